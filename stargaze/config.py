@@ -1,0 +1,327 @@
+"""The typed sections of ``stargaze.toml``: every key with its default, its unit and why it is there.
+
+The annotated file that ``stargaze init`` writes is made from the same metadata, so it cannot go stale.
+Precedence: default < user file < project file < environment (``STARGAZE_<SECTION>_<KEY>``) < option.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stargaze.errors import ConfigError, MissingInputError
+
+POLICIES = ("static", "activity", "all")
+DEFAULT_PATH = Path("stargaze.toml")
+
+
+def key(
+    default: Any,
+    why: str,
+    *,
+    unit: str = "",
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare one key: its default, a line of why, its unit and what it may be."""
+    metadata = {"why": why, "unit": unit, "least": least, "most": most, "choices": choices}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class StoreSection:
+    """Where everything that stargaze makes is kept."""
+
+    path: str = key("store", "Folder of all artefacts; safe to delete, everything in it can be made again.")
+
+
+@dataclass(frozen=True)
+class FetchSection:
+    """Where repositories come from."""
+
+    files: list[str] = key(
+        [], "Files of GitHub records (JSON, JSON lines, CSV, Parquet, .gz of each); empty means the shipped sample."
+    )
+    since: str = key("", "Leave out records fetched before this day (YYYY-MM-DD); empty keeps all.", unit="date")
+    columns: dict[str, str] = key(
+        {}, 'For CSV and Parquet: our field = "their column", as stars = "star_count". Same names need no line.'
+    )
+
+
+@dataclass(frozen=True)
+class FeaturesSection:
+    """How repositories become features and which of them stay."""
+
+    seed: int = key(0, "Fixes the split, the folds and the random probe.", least=0, most=2**31 - 1)
+    test: float = key(0.15, "Share held out for the reported figures, never fitted.", unit="share", least=0.02, most=0.5)
+    validation: float = key(0.15, "Share that calibrates the intervals, never fitted.", unit="share", least=0.02, most=0.5)
+    folds: int = key(5, "Cross-validation folds inside the training part.", unit="folds", least=2, most=20)
+    split_by: str = key(
+        "owner",
+        "What must not stand on two sides: all repositories of an owner, or only the repository itself.",
+        choices=("owner", "repository"),
+    )
+    max_missing: float = key(0.98, "Drop a column with a larger share of missing values.", unit="share", least=0, most=1)
+    redundant: float = key(
+        0.99, "Drop a column whose Spearman's rho with a kept one is at least this.", unit="rho", least=0.5, most=1
+    )
+    leak: float = key(
+        0.97, "Refuse a column whose Spearman's rho with the stars is at least this: it holds them.", unit="rho", least=0.5, most=1
+    )
+    repeats: int = key(3, "Permutations per column and fold when a column is compared with random probes.", least=1, most=100)
+
+
+@dataclass(frozen=True)
+class ScreeningSection:
+    """How the model families are compared."""
+
+    families: list[str] = key([], "Families to screen (see `stargaze screen --help`); empty means all.")
+    rows: int = key(0, "Screen on at most this many training repositories, whole owners; 0 means all.", unit="rows", least=0)
+    time_limit: float = key(300.0, "A family that takes longer is a row that says so.", unit="s", least=1)
+    processes: int = key(0, "Families at the same time; 0 means one a core.", least=0, most=256)
+
+
+@dataclass(frozen=True)
+class TuningSection:
+    """How the finalists are tuned and what goes into the bundle."""
+
+    trials: int = key(50, "Configurations to try.", unit="trials", least=1, most=100_000)
+    finalists: int = key(2, "How many of the best families are tuned.", unit="families", least=1, most=10)
+    time_budget: float = key(0.0, "Stop starting trials after this long; 0 means no limit.", unit="s", least=0)
+    max_concurrent: int = key(0, "Trials at the same time, one core each; 0 means one a core.", least=0, most=4096)
+    seed: int = key(0, "Fixes the search and the models.", least=0, most=2**31 - 1)
+    coverage: float = key(0.9, "How often the interval shall hold the true count.", unit="share", least=0.5, most=0.99)
+    estimate: str = key("all", "Feature policy of the estimate.", choices=POLICIES)
+    explain: str = key("activity", "Feature policy of the explanation.", choices=POLICIES)
+    known: int = key(
+        50_000, "Repositories that travel with the bundle, most starred first, so the page knows them by name.", unit="rows", least=0
+    )
+
+
+@dataclass(frozen=True)
+class DeploySection:
+    """How a bundle reaches production."""
+
+    signing_key: str = key("", "ssh private key that signs releases; empty makes one below the store.", unit="path")
+    max_size: float = key(200.0, "The hook refuses a release larger than this.", unit="MB", least=1)
+
+
+@dataclass(frozen=True)
+class ServeSection:
+    """The page and its workers."""
+
+    host: str = key("127.0.0.1", "Address to listen on; the default answers this machine only.")
+    port: int = key(8000, "Port to listen on; 0 takes a free one.", least=0, most=65_535)
+    processes: int = key(2, "Web processes.", least=1, most=64)
+    workers: int = key(1, "Prediction processes.", least=1, most=64)
+    repositories: int = key(5, "Most repositories in one question.", least=1, most=100)
+    time_limit: float = key(30.0, "A prediction that takes longer is reported failed.", unit="s", least=1)
+    results_expire: float = key(86_400.0, "Answers are kept this long.", unit="s", least=60)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every section; pass the section on, not this."""
+
+    store: StoreSection = field(default_factory=StoreSection)
+    fetch: FetchSection = field(default_factory=FetchSection)
+    features: FeaturesSection = field(default_factory=FeaturesSection)
+    screening: ScreeningSection = field(default_factory=ScreeningSection)
+    tuning: TuningSection = field(default_factory=TuningSection)
+    deploy: DeploySection = field(default_factory=DeploySection)
+    serve: ServeSection = field(default_factory=ServeSection)
+
+
+def load(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read defaults, user file, project file, environment and options, in that order of strength.
+
+    ``path`` None means ``stargaze.toml`` here if there is one. ``options`` has dotted names
+    (``tuning.trials``); a value of None means "not given".
+    """
+    environ = os.environ if environ is None else environ
+    layers: list[tuple[str, Mapping[str, Any]]] = []
+    user = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "stargaze" / "stargaze.toml"
+    if user.is_file():
+        layers.append((str(user), _read(user)))
+    if path is not None or DEFAULT_PATH.is_file():
+        chosen = path or DEFAULT_PATH
+        layers.append((str(chosen), _read(chosen)))
+    layers.append(("environment", _from_environment(environ)))
+    layers.append(("option", _nested(options or {})))
+    config = Config()
+    for source, table in layers:
+        config = _merge(config, table, source)
+    _check_whole(config)
+    return config
+
+
+def render() -> str:
+    """Return the annotated ``stargaze.toml`` with every key at its default."""
+    lines = [
+        "# stargaze.toml: every key with its default. Delete what you do not change.",
+        "# Stronger than this file: STARGAZE_<SECTION>_<KEY> in the environment, then the command's options.",
+        "# Secrets are never written here: GITHUB_TOKEN comes from the environment.",
+    ]
+    for section in dataclasses.fields(Config):
+        kind = _section_type(section.name)
+        lines += ["", f"# {(kind.__doc__ or '').strip()}", f"[{section.name}]"]
+        tables = []
+        for item in dataclasses.fields(kind):
+            default = getattr(kind(), item.name)
+            note = _note(item.metadata)
+            if isinstance(default, dict):
+                tables += ["", f"# {note}", f"[{section.name}.{item.name}]"]
+            else:
+                lines += [f"# {note}", f"{item.name} = {_toml(default)}"]
+        lines += tables
+    return "\n".join(lines) + "\n"
+
+
+def as_dict(config: Config) -> dict[str, dict[str, Any]]:
+    """Return plain nested dictionaries, for ``--json`` and for printing."""
+    return dataclasses.asdict(config)
+
+
+def _note(metadata: Mapping[str, Any]) -> str:
+    parts = [metadata["why"]]
+    if metadata["choices"]:
+        parts.append("One of: " + ", ".join(metadata["choices"]) + ".")
+    if metadata["unit"]:
+        parts.append(f"[{metadata['unit']}]")
+    return " ".join(parts)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{path}: no such config file", hint="stargaze init") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}", hint="stargaze init writes a fresh one") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}", hint="stargaze init --print shows a valid one") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for section in dataclasses.fields(Config):
+        for item in dataclasses.fields(_section_type(section.name)):
+            text = environ.get(f"STARGAZE_{section.name}_{item.name}".upper())
+            if text is not None:
+                found.setdefault(section.name, {})[item.name] = _parse(text, _kind(section.name, item.name))
+    return found
+
+
+def _parse(text: str, kind: type) -> Any:
+    """Read an environment variable as the type of its key; what does not fit stays text and is refused later."""
+    if kind is list:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if kind is dict:
+        return dict(part.split("=", 1) for part in text.split(",") if "=" in part)
+    for number in (int, float) if kind is float else (int,) if kind is int else ():
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        if value is not None:
+            section, _, item = name.partition(".")
+            found.setdefault(section, {})[item] = value
+    return found
+
+
+def _merge(config: Config, table: Mapping[str, Any], source: str) -> Config:
+    changed: dict[str, Any] = {}
+    sections = [item.name for item in dataclasses.fields(Config)]
+    for name, values in table.items():
+        if name not in sections:
+            raise ConfigError(f"{source}: {name} is not a section", hint=_suggest(name, sections))
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{source}: {name} should be a section, written [{name}]", hint="stargaze init --print shows how")
+        section = getattr(config, name)
+        keys = [item.name for item in dataclasses.fields(section)]
+        for item in values:
+            if item not in keys:
+                raise ConfigError(
+                    f"{source}: {name}.{item} is not a key", hint=_suggest(f"{name}.{item}", [f"{name}.{k}" for k in keys])
+                )
+        checked = {item: _checked(source, name, item, value) for item, value in values.items()}
+        changed[name] = dataclasses.replace(section, **checked)
+    return dataclasses.replace(config, **changed)
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]}?" if near else "Known here: " + ", ".join(known)
+
+
+def _section_type(name: str) -> Any:
+    return typing.get_type_hints(Config)[name]
+
+
+def _kind(section: str, name: str) -> type:
+    hint = typing.get_type_hints(_section_type(section))[name]
+    return typing.get_origin(hint) or hint
+
+
+def _checked(source: str, section: str, name: str, value: Any) -> Any:
+    path = f"{source}: {section}.{name}"
+    kind = _kind(section, name)
+    metadata = next(f.metadata for f in dataclasses.fields(_section_type(section)) if f.name == name)
+    unit = f" [{metadata['unit']}]" if metadata["unit"] else ""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{path} should be {_NAMES[kind]}{unit}, not {value!r}", hint=_note(metadata))
+    members = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    if any(not isinstance(member, str) for member in members):
+        raise ConfigError(f"{path} should hold text only, not {value!r}", hint=_note(metadata))
+    if metadata["choices"] and value not in metadata["choices"]:
+        raise ConfigError(f"{path} should be one of {', '.join(metadata['choices'])}, not {value!r}", hint=_note(metadata))
+    least, most = metadata["least"], metadata["most"]
+    too_small = least is not None and not value >= least
+    too_large = most is not None and not value <= most
+    if too_small or too_large:
+        bounds = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
+        raise ConfigError(f"{path} should be {bounds}{unit}, not {value!r}", hint=_note(metadata))
+    return value
+
+
+_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list", dict: "a table"}
+
+
+def _check_whole(config: Config) -> None:
+    held_out = config.features.test + config.features.validation
+    if held_out > 0.8:
+        raise ConfigError(
+            f"features.test + features.validation is {held_out:g}, which leaves too little to train on",
+            hint="keep their sum at 0.8 or less",
+        )

@@ -1,0 +1,1 @@
+"""From GitHub records to features: read, check, extract, select, split."""
