@@ -143,17 +143,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Like :func:`replacing` for a whole folder; a folder already there is left as it is."""
-    with outside_disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Give a temporary folder inside ``parent``, to be filled and renamed; what is left of it goes at the end."""
+    with outside_disk(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
+        temporary.chmod(0o755)
     try:
-        with outside_disk(path):
+        with outside_disk(parent):
             yield temporary
-            temporary.chmod(0o755)
-            if not path.exists():
-                temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -3,3 +3,149 @@
 It lies between the room that makes it (tuning) and the room that uses it (serve): both read its models and
 intervals through the same few functions, so a figure on the page is the figure that was tested.
 """
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stargaze.artifacts import scratch_folder
+from stargaze.features import schema
+from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.matrix import matrix
+from stargaze.formats import Model, from_bytes, to_bytes
+from stargaze.manifest import BadBundleError, read_verified, verify_files, write_manifest
+
+__all__ = ["BadBundleError", "Bundle", "Intervals", "verify_files", "write_bundle"]
+
+TOLERANCE = 1e-4
+"""How far the prototype's prediction may lie from the stored one [nat]: room for another processor's rounding."""
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Conformal offsets around a prediction, by how high the prediction is.
+
+    ``edges`` (n_bins - 1,) cut predictions of log1p(stars) [nat]; ``lower`` and ``upper`` (n_bins,) are added to them.
+    A lower offset of None reaches down to no star.
+    """
+
+    coverage: float
+    edges: tuple[float, ...]
+    lower: tuple[float | None, ...]
+    upper: tuple[float, ...]
+
+    def around(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest and the highest whole count of stars inside each interval; shapes (n,)."""
+        place = np.searchsorted(np.asarray(self.edges), predicted, side="right")
+        lower = np.array([-np.inf if value is None else value for value in self.lower])[place]
+        upper = np.asarray(self.upper)[place]
+        low = np.ceil(np.expm1(np.maximum(predicted + lower, 0.0)) - 1e-9)
+        high = np.floor(np.expm1(np.maximum(predicted + upper, 0.0)) + 1e-9)
+        nearest = np.round(np.expm1(predicted))
+        empty = low > high  # no whole number lies between: take the nearest one
+        return np.where(empty, nearest, low), np.where(empty, nearest, high)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle; models are read from bytes that were hashed, never from the disk again."""
+
+    digest: str
+    meta: dict[str, Any]
+    content: Mapping[str, bytes]
+
+    @classmethod
+    def load(cls, folder: Path) -> Bundle:
+        """Verify every file against the manifest, then read the description.
+
+        Raises
+        ------
+        BadBundleError
+            If a file was changed, or the description is not one that this version can use.
+        """
+        digest, content = read_verified(folder.resolve())
+        try:
+            meta = json.loads(content["bundle.json"])
+            bundle = cls(digest, meta, content)
+            unknown = {name for names in meta["features"].values() for name in names} - set(CATALOGUE)
+            usable = meta["format"] == 1 and bundle.intervals.coverage > 0 and meta["estimate"] in meta["models"]
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise BadBundleError(f"{folder}: bundle.json is not well-formed: {error!r}", hint="stargaze tune") from error
+        if not usable or unknown:
+            raise BadBundleError(
+                f"{folder}: was made by another version: {', '.join(sorted(unknown)) or 'format'}",
+                hint="stargaze tune makes one for this version",
+            )
+        return bundle
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """The interval of the estimate."""
+        value = self.meta["intervals"]
+        return Intervals(value["coverage"], tuple(value["edges"]), tuple(value["lower"]), tuple(value["upper"]))
+
+    @cached_property
+    def models(self) -> dict[str, Model]:
+        """One model a policy."""
+        return {policy: from_bytes(item["format"], self.content[item["file"]]) for policy, item in self.meta["models"].items()}
+
+    @cached_property
+    def known(self) -> pd.DataFrame:
+        """The repositories that travel with the bundle, every column of the schema."""
+        return schema.conform(pd.read_parquet(io.BytesIO(self.content["known.parquet"])))
+
+    def inputs(self, repositories: pd.DataFrame, policy: str) -> pd.DataFrame:
+        """Compute what the policy's model is given."""
+        return matrix(repositories, self.meta["features"][policy], self.meta["vocabularies"])
+
+    def estimate(self, repositories: pd.DataFrame, policy: str | None = None) -> np.ndarray:
+        """Predict log1p(stars) [nat], at least 0; shape (n,)."""
+        chosen = policy or self.meta["estimate"]
+        inputs = self.inputs(repositories, chosen)
+        return np.maximum(self.models[chosen].predict(inputs.to_numpy()), 0.0)
+
+    def check_prototype(self) -> None:
+        """Predict the stored prototype row with every model and compare.
+
+        Raises
+        ------
+        BadBundleError
+            If a prediction is not the one that was stored when the bundle was made.
+        """
+        prototype = self.meta["prototype"]
+        record = schema.conform(pd.DataFrame([prototype["record"]]))
+        for policy, expected in prototype["predicted"].items():
+            found = float(self.estimate(record, policy)[0])
+            if not abs(found - expected) <= TOLERANCE:
+                raise BadBundleError(
+                    f"the model of policy {policy} predicts {found:.6f} for the prototype row, not {expected:.6f}",
+                    hint="stargaze tune makes a new bundle; nothing was changed in production",
+                )
+
+
+def write_bundle(parent: Path, meta: dict[str, Any], models: Mapping[str, Any], known: pd.DataFrame) -> Path:
+    """Write a bundle into ``parent/<digest>`` in one rename and return that folder; one that is there already stays."""
+    with scratch_folder(parent) as folder:
+        described = {}
+        for policy, model in models.items():
+            kind, data = to_bytes(model)
+            name = f"model-{policy}.{'txt' if kind == 'lightgbm' else 'skops'}"
+            (folder / name).write_bytes(data)
+            described[policy] = {"file": name, "format": kind}
+        text = json.dumps({**meta, "format": 1, "models": described}, indent=1, sort_keys=True, allow_nan=False)
+        (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
+        known.to_parquet(folder / "known.parquet", compression="zstd", index=False)
+        final = parent / write_manifest(folder)
+        Bundle.load(folder).check_prototype()
+        if not final.exists():
+            folder.rename(final)
+    return final

@@ -78,7 +78,7 @@ class FeaturesSection:
     leak: float = key(
         0.97, "Refuse a column whose Spearman's rho with the stars is at least this: it holds them.", unit="rho", least=0.5, most=1
     )
-    repeats: int = key(3, "Permutations per column and fold when a column is compared with random probes.", least=1, most=100)
+    repeats: int = key(2, "Permutations per column and fold when a column is compared with random probes.", least=1, most=100)
 
 
 @dataclass(frozen=True)

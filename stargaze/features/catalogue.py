@@ -1,0 +1,82 @@
+"""What a feature is, and the list that the functions of ``extract`` enter themselves into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+Policy = Literal["static", "activity", "all"]
+Kind = Literal["number", "category"]
+Column = pd.Series
+Compute = Callable[[pd.DataFrame], Column]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column that a model may use: where it comes from, in which unit, from which policy on."""
+
+    name: str
+    policy: Policy
+    unit: str
+    meaning: str
+    source: tuple[str, ...]
+    compute: Compute
+    kind: Kind = "number"
+
+
+CATALOGUE: dict[str, Feature] = {}
+
+
+def feature(
+    policy: Policy, unit: str, meaning: str, *source: str, kind: Kind = "number"
+) -> Callable[[Compute], Compute]:
+    """Enter a function from repositories to one column; the function's name is the feature's."""
+
+    def enter(compute: Compute) -> Compute:
+        name = compute.__name__
+        if name in CATALOGUE:
+            raise ValueError(f"two features are named {name}")
+        CATALOGUE[name] = Feature(name, policy, unit, meaning, source, compute, kind)
+        return compute
+
+    return enter
+
+
+def plain(policy: Policy, *names: str, kind: Kind = "number") -> None:
+    """Enter fields of the schema that are features as they are."""
+    from stargaze.features.schema import BY_NAME
+
+    for name in names:
+        field = BY_NAME[name]
+        CATALOGUE[name] = Feature(name, policy, field.unit or field.kind, field.meaning, (name,), _taken(name), kind)
+
+
+def allowed(policy: str) -> list[Feature]:
+    """Return the features a policy may use; each policy holds the one before."""
+    order = ("static", "activity", "all")
+    reach = order.index(policy)
+    return [item for item in CATALOGUE.values() if order.index(item.policy) <= reach]
+
+
+def _taken(name: str) -> Compute:
+    def take(repositories: pd.DataFrame) -> Column:
+        return repositories[name]
+
+    return take
+
+
+def days(later: pd.Series, earlier: pd.Series) -> np.ndarray:
+    """Return later - earlier [days], NaN where either is missing.
+
+    Examples
+    --------
+    >>> days(pd.to_datetime(pd.Series(["2020-01-03"])), pd.to_datetime(pd.Series(["2020-01-02"]))).tolist()
+    [1.0]
+    """
+    seconds = (later.dt.as_unit("s") - earlier.dt.as_unit("s")).to_numpy()
+    result = seconds.astype("int64") / 86_400.0
+    return np.where(np.isnat(seconds), np.nan, result)

@@ -1,0 +1,252 @@
+"""From repositories to feature columns: pure, vectorised, one function a feature, the same offline and on the page.
+
+A new feature is one function here: it takes the repositories (n × the schema) and returns n values, NaN where the
+record does not tell. Nothing looks at the stars, at other rows, or at a clock.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from stargaze.features.catalogue import CATALOGUE, Column, Feature, days, feature, plain
+
+plain("static", "owner_type", "language", "license", "default_branch", kind="category")
+plain(
+    "static",
+    *("owner_id", "description_length", "readme_length", "topic_count"),
+    *("has_homepage", "is_archived", "is_template", "is_mirror", "is_disabled"),
+    *("has_issues", "has_projects", "has_wiki", "has_pages", "has_downloads", "has_discussions"),
+    *("allow_forking", "web_commit_signoff_required"),
+    *("package_dependencies", "package_dev_dependencies", "package_keywords", "package_scripts"),
+    *("package_description_length", "package_version_major", "package_version_minor", "package_version_patch"),
+    *("package_is_private", "package_has_bin", "package_has_engines"),
+)
+plain(
+    "activity",
+    *("size_kb", "commits", "recent_commits", "contributors", "open_issues", "closed_issues", "pull_requests"),
+    *("releases", "prereleases", "release_assets", "release_text_length"),
+)
+plain("all", "forks", "subscribers", "watchers", "dependents", "downloads", "monthly_downloads")
+
+
+def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.DataFrame:
+    """Compute the features of every repository.
+
+    Parameters
+    ----------
+    repositories : DataFrame, shape (n_repositories, n_fields)
+        Columns of :mod:`stargaze.features.schema`.
+    names : list of str, optional
+        Features to compute, all of the catalogue if not given.
+
+    Returns
+    -------
+    DataFrame, shape (n_repositories, n_features)
+        float32 for numbers, ``str`` for categories; missing values are NaN.
+
+    Raises
+    ------
+    ValueError
+        If a name is not in the catalogue.
+
+    Examples
+    --------
+    >>> from stargaze.features import schema
+    >>> record = pd.DataFrame({"full_name": ["octocat/hello-world"]})
+    >>> extract(schema.conform(record), ["name_length", "forks"]).iloc[0].tolist()
+    [11.0, nan]
+    """
+    chosen = list(CATALOGUE) if names is None else names
+    unknown = [name for name in chosen if name not in CATALOGUE]
+    if unknown:
+        raise ValueError(f"not in the catalogue of features: {', '.join(unknown)}")
+    columns = {name: _column(CATALOGUE[name], repositories) for name in chosen}
+    return pd.DataFrame(columns, index=repositories.index)
+
+
+def _column(item: Feature, repositories: pd.DataFrame) -> Column:
+    values = item.compute(repositories)
+    if item.kind == "category":
+        return values
+    return pd.Series(np.asarray(values, dtype="float32"), index=repositories.index)
+
+
+def _rate(count: pd.Series, per: pd.Series | np.ndarray, offset: float) -> Column:
+    """Return count / (per + offset); the offset keeps young and small repositories from exploding."""
+    return count / (np.maximum(per, 0.0) + offset)
+
+
+def _total_issues(r: pd.DataFrame) -> pd.Series:
+    return r["issues"].fillna(r["open_issues"] + r["closed_issues"])
+
+
+# ---- static: what the maintainer writes ---------------------------------------------------------------------------
+
+
+@feature("static", "days", "age of the repository", "created_at", "fetched_at")
+def age(r: pd.DataFrame) -> Column:
+    return pd.Series(days(r["fetched_at"], r["created_at"]), index=r.index)
+
+
+@feature("static", "days", "time from the first commit to the repository on GitHub", "created_at", "first_commit_at")
+def history_before(r: pd.DataFrame) -> Column:
+    return pd.Series(days(r["created_at"], r["first_commit_at"]), index=r.index)
+
+
+@feature("static", "characters", "length of the name", "full_name")
+def name_length(r: pd.DataFrame) -> Column:
+    return r["full_name"].str.len() - r["full_name"].str.find("/") - 1
+
+
+@feature("static", "characters", "length of the owner's login", "full_name")
+def owner_length(r: pd.DataFrame) -> Column:
+    return r["full_name"].str.find("/")
+
+
+@feature("static", "characters", "hyphens, underscores and dots in the name", "full_name")
+def name_separators(r: pd.DataFrame) -> Column:
+    return r["full_name"].str.count(r"[-_.]")
+
+
+@feature("static", "characters", "digits in the name", "full_name")
+def name_digits(r: pd.DataFrame) -> Column:
+    return r["full_name"].str.count(r"\d")
+
+
+@feature("static", "flag", "the name says exercise: test, demo, example, tutorial, template", "full_name")
+def name_is_exercise(r: pd.DataFrame) -> Column:
+    words = r"/.*(?:test|demo|example|sample|learn|tutorial|hello|playground|practice|boilerplate|starter|quick-start|template)"
+    return r["full_name"].str.lower().str.contains(words, regex=True)
+
+
+@feature("static", "flag", "the name says list: awesome, list, resources, interview, roadmap", "full_name")
+def name_is_list(r: pd.DataFrame) -> Column:
+    return r["full_name"].str.lower().str.contains(r"/.*(?:awesome|list|resource|interview|roadmap|book|cheat)", regex=True)
+
+
+@feature("static", "flag", "owner and repository have the same name", "full_name")
+def name_is_owner(r: pd.DataFrame) -> Column:
+    parts = r["full_name"].str.lower().str.split("/", n=1, expand=True).reindex(columns=[0, 1])
+    return parts[0] == parts[1]
+
+
+# ---- activity: what people did with it ----------------------------------------------------------------------------
+
+
+@feature("activity", "days", "time since the last push", "pushed_at", "fetched_at")
+def idle(r: pd.DataFrame) -> Column:
+    return pd.Series(days(r["fetched_at"], r["pushed_at"]), index=r.index)
+
+
+@feature("activity", "days", "time from creation to the last push", "pushed_at", "created_at")
+def active(r: pd.DataFrame) -> Column:
+    return pd.Series(days(r["pushed_at"], r["created_at"]), index=r.index)
+
+
+@feature("activity", "share", "part of its life in which it was pushed to", "pushed_at", "created_at", "fetched_at")
+def active_share(r: pd.DataFrame) -> Column:
+    return _rate(active(r), age(r), 1.0)
+
+
+@feature("activity", "issues", "issues, open and closed", "issues", "open_issues", "closed_issues")
+def issues(r: pd.DataFrame) -> Column:
+    return _total_issues(r)
+
+
+@feature("activity", "1/day", "issues a day", "issues", "created_at")
+def issue_rate(r: pd.DataFrame) -> Column:
+    return _rate(_total_issues(r).fillna(r["open_issues"]), age(r), 30.0)
+
+
+@feature("activity", "issues", "open issues for each contributor", "open_issues", "contributors")
+def open_issues_per_contributor(r: pd.DataFrame) -> Column:
+    return _rate(r["open_issues"], r["contributors"], 1.0)
+
+
+@feature("activity", "issues", "issues for each contributor", "issues", "contributors")
+def issues_per_contributor(r: pd.DataFrame) -> Column:
+    return _rate(_total_issues(r), r["contributors"], 1.0)
+
+
+@feature("activity", "share", "open part of all issues", "open_issues", "closed_issues")
+def open_issue_share(r: pd.DataFrame) -> Column:
+    return _rate(r["open_issues"], _total_issues(r), 1.0)
+
+
+@feature("activity", "1/issue", "pull requests for each issue", "pull_requests", "issues")
+def pull_requests_per_issue(r: pd.DataFrame) -> Column:
+    return _rate(r["pull_requests"], _total_issues(r), 1.0)
+
+
+@feature("activity", "commits", "commits for each contributor", "commits", "contributors")
+def commits_per_contributor(r: pd.DataFrame) -> Column:
+    return _rate(r["commits"], r["contributors"], 1.0)
+
+
+@feature("activity", "1/day", "commits a day", "commits", "created_at")
+def commit_rate(r: pd.DataFrame) -> Column:
+    return _rate(r["commits"], age(r), 30.0)
+
+
+@feature("activity", "1/day", "contributors a day", "contributors", "created_at")
+def contributor_rate(r: pd.DataFrame) -> Column:
+    return _rate(r["contributors"], age(r), 30.0)
+
+
+@feature("activity", "days", "time since the latest release", "latest_release_at", "fetched_at")
+def release_age(r: pd.DataFrame) -> Column:
+    return pd.Series(days(r["fetched_at"], r["latest_release_at"]), index=r.index)
+
+
+@feature("activity", "days", "time from creation to the first release", "first_release_at", "created_at")
+def first_release_after(r: pd.DataFrame) -> Column:
+    return pd.Series(days(r["first_release_at"], r["created_at"]), index=r.index)
+
+
+@feature("activity", "days", "last push after the latest release", "pushed_at", "latest_release_at")
+def pushed_after_release(r: pd.DataFrame) -> Column:
+    return pd.Series(days(r["pushed_at"], r["latest_release_at"]), index=r.index)
+
+
+@feature("activity", "1/day", "releases a day", "releases", "created_at")
+def release_rate(r: pd.DataFrame) -> Column:
+    return _rate(r["releases"], age(r), 30.0)
+
+
+# ---- all: what follows from popularity ----------------------------------------------------------------------------
+
+
+@feature("all", "days", "last change of the record after the last push; a star changes it", "updated_at", "pushed_at")
+def updated_after_push(r: pd.DataFrame) -> Column:
+    return pd.Series(days(r["updated_at"], r["pushed_at"]), index=r.index)
+
+
+@feature("all", "days", "time since the last change of the record", "updated_at", "fetched_at")
+def update_age(r: pd.DataFrame) -> Column:
+    return pd.Series(days(r["fetched_at"], r["updated_at"]), index=r.index)
+
+
+@feature("all", "1/day", "forks a day", "forks", "created_at")
+def fork_rate(r: pd.DataFrame) -> Column:
+    return _rate(r["forks"], age(r), 30.0)
+
+
+@feature("all", "forks", "forks for each contributor", "forks", "contributors")
+def forks_per_contributor(r: pd.DataFrame) -> Column:
+    return _rate(r["forks"], r["contributors"], 1.0)
+
+
+@feature("all", "forks", "forks for each subscriber", "forks", "subscribers")
+def forks_per_subscriber(r: pd.DataFrame) -> Column:
+    return _rate(r["forks"], r["subscribers"], 1.0)
+
+
+@feature("all", "forks", "forks for each issue", "forks", "issues", "open_issues")
+def forks_per_issue(r: pd.DataFrame) -> Column:
+    return _rate(r["forks"], _total_issues(r).fillna(r["open_issues"]), 1.0)
+
+
+@feature("all", "downloads", "downloads of each release file", "downloads", "release_assets")
+def downloads_per_asset(r: pd.DataFrame) -> Column:
+    return _rate(r["downloads"], r["release_assets"], 1.0)

@@ -1,0 +1,64 @@
+"""From repositories to the numbers a model is fitted on: features, and categories as codes of a fixed vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.extract import extract
+
+OTHER = 0.0
+"""Code of a value that is not in the vocabulary; a missing value is NaN."""
+
+
+def matrix(
+    repositories: pd.DataFrame, names: Sequence[str], vocabularies: Mapping[str, Sequence[str]]
+) -> pd.DataFrame:
+    """Compute the input of a model.
+
+    Parameters
+    ----------
+    repositories : DataFrame, shape (n_repositories, n_fields)
+        Columns of :mod:`stargaze.features.schema`.
+    names : sequence of str
+        Features, in the order the model expects.
+    vocabularies : mapping of str to sequence of str
+        For each category its known values; the code is the place in it plus one.
+
+    Returns
+    -------
+    DataFrame of float32, shape (n_repositories, n_features)
+        Categories as codes; missing values are NaN.
+
+    Examples
+    --------
+    >>> from stargaze.features import schema
+    >>> records = schema.conform(pd.DataFrame({"full_name": ["a/b", "a/c"], "language": ["Python", "Zig"]}))
+    >>> matrix(records, ["language"], {"language": ["C", "Python"]})["language"].tolist()
+    [2.0, 0.0]
+    """
+    columns = extract(repositories, list(names))
+    for name in names:
+        if CATALOGUE[name].kind == "category":
+            columns[name] = _codes(columns[name], vocabularies.get(name, ()))
+    return columns
+
+
+def vocabulary(values: pd.Series, least: int = 20, most: int = 40) -> list[str]:
+    """Return the values seen at least ``least`` times, most frequent first, at most ``most``."""
+    counts = values.value_counts()
+    frequent = counts[counts >= least].sort_index().sort_values(ascending=False, kind="stable")
+    return [str(value) for value in frequent.index[:most]]
+
+
+def categories(names: Sequence[str]) -> list[int]:
+    """Return the places of the categories among the names."""
+    return [place for place, name in enumerate(names) if CATALOGUE[name].kind == "category"]
+
+
+def _codes(values: pd.Series, known: Sequence[str]) -> pd.Series:
+    places = pd.Index(known, dtype="object").get_indexer(values.astype("object")) + 1.0
+    return pd.Series(np.where(values.isna(), np.nan, places), index=values.index, dtype="float32")

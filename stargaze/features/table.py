@@ -1,0 +1,114 @@
+"""Read the repositories and the feature set, and notice when one is older than the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stargaze.artifacts import Store, read_json, sha256, write_json
+from stargaze.config import FeaturesSection
+from stargaze.errors import MissingInputError, OutsideError
+from stargaze.features import schema
+from stargaze.features.matrix import matrix
+from stargaze.features.split import TEST, VALIDATION, sides
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """What ``select-features`` found: kept columns per policy, vocabularies, the rule of the split."""
+
+    kept: dict[str, list[str]]
+    vocabularies: dict[str, list[str]]
+    split: FeaturesSection
+    fingerprint: str
+    scores: dict[str, dict[str, float]]
+
+    @property
+    def digest(self) -> str:
+        """A short name for exactly this feature set."""
+        import hashlib
+
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Repositories with a known star count, their target and side, ready to be cut into folds."""
+
+    repositories: pd.DataFrame
+    target: np.ndarray
+    side: np.ndarray
+    fingerprint: str
+
+    @property
+    def training(self) -> np.ndarray:
+        """Rows of the training folds; shape (n_training,)."""
+        return np.flatnonzero(self.side >= 0)
+
+    @property
+    def validation(self) -> np.ndarray:
+        """Rows that calibrate."""
+        return np.flatnonzero(self.side == VALIDATION)
+
+    @property
+    def test(self) -> np.ndarray:
+        """Rows that are looked at in the end."""
+        return np.flatnonzero(self.side == TEST)
+
+    def inputs(self, feature_set: FeatureSet, policy: str) -> pd.DataFrame:
+        """Compute the model's input for every row."""
+        return matrix(self.repositories, feature_set.kept[policy], feature_set.vocabularies)
+
+
+def read_table(store: Store, section: FeaturesSection) -> Table:
+    """Read the repositories and assign the sides.
+
+    Raises
+    ------
+    MissingInputError
+        If there are none yet, or too few to learn from.
+    """
+    path = store.need(store.repositories)
+    try:
+        repositories = schema.conform(pd.read_parquet(path))
+    except (OSError, ValueError) as error:
+        raise OutsideError(f"{path}: cannot be read: {error}", hint="stargaze fetch makes it anew") from error
+    repositories = repositories[repositories["stars"].notna() & repositories["full_name"].notna()].reset_index(drop=True)
+    side = sides(repositories["full_name"], section)
+    least = 20 * section.folds
+    if (side >= 0).sum() < least or not (side == VALIDATION).any() or not (side == TEST).any():
+        raise MissingInputError(
+            f"{path}: {len(repositories)} repositories are too few: at least {least} must be left to train on",
+            hint="fetch more repositories: stargaze fetch --from FILE...",
+        )
+    return Table(repositories, np.log1p(repositories["stars"].to_numpy()), side, sha256(path))
+
+
+def write_feature_set(store: Store, feature_set: FeatureSet) -> None:
+    """Write ``features.json``."""
+    write_json(store.features, dataclasses.asdict(feature_set))
+
+
+def read_feature_set(store: Store) -> FeatureSet:
+    """Read ``features.json``."""
+    value: dict[str, Any] = read_json(store.features, "select-features")
+    try:
+        return FeatureSet(**{**value, "split": FeaturesSection(**value["split"])})
+    except (TypeError, KeyError) as error:
+        raise OutsideError(f"{store.features}: was written by another version", hint="stargaze select-features") from error
+
+
+def read_both(store: Store) -> tuple[Table, FeatureSet]:
+    """Read repositories and feature set, and refuse a pair that does not belong together."""
+    feature_set = read_feature_set(store)
+    table = read_table(store, feature_set.split)
+    if table.fingerprint != feature_set.fingerprint:
+        raise MissingInputError(
+            f"{store.features} was made from other repositories than {store.repositories}", hint="stargaze select-features"
+        )
+    return table, feature_set

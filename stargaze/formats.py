@@ -1,0 +1,102 @@
+"""Models as bytes that run no code when they are read: LightGBM's text and skops with an allow-list of our own."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from stargaze.manifest import BadBundleError
+
+TRUSTED = (
+    "functools.partial",  # histogram boosting keeps its input check as one, of the next line alone
+    "sklearn.utils.validation.check_array",
+    "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.metrics._dist_metrics.ManhattanDistance64",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.tree._tree.Tree",
+)
+"""Types beyond skops' own safe list that our families hold; a bundle cannot add to it."""
+
+
+class Model(Protocol):
+    """What every loaded model can do."""
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Predict log1p(stars) [nat] for a float matrix; shape (n,)."""
+
+    def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
+        """Return the model's own exact contributions (n, n_features + 1) [nat], the last the base; None if it has none."""
+
+
+def to_bytes(model: Any) -> tuple[str, bytes]:
+    """Return the format's name and the model's bytes."""
+    booster = getattr(model, "booster", None)
+    if booster is not None:
+        return "lightgbm", booster.model_to_string().encode()
+    from skops import io
+
+    return "skops", io.dumps(model)
+
+
+def from_bytes(kind: str, data: bytes) -> Model:
+    """Read a model; only call this with bytes that a signature or a manifest vouches for.
+
+    Raises
+    ------
+    BadBundleError
+        If the bytes are not such a model or hold a type that is not on the list.
+    """
+    if kind == "lightgbm":
+        return _lightgbm(data)
+    if kind == "skops":
+        return _skops(data)
+    raise BadBundleError(f"{kind!r} is not a model format: lightgbm, skops", hint="stargaze tune makes a bundle")
+
+
+class _Boosted:
+    def __init__(self, booster: Any) -> None:
+        self._booster = booster
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        return np.asarray(self._booster.predict(inputs, num_threads=1))
+
+    def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
+        return np.asarray(self._booster.predict(inputs, pred_contrib=True, num_threads=1))
+
+
+class _Estimator:
+    def __init__(self, estimator: Any) -> None:
+        self._estimator = estimator
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        return np.asarray(self._estimator.predict(inputs))
+
+    def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
+        return None
+
+
+def _lightgbm(data: bytes) -> Model:
+    import lightgbm
+
+    try:
+        return _Boosted(lightgbm.Booster(model_str=data.decode("ascii")))
+    except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
+        raise BadBundleError(f"not a LightGBM model: {error}", hint="stargaze tune makes a bundle") from error
+
+
+def _skops(data: bytes) -> Model:
+    import zipfile
+
+    from skops import io
+
+    try:
+        foreign = sorted(set(io.get_untrusted_types(data=data)) - set(TRUSTED))
+        if foreign:
+            raise BadBundleError(f"the model holds types that are not allowed: {', '.join(foreign)}", hint="stargaze tune")
+        return _Estimator(io.loads(data, trusted=list(TRUSTED)))
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise BadBundleError(f"not a skops model: {error}", hint="stargaze tune makes a bundle") from error

@@ -1,0 +1,148 @@
+"""The one file that talks to Ray: start it in place, run the trials on it, hand each finished one over at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the default of the future, said now to silence its warning
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the journal is the log
+
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # progress is ours to print; the newer printer ignores verbose=0
+
+import ray
+from ray import tune
+
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.folds import Arrays, Fold, cross_validate
+from stargaze.tuning.search import FamilySearch
+
+Finished = Callable[[dict[str, Any]], None]
+OBJECT_STORE = 200_000_000
+"""Shared memory for the training data [byte]; the sample's arrays are 2 MB."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is to be tried: families, seed, how many trials, how long, how many at once."""
+
+    finalists: Sequence[str]
+    seed: int
+    trials: int
+    time_budget: float
+    max_concurrent: int
+    finished: Sequence[dict[str, Any]] = ()
+
+
+class Trial(tune.Trainable):
+    """One configuration; a step is a fold. The actor is reused, the data stays."""
+
+    def setup(self, config: dict[str, Any], arrays: Arrays | None = None) -> None:
+        """Keep the shared arrays and begin with the first fold."""
+        if arrays is None:
+            raise ValueError("the trial was given no data")
+        self._arrays = arrays
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next configuration into the same process."""
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Fit and judge one fold."""
+        fold = next(self._running)
+        self._folds.append(fold)
+        return {
+            "rmsle": sum(item.rmsle for item in self._folds) / len(self._folds),
+            "folds": [item.rmsle for item in self._folds],
+            "seconds": sum(item.seconds for item in self._folds),
+            "done": len(self._folds) == self._all,
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Keep nothing: a trial is short and its result is in the journal."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Load nothing, see :meth:`save_checkpoint`."""
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._folds: list[Fold] = []
+        self._all = len(set(self._arrays.folds.tolist()))
+        self._running: Iterator[Fold] = cross_validate(
+            FAMILIES[config["family"]], config["parameters"], self._arrays, config["seed"]
+        )
+
+
+class _Tell(tune.Callback):
+    def __init__(self, finished: Finished, failed: Finished) -> None:
+        self._finished = finished
+        self._failed = failed
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
+        result = trial.last_result
+        self._finished({**_configuration(trial), **{key: result[key] for key in ("rmsle", "folds", "seconds")}, "stopped": "done"})
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
+        self._failed(_configuration(trial))
+
+
+def run_trials(arrays: Arrays, search: Search, finished: Finished, failed: Finished) -> None:
+    """Run the trials on a Ray that is started here and ended here; ``finished`` is told each one as it ends."""
+    cores = search.max_concurrent or len(os.sched_getaffinity(0))
+    with _ray_in_place(cores), tempfile.TemporaryDirectory(prefix="stargaze-tune-") as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(Trial, arrays=arrays), {"cpu": 1}),
+            param_space={"seed": search.seed},
+            tune_config=tune.TuneConfig(
+                search_alg=tune.search.ConcurrencyLimiter(
+                    FamilySearch(search.finalists, search.seed, search.finished), max_concurrent=cores
+                ),
+                metric="rmsle",
+                mode="min",
+                num_samples=search.trials,
+                time_budget_s=search.time_budget or None,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=folder,
+                callbacks=[_Tell(finished, failed)],
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        tuner.fit()
+
+
+@contextlib.contextmanager
+def _ray_in_place(cores: int) -> Iterator[None]:
+    """Start Ray on loopback with one thread a worker, and end it whatever happens."""
+    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    source = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH", ""))))
+    ray.init(
+        address="local",
+        num_cpus=cores,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env={"env_vars": {**threads, "PYTHONPATH": path}},
+        _node_ip_address="127.0.0.1",
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _configuration(trial: Any) -> dict[str, Any]:
+    return {"family": trial.config["family"], "parameters": dict(trial.config["parameters"])}

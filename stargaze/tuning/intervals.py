@@ -1,0 +1,76 @@
+"""Calibrate intervals on repositories that no model was fitted on (split-conformal prediction, by height of the prediction)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stargaze.bundle import Intervals
+
+ROWS_PER_BIN = 200
+MOST_BINS = 8
+
+
+def calibrate(predicted: np.ndarray, target: np.ndarray, coverage: float) -> Intervals:
+    """Find offsets so that the interval holds the true count as often as asked, among small and among large predictions.
+
+    Parameters
+    ----------
+    predicted, target : array, shape (n_validation,)
+        Predicted and true log1p(stars) [nat] of rows that were not fitted.
+    coverage : float
+        Share of true counts that shall lie inside.
+
+    Returns
+    -------
+    Intervals
+        One pair of offsets for each bin of predictions.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows.
+
+    References
+    ----------
+    Papadopoulos et al., Inductive confidence machines for regression, 2002; Vovk et al., Mondrian confidence machine, 2003.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).normal(size=4000)
+    >>> calibrate(np.full(4000, 9.0), 9.0 + noise, 0.9).upper[0].__round__(1)
+    1.7
+    """
+    if not len(target):
+        raise ValueError("no rows to calibrate on")
+    bins = int(np.clip(len(target) // ROWS_PER_BIN, 1, MOST_BINS))
+    edges = np.unique(np.quantile(predicted, np.arange(1, bins) / bins))
+    place = np.searchsorted(edges, predicted, side="right")
+    offsets = [_offsets(predicted[place == one], target[place == one], coverage) for one in range(len(edges) + 1)]
+    whole = _offsets(predicted, target, coverage)
+    filled = [pair or whole or (None, 0.0) for pair in offsets]
+    return Intervals(coverage, tuple(edges.tolist()), tuple(low for low, _ in filled), tuple(high for _, high in filled))
+
+
+def covered(intervals: Intervals, predicted: np.ndarray, target: np.ndarray) -> float:
+    """Return the share of true counts inside their interval."""
+    low, high = intervals.around(predicted)
+    stars = np.round(np.expm1(target))
+    return float(np.mean((low <= stars) & (stars <= high)))
+
+
+def _offsets(predicted: np.ndarray, target: np.ndarray, coverage: float) -> tuple[float | None, float] | None:
+    if not len(target):
+        return None
+    residual = np.sort(target - predicted)
+    tail = (1.0 - coverage) / 2.0
+    if np.mean(target == 0.0) >= tail:  # repositories without a star fill the lower tail: reach down to them
+        return None, _order_statistic(residual, coverage)
+    return -_order_statistic(np.sort(-residual), 1.0 - tail), _order_statistic(residual, 1.0 - tail)
+
+
+def _order_statistic(ascending: np.ndarray, level: float) -> float:
+    """Return the value that a new one exceeds with probability at most 1 - level, counting the new one itself."""
+    place = math.ceil((len(ascending) + 1) * level) - 1
+    return float(ascending[min(place, len(ascending) - 1)])

@@ -1,0 +1,83 @@
+"""How good a prediction is, in the field's usual figures."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import rankdata
+
+
+def rmsle(stars: ArrayLike, predicted: ArrayLike) -> float:
+    """Root mean squared logarithmic error of predicted star counts.
+
+    A prediction off by a factor of two costs the same at 100 stars and at 100 000.
+
+    Parameters
+    ----------
+    stars, predicted : array of float, shape (n_repositories,)
+        True and predicted counts [stars], both >= 0.
+
+    Returns
+    -------
+    float
+        Error [nat], 0 is perfect; ln 2 = 0.69 is "off by a factor of two".
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or a count is negative.
+
+    Examples
+    --------
+    >>> round(rmsle([99.0, 0.0], [199.0, 0.0]), 2)
+    0.49
+    """
+    true, guess = _pair(stars, predicted)
+    return float(np.sqrt(np.mean((np.log1p(true) - np.log1p(guess)) ** 2)))
+
+
+def scores(stars: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
+    """Compute all figures that are reported beside each other.
+
+    Parameters
+    ----------
+    stars, predicted : array of float, shape (n_repositories,)
+        True and predicted counts [stars], both >= 0.
+
+    Returns
+    -------
+    dict
+        ``rmsle`` [nat]; ``r2`` of log1p(stars); ``mdape``, the median of |predicted - true| / true over repositories with a
+        star [share]; ``rho``, Spearman's rank correlation.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or a count is negative.
+
+    Examples
+    --------
+    >>> scores([1.0, 10.0, 100.0], [2.0, 10.0, 100.0])["rho"]
+    1.0
+    """
+    true, guess = _pair(stars, predicted)
+    log_true, log_guess = np.log1p(true), np.log1p(guess)
+    spread = float(np.sum((log_true - log_true.mean()) ** 2))
+    starred = true > 0
+    ranks = rankdata(true), rankdata(guess)
+    varied = all(rank.std() > 0 for rank in ranks)
+    return {
+        "rmsle": rmsle(true, guess),
+        "r2": 1.0 - float(np.sum((log_true - log_guess) ** 2)) / spread if spread > 0 else 0.0,
+        "mdape": float(np.median(np.abs(guess - true)[starred] / true[starred])) if starred.any() else 0.0,
+        "rho": float(np.corrcoef(*ranks)[0, 1]) if varied else 0.0,
+    }
+
+
+def _pair(stars: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    true, guess = np.asarray(stars, dtype="float64"), np.asarray(predicted, dtype="float64")
+    if true.shape != guess.shape:
+        raise ValueError(f"shapes differ: {true.shape} and {guess.shape}")
+    if (true < 0).any() or (guess < 0).any():
+        raise ValueError("a count of stars is negative")
+    return true, guess

@@ -1,0 +1,182 @@
+"""Compare all families under cross-validation, each in a process of its own; a family that fails is a row that says why."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stargaze.artifacts import Store, outside_disk, replacing
+from stargaze.config import POLICIES, ScreeningSection
+from stargaze.errors import OutsideError, UsageError
+from stargaze.features.matrix import categories
+from stargaze.features.table import FeatureSet, Table, read_both
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.folds import Arrays
+
+COLUMNS = ["policy", "family", "status", "rmsle", "spread", "r2", "mdape", "rho", "fit_time", "size_mb", "rows", "note", "feature_set"]
+SLOWEST_FIRST = ("random-forest", "extra-trees", "support-vectors", "histogram-boosting", "perceptron", "lightgbm")
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One family: the folder that holds each policy's data and takes its results."""
+
+    family: str
+    folder: Path
+    rows: int
+
+    def result(self, policy: str) -> Path:
+        """Return the file that the process writes for a policy."""
+        return self.folder / f"{self.family}-{policy}.json"
+
+
+@dataclass
+class Running:
+    """A job that was started: its process, when, and where it writes its complaints."""
+
+    job: Job
+    process: subprocess.Popen[bytes]
+    begun: float
+    log: Path
+
+
+def screen(
+    section: ScreeningSection, store: Store, seed: int, report: Report = lambda _what, _done: None
+) -> pd.DataFrame:
+    """Screen the families under the three policies and write the leaderboard.
+
+    Returns
+    -------
+    DataFrame, shape (n_families × 3, n_columns)
+        Best first inside each policy: score ± spread over folds [nat], fit time of a fold [s], size of the fitted model [MB].
+
+    Raises
+    ------
+    UsageError
+        If a family is not known.
+    OutsideError
+        If no family could be fitted.
+    """
+    names = _chosen(section)
+    table, feature_set = read_both(store)
+    with outside_disk(store.root), tempfile.TemporaryDirectory(prefix=".screen-", dir=store.root) as folder:
+        jobs = _prepare(table, feature_set, names, section, seed, Path(folder))
+        rows = _run(jobs, section, seed, report)
+    board = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    board["feature_set"] = feature_set.digest
+    order = board["policy"].map({policy: place for place, policy in enumerate(reversed(POLICIES))})
+    board = board.assign(order=order).sort_values(["order", "rmsle", "family"]).drop(columns="order").reset_index(drop=True)
+    if not (board["status"] == "ok").any():
+        raise OutsideError(f"no family could be fitted: {board['note'].iloc[0]}", hint="stargaze doctor; stargaze screen --time-limit 600")
+    with replacing(store.leaderboard) as temporary:
+        board.to_csv(temporary, index=False)
+    return board
+
+
+def read_leaderboard(store: Store, feature_set: FeatureSet) -> pd.DataFrame:
+    """Read the leaderboard and refuse one that was made from another feature set."""
+    board = pd.read_csv(store.need(store.leaderboard))
+    if list(board.columns) != COLUMNS or not (board["feature_set"] == feature_set.digest).all():
+        raise OutsideError(f"{store.leaderboard} was made from another feature set", hint="stargaze screen")
+    return board
+
+
+def _chosen(section: ScreeningSection) -> list[str]:
+    names = section.families or list(FAMILIES)
+    unknown = [name for name in names if name not in FAMILIES]
+    if unknown:
+        raise UsageError(f"{', '.join(unknown)}: no such family", hint="families: " + ", ".join(FAMILIES))
+    with_dummy = dict.fromkeys(["dummy", *names])
+    return sorted(with_dummy, key=lambda name: SLOWEST_FIRST.index(name) if name in SLOWEST_FIRST else len(SLOWEST_FIRST))
+
+
+def _prepare(
+    table: Table, feature_set: FeatureSet, names: Sequence[str], section: ScreeningSection, seed: int, folder: Path
+) -> list[Job]:
+    rows = _sample(table, section.rows, seed)
+    for policy in POLICIES:
+        inputs = table.inputs(feature_set, policy).to_numpy()[rows]
+        places = tuple(categories(feature_set.kept[policy]))
+        Arrays(inputs, table.target[rows], table.side[rows], places).save(folder / f"{policy}.npz")
+    return [Job(name, folder, len(rows)) for name in names]
+
+
+def _sample(table: Table, most: int, seed: int) -> np.ndarray:
+    """Take whole owners at random until there are enough rows, so that folds stay honest."""
+    rows = table.training
+    if not most or len(rows) <= most:
+        return rows
+    owners, _ = pd.factorize(table.repositories["full_name"].iloc[rows].str.lower().str.partition("/")[0])
+    shuffled = np.random.default_rng(seed).permutation(owners.max() + 1)
+    order = np.argsort(shuffled[owners], kind="stable")
+    return np.sort(rows[order[:most]])
+
+
+def _run(jobs: list[Job], section: ScreeningSection, seed: int, report: Report) -> list[dict[str, Any]]:
+    waiting, running, rows = list(jobs), list[Running](), list[dict[str, Any]]()
+    at_once = section.processes or len(os.sched_getaffinity(0))
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                running.append(_start(waiting.pop(0), seed))
+            for one in list(running):
+                ended = _finished(one, section.time_limit)
+                if ended is not None:
+                    running.remove(one)
+                    rows += ended
+                    report(f"{one.job.family}: {_heard(ended)}", len(rows) / len(POLICIES) / len(jobs))
+            time.sleep(0.02)
+    finally:
+        for one in running:
+            one.process.kill()
+            one.process.wait()
+    return rows
+
+
+def _start(job: Job, seed: int) -> Running:
+    command = [sys.executable, "-m", "stargaze.tuning.screen_family", job.family, str(job.folder), str(seed)]
+    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    log = job.folder / f"{job.family}.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stream, env={**os.environ, **threads}
+        )
+    return Running(job, process, time.monotonic(), log)
+
+
+def _finished(one: Running, limit: float) -> list[dict[str, Any]] | None:
+    """Return a row a policy of a family that ended, failed or ran out of time; None while it runs."""
+    if one.process.poll() is None:
+        if time.monotonic() - one.begun < limit:
+            return None
+        one.process.kill()
+        one.process.wait()
+        missing = {"status": "time", "note": f"not done after {limit:g} s"}
+    else:
+        lines = one.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"ended with {one.process.returncode}"
+        missing = {"status": "failed", "note": reason[:300]}
+    return [_row(one.job, policy, missing) for policy in reversed(POLICIES)]
+
+
+def _row(job: Job, policy: str, missing: dict[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {"policy": policy, "family": job.family, "rows": job.rows, "note": ""}
+    result = job.result(policy)
+    found = {"status": "ok", **json.loads(result.read_text(encoding="utf-8"))} if result.is_file() else missing
+    return {**row, **found}
+
+
+def _heard(rows: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{row['policy']} {row['rmsle']:.3f}" if row["status"] == "ok" else str(row["note"]) for row in rows)

@@ -1,0 +1,124 @@
+"""Tune the finalists, refit the best on every policy, calibrate it, judge it on held-out rows and save the bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stargaze.artifacts import Store
+from stargaze.config import TuningSection
+from stargaze.errors import OutsideError
+from stargaze.features.matrix import categories
+from stargaze.features.table import FeatureSet, Table, read_both
+from stargaze.tuning.folds import Arrays
+from stargaze.tuning.journal import Journal, write_trials
+from stargaze.tuning.save import save_best
+from stargaze.tuning.screen import read_leaderboard
+
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning found: the best trial, how many there were, and where the bundle lies."""
+
+    best: dict[str, Any]
+    trials: int
+    failed: int
+    bundle: Path
+    scores: dict[str, dict[str, float]]
+
+
+def tune(
+    section: TuningSection,
+    store: Store,
+    *,
+    now: datetime,
+    resume: bool = False,
+    report: Report = lambda _what, _done: None,
+) -> Tuned:
+    """Search the finalists' parameters with Ray Tune and save the best as a bundle.
+
+    Every finished trial is in ``trials.jsonl`` before the next begins: after Ctrl-C or a kill, ``resume`` repeats none.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no leaderboard, or nothing to resume.
+    OutsideError
+        If every trial failed.
+    KeyboardInterrupt
+        After Ctrl-C, when what was found is on disk.
+    """
+    table, feature_set = read_both(store)
+    finalists = _finalists(read_leaderboard(store, feature_set), section)
+    header = {"feature_set": feature_set.digest, "finalists": finalists, "policy": section.estimate, "seed": section.seed}
+    journal = Journal(store.journal)
+    if resume:
+        trials = journal.resume(header)
+    else:
+        journal.begin(header)
+        trials = []
+    arrays = training_arrays(table, feature_set, section.estimate)
+    failed = _search(section, arrays, finalists, journal, trials, report)
+    if not trials:
+        raise OutsideError("no trial ended well", hint=f"stargaze screen; the finalists are {', '.join(finalists)}")
+    write_trials(store.trials, trials)
+    best = min(trials, key=lambda trial: float(trial["rmsle"]))
+    report("refitting the best on every policy", 1.0)
+    bundle, scores = save_best(section, store, table, feature_set, best, len(trials), now)
+    store.journal.unlink()
+    return Tuned(best, len(trials), failed, bundle, scores)
+
+
+def training_arrays(table: Table, feature_set: FeatureSet, policy: str) -> Arrays:
+    """Return what a trial fits: inputs, target and folds of the training rows."""
+    rows = table.training
+    inputs = table.inputs(feature_set, policy).to_numpy()[rows]
+    return Arrays(inputs, table.target[rows], table.side[rows], tuple(categories(feature_set.kept[policy])))
+
+
+def _finalists(board: pd.DataFrame, section: TuningSection) -> list[str]:
+    good = board[(board["policy"] == section.estimate) & (board["status"] == "ok") & (board["family"] != "dummy")]
+    if good.empty:
+        raise OutsideError("the leaderboard has no family that was fitted", hint="stargaze screen")
+    return [str(name) for name in good.sort_values("rmsle")["family"].head(section.finalists)]
+
+
+def _search(
+    section: TuningSection,
+    arrays: Arrays,
+    finalists: list[str],
+    journal: Journal,
+    trials: list[dict[str, Any]],
+    report: Report,
+) -> int:
+    """Run the trials that are left; each finished one is appended to the journal and to ``trials``. Return the failed."""
+    left = section.trials - len(trials)
+    if left <= 0:
+        return 0
+    from stargaze.tuning.cluster import Search, run_trials
+
+    begun, before, failed = time.monotonic(), len(trials), list[dict[str, Any]]()
+
+    def finished(trial: dict[str, Any]) -> None:
+        journal.add(trial)
+        trials.append(trial)
+        best = min(float(one["rmsle"]) for one in trials)
+        done = len(trials) - before
+        remaining = (time.monotonic() - begun) / done * (left - done)
+        report(f"trial {len(trials)} of {section.trials}, best {best:.4f}, {remaining:.0f} s left", len(trials) / section.trials)
+
+    report("starting Ray", len(trials) / section.trials)
+    search = Search(finalists, section.seed, left, section.time_budget, section.max_concurrent, tuple(trials))
+    run_trials(arrays, search, finished, failed.append)
+    in_time = not section.time_budget or time.monotonic() - begun < section.time_budget
+    if in_time and len(trials) + len(failed) < section.trials:
+        raise KeyboardInterrupt  # Ray Tune swallows Ctrl-C and returns early
+    return len(failed)
