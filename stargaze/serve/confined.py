@@ -1,0 +1,66 @@
+"""Load a model that nobody has loaded yet: once, in a process of its own that may crash, hang or swell without harm."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from stargaze.serve.contents import RefusedError
+from stargaze.serve.record import printable
+from stargaze.serve.target import Rules, command_environment
+
+MOST_SAID = 1_000_000  # [byte] that the process may write to any file, its complaint among them
+
+
+def load_once(folder: Path, rules: Rules) -> None:
+    """Run the rules' ``verify`` command on the bundle and refuse the release if it does not end well in time."""
+    with tempfile.TemporaryFile() as said:
+        code = _run([*rules.verify, str(folder)], rules, said)
+        if code:
+            raise RefusedError(f"the model does not load: {_reason(code, said)}")
+
+
+def _run(command: list[str], rules: Rules, said: IO[bytes]) -> int:
+    # One thread: libraries reserve address space per thread. No .pyc: they would count as written files.
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=said,
+        cwd="/",
+        env=command_environment() | threads,
+        start_new_session=True,
+        preexec_fn=lambda: _limit(rules),  # noqa: PLW1509 - this process has one thread, so nothing can deadlock
+    )
+    try:
+        return process.wait(timeout=rules.seconds)
+    except subprocess.TimeoutExpired as error:
+        raise RefusedError(f"the model did not load within {rules.seconds:g} s") from error
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _limit(rules: Rules) -> None:
+    memory = rules.megabytes * 1_000_000
+    seconds = int(rules.seconds) + 1
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_SAID, MOST_SAID))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _reason(code: int, said: IO[bytes]) -> str:
+    """Return the last line that the process wrote, or what ended it."""
+    if code < 0:
+        return f"it ended the process that loads it ({signal.Signals(-code).name})"
+    said.seek(max(0, said.seek(0, os.SEEK_END) - 4096))
+    lines = said.read().decode("utf-8", "replace").strip().splitlines()
+    return printable(lines[-1], 300) if lines else f"exit code {code}"

@@ -1,0 +1,259 @@
+"""The one file that calls the git and ssh-keygen programs: argv lists, a clean environment, a time limit.
+
+Contract of every function: what the caller's shell, config files or hooks say does not change the answer, no question
+is ever asked on a terminal, and a failure ends here as an :class:`~stargaze.errors.OutsideError` of one line.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from stargaze.errors import OutsideError
+
+BRANCH = "refs/heads/main"
+TIME_LIMIT = 120.0  # [s] for one call; a push has longer, because the hook at its other end loads a model
+PUSH_LIMIT = 600.0  # [s]
+QUARANTINE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH")
+EMAIL = "release@stargaze.invalid"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A bare repository; ``quarantine`` says where git keeps the objects of a push that is not accepted yet."""
+
+    path: Path
+    quarantine: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a git tree: ``kind`` is git's (blob, tree, commit), ``size`` [byte] is 0 for what is no blob."""
+
+    mode: str
+    kind: str
+    object: str
+    size: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What came back from a push: everything the other end said, and whether the branch moved."""
+
+    accepted: bool
+    said: str
+
+
+def make(path: Path, settings: Mapping[str, str]) -> Repository:
+    """Return the bare repository at ``path`` with these settings, creating it if needed."""
+    repository = Repository(path)
+    # An empty template: no sample hooks, and none that the user's own template brings.
+    _in(repository, "init", "--quiet", "--bare", "--template=", "--initial-branch=main")
+    for name, value in settings.items():
+        _in(repository, "config", "--replace-all", name, value)
+    return repository
+
+
+def tip(repository: Repository) -> str | None:
+    """Return the commit that the branch of releases points to, None before the first."""
+    answer = _in(repository, "for-each-ref", "--format=%(objectname)", BRANCH).decode().strip()
+    return answer or None
+
+
+def described(repository: Repository, name: str) -> tuple[str, str, int] | None:
+    """Return (object, type, size [byte]) without reading the object; None if there is none."""
+    words = _in(repository, "cat-file", "--batch-check", stdin=f"{name}\n".encode()).decode().split()
+    return (words[0], words[1], int(words[2])) if len(words) == 3 else None
+
+
+def chain(repository: Repository, new: str, old: str | None, most: int) -> list[tuple[str, list[str]]]:
+    """Return at most ``most`` (commit, its parents) that ``new`` has and ``old`` has not, newest first."""
+    without = [f"^{old}"] if old else []
+    lines = (
+        _in(repository, "rev-list", "--topo-order", "--parents", f"--max-count={most}", new, *without)
+        .decode()
+        .splitlines()
+    )
+    return [(line.split()[0], line.split()[1:]) for line in lines]
+
+
+def list_tree(repository: Repository, tree: str) -> list[Entry]:
+    """Return the entries of one tree, not of those below it, without reading any file."""
+    records = _in(repository, "ls-tree", "-l", "-z", "--full-tree", tree).decode("utf-8", "replace").split("\0")
+    return [_entry(record) for record in records if record]
+
+
+def read(repository: Repository, blobs: Sequence[str]) -> list[bytes]:
+    """Return the content of each object; the caller has looked at the sizes before."""
+    data = _in(repository, "cat-file", "--batch", stdin="".join(f"{blob}\n" for blob in blobs).encode())
+    contents, at = [], 0
+    for blob in blobs:
+        end = data.index(b"\n", at)
+        head = data[at:end].split()
+        if len(head) != 3:
+            raise OutsideError(f"{repository.path}: {blob} is missing", hint="git fsck there says what else is")
+        contents.append(data[end + 1 : end + 1 + int(head[2])])
+        at = end + 2 + int(head[2])
+    return contents
+
+
+def write_out(repository: Repository, blob: str, path: Path) -> None:
+    """Write the content of a blob to a file, piece by piece."""
+    with path.open("wb") as stream:
+        _in(repository, "cat-file", "blob", blob, stdout=stream)
+
+
+def is_signed(repository: Repository, commit: str, allowed_signers: Path) -> bool:
+    """Say whether the commit's ssh signature is valid and by one of the allowed signers."""
+    _need("ssh-keygen")
+    config = _config({"gpg.ssh.allowedSignersFile": str(allowed_signers), "gpg.minTrustLevel": "fully"})
+    done = _answer("git", _at(repository), "verify-commit", commit, environment={**repository.quarantine, **config})
+    return done.returncode == 0
+
+
+def beside(repository: Repository, folder: Path) -> Repository:
+    """Make a repository in ``folder`` that knows every object of ``repository``, to build a commit in."""
+    scratch = make(folder, {"core.compression": "1"})
+    alternates = folder / "objects" / "info" / "alternates"
+    alternates.parent.mkdir(parents=True, exist_ok=True)
+    alternates.write_text(f"{(repository.path / 'objects').resolve()}\n", encoding="utf-8")
+    return scratch
+
+
+def add_file(repository: Repository, content: Path | bytes) -> str:
+    """Keep a file's bytes exactly as they are; return the blob."""
+    if isinstance(content, Path):
+        return _in(repository, "hash-object", "-w", "--no-filters", "--", str(content)).decode().strip()
+    return _in(repository, "hash-object", "-w", "--stdin", stdin=content).decode().strip()
+
+
+def add_tree(repository: Repository, blobs: Mapping[str, str]) -> str:
+    """Make a tree of ordinary files, path → blob; return it."""
+    index = {"GIT_INDEX_FILE": str(repository.path / "index")}
+    lines = "".join(f"100644 blob {blob}\t{path}\0" for path, blob in sorted(blobs.items()))
+    _in(repository, "update-index", "-z", "--add", "--index-info", stdin=lines.encode(), environment=index)
+    return _in(repository, "write-tree", environment=index).decode().strip()
+
+
+def add_commit(
+    repository: Repository, tree: str, parent: str | None, message: str, *, author: str, now: datetime, key: Path
+) -> str:
+    """Make a commit signed with the ssh key at ``key``; return it. Only the key's path is ever passed on."""
+    _need("ssh-keygen")
+    when = f"{int(now.timestamp())} +0000"
+    identity = {"GIT_AUTHOR_NAME": author, "GIT_AUTHOR_EMAIL": EMAIL, "GIT_AUTHOR_DATE": when}
+    identity |= {"GIT_COMMITTER_NAME": "stargaze", "GIT_COMMITTER_EMAIL": EMAIL, "GIT_COMMITTER_DATE": when}
+    identity |= _config({"gpg.format": "ssh", "user.signingKey": str(key)})
+    parents = ["-p", parent] if parent else []
+    argv = ["commit-tree", "-S", *parents, "-F", "-", tree]
+    return _in(repository, *argv, stdin=message.encode(), environment=identity).decode().strip()
+
+
+def push(repository: Repository, commit: str, to: str) -> Pushed:
+    """Send the commit to be the new tip at ``to``; a refusal is an answer, not an error."""
+    argv = ["push", "--porcelain", "--no-verify", to, f"{commit}:{BRANCH}"]
+    done = _answer("git", _at(repository), *argv, seconds=PUSH_LIMIT)
+    return Pushed(accepted=done.returncode == 0, said=(done.stdout + done.stderr).decode("utf-8", "replace"))
+
+
+def user_name() -> str:
+    """Return the name that the user gave to git, empty if there is none. The only call that reads the user's config."""
+    done = _answer("git", "config", "--get", "user.name", clean=False)
+    return done.stdout.decode("utf-8", "replace").strip()
+
+
+def keygen(*arguments: str) -> str:
+    """Call ssh-keygen and return what it prints."""
+    done = _answer("ssh-keygen", *arguments)
+    return _good("ssh-keygen", done).decode().strip()
+
+
+def _in(
+    repository: Repository,
+    *arguments: str,
+    stdin: bytes = b"",
+    stdout: IO[bytes] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> bytes:
+    extra = {**repository.quarantine, **(environment or {})}
+    done = _answer("git", _at(repository), *arguments, stdin=stdin, stdout=stdout, environment=extra)
+    return _good(f"git {arguments[0]}", done)
+
+
+def _at(repository: Repository) -> str:
+    return f"--git-dir={repository.path}"
+
+
+def _config(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment that is git config for one call."""
+    found = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings.items()):
+        found |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return found
+
+
+def _answer(
+    program: str,
+    *arguments: str,
+    stdin: bytes = b"",
+    stdout: IO[bytes] | None = None,
+    environment: Mapping[str, str] | None = None,
+    seconds: float = TIME_LIMIT,
+    clean: bool = True,
+) -> subprocess.CompletedProcess[bytes]:
+    _need(program)
+    process = subprocess.Popen(
+        [program, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=stdout or subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=_clean(environment or {}) if clean else None,
+        start_new_session=True,  # no terminal: whoever needs a passphrase fails at once instead of asking
+    )
+    with process:
+        try:
+            out, err = process.communicate(stdin, timeout=seconds)
+        except subprocess.TimeoutExpired as error:
+            raise OutsideError(
+                f"{program} took longer than {seconds:g} s", hint="is the disk or the network slow?"
+            ) from error
+        finally:
+            if process.poll() is None:
+                # Hooks and ssh-keygen run below git: the whole group ends with it, also on Ctrl-C.
+                os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(program, process.returncode, out or b"", err)
+
+
+def _good(what: str, done: subprocess.CompletedProcess[bytes]) -> bytes:
+    if done.returncode == 0:
+        return done.stdout
+    lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    # git names the cause first and its consequence last.
+    reason = lines[0] if lines else f"exit code {done.returncode}"
+    full = any("No space left on device" in line for line in lines)
+    raise OutsideError(f"{what} failed: {reason}", hint="the disk is full: free some space" if full else "")
+
+
+def _need(program: str) -> None:
+    if shutil.which(program) is None:
+        raise OutsideError(f"{program} is not installed", hint="apt install git openssh-client")
+
+
+def _clean(extra: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    fixed = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C"}
+    return {**kept, **fixed, "GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS_REQUIRE": "never", **extra}
+
+
+def _entry(record: str) -> Entry:
+    head, name = record.split("\t", 1)
+    mode, kind, found, size = head.split()
+    return Entry(mode=mode, kind=kind, object=found, size=0 if size == "-" else int(size), name=name)

@@ -1,0 +1,229 @@
+"""Bring a bundle to production and take it back: each is a signed commit, pushed to where a hook decides.
+
+Git's log of the repository of releases is the whole record. A rollback is a new commit with the bundle of the release
+that stood before; what stands is walked from the log, see :func:`stargaze.serve.record.standing`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import getpass
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stargaze import manifest
+from stargaze.artifacts import Store, outside_disk
+from stargaze.config import DeploySection
+from stargaze.errors import MissingInputError, OutsideError, UsageError
+from stargaze.serve import contents, git, record, signing
+from stargaze.serve.contents import RefusedError
+from stargaze.serve.installation import install, locked
+from stargaze.serve.record import Release, printable
+from stargaze.serve.target import Rules, prepare, read_rules
+
+DESCRIPTION = "bundle.json"
+
+
+def deploy(
+    section: DeploySection, store: Store, *, now: datetime, digest: str | None = None, who: str | None = None
+) -> Release:
+    """Send the bundle to production: the newest one, or that of a digest or its beginning.
+
+    A bundle that is already in force is not sent again, but installed again if it is not there (after a crash).
+    """
+    folder = _chosen(store, digest)
+    found = manifest.verify_files(folder)
+    if found != folder.name:
+        raise manifest.BadBundleError(
+            f"{folder}: its manifest is that of {found[:12]}", hint="stargaze tune makes a bundle"
+        )
+    with _ready(section, store) as repository:
+        releases = record.history(repository)
+        if releases and releases[0].digest == folder.name:
+            return _heal(repository, now)
+        draft = _draft(releases, kind="deploy", digest=folder.name, who=who, now=now, scores=_scores(folder))
+        return _send(section, store, repository, draft, {path.name: path for path in folder.iterdir()})
+
+
+def rollback(
+    section: DeploySection, store: Store, *, now: datetime, to: str | None = None, who: str | None = None
+) -> Release:
+    """Return to the bundle of the release before the one in force, or to any that was released."""
+    with _ready(section, store) as repository:
+        releases = record.history(repository)
+        if not releases:
+            raise MissingInputError(
+                "nothing was released yet, so there is nothing to return to", hint="stargaze deploy"
+            )
+        source = _named(releases, to) if to else _before(releases)
+        if source.digest == releases[0].digest:
+            return _heal(repository, now)
+        draft = _draft(releases, kind="rollback", digest=source.digest, who=who, now=now, scores=source.scores)
+        files = contents.listed(repository, source.commit, read_rules(repository.path)).files
+        return _send(section, store, repository, draft, files)
+
+
+def releases(store: Store) -> list[Release]:
+    """Return every release, newest first; empty before the first."""
+    return record.history(git.Repository(store.releases)) if store.releases.is_dir() else []
+
+
+def installed(store: Store) -> str | None:
+    """Return the digest of the bundle that serves, None if none does."""
+    return store.current.readlink().name if store.current.is_symlink() and store.current.is_dir() else None
+
+
+def _chosen(store: Store, digest: str | None) -> Path:
+    folders = sorted(path for path in store.bundles.glob("*") if record.DIGEST.fullmatch(path.name))
+    hint = "stargaze tune makes a bundle" + "".join(f"; here: {path.name[:12]}" for path in folders[:5])
+    if digest is None:
+        digest = store.latest.read_text(encoding="utf-8").strip() if store.latest.is_file() else ""
+        if not digest:
+            raise MissingInputError(f"{store.bundles}: there is no bundle yet", hint="stargaze tune")
+    matching = [path for path in folders if path.name.startswith(digest)]
+    if not digest or not matching:
+        raise MissingInputError(f"{store.bundles}: there is no bundle {printable(digest, 64)!r}", hint=hint)
+    if len(matching) > 1:
+        raise UsageError(
+            f"{printable(digest, 64)!r} is the beginning of {len(matching)} bundles", hint="give more of the digest"
+        )
+    return matching[0]
+
+
+@contextlib.contextmanager
+def _ready(section: DeploySection, store: Store) -> Iterator[git.Repository]:
+    """Give the repository of releases with hooks, rules and signers as they should be; one deploy at a time."""
+    with locked(store.root / "releases.lock", wait=False):
+        signing.allow(signing.signing_key(section, store), store)
+        rules = Rules(
+            serving=store.serving,
+            allowed_signers=signing.allowed_signers(store),
+            max_bytes=int(section.max_size * 1e6),
+        )
+        yield prepare(store.releases.resolve(), rules)
+
+
+def _heal(repository: git.Repository, now: datetime) -> Release:
+    done = install(repository, read_rules(repository.path), now=now)
+    if done is None:
+        raise OutsideError(f"{repository.path}: its releases have vanished", hint="stargaze deploy")
+    return dataclasses.replace(done.release, changed=done.changed)
+
+
+def _named(releases: list[Release], to: str) -> Release:
+    matching = {release.digest: release for release in reversed(releases) if release.digest.startswith(to)}
+    if not matching:
+        raise MissingInputError(f"no release has bundle {printable(to, 64)!r}", hint="stargaze releases lists them")
+    if len(matching) > 1:
+        raise UsageError(
+            f"{printable(to, 64)!r} is the beginning of {len(matching)} bundles", hint="give more of the digest"
+        )
+    return next(iter(matching.values()))
+
+
+def _before(releases: list[Release]) -> Release:
+    below = [release for release in record.standing(releases) if release.digest != releases[0].digest]
+    if not below:
+        raise MissingInputError(
+            f"nothing stands before {releases[0].digest[:12]}, so there is nothing to return to",
+            hint="stargaze releases lists what was released; stargaze rollback --to DIGEST takes any of it",
+        )
+    return below[-1]
+
+
+def _draft(
+    releases: list[Release], *, kind: str, digest: str, who: str | None, now: datetime, scores: Mapping[str, Any]
+) -> Release:
+    """Return the release as it will stand in the record, with its commit still empty."""
+    return Release(
+        commit="",
+        digest=digest,
+        kind=kind,
+        who=printable(who or _who()),
+        when=now.astimezone(UTC).isoformat(timespec="seconds"),
+        before=releases[0].commit if releases else None,
+        scores=scores,
+    )
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that no one named
+        user = str(os.getuid())
+    return " / ".join(filter(None, [git.user_name(), f"{user}@{socket.gethostname()}"]))
+
+
+def _scores(folder: Path) -> Mapping[str, Any]:
+    """Return the scores that the bundle's own description states; its sums were checked before."""
+    path = folder / DESCRIPTION
+    scores = json.loads(path.read_bytes()).get("scores", {}) if path.is_file() else {}
+    return {
+        policy: {name: value for name, value in of.items() if record.is_score(value)} for policy, of in scores.items()
+    }
+
+
+def _send(
+    section: DeploySection, store: Store, repository: git.Repository, draft: Release, files: Mapping[str, Path | str]
+) -> Release:
+    """Commit the files (a path, or a blob that is there already), sign, push, and look at what serves then."""
+    with outside_disk(store.root), tempfile.TemporaryDirectory(prefix="stargaze-") as folder:
+        scratch = git.beside(repository, Path(folder))
+        blobs = {
+            f"{contents.FOLDER}/{name}": git.add_file(scratch, file) if isinstance(file, Path) else file
+            for name, file in files.items()
+        }
+        blobs[record.FILE] = git.add_file(scratch, record.written(draft))
+        commit = git.add_commit(
+            scratch,
+            git.add_tree(scratch, blobs),
+            draft.before,
+            f"{draft.kind} {draft.digest[:12]}\n\nby {draft.who}\n",
+            author=draft.who,
+            now=datetime.fromisoformat(draft.when),
+            key=signing.signing_key(section, store),
+        )
+        pushed = git.push(scratch, commit, str(repository.path))
+    if not pushed.accepted:
+        raise _refusal(pushed.said, section)
+    if installed(store) != draft.digest:
+        reason = _remote(pushed.said, "not installed: ") or f"{(installed(store) or 'nothing')[:12]} serves"
+        raise OutsideError(
+            f"release {draft.digest[:12]} is recorded but does not serve: {reason}",
+            hint="put that right; `stargaze deploy` of the same bundle then repeats the installation",
+        )
+    return dataclasses.replace(draft, commit=commit)
+
+
+def _refusal(said: str, section: DeploySection) -> OutsideError:
+    """Turn what git and the hook said into the one reason why the push did not go in."""
+    unchanged = "what served before serves on"
+    reason = _remote(said, "refused: ")
+    if reason:
+        return RefusedError(f"the release was refused: {reason}", hint=unchanged)
+    if "pack exceeds maximum allowed size" in said:
+        return RefusedError(
+            f"the release was refused: it is larger than deploy.max_size = {section.max_size:g} MB", hint=unchanged
+        )
+    if any(mark in said for mark in ("[rejected]", "failed to update ref", "cannot lock ref")):
+        return OutsideError(
+            "another release arrived at the same time, this one was not sent", hint="stargaze releases; then repeat"
+        )
+    lines = [line.removeprefix("remote:").strip() for line in said.splitlines()]
+    reason = next(
+        (line for line in lines if line.startswith(("fatal:", "error:"))), next(filter(None, reversed(lines)), "")
+    )
+    return OutsideError(f"git push failed: {printable(reason)}", hint=unchanged)
+
+
+def _remote(said: str, beginning: str) -> str:
+    """Return the rest of the first line of the other end that begins so."""
+    lines = [line.removeprefix("remote:").strip() for line in said.splitlines() if line.startswith("remote:")]
+    return next((printable(line.removeprefix(beginning), 500) for line in lines if line.startswith(beginning)), "")
