@@ -36,6 +36,9 @@ NO = frozenset({"0", "0.0", "false", "f", "no", "n"})
 BY_AUTHORS_CLOCK = frozenset({"first_commit_at"})
 """Dates that GitHub passes on as git has them: one that cannot be true is not known, and no fault of the record."""
 
+MEANS = frozenset({"monthly_downloads"})
+"""Counts that sources give as a mean over months; they are rounded."""
+
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 Problem = tuple[Bools, str]
 
@@ -131,6 +134,8 @@ def _keys(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, li
 
 
 def _counts(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
+    if field.name in MEANS and pd.api.types.is_float_dtype(column.dtype):
+        column = column.round()
     numbers, problems = _numbers(column, least=0.0, most=field.most)
     return pd.Series(numbers, index=column.index), problems
 

@@ -1,0 +1,191 @@
+"""CSV and Parquet of others: which of their columns is which of our fields, and the rows in batches."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped]  # ships no types
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # ships no types
+
+from stargaze.errors import BadDataError, ConfigError
+from stargaze.features.derive import is_address
+from stargaze.features.files import MOST_BYTES, Source
+from stargaze.features.schema import BY_NAME
+
+NAME_PARTS = ("owner", "name")
+"""Together they stand for full_name."""
+BATCH = 100_000
+MOST_IN_MEMORY = 2**30
+"""Bytes of a gzipped Parquet file, which must be unpacked before it can be read."""
+MOST_ROWS = 100_000_000
+"""Parquet packs equal rows into nothing; GitHub's public repositories with a star are fewer."""
+_URL = re.compile(r"^(?:https?://)?(?:www\.)?github\.com/|\.git$|/+$")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a table: our columns, each row's position in the file from 1, and the rows that are none."""
+
+    frame: pd.DataFrame
+    positions: list[int]
+    bad: list[tuple[int, str]]
+
+
+def check_mapping(columns: Mapping[str, str]) -> None:
+    """Refuse a mapping of a field that we do not have, before any file is opened."""
+    known = [*BY_NAME, *NAME_PARTS]
+    for field in columns:
+        if field not in known:
+            raise ConfigError(f"fetch.columns.{field} is not a field", hint=_near(field, known, "The fields are"))
+
+
+def read(source: Source, columns: Mapping[str, str]) -> Iterator[Batch]:
+    """Yield a table's rows in our columns; values stay as they are.
+
+    Raises
+    ------
+    ConfigError
+        If the mapping names a column that the file has not.
+    BadDataError
+        If there is no column for the name or the stars, or the file is broken.
+    """
+    rows = _parquet(source, columns) if source.format == "parquet" else _csv(source, columns)
+    for batch in rows:
+        yield Batch(_named(batch.frame), batch.positions, batch.bad)
+
+
+def resolve(header: list[str], columns: Mapping[str, str], name: str) -> dict[str, str]:
+    """Find the column of each field: the mapped one, else the one that has exactly our name.
+
+    Examples
+    --------
+    >>> resolve(["full_name", "Star Count", "n"], {"stars": "Star Count"}, "x.csv")
+    {'stars': 'Star Count', 'full_name': 'full_name'}
+    """
+    for field, theirs in columns.items():
+        if theirs not in header:
+            raise ConfigError(
+                f"fetch.columns.{field}: {name} has no column {theirs!r}", hint=_near(theirs, header, "Its columns are")
+            )
+    found = dict(columns)
+    taken = set(found.values())
+    found |= {
+        ours: ours for ours in (*BY_NAME, *NAME_PARTS) if ours in header and ours not in found and ours not in taken
+    }
+    missing = [] if "full_name" in found or all(part in found for part in NAME_PARTS) else ["full_name"]
+    missing += [] if "stars" in found else ["stars"]
+    if missing:
+        lines = ", ".join(f'{field} = "{_guess(field, header)}"' for field in missing)
+        raise BadDataError(
+            f"{name}: no column for {' and '.join(missing)}; it has {_listing(header)}",
+            hint=f"say in stargaze.toml which they are: [fetch.columns] {lines}"
+            + (' (or owner = "…" and name = "…")' if "full_name" in missing else ""),
+        )
+    return found
+
+
+def _guess(field: str, header: list[str]) -> str:
+    near = difflib.get_close_matches(field.rstrip("s"), header, n=1, cutoff=0.4)
+    return near[0] if near else "…"
+
+
+def _near(name: str, known: list[str], otherwise: str) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"Did you mean {near[0]}?" if near else f"{otherwise} {_listing(known)}"
+
+
+def _listing(names: list[str]) -> str:
+    some = ", ".join(repr(name)[1:41].rstrip("'") for name in names[:30])
+    return some + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+
+
+def _csv(source: Source, columns: Mapping[str, str]) -> Iterator[Batch]:
+    text = source.text()
+    first = text.readline(BATCH)
+    delimiter = max(",;\t", key=first.count)
+    header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+    found = resolve(header, columns, source.name)
+    places = {ours: header.index(theirs) for ours, theirs in found.items()}
+    reader = csv.reader(text, delimiter=delimiter)
+    position = 0
+    rows: list[list[str]] = []
+    positions: list[int] = []
+    bad: list[tuple[int, str]] = []
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            position += 1
+            bad.append((position, str(error)))
+            continue
+        if row is None or len(rows) + len(bad) >= BATCH:
+            yield Batch(_columns(rows, places), positions, bad)
+            rows, positions, bad = [], [], []
+        if row is None:
+            return
+        if not row:
+            continue
+        position += 1
+        if len(row) != len(header):
+            bad.append((position, f"{len(row)} columns where the header has {len(header)}"))
+            continue
+        rows.append(row)
+        positions.append(position)
+
+
+def _columns(rows: list[list[str]], places: Mapping[str, int]) -> pd.DataFrame:
+    return pd.DataFrame({ours: pd.Series([row[place] for row in rows], dtype="str") for ours, place in places.items()})
+
+
+def _parquet(source: Source, columns: Mapping[str, str]) -> Iterator[Batch]:
+    try:
+        file = pq.ParquetFile(pa.BufferReader(_unpacked(source)) if source.packed else source.path)
+        found = resolve(list(file.schema_arrow.names), columns, source.name)
+        unpacked = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+        if file.metadata.num_rows > MOST_ROWS or unpacked > MOST_BYTES:
+            raise BadDataError(
+                f"{source.name}: {file.metadata.num_rows:,} rows are too many", hint="split it into smaller files"
+            )
+        position = 0
+        for part in file.iter_batches(batch_size=BATCH, columns=sorted(set(found.values()))):
+            theirs = part.to_pandas(date_as_object=False, ignore_metadata=True)
+            frame = pd.DataFrame({ours: _plain(theirs[name]) for ours, name in found.items()})
+            yield Batch(frame, list(range(position + 1, position + len(frame) + 1)), [])
+            position += len(frame)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise BadDataError(f"{source.name}: broken Parquet: {reason}", hint="fetch the file again") from error
+
+
+def _unpacked(source: Source) -> bytes:
+    """Read a whole gzipped Parquet file, which cannot be read from front to back."""
+    whole = source.stream.read(MOST_IN_MEMORY + 1)
+    if len(whole) > MOST_IN_MEMORY:
+        raise BadDataError(
+            f"{source.name}: unpacks to more than 1 GiB", hint="unpack it: gunzip keeps Parquet as it is"
+        )
+    return whole
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    return column.astype(column.cat.categories.dtype) if isinstance(column.dtype, pd.CategoricalDtype) else column
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make full_name of its parts or of an address, and tell an empty description or homepage from an unknown one."""
+    if "full_name" not in frame.columns:
+        frame["full_name"] = frame["owner"].astype("str") + "/" + frame["name"].astype("str")
+    names = frame["full_name"].astype("str").str.strip()
+    while (rest := names.str.replace(_URL, "", regex=True)).ne(names).any():
+        names = rest
+    frame["full_name"] = names
+    if "description" in frame.columns and "description_length" not in frame.columns:
+        frame["description_length"] = frame["description"].astype("str").str.len().fillna(0.0)
+    if "has_homepage" in frame.columns and any(map(is_address, frame["has_homepage"])):
+        frame["has_homepage"] = frame["has_homepage"].fillna("")
+    return frame
