@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from stargaze.artifacts import Store, replacing
 from stargaze.config import POLICIES, FeaturesSection
 from stargaze.features.catalogue import CATALOGUE, allowed
 from stargaze.features.importance import compare, importances
 from stargaze.features.matrix import matrix, vocabulary
-from stargaze.features.table import FeatureSet, Table
+from stargaze.features.plot import draw_selection
+from stargaze.features.table import FeatureSet, Table, read_table, write_feature_set
 
 KEPT = "kept"
 LEAST_ROWS = 30
@@ -26,6 +28,17 @@ class Selection:
 
     feature_set: FeatureSet
     reasons: pd.DataFrame
+
+
+def select_features(section: FeaturesSection, store: Store, report: Report = lambda _what, _done: None) -> Selection:
+    """Read the repositories, select, and write the feature set, the table of reasons and its picture."""
+    selection = select(read_table(store, section), section, report)
+    with replacing(store.selection) as temporary:
+        selection.reasons.to_csv(temporary, index=False)
+    with replacing(store.selection_plot) as temporary:
+        draw_selection(selection.reasons, temporary)
+    write_feature_set(store, selection.feature_set)
+    return selection
 
 
 def select(table: Table, section: FeaturesSection, report: Report = lambda _what, _done: None) -> Selection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import platform
 from datetime import datetime
@@ -55,12 +56,14 @@ def save_best(
         "features": {policy: feature_set.kept[policy] for policy in sorted(wanted)},
         "vocabularies": feature_set.vocabularies,
         "scores": figures,
+        "split": dataclasses.asdict(feature_set.split),
         "star_quantiles": np.quantile(training["stars"], np.linspace(0, 1, 101)).round(3).tolist(),
         "background": _background(table, feature_set, sorted(wanted)),
         "data": {
             "rows": len(table.repositories),
             "training_rows": len(training),
             "fingerprint": table.fingerprint,
+            "feature_set": feature_set.digest,
             "latest": table.repositories["fetched_at"].max().isoformat(),
         },
         "prototype": _prototype(table, feature_set, {policy: models[policy] for policy in wanted}),

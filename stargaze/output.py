@@ -1,0 +1,120 @@
+"""What the commands print: answers to stdout, everything else to stderr; colour and motion only on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stargaze.errors import StargazeError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Report = Callable[[str, float], None]
+QUIET_INTERVAL = 5.0
+"""Off a terminal, at most one line of progress in this many seconds."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a command's words go; ``as_json`` makes the answer machine-readable."""
+
+    as_json: bool = False
+
+    def answer(self, value: Mapping[str, Any] | Sequence[Mapping[str, Any]], text: str = "") -> None:
+        """Print the answer: JSON if asked for, else the text."""
+        print(json.dumps(value, indent=1, default=str) if self.as_json else text, flush=True)
+
+    def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
+        """Print rows as the answer."""
+        if self.as_json:
+            print(json.dumps(list(rows), indent=1, default=str), flush=True)
+            return
+        from rich.table import Table
+
+        table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+        for name in columns:
+            table.add_column(name, justify="right" if _is_number(rows, name) else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(_shown(row.get(name)) for name in columns))
+        _console(stderr=False).print(table)
+
+    def text(self, line: str) -> None:
+        """Print a line of the answer that JSON readers do not need."""
+        if not self.as_json:
+            print(line, flush=True)
+
+    def note(self, line: str) -> None:
+        """Say something beside the answer."""
+        print(line, file=sys.stderr, flush=True)
+
+    def error(self, error: StargazeError) -> None:
+        """Print what is wrong and, last, what to type."""
+        console = _console(stderr=True)
+        console.print(f"[bold red]error:[/] {_escaped(error.message)}", soft_wrap=True, highlight=False)
+        if error.hint:
+            console.print(f"[bold]hint:[/]  {_escaped(error.hint)}", soft_wrap=True, highlight=False)
+
+    @contextlib.contextmanager
+    def progress(self, name: str) -> Iterator[Report]:
+        """Show how far a long step is: a bar on a terminal, a line now and then elsewhere."""
+        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            with _bar(name) as report:
+                yield report
+        else:
+            yield _lines(name)
+
+
+@contextlib.contextmanager
+def _bar(name: str) -> Iterator[Report]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("[bold]{task.fields[name]}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=_console(stderr=True)) as progress:
+        task = progress.add_task("", total=1.0, name=name)
+        yield lambda what, done: progress.update(task, description=_escaped(what), completed=done)
+        progress.update(task, completed=1.0)
+
+
+def _lines(name: str) -> Report:
+    last = -QUIET_INTERVAL
+
+    def report(what: str, done: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= QUIET_INTERVAL or done >= 1.0:
+            last = time.monotonic()
+            print(f"{name}: {done:4.0%} {what}", file=sys.stderr, flush=True)
+
+    return report
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, no_color=plain, highlight=False, width=None if stream.isatty() else 160)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _is_number(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return any(isinstance(row.get(name), (int, float)) for row in rows)
+
+
+def _shown(value: Any) -> str:
+    if value is None or value != value:  # NaN
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return _escaped(str(value))

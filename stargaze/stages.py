@@ -1,0 +1,194 @@
+"""The path of the data as a list of named stages: what ``stargaze run`` walks and ``stargaze status`` looks at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stargaze.artifacts import Store, sha256
+from stargaze.config import Config
+from stargaze.errors import StargazeError
+
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step: is it done already, and how it is done; ``act`` returns a line about the result."""
+
+    name: str
+    is_done: Callable[[], bool]
+    act: Callable[[Report], str]
+
+
+def stages(config: Config, store: Store, clock: Callable[[], datetime]) -> list[Stage]:
+    """Return the stages up to ``deploy``, in order; each knows whether its artefact fits the one before it."""
+    return [
+        Stage("fetch", store.repositories.exists, lambda report: _fetch(config, store, clock(), report)),
+        Stage("select-features", lambda: _features_fit(config, store), lambda report: _select(config, store, report)),
+        Stage("screen", lambda: _leaderboard_fits(store), lambda report: _screen(config, store, report)),
+        Stage("tune", lambda: _bundle_fits(config, store), lambda report: _tune(config, store, clock(), report)),
+        Stage("deploy", lambda: _is_deployed(store), lambda report: _deploy(config, store, clock(), report)),
+    ]
+
+
+def state(store: Store) -> list[dict[str, Any]]:
+    """Return a row a noun: where it lies, when it was made, its size and what it holds."""
+    return [
+        _noun("repositories", store.repositories, "fetch", lambda: _repositories(store)),
+        _noun("feature set", store.features, "select-features", lambda: _kept(store)),
+        _noun("leaderboard", store.leaderboard, "screen", lambda: _leader(store)),
+        _noun("trials", store.trials, "tune", lambda: _trials(store)),
+        _noun("bundle", store.latest, "tune", lambda: store.latest.read_text(encoding="utf-8").strip()[:12]),
+        _noun("release", store.releases, "deploy", lambda: _release(store)),
+    ]
+
+
+def _fetch(config: Config, store: Store, now: datetime, report: Report) -> str:
+    from stargaze.features.fetch import fetch
+
+    summary = fetch(config.fetch, store, [], now, report)
+    return f"{summary.repositories:,} repositories"
+
+
+def _select(config: Config, store: Store, report: Report) -> str:
+    from stargaze.features.select import select_features
+
+    kept = select_features(config.features, store, report).feature_set.kept
+    return ", ".join(f"{policy} {len(names)}" for policy, names in kept.items()) + " features kept"
+
+
+def _screen(config: Config, store: Store, report: Report) -> str:
+    from stargaze.tuning.screen import screen
+
+    best = screen(config.screening, store, config.features.seed, report).iloc[0]
+    return f"best is {best['family']}: RMSLE {best['rmsle']:.3f} ± {best['spread']:.3f} (policy {best['policy']})"
+
+
+def _tune(config: Config, store: Store, now: datetime, report: Report) -> str:
+    from stargaze.tuning.tune import tune
+
+    tuned = tune(config.tuning, store, now=now, resume=store.journal.exists(), report=report)
+    scores = tuned.scores[config.tuning.estimate]
+    return (
+        f"{tuned.trials} trials, best {tuned.best['family']}: RMSLE {scores['rmsle']:.3f} on held-out repositories, "
+        f"intervals cover {scores['coverage']:.1%}"
+    )
+
+
+def _deploy(config: Config, store: Store, now: datetime, report: Report) -> str:
+    from stargaze.serve.release import deploy
+
+    report("pushing the release", 0.0)
+    release = deploy(config.deploy, store, now=now)
+    report("serving it", 1.0)
+    return f"release {release.digest[:12]} serves"
+
+
+def _features_fit(config: Config, store: Store) -> bool:
+    import dataclasses
+
+    found = _json(store.features)
+    return (
+        found is not None
+        and found.get("split") == dataclasses.asdict(config.features)
+        and found.get("fingerprint") == sha256(store.repositories)
+    )
+
+
+def _leaderboard_fits(store: Store) -> bool:
+    from stargaze.features.table import read_feature_set
+    from stargaze.tuning.screen import read_leaderboard
+
+    try:
+        read_leaderboard(store, read_feature_set(store))
+    except StargazeError:
+        return False
+    return True
+
+
+def _bundle_fits(config: Config, store: Store) -> bool:
+    from stargaze.features.table import read_feature_set
+
+    found = _json(_bundle(store) / "bundle.json")
+    return (
+        found is not None
+        and found.get("trials", 0) >= config.tuning.trials
+        and found.get("data", {}).get("feature_set") == read_feature_set(store).digest
+    )
+
+
+def _is_deployed(store: Store) -> bool:
+    from stargaze.serve.release import installed
+
+    return store.latest.exists() and installed(store) == store.latest.read_text(encoding="utf-8").strip()
+
+
+def _bundle(store: Store) -> Path:
+    name = store.latest.read_text(encoding="utf-8").strip() if store.latest.exists() else "none"
+    return store.bundles / name
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; None if it is not there or broken, for then it does not fit."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _noun(name: str, path: Path, maker: str, holds: Callable[[], str]) -> dict[str, Any]:
+    row: dict[str, Any] = {"noun": name, "path": str(path), "made": "", "holds": f"not there yet: stargaze {maker}"}
+    if path.exists():
+        made = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)
+        try:
+            row |= {"made": made.isoformat(timespec="minutes"), "holds": holds()}
+        except (StargazeError, OSError, ValueError, KeyError) as error:
+            row |= {"holds": f"cannot be read: {error}"}
+    return row
+
+
+def _repositories(store: Store) -> str:
+    import pyarrow.parquet
+
+    return f"{pyarrow.parquet.read_metadata(store.repositories).num_rows:,} repositories"
+
+
+def _kept(store: Store) -> str:
+    found = json.loads(store.features.read_text(encoding="utf-8"))
+    fits = "" if found["fingerprint"] == sha256(store.repositories) else " (of other repositories: stargaze select-features)"
+    return ", ".join(f"{policy} {len(names)}" for policy, names in found["kept"].items()) + " features" + fits
+
+
+def _leader(store: Store) -> str:
+    from stargaze.features.table import read_feature_set
+    from stargaze.tuning.screen import read_leaderboard
+
+    best = read_leaderboard(store, read_feature_set(store)).iloc[0]
+    return f"{best['family']} leads: RMSLE {best['rmsle']:.3f}"
+
+
+def _trials(store: Store) -> str:
+    import pyarrow.parquet
+
+    return f"{pyarrow.parquet.read_metadata(store.trials).num_rows:,} trials"
+
+
+def _release(store: Store) -> str:
+    from stargaze.serve.release import installed, releases
+
+    serving = installed(store)
+    return f"{len(releases(store))} releases, {serving[:12] if serving else 'none'} serves"
+
+
+def walk(todo: list[Stage], *, again: bool = False) -> Iterator[tuple[Stage, bool]]:
+    """Yield each stage and whether it is to be done: from the first one that is not, all that follow are."""
+    must = again
+    for stage in todo:
+        must = must or not stage.is_done()
+        yield stage, must
