@@ -1,0 +1,151 @@
+"""What the page says about an answer: every sentence, and where every mark of the drawings lies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ABOUT = 1.25
+"""A true count within this factor of what was expected is "about as expected"."""
+POLICY_WORDS = {
+    "static": "only what its maintainers write",
+    "activity": "what its maintainers write and do, not how popular it is already",
+    "all": "all figures, forks and subscribers among them",
+}
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on the axis of stars."""
+
+    label: str
+    at: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One factor as a bar on both sides of a middle line, and as text."""
+
+    label: str
+    value: str
+    times: str
+    raises: bool
+    left: str
+    width: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One repository of an answer, in words and positions."""
+
+    rank: int
+    name: str
+    link: str | None
+    stars: str
+    interval: str
+    percentile: str
+    surprise: str | None
+    actual: str | None
+    date: str | None
+    base: str
+    rest: str
+    expected: str
+    bars: tuple[Bar, ...]
+    at: str
+    low_at: str
+    width: str
+    actual_at: str | None
+
+
+def cards_of(predictions: list[Mapping[str, Any]]) -> tuple[list[Card], list[Tick]]:
+    """Turn ranked predictions into cards on one common axis, so that the drawings can be compared by eye."""
+    top = _top(predictions)
+    ticks = [Tick(number(value), _at(value, top)) for value in _powers(top)]
+    return [_card(prediction, top) for prediction in predictions], ticks
+
+
+def number(value: float) -> str:
+    """Write a count for people: ``12,340``."""
+    return f"{round(value):,}"
+
+
+def _small(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else number(value)
+
+
+def times(factor: float) -> str:
+    """Write a factor for people: ``× 1.8``."""
+    return f"× {factor:.2f}" if factor < 1.095 else f"× {factor:.1f}" if factor < 100 else f"× {factor:,.0f}"
+
+
+def _card(prediction: Mapping[str, Any], top: float) -> Card:
+    low, high, actual = prediction["low"], prediction["high"], prediction["actual"]
+    left, right = _share(low, top), _share(high, top)
+    return Card(
+        rank=prediction["rank"],
+        name=prediction["full_name"],
+        link=f"https://github.com/{prediction['full_name']}" if prediction["known"] else None,
+        stars=number(prediction["stars"]),
+        interval=f"In {prediction['coverage'] * 100:g} of 100 cases the true count {_between(low, high)}.",
+        percentile=f"{prediction['percentile']:.0f} % of the repositories it learnt from have as many or fewer.",
+        surprise=None if actual is None else _surprise(actual, prediction["expected"]),
+        actual=None if actual is None else number(actual),
+        date=prediction["fetched_at"],
+        base=_small(prediction["base"]),
+        rest=times(prediction["rest"]),
+        expected=number(prediction["expected"]),
+        bars=_bars(prediction["factors"]),
+        at=_at(prediction["stars"], top),
+        low_at=_percent(left),
+        width=_percent(right - left),
+        actual_at=None if actual is None else _at(actual, top),
+    )
+
+
+def _between(low: float, high: float) -> str:
+    return f"is {number(low)}" if low == high else f"lies between {number(low)} and {number(high)}"
+
+
+def _surprise(actual: float, expected: float) -> str:
+    ratio = (actual + 1) / (expected + 1)
+    if ratio >= ABOUT:
+        return "more than expected for such a repository"
+    if ratio <= 1 / ABOUT:
+        return "less than expected for such a repository"
+    return "about as expected for such a repository"
+
+
+def _bars(factors: list[Mapping[str, Any]]) -> tuple[Bar, ...]:
+    """Draw on a common logarithmic scale: × 2 is as long to the right as × 0.5 to the left."""
+    longest = max((abs(math.log(factor["times"])) for factor in factors), default=1.0)
+    longest = max(longest, math.log(2))  # small factors shall look small
+    bars = []
+    for factor in factors:
+        length = 50 * abs(math.log(factor["times"])) / longest
+        raises = factor["times"] >= 1
+        left = f"{50.0 if raises else 50 - length:.2f}%"
+        bars.append(Bar(factor["label"], factor["value"], times(factor["times"]), raises, left, f"{length:.2f}%"))
+    return tuple(bars)
+
+
+def _top(predictions: list[Mapping[str, Any]]) -> float:
+    largest = max(max(row["high"], row["stars"], row["actual"] or 0) for row in predictions)
+    return float(max(10.0, largest))
+
+
+def _powers(top: float) -> list[float]:
+    return [0.0, *(10.0**power for power in range(int(math.log10(top)) + 1))]
+
+
+def _share(value: float, top: float) -> float:
+    return math.log1p(value) / math.log1p(top)
+
+
+def _at(value: float, top: float) -> str:
+    return _percent(_share(value, top))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}%"

@@ -1,0 +1,46 @@
+"""A thing loaded from the bundle that serves: loaded once, and again when ``deploy`` or ``rollback`` moves the link."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from stargaze.errors import MissingInputError
+
+Loaded = TypeVar("Loaded")
+
+
+class Following(Generic[Loaded]):
+    """Follow a link to a bundle folder, so neither page nor worker needs a restart after a release."""
+
+    def __init__(self, link: Path, load: Callable[[Path], Loaded]) -> None:
+        self._link = link
+        self._load = load
+        self._lock = threading.Lock()
+        self._held: tuple[Path, Loaded] | None = None
+
+    def get(self) -> Loaded:
+        """Return what the link's target holds now.
+
+        Raises
+        ------
+        MissingInputError
+            If nothing was deployed yet.
+        StargazeError
+            Whatever ``load`` raises for a bundle that does not verify; nothing unverified is ever returned.
+        """
+        folder = released(self._link)
+        with self._lock:
+            if self._held is None or self._held[0] != folder:
+                self._held = (folder, self._load(folder))
+            return self._held[1]
+
+
+def released(link: Path) -> Path:
+    """Return the folder that serves, or say how to get one."""
+    try:
+        return link.resolve(strict=True)
+    except OSError as error:
+        raise MissingInputError("no release is deployed yet", hint="stargaze deploy") from error

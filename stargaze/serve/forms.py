@@ -1,0 +1,83 @@
+"""From what a person or a program sends to a question, checked the same way for both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from stargaze.errors import BadDataError
+from stargaze.features.question import FORM_FIELDS, from_figures, parse_name
+from stargaze.features.schema import Field
+from stargaze.serve.tickets import Question
+
+FIRST = ("full_name", "created_at", "language", "contributors", "commits", "releases", "forks", "subscribers")
+"""What is asked at once; the other figures wait behind a fold, because nobody knows all of them by heart."""
+TYPES = {"count": "number", "date": "date", "flag": "select"}
+"""The kind of a field and the control that fits it; everything else is a line of text."""
+
+
+def ask_by(names: list[str], figures: list[dict[str, Any]], *, most: int, now: datetime) -> Question:
+    """Check a question before it is queued; that a name is a known one, the worker finds out.
+
+    Raises
+    ------
+    BadDataError
+        If nothing is asked, too much is asked, a name cannot be one or a figure cannot be true.
+    """
+    if not names and not figures:
+        raise BadDataError("nothing to predict yet", hint="name a repository, as owner/name or by its GitHub address")
+    if len(names) + len(figures) > most:
+        raise BadDataError(
+            f"{len(names) + len(figures)} repositories are too many at once", hint=f"ask for at most {most} at a time"
+        )
+    parsed = {name.casefold(): name for name in map(parse_name, names)}
+    if figures:
+        from_figures(figures, now)
+    return Question(tuple(parsed.values()), tuple(figures))
+
+
+def names_in(text: str) -> list[str]:
+    """Split what was typed: one name a line; commas and blanks do as well."""
+    return [part for part in re.split(r"[\s,]+", text) if part]
+
+
+def figures_in(form: Mapping[str, str]) -> dict[str, str]:
+    """Take the figures that were filled in; an empty control means "not known"."""
+    names = [field.name for field in FORM_FIELDS]
+    return {name: form[name].strip() for name in names if form.get(name, "").strip()}
+
+
+def first_fields() -> list[Field]:
+    """Return the fields that are asked at once, in the order of their importance."""
+    return sorted((field for field in FORM_FIELDS if field.name in FIRST), key=lambda field: FIRST.index(field.name))
+
+
+def other_fields() -> list[Field]:
+    """Return the fields behind the fold."""
+    return [field for field in FORM_FIELDS if field.name not in FIRST]
+
+
+def label_of(field: Field) -> str:
+    """Return what stands beside the control: ``has_homepage`` is a homepage, ``created_at`` is created.
+
+    Examples
+    --------
+    >>> from stargaze.features.schema import BY_NAME
+    >>> label_of(BY_NAME["created_at"]), label_of(BY_NAME["open_issues"])
+    ('Created', 'Open issues')
+    """
+    bare = field.name.removeprefix("full_").removeprefix("has_").removesuffix("_at").removesuffix("_kb")
+    return bare.replace("_", " ").capitalize()
+
+
+def help_of(field: Field) -> str:
+    """Return the line below the control; nothing where it would only repeat the label."""
+    unit = f" [{field.unit}]" if field.unit not in ("", "UTC") else ""
+    return "" if field.meaning == field.name else field.meaning + unit
+
+
+def control_of(field: Field) -> str:
+    """Return the type of control for a field."""
+    return TYPES.get(field.kind, "text")

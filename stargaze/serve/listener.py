@@ -1,0 +1,43 @@
+"""The one socket of the page, taken before anything starts: a port in use is one clear line, not a crash later."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from stargaze.errors import UsageError
+from stargaze.serve.settings import ANY_ADDRESS
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on ``host:port``; port 0 takes a free one. gunicorn goes on with the same socket."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except socket.gaierror as error:
+        raise UsageError(f"serve.host: {host!r} is not an address", hint='serve.host = "127.0.0.1"') from error
+    except OSError as error:
+        raise UsageError(_why(host, port, error), hint=_instead(host, port, error)) from error
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return what to type into the browser; an address that means "any" is reached by this machine's own."""
+    host, port = listener.getsockname()[:2]
+    if host in ANY_ADDRESS:
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _why(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"port {port} may not be taken by this user"
+    return f"cannot listen on {host}:{port}: {error.strerror or error}"
+
+
+def _instead(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is no address of this machine; stargaze serve --host 127.0.0.1"
+    other = port + 1 if 1024 <= port < 65_535 else 8000
+    return f"stargaze serve --port {other}, or --port 0 for a free one"

@@ -1,0 +1,119 @@
+"""The page for people: two forms and the answer, which works without JavaScript and is livelier with it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint, Response, abort, jsonify, redirect, render_template, request, session, url_for
+from werkzeug.wrappers import Response as Redirect
+
+from stargaze.config import ServeSection
+from stargaze.errors import BadDataError, StargazeError, UsageError
+from stargaze.serve import forms
+from stargaze.serve.cards import POLICY_WORDS, cards_of, number
+from stargaze.serve.following import Following
+from stargaze.serve.settings import RETRY_AFTER
+from stargaze.serve.shown import Shown, suggest
+from stargaze.serve.tickets import Desk, Question, Ticket, is_id
+
+Page = tuple[str, int, dict[str, str]]
+
+
+def make(section: ServeSection, desk: Desk, shown: Following[Shown], clock: Callable[[], datetime]) -> Blueprint:
+    """Return the routes of the page."""
+    blueprint = Blueprint("pages", __name__)
+    blueprint.app_context_processor(lambda: {"most": section.repositories, "number": number, "token": _token})
+
+    @blueprint.get("/")
+    def ask() -> str:
+        return _names_form(shown, typed=request.args.get("repositories", ""))
+
+    @blueprint.post("/")
+    def hand_in() -> Page | Redirect:
+        typed = request.form.get("repositories", "")
+        try:
+            _check_token()
+            return _asked(desk, forms.ask_by(forms.names_in(typed), [], most=section.repositories, now=clock()))
+        except StargazeError as error:
+            return _again(_names_form(shown, typed=typed, error=error), error)
+
+    @blueprint.get("/figures")
+    def figures() -> str:
+        return _figures_form(shown, typed={})
+
+    @blueprint.post("/figures")
+    def hand_in_figures() -> Page | Redirect:
+        typed = request.form.to_dict()
+        try:
+            _check_token()
+            rows = [row] if (row := forms.figures_in(typed)) else []
+            names = forms.names_in(typed.get("repositories", ""))
+            return _asked(desk, forms.ask_by(names, rows, most=section.repositories, now=clock()))
+        except StargazeError as error:
+            return _again(_figures_form(shown, typed=typed, error=error), error)
+
+    @blueprint.get("/predictions/<ticket_id>")
+    def prediction(ticket_id: str) -> str:
+        ticket = desk.look(ticket_id) if is_id(ticket_id) else None
+        if ticket is None:
+            abort(HTTPStatus.NOT_FOUND)
+        return _ticket_page(shown, ticket)
+
+    @blueprint.get("/repositories")
+    def repositories() -> Response:
+        return jsonify(suggest(shown.get().names, request.args.get("like", "")))
+
+    return blueprint
+
+
+def _names_form(shown: Following[Shown], *, typed: str, error: StargazeError | None = None) -> str:
+    return render_template("ask.html", shown=shown.get(), typed=typed, error=error)
+
+
+def _figures_form(shown: Following[Shown], *, typed: dict[str, str], error: StargazeError | None = None) -> str:
+    groups = {"first": forms.first_fields(), "others": forms.other_fields()}
+    return render_template("figures.html", shown=shown.get(), typed=typed, error=error, forms=forms, **groups)
+
+
+def _asked(desk: Desk, question: Question) -> Redirect:
+    return redirect(url_for("pages.prediction", ticket_id=desk.ask(question).id), HTTPStatus.SEE_OTHER)
+
+
+def _again(page: str, error: StargazeError) -> Page:
+    """Show the form once more, with what was typed and the reason."""
+    if isinstance(error, UsageError):
+        return page, HTTPStatus.BAD_REQUEST, {}
+    return page, HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(RETRY_AFTER)}
+
+
+def _ticket_page(shown: Following[Shown], ticket: Ticket) -> str:
+    answer: dict[str, Any] = ticket.answer or {}
+    cards, ticks = cards_of(answer["predictions"]) if answer else ([], [])
+    names = ticket.question.repositories if ticket.question else ()
+    return render_template(
+        "prediction.html",
+        shown=shown.get(),
+        ticket=ticket,
+        cards=cards,
+        ticks=ticks,
+        digest=answer.get("digest"),
+        words=POLICY_WORDS,
+        typed="\n".join(names),
+    )
+
+
+def _token() -> str:
+    """Return the token of this visitor's session, which every form carries: other sites cannot know it."""
+    if "token" not in session:
+        session["token"] = secrets.token_urlsafe(24)
+    return str(session["token"])
+
+
+def _check_token() -> None:
+    sent, expected = request.form.get("token", ""), session.get("token", "")
+    if not expected or not secrets.compare_digest(sent.encode(), str(expected).encode()):
+        raise BadDataError("this form is no longer valid", hint="cookies must be allowed; send it once more")

@@ -1,0 +1,163 @@
+"""Start, watch and end the two processes behind the page: gunicorn for the web, Celery for the predictions."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import requests
+
+from stargaze.artifacts import Store, outside_disk
+from stargaze.config import ServeSection
+from stargaze.errors import OutsideError
+from stargaze.manifest import verify_files
+from stargaze.serve.child import Child, start
+from stargaze.serve.following import released
+from stargaze.serve.listener import listen, url_of
+from stargaze.serve.settings import as_environment, ready_file, session_key
+
+START_LIMIT = 60.0
+"""Importing the model's libraries on a slow, busy machine takes about 15 s."""
+PAUSE = 0.1
+"""Between two looks at the processes [s]."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """The page as it runs."""
+
+    url: str
+    children: tuple[Child, ...]
+
+    def check(self) -> None:
+        """Raise OutsideError with the last lines of its log if one of the processes ended."""
+        for child in self.children:
+            if child.ended():
+                raise OutsideError(f"{child.death()}; the other was ended too", hint=f"the whole log: {child.log}")
+
+
+def serve(section: ServeSection, store: Store, *, announce: Callable[[str], None]) -> int:
+    """Serve until Ctrl-C (130) or SIGTERM (0); ``announce`` gets the URL once it answers.
+
+    Raises
+    ------
+    MissingInputError
+        If no release is deployed.
+    UsageError
+        If the port is taken or not ours to take.
+    OutsideError
+        If a process ends by itself; the other one is ended first.
+    """
+    try:
+        with _terminable(), _running(section, store) as running:
+            announce(running.url)
+            while True:
+                running.check()
+                time.sleep(PAUSE)
+    except KeyboardInterrupt:
+        return 130
+    except _Terminated:
+        return 0
+
+
+@contextlib.contextmanager
+def serving(section: ServeSection, store: Store) -> Iterator[str]:
+    """Serve inside the block; gives the URL, which answers already."""
+    with _running(section, store) as running:
+        yield running.url
+        running.check()
+
+
+@contextlib.contextmanager
+def _running(section: ServeSection, store: Store) -> Iterator[Running]:
+    verify_files(released(store.current))
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(listen(section.host, section.port))
+        ready = _prepare(store)
+        stack.callback(ready.unlink, missing_ok=True)
+        children: list[Child] = []
+        stack.callback(_end, children)
+        environment = as_environment(section, store)
+        children.append(_worker(store, environment))
+        children.append(_web(section, store, environment, listener))
+        running = Running(url_of(listener), tuple(children))
+        listener.close()  # gunicorn has its own: once that ends, nobody shall be kept waiting here
+        _wait_until_ready(running, ready)
+        yield running
+
+
+def _prepare(store: Store) -> Path:
+    ready = ready_file(store, os.getpid())
+    with outside_disk(store.root):
+        for folder in (store.queue / "messages", store.queue / "control", store.queue / "taken", logs(store)):
+            folder.mkdir(parents=True, exist_ok=True)
+        ready.unlink(missing_ok=True)
+    session_key(store)
+    return ready
+
+
+def logs(store: Store) -> Path:
+    """Return the folder of both processes' logs."""
+    return store.root / "logs"
+
+
+def _worker(store: Store, environment: dict[str, str]) -> Child:
+    # kombu moves each message to the temporary folder before it reads it: in one file system that is one rename.
+    extra = {"TMPDIR": str(store.queue / "taken"), "OMP_NUM_THREADS": "1"}
+    return start("worker", ["stargaze.serve.worker"], {**environment, **extra}, logs(store) / "worker.log", store.root)
+
+
+def _web(section: ServeSection, store: Store, environment: dict[str, str], listener: socket.socket) -> Child:
+    command = ["gunicorn", f"--bind=fd://{listener.fileno()}", "--worker-class=gthread"]
+    command += [f"--workers={section.processes}", "--threads=4", "--timeout=30", "--graceful-timeout=5"]
+    command += ["--no-control-socket", "--limit-request-line=2048", "stargaze.serve.web:create()"]
+    path = logs(store) / "web.log"
+    return start("web", command, environment, path, store.root, keep=(listener.fileno(),))
+
+
+def _wait_until_ready(running: Running, ready: Path) -> None:
+    limit = time.monotonic() + START_LIMIT
+    while not (ready.exists() and _answers(f"{running.url}/readyz")):
+        running.check()
+        if time.monotonic() > limit:
+            tails = "\n".join(child.tail() for child in running.children)
+            raise OutsideError(f"the page was not ready within {START_LIMIT:g} s\n{tails}", hint="see the logs above")
+        time.sleep(PAUSE)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5, proxies={"http": "", "https": ""}).ok
+    except requests.RequestException:
+        return False
+
+
+def _end(children: list[Child]) -> None:
+    """Ask both to end, the page first so that it takes no more questions; insist after some seconds."""
+    for child in reversed(children):
+        child.ask_to_end()
+    for child in children:
+        child.insist()
+
+
+class _Terminated(Exception):  # noqa: N818 - no error: somebody asked us to end
+    """SIGTERM arrived."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    def terminate(_signal: int, _frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

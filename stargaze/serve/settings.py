@@ -1,0 +1,78 @@
+"""What the page's processes must know: passed on through the environment, so they need no file of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from stargaze import config
+from stargaze.artifacts import Store, outside_disk
+from stargaze.config import ServeSection
+
+QUEUE = "stargaze"
+"""Name of the queue between page and workers."""
+MOST_BODY = 64 * 1024
+"""Largest body of a request [bytes]; five typed repositories need about 3 kB."""
+RETRY_AFTER = 5
+"""What a client is told to wait when nothing can be accepted [s]."""
+ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, never bound to
+
+
+def as_environment(section: ServeSection, store: Store) -> dict[str, str]:
+    """Write section and store as variables that :func:`from_environment`, and so any config, reads back."""
+    variables = {"STARGAZE_STORE_PATH": str(store.root.resolve())}
+    for item in fields(section):
+        value = getattr(section, item.name)
+        text = ",".join(value) if isinstance(value, list) else str(value)
+        variables[f"STARGAZE_SERVE_{item.name}".upper()] = text
+    return variables
+
+
+def from_environment(environ: Mapping[str, str]) -> tuple[ServeSection, Store]:
+    """Read what the supervisor (or a container's definition) wrote."""
+    loaded = config.load(environ=environ)
+    return loaded.serve, Store(Path(loaded.store.path).resolve())
+
+
+def trusted_hosts(section: ServeSection) -> list[str]:
+    """List the names that a request may call this server: what it is bound to, and this machine."""
+    hosts = ["localhost", "127.0.0.1", "[::1]"]
+    if section.host not in ANY_ADDRESS:
+        hosts.append(f"[{section.host}]" if ":" in section.host else section.host)
+        return hosts
+    with contextlib.suppress(OSError):  # a machine that cannot look up its own name still has the three above
+        name, aliases, addresses = socket.gethostbyname_ex(socket.gethostname())
+        hosts += [socket.gethostname(), name, *aliases, *addresses]
+    return sorted(set(hosts))
+
+
+def ready_file(store: Store, supervisor: int) -> Path:
+    """Return the file that a worker touches once it takes questions, told apart by the process that started it."""
+    return store.queue / f"ready-{supervisor}"
+
+
+def session_key(store: Store) -> bytes:
+    """Return the random key that signs the form's cookie, the same for every web process; made on first use."""
+    path = store.keys / "session.key"
+    with outside_disk(path):
+        if not path.exists():
+            _make_key(path)
+        return path.read_bytes()
+
+
+def _make_key(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(prefix=".session.", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(secrets.token_bytes(32))
+        with contextlib.suppress(FileExistsError):  # another process was first: its key is the key
+            os.link(name, path)
+    finally:
+        Path(name).unlink()

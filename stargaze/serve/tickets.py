@@ -1,0 +1,138 @@
+"""The state of a question: a ticket is given before the question is queued, so an accepted one cannot vanish unseen."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+
+State = Literal["queued", "running", "done", "failed"]
+QUEUED, RUNNING, DONE = "QUEUED", "RUNNING", "SUCCESS"
+"""How the result store spells the states; everything else there is a failure of Celery's own words."""
+GRACE = 5.0
+"""Between "please stop" and "stopped", and for the answer to be written [s]."""
+ATTEMPTS = 2
+"""A question whose worker died is tried once more; a second death is the question's fault."""
+
+Answer = dict[str, Any]
+"""What a worker says: ``digest`` and ``predictions``, ranked."""
+Error = dict[str, str]
+"""``message`` and ``hint``."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: names of known repositories, or typed figures (field → text)."""
+
+    repositories: tuple[str, ...] = ()
+    figures: tuple[Mapping[str, Any], ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what travels to the worker."""
+        return {"repositories": list(self.repositories), "figures": [dict(row) for row in self.figures]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Question:
+        """Read what :meth:`as_json` wrote."""
+        return cls(tuple(value["repositories"]), tuple(value["figures"]))
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """One accepted question and how far it is."""
+
+    id: str
+    state: State
+    question: Question | None
+    accepted_at: datetime | None
+    deadline: datetime | None
+    attempt: int = 0
+    answer: Answer | None = None
+    error: Error | None = None
+
+    def as_stored(self) -> dict[str, Any]:
+        """Return what the result store keeps beside the state."""
+        return {
+            "question": self.question.as_json() if self.question else None,
+            "accepted_at": self.accepted_at.isoformat() if self.accepted_at else None,
+            "deadline": self.deadline.isoformat() if self.deadline else None,
+            "attempt": self.attempt,
+            "answer": self.answer,
+            "error": self.error,
+        }
+
+
+class Desk(Protocol):
+    """Where questions are handed in and answers picked up. Every verb ends within seconds or raises OutsideError."""
+
+    def ask(self, question: Question) -> Ticket:
+        """Accept the question, or raise OutsideError: then nothing was accepted."""
+
+    def look(self, ticket_id: str) -> Ticket | None:
+        """Return the ticket as it stands; None if none of that id was ever given (or it has expired)."""
+
+    def check(self) -> None:
+        """Raise OutsideError if queue or results cannot be written."""
+
+
+def accept(question: Question, *, now: datetime, time_limit: float) -> Ticket:
+    """Give a ticket: it waits at most ``time_limit`` and is computed at most ``time_limit`` [s]."""
+    deadline = now + timedelta(seconds=2 * (time_limit + GRACE))
+    return Ticket(str(uuid.uuid4()), "queued", question, now, deadline)
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text can be the id of a ticket at all; everything else never reaches the store."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def read(ticket_id: str, status: str, stored: Any, *, now: datetime, time_limit: float) -> Ticket:
+    """Turn what the result store holds into a ticket; one that nobody will answer any more is failed."""
+    if not isinstance(stored, Mapping) or "question" not in stored:
+        return Ticket(ticket_id, "failed", None, None, None, error=_reason(status, type(stored).__name__, time_limit))
+    ticket = _parse(ticket_id, status, stored)
+    if ticket.state in ("queued", "running") and ticket.deadline and now > ticket.deadline:
+        return dataclasses.replace(ticket, state="failed", error=_reason("lost", "", time_limit))
+    return ticket
+
+
+def _parse(ticket_id: str, status: str, stored: Mapping[str, Any]) -> Ticket:
+    finished: State = "failed" if stored["error"] else "done"
+    state: State = "queued" if status == QUEUED else "running" if status == RUNNING else finished
+    return Ticket(
+        ticket_id,
+        state,
+        Question.from_json(stored["question"]),
+        datetime.fromisoformat(stored["accepted_at"]),
+        datetime.fromisoformat(stored["deadline"]),
+        stored["attempt"],
+        stored["answer"],
+        stored["error"],
+    )
+
+
+def _reason(status: str, kind: str, time_limit: float) -> Error:
+    """Say in words why a question got no answer."""
+    again = "ask again; if it happens again, look into logs/worker.log below the store"
+    if status == "lost":
+        return {"message": "no worker answered in time", "hint": again}
+    if status == "REVOKED":
+        message = f"the question waited longer than {time_limit:g} s for a free worker"
+        return {"message": message, "hint": "ask again in a while, or raise serve.workers"}
+    if kind in ("TimeLimitExceeded", "SoftTimeLimitExceeded"):
+        return too_slow(time_limit)
+    if kind == "WorkerLostError":
+        return {"message": "the worker ended while it answered", "hint": again}
+    return {"message": "the worker met an error that it did not expect", "hint": again}
+
+
+def too_slow(time_limit: float) -> Error:
+    """Say that the time limit was reached."""
+    message = f"the prediction took longer than {time_limit:g} s"
+    return {"message": message, "hint": "ask for fewer repositories, or raise serve.time_limit"}
