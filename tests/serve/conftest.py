@@ -18,7 +18,6 @@ from stargaze.manifest import write_manifest
 from stargaze.serve import git, record, release, signing, target
 from stargaze.serve.record import Release
 
-
 LOADER = """
 import os, pathlib, signal, sys
 model = pathlib.Path(sys.argv[1], "model.txt").read_text()
@@ -78,7 +77,9 @@ class Workshop:
     def commit_tree(self, tree: str, *, key: Path | None = None, parent: str | None = "tip") -> str:
         """Commit a tree that is there already."""
         before = git.tip(self.repository) if parent == "tip" else parent
-        return git.add_commit(self.clone, tree, before, "a test\n", author="a tester", now=self.now, key=key or self.key)
+        return git.add_commit(
+            self.clone, tree, before, "a test\n", author="a tester", now=self.now, key=key or self.key
+        )
 
     @property
     def clone(self) -> git.Repository:
@@ -92,9 +93,10 @@ class Workshop:
         argv = ["git", f"--git-dir={self.clone.path}", *arguments]
         return subprocess.run(argv, input=stdin, capture_output=True, check=True).stdout.decode().strip()
 
-    def push(self, commit: str, ref: str = git.BRANCH, *options: str) -> list[str]:
+    def push(self, commit: str, *refs: str, force: bool = False) -> list[str]:
         """Push as a person would and return what the hook said, line by line."""
-        argv = ["git", f"--git-dir={self.clone.path}", "push", *options, str(self.repository.path), f"{commit}:{ref}"]
+        refspecs = [f"{'+' if force else ''}{commit}:{ref}" for ref in refs or (git.BRANCH,)]
+        argv = ["git", f"--git-dir={self.clone.path}", "push", str(self.repository.path), *refspecs]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         return [line.removeprefix("remote:").strip() for line in done.stderr.splitlines() if line.startswith("remote:")]
 

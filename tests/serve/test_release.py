@@ -65,7 +65,9 @@ def test_the_installed_record_names_the_release(workshop: Workshop) -> None:
     assert (written["commit"], written["digest"], written["who"]) == (done.commit, done.digest, "a tester")
 
 
-def test_who_is_the_git_user_and_the_account(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_is_the_git_user_and_the_account(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = tmp_path / "gitconfig"
     config.write_text("[user]\n\tname = Jane Doe\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
