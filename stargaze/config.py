@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import os
 import tomllib
 import typing
@@ -170,8 +171,9 @@ def load(
     return config
 
 
-def render() -> str:
-    """Return the annotated ``stargaze.toml`` with every key at its default."""
+def render(config: Config | None = None) -> str:
+    """Return the annotated ``stargaze.toml`` with every key at its default, or as a config has it."""
+    config = config or Config()
     lines = [
         "# stargaze.toml: every key with its default. Delete what you do not change.",
         "# Stronger than this file: STARGAZE_<SECTION>_<KEY> in the environment, then the command's options.",
@@ -182,12 +184,13 @@ def render() -> str:
         lines += ["", f"# {(kind.__doc__ or '').strip()}", f"[{section.name}]"]
         tables = []
         for item in dataclasses.fields(kind):
-            default = getattr(kind(), item.name)
+            value = getattr(getattr(config, section.name), item.name)
             note = _note(item.metadata)
-            if isinstance(default, dict):
+            if isinstance(value, dict):
                 tables += ["", f"# {note}", f"[{section.name}.{item.name}]"]
+                tables += [f"{_toml(name)} = {_toml(text)}" for name, text in value.items()]
             else:
-                lines += [f"# {note}", f"{item.name} = {_toml(default)}"]
+                lines += [f"# {note}", f"{item.name} = {_toml(value)}"]
         lines += tables
     return "\n".join(lines) + "\n"
 
@@ -211,7 +214,7 @@ def _toml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
 
 
 def _read(path: Path) -> dict[str, Any]:

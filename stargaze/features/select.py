@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,15 @@ class Selection:
 
     feature_set: FeatureSet
     reasons: pd.DataFrame
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """Return a row a feature; a kept one shows what it is worth."""
+        rows = self.reasons.to_dict("records")
+        for row in rows:
+            for policy in POLICIES:
+                if row[policy] == KEPT:
+                    row[policy] = f"kept, {row[f'importance_{policy}']:.2g}"
+        return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def select_features(section: FeaturesSection, store: Store, report: Report = lambda _what, _done: None) -> Selection:

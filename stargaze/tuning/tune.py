@@ -34,6 +34,16 @@ class Tuned:
     bundle: Path
     scores: dict[str, dict[str, float]]
 
+    def as_text(self) -> str:
+        """Return the lines that a person reads."""
+        lines = [f"bundle {self.bundle.name[:12]}: {self.best['family']}, best of {self.trials} trials ({self.failed} failed)"]
+        for policy, figures in self.scores.items():
+            lines.append(
+                f"  {policy:8}  RMSLE {figures['rmsle']:.3f} (cross-validated {figures['cv_rmsle']:.3f} ± {figures['cv_spread']:.3f}), "
+                f"R² {figures['r2']:.3f}, rho {figures['rho']:.3f}, intervals cover {figures['coverage']:.1%}"
+            )
+        return "\n".join(lines)
+
 
 def tune(
     section: TuningSection,

@@ -1,0 +1,60 @@
+# Everything from nothing but python3: the two that matter are `make demo` and `make test`.
+#   make demo    the main job on the sample, ending with a page that predicts (DEMO_ARGS=--once: predict once and end)
+#   make test    every check: lint, types, contracts, unit and documentation tests, the whole job, the page in a browser
+#   make check   the inner loop, under a minute: lint, types, contracts, unit tests
+#   make lock    resolve the dependencies anew into the lock files
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_ARGS ?=
+# The demo screens on a part of the repositories and tries few configurations: two minutes instead of ten.
+DEMO_ENV := STARGAZE_SCREENING_ROWS=2500 STARGAZE_FEATURES_REPEATS=1
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
+
+.PHONY: demo test check lint types unit job browser lock clean
+
+demo: $(VENV)/.installed
+	$(DEMO_ENV) $(BIN)/stargaze run --trials 12 $(DEMO_ARGS)
+
+test: lint types unit job browser
+
+check: lint types unit
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not job and not browser"
+
+job: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m job
+
+browser: $(VENV)/.installed-dev
+	sh tools/prepare.sh browser
+	$(BIN)/python -m pytest -m browser
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	sh tools/prepare.sh run
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes --requirement requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(PIP) --require-hashes --requirement requirements-dev.lock
+	touch $@
+
+lock:
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--quiet --upgrade --extra build pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--quiet --constraint requirements.lock --extra build --extra dev pyproject.toml --output-file requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) build dist store

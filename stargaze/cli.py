@@ -1,0 +1,326 @@
+"""Every command: read the config, call one function, print its answer.
+
+Exit codes: 0 done, 1 a check found a difference, 2 usage, config or bad data, 3 a missing input, 4 credentials,
+5 an outside system, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from stargaze import __version__, config
+from stargaze.errors import StargazeError, UsageError
+from stargaze.output import Output
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from stargaze.artifacts import Store
+
+INTERRUPTED = 130
+EXAMPLES = {
+    "init": "stargaze init",
+    "config": "stargaze config --json",
+    "fetch": "stargaze fetch --from search-1.json search-2.json.gz",
+    "select-features": "stargaze select-features",
+    "screen": "stargaze screen --families lightgbm,ridge",
+    "tune": "stargaze tune --trials 200",
+    "deploy": "stargaze deploy",
+    "rollback": "stargaze rollback",
+    "releases": "stargaze releases --json",
+    "serve": "stargaze serve --port 8080",
+    "run": "stargaze run --once",
+    "predict": "stargaze predict avajs/ava https://github.com/nylas/N1",
+    "status": "stargaze status",
+}
+
+
+class Commands(TyperGroup):
+    """The commands in the order of the path; Ctrl-C becomes exit code 130."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Keep the order in which they are written."""
+        return list(self.commands)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; what it had finished stays."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("interrupted: what was finished is kept; the same command goes on", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Predict how many stargazers a GitHub repository has earned, and run the machine behind that answer.\n\n"
+    "Example: stargaze run",
+    epilog=(__doc__ or "").split("\n\n")[1].replace("\n", " "),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # rich would cost 100 ms of start-up
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def command(name: str) -> Any:
+    """Register a command with its example below its help."""
+    return app.command(name, epilog=f"Example: {EXAMPLES[name]}")
+
+
+ConfigPath = Annotated[Path | None, typer.Option("--config", "-c", help="Config file [default: stargaze.toml if there].")]
+StorePath = Annotated[str | None, typer.Option("--store", help="Folder of all artefacts.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Hold what is common to all commands."""
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@command("init")
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = config.DEFAULT_PATH,
+    *,
+    show: Annotated[bool, typer.Option("--print", help="Print it instead.")] = False,
+) -> None:
+    """Write the annotated config file with every key at its default."""
+    from stargaze.artifacts import replacing
+
+    if show:
+        print(config.render(), end="")
+        return
+    if path.exists():
+        raise UsageError(f"{path} is there already", hint=f"stargaze init --print; or remove {path} first")
+    with replacing(path) as temporary:
+        temporary.write_text(config.render(), encoding="utf-8")
+    Output().answer({}, f"{path} is written; next: stargaze run")
+
+
+@command("config")
+def show_config(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
+    """Print every key as it is in force: default, file, environment and option taken together."""
+    settings = config.load(path, options={"store.path": store})
+    Output(as_json).answer(config.as_dict(settings), config.render(settings))
+
+
+@command("fetch")
+def fetch(
+    files: Annotated[list[Path] | None, typer.Option("--from", help="File of GitHub records; may be given again.")] = None,
+    more: Annotated[list[Path] | None, typer.Argument(help="More files.", metavar="[FILE]...")] = None,
+    path: ConfigPath = None,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Gather repositories: the shipped sample, or files of GitHub records (JSON, CSV, Parquet, .gz of each)."""
+    from stargaze.features.fetch import fetch
+
+    out, settings, place = _begin(path, store, as_json)
+    with out.progress("fetch") as report:
+        summary = fetch(settings.fetch, place, [*(files or []), *(more or [])], _now(), report)
+    out.answer(summary.as_dict(), summary.as_text())
+    out.note("next: stargaze select-features")
+
+
+@command("select-features")
+def select_features(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
+    """Decide which features stay under each policy, with a reason for each that goes."""
+    from stargaze.features.select import select_features
+
+    out, settings, place = _begin(path, store, as_json)
+    with out.progress("select-features") as report:
+        selection = select_features(settings.features, place, report)
+    out.table(selection.as_rows(), ["feature", "missing", "rho", *config.POLICIES], "Features (worth in nat², or why not)")
+    out.text(f"picture: {place.selection_plot}")
+    out.note("next: stargaze screen")
+
+
+@command("screen")
+def screen(
+    families: Annotated[str | None, typer.Option(help="Names with commas between; default all.")] = None,
+    rows: Annotated[int | None, typer.Option(help="At most this many training rows.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds a family may take.")] = None,
+    path: ConfigPath = None,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the model families under cross-validation, each in a process of its own."""
+    from stargaze.tuning.screen import screen
+
+    names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
+    options = {"screening.families": names, "screening.rows": rows, "screening.time_limit": time_limit}
+    out, settings, place = _begin(path, store, as_json, options)
+    with out.progress("screen") as report:
+        board = screen(settings.screening, place, settings.features.seed, report)
+    columns = ["policy", "family", "status", "rmsle", "spread", "r2", "mdape", "rho", "fit_time", "size_mb", "note"]
+    out.table(board.to_dict("records"), columns, "Leaderboard (RMSLE in nat, fit time in s)")
+    out.note("next: stargaze tune")
+
+
+@command("tune")
+def tune(
+    trials: Annotated[int | None, typer.Option(help="Configurations to try.")] = None,
+    time_budget: Annotated[float | None, typer.Option(help="Stop starting trials after this many seconds.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Fixes search and models.")] = None,
+    max_concurrent: Annotated[int | None, typer.Option(help="Trials at the same time.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped tuning was; repeats no finished trial.")] = False,
+    path: ConfigPath = None,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tune the finalists with Ray Tune and save the best as a bundle."""
+    import dataclasses
+
+    from stargaze.tuning.tune import tune
+
+    options = {"trials": trials, "time_budget": time_budget, "seed": seed, "max_concurrent": max_concurrent}
+    out, settings, place = _begin(path, store, as_json, {f"tuning.{name}": value for name, value in options.items()})
+    with out.progress("tune") as report:
+        tuned = tune(settings.tuning, place, now=_now(), resume=resume, report=report)
+    out.answer(dataclasses.asdict(tuned), tuned.as_text())
+    out.note("next: stargaze deploy")
+
+
+@command("deploy")
+def deploy(
+    digest: Annotated[str | None, typer.Argument(help="Digest of a bundle or its beginning; default the newest.")] = None,
+    path: ConfigPath = None,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Push the bundle as a signed release; a hook checks it and only then installs it."""
+    import dataclasses
+
+    from stargaze.serve.release import deploy
+
+    out, settings, place = _begin(path, store, as_json)
+    release = deploy(settings.deploy, place, now=_now(), digest=digest)
+    word = "is deployed" if release.changed else "was deployed already: nothing to do"
+    out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} {word}")
+    out.note("next: stargaze serve")
+
+
+@command("rollback")
+def rollback(
+    to: Annotated[str | None, typer.Argument(help="Digest of a release or its beginning; default the one before.")] = None,
+    path: ConfigPath = None,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Return to the release before; it is a new release, so the record stays whole."""
+    import dataclasses
+
+    from stargaze.serve.release import rollback
+
+    out, settings, place = _begin(path, store, as_json)
+    release = rollback(settings.deploy, place, now=_now(), to=to)
+    out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} serves again")
+
+
+@command("releases")
+def releases(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
+    """List the releases, newest first: who, when, which bundle."""
+    import dataclasses
+
+    from stargaze.serve.release import releases
+
+    out, _, place = _begin(path, store, as_json)
+    rows = [dataclasses.asdict(release) for release in releases(place)]
+    out.table([{**row, "digest": row["digest"][:12]} for row in rows] if not as_json else rows, ["when", "kind", "digest", "who"])
+
+
+@command("serve")
+def serve(
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Prediction processes.")] = None,
+    path: ConfigPath = None,
+    store: StorePath = None,
+) -> None:
+    """Serve the page and the API: gunicorn and a Celery worker, until Ctrl-C."""
+    from stargaze.serve.processes import serve
+
+    options = {"serve.port": port, "serve.host": host, "serve.workers": workers}
+    out, settings, place = _begin(path, store, False, options)
+    code = serve(settings.serve, place, announce=lambda url: out.text(f"serving at {url} (Ctrl-C ends it)"))
+    raise typer.Exit(code)
+
+
+@command("run")
+def run(
+    once: Annotated[bool, typer.Option("--once", help="Predict once over HTTP, then end, instead of serving on.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Do every stage, also those that are done.")] = False,
+    trials: Annotated[int | None, typer.Option(help="Configurations to try.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    path: ConfigPath = None,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Walk from the repositories to the page in one go; what is done already is skipped."""
+    from stargaze.journey import travel
+
+    out, settings, place = _begin(path, store, as_json, {"tuning.trials": trials, "serve.port": port})
+    raise typer.Exit(travel(settings, place, out, once=once, again=again, clock=_now))
+
+
+@command("predict")
+def predict(
+    names: Annotated[list[str], typer.Argument(help="owner/name or GitHub URL, one or more.", metavar="OWNER/NAME...")],
+    path: ConfigPath = None,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict the stars of known repositories here in the terminal, with interval and the strongest reasons."""
+    from stargaze.serve.terminal import answer
+
+    out, _, place = _begin(path, store, as_json)
+    ranked = answer(place, names)
+    columns = ["rank", "repository", "predicted", "interval", "percentile", "true", "reasons"]
+    out.table(ranked if not as_json else [row["prediction"] for row in ranked], columns)
+
+
+@command("status")
+def status(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
+    """Show every artefact: where it lies, when it was made, what it holds."""
+    from stargaze.stages import state
+
+    out, _, place = _begin(path, store, as_json)
+    out.table(state(place), ["noun", "holds", "made", "path"])
+
+
+def _begin(
+    path: Path | None, store: str | None, as_json: bool, options: dict[str, Any] | None = None
+) -> tuple[Output, config.Config, Store]:
+    """Read the config with the options on top, and open the store."""
+    from stargaze.artifacts import Store
+
+    settings = config.load(path, options={"store.path": store, **(options or {})})
+    return Output(as_json), settings, Store(Path(settings.store.path))
+
+
+def _now() -> datetime:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the app; the single place where an error becomes a message and an exit code."""
+    try:
+        app(argv)
+    except StargazeError as error:
+        Output().error(error)
+        raise SystemExit(error.exit_code) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""The same answer as the page's, for the terminal, without any process in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stargaze.artifacts import Store
+from stargaze.bundle import Bundle
+from stargaze.errors import MissingInputError
+from stargaze.features.question import look_up, parse_name
+from stargaze.serve.predict import Prediction, as_json, predict
+
+REASONS = 3
+
+
+def answer(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the ranked answers, each as a row for a table and, under ``prediction``, whole."""
+    asked = [parse_name(name) for name in names]
+    bundle = Bundle.load(_newest(store))
+    found = predict(bundle, look_up(list(dict.fromkeys(asked)), bundle.known))
+    ranked = sorted(found, key=lambda one: -one.stars)
+    return [_row(rank, one) for rank, one in enumerate(ranked, start=1)]
+
+
+def _newest(store: Store) -> Path:
+    """Return the bundle that serves, else the one that was made last."""
+    if store.current.is_dir():
+        return store.current
+    if store.latest.is_file():
+        return store.bundles / store.latest.read_text(encoding="utf-8").strip()
+    raise MissingInputError(f"there is no bundle below {store.root} yet", hint="stargaze run, or stargaze tune")
+
+
+def _row(rank: int, one: Prediction) -> dict[str, Any]:
+    reasons = ", ".join(f"{factor.feature} × {factor.times:.2g}" for factor in one.factors[:REASONS])
+    return {
+        "rank": rank,
+        "repository": one.full_name,
+        "predicted": round(one.stars, 1),
+        "interval": f"{one.low:,.0f} to {one.high:,.0f}",
+        "percentile": one.percentile,
+        "true": one.actual,
+        "reasons": reasons,
+        "prediction": as_json(one),
+    }

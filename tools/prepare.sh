@@ -1,0 +1,37 @@
+#!/bin/sh
+# Look for what pip cannot bring. On Debian as root it is installed, elsewhere the line to type is printed.
+#   prepare.sh run       venv module, OpenMP runtime (LightGBM), git and ssh-keygen (signed releases)
+#   prepare.sh browser   Chromium for the tests of the page
+set -eu
+
+missing=""
+need() { missing="$missing $1"; }
+
+case "${1:-run}" in
+run)
+    "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        echo "error: Python 3.11 or newer is needed, $("${PYTHON:-python3}" -V 2>&1) is here" >&2
+        echo "hint:  make PYTHON=/path/to/python3.11 ..." >&2
+        exit 3
+    }
+    "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
+    "${PYTHON:-python3}" -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null || need libgomp1
+    command -v git >/dev/null || need git
+    command -v ssh-keygen >/dev/null || need openssh-client
+    ;;
+browser)
+    command -v chromium >/dev/null || test -n "${CHROMIUM:-}" || need chromium
+    ;;
+esac
+
+test -z "$missing" && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing$missing" >&2
+    apt-get update -qq
+    # shellcheck disable=SC2086 # a list of packages
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+else
+    echo "error: missing:$missing" >&2
+    echo "hint:  sudo apt install$missing" >&2
+    exit 3
+fi
