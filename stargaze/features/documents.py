@@ -121,9 +121,9 @@ def _lines(source: Source) -> Iterator[Member]:
         if not line.strip():
             continue
         try:
-            inside = list(members(_DECODER.decode(line)))
+            inside = list(members(_DECODER.decode(line.strip())))
         except (ValueError, RecursionError, BadDataError) as error:
-            yield number, None, _why(error)
+            yield number, None, _why(error, None)
             continue
         for member in inside:
             yield number, member, ""
@@ -181,14 +181,18 @@ def _next(buffer: str, at: int) -> tuple[object, int, Exception | None]:
 def _broken(source: Source, error: Exception, line: int = 1) -> BadDataError:
     extra = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
     hint = (
-        "if it holds one record a line, name it .jsonl" if extra else "the file is cut short or damaged; fetch it again"
+        "one value a file, or one a line in a file named .jsonl"
+        if extra
+        else "the file is cut short or damaged; fetch it again"
     )
     return BadDataError(f"{source.name}: broken JSON: {_why(error, line)}", hint=hint)
 
 
-def _why(error: Exception, line: int = 1) -> str:
+def _why(error: Exception, line: int | None = 1) -> str:
+    """Say what is wrong and where; ``line`` is that of the text's beginning, None in a text of one line."""
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at line {error.lineno + line - 1}, column {error.colno}"
+        where = f"column {error.colno}" if line is None else f"line {error.lineno + line - 1}, column {error.colno}"
+        return f"{error.msg}, {where}"
     if isinstance(error, RecursionError):
         return "nested too deep"
-    return str(error)
+    return error.message if isinstance(error, BadDataError) else str(error)

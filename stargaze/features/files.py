@@ -19,9 +19,9 @@ Format = Literal["json", "json list", "json lines", "csv", "parquet"]
 
 MOST_BYTES = 16 * 2**30
 """Of one file, unpacked, read as a stream: records of all repositories with ten stars or more are smaller."""
-MOST_VALUE = 64 * 2**20
-"""Characters of one record or one search answer, parsed in memory to about ten times the size: a real record
-has up to 1.2 MB (a thousand release notes), an answer of GitHub's up to 2 MB."""
+MOST_VALUE = 32 * 2**20
+"""Characters of one record or one search answer, which are parsed in memory: to ten times the size, or thirty if
+somebody means harm. A real record has up to 1.2 MB (its many release notes), an answer of GitHub's up to 2 MB."""
 HEAD = 2**20
 """Bytes that are looked at to tell what a file is."""
 

@@ -72,8 +72,8 @@ class Ledger:
                     f"{path}: holds no record", hint="is it an answer of GitHub's, or a list of repositories?"
                 )
             raise BadDataError(
-                f"{path}: none of its {read:,} records is good; {self.first[source]}",
-                hint="is it about repositories? For CSV and Parquet check the mapping in [fetch.columns]",
+                f"{path}: no good record among {read:,}; {self.first[source]}",
+                hint="check that it holds repositories, and for CSV and Parquet the mapping in [fetch.columns]",
             )
 
     def summary(self, merged: pd.DataFrame, *, left_out: int, duplicates: int) -> FetchSummary:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import difflib
+import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -111,31 +112,29 @@ def _csv(source: Source, columns: Mapping[str, str]) -> Iterator[Batch]:
     header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
     found = resolve(header, columns, source.name)
     places = {ours: header.index(theirs) for ours, theirs in found.items()}
-    reader = csv.reader(text, delimiter=delimiter)
-    position = 0
-    rows: list[list[str]] = []
-    positions: list[int] = []
-    bad: list[tuple[int, str]] = []
-    while True:
+    cells = _cells(text, delimiter, len(header))
+    while part := list(itertools.islice(cells, BATCH)):
+        good = [(position, row) for position, row, reason in part if not reason]
+        bad = [(position, reason) for position, _, reason in part if reason]
+        yield Batch(_columns([row for _, row in good], places), [position for position, _ in good], bad)
+
+
+def _cells(text: Iterable[str], delimiter: str, width: int) -> Iterator[tuple[int, list[str], str]]:
+    """Yield each row with its position, and why it is none."""
+    reader = csv.reader(
+        text, delimiter=delimiter, strict=True
+    )  # else a quote that is never closed swallows rows unsaid
+    for position in itertools.count(1):
+        row: list[str] = []
         try:
-            row = next(reader, None)
-        except csv.Error as error:
-            position += 1
-            bad.append((position, str(error)))
-            continue
-        if row is None or len(rows) + len(bad) >= BATCH:
-            yield Batch(_columns(rows, places), positions, bad)
-            rows, positions, bad = [], [], []
-        if row is None:
+            while not row:  # an empty line
+                row = next(reader)
+        except StopIteration:
             return
-        if not row:
+        except csv.Error as error:
+            yield position, [], str(error)
             continue
-        position += 1
-        if len(row) != len(header):
-            bad.append((position, f"{len(row)} columns where the header has {len(header)}"))
-            continue
-        rows.append(row)
-        positions.append(position)
+        yield position, row, "" if len(row) == width else f"{len(row)} columns where the header has {width}"
 
 
 def _columns(rows: list[list[str]], places: Mapping[str, int]) -> pd.DataFrame:
