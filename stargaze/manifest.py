@@ -14,7 +14,7 @@ FORMAT = 1
 NAME = "manifest.json"
 MOST_FILES = 32
 MOST_BYTES = 1_000_000_000
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class BadBundleError(StargazeError):
@@ -70,7 +70,7 @@ def _files(text: bytes, folder: Path) -> dict[str, dict[str, Any]]:
         files = manifest["files"]
         known = manifest["format"] == FORMAT and isinstance(files, dict)
         sound = known and all(
-            _PLAIN_NAME.fullmatch(name) and isinstance(item["size"], int) and isinstance(item["sha256"], str)
+            PLAIN_NAME.fullmatch(name) and isinstance(item["size"], int) and isinstance(item["sha256"], str)
             for name, item in files.items()
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:

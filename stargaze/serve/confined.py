@@ -22,26 +22,32 @@ def load_once(folder: Path, rules: Rules) -> None:
     with tempfile.TemporaryFile() as said:
         code = _run([*rules.verify, str(folder)], rules, said)
         if code:
-            raise RefusedError(f"the model does not load: {_reason(code, said)}")
+            reason = _reason(code, said).replace(str(folder), folder.name[:12])  # a temporary path would tell nothing
+            raise RefusedError(f"the bundle does not load: {reason}")
 
 
 def _run(command: list[str], rules: Rules, said: IO[bytes]) -> int:
-    # One thread: libraries reserve address space per thread. No .pyc: they would count as written files.
-    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    # One thread and one arena: libraries and malloc reserve address space for each. No .pyc: nothing is to be written.
+    frugal = {
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=said,
         cwd="/",
-        env=command_environment() | threads,
+        env=command_environment() | frugal,
         start_new_session=True,
         preexec_fn=lambda: _limit(rules),  # noqa: PLW1509 - this process has one thread, so nothing can deadlock
     )
     try:
         return process.wait(timeout=rules.seconds)
     except subprocess.TimeoutExpired as error:
-        raise RefusedError(f"the model did not load within {rules.seconds:g} s") from error
+        raise RefusedError(f"the bundle did not load within {rules.seconds:g} s") from error
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from stargaze.serve.target import Rules
 FOLDER = "bundle"
 PLAIN_FILE = "100644"
 MOST_JSON = 64_000  # [byte]; far above three policies' scores or 64 sums, far below what strains a parser
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class RefusedError(OutsideError):
@@ -71,7 +69,7 @@ def _check_plain(entry: git.Entry) -> None:
     if entry.kind != "blob" or entry.mode != PLAIN_FILE:
         what = _KINDS.get(entry.mode, f"of mode {entry.mode}")
         raise RefusedError(f"{_names([entry.name])} is {what}, only ordinary files are allowed")
-    if not _PLAIN_NAME.fullmatch(entry.name):
+    if not manifest.PLAIN_NAME.fullmatch(entry.name):
         raise RefusedError(f"{_names([entry.name])} is not a plain file name")
 
 

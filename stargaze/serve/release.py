@@ -164,10 +164,15 @@ def _who() -> str:
 def _scores(folder: Path) -> Mapping[str, Any]:
     """Return the scores that the bundle's own description states; its sums were checked before."""
     path = folder / DESCRIPTION
-    scores = json.loads(path.read_bytes()).get("scores", {}) if path.is_file() else {}
-    return {
-        policy: {name: value for name, value in of.items() if record.is_score(value)} for policy, of in scores.items()
-    }
+    try:
+        scores = json.loads(path.read_bytes()).get("scores", {})
+        return {
+            name: {key: score for key, score in of.items() if record.is_score(score)} for name, of in scores.items()
+        }
+    except (OSError, ValueError, AttributeError) as error:
+        raise manifest.BadBundleError(
+            f"{path}: cannot be read: {error}", hint="stargaze tune makes a bundle"
+        ) from error
 
 
 def _send(

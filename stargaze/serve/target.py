@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import stargaze
+from stargaze import manifest
 from stargaze.artifacts import outside_disk, write_json
 from stargaze.errors import OutsideError
 from stargaze.serve import git
@@ -27,11 +28,11 @@ class Rules:
     serving: Path
     allowed_signers: Path
     max_bytes: int = 200_000_000
-    max_files: int = 64  # of a bundle; a real one has about ten
+    max_files: int = manifest.MOST_FILES + 1  # in a bundle, its manifest among them; a real one has five
     max_releases: int = 100  # in one push
     keep: int = 5  # bundles that stay installed, for a rollback without a copy
     seconds: float = 60.0  # for loading the model; a real one takes about 3
-    megabytes: int = 4096  # of address space for the same; the libraries alone reserve about 1500
+    megabytes: int = 4096  # of address space for the same; the libraries alone reserve about 1800
     verify: tuple[str, ...] = (sys.executable, "-P", "-m", "stargaze.serve.hook", "verify")
 
 

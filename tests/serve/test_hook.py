@@ -128,8 +128,8 @@ SPOILT = {
         "the bundle has 50.0 MB",
     ),
     "too many files": (
-        lambda files: files | {f"bundle/{number}.txt": b"" for number in range(100)},
-        "the bundle has 103 files, at most 64 are allowed",
+        lambda files: files | {f"bundle/{number}.txt": b"" for number in range(31)},
+        "the bundle has 34 files, at most 33 are allowed",
     ),
     "a folder in the bundle": (with_file("bundle/sub/file.txt", b"x"), "'sub' is a folder"),
     "a hidden file": (with_file("bundle/.hidden", b"x"), "'.hidden' is not a plain file name"),
@@ -292,11 +292,11 @@ def test_too_many_releases_in_one_push_are_refused(workshop: Workshop) -> None:
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        ("crash", "the model does not load: it ended the process that loads it (SIGSEGV)"),
-        ("swell", "the model does not load: MemoryError"),
-        ("shout", "the model does not load: "),
-        ("escape", "the model does not load: [2J  gone"),
-        ("bad", "the model does not load: the model predicts 3.0 for the prototype row, not 4.0"),
+        ("crash", "the bundle does not load: it ended the process that loads it (SIGSEGV)"),
+        ("swell", "the bundle does not load: MemoryError"),
+        ("shout", "the bundle does not load: "),
+        ("escape", "the bundle does not load: [2J  gone"),
+        ("bad", "the bundle does not load: the model predicts 3.0 for the prototype row, not 4.0"),
     ],
 )
 def test_a_model_that_does_not_load_is_refused(workshop: Workshop, model: str, reason: str) -> None:
@@ -312,7 +312,7 @@ def test_a_model_that_hangs_its_loader_is_refused(workshop: Workshop) -> None:
     workshop.rules(seconds=0.3)
     commit = workshop.commit(workshop.files(workshop.bundle("hang")))
 
-    assert_refused(workshop, "the model did not load within 0.3 s", lambda: workshop.push(commit))
+    assert_refused(workshop, "the bundle did not load within 0.3 s", lambda: workshop.push(commit))
 
 
 def test_nothing_is_loaded_before_the_sums_are_right(workshop: Workshop) -> None:
@@ -360,7 +360,7 @@ def test_the_pushers_git_config_cannot_switch_the_hooks_off(
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
     commit = workshop.commit(workshop.files(workshop.bundle("bad")))
 
-    assert_refused(workshop, "the model does not load", lambda: workshop.push(commit))
+    assert_refused(workshop, "the bundle does not load", lambda: workshop.push(commit))
 
 
 @pytest.mark.parametrize("missing", ["git", "ssh-keygen"])

@@ -15,7 +15,7 @@ import pytest
 from stargaze.artifacts import Store
 from stargaze.config import DeploySection
 from stargaze.errors import CredentialsError, MissingInputError, OutsideError, UsageError
-from stargaze.manifest import BadBundleError
+from stargaze.manifest import BadBundleError, write_manifest
 from stargaze.serve import git, release, signing
 from stargaze.serve.contents import RefusedError
 from stargaze.serve.installation import locked
@@ -192,6 +192,18 @@ def test_a_bundle_that_was_changed_after_tuning_is_not_even_sent(workshop: Works
     (workshop.store.bundles / digest / "model.txt").write_text("evil")
 
     with pytest.raises(BadBundleError):
+        release.deploy(workshop.section, workshop.store, now=workshop.now, digest=digest)
+    assert workshop.state() == (None, None)
+
+
+def test_a_bundle_without_a_description_is_not_even_sent(workshop: Workshop) -> None:
+    """Its sums are right, but nobody could say how good it is."""
+    making = workshop.store.bundles / "making"
+    making.mkdir(parents=True)
+    (making / "bundle.json").write_text("[")
+    making.rename(workshop.store.bundles / (digest := write_manifest(making)))
+
+    with pytest.raises(BadBundleError, match="bundle.json: cannot be read"):
         release.deploy(workshop.section, workshop.store, now=workshop.now, digest=digest)
     assert workshop.state() == (None, None)
 
