@@ -21,6 +21,8 @@ from stargaze.features.schema import BY_NAME
 NAME_PARTS = ("owner", "name")
 """Together they stand for full_name."""
 BATCH = 100_000
+MOST_HEADER = 2**20
+"""Characters of the line that names the columns."""
 MOST_IN_MEMORY = 2**30
 """Bytes of a gzipped Parquet file, which must be unpacked before it can be read."""
 MOST_ROWS = 100_000_000
@@ -107,9 +109,14 @@ def _listing(names: list[str]) -> str:
 
 def _csv(source: Source, columns: Mapping[str, str]) -> Iterator[Batch]:
     text = source.text()
-    first = text.readline(BATCH)
+    first = text.readline(MOST_HEADER)
     delimiter = max(",;\t", key=first.count)
-    header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+    try:
+        header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter))]
+    except csv.Error as error:
+        raise BadDataError(
+            f"{source.name}: neither JSON, Parquet nor CSV: {error}", hint="the first line of a CSV names its columns"
+        ) from error
     found = resolve(header, columns, source.name)
     places = {ours: header.index(theirs) for ours, theirs in found.items()}
     cells = _cells(text, delimiter, len(header))

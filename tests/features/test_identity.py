@@ -98,7 +98,8 @@ def test_a_record_without_number_joins_the_one_of_its_name_and_keeps_the_number(
 
 def test_a_repository_that_was_renamed_is_one() -> None:
     rows = frame(
-        {"full_name": "new/name", "id": 7, "fetched_at": "2021-01-01"}, {"full_name": "old/name", "id": 7, "fetched_at": "2020-01-01"}
+        {"full_name": "new/name", "id": 7, "fetched_at": "2021-01-01"},
+        {"full_name": "old/name", "id": 7, "fetched_at": "2020-01-01"},
     )
 
     assert merge(rows)["full_name"].tolist() == ["new/name"]
@@ -106,7 +107,10 @@ def test_a_repository_that_was_renamed_is_one() -> None:
 
 def test_a_name_that_was_given_again_belongs_to_the_newer() -> None:
     """Deleted and made anew: GitHub has one repository of a name at a time."""
-    rows = frame({"full_name": "a/b", "id": 9, "fetched_at": "2021-01-01"}, {"full_name": "a/b", "id": 7, "fetched_at": "2020-01-01"})
+    rows = frame(
+        {"full_name": "a/b", "id": 9, "fetched_at": "2021-01-01"},
+        {"full_name": "a/b", "id": 7, "fetched_at": "2020-01-01"},
+    )
 
     assert merge(rows)["id"].tolist() == [9]
 
@@ -139,7 +143,9 @@ def test_merging_again_changes_nothing(rows: list[dict[str, object]]) -> None:
 
 
 @given(ROWS, st.randoms(use_true_random=False))
-def test_the_order_of_records_of_different_times_does_not_matter(rows: list[dict[str, object]], dice: random.Random) -> None:
+def test_the_order_of_records_of_different_times_does_not_matter(
+    rows: list[dict[str, object]], dice: random.Random
+) -> None:
     timed = [{**row, "fetched_at": f"2020-01-{day:02}"} for day, row in enumerate(rows, 1)]
     shuffled = dice.sample(timed, len(timed))
 
@@ -154,4 +160,7 @@ def test_which_repositories_there_are_does_not_depend_on_the_order_even_of_equal
     steady = [{"full_name": row["full_name"], "fetched_at": "2020-01-01", "stars": row["stars"]} for row in rows]
     shuffled = dice.sample(steady, len(steady))
 
-    assert merge(frame(*shuffled))["full_name"].str.lower().tolist() == merge(frame(*steady))["full_name"].str.lower().tolist()
+    assert (
+        merge(frame(*shuffled))["full_name"].str.lower().tolist()
+        == merge(frame(*steady))["full_name"].str.lower().tolist()
+    )

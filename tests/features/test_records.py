@@ -60,7 +60,10 @@ GRAPHQL: dict[str, Any] = {
     "licenseInfo": {"name": "MIT License"},
     "homepageUrl": "",
     "description": None,
-    "repositoryTopics": {"totalCount": 2, "edges": [{"node": {"topic": {"name": "database"}}}, {"node": {"topic": {"name": "rust"}}}]},
+    "repositoryTopics": {
+        "totalCount": 2,
+        "edges": [{"node": {"topic": {"name": "database"}}}, {"node": {"topic": {"name": "rust"}}}],
+    },
     "defaultBranchRef": {"name": "main", "target": {"history": {"totalCount": 321}}},
     "releases": {"totalCount": 7},
 }
@@ -75,9 +78,16 @@ CAMEL: dict[str, Any] = {
     "createdAt": "2021-01-13T22:21:03.000Z",
     "license": None,
     "contributors": ["x", "y", "z"],
-    "firstCommit": {"commit": {"author": {"date": "2020-01-01T00:00:00Z"}, "committer": {"date": "2020-01-02T00:00:00Z"}}},
+    "firstCommit": {
+        "commit": {"author": {"date": "2020-01-01T00:00:00Z"}, "committer": {"date": "2020-01-02T00:00:00Z"}}
+    },
     "releases": [
-        {"publishedAt": "2021-03-01T00:00:00Z", "prerelease": True, "body": "four", "assets": [{"downloadCount": 5}, {"downloadCount": 6}]},
+        {
+            "publishedAt": "2021-03-01T00:00:00Z",
+            "prerelease": True,
+            "body": "four",
+            "assets": [{"downloadCount": 5}, {"downloadCount": 6}],
+        },
         {"publishedAt": None, "createdAt": "2021-02-01T00:00:00Z", "prerelease": False, "body": None, "assets": []},
     ],
     "packageJSON": {
@@ -184,7 +194,11 @@ def test_the_npm_packages_camel_case_is_read(field: str, value: object) -> None:
 
 
 def test_a_record_in_our_own_words_is_read() -> None:
-    assert read({"full_name": "a/b", "stars": 1, "readme_length": 5}) == {"full_name": "a/b", "stars": 1, "readme_length": 5}
+    assert read({"full_name": "a/b", "stars": 1, "readme_length": 5}) == {
+        "full_name": "a/b",
+        "stars": 1,
+        "readme_length": 5,
+    }
 
 
 @pytest.mark.parametrize("package", [None, [], "text", 3])
@@ -254,7 +268,9 @@ VALUES = st.recursive(
 )
 
 
-@given(st.one_of(VALUES, st.dictionaries(st.sampled_from([*REST, *GRAPHQL, *CAMEL, *schema.BY_NAME]), VALUES, max_size=8)))
+@given(
+    st.one_of(VALUES, st.dictionaries(st.sampled_from([*REST, *GRAPHQL, *CAMEL, *schema.BY_NAME]), VALUES, max_size=8))
+)
 def test_any_json_value_is_a_row_or_named_bad_and_never_a_crash(value: object) -> None:
     try:
         row = read(value)
@@ -265,7 +281,9 @@ def test_any_json_value_is_a_row_or_named_bad_and_never_a_crash(value: object) -
 
 
 @given(st.sampled_from(sorted({*REST, *GRAPHQL, *CAMEL})), VALUES, st.sampled_from([REST, GRAPHQL, CAMEL]))
-def test_a_good_record_with_one_odd_value_is_a_row_or_named_bad(key: str, value: object, record: dict[str, Any]) -> None:
+def test_a_good_record_with_one_odd_value_is_a_row_or_named_bad(
+    key: str, value: object, record: dict[str, Any]
+) -> None:
     try:
         row = read({**record, key: value})
     except BadDataError as error:
