@@ -57,9 +57,7 @@ def check_name(text: str) -> str:
     'pallets/flask'
     """
     if not isinstance(text, str) or FULL_NAME.fullmatch(text) is None:
-        raise BadDataError(
-            f"{shown(text)} is not the name of a repository", hint="write it owner/name, as pallets/flask"
-        )
+        raise BadDataError(f"{shown(text)} is not the name of a repository", hint="write it owner/name, as pallets/flask")
     return text
 
 
@@ -128,12 +126,12 @@ def shown(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def _keys(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
+def _keys(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
     numbers, problems = _numbers(column, least=1.0, most=MOST_ID)
     return pd.Series(numbers, index=column.index).astype("Int64"), problems
 
 
-def _counts(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
+def _counts(column: pd.Series, field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
     if field.name in MEANS and pd.api.types.is_float_dtype(column.dtype):
         column = column.round()
     numbers, problems = _numbers(column, least=0.0, most=field.most)
@@ -152,11 +150,7 @@ def _numbers(column: pd.Series, *, least: float, most: float) -> tuple[np.ndarra
         numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
     none = np.isnan(numbers) & ~absent
     finite = np.isfinite(numbers)
-    broken = (
-        ~none
-        & ~np.isnan(numbers)
-        & (~finite | (np.floor(np.where(finite, numbers, 0.0)) != np.where(finite, numbers, 0.0)))
-    )
+    broken = ~none & ~np.isnan(numbers) & (~finite | (np.floor(np.where(finite, numbers, 0.0)) != np.where(finite, numbers, 0.0)))
     few, many = finite & (numbers < least), finite & (numbers > most)
     problems = [
         (none | broken, "not a whole number"),
@@ -173,7 +167,7 @@ def _number_or_text(value: object) -> object:
     return value if isinstance(value, (str, float, np.number, Decimal)) else None
 
 
-def _flags(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
+def _flags(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
     absent = _absent(column)
     if pd.api.types.is_numeric_dtype(column.dtype):  # booleans too
         numbers = column.to_numpy(dtype="float64", na_value=np.nan)
@@ -185,7 +179,7 @@ def _flags(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, l
     return flags, [(wrong, "should be true or false")]
 
 
-def _texts(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
+def _texts(column: pd.Series, field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
     texts = _strings(column)
     texts = texts.mask(texts == "")
     if field.name != "full_name":
@@ -194,7 +188,7 @@ def _texts(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, l
     return texts, [(wrong, "not owner/name as GitHub writes it")]
 
 
-def _categories(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
+def _categories(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
     texts = _strings(column).mask(_absent(column))
     long = (texts.str.len() > MOST_CATEGORY).to_numpy(dtype=bool, na_value=False)
     return texts, [(long, f"longer than {MOST_CATEGORY} characters")]
@@ -222,7 +216,7 @@ def _dates(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, l
     ]
 
 
-def _lists(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
+def _lists(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
     return pd.Series([_words(value) for value in column], index=column.index, dtype="object"), []
 
 
@@ -243,14 +237,12 @@ def _absent(column: pd.Series) -> Bools:
     if column.dtype == "str":
         absent = absent | column.str.strip().isin(MISSING).to_numpy(dtype=bool)
     elif column.dtype == "object":
-        absent = absent | np.array(
-            [isinstance(value, str) and value.strip() in MISSING for value in column], dtype=bool
-        )
+        absent = absent | np.array([isinstance(value, str) and value.strip() in MISSING for value in column], dtype=bool)
     return absent
 
 
 def _strings(column: pd.Series) -> pd.Series:
-    """Make texts of anything; JSON may hold half characters ("\\ud800"), which no file can."""
+    """Make texts of anything; JSON may hold half of a character (a lone surrogate), which no file can."""
     try:
         return column.astype("str")
     except UnicodeEncodeError:

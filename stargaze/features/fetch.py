@@ -6,7 +6,7 @@ import contextlib
 import importlib.resources
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def fetch(
     store: Store,
     files: Sequence[Path],
     now: datetime,
-    report: Report = lambda what, share: None,
+    report: Report | None = None,
 ) -> FetchSummary:
     """Read every file, keep the newest good record of each repository, and write ``repositories.parquet``.
 
@@ -41,10 +41,14 @@ def fetch(
     ----------
     section : FetchSection
         ``since`` and the mapping of columns; ``files`` stands in where the argument is empty.
+    store : Store
+        Where the repositories are written.
     files : sequence of Path
         Any mixture of JSON, JSON lines, CSV, Parquet and gzip of each; none means the shipped sample.
     now : datetime
         UTC; no record may be later.
+    report : callable, optional
+        Told what is done and the share that is done, 0 to 1.
 
     Raises
     ------
@@ -53,6 +57,7 @@ def fetch(
     ConfigError
         If the mapping or ``since`` is wrong.
     """
+    report = report or _silent
     since = _day(section.since)
     tables.check_mapping(section.columns)
     now = now if now.tzinfo else now.replace(tzinfo=UTC)
@@ -69,9 +74,7 @@ def fetch(
     whole = _timed(pd.concat(good, ignore_index=True), ledger, now)
     recent = whole if since is None else whole[whole["fetched_at"] >= since]
     if recent.empty:
-        raise BadDataError(
-            f"no record was fetched since {section.since}", hint="set fetch.since to an earlier day, or to nothing"
-        )
+        raise BadDataError(f"no record was fetched since {section.since}", hint="set fetch.since to an earlier day, or to nothing")
     merged = schema.conform(identity.merge(recent.drop(columns="source")))
     report("writing", 0.98)
     with artifacts.replacing(store.repositories) as temporary:
@@ -89,15 +92,17 @@ class _Piece:
     positions: list[int]
 
 
+def _silent(_what: str, _share: float) -> None:
+    """Report to nobody."""
+
+
 def _day(text: str) -> pd.Timestamp | None:
     if not text:
         return None
     try:
-        return pd.Timestamp(datetime.strptime(text, "%Y-%m-%d"), tz="UTC")
+        return pd.Timestamp(date.fromisoformat(text), tz="UTC")
     except ValueError as error:
-        raise ConfigError(
-            f"fetch.since should be a day, not {text!r}", hint="write it YYYY-MM-DD, as 2023-01-01"
-        ) from error
+        raise ConfigError(f"fetch.since should be a day, not {text!r}", hint="write it YYYY-MM-DD, as 2023-01-01") from error
 
 
 def _pieces(paths: Sequence[Path], columns: dict[str, str], ledger: Ledger, report: Report) -> Iterator[_Piece]:
@@ -133,9 +138,10 @@ def _tabled(source: Source, columns: dict[str, str], number: int, ledger: Ledger
 def _rows(source: Source, number: int, ledger: Ledger) -> Iterator[tuple[int, dict[str, Any]]]:
     for position, value, broken in documents.read(source):
         ledger.read[number] = ledger.read.get(number, 0) + 1
+        if broken:
+            ledger.refuse(number, position, broken)
+            continue
         try:
-            if broken:
-                raise BadDataError(broken)
             row = records.read(value)
         except BadDataError as error:
             ledger.refuse(number, position, error.message)

@@ -68,9 +68,7 @@ class Ledger:
             if self.good.get(source, 0) or (read <= 1 and self.good):
                 continue
             if not read:
-                raise BadDataError(
-                    f"{path}: holds no record", hint="is it an answer of GitHub's, or a list of repositories?"
-                )
+                raise BadDataError(f"{path}: holds no record", hint="is it an answer of GitHub's, or a list of repositories?")
             raise BadDataError(
                 f"{path}: no good record among {read:,}; {self.first[source]}",
                 hint="check that it holds repositories, and for CSV and Parquet the mapping in [fetch.columns]",

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,7 @@ class Desk:
         """Write a file: text and bytes as they are, else JSON."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        raw = (
-            content
-            if isinstance(content, bytes)
-            else (content if isinstance(content, str) else json.dumps(content)).encode()
-        )
+        raw = content if isinstance(content, bytes) else (content if isinstance(content, str) else json.dumps(content)).encode()
         path.write_bytes(raw)
         return path
 
@@ -74,13 +70,9 @@ def test_all_kinds_of_files_come_out_in_one_schema(desk: Desk) -> None:
     desk.put("page.json.gz", gzip.compress(json.dumps({"items": [REST]}).encode()))
     desk.put(
         "lines.json",
-        json.dumps({"fullName": "camel/x", "stargazersCount": 3})
-        + "\n"
-        + json.dumps({**REST, "id": 8, "full_name": "c/d"}),
+        json.dumps({"fullName": "camel/x", "stargazersCount": 3}) + "\n" + json.dumps({**REST, "id": 8, "full_name": "c/d"}),
     )
-    desk.put(
-        "graphql.json", {"data": {"search": {"edges": [{"node": {"nameWithOwner": "gql/x", "stargazerCount": 4}}]}}}
-    )
+    desk.put("graphql.json", {"data": {"search": {"edges": [{"node": {"nameWithOwner": "gql/x", "stargazerCount": 4}}]}}})
 
     summary = desk.fetch(*sorted(path for path in desk.folder.iterdir() if path.is_file()))
 
@@ -309,9 +301,7 @@ def test_the_store_stays_as_it_was_when_the_system_refuses_the_write(desk: Desk)
     desk.fetch(desk.put("good.json", REST))
     before = desk.store.repositories.read_bytes()
 
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(desk.store.root)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(desk.store.root)], capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
     assert "the disk is full" in done.stderr
@@ -356,9 +346,7 @@ def test_progress_is_reported_from_nothing_to_all(desk: Desk) -> None:
 
 def test_fetching_what_was_fetched_changes_nothing(desk: Desk) -> None:
     """The store is a Parquet file in our schema, and such a file is read like any other."""
-    desk.fetch(
-        desk.put("x.json", [REST, {**REST, "id": 8, "full_name": "c/d", "topics": ["x"], "homepage": "https://x.org"}])
-    )
+    desk.fetch(desk.put("x.json", [REST, {**REST, "id": 8, "full_name": "c/d", "topics": ["x"], "homepage": "https://x.org"}]))
     before = desk.rows()
 
     desk.fetch(desk.store.repositories)
@@ -371,7 +359,7 @@ RECORDS = st.lists(
         {"full_name": st.sampled_from(["a/b", "A/B", "c/d", "e/f", "../x"]), "stars": st.integers(-1, 5)},
         optional={
             "id": st.integers(1, 3),
-            "fetched_at": st.dates(datetime(2007, 1, 1).date(), datetime(2026, 1, 1).date()).map(str),
+            "fetched_at": st.dates(date(2007, 1, 1), date(2026, 1, 1)).map(str),
             "license": st.text(max_size=5),
             "description": st.text(st.characters(exclude_categories=()), max_size=5),
         },

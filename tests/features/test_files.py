@@ -32,9 +32,7 @@ RECORD = b'{"full_name": "a/b", "stars": 1}'
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 @pytest.mark.parametrize("name", ["data", "data.csv", "data.parquet", "data.gz"])
-def test_the_content_tells_the_format_whatever_the_name_says(
-    tmp_path: Path, content: bytes, kind: str, pack: object, name: str
-) -> None:
+def test_the_content_tells_the_format_whatever_the_name_says(tmp_path: Path, content: bytes, kind: str, pack: object, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if pack is gzip.compress else content)
 
@@ -97,8 +95,7 @@ def test_a_bomb_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"[" + b"1," * 10**7))
 
     with pytest.raises(BadDataError, match="unpacks to more than"), opened(tmp_path / "bomb.gz") as source:
-        while source.stream.read(2**20):
-            pass
+        source.stream.read()
 
 
 def test_a_truncated_gzip_is_told_when_its_end_is_reached(tmp_path: Path) -> None:

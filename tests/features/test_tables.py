@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa  # type: ignore[import-untyped]  # ships no types
+import pyarrow as pa
 import pytest
 
 from stargaze.errors import BadDataError, ConfigError
@@ -60,9 +60,7 @@ def test_a_mapping_of_a_field_that_we_do_not_have_is_suggested() -> None:
         (["owner", "stars"], "full_name", 'owner = "…" and name = "…"'),
     ],
 )
-def test_without_name_or_stars_it_says_what_is_there_and_how_to_map_it(
-    header: list[str], missing: str, hint: str
-) -> None:
+def test_without_name_or_stars_it_says_what_is_there_and_how_to_map_it(header: list[str], missing: str, hint: str) -> None:
     with pytest.raises(BadDataError) as caught:
         resolve(header, {}, "data.csv")
 
@@ -146,16 +144,14 @@ def test_parquet_keeps_its_types(tmp_path: Path, pack: bool) -> None:
         {
             "repo": pd.Categorical(["a/b", "c/d"]),
             "stars": pd.array([1, None], "Int32"),
-            "date": pd.to_datetime(["2020-01-01", None]),
+            "date": pd.Series([pd.Timestamp("2020-01-01"), pd.NaT]),
             "topics": [["x"], None],
         }
     )
     table.to_parquet(tmp_path / "t")
     content = (tmp_path / "t").read_bytes()
 
-    frame = rows(
-        tmp_path / "x", gzip.compress(content) if pack else content, {"full_name": "repo", "fetched_at": "date"}
-    ).frame
+    frame = rows(tmp_path / "x", gzip.compress(content) if pack else content, {"full_name": "repo", "fetched_at": "date"}).frame
 
     assert frame["full_name"].tolist() == ["a/b", "c/d"]
     assert frame["stars"].tolist()[0] == 1
