@@ -57,8 +57,11 @@ def make(path: Path, settings: Mapping[str, str]) -> Repository:
     repository = Repository(path)
     # An empty template: no sample hooks, and none that the user's own template brings.
     _in(repository, "init", "--quiet", "--bare", "--template=", "--initial-branch=main")
+    lines = _in(repository, "config", "--local", "--list", "-z").decode().split("\0")
+    there = dict(line.split("\n", 1) for line in lines if "\n" in line)
     for name, value in settings.items():
-        _in(repository, "config", "--replace-all", name, value)
+        if there.get(name.lower()) != value:  # git writes the names small
+            _in(repository, "config", "--replace-all", name, value)
     return repository
 
 
@@ -210,7 +213,7 @@ def _answer(
     clean: bool = True,
 ) -> subprocess.CompletedProcess[bytes]:
     _need(program)
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - a list of our own, no shell
         [program, *arguments],
         stdin=subprocess.PIPE,
         stdout=stdout or subprocess.PIPE,

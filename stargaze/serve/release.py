@@ -11,6 +11,7 @@ import dataclasses
 import getpass
 import json
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -210,12 +211,19 @@ def _send(
 def _refusal(said: str, section: DeploySection) -> OutsideError:
     """Turn what git and the hook said into the one reason why the push did not go in."""
     unchanged = "what served before serves on"
+    lock = re.search(r"'([^']+\.lock)': File exists", said)
     reason = _remote(said, "refused: ")
     if reason:
         return RefusedError(f"the release was refused: {reason}", hint=unchanged)
     if "pack exceeds maximum allowed size" in said:
         return RefusedError(
             f"the release was refused: it is larger than deploy.max_size = {section.max_size:g} MB", hint=unchanged
+        )
+    if lock:
+        path = Path(lock[1])
+        return OutsideError(
+            f"git push failed: {path} is there, so another push is under way or one was killed",
+            hint=f"repeat it; if it stays and no git runs: rm {path}",
         )
     if any(mark in said for mark in ("[rejected]", "failed to update ref", "cannot lock ref")):
         return OutsideError(

@@ -43,6 +43,8 @@ def prepare(path: Path, rules: Rules) -> git.Repository:
     """
     with outside_disk(path):
         path.mkdir(parents=True, exist_ok=True)
+        # Only deploy writes the config, one at a time: a lock on it is what a killed one left.
+        (path / "config.lock").unlink(missing_ok=True)
         repository = git.make(path, _config(rules))
         for name in HOOKS:
             _write_program(path / "hooks" / name, _hook(name))

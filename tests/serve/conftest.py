@@ -41,7 +41,7 @@ class Workshop:
 
     @property
     def repository(self) -> git.Repository:
-        """The bare repository of releases."""
+        """Return the bare repository of releases."""
         return git.Repository(self.store.releases.resolve())
 
     def bundle(self, model: str, **others: str) -> str:
@@ -112,7 +112,7 @@ class Workshop:
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
-    """A store whose repository of releases is ready and takes every model that begins with "good"."""
+    """Give a store whose repository of releases is ready and takes every model that begins with "good"."""
     store, section = Store(tmp_path / "store"), DeploySection(max_size=1.0)
     key = signing.signing_key(section, store)
     signing.allow(key, store)

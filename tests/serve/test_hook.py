@@ -215,7 +215,7 @@ def test_a_tree_that_git_itself_would_never_write_is_refused(workshop: Workshop,
 
     assert any("error" in line or "refused" in line for line in workshop.push(commit))
     assert workshop.state() == before
-    with pytest.raises(RefusedError, match="not a plain file name|names a file twice"):
+    with pytest.raises(RefusedError, match=r"not a plain file name|names a file twice"):
         inspect(workshop, commit)  # and ours catches them too
 
 
