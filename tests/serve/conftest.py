@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -37,6 +38,8 @@ class Workshop:
     store: Store
     section: DeploySection
     key: Path
+    clone: git.Repository
+    """The tester's own repository, which knows every object of the one that takes releases."""
     now: datetime = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
     @property
@@ -53,7 +56,10 @@ class Workshop:
         for name, text in others.items():
             (making / name).write_text(text)
         digest = write_manifest(making)
-        making.rename(self.store.bundles / digest)
+        if (self.store.bundles / digest).exists():
+            shutil.rmtree(making)
+        else:
+            making.rename(self.store.bundles / digest)
         self.store.latest.write_text(digest + "\n")
         return digest
 
@@ -71,6 +77,7 @@ class Workshop:
 
     def commit(self, files: Mapping[str, bytes], *, key: Path | None = None, parent: str | None = "tip") -> str:
         """Commit the files in the workshop's clone, signed by the workshop's key or another; return the commit."""
+        (self.clone.path / "index").unlink(missing_ok=True)
         blobs = {path: git.add_file(self.clone, content) for path, content in files.items()}
         return self.commit_tree(git.add_tree(self.clone, blobs), key=key, parent=parent)
 
@@ -80,13 +87,6 @@ class Workshop:
         return git.add_commit(
             self.clone, tree, before, "a test\n", author="a tester", now=self.now, key=key or self.key
         )
-
-    @property
-    def clone(self) -> git.Repository:
-        """A repository of the tester's own, beside the one that takes releases."""
-        path = self.store.root / "clone.git"
-        (path / "index").unlink(missing_ok=True)
-        return git.beside(self.repository, path)
 
     def raw_git(self, *arguments: str, stdin: bytes = b"") -> str:
         """Call git in the clone as a person would, with nothing of ours around it."""
@@ -113,10 +113,24 @@ class Workshop:
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
     """Give a store whose repository of releases is ready and takes every model that begins with "good"."""
-    store, section = Store(tmp_path / "store"), DeploySection(max_size=1.0)
+    return _open(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Give one workshop to all that only try to get in what is refused: the release that stands is never changed."""
+    made = _open(tmp_path_factory.mktemp("standing"))
+    made.deploy("good")
+    return made
+
+
+def _open(folder: Path) -> Workshop:
+    store, section = Store(folder / "store"), DeploySection(max_size=1.0)
     key = signing.signing_key(section, store)
     signing.allow(key, store)
-    target.prepare(store.releases, target.Rules(store.serving, signing.allowed_signers(store), max_bytes=1_000_000))
-    made = Workshop(store, section, key)
+    repository = target.prepare(
+        store.releases, target.Rules(store.serving, signing.allowed_signers(store), max_bytes=1_000_000)
+    )
+    made = Workshop(store, section, key, git.beside(repository, store.root / "clone.git"))
     made.rules(verify=[sys.executable, "-S", "-c", LOADER], seconds=20.0)
     return made

@@ -44,44 +44,41 @@ def test_a_right_push_goes_in_and_serves(workshop: Workshop) -> None:
     assert workshop.state() == (commit, digest)
 
 
-def test_an_unsigned_release_is_refused(workshop: Workshop) -> None:
-    workshop.deploy("good")
-    signed = workshop.commit(workshop.files(workshop.bundle("good 2")))
-    raw = workshop.raw_git("cat-file", "commit", signed)
+def test_an_unsigned_release_is_refused(standing: Workshop) -> None:
+    signed = standing.commit(standing.files(standing.bundle("good 2")))
+    raw = standing.raw_git("cat-file", "commit", signed)
     unsigned = raw[: raw.index("gpgsig")] + raw[raw.index("-----END SSH SIGNATURE-----") + 28 :]
-    commit = workshop.raw_git("hash-object", "-t", "commit", "-w", "--stdin", stdin=unsigned.encode())
+    commit = standing.raw_git("hash-object", "-t", "commit", "-w", "--stdin", stdin=unsigned.encode())
 
-    assert_refused(workshop, "is not signed by an allowed signer", lambda: workshop.push(commit))
+    assert_refused(standing, "is not signed by an allowed signer", lambda: standing.push(commit))
 
 
-def test_a_release_signed_by_a_foreign_key_is_refused(workshop: Workshop, tmp_path: Path) -> None:
-    workshop.deploy("good")
+def test_a_release_signed_by_a_foreign_key_is_refused(standing: Workshop, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(foreign)], check=True)
-    commit = workshop.commit(workshop.files(workshop.bundle("good 2")), key=foreign)
+    commit = standing.commit(standing.files(standing.bundle("good 2")), key=foreign)
 
-    assert_refused(workshop, "is not signed by an allowed signer", lambda: workshop.push(commit))
+    assert_refused(standing, "is not signed by an allowed signer", lambda: standing.push(commit))
 
 
-def test_a_signature_over_another_commit_is_refused(workshop: Workshop) -> None:
+def test_a_signature_over_another_commit_is_refused(standing: Workshop) -> None:
     """The right signature, but one word of what it stands under was changed."""
-    workshop.deploy("good")
-    signed = workshop.commit(workshop.files(workshop.bundle("good 2")))
-    forged = workshop.raw_git("cat-file", "commit", signed).replace("a test", "a tesT") + "\n"
-    commit = workshop.raw_git("hash-object", "-t", "commit", "-w", "--stdin", stdin=forged.encode())
+    signed = standing.commit(standing.files(standing.bundle("good 2")))
+    forged = standing.raw_git("cat-file", "commit", signed).replace("a test", "a tesT") + "\n"
+    commit = standing.raw_git("hash-object", "-t", "commit", "-w", "--stdin", stdin=forged.encode())
 
-    assert_refused(workshop, "is not signed by an allowed signer", lambda: workshop.push(commit))
+    assert_refused(standing, "is not signed by an allowed signer", lambda: standing.push(commit))
 
 
-def test_an_unsigned_release_below_a_signed_one_is_refused(workshop: Workshop) -> None:
+def test_an_unsigned_release_below_a_signed_one_is_refused(standing: Workshop) -> None:
     """Every new commit of a push is looked at, not only the newest."""
-    files = workshop.files(workshop.bundle("good"))
-    tree = workshop.raw_git("rev-parse", workshop.commit(files) + "^{tree}")
+    files = standing.files(standing.bundle("good"))
+    tree = standing.raw_git("rev-parse", standing.commit(files) + "^{tree}")
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    unsigned = workshop.raw_git(*who, "commit-tree", tree, "-m", "unsigned")
-    commit = workshop.commit(files, parent=unsigned)
+    unsigned = standing.raw_git(*who, "commit-tree", tree, "-p", str(standing.state()[0]), "-m", "unsigned")
+    commit = standing.commit(files, parent=unsigned)
 
-    assert_refused(workshop, f"commit {unsigned[:12]} is not signed", lambda: workshop.push(commit))
+    assert_refused(standing, f"commit {unsigned[:12]} is not signed", lambda: standing.push(commit))
 
 
 def test_two_releases_in_one_push_go_in(workshop: Workshop) -> None:
@@ -158,12 +155,11 @@ SPOILT = {
 
 
 @pytest.mark.parametrize(("spoil", "reason"), SPOILT.values(), ids=SPOILT.keys())
-def test_a_signed_release_that_is_not_whole_is_refused(workshop: Workshop, spoil: Spoil, reason: str) -> None:
+def test_a_signed_release_that_is_not_whole_is_refused(standing: Workshop, spoil: Spoil, reason: str) -> None:
     """Signed by the right key, so only the contents speak against it."""
-    workshop.deploy("good")
-    commit = workshop.commit(spoil(workshop.files(workshop.bundle("good 2"))))
+    commit = standing.commit(spoil(standing.files(standing.bundle("good 2"))))
 
-    assert_refused(workshop, reason, lambda: workshop.push(commit))
+    assert_refused(standing, reason, lambda: standing.push(commit))
 
 
 @pytest.mark.parametrize(
@@ -174,49 +170,49 @@ def test_a_signed_release_that_is_not_whole_is_refused(workshop: Workshop, spoil
         ("100755 blob {blob}\tprogram", "'program' is a program"),
     ],
 )
-def test_what_is_no_ordinary_file_is_refused(workshop: Workshop, entry: str, reason: str) -> None:
-    commit = workshop.deploy("good").commit
-    files = workshop.files(workshop.bundle("good 2"))
-    inner = workshop.raw_git("ls-tree", workshop.commit(files) + ":bundle")
-    blob = workshop.raw_git("hash-object", "-w", "--stdin", stdin=b"/etc/passwd")
-    bundle = workshop.raw_git("mktree", stdin=f"{inner}\n{entry.format(blob=blob, commit=commit)}\n".encode())
-    info = workshop.raw_git("hash-object", "-w", "--stdin", stdin=files["release.json"])
-    tree = workshop.raw_git(
+def test_what_is_no_ordinary_file_is_refused(standing: Workshop, entry: str, reason: str) -> None:
+    commit = git.tip(standing.repository)
+    files = standing.files(standing.bundle("good 2"))
+    inner = standing.raw_git("ls-tree", standing.commit(files) + ":bundle")
+    blob = standing.raw_git("hash-object", "-w", "--stdin", stdin=b"/etc/passwd")
+    bundle = standing.raw_git("mktree", stdin=f"{inner}\n{entry.format(blob=blob, commit=commit)}\n".encode())
+    info = standing.raw_git("hash-object", "-w", "--stdin", stdin=files["release.json"])
+    tree = standing.raw_git(
         "mktree", stdin=f"040000 tree {bundle}\tbundle\n100644 blob {info}\trelease.json\n".encode()
     )
 
-    assert_refused(workshop, reason, lambda: workshop.push(workshop.commit_tree(tree)))
+    assert_refused(standing, reason, lambda: standing.push(standing.commit_tree(tree)))
 
 
-def test_a_release_json_that_is_a_link_is_refused(workshop: Workshop) -> None:
-    files = workshop.files(workshop.bundle("good"))
-    bundle = workshop.raw_git("rev-parse", workshop.commit(files) + ":bundle")
-    blob = workshop.raw_git("hash-object", "-w", "--stdin", stdin=b"bundle/model.txt")
-    tree = workshop.raw_git(
+def test_a_release_json_that_is_a_link_is_refused(standing: Workshop) -> None:
+    files = standing.files(standing.bundle("good"))
+    bundle = standing.raw_git("rev-parse", standing.commit(files) + ":bundle")
+    blob = standing.raw_git("hash-object", "-w", "--stdin", stdin=b"bundle/model.txt")
+    tree = standing.raw_git(
         "mktree", stdin=f"040000 tree {bundle}\tbundle\n120000 blob {blob}\trelease.json\n".encode()
     )
 
-    assert_refused(workshop, "'release.json' is a symbolic link", lambda: workshop.push(workshop.commit_tree(tree)))
+    assert_refused(standing, "'release.json' is a symbolic link", lambda: standing.push(standing.commit_tree(tree)))
 
 
 @pytest.mark.parametrize("name", ["../escape", "..", ".git", "a/b", "manifest.json"])
-def test_a_tree_that_git_itself_would_never_write_is_refused(workshop: Workshop, name: str) -> None:
+def test_a_tree_that_git_itself_would_never_write_is_refused(standing: Workshop, name: str) -> None:
     """Names that leave the folder, and a name that stands there twice: git's own check of objects catches them first."""
-    files = workshop.files(workshop.bundle("good"))
-    blob = bytes.fromhex(workshop.raw_git("hash-object", "-w", "--stdin", stdin=files["bundle/manifest.json"]))
+    files = standing.files(standing.bundle("good"))
+    blob = bytes.fromhex(standing.raw_git("hash-object", "-w", "--stdin", stdin=files["bundle/manifest.json"]))
     raw = b"100644 " + name.encode() + b"\0" + blob + b"100644 manifest.json\0" + blob
-    bundle = workshop.raw_git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", stdin=raw)
-    info = workshop.raw_git("hash-object", "-w", "--stdin", stdin=files["release.json"])
-    tree = workshop.raw_git(
+    bundle = standing.raw_git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", stdin=raw)
+    info = standing.raw_git("hash-object", "-w", "--stdin", stdin=files["release.json"])
+    tree = standing.raw_git(
         "mktree", stdin=f"040000 tree {bundle}\tbundle\n100644 blob {info}\trelease.json\n".encode()
     )
-    commit = workshop.commit_tree(tree)
-    before = workshop.state()
+    commit = standing.commit_tree(tree)
+    before = standing.state()
 
-    assert any("error" in line or "refused" in line for line in workshop.push(commit))
-    assert workshop.state() == before
+    assert any("error" in line or "refused" in line for line in standing.push(commit))
+    assert standing.state() == before
     with pytest.raises(RefusedError, match=r"not a plain file name|names a file twice"):
-        inspect(workshop, commit)  # and ours catches them too
+        inspect(standing, commit)  # and ours catches them too
 
 
 def inspect(workshop: Workshop, commit: str, **options: object) -> None:
@@ -227,22 +223,21 @@ def inspect(workshop: Workshop, commit: str, **options: object) -> None:
 
 
 @pytest.mark.parametrize("ref", ["refs/heads/other", "refs/tags/v1", "refs/heads/main2", "refs/replace/" + "0" * 40])
-def test_any_other_branch_is_refused(workshop: Workshop, ref: str) -> None:
-    commit = workshop.commit(workshop.files(workshop.bundle("good")))
+def test_any_other_branch_is_refused(standing: Workshop, ref: str) -> None:
+    commit = standing.commit(standing.files(standing.bundle("good")))
 
-    assert_refused(workshop, f"only refs/heads/main takes releases, not {ref}", lambda: workshop.push(commit, ref))
-
-
-def test_two_branches_in_one_push_are_refused(workshop: Workshop) -> None:
-    commit = workshop.commit(workshop.files(workshop.bundle("good")))
-
-    assert_refused(workshop, "not refs/heads/z", lambda: workshop.push(commit, git.BRANCH, "refs/heads/z"))
+    assert_refused(standing, f"only refs/heads/main takes releases, not {ref}", lambda: standing.push(commit, ref))
 
 
-def test_a_deletion_is_refused(workshop: Workshop) -> None:
-    workshop.deploy("good")
+def test_two_branches_in_one_push_are_refused(standing: Workshop) -> None:
+    commit = standing.commit(standing.files(standing.bundle("good")))
 
-    assert_refused(workshop, "never deleted", lambda: workshop.push(""))
+    assert_refused(standing, "not refs/heads/z", lambda: standing.push(commit, git.BRANCH, "refs/heads/z"))
+
+
+def test_a_deletion_is_refused(standing: Workshop) -> None:
+
+    assert_refused(standing, "never deleted", lambda: standing.push(""))
 
 
 def test_a_push_that_rewrites_the_record_is_refused(workshop: Workshop) -> None:
@@ -263,20 +258,19 @@ def test_a_push_back_to_an_older_release_is_refused(workshop: Workshop) -> None:
     assert_refused(workshop, "not a fast-forward", lambda: workshop.push(first.commit, force=True))
 
 
-def test_a_history_of_its_own_is_refused(workshop: Workshop) -> None:
-    workshop.deploy("good 1")
-    commit = workshop.commit(workshop.files(workshop.bundle("good 2")), parent=None)
+def test_a_history_of_its_own_is_refused(standing: Workshop) -> None:
+    commit = standing.commit(standing.files(standing.bundle("good 2")), parent=None)
 
-    assert_refused(workshop, "not a fast-forward", lambda: workshop.push(commit, force=True))
+    assert_refused(standing, "not a fast-forward", lambda: standing.push(commit, force=True))
 
 
-def test_a_merge_is_refused(workshop: Workshop) -> None:
-    one = workshop.commit(workshop.files(workshop.bundle("good 1")))
-    two = workshop.commit(workshop.files(workshop.bundle("good 2")))
+def test_a_merge_is_refused(standing: Workshop) -> None:
+    one = standing.commit(standing.files(standing.bundle("good 1")))
+    two = standing.commit(standing.files(standing.bundle("good 2")))
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    merge = workshop.raw_git(*who, "commit-tree", f"{one}^{{tree}}", "-p", one, "-p", two, "-m", "merge")
+    merge = standing.raw_git(*who, "commit-tree", f"{one}^{{tree}}", "-p", one, "-p", two, "-m", "merge")
 
-    assert_refused(workshop, "a merge: releases follow one another", lambda: workshop.push(merge))
+    assert_refused(standing, "a merge: releases follow one another", lambda: standing.push(merge))
 
 
 def test_too_many_releases_in_one_push_are_refused(workshop: Workshop) -> None:
@@ -299,12 +293,11 @@ def test_too_many_releases_in_one_push_are_refused(workshop: Workshop) -> None:
         ("bad", "the bundle does not load: the model predicts 3.0 for the prototype row, not 4.0"),
     ],
 )
-def test_a_model_that_does_not_load_is_refused(workshop: Workshop, model: str, reason: str) -> None:
+def test_a_model_that_does_not_load_is_refused(standing: Workshop, model: str, reason: str) -> None:
     """Promise 5: a crafted model takes down the process that tries it, not the hook."""
-    workshop.deploy("good")
-    commit = workshop.commit(workshop.files(workshop.bundle(model)))
+    commit = standing.commit(standing.files(standing.bundle(model)))
 
-    assert_refused(workshop, reason, lambda: workshop.push(commit))
+    assert_refused(standing, reason, lambda: standing.push(commit))
 
 
 def test_a_model_that_hangs_its_loader_is_refused(workshop: Workshop) -> None:
@@ -315,21 +308,21 @@ def test_a_model_that_hangs_its_loader_is_refused(workshop: Workshop) -> None:
     assert_refused(workshop, "the bundle did not load within 0.3 s", lambda: workshop.push(commit))
 
 
-def test_nothing_is_loaded_before_the_sums_are_right(workshop: Workshop) -> None:
+def test_nothing_is_loaded_before_the_sums_are_right(standing: Workshop) -> None:
     """Promise 5: verified before anything parses it."""
     loaded: list[Path] = []
-    files = workshop.files(workshop.bundle("good")) | {"bundle/model.txt": b"evil"}
+    files = standing.files(standing.bundle("good")) | {"bundle/model.txt": b"evil"}
 
     with pytest.raises(RefusedError):
-        inspect(workshop, workshop.commit(files), verify=lambda folder, _: loaded.append(folder))
+        inspect(standing, standing.commit(files), verify=lambda folder, _: loaded.append(folder))
     assert loaded == []
 
 
-def test_the_bundle_is_loaded_once_from_a_folder_named_by_its_digest(workshop: Workshop) -> None:
+def test_the_bundle_is_loaded_once_from_a_folder_named_by_its_digest(standing: Workshop) -> None:
     loaded: list[str] = []
-    digest = workshop.bundle("good")
+    digest = standing.bundle("good")
 
-    inspect(workshop, workshop.commit(workshop.files(digest)), verify=lambda folder, _: loaded.append(folder.name))
+    inspect(standing, standing.commit(standing.files(digest)), verify=lambda folder, _: loaded.append(folder.name))
     assert loaded == [digest]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -265,7 +266,8 @@ def test_a_release_that_went_in_but_does_not_serve_is_an_error(workshop: Worksho
 def test_a_store_that_was_moved_goes_on(workshop: Workshop) -> None:
     first = workshop.deploy("good 1")
     moved = Store(workshop.store.root.rename(workshop.store.root.with_name("moved")))
-    second = type(workshop)(moved, workshop.section, signing.signing_key(workshop.section, moved)).deploy("good 2")
+    key = signing.signing_key(workshop.section, moved)
+    second = dataclasses.replace(workshop, store=moved, key=key).deploy("good 2")
 
     assert release.installed(moved) == second.digest
     assert second.before == first.commit
