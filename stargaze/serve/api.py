@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
@@ -25,7 +26,7 @@ def make(section: ServeSection, desk: Desk, clock: Callable[[], datetime]) -> Bl
     def ask() -> tuple[Response, int, dict[str, str]]:
         if not request.is_json:
             abort(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-        names, figures = _read(request.get_json(silent=True))
+        names, figures = _read(_parsed(request.get_data()))
         ticket = desk.ask(ask_by(names, figures, most=section.repositories, now=clock()))
         body = as_json(ticket)
         return jsonify(body), HTTPStatus.ACCEPTED, {"Location": body["url"]}
@@ -52,6 +53,13 @@ def as_json(ticket: Ticket) -> dict[str, Any]:
         "predictions": answer.get("predictions"),
         "error": ticket.error,
     }
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadDataError("the body is not JSON", hint=f"send {EXAMPLE}") from error
 
 
 def _read(body: Any) -> tuple[list[str], list[dict[str, Any]]]:

@@ -126,7 +126,8 @@ def _bars(factors: list[Mapping[str, Any]]) -> tuple[Bar, ...]:
         length = 50 * abs(math.log(factor["times"])) / longest
         raises = factor["times"] >= 1
         left = f"{50.0 if raises else 50 - length:.2f}%"
-        bars.append(Bar(factor["label"], factor["value"], times(factor["times"]), raises, left, f"{length:.2f}%"))
+        label = factor["label"].partition(";")[0]  # what follows is a note on the source
+        bars.append(Bar(label, factor["value"], times(factor["times"]), raises, left, f"{length:.2f}%"))
     return tuple(bars)
 
 

@@ -11,13 +11,12 @@ from stargaze.serve.settings import ANY_ADDRESS
 
 def listen(host: str, port: int) -> socket.socket:
     """Listen on ``host:port``; port 0 takes a free one. gunicorn goes on with the same socket."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if ":" in host:  # werkzeug's check of the Host header takes the first colon for the port's
+        raise UsageError(f"serve.host: the page listens on IPv4, not on {host}", hint="stargaze serve --host 127.0.0.1")
     try:
-        return socket.create_server((host, port), family=family)
-    except socket.gaierror as error:
-        raise UsageError(f"serve.host: {host!r} is not an address", hint='serve.host = "127.0.0.1"') from error
+        return socket.create_server((host, port))
     except OSError as error:
-        raise UsageError(_why(host, port, error), hint=_instead(host, port, error)) from error
+        raise UsageError(_why(host, port, error), hint=_instead(port, error)) from error
 
 
 def url_of(listener: socket.socket) -> str:
@@ -25,7 +24,7 @@ def url_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     if host in ANY_ADDRESS:
         host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{host}:{port}"
 
 
 def _why(host: str, port: int, error: OSError) -> str:
@@ -33,11 +32,13 @@ def _why(host: str, port: int, error: OSError) -> str:
         return f"port {port} on {host} is in use"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"port {port} may not be taken by this user"
+    if error.errno is not None and error.errno < 0:  # the resolver's own numbers
+        return f"{host!r} is not an address"
     return f"cannot listen on {host}:{port}: {error.strerror or error}"
 
 
-def _instead(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is no address of this machine; stargaze serve --host 127.0.0.1"
+def _instead(port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRNOTAVAIL or (error.errno is not None and error.errno < 0):
+        return "stargaze serve --host 127.0.0.1"
     other = port + 1 if 1024 <= port < 65_535 else 8000
     return f"stargaze serve --port {other}, or --port 0 for a free one"

@@ -21,7 +21,7 @@ MOST_BODY = 64 * 1024
 """Largest body of a request [bytes]; five typed repositories need about 3 kB."""
 RETRY_AFTER = 5
 """What a client is told to wait when nothing can be accepted [s]."""
-ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, never bound to
+ANY_ADDRESS = ("0.0.0.0", "")  # noqa: S104 - compared with, never bound to
 
 
 def as_environment(section: ServeSection, store: Store) -> dict[str, str]:
@@ -42,11 +42,10 @@ def from_environment(environ: Mapping[str, str]) -> tuple[ServeSection, Store]:
 
 def trusted_hosts(section: ServeSection) -> list[str]:
     """List the names that a request may call this server: what it is bound to, and this machine."""
-    hosts = ["localhost", "127.0.0.1", "[::1]"]
+    hosts = ["localhost", "127.0.0.1"]
     if section.host not in ANY_ADDRESS:
-        hosts.append(f"[{section.host}]" if ":" in section.host else section.host)
-        return hosts
-    with contextlib.suppress(OSError):  # a machine that cannot look up its own name still has the three above
+        return sorted({*hosts, section.host})
+    with contextlib.suppress(OSError):  # a machine that cannot look up its own name still has the two above
         name, aliases, addresses = socket.gethostbyname_ex(socket.gethostname())
         hosts += [socket.gethostname(), name, *aliases, *addresses]
     return sorted(set(hosts))

@@ -53,8 +53,8 @@ def load_shown(folder: Path) -> Shown:
         If the manifest does not match.
     """
     digest, content = read_verified(folder)
-    known = pd.read_parquet(io.BytesIO(content["known.parquet"]), columns=["full_name"])
-    names = tuple(known["full_name"])
+    known = pd.read_parquet(io.BytesIO(content["known.parquet"]), columns=["full_name", "stars"])
+    names = tuple(known.sort_values("stars", ascending=False, kind="stable")["full_name"])
     return Shown(digest, json.loads(content["bundle.json"]), names, _examples(names))
 
 

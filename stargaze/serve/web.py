@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 
 from stargaze.artifacts import Store
 from stargaze.config import ServeSection
@@ -103,6 +103,8 @@ def _explain(error: StargazeError) -> tuple[Any, int, dict[str, str]]:
 
 def _refuse(error: HTTPException) -> tuple[Any, int, dict[str, str]]:
     """Answer what Flask refuses: an unknown path, a body that is too large, a host that is not ours."""
+    if isinstance(error, SecurityError):  # the host is not ours: there is no address to build links from
+        return "this server does not go by that name\n", HTTPStatus.BAD_REQUEST, {"Content-Type": "text/plain"}
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     return _answer(status, status.description or status.phrase, HINTS.get(status, ""), dict(error.get_headers()))
 

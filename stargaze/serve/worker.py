@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery, bootsteps, signals
+from celery.worker import state
 
 from stargaze.artifacts import Store
 from stargaze.bundle import Bundle
@@ -29,10 +33,17 @@ log = logging.getLogger(__name__)
 def main(environ: Mapping[str, str]) -> None:
     """Answer questions with the bundle that serves, until told to end."""
     section, store = from_environment(environ)
-    bundles = Following(store.current, Bundle.load)
+    bundles = Following(store.current, load)
     app = make_app(section, store)
     register(app, lambda question: respond(bundles.get(), question, datetime.now(UTC)), section.time_limit)
     run(app, section, store, warm_up=bundles.get)
+
+
+def load(folder: Path) -> Bundle:
+    """Load the bundle and let it predict its prototype: a model that answers otherwise here must not answer at all."""
+    bundle = Bundle.load(folder)
+    bundle.check_prototype()
+    return bundle
 
 
 def run(app: Celery, section: ServeSection, store: Store, *, warm_up: Callable[[], Any]) -> None:
@@ -43,15 +54,37 @@ def run(app: Celery, section: ServeSection, store: Store, *, warm_up: Callable[[
         with contextlib.suppress(StargazeError):  # the first question tries again and reports it
             warm_up()
 
-    def announce(sender: Any, **_: Any) -> None:
-        app.backend.cleanup()
-        sender.timer.call_repeatedly(min(CLEAN_UP, section.results_expire), app.backend.cleanup)
+    def announce(**_: Any) -> None:
         ready_file(store, os.getppid()).touch()
 
+    next_cleaning = 0.0
+
+    def tidy(**_: Any) -> None:
+        nonlocal next_cleaning
+        if time.monotonic() >= next_cleaning:
+            next_cleaning = time.monotonic() + CLEAN_UP
+            app.backend.cleanup()
+
+    app.steps["worker"].add(LeaveAtOnce)
     signals.worker_process_init.connect(begin, weak=False)
     signals.worker_ready.connect(announce, weak=False)
+    signals.task_postrun.connect(tidy, weak=False)
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(["worker", "--pool=prefork", f"--concurrency={section.workers}", "--loglevel=INFO", *quiet])
+
+
+class LeaveAtOnce(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
+    """End the process once no question is left: Celery's pool would take five seconds to notice its own end."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def stop(self, parent: Any) -> None:
+        """Leave, unless a prediction still runs: the consumer has stopped, and gave back what it had not begun."""
+        if not state.active_requests:
+            for pid in parent.pool.info["processes"]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,147 @@
+"""What several rooms' tests need: a small real bundle, made from the shipped sample as ``tune`` makes a large one."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stargaze.artifacts import Store
+from stargaze.bundle import Bundle, write_bundle
+from stargaze.config import ServeSection
+from stargaze.errors import OutsideError, StargazeError
+from stargaze.features import schema
+from stargaze.features.matrix import matrix, vocabulary
+from stargaze.serve.answer import respond
+from stargaze.serve.tickets import Question, Ticket, accept
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.folds import Arrays, fit
+
+SAMPLE = Path(__file__).parent.parent / "stargaze" / "data" / "sample.parquet"
+FEATURES = {
+    "activity": ["language", "owner_type", "contributors", "releases", "open_issues", "size_kb", "description_length"],
+    "all": ["language", "owner_type", "contributors", "releases", "open_issues", "size_kb", "forks", "subscribers"],
+}
+PROTOTYPE = {"full_name": "a/b", "language": "JavaScript", "contributors": 2.0, "forks": 12.0}
+ROWS = 2_000
+"""Enough for a model that knows many forks from few, few enough to be fitted in a second."""
+
+
+@pytest.fixture(scope="session")
+def sample() -> pd.DataFrame:
+    """The most starred repositories of the sample, most stars first."""
+    frame = schema.conform(pd.read_parquet(SAMPLE))
+    return frame.sort_values("stars", ascending=False, kind="stable", ignore_index=True).head(ROWS)
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(tmp_path_factory: pytest.TempPathFactory, sample: pd.DataFrame) -> Path:
+    """A bundle of LightGBM models for both policies."""
+    vocabularies = {name: vocabulary(sample[name]) for name in ("language", "owner_type")}
+    models = {policy: _model(sample, names, vocabularies) for policy, names in FEATURES.items()}
+    return write_bundle(tmp_path_factory.mktemp("bundles"), _meta(sample, models, vocabularies), models, sample)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def released(store: Store, bundle_folder: Path) -> Store:
+    """A store whose page would serve the bundle."""
+    store.serving.mkdir(parents=True)
+    store.current.symlink_to(bundle_folder)
+    return store
+
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+class FakeDesk:
+    """A desk without queue or store: it answers when the test says so."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.tickets: dict[str, Ticket] = {}
+        self.closed = False
+
+    def ask(self, question: Question) -> Ticket:
+        self.check()
+        ticket = accept(question, now=NOW, time_limit=30.0)
+        self.tickets[ticket.id] = ticket
+        return ticket
+
+    def look(self, ticket_id: str) -> Ticket | None:
+        self.check()
+        return self.tickets.get(ticket_id)
+
+    def check(self) -> None:
+        if self.closed:
+            raise OutsideError("the queue cannot be written: no space left", hint="df -h")
+
+    def work(self) -> None:
+        """Answer all that waits, as the worker does."""
+        for ticket in self.tickets.values():
+            self.tickets[ticket.id] = dataclasses.replace(ticket, **self._outcome(ticket))
+
+    def _outcome(self, ticket: Ticket) -> dict[str, Any]:
+        assert ticket.question is not None
+        try:
+            return {"state": "done", "answer": respond(self.bundle, ticket.question, NOW)}
+        except StargazeError as error:
+            return {"state": "failed", "error": {"message": error.message, "hint": error.hint}}
+
+
+@pytest.fixture
+def desk(bundle_folder: Path) -> FakeDesk:
+    """A desk that answers from the small bundle."""
+    return FakeDesk(Bundle.load(bundle_folder))
+
+
+@pytest.fixture
+def page(released: Store, desk: FakeDesk) -> Any:
+    """A browser without JavaScript, in front of the whole app."""
+    from stargaze.serve.web import make_web
+
+    return make_web(ServeSection(), released, desk, lambda: NOW).test_client()
+
+
+def _model(sample: pd.DataFrame, names: list[str], vocabularies: dict[str, list[str]]) -> Any:
+    inputs = matrix(sample, names, vocabularies).to_numpy()
+    categories = tuple(place for place, name in enumerate(names) if name in vocabularies)
+    arrays = Arrays(inputs, np.log1p(sample["stars"].to_numpy()), np.zeros(len(sample), dtype=int), categories)
+    return fit(FAMILIES["lightgbm"], {"n_estimators": 40}, arrays, np.arange(len(sample)), 0)
+
+
+def _meta(sample: pd.DataFrame, models: dict[str, Any], vocabularies: dict[str, list[str]]) -> dict[str, Any]:
+    return {
+        "made_at": "2026-03-01T12:00:00+00:00",
+        "version": "0.1.0",
+        "estimate": "all",
+        "explain": "activity",
+        "family": "lightgbm",
+        "coverage": 0.9,
+        "intervals": {"coverage": 0.9, "edges": [3.0], "lower": [None, -0.9], "upper": [1.2, 0.8]},
+        "features": FEATURES,
+        "vocabularies": vocabularies,
+        "scores": {policy: {"rmsle": 0.5, "r2": 0.8, "coverage": 0.9} for policy in models},
+        "star_quantiles": np.quantile(sample["stars"], np.linspace(0, 1, 101)).round(3).tolist(),
+        "background": {policy: [None] * len(names) for policy, names in FEATURES.items()},
+        "data": {"rows": len(sample), "fingerprint": "0" * 64, "latest": "2017-01-20T00:00:00+00:00"},
+        "prototype": {
+            "record": PROTOTYPE,
+            "predicted": {policy: _predicted(model, policy, vocabularies) for policy, model in models.items()},
+        },
+    }
+
+
+def _predicted(model: Any, policy: str, vocabularies: dict[str, list[str]]) -> float:
+    inputs = matrix(schema.conform(pd.DataFrame([PROTOTYPE])), FEATURES[policy], vocabularies).to_numpy()
+    return float(np.maximum(model.predict(inputs), 0.0)[0])
