@@ -48,7 +48,7 @@ class Intervals:
         place = np.searchsorted(np.asarray(self.edges), predicted, side="right")
         lower = np.array([-np.inf if value is None else value for value in self.lower])[place]
         upper = np.asarray(self.upper)[place]
-        low = np.ceil(np.expm1(np.maximum(predicted + lower, 0.0)) - 1e-9)
+        low = np.ceil(np.expm1(np.maximum(predicted + lower, 0.0)) - 1e-9) + 0.0  # no -0
         high = np.floor(np.expm1(np.maximum(predicted + upper, 0.0)) + 1e-9)
         nearest = np.round(np.expm1(predicted))
         empty = low > high  # no whole number lies between: take the nearest one
@@ -79,7 +79,9 @@ class Bundle:
             unknown = {name for names in meta["features"].values() for name in names} - set(CATALOGUE)
             usable = meta["format"] == 1 and bundle.intervals.coverage > 0 and meta["estimate"] in meta["models"]
         except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise BadBundleError(f"{folder}: bundle.json is not well-formed: {error!r}", hint="stargaze tune") from error
+            raise BadBundleError(
+                f"{folder}: bundle.json is not well-formed: {error!r}", hint="stargaze tune"
+            ) from error
         if not usable or unknown:
             raise BadBundleError(
                 f"{folder}: was made by another version: {', '.join(sorted(unknown)) or 'format'}",
@@ -96,7 +98,10 @@ class Bundle:
     @cached_property
     def models(self) -> dict[str, Model]:
         """One model a policy."""
-        return {policy: from_bytes(item["format"], self.content[item["file"]]) for policy, item in self.meta["models"].items()}
+        return {
+            policy: from_bytes(item["format"], self.content[item["file"]])
+            for policy, item in self.meta["models"].items()
+        }
 
     @cached_property
     def known(self) -> pd.DataFrame:
@@ -111,7 +116,8 @@ class Bundle:
         """Predict log1p(stars) [nat], at least 0; shape (n,)."""
         chosen = policy or self.meta["estimate"]
         inputs = self.inputs(repositories, chosen)
-        return np.maximum(self.models[chosen].predict(inputs.to_numpy()), 0.0)
+        predicted: np.ndarray = np.maximum(self.models[chosen].predict(inputs.to_numpy()), 0.0)
+        return predicted
 
     def check_prototype(self) -> None:
         """Predict the stored prototype row with every model and compare.

@@ -18,6 +18,7 @@ from stargaze.errors import StargazeError, UsageError
 from stargaze.output import Output
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from stargaze.artifacts import Store
@@ -69,12 +70,14 @@ app = typer.Typer(
 )
 
 
-def command(name: str) -> Any:
+def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command with its example below its help."""
     return app.command(name, epilog=f"Example: {EXAMPLES[name]}")
 
 
-ConfigPath = Annotated[Path | None, typer.Option("--config", "-c", help="Config file [default: stargaze.toml if there].")]
+ConfigPath = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Config file [default: stargaze.toml if there].")
+]
 StorePath = Annotated[str | None, typer.Option("--store", help="Folder of all artefacts.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
@@ -115,7 +118,9 @@ def show_config(path: ConfigPath = None, store: StorePath = None, as_json: AsJso
 
 @command("fetch")
 def fetch(
-    files: Annotated[list[Path] | None, typer.Option("--from", help="File of GitHub records; may be given again.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Option("--from", help="File of GitHub records; may be given again.")
+    ] = None,
     more: Annotated[list[Path] | None, typer.Argument(help="More files.", metavar="[FILE]...")] = None,
     path: ConfigPath = None,
     store: StorePath = None,
@@ -139,7 +144,9 @@ def select_features(path: ConfigPath = None, store: StorePath = None, as_json: A
     out, settings, place = _begin(path, store, as_json)
     with out.progress("select-features") as report:
         selection = select_features(settings.features, place, report)
-    out.table(selection.as_rows(), ["feature", "missing", "rho", *config.POLICIES], "Features (worth in nat², or why not)")
+    out.table(
+        selection.as_rows(), ["feature", "missing", "rho", *config.POLICIES], "Features (worth in nat², or why not)"
+    )
     out.text(f"picture: {place.selection_plot}")
     out.note("next: stargaze screen")
 
@@ -154,7 +161,7 @@ def screen(
     as_json: AsJson = False,
 ) -> None:
     """Compare the model families under cross-validation, each in a process of its own."""
-    from stargaze.tuning.screen import screen
+    from stargaze.tuning.screen import records, screen
 
     names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
     options = {"screening.families": names, "screening.rows": rows, "screening.time_limit": time_limit}
@@ -162,7 +169,7 @@ def screen(
     with out.progress("screen") as report:
         board = screen(settings.screening, place, settings.features.seed, report)
     columns = ["policy", "family", "status", "rmsle", "spread", "r2", "mdape", "rho", "fit_time", "size_mb", "note"]
-    out.table(board.to_dict("records"), columns, "Leaderboard (RMSLE in nat, fit time in s)")
+    out.table(records(board), columns, "Leaderboard (RMSLE in nat, fit time in s)")
     out.note("next: stargaze tune")
 
 
@@ -172,7 +179,9 @@ def tune(
     time_budget: Annotated[float | None, typer.Option(help="Stop starting trials after this many seconds.")] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes search and models.")] = None,
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at the same time.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped tuning was; repeats no finished trial.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a stopped tuning was; repeats no finished trial.")
+    ] = False,
     path: ConfigPath = None,
     store: StorePath = None,
     as_json: AsJson = False,
@@ -192,7 +201,9 @@ def tune(
 
 @command("deploy")
 def deploy(
-    digest: Annotated[str | None, typer.Argument(help="Digest of a bundle or its beginning; default the newest.")] = None,
+    digest: Annotated[
+        str | None, typer.Argument(help="Digest of a bundle or its beginning; default the newest.")
+    ] = None,
     path: ConfigPath = None,
     store: StorePath = None,
     as_json: AsJson = False,
@@ -211,7 +222,9 @@ def deploy(
 
 @command("rollback")
 def rollback(
-    to: Annotated[str | None, typer.Argument(help="Digest of a release or its beginning; default the one before.")] = None,
+    to: Annotated[
+        str | None, typer.Argument(help="Digest of a release or its beginning; default the one before.")
+    ] = None,
     path: ConfigPath = None,
     store: StorePath = None,
     as_json: AsJson = False,
@@ -235,7 +248,10 @@ def releases(path: ConfigPath = None, store: StorePath = None, as_json: AsJson =
 
     out, _, place = _begin(path, store, as_json)
     rows = [dataclasses.asdict(release) for release in releases(place)]
-    out.table([{**row, "digest": row["digest"][:12]} for row in rows] if not as_json else rows, ["when", "kind", "digest", "who"])
+    out.table(
+        [{**row, "digest": row["digest"][:12]} for row in rows] if not as_json else rows,
+        ["when", "kind", "digest", "who"],
+    )
 
 
 @command("serve")
@@ -257,7 +273,9 @@ def serve(
 
 @command("run")
 def run(
-    once: Annotated[bool, typer.Option("--once", help="Predict once over HTTP, then end, instead of serving on.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Predict once over HTTP, then end, instead of serving on.")
+    ] = False,
     again: Annotated[bool, typer.Option("--again", help="Do every stage, also those that are done.")] = False,
     trials: Annotated[int | None, typer.Option(help="Configurations to try.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,

@@ -64,22 +64,34 @@ class FeaturesSection:
     """How repositories become features and which of them stay."""
 
     seed: int = key(0, "Fixes the split, the folds and the random probe.", least=0, most=2**31 - 1)
-    test: float = key(0.15, "Share held out for the reported figures, never fitted.", unit="share", least=0.02, most=0.5)
-    validation: float = key(0.15, "Share that calibrates the intervals, never fitted.", unit="share", least=0.02, most=0.5)
+    test: float = key(
+        0.15, "Share held out for the reported figures, never fitted.", unit="share", least=0.02, most=0.5
+    )
+    validation: float = key(
+        0.15, "Share that calibrates the intervals, never fitted.", unit="share", least=0.02, most=0.5
+    )
     folds: int = key(5, "Cross-validation folds inside the training part.", unit="folds", least=2, most=20)
     split_by: str = key(
         "owner",
         "What must not stand on two sides: all repositories of an owner, or only the repository itself.",
         choices=("owner", "repository"),
     )
-    max_missing: float = key(0.98, "Drop a column with a larger share of missing values.", unit="share", least=0, most=1)
+    max_missing: float = key(
+        0.98, "Drop a column with a larger share of missing values.", unit="share", least=0, most=1
+    )
     redundant: float = key(
         0.99, "Drop a column whose Spearman's rho with a kept one is at least this.", unit="rho", least=0.5, most=1
     )
     leak: float = key(
-        0.97, "Refuse a column whose Spearman's rho with the stars is at least this: it holds them.", unit="rho", least=0.5, most=1
+        0.97,
+        "Refuse a column whose Spearman's rho with the stars is at least this: it holds them.",
+        unit="rho",
+        least=0.5,
+        most=1,
     )
-    repeats: int = key(2, "Permutations per column and fold when a column is compared with random probes.", least=1, most=100)
+    repeats: int = key(
+        2, "Permutations per column and fold when a column is compared with random probes.", least=1, most=100
+    )
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,9 @@ class ScreeningSection:
     """How the model families are compared."""
 
     families: list[str] = key([], "Families to screen (see `stargaze screen --help`); empty means all.")
-    rows: int = key(0, "Screen on at most this many training repositories, whole owners; 0 means all.", unit="rows", least=0)
+    rows: int = key(
+        0, "Screen on at most this many training repositories, whole owners; 0 means all.", unit="rows", least=0
+    )
     time_limit: float = key(300.0, "A family that takes longer is a row that says so.", unit="s", least=1)
     processes: int = key(0, "Families at the same time; 0 means one a core.", least=0, most=256)
 
@@ -105,7 +119,10 @@ class TuningSection:
     estimate: str = key("all", "Feature policy of the estimate.", choices=POLICIES)
     explain: str = key("activity", "Feature policy of the explanation.", choices=POLICIES)
     known: int = key(
-        50_000, "Repositories that travel with the bundle, most starred first, so the page knows them by name.", unit="rows", least=0
+        50_000,
+        "Repositories that travel with the bundle, most starred first, so the page knows them by name.",
+        unit="rows",
+        least=0,
     )
 
 
@@ -268,13 +285,16 @@ def _merge(config: Config, table: Mapping[str, Any], source: str) -> Config:
         if name not in sections:
             raise ConfigError(f"{source}: {name} is not a section", hint=_suggest(name, sections))
         if not isinstance(values, Mapping):
-            raise ConfigError(f"{source}: {name} should be a section, written [{name}]", hint="stargaze init --print shows how")
+            raise ConfigError(
+                f"{source}: {name} should be a section, written [{name}]", hint="stargaze init --print shows how"
+            )
         section = getattr(config, name)
         keys = [item.name for item in dataclasses.fields(section)]
         for item in values:
             if item not in keys:
                 raise ConfigError(
-                    f"{source}: {name}.{item} is not a key", hint=_suggest(f"{name}.{item}", [f"{name}.{k}" for k in keys])
+                    f"{source}: {name}.{item} is not a key",
+                    hint=_suggest(f"{name}.{item}", [f"{name}.{k}" for k in keys]),
                 )
         checked = {item: _checked(source, name, item, value) for item, value in values.items()}
         changed[name] = dataclasses.replace(section, **checked)
@@ -292,7 +312,8 @@ def _section_type(name: str) -> Any:
 
 def _kind(section: str, name: str) -> type:
     hint = typing.get_type_hints(_section_type(section))[name]
-    return typing.get_origin(hint) or hint
+    kind: type = typing.get_origin(hint) or hint
+    return kind
 
 
 def _checked(source: str, section: str, name: str, value: Any) -> Any:
@@ -308,7 +329,9 @@ def _checked(source: str, section: str, name: str, value: Any) -> Any:
     if any(not isinstance(member, str) for member in members):
         raise ConfigError(f"{path} should hold text only, not {value!r}", hint=_note(metadata))
     if metadata["choices"] and value not in metadata["choices"]:
-        raise ConfigError(f"{path} should be one of {', '.join(metadata['choices'])}, not {value!r}", hint=_note(metadata))
+        raise ConfigError(
+            f"{path} should be one of {', '.join(metadata['choices'])}, not {value!r}", hint=_note(metadata)
+        )
     least, most = metadata["least"], metadata["most"]
     too_small = least is not None and not value >= least
     too_large = most is not None and not value <= most

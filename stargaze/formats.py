@@ -96,7 +96,9 @@ def _skops(data: bytes) -> Model:
     try:
         foreign = sorted(set(io.get_untrusted_types(data=data)) - set(TRUSTED))
         if foreign:
-            raise BadBundleError(f"the model holds types that are not allowed: {', '.join(foreign)}", hint="stargaze tune")
+            raise BadBundleError(
+                f"the model holds types that are not allowed: {', '.join(foreign)}", hint="stargaze tune"
+            )
         return _Estimator(io.loads(data, trusted=list(TRUSTED)))
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
         raise BadBundleError(f"not a skops model: {error}", hint="stargaze tune makes a bundle") from error

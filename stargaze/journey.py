@@ -14,9 +14,7 @@ EXAMPLES = 5
 """Repositories that a run with ``--once`` asks about: the most that the page takes by default."""
 
 
-def travel(
-    config: Config, store: Store, out: Output, *, once: bool, again: bool, clock: Callable[[], datetime]
-) -> int:
+def travel(config: Config, store: Store, out: Output, *, once: bool, again: bool, clock: Callable[[], datetime]) -> int:
     """Do what is left of the stages, then serve; with ``once``, ask the page about a few repositories and end."""
     for stage, must in walk(stages(config, store, clock), again=again):
         if must:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -75,7 +76,12 @@ class Output:
 def _bar(name: str) -> Iterator[Report]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("[bold]{task.fields[name]}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        TextColumn("[bold]{task.fields[name]}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
     with Progress(*columns, console=_console(stderr=True)) as progress:
         task = progress.add_task("", total=1.0, name=name)
         yield lambda what, done: progress.update(task, description=_escaped(what), completed=done)
@@ -113,7 +119,7 @@ def _is_number(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    if value is None or value != value:  # NaN
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -161,7 +161,11 @@ def _repositories(store: Store) -> str:
 
 def _kept(store: Store) -> str:
     found = json.loads(store.features.read_text(encoding="utf-8"))
-    fits = "" if found["fingerprint"] == sha256(store.repositories) else " (of other repositories: stargaze select-features)"
+    fits = (
+        ""
+        if found["fingerprint"] == sha256(store.repositories)
+        else " (of other repositories: stargaze select-features)"
+    )
     return ", ".join(f"{policy} {len(names)}" for policy, names in found["kept"].items()) + " features" + fits
 
 

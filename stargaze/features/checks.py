@@ -57,7 +57,9 @@ def check_name(text: str) -> str:
     'pallets/flask'
     """
     if not isinstance(text, str) or FULL_NAME.fullmatch(text) is None:
-        raise BadDataError(f"{shown(text)} is not the name of a repository", hint="write it owner/name, as pallets/flask")
+        raise BadDataError(
+            f"{shown(text)} is not the name of a repository", hint="write it owner/name, as pallets/flask"
+        )
     return text
 
 
@@ -150,7 +152,11 @@ def _numbers(column: pd.Series, *, least: float, most: float) -> tuple[np.ndarra
         numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
     none = np.isnan(numbers) & ~absent
     finite = np.isfinite(numbers)
-    broken = ~none & ~np.isnan(numbers) & (~finite | (np.floor(np.where(finite, numbers, 0.0)) != np.where(finite, numbers, 0.0)))
+    broken = (
+        ~none
+        & ~np.isnan(numbers)
+        & (~finite | (np.floor(np.where(finite, numbers, 0.0)) != np.where(finite, numbers, 0.0)))
+    )
     few, many = finite & (numbers < least), finite & (numbers > most)
     problems = [
         (none | broken, "not a whole number"),
@@ -237,7 +243,9 @@ def _absent(column: pd.Series) -> Bools:
     if column.dtype == "str":
         absent = absent | column.str.strip().isin(MISSING).to_numpy(dtype=bool)
     elif column.dtype == "object":
-        absent = absent | np.array([isinstance(value, str) and value.strip() in MISSING for value in column], dtype=bool)
+        absent = absent | np.array(
+            [isinstance(value, str) and value.strip() in MISSING for value in column], dtype=bool
+        )
     return absent
 
 

@@ -11,7 +11,9 @@ from stargaze.errors import BadDataError
 from stargaze.features.checks import shown
 from stargaze.features.files import MOST_VALUE, Source
 
-NAMING = frozenset({"full_name", "fullName", "nameWithOwner", "stargazers", "stargazerCount", "stargazersCount", "stargazers_count"})
+NAMING = frozenset(
+    {"full_name", "fullName", "nameWithOwner", "stargazers", "stargazerCount", "stargazersCount", "stargazers_count"}
+)
 """A key that only a repository has, or that makes it one for us."""
 DEEPEST = 4
 """Steps from ``data`` to a list of repositories: viewer, organization, repositories, nodes."""
@@ -178,7 +180,11 @@ def _next(buffer: str, at: int) -> tuple[object, int, Exception | None]:
 
 def _broken(source: Source, error: Exception, line: int = 1) -> BadDataError:
     extra = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
-    hint = "one value a file, or one a line in a file named .jsonl" if extra else "the file is cut short or damaged; fetch it again"
+    hint = (
+        "one value a file, or one a line in a file named .jsonl"
+        if extra
+        else "the file is cut short or damaged; fetch it again"
+    )
     return BadDataError(f"{source.name}: broken JSON: {_why(error, line)}", hint=hint)
 
 

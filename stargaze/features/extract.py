@@ -122,7 +122,11 @@ def name_is_exercise(r: pd.DataFrame) -> Column:
 
 @feature("static", "flag", "the name says list: awesome, list, resources, interview, roadmap", "full_name")
 def name_is_list(r: pd.DataFrame) -> Column:
-    return r["full_name"].str.lower().str.contains(r"/.*(?:awesome|list|resource|interview|roadmap|book|cheat)", regex=True)
+    return (
+        r["full_name"]
+        .str.lower()
+        .str.contains(r"/.*(?:awesome|list|resource|interview|roadmap|book|cheat)", regex=True)
+    )
 
 
 @feature("static", "flag", "owner and repository have the same name", "full_name")

@@ -74,7 +74,9 @@ def fetch(
     whole = _timed(pd.concat(good, ignore_index=True), ledger, now)
     recent = whole if since is None else whole[whole["fetched_at"] >= since]
     if recent.empty:
-        raise BadDataError(f"no record was fetched since {section.since}", hint="set fetch.since to an earlier day, or to nothing")
+        raise BadDataError(
+            f"no record was fetched since {section.since}", hint="set fetch.since to an earlier day, or to nothing"
+        )
     merged = schema.conform(identity.merge(recent.drop(columns="source")))
     report("writing", 0.98)
     with artifacts.replacing(store.repositories) as temporary:
@@ -102,7 +104,9 @@ def _day(text: str) -> pd.Timestamp | None:
     try:
         return pd.Timestamp(date.fromisoformat(text), tz="UTC")
     except ValueError as error:
-        raise ConfigError(f"fetch.since should be a day, not {text!r}", hint="write it YYYY-MM-DD, as 2023-01-01") from error
+        raise ConfigError(
+            f"fetch.since should be a day, not {text!r}", hint="write it YYYY-MM-DD, as 2023-01-01"
+        ) from error
 
 
 def _pieces(paths: Sequence[Path], columns: dict[str, str], ledger: Ledger, report: Report) -> Iterator[_Piece]:

@@ -77,7 +77,9 @@ def _open(path: Path) -> io.BufferedReader:
     try:
         return path.open("rb")
     except FileNotFoundError as error:
-        raise MissingInputError(f"{path}: no such file", hint="check the name; names are taken from this folder") from error
+        raise MissingInputError(
+            f"{path}: no such file", hint="check the name; names are taken from this folder"
+        ) from error
     except IsADirectoryError as error:
         raise MissingInputError(f"{path} is a folder, not a file", hint=f"name its files: {path}/*") from error
     except (OSError, ValueError) as error:
@@ -106,16 +108,22 @@ class _Bounded(io.RawIOBase):
             filled += len(piece)
         self._count += filled
         if self._count > MOST_BYTES:
-            raise BadDataError(f"{self._path}: unpacks to more than {MOST_BYTES / 2**30:.0f} GiB", hint="split it into smaller files")
+            raise BadDataError(
+                f"{self._path}: unpacks to more than {MOST_BYTES / 2**30:.0f} GiB", hint="split it into smaller files"
+            )
         return filled
 
     def _read(self, size: int) -> bytes:
         try:
             return self._raw.read(size)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise BadDataError(f"{self._path}: broken gzip: {error}", hint="the file is cut short or damaged; fetch it again") from error
+            raise BadDataError(
+                f"{self._path}: broken gzip: {error}", hint="the file is cut short or damaged; fetch it again"
+            ) from error
         except OSError as error:
-            raise MissingInputError(f"{self._path}: cannot be read: {error}", hint="check the disk it lies on") from error
+            raise MissingInputError(
+                f"{self._path}: cannot be read: {error}", hint="check the disk it lies on"
+            ) from error
 
 
 def _encoding(head: bytes) -> str:
@@ -130,12 +138,16 @@ def _format(head: bytes, path: Path) -> Format:
         return "parquet"
     for magic, what in PACKED.items():
         if head.startswith(magic):
-            raise BadDataError(f"{path} is {what}", hint="unpack it, or save it as CSV, JSON or Parquet (.gz of each is read)")
+            raise BadDataError(
+                f"{path} is {what}", hint="unpack it, or save it as CSV, JSON or Parquet (.gz of each is read)"
+            )
     text = head.decode(_encoding(head), errors="replace").strip()
     if not text:
         raise BadDataError(f"{path} is empty", hint="fetch it again")
     if "\x00" in text:
-        raise BadDataError(f"{path} is neither text nor Parquet", hint="save it as CSV, JSON or Parquet (.gz of each is read)")
+        raise BadDataError(
+            f"{path} is neither text nor Parquet", hint="save it as CSV, JSON or Parquet (.gz of each is read)"
+        )
     if text.startswith("<"):
         raise BadDataError(f"{path} is a web page (HTML or XML), not data", hint="download the raw file")
     if {".jsonl", ".ndjson"} & set(path.suffixes):

@@ -87,7 +87,9 @@ def _seconds(frame: pd.DataFrame, name: str) -> np.ndarray[tuple[int], np.dtype[
     """Return dates as numbers; a missing one (NaT, the least number) is older than any."""
     if name not in frame.columns:
         return np.zeros(len(frame), dtype=np.int64)
-    seconds: np.ndarray[tuple[int], np.dtype[np.int64]] = frame[name].dt.tz_localize(None).to_numpy("datetime64[s]").astype(np.int64)
+    seconds: np.ndarray[tuple[int], np.dtype[np.int64]] = (
+        frame[name].dt.tz_localize(None).to_numpy("datetime64[s]").astype(np.int64)
+    )
     return seconds
 
 

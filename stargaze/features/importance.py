@@ -59,8 +59,8 @@ def importances(
     for row, fold in enumerate(np.unique(folds)):
         model = _fit(widened[folds != fold], target[folds != fold], list(inputs.columns), section.seed)
         growth[row] = _growth(model, widened[folds == fold].to_numpy(), target[folds == fold], section.repeats, random)
-    mean = dict(zip(widened.columns, growth.mean(axis=0).tolist(), strict=True))
-    return {name: mean[name] for name in inputs}, max(0.0, *(mean[name] for name in probes))
+    mean = dict(zip(map(str, widened.columns), growth.mean(axis=0).tolist(), strict=True))
+    return {str(name): mean[str(name)] for name in inputs}, max(0.0, *(mean[name] for name in probes))
 
 
 def compare(

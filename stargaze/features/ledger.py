@@ -14,6 +14,9 @@ from stargaze.errors import BadDataError
 SHOWN = 1000
 """Bad records that the summary names; all are counted."""
 
+NAMED = 5
+"""Bad records that a person is shown."""
+
 
 @dataclass(frozen=True)
 class SourceSummary:
@@ -37,6 +40,18 @@ class FetchSummary:
     bad: tuple[tuple[str, int, str], ...]
     latest: str | None
     by_source: tuple[SourceSummary, ...]
+
+    def as_text(self) -> str:
+        """Return the lines that a person reads: the counts, and the first bad records by name."""
+        lines = [f"{self.repositories:,} repositories from {self.read:,} records"]
+        if self.duplicates or self.left_out:
+            lines[0] += f" ({self.duplicates:,} duplicates, {self.left_out:,} left out as too old)"
+        if self.bad_count:
+            lines.append(f"{self.bad_count:,} bad records:")
+            lines += [f"  {file}: record {position}: {reason}" for file, position, reason in self.bad[:NAMED]]
+        if self.bad_count > NAMED:
+            lines.append(f"  and {self.bad_count - NAMED:,} more; stargaze fetch --json names {SHOWN:,}")
+        return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -68,7 +83,9 @@ class Ledger:
             if self.good.get(source, 0) or (read <= 1 and self.good):
                 continue
             if not read:
-                raise BadDataError(f"{path}: holds no record", hint="is it an answer of GitHub's, or a list of repositories?")
+                raise BadDataError(
+                    f"{path}: holds no record", hint="is it an answer of GitHub's, or a list of repositories?"
+                )
             raise BadDataError(
                 f"{path}: no good record among {read:,}; {self.first[source]}",
                 hint="check that it holds repositories, and for CSV and Parquet the mapping in [fetch.columns]",

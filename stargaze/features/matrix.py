@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from stargaze.features.catalogue import CATALOGUE
@@ -14,9 +13,7 @@ OTHER = 0.0
 """Code of a value that is not in the vocabulary; a missing value is NaN."""
 
 
-def matrix(
-    repositories: pd.DataFrame, names: Sequence[str], vocabularies: Mapping[str, Sequence[str]]
-) -> pd.DataFrame:
+def matrix(repositories: pd.DataFrame, names: Sequence[str], vocabularies: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Compute the input of a model.
 
     Parameters
@@ -60,5 +57,6 @@ def categories(names: Sequence[str]) -> list[int]:
 
 
 def _codes(values: pd.Series, known: Sequence[str]) -> pd.Series:
-    places = pd.Index(known, dtype="object").get_indexer(values.astype("object")) + 1.0
-    return pd.Series(np.where(values.isna(), np.nan, places), index=values.index, dtype="float32")
+    code = {value: float(place) for place, value in enumerate(known, start=1)}
+    codes = values.map(code).astype("float32").fillna(OTHER)
+    return codes.mask(values.isna())

@@ -14,7 +14,9 @@ from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features import schema
 from stargaze.features.checks import check_name, check_repositories, shown
 
-_URL = re.compile(r"(?:https?://)?(?:www\.)?github\.com/(?P<name>[^/?#\s]+/[^/?#\s]+?)(?:\.git)?(?:[/?#]\S*)?", re.IGNORECASE)
+_URL = re.compile(
+    r"(?:https?://)?(?:www\.)?github\.com/(?P<name>[^/?#\s]+/[^/?#\s]+?)(?:\.git)?(?:[/?#]\S*)?", re.IGNORECASE
+)
 _ASKED = (
     *("full_name", "created_at", "pushed_at", "fetched_at", "owner_type", "language", "license"),
     *("description_length", "has_homepage", "has_wiki", "has_pages", "topic_count", "readme_length", "size_kb"),
@@ -65,7 +67,9 @@ def look_up(names: Sequence[str], known: pd.DataFrame) -> pd.DataFrame:
     if unknown:
         near = [match for name in unknown for match in _near(name.lower(), lower, known)]
         hint = f"Did you mean {', '.join(dict.fromkeys(near))}?" if near else "type its figures instead"
-        raise UnknownRepositoryError(f"{', '.join(unknown)}: not among the {len(known):,} known repositories", hint=hint)
+        raise UnknownRepositoryError(
+            f"{', '.join(unknown)}: not among the {len(known):,} known repositories", hint=hint
+        )
     return known.iloc[[place[name.lower()] for name in names]].reset_index(drop=True)
 
 
@@ -83,20 +87,29 @@ def from_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> pd.Data
                 near = difflib.get_close_matches(str(name), list(schema.BY_NAME), n=1)
                 hint = f"Did you mean {near[0]}?" if near else "fields: " + ", ".join(_ASKED)
                 raise BadDataError(f"{shown(name)} is not a field of a repository", hint=hint)
-    filled = [{"fetched_at": now.isoformat(), **{name: value for name, value in item.items() if value not in ("", None)}} for item in figures]
+    filled = [
+        {"fetched_at": now.isoformat(), **{name: value for name, value in item.items() if value not in ("", None)}}
+        for item in figures
+    ]
     frame = pd.DataFrame(filled, dtype="object")
     good, bad = check_repositories(frame, now)
     if bad:
-        raise BadDataError("; ".join(f"{_title(filled[row], row)}: {reason}" for row, reason in bad), hint="put it right and ask again")
+        raise BadDataError(
+            "; ".join(f"{_title(filled[row], row)}: {reason}" for row, reason in bad), hint="put it right and ask again"
+        )
     _check_order(good)
     return good.reset_index(drop=True)
 
 
 def _check_order(frame: pd.DataFrame) -> None:
-    early = (frame["fetched_at"] < frame["created_at"]) | (frame["pushed_at"] > frame["fetched_at"] + pd.Timedelta(days=1))
+    early = (frame["fetched_at"] < frame["created_at"]) | (
+        frame["pushed_at"] > frame["fetched_at"] + pd.Timedelta(days=1)
+    )
     if early.any():
         name = frame.loc[early, "full_name"].iloc[0]
-        raise BadDataError(f"{name}: created and pushed must not lie after the day of the figures", hint="put the dates in order")
+        raise BadDataError(
+            f"{name}: created and pushed must not lie after the day of the figures", hint="put the dates in order"
+        )
 
 
 def _title(figures: Mapping[str, Any], row: int) -> str:

@@ -134,7 +134,9 @@ WAYS: dict[str, tuple[str | Way, ...]] = {
     "releases": (ways.size("releases"), "releases.totalCount"),
     "prereleases": (ways.released(lambda releases: sum(release.get("prerelease") is True for release in releases)),),
     "release_assets": (ways.released(lambda releases: sum(len(ways.assets(release)) for release in releases)),),
-    "release_text_length": (ways.released(lambda releases: sum(ways.length("body")(release) or 0 for release in releases)),),
+    "release_text_length": (
+        ways.released(lambda releases: sum(ways.length("body")(release) or 0 for release in releases)),
+    ),
     "downloads": (ways.released(ways.downloads),),
     "open_issues": ("open_issues_count", "openIssuesCount", "openIssues.totalCount", "openIssues"),
     "closed_issues": ("closedIssues.totalCount",),

@@ -172,7 +172,8 @@ def _cast(column: pd.Series, field: Field) -> pd.Series:
     if field.kind == "list":
         return column.astype("object")
     if field.kind in ("text", "category"):
-        return column.astype("str") if str(column.dtype) != "str" else column
+        texts: pd.Series = column.astype("str")
+        return texts
     return column.astype(DTYPES[field.kind])  # type: ignore[call-overload, no-any-return]
 
 

@@ -76,7 +76,9 @@ def select(table: Table, section: FeaturesSection, report: Report = lambda _what
     rows = table.training
     training, target, folds = table.repositories.iloc[rows], table.target[rows], table.side[rows]
     vocabularies = {
-        name: vocabulary(training[name]) for name, item in CATALOGUE.items() if item.kind == "category" and name in training
+        name: vocabulary(training[name])
+        for name, item in CATALOGUE.items()
+        if item.kind == "category" and name in training
     }
     inputs = matrix(training, list(CATALOGUE), vocabularies)
     report("columns that cannot help", 0.0)
@@ -108,8 +110,8 @@ def _drop_by_looks(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSe
     kept: list[str] = []
     ranks = inputs.rank()
     order = ("static", "activity", "all")
-    for name in sorted(inputs, key=lambda item: order.index(CATALOGUE[item].policy)):
-        reason = _looks(name, inputs[name], target, section) or _twin(name, inputs, ranks, kept, section)
+    for name in sorted(map(str, inputs), key=lambda item: order.index(CATALOGUE[item].policy)):
+        reason = _looks(inputs[name], target, section) or _twin(name, inputs, ranks, kept, section)
         if reason:
             dropped[name] = reason
         else:
@@ -117,11 +119,11 @@ def _drop_by_looks(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSe
     return dropped
 
 
-def _looks(name: str, values: pd.Series, target: np.ndarray, section: FeaturesSection) -> str:
+def _looks(values: pd.Series, target: np.ndarray, section: FeaturesSection) -> str:
     missing = float(values.isna().mean())
     if missing > section.max_missing:
         return f"missing in {missing:.1%} of the repositories"
-    if values.nunique(dropna=False) <= 1:
+    if values.isna().all() or (values == values.iloc[0]).all():
         return "constant"
     known = values.notna().to_numpy()
     same = float(np.mean(np.round(np.expm1(target[known])) == values.to_numpy()[known]))
@@ -190,9 +192,7 @@ def _confirm(
     return candidates, {"rmsle_candidates": round(whole, 5), "rmsle_kept": round(whole, 5)}
 
 
-def _verdicts(
-    policy: str, kept: list[str], dropped: dict[str, str], gain: dict[str, float], probe: float
-) -> pd.Series:
+def _verdicts(policy: str, kept: list[str], dropped: dict[str, str], gain: dict[str, float], probe: float) -> pd.Series:
     permitted = {item.name for item in allowed(policy)}
     verdicts = {}
     for name, item in CATALOGUE.items():

@@ -43,5 +43,7 @@ def sides(full_name: pd.Series, section: FeaturesSection) -> np.ndarray:
     place = pd.util.hash_array(np.asarray(owners, dtype="object"), hash_key=salt).astype("float64") / 2.0**64
     held_out = section.test + section.validation
     fold = ((place - held_out) / (1.0 - held_out) * section.folds).astype("int64")
-    side = np.where(place < section.test, TEST, np.where(place < held_out, VALIDATION, np.clip(fold, 0, section.folds - 1)))
+    side = np.where(
+        place < section.test, TEST, np.where(place < held_out, VALIDATION, np.clip(fold, 0, section.folds - 1))
+    )
     return side[codes]

@@ -78,7 +78,9 @@ def read_table(store: Store, section: FeaturesSection) -> Table:
         repositories = schema.conform(pd.read_parquet(path))
     except (OSError, ValueError) as error:
         raise OutsideError(f"{path}: cannot be read: {error}", hint="stargaze fetch makes it anew") from error
-    repositories = repositories[repositories["stars"].notna() & repositories["full_name"].notna()].reset_index(drop=True)
+    repositories = repositories[repositories["stars"].notna() & repositories["full_name"].notna()].reset_index(
+        drop=True
+    )
     side = sides(repositories["full_name"], section)
     least = 20 * section.folds
     if (side >= 0).sum() < least or not (side == VALIDATION).any() or not (side == TEST).any():
@@ -100,7 +102,9 @@ def read_feature_set(store: Store) -> FeatureSet:
     try:
         return FeatureSet(**{**value, "split": FeaturesSection(**value["split"])})
     except (TypeError, KeyError) as error:
-        raise OutsideError(f"{store.features}: was written by another version", hint="stargaze select-features") from error
+        raise OutsideError(
+            f"{store.features}: was written by another version", hint="stargaze select-features"
+        ) from error
 
 
 def read_both(store: Store) -> tuple[Table, FeatureSet]:
@@ -109,6 +113,7 @@ def read_both(store: Store) -> tuple[Table, FeatureSet]:
     table = read_table(store, feature_set.split)
     if table.fingerprint != feature_set.fingerprint:
         raise MissingInputError(
-            f"{store.features} was made from other repositories than {store.repositories}", hint="stargaze select-features"
+            f"{store.features} was made from other repositories than {store.repositories}",
+            hint="stargaze select-features",
         )
     return table, feature_set

@@ -72,10 +72,14 @@ def resolve(header: list[str], columns: Mapping[str, str], name: str) -> dict[st
     """
     for field, theirs in columns.items():
         if theirs not in header:
-            raise ConfigError(f"fetch.columns.{field}: {name} has no column {theirs!r}", hint=_near(theirs, header, "Its columns are"))
+            raise ConfigError(
+                f"fetch.columns.{field}: {name} has no column {theirs!r}", hint=_near(theirs, header, "Its columns are")
+            )
     found = dict(columns)
     taken = set(found.values())
-    found |= {ours: ours for ours in (*BY_NAME, *NAME_PARTS) if ours in header and ours not in found and ours not in taken}
+    found |= {
+        ours: ours for ours in (*BY_NAME, *NAME_PARTS) if ours in header and ours not in found and ours not in taken
+    }
     missing = [] if "full_name" in found or all(part in found for part in NAME_PARTS) else ["full_name"]
     missing += [] if "stars" in found else ["stars"]
     if missing:
@@ -124,7 +128,9 @@ def _csv(source: Source, columns: Mapping[str, str]) -> Iterator[Batch]:
 
 def _cells(text: Iterable[str], delimiter: str, width: int) -> Iterator[tuple[int, list[str], str]]:
     """Yield each row with its position, and why it is none."""
-    reader = csv.reader(text, delimiter=delimiter, strict=True)  # else a quote that is never closed swallows rows unsaid
+    reader = csv.reader(
+        text, delimiter=delimiter, strict=True
+    )  # else a quote that is never closed swallows rows unsaid
     for position in itertools.count(1):
         row: list[str] = []
         try:
@@ -148,7 +154,9 @@ def _parquet(source: Source, columns: Mapping[str, str]) -> Iterator[Batch]:
         found = resolve(list(file.schema_arrow.names), columns, source.name)
         unpacked = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
         if file.metadata.num_rows > MOST_ROWS or unpacked > MOST_BYTES:
-            raise BadDataError(f"{source.name}: {file.metadata.num_rows:,} rows are too many", hint="split it into smaller files")
+            raise BadDataError(
+                f"{source.name}: {file.metadata.num_rows:,} rows are too many", hint="split it into smaller files"
+            )
         position = 0
         for part in file.iter_batches(batch_size=BATCH, columns=sorted(set(found.values()))):
             theirs = part.to_pandas(date_as_object=False, ignore_metadata=True)
@@ -164,7 +172,9 @@ def _unpacked(source: Source) -> bytes:
     """Read a whole gzipped Parquet file, which cannot be read from front to back."""
     whole = source.stream.read(MOST_IN_MEMORY + 1)
     if len(whole) > MOST_IN_MEMORY:
-        raise BadDataError(f"{source.name}: unpacks to more than 1 GiB", hint="unpack it: gunzip keeps Parquet as it is")
+        raise BadDataError(
+            f"{source.name}: unpacks to more than 1 GiB", hint="unpack it: gunzip keeps Parquet as it is"
+        )
     return whole
 
 

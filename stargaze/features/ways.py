@@ -99,7 +99,11 @@ def graphql_topics(record: Record) -> Any:
     if not isinstance(connection, dict):
         return None
     edges = connection.get("edges")
-    nodes = [edge.get("node") for edge in edges if isinstance(edge, dict)] if isinstance(edges, list) else connection.get("nodes")
+    nodes = (
+        [edge.get("node") for edge in edges if isinstance(edge, dict)]
+        if isinstance(edges, list)
+        else connection.get("nodes")
+    )
     return [at("topic.name")(node) for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else None
 
 

@@ -84,7 +84,7 @@ def start(
             log.replace(log.with_suffix(".old"))
         with log.open("ab") as stream:
             begin = stream.tell()
-            process = subprocess.Popen(  # noqa: S603 - a list of our own, no shell
+            process = subprocess.Popen(
                 [*PYTHON, "stargaze.serve.attached", str(os.getpid()), *PYTHON, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,

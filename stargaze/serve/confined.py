@@ -34,7 +34,7 @@ def _run(command: list[str], rules: Rules, said: IO[bytes]) -> int:
         "MALLOC_ARENA_MAX": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    process = subprocess.Popen(  # noqa: S603 - a list of the operator's, no shell
+    process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -37,7 +37,9 @@ def contributions(bundle: Bundle, inputs: np.ndarray, policy: str) -> np.ndarray
     exact = model.contributions(inputs)
     if exact is not None:
         return exact
-    typical = np.array([np.nan if value is None else value for value in bundle.meta["background"][policy]], dtype="float32")
+    typical = np.array(
+        [np.nan if value is None else value for value in bundle.meta["background"][policy]], dtype="float32"
+    )
     return np.vstack([_sampled(model.predict, row, typical) for row in inputs])
 
 

@@ -213,7 +213,7 @@ def _answer(
     clean: bool = True,
 ) -> subprocess.CompletedProcess[bytes]:
     _need(program)
-    process = subprocess.Popen(  # noqa: S603 - a list of our own, no shell
+    process = subprocess.Popen(
         [program, *arguments],
         stdin=subprocess.PIPE,
         stdout=stdout or subprocess.PIPE,

@@ -53,7 +53,7 @@ def heal(folder: Path) -> None:
 
 def verify(folder: Path) -> None:
     """Load all of the bundle and compare its prediction of the prototype row with the one that it was made with."""
-    from stargaze.bundle import Bundle  # noqa: PLC0415 - the only place that needs the model libraries, see above
+    from stargaze.bundle import Bundle
 
     bundle = Bundle.load(folder)
     bundle.check_prototype()

@@ -61,7 +61,9 @@ def predict(bundle: Bundle, repositories: pd.DataFrame, *, factors: int = 10) ->
     estimated = bundle.estimate(repositories)
     low, high = bundle.intervals.around(estimated)
     quantiles = np.asarray(bundle.meta["star_quantiles"])
-    percentile = np.interp(np.searchsorted(quantiles, np.expm1(estimated), side="right"), [0, len(quantiles)], [0.0, 100.0])
+    percentile = np.interp(
+        np.searchsorted(quantiles, np.expm1(estimated), side="right"), [0, len(quantiles)], [0.0, 100.0]
+    )
     policy = bundle.meta["explain"]
     inputs = bundle.inputs(repositories, policy)
     added = contributions(bundle, inputs.to_numpy(), policy)
@@ -99,7 +101,12 @@ def _factors(
     """Return the strongest factors and the product of all others (with what lifts a prediction below no star to none)."""
     order = np.argsort(-np.abs(added[:-1]), kind="stable")
     named = tuple(
-        Factor(str(names[place]), CATALOGUE[names[place]].meaning, _value(names[place], inputs, record), round(float(np.exp(added[place])), 4))
+        Factor(
+            str(names[place]),
+            CATALOGUE[names[place]].meaning,
+            _value(names[place], inputs, record),
+            round(float(np.exp(added[place])), 4),
+        )
         for place in order[:most]
     )
     lifted = max(-float(added.sum()), 0.0)

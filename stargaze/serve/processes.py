@@ -80,7 +80,7 @@ def _running(section: ServeSection, store: Store) -> Iterator[Running]:
     verify_files(released(store.current))
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen(section.host, section.port))
-        ready = _prepare(store)
+        ready = prepare(store)
         stack.callback(ready.unlink, missing_ok=True)
         children: list[Child] = []
         stack.callback(_end, children)
@@ -93,7 +93,8 @@ def _running(section: ServeSection, store: Store) -> Iterator[Running]:
         yield running
 
 
-def _prepare(store: Store) -> Path:
+def prepare(store: Store) -> Path:
+    """Make the folders and the key that both processes need; return the file that says the worker is ready."""
     ready = ready_file(store, os.getpid())
     with outside_disk(store.root):
         for folder in (store.queue / "messages", store.queue / "control", store.queue / "taken", logs(store)):
@@ -147,7 +148,7 @@ def _end(children: list[Child]) -> None:
         child.insist()
 
 
-class _Terminated(Exception):  # noqa: N818 - no error: somebody asked us to end
+class _Terminated(Exception):
     """SIGTERM arrived."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import lightgbm
 import numpy as np
 
-FIXED = {"subsample_freq": 1, "n_jobs": 1, "verbose": -1, "deterministic": True, "force_row_wise": True}
+FIXED: dict[str, Any] = {"subsample_freq": 1, "n_jobs": 1, "verbose": -1, "deterministic": True, "force_row_wise": True}
 
 
 @dataclass

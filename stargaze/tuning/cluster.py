@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the default of the future, said now to silence its warning
+os.environ.setdefault(
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
+)  # the default of the future, said now to silence its warning
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the journal is the log
 
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # progress is ours to print; the newer printer ignores verbose=0
@@ -87,7 +90,9 @@ class _Tell(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
         result = trial.last_result
-        self._finished({**_configuration(trial), **{key: result[key] for key in ("rmsle", "folds", "seconds")}, "stopped": "done"})
+        self._finished(
+            {**_configuration(trial), **{key: result[key] for key in ("rmsle", "folds", "seconds")}, "stopped": "done"}
+        )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
         self._failed(_configuration(trial))
@@ -125,7 +130,7 @@ def run_trials(arrays: Arrays, search: Search, finished: Finished, failed: Finis
 @contextlib.contextmanager
 def _ray_in_place(cores: int) -> Iterator[None]:
     """Start Ray on loopback with one thread a worker, and end it whatever happens."""
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     source = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH", ""))))
     ray.init(
@@ -134,7 +139,7 @@ def _ray_in_place(cores: int) -> Iterator[None]:
         include_dashboard=False,
         object_store_memory=OBJECT_STORE,
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         runtime_env={"env_vars": {**threads, "PYTHONPATH": path}},
         _node_ip_address="127.0.0.1",
     )

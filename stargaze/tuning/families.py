@@ -60,7 +60,9 @@ def _dense(estimator: Any, categories: Sequence[int]) -> Any:
         StandardScaler(),
     )
     encoder = make_pipeline(
-        SimpleImputer(strategy="constant", fill_value=-1.0), TargetEncoder(target_type="continuous", random_state=0), StandardScaler()
+        SimpleImputer(strategy="constant", fill_value=-1.0),
+        TargetEncoder(target_type="continuous", random_state=0),
+        StandardScaler(),
     )
     columns = make_column_transformer((encoder, list(categories)), remainder=numbers) if categories else numbers
     return make_pipeline(columns, estimator)
@@ -119,7 +121,9 @@ def _histogram_boosting(parameters: Parameters, categories: Sequence[int], seed:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     chosen = list(categories) or None
-    return HistGradientBoostingRegressor(random_state=seed, early_stopping=False, categorical_features=chosen, **parameters)
+    return HistGradientBoostingRegressor(
+        random_state=seed, early_stopping=False, categorical_features=chosen, **parameters
+    )
 
 
 def _perceptron(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
@@ -128,7 +132,8 @@ def _perceptron(parameters: Parameters, categories: Sequence[int], seed: int) ->
     chosen = dict(parameters)
     width = chosen.pop("width")
     return _dense(
-        MLPRegressor(hidden_layer_sizes=(width, width // 2), early_stopping=True, random_state=seed, **chosen), categories
+        MLPRegressor(hidden_layer_sizes=(width, width // 2), early_stopping=True, random_state=seed, **chosen),
+        categories,
     )
 
 
@@ -155,14 +160,22 @@ FAMILIES: dict[str, Family] = {
             "mean of the most similar repositories",
             _nearest,
             {"n_neighbors": 20, "weights": "distance"},
-            {"n_neighbors": Range(3, 100, "int", log=True), "weights": Choice(("uniform", "distance")), "p": Choice((1, 2))},
+            {
+                "n_neighbors": Range(3, 100, "int", log=True),
+                "weights": Choice(("uniform", "distance")),
+                "p": Choice((1, 2)),
+            },
         ),
         Family(
             "support-vectors",
             "radial kernel",
             _support_vectors,
             {"C": 1.0, "epsilon": 0.2},
-            {"C": Range(0.1, 30.0, log=True), "epsilon": Range(0.02, 0.6), "gamma": Choice(("scale", 0.003, 0.01, 0.03))},
+            {
+                "C": Range(0.1, 30.0, log=True),
+                "epsilon": Range(0.02, 0.6),
+                "gamma": Choice(("scale", 0.003, 0.01, 0.03)),
+            },
             most_rows=6_000,
         ),
         Family(

@@ -25,7 +25,13 @@ class Arrays:
 
     def save(self, path: Path) -> None:
         """Write as .npz without pickles."""
-        np.savez(path, inputs=self.inputs, target=self.target, folds=self.folds, categories=np.array(self.categories, dtype=int))
+        np.savez(
+            path,
+            inputs=self.inputs,
+            target=self.target,
+            folds=self.folds,
+            categories=np.array(self.categories, dtype=int),
+        )
 
     @classmethod
     def load(cls, path: Path) -> Arrays:

@@ -50,7 +50,9 @@ def calibrate(predicted: np.ndarray, target: np.ndarray, coverage: float) -> Int
     offsets = [_offsets(predicted[place == one], target[place == one], coverage) for one in range(len(edges) + 1)]
     whole = _offsets(predicted, target, coverage)
     filled = [pair or whole or (None, 0.0) for pair in offsets]
-    return Intervals(coverage, tuple(edges.tolist()), tuple(low for low, _ in filled), tuple(high for _, high in filled))
+    return Intervals(
+        coverage, tuple(edges.tolist()), tuple(low for low, _ in filled), tuple(high for _, high in filled)
+    )
 
 
 def covered(intervals: Intervals, predicted: np.ndarray, target: np.ndarray) -> float:

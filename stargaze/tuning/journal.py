@@ -44,7 +44,8 @@ class Journal:
         lines = self._lines()
         if not lines or lines[0] != dict(header):
             raise MissingInputError(
-                f"{self.path} belongs to other features, finalists or another seed: it cannot be gone on with", hint="stargaze tune"
+                f"{self.path} belongs to other features, finalists or another seed: it cannot be gone on with",
+                hint="stargaze tune",
             )
         return lines[1:]
 

@@ -45,7 +45,8 @@ def save_best(
     meta = {
         "made_at": now.isoformat(timespec="seconds"),
         "version": stargaze.__version__,
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
+        | {"python": platform.python_version()},
         "estimate": section.estimate,
         "explain": section.explain,
         "family": family.name,
@@ -139,7 +140,9 @@ def _plain(record: pd.DataFrame) -> dict[str, Any]:
         if isinstance(value, (list, np.ndarray)):
             row[str(name)] = [str(item) for item in value]
         elif value is not None and not pd.isna(value):
-            row[str(name)] = value.isoformat() if isinstance(value, pd.Timestamp) else getattr(value, "item", lambda v=value: v)()
+            row[str(name)] = (
+                value.isoformat() if isinstance(value, pd.Timestamp) else getattr(value, "item", lambda v=value: v)()
+            )
     return row
 
 

@@ -24,7 +24,21 @@ from stargaze.features.table import FeatureSet, Table, read_both
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.folds import Arrays
 
-COLUMNS = ["policy", "family", "status", "rmsle", "spread", "r2", "mdape", "rho", "fit_time", "size_mb", "rows", "note", "feature_set"]
+COLUMNS = [
+    "policy",
+    "family",
+    "status",
+    "rmsle",
+    "spread",
+    "r2",
+    "mdape",
+    "rho",
+    "fit_time",
+    "size_mb",
+    "rows",
+    "note",
+    "feature_set",
+]
 SLOWEST_FIRST = ("random-forest", "extra-trees", "support-vectors", "histogram-boosting", "perceptron", "lightgbm")
 Report = Callable[[str, float], None]
 
@@ -77,12 +91,22 @@ def screen(
     board = pd.DataFrame(rows).reindex(columns=COLUMNS)
     board["feature_set"] = feature_set.digest
     order = board["policy"].map({policy: place for place, policy in enumerate(reversed(POLICIES))})
-    board = board.assign(order=order).sort_values(["order", "rmsle", "family"]).drop(columns="order").reset_index(drop=True)
+    board = (
+        board.assign(order=order).sort_values(["order", "rmsle", "family"]).drop(columns="order").reset_index(drop=True)
+    )
     if not (board["status"] == "ok").any():
-        raise OutsideError(f"no family could be fitted: {board['note'].iloc[0]}", hint="stargaze doctor; stargaze screen --time-limit 600")
+        raise OutsideError(
+            f"no family could be fitted: {board['note'].iloc[0]}",
+            hint="stargaze doctor; stargaze screen --time-limit 600",
+        )
     with replacing(store.leaderboard) as temporary:
         board.to_csv(temporary, index=False)
     return board
+
+
+def records(board: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the leaderboard as a row a dictionary."""
+    return [{str(name): value for name, value in row.items()} for row in board.to_dict("records")]
 
 
 def read_leaderboard(store: Store, feature_set: FeatureSet) -> pd.DataFrame:
@@ -99,7 +123,9 @@ def _chosen(section: ScreeningSection) -> list[str]:
     if unknown:
         raise UsageError(f"{', '.join(unknown)}: no such family", hint="families: " + ", ".join(FAMILIES))
     with_dummy = dict.fromkeys(["dummy", *names])
-    return sorted(with_dummy, key=lambda name: SLOWEST_FIRST.index(name) if name in SLOWEST_FIRST else len(SLOWEST_FIRST))
+    return sorted(
+        with_dummy, key=lambda name: SLOWEST_FIRST.index(name) if name in SLOWEST_FIRST else len(SLOWEST_FIRST)
+    )
 
 
 def _prepare(
@@ -147,7 +173,7 @@ def _run(jobs: list[Job], section: ScreeningSection, seed: int, report: Report) 
 
 def _start(job: Job, seed: int) -> Running:
     command = [sys.executable, "-m", "stargaze.tuning.screen_family", job.family, str(job.folder), str(seed)]
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     log = job.folder / f"{job.family}.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
@@ -179,4 +205,6 @@ def _row(job: Job, policy: str, missing: dict[str, Any]) -> dict[str, Any]:
 
 
 def _heard(rows: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{row['policy']} {row['rmsle']:.3f}" if row["status"] == "ok" else str(row["note"]) for row in rows)
+    return ", ".join(
+        f"{row['policy']} {row['rmsle']:.3f}" if row["status"] == "ok" else str(row["note"]) for row in rows
+    )

@@ -39,7 +39,7 @@ class FamilySearch(Searcher):
         parameters = {key: _ask(trial, f"{name}.{key}", where) for key, where in FAMILIES[name].space.items()}
         return {"family": name, "parameters": parameters}
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: FBT001, FBT002 - as Ray calls it
         """Tell Optuna how a configuration did; a failed one is told as failed."""
         trial = self._asked.pop(trial_id, None)
         if trial is None:

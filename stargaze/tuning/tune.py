@@ -36,10 +36,13 @@ class Tuned:
 
     def as_text(self) -> str:
         """Return the lines that a person reads."""
-        lines = [f"bundle {self.bundle.name[:12]}: {self.best['family']}, best of {self.trials} trials ({self.failed} failed)"]
+        lines = [
+            f"bundle {self.bundle.name[:12]}: {self.best['family']}, best of {self.trials} trials ({self.failed} failed)"
+        ]
         for policy, figures in self.scores.items():
             lines.append(
-                f"  {policy:8}  RMSLE {figures['rmsle']:.3f} (cross-validated {figures['cv_rmsle']:.3f} ± {figures['cv_spread']:.3f}), "
+                f"  {policy:8}  RMSLE {figures['rmsle']:.3f} "
+                f"(cross-validated {figures['cv_rmsle']:.3f} ± {figures['cv_spread']:.3f}), "
                 f"R² {figures['r2']:.3f}, rho {figures['rho']:.3f}, intervals cover {figures['coverage']:.1%}"
             )
         return "\n".join(lines)
@@ -68,7 +71,12 @@ def tune(
     """
     table, feature_set = read_both(store)
     finalists = _finalists(read_leaderboard(store, feature_set), section)
-    header = {"feature_set": feature_set.digest, "finalists": finalists, "policy": section.estimate, "seed": section.seed}
+    header = {
+        "feature_set": feature_set.digest,
+        "finalists": finalists,
+        "policy": section.estimate,
+        "seed": section.seed,
+    }
     journal = Journal(store.journal)
     if resume:
         trials = journal.resume(header)
@@ -123,7 +131,10 @@ def _search(
         best = min(float(one["rmsle"]) for one in trials)
         done = len(trials) - before
         remaining = (time.monotonic() - begun) / done * (left - done)
-        report(f"trial {len(trials)} of {section.trials}, best {best:.4f}, {remaining:.0f} s left", len(trials) / section.trials)
+        report(
+            f"trial {len(trials)} of {section.trials}, best {best:.4f}, {remaining:.0f} s left",
+            len(trials) / section.trials,
+        )
 
     report("starting Ray", len(trials) / section.trials)
     search = Search(finalists, section.seed, left, section.time_budget, section.max_concurrent, tuple(trials))

@@ -34,7 +34,9 @@ def reason(**values: Any) -> str:
     return bad[0][1] if bad else ""
 
 
-@pytest.mark.parametrize("name", ["pallets/flask", "a/b", "0-0/.github", "Some-One/x_y.z-1", "octo_corp/tool", "a" * 39 + "/" + "b" * 100])
+@pytest.mark.parametrize(
+    "name", ["pallets/flask", "a/b", "0-0/.github", "Some-One/x_y.z-1", "octo_corp/tool", "a" * 39 + "/" + "b" * 100]
+)
 def test_a_name_that_github_gives_is_returned(name: str) -> None:
     assert check_name(name) == name
 
@@ -55,7 +57,9 @@ def test_a_name_that_github_cannot_give_is_refused_in_one_short_line(name: str) 
     assert "owner/name" in caught.value.hint
 
 
-@pytest.mark.parametrize("value", [-1, 1.5, float("inf"), -float("inf"), "x", "1,234", True, [1], {"totalCount": 1}, 2**70, 5_000_001])
+@pytest.mark.parametrize(
+    "value", [-1, 1.5, float("inf"), -float("inf"), "x", "1,234", True, [1], {"totalCount": 1}, 2**70, 5_000_001]
+)
 def test_a_count_that_cannot_be_true_is_refused(value: object) -> None:
     assert reason(stars=value).startswith("stars is ")
 
@@ -118,7 +122,9 @@ def test_a_clock_that_is_an_hour_ahead_is_forgiven() -> None:
     assert reason(pushed_at=(NOW + timedelta(hours=1)).isoformat()) == ""
 
 
-@pytest.mark.parametrize("value", ["2020-01-02", "2020-01-02T00:00:00Z", "2020-01-02 00:00:00+00:00", "2020-01-02T00:00:00.000Z"])
+@pytest.mark.parametrize(
+    "value", ["2020-01-02", "2020-01-02T00:00:00Z", "2020-01-02 00:00:00+00:00", "2020-01-02T00:00:00.000Z"]
+)
 def test_dates_are_read_in_the_spellings_of_iso_8601(value: str) -> None:
     good, _ = check_repositories(pd.DataFrame({"full_name": ["a/b"], "created_at": [value]}), NOW)
 
@@ -127,7 +133,9 @@ def test_dates_are_read_in_the_spellings_of_iso_8601(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["a, b", "['a', 'b']", '["a","b"]', ["a", "b"], np.array(["a", "b"], dtype=object)])
 def test_topics_are_read_from_lists_and_from_their_texts(value: object) -> None:
-    good, _ = check_repositories(pd.DataFrame({"full_name": ["a/b"], "topics": pd.Series([value], dtype="object")}), NOW)
+    good, _ = check_repositories(
+        pd.DataFrame({"full_name": ["a/b"], "topics": pd.Series([value], dtype="object")}), NOW
+    )
 
     assert good["topics"].tolist() == [["a", "b"]]
 

@@ -34,7 +34,9 @@ def test_a_switch_in_the_place_of_an_address_stays(value: object) -> None:
 
 
 def test_lengths_are_counted_where_they_are_not_given() -> None:
-    frame = pd.DataFrame({"full_name": ["a/b", "c/d"], "description": ["four", "four"], "description_length": [None, 9.0]})
+    frame = pd.DataFrame(
+        {"full_name": ["a/b", "c/d"], "description": ["four", "four"], "description_length": [None, 9.0]}
+    )
     frame["topics"] = pd.Series([["x", "y"], None], dtype="object")
 
     derived = derive(frame)

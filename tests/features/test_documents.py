@@ -134,7 +134,9 @@ VALUES = st.recursive(
     items=st.lists(VALUES.filter(lambda value: not isinstance(value, (dict, list))), max_size=30),
     chunk=st.integers(2, 40),
 )
-def test_a_list_is_read_the_same_in_pieces_of_any_size(tmp_path_factory: pytest.TempPathFactory, items: list[Any], chunk: int) -> None:
+def test_a_list_is_read_the_same_in_pieces_of_any_size(
+    tmp_path_factory: pytest.TempPathFactory, items: list[Any], chunk: int
+) -> None:
     """A piece may end within a number, a word or a character's escape."""
     path = tmp_path_factory.mktemp("lists") / "x.json"
     with pytest.MonkeyPatch.context() as patch:

@@ -45,7 +45,11 @@ class Desk:
         """Write a file: text and bytes as they are, else JSON."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        raw = content if isinstance(content, bytes) else (content if isinstance(content, str) else json.dumps(content)).encode()
+        raw = (
+            content
+            if isinstance(content, bytes)
+            else (content if isinstance(content, str) else json.dumps(content)).encode()
+        )
         path.write_bytes(raw)
         return path
 
@@ -70,9 +74,13 @@ def test_all_kinds_of_files_come_out_in_one_schema(desk: Desk) -> None:
     desk.put("page.json.gz", gzip.compress(json.dumps({"items": [REST]}).encode()))
     desk.put(
         "lines.json",
-        json.dumps({"fullName": "camel/x", "stargazersCount": 3}) + "\n" + json.dumps({**REST, "id": 8, "full_name": "c/d"}),
+        json.dumps({"fullName": "camel/x", "stargazersCount": 3})
+        + "\n"
+        + json.dumps({**REST, "id": 8, "full_name": "c/d"}),
     )
-    desk.put("graphql.json", {"data": {"search": {"edges": [{"node": {"nameWithOwner": "gql/x", "stargazerCount": 4}}]}}})
+    desk.put(
+        "graphql.json", {"data": {"search": {"edges": [{"node": {"nameWithOwner": "gql/x", "stargazerCount": 4}}]}}}
+    )
 
     summary = desk.fetch(*sorted(path for path in desk.folder.iterdir() if path.is_file()))
 
@@ -301,7 +309,9 @@ def test_the_store_stays_as_it_was_when_the_system_refuses_the_write(desk: Desk)
     desk.fetch(desk.put("good.json", REST))
     before = desk.store.repositories.read_bytes()
 
-    done = subprocess.run([sys.executable, "-c", LIMITED, str(desk.store.root)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(desk.store.root)], capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 1
     assert "the disk is full" in done.stderr
@@ -346,7 +356,9 @@ def test_progress_is_reported_from_nothing_to_all(desk: Desk) -> None:
 
 def test_fetching_what_was_fetched_changes_nothing(desk: Desk) -> None:
     """The store is a Parquet file in our schema, and such a file is read like any other."""
-    desk.fetch(desk.put("x.json", [REST, {**REST, "id": 8, "full_name": "c/d", "topics": ["x"], "homepage": "https://x.org"}]))
+    desk.fetch(
+        desk.put("x.json", [REST, {**REST, "id": 8, "full_name": "c/d", "topics": ["x"], "homepage": "https://x.org"}])
+    )
     before = desk.rows()
 
     desk.fetch(desk.store.repositories)

@@ -32,7 +32,9 @@ RECORD = b'{"full_name": "a/b", "stars": 1}'
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 @pytest.mark.parametrize("name", ["data", "data.csv", "data.parquet", "data.gz"])
-def test_the_content_tells_the_format_whatever_the_name_says(tmp_path: Path, content: bytes, kind: str, pack: object, name: str) -> None:
+def test_the_content_tells_the_format_whatever_the_name_says(
+    tmp_path: Path, content: bytes, kind: str, pack: object, name: str
+) -> None:
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if pack is gzip.compress else content)
 

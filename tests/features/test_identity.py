@@ -143,7 +143,9 @@ def test_merging_again_changes_nothing(rows: list[dict[str, object]]) -> None:
 
 
 @given(ROWS, st.randoms(use_true_random=False))
-def test_the_order_of_records_of_different_times_does_not_matter(rows: list[dict[str, object]], dice: random.Random) -> None:
+def test_the_order_of_records_of_different_times_does_not_matter(
+    rows: list[dict[str, object]], dice: random.Random
+) -> None:
     timed = [{**row, "fetched_at": f"2020-01-{day:02}"} for day, row in enumerate(rows, 1)]
     shuffled = dice.sample(timed, len(timed))
 
@@ -158,4 +160,7 @@ def test_which_repositories_there_are_does_not_depend_on_the_order_even_of_equal
     steady = [{"full_name": row["full_name"], "fetched_at": "2020-01-01", "stars": row["stars"]} for row in rows]
     shuffled = dice.sample(steady, len(steady))
 
-    assert merge(frame(*shuffled))["full_name"].str.lower().tolist() == merge(frame(*steady))["full_name"].str.lower().tolist()
+    assert (
+        merge(frame(*shuffled))["full_name"].str.lower().tolist()
+        == merge(frame(*steady))["full_name"].str.lower().tolist()
+    )

@@ -33,7 +33,9 @@ def test_the_spellings_of_a_licence_have_one_key(text: str, key: str) -> None:
     assert licence_key(text) == key
 
 
-@pytest.mark.parametrize("text", ["Other", "NOASSERTION", "https://x.org/LICENSE", "Modelica License 2", "Ask me first", "x" * 300])
+@pytest.mark.parametrize(
+    "text", ["Other", "NOASSERTION", "https://x.org/LICENSE", "Modelica License 2", "Ask me first", "x" * 300]
+)
 def test_terms_of_ones_own_are_other(text: str) -> None:
     assert licence_key(text) == "other"
 

@@ -60,7 +60,9 @@ def test_a_mapping_of_a_field_that_we_do_not_have_is_suggested() -> None:
         (["owner", "stars"], "full_name", 'owner = "…" and name = "…"'),
     ],
 )
-def test_without_name_or_stars_it_says_what_is_there_and_how_to_map_it(header: list[str], missing: str, hint: str) -> None:
+def test_without_name_or_stars_it_says_what_is_there_and_how_to_map_it(
+    header: list[str], missing: str, hint: str
+) -> None:
     with pytest.raises(BadDataError) as caught:
         resolve(header, {}, "data.csv")
 
@@ -151,7 +153,9 @@ def test_parquet_keeps_its_types(tmp_path: Path, pack: bool) -> None:
     table.to_parquet(tmp_path / "t")
     content = (tmp_path / "t").read_bytes()
 
-    frame = rows(tmp_path / "x", gzip.compress(content) if pack else content, {"full_name": "repo", "fetched_at": "date"}).frame
+    frame = rows(
+        tmp_path / "x", gzip.compress(content) if pack else content, {"full_name": "repo", "fetched_at": "date"}
+    ).frame
 
     assert frame["full_name"].tolist() == ["a/b", "c/d"]
     assert frame["stars"].tolist()[0] == 1

@@ -50,7 +50,7 @@ def test_an_answer_that_is_there_stays_after_the_deadline(ticket: Ticket) -> Non
     assert read(ticket.id, "SUCCESS", ticket.as_stored(), now=late, time_limit=30.0).state == "done"
 
 
-class TimeLimitExceeded(Exception):  # noqa: N818
+class TimeLimitExceeded(Exception):
     """Celery's, by name."""
 
 
