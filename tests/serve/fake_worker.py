@@ -1,0 +1,41 @@
+"""A worker process whose answers are made up: what it is asked for is what it does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from stargaze.errors import MissingInputError
+from stargaze.serve.settings import from_environment
+from stargaze.serve.tasks import make_app, register
+from stargaze.serve.tickets import Answer, Question
+from stargaze.serve.worker import run
+
+
+def respond(question: Question, marker: Path) -> Answer:
+    """Do what the name says."""
+    name = question.repositories[0]
+    if name == "kill/always" or (name == "kill/once" and not marker.exists()):
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "be/slow":
+        time.sleep(60)
+    if name == "be/broken":
+        raise ZeroDivisionError
+    if name == "be/unknown":
+        raise MissingInputError("be/unknown: not known", hint="Did you mean be/known?")
+    return {"digest": "0" * 64, "predictions": [{"full_name": name}]}
+
+
+def main() -> None:
+    """Run until told to end."""
+    section, store = from_environment(os.environ)
+    app = make_app(section, store)
+    register(app, lambda question: respond(question, store.root / "marker"), section.time_limit)
+    run(app, section, store, warm_up=lambda: None)
+
+
+if __name__ == "__main__":
+    main()
