@@ -134,7 +134,12 @@ def _meta(sample: pd.DataFrame, models: dict[str, Any], vocabularies: dict[str, 
         "scores": {policy: {"rmsle": 0.5, "r2": 0.8, "coverage": 0.9} for policy in models},
         "star_quantiles": np.quantile(sample["stars"], np.linspace(0, 1, 101)).round(3).tolist(),
         "background": {policy: [None] * len(names) for policy, names in FEATURES.items()},
-        "data": {"rows": len(sample), "fingerprint": "0" * 64, "latest": "2017-01-20T00:00:00+00:00"},
+        "data": {
+            "rows": len(sample),
+            "training_rows": len(sample),
+            "fingerprint": "0" * 64,
+            "latest": "2017-01-20T00:00:00+00:00",
+        },
         "prototype": {
             "record": PROTOTYPE,
             "predicted": {policy: _predicted(model, policy, vocabularies) for policy, model in models.items()},

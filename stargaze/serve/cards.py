@@ -47,8 +47,9 @@ class Card:
     interval: str
     percentile: str
     surprise: str | None
+    sign: str | None
     actual: str | None
-    date: str | None
+    date: str
     base: str
     rest: str
     expected: str
@@ -90,9 +91,10 @@ def _card(prediction: Mapping[str, Any], top: float) -> Card:
         stars=number(prediction["stars"]),
         interval=f"In {prediction['coverage'] * 100:g} of 100 cases the true count {_between(low, high)}.",
         percentile=f"{prediction['percentile']:.0f} % of the repositories it learnt from have as many or fewer.",
-        surprise=None if actual is None else _surprise(actual, prediction["expected"]),
+        surprise=None if actual is None else _surprise(actual, prediction["expected"])[1],
+        sign=None if actual is None else _surprise(actual, prediction["expected"])[0],
         actual=None if actual is None else number(actual),
-        date=prediction["fetched_at"],
+        date=prediction["fetched_at"] or "",
         base=_small(prediction["base"]),
         rest=times(prediction["rest"]),
         expected=number(prediction["expected"]),
@@ -108,13 +110,13 @@ def _between(low: float, high: float) -> str:
     return f"is {number(low)}" if low == high else f"lies between {number(low)} and {number(high)}"
 
 
-def _surprise(actual: float, expected: float) -> str:
+def _surprise(actual: float, expected: float) -> tuple[str, str]:
     ratio = (actual + 1) / (expected + 1)
     if ratio >= ABOUT:
-        return "more than expected for such a repository"
+        return "▲", "more than expected for such a repository"
     if ratio <= 1 / ABOUT:
-        return "less than expected for such a repository"
-    return "about as expected for such a repository"
+        return "▼", "less than expected for such a repository"
+    return "=", "about as expected for such a repository"
 
 
 def _bars(factors: list[Mapping[str, Any]]) -> tuple[Bar, ...]:
@@ -133,7 +135,7 @@ def _bars(factors: list[Mapping[str, Any]]) -> tuple[Bar, ...]:
 
 def _top(predictions: list[Mapping[str, Any]]) -> float:
     largest = max(max(row["high"], row["stars"], row["actual"] or 0) for row in predictions)
-    return float(max(10.0, largest))
+    return 1.15 * float(max(10.0, largest))  # so that no mark stands on the edge
 
 
 def _powers(top: float) -> list[float]:

@@ -75,7 +75,7 @@ def label_of(field: Field) -> str:
 def help_of(field: Field) -> str:
     """Return the line below the control; nothing where it would only repeat the label."""
     unit = f" [{field.unit}]" if field.unit not in ("", "UTC") else ""
-    return "" if field.meaning == field.name else field.meaning + unit
+    return "" if field.meaning in (field.name, "owner/name") else field.meaning + unit
 
 
 def control_of(field: Field) -> str:
