@@ -23,8 +23,8 @@ from stargaze.serve.following import released
 from stargaze.serve.listener import listen, url_of
 from stargaze.serve.settings import as_environment, ready_file, session_key
 
-START_LIMIT = 60.0
-"""Importing the model's libraries on a slow, busy machine takes about 15 s."""
+START_LIMIT = 120.0
+"""Importing the libraries takes 3 s, on a busy machine 15 s; a process that dies meanwhile is noticed at once [s]."""
 PAUSE = 0.1
 """Between two looks at the processes [s]."""
 

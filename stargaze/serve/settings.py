@@ -52,7 +52,7 @@ def trusted_hosts(section: ServeSection) -> list[str]:
 
 
 def ready_file(store: Store, supervisor: int) -> Path:
-    """Return the file that a worker touches once it takes questions, told apart by the process that started it."""
+    """Return the file that a worker touches once it can answer, told apart by the process that started it."""
     return store.queue / f"ready-{supervisor}"
 
 

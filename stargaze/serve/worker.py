@@ -23,6 +23,7 @@ from stargaze.serve.answer import respond
 from stargaze.serve.following import Following
 from stargaze.serve.settings import from_environment, ready_file
 from stargaze.serve.tasks import make_app, register
+from stargaze.serve.tickets import Question
 
 CLEAN_UP = 3600.0
 """How often answers that have expired are dropped [s]."""
@@ -36,7 +37,7 @@ def main(environ: Mapping[str, str]) -> None:
     bundles = Following(store.current, load)
     app = make_app(section, store)
     register(app, lambda question: respond(bundles.get(), question, datetime.now(UTC)), section.time_limit)
-    run(app, section, store, warm_up=bundles.get)
+    run(app, section, store, warm_up=lambda: rehearse(bundles))
 
 
 def load(folder: Path) -> Bundle:
@@ -46,16 +47,22 @@ def load(folder: Path) -> Bundle:
     return bundle
 
 
+def rehearse(bundles: Following[Bundle]) -> None:
+    """Answer one question that nobody asked: importing and loading take seconds that the first visitor is spared."""
+    bundle = bundles.get()
+    for name in bundle.known["full_name"].head(1):
+        respond(bundle, Question((name,)), datetime.now(UTC))
+
+
 def run(app: Celery, section: ServeSection, store: Store, *, warm_up: Callable[[], Any]) -> None:
     """Start Celery's worker; ``warm_up`` runs in each of its children before their first question."""
+    ready = ready_file(store, os.getppid())
 
     def begin(**_: Any) -> None:
         # In the child, not before the fork: LightGBM's threads do not survive one.
         with contextlib.suppress(StargazeError):  # the first question tries again and reports it
             warm_up()
-
-    def announce(**_: Any) -> None:
-        ready_file(store, os.getppid()).touch()
+        ready.touch()
 
     next_cleaning = 0.0
 
@@ -67,7 +74,6 @@ def run(app: Celery, section: ServeSection, store: Store, *, warm_up: Callable[[
 
     app.steps["worker"].add(LeaveAtOnce)
     signals.worker_process_init.connect(begin, weak=False)
-    signals.worker_ready.connect(announce, weak=False)
     signals.task_postrun.connect(tidy, weak=False)
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(["worker", "--pool=prefork", f"--concurrency={section.workers}", "--loglevel=INFO", *quiet])
