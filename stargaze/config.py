@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import os
 import tomllib
 import typing
@@ -31,9 +32,10 @@ def key(
     least: float | None = None,
     most: float | None = None,
     choices: tuple[str, ...] = (),
+    filled: bool = False,
 ) -> Any:
     """Declare one key: its default, a line of why, its unit and what it may be."""
-    metadata = {"why": why, "unit": unit, "least": least, "most": most, "choices": choices}
+    metadata = {"why": why, "unit": unit, "least": least, "most": most, "choices": choices, "filled": filled}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -43,7 +45,9 @@ def key(
 class StoreSection:
     """Where everything that stargaze makes is kept."""
 
-    path: str = key("store", "Folder of all artefacts; safe to delete, everything in it can be made again.")
+    path: str = key(
+        "store", "Folder of all artefacts; safe to delete, everything in it can be made again.", filled=True
+    )
 
 
 @dataclass(frozen=True)
@@ -131,20 +135,20 @@ class DeploySection:
     """How a bundle reaches production."""
 
     signing_key: str = key("", "ssh private key that signs releases; empty makes one below the store.", unit="path")
-    max_size: float = key(200.0, "The hook refuses a release larger than this.", unit="MB", least=1)
+    max_size: float = key(200.0, "The hook refuses a release larger than this.", unit="MB", least=1, most=1000)
 
 
 @dataclass(frozen=True)
 class ServeSection:
     """The page and its workers."""
 
-    host: str = key("127.0.0.1", "Address to listen on; the default answers this machine only.")
+    host: str = key("127.0.0.1", "Address to listen on; the default answers this machine only.", filled=True)
     port: int = key(8000, "Port to listen on; 0 takes a free one.", least=0, most=65_535)
     processes: int = key(2, "Web processes.", least=1, most=64)
     workers: int = key(1, "Prediction processes.", least=1, most=64)
     repositories: int = key(5, "Most repositories in one question.", least=1, most=100)
-    time_limit: float = key(30.0, "A prediction that takes longer is reported failed.", unit="s", least=1)
-    results_expire: float = key(86_400.0, "Answers are kept this long.", unit="s", least=60)
+    time_limit: float = key(30.0, "A prediction that takes longer is reported failed.", unit="s", least=1, most=3600)
+    results_expire: float = key(86_400.0, "Answers are kept this long.", unit="s", least=60, most=31_536_000)
 
 
 @dataclass(frozen=True)
@@ -173,8 +177,8 @@ def load(
     """
     environ = os.environ if environ is None else environ
     layers: list[tuple[str, Mapping[str, Any]]] = []
-    user = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "stargaze" / "stargaze.toml"
-    if user.is_file():
+    user = _user_file(environ)
+    if user is not None:
         layers.append((str(user), _read(user)))
     if path is not None or DEFAULT_PATH.is_file():
         chosen = path or DEFAULT_PATH
@@ -231,27 +235,47 @@ def _toml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
+    # JSON leaves DEL as it is, TOML does not.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else str(value)
+
+
+def _user_file(environ: Mapping[str, str]) -> Path | None:
+    """Return the user's own file if there is one; a home that is not there or may not be looked into holds none."""
+    try:
+        home = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        path = home / "stargaze" / "stargaze.toml"
+        return path if path.is_file() else None
+    except (OSError, RuntimeError):
+        return None
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise MissingInputError(f"{path}: no such config file", hint="stargaze init") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}", hint="stargaze init writes a fresh one") from error
-    except tomllib.TOMLDecodeError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot be read: {reason}", hint="stargaze init writes a fresh one") from error
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}", hint="stargaze init --print shows a valid one") from error
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    known = {
+        f"STARGAZE_{section.name}_{item.name}".upper(): (section.name, item.name)
+        for section in dataclasses.fields(Config)
+        for item in dataclasses.fields(_section_type(section.name))
+    }
+    ours = tuple(f"STARGAZE_{section.name}_".upper() for section in dataclasses.fields(Config))
     found: dict[str, Any] = {}
-    for section in dataclasses.fields(Config):
-        for item in dataclasses.fields(_section_type(section.name)):
-            text = environ.get(f"STARGAZE_{section.name}_{item.name}".upper())
-            if text is not None:
-                found.setdefault(section.name, {})[item.name] = _parse(text, _kind(section.name, item.name))
+    for variable in filter(lambda name: name.startswith(ours), environ):
+        if variable not in known:
+            raise ConfigError(f"environment: {_name(variable)} is not a key", hint=_suggest(variable, list(known)))
+        section, item = known[variable]
+        found.setdefault(section, {})[item] = _parse(environ[variable], _kind(section, item))
     return found
 
 
@@ -260,7 +284,8 @@ def _parse(text: str, kind: type) -> Any:
     if kind is list:
         return [part.strip() for part in text.split(",") if part.strip()]
     if kind is dict:
-        return dict(part.split("=", 1) for part in text.split(",") if "=" in part)
+        pairs = [[side.strip() for side in part.split("=", 1)] for part in text.split(",") if part.strip()]
+        return dict(pairs) if all(len(pair) == 2 for pair in pairs) else text
     for number in (int, float) if kind is float else (int,) if kind is int else ():
         try:
             return number(text)
@@ -283,7 +308,7 @@ def _merge(config: Config, table: Mapping[str, Any], source: str) -> Config:
     sections = [item.name for item in dataclasses.fields(Config)]
     for name, values in table.items():
         if name not in sections:
-            raise ConfigError(f"{source}: {name} is not a section", hint=_suggest(name, sections))
+            raise ConfigError(f"{source}: {_name(name)} is not a section", hint=_suggest(name, sections))
         if not isinstance(values, Mapping):
             raise ConfigError(
                 f"{source}: {name} should be a section, written [{name}]", hint="stargaze init --print shows how"
@@ -293,7 +318,7 @@ def _merge(config: Config, table: Mapping[str, Any], source: str) -> Config:
         for item in values:
             if item not in keys:
                 raise ConfigError(
-                    f"{source}: {name}.{item} is not a key",
+                    f"{source}: {name}.{_name(item)} is not a key",
                     hint=_suggest(f"{name}.{item}", [f"{name}.{k}" for k in keys]),
                 )
         checked = {item: _checked(source, name, item, value) for item, value in values.items()}
@@ -322,23 +347,51 @@ def _checked(source: str, section: str, name: str, value: Any) -> Any:
     metadata = next(f.metadata for f in dataclasses.fields(_section_type(section)) if f.name == name)
     unit = f" [{metadata['unit']}]" if metadata["unit"] else ""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 1e300 else math.inf
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(f"{path} should be {_NAMES[kind]}{unit}, not {value!r}", hint=_note(metadata))
-    members = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-    if any(not isinstance(member, str) for member in members):
-        raise ConfigError(f"{path} should hold text only, not {value!r}", hint=_note(metadata))
-    if metadata["choices"] and value not in metadata["choices"]:
-        raise ConfigError(
-            f"{path} should be one of {', '.join(metadata['choices'])}, not {value!r}", hint=_note(metadata)
-        )
-    least, most = metadata["least"], metadata["most"]
-    too_small = least is not None and not value >= least
-    too_large = most is not None and not value <= most
-    if too_small or too_large:
-        bounds = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
-        raise ConfigError(f"{path} should be {bounds}{unit}, not {value!r}", hint=_note(metadata))
+        wrong = f"should be {_NAMES[kind]}{unit}"
+    elif isinstance(value, (int, float)):
+        wrong = _wrong_number(value, unit, metadata)
+    else:
+        wrong = _wrong_text(value, metadata)
+    if wrong:
+        raise ConfigError(f"{path} {wrong}, not {_short(value)}", hint=_note(metadata))
     return value
+
+
+def _wrong_number(value: float, unit: str, metadata: Mapping[str, Any]) -> str:
+    least, most = metadata["least"], metadata["most"]
+    if most is None:
+        infinite = not math.isfinite(value)
+        return f"should be at least {least:g}{unit}{' and finite' * infinite}" if infinite or value < least else ""
+    return "" if least <= value <= most else f"should be from {least:g} to {most:,}{unit}"
+
+
+def _wrong_text(value: Any, metadata: Mapping[str, Any]) -> str:
+    texts = (
+        [*value.keys(), *value.values()] if isinstance(value, dict) else [value] if isinstance(value, str) else value
+    )
+    if any(not isinstance(text, str) for text in texts):
+        return "should hold text only"
+    if any("\0" in text for text in texts):
+        return "should hold no NUL"
+    if metadata["filled"] and not value.strip():
+        return "should not be empty"
+    choices = metadata["choices"]
+    return f"should be one of {', '.join(choices)}" if choices and value not in choices else ""
+
+
+def _name(text: str) -> str:
+    """Write a name that somebody else made up so that the message stays one short line."""
+    return text if text.isprintable() and len(text) <= 60 else _short(text)
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write numbers of thousands of digits
+        return "a number beyond all measure"
+    return text if len(text) <= 80 else f"{text[:60]}… ({len(text):,} characters)"
 
 
 _NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list", dict: "a table"}
