@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Report = Callable[[str, float], None]
 QUIET_INTERVAL = 5.0
 """Off a terminal, at most one line of progress in this many seconds."""
+LONGEST = 500
+"""Characters of one line of an error; what a message quotes may be of any length."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,21 @@ class Output:
 
     def answer(self, value: Mapping[str, Any] | Sequence[Mapping[str, Any]], text: str = "") -> None:
         """Print the answer: JSON if asked for, else the text."""
-        print(json.dumps(value, indent=1, default=str) if self.as_json else text, flush=True)
+        print(_json(value) if self.as_json else text, flush=True)
 
     def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
         """Print rows as the answer."""
         if self.as_json:
-            print(json.dumps(list(rows), indent=1, default=str), flush=True)
+            print(_json(list(rows)), flush=True)
             return
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
         for name in columns:
             table.add_column(name, justify="right" if _is_number(rows, name) else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(_shown(row.get(name)) for name in columns))
+            table.add_row(*(Text(_shown(row.get(name))) for name in columns))
         _console(stderr=False).print(table)
 
     def text(self, line: str) -> None:
@@ -57,10 +60,12 @@ class Output:
 
     def error(self, error: StargazeError) -> None:
         """Print what is wrong and, last, what to type."""
+        from rich.text import Text
+
         console = _console(stderr=True)
-        console.print(f"[bold red]error:[/] {_escaped(error.message)}", soft_wrap=True, highlight=False)
+        console.print(Text.assemble(("error:", "bold red"), f" {_printable(error.message)}"), soft_wrap=True)
         if error.hint:
-            console.print(f"[bold]hint:[/]  {_escaped(error.hint)}", soft_wrap=True, highlight=False)
+            console.print(Text.assemble(("hint:", "bold"), f"  {_printable(error.hint)}"), soft_wrap=True)
 
     @contextlib.contextmanager
     def progress(self, name: str) -> Iterator[Report]:
@@ -80,11 +85,11 @@ def _bar(name: str) -> Iterator[Report]:
         TextColumn("[bold]{task.fields[name]}"),
         BarColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns, console=_console(stderr=True)) as progress:
         task = progress.add_task("", total=1.0, name=name)
-        yield lambda what, done: progress.update(task, description=_escaped(what), completed=done)
+        yield lambda what, done: progress.update(task, description=what, completed=done)
         progress.update(task, completed=1.0)
 
 
@@ -105,13 +110,32 @@ def _console(*, stderr: bool) -> Console:
 
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, no_color=plain, highlight=False, width=None if stream.isatty() else 160)
+    width = None if stream.isatty() else 160
+    return Console(stderr=stderr, no_color=plain, highlight=False, width=width)
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
+def _json(value: Any) -> str:
+    """Write JSON that every program reads: no NaN, and numbers of numpy as numbers."""
+    return json.dumps(_plain(value), indent=1, default=str, allow_nan=False)
 
-    return escape(text)
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy, which is not imported here
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _printable(text: str) -> str:
+    """Keep each line short, and free of what a terminal would obey."""
+    lines = [
+        "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+        for line in text.split("\n")
+    ]
+    return "\n".join(line if len(line) <= LONGEST else f"{line[: LONGEST - 100]} … {line[-90:]}" for line in lines)
 
 
 def _is_number(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
@@ -123,4 +147,4 @@ def _shown(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return _escaped(str(value))
+    return str(value)

@@ -1,0 +1,177 @@
+"""Answers to stdout, the rest to stderr; nothing moves or glows off a terminal; JSON that every program reads."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stargaze.errors import StargazeError, UsageError
+from stargaze.output import LONGEST, Output
+
+ROWS = [{"name": "a/b", "stars": 1234.5, "rho": float("nan"), "note": None}, {"name": "c/d", "stars": 0.12345678}]
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def strict(text: str) -> Any:
+    """Parse JSON and refuse what only Python understands."""
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+# ---- answers ------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_goes_to_stdout_and_a_note_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().answer({"x": 1}, "one")
+    Output().note("next: two")
+
+    assert capsys.readouterr() == ("one\n", "next: two\n")
+
+
+def test_a_line_for_people_is_not_in_the_way_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    out = Output(as_json=True)
+    out.text("picture: x.svg")
+    out.answer({"x": 1}, "one")
+
+    assert strict(capsys.readouterr().out) == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (float("nan"), None),
+        (float("inf"), None),
+        (np.float64("nan"), None),
+        (np.float32(0.5), 0.5),
+        (np.int64(7), 7),
+        (np.bool_(True), True),
+        (np.array([1.0, np.nan]), [1.0, None]),
+        ((1, 2), [1, 2]),
+        ({"a": {"b": [float("nan")]}}, {"a": {"b": [None]}}),
+        (Path("a/b"), "a/b"),
+        (datetime(2025, 6, 1, tzinfo=UTC), "2025-06-01 00:00:00+00:00"),
+        ("☆ \udcff", "☆ \udcff"),
+        (None, None),
+        (True, True),
+    ],
+)
+def test_json_holds_what_every_program_reads(capsys: pytest.CaptureFixture[str], value: object, plain: object) -> None:
+    """NaN is Python's own; a number of numpy's must not become a text."""
+    Output(as_json=True).answer({"x": value})
+    Output(as_json=True).table([{"x": value}], ["x"])
+
+    answer, table = capsys.readouterr().out.split("\n[\n")
+    assert strict(answer) == {"x": plain}
+    assert strict("[" + table) == [{"x": plain}]
+
+
+def test_a_table_shows_its_columns_and_leaves_out_what_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().table(ROWS, ["name", "stars", "rho", "note"], "Title")
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["Title"], ["name", "stars", "rho", "note"], ["a/b", "1,234"], ["c/d", "0.1235"]]
+
+
+def test_an_empty_table_is_an_empty_list(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=True).table([], ["a"])
+
+    assert strict(capsys.readouterr().out) == []
+
+
+def test_a_table_shows_markup_and_emoji_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().table([{"note": "[bold]x[/] :star: [/"}], ["note"])
+
+    assert "[bold]x[/] :star: [/" in capsys.readouterr().out
+
+
+# ---- errors -------------------------------------------------------------------------------------------------------
+
+
+def test_an_error_is_what_is_wrong_and_last_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().error(UsageError("tuning.trails is not a key", hint="Did you mean tuning.trials?"))
+
+    assert capsys.readouterr() == ("", "error: tuning.trails is not a key\nhint:  Did you mean tuning.trials?\n")
+
+
+def test_an_error_without_a_hint_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().error(StargazeError("gone"))
+
+    assert capsys.readouterr().err == "error: gone\n"
+
+
+@pytest.mark.parametrize("text", ["[red]x[/red]", "[/]", "[", "a\\", ":star: :x:", "fetch[1]: [a-z]*", "100 %s {x}"])
+def test_an_error_shows_its_words_as_they_are(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    Output().error(UsageError(text, hint=text))
+
+    assert capsys.readouterr().err == f"error: {text}\nhint:  {text}\n"
+
+
+@pytest.mark.parametrize("char", ["\x1b", "\x07", "\r", "\x08", "\x9b", "\x7f", "\u202e", "\udcff", "\0"])
+def test_an_error_does_not_command_the_terminal(capsys: pytest.CaptureFixture[str], char: str) -> None:
+    """A file's name or a line of a foreign log may hold anything."""
+    Output().error(UsageError(f"a{char}[2Jb"))
+
+    assert capsys.readouterr().err == "error: a\N{REPLACEMENT CHARACTER}[2Jb\n"
+
+
+def test_a_log_keeps_its_lines_and_each_is_short(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().error(UsageError("died\n" + "x" * 10_000 + "the end", hint="y" * 10_000))
+
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all(len(line) <= LONGEST + 10 for line in lines)
+    assert lines[1].endswith("the end")
+
+
+# ---- colour and motion --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_colour_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv(variable, value)
+
+    Output().error(UsageError("x"))
+
+    assert "\x1b[31m" not in terminal.getvalue()
+    assert "\x1b[1;31m" not in terminal.getvalue()
+
+
+def test_a_terminal_gets_colour_and_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    Output().error(UsageError("x"))
+    with Output().progress("fetch") as report:
+        report("reading [x] :star:", 0.5)
+
+    assert "\x1b[1;31m" in terminal.getvalue()
+    assert "reading [x] :star:" in terminal.getvalue()
+    assert "━" in terminal.getvalue()
+
+
+def test_off_a_terminal_progress_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first word comes at once, the last one always; what comes too soon in between is left out."""
+    with Output().progress("fetch") as report:
+        report("reading a", 0.0)
+        report("reading b", 0.3)
+        report("done", 1.0)
+
+    assert capsys.readouterr() == ("", "fetch:   0% reading a\nfetch: 100% done\n")
