@@ -28,6 +28,15 @@ MAKERS = {
 }
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
+NO_PLACE = (
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT),
+    *(errno.ENAMETOOLONG, errno.EILSEQ, errno.ELOOP, errno.EIO, errno.EBUSY, errno.ESTALE, errno.EMFILE),
+)
+"""A file where a folder should be or the reverse, a name that the disk does not take, a disk that fails."""
+
+
 @dataclass(frozen=True)
 class Store:
     """The folder of all artefacts; each property is the path of one noun."""
@@ -158,18 +167,23 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def outside_disk(path: Path) -> Iterator[None]:
-    """Turn a full or closed disk into one clear line."""
+    """Turn a full, closed or unusable disk into one clear line."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in FULL:
             raise OutsideError(
                 f"{path}: the disk is full; what was there before is unchanged",
                 hint=f"free some space, or point store.path elsewhere; df -h {path.parent}",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in NOT_OURS:
             raise OutsideError(
                 f"{path}: cannot be written: {error.strerror}", hint="point store.path to a folder that you own"
+            ) from error
+        if error.errno in NO_PLACE:
+            raise OutsideError(
+                f"{path}: cannot be written: {error.strerror}",
+                hint="point store.path to a folder that can be made there",
             ) from error
         raise
 
@@ -186,7 +200,7 @@ def read_json(path: Path, maker: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MissingInputError(f"{path} is not there yet", hint=f"stargaze {maker}") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise OutsideError(f"{path}: cannot be read: {error}", hint=f"stargaze {maker} makes it anew") from error
 
 
