@@ -8,16 +8,16 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
-os.environ.setdefault(
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
-)  # the default of the future, said now to silence its warning
+# The default of the future, said now to silence its warning.
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the journal is the log
-
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # progress is ours to print; the newer printer ignores verbose=0
+# On Linux Ray takes this machine's outer address, even if it is told 127.0.0.1, and its servers then listen on every
+# interface and run code for whoever reaches them. Without its clusters it keeps to loopback, as it does on a Mac.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 import ray
 from ray import tune
@@ -29,6 +29,7 @@ from stargaze.tuning.search import FamilySearch
 Finished = Callable[[dict[str, Any]], None]
 OBJECT_STORE = 200_000_000
 """Shared memory for the training data [byte]; the sample's arrays are 2 MB."""
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -129,24 +130,40 @@ def run_trials(arrays: Arrays, search: Search, finished: Finished, failed: Finis
 
 @contextlib.contextmanager
 def _ray_in_place(cores: int) -> Iterator[None]:
-    """Start Ray on loopback with one thread a worker, and end it whatever happens."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    source = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH", ""))))
-    ray.init(
-        address="local",
-        num_cpus=cores,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        runtime_env={"env_vars": {**threads, "PYTHONPATH": path}},
-        _node_ip_address="127.0.0.1",
-    )
+    """Start Ray on loopback, and end it whatever happens, also when it is interrupted while it starts."""
     try:
+        with _one_thread_each():
+            ray.init(
+                address="local",
+                num_cpus=cores,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        # The journal is what a stopped tuning goes on from: that Ray's own record was cut short is nobody's concern.
+        logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let every process that starts inside compute with one thread.
+
+    Workers inherit it; Ray's ``runtime_env`` would do the same, but with it no worker is started ahead (10 s on 2 cores).
+    """
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _configuration(trial: Any) -> dict[str, Any]:
