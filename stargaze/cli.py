@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a check found a difference, 2 usage, config or bad data, 3
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +42,10 @@ EXAMPLES = {
 }
 
 
+GOES_ON = {"tune": "stargaze tune --resume goes on"}
+"""What to type after Ctrl-C where that is not the same command again."""
+
+
 class Commands(TyperGroup):
     """The commands in the order of the path; Ctrl-C becomes exit code 130."""
 
@@ -53,7 +58,9 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            print("interrupted: what was finished is kept; the same command goes on", file=sys.stderr)
+            name = ctx.invoked_subcommand
+            Output().note("interrupted: what was finished before is kept")
+            Output().note(f"hint:  {GOES_ON.get(name, f'stargaze {name} begins this step again')}")
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -62,7 +69,6 @@ app = typer.Typer(
     help="Predict how many stargazers a GitHub repository has earned, and run the machine behind that answer.\n\n"
     "Example: stargaze run",
     epilog=(__doc__ or "").split("\n\n")[1].replace("\n", " "),
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # rich would cost 100 ms of start-up
     pretty_exceptions_enable=False,
@@ -83,11 +89,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON."
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def root(
+    ctx: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
     """Hold what is common to all commands."""
     if version:
         print(__version__)
         raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help(), file=sys.stderr)
+        raise typer.Exit(UsageError.exit_code)
 
 
 @command("init")
@@ -333,11 +344,23 @@ def _now() -> datetime:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the app; the single place where an error becomes a message and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write ends nothing
     try:
-        app(argv)
-    except StargazeError as error:
-        Output().error(error)
-        raise SystemExit(error.exit_code) from error
+        code = app(argv, standalone_mode=False)
+    except (StargazeError, typer.TyperException) as error:
+        problem = error if isinstance(error, StargazeError) else _misuse(error)
+        Output().error(problem)
+        raise SystemExit(problem.exit_code) from error
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    raise SystemExit(code or 0)
+
+
+def _misuse(error: typer.TyperException) -> UsageError:
+    """Word an unknown command, option or value as every other error is worded."""
+    path = getattr(getattr(error, "ctx", None), "command_path", "stargaze")
+    return UsageError(" ".join(error.format_message().split()), hint=f"{path} -h")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stargaze.features.catalogue import CATALOGUE, Column, Feature, days, feature, plain
+from stargaze.features.catalogue import CATALOGUE, Column, Compute, Feature, days, feature, plain
 
 plain("static", "owner_type", "language", "license", "default_branch", kind="category")
 plain(
@@ -114,19 +114,44 @@ def name_digits(r: pd.DataFrame) -> Column:
     return r["full_name"].str.count(r"\d")
 
 
-@feature("static", "flag", "the name says exercise: test, demo, example, tutorial, template", "full_name")
-def name_is_exercise(r: pd.DataFrame) -> Column:
-    words = r"/.*(?:test|demo|example|sample|learn|tutorial|hello|playground|practice|boilerplate|starter|quick-start|template)"
-    return r["full_name"].str.lower().str.contains(words, regex=True)
+_KINDS = {
+    "exercise": r"test|demo|example|sample|learn|tutorial|hello|playground|practice|boilerplate|starter|quick-start|template",
+    "list": r"awesome|list|resource|interview|roadmap|book|cheat",
+    "library": r"framework|library|toolkit|sdk|engine|package",
+    "addon": r"plugin|extension|wrapper|binding|client|addon|theme",
+    "application": r"app\b|desktop|client|editor|player|game",
+    "learning": r"deep|neural|machine.learning|pytorch|tensorflow|keras|\bml\b|\bai\b|model",
+    "paper": r"official|implementation|paper|research|experiment",
+    "web": r"react|vue|angular|javascript|typescript|html|css|\bjs\b|web",
+    "python": r"python|\bpy|jupyter|django|flask",
+    "praise": r"fast|simple|easy|lightweight|powerful|modern|beautiful|elegant|blazing",
+}
+"""What a name or a description says the repository is; the words that course projects and lists sort by."""
 
 
-@feature("static", "flag", "the name says list: awesome, list, resources, interview, roadmap", "full_name")
-def name_is_list(r: pd.DataFrame) -> Column:
-    return (
-        r["full_name"]
-        .str.lower()
-        .str.contains(r"/.*(?:awesome|list|resource|interview|roadmap|book|cheat)", regex=True)
-    )
+def _says(kind: str) -> Compute:
+    pattern = f"(?:{_KINDS[kind]})"
+
+    def says(r: pd.DataFrame) -> Column:
+        name = r["full_name"].str.lower().str.partition("/")[2]
+        return name.str.contains(pattern) | r["description"].str.lower().str.contains(pattern).fillna(value=False)
+
+    says.__name__ = f"says_{kind}"
+    return says
+
+
+for _kind in _KINDS:
+    feature("static", "flag", f"name or description says {_kind}", "full_name", "description")(_says(_kind))
+
+
+@feature("static", "words", "words of the description", "description")
+def description_words(r: pd.DataFrame) -> Column:
+    return r["description"].str.count(r"\S+")
+
+
+@feature("static", "characters", "characters of the description beyond ASCII: emoji, other scripts", "description")
+def description_beyond_ascii(r: pd.DataFrame) -> Column:
+    return r["description"].str.count(r"[^\x00-\x7f]")
 
 
 @feature("static", "flag", "owner and repository have the same name", "full_name")
@@ -186,6 +211,16 @@ def pull_requests_per_issue(r: pd.DataFrame) -> Column:
 @feature("activity", "commits", "commits for each contributor", "commits", "contributors")
 def commits_per_contributor(r: pd.DataFrame) -> Column:
     return _rate(r["commits"], r["contributors"], 1.0)
+
+
+@feature("activity", "1/contributor", "pull requests for each contributor", "pull_requests", "contributors")
+def pull_requests_per_contributor(r: pd.DataFrame) -> Column:
+    return _rate(r["pull_requests"], r["contributors"], 1.0)
+
+
+@feature("activity", "share", "part of all commits that are of the last three months", "recent_commits", "commits")
+def recent_commit_share(r: pd.DataFrame) -> Column:
+    return _rate(r["recent_commits"], r["commits"], 1.0)
 
 
 @feature("activity", "1/day", "commits a day", "commits", "created_at")

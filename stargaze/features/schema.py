@@ -167,7 +167,8 @@ def conform(frame: pd.DataFrame) -> pd.DataFrame:
 def _cast(column: pd.Series, field: Field) -> pd.Series:
     if field.kind == "date":
         if isinstance(column.dtype, pd.DatetimeTZDtype):
-            return column.dt.as_unit("s")
+            moments: pd.Series = column.dt.as_unit("s")
+            return moments
         return pd.to_datetime(column, utc=True).dt.as_unit("s")
     if field.kind == "list":
         return column.astype("object")

@@ -82,7 +82,7 @@ def select(table: Table, section: FeaturesSection, report: Report = lambda _what
     }
     inputs = matrix(training, list(CATALOGUE), vocabularies)
     report("columns that cannot help", 0.0)
-    dropped = _drop_by_looks(inputs, target, section)
+    dropped = drop_by_looks(inputs, target, section)
     reasons = pd.DataFrame(
         {
             "feature": list(CATALOGUE),
@@ -105,7 +105,22 @@ def select(table: Table, section: FeaturesSection, report: Report = lambda _what
     return Selection(FeatureSet(kept, vocabularies, section, table.fingerprint, scores), reasons.reset_index())
 
 
-def _drop_by_looks(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSection) -> dict[str, str]:
+def drop_by_looks(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSection) -> dict[str, str]:
+    """Return the columns that need no model to be dropped, each with its reason.
+
+    Parameters
+    ----------
+    inputs : DataFrame, shape (n_training, n_features)
+    target : array, shape (n_training,)
+        log1p of the stars [nat].
+    section : FeaturesSection
+        Thresholds.
+
+    Returns
+    -------
+    dict
+        Reason by name: missing, constant, holding the stars, duplicate or redundant.
+    """
     dropped: dict[str, str] = {}
     kept: list[str] = []
     ranks = inputs.rank()

@@ -10,6 +10,12 @@ from stargaze.bundle import Intervals
 
 ROWS_PER_BIN = 200
 MOST_BINS = 8
+MOST_GIVEN, GIVE_STEP = 0.05, 0.0025
+"""How far a bin's level may lie below the coverage asked for, and in which steps that is tried [share].
+
+Where nearly all repositories have no star, [0, 0] is the narrowest interval there is and covers more than was asked. What it
+covers too much is taken back evenly, within this bound, so that the whole is right and no part is far off.
+"""
 
 
 def calibrate(predicted: np.ndarray, target: np.ndarray, coverage: float) -> Intervals:
@@ -44,15 +50,22 @@ def calibrate(predicted: np.ndarray, target: np.ndarray, coverage: float) -> Int
     """
     if not len(target):
         raise ValueError("no rows to calibrate on")
+    for give in np.arange(MOST_GIVEN, 0.0, -GIVE_STEP):
+        narrower = _at_level(predicted, target, coverage, coverage - give)
+        if covered(narrower, predicted, target) >= coverage:
+            return narrower
+    return _at_level(predicted, target, coverage, coverage)
+
+
+def _at_level(predicted: np.ndarray, target: np.ndarray, coverage: float, level: float) -> Intervals:
     bins = int(np.clip(len(target) // ROWS_PER_BIN, 1, MOST_BINS))
     edges = np.unique(np.quantile(predicted, np.arange(1, bins) / bins))
     place = np.searchsorted(edges, predicted, side="right")
-    offsets = [_offsets(predicted[place == one], target[place == one], coverage) for one in range(len(edges) + 1)]
-    whole = _offsets(predicted, target, coverage)
+    offsets = [_offsets(predicted[place == one], target[place == one], level) for one in range(len(edges) + 1)]
+    whole = _offsets(predicted, target, level)
     filled = [pair or whole or (None, 0.0) for pair in offsets]
-    return Intervals(
-        coverage, tuple(edges.tolist()), tuple(low for low, _ in filled), tuple(high for _, high in filled)
-    )
+    lower, upper = tuple(low for low, _ in filled), tuple(high for _, high in filled)
+    return Intervals(coverage, tuple(edges.tolist()), lower, upper)
 
 
 def covered(intervals: Intervals, predicted: np.ndarray, target: np.ndarray) -> float:

@@ -1,0 +1,45 @@
+"""The honest figures: each feature policy on repositories the model has not seen, beside the median.
+
+    python benchmarks/figures.py                                   the shipped sample, 5 folds by owner
+    python benchmarks/figures.py FILE --config examples/bestof.toml --by repository
+
+Untuned LightGBM; columns, categories and intervals are chosen inside the folds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+from judge import dummy, judge
+
+from stargaze import config
+from stargaze.artifacts import Store
+from stargaze.config import POLICIES
+from stargaze.features import schema
+from stargaze.features.fetch import fetch
+
+
+def main() -> None:
+    """Read the arguments, judge each policy, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--by", choices=("owner", "repository"), default="owner")
+    asked = parser.parse_args()
+    section = config.load(asked.config).fetch
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        summary = fetch(section, store, asked.files, datetime.now(UTC))
+        repositories = schema.conform(pd.read_parquet(store.repositories))
+    print(f"{summary.as_text().splitlines()[0]}; 5 folds by {asked.by}")
+    rows = {"dummy (median)": dummy(repositories)}
+    rows |= {policy: judge(repositories, policy, asked.by) for policy in POLICIES}
+    print(pd.DataFrame(rows).T.round(4).to_string())
+
+
+if __name__ == "__main__":
+    main()
