@@ -1,8 +1,13 @@
-"""What several rooms' tests need: a small real bundle, made from the shipped sample as ``tune`` makes a large one."""
+"""What several rooms' tests need: a small real bundle, made from the shipped sample as ``tune`` makes a large one,
+and made-up repositories, for tests that need many and know why each is as it is.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import resource
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from stargaze.artifacts import Store
 from stargaze.bundle import Bundle, write_bundle
@@ -21,6 +27,9 @@ from stargaze.serve.answer import respond
 from stargaze.serve.tickets import Question, Ticket, accept
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.folds import Arrays, fit
+
+settings.register_profile("busy", deadline=None)  # other programs on the machine are no fault of the code
+settings.load_profile("busy")
 
 SAMPLE = Path(__file__).parent.parent / "stargaze" / "data" / "sample.parquet"
 FEATURES = {
@@ -62,6 +71,19 @@ def released(store: Store, bundle_folder: Path) -> Store:
 
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+COLLECTED = pd.Timestamp("2025-06-01", tz="UTC")
+
+
+@pytest.fixture(scope="session")
+def plausible() -> Callable[..., pd.DataFrame]:
+    """Make n repositories by a seed; keyword arguments replace columns."""
+    return _plausible
+
+
+@pytest.fixture(scope="session")
+def small_disk() -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """Let no file grow beyond some bytes inside a block, for real."""
+    return _small_disk
 
 
 class FakeDesk:
@@ -150,3 +172,49 @@ def _meta(sample: pd.DataFrame, models: dict[str, Any], vocabularies: dict[str, 
 def _predicted(model: Any, policy: str, vocabularies: dict[str, list[str]]) -> float:
     inputs = matrix(schema.conform(pd.DataFrame([PROTOTYPE])), FEATURES[policy], vocabularies).to_numpy()
     return float(np.maximum(model.predict(inputs), 0.0)[0])
+
+
+def _plausible(n: int = 300, seed: int = 0, **columns: Any) -> pd.DataFrame:
+    """Let what people do follow a popularity that nobody sees, each with noise of its own."""
+    random = np.random.default_rng(seed)
+    fame = random.normal(2.0, 1.5, n)
+
+    def count(share: float, noise: float = 0.7) -> np.ndarray:
+        return np.floor(np.exp(np.clip(fame * share + random.normal(0.0, noise, n), -1.0, 12.0)))
+
+    age = random.integers(100, 4000, n)
+    idle = (age * random.random(n) ** 3).astype(int)
+    frame = {
+        "id": random.permutation(10 * n)[:n] + 1,
+        "full_name": [f"owner{random.integers(n) ** 2 % n}-x/{_word(random)}-{row}" for row in range(n)],
+        "fetched_at": COLLECTED,
+        "stars": count(1.0, 0.3),
+        "owner_type": random.choice(["User", "Organization"], n),
+        "language": random.choice(["Python", "C", "Rust", None], n, p=[0.5, 0.2, 0.2, 0.1]),
+        "license": random.choice(["mit", "gpl-3.0", None], n),
+        "created_at": COLLECTED - pd.to_timedelta(age, unit="D"),
+        "pushed_at": COLLECTED - pd.to_timedelta(idle, unit="D"),
+        "has_wiki": random.integers(0, 2, n),
+        "description_length": np.where(random.random(n) < 0.1, np.nan, random.integers(5, 200, n)),
+        "size_kb": np.floor(np.exp(random.normal(6.0, 2.0, n))),
+        "contributors": 1.0 + count(0.4),
+        "open_issues": count(0.5),
+        "closed_issues": count(0.6),
+        "forks": count(0.7, 0.5),
+        "subscribers": count(0.5, 0.5),
+    }
+    return schema.conform(pd.DataFrame({**frame, **columns}))
+
+
+def _word(random: np.random.Generator) -> str:
+    return "".join(random.choice(list("abcdefghij"), random.integers(3, 12)))
+
+
+@contextlib.contextmanager
+def _small_disk(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
 import os
-import resource
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -29,18 +28,8 @@ from stargaze.artifacts import (
 from stargaze.cli import EXAMPLES
 from stargaze.errors import MissingInputError, OutsideError
 
+SmallDisk = Callable[[int], AbstractContextManager[None]]
 NOUNS = ("repositories", "features", "selection", "leaderboard", "trials", "bundles", "latest", "releases", "current")
-
-
-@contextlib.contextmanager
-def small_disk(size: int) -> Iterator[None]:
-    """Let no file grow beyond this many bytes, for real."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture
@@ -105,7 +94,7 @@ def test_a_block_that_ends_badly_leaves_the_old_and_nothing_else(old: Path, trou
     assert inside(old.parent) == ["noun.txt"]
 
 
-def test_a_full_disk_is_one_clear_line_and_the_old_stays(old: Path) -> None:
+def test_a_full_disk_is_one_clear_line_and_the_old_stays(old: Path, small_disk: SmallDisk) -> None:
     with pytest.raises(OutsideError) as caught, small_disk(1000), replacing(old) as temporary:
         temporary.write_text("n" * 10_000)
 
@@ -171,7 +160,7 @@ def test_a_scratch_folder_that_was_renamed_stays(tmp_path: Path) -> None:
     assert inside(tmp_path / "bundles") == ["b"]
 
 
-def test_a_scratch_folder_on_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_scratch_folder_on_a_full_disk_is_one_clear_line(tmp_path: Path, small_disk: SmallDisk) -> None:
     with pytest.raises(OutsideError, match="the disk is full"), small_disk(10), scratch_folder(tmp_path) as folder:
         (folder / "x").write_bytes(b"x" * 100)
 
