@@ -41,12 +41,14 @@ class Journal:
         """
         if not self.path.exists():
             raise MissingInputError("there is no stopped tuning to go on with", hint="stargaze tune")
-        lines = self._lines()
+        lines, whole = self._lines()
         if not lines or lines[0] != dict(header):
             raise MissingInputError(
                 f"{self.path} belongs to other features, finalists or another seed: it cannot be gone on with",
                 hint="stargaze tune",
             )
+        with outside_disk(self.path):
+            os.truncate(self.path, whole)  # or the next trial would be glued to a line that was left half written
         return lines[1:]
 
     def _append(self, value: Mapping[str, Any]) -> None:
@@ -55,15 +57,18 @@ class Journal:
             stream.flush()
             os.fsync(stream.fileno())
 
-    def _lines(self) -> list[dict[str, Any]]:
-        """Read whole lines; the last may be half written by a process that was killed, and is left out."""
-        lines = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+    def _lines(self) -> tuple[list[dict[str, Any]], int]:
+        """Read whole lines and say where they end [byte]; the last may be half written by a process that was killed."""
+        lines, whole = [], 0
+        for line in self.path.read_bytes().splitlines(keepends=True):
             try:
                 lines.append(json.loads(line))
             except ValueError:
                 break
-        return lines
+            if not line.endswith(b"\n"):
+                return lines[:-1], whole
+            whole += len(line)
+        return lines, whole
 
 
 def write_trials(path: Path, trials: list[dict[str, Any]]) -> None:
