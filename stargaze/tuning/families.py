@@ -51,6 +51,7 @@ def _dense(estimator: Any, categories: Sequence[int]) -> Any:
     """
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer
+    from sklearn.model_selection import KFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import QuantileTransformer, StandardScaler, TargetEncoder
 
@@ -61,7 +62,7 @@ def _dense(estimator: Any, categories: Sequence[int]) -> Any:
     )
     encoder = make_pipeline(
         SimpleImputer(strategy="constant", fill_value=-1.0),
-        TargetEncoder(target_type="continuous", random_state=0),
+        TargetEncoder(target_type="continuous", cv=KFold(shuffle=True, random_state=0)),
         StandardScaler(),
     )
     columns = make_column_transformer((encoder, list(categories)), remainder=numbers) if categories else numbers
@@ -159,7 +160,7 @@ FAMILIES: dict[str, Family] = {
             "nearest-neighbours",
             "mean of the most similar repositories",
             _nearest,
-            {"n_neighbors": 20, "weights": "distance"},
+            {"n_neighbors": 20, "weights": "distance", "p": 2},
             {
                 "n_neighbors": Range(3, 100, "int", log=True),
                 "weights": Choice(("uniform", "distance")),
@@ -170,7 +171,7 @@ FAMILIES: dict[str, Family] = {
             "support-vectors",
             "radial kernel",
             _support_vectors,
-            {"C": 1.0, "epsilon": 0.2},
+            {"C": 1.0, "epsilon": 0.2, "gamma": "scale"},
             {
                 "C": Range(0.1, 30.0, log=True),
                 "epsilon": Range(0.02, 0.6),
@@ -204,7 +205,14 @@ FAMILIES: dict[str, Family] = {
             "histogram-boosting",
             "scikit-learn's boosted trees on binned columns",
             _histogram_boosting,
-            {"learning_rate": 0.05, "max_iter": 200, "max_leaf_nodes": 31, "l2_regularization": 1.0},
+            {
+                "learning_rate": 0.05,
+                "max_iter": 200,
+                "max_leaf_nodes": 31,
+                "min_samples_leaf": 20,
+                "l2_regularization": 1.0,
+                "max_features": 1.0,
+            },
             {
                 "learning_rate": Range(0.02, 0.15, log=True),
                 "max_iter": Range(100, 500, "int"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from stargaze.tuning.families import Family, Parameters
 from stargaze.tuning.metrics import scores
@@ -82,8 +85,13 @@ def fit(family: Family, parameters: Parameters, arrays: Arrays, rows: np.ndarray
     """Fit one model on some rows; a family that grows faster than its rows gets a random part of them."""
     if family.most_rows and len(rows) > family.most_rows:
         rows = np.sort(np.random.default_rng(seed).choice(rows, family.most_rows, replace=False))
+    inputs = arrays.inputs[rows]
+    inputs[:, np.isnan(inputs).all(axis=0)] = 0.0  # known nowhere in these rows: some families cannot bin such a column
     model = family.build({**family.defaults, **parameters}, arrays.categories, seed)
-    return model.fit(arrays.inputs[rows], arrays.target[rows])
+    with warnings.catch_warnings(), threadpool_limits(1):  # on a busy machine OpenMP's threads wait more than they work
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations is bounded on purpose
+        warnings.filterwarnings("ignore", "n_quantiles")  # fewer rows than quantiles: one quantile a row is meant
+        return model.fit(inputs, arrays.target[rows])
 
 
 def summary(folds: list[Fold], arrays: Arrays) -> dict[str, float]:

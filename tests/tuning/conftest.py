@@ -1,0 +1,82 @@
+"""Small made-up data for the tests of the tuning room: fitted in milliseconds, with everything odd that real data has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.ensemble
+from threadpoolctl import threadpool_limits
+
+from stargaze.artifacts import Store
+from stargaze.config import FeaturesSection
+from stargaze.features import schema
+from stargaze.features.matrix import vocabulary
+from stargaze.features.table import FeatureSet, Table, read_table, write_feature_set
+from stargaze.tuning.folds import Arrays
+
+KEPT = {
+    "static": ["language", "owner_type", "description_length", "age"],
+    "activity": ["language", "owner_type", "description_length", "age", "contributors", "open_issues"],
+    "all": ["language", "owner_type", "contributors", "open_issues", "forks", "subscribers"],
+}
+ROWS = 900
+"""What is left after the split has more rows than the widest table of quantiles (200)."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, as screening processes, trials and the page's workers do."""
+    assert sklearn.ensemble  # its OpenMP can only be limited once it is loaded
+    with threadpool_limits(1):
+        yield
+
+
+def make_arrays(rows: int = 360, seed: int = 0) -> Arrays:
+    """Make numbers with missing values, a column that is always missing, and two categories."""
+    random = np.random.default_rng(seed)
+    numbers = random.normal(size=(rows, 3))
+    codes = random.integers(1, 5, size=(rows, 2)).astype(float)
+    target = np.maximum(1.5 * numbers[:, 0] + codes[:, 0] - 1.5 + 0.3 * random.normal(size=rows), 0.0)
+    numbers[random.random(rows) < 0.2, 1] = np.nan
+    codes[random.random(rows) < 0.1, 1] = np.nan
+    inputs = np.column_stack([codes, numbers, np.full(rows, np.nan)]).astype("float32")
+    return Arrays(inputs, target, np.arange(rows) % 3, (0, 1))
+
+
+@pytest.fixture
+def arrays() -> Arrays:
+    """The training rows of one policy."""
+    return make_arrays()
+
+
+@pytest.fixture(scope="session")
+def few(sample: pd.DataFrame) -> pd.DataFrame:
+    """A part of the sample, from many stars to none."""
+    starless = sample["stars"].to_numpy() == 0
+    chosen = sample.iloc[:: max(len(sample) // ROWS, 1)].head(ROWS).copy()
+    chosen.loc[chosen.index[-ROWS // 3 :], "stars"] = 0.0
+    assert not starless.all()
+    return schema.conform(chosen.reset_index(drop=True))
+
+
+@pytest.fixture
+def learnt(store: Store, few: pd.DataFrame) -> Store:
+    """A store with repositories and a feature set, as they are before ``screen``."""
+    fill(store, few)
+    return store
+
+
+def fill(store: Store, repositories: pd.DataFrame) -> tuple[Table, FeatureSet]:
+    """Write repositories and a feature set that belong together."""
+    store.root.mkdir(parents=True, exist_ok=True)
+    repositories.to_parquet(store.repositories)
+    section = FeaturesSection(folds=3)
+    table = read_table(store, section)
+    training = table.repositories.iloc[table.training]
+    vocabularies = {name: vocabulary(training[name]) for name in ("language", "owner_type")}
+    feature_set = FeatureSet(KEPT, vocabularies, section, table.fingerprint, {})
+    write_feature_set(store, feature_set)
+    return table, feature_set

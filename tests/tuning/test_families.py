@@ -1,0 +1,88 @@
+"""Every row of the table of families keeps the same promises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stargaze.tuning.families import FAMILIES, Choice, Family, Range
+from stargaze.tuning.folds import Arrays, fit
+
+SMALL: dict[str, dict[str, Any]] = {
+    "random-forest": {"n_estimators": 10},
+    "extra-trees": {"n_estimators": 10},
+    "histogram-boosting": {"max_iter": 20},
+    "perceptron": {"max_iter": 5},
+    "lightgbm": {"n_estimators": 20},
+}
+every = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+
+
+def fitted(family: Family, arrays: Arrays, seed: int = 0) -> Any:
+    """Fit a small model of the family on all rows."""
+    return fit(family, SMALL.get(family.name, {}), arrays, np.arange(len(arrays.target)), seed)
+
+
+@every
+def test_a_family_learns_from_numbers_categories_and_missing_values(family: Family, arrays: Arrays) -> None:
+    predicted = fitted(family, arrays).predict(arrays.inputs)
+
+    assert predicted.shape == arrays.target.shape
+    assert np.isfinite(predicted).all()
+    if family.name != "dummy":
+        assert np.mean((predicted - arrays.target) ** 2) < np.var(arrays.target)
+
+
+@every
+def test_what_was_never_seen_gets_a_finite_prediction(family: Family, arrays: Arrays) -> None:
+    """Another language, no figure at all, a repository larger than any."""
+    model = fitted(family, arrays)
+    unseen = np.vstack(
+        [
+            np.array([[0.0, 0.0, 0, 0, 0, 0], [40.0, 99.0, 0, 0, 0, 0]]),
+            np.full((1, 6), np.nan),
+            np.full((1, 6), 1e9),
+        ]
+    ).astype("float32")
+
+    assert np.isfinite(model.predict(unseen)).all()
+
+
+@every
+def test_the_same_seed_gives_the_same_model(family: Family, arrays: Arrays) -> None:
+    first, second = (fitted(family, arrays, seed=3).predict(arrays.inputs) for _ in range(2))
+
+    assert np.array_equal(first, second)
+
+
+@every
+def test_one_answer_does_not_depend_on_what_else_is_asked(family: Family, arrays: Arrays) -> None:
+    model = fitted(family, arrays)
+
+    together = model.predict(arrays.inputs[:5])
+    alone = np.concatenate([model.predict(arrays.inputs[[row]]) for row in range(5)])
+
+    assert together == pytest.approx(alone, abs=1e-6)
+
+
+@pytest.mark.parametrize(("family", "name"), [(family, name) for family in FAMILIES.values() for name in family.space])
+def test_every_parameter_that_is_searched_has_a_default_inside_its_range(family: Family, name: str) -> None:
+    """The search begins with the defaults: one that is missing would be drawn at random."""
+    where, default = family.space[name], family.defaults.get(name)
+
+    match where:
+        case Range():
+            assert isinstance(default, (int, float))
+            assert where.low <= default <= where.high
+            assert where.kind == "float" or isinstance(default, int)
+        case Choice():
+            assert default in where.values
+
+
+@every
+def test_a_family_without_categories_learns_too(family: Family, arrays: Arrays) -> None:
+    numbers = Arrays(arrays.inputs[:, 2:], arrays.target, arrays.folds, ())
+
+    assert np.isfinite(fitted(family, numbers).predict(numbers.inputs)).all()
