@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-com
 .PHONY: demo test check lint types unit job browser lock clean
 
 demo: $(VENV)/.installed
-	$(DEMO_ENV) $(BIN)/stargaze run --trials 12 $(DEMO_ARGS)
+	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
 
 test: lint types unit job browser
 

@@ -4,7 +4,8 @@
 
 Ten random 70/30 splits, the same rows for both. Each file is read with the mapping in examples/ whose name it holds. Duplicates
 are merged first: a repository on both sides would flatter the forest. The forest gets every column of the file but the stars and
-names: numbers as they are, words and dates as codes and days. Columns that hold the stars themselves are refused on both sides.
+names: numbers as they are, words and dates as codes and days. Columns that hold the stars themselves (REST's watchers, the row's
+place in a table sorted by stars) are refused on both sides.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from stargaze import config
 from stargaze.artifacts import Store
+from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.fetch import fetch
 from stargaze.tuning.families import FAMILIES
@@ -68,10 +70,15 @@ def _read(file: Path, example: Path) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     owner, name = section.columns.get("owner"), section.columns.get("name")
     raw.index = pd.Index((raw[owner] + "/" + raw[name] if owner and name else raw["full_name"]).str.lower())
     stars = raw[section.columns.get("stars", "stars")]
-    numbers = raw.select_dtypes("number")
-    same = [str(column) for column in numbers if (numbers[column] == stars).mean() > 0.99]
-    raw = raw[~raw.index.duplicated(keep="last")].drop(columns=same).reindex(repositories["full_name"].str.lower())
-    return repositories, _encoded(raw), ", ".join(column for column in same if column != stars.name)
+    numbers = raw.select_dtypes("number").drop(columns=stars.name)
+    rank = {str(column): abs(numbers[column].corr(stars, method="spearman")) for column in numbers}
+    same = [column for column, rho in rank.items() if rho >= FeaturesSection().leak]
+    raw = (
+        raw[~raw.index.duplicated(keep="last")]
+        .drop(columns=[*same, stars.name])
+        .reindex(repositories["full_name"].str.lower())
+    )
+    return repositories, _encoded(raw), ", ".join(f"{column} (rho {rank[column]:.3f})" for column in same)
 
 
 def _encoded(raw: pd.DataFrame) -> pd.DataFrame:

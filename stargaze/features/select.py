@@ -12,7 +12,7 @@ import pandas as pd
 from stargaze.artifacts import Store, replacing
 from stargaze.config import POLICIES, FeaturesSection
 from stargaze.features.catalogue import CATALOGUE, allowed
-from stargaze.features.importance import compare, importances
+from stargaze.features.importance import fold_errors, importances
 from stargaze.features.matrix import matrix, vocabulary
 from stargaze.features.plot import draw_selection
 from stargaze.features.table import FeatureSet, Table, read_table, write_feature_set
@@ -195,16 +195,20 @@ def _confirm(
     section: FeaturesSection,
 ) -> tuple[list[str], dict[str, float]]:
     """Return the shortest list that is not worse than all candidates by more than a standard error of the paired folds."""
-    shortest = [name for name in candidates if gain[name] > probe]
-    shorter = [name for name in candidates if gain[name] > 0]
-    for chosen in (shortest, shorter):
+    whole = fold_errors(inputs[candidates], target, folds, section)
+    for least in (probe, 0.0):
+        chosen = [name for name in candidates if gain[name] > least]
         if not chosen or len(chosen) == len(candidates):
             continue
-        whole, kept, error = compare(inputs, target, folds, candidates, chosen, section)
-        if kept <= whole + error:
-            return chosen, {"rmsle_candidates": round(whole, 5), "rmsle_kept": round(kept, 5)}
-    whole, _, _ = compare(inputs, target, folds, candidates, candidates[:1], section)
-    return candidates, {"rmsle_candidates": round(whole, 5), "rmsle_kept": round(whole, 5)}
+        errors = fold_errors(inputs[chosen], target, folds, section)
+        gap = errors - whole
+        if gap.mean() <= gap.std(ddof=1) / np.sqrt(len(gap)):
+            return chosen, _mean_errors(whole, errors)
+    return candidates, _mean_errors(whole, whole)
+
+
+def _mean_errors(whole: np.ndarray, kept: np.ndarray) -> dict[str, float]:
+    return {"rmsle_candidates": round(float(whole.mean()), 5), "rmsle_kept": round(float(kept.mean()), 5)}
 
 
 def _verdicts(policy: str, kept: list[str], dropped: dict[str, str], gain: dict[str, float], probe: float) -> pd.Series:
