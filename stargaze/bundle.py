@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.artifacts import scratch_folder
+from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.matrix import matrix
@@ -94,6 +95,11 @@ class Bundle:
         """The interval of the estimate."""
         value = self.meta["intervals"]
         return Intervals(value["coverage"], tuple(value["edges"]), tuple(value["lower"]), tuple(value["upper"]))
+
+    @cached_property
+    def split(self) -> FeaturesSection:
+        """The rule by which repositories were parted when the model was fitted."""
+        return FeaturesSection(**self.meta["split"])
 
     @cached_property
     def models(self) -> dict[str, Model]:

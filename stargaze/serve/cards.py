@@ -58,6 +58,7 @@ class Card:
     low_at: str
     width: str
     actual_at: str | None
+    learned: bool
 
 
 def cards_of(predictions: list[Mapping[str, Any]]) -> tuple[list[Card], list[Tick]]:
@@ -103,6 +104,7 @@ def _card(prediction: Mapping[str, Any], top: float) -> Card:
         low_at=_percent(left),
         width=_percent(right - left),
         actual_at=None if actual is None else _at(actual, top),
+        learned=bool(prediction.get("learned")),
     )
 
 

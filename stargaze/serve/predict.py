@@ -11,6 +11,7 @@ import pandas as pd
 
 from stargaze.bundle import Bundle
 from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.split import sides
 from stargaze.serve.explain import contributions
 
 
@@ -40,6 +41,8 @@ class Prediction:
     rest: float
     actual: float | None
     fetched_at: str | None
+    learned: bool = False
+    """The model was fitted on this very repository, so its estimate flatters."""
 
 
 def predict(bundle: Bundle, repositories: pd.DataFrame, *, factors: int = 10) -> list[Prediction]:
@@ -67,6 +70,7 @@ def predict(bundle: Bundle, repositories: pd.DataFrame, *, factors: int = 10) ->
     policy = bundle.meta["explain"]
     inputs = bundle.inputs(repositories, policy)
     added = contributions(bundle, inputs.to_numpy(), policy)
+    learned = sides(repositories["full_name"], bundle.split) >= 0
     answers = []
     for row in range(len(repositories)):
         record = repositories.iloc[row]
@@ -85,6 +89,7 @@ def predict(bundle: Bundle, repositories: pd.DataFrame, *, factors: int = 10) ->
                 rest=rest,
                 actual=None if pd.isna(record["stars"]) else float(record["stars"]),
                 fetched_at=None if pd.isna(record["fetched_at"]) else record["fetched_at"].date().isoformat(),
+                learned=bool(learned[row]) and not pd.isna(record["stars"]),
             )
         )
     return answers

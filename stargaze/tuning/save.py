@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import os
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,10 +38,17 @@ def save_best(
     now: datetime,
 ) -> tuple[Path, dict[str, dict[str, float]]]:
     """Write the bundle of the best trial; return its folder and the scores of every policy."""
-    family, models, intervals = FAMILIES[best["family"]], {}, {}
-    figures: dict[str, dict[str, float]] = {}
-    for policy in POLICIES:
-        models[policy], intervals[policy], figures[policy] = _judge(section, table, feature_set, policy, family, best)
+    family = FAMILIES[best["family"]]
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+        judged = dict(
+            zip(
+                POLICIES,
+                pool.map(lambda policy: _judge(section, table, feature_set, policy, family, best), POLICIES),
+                strict=True,
+            )
+        )
+    models = {policy: model for policy, (model, _, _) in judged.items()}
+    figures = {policy: scored for policy, (_, _, scored) in judged.items()}
     wanted = {section.estimate, section.explain}
     training = table.repositories.iloc[table.training]
     meta = {
@@ -53,7 +62,7 @@ def save_best(
         "parameters": {**family.defaults, **best["parameters"]},
         "trials": n_trials,
         "coverage": section.coverage,
-        "intervals": _as_dict(intervals[section.estimate]),
+        "intervals": _as_dict(judged[section.estimate][1]),
         "features": {policy: feature_set.kept[policy] for policy in sorted(wanted)},
         "vocabularies": feature_set.vocabularies,
         "scores": figures,
