@@ -78,7 +78,8 @@ class Bundle:
             meta = json.loads(content["bundle.json"])
             bundle = cls(digest, meta, content)
             unknown = {name for names in meta["features"].values() for name in names} - set(CATALOGUE)
-            usable = meta["format"] == 1 and bundle.intervals.coverage > 0 and meta["estimate"] in meta["models"]
+            usable = meta["format"] == 1 and bundle.intervals.coverage > 0 and bundle.split.folds > 1
+            usable = usable and meta["estimate"] in meta["models"]
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise BadBundleError(
                 f"{folder}: bundle.json is not well-formed: {error!r}", hint="stargaze tune"

@@ -19,7 +19,7 @@ from hypothesis import settings
 
 from stargaze.artifacts import Store
 from stargaze.bundle import Bundle, write_bundle
-from stargaze.config import ServeSection
+from stargaze.config import FeaturesSection, ServeSection
 from stargaze.errors import OutsideError, StargazeError
 from stargaze.features import schema
 from stargaze.features.matrix import matrix, vocabulary
@@ -154,6 +154,7 @@ def _meta(sample: pd.DataFrame, models: dict[str, Any], vocabularies: dict[str, 
         "features": FEATURES,
         "vocabularies": vocabularies,
         "scores": {policy: {"rmsle": 0.5, "r2": 0.8, "coverage": 0.9} for policy in models},
+        "split": dataclasses.asdict(FeaturesSection()),
         "star_quantiles": np.quantile(sample["stars"], np.linspace(0, 1, 101)).round(3).tolist(),
         "background": {policy: [None] * len(names) for policy, names in FEATURES.items()},
         "data": {
