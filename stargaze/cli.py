@@ -347,7 +347,7 @@ def main(argv: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write ends nothing
     try:
-        code = app(argv, standalone_mode=False)
+        code = app(argv, prog_name="stargaze", standalone_mode=False)
     except (StargazeError, typer.TyperException) as error:
         problem = error if isinstance(error, StargazeError) else _misuse(error)
         Output().error(problem)
@@ -360,7 +360,7 @@ def main(argv: list[str] | None = None) -> None:
 def _misuse(error: typer.TyperException) -> UsageError:
     """Word an unknown command, option or value as every other error is worded."""
     path = getattr(getattr(error, "ctx", None), "command_path", "stargaze")
-    return UsageError(" ".join(error.format_message().split()), hint=f"{path} -h")
+    return UsageError(" ".join(error.format_message().split()), hint=f"{path} -h shows what it takes")
 
 
 if __name__ == "__main__":

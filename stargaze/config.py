@@ -192,6 +192,11 @@ def load(
     return config
 
 
+def section(name: str, values: Mapping[str, Any], *, source: str) -> Any:
+    """Return one section from values that were written elsewhere, as checked as those of a file."""
+    return getattr(_merge(Config(), {name: values}, source), name)
+
+
 def render(config: Config | None = None) -> str:
     """Return the annotated ``stargaze.toml`` with every key at its default, or as a config has it."""
     config = config or Config()

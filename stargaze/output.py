@@ -133,7 +133,7 @@ def _printable(text: str) -> str:
     """Keep each line short, and free of what a terminal would obey."""
     lines = [
         "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
-        for line in text.split("\n")
+        for line in text.strip().split("\n")
     ]
     return "\n".join(line if len(line) <= LONGEST else f"{line[: LONGEST - 100]} … {line[-90:]}" for line in lines)
 

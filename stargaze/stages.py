@@ -90,14 +90,13 @@ def _deploy(config: Config, store: Store, now: datetime, report: Report) -> str:
 
 
 def _features_fit(config: Config, store: Store) -> bool:
-    import dataclasses
+    from stargaze.features.table import read_feature_set
 
-    found = _json(store.features)
-    return (
-        found is not None
-        and found.get("split") == dataclasses.asdict(config.features)
-        and found.get("fingerprint") == sha256(store.repositories)
-    )
+    try:
+        found = read_feature_set(store)
+    except StargazeError:
+        return False
+    return found.split == config.features and found.fingerprint == sha256(store.repositories)
 
 
 def _leaderboard_fits(store: Store) -> bool:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from stargaze.artifacts import Store, replacing
 from stargaze.config import POLICIES, FeaturesSection
+from stargaze.errors import MissingInputError
 from stargaze.features.catalogue import CATALOGUE, allowed
 from stargaze.features.importance import fold_errors, importances
 from stargaze.features.matrix import matrix, vocabulary
@@ -43,11 +44,10 @@ class Selection:
 def select_features(section: FeaturesSection, store: Store, report: Report = lambda _what, _done: None) -> Selection:
     """Read the repositories, select, and write the feature set, the table of reasons and its picture."""
     selection = select(read_table(store, section), section, report)
-    with replacing(store.selection) as temporary:
-        selection.reasons.to_csv(temporary, index=False)
-    with replacing(store.selection_plot) as temporary:
-        draw_selection(selection.reasons, temporary)
-    write_feature_set(store, selection.feature_set)
+    with replacing(store.selection) as reasons, replacing(store.selection_plot) as picture:
+        selection.reasons.to_csv(reasons, index=False)
+        draw_selection(selection.reasons, picture)
+        write_feature_set(store, selection.feature_set)  # inside: all three are new, or all three stay
     return selection
 
 
@@ -97,12 +97,22 @@ def select(table: Table, section: FeaturesSection, report: Report = lambda _what
     for place, policy in enumerate(POLICIES):
         report(f"importance under policy {policy}", (place + 0.1) / len(POLICIES))
         candidates = [item.name for item in allowed(policy) if item.name not in dropped]
+        if not candidates:
+            raise MissingInputError(
+                f"policy {policy}: no column is left to learn from: {_why_none(dropped)}",
+                hint="fetch repositories with more fields: stargaze fetch --from FILE...",
+            )
         gain, probe = importances(inputs[candidates], target, folds, section)
         kept[policy], scores[policy] = _confirm(inputs, target, folds, candidates, gain, probe, section)
         reasons[policy] = _verdicts(policy, kept[policy], dropped, gain, probe)
         reasons[f"importance_{policy}"] = pd.Series(gain).reindex(reasons.index).round(6)
     report("done", 1.0)
     return Selection(FeatureSet(kept, vocabularies, section, table.fingerprint, scores), reasons.reset_index())
+
+
+def _why_none(dropped: dict[str, str]) -> str:
+    """Name one of the columns that a repository always has, and why it does not help."""
+    return next(f"{name} is {reason}" for name, reason in dropped.items() if "full_name" in CATALOGUE[name].source)
 
 
 def drop_by_looks(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSection) -> dict[str, str]:

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from stargaze.artifacts import Store, read_json, sha256, write_json
-from stargaze.config import FeaturesSection
-from stargaze.errors import MissingInputError, OutsideError
+from stargaze.config import POLICIES, FeaturesSection, section
+from stargaze.errors import ConfigError, MissingInputError, OutsideError
 from stargaze.features import schema
+from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.matrix import matrix
 from stargaze.features.split import TEST, VALIDATION, sides
 
@@ -72,11 +73,13 @@ def read_table(store: Store, section: FeaturesSection) -> Table:
     ------
     MissingInputError
         If there are none yet, or too few to learn from.
+    OutsideError
+        If the file is broken.
     """
     path = store.need(store.repositories)
     try:
         repositories = schema.conform(pd.read_parquet(path))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise OutsideError(f"{path}: cannot be read: {error}", hint="stargaze fetch makes it anew") from error
     repositories = repositories[repositories["stars"].notna() & repositories["full_name"].notna()].reset_index(
         drop=True
@@ -87,6 +90,12 @@ def read_table(store: Store, section: FeaturesSection) -> Table:
         raise MissingInputError(
             f"{path}: {len(repositories)} repositories are too few: at least {least} must be left to train on",
             hint="fetch more repositories: stargaze fetch --from FILE...",
+        )
+    empty = section.folds - len(np.unique(side[side >= 0]))
+    if empty:
+        raise MissingInputError(
+            f"{path}: too few owners: {empty} of {section.folds} folds would be empty",
+            hint='fetch more repositories, or set features.split_by = "repository"',
         )
     return Table(repositories, np.log1p(repositories["stars"].to_numpy()), side, sha256(path))
 
@@ -100,11 +109,22 @@ def read_feature_set(store: Store) -> FeatureSet:
     """Read ``features.json``."""
     value: dict[str, Any] = read_json(store.features, "select-features")
     try:
-        return FeatureSet(**{**value, "split": FeaturesSection(**value["split"])})
-    except (TypeError, KeyError) as error:
-        raise OutsideError(
-            f"{store.features}: was written by another version", hint="stargaze select-features"
-        ) from error
+        split: FeaturesSection = section("features", value["split"], source=str(store.features))
+        found = FeatureSet(**{**value, "split": split})
+        sound = set(found.kept) == set(POLICIES) and all(
+            name in CATALOGUE and (CATALOGUE[name].kind == "number" or isinstance(found.vocabularies[name], list))
+            for names in found.kept.values()
+            for name in names
+        )
+    except (TypeError, KeyError, AttributeError, ConfigError) as error:
+        raise _of_another_version(store) from error
+    if not sound:
+        raise _of_another_version(store)
+    return found
+
+
+def _of_another_version(store: Store) -> OutsideError:
+    return OutsideError(f"{store.features}: was written by another version", hint="stargaze select-features")
 
 
 def read_both(store: Store) -> tuple[Table, FeatureSet]:
