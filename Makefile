@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 DEMO_ARGS ?=
 # The demo screens on a part of the repositories and tries few configurations: two minutes instead of ten.
 DEMO_ENV := STARGAZE_SCREENING_ROWS=2500 STARGAZE_FEATURES_REPEATS=1
+# On all cores, where pip would take one: the stages start many processes, and each reads the bytecode.
+COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
 .PHONY: demo test check lint types unit job browser lock clean
@@ -44,10 +46,12 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes --requirement requirements.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	$(PIP) --require-hashes --requirement requirements-dev.lock
+	$(COMPILE)
 	touch $@
 
 lock:
