@@ -192,7 +192,7 @@ def load(
     return config
 
 
-def section(name: str, values: Mapping[str, Any], *, source: str) -> Any:
+def checked_section(name: str, values: Mapping[str, Any], *, source: str) -> Any:
     """Return one section from values that were written elsewhere, as checked as those of a file."""
     return getattr(_merge(Config(), {name: values}, source), name)
 

@@ -112,7 +112,7 @@ def select(table: Table, section: FeaturesSection, report: Report = lambda _what
 
 def _why_none(dropped: dict[str, str]) -> str:
     """Name one of the columns that a repository always has, and why it does not help."""
-    return next(f"{name} is {reason}" for name, reason in dropped.items() if "full_name" in CATALOGUE[name].source)
+    return next(f"{name}: {reason}" for name, reason in dropped.items() if "full_name" in CATALOGUE[name].source)
 
 
 def drop_by_looks(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSection) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.artifacts import Store, read_json, sha256, write_json
-from stargaze.config import POLICIES, FeaturesSection, section
+from stargaze.config import POLICIES, FeaturesSection, checked_section
 from stargaze.errors import ConfigError, MissingInputError, OutsideError
 from stargaze.features import schema
 from stargaze.features.catalogue import CATALOGUE
@@ -109,7 +109,7 @@ def read_feature_set(store: Store) -> FeatureSet:
     """Read ``features.json``."""
     value: dict[str, Any] = read_json(store.features, "select-features")
     try:
-        split: FeaturesSection = section("features", value["split"], source=str(store.features))
+        split: FeaturesSection = checked_section("features", value["split"], source=str(store.features))
         found = FeatureSet(**{**value, "split": split})
         sound = set(found.kept) == set(POLICIES) and all(
             name in CATALOGUE and (CATALOGUE[name].kind == "number" or isinstance(found.vocabularies[name], list))

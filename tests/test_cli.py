@@ -1,0 +1,765 @@
+"""Whatever is typed or lies on the disk: an answer, or one clear line, a hint and an exit code; what was good stays."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import typing
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stargaze.artifacts import Store
+from stargaze.cli import EXAMPLES, main
+from stargaze.config import FeaturesSection
+from stargaze.features.select import Selection, select_features
+
+README = Path(__file__).parent.parent / "README.md"
+HEAVY = ("ray", "lightgbm", "sklearn", "pandas", "numpy", "scipy", "pyarrow", "openstack", "flask", "celery", "kombu")
+GOOD = "full_name,stars\na/b,1\nc/d,2\n"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """Return the one line that says what is wrong, after looking at the form of all of it."""
+        assert "Traceback" not in self.err
+        lines = [line for line in self.err.splitlines() if not re.match(r"[a-z-]+: +\d+% ", line)]
+        assert [line.partition(":")[0] for line in lines] == ["error", "hint"], self.err
+        assert all(len(line) < 700 for line in lines)
+        return lines[0].removeprefix("error: ")
+
+    @property
+    def hint(self) -> str:
+        """Return what to type."""
+        return self.err.splitlines()[-1].removeprefix("hint:").strip()
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Type a command in an empty folder; the store is ``store`` in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+
+    def run(*argv: str) -> Ended:
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in argv])
+        assert isinstance(caught.value.code, int)
+        return Ended(caught.value.code, *capsys.readouterr())
+
+    return run
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A store in which features are selected, the step before ``screen``, and what was selected."""
+
+    root: Path
+    selection: Selection
+
+
+@pytest.fixture(scope="session")
+def selected(tmp_path_factory: pytest.TempPathFactory, plausible: Callable[..., pd.DataFrame]) -> Selected:
+    """Select features once for all tests."""
+    store = Store(tmp_path_factory.mktemp("selected") / "store")
+    store.root.mkdir()
+    plausible(200).to_parquet(store.repositories)
+    return Selected(store.root, select_features(FeaturesSection(folds=2, repeats=1), store))
+
+
+@pytest.fixture
+def ready(run: Run, selected: Selected) -> Store:
+    """The same as a store of one's own, below the empty folder, with a config that is quick to go on with."""
+    shutil.copytree(selected.root, "store")
+    Path("stargaze.toml").write_text("[features]\nfolds = 2\nrepeats = 1\n")
+    return Store(Path("store"))
+
+
+def state(folder: Path) -> dict[str, str]:
+    """Return every file below a folder with its sum."""
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if not path.is_dir()}
+
+
+def strict(text: str) -> Any:
+    """Parse JSON and refuse what only Python understands."""
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+# ---- help and start -----------------------------------------------------------------------------------------------
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """The first word comes at once; what a command needs, it imports itself."""
+    program = f"""
+import sys
+import stargaze.cli
+try: stargaze.cli.main(["--help"])
+except SystemExit: pass
+print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stderr.strip() == "[]"
+    assert "select-features" in done.stdout
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_every_command_has_help_with_an_example(run: Run, command: str, flag: str) -> None:
+    ended = run(command, flag)
+
+    assert (ended.code, ended.err) == (0, "")
+    assert f"Example: {EXAMPLES[command]}" in ended.out
+    assert EXAMPLES[command].startswith(f"stargaze {command}")
+
+
+def test_help_names_every_command_and_the_exit_codes(run: Run) -> None:
+    ended = run("-h")
+
+    assert re.findall(r"^  ([a-z-]+) ", ended.out.partition("Commands:")[2], re.MULTILINE)[: len(EXAMPLES)] == list(
+        EXAMPLES
+    )
+    assert "130" in ended.out
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_every_command_stands_in_the_readme(command: str) -> None:
+    assert f"stargaze {command}" in README.read_text(encoding="utf-8")
+
+
+def test_without_a_command_there_is_help_on_stderr(run: Run) -> None:
+    ended = run()
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "Commands:" in ended.err
+
+
+def test_the_version_is_an_answer(run: Run) -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", run("--version").out)
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["tun"], "No such command 'tun'. Did you mean 'tune'", "stargaze -h"),
+        (["fetch", "--frm", "x"], "No such option: --frm (Possible options: --from)", "stargaze fetch -h"),
+        (["tune", "--trials", "many"], "Invalid value for '--trials'", "stargaze tune -h"),
+        (["tune", "--trials"], "--trials", "stargaze -h"),
+        (["tune", "--trials", "0"], "option: tuning.trials should be from 1 to 100,000", "Configurations to try"),
+        (["tune", "--trials", "-3"], "option: tuning.trials should be from 1 to 100,000", "Configurations to try"),
+        (["screen", "--rows", "-1"], "option: screening.rows should be at least 0 [rows]", "Screen on at most"),
+        (["screen", "--time-limit", "nan"], "option: screening.time_limit should be at least 1 [s]", "takes longer"),
+        (["serve", "--port", "99999"], "option: serve.port should be from 0 to 65,535", "Port to listen on"),
+        (["predict"], "Missing argument", "stargaze predict -h"),
+        (["config", "--store", ""], "option: store.path should not be empty", "Folder of all artefacts"),
+        (["config", "--store", "a\0b"], "option: store.path should hold no NUL", "Folder of all artefacts"),
+        (["status", "extra"], "extra", "stargaze status -h"),
+        (["config", "-c", "."], ".: cannot be read", "stargaze init"),
+    ],
+)
+def test_a_slip_of_the_hand_is_one_line_and_a_hint(run: Run, words: list[str], message: str, hint: str) -> None:
+    ended = run(*words)
+
+    assert ended.code == 2
+    assert message in ended.error
+    assert hint in ended.hint
+    assert ended.out == ""
+
+
+# ---- config -------------------------------------------------------------------------------------------------------
+
+
+def test_init_writes_a_file_that_is_the_default(run: Run) -> None:
+    before = strict(run("config", "--json").out)
+
+    assert run("init").code == 0
+    assert strict(run("config", "--json").out) == before
+    assert Path("stargaze.toml").read_text(encoding="utf-8") == run("init", "--print").out
+
+
+def test_init_does_not_write_over_a_file(run: Run) -> None:
+    Path("stargaze.toml").write_text("[serve]\nport = 1\n")
+
+    ended = run("init")
+
+    assert (ended.code, ended.error) == (2, "stargaze.toml is there already")
+    assert Path("stargaze.toml").read_text() == "[serve]\nport = 1\n"
+
+
+def test_options_are_stronger_than_the_environment_and_that_than_the_file(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("stargaze.toml").write_text("[store]\npath = 'file'\n[serve]\nport = 1\n[tuning]\nseed = 1\n")
+    monkeypatch.setenv("STARGAZE_STORE_PATH", "environment")
+    monkeypatch.setenv("STARGAZE_SERVE_PORT", "2")
+
+    found = strict(run("config", "--json", "--store", "option").out)
+
+    assert (found["store"]["path"], found["serve"]["port"], found["tuning"]["seed"]) == ("option", 2, 1)
+
+
+def test_a_name_that_the_terminal_cannot_write_ends_nothing(run: Run) -> None:
+    ended = run("config", "--store", "\udcff")
+
+    assert ended.code == 0
+    assert "\\udcff" in ended.out
+
+
+@pytest.mark.parametrize("command", [name for name in EXAMPLES if name != "init"])
+def test_every_command_refuses_a_config_with_a_slip(run: Run, command: str) -> None:
+    Path("stargaze.toml").write_text("[tuning]\ntrails = 9\n")
+
+    ended = run(command, *(["a/b"] if command == "predict" else []))
+
+    assert ended.code == 2
+    assert ended.error == "stargaze.toml: tuning.trails is not a key"
+    assert ended.hint == "Did you mean tuning.trials?"
+
+
+@pytest.mark.parametrize("command", [name for name in EXAMPLES if name != "init"])
+def test_every_command_takes_a_config_by_name(run: Run, command: str) -> None:
+    ended = run(command, *(["a/b"] if command == "predict" else []), "-c", "gone.toml")
+
+    assert (ended.code, ended.error) == (3, "gone.toml: no such config file")
+
+
+# ---- fetch --------------------------------------------------------------------------------------------------------
+
+REST = {"id": 1, "full_name": "a/b", "stargazers_count": 1, "updated_at": "2024-01-01T00:00:00Z"}
+
+
+def csv(line: str) -> bytes:
+    """Return a table with every column that matters and one row."""
+    return b"full_name,stars,forks,created_at,fetched_at\n" + line.encode() + b"\n"
+
+
+BAD_FILES = {
+    "not there": (None, 3, "no such file"),
+    "empty": (b"", 2, "is empty"),
+    "blank": (b" \n\n", 2, "is empty"),
+    "zeros": (bytes(1000), 2, "neither text nor Parquet"),
+    "web page": (b"<!DOCTYPE html><html>", 2, "is a web page"),
+    "zip": (b"PK\x03\x04" + bytes(100), 2, "zip archive"),
+    "truncated gzip": (gzip.compress(json.dumps([REST] * 1000).encode())[:-20], 2, "broken gzip"),
+    "damaged gzip": (gzip.compress(b"full_name,stars\n")[:-8] + b"12345678", 2, "broken gzip"),
+    "truncated json": (json.dumps([REST])[:-5].encode(), 2, ""),
+    "json of something else": (b'{"name": "a", "price": 3}', 2, ""),
+    "json number": (b"[1, 2, 3]", 2, ""),
+    "deep json": (b"[" * 100_000, 2, ""),
+    "truncated parquet": (b"PAR1" + bytes(50), 2, ""),
+    "no needed column": (b"repo,star_count\na/b,1\n", 2, "stars"),
+    "only a header": (b"full_name,stars\n", 2, "no record"),
+    "negative stars": (csv("a/b,-1,0,2020-01-01,2021-01-01"), 2, "stars is '-1': a count cannot be negative"),
+    "negative forks": (csv("a/b,1,-5,2020-01-01,2021-01-01"), 2, "forks is '-5': a count cannot be negative"),
+    "absurd stars": (csv("a/b,99999999999,0,2020-01-01,2021-01-01"), 2, "larger than GitHub can have"),
+    "infinite stars": (csv("a/b,inf,0,2020-01-01,2021-01-01"), 2, "not a whole number"),
+    "half a star": (csv("a/b,1.5,0,2020-01-01,2021-01-01"), 2, "not a whole number"),
+    "stars in words": (csv("a/b,many,0,2020-01-01,2021-01-01"), 2, "not a whole number"),
+    "no stars": (csv("a/b,,0,2020-01-01,2021-01-01"), 2, "stars is missing"),
+    "future": (csv("a/b,1,0,2020-01-01,2999-01-01"), 2, "fetched_at is '2999-01-01': in the future"),
+    "before GitHub": (csv("a/b,1,0,1990-01-01,2021-01-01"), 2, "before GitHub began"),
+    "no date": (csv("a/b,1,0,yesterday,2021-01-01"), 2, "not a date"),
+    "path as name": (csv("../etc,1,0,2020-01-01,2021-01-01"), 2, "not owner/name"),
+    "endless name": (csv(f"{'a' * 10_000},1,0,2020-01-01,2021-01-01"), 2, "10,000 characters"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_bad_file_is_named_and_the_last_repositories_stay(run: Run, case: str) -> None:
+    content, code, message = BAD_FILES[case]
+    Path("good.csv").write_text(GOOD)
+    run("fetch", "good.csv")
+    before = state(Path("store"))
+    if content is not None:
+        Path("bad.csv").write_bytes(content)
+
+    ended = run("fetch", "--from", "bad.csv")
+
+    assert ended.code == code
+    assert "bad.csv" in ended.error
+    assert message in ended.error
+    assert state(Path("store")) == before
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("since = '2023-13-01'", "fetch.since should be a day, not '2023-13-01'"),
+        ("since = 2023", "fetch.since should be text [date], not 2023"),
+        ("columns = {strs = 'x'}", "strs"),
+        ("columns = {stars = 'star_count'}", "star_count"),
+        ("since = '2999-01-01'", "no record was fetched since 2999-01-01"),
+    ],
+)
+def test_a_wrong_mapping_or_day_is_named_and_the_last_repositories_stay(run: Run, section: str, message: str) -> None:
+    Path("good.csv").write_text(GOOD)
+    run("fetch", "good.csv")
+    before = state(Path("store"))
+    Path("stargaze.toml").write_text(f"[fetch]\n{section}\n")
+
+    ended = run("fetch", "good.csv")
+
+    assert ended.code == 2
+    assert message in ended.error
+    assert state(Path("store")) == before
+
+
+def test_fetch_says_what_it_did_and_what_comes_next(run: Run) -> None:
+    Path("good.csv").write_text(GOOD)
+
+    ended = run("fetch", "good.csv")
+
+    assert (ended.code, ended.out) == (0, "2 repositories from 2 records\n")
+    assert ended.err.splitlines()[-1] == "next: stargaze select-features"
+
+
+# ---- one step after the other -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["select-features"], "store/repositories.parquet is not there yet", "stargaze fetch"),
+        (["screen"], "store/features.json is not there yet", "stargaze select-features"),
+        (["tune"], "store/features.json is not there yet", "stargaze select-features"),
+        (["tune", "--resume"], "store/features.json is not there yet", "stargaze select-features"),
+        (["deploy"], "store/bundles: there is no bundle yet", "stargaze tune"),
+        (["deploy", "abc"], "there is no bundle 'abc'", "stargaze tune"),
+        (["deploy", "../../etc"], "there is no bundle '../../etc'", "stargaze tune"),
+        (["rollback"], "nothing was released yet", "stargaze deploy"),
+        (["serve"], "no release is deployed yet", "stargaze deploy"),
+        (["predict", "a/b"], "there is no bundle below store yet", "stargaze run"),
+    ],
+)
+def test_a_step_before_its_turn_names_the_one_that_is_missing(
+    run: Run, words: list[str], message: str, hint: str
+) -> None:
+    ended = run(*words)
+
+    assert ended.code == 3
+    assert message in ended.error
+    assert ended.hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["tune"], "store/leaderboard.csv is not there yet", "stargaze screen"),
+        (["deploy"], "store/bundles: there is no bundle yet", "stargaze tune"),
+        (["serve"], "no release is deployed yet", "stargaze deploy"),
+        (["screen", "--families", "lightgmb"], "lightgmb: no such family", "families: "),
+    ],
+)
+def test_after_select_features_the_next_step_is_screen(
+    run: Run, ready: Store, words: list[str], message: str, hint: str
+) -> None:
+    before = state(ready.root)
+
+    ended = run(*words)
+
+    assert ended.code in (2, 3)
+    assert message in ended.error
+    assert ended.hint.startswith(hint)
+    assert before.items() <= state(ready.root).items()
+
+
+@pytest.mark.parametrize("command", ["screen", "tune"])
+def test_features_of_other_repositories_are_not_used(
+    run: Run, ready: Store, command: str, plausible: Callable[..., pd.DataFrame]
+) -> None:
+    plausible(200, seed=1).to_parquet(ready.repositories)
+    before = state(ready.root)
+
+    ended = run(command)
+
+    assert ended.code == 3
+    assert ended.error == "store/features.json was made from other repositories than store/repositories.parquet"
+    assert ended.hint == "stargaze select-features"
+    assert state(ready.root) == before
+
+
+BAD_FEATURES = {
+    "empty": "",
+    "broken": '{"kept": {"st',
+    "list": "[1]",
+    "text": '"x"',
+    "other version": '{"kept": {}}',
+    "policy missing": {"kept": {"all": ["forks"]}},
+    "unknown feature": {"kept": {"static": ["gone"], "activity": ["gone"], "all": ["gone"]}},
+    "no list of names": {"kept": {"static": 1, "activity": 2, "all": 3}},
+    "split of another shape": {"split": {"folds": "five"}},
+    "split is no table": {"split": 7},
+    "no vocabularies": {"vocabularies": 3},
+}
+
+
+@pytest.mark.parametrize("command", ["screen", "tune"])
+@pytest.mark.parametrize("case", BAD_FEATURES)
+def test_a_feature_set_that_cannot_be_used_is_one_line(run: Run, ready: Store, case: str, command: str) -> None:
+    content = BAD_FEATURES[case]
+    if isinstance(content, dict):
+        found = json.loads(ready.features.read_text())
+        changed = {
+            name: {**found[name], **value} if name == "split" and isinstance(value, dict) else value
+            for name, value in content.items()
+        }
+        content = json.dumps(found | changed)
+    ready.features.write_text(content)
+    before = state(ready.root)
+
+    ended = run(command)
+
+    assert ended.code == 5
+    assert "store/features.json" in ended.error
+    assert ended.hint.startswith("stargaze select-features")
+    assert state(ready.root) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"full_name,stars\na/b,1\n", b"PAR1" + bytes(1000) + b"PAR1"])
+@pytest.mark.parametrize("command", ["select-features", "screen"])
+def test_repositories_that_cannot_be_read_are_one_line(run: Run, ready: Store, content: bytes, command: str) -> None:
+    ready.repositories.write_bytes(content)
+    before = state(ready.root)
+
+    ended = run(command)
+
+    assert ended.code == 5
+    assert ended.error.startswith("store/repositories.parquet: cannot be read")
+    assert ended.hint == "stargaze fetch makes it anew"
+    assert state(ready.root) == before
+
+
+@pytest.mark.parametrize("column", [["x"] * 200, [[1]] * 200, [b"\xff"] * 200, [{"a": 1}] * 200])
+def test_repositories_of_another_shape_are_one_line(
+    run: Run, ready: Store, column: list[object], plausible: Callable[..., pd.DataFrame]
+) -> None:
+    plausible(200).assign(forks=column).to_parquet(ready.repositories)
+
+    ended = run("select-features")
+
+    assert ended.code == 5
+    assert ended.error.startswith("store/repositories.parquet: cannot be read")
+
+
+def test_too_few_repositories_are_one_line(run: Run) -> None:
+    Path("good.csv").write_text(GOOD)
+    run("fetch", "good.csv")
+
+    ended = run("select-features")
+
+    assert ended.code == 3
+    assert "2 repositories are too few" in ended.error
+    assert "fetch more" in ended.hint
+
+
+def test_status_names_what_is_there_and_what_makes_the_rest(run: Run, ready: Store) -> None:
+    rows = {row["noun"]: row["holds"] for row in strict(run("status", "--json").out)}
+
+    assert rows["repositories"] == "200 repositories"
+    assert "features" in rows["feature set"]
+    assert rows["leaderboard"] == "not there yet: stargaze screen"
+    assert rows["release"] == "not there yet: stargaze deploy"
+
+
+# ---- bundles, releases, the page ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(run: Run, bundle_folder: Path) -> Path:
+    """A bundle in the store, made but not deployed; its folder."""
+    store = Store(Path("store"))
+    folder = store.bundles / bundle_folder.name
+    shutil.copytree(bundle_folder, folder)
+    store.latest.write_text(f"{folder.name}\n")
+    return folder
+
+
+def change(folder: Path, how: str) -> None:
+    """Make a bundle differ from its manifest."""
+    model = next(folder.glob("model-*"))
+    if how == "a changed byte":
+        model.write_bytes(model.read_bytes()[:-1] + b"X")
+    elif how == "a longer file":
+        model.write_bytes(model.read_bytes() + b"X")
+    elif how == "a missing file":
+        model.unlink()
+    elif how == "a file too many":
+        (folder / "more.pkl").write_bytes(b"x")
+    elif how == "a broken manifest":
+        (folder / "manifest.json").write_text("{")
+    elif how == "a missing manifest":
+        (folder / "manifest.json").unlink()
+    else:
+        model.symlink_to(model.rename(folder.parent / "elsewhere").resolve())
+
+
+CHANGES = ["a changed byte", "a longer file", "a missing file", "a file too many", "a broken manifest"]
+CHANGES += ["a missing manifest", "a link"]
+
+
+@pytest.mark.parametrize("how", CHANGES)
+@pytest.mark.parametrize("words", [["deploy"], ["predict", "a/b"], ["serve", "--port", "0"]])
+def test_a_bundle_that_is_not_what_its_manifest_says_is_refused(
+    run: Run, made: Path, words: list[str], how: str
+) -> None:
+    store = Store(Path("store"))
+    if words[0] != "deploy":
+        store.serving.mkdir()
+        store.current.symlink_to(made.resolve())
+    change(made, how)
+    before = state(store.root)
+
+    ended = run(*words)
+
+    assert ended.code == 5
+    assert made.name in ended.error
+    assert "stargaze tune" in ended.hint
+    assert before.items() <= state(store.root).items()
+
+
+def test_latest_that_names_nothing_is_one_line(run: Run, made: Path) -> None:
+    Store(Path("store")).latest.write_text("0" * 64)
+
+    assert run("deploy").code == 3
+    assert run("predict", "a/b").error
+
+
+def test_a_port_in_use_is_one_line_with_another_port(run: Run, made: Path) -> None:
+    store = Store(Path("store"))
+    store.serving.mkdir()
+    store.current.symlink_to(made.resolve())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        ended = run("serve", "--port", str(port))
+
+    assert ended.code == 2
+    assert ended.error == f"port {port} on 127.0.0.1 is in use"
+    assert ended.hint.startswith("stargaze serve --port ")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("../etc", 2, "'../etc' is not the name of a repository"),
+        ("a" * 10_000, 2, "(10,000 characters) is too long"),
+        ("a/" + "b" * 200, 2, "is not the name of a repository"),
+        ("https://gitlab.com/a/b", 2, "is not on github.com"),
+        ("https://github.com.evil.org/a/b", 2, "is not on github.com"),
+        ("file:///etc/passwd", 2, "is not on github.com"),
+        ("https://github.com/../../etc", 2, "is not the name of a repository"),
+        ("a/b\nc", 2, "is not the name of a repository"),
+        ("\x1b[2J/b", 2, "is not the name of a repository"),
+        ("", 2, "'' is not the name of a repository"),
+        ("nobody/has-this", 3, "nobody/has-this: not among the 2,000 known repositories"),
+    ],
+)
+def test_a_name_that_cannot_be_or_is_not_known_is_one_line(
+    run: Run, made: Path, name: str, code: int, message: str
+) -> None:
+    ended = run("predict", name)
+
+    assert ended.code == code
+    assert message in ended.error
+    assert ended.hint
+
+
+def test_a_name_that_is_nearly_right_is_suggested(run: Run, made: Path, sample: pd.DataFrame) -> None:
+    name = sample["full_name"].iloc[0]
+
+    assert run("predict", f"another/{name.partition('/')[2]}").hint == f"Did you mean {name}?"
+
+
+def test_predict_answers_for_people_and_programs(run: Run, made: Path, sample: pd.DataFrame) -> None:
+    names = sample["full_name"].iloc[:2].tolist()
+
+    people, programs = run("predict", *names), run("predict", "--json", *names)
+
+    assert people.code == programs.code == 0
+    assert all(name in people.out for name in names)
+    assert {answer["full_name"] for answer in strict(programs.out)} == set(names)
+
+
+# ---- a full disk --------------------------------------------------------------------------------------------------
+
+SmallDisk = Callable[[int], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def selecting_quickly(monkeypatch: pytest.MonkeyPatch, selected: Selected) -> None:
+    """Let ``select-features`` find at once what it found before, and only write it."""
+    other = dataclasses.replace(selected.selection.feature_set, scores={})
+    found = Selection(other, selected.selection.reasons.iloc[::-1])
+    monkeypatch.setattr("stargaze.features.select.select", lambda *_arguments: found)
+
+
+@pytest.mark.parametrize(
+    ("command", "size"),
+    [
+        ("fetch", 1000),
+        ("select-features", 500),
+        ("select-features", 20_000),
+        ("screen", 500),
+    ],
+)
+def test_a_full_disk_is_one_line_and_all_that_was_good_stays(
+    run: Run, ready: Store, small_disk: SmallDisk, selecting_quickly: None, command: str, size: int
+) -> None:
+    """The limit is the kernel's own: the first or the second file that is written is too large for it."""
+    before = state(ready.root)
+
+    with small_disk(size):
+        ended = run(command)
+
+    assert ended.code == 5
+    assert "the disk is full; what was there before is unchanged" in ended.error
+    assert "df -h" in ended.hint
+    assert state(ready.root) == before
+
+
+def test_a_full_disk_leaves_no_half_config(run: Run, small_disk: SmallDisk) -> None:
+    with small_disk(100):
+        ended = run("init")
+
+    assert ended.code == 5
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("store", ["good.csv", "good.csv/below", "/dev/null/x", "n" * 300])
+def test_a_store_that_cannot_be_is_one_line(run: Run, store: str) -> None:
+    Path("good.csv").write_text(GOOD)
+
+    ended = run("fetch", "good.csv", "--store", store)
+
+    assert ended.code == 5
+    assert "cannot be written" in ended.error
+    assert Path("good.csv").read_text() == GOOD
+
+
+# ---- Ctrl-C -------------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_in_the_middle_of_fetch_keeps_the_last_repositories(run: Run) -> None:
+    """A real process, a real signal, as soon as it says that it reads."""
+    Path("good.csv").write_text(GOOD)
+    run("fetch", "good.csv")
+    before = state(Path("store"))
+    folder = Path("many")
+    folder.mkdir()
+    for place in range(1500):
+        (folder / f"{place}.json").write_text(json.dumps({**REST, "id": place + 1, "full_name": f"a/b{place}"}))
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stargaze", "fetch", *map(str, folder.iterdir())],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    first = typing.cast("typing.IO[str]", process.stderr).readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    assert first.startswith("fetch:   0% reading")
+    assert process.returncode == 130
+    assert (out, err.splitlines()) == (
+        "",
+        ["interrupted: what was finished before is kept", "hint:  stargaze fetch begins this step again"],
+    )
+    assert state(Path("store")) == before
+
+
+@pytest.mark.parametrize("moment", [0, 2])
+def test_ctrl_c_in_the_middle_of_select_features_keeps_the_last_feature_set(
+    run: Run, ready: Store, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """The signal arrives when it says what it does for the first or the third time."""
+    before = state(ready.root)
+    interrupt_at(monkeypatch, moment)
+
+    ended = run("select-features")
+
+    assert ended.code == 130
+    assert ended.err.splitlines()[-1] == "hint:  stargaze select-features begins this step again"
+    assert state(ready.root) == before
+
+
+def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
+    run: Run, ready: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stargaze.tuning import screen
+
+    before = state(ready.root)
+    started: list[screen.Running] = []
+    start = screen._start
+    monkeypatch.setattr(screen, "_start", lambda *arguments: started.append(start(*arguments)) or started[-1])
+    monkeypatch.setenv("STARGAZE_SCREENING_PROCESSES", "2")
+    interrupt_at(monkeypatch, 0, of="time.sleep")
+
+    ended = run("screen")
+
+    assert ended.code == 130
+    assert ended.err.splitlines()[-1] == "hint:  stargaze screen begins this step again"
+    assert [one.process.poll() is not None for one in started] == [True, True]
+    assert state(ready.root) == before
+
+
+def test_ctrl_c_in_the_middle_of_tune_says_how_to_go_on(
+    run: Run, ready: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_at(monkeypatch, 0, of="stargaze.tuning.tune.read_both")
+
+    ended = run("tune")
+
+    assert (ended.code, ended.err.splitlines()[-1]) == (130, "hint:  stargaze tune --resume goes on")
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, moment: int, of: str = "stargaze.output._lines") -> None:
+    """Send this process a real SIGINT when a function, or what it returns, is called."""
+    calls = iter(range(1_000_000))
+
+    def called(*_arguments: Any) -> Any:
+        if next(calls) == moment:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(of, called if "_lines" not in of else lambda _name: called)
+
+
+# ---- JSON ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words", [["config"], ["status"], ["releases"], ["fetch", "good.csv"], ["select-features"]], ids=" ".join
+)
+def test_an_answer_as_json_is_json_and_nothing_else(
+    run: Run, ready: Store, selecting_quickly: None, words: list[str]
+) -> None:
+    Path("good.csv").write_text(GOOD)
+
+    ended = run(*words, "--json")
+
+    assert ended.code == 0
+    assert strict(ended.out) is not None
