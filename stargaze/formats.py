@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
+import zipfile
+import zlib
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,11 +19,27 @@ TRUSTED = (
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.metrics._dist_metrics.ManhattanDistance64",
+    "sklearn.model_selection._split.KFold",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
 )
 """Types beyond skops' own safe list that our families hold; a bundle cannot add to it."""
+
+MALFORMED = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError),
+    *(
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        struct.error,
+        tokenize.TokenError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ),
+)
+"""What skops, zipfile and NumPy were seen to raise, or say they raise, on bytes that are not what they claim to be."""
 
 
 class Model(Protocol):
@@ -62,10 +82,18 @@ class _Boosted:
         self._booster = booster
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
-        return np.asarray(self._booster.predict(inputs, num_threads=1))
+        return self._asked(inputs)
 
     def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
-        return np.asarray(self._booster.predict(inputs, pred_contrib=True, num_threads=1))
+        return self._asked(inputs, pred_contrib=True)
+
+    def _asked(self, inputs: np.ndarray, **how: bool) -> np.ndarray:
+        import lightgbm
+
+        try:
+            return np.asarray(self._booster.predict(inputs, num_threads=1, **how))
+        except lightgbm.basic.LightGBMError as error:
+            raise BadBundleError(f"the model cannot predict: {error}", hint="stargaze tune makes a bundle") from error
 
 
 class _Estimator:
@@ -73,7 +101,10 @@ class _Estimator:
         self._estimator = estimator
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
-        return np.asarray(self._estimator.predict(inputs))
+        try:
+            return np.asarray(self._estimator.predict(inputs))
+        except MALFORMED as error:
+            raise BadBundleError(f"the model cannot predict: {error}", hint="stargaze tune makes a bundle") from error
 
     def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
         return None
@@ -89,8 +120,6 @@ def _lightgbm(data: bytes) -> Model:
 
 
 def _skops(data: bytes) -> Model:
-    import zipfile
-
     from skops import io
 
     try:
@@ -99,6 +128,9 @@ def _skops(data: bytes) -> Model:
             raise BadBundleError(
                 f"the model holds types that are not allowed: {', '.join(foreign)}", hint="stargaze tune"
             )
-        return _Estimator(io.loads(data, trusted=list(TRUSTED)))
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        estimator = io.loads(data, trusted=list(TRUSTED))
+    except MALFORMED as error:
         raise BadBundleError(f"not a skops model: {error}", hint="stargaze tune makes a bundle") from error
+    if not callable(getattr(estimator, "predict", None)):
+        raise BadBundleError(f"a {type(estimator).__name__} is not a model", hint="stargaze tune makes a bundle")
+    return _Estimator(estimator)
