@@ -27,6 +27,8 @@ from stargaze.manifest import BadBundleError, read_verified, verify_files, write
 
 __all__ = ["BadBundleError", "Bundle", "Intervals", "verify_files", "write_bundle"]
 
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What Python, NumPy and pandas raise where a description is not made as it should be."""
 TOLERANCE = 1e-4
 """How far the prototype's prediction may lie from the stored one [nat]: room for another processor's rounding."""
 
@@ -78,9 +80,8 @@ class Bundle:
             meta = json.loads(content["bundle.json"])
             bundle = cls(digest, meta, content)
             unknown = {name for names in meta["features"].values() for name in names} - set(CATALOGUE)
-            usable = meta["format"] == 1 and bundle.intervals.coverage > 0 and bundle.split.folds > 1
-            usable = usable and meta["estimate"] in meta["models"]
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            usable = meta["format"] == 1 and bundle.is_complete()
+        except MALFORMED as error:
             raise BadBundleError(
                 f"{folder}: bundle.json is not well-formed: {error!r}", hint="stargaze tune"
             ) from error
@@ -90,6 +91,18 @@ class Bundle:
                 hint="stargaze tune makes one for this version",
             )
         return bundle
+
+    def is_complete(self) -> bool:
+        """Tell whether everything is there that an answer is made of."""
+        meta, intervals = self.meta, self.intervals
+        return (
+            {meta["estimate"], meta["explain"]} <= set(meta["models"]) <= set(meta["features"])
+            and intervals.coverage > 0
+            and len(intervals.lower) == len(intervals.upper) == len(intervals.edges) + 1
+            and self.split.folds > 1
+            and np.isfinite(np.asarray(meta["star_quantiles"], dtype="float64")).sum() > 1
+            and all(item["file"] in self.content for item in meta["models"].values())
+        )
 
     @cached_property
     def intervals(self) -> Intervals:
@@ -113,7 +126,10 @@ class Bundle:
     @cached_property
     def known(self) -> pd.DataFrame:
         """The repositories that travel with the bundle, every column of the schema."""
-        return schema.conform(pd.read_parquet(io.BytesIO(self.content["known.parquet"])))
+        try:
+            return schema.conform(pd.read_parquet(io.BytesIO(self.content["known.parquet"])))
+        except (*MALFORMED, OSError) as error:
+            raise BadBundleError(f"known.parquet cannot be read: {error}", hint="stargaze tune") from error
 
     def inputs(self, repositories: pd.DataFrame, policy: str) -> pd.DataFrame:
         """Compute what the policy's model is given."""
@@ -134,14 +150,19 @@ class Bundle:
         BadBundleError
             If a prediction is not the one that was stored when the bundle was made.
         """
-        prototype = self.meta["prototype"]
-        record = schema.conform(pd.DataFrame([prototype["record"]]))
-        for policy, expected in prototype["predicted"].items():
-            found = float(self.estimate(record, policy)[0])
-            if not abs(found - expected) <= TOLERANCE:
+        unchanged = "stargaze tune makes a new bundle; nothing was changed in production"
+        try:
+            prototype = self.meta["prototype"]
+            record = schema.conform(pd.DataFrame([prototype["record"]]))
+            found = {policy: float(self.estimate(record, policy)[0]) for policy in self.meta["models"]}
+            expected = {policy: float(prototype["predicted"][policy]) for policy in found}
+        except MALFORMED as error:
+            raise BadBundleError(f"the prototype row cannot be predicted: {error!r}", hint=unchanged) from error
+        for policy, value in found.items():
+            if not abs(value - expected[policy]) <= TOLERANCE:
                 raise BadBundleError(
-                    f"the model of policy {policy} predicts {found:.6f} for the prototype row, not {expected:.6f}",
-                    hint="stargaze tune makes a new bundle; nothing was changed in production",
+                    f"the model of policy {policy} predicts {value:.6f} for the prototype row, not {expected[policy]:.6f}",
+                    hint=unchanged,
                 )
 
 
