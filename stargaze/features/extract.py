@@ -72,6 +72,11 @@ def _column(item: Feature, repositories: pd.DataFrame) -> Column:
     return pd.Series(np.asarray(values, dtype="float32"), index=repositories.index)
 
 
+AGE = ("created_at", "fetched_at")
+ISSUES = ("issues", "open_issues", "closed_issues")
+"""What :func:`age` and the number of issues read, for the features that are made from them."""
+
+
 def _rate(count: pd.Series, per: pd.Series | np.ndarray, offset: float) -> Column:
     """Return count / (per + offset); the offset keeps young and small repositories from exploding."""
     return count / (np.maximum(per, 0.0) + offset)
@@ -84,7 +89,7 @@ def _total_issues(r: pd.DataFrame) -> pd.Series:
 # ---- static: what the maintainer writes ---------------------------------------------------------------------------
 
 
-@feature("static", "days", "age of the repository", "created_at", "fetched_at")
+@feature("static", "days", "age of the repository", *AGE)
 def age(r: pd.DataFrame) -> Column:
     return pd.Series(days(r["fetched_at"], r["created_at"]), index=r.index)
 
@@ -133,7 +138,7 @@ def _says(kind: str) -> Compute:
     pattern = f"(?:{_KINDS[kind]})"
 
     def says(r: pd.DataFrame) -> Column:
-        name = r["full_name"].str.lower().str.partition("/")[2]
+        name = r["full_name"].str.lower().str.replace(r"^.*?/", "", regex=True)
         return name.str.contains(pattern) | r["description"].str.lower().str.contains(pattern).fillna(value=False)
 
     says.__name__ = f"says_{kind}"
@@ -178,12 +183,12 @@ def active_share(r: pd.DataFrame) -> Column:
     return _rate(active(r), age(r), 1.0)
 
 
-@feature("activity", "issues", "issues, open and closed", "issues", "open_issues", "closed_issues")
+@feature("activity", "issues", "issues, open and closed", *ISSUES)
 def issues(r: pd.DataFrame) -> Column:
     return _total_issues(r)
 
 
-@feature("activity", "1/day", "issues a day", "issues", "created_at")
+@feature("activity", "1/day", "issues a day", *ISSUES, *AGE)
 def issue_rate(r: pd.DataFrame) -> Column:
     return _rate(_total_issues(r).fillna(r["open_issues"]), age(r), 30.0)
 
@@ -193,17 +198,17 @@ def open_issues_per_contributor(r: pd.DataFrame) -> Column:
     return _rate(r["open_issues"], r["contributors"], 1.0)
 
 
-@feature("activity", "issues", "issues for each contributor", "issues", "contributors")
+@feature("activity", "issues", "issues for each contributor", *ISSUES, "contributors")
 def issues_per_contributor(r: pd.DataFrame) -> Column:
     return _rate(_total_issues(r), r["contributors"], 1.0)
 
 
-@feature("activity", "share", "open part of all issues", "open_issues", "closed_issues")
+@feature("activity", "share", "open part of all issues", *ISSUES)
 def open_issue_share(r: pd.DataFrame) -> Column:
     return _rate(r["open_issues"], _total_issues(r), 1.0)
 
 
-@feature("activity", "1/issue", "pull requests for each issue", "pull_requests", "issues")
+@feature("activity", "1/issue", "pull requests for each issue", "pull_requests", *ISSUES)
 def pull_requests_per_issue(r: pd.DataFrame) -> Column:
     return _rate(r["pull_requests"], _total_issues(r), 1.0)
 
@@ -223,12 +228,12 @@ def recent_commit_share(r: pd.DataFrame) -> Column:
     return _rate(r["recent_commits"], r["commits"], 1.0)
 
 
-@feature("activity", "1/day", "commits a day", "commits", "created_at")
+@feature("activity", "1/day", "commits a day", "commits", *AGE)
 def commit_rate(r: pd.DataFrame) -> Column:
     return _rate(r["commits"], age(r), 30.0)
 
 
-@feature("activity", "1/day", "contributors a day", "contributors", "created_at")
+@feature("activity", "1/day", "contributors a day", "contributors", *AGE)
 def contributor_rate(r: pd.DataFrame) -> Column:
     return _rate(r["contributors"], age(r), 30.0)
 
@@ -248,7 +253,7 @@ def pushed_after_release(r: pd.DataFrame) -> Column:
     return pd.Series(days(r["pushed_at"], r["latest_release_at"]), index=r.index)
 
 
-@feature("activity", "1/day", "releases a day", "releases", "created_at")
+@feature("activity", "1/day", "releases a day", "releases", *AGE)
 def release_rate(r: pd.DataFrame) -> Column:
     return _rate(r["releases"], age(r), 30.0)
 
@@ -266,7 +271,7 @@ def update_age(r: pd.DataFrame) -> Column:
     return pd.Series(days(r["fetched_at"], r["updated_at"]), index=r.index)
 
 
-@feature("all", "1/day", "forks a day", "forks", "created_at")
+@feature("all", "1/day", "forks a day", "forks", *AGE)
 def fork_rate(r: pd.DataFrame) -> Column:
     return _rate(r["forks"], age(r), 30.0)
 
@@ -281,7 +286,7 @@ def forks_per_subscriber(r: pd.DataFrame) -> Column:
     return _rate(r["forks"], r["subscribers"], 1.0)
 
 
-@feature("all", "forks", "forks for each issue", "forks", "issues", "open_issues")
+@feature("all", "forks", "forks for each issue", "forks", *ISSUES)
 def forks_per_issue(r: pd.DataFrame) -> Column:
     return _rate(r["forks"], _total_issues(r).fillna(r["open_issues"]), 1.0)
 

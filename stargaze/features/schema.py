@@ -152,8 +152,8 @@ def conform(frame: pd.DataFrame) -> pd.DataFrame:
 
     Examples
     --------
-    >>> conform(pd.DataFrame({"full_name": ["a/b"], "stars": [3]}))[["full_name", "stars", "forks"]].iloc[0].tolist()
-    ['a/b', 3.0, nan]
+    >>> conform(pd.DataFrame({"full_name": ["a/b"], "stars": [3]}))[["stars", "forks"]].to_numpy().tolist()
+    [[3.0, nan]]
     """
     columns = {}
     for field in FIELDS:

@@ -37,9 +37,9 @@ def sides(full_name: pd.Series, section: FeaturesSection) -> np.ndarray:
     True
     """
     lower = full_name.str.lower()
-    group = lower.str.partition("/")[0] if section.split_by == "owner" else lower
+    group = lower.str.replace(r"/.*", "", regex=True) if section.split_by == "owner" else lower
     codes, owners = pd.factorize(group)
-    salt = f"stargaze-{section.seed:07d}"[:16].ljust(16, "0")
+    salt = f"stargaze-{np.base_repr(section.seed, 36):0>7}"  # 16 characters for every seed, none like another's
     place = pd.util.hash_array(np.asarray(owners, dtype="object"), hash_key=salt).astype("float64") / 2.0**64
     held_out = section.test + section.validation
     fold = ((place - held_out) / (1.0 - held_out) * section.folds).astype("int64")

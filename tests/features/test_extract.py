@@ -1,0 +1,308 @@
+"""A feature is a function of its own row and of what it says it reads: never of the stars, of others, or of a clock."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+
+from stargaze.features import schema
+from stargaze.features.catalogue import CATALOGUE, Feature, allowed, days, feature
+from stargaze.features.extract import extract
+
+Plausible = Callable[..., pd.DataFrame]
+POPULARITY = {"forks", "subscribers", "watchers", "dependents", "downloads", "monthly_downloads", "updated_at"}
+"""What follows from stars, or changes with one; only policy ``all`` may read it."""
+NAMES = [pytest.param(item, id=item.name) for item in CATALOGUE.values()]
+NAME = st.text(string.ascii_letters + string.digits + "-_.", min_size=1, max_size=12)
+MOMENT = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "key": st.integers(1, 10**12),
+    "flag": st.sampled_from([0.0, 1.0]),
+    "text": st.text(max_size=30),
+    "category": st.sampled_from(["User", "Organization", "Python", "mit", "a\0b", "", "nan"]),
+    "date": MOMENT,
+    "list": st.lists(st.text(max_size=5), max_size=3),
+}
+
+
+@st.composite
+def records(draw: st.DrawFn, *, least: int = 1) -> pd.DataFrame:
+    """Make repositories that know anything between nothing and all, possible or not."""
+    rows = draw(st.lists(st.tuples(NAME, NAME, st.integers(0, 2**32)), min_size=least, max_size=4))
+    frame = pd.DataFrame([{"full_name": f"{owner}/{name}", **_fields(seed)} for owner, name, seed in rows])
+    frame["description"] = draw(st.lists(st.none() | VALUES["text"], min_size=len(rows), max_size=len(rows)))
+    return schema.conform(frame)
+
+
+def _fields(seed: int) -> dict[str, Any]:
+    """Draw all fields from one number: sixty strategies would be slow."""
+    random = np.random.default_rng(seed)
+    beginning = pd.Timestamp("2008-01-01", tz="UTC")
+    row: dict[str, Any] = {}
+    for field in schema.FIELDS:
+        if field.name in ("full_name", "description") or random.random() < 0.3:
+            continue
+        if field.kind == "count":
+            row[field.name] = float(random.choice([0, 1, random.integers(1000), field.most]))
+        elif field.kind == "flag":
+            row[field.name] = float(random.integers(2))
+        elif field.kind == "date":
+            row[field.name] = beginning + pd.Timedelta(days=int(random.integers(7000)))
+        elif field.kind == "category":
+            row[field.name] = str(random.choice(["User", "Python", "mit", "nan", "☆"]))
+    return row
+
+
+class Recording(pd.DataFrame):
+    """Repositories that remember which columns were asked for."""
+
+    asked: ClassVar[set[str]] = set()
+
+    def __getitem__(self, key: Any) -> Any:
+        """Give a column and write its name down."""
+        Recording.asked |= {key} if isinstance(key, str) else set(key)
+        return super().__getitem__(key)
+
+
+@pytest.fixture
+def some(plausible: Plausible) -> pd.DataFrame:
+    """A few made-up repositories in which every count and date is known."""
+    frame = plausible(40)
+    random = np.random.default_rng(1)
+    for field in schema.FIELDS:
+        if field.kind == "count" and frame[field.name].isna().all():
+            frame[field.name] = random.integers(0, 50, len(frame)).astype("float64")
+        if field.kind == "date" and frame[field.name].isna().all():
+            frame[field.name] = frame["created_at"] + pd.Timedelta(days=3)
+    return frame
+
+
+# ---- leakage ------------------------------------------------------------------------------------------------------
+
+
+def test_no_feature_changes_with_the_stars(some: pd.DataFrame) -> None:
+    assert_frame_equal(extract(some), extract(some.assign(stars=some["stars"] * 7 + 3)))
+    assert_frame_equal(extract(some), extract(some.assign(stars=np.nan)))
+
+
+def test_no_feature_but_watchers_itself_changes_with_the_watchers(some: pd.DataFrame) -> None:
+    """REST's watchers are the stars; ``select-features`` refuses that one column by its look."""
+    others = [name for name in CATALOGUE if name != "watchers"]
+
+    assert_frame_equal(extract(some, others), extract(some.assign(watchers=some["stars"]), others))
+
+
+@pytest.mark.parametrize("item", NAMES)
+def test_a_feature_reads_exactly_what_it_declares(item: Feature, some: pd.DataFrame) -> None:
+    Recording.asked = set()
+
+    item.compute(Recording(some))
+
+    assert Recording.asked == set(item.source)
+
+
+@pytest.mark.parametrize("item", [case for case in NAMES if case.values[0].policy != "all"])
+def test_only_policy_all_reads_what_follows_from_popularity(item: Feature) -> None:
+    assert not set(item.source) & (POPULARITY | {"stars"})
+
+
+@pytest.mark.parametrize("item", NAMES)
+def test_no_feature_says_that_it_reads_the_stars(item: Feature) -> None:
+    assert "stars" not in item.source
+    assert set(item.source) <= set(schema.BY_NAME)
+    if "watchers" in item.source:
+        assert item.name == "watchers"
+
+
+def test_figures_of_popularity_change_nothing_below_policy_all(some: pd.DataFrame) -> None:
+    names = [item.name for item in allowed("activity")]
+    changed = some.copy()
+    for name in POPULARITY:
+        known = schema.BY_NAME[name].kind == "date"
+        changed[name] = changed["created_at"] if known else np.arange(len(changed), dtype="float64")
+
+    assert_frame_equal(extract(some, names), extract(changed, names))
+
+
+@pytest.mark.parametrize(("policy", "before"), [("activity", "static"), ("all", "activity")])
+def test_each_policy_holds_the_one_before(policy: str, before: str) -> None:
+    assert {item.name for item in allowed(before)} < {item.name for item in allowed(policy)}
+
+
+# ---- one row is one row -------------------------------------------------------------------------------------------
+
+
+@given(records(least=2), st.randoms(use_true_random=False))
+@settings(max_examples=30)
+def test_a_row_alone_is_the_same_as_among_others(frame: pd.DataFrame, dice: Any) -> None:
+    """So the page computes for one repository what training computed for a million, in whatever order they come."""
+    order = list(range(len(frame)))
+    dice.shuffle(order)
+    whole = extract(frame.iloc[order])
+
+    row = dice.choice(order)
+    assert_frame_equal(extract(frame.iloc[[row]]), whole.loc[[row]])
+
+
+@given(records())
+@settings(max_examples=30)
+def test_whatever_a_record_claims_a_number_is_finite_or_missing(frame: pd.DataFrame) -> None:
+    """Warnings are errors here: no division by zero, no overflow, no sum of missing dates."""
+    found = extract(frame)
+
+    for name, item in CATALOGUE.items():
+        assert len(found[name]) == len(frame)
+        if item.kind == "number":
+            assert found[name].dtype == "float32"
+            assert not np.isinf(found[name]).any()
+
+
+def test_a_record_of_which_nothing_is_known_has_no_number_but_those_of_its_name() -> None:
+    found = extract(schema.conform(pd.DataFrame({"full_name": ["a/b"]})))
+
+    known = set(found.columns[found.notna().all()])
+    assert all("full_name" in CATALOGUE[name].source for name in known)
+    assert {"name_length", "owner_length", "name_is_owner"} <= known
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_rows_without_even_a_name_are_no_trouble(rows: int) -> None:
+    found = extract(schema.empty(rows))
+
+    assert found.shape == (rows, len(CATALOGUE))
+
+
+def test_the_repositories_are_left_as_they_were(some: pd.DataFrame) -> None:
+    before = some.copy(deep=True)
+
+    extract(some)
+
+    assert_frame_equal(some, before)
+
+
+def test_the_index_of_the_rows_is_kept(some: pd.DataFrame) -> None:
+    assert extract(some.iloc[5:9]).index.tolist() == [5, 6, 7, 8]
+
+
+def test_only_the_features_that_are_asked_for_come_in_their_order(some: pd.DataFrame) -> None:
+    assert list(extract(some, ["forks", "age", "language"])) == ["forks", "age", "language"]
+
+
+def test_an_unknown_feature_is_a_mistake_of_the_program(some: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="not in the catalogue of features: gone"):
+        extract(some, ["age", "gone"])
+
+
+# ---- figures ------------------------------------------------------------------------------------------------------
+
+RECORD = {
+    "full_name": "My-Org/awesome-List2",
+    "description": "A fast ☆ list",
+    "fetched_at": "2020-04-10",
+    "created_at": "2020-01-01",
+    "pushed_at": "2020-02-20",
+    "updated_at": "2020-03-11",
+    "latest_release_at": "2020-02-10",
+    "first_release_at": "2020-01-11",
+    "first_commit_at": "2019-12-22",
+    "open_issues": 3,
+    "closed_issues": 6,
+    "contributors": 2,
+    "commits": 260,
+    "releases": 13,
+    "forks": 30,
+    "subscribers": 9,
+    "downloads": 8,
+    "release_assets": 3,
+    "pull_requests": 5,
+    "recent_commits": 87,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("age", 100),
+        ("history_before", 10),
+        ("name_length", 13),
+        ("owner_length", 6),
+        ("name_separators", 2),
+        ("name_digits", 1),
+        ("name_is_owner", 0),
+        ("says_list", 1),
+        ("says_praise", 1),
+        ("says_python", 0),
+        ("description_words", 4),
+        ("description_beyond_ascii", 1),
+        ("idle", 50),
+        ("active", 50),
+        ("active_share", 50 / 101),
+        ("issues", 9),
+        ("issue_rate", 9 / 130),
+        ("open_issues_per_contributor", 1),
+        ("issues_per_contributor", 3),
+        ("open_issue_share", 0.3),
+        ("pull_requests_per_issue", 0.5),
+        ("pull_requests_per_contributor", 5 / 3),
+        ("commits_per_contributor", 260 / 3),
+        ("recent_commit_share", 1 / 3),
+        ("commit_rate", 2),
+        ("contributor_rate", 2 / 130),
+        ("release_age", 60),
+        ("first_release_after", 10),
+        ("pushed_after_release", 10),
+        ("release_rate", 0.1),
+        ("updated_after_push", 20),
+        ("update_age", 30),
+        ("fork_rate", 30 / 130),
+        ("forks_per_contributor", 10),
+        ("forks_per_subscriber", 3),
+        ("forks_per_issue", 3),
+        ("downloads_per_asset", 2),
+    ],
+)
+def test_a_figure_is_what_its_meaning_says(name: str, value: float) -> None:
+    found = extract(schema.conform(pd.DataFrame([RECORD])), [name])
+
+    assert found[name].iloc[0] == pytest.approx(value)
+
+
+def test_issues_stated_whole_are_stronger_than_their_parts() -> None:
+    found = extract(schema.conform(pd.DataFrame([{**RECORD, "issues": 20}])), ["issues"])
+
+    assert found["issues"].iloc[0] == 20
+
+
+def test_days_are_missing_where_either_date_is() -> None:
+    dates = pd.to_datetime(pd.Series(["2020-01-01", None]), utc=True)
+
+    assert np.isnan(days(dates, dates.iloc[::-1].reset_index(drop=True))).all()
+
+
+# ---- the catalogue ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("item", NAMES)
+def test_every_feature_says_what_it_is(item: Feature) -> None:
+    assert item.meaning
+    assert item.unit
+    assert item.source
+    assert item.name.isidentifier()
+    assert item.name.islower()
+
+
+def test_two_features_of_one_name_are_a_mistake_of_the_program() -> None:
+    def age(repositories: pd.DataFrame) -> pd.Series:
+        return repositories["stars"]
+
+    with pytest.raises(ValueError, match="two features are named age"):
+        feature("static", "days", "twice", "stars")(age)
