@@ -17,9 +17,9 @@ REASONS = 3
 
 def answer(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
     """Return the ranked answers, each as a row for a table and, under ``prediction``, whole."""
-    asked = [parse_name(name) for name in names]
+    asked = {name.lower(): name for name in map(parse_name, names)}  # case does not matter on GitHub
     bundle = Bundle.load(_newest(store))
-    found = predict(bundle, look_up(list(dict.fromkeys(asked)), bundle.known))
+    found = predict(bundle, look_up(list(asked.values()), bundle.known))
     ranked = sorted(found, key=lambda one: -one.stars)
     return [_row(rank, one) for rank, one in enumerate(ranked, start=1)]
 
