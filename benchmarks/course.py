@@ -3,9 +3,10 @@
     python benchmarks/course.py ../shared/data/deii-2025-alireza.csv ../shared/data/deii-2023-linus.csv
 
 Ten random 70/30 splits, the same rows for both. Each file is read with the mapping in examples/ whose name it holds. Duplicates
-are merged first: a repository on both sides would flatter the forest. The forest gets every column of the file but the stars and
-names: numbers as they are, words and dates as codes and days. Columns that hold the stars themselves (REST's watchers, the row's
-place in a table sorted by stars) are refused on both sides.
+are merged first: a repository on both sides would flatter the forest. The forest gets every column of the file but the stars
+and names: numbers as they are, words and dates as codes and days. Refused on both sides are columns that hold the stars
+themselves (REST's watchers) and the row number of a table that was sorted by stars, page after page: from its row number alone
+a forest reads a repository's stars off its neighbours.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def _read(file: Path, example: Path) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     stars = raw[section.columns.get("stars", "stars")]
     numbers = raw.select_dtypes("number").drop(columns=stars.name)
     rank = {str(column): abs(numbers[column].corr(stars, method="spearman")) for column in numbers}
-    same = [column for column, rho in rank.items() if rho >= FeaturesSection().leak]
+    rows = {str(column) for column in numbers if (numbers[column] == np.arange(len(raw))).all()}
+    same = [column for column, rho in rank.items() if rho >= FeaturesSection().leak or column in rows]
     raw = (
         raw[~raw.index.duplicated(keep="last")]
         .drop(columns=[*same, stars.name])

@@ -1,6 +1,6 @@
 """How long a person waits for help: CPU time of `stargaze --help` and of a bare interpreter, best of ten each.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ def main() -> None:
     """Measure and print."""
     bare = min(_cpu([sys.executable, "-c", "pass"]) for _ in range(N_RUNS))
     ours = min(_cpu([sys.executable, "-m", "stargaze", "--help"]) for _ in range(N_RUNS))
-    print(f"stargaze --help: {ours * 1000:.0f} ms of CPU, {ours / bare:.1f} × a bare interpreter's {bare * 1000:.0f} ms")
+    print(
+        f"stargaze --help: {ours * 1000:.0f} ms of CPU, {ours / bare:.1f} × a bare interpreter's {bare * 1000:.0f} ms"
+    )
 
 
 def _cpu(command: list[str]) -> float:
