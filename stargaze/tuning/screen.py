@@ -97,7 +97,7 @@ def screen(
     if not (board["status"] == "ok").any():
         raise OutsideError(
             f"no family could be fitted: {board['note'].iloc[0]}",
-            hint="stargaze doctor; stargaze screen --time-limit 600",
+            hint="stargaze screen --time-limit 600",
         )
     with replacing(store.leaderboard) as temporary:
         board.to_csv(temporary, index=False)
@@ -111,9 +111,13 @@ def records(board: pd.DataFrame) -> list[dict[str, Any]]:
 
 def read_leaderboard(store: Store, feature_set: FeatureSet) -> pd.DataFrame:
     """Read the leaderboard and refuse one that was made from another feature set."""
-    board = pd.read_csv(store.need(store.leaderboard))
+    path = store.need(store.leaderboard)
+    try:
+        board = pd.read_csv(path)
+    except (ValueError, OSError) as error:
+        raise OutsideError(f"{path}: cannot be read: {error}", hint="stargaze screen makes it anew") from error
     if list(board.columns) != COLUMNS or not (board["feature_set"] == feature_set.digest).all():
-        raise OutsideError(f"{store.leaderboard} was made from another feature set", hint="stargaze screen")
+        raise OutsideError(f"{path} was made from another feature set", hint="stargaze screen")
     return board
 
 
