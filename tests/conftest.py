@@ -177,8 +177,9 @@ def _predicted(model: Any, policy: str, vocabularies: dict[str, list[str]]) -> f
 
 def _plausible(n: int = 300, seed: int = 0, **columns: Any) -> pd.DataFrame:
     """Let what people do follow a popularity that nobody sees, each with noise of its own."""
-    random = np.random.default_rng(seed)
-    fame = random.normal(2.0, 1.5, n)
+    random = np.random.default_rng([seed, 2025])  # not the stream of the seed alone, which the code under test may use
+    wiki, organization = random.integers(0, 2, n), random.integers(0, 2, n)
+    fame = 1.0 + random.normal(0.0, 1.0, n) + 1.5 * wiki + organization
 
     def count(share: float, noise: float = 0.7) -> np.ndarray:
         return np.floor(np.exp(np.clip(fame * share + random.normal(0.0, noise, n), -1.0, 12.0)))
@@ -190,12 +191,12 @@ def _plausible(n: int = 300, seed: int = 0, **columns: Any) -> pd.DataFrame:
         "full_name": [f"owner{random.integers(n) ** 2 % n}-x/{_word(random)}-{row}" for row in range(n)],
         "fetched_at": COLLECTED,
         "stars": count(1.0, 0.3),
-        "owner_type": random.choice(["User", "Organization"], n),
+        "owner_type": np.where(organization, "Organization", "User"),
         "language": random.choice(["Python", "C", "Rust", None], n, p=[0.5, 0.2, 0.2, 0.1]),
         "license": random.choice(["mit", "gpl-3.0", None], n),
         "created_at": COLLECTED - pd.to_timedelta(age, unit="D"),
         "pushed_at": COLLECTED - pd.to_timedelta(idle, unit="D"),
-        "has_wiki": random.integers(0, 2, n),
+        "has_wiki": wiki,
         "description_length": np.where(random.random(n) < 0.1, np.nan, random.integers(5, 200, n)),
         "size_kb": np.floor(np.exp(random.normal(6.0, 2.0, n))),
         "contributors": 1.0 + count(0.4),
