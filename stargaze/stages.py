@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.artifacts import Store, sha256
-from stargaze.config import Config
+from stargaze.config import POLICIES, Config
 from stargaze.errors import StargazeError
+from stargaze.manifest import read_verified
 
 Report = Callable[[str, float], None]
 
@@ -43,7 +44,7 @@ def state(store: Store) -> list[dict[str, Any]]:
         _noun("feature set", store.features, "select-features", lambda: _kept(store)),
         _noun("leaderboard", store.leaderboard, "screen", lambda: _leader(store)),
         _noun("trials", store.trials, "tune", lambda: _trials(store)),
-        _noun("bundle", store.latest, "tune", lambda: store.latest.read_text(encoding="utf-8").strip()[:12]),
+        _noun("bundle", store.latest, "tune", lambda: _latest(store)),
         _noun("release", store.releases, "deploy", lambda: _release(store)),
     ]
 
@@ -113,12 +114,14 @@ def _leaderboard_fits(store: Store) -> bool:
 def _bundle_fits(config: Config, store: Store) -> bool:
     from stargaze.features.table import read_feature_set
 
-    found = _json(_bundle(store) / "bundle.json")
-    return (
-        found is not None
-        and found.get("trials", 0) >= config.tuning.trials
-        and found.get("data", {}).get("feature_set") == read_feature_set(store).digest
-    )
+    wanted = {name: getattr(config.tuning, name) for name in ("estimate", "explain", "coverage")}
+    try:
+        _, content = read_verified(_bundle(store))
+        found = json.loads(content["bundle.json"])
+        fits = found["trials"] >= config.tuning.trials and found.items() >= wanted.items()
+        return bool(fits and found["data"]["feature_set"] == read_feature_set(store).digest)
+    except (StargazeError, ValueError, LookupError, TypeError, AttributeError):
+        return False
 
 
 def _is_deployed(store: Store) -> bool:
@@ -132,23 +135,16 @@ def _bundle(store: Store) -> Path:
     return store.bundles / name
 
 
-def _json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; None if it is not there or broken, for then it does not fit."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _noun(name: str, path: Path, maker: str, holds: Callable[[], str]) -> dict[str, Any]:
     row: dict[str, Any] = {"noun": name, "path": str(path), "made": "", "holds": f"not there yet: stargaze {maker}"}
     if path.exists():
         made = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)
         try:
             row |= {"made": made.isoformat(timespec="minutes"), "holds": holds()}
-        except (StargazeError, OSError, ValueError, KeyError) as error:
-            row |= {"holds": f"cannot be read: {error}"}
+        except StargazeError as error:
+            row |= {"holds": error.message}
+        except (OSError, ValueError, LookupError) as error:
+            row |= {"holds": " ".join(f"cannot be read: {error}".split())}
     return row
 
 
@@ -159,13 +155,12 @@ def _repositories(store: Store) -> str:
 
 
 def _kept(store: Store) -> str:
-    found = json.loads(store.features.read_text(encoding="utf-8"))
-    fits = (
-        ""
-        if found["fingerprint"] == sha256(store.repositories)
-        else " (of other repositories: stargaze select-features)"
-    )
-    return ", ".join(f"{policy} {len(names)}" for policy, names in found["kept"].items()) + " features" + fits
+    from stargaze.features.table import read_feature_set
+
+    found = read_feature_set(store)
+    fits = found.fingerprint == sha256(store.repositories)
+    counts = ", ".join(f"{policy} {len(found.kept[policy])}" for policy in POLICIES)
+    return f"{counts} features{'' if fits else ' (of other repositories: stargaze select-features)'}"
 
 
 def _leader(store: Store) -> str:
@@ -180,6 +175,12 @@ def _trials(store: Store) -> str:
     import pyarrow.parquet
 
     return f"{pyarrow.parquet.read_metadata(store.trials).num_rows:,} trials"
+
+
+def _latest(store: Store) -> str:
+    folder = _bundle(store)
+    there = folder.parent == store.bundles and folder.is_dir()
+    return folder.name[:12] if there else "names a bundle that is not there: stargaze tune"
 
 
 def _release(store: Store) -> str:

@@ -1,0 +1,149 @@
+"""``run`` does what is left, stage by stage, and ends at the page: for good, or for one question."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stargaze import journey
+from stargaze.artifacts import Store, sha256
+from stargaze.config import POLICIES, Config, FeaturesSection
+from stargaze.errors import OutsideError
+from stargaze.features.split import TEST, sides
+from stargaze.features.table import FeatureSet, write_feature_set
+from stargaze.journey import EXAMPLES, travel
+from stargaze.output import Output
+from stargaze.stages import Stage
+
+
+class Page:
+    """A page that answers whatever is asked, and remembers it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.served = 0
+
+    @contextlib.contextmanager
+    def serving(self, _section: object, _store: Store) -> Iterator[str]:
+        """Serve inside the block."""
+        self.served += 1
+        yield "http://127.0.0.1:1"
+
+    def serve(self, _section: object, _store: Store, *, announce: Callable[[str], None]) -> int:
+        """Serve until Ctrl-C, which comes at once."""
+        announce("http://127.0.0.1:1")
+        return 130
+
+    def ask_once(self, _url: str, names: list[str]) -> list[dict[str, Any]]:
+        """Answer."""
+        self.asked += names
+        return [{"full_name": name, "stars": 7.5, "low": 1, "high": 20, "actual": float("nan")} for name in names]
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Page:
+    """A page in place of gunicorn and Celery."""
+    page = Page()
+    monkeypatch.setattr("stargaze.serve.processes.serve", page.serve)
+    monkeypatch.setattr("stargaze.serve.processes.serving", page.serving)
+    monkeypatch.setattr("stargaze.serve.ask.ask_once", page.ask_once)
+    return page
+
+
+@pytest.fixture
+def store(tmp_path: Path, plausible: Callable[..., pd.DataFrame]) -> Store:
+    """A store with repositories and a feature set."""
+    store = Store(tmp_path)
+    plausible(300).to_parquet(store.repositories)
+    kept = {policy: ["age"] for policy in POLICIES}
+    write_feature_set(store, FeatureSet(kept, {}, FeaturesSection(), sha256(store.repositories), {}))
+    return store
+
+
+def go(monkeypatch: pytest.MonkeyPatch, store: Store, todo: list[Stage], *, as_json: bool = False, **how: bool) -> int:
+    """Travel over these stages."""
+    monkeypatch.setattr(journey, "stages", lambda *_arguments: todo)
+    options = {"once": False, "again": False, **how}
+    return travel(Config(), store, Output(as_json), clock=lambda: datetime(2026, 1, 1, tzinfo=UTC), **options)
+
+
+def stage(name: str, *, done: bool, did: list[str]) -> Stage:
+    """Make a stage that writes down that it was done."""
+
+    def act(report: Callable[[str, float], None]) -> str:
+        did.append(name)
+        report("half", 0.5)
+        return f"{name} is made"
+
+    return Stage(name, lambda: done, act)
+
+
+def test_what_is_left_is_done_and_each_says_its_line(
+    monkeypatch: pytest.MonkeyPatch, store: Store, page: Page, capsys: pytest.CaptureFixture[str]
+) -> None:
+    did: list[str] = []
+
+    code = go(monkeypatch, store, [stage("a", done=True, did=did), stage("b", done=False, did=did)])
+
+    out, err = capsys.readouterr()
+    assert did == ["b"]
+    assert err.splitlines() == ["a: done already", "b:  50% half", "b: b is made"]
+    assert out == "serving at http://127.0.0.1:1 (Ctrl-C ends it)\n"
+    assert code == 130
+
+
+def test_again_does_all(monkeypatch: pytest.MonkeyPatch, store: Store, page: Page) -> None:
+    did: list[str] = []
+
+    go(monkeypatch, store, [stage("a", done=True, did=did), stage("b", done=True, did=did)], again=True)
+
+    assert did == ["a", "b"]
+
+
+def test_a_stage_that_fails_ends_the_journey(monkeypatch: pytest.MonkeyPatch, store: Store, page: Page) -> None:
+    did: list[str] = []
+
+    def fail(_report: object) -> str:
+        raise OutsideError("no")
+
+    with pytest.raises(OutsideError):
+        go(monkeypatch, store, [Stage("a", lambda: False, fail), stage("b", done=False, did=did)])
+
+    assert did == []
+
+
+def test_once_asks_about_held_out_repositories_and_ends(
+    monkeypatch: pytest.MonkeyPatch, store: Store, page: Page, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An answer about a repository that was learnt from would prove nothing."""
+    code = go(monkeypatch, store, [], once=True)
+
+    frame = pd.read_parquet(store.repositories).set_index("full_name", drop=False)
+    held_out = frame[sides(frame["full_name"], FeaturesSection()) == TEST]
+    assert code == 0
+    assert page.served == 1
+    assert len(set(page.asked)) == EXAMPLES
+    assert set(page.asked) <= set(held_out.index)
+    stars = frame.loc[page.asked, "stars"].tolist()
+    assert stars == sorted(stars, reverse=True)
+    assert stars[0] == held_out["stars"].max()
+    out, err = capsys.readouterr()
+    assert all(name in out for name in page.asked)
+    assert err == "asked once at http://127.0.0.1:1\n"
+
+
+def test_once_as_json_is_the_answers(
+    monkeypatch: pytest.MonkeyPatch, store: Store, page: Page, capsys: pytest.CaptureFixture[str]
+) -> None:
+    go(monkeypatch, store, [], once=True, as_json=True)
+
+    answers = json.loads(capsys.readouterr().out)
+    assert [answer["full_name"] for answer in answers] == page.asked
+    assert answers[0]["actual"] is None
