@@ -88,7 +88,9 @@ def selected(tmp_path_factory: pytest.TempPathFactory, plausible: Callable[..., 
     store = Store(tmp_path_factory.mktemp("selected") / "store")
     store.root.mkdir()
     plausible(200).to_parquet(store.repositories)
-    return Selected(store.root, select_features(FeaturesSection(folds=2, repeats=1), store))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stargaze.features.importance.ROUNDS", 20)
+        return Selected(store.root, select_features(FeaturesSection(folds=2, repeats=1), store))
 
 
 @pytest.fixture
@@ -611,10 +613,12 @@ SmallDisk = Callable[[int], AbstractContextManager[None]]
 
 @pytest.fixture
 def selecting_quickly(monkeypatch: pytest.MonkeyPatch, selected: Selected) -> None:
-    """Let ``select-features`` find at once what it found before, and only write it."""
+    """Let ``select-features`` find and draw at once what it found before, and only write it."""
     other = dataclasses.replace(selected.selection.feature_set, scores={})
     found = Selection(other, selected.selection.reasons.iloc[::-1])
+    picture = (selected.root / "selection.svg").read_bytes()
     monkeypatch.setattr("stargaze.features.select.select", lambda *_arguments: found)
+    monkeypatch.setattr("stargaze.features.select.draw_selection", lambda _reasons, path: path.write_bytes(picture))
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_each_policy_holds_the_one_before(policy: str, before: str) -> None:
 
 
 @given(records(least=2), st.randoms(use_true_random=False))
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_a_row_alone_is_the_same_as_among_others(frame: pd.DataFrame, dice: Any) -> None:
     """So the page computes for one repository what training computed for a million, in whatever order they come."""
     order = list(range(len(frame)))
@@ -154,7 +154,7 @@ def test_a_row_alone_is_the_same_as_among_others(frame: pd.DataFrame, dice: Any)
 
 
 @given(records())
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_whatever_a_record_claims_a_number_is_finite_or_missing(frame: pd.DataFrame) -> None:
     """Warnings are errors here: no division by zero, no overflow, no sum of missing dates."""
     found = extract(frame)

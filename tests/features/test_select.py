@@ -15,7 +15,7 @@ import pytest
 from stargaze.artifacts import Store
 from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError, OutsideError
-from stargaze.features import schema
+from stargaze.features import importance, schema
 from stargaze.features import select as selecting
 from stargaze.features.catalogue import CATALOGUE, Feature, allowed
 from stargaze.features.select import KEPT, Selection, drop_by_looks, select, select_features
@@ -50,6 +50,14 @@ PLANTS = (
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    """Grow smaller models than in earnest: what is planted is plain."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importance, "ROUNDS", 40)
+        yield
+
+
 @contextlib.contextmanager
 def plants() -> Iterator[None]:
     """Let the catalogue hold the planted columns inside a block."""
@@ -67,7 +75,7 @@ def repositories(plausible: Plausible) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def selection(repositories: pd.DataFrame) -> Selection:
+def selection(quick: None, repositories: pd.DataFrame) -> Selection:
     """Select once, with three planted columns."""
     with plants():
         return select(table(repositories), SECTION)
@@ -239,6 +247,7 @@ def test_all_three_are_new_or_all_three_stay(
         raise OutsideError("the disk is full")
 
     monkeypatch.setattr(selecting, "select", lambda *_arguments: selection)
+    monkeypatch.setattr(selecting, "draw_selection", lambda _reasons, path: path.write_text("new"))
     monkeypatch.setattr(selecting, "write_feature_set", full)
     with pytest.raises(OutsideError):
         select_features(SECTION, store)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stargaze.config import FeaturesSection
@@ -24,6 +24,7 @@ SECTIONS = st.builds(
     validation=st.floats(0.02, 0.4),
     folds=st.integers(2, 20),
 )
+few = settings(max_examples=30)
 MANY = pd.Series([f"owner{number}/r" for number in range(20_000)], dtype="str")
 
 
@@ -32,6 +33,7 @@ def side_of(names: list[str], section: FeaturesSection) -> list[int]:
     return [int(side) for side in sides(pd.Series(names, dtype="str"), section)]
 
 
+@few
 @given(NAMES, SECTIONS)
 def test_no_owner_stands_on_two_sides_however_the_name_is_spelled(names: list[str], section: FeaturesSection) -> None:
     owners: dict[str, set[int]] = {}
@@ -41,6 +43,7 @@ def test_no_owner_stands_on_two_sides_however_the_name_is_spelled(names: list[st
     assert all(len(found) == 1 for found in owners.values())
 
 
+@few
 @given(NAMES, NAMES, SECTIONS)
 def test_a_side_does_not_change_when_others_come_before_or_after(
     names: list[str], others: list[str], section: FeaturesSection
@@ -51,11 +54,13 @@ def test_a_side_does_not_change_when_others_come_before_or_after(
     assert side_of(others + names, section)[len(others) :] == alone
 
 
+@few
 @given(NAMES, SECTIONS)
 def test_every_side_is_a_fold_or_held_out(names: list[str], section: FeaturesSection) -> None:
     assert set(side_of(names, section)) <= {TEST, VALIDATION, *range(section.folds)}
 
 
+@few
 @given(NAMES, SECTIONS)
 def test_by_repository_only_the_same_repository_stays_together(names: list[str], section: FeaturesSection) -> None:
     apart = dataclasses.replace(section, split_by="repository")
