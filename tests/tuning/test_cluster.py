@@ -1,0 +1,81 @@
+"""What a trial does inside Ray and what is told of it; Ray itself runs in the whole job."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from stargaze.tuning.cluster import THREADS, Trial, _one_thread_each, _Tell
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.folds import Arrays, cross_validate
+
+CONFIG = {"family": "ridge", "parameters": {"alpha": 3.0}, "seed": 0}
+
+
+def begun(config: dict[str, Any], arrays: Arrays | None) -> Trial:
+    """Make a trial as Ray does, without the folders that Ray gives it."""
+    trial = Trial.__new__(Trial)
+    trial.setup(config, arrays)
+    return trial
+
+
+def stepped(trial: Trial, times: int) -> list[dict[str, Any]]:
+    """Let it fit so many folds."""
+    return [trial.step() for _ in range(times)]
+
+
+def test_a_step_is_a_fold_and_the_last_says_so(arrays: Arrays) -> None:
+    steps = stepped(begun(CONFIG, arrays), 3)
+
+    errors = [fold.rmsle for fold in cross_validate(FAMILIES["ridge"], {"alpha": 3.0}, arrays, 0)]
+    assert [step["done"] for step in steps] == [False, False, True]
+    assert steps[-1]["folds"] == errors
+    assert steps[-1]["rmsle"] == pytest.approx(sum(errors) / 3)
+
+
+def test_a_process_that_is_used_again_forgets_the_trial_before(arrays: Arrays) -> None:
+    trial = begun({**CONFIG, "family": "dummy", "parameters": {}}, arrays)
+    stepped(trial, 2)
+
+    assert trial.reset_config(CONFIG)
+
+    assert stepped(trial, 3)[-1]["folds"] == stepped(begun(CONFIG, arrays), 3)[-1]["folds"]
+
+
+def test_a_trial_without_data_is_a_programming_mistake() -> None:
+    with pytest.raises(ValueError, match="no data"):
+        begun(CONFIG, None)
+
+
+def test_finished_and_failed_trials_are_told_apart() -> None:
+    finished, failed = list[dict[str, Any]](), list[dict[str, Any]]()
+    tell = _Tell(finished.append, failed.append)
+    result = {"rmsle": 0.5, "folds": [0.4, 0.6], "seconds": 2.0, "done": True, "pid": 7}
+
+    tell.on_trial_complete(1, [], SimpleNamespace(config=CONFIG, last_result=result))
+    tell.on_trial_error(1, [], SimpleNamespace(config=CONFIG, last_result={}))
+
+    told = {"family": "ridge", "parameters": {"alpha": 3.0}}
+    assert finished == [{**told, "rmsle": 0.5, "folds": [0.4, 0.6], "seconds": 2.0, "stopped": "done"}]
+    assert failed == [told]
+
+
+def test_only_what_starts_inside_computes_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(THREADS[0], "7")
+    monkeypatch.delenv(THREADS[1], raising=False)
+
+    with _one_thread_each():
+        inside = [os.environ[name] for name in THREADS]
+
+    assert inside == ["1", "1", "1"]
+    assert os.environ[THREADS[0]] == "7"
+    assert THREADS[1] not in os.environ
+
+
+def test_ray_is_told_to_stay_on_loopback_and_to_report_to_nobody() -> None:
+    """Set before Ray is imported, which reads them once."""
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
