@@ -1,7 +1,7 @@
 # Everything from nothing but python3: the two that matter are `make demo` and `make test`.
 #   make demo    the main job on the sample, ending with a page that predicts (DEMO_ARGS=--once: predict once and end)
 #   make test    every check: lint, types, contracts, unit and documentation tests, the whole job, the page in a browser
-#   make check   the inner loop, under a minute: lint, types, contracts, unit tests
+#   make check   the inner loop, under a minute: lint, types, contracts, tests that start no other program
 #   make lock    resolve the dependencies anew into the lock files
 
 PYTHON ?= python3
@@ -14,12 +14,12 @@ DEMO_ENV := STARGAZE_SCREENING_ROWS=2500 STARGAZE_FEATURES_REPEATS=1
 COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
-.PHONY: demo test check lint types unit job browser lock clean
+.PHONY: demo test check lint types unit real job browser lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
 
-test: lint types unit job browser
+test: lint types unit real job browser
 
 check: lint types unit
 
@@ -32,7 +32,10 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not job and not browser"
+	$(BIN)/python -m pytest --quiet --numprocesses auto -m "not real and not job and not browser"
+
+real: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m real
 
 job: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m job

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from stargaze.serve.child import LARGEST_LOG, start
+
+pytestmark = pytest.mark.real
 
 
 def test_its_last_lines_are_those_of_this_run(tmp_path: Path) -> None:

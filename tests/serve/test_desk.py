@@ -20,6 +20,8 @@ from stargaze.serve.settings import as_environment, ready_file
 from stargaze.serve.tasks import make_app, messages
 from stargaze.serve.tickets import Question, Ticket
 
+pytestmark = pytest.mark.real
+
 SECTION = ServeSection(time_limit=4.0)
 PATIENCE = 40.0
 

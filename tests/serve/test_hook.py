@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Spoil = Callable[[dict[str, bytes]], dict[str, bytes]]
 
+pytestmark = pytest.mark.real
+
 
 def assert_refused(workshop: Workshop, reason: str, push: Callable[[], list[str]]) -> None:
     """Promise 4: one line says why, and both the branch and what serves stay as they were."""

@@ -24,6 +24,8 @@ from stargaze.manifest import BadBundleError, write_manifest
 from stargaze.serve.ask import ask_once
 from stargaze.serve.processes import logs, serve, serving
 
+pytestmark = pytest.mark.real
+
 SECTION = ServeSection(port=0, processes=1)
 PATIENCE = 60.0
 SUPERVISOR = """

@@ -24,6 +24,8 @@ from stargaze.serve.installation import locked
 if TYPE_CHECKING:
     from tests.serve.conftest import Workshop
 
+pytestmark = pytest.mark.real
+
 
 def test_a_deployed_bundle_serves(workshop: Workshop) -> None:
     """The folder behind the link holds the very bytes of the bundle."""

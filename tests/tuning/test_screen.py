@@ -13,6 +13,8 @@ from stargaze.features.table import read_both
 from stargaze.tuning.screen import COLUMNS, _sample, read_leaderboard, records, screen
 from tests.tuning.conftest import fill
 
+pytestmark = pytest.mark.real
+
 Screened = tuple[Store, pd.DataFrame, list[str]]
 
 
