@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +26,15 @@ Plausible = Callable[..., pd.DataFrame]
 
 
 @pytest.fixture
-def store(tmp_path: Path, plausible: Plausible) -> Store:
-    """A store in which every stage but ``deploy`` is done, with artefacts as small as can be."""
-    store = Store(tmp_path / "store")
+def store(tmp_path: Path, made: Store) -> Store:
+    """A store of one's own in which every stage but ``deploy`` is done."""
+    return Store(shutil.copytree(made.root, tmp_path / "store"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, plausible: Plausible) -> Store:
+    """The artefacts of every stage but ``deploy``, as small as can be."""
+    store = Store(tmp_path_factory.mktemp("made") / "store")
     store.bundles.mkdir(parents=True)
     plausible(200).to_parquet(store.repositories)
     kept = {policy: ["age"] for policy in POLICIES}

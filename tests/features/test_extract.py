@@ -73,7 +73,7 @@ class Recording(pd.DataFrame):
         return super().__getitem__(key)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def some(plausible: Plausible) -> pd.DataFrame:
     """A few made-up repositories in which every count and date is known."""
     frame = plausible(40)

@@ -70,7 +70,7 @@ def plants() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def repositories(plausible: Plausible) -> pd.DataFrame:
     """Made-up repositories; the watchers are the stars of the day before, as REST has them."""
-    frame = plausible(400)
+    frame = plausible(320)
     return frame.assign(watchers=np.floor(frame["stars"] * 0.99))
 
 
