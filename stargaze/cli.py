@@ -42,7 +42,7 @@ EXAMPLES = {
 }
 
 
-GOES_ON = {"tune": "stargaze tune --resume goes on"}
+GOES_ON = {"tune": "stargaze tune --resume goes on", "run": "stargaze run goes on"}
 """What to type after Ctrl-C where that is not the same command again."""
 
 

@@ -731,14 +731,21 @@ def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
     assert state(ready.root) == before
 
 
-def test_ctrl_c_in_the_middle_of_tune_says_how_to_go_on(
-    run: Run, ready: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("command", "of", "hint"),
+    [
+        ("tune", "stargaze.tuning.tune.read_both", "hint:  stargaze tune --resume goes on"),
+        ("run", "stargaze.journey.stages", "hint:  stargaze run goes on"),
+    ],
+)
+def test_ctrl_c_in_what_goes_on_says_how(
+    run: Run, ready: Store, monkeypatch: pytest.MonkeyPatch, command: str, of: str, hint: str
 ) -> None:
-    interrupt_at(monkeypatch, 0, of="stargaze.tuning.tune.read_both")
+    interrupt_at(monkeypatch, 0, of=of)
 
-    ended = run("tune")
+    ended = run(command)
 
-    assert (ended.code, ended.err.splitlines()[-1]) == (130, "hint:  stargaze tune --resume goes on")
+    assert (ended.code, ended.err.splitlines()[-1]) == (130, hint)
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, moment: int, of: str = "stargaze.output._lines") -> None:
