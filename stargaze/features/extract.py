@@ -134,19 +134,27 @@ _KINDS = {
 """What a name or a description says the repository is; the words that course projects and lists sort by."""
 
 
-def _says(kind: str) -> Compute:
-    pattern = f"(?:{_KINDS[kind]})"
-
+def _name_says(kind: str) -> Compute:
     def says(r: pd.DataFrame) -> Column:
         name = r["full_name"].str.lower().str.replace(r"^.*?/", "", regex=True)
-        return name.str.contains(pattern) | r["description"].str.lower().str.contains(pattern).fillna(value=False)
+        return name.str.contains(f"(?:{_KINDS[kind]})")
 
-    says.__name__ = f"says_{kind}"
+    says.__name__ = f"name_says_{kind}"
+    return says
+
+
+def _description_says(kind: str) -> Compute:
+    def says(r: pd.DataFrame) -> Column:
+        said = r["description"].str.lower().str.contains(f"(?:{_KINDS[kind]})")
+        return said.astype("float32").where(r["description"].notna())
+
+    says.__name__ = f"description_says_{kind}"
     return says
 
 
 for _kind in _KINDS:
-    feature("static", "flag", f"name or description says {_kind}", "full_name", "description")(_says(_kind))
+    feature("static", "flag", f"the name says {_kind}", "full_name")(_name_says(_kind))
+    feature("static", "flag", f"the description says {_kind}", "description")(_description_says(_kind))
 
 
 @feature("static", "words", "words of the description", "description")

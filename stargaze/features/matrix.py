@@ -57,6 +57,6 @@ def categories(names: Sequence[str]) -> list[int]:
 
 
 def _codes(values: pd.Series, known: Sequence[str]) -> pd.Series:
-    code = {value: float(place) for place, value in enumerate(known, start=1)}
-    codes = values.map(code).astype("float32").fillna(OTHER)
+    code = {value.casefold(): float(place) for place, value in enumerate(known, start=1)}  # "javascript" is JavaScript
+    codes = values.str.casefold().map(code).astype("float32").fillna(OTHER)
     return codes.mask(values.isna())

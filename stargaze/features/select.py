@@ -19,6 +19,8 @@ from stargaze.features.plot import draw_selection
 from stargaze.features.table import FeatureSet, Table, read_table, write_feature_set
 
 KEPT = "kept"
+NEVER = {"watchers": "REST's watchers_count is their number under another name"}
+"""Refused whatever the data look like."""
 LEAST_ROWS = 30
 """Fewer rows than this tell nothing about a rank correlation."""
 Report = Callable[[str, float], None]
@@ -136,12 +138,16 @@ def drop_by_looks(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSec
     ranks = inputs.rank()
     order = ("static", "activity", "all")
     for name in sorted(map(str, inputs), key=lambda item: order.index(CATALOGUE[item].policy)):
-        reason = _looks(inputs[name], target, section) or _twin(name, inputs, ranks, kept, section)
+        reason = _never(name) or _looks(inputs[name], target, section) or _twin(name, inputs, ranks, kept, section)
         if reason:
             dropped[name] = reason
         else:
             kept.append(name)
     return dropped
+
+
+def _never(name: str) -> str:
+    return f"holds the stars: {NEVER[name]}" if name in NEVER else ""
 
 
 def _looks(values: pd.Series, target: np.ndarray, section: FeaturesSection) -> str:
@@ -151,6 +157,9 @@ def _looks(values: pd.Series, target: np.ndarray, section: FeaturesSection) -> s
     if values.isna().all() or (values == values.iloc[0]).all():
         return "constant"
     known = values.notna().to_numpy()
+    apart = int((values[known] != values.mode().iloc[0]).sum())
+    if not known.all() and apart < LEAST_ROWS:  # what is left is whether it was collected
+        return f"constant but for {apart} repositories, and not known of others: tells how the record was collected"
     same = float(np.mean(np.round(np.expm1(target[known])) == values.to_numpy()[known]))
     rho = _rho(values, target)
     distinct = len(np.unique(target[known])) > 2

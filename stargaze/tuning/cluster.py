@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anyb
 # The default of the future, said now to silence its warning.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the journal is the log
+os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Tune would swallow Ctrl-C and return as if all were done
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # progress is ours to print; the newer printer ignores verbose=0
 # On Linux Ray takes this machine's outer address, even if it is told 127.0.0.1, and its servers then listen on every
 # interface and run code for whoever reaches them. Without its clusters it keeps to loopback, as it does on a Mac.
@@ -22,6 +25,7 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 import ray
 from ray import tune
 
+from stargaze.errors import StargazeError
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.folds import Arrays, Fold, cross_validate
 from stargaze.tuning.search import FamilySearch
@@ -85,24 +89,50 @@ class Trial(tune.Trainable):
 
 
 class _Tell(tune.Callback):
-    def __init__(self, finished: Finished, failed: Finished) -> None:
+    """Hand trials over; Ray swallows what a callback raises, so the first error is kept for the end."""
+
+    def __init__(self, finished: Finished, failed: Finished, errors: list[StargazeError]) -> None:
         self._finished = finished
         self._failed = failed
+        self._errors = errors
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
         result = trial.last_result
-        self._finished(
-            {**_configuration(trial), **{key: result[key] for key in ("rmsle", "folds", "seconds")}, "stopped": "done"}
-        )
+        told = {key: result[key] for key in ("rmsle", "folds", "seconds")}
+        self._tell(self._finished, {**_configuration(trial), **told, "stopped": "done"})
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
-        self._failed(_configuration(trial))
+        self._tell(self._failed, _configuration(trial))
+
+    def _tell(self, hear: Finished, trial: dict[str, Any]) -> None:
+        try:
+            hear(trial)
+        except StargazeError as error:
+            self._errors.append(error)
+
+
+class _StopOnError(tune.Stopper):
+    def __init__(self, errors: list[StargazeError]) -> None:
+        self._errors = errors
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return bool(self._errors)
 
 
 def run_trials(arrays: Arrays, search: Search, finished: Finished, failed: Finished) -> None:
-    """Run the trials on a Ray that is started here and ended here; ``finished`` is told each one as it ends."""
+    """Run the trials on a Ray that is started here and ended here; ``finished`` is told each one as it ends.
+
+    Raises
+    ------
+    StargazeError
+        What ``finished`` raised, a full disk for one; the trials that were running are given up.
+    """
     cores = search.max_concurrent or len(os.sched_getaffinity(0))
-    with _ray_in_place(cores), tempfile.TemporaryDirectory(prefix="stargaze-tune-") as folder:
+    errors: list[StargazeError] = []
+    with _own_handlers(), _ray_in_place(cores), tempfile.TemporaryDirectory(prefix="stargaze-tune-") as folder:
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(Trial, arrays=arrays), {"cpu": 1}),
             param_space={"seed": search.seed},
@@ -119,13 +149,29 @@ def run_trials(arrays: Arrays, search: Search, finished: Finished, failed: Finis
             run_config=tune.RunConfig(
                 name="trials",
                 storage_path=folder,
-                callbacks=[_Tell(finished, failed)],
+                callbacks=[_Tell(finished, failed, errors)],
+                stop=_StopOnError(errors),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
         tuner.fit()
+    if errors:
+        raise errors[0]
+
+
+@contextlib.contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Give the signals back to whoever had them: Ray takes some and keeps them for the rest of the process."""
+    main = threading.current_thread() is threading.main_thread()
+    taken = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) if main else ()
+    before = {number: signal.getsignal(number) for number in taken}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

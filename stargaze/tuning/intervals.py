@@ -52,7 +52,7 @@ def calibrate(predicted: np.ndarray, target: np.ndarray, coverage: float) -> Int
         raise ValueError("no rows to calibrate on")
     for give in np.arange(MOST_GIVEN, 0.0, -GIVE_STEP):
         narrower = _at_level(predicted, target, coverage, coverage - give)
-        if covered(narrower, predicted, target) >= coverage:
+        if covered(narrower, predicted, target) * len(target) >= math.ceil((len(target) + 1) * coverage):
             return narrower
     return _at_level(predicted, target, coverage, coverage)
 

@@ -133,7 +133,7 @@ def test_what_tells_the_stars_stays(selection: Selection) -> None:
         (lambda stars: np.full(len(stars), 7.0), "constant"),
         (lambda stars: np.random.default_rng(0).normal(size=len(stars)), None),
         (lambda stars: stars * np.exp(np.random.default_rng(0).normal(size=len(stars))), None),
-        (lambda stars: np.where(np.arange(len(stars)) % 3, 1.0, np.nan), None),
+        (lambda stars: np.where(np.arange(len(stars)) % 3, 1.0, np.nan), "constant but for 0 repositories"),
     ],
 )
 def test_a_column_goes_by_its_looks_with_the_reason(

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from stargaze.tuning.cluster import THREADS, Trial, _one_thread_each, _Tell
+from stargaze.errors import OutsideError, StargazeError
+from stargaze.tuning.cluster import THREADS, Trial, _one_thread_each, _StopOnError, _Tell
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.folds import Arrays, cross_validate
 
@@ -50,9 +51,27 @@ def test_a_trial_without_data_is_a_programming_mistake() -> None:
         begun(CONFIG, None)
 
 
+def test_an_error_while_a_trial_is_heard_stops_the_search_and_is_kept() -> None:
+    """Ray would print it and go on: a full disk would cost the whole night."""
+
+    def disk_is_full(trial: dict[str, Any]) -> None:
+        raise OutsideError("the disk is full")
+
+    errors = list[StargazeError]()
+    result = {"rmsle": 0.5, "folds": [0.4, 0.6], "seconds": 2.0}
+    stop = _StopOnError(errors)
+    before = stop.stop_all()
+    _Tell(disk_is_full, disk_is_full, errors).on_trial_complete(
+        1, [], SimpleNamespace(config=CONFIG, last_result=result)
+    )
+
+    assert [error.message for error in errors] == ["the disk is full"]
+    assert (before, stop.stop_all()) == (False, True)
+
+
 def test_finished_and_failed_trials_are_told_apart() -> None:
     finished, failed = list[dict[str, Any]](), list[dict[str, Any]]()
-    tell = _Tell(finished.append, failed.append)
+    tell = _Tell(finished.append, failed.append, [])
     result = {"rmsle": 0.5, "folds": [0.4, 0.6], "seconds": 2.0, "done": True, "pid": 7}
 
     tell.on_trial_complete(1, [], SimpleNamespace(config=CONFIG, last_result=result))
