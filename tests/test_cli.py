@@ -667,6 +667,7 @@ def test_a_store_that_cannot_be_is_one_line(run: Run, store: str) -> None:
 # ---- Ctrl-C -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.real
 def test_ctrl_c_in_the_middle_of_fetch_keeps_the_last_repositories(run: Run) -> None:
     """A real process, a real signal, as soon as it says that it reads."""
     Path("good.csv").write_text(GOOD)
@@ -711,6 +712,7 @@ def test_ctrl_c_in_the_middle_of_select_features_keeps_the_last_feature_set(
     assert state(ready.root) == before
 
 
+@pytest.mark.real
 def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
     run: Run, ready: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
