@@ -82,6 +82,23 @@ def test_finished_and_failed_trials_are_told_apart() -> None:
     assert failed == [told]
 
 
+def test_what_the_listener_raises_is_kept_for_the_end_and_ends_the_search() -> None:
+    """Ray swallows it, and a full disk would go unnoticed for the rest of an hour."""
+    errors: list[StargazeError] = []
+    stop = _StopOnError(errors)
+    full = OutsideError("the disk is full", hint="df -h")
+
+    def listen(_trial: dict[str, Any]) -> None:
+        raise full
+
+    tell = _Tell(listen, listen, errors)
+    before = stop.stop_all()
+    tell.on_trial_error(1, [], SimpleNamespace(config=CONFIG, last_result={}))
+
+    assert (before, stop.stop_all(), stop("trial", {})) == (False, True, False)
+    assert errors == [full]
+
+
 def test_only_what_starts_inside_computes_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(THREADS[0], "7")
     monkeypatch.delenv(THREADS[1], raising=False)
