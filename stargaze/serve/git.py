@@ -117,7 +117,9 @@ def write_out(repository: Repository, blob: str, path: Path) -> None:
 def is_signed(repository: Repository, commit: str, allowed_signers: Path) -> bool:
     """Say whether the commit's ssh signature is valid and by one of the allowed signers."""
     _need("ssh-keygen")
-    config = _config({"gpg.ssh.allowedSignersFile": str(allowed_signers), "gpg.minTrustLevel": "fully"})
+    # The signature itself says who verifies it: one of PGP or X.509 would be believed by this user's keyring.
+    others = {"gpg.openpgp.program": "/bin/false", "gpg.x509.program": "/bin/false"}
+    config = _config({"gpg.ssh.allowedSignersFile": str(allowed_signers), "gpg.minTrustLevel": "fully", **others})
     done = _answer("git", _at(repository), "verify-commit", commit, environment={**repository.quarantine, **config})
     return done.returncode == 0
 
