@@ -1,12 +1,14 @@
 """Every command: read the config, call one function, print its answer.
 
 Exit codes: 0 done, 1 a check found a difference, 2 usage, config or bad data, 3 a missing input, 4 credentials,
-5 an outside system, 130 interrupted.
+5 an outside system, 130 interrupted, 128 + number ended by a signal.
 """
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +19,7 @@ from typer.core import TyperGroup
 from stargaze import __version__, config
 from stargaze.errors import StargazeError, UsageError
 from stargaze.output import Output
+from stargaze.signals import unwinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -347,13 +350,24 @@ def main(argv: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write ends nothing
     try:
-        code = app(argv, prog_name="stargaze", standalone_mode=False)
+        with unwinding():
+            code = app(argv, prog_name="stargaze", standalone_mode=False)
     except (StargazeError, typer.TyperException) as error:
         problem = error if isinstance(error, StargazeError) else _misuse(error)
         Output().error(problem)
         raise SystemExit(problem.exit_code) from error
     except KeyboardInterrupt:
+        print("interrupted: what was finished is kept", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has seen enough
+        raise SystemExit(0) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print("error: standard output: the disk is full\nhint:  write elsewhere", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest would fail once more at the end
+        raise SystemExit(5) from None
     raise SystemExit(code or 0)
 
 

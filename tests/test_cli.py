@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gzip
 import hashlib
@@ -13,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import typing
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -731,6 +733,43 @@ def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
     assert ended.err.splitlines()[-1] == "hint:  stargaze screen begins this step again"
     assert [one.process.poll() is not None for one in started] == [True, True]
     assert state(ready.root) == before
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("number", "code", "left"), [(signal.SIGTERM, 143, 0), (signal.SIGHUP, 129, 0), (signal.SIGKILL, -9, 1)]
+)
+def test_however_screen_is_ended_none_of_its_processes_lives_on(
+    run: Run, ready: Store, number: signal.Signals, code: int, left: int
+) -> None:
+    """By a supervisor, by a terminal that closes, by the kernel; only the last leaves the folder of the work behind."""
+    process = subprocess.Popen([sys.executable, "-m", "stargaze", "screen"], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: any("screen_family" in line for line in command_lines(ready).values()))
+    started = command_lines(ready)
+
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+
+    assert (process.returncode, "Traceback" in err) == (code, False)
+    wait_for(lambda: not started.keys() & command_lines(ready).keys())
+    assert len(list(ready.root.glob(".screen-*"))) == left
+
+
+def command_lines(store: Store) -> dict[int, str]:
+    """Return the screening processes of this test, by number."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "cwd").resolve() == store.root.resolve().parent:
+                found[int(folder.name)] = (folder / "cmdline").read_text()
+    return {number: line for number, line in found.items() if "stargaze.tuning" in line}
+
+
+def wait_for(claim: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 60
+    while not claim():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def start(
         with log.open("ab") as stream:
             begin = stream.tell()
             process = subprocess.Popen(
-                [*PYTHON, "stargaze.serve.attached", str(os.getpid()), *PYTHON, *command],
+                [*PYTHON, "stargaze.attached", str(os.getpid()), *PYTHON, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,

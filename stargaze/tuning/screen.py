@@ -85,6 +85,11 @@ def screen(
     """
     names = _chosen(section)
     table, feature_set = read_both(store)
+    least = 20 * feature_set.split.folds
+    if 0 < section.rows < least:
+        raise UsageError(
+            f"screening.rows is {section.rows}: too few to compare on", hint=f"at least {least}, or 0 for all"
+        )
     with outside_disk(store.root), tempfile.TemporaryDirectory(prefix=".screen-", dir=store.root) as folder:
         jobs = _prepare(table, feature_set, names, section, seed, Path(folder))
         rows = _run(jobs, section, seed, report)
@@ -176,7 +181,8 @@ def _run(jobs: list[Job], section: ScreeningSection, seed: int, report: Report) 
 
 
 def _start(job: Job, seed: int) -> Running:
-    command = [sys.executable, "-m", "stargaze.tuning.screen_family", job.family, str(job.folder), str(seed)]
+    program = [sys.executable, "-m", "stargaze.tuning.screen_family", job.family, str(job.folder), str(seed)]
+    command = [sys.executable, "-m", "stargaze.attached", str(os.getpid()), *program]  # it ends with this one
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     log = job.folder / f"{job.family}.log"
     with log.open("wb") as stream:

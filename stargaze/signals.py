@@ -1,0 +1,53 @@
+"""What ends a program from outside: SIGTERM and SIGHUP, and the death of its starter, so that nothing stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+PR_SET_PDEATHSIG = 1
+"""From Linux' ``prctl.h``; the setting outlives ``exec``."""
+
+
+@contextlib.contextmanager
+def unwinding() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as an exception, once: every ``finally`` runs, the exit code is 128 + signal.
+
+    What arrives after the first is not heard: a terminal that closes and a supervisor say it more than once. A signal
+    that the starter chose to ignore (``nohup``) stays ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only that one hears signals
+        yield
+        return
+    told = False
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            raise SystemExit(128 + number)
+
+    heard = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_with(parent: int, number: signal.Signals) -> None:
+    """Ask the kernel to send this process the signal when its parent dies, however that happens.
+
+    A parent that died before that could not be heard: then this process ends at once.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
