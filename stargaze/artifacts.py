@@ -109,6 +109,11 @@ class Store:
         return self.root / "keys"
 
     @property
+    def settings(self) -> Path:
+        """What ``run`` made each artefact from, one JSON a stage."""
+        return self.root / "settings"
+
+    @property
     def queue(self) -> Path:
         """Messages between the page and its workers (kombu's filesystem transport)."""
         return self.root / "queue"

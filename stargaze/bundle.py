@@ -6,6 +6,7 @@ intervals through the same few functions, so a figure on the page is the figure 
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from stargaze.artifacts import scratch_folder
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.extract import extract
 from stargaze.features.matrix import matrix
 from stargaze.formats import Model, from_bytes, to_bytes
 from stargaze.manifest import BadBundleError, read_verified, verify_files, write_manifest
@@ -46,6 +48,11 @@ class Intervals:
     lower: tuple[float | None, ...]
     upper: tuple[float, ...]
 
+    @classmethod
+    def read(cls, value: Mapping[str, Any]) -> Intervals:
+        """Read what ``dataclasses.asdict`` wrote."""
+        return cls(value["coverage"], tuple(value["edges"]), tuple(value["lower"]), tuple(value["upper"]))
+
     def around(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the lowest and the highest whole count of stars inside each interval; shapes (n,)."""
         place = np.searchsorted(np.asarray(self.edges), predicted, side="right")
@@ -56,6 +63,40 @@ class Intervals:
         nearest = np.round(np.expm1(predicted))
         empty = low > high  # no whole number lies between: take the nearest one
         return np.where(empty, nearest, low), np.where(empty, nearest, high)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One policy a repository can be judged under, and what must be known of it for that.
+
+    ``needs`` are features that were always known in training and weigh much: a model takes a missing one for none at all.
+    ``typical`` stands in for those that were always known and weigh little.
+    """
+
+    policy: str
+    needs: tuple[str, ...]
+    typical: Mapping[str, float]
+    intervals: Intervals
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any]) -> Step:
+        """Read what :meth:`as_dict` wrote."""
+        typical = {str(name): float(number) for name, number in value["typical"].items()}
+        return cls(str(value["policy"]), tuple(value["needs"]), typical, Intervals.read(value["intervals"]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Predictions of log1p(stars) [nat], their intervals [stars] and the policy of each row; shapes (n,)."""
+
+    predicted: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    policy: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -100,6 +141,7 @@ class Bundle:
             and intervals.coverage > 0
             and len(intervals.lower) == len(intervals.upper) == len(intervals.edges) + 1
             and self.split.folds > 1
+            and {step.policy for step in self.steps} <= set(meta["models"])
             and np.isfinite(np.asarray(meta["star_quantiles"], dtype="float64")).sum() > 1
             and all(item["file"] in self.content for item in meta["models"].values())
         )
@@ -107,8 +149,18 @@ class Bundle:
     @cached_property
     def intervals(self) -> Intervals:
         """The interval of the estimate."""
-        value = self.meta["intervals"]
-        return Intervals(value["coverage"], tuple(value["edges"]), tuple(value["lower"]), tuple(value["upper"]))
+        return Intervals.read(self.meta["intervals"])
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """The policy of the estimate and, where the bundle has them, the narrower ones it can fall back to."""
+        found = tuple(Step.read(value) for value in self.meta.get("steps", ()))
+        return found or (Step(self.meta["estimate"], (), {}, self.intervals),)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the known repositories."""
+        return frozenset(self.known["full_name"])
 
     @cached_property
     def split(self) -> FeaturesSection:
@@ -132,15 +184,36 @@ class Bundle:
             raise BadBundleError(f"known.parquet cannot be read: {error}", hint="stargaze tune") from error
 
     def inputs(self, repositories: pd.DataFrame, policy: str) -> pd.DataFrame:
-        """Compute what the policy's model is given."""
-        return matrix(repositories, self.meta["features"][policy], self.meta["vocabularies"])
+        """Compute what the policy's model is given; what was always known in training is never missing here."""
+        inputs = matrix(repositories, self.meta["features"][policy], self.meta["vocabularies"])
+        typical = next((step.typical for step in self.steps if step.policy == policy), {})
+        return inputs.fillna(dict(typical)) if typical else inputs
 
     def estimate(self, repositories: pd.DataFrame, policy: str | None = None) -> np.ndarray:
-        """Predict log1p(stars) [nat], at least 0; shape (n,)."""
+        """Predict log1p(stars) [nat], at least 0, under one policy; shape (n,)."""
         chosen = policy or self.meta["estimate"]
         inputs = self.inputs(repositories, chosen)
         predicted: np.ndarray = np.maximum(self.models[chosen].predict(inputs.to_numpy()), 0.0)
         return predicted
+
+    def answer(self, repositories: pd.DataFrame) -> Estimate:
+        """Predict each repository under the widest policy whose needs are known of it."""
+        n_rows = len(repositories)
+        predicted, low, high = np.zeros(n_rows), np.zeros(n_rows), np.zeros(n_rows)
+        policy = np.full(n_rows, "", dtype="object")
+        for step in self.steps:
+            known = self.missing(repositories, step).eq("").to_numpy() | (step == self.steps[-1])
+            rows = np.flatnonzero(known & (policy == ""))
+            if len(rows):
+                predicted[rows] = self.estimate(repositories.iloc[rows], step.policy)
+                low[rows], high[rows] = step.intervals.around(predicted[rows])
+                policy[rows] = step.policy
+        return Estimate(predicted, low, high, policy)
+
+    def missing(self, repositories: pd.DataFrame, step: Step) -> pd.Series:
+        """Name what a step needs and a repository does not tell, with commas between; empty if it tells all."""
+        absent = extract(repositories, list(step.needs)).isna()
+        return pd.Series([", ".join(absent.columns[row]) for row in absent.to_numpy()], index=repositories.index)
 
     def check_prototype(self) -> None:
         """Predict the stored prototype row with every model and compare.

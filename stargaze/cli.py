@@ -40,7 +40,7 @@ EXAMPLES = {
     "releases": "stargaze releases --json",
     "serve": "stargaze serve --port 8080",
     "run": "stargaze run --once",
-    "predict": "stargaze predict avajs/ava https://github.com/nylas/N1",
+    "predict": "stargaze predict nylas/N1 https://github.com/bevacqua/dragula",
     "status": "stargaze status",
 }
 

@@ -16,6 +16,8 @@ EXAMPLES = 5
 
 def travel(config: Config, store: Store, out: Output, *, once: bool, again: bool, clock: Callable[[], datetime]) -> int:
     """Do what is left of the stages, then serve; with ``once``, ask the page about a few repositories and end."""
+    if again:
+        store.journal.unlink(missing_ok=True)  # all is done anew, a stopped tuning too
     for stage, must in walk(stages(config, store, clock), again=again):
         if must:
             with out.progress(stage.name) as report:
@@ -47,12 +49,16 @@ def travel(config: Config, store: Store, out: Output, *, once: bool, again: bool
 
 
 def _examples(store: Store, most: int) -> list[str]:
-    """Return held-out repositories from many stars to few, so that the answers are not learnt by heart."""
+    """Return repositories that the page knows and the model has not seen, from many stars to few."""
     import numpy as np
 
-    from stargaze.features.table import read_both
+    from stargaze.bundle import Bundle
+    from stargaze.features.split import TEST, sides
 
-    table, _ = read_both(store)
-    test = table.repositories.iloc[table.test].sort_values("stars", ascending=False)["full_name"].tolist()
-    places = np.unique(np.geomspace(1, len(test), most).astype(int) - 1)
-    return [str(test[place]) for place in places]
+    bundle = Bundle.load(store.current)
+    known = bundle.known.sort_values("stars", ascending=False, kind="stable")
+    held_out = (
+        known["full_name"][sides(known["full_name"], bundle.split) == TEST].tolist() or known["full_name"].tolist()
+    )
+    places = np.unique(np.geomspace(1, len(held_out), most).astype(int) - 1)
+    return [str(held_out[place]) for place in places]

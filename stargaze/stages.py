@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stargaze.artifacts import Store, sha256
+from stargaze.artifacts import Store, read_json, sha256, write_json
 from stargaze.config import POLICIES, Config
-from stargaze.errors import StargazeError
+from stargaze.errors import MissingInputError, StargazeError
 from stargaze.manifest import read_verified
 
 Report = Callable[[str, float], None]
@@ -29,9 +30,9 @@ class Stage:
 def stages(config: Config, store: Store, clock: Callable[[], datetime]) -> list[Stage]:
     """Return the stages up to ``deploy``, in order; each knows whether its artefact fits the one before it."""
     return [
-        Stage("fetch", store.repositories.exists, lambda report: _fetch(config, store, clock(), report)),
+        Stage("fetch", lambda: _repositories_fit(config, store), lambda report: _fetch(config, store, clock(), report)),
         Stage("select-features", lambda: _features_fit(config, store), lambda report: _select(config, store, report)),
-        Stage("screen", lambda: _leaderboard_fits(store), lambda report: _screen(config, store, report)),
+        Stage("screen", lambda: _leaderboard_fits(config, store), lambda report: _screen(config, store, report)),
         Stage("tune", lambda: _bundle_fits(config, store), lambda report: _tune(config, store, clock(), report)),
         Stage("deploy", lambda: _is_deployed(store), lambda report: _deploy(config, store, clock(), report)),
     ]
@@ -53,6 +54,7 @@ def _fetch(config: Config, store: Store, now: datetime, report: Report) -> str:
     from stargaze.features.fetch import fetch
 
     summary = fetch(config.fetch, store, [], now, report)
+    _remember(store, "fetch", _fetch_settings(config))
     return f"{summary.repositories:,} repositories"
 
 
@@ -67,13 +69,17 @@ def _screen(config: Config, store: Store, report: Report) -> str:
     from stargaze.tuning.screen import screen
 
     best = screen(config.screening, store, config.features.seed, report).iloc[0]
+    _remember(store, "screen", dataclasses.asdict(config.screening))
     return f"best is {best['family']}: RMSLE {best['rmsle']:.3f} ± {best['spread']:.3f} (policy {best['policy']})"
 
 
 def _tune(config: Config, store: Store, now: datetime, report: Report) -> str:
     from stargaze.tuning.tune import tune
 
-    tuned = tune(config.tuning, store, now=now, resume=store.journal.exists(), report=report)
+    try:
+        tuned = tune(config.tuning, store, now=now, resume=store.journal.exists(), report=report)
+    except MissingInputError:  # the journal is of other features or another search: that one is over
+        tuned = tune(config.tuning, store, now=now, report=report)
     scores = tuned.scores[config.tuning.estimate]
     return (
         f"{tuned.trials} trials, best {tuned.best['family']}: RMSLE {scores['rmsle']:.3f} on held-out repositories, "
@@ -100,7 +106,32 @@ def _features_fit(config: Config, store: Store) -> bool:
     return found.split == config.features and found.fingerprint == sha256(store.repositories)
 
 
-def _leaderboard_fits(store: Store) -> bool:
+def _repositories_fit(config: Config, store: Store) -> bool:
+    return store.repositories.exists() and _as_configured(store, "fetch", store.repositories, _fetch_settings(config))
+
+
+def _fetch_settings(config: Config) -> dict[str, Any]:
+    """Return what the repositories depend on: the section, and size and date of every file."""
+    there = [Path(name).stat() for name in config.fetch.files if Path(name).exists()]
+    return {**dataclasses.asdict(config.fetch), "state": [[item.st_size, item.st_mtime_ns] for item in there]}
+
+
+def _remember(store: Store, stage: str, settings: dict[str, Any]) -> None:
+    write_json(store.settings / f"{stage}.json", settings)
+
+
+def _as_configured(store: Store, stage: str, artefact: Path, settings: dict[str, Any]) -> bool:
+    """Tell whether a run made the artefact from these settings; one made by its own command since then is taken as it is."""
+    record = store.settings / f"{stage}.json"
+    if not record.exists() or artefact.stat().st_mtime > record.stat().st_mtime:
+        return True
+    try:
+        return bool(read_json(record, "run") == json.loads(json.dumps(settings)))
+    except StargazeError:
+        return False
+
+
+def _leaderboard_fits(config: Config, store: Store) -> bool:
     from stargaze.features.table import read_feature_set
     from stargaze.tuning.screen import read_leaderboard
 
@@ -108,7 +139,7 @@ def _leaderboard_fits(store: Store) -> bool:
         read_leaderboard(store, read_feature_set(store))
     except StargazeError:
         return False
-    return True
+    return _as_configured(store, "screen", store.leaderboard, dataclasses.asdict(config.screening))
 
 
 def _bundle_fits(config: Config, store: Store) -> bool:
@@ -118,7 +149,7 @@ def _bundle_fits(config: Config, store: Store) -> bool:
     try:
         _, content = read_verified(_bundle(store))
         found = json.loads(content["bundle.json"])
-        fits = found["trials"] >= config.tuning.trials and found.items() >= wanted.items()
+        fits = found.get("asked", found["trials"]) >= config.tuning.trials and found.items() >= wanted.items()
         return bool(fits and found["data"]["feature_set"] == read_feature_set(store).digest)
     except (StargazeError, ValueError, LookupError, TypeError, AttributeError):
         return False

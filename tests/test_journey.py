@@ -9,15 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from stargaze import journey
-from stargaze.artifacts import Store, sha256
-from stargaze.config import POLICIES, Config, FeaturesSection
+from stargaze.artifacts import Store
+from stargaze.bundle import Bundle
+from stargaze.config import Config, FeaturesSection
 from stargaze.errors import OutsideError
 from stargaze.features.split import TEST, sides
-from stargaze.features.table import FeatureSet, write_feature_set
 from stargaze.journey import EXAMPLES, travel
 from stargaze.output import Output
 from stargaze.stages import Stage
@@ -58,12 +57,11 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Page:
 
 
 @pytest.fixture
-def store(tmp_path: Path, plausible: Callable[..., pd.DataFrame]) -> Store:
-    """A store with repositories and a feature set."""
+def store(tmp_path: Path, bundle_folder: Path) -> Store:
+    """A store whose release serves."""
     store = Store(tmp_path)
-    plausible(300).to_parquet(store.repositories)
-    kept = {policy: ["age"] for policy in POLICIES}
-    write_feature_set(store, FeatureSet(kept, {}, FeaturesSection(), sha256(store.repositories), {}))
+    store.serving.mkdir()
+    store.current.symlink_to(bundle_folder)
     return store
 
 
@@ -125,7 +123,7 @@ def test_once_asks_about_held_out_repositories_and_ends(
     """An answer about a repository that was learnt from would prove nothing."""
     code = go(monkeypatch, store, [], once=True)
 
-    frame = pd.read_parquet(store.repositories).set_index("full_name", drop=False)
+    frame = Bundle.load(store.current).known.set_index("full_name", drop=False)
     held_out = frame[sides(frame["full_name"], FeaturesSection()) == TEST]
     assert code == 0
     assert page.served == 1

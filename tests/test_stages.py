@@ -21,6 +21,7 @@ from stargaze.manifest import write_manifest
 from stargaze.stages import Stage, stages, state, walk
 from stargaze.tuning.screen import COLUMNS
 
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CONFIG = Config(features=FeaturesSection(folds=2, repeats=1), tuning=TuningSection(trials=3))
 Plausible = Callable[..., pd.DataFrame]
 
@@ -237,3 +238,14 @@ def test_folders_where_files_should_be_are_shown_as_such(store: Store) -> None:
         path.mkdir()
 
     assert sum("cannot be read" in text for text in holds(store).values()) == 5
+
+
+def test_a_run_with_other_files_fetches_anew(tmp_path: Path) -> None:
+    """Else it would answer from the old data without a word."""
+    store = Store(tmp_path)
+    fetch = stages(CONFIG, store, lambda: NOW)[0]
+    fetch.act(lambda _what, _done: None)
+    other = dataclasses.replace(CONFIG, fetch=FetchSection(since="2016-01-01"))
+
+    assert fetch.is_done()
+    assert not stages(other, store, lambda: NOW)[0].is_done()

@@ -56,9 +56,8 @@ def main(argv: list[str]) -> None:
     with replacing(TARGET) as temporary:
         write(repositories, temporary)
     digest = hashlib.sha256(TARGET.read_bytes()).hexdigest()
-    print(
-        f"{summary.repositories:,} repositories, {summary.bad_count:,} bad records, {TARGET.stat().st_size:,} bytes, SHA-256 {digest}"
-    )
+    print(f"{summary.repositories:,} repositories, {summary.bad_count:,} bad records, {TARGET.stat().st_size:,} bytes")
+    print(f"SHA-256 {digest}")
 
 
 def facts(repositories: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ _URL = re.compile(
     r"(?:https?://)?(?:www\.)?github\.com/(?P<name>[^/?#\s]+/[^/?#\s]+?)(?:\.git)?(?:[/?#]\S*)?", re.IGNORECASE
 )
 _ASKED = (
-    *("full_name", "created_at", "pushed_at", "fetched_at", "owner_type", "language", "license"),
+    *("full_name", "created_at", "pushed_at", "updated_at", "fetched_at", "owner_type", "language", "license"),
     *("description_length", "has_homepage", "has_wiki", "has_pages", "topic_count", "readme_length", "size_kb"),
     *("contributors", "commits", "open_issues", "closed_issues", "pull_requests", "releases", "latest_release_at"),
     *("forks", "subscribers", "downloads"),
@@ -110,6 +110,10 @@ def _check_order(frame: pd.DataFrame) -> None:
         raise BadDataError(
             f"{name}: created and pushed must not lie after the day of the figures", hint="put the dates in order"
         )
+    backwards = frame["pushed_at"] < frame["created_at"] - pd.Timedelta(days=1)
+    if backwards.any():
+        name = frame.loc[backwards, "full_name"].iloc[0]
+        raise BadDataError(f"{name}: pushed before it was created", hint="put the dates in order")
 
 
 def _title(figures: Mapping[str, Any], row: int) -> str:

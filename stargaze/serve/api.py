@@ -15,7 +15,7 @@ from stargaze.errors import BadDataError
 from stargaze.serve.forms import ask_by
 from stargaze.serve.tickets import Desk, Ticket, is_id
 
-EXAMPLE = '{"repositories": ["owner/name"]} or {"figures": [{"forks": 12}]}'
+EXAMPLE = '{"repositories": ["owner/name"]} or {"figures": [{"full_name": "owner/name", "forks": 12}]}'
 
 
 def make(section: ServeSection, desk: Desk, clock: Callable[[], datetime]) -> Blueprint:

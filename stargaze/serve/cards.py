@@ -59,6 +59,8 @@ class Card:
     width: str
     actual_at: str | None
     learned: bool
+    missing: str
+    policy: str
 
 
 def cards_of(predictions: list[Mapping[str, Any]]) -> tuple[list[Card], list[Tick]]:
@@ -92,8 +94,8 @@ def _card(prediction: Mapping[str, Any], top: float) -> Card:
         stars=number(prediction["stars"]),
         interval=f"In {prediction['coverage'] * 100:g} of 100 cases the true count {_between(low, high)}.",
         percentile=f"{prediction['percentile']:.0f} % of the repositories it learnt from have as many or fewer.",
-        surprise=None if actual is None else _surprise(actual, prediction["expected"])[1],
-        sign=None if actual is None else _surprise(actual, prediction["expected"])[0],
+        surprise=None if actual is None else _surprise(actual, prediction["stars"])[1],
+        sign=None if actual is None else _surprise(actual, prediction["stars"])[0],
         actual=None if actual is None else number(actual),
         date=prediction["fetched_at"] or "",
         base=_small(prediction["base"]),
@@ -105,6 +107,8 @@ def _card(prediction: Mapping[str, Any], top: float) -> Card:
         width=_percent(right - left),
         actual_at=None if actual is None else _at(actual, top),
         learned=bool(prediction.get("learned")),
+        missing=", ".join(prediction.get("missing", ())),
+        policy=prediction.get("policy", ""),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle import Bundle
+from stargaze.config import POLICIES
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.split import sides
 from stargaze.serve.explain import contributions
@@ -43,6 +44,10 @@ class Prediction:
     fetched_at: str | None
     learned: bool = False
     """The model was fitted on this very repository, so its estimate flatters."""
+    policy: str = ""
+    """The feature policy that the estimate was made under."""
+    missing: tuple[str, ...] = ()
+    """What was not told and would have allowed a wider policy."""
 
 
 def predict(bundle: Bundle, repositories: pd.DataFrame, *, factors: int = 10) -> list[Prediction]:
@@ -61,35 +66,36 @@ def predict(bundle: Bundle, repositories: pd.DataFrame, *, factors: int = 10) ->
     list of Prediction
         In the order of the rows. ``(expected + 1) = (base + 1) × all factors × rest``.
     """
-    estimated = bundle.estimate(repositories)
-    low, high = bundle.intervals.around(estimated)
+    found = bundle.answer(repositories)
     quantiles = np.asarray(bundle.meta["star_quantiles"])
-    percentile = np.interp(
-        np.searchsorted(quantiles, np.expm1(estimated), side="right"), [0, len(quantiles)], [0.0, 100.0]
-    )
-    policy = bundle.meta["explain"]
-    inputs = bundle.inputs(repositories, policy)
-    added = contributions(bundle, inputs.to_numpy(), policy)
-    learned = sides(repositories["full_name"], bundle.split) >= 0
+    place = np.searchsorted(quantiles, np.expm1(found.predicted), side="right")
+    percentile = np.interp(place, [0, len(quantiles)], [0.0, 100.0])
+    accounts = _accounts(bundle, repositories, found.policy, factors)
+    missing = bundle.missing(repositories, bundle.steps[0])
+    trained = pd.Series(sides(repositories["full_name"], bundle.split) >= 0, index=repositories.index)
+    learned = trained & repositories["full_name"].isin(bundle.names) & repositories["stars"].notna()
     answers = []
     for row in range(len(repositories)):
-        record = repositories.iloc[row]
-        named, rest = _factors(added[row], inputs.columns, inputs.iloc[row], record, factors)
+        record, account = repositories.iloc[row], accounts[row]
         answers.append(
             Prediction(
                 full_name=str(record["full_name"]),
-                stars=round(float(np.expm1(estimated[row])), 2),
-                low=float(low[row]),
-                high=float(high[row]),
+                stars=round(float(np.expm1(found.predicted[row])), 2),
+                low=float(found.low[row]),
+                high=float(found.high[row]),
                 coverage=bundle.intervals.coverage,
                 percentile=round(float(percentile[row]), 1),
-                expected=round(float(np.expm1(max(added[row].sum(), 0.0))), 2),
-                base=round(float(np.expm1(added[row, -1])), 4),
-                factors=named,
-                rest=rest,
+                expected=account.expected,
+                base=account.base,
+                factors=account.factors,
+                rest=account.rest,
                 actual=None if pd.isna(record["stars"]) else float(record["stars"]),
                 fetched_at=None if pd.isna(record["fetched_at"]) else record["fetched_at"].date().isoformat(),
-                learned=bool(learned[row]) and not pd.isna(record["stars"]),
+                learned=bool(learned.iloc[row]),
+                policy=str(found.policy[row]),
+                missing=tuple(
+                    CATALOGUE[name].meaning.partition(";")[0] for name in missing.iloc[row].split(", ") if name
+                ),
             )
         )
     return answers
@@ -98,6 +104,30 @@ def predict(bundle: Bundle, repositories: pd.DataFrame, *, factors: int = 10) ->
 def as_json(prediction: Prediction) -> dict[str, Any]:
     """Return plain values for JSON."""
     return dataclasses.asdict(prediction)
+
+
+@dataclass(frozen=True)
+class _Account:
+    expected: float
+    base: float
+    factors: tuple[Factor, ...]
+    rest: float
+
+
+def _accounts(bundle: Bundle, repositories: pd.DataFrame, answered: np.ndarray, most: int) -> list[_Account]:
+    """Explain each row under the policy of explanations, or the one it was answered under if that is narrower."""
+    widest = POLICIES.index(bundle.meta["explain"])
+    policies = [POLICIES[min(widest, POLICIES.index(policy))] for policy in answered]
+    accounts: dict[int, _Account] = {}
+    for policy in dict.fromkeys(policies):
+        rows = [row for row, own in enumerate(policies) if own == policy]
+        inputs = bundle.inputs(repositories.iloc[rows], policy)
+        added = contributions(bundle, inputs.to_numpy(), policy)
+        for place, row in enumerate(rows):
+            named, rest = _factors(added[place], inputs.columns, inputs.iloc[place], repositories.iloc[row], most)
+            expected = round(float(np.expm1(max(added[place].sum(), 0.0))), 2)
+            accounts[row] = _Account(expected, round(float(np.expm1(added[place, -1])), 4), named, rest)
+    return [accounts[row] for row in range(len(policies))]
 
 
 def _factors(

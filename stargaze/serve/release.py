@@ -13,19 +13,19 @@ import json
 import os
 import re
 import socket
-import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from stargaze import manifest
-from stargaze.artifacts import Store, outside_disk
+from stargaze.artifacts import Store, scratch_folder
 from stargaze.config import DeploySection
 from stargaze.errors import MissingInputError, OutsideError, UsageError
+from stargaze.locks import locked
 from stargaze.serve import contents, git, record, signing
 from stargaze.serve.contents import RefusedError
-from stargaze.serve.installation import install, locked
+from stargaze.serve.installation import install
 from stargaze.serve.record import Release, printable
 from stargaze.serve.target import Rules, prepare, read_rules
 
@@ -101,7 +101,8 @@ def _chosen(store: Store, digest: str | None) -> Path:
 @contextlib.contextmanager
 def _ready(section: DeploySection, store: Store) -> Iterator[git.Repository]:
     """Give the repository of releases with hooks, rules and signers as they should be; one deploy at a time."""
-    with locked(store.root / "releases.lock", wait=False):
+    busy, hint = "another deploy or rollback is under way", "repeat it when that one has ended"
+    with locked(store.root / "releases.lock", busy=busy, hint=hint):
         signing.allow(signing.signing_key(section, store), store)
         rules = Rules(
             serving=store.serving,
@@ -134,7 +135,7 @@ def _before(releases: list[Release]) -> Release:
     if not below:
         raise MissingInputError(
             f"nothing stands before {releases[0].digest[:12]}, so there is nothing to return to",
-            hint="stargaze releases lists what was released; stargaze rollback --to DIGEST takes any of it",
+            hint="stargaze releases lists what was released; stargaze rollback DIGEST takes any of it",
         )
     return below[-1]
 
@@ -180,8 +181,8 @@ def _send(
     section: DeploySection, store: Store, repository: git.Repository, draft: Release, files: Mapping[str, Path | str]
 ) -> Release:
     """Commit the files (a path, or a blob that is there already), sign, push, and look at what serves then."""
-    with outside_disk(store.root), tempfile.TemporaryDirectory(prefix="stargaze-") as folder:
-        scratch = git.beside(repository, Path(folder))
+    with scratch_folder(store.root.resolve()) as folder:
+        scratch = git.beside(repository, folder)
         blobs = {
             f"{contents.FOLDER}/{name}": git.add_file(scratch, file) if isinstance(file, Path) else file
             for name, file in files.items()

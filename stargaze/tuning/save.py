@@ -16,8 +16,9 @@ import pandas as pd
 
 import stargaze
 from stargaze.artifacts import Store, replacing
-from stargaze.bundle import Intervals, write_bundle
+from stargaze.bundle import Intervals, Step, write_bundle
 from stargaze.config import POLICIES, TuningSection
+from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.matrix import categories
 from stargaze.features.table import FeatureSet, Table
 from stargaze.tuning.families import FAMILIES, Family
@@ -25,6 +26,11 @@ from stargaze.tuning.folds import Arrays, cross_validate, fit
 from stargaze.tuning.intervals import calibrate, covered
 from stargaze.tuning.metrics import scores
 
+RARE = 0.01
+"""A column that is missing more seldom than this in training counts as always known [share]."""
+WEIGHTY = 0.1
+"""A column whose shuffling costs at least this part of what the weightiest costs has to be known [share]."""
+CATEGORIES = frozenset(name for name, item in CATALOGUE.items() if item.kind == "category")
 PACKAGES = ("lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 
 
@@ -47,9 +53,11 @@ def save_best(
                 strict=True,
             )
         )
-    models = {policy: model for policy, (model, _, _) in judged.items()}
     figures = {policy: scored for policy, (_, _, scored) in judged.items()}
-    wanted = {section.estimate, section.explain}
+    reach = POLICIES[: POLICIES.index(section.estimate) + 1]
+    wanted = sorted({*reach, section.explain})
+    models = {policy: judged[policy][0] for policy in wanted}
+    steps = [_step(table, feature_set, policy, *judged[policy][:2], section.seed) for policy in reversed(reach)]
     training = table.repositories.iloc[table.training]
     meta = {
         "made_at": now.isoformat(timespec="seconds"),
@@ -61,14 +69,16 @@ def save_best(
         "family": family.name,
         "parameters": {**family.defaults, **best["parameters"]},
         "trials": n_trials,
+        "asked": section.trials,
         "coverage": section.coverage,
-        "intervals": _as_dict(judged[section.estimate][1]),
-        "features": {policy: feature_set.kept[policy] for policy in sorted(wanted)},
+        "intervals": dataclasses.asdict(judged[section.estimate][1]),
+        "steps": [step.as_dict() for step in steps],
+        "features": {policy: feature_set.kept[policy] for policy in wanted},
         "vocabularies": feature_set.vocabularies,
         "scores": figures,
         "split": dataclasses.asdict(feature_set.split),
         "star_quantiles": np.quantile(training["stars"], np.linspace(0, 1, 101)).round(3).tolist(),
-        "background": _background(table, feature_set, sorted(wanted)),
+        "background": _background(table, feature_set, wanted),
         "data": {
             "rows": len(table.repositories),
             "training_rows": len(training),
@@ -76,10 +86,10 @@ def save_best(
             "feature_set": feature_set.digest,
             "latest": table.repositories["fetched_at"].max().isoformat(),
         },
-        "prototype": _prototype(table, feature_set, {policy: models[policy] for policy in wanted}),
+        "prototype": _prototype(table, feature_set, models, steps),
     }
     known = _known(table.repositories, section.known)
-    folder = write_bundle(store.bundles, meta, {policy: models[policy] for policy in sorted(wanted)}, known)
+    folder = write_bundle(store.bundles, meta, models, known)
     with replacing(store.latest) as temporary:
         temporary.write_text(folder.name + "\n", encoding="utf-8")
     return folder, figures
@@ -109,13 +119,29 @@ def _judge(
     return model, intervals, {name: round(value, 5) for name, value in figures.items()}
 
 
-def _as_dict(intervals: Intervals) -> dict[str, Any]:
-    return {
-        "coverage": intervals.coverage,
-        "edges": list(intervals.edges),
-        "lower": list(intervals.lower),
-        "upper": list(intervals.upper),
+def _step(table: Table, feature_set: FeatureSet, policy: str, model: Any, intervals: Intervals, seed: int) -> Step:
+    """Find what a policy's model must be told: columns always known in training whose shuffling costs it most."""
+    inputs = table.inputs(feature_set, policy)
+    training, held = inputs.iloc[table.training], inputs.iloc[table.validation]
+    always = [str(name) for name in inputs if training[name].isna().mean() < RARE]
+    typical = {
+        name: float(training[name].mode().iloc[0] if name in CATEGORIES else training[name].median()) for name in always
     }
+    values, target = held.to_numpy(), table.target[table.validation]
+    random = np.random.default_rng(seed)
+    base, cost = _squared(model, values, target), {}
+    for name in always:
+        shuffled = values.copy()
+        place = inputs.columns.get_loc(name)
+        shuffled[:, place] = random.permutation(values[:, place])
+        cost[name] = _squared(model, shuffled, target) - base
+    most = max(cost.values(), default=0.0)
+    needs = tuple(name for name in always if most > 0 and cost[name] >= WEIGHTY * most)
+    return Step(policy, needs, {name: typical[name] for name in always if name not in needs}, intervals)
+
+
+def _squared(model: Any, values: np.ndarray, target: np.ndarray) -> float:
+    return float(np.mean((np.maximum(model.predict(values), 0.0) - target) ** 2))
 
 
 def _background(table: Table, feature_set: FeatureSet, policies: list[str]) -> dict[str, list[float | None]]:
@@ -132,15 +158,16 @@ def _background(table: Table, feature_set: FeatureSet, policies: list[str]) -> d
     return typical
 
 
-def _prototype(table: Table, feature_set: FeatureSet, models: dict[str, Any]) -> dict[str, Any]:
+def _prototype(table: Table, feature_set: FeatureSet, models: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
     """Return one training repository and what each model predicts for it: what the receiving end repeats before it serves."""
     stars = table.repositories["stars"].iloc[table.training]
     place = int(table.training[int(np.argsort(stars.to_numpy(), kind="stable")[int(0.95 * (len(stars) - 1))])])
     record = table.repositories.iloc[[place]]
-    predicted = {
-        policy: float(np.maximum(model.predict(table.inputs(feature_set, policy).to_numpy()[[place]]), 0.0)[0])
-        for policy, model in models.items()
-    }
+    typical = {step.policy: dict(step.typical) for step in steps}
+    predicted = {}
+    for policy, model in models.items():
+        inputs = table.inputs(feature_set, policy).iloc[[place]].fillna(typical.get(policy, {}))
+        predicted[policy] = float(np.maximum(model.predict(inputs.to_numpy()), 0.0)[0])
     return {"record": _plain(record), "predicted": predicted}
 
 

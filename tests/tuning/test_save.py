@@ -14,6 +14,7 @@ import pytest
 from stargaze.artifacts import Store
 from stargaze.bundle import Bundle
 from stargaze.config import POLICIES, TuningSection
+from stargaze.features import schema
 from stargaze.features.table import read_both
 from stargaze.tuning.save import save_best
 from tests.tuning.conftest import KEPT, fill
@@ -54,14 +55,14 @@ def test_the_bundle_answers_and_is_the_newest(saved: Saved) -> None:
     assert len(bundle.estimate(bundle.known)) == len(bundle.known)
 
 
-def test_every_policy_is_judged_though_two_travel(saved: Saved) -> None:
+def test_every_policy_up_to_the_estimate_travels(saved: Saved) -> None:
     _, folder, scores = saved
 
     meta = Bundle.load(folder).meta
 
     assert tuple(scores) == POLICIES
     assert meta["scores"] == scores
-    assert set(meta["models"]) == set(meta["features"]) == {"activity", "all"}
+    assert set(meta["models"]) == set(meta["features"]) == {"static", "activity", "all"}
     assert all(
         {"rmsle", "r2", "mdape", "rho", "coverage", "cv_rmsle", "cv_spread"} <= set(of) for of in scores.values()
     )
@@ -136,3 +137,26 @@ def test_no_sentence_and_no_path_travels(saved: Saved) -> None:
 
     assert str(store.root) not in (folder / "bundle.json").read_text()
     assert json.loads((folder / "bundle.json").read_text())["prototype"]["record"]["full_name"]
+
+
+def test_what_is_not_told_is_answered_under_a_narrower_policy(saved: Saved) -> None:
+    """A model takes a missing count for none at all: that would be a small number with a small interval."""
+    bundle = Bundle.load(saved[1])
+    widest = bundle.steps[0]
+    whole = bundle.known.head(3)
+    partly = whole.assign(**dict.fromkeys(set(widest.needs) & set(whole.columns), float("nan")))
+
+    assert widest.needs
+    assert bundle.answer(whole).policy.tolist() == ["all"] * 3
+    assert set(bundle.answer(partly).policy) <= {"activity", "static"}
+    assert all(bundle.missing(partly, widest) != "")
+
+
+def test_nothing_told_is_answered_under_the_narrowest_policy(saved: Saved) -> None:
+    bundle = Bundle.load(saved[1])
+    unknown = schema.conform(pd.DataFrame({"full_name": ["a/b"]}))
+
+    answer = bundle.answer(unknown)
+
+    assert answer.policy.tolist() == ["static"]
+    assert 0 <= answer.low[0] <= answer.high[0]
