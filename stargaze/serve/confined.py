@@ -13,6 +13,7 @@ from typing import IO
 from stargaze.serve.contents import RefusedError
 from stargaze.serve.record import printable
 from stargaze.serve.target import Rules, command_environment
+from stargaze.signals import end_with
 
 MOST_SAID = 1_000_000  # [byte] that the process may write to any file, its complaint among them
 
@@ -34,6 +35,7 @@ def _run(command: list[str], rules: Rules, said: IO[bytes]) -> int:
         "MALLOC_ARENA_MAX": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+    parent = os.getpid()
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -42,7 +44,7 @@ def _run(command: list[str], rules: Rules, said: IO[bytes]) -> int:
         cwd="/",
         env=command_environment() | frugal,
         start_new_session=True,
-        preexec_fn=lambda: _limit(rules),  # noqa: PLW1509 - this process has one thread, so nothing can deadlock
+        preexec_fn=lambda: _limit(rules, parent),  # noqa: PLW1509 - this process has one thread, so nothing can deadlock
     )
     try:
         return process.wait(timeout=rules.seconds)
@@ -54,7 +56,8 @@ def _run(command: list[str], rules: Rules, said: IO[bytes]) -> int:
             process.wait()
 
 
-def _limit(rules: Rules) -> None:
+def _limit(rules: Rules, parent: int) -> None:
+    end_with(parent, signal.SIGKILL)  # a hook that is killed leaves nobody behind
     memory = rules.megabytes * 1_000_000
     seconds = int(rules.seconds) + 1
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))

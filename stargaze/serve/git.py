@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +22,7 @@ from stargaze.errors import OutsideError
 BRANCH = "refs/heads/main"
 TIME_LIMIT = 120.0  # [s] for one call; a push has longer, because the hook at its other end loads a model
 PUSH_LIMIT = 600.0  # [s]
+PATIENCE = 5.0  # [s] to clear up, for a program that is to end
 QUARANTINE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH")
 EMAIL = "release@stargaze.invalid"
 
@@ -232,9 +234,30 @@ def _answer(
             ) from error
         finally:
             if process.poll() is None:
-                # Hooks and ssh-keygen run below git: the whole group ends with it, also on Ctrl-C.
-                os.killpg(process.pid, signal.SIGKILL)
+                _end(process)
     return subprocess.CompletedProcess(program, process.returncode, out or b"", err)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End git and all that runs below it, also on Ctrl-C: hooks have a moment to clear up what they were at."""
+    limit = time.monotonic() + PATIENCE
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        while _lives(process) and time.monotonic() < limit:
+            time.sleep(0.02)
+    finally:
+        if _lives(process):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _lives(process: subprocess.Popen[bytes]) -> bool:
+    """Say whether anything of the process's group is left."""
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _good(what: str, done: subprocess.CompletedProcess[bytes]) -> bytes:

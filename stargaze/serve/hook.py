@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,7 +20,8 @@ from stargaze.serve import git
 from stargaze.serve.contents import RefusedError
 from stargaze.serve.inspection import receive, updates
 from stargaze.serve.installation import install
-from stargaze.serve.target import read_rules
+from stargaze.serve.target import QUARANTINE, read_rules
+from stargaze.signals import unwinding
 
 MOST_INPUT = 100_000  # [character] of git's list of updates; ours is one line of 100
 
@@ -28,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands and return the exit code; what is wrong goes to stderr as one line."""
     asked = _parser().parse_args(arguments)
     try:
-        _COMMANDS[asked.command](Path(asked.folder))
+        with unwinding():  # git's end is ours, and what was begun is cleared up
+            _COMMANDS[asked.command](Path(asked.folder))
     except RefusedError as error:
         return _say(f"refused: {error.message}")
     except StargazeError as error:
@@ -43,7 +46,11 @@ def pre_receive(folder: Path) -> None:
     pushed = updates(sys.stdin.read(MOST_INPUT))
     # Git keeps the objects of a push apart until this has ended well, and says where in these variables.
     quarantine = {name: os.environ[name] for name in git.QUARANTINE if os.environ.get(name)}
-    receive(pushed, git.Repository(folder.resolve(), quarantine), read_rules(folder))
+    try:
+        receive(pushed, git.Repository(folder.resolve(), quarantine), read_rules(folder))
+    except SystemExit:  # a signal, and git leaves these objects to themselves when one ends it
+        _forget_quarantine(folder)
+        raise
 
 
 def heal(folder: Path) -> None:
@@ -71,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         "folder", nargs="?", default=".", help="the bare repository (where git starts its hooks), or a bundle"
     )
     return parser
+
+
+def _forget_quarantine(folder: Path) -> None:
+    path = Path(os.environ.get("GIT_QUARANTINE_PATH", "")).resolve()
+    if path.parent == folder.resolve() / "objects" and QUARANTINE.fullmatch(path.name):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _say(line: str) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stargaze import manifest
+from stargaze.artifacts import scratch_folder
 from stargaze.errors import BadDataError
 from stargaze.serve import contents, git, record
 from stargaze.serve.confined import load_once
@@ -56,8 +56,8 @@ def receive(
     for commit, parent in commits:
         _check_signed(repository, commit, rules)
         newest = _checked(repository, commit, parent, rules)
-    with tempfile.TemporaryDirectory(prefix="stargaze-") as temporary:
-        folder = Path(temporary, newest.digest)
+    with scratch_folder(rules.serving) as temporary:
+        folder = temporary / newest.digest
         folder.mkdir()
         contents.write_out(repository, newest.contents, folder)
         verify(folder, rules)

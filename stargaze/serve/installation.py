@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +11,7 @@ from pathlib import Path
 from stargaze import manifest
 from stargaze.artifacts import outside_disk, read_json, scratch_folder, write_json
 from stargaze.errors import OutsideError
+from stargaze.locks import locked
 from stargaze.serve import contents, git, record
 from stargaze.serve.record import Release
 from stargaze.serve.target import Rules
@@ -47,22 +45,6 @@ def install(repository: git.Repository, rules: Rules, *, now: datetime) -> Insta
         recorded = _record(rules.serving / RECORD, newest, now, changed=placed or switched)
         _clear(bundles, {*_last(releases, rules.keep)})
     return Installed(newest, changed=placed or switched or recorded)
-
-
-@contextlib.contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the lock at ``path`` until the block or the process ends; without ``wait``, one that is held is an error."""
-    with outside_disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a")
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise OutsideError(
-                "another deploy or rollback is under way", hint="repeat it when that one has ended"
-            ) from error
-        yield
 
 
 def _place(repository: git.Repository, release: Release, rules: Rules, folder: Path) -> bool:

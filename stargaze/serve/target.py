@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from dataclasses import dataclass
@@ -14,9 +15,12 @@ import stargaze
 from stargaze import manifest
 from stargaze.artifacts import outside_disk, write_json
 from stargaze.errors import OutsideError
+from stargaze.locks import TEMPORARY, sweep
 from stargaze.serve import git
 
 FILE = "stargaze.json"
+QUARANTINE = re.compile(r"tmp_objdir-.+|incoming-.+")
+"""Where git keeps the objects of a push until the hook has let it in; a killed git leaves it."""
 HOOKS = ("pre-receive", "post-receive")
 PACKAGE_ROOT = Path(stargaze.__file__).resolve().parent.parent
 
@@ -50,6 +54,9 @@ def prepare(path: Path, rules: Rules) -> git.Repository:
             _write_program(path / "hooks" / name, _hook(name))
         ours = {name: str(getattr(rules, name).resolve()) for name in ("serving", "allowed_signers")}
         write_json(path / FILE, _read(path / FILE) | ours | {"max_bytes": rules.max_bytes})
+        now = (path / FILE).stat().st_mtime
+        sweep(path / "objects", QUARANTINE, now=now)
+        sweep(rules.serving, TEMPORARY, now=now)
     return repository
 
 

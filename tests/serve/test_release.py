@@ -16,10 +16,10 @@ import pytest
 from stargaze.artifacts import Store
 from stargaze.config import DeploySection
 from stargaze.errors import CredentialsError, MissingInputError, OutsideError, UsageError
+from stargaze.locks import locked
 from stargaze.manifest import BadBundleError, write_manifest
 from stargaze.serve import git, release, signing
 from stargaze.serve.contents import RefusedError
-from stargaze.serve.installation import locked
 
 if TYPE_CHECKING:
     from tests.serve.conftest import Workshop
