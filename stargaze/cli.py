@@ -142,9 +142,10 @@ def fetch(
 ) -> None:
     """Gather repositories: the shipped sample, or files of GitHub records (JSON, CSV, Parquet, .gz of each)."""
     from stargaze.features.fetch import fetch
+    from stargaze.locks import at_work
 
     out, settings, place = _begin(path, store, as_json)
-    with out.progress("fetch") as report:
+    with at_work(place), out.progress("fetch") as report:
         summary = fetch(settings.fetch, place, [*(files or []), *(more or [])], _now(), report)
     out.answer(summary.as_dict(), summary.as_text())
     out.note("next: stargaze select-features")
@@ -154,9 +155,10 @@ def fetch(
 def select_features(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
     """Decide which features stay under each policy, with a reason for each that goes."""
     from stargaze.features.select import select_features
+    from stargaze.locks import at_work
 
     out, settings, place = _begin(path, store, as_json)
-    with out.progress("select-features") as report:
+    with at_work(place), out.progress("select-features") as report:
         selection = select_features(settings.features, place, report)
     out.table(
         selection.as_rows(), ["feature", "missing", "rho", *config.POLICIES], "Features (worth in nat², or why not)"
@@ -175,12 +177,13 @@ def screen(
     as_json: AsJson = False,
 ) -> None:
     """Compare the model families under cross-validation, each in a process of its own."""
+    from stargaze.locks import at_work
     from stargaze.tuning.screen import records, screen
 
     names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
     options = {"screening.families": names, "screening.rows": rows, "screening.time_limit": time_limit}
     out, settings, place = _begin(path, store, as_json, options)
-    with out.progress("screen") as report:
+    with at_work(place), out.progress("screen") as report:
         board = screen(settings.screening, place, settings.features.seed, report)
     columns = ["policy", "family", "status", "rmsle", "spread", "r2", "mdape", "rho", "fit_time", "size_mb", "note"]
     out.table(records(board), columns, "Leaderboard (RMSLE in nat, fit time in s)")
@@ -203,11 +206,12 @@ def tune(
     """Tune the finalists with Ray Tune and save the best as a bundle."""
     import dataclasses
 
+    from stargaze.locks import at_work
     from stargaze.tuning.tune import tune
 
     options = {"trials": trials, "time_budget": time_budget, "seed": seed, "max_concurrent": max_concurrent}
     out, settings, place = _begin(path, store, as_json, {f"tuning.{name}": value for name, value in options.items()})
-    with out.progress("tune") as report:
+    with at_work(place), out.progress("tune") as report:
         tuned = tune(settings.tuning, place, now=_now(), resume=resume, report=report)
     out.answer(dataclasses.asdict(tuned), tuned.as_text())
     out.note("next: stargaze deploy")

@@ -29,6 +29,7 @@ from stargaze.artifacts import Store
 from stargaze.cli import EXAMPLES, main
 from stargaze.config import FeaturesSection
 from stargaze.features.select import Selection, select_features
+from stargaze.locks import at_work
 
 README = Path(__file__).parent.parent / "README.md"
 HEAVY = ("ray", "lightgbm", "sklearn", "pandas", "numpy", "scipy", "pyarrow", "openstack", "flask", "celery", "kombu")
@@ -104,8 +105,9 @@ def ready(run: Run, selected: Selected) -> Store:
 
 
 def state(folder: Path) -> dict[str, str]:
-    """Return every file below a folder with its sum."""
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if not path.is_dir()}
+    """Return every file below a folder with its sum; a lock is none of what is kept."""
+    files = [path for path in folder.rglob("*") if not path.is_dir() and path.suffix != ".lock"]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def strict(text: str) -> Any:
@@ -732,6 +734,18 @@ def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
     assert ended.code == 130
     assert ended.err.splitlines()[-1] == "hint:  stargaze screen begins this step again"
     assert [one.process.poll() is not None for one in started] == [True, True]
+    assert state(ready.root) == before
+
+
+@pytest.mark.parametrize("command", ["fetch", "select-features", "screen", "tune"])
+def test_two_commands_at_once_in_a_store_are_one_too_many(run: Run, ready: Store, command: str) -> None:
+    before = state(ready.root)
+
+    with at_work(ready):
+        ended = run(command)
+
+    assert (ended.code, ended.hint) == (5, "wait for it, or stargaze status")
+    assert ended.error == f"store: another command is at work on this store (process {os.getpid()})"
     assert state(ready.root) == before
 
 
