@@ -85,7 +85,10 @@ def test_a_hook_that_is_killed_takes_the_loader_with_it(workshop: Workshop) -> N
 @pytest.mark.parametrize(("age", "stays"), [(STALE + 60.0, False), (0.0, True)])
 def test_what_a_killed_push_left_goes_at_a_later_deploy(workshop: Workshop, age: float, stays: bool) -> None:
     """Not at once: another push may still be under way."""
-    left = [workshop.store.releases / "objects" / "tmp_objdir-incoming-abc", workshop.store.serving / ".making-abcdefg1"]
+    left = [
+        workshop.store.releases / "objects" / "tmp_objdir-incoming-abc",
+        workshop.store.serving / ".making-abcdefg1",
+    ]
     for folder in left:
         (folder / "inside").mkdir(parents=True)
         os.utime(folder, (time.time() - age,) * 2)
