@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 # The demo screens on a part of the repositories and tries few configurations: two minutes instead of ten.
-DEMO_ENV := STARGAZE_SCREENING_ROWS=2500 STARGAZE_FEATURES_REPEATS=1
+DEMO_ENV := STARGAZE_SCREENING_ROWS=2000 STARGAZE_FEATURES_REPEATS=1 STARGAZE_TUNING_TIME_BUDGET=45
 # On all cores, where pip would take one: the stages start many processes, and each reads the bytecode.
 COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from stargaze.artifacts import Store
 from stargaze.config import Config
+from stargaze.locks import at_work
 from stargaze.output import Output
 from stargaze.stages import stages, walk
 
@@ -16,15 +17,16 @@ EXAMPLES = 5
 
 def travel(config: Config, store: Store, out: Output, *, once: bool, again: bool, clock: Callable[[], datetime]) -> int:
     """Do what is left of the stages, then serve; with ``once``, ask the page about a few repositories and end."""
-    if again:
-        store.journal.unlink(missing_ok=True)  # all is done anew, a stopped tuning too
-    for stage, must in walk(stages(config, store, clock), again=again):
-        if must:
-            with out.progress(stage.name) as report:
-                line = stage.act(report)
-            out.note(f"{stage.name}: {line}")
-        else:
-            out.note(f"{stage.name}: done already")
+    with at_work(store):
+        if again:
+            store.journal.unlink(missing_ok=True)  # all is done anew, a stopped tuning too
+        for stage, must in walk(stages(config, store, clock), again=again):
+            if must:
+                with out.progress(stage.name) as report:
+                    line = stage.act(report)
+                out.note(f"{stage.name}: {line}")
+            else:
+                out.note(f"{stage.name}: done already")
     from stargaze.serve.processes import serve, serving
 
     if not once:

@@ -737,7 +737,7 @@ def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
     assert state(ready.root) == before
 
 
-@pytest.mark.parametrize("command", ["fetch", "select-features", "screen", "tune"])
+@pytest.mark.parametrize("command", ["fetch", "select-features", "screen", "tune", "run"])
 def test_two_commands_at_once_in_a_store_are_one_too_many(run: Run, ready: Store, command: str) -> None:
     before = state(ready.root)
 

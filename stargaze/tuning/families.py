@@ -185,9 +185,8 @@ FAMILIES: dict[str, Family] = {
             _random_forest,
             {"n_estimators": 150, "min_samples_leaf": 3, "max_features": 0.35},
             {
-                "n_estimators": Range(100, 500, "int"),
-                "min_samples_leaf": Range(1, 20, "int", log=True),
-                "max_features": Range(0.1, 1.0),
+                "min_samples_leaf": Range(2, 20, "int", log=True),
+                "max_features": Range(0.1, 0.7),
             },
         ),
         Family(
@@ -196,9 +195,8 @@ FAMILIES: dict[str, Family] = {
             _extra_trees,
             {"n_estimators": 150, "min_samples_leaf": 3, "max_features": 0.5},
             {
-                "n_estimators": Range(100, 500, "int"),
-                "min_samples_leaf": Range(1, 20, "int", log=True),
-                "max_features": Range(0.1, 1.0),
+                "min_samples_leaf": Range(2, 20, "int", log=True),
+                "max_features": Range(0.1, 0.7),
             },
         ),
         Family(
