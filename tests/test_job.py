@@ -29,6 +29,8 @@ LOOPBACK = {
     "0000000000000000FFFF00000100007F",  # the same, as IPv6 writes it
     "00000000000000000000000001000000",  # ::1
 }
+AGENTS = (b"ray::DashboardAgent", b"ray::RuntimeEnvAgent")
+"""They compute nothing, and notice after a minute that their Ray was killed."""
 PATIENCE = 120.0
 """Ray starts in 5 s on two idle cores, and in a minute on busy ones [s]."""
 
@@ -86,6 +88,10 @@ class Machine:
         """Return all living processes that were started here."""
         marked = f"{MARK}={self.mark}".encode()
         return [pid for pid in _processes() if marked in _read(pid, "environ").split(b"\0")]
+
+    def computing(self) -> list[int]:
+        """Return those that do more than wait for a Ray that was killed."""
+        return [pid for pid in self.running() if not _read(pid, "cmdline").startswith(AGENTS)]
 
     def trials(self) -> list[dict[str, Any]]:
         """Return the finished trials of the journal."""
@@ -349,19 +355,19 @@ def end(machine: Machine, number: signal.Signals, trials: int, *words: str) -> I
         listened = listening(machine.running())
         process.send_signal(number)
         _, said = process.communicate(timeout=PATIENCE)
-        wait(lambda: not machine.running())
+        wait(lambda: not (machine.computing() if number == signal.SIGKILL else machine.running()))
     return Interrupted(machine, machine.trials(), process.returncode, said, listened)
 
 
 @pytest.fixture(scope="module")
 def stopped(quick: Machine, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
-    """Ctrl-C after two trials; then all processes of the run are awaited, Ray's too."""
+    """Ctrl-C after two trials; the end of every process of the run is awaited, Ray's too."""
     return end(quick.copied(tmp_path_factory.mktemp("stopped")), signal.SIGINT, 2)
 
 
 @pytest.fixture(scope="module")
 def killed(stopped: Interrupted, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
-    """The stopped tuning, resumed and then killed two trials later."""
+    """The stopped tuning, resumed and then killed two trials later; what still computes after that is awaited."""
     machine = stopped.machine.copied(tmp_path_factory.mktemp("killed"))
     return end(machine, signal.SIGKILL, len(stopped.before) + 2, "--resume")
 
@@ -382,6 +388,19 @@ def test_ctrl_c_says_so_in_lines_that_people_read(stopped: Interrupted) -> None:
     assert "Traceback" not in stopped.said
     assert "ERROR" not in stopped.said
     assert "Warning" not in stopped.said
+
+
+def test_ctrl_c_while_ray_starts_ends_all_of_it(quick: Machine, tmp_path: Path) -> None:
+    machine = quick.copied(tmp_path)
+
+    with machine.begun("tune", "--trials", "500") as process:
+        wait(lambda: any(b"gcs_server" in _read(pid, "cmdline") for pid in machine.running()), process)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE)
+        wait(lambda: not machine.running())
+
+    assert process.returncode == 130
+    assert "Traceback" not in said
 
 
 def test_the_bundle_that_serves_is_untouched_by_a_stopped_tuning(job: Job, stopped: Interrupted) -> None:
