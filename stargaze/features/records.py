@@ -149,6 +149,12 @@ WAYS: dict[str, tuple[str | Way, ...]] = {
 }
 
 
+SPELLINGS: dict[str, tuple[str, ...]] = {
+    field: tuple(way for way in found if isinstance(way, str) and "." not in way) for field, found in WAYS.items()
+}
+"""The names that GitHub's own answers give a field, which a table made of them has kept."""
+
+
 def _compiled() -> list[tuple[Field, list[Way]]]:
     table = []
     for field in schema.FIELDS:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features.derive import is_address
 from stargaze.features.files import MOST_BYTES, Source
+from stargaze.features.records import SPELLINGS
 from stargaze.features.schema import BY_NAME
 
 NAME_PARTS = ("owner", "name")
@@ -63,12 +64,14 @@ def read(source: Source, columns: Mapping[str, str]) -> Iterator[Batch]:
 
 
 def resolve(header: list[str], columns: Mapping[str, str], name: str) -> dict[str, str]:
-    """Find the column of each field: the mapped one, else the one that has exactly our name.
+    """Find the column of each field: the mapped one, else the one that has our name, else GitHub's.
 
     Examples
     --------
     >>> resolve(["full_name", "Star Count", "n"], {"stars": "Star Count"}, "x.csv")
     {'stars': 'Star Count', 'full_name': 'full_name'}
+    >>> resolve(["full_name", "stargazers_count"], {}, "x.csv")
+    {'full_name': 'full_name', 'stars': 'stargazers_count'}
     """
     for field, theirs in columns.items():
         if theirs not in header:
@@ -76,10 +79,11 @@ def resolve(header: list[str], columns: Mapping[str, str], name: str) -> dict[st
                 f"fetch.columns.{field}: {name} has no column {theirs!r}", hint=_near(theirs, header, "Its columns are")
             )
     found = dict(columns)
-    taken = set(found.values())
-    found |= {
-        ours: ours for ours in (*BY_NAME, *NAME_PARTS) if ours in header and ours not in found and ours not in taken
-    }
+    free = set(header) - set(found.values())
+    for ours in (*BY_NAME, *NAME_PARTS):
+        if ours not in found and (own := _own(ours, free)):
+            found[ours] = own
+            free.remove(own)
     missing = [] if "full_name" in found or all(part in found for part in NAME_PARTS) else ["full_name"]
     missing += [] if "stars" in found else ["stars"]
     if missing:
@@ -90,6 +94,12 @@ def resolve(header: list[str], columns: Mapping[str, str], name: str) -> dict[st
             + (' (or owner = "…" and name = "…")' if "full_name" in missing else ""),
         )
     return found
+
+
+def _own(field: str, header: set[str]) -> str | None:
+    """Find the column that needs no line in the config: a name of another field is never taken for this one's."""
+    names = (field, *(name for name in SPELLINGS.get(field, ()) if name not in BY_NAME))
+    return next((name for name in names if name in header), None)
 
 
 def _guess(field: str, header: list[str]) -> str:

@@ -28,6 +28,18 @@ def test_columns_of_our_names_need_no_mapping() -> None:
     assert resolve(["stars", "x", "full_name"], {}, "f") == {"full_name": "full_name", "stars": "stars"}
 
 
+def test_columns_of_githubs_names_need_no_mapping() -> None:
+    header = ["nameWithOwner", "stargazers_count", "size", "forks_count", "fork"]
+    expected = {"full_name": "nameWithOwner", "stars": "stargazers_count", "size_kb": "size", "is_fork": "fork"}
+    assert resolve(header, {}, "f") == {**expected, "forks": "forks_count"}
+
+
+def test_a_column_stands_for_one_field() -> None:
+    """Where both spellings are there, ours wins; what is mapped is not taken again."""
+    assert resolve(["full_name", "stars", "stargazers_count"], {}, "f")["stars"] == "stars"
+    assert "size_kb" not in resolve(["full_name", "stars", "size"], {"forks": "size"}, "f")
+
+
 def test_a_mapped_column_is_not_taken_a_second_time_by_its_name() -> None:
     """Their ``issues`` may be our ``open_issues``; then it is not our ``issues`` too."""
     assert "issues" not in resolve(["full_name", "stars", "issues"], {"open_issues": "issues"}, "f")
