@@ -17,6 +17,9 @@ EXAMPLES = 5
 
 def travel(config: Config, store: Store, out: Output, *, once: bool, again: bool, clock: Callable[[], datetime]) -> int:
     """Do what is left of the stages, then serve; with ``once``, ask the page about a few repositories and end."""
+    from stargaze.tuning.families import chosen
+
+    chosen(config.screening.families)  # before the long stages, not after them
     with at_work(store):
         if again:
             store.journal.unlink(missing_ok=True)  # all is done anew, a stopped tuning too

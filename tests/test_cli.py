@@ -377,7 +377,7 @@ def test_a_step_before_its_turn_names_the_one_that_is_missing(
         (["tune"], "store/leaderboard.csv is not there yet", "stargaze screen"),
         (["deploy"], "store/bundles: there is no bundle yet", "stargaze tune"),
         (["serve"], "no release is deployed yet", "stargaze deploy"),
-        (["screen", "--families", "lightgmb"], "lightgmb: no such family", "families: "),
+        (["screen", "--families", "lightgmb"], "lightgmb: no such family", "Did you mean lightgbm?"),
     ],
 )
 def test_after_select_features_the_next_step_is_screen(

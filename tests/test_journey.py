@@ -14,8 +14,8 @@ import pytest
 from stargaze import journey
 from stargaze.artifacts import Store
 from stargaze.bundle import Bundle
-from stargaze.config import Config, FeaturesSection
-from stargaze.errors import OutsideError
+from stargaze.config import Config, FeaturesSection, ScreeningSection
+from stargaze.errors import OutsideError, UsageError
 from stargaze.features.split import TEST, sides
 from stargaze.journey import EXAMPLES, travel
 from stargaze.output import Output
@@ -65,11 +65,19 @@ def store(tmp_path: Path, bundle_folder: Path) -> Store:
     return store
 
 
-def go(monkeypatch: pytest.MonkeyPatch, store: Store, todo: list[Stage], *, as_json: bool = False, **how: bool) -> int:
+def go(
+    monkeypatch: pytest.MonkeyPatch,
+    store: Store,
+    todo: list[Stage],
+    *,
+    config: Config | None = None,
+    as_json: bool = False,
+    **how: bool,
+) -> int:
     """Travel over these stages."""
     monkeypatch.setattr(journey, "stages", lambda *_arguments: todo)
     options = {"once": False, "again": False, **how}
-    return travel(Config(), store, Output(as_json), clock=lambda: datetime(2026, 1, 1, tzinfo=UTC), **options)
+    return travel(config or Config(), store, Output(as_json), clock=lambda: datetime(2026, 1, 1, tzinfo=UTC), **options)
 
 
 def stage(name: str, *, done: bool, did: list[str]) -> Stage:
@@ -113,6 +121,18 @@ def test_a_stage_that_fails_ends_the_journey(monkeypatch: pytest.MonkeyPatch, st
 
     with pytest.raises(OutsideError):
         go(monkeypatch, store, [Stage("a", lambda: False, fail), stage("b", done=False, did=did)])
+
+    assert did == []
+
+
+def test_a_family_that_is_not_there_is_found_before_the_first_stage(
+    monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    did: list[str] = []
+    config = Config(screening=ScreeningSection(families=["lightgmb"]))
+
+    with pytest.raises(UsageError, match="lightgmb: no such family"):
+        go(monkeypatch, store, [stage("fetch", done=False, did=did)], config=config)
 
     assert did == []
 

@@ -6,9 +6,12 @@ a seed, and returns an estimator on float matrices with NaN for missing values w
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from stargaze.errors import UsageError
 
 Parameters = Mapping[str, Any]
 Build = Callable[[Parameters, Sequence[int], int], Any]
@@ -259,3 +262,26 @@ FAMILIES: dict[str, Family] = {
         ),
     )
 }
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """Return the families to compare: those named, or all, and always the one that all must beat.
+
+    Raises
+    ------
+    UsageError
+        If a name is none of :data:`FAMILIES`.
+
+    Examples
+    --------
+    >>> chosen(["ridge"])
+    ['dummy', 'ridge']
+    """
+    unknown = [name for name in names if name not in FAMILIES]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], FAMILIES, n=1)
+        raise UsageError(
+            f"{', '.join(unknown)}: no such family",
+            hint=f"Did you mean {near[0]}?" if near else "families: " + ", ".join(FAMILIES),
+        )
+    return list(dict.fromkeys(["dummy", *(names or FAMILIES)]))

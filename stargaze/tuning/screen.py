@@ -21,7 +21,7 @@ from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import OutsideError, UsageError
 from stargaze.features.matrix import categories
 from stargaze.features.table import FeatureSet, Table, read_both
-from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.families import chosen
 from stargaze.tuning.folds import Arrays
 
 COLUMNS = [
@@ -83,7 +83,7 @@ def screen(
     OutsideError
         If no family could be fitted.
     """
-    names = _chosen(section)
+    names = sorted(chosen(section.families), key=_slowest_first)
     table, feature_set = read_both(store)
     least = 20 * feature_set.split.folds
     if 0 < section.rows < least:
@@ -126,15 +126,8 @@ def read_leaderboard(store: Store, feature_set: FeatureSet) -> pd.DataFrame:
     return board
 
 
-def _chosen(section: ScreeningSection) -> list[str]:
-    names = section.families or list(FAMILIES)
-    unknown = [name for name in names if name not in FAMILIES]
-    if unknown:
-        raise UsageError(f"{', '.join(unknown)}: no such family", hint="families: " + ", ".join(FAMILIES))
-    with_dummy = dict.fromkeys(["dummy", *names])
-    return sorted(
-        with_dummy, key=lambda name: SLOWEST_FIRST.index(name) if name in SLOWEST_FIRST else len(SLOWEST_FIRST)
-    )
+def _slowest_first(family: str) -> int:
+    return SLOWEST_FIRST.index(family) if family in SLOWEST_FIRST else len(SLOWEST_FIRST)
 
 
 def _prepare(
