@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import typing
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -141,6 +142,30 @@ def test_every_command_has_help_with_an_example(run: Run, command: str, flag: st
     assert (ended.code, ended.err) == (0, "")
     assert f"Example: {EXAMPLES[command]}" in ended.out
     assert EXAMPLES[command].startswith(f"stargaze {command}")
+
+
+@pytest.mark.parametrize("name", ["alireza", "bestof", "linus", "ranking"])
+def test_the_line_that_an_example_config_gives_works_as_it_stands(run: Run, name: str) -> None:
+    """On a table with the columns that the example maps."""
+    example = README.parent / "examples" / f"{name}.toml"
+    (line,) = re.findall(r"^# (stargaze .*)$", example.read_text(encoding="utf-8"), re.MULTILINE)
+    columns = {"full_name": "full_name", "stars": "stars", **tomllib.loads(example.read_text())["fetch"]["columns"]}
+    values = {
+        "owner": "ann",
+        "name": "tool",
+        "full_name": "ann/tool",
+        "fetched_at": "2025-05-01",
+        "stars": 12,
+        "is_fork": 0,
+    }
+    table = pd.DataFrame({theirs: [values.get(ours)] for ours, theirs in columns.items()})
+    file = Path(line.split()[-1])
+    table.to_parquet(file) if file.suffix == ".parquet" else table.to_csv(file, index=False)
+    shutil.copytree(example.parent, "examples")
+
+    ended = run(*line.split()[1:])
+
+    assert (ended.code, ended.out.splitlines()[0]) == (0, "1 repositories from 1 records"), ended.err
 
 
 def test_help_names_every_command_and_the_exit_codes(run: Run) -> None:
