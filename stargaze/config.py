@@ -7,7 +7,6 @@ Precedence: default < user file < project file < environment (``STARGAZE_<SECTIO
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 import os
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stargaze.errors import ConfigError, MissingInputError
+from stargaze.errors import ConfigError, MissingInputError, did_you_mean
 
 POLICIES = ("static", "activity", "all")
 DEFAULT_PATH = Path("stargaze.toml")
@@ -332,8 +331,7 @@ def _merge(config: Config, table: Mapping[str, Any], source: str) -> Config:
 
 
 def _suggest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else "Known here: " + ", ".join(known)
+    return did_you_mean(name, known, "Known here: " + ", ".join(known))
 
 
 def _section_type(name: str) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class StargazeError(Exception):
     """Something a user can put right: a message, a hint and an exit code."""
@@ -50,3 +53,15 @@ class OutsideError(StargazeError):
     """A system outside the program failed: disk, network, git, a server."""
 
     exit_code = 5
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str, *, likeness: float = 0.5) -> str:
+    """Return the hint for a name that is not known: the nearest of the known ones, or what to say where none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("strs", ["stars", "forks"], "Known here: stars, forks")
+    'Did you mean stars?'
+    """
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)
+    return f"Did you mean {near[0]}?" if near else otherwise

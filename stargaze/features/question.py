@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from stargaze.errors import BadDataError, MissingInputError
+from stargaze.errors import BadDataError, MissingInputError, did_you_mean
 from stargaze.features import schema
 from stargaze.features.checks import check_name, check_repositories, shown
 
@@ -84,8 +84,7 @@ def from_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> pd.Data
     for item in figures:
         for name in item:
             if name not in schema.BY_NAME:
-                near = difflib.get_close_matches(str(name), list(schema.BY_NAME), n=1)
-                hint = f"Did you mean {near[0]}?" if near else "fields: " + ", ".join(_ASKED)
+                hint = did_you_mean(str(name), schema.BY_NAME, "fields: " + ", ".join(_ASKED), likeness=0.6)
                 raise BadDataError(f"{shown(name)} is not a field of a repository", hint=hint)
     filled = [
         {"fetched_at": now.isoformat(), **{name: value for name, value in item.items() if value not in ("", None)}}

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stargaze.errors import BadDataError, ConfigError
+from stargaze.errors import BadDataError, ConfigError, did_you_mean
 from stargaze.features.derive import is_address
 from stargaze.features.files import MOST_BYTES, Source
 from stargaze.features.records import SPELLINGS
@@ -108,8 +108,7 @@ def _guess(field: str, header: list[str]) -> str:
 
 
 def _near(name: str, known: list[str], otherwise: str) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else f"{otherwise} {_listing(known)}"
+    return did_you_mean(name, known, f"{otherwise} {_listing(known)}")
 
 
 def _listing(names: list[str]) -> str:

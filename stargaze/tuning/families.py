@@ -6,12 +6,11 @@ a seed, and returns an estimator on float matrices with NaN for missing values w
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from stargaze.errors import UsageError
+from stargaze.errors import UsageError, did_you_mean
 
 Parameters = Mapping[str, Any]
 Build = Callable[[Parameters, Sequence[int], int], Any]
@@ -279,9 +278,6 @@ def chosen(names: Sequence[str]) -> list[str]:
     """
     unknown = [name for name in names if name not in FAMILIES]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], FAMILIES, n=1)
-        raise UsageError(
-            f"{', '.join(unknown)}: no such family",
-            hint=f"Did you mean {near[0]}?" if near else "families: " + ", ".join(FAMILIES),
-        )
+        hint = did_you_mean(unknown[0], FAMILIES, "families: " + ", ".join(FAMILIES))
+        raise UsageError(f"{', '.join(unknown)}: no such family", hint=hint)
     return list(dict.fromkeys(["dummy", *(names or FAMILIES)]))
