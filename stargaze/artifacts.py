@@ -18,6 +18,7 @@ from stargaze.errors import MissingInputError, OutsideError
 
 MAKERS = {
     "repositories.parquet": "fetch",
+    "star_history.parquet": "fetch",
     "features.json": "select-features",
     "selection.csv": "select-features",
     "leaderboard.csv": "screen",
@@ -47,6 +48,16 @@ class Store:
     def repositories(self) -> Path:
         """n_repositories × GitHub's fields, one row a repository."""
         return self.root / "repositories.parquet"
+
+    @property
+    def star_history(self) -> Path:
+        """n_weeks × stars gained, of chosen repositories."""
+        return self.root / "star_history.parquet"
+
+    @property
+    def spool(self) -> Path:
+        """GitHub's answers (SQLite), so that nothing is asked twice."""
+        return self.root / "github.sqlite"
 
     @property
     def features(self) -> Path:

@@ -31,7 +31,7 @@ INTERRUPTED = 130
 EXAMPLES = {
     "init": "stargaze init",
     "config": "stargaze config --json",
-    "fetch": "stargaze fetch --from search-1.json search-2.json.gz",
+    "fetch": "stargaze fetch --stars '>=1000' --language rust --number 5000",
     "select-features": "stargaze select-features",
     "screen": "stargaze screen --families lightgbm,ridge",
     "tune": "stargaze tune --trials 200",
@@ -45,7 +45,11 @@ EXAMPLES = {
 }
 
 
-GOES_ON = {"tune": "stargaze tune --resume goes on", "run": "stargaze run goes on"}
+GOES_ON = {
+    "fetch": "stargaze fetch begins this step again, and asks GitHub nothing twice",
+    "tune": "stargaze tune --resume goes on",
+    "run": "stargaze run goes on",
+}
 """What to type after Ctrl-C where that is not the same command again."""
 
 
@@ -136,19 +140,43 @@ def fetch(
         list[Path] | None, typer.Option("--from", help="File of GitHub records; may be given again.")
     ] = None,
     more: Annotated[list[Path] | None, typer.Argument(help="More files.", metavar="[FILE]...")] = None,
+    query: Annotated[str | None, typer.Option(help="GitHub: words and qualifiers of its search.")] = None,
+    stars: Annotated[str | None, typer.Option(help="GitHub: range of stars, as '>=1000'.")] = None,
+    created: Annotated[str | None, typer.Option(help="GitHub: range of creation, as 2015..2020-06-30.")] = None,
+    language: Annotated[str | None, typer.Option(help="GitHub: primary language.")] = None,
+    topic: Annotated[str | None, typer.Option(help="GitHub: a topic.")] = None,
+    organization: Annotated[str | None, typer.Option(help="GitHub: an organization or a user.")] = None,
+    names: Annotated[list[str] | None, typer.Option("--name", help="GitHub: owner/name; may be given again.")] = None,
+    number: Annotated[int | None, typer.Option(help="GitHub: how many; 0 means all.")] = None,
+    sampling: Annotated[str | None, typer.Option(help="GitHub: top, stratified or random.")] = None,
+    deep: Annotated[bool | None, typer.Option("--deep", help="GitHub: contributors, README, followers too.")] = None,
+    history: Annotated[
+        list[str] | None, typer.Option(help="GitHub: weekly stars of owner/name, '*' of all; may be given again.")
+    ] = None,
+    update: Annotated[bool, typer.Option("--update", help="GitHub: ask anew what may have changed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="GitHub: say what it takes, and gather nothing.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each request.")] = False,
     path: ConfigPath = None,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Gather repositories: the shipped sample, or files of GitHub records (JSON, CSV, Parquet, .gz of each)."""
-    from stargaze.features.fetch import fetch
+    """Gather repositories: the shipped sample, files of GitHub records (JSON, CSV, Parquet, .gz), or GitHub itself."""
+    from stargaze.features import sources
     from stargaze.locks import at_work
 
-    out, settings, place = _begin(path, store, as_json)
+    asked: dict[str, Any] = {"query": query, "stars": stars, "created": created, "language": language, "topic": topic}
+    asked |= {"organization": organization, "names": names, "number": number, "sampling": sampling}
+    options = {f"github.{name}": value for name, value in {**asked, "deep": deep, "history": history}.items()}
+    out, settings, place = _begin(path, store, as_json, options)
+    given = [*(files or []), *(more or [])]
+    way = sources.Way(token=os.environ.get("GITHUB_TOKEN", ""), update=update, tell=out.note if verbose else None)
     with at_work(place), out.progress("fetch") as report:
-        summary = fetch(settings.fetch, place, [*(files or []), *(more or [])], _now(), report)
-    out.answer(summary.as_dict(), summary.as_text())
-    out.note("next: stargaze select-features")
+        if dry_run:
+            answer: Any = sources.foresee(settings, place, given, _now(), way)
+        else:
+            answer = sources.repositories(settings, place, given, _now(), report, way)
+    out.answer(answer.as_dict(), answer.as_text())
+    out.note("next: stargaze fetch" if dry_run else "next: stargaze select-features")
 
 
 @command("select-features")

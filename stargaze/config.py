@@ -20,6 +20,7 @@ from typing import Any
 from stargaze.errors import ConfigError, MissingInputError, did_you_mean
 
 POLICIES = ("static", "activity", "all")
+SAMPLINGS = ("top", "stratified", "random")
 DEFAULT_PATH = Path("stargaze.toml")
 
 
@@ -60,6 +61,30 @@ class FetchSection:
     columns: dict[str, str] = key(
         {}, 'For CSV and Parquet: our field = "their column", as stars = "star_count". Same names need no line.'
     )
+
+
+@dataclass(frozen=True)
+class GithubSection:
+    """What to gather from GitHub. Where anything here is not as below, `stargaze fetch` asks GitHub."""
+
+    query: str = key("", 'Words and qualifiers of GitHub\'s search, as "parser license:mit fork:true".')
+    stars: str = key("", 'Range of stars, as ">=1000" or "100..500".')
+    created: str = key("", 'When they were created, as "2015-01-01..2020-12-31" or ">=2020".', unit="date")
+    language: str = key("", "Primary language.")
+    topic: str = key("", "A topic that they have.")
+    organization: str = key("", "Only the repositories of this organization or user.")
+    names: list[str] = key([], "Exactly these repositories, owner/name each, instead of a search.")
+    number: int = key(1000, "How many of a search; 0 means all.", unit="repositories", least=0, most=10_000_000)
+    sampling: str = key(
+        "top",
+        "Which of a search: the most starred; evenly over log stars and year of creation; each with the same chance.",
+        choices=SAMPLINGS,
+    )
+    seed: int = key(0, "Fixes which ones a sample holds.", least=0, most=2**31 - 1)
+    rich: bool = key(True, "With GITHUB_TOKEN, also counts and commits by GraphQL; false asks the search alone.")
+    deep: bool = key(False, "Also contributors, followers of organizations and README length: 3 requests a repository.")
+    history: list[str] = key([], 'Weekly star history of these, owner/name each; "*" means of all gathered.')
+    url: str = key("https://api.github.com", "The API; of GitHub Enterprise it is https://HOST/api/v3.", filled=True)
 
 
 @dataclass(frozen=True)
@@ -156,6 +181,7 @@ class Config:
 
     store: StoreSection = field(default_factory=StoreSection)
     fetch: FetchSection = field(default_factory=FetchSection)
+    github: GithubSection = field(default_factory=GithubSection)
     features: FeaturesSection = field(default_factory=FeaturesSection)
     screening: ScreeningSection = field(default_factory=ScreeningSection)
     tuning: TuningSection = field(default_factory=TuningSection)
@@ -290,6 +316,8 @@ def _parse(text: str, kind: type) -> Any:
     if kind is dict:
         pairs = [[side.strip() for side in part.split("=", 1)] for part in text.split(",") if part.strip()]
         return dict(pairs) if all(len(pair) == 2 for pair in pairs) else text
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.strip().lower(), text)
     for number in (int, float) if kind is float else (int,) if kind is int else ():
         try:
             return number(text)
@@ -353,6 +381,8 @@ def _checked(source: str, section: str, name: str, value: Any) -> Any:
         value = float(value) if abs(value) < 1e300 else math.inf
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         wrong = f"should be {_NAMES[kind]}{unit}"
+    elif isinstance(value, bool):
+        wrong = ""
     elif isinstance(value, (int, float)):
         wrong = _wrong_number(value, unit, metadata)
     else:

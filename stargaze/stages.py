@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.artifacts import Store, read_json, sha256, write_json
-from stargaze.config import POLICIES, Config
+from stargaze.config import POLICIES, Config, GithubSection
 from stargaze.errors import MissingInputError, StargazeError
 from stargaze.manifest import read_verified
 
@@ -51,9 +52,9 @@ def state(store: Store) -> list[dict[str, Any]]:
 
 
 def _fetch(config: Config, store: Store, now: datetime, report: Report) -> str:
-    from stargaze.features.fetch import fetch
+    from stargaze.features.sources import Way, repositories
 
-    summary = fetch(config.fetch, store, [], now, report)
+    summary = repositories(config, store, [], now, report, Way(os.environ.get("GITHUB_TOKEN", "")))
     _remember(store, "fetch", _fetch_settings(config))
     return f"{summary.repositories:,} repositories"
 
@@ -113,7 +114,8 @@ def _repositories_fit(config: Config, store: Store) -> bool:
 def _fetch_settings(config: Config) -> dict[str, Any]:
     """Return what the repositories depend on: the section, and size and date of every file."""
     there = [Path(name).stat() for name in config.fetch.files if Path(name).exists()]
-    return {**dataclasses.asdict(config.fetch), "state": [[item.st_size, item.st_mtime_ns] for item in there]}
+    github = {} if config.github == GithubSection() else {"github": dataclasses.asdict(config.github)}
+    return {**dataclasses.asdict(config.fetch), **github, "state": [[item.st_size, item.st_mtime_ns] for item in there]}
 
 
 def _remember(store: Store, stage: str, settings: dict[str, Any]) -> None:

@@ -721,7 +721,10 @@ def test_ctrl_c_in_the_middle_of_fetch_keeps_the_last_repositories(run: Run) -> 
     assert process.returncode == 130
     assert (out, err.splitlines()) == (
         "",
-        ["interrupted: what was finished before is kept", "hint:  stargaze fetch begins this step again"],
+        [
+            "interrupted: what was finished before is kept",
+            "hint:  stargaze fetch begins this step again, and asks GitHub nothing twice",
+        ],
     )
     assert state(Path("store")) == before
 

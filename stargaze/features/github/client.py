@@ -1,0 +1,271 @@
+"""One request at a time, asked until it is answered: limits are waited for, faults retried, redirects followed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from stargaze.errors import ConfigError, CredentialsError, OutsideError
+from stargaze.features.github import manners
+from stargaze.features.github.manners import Verdict, whole_seconds
+from stargaze.features.github.port import Answer, Ask, Clock, NoAnswerError, Transport
+
+TRIES = 8
+"""Of one request that fails: with pauses of 2, 4, 8 … seconds some four minutes, and a night of faults when each
+page gets through at last."""
+MOST_LIMITS = 8
+"""Refusals of one request by a limit that says it lifts, and does not: some two hours by the growing pauses."""
+MOST_REDIRECTS = 5
+SKEW = 300.0
+"""Seconds by which the clock here may differ from GitHub's before it is said."""
+TOKEN_HINT = "make a token (no scope is needed), then: export GITHUB_TOKEN=..."  # noqa: S105 # no password
+KEPT = "what was answered is kept; stargaze fetch, the same command, goes on"
+
+
+class TooHeavyError(Exception):
+    """GitHub did not finish in its ten seconds: ask for less at once."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer that can be used: ``same`` where an earlier one still holds, ``gone`` with the reason why."""
+
+    data: Any
+    at: datetime
+    etag: str = ""
+    same: bool = False
+    gone: str = ""
+    moved: bool = False
+    last_page: int = 1
+    took: float = 0.0
+    raw: bytes = b""
+
+
+@dataclass
+class Limits:
+    """What GitHub last said of one of its limits."""
+
+    limit: int
+    remaining: int
+    until: float
+    """Seconds since 1970 by the clock here, when the window ends."""
+
+
+@dataclass
+class Tally:
+    """Counts of a run."""
+
+    requests: int = 0
+    refused: int = 0
+    failed: int = 0
+    waited: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+
+class Client:
+    """GitHub, asked politely; ``tell`` hears of each request and wait, ``waiting`` of each wait before it begins."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        clock: Clock,
+        *,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._tell = tell or (lambda _line: None)
+        self.waiting: Callable[[str, float], None] = lambda _why, _seconds: None
+        self.limits: dict[str, Limits] = {}
+        self.latest: tuple[str, Limits | None] = ("", None)
+        self.tally = Tally()
+
+    def get(
+        self, path: str, params: Mapping[str, str | int] | None = None, *, etag: str = "", forgiving: bool = False
+    ) -> Reply:
+        """Ask REST; with ``forgiving``, a refusal of this one question is an answer, as that it is gone.
+
+        Raises
+        ------
+        ConfigError
+            If GitHub refuses the question itself (422 and the like).
+        CredentialsError
+            If it does not take the token.
+        OutsideError
+            If faults or limits outlast all patience.
+        """
+        return self._answered(Ask(path, params or {}, etag=etag), _resource_of(path), forgiving=forgiving)
+
+    def query(self, text: str, variables: Mapping[str, Any]) -> Reply:
+        """Ask GraphQL; errors as for :meth:`get`, and TooHeavyError where less should be asked for at once."""
+        body = json.dumps({"query": text, "variables": variables}).encode()
+        return self._answered(Ask("/graphql", body=body), "graphql")
+
+    def rest(self, why: str, seconds: float) -> None:
+        """Wait before the next request, and say so."""
+        self._pause(f"next try ({why})", seconds)
+
+    def now(self) -> datetime:
+        """Return the time here, for what GitHub gave no date of its own."""
+        return datetime.fromtimestamp(self._clock.time(), tz=UTC)
+
+    def _answered(self, ask: Ask, resource: str, *, forgiving: bool = False) -> Reply:
+        faults = limits = redirects = 0
+        moved = False
+        while True:
+            self._wait_for(resource)
+            try:
+                answer = self._send(ask)
+            except NoAnswerError as error:
+                verdict = Verdict("broken", why=str(error), wait=manners.backoff(faults))
+            else:
+                self._remember(answer, resource)
+                verdict = manners.judge(
+                    answer,
+                    local_time=self._clock.time(),
+                    limits=limits,
+                    faults=faults,
+                    is_graphql=resource == "graphql",
+                )
+                if forgiving and verdict.kind == "refused":
+                    verdict = replace(verdict, kind="gone")
+                if verdict.kind in ("good", "same", "gone"):
+                    return _reply(verdict, answer, self._now(answer), moved=moved)
+            if verdict.kind == "moved":
+                redirects += 1
+                moved = True
+                ask = self._redirected(ask, verdict, redirects)
+            elif verdict.kind == "limit":
+                limits += 1
+                self._limited(ask, verdict, limits)
+            elif verdict.kind == "heavy" and resource == "graphql":
+                self.tally.failed += 1
+                raise TooHeavyError(verdict.why)
+            elif verdict.kind in ("heavy", "broken"):
+                faults += 1
+                self._failed(ask, verdict, faults)
+            else:
+                raise _refusal(verdict)
+
+    def _send(self, ask: Ask) -> Answer:
+        self.tally.requests += 1
+        try:
+            answer = self._transport.send(ask)
+        except NoAnswerError as error:
+            self._tell(f"{_line(ask)}: {error}")
+            raise
+        left = answer.headers.get("x-ratelimit-remaining", "?")
+        self._tell(f"{_line(ask)}: {answer.status} in {answer.took:.1f} s, {len(answer.body):,} bytes, {left} left")
+        return answer
+
+    def _wait_for(self, resource: str) -> None:
+        """Wait where it is known beforehand that GitHub would refuse."""
+        known = self.limits.get(resource)
+        if known and known.remaining <= 0:
+            self._pause(f"{resource} limit", known.until - self._clock.time())
+            known.remaining = known.limit
+
+    def _pause(self, why: str, seconds: float) -> None:
+        if seconds > 0:
+            self._tell(f"waiting {whole_seconds(seconds)} for the {why}")
+            self.waiting(why, seconds)
+            self.tally.waited += seconds
+            self._clock.sleep(seconds)
+
+    def _remember(self, answer: Answer, resource: str) -> None:
+        numbers = [answer.headers.get(f"x-ratelimit-{name}", "") for name in ("limit", "remaining")]
+        local = self._clock.time()
+        rest = manners.until_reset(answer.headers, local)
+        if all(text.isascii() and text.isdigit() for text in numbers) and rest is not None:
+            named = answer.headers.get("x-ratelimit-resource", resource)
+            self.limits[named] = Limits(int(numbers[0]), int(numbers[1]), local + rest)
+            self.latest = (named, self.limits[named])
+        theirs = manners.date(answer.headers)
+        if theirs is not None and abs(theirs - local) > SKEW and not self.tally.notes:
+            ahead = "ahead of" if local > theirs else "behind"
+            span = whole_seconds(abs(local - theirs))
+            self.tally.notes.append(f"this machine's clock is {span} {ahead} GitHub's; GitHub's dates are used")
+
+    def _now(self, answer: Answer) -> datetime:
+        moment = manners.date(answer.headers)
+        return self.now() if moment is None else datetime.fromtimestamp(moment, tz=UTC)
+
+    def _redirected(self, ask: Ask, verdict: Verdict, redirects: int) -> Ask:
+        if redirects > MOST_REDIRECTS or not verdict.why or ask.body is not None:
+            raise OutsideError(f"{ask.path}: GitHub redirects without end", hint=KEPT)
+        return replace(ask, path=verdict.why, params=ask.params if "?" not in verdict.why else {})
+
+    def _limited(self, ask: Ask, verdict: Verdict, limits: int) -> None:
+        self.tally.refused += 1
+        if limits > MOST_LIMITS:
+            raise OutsideError(
+                f"GitHub's {verdict.why} did not lift in {limits} waits ({_line(ask)})",
+                hint=f"{KEPT}; wait an hour, and let no other program use the token",
+            )
+        self._pause(verdict.why, verdict.wait)
+        _, known = self.latest
+        if known:
+            known.remaining = max(known.remaining, 1)  # what GitHub asked for has been waited for
+
+    def _failed(self, ask: Ask, verdict: Verdict, faults: int) -> None:
+        self.tally.failed += 1
+        if faults >= TRIES:
+            page = "a web page" in verdict.why
+            advice = "is github.url right? For GitHub Enterprise it ends in /api/v3; " if page else ""
+            raise OutsideError(f"GitHub answered {_line(ask)} {TRIES} times with {verdict.why}", hint=advice + KEPT)
+        self.rest(verdict.why, verdict.wait)
+
+
+def _reply(verdict: Verdict, answer: Answer, at: datetime, *, moved: bool) -> Reply:
+    return Reply(
+        data=verdict.data,
+        at=at,
+        etag=answer.headers.get("etag", ""),
+        same=verdict.kind == "same",
+        gone=verdict.why if verdict.kind == "gone" else "",
+        moved=moved,
+        last_page=_last_page(answer.headers.get("link", "")),
+        took=answer.took,
+        raw=answer.body,
+    )
+
+
+def _refusal(verdict: Verdict) -> CredentialsError | ConfigError:
+    if verdict.kind == "token":
+        return CredentialsError(
+            f"GitHub does not take GITHUB_TOKEN: {verdict.why}",
+            hint=f"it is wrong, expired or too narrow; {TOKEN_HINT}",
+        )
+    return ConfigError(f"GitHub refuses what [github] asks for: {verdict.why}", hint=f"change it; {KEPT}")
+
+
+def _resource_of(path: str) -> str:
+    return "search" if path.startswith("/search/") else "core"
+
+
+def _line(ask: Ask) -> str:
+    """Name a request in one line; a GraphQL body is long, and its size says enough."""
+    if ask.body is not None:
+        return f"POST {ask.path} ({len(ask.body):,} bytes)"
+    query = "&".join(f"{name}={value}" for name, value in ask.params.items())
+    return f"GET {ask.path}{'?' * bool(query)}{query}"
+
+
+def _last_page(link: str) -> int:
+    """Return the number of the last page that a Link header names, 1 where it names none.
+
+    Examples
+    --------
+    >>> _last_page('<https://x/repositories/1/contributors?per_page=1&page=2>; rel="next", <https://x/y?page=57>; rel="last"')
+    57
+    """
+    for part in link.split(","):
+        address, _, rest = part.partition(";")
+        if 'rel="last"' in rest:
+            query = address.strip().strip("<>").partition("?")[2]
+            pages = [pair.partition("=")[2] for pair in query.split("&") if pair.startswith("page=")]
+            return int(pages[-1]) if pages and pages[-1].isdigit() else 1
+    return 1

@@ -1,0 +1,213 @@
+"""Gather what ``[github]`` asks for: found, looked at closer, and written, each answer kept as it comes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from stargaze.artifacts import Store
+from stargaze.config import FetchSection, GithubSection
+from stargaze.errors import BadDataError, ConfigError
+from stargaze.features.github import details, graphql, table
+from stargaze.features.github.client import Client
+from stargaze.features.github.found import Finder, Progress, Repo, find
+from stargaze.features.github.history import Histories, gather_history
+from stargaze.features.github.manners import whole_seconds
+from stargaze.features.github.named import look_up
+from stargaze.features.github.pace import Pace
+from stargaze.features.github.queries import read_search
+from stargaze.features.github.spool import Gather, Spool
+from stargaze.features.ledger import FetchSummary
+
+Report = Callable[[str, float], None]
+ASIDE = ("rich", "deep", "history")
+"""Keys that only add to what is found: changing them goes on with the same pages."""
+SEARCHED = ("query", "stars", "created", "language", "topic", "organization")
+NAMED = 10
+"""Repositories and slices that a person is shown of a kind."""
+
+
+@dataclass(frozen=True)
+class GatherSummary:
+    """What a gather did, for people and for ``--json``."""
+
+    fetch: FetchSummary
+    requests: int
+    refused: int
+    failed: int
+    waited: float
+    slices: int
+    short: tuple[str, ...]
+    gone: dict[str, str]
+    too_large: tuple[str, ...]
+    history: Histories | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def repositories(self) -> int:
+        """How many were written."""
+        return self.fetch.repositories
+
+    def as_text(self) -> str:
+        """Return the lines that a person reads."""
+        lines = [self.fetch.as_text()]
+        if self.requests:
+            lines.append(
+                f"{self.requests:,} requests, of which {self.refused:,} were refused by a limit and {self.failed:,} failed; "
+                f"waited {whole_seconds(self.waited)}"
+            )
+        else:
+            lines.append("nothing to ask: all was answered before; stargaze fetch --update asks what may have changed")
+        lines += _listed("slices that GitHub answered incompletely", self.short)
+        lines += _listed("repositories that are gone", [f"{name}: {why}" for name, why in self.gone.items()])
+        lines += _listed("repositories too large for GitHub to count", self.too_large)
+        if self.history:
+            lines.append(f"star history: {self.history.weeks:,} weeks of {self.history.repositories:,} repositories")
+            refused = [f"{name}: {why}" for name, why in self.history.refused.items()]
+            lines += _listed("repositories whose star history was refused", refused)
+        return "\n".join([*lines, *self.notes])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        whole = dataclasses.asdict(self)
+        return {**whole.pop("fetch"), **whole}
+
+
+def is_asked(section: GithubSection) -> bool:
+    """Tell whether the section says anything: then GitHub is asked, and not the sample.
+
+    Examples
+    --------
+    >>> is_asked(GithubSection()), is_asked(GithubSection(stars=">=1000"))
+    (False, True)
+    """
+    return section != GithubSection()
+
+
+def collect(
+    section: GithubSection,
+    fetching: FetchSection,
+    store: Store,
+    spool: Spool,
+    client: Client,
+    now: datetime,
+    *,
+    token: bool,
+    update: bool = False,
+    report: Report,
+) -> GatherSummary:
+    """Gather repositories and write them; stopped at any moment, the same call goes on without asking twice.
+
+    Parameters
+    ----------
+    section : GithubSection
+        What to gather.
+    fetching : FetchSection
+        ``since`` leaves out older records.
+    store : Store
+        Where ``repositories.parquet`` is written.
+    spool : Spool
+        GitHub's answers.
+    client : Client
+        GitHub.
+    now : datetime
+        UTC; repositories created later are not gathered.
+    token : bool
+        Whether GraphQL can be asked.
+    update : bool
+        Ask anew what may have changed since all was gathered.
+    report : callable
+        Told what is done and the share that is done, 0 to 1.
+
+    Raises
+    ------
+    ConfigError, BadDataError, CredentialsError, OutsideError
+        As the client raises them, or where nothing was found; all that was answered is kept.
+    """
+    gather = spool.begin(digest(section), now, update=update)
+    pace = Pace(client, report)
+    graph = token and section.rich
+    repos, gone, progress = _found(section, client, spool, gather, pace, graph=graph)
+    if not repos:
+        raise BadDataError("GitHub has no repository like this", hint=_widen(gone))
+    too_large: list[str] = []
+    for kind in graphql.KINDS if graph else ():
+        with pace.step(kind.name, len(repos)) as tell:
+            learned = details.learn(kind, repos, client, spool, tell)
+        gone.update(dict.fromkeys(learned.gone, "deleted meanwhile"))
+        too_large += learned.too_large
+    if section.deep:
+        with pace.step("closer look", len(repos)) as tell:
+            details.look_closer(repos, client, spool, tell)
+    history = _history(section, repos, client, spool, gather, store, pace)
+    today = max(now, spool.latest(gather))  # the clock here may be behind GitHub's
+    summary = table.write({one.id: one for one in repos}, spool, gather, fetching, store, today, report)
+    spool.finish(gather)
+    tally = client.tally
+    return GatherSummary(
+        fetch=summary,
+        requests=tally.requests,
+        refused=tally.refused,
+        failed=tally.failed,
+        waited=tally.waited,
+        slices=progress.slices,
+        short=tuple(f"{piece.region.as_text()}: {len(piece.ids):,} of {piece.expected:,}" for piece in progress.short),
+        gone=gone,
+        too_large=tuple(dict.fromkeys(too_large)),
+        history=history,
+        notes=tuple(tally.notes),
+    )
+
+
+def digest(section: GithubSection) -> str:
+    """Return what names a gather: the same aim is the same gather, however often it is stopped."""
+    aim = {name: value for name, value in dataclasses.asdict(section).items() if name not in ASIDE}
+    return hashlib.blake2b(json.dumps(aim, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _found(
+    section: GithubSection, client: Client, spool: Spool, gather: Gather, pace: Pace, *, graph: bool
+) -> tuple[list[Repo], dict[str, str], Progress]:
+    if section.names:
+        if any(getattr(section, name).strip() for name in SEARCHED):
+            raise ConfigError("github.names and a search exclude each other", hint="keep one of them")
+        with pace.step("repositories", len(section.names)) as tell:
+            repos, gone = look_up(section.names, client, spool, gather, graph=graph, tell=tell)
+        return repos, gone, Progress()
+    search = read_search(section, gather.began)
+    with pace.search() as tell:
+        repos, progress = find(Finder(client, spool, gather, search), search, section, tell)
+    return repos, {}, progress
+
+
+def _history(
+    section: GithubSection,
+    repos: Sequence[Repo],
+    client: Client,
+    spool: Spool,
+    gather: Gather,
+    store: Store,
+    pace: Pace,
+) -> Histories | None:
+    if not section.history:
+        return None
+    names = [one.full_name for one in repos] if "*" in section.history else section.history
+    with pace.step("star history", len(names)) as tell:
+        return gather_history(names, client, spool, gather, store, tell)
+
+
+def _widen(gone: Mapping[str, str]) -> str:
+    first = next(iter(gone.items()), None)
+    return f"{first[0]}: {first[1]}" if first else "widen the query or the ranges in [github]"
+
+
+def _listed(what: str, names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    more = [f"  and {len(names) - NAMED:,} more"] if len(names) > NAMED else []
+    return [f"{len(names):,} {what}:", *(f"  {name}" for name in names[:NAMED]), *more]

@@ -1,0 +1,152 @@
+"""Repositories found by search: each page asked once, kept on disk, and looked at for what slices and details need."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from stargaze.config import GithubSection
+from stargaze.errors import OutsideError
+from stargaze.features.github import sampling
+from stargaze.features.github.client import KEPT, Client
+from stargaze.features.github.queries import Region, Search
+from stargaze.features.github.slices import CAP, PER_PAGE, Hit, Page, Slice, head, walk
+from stargaze.features.github.spool import Gather, Kept, Spool
+
+MARKERS = ("pushed_at", "updated_at", "stargazers_count", "forks_count", "open_issues_count")
+"""Fields of a row that change when anything about the repository does."""
+
+
+@dataclass(frozen=True)
+class Repo:
+    """What is remembered of a repository while it is gathered; its row stays on disk."""
+
+    id: int
+    node_id: str
+    full_name: str
+    owner_type: str
+    stars: int
+    stamp: str
+    """Of the state that it was in; details that were learned in the same state still hold."""
+    ask: str
+    """The page that holds its newest row."""
+
+
+@dataclass
+class Progress:
+    """How far the search is."""
+
+    found: int = 0
+    expected: int = 0
+    slices: int = 0
+    short: list[Slice] = field(default_factory=list)
+
+
+def repo(item: Mapping[str, Any], ask: str) -> Repo:
+    """Read what is remembered of a REST row or a GraphQL node."""
+    owner = item.get("owner") or {}
+    stamp = json.dumps([item.get(name) for name in MARKERS] if "full_name" in item else dict(item), sort_keys=True)
+    return Repo(
+        id=int(item.get("databaseId") or item["id"]),
+        node_id=str(item.get("node_id") or item["id"]),
+        full_name=str(item.get("full_name") or item["nameWithOwner"]),
+        owner_type=str(owner.get("type") or owner.get("__typename") or ""),
+        stars=int(item.get("stargazers_count", item.get("stargazerCount", 0))),
+        stamp=hashlib.blake2b(stamp.encode(), digest_size=8).hexdigest(),
+        ask=ask,
+    )
+
+
+class Finder:
+    """Answers the walk's pages: from the disk what was answered before, else from GitHub, and then onto the disk."""
+
+    def __init__(self, client: Client, spool: Spool, gather: Gather, search: Search) -> None:
+        self._client = client
+        self._spool = spool
+        self._gather = gather
+        self._search = search
+        self.repos: dict[int, Repo] = {}
+        self.asked = 0
+
+    def page(self, region: Region, number: int, attempt: int) -> Page:
+        """Return a page of a region's query, most stars first."""
+        query = self._search.render(region)
+        ask = f"search {number} {attempt} {query}"
+        kept = self._spool.page(self._gather, ask)
+        if kept is None:
+            kept = self._asked(ask, query, number)
+        data = kept.data
+        found = [repo(item, ask) for item in data["items"] if isinstance(item, dict)]
+        self.repos.update((one.id, one) for one in found)
+        hits = tuple(
+            Hit(one.id, one.stars, _second(item["created_at"])) for one, item in zip(found, data["items"], strict=True)
+        )
+        return Page(int(data["total_count"]), bool(data.get("incomplete_results")), hits)
+
+    def _asked(self, ask: str, query: str, number: int) -> Kept:
+        before = self._spool.page_before(self._gather, ask)
+        parameters: dict[str, str | int] = {
+            "q": query,
+            "sort": "stars",
+            "order": "desc",
+            "per_page": PER_PAGE,
+            "page": number,
+        }
+        reply = self._client.get("/search/repositories", parameters, etag=before.etag if before else "")
+        self.asked += 1
+        if reply.same and before:
+            kept = Kept(reply.at, before.etag, before.body)
+        elif isinstance(reply.data, dict) and isinstance(reply.data.get("items"), list):
+            kept = Kept(reply.at, reply.etag, reply.raw)
+        else:
+            raise OutsideError("GitHub's search answered with something that is no search result", hint=KEPT)
+        self._spool.keep(self._gather, {ask: kept})
+        return kept
+
+
+def find(
+    finder: Finder, search: Search, section: GithubSection, tell: Callable[[Progress], None]
+) -> tuple[list[Repo], Progress]:
+    """Gather what the sample asks for; return the repositories, and how complete GitHub's answers were."""
+    wanted = sampling.groups(finder, search, section)
+    expected = sum(group.expected for group in wanted)
+    progress = Progress(expected=min(expected, section.number) if section.number else expected)
+    chosen: dict[int, Repo] = {}
+    for group in wanted:
+        found: set[int] = set()
+        for piece in _pieces(finder, group, section):
+            found |= {number for number in piece.ids if _inside(finder.repos[number], group)}
+            progress.slices += 1
+            progress.found = len(chosen) + len(found)
+            if piece.missing or piece.incomplete:
+                progress.short.append(piece)
+            tell(progress)
+        chosen.update((number, finder.repos[number]) for number in sampling.kept(found, group.quota, section.seed))
+    repos = list(chosen.values())
+    if section.number and len(repos) > section.number:
+        repos = sorted(repos, key=lambda one: (-one.stars, one.id))[: section.number]
+    return repos, progress
+
+
+def _pieces(finder: Finder, group: sampling.Group, section: GithubSection) -> Iterator[Slice]:
+    if section.sampling == "top" and 0 < section.number <= CAP:
+        yield head(finder, group.regions[0], section.number)
+        return
+    for region in group.regions:
+        yield from walk(finder, region)
+
+
+def _inside(one: Repo, group: sampling.Group) -> bool:
+    """Tell whether a row belongs to the group: a slice's pages show some of its neighbours."""
+    return group.quota is None or any(
+        region.stars_low <= one.stars and (region.stars_high is None or one.stars <= region.stars_high)
+        for region in group.regions
+    )
+
+
+def _second(text: str) -> int:
+    return int(datetime.fromisoformat(text).astimezone(UTC).timestamp())

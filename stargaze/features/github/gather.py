@@ -1,0 +1,62 @@
+"""The way in to GitHub: connect, then gather, or say beforehand what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from stargaze.artifacts import Store
+from stargaze.config import FetchSection, GithubSection
+from stargaze.features.github import spool
+from stargaze.features.github.client import Client
+from stargaze.features.github.collect import GatherSummary, collect, digest
+from stargaze.features.github.found import Finder
+from stargaze.features.github.plan import Plan, plan
+from stargaze.features.github.port import Clock, RealClock
+from stargaze.features.github.queries import read_search
+from stargaze.features.github.transport import HttpTransport
+
+Tell = Callable[[str], None]
+Report = Callable[[str, float], None]
+
+
+def gather(
+    section: GithubSection,
+    fetching: FetchSection,
+    store: Store,
+    now: datetime,
+    *,
+    token: str,
+    update: bool = False,
+    tell: Tell | None = None,
+    report: Report,
+    clock: Clock | None = None,
+) -> GatherSummary:
+    """Gather what the section asks for into the store; ``tell`` hears of each request."""
+    client = _client(section, token, tell, clock)
+    with spool.opened(store.spool) as kept:
+        return collect(section, fetching, store, kept, client, now, token=bool(token), update=update, report=report)
+
+
+def foresee(
+    section: GithubSection,
+    store: Store,
+    now: datetime,
+    *,
+    token: str,
+    tell: Tell | None = None,
+    clock: Clock | None = None,
+) -> Plan:
+    """Say what a gather would ask and how long it would take."""
+    client = _client(section, token, tell, clock)
+    if section.names:
+        return plan(section, client, None, None, token=bool(token))
+    with spool.opened(store.spool) as kept:
+        begun = kept.begin(digest(section), now, update=False)
+        search = read_search(section, begun.began)
+        return plan(section, client, Finder(client, kept, begun, search), search, token=bool(token))
+
+
+def _client(section: GithubSection, token: str, tell: Tell | None, clock: Clock | None) -> Client:
+    clock = clock or RealClock()
+    return Client(HttpTransport(section.url, token.strip(), clock), clock, tell=tell)

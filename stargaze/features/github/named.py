@@ -1,0 +1,95 @@
+"""Repositories asked for by name: by GraphQL many at once, without a token one by one; those that are gone are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from stargaze.features.checks import check_name
+from stargaze.features.github import graphql
+from stargaze.features.github.client import Client, Reply
+from stargaze.features.github.found import Repo, repo
+from stargaze.features.github.paging import PageSize, ask_all
+from stargaze.features.github.spool import Gather, Kept, Spool
+
+FIRST_SIZE = 100
+
+Tell = Callable[[int], None]
+
+
+def ask_of(name: str) -> str:
+    """Return what the page of a repository is filed under; GitHub does not mind the case of names."""
+    return f"repo {name.lower()}"
+
+
+def look_up(
+    names: Iterable[str], client: Client, spool: Spool, gather: Gather, *, graph: bool, tell: Tell
+) -> tuple[list[Repo], dict[str, str]]:
+    """Ask for each name; return those that are there, and of the others why they are not.
+
+    Raises
+    ------
+    BadDataError
+        If a name is none, before anything is asked.
+    """
+    wanted: dict[str, str] = {}
+    for name in names:
+        wanted.setdefault(name.lower(), check_name(name))
+    todo = [name for name in wanted.values() if spool.page(gather, ask_of(name)) is None]
+    tell(len(wanted) - len(todo))
+    if graph:
+        _by_graphql(todo, client, spool, gather, tell)
+    else:
+        for name in todo:
+            _by_rest(name, client, spool, gather)
+            tell(1)
+    found: dict[int, Repo] = {}
+    gone: dict[str, str] = {}
+    for name in wanted.values():
+        page = spool.page(gather, ask_of(name))
+        data = page.data if page else {"gone": "GitHub gave no answer"}
+        if "gone" in data:
+            gone[name] = data["gone"]
+        else:
+            one = repo(data, ask_of(name))
+            found[one.id] = one
+    return list(found.values()), gone
+
+
+def _by_rest(name: str, client: Client, spool: Spool, gather: Gather) -> None:
+    before = spool.page_before(gather, ask_of(name))
+    reply = client.get(f"/repos/{name}", etag=before.etag if before else "")
+    if reply.same and before:
+        page = Kept(reply.at, before.etag, before.body)
+    else:
+        page = Kept(reply.at, reply.etag, json.dumps({"gone": reply.gone}).encode() if reply.gone else reply.raw)
+    spool.keep(gather, {ask_of(name): page})
+
+
+def _by_graphql(names: list[str], client: Client, spool: Spool, gather: Gather, tell: Tell) -> None:
+    def ask(some: list[str]) -> Reply:
+        return client.query(graphql.names_query(len(some)), graphql.names_variables(some))
+
+    def take(some: list[str], reply: Reply) -> list[str]:
+        answered = _answered(some, reply)
+        pages = {ask_of(name): Kept(reply.at, "", json.dumps(body).encode()) for name, body in answered.items()}
+        spool.keep(gather, pages)
+        tell(len(answered))
+        return [name for name in some if name not in answered]
+
+    ask_all(names, PageSize(FIRST_SIZE), ask, take, client)
+
+
+def _answered(names: list[str], reply: Reply) -> dict[str, dict[str, Any]]:
+    """Return what GitHub said of each name, without those that it did not get to."""
+    errors = graphql.errors_by_place(reply.data)
+    found: dict[str, dict[str, Any]] = {}
+    for place, name in enumerate(names):
+        node = reply.data["data"].get(f"r{place}")
+        why = errors.get(f"r{place}", "")
+        if isinstance(node, dict):
+            found[name] = node
+        elif why in graphql.GONE:
+            found[name] = {"gone": graphql.GONE[why]}
+    return found

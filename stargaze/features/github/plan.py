@@ -1,0 +1,134 @@
+"""What a gather will take: slices, requests, points, hours; a few counts are asked for, and kept for the run itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from stargaze.config import GithubSection
+from stargaze.features.github import sampling
+from stargaze.features.github.client import Client
+from stargaze.features.github.found import Finder
+from stargaze.features.github.graphql import KINDS
+from stargaze.features.github.manners import whole_seconds
+from stargaze.features.github.named import FIRST_SIZE
+from stargaze.features.github.queries import Region, Search
+from stargaze.features.github.slices import CAP, PER_PAGE
+
+OVERLAP = 1.03
+"""Pages for each hundred repositories: neighbours that are seen twice, last pages that are not full."""
+COMPUTING = 0.1
+"""Seconds that GraphQL computes for the details of a repository: 28,000 to 40,000 an hour were seen."""
+DEEP_REQUESTS = 2.5
+"""Requests for a closer look: contributors, README, and the owner where it is a new one."""
+SHOWN = 20
+LIMITS = {False: {"search": 10, "core": 60, "graphql": 0}, True: {"search": 30, "core": 5000, "graphql": 5000}}
+"""By whether there is a token, where GitHub does not say: search a minute, the others an hour."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be asked; ``slices`` are (what, about how many repositories there)."""
+
+    total: int
+    repositories: int
+    slices: tuple[tuple[str, int], ...]
+    search_requests: int
+    core_requests: int
+    graphql_requests: int
+    points: int
+    hours: float
+    token: bool
+
+    def as_text(self) -> str:
+        """Return the lines that a person reads."""
+        lines = [f"{self.repositories:,} repositories of {self.total:,}, in {len(self.slices):,} slices:"]
+        lines += [f"  {what}: about {count:,}" for what, count in self.slices[:SHOWN]]
+        if len(self.slices) > SHOWN:
+            lines.append(f"  and {len(self.slices) - SHOWN:,} more")
+        lines.append(
+            f"{self.search_requests:,} search requests, {self.core_requests:,} other REST requests, "
+            f"{self.graphql_requests:,} GraphQL requests ({self.points:,} points)"
+        )
+        means = "with the token" if self.token else "without a token (export GITHUB_TOKEN=... is three times as fast)"
+        return "\n".join([*lines, f"about {whole_seconds(self.hours * 3600)} {means}"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def plan(section: GithubSection, client: Client, finder: Finder | None, search: Search | None, *, token: bool) -> Plan:
+    """Estimate a gather. A search needs its finder; a list of names does not."""
+    limits = _limits(client, token=token)
+    graph = token and section.rich
+    if finder and search:
+        groups = sampling.groups(finder, search, section)
+        total = finder.page(search.whole, 1, 0).total
+        expected = sum(group.expected for group in groups)
+        n_repos = min(section.number or total, expected)
+        slices = _slices(finder, groups)
+        pages = sum(math.ceil(group.expected / PER_PAGE) for group in groups)
+        n_search = math.ceil(pages * (OVERLAP if expected > CAP else 1))
+    else:
+        total = n_repos = len(section.names)
+        slices, n_search = [("by name", n_repos)], 0
+    n_graph = points = n_core = 0
+    if section.names:
+        n_graph, n_core = (math.ceil(n_repos / FIRST_SIZE), 0) if graph else (0, n_repos)
+        points = n_graph
+    for kind in KINDS if graph else ():
+        requests = math.ceil(n_repos / kind.first_size)
+        n_graph += requests
+        points += requests * max(1, round(kind.first_size * kind.connections / 100))
+    n_core += math.ceil(n_repos * DEEP_REQUESTS) if section.deep else 0
+    n_core += n_repos if "*" in section.history else len(section.history)
+    hours = n_search / (limits["search"] * 60) + n_core / limits["core"]
+    if n_graph:
+        hours += max(points / limits["graphql"], n_repos * COMPUTING / 3600)
+    return Plan(total, n_repos, tuple(slices), n_search, n_core, n_graph, points, hours, token)
+
+
+def _limits(client: Client, *, token: bool) -> dict[str, int]:
+    """Ask for the limits, which costs none; a server without limits says nothing of them."""
+    limits = dict(LIMITS[token])
+    reply = client.get("/rate_limit", forgiving=True)
+    said = reply.data.get("resources") if isinstance(reply.data, dict) and not reply.gone else None
+    for name in limits:
+        stated = said.get(name) if isinstance(said, dict) else None
+        if isinstance(stated, dict) and isinstance(stated.get("limit"), int) and stated["limit"] > 0:
+            limits[name] = stated["limit"]
+    return limits
+
+
+def _slices(finder: Finder, groups: Sequence[sampling.Group]) -> list[tuple[str, int]]:
+    found = []
+    for group in groups:
+        if len(groups) == 1 and len(group.regions) == 1:
+            found += _predicted(finder, group.regions[0], group.expected)
+        else:
+            whole = group.regions[0]
+            spans = [(region.created_low, region.created_high) for region in group.regions]
+            wide = whole.with_created(min(low for low, _ in spans), max(high for _, high in spans))
+            found.append((f"{wide.as_text()}, in {len(group.regions)} windows", group.expected))
+    return found
+
+
+def _predicted(finder: Finder, region: Region, expected: int) -> list[tuple[str, int]]:
+    """Predict where the slices will lie: how many have more than s stars falls as a power of s."""
+    if expected <= CAP:
+        return [(region.as_text(), expected)]
+    first = finder.page(region, 1, 0)
+    low, top = max(region.stars_low, 1), first.hits[-1].stars
+    power = max(math.log(first.total / len(first.hits)) / math.log(max(top / low, 1.01)), 0.1)
+    count = math.ceil(expected / CAP)
+    edges = [round(low * (first.total / (CAP * number)) ** (1 / power)) for number in range(1, count)]
+    starts = [*(max(edge, low) for edge in edges), region.stars_low]
+    ends = [region.stars_high, *(start - 1 for start in starts[:-1])]
+    found: list[tuple[str, int]] = []
+    for start, end in zip(starts, ends, strict=True):
+        part = region.with_stars(start, max(end, start) if end is not None else None)
+        found.append((part.as_text(), min(CAP, expected - CAP * len(found))))
+    return found

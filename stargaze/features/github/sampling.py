@@ -1,0 +1,155 @@
+"""Which part of a search is gathered: the most starred, an even sample over stars and years, or a fair one.
+
+A fair sample takes all repositories that were created in random windows of time, so each has the same chance,
+and a window costs as many requests as it holds hundreds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from stargaze.config import GithubSection
+from stargaze.features.github.queries import Region, Search
+from stargaze.features.github.slices import CAP, Pages
+
+EDGES = (0, 1, 3, 10, 32, 100, 316, 1000, 3162, 10_000, 31_623, 100_000)
+"""Star counts where a stratum begins: two to a power of ten."""
+SPARE = 1.15
+"""Windows are made this much larger than needed: how many a window holds is known when it is read."""
+NEAR = 1.05
+"""A threshold of stars is good enough if so many times the number wanted lie above it."""
+LOOKS = 20
+"""Counts that are asked for until a threshold is found; five or six are usual."""
+PER_WINDOW = 500
+MOST_WINDOWS = 200
+
+
+@dataclass(frozen=True)
+class Group:
+    """Regions to gather, and how many of what they hold are kept; None keeps all."""
+
+    regions: tuple[Region, ...]
+    quota: int | None = None
+    expected: int = 0
+    """Repositories there, as far as GitHub has said."""
+
+
+def groups(pages: Pages, search: Search, section: GithubSection) -> list[Group]:
+    """Return what to walk for the sample that is asked for; counts are asked for where they are needed."""
+    total = pages.page(search.whole, 1, 0).total
+    number = section.number or total
+    if number >= total or (section.sampling == "top" and number <= CAP):
+        return [Group((search.whole,), None, min(number, total))]
+    if section.sampling == "random":
+        return [_windows(search.whole, number, total, np.random.default_rng([section.seed, 1]))]
+    if section.sampling == "stratified":
+        return _strata(pages, search.whole, number, section.seed)
+    return [_top(pages, search.whole, number, total)]
+
+
+def kept(ids: Iterable[int], quota: int | None, seed: int) -> list[int]:
+    """Draw ``quota`` of the ids, the same ones whatever order they come in.
+
+    Examples
+    --------
+    >>> kept([3, 1, 2], 2, 0) == kept([2, 3, 1], 2, 0), len(kept([3, 1, 2], None, 0))
+    (True, 3)
+    """
+    if quota is None:
+        return list(ids)
+    return sorted(ids, key=lambda number: hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=8).digest())[:quota]
+
+
+def shares(counts: Sequence[int], number: int) -> list[int]:
+    """Share a number out evenly; a stratum that holds less gives what it has, the others make up for it.
+
+    Examples
+    --------
+    >>> shares([5, 1000, 1000], 105), shares([1, 1], 9)
+    ([5, 50, 50], [1, 1])
+    """
+    given = [0] * len(counts)
+    left = min(number, sum(counts))
+    order = sorted(range(len(counts)), key=lambda place: counts[place])
+    for done, place in enumerate(order):
+        given[place] = min(counts[place], left // (len(counts) - done))
+        left -= given[place]
+    return given
+
+
+def _top(pages: Pages, whole: Region, number: int, total: int) -> Group:
+    """Find the star count above which about as many lie as are wanted."""
+    low, n_low = whole.stars_low, total
+    high, n_high = max(hit.stars for hit in pages.page(whole, 1, 0).hits) + 1, 0
+    for _ in range(LOOKS):
+        if n_low <= number * NEAR or high - low <= 1:
+            break
+        guess = _between(low, n_low, high, n_high, number)
+        count = pages.page(whole.with_stars(guess, whole.stars_high), 1, 0).total
+        if count >= number:
+            low, n_low = guess, count
+        else:
+            high, n_high = guess, count
+    return Group((whole.with_stars(low, whole.stars_high),), None, n_low)
+
+
+def _between(low: int, n_low: int, high: int, n_high: int, number: int) -> int:
+    """Guess by a straight line in logarithms, as star counts fall; never at an end."""
+    x_low, x_high = math.log(low + 1), math.log(high + 1)
+    y_low, y_high, y = math.log(n_low), math.log(max(n_high, 0.5)), math.log(number * (1 + NEAR) / 2)
+    share = (y_low - y) / (y_low - y_high)
+    guess = round(math.exp(x_low + min(max(share, 0.05), 0.95) * (x_high - x_low)) - 1)
+    return min(max(guess, low + 1), high - 1)
+
+
+def _strata(pages: Pages, whole: Region, number: int, seed: int) -> list[Group]:
+    cells = [cell for stars in _star_bins(whole) for cell in _years(stars)]
+    counts = [pages.page(cell, 1, 0).total for cell in cells]
+    found = []
+    for place, (cell, count, quota) in enumerate(zip(cells, counts, shares(counts, number), strict=True)):
+        if quota >= count:
+            found.append(Group((cell,), None, count))
+        elif quota:
+            found.append(_windows(cell, quota, count, np.random.default_rng([seed, 2, place])))
+    return [group for group in found if group.expected]
+
+
+def _star_bins(whole: Region) -> list[Region]:
+    starts = [edge for edge in EDGES if edge > whole.stars_low]
+    starts = [whole.stars_low, *(edge for edge in starts if whole.stars_high is None or edge <= whole.stars_high)]
+    ends = [*(start - 1 for start in starts[1:]), whole.stars_high]
+    return [whole.with_stars(start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def _years(whole: Region) -> list[Region]:
+    first, last = (datetime.fromtimestamp(second, tz=UTC).year for second in (whole.created_low, whole.created_high))
+    starts = [int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in range(first + 1, last + 1)]
+    begins = [whole.created_low, *starts]
+    ends = [*(start - 1 for start in starts), whole.created_high]
+    return [whole.with_created(begin, end) for begin, end in zip(begins, ends, strict=True)]
+
+
+def _windows(region: Region, number: int, total: int, random: np.random.Generator) -> Group:
+    """Choose random windows of creation time that hold a little more than ``number``.
+
+    The time is parted evenly, and each part has one window that begins anywhere and goes round its end, so every
+    moment has the same chance.
+    """
+    share = min(SPARE * number / total, 1.0)
+    span = region.created_high - region.created_low + 1
+    count = int(min(max(math.ceil(number / PER_WINDOW), 12), MOST_WINDOWS, span))
+    regions = []
+    for part in range(count):
+        begin = region.created_low + span * part // count
+        length = region.created_low + span * (part + 1) // count - begin
+        width = max(round(share * length), 1)
+        start = int(random.integers(length))
+        pieces = [(start, min(start + width, length)), (0, start + width - length)]
+        regions += [region.with_created(begin + a, begin + b - 1) for a, b in pieces if b > a]
+    return Group(tuple(regions), number, round(share * total))

@@ -1,0 +1,226 @@
+"""Walk past the search's cap of 1,000: slices of stars and creation that cover every repository exactly once.
+
+A search sorted by stars gives its first 1,000 in ten full pages; the next slice begins at the stars of the last
+row. What is lost are the rows of that last star count, seen twice. Where many share a count, the rest is first parted into
+bands of creation time, so that few of a band share one.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from stargaze.features.github.queries import Region
+
+CAP = 1000
+"""Results of one query that GitHub's search gives, REST and GraphQL alike."""
+PER_PAGE = 100
+REPEATS = 2
+"""How often a page that says it is incomplete, or is short, is asked again before it is reported."""
+FILL = 0.93
+"""Share of the cap that a predicted band shall hold: chance is some 30 rows, and one too large is parted again."""
+LEAST_BAND = 2 * CAP
+"""Rows of a band below which its last, partly filled page costs more than shared star counts do."""
+FEW_STARS = 10
+"""Below, so many share a star count that bands lose some sqrt(1 / (30 stars)) of all rows, 6 % at ten: each count is
+parted by time alone, which loses as much."""
+TAIL = 11
+"""Last rows whose middle says where a slice ends: one out of order, by a stale index, does not."""
+REMEMBERED = 20_000
+"""Creation times of rows seen that are kept to tell where a band should end."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A row of a search answer, as far as slicing looks at it."""
+
+    id: int
+    stars: int
+    created: int
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answered page: GitHub's total of the whole query, and the rows."""
+
+    total: int
+    incomplete: bool
+    hits: tuple[Hit, ...]
+
+
+class Pages(Protocol):
+    """Who answers a page of a region, most stars first."""
+
+    def page(self, region: Region, number: int, attempt: int) -> Page:
+        """Return page ``number`` from 1; ``attempt`` counts from 0 how often it is asked anew."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A region that is done: what was found there, and what GitHub said there is."""
+
+    region: Region
+    ids: frozenset[int]
+    expected: int
+    incomplete: bool = False
+
+    @property
+    def missing(self) -> int:
+        """Repositories that GitHub counts and did not show."""
+        return max(self.expected - len(self.ids), 0)
+
+
+@dataclass
+class _Seen:
+    """What the walk has learned of creation times, to part a region evenly."""
+
+    created: list[int] = field(default_factory=list)
+
+    def learn(self, hits: Sequence[Hit]) -> None:
+        if len(self.created) < REMEMBERED:
+            self.created.extend(hit.created for hit in hits)
+
+    def bands(self, region: Region, count: int) -> list[Region]:
+        """Part a region into bands of creation time that should hold equally many."""
+        low, high = region.created_low, region.created_high
+        count = min(count, high - low + 1)
+        inside = sorted(moment for moment in self.created if low <= moment <= high)
+        if len(inside) < 20 * count:
+            step = (high - low + 1) / count
+            inner = [low + round(step * number) for number in range(1, count)]
+        else:
+            inner = [inside[len(inside) * number // count] for number in range(1, count)]
+        starts = sorted({low, *(moment for moment in inner if low < moment <= high)})
+        if len(starts) == 1 < count:  # all that was seen is of one moment
+            starts.append(low + (high - low + 1) // 2)
+        ends = [start - 1 for start in starts[1:]] + [high]
+        return [region.with_created(start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def walk(pages: Pages, whole: Region) -> Iterator[Slice]:
+    """Yield slices that cover the region exactly once, most starred first as far as bands allow.
+
+    Parameters
+    ----------
+    pages : Pages
+        Answers each page; what it has answered before it may answer from what it kept.
+    whole : Region
+        What to cover.
+
+    Yields
+    ------
+    Slice
+        Disjoint regions whose union is ``whole``. ``ids`` may hold neighbours too: rows whose stars changed
+        since GitHub indexed them, and those of the last star count, which the next slice holds as well.
+    """
+    seen = _Seen()
+    todo = [whole]
+    while todo:
+        region = todo.pop()
+        first = pages.page(region, 1, 0)
+        seen.learn(first.hits)
+        if first.total <= CAP:
+            yield _whole(pages, region, first)
+        elif region.stars_low == region.stars_high:
+            parts = seen.bands(region, math.ceil(first.total / (FILL * CAP)))
+            if len(parts) == 1:  # more than the cap, alike to the second: the rest cannot be reached
+                yield _whole(pages, region, first)
+            else:
+                todo += reversed(parts)
+        elif region.stars_low < FEW_STARS:
+            todo.append(region.with_stars(region.stars_low, region.stars_low))
+            todo.append(region.with_stars(region.stars_low + 1, region.stars_high))
+        else:
+            done, rest = _top(pages, region, first, seen)
+            yield done
+            todo += reversed(rest)
+
+
+def head(pages: Pages, region: Region, number: int) -> Slice:
+    """Read only the most starred of a region, at most the cap: no slices are needed for them."""
+    first = pages.page(region, 1, 0)
+    hits, incomplete = _read(pages, region, first, number)
+    return Slice(region, frozenset(hit.id for hit in hits), min(first.total, number), incomplete)
+
+
+def _whole(pages: Pages, region: Region, first: Page) -> Slice:
+    hits, incomplete = _read(pages, region, first)
+    return Slice(region, frozenset(hit.id for hit in hits), first.total, incomplete)
+
+
+def _top(pages: Pages, region: Region, first: Page, seen: _Seen) -> tuple[Slice, list[Region]]:
+    """Read the most starred of a region that is too large: return their slice, and what is left to do."""
+    top = max(hit.stars for hit in first.hits)
+    if top == min(hit.stars for hit in first.hits):
+        return _alike(region, top)
+    hits, incomplete = _read(pages, region, first)
+    seen.learn(hits)
+    lowest = max(int(statistics.median_high(hit.stars for hit in hits[-TAIL:])), region.stars_low)
+    if lowest >= top or (region.stars_high is not None and lowest >= region.stars_high):
+        return _alike(region, lowest)
+    above = sum(hit.stars > lowest for hit in hits)
+    rest = region.with_stars(region.stars_low, lowest)
+    ids = frozenset(hit.id for hit in hits)
+    done = Slice(region.with_stars(lowest + 1, region.stars_high), ids, min(first.total, CAP), incomplete)
+    return done, seen.bands(rest, n_bands(first.total - above, rest.stars_low, lowest))
+
+
+def _alike(region: Region, stars: int) -> tuple[Slice, list[Region]]:
+    """Part off one star count that many share; above it is nothing, since the answer begins there."""
+    if region.stars_high is not None:
+        stars = min(stars, region.stars_high)
+    rest = [region.with_stars(stars, stars)]
+    if region.stars_low < stars:
+        rest.append(region.with_stars(region.stars_low, stars - 1))
+    return Slice(region.with_stars(stars + 1, region.stars_high), frozenset(), 0), rest
+
+
+def n_bands(total: int, low: int, high: int) -> int:
+    """Return into how many bands of creation time the rest of a walk is best parted.
+
+    A slice loses half of those that share its last star count, a band half a page at its end. Star counts fall
+    as a power of -2, so of ``total`` repositories with ``low`` to ``high`` stars, one shares its count with
+    some ``c (low^-3 - high^-3) / 3 (low^-1 - high^-1)`` others, where ``c`` is fitted to the total.
+
+    Examples
+    --------
+    >>> n_bands(300_000, 130, 500_000), n_bands(3_000, 5_000, 400_000)
+    (48, 1)
+    """
+    low = max(low, 1)
+    if high <= low:
+        shared = float(total)
+    else:
+        spread = 1 / low - 1 / high
+        shared = total / spread * (low**-3 - high**-3) / 3 / spread
+    best = round(math.sqrt(shared * total / (CAP * PER_PAGE)))
+    return max(min(best, total // LEAST_BAND), 1)
+
+
+def _read(pages: Pages, region: Region, first: Page, most: int = CAP) -> tuple[list[Hit], bool]:
+    """Read all pages that the cap allows; if rows moved between the pages meanwhile, look for what is missing."""
+    hits: dict[int, Hit] = {}
+    total, incomplete, moved = first.total, False, False
+    reachable = min(total, most)
+    last = math.ceil(reachable / PER_PAGE)
+    for number in range(1, last + 1):
+        page = first if number == 1 else pages.page(region, number, 0)
+        moved = moved or any(hit.id in hits for hit in page.hits)
+        for attempt in range(1, REPEATS + 1):
+            hits.update((hit.id, hit) for hit in page.hits)
+            if not page.incomplete and len(page.hits) >= min(PER_PAGE, min(total, CAP) - PER_PAGE * (number - 1)):
+                break
+            page = pages.page(region, number, attempt)
+        hits.update((hit.id, hit) for hit in page.hits)
+        incomplete = incomplete or page.incomplete
+    if moved and len(hits) < reachable:
+        for number in range(1, last + 1):
+            again = pages.page(region, number, REPEATS + 1)
+            hits.update((hit.id, hit) for hit in again.hits)
+            if len(hits) >= reachable:
+                break
+    return list(hits.values()), incomplete

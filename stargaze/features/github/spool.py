@@ -1,0 +1,198 @@
+"""Every answer that was paid for, on disk before the next is asked: one SQLite file below the store.
+
+A gather that was stopped is walked again from its beginning; what is here is answered from here. Pages belong to a
+gather (what was asked for) and its generation (``--update`` begins a new one). What was asked about a single repository
+belongs to the repository and its state, so that every gather can use it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stargaze.artifacts import outside_disk
+from stargaze.errors import OutsideError
+
+LAYOUT = 1
+"""Of the tables below; raise it with every change that an older file does not have."""
+TABLES = """
+CREATE TABLE IF NOT EXISTS pages (gather TEXT, ask TEXT, at INTEGER, etag TEXT, body BLOB, PRIMARY KEY (gather, ask));
+CREATE TABLE IF NOT EXISTS details (id INTEGER, kind TEXT, stamp TEXT, at INTEGER, body TEXT, PRIMARY KEY (id, kind));
+CREATE TABLE IF NOT EXISTS gathers (digest TEXT PRIMARY KEY, generation INTEGER, began INTEGER, done INTEGER);
+"""
+CHUNK = 500
+"""Repositories looked up in one statement; SQLite takes at least 999 values."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One stored page: when GitHub answered it, its mark, and the JSON."""
+
+    at: datetime
+    etag: str
+    body: bytes
+
+    @property
+    def data(self) -> Any:
+        """The page, parsed."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Gather:
+    """One run towards one aim: what stays the same however often it is stopped."""
+
+    digest: str
+    generation: int
+    began: datetime
+    done: bool
+
+    @property
+    def key(self) -> str:
+        """What its pages are filed under."""
+        return f"{self.digest}.{self.generation}"
+
+
+class Spool:
+    """The file; use :func:`opened`."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._db = connection
+        self._path = path
+
+    def begin(self, digest: str, now: datetime, *, update: bool) -> Gather:
+        """Return the gather to go on with, or a new one; ``update`` begins a new generation after one that was done."""
+        row = self._db.execute("SELECT generation, began, done FROM gathers WHERE digest = ?", (digest,)).fetchone()
+        if row and not (update and row[2]):
+            return Gather(digest, row[0], _moment(row[1]), bool(row[2]))
+        generation = row[0] + 1 if row else 1
+        with self._writing():
+            values = (digest, generation, int(now.timestamp()), 0)
+            self._db.execute("INSERT OR REPLACE INTO gathers VALUES (?, ?, ?, ?)", values)
+        return Gather(digest, generation, _moment(values[2]), done=False)
+
+    def finish(self, gather: Gather) -> None:
+        """Mark it as done, and drop the generations that nobody needs any more."""
+        old = [f"{gather.digest}.{number}" for number in range(1, gather.generation)]
+        with self._writing():
+            self._db.execute("UPDATE gathers SET done = 1 WHERE digest = ?", (gather.digest,))
+            self._db.executemany("DELETE FROM pages WHERE gather = ?", [(key,) for key in old])
+
+    def page(self, gather: Gather, ask: str) -> Kept | None:
+        """Return a page that was answered in this generation."""
+        return self._page(gather.key, ask)
+
+    def page_before(self, gather: Gather, ask: str) -> Kept | None:
+        """Return the same page of the generation before, to ask GitHub whether it still holds."""
+        return self._page(f"{gather.digest}.{gather.generation - 1}", ask)
+
+    def keep(self, gather: Gather, pages: Mapping[str, Kept]) -> None:
+        """Put pages on the disk, all or none, for good: the call returns when they are there."""
+        values = [
+            (gather.key, ask, int(page.at.timestamp()), page.etag, zlib.compress(page.body))
+            for ask, page in pages.items()
+        ]
+        with self._writing():
+            self._db.executemany("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?)", values)
+
+    def asks(self, gather: Gather) -> list[str]:
+        """List what was answered in this generation, in the order in which it came."""
+        rows = self._db.execute("SELECT ask FROM pages WHERE gather = ? ORDER BY rowid", (gather.key,))
+        return [ask for (ask,) in rows]
+
+    def latest(self, gather: Gather) -> datetime:
+        """Return when GitHub answered last, by its own clock."""
+        (second,) = self._db.execute("SELECT max(at) FROM pages WHERE gather = ?", (gather.key,)).fetchone()
+        return gather.began if second is None else _moment(second)
+
+    def keep_details(self, kind: str, rows: Iterable[tuple[int, str, dict[str, Any]]], at: datetime) -> None:
+        """Put what was learned of repositories on the disk: number, state they were in, fields."""
+        values = [(number, kind, stamp, int(at.timestamp()), json.dumps(fields)) for number, stamp, fields in rows]
+        with self._writing():
+            self._db.executemany("INSERT OR REPLACE INTO details VALUES (?, ?, ?, ?, ?)", values)
+
+    def stamps(self, kind: str) -> dict[int, str]:
+        """Return of every repository the state in which this kind was learned."""
+        return dict(self._db.execute("SELECT id, stamp FROM details WHERE kind = ?", (kind,)))
+
+    def details(self, kinds: Sequence[str], ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Return what is known of repositories, all kinds together."""
+        found: dict[int, dict[str, Any]] = {}
+        for start in range(0, len(ids), CHUNK):
+            some = ids[start : start + CHUNK]
+            marks = ",".join("?" * len(some))
+            kind_marks = ",".join("?" * len(kinds))
+            rows = self._db.execute(
+                f"SELECT id, body FROM details WHERE kind IN ({kind_marks}) AND id IN ({marks})",  # noqa: S608 # marks only
+                (*kinds, *some),
+            )
+            for number, body in rows:
+                found.setdefault(number, {}).update(json.loads(body))
+        return found
+
+    def _page(self, key: str, ask: str) -> Kept | None:
+        row = self._db.execute("SELECT at, etag, body FROM pages WHERE gather = ? AND ask = ?", (key, ask)).fetchone()
+        return Kept(_moment(row[0]), row[1], zlib.decompress(row[2])) if row else None
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Write in one transaction, whole or not at all."""
+        with _readable(self._path), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Spool]:
+    """Open the file, or make it.
+
+    Raises
+    ------
+    OutsideError
+        If it is of another layout, broken, or the disk does not take it.
+    """
+    with outside_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _readable(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        (layout,) = connection.execute("PRAGMA user_version").fetchone()
+        if layout not in (0, LAYOUT):
+            raise OutsideError(
+                f"{path} is of layout {layout}, made by {'a newer' if layout > LAYOUT else 'an older'} stargaze; "
+                f"this one reads {LAYOUT}",
+                hint=f"use that version, or move the file away (mv {path} {path}.old) to ask GitHub anew",
+            )
+        connection.executescript(TABLES)
+        connection.execute(f"PRAGMA user_version = {LAYOUT}")
+        yield Spool(connection, path)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what SQLite says into one clear line."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        text = str(error)
+        if "full" in text or "disk I/O" in text:
+            raise OutsideError(
+                f"{path}: the disk is full or fails; every page before is kept",
+                hint=f"free some space, then the same command goes on; df -h {path.parent}",
+            ) from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise OutsideError(f"{path}: {text}", hint="point store.path to a folder that you own") from error
+        raise OutsideError(
+            f"{path}: cannot be read: {text}", hint=f"move it away (mv {path} {path}.old) to ask GitHub anew"
+        ) from error
+
+
+def _moment(second: int) -> datetime:
+    return datetime.fromtimestamp(second, tz=UTC)

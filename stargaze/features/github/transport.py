@@ -1,0 +1,133 @@
+"""GitHub's API over HTTP: the one file that imports requests."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from stargaze import __version__
+from stargaze.errors import ConfigError, CredentialsError
+from stargaze.features.github.port import Answer, Ask, Clock, NoAnswerError
+
+USER_AGENT = f"stargaze/{__version__}"
+ACCEPT = "application/vnd.github+json"
+VERSION = "2022-11-28"
+"""Of the REST API, sent with each request, so that a newer default changes nothing here."""
+CONNECT_TIMEOUT = 10.0
+READ_TIMEOUT = 60.0
+"""Seconds; GitHub itself cuts a request after ten."""
+RECONNECT = Retry(
+    total=None, connect=3, read=2, other=0, status=0, redirect=0, backoff_factor=0.5, allowed_methods={"GET", "POST"}
+)
+"""Only for connections that fail; what an answer's status asks for is a matter of manners. Each POST is a query."""
+
+
+class HttpTransport:
+    """Requests over one kept-alive connection, with the token in a header and nowhere else.
+
+    Raises
+    ------
+    ConfigError
+        If the URL is none.
+    CredentialsError
+        If a token would travel unencrypted to another machine, or cannot stand in a header.
+    """
+
+    def __init__(self, url: str, token: str, clock: Clock) -> None:
+        self._base = _checked(url, token)
+        self._clock = clock
+        self._session = requests.Session()
+        self._session.mount("https://", HTTPAdapter(max_retries=RECONNECT))
+        self._session.mount("http://", HTTPAdapter(max_retries=RECONNECT))
+        self._session.auth = _Bearer(token)
+        self._session.headers.update({"User-Agent": USER_AGENT, "Accept": ACCEPT, "X-GitHub-Api-Version": VERSION})
+
+    def send(self, ask: Ask) -> Answer:
+        """Carry a request to the base URL's server, and to no other."""
+        url = self.address(ask)
+        headers = {"If-None-Match": ask.etag} if ask.etag else {}
+        if ask.body is not None:
+            headers["Content-Type"] = "application/json"
+        begun = self._clock.time()
+        try:
+            answer = self._session.request(
+                "GET" if ask.body is None else "POST",
+                url,
+                params=dict(ask.params),
+                data=ask.body,
+                headers=headers,
+                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise NoAnswerError(_why(error)) from error
+        took = self._clock.time() - begun
+        lower = {name.lower(): value for name, value in answer.headers.items()}
+        return Answer(answer.status_code, lower, answer.content, took)
+
+    def address(self, ask: Ask) -> str:
+        """Return where a request goes: GraphQL of an Enterprise server lies beside its REST, not below."""
+        if ask.path == "/graphql" and self._base.endswith("/api/v3"):
+            return self._base.removesuffix("/v3") + "/graphql"
+        if "://" in ask.path:
+            if _origin(ask.path) != _origin(self._base):
+                raise NoAnswerError(f"GitHub points to another server, {urlsplit(ask.path).netloc}: not followed")
+            return ask.path
+        return urljoin(self._base + "/", ask.path.removeprefix("/"))
+
+
+class _Bearer(requests.auth.AuthBase):
+    """The token as a header; an own class, so that no password of ``~/.netrc`` takes its place."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _checked(url: str, token: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.username:
+        raise ConfigError(
+            f"github.url is {url!r}: not the address of an API",
+            hint="https://api.github.com, or https://HOST/api/v3 for GitHub Enterprise",
+        )
+    if token and parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise CredentialsError(f"github.url is {url}: the token would travel unencrypted", hint="write https://")
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise CredentialsError("GITHUB_TOKEN holds characters that no token has", hint="export GITHUB_TOKEN=...")
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def _why(error: requests.RequestException) -> str:
+    """Say in a few words what failed; requests nests its reasons."""
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {READ_TIMEOUT:.0f} s"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the server's certificate is not trusted here"
+    if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):
+        return "the answer was cut short"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy does not answer"
+    if isinstance(error, requests.ConnectionError):
+        return "the server cannot be reached, or closed the connection"
+    return type(error).__name__

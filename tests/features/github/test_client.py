@@ -1,0 +1,222 @@
+"""One request is asked until it is answered, with the pauses that GitHub asks for, or ends in one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from stargaze.errors import ConfigError, CredentialsError, OutsideError, StargazeError
+from stargaze.features.github import client as module
+from stargaze.features.github.client import TooHeavyError
+from stargaze.features.github.port import NoAnswerError
+from tests.features.github.conftest import NOW, FakeClock, answer
+
+Canned = Callable[..., tuple[module.Client, object]]
+GOOD = answer(200, {"full_name": "a/b"})
+HTML = answer(200, raw=b"<!DOCTYPE html><html>", content_type="text/html")
+SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}
+PRIMARY = {"message": "API rate limit exceeded for user ID 1."}
+
+
+def left(count: int, reset: float) -> dict[str, str]:
+    return {"x_ratelimit_limit": "30", "x_ratelimit_remaining": str(count), "x_ratelimit_reset": f"{reset:.0f}"}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "pauses"),
+    [
+        (answer(403, SECONDARY, retry_after="30"), [31]),
+        (answer(429, SECONDARY, retry_after="30", **left(0, NOW + 900)), [31]),
+        (answer(403, PRIMARY, **left(0, NOW + 900)), [901]),
+        (answer(429, PRIMARY, **left(0, NOW + 900)), [901]),
+        (answer(403, SECONDARY), [60]),
+        (answer(429, {}), [60]),
+        (answer(403, {"message": "You have triggered an abuse detection mechanism."}), [60]),
+        (answer(403, PRIMARY, **left(0, (NOW + 900) * 1000)), [901]),
+        (answer(403, PRIMARY, **left(0, NOW + 10**7)), [3601]),
+        (answer(403, PRIMARY, **left(0, NOW - 50)), [1]),
+    ],
+)
+def test_a_limit_is_waited_for_in_the_order_that_github_documents(
+    canned: Canned, clock: FakeClock, refusal: object, pauses: list[float]
+) -> None:
+    client, _ = canned(refusal, GOOD)
+    assert client.get("/repos/a/b").data == {"full_name": "a/b"}
+    assert clock.slept == pauses
+    assert client.tally.refused == 1
+
+
+def test_a_limit_without_a_stated_end_is_waited_for_longer_each_time(canned: Canned, clock: FakeClock) -> None:
+    client, _ = canned(*[answer(403, SECONDARY)] * 5, GOOD)
+    client.get("/repos/a/b")
+    assert clock.slept == [60, 120, 240, 480, 960]
+
+
+def test_a_limit_that_never_lifts_ends_in_a_clear_line(canned: Canned, clock: FakeClock) -> None:
+    client, _ = canned(answer(403, SECONDARY))
+    with pytest.raises(OutsideError, match="did not lift in 9 waits") as caught:
+        client.get("/repos/a/b")
+    assert "kept" in caught.value.hint
+    assert sum(clock.slept) > 3600
+
+
+def test_where_nothing_is_left_the_next_request_waits_before_it_is_sent(canned: Canned, clock: FakeClock) -> None:
+    client, _ = canned(answer(200, {}, **left(0, NOW + 40)), GOOD)
+    client.get("/search/repositories")
+    assert clock.slept == []
+    client.get("/search/repositories")
+    assert clock.slept == [41]
+    assert client.tally.refused == 0
+
+
+def test_the_limits_of_search_do_not_hold_up_other_requests(canned: Canned, clock: FakeClock) -> None:
+    client, _ = canned(answer(200, {}, **left(0, NOW + 40)), GOOD)
+    client.get("/search/repositories")
+    client.get("/repos/a/b")
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize("skew", [-86_400.0, 86_400.0])
+def test_a_clock_that_is_off_changes_no_pause_and_is_told_once(canned: Canned, clock: FakeClock, skew: float) -> None:
+    client, _ = canned(answer(403, PRIMARY, **left(0, NOW + 900)), GOOD, skew=skew)
+    reply = client.get("/repos/a/b")
+    assert clock.slept == [901]
+    assert reply.at.timestamp() == NOW
+    (note,) = client.tally.notes
+    assert ("behind" if skew < 0 else "ahead of") in note
+
+
+FAULTS = [
+    HTML,
+    answer(502, raw=b"<html>502</html>"),
+    answer(503, raw=b"<html>Unicorn!</html>", content_type="text/html"),
+    answer(500, {"message": "Server Error"}),
+    answer(200, raw=b'{"full_name": "a/'),
+    answer(200, raw=b""),
+    NoAnswerError("the answer was cut short"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_tried_again_after_a_growing_pause(canned: Canned, clock: FakeClock, fault: object) -> None:
+    client, _ = canned(fault, fault, GOOD)
+    assert client.get("/repos/a/b").data == {"full_name": "a/b"}
+    assert clock.slept == [2, 4]
+    assert client.tally.failed == 2
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_stays_ends_in_a_clear_line(canned: Canned, fault: object) -> None:
+    client, transport = canned(fault)
+    with pytest.raises(OutsideError, match="8 times") as caught:
+        client.get("/repos/a/b")
+    assert len(transport.asked) == module.TRIES
+    assert "goes on" in caught.value.hint
+
+
+def test_a_web_page_instead_of_an_api_says_where_the_mistake_may_be(canned: Canned) -> None:
+    client, _ = canned(HTML)
+    with pytest.raises(OutsideError) as caught:
+        client.get("/repos/a/b")
+    assert "a web page" in caught.value.message
+    assert "/api/v3" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error", "words"),
+    [
+        (answer(401, {"message": "Bad credentials"}), CredentialsError, "Bad credentials"),
+        (
+            answer(
+                422, {"message": "Validation Failed", "errors": [{"message": "The listed users cannot be searched"}]}
+            ),
+            ConfigError,
+            "cannot be searched",
+        ),
+        (answer(403, {"message": "Resource not accessible by personal access token"}), ConfigError, "not accessible"),
+    ],
+)
+def test_a_refusal_is_not_asked_again(
+    canned: Canned, clock: FakeClock, refusal: object, error: type[StargazeError], words: str
+) -> None:
+    client, transport = canned(refusal)
+    with pytest.raises(error, match=words):
+        client.get("/search/repositories")
+    assert len(transport.asked) == 1
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (404, {"message": "Not Found"}, "Not Found"),
+        (410, {"message": "Gone"}, "Gone"),
+        (451, {"message": "Repository access blocked", "block": {"reason": "dmca"}}, "blocked (dmca)"),
+    ],
+)
+def test_what_is_gone_is_an_answer(canned: Canned, status: int, body: object, why: str) -> None:
+    client, _ = canned(answer(status, body))
+    assert client.get("/repos/a/b").gone == why
+
+
+def test_a_renamed_repository_is_followed(canned: Canned) -> None:
+    client, transport = canned(
+        answer(301, {"message": "Moved"}, location="https://api.github.com/repositories/1"), GOOD
+    )
+    reply = client.get("/repos/a/old")
+    assert reply.moved
+    assert transport.asked[1].path == "https://api.github.com/repositories/1"
+
+
+def test_redirects_without_end_are_not_followed(canned: Canned) -> None:
+    client, transport = canned(answer(301, {}, location="https://api.github.com/repositories/1"))
+    with pytest.raises(OutsideError, match="without end"):
+        client.get("/repos/a/old")
+    assert len(transport.asked) == 1 + module.MOST_REDIRECTS
+
+
+def test_an_answer_that_still_holds_is_told(canned: Canned) -> None:
+    client, transport = canned(answer(304, raw=b""))
+    assert client.get("/repos/a/b", etag='"x"').same
+    assert transport.asked[0].etag == '"x"'
+
+
+GRAPHQL_LIMIT = {"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded for user ID 1."}]}
+SLOW = {
+    "data": None,
+    "errors": [{"message": "Something went wrong while executing your query. This may be a timeout."}],
+}
+
+
+def test_the_primary_limit_of_graphql_comes_as_status_200(canned: Canned, clock: FakeClock) -> None:
+    client, _ = canned(answer(200, GRAPHQL_LIMIT, **left(0, NOW + 70)), answer(200, {"data": {"nodes": []}}))
+    assert client.query("query", {}).data == {"data": {"nodes": []}}
+    assert clock.slept == [71]
+
+
+def test_the_secondary_limit_of_graphql_comes_as_status_200_too(canned: Canned, clock: FakeClock) -> None:
+    client, _ = canned(answer(200, SECONDARY, retry_after="60"), answer(200, {"data": {"nodes": []}}))
+    client.query("query", {})
+    assert clock.slept == [61]
+
+
+@pytest.mark.parametrize("fault", [answer(502, SLOW), answer(504, raw=b"<html>"), answer(200, SLOW)])
+def test_a_query_that_is_too_heavy_is_left_to_be_halved(canned: Canned, clock: FakeClock, fault: object) -> None:
+    client, _ = canned(fault)
+    with pytest.raises(TooHeavyError):
+        client.query("query", {})
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize("kind", ["INSUFFICIENT_SCOPES", "FORBIDDEN"])
+def test_a_token_that_is_too_narrow_for_graphql_is_told(canned: Canned, kind: str) -> None:
+    client, _ = canned(answer(200, {"errors": [{"type": kind, "message": "Resource not accessible by token"}]}))
+    with pytest.raises(CredentialsError, match="not accessible"):
+        client.query("query", {})
+
+
+def test_no_message_holds_the_token(canned: Canned) -> None:
+    """The client does not even know it: it lives in the transport's header."""
+    client, _ = canned(GOOD)
+    assert "token" not in vars(client)

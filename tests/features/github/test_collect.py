@@ -1,0 +1,310 @@
+"""From what is asked for to the file: nothing lost, nothing asked twice, what is missing said."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stargaze.artifacts import Store
+from stargaze.config import FetchSection, GithubSection
+from stargaze.errors import BadDataError, ConfigError, OutsideError
+from stargaze.features.github import spool
+from stargaze.features.github.client import Client
+from stargaze.features.github.collect import GatherSummary, collect
+from stargaze.features.github.port import Answer, Ask
+from tests.features.github.conftest import NOW, FakeClock
+from tests.features.github.small_github import SmallGitHub
+
+SECTION = GithubSection(stars=">=10", number=0)
+Gathering = Callable[..., GatherSummary]
+
+
+@pytest.fixture
+def github(clock: FakeClock) -> SmallGitHub:
+    return SmallGitHub(clock)
+
+
+@pytest.fixture
+def gathering(github: SmallGitHub, clock: FakeClock, store: Store) -> Gathering:
+    """Gather as the command does, through another transport if given."""
+
+    def run(section: GithubSection = SECTION, *, token: bool = False, via: Any = None, **more: Any) -> GatherSummary:
+        client = Client(via or github, clock)
+        now = datetime.fromtimestamp(clock.time(), tz=UTC)
+        with spool.opened(store.spool) as kept:
+            return collect(
+                section, FetchSection(), store, kept, client, now, token=token, report=lambda _w, _s: None, **more
+            )
+
+    return run
+
+
+def table(store: Store) -> pd.DataFrame:
+    return pd.read_parquet(store.repositories).sort_values("id", ignore_index=True)
+
+
+def test_every_repository_of_a_search_is_gathered_once(github: SmallGitHub, gathering: Gathering, store: Store) -> None:
+    summary = gathering()
+    found = table(store)
+    assert found["id"].tolist() == sorted(github.rows)
+    assert found["stars"].tolist() == [github.rows[number]["stars"] for number in sorted(github.rows)]
+    assert (summary.repositories, summary.short, summary.refused) == (3_000, (), 0)
+    assert summary.requests == len(github.asked) < 45
+
+
+def test_the_most_starred_are_gathered_with_as_few_pages_as_they_fill(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    gathering(dataclasses.replace(SECTION, number=300))
+    best = sorted((row["stars"] for row in github.rows.values()), reverse=True)[:300]
+    assert sorted(table(store)["stars"], reverse=True) == best
+    assert len(github.asked) == 3
+
+
+def test_the_most_starred_of_many_need_not_all_be_walked(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    gathering(dataclasses.replace(SECTION, number=1500))
+    best = sorted((row["stars"] for row in github.rows.values()), reverse=True)[:1500]
+    assert sorted(table(store)["stars"], reverse=True) == best
+    assert len(github.asked) < 27
+
+
+@pytest.mark.parametrize("sampling", ["random", "stratified"])
+def test_a_sample_is_as_large_as_asked_and_the_same_every_time(
+    github: SmallGitHub, gathering: Gathering, store: Store, sampling: str
+) -> None:
+    section = dataclasses.replace(SECTION, number=600, sampling=sampling)
+    gathering(section)
+    first = table(store)
+    store.spool.unlink()
+    gathering(section)
+    assert len(first) == pytest.approx(600, rel=0.1)
+    assert len(first) <= 600
+    pd.testing.assert_frame_equal(first.drop(columns="fetched_at"), table(store).drop(columns="fetched_at"))
+
+
+def test_a_random_sample_has_stars_as_all_have(github: SmallGitHub, gathering: Gathering, store: Store) -> None:
+    gathering(dataclasses.replace(SECTION, number=1000, sampling="random"))
+    everybody = pd.Series([row["stars"] for row in github.rows.values()])
+    assert table(store)["stars"].median() == pytest.approx(everybody.median(), rel=0.15)
+
+
+def test_a_stratified_sample_has_more_of_the_rare(github: SmallGitHub, gathering: Gathering, store: Store) -> None:
+    gathering(dataclasses.replace(SECTION, number=600, sampling="stratified"))
+    famous = [number for number, row in github.rows.items() if row["stars"] >= 316]
+    assert set(famous) <= set(table(store)["id"])
+
+
+def test_with_a_token_counts_and_commits_are_known_too(github: SmallGitHub, gathering: Gathering, store: Store) -> None:
+    gathering(dataclasses.replace(SECTION, number=200), token=True)
+    found = table(store)
+    assert found["commits"].tolist() == [number + 1 for number in found["id"]]
+    assert found["subscribers"].unique().tolist() == [9]
+    assert found["readme_length"].unique().tolist() == [77]
+    issues = [github.rows[number]["issues"] for number in found["id"]]
+    assert found["open_issues"].tolist() == [count + 2 for count in issues]
+    assert found["issues"].tolist() == [count + 4 for count in issues]
+
+
+def test_a_query_that_is_too_heavy_is_asked_in_smaller_pages(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    github.too_heavy = 7
+    summary = gathering(dataclasses.replace(SECTION, number=200), token=True)
+    assert table(store)["commits"].notna().all()
+    assert summary.too_large == ()
+
+
+def test_a_repository_too_large_to_count_is_told_and_the_others_are_not_lost(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    section = dataclasses.replace(SECTION, number=100)
+    best = max(github.rows.values(), key=lambda row: row["stars"])
+    github.hopeless = {best["id"]}
+    summary = gathering(section, token=True)
+    assert summary.too_large == (best["name"],)
+    assert table(store)["commits"].isna().sum() == 1
+    before = len(github.asked)
+    gathering(section, token=True)
+    assert len(github.asked) == before
+
+
+def test_a_graphql_that_answers_nothing_ends_and_marks_nobody_as_too_large(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    github.too_heavy = 0
+    with pytest.raises(OutsideError, match="does not answer"):
+        gathering(dataclasses.replace(SECTION, number=100), token=True)
+    github.too_heavy = 100
+    assert gathering(dataclasses.replace(SECTION, number=100), token=True).too_large == ()
+
+
+def test_a_repository_deleted_in_mid_run_is_told_and_keeps_its_row(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    best = max(github.rows.values(), key=lambda row: row["stars"])
+    github.gone = {best["name"]: 404}
+    summary = gathering(dataclasses.replace(SECTION, number=100), token=True)
+    assert summary.gone == {best["name"]: "deleted meanwhile"}
+    assert len(table(store)) == 100
+
+
+@pytest.mark.parametrize("token", [False, True])
+def test_names_are_looked_up_renamed_ones_found_and_lost_ones_told(
+    github: SmallGitHub, gathering: Gathering, store: Store, token: bool
+) -> None:
+    github.renamed = {"old/name": "owner3/name3"}
+    github.gone = {"owner5/name5": 451}
+    names = ["owner1/name1", "owner2/name2", "old/name", "owner5/name5", "no/body", "OWNER1/name1"]
+    summary = gathering(GithubSection(names=names), token=token)
+    assert table(store)["full_name"].tolist() == ["owner1/name1", "owner2/name2", "owner3/name3"]
+    assert set(summary.gone) == {"owner5/name5", "no/body"}
+
+
+def test_an_open_issue_means_the_same_by_rest_and_by_graphql(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    gathering(GithubSection(names=["owner7/name7"]), token=False)
+    rest = table(store)["open_issues"].tolist()
+    store.spool.unlink()
+    gathering(GithubSection(names=["owner7/name7"]), token=True)
+    assert table(store)["open_issues"].tolist() == rest
+
+
+def test_names_beside_a_search_are_refused(gathering: Gathering) -> None:
+    with pytest.raises(ConfigError, match="exclude each other"):
+        gathering(GithubSection(names=["a/b"], stars=">5"))
+
+
+def test_a_search_that_finds_nothing_says_so(gathering: Gathering, store: Store) -> None:
+    with pytest.raises(BadDataError, match="no repository like this"):
+        gathering(dataclasses.replace(SECTION, stars=">=999999999"))
+    assert not store.repositories.exists()
+
+
+def test_a_closer_look_brings_contributors_readme_and_followers(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    gathering(dataclasses.replace(SECTION, number=5, deep=True))
+    found = table(store)
+    assert found["contributors"].unique().tolist() == [31]
+    assert found["readme_length"].unique().tolist() == [4321]
+    assert found["owner_followers"].unique().tolist() == [12]
+
+
+def test_star_history_is_written_and_a_refusal_of_it_is_told(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    section = GithubSection(names=["owner1/name1", "owner5/name5"], history=["*"])
+    summary = gathering(section)
+    weeks = pd.read_parquet(store.star_history)
+    assert summary.history is not None
+    assert list(summary.history.refused) == ["owner5/name5"]
+    assert weeks["full_name"].unique().tolist() == ["owner1/name1"]
+    assert (len(weeks), weeks["stars"].sum(), len(weeks["days"][0])) == (70, 490, 7)
+    assert weeks["week"][0] == pd.Timestamp("2025-09-07", tz="UTC")
+
+
+def test_the_same_command_again_asks_nothing(github: SmallGitHub, gathering: Gathering, store: Store) -> None:
+    section = dataclasses.replace(SECTION, number=200, deep=True, history=["*"])
+    gathering(section, token=True)
+    before, asked = table(store), len(github.asked)
+    assert "nothing to ask" in gathering(section, token=True).as_text()
+    assert len(github.asked) == asked
+    pd.testing.assert_frame_equal(before, table(store))
+
+
+def test_what_is_asked_beside_goes_on_with_the_same_pages(github: SmallGitHub, gathering: Gathering) -> None:
+    section = dataclasses.replace(SECTION, number=200)
+    gathering(section)
+    asked = len(github.asked)
+    gathering(dataclasses.replace(section, deep=True))
+    assert not [ask for ask in github.asked[asked:] if ask.startswith("/search")]
+
+
+def test_an_update_asks_the_pages_anew_and_details_only_of_what_changed(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    section = dataclasses.replace(SECTION, number=200)
+    gathering(section, token=True)
+    changed = max(github.rows.values(), key=lambda row: row["stars"])
+    changed["stars"] += 1
+    asked = len(github.asked)
+    gathering(section, token=True, update=True)
+    queries = [ask for ask in github.asked[asked:] if "Counts" in ask or "Commits" in ask]
+    assert len(queries) == 2
+    assert all(ask.count("MDE") == 1 for ask in queries)
+    assert table(store)["stars"].max() == changed["stars"]
+
+
+def test_an_update_of_names_asks_whether_the_answers_still_hold(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    section = GithubSection(names=["owner1/name1", "owner2/name2"])
+    gathering(section)
+    github.rows[2]["stars"] += 5
+    before = table(store)
+    gathering(section, update=True)
+    after = table(store)
+    assert all('"' in ask for ask in github.asked[2:])
+    assert (after["stars"] - before["stars"]).tolist() == [0, 5]
+
+
+class Stops:
+    """A way to GitHub that ends the program at one request, before it is sent or when it is answered."""
+
+    def __init__(self, github: SmallGitHub, at: int, *, after: bool) -> None:
+        self.github, self.at, self.after, self.count = github, at, after, 0
+
+    def send(self, ask: Ask) -> Answer:
+        self.count += 1
+        if self.count > self.at and not self.after:
+            raise KeyboardInterrupt
+        answer = self.github.send(ask)
+        if self.count > self.at:
+            raise KeyboardInterrupt
+        return answer
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_gather_stopped_at_every_request_ends_as_one_that_was_not(
+    clock: FakeClock, gathering: Gathering, store: Store, after: bool
+) -> None:
+    section = dataclasses.replace(SECTION, number=250, deep=False, history=["owner1/name1"])
+    gathering(section, token=True, via=SmallGitHub(FakeClock()))
+    whole = table(store)
+    store.spool.unlink()
+    store.repositories.unlink()
+    github = SmallGitHub(clock)
+    stops = 0
+    while not store.repositories.exists():
+        try:
+            gathering(section, token=True, via=Stops(github, 1, after=after))
+        except KeyboardInterrupt:
+            stops += 1
+    answered = github.asked if not after else [ask for place, ask in enumerate(github.asked) if place % 2 == 0]
+    assert stops > 10
+    assert len(answered) == len(set(answered))
+    pd.testing.assert_frame_equal(whole.drop(columns="fetched_at"), table(store).drop(columns="fetched_at"))
+
+
+def test_progress_tells_repositories_requests_and_the_end(github: SmallGitHub, clock: FakeClock, store: Store) -> None:
+    lines: list[str] = []
+    with spool.opened(store.spool) as kept:
+        collect(
+            SECTION,
+            FetchSection(),
+            store,
+            kept,
+            Client(github, clock),
+            datetime.fromtimestamp(NOW, tz=UTC),
+            token=False,
+            report=lambda what, _share: lines.append(what),
+        )
+    assert any("of 3,000 repositories" in line and "requests" in line and "to go, until" in line for line in lines)
