@@ -14,12 +14,12 @@ DEMO_ENV := STARGAZE_SCREENING_ROWS=2000 STARGAZE_FEATURES_REPEATS=1 STARGAZE_TU
 COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
-.PHONY: demo test check lint types unit real job browser lock clean
+.PHONY: demo test check lint types unit real referee job browser lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
 
-test: lint types unit real job browser
+test: lint types unit real referee job browser
 
 check: lint types unit
 
@@ -32,10 +32,14 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --quiet --numprocesses auto -m "not real and not job and not browser"
+	$(BIN)/python -m pytest --quiet --numprocesses auto -m "not real and not referee and not job and not browser"
 
 real: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m real
+
+referee: $(VENV)/.installed-dev
+	sh tools/referee.sh
+	$(BIN)/python -m pytest -m referee
 
 job: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m job

@@ -2,6 +2,7 @@
 # Look for what pip cannot bring. On Debian as root it is installed, elsewhere the line to type is printed.
 #   prepare.sh run       venv module, OpenMP runtime (LightGBM), git and ssh-keygen (signed releases)
 #   prepare.sh browser   Chromium for the tests of the page
+#   prepare.sh referee   Node.js and npm for the descriptions of GitHub that the collector is held to
 set -eu
 
 missing=""
@@ -21,6 +22,10 @@ run)
     ;;
 browser)
     command -v chromium >/dev/null || test -n "${CHROMIUM:-}" || need chromium
+    ;;
+referee)
+    command -v node >/dev/null || need nodejs
+    command -v npm >/dev/null || need npm
     ;;
 esac
 

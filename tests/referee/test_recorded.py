@@ -1,0 +1,213 @@
+"""What GitHub really answered, over fourteen years, is parsed or obeyed as it should be: over HTTP, by the real client."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pandas as pd
+import pytest
+
+from stargaze.artifacts import Store
+from stargaze.config import FetchSection
+from stargaze.errors import CredentialsError, OutsideError
+from stargaze.features import assemble, records
+from stargaze.features.github import manners
+from stargaze.features.github.client import Client
+from stargaze.features.github.manners import judge
+from stargaze.features.github.port import Answer
+from stargaze.features.github.transport import USER_AGENT, HttpTransport
+from stargaze.features.ledger import Ledger
+from tests.features.github.conftest import FakeClock
+from tests.referee.recorded import Exchange, exchanges
+from tests.referee.replay import Replay, replaying
+
+pytestmark = pytest.mark.referee
+
+TOKEN = "ghp_a-made-up-one"
+
+
+def named(file: str) -> list[Exchange]:
+    found = [exchange for exchange in exchanges() if exchange.file == file]
+    assert found, file
+    return found
+
+
+def connected(server: Replay, clock: FakeClock) -> Client:
+    return Client(HttpTransport(server.url, TOKEN, clock), clock)
+
+
+def with_status(status: int) -> list[Exchange]:
+    return [exchange for exchange in exchanges() if exchange.status == status and exchange.method == "GET"]
+
+
+def test_there_are_as_many_as_were_published() -> None:
+    assert len(exchanges()) > 3_400
+    assert Counter(exchange.status for exchange in exchanges())[304] >= 28
+
+
+def test_every_repository_that_github_ever_answered_is_read_and_can_be_true(store: Store, clock: FakeClock) -> None:
+    """Records of 2012 have not what those of 2026 have, and the reverse; those of before there were stars are refused."""
+    given = [exchange for exchange in exchanges() if exchange.is_repository and exchange.status == 200]
+    with replaying(given) as server:
+        client = connected(server, clock)
+        rows = [(0, place, records.read(client.get(exchange.path).data)) for place, exchange in enumerate(given)]
+    ledger = Ledger([store.spool], read={0: len(rows)})
+    now = datetime.now(UTC)
+    summary = assemble.write(assemble.pieces(rows), ledger, FetchSection(), store, now, lambda _what, _share: None)
+    assert len(given) > 380
+    assert summary.read == len(given)
+    starless = [place for _, place, row in rows if "stars" not in row]
+    assert [position for _, position, _ in summary.bad] == starless
+    assert all(b"stargazers_count" not in given[place].body for place in starless)
+    found = pd.read_parquet(store.repositories)
+    assert 50 < len(found) <= len({row["id"] for _, _, row in rows if "stars" in row})
+    assert found[["id", "stars", "created_at", "owner_type"]].notna().all(axis=None)
+
+
+def test_every_search_page_is_read(clock: FakeClock) -> None:
+    pages = [exchange for exchange in exchanges() if exchange.path.startswith("/search/repositories")]
+    with replaying(pages) as server:
+        found = [connected(server, clock).get("/search/repositories", {"q": "x"}).data for _ in pages]
+    assert [len(page["items"]) for page in found] == [30, 30, 0, 8, 8]
+    rows = [records.read(item) for page in found for item in page["items"]]
+    assert all(row["stars"] >= 0 and row["id"] for row in rows)
+
+
+MOVED = [
+    "Repository.testGetRepositoryWith301Redirect.txt",
+    "PullRequest2408.setUp.txt",
+    "Repository_license.json",
+    "Repository_stargazers.json",
+]
+
+
+@pytest.mark.parametrize("file", MOVED)
+def test_a_renamed_repository_is_followed_to_its_record(file: str, clock: FakeClock) -> None:
+    moved = next(exchange for exchange in named(file) if exchange.status == 301)
+    there = next(exchange for exchange in named(file) if exchange.status == 200 and exchange.is_repository)
+    with replaying([moved, there]) as server:
+        reply = connected(server, clock).get(moved.path)
+    assert reply.moved
+    assert records.read(reply.data)["full_name"]
+    assert server.asked[1][1].startswith("/repositories/")
+    assert server.asked[1][2]["Authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize("file", ["Requester.testBaseUrlHostRedirection.txt", "PublicReleaseAsset.testDownload.txt"])
+def test_a_redirect_to_another_server_is_not_followed_and_gets_no_token(file: str, clock: FakeClock) -> None:
+    moved = next(exchange for exchange in named(file) if exchange.status in manners.MOVED_STATUS)
+    with replaying([moved] * 8) as server, pytest.raises(OutsideError, match="another server"):
+        connected(server, clock).get(moved.path)
+
+
+def test_an_answer_that_still_holds_is_told_from_a_new_one(clock: FakeClock) -> None:
+    (same,) = [one for one in named("ConditionalRequestUpdate.testDidNotUpdate.txt") if one.status == 304]
+    with replaying([same]) as server:
+        reply = connected(server, clock).get(same.path, etag='"8600bedcb7fed1d8065e1693e05529ce"')
+    assert reply.same
+    assert server.asked[0][2]["If-None-Match"] == '"8600bedcb7fed1d8065e1693e05529ce"'
+
+
+@pytest.mark.parametrize(
+    ("file", "pauses"),
+    [("Retry.testReturnsRepoAfter1Retry.txt", [2]), ("Retry.testReturnsRepoAfter3Retries.txt", [2, 4, 8])],
+)
+def test_faults_are_outlasted(file: str, pauses: list[float], clock: FakeClock) -> None:
+    with replaying(named(file)) as server:
+        assert connected(server, clock).get("/repos/PyGithub/PyGithub").data["full_name"] == "PyGithub/PyGithub"
+    assert clock.slept == pauses
+
+
+def test_a_web_page_of_an_overloaded_github_is_outlasted(clock: FakeClock) -> None:
+    (page,) = [one for one in named("Exceptions.testNonJsonDataReturnedByGithub.txt") if one.status == 503]
+    good = next(exchange for exchange in exchanges() if exchange.is_repository and exchange.status == 200)
+    with replaying([page, good]) as server:
+        assert connected(server, clock).get(page.path).data
+    with replaying([page] * 8) as server, pytest.raises(OutsideError, match="a web page"):
+        connected(server, clock).get(page.path)
+
+
+def test_limits_are_waited_for(clock: FakeClock) -> None:
+    """One of 2013 with x-ratelimit-remaining 0, one of 2018 with Retry-After."""
+    limits = [one for one in with_status(403) if b"Rate Limit" in one.body or b"abuse" in one.body]
+    good = next(exchange for exchange in exchanges() if exchange.is_repository and exchange.status == 200)
+    assert len(limits) == 2
+    for limit in limits:
+        with replaying([limit, good]) as server:
+            client = connected(server, clock)
+            assert client.get(limit.path).data
+            assert client.tally.refused == 1
+    assert len(clock.slept) == 2
+    assert all(1 <= pause <= 3601 for pause in clock.slept)
+
+
+def test_a_wrong_token_is_told() -> None:
+    for exchange in with_status(401):
+        with replaying([exchange]) as server, pytest.raises(CredentialsError):
+            connected(server, FakeClock()).get(exchange.path)
+
+
+def test_what_is_not_there_is_an_answer() -> None:
+    gone = with_status(404)
+    assert len(gone) > 40
+    with replaying(gone) as server:
+        client = connected(server, FakeClock())
+        assert all(client.get(exchange.path).gone for exchange in gone)
+
+
+EXPECTED = {
+    200: {"good"},
+    201: {"good"},
+    202: {"good"},
+    204: {"good"},
+    304: {"same"},
+    301: {"moved"},
+    302: {"moved"},
+    400: {"refused"},
+    401: {"token"},
+    404: {"gone"},
+    405: {"refused"},
+    409: {"refused"},
+    422: {"refused"},
+    403: {"refused", "limit"},
+    500: {"broken"},
+    502: {"heavy"},
+    503: {"broken"},
+}
+
+
+def json_only(found: Sequence[Exchange]) -> list[Exchange]:
+    return [one for one in found if one.status >= 300 or one.status == 204 or one.body[:1] in (b"{", b"[")]
+
+
+def test_each_of_them_is_judged_by_what_it_is() -> None:
+    """Downloads of files are no JSON and are never asked for; all else is."""
+    for exchange in json_only([one for one in exchanges() if one.status != 205]):
+        try:
+            json.loads(exchange.body or b"{}")
+        except ValueError:
+            continue
+        verdict = judge(Answer(exchange.status, exchange.headers, exchange.body), local_time=0.0)
+        assert verdict.kind in EXPECTED[exchange.status], exchange
+
+
+def test_each_request_says_who_asks_and_names_the_token_in_one_header_only(clock: FakeClock) -> None:
+    good = next(exchange for exchange in exchanges() if exchange.is_repository and exchange.status == 200)
+    with replaying([good]) as server:
+        connected(server, clock).get("/repos/a/b", {"x": "y"})
+    ((method, path, headers),) = server.asked
+    assert (method, path, headers["User-Agent"]) == ("GET", "/repos/a/b?x=y", USER_AGENT)
+    assert [name for name, value in headers.items() if TOKEN in value] == ["Authorization"]
+    assert headers["Accept"] == "application/vnd.github+json"
+
+
+def test_a_body_that_is_cut_short_is_asked_for_again(clock: FakeClock) -> None:
+    good = next(exchange for exchange in exchanges() if exchange.is_repository and exchange.status == 200)
+    cut = dataclasses.replace(good, body=good.body[: len(good.body) // 2])
+    with replaying([cut, good]) as server:
+        assert connected(server, clock).get(good.path).data["full_name"]
+    assert clock.slept == [2]

@@ -1,0 +1,34 @@
+"""Every GraphQL query that the collector can send is valid by GitHub's own schema, and asks for nothing deprecated."""
+
+from __future__ import annotations
+
+import pytest
+from graphql import GraphQLSchema, build_schema, parse, validate
+from graphql.validation import NoDeprecatedCustomRule
+
+from stargaze.features.github import graphql
+from tests.referee.recorded import REFEREE
+
+pytestmark = pytest.mark.referee
+
+QUERIES = {kind.name: kind.text for kind in graphql.KINDS} | {
+    f"{count} names": graphql.names_query(count) for count in (1, 2, 100)
+}
+
+
+@pytest.fixture(scope="module")
+def schema() -> GraphQLSchema:
+    """GitHub's schema; it defines a field twice, so it is not itself checked."""
+    path = REFEREE / "node_modules" / "@octokit" / "graphql-schema" / "schema.graphql"
+    return build_schema(path.read_text(encoding="utf-8"), assume_valid=True)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_is_valid_and_asks_for_nothing_deprecated(name: str, schema: GraphQLSchema) -> None:
+    document = parse(QUERIES[name])
+    assert validate(schema, document) == []
+    assert validate(schema, document, [NoDeprecatedCustomRule]) == []
+
+
+def test_a_field_that_github_does_not_have_would_be_noticed(schema: GraphQLSchema) -> None:
+    assert validate(schema, parse(graphql.COMMITS.replace("nameWithOwner", "nameWithOwners")))
