@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ MOST_LIMITS = 8
 MOST_REDIRECTS = 5
 SKEW = 300.0
 """Seconds by which the clock here may differ from GitHub's before it is said."""
+ANSWERS = 60
+"""GitHub dates its answers in whole seconds, cut off: the least difference of so many is the clocks' own."""
 TOKEN_HINT = "make a token (no scope is needed), then: export GITHUB_TOKEN=..."  # noqa: S105 # no password
 KEPT = "what was answered is kept; stargaze fetch, the same command, goes on"
 
@@ -82,6 +85,7 @@ class Client:
         self.limits: dict[str, Limits] = {}
         self.latest: tuple[str, Limits | None] = ("", None)
         self.tally = Tally()
+        self._ahead: deque[float] = deque(maxlen=ANSWERS)
 
     def get(
         self, path: str, params: Mapping[str, str | int] | None = None, *, etag: str = "", forgiving: bool = False
@@ -176,18 +180,22 @@ class Client:
             self._clock.sleep(seconds)
 
     def _remember(self, answer: Answer, resource: str) -> None:
+        local, theirs = self._clock.time(), manners.date(answer.headers)
+        if theirs is not None:
+            self._ahead.append(local - theirs)
+            self._note_skew(local - theirs)
         numbers = [answer.headers.get(f"x-ratelimit-{name}", "") for name in ("limit", "remaining")]
-        local = self._clock.time()
-        rest = manners.until_reset(answer.headers, local)
+        rest = manners.until_reset(answer.headers, local - min(self._ahead, default=0.0))
         if all(text.isascii() and text.isdigit() for text in numbers) and rest is not None:
             named = answer.headers.get("x-ratelimit-resource", resource)
             self.limits[named] = Limits(int(numbers[0]), int(numbers[1]), local + rest)
             self.latest = (named, self.limits[named])
-        theirs = manners.date(answer.headers)
-        if theirs is not None and abs(theirs - local) > SKEW and not self.tally.notes:
-            ahead = "ahead of" if local > theirs else "behind"
-            span = whole_seconds(abs(local - theirs))
-            self.tally.notes.append(f"this machine's clock is {span} {ahead} GitHub's; GitHub's dates are used")
+
+    def _note_skew(self, ahead: float) -> None:
+        if abs(ahead) > SKEW and not self.tally.notes:
+            where = "ahead of" if ahead > 0 else "behind"
+            note = f"this machine's clock is {whole_seconds(abs(ahead))} {where} GitHub's; GitHub's dates are used"
+            self.tally.notes.append(note)
 
     def _now(self, answer: Answer) -> datetime:
         moment = manners.date(answer.headers)

@@ -22,8 +22,8 @@ MINUTE = 60.0
 LONGEST_WINDOW = 3600.0
 """Seconds of GitHub's longest rate-limit window; no honest reset is further away."""
 LONGEST_PAUSE = 960.0
-SLACK = 1.0
-"""Seconds beyond a reset, which GitHub gives in whole ones."""
+SLACK = 0.5
+"""Seconds beyond a pause that GitHub states in whole ones."""
 FIRST_RETRY = 2.0
 LIMIT_STATUS = (403, 429)
 GONE_STATUS = (404, 410, 451)
@@ -90,23 +90,23 @@ def pause(answer: Answer, local_time: float, limits: int) -> float:
     if after.isascii() and after.isdigit():
         return min(float(after), LONGEST_WINDOW) + SLACK
     if answer.headers.get("x-ratelimit-remaining") == "0":
-        rest = until_reset(answer.headers, local_time)
+        theirs = date(answer.headers)
+        rest = until_reset(answer.headers, local_time if theirs is None else theirs)
         if rest is not None:
             return rest
     return float(min(MINUTE * 2**limits, LONGEST_PAUSE))
 
 
-def until_reset(headers: Mapping[str, str], local_time: float) -> float | None:
-    """Return the seconds until the window of a limit ends, None where GitHub does not say."""
+def until_reset(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds until the window of a limit ends, None where GitHub does not say.
+
+    ``now`` is GitHub's time as well as it is known [s since 1970]; no window is longer than an hour.
+    """
     text = headers.get("x-ratelimit-reset", "")
     if not (text.isascii() and text.isdigit()):
         return None
-    reset = float(text)
-    if reset > 1e11:  # recorded traffic has milliseconds
-        reset /= 1000.0
-    now = date(headers)
-    rest = reset - (local_time if now is None else now)
-    return min(max(rest, 0.0), LONGEST_WINDOW) + SLACK
+    reset = float(text) / (1000.0 if len(text) > 11 else 1.0)  # recorded traffic has milliseconds
+    return min(max(reset - now, 0.0), LONGEST_WINDOW) + SLACK
 
 
 def date(headers: Mapping[str, str]) -> float | None:

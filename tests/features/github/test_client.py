@@ -26,16 +26,16 @@ def left(count: int, reset: float) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("refusal", "pauses"),
     [
-        (answer(403, SECONDARY, retry_after="30"), [31]),
-        (answer(429, SECONDARY, retry_after="30", **left(0, NOW + 900)), [31]),
-        (answer(403, PRIMARY, **left(0, NOW + 900)), [901]),
-        (answer(429, PRIMARY, **left(0, NOW + 900)), [901]),
+        (answer(403, SECONDARY, retry_after="30"), [30.5]),
+        (answer(429, SECONDARY, retry_after="30", **left(0, NOW + 900)), [30.5]),
+        (answer(403, PRIMARY, **left(0, NOW + 900)), [900.5]),
+        (answer(429, PRIMARY, **left(0, NOW + 900)), [900.5]),
         (answer(403, SECONDARY), [60]),
         (answer(429, {}), [60]),
         (answer(403, {"message": "You have triggered an abuse detection mechanism."}), [60]),
-        (answer(403, PRIMARY, **left(0, (NOW + 900) * 1000)), [901]),
-        (answer(403, PRIMARY, **left(0, NOW + 10**7)), [3601]),
-        (answer(403, PRIMARY, **left(0, NOW - 50)), [1]),
+        (answer(403, PRIMARY, **left(0, (NOW + 900) * 1000)), [900.5]),
+        (answer(403, PRIMARY, **left(0, NOW + 10**7)), [3600.5]),
+        (answer(403, PRIMARY, **left(0, NOW - 50)), [0.5]),
     ],
 )
 def test_a_limit_is_waited_for_in_the_order_that_github_documents(
@@ -66,7 +66,7 @@ def test_where_nothing_is_left_the_next_request_waits_before_it_is_sent(canned: 
     client.get("/search/repositories")
     assert clock.slept == []
     client.get("/search/repositories")
-    assert clock.slept == [41]
+    assert clock.slept == [40.5]
     assert client.tally.refused == 0
 
 
@@ -81,7 +81,7 @@ def test_the_limits_of_search_do_not_hold_up_other_requests(canned: Canned, cloc
 def test_a_clock_that_is_off_changes_no_pause_and_is_told_once(canned: Canned, clock: FakeClock, skew: float) -> None:
     client, _ = canned(answer(403, PRIMARY, **left(0, NOW + 900)), GOOD, skew=skew)
     reply = client.get("/repos/a/b")
-    assert clock.slept == [901]
+    assert clock.slept == [900.5]
     assert reply.at.timestamp() == NOW
     (note,) = client.tally.notes
     assert ("behind" if skew < 0 else "ahead of") in note
@@ -192,13 +192,13 @@ SLOW = {
 def test_the_primary_limit_of_graphql_comes_as_status_200(canned: Canned, clock: FakeClock) -> None:
     client, _ = canned(answer(200, GRAPHQL_LIMIT, **left(0, NOW + 70)), answer(200, {"data": {"nodes": []}}))
     assert client.query("query", {}).data == {"data": {"nodes": []}}
-    assert clock.slept == [71]
+    assert clock.slept == [70.5]
 
 
 def test_the_secondary_limit_of_graphql_comes_as_status_200_too(canned: Canned, clock: FakeClock) -> None:
     client, _ = canned(answer(200, SECONDARY, retry_after="60"), answer(200, {"data": {"nodes": []}}))
     client.query("query", {})
-    assert clock.slept == [61]
+    assert clock.slept == [60.5]
 
 
 @pytest.mark.parametrize("fault", [answer(502, SLOW), answer(504, raw=b"<html>"), answer(200, SLOW)])
