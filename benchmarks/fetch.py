@@ -1,0 +1,128 @@
+"""How fast the collector is, how much it wastes, and in how much memory: against a simulated GitHub, in simulated time.
+
+    python benchmarks/fetch.py
+
+The simulated GitHub has GitHub's limits, an ordinary day's mishaps, and stars that fall as real ones do; see
+`tests/simulated`. Rates are in its time, so they do not depend on this machine. Beside them is a plain loop: one REST
+call for each group of fields, as a script over PyGithub makes it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from stargaze.artifacts import Store
+from stargaze.config import FetchSection, GithubSection
+from stargaze.features.github import graphql
+from stargaze.features.github.gather import gather
+from tests.simulated.elsewhere import collector
+from tests.simulated.graphql import BASE, COMMIT, CONNECTION, OBJECT, ROW
+from tests.simulated.server import running
+from tests.simulated.world import MISHAPS, SEARCHING, World
+
+SEARCHED, RICH, LOOPED, MEASURED = 300_000, 30_000, 1_500, 100_000
+BY_SEARCH = 30 * 60 * 100
+"""Repositories an hour that 30 searches a minute can bring at best."""
+GROUPS = ("", "/contributors", "/commits", "/issues", "/pulls", "/releases", "/readme")
+POINTS = 5000
+
+
+def main() -> None:
+    """Measure and print."""
+    world, rate = _gathered(SEARCHED, rich=False)
+    print(
+        f"REST search, one token, {SEARCHED:,} repositories: {rate:,.0f} an hour, {rate / BY_SEARCH:.1%} of {BY_SEARCH:,}"
+    )
+    print(f"  {_wasted(world)}")
+    world, rate = _gathered(RICH, rich=True)
+    best = RICH / _least_hours(world)
+    print(
+        f"search and GraphQL, {RICH:,} repositories: {rate:,.0f} an hour, {rate / best:.1%} of the {best:,.0f} possible"
+    )
+    print(f"  {_wasted(world)}")
+    loop = _loop()
+    print(
+        f"plain loop of {len(GROUPS)} REST calls a repository: {loop:,.0f} an hour; the collector is {rate / loop:.0f} × as fast"
+    )
+    for rich in (False, True):
+        print(f"peak memory, {MEASURED:,} repositories{' with details' * rich}: {_memory(rich=rich):.2f} GB")
+
+
+def _gathered(count: int, *, rich: bool) -> tuple[World, float]:
+    """Gather all of a world; return it and the repositories an hour."""
+    world = World(count, faults=MISHAPS)
+    begun = world.clock.now
+    with running(world) as url, tempfile.TemporaryDirectory() as folder:
+        summary = gather(
+            GithubSection(stars=">=1", number=0, url=url, rich=rich),
+            FetchSection(),
+            Store(Path(folder)),
+            datetime.fromtimestamp(world.clock.time(), tz=UTC),
+            token="good",  # noqa: S106 # the simulated GitHub knows this one
+            report=lambda _what, _share: None,
+            clock=world.clock,
+        )
+    return world, summary.repositories / (world.clock.now - begun) * 3600
+
+
+def _wasted(world: World) -> str:
+    counts = world.counts
+    return f"{counts.wasted:,} of {counts.requests:,} requests brought nothing ({counts.wasted / counts.requests:.2%})"
+
+
+def _least_hours(world: World) -> float:
+    """Return what the limits allow at best: full pages of 100, no mishap, one request at a time, or all points used."""
+    count = len(world.people)
+    pages = count / 100
+    lists = sum(kind.connections for kind in graphql.KINDS) - 1  # the owner's is charged with the owner
+    computing = count * (2 * ROW + OBJECT + (lists + 1) * CONNECTION) + float(world.people.commits.sum()) * COMMIT
+    seconds = computing + pages * (2 * BASE + SEARCHING)
+    points = sum(max(1, round(kind.connections)) for kind in graphql.KINDS) * pages
+    return max(seconds / 3600, points / POINTS)
+
+
+def _loop() -> float:
+    """Ask as a script does: search pages, then each group of fields of each repository; wait for the reset if refused."""
+    world = World(LOOPED)
+    begun = world.clock.now
+    with running(world) as url, requests.Session() as session:
+        session.headers["Authorization"] = "Bearer good"
+
+        def ask(path: str, **parameters: Any) -> Any:
+            while True:
+                answer = session.get(url + path, params=parameters, timeout=60)
+                if answer.status_code != 403:
+                    return answer.json()
+                world.clock.sleep(max(float(answer.headers["x-ratelimit-reset"]) - world.clock.now, 0) + 1)
+
+        for page in range(1, 11):
+            for item in ask("/search/repositories", q="stars:>1", sort="stars", per_page=100, page=page)["items"]:
+                for group in GROUPS:
+                    ask(f"/repos/{item['full_name']}{group}", **({"per_page": 1} if group else {}))
+    return 1000 / (world.clock.now - begun) * 3600
+
+
+def _memory(*, rich: bool) -> float:
+    """Return the peak of a collector in a process of its own [GB]."""
+    processes = multiprocessing.get_context("spawn")
+    done = processes.Queue()
+    with running(World(MEASURED)) as url, tempfile.TemporaryDirectory() as folder:
+        section = {"stars": ">=1", "number": 0, "rich": rich}
+        process = processes.Process(target=collector, args=(url, Path(folder), section, done))
+        process.start()
+        peak = done.get()
+        process.join()
+    return float(peak) / 1e6
+
+
+if __name__ == "__main__":
+    main()

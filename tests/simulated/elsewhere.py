@@ -1,0 +1,45 @@
+"""A collector in a process of its own, which shares the simulated GitHub's time: to be killed, or to be measured."""
+
+from __future__ import annotations
+
+import resource
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from stargaze.artifacts import Store
+from stargaze.config import FetchSection, GithubSection
+from stargaze.features.github.gather import gather
+
+
+class SharedClock:
+    """The simulated GitHub's clock, over HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._session = url, requests.Session()
+
+    def time(self) -> float:
+        """Return the simulated time."""
+        return float(self._session.get(f"{self._url}/_sim/now", timeout=60).json()["time"])
+
+    def sleep(self, seconds: float) -> None:
+        """Let simulated time pass."""
+        self._session.get(f"{self._url}/_sim/sleep", params={"s": seconds}, timeout=60)
+
+
+def collector(url: str, store: Path, section: dict[str, Any], done: Any = None) -> None:
+    """Gather; tell ``done`` the peak memory [kB]."""
+    clock = SharedClock(url)
+    gather(
+        GithubSection(**{**section, "url": url}),
+        FetchSection(),
+        Store(store),
+        datetime.fromtimestamp(clock.time(), tz=UTC),
+        token="good",  # the simulated GitHub knows this one
+        report=lambda _what, _share: None,
+        clock=clock,
+    )
+    if done is not None:
+        done.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -1,0 +1,198 @@
+"""Made-up repositories in numbers: stars as GitHub's fall, everything else as it goes with them."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+NOW = 1_780_000_000
+"""The simulated clock begins here [s since 1970]."""
+FIRST = 1_204_000_000
+LANGUAGES = ("Python", "JavaScript", "TypeScript", "Go", "Rust", "C++", "Java", None)
+LICENSES = (("mit", "MIT License", "MIT"), ("apache-2.0", "Apache License 2.0", "Apache-2.0"), None)
+TOPICS = ("cli", "machine-learning", "web", "parser", "game", "awesome")
+URLS = (
+    *[
+        "archive_url",
+        "assignees_url",
+        "blobs_url",
+        "branches_url",
+        "collaborators_url",
+        "comments_url",
+        "commits_url",
+        "compare_url",
+    ],
+    *[
+        "contents_url",
+        "contributors_url",
+        "deployments_url",
+        "downloads_url",
+        "events_url",
+        "forks_url",
+        "git_commits_url",
+        "git_refs_url",
+    ],
+    *[
+        "git_tags_url",
+        "hooks_url",
+        "issue_comment_url",
+        "issue_events_url",
+        "issues_url",
+        "keys_url",
+        "labels_url",
+        "languages_url",
+    ],
+    *[
+        "merges_url",
+        "milestones_url",
+        "notifications_url",
+        "pulls_url",
+        "releases_url",
+        "stargazers_url",
+        "statuses_url",
+        "subscribers_url",
+    ],
+    *["subscription_url", "tags_url", "teams_url", "trees_url"],
+)
+OWNER_URLS = (
+    *["avatar_url", "html_url", "followers_url", "following_url", "gists_url", "starred_url", "subscriptions_url"],
+    *["organizations_url", "repos_url", "events_url", "received_events_url"],
+)
+
+
+class Population:
+    """Arrays of shape (n_repositories,), most starred first; a row becomes a record when it is asked for."""
+
+    def __init__(self, count: int, least: int, seed: int) -> None:
+        random = np.random.default_rng([seed, 7])
+        stars = np.minimum(np.floor(least * random.random(count) ** (-1 / 1.1)), 450_000).astype(np.int64)
+        self.stars = np.sort(stars)[::-1].copy()
+        self.tie = random.random(count)
+        self.id = (random.permutation(count) * 37 + 1000).astype(np.int64)
+        self.place = {int(number): row for row, number in enumerate(self.id)}
+        self.created = (FIRST + (NOW - FIRST) * random.beta(2, 1.4, count)).astype(np.int64)
+        self.pushed = NOW - ((NOW - self.created) * random.random(count) ** 3).astype(np.int64)
+        self.forks = (self.stars * random.lognormal(-1.8, 0.7, count)).astype(np.int64)
+        self.issues = (self.stars**0.6 * random.lognormal(0, 0.8, count)).astype(np.int64)
+        self.commits = np.minimum(random.lognormal(5.7, 1.7, count), 1_300_000).astype(np.int64)
+        self.owner = np.floor(count * random.random(count) ** 2 / 2).astype(np.int64)
+        self.language = random.integers(0, len(LANGUAGES), count)
+        self.here = np.ones(count, dtype=bool)
+        self.renamed: dict[str, int] = {}
+        """Former names, and whose they were."""
+        self.moved: set[int] = set()
+
+    def __len__(self) -> int:
+        """Return how many there ever were."""
+        return len(self.id)
+
+    def login(self, row: int) -> str:
+        """Name the owner."""
+        return f"owner{self.owner[row]}"
+
+    def name(self, row: int) -> str:
+        """Name the repository."""
+        return f"{self.login(row)}/{'new' if row in self.moved else ''}name{self.id[row]}"
+
+    def find(self, name: str) -> int | None:
+        """Return the row of a name, of a former one too."""
+        known = self.renamed.get(name.lower())
+        digits = name.rpartition("name")[2]
+        row = self.place.get(int(digits)) if known is None and digits.isdigit() else known
+        if row is None or (known is None and self.name(row).lower() != name.lower()):
+            return None
+        return row if self.here[row] else None
+
+    def rename(self, row: int) -> None:
+        """Give a new name; the old one leads there."""
+        self.renamed[self.name(row).lower()] = row
+        self.moved.add(row)
+
+    def is_organization(self, row: int) -> bool:
+        """Tell what the owner is."""
+        return bool(self.owner[row] % 4 == 0)
+
+    def record(self, row: int) -> dict[str, Any]:
+        """Return the row as GitHub's REST search has it."""
+        name, number = self.name(row), int(self.id[row])
+        url = f"https://api.github.com/repos/{name}"
+        license_ = LICENSES[number % 3]
+        owner = int(self.owner[row]) + 1
+        kind = "Organization" if self.is_organization(row) else "User"
+        return {
+            "id": number,
+            "node_id": node_id(number),
+            "name": name.partition("/")[2],
+            "full_name": name,
+            "private": False,
+            "owner": {
+                "login": self.login(row),
+                "id": owner,
+                "node_id": f"MDQ6VXNlcjE{owner}",
+                "gravatar_id": "",
+                **{key: f"https://api.github.com/users/{self.login(row)}/{key}" for key in OWNER_URLS},
+                "url": f"https://api.github.com/users/{self.login(row)}",
+                "type": kind,
+                "site_admin": False,
+            },
+            "html_url": f"https://github.com/{name}",
+            "description": f"A thing for {TOPICS[number % 6]}, number {number}" if number % 9 else None,
+            "fork": False,
+            "url": url,
+            **{key: f"{url}/{key}" for key in URLS},
+            "git_url": f"git:github.com/{name}.git",
+            "ssh_url": f"git@github.com:{name}.git",
+            "clone_url": f"https://github.com/{name}.git",
+            "svn_url": f"https://github.com/{name}",
+            "mirror_url": None,
+            "homepage": f"https://name{number}.example" if number % 3 else None,
+            "created_at": day(self.created[row]),
+            "updated_at": day(max(self.pushed[row], self.created[row] + 1)),
+            "pushed_at": day(self.pushed[row]),
+            "size": int(self.commits[row]) * 3,
+            "stargazers_count": int(self.stars[row]),
+            "watchers_count": int(self.stars[row]),
+            "language": LANGUAGES[self.language[row]],
+            **dict.fromkeys(("has_issues", "has_downloads", "has_wiki", "allow_forking"), True),
+            **{key: bool(number % 5 == 0) for key in ("has_pages", "has_projects", "has_discussions")},
+            **dict.fromkeys(("archived", "disabled", "is_template", "web_commit_signoff_required"), False),
+            "forks_count": int(self.forks[row]),
+            "open_issues_count": int(self.issues[row]),
+            "license": None
+            if license_ is None
+            else {
+                "key": license_[0],
+                "name": license_[1],
+                "spdx_id": license_[2],
+                "node_id": "MDc6TGljZW5zZTEz",
+                "url": f"https://api.github.com/licenses/{license_[0]}",
+            },
+            "topics": [TOPICS[number % 6]],
+            "visibility": "public",
+            "forks": int(self.forks[row]),
+            "open_issues": int(self.issues[row]),
+            "watchers": int(self.stars[row]),
+            "default_branch": "main",
+            "permissions": {"admin": False, "maintain": False, "push": False, "triage": False, "pull": True},
+            "score": 1.0,
+        }
+
+
+def node_id(number: int) -> str:
+    """Spell a number as GitHub's node ids do: MessagePack of [0, number]."""
+    packed = b"\x92\x00\xce" + number.to_bytes(4, "big")
+    return "R_" + base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+def number_of(node: str) -> int:
+    """Read a node id."""
+    text = node.removeprefix("R_")
+    return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))[3:], "big")
+
+
+def day(second: int | np.integer[Any]) -> str:
+    """Write a moment as GitHub does."""
+    return f"{datetime.fromtimestamp(int(second), tz=UTC):%Y-%m-%dT%H:%M:%SZ}"
