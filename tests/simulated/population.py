@@ -14,53 +14,19 @@ FIRST = 1_204_000_000
 LANGUAGES = ("Python", "JavaScript", "TypeScript", "Go", "Rust", "C++", "Java", None)
 LICENSES = (("mit", "MIT License", "MIT"), ("apache-2.0", "Apache License 2.0", "Apache-2.0"), None)
 TOPICS = ("cli", "machine-learning", "web", "parser", "game", "awesome")
-URLS = (
-    *[
-        "archive_url",
-        "assignees_url",
-        "blobs_url",
-        "branches_url",
-        "collaborators_url",
-        "comments_url",
-        "commits_url",
-        "compare_url",
-    ],
-    *[
-        "contents_url",
-        "contributors_url",
-        "deployments_url",
-        "downloads_url",
-        "events_url",
-        "forks_url",
-        "git_commits_url",
-        "git_refs_url",
-    ],
-    *[
-        "git_tags_url",
-        "hooks_url",
-        "issue_comment_url",
-        "issue_events_url",
-        "issues_url",
-        "keys_url",
-        "labels_url",
-        "languages_url",
-    ],
-    *[
-        "merges_url",
-        "milestones_url",
-        "notifications_url",
-        "pulls_url",
-        "releases_url",
-        "stargazers_url",
-        "statuses_url",
-        "subscribers_url",
-    ],
-    *["subscription_url", "tags_url", "teams_url", "trees_url"],
+_LINKS = (
+    *("archive", "assignees", "blobs", "branches", "collaborators", "comments", "commits", "compare", "contents"),
+    *("contributors", "deployments", "downloads", "events", "forks", "git_commits", "git_refs", "git_tags", "hooks"),
+    *("issue_comment", "issue_events", "issues", "keys", "labels", "languages", "merges", "milestones"),
+    *("notifications", "pulls", "releases", "stargazers", "statuses", "subscribers", "subscription", "tags", "teams"),
+    *("trees"),
 )
-OWNER_URLS = (
-    *["avatar_url", "html_url", "followers_url", "following_url", "gists_url", "starred_url", "subscriptions_url"],
-    *["organizations_url", "repos_url", "events_url", "received_events_url"],
+_OWNER_LINKS = (
+    *("avatar", "html", "followers", "following", "gists", "starred", "subscriptions", "organizations", "repos"),
+    *("events", "received_events"),
 )
+URLS = [f"{name}_url" for name in _LINKS]
+OWNER_URLS = [f"{name}_url" for name in _OWNER_LINKS]
 
 
 class Population:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 from graphql import GraphQLError
 
-from tests.simulated import graphql
+from tests.simulated import graphql, people
 from tests.simulated.limits import Computing, Penalty, SimulatedClock, Window
 from tests.simulated.population import NOW, Population
 from tests.simulated.search import CAP, Index, RefusedError
@@ -23,6 +23,7 @@ from tests.simulated.search import CAP, Index, RefusedError
 SEARCHING, LOOKING = 0.8, 0.25
 """Seconds that a REST request takes."""
 SECONDARY = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+DOCS = "https://docs.github.com/rest"
 HTML = b"<!DOCTYPE html><html><head><title>Unicorn!</title></head><body>This page is taking too long</body></html>"
 
 
@@ -118,26 +119,30 @@ class World:
         token = headers.get("authorization", "").removeprefix("Bearer ")
         worth = self.tokens.get(token, "expired") if token else ""
         if worth == "expired" or (kind == "graphql" and not token):
-            return _json(401, {"message": "Bad credentials", "documentation_url": "https://docs.github.com/rest"})
-        window = self.window(kind, known=bool(token))
-        if self.penalty.in_force(self.clock.now):
-            return self._secondary(kind, window)
+            return _json(401, {"message": "Bad credentials", "documentation_url": DOCS})
         if path == "/rate_limit":
             return self._limits(known=bool(token))
+        window = self.window(kind, known=bool(token))
+        refused = self._refused(kind, window)
+        if refused:
+            return refused
+        self._change()
+        if kind == "graphql":
+            window.used -= 1  # points are taken when they are known
+            return self._graphql(json.loads(body), window, worth)
+        return self._by_rest(path, url, kind, window, headers)
+
+    def _refused(self, kind: str, window: Window) -> Response | None:
+        if self.penalty.in_force(self.clock.now):
+            return self._secondary(kind, window)
         if not window.take(self.clock.now):
-            message = {
-                "message": "API rate limit exceeded for user ID 1.",
-                "documentation_url": "https://docs.github.com",
-            }
+            message = {"message": "API rate limit exceeded for user ID 1.", "documentation_url": DOCS}
             if kind == "graphql":
                 return _json(200, {"errors": [{"type": "RATE_LIMITED", **message}]}, window.headers())
             return _json(403, message, window.headers())
-        if self._by_chance(self.faults.secondary):
-            return self._secondary(kind, window)
-        self._change()
-        if kind == "graphql":
-            window.used -= 1
-            return self._graphql(json.loads(body), window, worth)
+        return self._secondary(kind, window) if self._by_chance(self.faults.secondary) else None
+
+    def _by_rest(self, path: str, url: str, kind: str, window: Window, headers: Mapping[str, str]) -> Response:
         self.clock.sleep(SEARCHING if kind == "search" else LOOKING)
         if self._by_chance(self.faults.unavailable):
             return Response(502, HTML, {**window.headers(), "content-type": "text/html"})
@@ -151,28 +156,33 @@ class World:
         if path == "/search/repositories":
             return self._search(query)
         parts = path.strip("/").split("/")
+        if parts[0] == "repos" and len(parts) > 2:
+            return self._repository("/".join(parts[1:3]), "/".join(parts[3:]), query, headers)
         if parts[0] == "repositories" and len(parts) == 2 and parts[1].isdigit():
             row = self.people.place.get(int(parts[1]))
             return self._record(row if row is not None and self.people.here[row] else None, headers)
         if parts[0] in ("users", "orgs") and len(parts) == 2:
-            return _json(200, {"login": parts[1], "id": 1, "followers": len(parts[1]), "type": "User"})
-        if parts[0] != "repos" or len(parts) < 3:
-            return _missing()
-        name = "/".join(parts[1:3])
+            return _json(200, (people.user if parts[0] == "users" else people.organization)(parts[1]))
+        return _missing()
+
+    def _repository(self, name: str, rest: str, query: dict[str, str], headers: Mapping[str, str]) -> Response:
         row = self.people.find(name)
-        if row is not None and len(parts) == 3:
-            return self._moved(row) if name.lower() in self.people.renamed else self._record(row, headers)
-        return _missing() if row is None else self._below(row, "/".join(parts[3:]), query)
+        if row is None:
+            return _missing()
+        if rest:
+            return self._below(row, rest, query)
+        return self._moved(row) if name.lower() in self.people.renamed else self._record(row, headers)
 
     def _search(self, query: dict[str, str]) -> Response:
         page, size = int(query.get("page", 1)), min(int(query.get("per_page", 30)), 100)
         if page * size > CAP:
-            return _json(422, {"message": "Only the first 1000 search results are available"})
+            only = "Only the first 1000 search results are available"
+            return _json(422, {"message": only, "documentation_url": DOCS})
         try:
             rows = self.index.find(query.get("q", ""))
         except RefusedError as error:
             why = [{"resource": "Search", "field": "q", "code": "invalid", "message": str(error)}]
-            return _json(422, {"message": "Validation Failed", "errors": why})
+            return _json(422, {"message": "Validation Failed", "errors": why, "documentation_url": DOCS})
         shown = [int(row) for row in rows[(page - 1) * size : page * size]]
         incomplete = self._by_chance(self.faults.incomplete)
         if shown and (incomplete or self._by_chance(self.faults.dropped_row)):
@@ -192,7 +202,7 @@ class World:
 
     def _moved(self, row: int) -> Response:
         where = f"https://api.github.com/repositories/{self.people.id[row]}"
-        body = {"message": "Moved Permanently", "url": where, "documentation_url": "https://docs.github.com/rest"}
+        body = {"message": "Moved Permanently", "url": where, "documentation_url": DOCS}
         return _json(301, body, {"location": where})
 
     def _below(self, row: int, rest: str, query: dict[str, str]) -> Response:
@@ -200,13 +210,13 @@ class World:
         if rest == "contributors":
             last = number % 400 + 1
             link = f'<https://api.github.com/x?page=2>; rel="next", <https://api.github.com/x?page={last}>; rel="last"'
-            person = {"login": "a", "id": 1, "type": "User", "contributions": 3}
+            person = {**people.account("somebody"), "contributions": 3}
             return _json(200, [person], {"link": link} if last > 1 else {})
         if rest in ("commits", "issues", "pulls", "releases"):
             link = f'<https://api.github.com/x?page=2>; rel="next", <https://api.github.com/x?page={number % 90 + 2}>; rel="last"'
             return _json(200, [{"id": 1}], {"link": link})
         if rest == "readme":
-            return _json(200, {"type": "file", "size": number % 20_000, "name": "README.md", "path": "README.md"})
+            return _json(200, people.readme(self.people.name(row), number % 20_000))
         if rest == "stargazers/history" and not self.faults.history_refused:
             weeks, page = number % 200 + 1, int(query.get("page", 1))
             shown = range((page - 1) * 30, min(page * 30, weeks))
@@ -251,7 +261,7 @@ class World:
         way = int(self._random.integers(4 if kind == "graphql" else 3))
         rest = str(max(int(self.penalty.until - self.clock.now) + 1, 1))
         stated = {} if way == 2 else {"retry-after": rest}
-        message = {"message": SECONDARY, "documentation_url": "https://docs.github.com/rest"}
+        message = {"message": SECONDARY, "documentation_url": DOCS}
         return _json((403, 429, 403, 200)[way], message, {**window.headers(), **stated})
 
     def _limits(self, *, known: bool) -> Response:
@@ -309,4 +319,4 @@ def _json(status: int, data: Any, headers: Mapping[str, str] | None = None) -> R
 
 
 def _missing() -> Response:
-    return _json(404, {"message": "Not Found", "documentation_url": "https://docs.github.com/rest", "status": "404"})
+    return _json(404, {"message": "Not Found", "documentation_url": DOCS, "status": "404"})

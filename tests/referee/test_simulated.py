@@ -1,0 +1,142 @@
+"""The simulated GitHub, and what the collector asks of it, agree with GitHub's own descriptions, REST and GraphQL."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import requests
+from graphql import GraphQLSchema, build_schema, execute, parse
+
+from stargaze.artifacts import Store
+from stargaze.config import FetchSection, GithubSection
+from stargaze.features.github import graphql
+from stargaze.features.github.gather import gather
+from stargaze.features.github.transport import ACCEPT, USER_AGENT
+from tests.referee import description
+from tests.referee.recorded import REFEREE
+from tests.simulated.population import node_id
+from tests.simulated.server import running
+from tests.simulated.world import World
+
+pytestmark = pytest.mark.referee
+
+PRISM = REFEREE / "node_modules/@stoplight/prism-cli/dist/index.js"
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(2_500, seed=3)
+
+
+@pytest.fixture(scope="module")
+def refereed(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The simulated GitHub behind Prism, which answers 422 or 500 where either side breaks the description."""
+    short = tmp_path_factory.mktemp("prism") / "github.json"
+    description.write(short)
+    with running(world) as url, prism(short, url) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def prism(path: Path, upstream: str) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["node", str(PRISM), "proxy", "-h", "127.0.0.1", "-p", str(port), "--errors", str(path), upstream]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            assert process.stdout is not None
+            heard = []
+            while "listening" not in (line := process.stdout.readline()):
+                heard.append(line)
+                assert process.poll() is None, "".join(heard)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def look(url: str) -> requests.Response:
+    headers = {"Accept": ACCEPT, "User-Agent": USER_AGENT, "Authorization": "Bearer good"}
+    return requests.get(url, headers=headers, timeout=30)
+
+
+def test_the_referee_notices_both_sides(refereed: str, world: World) -> None:
+    assert look(f"{refereed}/search/repositories?q=stars:>5&per_page=101").status_code == 422
+    name = world.people.name(0)
+    honest, world.people.record = world.people.record, lambda row: {"id": "not a number"}  # type: ignore[method-assign]
+    try:
+        assert look(f"{refereed}/repos/{name}").status_code == 500
+    finally:
+        world.people.record = honest  # type: ignore[method-assign]
+    assert look(f"{refereed}/repos/{name}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("section", "count"),
+    [
+        (GithubSection(stars=">=130", number=0), 2_500),
+        (GithubSection(stars=">=130", number=40, deep=True), 40),
+        (GithubSection(stars=">=130", number=300, sampling="random"), 300),
+        (GithubSection(names=["two/that-are-there", "nobody/nothing"]), 2),
+    ],
+    ids=["all", "deep", "random", "names"],
+)
+def test_the_collectors_rest_traffic_breaks_no_rule_of_githubs_description(
+    section: GithubSection, count: int, refereed: str, world: World, tmp_path: Path
+) -> None:
+    names = [world.people.name(3), world.people.name(7), "nobody/nothing"] if section.names else []
+    summary = gather(
+        GithubSection(**{**vars(section), "url": refereed, "names": names, "rich": False}),
+        FetchSection(),
+        Store(tmp_path),
+        datetime.fromtimestamp(world.clock.time(), tz=UTC),
+        token="good",
+        report=lambda _what, _share: None,
+        clock=world.clock,
+    )
+    assert summary.repositories == pytest.approx(count, rel=0.05)
+    assert (summary.failed, summary.refused, summary.short) == (0, 0, ())
+    assert pd.read_parquet(Store(tmp_path).repositories)["owner_followers"].notna().all() == section.deep
+
+
+@pytest.fixture(scope="module")
+def schema() -> GraphQLSchema:
+    path = REFEREE / "node_modules" / "@octokit" / "graphql-schema" / "schema.graphql"
+    return build_schema(path.read_text(encoding="utf-8"), assume_valid=True)
+
+
+def value_of(source: Any, info: Any, **_arguments: Any) -> Any:
+    return source[info.path.key]
+
+
+def type_of(value: Any, info: Any, abstract: Any) -> str:
+    if abstract.name in ("Node", "GitObject"):
+        return {"Node": "Repository", "GitObject": "Commit" if "history" in value else "Blob"}[abstract.name]
+    return str(value.get("__typename") or ("User" if "followers" in value else "Organization"))
+
+
+@pytest.mark.parametrize("query", [*(kind.text for kind in graphql.KINDS), graphql.names_query(2)])
+def test_the_simulated_graphql_answers_in_the_types_of_githubs_schema(
+    query: str, schema: GraphQLSchema, world: World
+) -> None:
+    """The answer is put through the schema once more: what is missing, or of another type, is an error."""
+    variables: dict[str, Any] = {"ids": [node_id(int(number)) for number in world.people.id[:20]]}
+    if "$o0" in query:
+        variables = graphql.names_variables([world.people.name(1), world.people.name(4)])
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    answer = world.answer("POST", "/graphql", {"authorization": "Bearer good"}, body)
+    data = json.loads(answer.body)["data"]
+    again = execute(
+        schema, parse(query), root_value=data, variable_values=variables, field_resolver=value_of, type_resolver=type_of
+    )
+    assert again.errors is None  # type: ignore[union-attr]
+    assert again.data == data  # type: ignore[union-attr]
