@@ -19,7 +19,7 @@ _LINKS = (
     *("contributors", "deployments", "downloads", "events", "forks", "git_commits", "git_refs", "git_tags", "hooks"),
     *("issue_comment", "issue_events", "issues", "keys", "labels", "languages", "merges", "milestones"),
     *("notifications", "pulls", "releases", "stargazers", "statuses", "subscribers", "subscription", "tags", "teams"),
-    *("trees"),
+    "trees",
 )
 _OWNER_LINKS = (
     *("avatar", "html", "followers", "following", "gists", "starred", "subscriptions", "organizations", "repos"),
