@@ -132,15 +132,14 @@ def collect(
     gather = spool.begin(digest(section), now, update=update)
     pace = Pace(client, report)
     graph = token and section.rich
-    repos, gone, progress = _found(section, client, spool, gather, pace, graph=graph)
+    learner = details.Learner(client, spool, graphql.KINDS if graph else ())
+    repos, gone, progress = _found(section, client, spool, gather, pace, learner, graph=graph)
     if not repos:
         raise BadDataError("GitHub has no repository like this", hint=_widen(gone))
-    too_large: list[str] = []
-    for kind in graphql.KINDS if graph else ():
-        with pace.step(kind.name, len(repos)) as tell:
-            learned = details.learn(kind, repos, client, spool, tell)
-        gone.update(dict.fromkeys(learned.gone, "deleted meanwhile"))
-        too_large += learned.too_large
+    if graph:
+        with pace.step("details", len(repos) * len(graphql.KINDS), "answers") as tell:
+            learner.learn(repos, tell)
+    gone.update(dict.fromkeys(learner.gone, "deleted meanwhile"))
     if section.deep:
         with pace.step("closer look", len(repos)) as tell:
             details.look_closer(repos, client, spool, tell)
@@ -158,7 +157,7 @@ def collect(
         slices=progress.slices,
         short=tuple(f"{piece.region.as_text()}: {len(piece.ids):,} of {piece.expected:,}" for piece in progress.short),
         gone=gone,
-        too_large=tuple(dict.fromkeys(too_large)),
+        too_large=tuple(dict.fromkeys(learner.too_large)),
         history=history,
         notes=tuple(tally.notes),
     )
@@ -171,7 +170,14 @@ def digest(section: GithubSection) -> str:
 
 
 def _found(
-    section: GithubSection, client: Client, spool: Spool, gather: Gather, pace: Pace, *, graph: bool
+    section: GithubSection,
+    client: Client,
+    spool: Spool,
+    gather: Gather,
+    pace: Pace,
+    learner: details.Learner,
+    *,
+    graph: bool,
 ) -> tuple[list[Repo], dict[str, str], Progress]:
     if section.names:
         if any(getattr(section, name).strip() for name in SEARCHED):
@@ -181,7 +187,8 @@ def _found(
         return repos, gone, Progress()
     search = read_search(section, gather.began)
     with pace.search() as tell:
-        repos, progress = find(Finder(client, spool, gather, search), search, section, tell)
+        finder = Finder(client, spool, gather, search)
+        repos, progress = find(finder, search, section, tell, lambda found: learner.learn(found, pace.again))
     return repos, {}, progress
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from stargaze.features.github import graphql
@@ -17,35 +17,49 @@ Tell = Callable[[int], None]
 """Told how many repositories more are done."""
 
 
-@dataclass(frozen=True)
-class Learned:
-    """What could not be learned: repositories gone since they were found, and those too large to be counted."""
+class Learner:
+    """Learns counts and commits of repositories as they are found; page sizes are kept from one call to the next.
 
-    gone: tuple[str, ...] = ()
-    too_large: tuple[str, ...] = ()
+    So a slice's details are asked for while the search has to wait for its own limit.
+    """
 
+    def __init__(self, client: Client, spool: Spool, kinds: Sequence[Kind]) -> None:
+        self._client = client
+        self._spool = spool
+        self._known = {kind: spool.stamps(kind.name) for kind in kinds}
+        self._sizes = {kind: PageSize(kind.first_size) for kind in kinds}
+        self.gone: list[str] = []
+        self.too_large: list[str] = []
 
-def learn(kind: Kind, repos: Sequence[Repo], client: Client, spool: Spool, tell: Tell) -> Learned:
-    """Ask for one kind of details of every repository whose state is not known yet; each answer is kept at once."""
-    known = spool.stamps(kind.name)
-    todo = [one for one in repos if known.get(one.id) != one.stamp]
-    tell(len(repos) - len(todo))
-    gone: list[str] = []
+    def learn(self, repos: Sequence[Repo], tell: Tell) -> None:
+        """Ask for what is not known of their present state; each answer is kept at once.
 
-    def ask(some: list[Repo]) -> Reply:
-        return client.query(kind.text, {"ids": [one.node_id for one in some]})
+        ``tell`` hears how many more details are known, as many as there are repositories and kinds.
+        """
+        for kind, known in self._known.items():
+            todo = [one for one in repos if known.get(one.id) != one.stamp]
+            tell(len(repos) - len(todo))
+            self._ask(kind, todo, tell)
 
-    def take(some: list[Repo], reply: Reply) -> list[Repo]:
-        done, lost = _read(some, reply)
-        spool.keep_details(kind.name, [(one.id, one.stamp, done[one.id]) for one in some if one.id in done], reply.at)
-        gone.extend(lost)
-        tell(len(done))
-        return [one for one in some if one.id not in done]
+    def _ask(self, kind: Kind, todo: Sequence[Repo], tell: Tell) -> None:
+        def ask(some: list[Repo]) -> Reply:
+            return self._client.query(kind.text, {"ids": [one.node_id for one in some]})
 
-    hopeless = ask_all(todo, PageSize(kind.first_size), ask, take, client)
-    spool.keep_details(kind.name, [(one.id, one.stamp, {}) for one in hopeless], client.now())
-    tell(len(hopeless))
-    return Learned(tuple(gone), tuple(one.full_name for one in hopeless))
+        def take(some: list[Repo], reply: Reply) -> list[Repo]:
+            done, lost = _read(some, reply)
+            self._keep(kind, [one for one in some if one.id in done], done, reply.at)
+            self.gone += lost
+            tell(len(done))
+            return [one for one in some if one.id not in done]
+
+        hopeless = ask_all(todo, self._sizes[kind], ask, take, self._client)
+        self._keep(kind, hopeless, {}, self._client.now())
+        self.too_large += [one.full_name for one in hopeless]
+        tell(len(hopeless))
+
+    def _keep(self, kind: Kind, repos: Sequence[Repo], fields: dict[int, dict[str, Any]], at: datetime) -> None:
+        self._spool.keep_details(kind.name, [(one.id, one.stamp, fields.get(one.id, {})) for one in repos], at)
+        self._known[kind].update((one.id, one.stamp) for one in repos)
 
 
 def _read(some: Sequence[Repo], reply: Reply) -> tuple[dict[int, dict[str, Any]], list[str]]:

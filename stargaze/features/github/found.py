@@ -109,9 +109,16 @@ class Finder:
 
 
 def find(
-    finder: Finder, search: Search, section: GithubSection, tell: Callable[[Progress], None]
+    finder: Finder,
+    search: Search,
+    section: GithubSection,
+    tell: Callable[[Progress], None],
+    meanwhile: Callable[[list[Repo]], None],
 ) -> tuple[list[Repo], Progress]:
-    """Gather what the sample asks for; return the repositories, and how complete GitHub's answers were."""
+    """Gather what the sample asks for; return the repositories, and how complete GitHub's answers were.
+
+    ``meanwhile`` gets those of each slice that are sure to stay, or nearly: the search itself has to wait so often.
+    """
     wanted = sampling.groups(finder, search, section)
     expected = sum(group.expected for group in wanted)
     progress = Progress(expected=min(expected, section.number) if section.number else expected)
@@ -119,12 +126,15 @@ def find(
     for group in wanted:
         found: set[int] = set()
         for piece in _pieces(finder, group, section):
-            found |= {number for number in piece.ids if _inside(finder.repos[number], group)}
+            new = [number for number in piece.ids if number not in found and _inside(finder.repos[number], group)]
+            found.update(new)
             progress.slices += 1
             progress.found = len(chosen) + len(found)
             if piece.missing or piece.incomplete:
                 progress.short.append(piece)
             tell(progress)
+            if group.quota is None:
+                meanwhile([finder.repos[number] for number in sorted(new)])
         chosen.update((number, finder.repos[number]) for number in sampling.kept(found, group.quota, section.seed))
     repos = list(chosen.values())
     if section.number and len(repos) > section.number:

@@ -22,11 +22,12 @@ class Pace:
         self._report = report
         client.waiting = self._waits
         self._line = ""
+        self._last: tuple[str, int, int, float, int] | None = None
         self._share = 0.0
 
     @contextlib.contextmanager
-    def step(self, name: str, total: int) -> Iterator[Tell]:
-        """Count a step of so many repositories; call what is given with how many more are done."""
+    def step(self, name: str, total: int, unit: str = "repositories") -> Iterator[Tell]:
+        """Count a step of so many; call what is given with how many more are done."""
         begun, done, before = self._client.now(), 0, 0
 
         def tell(more: int) -> None:
@@ -34,7 +35,7 @@ class Pace:
             if not self._client.tally.requests:
                 before += more  # answered in an earlier run: no measure of speed
             done += more
-            self._say(name, done, total, begun.timestamp(), before)
+            self._say(f"{name}: {done:,} of {total:,} {unit}", done, total, begun.timestamp(), before)
 
         yield tell
 
@@ -47,15 +48,19 @@ class Pace:
             nonlocal before
             if not self._client.tally.requests:
                 before = progress.found
-            self._say("search", min(progress.found, progress.expected), progress.expected, begun, before)
+            done, total = min(progress.found, progress.expected), progress.expected
+            self._say(f"search: {done:,} of {total:,} repositories", done, total, begun, before)
 
         yield tell
 
-    def _say(self, name: str, done: int, total: int, begun: float, before: int) -> None:
-        parts = [
-            f"{name}: {done:,} of {total:,} repositories, {self._client.tally.requests:,} requests",
-            *self._allowed(),
-        ]
+    def again(self, _more: int = 0) -> None:
+        """Say the same with the present number of requests: something else is done meanwhile."""
+        if self._last:
+            self._say(*self._last)
+
+    def _say(self, what: str, done: int, total: int, begun: float, before: int) -> None:
+        self._last = what, done, total, begun, before
+        parts = [what, f"{self._client.tally.requests:,} requests", *self._allowed()]
         if done - before > 0 and done < total:
             left = (self._client.now().timestamp() - begun) * (total - done) / (done - before)
             end = self._client.now() + timedelta(seconds=left)

@@ -22,7 +22,7 @@ EDGES = (0, 1, 3, 10, 32, 100, 316, 1000, 3162, 10_000, 31_623, 100_000)
 """Star counts where a stratum begins: two to a power of ten."""
 SPARE = 1.15
 """Windows are made this much larger than needed: how many a window holds is known when it is read."""
-NEAR = 1.05
+NEAR = 1.02
 """A threshold of stars is good enough if so many times the number wanted lie above it."""
 LOOKS = 20
 """Counts that are asked for until a threshold is found; five or six are usual."""
