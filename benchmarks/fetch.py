@@ -83,8 +83,8 @@ def _least_hours(world: World) -> float:
     """Return what the limits allow at best: full pages of 100, no mishap, one request at a time, or all points used."""
     count = len(world.people)
     pages = count / 100
-    lists = sum(kind.connections for kind in graphql.KINDS) - 1  # the owner's is charged with the owner
-    computing = count * (2 * ROW + OBJECT + (lists + 1) * CONNECTION) + float(world.people.commits.sum()) * COMMIT
+    lists = sum(kind.connections for kind in graphql.KINDS) - 1  # of an owner's two lists each has one
+    computing = count * (2 * ROW + OBJECT + lists * CONNECTION) + float(world.people.commits.sum()) * COMMIT
     seconds = computing + pages * (2 * BASE + SEARCHING)
     points = sum(max(1, round(kind.connections)) for kind in graphql.KINDS) * pages
     return max(seconds / 3600, points / POINTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -24,6 +25,23 @@ class SimulatedClock:
         """Let time pass."""
         with self.lock:
             self.now += seconds
+
+
+class RunningClock:
+    """Time that passes by itself, for people who try a command."""
+
+    @property
+    def now(self) -> float:
+        """Return seconds since 1970."""
+        return time.time()
+
+    def time(self) -> float:
+        """Return the same: the client has no other clock."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
 
 
 @dataclass

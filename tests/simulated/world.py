@@ -16,7 +16,7 @@ import numpy as np
 from graphql import GraphQLError
 
 from tests.simulated import graphql, people
-from tests.simulated.limits import Computing, Penalty, SimulatedClock, Window
+from tests.simulated.limits import Computing, Penalty, RunningClock, SimulatedClock, Window
 from tests.simulated.population import NOW, Population
 from tests.simulated.search import CAP, Index, RefusedError
 
@@ -84,10 +84,11 @@ class World:
         faults: Faults | None = None,
         skew: float = 0.0,
         tokens: Mapping[str, str] | None = None,
+        clock: SimulatedClock | RunningClock | None = None,
     ) -> None:
         self.people = Population(repositories, least, seed)
         self.index = Index(self.people)
-        self.clock = SimulatedClock(float(NOW), skew)
+        self.clock = clock or SimulatedClock(float(NOW), skew)
         self.faults = faults or Faults()
         self.tokens = dict(tokens or {"good": "good"})
         self.counts = Counts()

@@ -17,6 +17,8 @@ from stargaze.features.github.port import Answer, Ask, Clock, NoAnswerError, Tra
 TRIES = 8
 """Of one request that fails: with pauses of 2, 4, 8 … seconds some four minutes, and a night of faults when each
 page gets through at last."""
+FIRST_TRIES = 3
+"""Where nobody has answered yet, the address is wrong, or there is no network."""
 MOST_LIMITS = 8
 """Refusals of one request by a limit that says it lifts, and does not: some two hours by the growing pauses."""
 MOST_REDIRECTS = 5
@@ -85,6 +87,7 @@ class Client:
         self.limits: dict[str, Limits] = {}
         self.latest: tuple[str, Limits | None] = ("", None)
         self.tally = Tally()
+        self._heard = False
         self._ahead: deque[float] = deque(maxlen=ANSWERS)
 
     def get(
@@ -161,6 +164,7 @@ class Client:
         except NoAnswerError as error:
             self._tell(f"{_line(ask)}: {error}")
             raise
+        self._heard = True
         left = answer.headers.get("x-ratelimit-remaining", "?")
         self._tell(f"{_line(ask)}: {answer.status} in {answer.took:.1f} s, {len(answer.body):,} bytes, {left} left")
         return answer
@@ -220,10 +224,11 @@ class Client:
 
     def _failed(self, ask: Ask, verdict: Verdict, faults: int) -> None:
         self.tally.failed += 1
-        if faults >= TRIES:
+        tries = TRIES if self._heard else FIRST_TRIES
+        if faults >= tries:
             page = "a web page" in verdict.why
             advice = "is github.url right? For GitHub Enterprise it ends in /api/v3; " if page else ""
-            raise OutsideError(f"GitHub answered {_line(ask)} {TRIES} times with {verdict.why}", hint=advice + KEPT)
+            raise OutsideError(f"GitHub answered {_line(ask)} {tries} times with: {verdict.why}", hint=advice + KEPT)
         self.rest(verdict.why, verdict.wait)
 
 
@@ -247,7 +252,9 @@ def _refusal(verdict: Verdict) -> CredentialsError | ConfigError:
             f"GitHub does not take GITHUB_TOKEN: {verdict.why}",
             hint=f"it is wrong, expired or too narrow; {TOKEN_HINT}",
         )
-    return ConfigError(f"GitHub refuses what [github] asks for: {verdict.why}", hint=f"change it; {KEPT}")
+    return ConfigError(
+        f"GitHub refuses what [github] asks for: {verdict.why}", hint="change it; what was answered is kept"
+    )
 
 
 def _resource_of(path: str) -> str:

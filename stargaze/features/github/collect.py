@@ -79,14 +79,14 @@ class GatherSummary:
 
 
 def is_asked(section: GithubSection) -> bool:
-    """Tell whether the section says anything: then GitHub is asked, and not the sample.
+    """Tell whether the section says anything but where: then GitHub is asked, and not the sample.
 
     Examples
     --------
     >>> is_asked(GithubSection()), is_asked(GithubSection(stars=">=1000"))
     (False, True)
     """
-    return section != GithubSection()
+    return dataclasses.replace(section, url="") != dataclasses.replace(GithubSection(), url="")
 
 
 def collect(
@@ -135,7 +135,9 @@ def collect(
     learner = details.Learner(client, spool, graphql.KINDS if graph else ())
     repos, gone, progress = _found(section, client, spool, gather, pace, learner, graph=graph)
     if not repos:
-        raise BadDataError("GitHub has no repository like this", hint=_widen(gone))
+        raise BadDataError(
+            _nothing(gone), hint="check the names" if gone else "widen the query or the ranges in [github]"
+        )
     if graph:
         with pace.step("details", len(repos) * len(graphql.KINDS), "answers") as tell:
             learner.learn(repos, tell)
@@ -186,9 +188,9 @@ def _found(
             repos, gone = look_up(section.names, client, spool, gather, graph=graph, tell=tell)
         return repos, gone, Progress()
     search = read_search(section, gather.began)
-    with pace.search() as tell:
-        finder = Finder(client, spool, gather, search)
-        repos, progress = find(finder, search, section, tell, lambda found: learner.learn(found, pace.again))
+    finder = Finder(client, spool, gather, search)
+    with pace.search(len(graphql.KINDS) if graph else 0) as (tell, learned):
+        repos, progress = find(finder, search, section, tell, lambda found: learner.learn(found, learned))
     return repos, {}, progress
 
 
@@ -208,9 +210,9 @@ def _history(
         return gather_history(names, client, spool, gather, store, tell)
 
 
-def _widen(gone: Mapping[str, str]) -> str:
+def _nothing(gone: Mapping[str, str]) -> str:
     first = next(iter(gone.items()), None)
-    return f"{first[0]}: {first[1]}" if first else "widen the query or the ranges in [github]"
+    return "GitHub has no repository like this" + (f": {first[0]}: {first[1]}" if first else "")
 
 
 def _listed(what: str, names: Sequence[str]) -> list[str]:

@@ -22,7 +22,6 @@ class Pace:
         self._report = report
         client.waiting = self._waits
         self._line = ""
-        self._last: tuple[str, int, int, float, int] | None = None
         self._share = 0.0
 
     @contextlib.contextmanager
@@ -40,26 +39,33 @@ class Pace:
         yield tell
 
     @contextlib.contextmanager
-    def search(self) -> Iterator[Callable[[Progress], None]]:
-        """Count the repositories that a search has found."""
-        begun, before = self._client.now().timestamp(), 0
+    def search(self, kinds: int) -> Iterator[tuple[Callable[[Progress], None], Tell]]:
+        """Count what a search has found, and the details, of so many kinds, that are learned meanwhile."""
+        begun, before, learned, found = self._client.now().timestamp(), 0, 0, Progress()
 
-        def tell(progress: Progress) -> None:
+        def say() -> None:
             nonlocal before
             if not self._client.tally.requests:
-                before = progress.found
-            done, total = min(progress.found, progress.expected), progress.expected
-            self._say(f"search: {done:,} of {total:,} repositories", done, total, begun, before)
+                before = found.found + learned
+            total = found.expected
+            seen = min(found.found, total)
+            beside = f", details of {min(learned // kinds, total):,}" if kinds else ""
+            what = f"search: {seen:,} of {total:,} repositories{beside}"
+            self._say(what, min(seen + learned, total * (1 + kinds)), total * (1 + kinds), begun, before)
 
-        yield tell
+        def progressed(now: Progress) -> None:
+            nonlocal found
+            found = now
+            say()
 
-    def again(self, _more: int = 0) -> None:
-        """Say the same with the present number of requests: something else is done meanwhile."""
-        if self._last:
-            self._say(*self._last)
+        def more(answers: int) -> None:
+            nonlocal learned
+            learned += answers
+            say()
+
+        yield progressed, more
 
     def _say(self, what: str, done: int, total: int, begun: float, before: int) -> None:
-        self._last = what, done, total, begun, before
         parts = [what, f"{self._client.tally.requests:,} requests", *self._allowed()]
         if done - before > 0 and done < total:
             left = (self._client.now().timestamp() - begun) * (total - done) / (done - before)

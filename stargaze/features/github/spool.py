@@ -161,8 +161,6 @@ def opened(path: Path) -> Iterator[Spool]:
     with outside_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with _readable(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
         (layout,) = connection.execute("PRAGMA user_version").fetchone()
         if layout not in (0, LAYOUT):
             raise OutsideError(
@@ -170,6 +168,8 @@ def opened(path: Path) -> Iterator[Spool]:
                 f"this one reads {LAYOUT}",
                 hint=f"use that version, or move the file away (mv {path} {path}.old) to ask GitHub anew",
             )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(TABLES)
         connection.execute(f"PRAGMA user_version = {LAYOUT}")
         yield Spool(connection, path)

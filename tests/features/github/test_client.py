@@ -108,11 +108,19 @@ def test_a_fault_is_tried_again_after_a_growing_pause(canned: Canned, clock: Fak
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_that_stays_ends_in_a_clear_line(canned: Canned, fault: object) -> None:
-    client, transport = canned(fault)
+    client, transport = canned(GOOD, fault)
+    client.get("/repos/a/b")
     with pytest.raises(OutsideError, match="8 times") as caught:
         client.get("/repos/a/b")
-    assert len(transport.asked) == module.TRIES
+    assert len(transport.asked) == 1 + module.TRIES
     assert "goes on" in caught.value.hint
+
+
+def test_an_address_where_nobody_ever_answered_is_given_up_soon(canned: Canned, clock: FakeClock) -> None:
+    client, _ = canned(NoAnswerError("the server cannot be reached"))
+    with pytest.raises(OutsideError, match="3 times with: the server cannot be reached"):
+        client.get("/repos/a/b")
+    assert sum(clock.slept) < 10
 
 
 def test_a_web_page_instead_of_an_api_says_where_the_mistake_may_be(canned: Canned) -> None:

@@ -1,0 +1,92 @@
+"""The token goes to one server, in one header, encrypted; what fails on the way is told in a few words."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from stargaze.errors import ConfigError, CredentialsError
+from stargaze.features.github.port import Ask, NoAnswerError
+from stargaze.features.github.transport import HttpTransport
+from tests.features.github.conftest import FakeClock
+
+
+@pytest.mark.parametrize(
+    "url", ["", "github.com", "ftp://x", "https://", "https://user:pw@host", "https://host/?q=1", "nonsense"]
+)
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"github\.url"):
+        HttpTransport(url, "", FakeClock())
+
+
+def test_a_token_does_not_travel_unencrypted() -> None:
+    with pytest.raises(CredentialsError, match="unencrypted"):
+        HttpTransport("http://github.example.com/api/v3", "secret", FakeClock())
+    HttpTransport("http://github.example.com/api/v3", "", FakeClock())
+    HttpTransport("http://127.0.0.1:99", "secret", FakeClock())
+
+
+@pytest.mark.parametrize("token", ["two words", "line\nbreak", "schlüssel"])
+def test_a_token_that_cannot_be_one_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(CredentialsError) as caught:
+        HttpTransport("https://api.github.com", token, FakeClock())
+    assert token not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "address"),
+    [
+        ("https://api.github.com", "/search/repositories", "https://api.github.com/search/repositories"),
+        ("https://api.github.com/", "/graphql", "https://api.github.com/graphql"),
+        ("https://ghe.example.com/api/v3", "/repos/a/b", "https://ghe.example.com/api/v3/repos/a/b"),
+        ("https://ghe.example.com/api/v3/", "/graphql", "https://ghe.example.com/api/graphql"),
+        ("https://api.github.com", "https://api.github.com/repositories/1", "https://api.github.com/repositories/1"),
+    ],
+)
+def test_requests_go_below_the_base_url_and_graphql_of_an_enterprise_beside_it(
+    base: str, path: str, address: str
+) -> None:
+    assert HttpTransport(base, "", FakeClock()).address(Ask(path)) == address
+
+
+@pytest.mark.parametrize("url", ["https://evil.example/x", "http://api.github.com/x", "https://api.github.com:444/x"])
+def test_another_server_gets_nothing(url: str) -> None:
+    with pytest.raises(NoAnswerError, match="another server"):
+        HttpTransport("https://api.github.com", "secret", FakeClock()).send(Ask(url))
+
+
+@pytest.fixture
+def rude() -> Iterator[str]:
+    """A server that closes each connection in the middle of its answer."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65_536)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def test_an_answer_that_is_cut_short_is_none(rude: str) -> None:
+    with pytest.raises(NoAnswerError, match="cut short"):
+        HttpTransport(rude, "", FakeClock()).send(Ask("/repos/a/b"))
+
+
+def test_a_server_that_is_not_there_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(NoAnswerError, match="cannot be reached"):
+        HttpTransport(f"http://127.0.0.1:{port}", "", FakeClock()).send(Ask("/repos/a/b"))
