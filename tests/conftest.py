@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import resource
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from hypothesis import settings
 
 from stargaze.artifacts import Store
 from stargaze.bundle import Bundle, write_bundle
+from stargaze.cli import main
 from stargaze.config import FeaturesSection, ServeSection
 from stargaze.errors import OutsideError, StargazeError
 from stargaze.features import schema
@@ -84,6 +87,44 @@ def plausible() -> Callable[..., pd.DataFrame]:
 def small_disk() -> Callable[[int], contextlib.AbstractContextManager[None]]:
     """Let no file grow beyond some bytes inside a block, for real."""
     return _small_disk
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """Return the one line that says what is wrong, after looking at the form of all of it."""
+        assert "Traceback" not in self.err
+        lines = [line for line in self.err.splitlines() if not re.match(r"[a-z-]+: +\d+% ", line)]
+        assert [line.partition(":")[0] for line in lines] == ["error", "hint"], self.err
+        assert all(len(line) < 700 for line in lines)
+        return lines[0].removeprefix("error: ")
+
+    @property
+    def hint(self) -> str:
+        """Return what to type."""
+        return self.err.splitlines()[-1].removeprefix("hint:").strip()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Type a command in an empty folder; the store is ``store`` in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+
+    def run(*argv: str) -> Ended:
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in argv])
+        assert isinstance(caught.value.code, int)
+        return Ended(caught.value.code, *capsys.readouterr())
+
+    return run
 
 
 class FakeDesk:

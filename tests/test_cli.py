@@ -27,55 +27,18 @@ import pandas as pd
 import pytest
 
 from stargaze.artifacts import Store
-from stargaze.cli import EXAMPLES, main
+from stargaze.cli import EXAMPLES
 from stargaze.config import FeaturesSection
 from stargaze.features.select import Selection, select_features
 from stargaze.locks import at_work
+from tests.conftest import Ended
 
 README = Path(__file__).parent.parent / "README.md"
 HEAVY = ("ray", "lightgbm", "sklearn", "pandas", "numpy", "scipy", "pyarrow", "openstack", "flask", "celery", "kombu")
 GOOD = "full_name,stars\na/b,1\nc/d,2\n"
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """Return the one line that says what is wrong, after looking at the form of all of it."""
-        assert "Traceback" not in self.err
-        lines = [line for line in self.err.splitlines() if not re.match(r"[a-z-]+: +\d+% ", line)]
-        assert [line.partition(":")[0] for line in lines] == ["error", "hint"], self.err
-        assert all(len(line) < 700 for line in lines)
-        return lines[0].removeprefix("error: ")
-
-    @property
-    def hint(self) -> str:
-        """Return what to type."""
-        return self.err.splitlines()[-1].removeprefix("hint:").strip()
-
-
 Run = Callable[..., Ended]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Type a command in an empty folder; the store is ``store`` in it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
-
-    def run(*argv: str) -> Ended:
-        with pytest.raises(SystemExit) as caught:
-            main([str(word) for word in argv])
-        assert isinstance(caught.value.code, int)
-        return Ended(caught.value.code, *capsys.readouterr())
-
-    return run
 
 
 @dataclass(frozen=True)
