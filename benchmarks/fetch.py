@@ -25,7 +25,8 @@ from stargaze.config import FetchSection, GithubSection
 from stargaze.features.github import graphql
 from stargaze.features.github.gather import gather
 from tests.simulated.elsewhere import collector
-from tests.simulated.graphql import BASE, COMMIT, CONNECTION, OBJECT, ROW
+from tests.simulated.graphql import execute
+from tests.simulated.population import node_id
 from tests.simulated.server import running
 from tests.simulated.world import MISHAPS, SEARCHING, World
 
@@ -81,12 +82,12 @@ def _wasted(world: World) -> str:
 
 def _least_hours(world: World) -> float:
     """Return what the limits allow at best: full pages of 100, no mishap, one request at a time, or all points used."""
-    count = len(world.people)
-    pages = count / 100
-    lists = sum(kind.connections for kind in graphql.KINDS) - 1  # of an owner's two lists each has one
-    computing = count * (2 * ROW + OBJECT + lists * CONNECTION) + float(world.people.commits.sum()) * COMMIT
-    seconds = computing + pages * (2 * BASE + SEARCHING)
-    points = sum(max(1, round(kind.connections)) for kind in graphql.KINDS) * pages
+    seconds = points = 0.0
+    for start in range(0, len(world.people), 100):
+        nodes = {"ids": [node_id(int(number)) for number in world.people.id[start : start + 100]]}
+        runs = [execute(world.people, kind.text, nodes)[1] for kind in graphql.KINDS]
+        seconds += SEARCHING + sum(run.seconds for run in runs)
+        points += sum(run.points for run in runs)
     return max(seconds / 3600, points / POINTS)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from stargaze.artifacts import Store, sha256
 from stargaze.cli import EXAMPLES
-from stargaze.config import POLICIES, Config, FeaturesSection, FetchSection, TuningSection
+from stargaze.config import POLICIES, Config, FeaturesSection, FetchSection, GithubSection, TuningSection
 from stargaze.features.table import FeatureSet, read_feature_set, write_feature_set
 from stargaze.manifest import write_manifest
 from stargaze.stages import Stage, stages, state, walk
@@ -248,4 +248,12 @@ def test_a_run_with_other_files_fetches_anew(tmp_path: Path) -> None:
     other = dataclasses.replace(CONFIG, fetch=FetchSection(since="2016-01-01"))
 
     assert fetch.is_done()
+    assert not stages(other, store, lambda: NOW)[0].is_done()
+
+
+def test_a_run_that_asks_github_for_something_else_fetches_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    stages(CONFIG, store, lambda: NOW)[0].act(lambda _what, _done: None)
+    other = dataclasses.replace(CONFIG, github=GithubSection(stars=">=1000"))
+
     assert not stages(other, store, lambda: NOW)[0].is_done()

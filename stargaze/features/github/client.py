@@ -155,7 +155,7 @@ class Client:
                 faults += 1
                 self._failed(ask, verdict, faults)
             else:
-                raise _refusal(verdict)
+                raise _refusal(verdict, resource)
 
     def _send(self, ask: Ask) -> Answer:
         self.tally.requests += 1
@@ -246,15 +246,13 @@ def _reply(verdict: Verdict, answer: Answer, at: datetime, *, moved: bool) -> Re
     )
 
 
-def _refusal(verdict: Verdict) -> CredentialsError | ConfigError:
+def _refusal(verdict: Verdict, resource: str) -> CredentialsError | ConfigError:
     if verdict.kind == "token":
-        return CredentialsError(
-            f"GitHub does not take GITHUB_TOKEN: {verdict.why}",
-            hint=f"it is wrong, expired or too narrow; {TOKEN_HINT}",
-        )
-    return ConfigError(
-        f"GitHub refuses what [github] asks for: {verdict.why}", hint="change it; what was answered is kept"
-    )
+        hint = f"it is wrong, expired or too narrow; {TOKEN_HINT}"
+        return CredentialsError(f"GitHub does not take GITHUB_TOKEN: {verdict.why}", hint=hint)
+    rich = "github.rich = false asks the search alone; " if resource == "graphql" else ""
+    hint = f"{rich}change it; what was answered is kept"
+    return ConfigError(f"GitHub refuses what [github] asks for: {verdict.why}", hint=hint)
 
 
 def _resource_of(path: str) -> str:

@@ -144,7 +144,7 @@ def collect(
     gone.update(dict.fromkeys(learner.gone, "deleted meanwhile"))
     if section.deep:
         with pace.step("closer look", len(repos)) as tell:
-            details.look_closer(repos, client, spool, tell)
+            details.look_closer(repos, client, spool, gather, tell)
     history = _history(section, repos, client, spool, gather, store, pace)
     today = max(now, spool.latest(gather))  # the clock here may be behind GitHub's
     summary = table.write({one.id: one for one in repos}, spool, gather, fetching, store, today, report)

@@ -11,7 +11,7 @@ from stargaze.features.github.client import Client, Reply
 from stargaze.features.github.found import Repo
 from stargaze.features.github.graphql import Kind
 from stargaze.features.github.paging import PageSize, ask_all
-from stargaze.features.github.spool import Spool
+from stargaze.features.github.spool import Gather, Kept, Spool
 
 Tell = Callable[[int], None]
 """Told how many repositories more are done."""
@@ -78,37 +78,48 @@ def _read(some: Sequence[Repo], reply: Reply) -> tuple[dict[int, dict[str, Any]]
     return done, lost
 
 
-def look_closer(repos: Sequence[Repo], client: Client, spool: Spool, tell: Tell) -> None:
-    """Ask REST for what GraphQL lacks, three requests a repository: contributors, README, followers of the owner."""
-    known = spool.stamps("deep")
-    followers: dict[str, int | None] = {}
+def look_closer(repos: Sequence[Repo], client: Client, spool: Spool, gather: Gather, tell: Tell) -> None:
+    """Ask REST for what GraphQL lacks: contributors and README of each repository, followers of each owner."""
+    known = {kind: spool.stamps(kind) for kind in CLOSER}
     for one in repos:
-        if known.get(one.id) == one.stamp:
-            tell(1)
-            continue
-        people = client.get(f"/repos/{one.full_name}/contributors", {"per_page": 1, "anon": "true"}, forgiving=True)
-        readme = client.get(f"/repos/{one.full_name}/readme", forgiving=True)
-        owner = one.full_name.partition("/")[0]
-        if owner not in followers:
-            account = client.get(f"/{'orgs' if one.owner_type == 'Organization' else 'users'}/{owner}", forgiving=True)
-            followers[owner] = _number(account, "followers")
-        found = {
-            "contributors": _contributors(people),
-            "readme_length": 0 if readme.gone else _number(readme, "size"),
-            "owner_followers": followers[owner],
-        }
-        kept = {name: value for name, value in found.items() if value is not None}
-        spool.keep_details("deep", [(one.id, one.stamp, kept)], people.at)
+        for kind, ask in CLOSER.items():
+            if known[kind].get(one.id) != one.stamp:
+                fields = ask(one, client, spool, gather)
+                spool.keep_details(kind, [(one.id, one.stamp, fields)], client.now())
         tell(1)
 
 
-def _contributors(reply: Reply) -> int | None:
+def _contributors(one: Repo, client: Client, _spool: Spool, _gather: Gather) -> dict[str, Any]:
     """Count by the number of the last page of one; an empty repository has no page at all."""
+    reply = client.get(f"/repos/{one.full_name}/contributors", {"per_page": 1, "anon": "true"}, forgiving=True)
     if reply.gone or not isinstance(reply.data, list):
-        return None
-    return reply.last_page if reply.data else 0
+        return {}
+    return {"contributors": reply.last_page if reply.data else 0}
 
 
-def _number(reply: Reply, name: str) -> int | None:
-    value = reply.data.get(name) if isinstance(reply.data, dict) and not reply.gone else None
-    return value if isinstance(value, int) else None
+def _readme(one: Repo, client: Client, _spool: Spool, _gather: Gather) -> dict[str, Any]:
+    reply = client.get(f"/repos/{one.full_name}/readme", forgiving=True)
+    return {"readme_length": 0} if reply.gone else _number(reply.data, "size", "readme_length")
+
+
+def _followers(one: Repo, client: Client, spool: Spool, gather: Gather) -> dict[str, Any]:
+    """Ask once an owner; many repositories may be theirs."""
+    owner = one.full_name.partition("/")[0]
+    page = spool.page(gather, f"owner {owner}")
+    if page is None:
+        reply = client.get(f"/{'orgs' if one.owner_type == 'Organization' else 'users'}/{owner}", forgiving=True)
+        page = Kept(reply.at, reply.etag, b"{}" if reply.gone else reply.raw)
+        spool.keep(gather, {f"owner {owner}": page})
+    return _number(page.data, "followers", "owner_followers")
+
+
+CLOSER: dict[str, Callable[[Repo, Client, Spool, Gather], dict[str, Any]]] = {
+    "contributors": _contributors,
+    "readme": _readme,
+    "followers": _followers,
+}
+
+
+def _number(data: Any, name: str, field: str) -> dict[str, Any]:
+    value = data.get(name) if isinstance(data, dict) else None
+    return {field: value} if isinstance(value, int) else {}

@@ -20,8 +20,11 @@ from stargaze.features.github.spool import Gather, Kept, Spool
 MARKERS = ("pushed_at", "updated_at", "stargazers_count", "forks_count", "open_issues_count")
 """Fields of a row that change when anything about the repository does."""
 
+NEEDED = frozenset({"id", "node_id", "full_name", "created_at", "stargazers_count"})
+"""What every row of GitHub's search has; one without is none."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Repo:
     """What is remembered of a repository while it is gathered; its row stays on disk."""
 
@@ -80,12 +83,11 @@ class Finder:
         if kept is None:
             kept = self._asked(ask, query, number)
         data = kept.data
-        found = [repo(item, ask) for item in data["items"] if isinstance(item, dict)]
+        items = [item for item in data["items"] if isinstance(item, dict) and item.keys() >= NEEDED]
+        found = [repo(item, ask) for item in items]
         self.repos.update((one.id, one) for one in found)
-        hits = tuple(
-            Hit(one.id, one.stars, _second(item["created_at"])) for one, item in zip(found, data["items"], strict=True)
-        )
-        return Page(int(data["total_count"]), bool(data.get("incomplete_results")), hits)
+        hits = (Hit(one.id, one.stars, _second(item["created_at"])) for one, item in zip(found, items, strict=True))
+        return Page(int(data["total_count"]), bool(data.get("incomplete_results")), tuple(hits))
 
     def _asked(self, ask: str, query: str, number: int) -> Kept:
         before = self._spool.page_before(self._gather, ask)

@@ -83,4 +83,6 @@ class Pace:
         return [f"{known.remaining:,} of {known.limit:,} {name} left, reset in {whole_seconds(rest)}"]
 
     def _waits(self, why: str, seconds: float) -> None:
-        self._report(f"waiting {whole_seconds(seconds)} for the {why}; {self._line}", self._share)
+        self._report(
+            "; ".join(filter(None, (f"waiting {whole_seconds(seconds)} for the {why}", self._line))), self._share
+        )

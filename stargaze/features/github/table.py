@@ -11,11 +11,13 @@ from stargaze.config import FetchSection
 from stargaze.errors import BadDataError
 from stargaze.features import assemble, records
 from stargaze.features.assemble import Report
+from stargaze.features.github import graphql
+from stargaze.features.github.details import CLOSER
 from stargaze.features.github.found import Repo
 from stargaze.features.github.spool import Gather, Kept, Spool
 from stargaze.features.ledger import FetchSummary, Ledger
 
-KINDS = ("counts", "commits", "deep")
+KINDS = (*(kind.name for kind in graphql.KINDS), *CLOSER)
 """Of details, the later ones over the earlier."""
 
 

@@ -276,7 +276,7 @@ class Stops:
 def test_a_gather_stopped_at_every_request_ends_as_one_that_was_not(
     clock: FakeClock, gathering: Gathering, store: Store, after: bool
 ) -> None:
-    section = dataclasses.replace(SECTION, number=250, deep=False, history=["owner1/name1"])
+    section = dataclasses.replace(SECTION, number=120, deep=True, history=["owner1/name1"])
     gathering(section, token=True, via=SmallGitHub(FakeClock()))
     whole = table(store)
     store.spool.unlink()
