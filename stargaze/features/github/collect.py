@@ -116,7 +116,7 @@ def collect(
     client : Client
         GitHub.
     now : datetime
-        UTC; repositories created later are not gathered.
+        UTC; the time here, which GitHub's own takes the place of where it is later.
     token : bool
         Whether GraphQL can be asked.
     update : bool
@@ -129,7 +129,7 @@ def collect(
     ConfigError, BadDataError, CredentialsError, OutsideError
         As the client raises them, or where nothing was found; all that was answered is kept.
     """
-    gather = spool.begin(digest(section), now, update=update)
+    gather = spool.begin(digest(section), client.theirs, update=update)
     pace = Pace(client, report)
     graph = token and section.rich
     learner = details.Learner(client, spool, graphql.KINDS if graph else ())
@@ -141,7 +141,7 @@ def collect(
     if graph:
         with pace.step("details", len(repos) * len(graphql.KINDS), "answers") as tell:
             learner.learn(repos, tell)
-    gone.update(dict.fromkeys(learner.gone, "deleted meanwhile"))
+    gone.update(dict.fromkeys(details.remarked(repos, spool, details.GONE), details.GONE))
     if section.deep:
         with pace.step("closer look", len(repos)) as tell:
             details.look_closer(repos, client, spool, gather, tell)
@@ -159,7 +159,7 @@ def collect(
         slices=progress.slices,
         short=tuple(f"{piece.region.as_text()}: {len(piece.ids):,} of {piece.expected:,}" for piece in progress.short),
         gone=gone,
-        too_large=tuple(dict.fromkeys(learner.too_large)),
+        too_large=tuple(details.remarked(repos, spool, details.TOO_LARGE)),
         history=history,
         notes=tuple(tally.notes),
     )

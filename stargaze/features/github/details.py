@@ -13,6 +13,11 @@ from stargaze.features.github.graphql import Kind
 from stargaze.features.github.paging import PageSize, ask_all
 from stargaze.features.github.spool import Gather, Kept, Spool
 
+REMARK = "remark"
+"""Kind of details that say why others are missing."""
+GONE = "deleted meanwhile"
+TOO_LARGE = "too large for GitHub to count"
+
 Tell = Callable[[int], None]
 """Told how many repositories more are done."""
 
@@ -28,8 +33,6 @@ class Learner:
         self._spool = spool
         self._known = {kind: spool.stamps(kind.name) for kind in kinds}
         self._sizes = {kind: PageSize(kind.first_size) for kind in kinds}
-        self.gone: list[str] = []
-        self.too_large: list[str] = []
 
     def learn(self, repos: Sequence[Repo], tell: Tell) -> None:
         """Ask for what is not known of their present state; each answer is kept at once.
@@ -47,34 +50,47 @@ class Learner:
 
         def take(some: list[Repo], reply: Reply) -> list[Repo]:
             done, lost = _read(some, reply)
+            self._remark([one for one in some if one.id in lost], GONE, reply.at)
             self._keep(kind, [one for one in some if one.id in done], done, reply.at)
-            self.gone += lost
             tell(len(done))
             return [one for one in some if one.id not in done]
 
         hopeless = ask_all(todo, self._sizes[kind], ask, take, self._client)
+        self._remark(hopeless, TOO_LARGE, self._client.now())
         self._keep(kind, hopeless, {}, self._client.now())
-        self.too_large += [one.full_name for one in hopeless]
         tell(len(hopeless))
+
+    def _remark(self, repos: Sequence[Repo], remark: str, at: datetime) -> None:
+        """Note why nothing is known, for every later summary."""
+        if repos:
+            self._spool.keep_details(REMARK, [(one.id, one.stamp, {REMARK: remark}) for one in repos], at)
 
     def _keep(self, kind: Kind, repos: Sequence[Repo], fields: dict[int, dict[str, Any]], at: datetime) -> None:
         self._spool.keep_details(kind.name, [(one.id, one.stamp, fields.get(one.id, {})) for one in repos], at)
         self._known[kind].update((one.id, one.stamp) for one in repos)
 
 
-def _read(some: Sequence[Repo], reply: Reply) -> tuple[dict[int, dict[str, Any]], list[str]]:
-    """Return the fields of each repository that was answered, and the names of those that are gone."""
+def remarked(repos: Sequence[Repo], spool: Spool, remark: str) -> list[str]:
+    """Return the names of those that a remark is true of, in their present state."""
+    stamps = spool.stamps(REMARK)
+    noted = [one for one in repos if stamps.get(one.id) == one.stamp]
+    remarks = spool.details([REMARK], [one.id for one in noted])
+    return [one.full_name for one in noted if remarks[one.id][REMARK] == remark]
+
+
+def _read(some: Sequence[Repo], reply: Reply) -> tuple[dict[int, dict[str, Any]], set[int]]:
+    """Return the fields of each repository that was answered, and which of them are gone."""
     nodes = reply.data["data"].get("nodes") or []
     errors = graphql.errors_by_place(reply.data)
     done: dict[int, dict[str, Any]] = {}
-    lost = []
+    lost = set()
     for place, one in enumerate(some):
         node = nodes[place] if place < len(nodes) else None
         if isinstance(node, dict) and "nameWithOwner" in node:
             done[one.id] = graphql.fields(node)
         elif errors.get(place) in graphql.GONE:
             done[one.id] = {}
-            lost.append(one.full_name)
+            lost.add(one.id)
     return done, lost
 
 

@@ -41,7 +41,6 @@ def gather(
 def foresee(
     section: GithubSection,
     store: Store,
-    now: datetime,
     *,
     token: str,
     tell: Tell | None = None,
@@ -52,7 +51,7 @@ def foresee(
     if section.names:
         return plan(section, client, None, None, token=bool(token))
     with spool.opened(store.spool) as kept:
-        begun = kept.begin(digest(section), now, update=False)
+        begun = kept.begin(digest(section), client.theirs, update=False)
         search = read_search(section, begun.began)
         return plan(section, client, Finder(client, kept, begun, search), search, token=bool(token))
 

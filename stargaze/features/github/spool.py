@@ -11,7 +11,7 @@ import contextlib
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,14 +67,17 @@ class Spool:
         self._db = connection
         self._path = path
 
-    def begin(self, digest: str, now: datetime, *, update: bool) -> Gather:
-        """Return the gather to go on with, or a new one; ``update`` begins a new generation after one that was done."""
+    def begin(self, digest: str, now: Callable[[], datetime], *, update: bool) -> Gather:
+        """Return the gather to go on with, or a new one; ``update`` begins a new generation after one that was done.
+
+        ``now`` is asked only for a new one.
+        """
         row = self._db.execute("SELECT generation, began, done FROM gathers WHERE digest = ?", (digest,)).fetchone()
         if row and not (update and row[2]):
             return Gather(digest, row[0], _moment(row[1]), bool(row[2]))
         generation = row[0] + 1 if row else 1
+        values = (digest, generation, int(now().timestamp()), 0)
         with self._writing():
-            values = (digest, generation, int(now.timestamp()), 0)
             self._db.execute("INSERT OR REPLACE INTO gathers VALUES (?, ?, ?, ?)", values)
         return Gather(digest, generation, _moment(values[2]), done=False)
 

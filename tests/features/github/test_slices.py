@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stargaze.features.github import slices
@@ -55,6 +55,8 @@ def worlds(draw: st.DrawFn) -> tuple[World, Region]:
     world = World(
         stars, BEGIN + (moments * random.beta(2, draw(st.sampled_from([0.2, 1.4, 9])), count)).astype(int), seed
     )
+    _, alike = np.unique(np.column_stack([world.stars, world.created]), axis=0, return_counts=True)
+    assume(alike.max(initial=0) <= CAP)
     high = draw(st.sampled_from([None, None, 5_000]))
     return world, Region(draw(st.integers(0, 60)), high, BEGIN, END)
 

@@ -25,30 +25,30 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_page_is_there_after_the_file_was_closed(path: Path) -> None:
     with spool.opened(path) as first:
-        gather = first.begin("aim", NOW, update=False)
+        gather = first.begin("aim", lambda: NOW, update=False)
         first.keep(gather, {"search 1": Kept(NOW, '"mark"', b'{"items": []}')})
     with spool.opened(path) as again:
-        gather = again.begin("aim", datetime(2027, 1, 1, tzinfo=UTC), update=False)
+        gather = again.begin("aim", lambda: datetime(2027, 1, 1, tzinfo=UTC), update=False)
         assert again.page(gather, "search 1") == Kept(NOW, '"mark"', b'{"items": []}')
         assert gather.began == NOW
 
 
 def test_an_update_begins_a_generation_only_after_one_that_was_finished(path: Path) -> None:
     with spool.opened(path) as kept:
-        first = kept.begin("aim", NOW, update=False)
-        assert kept.begin("aim", NOW, update=True).generation == first.generation
+        first = kept.begin("aim", lambda: NOW, update=False)
+        assert kept.begin("aim", lambda: NOW, update=True).generation == first.generation
         kept.finish(first)
-        second = kept.begin("aim", NOW, update=True)
+        second = kept.begin("aim", lambda: NOW, update=True)
         assert second.generation == first.generation + 1
-        assert kept.begin("aim", NOW, update=True) == second
+        assert kept.begin("aim", lambda: NOW, update=True) == second
 
 
 def test_the_generation_before_is_kept_until_the_next_is_finished(path: Path) -> None:
     with spool.opened(path) as kept:
-        first = kept.begin("aim", NOW, update=False)
+        first = kept.begin("aim", lambda: NOW, update=False)
         kept.keep(first, {"a": Kept(NOW, "", b"1")})
         kept.finish(first)
-        second = kept.begin("aim", NOW, update=True)
+        second = kept.begin("aim", lambda: NOW, update=True)
         assert kept.page(second, "a") is None
         assert kept.page_before(second, "a") is not None
         kept.finish(second)
@@ -90,14 +90,14 @@ def test_a_full_disk_keeps_what_was_stored(
     path: Path, small_disk: Callable[[int], contextlib.AbstractContextManager[None]]
 ) -> None:
     with spool.opened(path) as kept:
-        gather = kept.begin("aim", NOW, update=False)
+        gather = kept.begin("aim", lambda: NOW, update=False)
         kept.keep(gather, {"a": Kept(NOW, "", b"1")})
         with small_disk(200_000), pytest.raises(OutsideError, match="full"):
             kept.keep(gather, {"b": Kept(NOW, "", os.urandom(1_000_000))})
         assert kept.page(gather, "a") is not None
         assert kept.page(gather, "b") is None
     with spool.opened(path) as again:
-        assert again.asks(again.begin("aim", NOW, update=False)) == ["a"]
+        assert again.asks(again.begin("aim", lambda: NOW, update=False)) == ["a"]
 
 
 def test_a_folder_in_its_place_is_told(path: Path) -> None:
