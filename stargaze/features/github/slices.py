@@ -118,10 +118,10 @@ def walk(pages: Pages, whole: Region) -> Iterator[Slice]:
         since GitHub indexed them, and those of the last star count, which the next slice holds as well.
     """
     seen = _Seen()
-    todo = [whole]
+    todo: list[tuple[Region, Page | None]] = [(whole, None)]
     while todo:
-        region = todo.pop()
-        first = pages.page(region, 1, 0)
+        region, known = todo.pop()
+        first = known or pages.page(region, 1, 0)
         seen.learn(first.hits)
         if first.total <= CAP:
             yield _whole(pages, region, first)
@@ -130,10 +130,10 @@ def walk(pages: Pages, whole: Region) -> Iterator[Slice]:
             if len(parts) == 1:  # more than the cap, alike to the second: the rest cannot be reached
                 yield _whole(pages, region, first)
             else:
-                todo += reversed(parts)
+                todo += [(part, None) for part in reversed(parts)]
         elif region.stars_low < FEW_STARS:
-            todo.append(region.with_stars(region.stars_low, region.stars_low))
-            todo.append(region.with_stars(region.stars_low + 1, region.stars_high))
+            todo.append((region.with_stars(region.stars_low, region.stars_low), None))
+            todo.append((region.with_stars(region.stars_low + 1, region.stars_high), None))
         else:
             done, rest = _top(pages, region, first, seen)
             yield done
@@ -143,40 +143,44 @@ def walk(pages: Pages, whole: Region) -> Iterator[Slice]:
 def head(pages: Pages, region: Region, number: int) -> Slice:
     """Read only the most starred of a region, at most the cap: no slices are needed for them."""
     first = pages.page(region, 1, 0)
-    hits, incomplete = _read(pages, region, first, number)
-    return Slice(region, frozenset(hit.id for hit in hits), min(first.total, number), incomplete)
+    hits, incomplete, total = _read(pages, region, first, number)
+    return Slice(region, frozenset(hit.id for hit in hits), min(total, number), incomplete)
 
 
 def _whole(pages: Pages, region: Region, first: Page) -> Slice:
-    hits, incomplete = _read(pages, region, first)
-    return Slice(region, frozenset(hit.id for hit in hits), first.total, incomplete)
+    hits, incomplete, total = _read(pages, region, first)
+    return Slice(region, frozenset(hit.id for hit in hits), total, incomplete)
 
 
-def _top(pages: Pages, region: Region, first: Page, seen: _Seen) -> tuple[Slice, list[Region]]:
+def _top(pages: Pages, region: Region, first: Page, seen: _Seen) -> tuple[Slice, list[tuple[Region, Page | None]]]:
     """Read the most starred of a region that is too large: return their slice, and what is left to do."""
     top = max(hit.stars for hit in first.hits)
     if top == min(hit.stars for hit in first.hits):
         return _alike(region, top)
-    hits, incomplete = _read(pages, region, first)
+    hits, incomplete, _ = _read(pages, region, first)
     seen.learn(hits)
     lowest = max(int(statistics.median_high(hit.stars for hit in hits[-TAIL:])), region.stars_low)
     if lowest >= top or (region.stars_high is not None and lowest >= region.stars_high):
         return _alike(region, lowest)
-    above = sum(hit.stars > lowest for hit in hits)
     rest = region.with_stars(region.stars_low, lowest)
-    ids = frozenset(hit.id for hit in hits)
-    done = Slice(region.with_stars(lowest + 1, region.stars_high), ids, min(first.total, CAP), incomplete)
-    return done, seen.bands(rest, n_bands(first.total - above, rest.stars_low, lowest))
+    below = pages.page(rest, 1, 0)
+    upper = region.with_stars(lowest + 1, region.stars_high)
+    done = Slice(upper, frozenset(hit.id for hit in hits), min(first.total, CAP), incomplete)
+    if first.total - below.total > sum(hit.stars > lowest for hit in hits):  # some slipped through while we read
+        again = _whole(pages, upper, pages.page(upper, 1, 0))
+        done = Slice(upper, done.ids | again.ids, again.expected, again.incomplete)
+    bands = n_bands(below.total, rest.stars_low, lowest)
+    return done, [(rest, below)] if bands == 1 else [(part, None) for part in seen.bands(rest, bands)]
 
 
-def _alike(region: Region, stars: int) -> tuple[Slice, list[Region]]:
+def _alike(region: Region, stars: int) -> tuple[Slice, list[tuple[Region, Page | None]]]:
     """Part off one star count that many share; above it is nothing, since the answer begins there."""
     if region.stars_high is not None:
         stars = min(stars, region.stars_high)
     rest = [region.with_stars(stars, stars)]
     if region.stars_low < stars:
         rest.append(region.with_stars(region.stars_low, stars - 1))
-    return Slice(region.with_stars(stars + 1, region.stars_high), frozenset(), 0), rest
+    return Slice(region.with_stars(stars + 1, region.stars_high), frozenset(), 0), [(part, None) for part in rest]
 
 
 def n_bands(total: int, low: int, high: int) -> int:
@@ -201,26 +205,28 @@ def n_bands(total: int, low: int, high: int) -> int:
     return max(min(best, total // LEAST_BAND), 1)
 
 
-def _read(pages: Pages, region: Region, first: Page, most: int = CAP) -> tuple[list[Hit], bool]:
-    """Read all pages that the cap allows; if rows moved between the pages meanwhile, look for what is missing."""
+def _read(pages: Pages, region: Region, first: Page, most: int = CAP) -> tuple[list[Hit], bool, int]:
+    """Read all pages that the cap allows; if rows moved between them meanwhile, read them once more.
+
+    Returns the rows, whether GitHub says that some are missing, and its latest total.
+    """
     hits: dict[int, Hit] = {}
     total, incomplete, moved = first.total, False, False
-    reachable = min(total, most)
-    last = math.ceil(reachable / PER_PAGE)
+    last = math.ceil(min(total, most) / PER_PAGE)
     for number in range(1, last + 1):
         page = first if number == 1 else pages.page(region, number, 0)
-        moved = moved or any(hit.id in hits for hit in page.hits)
+        moved = moved or any(hit.id in hits for hit in page.hits) or (total <= CAP and page.total != total)
         for attempt in range(1, REPEATS + 1):
             hits.update((hit.id, hit) for hit in page.hits)
-            if not page.incomplete and len(page.hits) >= min(PER_PAGE, min(total, CAP) - PER_PAGE * (number - 1)):
+            if not page.incomplete and len(page.hits) >= min(PER_PAGE, min(page.total, CAP) - PER_PAGE * (number - 1)):
                 break
             page = pages.page(region, number, attempt)
         hits.update((hit.id, hit) for hit in page.hits)
         incomplete = incomplete or page.incomplete
-    if moved and len(hits) < reachable:
+        total = page.total
+    if moved:
         for number in range(1, last + 1):
-            again = pages.page(region, number, REPEATS + 1)
-            hits.update((hit.id, hit) for hit in again.hits)
-            if len(hits) >= reachable:
-                break
-    return list(hits.values()), incomplete
+            page = pages.page(region, number, REPEATS + 1)
+            hits.update((hit.id, hit) for hit in page.hits)
+            total = page.total
+    return list(hits.values()), incomplete, total

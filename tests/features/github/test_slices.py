@@ -148,6 +148,36 @@ def test_a_slice_whose_rows_moved_while_it_was_read_is_read_again() -> None:
     assert (len(piece.ids), piece.missing) == (950, 0)
 
 
+class Changing(World):
+    """After so many requests one repository is deleted, or gains stars, in front of what is still to be read."""
+
+    def __init__(self, *arguments: np.ndarray, when: int, stars: int | None) -> None:
+        super().__init__(*arguments)
+        self.when, self.gain = when, stars
+
+    def page(self, region: Region, number: int, attempt: int) -> Page:
+        if len(self.asked) == self.when:
+            if self.gain is None:
+                keep = np.arange(len(self.ids)) != 3
+                self.stars, self.created, self.ids = self.stars[keep], self.created[keep], self.ids[keep]
+            else:
+                self.stars[-1] = self.gain
+                order = np.argsort(-self.stars, kind="stable")
+                self.stars, self.created, self.ids = self.stars[order], self.created[order], self.ids[order]
+        return super().page(region, number, attempt)
+
+
+@pytest.mark.parametrize("stars", [None, 10_000])
+@pytest.mark.parametrize("count", [900, 3_000])
+@pytest.mark.parametrize("when", [2, 5, 9])
+def test_who_slips_through_while_pages_are_read_is_found(count: int, when: int, stars: int | None) -> None:
+    """One is deleted from a page that was read, so the rest move up; or one moves from the rest to such a page."""
+    moments = np.linspace(BEGIN, END, count).astype(int)
+    world = Changing(np.arange(count) + 100, moments, when=when, stars=stars)
+    found = set().union(*(piece.ids for piece in walk(world, Region(100, None, BEGIN, END))))
+    assert set(world.ids.tolist()) <= found
+
+
 def test_a_row_out_of_order_makes_no_gap() -> None:
     """GitHub's index is older than the rows it shows: the last row of a slice may have lost nearly all its stars."""
     world = powers(5_000, 100, 3)
