@@ -123,7 +123,7 @@ def walk(pages: Pages, whole: Region) -> Iterator[Slice]:
         region, known = todo.pop()
         first = known or pages.page(region, 1, 0)
         seen.learn(first.hits)
-        if first.total <= CAP:
+        if first.total <= CAP or not first.hits:
             yield _whole(pages, region, first)
         elif region.stars_low == region.stars_high:
             parts = seen.bands(region, math.ceil(first.total / (FILL * CAP)))

@@ -102,6 +102,13 @@ def test_more_than_the_cap_in_one_second_are_reported_and_not_looked_for_without
     assert len(world.asked) < 100
 
 
+def test_a_search_that_counts_many_and_shows_none_is_reported() -> None:
+    world = World(np.arange(3_000), np.full(3_000, BEGIN))
+    world.page = lambda _region, _number, _attempt: Page(3_000, False, ())  # type: ignore[method-assign]
+    (piece,) = walk(world, Region(0, None, BEGIN, END))
+    assert piece.missing == 3_000
+
+
 class Faulty(World):
     """Answers the first time without some rows, saying so or not."""
 
