@@ -71,7 +71,11 @@ class Tally:
 
 
 class Client:
-    """GitHub, asked politely; ``tell`` hears of each request and wait, ``waiting`` of each wait before it begins."""
+    """GitHub, asked politely.
+
+    ``tell`` hears of each request and wait, ``waiting`` of each wait before it begins, ``answered`` of each answer that
+    can be used.
+    """
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class Client:
         self._clock = clock
         self._tell = tell or (lambda _line: None)
         self.waiting: Callable[[str, float], None] = lambda _why, _seconds: None
+        self.answered: Callable[[], None] = lambda: None
         self.limits: dict[str, Limits] = {}
         self.latest: tuple[str, Limits | None] = ("", None)
         self.tally = Tally()
@@ -144,6 +149,7 @@ class Client:
                 if forgiving and verdict.kind == "refused":
                     verdict = replace(verdict, kind="gone")
                 if verdict.kind in ("good", "same", "gone"):
+                    self.answered()
                     return _reply(verdict, answer, self._now(answer), moved=moved)
             if verdict.kind == "moved":
                 redirects += 1

@@ -189,8 +189,8 @@ def _found(
         return repos, gone, Progress()
     search = read_search(section, gather.began)
     finder = Finder(client, spool, gather, search)
-    with pace.search(len(graphql.KINDS) if graph else 0) as (tell, learned):
-        repos, progress = find(finder, search, section, tell, lambda found: learner.learn(found, learned))
+    with pace.search(finder, len(graphql.KINDS) if graph else 0) as (progress, learned):
+        repos = find(finder, search, section, progress, lambda found: learner.learn(found, learned))
     return repos, {}, progress
 
 

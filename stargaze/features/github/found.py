@@ -41,9 +41,8 @@ class Repo:
 
 @dataclass
 class Progress:
-    """How far the search is."""
+    """How far the search is: how many it should find, and where GitHub showed fewer than it counts."""
 
-    found: int = 0
     expected: int = 0
     slices: int = 0
     short: list[Slice] = field(default_factory=list)
@@ -114,16 +113,16 @@ def find(
     finder: Finder,
     search: Search,
     section: GithubSection,
-    tell: Callable[[Progress], None],
+    progress: Progress,
     meanwhile: Callable[[list[Repo]], None],
-) -> tuple[list[Repo], Progress]:
-    """Gather what the sample asks for; return the repositories, and how complete GitHub's answers were.
+) -> list[Repo]:
+    """Gather what the sample asks for; ``progress`` is kept up to date, also with what GitHub answered incompletely.
 
     ``meanwhile`` gets those of each slice that are sure to stay, or nearly: the search itself has to wait so often.
     """
     wanted = sampling.groups(finder, search, section)
     expected = sum(group.expected for group in wanted)
-    progress = Progress(expected=min(expected, section.number) if section.number else expected)
+    progress.expected = min(expected, section.number) if section.number else expected
     chosen: dict[int, Repo] = {}
     for group in wanted:
         found: set[int] = set()
@@ -131,17 +130,15 @@ def find(
             new = [number for number in piece.ids if number not in found and _inside(finder.repos[number], group)]
             found.update(new)
             progress.slices += 1
-            progress.found = len(chosen) + len(found)
             if piece.missing or piece.incomplete:
                 progress.short.append(piece)
-            tell(progress)
             if group.quota is None:
                 meanwhile([finder.repos[number] for number in sorted(new)])
         chosen.update((number, finder.repos[number]) for number in sampling.kept(found, group.quota, section.seed))
     repos = list(chosen.values())
     if section.number and len(repos) > section.number:
         repos = sorted(repos, key=lambda one: (-one.stars, one.id))[: section.number]
-    return repos, progress
+    return repos
 
 
 def _pieces(finder: Finder, group: sampling.Group, section: GithubSection) -> Iterator[Slice]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from stargaze.features.github.client import Client
-from stargaze.features.github.found import Progress
+from stargaze.features.github.found import Finder, Progress
 from stargaze.features.github.manners import whole_seconds
 
 Report = Callable[[str, float], None]
@@ -23,6 +23,7 @@ class Pace:
         client.waiting = self._waits
         self._line = ""
         self._share = 0.0
+        report("asking GitHub", 0.0)
 
     @contextlib.contextmanager
     def step(self, name: str, total: int, unit: str = "repositories") -> Iterator[Tell]:
@@ -39,31 +40,30 @@ class Pace:
         yield tell
 
     @contextlib.contextmanager
-    def search(self, kinds: int) -> Iterator[tuple[Callable[[Progress], None], Tell]]:
-        """Count what a search has found, and the details, of so many kinds, that are learned meanwhile."""
-        begun, before, learned, found = self._client.now().timestamp(), 0, 0, Progress()
+    def search(self, finder: Finder, kinds: int) -> Iterator[tuple[Progress, Tell]]:
+        """Count what a search finds, and the details, of so many kinds, that are learned meanwhile."""
+        progress, begun, before, learned = Progress(), self._client.now().timestamp(), 0, 0
 
         def say() -> None:
             nonlocal before
+            total = progress.expected
+            seen = min(len(finder.repos), total or len(finder.repos))
             if not self._client.tally.requests:
-                before = found.found + learned
-            total = found.expected
-            seen = min(found.found, total)
+                before = seen + learned
             beside = f", details of {min(learned // kinds, total):,}" if kinds else ""
-            what = f"search: {seen:,} of {total:,} repositories{beside}"
+            what = f"search: {seen:,}{f' of {total:,}' if total else ''} repositories{beside}"
             self._say(what, min(seen + learned, total * (1 + kinds)), total * (1 + kinds), begun, before)
-
-        def progressed(now: Progress) -> None:
-            nonlocal found
-            found = now
-            say()
 
         def more(answers: int) -> None:
             nonlocal learned
             learned += answers
             say()
 
-        yield progressed, more
+        self._client.answered = say
+        try:
+            yield progress, more
+        finally:
+            self._client.answered = lambda: None
 
     def _say(self, what: str, done: int, total: int, begun: float, before: int) -> None:
         parts = [what, f"{self._client.tally.requests:,} requests", *self._allowed()]
