@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stargaze.errors import StargazeError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 Report = Callable[[str, float], None]
 QUIET_INTERVAL = 5.0
@@ -80,14 +80,18 @@ class Output:
 @contextlib.contextmanager
 def _bar(name: str) -> Iterator[Report]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.text import Text
 
-    columns = (
-        TextColumn("[bold]{task.fields[name]}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(*columns, console=_console(stderr=True)) as progress:
+    class Described(Progress):
+        """A bar, and below it what is being done: that may be longer than what is left of the line."""
+
+        def get_renderables(self) -> Iterator[RenderableType]:
+            for task in self.tasks:
+                yield self.make_tasks_table([task])
+                yield Text(task.description)
+
+    columns = (TextColumn("[bold]{task.fields[name]}"), BarColumn(), TimeElapsedColumn())
+    with Described(*columns, console=_console(stderr=True)) as progress:
         task = progress.add_task("", total=1.0, name=name)
         yield lambda what, done: progress.update(task, description=what, completed=done)
         progress.update(task, completed=1.0)
