@@ -217,7 +217,7 @@ class Client:
 
     def _redirected(self, ask: Ask, verdict: Verdict, redirects: int) -> Ask:
         if redirects > MOST_REDIRECTS or not verdict.why or ask.body is not None:
-            raise OutsideError(f"{ask.path}: GitHub redirects without end", hint=KEPT)
+            raise OutsideError(f"{ask.path}: GitHub redirects without end, or where it should not", hint=KEPT)
         return replace(ask, path=verdict.why, params=ask.params if "?" not in verdict.why else {})
 
     def _limited(self, ask: Ask, verdict: Verdict, limits: int) -> None:

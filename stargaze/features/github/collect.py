@@ -13,6 +13,7 @@ from typing import Any
 from stargaze.artifacts import Store
 from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import BadDataError, ConfigError
+from stargaze.features.checks import check_name
 from stargaze.features.github import details, graphql, table
 from stargaze.features.github.client import Client
 from stargaze.features.github.found import Finder, Progress, Repo, find
@@ -129,6 +130,7 @@ def collect(
     ConfigError, BadDataError, CredentialsError, OutsideError
         As the client raises them, or where nothing was found; all that was answered is kept.
     """
+    check(section, now)
     gather = spool.begin(digest(section), client.theirs, update=update)
     pace = Pace(client, report)
     graph = token and section.rich
@@ -165,6 +167,21 @@ def collect(
     )
 
 
+def check(section: GithubSection, now: datetime) -> None:
+    """Refuse what cannot be asked for before anything is asked.
+
+    Raises
+    ------
+    ConfigError, BadDataError
+        If a range or a name is none, or names stand beside a search.
+    """
+    if section.names and any(getattr(section, name).strip() for name in SEARCHED):
+        raise ConfigError("github.names and a search exclude each other", hint="keep one of them")
+    for name in (*section.names, *(name for name in section.history if name != "*")):
+        check_name(name)
+    read_search(section, now)
+
+
 def digest(section: GithubSection) -> str:
     """Return what names a gather: the same aim is the same gather, however often it is stopped."""
     aim = {name: value for name, value in dataclasses.asdict(section).items() if name not in ASIDE}
@@ -182,8 +199,6 @@ def _found(
     graph: bool,
 ) -> tuple[list[Repo], dict[str, str], Progress]:
     if section.names:
-        if any(getattr(section, name).strip() for name in SEARCHED):
-            raise ConfigError("github.names and a search exclude each other", hint="keep one of them")
         with pace.step("repositories", len(section.names)) as tell:
             repos, gone = look_up(section.names, client, spool, gather, graph=graph, tell=tell)
         return repos, gone, Progress()

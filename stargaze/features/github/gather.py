@@ -9,7 +9,7 @@ from stargaze.artifacts import Store
 from stargaze.config import FetchSection, GithubSection
 from stargaze.features.github import spool
 from stargaze.features.github.client import Client
-from stargaze.features.github.collect import GatherSummary, collect, digest
+from stargaze.features.github.collect import GatherSummary, check, collect, digest
 from stargaze.features.github.found import Finder
 from stargaze.features.github.plan import Plan, plan
 from stargaze.features.github.port import Clock, RealClock
@@ -33,6 +33,7 @@ def gather(
     clock: Clock | None = None,
 ) -> GatherSummary:
     """Gather what the section asks for into the store; ``tell`` hears of each request."""
+    token = token.strip()
     client = _client(section, token, tell, clock)
     with spool.opened(store.spool) as kept:
         return collect(section, fetching, store, kept, client, now, token=bool(token), update=update, report=report)
@@ -47,7 +48,9 @@ def foresee(
     clock: Clock | None = None,
 ) -> Plan:
     """Say what a gather would ask and how long it would take."""
+    token = token.strip()
     client = _client(section, token, tell, clock)
+    check(section, client.now())
     if section.names:
         return plan(section, client, None, None, token=bool(token))
     with spool.opened(store.spool) as kept:
@@ -58,4 +61,4 @@ def foresee(
 
 def _client(section: GithubSection, token: str, tell: Tell | None, clock: Clock | None) -> Client:
     clock = clock or RealClock()
-    return Client(HttpTransport(section.url, token.strip(), clock), clock, tell=tell)
+    return Client(HttpTransport(section.url, token, clock), clock, tell=tell)

@@ -11,7 +11,6 @@ import pandas as pd
 
 from stargaze import artifacts
 from stargaze.artifacts import Store
-from stargaze.features.checks import check_name
 from stargaze.features.github.client import Client, Reply
 from stargaze.features.github.spool import Gather, Kept, Spool
 
@@ -43,8 +42,6 @@ def gather_history(
     The file has a row a repository and week: ``week`` [UTC, its first day], ``stars`` [stars gained], ``days`` [stars
     gained on each of its seven days]. It is not written where nothing was given.
     """
-    for name in names:
-        check_name(name)
     refused: dict[str, str] = {}
     frames: list[pd.DataFrame] = []
     streak = 0

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from stargaze.features.checks import check_name
 from stargaze.features.github import graphql
 from stargaze.features.github.client import Client, Reply
 from stargaze.features.github.found import Repo, repo
@@ -26,16 +25,10 @@ def ask_of(name: str) -> str:
 def look_up(
     names: Iterable[str], client: Client, spool: Spool, gather: Gather, *, graph: bool, tell: Tell
 ) -> tuple[list[Repo], dict[str, str]]:
-    """Ask for each name; return those that are there, and of the others why they are not.
-
-    Raises
-    ------
-    BadDataError
-        If a name is none, before anything is asked.
-    """
+    """Ask for each name; return those that are there, and of the others why they are not."""
     wanted: dict[str, str] = {}
     for name in names:
-        wanted.setdefault(name.lower(), check_name(name))
+        wanted.setdefault(name.lower(), name)
     todo = [name for name in wanted.values() if spool.page(gather, ask_of(name)) is None]
     tell(len(wanted) - len(todo))
     if graph:

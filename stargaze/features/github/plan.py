@@ -23,6 +23,8 @@ COMPUTING = 0.1
 """Seconds that GraphQL computes for the details of a repository: 28,000 to 40,000 an hour were seen."""
 DEEP_REQUESTS = 2.5
 """Requests for a closer look: contributors, README, and the owner where it is a new one."""
+HISTORY_REQUESTS = 7
+"""Pages of 30 weeks for a repository of four years."""
 SHOWN = 20
 LIMITS = {False: {"search": 10, "core": 60, "graphql": 0}, True: {"search": 30, "core": 5000, "graphql": 5000}}
 """By whether there is a token, where GitHub does not say: search a minute, the others an hour."""
@@ -84,7 +86,7 @@ def plan(section: GithubSection, client: Client, finder: Finder | None, search: 
         n_graph += requests
         points += requests * max(1, round(kind.first_size * kind.connections / 100))
     n_core += math.ceil(n_repos * DEEP_REQUESTS) if section.deep else 0
-    n_core += n_repos if "*" in section.history else len(section.history)
+    n_core += HISTORY_REQUESTS * (n_repos if "*" in section.history else len(section.history))
     hours = n_search / (limits["search"] * 60) + n_core / limits["core"]
     if n_graph:
         hours += max(points / limits["graphql"], n_repos * COMPUTING / 3600)

@@ -117,6 +117,18 @@ def test_what_cannot_be_is_one_line_and_loses_nothing(
     assert Path("store/repositories.parquet").read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize(
+    "words", [("--stars", "many"), ("--name", "no name"), ("--name", "a/b", "--topic", "x"), ("--history", "x")]
+)
+def test_what_cannot_be_asked_for_is_refused_before_anything_is_asked(
+    run: Run, github: World, words: tuple[str, ...]
+) -> None:
+    before = github.counts.requests
+    assert run("fetch", *words).code == 2
+    assert run("fetch", *words, "--dry-run").code == 2
+    assert github.counts.requests == before
+
+
 def test_files_beside_a_search_in_the_config_are_refused(run: Run, github: World) -> None:
     Path("stargaze.toml").write_text('[fetch]\nfiles = ["a.csv"]\n[github]\nstars = ">=5"\n')
     assert "both say where repositories come from" in run("fetch").error
