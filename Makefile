@@ -32,7 +32,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --quiet --numprocesses auto -m "not real and not referee and not job and not browser"
+	$(BIN)/python -m pytest --quiet --numprocesses auto --ignore tests/referee -m "not real and not referee and not job and not browser"
 
 real: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m real

@@ -275,6 +275,7 @@ class Stops:
         return answer
 
 
+@pytest.mark.real  # it gathers some forty times
 @pytest.mark.parametrize("after", [False, True])
 def test_a_gather_stopped_at_every_request_ends_as_one_that_was_not(
     clock: FakeClock, gathering: Gathering, store: Store, after: bool

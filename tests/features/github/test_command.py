@@ -14,6 +14,8 @@ from tests.conftest import Ended
 from tests.simulated.server import running
 from tests.simulated.world import World
 
+pytestmark = pytest.mark.real
+
 Run = Callable[..., Ended]
 TOKEN = "ghp_a-token-of-nobody"
 SEARCH = ("fetch", "--stars", ">=130", "--number", "150")

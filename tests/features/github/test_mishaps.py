@@ -19,6 +19,8 @@ from stargaze.features.github.gather import gather
 from tests.simulated.server import running
 from tests.simulated.world import Faults, World
 
+pytestmark = pytest.mark.real
+
 BAD_DAY = Faults(0.03, 0.02, 0.03, 0.03, 0.02, 0.05, changes_every=10)
 COUNT = 2_000
 Gathering = Callable[..., GatherSummary]

@@ -85,6 +85,7 @@ def test_an_answer_that_is_cut_short_is_none(rude: str) -> None:
         HttpTransport(rude, "", FakeClock()).send(Ask("/repos/a/b"))
 
 
+@pytest.mark.real  # it waits between its tries
 def test_a_server_that_is_not_there_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
