@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from stargaze.features.github.queries import Region
@@ -121,10 +121,14 @@ def walk(pages: Pages, whole: Region) -> Iterator[Slice]:
     todo: list[tuple[Region, Page | None]] = [(whole, None)]
     while todo:
         region, known = todo.pop()
-        first = known or pages.page(region, 1, 0)
+        first = known or sure_page(pages, region, 1)
         seen.learn(first.hits)
         if first.total <= CAP or not first.hits:
-            yield _whole(pages, region, first)
+            done = _whole(pages, region, first)
+            if done.expected > CAP >= first.total:  # GitHub counted too few at first
+                todo.append((region, replace(first, total=done.expected)))
+            else:
+                yield done
         elif region.stars_low == region.stars_high:
             parts = seen.bands(region, math.ceil(first.total / (FILL * CAP)))
             if len(parts) == 1:  # more than the cap, alike to the second: the rest cannot be reached
@@ -142,9 +146,27 @@ def walk(pages: Pages, whole: Region) -> Iterator[Slice]:
 
 def head(pages: Pages, region: Region, number: int) -> Slice:
     """Read only the most starred of a region, at most the cap: no slices are needed for them."""
-    first = pages.page(region, 1, 0)
+    first = sure_page(pages, region, 1)
     hits, incomplete, total = _read(pages, region, first, number)
     return Slice(region, frozenset(hit.id for hit in hits), min(total, number), incomplete)
+
+
+def sure_page(pages: Pages, region: Region, number: int, most: int = CAP) -> Page:
+    """Ask for a page until GitHub shows all of it, a few times at most.
+
+    A search that takes GitHub too long counts and shows only what it came to, even nothing; so of answers that are
+    incomplete the largest total is the best, and rows that one of them shows are there.
+    """
+    hits: dict[int, Hit] = {}
+    total = 0
+    for attempt in range(REPEATS + 1):
+        page = pages.page(region, number, attempt)
+        hits.update((hit.id, hit) for hit in page.hits)
+        total = max(total, page.total) if page.incomplete else page.total
+        there = min(total, most, CAP) - PER_PAGE * (number - 1)
+        if not page.incomplete and len(hits) >= min(PER_PAGE, there):
+            break
+    return Page(total, page.incomplete, tuple(hits.values()))
 
 
 def _whole(pages: Pages, region: Region, first: Page) -> Slice:
@@ -156,31 +178,40 @@ def _top(pages: Pages, region: Region, first: Page, seen: _Seen) -> tuple[Slice,
     """Read the most starred of a region that is too large: return their slice, and what is left to do."""
     top = max(hit.stars for hit in first.hits)
     if top == min(hit.stars for hit in first.hits):
-        return _alike(region, top)
+        return _alike(pages, region, first, top)
     hits, incomplete, _ = _read(pages, region, first)
     seen.learn(hits)
     lowest = max(int(statistics.median_high(hit.stars for hit in hits[-TAIL:])), region.stars_low)
     if lowest >= top or (region.stars_high is not None and lowest >= region.stars_high):
-        return _alike(region, lowest)
+        return _alike(pages, region, replace(first, hits=tuple(hits)), lowest)
     rest = region.with_stars(region.stars_low, lowest)
-    below = pages.page(rest, 1, 0)
+    below = sure_page(pages, rest, 1)
     upper = region.with_stars(lowest + 1, region.stars_high)
     done = Slice(upper, frozenset(hit.id for hit in hits), min(first.total, CAP), incomplete)
     if first.total - below.total > sum(hit.stars > lowest for hit in hits):  # some slipped through while we read
-        again = _whole(pages, upper, pages.page(upper, 1, 0))
+        again = _whole(pages, upper, sure_page(pages, upper, 1))
         done = Slice(upper, done.ids | again.ids, again.expected, again.incomplete)
     bands = n_bands(below.total, rest.stars_low, lowest)
     return done, [(rest, below)] if bands == 1 else [(part, None) for part in seen.bands(rest, bands)]
 
 
-def _alike(region: Region, stars: int) -> tuple[Slice, list[tuple[Region, Page | None]]]:
-    """Part off one star count that many share; above it is nothing, since the answer begins there."""
+def _alike(pages: Pages, region: Region, first: Page, stars: int) -> tuple[Slice, list[tuple[Region, Page | None]]]:
+    """Part off one star count that many share.
+
+    Above it is nothing, since the answer begins there; unless the index is older than the rows that it shows, which the
+    totals tell.
+    """
     if region.stars_high is not None:
         stars = min(stars, region.stars_high)
-    rest = [region.with_stars(stars, stars)]
+    parts = [region.with_stars(stars, stars)]
     if region.stars_low < stars:
-        rest.append(region.with_stars(region.stars_low, stars - 1))
-    return Slice(region.with_stars(stars + 1, region.stars_high), frozenset(), 0), [(part, None) for part in rest]
+        parts.append(region.with_stars(region.stars_low, stars - 1))
+    rest: list[tuple[Region, Page | None]] = [(part, sure_page(pages, part, 1)) for part in parts]
+    upper = region.with_stars(stars + 1, region.stars_high)
+    done = Slice(upper, frozenset(hit.id for hit in first.hits), 0)
+    if first.total > sum(page.total for _, page in rest if page) and stars != region.stars_high:
+        done = _whole(pages, upper, sure_page(pages, upper, 1))
+    return done, rest
 
 
 def n_bands(total: int, low: int, high: int) -> int:
@@ -210,23 +241,18 @@ def _read(pages: Pages, region: Region, first: Page, most: int = CAP) -> tuple[l
 
     Returns the rows, whether GitHub says that some are missing, and its latest total.
     """
-    hits: dict[int, Hit] = {}
-    total, incomplete, moved = first.total, False, False
-    last = math.ceil(min(total, most) / PER_PAGE)
-    for number in range(1, last + 1):
-        page = first if number == 1 else pages.page(region, number, 0)
+    hits = {hit.id: hit for hit in first.hits}
+    total, incomplete, moved, number = first.total, first.incomplete, False, 1
+    while number < math.ceil(min(total, most) / PER_PAGE):
+        number += 1
+        page = sure_page(pages, region, number, most)
         moved = moved or any(hit.id in hits for hit in page.hits) or (total <= CAP and page.total != total)
-        for attempt in range(1, REPEATS + 1):
-            hits.update((hit.id, hit) for hit in page.hits)
-            if not page.incomplete and len(page.hits) >= min(PER_PAGE, min(page.total, CAP) - PER_PAGE * (number - 1)):
-                break
-            page = pages.page(region, number, attempt)
         hits.update((hit.id, hit) for hit in page.hits)
         incomplete = incomplete or page.incomplete
-        total = page.total
+        total = max(total, page.total) if page.incomplete else page.total
     if moved:
-        for number in range(1, last + 1):
-            page = pages.page(region, number, REPEATS + 1)
+        for again in range(1, number + 1):
+            page = pages.page(region, again, REPEATS + 1)
             hits.update((hit.id, hit) for hit in page.hits)
-            total = page.total
+            total = max(total, page.total) if page.incomplete else page.total
     return list(hits.values()), incomplete, total

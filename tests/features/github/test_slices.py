@@ -130,6 +130,57 @@ def test_a_page_with_rows_missing_is_asked_again_and_nothing_is_lost(says_so: bo
     assert (len(piece.ids), piece.missing, piece.incomplete) == (950, 0, False)
 
 
+class Hurried(World):
+    """Gives up on the first asking of a page now and then, with what it came to: some rows, or none, and as many counted."""
+
+    def __init__(self, *arguments: np.ndarray, every: int, shown: float) -> None:
+        super().__init__(*arguments)
+        self.every, self.shown, self.looks = every, shown, 0
+
+    def page(self, region: Region, number: int, attempt: int) -> Page:
+        page = super().page(region, number, attempt)
+        self.looks += attempt == 0
+        if attempt or self.looks % self.every:
+            return page
+        few = int(page.total * self.shown)
+        return Page(few, True, page.hits[: max(few - PER_PAGE * (number - 1), 0)])
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 7, 11])
+@pytest.mark.parametrize("shown", [0.0, 0.03, 0.6])
+def test_a_count_that_github_did_not_finish_hides_nobody(every: int, shown: float) -> None:
+    many = powers(20_000, 100, 5)
+    world = Hurried(many.stars, many.created, every=every, shown=shown)
+    done = list(walk(world, Region(100, None, BEGIN, END)))
+    assert len(set().union(*(piece.ids for piece in done))) == 20_000
+    assert all(piece.missing == 0 and not piece.incomplete for piece in done)
+    assert len(head(world, Region(100, None, BEGIN, END), 500).ids) >= 500
+
+
+def test_a_search_that_never_finishes_is_reported() -> None:
+    world = World(np.arange(0), np.arange(0))
+    world.page = lambda _region, _number, _attempt: Page(0, True, ())  # type: ignore[method-assign]
+    (piece,) = walk(world, Region(0, None, BEGIN, END))
+    assert piece.incomplete
+
+
+class Stale(World):
+    """Sorts and counts by an index that is older than the rows it shows: some have lost a star since."""
+
+    def page(self, region: Region, number: int, attempt: int) -> Page:
+        page = super().page(region, number, attempt)
+        return Page(page.total, False, tuple(Hit(hit.id, min(hit.stars, 56), hit.created) for hit in page.hits))
+
+
+@pytest.mark.parametrize("ahead", [3, 300])
+def test_rows_that_the_index_ranks_above_all_that_share_a_count_are_found(ahead: int) -> None:
+    stars = np.array([57] * ahead + [56] * 1200 + [40] * 500)
+    world = Stale(stars, np.linspace(BEGIN, END, len(stars)).astype(int))
+    done = list(walk(world, Region(30, None, BEGIN, END)))
+    assert len(set().union(*(piece.ids for piece in done))) == len(stars)
+    assert sum(piece.missing for piece in done) == 0
+
+
 def test_rows_that_stay_missing_are_reported() -> None:
     world = Faulty(np.arange(950) + 10, np.linspace(BEGIN, END, 950).astype(int), says_so=True, forever=True)
     (piece,) = walk(world, Region(0, None, BEGIN, END))
