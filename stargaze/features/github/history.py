@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from stargaze import artifacts
 from stargaze.artifacts import Store
@@ -20,18 +23,27 @@ A_PAGE = 30
 """Weeks of a full page."""
 MOST_PAGES = 60
 """GitHub is some 20 years old, which is 35 pages."""
-COLUMNS = {"full_name": "str", "week": "datetime64[s, UTC]", "stars": "int64", "days": "object"}
+SCHEMA = pa.schema(
+    [
+        ("full_name", pa.string()),
+        ("week", pa.timestamp("s", "UTC")),
+        ("stars", pa.int64()),
+        ("days", pa.list_(pa.int32())),
+    ]
+)
+GROUP = 50_000
+"""Rows that are written at once: the weeks of some hundreds of repositories."""
 
 Tell = Callable[[int], None]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Histories:
     """What was learned: weeks in all, and of whom it was refused, with GitHub's reason."""
 
-    repositories: int
-    weeks: int
-    refused: dict[str, str]
+    repositories: int = 0
+    weeks: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 def gather_history(
@@ -42,25 +54,41 @@ def gather_history(
     The file has a row a repository and week: ``week`` [UTC, its first day], ``stars`` [stars gained], ``days`` [stars
     gained on each of its seven days]. It is not written where nothing was given.
     """
-    refused: dict[str, str] = {}
-    frames: list[pd.DataFrame] = []
+    found = Histories()
+    rows = _rows(names, client, spool, gather, found, tell)
+    first = next(rows, None)
+    if first:
+        with artifacts.replacing(store.star_history) as temporary:
+            _write(temporary, itertools.chain([first], rows))
+    return found
+
+
+def _rows(
+    names: Sequence[str], client: Client, spool: Spool, gather: Gather, found: Histories, tell: Tell
+) -> Iterator[dict[str, Any]]:
+    """Yield a row a week, and count in ``found`` what there was."""
     streak = 0
     for name in names:
-        if streak >= REFUSALS and not frames:
-            refused[name] = "not asked for: refused for the ones before"
+        if streak >= REFUSALS and not found.repositories:
+            found.refused[name] = "not asked for: refused for the ones before"
         else:
             weeks = _weeks(name, client, spool, gather)
             if isinstance(weeks, str):
-                refused[name] = weeks
+                found.refused[name] = weeks
                 streak += 1
             else:
-                frames.append(_frame(name, weeks))
+                found.repositories += 1
+                found.weeks += len(weeks)
+                for week in weeks:
+                    yield {"full_name": name, "week": week["week"], "stars": week["total"], "days": week["days"]}
         tell(1)
-    if frames:
-        whole = pd.concat(frames, ignore_index=True)
-        with artifacts.replacing(store.star_history) as temporary:
-            whole.to_parquet(temporary, compression="zstd", index=False)
-    return Histories(len(frames), sum(len(frame) for frame in frames), refused)
+
+
+def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    rows = iter(rows)
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+        while group := list(itertools.islice(rows, GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
 
 
 def _weeks(name: str, client: Client, spool: Spool, gather: Gather) -> list[dict[str, Any]] | str:
@@ -78,7 +106,7 @@ def _weeks(name: str, client: Client, spool: Spool, gather: Gather) -> list[dict
         data = page.data
         if isinstance(data, dict):
             return str(data.get("gone") or "no history")
-        found += [week for week in data if isinstance(week, dict)]
+        found += filter(_is_week, data)
         if len(data) < A_PAGE:
             break
     return found
@@ -90,11 +118,7 @@ def _kept(reply: Reply) -> Kept:
     return Kept(reply.at, reply.etag, reply.raw)
 
 
-def _frame(name: str, weeks: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    rows = {
-        "full_name": [name] * len(weeks),
-        "week": pd.to_datetime([week["week"] for week in weeks], unit="s", utc=True),
-        "stars": [week["total"] for week in weeks],
-        "days": [list(week["days"]) for week in weeks],
-    }
-    return pd.DataFrame(rows).astype(COLUMNS)
+def _is_week(week: Any) -> bool:
+    if not isinstance(week, dict) or not isinstance(week.get("days"), list):
+        return False
+    return all(isinstance(count, int) for count in (week.get("week"), week.get("total"), *week["days"]))
