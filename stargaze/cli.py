@@ -172,7 +172,7 @@ def fetch(
     way = sources.Way(token=os.environ.get("GITHUB_TOKEN", ""), update=update, tell=out.note if verbose else None)
     with at_work(place), out.progress("fetch") as report:
         if dry_run:
-            answer: Any = sources.foresee(settings, place, given, way)
+            answer: Any = sources.foresee(settings, place, given, report, way)
         else:
             answer = sources.repositories(settings, place, given, _now(), report, way)
     out.answer(answer.as_dict(), answer.as_text())

@@ -56,7 +56,7 @@ def _fetch(config: Config, store: Store, now: datetime, report: Report) -> str:
 
     summary = repositories(config, store, [], now, report, Way(os.environ.get("GITHUB_TOKEN", "")))
     _remember(store, "fetch", _fetch_settings(config))
-    return f"{summary.repositories:,} repositories"
+    return summary.as_line()
 
 
 def _select(config: Config, store: Store, report: Report) -> str:

@@ -53,6 +53,11 @@ class FetchSummary:
             lines.append(f"  and {self.bad_count - NAMED:,} more; stargaze fetch --json names {SHOWN:,}")
         return "\n".join(lines)
 
+    def as_line(self) -> str:
+        """Return the one line of a run."""
+        bad = f", {self.bad_count:,} bad records" if self.bad_count else ""
+        return f"{self.repositories:,} repositories{bad}"
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return dataclasses.asdict(self)

@@ -49,7 +49,7 @@ def repositories(
     return fetch(config.fetch, store, files, now, report)
 
 
-def foresee(config: Config, store: Store, files: Sequence[Path], way: Way) -> Plan:
+def foresee(config: Config, store: Store, files: Sequence[Path], report: Report, way: Way) -> Plan:
     """Say what it would take to gather what the config asks of GitHub.
 
     Raises
@@ -59,7 +59,7 @@ def foresee(config: Config, store: Store, files: Sequence[Path], way: Way) -> Pl
     """
     if not _from_github(config, files):
         raise ConfigError("--dry-run tells of requests, and nothing is asked of GitHub", hint=NOTHING)
-    return plan_ahead(config.github, store, token=way.token, tell=way.tell)
+    return plan_ahead(config.github, store, token=way.token, update=way.update, tell=way.tell, report=report)
 
 
 def _from_github(config: Config, files: Sequence[Path]) -> bool:

@@ -62,6 +62,8 @@ class Index:
                         "or you do not have permission to view them."
                     )
                 chosen &= mine
+            elif name == "is":
+                chosen &= text == "public"
             else:
                 raise RefusedError(f"{name} is no qualifier")
         rows = np.flatnonzero(chosen)

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from stargaze.artifacts import Store
@@ -29,6 +29,8 @@ Report = Callable[[str, float], None]
 ASIDE = ("rich", "deep", "history")
 """Keys that only add to what is found: changing them goes on with the same pages."""
 SEARCHED = ("query", "stars", "created", "language", "topic", "organization")
+OLD = timedelta(days=1)
+"""Age of answers from which on it is told that they are used."""
 NAMED = 10
 """Repositories and slices that a person is shown of a kind."""
 
@@ -64,14 +66,25 @@ class GatherSummary:
             )
         else:
             lines.append("nothing to ask: all was answered before; stargaze fetch --update asks what may have changed")
-        lines += _listed("slices that GitHub answered incompletely", self.short)
-        lines += _listed("repositories that are gone", [f"{name}: {why}" for name, why in self.gone.items()])
-        lines += _listed("repositories too large for GitHub to count", self.too_large)
+        for what, which in self._missing():
+            lines += _listed(what, which)
         if self.history:
             lines.append(f"star history: {self.history.weeks:,} weeks of {self.history.repositories:,} repositories")
-            refused = [f"{name}: {why}" for name, why in self.history.refused.items()]
-            lines += _listed("repositories whose star history was refused", refused)
         return "\n".join([*lines, *self.notes])
+
+    def as_line(self) -> str:
+        """Return the one line of a run; the same command as ``fetch`` names each of what is missing."""
+        missing = [f"{len(which):,} {what}" for what, which in self._missing() if which]
+        return "; ".join([self.fetch.as_line(), *missing, *self.notes])
+
+    def _missing(self) -> list[tuple[str, Sequence[str]]]:
+        refused = self.history.refused if self.history else {}
+        return [
+            ("slices that GitHub answered incompletely", self.short),
+            ("repositories that are gone", [f"{name}: {why}" for name, why in self.gone.items()]),
+            ("repositories too large for GitHub to count", self.too_large),
+            ("repositories whose star history was refused", [f"{name}: {why}" for name, why in refused.items()]),
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -132,11 +145,13 @@ def collect(
     """
     check(section, now)
     gather = spool.begin(digest(section), client.theirs, update=update)
+    notes = _age(gather, now)
     pace = Pace(client, report)
     graph = token and section.rich
-    learner = details.Learner(client, spool, graphql.KINDS if graph else ())
+    learner = details.Learner(client, spool, graphql.KINDS if graph else (), gather.began - details.FRESH)
     repos, gone, progress = _found(section, client, spool, gather, pace, learner, graph=graph)
     if not repos:
+        spool.forget(gather)
         raise BadDataError(
             _nothing(gone), hint="check the names" if gone else "widen the query or the ranges in [github]"
         )
@@ -163,7 +178,7 @@ def collect(
         gone=gone,
         too_large=tuple(details.remarked(repos, spool, details.TOO_LARGE)),
         history=history,
-        notes=tuple(tally.notes),
+        notes=(*notes, *tally.notes),
     )
 
 
@@ -183,8 +198,14 @@ def check(section: GithubSection, now: datetime) -> None:
 
 
 def digest(section: GithubSection) -> str:
-    """Return what names a gather: the same aim is the same gather, however often it is stopped."""
-    aim = {name: value for name, value in dataclasses.asdict(section).items() if name not in ASIDE}
+    """Return what names a gather: the same aim is the same gather, however often it is stopped.
+
+    Lists of names are one gather, so that a name more asks for that one alone.
+    """
+    aside = {*ASIDE, *dataclasses.asdict(section)} - {"url"} if section.names else {*ASIDE, "names"}
+    if section.sampling == "top":
+        aside.add("seed")
+    aim = {name: value for name, value in dataclasses.asdict(section).items() if name not in aside}
     return hashlib.blake2b(json.dumps(aim, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -223,6 +244,13 @@ def _history(
     names = [one.full_name for one in repos] if "*" in section.history else section.history
     with pace.step("star history", len(names)) as tell:
         return gather_history(names, client, spool, gather, store, tell)
+
+
+def _age(gather: Gather, now: datetime) -> list[str]:
+    """Say how old the answers are that are used again."""
+    if now - gather.began < OLD:
+        return []
+    return [f"answers since {gather.began:%Y-%m-%d} are used again; stargaze fetch --update asks what may have changed"]
 
 
 def _nothing(gone: Mapping[str, str]) -> str:

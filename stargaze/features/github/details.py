@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from stargaze.features.github import graphql
@@ -17,6 +17,8 @@ REMARK = "remark"
 """Kind of details that say why others are missing."""
 GONE = "deleted meanwhile"
 TOO_LARGE = "too large for GitHub to count"
+FRESH = timedelta(days=30)
+"""Before a gather began: details that are older are asked for again, whatever the repository's state."""
 
 Tell = Callable[[int], None]
 """Told how many repositories more are done."""
@@ -25,13 +27,14 @@ Tell = Callable[[int], None]
 class Learner:
     """Learns counts and commits of repositories as they are found; page sizes are kept from one call to the next.
 
-    So a slice's details are asked for while the search has to wait for its own limit.
+    So a slice's details are asked for while the search has to wait for its own limit. What was learned before ``since``
+    is learned again.
     """
 
-    def __init__(self, client: Client, spool: Spool, kinds: Sequence[Kind]) -> None:
+    def __init__(self, client: Client, spool: Spool, kinds: Sequence[Kind], since: datetime) -> None:
         self._client = client
         self._spool = spool
-        self._known = {kind: spool.stamps(kind.name) for kind in kinds}
+        self._known = {kind: spool.stamps(kind.name, since) for kind in kinds}
         self._sizes = {kind: PageSize(kind.first_size) for kind in kinds}
 
     def learn(self, repos: Sequence[Repo], tell: Tell) -> None:
@@ -72,10 +75,8 @@ class Learner:
 
 def remarked(repos: Sequence[Repo], spool: Spool, remark: str) -> list[str]:
     """Return the names of those that a remark is true of, in their present state."""
-    stamps = spool.stamps(REMARK)
-    noted = [one for one in repos if stamps.get(one.id) == one.stamp]
-    remarks = spool.details([REMARK], [one.id for one in noted])
-    return [one.full_name for one in noted if remarks[one.id][REMARK] == remark]
+    remarks = spool.details([REMARK], {one.id: one.stamp for one in repos})
+    return [one.full_name for one in repos if remarks.get(one.id, {}).get(REMARK) == remark]
 
 
 def _read(some: Sequence[Repo], reply: Reply) -> tuple[dict[int, dict[str, Any]], set[int]]:
@@ -96,7 +97,7 @@ def _read(some: Sequence[Repo], reply: Reply) -> tuple[dict[int, dict[str, Any]]
 
 def look_closer(repos: Sequence[Repo], client: Client, spool: Spool, gather: Gather, tell: Tell) -> None:
     """Ask REST for what GraphQL lacks: contributors and README of each repository, followers of each owner."""
-    known = {kind: spool.stamps(kind) for kind in CLOSER}
+    known = {kind: spool.stamps(kind, gather.began - FRESH) for kind in CLOSER}
     for one in repos:
         for kind, ask in CLOSER.items():
             if known[kind].get(one.id) != one.stamp:

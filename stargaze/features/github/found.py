@@ -17,10 +17,14 @@ from stargaze.features.github.queries import Region, Search
 from stargaze.features.github.slices import CAP, PER_PAGE, Hit, Page, Slice, head, walk
 from stargaze.features.github.spool import Gather, Kept, Spool
 
-MARKERS = ("pushed_at", "updated_at", "stargazers_count", "forks_count", "open_issues_count")
-"""Fields of a row that change when anything about the repository does."""
-
-NEEDED = frozenset({"id", "node_id", "full_name", "created_at", "stargazers_count"})
+MARKERS = {
+    "pushed_at": "pushedAt",
+    "updated_at": "updatedAt",
+    "stargazers_count": "stargazerCount",
+    "forks_count": "forkCount",
+}
+"""Fields that change when nearly anything about a repository does, by REST and by GraphQL."""
+NEEDED = {"id": int, "node_id": str, "full_name": str, "created_at": str, "stargazers_count": int}
 """What every row of GitHub's search has; one without is none."""
 
 
@@ -48,10 +52,15 @@ class Progress:
     short: list[Slice] = field(default_factory=list)
 
 
+def is_row(item: Any) -> bool:
+    """Tell whether this is a repository as GitHub's REST API writes one."""
+    return isinstance(item, dict) and all(isinstance(item.get(name), kind) for name, kind in NEEDED.items())
+
+
 def repo(item: Mapping[str, Any], ask: str) -> Repo:
     """Read what is remembered of a REST row or a GraphQL node."""
     owner = item.get("owner") or {}
-    stamp = json.dumps([item.get(name) for name in MARKERS] if "full_name" in item else dict(item), sort_keys=True)
+    stamp = json.dumps([item.get(rest, item.get(graph)) for rest, graph in MARKERS.items()])
     return Repo(
         id=int(item.get("databaseId") or item["id"]),
         node_id=str(item.get("node_id") or item["id"]),
@@ -72,21 +81,20 @@ class Finder:
         self._gather = gather
         self._search = search
         self.repos: dict[int, Repo] = {}
-        self.asked = 0
 
     def page(self, region: Region, number: int, attempt: int) -> Page:
         """Return a page of a region's query, most stars first."""
         query = self._search.render(region)
-        ask = f"search {number} {attempt} {query}"
+        ask = f"search {number} {attempt} {self._search.name(region)}"
         kept = self._spool.page(self._gather, ask)
         if kept is None:
             kept = self._asked(ask, query, number)
         data = kept.data
-        items = [item for item in data["items"] if isinstance(item, dict) and item.keys() >= NEEDED]
+        items = [item for item in data["items"] if is_row(item)]
         found = [repo(item, ask) for item in items]
         self.repos.update((one.id, one) for one in found)
         hits = (Hit(one.id, one.stars, _second(item["created_at"])) for one, item in zip(found, items, strict=True))
-        return Page(int(data["total_count"]), bool(data.get("incomplete_results")), tuple(hits))
+        return Page(data["total_count"], bool(data.get("incomplete_results")), tuple(hits))
 
     def _asked(self, ask: str, query: str, number: int) -> Kept:
         before = self._spool.page_before(self._gather, ask)
@@ -98,10 +106,9 @@ class Finder:
             "page": number,
         }
         reply = self._client.get("/search/repositories", parameters, etag=before.etag if before else "")
-        self.asked += 1
         if reply.same and before:
             kept = Kept(reply.at, before.etag, before.body)
-        elif isinstance(reply.data, dict) and isinstance(reply.data.get("items"), list):
+        elif _is_found(reply.data):
             kept = Kept(reply.at, reply.etag, reply.raw)
         else:
             raise OutsideError("GitHub's search answered with something that is no search result", hint=KEPT)
@@ -126,26 +133,37 @@ def find(
     chosen: dict[int, Repo] = {}
     for group in wanted:
         found: set[int] = set()
-        for piece in _pieces(finder, group, section):
+        for piece in _pieces(finder, group, section, found):
             new = [number for number in piece.ids if number not in found and _inside(finder.repos[number], group)]
             found.update(new)
             progress.slices += 1
             if piece.missing or piece.incomplete:
                 progress.short.append(piece)
             if group.quota is None:
-                meanwhile([finder.repos[number] for number in sorted(new)])
+                sure = sorted((finder.repos[number] for number in new), key=_rank)
+                meanwhile(sure[: section.number] if section.number else sure)
         chosen.update((number, finder.repos[number]) for number in sampling.kept(found, group.quota, section.seed))
     repos = list(chosen.values())
     if section.number and len(repos) > section.number:
-        repos = sorted(repos, key=lambda one: (-one.stars, one.id))[: section.number]
+        repos = sorted(repos, key=_rank)[: section.number]
     return repos
 
 
-def _pieces(finder: Finder, group: sampling.Group, section: GithubSection) -> Iterator[Slice]:
+def _rank(one: Repo) -> tuple[int, int]:
+    """Order by stars, the most first."""
+    return -one.stars, one.id
+
+
+def _pieces(finder: Finder, group: sampling.Group, section: GithubSection, found: set[int]) -> Iterator[Slice]:
+    """Walk the group's regions, and its spare ones while too few are ``found``."""
     if section.sampling == "top" and 0 < section.number <= CAP:
         yield head(finder, group.regions[0], section.number)
         return
     for region in group.regions:
+        yield from walk(finder, region)
+    for region in group.spare:
+        if len(found) >= (group.quota or 0):
+            return
         yield from walk(finder, region)
 
 
@@ -157,5 +175,14 @@ def _inside(one: Repo, group: sampling.Group) -> bool:
     )
 
 
+def _is_found(data: Any) -> bool:
+    """Tell whether this is an answer of GitHub's search."""
+    return isinstance(data, dict) and isinstance(data.get("items"), list) and isinstance(data.get("total_count"), int)
+
+
 def _second(text: str) -> int:
-    return int(datetime.fromisoformat(text).astimezone(UTC).timestamp())
+    """Read a moment of GitHub's; one that is none lies at the beginning of time."""
+    try:
+        return int(datetime.fromisoformat(text).astimezone(UTC).timestamp())
+    except ValueError:
+        return 0

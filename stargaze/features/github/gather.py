@@ -10,10 +10,9 @@ from stargaze.config import FetchSection, GithubSection
 from stargaze.features.github import spool
 from stargaze.features.github.client import Client
 from stargaze.features.github.collect import GatherSummary, check, collect, digest
-from stargaze.features.github.found import Finder
+from stargaze.features.github.manners import whole_seconds
 from stargaze.features.github.plan import Plan, plan
 from stargaze.features.github.port import Clock, RealClock
-from stargaze.features.github.queries import read_search
 from stargaze.features.github.transport import HttpTransport
 
 Tell = Callable[[str], None]
@@ -35,7 +34,7 @@ def gather(
     """Gather what the section asks for into the store; ``tell`` hears of each request."""
     token = token.strip()
     client = _client(section, token, tell, clock)
-    with spool.opened(store.spool) as kept:
+    with spool.opened(store.spool, section.url) as kept:
         return collect(section, fetching, store, kept, client, now, token=bool(token), update=update, report=report)
 
 
@@ -44,19 +43,19 @@ def foresee(
     store: Store,
     *,
     token: str,
+    update: bool = False,
     tell: Tell | None = None,
+    report: Report,
     clock: Clock | None = None,
 ) -> Plan:
     """Say what a gather would ask and how long it would take."""
     token = token.strip()
     client = _client(section, token, tell, clock)
     check(section, client.now())
-    if section.names:
-        return plan(section, client, None, None, token=bool(token))
-    with spool.opened(store.spool) as kept:
-        begun = kept.begin(digest(section), client.theirs, update=False)
-        search = read_search(section, begun.began)
-        return plan(section, client, Finder(client, kept, begun, search), search, token=bool(token))
+    client.waiting = lambda why, seconds: report(f"counting; waiting {whole_seconds(seconds)} for the {why}", 0.0)
+    with spool.opened(store.spool, section.url) as kept:
+        begun = kept.foresee(digest(section), client.theirs, update=update)
+        return plan(section, client, kept, begun, token=bool(token))
 
 
 def _client(section: GithubSection, token: str, tell: Tell | None, clock: Clock | None) -> Client:

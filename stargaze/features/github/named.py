@@ -8,7 +8,7 @@ from typing import Any
 
 from stargaze.features.github import graphql
 from stargaze.features.github.client import Client, Reply
-from stargaze.features.github.found import Repo, repo
+from stargaze.features.github.found import Repo, is_row, repo
 from stargaze.features.github.paging import PageSize, ask_all
 from stargaze.features.github.spool import Gather, Kept, Spool
 
@@ -52,11 +52,13 @@ def look_up(
 
 def _by_rest(name: str, client: Client, spool: Spool, gather: Gather) -> None:
     before = spool.page_before(gather, ask_of(name))
-    reply = client.get(f"/repos/{name}", etag=before.etag if before else "")
+    reply = client.get(f"/repos/{name}", etag=before.etag if before else "", forgiving=True)
     if reply.same and before:
         page = Kept(reply.at, before.etag, before.body)
+    elif is_row(reply.data) and not reply.gone:
+        page = Kept(reply.at, reply.etag, reply.raw)
     else:
-        page = Kept(reply.at, reply.etag, json.dumps({"gone": reply.gone}).encode() if reply.gone else reply.raw)
+        page = Kept(reply.at, "", json.dumps({"gone": reply.gone or "an answer that is no repository"}).encode())
     spool.keep(gather, {ask_of(name): page})
 
 

@@ -10,12 +10,14 @@ from typing import Any
 from stargaze.config import GithubSection
 from stargaze.features.github import sampling
 from stargaze.features.github.client import Client
+from stargaze.features.github.details import FRESH
 from stargaze.features.github.found import Finder
 from stargaze.features.github.graphql import KINDS
 from stargaze.features.github.manners import whole_seconds
-from stargaze.features.github.named import FIRST_SIZE
-from stargaze.features.github.queries import Region, Search
-from stargaze.features.github.slices import CAP, PER_PAGE
+from stargaze.features.github.named import FIRST_SIZE, ask_of
+from stargaze.features.github.queries import Region, read_search
+from stargaze.features.github.slices import CAP, PER_PAGE, Page, Pages, sure_page
+from stargaze.features.github.spool import Gather, Spool
 
 OVERLAP = 1.03
 """Pages for each hundred repositories: neighbours that are seen twice, last pages that are not full."""
@@ -32,11 +34,13 @@ LIMITS = {False: {"search": 10, "core": 60, "graphql": 0}, True: {"search": 30, 
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be asked; ``slices`` are (what, about how many repositories there)."""
+    """What is left to ask; ``slices`` are (what, about how many repositories there)."""
 
     total: int
     repositories: int
     slices: tuple[tuple[str, int], ...]
+    answered: int
+    """Search requests, or names, that were answered before and are not asked again."""
     search_requests: int
     core_requests: int
     graphql_requests: int
@@ -50,6 +54,8 @@ class Plan:
         lines += [f"  {what}: about {count:,}" for what, count in self.slices[:SHOWN]]
         if len(self.slices) > SHOWN:
             lines.append(f"  and {len(self.slices) - SHOWN:,} more")
+        if self.answered:
+            lines.append(f"{self.answered:,} requests are answered already, these counts among them; left to ask are")
         lines.append(
             f"{self.search_requests:,} search requests, {self.core_requests:,} other REST requests, "
             f"{self.graphql_requests:,} GraphQL requests ({self.points:,} points)"
@@ -62,35 +68,65 @@ class Plan:
         return asdict(self)
 
 
-def plan(section: GithubSection, client: Client, finder: Finder | None, search: Search | None, *, token: bool) -> Plan:
-    """Estimate a gather. A search needs its finder; a list of names does not."""
+def plan(section: GithubSection, client: Client, spool: Spool, gather: Gather, *, token: bool) -> Plan:
+    """Estimate what is left to ask for a gather; counts that have to be asked for are kept for it."""
     limits = _limits(client, token=token)
     graph = token and section.rich
-    if finder and search:
-        groups = sampling.groups(finder, search, section)
-        total = finder.page(search.whole, 1, 0).total
-        expected = sum(group.expected for group in groups)
-        n_repos = min(section.number or total, expected)
-        slices = _slices(finder, groups)
-        pages = sum(math.ceil(group.expected / PER_PAGE) for group in groups)
-        n_search = math.ceil(pages * (OVERLAP if expected > CAP else 1))
-    else:
-        total = n_repos = len(section.names)
-        slices, n_search = [("by name", n_repos)], 0
-    n_graph = points = n_core = 0
+    n_search = n_graph = points = n_core = 0
     if section.names:
-        n_graph, n_core = (math.ceil(n_repos / FIRST_SIZE), 0) if graph else (0, n_repos)
+        asks = {ask_of(name) for name in section.names}
+        total = n_repos = len(asks)
+        slices, answered = [("by name", n_repos)], len(asks & set(spool.asks(gather)))
+        n_graph, n_core = (math.ceil((n_repos - answered) / FIRST_SIZE), 0) if graph else (0, n_repos - answered)
         points = n_graph
+    else:
+        search = read_search(section, gather.began)
+        finder = _Looked(Finder(client, spool, gather, search))
+        groups = sampling.groups(finder, search, section)
+        counted = len(finder.at)
+        total = sure_page(finder, search.whole, 1).total
+        n_repos = min(section.number or total, sum(group.expected for group in groups))
+        slices = _slices(finder, groups)
+        answered = sum(ask.startswith("search ") for ask in spool.asks(gather))
+        n_search = 0 if gather.done else max(counted + sum(_further(group) for group in groups) - answered, 0)
     for kind in KINDS if graph else ():
-        requests = math.ceil(n_repos / kind.first_size)
+        requests = math.ceil(_unknown(kind.name, n_repos, spool, gather) / kind.first_size)
         n_graph += requests
         points += requests * max(1, round(kind.first_size * kind.connections / 100))
-    n_core += math.ceil(n_repos * DEEP_REQUESTS) if section.deep else 0
-    n_core += HISTORY_REQUESTS * (n_repos if "*" in section.history else len(section.history))
+    n_core += math.ceil(_unknown("contributors", n_repos, spool, gather) * DEEP_REQUESTS) if section.deep else 0
+    n_core += HISTORY_REQUESTS * (n_repos if "*" in section.history else len(section.history)) * (not gather.done)
     hours = n_search / (limits["search"] * 60) + n_core / limits["core"]
     if n_graph:
         hours += max(points / limits["graphql"], n_repos * COMPUTING / 3600)
-    return Plan(total, n_repos, tuple(slices), n_search, n_core, n_graph, points, hours, token)
+    return Plan(total, n_repos, tuple(slices), answered, n_search, n_core, n_graph, points, hours, token)
+
+
+class _Looked:
+    """Remembers which pages were looked at, wherever their answers came from."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self.at: set[tuple[Region, int, int]] = set()
+
+    def page(self, region: Region, number: int, attempt: int) -> Page:
+        self.at.add((region, number, attempt))
+        return self._pages.page(region, number, attempt)
+
+
+def _unknown(kind: str, n_repos: int, spool: Spool, gather: Gather) -> int:
+    """Estimate of how many repositories this kind of details is not known; of a gather that is done, it is of most."""
+    return max(n_repos - len(spool.stamps(kind, gather.began - FRESH)), 0) if gather.done else n_repos
+
+
+def _further(group: sampling.Group) -> int:
+    """Estimate the pages of a group that counting it has not asked for.
+
+    They are its rows and neighbours that are seen twice; a window is no page that was counted, and its last is half full.
+    """
+    full = group.expected / PER_PAGE
+    if len(group.regions) == 1 and not group.spare:
+        return max(math.ceil(full * (OVERLAP if group.expected > CAP else 1)) - 1, 0)
+    return max(len(group.regions), round(full + len(group.regions) / 2))
 
 
 def _limits(client: Client, *, token: bool) -> dict[str, int]:
@@ -105,7 +141,7 @@ def _limits(client: Client, *, token: bool) -> dict[str, int]:
     return limits
 
 
-def _slices(finder: Finder, groups: Sequence[sampling.Group]) -> list[tuple[str, int]]:
+def _slices(finder: Pages, groups: Sequence[sampling.Group]) -> list[tuple[str, int]]:
     found = []
     for group in groups:
         if len(groups) == 1 and len(group.regions) == 1:
@@ -118,11 +154,11 @@ def _slices(finder: Finder, groups: Sequence[sampling.Group]) -> list[tuple[str,
     return found
 
 
-def _predicted(finder: Finder, region: Region, expected: int) -> list[tuple[str, int]]:
+def _predicted(finder: Pages, region: Region, expected: int) -> list[tuple[str, int]]:
     """Predict where the slices will lie: how many have more than s stars falls as a power of s."""
     if expected <= CAP:
         return [(region.as_text(), expected)]
-    first = finder.page(region, 1, 0)
+    first = sure_page(finder, region, 1)
     low, top = max(region.stars_low, 1), first.hits[-1].stars
     power = max(math.log(first.total / len(first.hits)) / math.log(max(top / low, 1.01)), 0.1)
     count = math.ceil(expected / CAP)

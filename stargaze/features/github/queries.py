@@ -12,6 +12,8 @@ from stargaze.features.checks import BEGINNING
 
 DAY = 86_400
 _RANGE = re.compile(r"(?P<sign>>=|<=|>|<)?(?P<low>[^.\s*]+|\*)(?:\.\.(?P<high>[^.\s]+|\*))?")
+_SEEN_BY = re.compile(r"(?<![\w-])(is|visibility):", re.IGNORECASE)
+"""Says itself who may see what is searched for; else what the token's owner alone may see is left out."""
 _OURS = re.compile(r"(?<![\w-])(?P<name>stars|created|sort):(?P<value>\S+)", re.IGNORECASE)
 
 
@@ -52,10 +54,16 @@ class Search:
         if region.stars_high is not None:
             low, high = region.stars_low, region.stars_high
             parts.append(f"stars:{low}" if low == high else f"stars:{low}..{high}")
-        elif region.stars_low or not self.text:
+        elif region.stars_low:
             parts.append(f"stars:>={region.stars_low}")
         parts.append(f"created:{_moment(region.created_low)}..{_moment(region.created_high)}")
         return " ".join(parts)
+
+    def name(self, region: Region) -> str:
+        """Name a part the same whenever it is asked for: "until now" is another moment in every update."""
+        end = "end" if region.created_high == self.whole.created_high else str(region.created_high)
+        high = "" if region.stars_high is None else region.stars_high
+        return f"stars {region.stars_low}..{high} created {region.created_low}..{end}"
 
 
 def read_search(section: GithubSection, now: datetime) -> Search:
@@ -174,7 +182,8 @@ def _day(text: str, part: str, open_end: int) -> tuple[int, int]:
 
 
 def _qualifiers(section: GithubSection) -> list[tuple[str, str]]:
-    return [("language", section.language), ("topic", section.topic), ("org", section.organization)]
+    found = [("language", section.language), ("topic", section.topic), ("org", section.organization)]
+    return found if _SEEN_BY.search(section.query) else [*found, ("is", "public")]
 
 
 def _quoted(value: str) -> str:

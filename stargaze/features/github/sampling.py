@@ -16,7 +16,7 @@ import numpy as np
 
 from stargaze.config import GithubSection
 from stargaze.features.github.queries import Region, Search
-from stargaze.features.github.slices import CAP, Pages
+from stargaze.features.github.slices import CAP, PER_PAGE, Page, Pages, sure_page
 
 EDGES = (0, 1, 3, 10, 32, 100, 316, 1000, 3162, 10_000, 31_623, 100_000)
 """Star counts where a stratum begins: two to a power of ten."""
@@ -27,7 +27,10 @@ NEAR = 1.02
 LOOKS = 20
 """Counts that are asked for until a threshold is found; five or six are usual."""
 PER_WINDOW = 500
-MOST_WINDOWS = 200
+WINDOWS, MOST_WINDOWS = 12, 200
+"""Of a fair sample: fewer would show how one season differs from the next."""
+WHOLE = 3
+"""Pages of a stratum that is read as a whole, and drawn from: windows would cost as much."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,13 @@ class Group:
     quota: int | None = None
     expected: int = 0
     """Repositories there, as far as GitHub has said."""
+    spare: tuple[Region, ...] = ()
+    """Regions to go on with, in this order, where the others hold fewer than the quota."""
 
 
 def groups(pages: Pages, search: Search, section: GithubSection) -> list[Group]:
     """Return what to walk for the sample that is asked for; counts are asked for where they are needed."""
-    total = pages.page(search.whole, 1, 0).total
+    total = sure_page(pages, search.whole, 1).total
     number = section.number or total
     if number >= total or (section.sampling == "top" and number <= CAP):
         return [Group((search.whole,), None, min(number, total))]
@@ -86,12 +91,12 @@ def shares(counts: Sequence[int], number: int) -> list[int]:
 def _top(pages: Pages, whole: Region, number: int, total: int) -> Group:
     """Find the star count above which about as many lie as are wanted."""
     low, n_low = whole.stars_low, total
-    high, n_high = max(hit.stars for hit in pages.page(whole, 1, 0).hits) + 1, 0
+    high, n_high = max(hit.stars for hit in sure_page(pages, whole, 1).hits) + 1, 0
     for _ in range(LOOKS):
         if n_low <= number * NEAR or high - low <= 1:
             break
         guess = _between(low, n_low, high, n_high, number)
-        count = pages.page(whole.with_stars(guess, whole.stars_high), 1, 0).total
+        count = sure_page(pages, whole.with_stars(guess, whole.stars_high), 1).total
         if count >= number:
             low, n_low = guess, count
         else:
@@ -110,14 +115,21 @@ def _between(low: int, n_low: int, high: int, n_high: int, number: int) -> int:
 
 def _strata(pages: Pages, whole: Region, number: int, seed: int) -> list[Group]:
     cells = [cell for stars in _star_bins(whole) for cell in _years(stars)]
-    counts = [pages.page(cell, 1, 0).total for cell in cells]
-    found = []
-    for place, (cell, count, quota) in enumerate(zip(cells, counts, shares(counts, number), strict=True)):
-        if quota >= count:
-            found.append(Group((cell,), None, count))
-        elif quota:
-            found.append(_windows(cell, quota, count, np.random.default_rng([seed, 2, place])))
-    return [group for group in found if group.expected]
+    firsts = [sure_page(pages, cell, 1) for cell in cells]
+    quotas = shares([first.total for first in firsts], number)
+    random = [np.random.default_rng([seed, 2, place]) for place in range(len(cells))]
+    found = [_stratum(*one) for one in zip(cells, firsts, quotas, random, strict=True)]
+    return [group for group in found if group]
+
+
+def _stratum(cell: Region, first: Page, quota: int, random: np.random.Generator) -> Group | None:
+    if quota >= first.total:
+        return Group((cell,), None, first.total) if first.total or first.incomplete else None
+    if not quota:
+        return None
+    if first.total <= WHOLE * PER_PAGE:
+        return Group((cell,), quota, first.total)
+    return _windows(cell, quota, first.total, random, least=1)
 
 
 def _star_bins(whole: Region) -> list[Region]:
@@ -135,21 +147,39 @@ def _years(whole: Region) -> list[Region]:
     return [whole.with_created(begin, end) for begin, end in zip(begins, ends, strict=True)]
 
 
-def _windows(region: Region, number: int, total: int, random: np.random.Generator) -> Group:
+def _windows(region: Region, number: int, total: int, random: np.random.Generator, *, least: int = WINDOWS) -> Group:
     """Choose random windows of creation time that hold a little more than ``number``.
 
     The time is parted evenly, and each part has one window that begins anywhere and goes round its end, so every
-    moment has the same chance.
+    moment has the same chance. What follows each window, longer each time, is spare.
     """
     share = min(SPARE * number / total, 1.0)
     span = region.created_high - region.created_low + 1
-    count = int(min(max(math.ceil(number / PER_WINDOW), 12), MOST_WINDOWS, span))
-    regions = []
+    count = int(min(max(math.ceil(number / PER_WINDOW), least), MOST_WINDOWS, span))
+    regions: list[Region] = []
+    spare: list[tuple[int, Region]] = []
     for part in range(count):
         begin = region.created_low + span * part // count
         length = region.created_low + span * (part + 1) // count - begin
-        width = max(round(share * length), 1)
-        start = int(random.integers(length))
-        pieces = [(start, min(start + width, length)), (0, start + width - length)]
-        regions += [region.with_created(begin + a, begin + b - 1) for a, b in pieces if b > a]
-    return Group(tuple(regions), number, round(share * total))
+        start, done, width, turn = int(random.integers(length)), 0, max(round(share * length), 1), 0
+        while done < length:
+            pieces = [region.with_created(begin + a, begin + b - 1) for a, b in _round(start + done, width, length)]
+            regions += pieces if turn == 0 else []
+            spare += [(turn, piece) for piece in pieces] if turn else []
+            done += width
+            turn, width = turn + 1, min(max(done // 2, 1), length - done)
+    ordered = sorted(spare, key=lambda one: one[0])
+    return Group(tuple(regions), number, round(share * total), tuple(piece for _, piece in ordered))
+
+
+def _round(start: int, width: int, length: int) -> list[tuple[int, int]]:
+    """Part a stretch of a circle at the circle's end: begin and end of each piece.
+
+    Examples
+    --------
+    >>> _round(7, 5, 10), _round(12, 3, 10)
+    ([(7, 10), (0, 2)], [(2, 5)])
+    """
+    start %= length
+    pieces = [(start, min(start + width, length)), (0, start + width - length)]
+    return [(begin, end) for begin, end in pieces if end > begin]

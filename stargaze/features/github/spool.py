@@ -2,33 +2,40 @@
 
 A gather that was stopped is walked again from its beginning; what is here is answered from here. Pages belong to a
 gather (what was asked for) and its generation (``--update`` begins a new one). What was asked about a single repository
-belongs to the repository and its state, so that every gather can use it.
+belongs to the repository of a server and its state, so that every gather can use it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from stargaze.artifacts import outside_disk
 from stargaze.errors import OutsideError
 
-LAYOUT = 1
+LAYOUT = 2
 """Of the tables below; raise it with every change that an older file does not have."""
 TABLES = """
 CREATE TABLE IF NOT EXISTS pages (gather TEXT, ask TEXT, at INTEGER, etag TEXT, body BLOB, PRIMARY KEY (gather, ask));
-CREATE TABLE IF NOT EXISTS details (id INTEGER, kind TEXT, stamp TEXT, at INTEGER, body TEXT, PRIMARY KEY (id, kind));
+CREATE TABLE IF NOT EXISTS details (
+    server TEXT, id INTEGER, kind TEXT, stamp TEXT, at INTEGER, body TEXT, PRIMARY KEY (server, id, kind)
+);
 CREATE TABLE IF NOT EXISTS gathers (digest TEXT PRIMARY KEY, generation INTEGER, began INTEGER, done INTEGER);
 """
 CHUNK = 500
 """Repositories looked up in one statement; SQLite takes at least 999 values."""
+FORESEEN = timedelta(hours=1)
+"""Counts that a plan asked for serve a gather that begins within this time."""
+ABANDONED = timedelta(days=7)
+"""A gather that was left unfinished for so long is begun anew by ``--update``, not gone on with."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +70,39 @@ class Gather:
 class Spool:
     """The file; use :func:`opened`."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, server: str) -> None:
         self._db = connection
         self._path = path
+        self._server = server
 
     def begin(self, digest: str, now: Callable[[], datetime], *, update: bool) -> Gather:
         """Return the gather to go on with, or a new one; ``update`` begins a new generation after one that was done.
 
-        ``now`` is asked only for a new one.
+        ``now`` is asked only for a new one, and for an update.
         """
-        row = self._db.execute("SELECT generation, began, done FROM gathers WHERE digest = ?", (digest,)).fetchone()
-        if row and not (update and row[2]):
-            return Gather(digest, row[0], _moment(row[1]), bool(row[2]))
-        generation = row[0] + 1 if row else 1
-        values = (digest, generation, int(now().timestamp()), 0)
+        known = self._gather(digest)
+        if known and not (update and (known.done or now() - known.began > ABANDONED)):
+            return known
+        new = Gather(digest, known.generation + 1 if known else 1, _whole(now()), done=False)
         with self._writing():
+            old = int((new.began - FORESEEN).timestamp())
+            self._db.execute("DELETE FROM pages WHERE gather = ? AND at < ?", (new.key, old))
+            values = (digest, new.generation, int(new.began.timestamp()), 0)
             self._db.execute("INSERT OR REPLACE INTO gathers VALUES (?, ?, ?, ?)", values)
-        return Gather(digest, generation, _moment(values[2]), done=False)
+        return new
+
+    def foresee(self, digest: str, now: Callable[[], datetime], *, update: bool) -> Gather:
+        """Return what :meth:`begin` would, and begin nothing."""
+        known = self._gather(digest)
+        if known and not (update and known.done):
+            return known
+        return Gather(digest, known.generation + 1 if known else 1, _whole(now()), done=False)
+
+    def forget(self, gather: Gather) -> None:
+        """Drop a gather that found nothing: the next is a new one."""
+        with self._writing():
+            self._db.execute("DELETE FROM pages WHERE gather LIKE ?", (f"{gather.digest}.%",))
+            self._db.execute("DELETE FROM gathers WHERE digest = ?", (gather.digest,))
 
     def finish(self, gather: Gather) -> None:
         """Mark it as done, and drop the generations that nobody needs any more."""
@@ -117,28 +140,36 @@ class Spool:
 
     def keep_details(self, kind: str, rows: Iterable[tuple[int, str, dict[str, Any]]], at: datetime) -> None:
         """Put what was learned of repositories on the disk: number, state they were in, fields."""
-        values = [(number, kind, stamp, int(at.timestamp()), json.dumps(fields)) for number, stamp, fields in rows]
+        second = int(at.timestamp())
+        values = [(self._server, number, kind, stamp, second, json.dumps(fields)) for number, stamp, fields in rows]
         with self._writing():
-            self._db.executemany("INSERT OR REPLACE INTO details VALUES (?, ?, ?, ?, ?)", values)
+            self._db.executemany("INSERT OR REPLACE INTO details VALUES (?, ?, ?, ?, ?, ?)", values)
 
-    def stamps(self, kind: str) -> dict[int, str]:
-        """Return of every repository the state in which this kind was learned."""
-        return dict(self._db.execute("SELECT id, stamp FROM details WHERE kind = ?", (kind,)))
+    def stamps(self, kind: str, since: datetime | None = None) -> dict[int, str]:
+        """Return of every repository the state in which this kind was learned, ``since`` then."""
+        values = (self._server, kind, int(since.timestamp()) if since else 0)
+        rows = self._db.execute("SELECT id, stamp FROM details WHERE server = ? AND kind = ? AND at >= ?", values)
+        return dict(rows.fetchall())
 
-    def details(self, kinds: Sequence[str], ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-        """Return what is known of repositories, all kinds together."""
+    def details(self, kinds: Sequence[str], stamps: Mapping[int, str]) -> dict[int, dict[str, Any]]:
+        """Return what is known of repositories in these states: all kinds together, the later of them over the earlier."""
         found: dict[int, dict[str, Any]] = {}
-        for start in range(0, len(ids), CHUNK):
+        ids = list(stamps)
+        for kind, start in itertools.product(kinds, range(0, len(ids), CHUNK)):
             some = ids[start : start + CHUNK]
             marks = ",".join("?" * len(some))
-            kind_marks = ",".join("?" * len(kinds))
             rows = self._db.execute(
-                f"SELECT id, body FROM details WHERE kind IN ({kind_marks}) AND id IN ({marks})",  # noqa: S608 # marks only
-                (*kinds, *some),
+                f"SELECT id, stamp, body FROM details WHERE server = ? AND kind = ? AND id IN ({marks})",  # noqa: S608 # marks only
+                (self._server, kind, *some),
             )
-            for number, body in rows:
-                found.setdefault(number, {}).update(json.loads(body))
+            for number, stamp, body in rows:
+                if stamp == stamps[number]:
+                    found.setdefault(number, {}).update(json.loads(body))
         return found
+
+    def _gather(self, digest: str) -> Gather | None:
+        row = self._db.execute("SELECT generation, began, done FROM gathers WHERE digest = ?", (digest,)).fetchone()
+        return Gather(digest, row[0], _moment(row[1]), bool(row[2])) if row else None
 
     def _page(self, key: str, ask: str) -> Kept | None:
         row = self._db.execute("SELECT at, etag, body FROM pages WHERE gather = ? AND ask = ?", (key, ask)).fetchone()
@@ -153,8 +184,8 @@ class Spool:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Spool]:
-    """Open the file, or make it.
+def opened(path: Path, server: str) -> Iterator[Spool]:
+    """Open the file, or make it; ``server`` is the address of the API whose repositories they are.
 
     Raises
     ------
@@ -165,6 +196,8 @@ def opened(path: Path) -> Iterator[Spool]:
         path.parent.mkdir(parents=True, exist_ok=True)
     with _readable(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         (layout,) = connection.execute("PRAGMA user_version").fetchone()
+        if layout == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise OutsideError(f"{path} is a database of something else", hint=f"move it away (mv {path} {path}.old)")
         if layout not in (0, LAYOUT):
             raise OutsideError(
                 f"{path} is of layout {layout}, made by {'a newer' if layout > LAYOUT else 'an older'} stargaze; "
@@ -175,7 +208,7 @@ def opened(path: Path) -> Iterator[Spool]:
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(TABLES)
         connection.execute(f"PRAGMA user_version = {LAYOUT}")
-        yield Spool(connection, path)
+        yield Spool(connection, path, server)
 
 
 @contextlib.contextmanager
@@ -195,6 +228,11 @@ def _readable(path: Path) -> Iterator[None]:
         raise OutsideError(
             f"{path}: cannot be read: {text}", hint=f"move it away (mv {path} {path}.old) to ask GitHub anew"
         ) from error
+
+
+def _whole(moment: datetime) -> datetime:
+    """Cut off what the file does not keep."""
+    return moment.replace(microsecond=0)
 
 
 def _moment(second: int) -> datetime:

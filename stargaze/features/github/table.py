@@ -13,7 +13,7 @@ from stargaze.features import assemble, records
 from stargaze.features.assemble import Report
 from stargaze.features.github import graphql
 from stargaze.features.github.details import CLOSER
-from stargaze.features.github.found import Repo
+from stargaze.features.github.found import Repo, is_row
 from stargaze.features.github.spool import Gather, Kept, Spool
 from stargaze.features.ledger import FetchSummary, Ledger
 
@@ -46,7 +46,7 @@ def _rows(
         if page is None:
             continue
         items = {number: item for number, item in _items(page) if number in repos and repos[number].ask == ask}
-        known = spool.details(KINDS, list(items))
+        known = spool.details(KINDS, {number: repos[number].stamp for number in items})
         report(f"putting {position:,} of {len(repos):,} repositories together", 0.9 * position / max(len(repos), 1))
         for number, item in items.items():
             position += 1
@@ -62,5 +62,5 @@ def _rows(
 def _items(page: Kept) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows of a search page, or the one of a single repository, by GitHub's number."""
     data = page.data
-    for item in data.get("items", [data]):
+    for item in filter(is_row, data["items"]) if "items" in data else [data]:
         yield int(item.get("databaseId") or item["id"]), item

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +16,8 @@ from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import BadDataError, ConfigError, OutsideError
 from stargaze.features.github import spool
 from stargaze.features.github.client import Client
-from stargaze.features.github.collect import GatherSummary, collect
+from stargaze.features.github.collect import GatherSummary, collect, digest
+from stargaze.features.github.plan import plan
 from stargaze.features.github.port import Answer, Ask
 from tests.features.github.conftest import NOW, FakeClock
 from tests.features.github.small_github import SmallGitHub
@@ -36,7 +38,7 @@ def gathering(github: SmallGitHub, clock: FakeClock, store: Store) -> Gathering:
     def run(section: GithubSection = SECTION, *, token: bool = False, via: Any = None, **more: Any) -> GatherSummary:
         client = Client(via or github, clock)
         now = datetime.fromtimestamp(clock.time(), tz=UTC)
-        with spool.opened(store.spool) as kept:
+        with spool.opened(store.spool, section.url) as kept:
             return collect(
                 section, FetchSection(), store, kept, client, now, token=token, report=lambda _w, _s: None, **more
             )
@@ -84,8 +86,7 @@ def test_a_sample_is_as_large_as_asked_and_the_same_every_time(
     first = table(store)
     store.spool.unlink()
     gathering(section)
-    assert len(first) == pytest.approx(600, rel=0.1)
-    assert len(first) <= 600
+    assert len(first) == 600
     pd.testing.assert_frame_equal(first.drop(columns="fetched_at"), table(store).drop(columns="fetched_at"))
 
 
@@ -99,6 +100,35 @@ def test_a_stratified_sample_has_more_of_the_rare(github: SmallGitHub, gathering
     gathering(dataclasses.replace(SECTION, number=600, sampling="stratified"))
     famous = [number for number, row in github.rows.items() if row["stars"] >= 316]
     assert set(famous) <= set(table(store)["id"])
+
+
+@pytest.mark.parametrize("number", [30, 150, 1000, 2900])
+@pytest.mark.parametrize("sampling", ["random", "stratified"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_sample_is_never_short(gathering: Gathering, number: int, sampling: str, seed: int) -> None:
+    section = dataclasses.replace(SECTION, number=number, sampling=sampling, seed=seed)
+    assert gathering(section).repositories == number
+
+
+def test_a_stratified_sample_costs_what_is_foreseen(
+    github: SmallGitHub, clock: FakeClock, gathering: Gathering, store: Store
+) -> None:
+    section = dataclasses.replace(SECTION, number=600, sampling="stratified")
+    client = Client(github, clock)
+    with spool.opened(store.spool, SECTION.url) as kept:
+        foreseen = plan(section, client, kept, kept.foresee(digest(section), client.theirs, update=False), token=False)
+    counted = len(github.asked)
+    gathering(section)
+    asked = sum(ask.startswith("/search") for ask in github.asked[counted:])
+    assert foreseen.search_requests == pytest.approx(asked, rel=0.25)
+    assert foreseen.answered + asked == sum(ask.startswith("/search") for ask in github.asked)
+    assert len(set(github.asked)) == len([ask for ask in github.asked if not ask.startswith("/rate_limit")]) + 1
+
+
+def test_details_are_asked_of_those_that_are_kept_and_of_no_others(github: SmallGitHub, gathering: Gathering) -> None:
+    gathering(dataclasses.replace(SECTION, number=50), token=True)
+    counts = [json.loads(ask) for ask in github.asked if "Counts" in ask]
+    assert sum(len(body["variables"]["ids"]) for body in counts) == 50
 
 
 def test_with_a_token_counts_and_commits_are_known_too(github: SmallGitHub, gathering: Gathering, store: Store) -> None:
@@ -166,6 +196,7 @@ def test_names_are_looked_up_renamed_ones_found_and_lost_ones_told(
     summary = gathering(GithubSection(names=names), token=token)
     assert table(store)["full_name"].tolist() == ["owner1/name1", "owner2/name2", "owner3/name3"]
     assert set(summary.gone) == {"owner5/name5", "no/body"}
+    assert summary.as_line() == "3 repositories; 2 repositories that are gone"
 
 
 def test_an_open_issue_means_the_same_by_rest_and_by_graphql(
@@ -187,6 +218,107 @@ def test_a_search_that_finds_nothing_says_so(gathering: Gathering, store: Store)
     with pytest.raises(BadDataError, match="no repository like this"):
         gathering(dataclasses.replace(SECTION, stars=">=999999999"))
     assert not store.repositories.exists()
+
+
+@pytest.mark.parametrize("section", [GithubSection(stars=">=999999"), GithubSection(names=["no/body"])])
+def test_what_found_nothing_is_asked_again_by_the_same_command(
+    github: SmallGitHub, gathering: Gathering, section: GithubSection
+) -> None:
+    with pytest.raises(BadDataError):
+        gathering(section)
+    github.rows[1] |= {"stars": 1_000_000, "name": "no/body"}
+    assert gathering(section).repositories == 1
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"), [({"items": None}, "no search result"), ({"total_count": None}, "no search result")]
+)
+def test_a_search_answer_of_an_odd_shape_is_refused_and_not_kept(
+    github: SmallGitHub, gathering: Gathering, odd: dict[str, Any], words: str
+) -> None:
+    github.odd = odd
+    with pytest.raises(OutsideError, match=words):
+        gathering(dataclasses.replace(SECTION, number=200))
+    github.odd = {}
+    assert gathering(dataclasses.replace(SECTION, number=200)).repositories == 200
+
+
+@pytest.mark.parametrize("item", [None, 5, {}, {"id": "x"}, {"id": 5, "full_name": "a/b", "created_at": None}])
+def test_a_row_of_an_odd_shape_is_left_out(github: SmallGitHub, gathering: Gathering, item: Any) -> None:
+    github.rows = {number: github.rows[number] for number in range(1, 31)}
+    send = github.send
+
+    def odd(ask: Ask) -> Answer:
+        answer = send(ask)
+        data = json.loads(answer.body)
+        if "items" in data:
+            data["items"] = [item, *data["items"][1:]]
+        return dataclasses.replace(answer, body=json.dumps(data).encode())
+
+    github.send = odd  # type: ignore[method-assign]
+    summary = gathering()
+    assert summary.repositories == 29
+    assert summary.short
+
+
+def test_one_name_more_asks_for_that_one_alone(github: SmallGitHub, gathering: Gathering) -> None:
+    gathering(GithubSection(names=["owner1/name1", "owner2/name2"]))
+    asked = len(github.asked)
+    assert gathering(GithubSection(names=["owner1/name1", "owner2/name2", "owner3/name3"])).repositories == 3
+    assert [ask.partition("?")[0] for ask in github.asked[asked:]] == ["/repos/owner3/name3"]
+
+
+def test_the_seed_changes_nothing_where_nothing_is_drawn(github: SmallGitHub, gathering: Gathering) -> None:
+    gathering(dataclasses.replace(SECTION, number=200))
+    asked = len(github.asked)
+    gathering(dataclasses.replace(SECTION, number=200, seed=7))
+    assert len(github.asked) == asked
+
+
+def test_an_update_without_a_token_has_no_figures_of_the_past_beside_those_of_today(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    section = dataclasses.replace(SECTION, number=200)
+    gathering(section, token=True)
+    changed = max(github.rows.values(), key=lambda row: row["stars"])
+    changed["stars"] += 1
+    changed["issues"] = 1000
+    gathering(section, token=False, update=True)
+    found = table(store).set_index("id")
+    assert found.loc[changed["id"], "open_issues"] == 1002
+    assert pd.isna(found.loc[changed["id"], "commits"])
+    assert found["commits"].notna().sum() == 199
+
+
+def test_details_of_another_server_are_not_taken(github: SmallGitHub, gathering: Gathering, store: Store) -> None:
+    section = dataclasses.replace(SECTION, number=200)
+    gathering(section, token=True)
+    gathering(dataclasses.replace(section, url="https://github.example/api/v3"), token=False)
+    assert table(store)["commits"].isna().all()
+
+
+def test_an_update_asks_again_for_details_that_are_old(
+    github: SmallGitHub, clock: FakeClock, gathering: Gathering
+) -> None:
+    section = dataclasses.replace(SECTION, number=50)
+    gathering(section, token=True)
+    clock.now += 31 * 86_400
+    asked = len(github.asked)
+    assert "answers since" in "\n".join(gathering(section, token=True).notes)
+    assert len(github.asked) == asked
+    gathering(section, token=True, update=True)
+    assert sum("Counts" in ask for ask in github.asked[asked:]) == 2
+
+
+def test_an_update_of_a_search_asks_whether_the_answers_still_hold(github: SmallGitHub, gathering: Gathering) -> None:
+    section = dataclasses.replace(SECTION, number=200)
+    gathering(section)
+    asked = len(github.asked)
+    github.clock.now += 3600
+    gathering(section, update=True)
+    pages = [ask for ask in github.asked[asked:] if ask.startswith("/search")]
+    assert len(pages) == 2
+    assert all('"' in ask for ask in pages)
 
 
 def test_a_closer_look_brings_contributors_readme_and_followers(
@@ -300,7 +432,7 @@ def test_a_gather_stopped_at_every_request_ends_as_one_that_was_not(
 
 def test_progress_tells_repositories_requests_and_the_end(github: SmallGitHub, clock: FakeClock, store: Store) -> None:
     lines: list[str] = []
-    with spool.opened(store.spool) as kept:
+    with spool.opened(store.spool, SECTION.url) as kept:
         collect(
             SECTION,
             FetchSection(),

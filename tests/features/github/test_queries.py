@@ -73,7 +73,7 @@ def test_what_the_query_says_of_ranges_is_sliced_like_the_keys() -> None:
     by_query = read_search(GithubSection(query="parser stars:>=50 license:mit created:2015"), NOW)
     by_keys = read_search(GithubSection(query="parser license:mit", stars=">=50", created="2015"), NOW)
     assert by_query == by_keys
-    assert by_query.text == "parser license:mit"
+    assert by_query.text == "parser license:mit is:public"
 
 
 def test_words_and_qualifiers_stand_in_every_query() -> None:
@@ -81,15 +81,28 @@ def test_words_and_qualifiers_stand_in_every_query() -> None:
     search = read_search(section, NOW)
     region = search.whole.with_stars(10, 20).with_created(second(2015, 1, 1), second(2016, 1, 1))
     assert search.render(region) == (
-        'parser language:"Jupyter Notebook" topic:cli org:pallets stars:10..20 '
+        'parser language:"Jupyter Notebook" topic:cli org:pallets is:public stars:10..20 '
         "created:2015-01-01T00:00:00Z..2016-01-01T00:00:00Z"
     )
 
 
-@pytest.mark.parametrize(("low", "high", "text"), [(5, 5, "stars:5"), (5, None, "stars:>=5"), (0, None, "stars:>=0")])
-def test_a_query_is_never_empty(low: int, high: int | None, text: str) -> None:
+@pytest.mark.parametrize(("low", "high", "text"), [(5, 5, "stars:5"), (5, None, "stars:>=5"), (0, None, "")])
+def test_a_range_that_is_as_wide_as_it_can_be_is_left_out(low: int, high: int | None, text: str) -> None:
     search = read_search(GithubSection(), NOW)
-    assert search.render(search.whole.with_stars(low, high)).startswith(f"{text} created:")
+    assert search.render(search.whole.with_stars(low, high)).startswith(f"is:public {text} created:".replace("  ", " "))
+
+
+@pytest.mark.parametrize("query", ["is:private", "a visibility:internal", "IS:public"])
+def test_who_may_see_what_is_searched_can_be_said(query: str) -> None:
+    assert read_search(GithubSection(query=query), NOW).text == query
+
+
+def test_a_part_has_the_same_name_whenever_it_is_asked_for() -> None:
+    section = GithubSection(stars=">=10")
+    now, later = read_search(section, NOW), read_search(section, NOW.replace(month=7))
+    assert now.name(now.whole) == later.name(later.whole)
+    assert now.name(now.whole.with_created(5, 9)) == later.name(later.whole.with_created(5, 9))
+    assert now.name(now.whole) != now.name(now.whole.with_created(5, 9))
 
 
 @pytest.mark.parametrize(
