@@ -6,8 +6,11 @@ import contextlib
 import json
 import multiprocessing
 import random
+import re
 import sqlite3
 import time
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,65 +22,111 @@ from stargaze.features.github import graphql
 from tests.simulated.elsewhere import collector
 from tests.simulated.population import number_of
 from tests.simulated.server import running
-from tests.simulated.world import World
+from tests.simulated.world import Faults, World
 
 pytestmark = pytest.mark.real
 
-KILLS = 100
+KILLS, AT_THE_END = 100, 15
+"""Kills in all, and those of them that come when all is answered: while it is put together, written and renamed."""
 SECTION = {"stars": ">=1000", "number": 0}
 SETTINGS = {"repositories": 6_000, "least": 1000, "seed": 4}
+FAULTS = Faults(unavailable=0.02, truncated=0.02, secondary=0.003, partial=0.02)
 KINDS = {kind.text: kind.name for kind in graphql.KINDS}
+QUERY = re.compile(r"is:public stars:(?:>=)?(\d+)(\.\.)?(\d*) created:(\S+)\.\.(\S+)")
+
+Start = Callable[[str, Path], multiprocessing.process.BaseProcess]
 
 
-def test_a_hundred_kills_lose_nothing_and_ask_for_nothing_twice(tmp_path: Path) -> None:
+@pytest.fixture
+def start() -> Start:
+    """Start a collector in a process of its own."""
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["tests.simulated.elsewhere"])
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    with running(World(**SETTINGS)) as url:
-        process = processes.Process(target=collector, args=(url, whole, SECTION))
+
+    def run(url: str, store: Path) -> multiprocessing.process.BaseProcess:
+        process = processes.Process(target=collector, args=(url, store, SECTION))
         process.start()
-        process.join()
-    assert process.exitcode == 0
+        return process
+
+    return run
+
+
+def test_a_hundred_kills_lose_nothing_and_ask_for_nothing_twice(tmp_path: Path, start: Start) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    world = World(**SETTINGS, faults=FAULTS)
+    with running(world) as url:
+        assert ended(start(url, whole)) == 0
+        requests = world.counts.requests
+        begun = time.monotonic()
+        assert ended(start(url, whole)) == 0
+        writing = time.monotonic() - begun
+    everything = stored_asks(whole)
+    assert {key for url, body in world.counts.log for key in keys(url, body, whole)} == everything
 
     chance = random.Random(1)
-    world = World(**SETTINGS)
-    kills, moments = 0, set[str]()
+    world = World(**SETTINGS, faults=FAULTS)
     with running(world) as url:
-        while True:
-            stored, begun = stored_asks(killed), len(world.counts.log)
-            process = processes.Process(target=collector, args=(url, killed, SECTION))
-            process.start()
-            if kills < KILLS:
-                wait_for(process, world, chance.randint(0, 3))
-                time.sleep(chance.random() * 0.03)
-                process.kill()
-                kills += 1
-            process.join()
-            asked = [key for url_, body in world.counts.log[begun:] for key in keys(url_, body)]
-            assert not stored & set(asked)
-            moments.add("between pages" if len(asked) == len(set(asked) & stored_asks(killed)) else "within a page")
-            if process.exitcode == 0:
-                break
-    assert kills == KILLS
-    assert moments == {"between pages", "within a page"}
-    columns = ["fetched_at"]
-    pd.testing.assert_frame_equal(table(whole).drop(columns=columns), table(killed).drop(columns=columns))
+        watched = Watched(world, killed, lambda: start(url, killed))
+        for moment in sorted(chance.randrange(int(0.9 * requests)) for _ in range(KILLS - AT_THE_END)):
+            watched.killed_when(lambda moment=moment: world.counts.requests >= moment, after=chance.random() * 0.03)
+        watched.killed_when(lambda: stored_asks(killed) == everything)
+        unwritten = 0
+        for _ in range(AT_THE_END - 1):
+            watched.killed_when(lambda: True, after=chance.random() * writing)
+            unwritten += not Store(killed).repositories.exists()
+        assert unwritten
+        assert watched.killed == KILLS
+        assert ended(watched.started()) == 0
+    pd.testing.assert_frame_equal(table(whole), table(killed))
 
 
-def wait_for(process: multiprocessing.process.BaseProcess, world: World, requests: int) -> None:
-    """Wait until it has asked so many times more, or has ended."""
-    target = world.counts.requests + requests
-    while world.counts.requests < target and process.is_alive():
-        time.sleep(0.001)
+class Watched:
+    """Starts collectors one after the other, kills them, and looks that none asks for what is on the disk."""
+
+    def __init__(self, world: World, store: Path, start: Callable[[], multiprocessing.process.BaseProcess]) -> None:
+        self.world, self.store, self.start = world, store, start
+        self.killed = 0
+
+    def started(self) -> multiprocessing.process.BaseProcess:
+        self.stored, self.begun = stored_asks(self.store), len(self.world.counts.log)
+        return self.start()
+
+    def killed_when(self, is_so: Callable[[], bool], after: float = 0.0) -> None:
+        process = self.started()
+        while process.is_alive() and not is_so():
+            time.sleep(0.001)
+        time.sleep(after)
+        process.kill()
+        self.killed += 1
+        assert ended(process) in (-9, 0)
+        asked = {key for url, body in self.world.counts.log[self.begun :] for key in keys(url, body, self.store)}
+        assert not self.stored & asked
 
 
-def keys(url: str, body: bytes) -> list[str]:
+def ended(process: multiprocessing.process.BaseProcess) -> int | None:
+    process.join()
+    return process.exitcode
+
+
+def keys(url: str, body: bytes, store: Path) -> list[str]:
     """Name what a request asks for, as the spool files it."""
-    query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
     if body:
         asked = json.loads(body)
         return [f"{KINDS[asked['query']]} {number_of(node)}" for node in asked["variables"]["ids"]]
-    return [f"search {query['page']} 0 {query['q']}"] if "q" in query else []
+    query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    if "q" not in query:
+        return []
+    match = QUERY.fullmatch(query["q"])
+    assert match
+    first, last = (int(datetime.fromisoformat(match[place]).timestamp()) for place in (4, 5))
+    high = match[3] if match[2] else match[1] if f"stars:{match[1]} " in query["q"] else ""
+    end = "end" if last == began(store) else last
+    return [f"search {query['page']} 0 stars {match[1]}..{high} created {first}..{end}"]
+
+
+def began(store: Path) -> int:
+    with contextlib.closing(sqlite3.connect(Store(store).spool)) as database:
+        return int(database.execute("SELECT began FROM gathers").fetchone()[0])
 
 
 def stored_asks(folder: Path) -> set[str]:
@@ -93,4 +142,4 @@ def stored_asks(folder: Path) -> set[str]:
 
 
 def table(folder: Path) -> pd.DataFrame:
-    return pd.read_parquet(Store(folder).repositories)
+    return pd.read_parquet(Store(folder).repositories).drop(columns="fetched_at")
