@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -99,9 +100,18 @@ def test_a_renamed_repository_is_followed_to_its_record(file: str, clock: FakeCl
 
 @pytest.mark.parametrize("file", ["Requester.testBaseUrlHostRedirection.txt", "PublicReleaseAsset.testDownload.txt"])
 def test_a_redirect_to_another_server_is_not_followed_and_gets_no_token(file: str, clock: FakeClock) -> None:
+    """The other server listens on loopback in its place, and hears nothing."""
     moved = next(exchange for exchange in named(file) if exchange.status in manners.MOVED_STATUS)
-    with replaying([moved] * 8) as server, pytest.raises(OutsideError, match="another server"):
-        connected(server, clock).get(moved.path)
+    there = urlsplit(moved.headers["location"])
+    with replaying([]) as other:
+        location = there._replace(scheme="http", netloc=urlsplit(other.url).netloc).geturl()
+        moved = dataclasses.replace(moved, headers={**moved.headers, "location": location})
+        with replaying([moved]) as server, pytest.raises(OutsideError, match="another server"):
+            connected(server, clock).get(moved.path)
+        with replaying([moved]) as server:
+            assert "another server" in connected(server, clock).get(moved.path, forgiving=True).gone
+    assert other.asked == []
+    assert clock.slept == []
 
 
 def test_an_answer_that_still_holds_is_told_from_a_new_one(clock: FakeClock) -> None:

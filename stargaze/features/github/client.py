@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urljoin
 
-from stargaze.errors import ConfigError, CredentialsError, OutsideError
+from stargaze.errors import ConfigError, CredentialsError, OutsideError, StargazeError
 from stargaze.features.github import manners
 from stargaze.features.github.manners import Verdict, whole_seconds
-from stargaze.features.github.port import Answer, Ask, Clock, NoAnswerError, Transport
+from stargaze.features.github.port import Answer, Ask, Clock, ElsewhereError, NoAnswerError, Transport
 
 TRIES = 8
 """Of one request that fails: with pauses of 2, 4, 8 … seconds some four minutes, and a night of faults when each
@@ -27,6 +28,8 @@ SKEW = 300.0
 ANSWERS = 60
 """GitHub dates its answers in whole seconds, cut off: the least difference of so many is the clocks' own."""
 TOKEN_HINT = "make a token (no scope is needed), then: export GITHUB_TOKEN=..."  # noqa: S105 # no password
+NOTHING = Answer(0, {}, b"")
+FORGIVEN = ("refused", "elsewhere")
 KEPT = "what was answered is kept; stargaze fetch, the same command, goes on"
 
 
@@ -100,6 +103,8 @@ class Client:
     ) -> Reply:
         """Ask REST; with ``forgiving``, a refusal of this one question is an answer, as that it is gone.
 
+        So is a redirect to another server, which is never followed.
+
         Raises
         ------
         ConfigError
@@ -107,7 +112,7 @@ class Client:
         CredentialsError
             If it does not take the token.
         OutsideError
-            If faults or limits outlast all patience.
+            If faults or limits outlast all patience, or GitHub points to another server.
         """
         return self._answered(Ask(path, params or {}, etag=etag), _resource_of(path), forgiving=forgiving)
 
@@ -131,13 +136,11 @@ class Client:
     def _answered(self, ask: Ask, resource: str, *, forgiving: bool = False) -> Reply:
         faults = limits = redirects = 0
         moved = False
+        answer, there = NOTHING, ask
         while True:
             self._wait_for(resource)
             try:
-                answer = self._send(ask)
-            except NoAnswerError as error:
-                verdict = Verdict("broken", why=str(error), wait=manners.backoff(faults))
-            else:
+                answer = self._send(there)
                 self._remember(answer, resource)
                 verdict = manners.judge(
                     answer,
@@ -146,15 +149,19 @@ class Client:
                     faults=faults,
                     is_graphql=resource == "graphql",
                 )
-                if forgiving and verdict.kind == "refused":
-                    verdict = replace(verdict, kind="gone")
-                if verdict.kind in ("good", "same", "gone"):
-                    self.answered()
-                    return _reply(verdict, answer, self._now(answer), moved=moved)
+            except NoAnswerError as error:
+                verdict = Verdict("broken", why=str(error), wait=manners.backoff(faults))
+            except ElsewhereError as error:  # the last answer is the redirect that leads there
+                verdict = Verdict("elsewhere", why=f"points to another server, {error}")
+            if forgiving and verdict.kind in FORGIVEN:
+                verdict = replace(verdict, kind="gone")
+            if verdict.kind in ("good", "same", "gone"):
+                self.answered()
+                return _reply(verdict, answer, self._now(answer), moved=moved)
             if verdict.kind == "moved":
                 redirects += 1
                 moved = True
-                ask = self._redirected(ask, verdict, redirects)
+                there = _redirected(there, answer, verdict, redirects)
             elif verdict.kind == "limit":
                 limits += 1
                 self._limited(ask, verdict, limits)
@@ -165,7 +172,7 @@ class Client:
                 faults += 1
                 self._failed(ask, verdict, faults)
             else:
-                raise _refusal(verdict, resource)
+                raise _refusal(verdict, ask, resource)
 
     def _send(self, ask: Ask) -> Answer:
         self.tally.requests += 1
@@ -173,6 +180,10 @@ class Client:
             answer = self._transport.send(ask)
         except NoAnswerError as error:
             self._tell(f"{_line(ask)}: {error}")
+            raise
+        except ElsewhereError as error:
+            self.tally.requests -= 1
+            self._tell(f"not asked: another server, {error}")
             raise
         self._heard = True
         left = answer.headers.get("x-ratelimit-remaining", "?")
@@ -215,11 +226,6 @@ class Client:
         moment = manners.date(answer.headers)
         return self.now() if moment is None else datetime.fromtimestamp(moment, tz=UTC)
 
-    def _redirected(self, ask: Ask, verdict: Verdict, redirects: int) -> Ask:
-        if redirects > MOST_REDIRECTS or not verdict.why or ask.body is not None:
-            raise OutsideError(f"{ask.path}: GitHub redirects without end, or where it should not", hint=KEPT)
-        return replace(ask, path=verdict.why, params=ask.params if "?" not in verdict.why else {})
-
     def _limited(self, ask: Ask, verdict: Verdict, limits: int) -> None:
         self.tally.refused += 1
         if limits > MOST_LIMITS:
@@ -242,6 +248,17 @@ class Client:
         self.rest(verdict.why, verdict.wait)
 
 
+def _redirected(ask: Ask, answer: Answer, verdict: Verdict, redirects: int) -> Ask:
+    """Return the same request where GitHub points to; what is asked of GraphQL changes nothing, so it may follow too."""
+    if redirects > MOST_REDIRECTS or not verdict.why:
+        raise OutsideError(f"{ask.path}: GitHub redirects without end, or to nowhere", hint=KEPT)
+    try:
+        path = urljoin(answer.url, verdict.why)
+    except ValueError:  # an address that is none: the transport says so
+        path = verdict.why
+    return replace(ask, path=path, params=ask.params if "?" not in path else {})
+
+
 def _reply(verdict: Verdict, answer: Answer, at: datetime, *, moved: bool) -> Reply:
     return Reply(
         data=verdict.data,
@@ -256,10 +273,13 @@ def _reply(verdict: Verdict, answer: Answer, at: datetime, *, moved: bool) -> Re
     )
 
 
-def _refusal(verdict: Verdict, resource: str) -> CredentialsError | ConfigError:
+def _refusal(verdict: Verdict, ask: Ask, resource: str) -> StargazeError:
     if verdict.kind == "token":
         hint = f"it is wrong, expired or too narrow; {TOKEN_HINT}"
         return CredentialsError(f"GitHub does not take GITHUB_TOKEN: {verdict.why}", hint=hint)
+    if verdict.kind == "elsewhere":
+        hint = f"it is not asked, and gets no token; if GitHub's API is there, set github.url to it; {KEPT}"
+        return OutsideError(f"GitHub {verdict.why} ({_line(ask)})", hint=hint)
     rich = "github.rich = false asks the search alone; " if resource == "graphql" else ""
     hint = f"{rich}change it; what was answered is kept"
     return ConfigError(f"GitHub refuses what [github] asks for: {verdict.why}", hint=hint)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from stargaze.features.github.port import Answer
 
-Kind = Literal["good", "same", "moved", "gone", "limit", "heavy", "broken", "refused", "token"]
+Kind = Literal["good", "same", "moved", "elsewhere", "gone", "limit", "heavy", "broken", "refused", "token"]
 
 MINUTE = 60.0
 LONGEST_WINDOW = 3600.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -10,13 +11,22 @@ from stargaze.errors import ConfigError, CredentialsError, OutsideError, Stargaz
 from stargaze.features.github import client as module
 from stargaze.features.github.client import TooHeavyError
 from stargaze.features.github.port import NoAnswerError
+from stargaze.features.github.transport import HttpTransport
 from tests.features.github.conftest import NOW, FakeClock, answer
+from tests.referee.recorded import Exchange
+from tests.referee.replay import replaying
 
 Canned = Callable[..., tuple[module.Client, object]]
 GOOD = answer(200, {"full_name": "a/b"})
 HTML = answer(200, raw=b"<!DOCTYPE html><html>", content_type="text/html")
 SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}
 PRIMARY = {"message": "API rate limit exceeded for user ID 1."}
+
+
+def served(status: int, data: object = None, **headers: str) -> Exchange:
+    """Make an answer for the server on loopback."""
+    made = answer(status, data, **headers)
+    return Exchange("", "GET", "", status, dict(made.headers), made.body)
 
 
 def left(count: int, reset: float) -> dict[str, str]:
@@ -182,6 +192,70 @@ def test_redirects_without_end_are_not_followed(canned: Canned) -> None:
     with pytest.raises(OutsideError, match="without end"):
         client.get("/repos/a/old")
     assert len(transport.asked) == 1 + module.MOST_REDIRECTS
+
+
+def test_a_redirect_to_nowhere_is_not_followed(canned: Canned) -> None:
+    client, transport = canned(answer(302, {}))
+    with pytest.raises(OutsideError, match="nowhere"):
+        client.get("/repos/a/old")
+    assert len(transport.asked) == 1
+
+
+def test_a_redirect_is_relative_to_who_answered(clock: FakeClock) -> None:
+    with replaying([served(307, location="/api/v3/repositories/1"), served(200, {"full_name": "a/b"})]) as server:
+        client = module.Client(HttpTransport(f"{server.url}/api/v3", "secret", clock), clock)
+        assert client.get("/repos/a/old").data == {"full_name": "a/b"}
+    assert [path for _, path, _ in server.asked] == ["/api/v3/repos/a/old", "/api/v3/repositories/1"]
+
+
+def test_a_query_is_sent_on_as_it_was(clock: FakeClock) -> None:
+    with replaying([served(308, location="/api/graphql"), served(200, {"data": {}})]) as server:
+        client = module.Client(HttpTransport(server.url, "secret", clock), clock)
+        assert client.query("query", {}).data == {"data": {}}
+    assert [(method, path) for method, path, _ in server.asked] == [("POST", "/graphql"), ("POST", "/api/graphql")]
+
+
+ELSEWHERE = ["http://{}/x", "//{}/x", "HTTP://{}", "http://{here}@{}/x", "http://{}\\@{here}/x", "\t//{}/x"]
+BELOW = ["///{}/x", "////{}/x", "/ //{}", "/\\{}/x", "/%2f/{}/x", "{here}/../{}"]
+
+
+@pytest.mark.parametrize("form", [*ELSEWHERE, *BELOW])
+def test_a_redirect_sends_no_other_server_anything(clock: FakeClock, form: str) -> None:
+    with replaying([]) as other, replaying([served(301)] * 2) as server:
+        there, here = urlsplit(other.url).netloc, urlsplit(server.url).netloc
+        location = form.format(there, here=here)
+        server.answers = [served(301, location=location), served(404, {"message": "Not Found"})]
+        client = module.Client(HttpTransport(server.url, "secret", clock), clock)
+        gone = client.get("/repos/a/old", forgiving=True).gone
+    assert other.asked == []
+    assert gone == (f"points to another server, {there}" if form in ELSEWHERE else "Not Found")
+    assert (client.tally.requests, clock.slept) == (len(server.asked), [])
+
+
+def test_who_may_not_be_gone_ends_at_a_redirect_to_another_server_in_one_line(clock: FakeClock) -> None:
+    """Waiting heals nothing; whoever runs a mirror reads where it points to."""
+    said: list[str] = []
+    for ask in (
+        lambda client: client.get("/search/repositories", {"q": "x"}),
+        lambda client: client.query("query", {}),
+    ):
+        with replaying([served(301, location="https://evil.example/x?jwt=abc")]) as server:
+            client = module.Client(HttpTransport(server.url, "secret", clock), clock, tell=said.append)
+            with pytest.raises(OutsideError, match=r"points to another server, evil\.example") as caught:
+                ask(client)
+        assert "github.url" in caught.value.hint
+        assert "kept" in caught.value.hint
+        assert "jwt" not in caught.value.message + caught.value.hint
+        assert len(server.asked) == client.tally.requests == 1
+    assert clock.slept == []
+    assert "not asked: another server, evil.example" in said
+
+
+def test_what_is_gone_elsewhere_has_the_date_of_the_redirect(clock: FakeClock) -> None:
+    clock.skew = 5_000.0
+    with replaying([served(301, location="https://evil.example/x")]) as server:
+        client = module.Client(HttpTransport(server.url, "secret", clock), clock)
+        assert client.get("/repos/a/old", forgiving=True).at.timestamp() == NOW
 
 
 def test_an_answer_that_still_holds_is_told(canned: Canned) -> None:

@@ -9,13 +9,17 @@ from collections.abc import Iterator
 import pytest
 
 from stargaze.errors import ConfigError, CredentialsError
-from stargaze.features.github.port import Ask, NoAnswerError
+from stargaze.features.github.port import Ask, ElsewhereError, NoAnswerError
 from stargaze.features.github.transport import HttpTransport
 from tests.features.github.conftest import FakeClock
 
 
 @pytest.mark.parametrize(
-    "url", ["", "github.com", "ftp://x", "https://", "https://user:pw@host", "https://host/?q=1", "nonsense"]
+    "url",
+    [
+        *["", "github.com", "ftp://x", "https://", "https://user:pw@host", "https://:pw@host", "https://host/?q=1"],
+        *["https://host/#x", "https://host:99999", "https://[host", "nonsense"],
+    ],
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"github\.url"):
@@ -44,6 +48,8 @@ def test_a_token_that_cannot_be_one_is_refused_and_not_shown(token: str) -> None
         ("https://ghe.example.com/api/v3", "/repos/a/b", "https://ghe.example.com/api/v3/repos/a/b"),
         ("https://ghe.example.com/api/v3/", "/graphql", "https://ghe.example.com/api/graphql"),
         ("https://api.github.com", "https://api.github.com/repositories/1", "https://api.github.com/repositories/1"),
+        ("https://api.github.com", "///evil.example/x", "https://api.github.com/evil.example/x"),
+        ("https://api.github.com", "/?to=https://evil.example", "https://api.github.com/?to=https://evil.example"),
     ],
 )
 def test_requests_go_below_the_base_url_and_graphql_of_an_enterprise_beside_it(
@@ -52,10 +58,38 @@ def test_requests_go_below_the_base_url_and_graphql_of_an_enterprise_beside_it(
     assert HttpTransport(base, "", FakeClock()).address(Ask(path)) == address
 
 
-@pytest.mark.parametrize("url", ["https://evil.example/x", "http://api.github.com/x", "https://api.github.com:444/x"])
-def test_another_server_gets_nothing(url: str) -> None:
-    with pytest.raises(NoAnswerError, match="another server"):
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://evil.example/x", "evil.example"),
+        ("HTTPS://EVIL.example:443/x", "evil.example"),
+        ("http://api.github.com/x", "http://api.github.com"),
+        ("https://api.github.com:444/x", "api.github.com:444"),
+        ("https://api.github.com@evil.example/x", "evil.example"),
+        ("https://api.github.com.evil.example/x", "api.github.com.evil.example"),
+        ("https://evil.example\\@api.github.com/x", "evil.example"),
+        ("file:///etc/passwd", "file://"),
+        ("https:///evil.example/x", "whose address is none"),
+        ("https://[evil/x", "whose address is none"),
+        ("https://api.github.com:99999/x", "whose address is none"),
+        ("evil.example/x", "whose address is none"),
+    ],
+)
+def test_another_server_gets_nothing(url: str, name: str) -> None:
+    with pytest.raises(ElsewhereError) as caught:
         HttpTransport("https://api.github.com", "secret", FakeClock()).send(Ask(url))
+    assert str(caught.value) == name
+
+
+@pytest.mark.parametrize(
+    "base", ["https://api.github.com", "https://API.GitHub.com:443/", "https://api.github.com/api/v3"]
+)
+@pytest.mark.parametrize(
+    "url", ["https://api.github.com/x", "https://api.github.com:443/x", "HTTPS://API.github.COM/x"]
+)
+def test_the_same_server_may_be_written_in_many_ways(base: str, url: str) -> None:
+    request = HttpTransport(base, "secret", FakeClock())._prepared(Ask(url))
+    assert request.headers["Authorization"] == "Bearer secret"
 
 
 @pytest.fixture
