@@ -26,7 +26,7 @@ SLACK = 0.5
 """Seconds beyond a pause that GitHub states in whole ones."""
 FIRST_RETRY = 2.0
 LIMIT_STATUS = (403, 429)
-GONE_STATUS = (404, 410, 451)
+GONE_STATUS = (404, 410)
 HEAVY_STATUS = (502, 504)
 MOVED_STATUS = (301, 302, 307, 308)
 
@@ -73,10 +73,12 @@ def judge(answer: Answer, *, local_time: float, limits: int = 0, faults: int = 0
 
 def _fault(answer: Answer, message: str, data: Any, faults: int) -> Verdict:
     status = answer.status
+    if _is_blocked(status, message, data):
+        return Verdict("gone", why=_why_blocked(data), data=data)
     if status == 401:
         return Verdict("token", why=message or "Bad credentials")
     if status in GONE_STATUS:
-        return Verdict("gone", why=_why_gone(status, message, data), data=data)
+        return Verdict("gone", why=message or "Not Found", data=data)
     if status < 500:
         return Verdict("refused", why=_details(message, data) or f"status {status}", data=data)
     kind: Kind = "heavy" if status in HEAVY_STATUS else "broken"
@@ -143,9 +145,17 @@ def _parsed(answer: Answer) -> Any:
         return None
 
 
+def _is_blocked(status: int, message: str, data: Any) -> bool:
+    """Tell a repository that GitHub has closed: 451 by law, 403 by its terms, which may come when no request is left."""
+    named = isinstance(data, dict) and isinstance(data.get("block"), dict)
+    return status == 451 or (status == 403 and (named or "access blocked" in message.lower()))
+
+
 def _is_limit(answer: Answer, message: str, data: Any) -> bool:
     """Tell a limit, primary or secondary, from other refusals: some come as 403, some as 429, some as 200."""
     text = message.lower()
+    if _is_blocked(answer.status, message, data):
+        return False
     if answer.status == 429 or "rate limit" in text or "abuse detection" in text:
         return answer.status in (200, *LIMIT_STATUS)
     if answer.status == 200:
@@ -160,12 +170,10 @@ def _which(answer: Answer, message: str) -> str:
     return f"{name} {kind}".strip()
 
 
-def _why_gone(status: int, message: str, data: Any) -> str:
-    if status == 451:
-        block = data.get("block") if isinstance(data, dict) else None
-        reason = block.get("reason") if isinstance(block, dict) else None
-        return f"blocked{f' ({reason})' if isinstance(reason, str) else ''}"
-    return message or "Not Found"
+def _why_blocked(data: Any) -> str:
+    block = data.get("block") if isinstance(data, dict) else None
+    reason = block.get("reason") if isinstance(block, dict) else None
+    return f"blocked ({reason})" if isinstance(reason, str) else "blocked"
 
 
 def _details(message: str, data: Any) -> str:

@@ -171,11 +171,19 @@ def test_a_refusal_is_not_asked_again(
         (404, {"message": "Not Found"}, "Not Found"),
         (410, {"message": "Gone"}, "Gone"),
         (451, {"message": "Repository access blocked", "block": {"reason": "dmca"}}, "blocked (dmca)"),
+        (451, {"message": "Unavailable For Legal Reasons"}, "blocked"),
+        (403, {"message": "Repository access blocked", "block": {"reason": "tos"}}, "blocked (tos)"),
+        (403, {"message": "Repository access blocked"}, "blocked"),
+        (403, {"message": "Sorry", "block": {"reason": None}}, "blocked"),
     ],
 )
-def test_what_is_gone_is_an_answer(canned: Canned, status: int, body: object, why: str) -> None:
-    client, _ = canned(answer(status, body))
+@pytest.mark.parametrize("remaining", [4000, 0])
+def test_what_is_gone_is_an_answer_whatever_the_limit_is(
+    canned: Canned, clock: FakeClock, status: int, body: object, why: str, remaining: int
+) -> None:
+    client, _ = canned(answer(status, body, **left(remaining, NOW + 900)))
     assert client.get("/repos/a/b").gone == why
+    assert (client.tally.refused, clock.slept) == (0, [])
 
 
 def test_a_renamed_repository_is_followed(canned: Canned) -> None:
