@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
 from stargaze import __version__
@@ -21,10 +22,8 @@ CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 """Seconds; GitHub itself cuts a request after ten."""
 DEFAULT_PORTS = {"https": 443, "http": 80}
-RECONNECT = Retry(
-    total=None, connect=3, read=2, other=0, status=0, redirect=0, backoff_factor=0.5, allowed_methods={"GET", "POST"}
-)
-"""Only for connections that fail; what an answer's status asks for is a matter of manners. Each POST is a query."""
+RECONNECT = Retry(total=None, connect=3, read=False, other=0, status=0, redirect=0, backoff_factor=0.5)
+"""Only where nothing was sent yet: all else is counted, logged and bided by who asked."""
 
 
 class HttpTransport:
@@ -148,7 +147,7 @@ def _server(origin: tuple[str, str, int | None], base: str) -> str:
 
 def _why(error: requests.RequestException) -> str:
     """Say in a few words what failed; requests nests its reasons."""
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout) or any(isinstance(one, ReadTimeoutError) for one in error.args):
         return f"no answer within {READ_TIMEOUT:.0f} s"
     if isinstance(error, requests.exceptions.SSLError):
         return "the server's certificate is not trusted here"
