@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urljoin
 
@@ -21,7 +21,9 @@ page gets through at last."""
 FIRST_TRIES = 3
 """Where nobody has answered yet, the address is wrong, or there is no network."""
 MOST_LIMITS = 8
-"""Refusals of one request by a limit that says it lifts, and does not: some two hours by the growing pauses."""
+"""Refusals of one request by a limit that says it lifts, and does not: over an hour by the growing pauses."""
+LONGEST_WAIT = 3 * 3600.0
+"""Seconds that are waited at once, a day in so many refusals: beyond, a person is told when to come back."""
 MOST_REDIRECTS = 5
 SKEW = 300.0
 """Seconds by which the clock here may differ from GitHub's before it is said."""
@@ -164,13 +166,13 @@ class Client:
                 there = _redirected(there, answer, verdict, redirects)
             elif verdict.kind == "limit":
                 limits += 1
-                self._limited(ask, verdict, limits)
+                self._limited(ask, verdict, limits, self._now(answer))
             elif verdict.kind == "heavy" and resource == "graphql":
                 self.tally.failed += 1
                 raise TooHeavyError(verdict.why)
             elif verdict.kind in ("heavy", "broken"):
                 faults += 1
-                self._failed(ask, verdict, faults)
+                self._failed(ask, verdict, faults, self._now(answer))
             else:
                 raise _refusal(verdict, ask, resource)
 
@@ -226,26 +228,39 @@ class Client:
         moment = manners.date(answer.headers)
         return self.now() if moment is None else datetime.fromtimestamp(moment, tz=UTC)
 
-    def _limited(self, ask: Ask, verdict: Verdict, limits: int) -> None:
+    def _limited(self, ask: Ask, verdict: Verdict, limits: int, at: datetime) -> None:
         self.tally.refused += 1
         if limits > MOST_LIMITS:
             raise OutsideError(
                 f"GitHub's {verdict.why} did not lift in {limits} waits ({_line(ask)})",
                 hint=f"{KEPT}; wait an hour, and let no other program use the token",
             )
+        _check_wait(ask, verdict, at)
         self._pause(verdict.why, verdict.wait)
         _, known = self.latest
         if known:
             known.remaining = max(known.remaining, 1)  # what GitHub asked for has been waited for
 
-    def _failed(self, ask: Ask, verdict: Verdict, faults: int) -> None:
+    def _failed(self, ask: Ask, verdict: Verdict, faults: int, at: datetime) -> None:
         self.tally.failed += 1
         tries = TRIES if self._heard else FIRST_TRIES
         if faults >= tries:
             page = "a web page" in verdict.why
             advice = "is github.url right? For GitHub Enterprise it ends in /api/v3; " if page else ""
             raise OutsideError(f"GitHub answered {_line(ask)} {tries} times with: {verdict.why}", hint=advice + KEPT)
+        _check_wait(ask, verdict, at)
         self.rest(verdict.why, verdict.wait)
+
+
+def _check_wait(ask: Ask, verdict: Verdict, at: datetime) -> None:
+    """Refuse to sit and wait for what takes days."""
+    if verdict.wait > LONGEST_WAIT:
+        until = at + timedelta(seconds=verdict.wait)
+        raise OutsideError(
+            f"GitHub wants no request before {until:%Y-%m-%d %H:%M} UTC, in {whole_seconds(verdict.wait)} "
+            f"({_line(ask)}: {verdict.why})",
+            hint=f"come back then: {KEPT}",
+        )
 
 
 def _redirected(ask: Ask, answer: Answer, verdict: Verdict, redirects: int) -> Ask:

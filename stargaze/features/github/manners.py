@@ -1,8 +1,8 @@
 """What an answer of GitHub's asks of us: go on, wait so long, ask for less, ask again, or stop.
 
 The order is that of GitHub's documentation: ``retry-after`` first, then ``x-ratelimit-reset`` where nothing remains,
-else a minute and longer each time. Times are differences between GitHub's own dates, so a clock here that is off
-does no harm.
+else a minute and longer each time; who is refused in spite of having waited waits longer too. Times are differences
+between GitHub's own dates, so a clock here that is off does no harm.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any, Literal
 
 from stargaze.features.github.port import Answer
@@ -21,6 +22,8 @@ Kind = Literal["good", "same", "moved", "elsewhere", "gone", "limit", "heavy", "
 MINUTE = 60.0
 LONGEST_WINDOW = 3600.0
 """Seconds of GitHub's longest rate-limit window; no honest reset is further away."""
+LONGEST_STATED = 366 * 86_400.0
+"""Seconds to which a retry-after is cut, that a date can be made of it."""
 LONGEST_PAUSE = 960.0
 SLACK = 0.5
 """Seconds beyond a pause that GitHub states in whole ones."""
@@ -65,13 +68,13 @@ def judge(answer: Answer, *, local_time: float, limits: int = 0, faults: int = 0
     if _is_limit(answer, message, data):
         return Verdict("limit", why=_which(answer, message), wait=pause(answer, local_time, limits))
     if status >= 400:
-        return _fault(answer, message, data, faults)
+        return _fault(answer, message, data, _patience(answer, local_time, faults))
     if not isinstance(data, (dict, list)):
         return Verdict("broken", why=_unreadable(answer), wait=backoff(faults))
     return _graphql(data, faults) if is_graphql else Verdict("good", data=data)
 
 
-def _fault(answer: Answer, message: str, data: Any, faults: int) -> Verdict:
+def _fault(answer: Answer, message: str, data: Any, wait: float) -> Verdict:
     status = answer.status
     if _is_blocked(status, message, data):
         return Verdict("gone", why=_why_blocked(data), data=data)
@@ -83,20 +86,31 @@ def _fault(answer: Answer, message: str, data: Any, faults: int) -> Verdict:
         return Verdict("refused", why=_details(message, data) or f"status {status}", data=data)
     kind: Kind = "heavy" if status in HEAVY_STATUS else "broken"
     why = _unreadable(answer) if data is None and status not in HEAVY_STATUS else f"status {status}"
-    return Verdict(kind, why=why, wait=backoff(faults))
+    return Verdict(kind, why=why, wait=wait)
 
 
 def pause(answer: Answer, local_time: float, limits: int) -> float:
     """Return how long to wait [s] after a limit, in the order that GitHub documents."""
-    after = answer.headers.get("retry-after", "")
-    if after.isascii() and after.isdigit():
-        return min(float(after), LONGEST_WINDOW) + SLACK
-    if answer.headers.get("x-ratelimit-remaining") == "0":
-        theirs = date(answer.headers)
-        rest = until_reset(answer.headers, local_time if theirs is None else theirs)
-        if rest is not None:
-            return rest
-    return float(min(MINUTE * 2**limits, LONGEST_PAUSE))
+    now = _theirs(answer, local_time)
+    rest = retry_after(answer.headers, now)
+    if rest is None and answer.headers.get("x-ratelimit-remaining") == "0":
+        rest = until_reset(answer.headers, now)
+    if rest is None:
+        return float(min(MINUTE * 2**limits, LONGEST_PAUSE))
+    return max(rest, float(min(MINUTE * 2 ** (limits - 1), LONGEST_PAUSE))) if limits else rest
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds after which GitHub wants to be asked again, or until the date that it names; None if neither."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        rest = float(text)
+    else:
+        moment = _moment(text)
+        if moment is None:
+            return None
+        rest = max(moment - now, 0.0)
+    return min(rest, LONGEST_STATED) + SLACK
 
 
 def until_reset(headers: Mapping[str, str], now: float) -> float | None:
@@ -113,16 +127,31 @@ def until_reset(headers: Mapping[str, str], now: float) -> float | None:
 
 def date(headers: Mapping[str, str]) -> float | None:
     """Return when GitHub answered [s since 1970], by its own clock."""
-    try:
-        moment = email.utils.parsedate_to_datetime(headers.get("date", ""))
-    except ValueError:
-        return None
-    return moment.timestamp()
+    return _moment(headers.get("date", ""))
 
 
 def backoff(faults: int) -> float:
     """Return the pause [s] before the same is asked again after a fault: 2, 4, 8 … up to 16 minutes."""
     return float(min(FIRST_RETRY * 2.0**faults, LONGEST_PAUSE))
+
+
+def _patience(answer: Answer, local_time: float, faults: int) -> float:
+    """Return how long to wait [s] after a fault: GitHub may know when it is over."""
+    return max(backoff(faults), retry_after(answer.headers, _theirs(answer, local_time)) or 0.0)
+
+
+def _theirs(answer: Answer, local_time: float) -> float:
+    theirs = date(answer.headers)
+    return local_time if theirs is None else theirs
+
+
+def _moment(text: str) -> float | None:
+    """Read a date of HTTP's [s since 1970], None where it is none."""
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def said(data: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -21,6 +22,10 @@ GOOD = answer(200, {"full_name": "a/b"})
 HTML = answer(200, raw=b"<!DOCTYPE html><html>", content_type="text/html")
 SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}
 PRIMARY = {"message": "API rate limit exceeded for user ID 1."}
+
+
+def dated(moment: float) -> str:
+    return email.utils.formatdate(moment, usegmt=True)
 
 
 def served(status: int, data: object = None, **headers: str) -> Exchange:
@@ -46,6 +51,14 @@ def left(count: int, reset: float) -> dict[str, str]:
         (answer(403, PRIMARY, **left(0, (NOW + 900) * 1000)), [900.5]),
         (answer(403, PRIMARY, **left(0, NOW + 10**7)), [3600.5]),
         (answer(403, PRIMARY, **left(0, NOW - 50)), [0.5]),
+        (answer(403, SECONDARY, retry_after="7200"), [7200.5]),
+        (answer(429, SECONDARY, retry_after=" 30 "), [30.5]),
+        (answer(403, SECONDARY, retry_after=dated(NOW + 5400), **left(0, NOW + 900)), [5400.5]),
+        (answer(403, SECONDARY, retry_after=dated(NOW - 5)), [0.5]),
+        (answer(403, SECONDARY, retry_after=dated(NOW + 90).replace("GMT", "-0000")), [90.5]),
+        (answer(403, SECONDARY, retry_after="soon", **left(0, NOW + 900)), [900.5]),
+        (answer(403, SECONDARY, retry_after="-1"), [60]),
+        (answer(403, SECONDARY, retry_after="Mon, 99 Jan 99999 00:00:00 GMT"), [60]),
     ],
 )
 def test_a_limit_is_waited_for_in_the_order_that_github_documents(
@@ -61,6 +74,36 @@ def test_a_limit_without_a_stated_end_is_waited_for_longer_each_time(canned: Can
     client, _ = canned(*[answer(403, SECONDARY)] * 5, GOOD)
     client.get("/repos/a/b")
     assert clock.slept == [60, 120, 240, 480, 960]
+
+
+@pytest.mark.parametrize("stated", [{"retry_after": "0"}, {"retry_after": dated(NOW - 5)}, left(0, NOW - 5)])
+def test_a_limit_that_holds_longer_than_it_says_is_waited_for_longer_each_time(
+    canned: Canned, clock: FakeClock, stated: dict[str, str]
+) -> None:
+    client, _ = canned(*[answer(403, SECONDARY, **stated)] * 5, GOOD)
+    client.get("/repos/a/b")
+    assert clock.slept == [0.5, 60, 120, 240, 480]
+
+
+@pytest.mark.parametrize(
+    ("stated", "until"),
+    [
+        ("172800", "2026-05-30 20:26 UTC, in 48.0 h"),
+        (dated(NOW + 86_400), "2026-05-29 20:26 UTC, in 24.0 h"),
+        ("9" * 400, "2027-05-29 20:26 UTC"),
+    ],
+)
+@pytest.mark.parametrize("status", [403, 429, 503])
+def test_who_is_told_to_come_back_in_days_is_not_kept_waiting(
+    canned: Canned, clock: FakeClock, status: int, stated: str, until: str
+) -> None:
+    """By GitHub's clock, not by one here that is off."""
+    client, transport = canned(answer(status, SECONDARY, retry_after=stated), skew=50_000.0)
+    with pytest.raises(OutsideError, match=until) as caught:
+        client.get("/repos/a/b")
+    assert "kept" in caught.value.hint
+    assert "come back" in caught.value.hint
+    assert (len(transport.asked), clock.slept) == (1, [])
 
 
 def test_a_limit_that_never_lifts_ends_in_a_clear_line(canned: Canned, clock: FakeClock) -> None:
@@ -114,6 +157,16 @@ def test_a_fault_is_tried_again_after_a_growing_pause(canned: Canned, clock: Fak
     assert client.get("/repos/a/b").data == {"full_name": "a/b"}
     assert clock.slept == [2, 4]
     assert client.tally.failed == 2
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize("stated", ["120", dated(NOW + 120)])
+def test_a_fault_that_says_how_long_it_lasts_is_waited_for(
+    canned: Canned, clock: FakeClock, status: int, stated: str
+) -> None:
+    client, _ = canned(answer(status, raw=b"<html>", retry_after=stated), answer(status, {}, retry_after="1"), GOOD)
+    assert client.get("/repos/a/b").data == {"full_name": "a/b"}
+    assert clock.slept == [120.5, 4]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
