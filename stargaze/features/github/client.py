@@ -32,6 +32,7 @@ ANSWERS = 60
 TOKEN_HINT = "make a token (no scope is needed), then: export GITHUB_TOKEN=..."  # noqa: S105 # no password
 NOTHING = Answer(0, {}, b"")
 FORGIVEN = ("refused", "elsewhere")
+RIGHT = "is github.url right? For GitHub Enterprise it ends in /api/v3"
 KEPT = "what was answered is kept; stargaze fetch, the same command, goes on"
 
 
@@ -114,7 +115,7 @@ class Client:
         CredentialsError
             If it does not take the token.
         OutsideError
-            If faults or limits outlast all patience, or GitHub points to another server.
+            If faults or limits outlast all patience, GitHub points to another server, or it is not GitHub that answers.
         """
         return self._answered(Ask(path, params or {}, etag=etag), _resource_of(path), forgiving=forgiving)
 
@@ -246,8 +247,8 @@ class Client:
         tries = TRIES if self._heard else FIRST_TRIES
         if faults >= tries:
             page = "a web page" in verdict.why
-            advice = "is github.url right? For GitHub Enterprise it ends in /api/v3; " if page else ""
-            raise OutsideError(f"GitHub answered {_line(ask)} {tries} times with: {verdict.why}", hint=advice + KEPT)
+            hint = f"{RIGHT}; {KEPT}" if page else KEPT
+            raise OutsideError(f"GitHub answered {_line(ask)} {tries} times with: {verdict.why}", hint=hint)
         _check_wait(ask, verdict, at)
         self.rest(verdict.why, verdict.wait)
 
@@ -292,6 +293,9 @@ def _refusal(verdict: Verdict, ask: Ask, resource: str) -> StargazeError:
     if verdict.kind == "token":
         hint = f"it is wrong, expired or too narrow; {TOKEN_HINT}"
         return CredentialsError(f"GitHub does not take GITHUB_TOKEN: {verdict.why}", hint=hint)
+    if verdict.kind == "foreign":
+        hint = f"{RIGHT}; or a proxy answers in GitHub's place; {KEPT}"
+        return OutsideError(f"{_line(ask)} was answered with {verdict.why}: that is not GitHub's API", hint=hint)
     if verdict.kind == "elsewhere":
         hint = f"it is not asked, and gets no token; if GitHub's API is there, set github.url to it; {KEPT}"
         return OutsideError(f"GitHub {verdict.why} ({_line(ask)})", hint=hint)

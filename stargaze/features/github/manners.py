@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 from stargaze.features.github.port import Answer
 
-Kind = Literal["good", "same", "moved", "elsewhere", "gone", "limit", "heavy", "broken", "refused", "token"]
+Kind = Literal["good", "same", "moved", "elsewhere", "gone", "limit", "heavy", "broken", "refused", "token", "foreign"]
+"""``elsewhere``: it points to another server; ``foreign``: it is no answer of GitHub's API."""
 
 MINUTE = 60.0
 LONGEST_WINDOW = 3600.0
@@ -67,7 +68,7 @@ def judge(answer: Answer, *, local_time: float, limits: int = 0, faults: int = 0
     message = said(data)
     if _is_limit(answer, message, data):
         return Verdict("limit", why=_which(answer, message), wait=pause(answer, local_time, limits))
-    if status >= 400:
+    if status >= 300:
         return _fault(answer, message, data, _patience(answer, local_time, faults))
     if not isinstance(data, (dict, list)):
         return Verdict("broken", why=_unreadable(answer), wait=backoff(faults))
@@ -76,14 +77,18 @@ def judge(answer: Answer, *, local_time: float, limits: int = 0, faults: int = 0
 
 def _fault(answer: Answer, message: str, data: Any, wait: float) -> Verdict:
     status = answer.status
+    if status < 500 and not message:
+        return Verdict(
+            "foreign", why=f"status {status} and {'a web page' if _is_page(answer) else 'no word of GitHub'}"
+        )
     if _is_blocked(status, message, data):
         return Verdict("gone", why=_why_blocked(data), data=data)
     if status == 401:
-        return Verdict("token", why=message or "Bad credentials")
+        return Verdict("token", why=message)
     if status in GONE_STATUS:
-        return Verdict("gone", why=message or "Not Found", data=data)
+        return Verdict("gone", why=message, data=data)
     if status < 500:
-        return Verdict("refused", why=_details(message, data) or f"status {status}", data=data)
+        return Verdict("refused", why=_details(message, data), data=data)
     kind: Kind = "heavy" if status in HEAVY_STATUS else "broken"
     why = _unreadable(answer) if data is None and status not in HEAVY_STATUS else f"status {status}"
     return Verdict(kind, why=why, wait=wait)
@@ -215,10 +220,12 @@ def _details(message: str, data: Any) -> str:
 
 
 def _unreadable(answer: Answer) -> str:
+    return "a web page instead of JSON" if _is_page(answer) else "JSON that is broken or cut short"
+
+
+def _is_page(answer: Answer) -> bool:
     head = answer.body[:200].lstrip().lower()
-    if "html" in answer.headers.get("content-type", "") or head.startswith((b"<!doctype", b"<html")):
-        return "a web page instead of JSON"
-    return "JSON that is broken or cut short"
+    return "html" in answer.headers.get("content-type", "") or head.startswith((b"<!doctype", b"<html"))
 
 
 def _graphql(data: Any, faults: int) -> Verdict:

@@ -195,6 +195,43 @@ def test_a_web_page_instead_of_an_api_says_where_the_mistake_may_be(canned: Cann
 
 
 @pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (answer(404, raw=b"<!DOCTYPE html><html>Not Found"), "status 404 and a web page"),
+        (answer(403, raw=b"Blocked by policy", content_type="text/html"), "status 403 and a web page"),
+        (answer(401, raw=b"<html>Log in</html>"), "status 401 and a web page"),
+        (answer(451, raw=b"<html>By order of"), "status 451 and a web page"),
+        (answer(404, raw=b""), "status 404 and no word of GitHub"),
+        (answer(404, raw=b"404 page not found"), "no word of GitHub"),
+        (answer(404, {"detail": "Not Found"}), "no word of GitHub"),
+        (answer(404, ["message"]), "no word of GitHub"),
+        (answer(300, {}), "status 300 and no word of GitHub"),
+    ],
+)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.theirs(),
+        lambda client: client.get("/repos/a/b"),
+        lambda client: client.get("/repos/a/b/readme", forgiving=True),
+        lambda client: client.query("query", {}),
+    ],
+    ids=["theirs", "get", "forgiving", "query"],
+)
+def test_what_another_than_github_answers_is_no_answer_and_not_asked_for_again(
+    canned: Canned, clock: FakeClock, other: object, words: str, ask: Callable[[module.Client], object]
+) -> None:
+    """A proxy, or a web site in the place of the API, knows nothing of what is gone or forbidden."""
+    client, transport = canned(other)
+    with pytest.raises(OutsideError, match=words) as caught:
+        ask(client)
+    assert "github.url" in caught.value.hint
+    assert "/api/v3" in caught.value.hint
+    assert "proxy" in caught.value.hint
+    assert (len(transport.asked), clock.slept) == (1, [])
+
+
+@pytest.mark.parametrize(
     ("refusal", "error", "words"),
     [
         (answer(401, {"message": "Bad credentials"}), CredentialsError, "Bad credentials"),
