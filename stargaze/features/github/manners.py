@@ -11,7 +11,7 @@ import email.utils
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any, Literal
 
@@ -57,10 +57,10 @@ def judge(answer: Answer, *, local_time: float, limits: int = 0, faults: int = 0
     limits, faults : int
         How often this request was refused by a limit, and how often it failed: pauses without a stated end grow.
     is_graphql : bool
-        GraphQL tells limits and faults inside an answer of status 200.
+        GraphQL tells limits and faults inside an answer of status 200, and is itself never gone.
     """
     status = answer.status
-    if status in (204, 304):
+    if status in (204, 304) and not is_graphql:
         return Verdict("same" if status == 304 else "good", data=[])
     if status in MOVED_STATUS:
         return Verdict("moved", why=answer.headers.get("location", ""))
@@ -69,7 +69,8 @@ def judge(answer: Answer, *, local_time: float, limits: int = 0, faults: int = 0
     if _is_limit(answer, message, data):
         return Verdict("limit", why=_which(answer, message), wait=pause(answer, local_time, limits))
     if status >= 300:
-        return _fault(answer, message, data, _patience(answer, local_time, faults))
+        verdict = _fault(answer, message, data, _patience(answer, local_time, faults))
+        return replace(verdict, kind="refused") if is_graphql and verdict.kind == "gone" else verdict
     if not isinstance(data, (dict, list)):
         return Verdict("broken", why=_unreadable(answer), wait=backoff(faults))
     return _graphql(data, faults) if is_graphql else Verdict("good", data=data)

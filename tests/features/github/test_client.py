@@ -389,6 +389,20 @@ def test_a_query_that_is_too_heavy_is_left_to_be_halved(canned: Canned, clock: F
     assert clock.slept == []
 
 
+@pytest.mark.parametrize("status", [404, 410, 451])
+def test_a_graphql_that_is_not_there_is_a_refusal_and_no_answer(canned: Canned, status: int) -> None:
+    client, _ = canned(answer(status, {"message": "Not Found"}))
+    with pytest.raises(ConfigError) as caught:
+        client.query("query", {})
+    assert "github.rich" in caught.value.hint
+
+
+def test_a_query_without_an_answer_is_asked_again(canned: Canned, clock: FakeClock) -> None:
+    client, _ = canned(answer(204, raw=b""), answer(200, {"data": {"nodes": []}}))
+    assert client.query("query", {}).data == {"data": {"nodes": []}}
+    assert clock.slept == [2]
+
+
 @pytest.mark.parametrize("kind", ["INSUFFICIENT_SCOPES", "FORBIDDEN"])
 def test_a_token_that_is_too_narrow_for_graphql_is_told(canned: Canned, kind: str) -> None:
     client, _ = canned(answer(200, {"errors": [{"type": kind, "message": "Resource not accessible by token"}]}))
