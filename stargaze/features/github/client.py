@@ -49,7 +49,6 @@ class Reply:
     etag: str = ""
     same: bool = False
     gone: str = ""
-    moved: bool = False
     last_page: int = 1
     took: float = 0.0
     raw: bytes = b""
@@ -138,7 +137,6 @@ class Client:
 
     def _answered(self, ask: Ask, resource: str, *, forgiving: bool = False) -> Reply:
         faults = limits = redirects = 0
-        moved = False
         answer, there = NOTHING, ask
         while True:
             self._wait_for(resource)
@@ -160,10 +158,9 @@ class Client:
                 verdict = replace(verdict, kind="gone")
             if verdict.kind in ("good", "same", "gone"):
                 self.answered()
-                return _reply(verdict, answer, self._now(answer), moved=moved)
+                return _reply(verdict, answer, self._now(answer))
             if verdict.kind == "moved":
                 redirects += 1
-                moved = True
                 there = _redirected(there, answer, verdict, redirects)
             elif verdict.kind == "limit":
                 limits += 1
@@ -275,14 +272,13 @@ def _redirected(ask: Ask, answer: Answer, verdict: Verdict, redirects: int) -> A
     return replace(ask, path=path, params=ask.params if "?" not in path else {})
 
 
-def _reply(verdict: Verdict, answer: Answer, at: datetime, *, moved: bool) -> Reply:
+def _reply(verdict: Verdict, answer: Answer, at: datetime) -> Reply:
     return Reply(
         data=verdict.data,
         at=at,
         etag=answer.headers.get("etag", ""),
         same=verdict.kind == "same",
         gone=verdict.why if verdict.kind == "gone" else "",
-        moved=moved,
         last_page=_last_page(answer.headers.get("link", "")),
         took=answer.took,
         raw=answer.body,
