@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import email.utils
+import traceback
 from collections.abc import Callable
+from typing import get_args
 from urllib.parse import urlsplit
 
 import pytest
 
 from stargaze.errors import ConfigError, CredentialsError, OutsideError, StargazeError
 from stargaze.features.github import client as module
+from stargaze.features.github import manners
 from stargaze.features.github.client import TooHeavyError
 from stargaze.features.github.port import NoAnswerError
 from stargaze.features.github.transport import HttpTransport
@@ -409,7 +412,51 @@ def test_a_token_that_is_too_narrow_for_graphql_is_told(canned: Canned, kind: st
         client.query("query", {})
 
 
-def test_no_message_holds_the_token(canned: Canned) -> None:
-    """The client does not even know it: it lives in the transport's header."""
-    client, _ = canned(GOOD)
-    assert "token" not in vars(client)
+TOKEN = "ghp_a-token-of-nobody"
+ENDS = {
+    "good": served(200, {"data": {}}),
+    "same": served(304),
+    "moved": served(301, location="/"),
+    "elsewhere": served(302, location="http://evil.example/x"),
+    "gone": served(404, {"message": "Not Found"}),
+    "limit": served(403, SECONDARY, retry_after="1"),
+    "long limit": served(403, SECONDARY, retry_after="999999"),
+    "heavy": served(502, {}),
+    "broken": served(500, {}),
+    "no answer": served(200, {}, content_encoding="gzip"),
+    "refused": served(422, {"message": "Validation Failed"}),
+    "token": served(401, {"message": "Bad credentials"}),
+    "foreign": served(404, []),
+}
+
+
+def test_every_verdict_is_among_the_ends() -> None:
+    assert set(get_args(manners.Kind)) <= set(ENDS)
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.get("/repos/a/b", {"page": 1}, etag='"x"'),
+        lambda client: client.get("/repos/a/b", forgiving=True),
+        lambda client: client.query("query", {}),
+    ],
+    ids=["get", "forgiving", "query"],
+)
+def test_no_message_holds_the_token(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture, end: str, ask: Callable[[module.Client], module.Reply]
+) -> None:
+    """However it ends: errors with their causes, hints, lines for people and the logs of others know nothing of it."""
+    caplog.set_level(0)
+    said: list[str] = []
+    with replaying([ENDS[end]] * 20) as server:
+        client = module.Client(HttpTransport(server.url, TOKEN, clock), clock, tell=said.append)
+        client.waiting = lambda why, _seconds: said.append(why)
+        try:
+            said.append(str(ask(client)))
+        except (StargazeError, TooHeavyError) as error:
+            said += [*traceback.format_exception(error), repr(vars(error))]
+    assert {headers["Authorization"] for _, _, headers in server.asked} == {f"Bearer {TOKEN}"}
+    assert len(said) > 1
+    assert TOKEN not in "".join(said) + caplog.text + repr(client.tally)
