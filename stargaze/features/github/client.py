@@ -6,13 +6,14 @@ import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urljoin
 
-from stargaze.errors import ConfigError, CredentialsError, OutsideError
+from stargaze.errors import ConfigError, CredentialsError, OutsideError, StargazeError
 from stargaze.features.github import manners
 from stargaze.features.github.manners import Verdict, whole_seconds
-from stargaze.features.github.port import Answer, Ask, Clock, NoAnswerError, Transport
+from stargaze.features.github.port import Answer, Ask, Clock, ElsewhereError, NoAnswerError, Transport
 
 TRIES = 8
 """Of one request that fails: with pauses of 2, 4, 8 … seconds some four minutes, and a night of faults when each
@@ -20,13 +21,18 @@ page gets through at last."""
 FIRST_TRIES = 3
 """Where nobody has answered yet, the address is wrong, or there is no network."""
 MOST_LIMITS = 8
-"""Refusals of one request by a limit that says it lifts, and does not: some two hours by the growing pauses."""
+"""Refusals of one request by a limit that says it lifts, and does not: over an hour by the growing pauses."""
+LONGEST_WAIT = 3 * 3600.0
+"""Seconds that are waited at once, a day in so many refusals: beyond, a person is told when to come back."""
 MOST_REDIRECTS = 5
 SKEW = 300.0
 """Seconds by which the clock here may differ from GitHub's before it is said."""
 ANSWERS = 60
 """GitHub dates its answers in whole seconds, cut off: the least difference of so many is the clocks' own."""
 TOKEN_HINT = "make a token (no scope is needed), then: export GITHUB_TOKEN=..."  # noqa: S105 # no password
+NOTHING = Answer(0, {}, b"")
+FORGIVEN = ("refused", "elsewhere")
+RIGHT = "is github.url right? For GitHub Enterprise it ends in /api/v3"
 KEPT = "what was answered is kept; stargaze fetch, the same command, goes on"
 
 
@@ -43,7 +49,6 @@ class Reply:
     etag: str = ""
     same: bool = False
     gone: str = ""
-    moved: bool = False
     last_page: int = 1
     took: float = 0.0
     raw: bytes = b""
@@ -100,6 +105,8 @@ class Client:
     ) -> Reply:
         """Ask REST; with ``forgiving``, a refusal of this one question is an answer, as that it is gone.
 
+        So is a redirect to another server, which is never followed.
+
         Raises
         ------
         ConfigError
@@ -107,7 +114,7 @@ class Client:
         CredentialsError
             If it does not take the token.
         OutsideError
-            If faults or limits outlast all patience.
+            If faults or limits outlast all patience, GitHub points to another server, or it is not GitHub that answers.
         """
         return self._answered(Ask(path, params or {}, etag=etag), _resource_of(path), forgiving=forgiving)
 
@@ -130,14 +137,11 @@ class Client:
 
     def _answered(self, ask: Ask, resource: str, *, forgiving: bool = False) -> Reply:
         faults = limits = redirects = 0
-        moved = False
+        answer, there = NOTHING, ask
         while True:
             self._wait_for(resource)
             try:
-                answer = self._send(ask)
-            except NoAnswerError as error:
-                verdict = Verdict("broken", why=str(error), wait=manners.backoff(faults))
-            else:
+                answer = self._send(there)
                 self._remember(answer, resource)
                 verdict = manners.judge(
                     answer,
@@ -146,26 +150,29 @@ class Client:
                     faults=faults,
                     is_graphql=resource == "graphql",
                 )
-                if forgiving and verdict.kind == "refused":
-                    verdict = replace(verdict, kind="gone")
-                if verdict.kind in ("good", "same", "gone"):
-                    self.answered()
-                    return _reply(verdict, answer, self._now(answer), moved=moved)
+            except NoAnswerError as error:
+                verdict = Verdict("broken", why=str(error), wait=manners.backoff(faults))
+            except ElsewhereError as error:  # the last answer is the redirect that leads there
+                verdict = Verdict("elsewhere", why=f"points to another server, {error}")
+            if forgiving and verdict.kind in FORGIVEN:
+                verdict = replace(verdict, kind="gone")
+            if verdict.kind in ("good", "same", "gone"):
+                self.answered()
+                return _reply(verdict, answer, self._now(answer))
             if verdict.kind == "moved":
                 redirects += 1
-                moved = True
-                ask = self._redirected(ask, verdict, redirects)
+                there = _redirected(there, answer, verdict, redirects)
             elif verdict.kind == "limit":
                 limits += 1
-                self._limited(ask, verdict, limits)
+                self._limited(ask, verdict, limits, self._now(answer))
             elif verdict.kind == "heavy" and resource == "graphql":
                 self.tally.failed += 1
                 raise TooHeavyError(verdict.why)
             elif verdict.kind in ("heavy", "broken"):
                 faults += 1
-                self._failed(ask, verdict, faults)
+                self._failed(ask, verdict, faults, self._now(answer))
             else:
-                raise _refusal(verdict, resource)
+                raise _refusal(verdict, ask, resource)
 
     def _send(self, ask: Ask) -> Answer:
         self.tally.requests += 1
@@ -173,6 +180,10 @@ class Client:
             answer = self._transport.send(ask)
         except NoAnswerError as error:
             self._tell(f"{_line(ask)}: {error}")
+            raise
+        except ElsewhereError as error:
+            self.tally.requests -= 1
+            self._tell(f"not asked: another server, {error}")
             raise
         self._heard = True
         left = answer.headers.get("x-ratelimit-remaining", "?")
@@ -215,51 +226,75 @@ class Client:
         moment = manners.date(answer.headers)
         return self.now() if moment is None else datetime.fromtimestamp(moment, tz=UTC)
 
-    def _redirected(self, ask: Ask, verdict: Verdict, redirects: int) -> Ask:
-        if redirects > MOST_REDIRECTS or not verdict.why or ask.body is not None:
-            raise OutsideError(f"{ask.path}: GitHub redirects without end, or where it should not", hint=KEPT)
-        return replace(ask, path=verdict.why, params=ask.params if "?" not in verdict.why else {})
-
-    def _limited(self, ask: Ask, verdict: Verdict, limits: int) -> None:
+    def _limited(self, ask: Ask, verdict: Verdict, limits: int, at: datetime) -> None:
         self.tally.refused += 1
         if limits > MOST_LIMITS:
             raise OutsideError(
                 f"GitHub's {verdict.why} did not lift in {limits} waits ({_line(ask)})",
                 hint=f"{KEPT}; wait an hour, and let no other program use the token",
             )
+        _check_wait(ask, verdict, at)
         self._pause(verdict.why, verdict.wait)
         _, known = self.latest
         if known:
             known.remaining = max(known.remaining, 1)  # what GitHub asked for has been waited for
 
-    def _failed(self, ask: Ask, verdict: Verdict, faults: int) -> None:
+    def _failed(self, ask: Ask, verdict: Verdict, faults: int, at: datetime) -> None:
         self.tally.failed += 1
         tries = TRIES if self._heard else FIRST_TRIES
         if faults >= tries:
             page = "a web page" in verdict.why
-            advice = "is github.url right? For GitHub Enterprise it ends in /api/v3; " if page else ""
-            raise OutsideError(f"GitHub answered {_line(ask)} {tries} times with: {verdict.why}", hint=advice + KEPT)
+            hint = f"{RIGHT}; {KEPT}" if page else KEPT
+            raise OutsideError(f"GitHub answered {_line(ask)} {tries} times with: {verdict.why}", hint=hint)
+        _check_wait(ask, verdict, at)
         self.rest(verdict.why, verdict.wait)
 
 
-def _reply(verdict: Verdict, answer: Answer, at: datetime, *, moved: bool) -> Reply:
+def _check_wait(ask: Ask, verdict: Verdict, at: datetime) -> None:
+    """Refuse to sit and wait for what takes days."""
+    if verdict.wait > LONGEST_WAIT:
+        until = at + timedelta(seconds=verdict.wait)
+        raise OutsideError(
+            f"GitHub wants no request before {until:%Y-%m-%d %H:%M} UTC, in {whole_seconds(verdict.wait)} "
+            f"({_line(ask)}: {verdict.why})",
+            hint=f"come back then: {KEPT}",
+        )
+
+
+def _redirected(ask: Ask, answer: Answer, verdict: Verdict, redirects: int) -> Ask:
+    """Return the same request where GitHub points to; what is asked of GraphQL changes nothing, so it may follow too."""
+    if redirects > MOST_REDIRECTS or not verdict.why:
+        raise OutsideError(f"{ask.path}: GitHub redirects without end, or to nowhere", hint=KEPT)
+    try:
+        path = urljoin(answer.url, verdict.why)
+    except ValueError:  # an address that is none: the transport says so
+        path = verdict.why
+    return replace(ask, path=path, params=ask.params if "?" not in path else {})
+
+
+def _reply(verdict: Verdict, answer: Answer, at: datetime) -> Reply:
     return Reply(
         data=verdict.data,
         at=at,
         etag=answer.headers.get("etag", ""),
         same=verdict.kind == "same",
         gone=verdict.why if verdict.kind == "gone" else "",
-        moved=moved,
         last_page=_last_page(answer.headers.get("link", "")),
         took=answer.took,
         raw=answer.body,
     )
 
 
-def _refusal(verdict: Verdict, resource: str) -> CredentialsError | ConfigError:
+def _refusal(verdict: Verdict, ask: Ask, resource: str) -> StargazeError:
     if verdict.kind == "token":
         hint = f"it is wrong, expired or too narrow; {TOKEN_HINT}"
         return CredentialsError(f"GitHub does not take GITHUB_TOKEN: {verdict.why}", hint=hint)
+    if verdict.kind == "foreign":
+        hint = f"{RIGHT}; or a proxy answers in GitHub's place; {KEPT}"
+        return OutsideError(f"{_line(ask)} was answered with {verdict.why}: that is not GitHub's API", hint=hint)
+    if verdict.kind == "elsewhere":
+        hint = f"it is not asked, and gets no token; if GitHub's API is there, set github.url to it; {KEPT}"
+        return OutsideError(f"GitHub {verdict.why} ({_line(ask)})", hint=hint)
     rich = "github.rich = false asks the search alone; " if resource == "graphql" else ""
     hint = f"{rich}change it; what was answered is kept"
     return ConfigError(f"GitHub refuses what [github] asks for: {verdict.why}", hint=hint)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
 from stargaze import __version__
 from stargaze.errors import ConfigError, CredentialsError
-from stargaze.features.github.port import Answer, Ask, Clock, NoAnswerError
+from stargaze.features.github.port import Answer, Ask, Clock, ElsewhereError, NoAnswerError
 
 USER_AGENT = f"stargaze/{__version__}"
 ACCEPT = "application/vnd.github+json"
@@ -20,10 +21,9 @@ VERSION = "2022-11-28"
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 """Seconds; GitHub itself cuts a request after ten."""
-RECONNECT = Retry(
-    total=None, connect=3, read=2, other=0, status=0, redirect=0, backoff_factor=0.5, allowed_methods={"GET", "POST"}
-)
-"""Only for connections that fail; what an answer's status asks for is a matter of manners. Each POST is a query."""
+DEFAULT_PORTS = {"https": 443, "http": 80}
+RECONNECT = Retry(total=None, connect=3, read=False, other=0, status=0, redirect=0, backoff_factor=0.5)
+"""Only where nothing was sent yet: all else is counted, logged and bided by who asked."""
 
 
 class HttpTransport:
@@ -48,36 +48,42 @@ class HttpTransport:
 
     def send(self, ask: Ask) -> Answer:
         """Carry a request to the base URL's server, and to no other."""
-        url = self.address(ask)
-        headers = {"If-None-Match": ask.etag} if ask.etag else {}
-        if ask.body is not None:
-            headers["Content-Type"] = "application/json"
+        request = self._prepared(ask)
+        settings = self._session.merge_environment_settings(request.url, {}, None, None, None)
         begun = self._clock.time()
         try:
-            answer = self._session.request(
-                "GET" if ask.body is None else "POST",
-                url,
-                params=dict(ask.params),
-                data=ask.body,
-                headers=headers,
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-                allow_redirects=False,
+            answer = self._session.send(
+                request, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), allow_redirects=False, **settings
             )
         except requests.RequestException as error:
             raise NoAnswerError(_why(error)) from error
         took = self._clock.time() - begun
         lower = {name.lower(): value for name, value in answer.headers.items()}
-        return Answer(answer.status_code, lower, answer.content, took)
+        return Answer(answer.status_code, lower, answer.content, took, answer.url)
 
     def address(self, ask: Ask) -> str:
         """Return where a request goes: GraphQL of an Enterprise server lies beside its REST, not below."""
         if ask.path == "/graphql" and self._base.endswith("/api/v3"):
             return self._base.removesuffix("/v3") + "/graphql"
-        if "://" in ask.path:
-            if _origin(ask.path) != _origin(self._base):
-                raise NoAnswerError(f"GitHub points to another server, {urlsplit(ask.path).netloc}: not followed")
-            return ask.path
-        return urljoin(self._base + "/", ask.path.removeprefix("/"))
+        return f"{self._base}/{ask.path.lstrip('/')}" if ask.path.startswith("/") else ask.path
+
+    def _prepared(self, ask: Ask) -> requests.PreparedRequest:
+        """Make a request as it will be sent, and compare servers only then: an address has many ways of writing."""
+        headers = {"If-None-Match": ask.etag} if ask.etag else {}
+        if ask.body is not None:
+            headers["Content-Type"] = "application/json"
+        method = "GET" if ask.body is None else "POST"
+        url = self.address(ask)
+        try:
+            request = self._session.prepare_request(
+                requests.Request(method, url, headers=headers, params=dict(ask.params), data=ask.body)
+            )
+            origin = _origin(str(request.url))
+        except ValueError as error:
+            raise ElsewhereError("whose address is none") from error
+        if origin != _origin(self._base):
+            raise ElsewhereError(_server(origin, self._base))
+        return request
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -93,17 +99,22 @@ class _Bearer(requests.auth.AuthBase):
 
 
 def _checked(url: str, token: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.username:
+    """Return the URL in the one way of writing that requests sends, which others are compared with."""
+    try:
+        base = str(requests.Request("GET", url).prepare().url)
+        (scheme, host, _), parts = _origin(base), urlsplit(base)
+    except ValueError:
+        scheme, host, parts = "", "", urlsplit("")
+    if scheme not in ("https", "http") or not host or parts.query or parts.fragment or "@" in parts.netloc:
         raise ConfigError(
             f"github.url is {url!r}: not the address of an API",
             hint="https://api.github.com, or https://HOST/api/v3 for GitHub Enterprise",
         )
-    if token and parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if token and scheme == "http" and not _is_loopback(host):
         raise CredentialsError(f"github.url is {url}: the token would travel unencrypted", hint="write https://")
     if not (token.isascii() and token.isprintable() and " " not in token):
         raise CredentialsError("GITHUB_TOKEN holds characters that no token has", hint="export GITHUB_TOKEN=...")
-    return url.rstrip("/")
+    return base.rstrip("/")
 
 
 def _is_loopback(host: str) -> bool:
@@ -113,14 +124,30 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _origin(url: str) -> tuple[str, str]:
+def _origin(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port, which name a server.
+
+    Examples
+    --------
+    >>> _origin("https://API.github.com/x") == _origin("https://api.github.com:443/")
+    True
+    """
     parts = urlsplit(url)
-    return parts.scheme, parts.netloc
+    port = DEFAULT_PORTS.get(parts.scheme) if parts.port is None else parts.port
+    return parts.scheme, parts.hostname or "", port
+
+
+def _server(origin: tuple[str, str, int | None], base: str) -> str:
+    """Name another server by its host, and where only the scheme differs by that."""
+    scheme, host, port = origin
+    ours = _origin(base)
+    prefix = f"{scheme}://" if host in ("", ours[1]) and scheme != ours[0] else ""
+    return prefix + host + ("" if port == DEFAULT_PORTS.get(scheme) else f":{port}")
 
 
 def _why(error: requests.RequestException) -> str:
     """Say in a few words what failed; requests nests its reasons."""
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout) or any(isinstance(one, ReadTimeoutError) for one in error.args):
         return f"no answer within {READ_TIMEOUT:.0f} s"
     if isinstance(error, requests.exceptions.SSLError):
         return "the server's certificate is not trusted here"
