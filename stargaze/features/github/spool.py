@@ -206,8 +206,7 @@ def opened(path: Path, server: str) -> Iterator[Spool]:
             )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(TABLES)
-        connection.execute(f"PRAGMA user_version = {LAYOUT}")
+        connection.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;")
         yield Spool(connection, path, server)
 
 
