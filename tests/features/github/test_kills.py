@@ -72,6 +72,7 @@ def test_a_hundred_kills_lose_nothing_and_ask_for_nothing_twice(tmp_path: Path, 
         watched.killed_when(lambda: stored_asks(killed) == everything)
         unwritten = 0
         for _ in range(AT_THE_END - 1):
+            Store(killed).repositories.unlink(missing_ok=True)
             watched.killed_when(lambda: True, after=chance.random() * writing)
             unwritten += not Store(killed).repositories.exists()
         assert unwritten
