@@ -57,7 +57,6 @@ def execute(people: Population, query: str, variables: Mapping[str, Any]) -> tup
     operation = next(one for one in document.definitions if isinstance(one, OperationDefinitionNode))
     run = Run(people, variables, fragments)
     data: dict[str, Any] = {}
-    late: list[tuple[str, FieldNode]] = []
     for node in _fields(run, operation.selection_set, "Query"):
         key, arguments = _key(node), _arguments(run, node)
         if node.name.value == "nodes":
@@ -66,13 +65,8 @@ def execute(people: Population, query: str, variables: Mapping[str, Any]) -> tup
         elif node.name.value == "repository":
             row = people.find(f"{arguments['owner']}/{arguments['name']}")
             data[key] = _repository(run, row, node, [key])
-        elif node.name.value == "rateLimit":
-            late.append((key, node))
         else:
             raise GraphQLError(f"Field '{node.name.value}' doesn't exist on type 'Query'")
-    for key, node in late:
-        known = {"cost": run.points, "remaining": 0, "resetAt": day(0)}
-        data[key] = {_key(one): known[one.name.value] for one in _fields(run, node.selection_set, "RateLimit")}
     return data, run
 
 

@@ -31,14 +31,12 @@ COUNTS = """query Counts($ids: [ID!]!) {
     readme: object(expression: "HEAD:README.md") { ... on Blob { byteSize } }
     owner { ... on User { followers { totalCount } } ... on Organization { membersWithRole { totalCount } } }
   } }
-  rateLimit { cost remaining resetAt }
 }"""
 COMMITS = """query Commits($ids: [ID!]!) {
   nodes(ids: $ids) { ... on Repository {
     id databaseId nameWithOwner
     defaultBranchRef { target { ... on Commit { history { totalCount } } } }
   } }
-  rateLimit { cost remaining resetAt }
 }"""
 
 
@@ -66,7 +64,7 @@ def names_query(count: int) -> str:
     fields = "\n  ".join(
         f"r{place}: repository(owner: $o{place}, name: $n{place}) {{ ...Core }}" for place in range(count)
     )
-    return f"query Names({arguments}) {{\n  {fields}\n  rateLimit {{ cost remaining resetAt }}\n}}\n{CORE}"
+    return f"query Names({arguments}) {{\n  {fields}\n}}\n{CORE}"
 
 
 def names_variables(names: list[str]) -> dict[str, str]:
@@ -91,13 +89,13 @@ def fields(node: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def errors_by_place(data: Mapping[str, Any], field: str = "nodes") -> dict[int | str, str]:
+def errors_by_place(data: Mapping[str, Any]) -> dict[int | str, str]:
     """Tell the errors of single nodes: place among ``nodes``, or alias, and GitHub's type of the error."""
     found: dict[int | str, str] = {}
     for error in data.get("errors") or ():
         path = error.get("path") if isinstance(error, dict) else None
         if isinstance(path, list) and path:
-            place = path[1] if path[0] == field and len(path) > 1 else path[0]
+            place = path[1] if path[0] == "nodes" and len(path) > 1 else path[0]
             found[place] = str(error.get("type") or error.get("message") or "unknown")
     return found
 
