@@ -29,9 +29,9 @@ class PageSize:
     """Seconds. GitHub gives up at ten, and what is slow by chance may take twice as long."""
     slow: float = 7.0
 
-    def halve(self) -> None:
-        """Ask for half: the last answer did not come, or not whole."""
-        self.now = max(self.now // 2, 1)
+    def halve(self, asked: int) -> None:
+        """Ask for half of what was asked: the answer did not come, or not whole."""
+        self.now = max(min(self.now, asked) // 2, 1)
 
     def after(self, took: float, asked: int) -> None:
         """Grow after a quick answer to a full page, shrink a little after a slow one."""
@@ -69,7 +69,7 @@ def ask_all(
         if not left:
             size.after(reply.took, len(some))
             continue
-        size.halve()
+        size.halve(len(some))
         if len(some) > 1:
             queue.extendleft(reversed(left))
             continue
