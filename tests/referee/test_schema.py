@@ -11,8 +11,10 @@ from tests.referee.recorded import REFEREE
 
 pytestmark = pytest.mark.referee
 
-QUERIES = {kind.name: kind.text for kind in graphql.KINDS} | {
-    f"{count} names": graphql.names_query(count) for count in (1, 2, 100)
+QUERIES = {
+    "alive": graphql.ALIVE,
+    **{kind.name: kind.text for kind in graphql.KINDS},
+    **{f"{count} names": graphql.names_query(count) for count in (1, 2, 100)},
 }
 
 

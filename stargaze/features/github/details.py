@@ -58,10 +58,13 @@ class Learner:
             tell(len(done))
             return [one for one in some if one.id not in done]
 
-        hopeless = ask_all(todo, self._sizes[kind], ask, take, self._client)
-        self._remark(hopeless, TOO_LARGE, self._client.now())
-        self._keep(kind, hopeless, {}, self._client.now())
-        tell(len(hopeless))
+        def give_up(one: Repo) -> None:
+            now = self._client.now()
+            self._remark([one], TOO_LARGE, now)
+            self._keep(kind, [one], {}, now)
+            tell(1)
+
+        ask_all(todo, self._sizes[kind], ask, take, give_up, self._client)
 
     def _remark(self, repos: Sequence[Repo], remark: str, at: datetime) -> None:
         """Note why nothing is known, for every later summary."""

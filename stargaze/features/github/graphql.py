@@ -38,7 +38,12 @@ COMMITS = """query Commits($ids: [ID!]!) {
     defaultBranchRef { target { ... on Commit { history { totalCount } } } }
   } }
 }"""
-
+ALIVE = """query Alive {
+  repository(owner: "octocat", name: "Hello-World") {
+    watchers { totalCount } defaultBranchRef { target { ... on Commit { history { totalCount } } } }
+  }
+}"""
+"""Counts of GitHub's own example, which has few of anything; where GitHub Enterprise has none, that is an answer too."""
 
 GONE = {"NOT_FOUND": "Not Found", "FORBIDDEN": "blocked"}
 """Types of errors at a node that say it is not there for us, and what we call that."""
@@ -73,6 +78,12 @@ def names_variables(names: list[str]) -> dict[str, str]:
     for place, name in enumerate(names):
         found[f"o{place}"], _, found[f"n{place}"] = name.partition("/")
     return found
+
+
+def is_alive(data: Mapping[str, Any]) -> bool:
+    """Tell from the answer to :data:`ALIVE` whether GitHub counts anything at the moment."""
+    example = data["data"].get("repository")
+    return isinstance(example, dict) or errors_by_place(data).get("repository") in GONE
 
 
 def fields(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,7 +73,11 @@ def _by_graphql(names: list[str], client: Client, spool: Spool, gather: Gather, 
         tell(len(answered))
         return [name for name in some if name not in answered]
 
-    ask_all(names, PageSize(FIRST_SIZE), ask, take, client)
+    def give_up(name: str) -> None:
+        _by_rest(name, client, spool, gather)
+        tell(1)
+
+    ask_all(names, PageSize(FIRST_SIZE), ask, take, give_up, client)
 
 
 def _answered(names: list[str], reply: Reply) -> dict[str, dict[str, Any]]:

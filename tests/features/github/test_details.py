@@ -2,13 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
-from stargaze.features.github import graphql
+import pytest
+
+from stargaze.artifacts import Store
+from stargaze.features.github import details, graphql, spool
 from stargaze.features.github.client import Client
+from stargaze.features.github.details import Learner
+from stargaze.features.github.found import Repo, repo
+from stargaze.features.github.port import Answer, Ask
+from stargaze.features.github.spool import Spool
 from tests.features.github.conftest import NOW, FakeClock, FakeTransport, answer
+from tests.features.github.small_github import SmallGitHub, rest
 
 Canned = Callable[..., tuple[Client, FakeTransport]]
+
+API = "https://api.github.com"
+LONG_AGO = datetime.fromtimestamp(0, tz=UTC)
+
+
+@pytest.fixture
+def github(clock: FakeClock) -> SmallGitHub:
+    return SmallGitHub(clock, 60)
+
+
+@pytest.fixture
+def kept(store: Store) -> Iterator[Spool]:
+    with spool.opened(store.spool, API) as opened:
+        yield opened
+
+
+def everybody(github: SmallGitHub) -> list[Repo]:
+    return [repo(rest(row), "") for row in github.rows.values()]
+
+
+def learn(github: SmallGitHub, kept: Spool, via: Stops | None = None) -> dict[int, dict[str, object]]:
+    """Learn all there is as a run does, and return it."""
+    heard: list[int] = []
+    repos = everybody(github)
+    Learner(Client(via or github, github.clock), kept, graphql.KINDS, LONG_AGO).learn(repos, heard.append)
+    assert sum(heard) == len(repos) * len(graphql.KINDS)
+    return kept.details([kind.name for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
+
+
+class Stops:
+    """A way to GitHub that ends the program after some requests."""
+
+    def __init__(self, github: SmallGitHub, after: int) -> None:
+        self.github, self.left = github, after
+
+    def send(self, ask: Ask) -> Answer:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return self.github.send(ask)
+
+
+def test_many_too_heavy_to_count_are_told_and_all_others_are_known(github: SmallGitHub, kept: Spool) -> None:
+    github.hopeless = {1, 2, 3, 30, 57, 58, 59, 60}
+    found = learn(github, kept)
+    assert {number for number, fields in found.items() if not fields} == github.hopeless
+    heavy = details.remarked(everybody(github), kept, details.TOO_LARGE)
+    assert heavy == [github.rows[number]["name"] for number in sorted(github.hopeless, key=int)]
+    before = len(github.asked)
+    learn(github, kept)
+    assert len(github.asked) == before
+
+
+def test_a_program_that_is_stopped_does_not_ask_again_for_those_that_were_given_up(
+    github: SmallGitHub, kept: Spool
+) -> None:
+    github.hopeless = {1, 2}
+    with pytest.raises(KeyboardInterrupt):
+        learn(github, kept, Stops(github, 12))
+    heavy = details.remarked(everybody(github), kept, details.TOO_LARGE)
+    assert heavy == [github.rows[1]["name"]]
+    before = len(github.asked)
+    learn(github, kept)
+    first = '"' + rest(github.rows[1])["node_id"] + '"'
+    counted = [ask for ask in github.asked[before:] if "Counts" in ask]
+    assert counted
+    assert not [ask for ask in counted if first in ask]
 
 
 def test_the_points_of_graphql_are_read_from_its_headers_and_asked_for_in_no_query(
