@@ -32,6 +32,8 @@ class SmallGitHub:
         """More repositories than that in one query are too many."""
         self.hopeless: set[int | str] = set()
         """Numbers and names of repositories that take too long alone."""
+        self.refused: dict[int, list[tuple[str, str, str]]] = {}
+        """By number: type and message of an error, and the field that has it, dotted; empty for the node itself."""
         self.gone: dict[str, int] = {}
         self.renamed: dict[str, str] = {}
         self.token = True
@@ -137,11 +139,22 @@ class SmallGitHub:
         for place, key in enumerate(numbers or names):
             path = ["nodes", place] if numbers else [f"r{place}"]
             row = self.rows.get(key) if numbers else by_name.get(self.renamed.get(key, key))
-            if row is None or row["name"] in self.gone:
-                errors.append({"type": "NOT_FOUND", "path": path, "message": "Could not resolve"})
-            nodes[path[-1]] = None if row is None or row["name"] in self.gone else _node(row, body["query"])
+            error = self._error(row, body["query"])
+            if error:
+                errors.append({**error, "path": [*path, *error["path"]]})
+            nodes[path[-1]] = None if row is None or error else _node(row, body["query"])
         data: dict[str, Any] = {"nodes": list(nodes.values())} if numbers else dict(nodes)
         return self._ok({"data": data, **({"errors": errors} if errors else {})})
+
+    def _error(self, row: dict[str, Any] | None, query: str) -> dict[str, Any] | None:
+        """Return why a node is null: it is not there, or it is or has what is refused, and cannot be null itself."""
+        if row is None or row["name"] in self.gone:
+            return {"type": "NOT_FOUND", "path": [], "message": "Could not resolve"}
+        for kind, message, field in self.refused.get(row["id"], []):
+            path = field.split(".") if field else []
+            if not path or path[-1] in query:
+                return {"type": kind, "path": path, "message": message}
+        return None
 
     def _alive(self) -> Answer:
         """Count the example of the real GitHub's, which this one lacks, as an Enterprise server does."""
@@ -202,10 +215,10 @@ def rest(row: dict[str, Any]) -> dict[str, Any]:
 
 def _node(row: dict[str, Any], query: str) -> dict[str, Any]:
     named = {"id": _id(row["id"]), "databaseId": row["id"], "nameWithOwner": row["name"]}
-    if query == graphql.COUNTS:
+    if query.startswith("query Counts"):
         counts = {"watchers": 9, "releases": 3, "openIssues": row["issues"], "closedIssues": 4, "openPullRequests": 2}
         return {**named, **{name: {"totalCount": count} for name, count in counts.items()}, "readme": {"byteSize": 77}}
-    if query == graphql.COMMITS:
+    if query.startswith("query Commits"):
         return {**named, "defaultBranchRef": {"target": {"history": {"totalCount": row["id"] + 1}}}}
     core = {"createdAt": _day(row["created"]), "stargazerCount": row["stars"], "owner": {"__typename": "User"}}
     return {**named, **core, "pushedAt": _day(int(NOW) - 100)}

@@ -456,3 +456,11 @@ def test_a_name_that_graphql_never_answers_is_asked_of_rest(
     asked = len(github.asked)
     gathering(section, token=True)
     assert len(github.asked) == asked
+
+
+def test_a_name_that_graphql_refuses_is_told_in_its_own_words(github: SmallGitHub, gathering: Gathering) -> None:
+    saml = "Resource protected by organization SAML enforcement."
+    github.refused = {2: [("FORBIDDEN", saml, "")], 3: [("FORBIDDEN", saml, "owner")]}
+    names = ["owner1/name1", "owner2/name2", "owner3/name3", "no/body"]
+    gone = {"owner2/name2": saml, "owner3/name3": saml, "no/body": "Not Found"}
+    assert gathering(GithubSection(names=names), token=True).gone == gone

@@ -102,3 +102,89 @@ def test_the_points_of_graphql_are_read_from_its_headers_and_asked_for_in_no_que
         client.query(text, {})
     assert sum(clock.slept) == 1800.5
     assert not [text for text in texts if "rateLimit" in text]
+
+
+SAML = "Resource protected by organization SAML enforcement."
+ALIVE = answer(200, {"data": {"repository": {"watchers": {"totalCount": 3}}}})
+
+
+def test_a_refused_field_takes_no_other_with_it(github: SmallGitHub, kept: Spool) -> None:
+    github.refused = {number: [("FORBIDDEN", SAML, "owner.membersWithRole")] for number in (3, 4, 50)}
+    github.refused[7] = [("FORBIDDEN", "Resource not accessible by integration", "mentionableUsers")]
+    found = learn(github, kept)
+    assert [fields["subscribers"] for fields in found.values()] == [9] * 60
+    assert details.lost(everybody(github), kept) == {}
+    without_owner = [ask for ask in github.asked if "Counts" in ask and "membersWithRole" not in ask]
+    assert [ask.count("MDE") for ask in without_owner] == [3]
+    assert details.remarked(everybody(github), kept, details.TOO_LARGE) == []
+
+
+def test_several_refused_fields_are_left_out_one_after_the_other(github: SmallGitHub, kept: Spool) -> None:
+    refused = [("FORBIDDEN", SAML, name) for name in ("mentionableUsers", "discussions", "owner.membersWithRole")]
+    github.refused = {8: refused, 9: refused[1:]}
+    found = learn(github, kept)
+    assert found[8]["subscribers"] == found[9]["subscribers"] == 9
+    assert details.lost(everybody(github), kept) == {}
+
+
+def answers(*nodes: tuple[dict[str, object] | None, str]) -> Iterator[Answer]:
+    """Make answers about commits of one repository: its node, and the type of an error at what is missing of it."""
+    path = ["nodes", 0, "defaultBranchRef", "target", "history"]
+    for node, kind in nodes:
+        error = {"path": path, "message": "Something went wrong", **({"type": kind} if kind else {})}
+        yield answer(200, {"data": {"nodes": [node]}, **({} if kind == "none" else {"errors": [error]})})
+
+
+NAMED = {"id": "R_1", "databaseId": 1, "nameWithOwner": "a/b", "defaultBranchRef": {"name": "main", "target": None}}
+COUNTED = {**NAMED, "defaultBranchRef": {"target": {"history": {"totalCount": 7}}}}
+
+
+def commits_by(client: Client, github: SmallGitHub, kept: Spool) -> dict[str, object]:
+    one = everybody(github)[0]
+    Learner(client, kept, [graphql.KINDS[1]], LONG_AGO).learn([one], lambda _count: None)
+    return kept.details(["commits"], {one.id: one.stamp})[one.id]
+
+
+@pytest.mark.parametrize("kind", ["", "SERVICE_UNAVAILABLE"])
+def test_a_count_that_fails_inside_an_answer_is_asked_for_again(
+    github: SmallGitHub, kept: Spool, canned: Canned, kind: str
+) -> None:
+    client, _ = canned(*answers((NAMED, kind)), ALIVE, *answers((COUNTED, "none")))
+    assert commits_by(client, github, kept) == {"commits": 7}
+
+
+def test_what_was_answered_is_kept_when_the_rest_is_given_up(github: SmallGitHub, kept: Spool, canned: Canned) -> None:
+    (broken,) = answers((NAMED, ""))
+    client, _ = canned(*[broken, ALIVE] * 3)
+    assert commits_by(client, github, kept) == {"default_branch": "main"}
+    assert details.remarked(everybody(github), kept, details.TOO_LARGE) == [github.rows[1]["name"]]
+
+
+def test_a_refused_count_inside_an_answer_is_not_asked_for_again(
+    github: SmallGitHub, kept: Spool, canned: Canned
+) -> None:
+    client, transport = canned(*answers((NAMED, "FORBIDDEN")))
+    assert commits_by(client, github, kept) == {"default_branch": "main"}
+    assert len(transport.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "why"),
+    [
+        ("NOT_FOUND", "", "deleted meanwhile"),
+        ("FORBIDDEN", "", f"access refused: {SAML}"),
+        ("INSUFFICIENT_SCOPES", "", f"access refused: {SAML}"),
+        ("FORBIDDEN", "nameWithOwner", f"access refused: {SAML}"),
+        ("NOT_FOUND", "nameWithOwner", f"access refused: {SAML}"),
+    ],
+)
+def test_a_repository_that_is_refused_is_not_called_deleted(
+    github: SmallGitHub, kept: Spool, kind: str, field: str, why: str
+) -> None:
+    github.refused = {5: [(kind, SAML, field)]}
+    found = learn(github, kept)
+    assert found[5] == {}
+    assert details.lost(everybody(github), kept) == {github.rows[5]["name"]: why}
+    before = len(github.asked)
+    learn(github, kept)
+    assert len(github.asked) == before
