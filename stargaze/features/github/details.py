@@ -23,6 +23,8 @@ TOO_LARGE = "too large for GitHub to count"
 FRESH = timedelta(days=30)
 """Before a gather began: details that are older are asked for again, whatever the repository's state."""
 
+COUNTS = graphql.KINDS[0]
+
 Tell = Callable[[int], None]
 """Told how many repositories more are done."""
 
@@ -144,13 +146,20 @@ def _told_of(node: Any, errors: Sequence[NodeError], asked: frozenset[str]) -> _
 
 
 def look_closer(repos: Sequence[Repo], client: Client, spool: Spool, gather: Gather, tell: Tell) -> None:
-    """Ask REST for what GraphQL lacks: contributors and README of each repository, followers of each owner."""
-    known = {kind: spool.stamps(kind, gather.began - FRESH) for kind in CLOSER}
+    """Ask REST for what GraphQL lacks, or did not tell: contributors and README, followers of each owner.
+
+    What it told is noted as nothing, over what REST may have said before.
+    """
+    since = gather.began - FRESH
+    known = {kind: spool.stamps(kind, since) for kind in CLOSER}
+    counted = spool.stamps(COUNTS.name, since)
     for one in repos:
-        for kind, ask in CLOSER.items():
-            if known[kind].get(one.id) != one.stamp:
-                fields = ask(one, client, spool, gather)
-                spool.keep_details(kind, [(one.id, one.stamp, fields)], client.now())
+        todo = [kind for kind in CLOSER if known[kind].get(one.id) != one.stamp]
+        is_counted = todo and counted.get(one.id) == one.stamp
+        told = spool.details([COUNTS.name], {one.id: one.stamp}).get(one.id, {}) if is_counted else {}
+        for kind in todo:
+            fields = {} if TOLD.get(kind) in told else CLOSER[kind](one, client, spool, gather)
+            spool.keep_details(kind, [(one.id, one.stamp, fields)], client.now())
         tell(1)
 
 
@@ -183,6 +192,8 @@ CLOSER: dict[str, Callable[[Repo, Client, Spool, Gather], dict[str, Any]]] = {
     "readme": _readme,
     "followers": _followers,
 }
+TOLD = {"readme": "readme_length", "followers": "owner_followers"}
+"""The field that GraphQL tells of many: where the README is called README.md, where the owner is a person."""
 
 
 def _number(data: Any, name: str, field: str) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class SmallGitHub:
                 "name": f"owner{number % 97}/name{number}",
                 "issues": int(number % 50),
                 "language": ["Python", "Rust", "C"][number % 3],
+                "readme": 77,
             }
             for number, stars, moment in zip(
                 range(1, count + 1),
@@ -198,7 +199,7 @@ def rest(row: dict[str, Any]) -> dict[str, Any]:
         "id": row["id"],
         "node_id": _id(row["id"]),
         "full_name": row["name"],
-        "owner": {"login": row["name"].partition("/")[0], "id": 5, "type": "User"},
+        "owner": {"login": row["name"].partition("/")[0], "id": 5, "type": _owner(row)},
         "description": "a thing",
         "created_at": _day(row["created"]),
         "updated_at": _day(int(NOW) - 50),
@@ -213,12 +214,21 @@ def rest(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _owner(row: dict[str, Any]) -> str:
+    """Tell what the owner is: of those with a number, every other one is an organization."""
+    number = row["name"].partition("/")[0].removeprefix("owner")
+    return "Organization" if number.isdigit() and int(number) % 2 == 0 else "User"
+
+
 def _node(row: dict[str, Any], query: str) -> dict[str, Any]:
     named = {"id": _id(row["id"]), "databaseId": row["id"], "nameWithOwner": row["name"]}
     if query.startswith("query Counts"):
         counts = {"watchers": 9, "releases": 3, "openIssues": row["issues"], "closedIssues": 4, "openPullRequests": 2}
-        return {**named, **{name: {"totalCount": count} for name, count in counts.items()}, "readme": {"byteSize": 77}}
+        owner = {"followers" if _owner(row) == "User" else "membersWithRole": {"totalCount": 15}}
+        readme = {"byteSize": row["readme"]} if row["readme"] else None
+        lists = {name: {"totalCount": count} for name, count in counts.items()}
+        return {**named, **lists, "readme": readme, "owner": owner}
     if query.startswith("query Commits"):
         return {**named, "defaultBranchRef": {"target": {"history": {"totalCount": row["id"] + 1}}}}
-    core = {"createdAt": _day(row["created"]), "stargazerCount": row["stars"], "owner": {"__typename": "User"}}
+    core = {"createdAt": _day(row["created"]), "stargazerCount": row["stars"], "owner": {"__typename": _owner(row)}}
     return {**named, **core, "pushedAt": _day(int(NOW) - 100)}

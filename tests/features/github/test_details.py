@@ -20,6 +20,7 @@ from tests.features.github.small_github import SmallGitHub, rest
 Canned = Callable[..., tuple[Client, FakeTransport]]
 
 API = "https://api.github.com"
+DAY = 86_400
 LONG_AGO = datetime.fromtimestamp(0, tz=UTC)
 
 
@@ -188,3 +189,53 @@ def test_a_repository_that_is_refused_is_not_called_deleted(
     before = len(github.asked)
     learn(github, kept)
     assert len(github.asked) == before
+
+
+def look(github: SmallGitHub, kept: Spool, aim: str = "all") -> list[str]:
+    """Look closer at all as a run does; return what was asked for."""
+    before = len(github.asked)
+    gather = kept.begin(aim, lambda: datetime.fromtimestamp(github.clock.now, tz=UTC), update=False)
+    details.look_closer(everybody(github), Client(github, github.clock), kept, gather, lambda _count: None)
+    return [ask.partition("?")[0] for ask in github.asked[before:]]
+
+
+def test_a_closer_look_asks_for_nothing_that_graphql_told(github: SmallGitHub, kept: Spool) -> None:
+    github.rows[3]["readme"] = None
+    found = learn(github, kept)
+    asked = look(github, kept)
+    organizations = {one.full_name.partition("/")[0] for one in everybody(github) if one.owner_type != "User"}
+    assert [ask for ask in asked if ask.endswith("/readme")] == [f"/repos/{github.rows[3]['name']}/readme"]
+    assert {ask for ask in asked if ask.count("/") == 2} == {f"/orgs/{login}" for login in organizations}
+    assert sum(ask.endswith("/contributors") for ask in asked) == 60
+    assert len(asked) == 60 + 1 + len(organizations)
+    closer = kept.details(list(details.CLOSER), {one.id: one.stamp for one in everybody(github)})
+    both = [{**fields, **closer[number]} for number, fields in found.items()]
+    assert {one["readme_length"] for one in both} == {77, 4321}
+    assert {one["owner_followers"] for one in both} == {15, 12}
+
+
+def test_a_closer_look_without_a_token_asks_for_all(github: SmallGitHub, kept: Spool) -> None:
+    assert len(look(github, kept)) == 60 + 60 + 60
+
+
+def test_what_rest_said_long_ago_does_not_hide_what_graphql_tells_now(github: SmallGitHub, kept: Spool) -> None:
+    look(github, kept)
+    github.clock.now += 40 * DAY
+    learn(github, kept)
+    kinds = [asked.rpartition("/")[2] for asked in look(github, kept, aim="later")]
+    assert kinds.count("readme") == 0
+    one = everybody(github)[0]
+    assert kept.details([details.COUNTS.name, *details.CLOSER], {one.id: one.stamp})[one.id]["readme_length"] == 77
+
+
+def test_a_closer_look_goes_by_no_count_of_long_ago(github: SmallGitHub, kept: Spool) -> None:
+    learn(github, kept)
+    github.clock.now += 40 * DAY
+    assert sum(asked.endswith("/readme") for asked in look(github, kept)) == 60
+
+
+def test_a_closer_look_goes_by_no_count_of_an_earlier_state(github: SmallGitHub, kept: Spool) -> None:
+    learn(github, kept)
+    github.rows[5]["stars"] += 1
+    asked = look(github, kept)
+    assert [ask for ask in asked if ask.endswith("/readme")] == [f"/repos/{github.rows[5]['name']}/readme"]
