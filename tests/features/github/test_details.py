@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
+import pandas as pd
 import pytest
 
 from stargaze.artifacts import Store
+from stargaze.config import FetchSection, GithubSection
 from stargaze.features.github import details, graphql, spool
 from stargaze.features.github.client import Client
 from stargaze.features.github.details import Learner
 from stargaze.features.github.found import Repo, repo
+from stargaze.features.github.gather import gather
 from stargaze.features.github.port import Answer, Ask
 from stargaze.features.github.spool import Spool
 from tests.features.github.conftest import NOW, FakeClock, FakeTransport, answer
 from tests.features.github.small_github import SmallGitHub, rest
+from tests.simulated.server import running
+from tests.simulated.world import Faults, World
 
 Canned = Callable[..., tuple[Client, FakeTransport]]
 
@@ -194,8 +199,8 @@ def test_a_repository_that_is_refused_is_not_called_deleted(
 def look(github: SmallGitHub, kept: Spool, aim: str = "all") -> list[str]:
     """Look closer at all as a run does; return what was asked for."""
     before = len(github.asked)
-    gather = kept.begin(aim, lambda: datetime.fromtimestamp(github.clock.now, tz=UTC), update=False)
-    details.look_closer(everybody(github), Client(github, github.clock), kept, gather, lambda _count: None)
+    run = kept.begin(aim, lambda: datetime.fromtimestamp(github.clock.now, tz=UTC), update=False)
+    details.look_closer(everybody(github), Client(github, github.clock), kept, run, lambda _count: None)
     return [ask.partition("?")[0] for ask in github.asked[before:]]
 
 
@@ -239,3 +244,32 @@ def test_a_closer_look_goes_by_no_count_of_an_earlier_state(github: SmallGitHub,
     github.rows[5]["stars"] += 1
     asked = look(github, kept)
     assert [ask for ask in asked if ask.endswith("/readme")] == [f"/repos/{github.rows[5]['name']}/readme"]
+
+
+@pytest.mark.real
+def test_of_a_large_github_only_what_cannot_be_counted_or_is_refused_is_missing(store: Store) -> None:
+    world = World(3_000, faults=Faults(heavy=0.01, refusing=0.3))
+    world.people.heavy[:6] = True
+    with running(world) as url:
+        summary = gather(
+            GithubSection(stars=">=1", number=0, url=url),
+            FetchSection(),
+            store,
+            datetime.fromtimestamp(world.clock.time(), tz=UTC),
+            token="good",
+            report=lambda _what, _share: None,
+            clock=world.clock,
+        )
+    found = pd.read_parquet(store.repositories).set_index("id")
+    people = world.people
+    heavy = people.heavy.nonzero()[0]
+    assert sorted(summary.too_large) == sorted(people.name(row) for row in heavy)
+    assert summary.gone == {}
+    assert set(found.index[found["commits"].isna()]) == set(people.id[heavy])
+    assert set(found.index[found["subscribers"].isna()]) == set(people.id[heavy])
+    told = found.index[found["owner_members"].notna()]
+    shown = [row for row in range(3_000) if people.is_organization(row) and not people.refuses_members(row)]
+    assert set(told) == {people.id[row] for row in shown if not people.heavy[row]}
+    assert any(people.refuses_members(row) for row in range(3_000))
+    assert summary.waited == 2 * 4 * len(heavy)
+    assert summary.failed <= 2 * 9 * len(heavy)
