@@ -15,7 +15,7 @@ from stargaze.features.github.paging import PageSize, ask_all
 from stargaze.features.github.spool import Gather, Kept, Spool
 
 REMARK = "remark"
-"""Kind of details that say why others are missing."""
+"""Begins the name of the details that say why those of a kind are missing, and is their only field."""
 GONE = "deleted meanwhile"
 REFUSED = "access refused: "
 """GitHub's own words come after it."""
@@ -40,6 +40,7 @@ class Learner:
         self._client = client
         self._spool = spool
         self._known = {kind: spool.stamps(kind.name, since) for kind in kinds}
+        self._remarked = {kind: spool.stamps(_remark_of(kind)) for kind in kinds}
         self._sizes = {kind: PageSize(kind.first_size) for kind in kinds}
 
     def learn(self, repos: Sequence[Repo], tell: Tell) -> None:
@@ -76,7 +77,7 @@ class Learner:
             refused.extend((one, what.refused) for one, what in told.items() if what.refused)
             done = {one: what for one, what in told.items() if what.whole}
             left = [one for one, what in told.items() if not what.whole and not what.refused]
-            self._remark({one: what.remark for one, what in done.items() if what.remark}, reply.at)
+            self._remark(kind, {one: what.remark for one, what in done.items()}, reply.at)
             self._keep(kind, {one: what.fields for one, what in done.items()}, reply.at)
             parts.update((one.id, told[one].fields) for one in left)
             tell(len(done))
@@ -84,18 +85,23 @@ class Learner:
 
         def give_up(one: Repo) -> None:
             now = self._client.now()
-            self._remark({one: TOO_LARGE}, now)
+            self._remark(kind, {one: TOO_LARGE}, now)
             self._keep(kind, {one: parts.get(one.id, {})}, now)
             tell(1)
 
         ask_all(todo, self._sizes[kind], ask, take, give_up, self._client)
         return refused
 
-    def _remark(self, remarks: Mapping[Repo, str], at: datetime) -> None:
-        """Note why nothing is known, for every later summary."""
-        if remarks:
-            rows = [(one.id, one.stamp, {REMARK: remark}) for one, remark in remarks.items()]
-            self._spool.keep_details(REMARK, rows, at)
+    def _remark(self, kind: Kind, remarks: Mapping[Repo, str], at: datetime) -> None:
+        """Note why nothing is known, for every later summary, or that what was noted is no longer so."""
+        before = self._remarked[kind]
+        rows = [
+            (one.id, one.stamp, {REMARK: remark} if remark else {})
+            for one, remark in remarks.items()
+            if remark or before.get(one.id) == one.stamp
+        ]
+        if rows:
+            self._spool.keep_details(_remark_of(kind), rows, at)
 
     def _keep(self, kind: Kind, fields: Mapping[Repo, dict[str, Any]], at: datetime) -> None:
         self._spool.keep_details(kind.name, [(one.id, one.stamp, known) for one, known in fields.items()], at)
@@ -113,8 +119,13 @@ def lost(repos: Sequence[Repo], spool: Spool) -> dict[str, str]:
 
 
 def _remarks(repos: Sequence[Repo], spool: Spool) -> dict[str, str]:
-    remarks = spool.details([REMARK], {one.id: one.stamp for one in repos})
-    return {one.full_name: remarks[one.id][REMARK] for one in repos if one.id in remarks}
+    kinds = [_remark_of(kind) for kind in graphql.KINDS]
+    remarks = spool.details(kinds, {one.id: one.stamp for one in repos})
+    return {one.full_name: remarks[one.id][REMARK] for one in repos if remarks.get(one.id)}
+
+
+def _remark_of(kind: Kind) -> str:
+    return f"{REMARK} {kind.name}"
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,18 @@ def everybody(github: SmallGitHub) -> list[Repo]:
     return [repo(rest(row), "") for row in github.rows.values()]
 
 
-def learn(github: SmallGitHub, kept: Spool, via: Stops | None = None) -> dict[int, dict[str, object]]:
+def told(github: SmallGitHub, kept: Spool) -> list[str]:
+    """Return whose details are said to be missing."""
+    return [*details.lost(everybody(github), kept), *details.remarked(everybody(github), kept, details.TOO_LARGE)]
+
+
+def learn(
+    github: SmallGitHub, kept: Spool, via: Stops | None = None, since: datetime = LONG_AGO
+) -> dict[int, dict[str, object]]:
     """Learn all there is as a run does, and return it."""
     heard: list[int] = []
     repos = everybody(github)
-    Learner(Client(via or github, github.clock), kept, graphql.KINDS, LONG_AGO).learn(repos, heard.append)
+    Learner(Client(via or github, github.clock), kept, graphql.KINDS, since).learn(repos, heard.append)
     assert sum(heard) == len(repos) * len(graphql.KINDS)
     return kept.details([kind.name for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
 
@@ -194,6 +201,33 @@ def test_a_repository_that_is_refused_is_not_called_deleted(
     before = len(github.asked)
     learn(github, kept)
     assert len(github.asked) == before
+
+
+@pytest.mark.parametrize("reason", ["heavy", "refused"])
+def test_what_was_missing_and_is_known_by_now_is_not_told_any_more(
+    github: SmallGitHub, kept: Spool, reason: str
+) -> None:
+    github.hopeless = {5} if reason == "heavy" else set()
+    github.refused = {5: [("FORBIDDEN", SAML, "")]} if reason == "refused" else {}
+    learn(github, kept)
+    assert told(github, kept) == [github.rows[5]["name"]]
+    github.hopeless, github.refused = set(), {}
+    later = datetime.fromtimestamp(github.clock.now + DAY, tz=UTC)
+    found = learn(github, kept, since=later)
+    assert found[5]["subscribers"] == 9
+    assert told(github, kept) == []
+
+
+def test_what_is_missing_of_one_kind_is_told_though_the_other_is_known(
+    github: SmallGitHub, kept: Spool, canned: Canned
+) -> None:
+    (broken,) = answers((NAMED, ""))
+    client, _ = canned(*[broken, ALIVE] * 3)
+    commits_by(client, github, kept)
+    Learner(Client(github, github.clock), kept, [graphql.KINDS[0]], LONG_AGO).learn(
+        everybody(github), lambda _count: None
+    )
+    assert told(github, kept) == [github.rows[1]["name"]]
 
 
 def look(github: SmallGitHub, kept: Spool, aim: str = "all") -> list[str]:
