@@ -11,8 +11,12 @@ from tests.referee.recorded import REFEREE
 
 pytestmark = pytest.mark.referee
 
-QUERIES = {kind.name: kind.text for kind in graphql.KINDS} | {
-    f"{count} names": graphql.names_query(count) for count in (1, 2, 100)
+QUERIES = {
+    "alive": graphql.ALIVE,
+    **{kind.name: kind.text for kind in graphql.KINDS},
+    **{f"{kind.name} without {name}": kind.without([name]) for kind in graphql.KINDS for name in kind.names},
+    **{f"{kind.name} without any": kind.without(kind.names) for kind in graphql.KINDS},
+    **{f"{count} names": graphql.names_query(count) for count in (1, 2, 100)},
 }
 
 
@@ -31,4 +35,4 @@ def test_a_query_is_valid_and_asks_for_nothing_deprecated(name: str, schema: Gra
 
 
 def test_a_field_that_github_does_not_have_would_be_noticed(schema: GraphQLSchema) -> None:
-    assert validate(schema, parse(graphql.COMMITS.replace("nameWithOwner", "nameWithOwners")))
+    assert validate(schema, parse(graphql.KINDS[0].text.replace("nameWithOwner", "nameWithOwners")))

@@ -31,6 +31,17 @@ COMMIT = 1e-5
 """Seconds to count one commit."""
 LONGEST = 10.0
 """Seconds after which GitHub gives up."""
+SAML = "Resource protected by organization SAML enforcement. You must grant your Personal Access token access to it."
+REFUSED = object()
+"""In place of a value that cannot be null and is not shown."""
+
+
+class RefusedError(Exception):
+    """A value that cannot be null is refused: whatever holds it and cannot be null itself goes with it."""
+
+    def __init__(self) -> None:
+        super().__init__(SAML)
+        self.path: list[str | int] = []
 
 
 @dataclass
@@ -57,7 +68,6 @@ def execute(people: Population, query: str, variables: Mapping[str, Any]) -> tup
     operation = next(one for one in document.definitions if isinstance(one, OperationDefinitionNode))
     run = Run(people, variables, fragments)
     data: dict[str, Any] = {}
-    late: list[tuple[str, FieldNode]] = []
     for node in _fields(run, operation.selection_set, "Query"):
         key, arguments = _key(node), _arguments(run, node)
         if node.name.value == "nodes":
@@ -66,13 +76,8 @@ def execute(people: Population, query: str, variables: Mapping[str, Any]) -> tup
         elif node.name.value == "repository":
             row = people.find(f"{arguments['owner']}/{arguments['name']}")
             data[key] = _repository(run, row, node, [key])
-        elif node.name.value == "rateLimit":
-            late.append((key, node))
         else:
             raise GraphQLError(f"Field '{node.name.value}' doesn't exist on type 'Query'")
-    for key, node in late:
-        known = {"cost": run.points, "remaining": 0, "resetAt": day(0)}
-        data[key] = {_key(one): known[one.name.value] for one in _fields(run, node.selection_set, "RateLimit")}
     return data, run
 
 
@@ -81,19 +86,32 @@ def _repository(run: Run, row: int | None, node: FieldNode, path: list[str | int
         run.errors.append({"type": "NOT_FOUND", "path": path, "message": "Could not resolve to a node"})
         return None
     run.seconds += ROW
-    return _object(run, node.selection_set, _Repository(run, row), "Repository")
+    try:
+        return _object(run, node.selection_set, _Repository(run, row), "Repository")
+    except RefusedError as error:  # of all that is asked for, only the owner's members are, and no null is between
+        run.errors.append({"type": "FORBIDDEN", "path": [*path, *error.path], "message": SAML})
+        return None
 
 
 def _object(run: Run, selection: SelectionSetNode | None, values: Any, kind: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for node in _fields(run, selection, kind):
-        value, inner = values.get(node.name.value, _arguments(run, node))
-        if isinstance(value, list):
-            found[_key(node)] = [_object(run, node.selection_set, one, inner) for one in value]
-        else:
-            is_object = value is not None and node.selection_set
-            found[_key(node)] = _object(run, node.selection_set, value, inner) if is_object else value
+        try:
+            found[_key(node)] = _value(run, node, values)
+        except RefusedError as error:
+            error.path.insert(0, _key(node))
+            raise
     return found
+
+
+def _value(run: Run, node: FieldNode, values: Any) -> Any:
+    value, inner = values.get(node.name.value, _arguments(run, node))
+    if value is REFUSED:
+        raise RefusedError
+    if isinstance(value, list):
+        return [_object(run, node.selection_set, one, inner) for one in value]
+    is_object = value is not None and node.selection_set
+    return _object(run, node.selection_set, value, inner) if is_object else value
 
 
 def _fields(run: Run, selection: SelectionSetNode | None, kind: str) -> Iterator[FieldNode]:
@@ -143,7 +161,8 @@ class _Repository:
     def get(self, name: str, arguments: Mapping[str, Any]) -> tuple[Any, str]:
         if name in COUNTED:
             self._run.connections += 1
-            self._run.seconds += CONNECTION
+            is_heavy = name == "mentionableUsers" and bool(self._people.heavy[self._row])
+            self._run.seconds += CONNECTION + LONGEST * is_heavy
             return _Plain({"totalCount": self._count(name, arguments), "nodes": []}), ""
         own = getattr(self, f"_{name}", None)
         return own() if own else (self._plain()[name], "")
@@ -199,28 +218,30 @@ class _Repository:
         self._run.seconds += CONNECTION
         people = _Plain({"totalCount": self._number % 900})
         values = {"__typename": kind, "login": self._people.login(self._row), "databaseId": self._number % 9999 + 1}
-        return _Plain({**values, "followers": people, "membersWithRole": people}), kind
+        members = REFUSED if self._people.refuses_members(self._row) else people
+        return _Plain({**values, "followers": people, "membersWithRole": members}), kind
 
     def _object(self) -> tuple[Any, str]:
         self._run.seconds += OBJECT
         return _Plain({"byteSize": self._number % 20_000}), "Blob"
 
     def _defaultBranchRef(self) -> tuple[Any, str]:  # noqa: N802
-        return _Branch(self._run, int(self._people.commits[self._row])), "Ref"
+        seconds = CONNECTION + self._people.commits[self._row] * COMMIT + LONGEST * self._people.heavy[self._row]
+        return _Branch(self._run, int(self._people.commits[self._row]), float(seconds)), "Ref"
 
 
 class _Branch:
     """The default branch, down to its commits, which take time to count."""
 
-    def __init__(self, run: Run, commits: int) -> None:
-        self._run, self._commits = run, commits
+    def __init__(self, run: Run, commits: int, seconds: float) -> None:
+        self._run, self._commits, self._seconds = run, commits, seconds
 
     def get(self, name: str, _arguments: Mapping[str, Any]) -> tuple[Any, str]:
         if name == "target":
             return self, "Commit"
         if name == "history":
             self._run.connections += 1
-            self._run.seconds += CONNECTION + self._commits * COMMIT
+            self._run.seconds += self._seconds
             return _Plain({"totalCount": self._commits}), "CommitHistoryConnection"
         return "main", ""
 

@@ -47,6 +47,10 @@ class Population:
         self.owner = np.floor(count * random.random(count) ** 2 / 2).astype(np.int64)
         self.language = random.integers(0, len(LANGUAGES), count)
         self.here = np.ones(count, dtype=bool)
+        self.heavy = np.zeros(count, dtype=bool)
+        """Of which GitHub does not finish to count commits and people in its ten seconds."""
+        self.refusing: set[int] = set()
+        """Numbers of owners, organizations that show nobody their members."""
         self.renamed: dict[str, int] = {}
         """Former names, and whose they were."""
         self.moved: set[int] = set()
@@ -80,6 +84,17 @@ class Population:
     def is_organization(self, row: int) -> bool:
         """Tell what the owner is."""
         return bool(self.owner[row] % 4 == 0)
+
+    def burden(self, heavy: float, refusing: float, seed: int) -> None:
+        """Make a share of the repositories too heavy to count, and let a share of the organizations refuse."""
+        random = np.random.default_rng([seed, 8])
+        self.heavy = random.random(len(self)) < heavy
+        organizations = np.unique(self.owner[self.owner % 4 == 0])
+        self.refusing = set(organizations[random.random(len(organizations)) < refusing].tolist())
+
+    def refuses_members(self, row: int) -> bool:
+        """Tell whether the owner is an organization that shows nobody its members."""
+        return self.is_organization(row) and int(self.owner[row]) in self.refusing
 
     def record(self, row: int) -> dict[str, Any]:
         """Return the row as GitHub's REST search has it."""

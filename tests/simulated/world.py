@@ -29,7 +29,10 @@ HTML = b"<!DOCTYPE html><html><head><title>Unicorn!</title></head><body>This pag
 
 @dataclass(frozen=True)
 class Faults:
-    """How often something goes wrong, each a probability a request; changes come every so many requests."""
+    """How often something goes wrong, each a probability a request; changes come every so many requests.
+
+    ``heavy`` and ``refusing`` are shares: of repositories too heavy to count, of organizations that refuse their members.
+    """
 
     unavailable: float = 0.0
     truncated: float = 0.0
@@ -39,6 +42,8 @@ class Faults:
     partial: float = 0.0
     changes_every: int = 0
     history_refused: bool = False
+    heavy: float = 0.0
+    refusing: float = 0.0
 
 
 MISHAPS = Faults(0.0006, 0.0004, 0.001, 0.001, 0.0004, 0.001, 50)
@@ -86,10 +91,11 @@ class World:
         tokens: Mapping[str, str] | None = None,
         clock: SimulatedClock | RunningClock | None = None,
     ) -> None:
+        self.faults = faults or Faults()
         self.people = Population(repositories, least, seed)
+        self.people.burden(self.faults.heavy, self.faults.refusing, seed)
         self.index = Index(self.people)
         self.clock = clock or SimulatedClock(float(NOW), skew)
-        self.faults = faults or Faults()
         self.tokens = dict(tokens or {"good": "good"})
         self.counts = Counts()
         self.penalty = Penalty()

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from stargaze.features.github import graphql
 from stargaze.features.github.client import Client, Reply
 from stargaze.features.github.found import Repo
-from stargaze.features.github.graphql import Kind
+from stargaze.features.github.graphql import Kind, NodeError
 from stargaze.features.github.paging import PageSize, ask_all
 from stargaze.features.github.spool import Gather, Kept, Spool
 
 REMARK = "remark"
-"""Kind of details that say why others are missing."""
+"""Begins the name of the details that say why those of a kind are missing, and is their only field."""
 GONE = "deleted meanwhile"
+REFUSED = "access refused: "
+"""GitHub's own words come after it."""
 TOO_LARGE = "too large for GitHub to count"
 FRESH = timedelta(days=30)
 """Before a gather began: details that are older are asked for again, whatever the repository's state."""
+
+COUNTS = graphql.KINDS[0]
 
 Tell = Callable[[int], None]
 """Told how many repositories more are done."""
@@ -35,6 +40,7 @@ class Learner:
         self._client = client
         self._spool = spool
         self._known = {kind: spool.stamps(kind.name, since) for kind in kinds}
+        self._remarked = {kind: spool.stamps(_remark_of(kind)) for kind in kinds}
         self._sizes = {kind: PageSize(kind.first_size) for kind in kinds}
 
     def learn(self, repos: Sequence[Repo], tell: Tell) -> None:
@@ -48,61 +54,123 @@ class Learner:
             self._ask(kind, todo, tell)
 
     def _ask(self, kind: Kind, todo: Sequence[Repo], tell: Tell) -> None:
+        """Ask for all, then of those that refuse some fields for the others."""
+        waiting: dict[frozenset[str], list[Repo]] = {frozenset(): list(todo)}
+        while waiting:
+            without, some = waiting.popitem()
+            for one, refused in self._ask_without(without, kind, some, tell):
+                waiting.setdefault(without | refused, []).append(one)
+
+    def _ask_without(
+        self, without: frozenset[str], kind: Kind, todo: Sequence[Repo], tell: Tell
+    ) -> list[tuple[Repo, frozenset[str]]]:
+        """Ask without some fields; return those that refuse more, and which."""
+        text, asked = kind.without(without), frozenset(kind.names) - without
+        parts: dict[int, dict[str, Any]] = {}
+        refused: list[tuple[Repo, frozenset[str]]] = []
+
         def ask(some: list[Repo]) -> Reply:
-            return self._client.query(kind.text, {"ids": [one.node_id for one in some]})
+            return self._client.query(text, {"ids": [one.node_id for one in some]})
 
         def take(some: list[Repo], reply: Reply) -> list[Repo]:
-            done, lost = _read(some, reply)
-            self._remark([one for one in some if one.id in lost], GONE, reply.at)
-            self._keep(kind, [one for one in some if one.id in done], done, reply.at)
+            told = dict(zip(some, _told(some, reply, asked), strict=True))
+            refused.extend((one, what.refused) for one, what in told.items() if what.refused)
+            done = {one: what for one, what in told.items() if what.whole}
+            left = [one for one, what in told.items() if not what.whole and not what.refused]
+            self._remark(kind, {one: what.remark for one, what in done.items()}, reply.at)
+            self._keep(kind, {one: what.fields for one, what in done.items()}, reply.at)
+            parts.update((one.id, told[one].fields) for one in left)
             tell(len(done))
-            return [one for one in some if one.id not in done]
+            return left
 
-        hopeless = ask_all(todo, self._sizes[kind], ask, take, self._client)
-        self._remark(hopeless, TOO_LARGE, self._client.now())
-        self._keep(kind, hopeless, {}, self._client.now())
-        tell(len(hopeless))
+        def give_up(one: Repo) -> None:
+            now = self._client.now()
+            self._remark(kind, {one: TOO_LARGE}, now)
+            self._keep(kind, {one: parts.get(one.id, {})}, now)
+            tell(1)
 
-    def _remark(self, repos: Sequence[Repo], remark: str, at: datetime) -> None:
-        """Note why nothing is known, for every later summary."""
-        if repos:
-            self._spool.keep_details(REMARK, [(one.id, one.stamp, {REMARK: remark}) for one in repos], at)
+        ask_all(todo, self._sizes[kind], ask, take, give_up, self._client)
+        return refused
 
-    def _keep(self, kind: Kind, repos: Sequence[Repo], fields: dict[int, dict[str, Any]], at: datetime) -> None:
-        self._spool.keep_details(kind.name, [(one.id, one.stamp, fields.get(one.id, {})) for one in repos], at)
-        self._known[kind].update((one.id, one.stamp) for one in repos)
+    def _remark(self, kind: Kind, remarks: Mapping[Repo, str], at: datetime) -> None:
+        """Note why nothing is known, for every later summary, or that what was noted is no longer so."""
+        before = self._remarked[kind]
+        rows = [
+            (one.id, one.stamp, {REMARK: remark} if remark else {})
+            for one, remark in remarks.items()
+            if remark or before.get(one.id) == one.stamp
+        ]
+        if rows:
+            self._spool.keep_details(_remark_of(kind), rows, at)
+
+    def _keep(self, kind: Kind, fields: Mapping[Repo, dict[str, Any]], at: datetime) -> None:
+        self._spool.keep_details(kind.name, [(one.id, one.stamp, known) for one, known in fields.items()], at)
+        self._known[kind].update((one.id, one.stamp) for one in fields)
 
 
 def remarked(repos: Sequence[Repo], spool: Spool, remark: str) -> list[str]:
     """Return the names of those that a remark is true of, in their present state."""
-    remarks = spool.details([REMARK], {one.id: one.stamp for one in repos})
-    return [one.full_name for one in repos if remarks.get(one.id, {}).get(REMARK) == remark]
+    return [name for name, noted in _remarks(repos, spool).items() if noted == remark]
 
 
-def _read(some: Sequence[Repo], reply: Reply) -> tuple[dict[int, dict[str, Any]], set[int]]:
-    """Return the fields of each repository that was answered, and which of them are gone."""
+def lost(repos: Sequence[Repo], spool: Spool) -> dict[str, str]:
+    """Return the names of those that are gone or refused, in their present state, and which of it."""
+    return {name: noted for name, noted in _remarks(repos, spool).items() if noted != TOO_LARGE}
+
+
+def _remarks(repos: Sequence[Repo], spool: Spool) -> dict[str, str]:
+    kinds = [_remark_of(kind) for kind in graphql.KINDS]
+    remarks = spool.details(kinds, {one.id: one.stamp for one in repos})
+    return {one.full_name: remarks[one.id][REMARK] for one in repos if remarks.get(one.id)}
+
+
+def _remark_of(kind: Kind) -> str:
+    return f"{REMARK} {kind.name}"
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What an answer says of one repository: fields, and whether there is nothing to wait for beyond them."""
+
+    fields: dict[str, Any]
+    whole: bool
+    remark: str = ""
+    refused: frozenset[str] = frozenset()
+    """Fields without which the others may be had."""
+
+
+def _told(some: Sequence[Repo], reply: Reply, asked: frozenset[str]) -> list[_Told]:
     nodes = reply.data["data"].get("nodes") or []
     errors = graphql.errors_by_place(reply.data)
-    done: dict[int, dict[str, Any]] = {}
-    lost = set()
-    for place, one in enumerate(some):
-        node = nodes[place] if place < len(nodes) else None
-        if isinstance(node, dict) and "nameWithOwner" in node:
-            done[one.id] = graphql.fields(node)
-        elif errors.get(place) in graphql.GONE:
-            done[one.id] = {}
-            lost.add(one.id)
-    return done, lost
+    padded = [*nodes, *[None] * (len(some) - len(nodes))]
+    return [_told_of(padded[place], errors.get(place, []), asked) for place in range(len(some))]
+
+
+def _told_of(node: Any, errors: Sequence[NodeError], asked: frozenset[str]) -> _Told:
+    refusals = [error for error in errors if error.type in graphql.REFUSED]
+    if isinstance(node, dict) and "nameWithOwner" in node:
+        return _Told(graphql.fields(node), whole=len(refusals) == len(errors))
+    for error in refusals:
+        if error.field not in asked:
+            return _Told({}, whole=True, remark=GONE if error.is_gone else REFUSED + error.message)
+    return _Told({}, whole=False, refused=frozenset(error.field for error in refusals))
 
 
 def look_closer(repos: Sequence[Repo], client: Client, spool: Spool, gather: Gather, tell: Tell) -> None:
-    """Ask REST for what GraphQL lacks: contributors and README of each repository, followers of each owner."""
-    known = {kind: spool.stamps(kind, gather.began - FRESH) for kind in CLOSER}
+    """Ask REST for what GraphQL lacks, or did not tell: contributors and README, followers of each owner.
+
+    What it told is noted as nothing, over what REST may have said before.
+    """
+    since = gather.began - FRESH
+    known = {kind: spool.stamps(kind, since) for kind in CLOSER}
+    counted = spool.stamps(COUNTS.name, since)
     for one in repos:
-        for kind, ask in CLOSER.items():
-            if known[kind].get(one.id) != one.stamp:
-                fields = ask(one, client, spool, gather)
-                spool.keep_details(kind, [(one.id, one.stamp, fields)], client.now())
+        todo = [kind for kind in CLOSER if known[kind].get(one.id) != one.stamp]
+        is_counted = todo and counted.get(one.id) == one.stamp
+        told = spool.details([COUNTS.name], {one.id: one.stamp}).get(one.id, {}) if is_counted else {}
+        for kind in todo:
+            fields = {} if TOLD.get(kind) in told else CLOSER[kind](one, client, spool, gather)
+            spool.keep_details(kind, [(one.id, one.stamp, fields)], client.now())
         tell(1)
 
 
@@ -135,6 +203,8 @@ CLOSER: dict[str, Callable[[Repo, Client, Spool, Gather], dict[str, Any]]] = {
     "readme": _readme,
     "followers": _followers,
 }
+TOLD = {"readme": "readme_length", "followers": "owner_followers"}
+"""The field that GraphQL tells of many: where the README is called README.md, where the owner is a person."""
 
 
 def _number(data: Any, name: str, field: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ Counts and commits are counted while GitHub answers: too many at once, and it gi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,42 +20,81 @@ CORE = """fragment Core on Repository {
   owner { __typename login ... on User { databaseId } ... on Organization { databaseId } }
   repositoryTopics(first: 20) { nodes { topic { name } } }
 }"""
-COUNTS = """query Counts($ids: [ID!]!) {
-  nodes(ids: $ids) { ... on Repository {
-    id databaseId nameWithOwner
-    watchers { totalCount } releases { totalCount } mentionableUsers { totalCount } discussions { totalCount }
-    languages { totalCount }
-    openIssues: issues(states: OPEN) { totalCount } closedIssues: issues(states: CLOSED) { totalCount }
-    pullRequests { totalCount } openPullRequests: pullRequests(states: OPEN) { totalCount }
-    mergedPullRequests: pullRequests(states: MERGED) { totalCount }
-    latestRelease { publishedAt }
-    readme: object(expression: "HEAD:README.md") { ... on Blob { byteSize } }
-    owner { ... on User { followers { totalCount } } ... on Organization { membersWithRole { totalCount } } }
-  } }
-  rateLimit { cost remaining resetAt }
+COUNTS = (
+    "watchers { totalCount }",
+    "releases { totalCount }",
+    "mentionableUsers { totalCount }",
+    "discussions { totalCount }",
+    "languages { totalCount }",
+    "openIssues: issues(states: OPEN) { totalCount }",
+    "closedIssues: issues(states: CLOSED) { totalCount }",
+    "pullRequests { totalCount }",
+    "openPullRequests: pullRequests(states: OPEN) { totalCount }",
+    "mergedPullRequests: pullRequests(states: MERGED) { totalCount }",
+    "latestRelease { publishedAt }",
+    'readme: object(expression: "HEAD:README.md") { ... on Blob { byteSize } }',
+    "owner { ... on User { followers { totalCount } } ... on Organization { membersWithRole { totalCount } } }",
+)
+COMMITS = ("defaultBranchRef { target { ... on Commit { history { totalCount } } } }",)
+ALIVE = """query Alive {
+  repository(owner: "octocat", name: "Hello-World") {
+    watchers { totalCount } defaultBranchRef { target { ... on Commit { history { totalCount } } } }
+  }
 }"""
-COMMITS = """query Commits($ids: [ID!]!) {
-  nodes(ids: $ids) { ... on Repository {
-    id databaseId nameWithOwner
-    defaultBranchRef { target { ... on Commit { history { totalCount } } } }
-  } }
-  rateLimit { cost remaining resetAt }
-}"""
+"""Counts of GitHub's own example, which has few of anything; where GitHub Enterprise has none, that is an answer too."""
+
+GONE = "NOT_FOUND"
+REFUSED = (GONE, "FORBIDDEN", "INSUFFICIENT_SCOPES")
+"""Types of errors that stay as they are, however often the same is asked with this token."""
 
 
-GONE = {"NOT_FOUND": "Not Found", "FORBIDDEN": "blocked"}
-"""Types of errors at a node that say it is not there for us, and what we call that."""
+@dataclass(frozen=True)
+class NodeError:
+    """What went wrong at a node, or below it; below one that cannot be null, the whole node is null."""
+
+    type: str
+    message: str
+    field: str = ""
+    """The first below the node, empty where the error is the node's own."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether GitHub says that there is no such node; what it lacks below one is another matter."""
+        return self.type == GONE and not self.field
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of details: the query, and how many repositories at once to begin with."""
+    """One kind of details: what is asked of each repository, and of how many at once to begin with."""
 
     name: str
-    text: str
+    fields: tuple[str, ...]
     first_size: int
     connections: int
     """Lists that GitHub goes to for each repository, which its points count."""
+
+    @property
+    def text(self) -> str:
+        """The query for all of it."""
+        return self.without()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the fields are called in the answer."""
+        return tuple(re.split(r"\W", field, maxsplit=1)[0] for field in self.fields)
+
+    def without(self, refused: Collection[str] = ()) -> str:
+        """Write the query without the fields of these names: a refused one would take the others with it.
+
+        Examples
+        --------
+        >>> "membersWithRole" in KINDS[0].without(), "membersWithRole" in KINDS[0].without(["owner"])
+        (True, False)
+        """
+        asked = [field for name, field in zip(self.names, self.fields, strict=True) if name not in refused]
+        fields = "\n    ".join(["id databaseId nameWithOwner", *asked])
+        title = self.name.capitalize()
+        return f"query {title}($ids: [ID!]!) {{\n  nodes(ids: $ids) {{ ... on Repository {{\n    {fields}\n  }} }}\n}}"
 
 
 KINDS = (Kind("counts", COUNTS, 40, 12), Kind("commits", COMMITS, 40, 1))
@@ -66,7 +106,7 @@ def names_query(count: int) -> str:
     fields = "\n  ".join(
         f"r{place}: repository(owner: $o{place}, name: $n{place}) {{ ...Core }}" for place in range(count)
     )
-    return f"query Names({arguments}) {{\n  {fields}\n  rateLimit {{ cost remaining resetAt }}\n}}\n{CORE}"
+    return f"query Names({arguments}) {{\n  {fields}\n}}\n{CORE}"
 
 
 def names_variables(names: list[str]) -> dict[str, str]:
@@ -78,7 +118,7 @@ def names_variables(names: list[str]) -> dict[str, str]:
 
 
 def fields(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn a node of :data:`COUNTS` or :data:`COMMITS` into our fields, without those that only name it.
+    """Turn a node of one of the :data:`KINDS` into our fields, without those that only name it.
 
     REST counts pull requests with the open issues; so does this, that a field means one thing.
     """
@@ -91,14 +131,22 @@ def fields(node: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def errors_by_place(data: Mapping[str, Any], field: str = "nodes") -> dict[int | str, str]:
-    """Tell the errors of single nodes: place among ``nodes``, or alias, and GitHub's type of the error."""
-    found: dict[int | str, str] = {}
+def is_alive(data: Mapping[str, Any]) -> bool:
+    """Tell from the answer to :data:`ALIVE` whether GitHub counts anything at the moment."""
+    errors = errors_by_place(data).get("repository", [])
+    answered = isinstance(data["data"].get("repository"), dict) or bool(errors)
+    return answered and all(error.type in REFUSED for error in errors)
+
+
+def errors_by_place(data: Mapping[str, Any]) -> dict[int | str, list[NodeError]]:
+    """Tell the errors of single nodes: place among ``nodes``, or alias, and what GitHub says of it."""
+    found: dict[int | str, list[NodeError]] = {}
     for error in data.get("errors") or ():
         path = error.get("path") if isinstance(error, dict) else None
         if isinstance(path, list) and path:
-            place = path[1] if path[0] == field and len(path) > 1 else path[0]
-            found[place] = str(error.get("type") or error.get("message") or "unknown")
+            place, *below = path[1:] if path[0] == "nodes" and len(path) > 1 else path
+            text, kind = str(error.get("message") or "unknown"), str(error.get("type") or "")
+            found.setdefault(place, []).append(NodeError(kind, text, str(below[0]) if below else ""))
     return found
 
 

@@ -73,7 +73,11 @@ def _by_graphql(names: list[str], client: Client, spool: Spool, gather: Gather, 
         tell(len(answered))
         return [name for name in some if name not in answered]
 
-    ask_all(names, PageSize(FIRST_SIZE), ask, take, client)
+    def give_up(name: str) -> None:
+        _by_rest(name, client, spool, gather)
+        tell(1)
+
+    ask_all(names, PageSize(FIRST_SIZE), ask, take, give_up, client)
 
 
 def _answered(names: list[str], reply: Reply) -> dict[str, dict[str, Any]]:
@@ -82,9 +86,10 @@ def _answered(names: list[str], reply: Reply) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for place, name in enumerate(names):
         node = reply.data["data"].get(f"r{place}")
-        why = errors.get(f"r{place}", "")
+        refusals = [error for error in errors.get(f"r{place}", ()) if error.type in graphql.REFUSED]
         if isinstance(node, dict):
             found[name] = node
-        elif why in graphql.GONE:
-            found[name] = {"gone": graphql.GONE[why]}
+        elif refusals:
+            first = refusals[0]
+            found[name] = {"gone": "Not Found" if first.is_gone else first.message}
     return found

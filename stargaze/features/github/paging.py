@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from stargaze.errors import OutsideError
+from stargaze.features.github import graphql
 from stargaze.features.github.client import KEPT, Client, Reply, TooHeavyError
-from stargaze.features.github.manners import backoff
+from stargaze.features.github.manners import FIRST_RETRY, backoff
 
-GIVE_UP = 4
-"""Tries for one alone: some repositories have more commits than GitHub counts in ten seconds."""
+GIVE_UP = 3
+"""Tries for one alone, each with GitHub well: some repositories have more commits than it counts in ten seconds."""
 PATIENCE = 9
-"""Failures of single ones in a row, over a quarter of an hour, after which it is GitHub that fails and not they."""
+"""Failures in a row with GitHub unwell, over a quarter of an hour, after which the same command may go on later."""
 
-T = TypeVar("T", bound=Hashable)
+T = TypeVar("T")
 
 
 @dataclass
@@ -29,9 +30,9 @@ class PageSize:
     """Seconds. GitHub gives up at ten, and what is slow by chance may take twice as long."""
     slow: float = 7.0
 
-    def halve(self) -> None:
-        """Ask for half: the last answer did not come, or not whole."""
-        self.now = max(self.now // 2, 1)
+    def halve(self, asked: int) -> None:
+        """Ask for half of what was asked: the answer did not come, or not whole."""
+        self.now = max(min(self.now, asked) // 2, 1)
 
     def after(self, took: float, asked: int) -> None:
         """Grow after a quick answer to a full page, shrink a little after a slow one."""
@@ -46,16 +47,17 @@ def ask_all(
     size: PageSize,
     ask: Callable[[list[T]], Reply],
     take: Callable[[list[T], Reply], list[T]],
+    give_up: Callable[[T], None],
     client: Client,
-) -> list[T]:
-    """Ask about all; ``take`` keeps an answer and returns those that it lacks. Return those that got none in the end.
+) -> None:
+    """Ask about all; ``take`` keeps an answer and returns those that it lacks, ``give_up`` hears of each hopeless one.
 
     Raises
     ------
     OutsideError
         If nothing is answered for long.
     """
-    queue, tries, silence, hopeless = deque(todo), Counter[T](), 0, list[T]()
+    queue, doubt = deque(todo), _Doubt(client)
     while queue:
         some = [queue.popleft() for _ in range(min(size.now, len(queue)))]
         why = "parts of the answer missing"
@@ -65,18 +67,44 @@ def ask_all(
         except TooHeavyError as error:
             left, why = some, str(error)
         if len(left) < len(some):
-            silence = 0
+            doubt = _Doubt(client)
         if not left:
             size.after(reply.took, len(some))
             continue
-        size.halve()
-        if len(some) > 1:
+        size.halve(len(some))
+        if len(some) == 1 and doubt.is_settled(why):
+            doubt = _Doubt(client)
+            give_up(some[0])
+        else:
             queue.extendleft(reversed(left))
-            continue
-        tries[left[0]] += 1
-        (hopeless if tries[left[0]] >= GIVE_UP else queue).append(left[0])
-        silence += 1
-        if silence > PATIENCE:
+
+
+@dataclass
+class _Doubt:
+    """Whether one that fails alone is too heavy, or GitHub is down: it is asked to count a small one after each try."""
+
+    client: Client
+    tries: int = 0
+    silence: int = 0
+
+    def is_settled(self, why: str) -> bool:
+        """Tell whether the one is hopeless; if not, rest before it is tried again."""
+        if _counts(self.client):
+            self.tries += 1
+            if self.tries < GIVE_UP:
+                self.client.rest(why, FIRST_RETRY)
+            return self.tries >= GIVE_UP
+        self.tries, self.silence = 0, self.silence + 1
+        if self.silence > PATIENCE:
             raise OutsideError(f"GitHub's GraphQL does not answer: {why}", hint=KEPT)
-        client.rest(why, backoff(silence - 1))
-    return hopeless
+        self.client.rest(why, backoff(self.silence - 1))
+        return False
+
+
+def _counts(client: Client) -> bool:
+    """Tell whether GitHub counts anything at the moment."""
+    try:
+        reply = client.query(graphql.ALIVE, {})
+    except TooHeavyError:
+        return False
+    return graphql.is_alive(reply.data)

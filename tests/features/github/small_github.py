@@ -30,7 +30,10 @@ class SmallGitHub:
         self.asked: list[str] = []
         self.too_heavy = 10**9
         """More repositories than that in one query are too many."""
-        self.hopeless: set[int] = set()
+        self.hopeless: set[int | str] = set()
+        """Numbers and names of repositories that take too long alone."""
+        self.refused: dict[int, list[tuple[str, str, str]]] = {}
+        """By number: type and message of an error, and the field that has it, dotted; empty for the node itself."""
         self.gone: dict[str, int] = {}
         self.renamed: dict[str, str] = {}
         self.token = True
@@ -44,6 +47,7 @@ class SmallGitHub:
                 "name": f"owner{number % 97}/name{number}",
                 "issues": int(number % 50),
                 "language": ["Python", "Rust", "C"][number % 3],
+                "readme": 77,
             }
             for number, stars, moment in zip(
                 range(1, count + 1),
@@ -77,14 +81,14 @@ class SmallGitHub:
         rows.sort(key=lambda row: (-row["stars"], row["id"] * 7919 % 10_007))
         if page > 10:
             return answer(422, {"message": "Only the first 1000 search results are available"})
-        items = [_rest(row) for row in rows[(page - 1) * 100 : page * 100]]
+        items = [rest(row) for row in rows[(page - 1) * 100 : page * 100]]
         return self._marked({"total_count": len(rows), "incomplete_results": False, "items": items, **self.odd}, ask)
 
     def _one(self, ask: Ask) -> Answer:
         match = re.fullmatch(r"/repos/([^/]+/[^/]+)(/.*)?", ask.path)
         number = ask.path.rpartition("/repositories/")[2]
         if number.isdigit():
-            return self._marked(_rest(self.rows[int(number)]), ask)
+            return self._marked(rest(self.rows[int(number)]), ask)
         if match is None:
             return self._ok({"followers": 12})
         name, below = match[1], match[2] or ""
@@ -105,7 +109,7 @@ class SmallGitHub:
             return self._ok([{"login": "a"}], link=pages)
         if below == "/stargazers/history":
             return self._history(row, int(ask.params["page"]))
-        return self._ok({"size": 4321}) if below else self._marked({**_rest(row), "subscribers_count": 9}, ask)
+        return self._ok({"size": 4321}) if below else self._marked({**rest(row), "subscribers_count": 9}, ask)
 
     def _history(self, row: dict[str, Any], page: int) -> Answer:
         if row["id"] % 5 == 0:
@@ -122,29 +126,51 @@ class SmallGitHub:
         if not self.token:
             return answer(401, {"message": "Bad credentials"})
         variables = body["variables"]
+        if body["query"] == graphql.ALIVE:
+            return self._alive()
         numbers = [self._number(node) for node in variables.get("ids", [])]
         names = (
             [f"{variables[f'o{n}']}/{variables[f'n{n}']}" for n in range(len(variables) // 2)] if not numbers else []
         )
-        if len(numbers) + len(names) > self.too_heavy or set(numbers) & self.hopeless:
-            return answer(502, {"data": None, "errors": [{"message": "Something went wrong: timeout"}]})
+        if len(numbers) + len(names) > self.too_heavy or {*numbers, *names} & self.hopeless:
+            return _timeout()
         errors: list[dict[str, Any]] = []
         nodes: dict[str | int, Any] = {}
         by_name = {row["name"]: row for row in self.rows.values()}
         for place, key in enumerate(numbers or names):
             path = ["nodes", place] if numbers else [f"r{place}"]
             row = self.rows.get(key) if numbers else by_name.get(self.renamed.get(key, key))
-            if row is None or row["name"] in self.gone:
-                errors.append({"type": "NOT_FOUND", "path": path, "message": "Could not resolve"})
-            nodes[path[-1]] = None if row is None or row["name"] in self.gone else _node(row, body["query"])
+            error = self._error(row, body["query"])
+            if error:
+                errors.append({**error, "path": [*path, *error["path"]]})
+            nodes[path[-1]] = None if row is None or error else _node(row, body["query"])
         data: dict[str, Any] = {"nodes": list(nodes.values())} if numbers else dict(nodes)
         return self._ok({"data": data, **({"errors": errors} if errors else {})})
+
+    def _error(self, row: dict[str, Any] | None, query: str) -> dict[str, Any] | None:
+        """Return why a node is null: it is not there, or it is or has what is refused, and cannot be null itself."""
+        if row is None or row["name"] in self.gone:
+            return {"type": "NOT_FOUND", "path": [], "message": "Could not resolve"}
+        for kind, message, field in self.refused.get(row["id"], []):
+            path = field.split(".") if field else []
+            if not path or path[-1] in query:
+                return {"type": kind, "path": path, "message": message}
+        return None
+
+    def _alive(self) -> Answer:
+        """Count the example of the real GitHub's, which this one lacks, as an Enterprise server does."""
+        error = {"type": "NOT_FOUND", "path": ["repository"], "message": "Could not resolve"}
+        return self._ok({"data": {"repository": None}, "errors": [error]}) if self.too_heavy else _timeout()
 
     def _number(self, node: str) -> int:
         return int(base64.b64decode(node).decode().removeprefix("010:Repository"))
 
     def _ok(self, data: Any, **headers: str) -> Answer:
         return answer(200, data, date=self.clock.now, **headers)
+
+
+def _timeout() -> Answer:
+    return answer(502, {"data": None, "errors": [{"message": "Something went wrong: timeout"}]})
 
 
 def _named(ask: Ask) -> str:
@@ -167,12 +193,13 @@ def _id(number: int) -> str:
     return base64.b64encode(f"010:Repository{number}".encode()).decode()
 
 
-def _rest(row: dict[str, Any]) -> dict[str, Any]:
+def rest(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a search."""
     return {
         "id": row["id"],
         "node_id": _id(row["id"]),
         "full_name": row["name"],
-        "owner": {"login": row["name"].partition("/")[0], "id": 5, "type": "User"},
+        "owner": {"login": row["name"].partition("/")[0], "id": 5, "type": _owner(row)},
         "description": "a thing",
         "created_at": _day(row["created"]),
         "updated_at": _day(int(NOW) - 50),
@@ -187,12 +214,21 @@ def _rest(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _owner(row: dict[str, Any]) -> str:
+    """Tell what the owner is: of those with a number, every other one is an organization."""
+    number = row["name"].partition("/")[0].removeprefix("owner")
+    return "Organization" if number.isdigit() and int(number) % 2 == 0 else "User"
+
+
 def _node(row: dict[str, Any], query: str) -> dict[str, Any]:
     named = {"id": _id(row["id"]), "databaseId": row["id"], "nameWithOwner": row["name"]}
-    if query == graphql.COUNTS:
+    if query.startswith("query Counts"):
         counts = {"watchers": 9, "releases": 3, "openIssues": row["issues"], "closedIssues": 4, "openPullRequests": 2}
-        return {**named, **{name: {"totalCount": count} for name, count in counts.items()}, "readme": {"byteSize": 77}}
-    if query == graphql.COMMITS:
+        owner = {"followers" if _owner(row) == "User" else "membersWithRole": {"totalCount": 15}}
+        readme = {"byteSize": row["readme"]} if row["readme"] else None
+        lists = {name: {"totalCount": count} for name, count in counts.items()}
+        return {**named, **lists, "readme": readme, "owner": owner}
+    if query.startswith("query Commits"):
         return {**named, "defaultBranchRef": {"target": {"history": {"totalCount": row["id"] + 1}}}}
-    core = {"createdAt": _day(row["created"]), "stargazerCount": row["stars"], "owner": {"__typename": "User"}}
+    core = {"createdAt": _day(row["created"]), "stargazerCount": row["stars"], "owner": {"__typename": _owner(row)}}
     return {**named, **core, "pushedAt": _day(int(NOW) - 100)}

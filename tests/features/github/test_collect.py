@@ -444,3 +444,23 @@ def test_progress_tells_repositories_requests_and_the_end(github: SmallGitHub, c
             report=lambda what, _share: lines.append(what),
         )
     assert any("of 3,000 repositories" in line and "requests" in line and "to go, until" in line for line in lines)
+
+
+def test_a_name_that_graphql_never_answers_is_asked_of_rest(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    github.hopeless = {"owner2/name2", "no/body"}
+    section = GithubSection(names=["owner1/name1", "owner2/name2", "owner3/name3", "no/body"])
+    assert gathering(section, token=True).gone == {"no/body": "Not Found"}
+    assert table(store)["full_name"].tolist() == ["owner1/name1", "owner2/name2", "owner3/name3"]
+    asked = len(github.asked)
+    gathering(section, token=True)
+    assert len(github.asked) == asked
+
+
+def test_a_name_that_graphql_refuses_is_told_in_its_own_words(github: SmallGitHub, gathering: Gathering) -> None:
+    saml = "Resource protected by organization SAML enforcement."
+    github.refused = {2: [("FORBIDDEN", saml, "")], 3: [("FORBIDDEN", saml, "owner")]}
+    names = ["owner1/name1", "owner2/name2", "owner3/name3", "no/body"]
+    gone = {"owner2/name2": saml, "owner3/name3": saml, "no/body": "Not Found"}
+    assert gathering(GithubSection(names=names), token=True).gone == gone
