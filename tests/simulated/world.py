@@ -161,7 +161,7 @@ class World:
 
     def _rest(self, path: str, query: dict[str, str], headers: Mapping[str, str]) -> Response:
         if path == "/search/repositories":
-            return self._search(query)
+            return self._search(query, headers)
         parts = path.strip("/").split("/")
         if parts[0] == "repos" and len(parts) > 2:
             return self._repository("/".join(parts[1:3]), "/".join(parts[3:]), query, headers)
@@ -180,7 +180,7 @@ class World:
             return self._below(row, rest, query)
         return self._moved(row) if name.lower() in self.people.renamed else self._record(row, headers)
 
-    def _search(self, query: dict[str, str]) -> Response:
+    def _search(self, query: dict[str, str], headers: Mapping[str, str]) -> Response:
         page, size = int(query.get("page", 1)), min(int(query.get("per_page", 30)), 100)
         if page * size > CAP:
             only = "Only the first 1000 search results are available"
@@ -191,21 +191,21 @@ class World:
             why = [{"resource": "Search", "field": "q", "code": "invalid", "message": str(error)}]
             return _json(422, {"message": "Validation Failed", "errors": why, "documentation_url": DOCS})
         shown = [int(row) for row in rows[(page - 1) * size : page * size]]
-        incomplete = self._by_chance(self.faults.incomplete)
-        if shown and (incomplete or self._by_chance(self.faults.dropped_row)):
+        incomplete, total = self._by_chance(self.faults.incomplete), len(rows)
+        if incomplete:  # it gave up, and counts and shows what it came to
+            total = int(self._random.integers(total + 1)) if self._by_chance(0.5) else 0
+            shown = shown[: max(total - (page - 1) * size, 0)]
+        elif shown and self._by_chance(self.faults.dropped_row):
             shown.pop(int(self._random.integers(len(shown))))
         items = [self.people.record(row) for row in shown]
-        return _json(200, {"total_count": len(rows), "incomplete_results": incomplete, "items": items})
+        return _marked({"total_count": total, "incomplete_results": incomplete, "items": items}, headers)
 
     def _record(self, row: int | None, headers: Mapping[str, str]) -> Response:
         if row is None:
             return _missing()
         record = self.people.record(row)
         whole = {**record, "subscribers_count": record["forks_count"] // 3 + 1, "network_count": record["forks_count"]}
-        etag = f'"{hashlib.sha1(json.dumps(whole).encode()).hexdigest()}"'  # a mark
-        if headers.get("if-none-match") == etag:
-            return Response(304, b"", {"etag": etag})
-        return _json(200, whole, {"etag": etag})
+        return _marked(whole, headers)
 
     def _moved(self, row: int) -> Response:
         where = f"https://api.github.com/repositories/{self.people.id[row]}"
@@ -319,6 +319,14 @@ class World:
         if path == "/_sim/sleep":
             self.clock.sleep(float(query["s"]))
         return _json(200, {"time": self.clock.time(), "repeats": len(self.counts.repeats)})
+
+
+def _marked(data: Any, headers: Mapping[str, str]) -> Response:
+    """Answer with an ETag, or that the earlier answer still holds."""
+    etag = f'"{hashlib.sha1(json.dumps(data).encode()).hexdigest()}"'  # a mark
+    return (
+        Response(304, b"", {"etag": etag}) if headers.get("if-none-match") == etag else _json(200, data, {"etag": etag})
+    )
 
 
 def _json(status: int, data: Any, headers: Mapping[str, str] | None = None) -> Response:

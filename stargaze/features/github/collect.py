@@ -158,7 +158,7 @@ def collect(
     if graph:
         with pace.step("details", len(repos) * len(graphql.KINDS), "answers") as tell:
             learner.learn(repos, tell)
-    gone.update(dict.fromkeys(details.remarked(repos, spool, details.GONE), details.GONE))
+    gone.update(details.lost(repos, spool))
     if section.deep:
         with pace.step("closer look", len(repos)) as tell:
             details.look_closer(repos, client, spool, gather, tell)

@@ -94,7 +94,9 @@ class SmallGitHub:
         name, below = match[1], match[2] or ""
         row = next((row for row in self.rows.values() if row["name"] == self.renamed.get(name, name)), None)
         if name in self.gone or row is None:
-            return answer(self.gone.get(name, 404), {"message": "Not Found"}, date=self.clock.now)
+            status = self.gone.get(name, 404)
+            blocked = {"message": "Repository access blocked", "block": {"reason": "tos"}}
+            return answer(status, blocked if status == 403 else {"message": "Not Found"}, date=self.clock.now)
         return self._moved(row) if name in self.renamed else self._below(row, below, ask)
 
     def _moved(self, row: dict[str, Any]) -> Answer:

@@ -199,6 +199,15 @@ def test_names_are_looked_up_renamed_ones_found_and_lost_ones_told(
     assert summary.as_line() == "3 repositories; 2 repositories that are gone"
 
 
+def test_a_blocked_name_is_told_and_those_behind_it_are_looked_up(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    github.gone = {"owner5/name5": 403}
+    summary = gathering(GithubSection(names=["owner1/name1", "owner5/name5", "owner2/name2"]))
+    assert summary.gone == {"owner5/name5": "blocked (tos)"}
+    assert len(table(store)) == 2
+
+
 def test_an_open_issue_means_the_same_by_rest_and_by_graphql(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
