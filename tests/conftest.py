@@ -9,6 +9,7 @@ import dataclasses
 import os
 import re
 import resource
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +37,9 @@ EXAMPLES = 100 if os.environ.get("CI") else 40
 """Of each property: fewer in the inner loop, which shall take less than a minute."""
 settings.register_profile("busy", deadline=None, max_examples=EXAMPLES)  # a busy machine is no fault of the code
 settings.load_profile("busy")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""As in a terminal: a shell that starts the tests in its background has them ignore Ctrl-C, which some of them press."""
 
 SAMPLE = Path(__file__).parent.parent / "stargaze" / "data" / "sample.parquet"
 FEATURES = {

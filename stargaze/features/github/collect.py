@@ -81,7 +81,7 @@ class GatherSummary:
         refused = self.history.refused if self.history else {}
         return [
             ("slices that GitHub answered incompletely", self.short),
-            ("repositories that are gone", [f"{name}: {why}" for name, why in self.gone.items()]),
+            ("repositories that are gone or refused", [f"{name}: {why}" for name, why in self.gone.items()]),
             ("repositories too large for GitHub to count", self.too_large),
             ("repositories whose star history was refused", [f"{name}: {why}" for name, why in refused.items()]),
         ]

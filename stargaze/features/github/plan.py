@@ -23,8 +23,8 @@ OVERLAP = 1.03
 """Pages for each hundred repositories: neighbours that are seen twice, last pages that are not full."""
 COMPUTING = 0.1
 """Seconds that GraphQL computes for the details of a repository: 28,000 to 40,000 an hour were seen."""
-DEEP_REQUESTS = 2.5
-"""Requests for a closer look: contributors, README, and the owner where it is a new one."""
+DEEP_REQUESTS = {False: 2.5, True: 1.5}
+"""Requests for a closer look: contributors, README, and the owner where it is a new one; GraphQL tells most of the latter."""
 HISTORY_REQUESTS = 7
 """Pages of 30 weeks for a repository of four years."""
 SHOWN = 20
@@ -93,7 +93,7 @@ def plan(section: GithubSection, client: Client, spool: Spool, gather: Gather, *
         requests = math.ceil(_unknown(kind.name, n_repos, spool, gather) / kind.first_size)
         n_graph += requests
         points += requests * max(1, round(kind.first_size * kind.connections / 100))
-    n_core += math.ceil(_unknown("contributors", n_repos, spool, gather) * DEEP_REQUESTS) if section.deep else 0
+    n_core += math.ceil(_unknown("contributors", n_repos, spool, gather) * DEEP_REQUESTS[graph]) if section.deep else 0
     n_core += HISTORY_REQUESTS * (n_repos if "*" in section.history else len(section.history)) * (not gather.done)
     hours = n_search / (limits["search"] * 60) + n_core / limits["core"]
     if n_graph:

@@ -196,7 +196,7 @@ def test_names_are_looked_up_renamed_ones_found_and_lost_ones_told(
     summary = gathering(GithubSection(names=names), token=token)
     assert table(store)["full_name"].tolist() == ["owner1/name1", "owner2/name2", "owner3/name3"]
     assert set(summary.gone) == {"owner5/name5", "no/body"}
-    assert summary.as_line() == "3 repositories; 2 repositories that are gone"
+    assert summary.as_line() == "3 repositories; 2 repositories that are gone or refused"
 
 
 def test_a_blocked_name_is_told_and_those_behind_it_are_looked_up(
