@@ -150,7 +150,8 @@ def _slices(finder: Pages, groups: Sequence[sampling.Group]) -> list[tuple[str, 
             whole = group.regions[0]
             spans = [(region.created_low, region.created_high) for region in group.regions]
             wide = whole.with_created(min(low for low, _ in spans), max(high for _, high in spans))
-            found.append((f"{wide.as_text()}, in {len(group.regions)} windows", group.expected))
+            windows = f", in {len(group.regions)} {'window' if len(group.regions) == 1 else 'windows'}"
+            found.append((f"{wide.as_text()}{windows * bool(group.spare)}", group.expected))
     return found
 
 
