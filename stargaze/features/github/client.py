@@ -97,7 +97,7 @@ class Client:
         self.limits: dict[str, Limits] = {}
         self.latest: tuple[str, Limits | None] = ("", None)
         self.tally = Tally()
-        self._heard = False
+        self._heard = self._understood = False
         self._ahead: deque[float] = deque(maxlen=ANSWERS)
 
     def get(
@@ -154,9 +154,9 @@ class Client:
                 verdict = Verdict("broken", why=str(error), wait=manners.backoff(faults))
             except ElsewhereError as error:  # the last answer is the redirect that leads there
                 verdict = Verdict("elsewhere", why=f"points to another server, {error}")
-            if forgiving and verdict.kind in FORGIVEN:
-                verdict = replace(verdict, kind="gone")
+            verdict = self._meant(verdict, forgiving=forgiving)
             if verdict.kind in ("good", "same", "gone"):
+                self._understood = True
                 self.answered()
                 return _reply(verdict, answer, self._now(answer))
             if verdict.kind == "moved":
@@ -173,6 +173,12 @@ class Client:
                 self._failed(ask, verdict, faults, self._now(answer))
             else:
                 raise _refusal(verdict, ask, resource)
+
+    def _meant(self, verdict: Verdict, *, forgiving: bool) -> Verdict:
+        """Take into account what was answered before, and what the one who asks can bear."""
+        if verdict.kind == "foreign" and self._understood:  # it is GitHub's API, on a bad day
+            return replace(verdict, kind="broken")
+        return replace(verdict, kind="gone") if forgiving and verdict.kind in FORGIVEN else verdict
 
     def _send(self, ask: Ask) -> Answer:
         self.tally.requests += 1

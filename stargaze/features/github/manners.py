@@ -32,6 +32,9 @@ FIRST_RETRY = 2.0
 LIMIT_STATUS = (403, 429)
 GONE_STATUS = (404, 410)
 HEAVY_STATUS = (502, 504)
+TOO_SLOW = 408
+PAGE = 4096
+"""Bytes of a web page that are looked through for a word of limits."""
 MOVED_STATUS = (301, 302, 307, 308)
 
 
@@ -79,9 +82,8 @@ def judge(answer: Answer, *, local_time: float, limits: int = 0, faults: int = 0
 def _fault(answer: Answer, message: str, data: Any, wait: float) -> Verdict:
     status = answer.status
     if status < 500 and not message:
-        return Verdict(
-            "foreign", why=f"status {status} and {'a web page' if _is_page(answer) else 'no word of GitHub'}"
-        )
+        what = "a web page" if _is_page(answer) else "no word of GitHub"
+        return Verdict("broken" if status == TOO_SLOW else "foreign", why=f"status {status} and {what}", wait=wait)
     if _is_blocked(status, message, data):
         return Verdict("gone", why=_why_blocked(data), data=data)
     if status == 401:
@@ -188,7 +190,7 @@ def _is_blocked(status: int, message: str, data: Any) -> bool:
 
 def _is_limit(answer: Answer, message: str, data: Any) -> bool:
     """Tell a limit, primary or secondary, from other refusals: some come as 403, some as 429, some as 200."""
-    text = message.lower()
+    text = (answer.body[:PAGE].decode(errors="replace") if data is None else message).lower()
     if _is_blocked(answer.status, message, data):
         return False
     if answer.status == 429 or "rate limit" in text or "abuse detection" in text:

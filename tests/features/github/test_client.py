@@ -73,6 +73,25 @@ def test_a_limit_is_waited_for_in_the_order_that_github_documents(
     assert client.tally.refused == 1
 
 
+LIMITED = b"<!DOCTYPE html><title>GitHub</title><p>You have exceeded a secondary rate limit.</p>"
+
+
+def test_a_limit_that_is_said_by_a_web_page_is_one(canned: Canned, clock: FakeClock) -> None:
+    client, _ = canned(answer(403, raw=LIMITED), GOOD)
+    client.get("/repos/a/b")
+    assert (clock.slept, client.tally.refused) == ([60], 1)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 408])
+def test_a_web_page_from_who_has_answered_well_before_is_a_fault_that_passes(
+    canned: Canned, clock: FakeClock, status: int
+) -> None:
+    client, _ = canned(GOOD, answer(status, raw=b"<html>Whoa there!</html>"), GOOD)
+    client.get("/repos/a/b")
+    assert client.get("/repos/a/b").data == {"full_name": "a/b"}
+    assert clock.slept == [2]
+
+
 def test_a_limit_without_a_stated_end_is_waited_for_longer_each_time(canned: Canned, clock: FakeClock) -> None:
     client, _ = canned(*[answer(403, SECONDARY)] * 5, GOOD)
     client.get("/repos/a/b")
