@@ -12,14 +12,14 @@ from typing import Any
 
 from stargaze.artifacts import Store
 from stargaze.config import FetchSection, GithubSection
-from stargaze.errors import BadDataError, ConfigError
+from stargaze.errors import BadDataError, ConfigError, OutsideError
 from stargaze.features.checks import check_name
 from stargaze.features.github import details, graphql, table
 from stargaze.features.github.client import Client
 from stargaze.features.github.found import Finder, Progress, Repo, find
 from stargaze.features.github.history import Histories, gather_history
 from stargaze.features.github.manners import whole_seconds
-from stargaze.features.github.named import look_up
+from stargaze.features.github.named import ask_of, look_up
 from stargaze.features.github.pace import Pace
 from stargaze.features.github.queries import read_search
 from stargaze.features.github.spool import Gather, Spool
@@ -148,10 +148,14 @@ def collect(
     notes = _age(gather, now)
     pace = Pace(client, report)
     graph = token and section.rich
-    learner = details.Learner(client, spool, graphql.KINDS if graph else (), gather.began - details.FRESH)
+    learner = details.Learner(client, spool, graphql.KINDS if graph else (), gather)
     repos, gone, progress = _found(section, client, spool, gather, pace, learner, graph=graph)
     if not repos:
-        spool.forget(gather)
+        spool.forget(gather, [ask_of(name) for name in section.names])
+        if any(piece.incomplete for piece in progress.short):
+            raise OutsideError(
+                "GitHub gave up on the search, and showed nothing", hint="try again, or narrow the ranges in [github]"
+            )
         raise BadDataError(
             _nothing(gone), hint="check the names" if gone else "widen the query or the ranges in [github]"
         )
@@ -198,13 +202,8 @@ def check(section: GithubSection, now: datetime) -> None:
 
 
 def digest(section: GithubSection) -> str:
-    """Return what names a gather: the same aim is the same gather, however often it is stopped.
-
-    Lists of names are one gather, so that a name more asks for that one alone.
-    """
-    aside = {*ASIDE, *dataclasses.asdict(section)} - {"url"} if section.names else {*ASIDE, "names"}
-    if section.sampling == "top":
-        aside.add("seed")
+    """Return what names a gather: the same aim is the same gather, however often it is stopped."""
+    aside = {*ASIDE, "seed"} if section.names or section.sampling == "top" else ASIDE
     aim = {name: value for name, value in dataclasses.asdict(section).items() if name not in aside}
     return hashlib.blake2b(json.dumps(aim, sort_keys=True).encode(), digest_size=8).hexdigest()
 
@@ -241,9 +240,10 @@ def _history(
 ) -> Histories | None:
     if not section.history:
         return None
-    names = [one.full_name for one in repos] if "*" in section.history else section.history
+    known = [one.full_name for one in repos]
+    names = known if "*" in section.history else section.history
     with pace.step("star history", len(names)) as tell:
-        return gather_history(names, client, spool, gather, store, tell)
+        return gather_history(names, set(known), client, spool, gather, store, tell)
 
 
 def _age(gather: Gather, now: datetime) -> list[str]:

@@ -32,14 +32,13 @@ Tell = Callable[[int], None]
 class Learner:
     """Learns counts and commits of repositories as they are found; page sizes are kept from one call to the next.
 
-    So a slice's details are asked for while the search has to wait for its own limit. What was learned before ``since``
-    is learned again.
+    So a slice's details are asked for while the search has to wait for its own limit.
     """
 
-    def __init__(self, client: Client, spool: Spool, kinds: Sequence[Kind], since: datetime) -> None:
+    def __init__(self, client: Client, spool: Spool, kinds: Sequence[Kind], gather: Gather) -> None:
         self._client = client
         self._spool = spool
-        self._known = {kind: spool.stamps(kind.name, since) for kind in kinds}
+        self._known = {kind: known(kind, spool, gather) for kind in kinds}
         self._remarked = {kind: spool.stamps(_remark_of(kind)) for kind in kinds}
         self._sizes = {kind: PageSize(kind.first_size) for kind in kinds}
 
@@ -106,6 +105,21 @@ class Learner:
     def _keep(self, kind: Kind, fields: Mapping[Repo, dict[str, Any]], at: datetime) -> None:
         self._spool.keep_details(kind.name, [(one.id, one.stamp, known) for one, known in fields.items()], at)
         self._known[kind].update((one.id, one.stamp) for one in fields)
+
+
+def known(kind: Kind, spool: Spool, gather: Gather) -> dict[int, str]:
+    """Return of every repository the state in which this kind was learned, and need not be learned again.
+
+    What is old is learned again; so is, in every gather, what could not be had before it began.
+    """
+    found = spool.stamps(kind.name, gather.began - FRESH)
+    noted = spool.stamps(_remark_of(kind))
+    late = spool.stamps(_remark_of(kind), gather.began)
+    before = {number: stamp for number, stamp in noted.items() if number not in late}
+    for number, remarks in spool.details([_remark_of(kind)], before).items():
+        if remarks and found.get(number) == before[number]:
+            del found[number]
+    return found
 
 
 def remarked(repos: Sequence[Repo], spool: Spool, remark: str) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,65 +37,54 @@ GROUP = 50_000
 Tell = Callable[[int], None]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Histories:
     """What was learned: weeks in all, and of whom it was refused, with GitHub's reason."""
 
-    repositories: int = 0
-    weeks: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
+    repositories: int
+    weeks: int
+    refused: dict[str, str]
 
 
 def gather_history(
-    names: Sequence[str], client: Client, spool: Spool, gather: Gather, store: Store, tell: Tell
+    names: Sequence[str], known: Collection[str], client: Client, spool: Spool, gather: Gather, store: Store, tell: Tell
 ) -> Histories:
     """Ask for the weeks of each repository and write ``star_history.parquet``.
 
     The file has a row a repository and week: ``week`` [UTC, its first day], ``stars`` [stars gained], ``days`` [stars
-    gained on each of its seven days]. It is not written where nothing was given.
+    gained on each of its seven days]. It is not written where nothing was given. Those of ``known`` names do exist: if
+    there is no history of the first few of them, there is none of others either.
     """
-    found = Histories()
-    rows = _rows(names, client, spool, gather, found, tell)
-    first = next(rows, None)
-    if first:
-        with artifacts.replacing(store.star_history) as temporary:
-            _write(temporary, itertools.chain([first], rows))
-    return found
-
-
-def _rows(
-    names: Sequence[str], client: Client, spool: Spool, gather: Gather, found: Histories, tell: Tell
-) -> Iterator[dict[str, Any]]:
-    """Yield a row a week, and count in ``found`` what there was."""
+    refused: dict[str, str] = {}
+    given: list[str] = []
     streak = 0
     for name in names:
-        if streak >= REFUSALS and not found.repositories:
-            found.refused[name] = "not asked for: refused for the ones before"
+        if streak >= REFUSALS and not given:
+            refused[name] = "not asked for: refused for the ones before"
         else:
-            weeks = _weeks(name, client, spool, gather)
-            if isinstance(weeks, str):
-                found.refused[name] = weeks
-                streak += 1
+            why = _ask(name, client, spool, gather)
+            if why:
+                refused[name] = why
+                streak += name in known
             else:
-                found.repositories += 1
-                found.weeks += len(weeks)
-                for week in weeks:
-                    yield {"full_name": name, "week": week["week"], "stars": week["total"], "days": week["days"]}
+                given.append(name)
         tell(1)
+    if not given:
+        return Histories(0, 0, refused)
+    with artifacts.replacing(store.star_history) as temporary:
+        weeks = _write(temporary, given, spool, gather)
+    return Histories(len(given), weeks, refused)
 
 
-def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    rows = iter(rows)
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-        while group := list(itertools.islice(rows, GROUP)):
-            writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
+def page_of(name: str, number: int = 1) -> str:
+    """Return what a page of a repository's history is filed under."""
+    return f"history {number} {name.lower()}"
 
 
-def _weeks(name: str, client: Client, spool: Spool, gather: Gather) -> list[dict[str, Any]] | str:
-    """Return all weeks of a repository, newest first, or why there are none."""
-    found: list[dict[str, Any]] = []
+def _ask(name: str, client: Client, spool: Spool, gather: Gather) -> str:
+    """Ask for all weeks of a repository; return why there are none."""
     for number in range(1, MOST_PAGES + 1):
-        ask = f"history {number} {name.lower()}"
+        ask = page_of(name, number)
         page = spool.page(gather, ask)
         if page is None:
             before = spool.page_before(gather, ask)
@@ -106,16 +95,45 @@ def _weeks(name: str, client: Client, spool: Spool, gather: Gather) -> list[dict
         data = page.data
         if isinstance(data, dict):
             return str(data.get("gone") or "no history")
-        found += filter(_is_week, data)
         if len(data) < A_PAGE:
             break
-    return found
+    return ""
 
 
 def _kept(reply: Reply) -> Kept:
     if reply.gone or not isinstance(reply.data, list):
         return Kept(reply.at, "", json.dumps({"gone": reply.gone or "no history"}).encode())
     return Kept(reply.at, reply.etag, reply.raw)
+
+
+def _write(path: Path, names: Iterable[str], spool: Spool, gather: Gather) -> int:
+    """Write what was kept, some at a time; return how many weeks they are."""
+    rows = _rows(names, spool, gather)
+    count = 0
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+        while group := list(itertools.islice(rows, GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
+            count += len(group)
+    return count
+
+
+def _rows(names: Iterable[str], spool: Spool, gather: Gather) -> Iterator[dict[str, Any]]:
+    for name in names:
+        for week in _weeks(name, spool, gather):
+            yield {"full_name": name, "week": week["week"], "stars": week["total"], "days": week["days"]}
+
+
+def _weeks(name: str, spool: Spool, gather: Gather) -> list[dict[str, Any]]:
+    """Return the weeks of a repository, newest first; pages that were asked on two days show some of them twice."""
+    found: dict[int, dict[str, Any]] = {}
+    for number in range(1, MOST_PAGES + 1):
+        page = spool.page(gather, page_of(name, number))
+        data = page.data if page else []
+        for week in filter(_is_week, data):
+            found.setdefault(week["week"], week)
+        if len(data) < A_PAGE:
+            break
+    return list(found.values())
 
 
 def _is_week(week: Any) -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from stargaze.config import GithubSection
-from stargaze.features.github import sampling
+from stargaze.features.github import details, sampling
 from stargaze.features.github.client import Client
-from stargaze.features.github.details import FRESH
-from stargaze.features.github.found import Finder
+from stargaze.features.github.found import Finder, Repo, repo
 from stargaze.features.github.graphql import KINDS
+from stargaze.features.github.history import page_of
 from stargaze.features.github.manners import whole_seconds
 from stargaze.features.github.named import FIRST_SIZE, ask_of
 from stargaze.features.github.queries import Region, read_search
@@ -73,11 +73,15 @@ def plan(section: GithubSection, client: Client, spool: Spool, gather: Gather, *
     limits = _limits(client, token=token)
     graph = token and section.rich
     n_search = n_graph = points = n_core = 0
+    known: list[Repo] | None = None
     if section.names:
-        asks = {ask_of(name) for name in section.names}
-        total = n_repos = len(asks)
-        slices, answered = [("by name", n_repos)], len(asks & set(spool.asks(gather)))
-        n_graph, n_core = (math.ceil((n_repos - answered) / FIRST_SIZE), 0) if graph else (0, n_repos - answered)
+        names = list(dict.fromkeys(name.lower() for name in section.names))
+        pages = [(name, spool.page(gather, ask_of(name))) for name in names]
+        known = [repo(page.data, ask_of(name)) for name, page in pages if page and "gone" not in page.data]
+        answered = sum(page is not None for _, page in pages)
+        total = n_repos = len(names)
+        slices = [("by name", total)]
+        n_graph, n_core = (math.ceil((total - answered) / FIRST_SIZE), 0) if graph else (0, total - answered)
         points = n_graph
     else:
         search = read_search(section, gather.began)
@@ -87,17 +91,22 @@ def plan(section: GithubSection, client: Client, spool: Spool, gather: Gather, *
         total = sure_page(finder, search.whole, 1).total
         n_repos = min(section.number or total, sum(group.expected for group in groups))
         slices = _slices(finder, groups)
-        answered = sum(ask.startswith("search ") for ask in spool.asks(gather))
+        answered = spool.searched(gather)
         n_search = 0 if gather.done else max(counted + sum(_further(group) for group in groups) - answered, 0)
+    n_details = 0
     for kind in KINDS if graph else ():
-        requests = math.ceil(_unknown(kind.name, n_repos, spool, gather) / kind.first_size)
+        unknown = _unknown(details.known(kind, spool, gather), n_repos, known, gather)
+        requests = math.ceil(unknown / kind.first_size)
+        n_details = max(n_details, unknown)
         n_graph += requests
         points += requests * max(1, round(kind.first_size * kind.connections / 100))
-    n_core += math.ceil(_unknown("contributors", n_repos, spool, gather) * DEEP_REQUESTS[graph]) if section.deep else 0
-    n_core += HISTORY_REQUESTS * (n_repos if "*" in section.history else len(section.history)) * (not gather.done)
+    if section.deep:
+        closer = spool.stamps("contributors", gather.began - details.FRESH)
+        n_core += math.ceil(_unknown(closer, n_repos, known, gather) * DEEP_REQUESTS[graph])
+    n_core += HISTORY_REQUESTS * _without_history(section, n_repos, spool, gather)
     hours = n_search / (limits["search"] * 60) + n_core / limits["core"]
     if n_graph:
-        hours += max(points / limits["graphql"], n_repos * COMPUTING / 3600)
+        hours += max(points / limits["graphql"], n_details * COMPUTING / 3600)
     return Plan(total, n_repos, tuple(slices), answered, n_search, n_core, n_graph, points, hours, token)
 
 
@@ -113,9 +122,20 @@ class _Looked:
         return self._pages.page(region, number, attempt)
 
 
-def _unknown(kind: str, n_repos: int, spool: Spool, gather: Gather) -> int:
-    """Estimate of how many repositories this kind of details is not known; of a gather that is done, it is of most."""
-    return max(n_repos - len(spool.stamps(kind, gather.began - FRESH)), 0) if gather.done else n_repos
+def _unknown(stamps: Mapping[int, str], n_repos: int, known: Sequence[Repo] | None, gather: Gather) -> int:
+    """Count of how many repositories a kind of details is not known.
+
+    Those of a search are known by number only once they are walked: of one that is done, details are known of most.
+    """
+    if known is not None:
+        return n_repos - sum(stamps.get(one.id) == one.stamp for one in known)
+    return max(n_repos - len(stamps), 0) if gather.done else n_repos
+
+
+def _without_history(section: GithubSection, n_repos: int, spool: Spool, gather: Gather) -> int:
+    if "*" in section.history:
+        return max(n_repos - spool.shared(gather, page_of("")), 0) if gather.done else n_repos
+    return sum(spool.page(gather, page_of(name)) is None for name in section.history)
 
 
 def _further(group: sampling.Group) -> int:

@@ -67,11 +67,13 @@ class Slice:
     ids: frozenset[int]
     expected: int
     incomplete: bool = False
+    shown: int | None = None
+    """How many of those expected are among the ids, where these hold others too; None means all ids are."""
 
     @property
     def missing(self) -> int:
         """Repositories that GitHub counts and did not show."""
-        return max(self.expected - len(self.ids), 0)
+        return max(self.expected - (len(self.ids) if self.shown is None else self.shown), 0)
 
 
 @dataclass
@@ -139,8 +141,9 @@ def walk(pages: Pages, whole: Region) -> Iterator[Slice]:
             todo.append((region.with_stars(region.stars_low, region.stars_low), None))
             todo.append((region.with_stars(region.stars_low + 1, region.stars_high), None))
         else:
-            done, rest = _top(pages, region, first, seen)
-            yield done
+            top, rest = _top(pages, region, first, seen)
+            if top:
+                yield top
             todo += reversed(rest)
 
 
@@ -154,19 +157,20 @@ def head(pages: Pages, region: Region, number: int) -> Slice:
 def sure_page(pages: Pages, region: Region, number: int, most: int = CAP) -> Page:
     """Ask for a page until GitHub shows all of it, a few times at most.
 
-    A search that takes GitHub too long counts and shows only what it came to, even nothing; so of answers that are
-    incomplete the largest total is the best, and rows that one of them shows are there.
+    A search that takes GitHub too long counts and shows only what it came to, even nothing; so where all answers are
+    incomplete, the largest total is the best.
     """
-    hits: dict[int, Hit] = {}
-    total = 0
+    answers: list[Page] = []
     for attempt in range(REPEATS + 1):
         page = pages.page(region, number, attempt)
-        hits.update((hit.id, hit) for hit in page.hits)
-        total = max(total, page.total) if page.incomplete else page.total
-        there = min(total, most, CAP) - PER_PAGE * (number - 1)
-        if not page.incomplete and len(hits) >= min(PER_PAGE, there):
+        answers.append(page)
+        there = min(page.total, most, CAP) - PER_PAGE * (number - 1)
+        if not page.incomplete and len(page.hits) >= min(PER_PAGE, there):
             break
-    return Page(total, page.incomplete, tuple(hits.values()))
+    whole = [page for page in answers if not page.incomplete]  # where rows are left out, others move up: never mix both
+    hits = {hit.id: hit for page in whole or answers for hit in page.hits}
+    total = whole[-1].total if whole else max(page.total for page in answers)
+    return Page(total, not whole, tuple(hits.values()))
 
 
 def _whole(pages: Pages, region: Region, first: Page) -> Slice:
@@ -174,8 +178,10 @@ def _whole(pages: Pages, region: Region, first: Page) -> Slice:
     return Slice(region, frozenset(hit.id for hit in hits), total, incomplete)
 
 
-def _top(pages: Pages, region: Region, first: Page, seen: _Seen) -> tuple[Slice, list[tuple[Region, Page | None]]]:
-    """Read the most starred of a region that is too large: return their slice, and what is left to do."""
+def _top(
+    pages: Pages, region: Region, first: Page, seen: _Seen
+) -> tuple[Slice | None, list[tuple[Region, Page | None]]]:
+    """Read the most starred of a region that is too large: return their slice, if they make one, and what is left to do."""
     top = max(hit.stars for hit in first.hits)
     if top == min(hit.stars for hit in first.hits):
         return _alike(pages, region, first, top)
@@ -189,13 +195,14 @@ def _top(pages: Pages, region: Region, first: Page, seen: _Seen) -> tuple[Slice,
     upper = region.with_stars(lowest + 1, region.stars_high)
     done = Slice(upper, frozenset(hit.id for hit in hits), min(first.total, CAP), incomplete)
     if first.total - below.total > sum(hit.stars > lowest for hit in hits):  # some slipped through while we read
-        again = _whole(pages, upper, sure_page(pages, upper, 1))
-        done = Slice(upper, done.ids | again.ids, again.expected, again.incomplete)
+        return _again(pages, upper, done.ids, [(rest, below)])
     bands = n_bands(below.total, rest.stars_low, lowest)
     return done, [(rest, below)] if bands == 1 else [(part, None) for part in seen.bands(rest, bands)]
 
 
-def _alike(pages: Pages, region: Region, first: Page, stars: int) -> tuple[Slice, list[tuple[Region, Page | None]]]:
+def _alike(
+    pages: Pages, region: Region, first: Page, stars: int
+) -> tuple[Slice | None, list[tuple[Region, Page | None]]]:
     """Part off one star count that many share.
 
     Above it is nothing, since the answer begins there; unless the index is older than the rows that it shows, which the
@@ -210,8 +217,19 @@ def _alike(pages: Pages, region: Region, first: Page, stars: int) -> tuple[Slice
     upper = region.with_stars(stars + 1, region.stars_high)
     done = Slice(upper, frozenset(hit.id for hit in first.hits), 0)
     if first.total > sum(page.total for _, page in rest if page) and stars != region.stars_high:
-        done = _whole(pages, upper, sure_page(pages, upper, 1))
+        return _again(pages, upper, done.ids, rest)
     return done, rest
+
+
+def _again(
+    pages: Pages, upper: Region, ids: frozenset[int], rest: list[tuple[Region, Page | None]]
+) -> tuple[Slice | None, list[tuple[Region, Page | None]]]:
+    """Read for itself what lies above the rest, since less of it was seen than GitHub counts."""
+    first = sure_page(pages, upper, 1)
+    if first.total > CAP:
+        return None, [(upper, first), *rest]
+    whole = _whole(pages, upper, first)
+    return Slice(upper, ids | whole.ids, whole.expected, whole.incomplete, len(whole.ids)), rest
 
 
 def n_bands(total: int, low: int, high: int) -> int:
@@ -253,6 +271,7 @@ def _read(pages: Pages, region: Region, first: Page, most: int = CAP) -> tuple[l
     if moved:
         for again in range(1, number + 1):
             page = pages.page(region, again, REPEATS + 1)
-            hits.update((hit.id, hit) for hit in page.hits)
-            total = max(total, page.total) if page.incomplete else page.total
+            if not page.incomplete:
+                hits.update((hit.id, hit) for hit in page.hits)
+                total = page.total
     return list(hits.values()), incomplete, total

@@ -1,8 +1,9 @@
 """Every answer that was paid for, on disk before the next is asked: one SQLite file below the store.
 
-A gather that was stopped is walked again from its beginning; what is here is answered from here. Pages belong to a
-gather (what was asked for) and its generation (``--update`` begins a new one). What was asked about a single repository
-belongs to the repository of a server and its state, so that every gather can use it.
+A gather that was stopped is walked again from its beginning; what is here is answered from here. Pages of a search belong
+to a gather (what was asked for) and its generation (``--update`` begins a new one). What was asked about a single
+repository or owner belongs to the server, so that every gather can use what is not older than itself, and details to the
+repository's state as well.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,18 @@ CREATE TABLE IF NOT EXISTS pages (gather TEXT, ask TEXT, at INTEGER, etag TEXT, 
 CREATE TABLE IF NOT EXISTS details (
     server TEXT, id INTEGER, kind TEXT, stamp TEXT, at INTEGER, body TEXT, PRIMARY KEY (server, id, kind)
 );
-CREATE TABLE IF NOT EXISTS gathers (digest TEXT PRIMARY KEY, generation INTEGER, began INTEGER, done INTEGER);
+CREATE TABLE IF NOT EXISTS gathers (
+    digest TEXT, generation INTEGER, began INTEGER, done INTEGER, PRIMARY KEY (digest, generation)
+);
 """
 CHUNK = 500
 """Repositories looked up in one statement; SQLite takes at least 999 values."""
 FORESEEN = timedelta(hours=1)
 """Counts that a plan asked for serve a gather that begins within this time."""
+SHARED = timedelta(days=1)
+"""A gather that is no update takes what another asked about a repository so long before it began."""
+SEARCH = "search "
+"""How the names of pages begin that belong to one gather."""
 ABANDONED = timedelta(days=7)
 """A gather that was left unfinished for so long is begun anew by ``--update``, not gone on with."""
 
@@ -80,62 +87,72 @@ class Spool:
 
         ``now`` is asked only for a new one, and for an update.
         """
-        known = self._gather(digest)
-        if known and not (update and (known.done or now() - known.began > ABANDONED)):
-            return known
-        new = Gather(digest, known.generation + 1 if known else 1, _whole(now()), done=False)
-        with self._writing():
-            old = int((new.began - FORESEEN).timestamp())
-            self._db.execute("DELETE FROM pages WHERE gather = ? AND at < ?", (new.key, old))
-            values = (digest, new.generation, int(new.began.timestamp()), 0)
-            self._db.execute("INSERT OR REPLACE INTO gathers VALUES (?, ?, ?, ?)", values)
-        return new
+        gather, is_new = self._due(digest, now, update=update)
+        if is_new:
+            with self._writing():
+                values = (digest, gather.generation, int(gather.began.timestamp()), 0)
+                self._db.execute("INSERT INTO gathers VALUES (?, ?, ?, ?)", values)
+        return gather
 
     def foresee(self, digest: str, now: Callable[[], datetime], *, update: bool) -> Gather:
         """Return what :meth:`begin` would, and begin nothing."""
-        known = self._gather(digest)
-        if known and not (update and known.done):
-            return known
-        return Gather(digest, known.generation + 1 if known else 1, _whole(now()), done=False)
+        return self._due(digest, now, update=update)[0]
 
-    def forget(self, gather: Gather) -> None:
-        """Drop a gather that found nothing: the next is a new one."""
+    def forget(self, gather: Gather, asks: Iterable[str]) -> None:
+        """Drop a gather that found nothing, and these pages that it shares with others: the next is a new one."""
         with self._writing():
-            self._db.execute("DELETE FROM pages WHERE gather LIKE ?", (f"{gather.digest}.%",))
-            self._db.execute("DELETE FROM gathers WHERE digest = ?", (gather.digest,))
+            self._db.execute("DELETE FROM pages WHERE gather = ?", (gather.key,))
+            self._db.executemany(
+                "DELETE FROM pages WHERE gather = ? AND ask = ?", [(self._server, ask) for ask in asks]
+            )
+            self._db.execute(
+                "DELETE FROM gathers WHERE digest = ? AND generation = ?", (gather.digest, gather.generation)
+            )
 
     def finish(self, gather: Gather) -> None:
         """Mark it as done, and drop the generations that nobody needs any more."""
+        values = (gather.digest, gather.generation)
         old = [f"{gather.digest}.{number}" for number in range(1, gather.generation)]
         with self._writing():
-            self._db.execute("UPDATE gathers SET done = 1 WHERE digest = ?", (gather.digest,))
+            self._db.execute("UPDATE gathers SET done = 1 WHERE digest = ? AND generation = ?", values)
+            self._db.execute("DELETE FROM gathers WHERE digest = ? AND generation < ?", values)
             self._db.executemany("DELETE FROM pages WHERE gather = ?", [(key,) for key in old])
 
     def page(self, gather: Gather, ask: str) -> Kept | None:
-        """Return a page that was answered in this generation."""
-        return self._page(gather.key, ask)
+        """Return a page that was answered in this generation, or by another gather in its time."""
+        kept = self._page(self._key(gather, ask), ask)
+        return kept if kept and (ask.startswith(SEARCH) or kept.at >= self._since(gather)) else None
 
     def page_before(self, gather: Gather, ask: str) -> Kept | None:
-        """Return the same page of the generation before, to ask GitHub whether it still holds."""
-        return self._page(f"{gather.digest}.{gather.generation - 1}", ask)
+        """Return the same page of an earlier time, to ask GitHub whether it still holds."""
+        before = replace(gather, generation=gather.generation - 1)
+        return self._page(self._key(before, ask), ask)
 
     def keep(self, gather: Gather, pages: Mapping[str, Kept]) -> None:
         """Put pages on the disk, all or none, for good: the call returns when they are there."""
         values = [
-            (gather.key, ask, int(page.at.timestamp()), page.etag, zlib.compress(page.body))
+            (self._key(gather, ask), ask, int(page.at.timestamp()), page.etag, zlib.compress(page.body))
             for ask, page in pages.items()
         ]
         with self._writing():
             self._db.executemany("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?)", values)
 
-    def asks(self, gather: Gather) -> list[str]:
-        """List what was answered in this generation, in the order in which it came."""
-        rows = self._db.execute("SELECT ask FROM pages WHERE gather = ? ORDER BY rowid", (gather.key,))
-        return [ask for (ask,) in rows]
+    def searched(self, gather: Gather) -> int:
+        """Count the pages of its search that were answered in this generation."""
+        (count,) = self._db.execute("SELECT count(*) FROM pages WHERE gather = ?", (gather.key,)).fetchone()
+        return int(count)
+
+    def shared(self, gather: Gather, begin: str) -> int:
+        """Count the pages of repositories whose names begin so and that this gather can use."""
+        since = int(self._since(gather).timestamp())
+        values = (self._server, len(begin), begin, since)
+        count = "SELECT count(*) FROM pages WHERE gather = ? AND substr(ask, 1, ?) = ? AND at >= ?"
+        return int(self._db.execute(count, values).fetchone()[0])
 
     def latest(self, gather: Gather) -> datetime:
         """Return when GitHub answered last, by its own clock."""
-        (second,) = self._db.execute("SELECT max(at) FROM pages WHERE gather = ?", (gather.key,)).fetchone()
+        keys = (gather.key, self._server)
+        (second,) = self._db.execute("SELECT max(at) FROM pages WHERE gather IN (?, ?)", keys).fetchone()
         return gather.began if second is None else _moment(second)
 
     def keep_details(self, kind: str, rows: Iterable[tuple[int, str, dict[str, Any]]], at: datetime) -> None:
@@ -167,9 +184,27 @@ class Spool:
                     found.setdefault(number, {}).update(json.loads(body))
         return found
 
-    def _gather(self, digest: str) -> Gather | None:
-        row = self._db.execute("SELECT generation, began, done FROM gathers WHERE digest = ?", (digest,)).fetchone()
-        return Gather(digest, row[0], _moment(row[1]), bool(row[2])) if row else None
+    def _due(self, digest: str, now: Callable[[], datetime], *, update: bool) -> tuple[Gather, bool]:
+        """Return the gather to go on with, or a new one, and which of it; what was foreseen for it long ago is dropped."""
+        row = self._db.execute(
+            "SELECT generation, began, done FROM gathers WHERE digest = ? ORDER BY generation DESC", (digest,)
+        ).fetchone()
+        known = Gather(digest, row[0], _moment(row[1]), bool(row[2])) if row else None
+        if known and not (update and (known.done or now() - known.began > ABANDONED)):
+            return known, False
+        new = Gather(digest, known.generation + 1 if known else 1, now().replace(microsecond=0), done=False)
+        old = int((new.began - FORESEEN).timestamp())
+        with self._writing():
+            self._db.execute("DELETE FROM pages WHERE gather = ? AND at < ?", (new.key, old))
+        return new, True
+
+    def _since(self, gather: Gather) -> datetime:
+        """Return from when on an answer about a repository serves this gather."""
+        return gather.began - (SHARED if gather.generation == 1 else timedelta())
+
+    def _key(self, gather: Gather, ask: str) -> str:
+        """Return what a page is filed under: the gather, or the server."""
+        return gather.key if ask.startswith(SEARCH) else self._server
 
     def _page(self, key: str, ask: str) -> Kept | None:
         row = self._db.execute("SELECT at, etag, body FROM pages WHERE gather = ? AND ask = ?", (key, ask)).fetchone()
@@ -227,11 +262,6 @@ def _readable(path: Path) -> Iterator[None]:
         raise OutsideError(
             f"{path}: cannot be read: {text}", hint=f"move it away (mv {path} {path}.old) to ask GitHub anew"
         ) from error
-
-
-def _whole(moment: datetime) -> datetime:
-    """Cut off what the file does not keep."""
-    return moment.replace(microsecond=0)
 
 
 def _moment(second: int) -> datetime:

@@ -39,10 +39,9 @@ def write(
 def _rows(
     repos: Mapping[int, Repo], spool: Spool, gather: Gather, ledger: Ledger, report: Report
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    wanted = {one.ask for one in repos.values()}
     position = 0
-    for ask in spool.asks(gather):
-        page = spool.page(gather, ask) if ask in wanted else None
+    for ask in dict.fromkeys(one.ask for one in repos.values()):
+        page = spool.page(gather, ask)
         if page is None:
             continue
         items = {number: item for number, item in _items(page) if number in repos and repos[number].ask == ask}

@@ -22,6 +22,7 @@ from stargaze.features.github.port import Answer, Ask
 from tests.features.github.conftest import NOW, FakeClock
 from tests.features.github.small_github import SmallGitHub
 
+DAY = 86_400
 SECTION = GithubSection(stars=">=10", number=0)
 Gathering = Callable[..., GatherSummary]
 
@@ -274,7 +275,91 @@ def test_one_name_more_asks_for_that_one_alone(github: SmallGitHub, gathering: G
     gathering(GithubSection(names=["owner1/name1", "owner2/name2"]))
     asked = len(github.asked)
     assert gathering(GithubSection(names=["owner1/name1", "owner2/name2", "owner3/name3"])).repositories == 3
-    assert [ask.partition("?")[0] for ask in github.asked[asked:]] == ["/repos/owner3/name3"]
+    assert [ask.partition("?")[0] for ask in github.asked[asked:]] == ["/rate_limit", "/repos/owner3/name3"]
+
+
+def test_a_name_that_is_not_there_costs_the_others_nothing(github: SmallGitHub, gathering: Gathering) -> None:
+    names = [github.rows[number]["name"] for number in range(1, 11)]
+    gathering(GithubSection(names=names))
+    asked = len(github.asked)
+    with pytest.raises(BadDataError):
+        gathering(GithubSection(names=["typo/typo"]))
+    assert gathering(GithubSection(names=names)).requests == 0
+    assert len(github.asked) == asked + 2
+
+
+def test_an_update_of_one_list_leaves_the_other_as_it_is(github: SmallGitHub, gathering: Gathering) -> None:
+    one, other = (GithubSection(names=[f"owner{n}/name{n}" for n in numbers]) for numbers in ((1, 2, 3), (2, 3)))
+    gathering(one)
+    gathering(other)
+    github.clock.now += 5 * DAY
+    gathering(other, update=True)
+    assert gathering(one).requests == 0
+    github.clock.now += 60
+    asked = len(github.asked)
+    gathering(one, update=True)
+    assert sum(ask.startswith("/repos/") for ask in github.asked[asked:]) == 3
+
+
+def test_an_update_that_was_stopped_goes_on_though_another_list_was_gathered_meanwhile(
+    github: SmallGitHub, gathering: Gathering
+) -> None:
+    one = GithubSection(names=[f"owner{n}/name{n}" for n in range(1, 11)])
+    gathering(one)
+    github.clock.now += DAY
+    with pytest.raises(KeyboardInterrupt):
+        gathering(one, update=True, via=Stops(github, 6, after=False))
+    gathering(GithubSection(names=["owner50/name50"]))
+    asked = len(github.asked)
+    gathering(one, update=True)
+    assert sum(ask.startswith("/repos/") for ask in github.asked[asked:]) == 5
+
+
+@pytest.mark.parametrize("remark", ["refused", "gone"])
+def test_an_update_asks_again_for_what_could_not_be_had(
+    github: SmallGitHub, gathering: Gathering, store: Store, remark: str
+) -> None:
+    section = dataclasses.replace(SECTION, number=20)
+    best = max(github.rows.values(), key=lambda row: row["stars"])
+    if remark == "refused":
+        github.refused = {best["id"]: [("FORBIDDEN", "SAML", "")]}
+    else:
+        github.gone = {best["name"]: 404}
+    assert gathering(section, token=True).gone
+    github.refused, github.gone = {}, {}
+    github.clock.now += DAY
+    assert gathering(section, token=True).gone
+    assert not gathering(section, token=True, update=True).gone
+    assert table(store)["commits"].notna().all()
+
+
+def test_names_that_are_gone_do_not_end_the_history_of_others(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    history = ["no/a", "no/b", "no/c", "owner1/name1", "owner2/name2"]
+    gathering(GithubSection(names=["owner1/name1"], history=history))
+    assert pd.read_parquet(store.star_history)["full_name"].unique().tolist() == ["owner1/name1", "owner2/name2"]
+
+
+def test_a_plan_counts_what_is_asked_beside_a_gather_that_is_done(
+    github: SmallGitHub, clock: FakeClock, gathering: Gathering, store: Store
+) -> None:
+    section = dataclasses.replace(SECTION, number=20)
+    gathering(section, token=True)
+    more = dataclasses.replace(section, history=["*"], deep=True)
+    with spool.opened(store.spool, SECTION.url) as kept:
+        client = Client(github, clock)
+        foreseen = plan(more, client, kept, kept.foresee(digest(more), client.theirs, update=False), token=True)
+        assert (foreseen.search_requests, foreseen.graphql_requests) == (0, 0)
+        assert foreseen.core_requests > 20
+
+
+def test_a_search_that_github_gives_up_on_is_no_empty_one(github: SmallGitHub, gathering: Gathering) -> None:
+    github.odd = {"total_count": 0, "items": [], "incomplete_results": True}
+    with pytest.raises(OutsideError, match="gave up"):
+        gathering()
+    github.odd = {}
+    assert gathering().repositories == 3_000
 
 
 def test_the_seed_changes_nothing_where_nothing_is_drawn(github: SmallGitHub, gathering: Gathering) -> None:

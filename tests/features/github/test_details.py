@@ -16,7 +16,7 @@ from stargaze.features.github.details import Learner
 from stargaze.features.github.found import Repo, repo
 from stargaze.features.github.gather import gather
 from stargaze.features.github.port import Answer, Ask
-from stargaze.features.github.spool import Spool
+from stargaze.features.github.spool import Gather, Spool
 from tests.features.github.conftest import NOW, FakeClock, FakeTransport, answer
 from tests.features.github.small_github import SmallGitHub, rest
 from tests.simulated.server import running
@@ -49,13 +49,18 @@ def told(github: SmallGitHub, kept: Spool) -> list[str]:
     return [*details.lost(everybody(github), kept), *details.remarked(everybody(github), kept, details.TOO_LARGE)]
 
 
+def begun(since: datetime) -> Gather:
+    """Return a gather for which details that were learned since then hold."""
+    return Gather("aim", 1, since + details.FRESH, done=False)
+
+
 def learn(
     github: SmallGitHub, kept: Spool, via: Stops | None = None, since: datetime = LONG_AGO
 ) -> dict[int, dict[str, object]]:
     """Learn all there is as a run does, and return it."""
     heard: list[int] = []
     repos = everybody(github)
-    Learner(Client(via or github, github.clock), kept, graphql.KINDS, since).learn(repos, heard.append)
+    Learner(Client(via or github, github.clock), kept, graphql.KINDS, begun(since)).learn(repos, heard.append)
     assert sum(heard) == len(repos) * len(graphql.KINDS)
     return kept.details([kind.name for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
 
@@ -154,7 +159,7 @@ COUNTED = {**NAMED, "defaultBranchRef": {"target": {"history": {"totalCount": 7}
 
 def commits_by(client: Client, github: SmallGitHub, kept: Spool) -> dict[str, object]:
     one = everybody(github)[0]
-    Learner(client, kept, [graphql.KINDS[1]], LONG_AGO).learn([one], lambda _count: None)
+    Learner(client, kept, [graphql.KINDS[1]], begun(LONG_AGO)).learn([one], lambda _count: None)
     return kept.details(["commits"], {one.id: one.stamp})[one.id]
 
 
@@ -224,7 +229,7 @@ def test_what_is_missing_of_one_kind_is_told_though_the_other_is_known(
     (broken,) = answers((NAMED, ""))
     client, _ = canned(*[broken, ALIVE] * 3)
     commits_by(client, github, kept)
-    Learner(Client(github, github.clock), kept, [graphql.KINDS[0]], LONG_AGO).learn(
+    Learner(Client(github, github.clock), kept, [graphql.KINDS[0]], begun(LONG_AGO)).learn(
         everybody(github), lambda _count: None
     )
     assert told(github, kept) == [github.rows[1]["name"]]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stargaze.features.github import slices
 from stargaze.features.github.queries import Region
-from stargaze.features.github.slices import CAP, PER_PAGE, Hit, Page, head, n_bands, walk
+from stargaze.features.github.slices import CAP, PER_PAGE, Hit, Page, Slice, head, n_bands, walk
 
 BEGIN, END = 1_200_000_000, 1_790_000_000
 
@@ -155,6 +155,39 @@ def test_a_count_that_github_did_not_finish_hides_nobody(every: int, shown: floa
     assert len(set().union(*(piece.ids for piece in done))) == 20_000
     assert all(piece.missing == 0 and not piece.incomplete for piece in done)
     assert len(head(world, Region(100, None, BEGIN, END), 500).ids) >= 500
+
+
+class Thinned(World):
+    """Gives up now and then, and shows and counts those that it came to: any of them, not the most starred."""
+
+    def __init__(self, *arguments: np.ndarray, seed: int, share: float) -> None:
+        super().__init__(*arguments)
+        self.random, self.share = np.random.default_rng(seed), share
+
+    def page(self, region: Region, number: int, attempt: int) -> Page:
+        page = super().page(region, number, attempt)
+        if attempt == 2 or self.random.random() > self.share:
+            return page
+        there = self.inside(region)
+        there = there[self.random.random(len(there)) < self.random.random()]
+        shown = there[(number - 1) * PER_PAGE : number * PER_PAGE]
+        hits = [Hit(int(self.ids[row]), int(self.stars[row]), int(self.created[row])) for row in shown]
+        return Page(len(there), True, tuple(hits))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("least", [1, 10, 100])
+def test_answers_that_are_thinned_by_haste_hide_nobody(seed: int, share: float, least: int) -> None:
+    many = powers(9_000, least, seed)
+    world = Thinned(many.stars, many.created, seed=seed, share=share)
+    done = list(walk(world, Region(least, None, BEGIN, END)))
+    assert len(set().union(*(piece.ids for piece in done))) == 9_000
+
+
+def test_what_is_missing_of_a_slice_is_told_though_it_shows_neighbours() -> None:
+    piece = Slice(Region(11, 19, BEGIN, END), frozenset(range(1080)), expected=1073, shown=900)
+    assert piece.missing == 173
 
 
 def test_a_search_that_never_finishes_is_reported() -> None:
