@@ -131,6 +131,7 @@ def find(
     expected = sum(group.expected for group in wanted)
     progress.expected = min(expected, section.number) if section.number else expected
     chosen: dict[int, Repo] = {}
+    left = section.number or expected
     for group in wanted:
         found: set[int] = set()
         for piece in _pieces(finder, group, section, found):
@@ -139,14 +140,16 @@ def find(
             progress.slices += 1
             if piece.missing or piece.incomplete:
                 progress.short.append(piece)
-            if group.quota is None:
-                sure = sorted((finder.repos[number] for number in new), key=_rank)
-                meanwhile(sure[: section.number] if section.number else sure)
+            if group.quota is None or group.quota >= group.expected:
+                sure = sorted((finder.repos[number] for number in new), key=_rank)[: max(left, 0)]
+                left -= len(sure)
+                meanwhile(sure)
         chosen.update((number, finder.repos[number]) for number in sampling.kept(found, group.quota, section.seed))
-    repos = list(chosen.values())
-    if section.number and len(repos) > section.number:
-        repos = sorted(repos, key=_rank)[: section.number]
-    return repos
+    if not section.number or len(chosen) <= section.number:
+        return list(chosen.values())
+    if section.sampling == "top":
+        return sorted(chosen.values(), key=_rank)[: section.number]
+    return [chosen[number] for number in sampling.kept(chosen, section.number, section.seed)]
 
 
 def _rank(one: Repo) -> tuple[int, int]:

@@ -180,6 +180,8 @@ def _predicted(finder: Pages, region: Region, expected: int) -> list[tuple[str, 
     if expected <= CAP:
         return [(region.as_text(), expected)]
     first = sure_page(finder, region, 1)
+    if not first.hits:
+        return [(region.as_text(), expected)]
     low, top = max(region.stars_low, 1), first.hits[-1].stars
     power = max(math.log(first.total / len(first.hits)) / math.log(max(top / low, 1.01)), 0.1)
     count = math.ceil(expected / CAP)

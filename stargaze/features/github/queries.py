@@ -12,7 +12,7 @@ from stargaze.features.checks import BEGINNING
 
 DAY = 86_400
 _RANGE = re.compile(r"(?P<sign>>=|<=|>|<)?(?P<low>[^.\s*]+|\*)(?:\.\.(?P<high>[^.\s]+|\*))?")
-_SEEN_BY = re.compile(r"(?<![\w-])(is|visibility):", re.IGNORECASE)
+_SEEN_BY = re.compile(r"(?<![\w-])(is:(public|private|internal)|visibility:\w+)(?!\S)", re.IGNORECASE)
 """Says itself who may see what is searched for; else what the token's owner alone may see is left out."""
 _OURS = re.compile(r"(?<![\w-])(?P<name>stars|created|sort):(?P<value>\S+)", re.IGNORECASE)
 
@@ -183,7 +183,7 @@ def _day(text: str, part: str, open_end: int) -> tuple[int, int]:
 
 def _qualifiers(section: GithubSection) -> list[tuple[str, str]]:
     found = [("language", section.language), ("topic", section.topic), ("org", section.organization)]
-    return found if _SEEN_BY.search(section.query) else [*found, ("is", "public")]
+    return found if _SEEN_BY.search(re.sub(r'"[^"]*"', '""', section.query)) else [*found, ("is", "public")]
 
 
 def _quoted(value: str) -> str:

@@ -47,15 +47,15 @@ class Group:
 
 def groups(pages: Pages, search: Search, section: GithubSection) -> list[Group]:
     """Return what to walk for the sample that is asked for; counts are asked for where they are needed."""
-    total = sure_page(pages, search.whole, 1).total
-    number = section.number or total
-    if number >= total or (section.sampling == "top" and number <= CAP):
-        return [Group((search.whole,), None, min(number, total))]
+    first = sure_page(pages, search.whole, 1)
+    number = section.number or first.total
+    if number >= first.total or not first.hits or (section.sampling == "top" and number <= CAP):
+        return [Group((search.whole,), None, min(number, first.total))]
     if section.sampling == "random":
-        return [_windows(search.whole, number, total, np.random.default_rng([section.seed, 1]))]
+        return [_windows(search.whole, number, first.total, np.random.default_rng([section.seed, 1]))]
     if section.sampling == "stratified":
         return _strata(pages, search.whole, number, section.seed)
-    return [_top(pages, search.whole, number, total)]
+    return _top(pages, search.whole, number, first)
 
 
 def kept(ids: Iterable[int], quota: int | None, seed: int) -> list[int]:
@@ -88,10 +88,10 @@ def shares(counts: Sequence[int], number: int) -> list[int]:
     return given
 
 
-def _top(pages: Pages, whole: Region, number: int, total: int) -> Group:
-    """Find the star count above which about as many lie as are wanted."""
-    low, n_low = whole.stars_low, total
-    high, n_high = max(hit.stars for hit in sure_page(pages, whole, 1).hits) + 1, 0
+def _top(pages: Pages, whole: Region, number: int, first: Page) -> list[Group]:
+    """Find the star count above which about as many lie as are wanted; of those that share it, as many as are missing."""
+    low, n_low = whole.stars_low, first.total
+    high, n_high = max(hit.stars for hit in first.hits) + 1, 0
     for _ in range(LOOKS):
         if n_low <= number * NEAR or high - low <= 1:
             break
@@ -101,7 +101,11 @@ def _top(pages: Pages, whole: Region, number: int, total: int) -> Group:
             low, n_low = guess, count
         else:
             high, n_high = guess, count
-    return Group((whole.with_stars(low, whole.stars_high),), None, n_low)
+    if n_low <= number * NEAR or high - low > 1:
+        return [Group((whole.with_stars(low, whole.stars_high),), None, n_low)]
+    above = [Group((whole.with_stars(high, whole.stars_high),), None, n_high)] if n_high else []
+    alike = _windows(whole.with_stars(low, low), number - n_high, n_low - n_high, np.random.default_rng(3), least=1)
+    return [*above, alike]
 
 
 def _between(low: int, n_low: int, high: int, n_high: int, number: int) -> int:
@@ -123,11 +127,11 @@ def _strata(pages: Pages, whole: Region, number: int, seed: int) -> list[Group]:
 
 
 def _stratum(cell: Region, first: Page, quota: int, random: np.random.Generator) -> Group | None:
-    if quota >= first.total:
-        return Group((cell,), None, first.total) if first.total or first.incomplete else None
+    if quota >= first.total and first.incomplete:
+        return Group((cell,), None, first.total)
     if not quota:
         return None
-    if first.total <= WHOLE * PER_PAGE:
+    if quota >= first.total or first.total <= WHOLE * PER_PAGE:
         return Group((cell,), quota, first.total)
     return _windows(cell, quota, first.total, random, least=1)
 
@@ -168,8 +172,9 @@ def _windows(region: Region, number: int, total: int, random: np.random.Generato
             spare += [(turn, piece) for piece in pieces] if turn else []
             done += width
             turn, width = turn + 1, min(max(done // 2, 1), length - done)
-    ordered = sorted(spare, key=lambda one: one[0])
-    return Group(tuple(regions), number, round(share * total), tuple(piece for _, piece in ordered))
+    chance = random.permutation(len(spare))  # of those that are equally far, none shall have a better one
+    order = sorted(range(len(spare)), key=lambda place: (spare[place][0], chance[place]))
+    return Group(tuple(regions), number, round(share * total), tuple(spare[place][1] for place in order))
 
 
 def _round(start: int, width: int, length: int) -> list[tuple[int, int]]:

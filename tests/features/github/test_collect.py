@@ -126,6 +126,25 @@ def test_a_stratified_sample_costs_what_is_foreseen(
     assert len(set(github.asked)) == len([ask for ask in github.asked if not ask.startswith("/rate_limit")]) + 1
 
 
+def test_of_many_that_share_a_star_count_as_many_are_looked_at_as_are_wanted(
+    github: SmallGitHub, gathering: Gathering, store: Store
+) -> None:
+    for number, row in github.rows.items():
+        row["stars"] = 0 if number > 200 else 100 + number
+    gathering(dataclasses.replace(SECTION, stars="", number=1100), token=True)
+    stars = table(store)["stars"]
+    assert (len(stars), (stars > 0).sum()) == (1100, 200)
+    assert sum(ask.startswith("/search") for ask in github.asked) < 30
+    counts = [json.loads(ask) for ask in github.asked if "Counts" in ask]
+    assert sum(len(body["variables"]["ids"]) for body in counts) == 1100
+
+
+def test_a_search_that_counts_many_and_shows_none_is_told(github: SmallGitHub, gathering: Gathering) -> None:
+    github.odd = {"total_count": 5000, "items": []}
+    with pytest.raises(BadDataError, match="no repository like this"):
+        gathering(dataclasses.replace(SECTION, number=2000))
+
+
 def test_details_are_asked_of_those_that_are_kept_and_of_no_others(github: SmallGitHub, gathering: Gathering) -> None:
     gathering(dataclasses.replace(SECTION, number=50), token=True)
     counts = [json.loads(ask) for ask in github.asked if "Counts" in ask]

@@ -97,6 +97,11 @@ def test_who_may_see_what_is_searched_can_be_said(query: str) -> None:
     assert read_search(GithubSection(query=query), NOW).text == query
 
 
+@pytest.mark.parametrize("query", ["is:sponsorable", "is:archived llm", '"what is:public here"', "is:publicly"])
+def test_a_query_that_does_not_say_who_may_see_it_is_for_the_public(query: str) -> None:
+    assert read_search(GithubSection(query=query), NOW).text == f"{query} is:public"
+
+
 def test_a_part_has_the_same_name_whenever_it_is_asked_for() -> None:
     section = GithubSection(stars=">=10")
     now, later = read_search(section, NOW), read_search(section, NOW.replace(month=7))
