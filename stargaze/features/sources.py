@@ -11,10 +11,11 @@ from stargaze.artifacts import Store
 from stargaze.config import Config
 from stargaze.errors import ConfigError
 from stargaze.features.fetch import fetch
-from stargaze.features.github.collect import GatherSummary, is_asked
+from stargaze.features.github.collect import is_asked
 from stargaze.features.github.gather import foresee as plan_ahead
 from stargaze.features.github.gather import gather
 from stargaze.features.github.plan import Plan
+from stargaze.features.github.summary import GatherSummary
 from stargaze.features.ledger import FetchSummary
 
 Report = Callable[[str, float], None]

@@ -6,9 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from stargaze.artifacts import Store
 from stargaze.config import FetchSection, GithubSection
@@ -18,12 +16,11 @@ from stargaze.features.github import details, graphql, table
 from stargaze.features.github.client import Client
 from stargaze.features.github.found import Finder, Progress, Repo, find
 from stargaze.features.github.history import Histories, gather_history
-from stargaze.features.github.manners import whole_seconds
 from stargaze.features.github.named import ask_of, look_up
 from stargaze.features.github.pace import Pace
 from stargaze.features.github.queries import read_search
 from stargaze.features.github.spool import Gather, Spool
-from stargaze.features.ledger import FetchSummary
+from stargaze.features.github.summary import GatherSummary
 
 Report = Callable[[str, float], None]
 ASIDE = ("rich", "deep", "history")
@@ -31,65 +28,6 @@ ASIDE = ("rich", "deep", "history")
 SEARCHED = ("query", "stars", "created", "language", "topic", "organization")
 OLD = timedelta(days=1)
 """Age of answers from which on it is told that they are used."""
-NAMED = 10
-"""Repositories and slices that a person is shown of a kind."""
-
-
-@dataclass(frozen=True)
-class GatherSummary:
-    """What a gather did, for people and for ``--json``."""
-
-    fetch: FetchSummary
-    requests: int
-    refused: int
-    failed: int
-    waited: float
-    slices: int
-    short: tuple[str, ...]
-    gone: dict[str, str]
-    too_large: tuple[str, ...]
-    history: Histories | None = None
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def repositories(self) -> int:
-        """How many were written."""
-        return self.fetch.repositories
-
-    def as_text(self) -> str:
-        """Return the lines that a person reads."""
-        lines = [self.fetch.as_text()]
-        if self.requests:
-            lines.append(
-                f"{self.requests:,} requests, of which {self.refused:,} were refused by a limit and {self.failed:,} failed; "
-                f"waited {whole_seconds(self.waited)}"
-            )
-        else:
-            lines.append("nothing to ask: all was answered before; stargaze fetch --update asks what may have changed")
-        for what, which in self._missing():
-            lines += _listed(what, which)
-        if self.history:
-            lines.append(f"star history: {self.history.weeks:,} weeks of {self.history.repositories:,} repositories")
-        return "\n".join([*lines, *self.notes])
-
-    def as_line(self) -> str:
-        """Return the one line of a run; the same command as ``fetch`` names each of what is missing."""
-        missing = [f"{len(which):,} {what}" for what, which in self._missing() if which]
-        return "; ".join([self.fetch.as_line(), *missing, *self.notes])
-
-    def _missing(self) -> list[tuple[str, Sequence[str]]]:
-        refused = self.history.refused if self.history else {}
-        return [
-            ("slices that GitHub answered incompletely", self.short),
-            ("repositories that are gone or refused", [f"{name}: {why}" for name, why in self.gone.items()]),
-            ("repositories too large for GitHub to count", self.too_large),
-            ("repositories whose star history was refused", [f"{name}: {why}" for name, why in refused.items()]),
-        ]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        whole = dataclasses.asdict(self)
-        return {**whole.pop("fetch"), **whole}
 
 
 def is_asked(section: GithubSection) -> bool:
@@ -256,10 +194,3 @@ def _age(gather: Gather, now: datetime) -> list[str]:
 def _nothing(gone: Mapping[str, str]) -> str:
     first = next(iter(gone.items()), None)
     return "GitHub has no repository like this" + (f": {first[0]}: {first[1]}" if first else "")
-
-
-def _listed(what: str, names: Sequence[str]) -> list[str]:
-    if not names:
-        return []
-    more = [f"  and {len(names) - NAMED:,} more"] if len(names) > NAMED else []
-    return [f"{len(names):,} {what}:", *(f"  {name}" for name in names[:NAMED]), *more]

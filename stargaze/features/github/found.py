@@ -13,8 +13,9 @@ from stargaze.config import GithubSection
 from stargaze.errors import OutsideError
 from stargaze.features.github import sampling
 from stargaze.features.github.client import KEPT, Client
+from stargaze.features.github.pages import CAP, PER_PAGE, Hit, Page
 from stargaze.features.github.queries import Region, Search
-from stargaze.features.github.slices import CAP, PER_PAGE, Hit, Page, Slice, head, walk
+from stargaze.features.github.slices import Slice, head, walk
 from stargaze.features.github.spool import Gather, Kept, Spool
 
 MARKERS = {

@@ -9,10 +9,11 @@ from stargaze.artifacts import Store
 from stargaze.config import FetchSection, GithubSection
 from stargaze.features.github import spool
 from stargaze.features.github.client import Client
-from stargaze.features.github.collect import GatherSummary, check, collect, digest
+from stargaze.features.github.collect import check, collect, digest
 from stargaze.features.github.manners import whole_seconds
 from stargaze.features.github.plan import Plan, plan
 from stargaze.features.github.port import Clock, RealClock
+from stargaze.features.github.summary import GatherSummary
 from stargaze.features.github.transport import HttpTransport
 
 Tell = Callable[[str], None]

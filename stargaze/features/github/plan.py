@@ -15,8 +15,8 @@ from stargaze.features.github.graphql import KINDS
 from stargaze.features.github.history import page_of
 from stargaze.features.github.manners import whole_seconds
 from stargaze.features.github.named import FIRST_SIZE, ask_of
+from stargaze.features.github.pages import CAP, PER_PAGE, Page, Pages, sure_page
 from stargaze.features.github.queries import Region, read_search
-from stargaze.features.github.slices import CAP, PER_PAGE, Page, Pages, sure_page
 from stargaze.features.github.spool import Gather, Spool
 
 OVERLAP = 1.03

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from stargaze.config import GithubSection
+from stargaze.features.github.pages import CAP, PER_PAGE, Page, Pages, sure_page
 from stargaze.features.github.queries import Region, Search
-from stargaze.features.github.slices import CAP, PER_PAGE, Page, Pages, sure_page
 
 EDGES = (0, 1, 3, 10, 32, 100, 316, 1000, 3162, 10_000, 31_623, 100_000)
 """Star counts where a stratum begins: two to a power of ten."""

@@ -11,15 +11,10 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
+from stargaze.features.github.pages import CAP, PER_PAGE, REPEATS, Hit, Page, Pages, sure_page
 from stargaze.features.github.queries import Region
 
-CAP = 1000
-"""Results of one query that GitHub's search gives, REST and GraphQL alike."""
-PER_PAGE = 100
-REPEATS = 2
-"""How often a page that says it is incomplete, or is short, is asked again before it is reported."""
 FILL = 0.93
 """Share of the cap that a predicted band shall hold: chance is some 30 rows, and one too large is parted again."""
 LEAST_BAND = 2 * CAP
@@ -31,32 +26,6 @@ TAIL = 11
 """Last rows whose middle says where a slice ends: one out of order, by a stale index, does not."""
 REMEMBERED = 20_000
 """Creation times of rows seen that are kept to tell where a band should end."""
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A row of a search answer, as far as slicing looks at it."""
-
-    id: int
-    stars: int
-    created: int
-    """Seconds since 1970."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """One answered page: GitHub's total of the whole query, and the rows."""
-
-    total: int
-    incomplete: bool
-    hits: tuple[Hit, ...]
-
-
-class Pages(Protocol):
-    """Who answers a page of a region, most stars first."""
-
-    def page(self, region: Region, number: int, attempt: int) -> Page:
-        """Return page ``number`` from 1; ``attempt`` counts from 0 how often it is asked anew."""
 
 
 @dataclass(frozen=True)
@@ -152,25 +121,6 @@ def head(pages: Pages, region: Region, number: int) -> Slice:
     first = sure_page(pages, region, 1)
     hits, incomplete, total = _read(pages, region, first, number)
     return Slice(region, frozenset(hit.id for hit in hits), min(total, number), incomplete)
-
-
-def sure_page(pages: Pages, region: Region, number: int, most: int = CAP) -> Page:
-    """Ask for a page until GitHub shows all of it, a few times at most.
-
-    A search that takes GitHub too long counts and shows only what it came to, even nothing; so where all answers are
-    incomplete, the largest total is the best.
-    """
-    answers: list[Page] = []
-    for attempt in range(REPEATS + 1):
-        page = pages.page(region, number, attempt)
-        answers.append(page)
-        there = min(page.total, most, CAP) - PER_PAGE * (number - 1)
-        if not page.incomplete and len(page.hits) >= min(PER_PAGE, there):
-            break
-    whole = [page for page in answers if not page.incomplete]  # where rows are left out, others move up: never mix both
-    hits = {hit.id: hit for page in whole or answers for hit in page.hits}
-    total = whole[-1].total if whole else max(page.total for page in answers)
-    return Page(total, not whole, tuple(hits.values()))
 
 
 def _whole(pages: Pages, region: Region, first: Page) -> Slice:

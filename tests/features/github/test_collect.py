@@ -16,9 +16,10 @@ from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import BadDataError, ConfigError, OutsideError
 from stargaze.features.github import spool
 from stargaze.features.github.client import Client
-from stargaze.features.github.collect import GatherSummary, collect, digest
+from stargaze.features.github.collect import collect, digest
 from stargaze.features.github.plan import plan
 from stargaze.features.github.port import Answer, Ask
+from stargaze.features.github.summary import GatherSummary
 from tests.features.github.conftest import NOW, FakeClock
 from tests.features.github.small_github import SmallGitHub
 

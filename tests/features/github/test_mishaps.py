@@ -14,8 +14,8 @@ import pytest
 from stargaze.artifacts import Store
 from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import OutsideError
-from stargaze.features.github.collect import GatherSummary
 from stargaze.features.github.gather import gather
+from stargaze.features.github.summary import GatherSummary
 from tests.simulated.server import running
 from tests.simulated.world import Faults, World
 

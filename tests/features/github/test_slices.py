@@ -9,9 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stargaze.features.github import slices
+from stargaze.features.github import pages
+from stargaze.features.github.pages import CAP, PER_PAGE, Hit, Page
 from stargaze.features.github.queries import Region
-from stargaze.features.github.slices import CAP, PER_PAGE, Hit, Page, Slice, head, n_bands, walk
+from stargaze.features.github.slices import Slice, head, n_bands, walk
 
 BEGIN, END = 1_200_000_000, 1_790_000_000
 
@@ -218,7 +219,7 @@ def test_rows_that_stay_missing_are_reported() -> None:
     world = Faulty(np.arange(950) + 10, np.linspace(BEGIN, END, 950).astype(int), says_so=True, forever=True)
     (piece,) = walk(world, Region(0, None, BEGIN, END))
     assert (piece.missing, piece.incomplete) == (20, True)
-    assert len(world.asked) == 10 * (1 + slices.REPEATS)
+    assert len(world.asked) == 10 * (1 + pages.REPEATS)
 
 
 class Drifting(World):
