@@ -82,7 +82,9 @@ class GithubSection:
     )
     seed: int = key(0, "Fixes which ones a sample holds.", least=0, most=2**31 - 1)
     rich: bool = key(True, "With GITHUB_TOKEN, also counts and commits by GraphQL; false asks the search alone.")
-    deep: bool = key(False, "Also contributors, followers of organizations and README length: up to 3 requests a repository.")
+    deep: bool = key(
+        False, "Also contributors, followers of organizations and README length: up to 3 requests a repository."
+    )
     history: list[str] = key([], 'Weekly star history of these, owner/name each; "*" means of all gathered.')
     url: str = key("https://api.github.com", "The API; of GitHub Enterprise it is https://HOST/api/v3.", filled=True)
 
