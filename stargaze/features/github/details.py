@@ -11,6 +11,7 @@ from stargaze.features.github import graphql
 from stargaze.features.github.client import Client, Reply
 from stargaze.features.github.found import Repo
 from stargaze.features.github.graphql import Kind, NodeError
+from stargaze.features.github.once import page_once
 from stargaze.features.github.paging import PageSize, ask_all
 from stargaze.features.github.spool import Gather, Kept, Spool
 
@@ -204,11 +205,12 @@ def _readme(one: Repo, client: Client, _spool: Spool, _gather: Gather) -> dict[s
 def _followers(one: Repo, client: Client, spool: Spool, gather: Gather) -> dict[str, Any]:
     """Ask once an owner; many repositories may be theirs."""
     owner = one.full_name.partition("/")[0]
-    page = spool.page(gather, f"owner {owner}")
-    if page is None:
-        reply = client.get(f"/{'orgs' if one.owner_type == 'Organization' else 'users'}/{owner}", forgiving=True)
-        page = Kept(reply.at, reply.etag, b"{}" if reply.gone else reply.raw)
-        spool.keep(gather, {f"owner {owner}": page})
+    path = f"/{'orgs' if one.owner_type == 'Organization' else 'users'}/{owner}"
+
+    def read(reply: Reply) -> Kept:
+        return Kept(reply.at, reply.etag, b"{}" if reply.gone else reply.raw)
+
+    page = page_once(f"owner {owner}", path, {}, read, client, spool, gather)
     return _number(page.data, "followers", "owner_followers")
 
 

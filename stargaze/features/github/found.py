@@ -12,11 +12,12 @@ from typing import Any
 from stargaze.config import GithubSection
 from stargaze.errors import OutsideError
 from stargaze.features.github import sampling
-from stargaze.features.github.client import KEPT, Client
+from stargaze.features.github.client import KEPT, Client, Reply
+from stargaze.features.github.once import page_once
 from stargaze.features.github.pages import CAP, PER_PAGE, Hit, Page
 from stargaze.features.github.queries import Region, Search
 from stargaze.features.github.slices import Slice, head, walk
-from stargaze.features.github.spool import Gather, Kept, Spool
+from stargaze.features.github.spool import SEARCH, Gather, Kept, Spool
 
 MARKERS = {
     "pushed_at": "pushedAt",
@@ -85,36 +86,23 @@ class Finder:
 
     def page(self, region: Region, number: int, attempt: int) -> Page:
         """Return a page of a region's query, most stars first."""
-        query = self._search.render(region)
-        ask = f"search {number} {attempt} {self._search.name(region)}"
-        kept = self._spool.page(self._gather, ask)
-        if kept is None:
-            kept = self._asked(ask, query, number)
+        ask = f"{SEARCH}{number} {attempt} {self._search.name(region)}"
+        parameters: dict[str, str | int] = {
+            "q": self._search.render(region),
+            "sort": "stars",
+            "order": "desc",
+            "per_page": PER_PAGE,
+            "page": number,
+        }
+        kept = page_once(
+            ask, "/search/repositories", parameters, _read, self._client, self._spool, self._gather, forgiving=False
+        )
         data = kept.data
         items = [item for item in data["items"] if is_row(item)]
         found = [repo(item, ask) for item in items]
         self.repos.update((one.id, one) for one in found)
         hits = (Hit(one.id, one.stars, _second(item["created_at"])) for one, item in zip(found, items, strict=True))
         return Page(data["total_count"], bool(data.get("incomplete_results")), tuple(hits))
-
-    def _asked(self, ask: str, query: str, number: int) -> Kept:
-        before = self._spool.page_before(self._gather, ask)
-        parameters: dict[str, str | int] = {
-            "q": query,
-            "sort": "stars",
-            "order": "desc",
-            "per_page": PER_PAGE,
-            "page": number,
-        }
-        reply = self._client.get("/search/repositories", parameters, etag=before.etag if before else "")
-        if reply.same and before:
-            kept = Kept(reply.at, before.etag, before.body)
-        elif _is_found(reply.data):
-            kept = Kept(reply.at, reply.etag, reply.raw)
-        else:
-            raise OutsideError("GitHub's search answered with something that is no search result", hint=KEPT)
-        self._spool.keep(self._gather, {ask: kept})
-        return kept
 
 
 def find(
@@ -179,9 +167,12 @@ def _inside(one: Repo, group: sampling.Group) -> bool:
     )
 
 
-def _is_found(data: Any) -> bool:
-    """Tell whether this is an answer of GitHub's search."""
-    return isinstance(data, dict) and isinstance(data.get("items"), list) and isinstance(data.get("total_count"), int)
+def _read(reply: Reply) -> Kept:
+    """Keep an answer of GitHub's search."""
+    data = reply.data
+    if isinstance(data, dict) and isinstance(data.get("items"), list) and isinstance(data.get("total_count"), int):
+        return Kept(reply.at, reply.etag, reply.raw)
+    raise OutsideError("GitHub's search answered with something that is no search result", hint=KEPT)
 
 
 def _second(text: str) -> int:

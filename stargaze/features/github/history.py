@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from stargaze import artifacts
 from stargaze.artifacts import Store
 from stargaze.features.github.client import Client, Reply
+from stargaze.features.github.once import page_once
 from stargaze.features.github.spool import Gather, Kept, Spool
 
 REFUSALS = 3
@@ -84,14 +85,8 @@ def page_of(name: str, number: int = 1) -> str:
 def _ask(name: str, client: Client, spool: Spool, gather: Gather) -> str:
     """Ask for all weeks of a repository; return why there are none."""
     for number in range(1, MOST_PAGES + 1):
-        ask = page_of(name, number)
-        page = spool.page(gather, ask)
-        if page is None:
-            before = spool.page_before(gather, ask)
-            etag = before.etag if before else ""
-            reply = client.get(f"/repos/{name}/stargazers/history", {"page": number}, etag=etag, forgiving=True)
-            page = Kept(reply.at, before.etag, before.body) if reply.same and before else _kept(reply)
-            spool.keep(gather, {ask: page})
+        path = f"/repos/{name}/stargazers/history"
+        page = page_once(page_of(name, number), path, {"page": number}, _kept, client, spool, gather)
         data = page.data
         if isinstance(data, dict):
             return str(data.get("gone") or "no history")

@@ -9,6 +9,7 @@ from typing import Any
 from stargaze.features.github import graphql
 from stargaze.features.github.client import Client, Reply
 from stargaze.features.github.found import Repo, is_row, repo
+from stargaze.features.github.once import page_once
 from stargaze.features.github.paging import PageSize, ask_all
 from stargaze.features.github.spool import Gather, Kept, Spool
 
@@ -51,15 +52,13 @@ def look_up(
 
 
 def _by_rest(name: str, client: Client, spool: Spool, gather: Gather) -> None:
-    before = spool.page_before(gather, ask_of(name))
-    reply = client.get(f"/repos/{name}", etag=before.etag if before else "", forgiving=True)
-    if reply.same and before:
-        page = Kept(reply.at, before.etag, before.body)
-    elif is_row(reply.data) and not reply.gone:
-        page = Kept(reply.at, reply.etag, reply.raw)
-    else:
-        page = Kept(reply.at, "", json.dumps({"gone": reply.gone or "an answer that is no repository"}).encode())
-    spool.keep(gather, {ask_of(name): page})
+    page_once(ask_of(name), f"/repos/{name}", {}, _read, client, spool, gather)
+
+
+def _read(reply: Reply) -> Kept:
+    if is_row(reply.data) and not reply.gone:
+        return Kept(reply.at, reply.etag, reply.raw)
+    return Kept(reply.at, "", json.dumps({"gone": reply.gone or "an answer that is no repository"}).encode())
 
 
 def _by_graphql(names: list[str], client: Client, spool: Spool, gather: Gather, tell: Tell) -> None:
