@@ -100,7 +100,8 @@ def collect(
     if graph:
         with pace.step("details", len(repos) * len(graphql.KINDS), "answers") as tell:
             learner.learn(repos, tell)
-    gone.update(details.lost(repos, spool))
+    remarks = details.remarks(repos, spool)
+    gone.update((name, why) for name, why in remarks.items() if why != details.TOO_LARGE)
     if section.deep:
         with pace.step("closer look", len(repos)) as tell:
             details.look_closer(repos, client, spool, gather, tell)
@@ -118,7 +119,7 @@ def collect(
         slices=progress.slices,
         short=tuple(f"{piece.region.as_text()}: {len(piece.ids):,} of {piece.expected:,}" for piece in progress.short),
         gone=gone,
-        too_large=tuple(details.remarked(repos, spool, details.TOO_LARGE)),
+        too_large=tuple(name for name, why in remarks.items() if why == details.TOO_LARGE),
         history=history,
         notes=(*notes, *tally.notes),
     )

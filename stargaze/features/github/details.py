@@ -117,26 +117,16 @@ def known(kind: Kind, spool: Spool, gather: Gather) -> dict[int, str]:
     noted = spool.stamps(_remark_of(kind))
     late = spool.stamps(_remark_of(kind), gather.began)
     before = {number: stamp for number, stamp in noted.items() if number not in late}
-    for number, remarks in spool.details([_remark_of(kind)], before).items():
-        if remarks and found.get(number) == before[number]:
+    for number, missing in spool.details([_remark_of(kind)], before).items():
+        if missing and found.get(number) == before[number]:
             del found[number]
     return found
 
 
-def remarked(repos: Sequence[Repo], spool: Spool, remark: str) -> list[str]:
-    """Return the names of those that a remark is true of, in their present state."""
-    return [name for name, noted in _remarks(repos, spool).items() if noted == remark]
-
-
-def lost(repos: Sequence[Repo], spool: Spool) -> dict[str, str]:
-    """Return the names of those that are gone or refused, in their present state, and which of it."""
-    return {name: noted for name, noted in _remarks(repos, spool).items() if noted != TOO_LARGE}
-
-
-def _remarks(repos: Sequence[Repo], spool: Spool) -> dict[str, str]:
-    kinds = [_remark_of(kind) for kind in graphql.KINDS]
-    remarks = spool.details(kinds, {one.id: one.stamp for one in repos})
-    return {one.full_name: remarks[one.id][REMARK] for one in repos if remarks.get(one.id)}
+def remarks(repos: Sequence[Repo], spool: Spool) -> dict[str, str]:
+    """Return the names of those whose details could not be had, in their present state, and why."""
+    found = spool.details([_remark_of(kind) for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
+    return {one.full_name: found[one.id][REMARK] for one in repos if found.get(one.id)}
 
 
 def _remark_of(kind: Kind) -> str:

@@ -10,7 +10,7 @@ from stargaze.config import FetchSection, GithubSection
 from stargaze.features.github import spool
 from stargaze.features.github.client import Client
 from stargaze.features.github.collect import check, collect, digest
-from stargaze.features.github.manners import whole_seconds
+from stargaze.features.github.pace import Pace
 from stargaze.features.github.plan import Plan, plan
 from stargaze.features.github.port import Clock, RealClock
 from stargaze.features.github.summary import GatherSummary
@@ -53,7 +53,7 @@ def foresee(
     token = token.strip()
     client = _client(section, token, tell, clock)
     check(section, client.now())
-    client.waiting = lambda why, seconds: report(f"counting; waiting {whole_seconds(seconds)} for the {why}", 0.0)
+    Pace(client, report)  # says every wait
     with spool.opened(store.spool, section.url) as kept:
         begun = kept.foresee(digest(section), client.theirs, update=update)
         return plan(section, client, kept, begun, token=bool(token))
