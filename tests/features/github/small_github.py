@@ -57,6 +57,11 @@ class SmallGitHub:
             )
         }
 
+    @property
+    def best(self) -> dict[str, Any]:
+        """The most starred, to be changed."""
+        return max(self.rows.values(), key=lambda row: int(row["stars"]))
+
     def send(self, ask: Ask) -> Answer:
         self.asked.append(_named(ask))
         self.clock.now += 0.5
@@ -173,6 +178,22 @@ class SmallGitHub:
 
 def _timeout() -> Answer:
     return answer(502, {"data": None, "errors": [{"message": "Something went wrong: timeout"}]})
+
+
+class Stops:
+    """A way to GitHub that ends the program at one request, before it is sent or when it is answered."""
+
+    def __init__(self, github: SmallGitHub, at: int, *, after: bool) -> None:
+        self.github, self.at, self.after, self.count = github, at, after, 0
+
+    def send(self, ask: Ask) -> Answer:
+        self.count += 1
+        if self.count > self.at and not self.after:
+            raise KeyboardInterrupt
+        answer = self.github.send(ask)
+        if self.count > self.at:
+            raise KeyboardInterrupt
+        return answer
 
 
 def _named(ask: Ask) -> str:

@@ -21,7 +21,7 @@ from stargaze.features.github.plan import plan
 from stargaze.features.github.port import Answer, Ask
 from stargaze.features.github.summary import GatherSummary
 from tests.features.github.conftest import NOW, FakeClock
-from tests.features.github.small_github import SmallGitHub
+from tests.features.github.small_github import SmallGitHub, Stops
 
 DAY = 86_400
 SECTION = GithubSection(stars=">=10", number=0)
@@ -176,7 +176,7 @@ def test_a_repository_too_large_to_count_is_told_and_the_others_are_not_lost(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
     section = dataclasses.replace(SECTION, number=100)
-    best = max(github.rows.values(), key=lambda row: row["stars"])
+    best = github.best
     github.hopeless = {best["id"]}
     summary = gathering(section, token=True)
     assert summary.too_large == (best["name"],)
@@ -199,7 +199,7 @@ def test_a_graphql_that_answers_nothing_ends_and_marks_nobody_as_too_large(
 def test_a_repository_deleted_in_mid_run_is_told_and_keeps_its_row(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
-    best = max(github.rows.values(), key=lambda row: row["stars"])
+    best = github.best
     github.gone = {best["name"]: 404}
     for _ in range(2):
         summary = gathering(dataclasses.replace(SECTION, number=100), token=True)
@@ -340,7 +340,7 @@ def test_an_update_asks_again_for_what_could_not_be_had(
     github: SmallGitHub, gathering: Gathering, store: Store, remark: str
 ) -> None:
     section = dataclasses.replace(SECTION, number=20)
-    best = max(github.rows.values(), key=lambda row: row["stars"])
+    best = github.best
     if remark == "refused":
         github.refused = {best["id"]: [("FORBIDDEN", "SAML", "")]}
     else:
@@ -394,7 +394,7 @@ def test_an_update_without_a_token_has_no_figures_of_the_past_beside_those_of_to
 ) -> None:
     section = dataclasses.replace(SECTION, number=200)
     gathering(section, token=True)
-    changed = max(github.rows.values(), key=lambda row: row["stars"])
+    changed = github.best
     changed["stars"] += 1
     changed["issues"] = 1000
     gathering(section, token=False, update=True)
@@ -480,7 +480,7 @@ def test_an_update_asks_the_pages_anew_and_details_only_of_what_changed(
 ) -> None:
     section = dataclasses.replace(SECTION, number=200)
     gathering(section, token=True)
-    changed = max(github.rows.values(), key=lambda row: row["stars"])
+    changed = github.best
     changed["stars"] += 1
     asked = len(github.asked)
     gathering(section, token=True, update=True)
@@ -503,22 +503,6 @@ def test_an_update_of_names_asks_whether_the_answers_still_hold(
     assert len(again) == 2
     assert all('"' in ask for ask in again)
     assert (after["stars"] - before["stars"]).tolist() == [0, 5]
-
-
-class Stops:
-    """A way to GitHub that ends the program at one request, before it is sent or when it is answered."""
-
-    def __init__(self, github: SmallGitHub, at: int, *, after: bool) -> None:
-        self.github, self.at, self.after, self.count = github, at, after, 0
-
-    def send(self, ask: Ask) -> Answer:
-        self.count += 1
-        if self.count > self.at and not self.after:
-            raise KeyboardInterrupt
-        answer = self.github.send(ask)
-        if self.count > self.at:
-            raise KeyboardInterrupt
-        return answer
 
 
 @pytest.mark.real  # it gathers some forty times

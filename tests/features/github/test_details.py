@@ -15,10 +15,10 @@ from stargaze.features.github.client import Client
 from stargaze.features.github.details import Learner
 from stargaze.features.github.found import Repo, repo
 from stargaze.features.github.gather import gather
-from stargaze.features.github.port import Answer, Ask
+from stargaze.features.github.port import Answer
 from stargaze.features.github.spool import Gather, Spool
 from tests.features.github.conftest import NOW, FakeClock, FakeTransport, answer
-from tests.features.github.small_github import SmallGitHub, rest
+from tests.features.github.small_github import SmallGitHub, Stops, rest
 from tests.simulated.server import running
 from tests.simulated.world import Faults, World
 
@@ -46,7 +46,18 @@ def everybody(github: SmallGitHub) -> list[Repo]:
 
 def told(github: SmallGitHub, kept: Spool) -> list[str]:
     """Return whose details are said to be missing."""
-    return [*details.lost(everybody(github), kept), *details.remarked(everybody(github), kept, details.TOO_LARGE)]
+    return list(details.remarks(everybody(github), kept))
+
+
+def lost(github: SmallGitHub, kept: Spool) -> dict[str, str]:
+    """Return who is gone or refused, and which of it."""
+    remarks = details.remarks(everybody(github), kept)
+    return {name: why for name, why in remarks.items() if why != details.TOO_LARGE}
+
+
+def too_large(github: SmallGitHub, kept: Spool) -> list[str]:
+    """Return who could not be counted."""
+    return [name for name, why in details.remarks(everybody(github), kept).items() if why == details.TOO_LARGE]
 
 
 def begun(since: datetime) -> Gather:
@@ -65,24 +76,11 @@ def learn(
     return kept.details([kind.name for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
 
 
-class Stops:
-    """A way to GitHub that ends the program after some requests."""
-
-    def __init__(self, github: SmallGitHub, after: int) -> None:
-        self.github, self.left = github, after
-
-    def send(self, ask: Ask) -> Answer:
-        if not self.left:
-            raise KeyboardInterrupt
-        self.left -= 1
-        return self.github.send(ask)
-
-
 def test_many_too_heavy_to_count_are_told_and_all_others_are_known(github: SmallGitHub, kept: Spool) -> None:
     github.hopeless = {1, 2, 3, 30, 57, 58, 59, 60}
     found = learn(github, kept)
     assert {number for number, fields in found.items() if not fields} == github.hopeless
-    heavy = details.remarked(everybody(github), kept, details.TOO_LARGE)
+    heavy = too_large(github, kept)
     assert heavy == [github.rows[number]["name"] for number in sorted(github.hopeless, key=int)]
     before = len(github.asked)
     learn(github, kept)
@@ -94,8 +92,8 @@ def test_a_program_that_is_stopped_does_not_ask_again_for_those_that_were_given_
 ) -> None:
     github.hopeless = {1, 2}
     with pytest.raises(KeyboardInterrupt):
-        learn(github, kept, Stops(github, 12))
-    heavy = details.remarked(everybody(github), kept, details.TOO_LARGE)
+        learn(github, kept, Stops(github, 12, after=False))
+    heavy = too_large(github, kept)
     assert heavy == [github.rows[1]["name"]]
     before = len(github.asked)
     learn(github, kept)
@@ -131,10 +129,10 @@ def test_a_refused_field_takes_no_other_with_it(github: SmallGitHub, kept: Spool
     github.refused[7] = [("FORBIDDEN", "Resource not accessible by integration", "mentionableUsers")]
     found = learn(github, kept)
     assert [fields["subscribers"] for fields in found.values()] == [9] * 60
-    assert details.lost(everybody(github), kept) == {}
+    assert lost(github, kept) == {}
     without_owner = [ask for ask in github.asked if "Counts" in ask and "membersWithRole" not in ask]
     assert [ask.count("MDE") for ask in without_owner] == [3]
-    assert details.remarked(everybody(github), kept, details.TOO_LARGE) == []
+    assert too_large(github, kept) == []
 
 
 def test_several_refused_fields_are_left_out_one_after_the_other(github: SmallGitHub, kept: Spool) -> None:
@@ -142,7 +140,7 @@ def test_several_refused_fields_are_left_out_one_after_the_other(github: SmallGi
     github.refused = {8: refused, 9: refused[1:]}
     found = learn(github, kept)
     assert found[8]["subscribers"] == found[9]["subscribers"] == 9
-    assert details.lost(everybody(github), kept) == {}
+    assert lost(github, kept) == {}
 
 
 def answers(*nodes: tuple[dict[str, object] | None, str]) -> Iterator[Answer]:
@@ -175,7 +173,7 @@ def test_what_was_answered_is_kept_when_the_rest_is_given_up(github: SmallGitHub
     (broken,) = answers((NAMED, ""))
     client, _ = canned(*[broken, ALIVE] * 3)
     assert commits_by(client, github, kept) == {"default_branch": "main"}
-    assert details.remarked(everybody(github), kept, details.TOO_LARGE) == [github.rows[1]["name"]]
+    assert too_large(github, kept) == [github.rows[1]["name"]]
 
 
 def test_a_refused_count_inside_an_answer_is_not_asked_for_again(
@@ -202,7 +200,7 @@ def test_a_repository_that_is_refused_is_not_called_deleted(
     github.refused = {5: [(kind, SAML, field)]}
     found = learn(github, kept)
     assert found[5] == {}
-    assert details.lost(everybody(github), kept) == {github.rows[5]["name"]: why}
+    assert lost(github, kept) == {github.rows[5]["name"]: why}
     before = len(github.asked)
     learn(github, kept)
     assert len(github.asked) == before
