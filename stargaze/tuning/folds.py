@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,39 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from stargaze.features.matrix import categories
+from stargaze.features.table import FeatureSet, Table
 from stargaze.tuning.families import Family, Parameters
 from stargaze.tuning.metrics import scores
 
 
+def _none() -> np.ndarray:
+    return np.zeros((0, 0, 0), dtype="float32")
+
+
 @dataclass(frozen=True)
 class Arrays:
-    """The training rows of one policy: everything a fit needs, in a file that holds numbers only."""
+    """The training rows of one policy: everything a fit needs, in a file that holds numbers only.
+
+    ``inputs`` (n, n_features), ``target`` log1p(stars) [nat] (n,), ``folds`` (n,), the places of the categories. Columns that are
+    learned from other rows (words of the description, the owner's other repositories) are in ``inputs`` as rows of all folds
+    teach them, and in ``learned`` (n_folds, n, n_learned) as the rows outside each fold do; ``learned_places`` are theirs.
+    """
 
     inputs: np.ndarray
     target: np.ndarray
     folds: np.ndarray
     categories: tuple[int, ...]
+    learned: np.ndarray = field(default_factory=_none)
+    learned_places: tuple[int, ...] = ()
+
+    def without(self, fold: int) -> np.ndarray:
+        """Return the inputs of all rows as they are known to whoever has not seen a fold; shape (n, n_features)."""
+        if not self.learned_places:
+            return self.inputs
+        inputs = self.inputs.copy()
+        inputs[:, self.learned_places] = self.learned[fold]
+        return inputs
 
     def save(self, path: Path) -> None:
         """Write as .npz without pickles."""
@@ -34,14 +55,23 @@ class Arrays:
             target=self.target,
             folds=self.folds,
             categories=np.array(self.categories, dtype=int),
+            learned=self.learned,
+            learned_places=np.array(self.learned_places, dtype=int),
         )
 
     @classmethod
     def load(cls, path: Path) -> Arrays:
         """Read what :meth:`save` wrote; an object array is refused."""
         with np.load(path, allow_pickle=False) as data:
-            places = tuple(int(place) for place in data["categories"])
-            return cls(data["inputs"], data["target"], data["folds"], places)
+            places = (tuple(data[name].tolist()) for name in ("categories", "learned_places"))
+            return cls(data["inputs"], data["target"], data["folds"], next(places), data["learned"], next(places))
+
+
+def policy_arrays(table: Table, feature_set: FeatureSet, policy: str, rows: np.ndarray | None = None) -> Arrays:
+    """Return what is fitted and cross-validated under a policy: the training rows, or those that are named."""
+    chosen = table.training if rows is None else rows
+    inputs = table.inputs(feature_set, policy).to_numpy()[chosen]
+    return Arrays(inputs, table.target[chosen], table.side[chosen], tuple(categories(feature_set.kept[policy])))
 
 
 @dataclass(frozen=True)
@@ -75,17 +105,25 @@ def cross_validate(family: Family, parameters: Parameters, arrays: Arrays, seed:
     for fold in np.unique(arrays.folds):
         begun = time.perf_counter()
         out = arrays.folds == fold
-        model = fit(family, parameters, arrays, np.flatnonzero(~out), seed)
-        predicted = np.maximum(model.predict(arrays.inputs[out]), 0.0)
+        inputs = arrays.without(int(fold))
+        model = fit(family, parameters, arrays, np.flatnonzero(~out), seed, inputs)
+        predicted = np.maximum(model.predict(inputs[out]), 0.0)
         error = float(np.sqrt(np.mean((predicted - arrays.target[out]) ** 2)))
         yield Fold(int(fold), np.flatnonzero(out), predicted, error, time.perf_counter() - begun)
 
 
-def fit(family: Family, parameters: Parameters, arrays: Arrays, rows: np.ndarray, seed: int) -> Any:
+def fit(
+    family: Family,
+    parameters: Parameters,
+    arrays: Arrays,
+    rows: np.ndarray,
+    seed: int,
+    inputs: np.ndarray | None = None,
+) -> Any:
     """Fit one model on some rows; a family that grows faster than its rows gets a random part of them."""
     if family.most_rows and len(rows) > family.most_rows:
         rows = np.sort(np.random.default_rng(seed).choice(rows, family.most_rows, replace=False))
-    inputs = arrays.inputs[rows]
+    inputs = (arrays.inputs if inputs is None else inputs)[rows]
     inputs[:, np.isnan(inputs).all(axis=0)] = 0.0  # known nowhere in these rows: some families cannot bin such a column
     model = family.build({**family.defaults, **parameters}, arrays.categories, seed)
     with warnings.catch_warnings(), threadpool_limits(1):  # on a busy machine OpenMP's threads wait more than they work

@@ -22,7 +22,7 @@ from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.matrix import categories
 from stargaze.features.table import FeatureSet, Table
 from stargaze.tuning.families import FAMILIES, Family
-from stargaze.tuning.folds import Arrays, cross_validate, fit
+from stargaze.tuning.folds import cross_validate, fit, policy_arrays
 from stargaze.tuning.intervals import calibrate, covered
 from stargaze.tuning.metrics import scores
 
@@ -99,12 +99,11 @@ def _judge(
     section: TuningSection, table: Table, feature_set: FeatureSet, policy: str, family: Family, best: dict[str, Any]
 ) -> tuple[Any, Intervals, dict[str, float]]:
     """Cross-validate and fit on training rows, calibrate on validation rows, score on test rows."""
-    inputs = table.inputs(feature_set, policy).to_numpy()
-    arrays = Arrays(inputs, table.target, table.side, tuple(categories(feature_set.kept[policy])))
-    rows = table.training
+    arrays = policy_arrays(table, feature_set, policy, np.arange(len(table.target)))
+    inputs, rows = arrays.inputs, table.training
     folds = best["folds"]
     if policy != section.estimate:  # under the policy of the estimate the trial has told already
-        inside = Arrays(inputs[rows], table.target[rows], table.side[rows], arrays.categories)
+        inside = policy_arrays(table, feature_set, policy)
         folds = [fold.rmsle for fold in cross_validate(family, best["parameters"], inside, section.seed)]
     model = fit(family, best["parameters"], arrays, rows, section.seed)
     predicted = np.maximum(model.predict(inputs), 0.0)

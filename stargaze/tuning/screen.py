@@ -19,10 +19,9 @@ import pandas as pd
 from stargaze.artifacts import Store, outside_disk, replacing
 from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import OutsideError, UsageError
-from stargaze.features.matrix import categories
 from stargaze.features.table import FeatureSet, Table, read_both
 from stargaze.tuning.families import chosen
-from stargaze.tuning.folds import Arrays
+from stargaze.tuning.folds import policy_arrays
 
 COLUMNS = [
     "policy",
@@ -135,9 +134,7 @@ def _prepare(
 ) -> list[Job]:
     rows = _sample(table, section.rows, seed)
     for policy in POLICIES:
-        inputs = table.inputs(feature_set, policy).to_numpy()[rows]
-        places = tuple(categories(feature_set.kept[policy]))
-        Arrays(inputs, table.target[rows], table.side[rows], places).save(folder / f"{policy}.npz")
+        policy_arrays(table, feature_set, policy, rows).save(folder / f"{policy}.npz")
     return [Job(name, folder, len(rows)) for name in names]
 
 

@@ -14,9 +14,8 @@ import pandas as pd
 from stargaze.artifacts import Store
 from stargaze.config import TuningSection
 from stargaze.errors import OutsideError
-from stargaze.features.matrix import categories
-from stargaze.features.table import FeatureSet, Table, read_both
-from stargaze.tuning.folds import Arrays
+from stargaze.features.table import read_both
+from stargaze.tuning.folds import Arrays, policy_arrays
 from stargaze.tuning.journal import Journal, write_trials
 from stargaze.tuning.save import save_best
 from stargaze.tuning.screen import read_leaderboard
@@ -83,7 +82,7 @@ def tune(
     else:
         journal.begin(header)
         trials = []
-    arrays = training_arrays(table, feature_set, section.estimate)
+    arrays = policy_arrays(table, feature_set, section.estimate)
     failed = _search(section, arrays, finalists, journal, trials, report)
     if not trials:
         raise OutsideError("no trial ended well", hint=f"stargaze screen; the finalists are {', '.join(finalists)}")
@@ -93,13 +92,6 @@ def tune(
     bundle, scores = save_best(section, store, table, feature_set, best, len(trials), now)
     store.journal.unlink()
     return Tuned(best, len(trials), failed, bundle, scores)
-
-
-def training_arrays(table: Table, feature_set: FeatureSet, policy: str) -> Arrays:
-    """Return what a trial fits: inputs, target and folds of the training rows."""
-    rows = table.training
-    inputs = table.inputs(feature_set, policy).to_numpy()[rows]
-    return Arrays(inputs, table.target[rows], table.side[rows], tuple(categories(feature_set.kept[policy])))
 
 
 def _finalists(board: pd.DataFrame, section: TuningSection) -> list[str]:

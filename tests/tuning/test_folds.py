@@ -103,6 +103,21 @@ def test_a_single_fold_has_no_spread(arrays: Arrays) -> None:
     assert summary(folds, arrays)["spread"] == 0.0
 
 
+def test_a_fold_is_judged_on_what_rows_outside_it_teach(arrays: Arrays) -> None:
+    """The learned column tells the target to all but those that have not seen the fold."""
+    inputs = arrays.inputs.copy()
+    inputs[:, 2] = arrays.target
+    blind = np.zeros((3, len(arrays.target), 1), dtype="float32")
+    learned = Arrays(inputs, arrays.target, arrays.folds, arrays.categories, blind, (2,))
+    cheating = Arrays(inputs, arrays.target, arrays.folds, arrays.categories)
+
+    honest = summary(list(cross_validate(FAMILIES["lightgbm"], {}, learned, seed=0)), learned)
+    told = summary(list(cross_validate(FAMILIES["lightgbm"], {}, cheating, seed=0)), cheating)
+
+    assert honest["rmsle"] > 2 * told["rmsle"]
+    assert (learned.without(1)[:, 2] == 0.0).all()
+
+
 def test_arrays_come_back_from_their_file_as_they_were(arrays: Arrays, tmp_path: Path) -> None:
     arrays.save(tmp_path / "all.npz")
 
@@ -112,6 +127,7 @@ def test_arrays_come_back_from_their_file_as_they_were(arrays: Arrays, tmp_path:
     assert np.array_equal(back.target, arrays.target)
     assert np.array_equal(back.folds, arrays.folds)
     assert back.categories == arrays.categories
+    assert back.learned_places == arrays.learned_places
 
 
 def test_a_file_that_holds_a_pickle_is_refused(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from stargaze.bundle import Bundle
 from stargaze.config import TuningSection
 from stargaze.errors import MissingInputError, OutsideError
 from stargaze.features.table import read_both
+from stargaze.tuning.folds import policy_arrays
 from stargaze.tuning.journal import Journal
 from stargaze.tuning.screen import COLUMNS
-from stargaze.tuning.tune import Tuned, training_arrays, tune
+from stargaze.tuning.tune import Tuned, tune
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ROW = {"r2": 0.5, "mdape": 0.5, "rho": 0.5, "fit_time": 1.0, "size_mb": 1.0, "rows": 600, "note": "", "spread": 0.1}
@@ -126,7 +127,7 @@ def test_a_leaderboard_of_failures_names_the_command(screened: Store) -> None:
 def test_trials_fit_training_rows_only(learnt: Store) -> None:
     table, feature_set = read_both(learnt)
 
-    arrays = training_arrays(table, feature_set, "all")
+    arrays = policy_arrays(table, feature_set, "all")
 
     assert len(arrays.inputs) == len(table.training)
     assert (arrays.folds >= 0).all()
