@@ -32,7 +32,7 @@ class Tuned:
     trials: int
     failed: int
     bundle: Path
-    scores: dict[str, dict[str, float]]
+    scores: dict[str, dict[str, Any]]
 
     def as_text(self) -> str:
         """Return the lines that a person reads."""
@@ -45,6 +45,8 @@ class Tuned:
                 f"(on the folds that chose it {figures['cv_rmsle']:.3f} ± {figures['cv_spread']:.3f}), "
                 f"R² {figures['r2']:.3f}, rho {figures['rho']:.3f}, intervals cover {figures['coverage']:.1%}"
             )
+            decades = [f"{row['decade']} {row['coverage']:.0%} of {row['n']}" for row in figures["coverage_by_decade"]]
+            lines.append(f"            by true stars: {', '.join(decades)}")
         return "\n".join(lines)
 
 
@@ -90,7 +92,7 @@ def tune(
     write_trials(store.trials, trials)
     best = _best(trials)
     report("refitting the best on every policy", 1.0)
-    bundle, scores = save_best(section, store, table, feature_set, best, len(trials), now)
+    bundle, scores = save_best(section, store, table, feature_set, trials, now)
     store.journal.unlink()
     return Tuned(best, len(trials), failed, bundle, scores)
 
