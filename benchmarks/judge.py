@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ from stargaze.features.catalogue import CATALOGUE, allowed
 from stargaze.features.matrix import categories, matrix, vocabulary
 from stargaze.features.select import drop_by_looks
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.intervals import calibrate
+from stargaze.tuning.folds import Arrays, cross_validate, fit
+from stargaze.tuning.intervals import by_decade, calibrate_on
 from stargaze.tuning.metrics import scores
 
 N_FOLDS = 5
@@ -33,25 +35,33 @@ def parts(group: np.ndarray, n_parts: int, seed: int) -> np.ndarray:
     return order[group] % n_parts
 
 
-def judge(repositories: pd.DataFrame, policy: str, by: str, seed: int = 0) -> dict[str, float]:
-    """Cross-validate LightGBM at its defaults under a policy; inside each fold a fifth of the training part calibrates.
+def judge(repositories: pd.DataFrame, policy: str, by: str, seed: int = 0) -> dict[str, Any]:
+    """Cross-validate LightGBM at its defaults under a policy; each training part's own folds calibrate its intervals.
 
     Columns are chosen, categories are numbered and intervals are calibrated inside the training part of each fold:
     no out-of-fold row has a say in anything that is used on it.
     """
     target = np.log1p(repositories["stars"].to_numpy())
     group = groups(repositories, by)
-    predicted, inside = np.zeros(len(target)), np.zeros(len(target), dtype=bool)
-    for train, held, test in _folds(group, seed):
+    stars = repositories["stars"].to_numpy()
+    predicted, low, high = np.zeros(len(target)), np.zeros(len(target)), np.zeros(len(target))
+    for train, test in _folds(group, seed):
         inputs, places = columns(repositories, target, policy, train)
-        model = FAMILIES["lightgbm"].build({**FAMILIES["lightgbm"].defaults, **ROUNDS}, places, seed)
-        both = np.concatenate([train, held])
-        predicted[test] = np.maximum(model.fit(inputs[both], target[both]).predict(inputs[test]), 0.0)
-        apart = np.maximum(model.fit(inputs[train], target[train]).predict(inputs), 0.0)
-        low, high = calibrate(apart[held], target[held], COVERAGE).around(apart[test])
-        stars = repositories["stars"].to_numpy()[test]
-        inside[test] = (low <= stars) & (stars <= high)
-    return {**scores(repositories["stars"], np.expm1(predicted)), "coverage": float(inside.mean())}
+        arrays = Arrays(inputs[train], target[train], parts(group, N_FOLDS, seed + 1)[train], places)
+        out = np.zeros(len(train))
+        for fold in cross_validate(FAMILIES["lightgbm"], ROUNDS, arrays, seed):
+            out[fold.rows] = fold.predicted
+        calibrated = calibrate_on(arrays.inputs, out, arrays.target, arrays.folds, places, COVERAGE, seed)
+        model = fit(FAMILIES["lightgbm"], ROUNDS, arrays, np.arange(len(train)), seed)
+        predicted[test] = np.maximum(model.predict(inputs[test]), 0.0)
+        low[test], high[test] = calibrated.around(inputs[test], predicted[test])
+    decades = {f"stars {row['decade']}": row["coverage"] for row in by_decade(low, high, stars)}
+    coverage = {"coverage": float(np.mean((low <= stars) & (stars <= high))), "width": _width(low, high)}
+    return {**scores(stars, np.expm1(predicted)), **coverage, **decades}
+
+
+def _width(low: np.ndarray, high: np.ndarray) -> float:
+    return float(np.median(np.log1p(high) - np.log1p(low)))
 
 
 def dummy(repositories: pd.DataFrame) -> dict[str, float]:
@@ -73,11 +83,7 @@ def columns(
     return inputs[kept].to_numpy(), tuple(categories(kept))
 
 
-def _folds(group: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    fold, fifth = parts(group, N_FOLDS, seed), parts(group, 5, seed + 1)
+def _folds(group: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    fold = parts(group, N_FOLDS, seed)
     for place in range(N_FOLDS):
-        yield (
-            np.flatnonzero((fold != place) & (fifth != 0)),
-            np.flatnonzero((fold != place) & (fifth == 0)),
-            np.flatnonzero(fold == place),
-        )
+        yield np.flatnonzero(fold != place), np.flatnonzero(fold == place)
