@@ -110,8 +110,12 @@ class _StopOnError(tune.Stopper):
         return bool(self._errors)
 
 
-def run_trials(arrays: Arrays, search: Search, finished: Finished, failed: Finished) -> None:
+def run_trials(
+    arrays: Arrays, search: Search, finished: Finished, failed: Finished, searcher: FamilySearch | None = None
+) -> None:
     """Run the trials on a Ray that is started here and ended here; ``finished`` is told each one as it ends.
+
+    A ``searcher`` of one's own says what is tried; without it the search over the finalists does.
 
     Raises
     ------
@@ -126,7 +130,7 @@ def run_trials(arrays: Arrays, search: Search, finished: Finished, failed: Finis
             param_space={"seed": search.seed},
             tune_config=tune.TuneConfig(
                 search_alg=tune.search.ConcurrencyLimiter(
-                    FamilySearch(search.finalists, search.seed, search.finished, races=search.races),
+                    searcher or FamilySearch(search.finalists, search.seed, search.finished, races=search.races),
                     max_concurrent=cores,
                 ),
                 metric="rmsle",
