@@ -28,13 +28,13 @@ import pandas as pd
 from judge import columns
 from rivals import automl
 from sklearn.ensemble import RandomForestRegressor
-from stargaze.tuning.blend import Candidate, candidates, out_of_fold, weigh
 
 from stargaze import config
 from stargaze.artifacts import Store
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.fetch import fetch
+from stargaze.tuning.blend import Candidate, candidates, out_of_fold, weigh
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.folds import Arrays, fit
 from stargaze.tuning.metrics import scores

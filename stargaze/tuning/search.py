@@ -17,7 +17,10 @@ from stargaze.tuning.race import race_against
 
 
 class FamilySearch(Searcher):
-    """Ask Optuna for the next configuration; begin with each family's defaults. Each is told the race that it runs."""
+    """Ask Optuna for the next configuration; begin with each family's defaults. Each is told the race that it runs.
+
+    A family races against itself alone: the best of the others may still be worth its place in a blend.
+    """
 
     def __init__(
         self, finalists: Sequence[str], seed: int, finished: Sequence[dict[str, Any]] = (), *, races: bool = True
@@ -46,7 +49,7 @@ class FamilySearch(Searcher):
         self._asked[trial_id] = trial
         name = trial.suggest_categorical("family", self._finalists)
         parameters = {key: _ask(trial, f"{name}.{key}", where) for key, where in FAMILIES[name].space.items()}
-        race = race_against(self._finished) if self._races else None
+        race = race_against([trial for trial in self._finished if trial["family"] == name]) if self._races else None
         return {"family": name, "parameters": parameters, "race": None if race is None else asdict(race)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: FBT001, FBT002 - as Ray calls it
@@ -81,7 +84,7 @@ def _named(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _run(trial: Mapping[str, Any]) -> dict[str, Any]:
-    return {"folds": trial["folds"], "stopped": trial["stopped"]}
+    return {name: trial[name] for name in ("family", "folds", "stopped")}
 
 
 def _frozen(finalists: list[str], trial: dict[str, Any]) -> optuna.trial.FrozenTrial:

@@ -52,6 +52,16 @@ def test_each_configuration_is_told_the_best_that_was_finished_before_it() -> No
         assert trial["race"]["best"] == tuple(best["folds"])
 
 
+def test_a_family_races_against_itself_alone() -> None:
+    """The best nearest neighbours may be worth their place in a blend, though ridge is far ahead."""
+    search = FamilySearch(["ridge", "nearest-neighbours"], seed=0)
+    trials = searched(search, 30)
+
+    others = [trial["race"] for trial in trials if trial["family"] == "nearest-neighbours"]
+    assert others[0] is None
+    assert {race["best"] for race in others if race} <= {(1.9, 2.0, 2.1)}
+
+
 def test_a_resumed_search_races_against_the_finished_trials() -> None:
     finished = searched(FamilySearch(["ridge"], seed=0), 5)
 
