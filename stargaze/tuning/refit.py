@@ -62,7 +62,7 @@ def refit(
     out = np.maximum(told @ weighed.shares, 0.0)
     calibrated = _calibrated(model, out, inside, whole, table.validation, coverage, candidates[0].seed)
     figures = _figures(model, calibrated, whole, table.test) | _on_folds(out, inside)
-    figures |= {"blend_gain": round(weighed.gain, 5), "blend_error": round(weighed.error, 5)}
+    figures |= {"members": len(chosen), "blend_gain": round(weighed.gain, 5), "blend_error": round(weighed.error, 5)}
     return Refitted(model, tuple(candidates[place] for place in chosen), calibrated, figures)
 
 
