@@ -100,6 +100,11 @@ class Store:
         return self.bundles / "latest"
 
     @property
+    def latest_growth(self) -> Path:
+        """The digest of the growth bundle that was made last."""
+        return self.bundles / "latest-growth"
+
+    @property
     def releases(self) -> Path:
         """The bare repository that releases are pushed to."""
         return self.root / "releases.git"

@@ -27,7 +27,7 @@ from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.extract import extract
 from stargaze.features.matrix import matrix
 from stargaze.formats import Blend, Model, from_bytes, to_bytes
-from stargaze.manifest import BadBundleError, read_verified, verify_files, write_manifest
+from stargaze.manifest import BadBundleError, check_kind, read_verified, verify_files, write_manifest
 
 __all__ = ["BadBundleError", "Bundle", "Intervals", "verify_files", "write_bundle"]
 
@@ -93,6 +93,7 @@ class Bundle:
         digest, content = read_verified(folder.resolve())
         try:
             meta = json.loads(content[DESCRIPTION])
+            check_kind(meta, "stars", folder)
             bundle = cls(digest, meta, content)
             current = meta["format"] == FORMAT
             unknown = {name for names in meta["features"].values() for name in names} - set(CATALOGUE)

@@ -232,7 +232,7 @@ def tune(
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tune the finalists with Ray Tune and save the best as a bundle."""
+    """Tune the finalists with Ray Tune and save the best as a bundle; with `tuning.target = "growth"`, foresee growth."""
     import dataclasses
 
     from stargaze.locks import at_work
@@ -246,6 +246,9 @@ def tune(
         "race": race,
     }
     out, settings, place = _begin(path, store, as_json, {f"tuning.{name}": value for name, value in options.items()})
+    if settings.tuning.target == "growth":
+        _tune_growth(out, settings, place, resume=resume)
+        return
     with at_work(place), out.progress("tune") as report:
         tuned = tune(settings.tuning, place, now=_now(), resume=resume, report=report)
     out.answer(dataclasses.asdict(tuned), tuned.as_text())
@@ -366,6 +369,29 @@ def status(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = F
 
     out, _, place = _begin(path, store, as_json)
     out.table(state(place), ["noun", "holds", "made", "path"])
+
+
+def _tune_growth(out: Output, settings: config.Config, place: Store, *, resume: bool) -> None:
+    """Make the growth bundle; there are no trials that could be gone on with."""
+    import dataclasses
+
+    from stargaze.locks import at_work
+    from stargaze.tuning.growth import tune_growth
+
+    if resume:
+        raise UsageError("--resume goes on with trials, and growth has none", hint="stargaze tune")
+    with at_work(place), out.progress("tune") as report:
+        tuned = tune_growth(settings.growth, settings.tuning, place, now=_now(), report=report)
+    if out.as_json:
+        out.answer(dataclasses.asdict(tuned))
+        return
+    out.table(tuned.faults, ["fault", "cases", "repositories", "done", "as"], "Broken and renamed series")
+    out.table(
+        tuned.scores,
+        ["days", "method", "examples", "r2", "median_error", "coverage"],
+        "Growth (R² of its log, error as a share)",
+    )
+    out.text(f"growth bundle {tuned.bundle.name[:12]} of {tuned.repositories:,} repositories")
 
 
 def _begin(

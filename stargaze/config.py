@@ -20,6 +20,7 @@ from typing import Any
 from stargaze.errors import ConfigError, MissingInputError, did_you_mean
 
 POLICIES = ("static", "activity", "all")
+TARGETS = ("stars", "growth")
 SAMPLINGS = ("top", "stratified", "random")
 DEFAULT_PATH = Path("stargaze.toml")
 
@@ -140,6 +141,9 @@ class ScreeningSection:
 class TuningSection:
     """How the finalists are tuned and what goes into the bundle."""
 
+    target: str = key(
+        "stars", "What is predicted: the stars a repository has earned, or those it will gain.", choices=TARGETS
+    )
     trials: int = key(50, "Configurations to try.", unit="trials", least=1, most=100_000)
     finalists: int = key(2, "How many of the best families are tuned.", unit="families", least=1, most=10)
     time_budget: float = key(0.0, "Stop starting trials after this long; 0 means no limit.", unit="s", least=0)
@@ -161,6 +165,20 @@ class TuningSection:
         "Repositories that travel with the bundle, most starred first, so the page knows them by name.",
         unit="rows",
         least=0,
+    )
+
+
+@dataclass(frozen=True)
+class GrowthSection:
+    """What `stargaze tune` foresees where tuning.target is "growth"."""
+
+    history: str = key(
+        "", "Table of dates and counts (CSV, Parquet: full_name, date, stars); empty takes what fetch gathered."
+    )
+    history_weeks: int = key(26, "How long a history a forecast looks at.", unit="weeks", least=4, most=260)
+    horizons: list[int] = key([30, 90, 365], "How far ahead.", unit="days")
+    cut: str = key(
+        "2024-07-01", "Train on what was over before this day, test on what began on it or later.", unit="date"
     )
 
 
@@ -195,6 +213,7 @@ class Config:
     features: FeaturesSection = field(default_factory=FeaturesSection)
     screening: ScreeningSection = field(default_factory=ScreeningSection)
     tuning: TuningSection = field(default_factory=TuningSection)
+    growth: GrowthSection = field(default_factory=GrowthSection)
     deploy: DeploySection = field(default_factory=DeploySection)
     serve: ServeSection = field(default_factory=ServeSection)
 
@@ -315,14 +334,15 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         if variable not in known:
             raise ConfigError(f"environment: {_name(variable)} is not a key", hint=_suggest(variable, list(known)))
         section, item = known[variable]
-        found.setdefault(section, {})[item] = _parse(environ[variable], _kind(section, item))
+        found.setdefault(section, {})[item] = _parse(environ[variable], _kind(section, item), _items(section, item))
     return found
 
 
-def _parse(text: str, kind: type) -> Any:
+def _parse(text: str, kind: type, items: type = str) -> Any:
     """Read an environment variable as the type of its key; what does not fit stays text and is refused later."""
     if kind is list:
-        return [part.strip() for part in text.split(",") if part.strip()]
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        return [int(part) for part in parts] if items is int and all(map(str.isdecimal, parts)) else parts
     if kind is dict:
         pairs = [[side.strip() for side in part.split("=", 1)] for part in text.split(",") if part.strip()]
         return dict(pairs) if all(len(pair) == 2 for pair in pairs) else text
@@ -382,6 +402,12 @@ def _kind(section: str, name: str) -> type:
     return kind
 
 
+def _items(section: str, name: str) -> type:
+    """Return what a list holds; text where the key is none."""
+    arguments = typing.get_args(typing.get_type_hints(_section_type(section))[name])
+    return arguments[0] if arguments else str
+
+
 def _checked(source: str, section: str, name: str, value: Any) -> Any:
     path = f"{source}: {section}.{name}"
     kind = _kind(section, name)
@@ -395,6 +421,8 @@ def _checked(source: str, section: str, name: str, value: Any) -> Any:
         wrong = ""
     elif isinstance(value, (int, float)):
         wrong = _wrong_number(value, unit, metadata)
+    elif _items(section, name) is int:
+        wrong = _wrong_numbers(value, unit)
     else:
         wrong = _wrong_text(value, metadata)
     if wrong:
@@ -408,6 +436,11 @@ def _wrong_number(value: float, unit: str, metadata: Mapping[str, Any]) -> str:
         infinite = not math.isfinite(value)
         return f"should be at least {least:g}{unit}{' and finite' * infinite}" if infinite or value < least else ""
     return "" if least <= value <= most else f"should be from {least:g} to {most:,}{unit}"
+
+
+def _wrong_numbers(values: Any, unit: str) -> str:
+    whole = all(isinstance(one, int) and not isinstance(one, bool) for one in values)
+    return "" if whole else f"should hold whole numbers only{unit}"
 
 
 def _wrong_text(value: Any, metadata: Mapping[str, Any]) -> str:

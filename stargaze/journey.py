@@ -7,6 +7,7 @@ from datetime import datetime
 
 from stargaze.artifacts import Store
 from stargaze.config import Config
+from stargaze.errors import UsageError
 from stargaze.locks import at_work
 from stargaze.output import Output
 from stargaze.stages import stages, walk
@@ -20,6 +21,11 @@ def travel(config: Config, store: Store, out: Output, *, once: bool, again: bool
     from stargaze.tuning.families import chosen
 
     chosen(config.screening.families)  # before the long stages, not after them
+    if config.tuning.target != "stars":
+        raise UsageError(
+            f"stargaze run walks to the page, which shows stars; tuning.target is {config.tuning.target!r}",
+            hint=f"stargaze tune makes the {config.tuning.target} bundle; STARGAZE_TUNING_TARGET=stars stargaze run",
+        )
     with at_work(store):
         if again:
             store.journal.unlink(missing_ok=True)  # all is done anew, a stopped tuning too

@@ -61,6 +61,22 @@ def verify_files(folder: Path) -> str:
     return read_verified(folder)[0]
 
 
+def check_kind(meta: Any, kind: str, folder: Path) -> None:
+    """Refuse a sound bundle that answers another question; one without a word about it estimates stars.
+
+    Raises
+    ------
+    BadBundleError
+        If it is of another kind.
+    """
+    found = meta.get("kind", "stars") if isinstance(meta, dict) else "stars"
+    if found != kind:
+        raise BadBundleError(
+            f"{folder}: is a bundle of kind {str(found)[:20]!r}, and one of kind {kind!r} is needed",
+            hint=f'stargaze tune with tuning.target = "{kind}" makes one',
+        )
+
+
 _HINT = "stargaze tune makes a bundle; stargaze rollback returns to the release before"
 
 
