@@ -41,6 +41,8 @@ def stages(config: Config, store: Store, clock: Callable[[], datetime]) -> list[
 
 def state(store: Store) -> list[dict[str, Any]]:
     """Return a row a noun: where it lies, when it was made, its size and what it holds."""
+    there = store.latest_growth.exists()  # beside the path: whoever asks for no growth need not see that there is none
+    growth = [_noun("growth bundle", store.latest_growth, "tune", lambda: _latest_growth(store))] if there else []
     return [
         _noun("repositories", store.repositories, "fetch", lambda: _repositories(store)),
         _noun("feature set", store.features, "select-features", lambda: _kept(store)),
@@ -48,6 +50,7 @@ def state(store: Store) -> list[dict[str, Any]]:
         _noun("trials", store.trials, "tune", lambda: _trials(store)),
         _noun("bundle", store.latest, "tune", lambda: _latest(store)),
         _noun("release", store.releases, "deploy", lambda: _release(store)),
+        *growth,
     ]
 
 
@@ -214,6 +217,11 @@ def _latest(store: Store) -> str:
     folder = _bundle(store)
     there = folder.parent == store.bundles and folder.is_dir()
     return folder.name[:12] if there else "names a bundle that is not there: stargaze tune"
+
+
+def _latest_growth(store: Store) -> str:
+    name = store.latest_growth.read_text(encoding="utf-8").strip()
+    return name[:12] if (store.bundles / name).is_dir() else "names a bundle that is not there: stargaze tune"
 
 
 def _release(store: Store) -> str:

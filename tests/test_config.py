@@ -22,6 +22,7 @@ KEYS = [
     for item in dataclasses.fields(section.default_factory())  # type: ignore[misc,operator]
 ]
 UNITS = {"repositories", "share", "rho", "rows", "s", "MB", "models", "trials", "families", "folds", "date", "path"}
+UNITS |= {"weeks", "days"}
 
 
 @pytest.fixture(autouse=True)
@@ -303,3 +304,20 @@ def test_an_unknown_option_is_a_mistake_of_the_program() -> None:
     assert math.isfinite(read().features.test)
     with pytest.raises(ConfigError):
         read("", tuning__nothing=1)
+
+
+# ---- lists of numbers ---------------------------------------------------------------------------------------------
+
+
+def test_a_list_of_whole_numbers_is_read_from_the_file_and_the_environment() -> None:
+    assert read("[growth]\nhorizons = [7, 14]").growth.horizons == [7, 14]
+    assert read(environ={"STARGAZE_GROWTH_HORIZONS": "7, 14"}).growth.horizons == [7, 14]
+
+
+@pytest.mark.parametrize("text", ['["30"]', "[1.5]", "[true]"])
+def test_what_is_no_whole_number_is_refused_in_a_list_of_such(text: str) -> None:
+    assert "growth.horizons should hold whole numbers only [days]" in refused(f"[growth]\nhorizons = {text}").message
+
+
+def test_digits_in_a_list_of_names_stay_text() -> None:
+    assert read(environ={"STARGAZE_GITHUB_NAMES": "1, 2"}).github.names == ["1", "2"]

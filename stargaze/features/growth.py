@@ -92,7 +92,7 @@ def _shape(origins: Windows) -> dict[str, np.ndarray]:
 
 
 def _company(origins: Windows) -> dict[str, np.ndarray]:
-    """Return what goes with it: forks and issues beside the stars, their growth over a quarter, and how long no commit was made."""
+    """Return what goes with it: forks and issues beside the stars, their growth over a quarter, days without a commit."""
     rows, level = origins.rows, np.log1p(origins.now)
     columns = {}
     for name in ("forks", "issues"):
@@ -111,7 +111,7 @@ def _place(origins: Windows, languages: Sequence[str]) -> dict[str, np.ndarray]:
     counts, day = origins.counts, origins.day
     begins = np.searchsorted(counts.series, origins.series, side="left")
     date = EPOCH + pd.to_timedelta(day, unit="D")
-    turn = 2 * np.pi * date.dayofyear.to_numpy() / 365.25
+    turn = 2 * np.pi * date.day_of_year.to_numpy() / 365.25
     names = counts.frame[LANGUAGE].iloc[origins.rows]
     codes = names.map({name: float(code) for code, name in enumerate(languages)})
     return {

@@ -83,7 +83,7 @@ def renames(history: pd.DataFrame, faults: Faults) -> pd.DataFrame:
     for was, (name, date) in becomes.items():
         faults.add(was, "renamed", date, f"goes on as {name}", "joined under the new name")
     final = {was: _last(was, becomes) for was in becomes}
-    renamed = history["full_name"].map(final).fillna(history["full_name"])
+    renamed = history["full_name"].map(lambda name: final.get(name, name))
     return _sorted(history.assign(full_name=renamed))
 
 
@@ -107,9 +107,18 @@ def _successors(ends: pd.DataFrame, begins: pd.DataFrame) -> dict[str, tuple[str
                 starts[at] - stops[row] <= AT_ONCE and _within(grown[place], AS_BEFORE) and _are_alike(name, names[at])
             ):
                 pairs.append((name, names[at], dates[at]))
-    found = pd.DataFrame(pairs, columns=["was", "name", "date"])
+    found = pd.DataFrame(_steps(pairs), columns=["was", "name", "date"])
     single = found[~found["was"].duplicated(keep=False) & ~found["name"].duplicated(keep=False)]
     return {was: (name, date) for was, name, date in single.itertuples(index=False)}
+
+
+def _steps(pairs: list[tuple[str, str, pd.Timestamp]]) -> list[tuple[str, str, pd.Timestamp]]:
+    """Leave out what skips a name: who was renamed twice in a quarter looks like two successors."""
+    after: dict[str, set[str]] = {}
+    for was, name, _ in pairs:
+        after.setdefault(was, set()).add(name)
+    skipped = {(was, last) for was, names in after.items() for name in names for last in names & after.get(name, set())}
+    return [pair for pair in pairs if pair[:2] not in skipped]
 
 
 def _days(frame: pd.DataFrame) -> np.ndarray:

@@ -1,0 +1,159 @@
+"""Growth: 26 weeks of history → 30, 90 and 365 days, trained on what was over before the cut and tested on what began after.
+
+    python benchmarks/growth.py ranking-weekly.parquet
+    python benchmarks/growth.py FILE --faults faults.csv       and every broken or renamed series by name
+
+Prophet and StatsForecast (AutoETS, AutoTheta), where they are installed (stargaze[bench] brings Prophet), forecast a
+random part of the test examples, one series each; ours stand beside them on the same examples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import resource
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stargaze.config import GrowthSection, TuningSection
+from stargaze.features.history import read_history
+from stargaze.features.series import whole_series
+from stargaze.growth import Outlook, log_growth
+from stargaze.tuning.growth import fit_all
+from stargaze.tuning.growth_examples import Examples
+from stargaze.tuning.growth_scores import score, scores
+
+Outside = Callable[[np.ndarray, int], float]
+"""From weekly counts and a number of days to the count then."""
+
+
+def main() -> None:
+    """Read the arguments, name what is broken, fit, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--cut", default=GrowthSection().cut)
+    parser.add_argument("--weeks", type=int, default=GrowthSection().history_weeks)
+    parser.add_argument("--subset", type=int, default=300, help="examples a horizon for Prophet and StatsForecast")
+    parser.add_argument("--faults", type=Path, help="write every fault to this CSV")
+    asked = parser.parse_args()
+    begun, section = time.monotonic(), GrowthSection(cut=asked.cut, history_weeks=asked.weeks)
+    series = whole_series(read_history(asked.file, now=datetime.now(UTC)))
+    whole = series.frame
+    print(f"{len(whole):,} counts of {whole['full_name'].nunique():,} repositories; broken and renamed series:")
+    print(pd.DataFrame(series.as_rows()).to_string(index=False))
+    if asked.faults:
+        series.faults.to_csv(asked.faults, index=False)
+    fitted, judged, _ = fit_all(section, TuningSection(), series, lambda _what, _done: None)
+    outlooks = {days: one.outlook for days, one in fitted.items()}
+    print(
+        f"\nhistory of {asked.weeks} weeks, cut {asked.cut}; R² of log((later + 1) / (now + 1)), error of the stars gained"
+    )
+    print(_shown(pd.DataFrame(scores(outlooks, judged))))
+    print("\nhow often the 90 % interval holds, and its width as a factor of growth, by stars and by expected error")
+    print(
+        pd.DataFrame([row for days in judged for row in _covered(outlooks[days], judged[days][1])])
+        .round(3)
+        .to_string(index=False)
+    )
+    print(
+        f"\n{time.monotonic() - begun:.0f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB at the peak"
+    )
+    if outside := _outside():
+        print(f"\n{asked.subset} random test examples a horizon, beside {', '.join(outside)}")
+        rows = [row for days in judged for row in _beside(outlooks[days], judged[days], outside, asked.subset)]
+        print(_shown(pd.DataFrame(rows)))
+
+
+def _shown(rows: pd.DataFrame) -> str:
+    kept = rows.drop(columns="median_nat")
+    return kept.round(3).astype("object").where(kept.notna(), "").to_string(index=False)
+
+
+def _covered(outlook: Outlook, test: Examples) -> list[dict[str, Any]]:
+    """Return a row a part: by decade of stars, and by quarter of the interval's width."""
+    _, low, high = outlook.growth(test.origins, test.features)
+    inside, width = (low <= test.growth) & (test.growth <= high), high - low
+    decade = np.floor(np.log10(np.maximum(test.origins.now, 1.0)))
+    quarter = np.searchsorted(np.quantile(width, (0.25, 0.5, 0.75)), width)
+    parts = {f"{10**one:,.0f} to {10 ** (one + 1):,.0f} stars": decade == one for one in np.unique(decade)}
+    parts |= {f"quarter {one + 1} by width": quarter == one for one in range(4)}
+    return [
+        {
+            "days": test.days,
+            "part": name,
+            "examples": int(chosen.sum()),
+            "coverage": inside[chosen].mean(),
+            "width [nat]": np.median(width[chosen]),
+        }
+        for name, chosen in parts.items()
+        if chosen.sum() >= 100
+    ]
+
+
+def _beside(
+    outlook: Outlook, parted: tuple[Examples, Examples], outside: dict[str, Outside], number: int
+) -> list[dict[str, Any]]:
+    train, test = parted
+    places = np.sort(np.random.default_rng(0).permutation(len(test))[:number])
+    part = test.part(places)
+    rows = scores({part.days: outlook}, {part.days: (train, part)})
+    for name, method in outside.items():
+        with ProcessPoolExecutor() as pool:
+            found = np.array(list(pool.map(method, part.origins.stars, [part.days] * len(part), chunksize=10)))
+        growth = log_growth(part.origins.now, np.maximum(found, 0.0))
+        rows.append({"days": part.days, "method": name, "examples": len(part)} | score(part, growth))
+    return rows
+
+
+def _outside() -> dict[str, Outside]:
+    found: dict[str, Outside] = {}
+    if importlib.util.find_spec("prophet"):
+        found["Prophet"] = prophet
+    if importlib.util.find_spec("statsforecast"):
+        found |= {"AutoETS": auto_ets, "AutoTheta": auto_theta}
+    return found
+
+
+def prophet(stars: np.ndarray, days: int) -> float:
+    """Forecast with Prophet at its defaults; seasons shorter or longer than the history cannot be seen in it."""
+    for name in ("cmdstanpy", "prophet", "prophet.plot"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    from prophet import Prophet
+
+    weeks = pd.date_range("2024-01-01", periods=len(stars), freq="7D")
+    model = Prophet(yearly_seasonality=False, weekly_seasonality=False, daily_seasonality=False, uncertainty_samples=0)
+    model.fit(pd.DataFrame({"ds": weeks, "y": stars}))
+    later = pd.DataFrame({"ds": [weeks[-1] + pd.Timedelta(days=days)]})
+    return float(model.predict(later)["yhat"].iloc[0])
+
+
+def auto_ets(stars: np.ndarray, days: int) -> float:
+    """Forecast with exponential smoothing, its form chosen by AICc."""
+    from statsforecast.models import AutoETS
+
+    return _weekly(AutoETS(season_length=1), stars, days)
+
+
+def auto_theta(stars: np.ndarray, days: int) -> float:
+    """Forecast with the best of the theta methods."""
+    from statsforecast.models import AutoTheta
+
+    return _weekly(AutoTheta(season_length=1), stars, days)
+
+
+def _weekly(model: Any, stars: np.ndarray, days: int) -> float:
+    """Read a day off a weekly forecast, on the line between its weeks."""
+    path = model.forecast(y=stars.astype("float64"), h=days // 7 + 1)["mean"]
+    return float(np.interp(days / 7, np.arange(len(path) + 1), [stars[-1], *path]))
+
+
+if __name__ == "__main__":
+    main()
