@@ -7,6 +7,7 @@ question. Tuning makes it, and whoever shows a history goes on from its end with
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -160,9 +161,9 @@ def forecast(bundle: GrowthBundle, history: pd.DataFrame) -> list[Forecast]:
     features = bundle.describe(origin)
     found = []
     for outlook in bundle.outlooks:
-        growth = [values[0] for values in outlook.growth(origin, features)]
-        stars, low, high = (max(round(float(np.expm1(np.log1p(origin.now[0]) + value))), 0) for value in growth)
-        found.append(Forecast(outlook.days, stars, min(low, stars), max(high, stars)))
+        growth = np.array([values[0] for values in outlook.growth(origin, features)])
+        stars, low, high = np.maximum(np.expm1(np.log1p(origin.now[0]) + growth), 0.0).tolist()
+        found.append(Forecast(outlook.days, round(stars), math.floor(low), math.ceil(high)))
     return found
 
 
