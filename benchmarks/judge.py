@@ -9,8 +9,8 @@ import pandas as pd
 
 from stargaze.config import FeaturesSection
 from stargaze.features.catalogue import CATALOGUE, allowed
+from stargaze.features.looks import drop_by_looks
 from stargaze.features.matrix import categories, matrix, vocabulary
-from stargaze.features.select import drop_by_looks
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.intervals import calibrate
 from stargaze.tuning.metrics import scores

@@ -22,8 +22,10 @@ from stargaze.artifacts import scratch_folder
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.encode import Encoder, needed
 from stargaze.features.extract import extract
 from stargaze.features.matrix import matrix
+from stargaze.formats import MALFORMED as BROKEN
 from stargaze.formats import Model, from_bytes, to_bytes
 from stargaze.manifest import BadBundleError, read_verified, verify_files, write_manifest
 
@@ -31,6 +33,7 @@ __all__ = ["BadBundleError", "Bundle", "Intervals", "verify_files", "write_bundl
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What Python, NumPy and pandas raise where a description is not made as it should be."""
+ENCODER = "encoder.npz"
 TOLERANCE = 1e-4
 """How far the prototype's prediction may lie from the stored one [nat]: room for another processor's rounding."""
 
@@ -144,6 +147,7 @@ class Bundle:
             and {step.policy for step in self.steps} <= set(meta["models"])
             and np.isfinite(np.asarray(meta["star_quantiles"], dtype="float64")).sum() > 1
             and all(item["file"] in self.content for item in meta["models"].values())
+            and (ENCODER in self.content or not any(map(needed, meta["features"].values())))
         )
 
     @cached_property
@@ -176,6 +180,14 @@ class Bundle:
         }
 
     @cached_property
+    def encoder(self) -> Encoder:
+        """What tells the columns that training rows taught."""
+        try:
+            return Encoder.from_bytes(self.content[ENCODER])
+        except BROKEN as error:
+            raise BadBundleError(f"{ENCODER} cannot be read: {error!r}", hint="stargaze tune") from error
+
+    @cached_property
     def known(self) -> pd.DataFrame:
         """The repositories that travel with the bundle, every column of the schema."""
         try:
@@ -185,7 +197,9 @@ class Bundle:
 
     def inputs(self, repositories: pd.DataFrame, policy: str) -> pd.DataFrame:
         """Compute what the policy's model is given; what was always known in training is never missing here."""
-        inputs = matrix(repositories, self.meta["features"][policy], self.meta["vocabularies"])
+        names = self.meta["features"][policy]
+        learned = self.encoder.transform(repositories) if needed(names) else None
+        inputs = matrix(repositories, names, self.meta["vocabularies"], learned)
         typical = next((step.typical for step in self.steps if step.policy == policy), {})
         return inputs.fillna(dict(typical)) if typical else inputs
 
@@ -239,7 +253,9 @@ class Bundle:
                 )
 
 
-def write_bundle(parent: Path, meta: dict[str, Any], models: Mapping[str, Any], known: pd.DataFrame) -> Path:
+def write_bundle(
+    parent: Path, meta: dict[str, Any], models: Mapping[str, Any], known: pd.DataFrame, encoder: Encoder | None = None
+) -> Path:
     """Write a bundle into ``parent/<digest>`` in one rename and return that folder; one that is there already stays."""
     with scratch_folder(parent) as folder:
         described = {}
@@ -250,6 +266,8 @@ def write_bundle(parent: Path, meta: dict[str, Any], models: Mapping[str, Any], 
             described[policy] = {"file": name, "format": kind}
         text = json.dumps({**meta, "format": 1, "models": described}, indent=1, sort_keys=True, allow_nan=False)
         (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
+        if encoder is not None:
+            (folder / ENCODER).write_bytes(encoder.to_bytes())
         known.to_parquet(folder / "known.parquet", compression="zstd", index=False)
         final = parent / write_manifest(folder)
         Bundle.load(folder).check_prototype()

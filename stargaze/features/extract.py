@@ -38,7 +38,7 @@ def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.Da
     repositories : DataFrame, shape (n_repositories, n_fields)
         Columns of :mod:`stargaze.features.schema`.
     names : list of str, optional
-        Features to compute, all of the catalogue if not given.
+        Features to compute, all of the catalogue that are not learned if not given.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.Da
     Raises
     ------
     ValueError
-        If a name is not in the catalogue.
+        If a name is not in the catalogue, or is learned from other repositories.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.Da
     >>> extract(schema.conform(record), ["name_length", "forks"]).iloc[0].tolist()
     [11.0, nan]
     """
-    chosen = list(CATALOGUE) if names is None else names
+    chosen = [name for name, item in CATALOGUE.items() if not item.learned] if names is None else names
     unknown = [name for name in chosen if name not in CATALOGUE]
     if unknown:
         raise ValueError(f"not in the catalogue of features: {', '.join(unknown)}")
@@ -153,8 +153,10 @@ def _description_says(kind: str) -> Compute:
 
 
 for _kind in _KINDS:
-    feature("static", "flag", f"the name says {_kind}", "full_name")(_name_says(_kind))
-    feature("static", "flag", f"the description says {_kind}", "description")(_description_says(_kind))
+    feature("static", "flag", f"the name says {_kind}", "full_name", group="name_says")(_name_says(_kind))
+    feature("static", "flag", f"the description says {_kind}", "description", group="description_says")(
+        _description_says(_kind)
+    )
 
 
 @feature("static", "words", "words of the description", "description")

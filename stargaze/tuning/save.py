@@ -19,6 +19,7 @@ from stargaze.artifacts import Store, replacing
 from stargaze.bundle import Intervals, Step, write_bundle
 from stargaze.config import POLICIES, TuningSection
 from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.encode import needed
 from stargaze.features.matrix import categories
 from stargaze.features.table import FeatureSet, Table
 from stargaze.tuning.families import FAMILIES, Family
@@ -89,7 +90,8 @@ def save_best(
         "prototype": _prototype(table, feature_set, models, steps),
     }
     known = _known(table.repositories, section.known)
-    folder = write_bundle(store.bundles, meta, models, known)
+    encoder = table.learned(feature_set.split).encoder if any(map(needed, meta["features"].values())) else None
+    folder = write_bundle(store.bundles, meta, models, known, encoder)
     with replacing(store.latest) as temporary:
         temporary.write_text(folder.name + "\n", encoding="utf-8")
     return folder, figures
@@ -122,7 +124,8 @@ def _step(table: Table, feature_set: FeatureSet, policy: str, model: Any, interv
     """Find what a policy's model must be told: columns always known in training whose shuffling costs it most."""
     inputs = table.inputs(feature_set, policy)
     training, held = inputs.iloc[table.training], inputs.iloc[table.validation]
-    always = [str(name) for name in inputs if training[name].isna().mean() < RARE]
+    told = [str(name) for name in inputs if not CATALOGUE[str(name)].learned]  # what is learned, nobody needs to tell
+    always = [name for name in told if training[name].isna().mean() < RARE]
     typical = {
         name: float(training[name].mode().iloc[0] if name in CATEGORIES else training[name].median()) for name in always
     }
@@ -165,7 +168,7 @@ def _prototype(table: Table, feature_set: FeatureSet, models: dict[str, Any], st
     typical = {step.policy: dict(step.typical) for step in steps}
     predicted = {}
     for policy, model in models.items():
-        inputs = table.inputs(feature_set, policy).iloc[[place]].fillna(typical.get(policy, {}))
+        inputs = table.served(feature_set, policy, [place]).fillna(typical.get(policy, {}))
         predicted[policy] = float(np.maximum(model.predict(inputs.to_numpy()), 0.0)[0])
     return {"record": _plain(record), "predicted": predicted}
 
