@@ -20,6 +20,7 @@ from stargaze.features.extract import extract
 
 Plausible = Callable[..., pd.DataFrame]
 POPULARITY = {"forks", "subscribers", "watchers", "dependents", "downloads", "monthly_downloads", "updated_at"}
+POPULARITY |= {"owner_followers"}
 """What follows from stars, or changes with one; only policy ``all`` may read it."""
 PURE = {name: item for name, item in CATALOGUE.items() if not item.learned}
 NAMES = [pytest.param(item, id=item.name) for item in PURE.values()]
