@@ -72,15 +72,16 @@ def said(repositories: pd.DataFrame) -> Said:
 
     lower = repositories["full_name"].str.lower()
     topics = [list(map(str, value)) if _is_list(value) else [] for value in repositories["topics"]]
-    texts = zip(repositories["full_name"], repositories["description"], topics, strict=True)
+    texts = zip(repositories["full_name"].fillna(""), repositories["description"], topics, strict=True)
+    tokens = [_tokens(name, description, of_it) for name, description, of_it in texts]
     hasher = FeatureHasher(BUCKETS, input_type="string", dtype=np.float32)
-    words = hasher.transform([_tokens(name, description, of_it) for name, description, of_it in texts])
+    words = hasher.transform(tokens) if tokens else np.zeros((0, BUCKETS), dtype="float32")
     return Said(
         sparse.csr_matrix(words),
         _keys(topics),
         _one_key(repositories["language"].str.lower()),
-        _one_key(lower.str.partition("/")[2]),
-        _one_key(lower.str.partition("/")[0]),
+        _one_key(lower.str.replace(r"^.*?/", "", regex=True)),
+        _one_key(lower.str.replace(r"/.*", "", regex=True)),
     )
 
 
