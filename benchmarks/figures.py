@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
-from judge import dummy, judge, splits
+from judge import dummy, judge, taught
 
 from stargaze import config
 from stargaze.artifacts import Store
@@ -38,8 +38,8 @@ def main() -> None:
         repositories = schema.conform(pd.read_parquet(store.repositories))
     print(f"{summary.as_text().splitlines()[0]}; 5 folds by {asked.by}")
     rows = {"dummy (median)": dummy(repositories)}
-    outer = splits(repositories, asked.by)
-    rows |= {policy: judge(repositories, policy, outer) for policy in POLICIES}
+    learned = taught(repositories, asked.by)
+    rows |= {policy: judge(repositories, policy, asked.by, learned) for policy in POLICIES}
     print(pd.DataFrame(rows).T.round(4).to_string())
 
 

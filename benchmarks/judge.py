@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stargaze.config import FeaturesSection
 from stargaze.features.catalogue import CATALOGUE, allowed
-from stargaze.features.learn import learn
+from stargaze.features.learn import Learned, learn
 from stargaze.features.looks import drop_by_looks
 from stargaze.features.matrix import categories, matrix, vocabulary
 from stargaze.features.split import TEST
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.intervals import calibrate
+from stargaze.tuning.folds import Arrays, cross_validate, fit
+from stargaze.tuning.intervals import by_decade, calibrate_on
 from stargaze.tuning.metrics import scores
 
 N_FOLDS = 5
@@ -36,58 +37,50 @@ def parts(group: np.ndarray, n_parts: int, seed: int) -> np.ndarray:
     return order[group] % n_parts
 
 
-@dataclass(frozen=True)
-class Split:
-    """One outer fold: rows that are fitted, that calibrate and that are predicted, and what the first, and both first, teach."""
-
-    train: np.ndarray
-    held: np.ndarray
-    test: np.ndarray
-    apart: pd.DataFrame
-    both: pd.DataFrame
-
-
-def splits(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[Split]:
-    """Cut the repositories into outer folds and learn inside each, of owners only where they stand on two sides."""
+def taught(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[Learned]:
+    """Learn from the training part of each outer fold, for all policies; of owners only where they stand on two sides."""
     target, group = np.log1p(repositories["stars"].to_numpy()), groups(repositories, by)
-    inner = parts(group, N_FOLDS, seed + 2)
-
-    def learned(rows: np.ndarray) -> pd.DataFrame:
+    found = []
+    for train, _ in _folds(group, seed):
         side = np.full(len(target), TEST)
-        side[rows] = inner[rows]
-        return learn(repositories, target, side, seed=seed, owners=by == "repository", nested=False).values
-
-    return [
-        Split(train, held, test, learned(train), learned(np.concatenate([train, held])))
-        for train, held, test in _folds(group, seed)
-    ]
+        side[train] = parts(group, N_FOLDS, seed + 1)[train]
+        found.append(learn(repositories, target, side, seed=seed, owners=by == "repository"))
+    return found
 
 
-def judge(repositories: pd.DataFrame, policy: str, outer: list[Split], seed: int = 0) -> dict[str, float]:
-    """Cross-validate LightGBM at its defaults under a policy; inside each fold a fifth of the training part calibrates.
+def judge(
+    repositories: pd.DataFrame, policy: str, by: str, learned: Sequence[Learned], seed: int = 0
+) -> dict[str, Any]:
+    """Cross-validate LightGBM at its defaults under a policy; each training part's own folds calibrate its intervals.
 
     Columns are chosen, categories are numbered, texts and owners are learned and intervals are calibrated inside the training
     part of each fold: no out-of-fold row has a say in anything that is used on it.
     """
     target = np.log1p(repositories["stars"].to_numpy())
-    predicted, inside = np.zeros(len(target)), np.zeros(len(target), dtype=bool)
-    for fold in outer:
-        both = np.concatenate([fold.train, fold.held])
-        predicted[fold.test] = _fitted(repositories, target, policy, both, fold.both, seed)[fold.test]
-        apart = _fitted(repositories, target, policy, fold.train, fold.apart, seed)
-        low, high = calibrate(apart[fold.held], target[fold.held], COVERAGE).around(apart[fold.test])
-        stars = repositories["stars"].to_numpy()[fold.test]
-        inside[fold.test] = (low <= stars) & (stars <= high)
-    return {**scores(repositories["stars"], np.expm1(predicted)), "coverage": float(inside.mean())}
+    group = groups(repositories, by)
+    stars = repositories["stars"].to_numpy()
+    predicted, low, high = np.zeros(len(target)), np.zeros(len(target)), np.zeros(len(target))
+    for (train, test), told in zip(_folds(group, seed), learned, strict=True):
+        inputs, places, names = columns(repositories, target, policy, train, told.values)
+        known = [name for name in names if CATALOGUE[name].learned]
+        without = told.without[:, train][..., told.values.columns.get_indexer(pd.Index(known))]
+        learned_places = tuple(map(names.index, known))
+        folds = parts(group, N_FOLDS, seed + 1)[train]
+        arrays = Arrays(inputs[train], target[train], folds, places, without, learned_places)
+        out = np.zeros(len(train))
+        for fold in cross_validate(FAMILIES["lightgbm"], ROUNDS, arrays, seed):
+            out[fold.rows] = fold.predicted
+        calibrated = calibrate_on(arrays.inputs, out, arrays.target, arrays.folds, places, COVERAGE, seed)
+        model = fit(FAMILIES["lightgbm"], ROUNDS, arrays, np.arange(len(train)), seed)
+        predicted[test] = np.maximum(model.predict(inputs[test]), 0.0)
+        low[test], high[test] = calibrated.around(inputs[test], predicted[test])
+    decades = {f"stars {row['decade']}": row["coverage"] for row in by_decade(low, high, stars)}
+    coverage = {"coverage": float(np.mean((low <= stars) & (stars <= high))), "width": _width(low, high)}
+    return {**scores(stars, np.expm1(predicted)), **coverage, **decades}
 
 
-def _fitted(
-    repositories: pd.DataFrame, target: np.ndarray, policy: str, rows: np.ndarray, learned: pd.DataFrame, seed: int
-) -> np.ndarray:
-    """Predict all rows by a model that was fitted on some."""
-    inputs, places = columns(repositories, target, policy, rows, learned)
-    model = FAMILIES["lightgbm"].build({**FAMILIES["lightgbm"].defaults, **ROUNDS}, places, seed)
-    return np.maximum(model.fit(inputs[rows], target[rows]).predict(inputs), 0.0)
+def _width(low: np.ndarray, high: np.ndarray) -> float:
+    return float(np.median(np.log1p(high) - np.log1p(low)))
 
 
 def dummy(repositories: pd.DataFrame) -> dict[str, float]:
@@ -98,8 +91,8 @@ def dummy(repositories: pd.DataFrame) -> dict[str, float]:
 
 def columns(
     repositories: pd.DataFrame, target: np.ndarray, policy: str, train: np.ndarray, learned: pd.DataFrame | None = None
-) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Return the inputs of all rows and the places of the categories; chosen by looking at the training rows alone."""
+) -> tuple[np.ndarray, tuple[int, ...], list[str]]:
+    """Return the inputs of all rows, the places of the categories and all names; chosen by looking at the training rows alone."""
     training = repositories.iloc[train]
     names = [
         item.name for item in allowed(policy) if not item.learned or (learned is not None and item.name in learned)
@@ -108,14 +101,10 @@ def columns(
     inputs = matrix(repositories, names, vocabularies, learned)
     dropped = drop_by_looks(inputs.iloc[train], target[train], FeaturesSection())
     kept = [name for name in names if name not in dropped]
-    return inputs[kept].to_numpy(), tuple(categories(kept))
+    return inputs[kept].to_numpy(), tuple(categories(kept)), kept
 
 
-def _folds(group: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    fold, fifth = parts(group, N_FOLDS, seed), parts(group, 5, seed + 1)
+def _folds(group: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    fold = parts(group, N_FOLDS, seed)
     for place in range(N_FOLDS):
-        yield (
-            np.flatnonzero((fold != place) & (fifth != 0)),
-            np.flatnonzero((fold != place) & (fifth == 0)),
-            np.flatnonzero(fold == place),
-        )
+        yield np.flatnonzero(fold != place), np.flatnonzero(fold == place)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,52 +21,24 @@ import pandas as pd
 
 from stargaze.artifacts import scratch_folder
 from stargaze.config import FeaturesSection
+from stargaze.conformal import Intervals, with_predicted
 from stargaze.features import schema
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.encode import Encoder, needed
 from stargaze.features.extract import extract
 from stargaze.features.matrix import matrix
 from stargaze.formats import MALFORMED as BROKEN
-from stargaze.formats import Model, from_bytes, to_bytes
+from stargaze.formats import Blend, Model, from_bytes, to_bytes
 from stargaze.manifest import BadBundleError, read_verified, verify_files, write_manifest
 
 __all__ = ["BadBundleError", "Bundle", "Intervals", "verify_files", "write_bundle"]
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What Python, NumPy and pandas raise where a description is not made as it should be."""
-ENCODER = "encoder.npz"
+FORMAT = 2
+DESCRIPTION, KNOWN, ENCODER = "bundle.json", "known.parquet", "encoder.npz"
 TOLERANCE = 1e-4
 """How far the prototype's prediction may lie from the stored one [nat]: room for another processor's rounding."""
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Conformal offsets around a prediction, by how high the prediction is.
-
-    ``edges`` (n_bins - 1,) cut predictions of log1p(stars) [nat]; ``lower`` and ``upper`` (n_bins,) are added to them.
-    A lower offset of None reaches down to no star.
-    """
-
-    coverage: float
-    edges: tuple[float, ...]
-    lower: tuple[float | None, ...]
-    upper: tuple[float, ...]
-
-    @classmethod
-    def read(cls, value: Mapping[str, Any]) -> Intervals:
-        """Read what ``dataclasses.asdict`` wrote."""
-        return cls(value["coverage"], tuple(value["edges"]), tuple(value["lower"]), tuple(value["upper"]))
-
-    def around(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lowest and the highest whole count of stars inside each interval; shapes (n,)."""
-        place = np.searchsorted(np.asarray(self.edges), predicted, side="right")
-        lower = np.array([-np.inf if value is None else value for value in self.lower])[place]
-        upper = np.asarray(self.upper)[place]
-        low = np.ceil(np.expm1(np.maximum(predicted + lower, 0.0)) - 1e-9) + 0.0  # no -0
-        high = np.floor(np.expm1(np.maximum(predicted + upper, 0.0)) + 1e-9)
-        nearest = np.round(np.expm1(predicted))
-        empty = low > high  # no whole number lies between: take the nearest one
-        return np.where(empty, nearest, low), np.where(empty, nearest, high)
 
 
 @dataclass(frozen=True)
@@ -121,17 +94,24 @@ class Bundle:
         """
         digest, content = read_verified(folder.resolve())
         try:
-            meta = json.loads(content["bundle.json"])
+            meta = json.loads(content[DESCRIPTION])
             bundle = cls(digest, meta, content)
+            current = meta["format"] == FORMAT
             unknown = {name for names in meta["features"].values() for name in names} - set(CATALOGUE)
-            usable = meta["format"] == 1 and bundle.is_complete()
+            stray = bundle.named ^ set(content) if current else set()
+            usable = current and not stray and bundle.is_complete()
         except MALFORMED as error:
             raise BadBundleError(
                 f"{folder}: bundle.json is not well-formed: {error!r}", hint="stargaze tune"
             ) from error
+        if stray:
+            raise BadBundleError(
+                f"{folder}: bundle.json and the manifest do not name the same files: {', '.join(sorted(stray))}",
+                hint="stargaze tune makes a bundle; nothing of this one was run",
+            )
         if not usable or unknown:
             raise BadBundleError(
-                f"{folder}: was made by another version: {', '.join(sorted(unknown)) or 'format'}",
+                f"{folder}: was made by another version: {', '.join(sorted(map(str, unknown))) or 'format'}",
                 hint="stargaze tune makes one for this version",
             )
         return bundle
@@ -141,14 +121,20 @@ class Bundle:
         meta, intervals = self.meta, self.intervals
         return (
             {meta["estimate"], meta["explain"]} <= set(meta["models"]) <= set(meta["features"])
-            and intervals.coverage > 0
-            and len(intervals.lower) == len(intervals.upper) == len(intervals.edges) + 1
+            and intervals.is_sound()
             and self.split.folds > 1
-            and {step.policy for step in self.steps} <= set(meta["models"])
+            and {step.policy for step in self.steps} <= set(meta["models"]) & set(meta["spreads"])
+            and all(step.intervals.is_sound() for step in self.steps)
             and np.isfinite(np.asarray(meta["star_quantiles"], dtype="float64")).sum() > 1
-            and all(item["file"] in self.content for item in meta["models"].values())
-            and (ENCODER in self.content or not any(map(needed, meta["features"].values())))
+            and all(_are_weights([item["weight"] for item in members]) for members in meta["models"].values())
         )
+
+    @property
+    def named(self) -> set[str]:
+        """The names of all files that the description gives a meaning; any other could be anything."""
+        parts = [item for members in self.meta["models"].values() for item in members]
+        taught = {ENCODER} if any(map(needed, self.meta["features"].values())) else set()
+        return {DESCRIPTION, KNOWN, *taught} | {str(item["file"]) for item in (*parts, *self.meta["spreads"].values())}
 
     @cached_property
     def intervals(self) -> Intervals:
@@ -172,11 +158,13 @@ class Bundle:
         return FeaturesSection(**self.meta["split"])
 
     @cached_property
-    def models(self) -> dict[str, Model]:
-        """One model a policy."""
+    def models(self) -> dict[str, Blend]:
+        """One blend a policy."""
         return {
-            policy: from_bytes(item["format"], self.content[item["file"]])
-            for policy, item in self.meta["models"].items()
+            policy: Blend(
+                tuple(float(item["weight"]) for item in members), tuple(self._model(item) for item in members)
+            )
+            for policy, members in self.meta["models"].items()
         }
 
     @cached_property
@@ -188,10 +176,18 @@ class Bundle:
             raise BadBundleError(f"{ENCODER} cannot be read: {error!r}", hint="stargaze tune") from error
 
     @cached_property
+    def spreads(self) -> dict[str, Model]:
+        """For each policy that is answered under, the model that tells how far off a prediction is [nat]."""
+        return {policy: self._model(item) for policy, item in self.meta["spreads"].items()}
+
+    def _model(self, item: Mapping[str, str]) -> Model:
+        return from_bytes(item["format"], self.content[item["file"]])
+
+    @cached_property
     def known(self) -> pd.DataFrame:
         """The repositories that travel with the bundle, every column of the schema."""
         try:
-            return schema.conform(pd.read_parquet(io.BytesIO(self.content["known.parquet"])))
+            return schema.conform(pd.read_parquet(io.BytesIO(self.content[KNOWN])))
         except (*MALFORMED, OSError) as error:
             raise BadBundleError(f"known.parquet cannot be read: {error}", hint="stargaze tune") from error
 
@@ -206,9 +202,16 @@ class Bundle:
     def estimate(self, repositories: pd.DataFrame, policy: str | None = None) -> np.ndarray:
         """Predict log1p(stars) [nat], at least 0, under one policy; shape (n,)."""
         chosen = policy or self.meta["estimate"]
-        inputs = self.inputs(repositories, chosen)
-        predicted: np.ndarray = np.maximum(self.models[chosen].predict(inputs.to_numpy()), 0.0)
+        return self.predict(self.inputs(repositories, chosen).to_numpy(), chosen)
+
+    def predict(self, inputs: np.ndarray, policy: str) -> np.ndarray:
+        """Predict log1p(stars) [nat], at least 0, from what the policy's models are given; shape (n,)."""
+        predicted: np.ndarray = np.maximum(self.models[policy].predict(inputs), 0.0)
         return predicted
+
+    def spread(self, inputs: np.ndarray, predicted: np.ndarray, policy: str) -> np.ndarray:
+        """Tell how far off each prediction is thought to be [nat]; shape (n,)."""
+        return self.spreads[policy].predict(with_predicted(inputs, predicted))
 
     def answer(self, repositories: pd.DataFrame) -> Estimate:
         """Predict each repository under the widest policy whose needs are known of it."""
@@ -219,8 +222,10 @@ class Bundle:
             known = self.missing(repositories, step).eq("").to_numpy() | (step == self.steps[-1])
             rows = np.flatnonzero(known & (policy == ""))
             if len(rows):
-                predicted[rows] = self.estimate(repositories.iloc[rows], step.policy)
-                low[rows], high[rows] = step.intervals.around(predicted[rows])
+                inputs = self.inputs(repositories.iloc[rows], step.policy).to_numpy()
+                predicted[rows] = self.predict(inputs, step.policy)
+                spread = self.spread(inputs, predicted[rows], step.policy)
+                low[rows], high[rows] = step.intervals.around(predicted[rows], spread)
                 policy[rows] = step.policy
         return Estimate(predicted, low, high, policy)
 
@@ -230,47 +235,86 @@ class Bundle:
         return pd.Series([", ".join(absent.columns[row]) for row in absent.to_numpy()], index=repositories.index)
 
     def check_prototype(self) -> None:
-        """Predict the stored prototype row with every model and compare.
+        """Ask every model of every policy about the stored prototype row and compare.
 
         Raises
         ------
         BadBundleError
-            If a prediction is not the one that was stored when the bundle was made.
+            If an answer is not the one that was stored when the bundle was made.
         """
         unchanged = "stargaze tune makes a new bundle; nothing was changed in production"
         try:
             prototype = self.meta["prototype"]
-            record = schema.conform(pd.DataFrame([prototype["record"]]))
-            found = {policy: float(self.estimate(record, policy)[0]) for policy in self.meta["models"]}
-            expected = {policy: float(prototype["predicted"][policy]) for policy in found}
+            found = self.asked(schema.conform(pd.DataFrame([prototype["record"]])))
+            expected = {policy: [float(value) for value in prototype["predicted"][policy]] for policy in found}
         except MALFORMED as error:
             raise BadBundleError(f"the prototype row cannot be predicted: {error!r}", hint=unchanged) from error
-        for policy, value in found.items():
-            if not abs(value - expected[policy]) <= TOLERANCE:
+        for policy, values in found.items():
+            told = list(zip(values, expected[policy], strict=False))
+            wrong = next((pair for pair in told if not abs(pair[0] - pair[1]) <= TOLERANCE), None)
+            if wrong or len(values) != len(expected[policy]):
+                value, other = wrong or (len(values), len(expected[policy]))
                 raise BadBundleError(
-                    f"the model of policy {policy} predicts {value:.6f} for the prototype row, not {expected[policy]:.6f}",
+                    f"the model of policy {policy} predicts {value:.6f} for the prototype row, not {other:.6f}",
                     hint=unchanged,
                 )
 
+    def asked(self, record: pd.DataFrame) -> dict[str, list[float]]:
+        """Return for each policy what each of its models says of one repository [nat], and last the spread where it has one."""
+        said = {}
+        for policy, blend in self.models.items():
+            inputs = self.inputs(record, policy).to_numpy()
+            said[policy] = [float(model.predict(inputs)[0]) for model in blend.models]
+            if policy in self.spreads:
+                said[policy].append(float(self.spread(inputs, self.predict(inputs, policy), policy)[0]))
+        return said
+
+
+def _are_weights(weights: list[Any]) -> bool:
+    """Tell whether these are shares of a whole; JSON may hold true, NaN and 1e999 as well."""
+    plain = all(type(weight) in (int, float) and 0.0 < weight <= 1.0 for weight in weights)
+    return plain and math.isclose(sum(weights), 1.0, abs_tol=1e-6)
+
 
 def write_bundle(
-    parent: Path, meta: dict[str, Any], models: Mapping[str, Any], known: pd.DataFrame, encoder: Encoder | None = None
+    parent: Path,
+    meta: dict[str, Any],
+    models: Mapping[str, Any],
+    spreads: Mapping[str, Any],
+    known: pd.DataFrame,
+    encoder: Encoder | None = None,
 ) -> Path:
-    """Write a bundle into ``parent/<digest>`` in one rename and return that folder; one that is there already stays."""
+    """Write a bundle into ``parent/<digest>`` in one rename and return that folder; one that is there already stays.
+
+    ``models`` has a blend a policy, ``spreads`` a model of the spread for each policy that is answered under. The
+    bundle is read back before it gets its name, and must say of the prototype what its makers said.
+    """
     with scratch_folder(parent) as folder:
-        described = {}
-        for policy, model in models.items():
-            kind, data = to_bytes(model)
-            name = f"model-{policy}.{'txt' if kind == 'lightgbm' else 'skops'}"
-            (folder / name).write_bytes(data)
-            described[policy] = {"file": name, "format": kind}
-        text = json.dumps({**meta, "format": 1, "models": described}, indent=1, sort_keys=True, allow_nan=False)
-        (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
+        described: dict[str, Any] = {
+            "models": {
+                policy: [
+                    {**_put(folder, f"model-{policy}-{place}", model), "weight": weight}
+                    for place, (weight, model) in enumerate(zip(blend.weights, blend.models, strict=True), start=1)
+                ]
+                for policy, blend in models.items()
+            },
+            "spreads": {policy: _put(folder, f"spread-{policy}", model) for policy, model in spreads.items()},
+        }
+        text = json.dumps({**meta, "format": FORMAT, **described}, indent=1, sort_keys=True, allow_nan=False)
+        (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
         if encoder is not None:
             (folder / ENCODER).write_bytes(encoder.to_bytes())
-        known.to_parquet(folder / "known.parquet", compression="zstd", index=False)
+        known.to_parquet(folder / KNOWN, compression="zstd", index=False)
         final = parent / write_manifest(folder)
         Bundle.load(folder).check_prototype()
         if not final.exists():
             folder.rename(final)
     return final
+
+
+def _put(folder: Path, name: str, model: Any) -> dict[str, str]:
+    """Write one model and say where it lies."""
+    kind, data = to_bytes(model)
+    file = f"{name}.{'txt' if kind == 'lightgbm' else 'skops'}"
+    (folder / file).write_bytes(data)
+    return {"file": file, "format": kind}

@@ -234,6 +234,7 @@ def tune(
     time_budget: Annotated[float | None, typer.Option(help="Stop starting trials after this many seconds.")] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes search and models.")] = None,
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at the same time.")] = None,
+    race: Annotated[bool | None, typer.Option(help="End a trial that cannot win.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a stopped tuning was; repeats no finished trial.")
     ] = False,
@@ -247,7 +248,13 @@ def tune(
     from stargaze.locks import at_work
     from stargaze.tuning.tune import tune
 
-    options = {"trials": trials, "time_budget": time_budget, "seed": seed, "max_concurrent": max_concurrent}
+    options = {
+        "trials": trials,
+        "time_budget": time_budget,
+        "seed": seed,
+        "max_concurrent": max_concurrent,
+        "race": race,
+    }
     out, settings, place = _begin(path, store, as_json, {f"tuning.{name}": value for name, value in options.items()})
     with at_work(place), out.progress("tune") as report:
         tuned = tune(settings.tuning, place, now=_now(), resume=resume, report=report)

@@ -144,7 +144,15 @@ class TuningSection:
     finalists: int = key(2, "How many of the best families are tuned.", unit="families", least=1, most=10)
     time_budget: float = key(0.0, "Stop starting trials after this long; 0 means no limit.", unit="s", least=0)
     max_concurrent: int = key(0, "Trials at the same time, one core each; 0 means one a core.", least=0, most=4096)
+    race: bool = key(True, "End a trial after the fold that shows that it cannot win.")
     seed: int = key(0, "Fixes the search and the models.", least=0, most=2**31 - 1)
+    blend: int = key(
+        4,
+        "How many models may answer together where that wins; 1 keeps the single best.",
+        unit="models",
+        least=1,
+        most=10,
+    )
     coverage: float = key(0.9, "How often the interval shall hold the true count.", unit="share", least=0.5, most=0.99)
     estimate: str = key("all", "Feature policy of the estimate.", choices=POLICIES)
     explain: str = key("activity", "Feature policy of the explanation.", choices=POLICIES)

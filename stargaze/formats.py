@@ -6,6 +6,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,6 +51,19 @@ class Model(Protocol):
 
     def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
         """Return the model's own exact contributions (n, n_features + 1) [nat], the last the base; None if it has none."""
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Models whose predictions are averaged; the weights sum to one, and one model is a blend of itself."""
+
+    weights: tuple[float, ...]
+    models: tuple[Model, ...]
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Predict log1p(stars) [nat] for a float matrix; shape (n,)."""
+        told = [weight * model.predict(inputs) for weight, model in zip(self.weights, self.models, strict=True)]
+        return np.asarray(sum(told))
 
 
 def to_bytes(model: Any) -> tuple[str, bytes]:

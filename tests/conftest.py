@@ -25,9 +25,11 @@ from stargaze.artifacts import Store
 from stargaze.bundle import Bundle, write_bundle
 from stargaze.cli import main
 from stargaze.config import FeaturesSection, ServeSection
+from stargaze.conformal import with_predicted
 from stargaze.errors import OutsideError, StargazeError
 from stargaze.features import schema
 from stargaze.features.matrix import matrix, vocabulary
+from stargaze.formats import Blend
 from stargaze.serve.answer import respond
 from stargaze.serve.tickets import Question, Ticket, accept
 from stargaze.tuning.families import FAMILIES
@@ -62,8 +64,10 @@ def sample() -> pd.DataFrame:
 def bundle_folder(tmp_path_factory: pytest.TempPathFactory, sample: pd.DataFrame) -> Path:
     """A bundle of LightGBM models for both policies."""
     vocabularies = {name: vocabulary(sample[name]) for name in ("language", "owner_type")}
-    models = {policy: _model(sample, names, vocabularies) for policy, names in FEATURES.items()}
-    return write_bundle(tmp_path_factory.mktemp("bundles"), _meta(sample, models, vocabularies), models, sample)
+    models = {policy: Blend((1.0,), (_model(sample, names, vocabularies),)) for policy, names in FEATURES.items()}
+    spreads = {"all": _spread(sample, models["all"], vocabularies)}
+    meta = _meta(sample, models, spreads, vocabularies)
+    return write_bundle(tmp_path_factory.mktemp("bundles"), meta, models, spreads, sample)
 
 
 @pytest.fixture
@@ -190,7 +194,18 @@ def _model(sample: pd.DataFrame, names: list[str], vocabularies: dict[str, list[
     return fit(FAMILIES["lightgbm"], {"n_estimators": 40}, arrays, np.arange(len(sample)), 0)
 
 
-def _meta(sample: pd.DataFrame, models: dict[str, Any], vocabularies: dict[str, list[str]]) -> dict[str, Any]:
+def _spread(sample: pd.DataFrame, model: Blend, vocabularies: dict[str, list[str]]) -> Any:
+    inputs, target = matrix(sample, FEATURES["all"], vocabularies).to_numpy(), np.log1p(sample["stars"].to_numpy())
+    predicted = np.maximum(model.predict(inputs), 0.0)
+    arrays = Arrays(
+        with_predicted(inputs, predicted), np.abs(target - predicted), np.zeros(len(sample), dtype=int), (0, 1)
+    )
+    return fit(FAMILIES["lightgbm"], {"n_estimators": 10}, arrays, np.arange(len(sample)), 0)
+
+
+def _meta(
+    sample: pd.DataFrame, models: dict[str, Blend], spreads: dict[str, Any], vocabularies: dict[str, list[str]]
+) -> dict[str, Any]:
     return {
         "made_at": "2026-03-01T12:00:00+00:00",
         "version": "0.1.0",
@@ -198,7 +213,7 @@ def _meta(sample: pd.DataFrame, models: dict[str, Any], vocabularies: dict[str, 
         "explain": "activity",
         "family": "lightgbm",
         "coverage": 0.9,
-        "intervals": {"coverage": 0.9, "edges": [3.0], "lower": [None, -0.9], "upper": [1.2, 0.8]},
+        "intervals": {"coverage": 0.9, "counts": [0, 20], "heights": [0, 20], "reach": [[1.7, 1.2], [1.6, 1.1]]},
         "features": FEATURES,
         "vocabularies": vocabularies,
         "scores": {policy: {"rmsle": 0.5, "r2": 0.8, "coverage": 0.9} for policy in models},
@@ -213,14 +228,20 @@ def _meta(sample: pd.DataFrame, models: dict[str, Any], vocabularies: dict[str, 
         },
         "prototype": {
             "record": PROTOTYPE,
-            "predicted": {policy: _predicted(model, policy, vocabularies) for policy, model in models.items()},
+            "predicted": {policy: _predicted(models, spreads, policy, vocabularies) for policy in models},
         },
     }
 
 
-def _predicted(model: Any, policy: str, vocabularies: dict[str, list[str]]) -> float:
+def _predicted(
+    models: dict[str, Blend], spreads: dict[str, Any], policy: str, vocabularies: dict[str, list[str]]
+) -> list[float]:
     inputs = matrix(schema.conform(pd.DataFrame([PROTOTYPE])), FEATURES[policy], vocabularies).to_numpy()
-    return float(np.maximum(model.predict(inputs), 0.0)[0])
+    said = [float(model.predict(inputs)[0]) for model in models[policy].models]
+    if policy in spreads:
+        told = with_predicted(inputs, np.maximum(models[policy].predict(inputs), 0.0))
+        said.append(float(spreads[policy].predict(told)[0]))
+    return said
 
 
 def _plausible(n: int = 300, seed: int = 0, **columns: Any) -> pd.DataFrame:

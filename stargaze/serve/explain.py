@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stargaze.bundle import Bundle
+from stargaze.formats import Model
 
 N_PERMUTATIONS = 8
 """Pairs of orders a row; the estimate is unbiased for any number and always adds up exactly."""
@@ -14,7 +15,8 @@ def contributions(bundle: Bundle, inputs: np.ndarray, policy: str) -> np.ndarray
     """Return what each feature adds to each prediction.
 
     LightGBM gives its own exact Shapley values; any other model is asked along random orders in which the features of a
-    typical repository are replaced, one after the other, by those of the row.
+    typical repository are replaced, one after the other, by those of the row. What a blend's models say is added up by their
+    weights, as their predictions are.
 
     Parameters
     ----------
@@ -33,14 +35,19 @@ def contributions(bundle: Bundle, inputs: np.ndarray, policy: str) -> np.ndarray
     Lundberg et al., Consistent individualized feature attribution for tree ensembles, 2018; Štrumbelj and Kononenko,
     Explaining prediction models and individual predictions with feature contributions, 2014.
     """
-    model = bundle.models[policy]
-    exact = model.contributions(inputs)
-    if exact is not None:
-        return exact
     typical = np.array(
         [np.nan if value is None else value for value in bundle.meta["background"][policy]], dtype="float32"
     )
-    return np.vstack([_sampled(model.predict, row, typical) for row in inputs])
+    blend = bundle.models[policy]
+    parts = [
+        weight * _of_one(model, inputs, typical) for weight, model in zip(blend.weights, blend.models, strict=True)
+    ]
+    return np.asarray(sum(parts))
+
+
+def _of_one(model: Model, inputs: np.ndarray, typical: np.ndarray) -> np.ndarray:
+    exact = model.contributions(inputs)
+    return exact if exact is not None else np.vstack([_sampled(model.predict, row, typical) for row in inputs])
 
 
 def _sampled(predict: object, row: np.ndarray, typical: np.ndarray) -> np.ndarray:

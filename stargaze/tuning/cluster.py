@@ -26,9 +26,9 @@ import ray
 from ray import tune
 
 from stargaze.errors import StargazeError
-from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.folds import Arrays, Fold, cross_validate
+from stargaze.tuning.folds import Arrays
 from stargaze.tuning.search import FamilySearch
+from stargaze.tuning.trial import Ground, run_trial
 
 Finished = Callable[[dict[str, Any]], None]
 OBJECT_STORE = 200_000_000
@@ -46,46 +46,34 @@ class Search:
     time_budget: float
     max_concurrent: int
     finished: Sequence[dict[str, Any]] = ()
+    races: bool = True
+    """Whether a trial ends as soon as it has lost."""
 
 
 class Trial(tune.Trainable):
-    """One configuration; a step is a fold. The actor is reused, the data stays."""
+    """One configuration, one step. The actor is reused: the data, and what LightGBM has binned of it, stay."""
 
     def setup(self, config: dict[str, Any], arrays: Arrays | None = None) -> None:
-        """Keep the shared arrays and begin with the first fold."""
+        """Keep the shared arrays."""
         if arrays is None:
             raise ValueError("the trial was given no data")
-        self._arrays = arrays
-        self._begin(config)
+        self._ground = Ground(arrays)
+        self._asked = config
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next configuration into the same process."""
-        self._begin(new_config)
+        self._asked = new_config
         return True
 
     def step(self) -> dict[str, Any]:
-        """Fit and judge one fold."""
-        fold = next(self._running)
-        self._folds.append(fold)
-        return {
-            "rmsle": sum(item.rmsle for item in self._folds) / len(self._folds),
-            "folds": [item.rmsle for item in self._folds],
-            "seconds": sum(item.seconds for item in self._folds),
-            "done": len(self._folds) == self._all,
-        }
+        """Run the whole trial: with a report a fold Ray's own work would be several times as much."""
+        return {**run_trial(self._asked, self._ground), "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Keep nothing: a trial is short and its result is in the journal."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Load nothing, see :meth:`save_checkpoint`."""
-
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._folds: list[Fold] = []
-        self._all = len(set(self._arrays.folds.tolist()))
-        self._running: Iterator[Fold] = cross_validate(
-            FAMILIES[config["family"]], config["parameters"], self._arrays, config["seed"]
-        )
 
 
 class _Tell(tune.Callback):
@@ -97,12 +85,12 @@ class _Tell(tune.Callback):
         self._errors = errors
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
-        result = trial.last_result
-        told = {key: result[key] for key in ("rmsle", "folds", "seconds")}
-        self._tell(self._finished, {**_configuration(trial), **told, "stopped": "done"})
+        told = ("family", "parameters", "rmsle", "folds", "seconds", "stopped")
+        self._tell(self._finished, {key: trial.last_result[key] for key in told})
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
-        self._tell(self._failed, _configuration(trial))
+        asked = {"family": trial.config["family"], "parameters": dict(trial.config["parameters"])}
+        self._tell(self._failed, asked)
 
     def _tell(self, hear: Finished, trial: dict[str, Any]) -> None:
         try:
@@ -122,8 +110,12 @@ class _StopOnError(tune.Stopper):
         return bool(self._errors)
 
 
-def run_trials(arrays: Arrays, search: Search, finished: Finished, failed: Finished) -> None:
+def run_trials(
+    arrays: Arrays, search: Search, finished: Finished, failed: Finished, searcher: FamilySearch | None = None
+) -> None:
     """Run the trials on a Ray that is started here and ended here; ``finished`` is told each one as it ends.
+
+    A ``searcher`` of one's own says what is tried; without it the search over the finalists does.
 
     Raises
     ------
@@ -138,7 +130,8 @@ def run_trials(arrays: Arrays, search: Search, finished: Finished, failed: Finis
             param_space={"seed": search.seed},
             tune_config=tune.TuneConfig(
                 search_alg=tune.search.ConcurrencyLimiter(
-                    FamilySearch(search.finalists, search.seed, search.finished), max_concurrent=cores
+                    searcher or FamilySearch(search.finalists, search.seed, search.finished, races=search.races),
+                    max_concurrent=cores,
                 ),
                 metric="rmsle",
                 mode="min",
@@ -210,7 +203,3 @@ def _one_thread_each() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _configuration(trial: Any) -> dict[str, Any]:
-    return {"family": trial.config["family"], "parameters": dict(trial.config["parameters"])}

@@ -44,6 +44,10 @@ class Family:
     space: dict[str, Range | Choice] = field(default_factory=dict)
     most_rows: int = 0
     """Fit on at most this many rows, 0 for all: for families whose cost grows faster than the rows."""
+    starts: tuple[dict[str, Any], ...] = ()
+    """Configurations that often do well: tried right after the defaults."""
+    finds_rounds: bool = False
+    """A trial finds the number of boosting rounds itself, on folds that LightGBM has binned once."""
 
 
 def _dense(estimator: Any, categories: Sequence[int]) -> Any:
@@ -250,7 +254,6 @@ FAMILIES: dict[str, Family] = {
             },
             {
                 "learning_rate": Range(0.015, 0.12, log=True),
-                "n_estimators": Range(150, 900, "int", log=True),
                 "num_leaves": Range(7, 95, "int", log=True),
                 "min_child_samples": Range(5, 80, "int", log=True),
                 "colsample_bytree": Range(0.2, 1.0),
@@ -258,6 +261,11 @@ FAMILIES: dict[str, Family] = {
                 "reg_lambda": Range(1e-3, 50.0, log=True),
                 "cat_smooth": Range(5.0, 100.0, log=True),
             },
+            starts=(
+                {"learning_rate": 0.03, "num_leaves": 15, "min_child_samples": 20, "colsample_bytree": 0.35},
+                {"learning_rate": 0.03, "num_leaves": 63, "min_child_samples": 40, "colsample_bytree": 0.4},
+            ),
+            finds_rounds=True,
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Iterator
@@ -134,10 +135,17 @@ def fit(
     inputs = (arrays.inputs if inputs is None else inputs)[rows]
     inputs[:, np.isnan(inputs).all(axis=0)] = 0.0  # known nowhere in these rows: some families cannot bin such a column
     model = family.build({**family.defaults, **parameters}, arrays.categories, seed)
+    with undisturbed():
+        return model.fit(inputs, arrays.target[rows])
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Compute on one thread and without the warnings that are meant to be; whoever fits in several threads does so inside."""
     with warnings.catch_warnings(), threadpool_limits(1):  # on a busy machine OpenMP's threads wait more than they work
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations is bounded on purpose
         warnings.filterwarnings("ignore", "n_quantiles")  # fewer rows than quantiles: one quantile a row is meant
-        return model.fit(inputs, arrays.target[rows])
+        yield
 
 
 def summary(folds: list[Fold], arrays: Arrays) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Refit the best configuration, calibrate its intervals, judge it on rows that nothing has seen, and write the bundle."""
+"""Refit the best configurations under every policy, and write the bundle that holds them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -16,16 +17,16 @@ import pandas as pd
 
 import stargaze
 from stargaze.artifacts import Store, replacing
-from stargaze.bundle import Intervals, Step, write_bundle
+from stargaze.bundle import Step, write_bundle
 from stargaze.config import POLICIES, TuningSection
+from stargaze.conformal import with_predicted
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.encode import needed
 from stargaze.features.matrix import categories
 from stargaze.features.table import FeatureSet, Table
-from stargaze.tuning.families import FAMILIES, Family
-from stargaze.tuning.folds import cross_validate, fit, policy_arrays
-from stargaze.tuning.intervals import calibrate, covered
-from stargaze.tuning.metrics import scores
+from stargaze.tuning.blend import Candidate, candidates
+from stargaze.tuning.folds import undisturbed
+from stargaze.tuning.refit import Refitted, refit
 
 RARE = 0.01
 """A column that is missing more seldom than this in training counts as always known [share]."""
@@ -40,26 +41,18 @@ def save_best(
     store: Store,
     table: Table,
     feature_set: FeatureSet,
-    best: dict[str, Any],
-    n_trials: int,
+    trials: Sequence[dict[str, Any]],
     now: datetime,
-) -> tuple[Path, dict[str, dict[str, float]]]:
-    """Write the bundle of the best trial; return its folder and the scores of every policy."""
-    family = FAMILIES[best["family"]]
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        judged = dict(
-            zip(
-                POLICIES,
-                pool.map(lambda policy: _judge(section, table, feature_set, policy, family, best), POLICIES),
-                strict=True,
-            )
-        )
-    figures = {policy: scored for policy, (_, _, scored) in judged.items()}
+) -> tuple[Path, dict[str, dict[str, Any]]]:
+    """Write the bundle of the best trials; return its folder and the scores of every policy."""
+    chosen = candidates(trials, section.blend, section.seed)
+    with undisturbed(), ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+        found = pool.map(lambda policy: refit(table, feature_set, policy, chosen, section.coverage), POLICIES)
+        refitted = dict(zip(POLICIES, found, strict=True))
+    figures = {policy: one.figures for policy, one in refitted.items()}
     reach = POLICIES[: POLICIES.index(section.estimate) + 1]
-    wanted = sorted({*reach, section.explain})
-    models = {policy: judged[policy][0] for policy in wanted}
-    steps = [_step(table, feature_set, policy, *judged[policy][:2], section.seed) for policy in reversed(reach)]
-    training = table.repositories.iloc[table.training]
+    used = {policy: refitted[policy] for policy in sorted({*reach, section.explain})}
+    steps = [_step(table, feature_set, policy, refitted[policy], section.seed) for policy in reversed(reach)]
     meta = {
         "made_at": now.isoformat(timespec="seconds"),
         "version": stargaze.__version__,
@@ -67,19 +60,47 @@ def save_best(
         | {"python": platform.python_version()},
         "estimate": section.estimate,
         "explain": section.explain,
-        "family": family.name,
-        "parameters": {**family.defaults, **best["parameters"]},
-        "trials": n_trials,
+        "family": chosen[0].family.name,
+        "parameters": _parameters(chosen[0]),
+        "blend": {policy: _made_of(one) for policy, one in used.items()},
+        "trials": len(trials),
         "asked": section.trials,
         "coverage": section.coverage,
-        "intervals": dataclasses.asdict(judged[section.estimate][1]),
+        "intervals": dataclasses.asdict(refitted[section.estimate].calibrated.intervals),
         "steps": [step.as_dict() for step in steps],
-        "features": {policy: feature_set.kept[policy] for policy in wanted},
+        "features": {policy: feature_set.kept[policy] for policy in used},
         "vocabularies": feature_set.vocabularies,
         "scores": figures,
         "split": dataclasses.asdict(feature_set.split),
+        "background": _background(table, feature_set, list(used)),
+        "prototype": _prototype(table, feature_set, used, steps),
+        **_data(table, feature_set),
+    }
+    models = {policy: one.model for policy, one in used.items()}
+    spreads = {policy: refitted[policy].calibrated.spread for policy in reach}
+    taught = any(map(needed, meta["features"].values()))
+    encoder = table.learned(feature_set.split).encoder if taught else None
+    folder = write_bundle(store.bundles, meta, models, spreads, _known(table.repositories, section.known), encoder)
+    with replacing(store.latest) as temporary:
+        temporary.write_text(folder.name + "\n", encoding="utf-8")
+    return folder, figures
+
+
+def _parameters(candidate: Candidate) -> dict[str, Any]:
+    return {**candidate.family.defaults, **candidate.parameters}
+
+
+def _made_of(one: Refitted) -> list[dict[str, Any]]:
+    return [
+        {"family": part.family.name, "parameters": _parameters(part), "seed": part.seed, "weight": round(weight, 5)}
+        for part, weight in zip(one.made_of, one.model.weights, strict=True)
+    ]
+
+
+def _data(table: Table, feature_set: FeatureSet) -> dict[str, Any]:
+    training = table.repositories.iloc[table.training]
+    return {
         "star_quantiles": np.quantile(training["stars"], np.linspace(0, 1, 101)).round(3).tolist(),
-        "background": _background(table, feature_set, wanted),
         "data": {
             "rows": len(table.repositories),
             "training_rows": len(training),
@@ -87,40 +108,10 @@ def save_best(
             "feature_set": feature_set.digest,
             "latest": table.repositories["fetched_at"].max().isoformat(),
         },
-        "prototype": _prototype(table, feature_set, models, steps),
     }
-    known = _known(table.repositories, section.known)
-    encoder = table.learned(feature_set.split).encoder if any(map(needed, meta["features"].values())) else None
-    folder = write_bundle(store.bundles, meta, models, known, encoder)
-    with replacing(store.latest) as temporary:
-        temporary.write_text(folder.name + "\n", encoding="utf-8")
-    return folder, figures
 
 
-def _judge(
-    section: TuningSection, table: Table, feature_set: FeatureSet, policy: str, family: Family, best: dict[str, Any]
-) -> tuple[Any, Intervals, dict[str, float]]:
-    """Cross-validate and fit on training rows, calibrate on validation rows, score on test rows."""
-    arrays = policy_arrays(table, feature_set, policy, np.arange(len(table.target)))
-    inputs, rows = arrays.inputs, table.training
-    folds = best["folds"]
-    if policy != section.estimate:  # under the policy of the estimate the trial has told already
-        inside = policy_arrays(table, feature_set, policy)
-        folds = [fold.rmsle for fold in cross_validate(family, best["parameters"], inside, section.seed)]
-    model = fit(family, best["parameters"], arrays, rows, section.seed)
-    predicted = np.maximum(model.predict(inputs), 0.0)
-    held, test = table.validation, table.test
-    intervals = calibrate(predicted[held], table.target[held], section.coverage)
-    figures = scores(np.expm1(table.target[test]), np.expm1(predicted[test]))
-    figures |= {
-        "coverage": covered(intervals, predicted[test], table.target[test]),
-        "cv_rmsle": float(np.mean(folds)),
-        "cv_spread": float(np.std(folds, ddof=1)),
-    }
-    return model, intervals, {name: round(value, 5) for name, value in figures.items()}
-
-
-def _step(table: Table, feature_set: FeatureSet, policy: str, model: Any, intervals: Intervals, seed: int) -> Step:
+def _step(table: Table, feature_set: FeatureSet, policy: str, refitted: Refitted, seed: int) -> Step:
     """Find what a policy's model must be told: columns always known in training whose shuffling costs it most."""
     inputs = table.inputs(feature_set, policy)
     training, held = inputs.iloc[table.training], inputs.iloc[table.validation]
@@ -131,6 +122,7 @@ def _step(table: Table, feature_set: FeatureSet, policy: str, model: Any, interv
     }
     values, target = held.to_numpy(), table.target[table.validation]
     random = np.random.default_rng(seed)
+    model = refitted.model
     base, cost = _squared(model, values, target), {}
     for name in always:
         shuffled = values.copy()
@@ -139,7 +131,9 @@ def _step(table: Table, feature_set: FeatureSet, policy: str, model: Any, interv
         cost[name] = _squared(model, shuffled, target) - base
     most = max(cost.values(), default=0.0)
     needs = tuple(name for name in always if most > 0 and cost[name] >= WEIGHTY * most)
-    return Step(policy, needs, {name: typical[name] for name in always if name not in needs}, intervals)
+    return Step(
+        policy, needs, {name: typical[name] for name in always if name not in needs}, refitted.calibrated.intervals
+    )
 
 
 def _squared(model: Any, values: np.ndarray, target: np.ndarray) -> float:
@@ -160,17 +154,19 @@ def _background(table: Table, feature_set: FeatureSet, policies: list[str]) -> d
     return typical
 
 
-def _prototype(table: Table, feature_set: FeatureSet, models: dict[str, Any], steps: list[Step]) -> dict[str, Any]:
-    """Return one training repository and what each model predicts for it: what the receiving end repeats before it serves."""
+def _prototype(table: Table, feature_set: FeatureSet, used: dict[str, Refitted], steps: list[Step]) -> dict[str, Any]:
+    """Return one training repository and what each model says of it: what the receiving end repeats before it serves."""
     stars = table.repositories["stars"].iloc[table.training]
     place = int(table.training[int(np.argsort(stars.to_numpy(), kind="stable")[int(0.95 * (len(stars) - 1))])])
-    record = table.repositories.iloc[[place]]
     typical = {step.policy: dict(step.typical) for step in steps}
     predicted = {}
-    for policy, model in models.items():
-        inputs = table.served(feature_set, policy, [place]).fillna(typical.get(policy, {}))
-        predicted[policy] = float(np.maximum(model.predict(inputs.to_numpy()), 0.0)[0])
-    return {"record": _plain(record), "predicted": predicted}
+    for policy, one in used.items():
+        inputs = table.served(feature_set, policy, [place]).fillna(typical.get(policy, {})).to_numpy()
+        predicted[policy] = [float(model.predict(inputs)[0]) for model in one.model.models]
+        if policy in typical:
+            told = with_predicted(inputs, np.maximum(one.model.predict(inputs), 0.0))
+            predicted[policy].append(float(one.calibrated.spread.predict(told)[0]))
+    return {"record": _plain(table.repositories.iloc[[place]]), "predicted": predicted}
 
 
 def _plain(record: pd.DataFrame) -> dict[str, Any]:

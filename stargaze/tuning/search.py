@@ -5,22 +5,31 @@ Ray's own OptunaSearch cannot be told of finished trials when the space has bran
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import optuna
 from ray.tune.search import Searcher
 
 from stargaze.tuning.families import FAMILIES, Choice, Range
+from stargaze.tuning.race import race_against
 
 
 class FamilySearch(Searcher):
-    """Ask Optuna for the next configuration; begin with each family's defaults."""
+    """Ask Optuna for the next configuration; begin with each family's defaults. Each is told the race that it runs.
 
-    def __init__(self, finalists: Sequence[str], seed: int, finished: Sequence[dict[str, Any]] = ()) -> None:
+    A family races against itself alone: the best of the others may still be worth its place in a blend.
+    """
+
+    def __init__(
+        self, finalists: Sequence[str], seed: int, finished: Sequence[dict[str, Any]] = (), *, races: bool = True
+    ) -> None:
         super().__init__(metric="rmsle", mode="min")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(seed=seed + len(finished), n_startup_trials=10, constant_liar=True)
+        self._races = races
+        self._finished = [_run(trial) for trial in finished]
         self._finalists = list(finalists)
         self._study = optuna.create_study(direction="minimize", sampler=sampler)
         self._asked: dict[str, optuna.trial.Trial] = {}
@@ -29,7 +38,10 @@ class FamilySearch(Searcher):
         tried = {trial["family"] for trial in finished}
         for name in self._finalists:
             if name not in tried:
-                self._study.enqueue_trial({"family": name, **_defaults(name)})
+                self._study.enqueue_trial({"family": name, **_named(name, FAMILIES[name].defaults)})
+        for name in self._finalists:
+            for start in FAMILIES[name].starts if name not in tried else ():
+                self._study.enqueue_trial({"family": name, **_named(name, {**FAMILIES[name].defaults, **start})})
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """Return the next family and its parameters."""
@@ -37,7 +49,8 @@ class FamilySearch(Searcher):
         self._asked[trial_id] = trial
         name = trial.suggest_categorical("family", self._finalists)
         parameters = {key: _ask(trial, f"{name}.{key}", where) for key, where in FAMILIES[name].space.items()}
-        return {"family": name, "parameters": parameters}
+        race = race_against([trial for trial in self._finished if trial["family"] == name]) if self._races else None
+        return {"family": name, "parameters": parameters, "race": None if race is None else asdict(race)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: FBT001, FBT002 - as Ray calls it
         """Tell Optuna how a configuration did; a failed one is told as failed."""
@@ -48,6 +61,7 @@ class FamilySearch(Searcher):
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
             self._study.tell(trial, float(result["rmsle"]))
+            self._finished.append(_run(result))
 
     def save(self, checkpoint_path: str) -> None:
         """Keep nothing: finished trials live in the journal, from which a resumed search begins."""
@@ -64,16 +78,20 @@ def _ask(trial: optuna.trial.Trial, name: str, where: Range | Choice) -> Any:
     return trial.suggest_float(name, where.low, where.high, log=where.log)
 
 
-def _defaults(name: str) -> dict[str, Any]:
-    family = FAMILIES[name]
-    return {f"{name}.{key}": family.defaults[key] for key in family.space if key in family.defaults}
+def _named(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that are searched, by the names that Optuna knows them under."""
+    return {f"{name}.{key}": parameters[key] for key in FAMILIES[name].space if key in parameters}
+
+
+def _run(trial: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: trial[name] for name in ("family", "folds", "stopped")}
 
 
 def _frozen(finalists: list[str], trial: dict[str, Any]) -> optuna.trial.FrozenTrial:
     name, parameters = trial["family"], trial["parameters"]
     distributions: dict[str, Any] = {"family": optuna.distributions.CategoricalDistribution(finalists)}
     distributions |= {f"{name}.{key}": _distribution(where) for key, where in FAMILIES[name].space.items()}
-    values = {"family": name, **{f"{name}.{key}": value for key, value in parameters.items()}}
+    values = {"family": name, **_named(name, parameters)}
     return optuna.trial.create_trial(params=values, distributions=distributions, value=float(trial["rmsle"]))
 
 

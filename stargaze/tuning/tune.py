@@ -17,6 +17,7 @@ from stargaze.errors import OutsideError
 from stargaze.features.table import read_both
 from stargaze.tuning.folds import Arrays, policy_arrays
 from stargaze.tuning.journal import Journal, write_trials
+from stargaze.tuning.race import DONE
 from stargaze.tuning.save import save_best
 from stargaze.tuning.screen import read_leaderboard
 
@@ -31,7 +32,7 @@ class Tuned:
     trials: int
     failed: int
     bundle: Path
-    scores: dict[str, dict[str, float]]
+    scores: dict[str, dict[str, Any]]
 
     def as_text(self) -> str:
         """Return the lines that a person reads."""
@@ -44,6 +45,8 @@ class Tuned:
                 f"(on the folds that chose it {figures['cv_rmsle']:.3f} ± {figures['cv_spread']:.3f}), "
                 f"R² {figures['r2']:.3f}, rho {figures['rho']:.3f}, intervals cover {figures['coverage']:.1%}"
             )
+            decades = [f"{row['decade']} {row['coverage']:.0%} of {row['n']}" for row in figures["coverage_by_decade"]]
+            lines.append(f"            by true stars: {', '.join(decades)}")
         return "\n".join(lines)
 
 
@@ -87,9 +90,9 @@ def tune(
     if not trials:
         raise OutsideError("no trial ended well", hint=f"stargaze screen; the finalists are {', '.join(finalists)}")
     write_trials(store.trials, trials)
-    best = min(trials, key=lambda trial: float(trial["rmsle"]))
+    best = _best(trials)
     report("refitting the best on every policy", 1.0)
-    bundle, scores = save_best(section, store, table, feature_set, best, len(trials), now)
+    bundle, scores = save_best(section, store, table, feature_set, trials, now)
     store.journal.unlink()
     return Tuned(best, len(trials), failed, bundle, scores)
 
@@ -99,6 +102,11 @@ def _finalists(board: pd.DataFrame, section: TuningSection) -> list[str]:
     if good.empty:
         raise OutsideError("the leaderboard has no family that was fitted", hint="stargaze screen")
     return [str(name) for name in good.sort_values("rmsle")["family"].head(section.finalists)]
+
+
+def _best(trials: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the best trial that was judged on every fold; the first of a tuning always is."""
+    return min((trial for trial in trials if trial["stopped"] == DONE), key=lambda trial: float(trial["rmsle"]))
 
 
 def _search(
@@ -116,11 +124,13 @@ def _search(
     from stargaze.tuning.cluster import Search, run_trials
 
     begun, before, failed = time.monotonic(), len(trials), list[dict[str, Any]]()
+    earlier = trials[-1]["at"] if trials else 0.0
 
     def finished(trial: dict[str, Any]) -> None:
+        trial = {**trial, "at": round(earlier + time.monotonic() - begun, 3)}
         journal.add(trial)
         trials.append(trial)
-        best = min(float(one["rmsle"]) for one in trials)
+        best = float(_best(trials)["rmsle"])
         done = len(trials) - before
         remaining = (time.monotonic() - begun) / done * (left - done)
         report(
@@ -129,6 +139,8 @@ def _search(
         )
 
     report("starting Ray", len(trials) / section.trials)
-    search = Search(finalists, section.seed, left, section.time_budget, section.max_concurrent, tuple(trials))
+    search = Search(
+        finalists, section.seed, left, section.time_budget, section.max_concurrent, tuple(trials), section.race
+    )
     run_trials(arrays, search, finished, failed.append)
     return len(failed)

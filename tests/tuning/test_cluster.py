@@ -13,7 +13,15 @@ from stargaze.tuning.cluster import THREADS, Trial, _one_thread_each, _StopOnErr
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.folds import Arrays, cross_validate
 
-CONFIG = {"family": "ridge", "parameters": {"alpha": 3.0}, "seed": 0}
+CONFIG = {"family": "ridge", "parameters": {"alpha": 3.0}, "seed": 0, "race": None}
+RESULT = {
+    "family": "ridge",
+    "parameters": {"alpha": 3.0},
+    "rmsle": 0.5,
+    "folds": [0.4, 0.6],
+    "seconds": 2.0,
+    "stopped": "done",
+}
 
 
 def begun(config: dict[str, Any], arrays: Arrays | None) -> Trial:
@@ -23,27 +31,21 @@ def begun(config: dict[str, Any], arrays: Arrays | None) -> Trial:
     return trial
 
 
-def stepped(trial: Trial, times: int) -> list[dict[str, Any]]:
-    """Let it fit so many folds."""
-    return [trial.step() for _ in range(times)]
-
-
-def test_a_step_is_a_fold_and_the_last_says_so(arrays: Arrays) -> None:
-    steps = stepped(begun(CONFIG, arrays), 3)
+def test_one_step_is_the_whole_trial(arrays: Arrays) -> None:
+    found = begun(CONFIG, arrays).step()
 
     errors = [fold.rmsle for fold in cross_validate(FAMILIES["ridge"], {"alpha": 3.0}, arrays, 0)]
-    assert [step["done"] for step in steps] == [False, False, True]
-    assert steps[-1]["folds"] == errors
-    assert steps[-1]["rmsle"] == pytest.approx(sum(errors) / 3)
+    assert found["done"] is True
+    assert found["folds"] == errors
 
 
 def test_a_process_that_is_used_again_forgets_the_trial_before(arrays: Arrays) -> None:
     trial = begun({**CONFIG, "family": "dummy", "parameters": {}}, arrays)
-    stepped(trial, 2)
+    trial.step()
 
     assert trial.reset_config(CONFIG)
 
-    assert stepped(trial, 3)[-1]["folds"] == stepped(begun(CONFIG, arrays), 3)[-1]["folds"]
+    assert trial.step()["folds"] == begun(CONFIG, arrays).step()["folds"]
 
 
 def test_a_trial_without_data_is_a_programming_mistake() -> None:
@@ -58,11 +60,10 @@ def test_an_error_while_a_trial_is_heard_stops_the_search_and_is_kept() -> None:
         raise OutsideError("the disk is full")
 
     errors = list[StargazeError]()
-    result = {"rmsle": 0.5, "folds": [0.4, 0.6], "seconds": 2.0}
     stop = _StopOnError(errors)
     before = stop.stop_all()
     _Tell(disk_is_full, disk_is_full, errors).on_trial_complete(
-        1, [], SimpleNamespace(config=CONFIG, last_result=result)
+        1, [], SimpleNamespace(config=CONFIG, last_result=RESULT)
     )
 
     assert [error.message for error in errors] == ["the disk is full"]
@@ -72,14 +73,12 @@ def test_an_error_while_a_trial_is_heard_stops_the_search_and_is_kept() -> None:
 def test_finished_and_failed_trials_are_told_apart() -> None:
     finished, failed = list[dict[str, Any]](), list[dict[str, Any]]()
     tell = _Tell(finished.append, failed.append, [])
-    result = {"rmsle": 0.5, "folds": [0.4, 0.6], "seconds": 2.0, "done": True, "pid": 7}
 
-    tell.on_trial_complete(1, [], SimpleNamespace(config=CONFIG, last_result=result))
+    tell.on_trial_complete(1, [], SimpleNamespace(config=CONFIG, last_result={**RESULT, "done": True, "pid": 7}))
     tell.on_trial_error(1, [], SimpleNamespace(config=CONFIG, last_result={}))
 
-    told = {"family": "ridge", "parameters": {"alpha": 3.0}}
-    assert finished == [{**told, "rmsle": 0.5, "folds": [0.4, 0.6], "seconds": 2.0, "stopped": "done"}]
-    assert failed == [told]
+    assert finished == [RESULT]
+    assert failed == [{"family": "ridge", "parameters": {"alpha": 3.0}}]
 
 
 def test_what_the_listener_raises_is_kept_for_the_end_and_ends_the_search() -> None:

@@ -23,6 +23,7 @@ def trial(number: int) -> dict[str, Any]:
         "rmsle": 1.0 / (1 + number),
         "folds": [0.5, 0.6],
         "seconds": 1.5,
+        "at": 3.0 * number,
         "stopped": "done",
     }
 
@@ -106,4 +107,13 @@ def test_the_table_of_trials_has_the_best_first(tmp_path: Path) -> None:
 
     assert table["rmsle"].tolist() == [1 / 3, 1 / 2, 1.0]
     assert json.loads(table["parameters"][0]) == {"alpha": 2.0}
-    assert table.columns.tolist() == ["family", "parameters", "rmsle", "fold_0", "fold_1", "seconds", "stopped"]
+    assert table.columns.tolist() == ["family", "parameters", "rmsle", "fold_0", "fold_1", "seconds", "at", "stopped"]
+
+
+def test_a_trial_that_was_ended_early_has_no_score_of_the_folds_that_it_did_not_run(tmp_path: Path) -> None:
+    write_trials(tmp_path / "trials.parquet", [trial(0), {**trial(1), "folds": [0.7], "stopped": "lost after fold 1"}])
+
+    lost = pd.read_parquet(tmp_path / "trials.parquet").set_index("stopped").loc["lost after fold 1"]
+
+    assert lost["fold_0"] == 0.7
+    assert pd.isna(lost["fold_1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,24 +17,32 @@ from stargaze.bundle import Bundle
 from stargaze.config import POLICIES, TuningSection
 from stargaze.features import schema
 from stargaze.features.table import read_both
+from stargaze.serve.predict import predict
 from stargaze.tuning.save import save_best
 from tests.tuning.conftest import KEPT, fill
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-BEST = {
-    "family": "ridge",
-    "parameters": {"alpha": 5.0},
-    "rmsle": 0.6,
-    "folds": [0.5, 0.6, 0.7],
-    "seconds": 1.0,
-    "stopped": "done",
-}
+
+
+def trial(family: str, rmsle: float, stopped: str = "done", **parameters: Any) -> dict[str, Any]:
+    """Make a trial as the search leaves it."""
+    return {
+        "family": family,
+        "parameters": parameters,
+        "rmsle": rmsle,
+        "folds": [rmsle - 0.1, rmsle, rmsle + 0.1],
+        "seconds": 1.0,
+        "stopped": stopped,
+    }
+
+
+TRIALS = [trial("ridge", 0.7, alpha=9.0), trial("ridge", 0.6, alpha=5.0), trial("ridge", 0.5, "race", alpha=1.0)]
 Saved = tuple[Store, Path, dict[str, dict[str, float]]]
 
 
 def save(store: Store, **changed: Any) -> tuple[Path, dict[str, dict[str, float]]]:
     """Save the best trial of a store."""
-    return save_best(TuningSection(**changed), store, *read_both(store), BEST, 7, NOW)
+    return save_best(TuningSection(**changed), store, *read_both(store), TRIALS, NOW)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +84,7 @@ def test_it_says_from_what_it_was_made(saved: Saved) -> None:
     meta = Bundle.load(folder).meta
 
     assert meta["made_at"] == "2026-03-01T12:00:00+00:00"
-    assert (meta["family"], meta["parameters"], meta["trials"]) == ("ridge", {"alpha": 5.0}, 7)
+    assert (meta["family"], meta["parameters"], meta["trials"]) == ("ridge", {"alpha": 5.0}, 3)
     assert meta["data"]["fingerprint"] == table.fingerprint
     assert meta["data"]["feature_set"] == feature_set.digest
     assert meta["data"]["training_rows"] == len(table.training)
@@ -128,7 +137,7 @@ def test_a_policy_that_estimates_and_explains_is_one_model(saved: Saved, tmp_pat
 
     folder, _ = save(copy, estimate="static", explain="static")
 
-    assert sorted(path.name for path in folder.iterdir() if path.name.startswith("model")) == ["model-static.skops"]
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith("model")) == ["model-static-1.skops"]
     Bundle.load(folder).check_prototype()
 
 
@@ -160,3 +169,81 @@ def test_nothing_told_is_answered_under_the_narrowest_policy(saved: Saved) -> No
 
     assert answer.policy.tolist() == ["static"]
     assert 0 <= answer.low[0] <= answer.high[0]
+
+
+@pytest.fixture(scope="module")
+def blended(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> Bundle:
+    """A bundle whose models are of several kinds, none of them good."""
+    store = Store(tmp_path_factory.mktemp("blended"))
+    fill(store, few)
+    trials = [
+        trial("lightgbm", 0.4, n_estimators=15, learning_rate=0.1),
+        trial("extra-trees", 0.5, n_estimators=5),
+        trial("perceptron", 0.6, max_iter=5),
+        trial("nearest-neighbours", 0.7),
+    ]
+    return Bundle.load(save_best(TuningSection(), store, *read_both(store), trials, NOW)[0])
+
+
+def test_models_that_help_each_other_travel_together(blended: Bundle) -> None:
+    """And the description says of what each policy's answer is made, and what that gained."""
+    blended.check_prototype()
+
+    assert max(len(blend.models) for blend in blended.models.values()) > 1
+    for policy, blend in blended.models.items():
+        made_of, scores = blended.meta["blend"][policy], blended.meta["scores"][policy]
+        assert [part["weight"] for part in made_of] == pytest.approx(blend.weights, abs=1e-5)
+        assert (len(made_of) > 1) == (scores["blend_gain"] > scores["blend_error"])
+
+
+def test_the_factors_of_a_blend_multiply_to_its_prediction(blended: Bundle) -> None:
+    """(expected + 1) = (base + 1) × all factors × rest, as far as the shown digits go."""
+    for answer in predict(blended, blended.known.iloc[::40], factors=3):
+        product = (answer.base + 1) * math.prod(factor.times for factor in answer.factors) * answer.rest
+        assert product == pytest.approx(answer.expected + 1, rel=2e-3, abs=0.01)
+        assert answer.low <= answer.high
+
+
+def test_a_blend_that_would_be_too_large_leaves_out_the_largest(
+    blended: Bundle, learnt: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best stays, whatever its size."""
+    monkeypatch.setattr("stargaze.tuning.refit.MOST_BYTES", 1)
+    trials = [trial("lightgbm", 0.4, n_estimators=15, learning_rate=0.1), trial("extra-trees", 0.5, n_estimators=5)]
+
+    bundle = Bundle.load(save_best(TuningSection(), learnt, *read_both(learnt), trials, NOW)[0])
+
+    assert [len(blend.models) for blend in bundle.models.values()] == [1, 1, 1]
+    assert {part["family"] for made_of in bundle.meta["blend"].values() for part in made_of} == {"lightgbm"}
+
+
+def test_one_model_is_asked_for_and_one_is_made(learnt: Store) -> None:
+    trials = [trial("lightgbm", 0.4, n_estimators=15, learning_rate=0.1), trial("extra-trees", 0.5, n_estimators=5)]
+
+    bundle = Bundle.load(save_best(TuningSection(blend=1), learnt, *read_both(learnt), trials, NOW)[0])
+
+    assert [len(blend.models) for blend in bundle.models.values()] == [1, 1, 1]
+
+
+def test_coverage_is_said_for_each_decade_of_true_stars(saved: Saved) -> None:
+    store, folder, _ = saved
+    table, _ = read_both(store)
+
+    rows = Bundle.load(folder).meta["scores"]["all"]["coverage_by_decade"]
+
+    assert rows[0]["decade"] == "0"
+    assert sum(row["n"] for row in rows) == len(table.test)
+    assert all(set(row) == {"decade", "n", "coverage", "width"} for row in rows)
+
+
+def test_the_interval_is_the_one_that_was_tested(saved: Saved) -> None:
+    """What serving computes covers the test rows as often as the description says."""
+    store, folder, scores = saved
+    table, _ = read_both(store)
+    bundle, rows = Bundle.load(folder), table.repositories.iloc[table.test]
+
+    answer = bundle.answer(rows)
+
+    inside = (answer.low <= rows["stars"]) & (rows["stars"] <= answer.high)
+    assert set(answer.policy) == {"all"}
+    assert inside.mean() == pytest.approx(scores["all"]["coverage"], abs=1e-4)

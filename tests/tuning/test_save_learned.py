@@ -18,7 +18,13 @@ from stargaze.serve.predict import predict
 from stargaze.tuning.save import save_best
 
 KEPT = ["text_score", "owner_stars", "text_direction_2", "age", "description_length", "contributors"]
-BEST = {"family": "lightgbm", "parameters": {"n_estimators": 20}, "rmsle": 0.6, "folds": [0.5, 0.6, 0.7]}
+BEST = {
+    "family": "lightgbm",
+    "parameters": {"n_estimators": 20},
+    "rmsle": 0.6,
+    "folds": [0.5, 0.6, 0.7],
+    "stopped": "done",
+}
 Saved = tuple[Table, FeatureSet, Path]
 
 
@@ -31,7 +37,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> Saved:
     table = read_table(store, section)
     feature_set = FeatureSet(dict.fromkeys(POLICIES, KEPT), {}, section, table.fingerprint, {})
     now = datetime(2026, 3, 1, tzinfo=UTC)
-    return table, feature_set, save_best(TuningSection(), store, table, feature_set, BEST, 1, now)[0]
+    return table, feature_set, save_best(TuningSection(), store, table, feature_set, [BEST], now)[0]
 
 
 def test_serving_tells_of_rows_that_were_held_out_what_training_told(saved: Saved) -> None:

@@ -39,6 +39,7 @@ def trial(family: str, rmsle: float) -> dict[str, Any]:
         "rmsle": rmsle,
         "folds": [rmsle] * 3,
         "seconds": 1.0,
+        "at": 1.0,
         "stopped": "done",
     }
 
@@ -79,6 +80,13 @@ def test_a_tuning_that_has_its_trials_already_only_saves_the_best(stopped: Store
     assert (tuned.best["family"], tuned.trials, tuned.failed) == ("ridge", 2, 0)
     assert Bundle.load(tuned.bundle).meta["family"] == "ridge"
     assert pd.read_parquet(stopped.trials)["family"].tolist() == ["ridge", "elastic-net"]
+
+
+def test_a_trial_that_was_ended_early_is_never_the_best(stopped: Store) -> None:
+    """What it would have scored on the other folds is a guess."""
+    Journal(stopped.journal).add({**trial("ridge", 0.1), "folds": [0.1], "stopped": "lost after fold 1"})
+
+    assert tune(TuningSection(trials=3), stopped, now=NOW, resume=True).best["rmsle"] == 0.6
 
 
 def test_a_finished_tuning_leaves_no_journal(stopped: Store) -> None:

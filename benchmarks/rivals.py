@@ -1,0 +1,161 @@
+"""Other searches over LightGBM's parameters, as their users would call them, each on two cores: for ``benchmarks/tune.py``."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import lightgbm
+import numpy as np
+import optuna
+from flaml import AutoML
+from scipy.stats import loguniform, randint, uniform
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - scikit-learn asks for it
+from sklearn.model_selection import HalvingRandomSearchCV, PredefinedSplit, RandomizedSearchCV
+
+from stargaze.tuning.families import FAMILIES, Choice, Range
+from stargaze.tuning.folds import Arrays
+from stargaze.tuning.trial import Ground, run_trial
+
+CORES = 2
+ROUNDS = Range(50, 1_000, "int", log=True)
+"""Where the rivals that cannot find their rounds search them [rounds]."""
+SPACE = FAMILIES["lightgbm"].space
+Parameters = dict[str, Any]
+
+
+def optuna_alone(arrays: Arrays, budget: float) -> Parameters:
+    """Optuna's sampler as it comes, two trials at a time, each on all folds, rounds by early stopping."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    grounds = ThreadGrounds(arrays)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+
+    def objective(trial: optuna.Trial) -> float:
+        config = {"family": "lightgbm", "parameters": {name: _asked(trial, name) for name in SPACE}, "seed": 0}
+        found = run_trial(config, grounds.mine())
+        trial.set_user_attr("parameters", found["parameters"])
+        return float(found["rmsle"])
+
+    study.optimize(objective, timeout=budget, n_jobs=CORES)
+    return dict(study.best_trial.user_attrs["parameters"])
+
+
+class ThreadGrounds:
+    """Binned folds, a set a thread: LightGBM's tables are not made for two at a time."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        import threading
+
+        self._arrays, self._local = arrays, threading.local()
+
+    def mine(self) -> Ground:
+        """Return the calling thread's own."""
+        if not hasattr(self._local, "ground"):
+            self._local.ground = Ground(self._arrays)
+        return self._local.ground  # type: ignore[no-any-return]
+
+
+def flaml(arrays: Arrays, budget: float) -> Parameters:
+    """FLAML's cost-frugal search over its own space of LightGBM's parameters."""
+    folds = {"eval_method": "cv", "split_type": PredefinedSplit(arrays.folds), "n_splits": 5}
+    fitted = automl(arrays.inputs, arrays.target, budget, estimator_list=["lgbm"], **folds).model.estimator.get_params()
+    own = (
+        "n_estimators",
+        "num_leaves",
+        "min_child_samples",
+        "learning_rate",
+        "colsample_bytree",
+        "reg_alpha",
+        "reg_lambda",
+    )
+    return {name: fitted[name] for name in (*own, "max_bin")} | {"subsample": 1.0}
+
+
+def automl(inputs: np.ndarray, target: np.ndarray, budget: float, **how: Any) -> AutoML:
+    """Let FLAML search for ``budget`` [s] for what predicts the target with the least squared error."""
+    chosen = {"estimator_list": ["lgbm", "rf", "extra_tree", "kneighbor"], "seed": 0, **how}
+    logging.getLogger("flaml").setLevel(logging.ERROR)
+    model = AutoML()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(
+            inputs, target, task="regression", metric="rmse", time_budget=budget, n_jobs=CORES, verbose=0, **chosen
+        )
+    return model
+
+
+def randomized(arrays: Arrays, budget: float) -> Parameters:
+    """scikit-learn's RandomizedSearchCV with as many draws as fit into the time."""
+    return _drawn(arrays, budget, lambda n: RandomizedSearchCV(_model(), _distributions(), n_iter=n, **_how(arrays)))
+
+
+def halving(arrays: Arrays, budget: float) -> Parameters:
+    """scikit-learn's HalvingRandomSearchCV on growing numbers of rows, with as many candidates as fit into the time."""
+    # PredefinedSplit cannot be cut to fewer rows: five plain folds of what is left, which are the same kind of folds.
+    how = {**_how(arrays), "cv": 5}
+    return _drawn(
+        arrays,
+        budget,
+        lambda n: HalvingRandomSearchCV(
+            _model(), _distributions(), n_candidates=n, min_resources=len(arrays.target) // 16, **how
+        ),
+    )
+
+
+def _drawn(arrays: Arrays, budget: float, search: Callable[[int], Any]) -> Parameters:
+    """Search with few candidates to learn what one costs, then with as many as the rest of the time allows."""
+    begun = time.perf_counter()
+    search(2 * CORES).fit(arrays.inputs, arrays.target)
+    one = (time.perf_counter() - begun) / (2 * CORES)
+    number = max(2 * CORES, int((budget - (time.perf_counter() - begun)) / one))
+    return dict(search(number).fit(arrays.inputs, arrays.target).best_params_)
+
+
+def _how(arrays: Arrays) -> dict[str, Any]:
+    return {
+        "scoring": "neg_root_mean_squared_error",
+        "cv": PredefinedSplit(arrays.folds),
+        "n_jobs": CORES,
+        "random_state": 0,
+        "refit": False,
+    }
+
+
+def _model() -> lightgbm.LGBMRegressor:
+    return lightgbm.LGBMRegressor(n_jobs=1, verbose=-1, subsample_freq=1, random_state=0)
+
+
+def _distributions() -> dict[str, Any]:
+    return {name: _distribution(where) for name, where in {**SPACE, "n_estimators": ROUNDS}.items()}
+
+
+def _distribution(where: Range | Choice) -> Any:
+    if isinstance(where, Choice):
+        return list(where.values)
+    if where.kind == "int":
+        return (
+            np.unique(np.geomspace(where.low, where.high, 60).round().astype(int))
+            if where.log
+            else randint(int(where.low), int(where.high) + 1)
+        )
+    return loguniform(where.low, where.high) if where.log else uniform(where.low, where.high - where.low)
+
+
+def _asked(trial: optuna.Trial, name: str) -> Any:
+    where = SPACE[name]
+    if isinstance(where, Choice):
+        return trial.suggest_categorical(name, list(where.values))
+    if where.kind == "int":
+        return trial.suggest_int(name, int(where.low), int(where.high), log=where.log)
+    return trial.suggest_float(name, where.low, where.high, log=where.log)
+
+
+RIVALS: dict[str, Callable[[Arrays, float], Parameters]] = {
+    "Optuna alone": optuna_alone,
+    "FLAML": flaml,
+    "HalvingRandomSearchCV": halving,
+    "RandomizedSearchCV": randomized,
+}

@@ -1,0 +1,191 @@
+"""What tuning costs beside a plain loop over the same configurations, and beside other searches: all in one run on two cores.
+
+    pip install -e '.[bench]'
+    python benchmarks/tune.py
+
+Made-up data, 30,000 rows × 40 columns, five folds, LightGBM. Times are ratios within the run. First ``tune`` with races; then
+its 200 configurations whole, in a plain loop of two processes on folds that are binned once, and through Ray with races off.
+Then each rival searches the same space for as long as ``tune`` took; whatever a search found is judged in the same way, on the
+same folds, with its own number of rounds, and the time is taken that ``tune`` needed for as good a score.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import numpy as np
+from rivals import RIVALS
+
+from stargaze.tuning.cluster import Search, run_trials
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.folds import Arrays, cross_validate
+from stargaze.tuning.race import DONE
+from stargaze.tuning.search import FamilySearch
+from stargaze.tuning.trial import Ground, run_trial
+
+CORES = 2
+FAMILY = "lightgbm"
+Trial = dict[str, Any]
+
+
+def main() -> None:
+    """Run all and print a line as soon as it is known."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=30_000)
+    parser.add_argument("--columns", type=int, default=40)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--only", choices=("all", "cost", "rivals"), default="all")
+    asked = parser.parse_args()
+    arrays = made_up(asked.rows, asked.columns)
+    took, first, trials = tuned(arrays, FamilySearch([FAMILY], 0), asked.trials)
+    print(f"tune: {took:.0f} s, the first trial began after {first:.1f} s, memory {_peak():.2f} GB, {_stops(trials)}")
+    if asked.only != "rivals":
+        cost(arrays, trials, took)
+    if asked.only != "cost":
+        beside_rivals(arrays, trials, took)
+
+
+def made_up(rows: int, columns: int) -> Arrays:
+    """Make columns of counts, rates and flags with gaps, a target with steps and interactions, and noise."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(rows, columns)).astype("float32")
+    counts, skewed = columns * 3 // 4, columns // 2
+    x[:, counts:] = np.floor(np.exp(x[:, counts:]))
+    x[:, skewed:counts] = np.exp(1.5 * x[:, skewed:counts])
+    y = 0.8 * x[:, 0] + 0.6 * (x[:, 1] > 0) * (x[:, 2] > 0.3) + 0.5 * (x[:, counts] > 2)
+    y += (
+        0.3 * np.log1p(x[:, skewed]) * (x[:, 3] > 0)
+        + 0.4 * np.log1p(x[:, skewed + 1])
+        - 0.4 * np.log1p(x[:, skewed + 2])
+    )
+    y = np.maximum(y + random.normal(size=rows) * 1.5 + 3.0, 0.0)
+    x[random.random(x.shape) < 0.05] = np.nan
+    return Arrays(x, y, np.arange(rows) % 5, ())
+
+
+def tuned(arrays: Arrays, searcher: FamilySearch, n_trials: int) -> tuple[float, float, list[Trial]]:
+    """Run trials through Ray; return the wall time [s], when the first trial began [s], and the trials with when they ended."""
+    begun, trials = time.perf_counter(), list[Trial]()
+    run_trials(
+        arrays,
+        Search([FAMILY], 0, n_trials, 0.0, CORES),
+        lambda trial: trials.append({**trial, "at": time.perf_counter() - begun}),
+        lambda trial: print("failed:", trial),
+        searcher,
+    )
+    first = min(trial["at"] - trial["seconds"] for trial in trials)
+    return time.perf_counter() - begun, first, trials
+
+
+# ---- (a) what stopping saves, and what Ray costs -------------------------------------------------------------------
+
+
+def cost(arrays: Arrays, trials: Sequence[Trial], took: float) -> None:
+    """Run the same configurations whole: in a plain loop, and through Ray with races off."""
+    configurations = [
+        {"family": FAMILY, "parameters": {key: trial["parameters"][key] for key in FAMILIES[FAMILY].space}, "seed": 0}
+        for trial in trials
+    ]
+    plain_took, plain = plain_loop(arrays, configurations)
+    best, winner = min(plain, key=_rmsle), min(_whole(trials), key=_rmsle)
+    error = float(np.std(best["folds"], ddof=1) / np.sqrt(len(best["folds"])))
+    regret = _rmsle(winner) - _rmsle(best)
+    print(
+        f"plain loop of {CORES} processes: {plain_took:.0f} s; tune with races {took / plain_took:.3f} of it; its best is "
+        f"{regret:+.5f} from the best of all ({_rmsle(best):.5f}), {regret / error:+.2f} standard errors"
+    )
+    whole_took, _, _ = tuned(arrays, _Replay(configurations), len(configurations))
+    print(f"tune with races off: {whole_took:.0f} s, {whole_took / plain_took:.3f} of the plain loop")
+
+
+class _Replay(FamilySearch):
+    """Ask for given configurations, one after the other."""
+
+    def __init__(self, configurations: Sequence[dict[str, Any]]) -> None:
+        super().__init__([FAMILY], 0)
+        self._given: Iterator[dict[str, Any]] = iter(configurations)
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        return {**next(self._given), "race": None}
+
+
+def plain_loop(arrays: Arrays, configurations: Sequence[dict[str, Any]]) -> tuple[float, list[Trial]]:
+    """Do it as one would by hand: a process a core, folds binned once in each, one configuration after the other."""
+    begun = time.perf_counter()
+    with ProcessPoolExecutor(CORES, initializer=_begin, initargs=(arrays,)) as pool:
+        found = list(pool.map(_one, configurations))
+    return time.perf_counter() - begun, found
+
+
+def _begin(arrays: Arrays) -> None:
+    global ground  # noqa: PLW0603 - a process of the pool has no other place for what it keeps
+    ground = Ground(arrays)
+
+
+def _one(configuration: dict[str, Any]) -> Trial:
+    return run_trial(configuration, ground)
+
+
+# ---- (b) beside other searches -------------------------------------------------------------------------------------
+
+
+def beside_rivals(arrays: Arrays, trials: Sequence[Trial], took: float) -> None:
+    """Let each rival search for as long as ``tune`` took and say how much sooner ``tune`` was as good."""
+    path = improvements(arrays, trials)
+    print("tune reached " + ", ".join(f"{score:.5f} at {at:.0f} s" for at, score in path))
+    for rival, search in RIVALS.items():
+        begun = time.perf_counter()
+        parameters = search(arrays, took)
+        spent = time.perf_counter() - begun
+        score = judged(arrays, parameters)
+        reached = next((at for at, ours in path if ours <= score), None)
+        said = (
+            "tune never was as good"
+            if reached is None
+            else f"tune was as good after {reached:.0f} s: {spent / reached:.1f} ×"
+        )
+        print(f"{rival}: {score:.5f} in {spent:.0f} s; {said}")
+
+
+def improvements(arrays: Arrays, trials: Sequence[Trial]) -> list[tuple[float, float]]:
+    """Return when ``tune`` found a better trial [s] and what its configuration scores when it is judged as the rivals' are."""
+    path, best, least = list[tuple[float, float]](), float("inf"), float("inf")
+    for trial in sorted(_whole(trials), key=lambda one: float(one["at"])):
+        if _rmsle(trial) < best:
+            best = _rmsle(trial)
+            least = min(least, judged(arrays, trial["parameters"]))
+            path.append((float(trial["at"]), least))
+    return path
+
+
+def judged(arrays: Arrays, parameters: dict[str, Any]) -> float:
+    """Cross-validate a configuration with its own number of rounds; return the mean over folds [nat]."""
+    return float(np.mean([fold.rmsle for fold in cross_validate(FAMILIES[FAMILY], parameters, arrays, 0)]))
+
+
+def _whole(trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial["stopped"] == DONE]
+
+
+def _rmsle(trial: Trial) -> float:
+    return float(trial["rmsle"])
+
+
+def _stops(trials: Sequence[Trial]) -> str:
+    folds = [len(trial["folds"]) for trial in trials]
+    return f"{len(trials)} trials, {sum(folds)} of {5 * len(folds)} folds"
+
+
+def _peak() -> float:
+    """Return the most memory of this process and of the largest process that it started [GB]."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1e6
+
+
+if __name__ == "__main__":
+    main()

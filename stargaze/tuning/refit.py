@@ -1,0 +1,127 @@
+"""Make the final predictor of one policy: blend, fit, calibrate, and judge on rows that nothing has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from stargaze.features.table import FeatureSet, Table
+from stargaze.formats import Blend, to_bytes
+from stargaze.tuning.blend import Candidate, Weighed, out_of_fold, weigh
+from stargaze.tuning.folds import Arrays, fit, policy_arrays
+from stargaze.tuning.intervals import Calibrated, by_decade, calibrate_on
+from stargaze.tuning.metrics import scores
+
+MOST_BYTES = 50_000_000
+"""No blend of one policy is larger: three policies and what else travels then stay below the hook's limit of 200 MB."""
+OWN_FOLD = -1
+"""The fold of rows that no fold's model has seen."""
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """What answers under one policy, from what it was made, and how good it is on the test rows."""
+
+    model: Blend
+    made_of: tuple[Candidate, ...]
+    calibrated: Calibrated
+    figures: dict[str, Any]
+
+
+def refit(
+    table: Table, feature_set: FeatureSet, policy: str, candidates: Sequence[Candidate], coverage: float
+) -> Refitted:
+    """Blend and fit on training rows, calibrate on these out of fold and on validation rows, score on test rows.
+
+    Parameters
+    ----------
+    table : Table
+    feature_set : FeatureSet
+    policy : str
+        Of features.
+    candidates : sequence of Candidate
+        What may be blended, the single best first.
+    coverage : float
+        How often the interval shall hold the true count.
+
+    Returns
+    -------
+    Refitted
+        ``figures`` has RMSLE and its like on the test rows [nat], coverage overall and by decade of true stars, mean and median
+        width of the intervals [nat], what the folds said, and what blending gained on them with its standard error [nat].
+    """
+    inside = policy_arrays(table, feature_set, policy)
+    whole = policy_arrays(table, feature_set, policy, np.arange(len(table.target)))
+    told = np.column_stack([out_of_fold(candidate, inside) for candidate in candidates])
+    weighed, models = _fitted(candidates, told, inside, whole, table.training)
+    chosen = np.flatnonzero(weighed.shares).tolist()
+    model = Blend(tuple(weighed.shares[chosen].tolist()), tuple(models[place] for place in chosen))
+    out = np.maximum(told @ weighed.shares, 0.0)
+    calibrated = _calibrated(model, out, inside, whole, table.validation, coverage, candidates[0].seed)
+    figures = _figures(model, calibrated, whole, table.test) | _on_folds(out, inside)
+    figures |= {"blend_gain": round(weighed.gain, 5), "blend_error": round(weighed.error, 5)}
+    return Refitted(model, tuple(candidates[place] for place in chosen), calibrated, figures)
+
+
+def _fitted(
+    candidates: Sequence[Candidate], told: np.ndarray, inside: Arrays, whole: Arrays, training: np.ndarray
+) -> tuple[Weighed, dict[int, Any]]:
+    """Weigh and fit; while the blend is too large, the largest that is not the best goes and the others are weighed again."""
+    models: dict[int, Any] = {}
+    sizes: dict[int, int] = {}
+    allowed = list(range(len(candidates)))
+    while True:
+        found = weigh(told[:, allowed], inside.target, inside.folds)
+        shares = np.zeros(len(candidates))
+        shares[allowed] = found.shares
+        chosen = np.flatnonzero(shares).tolist()
+        for place in set(chosen) - set(models):
+            one = candidates[place]
+            models[place] = fit(one.family, one.parameters, whole, training, one.seed)
+            sizes[place] = len(to_bytes(models[place])[1])
+        if len(chosen) == 1 or sum(sizes[place] for place in chosen) <= MOST_BYTES:
+            return replace(found, shares=shares), models
+        allowed.remove(max((place for place in chosen if place), key=lambda place: sizes[place]))
+
+
+def _calibrated(
+    model: Blend, out: np.ndarray, inside: Arrays, whole: Arrays, held: np.ndarray, coverage: float, seed: int
+) -> Calibrated:
+    """Calibrate on all that no model of its prediction was fitted on: as many rows as there are in the highest decades."""
+    seen = inside.inputs.copy()
+    for fold in np.unique(inside.folds):
+        rows = inside.folds == fold
+        seen[rows] = inside.without(int(fold))[rows]
+    return calibrate_on(
+        np.vstack([seen, whole.inputs[held]]),
+        np.concatenate([out, np.maximum(model.predict(whole.inputs[held]), 0.0)]),
+        np.concatenate([inside.target, whole.target[held]]),
+        np.concatenate([inside.folds, np.full(len(held), OWN_FOLD)]),
+        inside.categories,
+        coverage,
+        seed,
+    )
+
+
+def _figures(model: Blend, calibrated: Calibrated, whole: Arrays, test: np.ndarray) -> dict[str, Any]:
+    predicted = np.maximum(model.predict(whole.inputs[test]), 0.0)
+    stars = np.round(np.expm1(whole.target[test]))
+    low, high = calibrated.around(whole.inputs[test], predicted)
+    width = np.log1p(high) - np.log1p(low)
+    figures = scores(np.expm1(whole.target[test]), np.expm1(predicted)) | {
+        "coverage": float(np.mean((low <= stars) & (stars <= high))),
+        "width": float(width.mean()),
+        "median_width": float(np.median(width)),
+    }
+    return {name: round(value, 5) for name, value in figures.items()} | {
+        "coverage_by_decade": by_decade(low, high, stars)
+    }
+
+
+def _on_folds(out: np.ndarray, inside: Arrays) -> dict[str, float]:
+    wrong = (out - inside.target) ** 2
+    folds = [float(np.sqrt(wrong[inside.folds == fold].mean())) for fold in np.unique(inside.folds)]
+    return {"cv_rmsle": round(float(np.mean(folds)), 5), "cv_spread": round(float(np.std(folds, ddof=1)), 5)}
