@@ -151,7 +151,7 @@ class TuningSection:
         "How many models may answer together where that wins; 1 keeps the single best.",
         unit="models",
         least=1,
-        most=10,
+        most=8,
     )
     coverage: float = key(0.9, "How often the interval shall hold the true count.", unit="share", least=0.5, most=0.99)
     estimate: str = key("all", "Feature policy of the estimate.", choices=POLICIES)

@@ -32,7 +32,7 @@ class Rules:
     serving: Path
     allowed_signers: Path
     max_bytes: int = 200_000_000
-    max_files: int = manifest.MOST_FILES + 1  # in a bundle, its manifest among them; a real one has five
+    max_files: int = manifest.MOST_FILES + 1  # in a bundle, its manifest among them; a real one has six to twenty
     max_releases: int = 100  # in one push
     keep: int = 5  # bundles that stay installed, for a rollback without a copy
     seconds: float = 60.0  # for loading the model; a real one takes about 3

@@ -11,6 +11,7 @@ from scipy.optimize import nnls
 
 from stargaze.tuning.families import FAMILIES, Family
 from stargaze.tuning.folds import Arrays, cross_validate
+from stargaze.tuning.race import DONE
 
 LEAST_WEIGHT = 0.02
 """A model with a smaller share is left out: it costs as much time as any other."""
@@ -57,7 +58,7 @@ def candidates(trials: Sequence[dict[str, Any]], most: int, seed: int) -> list[C
     ValueError
         If no trial ran to its end.
     """
-    done = sorted((trial for trial in trials if trial["stopped"] == "done"), key=lambda trial: float(trial["rmsle"]))
+    done = sorted((trial for trial in trials if trial["stopped"] == DONE), key=lambda trial: float(trial["rmsle"]))
     if not done:
         raise ValueError("no trial ran to its end")
     best = done[0]

@@ -20,6 +20,8 @@ MOST_BELOW, MOST_ABOVE, STEP = 0.2, 0.05, 0.7
 """How far a level may be corrected, below and above what is asked [share], and by what part of what is wrong at a time."""
 LEAST_FACTOR, HALVINGS = 0.05, 14
 """By how much all reaches may be shortened in the end, and how finely that is searched."""
+FINE = 1e5
+"""Parts of a nat that a reach is rounded up to: none is a star, even among the most starred."""
 SPREAD = {
     "n_estimators": 120,
     "learning_rate": 0.05,
@@ -210,7 +212,7 @@ def _reach(score: np.ndarray, groups: list[np.ndarray], levels: list[np.ndarray]
         parts = [parts[0] + shift, parts[1] - shift]
         if max(np.abs(part - old).max() for part, old in zip(parts, before, strict=True)) < CLOSE:
             break
-    return parts[0][:, None] + parts[1]
+    return _rounded_up(parts[0][:, None] + parts[1])
 
 
 def _corrected(level: np.ndarray, coverage: float, size: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -225,12 +227,17 @@ def _shortened(found: Intervals, predicted: np.ndarray, spread: np.ndarray, star
     low, high, best = LEAST_FACTOR, 1.0, found
     for _ in range(HALVINGS):
         factor = (low + high) / 2.0
-        shorter = replace(found, reach=tuple(tuple(factor * number for number in row) for row in found.reach))
+        reach = _rounded_up(factor * np.asarray(found.reach))
+        shorter = replace(found, reach=tuple(map(tuple, reach.tolist())))
         if _inside(shorter, predicted, spread, stars).sum() >= enough:
             high, best = factor, shorter
         else:
             low = factor
     return best
+
+
+def _rounded_up(reach: np.ndarray) -> np.ndarray:
+    return np.asarray(np.ceil(reach * FINE) / FINE)
 
 
 def _inside(found: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ class Tuned:
                 f"R² {figures['r2']:.3f}, rho {figures['rho']:.3f}, intervals cover {figures['coverage']:.1%}"
             )
             decades = [f"{row['decade']} {row['coverage']:.0%} of {row['n']}" for row in figures["coverage_by_decade"]]
-            lines.append(f"            by true stars: {', '.join(decades)}")
+            lines.append(f"            by true stars: {', '.join(decades)}; {_models(figures)}")
         return "\n".join(lines)
 
 
@@ -95,6 +95,12 @@ def tune(
     bundle, scores = save_best(section, store, table, feature_set, trials, now)
     store.journal.unlink()
     return Tuned(best, len(trials), failed, bundle, scores)
+
+
+def _models(figures: dict[str, Any]) -> str:
+    if figures["members"] == 1:
+        return "one model"
+    return f"{figures['members']} models, {figures['blend_gain']:.4f} ± {figures['blend_error']:.4f} better than the best alone"
 
 
 def _finalists(board: pd.DataFrame, section: TuningSection) -> list[str]:

@@ -13,9 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lightgbm
 import pytest
 
+from stargaze.manifest import write_manifest
 from stargaze.serve import git, hook, inspection, installation, record, release, target
+from stargaze.serve.confined import load_once
 from stargaze.serve.contents import RefusedError
 
 if TYPE_CHECKING:
@@ -509,3 +512,16 @@ def test_what_stands_is_walked_from_the_record(line: str, expected: str) -> None
     history = [replace(draft, kind=kind, digest=digest) for kind, digest in reversed(words)]
 
     assert "".join(standing.digest for standing in record.standing(history)) == expected
+
+
+def test_the_confined_process_asks_every_model_of_a_real_bundle(bundle_folder: Path, tmp_path: Path) -> None:
+    """The command that a hook runs: it takes the bundle as it is, and refuses it once the model of the spread was changed."""
+    rules = target.Rules(tmp_path, tmp_path / "signers", max_bytes=10**8)
+    load_once(bundle_folder, rules)
+    changed = Path(shutil.copytree(bundle_folder, tmp_path / "changed"))
+    whole = lightgbm.Booster(model_file=changed / "spread-all.txt")
+    (changed / "spread-all.txt").write_text(whole.model_to_string(num_iteration=2))
+    write_manifest(changed)
+
+    with pytest.raises(RefusedError, match="policy all predicts"):
+        load_once(changed, rules)
