@@ -132,7 +132,7 @@ def _compare(repositories: pd.DataFrame, raw: pd.DataFrame, seed: int, minutes: 
 def _ours(repositories: pd.DataFrame, train: np.ndarray, test: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Blend as ``tune`` does, by the folds of the training part alone; return middle and mean of the test part [stars]."""
     target = np.log1p(repositories["stars"].to_numpy())
-    inputs, places = columns(repositories, target, "all", train)
+    inputs, places, _ = columns(repositories, target, "all", train)
     folds = np.random.default_rng(seed).integers(0, 5, len(train))
     arrays = Arrays(inputs[train], target[train], folds, places)
     chosen = candidates([_trial(name, arrays, seed) for name in RIVALS], MOST, seed)

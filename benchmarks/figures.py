@@ -3,7 +3,8 @@
     python benchmarks/figures.py                                   the shipped sample, 5 folds by owner
     python benchmarks/figures.py FILE --config examples/bestof.toml --by repository
 
-Untuned LightGBM; columns, categories and intervals are chosen inside the folds.
+Untuned LightGBM; columns, categories, intervals and all that is learned from other rows are
+chosen inside the folds. By repository, an owner's other repositories are known; by owner, none is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
-from judge import dummy, judge
+from judge import dummy, judge, taught
 
 from stargaze import config
 from stargaze.artifacts import Store
@@ -37,7 +38,8 @@ def main() -> None:
         repositories = schema.conform(pd.read_parquet(store.repositories))
     print(f"{summary.as_text().splitlines()[0]}; 5 folds by {asked.by}")
     rows = {"dummy (median)": dummy(repositories)}
-    rows |= {policy: judge(repositories, policy, asked.by) for policy in POLICIES}
+    learned = taught(repositories, asked.by)
+    rows |= {policy: judge(repositories, policy, asked.by, learned) for policy in POLICIES}
     print(pd.DataFrame(rows).T.round(4).to_string())
 
 

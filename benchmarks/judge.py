@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ import pandas as pd
 
 from stargaze.config import FeaturesSection
 from stargaze.features.catalogue import CATALOGUE, allowed
+from stargaze.features.learn import Learned, learn
+from stargaze.features.looks import drop_by_looks
 from stargaze.features.matrix import categories, matrix, vocabulary
-from stargaze.features.select import drop_by_looks
+from stargaze.features.split import TEST
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.folds import Arrays, cross_validate, fit
 from stargaze.tuning.intervals import by_decade, calibrate_on
@@ -35,19 +37,36 @@ def parts(group: np.ndarray, n_parts: int, seed: int) -> np.ndarray:
     return order[group] % n_parts
 
 
-def judge(repositories: pd.DataFrame, policy: str, by: str, seed: int = 0) -> dict[str, Any]:
+def taught(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[Learned]:
+    """Learn from the training part of each outer fold, for all policies; of owners only where they stand on two sides."""
+    target, group = np.log1p(repositories["stars"].to_numpy()), groups(repositories, by)
+    found = []
+    for train, _ in _folds(group, seed):
+        side = np.full(len(target), TEST)
+        side[train] = parts(group, N_FOLDS, seed + 1)[train]
+        found.append(learn(repositories, target, side, seed=seed, owners=by == "repository"))
+    return found
+
+
+def judge(
+    repositories: pd.DataFrame, policy: str, by: str, learned: Sequence[Learned], seed: int = 0
+) -> dict[str, Any]:
     """Cross-validate LightGBM at its defaults under a policy; each training part's own folds calibrate its intervals.
 
-    Columns are chosen, categories are numbered and intervals are calibrated inside the training part of each fold:
-    no out-of-fold row has a say in anything that is used on it.
+    Columns are chosen, categories are numbered, texts and owners are learned and intervals are calibrated inside the training
+    part of each fold: no out-of-fold row has a say in anything that is used on it.
     """
     target = np.log1p(repositories["stars"].to_numpy())
     group = groups(repositories, by)
     stars = repositories["stars"].to_numpy()
     predicted, low, high = np.zeros(len(target)), np.zeros(len(target)), np.zeros(len(target))
-    for train, test in _folds(group, seed):
-        inputs, places = columns(repositories, target, policy, train)
-        arrays = Arrays(inputs[train], target[train], parts(group, N_FOLDS, seed + 1)[train], places)
+    for (train, test), told in zip(_folds(group, seed), learned, strict=True):
+        inputs, places, names = columns(repositories, target, policy, train, told.values)
+        known = [name for name in names if CATALOGUE[name].learned]
+        without = told.without[:, train][..., told.values.columns.get_indexer(pd.Index(known))]
+        learned_places = tuple(map(names.index, known))
+        folds = parts(group, N_FOLDS, seed + 1)[train]
+        arrays = Arrays(inputs[train], target[train], folds, places, without, learned_places)
         out = np.zeros(len(train))
         for fold in cross_validate(FAMILIES["lightgbm"], ROUNDS, arrays, seed):
             out[fold.rows] = fold.predicted
@@ -71,16 +90,18 @@ def dummy(repositories: pd.DataFrame) -> dict[str, float]:
 
 
 def columns(
-    repositories: pd.DataFrame, target: np.ndarray, policy: str, train: np.ndarray
-) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Return the inputs of all rows and the places of the categories; chosen by looking at the training rows alone."""
+    repositories: pd.DataFrame, target: np.ndarray, policy: str, train: np.ndarray, learned: pd.DataFrame | None = None
+) -> tuple[np.ndarray, tuple[int, ...], list[str]]:
+    """Return the inputs of all rows, the places of the categories and all names; chosen by looking at the training rows alone."""
     training = repositories.iloc[train]
-    names = [item.name for item in allowed(policy)]
+    names = [
+        item.name for item in allowed(policy) if not item.learned or (learned is not None and item.name in learned)
+    ]
     vocabularies = {name: vocabulary(training[name]) for name in names if CATALOGUE[name].kind == "category"}
-    inputs = matrix(repositories, names, vocabularies)
+    inputs = matrix(repositories, names, vocabularies, learned)
     dropped = drop_by_looks(inputs.iloc[train], target[train], FeaturesSection())
     kept = [name for name in names if name not in dropped]
-    return inputs[kept].to_numpy(), tuple(categories(kept))
+    return inputs[kept].to_numpy(), tuple(categories(kept)), kept
 
 
 def _folds(group: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

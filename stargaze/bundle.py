@@ -24,8 +24,10 @@ from stargaze.config import FeaturesSection
 from stargaze.conformal import Intervals, with_predicted
 from stargaze.features import schema
 from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.encode import Encoder, needed
 from stargaze.features.extract import extract
 from stargaze.features.matrix import matrix
+from stargaze.formats import MALFORMED as BROKEN
 from stargaze.formats import Blend, Model, from_bytes, to_bytes
 from stargaze.manifest import BadBundleError, check_kind, read_verified, verify_files, write_manifest
 
@@ -34,7 +36,7 @@ __all__ = ["BadBundleError", "Bundle", "Intervals", "verify_files", "write_bundl
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What Python, NumPy and pandas raise where a description is not made as it should be."""
 FORMAT = 2
-DESCRIPTION, KNOWN = "bundle.json", "known.parquet"
+DESCRIPTION, KNOWN, ENCODER = "bundle.json", "known.parquet", "encoder.npz"
 TOLERANCE = 1e-4
 """How far the prototype's prediction may lie from the stored one [nat]: room for another processor's rounding."""
 
@@ -132,7 +134,8 @@ class Bundle:
     def named(self) -> set[str]:
         """The names of all files that the description gives a meaning; any other could be anything."""
         parts = [item for members in self.meta["models"].values() for item in members]
-        return {DESCRIPTION, KNOWN} | {str(item["file"]) for item in (*parts, *self.meta["spreads"].values())}
+        taught = {ENCODER} if any(map(needed, self.meta["features"].values())) else set()
+        return {DESCRIPTION, KNOWN, *taught} | {str(item["file"]) for item in (*parts, *self.meta["spreads"].values())}
 
     @cached_property
     def intervals(self) -> Intervals:
@@ -166,6 +169,14 @@ class Bundle:
         }
 
     @cached_property
+    def encoder(self) -> Encoder:
+        """What tells the columns that training rows taught."""
+        try:
+            return Encoder.from_bytes(self.content[ENCODER])
+        except BROKEN as error:
+            raise BadBundleError(f"{ENCODER} cannot be read: {error!r}", hint="stargaze tune") from error
+
+    @cached_property
     def spreads(self) -> dict[str, Model]:
         """For each policy that is answered under, the model that tells how far off a prediction is [nat]."""
         return {policy: self._model(item) for policy, item in self.meta["spreads"].items()}
@@ -183,7 +194,9 @@ class Bundle:
 
     def inputs(self, repositories: pd.DataFrame, policy: str) -> pd.DataFrame:
         """Compute what the policy's model is given; what was always known in training is never missing here."""
-        inputs = matrix(repositories, self.meta["features"][policy], self.meta["vocabularies"])
+        names = self.meta["features"][policy]
+        learned = self.encoder.transform(repositories) if needed(names) else None
+        inputs = matrix(repositories, names, self.meta["vocabularies"], learned)
         typical = next((step.typical for step in self.steps if step.policy == policy), {})
         return inputs.fillna(dict(typical)) if typical else inputs
 
@@ -265,7 +278,12 @@ def _are_weights(weights: list[Any]) -> bool:
 
 
 def write_bundle(
-    parent: Path, meta: dict[str, Any], models: Mapping[str, Any], spreads: Mapping[str, Any], known: pd.DataFrame
+    parent: Path,
+    meta: dict[str, Any],
+    models: Mapping[str, Any],
+    spreads: Mapping[str, Any],
+    known: pd.DataFrame,
+    encoder: Encoder | None = None,
 ) -> Path:
     """Write a bundle into ``parent/<digest>`` in one rename and return that folder; one that is there already stays.
 
@@ -285,6 +303,8 @@ def write_bundle(
         }
         text = json.dumps({**meta, "format": FORMAT, **described}, indent=1, sort_keys=True, allow_nan=False)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        if encoder is not None:
+            (folder / ENCODER).write_bytes(encoder.to_bytes())
         known.to_parquet(folder / KNOWN, compression="zstd", index=False)
         final = parent / write_manifest(folder)
         Bundle.load(folder).check_prototype()

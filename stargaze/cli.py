@@ -32,6 +32,7 @@ EXAMPLES = {
     "init": "stargaze init",
     "config": "stargaze config --json",
     "fetch": "stargaze fetch --stars '>=1000' --language rust --number 5000",
+    "features": "stargaze features --json",
     "select-features": "stargaze select-features",
     "screen": "stargaze screen --families lightgbm,ridge",
     "tune": "stargaze tune --trials 200",
@@ -177,6 +178,15 @@ def fetch(
             answer = sources.repositories(settings, place, given, _now(), report, way)
     out.answer(answer.as_dict(), answer.as_text())
     out.note("next: stargaze fetch" if dry_run else "next: stargaze select-features")
+
+
+@command("features")
+def features(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
+    """Print the catalogue of features: source, unit, policy, meaning; with a store, what is missing and what each is worth."""
+    from stargaze.features.listing import COLUMNS, listing
+
+    out, _, place = _begin(path, store, as_json)
+    out.table(listing(place), COLUMNS, "Features (missing: share; under a policy: worth in nat², or why not)")
 
 
 @command("select-features")

@@ -26,13 +26,17 @@ class Feature:
     source: tuple[str, ...]
     compute: Compute
     kind: Kind = "number"
+    learned: bool = False
+    """Other rows teach it: an encoder gives its values, ``compute`` cannot."""
+    group: str = ""
+    """Features of one group say one thing in parts, and stay or go together."""
 
 
 CATALOGUE: dict[str, Feature] = {}
 
 
 def feature(
-    policy: Policy, unit: str, meaning: str, *source: str, kind: Kind = "number"
+    policy: Policy, unit: str, meaning: str, *source: str, kind: Kind = "number", group: str = ""
 ) -> Callable[[Compute], Compute]:
     """Enter a function from repositories to one column; the function's name is the feature's."""
 
@@ -40,7 +44,7 @@ def feature(
         name = compute.__name__
         if name in CATALOGUE:
             raise ValueError(f"two features are named {name}")
-        CATALOGUE[name] = Feature(name, policy, unit, meaning, source, compute, kind)
+        CATALOGUE[name] = Feature(name, policy, unit, meaning, source, compute, kind, group=group)
         return compute
 
     return enter
@@ -53,6 +57,18 @@ def plain(policy: Policy, *names: str, kind: Kind = "number") -> None:
     for name in names:
         field = BY_NAME[name]
         CATALOGUE[name] = Feature(name, policy, field.unit or field.kind, field.meaning, (name,), _taken(name), kind)
+
+
+def learned(name: str, policy: Policy, unit: str, meaning: str, *source: str, group: str = "") -> str:
+    """Enter a column that an encoder fitted on other rows fills (:mod:`stargaze.features.encode`); return its name."""
+
+    def compute(_repositories: pd.DataFrame) -> Column:
+        raise ValueError(f"{name} is learned from other repositories: an encoder tells it")
+
+    if name in CATALOGUE:
+        raise ValueError(f"two features are named {name}")
+    CATALOGUE[name] = Feature(name, policy, unit, meaning, source, compute, learned=True, group=group)
+    return name
 
 
 def allowed(policy: str) -> list[Feature]:

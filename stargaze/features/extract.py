@@ -10,12 +10,15 @@ import numpy as np
 import pandas as pd
 
 from stargaze.features.catalogue import CATALOGUE, Column, Compute, Feature, days, feature, plain
+from stargaze.features.licenses import family
 
 plain("static", "owner_type", "language", "license", "default_branch", kind="category")
 plain(
     "static",
     *("owner_id", "description_length", "readme_length", "topic_count"),
-    *("has_homepage", "is_archived", "is_template", "is_mirror", "is_disabled"),
+    *("has_homepage", "is_fork", "is_archived", "is_template", "is_mirror", "is_disabled", "is_empty"),
+    *("has_sponsorships", "has_funding_links", "has_code_of_conduct", "has_security_policy", "has_own_image"),
+    *("owner_is_verified", "owner_members", "languages", "code_bytes"),
     *("has_issues", "has_projects", "has_wiki", "has_pages", "has_downloads", "has_discussions"),
     *("allow_forking", "web_commit_signoff_required"),
     *("package_dependencies", "package_dev_dependencies", "package_keywords", "package_scripts"),
@@ -25,9 +28,11 @@ plain(
 plain(
     "activity",
     *("size_kb", "commits", "recent_commits", "contributors", "open_issues", "closed_issues", "pull_requests"),
-    *("releases", "prereleases", "release_assets", "release_text_length"),
+    *("open_pull_requests", "merged_pull_requests", "discussions", "mentionable_users"),
+    *("releases", "prereleases", "release_assets", "release_text_length", "tags"),
 )
 plain("all", "forks", "subscribers", "watchers", "dependents", "downloads", "monthly_downloads")
+plain("all", "owner_followers")  # they come through this repository too: they follow from its stars
 
 
 def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.DataFrame:
@@ -38,7 +43,7 @@ def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.Da
     repositories : DataFrame, shape (n_repositories, n_fields)
         Columns of :mod:`stargaze.features.schema`.
     names : list of str, optional
-        Features to compute, all of the catalogue if not given.
+        Features to compute, all of the catalogue that are not learned if not given.
 
     Returns
     -------
@@ -48,7 +53,7 @@ def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.Da
     Raises
     ------
     ValueError
-        If a name is not in the catalogue.
+        If a name is not in the catalogue, or is learned from other repositories.
 
     Examples
     --------
@@ -57,7 +62,7 @@ def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.Da
     >>> extract(schema.conform(record), ["name_length", "forks"]).iloc[0].tolist()
     [11.0, nan]
     """
-    chosen = list(CATALOGUE) if names is None else names
+    chosen = [name for name, item in CATALOGUE.items() if not item.learned] if names is None else names
     unknown = [name for name in chosen if name not in CATALOGUE]
     if unknown:
         raise ValueError(f"not in the catalogue of features: {', '.join(unknown)}")
@@ -99,6 +104,47 @@ def history_before(r: pd.DataFrame) -> Column:
     return pd.Series(days(r["created_at"], r["first_commit_at"]), index=r.index)
 
 
+@feature("static", "days", "age of the owner's account when the repository was made", "created_at", "owner_created_at")
+def owner_age(r: pd.DataFrame) -> Column:
+    return pd.Series(days(r["created_at"], r["owner_created_at"]), index=r.index)
+
+
+@feature("static", "days", "time since the first commit", "first_commit_at", "fetched_at")
+def history(r: pd.DataFrame) -> Column:
+    return pd.Series(days(r["fetched_at"], r["first_commit_at"]), index=r.index)
+
+
+# The year of creation would tell which list a row came from, the hour whether its source knows hours.
+@feature("static", "weekday", "day of the week on which it was made, Monday is 0", "created_at")
+def created_weekday(r: pd.DataFrame) -> Column:
+    weekday: Column = r["created_at"].dt.day_of_week
+    return weekday
+
+
+@feature("static", "degree", "copyleft of the licence: 0 permissive, 1 weak, 2 strong", "license")
+def copyleft(r: pd.DataFrame) -> Column:
+    degree = {"permissive": 0.0, "weak copyleft": 1.0, "strong copyleft": 2.0}
+    return r["license"].map({key: degree.get(family(key), np.nan) for key in r["license"].dropna().unique()})
+
+
+@feature("static", "flag", "the licence is one of texts, fonts or data", "license")
+def license_of_texts(r: pd.DataFrame) -> Column:
+    return r["license"].map({key: float(family(key) == "of texts") for key in r["license"].dropna().unique()})
+
+
+@feature("static", "B", "code for each language", "code_bytes", "languages")
+def code_per_language(r: pd.DataFrame) -> Column:
+    return _rate(r["code_bytes"], r["languages"], 1.0)
+
+
+@feature("static", "characters", "length of all topics together", "topics")
+def topics_length(r: pd.DataFrame) -> Column:
+    known = [
+        sum(map(len, map(str, value))) if isinstance(value, (list, np.ndarray)) else np.nan for value in r["topics"]
+    ]
+    return pd.Series(known, index=r.index, dtype="float32")
+
+
 @feature("static", "characters", "length of the name", "full_name")
 def name_length(r: pd.DataFrame) -> Column:
     return r["full_name"].str.len() - r["full_name"].str.find("/") - 1
@@ -112,6 +158,11 @@ def owner_length(r: pd.DataFrame) -> Column:
 @feature("static", "characters", "hyphens, underscores and dots in the name", "full_name")
 def name_separators(r: pd.DataFrame) -> Column:
     return r["full_name"].str.count(r"[-_.]")
+
+
+@feature("static", "characters", "capital letters in the name", "full_name")
+def name_capitals(r: pd.DataFrame) -> Column:
+    return r["full_name"].str.replace(r"^.*?/", "", regex=True).str.count(r"[A-Z]")
 
 
 @feature("static", "characters", "digits in the name", "full_name")
@@ -153,8 +204,10 @@ def _description_says(kind: str) -> Compute:
 
 
 for _kind in _KINDS:
-    feature("static", "flag", f"the name says {_kind}", "full_name")(_name_says(_kind))
-    feature("static", "flag", f"the description says {_kind}", "description")(_description_says(_kind))
+    feature("static", "flag", f"the name says {_kind}", "full_name", group="name_says")(_name_says(_kind))
+    feature("static", "flag", f"the description says {_kind}", "description", group="description_says")(
+        _description_says(_kind)
+    )
 
 
 @feature("static", "words", "words of the description", "description")
@@ -261,6 +314,46 @@ def pushed_after_release(r: pd.DataFrame) -> Column:
     return pd.Series(days(r["pushed_at"], r["latest_release_at"]), index=r.index)
 
 
+@feature("activity", "share", "merged part of all pull requests", "merged_pull_requests", "pull_requests")
+def merged_share(r: pd.DataFrame) -> Column:
+    return _rate(r["merged_pull_requests"], r["pull_requests"], 1.0)
+
+
+@feature("activity", "1/day", "pull requests a day", "pull_requests", *AGE)
+def pull_request_rate(r: pd.DataFrame) -> Column:
+    return _rate(r["pull_requests"], age(r), 30.0)
+
+
+@feature("activity", "1/day", "discussions a day", "discussions", *AGE)
+def discussion_rate(r: pd.DataFrame) -> Column:
+    return _rate(r["discussions"], age(r), 30.0)
+
+
+@feature("activity", "issues", "issues for each commit", *ISSUES, "commits")
+def issues_per_commit(r: pd.DataFrame) -> Column:
+    return _rate(_total_issues(r), r["commits"], 1.0)
+
+
+@feature("activity", "kB", "size for each commit", "size_kb", "commits")
+def size_per_commit(r: pd.DataFrame) -> Column:
+    return _rate(r["size_kb"], r["commits"], 1.0)
+
+
+@feature("activity", "commits", "commits for each release", "commits", "releases")
+def commits_per_release(r: pd.DataFrame) -> Column:
+    return _rate(r["commits"], r["releases"], 1.0)
+
+
+@feature("activity", "characters", "length of the notes of each release", "release_text_length", "releases")
+def text_per_release(r: pd.DataFrame) -> Column:
+    return _rate(r["release_text_length"], r["releases"], 1.0)
+
+
+@feature("activity", "days", "time from the first to the latest release", "latest_release_at", "first_release_at")
+def release_span(r: pd.DataFrame) -> Column:
+    return pd.Series(days(r["latest_release_at"], r["first_release_at"]), index=r.index)
+
+
 @feature("activity", "1/day", "releases a day", "releases", *AGE)
 def release_rate(r: pd.DataFrame) -> Column:
     return _rate(r["releases"], age(r), 30.0)
@@ -297,6 +390,26 @@ def forks_per_subscriber(r: pd.DataFrame) -> Column:
 @feature("all", "forks", "forks for each issue", "forks", *ISSUES)
 def forks_per_issue(r: pd.DataFrame) -> Column:
     return _rate(r["forks"], _total_issues(r).fillna(r["open_issues"]), 1.0)
+
+
+@feature("all", "forks", "forks for each commit", "forks", "commits")
+def forks_per_commit(r: pd.DataFrame) -> Column:
+    return _rate(r["forks"], r["commits"], 1.0)
+
+
+@feature("all", "1/day", "subscribers a day", "subscribers", *AGE)
+def subscriber_rate(r: pd.DataFrame) -> Column:
+    return _rate(r["subscribers"], age(r), 30.0)
+
+
+@feature("all", "people", "subscribers for each contributor", "subscribers", "contributors")
+def subscribers_per_contributor(r: pd.DataFrame) -> Column:
+    return _rate(r["subscribers"], r["contributors"], 1.0)
+
+
+@feature("all", "1/day", "dependents a day", "dependents", *AGE)
+def dependent_rate(r: pd.DataFrame) -> Column:
+    return _rate(r["dependents"], age(r), 30.0)
 
 
 @feature("all", "downloads", "downloads of each release file", "downloads", "release_assets")

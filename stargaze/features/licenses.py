@@ -68,6 +68,26 @@ _KEY = re.compile(r"[a-z0-9][a-z0-9.+-]{0,49}")
 _VERSION = re.compile(r"(apache|a?gpl|lgpl|mpl|epl|eupl)[ -]?v?(\d)(\.\d)?(?:-only|-or-later|\+)?")
 
 
+FAMILIES = {
+    "permissive": r"mit|apache|0?bsd|isc|zlib|bsl|ncsa|postgresql|unlicense|wtfpl|artistic|afl|blueoak|upl|vim|ms-pl|mulan",
+    "weak copyleft": r"lgpl|mpl|epl|eupl|cddl|ms-rl|lppl|osl|ecl",
+    "strong copyleft": r"a?gpl",
+    "of texts": r"cc|ofl|gfdl|odbl",
+}
+"""How the keys of each family begin; the Creative Commons' and the fonts' are not written for code."""
+
+
+def family(key: str) -> str:
+    """Return the family of a licence's key.
+
+    Examples
+    --------
+    >>> [family(key) for key in ("mit", "lgpl-3.0", "agpl-3.0", "cc0-1.0", "other")]
+    ['permissive', 'weak copyleft', 'strong copyleft', 'of texts', 'other']
+    """
+    return next((name for name, begin in FAMILIES.items() if re.match(f"(?:{begin})", key)), "other")
+
+
 def licence_key(text: str) -> str | None:
     """Return the licence's key in lower case, ``other`` for one of its own making, None for none.
 

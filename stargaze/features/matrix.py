@@ -13,7 +13,12 @@ OTHER = 0.0
 """Code of a value that is not in the vocabulary; a missing value is NaN."""
 
 
-def matrix(repositories: pd.DataFrame, names: Sequence[str], vocabularies: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def matrix(
+    repositories: pd.DataFrame,
+    names: Sequence[str],
+    vocabularies: Mapping[str, Sequence[str]],
+    learned: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Compute the input of a model.
 
     Parameters
@@ -24,6 +29,9 @@ def matrix(repositories: pd.DataFrame, names: Sequence[str], vocabularies: Mappi
         Features, in the order the model expects.
     vocabularies : mapping of str to sequence of str
         For each category its known values; the code is the place in it plus one.
+
+    learned : DataFrame, shape (n_repositories, n_learned), optional
+        What an encoder tells of these repositories, if any of the names is learned.
 
     Returns
     -------
@@ -37,11 +45,12 @@ def matrix(repositories: pd.DataFrame, names: Sequence[str], vocabularies: Mappi
     >>> matrix(records, ["language"], {"language": ["C", "Python"]})["language"].tolist()
     [2.0, 0.0]
     """
-    columns = extract(repositories, list(names))
-    for name in names:
-        if CATALOGUE[name].kind == "category":
-            columns[name] = _codes(columns[name], vocabularies.get(name, ()))
-    return columns
+    told = [] if learned is None else [name for name in names if CATALOGUE[name].learned]
+    columns = extract(repositories, [name for name in names if name not in told])
+    for name in columns:
+        if CATALOGUE[str(name)].kind == "category":
+            columns[name] = _codes(columns[name], vocabularies.get(str(name), ()))
+    return pd.concat([columns, learned[told]], axis=1)[list(names)] if learned is not None and told else columns
 
 
 def vocabulary(values: pd.Series, least: int = 20, most: int = 40) -> list[str]:

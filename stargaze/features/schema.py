@@ -19,7 +19,14 @@ DTYPES: dict[str, str] = {
     "date": "datetime64[s, UTC]",
     "list": "object",
 }
-MOST = {"stars": 5_000_000.0, "forks": 5_000_000.0, "downloads": 1e13, "monthly_downloads": 1e12, "size_kb": 1e10}
+MOST = {
+    "stars": 5_000_000.0,
+    "forks": 5_000_000.0,
+    "downloads": 1e13,
+    "monthly_downloads": 1e12,
+    "size_kb": 1e10,
+    "code_bytes": 1e13,
+}
 MOST_OF_ANY = 1e9
 """No count on GitHub comes near these; a larger one is a broken record."""
 
@@ -69,6 +76,7 @@ FIELDS: tuple[Field, ...] = (
             "pushed_at": "last push",
             "updated_at": "last change of the record, which a new star causes too",
             "first_commit_at": "date of the first commit",
+            "owner_created_at": "when the owner came to GitHub",
             "first_release_at": "first release",
             "latest_release_at": "latest release",
         },
@@ -83,6 +91,8 @@ FIELDS: tuple[Field, ...] = (
             "is_template": "is a template",
             "is_mirror": "mirrors another",
             "is_disabled": "is disabled",
+            "is_empty": "holds no commit",
+            "owner_is_verified": "the owning organization has proved its domain",
             "has_issues": "issues are on",
             "has_projects": "projects are on",
             "has_wiki": "the wiki is on",
@@ -90,6 +100,11 @@ FIELDS: tuple[Field, ...] = (
             "has_downloads": "downloads are on",
             "has_discussions": "discussions are on",
             "allow_forking": "forking is allowed",
+            "has_sponsorships": "sponsors are asked for",
+            "has_funding_links": "names where to send money",
+            "has_code_of_conduct": "has a code of conduct",
+            "has_security_policy": "has a security policy",
+            "has_own_image": "shows an image of its own when it is shared",
             "web_commit_signoff_required": "commits in the browser are signed off",
             "package_is_private": "the package is marked private",
             "package_has_bin": "the package installs a command",
@@ -129,7 +144,9 @@ FIELDS: tuple[Field, ...] = (
             "closed_issues": "closed issues",
             "issues": "issues, open and closed",
             "pull_requests": "pull requests, open and closed",
+            "open_pull_requests": "open pull requests",
             "merged_pull_requests": "merged pull requests",
+            "tags": "tags",
             "discussions": "discussions",
             "mentionable_users": "people that can be named in it, the nearest to contributors that GraphQL has",
             "languages": "programming languages",
@@ -144,6 +161,7 @@ FIELDS: tuple[Field, ...] = (
         },
     ),
     Field("size_kb", "count", "kB", "size of the git repository"),
+    Field("code_bytes", "count", "B", "size of the code in all languages"),
 )
 BY_NAME: dict[str, Field] = {field.name: field for field in FIELDS}
 

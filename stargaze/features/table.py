@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from stargaze.config import POLICIES, FeaturesSection, checked_section
 from stargaze.errors import ConfigError, MissingInputError, OutsideError
 from stargaze.features import schema
 from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.encode import needed
+from stargaze.features.learn import Learned, learn
 from stargaze.features.matrix import matrix
 from stargaze.features.split import TEST, VALIDATION, sides
 
@@ -45,6 +47,7 @@ class Table:
     target: np.ndarray
     side: np.ndarray
     fingerprint: str
+    _learned: dict[tuple[int, str], Learned] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def training(self) -> np.ndarray:
@@ -62,8 +65,26 @@ class Table:
         return np.flatnonzero(self.side == TEST)
 
     def inputs(self, feature_set: FeatureSet, policy: str) -> pd.DataFrame:
-        """Compute the model's input for every row."""
-        return matrix(self.repositories, feature_set.kept[policy], feature_set.vocabularies)
+        """Compute the model's input for every row; what is learned is told to a training row by the folds that it is not in."""
+        kept = feature_set.kept[policy]
+        learned = self.learned(feature_set.split).values if needed(kept) else None
+        return matrix(self.repositories, kept, feature_set.vocabularies, learned)
+
+    def served(self, feature_set: FeatureSet, policy: str, rows: list[int]) -> pd.DataFrame:
+        """Compute the model's input for some rows as serving does, where nobody knows which rows were trained on."""
+        kept, chosen = feature_set.kept[policy], self.repositories.iloc[rows]
+        learned = self.learned(feature_set.split).encoder.transform(chosen) if needed(kept) else None
+        return matrix(chosen, kept, feature_set.vocabularies, learned)
+
+    def learned(self, section: FeaturesSection) -> Learned:
+        """Return what the training rows teach, learned once for all policies."""
+        key = (section.seed, section.split_by)
+        if key not in self._learned:
+            owners = (
+                section.split_by == "repository"
+            )  # else no owner stands on two sides: there is nothing to know of any
+            self._learned[key] = learn(self.repositories, self.target, self.side, seed=section.seed, owners=owners)
+        return self._learned[key]
 
 
 def read_table(store: Store, section: FeaturesSection) -> Table:

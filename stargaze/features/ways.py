@@ -47,6 +47,16 @@ def size(key: str) -> Way:
     return lambda record: len(record[key]) if isinstance(record.get(key), list) else None
 
 
+def some(key: str) -> Way:
+    """Tell whether a list has a member."""
+    return lambda record: bool(record[key]) if isinstance(record.get(key), list) else None
+
+
+def given(key: str) -> Way:
+    """Tell whether an object is there: GitHub writes null for none."""
+    return lambda record: record[key] is not None if key in record else None
+
+
 def length(key: str) -> Way:
     """Count the characters of a text; GitHub writes null for an empty one."""
 

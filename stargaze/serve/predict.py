@@ -12,6 +12,7 @@ import pandas as pd
 from stargaze.bundle import Bundle
 from stargaze.config import POLICIES
 from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.encode import NAT
 from stargaze.features.split import sides
 from stargaze.serve.explain import contributions
 
@@ -155,6 +156,8 @@ def _value(name: str, inputs: pd.Series, record: pd.Series) -> str:
     number = float(inputs[name])
     if np.isnan(number):
         return "not known"
+    if item.unit == NAT:
+        return f"{max(np.expm1(number), 0.0):,.0f} stars"
     if item.unit == "flag":
         return "yes" if number else "no"
     return f"{number:,.0f} {item.unit}" if item.unit in ("days", "characters", "kB") else f"{number:,.4g}"

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.matrix import categories
 from stargaze.features.table import FeatureSet, Table
 from stargaze.tuning.families import Family, Parameters
@@ -71,8 +72,15 @@ class Arrays:
 def policy_arrays(table: Table, feature_set: FeatureSet, policy: str, rows: np.ndarray | None = None) -> Arrays:
     """Return what is fitted and cross-validated under a policy: the training rows, or those that are named."""
     chosen = table.training if rows is None else rows
+    kept = feature_set.kept[policy]
     inputs = table.inputs(feature_set, policy).to_numpy()[chosen]
-    return Arrays(inputs, table.target[chosen], table.side[chosen], tuple(categories(feature_set.kept[policy])))
+    places = tuple(place for place, name in enumerate(kept) if CATALOGUE[name].learned)
+    learned = _none()
+    if places:
+        told = table.learned(feature_set.split)
+        columns = [list(told.values).index(kept[place]) for place in places]
+        learned = told.without[:, chosen][..., columns]
+    return Arrays(inputs, table.target[chosen], table.side[chosen], tuple(categories(kept)), learned, places)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from stargaze.bundle import Step, write_bundle
 from stargaze.config import POLICIES, TuningSection
 from stargaze.conformal import with_predicted
 from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.encode import needed
 from stargaze.features.matrix import categories
 from stargaze.features.table import FeatureSet, Table
 from stargaze.tuning.blend import Candidate, candidates
@@ -77,7 +78,9 @@ def save_best(
     }
     models = {policy: one.model for policy, one in used.items()}
     spreads = {policy: refitted[policy].calibrated.spread for policy in reach}
-    folder = write_bundle(store.bundles, meta, models, spreads, _known(table.repositories, section.known))
+    taught = any(map(needed, meta["features"].values()))
+    encoder = table.learned(feature_set.split).encoder if taught else None
+    folder = write_bundle(store.bundles, meta, models, spreads, _known(table.repositories, section.known), encoder)
     with replacing(store.latest) as temporary:
         temporary.write_text(folder.name + "\n", encoding="utf-8")
     return folder, figures
@@ -112,7 +115,8 @@ def _step(table: Table, feature_set: FeatureSet, policy: str, refitted: Refitted
     """Find what a policy's model must be told: columns always known in training whose shuffling costs it most."""
     inputs = table.inputs(feature_set, policy)
     training, held = inputs.iloc[table.training], inputs.iloc[table.validation]
-    always = [str(name) for name in inputs if training[name].isna().mean() < RARE]
+    told = [str(name) for name in inputs if not CATALOGUE[str(name)].learned]  # what is learned, nobody needs to tell
+    always = [name for name in told if training[name].isna().mean() < RARE]
     typical = {
         name: float(training[name].mode().iloc[0] if name in CATEGORIES else training[name].median()) for name in always
     }
@@ -157,7 +161,7 @@ def _prototype(table: Table, feature_set: FeatureSet, used: dict[str, Refitted],
     typical = {step.policy: dict(step.typical) for step in steps}
     predicted = {}
     for policy, one in used.items():
-        inputs = table.inputs(feature_set, policy).iloc[[place]].fillna(typical.get(policy, {})).to_numpy()
+        inputs = table.served(feature_set, policy, [place]).fillna(typical.get(policy, {})).to_numpy()
         predicted[policy] = [float(model.predict(inputs)[0]) for model in one.model.models]
         if policy in typical:
             told = with_predicted(inputs, np.maximum(one.model.predict(inputs), 0.0))

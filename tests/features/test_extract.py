@@ -20,8 +20,10 @@ from stargaze.features.extract import extract
 
 Plausible = Callable[..., pd.DataFrame]
 POPULARITY = {"forks", "subscribers", "watchers", "dependents", "downloads", "monthly_downloads", "updated_at"}
+POPULARITY |= {"owner_followers"}
 """What follows from stars, or changes with one; only policy ``all`` may read it."""
-NAMES = [pytest.param(item, id=item.name) for item in CATALOGUE.values()]
+PURE = {name: item for name, item in CATALOGUE.items() if not item.learned}
+NAMES = [pytest.param(item, id=item.name) for item in PURE.values()]
 NAME = st.text(string.ascii_letters + string.digits + "-_.", min_size=1, max_size=12)
 MOMENT = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -96,7 +98,7 @@ def test_no_feature_changes_with_the_stars(some: pd.DataFrame) -> None:
 
 def test_no_feature_but_watchers_itself_changes_with_the_watchers(some: pd.DataFrame) -> None:
     """REST's watchers are the stars; ``select-features`` refuses that one column by its look."""
-    others = [name for name in CATALOGUE if name != "watchers"]
+    others = [name for name in PURE if name != "watchers"]
 
     assert_frame_equal(extract(some, others), extract(some.assign(watchers=some["stars"]), others))
 
@@ -124,7 +126,7 @@ def test_no_feature_says_that_it_reads_the_stars(item: Feature) -> None:
 
 
 def test_figures_of_popularity_change_nothing_below_policy_all(some: pd.DataFrame) -> None:
-    names = [item.name for item in allowed("activity")]
+    names = [item.name for item in allowed("activity") if not item.learned]
     changed = some.copy()
     for name in POPULARITY:
         known = schema.BY_NAME[name].kind == "date"
@@ -159,7 +161,7 @@ def test_whatever_a_record_claims_a_number_is_finite_or_missing(frame: pd.DataFr
     """Warnings are errors here: no division by zero, no overflow, no sum of missing dates."""
     found = extract(frame)
 
-    for name, item in CATALOGUE.items():
+    for name, item in PURE.items():
         assert len(found[name]) == len(frame)
         if item.kind == "number":
             assert found[name].dtype == "float32"
@@ -178,7 +180,7 @@ def test_a_record_of_which_nothing_is_known_has_no_number_but_those_of_its_name(
 def test_rows_without_even_a_name_are_no_trouble(rows: int) -> None:
     found = extract(schema.empty(rows))
 
-    assert found.shape == (rows, len(CATALOGUE))
+    assert found.shape == (rows, len(PURE))
 
 
 def test_the_repositories_are_left_as_they_were(some: pd.DataFrame) -> None:
@@ -195,6 +197,11 @@ def test_the_index_of_the_rows_is_kept(some: pd.DataFrame) -> None:
 
 def test_only_the_features_that_are_asked_for_come_in_their_order(some: pd.DataFrame) -> None:
     assert list(extract(some, ["forks", "age", "language"])) == ["forks", "age", "language"]
+
+
+def test_what_is_learned_is_told_by_no_record_alone(some: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="text_score is learned from other repositories"):
+        extract(some, ["text_score"])
 
 
 def test_an_unknown_feature_is_a_mistake_of_the_program(some: pd.DataFrame) -> None:

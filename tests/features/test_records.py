@@ -294,3 +294,45 @@ def test_a_good_record_with_one_odd_value_is_a_row_or_named_bad(
         message = ""
     assert "\n" not in message
     assert "full_name" in row
+
+
+def test_what_graphql_adds_is_read() -> None:
+    """Counts under the names that others' queries give them; null is none where GitHub says so."""
+    answer = {
+        "nameWithOwner": "a/b",
+        "owner": {"__typename": "Organization", "createdAt": "2012-01-01T00:00:00Z", "isVerified": True},
+        "isEmpty": False,
+        "hasSponsorshipsEnabled": True,
+        "fundingLinks": [],
+        "codeOfConduct": None,
+        "isSecurityPolicyEnabled": True,
+        "usesCustomOpenGraphImage": False,
+        "issuesOpen": {"totalCount": 2},
+        "issuesClosed": {"totalCount": 3},
+        "prsOpen": {"totalCount": 4},
+        "prsMerged": {"totalCount": 5},
+        "tags": {"totalCount": 6},
+        "languages": {"totalCount": 2, "totalSize": 1234},
+        "readmeRst": {"byteSize": 99},
+    }
+
+    assert read(answer) == {
+        "full_name": "a/b",
+        "owner_type": "Organization",
+        "owner_created_at": "2012-01-01T00:00:00Z",
+        "owner_is_verified": True,
+        "is_empty": False,
+        "has_sponsorships": True,
+        "has_funding_links": False,
+        "has_code_of_conduct": False,
+        "has_security_policy": True,
+        "has_own_image": False,
+        "open_issues": 2,
+        "closed_issues": 3,
+        "open_pull_requests": 4,
+        "merged_pull_requests": 5,
+        "tags": 6,
+        "languages": 2,
+        "code_bytes": 1234,
+        "readme_length": 99,
+    }

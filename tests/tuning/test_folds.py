@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from stargaze.artifacts import Store
+from stargaze.config import FeaturesSection
+from stargaze.features.table import FeatureSet, Table, read_table
 from stargaze.tuning.families import FAMILIES, Family
-from stargaze.tuning.folds import Arrays, cross_validate, fit, summary
+from stargaze.tuning.folds import Arrays, cross_validate, fit, policy_arrays, summary
 
 
 class Memory:
@@ -116,6 +120,53 @@ def test_a_fold_is_judged_on_what_rows_outside_it_teach(arrays: Arrays) -> None:
 
     assert honest["rmsle"] > 2 * told["rmsle"]
     assert (learned.without(1)[:, 2] == 0.0).all()
+
+
+TAUGHT = ["owner_stars", "age", "text_score", "language", "text_direction_3"]
+
+
+@pytest.fixture
+def taught(store: Store, few: pd.DataFrame) -> tuple[Table, FeatureSet]:
+    """A table and a feature set with learned columns, in another order than the encoder's."""
+    store.root.mkdir(parents=True)
+    few.to_parquet(store.repositories)
+    section = FeaturesSection(folds=3, split_by="repository")
+    table = read_table(store, section)
+    kept = {"static": TAUGHT, "activity": ["age"], "all": ["forks", "age"]}
+    return table, FeatureSet(kept, {"language": ["JavaScript"]}, section, table.fingerprint, {})
+
+
+def test_what_is_learned_stands_in_its_place_for_each_fold(taught: tuple[Table, FeatureSet]) -> None:
+    table, feature_set = taught
+    told = table.learned(feature_set.split)
+
+    arrays = policy_arrays(table, feature_set, "static")
+
+    assert arrays.learned_places == (0, 2, 4)
+    assert arrays.categories == (3,)
+    for fold in range(3):
+        unseen = told.unseen(fold).iloc[table.training]
+        for place in arrays.learned_places:
+            assert np.array_equal(arrays.without(fold)[:, place], unseen[TAUGHT[place]].to_numpy(), equal_nan=True)
+    assert np.array_equal(arrays.without(1)[:, 1], arrays.inputs[:, 1])
+
+
+def test_it_is_learned_once_for_all_policies(taught: tuple[Table, FeatureSet], monkeypatch: pytest.MonkeyPatch) -> None:
+    table, feature_set = taught
+    first = table.learned(feature_set.split)
+    monkeypatch.setattr("stargaze.features.table.learn", None)
+
+    policy_arrays(table, feature_set, "static")
+
+    assert table.learned(feature_set.split) is first
+
+
+def test_without_a_learned_column_nothing_is_learned(
+    taught: tuple[Table, FeatureSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stargaze.features.table.learn", None)
+
+    assert policy_arrays(*taught, "all").learned_places == ()
 
 
 def test_arrays_come_back_from_their_file_as_they_were(arrays: Arrays, tmp_path: Path) -> None:
