@@ -66,6 +66,9 @@ lock:
 		--quiet --upgrade --extra build pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--quiet --constraint requirements.lock --extra build --extra dev pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--quiet --constraint requirements.lock --extra build --extra xgboost --extra catboost pyproject.toml \
+		--output-file requirements-optional.lock
 
 clean:
 	rm -rf $(VENV) build dist store
