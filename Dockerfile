@@ -6,21 +6,22 @@ ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE} AS build
 COPY requirements.lock /build/
 # An environment without pip, and wheels only: nothing is compiled, and what is left can install nothing.
+# The root is read-only where it runs: bytecode is made now or never (some packages ship templates that are no Python).
 RUN python -m venv --without-pip /opt/stargaze \
  && python -m pip --python /opt/stargaze/bin/python install --quiet --no-cache-dir --no-compile --only-binary :all: \
-    --require-hashes --requirement /build/requirements.lock
-# The root is read-only where it runs: bytecode is made now or never. A template of a package that is no Python is no harm.
-RUN /opt/stargaze/bin/python -m compileall -q -j 0 /opt/stargaze/lib >/dev/null || true
-COPY stargaze /opt/stargaze/app/stargaze
-RUN /opt/stargaze/bin/python -m compileall -q /opt/stargaze/app
+    --require-hashes --requirement /build/requirements.lock \
+ && { /opt/stargaze/bin/python -m compileall -q -j 0 /opt/stargaze/lib >/dev/null || true; }
 
 FROM ${BASE}
 # LightGBM's OpenMP runtime: its wheel brings none.
-RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
+# A volume that is mounted over /results takes its owner from it.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 >/dev/null \
+ && rm -rf /var/lib/apt/lists/* && install -d -o 10001 -g 10001 /results
 COPY --from=build /opt/stargaze /opt/stargaze
-# A volume that is mounted over it takes its owner from it.
-RUN install -d -o 10001 -g 10001 /results
-ENV PATH=/opt/stargaze/bin:${PATH} PYTHONPATH=/opt/stargaze/app PYTHONDONTWRITEBYTECODE=1 LANG=C.UTF-8 HOME=/tmp
+ENV PATH=/opt/stargaze/bin:${PATH} PYTHONPATH=/opt/app PYTHONDONTWRITEBYTECODE=1 LANG=C.UTF-8 HOME=/tmp
+# Last, so that a change of the source builds nothing else anew.
+COPY stargaze /opt/app/stargaze
+RUN python -m compileall -q /opt/app
 USER 10001:10001
 WORKDIR /tmp
 ENTRYPOINT ["python", "-m", "stargaze"]

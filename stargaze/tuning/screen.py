@@ -78,7 +78,7 @@ def screen(
         )
     with outside_disk(store.root), tempfile.TemporaryDirectory(prefix=".screen-", dir=store.root) as folder:
         jobs = _prepare(table, feature_set, names, section, seed, Path(folder))
-        with opened(section, Path(folder), names) as executor:
+        with opened(section, Path(folder), names, lambda what: report(what, 0.0)) as executor:
             rows = _run(jobs, executor, section, report)
     board = pd.DataFrame(rows).reindex(columns=COLUMNS)
     board["feature_set"] = feature_set.digest

@@ -22,7 +22,7 @@ from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import UsageError
 from stargaze.tuning.executors.engine import Client, Engine, Room, room
 from stargaze.tuning.executors.image import ensured, packed
-from stargaze.tuning.executors.port import ONE_THREAD, Executor, Job
+from stargaze.tuning.executors.port import ONE_THREAD, Executor, Job, Say
 from stargaze.tuning.executors.processes import last_line
 from stargaze.tuning.families import FAMILIES
 
@@ -116,13 +116,13 @@ class _Containers:
 
 @contextlib.contextmanager
 def containers(
-    section: ScreeningSection, folder: Path, families: Sequence[str], engine: Engine | None = None
+    section: ScreeningSection, folder: Path, families: Sequence[str], say: Say, engine: Engine | None = None
 ) -> Iterator[Executor]:
     """Run families in containers; at the end, and before the beginning, nothing of this store is left on the engine."""
     engine = engine or Client()
     at_once = fitting(room(engine), section)
     owner = owner_of(folder.parent)
-    image = ensured(engine, section, optional=any(FAMILIES[name].extra for name in families))
+    image = ensured(engine, section, say, optional=any(FAMILIES[name].extra for name in families))
     place = Place(image, owner, section.cpus, section.memory, section.time_limit)
     sweep(engine, place.label)  # what a screening that was killed has left; one store has one screening at a time
     try:

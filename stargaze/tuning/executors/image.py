@@ -12,6 +12,7 @@ import stargaze
 from stargaze.config import ScreeningSection
 from stargaze.errors import OutsideError
 from stargaze.tuning.executors.engine import Engine
+from stargaze.tuning.executors.port import Say
 
 PACKAGE = Path(stargaze.__file__).parent
 RECIPES = (PACKAGE.parent, PACKAGE / "recipe")
@@ -20,7 +21,7 @@ LOG_LINES = 12
 """Of a build that fails, the end of the log is shown: it says why."""
 
 
-def ensured(engine: Engine, section: ScreeningSection, *, optional: bool) -> str:
+def ensured(engine: Engine, section: ScreeningSection, say: Say, *, optional: bool) -> str:
     """Return the name of the image, after building it if the engine does not hold it.
 
     ``optional`` says whether it needs what the optional families need.
@@ -34,6 +35,7 @@ def ensured(engine: Engine, section: ScreeningSection, *, optional: bool) -> str
     name = f"stargaze:{stargaze.__version__}-{digest(files, section.base_image)}"
     if engine.ask(["image", "inspect", name]).returncode == 0:
         return name
+    say(f"building the image {name}, once for this engine; it takes minutes")
     arguments = [f"--tag={name}", f"--build-arg=BASE={section.base_image}", *section.build_options]
     built = engine.ask(["build", *arguments, "-"], packed(files))
     if built.returncode:

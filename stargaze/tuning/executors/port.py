@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Protocol
 
 from stargaze.config import ScreeningSection
 
+Say = Callable[[str], None]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Sums in another order differ in the last digit: one thread everywhere makes one leaderboard of all executors."""
 
@@ -51,12 +53,12 @@ class Executor(Protocol):
         """Begin a family; it computes with one thread, sees its data and the seed, and nothing of the others."""
 
 
-def opened(section: ScreeningSection, folder: Path, families: list[str]) -> AbstractContextManager[Executor]:
+def opened(section: ScreeningSection, folder: Path, families: list[str], say: Say) -> AbstractContextManager[Executor]:
     """Return the executor that the config names, for families whose data lie in a folder of their store."""
     if section.executor == "docker":
         from stargaze.tuning.executors.containers import containers
 
-        return containers(section, folder, families)
+        return containers(section, folder, families, say)
     if section.executor == "ray":
         from stargaze.tuning.executors.tasks import tasks
 
