@@ -7,6 +7,7 @@ by their shapes.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -19,6 +20,8 @@ import numpy as np
 from stargaze.manifest import BadBundleError
 
 KIND = "catboost"
+AT_ONCE = 32
+"""Trees whose contributions are found together: enough for NumPy, few enough for the memory (17 MB at 8 levels)."""
 DEEPEST = 10
 """Levels; CatBoost advises up to 10, and a tree has 2 ** levels leaves."""
 
@@ -89,11 +92,10 @@ class Oblivious:
 
     def contributions(self, inputs: np.ndarray) -> np.ndarray:
         """Return exact Shapley values [nat], the last column where they start from; shape (n, n_features + 1)."""
-        reached = self._reached(inputs)
         total = np.zeros((len(inputs), self.n_features + 1))
         total[:, -1] = self.bias
-        for tree, leaf in enumerate(reached.T):
-            total += self._shares[tree][leaf]
+        for (columns, added), leaf in zip(self._shares, self._reached(inputs).T, strict=True):
+            total[:, columns] += added[:, leaf].T
         return total
 
     def _reached(self, inputs: np.ndarray) -> np.ndarray:
@@ -107,43 +109,39 @@ class Oblivious:
         return np.asarray(yes @ (1 << np.arange(self.features.shape[1])))
 
     @cached_property
-    def _shares(self) -> list[np.ndarray]:
-        return [self._share(tree) for tree in range(len(self.features))]
-
-    def _share(self, tree: int) -> np.ndarray:
-        """Return what each column adds in each leaf of a tree, the last where it starts from; (n_leaves, n_features + 1).
-
-        Shapley's formula over the columns that the tree asks about; a column that is not known is averaged over the rows
-        that the tree was fitted on, as they fell at that place of it.
+    def _shares(self) -> list[tuple[list[int], np.ndarray]]:
+        """Return for each tree the columns that it asks about and -1, and what each adds in each leaf; (n_columns, n_leaves).
 
         References
         ----------
         Lundberg et al., Consistent individualized feature attribution for tree ensembles, 2018.
         """
-        asked = sorted(set(self.features[tree][np.isfinite(self.borders[tree])].tolist()))
-        subsets = [frozenset(some) for size in range(len(asked) + 1) for some in itertools.combinations(asked, size)]
-        worth = {known: self._expected(tree, known) for known in subsets}
-        share = np.zeros((self.leaves.shape[1], self.n_features + 1))
-        share[:, -1] = worth[frozenset()]
-        n = len(asked)
-        for column, known in itertools.product(asked, subsets):
-            if column not in known:
-                often = math.factorial(len(known)) * math.factorial(n - len(known) - 1) / math.factorial(n)
-                share[:, column] += often * (worth[known | {column}] - worth[known])
-        return share
+        asked = np.where(np.isfinite(self.borders), self.features, -1)
+        shares = []
+        for begin in range(0, len(asked), AT_ONCE):
+            some = slice(begin, begin + AT_ONCE)
+            worth = np.stack([self._expected(some, known) for known in range(self.leaves.shape[1])], axis=1)
+            for levels, of_tree in zip(asked[some].tolist(), worth, strict=True):
+                columns, often = _formula(tuple(levels))
+                shares.append((columns, often @ of_tree))
+        return shares
 
-    def _expected(self, tree: int, known: frozenset[int]) -> np.ndarray:
-        """Return what to expect of a tree in each leaf's place if only some columns are known; shape (n_leaves,)."""
+    def _expected(self, trees: slice, known: int) -> np.ndarray:
+        """Return what to expect in each leaf's place if only the levels that are bits of ``known`` are; (n_trees, n_leaves).
+
+        A level that is not known is averaged over the rows that the tree was fitted on, as they fell at that place of it.
+        """
         levels = self.features.shape[1]
-        shape = (2,) * levels  # the first axis is the highest bit: the last level, which CatBoost takes for the root
-        values, weights = self.leaves[tree].reshape(shape), self.weights[tree].reshape(shape)
-        for level, axis in enumerate(reversed(range(levels))):
-            if self.features[tree][level] not in known:
-                below = weights.sum(axis=tuple(range(axis + 1, levels)), keepdims=True)
+        shape = (-1, *(2,) * levels)  # the first is the highest bit: the last level, which CatBoost takes for the root
+        values, weights = self.leaves[trees].reshape(shape), self.weights[trees].reshape(shape)
+        whole = values.shape
+        for level, axis in enumerate(range(levels, 0, -1)):
+            if not known >> level & 1:
+                below = weights.sum(axis=tuple(range(axis + 1, levels + 1)), keepdims=True)
                 both = below.sum(axis=axis, keepdims=True)
                 share = np.divide(below, both, out=np.full(below.shape, 0.5), where=both > 0)
                 values = (values * share).sum(axis=axis, keepdims=True)
-        return np.broadcast_to(values, shape).reshape(-1)
+        return np.broadcast_to(values, whole).reshape(len(weights), -1)
 
     def _fits(self) -> bool:
         if self.features.ndim != 2 or not 1 <= self.features.shape[1] <= DEEPEST:
@@ -158,6 +156,27 @@ class Oblivious:
             and not np.isnan(self.borders).any()
             and math.isfinite(self.bias)
         )
+
+
+@functools.lru_cache(maxsize=4096)
+def _formula(asked: tuple[int, ...]) -> tuple[list[int], np.ndarray]:
+    """Return Shapley's formula for a tree by the column that each level asks about, -1 for none.
+
+    Its rows are the columns and, last, where the tree starts from; its columns are the sets of levels that are known, as bits.
+    """
+    columns = sorted(set(asked) - {-1})
+    n = len(columns)
+    often = np.zeros((n + 1, 2 ** len(asked)))
+    often[-1, 0] = 1.0
+    levels = {column: sum(1 << level for level, of in enumerate(asked) if of == column) for column in columns}
+    for row, column in enumerate(columns):
+        others = [levels[other] for other in columns if other != column]
+        for size in range(n):
+            weight = math.factorial(size) * math.factorial(n - size - 1) / math.factorial(n)
+            for known in map(sum, itertools.combinations(others, size)):
+                often[row, known | levels[column]] += weight
+                often[row, known] -= weight
+    return [*columns, -1], often
 
 
 def from_catboost(model: Any, columns: list[tuple[int, float | None]], n_features: int) -> Oblivious:
