@@ -20,16 +20,17 @@ from pathlib import Path
 
 from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import UsageError
-from stargaze.tuning.executors.engine import Client, Engine, Room, room
+from stargaze.tuning.executors.engine import Client, Engine, Room, end_of, room
 from stargaze.tuning.executors.image import ensured, packed
 from stargaze.tuning.executors.port import ONE_THREAD, Executor, Job, Say
-from stargaze.tuning.executors.processes import last_line
 from stargaze.tuning.families import FAMILIES
 
 USER = "10001:10001"
 """Whom the image makes the folder of results for."""
 LONGEST_ROW = 100_000
 """A file of results that is larger is none [byte]; a row is a few hundred."""
+PATIENCE = 10.0
+"""How long a docker command may take to end after it was asked to [s]."""
 OUT_OF_MEMORY = 137
 """128 + SIGKILL, which is how the kernel ends who wants more memory than the limit."""
 
@@ -88,7 +89,17 @@ class Container:
         """Return its last line, or what ended it."""
         if self._out_of_memory:
             return f"out of memory (limit {self._place.memory:g} GB)"
-        return last_line(self._log) or f"ended with {self._attached.returncode}"
+        said = self._log.read_bytes()
+        return end_of(said) if said.strip() else f"ended with {self._attached.returncode}"
+
+    def let_go(self) -> None:
+        """End the docker command, which may be about to make its container still; the container itself may live on."""
+        self._attached.terminate()
+        try:
+            self._attached.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._attached.kill()
+            self._attached.wait()
 
     def _collect(self) -> None:
         name = self._place.name(self._job.family)
@@ -99,8 +110,7 @@ class Container:
             rows = self._engine.ask(["cp", f"{name}:/results", "-"]).stdout
             unpack(rows, {f"results/{self._job.result(policy).name}": self._job.result(policy) for policy in POLICIES})
         self._engine.ask(["rm", "--force", "--volumes", name])
-        self._attached.terminate()
-        self._attached.wait()
+        self.let_go()
         self._collected = True
 
 
@@ -109,9 +119,11 @@ class _Containers:
         self._engine = engine
         self._place = place
         self.at_once = at_once
+        self.started: list[Container] = []
 
     def start(self, job: Job) -> Container:
-        return Container(self._engine, self._place, job)
+        self.started.append(Container(self._engine, self._place, job))
+        return self.started[-1]
 
 
 @contextlib.contextmanager
@@ -125,12 +137,15 @@ def containers(
     image = ensured(engine, section, say, optional=any(FAMILIES[name].extra for name in families))
     place = Place(image, owner, section.cpus, section.memory, section.time_limit)
     sweep(engine, place.label)  # what a screening that was killed has left; one store has one screening at a time
+    there = _Containers(engine, place, at_once)
     try:
         engine.must(carrier_words(place))
         data = {f"{policy}.npz": (folder / f"{policy}.npz").read_bytes() for policy in POLICIES}
         engine.must(["cp", "-", f"{place.data}:/data"], packed(data))
-        yield _Containers(engine, place, at_once)
+        yield there
     finally:
+        for one in there.started:
+            one.let_go()
         sweep(engine, place.label)
 
 

@@ -40,7 +40,7 @@ class Process:
 
     def complaint(self) -> str:
         """Return the last line that it wrote, or how it ended."""
-        return last_line(self._log) or _ending(self._process.returncode)
+        return _last_line(self._log) or _ending(self._process.returncode)
 
 
 class _Processes:
@@ -64,7 +64,7 @@ def processes() -> Iterator[Executor]:
             one.kill()
 
 
-def last_line(log: Path) -> str:
+def _last_line(log: Path) -> str:
     """Return the last line that a program wrote, where Python says what ended it."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else ""
