@@ -14,6 +14,7 @@ import numpy as np
 
 from stargaze import catboosted, xgboosted
 from stargaze.manifest import BadBundleError
+from stargaze.steady import steadied
 
 TRUSTED = (
     "functools.partial",  # histogram boosting keeps its input check as one, of the next line alone
@@ -78,7 +79,7 @@ def to_bytes(model: Any) -> tuple[str, bytes]:
         return "lightgbm", booster.model_to_string().encode()
     from skops import io
 
-    return "skops", io.dumps(model)
+    return "skops", steadied(io.dumps(model))
 
 
 def from_bytes(kind: str, data: bytes) -> Model:

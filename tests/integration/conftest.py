@@ -18,6 +18,7 @@ import pytest
 
 from stargaze.artifacts import Store
 from stargaze.features import schema
+from stargaze.tuning.executors.containers import owner_of
 from tests.tuning.conftest import fill
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -94,10 +95,11 @@ def docker(*words: str) -> str:
     return subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def left() -> list[str]:
-    """Return the containers and volumes of screenings that the engine holds."""
-    mark = "--filter=label=stargaze.store"
-    return [*docker("ps", "--all", "--quiet", mark).split(), *docker("volume", "ls", "--quiet", mark).split()]
+def left(desk: Desk) -> list[str]:
+    """Return the containers and volumes of a desk's screenings that the engine holds."""
+    mark = f"--filter=label=stargaze.store={owner_of(desk.store.root)}"
+    listings = (["ps", "--all", "--quiet", "--no-trunc"], ["volume", "ls", "--quiet"])
+    return [one for listing in listings for one in docker(*listing, mark).split()]
 
 
 def wait_for(claim: Callable[[], Any], seconds: float = 120.0) -> Any:
@@ -109,11 +111,10 @@ def wait_for(claim: Callable[[], Any], seconds: float = 120.0) -> Any:
     return found
 
 
-def running(family: str) -> str:
-    """Return the container of a family that is at work; empty while there is none."""
-    return docker(
-        "ps", "--quiet", "--filter=label=stargaze.store", f"--filter=name={family}", "--filter=status=running"
-    )
+def running(desk: Desk, family: str) -> str:
+    """Return the container in which a desk's family is at work; empty while there is none."""
+    name = f"--filter=name=stargaze-{owner_of(desk.store.root)}-{family}"
+    return docker("ps", "--quiet", "--no-trunc", name, "--filter=status=running")
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,7 @@ def test_screening_over_ssh_makes_the_leaderboard_that_it_makes_here(desk: Desk,
         by_process.drop(columns="fit_time"),
         check_exact=True,
     )
-    assert left() == []
+    assert left(desk) == []
 
 
 def test_an_engine_that_is_not_there_is_named(desk: Desk, server: dict[str, str]) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from stargaze.tuning.executors.containers import owner_of, sweep
+from stargaze.tuning.executors.engine import Client
 from tests.integration.conftest import Desk, Ended, docker, left, running, seated, told, wait_for
 
 pytestmark = pytest.mark.docker
@@ -41,9 +43,8 @@ def test_the_leaderboard_is_that_of_processes_to_the_last_digit(screened: tuple[
     )
 
 
-@pytest.mark.usefixtures("screened")
-def test_nothing_of_a_screening_is_left_on_the_engine() -> None:
-    assert left() == []
+def test_nothing_of_a_screening_is_left_on_the_engine(screened: tuple[Desk, Ended]) -> None:
+    assert left(screened[0]) == []
 
 
 @pytest.mark.usefixtures("screened")
@@ -73,7 +74,7 @@ def test_a_family_that_eats_memory_or_sleeps_is_a_row_that_says_so(desk: Desk) -
     assert rows["glutton", "all"]["note"] == "out of memory (limit 0.6 GB)"
     assert rows["sleeper", "all"]["status"] == "time"
     assert rows["sleeper", "all"]["note"] == "not done after 45 s"
-    assert left() == []
+    assert left(desk) == []
 
 
 @pytest.fixture
@@ -81,10 +82,11 @@ def at_work(desk: Desk) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A screening whose family sleeps, and its container."""
     process = desk.begin("--families", "sleeper", "--cpus", "0.5", "--memory", "0.5")
     try:
-        yield process, wait_for(lambda: running("sleeper"))
+        yield process, wait_for(lambda: running(desk, "sleeper"))
     finally:
         process.kill()
         process.communicate()
+        sweep(Client(), f"stargaze.store={owner_of(desk.store.root)}")
 
 
 def test_a_container_is_bounded_and_sees_nothing_but_its_data(at_work: tuple[subprocess.Popen[str], str]) -> None:
@@ -126,14 +128,14 @@ def test_a_container_cannot_do_what_it_need_not(at_work: tuple[subprocess.Popen[
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_however_it_is_interrupted_nothing_is_left(
-    at_work: tuple[subprocess.Popen[str], str], number: signal.Signals, code: int
+    desk: Desk, at_work: tuple[subprocess.Popen[str], str], number: signal.Signals, code: int
 ) -> None:
     process, _ = at_work
 
     process.send_signal(number)
 
     assert told(process).code == code
-    assert left() == []
+    assert left(desk) == []
 
 
 def test_what_a_killed_screening_left_is_swept_by_the_next(
@@ -142,23 +144,23 @@ def test_what_a_killed_screening_left_is_swept_by_the_next(
     process, container = at_work
     process.kill()
     process.communicate()
-    assert container in left()
+    assert container in left(desk)
 
     ended = desk.screen("--families", "ridge,xgboost")
 
     assert ended.code == 0
-    assert left() == []
+    assert left(desk) == []
 
 
 def test_another_stores_screening_is_left_alone(
-    project: Path, part: pd.DataFrame, tmp_path: Path, at_work: tuple[subprocess.Popen[str], str]
+    desk: Desk, part: pd.DataFrame, tmp_path: Path, at_work: tuple[subprocess.Popen[str], str]
 ) -> None:
     _, container = at_work
-    other = seated(project, part, tmp_path / "other")
+    other = seated(desk.project, part, tmp_path / "other")
 
     assert other.screen("--families", "xgboost").code == 0
 
-    assert running("sleeper") == container
+    assert running(desk, "sleeper") == container
 
 
 def test_an_image_that_cannot_be_built_says_why(desk: Desk, tmp_path: Path) -> None:
@@ -172,7 +174,7 @@ def test_an_image_that_cannot_be_built_says_why(desk: Desk, tmp_path: Path) -> N
     assert "error: the image cannot be built:" in ended.err
     assert "it broke just here" in ended.err
     assert "screening.base_image" in ended.err
-    assert left() == []
+    assert left(desk) == []
 
 
 def test_more_than_the_engine_has_is_refused(desk: Desk) -> None:
