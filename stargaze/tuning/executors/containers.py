@@ -12,6 +12,7 @@ import io
 import json
 import os
 import platform
+import signal
 import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -29,8 +30,6 @@ USER = "10001:10001"
 """Whom the image makes the folder of results for."""
 LONGEST_ROW = 100_000
 """A file of results that is larger is none [byte]; a row is a few hundred."""
-PATIENCE = 10.0
-"""How long a docker command may take to end after it was asked to [s]."""
 OUT_OF_MEMORY = 137
 """128 + SIGKILL, which is how the kernel ends who wants more memory than the limit."""
 
@@ -94,11 +93,10 @@ class Container:
 
     def let_go(self) -> None:
         """End the docker command, which may be about to make its container still; the container itself may live on."""
-        self._attached.terminate()
-        try:
-            self._attached.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._attached.kill()
+        if self._attached.poll() is None:
+            os.killpg(
+                self._attached.pid, signal.SIGKILL
+            )  # it leads a session, with ssh in it where the engine is elsewhere
             self._attached.wait()
 
     def _collect(self) -> None:

@@ -39,7 +39,7 @@ class Engine(Protocol):
         """Run a docker command and return what it printed; a refusal is an OutsideError."""
 
     def attach(self, words: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
-        """Start a docker command that lasts; it writes its complaints to the log, and ends when this process does."""
+        """Start a docker command that lasts, in a session of its own; it writes its complaints to the log."""
 
 
 class Client:

@@ -61,7 +61,7 @@ class FakeEngine:
     def attach(self, words: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
         self.asked.append(list(words))
         log.write(b"first\nlast\n")
-        return subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+        return subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], start_new_session=True)
 
     def lines(self) -> list[str]:
         """Return what was asked, a line each."""
