@@ -1,6 +1,7 @@
 # Everything from nothing but python3: the two that matter are `make demo` and `make test`.
 #   make demo    the main job on the sample, ending with a page that predicts (DEMO_ARGS=--once: predict once and end)
 #   make test    every check: lint, types, contracts, unit and documentation tests, the whole job, the page in a browser
+#   make docker  screening in containers of a real Docker engine, which it starts and ends (Debian, as root)
 #   make check   the inner loop, under a minute: lint, types, contracts, tests that start no other program
 #   make lock    resolve the dependencies anew into the lock files
 
@@ -8,13 +9,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
+# What the engine of the tests keeps: its base image and its layers, so that only the first run builds all of them.
+ENGINE := $(CURDIR)/.engine
 # The demo screens on a part of the repositories and tries few configurations: two minutes instead of ten.
 DEMO_ENV := STARGAZE_SCREENING_ROWS=2000 STARGAZE_FEATURES_REPEATS=1 STARGAZE_TUNING_TIME_BUDGET=45
 # On all cores, where pip would take one: the stages start many processes, and each reads the bytecode.
 COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
-.PHONY: demo test check lint types unit real referee job browser lock clean
+.PHONY: demo test check lint types unit real referee job browser docker lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
@@ -32,7 +35,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --quiet --numprocesses auto --ignore tests/referee -m "not real and not referee and not job and not browser"
+	$(BIN)/python -m pytest --quiet --numprocesses auto --ignore tests/referee -m "not real and not referee and not job and not browser and not docker"
 
 real: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m real
@@ -47,6 +50,12 @@ job: $(VENV)/.installed-dev
 browser: $(VENV)/.installed-dev
 	sh tools/prepare.sh browser
 	$(BIN)/python -m pytest -m browser
+
+# Not a part of `make test`: it builds an image of a gigabyte, and starts an engine.
+docker: $(VENV)/.installed-dev
+	sh tools/docker-engine.sh start $(ENGINE)
+	DOCKER_HOST=unix://$(ENGINE)/docker.sock $(BIN)/python -m pytest -m docker; \
+		code=$$?; sh tools/docker-engine.sh stop $(ENGINE); exit $$code
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	sh tools/prepare.sh run
@@ -66,6 +75,9 @@ lock:
 		--quiet --upgrade --extra build pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--quiet --constraint requirements.lock --extra build --extra dev pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--quiet --constraint requirements.lock --extra build --extra xgboost --extra catboost pyproject.toml \
+		--output-file requirements-optional.lock
 
 clean:
-	rm -rf $(VENV) build dist store
+	rm -rf $(VENV) $(ENGINE) build dist store

@@ -210,16 +210,25 @@ def screen(
     families: Annotated[str | None, typer.Option(help="Names with commas between; default all.")] = None,
     rows: Annotated[int | None, typer.Option(help="At most this many training rows.")] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds a family may take.")] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="Where they run: process, docker (on the engine of DOCKER_HOST) or ray.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Families at the same time; 0 means what there is room for.")
+    ] = None,
+    cpus: Annotated[float | None, typer.Option(help="docker: cores of a container.")] = None,
+    memory: Annotated[float | None, typer.Option(help="docker: memory of a container in GB.")] = None,
     path: ConfigPath = None,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the model families under cross-validation, each in a process of its own."""
+    """Compare the model families under cross-validation, each on its own: a process, a container or a Ray task."""
     from stargaze.locks import at_work
     from stargaze.tuning.screen import records, screen
 
     names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
-    options = {"screening.families": names, "screening.rows": rows, "screening.time_limit": time_limit}
+    options = {"families": names, "rows": rows, "time_limit": time_limit, "executor": executor, "processes": processes}
+    options = {f"screening.{name}": value for name, value in {**options, "cpus": cpus, "memory": memory}.items()}
     out, settings, place = _begin(path, store, as_json, options)
     with at_work(place), out.progress("screen") as report:
         board = screen(settings.screening, place, settings.features.seed, report)

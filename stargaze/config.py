@@ -22,6 +22,7 @@ from stargaze.errors import ConfigError, MissingInputError, did_you_mean
 POLICIES = ("static", "activity", "all")
 TARGETS = ("stars", "growth")
 SAMPLINGS = ("top", "stratified", "random")
+EXECUTORS = ("process", "docker", "ray")
 DEFAULT_PATH = Path("stargaze.toml")
 
 
@@ -134,7 +135,28 @@ class ScreeningSection:
         0, "Screen on at most this many training repositories, whole owners; 0 means all.", unit="rows", least=0
     )
     time_limit: float = key(300.0, "A family that takes longer is a row that says so.", unit="s", least=1)
-    processes: int = key(0, "Families at the same time; 0 means one a core.", least=0, most=256)
+    processes: int = key(0, "Families at the same time; 0 means as many as there is room for.", least=0, most=256)
+    executor: str = key(
+        "process",
+        "Where they run: processes here; containers of the Docker engine that DOCKER_HOST names; tasks on Ray.",
+        choices=EXECUTORS,
+    )
+    cpus: float = key(
+        1.0, "What a container may use at most; families compute with one thread.", unit="cores", least=0.1, most=256
+    )
+    memory: float = key(
+        2.0,
+        "What a container may use at most; a family that wants more is a row that says so.",
+        unit="GB",
+        least=0.05,
+        most=4096,
+    )
+    base_image: str = key(
+        "python:3.11-slim-bookworm",
+        "What the container image is built on; a site's mirror of it, for one.",
+        filled=True,
+    )
+    build_options: list[str] = key([], 'More options of `docker build`, as "--network=host".')
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Models as bytes that run no code when they are read: LightGBM's text and skops with an allow-list of our own."""
+"""Models as bytes that run no code when they are read: LightGBM's text, XGBoost's JSON, tables, and skops with an allow-list."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from stargaze import catboosted, xgboosted
 from stargaze.manifest import BadBundleError
+from stargaze.steady import steadied
 
 TRUSTED = (
     "functools.partial",  # histogram boosting keeps its input check as one, of the next line alone
@@ -68,12 +71,15 @@ class Blend:
 
 def to_bytes(model: Any) -> tuple[str, bytes]:
     """Return the format's name and the model's bytes."""
+    own: Callable[[], tuple[str, bytes]] | None = getattr(model, "to_bytes", None)
+    if own is not None:
+        return own()
     booster = getattr(model, "booster", None)
     if booster is not None:
         return "lightgbm", booster.model_to_string().encode()
     from skops import io
 
-    return "skops", io.dumps(model)
+    return "skops", steadied(io.dumps(model))
 
 
 def from_bytes(kind: str, data: bytes) -> Model:
@@ -88,7 +94,13 @@ def from_bytes(kind: str, data: bytes) -> Model:
         return _lightgbm(data)
     if kind == "skops":
         return _skops(data)
-    raise BadBundleError(f"{kind!r} is not a model format: lightgbm, skops", hint="stargaze tune makes a bundle")
+    if kind == xgboosted.KIND:
+        return xgboosted.from_bytes(data)
+    if kind == catboosted.KIND:
+        return catboosted.Oblivious.from_bytes(data)
+    raise BadBundleError(
+        f"{kind!r} is not a model format: lightgbm, skops, xgboost, catboost", hint="stargaze tune makes a bundle"
+    )
 
 
 class _Boosted:

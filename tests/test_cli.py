@@ -711,12 +711,12 @@ def test_ctrl_c_in_the_middle_of_select_features_keeps_the_last_feature_set(
 def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
     run: Run, ready: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stargaze.tuning import screen
+    from stargaze.tuning.executors import processes
 
     before = state(ready.root)
-    started: list[screen.Running] = []
-    start = screen._start
-    monkeypatch.setattr(screen, "_start", lambda *arguments: started.append(start(*arguments)) or started[-1])
+    started: list[processes.Process] = []
+    start = processes.Process
+    monkeypatch.setattr(processes, "Process", lambda job: started.append(start(job)) or started[-1])
     monkeypatch.setenv("STARGAZE_SCREENING_PROCESSES", "2")
     interrupt_at(monkeypatch, 0, of="time.sleep")
 
@@ -724,7 +724,7 @@ def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
 
     assert ended.code == 130
     assert ended.err.splitlines()[-1] == "hint:  stargaze screen begins this step again"
-    assert [one.process.poll() is not None for one in started] == [True, True]
+    assert [one.ended() for one in started] == [True, True]
     assert state(ready.root) == before
 
 

@@ -21,7 +21,22 @@ KEYS = [
     for section in dataclasses.fields(Config)
     for item in dataclasses.fields(section.default_factory())  # type: ignore[misc,operator]
 ]
-UNITS = {"repositories", "share", "rho", "rows", "s", "MB", "models", "trials", "families", "folds", "date", "path"}
+UNITS = {
+    "repositories",
+    "share",
+    "rho",
+    "rows",
+    "s",
+    "MB",
+    "GB",
+    "cores",
+    "models",
+    "trials",
+    "families",
+    "folds",
+    "date",
+    "path",
+}
 UNITS |= {"weeks", "days"}
 
 

@@ -29,6 +29,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "histogram-boosting": {"max_iter": 5},
     "perceptron": {"max_iter": 5},
     "lightgbm": {"n_estimators": 5},
+    "xgboost": {"n_estimators": 5},
+    "catboost": {"iterations": 5},
 }
 
 
@@ -76,7 +78,7 @@ def test_every_family_predicts_the_same_after_a_trip_through_bytes(family: Famil
     back = from_bytes(kind, data)
 
     assert back.predict(inputs) == pytest.approx(model.predict(inputs), abs=1e-9)
-    assert kind == ("lightgbm" if family.name == "lightgbm" else "skops")
+    assert kind == (family.name if family.name in {"lightgbm", "xgboost", "catboost"} else "skops")
 
 
 def test_lightgbm_is_plain_text() -> None:

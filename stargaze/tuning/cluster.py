@@ -124,7 +124,7 @@ def run_trials(
     """
     cores = search.max_concurrent or len(os.sched_getaffinity(0))
     errors: list[StargazeError] = []
-    with _own_handlers(), _ray_in_place(cores), tempfile.TemporaryDirectory(prefix="stargaze-tune-") as folder:
+    with own_handlers(), ray_in_place(cores), tempfile.TemporaryDirectory(prefix="stargaze-tune-") as folder:
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(Trial, arrays=arrays), {"cpu": 1}),
             param_space={"seed": search.seed},
@@ -155,7 +155,7 @@ def run_trials(
 
 
 @contextlib.contextmanager
-def _own_handlers() -> Iterator[None]:
+def own_handlers() -> Iterator[None]:
     """Give the signals back to whoever had them: Ray takes some and keeps them for the rest of the process."""
     main = threading.current_thread() is threading.main_thread()
     taken = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) if main else ()
@@ -168,7 +168,7 @@ def _own_handlers() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ray_in_place(cores: int) -> Iterator[None]:
+def ray_in_place(cores: int) -> Iterator[None]:
     """Start Ray on loopback, and end it whatever happens, also when it is interrupted while it starts."""
     try:
         with _one_thread_each():

@@ -6,6 +6,7 @@ a seed, and returns an estimator on float matrices with NaN for missing values w
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -48,6 +49,13 @@ class Family:
     """Configurations that often do well: tried right after the defaults."""
     finds_rounds: bool = False
     """A trial finds the number of boosting rounds itself, on folds that LightGBM has binned once."""
+    extra: str = ""
+    """The package that it needs and the optional extra that brings it; empty for what is always there."""
+
+    @property
+    def installed(self) -> bool:
+        """Tell whether its package is here, without importing it."""
+        return not self.extra or importlib.util.find_spec(self.extra) is not None
 
 
 def _dense(estimator: Any, categories: Sequence[int]) -> Any:
@@ -148,6 +156,18 @@ def _lightgbm(parameters: Parameters, categories: Sequence[int], seed: int) -> A
     from stargaze.tuning.boosting import CategoricalLightGBM
 
     return CategoricalLightGBM(dict(parameters), tuple(categories), seed)
+
+
+def _xgboost(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
+    from stargaze.tuning.optional import CategoricalXGBoost
+
+    return CategoricalXGBoost(dict(parameters), tuple(categories), seed)
+
+
+def _catboost(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
+    from stargaze.tuning.optional import CategoricalCatBoost
+
+    return CategoricalCatBoost(dict(parameters), tuple(categories), seed)
 
 
 FAMILIES: dict[str, Family] = {
@@ -267,17 +287,55 @@ FAMILIES: dict[str, Family] = {
             ),
             finds_rounds=True,
         ),
+        Family(
+            "xgboost",
+            "boosted trees with a penalty on their leaves",
+            _xgboost,
+            {
+                "learning_rate": 0.05,
+                "n_estimators": 250,
+                "max_depth": 6,
+                "min_child_weight": 5.0,
+                "colsample_bytree": 0.5,
+                "subsample": 0.8,
+                "reg_lambda": 1.0,
+            },
+            {
+                "learning_rate": Range(0.015, 0.12, log=True),
+                "n_estimators": Range(150, 900, "int", log=True),
+                "max_depth": Range(3, 10, "int"),
+                "min_child_weight": Range(1.0, 50.0, log=True),
+                "colsample_bytree": Range(0.2, 1.0),
+                "subsample": Range(0.5, 1.0),
+                "reg_lambda": Range(1e-3, 50.0, log=True),
+            },
+            extra="xgboost",
+        ),
+        Family(
+            "catboost",
+            "boosted trees that ask one question a level",
+            _catboost,
+            {"learning_rate": 0.06, "iterations": 400, "depth": 6, "l2_leaf_reg": 3.0, "rsm": 0.7},
+            {
+                "learning_rate": Range(0.02, 0.15, log=True),
+                "iterations": Range(150, 1200, "int", log=True),
+                "depth": Range(4, 8, "int"),
+                "l2_leaf_reg": Range(0.5, 30.0, log=True),
+                "rsm": Range(0.2, 1.0),
+            },
+            extra="catboost",
+        ),
     )
 }
 
 
 def chosen(names: Sequence[str]) -> list[str]:
-    """Return the families to compare: those named, or all, and always the one that all must beat.
+    """Return the families to compare: those named, or all that are installed, and always the one that all must beat.
 
     Raises
     ------
     UsageError
-        If a name is none of :data:`FAMILIES`.
+        If a name is none of :data:`FAMILIES`, or one that is not installed.
 
     Examples
     --------
@@ -288,4 +346,7 @@ def chosen(names: Sequence[str]) -> list[str]:
     if unknown:
         hint = did_you_mean(unknown[0], FAMILIES, "families: " + ", ".join(FAMILIES))
         raise UsageError(f"{', '.join(unknown)}: no such family", hint=hint)
-    return list(dict.fromkeys(["dummy", *(names or FAMILIES)]))
+    missing = [FAMILIES[name].extra for name in names if not FAMILIES[name].installed]
+    if missing:
+        raise UsageError(f"{', '.join(missing)} is not installed", hint=f"pip install 'stargaze[{','.join(missing)}]'")
+    return list(dict.fromkeys(["dummy", *(names or [name for name in FAMILIES if FAMILIES[name].installed])]))

@@ -1,11 +1,8 @@
-"""Compare all families under cross-validation, each in a process of its own; a family that fails is a row that says why."""
+"""Compare all families under cross-validation, each on its own; a family that fails is a row that says why."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +17,7 @@ from stargaze.artifacts import Store, outside_disk, replacing
 from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import OutsideError, UsageError
 from stargaze.features.table import FeatureSet, Table, read_both
+from stargaze.tuning.executors.port import Executor, Job, Started, opened
 from stargaze.tuning.families import chosen
 from stargaze.tuning.folds import policy_arrays
 
@@ -38,31 +36,20 @@ COLUMNS = [
     "note",
     "feature_set",
 ]
-SLOWEST_FIRST = ("random-forest", "extra-trees", "support-vectors", "histogram-boosting", "perceptron", "lightgbm")
+SLOWEST_FIRST = (
+    *("random-forest", "extra-trees", "support-vectors", "histogram-boosting", "perceptron"),
+    *("xgboost", "lightgbm", "catboost"),
+)
 Report = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Job:
-    """One family: the folder that holds each policy's data and takes its results."""
-
-    family: str
-    folder: Path
-    rows: int
-
-    def result(self, policy: str) -> Path:
-        """Return the file that the process writes for a policy."""
-        return self.folder / f"{self.family}-{policy}.json"
-
-
-@dataclass
 class Running:
-    """A job that was started: its process, when, and where it writes its complaints."""
+    """A family that was started, and when."""
 
     job: Job
-    process: subprocess.Popen[bytes]
+    family: Started
     begun: float
-    log: Path
 
 
 def screen(
@@ -91,7 +78,8 @@ def screen(
         )
     with outside_disk(store.root), tempfile.TemporaryDirectory(prefix=".screen-", dir=store.root) as folder:
         jobs = _prepare(table, feature_set, names, section, seed, Path(folder))
-        rows = _run(jobs, section, seed, report)
+        with opened(section, Path(folder), names, lambda what: report(what, 0.0)) as executor:
+            rows = _run(jobs, executor, section, report)
     board = pd.DataFrame(rows).reindex(columns=COLUMNS)
     board["feature_set"] = feature_set.digest
     order = board["policy"].map({policy: place for place, policy in enumerate(reversed(POLICIES))})
@@ -135,7 +123,7 @@ def _prepare(
     rows = _sample(table, section.rows, seed)
     for policy in POLICIES:
         policy_arrays(table, feature_set, policy, rows).save(folder / f"{policy}.npz")
-    return [Job(name, folder, len(rows)) for name in names]
+    return [Job(name, folder, len(rows), seed) for name in names]
 
 
 def _sample(table: Table, most: int, seed: int) -> np.ndarray:
@@ -149,51 +137,32 @@ def _sample(table: Table, most: int, seed: int) -> np.ndarray:
     return np.sort(rows[order[:most]])
 
 
-def _run(jobs: list[Job], section: ScreeningSection, seed: int, report: Report) -> list[dict[str, Any]]:
+def _run(jobs: list[Job], executor: Executor, section: ScreeningSection, report: Report) -> list[dict[str, Any]]:
     waiting, running, rows = list(jobs), list[Running](), list[dict[str, Any]]()
-    at_once = section.processes or len(os.sched_getaffinity(0))
-    try:
-        while waiting or running:
-            while waiting and len(running) < at_once:
-                running.append(_start(waiting.pop(0), seed))
-            for one in list(running):
-                ended = _finished(one, section.time_limit)
-                if ended is not None:
-                    running.remove(one)
-                    rows += ended
-                    report(f"{one.job.family}: {_heard(ended)}", len(rows) / len(POLICIES) / len(jobs))
-            time.sleep(0.02)
-    finally:
-        for one in running:
-            one.process.kill()
-            one.process.wait()
+    at_once = section.processes or executor.at_once
+    while waiting or running:
+        while waiting and len(running) < at_once:
+            job = waiting.pop(0)
+            running.append(Running(job, executor.start(job), time.monotonic()))
+        for one in list(running):
+            ended = _finished(one, section.time_limit)
+            if ended is not None:
+                running.remove(one)
+                rows += ended
+                report(f"{one.job.family}: {_heard(ended)}", len(rows) / len(POLICIES) / len(jobs))
+        time.sleep(0.02)
     return rows
-
-
-def _start(job: Job, seed: int) -> Running:
-    program = [sys.executable, "-m", "stargaze.tuning.screen_family", job.family, str(job.folder), str(seed)]
-    command = [sys.executable, "-m", "stargaze.attached", str(os.getpid()), *program]  # it ends with this one
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    log = job.folder / f"{job.family}.log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stream, env={**os.environ, **threads}
-        )
-    return Running(job, process, time.monotonic(), log)
 
 
 def _finished(one: Running, limit: float) -> list[dict[str, Any]] | None:
     """Return a row a policy of a family that ended, failed or ran out of time; None while it runs."""
-    if one.process.poll() is None:
-        if time.monotonic() - one.begun < limit:
-            return None
-        one.process.kill()
-        one.process.wait()
-        missing = {"status": "time", "note": f"not done after {limit:g} s"}
+    if one.family.ended():
+        missing = {"status": "failed", "note": one.family.complaint()[:300]}
+    elif time.monotonic() - one.begun < limit:
+        return None
     else:
-        lines = one.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else f"ended with {one.process.returncode}"
-        missing = {"status": "failed", "note": reason[:300]}
+        one.family.kill()
+        missing = {"status": "time", "note": f"not done after {limit:g} s"}
     return [_row(one.job, policy, missing) for policy in reversed(POLICIES)]
 
 

@@ -1,4 +1,4 @@
-"""The program of one screening process: arrays in by a file, scores out by a file, nothing else."""
+"""The program of one family that is screened: arrays in by a file, scores out by a file, nothing else."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from stargaze.tuning.folds import Arrays, cross_validate, fit, summary
 
 
 def main(argv: list[str]) -> None:
-    """Cross-validate the family named in ``argv`` under each policy and write a row for each as soon as it is there."""
-    name, folder, seed = argv
+    """Cross-validate a family under each policy and write a row for each as soon as it is there: NAME DATA RESULTS SEED."""
+    name, data, results, seed = argv
     for policy in reversed(POLICIES):
-        arrays = Arrays.load(Path(folder) / f"{policy}.npz")
+        arrays = Arrays.load(Path(data) / f"{policy}.npz")
         row = judge(FAMILIES[name], arrays, int(seed))
-        write_json(Path(folder) / f"{name}-{policy}.json", row)
+        write_json(Path(results) / f"{name}-{policy}.json", row)
 
 
 def judge(family: Family, arrays: Arrays, seed: int) -> dict[str, float]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import numpy as np
 import pytest
 
-from stargaze.tuning.families import FAMILIES, Choice, Family, Range
+from stargaze.errors import UsageError
+from stargaze.tuning.families import FAMILIES, Choice, Family, Range, chosen
 from stargaze.tuning.folds import Arrays, fit
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -16,6 +18,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "histogram-boosting": {"max_iter": 20},
     "perceptron": {"max_iter": 5},
     "lightgbm": {"n_estimators": 20},
+    "xgboost": {"n_estimators": 20},
+    "catboost": {"iterations": 20},
 }
 every = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 
@@ -86,3 +90,38 @@ def test_a_family_without_categories_learns_too(family: Family, arrays: Arrays) 
     numbers = Arrays(arrays.inputs[:, 2:], arrays.target, arrays.folds, ())
 
     assert np.isfinite(fitted(family, numbers).predict(numbers.inputs)).all()
+
+
+@pytest.fixture
+def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the optional packages not be installed."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in {"xgboost", "catboost"} else find(name)
+    )
+
+
+@pytest.mark.usefixtures("without_extras")
+def test_all_families_are_those_that_are_installed() -> None:
+    names = chosen([])
+
+    assert len(names) == 10
+    assert not {"xgboost", "catboost"} & set(names)
+
+
+@pytest.mark.usefixtures("without_extras")
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        (["ridge", "catboost"], "pip install 'stargaze[catboost]'"),
+        (["xgboost", "catboost"], "pip install 'stargaze[xgboost,catboost]'"),
+    ],
+)
+def test_a_family_that_is_not_installed_is_named_with_the_line_to_type(names: list[str], hint: str) -> None:
+    with pytest.raises(UsageError, match="catboost is not installed") as raised:
+        chosen(names)
+    assert raised.value.hint == hint
+
+
+def test_with_the_extras_installed_all_families_are_compared() -> None:
+    assert chosen([]) == list(FAMILIES)

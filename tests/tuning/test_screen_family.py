@@ -25,7 +25,7 @@ def test_a_file_for_each_policy_is_written(arrays: Arrays, tmp_path: Path) -> No
     for policy in POLICIES:
         arrays.save(tmp_path / f"{policy}.npz")
 
-    main(["ridge", str(tmp_path), "0"])
+    main(["ridge", str(tmp_path), str(tmp_path), "0"])
 
     rows = [json.loads((tmp_path / f"ridge-{policy}.json").read_text()) for policy in POLICIES]
     assert len({row["rmsle"] for row in rows}) == 1
@@ -36,6 +36,6 @@ def test_what_was_done_before_a_failure_is_written(arrays: Arrays, tmp_path: Pat
     arrays.save(tmp_path / "all.npz")
 
     with pytest.raises(FileNotFoundError):
-        main(["ridge", str(tmp_path), "0"])
+        main(["ridge", str(tmp_path), str(tmp_path), "0"])
 
     assert (tmp_path / "ridge-all.json").is_file()

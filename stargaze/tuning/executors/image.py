@@ -1,0 +1,81 @@
+"""The image that families run in: built from the project's Dockerfile, named by what it holds, built once per engine."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import stargaze
+from stargaze.config import ScreeningSection
+from stargaze.errors import OutsideError
+from stargaze.tuning.executors.engine import Engine
+from stargaze.tuning.executors.port import Say
+
+PACKAGE = Path(stargaze.__file__).parent
+RECIPES = (PACKAGE.parent, PACKAGE / "recipe")
+"""Where Dockerfile and lock files lie: beside the package in a checkout, inside it where it is installed."""
+LOG_LINES = 12
+"""Of a build that fails, the end of the log is shown: it says why."""
+
+
+def ensured(engine: Engine, section: ScreeningSection, say: Say, *, optional: bool) -> str:
+    """Return the name of the image, after building it if the engine does not hold it.
+
+    ``optional`` says whether it needs what the optional families need.
+
+    Raises
+    ------
+    OutsideError
+        If it cannot be built; the message holds the end of the log.
+    """
+    files = context(optional=optional)
+    name = f"stargaze:{stargaze.__version__}-{digest(files, section.base_image)}"
+    if engine.ask(["image", "inspect", name]).returncode == 0:
+        return name
+    say(f"building the image {name}, once for this engine; it takes minutes")
+    arguments = [f"--tag={name}", f"--build-arg=BASE={section.base_image}", *section.build_options]
+    built = engine.ask(["build", *arguments, "-"], packed(files))
+    if built.returncode:
+        log = (built.stdout + built.stderr).decode(errors="replace").strip().splitlines()[-LOG_LINES:]
+        raise OutsideError(
+            "the image cannot be built:\n" + "\n".join(log),
+            hint="screening.base_image and screening.build_options (stargaze init --print) say how it is built",
+        )
+    return name
+
+
+def context(*, optional: bool) -> dict[str, bytes]:
+    """Return all that the image is made from: Dockerfile, lock and source, by name."""
+    lock = "requirements-optional.lock" if optional else "requirements.lock"
+    source = sorted(path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = {f"stargaze/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes() for path in source}
+    return {"Dockerfile": _recipe("Dockerfile"), "requirements.lock": _recipe(lock), **files}
+
+
+def digest(files: dict[str, bytes], base: str) -> str:
+    """Return a short name for a content; the same files on the same base have the same."""
+    whole = hashlib.sha256(base.encode())
+    for name, content in sorted(files.items()):
+        whole.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
+    return whole.hexdigest()[:12]
+
+
+def packed(files: dict[str, bytes] | Iterable[tuple[str, bytes]]) -> bytes:
+    """Return a tar that anybody may read and nobody write; always the same for the same files."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in dict(files).items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o444
+            archive.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def _recipe(name: str) -> bytes:
+    for folder in RECIPES:
+        if (folder / name).is_file():
+            return (folder / name).read_bytes()
+    raise OutsideError(f"{name} came not with this installation: the image cannot be built", hint="install it anew")

@@ -1,0 +1,80 @@
+"""A Ray task a family; the data go through Ray's object store, so that the task may be on another machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from stargaze.artifacts import write_json
+from stargaze.config import POLICIES
+from stargaze.tuning.cluster import own_handlers, ray_in_place
+from stargaze.tuning.executors.port import Executor, Job
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.folds import Arrays
+from stargaze.tuning.screen_family import judge
+
+
+class Task:
+    """A family in a Ray task, which hands a row over as soon as it is there."""
+
+    def __init__(self, job: Job, data: dict[str, Any]) -> None:
+        self._job = job
+        self._policies = list(reversed(POLICIES))
+        self._rows: Any = _judged.remote(job.family, job.seed, *(data[policy] for policy in self._policies))
+        self._why = ""
+        self._over = False
+
+    def ended(self) -> bool:
+        """Write the rows that are there, and tell whether there will be no more."""
+        while not self._over and ray.wait([self._rows], timeout=0)[0]:
+            self._take()
+        return self._over
+
+    def kill(self) -> None:
+        """Let Ray end the worker that runs it."""
+        if not self.ended():
+            ray.cancel(self._rows, force=True)
+            self._over = True
+
+    def complaint(self) -> str:
+        """Return the last line of what Ray says of the failure."""
+        return self._why
+
+    def _take(self) -> None:
+        try:
+            policy, row = ray.get(next(self._rows))
+        except StopIteration:
+            self._over = True
+        except ray.exceptions.RayError as error:  # a task's own exception is one too
+            self._why = str(error).strip().splitlines()[-1]
+            self._over = True
+        else:
+            write_json(self._job.result(policy), row)
+
+
+class _Tasks:
+    def __init__(self, folder: Path, at_once: int) -> None:
+        self.at_once = at_once
+        self._data = {policy: ray.put(Arrays.load(folder / f"{policy}.npz")) for policy in POLICIES}
+
+    def start(self, job: Job) -> Task:
+        return Task(job, self._data)
+
+
+@contextlib.contextmanager
+def tasks(folder: Path, at_once: int = 0) -> Iterator[Executor]:
+    """Run families on a Ray that is started in place, with a core each, and ended with all of its workers."""
+    cores = at_once or len(os.sched_getaffinity(0))
+    with own_handlers(), ray_in_place(cores):
+        yield _Tasks(folder, cores)
+
+
+@ray.remote(num_cpus=1, max_retries=0)
+def _judged(name: str, seed: int, *data: Arrays) -> Iterator[tuple[str, dict[str, float]]]:
+    for policy, arrays in zip(reversed(POLICIES), data, strict=True):
+        yield policy, judge(FAMILIES[name], arrays, seed)

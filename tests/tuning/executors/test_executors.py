@@ -1,0 +1,60 @@
+"""Whoever runs the families: the same leaderboard, the same rows for what fails or takes too long, nothing left behind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stargaze.artifacts import Store
+from stargaze.config import ScreeningSection
+from stargaze.errors import OutsideError
+from stargaze.tuning.screen import screen
+from tests.tuning.conftest import fill
+
+pytestmark = pytest.mark.real
+FAMILIES = ["ridge", "random-forest", "histogram-boosting", "perceptron", "lightgbm"]
+
+
+@pytest.fixture(scope="module")
+def by_process(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> pd.DataFrame:
+    """The leaderboard that processes make."""
+    return board("process", tmp_path_factory.mktemp("process"), few, FAMILIES)
+
+
+def test_ray_makes_the_leaderboard_that_processes_make(
+    by_process: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame
+) -> None:
+    by_ray = board("ray", tmp_path_factory.mktemp("ray"), few, FAMILIES)
+
+    pd.testing.assert_frame_equal(by_ray, by_process, check_exact=True)
+
+
+@pytest.mark.parametrize("executor", ["process", "ray"])
+def test_a_family_that_fails_is_a_row_that_says_why(
+    executor: str, tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame
+) -> None:
+    """Some counts are infinite: that is beyond linear models, and the median does not look."""
+    infinite = few.copy()
+    infinite.loc[infinite.index[::50], "forks"] = np.inf
+
+    rows = board(executor, tmp_path_factory.mktemp(executor), infinite, ["ridge"]).set_index(["family", "policy"])
+
+    assert rows.loc["dummy", "status"].tolist() == ["ok"] * 3
+    assert rows.loc[("ridge", "all"), "status"] == "failed"
+    assert "infinity" in rows.loc[("ridge", "all"), "note"]
+
+
+@pytest.mark.parametrize("executor", ["process", "ray"])
+def test_a_family_that_runs_out_of_time_is_a_row_that_says_so(executor: str, learnt: Store) -> None:
+    with pytest.raises(OutsideError, match=r"no family could be fitted: not done after 0\.01 s"):
+        screen(ScreeningSection(families=["perceptron"], time_limit=0.01, executor=executor, processes=1), learnt, 0)
+
+    assert not list(learnt.root.glob(".screen-*"))
+
+
+def board(executor: str, root: object, repositories: pd.DataFrame, families: list[str]) -> pd.DataFrame:
+    """Screen in a store of its own; fit times are nobody's to repeat."""
+    store = Store(root)  # type: ignore[arg-type]
+    fill(store, repositories)
+    return screen(ScreeningSection(families=families, executor=executor), store, 0).drop(columns="fit_time")
