@@ -15,6 +15,7 @@ ENGINE := $(CURDIR)/.engine
 DEMO_ENV := STARGAZE_SCREENING_ROWS=2000 STARGAZE_FEATURES_REPEATS=1 STARGAZE_TUNING_TIME_BUDGET=45
 # On all cores, where pip would take one: the stages start many processes, and each reads the bytecode.
 COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
+LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
 .PHONY: demo test check lint types unit real referee job browser docker lock clean
@@ -71,13 +72,11 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	touch $@
 
 lock:
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
-		--quiet --upgrade --extra build pyproject.toml --output-file requirements.lock
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
-		--quiet --constraint requirements.lock --extra build --extra dev pyproject.toml --output-file requirements-dev.lock
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
-		--quiet --constraint requirements.lock --extra build --extra xgboost --extra catboost pyproject.toml \
+	$(BIN)/uv pip compile $(LOCK) --upgrade --extra build pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile $(LOCK) --constraint requirements.lock --extra build --extra xgboost --extra catboost pyproject.toml \
 		--output-file requirements-optional.lock
+	$(BIN)/uv pip compile $(LOCK) --constraint requirements-optional.lock --extra build --extra dev pyproject.toml \
+		--output-file requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) $(ENGINE) build dist store
