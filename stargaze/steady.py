@@ -7,6 +7,8 @@ import re
 import zipfile
 
 SCHEMA = "schema.json"
+FIRST = 1_000_000_000
+"""Numbers of one length: how many objects are one and the same differs between processes, the size shall not."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip file can hold."""
 
@@ -17,7 +19,9 @@ def steadied(content: bytes) -> bytes:
         members = {name: source.read(name) for name in source.namelist()}
     schema = members.pop(SCHEMA).decode()
     places: dict[str, int] = {}
-    schema = re.sub(r'"__id__": (\d+)', lambda found: f'"__id__": {places.setdefault(found[1], len(places))}', schema)
+    schema = re.sub(
+        r'"__id__": (\d+)', lambda found: f'"__id__": {places.setdefault(found[1], FIRST + len(places))}', schema
+    )
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as target:
         for place, (name, data) in enumerate(members.items()):
