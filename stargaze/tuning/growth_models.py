@@ -37,7 +37,9 @@ FIXED: dict[str, Any] = {
     "lambda_l2": 5.0,
 }
 GROWTH = {"objective": "regression_l1", "learning_rate": 0.08, "num_leaves": 31}
-"""The median of the factor, not its mean: a burst of stars is not the rule. Leaves from 15 to 63 gave the same in validation."""
+"""The median of the factor, not its mean: a burst of stars is not the rule. On the last block before the cut,
+squared errors cost .005 to .01 of the median error, and growth that is not squeezed .02 to .03;
+leaves from 15 to 63 differ by .003."""
 DIFFICULTY = {"objective": "regression", "learning_rate": 0.08, "num_leaves": 15}
 
 
