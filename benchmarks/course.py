@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from judge import columns
+from judge import N_FOLDS, trained
 from rivals import automl
 from sklearn.ensemble import RandomForestRegressor
 
@@ -34,6 +34,8 @@ from stargaze.artifacts import Store
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.fetch import fetch
+from stargaze.features.learn import learn
+from stargaze.features.split import TEST
 from stargaze.tuning.blend import Candidate, candidates, out_of_fold, weigh
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.folds import Arrays, fit
@@ -132,18 +134,19 @@ def _compare(repositories: pd.DataFrame, raw: pd.DataFrame, seed: int, minutes: 
 def _ours(repositories: pd.DataFrame, train: np.ndarray, test: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Blend as ``tune`` does, by the folds of the training part alone; return middle and mean of the test part [stars]."""
     target = np.log1p(repositories["stars"].to_numpy())
-    inputs, places, _ = columns(repositories, target, "all", train)
-    folds = np.random.default_rng(seed).integers(0, 5, len(train))
-    arrays = Arrays(inputs[train], target[train], folds, places)
+    side = np.full(len(target), TEST)
+    side[train] = np.random.default_rng(seed).integers(0, N_FOLDS, len(train))
+    told = learn(repositories, target, side, seed=seed, owners=True)
+    inputs, places, arrays = trained(repositories, target, "all", side, told)
     chosen = candidates([_trial(name, arrays, seed) for name in RIVALS], MOST, seed)
-    told = np.column_stack([out_of_fold(one, arrays) for one in chosen])
-    shares = weigh(told, arrays.target, folds).shares
+    out = np.column_stack([out_of_fold(one, arrays) for one in chosen])
+    shares = weigh(out, arrays.target, arrays.folds).shares
     whole = Arrays(inputs, target, np.zeros(len(target), dtype=int), places)
     models = [fit(one.family, one.parameters, whole, train, one.seed) for one in chosen]
     predicted = np.maximum(
         sum(share * model.predict(inputs[test]) for share, model in zip(shares, models, strict=True)), 0.0
     )
-    smearing = float(np.mean(np.exp(arrays.target - np.maximum(told @ shares, 0.0))))
+    smearing = float(np.mean(np.exp(arrays.target - np.maximum(out @ shares, 0.0))))
     return np.expm1(predicted), np.exp(predicted) * smearing - 1.0
 
 

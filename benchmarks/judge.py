@@ -61,12 +61,9 @@ def judge(
     stars = repositories["stars"].to_numpy()
     predicted, low, high = np.zeros(len(target)), np.zeros(len(target)), np.zeros(len(target))
     for (train, test), told in zip(_folds(group, seed), learned, strict=True):
-        inputs, places, names = columns(repositories, target, policy, train, told.values)
-        known = [name for name in names if CATALOGUE[name].learned]
-        without = told.without[:, train][..., told.values.columns.get_indexer(pd.Index(known))]
-        learned_places = tuple(map(names.index, known))
-        folds = parts(group, N_FOLDS, seed + 1)[train]
-        arrays = Arrays(inputs[train], target[train], folds, places, without, learned_places)
+        side = np.full(len(target), TEST)
+        side[train] = parts(group, N_FOLDS, seed + 1)[train]
+        inputs, places, arrays = trained(repositories, target, policy, side, told)
         out = np.zeros(len(train))
         for fold in cross_validate(FAMILIES["lightgbm"], ROUNDS, arrays, seed):
             out[fold.rows] = fold.predicted
@@ -89,19 +86,25 @@ def dummy(repositories: pd.DataFrame) -> dict[str, float]:
     return {**scores(stars, np.full(len(stars), np.median(stars))), "coverage": float("nan")}
 
 
-def columns(
-    repositories: pd.DataFrame, target: np.ndarray, policy: str, train: np.ndarray, learned: pd.DataFrame | None = None
-) -> tuple[np.ndarray, tuple[int, ...], list[str]]:
-    """Return the inputs of all rows, the places of the categories and all names; chosen by looking at the training rows alone."""
+def trained(
+    repositories: pd.DataFrame, target: np.ndarray, policy: str, side: np.ndarray, told: Learned
+) -> tuple[np.ndarray, tuple[int, ...], Arrays]:
+    """Return the inputs of all rows, the places of the categories and what is fitted; only training rows choose."""
+    train = np.flatnonzero(side >= 0)
     training = repositories.iloc[train]
-    names = [
-        item.name for item in allowed(policy) if not item.learned or (learned is not None and item.name in learned)
-    ]
+    names = [item.name for item in allowed(policy) if not item.learned or item.name in told.values]
     vocabularies = {name: vocabulary(training[name]) for name in names if CATALOGUE[name].kind == "category"}
-    inputs = matrix(repositories, names, vocabularies, learned)
+    inputs = matrix(repositories, names, vocabularies, told.values)
     dropped = drop_by_looks(inputs.iloc[train], target[train], FeaturesSection())
     kept = [name for name in names if name not in dropped]
-    return inputs[kept].to_numpy(), tuple(categories(kept)), kept
+    known = [name for name in kept if CATALOGUE[name].learned]
+    without = told.without[:, train][..., told.values.columns.get_indexer(pd.Index(known))]
+    values, places = inputs[kept].to_numpy(), tuple(categories(kept))
+    return (
+        values,
+        places,
+        Arrays(values[train], target[train], side[train], places, without, tuple(map(kept.index, known))),
+    )
 
 
 def _folds(group: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
