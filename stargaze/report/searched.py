@@ -1,0 +1,125 @@
+"""What screening and tuning found on their way: the families side by side, the trials one after the other."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+
+from stargaze.config import POLICIES
+from stargaze.report.data import owners
+from stargaze.report.evidence import Evidence
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.folds import Arrays, fit, policy_arrays
+from stargaze.tuning.metrics import rmsle
+
+SHARES = (0.125, 0.25, 0.5, 1.0)
+"""Parts of the training owners that the learning curve is fitted on."""
+DRAWS = 3
+"""Draws of owners a part, and seeds for the whole."""
+MOST_ROWS = 20_000
+"""Training rows that the whole of the learning curve is bounded to: it shall take seconds."""
+
+
+def leaderboard(board: pd.DataFrame, estimate: str) -> pd.DataFrame:
+    """Return the families as screened, those first that are best under the policy of the estimate.
+
+    Returns
+    -------
+    DataFrame
+        ``family``, ``policy``, ``rmsle`` ± ``spread`` over folds [nat], ``r2``, ``mdape``, ``rho``, ``fit_time`` of a fold [s],
+        ``size_mb`` [MB], ``status``, ``note``.
+    """
+    best = board[board["policy"] == estimate].set_index("family")["rmsle"]
+    order = best.sort_values(kind="stable").index
+    rank = {family: place for place, family in enumerate(order)}
+    policy = {name: place for place, name in enumerate(reversed(POLICIES))}
+    frame = board.assign(rank=board["family"].map(rank), place=board["policy"].map(policy))
+    frame = frame.sort_values(["rank", "family", "place"], kind="stable", ignore_index=True)
+    columns = ["family", "policy", "rmsle", "spread", "r2", "mdape", "rho", "fit_time", "size_mb", "status", "note"]
+    return frame.reindex(columns=columns)
+
+
+def trials(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials in the order in which they ended, as far as that was noted.
+
+    Returns
+    -------
+    DataFrame
+        ``trial``, ``at``, seconds since the tuning began (missing if not noted: then in the order of the table), ``family``,
+        ``rmsle`` [nat], ``best`` of the finished so far, ``folds`` run, ``stopped``: "done" or why not; ``seconds``,
+        ``parameters``. A trial that was stopped has the mean of the folds it ran, and is never the best.
+    """
+    folds = table[[name for name in table.columns if str(name).startswith("fold_")]].astype("float64")
+    frame = table.reindex(columns=["at", "family", "rmsle", "stopped", "seconds", "parameters"])
+    frame = frame.assign(
+        rmsle=frame["rmsle"].astype("float64").fillna(folds.mean(axis="columns")),
+        folds=folds.notna().sum(axis="columns"),
+        stopped=frame["stopped"].fillna("done").astype("str"),
+        at=frame["at"].astype("float64"),
+    )
+    whole = folds.notna().all(axis="columns") & (frame["stopped"] == "done")
+    frame = frame.assign(whole=whole).sort_values("at", kind="stable", ignore_index=True)
+    frame["best"] = frame["rmsle"].where(frame["whole"]).cummin().ffill()
+    frame.insert(0, "trial", np.arange(1, len(frame) + 1))
+    return frame[["trial", "at", "family", "rmsle", "best", "folds", "stopped", "seconds", "parameters"]]
+
+
+def winner(table: pd.DataFrame) -> tuple[str, dict[str, object]]:
+    """Return family and parameters of the best trial that was judged on every fold."""
+    ordered = trials(table)
+    best = ordered[ordered["stopped"] == "done"].sort_values("rmsle", kind="stable").iloc[0]
+    return str(best["family"]), dict(json.loads(str(best["parameters"])))
+
+
+def learning_curve(evidence: Evidence) -> pd.DataFrame:
+    """Fit the best configuration on growing parts of the training owners and score it on the test side.
+
+    Returns
+    -------
+    DataFrame
+        ``policy``, ``share`` of the owners, ``owners``, ``repositories`` (mean over draws), ``rmsle`` [nat], the mean over
+        :data:`DRAWS` draws of owners, and ``rmsle_low`` to ``rmsle_high``, the least and the most of them.
+    """
+    meta = evidence.bundle.meta
+    family, parameters = winner(evidence.trials)
+    names = owners(evidence.table.repositories["full_name"])
+    everywhere = np.arange(len(names))
+
+    def fitted(policy: str, share: float, seed: int) -> tuple[str, float, int, int, float]:
+        rows = _drawn(evidence, share, seed)
+        error = _error(evidence, arrays[policy], family, parameters, rows, seed)
+        return policy, share, names.iloc[rows].nunique(), len(rows), error
+
+    asked = tuple(dict.fromkeys((meta["explain"], meta["estimate"])))
+    arrays = {policy: policy_arrays(evidence.table, evidence.feature_set, policy, everywhere) for policy in asked}
+    jobs = itertools.product(asked, SHARES, range(DRAWS))
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+        drawn = list(pool.map(lambda job: fitted(*job), jobs))
+    frame = pd.DataFrame(drawn, columns=["policy", "share", "owners", "repositories", "rmsle"])
+    found = frame.groupby(["policy", "share"], sort=False)
+    curve = found.mean()
+    curve["rmsle_low"], curve["rmsle_high"] = found["rmsle"].min(), found["rmsle"].max()
+    return curve.reset_index()
+
+
+def _drawn(evidence: Evidence, share: float, seed: int) -> np.ndarray:
+    """Return the training rows of a part of the owners; a larger part of the same seed holds the smaller."""
+    rows = evidence.table.training
+    codes, names = pd.factorize(owners(evidence.table.repositories["full_name"].iloc[rows]))
+    place = np.random.default_rng(seed).permutation(len(names))[codes]
+    bounded = share * min(1.0, MOST_ROWS / len(rows))
+    return rows[place < max(round(bounded * len(names)), 1)]
+
+
+def _error(
+    evidence: Evidence, arrays: Arrays, family: str, parameters: dict[str, object], rows: np.ndarray, seed: int
+) -> float:
+    test = evidence.table.test
+    model = fit(FAMILIES[family], parameters, arrays, rows, seed)
+    predicted = np.maximum(model.predict(arrays.inputs[test]), 0.0)
+    return rmsle(np.expm1(arrays.target[test]), np.expm1(predicted))
