@@ -10,11 +10,13 @@ from stargaze.report.judged import inside, share_interval
 
 NEIGHBOURS = 200
 """Validation repositories of similar prediction that a true count is ranked among."""
+LEAST = 25
+"""Fewer rows in a bin than this have no mean worth drawing."""
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """Nominal coverages that are looked at [share]."""
 
 
-def calibration(judged: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
+def calibration(judged: pd.DataFrame) -> pd.DataFrame:
     """Compare mean prediction and mean truth among repositories of similar prediction, on the scale of the target.
 
     Returns
@@ -23,17 +25,15 @@ def calibration(judged: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
         ``bin``, ``repositories``, ``predicted`` and ``true``, geometric means of stars + 1, less 1 [stars], and
         ``true_low`` to ``true_high``, two standard errors around.
     """
-    height = np.log1p(judged["predicted"].to_numpy())
-    edges = np.unique(np.quantile(height, np.arange(1, bins) / bins))
-    place = np.searchsorted(edges, height, side="right")
-    true = np.log1p(judged["true"].to_numpy())
+    height, true = np.log1p(judged["predicted"].to_numpy()), np.log1p(judged["true"].to_numpy())
+    place = bins(height)
     rows = []
     for one in np.unique(place):
         own = place == one
         mean, error = true[own].mean(), true[own].std() / np.sqrt(own.sum())
         rows.append(
             {
-                "bin": len(rows) + 1,
+                "bin": int(one) + 1,
                 "repositories": int(own.sum()),
                 "predicted": float(np.expm1(height[own].mean())),
                 "true": float(np.expm1(mean)),
@@ -42,6 +42,27 @@ def calibration(judged: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def bins(height: np.ndarray) -> np.ndarray:
+    """Put predictions into bins that are short where there are many and where they are high, none with too few rows.
+
+    Equal shares alone would put all that is famous into one bin, equal lengths nearly all that is not.
+
+    Examples
+    --------
+    >>> np.bincount(bins(np.repeat([0.0, 5.0], [300, 30]))).tolist()
+    [300, 30]
+    """
+    equal = np.quantile(height, np.linspace(0.1, 0.9, 9)), np.linspace(height.min(), height.max(), 11)[1:-1]
+    edges, last = list[float](), 0
+    ordered = np.sort(height)
+    for edge in np.unique(np.concatenate(equal)):
+        below = int(np.searchsorted(ordered, edge, side="left"))
+        if below - last >= LEAST and len(height) - below >= LEAST:
+            edges.append(float(edge))
+            last = below
+    return np.searchsorted(edges, height, side="right")
 
 
 def ranks(evidence: Evidence, seed: int = 0) -> np.ndarray:
@@ -64,9 +85,7 @@ def ranks(evidence: Evidence, seed: int = 0) -> np.ndarray:
     return ranked(known, residual, height, test["stars"].to_numpy(), seed)
 
 
-def ranked(
-    known: np.ndarray, residual: np.ndarray, height: np.ndarray, stars: np.ndarray, seed: int = 0
-) -> np.ndarray:
+def ranked(known: np.ndarray, residual: np.ndarray, height: np.ndarray, stars: np.ndarray, seed: int = 0) -> np.ndarray:
     """Rank true counts among what the residuals of similar predictions would have made of each; shape of ``height``.
 
     Examples

@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from stargaze.report.svg import FIRST, INK, LINE, PAPER, QUIET, SECOND, SPAN, THIRD
 
 MARKS = (("o", FIRST, "-"), ("s", SECOND, "--"), ("^", THIRD, ":"), ("D", INK, "-."), ("v", QUIET, "-"))
 """Marker, colour and line of each series: no two differ by their colour alone."""
 TICKS = (0.0, 1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.0f} %")
 NAMES = ("0", "1", "10", "100", "1k", "10k", "100k", "1M")
 
 
@@ -23,6 +25,7 @@ def decades(figure: Figure, frame: pd.DataFrame) -> None:
     bars = axes.barh(frame["decade"], frame["repositories"].clip(lower=0.5), color=FIRST, height=0.66)
     axes.bar_label(bars, labels=[f"{count:,}" for count in frame["repositories"]], padding=4, fontsize=9)
     axes.set_xscale("log", nonpositive="clip")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlim(0.5, 6 * max(frame["repositories"].max(), 1))
     axes.invert_yaxis()
     axes.set_xlabel("repositories (log scale)")
@@ -44,7 +47,7 @@ def leaderboard(figure: Figure, frame: pd.DataFrame) -> None:
     axes.set_yticks(list(place.values()), families)
     axes.invert_yaxis()
     axes.grid(axis="x")
-    axes.set_xlabel("RMSLE [nat], mean over folds ± their spread; less is better")
+    axes.set_xlabel("RMSLE [nat] ± spread over folds")
     figure.legend(loc="outside upper left", ncols=3, title="feature policy", alignment="left", title_fontsize=9)
 
 
@@ -80,7 +83,6 @@ def learning_curve(figure: Figure, frame: pd.DataFrame) -> None:
     ticks = sorted(set(frame["owners"].round()))
     axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_ylim(bottom=0.0)
     axes.grid(axis="y")
     axes.set_xlabel("owners learnt from (log scale)")
     axes.set_ylabel("RMSLE on the test side [nat]")
@@ -96,10 +98,13 @@ def predictions(figure: Figure, frame: pd.DataFrame) -> None:
     axes.plot([0, top], [0, top], color=QUIET, linestyle="--", linewidth=1, label="predicted = true")
     for label, marker, colour in (("inside", "o", FIRST), ("outside", "x", SECOND)):
         own = frame["inside"] == label
-        filled = {"markerfacecolor": PAPER} if marker == "o" else {}
         axes.plot(
             *(at[own], np.log1p(frame["true"][own]), marker),
-            **{"color": colour, "markersize": 4, "markeredgewidth": 1.1, "label": f"true count, {label}", **filled},
+            color=colour,
+            markersize=4,
+            markeredgewidth=1.1,
+            markerfacecolor=PAPER if marker == "o" else colour,
+            label=f"true count, {label}",
         )
     _stars(axes, top, "predicted stars", "true stars")
     figure.legend(loc="outside upper left", ncols=2)
@@ -112,14 +117,17 @@ def groups(figure: Figure, frame: pd.DataFrame, name: str, nominal: float) -> No
     spread = [frame["coverage"] - frame["coverage_low"], frame["coverage_high"] - frame["coverage"]]
     left.errorbar(frame["coverage"], place, xerr=np.clip(spread, 0, None), fmt="o", color=FIRST)
     left.axvline(nominal, color=INK, linestyle="--", linewidth=1)
-    left.set_xlim(min(0.5, float(frame["coverage_low"].min())), 1.005)
-    left.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    left.set_xlabel(f"coverage (dashed: {nominal:.0%} asked)")
+    left.set_xlim(min(0.5, float(np.floor(10 * frame["coverage_low"].min())) / 10), 1.01)
+    left.xaxis.set_major_formatter(PERCENT)
+    left.set_xlabel("coverage")
     right.barh(place, frame["rmsle"], color=SECOND, height=0.6)
     right.set_xlabel("RMSLE [nat]")
-    left.set_yticks(place, [f"{label} ({count:,})" for label, count in zip(frame[name], frame["repositories"], strict=True)])
+    left.set_yticks(
+        place, [f"{label} ({count:,})" for label, count in zip(frame[name], frame["repositories"], strict=True)]
+    )
     left.invert_yaxis()
     for axes in (left, right):
+        axes.locator_params(axis="x", nbins=3)
         axes.grid(axis="x")
 
 
@@ -147,7 +155,7 @@ def nominal(figure: Figure, frame: pd.DataFrame) -> None:
             *(own["nominal"], own["coverage"]), yerr=spread, fmt=marker, color=colour, markersize=size, label=interval
         )
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axis.set_major_formatter(PERCENT)
     axes.grid()
     axes.set_xlabel("nominal coverage")
     axes.set_ylabel("share of true counts inside")
@@ -157,10 +165,12 @@ def nominal(figure: Figure, frame: pd.DataFrame) -> None:
 def ranks(figure: Figure, frame: pd.DataFrame) -> None:
     """Draw how the ranks of the truth are spread."""
     axes = figure.add_subplot()
-    axes.bar(frame["from"], frame["share"], width=frame["to"] - frame["from"], align="edge", color=FIRST, edgecolor=PAPER)
+    axes.bar(
+        frame["from"], frame["share"], width=frame["to"] - frame["from"], align="edge", color=FIRST, edgecolor=PAPER
+    )
     axes.axhline(float(frame["expected"].iloc[0]), color=INK, linestyle="--", linewidth=1)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.set_xlabel("rank of the true count among similar ones")
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.set_xlabel("rank of the truth among similar ones")
     axes.set_ylabel("share of repositories")
 
 
@@ -172,12 +182,12 @@ def importance(figure: Figure, frame: pd.DataFrame) -> None:
     right.hlines(place, 0, frame["importance"], color=LINE, linewidth=1)
     right.plot(frame["importance"], place, "D", color=SECOND, markersize=5)
     left.set_yticks(place, list(frame["feature"]))
-    left.tick_params(axis="y", labelsize=9)
+    left.tick_params(axis="y", labelsize=8.5)
     left.invert_yaxis()
-    left.set_xlabel("mean |contribution| [nat]")
-    right.set_xlabel("cost of shuffling [nat²]")
+    left.set_xlabel("contribution [nat]")
+    right.set_xlabel("if shuffled [nat²]")
     for axes in (left, right):
-        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="x", nbins=3)
         axes.grid(axis="x")
 
 

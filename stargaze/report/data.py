@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from stargaze.config import POLICIES
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.schema import FIELDS
 from stargaze.features.table import Table
+from stargaze.report.words import percent
 
 DECADES = (0.0, 1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0)
 """Where a decade of stars begins [stars]; what has none stands apart."""
@@ -28,16 +30,17 @@ def decade_names() -> list[str]:
     return ["0", *named, f"{DECADES[-1]:,.0f} and more"]
 
 
-def decades(stars: np.ndarray) -> pd.Categorical:
-    """Put each count of stars into its decade; shape (n,).
+def decades(stars: np.ndarray) -> list[str]:
+    """Name the decade of each count of stars.
 
     Examples
     --------
-    >>> list(decades(np.array([0.0, 9.0, 10.0])))
+    >>> decades(np.array([0.0, 9.0, 10.0]))
     ['0', '1–9', '10–99']
     """
     places = np.searchsorted(DECADES, np.asarray(stars, dtype="float64"), side="right") - 1
-    return pd.Categorical.from_codes(places.astype("int64"), categories=decade_names(), ordered=True)
+    names = decade_names()
+    return [names[place] for place in places]
 
 
 def facts(table: Table) -> pd.DataFrame:
@@ -51,7 +54,7 @@ def facts(table: Table) -> pd.DataFrame:
         "repositories created": _span(repositories["created_at"]),
         "stars, median": f"{stars.median():,.0f}",
         "stars, most": f"{stars.max():,.0f}",
-        "without a star": f"{(stars == 0).mean():.1%}",
+        "without a star": percent(float((stars == 0).mean())),
     }
     return pd.DataFrame({"fact": list(rows), "value": list(rows.values())})
 
@@ -79,12 +82,13 @@ def sides(table: Table) -> pd.DataFrame:
 
 
 def by_decade(table: Table) -> pd.DataFrame:
-    """Count repositories in each decade of stars, whole and by side: ``decade``, ``repositories``, ``training``, …"""
-    names = decades(table.repositories["stars"].to_numpy())
-    counts = {"repositories": pd.Series(names).value_counts(sort=False)}
-    for name, places in zip(SIDES, (table.training, table.validation, table.test), strict=True):
-        counts[name] = pd.Series(names[places]).value_counts(sort=False)
-    return pd.DataFrame(counts).rename_axis("decade").reset_index().astype({"decade": "str"})
+    """Count repositories in each decade of stars, whole and by side: ``decade``, ``repositories``, ``training`` and so on."""
+    names = pd.Series(decades(table.repositories["stars"].to_numpy()))
+    counts = {"repositories": names.value_counts()}
+    for side, places in zip(SIDES, (table.training, table.validation, table.test), strict=True):
+        counts[side] = names.iloc[places].value_counts()
+    whole = pd.DataFrame(counts).reindex(decade_names()).fillna(0).astype("int64")
+    return whole.rename_axis("decade").reset_index()
 
 
 def common(values: pd.Series, most: int = COMMON) -> pd.DataFrame:
@@ -95,7 +99,9 @@ def common(values: pd.Series, most: int = COMMON) -> pd.DataFrame:
     >>> common(pd.Series(["C", "C", "Go", None], name="language"), 1)["language"].tolist()
     ['C', '1 others', 'not known']
     """
-    counts = values.value_counts().rename_axis(str(values.name)).sort_index().sort_values(ascending=False, kind="stable")
+    counts = (
+        values.value_counts().rename_axis(str(values.name)).sort_index().sort_values(ascending=False, kind="stable")
+    )
     named = counts.head(most)
     rows = list(zip(named.index.astype("str"), named.tolist(), strict=True))
     if len(counts) > most:
@@ -133,7 +139,7 @@ def features(selection: pd.DataFrame, kept: dict[str, list[str]]) -> pd.DataFram
                 "unit": item.unit,
                 "policy": item.policy,
                 "missing": float(missing_rates.get(name, np.nan)),
-                "kept": ", ".join(policy for policy, names in kept.items() if name in names) or "–",
+                "kept": ", ".join(policy for policy in POLICIES if name in kept[policy]) or "–",
             }
         )
     return pd.DataFrame(rows)

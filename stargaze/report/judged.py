@@ -105,7 +105,7 @@ def rmsle_interval(error: np.ndarray, owner: np.ndarray, seed: int = 0) -> tuple
 
 def by_decade(judged: pd.DataFrame) -> pd.DataFrame:
     """Return coverage and error for each decade of true stars."""
-    return _by(judged, pd.Series(decades(judged["true"].to_numpy()).astype("str")), decade_names(), "decade")
+    return _by(judged, pd.Series(decades(judged["true"].to_numpy())), decade_names(), "decade")
 
 
 def by_language(judged: pd.DataFrame) -> pd.DataFrame:
@@ -124,7 +124,7 @@ def _by(judged: pd.DataFrame, group: pd.Series, order: list[str], name: str) -> 
             continue
         hits, n_rows = int(inside(part).sum()), len(part)
         low, high = share_interval(hits, n_rows)
-        width = np.log((part["high"] + 1) / (part["low"] + 1))
+        width = (part["high"] + 1) / (part["low"] + 1)
         rows.append(
             {
                 name: one,
@@ -135,7 +135,7 @@ def _by(judged: pd.DataFrame, group: pd.Series, order: list[str], name: str) -> 
                 "rmsle": float(np.sqrt(np.mean(part["error"] ** 2))),
                 "typical_factor": float(np.exp(part["error"].abs().median())),
                 "predicted_to_true": float(np.exp(part["error"].median())),
-                "interval_factor": float(np.exp(width.median())),
+                "interval_factor": float(width.median()),
             }
         )
     return pd.DataFrame(rows)
@@ -167,7 +167,9 @@ def shown(judged: pd.DataFrame, most: int = 320) -> pd.DataFrame:
     place = np.minimum((height / max(height.max(), 1e-9) * 16).astype("int64"), 15)
     order = judged.assign(place=place).sort_values(["place", "predicted", "repository"], kind="stable")
     each = max(most // order["place"].nunique(), 1)
-    taken = [part.iloc[np.unique(np.linspace(0, len(part) - 1, each).astype(int))] for _, part in order.groupby("place")]
+    taken = [
+        part.iloc[np.unique(np.linspace(0, len(part) - 1, each).astype(int))] for _, part in order.groupby("place")
+    ]
     frame = pd.concat(taken).sort_values(["predicted", "repository"], ascending=[False, True], ignore_index=True)
     frame = frame[["repository", "true", "predicted", "low", "high"]]
     return frame.assign(inside=np.where(inside(frame), "inside", "outside"))

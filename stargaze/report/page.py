@@ -11,7 +11,7 @@ from stargaze.features.split import TEST, VALIDATION
 from stargaze.report.evidence import Evidence
 from stargaze.report.numbers import Numbers
 from stargaze.report.pictures import pictures
-from stargaze.report.words import heading, printable, shown
+from stargaze.report.words import heading, percent, printable, shown
 
 
 def render(evidence: Evidence, numbers: Numbers) -> str:
@@ -24,7 +24,7 @@ def render(evidence: Evidence, numbers: Numbers) -> str:
         lstrip_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,  # not what is markup already
     )
-    templates.filters |= {"table": _table, "heading": heading}
+    templates.filters |= {"table": _table, "heading": heading, "percent": percent}
     page = templates.get_template("report.html")
     return page.render(
         numbers=numbers,
@@ -35,7 +35,10 @@ def render(evidence: Evidence, numbers: Numbers) -> str:
         files={name: len(content) for name, content in sorted(evidence.bundle.content.items())},
         source=evidence.source,
         split=evidence.feature_set.split,
-        sizes={"validation": int((evidence.table.side == VALIDATION).sum()), "test": int((evidence.table.side == TEST).sum())},
+        sizes={
+            "validation": int((evidence.table.side == VALIDATION).sum()),
+            "test": int((evidence.table.side == TEST).sum()),
+        },
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,9 +12,9 @@ from matplotlib.figure import Figure
 from stargaze.report import charts
 from stargaze.report.numbers import Numbers
 from stargaze.report.svg import draw
-from stargaze.report.words import printable
+from stargaze.report.words import percent, printable
 
-WIDTH = 4.9
+WIDTH = 4.4
 """Width of a chart [inch]: two stand side by side on a desk, and words of 10 points are still read on a phone."""
 BARS = 15
 """Features that are drawn; the table has all."""
@@ -51,13 +52,11 @@ def _chart(
 
 def _of_data(numbers: Numbers) -> list[Chart]:
     frame = numbers["stars"]
-    most = frame.loc[frame["repositories"].idxmax()]
+    most = frame.iloc[int(frame["repositories"].argmax())]
     alt = f"Bars on a log scale: of {frame['repositories'].sum():,} repositories most, {most['repositories']:,}, have "
     alt += f"{most['decade']} stars; {int(frame['repositories'].iloc[3:].sum()):,} have a hundred or more."
     note = "Every count is of repositories with a known number of stars."
-    return [
-        _chart("stars", "Repositories by stars", alt, note, frame, 2.6, lambda figure: charts.decades(figure, frame))
-    ]
+    return [_chart("stars", "Repositories by stars", alt, note, frame, 2.6, partial(charts.decades, frame=frame))]
 
 
 def _of_search(numbers: Numbers) -> list[Chart]:
@@ -65,7 +64,9 @@ def _of_search(numbers: Numbers) -> list[Chart]:
     good = board[board["status"] == "ok"]
     first, dummy = good.iloc[0], good.loc[good["family"] == "dummy", "rmsle"].mean()
     families = board["family"].nunique()
-    board_alt = f"{families} model families under each feature policy. {first['family']} leads under {first['policy']}: "
+    board_alt = (
+        f"{families} model families under each feature policy. {first['family']} leads under {first['policy']}: "
+    )
     board_alt += f"RMSLE {first['rmsle']:.3f} ± {first['spread']:.3f}; the dummy has {dummy:.3f}."
     done = trials[trials["stopped"] == "done"]
     trials_alt = f"{len(trials)} trials, {len(trials) - len(done)} of them stopped early; "
@@ -82,7 +83,7 @@ def _of_search(numbers: Numbers) -> list[Chart]:
             "dummy, which answers the median for all.",
             board,
             1.6 + 0.3 * families,
-            lambda figure: charts.leaderboard(figure, board),
+            partial(charts.leaderboard, frame=board),
         ),
         _chart(
             "trials",
@@ -92,7 +93,7 @@ def _of_search(numbers: Numbers) -> list[Chart]:
             "its score is of the folds it ran, and cannot be compared with the others to the last digit.",
             trials,
             3.3,
-            lambda figure: charts.trials(figure, trials),
+            partial(charts.trials, frame=trials),
         ),
         _chart(
             "learning_curve",
@@ -102,7 +103,7 @@ def _of_search(numbers: Numbers) -> list[Chart]:
             "the least and the most of three draws. A line that still falls says that more repositories would help.",
             curve,
             3.3,
-            lambda figure: charts.learning_curve(figure, curve),
+            partial(charts.learning_curve, frame=curve),
         ),
     ]
 
@@ -115,14 +116,14 @@ def _of_test(numbers: Numbers) -> list[Chart]:
         _chart(
             "predictions",
             "Predicted against true",
-            f"{len(points)} test repositories: true counts follow the diagonal; {held:.0%} of those drawn lie in their "
+            f"{len(points)} test repositories: true counts follow the diagonal; {percent(held, 0)} of those drawn lie in their "
             "interval.",
             f"{len(points)} of {test:,} repositories of the test side, drawn evenly over the range of predictions, so that "
             "the many with few stars do not hide the others. A vertical bar is the interval, a circle a true count inside "
             "it, a cross one outside. The share of crosses among those drawn is not the share among all.",
             points,
-            5.0,
-            lambda figure: charts.predictions(figure, points),
+            4.6,
+            partial(charts.predictions, frame=points),
         )
     ]
     for name, frame, title in (
@@ -136,15 +137,17 @@ def _of_test(numbers: Numbers) -> list[Chart]:
 def _groups(name: str, frame: pd.DataFrame, title: str, asked: float) -> Chart:
     label = frame.columns[0]
     frame = frame.assign(**{label: frame[label].map(printable)})
-    worst, best = frame.loc[frame["coverage"].idxmin()], frame.loc[frame["coverage"].idxmax()]
-    alt = f"Coverage is least, {worst['coverage']:.1%}, for {worst[label]} ({worst['repositories']:,} repositories) and "
-    alt += f"most, {best['coverage']:.1%}, for {best[label]}; {asked:.0%} was asked for."
+    worst, best = (frame.iloc[place] for place in (frame["coverage"].argmin(), frame["coverage"].argmax()))
+    alt = f"Coverage is least, {percent(worst['coverage'])}, for {worst[label]} ({worst['repositories']:,} repositories) and "
+    alt += f"most, {percent(best['coverage'])}, for {best[label]}; {percent(asked, 0)} was asked for."
     note = "Bars around coverage are 95 % intervals of a share (Wilson). In brackets: repositories of the test side."
     if label == "decade":
         note += " The intervals cannot know the true count: whoever has more stars than its figures tell is by nature "
         note += "predicted too low, whoever has none too high."
     height = 1.0 + 0.3 * len(frame)
-    return _chart(name, title, alt, note, frame, height, lambda figure: charts.groups(figure, frame, str(label), asked))
+    return _chart(
+        name, title, alt, note, frame, height, partial(charts.groups, frame=frame, name=str(label), nominal=asked)
+    )
 
 
 def _of_calibration(numbers: Numbers) -> list[Chart]:
@@ -160,29 +163,30 @@ def _of_calibration(numbers: Numbers) -> list[Chart]:
             "of them within two standard errors.",
             "Test repositories in bins of similar prediction; means are on the scale of the target, log1p(stars).",
             means,
-            4.6,
-            lambda figure: charts.calibration(figure, means),
+            4.2,
+            partial(charts.calibration, frame=means),
         ),
         _chart(
             "nominal",
             "Coverage at every level",
-            f"Coverage is within {far:.1%} of what is asked at every level; the bundle's own intervals hold "
-            f"{own['coverage']:.1%} where {own['nominal']:.0%} was asked.",
+            f"Coverage is within {percent(far)} of what is asked at every level; the bundle's own intervals hold "
+            f"{percent(own['coverage'])} where {percent(own['nominal'], 0)} was asked.",
             "Circles: central intervals made from the residuals of the 200 validation repositories of most similar "
             "prediction; star: the intervals of the bundle. Bars are 95 % intervals (Wilson).",
             levels,
-            4.0,
-            lambda figure: charts.nominal(figure, levels),
+            3.6,
+            partial(charts.nominal, frame=levels),
         ),
         _chart(
             "ranks",
             "Ranks of the truth",
-            f"Ten bins of ranks hold between {ranks['share'].min():.1%} and {ranks['share'].max():.1%} each; 10 % is expected.",
+            f"Ten bins of ranks hold between {percent(ranks['share'].min())} and {percent(ranks['share'].max())} each; "
+            f"{percent(0.1, 0)} is expected.",
             "The rank of each true count among what those 200 residuals would have made of it (the randomised probability "
             "integral transform for counts). Flat is calibrated, a hump too wide, a bowl too narrow, a slope off to one side.",
             ranks,
             3.0,
-            lambda figure: charts.ranks(figure, ranks),
+            partial(charts.ranks, frame=ranks),
         ),
     ]
 
@@ -204,7 +208,7 @@ def _of_reasons(numbers: Numbers) -> list[Chart]:
                 "the feature, in mean. Right: the growth of the squared error when it was shuffled at selection.",
                 frame,
                 0.9 + 0.24 * len(top),
-                lambda figure, top=top: charts.importance(figure, top),
+                partial(charts.importance, frame=top),
             )
         )
     return made

@@ -59,7 +59,7 @@ def trials(table: pd.DataFrame) -> pd.DataFrame:
     frame = frame.assign(
         rmsle=frame["rmsle"].astype("float64").fillna(folds.mean(axis="columns")),
         folds=folds.notna().sum(axis="columns"),
-        stopped=frame["stopped"].fillna("done").astype("str"),
+        stopped=frame["stopped"].astype("object").fillna("done").astype("str"),
         at=frame["at"].astype("float64"),
     )
     whole = folds.notna().all(axis="columns") & (frame["stopped"] == "done")

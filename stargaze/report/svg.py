@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -23,7 +25,7 @@ PALETTE = {
     SPAN: "var(--span)",
 }
 """What is drawn with, and the colour of the style sheet that it stands for: the page has a light and a dark set."""
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "stargaze",
     "font.size": 10,
@@ -34,6 +36,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "text.parse_math": False,
     "text.color": INK,
     "xtick.color": QUIET,
     "ytick.color": QUIET,
@@ -52,7 +55,8 @@ XLINK = "{http://www.w3.org/1999/xlink}href"
 
 def draw(name: str, alt: str, size: tuple[float, float], paint: Callable[[Figure], None]) -> str:
     """Return what ``paint`` draws on a figure of that size [inch] as an SVG element that a reader can be told of in words."""
-    with rc_context(STYLE), io.StringIO() as stream:
+    with rc_context(STYLE), warnings.catch_warnings(), io.StringIO() as stream:
+        warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts draw the words, not matplotlib's
         figure = Figure(figsize=size, layout="constrained")
         paint(figure)
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -40,7 +40,12 @@ HEADINGS: Mapping[str, str] = {
 SHARES = frozenset({"share", "missing", "coverage", "coverage_low", "coverage_high", "nominal", "mdape", "expected"})
 FACTORS = frozenset({"typical_factor", "predicted_to_true", "interval_factor", "factor"})
 STARS = frozenset({"true", "predicted", "low", "high", "true_low", "true_high", "median_stars"})
+NO_BREAK = "\N{NO-BREAK SPACE}"
 COUNTS = frozenset({"owners", "repositories"})
+EXACT = frozenset(
+    {"rmsle", "rmsle_low", "rmsle_high", "spread", "r2", "rho", "cv_rmsle", "cv_spread", "best", "contribution"}
+)
+"""Columns that are compared with each other: always three digits behind the point."""
 
 
 def heading(column: str) -> str:
@@ -53,21 +58,38 @@ def shown(column: str, value: Any) -> str:
 
     Examples
     --------
-    >>> [shown("coverage", 0.9), shown("factor", 1.834), shown("true", 12345.0), shown("rmsle", 0.45268), shown("at", None)]
-    ['90.0 %', '× 1.83', '12,345', '0.453', '–']
+    >>> [shown("factor", 1.834), shown("true", 12345.0), shown("rmsle", 0.45), shown("at", None)]
+    ['× 1.83', '12,345', '0.450', '–']
     """
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return "–"
     if isinstance(value, str):
         return printable(value) or "–"
-    number = float(value)
+    return _number(column, float(value))
+
+
+def _number(column: str, number: float) -> str:
+    whole = number == round(number)
     if column in SHARES:
-        return f"{100 * number:.1f} %"
+        return percent(number)
     if column in FACTORS:
         return f"× {number:,.2f}" if number < 100 else f"× {number:,.0f}"
-    if column in COUNTS or (column in STARS and (number >= 10 or number == round(number))):
+    if column in EXACT:
+        return f"{number:.3f}"
+    if column in COUNTS or (whole and abs(number) >= 1) or (column in STARS and (whole or number >= 10)):
         return f"{number:,.0f}"
-    return f"{number:,.0f}" if number == round(number) and abs(number) >= 1 else f"{number:,.3g}"
+    return f"{number:.2g}" if column in STARS else f"{number:,.3g}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Write a share with its sign, which never stands at the beginning of a line.
+
+    Examples
+    --------
+    >>> percent(0.8912).replace(chr(0xA0), " ")
+    '89.1 %'
+    """
+    return f"{100 * share:.{digits}f}{NO_BREAK}%"
 
 
 def printable(text: str) -> str:
@@ -78,4 +100,4 @@ def printable(text: str) -> str:
     >>> printable("a" + chr(0x202E) + "b" + chr(0) + "c")
     'a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c'
     """
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return "".join(char if char.isprintable() or char == NO_BREAK else "\N{REPLACEMENT CHARACTER}" for char in text)
