@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from stargaze.report.svg import FIRST, INK, LINE, PAPER, QUIET, SECOND, SPAN, THIRD
+from stargaze.tuning.race import DONE
 
 MARKS = (("o", FIRST, "-"), ("s", SECOND, "--"), ("^", THIRD, ":"), ("D", INK, "-."), ("v", QUIET, "-"))
 """Marker, colour and line of each series: no two differ by their colour alone."""
@@ -56,7 +57,7 @@ def trials(figure: Figure, frame: pd.DataFrame) -> None:
     axes = figure.add_subplot()
     timed = bool(frame["at"].notna().all())
     when = frame["at"] if timed else frame["trial"]
-    done = (frame["stopped"] == "done").to_numpy()
+    done = (frame["stopped"] == DONE).to_numpy()
     for row, family in enumerate(dict.fromkeys(frame["family"])):
         marker, colour, _ = MARKS[row % len(MARKS)]
         own = (frame["family"] == family).to_numpy() & done

@@ -9,10 +9,11 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stargaze.report import charts
+from stargaze.report import charts, searched
 from stargaze.report.numbers import Numbers
 from stargaze.report.svg import draw
 from stargaze.report.words import percent, printable
+from stargaze.tuning.race import DONE
 
 WIDTH = 4.4
 """Width of a chart [inch]: two stand side by side on a desk, and words of 10 points are still read on a phone."""
@@ -68,8 +69,8 @@ def _of_search(numbers: Numbers) -> list[Chart]:
         f"{families} model families under each feature policy. {first['family']} leads under {first['policy']}: "
     )
     board_alt += f"RMSLE {first['rmsle']:.3f} ± {first['spread']:.3f}; the dummy has {dummy:.3f}."
-    done = trials[trials["stopped"] == "done"]
-    trials_alt = f"{len(trials)} trials, {len(trials) - len(done)} of them stopped early; "
+    done = trials[trials["stopped"] == DONE]
+    trials_alt = f"{len(trials)} trials, {len(trials) - len(done) or 'none'} of them stopped early; "
     trials_alt += f"the best of the finished has RMSLE {done['rmsle'].min():.4f}."
     ends = [f"{policy}: from {part['rmsle'].iloc[0]:.3f} with {part['owners'].iloc[0]:,.0f} owners to "
             f"{part['rmsle'].iloc[-1]:.3f} with {part['owners'].iloc[-1]:,.0f}"
@@ -89,8 +90,8 @@ def _of_search(numbers: Numbers) -> list[Chart]:
             "trials",
             "Trials over time",
             trials_alt,
-            "Each mark is a configuration, the line the best that was judged on every fold. A cross was stopped early: "
-            "its score is of the folds it ran, and cannot be compared with the others to the last digit.",
+            "Each mark is a configuration, the line the best that was judged on every fold. A cross was stopped after the "
+            "fold that showed that it could not win; its score is what it would have had if its gap to the best had stayed.",
             trials,
             3.3,
             partial(charts.trials, frame=trials),
@@ -98,9 +99,10 @@ def _of_search(numbers: Numbers) -> list[Chart]:
         _chart(
             "learning_curve",
             "Learning curve",
-            f"Error on the test side falls as more owners are learnt from. {'; '.join(ends)}.",
+            f"RMSLE on the test side by policy and owners learnt from. {'; '.join(ends)}.",
             "The best configuration, fitted anew on an eighth, a quarter, a half and all of the training owners; bars are "
-            "the least and the most of three draws. A line that still falls says that more repositories would help.",
+            f"the least and the most of three draws, of {searched.MOST_ROWS:,} repositories at most. A line that still falls "
+            "says that more repositories would help.",
             curve,
             3.3,
             partial(charts.learning_curve, frame=curve),
@@ -116,8 +118,8 @@ def _of_test(numbers: Numbers) -> list[Chart]:
         _chart(
             "predictions",
             "Predicted against true",
-            f"{len(points)} test repositories: true counts follow the diagonal; {percent(held, 0)} of those drawn lie in their "
-            "interval.",
+            f"True over predicted stars of {len(points)} test repositories, from {points['predicted'].min():,.0f} to "
+            f"{points['predicted'].max():,.0f} predicted; {percent(held, 0)} of those drawn lie in their interval.",
             f"{len(points)} of {test:,} repositories of the test side, drawn evenly over the range of predictions, so that "
             "the many with few stars do not hide the others. A vertical bar is the interval, a circle a true count inside "
             "it, a cross one outside. The share of crosses among those drawn is not the share among all.",
@@ -153,14 +155,14 @@ def _groups(name: str, frame: pd.DataFrame, title: str, asked: float) -> Chart:
 def _of_calibration(numbers: Numbers) -> list[Chart]:
     means, levels, ranks = numbers["calibration"], numbers["nominal"], numbers["ranks"]
     own = levels[levels["interval"] == "of the bundle"].iloc[0]
+    near = int(means["predicted"].between(means["true_low"], means["true_high"]).sum())
     far = (levels["coverage"] - levels["nominal"]).abs().max()
     return [
         _chart(
             "calibration",
             "Mean truth over mean prediction",
-            f"In {len(means)} bins of prediction the mean truth lies near the diagonal, "
-            f"in {int(((means['true_low'] <= means['predicted']) & (means['predicted'] <= means['true_high'])).sum())} "
-            "of them within two standard errors.",
+            f"In {near} of {len(means)} bins of prediction the mean truth lies within two standard errors of the mean "
+            "prediction.",
             "Test repositories in bins of similar prediction; means are on the scale of the target, log1p(stars).",
             means,
             4.2,

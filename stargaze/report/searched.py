@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config import POLICIES
+from stargaze.features.table import FeatureSet, Table
 from stargaze.report.data import owners
 from stargaze.report.evidence import Evidence
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.folds import Arrays, fit, policy_arrays
+from stargaze.tuning.folds import fit, policy_arrays
 from stargaze.tuning.metrics import rmsle
+from stargaze.tuning.race import DONE
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """Parts of the training owners that the learning curve is fitted on."""
@@ -52,17 +54,17 @@ def trials(table: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``trial``, ``at``, seconds since the tuning began (missing if not noted: then in the order of the table), ``family``,
         ``rmsle`` [nat], ``best`` of the finished so far, ``folds`` run, ``stopped``: "done" or why not; ``seconds``,
-        ``parameters``. A trial that was stopped has the mean of the folds it ran, and is never the best.
+        ``parameters``. A trial that was stopped has the score that was expected of it, and is never the best.
     """
     folds = table[[name for name in table.columns if str(name).startswith("fold_")]].astype("float64")
     frame = table.reindex(columns=["at", "family", "rmsle", "stopped", "seconds", "parameters"])
     frame = frame.assign(
         rmsle=frame["rmsle"].astype("float64").fillna(folds.mean(axis="columns")),
         folds=folds.notna().sum(axis="columns"),
-        stopped=frame["stopped"].astype("object").fillna("done").astype("str"),
+        stopped=frame["stopped"].astype("object").fillna(DONE).astype("str"),
         at=frame["at"].astype("float64"),
     )
-    whole = folds.notna().all(axis="columns") & (frame["stopped"] == "done")
+    whole = folds.notna().all(axis="columns") & (frame["stopped"] == DONE)
     frame = frame.assign(whole=whole).sort_values("at", kind="stable", ignore_index=True)
     frame["best"] = frame["rmsle"].where(frame["whole"]).cummin().ffill()
     frame.insert(0, "trial", np.arange(1, len(frame) + 1))
@@ -72,7 +74,7 @@ def trials(table: pd.DataFrame) -> pd.DataFrame:
 def winner(table: pd.DataFrame) -> tuple[str, dict[str, object]]:
     """Return family and parameters of the best trial that was judged on every fold."""
     ordered = trials(table)
-    best = ordered[ordered["stopped"] == "done"].sort_values("rmsle", kind="stable").iloc[0]
+    best = ordered[ordered["stopped"] == DONE].sort_values("rmsle", kind="stable").iloc[0]
     return str(best["family"]), dict(json.loads(str(best["parameters"])))
 
 
@@ -87,39 +89,48 @@ def learning_curve(evidence: Evidence) -> pd.DataFrame:
     """
     meta = evidence.bundle.meta
     family, parameters = winner(evidence.trials)
-    names = owners(evidence.table.repositories["full_name"])
-    everywhere = np.arange(len(names))
-
-    def fitted(policy: str, share: float, seed: int) -> tuple[str, float, int, int, float]:
-        rows = _drawn(evidence, share, seed)
-        error = _error(evidence, arrays[policy], family, parameters, rows, seed)
-        return policy, share, names.iloc[rows].nunique(), len(rows), error
-
     asked = tuple(dict.fromkeys((meta["explain"], meta["estimate"])))
-    arrays = {policy: policy_arrays(evidence.table, evidence.feature_set, policy, everywhere) for policy in asked}
-    jobs = itertools.product(asked, SHARES, range(DRAWS))
+
+    def fitted(job: tuple[float, int]) -> list[tuple[str, float, int, int, float]]:
+        share, seed = job
+        rows = _drawn(evidence.table, share, seed)
+        part = _part(evidence.table, rows)
+        n_owners = owners(evidence.table.repositories["full_name"].iloc[rows]).nunique()
+        errors = [_error(part, evidence.feature_set, policy, family, parameters, seed) for policy in asked]
+        return [(policy, share, n_owners, len(rows), error) for policy, error in zip(asked, errors, strict=True)]
+
     with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        drawn = list(pool.map(lambda job: fitted(*job), jobs))
-    frame = pd.DataFrame(drawn, columns=["policy", "share", "owners", "repositories", "rmsle"])
-    found = frame.groupby(["policy", "share"], sort=False)
-    curve = found.mean()
-    curve["rmsle_low"], curve["rmsle_high"] = found["rmsle"].min(), found["rmsle"].max()
-    return curve.reset_index()
+        found = [row for rows in pool.map(fitted, itertools.product(SHARES, range(DRAWS))) for row in rows]
+    frame = pd.DataFrame(found, columns=["policy", "share", "owners", "repositories", "rmsle"])
+    groups = frame.groupby(["policy", "share"], sort=False)
+    curve = groups.mean()
+    curve["rmsle_low"], curve["rmsle_high"] = groups["rmsle"].min(), groups["rmsle"].max()
+    order = {policy: place for place, policy in enumerate(asked)}
+    return curve.reset_index().sort_values(
+        ["policy", "share"], key=lambda values: values.replace(order), ignore_index=True
+    )
 
 
-def _drawn(evidence: Evidence, share: float, seed: int) -> np.ndarray:
+def _drawn(table: Table, share: float, seed: int) -> np.ndarray:
     """Return the training rows of a part of the owners; a larger part of the same seed holds the smaller."""
-    rows = evidence.table.training
-    codes, names = pd.factorize(owners(evidence.table.repositories["full_name"].iloc[rows]))
+    rows = table.training
+    codes, names = pd.factorize(owners(table.repositories["full_name"].iloc[rows]))
     place = np.random.default_rng(seed).permutation(len(names))[codes]
     bounded = share * min(1.0, MOST_ROWS / len(rows))
     return rows[place < max(round(bounded * len(names)), 1)]
 
 
+def _part(table: Table, rows: np.ndarray) -> Table:
+    """Return a table that knows nothing but these training rows and the test side."""
+    kept = np.concatenate([rows, table.test[:MOST_ROWS]])
+    repositories = table.repositories.iloc[kept].reset_index(drop=True)
+    return Table(repositories, table.target[kept], table.side[kept], table.fingerprint)
+
+
 def _error(
-    evidence: Evidence, arrays: Arrays, family: str, parameters: dict[str, object], rows: np.ndarray, seed: int
+    part: Table, feature_set: FeatureSet, policy: str, family: str, parameters: dict[str, object], seed: int
 ) -> float:
-    test = evidence.table.test
-    model = fit(FAMILIES[family], parameters, arrays, rows, seed)
-    predicted = np.maximum(model.predict(arrays.inputs[test]), 0.0)
-    return rmsle(np.expm1(arrays.target[test]), np.expm1(predicted))
+    arrays = policy_arrays(part, feature_set, policy, np.arange(len(part.target)))
+    model = fit(FAMILIES[family], parameters, arrays, part.training, seed)
+    predicted = np.maximum(model.predict(arrays.inputs[part.test]), 0.0)
+    return rmsle(np.expm1(part.target[part.test]), np.expm1(predicted))

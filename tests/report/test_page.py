@@ -211,6 +211,17 @@ def test_the_page_says_which_bundle_it_is_of(evidence: Evidence, page: Path, tex
         assert f"{name} = {value}" in words
 
 
+def test_what_is_to_be_typed_stands_on_lines_of_its_own(seen: Seen) -> None:
+    lines = "".join(seen.words).splitlines()
+
+    assert [line for line in lines if line.startswith("stargaze ") and "fetch" not in line][-4:] == [
+        "stargaze select-features",
+        "stargaze screen",
+        "stargaze tune --trials 4",
+        "stargaze report",
+    ]
+
+
 def test_a_page_of_something_else_is_of_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "x.html").write_bytes(b"<html>\xff")
 

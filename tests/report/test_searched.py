@@ -73,8 +73,21 @@ def test_the_learning_curve_is_bounded(evidence: Evidence, monkeypatch: pytest.M
     assert frame["repositories"].max() < 150
 
 
+def test_a_part_knows_nothing_of_the_other_owners(evidence: Evidence) -> None:
+    """What other rows teach would else come from owners that were not drawn."""
+    rows = searched._drawn(evidence.table, 0.25, 0)
+    part = searched._part(evidence.table, rows)
+
+    assert set(part.repositories["full_name"]) == {
+        *evidence.table.repositories["full_name"].iloc[rows],
+        *evidence.test["full_name"],
+    }
+    assert (part.target == evidence.table.target[np.concatenate([rows, evidence.table.test])]).all()
+    assert len(part.training) == len(rows)
+
+
 def test_a_smaller_part_of_the_owners_lies_in_the_larger(evidence: Evidence) -> None:
-    parts = [set(searched._drawn(evidence, share, 1)) for share in searched.SHARES]
+    parts = [set(searched._drawn(evidence.table, share, 1)) for share in searched.SHARES]
 
     assert all(small < large for small, large in itertools.pairwise(parts))
     assert parts[-1] == set(evidence.table.training)
