@@ -126,7 +126,7 @@ def groups(figure: Figure, frame: pd.DataFrame, name: str, nominal: float) -> No
     left.set_yticks(
         place, [f"{label} ({count:,})" for label, count in zip(frame[name], frame["repositories"], strict=True)]
     )
-    left.invert_yaxis()
+    left.set_ylim(max(len(frame), 2) - 0.4, -0.6)
     for axes in (left, right):
         axes.locator_params(axis="x", nbins=3)
         axes.grid(axis="x")

@@ -12,6 +12,8 @@ from stargaze.tuning.metrics import scores
 
 DRAWS = 500
 """Bootstrap samples of owners: their 2.5 and 97.5 % points move by a hundredth of the width."""
+LONGEST = 100
+"""Characters of a description that are kept: some are essays."""
 FEWEST = 30
 """A language with fewer test repositories has no row of its own: its interval would fill the scale."""
 
@@ -21,9 +23,9 @@ def judge(evidence: Evidence) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, shape (n_test, 9)
-        ``repository``, ``owner``, ``language``, ``true``, ``predicted``, ``low``, ``high`` [stars], ``policy``, and ``error``,
-        log1p(predicted) - log1p(true) [nat].
+    DataFrame, shape (n_test, 10)
+        ``repository``, ``owner``, ``language``, ``description``; ``true``, ``predicted``, ``low`` and ``high`` [stars];
+        ``policy``, and ``error``, log1p(predicted) - log1p(true) [nat].
     """
     test = evidence.test
     found = evidence.bundle.answer(test)
@@ -32,6 +34,7 @@ def judge(evidence: Evidence) -> pd.DataFrame:
         "repository": test["full_name"].astype("str").to_numpy(),
         "owner": owners(test["full_name"]).to_numpy(),
         "language": test["language"].fillna("not known").astype("str").to_numpy(),
+        "description": test["description"].fillna("").astype("str").str.slice(0, LONGEST).to_numpy(),
         "true": stars,
         "predicted": np.expm1(found.predicted),
         "low": found.low,
@@ -47,8 +50,12 @@ def inside(judged: pd.DataFrame) -> pd.Series:
     return (judged["low"] <= judged["true"]) & (judged["true"] <= judged["high"])
 
 
-def policies(evidence: Evidence, seed: int = 0) -> pd.DataFrame:
-    """Score each policy on the test side, the median of the training side beside.
+ANSWERED = "as answered"
+"""The row of what is served: the widest policy whose needs are known of a repository."""
+
+
+def policies(evidence: Evidence, judged: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Score each policy on the test side, beside them the median of the training side, and what is answered in the end.
 
     Returns
     -------
@@ -67,6 +74,8 @@ def policies(evidence: Evidence, seed: int = 0) -> pd.DataFrame:
         if policy in meta["models"]:
             row |= _scored(stars, np.expm1(evidence.bundle.estimate(test, policy)), owner, seed)
         rows.append(row)
+    answered = _scored(stars, judged["predicted"].to_numpy(), owner, seed)
+    rows.append({"policy": ANSWERED, **answered, "coverage": float(inside(judged).mean())})
     columns = ["policy", "features", "rmsle", "rmsle_low", "rmsle_high", "r2", "mdape", "rho", "coverage"]
     return pd.DataFrame(rows).reindex(columns=[*columns, "cv_rmsle", "cv_spread"])
 
@@ -184,4 +193,5 @@ def surprises(judged: pd.DataFrame, most: int = 10) -> pd.DataFrame:
         direction=np.where(frame["error"] > 0, "over-estimated", "under-estimated"), factor=np.exp(frame["error"].abs())
     )
     columns = ["direction", "repository", "language", "true", "predicted", "low", "high", "factor", "policy"]
-    return frame[columns]
+    told = {"description": judged["description"].ne("").any(), "language": judged["language"].ne("not known").any()}
+    return frame[[name for name in [*columns, "description"] if told.get(name, True)]]

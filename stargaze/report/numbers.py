@@ -50,7 +50,7 @@ def numbers(evidence: Evidence, report: Report = lambda _what, _done: None) -> N
 def headline(evidence: Evidence, test: pd.DataFrame, policies: pd.DataFrame) -> dict[str, Any]:
     """Return what the first sentence of the page is made of."""
     meta = evidence.bundle.meta
-    own = policies.set_index("policy").loc[meta["estimate"]]
+    own = policies.set_index("policy").loc[judged.ANSWERED]
     starred = test[test["true"] >= 10]
     factor = float(np.exp(starred["error"].abs().median())) if len(starred) else None
     return {
@@ -66,7 +66,7 @@ def headline(evidence: Evidence, test: pd.DataFrame, policies: pd.DataFrame) -> 
         "r2": float(own["r2"]),
         "rmsle_of_the_median": float(policies["rmsle"].iloc[0]),
         "nominal": float(meta["coverage"]),
-        "coverage": float(judged.inside(test).mean()),
+        "coverage": float(own["coverage"]),
         "starred_repositories": len(starred),
         "typical_factor_starred": factor,
     }
@@ -90,7 +90,7 @@ def _data(evidence: Evidence) -> dict[str, pd.DataFrame]:
 def _judged(evidence: Evidence, test: pd.DataFrame) -> dict[str, pd.DataFrame]:
     ranks = calibrated.ranks(evidence)
     return {
-        "policies": judged.policies(evidence),
+        "policies": judged.policies(evidence, test),
         "predictions": judged.shown(test),
         "decades": judged.by_decade(test),
         "by_language": judged.by_language(test),

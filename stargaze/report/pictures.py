@@ -142,6 +142,9 @@ def _groups(name: str, frame: pd.DataFrame, title: str, asked: float) -> Chart:
     worst, best = (frame.iloc[place] for place in (frame["coverage"].argmin(), frame["coverage"].argmax()))
     alt = f"Coverage is least, {percent(worst['coverage'])}, for {worst[label]} ({worst['repositories']:,} repositories) and "
     alt += f"most, {percent(best['coverage'])}, for {best[label]}; {percent(asked, 0)} was asked for."
+    if len(frame) == 1:
+        alt = f"All {worst['repositories']:,} test repositories are in one group, {worst[label]}: coverage is "
+        alt += f"{percent(worst['coverage'])}, {percent(asked, 0)} was asked for."
     note = "Bars around coverage are 95 % intervals of a share (Wilson). In brackets: repositories of the test side."
     if label == "decade":
         note += " The intervals cannot know the true count: whoever has more stars than its figures tell is by nature "

@@ -95,6 +95,7 @@ def _repositories(plausible: Callable[..., pd.DataFrame]) -> pd.DataFrame:
     for place, name in enumerate((HOSTILE, FORMULA, TURNED)):
         frame.loc[frame.index[place::9], "language"] = name
     frame["full_name"] = frame["full_name"] + HOSTILE
+    frame["description"] = f'{HOSTILE} & "quoted" {"essay " * 40}'
     return frame
 
 

@@ -20,7 +20,7 @@ def made_up(n: int = 400, seed: int = 1) -> pd.DataFrame:
     frame = pd.DataFrame({"true": true, "predicted": predicted, "low": predicted * 0.5, "high": predicted * 2 + 1})
     error = height - np.log1p(true)
     names = [f"a/{row}" for row in range(n)]
-    return frame.assign(repository=names, language="C", owner="a", policy="all", error=error)
+    return frame.assign(repository=names, language="C", description="", owner="a", policy="all", error=error)
 
 
 def test_the_scores_are_those_that_the_bundle_was_saved_with(evidence: Evidence, found: Numbers) -> None:
@@ -40,6 +40,13 @@ def test_the_headline_tells_of_the_policy_of_the_estimate(evidence: Evidence, fo
     assert head["coverage"] == pytest.approx(own["coverage"], abs=1e-4)
     assert head["rmsle_of_the_median"] > head["rmsle"]
     assert head["test_repositories"] == len(evidence.table.test)
+
+
+def test_the_headline_is_of_what_is_answered(evidence: Evidence, found: Numbers) -> None:
+    answers = judged.judge(evidence)
+
+    assert found.headline["rmsle"] == pytest.approx(np.sqrt(np.mean(answers["error"] ** 2)))
+    assert found.headline["coverage"] == judged.inside(answers).mean()
 
 
 def test_owners_with_many_repositories_make_the_score_less_certain() -> None:
@@ -97,6 +104,14 @@ def test_the_largest_errors_come_first_on_either_side() -> None:
     assert np.log(over["factor"].iloc[0]) == pytest.approx(frame["error"].max())
     assert np.log(under["factor"].iloc[0]) == pytest.approx(-frame["error"].min())
     assert over["factor"].is_monotonic_decreasing
+
+
+def test_descriptions_are_shown_where_there_are_any() -> None:
+    frame = made_up()
+
+    assert "description" not in judged.surprises(frame)
+    assert set(judged.surprises(frame.assign(description="a parser"))["description"]) == {"a parser"}
+    assert "language" not in judged.surprises(frame.assign(language="not known"))
 
 
 def test_where_all_are_estimated_too_low_nothing_is_named_as_too_high() -> None:
