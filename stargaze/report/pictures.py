@@ -147,8 +147,8 @@ def _groups(name: str, frame: pd.DataFrame, title: str, asked: float) -> Chart:
         alt += f"{percent(worst['coverage'])}, {percent(asked, 0)} was asked for."
     note = "Bars around coverage are 95 % intervals of a share (Wilson). In brackets: repositories of the test side."
     if label == "decade":
-        note += " The intervals cannot know the true count: whoever has more stars than its figures tell is by nature "
-        note += "predicted too low, whoever has none too high."
+        note += " Errors are larger among repositories that are chosen by their true count: whoever has more stars than its "
+        note += "figures tell is by nature predicted too low."
     height = 1.0 + 0.3 * len(frame)
     return _chart(
         name, title, alt, note, frame, height, partial(charts.groups, frame=frame, name=str(label), nominal=asked)

@@ -15,7 +15,7 @@ from stargaze.features.table import FeatureSet, Table
 from stargaze.report.data import owners
 from stargaze.report.evidence import Evidence
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.folds import fit, policy_arrays
+from stargaze.tuning.folds import fit, policy_arrays, undisturbed
 from stargaze.tuning.metrics import rmsle
 from stargaze.tuning.race import DONE
 
@@ -99,7 +99,7 @@ def learning_curve(evidence: Evidence) -> pd.DataFrame:
         errors = [_error(part, evidence.feature_set, policy, family, parameters, seed) for policy in asked]
         return [(policy, share, n_owners, len(rows), error) for policy, error in zip(asked, errors, strict=True)]
 
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+    with undisturbed(), ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
         found = [row for rows in pool.map(fitted, itertools.product(SHARES, range(DRAWS))) for row in rows]
     frame = pd.DataFrame(found, columns=["policy", "share", "owners", "repositories", "rmsle"])
     groups = frame.groupby(["policy", "share"], sort=False)
