@@ -84,6 +84,7 @@ def _data(evidence: Evidence) -> dict[str, pd.DataFrame]:
         "features": data.features(evidence.selection, evidence.feature_set.kept),
         "leaderboard": searched.leaderboard(evidence.board, evidence.bundle.meta["estimate"]),
         "trials": searched.trials(evidence.trials),
+        "models": searched.members(evidence.bundle.meta),
     }
 
 

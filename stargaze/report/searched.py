@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,6 +78,16 @@ def winner(table: pd.DataFrame) -> tuple[str, dict[str, object]]:
     ordered = trials(table)
     best = ordered[ordered["stopped"] == DONE].sort_values("rmsle", kind="stable").iloc[0]
     return str(best["family"]), dict(json.loads(str(best["parameters"])))
+
+
+def members(meta: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the models that answer together under each policy: ``policy``, ``weight``, ``family``, ``seed``, ``parameters``."""
+    rows = [
+        {"policy": policy, **member, "parameters": json.dumps(member["parameters"], sort_keys=True)}
+        for policy in POLICIES
+        for member in meta["blend"].get(policy, ())
+    ]
+    return pd.DataFrame(rows)[["policy", "weight", "family", "seed", "parameters"]]
 
 
 def learning_curve(evidence: Evidence) -> pd.DataFrame:

@@ -37,7 +37,9 @@ HEADINGS: Mapping[str, str] = {
     "high": "to",
     "factor": "factor",
 }
-SHARES = frozenset({"share", "missing", "coverage", "coverage_low", "coverage_high", "nominal", "mdape", "expected"})
+SHARES = frozenset(
+    {"share", "missing", "coverage", "coverage_low", "coverage_high", "nominal", "mdape", "expected", "weight"}
+)
 FACTORS = frozenset({"typical_factor", "predicted_to_true", "interval_factor", "factor"})
 STARS = frozenset({"true", "predicted", "low", "high", "true_low", "true_high", "median_stars"})
 NO_BREAK = "\N{NO-BREAK SPACE}"

@@ -51,6 +51,13 @@ def test_what_was_not_noted_is_not_known(gone: list[str]) -> None:
     assert frame["best"].iloc[-1] == 0.40
 
 
+def test_the_weights_of_a_policy_are_shares_of_one_answer(found: Numbers) -> None:
+    weights = found["models"].groupby("policy")["weight"].sum()
+
+    assert sorted(weights.index) == ["activity", "all", "static"]
+    assert weights.round(4).eq(1.0).all()
+
+
 def test_the_learning_curve_learns_from_more_and_more_owners(evidence: Evidence, found: Numbers) -> None:
     frame = found["learning_curve"]
     whole = evidence.table.repositories["full_name"].iloc[evidence.table.training]
