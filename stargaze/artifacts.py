@@ -26,6 +26,7 @@ MAKERS = {
     "bundles": "tune",
     "releases.git": "deploy",
     "serving": "deploy",
+    "report.html": "report",
 }
 
 
@@ -103,6 +104,11 @@ class Store:
     def latest_growth(self) -> Path:
         """The digest of the growth bundle that was made last."""
         return self.bundles / "latest-growth"
+
+    @property
+    def report(self) -> Path:
+        """One page with all figures of the newest bundle."""
+        return self.root / "report.html"
 
     @property
     def releases(self) -> Path:

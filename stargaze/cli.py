@@ -42,6 +42,7 @@ EXAMPLES = {
     "serve": "stargaze serve --port 8080",
     "run": "stargaze run --once",
     "predict": "stargaze predict nylas/N1 https://github.com/bevacqua/dragula",
+    "report": "stargaze report --output report.html",
     "status": "stargaze status",
 }
 
@@ -379,6 +380,24 @@ def predict(
     ranked = answer(place, names)
     columns = ["rank", "repository", "predicted", "interval", "percentile", "true", "reasons"]
     out.table(ranked if not as_json else [row["prediction"] for row in ranked], columns)
+
+
+@command("report")
+def report(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write it; default report.html in the store.")
+    ] = None,
+    path: ConfigPath = None,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one HTML page on the newest bundle: data and model card, charts, and the numbers behind them."""
+    from stargaze.report.write import write_report
+
+    out, _, place = _begin(path, store, as_json)
+    with out.progress("report") as tell:
+        written = write_report(place, output, tell)
+    out.answer(written.numbers.as_dict(), written.as_text())
 
 
 @command("status")

@@ -51,6 +51,7 @@ def state(store: Store) -> list[dict[str, Any]]:
         _noun("bundle", store.latest, "tune", lambda: _latest(store)),
         _noun("release", store.releases, "deploy", lambda: _release(store)),
         *growth,
+        _noun("report", store.report, "report", lambda: _report(store)),
     ]
 
 
@@ -222,6 +223,13 @@ def _latest(store: Store) -> str:
 def _latest_growth(store: Store) -> str:
     name = store.latest_growth.read_text(encoding="utf-8").strip()
     return name[:12] if (store.bundles / name).is_dir() else "names a bundle that is not there: stargaze tune"
+
+
+def _report(store: Store) -> str:
+    from stargaze.report.write import bundle_of
+
+    digest, newest = bundle_of(store.report), _bundle(store).name
+    return f"of bundle {digest[:12]}{'' if digest == newest else ' (not the newest: stargaze report)'}"
 
 
 def _release(store: Store) -> str:

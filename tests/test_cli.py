@@ -340,6 +340,7 @@ def test_fetch_says_what_it_did_and_what_comes_next(run: Run) -> None:
         (["select-features"], "store/repositories.parquet is not there yet", "stargaze fetch"),
         (["screen"], "store/features.json is not there yet", "stargaze select-features"),
         (["tune"], "store/features.json is not there yet", "stargaze select-features"),
+        (["report"], "store/features.json is not there yet", "stargaze select-features"),
         (["tune", "--resume"], "store/features.json is not there yet", "stargaze select-features"),
         (["deploy"], "store/bundles: there is no bundle yet", "stargaze tune"),
         (["deploy", "abc"], "there is no bundle 'abc'", "stargaze tune"),
@@ -363,6 +364,7 @@ def test_a_step_before_its_turn_names_the_one_that_is_missing(
     ("words", "message", "hint"),
     [
         (["tune"], "store/leaderboard.csv is not there yet", "stargaze screen"),
+        (["report"], "store/leaderboard.csv is not there yet", "stargaze screen"),
         (["deploy"], "store/bundles: there is no bundle yet", "stargaze tune"),
         (["serve"], "no release is deployed yet", "stargaze deploy"),
         (["screen", "--families", "lightgmb"], "lightgmb: no such family", "Did you mean lightgbm?"),

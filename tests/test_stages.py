@@ -197,7 +197,12 @@ def holds(store: Store) -> dict[str, str]:
 def test_the_state_of_an_empty_store_names_the_command_for_each_noun(tmp_path: Path) -> None:
     found = holds(Store(tmp_path))
 
-    assert [text.removeprefix("not there yet: stargaze ") for text in found.values()] == [*ALL[:4], "tune", "deploy"]
+    assert [text.removeprefix("not there yet: stargaze ") for text in found.values()] == [
+        *ALL[:4],
+        "tune",
+        "deploy",
+        "report",
+    ]
 
 
 def test_the_state_says_what_each_noun_holds(store: Store) -> None:

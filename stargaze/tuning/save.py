@@ -65,6 +65,7 @@ def save_best(
         "blend": {policy: _made_of(one) for policy, one in used.items()},
         "trials": len(trials),
         "asked": section.trials,
+        "seed": section.seed,
         "coverage": section.coverage,
         "intervals": dataclasses.asdict(refitted[section.estimate].calibrated.intervals),
         "steps": [step.as_dict() for step in steps],

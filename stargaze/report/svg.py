@@ -1,0 +1,115 @@
+"""Draw with matplotlib, and make of it an SVG that stands inside a page: its words are text, its colours the page's own."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+INK, QUIET, LINE, PAPER = "#010101", "#020202", "#030303", "#040404"
+FIRST, SECOND, THIRD, SPAN = "#050505", "#060606", "#070707", "#080808"
+PALETTE = {
+    INK: "var(--ink)",
+    QUIET: "var(--quiet)",
+    LINE: "var(--line)",
+    PAPER: "var(--card)",
+    FIRST: "var(--first)",
+    SECOND: "var(--second)",
+    THIRD: "var(--third)",
+    SPAN: "var(--span)",
+}
+"""What is drawn with, and the colour of the style sheet that it stands for: the page has a light and a dark set."""
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "stargaze",
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "text.parse_math": False,
+    "text.color": INK,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "errorbar.capsize": 2.5,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 5.5,
+}
+XLINK = "{http://www.w3.org/1999/xlink}href"
+
+
+def draw(name: str, alt: str, size: tuple[float, float], paint: Callable[[Figure], None]) -> str:
+    """Return what ``paint`` draws on a figure of that size [inch] as an SVG element that a reader can be told of in words."""
+    with rc_context(STYLE), warnings.catch_warnings(), io.StringIO() as stream:
+        warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts draw the words, not matplotlib's
+        figure = Figure(figsize=size, layout="constrained")
+        paint(figure)
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        return inlined(stream.getvalue(), name, alt)
+
+
+def inlined(text: str, name: str, alt: str) -> str:
+    """Make an SVG file an element of a page: no foreign name, no id that another picture has, the page's fonts and colours.
+
+    Examples
+    --------
+    >>> inlined('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><g id="a"/></svg>', "stars", "a < b")
+    '<svg viewBox="0 0 1 1" role="img" aria-label="a &lt; b"><g /></svg>'
+    """
+    root = ET.fromstring(text)  # noqa: S314 -- what matplotlib has just written
+    used = set(re.findall(r'(?:href="|url\()#([\w.-]+)', text))
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        for child in [child for child in element if child.tag.rpartition("}")[2] in ("metadata", "style")]:
+            element.remove(child)
+        _rewrite(element, name, used)
+        element.text, element.tail = _trimmed(element.text), _trimmed(element.tail)
+    for attribute in ("width", "height", "version"):
+        width = root.attrib.pop(attribute, "")
+        if attribute == "width" and width:
+            root.set("style", f"width: {float(width.removesuffix('pt')) / 72:.2f}in")
+    root.set("role", "img")
+    root.set("aria-label", alt)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _rewrite(element: ET.Element, name: str, used: set[str]) -> None:
+    identity = element.attrib.pop("id", None)
+    if identity in used:
+        element.set("id", f"{name}-{identity}")
+    if XLINK in element.attrib:
+        element.set("href", f"#{name}-{element.attrib.pop(XLINK).removeprefix('#')}")
+    for attribute, value in element.attrib.items():
+        if attribute in ("aria-label", "id", "href"):
+            continue
+        shorter = re.sub(r"(\.\d\d)\d+", r"\1", " ".join(value.split()))  # a hundredth of a point is not seen
+        shorter = re.sub(r"url\(#", f"url(#{name}-", shorter)
+        shorter = re.sub(r"; font-family: [^;]*|font-family: [^;]*;? ?", "", shorter)
+        element.set(attribute, _coloured(shorter))
+    if element.get("transform", "").startswith("rotate(-0 "):
+        del element.attrib["transform"]
+
+
+def _coloured(value: str) -> str:
+    for drawn, meant in PALETTE.items():
+        value = value.replace(drawn, meant)
+    return value
+
+
+def _trimmed(text: str | None) -> str | None:
+    return text if text and text.strip() else None

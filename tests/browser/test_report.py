@@ -1,0 +1,116 @@
+"""The report in headless Chromium: without JavaScript, on a phone, in the dark, on paper, and with nothing asked of anyone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.test_page import ARGUMENTS, CHROMIUM, DARK, PHONE, WITHOUT_JAVASCRIPT
+from tests.report.conftest import HOSTILE, finished, page
+
+REPORT = os.environ.get("STARGAZE_REPORT", "")
+"""A page to look at instead of the small one that is made here."""
+
+__all__ = ["finished", "page"]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"{CHROMIUM} is not there; CHROMIUM=path names another"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # playwright's own pipes
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def report(browser: Browser, page: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page as a visitor sees it; nothing is complained about, and nothing is asked for but the file."""
+    context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **getattr(request, "param", {})})
+    address = Path(REPORT or page).resolve().as_uri()
+    noted: list[str] = []
+    tab = context.new_page()
+    tab.on("console", lambda message: noted.append(message.text))
+    tab.on("pageerror", lambda error: noted.append(str(error)))
+    tab.on("request", lambda asked: noted.append(asked.url) if asked.url != address else None)
+    tab.on("dialog", lambda dialog: noted.append(dialog.message))
+    tab.goto(address)
+    yield tab
+    context.close()
+    assert noted == []
+
+
+VISITORS = [{}, WITHOUT_JAVASCRIPT, PHONE, DARK, {**PHONE, **DARK}]
+
+
+@pytest.mark.parametrize("report", VISITORS, indirect=True, ids=str)
+def test_all_of_it_is_read_and_nothing_is_asked_for(report: Page) -> None:
+    figures = report.locator("figure")
+
+    assert figures.count() >= 11
+    for place in range(figures.count()):
+        svg = figures.nth(place).locator("svg")
+        box = svg.bounding_box()
+        assert box is not None
+        assert box["width"] > 250
+        assert svg.get_attribute("aria-label")
+        assert figures.nth(place).locator("figcaption").inner_text().strip()
+    assert report.get_by_role("heading", name="Model card").is_visible()
+
+
+@pytest.mark.parametrize("report", [{}, WITHOUT_JAVASCRIPT], indirect=True, ids=str)
+def test_the_numbers_of_a_chart_unfold(report: Page) -> None:
+    numbers = report.locator("#chart-calibration table")
+    assert not numbers.is_visible()
+
+    report.locator("#chart-calibration summary").click()
+
+    assert numbers.is_visible()
+    assert numbers.locator("tbody tr").count() > 2
+
+
+@pytest.mark.parametrize("report", [{}, PHONE], indirect=True, ids=str)
+def test_nothing_sticks_out_of_the_page(report: Page) -> None:
+    report.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+
+    assert report.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+
+
+@pytest.mark.parametrize("report", [{}, DARK], indirect=True, ids=str)
+def test_words_in_the_charts_stand_out_from_the_card_that_they_are_on(report: Page) -> None:
+    """4.5 to 1 is what accessible text has."""
+    ratio = report.evaluate(
+        """() => {
+            const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number).map((one) => {
+                const share = one / 255;
+                return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+            }).reduce((sum, one, place) => sum + one * [0.2126, 0.7152, 0.0722][place], 0);
+            const paper = light(getComputedStyle(document.querySelector('figure')).backgroundColor);
+            const inks = [...document.querySelectorAll('figure svg text')].map((one) => light(getComputedStyle(one).fill));
+            return Math.min(...inks.map((ink) => (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05)));
+        }"""
+    )
+
+    assert ratio >= 4.5
+
+
+def test_on_paper_it_is_light_and_whole(report: Page) -> None:
+    report.emulate_media(media="print", color_scheme="dark")
+
+    assert report.evaluate("getComputedStyle(document.querySelector('figure')).backgroundColor") == "rgb(255, 255, 255)"
+    assert not report.locator("nav").is_visible()
+
+
+@pytest.mark.skipif(bool(REPORT), reason="the page is not the one with strangers' names")
+def test_a_script_in_a_name_is_a_name(report: Page) -> None:
+    assert report.get_by_text(HOSTILE).count() > 0
+    assert report.locator("script").count() == 0
