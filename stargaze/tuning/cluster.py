@@ -25,7 +25,7 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 import ray
 from ray import tune
 
-from stargaze.errors import StargazeError
+from stargaze.errors import OutsideError, StargazeError
 from stargaze.tuning.folds import Arrays
 from stargaze.tuning.search import FamilySearch
 from stargaze.tuning.trial import Ground, run_trial
@@ -121,6 +121,8 @@ def run_trials(
     ------
     StargazeError
         What ``finished`` raised, a full disk for one; the trials that were running are given up.
+    OutsideError
+        If Ray's processes were ended by others, for memory for one.
     """
     cores = search.max_concurrent or len(os.sched_getaffinity(0))
     errors: list[StargazeError] = []
@@ -149,9 +151,19 @@ def run_trials(
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
-        tuner.fit()
+        _fit(tuner)
     if errors:
         raise errors[0]
+
+
+def _fit(tuner: tune.Tuner) -> None:
+    """Run to the end; a machine that runs out of memory ends Ray's processes, and Tune with them."""
+    try:
+        tuner.fit()
+    except (RuntimeError, tune.TuneError, ray.exceptions.RayError) as error:
+        reason = str(error).partition("\n")[0][:250]
+        hint = "stargaze tune --resume goes on; --max-concurrent 1 needs the least memory"
+        raise OutsideError(f"Ray gave up: {reason}", hint=hint) from error
 
 
 @contextlib.contextmanager
