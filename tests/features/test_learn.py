@@ -109,9 +109,7 @@ def test_of_two_folds_nothing_is_left_to_tell_where_both_may_not_be_seen(
 
 
 @pytest.mark.parametrize("others", [1, 4])
-def test_one_owner_may_have_almost_all_rows(
-    repositories: pd.DataFrame, target: np.ndarray, others: int
-) -> None:
+def test_one_owner_may_have_almost_all_rows(repositories: pd.DataFrame, target: np.ndarray, others: int) -> None:
     """Outside that owner's fold are fewer rows than the words have directions: those that are left lead nowhere."""
     lopsided = (np.arange(len(target)) < others).astype(int)
 
