@@ -100,7 +100,11 @@ class FeaturesSection:
         0.15, "Share held out for the reported figures, never fitted.", unit="share", least=0.02, most=0.5
     )
     validation: float = key(
-        0.15, "Share that calibrates the intervals, never fitted.", unit="share", least=0.02, most=0.5
+        0.15,
+        "Share that calibrates the intervals beside the folds; no estimate is fitted on it.",
+        unit="share",
+        least=0.02,
+        most=0.5,
     )
     folds: int = key(5, "Cross-validation folds inside the training part.", unit="folds", least=2, most=20)
     split_by: str = key(
