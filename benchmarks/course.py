@@ -152,7 +152,7 @@ def _ours(repositories: pd.DataFrame, train: np.ndarray, test: np.ndarray, seed:
 
 def _trial(name: str, arrays: Arrays, seed: int) -> dict[str, Any]:
     one = Candidate(FAMILIES[name], SMALL.get(name, {}), seed)
-    error = float(np.sqrt(np.mean((out_of_fold(one, arrays) - arrays.target) ** 2)))
+    error = float(np.sqrt(np.mean((np.maximum(out_of_fold(one, arrays), 0.0) - arrays.target) ** 2)))
     return {"family": name, "parameters": one.parameters, "rmsle": error, "stopped": "done"}
 
 

@@ -95,12 +95,16 @@ class GithubSection:
 class FeaturesSection:
     """How repositories become features and which of them stay."""
 
-    seed: int = key(0, "Fixes the split, the folds and the random probe.", least=0, most=2**31 - 1)
+    seed: int = key(0, "Fixes the split, the folds and the random probes.", least=0, most=2**31 - 1)
     test: float = key(
         0.15, "Share held out for the reported figures, never fitted.", unit="share", least=0.02, most=0.5
     )
     validation: float = key(
-        0.15, "Share that calibrates the intervals, never fitted.", unit="share", least=0.02, most=0.5
+        0.15,
+        "Share that calibrates the intervals beside the folds; no estimate is fitted on it.",
+        unit="share",
+        least=0.02,
+        most=0.5,
     )
     folds: int = key(5, "Cross-validation folds inside the training part.", unit="folds", least=2, most=20)
     split_by: str = key(
@@ -122,7 +126,10 @@ class FeaturesSection:
         most=1,
     )
     repeats: int = key(
-        2, "Permutations per column and fold when a column is compared with random probes.", least=1, most=100
+        2,
+        "How often columns are compared with random probes in each fold, every time by a model with a seed of its own.",
+        least=1,
+        most=100,
     )
 
 

@@ -149,9 +149,10 @@ def _leaderboard_fits(config: Config, store: Store) -> bool:
 
 
 def _bundle_fits(config: Config, store: Store) -> bool:
+    from stargaze.bundle import FORMAT
     from stargaze.features.table import read_feature_set
 
-    wanted = {name: getattr(config.tuning, name) for name in ("estimate", "explain", "coverage")}
+    wanted = {name: getattr(config.tuning, name) for name in ("estimate", "explain", "coverage")} | {"format": FORMAT}
     try:
         _, content = read_verified(_bundle(store))
         found = json.loads(content["bundle.json"])

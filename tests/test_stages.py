@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from stargaze.artifacts import Store, sha256
+from stargaze.bundle import FORMAT
 from stargaze.cli import EXAMPLES
 from stargaze.config import POLICIES, Config, FeaturesSection, FetchSection, GithubSection, TuningSection
 from stargaze.features.table import FeatureSet, read_feature_set, write_feature_set
@@ -52,7 +53,7 @@ def write_bundle(store: Store, meta: dict[str, Any]) -> Path:
     """Write a bundle without a model."""
     making = store.bundles / "making"
     making.mkdir()
-    (making / "bundle.json").write_text(json.dumps({"coverage": 0.9, **meta}))
+    (making / "bundle.json").write_text(json.dumps({"coverage": 0.9, "format": FORMAT, **meta}))
     folder = making.rename(store.bundles / write_manifest(making))
     store.latest.write_text(folder.name)
     return folder
@@ -159,6 +160,16 @@ def test_a_bundle_that_is_not_what_its_manifest_says_is_made_anew(store: Store, 
 @pytest.mark.parametrize("meta", [{}, {"trials": None}, {"trials": "many"}, {"trials": 9, "data": []}])
 def test_a_bundle_of_another_version_is_made_anew(store: Store, meta: dict[str, Any]) -> None:
     write_bundle(store, meta)
+
+    assert left(store)[0] == "tune"
+
+
+def test_a_bundle_that_this_version_would_not_read_is_made_anew(store: Store) -> None:
+    """After an update the path is walked to its end, not to a page that refuses what is there."""
+    digest = read_feature_set(store).digest
+    meta = {"trials": 3, "data": {"feature_set": digest}, "estimate": "all", "explain": "activity"}
+
+    write_bundle(store, meta | {"format": FORMAT - 1})
 
     assert left(store)[0] == "tune"
 

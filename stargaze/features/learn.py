@@ -30,9 +30,7 @@ class Learned:
         return pd.DataFrame(self.without[fold], columns=self.values.columns)
 
 
-def learn(
-    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, *, seed: int, owners: bool, nested: bool = True
-) -> Learned:
+def learn(repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, *, seed: int, owners: bool) -> Learned:
     """Learn the columns of all rows, for the whole training part and for it without each of its folds.
 
     Parameters
@@ -47,8 +45,6 @@ def learn(
         Fixes the directions.
     owners : bool
         Whether an owner's repositories may stand on two sides, so that they can tell of each other.
-    nested : bool
-        Whether anything is judged inside the training folds; if not, ``without`` stays empty.
 
     Returns
     -------
@@ -68,12 +64,12 @@ def learn(
     training = side >= 0
     encoder = Encoder.of(known.of(np.flatnonzero(training)), target[training], seed=seed, owners=owners)
     columns = list(names(owners=owners))
-    told = np.zeros((1 + nested * (1 + max(folds, default=-1)), len(target), len(columns)), dtype="float32")
+    told = np.zeros((2 + max(folds), len(target), len(columns)), dtype="float32")
     told[0, :, : len(DIRECTIONS)] = encoder.directions.transform(known.words)
-    for fold in folds if nested else ():
+    for fold in folds:
         seen = np.flatnonzero(training & (side != fold))
         told[1 + fold, :, : len(DIRECTIONS)] = Directions.fit(known.words[seen], seed).transform(known.words)
-    for left_out in ((), *combinations(folds, 1), *(combinations(folds, 2) if nested else ())):
+    for left_out in ((), *combinations(folds, 1), *combinations(folds, 2)):
         _tell(told[:, :, len(DIRECTIONS) :], known, target, side, left_out)
     return Learned(encoder, pd.DataFrame(told[0], index=repositories.index, columns=columns), told[1:])
 
@@ -88,8 +84,7 @@ def _tell(told: np.ndarray, known: Said, target: np.ndarray, side: np.ndarray, l
         return
     owners = told.shape[2] > len(TAUGHT)
     values = Taught.fit(known.of(seen), target[seen], owners=owners).values(known.of(rows))
-    readers: tuple[int | None, ...] = (None, *left_out) if len(told) > 1 else (None,)
-    for reader in readers:
+    for reader in (None, *left_out):
         own = [fold for fold in left_out if fold != reader]
         if len(own) > 1:
             continue

@@ -85,7 +85,7 @@ class Directions:
 
     @classmethod
     def fit(cls, words: sparse.csr_matrix, seed: int) -> Directions:
-        """Find the directions by a truncated singular value decomposition; axes (BUCKETS, N_DIRECTIONS).
+        """Find the directions by a truncated singular value decomposition; axes (BUCKETS, N_DIRECTIONS), none beyond the rows.
 
         References
         ----------
@@ -94,8 +94,10 @@ class Directions:
         from sklearn.utils.extmath import randomized_svd
 
         weights = Weights.fit(words)
-        *_, axes = randomized_svd(weights.transform(words), N_DIRECTIONS, n_iter=4, random_state=seed)
-        return cls(weights, np.ascontiguousarray(axes.T, dtype="float32"))
+        *_, found = randomized_svd(weights.transform(words), N_DIRECTIONS, n_iter=4, random_state=seed)
+        axes = np.zeros((BUCKETS, N_DIRECTIONS), dtype="float32")
+        axes[:, : len(found)] = found.T
+        return cls(weights, axes)
 
     def transform(self, words: sparse.csr_matrix) -> np.ndarray:
         """Return the place of each row along each direction; shape (n, N_DIRECTIONS)."""

@@ -71,10 +71,13 @@ def candidates(trials: Sequence[dict[str, Any]], most: int, seed: int) -> list[C
 
 
 def out_of_fold(candidate: Candidate, arrays: Arrays) -> np.ndarray:
-    """Predict log1p(stars) [nat] of every row by a model that has not seen its fold; shape (n,)."""
+    """Predict log1p(stars) [nat] of every row by a model that has not seen its fold; shape (n,).
+
+    Below no star too: a blend adds up what its models say, and is clipped after that.
+    """
     predicted = np.zeros(len(arrays.target))
     for fold in cross_validate(candidate.family, candidate.parameters, arrays, candidate.seed):
-        predicted[fold.rows] = fold.predicted
+        predicted[fold.rows] = fold.raw
     return predicted
 
 
@@ -86,7 +89,7 @@ def weigh(told: np.ndarray, target: np.ndarray, folds: np.ndarray) -> Weighed:
     Parameters
     ----------
     told : array, shape (n, n_candidates)
-        Out-of-fold predictions of log1p(stars) [nat].
+        Out-of-fold predictions of log1p(stars) [nat], not clipped; what they say together is judged as it is served, at least 0.
     target : array, shape (n,)
         True log1p(stars) [nat].
     folds : array of int, shape (n,)
@@ -131,4 +134,4 @@ def _shares(told: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _error(predicted: np.ndarray, target: np.ndarray) -> float:
-    return float(np.sqrt(np.mean((predicted - target) ** 2)))
+    return float(np.sqrt(np.mean((np.maximum(predicted, 0.0) - target) ** 2)))

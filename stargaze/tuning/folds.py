@@ -85,10 +85,11 @@ def policy_arrays(table: Table, feature_set: FeatureSet, policy: str, rows: np.n
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold's out-of-fold predictions and time."""
+    """One fold's out-of-fold predictions and time; ``raw`` may lie below no star, ``predicted`` does not."""
 
     fold: int
     rows: np.ndarray
+    raw: np.ndarray
     predicted: np.ndarray
     rmsle: float
     seconds: float
@@ -109,16 +110,17 @@ def cross_validate(family: Family, parameters: Parameters, arrays: Arrays, seed:
     Yields
     ------
     Fold
-        Predictions in log1p(stars), clipped at 0, and the fit time [s].
+        Predictions in log1p(stars), as the model says them and clipped at 0, and the fit time [s].
     """
     for fold in np.unique(arrays.folds):
         begun = time.perf_counter()
         out = arrays.folds == fold
         inputs = arrays.without(int(fold))
         model = fit(family, parameters, arrays, np.flatnonzero(~out), seed, inputs)
-        predicted = np.maximum(model.predict(inputs[out]), 0.0)
+        raw = np.asarray(model.predict(inputs[out]))
+        predicted = np.maximum(raw, 0.0)
         error = float(np.sqrt(np.mean((predicted - arrays.target[out]) ** 2)))
-        yield Fold(int(fold), np.flatnonzero(out), predicted, error, time.perf_counter() - begun)
+        yield Fold(int(fold), np.flatnonzero(out), raw, predicted, error, time.perf_counter() - begun)
 
 
 def fit(

@@ -80,7 +80,7 @@ def write_trials(path: Path, trials: list[dict[str, Any]]) -> None:
             "rmsle": trial["rmsle"],
             **{f"fold_{place}": value for place, value in enumerate(trial["folds"])},
             "seconds": trial["seconds"],
-            "at": trial["at"],
+            "at": trial.get("at"),
             "stopped": trial["stopped"],
         }
         for trial in trials

@@ -90,13 +90,12 @@ def _fitted(
 def _calibrated(
     model: Blend, out: np.ndarray, inside: Arrays, whole: Arrays, held: np.ndarray, coverage: float, seed: int
 ) -> Calibrated:
-    """Calibrate on all that no model of its prediction was fitted on: as many rows as there are in the highest decades."""
-    seen = inside.inputs.copy()
-    for fold in np.unique(inside.folds):
-        rows = inside.folds == fold
-        seen[rows] = inside.without(int(fold))[rows]
+    """Calibrate on all that no model of its prediction was fitted on: as many rows as there are in the highest decades.
+
+    Each row's learned columns are as rows outside its fold teach them, along the directions of words that serving knows.
+    """
     return calibrate_on(
-        np.vstack([seen, whole.inputs[held]]),
+        np.vstack([inside.inputs, whole.inputs[held]]),
         np.concatenate([out, np.maximum(model.predict(whole.inputs[held]), 0.0)]),
         np.concatenate([inside.target, whole.target[held]]),
         np.concatenate([inside.folds, np.full(len(held), OWN_FOLD)]),

@@ -35,13 +35,10 @@ class FamilySearch(Searcher):
         self._asked: dict[str, optuna.trial.Trial] = {}
         for trial in finished:
             self._study.add_trial(_frozen(self._finalists, trial))
-        tried = {trial["family"] for trial in finished}
-        for name in self._finalists:
-            if name not in tried:
-                self._study.enqueue_trial({"family": name, **_named(name, FAMILIES[name].defaults)})
-        for name in self._finalists:
-            for start in FAMILIES[name].starts if name not in tried else ():
-                self._study.enqueue_trial({"family": name, **_named(name, {**FAMILIES[name].defaults, **start})})
+        tried = [{"family": trial["family"], **_named(trial["family"], trial["parameters"])} for trial in finished]
+        for start in _starts(self._finalists):
+            if start not in tried:
+                self._study.enqueue_trial(start)
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """Return the next family and its parameters."""
@@ -68,6 +65,13 @@ class FamilySearch(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing, see :meth:`save`."""
+
+
+def _starts(finalists: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what is tried first: the defaults of each family, and then what else often does well."""
+    defaults = [(name, FAMILIES[name].defaults) for name in finalists]
+    others = [(name, {**FAMILIES[name].defaults, **start}) for name in finalists for start in FAMILIES[name].starts]
+    return [{"family": name, **_named(name, parameters)} for name, parameters in (*defaults, *others)]
 
 
 def _ask(trial: optuna.trial.Trial, name: str, where: Range | Choice) -> Any:

@@ -130,7 +130,7 @@ def _search(
     from stargaze.tuning.cluster import Search, run_trials
 
     begun, before, failed = time.monotonic(), len(trials), list[dict[str, Any]]()
-    earlier = trials[-1]["at"] if trials else 0.0
+    earlier = float(trials[-1].get("at", 0.0)) if trials else 0.0  # a journal of an older version does not say
 
     def finished(trial: dict[str, Any]) -> None:
         trial = {**trial, "at": round(earlier + time.monotonic() - begun, 3)}

@@ -108,6 +108,18 @@ def test_of_two_folds_nothing_is_left_to_tell_where_both_may_not_be_seen(
     assert told.unseen(0).loc[two == 0, "text_score"].notna().all()
 
 
+@pytest.mark.parametrize("others", [1, 4])
+def test_one_owner_may_have_almost_all_rows(repositories: pd.DataFrame, target: np.ndarray, others: int) -> None:
+    """Outside that owner's fold are fewer rows than the words have directions: those that are left lead nowhere."""
+    lopsided = (np.arange(len(target)) < others).astype(int)
+
+    told = learn(repositories, target, lopsided, seed=0, owners=False)
+
+    directions = told.unseen(0).filter(like="text_direction")
+    assert (directions.iloc[:, others:] == 0.0).all(axis=None)
+    assert directions.iloc[:, 0].abs().max() > 0.0
+
+
 def test_stars_that_mean_nothing_are_not_predicted(repositories: pd.DataFrame, side: np.ndarray) -> None:
     """Shuffled stars, all learned columns on: what is judged without its own teachings is no better than the mean.
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stargaze.formats import Blend
 from stargaze.tuning.blend import LEAST_WEIGHT, candidates, out_of_fold, weigh
-from stargaze.tuning.folds import Arrays, cross_validate
+from stargaze.tuning.folds import Arrays, cross_validate, fit
 
 ROWS = 1_500
 FOLDS = np.arange(ROWS) % 5
@@ -71,7 +72,29 @@ def test_every_row_is_predicted_by_who_has_not_seen_its_fold(arrays: Arrays) -> 
     predicted = out_of_fold(one, arrays)
 
     for fold in cross_validate(one.family, one.parameters, arrays, 0):
-        assert np.array_equal(predicted[fold.rows], fold.predicted)
+        assert np.array_equal(np.maximum(predicted[fold.rows], 0.0), fold.predicted)
+
+
+def test_what_models_say_out_of_fold_adds_up_as_it_does_when_they_are_served(arrays: Arrays) -> None:
+    """One that says less than no star takes something off what the other says; only their sum is clipped."""
+    whole = np.arange(len(arrays.target))
+    pair = candidates([trial("ridge", 0.1), trial("elastic-net", 0.2)], 2, 0)
+    served = Blend((0.5, 0.5), tuple(fit(one.family, one.parameters, arrays, whole, one.seed) for one in pair))
+
+    told = np.column_stack([out_of_fold(one, arrays) for one in pair]).mean(axis=1)
+
+    low = served.predict(arrays.inputs) < -0.1
+    assert low.any()
+    assert (told[low] < 0.0).mean() > 0.9
+
+
+def test_less_than_no_star_is_judged_as_none() -> None:
+    """Both say of a starless repository what counts as nothing: neither is better for it."""
+    target = np.zeros(ROWS)
+
+    found = weigh(np.column_stack([np.full(ROWS, -2.0), np.full(ROWS, -1.0)]), target, FOLDS)
+
+    assert (found.gain, found.shares.tolist()) == (0.0, [1.0, 0.0])
 
 
 def test_two_that_are_wrong_in_different_places_answer_together() -> None:

@@ -110,6 +110,14 @@ def test_the_table_of_trials_has_the_best_first(tmp_path: Path) -> None:
     assert table.columns.tolist() == ["family", "parameters", "rmsle", "fold_0", "fold_1", "seconds", "at", "stopped"]
 
 
+def test_a_trial_of_an_older_version_does_not_say_when_it_ended(tmp_path: Path) -> None:
+    old = {name: value for name, value in trial(0).items() if name != "at"}
+
+    write_trials(tmp_path / "trials.parquet", [old, trial(1)])
+
+    assert pd.read_parquet(tmp_path / "trials.parquet")["at"].isna().tolist() == [False, True]
+
+
 def test_a_trial_that_was_ended_early_has_no_score_of_the_folds_that_it_did_not_run(tmp_path: Path) -> None:
     write_trials(tmp_path / "trials.parquet", [trial(0), {**trial(1), "folds": [0.7], "stopped": "lost after fold 1"}])
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,6 +17,9 @@ from stargaze.config import POLICIES, FeaturesSection, TuningSection
 from stargaze.features.table import FeatureSet, Table, read_table
 from stargaze.manifest import BadBundleError, write_manifest
 from stargaze.serve.predict import predict
+from stargaze.tuning.blend import candidates
+from stargaze.tuning.intervals import Calibrated, calibrate_on
+from stargaze.tuning.refit import refit
 from stargaze.tuning.save import save_best
 
 KEPT = ["text_score", "owner_stars", "text_direction_2", "age", "description_length", "contributors"]
@@ -47,6 +52,26 @@ def test_serving_tells_of_rows_that_were_held_out_what_training_told(saved: Save
     served = Bundle.load(folder).inputs(held.assign(stars=float("nan")), "all")
 
     pd.testing.assert_frame_equal(served, table.inputs(feature_set, "all").iloc[table.test], rtol=1e-6)
+
+
+def test_intervals_are_learnt_from_the_columns_that_serving_makes(
+    saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Directions of words that were found without a fold are others: one model of the spread cannot read all of them."""
+    given = list[np.ndarray]()
+
+    def watched(inputs: np.ndarray, *others: Any) -> Calibrated:
+        given.append(inputs)
+        return calibrate_on(inputs, *others)
+
+    monkeypatch.setattr("stargaze.tuning.refit.calibrate_on", watched)
+    table, feature_set, folder = saved
+
+    refit(table, feature_set, "all", candidates([BEST], 1, 0), 0.9)
+
+    place = KEPT.index("text_direction_2")
+    served = Bundle.load(folder).inputs(table.repositories, "all").iloc[[*table.training, *table.validation], place]
+    assert given[0][:, place] == pytest.approx(served.to_numpy(), abs=1e-5)
 
 
 def test_the_prototype_is_predicted_as_it_will_be_served(saved: Saved) -> None:

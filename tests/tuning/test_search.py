@@ -119,6 +119,16 @@ def test_a_resumed_search_repeats_no_finished_defaults() -> None:
     assert not [trial for trial in resumed if trial["parameters"] in [one["parameters"] for one in finished]]
 
 
+@pytest.mark.parametrize("before", [1, 3, 4])
+def test_a_resumed_search_tries_what_the_stopped_one_was_about_to_try(before: int) -> None:
+    """Also what often does well, where the defaults of its family were finished already."""
+    whole = searched(FamilySearch(FINALISTS, seed=0), 5)
+
+    resumed = searched(FamilySearch(FINALISTS, seed=0, finished=whole[:before]), 5 - before)
+
+    assert [trial["parameters"] for trial in resumed] == [trial["parameters"] for trial in whole[before:]]
+
+
 def test_a_resumed_search_knows_what_the_stopped_one_found() -> None:
     """Twenty finished trials are more than the ten that it begins with at random."""
     finished = searched(FamilySearch(FINALISTS, seed=0), 25)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from stargaze.bundle import Bundle
 from stargaze.config import TuningSection
 from stargaze.errors import MissingInputError, OutsideError
 from stargaze.features.table import read_both
+from stargaze.tuning import cluster
 from stargaze.tuning.folds import policy_arrays
 from stargaze.tuning.journal import Journal
 from stargaze.tuning.screen import COLUMNS
@@ -87,6 +89,21 @@ def test_a_trial_that_was_ended_early_is_never_the_best(stopped: Store) -> None:
     Journal(stopped.journal).add({**trial("ridge", 0.1), "folds": [0.1], "stopped": "lost after fold 1"})
 
     assert tune(TuningSection(trials=3), stopped, now=NOW, resume=True).best["rmsle"] == 0.6
+
+
+def test_a_tuning_that_an_older_version_began_goes_on(stopped: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its journal does not say when a trial ended; a new trial says how long after that it did."""
+    lines = [json.loads(line) for line in stopped.journal.read_text().splitlines()]
+    for line in lines:
+        line.pop("at", None)
+    stopped.journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    new = {name: value for name, value in trial("ridge", 0.5).items() if name != "at"}
+    monkeypatch.setattr(cluster, "run_trials", lambda _arrays, _search, finished, _failed: finished(new))
+
+    tuned = tune(TuningSection(trials=3), stopped, now=NOW, resume=True)
+
+    assert tuned.best["rmsle"] == 0.5
+    assert pd.read_parquet(stopped.trials)["at"].notna().tolist() == [True, False, False]
 
 
 def test_a_finished_tuning_leaves_no_journal(stopped: Store) -> None:
