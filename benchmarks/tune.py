@@ -12,13 +12,16 @@ same folds, with its own number of rounds, and the time is taken that ``tune`` n
 from __future__ import annotations
 
 import argparse
-import resource
+import contextlib
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 from rivals import RIVALS
 
 from stargaze.tuning.cluster import Search, run_trials
@@ -42,8 +45,12 @@ def main() -> None:
     parser.add_argument("--only", choices=("all", "cost", "rivals"), default="all")
     asked = parser.parse_args()
     arrays = made_up(asked.rows, asked.columns)
-    took, first, trials = tuned(arrays, FamilySearch([FAMILY], 0), asked.trials)
-    print(f"tune: {took:.0f} s, the first trial began after {first:.1f} s, memory {_peak():.2f} GB, {_stops(trials)}")
+    memory = Memory()
+    with memory.watched():
+        took, first, trials = tuned(arrays, FamilySearch([FAMILY], 0), asked.trials)
+    print(
+        f"tune: {took:.0f} s, the first trial began after {first:.1f} s, memory {memory.peak:.2f} GB, {_stops(trials)}"
+    )
     if asked.only != "rivals":
         cost(arrays, trials, took)
     if asked.only != "cost":
@@ -181,10 +188,35 @@ def _stops(trials: Sequence[Trial]) -> str:
     return f"{len(trials)} trials, {sum(folds)} of {5 * len(folds)} folds"
 
 
-def _peak() -> float:
-    """Return the most memory of this process and of the largest process that it started [GB]."""
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1e6
+@dataclass
+class Memory:
+    """The most memory that this process and all that it started held at once, shared pages counted once [GB]."""
+
+    peak: float = 0.0
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Look every half second until the block ends."""
+        over = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(over,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+
+    def _watch(self, over: threading.Event) -> None:
+        this = psutil.Process()
+        while not over.wait(0.5):
+            self.peak = max(self.peak, sum(map(_held, [this, *this.children(recursive=True)])) / 1e9)
+
+
+def _held(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.Error:  # it has ended meanwhile
+        return 0
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def refit(
     policy : str
         Of features.
     candidates : sequence of Candidate
-        What may be blended, the single best first.
+        What may be blended.
     coverage : float
         How often the interval shall hold the true count.
 
@@ -55,7 +55,7 @@ def refit(
     """
     inside = policy_arrays(table, feature_set, policy)
     whole = policy_arrays(table, feature_set, policy, np.arange(len(table.target)))
-    told = np.column_stack([out_of_fold(candidate, inside) for candidate in candidates])
+    candidates, told = _best_first(candidates, inside)
     weighed, models = _fitted(candidates, told, inside, whole, table.training)
     chosen = np.flatnonzero(weighed.shares).tolist()
     model = Blend(tuple(weighed.shares[chosen].tolist()), tuple(models[place] for place in chosen))
@@ -64,6 +64,14 @@ def refit(
     figures = _figures(model, calibrated, whole, table.test) | _on_folds(out, inside)
     figures |= {"members": len(chosen), "blend_gain": round(weighed.gain, 5), "blend_error": round(weighed.error, 5)}
     return Refitted(model, tuple(candidates[place] for place in chosen), calibrated, figures)
+
+
+def _best_first(candidates: Sequence[Candidate], arrays: Arrays) -> tuple[list[Candidate], np.ndarray]:
+    """Order candidates and their predictions by error out of fold: a trial that stopped at its best round flatters itself."""
+    told = np.column_stack([out_of_fold(candidate, arrays) for candidate in candidates])
+    errors = np.mean((np.maximum(told, 0.0) - arrays.target[:, None]) ** 2, axis=0)
+    order = np.argsort(errors, kind="stable")
+    return [candidates[place] for place in order], told[:, order]
 
 
 def _fitted(

@@ -18,6 +18,9 @@ from stargaze.config import POLICIES, TuningSection
 from stargaze.features import schema
 from stargaze.features.table import read_both
 from stargaze.serve.predict import predict
+from stargaze.tuning.blend import Candidate
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.refit import refit
 from stargaze.tuning.save import save_best
 from tests.tuning.conftest import KEPT, fill
 
@@ -37,6 +40,12 @@ def trial(family: str, rmsle: float, stopped: str = "done", **parameters: Any) -
 
 
 TRIALS = [trial("ridge", 0.7, alpha=9.0), trial("ridge", 0.6, alpha=5.0), trial("ridge", 0.5, "race", alpha=1.0)]
+MIXED = [
+    trial("lightgbm", 0.4, n_estimators=60, learning_rate=0.1),
+    trial("ridge", 0.5),
+    trial("nearest-neighbours", 0.6),
+    trial("extra-trees", 0.7, n_estimators=15),
+]
 Saved = tuple[Store, Path, dict[str, dict[str, float]]]
 
 
@@ -176,13 +185,7 @@ def blended(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> Bund
     """A bundle whose models are of several kinds, none of them good."""
     store = Store(tmp_path_factory.mktemp("blended"))
     fill(store, few)
-    trials = [
-        trial("lightgbm", 0.4, n_estimators=15, learning_rate=0.1),
-        trial("extra-trees", 0.5, n_estimators=5),
-        trial("perceptron", 0.6, max_iter=5),
-        trial("nearest-neighbours", 0.7),
-    ]
-    return Bundle.load(save_best(TuningSection(), store, *read_both(store), trials, NOW)[0])
+    return Bundle.load(save_best(TuningSection(), store, *read_both(store), MIXED, NOW)[0])
 
 
 def test_models_that_help_each_other_travel_together(blended: Bundle) -> None:
@@ -209,12 +212,11 @@ def test_a_blend_that_would_be_too_large_leaves_out_the_largest(
 ) -> None:
     """The best stays, whatever its size."""
     monkeypatch.setattr("stargaze.tuning.refit.MOST_BYTES", 1)
-    trials = [trial("lightgbm", 0.4, n_estimators=15, learning_rate=0.1), trial("extra-trees", 0.5, n_estimators=5)]
 
-    bundle = Bundle.load(save_best(TuningSection(), learnt, *read_both(learnt), trials, NOW)[0])
+    bundle = Bundle.load(save_best(TuningSection(), learnt, *read_both(learnt), MIXED, NOW)[0])
 
     assert [len(blend.models) for blend in bundle.models.values()] == [1, 1, 1]
-    assert {part["family"] for made_of in bundle.meta["blend"].values() for part in made_of} == {"lightgbm"}
+    assert max(len(blend.models) for blend in blended.models.values()) > 1
 
 
 def test_one_model_is_asked_for_and_one_is_made(learnt: Store) -> None:
@@ -247,3 +249,13 @@ def test_the_interval_is_the_one_that_was_tested(saved: Saved) -> None:
     inside = (answer.low <= rows["stars"]) & (rows["stars"] <= answer.high)
     assert set(answer.policy) == {"all"}
     assert inside.mean() == pytest.approx(scores["all"]["coverage"], abs=1e-4)
+
+
+def test_the_first_is_the_best_out_of_fold_whatever_its_trial_said(learnt: Store) -> None:
+    """A trial that stopped at its best round flatters itself; what would answer alone is chosen without."""
+    table, feature_set = read_both(learnt)
+    flattered, honest = Candidate(FAMILIES["dummy"], {}, 0), Candidate(FAMILIES["ridge"], {}, 0)
+
+    found = refit(table, feature_set, "all", [flattered, honest], 0.9)
+
+    assert found.made_of[0] == honest
