@@ -24,11 +24,12 @@ TAUGHT = (
     learned("topics_stars_most", "static", NAT, "mean of the repositories of its most starred topic", "topics"),
 )
 BY_OWNER = (
-    learned("owner_repositories", "static", "repositories", "other known repositories of its owner", "full_name"),
-    learned("owner_stars", "static", NAT, "mean of the owner's other known repositories", "full_name"),
-    learned("owner_best", "static", NAT, "the most starred of the owner's other known repositories", "full_name"),
+    learned("owner_repositories", "static", "repositories", "known repositories of its owner", "full_name"),
+    learned("owner_stars", "static", NAT, "mean of the known repositories of its owner", "full_name"),
+    learned("owner_best", "static", NAT, "the most starred of the known repositories of its owner", "full_name"),
 )
-"""Static: the owner's name is the maintainer's, and no star of the repository itself is in them."""
+"""Static: the owner's name is the maintainer's. While models are fitted and judged, no star of the repository itself is in them;
+one that they were fitted on is served with itself among its owner's, and its answer says that it was learned from."""
 DIRECTIONS = tuple(
     learned(
         f"text_direction_{place}",
