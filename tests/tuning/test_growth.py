@@ -91,6 +91,17 @@ def test_baselines_go_on_as_their_names_say() -> None:
     assert 9.0 < week["log-linear"] < 13.0
 
 
+def test_beyond_a_year_the_season_is_the_whole_last_year() -> None:
+    """It ends at the origin, so its gain is over 365 days and not over all that are asked for."""
+    counts = Counts.of(whole_series(one_history("a/b", 1000 + 10.0 * np.arange(80))).frame)
+    origins = growth_examples(counts, 26, [1], [])[1].origins
+    last = origins.part(origins.rows == origins.rows.max())
+
+    gained = np.expm1(np.log1p(last.now) + BASELINES["seasonal"](last, 730)) - last.now
+
+    assert gained[0] == pytest.approx(730 / 7 * 10)
+
+
 def test_a_fitted_line_through_logs_is_no_worse_than_the_plain_one_where_it_was_fitted(examples: Examples) -> None:
     plain = score(examples, BASELINES["log-linear"](examples.origins, 90))["r2"]
 
