@@ -86,6 +86,11 @@ class Windows:
         return np.asarray(self.counts.series[self.rows])
 
     @property
+    def names(self) -> np.ndarray:
+        """Of which repository each is; shape (n,)."""
+        return np.asarray(self.counts.frame["full_name"].to_numpy(dtype="object")[self.rows])
+
+    @property
     def day(self) -> np.ndarray:
         """When each origin is [days since 1970]; shape (n,)."""
         return np.asarray(self.counts.day[self.rows])

@@ -13,6 +13,7 @@ import pytest
 from stargaze.artifacts import Store
 from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, ConfigError
+from stargaze.features.history import tidy
 from stargaze.features.series import whole_series
 from stargaze.features.windows import Counts
 from stargaze.growth import drift, log_growth
@@ -130,11 +131,13 @@ def test_a_fading_growth_is_foreseen_better_than_by_going_on(history: pd.DataFra
 
 
 def test_what_comes_after_the_cut_changes_no_model(history: pd.DataFrame) -> None:
-    """Fitted with another future, the bytes are the same."""
+    """Fitted with another future and with repositories that are new in it, the bytes are the same."""
     section = dataclasses.replace(SECTION, horizons=[30])
     later = history.copy()
     after = later["date"] >= pd.Timestamp(section.cut, tz="UTC")
     later.loc[after, "stars"] += 40.0
+    new = one_history("owner50/new", 500 + 3.0 * np.arange(30), begin="2024-03-04")
+    later = tidy(pd.concat([later, new], ignore_index=True))
 
     fitted = [
         fit_all(section, TuningSection(), whole_series(table), lambda _what, _done: None)[0][30]
