@@ -54,9 +54,9 @@ browser: $(VENV)/.installed-dev
 
 # Not a part of `make test`: it builds an image of a gigabyte, and starts an engine.
 docker: $(VENV)/.installed-dev
-	sh tools/docker-engine.sh start $(ENGINE)
-	DOCKER_HOST=unix://$(ENGINE)/docker.sock $(BIN)/python -m pytest -m docker; \
-		code=$$?; sh tools/docker-engine.sh stop $(ENGINE); exit $$code
+	trap 'sh tools/docker-engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
+		sh tools/docker-engine.sh start $(ENGINE) && \
+		DOCKER_HOST=unix://$(ENGINE)/docker.sock $(BIN)/python -m pytest -m docker
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	sh tools/prepare.sh run

@@ -104,9 +104,14 @@ class Oblivious:
             raise BadBundleError(
                 f"the model cannot predict: it takes {self.n_features} features", hint="stargaze tune makes a bundle"
             )
-        asked = np.asarray(inputs, dtype="float32")[:, self.features]
-        yes = np.where(self.codes, asked == self.borders, asked > self.borders)
-        return np.asarray(yes @ (1 << np.arange(self.features.shape[1])))
+        values = np.asarray(inputs, dtype="float32")
+        reached = np.zeros((len(values), len(self.features)), dtype="int16")
+        for level, (features, borders, codes) in enumerate(
+            zip(self.features.T, self.borders.T, self.codes.T, strict=True)
+        ):
+            asked = values[:, features]  # a level at a time: all of them would take ten times the memory
+            reached |= np.where(codes, asked == borders, asked > borders).astype("int16") << level
+        return reached
 
     @cached_property
     def _shares(self) -> list[tuple[list[int], np.ndarray]]:
@@ -152,8 +157,9 @@ class Oblivious:
             and self.leaves.shape == self.weights.shape == (n_trees, 2**levels)
             and ((self.features >= 0) & (self.features < self.n_features)).all()
             and np.isfinite(self.leaves).all()
+            and np.isfinite(self.weights).all()
             and (self.weights >= 0).all()
-            and not np.isnan(self.borders).any()
+            and (self.borders > -np.inf).all()
             and math.isfinite(self.bias)
         )
 

@@ -88,13 +88,25 @@ class GrowthBundle:
             meta = json.loads(content["bundle.json"])
             check_kind(meta, KIND, folder)
             bundle = cls(digest, meta, content)
-            usable = meta["format"] == 1 and len(bundle.outlooks) > 0 and bundle.weeks > 0
+            current = meta["format"] == 1
+            stray = bundle.named ^ set(content) if current else set()
+            usable = current and not stray and len(bundle.outlooks) > 0 and bundle.weeks > 0
         except MALFORMED as error:
             raise BadBundleError(f"{folder}: bundle.json is not well-formed: {error!r}", hint=AGAIN) from error
+        if stray:
+            odd = ", ".join(sorted(stray))
+            raise BadBundleError(
+                f"{folder}: bundle.json and the manifest do not name the same files: {odd}", hint=AGAIN
+            )
         if not usable:
             raise BadBundleError(f"{folder}: was made by another version", hint=AGAIN)
         bundle.check_prototype()
         return bundle
+
+    @property
+    def named(self) -> set[str]:
+        """The names of all files that the description gives a meaning; any other could be anything."""
+        return {"bundle.json"} | {str(item[part]) for item in self.meta["horizons"] for part in ("model", "difficulty")}
 
     @cached_property
     def outlooks(self) -> tuple[Outlook, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,18 @@ def translated(original: Any, tmp_path: Path) -> Oblivious:
 
 def test_the_tables_predict_what_catboost_predicts(original: Any, translated: Oblivious, rows: np.ndarray) -> None:
     assert translated.predict(rows) == pytest.approx(original.predict(rows), abs=1e-12)
+
+
+def test_many_rows_take_no_memory_for_every_level_at_once(model: Oblivious, rows: np.ndarray) -> None:
+    many = np.tile(rows, (50, 1))
+    answers = len(many) * len(model.features) * 8  # of every tree for every row [byte]
+
+    tracemalloc.start()
+    model.predict(many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 3 * answers
 
 
 def test_the_contributions_are_those_of_catboost(original: Any, translated: Oblivious, rows: np.ndarray) -> None:
@@ -109,7 +122,9 @@ def changed(name: str, value: Any) -> Callable[[dict[str, Any]], Any]:
         changed("borders", [[float("nan")] * 4] * 20),
         changed("codes", [[False]]),
         changed("leaves", [["a"]]),
+        changed("borders", [[-float("inf")] * 4] * 20),
         changed("weights", [[-1.0] * 16] * 20),
+        changed("weights", [[float("inf")] * 16] * 20),
         lambda tables: tables["leaves"].pop(),
         lambda tables: tables["leaves"][0].pop(),
         lambda tables: tables["features"][0].__setitem__(0, 1_000_000),

@@ -136,6 +136,7 @@ def _nan(meta: dict[str, Any]) -> None:
         lambda meta: meta.update(format=2),
         lambda meta: meta.update(horizons=[]),
         lambda meta: meta.update(history_weeks="many"),
+        lambda meta: meta.update(history_weeks=10**12),
         lambda meta: meta["features"].append("unheard-of"),
         lambda meta: meta["horizons"][0].update(model="nowhere.txt"),
         lambda meta: meta["prototype"].update(history=meta["prototype"]["history"][-3:]),
@@ -150,6 +151,14 @@ def test_a_description_that_does_not_hold_is_refused(copy: Path, change: Callabl
     write_manifest(copy)
 
     with pytest.raises(BadBundleError):
+        GrowthBundle.load(copy)
+
+
+def test_a_file_that_the_description_does_not_name_is_refused(copy: Path) -> None:
+    (copy / "model.pkl").write_bytes(b"\x80\x04.")
+    write_manifest(copy)
+
+    with pytest.raises(BadBundleError, match=r"do not name the same files: model\.pkl"):
         GrowthBundle.load(copy)
 
 

@@ -67,7 +67,7 @@ def enter(store: Store) -> None:
 
 def nouns(store: Store) -> list[Path]:
     top = [store.repositories, store.features, store.selection, store.selection_plot, store.leaderboard]
-    return [*top, store.trials, store.journal, store.latest]
+    return [*top, store.trials, store.journal, store.latest, store.latest_growth]
 
 
 def left_by_replacing(path: Path) -> Path:

@@ -56,9 +56,45 @@ def test_what_was_never_seen_is_answered(booster: xgboost.Booster) -> None:
     assert np.isfinite(back.predict(np.array([[99.0, -np.inf, 1e30], [np.nan] * 3, [1e9, 0.0, 0.0]]))).all()
 
 
+def test_a_border_beyond_every_number_is_one_that_xgboost_sets_itself() -> None:
+    """All that is known goes one way, all that is missing the other."""
+    column = np.where(np.arange(300) % 3, np.inf, np.nan).astype("float32")[:, None]
+    data = xgboosted.data(column, [], np.isnan(column[:, 0]) * 3.0)
+    booster = xgboost.train({"tree_method": "hist", "nthread": 1}, data, 2)
+
+    assert np.array_equal(xgboosted.from_bytes(xgboosted.to_bytes(booster)).predict(column), booster.predict(data))
+
+
 def out_of(name: str, value: Any) -> Callable[[Tree], None]:
     """Set the first number of an array of the tree."""
     return lambda tree: tree[name].__setitem__(0, value)
+
+
+def chain(length: int) -> Tree:
+    """Make a tree whose every question leads to a leaf and to the next question."""
+    n = 2 * length + 1
+    asked = range(0, n - 1, 2)
+    left, right, parents = [-1] * n, [-1] * n, [xgboosted.NO_PARENT] * n
+    for node in asked:
+        left[node], right[node] = node + 1, node + 2
+        parents[node + 1] = parents[node + 2] = node
+    same = dict.fromkeys(("base_weights", "loss_changes", "sum_hessian", "split_conditions"), [1.0] * n)
+    sets = ("categories", "categories_nodes", "categories_segments", "categories_sizes")
+    none: dict[str, list[int]] = {name: [] for name in sets}
+    size = {"num_deleted": "0", "num_feature": "3", "num_nodes": str(n), "size_leaf_vector": "1"}
+    numbers = {"split_indices": [1] * n, "split_type": [0] * n, "default_left": [0] * n}
+    ways = {"left_children": left, "right_children": right, "parents": parents}
+    return {**ways, **same, **none, **numbers, "tree_param": size}
+
+
+def test_a_tree_of_the_greatest_depth_is_read(booster: xgboost.Booster, rows: np.ndarray) -> None:
+    """So that the refusal of one level more is of its depth."""
+    model = json.loads(xgboosted.to_bytes(booster))
+    model["learner"]["gradient_booster"]["model"]["trees"][0].update(chain(xgboosted.DEEPEST - 1))
+
+    back = xgboosted.from_bytes(json.dumps(model).encode())
+
+    assert back.contributions(rows).sum(axis=1) == pytest.approx(back.predict(rows), abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +112,12 @@ def out_of(name: str, value: Any) -> Callable[[Tree], None]:
         out_of("categories_sizes", 10_000),
         out_of("categories_segments", -1),
         out_of("categories_nodes", 10_000),
+        out_of("categories", 10**30),
+        out_of("parents", 1_000_000),
+        out_of("split_type", 2),
+        lambda tree: tree["parents"].__setitem__(1, 10_000_000),
+        lambda tree: tree["split_conditions"].__setitem__(-1, float("nan")),
+        lambda tree: tree.update(chain(xgboosted.DEEPEST + 1)),
         lambda tree: tree["split_conditions"].pop(),
         lambda tree: tree["parents"].append(0),
         lambda tree: tree.pop("left_children"),
@@ -97,6 +139,11 @@ def test_a_tree_that_leads_out_of_itself_is_refused(booster: xgboost.Booster, ch
         (lambda learner: learner["gradient_booster"].update(name="gblinear"), "no boosted tree"),
         (lambda learner: learner["objective"].update(name="binary:logistic"), "no regression"),
         (lambda learner: learner["learner_model_param"].update(num_feature="9"), "not those it says"),
+        (lambda learner: learner["learner_model_param"].update(num_feature=float("inf")), "infinity"),
+        (lambda learner: learner["learner_model_param"].update(num_class="1000000000"), "more than one number"),
+        (lambda learner: learner["learner_model_param"].update(num_target="1000000000"), "more than one number"),
+        (lambda learner: learner["learner_model_param"].update(base_score="[1,2]"), "does not start from a number"),
+        (lambda learner: learner["learner_model_param"].update(base_score="NaN"), "does not start from a number"),
         (lambda learner: learner["gradient_booster"]["model"]["tree_info"].append(0), "not those it says"),
         (lambda learner: learner["gradient_booster"]["model"]["trees"].clear(), "not those it says"),
     ],

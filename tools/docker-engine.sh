@@ -6,18 +6,21 @@
 # this machine's certificates and settings of pip, so that a build finds what this machine finds.
 set -eu
 
-folder=${2:?usage: docker-engine.sh start|stop FOLDER}
+folder=$(realpath -m "${2:?usage: docker-engine.sh start|stop FOLDER}")
+root=""
 base=python:3.11-slim-bookworm
 engine() { docker --host "unix://$folder/docker.sock" "$@"; }
 
 install() {
     missing=""
-    command -v dockerd >/dev/null || missing="$missing docker.io"
+    { command -v dockerd && command -v docker; } >/dev/null || missing="$missing docker.io"
     command -v debootstrap >/dev/null || missing="$missing debootstrap"
     test -x /usr/sbin/sshd || missing="$missing openssh-server"
     test -z "$missing" && return
     echo "installing$missing" >&2
     apt-get update -qq
+    # From Debian 13 on the command is a package of its own, which the engine only recommends.
+    if ! command -v docker >/dev/null && apt-cache show docker-cli >/dev/null 2>&1; then missing="$missing docker-cli"; fi
     # shellcheck disable=SC2086 # a list of packages
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
@@ -55,14 +58,25 @@ base_image() {
     rm -f "$root"/usr/lib/python3*/EXTERNALLY-MANAGED
     tar -C "$root" --exclude './var/cache/apt/archives/*.deb' --exclude './var/lib/apt/lists/*' -c . |
         engine import --change 'ENV LANG=C.UTF-8' - "$base" >/dev/null
-    rm -rf "$root"
 }
+
+# A number that was left behind may be another program's by now, and whoever has ended may stay a zombie.
+is_ours() { tr '\0' '\n' 2>/dev/null <"/proc/$1/cmdline" | grep -qxF "unix://$folder/docker.sock"; }
 
 stop() {
     test -s "$folder/pid" || return 0
     pid=$(cat "$folder/pid")
-    kill "$pid" 2>/dev/null || true
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+    if is_ours "$pid"; then kill "$pid" 2>/dev/null || true; fi
+    while is_ours "$pid"; do sleep 0.1; done
+}
+
+# A start that fails, or is interrupted, leaves no engine and no half of an image.
+tidy() {
+    code=$?
+    trap - EXIT
+    test -z "$root" || rm -rf --one-file-system "$root"
+    test "$code" = 0 || stop
+    exit "$code"
 }
 
 case $1 in
@@ -71,6 +85,9 @@ start)
         echo "error: the tests' Docker engine needs Debian and root" >&2
         exit 3
     }
+    trap tidy EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     install
     start
     base_image

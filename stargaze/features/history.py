@@ -7,7 +7,7 @@ that cannot be true: a count below zero, a day that has not come.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ def read_history(path: Path, *, now: datetime) -> pd.DataFrame:
         ``days``), or dates and counts (``full_name``, ``date``, ``stars`` and, where known, ``forks``, ``issues``,
         ``language``, ``last_commit``).
     now : datetime
-        Counts of later days cannot be; a week that is not over yet is left out.
+        Counts of later days cannot be; a week that was not over when the file was written is left out.
 
     Returns
     -------
@@ -63,7 +63,8 @@ def read_history(path: Path, *, now: datetime) -> pd.DataFrame:
     gains = {"week", "days"} <= set(table.columns)
     named = _named(table, path, {"date": "week"} if gains else {})
     frame = _checked(named, path, now)
-    return tidy(_totals(frame, now) if gains else frame)
+    written = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)  # what was gathered on a Wednesday stays half a week
+    return tidy(_totals(frame, min(now, written)) if gains else frame)
 
 
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:

@@ -55,7 +55,7 @@ def spellings(history: pd.DataFrame, faults: Faults) -> pd.DataFrame:
 
 
 def copies(history: pd.DataFrame, faults: Faults) -> pd.DataFrame:
-    """Leave out the one of two names that have the same counts on the same days and whose counts end first."""
+    """Leave out, since both are counted, the one of two names with the same counts on the same days whose counts end first."""
     keys = ["date", "stars", "forks"]
     known = history.loc[history["stars"].ge(FEWEST_STARS) & history["forks"].notna(), ["full_name", *keys]]
     known = known[known.duplicated(keys, keep=False)]
@@ -63,14 +63,19 @@ def copies(history: pd.DataFrame, faults: Faults) -> pd.DataFrame:
     pairs = pairs[pairs["full_name"] < pairs["full_name_other"]]
     agreed = pairs.groupby(["full_name", "full_name_other"]).size()
     dates = history.groupby("full_name")["date"]
-    gone = []
+    gone = np.zeros(len(history), dtype="bool")
     for one, other in agreed.index[agreed.ge(FEWEST_SHARED)]:
         first, second = set(dates.get_group(one)), set(dates.get_group(other))
         if agreed[one, other] >= SHARED * len(first & second) and _moves(history, one):
             goes, stays = (one, other) if max(first) < max(second) else (other, one)
-            faults.add(goes, "copy", max(first & second), f"the same counts as {stays}", "left out")
-            gone.append(goes)
-    return history[~history["full_name"].isin(gone)].reset_index(drop=True)
+            faults.add(
+                goes, "copy", max(first & second), f"the same counts as {stays}", "left out since both are counted"
+            )
+            since = history["date"].ge(
+                min(dates.get_group(stays))
+            )  # what lies before it is the only past that there is
+            gone |= (history["full_name"].eq(goes) & since).to_numpy()
+    return history[~gone].reset_index(drop=True)
 
 
 def renames(history: pd.DataFrame, faults: Faults) -> pd.DataFrame:

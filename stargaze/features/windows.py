@@ -86,6 +86,11 @@ class Windows:
         return np.asarray(self.counts.series[self.rows])
 
     @property
+    def names(self) -> np.ndarray:
+        """Of which repository each is; shape (n,)."""
+        return np.asarray(self.counts.frame["full_name"].to_numpy(dtype="object")[self.rows])
+
+    @property
     def day(self) -> np.ndarray:
         """When each origin is [days since 1970]; shape (n,)."""
         return np.asarray(self.counts.day[self.rows])
@@ -134,9 +139,11 @@ def windows(counts: Counts, weeks: int, rows: np.ndarray | None = None) -> Windo
     series, day = counts.series[origins], counts.day[origins]
     long_enough = counts.at("stars", series, day - 7 * weeks, MOST_GAP)
     origins = origins[~np.isnan(long_enough)]
+    if not len(origins):
+        return Windows(counts, origins, np.empty((0, weeks + 1)))
     series, day = counts.series[origins], counts.day[origins]
     stars = [counts.at("stars", series, day - 7 * week, MOST_GAP) for week in range(weeks, -1, -1)]
-    return Windows(counts, origins, np.column_stack(stars) if len(origins) else np.empty((0, weeks + 1)))
+    return Windows(counts, origins, np.column_stack(stars))
 
 
 def last_of_each(counts: Counts, days: int) -> np.ndarray:

@@ -167,7 +167,9 @@ def _scores(folder: Path) -> Mapping[str, Any]:
     """Return the scores that the bundle's own description states; its sums were checked before."""
     path = folder / DESCRIPTION
     try:
-        scores = json.loads(path.read_bytes()).get("scores", {})
+        meta = json.loads(path.read_bytes())
+        manifest.check_kind(meta, "stars", folder)  # else the hook says so, after a commit and a push
+        scores = meta.get("scores", {})
         return {
             name: {key: score for key, score in of.items() if record.is_score(score)} for name, of in scores.items()
         }

@@ -32,7 +32,7 @@ def seasonal(origins: Windows, days: int) -> np.ndarray:
     series, day = origins.series, origins.day
     begin = origins.counts.at("stars", series, day - YEAR, REACH)
     end = origins.counts.at("stars", series, np.minimum(day - YEAR + days, day), REACH)
-    gained = (end - begin) / days
+    gained = (end - begin) / min(days, YEAR)
     return np.where(np.isnan(gained), drift(origins, days), _gaining(origins, np.nan_to_num(gained), days))
 
 

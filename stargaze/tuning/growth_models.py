@@ -95,9 +95,10 @@ def fit_horizon(train: Examples, cut: float, coverage: float, seed: int) -> Fitt
         errors.append(_excess(block)[None, :] - np.asarray(staged))
     chosen = int(np.argmin([np.mean([np.abs(one[place]).mean() for one in errors]) for place in range(len(ROUNDS))]))
     held = pd.concat([block.features for _, block in blocks], ignore_index=True)
-    series = np.concatenate([block.origins.series for _, block in blocks])
+    # Not the numbers of the series: repositories that first appear after the cut would shift them.
+    repositories = pd.factorize(np.concatenate([block.origins.names for _, block in blocks]))[0]
     off = np.concatenate([one[chosen] for one in errors])
-    offsets = _calibrated(held, off, series, coverage, seed)
+    offsets = _calibrated(held, off, repositories, coverage, seed)
     model = _text(_boosted(train.features, _excess(train), GROWTH, ROUNDS[chosen], seed))
     difficulty = _text(_difficulty(held, off, seed))
     outlook = Outlook(train.days, from_bytes("lightgbm", model), from_bytes("lightgbm", difficulty), offsets)
@@ -126,12 +127,12 @@ def _difficulty(features: pd.DataFrame, off: np.ndarray, seed: int) -> lightgbm.
 
 
 def _calibrated(
-    features: pd.DataFrame, off: np.ndarray, series: np.ndarray, coverage: float, seed: int
+    features: pd.DataFrame, off: np.ndarray, repositories: np.ndarray, coverage: float, seed: int
 ) -> tuple[float, float]:
     """Find the offsets in units of the expected error; a difficulty is taken from a model that has not seen the repository."""
     scaled = np.empty(len(off))
     for side in (0, 1):
-        here = series % 2 == side
+        here = repositories % 2 == side
         if here.all() or not here.any():  # a single side: the difficulty is taken as it is
             return _tails(off / _expected(_difficulty(features, off, seed), features), coverage)
         booster = _difficulty(features[~here], off[~here], seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +59,14 @@ def test_a_week_that_is_not_over_is_left_out(tmp_path: Path) -> None:
     found = read_history(written(gained, tmp_path, "parquet"), now=datetime(2024, 1, 20, tzinfo=UTC))
 
     assert found["stars"].tolist() == [1.0, 3.0]
+
+
+def test_a_week_that_was_not_over_when_it_was_gathered_is_left_out_later_too(tmp_path: Path) -> None:
+    gained = pd.DataFrame({"full_name": "a/b", "week": WEEKS, "stars": [1, 2, 4], "days": [[0] * 7] * 3})
+    path = written(gained, tmp_path, "parquet")
+    os.utime(path, (datetime(2024, 1, 17, tzinfo=UTC).timestamp(),) * 2)
+
+    assert read_history(path, now=NOW)["stars"].tolist() == [1.0, 3.0]
 
 
 def test_times_of_other_zones_become_utc(tmp_path: Path) -> None:

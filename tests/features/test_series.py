@@ -150,6 +150,19 @@ def test_of_two_names_with_the_same_counts_the_one_that_ends_first_is_left_out()
     assert found.frame["full_name"].unique().tolist() == ["new/title"]
 
 
+def test_a_copy_that_was_there_before_leaves_its_past_to_the_one_that_stays() -> None:
+    """Renamed, and listed under both names for a while."""
+    stars = np.arange(500.0, 900.0, 10)
+    old, new = one_history("old/name", stars[:30]), one_history("new/name", stars[20:], begin="2022-05-23")
+
+    found = together(old, new)
+
+    assert faults(found) == [("old/name", "copy"), ("old/name", "renamed")]
+    assert found.frame["full_name"].unique().tolist() == ["new/name"]
+    assert found.frame["stars"].tolist() == stars.tolist()
+    assert found.frame["series"].unique().tolist() == [0]
+
+
 def test_two_repositories_that_stand_still_at_one_count_are_no_copies() -> None:
     assert together(one_history("a/b", [500.0] * 9), one_history("c/d", [500.0] * 9)).faults.empty
 

@@ -211,6 +211,16 @@ def test_a_bundle_without_a_description_is_not_even_sent(workshop: Workshop) -> 
     assert workshop.state() == (None, None)
 
 
+def test_a_bundle_of_growth_is_not_even_sent(workshop: Workshop) -> None:
+    folder = workshop.store.bundles / workshop.bundle("good")
+    (folder / "bundle.json").write_text('{"kind": "growth", "scores": [{"days": 30}]}')
+    named = folder.rename(folder.parent / write_manifest(folder))
+
+    with pytest.raises(BadBundleError, match="is a bundle of kind 'growth', and one of kind 'stars' is needed"):
+        release.deploy(workshop.section, workshop.store, now=workshop.now, digest=named.name)
+    assert release.releases(workshop.store) == []
+
+
 def test_a_refused_deploy_says_why_and_leaves_the_old_release(workshop: Workshop) -> None:
     """Promise 3: a bad model never reaches production."""
     workshop.deploy("good")

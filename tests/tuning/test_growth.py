@@ -13,6 +13,7 @@ import pytest
 from stargaze.artifacts import Store
 from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, ConfigError
+from stargaze.features.history import tidy
 from stargaze.features.series import whole_series
 from stargaze.features.windows import Counts
 from stargaze.growth import drift, log_growth
@@ -91,6 +92,17 @@ def test_baselines_go_on_as_their_names_say() -> None:
     assert 9.0 < week["log-linear"] < 13.0
 
 
+def test_beyond_a_year_the_season_is_the_whole_last_year() -> None:
+    """It ends at the origin, so its gain is over 365 days and not over all that are asked for."""
+    counts = Counts.of(whole_series(one_history("a/b", 1000 + 10.0 * np.arange(80))).frame)
+    origins = growth_examples(counts, 26, [1], [])[1].origins
+    last = origins.part(origins.rows == origins.rows.max())
+
+    gained = np.expm1(np.log1p(last.now) + BASELINES["seasonal"](last, 730)) - last.now
+
+    assert gained[0] == pytest.approx(730 / 7 * 10)
+
+
 def test_a_fitted_line_through_logs_is_no_worse_than_the_plain_one_where_it_was_fitted(examples: Examples) -> None:
     plain = score(examples, BASELINES["log-linear"](examples.origins, 90))["r2"]
 
@@ -119,11 +131,13 @@ def test_a_fading_growth_is_foreseen_better_than_by_going_on(history: pd.DataFra
 
 
 def test_what_comes_after_the_cut_changes_no_model(history: pd.DataFrame) -> None:
-    """Fitted with another future, the bytes are the same."""
+    """Fitted with another future and with repositories that are new in it, the bytes are the same."""
     section = dataclasses.replace(SECTION, horizons=[30])
     later = history.copy()
     after = later["date"] >= pd.Timestamp(section.cut, tz="UTC")
     later.loc[after, "stars"] += 40.0
+    new = one_history("owner50/new", 500 + 3.0 * np.arange(30), begin="2024-03-04")
+    later = tidy(pd.concat([later, new], ignore_index=True))
 
     fitted = [
         fit_all(section, TuningSection(), whole_series(table), lambda _what, _done: None)[0][30]

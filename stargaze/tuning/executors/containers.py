@@ -105,8 +105,9 @@ class Container:
         if state.returncode == 0:
             told = json.loads(state.stdout)
             self._out_of_memory = told["OOMKilled"] and told["ExitCode"] == OUT_OF_MEMORY
-            rows = self._engine.ask(["cp", f"{name}:/results", "-"]).stdout
-            unpack(rows, {f"results/{self._job.result(policy).name}": self._job.result(policy) for policy in POLICIES})
+            rows = self._engine.ask(["cp", f"{name}:/results", "-"])
+            whole = rows.stdout if rows.returncode == 0 else b""  # a connection that broke leaves half a tar
+            unpack(whole, {f"results/{self._job.result(policy).name}": self._job.result(policy) for policy in POLICIES})
         self._engine.ask(["rm", "--force", "--volumes", name])
         self.let_go()
         self._collected = True

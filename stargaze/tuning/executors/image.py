@@ -36,7 +36,8 @@ def ensured(engine: Engine, section: ScreeningSection, say: Say, *, optional: bo
     if engine.ask(["image", "inspect", name]).returncode == 0:
         return name
     say(f"building the image {name}, once for this engine; it takes minutes")
-    arguments = [f"--tag={name}", f"--build-arg=BASE={section.base_image}", *section.build_options]
+    # A step that fails leaves its container to older engines, unless they are told not to.
+    arguments = ["--force-rm", f"--tag={name}", f"--build-arg=BASE={section.base_image}", *section.build_options]
     built = engine.ask(["build", *arguments, "-"], packed(files))
     if built.returncode:
         log = (built.stdout + built.stderr).decode(errors="replace").strip().splitlines()[-LOG_LINES:]

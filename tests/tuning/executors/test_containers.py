@@ -184,7 +184,7 @@ def test_an_image_that_is_missing_is_built_from_dockerfile_lock_and_source(job: 
         pass
 
     built = next(words for words in engine.asked if words[0] == "build")
-    assert {"--build-arg=BASE=mirror/python:3.12", "--network=host"} <= set(built)
+    assert {"--build-arg=BASE=mirror/python:3.12", "--network=host", "--force-rm"} <= set(built)
     assert built[-1] == "-"
     with tarfile.open(fileobj=io.BytesIO(engine.given[0])) as archive:
         assert {"Dockerfile", "requirements.lock", "stargaze/cli.py"} <= set(archive.getnames())
@@ -254,6 +254,18 @@ def test_the_rows_of_a_container_that_is_killed_are_kept(job: Job) -> None:
     assert engine.lines()[1] == "kill stargaze-abc-ridge"
     assert sum(line.startswith("kill") for line in engine.lines()) == 1
     assert container.ended()
+
+
+def test_rows_that_came_in_half_are_none(job: Job) -> None:
+    """The connection broke: the family is a row that says why, and the others go on."""
+    state = json.dumps({"OOMKilled": False, "ExitCode": 0}).encode()
+    half = packed({"results/ridge-all.json": b'{"rmsle": 1.0}'})[:300]
+    container = Container(FakeEngine({"inspect": (0, state), "cp": (1, half)}), PLACE, job)
+
+    container.kill()
+
+    assert container.ended()
+    assert not job.result("all").exists()
 
 
 def test_a_container_that_never_came_to_be_says_what_docker_said(job: Job) -> None:
