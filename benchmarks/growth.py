@@ -45,13 +45,14 @@ def main() -> None:
     parser.add_argument("--faults", type=Path, help="write every fault to this CSV")
     asked = parser.parse_args()
     begun, section = time.monotonic(), GrowthSection(cut=asked.cut, history_weeks=asked.weeks)
-    series = whole_series(read_history(asked.file, now=datetime.now(UTC)))
+    history = read_history(asked.file, now=datetime.now(UTC))
+    series = whole_series(history)
     whole = series.frame
     print(f"{len(whole):,} counts of {whole['full_name'].nunique():,} repositories; broken and renamed series:")
     print(pd.DataFrame(series.as_rows()).to_string(index=False))
     if asked.faults:
         series.faults.to_csv(asked.faults, index=False)
-    fitted, judged, _ = fit_all(section, TuningSection(), series, lambda _what, _done: None)
+    fitted, judged, _ = fit_all(section, TuningSection(), history, series, lambda _what, _done: None)
     outlooks = {days: one.outlook for days, one in fitted.items()}
     print(
         f"\nhistory of {asked.weeks} weeks, cut {asked.cut}; R² of log((later + 1) / (now + 1)), error of the stars gained"

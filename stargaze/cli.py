@@ -42,6 +42,7 @@ EXAMPLES = {
     "serve": "stargaze serve --port 8080",
     "run": "stargaze run --once",
     "predict": "stargaze predict nylas/N1 https://github.com/bevacqua/dragula",
+    "forecast": "stargaze forecast pallets/flask",
     "report": "stargaze report --output report.html",
     "status": "stargaze status",
 }
@@ -380,6 +381,21 @@ def predict(
     ranked = answer(place, names)
     columns = ["rank", "repository", "predicted", "interval", "percentile", "true", "reasons"]
     out.table(ranked if not as_json else [row["prediction"] for row in ranked], columns)
+
+
+@command("forecast")
+def forecast(
+    names: Annotated[list[str], typer.Argument(help="owner/name or GitHub URL, one or more.", metavar="OWNER/NAME...")],
+    path: ConfigPath = None,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Foresee the stars of repositories from their history, a horizon each; the growth bundle answers."""
+    from stargaze.serve.foreseen import foresee
+
+    out, settings, place = _begin(path, store, as_json)
+    rows = foresee(settings.growth, place, names, now=_now())
+    out.table(rows, ["repository", "counted", "stars", "days", "then", "from", "to"], "Stars foreseen")
 
 
 @command("report")

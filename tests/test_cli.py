@@ -227,7 +227,7 @@ def test_a_name_that_the_terminal_cannot_write_ends_nothing(run: Run) -> None:
 def test_every_command_refuses_a_config_with_a_slip(run: Run, command: str) -> None:
     Path("stargaze.toml").write_text("[tuning]\ntrails = 9\n")
 
-    ended = run(command, *(["a/b"] if command == "predict" else []))
+    ended = run(command, *(["a/b"] if command in ("predict", "forecast") else []))
 
     assert ended.code == 2
     assert ended.error == "stargaze.toml: tuning.trails is not a key"
@@ -236,7 +236,7 @@ def test_every_command_refuses_a_config_with_a_slip(run: Run, command: str) -> N
 
 @pytest.mark.parametrize("command", [name for name in EXAMPLES if name != "init"])
 def test_every_command_takes_a_config_by_name(run: Run, command: str) -> None:
-    ended = run(command, *(["a/b"] if command == "predict" else []), "-c", "gone.toml")
+    ended = run(command, *(["a/b"] if command in ("predict", "forecast") else []), "-c", "gone.toml")
 
     assert (ended.code, ended.error) == (3, "gone.toml: no such config file")
 

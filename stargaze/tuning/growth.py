@@ -65,8 +65,9 @@ def tune_growth(
     check(section)
     path = Path(section.history) if section.history else store.star_history
     report("reading the history", 0.0)
-    series = whole_series(read_history(path, now=now))
-    fitted, judged, languages = fit_all(section, tuning, series, report)
+    history = read_history(path, now=now)
+    series = whole_series(history)
+    fitted, judged, languages = fit_all(section, tuning, history, series, report)
     meta = _meta(section, tuning, now, fitted, judged[min(judged)][0], languages) | {
         "scores": _plain(scores({days: one.outlook for days, one in fitted.items()}, judged)),
         "data": {
@@ -108,14 +109,21 @@ def cut_day(section: GrowthSection) -> float:
 
 
 def fit_all(
-    section: GrowthSection, tuning: TuningSection, series: Series, report: Report
+    section: GrowthSection, tuning: TuningSection, history: pd.DataFrame, series: Series, report: Report
 ) -> tuple[dict[int, Fitted], dict[int, tuple[Examples, Examples]], list[str]]:
-    """Fit every horizon before the cut; return with them its training and test examples, and the languages."""
+    """Fit every horizon before the cut; return with them its training and test examples, and the languages.
+
+    What is fitted is made whole from what was counted before the cut alone: which of two names is a copy, or whose, may come
+    out only later. What is tested is made of all of ``series``.
+    """
     cut, counts = cut_day(section), Counts.of(series.frame)
     report("making examples", 0.1)
-    languages = common_languages(counts, cut)
-    found = growth_examples(counts, section.history_weeks, sorted(set(section.horizons)), languages)
-    parted = {days: (one.before(cut), one.since(cut)) for days, one in found.items()}
+    past = Counts.of(whole_series(history[history["date"] < EPOCH + pd.Timedelta(days=cut)]).frame)
+    languages = common_languages(past, cut)
+    horizons = sorted(set(section.horizons))
+    before = growth_examples(past, section.history_weeks, horizons, languages)
+    since = growth_examples(counts, section.history_weeks, horizons, languages)
+    parted = {days: (before[days].before(cut), since[days].since(cut)) for days in horizons}
     for days, (train, test) in parted.items():
         _enough(section, counts, days, train, test)
     done: list[int] = []

@@ -119,7 +119,7 @@ def test_scores_are_of_log_growth_and_of_stars_gained(examples: Examples) -> Non
 
 
 def test_a_fading_growth_is_foreseen_better_than_by_going_on(history: pd.DataFrame) -> None:
-    fitted, judged, _ = fit_all(SECTION, TuningSection(), whole_series(history), lambda _what, _done: None)
+    fitted, judged, _ = fit_all(SECTION, TuningSection(), history, whole_series(history), lambda _what, _done: None)
 
     rows = pd.DataFrame(scores({days: one.outlook for days, one in fitted.items()}, judged))
 
@@ -131,16 +131,17 @@ def test_a_fading_growth_is_foreseen_better_than_by_going_on(history: pd.DataFra
 
 
 def test_what_comes_after_the_cut_changes_no_model(history: pd.DataFrame) -> None:
-    """Fitted with another future and with repositories that are new in it, the bytes are the same."""
+    """Fitted with another future, with repositories that are new in it and with a copy, the bytes are the same."""
     section = dataclasses.replace(SECTION, horizons=[30])
     later = history.copy()
     after = later["date"] >= pd.Timestamp(section.cut, tz="UTC")
     later.loc[after, "stars"] += 40.0
     new = one_history("owner50/new", 500 + 3.0 * np.arange(30), begin="2024-03-04")
-    later = tidy(pd.concat([later, new], ignore_index=True))
+    twin = later[after & (later["full_name"] == later["full_name"].iloc[0])].assign(full_name="owner51/twin")
+    later = tidy(pd.concat([later, new, twin], ignore_index=True))
 
     fitted = [
-        fit_all(section, TuningSection(), whole_series(table), lambda _what, _done: None)[0][30]
+        fit_all(section, TuningSection(), table, whole_series(table), lambda _what, _done: None)[0][30]
         for table in (history, later)
     ]
 
