@@ -36,6 +36,7 @@ __all__ = ["BadBundleError", "Bundle", "Intervals", "verify_files", "write_bundl
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What Python, NumPy and pandas raise where a description is not made as it should be."""
 FORMAT = 2
+SUFFIXES = {"lightgbm": "txt", "skops": "skops", "xgboost": "json", "catboost": "json"}
 DESCRIPTION, KNOWN, ENCODER = "bundle.json", "known.parquet", "encoder.npz"
 TOLERANCE = 1e-4
 """How far the prototype's prediction may lie from the stored one [nat]: room for another processor's rounding."""
@@ -316,6 +317,6 @@ def write_bundle(
 def _put(folder: Path, name: str, model: Any) -> dict[str, str]:
     """Write one model and say where it lies."""
     kind, data = to_bytes(model)
-    file = f"{name}.{'txt' if kind == 'lightgbm' else 'skops'}"
+    file = f"{name}.{SUFFIXES[kind]}"
     (folder / file).write_bytes(data)
     return {"file": file, "format": kind}

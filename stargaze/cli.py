@@ -268,7 +268,8 @@ def tune(
     }
     out, settings, place = _begin(path, store, as_json, {f"tuning.{name}": value for name, value in options.items()})
     if settings.tuning.target == "growth":
-        _tune_growth(out, settings, place, resume=resume)
+        asked = {**options, "seed": None, "resume": resume or None}
+        _tune_growth(out, settings, place, [name for name, value in asked.items() if value is not None])
         return
     with at_work(place), out.progress("tune") as report:
         tuned = tune(settings.tuning, place, now=_now(), resume=resume, report=report)
@@ -425,15 +426,16 @@ def status(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = F
     out.table(state(place), ["noun", "holds", "made", "path"])
 
 
-def _tune_growth(out: Output, settings: config.Config, place: Store, *, resume: bool) -> None:
-    """Make the growth bundle; there are no trials that could be gone on with."""
+def _tune_growth(out: Output, settings: config.Config, place: Store, searching: list[str]) -> None:
+    """Make the growth bundle; there are no trials that could be bounded or gone on with."""
     import dataclasses
 
     from stargaze.locks import at_work
     from stargaze.tuning.growth import tune_growth
 
-    if resume:
-        raise UsageError("--resume goes on with trials, and growth has none", hint="stargaze tune")
+    if searching:
+        option = searching[0].replace("_", "-")
+        raise UsageError(f"--{option} is about trials, and growth has none", hint="stargaze tune")
     with at_work(place), out.progress("tune") as report:
         tuned = tune_growth(settings.growth, settings.tuning, place, now=_now(), report=report)
     if out.as_json:

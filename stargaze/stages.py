@@ -74,7 +74,7 @@ def _screen(config: Config, store: Store, report: Report) -> str:
     from stargaze.tuning.screen import screen
 
     best = screen(config.screening, store, config.features.seed, report).iloc[0]
-    _remember(store, "screen", dataclasses.asdict(config.screening))
+    _remember(store, "screen", _screen_settings(config))
     return f"best is {best['family']}: RMSLE {best['rmsle']:.3f} ± {best['spread']:.3f} (policy {best['policy']})"
 
 
@@ -85,6 +85,7 @@ def _tune(config: Config, store: Store, now: datetime, report: Report) -> str:
         tuned = tune(config.tuning, store, now=now, resume=store.journal.exists(), report=report)
     except MissingInputError:  # the journal is of other features or another search: that one is over
         tuned = tune(config.tuning, store, now=now, report=report)
+    _remember(store, "tune", _tune_settings(config))
     scores = tuned.scores[config.tuning.estimate]
     return (
         f"{tuned.trials} trials, best {tuned.best['family']}: RMSLE {scores['rmsle']:.3f} on held-out repositories, "
@@ -122,6 +123,17 @@ def _fetch_settings(config: Config) -> dict[str, Any]:
     return {**dataclasses.asdict(config.fetch), **github, "state": [[item.st_size, item.st_mtime_ns] for item in there]}
 
 
+def _screen_settings(config: Config) -> dict[str, Any]:
+    """Return what the leaderboard depends on: where its rows are made is not among it."""
+    section = dataclasses.asdict(config.screening)
+    return {name: section[name] for name in ("families", "rows", "time_limit")}
+
+
+def _tune_settings(config: Config) -> dict[str, Any]:
+    """Return what a bundle depends on and does not say of itself."""
+    return {name: getattr(config.tuning, name) for name in ("finalists", "seed", "blend", "known")}
+
+
 def _remember(store: Store, stage: str, settings: dict[str, Any]) -> None:
     write_json(store.settings / f"{stage}.json", settings)
 
@@ -145,7 +157,7 @@ def _leaderboard_fits(config: Config, store: Store) -> bool:
         read_leaderboard(store, read_feature_set(store))
     except StargazeError:
         return False
-    return _as_configured(store, "screen", store.leaderboard, dataclasses.asdict(config.screening))
+    return _as_configured(store, "screen", store.leaderboard, _screen_settings(config))
 
 
 def _bundle_fits(config: Config, store: Store) -> bool:
@@ -157,7 +169,8 @@ def _bundle_fits(config: Config, store: Store) -> bool:
         _, content = read_verified(_bundle(store))
         found = json.loads(content["bundle.json"])
         fits = found.get("asked", found["trials"]) >= config.tuning.trials and found.items() >= wanted.items()
-        return bool(fits and found["data"]["feature_set"] == read_feature_set(store).digest)
+        fits = fits and found["data"]["feature_set"] == read_feature_set(store).digest
+        return bool(fits and _as_configured(store, "tune", store.latest, _tune_settings(config)))
     except (StargazeError, ValueError, LookupError, TypeError, AttributeError):
         return False
 

@@ -233,7 +233,13 @@ def test_without_a_history_the_command_that_gathers_one_is_named(run: Callable[.
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(("tune", "--resume"), "--resume goes on with trials"), (("run",), "stargaze run walks")]
+    ("words", "said"),
+    [
+        (("tune", "--resume"), "--resume is about trials"),
+        (("tune", "--trials", "9"), "--trials is about trials"),
+        (("tune", "--no-race"), "--race is about trials"),
+        (("run",), "stargaze run walks"),
+    ],
 )
 def test_what_growth_has_not_is_refused(run: Callable[..., Ended], words: tuple[str, ...], said: str) -> None:
     Path("stargaze.toml").write_text('[tuning]\ntarget = "growth"\n')

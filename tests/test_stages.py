@@ -16,10 +16,18 @@ import pytest
 from stargaze.artifacts import Store, sha256
 from stargaze.bundle import FORMAT
 from stargaze.cli import EXAMPLES
-from stargaze.config import POLICIES, Config, FeaturesSection, FetchSection, GithubSection, TuningSection
+from stargaze.config import (
+    POLICIES,
+    Config,
+    FeaturesSection,
+    FetchSection,
+    GithubSection,
+    ScreeningSection,
+    TuningSection,
+)
 from stargaze.features.table import FeatureSet, read_feature_set, write_feature_set
 from stargaze.manifest import write_manifest
-from stargaze.stages import Stage, stages, state, walk
+from stargaze.stages import Stage, _remember, _screen_settings, _tune_settings, stages, state, walk
 from stargaze.tuning.screen import COLUMNS
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -273,3 +281,21 @@ def test_a_run_that_asks_github_for_something_else_fetches_anew(tmp_path: Path) 
     other = dataclasses.replace(CONFIG, github=GithubSection(stars=">=1000"))
 
     assert not stages(other, store, lambda: NOW)[0].is_done()
+
+
+@pytest.mark.parametrize(
+    ("config", "first"),
+    [
+        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, blend=1)), "tune"),
+        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, seed=1)), "tune"),
+        (dataclasses.replace(CONFIG, screening=ScreeningSection(rows=500)), "screen"),
+        (dataclasses.replace(CONFIG, screening=ScreeningSection(executor="docker", memory=4.0)), "deploy"),
+    ],
+)
+def test_a_run_with_other_settings_does_anew_what_they_change(store: Store, config: Config, first: str) -> None:
+    """Where a leaderboard is made changes nothing in it."""
+    _remember(store, "screen", _screen_settings(CONFIG))
+    _remember(store, "tune", _tune_settings(CONFIG))
+
+    assert left(store)[0] == "deploy"
+    assert left(store, config)[0] == first

@@ -91,14 +91,18 @@ def _table(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             rows = pq.read_metadata(path).num_rows
-            if rows > MOST_ROWS:
-                raise BadDataError(f"{path}: {rows:,} rows are too many", hint="keep one row a repository and week")
-            table: pd.DataFrame = pq.read_table(path).to_pandas(ignore_metadata=True)
-            return table
-        return pd.read_csv(path, nrows=MOST_ROWS)
+            table = pq.read_table(path).to_pandas(ignore_metadata=True) if rows <= MOST_ROWS else pd.DataFrame()
+        else:
+            table = pd.read_csv(path, nrows=MOST_ROWS + 1)
+            rows = len(table)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).split("\n")[0][:200]
         raise BadDataError(f"{path}: cannot be read: {reason}", hint="growth.history takes Parquet and CSV") from error
+    if rows > MOST_ROWS:
+        raise BadDataError(
+            f"{path}: more than {MOST_ROWS:,} rows are too many", hint="keep one row a repository and week"
+        )
+    return table
 
 
 def _named(table: pd.DataFrame, path: Path, ours: Mapping[str, str]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from stargaze.artifacts import outside_disk, replacing
 from stargaze.errors import MissingInputError
+from stargaze.tuning.race import DONE
 
 
 @dataclass(frozen=True)
@@ -86,4 +87,8 @@ def write_trials(path: Path, trials: list[dict[str, Any]]) -> None:
         for trial in trials
     ]
     with replacing(path) as temporary:
-        pd.DataFrame(rows).sort_values("rmsle", kind="stable").to_parquet(temporary, compression="zstd", index=False)
+        table = pd.DataFrame(rows).sort_values("rmsle", kind="stable")
+        table = table.sort_values(
+            "stopped", key=lambda why: why != DONE, kind="stable"
+        )  # what was ended early has a guess
+        table.to_parquet(temporary, compression="zstd", index=False)

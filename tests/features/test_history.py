@@ -131,3 +131,13 @@ def test_a_missing_history_says_how_to_gather_one(tmp_path: Path) -> None:
         read_history(tmp_path / "star_history.parquet", now=NOW)
 
     assert "--history" in caught.value.hint
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_more_rows_than_can_be_true_are_refused_and_not_cut(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stargaze.features.history.MOST_ROWS", 2)
+
+    with pytest.raises(BadDataError, match="more than 2 rows are too many"):
+        read_history(written(counted(), tmp_path, ending), now=NOW)

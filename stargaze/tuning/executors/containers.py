@@ -15,6 +15,7 @@ import platform
 import signal
 import subprocess
 import tarfile
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +176,7 @@ def fitting(has: Room, section: ScreeningSection) -> int:
 
 def owner_of(store: Path) -> str:
     """Return a short name of a store that no other store of any machine is likely to have."""
-    told = f"{platform.node()} {os.getuid()} {store.resolve()}"
+    told = f"{platform.node()} {uuid.getnode()} {os.getuid()} {store.resolve()}"
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 

@@ -18,7 +18,9 @@ from typing import Any, BinaryIO, Protocol
 from stargaze.errors import OutsideError
 
 ANSWERS = 120.0
-"""Longest wait for an answer of the engine that is no build [s]; data that travel over ssh may take their time."""
+"""Longest wait for an answer of the engine [s]."""
+LASTING = ("build", "cp")
+"""What takes as long as it takes: an image that is built, data that travel over ssh."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Client:
     def ask(self, words: Sequence[str], content: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         """Run a docker command; in a session of its own, so that Ctrl-C does not end the tidying up that follows it."""
         how: dict[str, Any] = {"stdin": subprocess.DEVNULL} if content is None else {"input": content}
-        limit = None if words[0] == "build" else ANSWERS
+        limit = None if words[0] in LASTING else ANSWERS
         command = [self._program, *words]
         try:
             return subprocess.run(

@@ -32,7 +32,7 @@ def ensured(engine: Engine, section: ScreeningSection, say: Say, *, optional: bo
         If it cannot be built; the message holds the end of the log.
     """
     files = context(optional=optional)
-    name = f"stargaze:{stargaze.__version__}-{digest(files, section.base_image)}"
+    name = f"stargaze:{stargaze.__version__}-{digest(files, section.base_image, *section.build_options)}"
     if engine.ask(["image", "inspect", name]).returncode == 0:
         return name
     say(f"building the image {name}, once for this engine; it takes minutes")
@@ -56,9 +56,9 @@ def context(*, optional: bool) -> dict[str, bytes]:
     return {"Dockerfile": _recipe("Dockerfile"), "requirements.lock": _recipe(lock), **files}
 
 
-def digest(files: dict[str, bytes], base: str) -> str:
-    """Return a short name for a content; the same files on the same base have the same."""
-    whole = hashlib.sha256(base.encode())
+def digest(files: dict[str, bytes], *how: str) -> str:
+    """Return a short name for a content; the same files built in the same way have the same."""
+    whole = hashlib.sha256("\0".join(how).encode())
     for name, content in sorted(files.items()):
         whole.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
     return whole.hexdigest()[:12]

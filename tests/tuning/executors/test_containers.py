@@ -208,6 +208,7 @@ def test_an_image_is_named_by_what_it_holds() -> None:
 
     assert digest(files, "a") == digest(dict(reversed(files.items())), "a")
     assert digest(files, "a") != digest(files, "b")
+    assert digest(files, "a") != digest(files, "a", "--platform=linux/arm64")
     assert digest({**files, "stargaze/cli.py": b""}, "a") != digest(files, "a")
     assert context(optional=True)["requirements.lock"] != files["requirements.lock"]
     assert not [name for name in files if "__pycache__" in name]
