@@ -196,7 +196,7 @@ class Memory:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Look every half second until the block ends."""
+        """Look every two seconds until the block ends."""
         over = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(over,), daemon=True)
         watcher.start()
@@ -208,7 +208,7 @@ class Memory:
 
     def _watch(self, over: threading.Event) -> None:
         this = psutil.Process()
-        while not over.wait(0.5):
+        while not over.wait(2.0):
             self.peak = max(self.peak, sum(map(_held, [this, *this.children(recursive=True)])) / 1e9)
 
 
