@@ -39,7 +39,7 @@ unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --quiet --numprocesses auto --ignore tests/referee -m "not real and not referee and not job and not browser and not docker"
 
 real: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m real
+	$(BIN)/python -m pytest --numprocesses auto -m real
 
 referee: $(VENV)/.installed-dev
 	sh tools/referee.sh
