@@ -2,7 +2,7 @@
 #   make demo    the main job on the sample, ending with a page that predicts (DEMO_ARGS=--once: predict once and end)
 #   make test    every check: lint, types, contracts, unit and documentation tests, the whole job, the page in a browser
 #   make docker  screening in containers of a real Docker engine, which it starts and ends (Debian, as root)
-#   make check   the inner loop, under a minute: lint, types, contracts, tests that start no other program
+#   make check   the inner loop, under a minute: lint, types, contracts, tests that start no other program and fit little
 #   make lock    resolve the dependencies anew into the lock files
 
 PYTHON ?= python3
@@ -18,12 +18,12 @@ COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
-.PHONY: demo test check lint types unit real referee job browser docker lock clean
+.PHONY: demo test check lint types unit thorough real referee job browser docker lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
 
-test: lint types unit real referee job browser
+test: lint types unit thorough real referee job browser
 
 check: lint types unit
 
@@ -36,7 +36,11 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --quiet --numprocesses auto --ignore tests/referee -m "not real and not referee and not job and not browser and not docker"
+	$(BIN)/python -m pytest --quiet --numprocesses auto --ignore tests/referee \
+		-m "not thorough and not real and not referee and not job and not browser and not docker"
+
+thorough: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest --quiet --numprocesses auto -m "thorough and not real and not browser"
 
 real: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses auto -m real

@@ -24,6 +24,8 @@ from stargaze.tuning.growth import tune_growth
 from tests.conftest import Ended
 from tests.histories import histories, one_history
 
+pytestmark = pytest.mark.thorough
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CONFIG = '[tuning]\ntarget = "growth"\n[growth]\nhorizons = [30, 90]\ncut = "2024-02-01"\nhistory = "history.csv"\n'
 

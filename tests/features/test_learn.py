@@ -11,6 +11,8 @@ import pytest
 
 from stargaze.features.learn import Learned, learn
 
+pytestmark = pytest.mark.thorough
+
 Plausible = Callable[..., pd.DataFrame]
 FOLDS = 3
 WORDS = ("fast", "parser", "web", "kernel", "game", "tool", "bot", "list", "json", "neural", "proxy", "shell")

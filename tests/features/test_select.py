@@ -23,6 +23,8 @@ from stargaze.features.select import KEPT, Selection, select, select_features
 from stargaze.features.split import sides
 from stargaze.features.table import Table, read_feature_set
 
+pytestmark = pytest.mark.thorough
+
 SECTION = FeaturesSection(folds=3, repeats=2)
 MANY_RUNS = FeaturesSection(folds=4, repeats=3)
 """On few rows a run tells little: twelve of them part noise from what is no noise."""

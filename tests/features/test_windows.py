@@ -14,6 +14,8 @@ from stargaze.features.series import whole_series
 from stargaze.features.windows import Counts, last_of_each, windows
 from tests.histories import histories, one_history
 
+pytestmark = pytest.mark.thorough
+
 LANGUAGES = ["C", "Go"]
 
 

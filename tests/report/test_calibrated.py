@@ -9,6 +9,8 @@ import pytest
 from stargaze.report import calibrated
 from stargaze.report.evidence import Evidence
 
+pytestmark = pytest.mark.thorough
+
 
 def drawn(n: int, seed: int, *, spread: float = 0.6, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Draw predictions, most of no star, and true counts around them."""

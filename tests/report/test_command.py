@@ -14,6 +14,8 @@ from stargaze.report.write import bundle_of
 from stargaze.stages import state
 from tests.conftest import Ended
 
+pytestmark = pytest.mark.thorough
+
 Run = Callable[..., Ended]
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from stargaze.report import data
 from stargaze.report.evidence import Evidence
 from stargaze.report.numbers import Numbers
+
+pytestmark = pytest.mark.thorough
 
 
 def test_every_repository_stands_in_one_decade_and_on_one_side(found: Numbers) -> None:

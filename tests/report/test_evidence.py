@@ -14,6 +14,8 @@ from stargaze.errors import MissingInputError, OutsideError
 from stargaze.manifest import BadBundleError
 from stargaze.report.evidence import read
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.parametrize(
     ("noun", "hint"),

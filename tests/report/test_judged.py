@@ -10,6 +10,8 @@ from stargaze.report import judged
 from stargaze.report.evidence import Evidence
 from stargaze.report.numbers import Numbers
 
+pytestmark = pytest.mark.thorough
+
 
 def made_up(n: int = 400, seed: int = 1) -> pd.DataFrame:
     """Make test repositories whose predictions are off by noise."""

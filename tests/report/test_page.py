@@ -19,6 +19,8 @@ from stargaze.report.words import heading, shown
 from stargaze.report.write import bundle_of, write_report
 from tests.report.conftest import FORMULA, HOSTILE, TURNED
 
+pytestmark = pytest.mark.thorough
+
 VOID = {"meta", "br", "hr", "img", "link", "input", "col", "wbr", "area", "base", "embed", "source", "track"}
 MOST = 1_500_000
 """A page of this size [byte] is still sent by mail."""

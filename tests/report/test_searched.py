@@ -14,6 +14,8 @@ from stargaze.report.evidence import Evidence
 from stargaze.report.numbers import Numbers
 from tests.report.conftest import trials
 
+pytestmark = pytest.mark.thorough
+
 
 def test_families_are_in_the_order_of_the_policy_that_estimates(found: Numbers) -> None:
     frame = found["leaderboard"]

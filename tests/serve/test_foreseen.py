@@ -18,6 +18,8 @@ from stargaze.serve.foreseen import foresee
 from stargaze.tuning.growth import tune_growth
 from tests.histories import histories
 
+pytestmark = pytest.mark.thorough
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 

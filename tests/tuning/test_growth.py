@@ -24,6 +24,8 @@ from stargaze.tuning.growth_models import BLOCK, FEWEST, _blocks
 from stargaze.tuning.growth_scores import OURS, score, scores
 from tests.histories import histories, one_history
 
+pytestmark = pytest.mark.thorough
+
 SECTION = GrowthSection(horizons=[30, 90], cut="2024-02-01")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -24,6 +24,8 @@ from stargaze.tuning.refit import refit
 from stargaze.tuning.save import save_best
 from tests.tuning.conftest import KEPT, fill
 
+pytestmark = pytest.mark.thorough
+
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 

@@ -22,6 +22,8 @@ from stargaze.tuning.intervals import Calibrated, calibrate_on
 from stargaze.tuning.refit import refit
 from stargaze.tuning.save import save_best
 
+pytestmark = pytest.mark.thorough
+
 KEPT = ["text_score", "owner_stars", "text_direction_2", "age", "description_length", "contributors"]
 BEST = {
     "family": "lightgbm",

@@ -20,6 +20,8 @@ from stargaze.tuning.journal import Journal
 from stargaze.tuning.screen import COLUMNS
 from stargaze.tuning.tune import Tuned, tune
 
+pytestmark = pytest.mark.thorough
+
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ROW = {"r2": 0.5, "mdape": 0.5, "rho": 0.5, "fit_time": 1.0, "size_mb": 1.0, "rows": 600, "note": "", "spread": 0.1}
 BOARD = [

@@ -23,6 +23,8 @@ from stargaze.features.github.summary import GatherSummary
 from tests.features.github.conftest import NOW, FakeClock
 from tests.features.github.small_github import SmallGitHub, Stops
 
+pytestmark = pytest.mark.thorough
+
 DAY = 86_400
 SECTION = GithubSection(stars=">=10", number=0)
 Gathering = Callable[..., GatherSummary]
