@@ -39,13 +39,10 @@ def parts(group: np.ndarray, n_parts: int, seed: int) -> np.ndarray:
 
 def taught(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[Learned]:
     """Learn from the training part of each outer fold, for all policies; of owners only where they stand on two sides."""
-    target, group = np.log1p(repositories["stars"].to_numpy()), groups(repositories, by)
-    found = []
-    for train, _ in _folds(group, seed):
-        side = np.full(len(target), TEST)
-        side[train] = parts(group, N_FOLDS, seed + 1)[train]
-        found.append(learn(repositories, target, side, seed=seed, owners=by == "repository"))
-    return found
+    target, owners = np.log1p(repositories["stars"].to_numpy()), by == "repository"
+    return [
+        learn(repositories, target, side, seed=seed, owners=owners) for *_, side in outer_folds(repositories, by, seed)
+    ]
 
 
 def judge(
@@ -57,12 +54,9 @@ def judge(
     part of each fold: no out-of-fold row has a say in anything that is used on it.
     """
     target = np.log1p(repositories["stars"].to_numpy())
-    group = groups(repositories, by)
     stars = repositories["stars"].to_numpy()
     predicted, low, high = np.zeros(len(target)), np.zeros(len(target)), np.zeros(len(target))
-    for (train, test), told in zip(_folds(group, seed), learned, strict=True):
-        side = np.full(len(target), TEST)
-        side[train] = parts(group, N_FOLDS, seed + 1)[train]
+    for (train, test, side), told in zip(outer_folds(repositories, by, seed), learned, strict=True):
         inputs, places, arrays = trained(repositories, target, policy, side, told)
         out = np.zeros(len(train))
         for fold in cross_validate(FAMILIES["lightgbm"], ROUNDS, arrays, seed):
@@ -107,7 +101,11 @@ def trained(
     )
 
 
-def _folds(group: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    fold = parts(group, N_FOLDS, seed)
+def outer_folds(
+    repositories: pd.DataFrame, by: str, seed: int = 0
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield for each outer fold its training rows, its test rows, and each row's side: a fold of the training part, or test."""
+    group = groups(repositories, by)
+    fold, inner = parts(group, N_FOLDS, seed), parts(group, N_FOLDS, seed + 1)
     for place in range(N_FOLDS):
-        yield np.flatnonzero(fold != place), np.flatnonzero(fold == place)
+        yield np.flatnonzero(fold != place), np.flatnonzero(fold == place), np.where(fold == place, TEST, inner)

@@ -25,22 +25,32 @@ ROUNDS = Range(50, 1_000, "int", log=True)
 """Where the rivals that cannot find their rounds search them [rounds]."""
 SPACE = FAMILIES["lightgbm"].space
 Parameters = dict[str, Any]
+Found = list[tuple[float, Parameters]]
+"""When a better configuration was known [s], and which."""
 
 
-def optuna_alone(arrays: Arrays, budget: float) -> Parameters:
+def optuna_alone(arrays: Arrays, budget: float) -> Found:
     """Optuna's sampler as it comes, two trials at a time, each on all folds, rounds by early stopping."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     grounds = ThreadGrounds(arrays)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    study, begun = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0)), time.perf_counter()
 
     def objective(trial: optuna.Trial) -> float:
         config = {"family": "lightgbm", "parameters": {name: _asked(trial, name) for name in SPACE}, "seed": 0}
         found = run_trial(config, grounds.mine())
         trial.set_user_attr("parameters", found["parameters"])
+        trial.set_user_attr("at", time.perf_counter() - begun)
         return float(found["rmsle"])
 
     study.optimize(objective, timeout=budget, n_jobs=CORES)
-    return dict(study.best_trial.user_attrs["parameters"])
+    path, least = Found(), float("inf")
+    for trial in sorted(
+        study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)), key=lambda one: float(one.user_attrs["at"])
+    ):
+        if float(trial.value or 0.0) < least:
+            least = float(trial.value or 0.0)
+            path.append((trial.user_attrs["at"], trial.user_attrs["parameters"]))
+    return path
 
 
 class ThreadGrounds:
@@ -58,41 +68,33 @@ class ThreadGrounds:
         return self._local.ground  # type: ignore[no-any-return]
 
 
-def flaml(arrays: Arrays, budget: float) -> Parameters:
+def flaml(arrays: Arrays, budget: float) -> Found:
     """FLAML's cost-frugal search over its own space of LightGBM's parameters."""
     folds = {"eval_method": "cv", "split_type": PredefinedSplit(arrays.folds), "n_splits": 5}
-    fitted = automl(arrays.inputs, arrays.target, budget, estimator_list=["lgbm"], **folds).model.estimator.get_params()
-    own = (
-        "n_estimators",
-        "num_leaves",
-        "min_child_samples",
-        "learning_rate",
-        "colsample_bytree",
-        "reg_alpha",
-        "reg_lambda",
-    )
-    return {name: fitted[name] for name in (*own, "max_bin")} | {"subsample": 1.0}
+    model = automl(arrays.inputs, arrays.target, budget, estimator_list=["lgbm"], **folds)
+    return [
+        (at, {**config, "max_bin": (1 << config.pop("log_max_bin")) - 1, "subsample": 1.0})
+        for _, config, at in model.config_history.values()
+    ]
 
 
 def automl(inputs: np.ndarray, target: np.ndarray, budget: float, **how: Any) -> AutoML:
     """Let FLAML search for ``budget`` [s] for what predicts the target with the least squared error."""
-    chosen = {"estimator_list": ["lgbm", "rf", "extra_tree", "kneighbor"], "seed": 0, **how}
+    chosen = {"estimator_list": ["lgbm", "rf", "extra_tree", "kneighbor"], "seed": 0, "n_jobs": CORES, **how}
     logging.getLogger("flaml").setLevel(logging.ERROR)
     model = AutoML()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model.fit(
-            inputs, target, task="regression", metric="rmse", time_budget=budget, n_jobs=CORES, verbose=0, **chosen
-        )
+        model.fit(inputs, target, task="regression", metric="rmse", time_budget=budget, verbose=0, **chosen)
     return model
 
 
-def randomized(arrays: Arrays, budget: float) -> Parameters:
+def randomized(arrays: Arrays, budget: float) -> Found:
     """scikit-learn's RandomizedSearchCV with as many draws as fit into the time."""
     return _drawn(arrays, budget, lambda n: RandomizedSearchCV(_model(), _distributions(), n_iter=n, **_how(arrays)))
 
 
-def halving(arrays: Arrays, budget: float) -> Parameters:
+def halving(arrays: Arrays, budget: float) -> Found:
     """scikit-learn's HalvingRandomSearchCV on growing numbers of rows, with as many candidates as fit into the time."""
     # PredefinedSplit cannot be cut to fewer rows: five plain folds of what is left, which are the same kind of folds.
     how = {**_how(arrays), "cv": 5}
@@ -105,13 +107,14 @@ def halving(arrays: Arrays, budget: float) -> Parameters:
     )
 
 
-def _drawn(arrays: Arrays, budget: float, search: Callable[[int], Any]) -> Parameters:
+def _drawn(arrays: Arrays, budget: float, search: Callable[[int], Any]) -> Found:
     """Search with few candidates to learn what one costs, then with as many as the rest of the time allows."""
     begun = time.perf_counter()
     search(2 * CORES).fit(arrays.inputs, arrays.target)
     one = (time.perf_counter() - begun) / (2 * CORES)
     number = max(2 * CORES, int((budget - (time.perf_counter() - begun)) / one))
-    return dict(search(number).fit(arrays.inputs, arrays.target).best_params_)
+    best = dict(search(number).fit(arrays.inputs, arrays.target).best_params_)
+    return [(time.perf_counter() - begun, best)]  # it tells nothing until its end
 
 
 def _how(arrays: Arrays) -> dict[str, Any]:
@@ -153,7 +156,7 @@ def _asked(trial: optuna.Trial, name: str) -> Any:
     return trial.suggest_float(name, where.low, where.high, log=where.log)
 
 
-RIVALS: dict[str, Callable[[Arrays, float], Parameters]] = {
+RIVALS: dict[str, Callable[[Arrays, float], Found]] = {
     "Optuna alone": optuna_alone,
     "FLAML": flaml,
     "HalvingRandomSearchCV": halving,

@@ -6,7 +6,8 @@
 Made-up data, 30,000 rows × 40 columns, five folds, LightGBM. Times are ratios within the run. First ``tune`` with races; then
 its 200 configurations whole, in a plain loop of two processes on folds that are binned once, and through Ray with races off.
 Then each rival searches the same space for as long as ``tune`` took; whatever a search found is judged in the same way, on the
-same folds, with its own number of rounds, and the time is taken that ``tune`` needed for as good a score.
+same folds, with its own number of rounds, and what counts is when each had the best score that both came to. scikit-learn's
+searches tell nothing before their end.
 """
 
 from __future__ import annotations
@@ -142,32 +143,44 @@ def _one(configuration: dict[str, Any]) -> Trial:
 
 
 def beside_rivals(arrays: Arrays, trials: Sequence[Trial], took: float) -> None:
-    """Let each rival search for as long as ``tune`` took and say how much sooner ``tune`` was as good."""
-    path = improvements(arrays, trials)
-    print("tune reached " + ", ".join(f"{score:.5f} at {at:.0f} s" for at, score in path))
+    """Let each rival search for as long as ``tune`` took; compare when both had the best score that both came to."""
+    ours = improvements(arrays, _records(trials))
+    print("tune: " + _said(ours))
     for rival, search in RIVALS.items():
-        begun = time.perf_counter()
-        parameters = search(arrays, took)
-        spent = time.perf_counter() - begun
+        theirs = improvements(arrays, search(arrays, took))
+        common = max(ours[-1][1], theirs[-1][1])
+        we, they = _reached(ours, common), _reached(theirs, common)
+        print(f"{rival}: {_said(theirs)}")
+        print(f"    both came to {common:.5f}: tune after {we:.0f} s, {rival} after {they:.0f} s, {they / we:.1f} ×")
+
+
+def improvements(arrays: Arrays, found: Sequence[tuple[float, dict[str, Any]]]) -> list[tuple[float, float]]:
+    """Return when a search knew a better configuration [s] and the best score till then, all judged in the same way [nat]."""
+    path, least = list[tuple[float, float]](), float("inf")
+    for at, parameters in found:
         score = judged(arrays, parameters)
-        reached = next((at for at, ours in path if ours <= score), None)
-        said = (
-            "tune never was as good"
-            if reached is None
-            else f"tune was as good after {reached:.0f} s: {spent / reached:.1f} ×"
-        )
-        print(f"{rival}: {score:.5f} in {spent:.0f} s; {said}")
+        if score < least:
+            least = score
+            path.append((at, score))
+    return path
 
 
-def improvements(arrays: Arrays, trials: Sequence[Trial]) -> list[tuple[float, float]]:
-    """Return when ``tune`` found a better trial [s] and what its configuration scores when it is judged as the rivals' are."""
-    path, best, least = list[tuple[float, float]](), float("inf"), float("inf")
+def _records(trials: Sequence[Trial]) -> list[tuple[float, dict[str, Any]]]:
+    """Return the trials that were the best of their time."""
+    records, best = list[tuple[float, dict[str, Any]]](), float("inf")
     for trial in sorted(_whole(trials), key=lambda one: float(one["at"])):
         if _rmsle(trial) < best:
             best = _rmsle(trial)
-            least = min(least, judged(arrays, trial["parameters"]))
-            path.append((float(trial["at"]), least))
-    return path
+            records.append((float(trial["at"]), trial["parameters"]))
+    return records
+
+
+def _reached(path: Sequence[tuple[float, float]], score: float) -> float:
+    return next(at for at, best in path if best <= score)
+
+
+def _said(path: Sequence[tuple[float, float]]) -> str:
+    return ", ".join(f"{score:.5f} at {at:.0f} s" for at, score in path[-8:])
 
 
 def judged(arrays: Arrays, parameters: dict[str, Any]) -> float:

@@ -55,6 +55,10 @@ class Store:
         """n_weeks × stars gained, of chosen repositories."""
         return self.root / "star_history.parquet"
 
+    def history(self, named: str) -> Path:
+        """Return the table of histories that the config names, or ``fetch``'s where it names none."""
+        return Path(named) if named else self.star_history
+
     @property
     def spool(self) -> Path:
         """GitHub's answers (SQLite), so that nothing is asked twice."""

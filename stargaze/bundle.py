@@ -29,7 +29,7 @@ from stargaze.features.extract import extract
 from stargaze.features.matrix import matrix
 from stargaze.formats import MALFORMED as BROKEN
 from stargaze.formats import Blend, Model, from_bytes, to_bytes
-from stargaze.manifest import BadBundleError, check_kind, read_verified, verify_files, write_manifest
+from stargaze.manifest import BadBundleError, check_kind, check_named, read_verified, verify_files, write_manifest
 
 __all__ = ["BadBundleError", "Bundle", "Intervals", "verify_files", "write_bundle"]
 
@@ -100,17 +100,13 @@ class Bundle:
             bundle = cls(digest, meta, content)
             current = meta["format"] == FORMAT
             unknown = {name for names in meta["features"].values() for name in names} - set(CATALOGUE)
-            stray = bundle.named ^ set(content) if current else set()
-            usable = current and not stray and bundle.is_complete()
+            if current:
+                check_named(bundle.named, content, folder, "stargaze tune makes a bundle; nothing of this one was run")
+            usable = current and bundle.is_complete()
         except MALFORMED as error:
             raise BadBundleError(
                 f"{folder}: bundle.json is not well-formed: {error!r}", hint="stargaze tune"
             ) from error
-        if stray:
-            raise BadBundleError(
-                f"{folder}: bundle.json and the manifest do not name the same files: {', '.join(sorted(stray))}",
-                hint="stargaze tune makes a bundle; nothing of this one was run",
-            )
         if not usable or unknown:
             raise BadBundleError(
                 f"{folder}: was made by another version: {', '.join(sorted(map(str, unknown))) or 'format'}",

@@ -24,7 +24,7 @@ from stargaze.features.history import tidy
 from stargaze.features.series import whole_series
 from stargaze.features.windows import Counts, Windows, windows
 from stargaze.formats import Model, from_bytes
-from stargaze.manifest import BadBundleError, check_kind, read_verified, write_manifest
+from stargaze.manifest import BadBundleError, check_kind, check_named, read_verified, write_manifest
 
 KIND = "growth"
 STILL = 0.002
@@ -89,15 +89,11 @@ class GrowthBundle:
             check_kind(meta, KIND, folder)
             bundle = cls(digest, meta, content)
             current = meta["format"] == 1
-            stray = bundle.named ^ set(content) if current else set()
-            usable = current and not stray and len(bundle.outlooks) > 0 and bundle.weeks > 0
+            if current:
+                check_named(bundle.named, content, folder, AGAIN)
+            usable = current and len(bundle.outlooks) > 0 and bundle.weeks > 0
         except MALFORMED as error:
             raise BadBundleError(f"{folder}: bundle.json is not well-formed: {error!r}", hint=AGAIN) from error
-        if stray:
-            odd = ", ".join(sorted(stray))
-            raise BadBundleError(
-                f"{folder}: bundle.json and the manifest do not name the same files: {odd}", hint=AGAIN
-            )
         if not usable:
             raise BadBundleError(f"{folder}: was made by another version", hint=AGAIN)
         bundle.check_prototype()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,20 @@ def check_kind(meta: Any, kind: str, folder: Path) -> None:
             f"{folder}: is a bundle of kind {str(found)[:20]!r}, and one of kind {kind!r} is needed",
             hint=f'stargaze tune with tuning.target = "{kind}" makes one',
         )
+
+
+def check_named(named: set[str], content: Mapping[str, bytes], folder: Path, hint: str) -> None:
+    """Refuse a bundle whose description gives a meaning to other files than are there: such a file could be anything.
+
+    Raises
+    ------
+    BadBundleError
+        If a file is named and missing, or there and not named.
+    """
+    stray = named ^ set(content)
+    if stray:
+        odd = ", ".join(sorted(stray))
+        raise BadBundleError(f"{folder}: bundle.json and the manifest do not name the same files: {odd}", hint=hint)
 
 
 _HINT = "stargaze tune makes a bundle; stargaze rollback returns to the release before"

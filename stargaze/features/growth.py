@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from stargaze.features.windows import EPOCH, Windows
+from stargaze.features.history import EPOCH
+from stargaze.features.windows import Windows
 
 LAGS = (1, 2, 4, 8, 13, 26, 52)
 """Weeks back over which growth is measured, as far as the history goes."""

@@ -30,6 +30,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 NEEDED = ("full_name", "date", "stars")
 COUNTS = ("stars", "forks", "issues")
 WEEK = pd.Timedelta(days=7)
+EPOCH = pd.Timestamp("1970-01-01", tz="UTC")
+"""Days are counted from here."""
 MOST_ROWS = 50_000_000
 """Rows of a table: a hundred thousand repositories week by week for ten years."""
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stargaze.features.history import EPOCH
+
 LATEST = 91
 """Days between the last count under one name and the first under the other."""
 ALIKE, AT_ONCE, AS_BEFORE = 0.6, 21, (0.995, 1.03)
 """Where owner and name are both new: the least likeness of the names (difflib's ratio), the most days between the counts, and
 how nearly the stars go on. Six years of weekly lists hold twelve such pairs, of which eleven are what they seem."""
-EPOCH = pd.Timestamp("1970-01-01", tz="UTC")
 STARS_GO_ON, FORKS_GO_ON = (0.97, 1.10), (0.95, 1.10)
 """How a count may go on under the new name, as parts of the last one."""
 FEWEST_STARS = 100

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from stargaze.features.history import EPOCH
 from stargaze.features.series import MOST_GAP
 
-EPOCH = pd.Timestamp("1970-01-01", tz="UTC")
 _BEYOND = 10_000_000
 """More days than any series has, so that series and day make one key."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from stargaze.artifacts import Store
@@ -30,7 +29,7 @@ def foresee(section: GrowthSection, store: Store, names: Sequence[str], *, now: 
     if not store.latest_growth.is_file():
         raise MissingInputError(f"there is no growth bundle below {store.root} yet", hint=AGAIN.partition(" for ")[0])
     bundle = GrowthBundle.load(store.bundles / store.latest_growth.read_text(encoding="utf-8").strip())
-    path = Path(section.history) if section.history else store.star_history
+    path = store.history(section.history)
     history = read_history(path, now=now)
     lower = history["full_name"].str.lower()
     found = []

@@ -20,9 +20,9 @@ import stargaze
 from stargaze.artifacts import Store, replacing, sha256
 from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, ConfigError
-from stargaze.features.history import read_history
+from stargaze.features.history import EPOCH, read_history
 from stargaze.features.series import Series, whole_series
-from stargaze.features.windows import EPOCH, Counts
+from stargaze.features.windows import Counts
 from stargaze.growth import prototype_rows, write_growth
 from stargaze.tuning.growth_examples import Examples, common_languages, growth_examples
 from stargaze.tuning.growth_models import FEWEST, Fitted, fit_horizon
@@ -63,7 +63,7 @@ def tune_growth(
         If the cut is no date, or a horizon none.
     """
     check(section)
-    path = Path(section.history) if section.history else store.star_history
+    path = store.history(section.history)
     report("reading the history", 0.0)
     history = read_history(path, now=now)
     series = whole_series(history)
