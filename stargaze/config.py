@@ -228,6 +228,33 @@ class ServeSection:
     processes: int = key(2, "Web processes.", least=1, most=64)
     workers: int = key(1, "Prediction processes.", least=1, most=64)
     repositories: int = key(5, "Most repositories in one question.", least=1, most=100)
+    hosts: list[str] = key([], "Names that the page is called by, beside the address above and this machine's own.")
+    proxies: int = key(0, "Reverse proxies in front, whose word on the visitor's address is taken.", least=0, most=10)
+    github: bool = key(
+        True, "Ask GitHub's API (github.url) for named repositories; false: only those that travel with the bundle."
+    )
+    batch: int = key(64, "Questions that one worker predicts at once when many wait.", least=1, most=1000)
+    fresh: float = key(
+        600.0, "The same question asked again within this time has the same answer.", unit="s", least=0, most=86_400
+    )
+    per_minute: int = key(
+        120, "Questions that one visitor may ask in a minute; 0 sets no limit.", least=0, most=1_000_000
+    )
+    record: bool = key(
+        True, "Keep predictions (nothing of who asked) and score them when the repository is seen again."
+    )
+    metrics_port: int = key(
+        0, "Prometheus metrics on this port of 127.0.0.1, never on the page's; 0 serves none.", least=0, most=65_535
+    )
+    broker: str = key(
+        "",
+        'RabbitMQ, as "amqp://user@host:5672/stargaze"; empty: files in the store. The password is a file\'s, see results.',
+    )
+    results: str = key(
+        "",
+        'Redis, as "redis://host:6379/0"; empty: SQLite in the store. Passwords stand in the files that '
+        "STARGAZE_BROKER_PASSWORD_FILE and STARGAZE_RESULTS_PASSWORD_FILE name.",
+    )
     time_limit: float = key(30.0, "A prediction that takes longer is reported failed.", unit="s", least=1, most=3600)
     results_expire: float = key(86_400.0, "Answers are kept this long.", unit="s", least=60, most=31_536_000)
 

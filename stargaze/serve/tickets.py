@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
@@ -25,19 +25,35 @@ Error = dict[str, str]
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: names of known repositories, or typed figures (field → text)."""
+    """What is asked: names of repositories, or typed figures (field → text).
+
+    ``changes`` (field → text) asks what the estimate would be if each of them were otherwise; without ``reasons`` the answer
+    has no factors, no similar repositories and no history, and costs a small part of the time.
+    """
 
     repositories: tuple[str, ...] = ()
     figures: tuple[Mapping[str, Any], ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    reasons: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """Return what travels to the worker."""
-        return {"repositories": list(self.repositories), "figures": [dict(row) for row in self.figures]}
+        return {
+            "repositories": list(self.repositories),
+            "figures": [dict(row) for row in self.figures],
+            "changes": dict(self.changes),
+            "reasons": self.reasons,
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Question:
         """Read what :meth:`as_json` wrote."""
-        return cls(tuple(value["repositories"]), tuple(value["figures"]))
+        return cls(
+            tuple(value["repositories"]),
+            tuple(value["figures"]),
+            value.get("changes", {}),
+            bool(value.get("reasons", True)),
+        )
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,7 @@ class Ticket:
     accepted_at: datetime | None
     deadline: datetime | None
     attempt: int = 0
+    request_id: str = ""
     answer: Answer | None = None
     error: Error | None = None
 
@@ -60,6 +77,7 @@ class Ticket:
             "accepted_at": self.accepted_at.isoformat() if self.accepted_at else None,
             "deadline": self.deadline.isoformat() if self.deadline else None,
             "attempt": self.attempt,
+            "request_id": self.request_id,
             "answer": self.answer,
             "error": self.error,
         }
@@ -68,8 +86,15 @@ class Ticket:
 class Desk(Protocol):
     """Where questions are handed in and answers picked up. Every verb ends within seconds or raises OutsideError."""
 
-    def ask(self, question: Question) -> Ticket:
-        """Accept the question, or raise OutsideError: then nothing was accepted."""
+    def ask(self, question: Question, *, key: str = "", request_id: str = "") -> Ticket:
+        """Accept the question, or raise OutsideError: then nothing was accepted.
+
+        A question that was asked a moment ago, or under the same ``key``, gets the ticket that it has already; a key that was
+        used for another question is a BadDataError. ``request_id`` goes along into the worker's log.
+        """
+
+    def find(self, question: Question) -> Ticket | None:
+        """Return the ticket that an identical question has already; None where nobody has asked it lately."""
 
     def look(self, ticket_id: str) -> Ticket | None:
         """Return the ticket as it stands; None if none of that id was ever given (or it has expired)."""
@@ -112,6 +137,7 @@ def _parse(ticket_id: str, status: str, stored: Mapping[str, Any]) -> Ticket:
         datetime.fromisoformat(stored["accepted_at"]),
         datetime.fromisoformat(stored["deadline"]),
         stored["attempt"],
+        stored.get("request_id", ""),
         stored["answer"],
         stored["error"],
     )
