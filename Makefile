@@ -18,12 +18,12 @@ COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
-.PHONY: demo test check lint types unit thorough real referee job browser docker lock clean
+.PHONY: demo test check lint types unit thorough real referee servers job browser docker lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
 
-test: lint types unit thorough real referee job browser
+test: lint types unit thorough real referee servers job browser
 
 check: lint types unit
 
@@ -37,7 +37,7 @@ types: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --quiet --numprocesses auto --ignore tests/referee \
-		-m "not thorough and not real and not referee and not job and not browser and not docker"
+		-m "not thorough and not real and not referee and not servers and not job and not browser and not docker"
 
 thorough: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --quiet --numprocesses auto -m "thorough and not real and not browser"
@@ -48,6 +48,10 @@ real: $(VENV)/.installed-dev
 referee: $(VENV)/.installed-dev
 	sh tools/referee.sh
 	$(BIN)/python -m pytest -m referee
+
+servers: $(VENV)/.installed-dev
+	sh tools/prepare.sh servers
+	$(BIN)/python -m pytest -m servers
 
 job: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m job

@@ -2,6 +2,7 @@
 # Look for what pip cannot bring. On Debian as root it is installed, elsewhere the line to type is printed.
 #   prepare.sh run       venv module, OpenMP runtime (LightGBM), git and ssh-keygen (signed releases)
 #   prepare.sh browser   Chromium for the tests of the page
+#   prepare.sh servers   RabbitMQ and Redis for the tests of the queue, which start their own on loopback
 #   prepare.sh referee   Node.js and npm for the descriptions of GitHub that the collector is held to
 set -eu
 
@@ -23,6 +24,10 @@ run)
 browser)
     command -v chromium >/dev/null || test -n "${CHROMIUM:-}" || need chromium
     ;;
+servers)
+    test -x /usr/lib/rabbitmq/bin/rabbitmq-server || need rabbitmq-server
+    command -v redis-server >/dev/null || need redis-server
+    ;;
 referee)
     command -v node >/dev/null || need nodejs
     command -v npm >/dev/null || need npm
@@ -34,7 +39,8 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing$missing" >&2
     apt-get update -qq
     # shellcheck disable=SC2086 # a list of packages
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    # a server that comes with a package is not started: the tests start their own
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 else
     echo "error: missing:$missing" >&2
     echo "hint:  sudo apt install$missing" >&2

@@ -1,22 +1,25 @@
-"""Where the page hands in a question and picks up its answer: Celery behind three verbs."""
+"""Where the page hands in a question and picks up its answer: Celery behind a few verbs."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
+import json
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from celery import Celery
-from celery.exceptions import BackendError
-from kombu.exceptions import ChannelError, KombuError
-from sqlalchemy.exc import SQLAlchemyError
 
 from stargaze.artifacts import Store
+from stargaze.config import ServeSection
 from stargaze.errors import OutsideError
-from stargaze.serve.settings import QUEUE
-from stargaze.serve.tasks import TASK, messages
-from stargaze.serve.tickets import QUEUED, Question, Ticket, accept, read
+from stargaze.serve.broker import AWAY, CLOSED, PATIENCE, declare, messages
+from stargaze.serve.settings import QUEUE, session_key
+from stargaze.serve.tasks import TASK
+from stargaze.serve.tickets import QUEUED, KeyTakenError, Question, Ticket, accept, read
 
 
 def now() -> datetime:
@@ -25,28 +28,42 @@ def now() -> datetime:
 
 
 class CeleryDesk:
-    """Keep the promise of :class:`stargaze.serve.tickets.Desk` with Celery's queue and result store."""
+    """Keep the promise of :class:`stargaze.serve.tickets.Desk` with Celery's queue and result store.
 
-    def __init__(self, app: Celery, store: Store, *, time_limit: float, clock: Callable[[], datetime] = now) -> None:
+    A ticket's number follows from its question, the release and the time, by a key that no visitor knows: whoever asks the same
+    comes to the same ticket, on whichever replica, and no index of questions has to be kept.
+    """
+
+    def __init__(
+        self, app: Celery, section: ServeSection, store: Store, *, clock: Callable[[], datetime] = now
+    ) -> None:
         self._app = app
+        self._section = section
         self._store = store
-        self._time_limit = time_limit
         self._clock = clock
+        self._key = session_key(store)
+        self._declared = not section.broker
 
     def ask(self, question: Question, *, key: str = "", request_id: str = "") -> Ticket:
         """Store the ticket, then queue the question; if the queue refuses, the ticket is taken back."""
-        ticket = accept(question, now=self._clock(), time_limit=self._time_limit)
+        ticket_id = self._number({"key": key}) if key else self._number_of(question)
+        before = self.look(ticket_id)
+        if before and key and before.question not in (None, question):
+            raise KeyTakenError("this Idempotency-Key came with another question", hint="make a new key a question")
+        if before and before.state != "failed":
+            return before
+        ticket = accept(
+            question, now=self._clock(), time_limit=self._section.time_limit, ticket_id=ticket_id, request_id=request_id
+        )
         with _outside():
             self._results.store_result(ticket.id, ticket.as_stored(), QUEUED)
             with self._taken_back_on_failure(ticket):
-                self._app.send_task(
-                    TASK, args=[ticket.as_stored()], task_id=ticket.id, queue=QUEUE, expires=self._time_limit
-                )
+                self._send(ticket)
         return ticket
 
     def find(self, question: Question) -> Ticket | None:
         """Return the ticket that an identical question has already."""
-        return None
+        return self.look(self._number_of(question)) if self._section.fresh else None
 
     def look(self, ticket_id: str) -> Ticket | None:
         """Read the ticket and settle one that nobody will answer any more."""
@@ -54,15 +71,51 @@ class CeleryDesk:
             meta = self._results.get_task_meta(ticket_id, cache=False)
         if meta["status"] == "PENDING":  # Celery's word for "never heard of it"
             return None
-        return read(ticket_id, meta["status"], meta["result"], now=self._clock(), time_limit=self._time_limit)
+        limit = self._section.time_limit
+        return read(ticket_id, meta["status"], meta["result"], now=self._clock(), time_limit=limit)
 
     def check(self) -> None:
-        """Write to the queue's folder and to the results, the two places that a full disk would close."""
+        """Reach the queue and write to the results: what a full disk or a broker that is away would close."""
         with _outside():
-            probe = messages(self._store) / ".probe"
-            probe.write_bytes(b"1")
-            probe.unlink()
+            if self._section.broker:
+                with self._app.connection_for_write() as connection:
+                    connection.ensure_connection(max_retries=1, interval_start=0, timeout=PATIENCE)
+            else:
+                probe = messages(self._store) / ".probe"
+                probe.write_bytes(b"1")
+                probe.unlink()
             self._results.store_result("readiness", {}, "CHECK")
+
+    def _send(self, ticket: Ticket) -> None:
+        if not self._declared:
+            with self._app.connection_for_write() as connection:
+                declare(connection)
+            self._declared = True
+        self._app.send_task(
+            TASK,
+            args=[ticket.as_stored()],
+            task_id=ticket.id,
+            queue=QUEUE,
+            expires=self._section.time_limit,
+            ignore_result=True,  # the worker stores tickets itself; Celery would have this process listen for each
+            timeout=PATIENCE if self._section.broker else None,
+            confirm_timeout=PATIENCE if self._section.broker else None,
+        )
+
+    def _number_of(self, question: Question) -> str:
+        if not self._section.fresh:
+            return str(uuid.uuid4())
+        period = int(self._clock().timestamp() // self._section.fresh)
+        return self._number({"question": question.as_json(), "release": self._release(), "period": period})
+
+    def _number(self, value: dict[str, Any]) -> str:
+        data = json.dumps(value, sort_keys=True).encode()
+        return str(uuid.UUID(bytes=hmac.new(self._key, data, hashlib.sha256).digest()[:16]))
+
+    def _release(self) -> str:
+        with contextlib.suppress(OSError):
+            return self._store.current.resolve(strict=True).name
+        return ""
 
     @property
     def _results(self) -> Any:
@@ -72,8 +125,8 @@ class CeleryDesk:
     def _taken_back_on_failure(self, ticket: Ticket) -> Iterator[None]:
         try:
             yield
-        except (KombuError, ChannelError, OSError):
-            with contextlib.suppress(SQLAlchemyError, BackendError):  # its deadline says the same, later
+        except CLOSED:
+            with contextlib.suppress(*AWAY):  # its deadline says the same, later
                 self._results.forget(ticket.id)
             raise
 
@@ -82,7 +135,7 @@ class CeleryDesk:
 def _outside() -> Iterator[None]:
     try:
         yield
-    except (SQLAlchemyError, BackendError) as error:
+    except AWAY as error:
         raise OutsideError(f"the result store cannot be reached: {error}", hint="df -h; stargaze doctor") from error
-    except (KombuError, ChannelError, OSError) as error:
+    except CLOSED as error:
         raise OutsideError(f"the queue cannot be written: {error}", hint="df -h; stargaze doctor") from error

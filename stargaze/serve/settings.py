@@ -10,12 +10,20 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 from stargaze import config
 from stargaze.artifacts import Store, outside_disk
 from stargaze.config import ServeSection
+from stargaze.errors import ConfigError
 
 QUEUE = "stargaze"
+DEAD = "stargaze.dead"
+"""Where a message ends that workers gave back too often."""
+BROKER_PASSWORD, RESULTS_PASSWORD = "STARGAZE_BROKER_PASSWORD_FILE", "STARGAZE_RESULTS_PASSWORD_FILE"
+"""Variables that name the files in which the passwords stand."""
+SESSION_KEY = "STARGAZE_SESSION_KEY_FILE"
+"""Names the file of the key that signs cookies and numbers questions, where several machines share one."""
 """Name of the queue between page and workers."""
 MOST_BODY = 64 * 1024
 """Largest body of a request [bytes]; five typed repositories need about 3 kB."""
@@ -30,7 +38,7 @@ def as_environment(section: ServeSection, store: Store) -> dict[str, str]:
     for item in fields(section):
         value = getattr(section, item.name)
         text = ",".join(value) if isinstance(value, list) else str(value)
-        variables[f"STARGAZE_SERVE_{item.name}".upper()] = text
+        variables[f"STARGAZE_SERVE_{item.name}".upper()] = text.lower() if isinstance(value, bool) else text
     return variables
 
 
@@ -38,6 +46,34 @@ def from_environment(environ: Mapping[str, str]) -> tuple[ServeSection, Store]:
     """Read what the supervisor (or a container's definition) wrote."""
     loaded = config.load(environ=environ)
     return loaded.serve, Store(Path(loaded.store.path).resolve())
+
+
+def broker_url(section: ServeSection, environ: Mapping[str, str]) -> str:
+    """Return where RabbitMQ is, with its password; empty where the queue is a folder of the store."""
+    return _with_password(section.broker, "serve.broker", BROKER_PASSWORD, environ, ("amqp", "amqps"))
+
+
+def results_url(section: ServeSection, environ: Mapping[str, str]) -> str:
+    """Return where Redis is, with its password; empty where results are in SQLite."""
+    return _with_password(section.results, "serve.results", RESULTS_PASSWORD, environ, ("redis", "rediss"))
+
+
+def _with_password(url: str, name: str, variable: str, environ: Mapping[str, str], schemes: tuple[str, ...]) -> str:
+    """Put the password of a file into a URL: a config is shown and committed, so it must not stand there."""
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ConfigError(f"{name}: is not an address of {schemes[0]}", hint=f"{schemes[0]}://host:port")
+    if parts.password:
+        raise ConfigError(f"{name}: holds a password", hint=f"put it into a file: export {variable}=FILE")
+    if variable not in environ:
+        return url
+    path = Path(environ[variable])
+    with outside_disk(path):
+        password = path.read_text(encoding="utf-8").strip()
+    place = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
+    return parts._replace(netloc=f"{parts.username or ''}:{quote(password, safe='')}@{place}").geturl()
 
 
 def trusted_hosts(section: ServeSection) -> list[str]:
@@ -58,7 +94,7 @@ def ready_file(store: Store, supervisor: int) -> Path:
 
 def session_key(store: Store) -> bytes:
     """Return the random key that signs the form's cookie, the same for every web process; made on first use."""
-    path = store.keys / "session.key"
+    path = Path(os.environ[SESSION_KEY]) if SESSION_KEY in os.environ else store.keys / "session.key"
     with outside_disk(path):
         if not path.exists():
             _make_key(path)

@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-import sqlite3
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
-from sqlalchemy import Engine, event
 
 from stargaze.artifacts import Store
 from stargaze.config import ServeSection
-from stargaze.errors import BadDataError, StargazeError
+from stargaze.serve.batches import Together, came_back
+from stargaze.serve.broker import AWAY, queue_options, result_options
 from stargaze.serve.settings import QUEUE
-from stargaze.serve.tickets import ATTEMPTS, GRACE, RUNNING, Answer, Error, Question, Ticket, read, too_slow
+from stargaze.serve.tickets import ATTEMPTS, DONE, GRACE, RUNNING, Answer, Error, Question, Ticket, read, too_slow
 
 TASK = "stargaze.predict"
-POLLING = 0.05
-"""The filesystem cannot wake a worker: it looks this often [s]."""
+
+PAUSES = (0.0, 0.5, 2.0)
+"""Before each try to store an answer [s]."""
 
 log = logging.getLogger(__name__)
 
+Respond = Callable[[Sequence[Question]], Sequence[Answer | Error]]
+"""Answers questions, one each and in their order; an error has ``message`` and ``hint``, an answer ``digest``."""
+
 
 def make_app(section: ServeSection, store: Store) -> Celery:
-    """Wire Celery to the queue and the results below the store; page and worker share it."""
+    """Wire Celery to queue and results; page and worker share it."""
     app = Celery("stargaze", set_as_current=False)
     app.conf.update(
-        broker_url="filesystem://",
-        broker_transport="stargaze.serve.queue:Transport",
-        broker_transport_options={
-            "data_folder_in": str(messages(store)),
-            "data_folder_out": str(messages(store)),
-            "control_folder": str(store.queue / "control"),
-            "polling_interval": POLLING,
-        },
+        **queue_options(section, store),
+        **result_options(section, store),
         broker_connection_retry_on_startup=True,
-        result_backend=f"db+sqlite:///{store.results}",
-        result_backend_always_retry=False,  # a full disk is answered with 503 at once, not after some retries
-        database_engine_callback=_tune_sqlite,
+        result_backend_always_retry=False,  # what is away is answered with 503 at once, not after some retries
         result_expires=section.results_expire,
         accept_content=["json"],
         result_accept_content=["json"],
@@ -54,7 +50,8 @@ def make_app(section: ServeSection, store: Store) -> Celery:
         task_soft_time_limit=section.time_limit,
         task_time_limit=section.time_limit + GRACE,
         task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
-        worker_prefetch_multiplier=1,
+        # A broker gives back what a dead worker had taken; files do not, so there a worker takes one at a time.
+        worker_prefetch_multiplier=section.batch if section.broker else 1,
         worker_lost_wait=1.0,  # [s]; Celery waits ten for an answer that a dead worker may have sent
         worker_enable_remote_control=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -64,54 +61,83 @@ def make_app(section: ServeSection, store: Store) -> Celery:
     return app
 
 
-def messages(store: Store) -> Path:
-    """Return the folder of messages that wait."""
-    return store.queue / "messages"
+def register(app: Celery, respond: Respond, section: ServeSection) -> None:
+    """Give the app its task: note what runs, answer all that waits at once, and let no failure go without a reason."""
+
+    @app.task(base=Together, name=TASK, resultrepr_maxsize=64)  # type: ignore[untyped-decorator]  # celery has no types
+    def predict(requests: Sequence[Any]) -> tuple[list[str], list[str]]:
+        begun = [_begin(request, app.backend, section) for request in requests]
+        answered = _answered([one for one in begun if one.error is None], respond, section.time_limit)
+        dead = [one for one in begun if one.error is not None]
+        return _kept(answered, app.backend), _kept(dead, app.backend)
+
+    predict.most = section.batch if section.broker else 1
+    predict.store_errors_even_if_ignored = True
 
 
-def register(app: Celery, respond: Callable[[Question], Answer], time_limit: float) -> None:
-    """Give the app its task: note that it runs, answer, and let no failure go without a reason."""
-
-    @app.task(name=TASK, bind=True, resultrepr_maxsize=64)  # type: ignore[untyped-decorator]  # celery has no types
-    def predict(task: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
-        ticket_id = str(task.request.id)
-        before = task.backend.get_task_meta(ticket_id, cache=False)
-        ticket = read(ticket_id, RUNNING, stored, now=datetime.now(UTC), time_limit=time_limit)
-        attempt = _attempts(before) + 1
-        running = dataclasses.replace(ticket, attempt=attempt)
-        if attempt > ATTEMPTS:  # acks_late brings back a question whose worker died: not for ever
-            return dataclasses.replace(running, error=_deadly(attempt - 1)).as_stored()
-        task.update_state(state=RUNNING, meta=running.as_stored())
-        return _answered(running, respond, time_limit).as_stored()
+def _begin(request: Any, results: Any, section: ServeSection) -> Ticket:
+    """Note that a question runs, and how often it was begun; one whose worker died too often is answered so."""
+    ticket = read(request.id, RUNNING, request.args[0], now=datetime.now(UTC), time_limit=section.time_limit)
+    may_be_known = came_back(request) or not section.broker  # the queue of files does not tell
+    before = _attempts(results, request.id) if may_be_known else 0
+    running = dataclasses.replace(ticket, attempt=before + 1)
+    if running.attempt > ATTEMPTS:  # acks_late brings back a question whose worker died: not for ever
+        return dataclasses.replace(running, error=_deadly(before))
+    with contextlib.suppress(*AWAY):  # the answer is stored with more patience
+        results.store_result(request.id, running.as_stored(), RUNNING)
+    return running
 
 
-def _attempts(meta: Mapping[str, Any]) -> int:
+def _attempts(results: Any, ticket_id: str) -> int:
     """Return how often the question was begun before."""
-    return int(meta["result"].get("attempt", 0)) if isinstance(meta["result"], Mapping) else 0
+    with contextlib.suppress(*AWAY):
+        stored = results.get_task_meta(ticket_id, cache=False)["result"]
+        return int(stored.get("attempt", 0)) if isinstance(stored, Mapping) else 0
+    return 0
 
 
-def _answered(running: Ticket, respond: Callable[[Question], Answer], time_limit: float) -> Ticket:
+def _answered(tickets: Sequence[Ticket], respond: Respond, time_limit: float) -> list[Ticket]:
+    questions = [ticket.question or Question() for ticket in tickets]
     try:
-        if running.question is None:
-            raise BadDataError("the question is empty", hint="name a repository")
-        return dataclasses.replace(running, answer=respond(running.question))
+        found = respond(questions) if questions else []
     except SoftTimeLimitExceeded:
-        return dataclasses.replace(running, error=too_slow(time_limit))
-    except StargazeError as error:
-        log.warning("%s: %s", running.id, error.message)
-        return dataclasses.replace(running, error={"message": error.message, "hint": error.hint})
+        found = [too_slow(time_limit)] * len(tickets)
+    except Exception:
+        log.exception("%d questions could not be answered", len(tickets))
+        found = [UNEXPECTED] * len(tickets)
+    return [_with(ticket, said) for ticket, said in zip(tickets, found, strict=True)]
+
+
+def _with(ticket: Ticket, said: Answer | Error) -> Ticket:
+    if "digest" in said:
+        return dataclasses.replace(ticket, answer=said)
+    log.warning("%s: %s", ticket.id, said["message"], extra={"request_id": ticket.request_id})
+    return dataclasses.replace(ticket, error=said)
+
+
+def _kept(tickets: Sequence[Ticket], results: Any) -> list[str]:
+    """Store answers and return the ids of those that are stored; the queue gives the others to a worker again."""
+    return [ticket.id for ticket in tickets if _is_kept(ticket, results)]
+
+
+def _is_kept(ticket: Ticket, results: Any) -> bool:
+    for pause in PAUSES:
+        time.sleep(pause)
+        try:
+            results.store_result(ticket.id, ticket.as_stored(), DONE)
+        except AWAY:
+            log.warning("%s: the answer is not stored yet", ticket.id, extra={"request_id": ticket.request_id})
+        else:
+            return True
+    return False
+
+
+UNEXPECTED: Error = {
+    "message": "the worker met an error that it did not expect",
+    "hint": "ask again; if it happens again, look into logs/worker.log below the store",
+}
 
 
 def _deadly(times: int) -> Error:
     message = f"the worker died {times} times while it answered this question, so it is not tried again"
     return {"message": message, "hint": "look into logs/worker.log below the store"}
-
-
-def _tune_sqlite(engine: Engine) -> None:
-    """Let several processes read while one writes, and let a writer wait a moment for another."""
-
-    @event.listens_for(engine, "connect")
-    def connect(connection: sqlite3.Connection, _: object) -> None:
-        connection.execute("PRAGMA busy_timeout = 3000")  # [ms]
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")

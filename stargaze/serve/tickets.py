@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
+from stargaze.errors import BadDataError
+
 State = Literal["queued", "running", "done", "failed"]
 QUEUED, RUNNING, DONE = "QUEUED", "RUNNING", "SUCCESS"
 """How the result store spells the states; everything else there is a failure of Celery's own words."""
@@ -103,10 +105,16 @@ class Desk(Protocol):
         """Raise OutsideError if queue or results cannot be written."""
 
 
-def accept(question: Question, *, now: datetime, time_limit: float) -> Ticket:
+class KeyTakenError(BadDataError):
+    """An idempotency key came before, with another question."""
+
+
+def accept(
+    question: Question, *, now: datetime, time_limit: float, ticket_id: str = "", request_id: str = ""
+) -> Ticket:
     """Give a ticket: it waits at most ``time_limit`` and is computed at most ``time_limit`` [s]."""
     deadline = now + timedelta(seconds=2 * (time_limit + GRACE))
-    return Ticket(str(uuid.uuid4()), "queued", question, now, deadline)
+    return Ticket(ticket_id or str(uuid.uuid4()), "queued", question, now, deadline, request_id=request_id)
 
 
 def is_id(text: str) -> bool:

@@ -44,7 +44,7 @@ HINTS = {
 def create() -> Flask:
     """Make the app of one web process; gunicorn calls this."""
     section, store = from_environment(os.environ)
-    desk = CeleryDesk(make_app(section, store), store, time_limit=section.time_limit)
+    desk = CeleryDesk(make_app(section, store), section, store)
     return make_web(section, store, desk)
 
 

@@ -20,10 +20,11 @@ from stargaze.bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import StargazeError
 from stargaze.serve.answer import respond
+from stargaze.serve.broker import declare
 from stargaze.serve.following import Following
 from stargaze.serve.settings import from_environment, ready_file
 from stargaze.serve.tasks import make_app, register
-from stargaze.serve.tickets import Question
+from stargaze.serve.tickets import Answer, Error, Question
 
 CLEAN_UP = 3600.0
 """How often answers that have expired are dropped [s]."""
@@ -36,8 +37,15 @@ def main(environ: Mapping[str, str]) -> None:
     section, store = from_environment(environ)
     bundles = Following(store.current, load)
     app = make_app(section, store)
-    register(app, lambda question: respond(bundles.get(), question, datetime.now(UTC)), section.time_limit)
+    register(app, lambda questions: [_answer(bundles, question) for question in questions], section)
     run(app, section, store, warm_up=lambda: rehearse(bundles))
+
+
+def _answer(bundles: Following[Bundle], question: Question) -> Answer | Error:
+    try:
+        return respond(bundles.get(), question, datetime.now(UTC))
+    except StargazeError as error:
+        return {"message": error.message, "hint": error.hint}
 
 
 def load(folder: Path) -> Bundle:
@@ -56,6 +64,11 @@ def rehearse(bundles: Following[Bundle]) -> None:
 
 def run(app: Celery, section: ServeSection, store: Store, *, warm_up: Callable[[], Any]) -> None:
     """Start Celery's worker; ``warm_up`` runs in each of its children before their first question."""
+    app.set_current()  # a child finds its task through the app that is current
+    if section.broker:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(interval_max=2.0)  # a broker that starts later is waited for
+            declare(connection)
     ready = ready_file(store, os.getppid())
 
     def begin(**_: Any) -> None:

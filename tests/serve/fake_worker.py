@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from stargaze.errors import MissingInputError
 from stargaze.serve.settings import from_environment
 from stargaze.serve.tasks import make_app, register
-from stargaze.serve.tickets import Answer, Question
+from stargaze.serve.tickets import Answer, Error, Question
 from stargaze.serve.worker import run
 
 
@@ -20,8 +21,13 @@ def respond(question: Question, marker: Path) -> Answer:
     if name == "kill/always" or (name == "kill/once" and not marker.exists()):
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    if name == "end/worker":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
     if name == "be/slow":
         time.sleep(60)
+    if name == "be/slower":
+        time.sleep(1.5)
     if name == "be/broken":
         raise ZeroDivisionError
     if name == "be/unknown":
@@ -29,11 +35,24 @@ def respond(question: Question, marker: Path) -> Answer:
     return {"digest": "0" * 64, "predictions": [{"full_name": name}]}
 
 
+def respond_all(questions: Sequence[Question], marker: Path) -> list[Answer | Error]:
+    """Note how many come at once, and answer each."""
+    found: list[Answer | Error] = []
+    with (marker.parent / "batches").open("a") as stream:
+        stream.write(f"{len(questions)}\n")
+    for question in questions:
+        try:
+            found.append(respond(question, marker))
+        except MissingInputError as error:
+            found.append({"message": error.message, "hint": error.hint})
+    return found
+
+
 def main() -> None:
     """Run until told to end."""
     section, store = from_environment(os.environ)
     app = make_app(section, store)
-    register(app, lambda question: respond(question, store.root / "marker"), section.time_limit)
+    register(app, lambda questions: respond_all(questions, store.root / "marker"), section)
     run(app, section, store, warm_up=lambda: None)
 
 

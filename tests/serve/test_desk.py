@@ -13,21 +13,22 @@ import pytest
 from stargaze.artifacts import Store
 from stargaze.config import ServeSection
 from stargaze.errors import OutsideError
+from stargaze.serve.broker import messages
 from stargaze.serve.child import start
 from stargaze.serve.desk import CeleryDesk
 from stargaze.serve.processes import prepare
 from stargaze.serve.settings import as_environment, ready_file
-from stargaze.serve.tasks import make_app, messages
+from stargaze.serve.tasks import make_app
 from stargaze.serve.tickets import Question, Ticket
 
 pytestmark = pytest.mark.real
 
-SECTION = ServeSection(time_limit=4.0)
+SECTION = ServeSection(time_limit=4.0, fresh=0.0)
 PATIENCE = 40.0
 
 
 def desk_of(store: Store) -> CeleryDesk:
-    return CeleryDesk(make_app(SECTION, store), store, time_limit=SECTION.time_limit)
+    return CeleryDesk(make_app(SECTION, store), SECTION, store)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_a_question_whose_message_is_lost_is_reported_failed(alone: CeleryDesk, 
     for message in messages(store).iterdir():
         message.unlink()
     later = CeleryDesk(
-        make_app(SECTION, store), store, time_limit=4.0, clock=lambda: datetime.now(UTC) + timedelta(seconds=60)
+        make_app(SECTION, store), SECTION, store, clock=lambda: datetime.now(UTC) + timedelta(seconds=60)
     )
 
     found = later.look(ticket.id)

@@ -1,0 +1,166 @@
+"""A real RabbitMQ and a real Redis on loopback, each with a folder, a port and a password of its own; ended by their pids."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+START = 60.0
+"""How long a slow machine may take to start one [s]."""
+RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+"""Debian's own script, below the one that changes the user."""
+
+
+@dataclass
+class Server:
+    """A program that listens on a port of 127.0.0.1; it can be killed and started again with what it had written."""
+
+    command: list[str]
+    port: int
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env={**os.environ, **self.environment},
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        limit = time.monotonic() + START
+        while not _listens(self.port):
+            if self.process.poll() is not None or time.monotonic() > limit:
+                raise RuntimeError(f"{self.command[0]} did not start:\n{(self.folder / 'log').read_text()[-3000:]}")
+            time.sleep(0.05)
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it and what it started, by the number of its group."""
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, how)
+        try:
+            self.process.wait(START)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.process = None
+
+    def send(self, how: signal.Signals) -> None:
+        """Send a signal to it and what it started: SIGSTOP makes it silent without closing a connection."""
+        assert self.process is not None
+        os.killpg(self.process.pid, how)
+
+
+@dataclass(frozen=True)
+class Servers:
+    """A broker and a result store as a config names them, and what the environment says of their passwords."""
+
+    broker: Server
+    results: Server
+    broker_url: str
+    results_url: str
+    environment: Mapping[str, str]
+
+
+@contextlib.contextmanager
+def servers(folder: Path) -> Iterator[Servers]:
+    """Start both; end both, whatever happens inside the block."""
+    with contextlib.ExitStack() as stack:
+        password = secrets.token_urlsafe(12)
+        secret = folder / "password"
+        secret.write_text(password + "\n")
+        epmd, broker = _rabbitmq(folder / "rabbitmq", password)
+        results = _redis(folder / "redis", password)
+        for server in (epmd, broker, results):
+            stack.callback(server.end)
+            server.start()
+        _wait_for_login(broker.port)
+        environment = {"STARGAZE_BROKER_PASSWORD_FILE": str(secret), "STARGAZE_RESULTS_PASSWORD_FILE": str(secret)}
+        yield Servers(
+            broker,
+            results,
+            f"amqp://stargaze@127.0.0.1:{broker.port}//",
+            f"redis://127.0.0.1:{results.port}/0",
+            environment,
+        )
+
+
+def _rabbitmq(folder: Path, password: str) -> tuple[Server, Server]:
+    folder.mkdir()
+    (folder / "epmd").mkdir()
+    port, ports, names = _free(), _free(), _free()
+    (folder / "rabbitmq.conf").write_text(
+        f"listeners.tcp.1 = 127.0.0.1:{port}\ndefault_user = stargaze\ndefault_pass = {password}\n"
+        "disk_free_limit.absolute = 50MB\nvm_memory_high_watermark.absolute = 1GB\n"
+    )
+    (folder / "enabled").write_text("[].\n")
+    environment = {
+        "HOME": str(folder),
+        "RABBITMQ_NODENAME": f"stargaze{port}@localhost",
+        "RABBITMQ_DIST_PORT": str(ports),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled"),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "logs"),
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false",
+        "ERL_EPMD_PORT": str(names),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+    }
+    epmd = Server([_program("epmd"), "-address", "127.0.0.1", "-port", str(names)], names, folder / "epmd")
+    return epmd, Server([RABBITMQ], port, folder, environment)
+
+
+def _redis(folder: Path, password: str) -> Server:
+    folder.mkdir()
+    port = _free()
+    (folder / "redis.conf").write_text(
+        f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {folder}\nappendonly yes\nsave ''\n"
+    )
+    return Server([_program("redis-server"), "redis.conf"], port, folder)
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise RuntimeError(f"{name} is not installed; sh tools/prepare.sh servers")
+    return found
+
+
+def _free() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+        return True
+    return False
+
+
+def _wait_for_login(port: int) -> None:
+    """Wait until RabbitMQ speaks: it takes connections a moment before."""
+    limit = time.monotonic() + START
+    while time.monotonic() < limit:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as one:
+            one.sendall(b"AMQP\x00\x00\x09\x01")
+            if one.recv(1):
+                return
+        time.sleep(0.1)
+    raise RuntimeError("RabbitMQ takes no login")
