@@ -342,10 +342,12 @@ def serve(
 ) -> None:
     """Serve the page and the API: gunicorn and a Celery worker, until Ctrl-C."""
     from stargaze.serve.processes import serve
+    from stargaze.serve.settings import Sources
 
     options = {"serve.port": port, "serve.host": host, "serve.workers": workers}
     out, settings, place = _begin(path, store, False, options)
-    code = serve(settings.serve, place, announce=lambda url: out.text(f"serving at {url} (Ctrl-C ends it)"))
+    sources = Sources(settings.github.url, settings.growth.history)
+    code = serve(settings.serve, place, sources, announce=lambda url: out.text(f"serving at {url} (Ctrl-C ends it)"))
     raise typer.Exit(code)
 
 

@@ -37,12 +37,14 @@ def travel(config: Config, store: Store, out: Output, *, once: bool, again: bool
             else:
                 out.note(f"{stage.name}: done already")
     from stargaze.serve.processes import serve, serving
+    from stargaze.serve.settings import Sources
 
+    sources = Sources(config.github.url, config.growth.history)
     if not once:
-        return serve(config.serve, store, announce=lambda url: out.text(f"serving at {url} (Ctrl-C ends it)"))
+        return serve(config.serve, store, sources, announce=lambda url: out.text(f"serving at {url} (Ctrl-C ends it)"))
     from stargaze.serve.ask import ask_once
 
-    with serving(config.serve, store) as url:
+    with serving(config.serve, store, sources) as url:
         answers = ask_once(url, _examples(store, min(EXAMPLES, config.serve.repositories)))
     out.note(f"asked once at {url}")
     rows = [

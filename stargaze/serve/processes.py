@@ -21,7 +21,7 @@ from stargaze.manifest import verify_files
 from stargaze.serve.child import Child, start
 from stargaze.serve.following import released
 from stargaze.serve.listener import listen, url_of
-from stargaze.serve.settings import as_environment, ready_file, session_key
+from stargaze.serve.settings import PUBLIC, Sources, as_environment, ready_file, session_key
 
 START_LIMIT = 120.0
 """Importing the libraries takes 3 s, on a busy machine 15 s; a process that dies meanwhile is noticed at once [s]."""
@@ -43,7 +43,7 @@ class Running:
                 raise OutsideError(f"{child.death()}; the other was ended too", hint=f"the whole log: {child.log}")
 
 
-def serve(section: ServeSection, store: Store, *, announce: Callable[[str], None]) -> int:
+def serve(section: ServeSection, store: Store, sources: Sources = PUBLIC, *, announce: Callable[[str], None]) -> int:
     """Serve until Ctrl-C (130) or SIGTERM (0); ``announce`` gets the URL once it answers.
 
     Raises
@@ -56,7 +56,7 @@ def serve(section: ServeSection, store: Store, *, announce: Callable[[str], None
         If a process ends by itself; the other one is ended first.
     """
     try:
-        with _terminable(), _running(section, store) as running:
+        with _terminable(), _running(section, store, sources) as running:
             announce(running.url)
             while True:
                 running.check()
@@ -68,15 +68,15 @@ def serve(section: ServeSection, store: Store, *, announce: Callable[[str], None
 
 
 @contextlib.contextmanager
-def serving(section: ServeSection, store: Store) -> Iterator[str]:
+def serving(section: ServeSection, store: Store, sources: Sources = PUBLIC) -> Iterator[str]:
     """Serve inside the block; gives the URL, which answers already."""
-    with _running(section, store) as running:
+    with _running(section, store, sources) as running:
         yield running.url
         running.check()
 
 
 @contextlib.contextmanager
-def _running(section: ServeSection, store: Store) -> Iterator[Running]:
+def _running(section: ServeSection, store: Store, sources: Sources) -> Iterator[Running]:
     verify_files(released(store.current))
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen(section.host, section.port))
@@ -84,7 +84,7 @@ def _running(section: ServeSection, store: Store) -> Iterator[Running]:
         stack.callback(ready.unlink, missing_ok=True)
         children: list[Child] = []
         stack.callback(_end, children)
-        environment = as_environment(section, store)
+        environment = as_environment(section, store, sources)
         children.append(_worker(store, environment))
         children.append(_web(section, store, environment, listener))
         running = Running(url_of(listener), tuple(children))

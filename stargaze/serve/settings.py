@@ -8,13 +8,13 @@ import secrets
 import socket
 import tempfile
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from stargaze import config
 from stargaze.artifacts import Store, outside_disk
-from stargaze.config import ServeSection
+from stargaze.config import GithubSection, ServeSection
 from stargaze.errors import ConfigError
 
 QUEUE = "stargaze"
@@ -32,9 +32,24 @@ RETRY_AFTER = 5
 ANY_ADDRESS = ("0.0.0.0", "")  # noqa: S104 - compared with, never bound to
 
 
-def as_environment(section: ServeSection, store: Store) -> dict[str, str]:
-    """Write section and store as variables that :func:`from_environment`, and so any config, reads back."""
-    variables = {"STARGAZE_STORE_PATH": str(store.root.resolve())}
+@dataclass(frozen=True)
+class Sources:
+    """What the workers ask beside the bundle: GitHub's API, and a table of histories where it is not ``fetch``'s."""
+
+    github_url: str = GithubSection().url
+    history: str = ""
+
+
+PUBLIC = Sources()
+
+
+def as_environment(section: ServeSection, store: Store, sources: Sources = PUBLIC) -> dict[str, str]:
+    """Write section, store and sources as variables that :func:`from_environment`, and so any config, reads back."""
+    variables = {
+        "STARGAZE_STORE_PATH": str(store.root.resolve()),
+        "STARGAZE_GITHUB_URL": sources.github_url,
+        "STARGAZE_GROWTH_HISTORY": str(Path(sources.history).resolve()) if sources.history else "",
+    }
     for item in fields(section):
         value = getattr(section, item.name)
         text = ",".join(value) if isinstance(value, list) else str(value)
@@ -46,6 +61,12 @@ def from_environment(environ: Mapping[str, str]) -> tuple[ServeSection, Store]:
     """Read what the supervisor (or a container's definition) wrote."""
     loaded = config.load(environ=environ)
     return loaded.serve, Store(Path(loaded.store.path).resolve())
+
+
+def sources_of(environ: Mapping[str, str]) -> Sources:
+    """Read where the workers may ask, as :func:`as_environment` wrote it."""
+    loaded = config.load(environ=environ)
+    return Sources(loaded.github.url, loaded.growth.history)
 
 
 def broker_url(section: ServeSection, environ: Mapping[str, str]) -> str:

@@ -1,0 +1,39 @@
+"""The bundle behind FastAPI, loaded with joblib as tutorials do: for ``benchmarks/serve.py``, which starts it with uvicorn."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import joblib
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from stargaze.bundle import Bundle
+from stargaze.features.question import look_up
+
+with tempfile.TemporaryDirectory() as folder:
+    joblib.dump(Bundle.load(Path(os.environ["BUNDLE"])), Path(folder) / "model.joblib")
+    bundle: Bundle = joblib.load(Path(folder) / "model.joblib")
+bundle.answer(bundle.known.head(1))
+app = FastAPI()
+
+
+class Asked(BaseModel):
+    """The names of known repositories."""
+
+    repositories: list[str]
+
+
+@app.post("/predict")
+def predict(asked: Asked) -> list[dict[str, Any]]:
+    """Return number and range of each."""
+    if not asked.repositories:
+        return []
+    found = bundle.answer(look_up(asked.repositories, bundle.known))
+    return [
+        {"stars": stars, "low": low, "high": high}
+        for stars, low, high in zip(found.predicted.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+    ]

@@ -1,0 +1,32 @@
+"""The bundle behind BentoML: for ``benchmarks/serve.py``, which starts it with ``bentoml serve``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import bentoml
+
+from stargaze.bundle import Bundle
+from stargaze.features.question import look_up
+
+
+@bentoml.service(workers=2, traffic={"timeout": 60})
+class Stars:
+    """Answers as the bare endpoint does."""
+
+    def __init__(self) -> None:
+        self.bundle = Bundle.load(Path(os.environ["BUNDLE"]))
+        self.bundle.answer(self.bundle.known.head(1))
+
+    @bentoml.api
+    def predict(self, repositories: list[str]) -> list[dict[str, Any]]:
+        """Return number and range of each."""
+        if not repositories:
+            return []
+        found = self.bundle.answer(look_up(repositories, self.bundle.known))
+        return [
+            {"stars": stars, "low": low, "high": high}
+            for stars, low, high in zip(found.predicted.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+        ]

@@ -1,0 +1,96 @@
+"""Clients of a page or an endpoint, in a process of their own: ``python benchmarks/load.py`` reads what to do from stdin (JSON).
+
+``{"url": ..., "kind": "page" | "direct", "path": ..., "bodies": [...], "clients": n}`` in, one line of JSON out: the wall time
+[s], the latencies [s] from the request's first byte to the answer's last, and how many were not answered. A client of the page
+posts, waits a moment, and reads until the answer is there; a client of a direct endpoint posts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+FIRST_LOOK, GROWTH, LONGEST = 0.01, 1.3, 0.1
+"""A client of the page looks after so long [s], then after longer and longer pauses."""
+PATIENCE = 60.0
+
+
+class Connection:
+    """One kept-alive connection that speaks as much HTTP/1.1 as these servers answer with."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def send(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Send a request; once more on a new connection where the server had closed the old one."""
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
+        if body:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        for fresh in (False, True):
+            if self._streams is None or fresh:
+                self._streams = await asyncio.open_connection(self._host, self._port)
+            reader, writer = self._streams
+            try:
+                writer.write(head.encode() + b"\r\n" + body)
+                return await _read(reader)
+            except (OSError, asyncio.IncompleteReadError):
+                if fresh:
+                    raise
+        raise OSError("no answer")
+
+
+async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+    return int(head[0].split()[1]), await reader.readexactly(int(fields.get("content-length", 0)))
+
+
+async def ask_page(connection: Connection, path: str, body: bytes) -> bool:
+    """Post a question and read until its answer is there."""
+    status, text = await connection.send("POST", path, body)
+    ticket = json.loads(text)
+    limit, pause = time.perf_counter() + PATIENCE, FIRST_LOOK
+    while status < 300 and ticket["state"] in ("queued", "running") and time.perf_counter() < limit:
+        await asyncio.sleep(pause)
+        pause = min(LONGEST, pause * GROWTH)
+        status, text = await connection.send("GET", ticket["url"])
+        ticket = json.loads(text)
+    return status < 300 and ticket["state"] == "done"
+
+
+async def ask_endpoint(connection: Connection, path: str, body: bytes) -> bool:
+    """Post and take what comes."""
+    status, _ = await connection.send("POST", path, body)
+    return status < 300
+
+
+async def run(asked: dict[str, Any]) -> dict[str, Any]:
+    """Let the clients take the bodies one after the other until none is left."""
+    parts = urlsplit(asked["url"])
+    ask = ask_page if asked["kind"] == "page" else ask_endpoint
+    todo = [json.dumps(body).encode() for body in reversed(asked["bodies"])]
+    latencies, lost = list[float](), 0
+
+    async def client() -> None:
+        nonlocal lost
+        connection = Connection(parts.hostname or "", parts.port or 80)
+        while todo:
+            body, begun = todo.pop(), time.perf_counter()
+            try:
+                lost += not await ask(connection, asked["path"], body)
+            except OSError:
+                lost += 1
+            latencies.append(time.perf_counter() - begun)
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(asked["clients"])))
+    return {"seconds": time.perf_counter() - begun, "latencies": latencies, "lost": lost}
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(run(json.load(sys.stdin)))))

@@ -1,0 +1,175 @@
+"""What the page with its queue costs: many questions through gunicorn, RabbitMQ, Celery and Redis, all on this machine.
+
+    pip install -e '.[bench]' && make demo DEMO_ARGS=--once && sh tools/prepare.sh servers
+    python benchmarks/serve.py
+
+1,500 questions, each of another known repository, by clients in a process of their own: with 1, 2, 4, 8 and 12 workers; then
+requests a second from the question to the answer read, and latencies, at 10 and 100 clients. Beside it the same bundle behind
+FastAPI with joblib and behind BentoML, without any queue: the same name in, the same number and range out. Every answer of the
+page is computed: no question is asked twice, and what was answered before a run is forgotten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from stargaze.artifacts import Store
+from stargaze.bundle import KNOWN
+from stargaze.config import ServeSection
+from stargaze.serve.processes import serving
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from tests.servers import Servers, servers  # noqa: E402
+
+N_QUESTIONS = 1_500
+WORKERS = (1, 2, 4, 8, 12)
+ORIGINAL = {1: 176, 2: 122, 4: 105, 8: 97, 12: 95}
+"""What the course project that this one began as took for as many requests [s]."""
+CLIENTS = (10, 100)
+START = 60.0
+RIVALS = {
+    "FastAPI + joblib": [
+        *("uvicorn", "bare:app", "--workers", "2", "--port", "{port}", "--log-level", "error", "--no-access-log")
+    ],
+    "BentoML": ["bentoml", "serve", "bento:Stars", "--port", "{port}"],
+}
+
+
+def main() -> None:
+    """Run all and print a line as soon as it is known."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, default=Path("store"), help="a store with a release")
+    parser.add_argument("--reasons", action="store_true", help="ask for factors and similar repositories as well")
+    parser.add_argument("--only", choices=("all", "workers", "clients", "rivals", "soak"), default="all")
+    parser.add_argument("--minutes", type=float, default=60.0, help="how long --only soak asks, ten questions a second")
+    asked = parser.parse_args()
+    release = Store(asked.store).current.resolve(strict=True)
+    names = pd.read_parquet(release / KNOWN, columns=["full_name"])["full_name"].sample(frac=1.0, random_state=0)
+    bodies = [{"repositories": [name], "reasons": asked.reasons} for name in names.head(N_QUESTIONS)]
+    print(f"{len(bodies)} questions, bundle {release.name[:12]}, reasons: {asked.reasons}")
+    with tempfile.TemporaryDirectory() as folder, servers(Path(folder)) as running:
+        os.environ.update(running.environment)
+        for number in WORKERS if asked.only in ("all", "workers") else ():
+            with page(release, running, workers=number) as url:
+                done = load(url, "page", bodies, clients=50)
+            print(
+                f"{number:3} workers: {done['seconds']:6.2f} s, lost {done['lost']} (the original: {ORIGINAL[number]} s)"
+            )
+        ours = {}
+        for clients in CLIENTS if asked.only in ("all", "clients", "rivals") else ():
+            with page(release, running, workers=1) as url:
+                ours[clients] = load(url, "page", bodies, clients=clients)
+            print(f"page, 1 worker, {clients} clients: {told(ours[clients])}")
+        for rival, command in RIVALS.items() if asked.only in ("all", "rivals") else ():
+            for clients in CLIENTS:
+                with endpoint(command, release) as url:
+                    found = load(url, "direct", bodies, clients=clients)
+                ratio = found["seconds"] / ours[clients]["seconds"]
+                print(f"{rival}, {clients} clients: {told(found)}; the page has {ratio:.2f} × its throughput")
+        if asked.only == "soak":
+            with page(release, running, workers=1) as url:
+                soak(url, bodies, asked.minutes)
+
+
+@contextlib.contextmanager
+def page(release: Path, running: Servers, *, workers: int) -> Iterator[str]:
+    """Serve the release with an empty result store; gives the URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "store")
+        store.serving.mkdir(parents=True)
+        store.current.symlink_to(release)
+        section = ServeSection(
+            port=0,
+            workers=workers,
+            github=False,
+            per_minute=0,
+            broker=running.broker_url,
+            results=running.results_url,
+        )
+        with serving(section, store) as url:
+            time.sleep(1.0)  # until every worker's process has loaded the bundle
+            yield url
+
+
+@contextlib.contextmanager
+def endpoint(command: Sequence[str], release: Path) -> Iterator[str]:
+    """Start a rival's server on a free port; it loads the bundle that BUNDLE names."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    argv = [sys.executable, "-m", *(part.format(port=port) for part in command)]
+    environment = {**os.environ, "BUNDLE": str(release), "PYTHONPATH": f"{HERE}:{HERE.parent}", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        argv, cwd=HERE, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            limit = time.monotonic() + START
+            while load(f"http://127.0.0.1:{port}", "direct", [{"repositories": []}], clients=1)["lost"]:
+                if process.poll() is not None or time.monotonic() > limit:
+                    raise RuntimeError(f"{argv} did not start")
+                time.sleep(0.5)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
+            for child in children:
+                with contextlib.suppress(psutil.Error):
+                    child.terminate()
+
+
+def load(url: str, kind: str, bodies: Sequence[dict[str, Any]], *, clients: int) -> dict[str, Any]:
+    """Let clients of another process ask all; return the wall time, latencies [s] and what was lost."""
+    path = "/api/v1/predictions" if kind == "page" else "/predict"
+    asked = {"url": url, "kind": kind, "path": path, "bodies": list(bodies), "clients": clients}
+    done = subprocess.run(
+        [sys.executable, str(HERE / "load.py")], input=json.dumps(asked), capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def told(done: dict[str, Any]) -> str:
+    """Say throughput and latencies."""
+    middle, high = np.percentile(done["latencies"], [50, 99])
+    rate = len(done["latencies"]) / done["seconds"]
+    return f"{rate:.0f} a second, p50 {1000 * middle:.0f} ms, p99 {1000 * high:.0f} ms, lost {done['lost']}"
+
+
+def soak(url: str, bodies: Sequence[dict[str, Any]], minutes: float) -> None:
+    """Ask ten questions a second for an hour and print what each prediction process holds."""
+    worker = next(one for one in psutil.Process().children(recursive=True) if "stargaze.serve.worker" in one.cmdline())
+    begun = time.monotonic()
+    place = 0
+    while time.monotonic() - begun < 60 * minutes:
+        minute = time.monotonic()
+        chunk = [bodies[(place + number) % len(bodies)] for number in range(600)]
+        place += len(chunk)
+        # another question each time, or the first answer would be given again
+        typed = [
+            {**body, "figures": [{"full_name": "soak/soak", "forks": str(place + i)}]} for i, body in enumerate(chunk)
+        ]
+        done = load(url, "page", typed, clients=4)
+        held = [process.memory_info().rss / 1e6 for process in [worker, *worker.children(recursive=True)]]
+        at = (time.monotonic() - begun) / 60
+        print(f"{at:5.1f} min: " + ", ".join(f"{one:.0f} MB" for one in held) + f"; lost {done['lost']}", flush=True)
+        time.sleep(max(0.0, 60 - (time.monotonic() - minute)))
+
+
+if __name__ == "__main__":
+    main()
