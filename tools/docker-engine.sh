@@ -68,6 +68,8 @@ stop() {
     pid=$(cat "$folder/pid")
     if is_ours "$pid"; then kill "$pid" 2>/dev/null || true; fi
     while is_ours "$pid"; do sleep 0.1; done
+    # An engine leaves the name of a network mounted, and a folder with a mount in it cannot be removed.
+    awk -v place="$folder/" 'index($2, place) == 1 {print $2}' /proc/mounts | sort -r | xargs -r -n 1 umount || true
 }
 
 # A start that fails, or is interrupted, leaves no engine and no half of an image.
