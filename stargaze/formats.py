@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -54,6 +54,14 @@ class Model(Protocol):
 
     def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
         """Return the model's own exact contributions (n, n_features + 1) [nat], the last the base; None if it has none."""
+
+
+@runtime_checkable
+class Leaved(Protocol):
+    """What a model of trees can do beyond that."""
+
+    def leaves(self, inputs: np.ndarray) -> np.ndarray:
+        """Return in which leaf of each tree each row falls; shape (n, n_trees)."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,9 @@ class _Boosted:
 
     def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
         return self._asked(inputs, pred_contrib=True)
+
+    def leaves(self, inputs: np.ndarray) -> np.ndarray:
+        return self._asked(inputs, pred_leaf=True).reshape(len(inputs), -1)
 
     def _asked(self, inputs: np.ndarray, **how: bool) -> np.ndarray:
         import lightgbm
