@@ -104,8 +104,6 @@ def from_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> pd.Data
         {"fetched_at": now.isoformat(), **{name: value for name, value in item.items() if value not in ("", None)}}
         for item in figures
     ]
-    if not filled:
-        return schema.empty()
     frame = pd.DataFrame(filled, dtype="object")
     good, bad = check_repositories(frame, now)
     if bad:

@@ -82,7 +82,7 @@ def _reason(error: Exception) -> StargazeError:
 def _together(office: Office, questions: Sequence[Question], now: datetime) -> list[Outcome]:
     names = list(dict.fromkeys(name for question in questions for name in question.repositories))
     found = office.finder.find(names, now) if names else Found(office.bundle.known.head(0))
-    typed, of_question, wrong = _typed(questions, now)
+    typed, of_question, wrong = _typed(questions, office.bundle.known.head(0), now)
     table = Asked(office.bundle, found, typed, typed.head(0))
     asked: dict[int, list[Row]] = {}
     moved: dict[int, list[pd.DataFrame]] = {}
@@ -179,20 +179,23 @@ def _check_known(question: Question, found: Found) -> None:
         raise UnknownRepositoryError("; ".join(messages), hint="; ".join(filter(None, hints)))
 
 
-def _typed(questions: Sequence[Question], now: datetime) -> tuple[pd.DataFrame, list[range], dict[int, StargazeError]]:
+def _typed(
+    questions: Sequence[Question], nothing: pd.DataFrame, now: datetime
+) -> tuple[pd.DataFrame, list[range], dict[int, StargazeError]]:
     """Read the figures of all questions at once; where some cannot be true, question by question, to know whose they are."""
     wrong: dict[int, StargazeError] = {}
+    figures = [row for question in questions for row in question.figures]
+    counts = [len(question.figures) for question in questions]
     try:
-        typed = from_figures([row for question in questions for row in question.figures], now)
-        counts = [len(question.figures) for question in questions]
+        typed = from_figures(figures, now) if figures else nothing
     except BadDataError:
         frames = []
         for place, question in enumerate(questions):
             try:
-                frames.append(from_figures(question.figures, now))
+                frames.append(from_figures(question.figures, now) if question.figures else nothing)
             except BadDataError as error:
                 wrong[place] = error
-                frames.append(from_figures((), now))
+                frames.append(nothing)
         typed = pd.concat(frames, ignore_index=True)
         counts = [len(frame) for frame in frames]
     ends = list(itertools.accumulate(counts, initial=0))

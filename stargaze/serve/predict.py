@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,7 +130,8 @@ def describe(
 
 def as_json(prediction: Prediction) -> dict[str, Any]:
     """Return plain values for JSON."""
-    return dataclasses.asdict(prediction)
+    factors = [dict(vars(factor)) for factor in prediction.factors]
+    return {**vars(prediction), "factors": factors, "missing": list(prediction.missing)}
 
 
 def explain(

@@ -84,7 +84,7 @@ class Leaves:
             return None
         parts = []
         for begin in range(0, len(inputs), 1_000):  # LightGBM writes 8 bytes a leaf of every tree
-            told = np.hstack([model.leaves(inputs[begin : begin + 1_000]) for model in models])
+            told = np.hstack([model.reached(inputs[begin : begin + 1_000]) for model in models])
             chosen = np.unique(np.linspace(0, told.shape[1] - 1, TREES).round().astype("int64"))
             parts.append(told[:, chosen].astype("uint16"))
         return np.concatenate(parts) if parts else np.zeros((0, 0), dtype="uint16")
