@@ -25,8 +25,9 @@ from stargaze.conformal import Intervals, with_predicted
 from stargaze.features import schema
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.encode import Encoder, needed
-from stargaze.features.extract import extract
 from stargaze.features.matrix import matrix
+from stargaze.features.question import places_of
+from stargaze.features.split import sides
 from stargaze.formats import MALFORMED as BROKEN
 from stargaze.formats import Blend, Model, from_bytes, to_bytes
 from stargaze.manifest import BadBundleError, check_kind, check_named, read_verified, verify_files, write_manifest
@@ -40,6 +41,8 @@ SUFFIXES = {"lightgbm": "txt", "skops": "skops", "xgboost": "json", "catboost": 
 DESCRIPTION, KNOWN, ENCODER = "bundle.json", "known.parquet", "encoder.npz"
 TOLERANCE = 1e-4
 """How far the prototype's prediction may lie from the stored one [nat]: room for another processor's rounding."""
+AT_ONCE = 2_000
+"""Known repositories whose features are computed together: what is in between stays below 30 MB [rows]."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,17 @@ class Bundle:
         return frozenset(self.known["full_name"])
 
     @cached_property
+    def places(self) -> dict[str, int]:
+        """In which row of the known repositories each is, by its name in lower case."""
+        return places_of(self.known)
+
+    @cached_property
+    def fitted_on(self) -> frozenset[str]:
+        """The names of the known repositories that the models were fitted on."""
+        names = self.known["full_name"]
+        return frozenset(names[(sides(names, self.split) >= 0) & self.known["stars"].notna()])
+
+    @cached_property
     def split(self) -> FeaturesSection:
         """The rule by which repositories were parted when the model was fitted."""
         return FeaturesSection(**self.meta["split"])
@@ -211,26 +225,73 @@ class Bundle:
         """Tell how far off each prediction is thought to be [nat]; shape (n,)."""
         return self.spreads[policy].predict(with_predicted(inputs, predicted))
 
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Every feature that a policy's models are given or that a step needs."""
+        needs = [step.needs for step in self.steps]
+        return tuple(dict.fromkeys(name for names in (*self.meta["features"].values(), *needs) for name in names))
+
+    def features(self, repositories: pd.DataFrame) -> np.ndarray:
+        """Compute :attr:`columns` once for all policies; shape (n, n_columns), float32, NaN where it is not known."""
+        learned = self.encoder.transform(repositories) if needed(self.columns) else None
+        return matrix(repositories, self.columns, self.meta["vocabularies"], learned).to_numpy()
+
+    @cached_property
+    def known_features(self) -> np.ndarray:
+        """The features of the known repositories; shape (n_known, n_columns)."""
+        begins = range(0, len(self.known), AT_ONCE)
+        parts = [self.features(self.known.iloc[begin : begin + AT_ONCE]) for begin in begins]
+        return np.concatenate(parts) if parts else self.features(self.known)
+
+    def given(self, features: np.ndarray, policy: str) -> np.ndarray:
+        """Take from computed features what the policy's models are given, as :meth:`inputs` does."""
+        places, typical = self._taken[policy]
+        inputs = features[:, places]
+        return inputs if typical is None else np.where(np.isnan(inputs), typical, inputs)
+
+    @cached_property
+    def _taken(self) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """For each policy the places of its columns, and what stands in for a missing value."""
+        steps = {step.policy: step.typical for step in self.steps}
+        taken: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+        for policy, names in self.meta["features"].items():
+            places = np.array([self.columns.index(name) for name in names], dtype="int64")
+            typical = steps.get(policy)
+            values = [typical.get(name, np.nan) for name in names] if typical else None
+            taken[policy] = (places, None if values is None else np.array(values, dtype="float32"))
+        return taken
+
     def answer(self, repositories: pd.DataFrame) -> Estimate:
         """Predict each repository under the widest policy whose needs are known of it."""
-        n_rows = len(repositories)
+        return self.judge(self.features(repositories))
+
+    def judge(self, features: np.ndarray) -> Estimate:
+        """Do what :meth:`answer` does with features that are computed already; shape (n, n_columns)."""
+        n_rows = len(features)
         predicted, low, high = np.zeros(n_rows), np.zeros(n_rows), np.zeros(n_rows)
         policy = np.full(n_rows, "", dtype="object")
         for step in self.steps:
-            known = self.missing(repositories, step).eq("").to_numpy() | (step == self.steps[-1])
+            known = ~self._lacks(features, step).any(axis=1) | (step == self.steps[-1])
             rows = np.flatnonzero(known & (policy == ""))
             if len(rows):
-                inputs = self.inputs(repositories.iloc[rows], step.policy).to_numpy()
-                predicted[rows] = self.predict(inputs, step.policy)
-                spread = self.spread(inputs, predicted[rows], step.policy)
-                low[rows], high[rows] = step.intervals.around(predicted[rows], spread)
+                predicted[rows], low[rows], high[rows] = self.under(features[rows], step)
                 policy[rows] = step.policy
         return Estimate(predicted, low, high, policy)
 
-    def missing(self, repositories: pd.DataFrame, step: Step) -> pd.Series:
-        """Name what a step needs and a repository does not tell, with commas between; empty if it tells all."""
-        absent = extract(repositories, list(step.needs)).isna()
-        return pd.Series([", ".join(absent.columns[row]) for row in absent.to_numpy()], index=repositories.index)
+    def under(self, features: np.ndarray, step: Step) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Predict log1p(stars) [nat] and the interval [stars] under the policy of one step; shapes (n,)."""
+        inputs = self.given(features, step.policy)
+        predicted = self.predict(inputs, step.policy)
+        return (predicted, *step.intervals.around(predicted, self.spread(inputs, predicted, step.policy)))
+
+    def absent(self, features: np.ndarray, step: Step) -> list[list[str]]:
+        """Name for each row what a step needs and the repository does not tell."""
+        absent = self._lacks(features, step)
+        return [[name for name, gone in zip(step.needs, row, strict=True) if gone] for row in absent.tolist()]
+
+    def _lacks(self, features: np.ndarray, step: Step) -> np.ndarray:
+        lacks: np.ndarray = np.isnan(features[:, [self.columns.index(name) for name in step.needs]])
+        return lacks
 
     def check_prototype(self) -> None:
         """Ask every model of every policy about the stored prototype row and compare.

@@ -8,11 +8,11 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from stargaze import catboosted, xgboosted
+from stargaze import catboosted, lightboosted, xgboosted
 from stargaze.manifest import BadBundleError
 from stargaze.steady import steadied
 
@@ -56,6 +56,14 @@ class Model(Protocol):
         """Return the model's own exact contributions (n, n_features + 1) [nat], the last the base; None if it has none."""
 
 
+@runtime_checkable
+class Leaved(Protocol):
+    """What a model of trees can do beyond that."""
+
+    def reached(self, inputs: np.ndarray) -> np.ndarray:
+        """Return in which leaf of each tree each row falls; shape (n, n_trees)."""
+
+
 @dataclass(frozen=True)
 class Blend:
     """Models whose predictions are averaged; the weights sum to one, and one model is a blend of itself."""
@@ -90,8 +98,8 @@ def from_bytes(kind: str, data: bytes) -> Model:
     BadBundleError
         If the bytes are not such a model or hold a type that is not on the list.
     """
-    if kind == "lightgbm":
-        return _lightgbm(data)
+    if kind == lightboosted.KIND:
+        return lightboosted.from_bytes(data)
     if kind == "skops":
         return _skops(data)
     if kind == xgboosted.KIND:
@@ -101,25 +109,6 @@ def from_bytes(kind: str, data: bytes) -> Model:
     raise BadBundleError(
         f"{kind!r} is not a model format: lightgbm, skops, xgboost, catboost", hint="stargaze tune makes a bundle"
     )
-
-
-class _Boosted:
-    def __init__(self, booster: Any) -> None:
-        self._booster = booster
-
-    def predict(self, inputs: np.ndarray) -> np.ndarray:
-        return self._asked(inputs)
-
-    def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
-        return self._asked(inputs, pred_contrib=True)
-
-    def _asked(self, inputs: np.ndarray, **how: bool) -> np.ndarray:
-        import lightgbm
-
-        try:
-            return np.asarray(self._booster.predict(inputs, num_threads=1, **how))
-        except lightgbm.basic.LightGBMError as error:
-            raise BadBundleError(f"the model cannot predict: {error}", hint="stargaze tune makes a bundle") from error
 
 
 class _Estimator:
@@ -134,15 +123,6 @@ class _Estimator:
 
     def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
         return None
-
-
-def _lightgbm(data: bytes) -> Model:
-    import lightgbm
-
-    try:
-        return _Boosted(lightgbm.Booster(model_str=data.decode("ascii")))
-    except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
-        raise BadBundleError(f"not a LightGBM model: {error}", hint="stargaze tune makes a bundle") from error
 
 
 def _skops(data: bytes) -> Model:

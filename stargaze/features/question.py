@@ -61,16 +61,30 @@ def look_up(names: Sequence[str], known: pd.DataFrame) -> pd.DataFrame:
     UnknownRepositoryError
         If one is not known; the hint has names that are near.
     """
-    lower = known["full_name"].str.lower()
-    place = dict(zip(lower, range(len(known)), strict=True))
+    place = places_of(known)
     unknown = [name for name in names if name.lower() not in place]
     if unknown:
-        near = [match for name in unknown for match in _near(name.lower(), lower, known)]
-        hint = f"Did you mean {', '.join(dict.fromkeys(near))}?" if near else "type its figures instead"
-        raise UnknownRepositoryError(
-            f"{', '.join(unknown)}: not among the {len(known):,} known repositories", hint=hint
-        )
+        raise not_known(unknown, known)
     return known.iloc[[place[name.lower()] for name in names]].reset_index(drop=True)
+
+
+def places_of(known: pd.DataFrame) -> dict[str, int]:
+    """Return in which row each repository is, by its name in lower case.
+
+    Examples
+    --------
+    >>> places_of(pd.DataFrame({"full_name": ["a/B", "c/d"]}))
+    {'a/b': 0, 'c/d': 1}
+    """
+    return {name: row for row, name in enumerate(known["full_name"].str.lower().tolist())}
+
+
+def not_known(names: Sequence[str], known: pd.DataFrame) -> UnknownRepositoryError:
+    """Say that these repositories are not known, and which names are near."""
+    lower = known["full_name"].str.lower()
+    near = [match for name in names for match in _near(name.lower(), lower, known)]
+    hint = f"Did you mean {', '.join(dict.fromkeys(near))}?" if near else "type its figures instead"
+    return UnknownRepositoryError(f"{', '.join(names)}: not among the {len(known):,} known repositories", hint=hint)
 
 
 def from_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> pd.DataFrame:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stargaze.bundle import Bundle
-from stargaze.config import POLICIES
+from stargaze.bundle import Bundle, Estimate
 from stargaze.features.catalogue import CATALOGUE
-from stargaze.features.encode import NAT
-from stargaze.features.split import sides
 from stargaze.serve.explain import contributions
+from stargaze.serve.similar import asked_under
+from stargaze.serve.whatif import LEVERS
+from stargaze.serve.words import UNKNOWN, label_of, value_of
+
+CATEGORIES = tuple(name for name, item in CATALOGUE.items() if item.kind == "category")
+SHOWN = tuple(dict.fromkeys(("full_name", "stars", "fetched_at", *LEVERS, *CATEGORIES)))
+"""The fields of a repository that an answer repeats."""
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one repository; counts are in stars."""
+    """The answer for one repository; counts are in stars. Where no reasons were asked for, the account of them is None."""
 
     full_name: str
     stars: float
@@ -37,10 +42,10 @@ class Prediction:
     high: float
     coverage: float
     percentile: float
-    expected: float
-    base: float
+    expected: float | None
+    base: float | None
     factors: tuple[Factor, ...]
-    rest: float
+    rest: float | None
     actual: float | None
     fetched_at: str | None
     learned: bool = False
@@ -49,6 +54,16 @@ class Prediction:
     """The feature policy that the estimate was made under."""
     missing: tuple[str, ...] = ()
     """What was not told and would have allowed a wider policy."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Why: ``(expected + 1) = (base + 1) × all factors × rest``."""
+
+    expected: float | None = None
+    base: float | None = None
+    factors: tuple[Factor, ...] = ()
+    rest: float | None = None
 
 
 def predict(bundle: Bundle, repositories: pd.DataFrame, *, factors: int = 10) -> list[Prediction]:
@@ -67,97 +82,100 @@ def predict(bundle: Bundle, repositories: pd.DataFrame, *, factors: int = 10) ->
     list of Prediction
         In the order of the rows. ``(expected + 1) = (base + 1) × all factors × rest``.
     """
-    found = bundle.answer(repositories)
+    features, records = bundle.features(repositories), records_of(repositories)
+    found = bundle.judge(features)
+    accounts = explain(bundle, features, records, found.policy, most=factors)
+    return describe(bundle, features, records, found, accounts)
+
+
+def records_of(repositories: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return of each repository the fields that an answer repeats, None where one is not known."""
+    columns = [
+        [None if missing else value for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True)]
+        for column in (repositories[name] for name in SHOWN)
+    ]
+    return [dict(zip(SHOWN, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def describe(
+    bundle: Bundle, features: np.ndarray, records: Sequence[Record], found: Estimate, accounts: Sequence[Account]
+) -> list[Prediction]:
+    """Put an estimate into numbers that people can read, and beside it what is known of each repository."""
     quantiles = np.asarray(bundle.meta["star_quantiles"])
-    place = np.searchsorted(quantiles, np.expm1(found.predicted), side="right")
+    stars = np.expm1(found.predicted)
+    place = np.searchsorted(quantiles, stars, side="right")
     percentile = np.interp(place, [0, len(quantiles)], [0.0, 100.0])
-    accounts = _accounts(bundle, repositories, found.policy, factors)
-    missing = bundle.missing(repositories, bundle.steps[0])
-    trained = pd.Series(sides(repositories["full_name"], bundle.split) >= 0, index=repositories.index)
-    learned = trained & repositories["full_name"].isin(bundle.names) & repositories["stars"].notna()
-    answers = []
-    for row in range(len(repositories)):
-        record, account = repositories.iloc[row], accounts[row]
-        answers.append(
-            Prediction(
-                full_name=str(record["full_name"]),
-                stars=round(float(np.expm1(found.predicted[row])), 2),
-                low=float(found.low[row]),
-                high=float(found.high[row]),
-                coverage=bundle.intervals.coverage,
-                percentile=round(float(percentile[row]), 1),
-                expected=account.expected,
-                base=account.base,
-                factors=account.factors,
-                rest=account.rest,
-                actual=None if pd.isna(record["stars"]) else float(record["stars"]),
-                fetched_at=None if pd.isna(record["fetched_at"]) else record["fetched_at"].date().isoformat(),
-                learned=bool(learned.iloc[row]),
-                policy=str(found.policy[row]),
-                missing=tuple(
-                    CATALOGUE[name].meaning.partition(";")[0] for name in missing.iloc[row].split(", ") if name
-                ),
-            )
+    absent = bundle.absent(features, bundle.steps[0])
+    return [
+        Prediction(
+            full_name=str(record["full_name"]),
+            stars=round(float(stars[row]), 2),
+            low=float(found.low[row]),
+            high=float(found.high[row]),
+            coverage=bundle.intervals.coverage,
+            percentile=round(float(percentile[row]), 1),
+            expected=account.expected,
+            base=account.base,
+            factors=account.factors,
+            rest=account.rest,
+            actual=record["stars"],
+            fetched_at=None if record["fetched_at"] is None else record["fetched_at"].date().isoformat(),
+            learned=record["stars"] is not None and record["full_name"] in bundle.fitted_on,
+            policy=str(found.policy[row]),
+            missing=tuple(map(label_of, absent[row])),
         )
-    return answers
+        for row, (record, account) in enumerate(zip(records, accounts, strict=True))
+    ]
 
 
 def as_json(prediction: Prediction) -> dict[str, Any]:
     """Return plain values for JSON."""
-    return dataclasses.asdict(prediction)
+    factors = [dict(vars(factor)) for factor in prediction.factors]
+    return {**vars(prediction), "factors": factors, "missing": list(prediction.missing)}
 
 
-@dataclass(frozen=True)
-class _Account:
-    expected: float
-    base: float
-    factors: tuple[Factor, ...]
-    rest: float
-
-
-def _accounts(bundle: Bundle, repositories: pd.DataFrame, answered: np.ndarray, most: int) -> list[_Account]:
+def explain(
+    bundle: Bundle,
+    features: np.ndarray,
+    records: Sequence[Record],
+    answered: Sequence[str] | np.ndarray,
+    *,
+    most: int = 10,
+) -> list[Account]:
     """Explain each row under the policy of explanations, or the one it was answered under if that is narrower."""
-    widest = POLICIES.index(bundle.meta["explain"])
-    policies = [POLICIES[min(widest, POLICIES.index(policy))] for policy in answered]
-    accounts: dict[int, _Account] = {}
+    policies = [asked_under(bundle, policy) for policy in answered]
+    accounts = [Account()] * len(policies)
     for policy in dict.fromkeys(policies):
         rows = [row for row, own in enumerate(policies) if own == policy]
-        inputs = bundle.inputs(repositories.iloc[rows], policy)
-        added = contributions(bundle, inputs.to_numpy(), policy)
-        for place, row in enumerate(rows):
-            named, rest = _factors(added[place], inputs.columns, inputs.iloc[place], repositories.iloc[row], most)
-            expected = round(float(np.expm1(max(added[place].sum(), 0.0))), 2)
-            accounts[row] = _Account(expected, round(float(np.expm1(added[place, -1])), 4), named, rest)
-    return [accounts[row] for row in range(len(policies))]
+        inputs = bundle.given(features[rows], policy)
+        added = contributions(bundle, inputs, policy)
+        for row, of_row, values in zip(rows, added, inputs, strict=True):
+            accounts[row] = _account(of_row, bundle.meta["features"][policy], values, records[row], most)
+    return accounts
 
 
-def _factors(
-    added: np.ndarray, names: pd.Index, inputs: pd.Series, record: pd.Series, most: int
-) -> tuple[tuple[Factor, ...], float]:
+def _account(added: np.ndarray, names: Sequence[str], values: np.ndarray, record: Record, most: int) -> Account:
     """Return the strongest factors and the product of all others (with what lifts a prediction below no star to none)."""
     order = np.argsort(-np.abs(added[:-1]), kind="stable")
+    total = float(added.sum())
     named = tuple(
         Factor(
-            str(names[place]),
+            names[place],
             CATALOGUE[names[place]].meaning,
-            _value(names[place], inputs, record),
+            _value(names[place], float(values[place]), record),
             round(float(np.exp(added[place])), 4),
         )
-        for place in order[:most]
+        for place in order[:most].tolist()
     )
-    lifted = max(-float(added.sum()), 0.0)
-    return named, round(float(np.exp(added[order[most:]].sum() + lifted)), 4)
+    return Account(
+        expected=round(float(np.expm1(max(total, 0.0))), 2),
+        base=round(float(np.expm1(added[-1])), 4),
+        factors=named,
+        rest=round(float(np.exp(added[order[most:]].sum() + max(-total, 0.0))), 4),
+    )
 
 
-def _value(name: str, inputs: pd.Series, record: pd.Series) -> str:
-    item = CATALOGUE[name]
-    if item.kind == "category":
-        return str(record[name]) if pd.notna(record[name]) else "not known"
-    number = float(inputs[name])
-    if np.isnan(number):
-        return "not known"
-    if item.unit == NAT:
-        return f"{max(np.expm1(number), 0.0):,.0f} stars"
-    if item.unit == "flag":
-        return "yes" if number else "no"
-    return f"{number:,.0f} {item.unit}" if item.unit in ("days", "characters", "kB") else f"{number:,.4g}"
+def _value(name: str, number: float, record: Record) -> str:
+    if CATALOGUE[name].kind == "category":
+        return UNKNOWN if record[name] is None else str(record[name])
+    return value_of(name, number)

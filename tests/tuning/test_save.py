@@ -169,7 +169,7 @@ def test_what_is_not_told_is_answered_under_a_narrower_policy(saved: Saved) -> N
     assert widest.needs
     assert bundle.answer(whole).policy.tolist() == ["all"] * 3
     assert set(bundle.answer(partly).policy) <= {"activity", "static"}
-    assert all(bundle.missing(partly, widest) != "")
+    assert all(bundle.absent(bundle.features(partly), widest))
 
 
 def test_nothing_told_is_answered_under_the_narrowest_policy(saved: Saved) -> None:
