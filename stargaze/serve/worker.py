@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from stargaze.artifacts import Store
 from stargaze.bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import StargazeError
-from stargaze.serve.answer import respond
+from stargaze.serve.answer import respond, respond_all
 from stargaze.serve.broker import declare
 from stargaze.serve.following import Following
+from stargaze.serve.office import Known, Office, as_error
 from stargaze.serve.settings import from_environment, ready_file
 from stargaze.serve.tasks import make_app, register
 from stargaze.serve.tickets import Answer, Error, Question
@@ -35,17 +36,27 @@ log = logging.getLogger(__name__)
 def main(environ: Mapping[str, str]) -> None:
     """Answer questions with the bundle that serves, until told to end."""
     section, store = from_environment(environ)
-    bundles = Following(store.current, load)
+    offices = Following(store.current, open_office)
     app = make_app(section, store)
-    register(app, lambda questions: [_answer(bundles, question) for question in questions], section)
-    run(app, section, store, warm_up=lambda: rehearse(bundles))
+    register(app, lambda questions: answer(offices, questions), section)
+    run(app, section, store, warm_up=lambda: rehearse(offices))
 
 
-def _answer(bundles: Following[Bundle], question: Question) -> Answer | Error:
+def answer(offices: Following[Office], questions: Sequence[Question]) -> Sequence[Answer | Error]:
+    """Answer with the release of this moment; where there is none, or it cannot be loaded, that is the answer."""
     try:
-        return respond(bundles.get(), question, datetime.now(UTC))
+        office = offices.get()
     except StargazeError as error:
-        return {"message": error.message, "hint": error.hint}
+        return [as_error(error)] * len(questions)
+    return respond_all(office, questions, datetime.now(UTC))
+
+
+def open_office(folder: Path) -> Office:
+    """Load the bundle of a release, and compute what the first question would wait for."""
+    bundle = load(folder)
+    office = Office(bundle, Known(bundle))
+    office.prepare()
+    return office
 
 
 def load(folder: Path) -> Bundle:
@@ -55,9 +66,9 @@ def load(folder: Path) -> Bundle:
     return bundle
 
 
-def rehearse(bundles: Following[Bundle]) -> None:
+def rehearse(offices: Following[Office]) -> None:
     """Answer one question that nobody asked: importing and loading take seconds that the first visitor is spared."""
-    bundle = bundles.get()
+    bundle = offices.get().bundle
     for name in bundle.known["full_name"].head(1):
         respond(bundle, Question((name,)), datetime.now(UTC))
 
