@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from stargaze.features.hashing import murmur3
+
 BUCKETS = 2**14
 """Places that words are hashed to: two of a repository's forty words meet once in twenty repositories."""
 _WORD = re.compile(r"[^\W_]+")
@@ -68,16 +70,12 @@ def said(repositories: pd.DataFrame) -> Said:
     >>> said(record).words.nnz, len(said(record).language.keys), len(said(record).topics.keys)
     (6, 1, 0)
     """
-    from sklearn.feature_extraction import FeatureHasher
-
     lower = repositories["full_name"].str.lower()
     topics = [list(map(str, value)) if _is_list(value) else [] for value in repositories["topics"]]
     texts = zip(repositories["full_name"].fillna(""), repositories["description"], topics, strict=True)
     tokens = [_tokens(name, description, of_it) for name, description, of_it in texts]
-    hasher = FeatureHasher(BUCKETS, input_type="string", dtype=np.float32)
-    words = hasher.transform(tokens) if tokens else np.zeros((0, BUCKETS), dtype="float32")
     return Said(
-        sparse.csr_matrix(words),
+        _counted(tokens),
         _keys(topics),
         _one_key(repositories["language"].str.lower()),
         _one_key(lower.str.replace(r"^.*?/", "", regex=True)),
@@ -96,6 +94,16 @@ def _tokens(full_name: str, description: object, topics: Sequence[str]) -> list[
     text = _WORD.findall(description.lower()) if isinstance(description, str) else []
     found = [f"={name.lower()}", *own, *text, *(f"#{topic.lower()}" for topic in topics)]
     return [*found, *(f"-{word}" for word in own), *_pairs("-", own), *_pairs("", text)]
+
+
+def _counted(tokens: Sequence[Sequence[str]]) -> sparse.csr_matrix:
+    """Add up the tokens of each row in their buckets, with a sign each, so that what meets by chance cancels on the average."""
+    code = murmur3([token for of_row in tokens for token in of_row])
+    ends = np.cumsum([0, *(len(of_row) for of_row in tokens)])
+    places, signs = np.abs(code.astype("int64")) % BUCKETS, np.where(code >= 0, 1.0, -1.0).astype("float32")
+    words = sparse.csr_matrix((signs, places, ends), shape=(len(tokens), BUCKETS))
+    words.sum_duplicates()
+    return words
 
 
 def _pairs(mark: str, words: Sequence[str]) -> Iterable[str]:

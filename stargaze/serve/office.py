@@ -76,10 +76,10 @@ class Office:
         return Ranges(self.bundle)
 
     def prepare(self) -> None:
-        """Compute now what the first question would wait for."""
-        for step in self.bundle.steps:
-            self.ranges.of(step.policy)
-            self.leaves.prepare(step.policy)
+        """Compute now what the first question would wait for; what the narrower policies need waits for theirs."""
+        widest = self.bundle.steps[0].policy
+        self.ranges.of(widest)
+        self.leaves.prepare(widest)
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,8 @@ def _released(frame: pd.DataFrame, value: Any, now: datetime) -> pd.Series:
             first = day[late].iloc[0].date().isoformat()
             message = f"latest_release_at {value.date().isoformat()} lies after the day of the figures ({first})"
             raise BadDataError(message, hint=f"write a day up to {first}, or {TODAY}")
-        moments = pd.Series(value, index=frame.index)
+        before = frame["latest_release_at"]
+        moments = before.where(before.dt.date == value.date(), value)  # a day that stays keeps its hour
     return moments.astype(schema.DTYPES["date"])  # type: ignore[call-overload, no-any-return]
 
 
