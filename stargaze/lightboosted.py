@@ -105,7 +105,7 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-@_Callback
+@_Callback  # type: ignore[untyped-decorator]  # ctypes makes it
 def _tell(text: bytes) -> None:
     line = text.decode("utf-8", "replace").strip()
     if line:

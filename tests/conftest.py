@@ -31,7 +31,7 @@ from stargaze.features import schema
 from stargaze.features.matrix import matrix, vocabulary
 from stargaze.formats import Blend
 from stargaze.serve.answer import respond
-from stargaze.serve.tickets import Question, Ticket, accept
+from stargaze.serve.tickets import KeyTakenError, Question, Ticket, accept
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.folds import Arrays, fit
 
@@ -144,13 +144,22 @@ class FakeDesk:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.tickets: dict[str, Ticket] = {}
+        self.keys: dict[str, Ticket] = {}
         self.closed = False
 
-    def ask(self, question: Question) -> Ticket:
+    def ask(self, question: Question, *, key: str = "", request_id: str = "") -> Ticket:
         self.check()
-        ticket = accept(question, now=NOW, time_limit=30.0)
-        self.tickets[ticket.id] = ticket
+        before = self.keys.get(key) if key else None
+        if before and before.question != question:
+            raise KeyTakenError("this key came with another question")
+        if found := before or self.find(question):
+            return found
+        ticket = accept(question, now=NOW, time_limit=30.0, request_id=request_id)
+        self.tickets[ticket.id] = self.keys[key] = ticket
         return ticket
+
+    def find(self, question: Question) -> Ticket | None:
+        return next((one for one in self.tickets.values() if one.question == question), None)
 
     def look(self, ticket_id: str) -> Ticket | None:
         self.check()

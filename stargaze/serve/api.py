@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+import time
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
@@ -13,8 +16,22 @@ from flask import Blueprint, Response, abort, jsonify, request, url_for
 from stargaze.config import ServeSection
 from stargaze.errors import BadDataError
 from stargaze.serve.forms import ask_by
+from stargaze.serve.openapi import description
+from stargaze.serve.requestlog import request_id
 from stargaze.serve.tickets import Desk, Ticket, is_id
 
+SHAPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "repositories": ("a list of names", lambda value: _are(value, str)),
+    "figures": ("a list of objects", lambda value: _are(value, dict)),
+    "changes": ("an object", lambda value: isinstance(value, dict)),
+    "reasons": ("true or false", lambda value: isinstance(value, bool)),
+}
+KEY = re.compile(r"[!-~]{1,255}")
+ENDED = ("done", "failed")
+LONGEST_WAIT = 10.0
+"""A waiting client holds one of a process's threads [s]."""
+PAUSES = (0.01, 0.1)
+"""Between two looks for who waits: the first and the longest [s]."""
 EXAMPLE = '{"repositories": ["owner/name"]} or {"figures": [{"full_name": "owner/name", "forks": 12}]}'
 
 
@@ -26,19 +43,43 @@ def make(section: ServeSection, desk: Desk, clock: Callable[[], datetime]) -> Bl
     def ask() -> tuple[Response, int, dict[str, str]]:
         if not request.is_json:
             abort(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-        names, figures = _read(_parsed(request.get_data()))
-        ticket = desk.ask(ask_by(names, figures, most=section.repositories, now=clock()))
-        body = as_json(ticket)
-        return jsonify(body), HTTPStatus.ACCEPTED, {"Location": body["url"]}
+        body = _read(_parsed(request.get_data()))
+        question = ask_by(
+            body.get("repositories", []),
+            body.get("figures", []),
+            most=section.repositories,
+            now=clock(),
+            changes=body.get("changes", {}),
+            reasons=body.get("reasons", True),
+        )
+        ticket = desk.ask(question, key=_key(request.headers.get("Idempotency-Key", "")), request_id=request_id())
+        answer = as_json(ticket)
+        return jsonify(answer), HTTPStatus.ACCEPTED, {"Location": answer["url"]}
 
     @blueprint.get("/predictions/<ticket_id>")
     def look(ticket_id: str) -> Response:
-        ticket = desk.look(ticket_id) if is_id(ticket_id) else None
+        wait = wished(request.headers.get("Prefer", ""))
+        ticket = _looked(desk, ticket_id, wait) if is_id(ticket_id) else None
         if ticket is None:
             abort(HTTPStatus.NOT_FOUND)
-        return jsonify(as_json(ticket))
+        response = jsonify(as_json(ticket))
+        if wait:
+            response.headers["Preference-Applied"] = f"wait={wait:g}"
+        if ticket.state in ENDED:
+            response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
+            response.headers["Cache-Control"] = "private, no-cache"
+            response.make_conditional(request)
+        return response
+
+    @blueprint.get("/openapi.json")
+    def described() -> Response:
+        return jsonify(description(section))
 
     return blueprint
+
+
+def _are(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
 
 
 def as_json(ticket: Ticket) -> dict[str, Any]:
@@ -50,9 +91,33 @@ def as_json(ticket: Ticket) -> dict[str, Any]:
         "url": url_for("api.look", ticket_id=ticket.id),
         "page": url_for("pages.prediction", ticket_id=ticket.id),
         "digest": answer.get("digest"),
+        "answered_at": answer.get("answered_at"),
         "predictions": answer.get("predictions"),
         "error": ticket.error,
     }
+
+
+def wished(prefer: str) -> float:
+    """Return how long a client likes to wait for the answer [s], by its header Prefer (RFC 7240); 0 if it says nothing of it.
+
+    Examples
+    --------
+    >>> wished("respond-async, wait=5"), wished("wait=600"), wished("wait=x")
+    (5.0, 10.0, 0.0)
+    """
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?=$|[,;\s])", prefer)
+    return min(float(found[1]), LONGEST_WAIT) if found else 0.0
+
+
+def _looked(desk: Desk, ticket_id: str, wait: float) -> Ticket | None:
+    """Look, and while the answer is not there look again after longer and longer pauses."""
+    limit, pause = time.monotonic() + wait, PAUSES[0]
+    while True:
+        ticket = desk.look(ticket_id)
+        if ticket is None or ticket.state in ENDED or time.monotonic() + pause > limit:
+            return ticket
+        time.sleep(pause)
+        pause = min(PAUSES[1], 1.5 * pause)
 
 
 def _parsed(data: bytes) -> Any:
@@ -62,13 +127,19 @@ def _parsed(data: bytes) -> Any:
         raise BadDataError("the body is not JSON", hint=f"send {EXAMPLE}") from error
 
 
-def _read(body: Any) -> tuple[list[str], list[dict[str, Any]]]:
+def _read(body: Any) -> dict[str, Any]:
     """Check the shape of the body; what the names and figures say is checked where the page checks it too."""
-    if not isinstance(body, dict) or not set(body) <= {"repositories", "figures"}:
+    if not isinstance(body, dict) or not set(body) <= set(SHAPES):
         raise BadDataError("the body is not a question", hint=f"send {EXAMPLE}")
-    names, figures = body.get("repositories", []), body.get("figures", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise BadDataError("repositories is not a list of names", hint=f"send {EXAMPLE}")
-    if not isinstance(figures, list) or not all(isinstance(row, dict) for row in figures):
-        raise BadDataError("figures is not a list of objects", hint=f"send {EXAMPLE}")
-    return names, figures
+    for name, value in body.items():
+        what, fits = SHAPES[name]
+        if not fits(value):
+            raise BadDataError(f"{name} is not {what}", hint=f"send {EXAMPLE}")
+    return body
+
+
+def _key(text: str) -> str:
+    """Check an idempotency key: it is stored nowhere, but what cannot be one is a client's mistake."""
+    if text and not KEY.fullmatch(text):
+        raise BadDataError("Idempotency-Key is not 1 to 255 visible characters", hint="a UUID is a good one")
+    return text

@@ -97,10 +97,15 @@ class CeleryDesk:
             task_id=ticket.id,
             queue=QUEUE,
             expires=self._section.time_limit,
+            argsrepr="",  # for a monitor that nobody looks through
+            kwargsrepr="",
             ignore_result=True,  # the worker stores tickets itself; Celery would have this process listen for each
-            timeout=PATIENCE if self._section.broker else None,
-            confirm_timeout=PATIENCE if self._section.broker else None,
+            **self._how(),
         )
+
+    def _how(self) -> dict[str, Any]:
+        """RabbitMQ's queue was declared once and is not again with every message; no wait for it is longer than patience."""
+        return {"declare": [], "timeout": PATIENCE, "confirm_timeout": PATIENCE} if self._section.broker else {}
 
     def _number_of(self, question: Question) -> str:
         if not self._section.fresh:
@@ -114,7 +119,7 @@ class CeleryDesk:
 
     def _release(self) -> str:
         with contextlib.suppress(OSError):
-            return self._store.current.resolve(strict=True).name
+            return self._store.current.readlink().name
         return ""
 
     @property
@@ -126,6 +131,7 @@ class CeleryDesk:
         try:
             yield
         except CLOSED:
+            self._declared = not self._section.broker  # a broker that comes back may have forgotten
             with contextlib.suppress(*AWAY):  # its deadline says the same, later
                 self._results.forget(ticket.id)
             raise

@@ -11,6 +11,7 @@ from stargaze.errors import BadDataError
 from stargaze.features.question import FORM_FIELDS, from_figures, parse_name
 from stargaze.features.schema import Field
 from stargaze.serve.tickets import Question
+from stargaze.serve.whatif import read
 
 FIRST = ("full_name", "created_at", "language", "contributors", "commits", "releases", "forks", "subscribers")
 """What is asked at once; the other figures wait behind a fold, because nobody knows all of them by heart."""
@@ -18,13 +19,21 @@ TYPES = {"count": "number", "date": "date", "flag": "select"}
 """The kind of a field and the control that fits it; everything else is a line of text."""
 
 
-def ask_by(names: list[str], figures: list[dict[str, Any]], *, most: int, now: datetime) -> Question:
+def ask_by(
+    names: list[str],
+    figures: list[dict[str, Any]],
+    *,
+    most: int,
+    now: datetime,
+    changes: Mapping[str, Any] | None = None,
+    reasons: bool = True,
+) -> Question:
     """Check a question before it is queued; that a name is a known one, the worker finds out.
 
     Raises
     ------
     BadDataError
-        If nothing is asked, too much is asked, a name cannot be one or a figure cannot be true.
+        If nothing is asked, too much is asked, a name cannot be one, a figure cannot be true or a change is none.
     """
     if not names and not figures:
         raise BadDataError("nothing to predict yet", hint="name a repository, as owner/name or by its GitHub address")
@@ -35,7 +44,9 @@ def ask_by(names: list[str], figures: list[dict[str, Any]], *, most: int, now: d
     parsed = {name.casefold(): name for name in map(parse_name, names)}
     if figures:
         from_figures(figures, now)
-    return Question(tuple(parsed.values()), tuple(figures))
+    if changes:
+        read(changes, now)
+    return Question(tuple(parsed.values()), tuple(figures), dict(changes or {}), reasons)
 
 
 def names_in(text: str) -> list[str]:
@@ -57,19 +68,6 @@ def first_fields() -> list[Field]:
 def other_fields() -> list[Field]:
     """Return the fields behind the fold."""
     return [field for field in FORM_FIELDS if field.name not in FIRST]
-
-
-def label_of(field: Field) -> str:
-    """Return what stands beside the control: ``has_homepage`` is a homepage, ``created_at`` is created.
-
-    Examples
-    --------
-    >>> from stargaze.features.schema import BY_NAME
-    >>> label_of(BY_NAME["created_at"]), label_of(BY_NAME["open_issues"])
-    ('Created', 'Open issues')
-    """
-    bare = field.name.removeprefix("full_").removeprefix("has_").removesuffix("_at").removesuffix("_kb")
-    return bare.replace("_", " ").capitalize()
 
 
 def help_of(field: Field) -> str:

@@ -19,6 +19,7 @@ from stargaze.serve.following import Following
 from stargaze.serve.settings import RETRY_AFTER
 from stargaze.serve.shown import Shown, suggest
 from stargaze.serve.tickets import Desk, Question, Ticket, is_id
+from stargaze.serve.words import field_label
 
 Page = tuple[str, int, dict[str, str]]
 
@@ -26,7 +27,9 @@ Page = tuple[str, int, dict[str, str]]
 def make(section: ServeSection, desk: Desk, shown: Following[Shown], clock: Callable[[], datetime]) -> Blueprint:
     """Return the routes of the page."""
     blueprint = Blueprint("pages", __name__)
-    blueprint.app_context_processor(lambda: {"most": section.repositories, "number": number, "token": _token})
+    blueprint.app_context_processor(
+        lambda: {"most": section.repositories, "number": number, "token": _token, "field_label": field_label}
+    )
 
     @blueprint.get("/")
     def ask() -> str:

@@ -99,7 +99,7 @@ def _with_password(url: str, name: str, variable: str, environ: Mapping[str, str
 
 def trusted_hosts(section: ServeSection) -> list[str]:
     """List the names that a request may call this server: what it is bound to, and this machine."""
-    hosts = ["localhost", "127.0.0.1"]
+    hosts = ["localhost", "127.0.0.1", *section.hosts]
     if section.host not in ANY_ADDRESS:
         return sorted({*hosts, section.host})
     with contextlib.suppress(OSError):  # a machine that cannot look up its own name still has the two above

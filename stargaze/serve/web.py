@@ -14,13 +14,13 @@ from werkzeug.exceptions import HTTPException, SecurityError
 from stargaze.artifacts import Store
 from stargaze.config import ServeSection
 from stargaze.errors import OutsideError, StargazeError, UsageError
-from stargaze.serve import api, pages
+from stargaze.serve import api, limits, pages, requestlog
 from stargaze.serve.desk import CeleryDesk, now
 from stargaze.serve.following import Following
 from stargaze.serve.settings import MOST_BODY, RETRY_AFTER, from_environment, session_key, trusted_hosts
 from stargaze.serve.shown import Shown, load_shown
 from stargaze.serve.tasks import make_app
-from stargaze.serve.tickets import Desk
+from stargaze.serve.tickets import Desk, KeyTakenError
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -37,6 +37,7 @@ HINTS = {
     HTTPStatus.NOT_FOUND: "answers are kept for a day; ask again",
     HTTPStatus.METHOD_NOT_ALLOWED: "POST asks, GET reads",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"send at most {MOST_BODY // 1024} kB",
+    HTTPStatus.TOO_MANY_REQUESTS: "ask fewer at a time, or several repositories in one question",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "send Content-Type: application/json",
 }
 
@@ -66,6 +67,8 @@ def make_web(section: ServeSection, store: Store, desk: Desk, clock: Callable[[]
     shown = Following(store.current, load_shown)
     web.register_blueprint(api.make(section, desk, clock))
     web.register_blueprint(pages.make(section, desk, shown, clock))
+    limits.limit(web, section)
+    requestlog.watch(web)
     web.after_request(_guard)
     web.register_error_handler(StargazeError, _explain)
     web.register_error_handler(HTTPException, _refuse)
@@ -94,6 +97,8 @@ def _guard(response: Response) -> Response:
 
 def _explain(error: StargazeError) -> tuple[Any, int, dict[str, str]]:
     """Answer our own errors: what the client did wrong is 400, everything else is a reason to come back later."""
+    if isinstance(error, KeyTakenError):
+        return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, error.message, error.hint)
     if isinstance(error, UsageError):
         return _answer(HTTPStatus.BAD_REQUEST, error.message, error.hint)
     outside = isinstance(error, OutsideError)
@@ -112,7 +117,7 @@ def _refuse(error: HTTPException) -> tuple[Any, int, dict[str, str]]:
 def _answer(
     status: HTTPStatus, message: str, hint: str, headers: dict[str, str] | None = None
 ) -> tuple[Any, int, dict[str, str]]:
-    kept = {name: value for name, value in (headers or {}).items() if name == "Allow"}
+    kept = {name: value for name, value in (headers or {}).items() if name in ("Allow", "Retry-After")}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         kept["Retry-After"] = str(RETRY_AFTER)
     if request.path.startswith("/api/") or request.path in ("/healthz", "/readyz"):

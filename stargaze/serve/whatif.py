@@ -12,7 +12,7 @@ from stargaze.errors import BadDataError, did_you_mean
 from stargaze.features import schema
 from stargaze.features.checks import check_columns, shown
 from stargaze.features.licenses import licence_key
-from stargaze.serve.forms import label_of
+from stargaze.serve.words import field_label
 
 LEVERS = ("readme_length", "topic_count", "license", "latest_release_at")
 """What a maintainer can change at once."""
@@ -82,7 +82,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dic
     return [
         {
             "field": name,
-            "label": label_of(schema.BY_NAME[name]),
+            "label": field_label(schema.BY_NAME[name]),
             "before": _said(old[name]),
             "after": _said(new[name]),
         }

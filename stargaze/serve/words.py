@@ -6,6 +6,7 @@ import math
 
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.encode import NAT
+from stargaze.features.schema import Field
 
 UNKNOWN = "not known"
 
@@ -37,3 +38,16 @@ def value_of(name: str, number: float) -> str:
     if unit == "flag":
         return "yes" if number else "no"
     return f"{number:,.0f} {unit}" if unit in ("days", "characters", "kB") else f"{number:,.4g}"
+
+
+def field_label(field: Field) -> str:
+    """Return what stands beside the control: ``has_homepage`` is a homepage, ``created_at`` is created.
+
+    Examples
+    --------
+    >>> from stargaze.features.schema import BY_NAME
+    >>> field_label(BY_NAME["created_at"]), field_label(BY_NAME["open_issues"])
+    ('Created', 'Open issues')
+    """
+    bare = field.name.removeprefix("full_").removeprefix("has_").removesuffix("_at").removesuffix("_kb")
+    return bare.replace("_", " ").capitalize()

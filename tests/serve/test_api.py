@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stargaze.serve.api import LONGEST_WAIT, wished
 
 if TYPE_CHECKING:
     from tests.conftest import FakeDesk
@@ -145,3 +149,76 @@ def test_a_closed_queue_is_503_with_a_time_to_come_back(page: FlaskClient, desk:
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
     assert "queue" in answer.json["error"]["message"]
+
+
+def test_a_key_sent_again_gives_the_same_ticket(page: FlaskClient, names: list[str]) -> None:
+    headers = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
+
+    first, again = (page.post(PATH, json={"repositories": names}, headers=headers) for _ in range(2))
+
+    assert first.json["id"] == again.json["id"]
+
+
+def test_a_key_with_another_question_is_refused(page: FlaskClient, names: list[str]) -> None:
+    headers = {"Idempotency-Key": "mine"}
+    page.post(PATH, json={"repositories": names[:1]}, headers=headers)
+
+    assert page.post(PATH, json={"repositories": names}, headers=headers).status_code == 422
+
+
+@pytest.mark.parametrize("key", ["a b", "x" * 256, "\u00e9"])
+def test_a_key_that_cannot_be_one_is_refused(page: FlaskClient, names: list[str], key: str) -> None:
+    answer = page.post(PATH, json={"repositories": names}, headers={"Idempotency-Key": key})
+
+    assert answer.status_code == 400
+    assert "Idempotency-Key" in answer.json["error"]["message"]
+
+
+def test_what_if_is_a_question_of_its_own(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+    plain = page.post(PATH, json={"repositories": names[:1]}).json
+    asked = page.post(PATH, json={"repositories": names[:1], "changes": {"license": "mit"}}).json
+    desk.work()
+
+    assert asked["id"] != plain["id"]
+    assert page.get(plain["url"]).json["predictions"][0]["what_if"] is None
+    assert page.get(asked["url"]).json["predictions"][0]["what_if"]["changes"][0]["field"] == "license"
+
+
+@pytest.mark.parametrize("changes", [{"stars": 1}, {"readme_length": -1}, {"readme_length": "many"}, [], "mit"])
+def test_a_change_that_is_none_is_refused(page: FlaskClient, names: list[str], changes: Any) -> None:
+    assert page.post(PATH, json={"repositories": names[:1], "changes": changes}).status_code == 400
+
+
+def test_reasons_can_be_left_out(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+    url = page.post(PATH, json={"repositories": names[:1], "reasons": False}).json["url"]
+    desk.work()
+
+    answer = page.get(url).json["predictions"][0]
+
+    assert answer["factors"] == []
+    assert answer["stars"] >= 0
+
+
+def test_an_answer_that_is_known_already_is_not_sent_again(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+    url = page.post(PATH, json={"repositories": names[:1]}).json["url"]
+    desk.work()
+    tag = page.get(url).headers["ETag"]
+
+    again = page.get(url, headers={"If-None-Match": tag})
+
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_who_likes_to_wait_gets_the_ticket_as_it_stands_after_that(page: FlaskClient, names: list[str]) -> None:
+    url = page.post(PATH, json={"repositories": names[:1]}).json["url"]
+
+    answer = page.get(url, headers={"Prefer": "wait=0"}), page.get(url, headers={"Prefer": "wait=1"})
+
+    assert [one.json["state"] for one in answer] == ["queued", "queued"]
+    assert answer[1].headers["Preference-Applied"] == "wait=1"
+
+
+@given(st.text(max_size=60))
+def test_no_preference_is_waited_for_longer_than_ten_seconds(text: str) -> None:
+    assert 0.0 <= wished(text) <= LONGEST_WAIT
+    assert 0.0 <= wished(f"wait={text}") <= LONGEST_WAIT

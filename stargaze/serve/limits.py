@@ -1,0 +1,38 @@
+"""How much one visitor may ask: counted by address, in Redis where several replicas share the counts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from flask import Flask, request
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from stargaze.config import ServeSection
+from stargaze.serve.settings import results_url
+
+ASKING = ("api.ask", "pages.hand_in", "pages.hand_in_figures", "pages.what_if", "pages.one")
+"""The routes that put something into the queue."""
+
+
+def limit(web: Flask, section: ServeSection, environ: Mapping[str, str] = os.environ) -> None:
+    """Refuse a visitor who asks more than the config allows in a minute; where the counts are away, nobody is refused."""
+    if section.proxies:
+        number = section.proxies
+        web.wsgi_app = ProxyFix(web.wsgi_app, x_for=number, x_proto=number, x_host=number)  # type: ignore[method-assign]
+    if not section.per_minute:
+        return
+    limiter = Limiter(
+        get_remote_address,
+        application_limits=[f"{section.per_minute}/minute"],
+        storage_uri=results_url(section, environ) or "memory://",
+        strategy="fixed-window",
+        key_prefix="stargaze",
+        swallow_errors=True,
+        in_memory_fallback_enabled=True,
+        headers_enabled=True,
+    )
+    limiter.request_filter(lambda: request.endpoint not in ASKING)
+    limiter.init_app(web)

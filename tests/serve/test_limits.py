@@ -1,0 +1,72 @@
+"""How much one visitor may ask."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from flask.testing import FlaskClient
+
+from stargaze.artifacts import Store
+from stargaze.config import ServeSection
+from stargaze.serve.web import make_web
+
+if TYPE_CHECKING:
+    from tests.conftest import FakeDesk
+
+PATH = "/api/v1/predictions"
+Open = Callable[[ServeSection], FlaskClient]
+
+
+@pytest.fixture
+def visit(released: Store, desk: FakeDesk) -> Open:
+    return lambda section: make_web(section, released, desk).test_client()
+
+
+def ask(page: FlaskClient, number: int, **how: object) -> int:
+    return page.post(PATH, json={"repositories": [f"a/b{number}"]}, **how).status_code
+
+
+def test_a_visitor_who_asks_too_much_is_told_when_to_come_again(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=3))
+
+    answers = [page.post(PATH, json={"repositories": [f"a/b{number}"]}) for number in range(4)]
+
+    assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
+    assert 0 < int(answers[3].headers["Retry-After"]) <= 60
+    assert "error" in answers[3].json
+
+
+def test_reading_is_not_counted(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=2))
+
+    assert [page.get("/").status_code for _ in range(5)] == [200] * 5
+
+
+def test_each_visitor_has_a_count_of_its_own(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=1, proxies=1))
+
+    answers = [ask(page, number, headers={"X-Forwarded-For": f"10.0.0.{number}"}) for number in (1, 2, 1)]
+
+    assert answers == [202, 202, 429]
+
+
+def test_what_a_visitor_says_of_its_address_counts_only_behind_a_proxy(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=1))
+
+    assert [ask(page, number, headers={"X-Forwarded-For": f"10.0.0.{number}"}) for number in (1, 2)] == [202, 429]
+
+
+def test_no_limit_is_no_limit(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=0))
+
+    assert {ask(page, number) for number in range(20)} == {202}
+
+
+def test_counts_that_are_away_refuse_nobody(visit: Open, caplog: pytest.LogCaptureFixture) -> None:
+    page = visit(ServeSection(per_minute=50, results="redis://127.0.0.1:1/0"))
+
+    with caplog.at_level(logging.ERROR):
+        assert [ask(page, number) for number in range(3)] == [202] * 3
