@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stargaze.serve.plots import Plot, plot_of
+from stargaze.serve.waterfall import Bar, number_of_times, waterfall
+
 ABOUT = 1.25
 """A true count within this factor of what was expected is "about as expected"."""
 POLICY_WORDS = {
@@ -25,15 +28,14 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Bar:
-    """One factor as a bar on both sides of a middle line, and as text."""
+class WhatIf:
+    """What the estimate would be with some figures otherwise."""
 
-    label: str
-    value: str
+    changes: tuple[str, ...]
+    before: str
+    after: str
     times: str
-    raises: bool
-    left: str
-    width: str
+    range: str
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,6 @@ class Card:
     sign: str | None
     actual: str | None
     date: str
-    base: str
-    rest: str
-    expected: str
     bars: tuple[Bar, ...]
     at: str
     low_at: str
@@ -61,6 +60,14 @@ class Card:
     learned: bool
     missing: str
     policy: str
+    source: str
+    remarks: tuple[str, ...]
+    outside: tuple[str, ...]
+    similar: tuple[tuple[str, str, str], ...]
+    """Name, stars, and how alike."""
+    levers: dict[str, Any]
+    what_if: WhatIf | None
+    plot: Plot | None
 
 
 def cards_of(predictions: list[Mapping[str, Any]]) -> tuple[list[Card], list[Tick]]:
@@ -73,15 +80,6 @@ def cards_of(predictions: list[Mapping[str, Any]]) -> tuple[list[Card], list[Tic
 def number(value: float) -> str:
     """Write a count for people: ``12,340``."""
     return f"{round(value):,}"
-
-
-def _small(value: float) -> str:
-    return f"{value:.1f}" if value < 10 else number(value)
-
-
-def times(factor: float) -> str:
-    """Write a factor for people: ``× 1.8``."""
-    return f"× {factor:.2f}" if factor < 1.095 else f"× {factor:.1f}" if factor < 100 else f"× {factor:,.0f}"
 
 
 def _card(prediction: Mapping[str, Any], top: float) -> Card:
@@ -98,10 +96,7 @@ def _card(prediction: Mapping[str, Any], top: float) -> Card:
         sign=None if actual is None else _surprise(actual, prediction["stars"])[0],
         actual=None if actual is None else number(actual),
         date=prediction["fetched_at"] or "",
-        base=_small(prediction["base"]),
-        rest=times(prediction["rest"]),
-        expected=number(prediction["expected"]),
-        bars=_bars(prediction["factors"]),
+        bars=waterfall(prediction),
         at=_at(prediction["stars"], top),
         low_at=_percent(left),
         width=_percent(right - left),
@@ -109,6 +104,16 @@ def _card(prediction: Mapping[str, Any], top: float) -> Card:
         learned=bool(prediction.get("learned")),
         missing=", ".join(prediction.get("missing", ())),
         policy=prediction.get("policy", ""),
+        source=_source(prediction),
+        remarks=tuple(prediction.get("remarks", ())),
+        outside=tuple(map(_outside, prediction.get("beyond", ()))),
+        similar=tuple(
+            (row["full_name"], number(row["stars"]), f"{100 * row['likeness']:.0f} %")
+            for row in prediction.get("similar", ())
+        ),
+        levers=dict(prediction.get("levers") or {}),
+        what_if=_what_if(prediction),
+        plot=plot_of(prediction),
     )
 
 
@@ -125,18 +130,29 @@ def _surprise(actual: float, expected: float) -> tuple[str, str]:
     return "=", "about as expected for such a repository"
 
 
-def _bars(factors: list[Mapping[str, Any]]) -> tuple[Bar, ...]:
-    """Draw on a common logarithmic scale: × 2 is as long to the right as × 0.5 to the left."""
-    longest = max((abs(math.log(factor["times"])) for factor in factors), default=1.0)
-    longest = max(longest, math.log(2))  # small factors shall look small
-    bars = []
-    for factor in factors:
-        length = 50 * abs(math.log(factor["times"])) / longest
-        raises = factor["times"] >= 1
-        left = f"{50.0 if raises else 50 - length:.2f}%"
-        label = factor["label"].partition(";")[0]  # what follows is a note on the source
-        bars.append(Bar(label, factor["value"], times(factor["times"]), raises, left, f"{length:.2f}%"))
-    return tuple(bars)
+def _what_if(prediction: Mapping[str, Any]) -> WhatIf | None:
+    found = prediction.get("what_if")
+    if not found:
+        return None
+    return WhatIf(
+        tuple(f"{change['label']}: {change['before']} → {change['after']}" for change in found["changes"]),
+        number(prediction["stars"]),
+        number(found["stars"]),
+        number_of_times(found["times"]),
+        f"{number(found['low'])} to {number(found['high'])}",
+    )
+
+
+def _source(prediction: Mapping[str, Any]) -> str:
+    day = prediction["fetched_at"] or "a day that is not known"
+    if prediction.get("source") == "github":
+        return f"Figures as GitHub gave them on {day}."
+    return f"Figures as they were on {day}." if prediction["known"] else "Figures as you typed them."
+
+
+def _outside(row: Mapping[str, str]) -> str:
+    learnt = f"it learnt from {row['low']} to {row['high']}" if row["low"] else "it never saw that"
+    return f"{row['label']}: {row['value']} ({learnt})"
 
 
 def _top(predictions: list[Mapping[str, Any]]) -> float:

@@ -49,6 +49,12 @@ def ask_by(
     return Question(tuple(parsed.values()), tuple(figures), dict(changes or {}), reasons)
 
 
+def part_of(question: Question, name: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the part of a question that is about one repository: its name, or its typed figures."""
+    names = [asked for asked in question.repositories if asked.casefold() == name.casefold()]
+    return names, [] if names else [dict(row) for row in question.figures if row.get("full_name") == name]
+
+
 def names_in(text: str) -> list[str]:
     """Split what was typed: one name a line; commas and blanks do as well."""
     return [part for part in re.split(r"[\s,]+", text) if part]

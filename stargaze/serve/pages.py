@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -13,22 +13,38 @@ from werkzeug.wrappers import Response as Redirect
 
 from stargaze.config import ServeSection
 from stargaze.errors import BadDataError, StargazeError, UsageError
+from stargaze.features.question import parse_name
 from stargaze.serve import forms
 from stargaze.serve.cards import POLICY_WORDS, cards_of, number
 from stargaze.serve.following import Following
+from stargaze.serve.model_card import model_card, track_record
+from stargaze.serve.requestlog import request_id
 from stargaze.serve.settings import RETRY_AFTER
 from stargaze.serve.shown import Shown, suggest
 from stargaze.serve.tickets import Desk, Question, Ticket, is_id
+from stargaze.serve.whatif import LEVERS
 from stargaze.serve.words import field_label
 
 Page = tuple[str, int, dict[str, str]]
 
 
-def make(section: ServeSection, desk: Desk, shown: Following[Shown], clock: Callable[[], datetime]) -> Blueprint:
-    """Return the routes of the page."""
+def make(
+    section: ServeSection,
+    desk: Desk,
+    shown: Following[Shown],
+    clock: Callable[[], datetime],
+    record: Callable[[], Mapping[str, Any] | None] = lambda: None,
+) -> Blueprint:
+    """Return the routes of the page; ``record`` tells how predictions did that were seen again."""
     blueprint = Blueprint("pages", __name__)
     blueprint.app_context_processor(
-        lambda: {"most": section.repositories, "number": number, "token": _token, "field_label": field_label}
+        lambda: {
+            "most": section.repositories,
+            "number": number,
+            "token": _token,
+            "field_label": field_label,
+            "track": track_record(record()),
+        }
     )
 
     @blueprint.get("/")
@@ -46,7 +62,7 @@ def make(section: ServeSection, desk: Desk, shown: Following[Shown], clock: Call
 
     @blueprint.get("/figures")
     def figures() -> str:
-        return _figures_form(shown, typed={})
+        return _figures_form(shown, typed=request.args.to_dict())
 
     @blueprint.post("/figures")
     def hand_in_figures() -> Page | Redirect:
@@ -59,6 +75,26 @@ def make(section: ServeSection, desk: Desk, shown: Following[Shown], clock: Call
         except StargazeError as error:
             return _again(_figures_form(shown, typed=typed, error=error), error)
 
+    _add_answers(blueprint, section, desk, shown, clock)
+
+    @blueprint.get("/model")
+    def model() -> str:
+        return render_template("model.html", shown=shown.get(), card=model_card(shown.get(), record()))
+
+    @blueprint.get("/repositories")
+    def repositories() -> Response:
+        return jsonify(suggest(shown.get().names, request.args.get("like", "")))
+
+    return blueprint
+
+
+def _add_answers(
+    blueprint: Blueprint,
+    section: ServeSection,
+    desk: Desk,
+    shown: Following[Shown],
+    clock: Callable[[], datetime],
+) -> None:
     @blueprint.get("/predictions/<ticket_id>")
     def prediction(ticket_id: str) -> str:
         ticket = desk.look(ticket_id) if is_id(ticket_id) else None
@@ -66,11 +102,22 @@ def make(section: ServeSection, desk: Desk, shown: Following[Shown], clock: Call
             abort(HTTPStatus.NOT_FOUND)
         return _ticket_page(shown, ticket)
 
-    @blueprint.get("/repositories")
-    def repositories() -> Response:
-        return jsonify(suggest(shown.get().names, request.args.get("like", "")))
+    @blueprint.get("/of/<owner>/<name>")
+    def one(owner: str, name: str) -> str:
+        ticket = asked(desk, Question((parse_name(f"{owner}/{name}"),)))
+        return _ticket_page(shown, ticket, canonical=url_for("pages.one", owner=owner, name=name, _external=True))
 
-    return blueprint
+    @blueprint.post("/what-if")
+    def what_if() -> Redirect:
+        _check_token()
+        ticket_id = request.form.get("ticket", "")
+        ticket = desk.look(ticket_id) if is_id(ticket_id) else None
+        if ticket is None or ticket.question is None:
+            abort(HTTPStatus.NOT_FOUND)
+        names, figures = forms.part_of(ticket.question, request.form.get("repository", ""))
+        changes = {name: request.form[name] for name in LEVERS if request.form.get(name, "").strip()}
+        question = forms.ask_by(names, figures, most=section.repositories, now=clock(), changes=changes)
+        return _asked(desk, question)
 
 
 def _names_form(shown: Following[Shown], *, typed: str, error: StargazeError | None = None) -> str:
@@ -83,7 +130,13 @@ def _figures_form(shown: Following[Shown], *, typed: dict[str, str], error: Star
 
 
 def _asked(desk: Desk, question: Question) -> Redirect:
-    return redirect(url_for("pages.prediction", ticket_id=desk.ask(question).id), HTTPStatus.SEE_OTHER)
+    ticket = desk.ask(question, request_id=request_id())
+    return redirect(url_for("pages.prediction", ticket_id=ticket.id), HTTPStatus.SEE_OTHER)
+
+
+def asked(desk: Desk, question: Question) -> Ticket:
+    """Return the ticket of a question; it is asked unless somebody has, a moment ago."""
+    return desk.find(question) or desk.ask(question, request_id=request_id())
 
 
 def _again(page: str, error: StargazeError) -> Page:
@@ -93,7 +146,7 @@ def _again(page: str, error: StargazeError) -> Page:
     return page, HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(RETRY_AFTER)}
 
 
-def _ticket_page(shown: Following[Shown], ticket: Ticket) -> str:
+def _ticket_page(shown: Following[Shown], ticket: Ticket, canonical: str = "") -> str:
     answer: dict[str, Any] = ticket.answer or {}
     cards, ticks = cards_of(answer["predictions"]) if answer else ([], [])
     names = ticket.question.repositories if ticket.question else ()
@@ -106,6 +159,8 @@ def _ticket_page(shown: Following[Shown], ticket: Ticket) -> str:
         digest=answer.get("digest"),
         words=POLICY_WORDS,
         typed="\n".join(names),
+        asked=names[0] if len(names) == 1 else "",
+        canonical=canonical,
     )
 
 

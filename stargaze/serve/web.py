@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +15,7 @@ from werkzeug.exceptions import HTTPException, SecurityError
 from stargaze.artifacts import Store
 from stargaze.config import ServeSection
 from stargaze.errors import OutsideError, StargazeError, UsageError
-from stargaze.serve import api, limits, pages, requestlog
+from stargaze.serve import api, limits, pages, requestlog, sharing
 from stargaze.serve.desk import CeleryDesk, now
 from stargaze.serve.following import Following
 from stargaze.serve.settings import MOST_BODY, RETRY_AFTER, from_environment, session_key, trusted_hosts
@@ -67,6 +68,7 @@ def make_web(section: ServeSection, store: Store, desk: Desk, clock: Callable[[]
     shown = Following(store.current, load_shown)
     web.register_blueprint(api.make(section, desk, clock))
     web.register_blueprint(pages.make(section, desk, shown, clock))
+    web.register_blueprint(sharing.make(desk, shown, partial(pages.asked, desk)))
     limits.limit(web, section)
     requestlog.watch(web)
     web.after_request(_guard)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.serve.cards import cards_of, number, times
+from stargaze.serve.cards import cards_of, number
 
 
 def prediction(**changed: Any) -> dict[str, Any]:
@@ -57,15 +57,43 @@ def test_the_true_count_is_compared_with_what_is_expected(actual: float | None, 
     assert surprise == (f"{words} for such a repository" if words else None)
 
 
-def test_a_factor_above_one_goes_right_and_below_one_left() -> None:
-    raising, lowering = cards_of([prediction()])[0][0].bars
+def test_what_lies_outside_is_said_in_words() -> None:
+    beyond = [
+        {"label": "forks", "value": "900,000", "low": "0", "high": "20,000"},
+        {"label": "language", "value": "Brainfuck", "low": "", "high": ""},
+    ]
 
-    assert (raising.left, raising.width, raising.times) == ("50.00%", "50.00%", "× 4.0")
-    assert (lowering.left, lowering.width, lowering.times) == ("25.00%", "25.00%", "× 0.50")
+    assert cards_of([prediction(beyond=beyond)])[0][0].outside == (
+        "forks: 900,000 (it learnt from 0 to 20,000)",
+        "language: Brainfuck (it never saw that)",
+    )
 
 
-def test_a_note_on_the_source_is_no_part_of_the_label() -> None:
-    assert cards_of([prediction()])[0][0].bars[1].label == "open issues"
+def test_a_change_is_told_with_before_and_after() -> None:
+    change = {"field": "license", "label": "License", "before": "not known", "after": "mit"}
+    told = {"stars": 120.0, "low": 10.0, "high": 1_200.0, "times": 1.21, "changes": [change]}
+
+    found = cards_of([prediction(what_if=told)])[0][0].what_if
+
+    assert found is not None
+    assert (found.before, found.after, found.times) == ("99", "120", "× 1.2")
+    assert found.changes == ("License: not known → mit",)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"source": "github"}, "as GitHub gave them on 2017-01-20"),
+        ({"source": "known"}, "as they were on 2017-01-20"),
+        ({"source": "typed", "known": False}, "as you typed them"),
+    ],
+)
+def test_it_is_said_where_the_figures_come_from(row: dict[str, Any], words: str) -> None:
+    assert words in cards_of([prediction(**row)])[0][0].source
+
+
+def test_an_answer_without_reasons_has_none() -> None:
+    assert cards_of([prediction(factors=[], base=None, rest=None, expected=None)])[0][0].bars == ()
 
 
 def test_a_repository_that_was_typed_has_no_link() -> None:
@@ -74,11 +102,6 @@ def test_a_repository_that_was_typed_has_no_link() -> None:
 
 def test_an_interval_of_one_count_says_so() -> None:
     assert "the true count is 0." in cards_of([prediction(stars=0.2, low=-0.0, high=0.0)])[0][0].interval
-
-
-@pytest.mark.parametrize(("factor", "text"), [(1.8, "× 1.8"), (1.04, "× 1.04"), (0.41, "× 0.41"), (1234.5, "× 1,234")])
-def test_factors_read_well(factor: float, text: str) -> None:
-    assert times(factor) == text
 
 
 def test_counts_read_well() -> None:

@@ -45,7 +45,7 @@ def test_while_it_waits_the_page_refreshes_itself_without_javascript(page: Flask
 
     assert '<noscript><meta http-equiv="refresh"' in html
     assert 'data-poll="/api/v1/predictions/' in html
-    assert 'aria-live="polite"' in html
+    assert 'role="status"' in html
 
 
 def test_the_answer_ranks_with_range_truth_and_factors(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:

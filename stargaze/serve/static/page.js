@@ -27,7 +27,7 @@ async function follow(waiting) {
   }
 }
 
-/** Fetch this page once more, now with the answer, and show it without a reload. */
+/** Fetch this page once more, now with the answer, and show it without a reload; who listens hears that it is there. */
 async function show(waiting) {
   const response = await fetch(location.href);
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
@@ -39,6 +39,76 @@ async function show(waiting) {
   waiting.removeAttribute("data-poll");
   waiting.replaceChildren(...document.importNode(answer, true).childNodes);
   prepare(waiting);
+  const heading = waiting.querySelector("h1");
+  document.querySelector("[data-announce]").textContent = (answer.dataset.state === "done" ? "The answer is there: " : "Failed: ") + heading.textContent;
+  heading.focus({ preventScroll: true });
+}
+
+/** Ask the API and wait for its answer; gives the ticket, or throws what it said. */
+async function askApi(url, question) {
+  const asked = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(question) });
+  let ticket = await asked.json();
+  while (asked.ok && (ticket.state === "queued" || ticket.state === "running")) {
+    ticket = await (await fetch(ticket.url, { headers: { Prefer: "wait=5" } })).json();
+  }
+  if (ticket.error) throw new Error([ticket.error.message, ticket.error.hint].filter(Boolean).join("; "));
+  return ticket;
+}
+
+/** Show what a lever does beside it, without leaving the page. */
+function tryLevers(form) {
+  if (!form.dataset.name) return;
+  const said = form.querySelector("[data-difference]");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const changes = {};
+    for (const name of ["readme_length", "topic_count", "license", "latest_release_at"]) {
+      const value = form.elements[name].value.trim();
+      if (value) changes[name] = value;
+    }
+    said.textContent = "Computing …";
+    try {
+      const ticket = await askApi(form.dataset.whatIf, { repositories: [form.dataset.name], changes, reasons: false });
+      const one = ticket.predictions[0];
+      const found = one.what_if;
+      const write = (value) => Math.round(value).toLocaleString("en");
+      if (!found || !found.changes.length) said.textContent = "Nothing would be otherwise.";
+      else {
+        const number = Object.assign(document.createElement("b"), { textContent: `${write(one.stars)} → ${write(found.stars)} stars` });
+        const texts = found.changes.map((change) => `${change.label}: ${change.before} → ${change.after}`).join("; ");
+        said.replaceChildren(number, `, × ${found.times.toFixed(2)} (range ${write(found.low)} to ${write(found.high)}). ${texts}.`);
+      }
+    } catch (error) {
+      said.textContent = error.message;
+    }
+  });
+}
+
+/** Send what stands in the field, and show what comes back. */
+function tryApi(form) {
+  const button = form.querySelector("button");
+  const said = form.querySelector("[data-said]");
+  const shown = form.querySelector("pre");
+  button.hidden = false;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const begun = performance.now();
+    said.textContent = "Sent …";
+    try {
+      const ticket = await askApi(form.dataset.try, JSON.parse(form.querySelector("textarea").value));
+      said.textContent = `Answered after ${Math.round(performance.now() - begun)} ms.`;
+      shown.firstElementChild.textContent = JSON.stringify(ticket, null, 1);
+      shown.hidden = false;
+    } catch (error) {
+      said.textContent = `Refused: ${error.message}`;
+      shown.hidden = true;
+    }
+  });
+}
+
+/** Take the first click on a button; a second one would ask the same again. */
+function once(form) {
+  form.addEventListener("submit", () => setTimeout(() => { form.querySelector("button").disabled = true; }));
 }
 
 /** Add a name as a line of its own, unless it stands there already. */
@@ -77,6 +147,9 @@ function help(find) {
 function prepare(root) {
   for (const waiting of root.querySelectorAll("[data-poll]")) follow(waiting);
   for (const find of root.querySelectorAll("[data-find]")) help(find);
+  for (const form of root.querySelectorAll("form.ask[method]")) once(form);
+  for (const form of root.querySelectorAll("[data-what-if]")) tryLevers(form);
+  for (const form of root.querySelectorAll("[data-try]")) tryApi(form);
   const textarea = root.querySelector("#repositories");
   for (const chip of root.querySelectorAll("[data-add], [data-fill]")) {
     chip.addEventListener("click", (event) => {
@@ -89,3 +162,5 @@ function prepare(root) {
 }
 
 prepare(document);
+// A page that the browser kept while another was shown comes back with its buttons as they were left.
+addEventListener("pageshow", () => { for (const button of document.querySelectorAll("button[disabled]")) button.disabled = false; });
