@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
@@ -79,7 +79,7 @@ def test_a_badge_tells_what_is_expected(page: FlaskClient, desk: FakeDesk, names
     answered = page.get(f"/badge/{names[0]}.svg")
 
     assert "…" in waiting.text
-    assert ElementTree.fromstring(answered.text).tag.endswith("svg")
+    assert ET.fromstring(answered.text).tag.endswith("svg")
     assert re.search(r"stars expected: [0-9.]+[kM]?", answered.text)
     assert answered.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     assert "max-age=3600" in answered.headers["Cache-Control"]
@@ -113,7 +113,7 @@ def test_a_name_that_is_too_long_for_a_card_is_cut(page: FlaskClient) -> None:
 
 
 def test_a_badge_is_well_formed_whatever_it_says() -> None:
-    assert ElementTree.fromstring(badge("<&\"'>")).tag.endswith("svg")
+    assert ET.fromstring(badge("<&\"'>")).tag.endswith("svg")
 
 
 def test_what_if_leads_to_an_answer_with_both_numbers(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:

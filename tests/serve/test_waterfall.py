@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -30,7 +31,7 @@ def test_each_step_begins_where_the_one_before_ended_and_nothing_leaves_the_draw
 
     assert len(bars) == len(times) + 3
     assert bars[1].begin == bars[0].end
-    assert all(after.begin == before.end for before, after in zip(bars[1:-2], bars[2:-1], strict=True))
+    assert all(after.begin == before.end for before, after in itertools.pairwise(bars[1:-1]))
     assert bars[-1].end == bars[-2].end
     assert all(at(bar.left) >= 0 and at(bar.left) + at(bar.width) <= 100.5 for bar in bars)
 
