@@ -100,11 +100,11 @@ class Kind:
 KINDS = (Kind("counts", COUNTS, 40, 12), Kind("commits", COMMITS, 40, 1))
 
 
-def names_query(count: int) -> str:
-    """Write the query for the core of so many repositories by name; renamed ones are found too."""
+def names_query(count: int, also: str = "") -> str:
+    """Write the query for the core of so many repositories by name, and fields beside it; renamed ones are found too."""
     arguments = ", ".join(f"$o{place}: String!, $n{place}: String!" for place in range(count))
     fields = "\n  ".join(
-        f"r{place}: repository(owner: $o{place}, name: $n{place}) {{ ...Core }}" for place in range(count)
+        f"r{place}: repository(owner: $o{place}, name: $n{place}) {{ ...Core {also}}}" for place in range(count)
     )
     return f"query Names({arguments}) {{\n  {fields}\n}}\n{CORE}"
 

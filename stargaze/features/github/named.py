@@ -66,7 +66,7 @@ def _by_graphql(names: list[str], client: Client, spool: Spool, gather: Gather, 
         return client.query(graphql.names_query(len(some)), graphql.names_variables(some))
 
     def take(some: list[str], reply: Reply) -> list[str]:
-        answered = _answered(some, reply)
+        answered = answered_names(some, reply)
         pages = {ask_of(name): Kept(reply.at, "", json.dumps(body).encode()) for name, body in answered.items()}
         spool.keep(gather, pages)
         tell(len(answered))
@@ -79,7 +79,7 @@ def _by_graphql(names: list[str], client: Client, spool: Spool, gather: Gather, 
     ask_all(names, PageSize(FIRST_SIZE), ask, take, give_up, client)
 
 
-def _answered(names: list[str], reply: Reply) -> dict[str, dict[str, Any]]:
+def answered_names(names: list[str], reply: Reply) -> dict[str, dict[str, Any]]:
     """Return what GitHub said of each name, without those that it did not get to."""
     errors = graphql.errors_by_place(reply.data)
     found: dict[str, dict[str, Any]] = {}

@@ -29,6 +29,8 @@ RECONNECT = Retry(total=None, connect=3, read=False, other=0, status=0, redirect
 class HttpTransport:
     """Requests over one kept-alive connection, with the token in a header and nowhere else.
 
+    ``timeout`` are the longest waits for a connection and for each part of an answer [s].
+
     Raises
     ------
     ConfigError
@@ -37,12 +39,21 @@ class HttpTransport:
         If a token would travel unencrypted to another machine, or cannot stand in a header.
     """
 
-    def __init__(self, url: str, token: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        clock: Clock,
+        *,
+        timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT),
+        reconnect: Retry = RECONNECT,
+    ) -> None:
         self._base = _checked(url, token)
         self._clock = clock
         self._session = requests.Session()
-        self._session.mount("https://", HTTPAdapter(max_retries=RECONNECT))
-        self._session.mount("http://", HTTPAdapter(max_retries=RECONNECT))
+        self._timeout = timeout
+        self._session.mount("https://", HTTPAdapter(max_retries=reconnect))
+        self._session.mount("http://", HTTPAdapter(max_retries=reconnect))
         self._session.auth = _Bearer(token)
         self._session.headers.update({"User-Agent": USER_AGENT, "Accept": ACCEPT, "X-GitHub-Api-Version": VERSION})
 
@@ -52,9 +63,7 @@ class HttpTransport:
         settings = self._session.merge_environment_settings(request.url, {}, None, None, None)
         begun = self._clock.time()
         try:
-            answer = self._session.send(
-                request, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), allow_redirects=False, **settings
-            )
+            answer = self._session.send(request, timeout=self._timeout, allow_redirects=False, **settings)
         except requests.RequestException as error:
             raise NoAnswerError(_why(error)) from error
         took = self._clock.time() - begun

@@ -1,0 +1,173 @@
+"""GitHub, asked while a visitor waits: in one or two requests, in seconds or not at all."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from stargaze.errors import BadDataError, StargazeError
+from stargaze.features import records
+from stargaze.features.github import graphql
+from stargaze.features.github.client import Client, Reply, TooHeavyError
+from stargaze.features.github.found import is_row
+from stargaze.features.github.named import answered_names
+from stargaze.features.github.port import Transport
+
+FRESH = 600.0
+"""An answer is given again for so long without asking; later GitHub is asked whether it still holds, by its ETag [s]."""
+REST = 60.0
+"""After a fault GitHub is left alone for so long: each visitor would wait for the next one [s]."""
+MOST = 2_000
+"""Repositories that a process remembers, some 2 kB each."""
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What GitHub said of a name: a record, that there is none (``gone``), or nothing at all (``away``)."""
+
+    record: Mapping[str, Any] | None = None
+    gone: str = ""
+    away: str = ""
+    whole: bool = True
+    """Whether counts and commits were told as well, which REST's one answer has not."""
+    at: float = 0.0
+    etag: str = ""
+
+
+class WouldWaitError(Exception):
+    """The next request would have to wait for so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"{seconds:.0f} s")
+        self.seconds = seconds
+
+
+class ImpatientClock:
+    """The time of day, for a client that must not wait."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+
+    def time(self) -> float:
+        """Return seconds since 1970."""
+        return self._clock()
+
+    def sleep(self, seconds: float) -> None:
+        """Refuse."""
+        raise WouldWaitError(seconds)
+
+
+class GitHub:
+    """Asks for repositories by name and remembers what was said; after a fault it is not asked for a while.
+
+    Parameters
+    ----------
+    transport : Transport
+        With short limits of its own.
+    clock : ImpatientClock
+    with_token : bool
+        With one all is asked by GraphQL at once, without one name by name.
+    """
+
+    def __init__(self, transport: Transport, clock: ImpatientClock, *, with_token: bool) -> None:
+        self._client = Client(transport, clock)
+        self._clock = clock
+        self._with_token = with_token
+        self._kept: OrderedDict[str, Told] = OrderedDict()
+        self._closed: tuple[float, str] = (0.0, "")
+
+    def ask(self, names: Sequence[str]) -> dict[str, Told]:
+        """Return what GitHub says of each name, by the name in lower case; never raises."""
+        known = {name.lower(): self._kept.get(name.lower()) for name in names}
+        fresh = {key: told for key, told in known.items() if told and self._clock.time() - told.at < FRESH}
+        todo = [name for name in dict.fromkeys(names) if name.lower() not in fresh]
+        found = self._asked(todo) if todo else {}
+        for key, told in found.items():
+            if not told.away:
+                self._keep(key, told)
+        return {**fresh, **found}
+
+    def _asked(self, names: Sequence[str]) -> dict[str, Told]:
+        until, why = self._closed
+        found: dict[str, Told] = {}
+        if self._clock.time() >= until:
+            try:
+                if self._with_token:
+                    return self._by_graphql(names)
+                for name in names:
+                    found[name.lower()] = self._by_rest(name)
+            except (StargazeError, WouldWaitError, TooHeavyError) as error:
+                why = self._close(error)
+                log.warning("GitHub is not asked for a while: %s", error)
+        return {name.lower(): found.get(name.lower(), Told(away=why)) for name in names}
+
+    def _close(self, error: Exception) -> str:
+        """Note how long GitHub is left alone, and say why."""
+        now = self._clock.time()
+        wait = error.seconds if isinstance(error, WouldWaitError) else 0.0
+        limited = any(limit.remaining <= 0 and limit.until > now for limit in self._client.limits.values())
+        seconds = max(wait, REST) if limited else REST
+        lifted = datetime.fromtimestamp(now + seconds, UTC)
+        why = f"GitHub limits us until {lifted:%H:%M} UTC" if limited else "GitHub cannot be reached at the moment"
+        self._closed = (now + seconds, why)
+        return why
+
+    def _by_rest(self, name: str) -> Told:
+        before = self._kept.get(name.lower())
+        reply = self._client.get(f"/repos/{name}", etag=before.etag if before else "", forgiving=True)
+        if reply.same and before:
+            return replace(before, at=self._clock.time())
+        if reply.gone or not is_row(reply.data) or reply.data.get("private"):
+            return Told(gone=reply.gone or "Not Found", at=self._clock.time())
+        return self._read(reply.data, {}, reply, whole=False)
+
+    def _by_graphql(self, names: Sequence[str]) -> dict[str, Told]:
+        text = graphql.names_query(len(names), also="isPrivate")
+        reply = self._client.query(text, graphql.names_variables(list(names)))
+        nodes = answered_names(list(names), reply)
+        public = {name: node for name, node in nodes.items() if "gone" not in node and not node.get("isPrivate")}
+        details = self._details({str(node["id"]): name for name, node in public.items()})
+        found = {}
+        for name in names:
+            if name in public:
+                found[name.lower()] = self._read(public[name], details.get(name, {}), reply, whole=name in details)
+            else:
+                found[name.lower()] = Told(
+                    gone=str(nodes.get(name, {}).get("gone") or "Not Found"), at=self._clock.time()
+                )
+        return found
+
+    def _details(self, ids: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        """Return counts and commits by name; what GitHub does not get to in time is not known."""
+        found: dict[str, dict[str, Any]] = {}
+        for kind in graphql.KINDS if ids else ():
+            try:
+                reply = self._client.query(kind.text, {"ids": list(ids)})
+            except (StargazeError, WouldWaitError, TooHeavyError) as error:
+                log.warning("GitHub told no %s: %s", kind.name, error)
+                continue
+            nodes = reply.data["data"].get("nodes") or []
+            for number, node in zip(ids, nodes, strict=False):
+                if isinstance(node, dict) and "nameWithOwner" in node:
+                    found.setdefault(ids[number], {}).update(graphql.fields(node))
+        return found
+
+    def _read(self, item: Mapping[str, Any], details: Mapping[str, Any], reply: Reply, *, whole: bool) -> Told:
+        at = self._clock.time()
+        try:
+            row = records.read({**item, "_collected_at": reply.at.isoformat()})
+        except BadDataError as error:
+            return Told(gone=error.message, at=at)
+        return Told({**row, **details}, whole=whole, at=at, etag=reply.etag)
+
+    def _keep(self, key: str, told: Told) -> None:
+        self._kept[key] = told
+        self._kept.move_to_end(key)
+        while len(self._kept) > MOST:
+            self._kept.popitem(last=False)
