@@ -21,7 +21,6 @@ VALUE, LEAF, CONTRIBUTION = 0, 2, 3
 TYPES = {"float32": 0, "float64": 1}
 PARAMETERS = b"num_threads=1"
 log = logging.getLogger(__name__)
-_Callback = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 
 
 def from_bytes(content: bytes) -> Boosted:
@@ -101,12 +100,15 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(found))
     library.LGBM_GetLastError.restype = ctypes.c_char_p
     if "lightgbm" not in sys.modules:  # the package has its own way of telling
-        library.LGBM_RegisterLogCallback(_tell)
+        library.LGBM_RegisterLogCallback(_TOLD)
     return library
 
 
-@_Callback  # type: ignore[untyped-decorator]  # ctypes makes it
 def _tell(text: bytes) -> None:
     line = text.decode("utf-8", "replace").strip()
     if line:
         log.debug("%s", line)
+
+
+_TOLD = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(_tell)
+"""Held here, because the library only borrows it."""

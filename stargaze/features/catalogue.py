@@ -11,7 +11,7 @@ import pandas as pd
 
 Policy = Literal["static", "activity", "all"]
 Kind = Literal["number", "category"]
-Column = pd.Series
+Column = pd.Series | np.ndarray
 Compute = Callable[[pd.DataFrame], Column]
 
 
@@ -93,6 +93,6 @@ def days(later: pd.Series, earlier: pd.Series) -> np.ndarray:
     >>> days(pd.to_datetime(pd.Series(["2020-01-03"])), pd.to_datetime(pd.Series(["2020-01-02"]))).tolist()
     [1.0]
     """
-    seconds = (later.dt.as_unit("s") - earlier.dt.as_unit("s")).to_numpy()
+    seconds = later.to_numpy("datetime64[s]") - earlier.to_numpy("datetime64[s]")
     result = seconds.astype("int64") / 86_400.0
     return np.where(np.isnat(seconds), np.nan, result)

@@ -6,6 +6,8 @@ record does not tell. Nothing looks at the stars, at other rows, or at a clock.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -66,15 +68,27 @@ def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.Da
     unknown = [name for name in chosen if name not in CATALOGUE]
     if unknown:
         raise ValueError(f"not in the catalogue of features: {', '.join(unknown)}")
-    columns = {name: _column(CATALOGUE[name], repositories) for name in chosen}
+    fields: Any = _Fields(repositories)
+    with np.errstate(all="ignore"):
+        columns = {name: _column(CATALOGUE[name], fields) for name in chosen}
     return pd.DataFrame(columns, index=repositories.index)
+
+
+class _Fields(dict[str, pd.Series]):
+    """The columns of a frame, each taken out of it once: for one repository that is a third of the time."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+        self.index = frame.index
+
+    def __missing__(self, name: str) -> pd.Series:
+        self[name] = self._frame[name]
+        return self[name]
 
 
 def _column(item: Feature, repositories: pd.DataFrame) -> Column:
     values = item.compute(repositories)
-    if item.kind == "category":
-        return values
-    return pd.Series(np.asarray(values, dtype="float32"), index=repositories.index)
+    return values if item.kind == "category" else np.asarray(values, dtype="float32")
 
 
 AGE = ("created_at", "fetched_at")
@@ -82,13 +96,20 @@ ISSUES = ("issues", "open_issues", "closed_issues")
 """What :func:`age` and the number of issues read, for the features that are made from them."""
 
 
-def _rate(count: pd.Series, per: pd.Series | np.ndarray, offset: float) -> Column:
+def _rate(count: Column, per: Column, offset: float) -> np.ndarray:
     """Return count / (per + offset); the offset keeps young and small repositories from exploding."""
-    return count / (np.maximum(per, 0.0) + offset)
+    rate: np.ndarray = np.asarray(count) / (np.maximum(np.asarray(per), 0.0) + offset)
+    return rate
 
 
-def _total_issues(r: pd.DataFrame) -> pd.Series:
-    return r["issues"].fillna(r["open_issues"] + r["closed_issues"])
+def _either(first: Column, second: Column) -> np.ndarray:
+    """Return the first where it is known, else the second."""
+    known = np.asarray(first)
+    return np.where(np.isnan(known), np.asarray(second), known)
+
+
+def _total_issues(r: pd.DataFrame) -> np.ndarray:
+    return _either(r["issues"], np.asarray(r["open_issues"]) + np.asarray(r["closed_issues"]))
 
 
 # ---- static: what the maintainer writes ---------------------------------------------------------------------------
@@ -96,22 +117,22 @@ def _total_issues(r: pd.DataFrame) -> pd.Series:
 
 @feature("static", "days", "age of the repository", *AGE)
 def age(r: pd.DataFrame) -> Column:
-    return pd.Series(days(r["fetched_at"], r["created_at"]), index=r.index)
+    return days(r["fetched_at"], r["created_at"])
 
 
 @feature("static", "days", "time from the first commit to the repository on GitHub", "created_at", "first_commit_at")
 def history_before(r: pd.DataFrame) -> Column:
-    return pd.Series(days(r["created_at"], r["first_commit_at"]), index=r.index)
+    return days(r["created_at"], r["first_commit_at"])
 
 
 @feature("static", "days", "age of the owner's account when the repository was made", "created_at", "owner_created_at")
 def owner_age(r: pd.DataFrame) -> Column:
-    return pd.Series(days(r["created_at"], r["owner_created_at"]), index=r.index)
+    return days(r["created_at"], r["owner_created_at"])
 
 
 @feature("static", "days", "time since the first commit", "first_commit_at", "fetched_at")
 def history(r: pd.DataFrame) -> Column:
-    return pd.Series(days(r["fetched_at"], r["first_commit_at"]), index=r.index)
+    return days(r["fetched_at"], r["first_commit_at"])
 
 
 # The year of creation would tell which list a row came from, the hour whether its source knows hours.
@@ -231,12 +252,12 @@ def name_is_owner(r: pd.DataFrame) -> Column:
 
 @feature("activity", "days", "time since the last push", "pushed_at", "fetched_at")
 def idle(r: pd.DataFrame) -> Column:
-    return pd.Series(days(r["fetched_at"], r["pushed_at"]), index=r.index)
+    return days(r["fetched_at"], r["pushed_at"])
 
 
 @feature("activity", "days", "time from creation to the last push", "pushed_at", "created_at")
 def active(r: pd.DataFrame) -> Column:
-    return pd.Series(days(r["pushed_at"], r["created_at"]), index=r.index)
+    return days(r["pushed_at"], r["created_at"])
 
 
 @feature("activity", "share", "part of its life in which it was pushed to", "pushed_at", "created_at", "fetched_at")
@@ -251,7 +272,7 @@ def issues(r: pd.DataFrame) -> Column:
 
 @feature("activity", "1/day", "issues a day", *ISSUES, *AGE)
 def issue_rate(r: pd.DataFrame) -> Column:
-    return _rate(_total_issues(r).fillna(r["open_issues"]), age(r), 30.0)
+    return _rate(_either(_total_issues(r), r["open_issues"]), age(r), 30.0)
 
 
 @feature("activity", "issues", "open issues for each contributor", "open_issues", "contributors")
@@ -301,17 +322,17 @@ def contributor_rate(r: pd.DataFrame) -> Column:
 
 @feature("activity", "days", "time since the latest release", "latest_release_at", "fetched_at")
 def release_age(r: pd.DataFrame) -> Column:
-    return pd.Series(days(r["fetched_at"], r["latest_release_at"]), index=r.index)
+    return days(r["fetched_at"], r["latest_release_at"])
 
 
 @feature("activity", "days", "time from creation to the first release", "first_release_at", "created_at")
 def first_release_after(r: pd.DataFrame) -> Column:
-    return pd.Series(days(r["first_release_at"], r["created_at"]), index=r.index)
+    return days(r["first_release_at"], r["created_at"])
 
 
 @feature("activity", "days", "last push after the latest release", "pushed_at", "latest_release_at")
 def pushed_after_release(r: pd.DataFrame) -> Column:
-    return pd.Series(days(r["pushed_at"], r["latest_release_at"]), index=r.index)
+    return days(r["pushed_at"], r["latest_release_at"])
 
 
 @feature("activity", "share", "merged part of all pull requests", "merged_pull_requests", "pull_requests")
@@ -351,7 +372,7 @@ def text_per_release(r: pd.DataFrame) -> Column:
 
 @feature("activity", "days", "time from the first to the latest release", "latest_release_at", "first_release_at")
 def release_span(r: pd.DataFrame) -> Column:
-    return pd.Series(days(r["latest_release_at"], r["first_release_at"]), index=r.index)
+    return days(r["latest_release_at"], r["first_release_at"])
 
 
 @feature("activity", "1/day", "releases a day", "releases", *AGE)
@@ -364,12 +385,12 @@ def release_rate(r: pd.DataFrame) -> Column:
 
 @feature("all", "days", "last change of the record after the last push; a star changes it", "updated_at", "pushed_at")
 def updated_after_push(r: pd.DataFrame) -> Column:
-    return pd.Series(days(r["updated_at"], r["pushed_at"]), index=r.index)
+    return days(r["updated_at"], r["pushed_at"])
 
 
 @feature("all", "days", "time since the last change of the record", "updated_at", "fetched_at")
 def update_age(r: pd.DataFrame) -> Column:
-    return pd.Series(days(r["fetched_at"], r["updated_at"]), index=r.index)
+    return days(r["fetched_at"], r["updated_at"])
 
 
 @feature("all", "1/day", "forks a day", "forks", *AGE)
@@ -389,7 +410,7 @@ def forks_per_subscriber(r: pd.DataFrame) -> Column:
 
 @feature("all", "forks", "forks for each issue", "forks", *ISSUES)
 def forks_per_issue(r: pd.DataFrame) -> Column:
-    return _rate(r["forks"], _total_issues(r).fillna(r["open_issues"]), 1.0)
+    return _rate(r["forks"], _either(_total_issues(r), r["open_issues"]), 1.0)
 
 
 @feature("all", "forks", "forks for each commit", "forks", "commits")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from stargaze.features.catalogue import CATALOGUE
@@ -67,5 +68,5 @@ def categories(names: Sequence[str]) -> list[int]:
 
 def _codes(values: pd.Series, known: Sequence[str]) -> pd.Series:
     code = {value.casefold(): float(place) for place, value in enumerate(known, start=1)}  # "javascript" is JavaScript
-    codes = values.str.casefold().map(code).astype("float32").fillna(OTHER)
-    return codes.mask(values.isna())
+    codes = [code.get(value.casefold(), OTHER) if isinstance(value, str) else np.nan for value in values.tolist()]
+    return pd.Series(codes, index=values.index, dtype="float32")

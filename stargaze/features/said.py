@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from stargaze.features.hashing import murmur3
+from stargaze.features.sparse import Sparse
 
 BUCKETS = 2**14
 """Places that words are hashed to: two of a repository's forty words meet once in twenty repositories."""
@@ -39,7 +39,7 @@ class Keys:
 class Said:
     """Words (n, :data:`BUCKETS`), topics, language, name and owner of n repositories."""
 
-    words: sparse.csr_matrix
+    words: Sparse
     topics: Keys
     language: Keys
     name: Keys
@@ -67,7 +67,7 @@ def said(repositories: pd.DataFrame) -> Said:
     --------
     >>> from stargaze.features import schema
     >>> record = schema.conform(pd.DataFrame({"full_name": ["a/b"], "description": ["one two"], "language": ["C"]}))
-    >>> said(record).words.nnz, len(said(record).language.keys), len(said(record).topics.keys)
+    >>> len(said(record).words.data), len(said(record).language.keys), len(said(record).topics.keys)
     (6, 1, 0)
     """
     lower = repositories["full_name"].str.lower()
@@ -96,14 +96,12 @@ def _tokens(full_name: str, description: object, topics: Sequence[str]) -> list[
     return [*found, *(f"-{word}" for word in own), *_pairs("-", own), *_pairs("", text)]
 
 
-def _counted(tokens: Sequence[Sequence[str]]) -> sparse.csr_matrix:
+def _counted(tokens: Sequence[Sequence[str]]) -> Sparse:
     """Add up the tokens of each row in their buckets, with a sign each, so that what meets by chance cancels on the average."""
     code = murmur3([token for of_row in tokens for token in of_row])
-    ends = np.cumsum([0, *(len(of_row) for of_row in tokens)])
+    rows = np.repeat(np.arange(len(tokens)), [len(of_row) for of_row in tokens])
     places, signs = np.abs(code.astype("int64")) % BUCKETS, np.where(code >= 0, 1.0, -1.0).astype("float32")
-    words = sparse.csr_matrix((signs, places, ends), shape=(len(tokens), BUCKETS))
-    words.sum_duplicates()
-    return words
+    return Sparse.of(signs, places, rows, (len(tokens), BUCKETS))
 
 
 def _pairs(mark: str, words: Sequence[str]) -> Iterable[str]:

@@ -180,11 +180,14 @@ def conform(frame: pd.DataFrame) -> pd.DataFrame:
     [[3.0, nan]]
     """
     columns = {}
+    absent: dict[Kind, pd.Series] = {}  # one column for each kind: a question of ten figures lacks seventy
     for field in FIELDS:
         if field.name in frame.columns:
             columns[field.name] = _cast(frame[field.name], field)
         else:
-            columns[field.name] = _missing(field, frame.index)
+            if field.kind not in absent:
+                absent[field.kind] = _missing(field, frame.index)
+            columns[field.name] = absent[field.kind]
     return pd.DataFrame(columns, index=frame.index)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from stargaze.features.said import BUCKETS
+from stargaze.features.sparse import Sparse
 
 N_DIRECTIONS = 8
 PENALTY = 3.0
@@ -22,7 +22,7 @@ class Weights:
     rarity: np.ndarray
 
     @classmethod
-    def fit(cls, words: sparse.csr_matrix) -> Weights:
+    def fit(cls, words: Sparse) -> Weights:
         """Count in how many rows each word is.
 
         References
@@ -32,13 +32,13 @@ class Weights:
         there = np.bincount(words.indices, minlength=BUCKETS)
         return cls((np.log((1.0 + words.shape[0]) / (1.0 + there)) + 1.0).astype("float32"))
 
-    def transform(self, words: sparse.csr_matrix) -> sparse.csr_matrix:
+    def transform(self, words: Sparse) -> Sparse:
         """Return rows of length 1 in which a rare word weighs more; a row without a word stays empty."""
         data = np.sign(words.data) * np.log1p(np.abs(words.data)) * self.rarity[words.indices]
-        rows = np.repeat(np.arange(words.shape[0]), np.diff(words.indptr))
+        rows = words.rows
         length = np.sqrt(np.bincount(rows, data**2, words.shape[0]))
         scaled = (data / np.maximum(length[rows], 1e-9)).astype("float32")
-        return sparse.csr_matrix((scaled, words.indices, words.indptr), shape=words.shape)
+        return Sparse(scaled, words.indices, words.indptr, words.n_columns)
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ class Score:
     start: float
 
     @classmethod
-    def fit(cls, words: sparse.csr_matrix, target: np.ndarray) -> Score:
+    def fit(cls, words: Sparse, target: np.ndarray) -> Score:
         """Fit on rows of words (n, BUCKETS) and their targets [nat] (n,)."""
         from sklearn.linear_model import Ridge
 
         weights = Weights.fit(words)
-        ridge = Ridge(alpha=PENALTY, solver="sparse_cg", tol=1e-4).fit(weights.transform(words), target)
+        ridge = Ridge(alpha=PENALTY, solver="sparse_cg", tol=1e-4).fit(weights.transform(words).as_scipy(), target)
         return cls(weights, ridge.coef_.astype("float32"), float(ridge.intercept_))
 
-    def transform(self, words: sparse.csr_matrix) -> np.ndarray:
+    def transform(self, words: Sparse) -> np.ndarray:
         """Return the score of each row; shape (n,)."""
         return np.asarray(self.weights.transform(words) @ self.slope) + self.start
 
@@ -84,7 +84,7 @@ class Directions:
     axes: np.ndarray
 
     @classmethod
-    def fit(cls, words: sparse.csr_matrix, seed: int) -> Directions:
+    def fit(cls, words: Sparse, seed: int) -> Directions:
         """Find the directions by a truncated singular value decomposition; axes (BUCKETS, N_DIRECTIONS), none beyond the rows.
 
         References
@@ -94,12 +94,12 @@ class Directions:
         from sklearn.utils.extmath import randomized_svd
 
         weights = Weights.fit(words)
-        *_, found = randomized_svd(weights.transform(words), N_DIRECTIONS, n_iter=4, random_state=seed)
+        *_, found = randomized_svd(weights.transform(words).as_scipy(), N_DIRECTIONS, n_iter=4, random_state=seed)
         axes = np.zeros((BUCKETS, N_DIRECTIONS), dtype="float32")
         axes[:, : len(found)] = found.T
         return cls(weights, axes)
 
-    def transform(self, words: sparse.csr_matrix) -> np.ndarray:
+    def transform(self, words: Sparse) -> np.ndarray:
         """Return the place of each row along each direction; shape (n, N_DIRECTIONS)."""
         return np.asarray(self.weights.transform(words) @ self.axes)
 

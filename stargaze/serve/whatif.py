@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from stargaze.errors import BadDataError, did_you_mean
 from stargaze.features import schema
-from stargaze.features.checks import check_columns, shown
+from stargaze.features.checks import BEGINNING, check_columns, shown
 from stargaze.features.licenses import licence_key
 from stargaze.serve.words import field_label
 
@@ -71,9 +71,7 @@ def changed(frame: pd.DataFrame, values: Values, now: datetime) -> pd.DataFrame:
 def levers(record: Mapping[str, Any]) -> Values:
     """Return the present values of one repository, None where it is not known."""
     moment = record["latest_release_at"]
-    return {name: record[name] for name in LEVERS} | {
-        "latest_release_at": None if moment is None else moment.date().isoformat()
-    }
+    return {name: record[name] for name in LEVERS} | {"latest_release_at": None if moment is None else _day(moment)}
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -115,14 +113,15 @@ def _checked(typed: Values, now: datetime) -> Values:
     absent = next((name for name, value in found.items() if pd.isna(value)), None)
     if absent is not None:
         raise BadDataError(f"{absent} is {shown(typed[absent])}: nothing that it can be", hint="leave it empty")
-    return {
-        name: licence_key(value)
-        if name == "license"
-        else float(value)
-        if not isinstance(value, pd.Timestamp)
-        else value
-        for name, value in found.items()
-    }
+    if "latest_release_at" in found and found["latest_release_at"] < pd.Timestamp(BEGINNING):
+        day = shown(typed["latest_release_at"])
+        raise BadDataError(
+            f"latest_release_at is {day}: before GitHub began ({BEGINNING:%Y-%m-%d})", hint="write the day of a release"
+        )
+    return {name: _READ.get(name, float)(value) for name, value in found.items()}
+
+
+_READ: dict[str, Callable[[Any], Any]] = {"license": licence_key, "latest_release_at": pd.Timestamp}
 
 
 def _released(frame: pd.DataFrame, value: Any, now: datetime) -> pd.Series:
@@ -132,14 +131,19 @@ def _released(frame: pd.DataFrame, value: Any, now: datetime) -> pd.Series:
     elif value == TODAY:
         moments = day
     else:
-        late = day.dt.date < value.date()
+        late = day.dt.normalize() < value.normalize()
         if late.any():
-            first = day[late].iloc[0].date().isoformat()
-            message = f"latest_release_at {value.date().isoformat()} lies after the day of the figures ({first})"
+            first = _day(day[late].iloc[0])
+            message = f"latest_release_at {_day(value)} lies after the day of the figures ({first})"
             raise BadDataError(message, hint=f"write a day up to {first}, or {TODAY}")
         before = frame["latest_release_at"]
-        moments = before.where(before.dt.date == value.date(), value)  # a day that stays keeps its hour
+        moments = before.where(before.dt.normalize() == value.normalize(), value)  # a day that stays keeps its hour
     return moments.astype(schema.DTYPES["date"])  # type: ignore[call-overload, no-any-return]
+
+
+def _day(moment: pd.Timestamp) -> str:
+    """Write the day; records hold years that Python's own dates do not."""
+    return f"{moment.year:04d}-{moment.month:02d}-{moment.day:02d}"
 
 
 def _said(value: Any) -> str:
