@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,9 +17,12 @@ from stargaze.features.github.client import Client, Reply, TooHeavyError
 from stargaze.features.github.found import is_row
 from stargaze.features.github.named import answered_names
 from stargaze.features.github.port import Transport
+from stargaze.features.github.transport import NO_RETRY, HttpTransport
 
 FRESH = 600.0
 """An answer is given again for so long without asking; later GitHub is asked whether it still holds, by its ETag [s]."""
+TIMEOUT, PATIENCE = (1.5, 3.0), 2.5
+"""Limits of a connection and of each part of an answer, and when no further request is begun [s]: some five in all."""
 REST = 60.0
 """After a fault GitHub is left alone for so long: each visitor would wait for the next one [s]."""
 MOST = 2_000
@@ -63,6 +66,13 @@ class ImpatientClock:
         raise WouldWaitError(seconds)
 
 
+def github(url: str, token: str, clock: ImpatientClock | None = None) -> GitHub:
+    """Return GitHub behind an address, with a token or, where that is empty, without."""
+    clock = clock or ImpatientClock()
+    transport = HttpTransport(url, token.strip(), clock, timeout=TIMEOUT, reconnect=NO_RETRY)
+    return GitHub(transport, clock, with_token=bool(token.strip()))
+
+
 class GitHub:
     """Asks for repositories by name and remembers what was said; after a fault it is not asked for a while.
 
@@ -81,6 +91,7 @@ class GitHub:
         self._with_token = with_token
         self._kept: OrderedDict[str, Told] = OrderedDict()
         self._closed: tuple[float, str] = (0.0, "")
+        self._begun = 0.0
 
     def ask(self, names: Sequence[str]) -> dict[str, Told]:
         """Return what GitHub says of each name, by the name in lower case; never raises."""
@@ -97,10 +108,12 @@ class GitHub:
         until, why = self._closed
         found: dict[str, Told] = {}
         if self._clock.time() >= until:
+            self._begun = self._clock.time()
             try:
                 if self._with_token:
                     return self._by_graphql(names)
                 for name in names:
+                    self._check_time()
                     found[name.lower()] = self._by_rest(name)
             except (StargazeError, WouldWaitError, TooHeavyError) as error:
                 why = self._close(error)
@@ -132,31 +145,42 @@ class GitHub:
         reply = self._client.query(text, graphql.names_variables(list(names)))
         nodes = answered_names(list(names), reply)
         public = {name: node for name, node in nodes.items() if "gone" not in node and not node.get("isPrivate")}
-        details = self._details({str(node["id"]): name for name, node in public.items()})
+        details, whole = self._details({str(node["id"]): name for name, node in public.items()})
         found = {}
         for name in names:
             if name in public:
-                found[name.lower()] = self._read(public[name], details.get(name, {}), reply, whole=name in details)
+                found[name.lower()] = self._read(public[name], details.get(name, {}), reply, whole=name in whole)
             else:
                 found[name.lower()] = Told(
                     gone=str(nodes.get(name, {}).get("gone") or "Not Found"), at=self._clock.time()
                 )
         return found
 
-    def _details(self, ids: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-        """Return counts and commits by name; what GitHub does not get to in time is not known."""
+    def _details(self, ids: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], set[str]]:
+        """Return counts and commits by name, and of which names all; what GitHub does not get to in time is not known."""
         found: dict[str, dict[str, Any]] = {}
+        told: Counter[str] = Counter()
         for kind in graphql.KINDS if ids else ():
             try:
+                self._check_time()
                 reply = self._client.query(kind.text, {"ids": list(ids)})
-            except (StargazeError, WouldWaitError, TooHeavyError) as error:
+            except TooHeavyError as error:
                 log.warning("GitHub told no %s: %s", kind.name, error)
                 continue
+            except (StargazeError, WouldWaitError) as error:
+                self._close(error)
+                log.warning("GitHub told no %s, and is not asked for a while: %s", kind.name, error)
+                break
             nodes = reply.data["data"].get("nodes") or []
             for number, node in zip(ids, nodes, strict=False):
                 if isinstance(node, dict) and "nameWithOwner" in node:
                     found.setdefault(ids[number], {}).update(graphql.fields(node))
-        return found
+                    told[ids[number]] += 1
+        return found, {name for name, number in told.items() if number == len(graphql.KINDS)}
+
+    def _check_time(self) -> None:
+        if self._clock.time() - self._begun > PATIENCE:
+            raise WouldWaitError(0.0)
 
     def _read(self, item: Mapping[str, Any], details: Mapping[str, Any], reply: Reply, *, whole: bool) -> Told:
         at = self._clock.time()

@@ -24,6 +24,8 @@ READ_TIMEOUT = 60.0
 DEFAULT_PORTS = {"https": 443, "http": 80}
 RECONNECT = Retry(total=None, connect=3, read=False, other=0, status=0, redirect=0, backoff_factor=0.5)
 """Only where nothing was sent yet: all else is counted, logged and bided by who asked."""
+NO_RETRY = Retry(total=0, read=False)
+"""For who cannot wait."""
 
 
 class HttpTransport:
