@@ -13,6 +13,8 @@ from typing import Any
 
 from flask import Flask, Response, g, has_request_context, request
 
+from stargaze.serve.metrics import observe_request
+
 ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 """What a client, or a proxy in front, may call its request."""
 FIELDS = ("request_id", "method", "path", "status", "ms", "bytes", "ticket", "batch")
@@ -67,6 +69,10 @@ def watch(web: Flask) -> None:
     def end(response: Response) -> Response:
         response.headers["X-Request-ID"] = request_id()
         begun = g.get("begun", time.perf_counter())
+        seconds = time.perf_counter() - begun
+        observe_request(
+            request.method, request.url_rule.rule if request.url_rule else "", response.status_code, seconds
+        )
         log.info(
             "answered",
             extra={
@@ -74,7 +80,7 @@ def watch(web: Flask) -> None:
                 "method": request.method,
                 "path": request.path,
                 "status": response.status_code,
-                "ms": round(1000 * (time.perf_counter() - begun), 1),
+                "ms": round(1000 * seconds, 1),
                 "bytes": response.calculate_content_length(),
                 "ticket": g.get("ticket", ""),
             },
