@@ -277,5 +277,16 @@ REFUSALS = {
 }
 
 
+LATER = {"Retry-After": {"description": "When to come again [s].", "required": True, "schema": {"type": "integer"}}}
+REFUSAL_HEADERS = {"429": LATER, "503": LATER}
+
+
 def _refusals(*statuses: str) -> dict[str, Any]:
-    return {status: {"description": REFUSALS[status], "content": _json("Problem")} for status in statuses}
+    return {
+        status: {
+            "description": REFUSALS[status],
+            "content": _json("Problem"),
+            **({"headers": REFUSAL_HEADERS[status]} if status in REFUSAL_HEADERS else {}),
+        }
+        for status in statuses
+    }
