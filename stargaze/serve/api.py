@@ -15,6 +15,7 @@ from flask import Blueprint, Response, abort, jsonify, request, url_for
 
 from stargaze.config import ServeSection
 from stargaze.errors import BadDataError
+from stargaze.features.question import FORM_FIELDS
 from stargaze.serve.forms import ask_by
 from stargaze.serve.openapi import description
 from stargaze.serve.requestlog import request_id
@@ -22,10 +23,12 @@ from stargaze.serve.tickets import Desk, Ticket, is_id
 
 SHAPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "repositories": ("a list of names", lambda value: _are(value, str)),
-    "figures": ("a list of objects", lambda value: _are(value, dict)),
-    "changes": ("an object", lambda value: isinstance(value, dict)),
+    "figures": ("a list of objects of texts and numbers", lambda value: _are(value, dict) and all(map(_plain, value))),
+    "changes": ("an object of texts and numbers", lambda value: isinstance(value, dict) and _plain(value)),
     "reasons": ("true or false", lambda value: isinstance(value, bool)),
 }
+WORDED = {field.name for field in FORM_FIELDS if field.kind not in ("count", "flag")}
+"""Figures that are texts: a number there is a mistake, and would become a language named "3"."""
 KEY = re.compile(r"[!-~]{1,255}")
 ENDED = ("done", "failed")
 LONGEST_WAIT = 10.0
@@ -52,7 +55,7 @@ def make(section: ServeSection, desk: Desk, clock: Callable[[], datetime]) -> Bl
             changes=body.get("changes", {}),
             reasons=body.get("reasons", True),
         )
-        ticket = desk.ask(question, key=_key(request.headers.get("Idempotency-Key", "")), request_id=request_id())
+        ticket = desk.ask(question, key=_key(request.headers.get("Idempotency-Key")), request_id=request_id())
         answer = as_json(ticket)
         return jsonify(answer), HTTPStatus.ACCEPTED, {"Location": answer["url"]}
 
@@ -80,6 +83,12 @@ def make(section: ServeSection, desk: Desk, clock: Callable[[], datetime]) -> Bl
 
 def _are(value: Any, kind: type) -> bool:
     return isinstance(value, list) and all(isinstance(item, kind) for item in value)
+
+
+def _plain(values: dict[str, Any]) -> bool:
+    return all(
+        isinstance(value, str | None if name in WORDED else str | int | float | None) for name, value in values.items()
+    )
 
 
 def as_json(ticket: Ticket) -> dict[str, Any]:
@@ -138,8 +147,8 @@ def _read(body: Any) -> dict[str, Any]:
     return body
 
 
-def _key(text: str) -> str:
+def _key(text: str | None) -> str:
     """Check an idempotency key: it is stored nowhere, but what cannot be one is a client's mistake."""
-    if text and not KEY.fullmatch(text):
+    if text is not None and not KEY.fullmatch(text):
         raise BadDataError("Idempotency-Key is not 1 to 255 visible characters", hint="a UUID is a good one")
-    return text
+    return text or ""

@@ -13,8 +13,13 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from stargaze.config import ServeSection
 from stargaze.serve.settings import results_url
 
-ASKING = ("api.ask", "pages.hand_in", "pages.hand_in_figures", "pages.what_if", "pages.one")
+ASKING = (
+    *("api.ask", "pages.hand_in", "pages.hand_in_figures", "pages.what_if", "pages.one"),
+    *("sharing.badge", "sharing.card"),
+)
 """The routes that put something into the queue."""
+PATIENCE = 1
+"""How long the counts may take to answer before they are taken to be away [s]."""
 
 
 def limit(web: Flask, section: ServeSection, environ: Mapping[str, str] = os.environ) -> None:
@@ -24,10 +29,12 @@ def limit(web: Flask, section: ServeSection, environ: Mapping[str, str] = os.env
         web.wsgi_app = ProxyFix(web.wsgi_app, x_for=number, x_proto=number, x_host=number)  # type: ignore[method-assign]
     if not section.per_minute:
         return
+    url = results_url(section, environ)
     limiter = Limiter(
         get_remote_address,
         application_limits=[f"{section.per_minute}/minute"],
-        storage_uri=results_url(section, environ) or "memory://",
+        storage_uri=url or "memory://",
+        storage_options={"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE} if url else {},
         strategy="fixed-window",
         key_prefix="stargaze",
         swallow_errors=True,

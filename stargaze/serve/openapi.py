@@ -6,8 +6,9 @@ from typing import Any
 
 from stargaze import __version__
 from stargaze.config import ServeSection
+from stargaze.features.checks import MOST_CATEGORY
 from stargaze.features.question import FORM_FIELDS
-from stargaze.features.schema import Field
+from stargaze.features.schema import BY_NAME, Field
 from stargaze.serve.whatif import LEVERS
 
 TEXT = {"type": "string"}
@@ -16,7 +17,8 @@ SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 TRUTH = {"type": "boolean"}
 ID = {"type": "string", "format": "uuid"}
 DAY = {"type": ["string", "null"], "format": "date"}
-NAME = "^(https?://)?(www\\.)?(github\\.com/)?[A-Za-z0-9-]+/[A-Za-z0-9._-]+.*$"
+NAME = r"[A-Za-z0-9_-]{1,48}/[A-Za-z0-9._-]{0,99}[A-Za-z0-9_-]"
+ADDRESS = rf"^({NAME}|(https?://)?(www\.)?github\.com/{NAME}([/?#]\S*)?)$"
 
 
 def description(section: ServeSection) -> dict[str, Any]:
@@ -112,13 +114,14 @@ def _question(section: ServeSection) -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "description": f"Names, figures, or both; {most} repositories in all.",
-        "anyOf": [{"required": ["repositories"]}, {"required": ["figures"]}],
+        "anyOf": [_at_least_one("figures", most, "repositories", 0)]
+        + [_at_least_one("repositories", number, "figures", most - number) for number in range(1, most + 1)],
         "properties": {
             "repositories": {
                 "type": "array",
                 "maxItems": most,
                 "description": "owner/name, or an address on github.com.",
-                "items": {"type": "string", "maxLength": 500, "pattern": NAME},
+                "items": {"type": "string", "maxLength": 500, "pattern": ADDRESS},
             },
             "figures": {
                 "type": "array",
@@ -127,6 +130,7 @@ def _question(section: ServeSection) -> dict[str, Any]:
                 "items": {
                     "type": "object",
                     "required": ["full_name"],
+                    "additionalProperties": False,
                     "properties": {field.name: _figure(field) for field in FORM_FIELDS},
                 },
             },
@@ -134,7 +138,7 @@ def _question(section: ServeSection) -> dict[str, Any]:
                 "type": "object",
                 "additionalProperties": False,
                 "description": "What if: the estimate as it would be with these values instead. An association, not advice.",
-                "properties": {name: {"type": ["string", "number"]} for name in LEVERS},
+                "properties": {name: _figure(BY_NAME[name], "today", "none", "no") for name in LEVERS},
             },
             "reasons": {
                 "type": "boolean",
@@ -145,10 +149,32 @@ def _question(section: ServeSection) -> dict[str, Any]:
     }
 
 
-def _figure(field: Field) -> dict[str, Any]:
-    kinds = {"count": ["number", "string"], "flag": ["number", "string", "boolean"]}
+def _at_least_one(name: str, most: int, other: str, most_of_other: int) -> dict[str, Any]:
+    """Describe one way to stay within the limit, which is one of names and figures together."""
+    lists = {name: {"minItems": 1, "maxItems": most}, other: {"maxItems": most_of_other}}
+    return {"required": [name], "properties": lists}
+
+
+def _figure(field: Field, *words: str) -> dict[str, Any]:
+    """Describe one value; nothing, as null or as an empty text, is "not known"."""
     unit = f" [{field.unit}]" if field.unit else ""
-    return {"type": kinds.get(field.kind, "string"), "description": field.meaning + unit}
+    described = {"description": field.meaning + unit}
+    if field.name == "full_name":
+        return {"type": "string", "pattern": f"^{NAME}$", **described}
+    if field.kind == "count":
+        digits = rf"^[0-9]{{0,{len(str(int(field.most))) - 1}}}$"
+        return {
+            "type": ["integer", "string", "null"],
+            "minimum": 0,
+            "maximum": field.most,
+            "pattern": digits,
+            **described,
+        }
+    if field.kind == "flag":
+        return {"enum": [True, False, 1, 0, "true", "false", "yes", "no", "1", "0", "", None], **described}
+    if field.kind == "date":
+        return {"anyOf": [{"type": "string", "format": "date"}, {"enum": ["", *words, None]}], **described}
+    return {"type": ["string", "null"], "maxLength": MOST_CATEGORY, **described}
 
 
 def _ticket() -> dict[str, Any]:
@@ -251,5 +277,16 @@ REFUSALS = {
 }
 
 
+LATER = {"Retry-After": {"description": "When to come again [s].", "required": True, "schema": {"type": "integer"}}}
+REFUSAL_HEADERS = {"429": LATER, "503": LATER}
+
+
 def _refusals(*statuses: str) -> dict[str, Any]:
-    return {status: {"description": REFUSALS[status], "content": _json("Problem")} for status in statuses}
+    return {
+        status: {
+            "description": REFUSALS[status],
+            "content": _json("Problem"),
+            **({"headers": REFUSAL_HEADERS[status]} if status in REFUSAL_HEADERS else {}),
+        }
+        for status in statuses
+    }

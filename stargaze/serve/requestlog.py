@@ -13,8 +13,11 @@ from typing import Any
 
 from flask import Flask, Response, g, has_request_context, request
 
+from stargaze.serve.metrics import observe_request
+
 ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 """What a client, or a proxy in front, may call its request."""
+TICKET = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FIELDS = ("request_id", "method", "path", "status", "ms", "bytes", "ticket", "batch")
 log = logging.getLogger("stargaze.requests")
 
@@ -67,6 +70,10 @@ def watch(web: Flask) -> None:
     def end(response: Response) -> Response:
         response.headers["X-Request-ID"] = request_id()
         begun = g.get("begun", time.perf_counter())
+        seconds = time.perf_counter() - begun
+        observe_request(
+            request.method, request.url_rule.rule if request.url_rule else "", response.status_code, seconds
+        )
         log.info(
             "answered",
             extra={
@@ -74,9 +81,16 @@ def watch(web: Flask) -> None:
                 "method": request.method,
                 "path": request.path,
                 "status": response.status_code,
-                "ms": round(1000 * (time.perf_counter() - begun), 1),
+                "ms": round(1000 * seconds, 1),
                 "bytes": response.calculate_content_length(),
-                "ticket": g.get("ticket", ""),
+                "ticket": _ticket(response),
             },
         )
         return response
+
+
+def _ticket(response: Response) -> str:
+    """Return the id of the ticket that the request was about: from its address, or from where the answer sends on."""
+    named = (request.view_args or {}).get("ticket_id", "")
+    found = TICKET.search(response.headers.get("Location", "") or f"/{named}")
+    return found[0] if found else ""

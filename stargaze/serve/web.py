@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
+from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import HTTPException, SecurityError
 
 from stargaze.artifacts import Store
@@ -18,6 +19,7 @@ from stargaze.errors import OutsideError, StargazeError, UsageError
 from stargaze.serve import api, limits, pages, requestlog, sharing
 from stargaze.serve.desk import CeleryDesk, now
 from stargaze.serve.following import Following
+from stargaze.serve.metrics import observe_error
 from stargaze.serve.settings import MOST_BODY, RETRY_AFTER, from_environment, session_key, trusted_hosts
 from stargaze.serve.shown import Shown, load_shown
 from stargaze.serve.tasks import make_app
@@ -43,6 +45,14 @@ HINTS = {
 }
 
 
+class Sessions(SecureCookieSessionInterface):
+    """Flask's sessions, whose cookie is for https alone where the visitor came by https: here it need not be."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Say what the request says, as the proxies in front tell it."""
+        return request.is_secure
+
+
 def create() -> Flask:
     """Make the app of one web process; gunicorn calls this."""
     section, store = from_environment(os.environ)
@@ -64,6 +74,7 @@ def make_web(section: ServeSection, store: Store, desk: Desk, clock: Callable[[]
         SESSION_COOKIE_HTTPONLY=True,
         TEMPLATES_AUTO_RELOAD=False,
     )
+    web.session_interface = Sessions()
     web.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     shown = Following(store.current, load_shown)
     web.register_blueprint(api.make(section, desk, clock))
@@ -103,6 +114,7 @@ def _explain(error: StargazeError) -> tuple[Any, int, dict[str, str]]:
         return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, error.message, error.hint)
     if isinstance(error, UsageError):
         return _answer(HTTPStatus.BAD_REQUEST, error.message, error.hint)
+    observe_error(type(error).__name__)
     outside = isinstance(error, OutsideError)
     message = error.message if outside else f"not ready: {error.message}"
     return _answer(HTTPStatus.SERVICE_UNAVAILABLE, message, error.hint)
@@ -113,6 +125,8 @@ def _refuse(error: HTTPException) -> tuple[Any, int, dict[str, str]]:
     if isinstance(error, SecurityError):  # the host is not ours: there is no address to build links from
         return "this server does not go by that name\n", HTTPStatus.BAD_REQUEST, {"Content-Type": "text/plain"}
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        observe_error(type(getattr(error, "original_exception", None) or error).__name__)
     return _answer(status, status.description or status.phrase, HINTS.get(status, ""), dict(error.get_headers()))
 
 

@@ -94,6 +94,8 @@ def test_an_unknown_name_fails_with_the_reason(page: FlaskClient, desk: FakeDesk
         {"figures": [{"full_name": "a/b", "created_at": "2999-01-01"}]},
         {"figures": [{"full_name": "a/b", "forsk": 1}]},
         {"figures": [{"full_name": "a/b", "forks": {"deep": []}}]},
+        {"figures": [{"full_name": "a/b", "language": 3}]},
+        {"figures": [{"full_name": "a/b", "license": ["mit"]}]},
         {"repository": ["a/b"]},
     ],
     ids=lambda body: json.dumps(body)[:40],
@@ -166,7 +168,7 @@ def test_a_key_with_another_question_is_refused(page: FlaskClient, names: list[s
     assert page.post(PATH, json={"repositories": names}, headers=headers).status_code == 422
 
 
-@pytest.mark.parametrize("key", ["a b", "x" * 256, "\u00e9"])
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "\u00e9"])
 def test_a_key_that_cannot_be_one_is_refused(page: FlaskClient, names: list[str], key: str) -> None:
     answer = page.post(PATH, json={"repositories": names}, headers={"Idempotency-Key": key})
 
@@ -184,7 +186,9 @@ def test_what_if_is_a_question_of_its_own(page: FlaskClient, desk: FakeDesk, nam
     assert page.get(asked["url"]).json["predictions"][0]["what_if"]["changes"][0]["field"] == "license"
 
 
-@pytest.mark.parametrize("changes", [{"stars": 1}, {"readme_length": -1}, {"readme_length": "many"}, [], "mit"])
+@pytest.mark.parametrize(
+    "changes", [{"stars": 1}, {"readme_length": -1}, {"readme_length": "many"}, {"license": 3}, [], "mit"]
+)
 def test_a_change_that_is_none_is_refused(page: FlaskClient, names: list[str], changes: Any) -> None:
     assert page.post(PATH, json={"repositories": names[:1], "changes": changes}).status_code == 400
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from flask.testing import FlaskClient
 
 from stargaze.artifacts import Store
 from stargaze.config import ServeSection
+from stargaze.serve.listener import listen
 from stargaze.serve.web import make_web
 
 if TYPE_CHECKING:
@@ -68,5 +70,38 @@ def test_no_limit_is_no_limit(visit: Open) -> None:
 def test_counts_that_are_away_refuse_nobody(visit: Open, caplog: pytest.LogCaptureFixture) -> None:
     page = visit(ServeSection(per_minute=50, results="redis://127.0.0.1:1/0"))
 
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.WARNING):
         assert [ask(page, number) for number in range(3)] == [202] * 3
+    assert any("storage" in record.getMessage().lower() for record in caplog.records)
+
+
+@pytest.mark.parametrize("path", ["/of/a/b", "/badge/a/b.svg", "/card/a/b.png"])
+def test_an_address_that_asks_is_counted_too(visit: Open, path: str) -> None:
+    """Each of them puts a question into the queue, if nobody has asked it lately."""
+    page = visit(ServeSection(per_minute=2))
+
+    answers = [page.get(path) for _ in range(3)]
+
+    assert [answer.status_code == 429 for answer in answers] == [False, False, True]
+    assert "text/html" in answers[2].content_type
+
+
+def test_counts_that_hang_cost_a_visitor_seconds_at_most(visit: Open) -> None:
+    """They accept a connection, and then say nothing."""
+    with listen("127.0.0.1", 0) as silent:
+        page = visit(ServeSection(per_minute=50, results=f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
+        begun = time.monotonic()
+
+        assert [ask(page, number) for number in range(3)] == [202] * 3
+
+    assert time.monotonic() - begun < 10.0
+
+
+def test_a_page_that_is_asked_too_often_says_so_as_a_page(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=1))
+
+    answers = [page.post("/", data={"repositories": "a/b"}) for _ in range(2)]
+
+    assert answers[1].status_code == 429
+    assert int(answers[1].headers["Retry-After"]) > 0
+    assert "<html" in answers[1].text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pandas as pd
 import pytest
 from flask.testing import FlaskClient
@@ -56,3 +57,37 @@ def test_every_refusal_has_one_shape(page: FlaskClient, described: dict[str, Any
 
     assert [answer.status_code for answer in answers] == [404, 404, 405, 415, 400, 413]
     assert all(set(answer.json["error"]) == {"message", "hint"} for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("names", "figures", "fits"), [(5, 0, True), (0, 5, True), (2, 3, True), (3, 3, False), (0, 0, False)]
+)
+def test_what_is_too_much_is_too_much_for_the_description_as_well(
+    page: FlaskClient, described: dict[str, Any], names: int, figures: int, fits: bool
+) -> None:
+    body = {
+        "repositories": [f"a/b{number}" for number in range(names)],
+        "figures": [{"full_name": f"c/d{number}"} for number in range(figures)],
+    }
+    schemas = {**described["components"]["schemas"]["Question"], "components": described["components"]}
+
+    assert jsonschema.Draft202012Validator(schemas).is_valid(body) is fits
+    assert (page.post("/api/v1/predictions", json=body).status_code == 202) is fits
+
+
+def test_the_example_of_the_description_can_be_asked(page: FlaskClient, described: dict[str, Any]) -> None:
+    example = described["paths"]["/api/v1/predictions"]["post"]["requestBody"]["content"]["application/json"]["example"]
+
+    assert page.post("/api/v1/predictions", json=example).status_code == 202
+
+
+def test_an_answer_is_valid_by_its_own_description(
+    page: FlaskClient, desk: FakeDesk, described: dict[str, Any], sample: pd.DataFrame
+) -> None:
+    url = page.post("/api/v1/predictions", json={"repositories": [sample["full_name"].iloc[300]]}).json["url"]
+    schema = {"$ref": "#/components/schemas/Ticket", "components": described["components"]}
+    validator = jsonschema.Draft202012Validator(schema)
+
+    validator.validate(page.get(url).json)
+    desk.work()
+    validator.validate(page.get(url).json)

@@ -78,6 +78,30 @@ def test_the_cookie_is_neither_read_by_scripts_nor_sent_by_other_sites(page: Fla
     assert "SameSite=Strict" in cookie
 
 
+@pytest.mark.parametrize(("scheme", "secure"), [("https", True), ("http", False)])
+def test_the_cookie_of_https_stays_with_https(page: FlaskClient, scheme: str, secure: bool) -> None:
+    assert ("Secure" in page.get("/", base_url=f"{scheme}://localhost").headers["Set-Cookie"]) is secure
+
+
+def test_a_mistake_of_ours_is_500_with_the_guards_and_without_its_traceback(page: FlaskClient) -> None:
+    page.application.config["PROPAGATE_EXCEPTIONS"] = False  # as in production, where no test looks on
+    page.application.view_functions["pages.ask"] = lambda: 1 / 0
+
+    answer = page.get("/")
+
+    assert answer.status_code == 500
+    assert "ZeroDivisionError" not in answer.text
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert not page.application.debug
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_other_sites_can_neither_embed_nor_open_it_as_their_own(page: FlaskClient, path: str) -> None:
+    headers = page.get(path, buffered=True).headers
+
+    assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
 def test_an_unknown_page_is_a_page(page: FlaskClient) -> None:
     answer = page.get("/<script>alert(1)</script>")
 
