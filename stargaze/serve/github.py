@@ -6,22 +6,25 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from stargaze.errors import BadDataError, StargazeError
+from stargaze.errors import BadDataError, CredentialsError, StargazeError
 from stargaze.features import records
 from stargaze.features.github import graphql
 from stargaze.features.github.client import Client, Reply, TooHeavyError
 from stargaze.features.github.found import is_row
 from stargaze.features.github.named import answered_names
-from stargaze.features.github.port import Transport
+from stargaze.features.github.port import Answer, Ask, NoAnswerError, Transport
+from stargaze.serve.heard import Heard
 
 FRESH = 600.0
 """An answer is given again for so long without asking; later GitHub is asked whether it still holds, by its ETag [s]."""
 REST = 60.0
 """After a fault GitHub is left alone for so long: each visitor would wait for the next one [s]."""
+WITHIN = 5.0
+"""All that is asked for one batch together, the last request begun in time ends by then too [s]."""
 MOST = 2_000
 """Repositories that a process remembers, some 2 kB each."""
 log = logging.getLogger(__name__)
@@ -29,7 +32,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Told:
-    """What GitHub said of a name: a record, that there is none (``gone``), or nothing at all (``away``)."""
+    """What GitHub said of a name: a record, that there is none (``gone``), or nothing at all (``away``).
+
+    A record beside ``away`` is of an earlier time.
+    """
 
     record: Mapping[str, Any] | None = None
     gone: str = ""
@@ -63,20 +69,49 @@ class ImpatientClock:
         raise WouldWaitError(seconds)
 
 
+class Hurried:
+    """Carries requests as long as the time of a batch is not up, each for what is left of it."""
+
+    def __init__(self, transport: Transport, clock: ImpatientClock, within: float) -> None:
+        self._transport, self._clock, self._within = transport, clock, within
+        self._until = 0.0
+
+    def begin(self) -> None:
+        """Let the time of a batch begin."""
+        self._until = self._clock.time() + self._within
+
+    def send(self, ask: Ask) -> Answer:
+        """Carry the request, or say that there is no time for it."""
+        left = self._until - self._clock.time()
+        if left <= 0:
+            raise NoAnswerError(f"{self._within:.0f} s are up")
+        return self._transport.send(replace(ask, within=left))
+
+
 class GitHub:
     """Asks for repositories by name and remembers what was said; after a fault it is not asked for a while.
 
     Parameters
     ----------
     transport : Transport
-        With short limits of its own.
+        Asked once each, for as long as ``within`` allows for all of a batch [s].
     clock : ImpatientClock
     with_token : bool
         With one all is asked by GraphQL at once, without one name by name.
     """
 
-    def __init__(self, transport: Transport, clock: ImpatientClock, *, with_token: bool) -> None:
-        self._client = Client(transport, clock)
+    def __init__(
+        self,
+        transport: Transport,
+        clock: ImpatientClock,
+        *,
+        with_token: bool,
+        within: float = WITHIN,
+        heard: Heard | None = None,
+    ) -> None:
+        self._heard = heard
+        self._hurried = Hurried(transport, clock, within)
+        self._client = Client(self._hurried, clock)
         self._clock = clock
         self._with_token = with_token
         self._kept: OrderedDict[str, Told] = OrderedDict()
@@ -84,37 +119,57 @@ class GitHub:
 
     def ask(self, names: Sequence[str]) -> dict[str, Told]:
         """Return what GitHub says of each name, by the name in lower case; never raises."""
+        self._recall([name.lower() for name in names])
         known = {name.lower(): self._kept.get(name.lower()) for name in names}
         fresh = {key: told for key, told in known.items() if told and self._clock.time() - told.at < FRESH}
         todo = [name for name in dict.fromkeys(names) if name.lower() not in fresh]
         found = self._asked(todo) if todo else {}
-        for key, told in found.items():
-            if not told.away:
-                self._keep(key, told)
+        new = {key: told for key, told in found.items() if not told.away}
+        for key, told in new.items():
+            self._keep(key, told)
+        if self._heard and new:
+            self._heard.keep({key: asdict(told) for key, told in new.items()}, self._clock.time())
         return {**fresh, **found}
+
+    def _recall(self, keys: Sequence[str]) -> None:
+        """Take over what another process heard more lately."""
+        now = self._clock.time()
+        stale = [key for key in keys if key not in self._kept or now - self._kept[key].at >= FRESH]
+        for key, values in (self._heard.recall(stale) if self._heard else {}).items():
+            try:
+                told = Told(**values)
+            except TypeError:  # of another version
+                continue
+            if key not in self._kept or self._kept[key].at < told.at <= now:
+                self._keep(key, told)
 
     def _asked(self, names: Sequence[str]) -> dict[str, Told]:
         until, why = self._closed
         found: dict[str, Told] = {}
         if self._clock.time() >= until:
+            self._hurried.begin()
+            refused = self._client.tally.refused
             try:
                 if self._with_token:
                     return self._by_graphql(names)
                 for name in names:
                     found[name.lower()] = self._by_rest(name)
             except (StargazeError, WouldWaitError, TooHeavyError) as error:
-                why = self._close(error)
+                why = self._close(error, limited=self._client.tally.refused > refused)
                 log.warning("GitHub is not asked for a while: %s", error)
-        return {name.lower(): found.get(name.lower(), Told(away=why)) for name in names}
+        earlier = {name.lower(): replace(self._kept.get(name.lower(), Told()), away=why) for name in names}
+        return earlier | found
 
-    def _close(self, error: Exception) -> str:
+    def _close(self, error: Exception, *, limited: bool) -> str:
         """Note how long GitHub is left alone, and say why."""
         now = self._clock.time()
         wait = error.seconds if isinstance(error, WouldWaitError) else 0.0
-        limited = any(limit.remaining <= 0 and limit.until > now for limit in self._client.limits.values())
+        limited = limited or any(limit.remaining <= 0 and limit.until > now for limit in self._client.limits.values())
         seconds = max(wait, REST) if limited else REST
+        token = isinstance(error, CredentialsError)
         lifted = datetime.fromtimestamp(now + seconds, UTC)
-        why = f"GitHub limits us until {lifted:%H:%M} UTC" if limited else "GitHub cannot be reached at the moment"
+        away = "GitHub does not take this server's token" if token else "GitHub cannot be reached at the moment"
+        why = f"GitHub limits us until {lifted:%H:%M} UTC" if limited else away
         self._closed = (now + seconds, why)
         return why
 
@@ -128,7 +183,7 @@ class GitHub:
         return self._read(reply.data, {}, reply, whole=False)
 
     def _by_graphql(self, names: Sequence[str]) -> dict[str, Told]:
-        text = graphql.names_query(len(names), also="isPrivate")
+        text = graphql.names_query(len(names), also="isPrivate isEmpty")
         reply = self._client.query(text, graphql.names_variables(list(names)))
         nodes = answered_names(list(names), reply)
         public = {name: node for name, node in nodes.items() if "gone" not in node and not node.get("isPrivate")}
