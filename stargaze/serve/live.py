@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from stargaze.bundle import Bundle
-from stargaze.features.checks import check_repositories
+from stargaze.features import derive, schema
+from stargaze.features.checks import check_columns
 from stargaze.serve.github import GitHub, Told
 from stargaze.serve.office import Found, Known, Source
 from stargaze.serve.tickets import Error
@@ -88,7 +89,7 @@ class _Rows:
                 remarks.append(f"counts that GitHub did not tell at once are of {day.date()}")
         if told.away:
             remarks.append(f"{told.away}: these are the figures of {str(record.get('fetched_at'))[:10]}")
-        good, bad = check_repositories(pd.DataFrame([record], dtype="object"), _moment(record, now))
+        good, bad = _judged(record, now)
         if bad:
             self.errors[key] = {"message": f"{name}: GitHub's figures cannot be read: {bad[0][1]}", "hint": TYPE}
             return
@@ -125,6 +126,15 @@ def _remarks(record: Mapping[str, Any]) -> list[str]:
     elif is_empty is None and _number(record.get("size_kb")) == 0:
         found.append("is empty, or nearly so")
     return found
+
+
+def _judged(record: Mapping[str, Any], now: datetime) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+    """Check GitHub's figures and derive what follows from them, as ``fetch`` does."""
+    frame = pd.DataFrame([record], dtype="object")
+    if "has_homepage" in frame.columns:
+        frame["has_homepage"] = derive.homepages(frame["has_homepage"], frame["full_name"])
+    good, bad = check_columns(frame, _moment(record, now), need=("full_name", "stars"))
+    return schema.conform(derive.derive(good)), list(bad)
 
 
 def _moment(record: Mapping[str, Any], now: datetime) -> datetime:

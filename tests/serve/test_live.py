@@ -194,6 +194,14 @@ def test_what_nobody_may_see_is_not_answered(
     assert TYPE in found.errors["own/name"]["hint"]
 
 
+def test_homepage_and_licence_are_read_as_fetch_reads_them(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
+    tiny.body |= {"homepage": "https://name.example", "license": {"key": "mit", "name": "MIT License"}}
+
+    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
+
+    assert found.frame[["has_homepage", "license"]].iloc[0].tolist() == [1.0, "mit"]
+
+
 def test_a_private_repository_is_not_answered_though_the_token_sees_it(
     bundle: Bundle, store: Store, tiny: TinyGitHub
 ) -> None:
