@@ -149,6 +149,11 @@ class Store:
         """Answers of the workers (SQLite)."""
         return self.root / "results.sqlite"
 
+    @property
+    def predictions(self) -> Path:
+        """What was predicted of real repositories, and what became true (SQLite)."""
+        return self.root / "predictions.sqlite"
+
     def need(self, path: Path) -> Path:
         """Return the path if it exists, else say which command makes it."""
         if not path.exists():

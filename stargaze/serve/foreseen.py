@@ -26,9 +26,7 @@ def foresee(section: GrowthSection, store: Store, names: Sequence[str], *, now: 
         If a name is none, or a history is too short since its last break.
     """
     asked = [parse_name(name) for name in names]
-    if not store.latest_growth.is_file():
-        raise MissingInputError(f"there is no growth bundle below {store.root} yet", hint=AGAIN.partition(" for ")[0])
-    bundle = GrowthBundle.load(store.bundles / store.latest_growth.read_text(encoding="utf-8").strip())
+    bundle = newest(store)
     path = store.history(section.history)
     history = read_history(path, now=now)
     lower = history["full_name"].str.lower()
@@ -49,3 +47,18 @@ def foresee(section: GrowthSection, store: Store, names: Sequence[str], *, now: 
             known | {"days": one["days"], "then": one["stars"], "from": one["low"], "to": one["high"]} for one in ahead
         ]
     return found
+
+
+def newest(store: Store) -> GrowthBundle:
+    """Load the growth bundle that was made last.
+
+    Raises
+    ------
+    MissingInputError
+        If there is none.
+    BadBundleError
+        If it is not sound.
+    """
+    if not store.latest_growth.is_file():
+        raise MissingInputError(f"there is no growth bundle below {store.root} yet", hint=AGAIN.partition(" for ")[0])
+    return GrowthBundle.load(store.bundles / store.latest_growth.read_text(encoding="utf-8").strip())

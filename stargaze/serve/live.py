@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from stargaze.bundle import Bundle
-from stargaze.features.checks import check_repositories
+from stargaze.features import derive, schema
+from stargaze.features.checks import check_columns
 from stargaze.serve.github import GitHub, Told
 from stargaze.serve.office import Found, Known, Source
 from stargaze.serve.tickets import Error
@@ -37,7 +38,7 @@ class Live:
         wanted = [name for key, name in asked.items() if self.with_token or key not in places]
         told = self.github.ask(wanted) if wanted else {}
         live = {key: one for key, one in told.items() if one.record is not None}
-        gone = {key: one for key, one in told.items() if one.gone}
+        gone = {key: one for key, one in told.items() if one.gone}  # also if it is not certain any more
         rest = [name for key, name in asked.items() if key not in live and key not in gone]
         found = _Rows(self.bundle)
         found.take_known(Known(self.bundle).find(rest, now), told)
@@ -86,7 +87,9 @@ class _Rows:
             record = {**older, **{field: value for field, value in record.items() if value is not None}}
             if day is not None:
                 remarks.append(f"counts that GitHub did not tell at once are of {day.date()}")
-        good, bad = check_repositories(pd.DataFrame([record], dtype="object"), now)
+        if told.away:
+            remarks.append(f"{told.away}: these are the figures of {str(record.get('fetched_at'))[:10]}")
+        good, bad = _judged(record, now)
         if bad:
             self.errors[key] = {"message": f"{name}: GitHub's figures cannot be read: {bad[0][1]}", "hint": TYPE}
             return
@@ -117,9 +120,29 @@ def _remarks(record: Mapping[str, Any]) -> list[str]:
         "is_template": "is a template",
     }
     found = [words for name, words in said.items() if _number(record.get(name)) == 1]
-    if _number(record.get("size_kb")) == 0 or _number(record.get("commits")) == 0:
+    is_empty = _number(record.get("is_empty"))
+    if is_empty == 1 or _number(record.get("commits")) == 0:
         found.append("is empty")
+    elif is_empty is None and _number(record.get("size_kb")) == 0:
+        found.append("is empty, or nearly so")
     return found
+
+
+def _judged(record: Mapping[str, Any], now: datetime) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+    """Check GitHub's figures and derive what follows from them, as ``fetch`` does."""
+    frame = pd.DataFrame([record], dtype="object")
+    if "has_homepage" in frame.columns:
+        frame["has_homepage"] = derive.homepages(frame["has_homepage"], frame["full_name"])
+    good, bad = check_columns(frame, _moment(record, now), need=("full_name", "stars"))
+    return schema.conform(derive.derive(good)), list(bad)
+
+
+def _moment(record: Mapping[str, Any], now: datetime) -> datetime:
+    """Return the time of the answer where it is later than that of the question: GitHub's clock dates its own figures."""
+    try:
+        return max(now, datetime.fromisoformat(str(record.get("fetched_at"))))
+    except (TypeError, ValueError):
+        return now
 
 
 def _gone(name: str, why: str) -> Error:

@@ -1,0 +1,54 @@
+"""What a worker asks beside its bundle, from the config: GitHub, the histories, the track record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from stargaze.artifacts import Store
+from stargaze.bundle import Bundle
+from stargaze.config import ServeSection
+from stargaze.features.github.transport import IMPATIENT, HttpTransport
+from stargaze.serve.github import GitHub, ImpatientClock
+from stargaze.serve.heard import Heard
+from stargaze.serve.ledger import TrackRecord
+from stargaze.serve.live import Live
+from stargaze.serve.office import Finder, Known
+from stargaze.serve.past import KeptPast
+from stargaze.serve.settings import Sources
+
+TOKEN = "GITHUB_TOKEN"  # noqa: S105 # the name of a variable
+
+
+def finder_of(
+    bundle: Bundle, section: ServeSection, sources: Sources, store: Store, environ: Mapping[str, str]
+) -> Finder:
+    """Return who finds repositories: GitHub first where the config allows it, else the bundle alone.
+
+    Raises
+    ------
+    ConfigError, CredentialsError
+        If the address is none, or a token would travel to it unencrypted.
+    """
+    if not section.github:
+        return Known(bundle)
+    token = environ.get(TOKEN, "").strip()
+    return Live(bundle, github_of(sources.github_url, token, store), bool(token))
+
+
+def github_of(url: str, token: str, store: Store, clock: Callable[[], float] = time.time) -> GitHub:
+    """Return GitHub at this address, which answers within seconds or not at all."""
+    patient = ImpatientClock(clock)
+    transport = HttpTransport(url, token, patient, reconnect=IMPATIENT)
+    heard = Heard(store.root / "heard.sqlite", f"{url} {'with' if token else 'without'} a token")
+    return GitHub(transport, patient, with_token=bool(token), heard=heard)
+
+
+def past_of(sources: Sources, store: Store) -> KeptPast:
+    """Return the histories that the config names."""
+    return KeptPast(store, sources.history)
+
+
+def ledger_of(section: ServeSection, store: Store) -> TrackRecord | None:
+    """Return the track record, None where the config wants none."""
+    return TrackRecord(store.predictions) if section.record else None

@@ -1,0 +1,47 @@
+"""The config decides what a worker asks beside its bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stargaze.artifacts import Store
+from stargaze.bundle import Bundle
+from stargaze.config import ServeSection
+from stargaze.errors import CredentialsError
+from stargaze.serve.finding import finder_of, ledger_of, past_of
+from stargaze.serve.live import Live
+from stargaze.serve.office import Known
+from stargaze.serve.past import KeptPast
+from stargaze.serve.settings import Sources
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_folder: Path) -> Bundle:
+    return Bundle.load(bundle_folder)
+
+
+def test_without_github_the_bundle_alone_answers(bundle: Bundle, store: Store) -> None:
+    assert finder_of(bundle, ServeSection(github=False), Sources(), store, {}) == Known(bundle)
+
+
+@pytest.mark.parametrize(("token", "with_token"), [(" secret\n", True), ("", False), (" ", False)])
+def test_a_token_of_the_environment_is_used(
+    bundle: Bundle, store: Store, token: str, with_token: bool
+) -> None:  # a case
+    finder = finder_of(bundle, ServeSection(), Sources(), store, {"GITHUB_TOKEN": token})
+
+    assert isinstance(finder, Live)
+    assert finder.with_token is with_token
+
+
+def test_a_token_does_not_travel_unencrypted(bundle: Bundle, store: Store) -> None:
+    with pytest.raises(CredentialsError, match="unencrypted"):
+        finder_of(bundle, ServeSection(), Sources("http://github.example.com"), store, {"GITHUB_TOKEN": "secret"})
+
+
+def test_the_track_record_is_kept_where_the_config_says_so(store: Store) -> None:
+    assert ledger_of(ServeSection(record=False), store) is None
+    assert ledger_of(ServeSection(), store) is not None
+    assert isinstance(past_of(Sources(), store), KeptPast)
