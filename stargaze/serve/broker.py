@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from stargaze.artifacts import Store
 from stargaze.config import ServeSection
+from stargaze.errors import OutsideError
 from stargaze.serve.settings import DEAD, QUEUE, broker_url, results_url
 
 POLLING = 0.05
@@ -99,6 +100,24 @@ def declare(connection: Connection) -> None:
     with connection.channel() as channel:
         for queue in (dead, _live_queue()):
             queue(channel).declare()
+
+
+def queue_length(section: ServeSection, store: Store) -> int:
+    """Count the questions that wait.
+
+    Raises
+    ------
+    OutsideError
+        If RabbitMQ is away.
+    """
+    if not section.broker:
+        return sum(1 for path in messages(store).glob(f"*.{QUEUE}.msg"))
+    try:
+        url = broker_url(section, os.environ)
+        with Connection(url, connect_timeout=PATIENCE) as connection:
+            return waiting(connection)
+    except CLOSED as error:
+        raise OutsideError(f"RabbitMQ cannot be reached: {error}", hint="stargaze doctor") from error
 
 
 def waiting(connection: Connection, queue: str = QUEUE) -> int:

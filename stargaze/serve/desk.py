@@ -17,6 +17,7 @@ from stargaze.artifacts import Store
 from stargaze.config import ServeSection
 from stargaze.errors import OutsideError
 from stargaze.serve.broker import AWAY, CLOSED, PATIENCE, declare, messages
+from stargaze.serve.metrics import observe_question
 from stargaze.serve.settings import QUEUE, session_key
 from stargaze.serve.tasks import TASK
 from stargaze.serve.tickets import QUEUED, KeyTakenError, Question, Ticket, accept, read
@@ -59,6 +60,7 @@ class CeleryDesk:
             self._results.store_result(ticket.id, ticket.as_stored(), QUEUED)
             with self._taken_back_on_failure(ticket):
                 self._send(ticket)
+        observe_question("accepted")
         return ticket
 
     def find(self, question: Question) -> Ticket | None:

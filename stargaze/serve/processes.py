@@ -6,9 +6,11 @@ import contextlib
 import os
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -18,13 +20,24 @@ from stargaze.artifacts import Store, outside_disk
 from stargaze.config import ServeSection
 from stargaze.errors import OutsideError
 from stargaze.manifest import verify_files
+from stargaze.serve.broker import queue_length
 from stargaze.serve.child import Child, start
 from stargaze.serve.following import released
 from stargaze.serve.listener import listen, url_of
+from stargaze.serve.metrics import FOLDER, serve_metrics
 from stargaze.serve.settings import PUBLIC, Sources, as_environment, ready_file, session_key
 
 START_LIMIT = 120.0
 """Importing the libraries takes 3 s, on a busy machine 15 s; a process that dies meanwhile is noticed at once [s]."""
+SMALL = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "100000",
+    "MALLOC_MMAP_THRESHOLD_": "100000",
+}
+"""A worker computes on one thread, and gives back what it does not need: 20 MB less each."""
 PAUSE = 0.1
 """Between two looks at the processes [s]."""
 
@@ -84,7 +97,7 @@ def _running(section: ServeSection, store: Store, sources: Sources) -> Iterator[
         stack.callback(ready.unlink, missing_ok=True)
         children: list[Child] = []
         stack.callback(_end, children)
-        environment = as_environment(section, store, sources)
+        environment = as_environment(section, store, sources) | _metrics(section, store, stack)
         children.append(_worker(store, environment))
         children.append(_web(section, store, environment, listener))
         running = Running(url_of(listener), tuple(children))
@@ -111,8 +124,18 @@ def logs(store: Store) -> Path:
 
 def _worker(store: Store, environment: dict[str, str]) -> Child:
     # kombu moves each message to the temporary folder before it reads it: in one file system that is one rename.
-    extra = {"TMPDIR": str(store.queue / "taken"), "OMP_NUM_THREADS": "1"}
+    extra = {"TMPDIR": str(store.queue / "taken"), **SMALL}
     return start("worker", ["stargaze.serve.worker"], {**environment, **extra}, logs(store) / "worker.log", store.root)
+
+
+def _metrics(section: ServeSection, store: Store, stack: contextlib.ExitStack) -> dict[str, str]:
+    """Serve metrics until the page ends, if the config names a port; return what lets the processes count."""
+    if not section.metrics_port:
+        return {}
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="metrics-", dir=store.queue))
+    length = partial(queue_length, section, store)
+    stack.callback(serve_metrics(section.metrics_port, length, lambda: released(store.current).name, folder=folder))
+    return {FOLDER: folder}
 
 
 def _web(section: ServeSection, store: Store, environment: dict[str, str], listener: socket.socket) -> Child:

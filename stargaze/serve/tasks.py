@@ -17,6 +17,7 @@ from stargaze.artifacts import Store
 from stargaze.config import ServeSection
 from stargaze.serve.batches import Together, came_back
 from stargaze.serve.broker import AWAY, queue_options, result_options
+from stargaze.serve.metrics import observe_prediction, observe_question, observe_queue
 from stargaze.serve.settings import QUEUE
 from stargaze.serve.tickets import ATTEMPTS, DONE, GRACE, RUNNING, Answer, Error, Question, Ticket, read, too_slow
 
@@ -55,7 +56,7 @@ def make_app(section: ServeSection, store: Store) -> Celery:
         worker_lost_wait=1.0,  # [s]; Celery waits ten for an answer that a dead worker may have sent
         worker_enable_remote_control=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_hijack_root_logger=True,
+        worker_hijack_root_logger=False,
         enable_utc=True,
     )
     return app
@@ -67,7 +68,9 @@ def register(app: Celery, respond: Respond, section: ServeSection) -> None:
     @app.task(base=Together, name=TASK, resultrepr_maxsize=64)  # type: ignore[untyped-decorator]  # celery has no types
     def predict(requests: Sequence[Any]) -> tuple[list[str], list[str]]:
         begun = [_begin(request, app.backend, section) for request in requests]
+        started = time.perf_counter()
         answered = _answered([one for one in begun if one.error is None], respond, section.time_limit)
+        observe_prediction(time.perf_counter() - started, len(answered))
         dead = [one for one in begun if one.error is not None]
         return _kept(answered, app.backend), _kept(dead, app.backend)
 
@@ -83,6 +86,8 @@ def _begin(request: Any, results: Any, section: ServeSection) -> Ticket:
     running = dataclasses.replace(ticket, attempt=before + 1)
     if running.attempt > ATTEMPTS:  # acks_late brings back a question whose worker died: not for ever
         return dataclasses.replace(running, error=_deadly(before))
+    if ticket.accepted_at:
+        observe_queue((datetime.now(UTC) - ticket.accepted_at).total_seconds())
     with contextlib.suppress(*AWAY):  # the answer is stored with more patience
         results.store_result(request.id, running.as_stored(), RUNNING)
     return running
@@ -110,7 +115,10 @@ def _answered(tickets: Sequence[Ticket], respond: Respond, time_limit: float) ->
 
 def _with(ticket: Ticket, said: Answer | Error) -> Ticket:
     if "digest" in said:
+        observe_question("done")
+        log.info("answered", extra={"request_id": ticket.request_id, "ticket": ticket.id})
         return dataclasses.replace(ticket, answer=said)
+    observe_question("failed")
     log.warning("%s: %s", ticket.id, said["message"], extra={"request_id": ticket.request_id})
     return dataclasses.replace(ticket, error=said)
 

@@ -18,7 +18,8 @@ from stargaze.config import ServeSection
 from stargaze.errors import OutsideError, StargazeError, UsageError
 from stargaze.serve import api, limits, pages, requestlog, sharing
 from stargaze.serve.desk import CeleryDesk, now
-from stargaze.serve.following import Following
+from stargaze.serve.following import Following, Lately
+from stargaze.serve.ledger import TrackRecord
 from stargaze.serve.metrics import observe_error
 from stargaze.serve.settings import MOST_BODY, RETRY_AFTER, from_environment, session_key, trusted_hosts
 from stargaze.serve.shown import Shown, load_shown
@@ -56,6 +57,7 @@ class Sessions(SecureCookieSessionInterface):
 def create() -> Flask:
     """Make the app of one web process; gunicorn calls this."""
     section, store = from_environment(os.environ)
+    requestlog.configure("web")
     desk = CeleryDesk(make_app(section, store), section, store)
     return make_web(section, store, desk)
 
@@ -78,7 +80,8 @@ def make_web(section: ServeSection, store: Store, desk: Desk, clock: Callable[[]
     web.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     shown = Following(store.current, load_shown)
     web.register_blueprint(api.make(section, desk, clock))
-    web.register_blueprint(pages.make(section, desk, shown, clock))
+    record = Lately(TrackRecord(store.predictions).summary) if section.record else dict
+    web.register_blueprint(pages.make(section, desk, shown, clock, record))
     web.register_blueprint(sharing.make(desk, shown, partial(pages.asked, desk)))
     limits.limit(web, section)
     requestlog.watch(web)

@@ -19,11 +19,13 @@ from stargaze.artifacts import Store
 from stargaze.bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import StargazeError
+from stargaze.serve import requestlog
 from stargaze.serve.answer import respond, respond_all
 from stargaze.serve.broker import declare
+from stargaze.serve.finding import finder_of, ledger_of, past_of
 from stargaze.serve.following import Following
-from stargaze.serve.office import Known, Office, as_error
-from stargaze.serve.settings import from_environment, ready_file
+from stargaze.serve.office import Office, as_error
+from stargaze.serve.settings import from_environment, ready_file, sources_of
 from stargaze.serve.tasks import make_app, register
 from stargaze.serve.tickets import Answer, Error, Question
 
@@ -36,6 +38,15 @@ log = logging.getLogger(__name__)
 def main(environ: Mapping[str, str]) -> None:
     """Answer questions with the bundle that serves, until told to end."""
     section, store = from_environment(environ)
+    past, ledger = past_of(sources_of(environ), store), ledger_of(section, store)
+
+    def open_office(folder: Path) -> Office:
+        bundle = load(folder)
+        finder = finder_of(bundle, section, sources_of(environ), store, environ)
+        office = Office(bundle, finder, past, ledger)
+        office.prepare()
+        return office
+
     offices = Following(store.current, open_office)
     app = make_app(section, store)
     register(app, lambda questions: answer(offices, questions), section)
@@ -49,14 +60,6 @@ def answer(offices: Following[Office], questions: Sequence[Question]) -> Sequenc
     except StargazeError as error:
         return [as_error(error)] * len(questions)
     return respond_all(office, questions, datetime.now(UTC))
-
-
-def open_office(folder: Path) -> Office:
-    """Load the bundle of a release, and compute what the first question would wait for."""
-    bundle = load(folder)
-    office = Office(bundle, Known(bundle))
-    office.prepare()
-    return office
 
 
 def load(folder: Path) -> Bundle:
@@ -75,6 +78,7 @@ def rehearse(offices: Following[Office]) -> None:
 
 def run(app: Celery, section: ServeSection, store: Store, *, warm_up: Callable[[], Any]) -> None:
     """Start Celery's worker; ``warm_up`` runs in each of its children before their first question."""
+    signals.setup_logging.connect(lambda **_: requestlog.configure("worker"), weak=False)
     app.set_current()  # a child finds its task through the app that is current
     if section.broker:
         with app.connection_for_write() as connection:

@@ -28,7 +28,9 @@ SHIFTS = """() => new Promise((done) => {
     .observe({ type: "layout-shift", buffered: true });
   setTimeout(() => done(shift), 300);
 })"""
-SIZES = "['navigation', 'resource'].flatMap((kind) => performance.getEntriesByType(kind).map((one) => one.transferSize))"
+SIZES = (
+    "['navigation', 'resource'].flatMap((kind) => performance.getEntriesByType(kind).map((one) => one.transferSize))"
+)
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 
 

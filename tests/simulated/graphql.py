@@ -179,7 +179,16 @@ class _Repository:
         flags = {
             f"has{name}Enabled": record[f"has_{name.lower()}"] for name in ("Issues", "Projects", "Wiki", "Discussions")
         }
-        off = ("isArchived", "isDisabled", "isFork", "isTemplate", "isMirror", "isEmpty", "isPrivate", "webCommitSignoffRequired")
+        off = (
+            "isArchived",
+            "isDisabled",
+            "isFork",
+            "isTemplate",
+            "isMirror",
+            "isEmpty",
+            "isPrivate",
+            "webCommitSignoffRequired",
+        )
         return {
             **flags,
             **dict.fromkeys(off, False),
