@@ -30,12 +30,12 @@ class Page:
         self.served = 0
 
     @contextlib.contextmanager
-    def serving(self, _section: object, _store: Store) -> Iterator[str]:
+    def serving(self, _section: object, _store: Store, _sources: object) -> Iterator[str]:
         """Serve inside the block."""
         self.served += 1
         yield "http://127.0.0.1:1"
 
-    def serve(self, _section: object, _store: Store, *, announce: Callable[[str], None]) -> int:
+    def serve(self, _section: object, _store: Store, _sources: object, *, announce: Callable[[str], None]) -> int:
         """Serve until Ctrl-C, which comes at once."""
         announce("http://127.0.0.1:1")
         return 130

@@ -9,32 +9,19 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from stargaze.artifacts import Store
 from stargaze.config import ServeSection
 from stargaze.serve.processes import serving
+from tests.browser.conftest import DARK, PATIENCE, PHONE, WITHOUT_JAVASCRIPT
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SCREENSHOT = os.environ.get("STARGAZE_SCREENSHOT", "")
 """Where to keep a picture of the answer; the README shows it."""
 STORE = os.environ.get("STARGAZE_SCREENSHOT_STORE", "")
 """A store with a release to take the picture of, instead of the small bundle of the tests."""
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 30_000
-"""How long the slowest machine may take to an answer [ms]."""
-
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"{CHROMIUM} is not there; CHROMIUM=path names another"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # playwright's own pipes
 ]
 
@@ -46,14 +33,6 @@ def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Iterat
     store.current.symlink_to(Store(Path(STORE)).current.resolve() if STORE else bundle_folder)
     with serving(ServeSection(port=0), store) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -102,11 +81,6 @@ def stars(page: Page) -> list[int]:
     return [int(text.replace(",", "")) for text in page.locator(".card .stars b").all_inner_texts()]
 
 
-WITHOUT_JAVASCRIPT = {"java_script_enabled": False}
-PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
-DARK = {"color_scheme": "dark"}
-
-
 @pytest.mark.parametrize("context", [{}, WITHOUT_JAVASCRIPT, PHONE, DARK], indirect=True, ids=str)
 def test_five_repositories_come_back_ranked(page: Page, names: list[str]) -> None:
     ask(page, "\n".join(names))
@@ -139,7 +113,7 @@ def test_the_address_of_an_answer_stays_valid(page: Page, names: list[str]) -> N
 def test_the_factors_are_drawn_and_written(page: Page, names: list[str]) -> None:
     ask(page, names[1])
 
-    rows = page.locator(".card tbody tr")
+    rows = page.locator(".waterfall tbody tr")
     expect(rows.first).to_be_visible()
     drawn = page.locator(".card tbody .drawn rect").all()
 

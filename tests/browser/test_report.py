@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from tests.browser.test_page import ARGUMENTS, CHROMIUM, DARK, PHONE, WITHOUT_JAVASCRIPT
+from tests.browser.conftest import DARK, PHONE, WITHOUT_JAVASCRIPT
 from tests.report.conftest import HOSTILE, finished, page
 
 REPORT = os.environ.get("STARGAZE_REPORT", "")
@@ -19,17 +19,8 @@ __all__ = ["finished", "page"]
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"{CHROMIUM} is not there; CHROMIUM=path names another"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # playwright's own pipes
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
