@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from stargaze.artifacts import Store
 from stargaze.bundle import Bundle
 from stargaze.config import ServeSection
-from stargaze.features.github.transport import IMPATIENT, HttpTransport
-from stargaze.serve.github import GitHub, ImpatientClock
+from stargaze.serve.github import GitHub, ImpatientClock, github
 from stargaze.serve.heard import Heard
 from stargaze.serve.ledger import TrackRecord
 from stargaze.serve.live import Live
@@ -38,10 +37,8 @@ def finder_of(
 
 def github_of(url: str, token: str, store: Store, clock: Callable[[], float] = time.time) -> GitHub:
     """Return GitHub at this address, which answers within seconds or not at all."""
-    patient = ImpatientClock(clock)
-    transport = HttpTransport(url, token, patient, reconnect=IMPATIENT)
     heard = Heard(store.root / "heard.sqlite", f"{url} {'with' if token else 'without'} a token")
-    return GitHub(transport, patient, with_token=bool(token), heard=heard)
+    return github(url, token, ImpatientClock(clock), heard)
 
 
 def past_of(sources: Sources, store: Store) -> KeptPast:

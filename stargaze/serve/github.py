@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -16,15 +16,16 @@ from stargaze.features.github import graphql
 from stargaze.features.github.client import Client, Reply, TooHeavyError
 from stargaze.features.github.found import is_row
 from stargaze.features.github.named import answered_names
-from stargaze.features.github.port import Answer, Ask, NoAnswerError, Transport
+from stargaze.features.github.port import Transport
+from stargaze.features.github.transport import NO_RETRY, HttpTransport
 from stargaze.serve.heard import Heard
 
 FRESH = 600.0
 """An answer is given again for so long without asking; later GitHub is asked whether it still holds, by its ETag [s]."""
+TIMEOUT, PATIENCE = (1.5, 3.0), 2.5
+"""Limits of a connection and of each part of an answer, and when no further request is begun [s]: some five in all."""
 REST = 60.0
 """After a fault GitHub is left alone for so long: each visitor would wait for the next one [s]."""
-WITHIN = 5.0
-"""All that is asked for one batch together, the last request begun in time ends by then too [s]."""
 MOST = 2_000
 """Repositories that a process remembers, some 2 kB each."""
 log = logging.getLogger(__name__)
@@ -69,23 +70,11 @@ class ImpatientClock:
         raise WouldWaitError(seconds)
 
 
-class Hurried:
-    """Carries requests as long as the time of a batch is not up, each for what is left of it."""
-
-    def __init__(self, transport: Transport, clock: ImpatientClock, within: float) -> None:
-        self._transport, self._clock, self._within = transport, clock, within
-        self._until = 0.0
-
-    def begin(self) -> None:
-        """Let the time of a batch begin."""
-        self._until = self._clock.time() + self._within
-
-    def send(self, ask: Ask) -> Answer:
-        """Carry the request, or say that there is no time for it."""
-        left = self._until - self._clock.time()
-        if left <= 0:
-            raise NoAnswerError(f"{self._within:.0f} s are up")
-        return self._transport.send(replace(ask, within=left))
+def github(url: str, token: str, clock: ImpatientClock | None = None, heard: Heard | None = None) -> GitHub:
+    """Return GitHub behind an address, with a token or, where that is empty, without."""
+    clock = clock or ImpatientClock()
+    transport = HttpTransport(url, token.strip(), clock, timeout=TIMEOUT, reconnect=NO_RETRY)
+    return GitHub(transport, clock, with_token=bool(token.strip()), heard=heard)
 
 
 class GitHub:
@@ -94,28 +83,22 @@ class GitHub:
     Parameters
     ----------
     transport : Transport
-        Asked once each, for as long as ``within`` allows for all of a batch [s].
+        With short limits of its own.
     clock : ImpatientClock
     with_token : bool
         With one all is asked by GraphQL at once, without one name by name.
     """
 
     def __init__(
-        self,
-        transport: Transport,
-        clock: ImpatientClock,
-        *,
-        with_token: bool,
-        within: float = WITHIN,
-        heard: Heard | None = None,
+        self, transport: Transport, clock: ImpatientClock, *, with_token: bool, heard: Heard | None = None
     ) -> None:
         self._heard = heard
-        self._hurried = Hurried(transport, clock, within)
-        self._client = Client(self._hurried, clock)
+        self._client = Client(transport, clock)
         self._clock = clock
         self._with_token = with_token
         self._kept: OrderedDict[str, Told] = OrderedDict()
         self._closed: tuple[float, str] = (0.0, "")
+        self._begun = 0.0
 
     def ask(self, names: Sequence[str]) -> dict[str, Told]:
         """Return what GitHub says of each name, by the name in lower case; never raises."""
@@ -147,12 +130,12 @@ class GitHub:
         until, why = self._closed
         found: dict[str, Told] = {}
         if self._clock.time() >= until:
-            self._hurried.begin()
-            refused = self._client.tally.refused
+            self._begun, refused = self._clock.time(), self._client.tally.refused
             try:
                 if self._with_token:
                     return self._by_graphql(names)
                 for name in names:
+                    self._check_time()
                     found[name.lower()] = self._by_rest(name)
             except (StargazeError, WouldWaitError, TooHeavyError) as error:
                 why = self._close(error, limited=self._client.tally.refused > refused)
@@ -160,14 +143,14 @@ class GitHub:
         earlier = {name.lower(): replace(self._kept.get(name.lower(), Told()), away=why) for name in names}
         return earlier | found
 
-    def _close(self, error: Exception, *, limited: bool) -> str:
+    def _close(self, error: Exception, *, limited: bool = False) -> str:
         """Note how long GitHub is left alone, and say why."""
         now = self._clock.time()
         wait = error.seconds if isinstance(error, WouldWaitError) else 0.0
         limited = limited or any(limit.remaining <= 0 and limit.until > now for limit in self._client.limits.values())
         seconds = max(wait, REST) if limited else REST
-        token = isinstance(error, CredentialsError)
         lifted = datetime.fromtimestamp(now + seconds, UTC)
+        token = isinstance(error, CredentialsError)
         away = "GitHub does not take this server's token" if token else "GitHub cannot be reached at the moment"
         why = f"GitHub limits us until {lifted:%H:%M} UTC" if limited else away
         self._closed = (now + seconds, why)
@@ -187,31 +170,42 @@ class GitHub:
         reply = self._client.query(text, graphql.names_variables(list(names)))
         nodes = answered_names(list(names), reply)
         public = {name: node for name, node in nodes.items() if "gone" not in node and not node.get("isPrivate")}
-        details = self._details({str(node["id"]): name for name, node in public.items()})
+        details, whole = self._details({str(node["id"]): name for name, node in public.items()})
         found = {}
         for name in names:
             if name in public:
-                found[name.lower()] = self._read(public[name], details.get(name, {}), reply, whole=name in details)
+                found[name.lower()] = self._read(public[name], details.get(name, {}), reply, whole=name in whole)
             else:
                 found[name.lower()] = Told(
                     gone=str(nodes.get(name, {}).get("gone") or "Not Found"), at=self._clock.time()
                 )
         return found
 
-    def _details(self, ids: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-        """Return counts and commits by name; what GitHub does not get to in time is not known."""
+    def _details(self, ids: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], set[str]]:
+        """Return counts and commits by name, and of which names all; what GitHub does not get to in time is not known."""
         found: dict[str, dict[str, Any]] = {}
+        told: Counter[str] = Counter()
         for kind in graphql.KINDS if ids else ():
             try:
+                self._check_time()
                 reply = self._client.query(kind.text, {"ids": list(ids)})
-            except (StargazeError, WouldWaitError, TooHeavyError) as error:
+            except TooHeavyError as error:
                 log.warning("GitHub told no %s: %s", kind.name, error)
                 continue
+            except (StargazeError, WouldWaitError) as error:
+                self._close(error)
+                log.warning("GitHub told no %s, and is not asked for a while: %s", kind.name, error)
+                break
             nodes = reply.data["data"].get("nodes") or []
             for number, node in zip(ids, nodes, strict=False):
                 if isinstance(node, dict) and "nameWithOwner" in node:
                     found.setdefault(ids[number], {}).update(graphql.fields(node))
-        return found
+                    told[ids[number]] += 1
+        return found, {name for name, number in told.items() if number == len(graphql.KINDS)}
+
+    def _check_time(self) -> None:
+        if self._clock.time() - self._begun > PATIENCE:
+            raise WouldWaitError(0.0)
 
     def _read(self, item: Mapping[str, Any], details: Mapping[str, Any], reply: Reply, *, whole: bool) -> Told:
         at = self._clock.time()

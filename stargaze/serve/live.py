@@ -121,10 +121,12 @@ def _remarks(record: Mapping[str, Any]) -> list[str]:
     }
     found = [words for name, words in said.items() if _number(record.get(name)) == 1]
     is_empty = _number(record.get("is_empty"))
-    if is_empty == 1 or _number(record.get("commits")) == 0:
+    if (
+        is_empty == 1
+        or _number(record.get("commits")) == 0
+        or (is_empty is None and _number(record.get("size_kb")) == 0)
+    ):
         found.append("is empty")
-    elif is_empty is None and _number(record.get("size_kb")) == 0:
-        found.append("is empty, or nearly so")
     return found
 
 

@@ -1,368 +1,306 @@
-"""GitHub asked while a visitor waits: over real sockets, whatever GitHub answers, and if it does not."""
+"""Repositories found on GitHub while a visitor waits, over HTTP to servers on loopback."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stargaze.artifacts import Store
 from stargaze.bundle import Bundle
-from stargaze.serve.finding import github_of
-from stargaze.serve.live import TYPE, Live
-from stargaze.serve.office import Found
-from tests.simulated.server import running
-from tests.simulated.world import World
+from stargaze.serve.github import FRESH, REST, ImpatientClock, github
+from stargaze.serve.live import Live
 
-NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+NOW = datetime.now(UTC)  # the servers of the tests date their answers
 ROW = {
     "id": 7,
-    "node_id": "R_7",
-    "full_name": "own/name",
+    "node_id": "R_kgDO7",
+    "full_name": "new/thing",
     "private": False,
-    "owner": {"login": "own", "type": "User", "id": 3},
-    "created_at": "2020-01-01T00:00:00Z",
-    "pushed_at": "2021-01-01T00:00:00Z",
-    "updated_at": "2021-01-01T00:00:00Z",
-    "stargazers_count": 500,
-    "forks_count": 60,
-    "open_issues_count": 4,
-    "size": 900,
+    "owner": {"login": "new", "id": 3, "type": "User"},
+    "description": "<script>alert(1)</script>",
     "fork": False,
-    "archived": False,
-    "disabled": False,
+    "created_at": "2020-01-01T00:00:00Z",
+    "pushed_at": "2026-01-01T00:00:00Z",
+    "updated_at": "2026-01-01T00:00:00Z",
+    "stargazers_count": 42,
+    "forks_count": 5,
+    "size": 10,
+    "language": "Python",
+    "open_issues_count": 3,
 }
+Reply = tuple[int, dict[str, str], Any]
 
 
-class TinyGitHub(ThreadingHTTPServer):
-    """Answers every path with what it is told to; it remembers what it was asked."""
+@dataclass
+class Answers:
+    """What a small GitHub answers, by path; ``asked`` holds method, path and ETag of each request."""
 
-    daemon_threads = True
+    replies: dict[str, Reply] = field(default_factory=dict)
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    graphql: Callable[[dict[str, Any]], Any] = lambda _body: {"data": {}}
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.status, self.body, self.headers = 200, dict[str, Any](ROW), dict[str, str]()
-        self.asked: list[tuple[str, str]] = []
-        self.pause = 0.0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: TinyGitHub
-
-    def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("if-none-match", "")))
-        time.sleep(self.server.pause)
-        same = self.headers.get("if-none-match") == '"e1"' and self.server.status == 200
-        body = b"" if same else json.dumps(self.server.body).encode()
-        self.send_response(304 if same else self.server.status)
-        for name, value in ({"etag": '"e1"', "content-type": "application/json"} | self.server.headers).items():
-            self.send_header(name, value)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.do_GET()
-
-    def log_message(self, *_arguments: Any) -> None:
-        pass
+    def of(self, path: str, body: bytes) -> Reply:
+        if path == "/graphql":
+            return 200, {}, self.graphql(json.loads(body))
+        return self.replies.get(path, (404, {}, {"message": "Not Found"}))
 
 
 @pytest.fixture
-def tiny() -> Iterator[TinyGitHub]:
-    with TinyGitHub() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def answers() -> Answers:
+    return Answers()
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
-    """A socket that takes connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+def url(answers: Answers) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(b"")
+
+        def do_POST(self) -> None:
+            self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+        def _answer(self, body: bytes) -> None:
+            etag = self.headers.get("If-None-Match", "")
+            answers.asked.append((self.command, self.path, etag))
+            status, headers, data = answers.of(self.path, body)
+            if etag and headers.get("ETag") == etag:
+                status, data = 304, None
+            content = b"" if data is None else json.dumps(data).encode()
+            self.send_response(status)
+            for name, value in {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(content)),
+                **headers,
+            }.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@dataclass
+class Hand:
+    """A clock that the test moves."""
+
+    now: float = NOW.timestamp()
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture
-def closed() -> str:
-    """A port on which nobody listens."""
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return f"http://127.0.0.1:{server.getsockname()[1]}"
+def hand() -> Hand:
+    return Hand()
 
 
-@pytest.fixture(scope="module")
-def bundle(bundle_folder: Path) -> Bundle:
+@pytest.fixture
+def bundle(bundle_folder: Any) -> Bundle:
     return Bundle.load(bundle_folder)
 
 
-class Clock:
-    """Time that a test moves."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
+@pytest.fixture
+def live(bundle: Bundle, url: str, hand: Hand) -> Live:
+    return Live(bundle, github(url, "", ImpatientClock(hand)), with_token=False)
 
 
-def live(bundle: Bundle, url: str, store: Store, token: str = "", clock: Clock | None = None) -> Live:
-    """Make a finder as a worker has it."""
-    return Live(bundle, github_of(url, token, store, clock or Clock()), bool(token))
+def test_an_unknown_name_is_asked_of_github(live: Live, answers: Answers) -> None:
+    answers.replies["/repos/new/thing"] = 200, {}, ROW
+
+    found = live.find(["new/thing"], NOW)
+
+    row = found.frame.iloc[found.rows["new/thing"]]
+    assert (row["full_name"], row["stars"], row["forks"]) == ("new/thing", 42, 5)
+    assert found.source == {"new/thing": "github"}
+    assert found.remarks == {"new/thing": []}
 
 
-def stars(found: Found, name: str) -> float:
-    """Return the stars that were found."""
-    return float(found.frame["stars"].iloc[found.rows[name]])
+def test_without_a_token_known_names_cost_no_question(live: Live, bundle: Bundle, answers: Answers) -> None:
+    name = bundle.known["full_name"].iloc[3]
+
+    found = live.find([name], NOW)
+
+    assert (found.source[name.lower()], answers.asked) == ("known", [])
 
 
-@pytest.mark.parametrize("token", ["good", ""])
-def test_a_repository_is_as_github_has_it_now(bundle: Bundle, store: Store, token: str) -> None:
-    world = World(200)
-    world.people.rename(5)
-    name = world.people.name(3)
-    old = next(iter(world.people.renamed))
-    world.people.here[9] = False
-    with running(world) as url:
-        found = live(bundle, url, store, token).find([name, old, world.people.name(9)], datetime.now(UTC))
+def test_a_renamed_repository_says_what_was_asked(live: Live, answers: Answers) -> None:
+    answers.replies["/repos/old/name"] = 200, {}, ROW
 
-    assert stars(found, name.lower()) == world.people.stars[3]
-    assert set(found.source.values()) == {"github"}
-    assert found.remarks[old] == [f"was renamed: you asked for {old}"]
-    assert found.errors.keys() == {world.people.name(9).lower()}
-    assert "deleted or renamed, or is private" in found.errors[world.people.name(9).lower()]["message"]
-    assert TYPE in found.errors[world.people.name(9).lower()]["hint"]
-    assert world.counts.requests <= 4
+    assert live.find(["old/name"], NOW).remarks["old/name"] == ["was renamed: you asked for old/name"]
 
 
 @pytest.mark.parametrize(
-    ("values", "remarks"),
-    [
-        ({}, []),
-        ({"fork": True}, ["is a fork"]),
-        ({"archived": True}, ["is archived"]),
-        ({"size": 0}, ["is empty, or nearly so"]),
-        ({"full_name": "new/name"}, ["was renamed: you asked for own/name"]),
-    ],
-    ids=["plain", "fork", "archived", "empty", "renamed"],
+    ("change", "words"),
+    [({"fork": True}, "is a fork"), ({"archived": True}, "is archived"), ({"size": 0}, "is empty")],
 )
-def test_what_is_unusual_is_said(
-    bundle: Bundle, store: Store, tiny: TinyGitHub, values: dict[str, Any], remarks: list[str]
+def test_what_a_visitor_may_not_expect_is_said(
+    live: Live, answers: Answers, change: dict[str, Any], words: str
 ) -> None:
-    tiny.body |= values
+    answers.replies["/repos/new/thing"] = 200, {}, {**ROW, **change}
 
-    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
-
-    assert (found.errors, found.remarks["own/name"]) == ({}, remarks)
-    assert stars(found, "own/name") == 500
+    assert words in live.find(["new/thing"], NOW).remarks["new/thing"]
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "words"),
-    [
-        (404, {"message": "Not Found"}, "deleted or renamed, or is private"),
-        (200, ROW | {"private": True}, "deleted or renamed, or is private"),
-        (451, {"message": "Repository access blocked"}, "gives no access to it"),
-        (403, {"message": "Repository access blocked"}, "gives no access to it"),
-    ],
-    ids=["deleted", "private", "legal", "blocked"],
-)
-def test_what_nobody_may_see_is_not_answered(
-    bundle: Bundle, store: Store, tiny: TinyGitHub, status: int, body: dict[str, Any], words: str
+def test_a_deleted_repository_is_told_so(live: Live) -> None:
+    error = live.find(["gone/thing"], NOW).errors["gone/thing"]
+
+    assert "no public repository of this name" in error["message"]
+    assert "type its figures" in error["hint"]
+
+
+def test_a_private_repository_looks_as_one_that_is_not_there(live: Live, answers: Answers) -> None:
+    answers.replies["/repos/new/thing"] = 200, {}, {**ROW, "private": True}
+
+    assert live.find(["new/thing"], NOW).errors == {
+        "new/thing": {
+            **live.find(["gone/thing"], NOW).errors["gone/thing"],
+            "message": "new/thing: GitHub has no public repository of this name: it was deleted or renamed, or is private",
+        }
+    }
+
+
+def test_an_answer_is_given_again_without_asking_and_later_asked_by_its_etag(
+    live: Live, answers: Answers, hand: Hand
 ) -> None:
-    tiny.status, tiny.body = status, body
+    answers.replies["/repos/new/thing"] = 200, {"ETag": 'W/"abc"'}, ROW
 
-    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
+    live.find(["new/thing"], NOW)
+    hand.now += FRESH - 1
+    live.find(["new/thing"], NOW)
+    assert len(answers.asked) == 1
+    hand.now += 2
+    again = live.find(["new/thing"], NOW)
 
-    assert found.rows == {}
-    assert words in found.errors["own/name"]["message"]
-    assert TYPE in found.errors["own/name"]["hint"]
-
-
-def test_homepage_and_licence_are_read_as_fetch_reads_them(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
-    tiny.body |= {"homepage": "https://name.example", "license": {"key": "mit", "name": "MIT License"}}
-
-    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
-
-    assert found.frame[["has_homepage", "license"]].iloc[0].tolist() == [1.0, "mit"]
+    assert answers.asked[1] == ("GET", "/repos/new/thing", 'W/"abc"')
+    assert again.frame.iloc[again.rows["new/thing"]]["stars"] == 42
 
 
-def test_a_private_repository_is_not_answered_though_the_token_sees_it(
-    bundle: Bundle, store: Store, tiny: TinyGitHub
+def test_a_limit_is_told_with_its_end_and_nobody_waits(live: Live, answers: Answers, hand: Hand) -> None:
+    headers = {
+        "X-RateLimit-Limit": "60",
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Reset": str(int(hand.now) + 900),
+        "X-RateLimit-Resource": "core",
+    }
+    answers.replies["/repos/new/thing"] = 403, headers, {"message": "API rate limit exceeded for 127.0.0.1"}
+    begun = time.monotonic()
+
+    error = live.find(["new/thing"], NOW).errors["new/thing"]
+    live.find(["new/other"], NOW)
+
+    assert "GitHub limits us until" in error["message"]
+    assert error["hint"] == "type its figures instead"
+    assert len(answers.asked) == 1
+    assert time.monotonic() - begun < 3
+
+
+def test_github_out_of_reach_is_asked_once_a_minute(bundle: Bundle, hand: Hand) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    live = Live(bundle, github(f"http://127.0.0.1:{port}", "", ImpatientClock(hand)), with_token=False)
+
+    errors = [live.find([name], NOW).errors[name] for name in ("a/one", "a/two")]
+
+    assert all("GitHub cannot be reached" in error["message"] for error in errors)
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        listener.settimeout(0.2)
+        live.find(["a/three"], NOW)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+        hand.now += REST + 1
+        asking = threading.Thread(target=live.find, args=(["a/four"], NOW))
+        asking.start()
+        listener.settimeout(5.0)
+        listener.accept()[0].close()
+        asking.join()
+
+
+def test_a_github_that_never_answers_holds_nobody_for_long(bundle: Bundle) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        live = Live(
+            bundle, github(f"http://127.0.0.1:{silent.getsockname()[1]}", "", ImpatientClock()), with_token=False
+        )
+        begun = time.monotonic()
+
+        found = live.find(["a/one", "a/two", bundle.known["full_name"].iloc[0]], NOW)
+
+    assert time.monotonic() - begun < 8
+    assert set(found.errors) == {"a/one", "a/two"}
+    assert len(found.rows) == 1
+
+
+def graph(body: dict[str, Any]) -> Any:
+    """Answer names and details as GitHub's GraphQL does."""
+    node = {
+        "id": "R_kgDO7",
+        "databaseId": 7,
+        "nameWithOwner": "new/thing",
+        "createdAt": "2020-01-01T00:00:00Z",
+        "pushedAt": "2026-01-01T00:00:00Z",
+        "updatedAt": "2026-01-01T00:00:00Z",
+        "stargazerCount": 42,
+        "forkCount": 5,
+        "owner": {"__typename": "User", "login": "new", "databaseId": 3},
+    }
+    if "ids" not in body["variables"]:
+        names = [body["variables"][f"n{place}"] for place in range(len(body["variables"]) // 2)]
+        data = {
+            f"r{place}": {**node, "isPrivate": name == "secret"} if name != "gone" else None
+            for place, name in enumerate(names)
+        }
+        lost = [place for place, name in enumerate(names) if name == "gone"]
+        return {
+            "data": data,
+            "errors": [{"type": "NOT_FOUND", "path": [f"r{place}"], "message": "no"} for place in lost],
+        }
+    return {"data": {"nodes": [{**node, "releases": {"totalCount": 4}, "openIssues": {"totalCount": 2}}]}}
+
+
+def test_with_a_token_all_is_asked_in_three_requests(bundle: Bundle, url: str, answers: Answers, hand: Hand) -> None:
+    answers.graphql = graph
+    live = Live(bundle, github(url, "a-token", ImpatientClock(hand)), with_token=True)
+
+    found = live.find(["new/thing", "x/gone", "x/secret"], NOW)
+
+    row = found.frame.iloc[found.rows["new/thing"]]
+    assert (row["stars"], row["releases"], len(answers.asked)) == (42, 4, 3)
+    assert found.errors["x/secret"]["message"].partition(":")[2] == found.errors["x/gone"]["message"].partition(":")[2]
+
+
+def test_counts_that_github_does_not_tell_are_the_known_ones(
+    bundle: Bundle, url: str, answers: Answers, hand: Hand
 ) -> None:
-    node = {"id": "R_7", "databaseId": 7, "nameWithOwner": "own/name", "stargazerCount": 5, "isPrivate": True}
-    tiny.body = {"data": {"r0": node}}
+    known = bundle.known.iloc[3]
+    row = {**ROW, "full_name": known["full_name"], "stargazers_count": 77}
 
-    found = live(bundle, tiny.url, store, "good").find(["own/name"], NOW)
+    def half(body: dict[str, Any]) -> Any:
+        if "ids" in body["variables"]:
+            return {"data": {"nodes": [None]}}
+        answer = graph(body)
+        answer["data"]["r0"] |= {"nameWithOwner": row["full_name"], "stargazerCount": 77}
+        return answer
 
-    assert found.rows == {}
-    assert "or is private" in found.errors["own/name"]["message"]
-    assert len(tiny.asked) == 1
+    answers.graphql = half
+    live = Live(bundle, github(url, "a-token", ImpatientClock(hand)), with_token=True)
 
+    found = live.find([known["full_name"]], NOW)
 
-def test_without_a_token_the_known_cost_no_request(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
-    name = str(bundle.known["full_name"].iloc[0])
-
-    found = live(bundle, tiny.url, store).find([name], NOW)
-
-    assert (found.source, tiny.asked) == ({name.lower(): "known"}, [])
-
-
-def test_what_github_did_not_tell_is_of_the_known_record_and_dated(
-    bundle: Bundle, store: Store, tiny: TinyGitHub
-) -> None:
-    known = bundle.known[bundle.known["contributors"].notna() & bundle.known["fetched_at"].notna()].iloc[0]
-    tiny.body["full_name"] = known["full_name"]
-
-    found = live(bundle, tiny.url, store).find(["old/name-of-it"], NOW)
-
-    row = found.frame.iloc[found.rows["old/name-of-it"]]
-    assert (row["stars"], row["contributors"]) == (500, known["contributors"])
-    assert found.remarks["old/name-of-it"][-1].endswith(f"are of {known['fetched_at'].date()}")
-
-
-@pytest.mark.parametrize("token", ["good", ""])
-def test_a_limit_is_not_waited_for_and_says_when_it_ends(
-    bundle: Bundle, store: Store, tiny: TinyGitHub, token: str
-) -> None:
-    reset = int(time.time()) + 1_800
-    tiny.status, tiny.body = 403, {"message": "API rate limit exceeded for user ID 1."}
-    tiny.headers = {"x-ratelimit-limit": "60", "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(reset)}
-    known = str(bundle.known["full_name"].iloc[0])
-    clock = Clock()
-    finder = live(bundle, tiny.url, store, token, clock)
-
-    found = finder.find(["own/name", known], NOW)
-    clock.ahead = 120.0
-    finder.find(["own/name"], NOW)
-
-    assert len(tiny.asked) == 1
-    assert "GitHub limits us until " in found.errors["own/name"]["message"]
-    assert found.errors["own/name"]["hint"] == TYPE
-    assert found.source[known.lower()] == "known"
-    if token:
-        assert "GitHub limits us until " in found.remarks[known.lower()][-1]
-        assert "these are the figures of" in found.remarks[known.lower()][-1]
-
-
-def test_a_second_limit_without_numbers_is_a_limit_too(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
-    tiny.status, tiny.body = 429, {"message": "You have exceeded a secondary rate limit."}
-    tiny.headers = {"retry-after": "90"}
-
-    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
-
-    assert "GitHub limits us until " in found.errors["own/name"]["message"]
-
-
-def test_out_of_reach_is_found_out_once_a_minute(bundle: Bundle, store: Store, closed: str, tiny: TinyGitHub) -> None:
-    clock = Clock()
-    finder = live(bundle, closed, store, clock=clock)
-
-    before = time.monotonic()
-    found = finder.find(["own/name", "own/other"], NOW)
-
-    assert time.monotonic() - before < 2.0
-    assert all("GitHub cannot be reached at the moment" in error["message"] for error in found.errors.values())
-    assert {error["hint"] for error in found.errors.values()} == {TYPE}
-
-
-def test_after_a_fault_github_is_left_alone_for_a_minute(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
-    clock = Clock()
-    finder = live(bundle, tiny.url, store, clock=clock)
-    tiny.status, tiny.body = 502, {}
-
-    assert finder.find(["own/name"], NOW).rows == {}
-    tiny.status, tiny.body = 200, dict(ROW)
-    assert finder.find(["own/name"], NOW).rows == {}
-    clock.ahead = 61.0
-
-    assert finder.find(["own/name"], NOW).source == {"own/name": "github"}
-    assert len(tiny.asked) == 2
-
-
-@pytest.mark.parametrize("token", ["good", ""])
-def test_a_server_that_never_answers_costs_seconds_once(bundle: Bundle, store: Store, silent: str, token: str) -> None:
-    known = str(bundle.known["full_name"].iloc[0])
-    finder = live(bundle, silent, store, token)
-
-    before = time.monotonic()
-    found = finder.find(["own/name", "own/other", known], NOW)
-    first = time.monotonic() - before
-    finder.find(["own/name", "own/more"], NOW)
-
-    assert first < 7.0
-    assert time.monotonic() - before - first < 1.0
-    assert found.source == {known.lower(): "known"}
-
-
-def test_a_slow_server_is_asked_no_longer_than_the_time_of_a_batch(
-    bundle: Bundle, store: Store, tiny: TinyGitHub
-) -> None:
-    tiny.pause = 2.0
-
-    before = time.monotonic()
-    found = live(bundle, tiny.url, store).find([f"own/name{number}" for number in range(9)], NOW)
-
-    assert time.monotonic() - before < 7.0
-    assert len(found.rows) == 2
-    assert len(found.errors) == 7
-
-
-def test_what_was_heard_is_not_asked_again_and_later_by_its_mark(
-    bundle: Bundle, store: Store, tiny: TinyGitHub
-) -> None:
-    clock = Clock()
-    finder = live(bundle, tiny.url, store, clock=clock)
-
-    finder.find(["own/name"], NOW)
-    finder.find(["Own/Name"], NOW)
-    assert len(tiny.asked) == 1
-    clock.ahead = 601.0
-    found = finder.find(["own/name"], NOW)
-
-    assert [mark for _, mark in tiny.asked] == ["", '"e1"']
-    assert stars(found, "own/name") == 500
-
-
-def test_another_worker_knows_what_one_heard(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
-    live(bundle, tiny.url, store).find(["own/name"], NOW)
-
-    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
-
-    assert (len(tiny.asked), stars(found, "own/name")) == (1, 500)
-
-
-def test_what_was_heard_earlier_answers_while_github_is_away(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
-    clock = Clock()
-    finder = live(bundle, tiny.url, store, clock=clock)
-    finder.find(["own/name"], NOW)
-    tiny.status, tiny.body, clock.ahead = 502, {}, 601.0
-
-    found = finder.find(["own/name"], NOW)
-
-    assert stars(found, "own/name") == 500
-    assert found.remarks["own/name"][-1].startswith("GitHub cannot be reached at the moment: these are the figures of")
-
-
-def test_a_broken_file_of_what_was_heard_costs_a_request_and_no_answer(
-    bundle: Bundle, store: Store, tiny: TinyGitHub
-) -> None:
-    store.root.mkdir(parents=True)
-    (store.root / "heard.sqlite").write_text("no database " * 100)
-
-    assert live(bundle, tiny.url, store).find(["own/name"], NOW).source == {"own/name": "github"}
+    got = found.frame.iloc[found.rows[known["full_name"].lower()]]
+    assert got["stars"] == 77
+    assert got["contributors"] == known["contributors"]
+    assert "counts that GitHub did not tell" in found.remarks[known["full_name"].lower()][0]

@@ -179,19 +179,10 @@ class _Repository:
         flags = {
             f"has{name}Enabled": record[f"has_{name.lower()}"] for name in ("Issues", "Projects", "Wiki", "Discussions")
         }
-        off = (
-            "isArchived",
-            "isDisabled",
-            "isFork",
-            "isTemplate",
-            "isMirror",
-            "isEmpty",
-            "isPrivate",
-            "webCommitSignoffRequired",
-        )
+        off = ("isArchived", "isDisabled", "isFork", "isTemplate", "isMirror", "isEmpty", "isPrivate")
         return {
             **flags,
-            **dict.fromkeys(off, False),
+            **dict.fromkeys((*off, "webCommitSignoffRequired"), False),
             "id": record["node_id"],
             "databaseId": self._number,
             "nameWithOwner": record["full_name"],

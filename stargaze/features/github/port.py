@@ -17,8 +17,6 @@ class Ask:
     body: bytes | None = None
     etag: str = ""
     """What an earlier answer was marked with: GitHub says 304 if it still holds."""
-    within: float | None = None
-    """The longest wait where it is shorter than the transport's own [s]."""
 
 
 @dataclass(frozen=True)

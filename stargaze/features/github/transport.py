@@ -24,8 +24,8 @@ READ_TIMEOUT = 60.0
 DEFAULT_PORTS = {"https": 443, "http": 80}
 RECONNECT = Retry(total=None, connect=3, read=False, other=0, status=0, redirect=0, backoff_factor=0.5)
 """Only where nothing was sent yet: all else is counted, logged and bided by who asked."""
-IMPATIENT = Retry(total=0, read=False)
-"""Where a visitor waits, there is one try."""
+NO_RETRY = Retry(total=0, read=False)
+"""For who cannot wait."""
 
 
 class HttpTransport:
@@ -65,7 +65,7 @@ class HttpTransport:
         settings = self._session.merge_environment_settings(request.url, {}, None, None, None)
         begun = self._clock.time()
         try:
-            answer = self._session.send(request, timeout=self._limits(ask), allow_redirects=False, **settings)
+            answer = self._session.send(request, timeout=self._timeout, allow_redirects=False, **settings)
         except requests.RequestException as error:
             raise NoAnswerError(_why(error)) from error
         took = self._clock.time() - begun
@@ -77,10 +77,6 @@ class HttpTransport:
         if ask.path == "/graphql" and self._base.endswith("/api/v3"):
             return self._base.removesuffix("/v3") + "/graphql"
         return f"{self._base}/{ask.path.lstrip('/')}" if ask.path.startswith("/") else ask.path
-
-    def _limits(self, ask: Ask) -> tuple[float, float]:
-        connect, read = self._timeout
-        return (connect, read) if ask.within is None else (min(connect, ask.within), min(read, ask.within))
 
     def _prepared(self, ask: Ask) -> requests.PreparedRequest:
         """Make a request as it will be sent, and compare servers only then: an address has many ways of writing."""
