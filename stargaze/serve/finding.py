@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from stargaze.artifacts import Store
 from stargaze.bundle import Bundle
@@ -19,10 +20,12 @@ from stargaze.serve.settings import Sources
 TOKEN = "GITHUB_TOKEN"  # noqa: S105 # the name of a variable
 
 
-def finder_of(
-    bundle: Bundle, section: ServeSection, sources: Sources, store: Store, environ: Mapping[str, str]
-) -> Finder:
-    """Return who finds repositories: GitHub first where the config allows it, else the bundle alone.
+def finders_of(
+    section: ServeSection, sources: Sources, store: Store, environ: Mapping[str, str]
+) -> Callable[[Bundle], Finder]:
+    """Return what gives each release its finder: GitHub first where the config allows it, else the bundle alone.
+
+    GitHub is one and the same for all releases of a process: what it said, and that it is away, outlives a deploy.
 
     Raises
     ------
@@ -30,9 +33,9 @@ def finder_of(
         If the address is none, or a token would travel to it unencrypted.
     """
     if not section.github:
-        return Known(bundle)
+        return Known
     token = environ.get(TOKEN, "").strip()
-    return Live(bundle, github_of(sources.github_url, token, store), bool(token))
+    return partial(Live, github=github_of(sources.github_url, token, store), with_token=bool(token))
 
 
 def github_of(url: str, token: str, store: Store, clock: Callable[[], float] = time.time) -> GitHub:

@@ -22,7 +22,7 @@ from stargaze.errors import StargazeError
 from stargaze.serve import requestlog
 from stargaze.serve.answer import respond, respond_all
 from stargaze.serve.broker import declare
-from stargaze.serve.finding import finder_of, ledger_of, past_of
+from stargaze.serve.finding import finders_of, ledger_of, past_of
 from stargaze.serve.following import Following
 from stargaze.serve.office import Office, as_error
 from stargaze.serve.settings import from_environment, ready_file, sources_of
@@ -38,12 +38,16 @@ log = logging.getLogger(__name__)
 def main(environ: Mapping[str, str]) -> None:
     """Answer questions with the bundle that serves, until told to end."""
     section, store = from_environment(environ)
-    past, ledger = past_of(sources_of(environ), store), ledger_of(section, store)
+    sources = sources_of(environ)
+    finders, past, ledger = (
+        finders_of(section, sources, store, environ),
+        past_of(sources, store),
+        ledger_of(section, store),
+    )
 
     def open_office(folder: Path) -> Office:
         bundle = load(folder)
-        finder = finder_of(bundle, section, sources_of(environ), store, environ)
-        office = Office(bundle, finder, past, ledger)
+        office = Office(bundle, finders(bundle), past, ledger)
         office.prepare()
         return office
 

@@ -10,7 +10,7 @@ from stargaze.artifacts import Store
 from stargaze.bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import CredentialsError
-from stargaze.serve.finding import finder_of, ledger_of, past_of
+from stargaze.serve.finding import finders_of, ledger_of, past_of
 from stargaze.serve.live import Live
 from stargaze.serve.office import Known
 from stargaze.serve.past import KeptPast
@@ -23,25 +23,35 @@ def bundle(bundle_folder: Path) -> Bundle:
 
 
 def test_without_github_the_bundle_alone_answers(bundle: Bundle, store: Store) -> None:
-    assert finder_of(bundle, ServeSection(github=False), Sources(), store, {}) == Known(bundle)
+    assert finders_of(ServeSection(github=False), Sources(), store, {})(bundle) == Known(bundle)
 
 
 @pytest.mark.parametrize(("token", "with_token"), [(" secret\n", True), ("", False), (" ", False)])
 def test_a_token_of_the_environment_is_used(
     bundle: Bundle, store: Store, token: str, with_token: bool
 ) -> None:  # a case
-    finder = finder_of(bundle, ServeSection(), Sources(), store, {"GITHUB_TOKEN": token})
+    finder = finders_of(ServeSection(), Sources(), store, {"GITHUB_TOKEN": token})(bundle)
 
     assert isinstance(finder, Live)
     assert finder.with_token is with_token
 
 
-def test_a_token_does_not_travel_unencrypted(bundle: Bundle, store: Store) -> None:
+def test_a_token_does_not_travel_unencrypted(store: Store) -> None:
     with pytest.raises(CredentialsError, match="unencrypted"):
-        finder_of(bundle, ServeSection(), Sources("http://github.example.com"), store, {"GITHUB_TOKEN": "secret"})
+        finders_of(ServeSection(), Sources("http://github.example.com"), store, {"GITHUB_TOKEN": "secret"})
 
 
 def test_the_track_record_is_kept_where_the_config_says_so(store: Store) -> None:
     assert ledger_of(ServeSection(record=False), store) is None
     assert ledger_of(ServeSection(), store) is not None
     assert isinstance(past_of(Sources(), store), KeptPast)
+
+
+def test_a_deploy_forgets_nothing_of_what_github_said(bundle: Bundle, store: Store) -> None:
+    finders = finders_of(ServeSection(), Sources(), store, {})
+
+    first, second = finders(bundle), finders(bundle)
+
+    assert isinstance(first, Live)
+    assert isinstance(second, Live)
+    assert first.github is second.github
