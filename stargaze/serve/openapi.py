@@ -18,7 +18,7 @@ TRUTH = {"type": "boolean"}
 ID = {"type": "string", "format": "uuid"}
 DAY = {"type": ["string", "null"], "format": "date"}
 NAME = r"[A-Za-z0-9_-]{1,48}/[A-Za-z0-9._-]{0,99}[A-Za-z0-9_-]"
-ADDRESS = rf"^({NAME}|(https?://)?(www\.)?github\.com/{NAME}([/?#]\S*)?)$"
+ADDRESS = rf"^({NAME}|(https?://)?(www\.)?github\.com/{NAME}([/?#][!-~]*)?)$"
 
 
 def description(section: ServeSection) -> dict[str, Any]:
