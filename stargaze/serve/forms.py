@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+import stargaze.features.extract  # noqa: F401 - enters the features into the catalogue
 from stargaze.errors import BadDataError
+from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.question import FORM_FIELDS, from_figures, parse_name
 from stargaze.features.schema import Field
 from stargaze.serve.tickets import Question
@@ -66,14 +68,36 @@ def figures_in(form: Mapping[str, str]) -> dict[str, str]:
     return {name: form[name].strip() for name in names if form.get(name, "").strip()}
 
 
-def first_fields() -> list[Field]:
-    """Return the fields that are asked at once, in the order of their importance."""
-    return sorted((field for field in FORM_FIELDS if field.name in FIRST), key=lambda field: FIRST.index(field.name))
+def looked_at(features: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    """Return the fields that a bundle's features are made of.
+
+    Parameters
+    ----------
+    features : mapping
+        Policy → names of its features, as the bundle tells them.
+
+    Returns
+    -------
+    frozenset of str
+        Names of fields; one that no policy uses changes no estimate.
+
+    Examples
+    --------
+    >>> sorted(looked_at({"all": ["forks", "fork_rate"]}))
+    ['created_at', 'fetched_at', 'forks']
+    """
+    return frozenset(field for names in features.values() for name in names for field in CATALOGUE[name].source)
 
 
-def other_fields() -> list[Field]:
+def first_fields(used: frozenset[str]) -> list[Field]:
+    """Return the fields that are asked at once, in the order of their importance; the name is always asked."""
+    fields = {field.name: field for field in FORM_FIELDS}
+    return [fields[name] for name in FIRST if name in used or name == "full_name"]
+
+
+def other_fields(used: frozenset[str]) -> list[Field]:
     """Return the fields behind the fold."""
-    return [field for field in FORM_FIELDS if field.name not in FIRST]
+    return [field for field in FORM_FIELDS if field.name not in FIRST and field.name in used]
 
 
 def help_of(field: Field) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import metadata
 from typing import Any
 
 import stargaze.features.extract  # noqa: F401 - enters the features into the catalogue
@@ -106,6 +107,7 @@ def _facts(shown: Shown) -> Sequence[tuple[str, str]]:
         ("Chosen from", f"{meta['trials']:,} trials" if isinstance(meta.get("trials"), int) else "several families"),
         ("Range", f"{100 * meta['coverage']:g} % are meant to hold"),
         ("Version", str(meta["version"])),
+        ("Licence", str(metadata("stargaze").get("License-Expression") or "see the package")),
     ]
 
 

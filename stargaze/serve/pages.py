@@ -108,7 +108,7 @@ def _add_answers(
         return _ticket_page(shown, ticket, canonical=url_for("pages.one", owner=owner, name=name, _external=True))
 
     @blueprint.post("/what-if")
-    def what_if() -> Redirect:
+    def what_if() -> Page | Redirect:
         _check_token()
         ticket_id = request.form.get("ticket", "")
         ticket = desk.look(ticket_id) if is_id(ticket_id) else None
@@ -116,8 +116,10 @@ def _add_answers(
             abort(HTTPStatus.NOT_FOUND)
         names, figures = forms.part_of(ticket.question, request.form.get("repository", ""))
         changes = {name: request.form[name] for name in LEVERS if request.form.get(name, "").strip()}
-        question = forms.ask_by(names, figures, most=section.repositories, now=clock(), changes=changes)
-        return _asked(desk, question)
+        try:
+            return _asked(desk, forms.ask_by(names, figures, most=section.repositories, now=clock(), changes=changes))
+        except StargazeError as error:
+            return _again(_ticket_page(shown, ticket, error=error), error)
 
 
 def _names_form(shown: Following[Shown], *, typed: str, error: StargazeError | None = None) -> str:
@@ -125,7 +127,8 @@ def _names_form(shown: Following[Shown], *, typed: str, error: StargazeError | N
 
 
 def _figures_form(shown: Following[Shown], *, typed: dict[str, str], error: StargazeError | None = None) -> str:
-    groups = {"first": forms.first_fields(), "others": forms.other_fields()}
+    used = shown.get().fields
+    groups = {"first": forms.first_fields(used), "others": forms.other_fields(used)}
     return render_template("figures.html", shown=shown.get(), typed=typed, error=error, forms=forms, **groups)
 
 
@@ -146,7 +149,9 @@ def _again(page: str, error: StargazeError) -> Page:
     return page, HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(RETRY_AFTER)}
 
 
-def _ticket_page(shown: Following[Shown], ticket: Ticket, canonical: str = "") -> str:
+def _ticket_page(
+    shown: Following[Shown], ticket: Ticket, canonical: str = "", error: StargazeError | None = None
+) -> str:
     answer: dict[str, Any] = ticket.answer or {}
     cards, ticks = cards_of(answer["predictions"]) if answer else ([], [])
     names = ticket.question.repositories if ticket.question else ()
@@ -161,6 +166,7 @@ def _ticket_page(shown: Following[Shown], ticket: Ticket, canonical: str = "") -
         typed="\n".join(names),
         asked=names[0] if len(names) == 1 else "",
         canonical=canonical,
+        error=error,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from stargaze.manifest import read_verified
+from stargaze.serve.forms import looked_at
 
 SUGGESTIONS = 8
 """More do not fit under the field on a phone."""
@@ -37,6 +38,11 @@ class Shown:
     def typical_error(self) -> str:
         """The same as RMSLE, as a factor that people can picture."""
         return f"{math.exp(self.scores['rmsle']):.1f}"
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """What it looks at; to ask for anything else would be in vain."""
+        return looked_at(self.meta["features"])
 
     @property
     def data_date(self) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from stargaze.errors import BadDataError
 from stargaze.features.question import FORM_FIELDS
-from stargaze.serve.forms import FIRST, ask_by, figures_in, first_fields, names_in, other_fields
+from stargaze.serve.forms import FIRST, ask_by, figures_in, first_fields, looked_at, names_in, other_fields
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -33,11 +33,21 @@ def test_an_empty_control_means_not_known() -> None:
     assert figures_in({"full_name": " a/b ", "forks": "", "token": "x", "else": "y"}) == {"full_name": "a/b"}
 
 
+EVERY = frozenset(field.name for field in FORM_FIELDS)
+
+
 def test_every_field_is_asked_for_once() -> None:
-    asked = [field.name for field in first_fields() + other_fields()]
+    asked = [field.name for field in first_fields(EVERY) + other_fields(EVERY)]
 
     assert sorted(asked) == sorted(field.name for field in FORM_FIELDS)
 
 
 def test_what_is_asked_first_exists() -> None:
-    assert [field.name for field in first_fields()] == list(FIRST)
+    assert [field.name for field in first_fields(EVERY)] == list(FIRST)
+
+
+def test_only_what_the_bundle_looks_at_is_asked_for() -> None:
+    used = looked_at({"static": ["has_wiki"], "all": ["forks", "fork_rate"]})
+
+    assert [field.name for field in first_fields(used)] == ["full_name", "created_at", "forks"]
+    assert [field.name for field in other_fields(used)] == ["fetched_at", "has_wiki"]

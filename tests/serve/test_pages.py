@@ -200,3 +200,34 @@ def test_names_are_found_by_a_part_of_them(page: FlaskClient, names: list[str]) 
 
 def test_nothing_typed_finds_nothing(page: FlaskClient) -> None:
     assert page.get("/repositories").json == []
+
+
+def test_a_lever_that_cannot_be_is_explained_beside_the_answer(
+    page: FlaskClient, desk: FakeDesk, names: list[str]
+) -> None:
+    url = send(page, names[0]).location
+    desk.work()
+    data = {"token": token(page), "ticket": url.rpartition("/")[2], "repository": names[0], "latest_release_at": "soon"}
+
+    answer = page.post("/what-if", data=data)
+
+    assert answer.status_code == 400
+    assert 'role="alert"' in answer.text
+    assert answer.text.count('class="card"') == 1
+
+
+def test_the_form_asks_only_for_what_the_bundle_looks_at(page: FlaskClient) -> None:
+    """The small bundle never looks at the wiki or the downloads."""
+    html = page.get("/figures").text
+
+    assert 'name="forks"' in html
+    assert 'name="has_wiki"' not in html
+    assert 'name="downloads"' not in html
+
+
+def test_who_waits_is_led_to_the_ticket_and_never_asks_again(
+    page: FlaskClient, desk: FakeDesk, names: list[str]
+) -> None:
+    html = page.get(f"/of/{names[0]}").text
+
+    assert f"url=/predictions/{next(iter(desk.tickets))}" in html

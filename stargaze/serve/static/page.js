@@ -29,7 +29,7 @@ async function follow(waiting) {
 
 /** Fetch this page once more, now with the answer, and show it without a reload; who listens hears that it is there. */
 async function show(waiting) {
-  const response = await fetch(location.href);
+  const response = await fetch(waiting.dataset.page);
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
   document.title = fresh.title;
   const footer = fresh.querySelector("footer");
