@@ -105,7 +105,7 @@ def _card(prediction: Mapping[str, Any], top: float) -> Card:
         missing=", ".join(prediction.get("missing", ())),
         policy=prediction.get("policy", ""),
         source=_source(prediction),
-        remarks=tuple(prediction.get("remarks", ())),
+        remarks=tuple(map(_sentence, prediction.get("remarks", ()))),
         outside=tuple(map(_outside, prediction.get("beyond", ()))),
         similar=tuple(
             (row["full_name"], number(row["stars"]), f"{100 * row['likeness']:.0f} %")
@@ -148,6 +148,12 @@ def _source(prediction: Mapping[str, Any]) -> str:
     if prediction.get("source") == "github":
         return f"Figures as GitHub gave them on {day}."
     return f"Figures as they were on {day}." if prediction["known"] else "Figures as you typed them."
+
+
+def _sentence(remark: str) -> str:
+    """Make a sentence of a remark, so that it can stand behind another one."""
+    text = f"It {remark}" if remark.startswith(("is ", "was ", "has ")) else remark[:1].upper() + remark[1:]
+    return text if text.endswith(".") else f"{text}."
 
 
 def _outside(row: Mapping[str, str]) -> str:

@@ -15,13 +15,22 @@ ROWS = 12
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A line across the drawing and the count that it stands for."""
+
+    label: str
+    y: str
+
+
+@dataclass(frozen=True)
 class Curve:
-    """One drawing: points for SVG's polyline and polygon."""
+    """One drawing: points for SVG's polyline and polygon, and the lines behind them."""
 
     name: str
     counted: str
     ahead: str
     band: str
+    marks: tuple[Mark, ...]
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,8 @@ class Plot:
     last: str
     least: str
     most: str
+    now: str
+    """Where the counted part ends, across the drawing."""
     rows: tuple[tuple[str, str], ...]
     ahead: tuple[Ahead, ...]
 
@@ -71,16 +82,41 @@ def plot_of(prediction: Mapping[str, Any]) -> Plot | None:
         lower = [point(day, item["low"]) for day, item in ahead]
         joined = [counted[-1], *ends] if ends else []
         band = [counted[-1], *upper, *reversed(lower)] if ends else []
-        curves.append(Curve(name, " ".join(counted), " ".join(joined), " ".join(band)))
+        marks = tuple(
+            Mark(f"{value:,}", _part(up(there(value)), HEIGHT)) for value in _marks(name, min(values), max(values))
+        )
+        curves.append(Curve(name, " ".join(counted), " ".join(joined), " ".join(band), marks))
     return Plot(
         tuple(curves),
         days[0].isoformat(),
         last.isoformat(),
         f"{round(min(values)):,}",
         f"{round(max(values)):,}",
+        _part(across(days[-1].toordinal()), WIDTH),
         tuple((days[row].isoformat(), f"{round(stars[row]):,}") for row in _thinned(len(days))),
         tuple(_ahead(day, item) for day, item in ahead),
     )
+
+
+def _marks(name: str, least: float, most: float) -> list[int]:
+    """Return two to five round counts between the ends; powers of ten where the drawing is logarithmic.
+
+    Examples
+    --------
+    >>> _marks("linear", 8, 1995), _marks("logarithmic", 8, 1995), _marks("linear", 3, 3)
+    ([500, 1000, 1500], [10, 100, 1000], [])
+    """
+    if name == "logarithmic":
+        return [10**power for power in range(8) if least <= 10**power <= most]
+    rough = max((most - least) / 4, 1.0)
+    size = 10 ** math.floor(math.log10(rough))
+    step = next(size * times for times in (1, 2, 5, 10) if size * times >= rough)
+    first = math.floor(least / step) + 1
+    return [step * times for times in range(first, math.floor(most / step) + 1) if most > least]
+
+
+def _part(value: float, whole: float) -> str:
+    return f"{100 * value / whole:.2f}%"
 
 
 def _day(item: Mapping[str, Any], last: date) -> date:

@@ -92,6 +92,12 @@ def test_it_is_said_where_the_figures_come_from(row: dict[str, Any], words: str)
     assert words in cards_of([prediction(**row)])[0][0].source
 
 
+def test_remarks_are_sentences() -> None:
+    card = cards_of([prediction(remarks=["is a fork", "GitHub could not be reached; figures of 2026-01-01"])])[0][0]
+
+    assert card.remarks == ("It is a fork.", "GitHub could not be reached; figures of 2026-01-01.")
+
+
 def test_an_answer_without_reasons_has_none() -> None:
     assert cards_of([prediction(factors=[], base=None, rest=None, expected=None)])[0][0].bars == ()
 

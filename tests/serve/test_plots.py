@@ -28,6 +28,8 @@ def test_no_point_leaves_either_drawing(stars: list[int], has_forecast: bool) ->
         for text in (curve.counted, curve.ahead, curve.band):
             points = [tuple(map(float, point.split(","))) for point in text.split()]
             assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in points)
+        assert len(curve.marks) <= 7
+        assert all(0 <= float(mark.y.removesuffix("%")) <= 100 for mark in curve.marks)
         assert bool(curve.band) == has_forecast
 
 
