@@ -43,7 +43,7 @@ def model_card(shown: Shown, record: Mapping[str, Any] | None) -> ModelCard:
     scores: Mapping[str, Any] = shown.scores
     decades = tuple(_decade(row) for row in scores.get("coverage_by_decade", ()))
     return ModelCard(
-        tuple(_policy(name, scores, meta) for name, scores in meta["scores"].items()),
+        tuple(_policy(name, scores, meta) for name, scores in sorted(meta["scores"].items(), key=_place)),
         decades,
         any(int(row["n"].replace(",", "")) < FEW for row in decades),
         tuple(_facts(shown)),
@@ -71,6 +71,12 @@ def track_record(record: Mapping[str, Any] | None) -> str:
         f"Of {record['scored']:,} predictions that were seen again on a later day, {100 * record['held']:.0f} % held "
         f"the true count in their range (RMSLE {record['rmsle']:.2f})."
     )
+
+
+def _place(item: tuple[str, Any]) -> int:
+    """Return where a policy stands: who is told less comes first."""
+    order = list(POLICY_WORDS)
+    return order.index(item[0]) if item[0] in order else len(order)
 
 
 def _policy(name: str, scores: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, str]:
@@ -107,7 +113,7 @@ def _facts(shown: Shown) -> Sequence[tuple[str, str]]:
         ("Chosen from", f"{meta['trials']:,} trials" if isinstance(meta.get("trials"), int) else "several families"),
         ("Range", f"{100 * meta['coverage']:g} % are meant to hold"),
         ("Version", str(meta["version"])),
-        ("Licence", str(metadata("stargaze").get("License-Expression") or "see the package")),
+        ("Licence", str(metadata("stargaze").json.get("license_expression", "see the package"))),
     ]
 
 

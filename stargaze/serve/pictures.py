@@ -121,7 +121,7 @@ def _answer(draw: ImageDraw.ImageDraw, prediction: Mapping[str, Any]) -> None:
     x = at(one.at)
     draw.ellipse((x - 13, y - 13, x + 13, y + 13), STAR)
     if one.surprise:
-        draw.text((EDGE, 580), f"It has {one.actual}: {one.surprise}", QUIET, _font(28), anchor="lm")
+        draw.text((EDGE, 580), f"On {one.date} it had {one.actual}: {one.surprise}", QUIET, _font(28), anchor="lm")
 
 
 def _star(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float) -> None:

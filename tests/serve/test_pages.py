@@ -231,3 +231,4 @@ def test_who_waits_is_led_to_the_ticket_and_never_asks_again(
     html = page.get(f"/of/{names[0]}").text
 
     assert f"url=/predictions/{next(iter(desk.tickets))}" in html
+    assert f'property="og:image" content="http://localhost/card/{names[0]}.png"' in html
