@@ -151,7 +151,7 @@ def test_typed_figures_are_ranked_with_a_known_repository(page: Page, names: lis
     page.get_by_role("link", name="Figures", exact=True).click()
     page.get_by_label("Name").fill("me/mine")
     page.get_by_label("Forks").fill("12")
-    page.get_by_label("Created").fill("2015-06-01")
+    page.get_by_label("Subscribers").fill("3")
     page.get_by_label("Compare with").fill(names[1])
     page.get_by_role("button", name="Predict the stars").click()
 
