@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class Server:
         """Start it and wait until it takes connections."""
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command,
+                [sys.executable, "-m", "stargaze.attached", str(os.getpid()), *self.command],  # ends with this process
                 env={**os.environ, **self.environment},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

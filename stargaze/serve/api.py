@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -33,6 +34,9 @@ KEY = re.compile(r"[!-~]{1,255}")
 ENDED = ("done", "failed")
 LONGEST_WAIT = 10.0
 """A waiting client holds one of a process's threads [s]."""
+WAITERS = 8
+"""So many may wait at once in a process, half of its threads; others are told how it stands at once."""
+_waiters = threading.BoundedSemaphore(WAITERS)
 PAUSES = (0.01, 0.1)
 """Between two looks for who waits: the first and the longest [s]."""
 EXAMPLE = '{"repositories": ["owner/name"]} or {"figures": [{"full_name": "owner/name", "forks": 12}]}'
@@ -120,20 +124,29 @@ def wished(prefer: str) -> float:
 
 def _looked(desk: Desk, ticket_id: str, wait: float) -> Ticket | None:
     """Look, and while the answer is not there look again after longer and longer pauses."""
+    ticket = desk.look(ticket_id)
+    if not wait or not _waiters.acquire(blocking=False):
+        return ticket
     limit, pause = time.monotonic() + wait, PAUSES[0]
-    while True:
-        ticket = desk.look(ticket_id)
-        if ticket is None or ticket.state in ENDED or time.monotonic() + pause > limit:
-            return ticket
-        time.sleep(pause)
-        pause = min(PAUSES[1], 1.5 * pause)
+    try:
+        while ticket is not None and ticket.state not in ENDED and time.monotonic() + pause < limit:
+            time.sleep(pause)
+            pause = min(PAUSES[1], 1.5 * pause)
+            ticket = desk.look(ticket_id)
+    finally:
+        _waiters.release()
+    return ticket
 
 
 def _parsed(data: bytes) -> Any:
     try:
-        return json.loads(data)
+        return json.loads(data, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise BadDataError("the body is not JSON", hint=f"send {EXAMPLE}") from error
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _read(body: Any) -> dict[str, Any]:

@@ -52,9 +52,9 @@ def ask_by(
 
 
 def part_of(question: Question, name: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the part of a question that is about one repository: its name, or its typed figures."""
-    names = [asked for asked in question.repositories if asked.casefold() == name.casefold()]
-    return names, [] if names else [dict(row) for row in question.figures if row.get("full_name") == name]
+    """Return the part of a question that is about one repository: its typed figures, or its name, which may be a new one."""
+    figures = [dict(row) for row in question.figures if row.get("full_name") == name]
+    return ([], figures) if figures else ([name], [])
 
 
 def names_in(text: str) -> list[str]:

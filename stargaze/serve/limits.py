@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from http import HTTPStatus
 
-from flask import Flask, request
+from flask import Flask, Response, request
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -42,4 +43,12 @@ def limit(web: Flask, section: ServeSection, environ: Mapping[str, str] = os.env
         headers_enabled=True,
     )
     limiter.request_filter(lambda: request.endpoint not in ASKING)
+    web.after_request(_only_to_the_refused)  # runs after the limiter's own
     limiter.init_app(web)
+
+
+def _only_to_the_refused(response: Response) -> Response:
+    """Take away when the window ends from whoever was answered: read as "come back then", it would cost a minute."""
+    if response.status_code < HTTPStatus.BAD_REQUEST:
+        response.headers.pop("Retry-After", None)
+    return response

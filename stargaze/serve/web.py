@@ -83,8 +83,8 @@ def make_web(section: ServeSection, store: Store, desk: Desk, clock: Callable[[]
     record = Lately(TrackRecord(store.predictions).summary) if section.record else dict
     web.register_blueprint(pages.make(section, desk, shown, clock, record))
     web.register_blueprint(sharing.make(desk, shown, partial(pages.asked, desk)))
-    limits.limit(web, section)
     requestlog.watch(web)
+    limits.limit(web, section)
     web.after_request(_guard)
     web.register_error_handler(StargazeError, _explain)
     web.register_error_handler(HTTPException, _refuse)

@@ -8,7 +8,8 @@ import pytest
 
 from stargaze.errors import BadDataError
 from stargaze.features.question import FORM_FIELDS
-from stargaze.serve.forms import FIRST, ask_by, figures_in, first_fields, looked_at, names_in, other_fields
+from stargaze.serve.forms import FIRST, ask_by, figures_in, first_fields, looked_at, names_in, other_fields, part_of
+from stargaze.serve.tickets import Question
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -51,3 +52,13 @@ def test_only_what_the_bundle_looks_at_is_asked_for() -> None:
 
     assert [field.name for field in first_fields(used)] == ["full_name", "created_at", "forks"]
     assert [field.name for field in other_fields(used)] == ["fetched_at", "has_wiki"]
+
+
+def test_a_repository_that_was_renamed_is_asked_for_by_its_new_name() -> None:
+    assert part_of(Question(("old/name",)), "new/name") == (["new/name"], [])
+
+
+def test_typed_figures_are_asked_for_again_as_they_were_typed() -> None:
+    row = {"full_name": "me/mine", "forks": "3"}
+
+    assert part_of(Question(("a/b",), (row,)), "me/mine") == ([], [row])

@@ -105,3 +105,21 @@ def test_a_page_that_is_asked_too_often_says_so_as_a_page(visit: Open) -> None:
     assert answers[1].status_code == 429
     assert int(answers[1].headers["Retry-After"]) > 0
     assert "<html" in answers[1].text
+
+
+def test_only_who_is_refused_is_told_to_come_back_later(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=1))
+
+    answers = [page.post(PATH, json={"repositories": [f"a/b{number}"]}) for number in range(2)]
+
+    assert "Retry-After" not in answers[0].headers
+    assert "Retry-After" in answers[1].headers
+
+
+def test_a_refusal_has_the_id_of_its_request(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=1))
+    ask(page, 1)
+
+    answer = page.post(PATH, json={"repositories": ["a/b2"]}, headers={"X-Request-ID": "mine-1234"})
+
+    assert (answer.status_code, answer.headers["X-Request-ID"]) == (429, "mine-1234")
