@@ -14,7 +14,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-FIRST_LOOK, GROWTH, LONGEST = 0.01, 1.3, 0.1
+FIRST_LOOK, GROWTH, LONGEST = 0.05, 1.5, 0.2
 """A client of the page looks after so long [s], then after longer and longer pauses."""
 PATIENCE = 60.0
 
@@ -28,7 +28,7 @@ class Connection:
 
     async def send(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         """Send a request; once more on a new connection where the server had closed the old one."""
-        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nPrefer: wait=5\r\n"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         for fresh in (False, True):

@@ -34,7 +34,7 @@ KEY = re.compile(r"[!-~]{1,255}")
 ENDED = ("done", "failed")
 LONGEST_WAIT = 10.0
 """A waiting client holds one of a process's threads [s]."""
-WAITERS = 8
+WAITERS = 32
 """So many may wait at once in a process, half of its threads; others are told how it stands at once."""
 _waiters = threading.BoundedSemaphore(WAITERS)
 PAUSES = (0.01, 0.1)
@@ -60,13 +60,17 @@ def make(section: ServeSection, desk: Desk, clock: Callable[[], datetime]) -> Bl
             reasons=body.get("reasons", True),
         )
         ticket = desk.ask(question, key=_key(request.headers.get("Idempotency-Key")), request_id=request_id())
+        wait = wished(request.headers.get("Prefer", ""))
+        ticket = _waited(desk, ticket, wait) or ticket
         answer = as_json(ticket)
-        return jsonify(answer), HTTPStatus.ACCEPTED, {"Location": answer["url"]}
+        headers = {"Location": answer["url"]} | ({"Preference-Applied": f"wait={wait:g}"} if wait else {})
+        return jsonify(answer), HTTPStatus.OK if ticket.state in ENDED and wait else HTTPStatus.ACCEPTED, headers
 
     @blueprint.get("/predictions/<ticket_id>")
     def look(ticket_id: str) -> Response:
         wait = wished(request.headers.get("Prefer", ""))
-        ticket = _looked(desk, ticket_id, wait) if is_id(ticket_id) else None
+        ticket = desk.look(ticket_id) if is_id(ticket_id) else None
+        ticket = _waited(desk, ticket, wait)
         if ticket is None:
             abort(HTTPStatus.NOT_FOUND)
         response = jsonify(as_json(ticket))
@@ -122,17 +126,16 @@ def wished(prefer: str) -> float:
     return min(float(found[1]), LONGEST_WAIT) if found else 0.0
 
 
-def _looked(desk: Desk, ticket_id: str, wait: float) -> Ticket | None:
-    """Look, and while the answer is not there look again after longer and longer pauses."""
-    ticket = desk.look(ticket_id)
-    if not wait or not _waiters.acquire(blocking=False):
+def _waited(desk: Desk, ticket: Ticket | None, wait: float) -> Ticket | None:
+    """While the answer is not there, look again after longer and longer pauses; not if too many do already."""
+    if not wait or ticket is None or ticket.state in ENDED or not _waiters.acquire(blocking=False):
         return ticket
     limit, pause = time.monotonic() + wait, PAUSES[0]
     try:
         while ticket is not None and ticket.state not in ENDED and time.monotonic() + pause < limit:
             time.sleep(pause)
             pause = min(PAUSES[1], 1.5 * pause)
-            ticket = desk.look(ticket_id)
+            ticket = desk.look(ticket.id)
     finally:
         _waiters.release()
     return ticket

@@ -18,6 +18,7 @@ from stargaze.config import ServeSection
 from stargaze.errors import OutsideError
 from stargaze.serve.broker import AWAY, CLOSED, PATIENCE, declare, messages
 from stargaze.serve.metrics import observe_question
+from stargaze.serve.results import Results
 from stargaze.serve.settings import QUEUE, session_key
 from stargaze.serve.tasks import TASK
 from stargaze.serve.tickets import QUEUED, KeyTakenError, Question, Ticket, accept, read
@@ -39,6 +40,7 @@ class CeleryDesk:
         self, app: Celery, section: ServeSection, store: Store, *, clock: Callable[[], datetime] = now
     ) -> None:
         self._app = app
+        self._results = Results(app)
         self._section = section
         self._store = store
         self._clock = clock
@@ -48,16 +50,19 @@ class CeleryDesk:
     def ask(self, question: Question, *, key: str = "", request_id: str = "") -> Ticket:
         """Store the ticket, then queue the question; if the queue refuses, the ticket is taken back."""
         ticket_id = self._number({"key": key}) if key else self._number_of(question)
-        before = self.look(ticket_id)
-        if before and key and before.question not in (None, question):
-            raise KeyTakenError("this Idempotency-Key came with another question", hint="make a new key a question")
-        if before and before.state != "failed":
-            return before
         ticket = accept(
             question, now=self._clock(), time_limit=self._section.time_limit, ticket_id=ticket_id, request_id=request_id
         )
         with _outside():
-            self._results.store_result(ticket.id, ticket.as_stored(), QUEUED)
+            is_new = self._results.keep_new(ticket, QUEUED)
+        before = None if is_new else self.look(ticket_id)
+        if before and key and before.question not in (None, question):
+            raise KeyTakenError("this Idempotency-Key came with another question", hint="make a new key a question")
+        if before and before.state != "failed":
+            return before
+        with _outside():
+            if not is_new:  # it failed: it is asked anew
+                self._results.keep([ticket], QUEUED)
             with self._taken_back_on_failure(ticket):
                 self._send(ticket)
         observe_question("accepted")
@@ -70,11 +75,10 @@ class CeleryDesk:
     def look(self, ticket_id: str) -> Ticket | None:
         """Read the ticket and settle one that nobody will answer any more."""
         with _outside():
-            meta = self._results.get_task_meta(ticket_id, cache=False)
-        if meta["status"] == "PENDING":  # Celery's word for "never heard of it"
+            found = self._results.look(ticket_id)
+        if found is None:
             return None
-        limit = self._section.time_limit
-        return read(ticket_id, meta["status"], meta["result"], now=self._clock(), time_limit=limit)
+        return read(ticket_id, *found, now=self._clock(), time_limit=self._section.time_limit)
 
     def check(self) -> None:
         """Reach the queue and write to the results: what a full disk or a broker that is away would close."""
@@ -86,7 +90,7 @@ class CeleryDesk:
                 probe = messages(self._store) / ".probe"
                 probe.write_bytes(b"1")
                 probe.unlink()
-            self._results.store_result("readiness", {}, "CHECK")
+            self._results.check()
 
     def _send(self, ticket: Ticket) -> None:
         if not self._declared:
@@ -123,10 +127,6 @@ class CeleryDesk:
         with contextlib.suppress(OSError):
             return self._store.current.readlink().name
         return ""
-
-    @property
-    def _results(self) -> Any:
-        return self._app.backend
 
     @contextlib.contextmanager
     def _taken_back_on_failure(self, ticket: Ticket) -> Iterator[None]:

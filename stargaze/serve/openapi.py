@@ -19,6 +19,13 @@ ID = {"type": "string", "format": "uuid"}
 DAY = {"type": ["string", "null"], "format": "date"}
 NAME = r"[A-Za-z0-9_-]{1,48}/[A-Za-z0-9._-]{0,99}[A-Za-z0-9_-]"
 ADDRESS = rf"^({NAME}|(https?://)?(www\.)?github\.com/{NAME}([/?#][!-~]*)?)$"
+PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "wait=N holds the request for up to N seconds, at most ten, until the answer is there (RFC 7240).",
+    "schema": {"type": "string", "examples": ["wait=5"]},
+}
 
 
 def description(section: ServeSection) -> dict[str, Any]:
@@ -59,7 +66,8 @@ def _asking(section: ServeSection) -> dict[str, Any]:
                 "required": False,
                 "description": "Sent again with the same question it gives the same ticket, whatever happened in between.",
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]{1,255}$"},
-            }
+            },
+            PREFER,
         ],
         "requestBody": {
             "required": True,
@@ -71,6 +79,7 @@ def _asking(section: ServeSection) -> dict[str, Any]:
             },
         },
         "responses": {
+            "200": {"description": "Answered already, for who likes to wait.", "content": _json("Ticket")},
             "202": {
                 "description": "Accepted; the same question, asked a moment ago, has the same ticket.",
                 "headers": {"Location": {"description": "Where the answer will be.", "required": True, "schema": TEXT}},
@@ -88,13 +97,7 @@ def _looking() -> dict[str, Any]:
         "summary": "Read an answer",
         "parameters": [
             {"name": "id", "in": "path", "required": True, "schema": ID},
-            {
-                "name": "Prefer",
-                "in": "header",
-                "required": False,
-                "description": "wait=N holds the request for up to N seconds, at most ten, until the answer is there (RFC 7240).",
-                "schema": {"type": "string", "examples": ["wait=5"]},
-            },
+            PREFER,
         ],
         "responses": {
             "200": {

@@ -140,7 +140,7 @@ def _metrics(section: ServeSection, store: Store, stack: contextlib.ExitStack) -
 
 def _web(section: ServeSection, store: Store, environment: dict[str, str], listener: socket.socket) -> Child:
     command = ["gunicorn", f"--bind=fd://{listener.fileno()}", "--worker-class=gthread"]
-    command += [f"--workers={section.processes}", "--threads=16", "--timeout=30", "--graceful-timeout=5"]
+    command += [f"--workers={section.processes}", "--threads=64", "--timeout=30", "--graceful-timeout=5"]
     command += ["--no-control-socket", "--limit-request-line=2048", "stargaze.serve.web:create()"]
     path = logs(store) / "web.log"
     return start("web", command, environment, path, store.root, keep=(listener.fileno(),))

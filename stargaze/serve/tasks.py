@@ -18,6 +18,7 @@ from stargaze.config import ServeSection
 from stargaze.serve.batches import Together, came_back
 from stargaze.serve.broker import AWAY, queue_options, result_options
 from stargaze.serve.metrics import observe_prediction, observe_question, observe_queue
+from stargaze.serve.results import Results
 from stargaze.serve.settings import QUEUE
 from stargaze.serve.tickets import ATTEMPTS, DONE, GRACE, RUNNING, Answer, Error, Question, Ticket, read, too_slow
 
@@ -67,18 +68,21 @@ def register(app: Celery, respond: Respond, section: ServeSection) -> None:
 
     @app.task(base=Together, name=TASK, resultrepr_maxsize=64)  # type: ignore[untyped-decorator]  # celery has no types
     def predict(requests: Sequence[Any]) -> tuple[list[str], list[str]]:
-        begun = [_begin(request, app.backend, section) for request in requests]
+        results = Results(app)
+        begun = [_begin(request, results, section) for request in requests]
+        with contextlib.suppress(*AWAY):  # the answers are stored with more patience
+            results.keep(begun, RUNNING)
         started = time.perf_counter()
         answered = _answered([one for one in begun if one.error is None], respond, section.time_limit)
         observe_prediction(time.perf_counter() - started, len(answered))
         dead = [one for one in begun if one.error is not None]
-        return _kept(answered, app.backend), _kept(dead, app.backend)
+        return _kept(answered, results), _kept(dead, results)
 
     predict.most = section.batch if section.broker else 1
     predict.store_errors_even_if_ignored = True
 
 
-def _begin(request: Any, results: Any, section: ServeSection) -> Ticket:
+def _begin(request: Any, results: Results, section: ServeSection) -> Ticket:
     """Note that a question runs, and how often it was begun; one whose worker died too often is answered so."""
     ticket = read(request.id, RUNNING, request.args[0], now=datetime.now(UTC), time_limit=section.time_limit)
     may_be_known = came_back(request) or not section.broker  # the queue of files does not tell
@@ -88,16 +92,14 @@ def _begin(request: Any, results: Any, section: ServeSection) -> Ticket:
         return dataclasses.replace(running, error=_deadly(before))
     if ticket.accepted_at:
         observe_queue((datetime.now(UTC) - ticket.accepted_at).total_seconds())
-    with contextlib.suppress(*AWAY):  # the answer is stored with more patience
-        results.store_result(request.id, running.as_stored(), RUNNING)
     return running
 
 
-def _attempts(results: Any, ticket_id: str) -> int:
+def _attempts(results: Results, ticket_id: str) -> int:
     """Return how often the question was begun before."""
     with contextlib.suppress(*AWAY):
-        stored = results.get_task_meta(ticket_id, cache=False)["result"]
-        return int(stored.get("attempt", 0)) if isinstance(stored, Mapping) else 0
+        found = results.look(ticket_id)
+        return int(found[1].get("attempt", 0)) if found and isinstance(found[1], Mapping) else 0
     return 0
 
 
@@ -123,21 +125,17 @@ def _with(ticket: Ticket, said: Answer | Error) -> Ticket:
     return dataclasses.replace(ticket, error=said)
 
 
-def _kept(tickets: Sequence[Ticket], results: Any) -> list[str]:
+def _kept(tickets: Sequence[Ticket], results: Results) -> list[str]:
     """Store answers and return the ids of those that are stored; the queue gives the others to a worker again."""
-    return [ticket.id for ticket in tickets if _is_kept(ticket, results)]
-
-
-def _is_kept(ticket: Ticket, results: Any) -> bool:
-    for pause in PAUSES:
+    for pause in PAUSES if tickets else ():
         time.sleep(pause)
         try:
-            results.store_result(ticket.id, ticket.as_stored(), DONE)
+            results.keep(tickets, DONE)
         except AWAY:
-            log.warning("%s: the answer is not stored yet", ticket.id, extra={"request_id": ticket.request_id})
+            log.warning("%d answers are not stored yet", len(tickets), extra={"ticket": tickets[0].id})
         else:
-            return True
-    return False
+            return [ticket.id for ticket in tickets]
+    return []
 
 
 UNEXPECTED: Error = {

@@ -1,0 +1,84 @@
+"""Tickets in the result store: many at once, and a new one only where there is none, in one exchange each with Redis.
+
+Celery's own way would read before each write, publish what nobody listens to, and leave a failed ticket as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from celery import Celery
+from celery.backends.redis import RedisBackend
+
+from stargaze.serve.tickets import Ticket
+
+
+class Results:
+    """The result store of an app; Celery writes there as well what it has to say of tasks that were lost or were too slow."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def keep(self, tickets: Sequence[Ticket], status: str) -> None:
+        """Store tickets under a status, whatever stood there before."""
+        backend = self._backend
+        if not isinstance(backend, RedisBackend):
+            for ticket in tickets:
+                backend.store_result(ticket.id, ticket.as_stored(), status)
+            return
+        with backend.client.pipeline(transaction=False) as pipe:
+            for ticket in tickets:
+                pipe.set(backend.get_key_for_task(ticket.id), _meta(ticket, status), ex=int(backend.expires))
+            pipe.execute()
+
+    def keep_new(self, ticket: Ticket, status: str) -> bool:
+        """Store a ticket unless one of its number is there; tell whether it was stored."""
+        backend = self._backend
+        if isinstance(backend, RedisBackend):
+            key, value = backend.get_key_for_task(ticket.id), _meta(ticket, status)
+            return bool(backend.client.set(key, value, ex=int(backend.expires), nx=True))
+        if self.look(ticket.id) is not None:
+            return False
+        self.keep([ticket], status)
+        return True
+
+    def look(self, ticket_id: str) -> tuple[str, Any] | None:
+        """Return status and what is stored of a ticket; None if nothing is."""
+        meta = self._backend.get_task_meta(ticket_id, cache=False)
+        # "PENDING" is Celery's word for "never heard of it"
+        return None if meta["status"] == "PENDING" else (meta["status"], meta["result"])
+
+    def forget(self, ticket_id: str) -> None:
+        """Take a ticket back."""
+        backend = self._backend
+        backend.delete(backend.get_key_for_task(ticket_id)) if isinstance(backend, RedisBackend) else backend.forget(
+            ticket_id
+        )
+
+    def check(self) -> None:
+        """Write something, or raise what writing raises."""
+        backend = self._backend
+        if isinstance(backend, RedisBackend):
+            backend.client.set(b"stargaze-readiness", b"1", ex=60)
+        else:
+            backend.store_result("readiness", {}, "CHECK")
+
+    @cached_property
+    def _backend(self) -> Any:
+        """One for all threads: Celery makes each thread its own, with connections of its own."""
+        return self._app.backend
+
+
+def _meta(ticket: Ticket, status: str) -> bytes:
+    """Write a ticket as Celery's stores do."""
+    meta: dict[str, Any] = {
+        "status": status,
+        "result": ticket.as_stored(),
+        "traceback": None,
+        "children": [],
+        "task_id": ticket.id,
+    }
+    return json.dumps(meta, separators=(",", ":")).encode()
