@@ -129,32 +129,6 @@ def test_axe_finds_nothing(visit: Visit, names: list[str], name: str, kind: dict
     assert page.evaluate(overhang) == 0
 
 
-def test_a_question_that_waits_is_accessible_and_says_so(visit: Visit, names: list[str]) -> None:
-    page = visit("/")
-    page.route("**/api/v1/predictions/**", lambda route: None)  # the answer never comes
-    page.get_by_label("Repositories").fill(names[3])
-    page.get_by_role("button", name="Predict the stars").click()
-    page.wait_for_url("**/predictions/*")
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=PICTURES / "waiting.png")
-
-    if page.locator("#answer").get_attribute("data-state") in ("queued", "running"):
-        expect(page.locator("[data-say]")).to_have_attribute("role", "status")
-    assert Axe().run(page).response["violations"] == []
-
-
-def test_who_cannot_see_hears_that_the_answer_is_there(visit: Visit, names: list[str]) -> None:
-    page = visit("/")
-    page.get_by_label("Repositories").fill(names[4])
-    page.get_by_role("button", name="Predict the stars").click()
-    answered(page)
-
-    told = page.locator("[data-announce]").inner_text()
-    if told:  # the answer came while the page was open
-        assert told.startswith("The answer is there:")
-        assert page.evaluate("document.activeElement.tagName") == "H1"
-
-
 @pytest.mark.parametrize("path", ["/", "/model"])
 def test_the_first_view_is_small_and_stands_still(visit: Visit, path: str) -> None:
     page = visit(path)
