@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import tomllib
 import typing
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from stargaze.config import FeaturesSection
 from stargaze.features.select import Selection, select_features
 from stargaze.locks import at_work
 from tests.conftest import Ended
+from tests.waiting import wait_for
 
 README = Path(__file__).parent.parent / "README.md"
 HEAVY = ("ray", "lightgbm", "sklearn", "pandas", "numpy", "scipy", "pyarrow", "openstack", "flask", "celery", "kombu")
@@ -770,13 +770,6 @@ def command_lines(store: Store) -> dict[int, str]:
             if (folder / "cwd").resolve() == store.root.resolve().parent:
                 found[int(folder.name)] = (folder / "cmdline").read_text()
     return {number: line for number, line in found.items() if "stargaze.tuning" in line}
-
-
-def wait_for(claim: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 60
-    while not claim():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from stargaze.serve.asked import Asked, Row
 from stargaze.serve.judged import Judged, judge
 from stargaze.serve.office import Found, Known, Office, as_error
 from stargaze.serve.predict import Prediction, as_json
-from stargaze.serve.tickets import Answer, Error, Question
+from stargaze.serve.tickets import UNEXPECTED, Answer, Error, Question
 
-UNEXPECTED = (
+FAULTS = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError),
     *(RuntimeError, StargazeError, TypeError, ValueError),
 )
@@ -65,7 +65,7 @@ def _outcomes(office: Office, questions: Sequence[Question], now: datetime) -> l
     """Answer all together; where that fails, each alone."""
     try:
         return _together(office, questions, now)
-    except UNEXPECTED as error:
+    except FAULTS as error:
         if len(questions) == 1:
             return [_reason(error)]
         log.warning("%d questions together: %r; each is tried alone", len(questions), error)
@@ -76,7 +76,7 @@ def _reason(error: Exception) -> StargazeError:
     if isinstance(error, StargazeError):
         return error
     log.error("a question was not answered", exc_info=error)
-    return OutsideError("the worker met an error that it did not expect", hint="look into logs/worker.log")
+    return OutsideError(UNEXPECTED["message"], hint=UNEXPECTED["hint"])
 
 
 def _together(office: Office, questions: Sequence[Question], now: datetime) -> list[Outcome]:

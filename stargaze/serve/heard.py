@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from stargaze.artifacts import outside_disk
 from stargaze.errors import StargazeError
+from stargaze.serve.databases import opened
 
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS heard (server TEXT, name TEXT, at REAL, told TEXT, PRIMARY KEY (server, name))",
+    "CREATE INDEX IF NOT EXISTS heard_at ON heard (at)",
+)
 MOST = 20_000
 """Repositories, some 2 kB each; of more the oldest go."""
 PATIENCE = 0.5
@@ -41,7 +44,7 @@ class Heard:
             return {}
         marks = ", ".join("?" * len(names))
         try:
-            with self._opened() as db:
+            with opened(self._path, PATIENCE) as db:
                 rows = db.execute(
                     f"SELECT name, told FROM heard WHERE server = ? AND name IN ({marks})",  # noqa: S608 # only marks
                     (self._server, *names),
@@ -54,9 +57,7 @@ class Heard:
     def keep(self, told: Mapping[str, Mapping[str, Any]], at: float) -> None:
         """Keep what was told at this moment [s since 1970]."""
         try:
-            with outside_disk(self._path):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._opened() as db:
+            with opened(self._path, PATIENCE, TABLES) as db:
                 rows = [(self._server, name, at, json.dumps(one)) for name, one in told.items()]
                 db.executemany("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?)", rows)
                 db.execute(
@@ -64,16 +65,3 @@ class Heard:
                 )
         except FAULTS as error:
             log.warning("%s: cannot be written: %s", self._path, error)
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        with contextlib.closing(sqlite3.connect(self._path, timeout=PATIENCE)) as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
-            db.execute(
-                "CREATE TABLE IF NOT EXISTS heard"
-                " (server TEXT, name TEXT, at REAL, told TEXT, PRIMARY KEY (server, name))"
-            )
-            db.execute("CREATE INDEX IF NOT EXISTS heard_at ON heard (at)")
-            with db:
-                yield db

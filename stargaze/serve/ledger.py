@@ -5,17 +5,16 @@ Nothing is kept of who asked. One SQLite file below the store, which all workers
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from stargaze.artifacts import outside_disk
 from stargaze.errors import StargazeError
+from stargaze.serve.databases import opened
 from stargaze.serve.tickets import Answer
 
 TABLES = (
@@ -51,9 +50,7 @@ class TrackRecord:
         try:
             told = [(str(answer["digest"]), one) for answer in answers for one in answer["predictions"] if is_real(one)]
             if told:
-                with self._opened() as db:
-                    for statement in TABLES:
-                        db.execute(statement)
+                with opened(self._path, PATIENCE, TABLES) as db:
                     _score(db, [one for _, one in told])
                     _keep(db, told, today)
                     if self._tidied != today:
@@ -87,25 +84,13 @@ class TrackRecord:
         if not self._path.is_file():
             return []
         try:
-            with self._opened("BEGIN") as db:
+            with opened(self._path, PATIENCE) as db:
                 found = db.execute(statement, values)
                 names = [column[0] for column in found.description]
                 return [dict(zip(names, row, strict=True)) for row in found]
         except FAULTS as error:
             log.warning("%s: the track record cannot be read: %s", self._path, error)
             return []
-
-    @contextlib.contextmanager
-    def _opened(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """Give a connection inside one transaction, committed if the block ends well."""
-        with outside_disk(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)) as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
-            db.execute(begin)
-            yield db
-            db.execute("COMMIT")
 
 
 def is_real(one: Mapping[str, Any]) -> bool:

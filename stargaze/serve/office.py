@@ -81,6 +81,12 @@ class Office:
         self.ranges.of(widest)
         self.leaves.prepare(widest)
 
+    def alone(self) -> Office:
+        """Return an office that asks nobody and keeps no record, with all that this one drew from the bundle."""
+        other = Office(self.bundle, Known(self.bundle))
+        other.__dict__.update(leaves=self.leaves, ranges=self.ranges)  # where cached_property keeps them
+        return other
+
 
 @dataclass(frozen=True)
 class Known:

@@ -18,13 +18,13 @@ from stargaze.config import GithubSection, ServeSection
 from stargaze.errors import ConfigError
 
 QUEUE = "stargaze"
+"""Name of the queue between page and workers."""
 DEAD = "stargaze.dead"
 """Where a message ends that workers gave back too often."""
 BROKER_PASSWORD, RESULTS_PASSWORD = "STARGAZE_BROKER_PASSWORD_FILE", "STARGAZE_RESULTS_PASSWORD_FILE"
 """Variables that name the files in which the passwords stand."""
 SESSION_KEY = "STARGAZE_SESSION_KEY_FILE"
 """Names the file of the key that signs cookies and numbers questions, where several machines share one."""
-"""Name of the queue between page and workers."""
 MOST_BODY = 64 * 1024
 """Largest body of a request [bytes]; five typed repositories need about 3 kB."""
 RETRY_AFTER = 5

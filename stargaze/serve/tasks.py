@@ -20,7 +20,19 @@ from stargaze.serve.broker import AWAY, queue_options, result_options
 from stargaze.serve.metrics import observe_prediction, observe_question, observe_queue
 from stargaze.serve.results import Results
 from stargaze.serve.settings import QUEUE
-from stargaze.serve.tickets import ATTEMPTS, DONE, GRACE, RUNNING, Answer, Error, Question, Ticket, read, too_slow
+from stargaze.serve.tickets import (
+    ATTEMPTS,
+    DONE,
+    GRACE,
+    RUNNING,
+    UNEXPECTED,
+    Answer,
+    Error,
+    Question,
+    Ticket,
+    read,
+    too_slow,
+)
 
 TASK = "stargaze.predict"
 
@@ -70,12 +82,12 @@ def register(app: Celery, respond: Respond, section: ServeSection) -> None:
     def predict(requests: Sequence[Any]) -> tuple[list[str], list[str]]:
         results = Results(app)
         begun = [_begin(request, results, section) for request in requests]
+        running, dead = ([one for one in begun if (one.error is None) is runs] for runs in (True, False))
         with contextlib.suppress(*AWAY):  # the answers are stored with more patience
-            results.keep(begun, RUNNING)
+            results.keep(running, RUNNING)
         started = time.perf_counter()
-        answered = _answered([one for one in begun if one.error is None], respond, section.time_limit)
+        answered = _answered(running, respond, section.time_limit)
         observe_prediction(time.perf_counter() - started, len(answered))
-        dead = [one for one in begun if one.error is not None]
         return _kept(answered, results), _kept(dead, results)
 
     predict.most = section.batch if section.broker else 1
@@ -136,12 +148,6 @@ def _kept(tickets: Sequence[Ticket], results: Results) -> list[str]:
         else:
             return [ticket.id for ticket in tickets]
     return []
-
-
-UNEXPECTED: Error = {
-    "message": "the worker met an error that it did not expect",
-    "hint": "ask again; if it happens again, look into logs/worker.log below the store",
-}
 
 
 def _deadly(times: int) -> Error:

@@ -19,10 +19,12 @@ GRACE = 5.0
 ATTEMPTS = 2
 """A question whose worker died is tried once more; a second death is the question's fault."""
 
+AGAIN = "ask again; if it happens again, look into logs/worker.log below the store"
 Answer = dict[str, Any]
 """What a worker says: ``digest`` and ``predictions``, ranked."""
 Error = dict[str, str]
 """``message`` and ``hint``."""
+UNEXPECTED: Error = {"message": "the worker met an error that it did not expect", "hint": AGAIN}
 
 
 @dataclass(frozen=True)
@@ -153,17 +155,16 @@ def _parse(ticket_id: str, status: str, stored: Mapping[str, Any]) -> Ticket:
 
 def _reason(status: str, kind: str, time_limit: float) -> Error:
     """Say in words why a question got no answer."""
-    again = "ask again; if it happens again, look into logs/worker.log below the store"
     if status == "lost":
-        return {"message": "no worker answered in time", "hint": again}
+        return {"message": "no worker answered in time", "hint": AGAIN}
     if status == "REVOKED":
         message = f"the question waited longer than {time_limit:g} s for a free worker"
         return {"message": message, "hint": "ask again in a while, or raise serve.workers"}
     if kind in ("TimeLimitExceeded", "SoftTimeLimitExceeded"):
         return too_slow(time_limit)
     if kind == "WorkerLostError":
-        return {"message": "the worker ended while it answered", "hint": again}
-    return {"message": "the worker met an error that it did not expect", "hint": again}
+        return {"message": "the worker ended while it answered", "hint": AGAIN}
+    return UNEXPECTED
 
 
 def too_slow(time_limit: float) -> Error:

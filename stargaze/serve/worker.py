@@ -20,7 +20,7 @@ from stargaze.bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import StargazeError
 from stargaze.serve import requestlog
-from stargaze.serve.answer import respond, respond_all
+from stargaze.serve.answer import respond_all
 from stargaze.serve.broker import declare
 from stargaze.serve.finding import finders_of, ledger_of, past_of
 from stargaze.serve.following import Following
@@ -75,9 +75,8 @@ def load(folder: Path) -> Bundle:
 
 def rehearse(offices: Following[Office]) -> None:
     """Answer one question that nobody asked: importing and loading take seconds that the first visitor is spared."""
-    bundle = offices.get().bundle
-    for name in bundle.known["full_name"].head(1):
-        respond(bundle, Question((name,)), datetime.now(UTC))
+    office = offices.get().alone()
+    respond_all(office, [Question((name,)) for name in office.bundle.known["full_name"].head(1)], datetime.now(UTC))
 
 
 def run(app: Celery, section: ServeSection, store: Store, *, warm_up: Callable[[], Any]) -> None:

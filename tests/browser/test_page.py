@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,10 +15,6 @@ from stargaze.config import ServeSection
 from stargaze.serve.processes import serving
 from tests.browser.conftest import DARK, PATIENCE, PHONE, WITHOUT_JAVASCRIPT
 
-SCREENSHOT = os.environ.get("STARGAZE_SCREENSHOT", "")
-"""Where to keep a picture of the answer; the README shows it."""
-STORE = os.environ.get("STARGAZE_SCREENSHOT_STORE", "")
-"""A store with a release to take the picture of, instead of the small bundle of the tests."""
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # playwright's own pipes
@@ -30,7 +25,7 @@ pytestmark = [
 def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Iterator[str]:
     store = Store(tmp_path_factory.mktemp("page"))
     store.serving.mkdir()
-    store.current.symlink_to(Store(Path(STORE)).current.resolve() if STORE else bundle_folder)
+    store.current.symlink_to(bundle_folder)
     with serving(ServeSection(port=0), store) as url:
         yield url
 
@@ -211,15 +206,3 @@ def test_nothing_is_wider_than_a_phone(page: Page, url: str, names: list[str]) -
     widths.append(overhang())
 
     assert widths == [0, 0, 0]
-
-
-@pytest.mark.skipif(not SCREENSHOT, reason="STARGAZE_SCREENSHOT=path keeps a picture")
-@pytest.mark.parametrize("context", [{"device_scale_factor": 2}], indirect=True, ids=str)
-def test_a_picture_is_kept(page: Page) -> None:
-    page.get_by_role("link", name="all of them").click()
-    page.get_by_role("button", name="Predict the stars").click()
-    expect(page.locator(".card").first).to_be_visible(timeout=PATIENCE)
-
-    page.screenshot(path=SCREENSHOT, clip={"x": 0, "y": 0, "width": 1100, "height": 1330}, full_page=True)
-
-    assert Path(SCREENSHOT).stat().st_size > 10_000

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from stargaze.artifacts import Store
 from stargaze.config import ServeSection
 from stargaze.serve.processes import serving
-from tests.browser.conftest import DARK, PATIENCE, PHONE, PICTURES, WITHOUT_JAVASCRIPT
+from tests.browser.conftest import DARK, PATIENCE, PHONE, WITHOUT_JAVASCRIPT, Visit, picture
 
 pytestmark = [
     pytest.mark.browser,
@@ -46,34 +46,6 @@ def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Iterat
 @pytest.fixture(scope="module")
 def names(sample: pd.DataFrame) -> list[str]:
     return list(sample["full_name"].iloc[[900, 0, 300, 40, 1500]])
-
-
-Visit = Callable[..., Page]
-
-
-@pytest.fixture
-def visit(browser: Browser, url: str) -> Iterator[Visit]:
-    """Open an address as a visitor of some kind; at the end nothing was complained about and nobody else was asked."""
-    complaints: list[str] = []
-    contexts = []
-
-    def go(path: str, kind: dict[str, Any] | None = None) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **(kind or {})})
-        context.set_default_timeout(PATIENCE)
-        contexts.append(context)
-        page = context.new_page()
-        page.on(
-            "console", lambda message: complaints.append(message.text) if "status of 4" not in message.text else None
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith(url) else None)
-        page.goto(url + path)
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def answered(page: Page) -> Page:
@@ -119,8 +91,7 @@ STATES = ("form", "one", "five", "failed", "refused", "figures", "model", "try",
 def test_axe_finds_nothing(visit: Visit, names: list[str], name: str, kind: dict[str, Any]) -> None:
     page = state(visit, names, name, kind)
     words = "-".join([name, *(["phone"] if "is_mobile" in kind else []), *(["dark"] if "color_scheme" in kind else [])])
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=PICTURES / f"{words}.png", full_page=True)
+    picture(page, words)
 
     found = Axe().run(page)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import expect
 from werkzeug.serving import make_server
 
 from stargaze.artifacts import Store
@@ -19,7 +19,7 @@ from stargaze.bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.serve.tickets import Question, State, Ticket
 from stargaze.serve.web import make_web
-from tests.browser.conftest import DARK, PATIENCE, PHONE, PICTURES, WITHOUT_JAVASCRIPT
+from tests.browser.conftest import DARK, PATIENCE, PHONE, WITHOUT_JAVASCRIPT, Visit, picture
 from tests.conftest import FakeDesk
 
 pytestmark = [
@@ -97,36 +97,9 @@ def done(desk: FakeDesk) -> Ticket:
     return ticket(desk, "done", answer=answer)
 
 
-@pytest.fixture
-def open_page(browser: Browser, url: str) -> Iterator[Any]:
-    """Open an address as a visitor of some kind; at the end nothing was complained about."""
-    complaints: list[str] = []
-    contexts = []
-
-    def go(path: str, kind: dict[str, Any]) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **kind})
-        context.set_default_timeout(PATIENCE)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(url + path)
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert complaints == []
-
-
-def picture(page: Page, name: str) -> None:
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
-
-
 @pytest.mark.parametrize("kind", [{}, {**PHONE, **DARK}], ids=["desktop", "dark phone"])
-def test_an_answer_that_says_all_it_can_is_accessible(open_page: Any, desk: FakeDesk, kind: dict[str, Any]) -> None:
-    page = open_page(f"/predictions/{done(desk).id}", kind)
+def test_an_answer_that_says_all_it_can_is_accessible(visit: Visit, desk: FakeDesk, kind: dict[str, Any]) -> None:
+    page = visit(f"/predictions/{done(desk).id}", kind)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
     picture(page, "told-phone-dark" if kind else "told")
 
@@ -136,16 +109,16 @@ def test_an_answer_that_says_all_it_can_is_accessible(open_page: Any, desk: Fake
     assert page.get_by_text("was renamed from mitsuhiko/flask").is_visible()
 
 
-def test_a_script_in_a_description_is_text(open_page: Any, desk: FakeDesk) -> None:
-    page = open_page(f"/predictions/{done(desk).id}", {})
+def test_a_script_in_a_description_is_text(visit: Visit, desk: FakeDesk) -> None:
+    page = visit(f"/predictions/{done(desk).id}", {})
 
     assert page.title() == f"{NAME} · stargaze"
     assert page.get_by_text(SCRIPT).count() >= 2
     assert page.locator("script:not([src])").count() == 0
 
 
-def test_the_scale_of_a_history_is_switched_without_javascript(open_page: Any, desk: FakeDesk) -> None:
-    page = open_page(f"/predictions/{done(desk).id}", WITHOUT_JAVASCRIPT)
+def test_the_scale_of_a_history_is_switched_without_javascript(visit: Visit, desk: FakeDesk) -> None:
+    page = visit(f"/predictions/{done(desk).id}", WITHOUT_JAVASCRIPT)
     linear, logarithmic = page.locator("svg.plot.linear"), page.locator("svg.plot.logarithmic")
     assert (linear.is_visible(), logarithmic.is_visible()) == (True, False)
 
@@ -155,9 +128,9 @@ def test_the_scale_of_a_history_is_switched_without_javascript(open_page: Any, d
 
 
 @pytest.mark.parametrize("kind", [{}, WITHOUT_JAVASCRIPT, {**PHONE, **DARK}], ids=["scripts", "plain", "dark phone"])
-def test_who_waits_is_told_how_far_it_is(open_page: Any, desk: FakeDesk, kind: dict[str, Any]) -> None:
+def test_who_waits_is_told_how_far_it_is(visit: Visit, desk: FakeDesk, kind: dict[str, Any]) -> None:
     given = ticket(desk, "queued", answer=None)
-    page = open_page(f"/of/{NAME}", kind)
+    page = visit(f"/of/{NAME}", kind)
     say = page.locator("[data-say]")
     expect(say).to_have_text("Your question waits for a worker.")
     if "java_script_enabled" not in kind:
@@ -175,8 +148,8 @@ def test_who_waits_is_told_how_far_it_is(open_page: Any, desk: FakeDesk, kind: d
         assert page.evaluate("document.activeElement.tagName") == "H1"
 
 
-def test_on_paper_all_of_it_is_there(open_page: Any, desk: FakeDesk) -> None:
-    page = open_page(f"/predictions/{done(desk).id}", DARK)
+def test_on_paper_all_of_it_is_there(visit: Visit, desk: FakeDesk) -> None:
+    page = visit(f"/predictions/{done(desk).id}", DARK)
     page.emulate_media(media="print")
 
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -7,8 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,15 +98,6 @@ def left(desk: Desk) -> list[str]:
     mark = f"--filter=label=stargaze.store={owner_of(desk.store.root)}"
     listings = (["ps", "--all", "--quiet", "--no-trunc"], ["volume", "ls", "--quiet"])
     return [one for listing in listings for one in docker(*listing, mark).split()]
-
-
-def wait_for(claim: Callable[[], Any], seconds: float = 120.0) -> Any:
-    """Return what is claimed as soon as it holds."""
-    limit = time.monotonic() + seconds
-    while not (found := claim()):
-        assert time.monotonic() < limit
-        time.sleep(0.1)
-    return found
 
 
 def running(desk: Desk, family: str) -> str:

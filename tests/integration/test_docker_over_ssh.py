@@ -14,7 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.integration.conftest import Desk, left, wait_for
+from tests.integration.conftest import Desk, left
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -15,7 +15,8 @@ import pytest
 
 from stargaze.tuning.executors.containers import owner_of, sweep
 from stargaze.tuning.executors.engine import Client
-from tests.integration.conftest import Desk, Ended, docker, left, running, seated, told, wait_for
+from tests.integration.conftest import Desk, Ended, docker, left, running, seated, told
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.docker
 FAMILIES = "ridge,elastic-net,random-forest,histogram-boosting,perceptron,lightgbm,xgboost,catboost"
@@ -82,7 +83,7 @@ def at_work(desk: Desk) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A screening whose family sleeps, and its container."""
     process = desk.begin("--families", "sleeper", "--cpus", "0.5", "--memory", "0.5")
     try:
-        yield process, wait_for(lambda: running(desk, "sleeper"))
+        yield process, wait_for(lambda: running(desk, "sleeper"), 120)
     finally:
         process.kill()
         process.communicate()

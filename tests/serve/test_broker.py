@@ -22,6 +22,7 @@ from stargaze.serve.settings import DEAD, as_environment, ready_file
 from stargaze.serve.tasks import make_app
 from stargaze.serve.tickets import ATTEMPTS, KeyTakenError, Question, Ticket
 from tests.servers import Servers, servers
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.filterwarnings("ignore::ResourceWarning")]  # sockets of killed servers
 PATIENCE = 60.0
@@ -63,13 +64,6 @@ def worker(section: ServeSection, store: Store, desk: CeleryDesk) -> Iterator[Ca
         child.ask_to_end()
     for child in begun:
         child.insist()
-
-
-def wait_for(claim: Callable[[], bool]) -> None:
-    limit = time.monotonic() + PATIENCE
-    while not claim():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
 
 
 def ended(desk: CeleryDesk, ticket: Ticket) -> Ticket:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,6 +20,7 @@ from stargaze.serve.processes import prepare
 from stargaze.serve.settings import as_environment, ready_file
 from stargaze.serve.tasks import make_app
 from stargaze.serve.tickets import Question, Ticket
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.real
 
@@ -49,13 +50,6 @@ def alone(store: Store) -> CeleryDesk:
     """A desk without a worker."""
     prepare(store)
     return desk_of(store)
-
-
-def wait_for(claim: Callable[[], bool]) -> None:
-    limit = time.monotonic() + PATIENCE
-    while not claim():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
 
 
 def outcome(desk: CeleryDesk, name: str) -> Ticket:

@@ -295,6 +295,7 @@ def test_after_a_fault_github_is_left_alone_for_a_minute(bundle: Bundle, store: 
     assert len(tiny.asked) == 2
 
 
+@pytest.mark.real  # it waits for seconds
 @pytest.mark.parametrize("token", ["good", ""])
 def test_a_server_that_never_answers_costs_seconds_once(bundle: Bundle, store: Store, silent: str, token: str) -> None:
     known = str(bundle.known["full_name"].iloc[0])
@@ -310,6 +311,7 @@ def test_a_server_that_never_answers_costs_seconds_once(bundle: Bundle, store: S
     assert found.source == {known.lower(): "known"}
 
 
+@pytest.mark.real  # it waits for seconds
 def test_a_slow_server_is_asked_no_longer_than_the_time_of_a_batch(
     bundle: Bundle, store: Store, tiny: TinyGitHub
 ) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import pytest
 
 from stargaze.locks import STALE
 from stargaze.serve import git, signing
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from tests.serve.conftest import Workshop
@@ -35,6 +36,7 @@ from pathlib import Path
 from stargaze.artifacts import Store
 from stargaze.config import DeploySection
 from stargaze.serve import release
+from tests.waiting import wait_for
 release.deploy(DeploySection(max_size=1.0), Store(Path(sys.argv[1])), now=datetime(2026, 3, 1, tzinfo=UTC))
 """
 
@@ -119,10 +121,3 @@ def loaders(workshop: Workshop) -> list[int]:
             if f"{workshop.store.serving.resolve()}/.making-" in (folder / "cmdline").read_text():
                 found.append(int(folder.name))
     return found
-
-
-def wait_for(claim: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 30
-    while not claim():
-        assert time.monotonic() < limit
-        time.sleep(0.02)

@@ -86,6 +86,7 @@ def test_an_address_that_asks_is_counted_too(visit: Open, path: str) -> None:
     assert "text/html" in answers[2].content_type
 
 
+@pytest.mark.real  # it waits for seconds
 def test_counts_that_hang_cost_a_visitor_seconds_at_most(visit: Open) -> None:
     """They accept a connection, and then say nothing."""
     with listen("127.0.0.1", 0) as silent:

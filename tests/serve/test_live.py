@@ -230,6 +230,7 @@ def test_github_out_of_reach_is_asked_once_a_minute(bundle: Bundle, hand: Hand) 
         asking.join()
 
 
+@pytest.mark.real  # it waits for seconds
 def test_a_github_that_never_answers_holds_nobody_for_long(bundle: Bundle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         live = Live(

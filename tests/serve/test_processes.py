@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +22,7 @@ from stargaze.errors import BadDataError, MissingInputError, OutsideError, Usage
 from stargaze.manifest import BadBundleError, write_manifest
 from stargaze.serve.ask import ask_once
 from stargaze.serve.processes import logs, serve, serving
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.real
 
@@ -47,13 +47,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Itera
     store.current.symlink_to(bundle_folder)
     with serving(SECTION, store) as url:
         yield url, store
-
-
-def wait_for(claim: Callable[[], bool]) -> None:
-    limit = time.monotonic() + PATIENCE
-    while not claim():
-        assert time.monotonic() < limit
-        time.sleep(0.05)
 
 
 def children(pid: int) -> list[int]:

@@ -67,7 +67,7 @@ class HttpTransport:
         try:
             answer = self._session.send(request, timeout=self._timeout, allow_redirects=False, **settings)
         except requests.RequestException as error:
-            raise NoAnswerError(_why(error)) from error
+            raise NoAnswerError(_why(error, self._timeout[1])) from error
         took = self._clock.time() - begun
         lower = {name.lower(): value for name, value in answer.headers.items()}
         return Answer(answer.status_code, lower, answer.content, took, answer.url)
@@ -156,10 +156,10 @@ def _server(origin: tuple[str, str, int | None], base: str) -> str:
     return prefix + host + ("" if port == DEFAULT_PORTS.get(scheme) else f":{port}")
 
 
-def _why(error: requests.RequestException) -> str:
+def _why(error: requests.RequestException, patience: float) -> str:
     """Say in a few words what failed; requests nests its reasons."""
     if isinstance(error, requests.Timeout) or any(isinstance(one, ReadTimeoutError) for one in error.args):
-        return f"no answer within {READ_TIMEOUT:.0f} s"
+        return f"no answer within {patience:g} s"
     if isinstance(error, requests.exceptions.SSLError):
         return "the server's certificate is not trusted here"
     if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):

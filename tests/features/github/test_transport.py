@@ -10,7 +10,6 @@ from typing import BinaryIO, Self
 import pytest
 
 from stargaze.errors import ConfigError, CredentialsError, OutsideError
-from stargaze.features.github import transport
 from stargaze.features.github.client import FIRST_TRIES, Client
 from stargaze.features.github.port import Ask, ElsewhereError, NoAnswerError
 from stargaze.features.github.transport import HttpTransport
@@ -148,13 +147,12 @@ CUT = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"
     ],
 )
 def test_an_answer_that_does_not_come_whole_is_none_and_is_asked_for_once(
-    monkeypatch: pytest.MonkeyPatch, says: bytes, closes: bool, why: str, body: bytes | None
+    says: bytes, closes: bool, why: str, body: bytes | None
 ) -> None:
     """To ask again is for the client, which counts, tells and waits."""
-    monkeypatch.setattr(transport, "READ_TIMEOUT", 0.1)
     with Rude(says, closes=closes) as server:
         with pytest.raises(NoAnswerError, match=why):
-            HttpTransport(server.url, "", FakeClock()).send(Ask("/graphql", body=body))
+            HttpTransport(server.url, "", FakeClock(), timeout=(10, 0.1)).send(Ask("/graphql", body=body))
         assert len(server.heard) == 1
 
 
