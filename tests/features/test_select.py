@@ -44,12 +44,12 @@ def table(repositories: pd.DataFrame, section: FeaturesSection = SECTION) -> Tab
 
 def noise(seed: int) -> Callable[[pd.DataFrame], np.ndarray]:
     """Return numbers that have nothing to do with anything."""
-    return lambda repositories: np.random.default_rng([seed, 9]).normal(size=len(repositories))
+    return lambda repositories: np.random.default_rng([seed, 9]).normal(size=len(repositories["stars"]))
 
 
 def codes(values: int) -> Callable[[pd.DataFrame], np.ndarray]:
     """Return numbers of a few kinds, as codes of a category are."""
-    return lambda repositories: np.random.default_rng([values, 9]).integers(0, values, len(repositories))
+    return lambda repositories: np.random.default_rng([values, 9]).integers(0, values, len(repositories["stars"]))
 
 
 NOISE = [f"planted_noise_{seed}" for seed in range(6)]
@@ -81,7 +81,7 @@ def plants() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def repositories(plausible: Plausible) -> pd.DataFrame:
     """Made-up repositories; the watchers are the stars of the day before, as REST has them."""
-    frame = plausible(320)
+    frame = plausible(640)
     return frame.assign(watchers=np.floor(frame["stars"] * 0.99))
 
 
