@@ -10,7 +10,7 @@ import os
 import re
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ from stargaze.features import schema
 from stargaze.features.matrix import matrix, vocabulary
 from stargaze.formats import Blend
 from stargaze.serve.answer import respond
-from stargaze.serve.tickets import KeyTakenError, Question, Ticket, accept
+from stargaze.serve.tickets import ENDED, KeyTakenError, Question, Ticket, accept
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.folds import Arrays, fit
 
@@ -164,6 +164,10 @@ class FakeDesk:
     def look(self, ticket_id: str) -> Ticket | None:
         self.check()
         return self.tickets.get(ticket_id)
+
+    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, Ticket | None]:
+        found = {one: self.look(one) for one in ticket_ids}
+        return {one: ticket for one, ticket in found.items() if ticket is None or ticket.state in ENDED}
 
     def check(self) -> None:
         if self.closed:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
-import time
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
@@ -18,9 +16,10 @@ from stargaze.config import ServeSection
 from stargaze.errors import BadDataError
 from stargaze.features.question import FORM_FIELDS
 from stargaze.serve.forms import ask_by
+from stargaze.serve.lookout import Lookout
 from stargaze.serve.openapi import description
 from stargaze.serve.requestlog import request_id
-from stargaze.serve.tickets import Desk, Ticket, is_id
+from stargaze.serve.tickets import ENDED, Desk, Ticket, is_id
 
 SHAPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "repositories": ("a list of names", lambda value: _are(value, str)),
@@ -31,20 +30,15 @@ SHAPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 WORDED = {field.name for field in FORM_FIELDS if field.kind not in ("count", "flag")}
 """Figures that are texts: a number there is a mistake, and would become a language named "3"."""
 KEY = re.compile(r"[!-~]{1,255}")
-ENDED = ("done", "failed")
 LONGEST_WAIT = 10.0
 """A waiting client holds one of a process's threads [s]."""
-WAITERS = 32
-"""So many may wait at once in a process, half of its threads; others are told how it stands at once."""
-_waiters = threading.BoundedSemaphore(WAITERS)
-PAUSES = (0.01, 0.1)
-"""Between two looks for who waits: the first and the longest [s]."""
 EXAMPLE = '{"repositories": ["owner/name"]} or {"figures": [{"full_name": "owner/name", "forks": 12}]}'
 
 
 def make(section: ServeSection, desk: Desk, clock: Callable[[], datetime]) -> Blueprint:
     """Return the routes below ``/api/v1``."""
     blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+    lookout = Lookout(desk)
 
     @blueprint.post("/predictions")
     def ask() -> tuple[Response, int, dict[str, str]]:
@@ -61,7 +55,7 @@ def make(section: ServeSection, desk: Desk, clock: Callable[[], datetime]) -> Bl
         )
         ticket = desk.ask(question, key=_key(request.headers.get("Idempotency-Key")), request_id=request_id())
         wait = wished(request.headers.get("Prefer", ""))
-        ticket = _waited(desk, ticket, wait) or ticket
+        ticket = lookout.wait(ticket, wait) or ticket
         answer = as_json(ticket)
         headers = {"Location": answer["url"]} | ({"Preference-Applied": f"wait={wait:g}"} if wait else {})
         return jsonify(answer), HTTPStatus.OK if ticket.state in ENDED and wait else HTTPStatus.ACCEPTED, headers
@@ -70,7 +64,7 @@ def make(section: ServeSection, desk: Desk, clock: Callable[[], datetime]) -> Bl
     def look(ticket_id: str) -> Response:
         wait = wished(request.headers.get("Prefer", ""))
         ticket = desk.look(ticket_id) if is_id(ticket_id) else None
-        ticket = _waited(desk, ticket, wait)
+        ticket = lookout.wait(ticket, wait) if ticket else None
         if ticket is None:
             abort(HTTPStatus.NOT_FOUND)
         response = jsonify(as_json(ticket))
@@ -124,21 +118,6 @@ def wished(prefer: str) -> float:
     """
     found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?=$|[,;\s])", prefer)
     return min(float(found[1]), LONGEST_WAIT) if found else 0.0
-
-
-def _waited(desk: Desk, ticket: Ticket | None, wait: float) -> Ticket | None:
-    """While the answer is not there, look again after longer and longer pauses; not if too many do already."""
-    if not wait or ticket is None or ticket.state in ENDED or not _waiters.acquire(blocking=False):
-        return ticket
-    limit, pause = time.monotonic() + wait, PAUSES[0]
-    try:
-        while ticket is not None and ticket.state not in ENDED and time.monotonic() + pause < limit:
-            time.sleep(pause)
-            pause = min(PAUSES[1], 1.5 * pause)
-            ticket = desk.look(ticket.id)
-    finally:
-        _waiters.release()
-    return ticket
 
 
 def _parsed(data: bytes) -> Any:

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ from stargaze.serve.metrics import observe_question
 from stargaze.serve.results import Results
 from stargaze.serve.settings import QUEUE, session_key
 from stargaze.serve.tasks import TASK
-from stargaze.serve.tickets import QUEUED, KeyTakenError, Question, Ticket, accept, read
+from stargaze.serve.tickets import ENDED, QUEUED, KeyTakenError, Question, Ticket, accept, read
 
 
 def now() -> datetime:
@@ -79,6 +79,14 @@ class CeleryDesk:
         if found is None:
             return None
         return read(ticket_id, *found, now=self._clock(), time_limit=self._section.time_limit)
+
+    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, Ticket | None]:
+        """Read all that may have ended in one exchange."""
+        moment, limit = self._clock(), self._section.time_limit
+        with _outside():
+            moved = self._results.moved(ticket_ids)
+        tickets = {one: seen and read(one, *seen, now=moment, time_limit=limit) for one, seen in moved.items()}
+        return {one: ticket for one, ticket in tickets.items() if ticket is None or ticket.state in ENDED}
 
     def check(self) -> None:
         """Reach the queue and write to the results: what a full disk or a broker that is away would close."""

@@ -6,14 +6,17 @@ Celery's own way would read before each write, publish what nobody listens to, a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Any
 
 from celery import Celery
 from celery.backends.redis import RedisBackend
 
-from stargaze.serve.tickets import Ticket
+from stargaze.serve.tickets import QUEUED, RUNNING, Ticket
+
+UNDER_WAY = tuple(f'{{"status":"{status}",'.encode() for status in (QUEUED, RUNNING))
+"""How a ticket begins that has not ended, as :func:`_meta` writes it."""
 
 
 class Results:
@@ -50,6 +53,14 @@ class Results:
         meta = self._backend.get_task_meta(ticket_id, cache=False)
         # "PENDING" is Celery's word for "never heard of it"
         return None if meta["status"] == "PENDING" else (meta["status"], meta["result"])
+
+    def moved(self, ticket_ids: Collection[str]) -> dict[str, tuple[str, Any] | None]:
+        """Look at all of these; Redis is asked once, and what it holds of tickets that still wait or run is not read."""
+        backend, ids = self._backend, list(ticket_ids)
+        if isinstance(backend, RedisBackend):
+            held = backend.client.mget([backend.get_key_for_task(one) for one in ids])
+            ids = [one for one, meta in zip(ids, held, strict=True) if not (meta or b"").startswith(UNDER_WAY)]
+        return {one: self.look(one) for one in ids}
 
     def forget(self, ticket_id: str) -> None:
         """Take a ticket back."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
@@ -14,6 +14,7 @@ from stargaze.errors import BadDataError
 State = Literal["queued", "running", "done", "failed"]
 QUEUED, RUNNING, DONE = "QUEUED", "RUNNING", "SUCCESS"
 """How the result store spells the states; everything else there is a failure of Celery's own words."""
+ENDED = ("done", "failed")
 GRACE = 5.0
 """Between "please stop" and "stopped", and for the answer to be written [s]."""
 ATTEMPTS = 2
@@ -102,6 +103,9 @@ class Desk(Protocol):
 
     def look(self, ticket_id: str) -> Ticket | None:
         """Return the ticket as it stands; None if none of that id was ever given (or it has expired)."""
+
+    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, Ticket | None]:
+        """Return those of these tickets that have ended, None for one that is not there: one look for all who wait."""
 
     def check(self) -> None:
         """Raise OutsideError if queue or results cannot be written."""

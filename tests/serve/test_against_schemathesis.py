@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,9 @@ class InstantDesk:
 
     def look(self, ticket_id: str) -> Ticket | None:
         return self._desk.look(ticket_id)
+
+    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, Ticket | None]:
+        return self._desk.ended(ticket_ids)
 
     def check(self) -> None:
         self._desk.check()

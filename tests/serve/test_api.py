@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,7 +11,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.serve.api import LONGEST_WAIT, WAITERS, _waiters, wished
+from stargaze.serve.api import LONGEST_WAIT, wished
 
 if TYPE_CHECKING:
     from tests.conftest import FakeDesk
@@ -234,18 +233,3 @@ def test_what_is_no_number_of_json_is_refused(page: FlaskClient, number: str) ->
     body = f'{{"figures": [{{"full_name": "me/mine", "forks": {number}}}]}}'
 
     assert page.post(PATH, data=body, content_type="application/json").status_code == 400
-
-
-def test_those_who_wait_leave_room_for_those_who_do_not(page: FlaskClient, names: list[str]) -> None:
-    url = page.post(PATH, json={"repositories": names[:1]}).json["url"]
-    taken = [_waiters.acquire(blocking=False) for _ in range(WAITERS)]
-    begun = time.monotonic()
-    try:
-        answer = page.get(url, headers={"Prefer": "wait=10"})
-    finally:
-        for _ in taken:
-            _waiters.release()
-
-    assert all(taken)
-    assert answer.json["state"] == "queued"
-    assert time.monotonic() - begun < 5
