@@ -292,7 +292,10 @@ def test_a_run_skips_what_is_done_and_its_page_answers_what_the_terminal_does(jo
     assert done.stderr.count("done already") == 5
     assert len(over_http) == 5
     in_terminal = job.machine.ask("predict", *(answer["full_name"] for answer in over_http))
-    assert [{**answer, "known": True, "rank": rank} for rank, answer in enumerate(in_terminal, start=1)] == over_http
+    assert [answer["rank"] for answer in over_http] == [1, 2, 3, 4, 5]
+    assert [
+        {name: paged[name] for name in told} for paged, told in zip(over_http, in_terminal, strict=True)
+    ] == in_terminal
     assert not any(answer["learned"] for answer in over_http)
 
 
