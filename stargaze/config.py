@@ -260,6 +260,58 @@ class ServeSection:
 
 
 @dataclass(frozen=True)
+class InfraSection:
+    """The machines of the cluster. What opens the cloud stands in OpenStack's own clouds.yaml, never here."""
+
+    provider: str = key(
+        "openstack", "Make machines on OpenStack, or take those below infra.hosts.", choices=("openstack", "static")
+    )
+    cloud: str = key("", "Name of the cloud in clouds.yaml; empty takes OS_CLOUD, else the only one there is.")
+    name: str = key("stargaze", "Marks all that is made; two clusters in one project need two names.", filled=True)
+    parameter_servers: int = key(1, "Ray workers beside the development server.", unit="machines", least=0, most=64)
+    production: int = key(
+        2, "Nodes of the Swarm; three or more survive the loss of one.", unit="machines", least=1, most=64
+    )
+    image: str = key(
+        "debian-12", "Image of all machines: its name or id, or how the name of the newest begins.", filled=True
+    )
+    user: str = key("debian", "The image's user, who may sudo.", filled=True)
+    flavor: str = key("", "Flavor of all machines, name or id; empty takes the least that has what stands below.")
+    cpus: int = key(2, "At least so many in each machine.", unit="cores", least=1, most=256)
+    memory: float = key(4, "At least so much in each machine.", unit="GB", least=0.25, most=4096)
+    disk: int = key(20, "At least so much in each machine.", unit="GB", least=0, most=10_000)
+    availability_zone: str = key("", "Where the machines are; empty leaves it to the cloud.")
+    network: str = key("", "A network that exists, name or id; empty makes one with a subnet.")
+    cidr: str = key("10.20.0.0/24", "Addresses of the network that is made.", filled=True)
+    nameservers: list[str] = key([], "Of the network that is made; empty takes the cloud's own.")
+    router: bool = key(True, "Make a router to the outside; false where the network has one, or none is allowed.")
+    external_network: str = key("", "Where floating IPs come from, name or id; empty takes the only one there is.")
+    floating_ip: bool = key(
+        True, "Give the orchestration machine a floating IP; false where its own address is reached."
+    )
+    keypair: str = key("", "A keypair of the project that exists; empty makes one.")
+    key_file: str = key("", "The private ssh key that opens the machines; empty makes one below the store.")
+    ssh_from: list[str] = key(
+        [],
+        "From where the orchestration machine may be reached by ssh; empty: this machine's own address.",
+        unit="CIDR",
+    )
+    page_port: int = key(80, "Port of the page, the only other thing that faces outside.", least=1, most=65_535)
+    host_keys: str = key(
+        "console",
+        "How a machine's ssh key is learnt: from what it wrote to its console at its first boot, or at the first contact.",
+        choices=("console", "first-use"),
+    )
+    updates: bool = key(True, "Let the machines install security updates by themselves.")
+    patience: int = key(900, "How long a machine may take to boot and answer.", unit="s", least=10, most=7200)
+    hosts: dict[str, str] = key(
+        {},
+        'For provider "static": name = "user@address" of machines that exist; names as orchestration, development, '
+        "parameter1, production1.",
+    )
+
+
+@dataclass(frozen=True)
 class Config:
     """Every section; pass the section on, not this."""
 
@@ -272,6 +324,7 @@ class Config:
     growth: GrowthSection = field(default_factory=GrowthSection)
     deploy: DeploySection = field(default_factory=DeploySection)
     serve: ServeSection = field(default_factory=ServeSection)
+    infra: InfraSection = field(default_factory=InfraSection)
 
 
 def load(

@@ -1,0 +1,251 @@
+"""OpenStack: the one file that imports its SDK. What is read and written stands in ``reading`` and ``writing``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import openstack
+from keystoneauth1 import exceptions as keystone
+from openstack import exceptions as sdk
+from openstack import utils
+
+from stargaze import __version__
+from stargaze.config import InfraSection
+from stargaze.errors import ConfigError, CredentialsError, OutsideError, StargazeError, did_you_mean
+from stargaze.infra import reading, writing
+from stargaze.infra.offers import Offers
+from stargaze.infra.resources import Found, Resource, mark_of
+
+T = TypeVar("T")
+API_TIMEOUT = 60
+"""Of one call [s]."""
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Before each further try of a call that failed for the moment [s]."""
+LONGEST = 60.0
+"""That a cloud may ask us to wait [s]."""
+FOR_THE_MOMENT = (429, 500, 502, 503, 504)
+IN_USE = 409
+GONE = 404
+GROUP_VERSION = "2.64"
+"""Of the compute API: server groups have one policy."""
+
+
+class OpenStack:
+    """Keep the promises of :class:`stargaze.infra.port.Cloud` with openstacksdk."""
+
+    def __init__(self, section: InfraSection, connection: Any, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._section = section
+        self._connection = connection
+        self._sleep = sleep
+        self._mark = mark_of(section.name)
+        with _said():
+            at_once = bool(connection.network.find_extension("tag-creation"))
+            self._hand = writing.Hand(connection, section.name, self._mark, at_once)
+            self._apart = bool(utils.supports_microversion(connection.compute, GROUP_VERSION))
+
+    @property
+    def server(self) -> str:
+        """Name Keystone's host."""
+        return urlsplit(str(self._connection.config.auth.get("auth_url", ""))).hostname or ""
+
+    def offers(self) -> Offers:
+        """Read images, flavors, networks and quotas, side by side."""
+        with ThreadPoolExecutor(len(reading.OFFERS)) as pool:
+            parts = pool.map(lambda read: self._patiently(lambda: read(self._connection)), reading.OFFERS.values())
+            return Offers(**dict(zip(reading.OFFERS, parts, strict=True)), anti_affinity=self._apart)
+
+    def found(self) -> tuple[Found, ...]:
+        """Read all kinds side by side; what is named by another's name is put together afterwards."""
+        with ThreadPoolExecutor(len(reading.LISTS)) as pool:
+            parts = pool.map(self._listed, reading.LISTS)
+            return reading.told(dict(zip(reading.LISTS, parts, strict=True)), self._section.name)
+
+    def make(self, resource: Resource, ids: Mapping[str, str]) -> Found:
+        """Make it; where an answer was lost, look first."""
+        tries = iter(PAUSES)
+        while True:
+            try:
+                with _said():
+                    return self._make(resource, ids)
+            except StargazeError as error:
+                if (pause := _pause(error, tries)) is None:
+                    raise _about(error, f"{resource.key} could not be made") from error
+            self._sleep(pause)
+            if there := [one for one in self.found() if one.key == resource.key and not one.unlike]:
+                return there[0]
+
+    def mend(self, resource: Resource, found: Found, ids: Mapping[str, str]) -> Found:
+        """Change it; the same change twice is no harm."""
+        with _telling(f"{resource.key} could not be repaired"):
+            self._patiently(lambda: writing.MEND[resource.kind](self._connection, resource, found, ids, self._mark))
+        return found
+
+    def remove(self, found: Found) -> None:
+        """Delete it; while something that goes too still uses it, wait."""
+        tries = iter((*PAUSES, *PAUSES))
+        while True:
+            try:
+                return self._patiently(lambda: writing.REMOVE[found.kind](self._connection, found))
+            except CloudError as error:
+                if error.status == GONE:
+                    return None
+                pause = next(tries, None) if error.status == IN_USE else None
+                if pause is None:
+                    raise _about(error, f"{found.key} could not be deleted") from error
+            self._sleep(pause)
+
+    def servers(self) -> tuple[Found, ...]:
+        """List our servers."""
+        return reading.servers(self._listed("server"), self._section.name)
+
+    def console(self, server_id: str) -> str:
+        """Return what cloud-init and the kernel wrote."""
+        answer = self._patiently(lambda: self._connection.compute.get_server_console_output(server_id))
+        return str((answer or {}).get("output") or "")
+
+    def _listed(self, kind: str) -> list[Any]:
+        return self._patiently(lambda: list(reading.LISTS[kind](self._connection, self._section.name)))
+
+    def _make(self, resource: Resource, ids: Mapping[str, str]) -> Found:
+        made = writing.MAKE[resource.kind](self._hand, resource, ids)
+        return Found(resource.kind, resource.name, made.id, {**resource.spec, **reading.seen(resource.kind, made)})
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        tries = iter(PAUSES)
+        while True:
+            try:
+                with _said():
+                    return call()
+            except StargazeError as error:
+                if (pause := _pause(error, tries)) is None:
+                    raise
+            self._sleep(pause)
+
+
+def connect(section: InfraSection) -> OpenStack:
+    """Open the cloud that the config names in clouds.yaml.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such cloud.
+    CredentialsError
+        If it does not know who asks.
+    """
+    with _said():
+        name = _cloud(section)
+        connection = openstack.connect(
+            cloud=name, app_name="stargaze", app_version=__version__, api_timeout=API_TIMEOUT, load_envvars=True
+        )
+        connection.authorize()
+        return OpenStack(section, connection)
+
+
+class CloudError(OutsideError):
+    """The cloud refused or failed; ``status`` is HTTP's, None where there was no answer."""
+
+    def __init__(self, message: str, *, hint: str, status: int | None, retry_after: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.retry_after = retry_after
+
+
+def _cloud(section: InfraSection) -> str | None:
+    """Return which cloud of clouds.yaml is meant; None if the environment tells all."""
+    known = [name for name in openstack.config.OpenStackConfig().get_cloud_names() if name != "envvars"]
+    if section.cloud and section.cloud not in known:
+        hint = did_you_mean(section.cloud, known, f"clouds.yaml has: {', '.join(known) or 'no cloud'}")
+        raise ConfigError(f"infra.cloud: {section.cloud} is not in clouds.yaml", hint=hint)
+    if section.cloud or "OS_CLOUD" in os.environ or "OS_AUTH_URL" in os.environ:
+        return section.cloud or os.environ.get("OS_CLOUD")
+    if len(known) != 1:
+        what = (
+            f"clouds.yaml has several clouds: {', '.join(known)}" if known else "there is no clouds.yaml with a cloud"
+        )
+        hint = (
+            "infra.cloud = one of them"
+            if known
+            else "download clouds.yaml from the cloud's page into ~/.config/openstack/"
+        )
+        raise ConfigError(what, hint=hint)
+    return str(known[0])
+
+
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
+    """Say in our words what the two libraries raise."""
+    try:
+        yield
+    except keystone.Unauthorized as error:
+        raise CredentialsError(
+            f"the cloud does not accept the credentials: {_words(error)}",
+            hint="check user, password or application credential in clouds.yaml; they may have expired",
+        ) from error
+    except (sdk.ConfigException, keystone.MissingRequiredOptions) as error:
+        raise ConfigError(
+            f"clouds.yaml: {_words(error)}", hint="compare it with what the cloud's page offers"
+        ) from error
+    except keystone.EndpointNotFound as error:
+        raise ConfigError(
+            f"the cloud has no such service or region: {_words(error)}", hint="check region_name in clouds.yaml"
+        ) from error
+    except (keystone.ConnectionError, keystone.DiscoveryFailure) as error:
+        raise CloudError(
+            f"the cloud cannot be reached: {_words(error)}", hint="check auth_url and the network", status=None
+        ) from error
+    except (sdk.HttpException, keystone.HttpError) as error:
+        raise _http(error) from error
+    except (sdk.SDKException, keystone.ClientException) as error:
+        raise CloudError(
+            f"the cloud: {_words(error)}", hint="stargaze infra up again; stargaze doctor", status=None
+        ) from error
+
+
+def _http(error: Any) -> StargazeError:
+    status = getattr(error, "status_code", None) or getattr(error, "http_status", None)
+    words = _words(error)
+    answer = getattr(error, "response", None)
+    asked = getattr(answer, "headers", {}).get("Retry-After", "") if answer is not None else ""
+    if status == 401:
+        return CredentialsError(f"the cloud does not accept the credentials: {words}", hint="check clouds.yaml")
+    if status == 403 and "quota" not in words.lower():
+        hint = "the role of this user or application credential is too weak: member is enough"
+        return CredentialsError(f"the cloud does not allow it: {words}", hint=hint)
+    full = "quota" in words.lower()
+    hint = "ask for a larger quota, or free something" if full else "stargaze infra up goes on where this ended"
+    wait = min(float(asked), LONGEST) if str(asked).isdecimal() else 0.0
+    return CloudError(f"the cloud says {status}: {words}", hint=hint, status=status, retry_after=wait)
+
+
+def _words(error: Exception) -> str:
+    """Return what the cloud said, in one line and without the address that was asked."""
+    said = getattr(error, "details", None) or getattr(error, "message", None) or str(error)
+    return " ".join(str(said).split())[:400]
+
+
+def _pause(error: StargazeError, tries: Iterator[float]) -> float | None:
+    """Say how long to wait before the next try; None if another would be of no use."""
+    if not isinstance(error, CloudError) or not (error.status is None or error.status in FOR_THE_MOMENT):
+        return None
+    pause = next(tries, None)
+    return None if pause is None else max(pause, error.retry_after)
+
+
+def _about(error: StargazeError, what: str) -> StargazeError:
+    """Say what was being done."""
+    kind = CredentialsError if isinstance(error, CredentialsError) else OutsideError
+    return kind(f"{what}: {error.message}", hint=error.hint)
+
+
+@contextlib.contextmanager
+def _telling(what: str) -> Iterator[None]:
+    try:
+        yield
+    except StargazeError as error:
+        raise _about(error, what) from error

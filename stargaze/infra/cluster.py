@@ -1,0 +1,203 @@
+"""From the plan to machines that answer, and back to nothing: what ``stargaze infra`` does, over the port to a cloud."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from stargaze.artifacts import replacing
+from stargaze.config import InfraSection
+from stargaze.errors import MissingInputError, OutsideError
+from stargaze.infra.carry_out import State, await_active, carry_out
+from stargaze.infra.choice import Missing, choose
+from stargaze.infra.first_boot import host_keys, user_data
+from stargaze.infra.inventory import Access, Files, inventory
+from stargaze.infra.machines import Host, Machine, machine_of, machines, static_hosts
+from stargaze.infra.plan import Plan, Step, plan, teardown
+from stargaze.infra.port import Cloud
+from stargaze.infra.reach import await_ssh
+from stargaze.infra.resources import Found
+from stargaze.infra.wanted import wanted
+from stargaze.infra.whereabouts import from_here
+from stargaze.infra.workroom import Workroom, pin, pins, private_key, public_key
+
+CONSOLE_LOOK = 2.0
+"""Between two looks at a machine's console [s]."""
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What is said while it is done: of each step, and of each machine."""
+
+    step: Callable[[Step, State, str], None]
+    line: Callable[[str], None]
+
+
+def look(section: InfraSection, cloud: Cloud, room: Workroom) -> Plan:
+    """Compare what the config asks for with what stands in the cloud; changes nothing there."""
+    key = public_key(private_key(section, room))
+    hidden: tuple[Missing, ...] = ()
+    if not section.ssh_from:
+        here, hidden = from_here(cloud.server)
+        section = dataclasses.replace(section, ssh_from=here)
+    with ThreadPoolExecutor(2) as pool:
+        offered, stands = pool.submit(cloud.offers), pool.submit(cloud.found)
+        offers, found = offered.result(), stands.result()
+    choice, missing = choose(section, offers)
+    resources = wanted(section, choice, key, lambda machine: user_data(key, machine.name))
+    return plan(resources, found, choice, offers.limits, (*missing, *hidden))
+
+
+def bring_up(section: InfraSection, cloud: Cloud, room: Workroom, todo: Plan, telling: Telling) -> tuple[Host, ...]:
+    """Carry the plan out, and wait until every machine answers with a key that we know.
+
+    Raises
+    ------
+    OutsideError
+        If something is missing, or failed; what was made stays, and the next run goes on from it.
+    """
+    check_complete(todo)
+    stands = dict(carry_out(todo, cloud, telling.step))
+    names = [f"{section.name}-{machine.name}" for machine in machines(section)]
+    servers = await_active(names, cloud, section.patience, lambda name: telling.line(f"{name} is up"))
+    hosts = tuple(_host(section, machine, stands) for machine in machines(section))
+    learn(
+        section,
+        {machine.name: servers[name].id for machine, name in zip(machines(section), names, strict=True)},
+        cloud,
+        room,
+    )
+    keep_hosts(room, hosts)
+    await_ssh(
+        hosts, access_of(section, room), section.patience, lambda host: telling.line(f"{host.machine.name} lets us in")
+    )
+    return hosts
+
+
+def check_complete(todo: Plan) -> None:
+    """Raise one error for all that is missing."""
+    if todo.missing:
+        raise OutsideError(
+            "; ".join(one.what for one in todo.missing), hint="; ".join(dict.fromkeys(one.hint for one in todo.missing))
+        )
+
+
+def take_down(cloud: Cloud, room: Workroom, todo: Plan, telling: Telling) -> None:
+    """Delete all that is ours, look again, and forget the machines.
+
+    Raises
+    ------
+    OutsideError
+        If something is left.
+    """
+    carry_out(todo, cloud, telling.step)
+    left = [one.key for one in cloud.found() if not one.unlike]
+    if left:
+        raise OutsideError(f"still there: {', '.join(left)}", hint="stargaze infra down again")
+    for path in (room.hosts, room.pins, room.known_hosts, room.inventory):
+        path.unlink(missing_ok=True)
+
+
+def what_stands(cloud: Cloud) -> Plan:
+    """Return the plan that deletes all that is ours."""
+    return teardown(cloud.found())
+
+
+def learn(section: InfraSection, servers: Mapping[str, str], cloud: Cloud, room: Workroom) -> None:
+    """Pin the host keys of machines that are new; those of machines that stand are never learnt again.
+
+    Raises
+    ------
+    OutsideError
+        If a console tells none within ``infra.patience``.
+    """
+    known = pins(room)
+    kept = {name: one for name, one in known.items() if servers.get(name) == one["id"]}
+    new = [name for name in servers if name not in kept]
+    if section.host_keys == "first-use":
+        pin(room, {name: (servers[name], ()) for name in servers}, keep=set(kept))
+        return
+    limit = time.monotonic() + section.patience
+    with ThreadPoolExecutor(max(1, len(new))) as pool:
+        keys = dict(zip(new, pool.map(lambda name: _from_console(name, servers[name], cloud, limit), new), strict=True))
+    pin(room, {name: (server, keys[name] if name in keys else known[name]["keys"]) for name, server in servers.items()})
+
+
+def forget(room: Workroom, machine: str) -> None:
+    """Forget the keys of one machine, so that they are learnt anew."""
+    machine_of(machine)
+    known = pins(room)
+    if machine not in known:
+        raise MissingInputError(
+            f"no host key of {machine} is known", hint=f"known: {', '.join(sorted(known)) or 'none'}"
+        )
+    pin(room, {name: (one["id"], one["keys"]) for name, one in known.items() if name != machine})
+
+
+def _from_console(name: str, server_id: str, cloud: Cloud, limit: float) -> tuple[str, ...]:
+    while not (keys := host_keys(cloud.console(server_id))):
+        if time.monotonic() > limit:
+            raise OutsideError(
+                f"{name}: its console tells no ssh host keys",
+                hint='stargaze infra up waits on; where a cloud shows no console: infra.host_keys = "first-use"',
+            )
+        time.sleep(CONSOLE_LOOK)
+    return keys
+
+
+def _host(section: InfraSection, machine: Machine, stands: Mapping[str, Found]) -> Host:
+    name = f"{section.name}-{machine.name}"
+    inside = str(stands[f"port {name}"].spec["address"])
+    floating = stands.get(f"floating IP {name}")
+    return Host(machine, str(floating.spec["address"]) if floating else inside, inside, section.user)
+
+
+def keep_hosts(room: Workroom, hosts: Sequence[Host]) -> None:
+    """Write down which machines there are."""
+    rows = {host.machine.name: {"address": host.address, "inside": host.inside, "user": host.user} for host in hosts}
+    with replacing(room.hosts) as temporary:
+        temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def hosts_of(section: InfraSection, room: Workroom) -> tuple[Host, ...]:
+    """Return the machines: of the config where they exist already, else those that were brought up last.
+
+    Raises
+    ------
+    MissingInputError
+        If none was brought up.
+    """
+    if section.provider == "static":
+        return static_hosts(section.hosts)
+    if not room.hosts.is_file():
+        raise MissingInputError("no machines were brought up from here", hint="stargaze infra up")
+    rows = json.loads(room.hosts.read_text(encoding="utf-8"))
+    return tuple(Host(machine_of(name), row["address"], row["inside"], row["user"]) for name, row in rows.items())
+
+
+def access_of(section: InfraSection, room: Workroom) -> Access:
+    """Return how the machines are entered."""
+    return Access(private_key(section, room), room.known_hosts, section.host_keys == "first-use")
+
+
+def write_inventory(section: InfraSection, room: Workroom, hosts: Sequence[Host], files: Files) -> Path:
+    """Write Ansible's inventory; JSON is YAML."""
+    value = inventory(section, hosts, access_of(section, room), files)
+    with replacing(room.inventory) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    return room.inventory
+
+
+def ray_token(room: Workroom) -> Path:
+    """Return the file with what whoever sends work to Ray must know, made on first use for its owner alone."""
+    if not room.ray_token.is_file():
+        with replacing(room.ray_token) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.write_text(secrets.token_hex(32), encoding="ascii")
+    return room.ray_token

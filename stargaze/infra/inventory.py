@@ -1,0 +1,114 @@
+"""Ansible's inventory and the words for ssh, from the machines that stand. Pure: files are written elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stargaze.config import InfraSection
+from stargaze.infra.machines import Host
+
+MANAGERS = 3
+"""Of a Swarm with at least so many nodes; with fewer one is, as two give no majority."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the machines are entered."""
+
+    key: Path
+    known_hosts: Path
+    first_use: bool = False
+    """Whether a machine that was never met is believed; what was met once is pinned all the same."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the playbooks carry to the machines."""
+
+    wheel: str = ""
+    lock: str = ""
+    allowed_signers: str = ""
+    ray_token: str = ""
+
+
+def ssh(host: Host, jump: Host | None, access: Access) -> list[str]:
+    """Return the words of ssh up to the command: pinned keys, no question asked, through the jump host where there is one."""
+    return ["ssh", *_options(host, jump, access), f"{host.user}@{host.address}"]
+
+
+def inventory(section: InfraSection, hosts: Sequence[Host], access: Access, files: Files) -> dict[str, Any]:
+    """Return the inventory: groups by role, and by what runs on them."""
+    jump = next((host for host in hosts if host.machine.role == "orchestration"), None)
+    names = {role: [host.machine.name for host in hosts if host.machine.role == role] for role in ROLES}
+    managers = names["production"][: MANAGERS if len(names["production"]) >= MANAGERS else 1]
+    children: dict[str, Any] = {
+        "orchestration": _group(names["orchestration"]),
+        "development": _group(names["development"]),
+        "parameter_servers": _group(names["parameter"]),
+        "production": _group(names["production"]),
+        "ray_head": _group(names["development"]),
+        "ray_workers": _group(names["parameter"]),
+        "ray": {"children": {"ray_head": {}, "ray_workers": {}}},
+        "swarm_managers": _group(managers),
+        "swarm_workers": _group([name for name in names["production"] if name not in managers]),
+        "swarm": {"children": {"swarm_managers": {}, "swarm_workers": {}}},
+    }
+    values = {
+        "ansible_ssh_private_key_file": str(access.key),
+        "stargaze_name": section.name,
+        "stargaze_page_port": section.page_port,
+        "stargaze_ssh_from": list(section.ssh_from),
+        "stargaze_updates": section.updates,
+        "stargaze_wheel": files.wheel,
+        "stargaze_lock": files.lock,
+        "stargaze_allowed_signers": files.allowed_signers,
+        "stargaze_ray_token_file": files.ray_token,
+    }
+    every = {host.machine.name: _variables(host, jump, access) for host in hosts}
+    return {
+        "all": {
+            "hosts": every,
+            "vars": {name: value for name, value in values.items() if value != ""},
+            "children": children,
+        }
+    }
+
+
+ROLES = ("orchestration", "development", "parameter", "production")
+
+
+def _group(names: Sequence[str]) -> dict[str, Any]:
+    return {"hosts": {name: {} for name in names}}
+
+
+def _variables(host: Host, jump: Host | None, access: Access) -> dict[str, Any]:
+    return {
+        "ansible_host": host.address,
+        "ansible_user": host.user,
+        "ansible_ssh_common_args": shlex.join(_options(host, jump, access, key=False)),
+        "inside_address": host.inside,
+    }
+
+
+def _options(host: Host, jump: Host | None, access: Access, *, key: bool = True) -> list[str]:
+    """Return options: a machine's keys are looked up by its name, so that an address may change."""
+    strict = "accept-new" if access.first_use else "yes"
+    options = [
+        f"UserKnownHostsFile={access.known_hosts}",
+        "GlobalKnownHostsFile=/dev/null",
+        f"StrictHostKeyChecking={strict}",
+        f"HostKeyAlias={host.machine.name}",
+        "IdentitiesOnly=yes",
+        "BatchMode=yes",
+        "ConnectTimeout=10",
+        "ServerAliveInterval=15",
+    ]
+    if jump is not None and jump != host:
+        way = ["ssh", *_options(jump, None, access), "-W", "%h:%p", f"{jump.user}@{jump.address}"]
+        options.append(f"ProxyCommand={shlex.join(way)}")
+    words = [word for option in options for word in ("-o", option)]
+    return ["-i", str(access.key), *words] if key else words

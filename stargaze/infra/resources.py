@@ -1,0 +1,78 @@
+"""What stands in a cloud, as plain data: what a cluster needs, and what is found of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal[
+    "keypair",
+    "network",
+    "subnet",
+    "router",
+    "interface",
+    "security group",
+    "rules",
+    "anti-affinity group",
+    "port",
+    "server",
+    "floating IP",
+]
+NEEDS: Mapping[Kind, tuple[Kind, ...]] = {
+    "keypair": (),
+    "network": (),
+    "subnet": ("network",),
+    "router": (),
+    "interface": ("router", "subnet"),
+    "security group": (),
+    "rules": ("security group",),
+    "anti-affinity group": (),
+    "port": ("subnet", "network", "security group", "rules"),
+    "server": ("port", "keypair", "anti-affinity group"),
+    "floating IP": ("port", "interface"),
+}
+"""What must be there before a thing of this kind, and go after it."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One thing that a cluster needs. ``spec`` holds plain values, with names where the cloud has ids."""
+
+    kind: Kind
+    name: str
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    """Keys of others."""
+
+    @property
+    def key(self) -> str:
+        """Name it among all kinds."""
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One thing of ours that stands in the cloud. ``spec`` has the keys of the :class:`Resource` that it is compared with."""
+
+    kind: Kind
+    name: str
+    id: str
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    state: str = ""
+    """Of a server, as Nova says it."""
+    fault: str = ""
+    made_at: str = ""
+    """[UTC, ISO]"""
+    unlike: str = ""
+    """Why it cannot be used although it has our name: it was made by somebody else."""
+
+    @property
+    def key(self) -> str:
+        """Name it among all kinds."""
+        return f"{self.kind} {self.name}"
+
+
+def mark_of(name: str) -> str:
+    """Return what everything of a cluster carries: as its description, its tag and a server's metadata."""
+    return f"stargaze-infra-{name}"

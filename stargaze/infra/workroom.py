@@ -1,0 +1,133 @@
+"""What ``infra`` keeps below the store: the ssh key, the pinned host keys, the inventory, the logs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stargaze.artifacts import Store, outside_disk, replacing
+from stargaze.config import InfraSection
+from stargaze.errors import CredentialsError, OutsideError
+
+
+@dataclass(frozen=True)
+class Workroom:
+    """The folder of one cluster."""
+
+    root: Path
+
+    @property
+    def key(self) -> Path:
+        """The private ssh key that was made, readable by its owner alone."""
+        return self.root / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The host keys that are believed, by the machines' names."""
+        return self.root / "known_hosts"
+
+    @property
+    def pins(self) -> Path:
+        """Which keys belong to which server: a machine that was made anew may have others."""
+        return self.root / "pins.json"
+
+    @property
+    def hosts(self) -> Path:
+        """The machines that were brought up last, and where they are reached."""
+        return self.root / "hosts.json"
+
+    @property
+    def inventory(self) -> Path:
+        """Ansible's."""
+        return self.root / "inventory.yml"
+
+    @property
+    def ray_token(self) -> Path:
+        """What whoever sends work to Ray must know."""
+        return self.root / "ray_token"
+
+    @property
+    def runs(self) -> Path:
+        """A folder for each run of the playbooks, with its whole log."""
+        return self.root / "runs"
+
+
+def workroom_of(section: InfraSection, store: Store) -> Workroom:
+    """Return the folder of a cluster, made for its owner alone."""
+    room = Workroom((store.root / "infra" / section.name).resolve())
+    with outside_disk(room.root):
+        room.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return room
+
+
+def private_key(section: InfraSection, room: Workroom) -> Path:
+    """Return the key that opens the machines: the configured one, or one that is made.
+
+    Raises
+    ------
+    CredentialsError
+        If it is not there, or others may read it.
+    """
+    if not section.key_file:
+        if not room.key.is_file():
+            keygen("-q", "-t", "ed25519", "-N", "", "-C", f"stargaze {section.name}", "-f", str(room.key))
+        return room.key
+    key = Path(section.key_file).expanduser()
+    if not key.is_file():
+        raise CredentialsError(f"infra.key_file: {key} is not there", hint="leave infra.key_file empty and one is made")
+    if key.stat().st_mode & 0o077:
+        raise CredentialsError(f"infra.key_file: others may read {key}", hint=f"chmod 600 {key}")
+    return key.resolve()
+
+
+def public_key(key: Path) -> str:
+    """Return type and key of a private key's public half."""
+    words = keygen("-y", "-P", "", "-f", str(key)).split()
+    return " ".join(words[:2])
+
+
+def keygen(*words: str) -> str:
+    """Run ssh-keygen."""
+    try:
+        done = subprocess.run(
+            [shutil.which("ssh-keygen") or "ssh-keygen", *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+    except FileNotFoundError as error:
+        raise OutsideError("ssh-keygen is not installed", hint="apt-get install openssh-client") from error
+    except subprocess.CalledProcessError as error:
+        raise CredentialsError(f"ssh-keygen: {error.stderr.strip()}", hint="use a key without a passphrase") from error
+    return done.stdout
+
+
+def pins(room: Workroom) -> dict[str, dict[str, Any]]:
+    """Read which keys belong to which server: by machine, ``id`` and ``keys``."""
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(room.pins.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise OutsideError(
+            f"{room.pins}: is not JSON", hint=f"rm {room.pins}, and stargaze infra up learns anew"
+        ) from error
+    return found
+
+
+def pin(room: Workroom, learnt: Mapping[str, tuple[str, Sequence[str]]], keep: Collection[str] = ()) -> None:
+    """Believe these keys: by machine, the server's id and its keys; of those to ``keep``, also what was met before."""
+    known = {machine: {"id": server, "keys": list(keys)} for machine, (server, keys) in learnt.items()}
+    met = room.known_hosts.read_text(encoding="utf-8").splitlines() if room.known_hosts.is_file() else []
+    lines = [line for line in met if line.partition(" ")[0] in keep]
+    lines += [f"{machine} {key}" for machine, (_, keys) in sorted(learnt.items()) for key in keys]
+    with replacing(room.known_hosts) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in dict.fromkeys(lines)), encoding="utf-8")
+    with replacing(room.pins) as temporary:
+        temporary.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
