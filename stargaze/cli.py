@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from stargaze import __version__, config
+from stargaze import __version__, cli_infra, config
 from stargaze.errors import StargazeError, UsageError
+from stargaze.options import AsJson, ConfigPath, StorePath, begin
 from stargaze.output import Output
 from stargaze.signals import unwinding
 
@@ -89,13 +90,6 @@ app = typer.Typer(
 def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command with its example below its help."""
     return app.command(name, epilog=f"Example: {EXAMPLES[name]}")
-
-
-ConfigPath = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Config file [default: stargaze.toml if there].")
-]
-StorePath = Annotated[str | None, typer.Option("--store", help="Folder of all artefacts.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -170,7 +164,7 @@ def fetch(
     asked: dict[str, Any] = {"query": query, "stars": stars, "created": created, "language": language, "topic": topic}
     asked |= {"organization": organization, "names": names, "number": number, "sampling": sampling}
     options = {f"github.{name}": value for name, value in {**asked, "deep": deep, "history": history}.items()}
-    out, settings, place = _begin(path, store, as_json, options)
+    out, settings, place = begin(path, store, as_json, options)
     given = [*(files or []), *(more or [])]
     way = sources.Way(token=os.environ.get("GITHUB_TOKEN", ""), update=update, tell=out.note if verbose else None)
     with at_work(place), out.progress("fetch") as report:
@@ -187,7 +181,7 @@ def features(path: ConfigPath = None, store: StorePath = None, as_json: AsJson =
     """Print the catalogue of features: source, unit, policy, meaning; with a store, what is missing and what each is worth."""
     from stargaze.features.listing import COLUMNS, listing
 
-    out, _, place = _begin(path, store, as_json)
+    out, _, place = begin(path, store, as_json)
     out.table(listing(place), COLUMNS, "Features (missing: share; under a policy: worth in nat², or why not)")
 
 
@@ -197,7 +191,7 @@ def select_features(path: ConfigPath = None, store: StorePath = None, as_json: A
     from stargaze.features.select import select_features
     from stargaze.locks import at_work
 
-    out, settings, place = _begin(path, store, as_json)
+    out, settings, place = begin(path, store, as_json)
     with at_work(place), out.progress("select-features") as report:
         selection = select_features(settings.features, place, report)
     out.table(
@@ -231,7 +225,7 @@ def screen(
     names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
     options = {"families": names, "rows": rows, "time_limit": time_limit, "executor": executor, "processes": processes}
     options = {f"screening.{name}": value for name, value in {**options, "cpus": cpus, "memory": memory}.items()}
-    out, settings, place = _begin(path, store, as_json, options)
+    out, settings, place = begin(path, store, as_json, options)
     with at_work(place), out.progress("screen") as report:
         board = screen(settings.screening, place, settings.features.seed, report)
     columns = ["policy", "family", "status", "rmsle", "spread", "r2", "mdape", "rho", "fit_time", "size_mb", "note"]
@@ -266,7 +260,7 @@ def tune(
         "max_concurrent": max_concurrent,
         "race": race,
     }
-    out, settings, place = _begin(path, store, as_json, {f"tuning.{name}": value for name, value in options.items()})
+    out, settings, place = begin(path, store, as_json, {f"tuning.{name}": value for name, value in options.items()})
     if settings.tuning.target == "growth":
         asked = {**options, "seed": None, "resume": resume or None}
         _tune_growth(out, settings, place, [name for name, value in asked.items() if value is not None])
@@ -291,7 +285,7 @@ def deploy(
 
     from stargaze.serve.release import deploy
 
-    out, settings, place = _begin(path, store, as_json)
+    out, settings, place = begin(path, store, as_json)
     release = deploy(settings.deploy, place, now=_now(), digest=digest)
     word = "is deployed" if release.changed else "was deployed already: nothing to do"
     out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} {word}")
@@ -312,7 +306,7 @@ def rollback(
 
     from stargaze.serve.release import rollback
 
-    out, settings, place = _begin(path, store, as_json)
+    out, settings, place = begin(path, store, as_json)
     release = rollback(settings.deploy, place, now=_now(), to=to)
     out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} serves again")
 
@@ -324,7 +318,7 @@ def releases(path: ConfigPath = None, store: StorePath = None, as_json: AsJson =
 
     from stargaze.serve.release import releases
 
-    out, _, place = _begin(path, store, as_json)
+    out, _, place = begin(path, store, as_json)
     rows = [dataclasses.asdict(release) for release in releases(place)]
     out.table(
         [{**row, "digest": row["digest"][:12]} for row in rows] if not as_json else rows,
@@ -345,7 +339,7 @@ def serve(
     from stargaze.serve.settings import Sources
 
     options = {"serve.port": port, "serve.host": host, "serve.workers": workers}
-    out, settings, place = _begin(path, store, False, options)
+    out, settings, place = begin(path, store, False, options)
     sources = Sources(settings.github.url, settings.growth.history)
     code = serve(settings.serve, place, sources, announce=lambda url: out.text(f"serving at {url} (Ctrl-C ends it)"))
     raise typer.Exit(code)
@@ -366,7 +360,7 @@ def run(
     """Walk from the repositories to the page in one go; what is done already is skipped."""
     from stargaze.journey import travel
 
-    out, settings, place = _begin(path, store, as_json, {"tuning.trials": trials, "serve.port": port})
+    out, settings, place = begin(path, store, as_json, {"tuning.trials": trials, "serve.port": port})
     raise typer.Exit(travel(settings, place, out, once=once, again=again, clock=_now))
 
 
@@ -380,7 +374,7 @@ def predict(
     """Predict the stars of known repositories here in the terminal, with interval and the strongest reasons."""
     from stargaze.serve.terminal import answer
 
-    out, _, place = _begin(path, store, as_json)
+    out, _, place = begin(path, store, as_json)
     ranked = answer(place, names)
     columns = ["rank", "repository", "predicted", "interval", "percentile", "true", "reasons"]
     out.table(ranked if not as_json else [row["prediction"] for row in ranked], columns)
@@ -396,7 +390,7 @@ def forecast(
     """Foresee the stars of repositories from their history, a horizon each; the growth bundle answers."""
     from stargaze.serve.foreseen import foresee
 
-    out, settings, place = _begin(path, store, as_json)
+    out, settings, place = begin(path, store, as_json)
     rows = foresee(settings.growth, place, names, now=_now())
     out.table(rows, ["repository", "counted", "stars", "days", "then", "from", "to"], "Stars foreseen")
 
@@ -413,7 +407,7 @@ def report(
     """Write one HTML page on the newest bundle: data and model card, charts, and the numbers behind them."""
     from stargaze.report.write import write_report
 
-    out, _, place = _begin(path, store, as_json)
+    out, _, place = begin(path, store, as_json)
     with out.progress("report") as tell:
         written = write_report(place, output, tell)
     out.answer(written.numbers.as_dict(), written.as_text())
@@ -424,7 +418,7 @@ def status(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = F
     """Show every artefact: where it lies, when it was made, what it holds."""
     from stargaze.stages import state
 
-    out, _, place = _begin(path, store, as_json)
+    out, _, place = begin(path, store, as_json)
     out.table(state(place), ["noun", "holds", "made", "path"])
 
 
@@ -452,20 +446,13 @@ def _tune_growth(out: Output, settings: config.Config, place: Store, searching: 
     out.text(f"growth bundle {tuned.bundle.name[:12]} of {tuned.repositories:,} repositories")
 
 
-def _begin(
-    path: Path | None, store: str | None, as_json: bool, options: dict[str, Any] | None = None
-) -> tuple[Output, config.Config, Store]:
-    """Read the config with the options on top, and open the store."""
-    from stargaze.artifacts import Store
-
-    settings = config.load(path, options={"store.path": store, **(options or {})})
-    return Output(as_json), settings, Store(Path(settings.store.path))
-
-
 def _now() -> datetime:
     from datetime import UTC, datetime
 
     return datetime.now(UTC)
+
+
+app.add_typer(cli_infra.app, name="infra")
 
 
 def main(argv: list[str] | None = None) -> None:

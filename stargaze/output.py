@@ -39,6 +39,8 @@ class Output:
         if self.as_json:
             print(_json(list(rows)), flush=True)
             return
+        if not rows:
+            return
         from rich.table import Table
         from rich.text import Text
 

@@ -45,8 +45,7 @@ class OpenStack:
         self._sleep = sleep
         self._mark = mark_of(section.name)
         with _said():
-            at_once = bool(connection.network.find_extension("tag-creation"))
-            self._hand = writing.Hand(connection, section.name, self._mark, at_once)
+            self._hand = writing.Hand(connection, section.name, self._mark)
             self._apart = bool(utils.supports_microversion(connection.compute, GROUP_VERSION))
 
     @property

@@ -67,16 +67,11 @@ def bring_up(section: InfraSection, cloud: Cloud, room: Workroom, todo: Plan, te
     names = [f"{section.name}-{machine.name}" for machine in machines(section)]
     servers = await_active(names, cloud, section.patience, lambda name: telling.line(f"{name} is up"))
     hosts = tuple(_host(section, machine, stands) for machine in machines(section))
-    learn(
-        section,
-        {machine.name: servers[name].id for machine, name in zip(machines(section), names, strict=True)},
-        cloud,
-        room,
-    )
     keep_hosts(room, hosts)
-    await_ssh(
-        hosts, access_of(section, room), section.patience, lambda host: telling.line(f"{host.machine.name} lets us in")
-    )
+    ids = {host.machine.name: servers[name].id for host, name in zip(hosts, names, strict=True)}
+    learn(section, ids, cloud, room)
+    access = access_of(section, room)
+    await_ssh(hosts, access, section.patience, lambda host: telling.line(f"{host.machine.name} lets us in"))
     return hosts
 
 

@@ -108,7 +108,7 @@ def plan(
         Step("delete", one.kind, one.name, "no longer asked for", None, one)
         for several in standing.values()
         for one in several
-        if not one.unlike
+        if _goes(one)
     ]
     lacking += _too_little(steps, choice, limits)
     return Plan(tuple(steps), tuple(lacking))
@@ -116,7 +116,12 @@ def plan(
 
 def teardown(found: Sequence[Found]) -> Plan:
     """Delete all that is ours."""
-    return Plan(tuple(Step("delete", one.kind, one.name, "", None, one) for one in found if not one.unlike))
+    return Plan(tuple(Step("delete", one.kind, one.name, "", None, one) for one in found if _goes(one)))
+
+
+def _goes(found: Found) -> bool:
+    """Say whether a thing is deleted by itself: it is ours, and not the rules of a group, which go with it."""
+    return not found.unlike and found.kind != "rules"
 
 
 def _worth(found: Found) -> tuple[bool, bool, str]:

@@ -112,7 +112,7 @@ def _rules(section: InfraSection) -> list[list[Rule]]:
         [Rule("tcp", 22, 22, source) for source in section.ssh_from],
         [Rule("tcp", 22, 22, group["jump"]), Rule("icmp", None, None, group["inside"])],
         [Rule("tcp", page, page, source) for source in ANYWHERE],
-        [Rule("tcp", 1, 65_535, group["ray"])],
+        [Rule("tcp", None, None, group["ray"])],
         [
             Rule("tcp", 2377, 2377, group["swarm"]),
             Rule("tcp", 7946, 7946, group["swarm"]),

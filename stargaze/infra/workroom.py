@@ -52,6 +52,11 @@ class Workroom:
         return self.root / "ray_token"
 
     @property
+    def configured(self) -> Path:
+        """What the machines were configured with last, as a digest."""
+        return self.root / "configured"
+
+    @property
     def runs(self) -> Path:
         """A folder for each run of the playbooks, with its whole log."""
         return self.root / "runs"

@@ -24,12 +24,11 @@ Ids = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Hand:
-    """What makes things: the way to the cloud, the cluster's name and mark, and whether the cloud takes tags as it makes."""
+    """What makes things: the way to the cloud, the cluster's name and mark."""
 
     connection: Any
     name: str
     mark: str
-    tags_at_once: bool
 
 
 def _keypair(hand: Hand, resource: Resource, _: Ids) -> Any:
@@ -117,10 +116,9 @@ def _floating(hand: Hand, resource: Resource, ids: Ids) -> Any:
 
 
 def _tagged(hand: Hand, create: Callable[..., Any], **values: Any) -> Any:
-    """Make a thing with our mark; its description is there from the first moment, the tag where the cloud can do so too."""
-    made = create(description=hand.mark, **values, **({"tags": [hand.mark]} if hand.tags_at_once else {}))
-    if not hand.tags_at_once:
-        hand.connection.network.set_tags(made, [hand.mark])
+    """Make a thing with our mark: in its description from the first moment, as Neutron takes a tag only afterwards."""
+    made = create(description=hand.mark, **values)
+    hand.connection.network.set_tags(made, [hand.mark])
     return made
 
 

@@ -1,0 +1,71 @@
+"""From machines that answer to machines that are configured: inventory, what is carried there, and the playbooks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stargaze.artifacts import Store, replacing
+from stargaze.board import board
+from stargaze.config import InfraSection
+from stargaze.errors import UsageError, did_you_mean
+from stargaze.infra.cluster import hosts_of, ray_token, write_inventory
+from stargaze.infra.inventory import Files
+from stargaze.infra.playbooks import TAGS, configure, folder
+from stargaze.infra.wheel import build_wheel, lock_file
+from stargaze.infra.workroom import Workroom
+
+
+def configured(
+    section: InfraSection, room: Workroom, store: Store, *, tags: Sequence[str] = (), check: bool = False
+) -> list[dict[str, Any]]:
+    """Run the playbooks; return how many tasks changed something, a row a machine.
+
+    Raises
+    ------
+    UsageError
+        If a tag is none.
+    OutsideError
+        If a task failed: host, task, reason and hint.
+    """
+    for tag in tags:
+        if tag not in TAGS:
+            raise UsageError(f"{tag}: no such tag", hint=did_you_mean(tag, TAGS, f"There are: {', '.join(TAGS)}"))
+    inventory = _inventory(section, room, store)
+    with board("infra configure") as shown:
+        run = configure(inventory, room.runs, shown.say, tags=tags, check=check)
+    if not tags and not check:
+        with replacing(room.configured) as temporary:
+            temporary.write_text(_digest(inventory), encoding="ascii")
+    return [
+        {"machine": host.machine.name, "changed": run.changed.get(host.machine.name, 0)}
+        for host in hosts_of(section, room)
+    ]
+
+
+def is_configured(section: InfraSection, room: Workroom, store: Store) -> bool:
+    """Say whether the machines were configured with the very same before: machines, package and playbooks."""
+    if not room.configured.is_file():
+        return False
+    return room.configured.read_text(encoding="ascii") == _digest(_inventory(section, room, store))
+
+
+def _inventory(section: InfraSection, room: Workroom, store: Store) -> Path:
+    signers = store.keys / "allowed_signers"
+    files = Files(
+        str(build_wheel(room.root / "wheels")),
+        str(lock_file()),
+        str(signers.resolve()) if signers.is_file() else "",
+        str(ray_token(room)),
+    )
+    return write_inventory(section, room, hosts_of(section, room), files)
+
+
+def _digest(inventory: Path) -> str:
+    whole = hashlib.sha256(inventory.read_bytes())
+    for path in sorted(folder().rglob("*")):
+        if path.is_file():
+            whole.update(path.read_bytes())
+    return whole.hexdigest()
