@@ -163,7 +163,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it into place if the block ends well, else remove it.
 
     Raises
@@ -179,7 +179,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with outside_disk(path):
             yield temporary
-            temporary.chmod(0o644)
+            temporary.chmod(mode)
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             temporary.replace(path)

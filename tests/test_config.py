@@ -37,7 +37,7 @@ UNITS = {
     "date",
     "path",
 }
-UNITS |= {"weeks", "days"}
+UNITS |= {"weeks", "days", "machines", "CIDR"}
 
 
 @pytest.fixture(autouse=True)

@@ -192,7 +192,6 @@ def write_inventory(section: InfraSection, room: Workroom, hosts: Sequence[Host]
 def ray_token(room: Workroom) -> Path:
     """Return the file with what whoever sends work to Ray must know, made on first use for its owner alone."""
     if not room.ray_token.is_file():
-        with replacing(room.ray_token) as temporary:
-            temporary.touch(mode=0o600)
+        with replacing(room.ray_token, 0o600) as temporary:
             temporary.write_text(secrets.token_hex(32), encoding="ascii")
     return room.ray_token

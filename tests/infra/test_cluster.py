@@ -1,0 +1,214 @@
+"""The whole way, over a cloud without a network and an ssh of our own: up, again, healed, down."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stargaze.artifacts import Store
+from stargaze.errors import ConfigError, CredentialsError, MissingInputError, OutsideError
+from stargaze.infra import cluster, workroom
+from stargaze.infra.cluster import Telling, bring_up, forget, hosts_of, learn, look, take_down, what_stands
+from stargaze.infra.offers import Limit, Offers
+from stargaze.infra.workroom import Workroom, pins, private_key, workroom_of
+from tests.infra.conftest import OFFERS, SECTION, FakeCloud
+
+QUIET = Telling(lambda *_: None, lambda _: None)
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Workroom:
+    return workroom_of(SECTION, Store(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def reachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An ssh that says what a file says; nothing in it means that we are let in."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    said = tmp_path / "said"
+    said.write_text("")
+    program = folder / "ssh"
+    program.write_text(f"#!/bin/sh\ncat {said} >&2\ntest ! -s {said}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return said
+
+
+def test_up_brings_five_machines_that_answer_and_again_changes_nothing(cloud: FakeCloud, room: Workroom) -> None:
+    hosts = bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+    cloud.calls.clear()
+
+    again = look(SECTION, cloud, room)
+    bring_up(SECTION, cloud, room, again, QUIET)
+
+    assert [host.machine.name for host in hosts] == [
+        "orchestration",
+        "development",
+        "parameter1",
+        "production1",
+        "production2",
+    ]
+    assert again.changes == ()
+    assert cloud.calls == []
+    assert hosts_of(SECTION, room) == hosts
+
+
+def test_the_keys_of_new_machines_are_pinned_by_name_and_those_of_old_ones_never_learnt_again(
+    cloud: FakeCloud, room: Workroom
+) -> None:
+    bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+    before = room.known_hosts.read_text()
+    server = next(one for one in cloud.things if one.key == "server stargaze-production1")
+    cloud.consoles[server.id] = cloud.console(server.id).replace("AAAA", "EVIL")
+
+    bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+
+    assert f"production1 ssh-ed25519 AAAA{server.id}\n" in before
+    assert room.known_hosts.read_text() == before
+
+
+def test_a_machine_that_is_made_anew_gets_a_new_pin(cloud: FakeCloud, room: Workroom) -> None:
+    bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+    old = next(one for one in cloud.things if one.key == "server stargaze-production1")
+    cloud.things.remove(old)
+
+    bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+
+    assert old.id not in room.known_hosts.read_text()
+    assert pins(room)["production1"]["id"] != old.id
+    assert len(room.known_hosts.read_text().splitlines()) == 5
+
+
+def test_a_console_that_tells_no_key_is_waited_for_only_so_long(cloud: FakeCloud, room: Workroom) -> None:
+    cloud.console = lambda _: "FAKE CONSOLE OUTPUT"  # type: ignore[method-assign]
+    section = replace(SECTION, patience=0)
+
+    with pytest.raises(OutsideError, match="orchestration: its console tells no ssh host keys") as caught:
+        bring_up(section, cloud, room, look(section, cloud, room), QUIET)
+
+    assert "first-use" in caught.value.hint
+
+
+def test_at_first_use_what_was_met_stays_met(cloud: FakeCloud, room: Workroom) -> None:
+    section = replace(SECTION, host_keys="first-use")
+    learn(section, {"development": "a", "production1": "b"}, cloud, room)
+    room.known_hosts.write_text("development ssh-ed25519 AAAA\nproduction1 ssh-ed25519 BBBB\n")
+
+    learn(section, {"development": "a", "production1": "c"}, cloud, room)
+
+    assert room.known_hosts.read_text() == "development ssh-ed25519 AAAA\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "message"),
+    [
+        ("Permission denied (publickey).", OutsideError, "does not let us in by ssh: Permission denied"),
+        ("@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@", CredentialsError, "shows another host key"),
+    ],
+)
+def test_a_machine_that_does_not_let_us_in_is_named(
+    cloud: FakeCloud, room: Workroom, reachable: Path, said: str, kind: type[Exception], message: str
+) -> None:
+    reachable.write_text(said)
+    section = replace(SECTION, patience=0)
+
+    with pytest.raises(kind) as caught:
+        bring_up(section, cloud, room, look(section, cloud, room), QUIET)
+
+    assert str(caught.value).startswith("orchestration (10.20.0.")
+    assert message in str(caught.value)
+
+
+def test_what_is_missing_stops_before_anything_is_made(room: Workroom) -> None:
+    cloud = FakeCloud(replace(OFFERS, images=(), limits={"servers": Limit(2, 0)}))
+    todo = look(SECTION, cloud, room)
+
+    with pytest.raises(OutsideError) as caught:
+        bring_up(SECTION, cloud, room, todo, QUIET)
+
+    assert "infra.image: debian-12 is not there" in caught.value.message
+    assert "5 more servers are needed, 2 are left of 2" in caught.value.message
+    assert cloud.calls == []
+
+
+def test_ssh_is_open_to_this_machine_alone_where_the_config_names_nobody(cloud: FakeCloud, room: Workroom) -> None:
+    section = replace(SECTION, ssh_from=[])
+
+    todo = look(section, cloud, room)
+
+    (rules,) = [
+        step.resource.spec["rules"] for step in todo.steps if step.key == "rules stargaze-jump" and step.resource
+    ]
+    assert rules == ["tcp 22 from 127.0.0.1/32"]
+
+
+def test_down_leaves_nothing_and_forgets_the_machines(cloud: FakeCloud, room: Workroom) -> None:
+    bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+
+    take_down(cloud, room, what_stands(cloud), QUIET)
+
+    assert cloud.things == []
+    with pytest.raises(MissingInputError, match="no machines were brought up"):
+        hosts_of(SECTION, room)
+
+
+def test_down_says_what_is_left(cloud: FakeCloud, room: Workroom) -> None:
+    bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+    cloud.remove = lambda found: None  # type: ignore[method-assign]
+
+    with pytest.raises(OutsideError, match=r"still there: .*server stargaze-production2"):
+        take_down(cloud, room, what_stands(cloud), QUIET)
+
+
+def test_a_key_that_was_forgotten_is_learnt_again(cloud: FakeCloud, room: Workroom) -> None:
+    bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+
+    forget(room, "production1")
+
+    assert "production1 " not in room.known_hosts.read_text()
+    with pytest.raises(MissingInputError, match="no host key of production1 is known"):
+        forget(room, "production1")
+    with pytest.raises(ConfigError):
+        forget(room, "nothing")
+    bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+    assert "production1 " in room.known_hosts.read_text()
+
+
+def test_the_room_and_its_key_are_for_their_owner_alone(room: Workroom) -> None:
+    key = private_key(SECTION, room)
+
+    assert stat.S_IMODE(room.root.stat().st_mode) == 0o700
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert private_key(SECTION, room) == key
+    assert stat.S_IMODE(cluster.ray_token(room).stat().st_mode) == 0o600
+    assert len(cluster.ray_token(room).read_text()) == 64
+
+
+@pytest.mark.parametrize(("mode", "said"), [(None, "is not there"), (0o644, "others may read")])
+def test_a_key_of_ones_own_is_checked(room: Workroom, tmp_path: Path, mode: int | None, said: str) -> None:
+    key = tmp_path / "key"
+    if mode:
+        key.write_text("x")
+        key.chmod(mode)
+
+    with pytest.raises(CredentialsError, match=said):
+        private_key(replace(SECTION, key_file=str(key)), room)
+
+
+def test_pins_that_are_not_json_name_the_file(room: Workroom) -> None:
+    room.pins.write_text("{")
+
+    with pytest.raises(OutsideError, match=r"pins\.json: is not JSON"):
+        workroom.pins(room)
+
+
+def test_without_any_offer_there_is_no_plan_but_words(room: Workroom) -> None:
+    todo = look(SECTION, FakeCloud(Offers()), room)
+
+    assert len(todo.missing) == 3
