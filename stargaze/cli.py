@@ -46,6 +46,7 @@ EXAMPLES = {
     "forecast": "stargaze forecast pallets/flask",
     "report": "stargaze report --output report.html",
     "status": "stargaze status",
+    "doctor": "stargaze doctor --json",
 }
 
 
@@ -420,6 +421,20 @@ def status(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = F
 
     out, _, place = begin(path, store, as_json)
     out.table(state(place), ["noun", "holds", "made", "path"])
+
+
+@command("doctor")
+def doctor(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
+    """Check this machine, the cloud and its machines; say what is ill and what to type. Ends with 1 if something is."""
+    from stargaze.doctor import examine
+    from stargaze.errors import DifferenceFoundError
+
+    out, settings, place = begin(path, store, as_json)
+    checks = examine(settings, place, os.environ)
+    out.table([check.as_row() for check in checks], ["check", "state", "found", "type"])
+    ill = [check.name for check in checks if check.state == "ill"]
+    if ill:
+        raise DifferenceFoundError(f"ill: {', '.join(ill)}", hint="the last column says what to type")
 
 
 def _tune_growth(out: Output, settings: config.Config, place: Store, searching: list[str]) -> None:

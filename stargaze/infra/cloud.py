@@ -53,6 +53,12 @@ class OpenStack:
         """Name Keystone's host."""
         return urlsplit(str(self._connection.config.auth.get("auth_url", ""))).hostname or ""
 
+    @property
+    def credential(self) -> str:
+        """Name the kind of credential: "password", or one that opens this project alone."""
+        kind = str(self._connection.config.config.get("auth_type") or "password")
+        return "password" if kind in ("password", "v3password") else kind.removeprefix("v3")
+
     def offers(self) -> Offers:
         """Read images, flavors, networks and quotas, side by side."""
         with ThreadPoolExecutor(len(reading.OFFERS)) as pool:
