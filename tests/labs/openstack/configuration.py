@@ -1,11 +1,16 @@
-"""The configuration files of the five services, as text: pure functions of a folder, ports and passwords."""
+"""The configuration of the five services, files and environment: pure functions of a folder, ports and passwords."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+HERE = Path(__file__).parent
+INSIDE = HERE / "inside"
+"""Programs of ours that run in the services' environment."""
+PROJECT = HERE.parent.parent.parent
 REGION = "RegionOne"
 SERVICES = {
     "keystone": ("identity", "/v3"),
@@ -30,6 +35,14 @@ class Layout:
     ports: Mapping[str, int]
     admin_password: str
     service_password: str
+
+    def bin(self, name: str) -> Path:
+        """Return a program that the services' packages brought."""
+        return self.venv / "bin" / name
+
+    def own(self, script: str, *words: object) -> list[object]:
+        """Return the command of a script of ours that runs in the services' environment."""
+        return [self.bin("python"), INSIDE / f"{script}.py", *words]
 
     def url(self, service: str) -> str:
         """Return where the API of a service begins."""
@@ -59,6 +72,25 @@ def files(layout: Layout) -> dict[Path, str]:
         "nova": _nova(layout),
     }
     return {layout.conf(service): _text(_common(layout, service) | found) for service, found in sections.items()}
+
+
+def environment(layout: Layout) -> dict[str, str]:
+    """Return all that the services' programs learn from their environment."""
+    conf = layout.folder / "conf"
+    return {
+        "PATH": f"{layout.venv / 'bin'}:{os.environ.get('PATH', os.defpath)}",
+        "PYTHONPATH": f"{INSIDE}:{PROJECT}",
+        "LANG": "C.UTF-8",
+        "HOME": str(layout.folder),
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+        "LAB_HYPERVISOR": str(layout.folder / "hypervisor"),
+        "OS_NOVA_DISABLE_EVENTLET_PATCHING": "1",
+        "OS_KEYSTONE_CONFIG_DIR": str(conf / "keystone"),
+        "OS_PLACEMENT_CONFIG_DIR": str(conf / "placement"),
+        "OS_GLANCE_CONFIG_DIR": str(conf / "glance"),
+        "OS_NEUTRON_CONFIG_FILES": str(conf / "neutron" / "neutron.conf"),
+    }
 
 
 def _text(sections: Mapping[str, Section]) -> str:

@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -22,17 +21,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import openstack
 import yaml
 
-from tests.labs.openstack import configuration, processes, seed
-from tests.labs.openstack.configuration import HOSTS, SERVICES, Layout
+from tests.labs.openstack import configuration, databases, processes, seed
+from tests.labs.openstack.configuration import HERE, HOSTS, INSIDE, PROJECT, SERVICES, Layout
+from tests.labs.openstack.logins import by_password, connect
 
-HERE = Path(__file__).parent
-PROJECT = HERE.parent.parent.parent
 FOLDER = Path(os.environ.get("STARGAZE_OPENSTACK_LAB", PROJECT / ".openstack"))
 LOCK = HERE / "requirements.lock"
-DATABASES = ("keystone", "placement", "glance", "neutron", "nova", "nova_api", "nova_cell0")
+USERS = ("admin", "services", "member")
 START = 300.0
 """What a busy machine may take to start one service [s]."""
 PAUSE = 0.1
@@ -70,7 +67,7 @@ class Lab:
         shutil.rmtree(self.folder / "venv", ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.folder / "venv"], check=True)
         uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--require-hashes"]
-        subprocess.run([*uv, "--python", self._bin("python"), "--requirement", LOCK], check=True)
+        subprocess.run([*uv, "--python", self.folder / "venv" / "bin" / "python", "--requirement", LOCK], check=True)
         mark.write_text(wanted, encoding="ascii")
 
     def up(self) -> None:
@@ -106,22 +103,22 @@ class Lab:
 
     def _up(self) -> None:
         cache = self.folder / "cache" / self._key()
-        made = json.loads((cache / "made.json").read_text(encoding="utf-8")) if (cache / "made.json").exists() else {}
-        passwords = made.get("passwords") or {one: secrets.token_urlsafe(12) for one in ("admin", "services", "member")}
-        ports = _ports(made.get("ports", {}))
+        before = databases.kept(cache)
+        passwords = before.get("passwords") or {one: secrets.token_urlsafe(12) for one in USERS}
+        ports = _ports(before.get("ports", {}))
         layout = Layout(self.folder / "venv", self.run, ports, passwords["admin"], passwords["services"])
         self._write(layout, passwords)
-        if made:
-            _restore(cache, layout, made["ports"])
-            self.say("databases of an earlier run")
+        if before:
+            databases.restore(cache, layout, before["ports"])
         else:
-            self._make_databases(layout)
-            self.say("databases made")
-        self._start_services(layout, seeded=bool(made))
-        if not made:
-            seed.offer(self._admin(), passwords["member"])
+            databases.make(layout)
+        self.say("databases of an earlier start" if before else "databases made")
+        self._start_services(layout, seeded=bool(before))
+        if not before:
+            with self._admin() as admin:
+                seed.offer(admin, passwords["member"])
+            databases.keep(cache, layout, {"ports": ports, "passwords": passwords})
             self.say("flavors, images, external network")
-            _keep(cache, layout, {"ports": ports, "passwords": passwords})
         facts = {"ports": ports, "programs": [asdict(one) for one in self._programs]}
         (self.run / "lab.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
@@ -137,58 +134,31 @@ class Lab:
         (self.run / "state" / "nova" / "compute_id").write_text(
             str(uuid.uuid5(uuid.NAMESPACE_URL, "lab")), encoding="ascii"
         )
-        logins = {
-            "lab": seed.login(layout, seed.MEMBER, passwords["member"], seed.PROJECT),
-            "lab-admin": seed.login(layout, "admin", passwords["admin"], "admin"),
+        keystone = layout.url("keystone")
+        clouds = {
+            "lab": by_password(keystone, seed.MEMBER, passwords["member"], seed.PROJECT),
+            "lab-admin": by_password(keystone, "admin", passwords["admin"], "admin"),
         }
         self.clouds.touch(mode=0o600)
-        self.clouds.write_text(yaml.safe_dump({"clouds": logins}), encoding="utf-8")
-
-    def _make_databases(self, layout: Layout) -> None:
-        """Run each service's own steps, in two rows: there are rarely more cores, and each step begins with long imports."""
-        keystone = [self._bin("keystone-manage"), "--config-file", layout.conf("keystone")]
-        user = ["--keystone-user", str(os.getuid()), "--keystone-group", str(os.getgid())]
-        place = [f"--bootstrap-{one}-url={layout.url('keystone')}" for one in ("public", "internal", "admin")]
-        region = [f"--bootstrap-region-id={configuration.REGION}", f"--bootstrap-password={layout.admin_password}"]
-        rows = [
-            [
-                [*keystone, "db_sync"],
-                [*keystone, "fernet_setup", *user],
-                [*keystone, "bootstrap", *region, *place],
-                [self._bin("placement-manage"), "--config-file", layout.conf("placement"), "db", "sync"],
-                [self._bin("glance-manage"), "--config-file", layout.conf("glance"), "db_sync"],
-            ],
-            [
-                self._own("nova_schema", layout.conf("nova"), *map(layout.database, ("nova_cell0", "nova"))),
-                self._own("neutron_schema", layout.conf("neutron"), layout.database("neutron")),
-            ],
-        ]
-        for name in DATABASES:
-            with contextlib.closing(sqlite3.connect(self.run / "databases" / f"{name}.db")) as database:
-                database.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for one another
-        log = self.run / "log" / "databases.out"
-        with contextlib.ExitStack() as stack:
-            waiting = [_Row(row, self._environment(), log) for row in rows]
-            for row in waiting:
-                stack.callback(row.end)
-            while any([row.goes_on() for row in waiting]):  # noqa: C419 - each is to be asked
-                time.sleep(PAUSE)
+        self.clouds.write_text(yaml.safe_dump({"clouds": clouds}), encoding="utf-8")
 
     def _start_services(self, layout: Layout, *, seeded: bool) -> None:
         for service in ("keystone", "placement", "glance", "neutron"):
-            self._start(service, self._own("serve", f"{service}.wsgi.api", layout.ports[service]))
+            self._start(layout, service, layout.own("serve", f"{service}.wsgi.api", layout.ports[service]))
         self._wait(layout, "keystone")
         if not seeded:
-            seed.catalogue(self._admin(), layout)
+            with self._admin() as admin:
+                seed.catalogue(admin, layout)
             self.say("catalogue")
-        nova = self._own("nova_services", layout.conf("nova"), layout.paste("nova"), layout.ports["nova"], HOSTS)
-        self._start("nova", [*nova, layout.ports["placement"]])
+        files, ports = (layout.conf("nova"), layout.paste("nova")), layout.ports
+        nova = layout.own("nova_services", *files, ports["nova"], HOSTS, ports["placement"])
+        self._start(layout, "nova", nova)
         for service in ("placement", "glance", "neutron", "nova"):
             self._wait(layout, service)
 
-    def _start(self, service: str, command: list[object]) -> None:
+    def _start(self, layout: Layout, service: str, command: list[object]) -> None:
         log = self.run / "log" / f"{service}.out"
-        self._programs.append(processes.start(service, command, self._environment(), log))
+        self._programs.append(processes.start(service, command, configuration.environment(layout), log))
 
     def _wait(self, layout: Layout, service: str) -> None:
         program = next(one for one in self._programs if one.name == service)
@@ -200,37 +170,12 @@ class Lab:
             time.sleep(PAUSE)
         self.say(f"{service} answers")
 
-    def _environment(self) -> dict[str, str]:
-        conf = self.run / "conf"
-        return {
-            "PATH": f"{self.folder / 'venv' / 'bin'}:{os.environ.get('PATH', os.defpath)}",
-            "PYTHONPATH": f"{HERE / 'inside'}:{PROJECT}",
-            "LANG": "C.UTF-8",
-            "HOME": str(self.run),
-            "NO_PROXY": "127.0.0.1",
-            "no_proxy": "127.0.0.1",
-            "OS_NOVA_DISABLE_EVENTLET_PATCHING": "1",
-            "LAB_HYPERVISOR": str(self.hypervisor),
-            "OS_KEYSTONE_CONFIG_DIR": str(conf / "keystone"),
-            "OS_PLACEMENT_CONFIG_DIR": str(conf / "placement"),
-            "OS_GLANCE_CONFIG_DIR": str(conf / "glance"),
-            "OS_NEUTRON_CONFIG_DIR": str(conf / "neutron"),
-            "OS_NEUTRON_CONFIG_FILES": str(conf / "neutron" / "neutron.conf"),
-        }
-
-    def _own(self, script: str, *words: object) -> list[object]:
-        return [self._bin("python"), HERE / "inside" / f"{script}.py", *words]
-
-    def _bin(self, name: str) -> Path:
-        return self.folder / "venv" / "bin" / name
-
-    def _admin(self) -> Any:
-        config = openstack.config.OpenStackConfig(config_files=[str(self.clouds)], vendor_files=[], secure_files=[])
-        return openstack.connection.Connection(config=config.get_one("lab-admin"))
+    def _admin(self) -> contextlib.AbstractContextManager[Any]:
+        return connect(yaml.safe_load(self.clouds.read_text(encoding="utf-8"))["clouds"]["lab-admin"])
 
     def _key(self) -> str:
         """Return a name for what the databases depend on."""
-        sources = [LOCK, HERE / "seed.py", HERE / "configuration.py", *sorted((HERE / "inside").glob("*.py"))]
+        sources = [LOCK, HERE / "seed.py", HERE / "configuration.py", *sorted(INSIDE.glob("*_schema.py"))]
         return _digest(*sources, more=str(self.folder))[:12]
 
     @contextlib.contextmanager
@@ -240,35 +185,6 @@ class Lab:
         with (self.folder / "lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-class _Row:
-    """Commands that run one after the other, beside other rows."""
-
-    def __init__(self, commands: list[list[Any]], environment: Mapping[str, str], log: Path) -> None:
-        self.left, self.environment, self.log = list(commands), environment, log
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def goes_on(self) -> bool:
-        """Begin the next if one ended."""
-        if self.process and self.process.poll() is None:
-            return True
-        if self.process and self.process.returncode:
-            said = self.log.read_text(encoding="utf-8", errors="replace")
-            raise RuntimeError(f"{self.process.args!r} failed:\n{said[-3000:]}")
-        if not self.left:
-            return False
-        with self.log.open("ab") as file:
-            self.process = subprocess.Popen(
-                [str(word) for word in self.left.pop(0)], env=dict(self.environment), stdout=file, stderr=file
-            )
-        return True
-
-    def end(self) -> None:
-        """End the one that runs."""
-        if self.process:
-            self.process.kill()
-            self.process.wait()
 
 
 def _ports(wanted: Mapping[str, int]) -> dict[str, int]:
@@ -291,33 +207,6 @@ def _answers(port: int) -> bool:
         except OSError as error:
             return isinstance(error, urllib.error.HTTPError)
     return True
-
-
-def _keep(cache: Path, layout: Layout, made: Mapping[str, Any]) -> None:
-    """Keep what a seeded lab has written, for the next start; of one state only."""
-    shutil.rmtree(cache.parent, ignore_errors=True)
-    cache.mkdir(parents=True, mode=0o700)
-    for name in DATABASES:
-        _copy(layout.folder / "databases" / f"{name}.db", cache / f"{name}.db")
-    shutil.copytree(layout.folder / "keys", cache / "keys")
-    shutil.copytree(layout.folder / "images", cache / "images")
-    (cache / "made.json").write_text(json.dumps(made), encoding="utf-8")
-
-
-def _restore(cache: Path, layout: Layout, before: Mapping[str, int]) -> None:
-    for name in DATABASES:
-        shutil.copy(cache / f"{name}.db", layout.folder / "databases" / f"{name}.db")
-    shutil.copytree(cache / "keys", layout.folder / "keys", dirs_exist_ok=True)
-    shutil.copytree(cache / "images", layout.folder / "images", dirs_exist_ok=True)
-    with contextlib.closing(sqlite3.connect(layout.folder / "databases" / "keystone.db")) as keystone, keystone:
-        for service, port in before.items():
-            changed = (f":{port}", f":{layout.ports[service]}")
-            keystone.execute("UPDATE endpoint SET url = replace(url, ?, ?)", changed)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with contextlib.closing(sqlite3.connect(source)) as read, contextlib.closing(sqlite3.connect(target)) as written:
-        read.backup(written)
 
 
 def _digest(*files: Path, more: str = "") -> str:

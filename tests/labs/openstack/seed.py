@@ -19,23 +19,6 @@ PUBLIC = "public"
 MEMBER, PROJECT = "member", "lab"
 
 
-def login(layout: Layout, user: str, password: str, project: str) -> dict[str, Any]:
-    """Return what ``clouds.yaml`` says of a user with a password."""
-    return {
-        "auth_type": "password",
-        "auth": {
-            "auth_url": layout.url("keystone"),
-            "username": user,
-            "password": password,
-            "project_name": project,
-            "user_domain_name": "Default",
-            "project_domain_name": "Default",
-        },
-        "region_name": REGION,
-        "identity_api_version": "3",
-    }
-
-
 def catalogue(admin: Any, layout: Layout) -> None:
     """Tell Keystone of the other services and of the user that they log in as."""
     identity = admin.identity

@@ -22,7 +22,7 @@ import nova.conf  # noqa: E402 - Nova asks for its patch before all else
 import nova.virt  # noqa: E402
 import os_brick  # noqa: E402
 import os_vif  # noqa: E402
-import sqlite_queue  # noqa: E402, F401
+import sqlite_rules  # noqa: E402, F401
 import waitress  # noqa: E402
 from nova import config, context, objects, service  # noqa: E402
 from nova.compute import rpcapi as compute  # noqa: E402

@@ -10,7 +10,9 @@ THREADS = 8
 if __name__ == "__main__":
     module, port = sys.argv[1:]
     sys.argv = [module]  # the services read their own command line
-    importlib.import_module("sqlite_queue")
+    rules = importlib.import_module("sqlite_rules")
+    if module.startswith("keystone"):
+        rules.hold_foreign_keys()
     application = importlib.import_module(module).application
     waitress = importlib.import_module("waitress")
     waitress.serve(
