@@ -1,0 +1,3 @@
+"""Labs hold programs for other environments than that of the tests."""
+
+collect_ignore_glob = ["*/inside/*"]

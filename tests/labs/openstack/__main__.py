@@ -1,0 +1,81 @@
+"""``python -m tests.labs.openstack install | up | status | down``: the lab for a developer, between runs of the tests."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from stargaze.signals import unwinding
+from tests.labs.openstack.lab import PROJECT, Lab
+
+PAUSE = 0.1
+
+
+def main() -> int:
+    """Do one of the five."""
+    parser = argparse.ArgumentParser(prog="python -m tests.labs.openstack", description=__doc__)
+    parser.add_argument("what", choices=["install", "up", "status", "down", "keep"])
+    parser.add_argument("--hours", type=float, default=3.0, help="end by itself after so long (default: 3)")
+    options = parser.parse_args()
+    began = time.monotonic()
+    lab = Lab(say=lambda line: print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True))
+    does = {"install": _install, "up": _up, "status": _status, "down": _down, "keep": _keep}
+    return does[options.what](lab, options.hours)
+
+
+def _install(lab: Lab, _hours: float) -> int:
+    lab.install()
+    lab.say(f"installed in {lab.folder}")
+    return 0
+
+
+def _up(lab: Lab, hours: float) -> int:
+    """Leave a process behind that keeps the services, and return when they answer."""
+    if lab.programs():
+        print(f"it is up: {lab.clouds}")
+        return 0
+    command = [sys.executable, "-m", "tests.labs.openstack", "keep", "--hours", str(hours)]
+    keeper = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, start_new_session=True)
+    while not lab.programs():
+        if keeper.poll() is not None:
+            return keeper.returncode
+        time.sleep(PAUSE)
+    print(f"up for {hours:g} hours: export OS_CLIENT_CONFIG_FILE={lab.clouds} OS_CLOUD=lab")
+    return 0
+
+
+def _keep(lab: Lab, hours: float) -> int:
+    """Keep the services, which end with this process, until told to end, until the time is over or one of them ended."""
+    with unwinding():
+        lab.up()
+        null = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):  # the terminal, or a pipe that somebody reads to its end
+            os.dup2(null, stream)
+        limit = time.monotonic() + hours * 3600
+        all_of_them = len(lab.programs())
+        while time.monotonic() < limit and len(lab.programs()) == all_of_them:
+            time.sleep(1)
+        lab.down()
+    return 0
+
+
+def _status(lab: Lab, _hours: float) -> int:
+    programs = lab.programs()
+    for one in programs:
+        print(f"{one.name:10} pid {one.pid:<8} port {lab.facts()['ports'][one.name]:<6} {one.memory} MiB")
+    print(f"up: {lab.clouds}" if programs else "down")
+    return 0 if programs else 1
+
+
+def _down(lab: Lab, _hours: float) -> int:
+    lab.down()
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""The services' databases: made by their own migrations, kept once they are seeded, taken again at the next start."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.labs.openstack.configuration import REGION, Layout, environment
+
+NAMES = ("keystone", "placement", "glance", "neutron", "nova", "nova_api", "nova_cell0")
+FOLDERS = ("keys", "images")
+"""What lies beside them and belongs to what is in them."""
+PAUSE = 0.1
+
+
+def make(layout: Layout) -> None:
+    """Run each service's own steps, in two rows: there are rarely more cores, and each step begins with long imports."""
+    keystone = [layout.bin("keystone-manage"), "--config-file", layout.conf("keystone")]
+    user = ["--keystone-user", os.getuid(), "--keystone-group", os.getgid()]
+    place = [f"--bootstrap-{one}-url={layout.url('keystone')}" for one in ("public", "internal", "admin")]
+    region = [f"--bootstrap-region-id={REGION}", f"--bootstrap-password={layout.admin_password}"]
+    rows: list[list[list[object]]] = [
+        [
+            [*keystone, "db_sync"],
+            [*keystone, "fernet_setup", *user],
+            [*keystone, "bootstrap", *region, *place],
+            [layout.bin("placement-manage"), "--config-file", layout.conf("placement"), "db", "sync"],
+            [layout.bin("glance-manage"), "--config-file", layout.conf("glance"), "db_sync"],
+        ],
+        [
+            layout.own("nova_schema", layout.conf("nova"), layout.database("nova_cell0"), layout.database("nova")),
+            layout.own("neutron_schema", layout.conf("neutron"), layout.database("neutron")),
+        ],
+    ]
+    for name in NAMES:
+        with contextlib.closing(sqlite3.connect(_file(layout.folder / "databases", name))) as database:
+            database.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for one another
+    with contextlib.ExitStack() as stack:
+        begun = [_Row(row, environment(layout), layout.folder / "log" / "databases.out") for row in rows]
+        for row in begun:
+            stack.callback(row.end)
+        while any([row.goes_on() for row in begun]):  # noqa: C419 - each is to be asked
+            time.sleep(PAUSE)
+
+
+def keep(cache: Path, layout: Layout, facts: Mapping[str, Any]) -> None:
+    """Keep what a seeded lab has written, for the next start; what other versions have written goes."""
+    shutil.rmtree(cache.parent, ignore_errors=True)
+    draft = cache.with_name("draft")
+    draft.mkdir(parents=True, mode=0o700)
+    for name in NAMES:
+        with contextlib.ExitStack() as stack:
+            read = stack.enter_context(contextlib.closing(sqlite3.connect(_file(layout.folder / "databases", name))))
+            written = stack.enter_context(contextlib.closing(sqlite3.connect(_file(draft, name))))
+            read.backup(written)  # whole, though the services go on
+    for folder in FOLDERS:
+        shutil.copytree(layout.folder / folder, draft / folder)
+    (draft / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    draft.rename(cache)
+
+
+def kept(cache: Path) -> dict[str, Any]:
+    """Return what was said with what is kept; nothing if nothing is."""
+    with contextlib.suppress(FileNotFoundError):
+        return dict(json.loads((cache / "facts.json").read_text(encoding="utf-8")))
+    return {}
+
+
+def restore(cache: Path, layout: Layout, ports: Mapping[str, int]) -> None:
+    """Take what is kept, and have the catalogue name the ports of this start instead of those of that one."""
+    for name in NAMES:
+        shutil.copy(_file(cache, name), layout.folder / "databases")
+    for folder in FOLDERS:
+        shutil.copytree(cache / folder, layout.folder / folder, dirs_exist_ok=True)
+    with contextlib.closing(sqlite3.connect(_file(layout.folder / "databases", "keystone"))) as keystone, keystone:
+        for service, port in ports.items():
+            changed = (f":{port}", f":{layout.ports[service]}")
+            keystone.execute("UPDATE endpoint SET url = replace(url, ?, ?)", changed)
+
+
+class _Row:
+    """Commands that run one after the other, beside other rows."""
+
+    def __init__(self, commands: Sequence[list[object]], surroundings: Mapping[str, str], log: Path) -> None:
+        self.left, self.environment, self.log = list(commands), dict(surroundings), log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def goes_on(self) -> bool:
+        """Begin the next if one ended."""
+        if self.process and self.process.poll() is None:
+            return True
+        if self.process and self.process.returncode:
+            said = self.log.read_text(encoding="utf-8", errors="replace")
+            raise RuntimeError(f"{self.process.args!r} failed:\n{said[-3000:]}")
+        if not self.left:
+            return False
+        words = [str(word) for word in self.left.pop(0)]
+        with self.log.open("ab") as file:
+            self.process = subprocess.Popen(words, env=self.environment, stdout=file, stderr=file)
+        return True
+
+    def end(self) -> None:
+        """End the one that runs."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.db"

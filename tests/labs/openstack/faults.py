@@ -1,0 +1,276 @@
+"""Stand before the services on ports of our own, count each call, and spoil those that a test names.
+
+with faults_before(ports) as faults:
+    faults.refuse(503, service="nova", method="POST", path="*/servers", times=2)
+    faults.drop("after", service="neutron", method="POST", path="*/networks", times=1)
+    ...
+    assert faults.count()["nova POST /v2.1/servers"] == 3
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import http.client
+import json
+import re
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+
+Moment = Literal["before", "after", "within"]
+"""Of a connection's end: before the service has the call, after it has done it, or in the middle of its answer."""
+
+PATIENCE = 300.0
+"""With a service [s]."""
+OWN_NAMES = re.compile(r"(?<=/os-keypairs/)[^/]+|(?<=/tags/)[^/]+")
+IDS = re.compile(r"(?<=/)[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}(?=/|$)")
+HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "te", "trailer", "upgrade"}
+"""Headers that end at each station (RFC 9110, 7.6.1), and the one that is written anew."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call, as it was seen here."""
+
+    service: str
+    method: str
+    path: str
+    """With ``{id}`` for each identity, without the question mark and what follows."""
+    query: str
+    status: int | None
+    """As told to the client; None if the connection ended without an answer."""
+    began: float
+    """On the clock of ``time.monotonic`` [s]."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to calls that match; patterns are those of a shell, against ``Call``'s words."""
+
+    service: str = "*"
+    method: str = "*"
+    path: str = "*"
+    skip: int = 0
+    """So many matching calls pass first."""
+    times: int | None = None
+    """So many are spoilt after that; None is all."""
+    delay: float = 0.0
+    """Before the service gets the call [s]."""
+    status: int | None = None
+    """Told in the service's place."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    drop: Moment | None = None
+    act: Callable[[], None] | None = None
+    """Run before all else, by the thread that carries the call."""
+
+    def matches(self, service: str, method: str, path: str) -> bool:
+        """Whether a call is meant."""
+        pairs = ((service, self.service), (method, self.method), (path, self.path))
+        return all(fnmatch.fnmatchcase(said, pattern) for said, pattern in pairs)
+
+
+class Faults:
+    """The faults in force and the calls seen; may be changed at any time, by any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[tuple[Fault, list[int]]] = []
+        self._calls: list[Call] = []
+        self.urls: dict[str, str] = {}
+        """Where each service is to be called, by its name."""
+
+    @property
+    def calls(self) -> list[Call]:
+        """All calls that ended, in the order of their ends."""
+        with self._lock:
+            return list(self._calls)
+
+    def count(self) -> Counter[str]:
+        """Return how often each ``service METHOD /path`` was called."""
+        return Counter(f"{call.service} {call.method} {call.path}" for call in self.calls)
+
+    def forget(self) -> None:
+        """Forget the calls seen so far."""
+        with self._lock:
+            self._calls.clear()
+
+    def clear(self) -> None:
+        """Spoil nothing any more."""
+        with self._lock:
+            self._faults.clear()
+
+    def add(self, fault: Fault) -> None:
+        """Put a fault in force, behind those that are."""
+        with self._lock:
+            self._faults.append((fault, [0]))
+
+    def refuse(self, status: int, *, retry_after: int | None = None, **match: Any) -> None:
+        """Answer in the service's place."""
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        self.add(Fault(status=status, headers=headers, **match))
+
+    def drop(self, moment: Moment, **match: Any) -> None:
+        """End the connection."""
+        self.add(Fault(drop=moment, **match))
+
+    def delay(self, seconds: float, **match: Any) -> None:
+        """Let calls take longer."""
+        self.add(Fault(delay=seconds, **match))
+
+    def at(self, number: int, act: Callable[[], None], **match: Any) -> None:
+        """Do something at the matching call of that number, the first being 1, before the service gets it."""
+        self.add(Fault(skip=number - 1, times=1, act=act, **match))
+
+    def for_call(self, service: str, method: str, path: str) -> list[Fault]:
+        """Return what happens to a call; all that match count it."""
+        found = []
+        with self._lock:
+            for fault, seen in self._faults:
+                if fault.matches(service, method, path):
+                    seen[0] += 1
+                    if fault.skip < seen[0] and (fault.times is None or seen[0] <= fault.skip + fault.times):
+                        found.append(fault)
+        return found
+
+    def note(self, call: Call) -> None:
+        """Remember a call."""
+        with self._lock:
+            self._calls.append(call)
+
+
+@contextlib.contextmanager
+def faults_before(ports: Mapping[str, int]) -> Iterator[Faults]:
+    """Listen on a free port for each of the services."""
+    faults = Faults()
+    with contextlib.ExitStack() as stack:
+        for service, port in ports.items():
+            server = _Server(service, port, faults)
+            stack.callback(server.server_close)
+            thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            faults.urls[service] = f"http://127.0.0.1:{server.server_address[1]}"
+        yield faults
+
+
+def normal(path: str) -> str:
+    """Return the path with ``{id}`` in the place of each identity.
+
+    >>> normal("/v2.1/servers/4ba9039e-6d87-4a30-968c-b1bfd3f061f5/action")
+    '/v2.1/servers/{id}/action'
+    >>> normal("/v3/projects/695e7a6e9e224966b12c3c3cc75c12af"), normal("/v2.1/os-keypairs/mine")
+    ('/v3/projects/{id}', '/v2.1/os-keypairs/{id}')
+    """
+    return IDS.sub("{id}", OWN_NAMES.sub("{id}", path))
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # clients keep their connections open
+    request_queue_size = 64
+
+    def __init__(self, service: str, port: int, faults: Faults) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.service, self.port, self.faults = service, port, faults
+        self._open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for one in list(self._open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: clients are killed in mid-call on purpose."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def _carry(self) -> None:
+        """Carry one call there and back, with all that is to go wrong on the way."""
+        began = time.monotonic()
+        raw, _, query = self.path.partition("?")
+        path = normal(raw)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status: int | None = None
+        try:
+            status = self._answer(self.server.faults.for_call(self.server.service, self.command, path), body)
+        finally:
+            took = time.monotonic() - began
+            self.server.faults.note(Call(self.server.service, self.command, path, query, status, began, took))
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _carry  # noqa: N815 - the contract of the base class
+
+    def _answer(self, faults: list[Fault], body: bytes) -> int | None:
+        for fault in faults:
+            if fault.act:
+                fault.act()
+            time.sleep(fault.delay)
+            if fault.drop == "before":
+                return self._end()
+            if fault.status:
+                return self._refuse(fault)
+        status, headers, content = self._pass_on(body)
+        dropped = {fault.drop for fault in faults}
+        if "after" in dropped:
+            return self._end()
+        if "within" in dropped:
+            self._write(status, headers, content, sent=content[: len(content) // 2])
+            return self._end()
+        self._write(status, headers, content)
+        return status
+
+    def _pass_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=PATIENCE)) as service:
+            # with the host that the client called, so that links in the answer lead here
+            service.request(self.command, self.path, body or None, {**headers, "Content-Length": str(len(body))})
+            answer = service.getresponse()
+            kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP]
+            return answer.status, kept, answer.read()
+
+    def _refuse(self, fault: Fault) -> int:
+        assert fault.status
+        title = HTTPStatus(fault.status).phrase
+        error = {"error": {"code": fault.status, "title": title, "message": f"{title}, said by the tests"}}
+        headers = [("Content-Type", "application/json"), *fault.headers.items()]
+        self._write(fault.status, headers, json.dumps(error).encode())
+        return fault.status
+
+    def _write(self, status: int, headers: list[tuple[str, str]], content: bytes, sent: bytes | None = None) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        if status != HTTPStatus.NO_CONTENT:
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content if sent is None else sent)
+        self.wfile.flush()
+
+    def _end(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the contract of the base class
+        """Say nothing: the calls are kept."""

@@ -1,0 +1,121 @@
+"""Nova's fake hypervisor, which the tests can make slow or fail, give consoles to, and watch, all by files in one folder.
+
+``orders/PROJECT.json``  a list of orders for servers whose names match, see ``Order``
+``consoles/SERVER.log``  what the console of a server says
+``events/*.json``        what became of servers, see ``events.py``
+"""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from events import Events
+from nova import exception
+from nova.virt import fake
+
+PAUSE = 0.05
+"""Between two looks at whether a server that is held may start [s]."""
+
+
+class LabDriver(fake.FakeDriver):
+    """One compute host."""
+
+    def __init__(self, virtapi: Any) -> None:
+        super().__init__(virtapi)
+        self._folder = Path(os.environ["LAB_HYPERVISOR"])
+        self._events = Events(self._folder / "events")
+
+    def get_available_resource(self, nodename: str) -> dict[str, Any]:
+        """Say what the host has."""
+        return {**super().get_available_resource(nodename), "uuid": _identity(nodename)}
+
+    def get_nodenames_by_uuid(self, refresh: bool = False) -> dict[str, str]:  # noqa: FBT002 - Nova's contract
+        """Be the same hosts after each start: the fake driver's are others."""
+        return {_identity(name): name for name in self.get_available_nodes()}
+
+    def spawn(self, context: Any, instance: Any, *rest: Any, **more: Any) -> None:
+        """Start the server as ordered: later, not at all, or at once."""
+        for order in self._orders(instance):
+            time.sleep(order.get("delay", 0.0))
+            while order.get("hold") and order in self._orders(instance):
+                time.sleep(PAUSE)
+            if "fail" in order:
+                # the one error that Nova does not answer by trying the next host
+                raise exception.BuildAbortException(instance_uuid=instance.uuid, reason=order["fail"])
+        super().spawn(context, instance, *rest, **more)
+        self._tell("spawn", instance, more.get("network_info"))
+
+    def destroy(self, context: Any, instance: Any, network_info: Any, *rest: Any, **more: Any) -> None:
+        """End the server."""
+        super().destroy(context, instance, network_info, *rest, **more)
+        self._tell("destroy", instance, network_info)
+
+    def reboot(self, context: Any, instance: Any, network_info: Any, *rest: Any, **more: Any) -> None:
+        """Restart the server, softly or hard."""
+        super().reboot(context, instance, network_info, *rest, **more)
+        self._tell("reboot", instance, network_info)
+
+    def power_off(self, instance: Any, *rest: Any, **more: Any) -> None:
+        """Switch the server off."""
+        super().power_off(instance, *rest, **more)
+        self._tell("power_off", instance, None)
+
+    def power_on(self, context: Any, instance: Any, network_info: Any, *rest: Any, **more: Any) -> None:
+        """Switch the server on."""
+        super().power_on(context, instance, network_info, *rest, **more)
+        self._tell("power_on", instance, network_info)
+
+    def get_console_output(self, context: Any, instance: Any) -> str:
+        """Say what the tests wrote for this server, or for its name; a server that booted nothing says nothing."""
+        written = self._folder / "consoles" / f"{instance.uuid}.log"
+        if written.exists():
+            return written.read_text(encoding="utf-8")
+        said = [order["console"] for order in self._orders(instance) if "console" in order]
+        return said[-1] if said else ""
+
+    def _orders(self, instance: Any) -> Iterator[dict[str, Any]]:
+        orders = self._folder / "orders" / f"{instance.project_id}.json"
+        if orders.exists():
+            for order in json.loads(orders.read_text(encoding="utf-8")):
+                if fnmatch.fnmatch(instance.display_name, order["name"]):
+                    yield order
+
+    def _tell(self, event: str, instance: Any, network_info: Any) -> None:
+        facts = {
+            "id": instance.uuid,
+            "name": instance.display_name,
+            "project_id": instance.project_id,
+            "host": self._host,
+            "hostname": instance.hostname,
+            "flavor": instance.flavor.name,
+            "image": instance.image_ref,
+            "key_name": instance.key_name,
+            "public_key": instance.key_data,
+            "metadata": dict(instance.metadata),
+            "user_data": base64.b64decode(instance.user_data).decode(errors="replace") if instance.user_data else None,
+            "config_drive": bool(instance.config_drive),
+            "ports": [_port(vif) for vif in network_info or instance.get_network_info()],
+        }
+        self._events.tell(event, facts)
+
+
+def _identity(host: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, host))
+
+
+def _port(vif: Any) -> dict[str, Any]:
+    return {
+        "id": vif["id"],
+        "network": vif["network"]["id"],
+        "mac": vif["address"],
+        "addresses": [address["address"] for address in vif.fixed_ips()],
+        "subnets": [subnet["cidr"] for subnet in vif["network"]["subnets"]],
+    }

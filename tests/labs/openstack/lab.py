@@ -1,0 +1,213 @@
+"""An OpenStack control plane on loopback: install, start, look at and end it, all below one folder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.labs.openstack import configuration, databases, processes, seed
+from tests.labs.openstack.configuration import HERE, HOSTS, INSIDE, PROJECT, SERVICES, Layout
+from tests.labs.openstack.logins import by_password, connect
+
+FOLDER = Path(os.environ.get("STARGAZE_OPENSTACK_LAB", PROJECT / ".openstack"))
+LOCK = HERE / "requirements.lock"
+USERS = ("admin", "services", "member")
+START = 300.0
+"""What a busy machine may take to start one service [s]."""
+PAUSE = 0.1
+
+
+@dataclass
+class Lab:
+    """One control plane; ``venv``, ``cache`` (databases) and ``run`` (all else) in its folder."""
+
+    folder: Path = FOLDER
+    say: Callable[[str], None] = lambda _line: None
+    _programs: list[processes.Program] = field(default_factory=list)
+
+    @property
+    def run(self) -> Path:
+        """What this run wrote: logs, databases, ``clouds.yaml``."""
+        return self.folder / "run"
+
+    @property
+    def clouds(self) -> Path:
+        """The logins: ``lab``, a plain member of one project, and ``lab-admin``."""
+        return self.run / "clouds.yaml"
+
+    @property
+    def hypervisor(self) -> Path:
+        """Where the driver of the servers reads orders and tells what it did."""
+        return self.run / "hypervisor"
+
+    def install(self) -> None:
+        """Make the services' own environment as the lock file says, unless it is made."""
+        mark = self.folder / "venv" / ".installed"
+        wanted = _digest(LOCK)
+        if mark.exists() and mark.read_text(encoding="ascii") == wanted:
+            return
+        shutil.rmtree(self.folder / "venv", ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.folder / "venv"], check=True)
+        uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--require-hashes"]
+        subprocess.run([*uv, "--python", self.folder / "venv" / "bin" / "python", "--requirement", LOCK], check=True)
+        mark.write_text(wanted, encoding="ascii")
+
+    def up(self) -> None:
+        """Start all and return when they answer; they end with this process."""
+        if not (self.folder / "venv" / ".installed").exists():
+            raise RuntimeError("the lab is not installed: python -m tests.labs.openstack install")
+        with self._alone():
+            if self.programs():
+                raise RuntimeError(f"a lab is up in {self.folder}: python -m tests.labs.openstack down")
+            shutil.rmtree(self.run, ignore_errors=True)
+            try:
+                self._up()
+            except BaseException:
+                processes.end(self._programs)
+                raise
+
+    def down(self) -> None:
+        """End what was started, and nothing else."""
+        with self._alone():
+            processes.end(self.programs())
+            (self.run / "lab.json").unlink(missing_ok=True)
+
+    def programs(self) -> list[processes.Program]:
+        """Return what runs."""
+        facts = self.facts()
+        return [one for one in (processes.Program(**row) for row in facts.get("programs", [])) if one.runs]
+
+    def facts(self) -> dict[str, Any]:
+        """Return ports and programs of the lab that is up, or nothing."""
+        with contextlib.suppress(FileNotFoundError):
+            return dict(json.loads((self.run / "lab.json").read_text(encoding="utf-8")))
+        return {}
+
+    def _up(self) -> None:
+        cache = self.folder / "cache" / self._key()
+        before = databases.kept(cache)
+        passwords = before.get("passwords") or {one: secrets.token_urlsafe(12) for one in USERS}
+        ports = _ports(before.get("ports", {}))
+        layout = Layout(self.folder / "venv", self.run, ports, passwords["admin"], passwords["services"])
+        self._write(layout, passwords)
+        if before:
+            databases.restore(cache, layout, before["ports"])
+        else:
+            databases.make(layout)
+        self.say("databases of an earlier start" if before else "databases made")
+        self._start_services(layout, seeded=bool(before))
+        if not before:
+            with self._admin() as admin:
+                seed.offer(admin, passwords["member"])
+            databases.keep(cache, layout, {"ports": ports, "passwords": passwords})
+            self.say("flavors, images, external network")
+        facts = {"ports": ports, "programs": [asdict(one) for one in self._programs]}
+        (self.run / "lab.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+    def _write(self, layout: Layout, passwords: Mapping[str, str]) -> None:
+        below = ("databases", "images", "keys/tokens", "keys/credentials", "log", "hypervisor/events")
+        for name in (*below, "hypervisor/orders", "hypervisor/consoles", *(f"state/{one}" for one in SERVICES)):
+            (self.run / name).mkdir(parents=True)
+        self.run.chmod(0o700)
+        for path, text in configuration.files(layout).items():
+            path.parent.mkdir(parents=True)
+            path.write_text(text, encoding="utf-8")
+        # Nova refuses to start where a known host has lost its identity
+        (self.run / "state" / "nova" / "compute_id").write_text(
+            str(uuid.uuid5(uuid.NAMESPACE_URL, "lab")), encoding="ascii"
+        )
+        keystone = layout.url("keystone")
+        clouds = {
+            "lab": by_password(keystone, seed.MEMBER, passwords["member"], seed.PROJECT),
+            "lab-admin": by_password(keystone, "admin", passwords["admin"], "admin"),
+        }
+        self.clouds.touch(mode=0o600)
+        self.clouds.write_text(yaml.safe_dump({"clouds": clouds}), encoding="utf-8")
+
+    def _start_services(self, layout: Layout, *, seeded: bool) -> None:
+        for service in ("keystone", "placement", "glance", "neutron"):
+            self._start(layout, service, layout.own("serve", f"{service}.wsgi.api", layout.ports[service]))
+        self._wait(layout, "keystone")
+        if not seeded:
+            with self._admin() as admin:
+                seed.catalogue(admin, layout)
+            self.say("catalogue")
+        files, ports = (layout.conf("nova"), layout.paste("nova")), layout.ports
+        nova = layout.own("nova_services", *files, ports["nova"], HOSTS, ports["placement"])
+        self._start(layout, "nova", nova)
+        for service in ("placement", "glance", "neutron", "nova"):
+            self._wait(layout, service)
+
+    def _start(self, layout: Layout, service: str, command: list[object]) -> None:
+        log = self.run / "log" / f"{service}.out"
+        self._programs.append(processes.start(service, command, configuration.environment(layout), log))
+
+    def _wait(self, layout: Layout, service: str) -> None:
+        program = next(one for one in self._programs if one.name == service)
+        limit = time.monotonic() + START
+        while not _answers(layout.ports[service]):
+            if not program.runs or time.monotonic() > limit:
+                said = (self.run / "log" / f"{service}.out").read_text(encoding="utf-8", errors="replace")
+                raise RuntimeError(f"{service} did not start:\n{said[-3000:]}")
+            time.sleep(PAUSE)
+        self.say(f"{service} answers")
+
+    def _admin(self) -> contextlib.AbstractContextManager[Any]:
+        return connect(yaml.safe_load(self.clouds.read_text(encoding="utf-8"))["clouds"]["lab-admin"])
+
+    def _key(self) -> str:
+        """Return a name for what the databases depend on."""
+        sources = [LOCK, HERE / "seed.py", HERE / "configuration.py", *sorted(INSIDE.glob("*_schema.py"))]
+        return _digest(*sources, more=str(self.folder))[:12]
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let no other process start or end a lab in this folder meanwhile."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _ports(wanted: Mapping[str, int]) -> dict[str, int]:
+    """Return a free port for each service, those of the last time if they are free."""
+    with contextlib.ExitStack() as held:
+        return {service: _free(held, wanted.get(service, 0)) for service in SERVICES}
+
+
+def _free(held: contextlib.ExitStack, wanted: int) -> int:
+    for port in (wanted, 0):
+        with contextlib.suppress(OSError):
+            return int(held.enter_context(socket.create_server(("127.0.0.1", port))).getsockname()[1])
+    raise RuntimeError("no port is free")
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(urllib.error.HTTPError):
+        try:
+            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://127.0.0.1:{port}/", timeout=5)
+        except OSError as error:
+            return isinstance(error, urllib.error.HTTPError)
+    return True
+
+
+def _digest(*files: Path, more: str = "") -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files) + more.encode()).hexdigest()
