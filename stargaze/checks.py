@@ -33,7 +33,12 @@ class Check:
 
     def as_row(self) -> dict[str, str]:
         """Return it as a row for people."""
-        return {"check": self.name, "state": self.state, "found": self.found, "type": "" if self.state == "well" else self.hint}
+        return {
+            "check": self.name,
+            "state": self.state,
+            "found": self.found,
+            "type": "" if self.state == "well" else self.hint,
+        }
 
 
 def checked(name: str, look: Callable[[], Iterable[Check]]) -> tuple[Check, ...]:

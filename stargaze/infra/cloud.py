@@ -148,7 +148,7 @@ def connect(section: InfraSection) -> OpenStack:
         connection = openstack.connect(
             cloud=name, app_name="stargaze", app_version=__version__, api_timeout=API_TIMEOUT, load_envvars=True
         )
-        connection.authorize()
+        connection.session.get_token()
         return OpenStack(section, connection)
 
 

@@ -58,7 +58,7 @@ def _router(hand: Hand, resource: Resource, _: Ids) -> Any:
 
 def _interface(hand: Hand, resource: Resource, ids: Ids) -> Any:
     subnet = ids[f"subnet {resource.name}"]
-    made = hand.connection.network.add_interface_to_router(ids[f"router {resource.name}"], subnet_id=subnet)
+    made = hand.connection.network.add_interface_to_router(ids[f"router {resource.name}"], subnet)
     return hand.connection.network.get_port(made["port_id"])
 
 
@@ -207,7 +207,7 @@ REMOVE: Mapping[Kind, Callable[[Any, Found], None]] = {
     "server": _delete_server,
     "port": lambda connection, found: connection.network.delete_port(found.id),
     "interface": lambda connection, found: connection.network.remove_interface_from_router(
-        found.spec["router"], port_id=found.id
+        found.spec["router"], None, found.id
     ),
     "router": lambda connection, found: connection.network.delete_router(found.id),
     "subnet": lambda connection, found: connection.network.delete_subnet(found.id),

@@ -133,7 +133,7 @@ class Tenancy:
         subnet = cloud.network.create_subnet(name=name, network_id=network.id, ip_version=4, cidr="10.99.0.0/24")
         public = cloud.network.find_network(seed.PUBLIC)
         router = cloud.network.create_router(name=name, external_gateway_info={"network_id": public.id})
-        cloud.network.add_interface_to_router(router, subnet_id=subnet.id)
+        cloud.network.add_interface_to_router(router, subnet=subnet)
         group = cloud.network.create_security_group(name=name)
         port = cloud.network.create_port(name=name, network_id=network.id, security_group_ids=[group.id])
         cloud.network.create_ip(floating_network_id=public.id, port_id=port.id)
@@ -220,7 +220,7 @@ class Tenancy:
 
     def _delete_router(self, router: str) -> None:
         for port in self.admin.network.ports(device_id=router, device_owner="network:router_interface"):
-            self.admin.network.remove_interface_from_router(router, port_id=port.id)
+            self.admin.network.remove_interface_from_router(router, port=port)
         self.admin.network.delete_router(router)
 
 
