@@ -133,7 +133,7 @@ class Tenancy:
         subnet = cloud.network.create_subnet(name=name, network_id=network.id, ip_version=4, cidr="10.99.0.0/24")
         public = cloud.network.find_network(seed.PUBLIC)
         router = cloud.network.create_router(name=name, external_gateway_info={"network_id": public.id})
-        cloud.network.add_interface_to_router(router, subnet_id=subnet.id)
+        cloud.network.add_interface_to_router(router, subnet=subnet)
         group = cloud.network.create_security_group(name=name)
         port = cloud.network.create_port(name=name, network_id=network.id, security_group_ids=[group.id])
         cloud.network.create_ip(floating_network_id=public.id, port_id=port.id)
@@ -185,16 +185,17 @@ class Tenancy:
             yield Thing("image", image.name, image.id, tuple(image.tags))
 
     def _empty(self) -> None:
-        """Delete in the order in which things hold one another; again, as long as something that was begun comes up."""
+        """Delete in the order in which things hold one another, and again what is still held or comes up late."""
         limit = time.monotonic() + LEAVING
         while left := self.inventory():
             for kind, delete in self._deletes().items():
                 for thing in left:
                     if thing.kind == kind:
-                        with contextlib.suppress(ConflictException):  # still held: next time
+                        with contextlib.suppress(ConflictException, NotFoundException):
                             delete(thing.id)
             if time.monotonic() > limit:
                 raise RuntimeError(f"the project does not get empty: {left}")
+            time.sleep(PAUSE)
         for group in self.admin.network.security_groups(project_id=self.project.id):  # asking makes the default one
             self.admin.network.delete_security_group(group)
 
@@ -202,7 +203,7 @@ class Tenancy:
         """Return how each kind is deleted; none minds if it is gone already."""
         network, compute = self.admin.network, self.admin.compute
         return {
-            "server": self._delete_server,
+            "server": compute.delete_server,
             "floating IP": network.delete_ip,
             "router": self._delete_router,
             "port": network.delete_port,
@@ -213,14 +214,9 @@ class Tenancy:
             "image": self.admin.image.delete_image,
         }
 
-    def _delete_server(self, server: str) -> None:
-        self.admin.compute.delete_server(server)
-        with contextlib.suppress(NotFoundException):
-            self.admin.compute.wait_for_delete(self.admin.compute.get_server(server), interval=PAUSE)
-
     def _delete_router(self, router: str) -> None:
         for port in self.admin.network.ports(device_id=router, device_owner="network:router_interface"):
-            self.admin.network.remove_interface_from_router(router, port_id=port.id)
+            self.admin.network.remove_interface_from_router(router, port=port)
         self.admin.network.delete_router(router)
 
 
