@@ -17,6 +17,7 @@ import pytest
 from stargaze.artifacts import Store
 from stargaze.features import schema
 from stargaze.tuning.executors.containers import owner_of
+from tests.integration.openstack_lab import cloud_lab, cloud_project, faults  # noqa: F401 - for the tests beside it
 from tests.tuning.conftest import fill
 
 PROJECT = Path(__file__).parent.parent.parent

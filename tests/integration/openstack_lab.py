@@ -18,6 +18,14 @@ from tests.labs.openstack.lab import Lab
 from tests.labs.openstack.logins import connect
 from tests.labs.openstack.tenancy import Tenancy, tenancy
 
+OPENSTACK = [
+    pytest.mark.openstack,
+    # the SDK warns of its own parts whenever it makes an object, and of a metrics database that nobody configured
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:openstack"),
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning:openstack"),
+]
+"""The marks of each test that talks to the lab."""
+
 
 OPENSTACK = [
     pytest.mark.openstack,

@@ -10,6 +10,7 @@ with faults_before(ports) as faults:
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fnmatch
 import http.client
 import json
@@ -18,7 +19,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,7 +46,7 @@ class Call:
     """With ``{id}`` for each identity, without the question mark and what follows."""
     query: str
     status: int | None
-    """As told to the client; None if the connection ended without an answer."""
+    """As told to the client; None if the connection ended before the answer did."""
     began: float
     """On the clock of ``time.monotonic`` [s]."""
     seconds: float
@@ -173,6 +174,15 @@ def normal(path: str) -> str:
     return IDS.sub("{id}", OWN_NAMES.sub("{id}", path))
 
 
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    """0 is none at all."""
+    headers: Sequence[tuple[str, str]] = ()
+    content: bytes = b""
+    whole: bool = True
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # clients keep their connections open
@@ -211,66 +221,60 @@ class _Handler(BaseHTTPRequestHandler):
         raw, _, query = self.path.partition("?")
         path = normal(raw)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status: int | None = None
-        try:
-            status = self._answer(self.server.faults.for_call(self.server.service, self.command, path), body)
-        finally:
-            took = time.monotonic() - began
-            self.server.faults.note(Call(self.server.service, self.command, path, query, status, began, took))
+        answer = self._answer(self.server.faults.for_call(self.server.service, self.command, path), body)
+        status = answer.status if answer.whole else None
+        took = time.monotonic() - began
+        # before the client knows, so that whoever has the answer finds the call
+        self.server.faults.note(Call(self.server.service, self.command, path, query, status, began, took))
+        if answer.status:
+            self._write(answer)
+        if not answer.whole:
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _carry  # noqa: N815 - the contract of the base class
 
-    def _answer(self, faults: list[Fault], body: bytes) -> int | None:
+    def _answer(self, faults: list[Fault], body: bytes) -> _Answer:
         for fault in faults:
             if fault.act:
                 fault.act()
             time.sleep(fault.delay)
             if fault.drop == "before":
-                return self._end()
+                return _Answer(0, whole=False)
             if fault.status:
-                return self._refuse(fault)
-        status, headers, content = self._pass_on(body)
+                return _refusal(fault.status, fault.headers)
+        answer = self._pass_on(body)
         dropped = {fault.drop for fault in faults}
         if "after" in dropped:
-            return self._end()
-        if "within" in dropped:
-            self._write(status, headers, content, sent=content[: len(content) // 2])
-            return self._end()
-        self._write(status, headers, content)
-        return status
+            return _Answer(0, whole=False)
+        return dataclasses.replace(answer, whole="within" not in dropped)
 
-    def _pass_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _pass_on(self, body: bytes) -> _Answer:
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=PATIENCE)) as service:
             # with the host that the client called, so that links in the answer lead here
             service.request(self.command, self.path, body or None, {**headers, "Content-Length": str(len(body))})
             answer = service.getresponse()
             kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP]
-            return answer.status, kept, answer.read()
+            return _Answer(answer.status, kept, answer.read())
 
-    def _refuse(self, fault: Fault) -> int:
-        assert fault.status
-        title = HTTPStatus(fault.status).phrase
-        error = {"error": {"code": fault.status, "title": title, "message": f"{title}, said by the tests"}}
-        headers = [("Content-Type", "application/json"), *fault.headers.items()]
-        self._write(fault.status, headers, json.dumps(error).encode())
-        return fault.status
-
-    def _write(self, status: int, headers: list[tuple[str, str]], content: bytes, sent: bytes | None = None) -> None:
-        self.send_response_only(status)
-        for name, value in headers:
+    def _write(self, answer: _Answer) -> None:
+        self.send_response_only(answer.status)
+        for name, value in answer.headers:
             self.send_header(name, value)
-        if status != HTTPStatus.NO_CONTENT:
-            self.send_header("Content-Length", str(len(content)))
+        if answer.status != HTTPStatus.NO_CONTENT:
+            self.send_header("Content-Length", str(len(answer.content)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content if sent is None else sent)
+            self.wfile.write(answer.content if answer.whole else answer.content[: len(answer.content) // 2])
         self.wfile.flush()
-
-    def _end(self) -> None:
-        self.close_connection = True
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the contract of the base class
         """Say nothing: the calls are kept."""
+
+
+def _refusal(status: int, headers: Mapping[str, str]) -> _Answer:
+    title = HTTPStatus(status).phrase
+    error = {"error": {"code": status, "title": title, "message": f"{title}, said by the tests"}}
+    return _Answer(status, [("Content-Type", "application/json"), *headers.items()], json.dumps(error).encode())

@@ -85,10 +85,12 @@ class Lab:
                 raise
 
     def down(self) -> None:
-        """End what was started, and nothing else."""
+        """End what was started here, or else what runs in the folder, and nothing else."""
         with self._alone():
-            processes.end(self.programs())
-            (self.run / "lab.json").unlink(missing_ok=True)
+            programs = self._programs or self.programs()
+            processes.end(programs)
+            if not self.programs():  # somebody may have started another since ours ended
+                (self.run / "lab.json").unlink(missing_ok=True)
 
     def programs(self) -> list[processes.Program]:
         """Return what runs."""

@@ -185,16 +185,17 @@ class Tenancy:
             yield Thing("image", image.name, image.id, tuple(image.tags))
 
     def _empty(self) -> None:
-        """Delete in the order in which things hold one another; again, as long as something that was begun comes up."""
+        """Delete in the order in which things hold one another, and again what is still held or comes up late."""
         limit = time.monotonic() + LEAVING
         while left := self.inventory():
             for kind, delete in self._deletes().items():
                 for thing in left:
                     if thing.kind == kind:
-                        with contextlib.suppress(ConflictException):  # still held: next time
+                        with contextlib.suppress(ConflictException, NotFoundException):
                             delete(thing.id)
             if time.monotonic() > limit:
                 raise RuntimeError(f"the project does not get empty: {left}")
+            time.sleep(PAUSE)
         for group in self.admin.network.security_groups(project_id=self.project.id):  # asking makes the default one
             self.admin.network.delete_security_group(group)
 
@@ -202,7 +203,7 @@ class Tenancy:
         """Return how each kind is deleted; none minds if it is gone already."""
         network, compute = self.admin.network, self.admin.compute
         return {
-            "server": self._delete_server,
+            "server": compute.delete_server,
             "floating IP": network.delete_ip,
             "router": self._delete_router,
             "port": network.delete_port,
@@ -212,11 +213,6 @@ class Tenancy:
             "keypair": lambda name: compute.delete_keypair(name, user_id=self.user.id),
             "image": self.admin.image.delete_image,
         }
-
-    def _delete_server(self, server: str) -> None:
-        self.admin.compute.delete_server(server)
-        with contextlib.suppress(NotFoundException):
-            self.admin.compute.wait_for_delete(self.admin.compute.get_server(server), interval=PAUSE)
 
     def _delete_router(self, router: str) -> None:
         for port in self.admin.network.ports(device_id=router, device_owner="network:router_interface"):

@@ -1,0 +1,436 @@
+"""The lab itself: a control plane that answers as a cloud does, and fails when it is told to."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import openstack
+import pytest
+import yaml
+from keystoneauth1.exceptions import ConnectFailure, Unauthorized, UnknownConnectionError
+from openstack.exceptions import (
+    BadRequestException,
+    ConflictException,
+    ForbiddenException,
+    HttpException,
+    NotFoundException,
+    ResourceFailure,
+)
+
+from tests.integration.openstack_lab import OPENSTACK, CloudLab
+from tests.labs.openstack.configuration import PROJECT
+from tests.labs.openstack.faults import Faults
+from tests.labs.openstack.hypervisor import host_keys
+from tests.labs.openstack.logins import through
+from tests.labs.openstack.processes import Program
+from tests.labs.openstack.seed import PUBLIC
+from tests.labs.openstack.tenancy import Tenancy
+from tests.waiting import wait_for
+
+pytestmark = OPENSTACK
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl somebody"
+TAG = "stargaze=lab"
+
+
+@pytest.fixture
+def cloud(cloud_project: Tenancy) -> Any:
+    """The connection of a plain member."""
+    return cloud_project.connect()
+
+
+@pytest.fixture
+def network(cloud: Any) -> Any:
+    """A network with a subnet."""
+    made = cloud.network.create_network(name="inside")
+    cloud.network.create_subnet(name="inside", network_id=made.id, ip_version=4, cidr="10.77.0.0/24")
+    return made
+
+
+@pytest.fixture
+def create(cloud: Any, network: Any) -> Callable[..., Any]:
+    """Ask for a server; return it as it is then."""
+
+    def create(name: str = "one", **more: Any) -> Any:
+        given = {
+            "image_id": cloud.image.find_image("debian-12").id,
+            "flavor_id": cloud.compute.find_flavor("m1.small").id,
+            "networks": [{"uuid": network.id}],
+        }
+        return cloud.compute.create_server(name=name, **{**given, **more})
+
+    return create
+
+
+def ready(cloud: Any, server: Any, **more: Any) -> Any:
+    return cloud.compute.wait_for_server(server, interval=0.1, **more)
+
+
+def test_a_member_builds_what_a_cluster_needs(cloud: Any, cloud_project: Tenancy, network: Any, create: Any) -> None:
+    """Key, network, router, groups whose rules name themselves, a port with tags, a server, a floating IP."""
+    nets = cloud.network
+    cloud.compute.create_keypair(name="key", public_key=KEY)
+    public = nets.find_network(PUBLIC)
+    router = nets.create_router(name="way-out", external_gateway_info={"network_id": public.id})
+    nets.add_interface_to_router(router, subnet=_subnet(cloud))
+    group = nets.create_security_group(name="nodes")
+    rule = nets.create_security_group_rule(
+        security_group_id=group.id, direction="ingress", ether_type="IPv4", remote_group_id=group.id
+    )
+    port = nets.create_port(name="one", network_id=network.id, security_group_ids=[group.id])
+    nets.set_tags(port, [TAG])
+    user_data = "#cloud-config\nhostname: one\n"
+    server = create(
+        networks=[{"port": port.id}],
+        key_name="key",
+        user_data=base64.b64encode(user_data.encode()).decode(),
+        metadata={"role": "head"},
+    )
+    active = ready(cloud, server)
+    address = nets.create_ip(floating_network_id=public.id, port_id=port.id)
+
+    assert active.status == "ACTIVE"
+    assert rule.remote_group_id == group.id
+    assert nets.get_port(port.id).tags == [TAG]
+    assert address.floating_ip_address.startswith("127.66.0.")
+    [spawned] = cloud_project.hypervisor.events("spawn")
+    assert (spawned["name"], spawned["user_data"], spawned["public_key"]) == ("one", user_data, KEY)
+    assert spawned["metadata"] == {"role": "head"}
+    assert spawned["ports"][0]["id"] == port.id
+    assert spawned["ports"][0]["addresses"] == [port.fixed_ips[0]["ip_address"]]
+    assert spawned["ports"][0]["mac"] == port.mac_address
+    [floating] = cloud_project.hypervisor.events("floating")
+    assert floating["floating_ip_address"] == address.floating_ip_address
+    assert floating["fixed_ip_address"] == port.fixed_ips[0]["ip_address"]
+
+
+def test_tags_are_set_after_the_making(cloud: Any, network: Any) -> None:
+    """Neutron refuses them with a new network, and forgets those of a new port without a word."""
+    with pytest.raises(BadRequestException, match="Attribute 'tags' not allowed in POST"):
+        cloud.network.create_network(name="two", tags=[TAG])
+    assert cloud.network.create_port(network_id=network.id, tags=[TAG]).tags == []
+
+
+def test_everything_carries_tags(cloud: Any, cloud_project: Tenancy, network: Any, create: Any) -> None:
+    """Each kind that stargaze makes can be told from others' by its tags, and listed by them."""
+    nets = cloud.network
+    group = nets.create_security_group(name="nodes")
+    port = nets.create_port(name="one", network_id=network.id)
+    router = nets.create_router(name="way-out")
+    address = nets.create_ip(floating_network_id=nets.find_network(PUBLIC).id)
+    subnet = nets.get_subnet(_subnet(cloud))
+    for resource in (network, subnet, group, port, router, address):
+        nets.set_tags(resource, [TAG])
+    server = create(networks=[{"port": port.id}], tags=[TAG])
+    ready(cloud, server)
+
+    lists = (nets.networks, nets.subnets, nets.security_groups, nets.ports, nets.routers, nets.ips)
+    assert [len(list(query(tags=TAG))) for query in lists] == [1] * 6
+    assert [one.name for one in cloud.compute.servers(tags=TAG)] == ["one"]
+    tagged = {thing.kind for thing in cloud_project.inventory() if thing.tags == (TAG,)}
+    assert tagged == {"server", "network", "subnet", "security group", "port", "router", "floating IP"}
+
+
+def test_no_two_servers_of_a_group_share_a_host(cloud_lab: CloudLab, cloud: Any, create: Any) -> None:
+    """Anti-affinity is kept; the one for which no host is left goes to ERROR and says why."""
+    group = cloud.compute.create_server_group(name="apart", policy="anti-affinity")
+    servers = [create(f"s{number}", scheduler_hints={"group": group.id}) for number in range(5)]
+    hosts = {cloud_lab.admin.compute.get_server(ready(cloud, one).id).compute_host for one in servers}
+
+    assert len(hosts) == 5
+
+    ready(cloud, create("s5", scheduler_hints={"group": group.id}))
+    with pytest.raises(ResourceFailure, match="ERROR"):
+        ready(cloud, last := create("s6", scheduler_hints={"group": group.id}))
+    assert cloud.compute.get_server(last.id).fault["message"].startswith("No valid host was found")
+
+
+def test_quotas_refuse_with_their_own_numbers(cloud: Any, cloud_project: Tenancy, create: Any) -> None:
+    """Nova says 403, Neutron 409, and both say which quota."""
+    cloud_project.limit(instances=1, ram=65536, floatingip=0, networks=1, routers=0, key_pairs=0)
+    nets = cloud.network
+    create()
+
+    with pytest.raises(ForbiddenException, match="Quota exceeded for instances"):
+        create("two")
+    with pytest.raises(ForbiddenException, match="Quota exceeded, too many key pairs"):
+        cloud.compute.create_keypair(name="key", public_key=KEY)
+    with pytest.raises(ConflictException, match=r"Quota exceeded for resources: \['floatingip'\]"):
+        nets.create_ip(floating_network_id=nets.find_network(PUBLIC).id)
+    with pytest.raises(ConflictException, match="network"):
+        nets.create_network(name="two")
+    with pytest.raises(ConflictException, match="router"):
+        nets.create_router(name="two")
+
+
+def test_a_pool_without_addresses_refuses(cloud_lab: CloudLab, cloud: Any) -> None:
+    """The router took the only address: none is left to float."""
+    with cloud_lab.external_network("small", addresses=1) as small:
+        router = cloud.network.create_router(name="way-out", external_gateway_info={"network_id": small.id})
+        with pytest.raises(ConflictException, match="No more IP addresses available"):
+            cloud.network.create_ip(floating_network_id=small.id)
+        cloud.network.delete_router(router)
+
+
+def test_a_network_of_somebody_else_can_be_shared(cloud_lab: CloudLab, cloud: Any, cloud_project: Tenancy) -> None:
+    """An operator's network is seen by the project it is shared with."""
+    theirs = cloud_lab.admin.network.create_network(name="provided")
+    try:
+        assert cloud.network.find_network("provided") is None
+        cloud_project.share(theirs)
+        assert cloud.network.find_network("provided").id == theirs.id
+    finally:
+        cloud_lab.admin.network.delete_network(theirs)
+
+
+def test_a_server_that_fails_to_start_is_in_error_and_says_why(
+    cloud: Any, cloud_project: Tenancy, create: Callable[..., Any]
+) -> None:
+    """Only the named one fails, and once the order is withdrawn another of the name starts."""
+    cloud_project.hypervisor.order("b*", fail="the disk is on fire")
+    good, bad = create("a1"), create("b1")
+
+    assert ready(cloud, good).status == "ACTIVE"
+    with pytest.raises(ResourceFailure, match="ERROR"):
+        ready(cloud, bad)
+    assert "the disk is on fire" in cloud.compute.get_server(bad.id).fault["message"]
+
+    cloud_project.hypervisor.withdraw()
+    cloud.compute.delete_server(bad)
+    assert ready(cloud, create("b1")).status == "ACTIVE"
+
+
+def test_a_server_can_be_held_while_it_builds(cloud: Any, cloud_project: Tenancy, create: Callable[..., Any]) -> None:
+    """It stays in BUILD until the order is withdrawn; a server being held can be deleted."""
+    cloud_project.hypervisor.order("slow", hold=True)
+    server = create("slow")
+
+    with pytest.raises(openstack.exceptions.ResourceTimeout):
+        ready(cloud, server, wait=1)
+    assert cloud.compute.get_server(server.id).status == "BUILD"
+    cloud_project.hypervisor.withdraw()
+    assert ready(cloud, server).status == "ACTIVE"
+
+
+def test_consoles_say_what_the_tests_write(cloud: Any, cloud_project: Tenancy, create: Callable[..., Any]) -> None:
+    """For a name before the server is there, for one server by its id, and nothing by itself."""
+    cloud_project.hypervisor.order("told", console=host_keys([KEY]))
+    told, silent = ready(cloud, create("told")), ready(cloud, create("silent"))
+
+    said = cloud.compute.get_server_console_output(told)["output"]
+    assert "-----BEGIN SSH HOST KEY KEYS-----\nssh-ed25519 AAAA" in said
+    assert cloud.compute.get_server_console_output(silent)["output"] == ""
+    cloud_project.hypervisor.say(silent.id, "login: ")
+    assert cloud.compute.get_server_console_output(silent)["output"] == "login: "
+
+
+def test_what_becomes_of_a_server_is_told(cloud: Any, cloud_project: Tenancy, create: Callable[..., Any]) -> None:
+    """Whoever watches can switch a real host on and off with it."""
+    told: list[str] = []
+    with cloud_project.hypervisor.watched(lambda event: told.append(event["event"])):
+        server = ready(cloud, create())
+        cloud.compute.stop_server(server)
+        ready(cloud, server, status="SHUTOFF")
+        cloud.compute.start_server(server)
+        ready(cloud, server)
+        cloud.compute.reboot_server(server, "HARD")
+        wait_for(lambda: "reboot" in told)
+        ready(cloud, server)
+        cloud.compute.rebuild_server(server, image=cloud.image.find_image("ubuntu-24.04").id)
+        wait_for(lambda: told.count("spawn") == 2)
+        ready(cloud, server)
+        cloud.compute.delete_server(server)
+        cloud.compute.wait_for_delete(server, interval=0.1)
+
+    ended = [kind for kind in told if kind in {"spawn", "destroy", "reboot"}]
+    assert ended == ["spawn", "reboot", "destroy", "spawn", "destroy"]
+    assert told.index("power_off") < told.index("power_on") < told.index("reboot")
+
+
+def test_there_are_no_volumes_and_the_sdk_says_so(cloud: Any) -> None:
+    """A cloud without Cinder is a cloud."""
+    assert not cloud.has_service("block-storage")
+    assert not cloud.has_service("volume")
+    assert cloud.has_service("compute")
+    with pytest.raises(openstack.exceptions.SDKException):
+        list(cloud.block_storage.volumes())
+
+
+@pytest.mark.parametrize("login", ["weak", "wrong"])
+def test_logins_that_do_not_suffice(cloud_project: Tenancy, login: str) -> None:
+    """Too weak a credential reads and is refused what it may not; a wrong password is refused all."""
+    said = yaml.safe_load(cloud_project.clouds().read_text(encoding="utf-8"))["clouds"][login]
+    cloud = cloud_project.connect(said)
+
+    if login == "wrong":
+        with pytest.raises(Unauthorized):
+            list(cloud.compute.servers())
+        return
+    assert list(cloud.compute.servers()) == []
+    with pytest.raises(ForbiddenException):
+        cloud.network.create_network(name="mine")
+    assert cloud.compute.create_keypair(name="mine", public_key=KEY).name == "mine"  # Nova leaves those to the user
+
+
+def test_a_credential_whose_time_is_over(cloud_project: Tenancy) -> None:
+    """Keystone answers as if the password were wrong."""
+    with pytest.raises(Unauthorized):
+        list(cloud_project.connect(cloud_project.expired()).compute.servers())
+
+
+def test_clouds_yaml_is_for_its_owner_only_and_found_by_the_sdk(cloud_lab: CloudLab, cloud_project: Tenancy) -> None:
+    """The files are as a user has them."""
+    for path, name in ((cloud_lab.clouds, "lab"), (cloud_project.clouds(), "application")):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        config = openstack.config.OpenStackConfig(config_files=[str(path)], load_envvars=False)
+        with contextlib.closing(openstack.connection.Connection(config=config.get_one(name))) as cloud:
+            assert {image.name for image in cloud.image.images()} == {"debian-12", "ubuntu-24.04"}
+
+
+def test_a_foreign_server_lives_beside_ours(cloud_lab: CloudLab, cloud_project: Tenancy) -> None:
+    """All that somebody else may have is listed, none of it tagged; the end of the project takes it away."""
+    theirs = cloud_project.foreign()
+
+    kinds = {"server", "keypair", "network", "subnet", "router", "port", "security group", "floating IP"}
+    assert {thing.kind for thing in theirs} == kinds
+    assert {thing.tags for thing in theirs} == {()}
+    assert cloud_project.inventory() == sorted(theirs)
+
+
+@pytest.fixture
+def spoilt(cloud_project: Tenancy, faults: Faults) -> Any:
+    """A connection whose calls all pass by the faults."""
+    cloud = cloud_project.connect(through(cloud_project.login(), faults))
+    list(cloud.compute.servers())
+    list(cloud.network.ports())
+    faults.forget()
+    return cloud
+
+
+def test_calls_are_counted_by_what_they_are(spoilt: Any, faults: Faults) -> None:
+    """Identities and names are one; links in the answers lead by here too."""
+    made = [spoilt.network.create_network(name=f"n{number}") for number in range(3)]
+    for one in made:
+        spoilt.network.get_network(one.id)
+    spoilt.compute.create_keypair(name="mine", public_key=KEY)
+    spoilt.compute.delete_keypair("mine")
+
+    assert faults.count() == {
+        "neutron POST /v2.0/networks": 3,
+        "neutron GET /v2.0/networks/{id}": 3,
+        "nova POST /v2.1/os-keypairs": 1,
+        "nova DELETE /v2.1/os-keypairs/{id}": 1,
+    }
+    assert all(0 < call.seconds < 60 for call in faults.calls)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_service_that_refuses(spoilt: Any, faults: Faults, status: int) -> None:
+    """The status arrives, with the time to wait; what was not done is not there."""
+    faults.refuse(status, retry_after=0, service="neutron", method="POST", path="*/networks", times=1)
+
+    with pytest.raises(HttpException) as caught:
+        spoilt.network.create_network(name="once")
+    assert caught.value.status_code == status
+    assert caught.value.response.headers["Retry-After"] == "0"
+    assert spoilt.network.find_network("once") is None
+    assert spoilt.network.create_network(name="once").name == "once"
+
+
+@pytest.mark.parametrize(
+    ("moment", "seen", "done"),
+    [
+        ("before", ConnectFailure, False),
+        ("after", ConnectFailure, True),
+        ("within", UnknownConnectionError, True),
+    ],
+)
+def test_a_connection_that_drops(spoilt: Any, faults: Faults, moment: Any, seen: type[Exception], done: bool) -> None:
+    """The client cannot tell whether it was done: that is to be asked."""
+    faults.drop(moment, service="neutron", method="POST", path="*/networks", times=1)
+
+    with pytest.raises(seen):
+        spoilt.network.create_network(name="once")
+    assert [one.name for one in spoilt.network.networks(name="once")] == ["once"] * done
+    assert [call.status for call in faults.calls if call.method == "POST"] == [None]
+
+
+def test_a_service_that_is_slow(spoilt: Any, faults: Faults) -> None:
+    """Each call takes longer, and calls of several threads take no longer than one."""
+    faults.delay(0.5, service="neutron", method="GET", path="*/networks")
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: list(spoilt.network.networks()), range(8)))
+    assert 0.5 < time.monotonic() - began < 3.5
+    assert faults.count()["neutron GET /v2.0/networks"] == 8
+
+
+def test_something_happens_at_the_call_of_a_number(spoilt: Any, faults: Faults) -> None:
+    """So that a test can end a program in the middle of a certain step."""
+    happened = threading.Event()
+    faults.at(3, happened.set, service="neutron")
+
+    list(spoilt.network.networks())
+    list(spoilt.network.ports())
+    assert not happened.is_set()
+    list(spoilt.network.routers())
+    assert happened.is_set()
+
+
+def test_requests_that_no_cloud_takes(cloud: Any, network: Any, create: Callable[..., Any]) -> None:
+    """Unknown names, images that do not fit, addresses in use, networks that are held: each with its own status."""
+    nobody = "00000000-0000-4000-8000-000000000000"
+    with pytest.raises(BadRequestException, match="Can not find requested image"):
+        create(image_id=nobody)
+    with pytest.raises(BadRequestException, match="could not be found"):
+        create(flavor_id=nobody)
+    with pytest.raises(BadRequestException, match="Invalid key_name"):
+        create(key_name="nobody's")
+    with pytest.raises(BadRequestException, match="disk is smaller than the minimum"):
+        create(flavor_id=cloud.compute.find_flavor("m1.tiny").id)
+    with pytest.raises(NotFoundException):
+        cloud.image.find_image("none", ignore_missing=False)
+    port = cloud.network.create_port(network_id=network.id)
+    with pytest.raises(ConflictException, match="already allocated"):
+        cloud.network.create_port(network_id=network.id, fixed_ips=port.fixed_ips)
+    with pytest.raises(ConflictException, match="in use"):
+        cloud.network.delete_network(network)
+
+
+def test_programs_are_known_by_number_and_time_of_start(cloud_lab: CloudLab) -> None:
+    """A number that is another program's by now is not ended."""
+    programs = cloud_lab.lab.programs()
+
+    assert {one.name for one in programs} == {"keystone", "placement", "glance", "neutron", "nova"}
+    assert not any(dataclasses.replace(one, started=one.started + 1).runs for one in programs)
+
+
+def test_programs_end_with_their_starter(tmp_path: Path) -> None:
+    """However it ended: a test run that is killed leaves nothing."""
+    script = (
+        "import os, pathlib; from tests.labs.openstack import processes; "
+        f"one = processes.start('sleep', ['/bin/sleep', '600'], {{}}, pathlib.Path({str(tmp_path / 'log')!r})); "
+        "print(one.pid, one.started, flush=True); os.kill(os.getpid(), 9)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=False)
+    pid, started = map(int, ended.stdout.split())
+
+    assert ended.returncode == -signal.SIGKILL
+    wait_for(lambda: not Program("sleep", pid, started).runs)
+
+
+def _subnet(cloud: Any) -> str:
+    return str(cloud.network.find_subnet("inside").id)
