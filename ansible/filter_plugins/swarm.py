@@ -33,15 +33,23 @@ def alone(engine: Json, nodes: Sequence[Json]) -> bool:
 
 
 def leftovers(nodes: Sequence[Json], engines: Mapping[str, Json]) -> list[Json]:
-    """Return the nodes that are down and whose host is another node by now: what a host was before it was rebuilt.
+    """Return the nodes whose host is another node by now: what a host was before it was rebuilt.
 
-    A host that is merely off has not answered, so that its node stays.
+    An address belongs to one host. A name may belong to two, so that its word is taken for nodes that are down only.
+    A host that is merely off has not answered: nobody has its address, and its node stays.
     """
-    now = {engine["Name"]: engine["Swarm"].get("NodeID") for engine in engines.values()}
+    living = [engine["Swarm"] for engine in engines.values()]
+    numbers = {swarm.get("NodeID") for swarm in living}
+    addresses = {swarm.get("NodeAddr") for swarm in living} - {None, ""}
+    names = {engine["Name"] for engine in engines.values()}
     return [
         node
         for node in _list(nodes)
-        if node["Status"]["State"] == "down" and now.get(_hostname(node), node["ID"]) != node["ID"]
+        if node["ID"] not in numbers
+        and (
+            _address(node) in addresses
+            or (node["Status"]["State"] == "down" and node["Description"]["Hostname"] in names)
+        )
     ]
 
 
@@ -81,8 +89,10 @@ def _list(nodes: Any) -> Sequence[Json]:
     return nodes if isinstance(nodes, list) else []
 
 
-def _hostname(node: Json) -> str:
-    return str(node["Description"]["Hostname"])
+def _address(node: Json) -> str:
+    """Return where a node is; a manager says it in one more place, and only there reliably."""
+    manager = str(node.get("ManagerStatus", {}).get("Addr", "")).rpartition(":")[0]
+    return manager or str(node["Status"].get("Addr", ""))
 
 
 class FilterModule:

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +80,7 @@ class Host:
         words = ["nsenter", f"--net=/run/netns/{group}"]
         words += ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--cgroup"]
         words += [str(HERE / "first.sh"), str(self.folder), self.name, str(self.folder.parent.parent / "template")]
-        script = 'for group in %s; do echo $$ >"$group" || exit 1; done; exec "$@"' % " ".join(entries)
+        script = f'for group in {" ".join(entries)}; do echo $$ >"$group" || exit 1; done; exec "$@"'
         with (self.folder / "log").open("ab") as log:
             starter = subprocess.Popen(
                 ["sh", "-c", script, "-", *words],
@@ -146,9 +146,7 @@ class Lab:
         subprocess.run(["sh", str(HERE / "template.sh"), str(self.folder)], check=True)
         self.network.make(self.mine)
 
-    def boot(
-        self, name: str, address: str | Sequence[str], authorized_key: str, host_key: Path | None = None
-    ) -> Host:
+    def boot(self, name: str, address: str | Sequence[str], authorized_key: str, host_key: Path | None = None) -> Host:
         """Boot a host that the holder of the key reaches as ``debian``; it is on when this returns, ssh a second later.
 
         ``address`` has its prefix length, and may be several. ``host_key`` is the private key of the ssh server
@@ -213,7 +211,7 @@ def _child(number: int | None) -> int | None:
     return None
 
 
-def _until(claim, otherwise: str, seconds: float = 20.0) -> None:
+def _until(claim: Callable[[], object], otherwise: str, seconds: float = 20.0) -> None:
     limit = time.monotonic() + seconds
     while not claim():
         if time.monotonic() > limit:
