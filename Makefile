@@ -3,6 +3,7 @@
 #   make test    every check: lint, types, contracts, unit and documentation tests, the whole job, the page in a browser
 #   make docker  screening in containers of a real Docker engine, which it starts and ends (Debian, as root)
 #   make openstack   the servers' life on a real OpenStack control plane, which it installs, starts and ends
+#   make hosts   the playbooks on hosts with systemd and ssh, which it boots and ends (Debian, as root)
 #   make check   the inner loop, under a minute: lint, types, contracts, tests that start no other program and fit little
 #   make lock    resolve the dependencies anew into the lock files
 
@@ -19,7 +20,7 @@ COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
-.PHONY: demo test check lint types unit thorough real referee servers job browser docker openstack lock clean
+.PHONY: demo test check lint types unit thorough real referee servers job browser docker openstack hosts lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
@@ -32,13 +33,15 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/yamllint --strict .
+	cd ansible && ANSIBLE_HOME=$(CURDIR)/$(VENV)/ansible PATH=$(CURDIR)/$(BIN):$$PATH ansible-lint --offline --strict
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --quiet --numprocesses auto --ignore tests/referee \
-		-m "not thorough and not real and not referee and not servers and not job and not browser and not docker and not openstack"
+		-m "not thorough and not real and not referee and not servers and not job and not browser and not docker and not openstack and not hosts"
 
 thorough: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --quiet --numprocesses auto -m "thorough and not real and not browser"
@@ -72,6 +75,11 @@ openstack: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.labs.openstack install
 	$(BIN)/python -m pytest -m openstack
 
+# Not a part of `make test`: it makes a small Debian, and installs stargaze on four hosts.
+hosts: $(VENV)/.installed-dev
+	sh tools/prepare.sh hosts
+	$(BIN)/python -m pytest -m hosts; ended=$$?; $(BIN)/python -m tests.labs.hosts down; exit $$ended
+
 $(VENV)/.installed: requirements.lock pyproject.toml
 	sh tools/prepare.sh run
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -93,4 +101,4 @@ lock:
 		--output-file requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) $(ENGINE) .openstack build dist store
+	rm -rf $(VENV) $(ENGINE) .openstack .hosts build dist store

@@ -3,6 +3,7 @@
 #   prepare.sh run       venv module, OpenMP runtime (LightGBM), git and ssh-keygen (signed releases)
 #   prepare.sh browser   Chromium for the tests of the page
 #   prepare.sh servers   RabbitMQ and Redis for the tests of the queue, which start their own on loopback
+#   prepare.sh hosts    what boots the hosts of tests/labs/hosts: debootstrap, namespaces, ssh
 #   prepare.sh referee   Node.js and npm for the descriptions of GitHub that the collector is held to
 set -eu
 
@@ -27,6 +28,17 @@ browser)
 servers)
     test -x /usr/lib/rabbitmq/bin/rabbitmq-server || need rabbitmq-server
     command -v redis-server >/dev/null || need redis-server
+    ;;
+hosts)
+    test "$(id -u)" = 0 || {
+        echo "error: hosts of their own need root" >&2
+        exit 3
+    }
+    command -v debootstrap >/dev/null || need debootstrap
+    command -v ip >/dev/null || need iproute2
+    command -v ssh >/dev/null || need openssh-client
+    command -v nsenter >/dev/null || need util-linux
+    command -v setpriv >/dev/null || need util-linux
     ;;
 referee)
     command -v node >/dev/null || need nodejs

@@ -1,0 +1,89 @@
+"""The repository of releases on a production node: what is signed by whom may sign goes in, nothing else."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stargaze.artifacts import Store
+from tests.integration.hosts.conftest import Cluster, Configured
+
+pytestmark = pytest.mark.hosts
+
+NODE = "production1"
+
+
+def git(cluster: Cluster, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    ssh = shlex.join(["ssh", *cluster.ssh_options, "-o", "BatchMode=yes"])
+    identity = {f"GIT_{who}_{what}": "a@b.invalid" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = {**os.environ, **identity, "GIT_SSH_COMMAND": ssh, "GIT_CONFIG_GLOBAL": os.devnull}
+    return subprocess.run(["git", "-C", folder, *words], env=environment, capture_output=True, text=True, check=False)
+
+
+def url(cluster: Cluster) -> str:
+    return f"ssh://git@{cluster.hosts[NODE].address}/srv/stargaze/releases.git"
+
+
+@pytest.fixture
+def released(configured: Configured, bundle_folder: Path, tmp_path: Path) -> Store:
+    """A store with one release, signed by whom the nodes believe."""
+    store = Store(tmp_path / "store")
+    store.bundles.mkdir(parents=True)
+    (store.bundles / bundle_folder.name).symlink_to(bundle_folder)
+    environment = {**os.environ, "STARGAZE_DEPLOY_SIGNING_KEY": str(configured.cluster.folder / "signer")}
+    command = [sys.executable, "-m", "stargaze", "deploy", bundle_folder.name]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return store
+
+
+def test_an_unsigned_push_is_refused_and_leaves_nothing(configured: Configured, tmp_path: Path) -> None:
+    cluster = configured.cluster
+    git(cluster, tmp_path, "init", "--initial-branch=main")
+    git(cluster, tmp_path, "commit", "--allow-empty", "--message=unsigned")
+
+    pushed = git(cluster, tmp_path, "push", url(cluster), "main")
+
+    assert pushed.returncode != 0
+    assert "refused: " in pushed.stderr
+    assert "sign" in pushed.stderr
+    assert git(cluster, tmp_path, "ls-remote", url(cluster)).stdout == ""
+
+
+def test_a_signed_release_is_installed(configured: Configured, released: Store) -> None:
+    cluster = configured.cluster
+
+    pushed = git(cluster, released.releases, "push", url(cluster), "main")
+
+    assert pushed.returncode == 0, pushed.stderr
+    current = cluster.hosts[NODE].run("readlink", "--canonicalize", "/srv/stargaze/serving/current").stdout
+    assert Path(current.strip()).name == released.current.resolve().name
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [([], []), ([], ["id"]), (["-W", "127.0.0.1:22"], [])],
+    ids=["a shell", "a command", "a way through"],
+)
+def test_whoever_pushes_can_do_nothing_else(configured: Configured, options: list[str], words: list[str]) -> None:
+    cluster = configured.cluster
+    there = f"git@{cluster.hosts[NODE].address}"
+    argv = ["ssh", *cluster.ssh_options, "-o", "BatchMode=yes", *options, there, *words]
+
+    tried = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+    assert tried.returncode != 0
+    assert "uid=" not in tried.stdout
+    assert "SSH-" not in tried.stdout
+
+
+def test_who_may_sign_is_out_of_the_accounts_reach(configured: Configured) -> None:
+    host = configured.cluster.hosts[NODE]
+    tried = "echo x >>/srv/stargaze/keys/allowed_signers || mv /srv/stargaze/keys /srv/stargaze/other"
+
+    assert host.run("runuser", "-u", "git", "--", "sh", "-c", tried, check=False).returncode != 0

@@ -1,0 +1,67 @@
+"""A Ray cluster of two hosts: it works for members with the token, and for nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.integration.hosts.conftest import Configured
+from tests.labs.hosts.lab import Host
+
+pytestmark = pytest.mark.hosts
+
+PORTS = (6379, 6380, 6381, 6382, 8265, 10001, 10100)
+JOB = """
+import socket
+import time
+
+import ray
+from ray import tune
+
+def trial(config):
+    time.sleep(1)
+    tune.report({"loss": (config["x"] - 3) ** 2, "host": socket.gethostname()})
+
+ray.init(log_to_driver=False)
+place = tune.RunConfig(storage_path="/var/lib/ray/results", verbose=0)
+results = tune.Tuner(trial, param_space={"x": tune.grid_search([1, 2, 3, 4, 5, 6])}, run_config=place).fit()
+best = results.get_best_result("loss", "min")
+print("best", best.config["x"], *sorted({result.metrics["host"] for result in results}))
+"""
+
+
+def test_a_tune_job_runs_on_both_hosts(configured: Configured) -> None:
+    done = configured.cluster.on_cluster(JOB)
+
+    assert done.stdout.splitlines()[-1:] == ["best 3 development parameter1"], done.stderr
+
+
+def test_a_job_without_the_token_is_refused(configured: Configured) -> None:
+    done = configured.cluster.on_cluster("import ray; ray.init(); print('in')", token=False)
+
+    assert done.returncode != 0
+    assert "in" not in done.stdout.split()
+    assert "token" in done.stderr
+
+
+def test_only_members_reach_rays_ports(configured: Configured, reaches: Callable[[Host, Host, int], bool]) -> None:
+    hosts = configured.cluster.hosts
+    head = hosts["development"]
+
+    assert reaches(hosts["parameter1"], head, 6379)
+    for outsider in (hosts["stranger"], hosts["production1"]):
+        assert [port for port in PORTS if reaches(outsider, head, port)] == []
+        assert [port for port in PORTS if reaches(outsider, hosts["parameter1"], port)] == []
+
+
+def test_the_token_is_its_own_accounts_alone(configured: Configured) -> None:
+    for name in ("development", "parameter1"):
+        told = configured.cluster.hosts[name].run("stat", "--format=%U %a", "/etc/stargaze/ray_token").stdout
+        assert told == "ray 600\n"
+
+
+def test_a_worker_that_was_off_joins_again(configured: Configured) -> None:
+    configured.cluster.hosts["parameter1"].power_cycle()
+
+    assert configured.cluster.play("ray.yml").code == 0  # ends when every member has joined

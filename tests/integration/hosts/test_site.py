@@ -1,0 +1,66 @@
+"""All playbooks, unmodified, over ssh."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.hosts.conftest import Configured, Played
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.hosts
+
+MEMBERS = ("development", "parameter1", "production1", "production2")
+
+
+def test_a_check_of_fresh_hosts_finds_what_is_to_be_done_and_does_nothing(configured: Configured) -> None:
+    assert configured.checked.code == 0, configured.checked.said
+    assert set(configured.checked.changed) == set(MEMBERS)
+    assert min(configured.checked.changed.values()) > 0
+
+
+def test_a_second_run_changes_nothing(configured: Configured) -> None:
+    second = configured.cluster.play()
+
+    assert (second.code, second.changed) == (0, dict.fromkeys(MEMBERS, 0)), second.said
+
+
+def test_a_check_of_configured_hosts_finds_nothing_to_do(configured: Configured) -> None:
+    checked = configured.cluster.play("site.yml", "--check")
+
+    assert (checked.code, checked.changed) == (0, dict.fromkeys(MEMBERS, 0)), checked.said
+
+
+def test_no_secret_is_told(configured: Configured) -> None:
+    token = (configured.cluster.folder / "ray_token").read_text()
+    loud = configured.cluster.play("site.yml", "-vvv", "--check", "--diff", "--tags", "ray,swarm")
+
+    for played in (configured.first, loud):
+        assert token not in played.said
+        assert "SWMTKN" not in played.said
+
+
+def test_every_host_is_guarded_after_a_power_cut_too(configured: Configured) -> None:
+    host = configured.cluster.hosts["parameter1"]
+
+    host.power_cycle()
+    host.wait()
+
+    wait_for(lambda: "policy accept" in host.run("nft", "list", "table", "inet", "stargaze", check=False).stdout)
+    assert host.run("systemctl", "is-enabled", "docker", "stargaze-ray").stdout.split() == ["enabled", "enabled"]
+
+
+def test_a_firewall_that_locks_us_out_takes_itself_away(configured: Configured) -> None:
+    cluster = configured.cluster
+    elsewhere = {"stargaze_ssh_from": ["203.0.113.0/24"], "firewall_patience": 10}
+
+    locked = cluster.play("base.yml", "--limit", "parameter1", **elsewhere)
+    healed = wait_for(lambda: well(cluster.play("base.yml", "--limit", "parameter1")))
+
+    assert locked.code != 0
+    assert "See that a new connection comes through" in locked.said
+    assert healed.changed["parameter1"] > 0
+    assert cluster.play("base.yml", "--limit", "parameter1").changed == {"parameter1": 0}
+
+
+def well(played: Played) -> Played | None:
+    return played if played.code == 0 else None

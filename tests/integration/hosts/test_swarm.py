@@ -1,0 +1,104 @@
+"""A Docker Swarm of two hosts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.integration.hosts.conftest import Cluster, Configured
+from tests.labs.hosts.lab import Host
+
+pytestmark = pytest.mark.hosts
+
+
+def nodes(cluster: Cluster) -> list[dict[str, Any]]:
+    """Return what the manager says of each node."""
+    manager = cluster.hosts["production1"]
+    numbers = manager.run("docker", "node", "ls", "--quiet").stdout.split()
+    return sorted(
+        json.loads(manager.run("docker", "node", "inspect", *numbers).stdout),
+        key=lambda node: node["Description"]["Hostname"],
+    )
+
+
+def test_both_hosts_are_ready_and_one_of_two_manages(configured: Configured) -> None:
+    found = nodes(configured.cluster)
+
+    assert [(node["Description"]["Hostname"], node["Spec"]["Role"], node["Status"]["State"]) for node in found] == [
+        ("production1", "manager", "ready"),
+        ("production2", "worker", "ready"),
+    ]
+    assert all(node["Spec"]["Labels"] == {"stargaze.role": "production"} for node in found)
+    assert [node["Status"]["Addr"] for node in found] == ["10.78.0.21", "10.78.0.22"]
+
+
+def test_two_managers_are_refused_before_anything_is_done(configured: Configured) -> None:
+    cluster = configured.cluster
+    more = cluster.folder / "two-managers.json"
+    more.write_text(json.dumps({"all": {"children": {"swarm_managers": {"hosts": {"production2": None}}}}}))
+
+    played = cluster.play("swarm.yml", "--inventory", str(more))
+
+    assert played.code != 0
+    assert "2 managers survive the loss of no more than one fewer would" in played.said
+    assert [node["Spec"]["Role"] for node in nodes(cluster)] == ["manager", "worker"]
+
+
+def test_only_production_reaches_swarms_ports(
+    configured: Configured, reaches: Callable[[Host, Host, int], bool]
+) -> None:
+    hosts = configured.cluster.hosts
+
+    assert reaches(hosts["production2"], hosts["production1"], 2377)
+    assert reaches(hosts["production1"], hosts["production2"], 7946)
+    for outsider in (hosts["stranger"], hosts["development"]):
+        for port in (2375, 2376, 2377, 7946):
+            assert not reaches(outsider, hosts["production1"], port)
+
+
+def test_what_a_container_publishes_is_reached_at_the_pages_port_alone(
+    configured: Configured, reaches: Callable[[Host, Host, int], bool]
+) -> None:
+    hosts = configured.cluster.hosts
+    engine = hosts["production2"]
+    # An image of the host's own Python: the lab has no registry.
+    engine.run("sh", "-c", "tar -C / -c usr/bin usr/lib lib lib64 bin etc/ssl | docker import - python >/dev/null")
+    for port in (8000, 8001):
+        words = [
+            "--detach",
+            f"--name=page{port}",
+            f"--publish={port}:80",
+            "python",
+            "python3",
+            "-m",
+            "http.server",
+            "80",
+        ]
+        engine.run("docker", "run", *words)
+
+    try:
+        assert engine.run("python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8001')")
+        assert reaches(hosts["stranger"], engine, 8000)
+        assert not reaches(hosts["stranger"], engine, 8001)
+    finally:
+        engine.run("docker", "rm", "--force", "page8000", "page8001")
+        engine.run("docker", "rmi", "python")
+
+
+def test_a_rebuilt_node_is_healed(configured: Configured) -> None:
+    cluster = configured.cluster
+    before = {node["ID"] for node in nodes(cluster)}
+
+    cluster.boot("production2")
+    played = cluster.play("site.yml", "--limit", "production1,production2", "--tags", "base,swarm")
+
+    found = nodes(cluster)
+    assert played.code == 0, played.said
+    assert [(node["Description"]["Hostname"], node["Status"]["State"]) for node in found] == [
+        ("production1", "ready"),
+        ("production2", "ready"),
+    ]
+    assert len(before & {node["ID"] for node in found}) == 1

@@ -1,0 +1,56 @@
+#!/bin/bash
+# Becomes the first process of a host: mounts its disk and what a system expects, then is systemd.
+#   first.sh FOLDER NAME TEMPLATE    FOLDER holds the host's disk; started in namespaces of its own by host.py
+# Every mount is made in this process's own namespace, and is gone when it ends.
+set -euo pipefail
+
+folder=$1 name=$2 template=$3 root=$1/root
+mount --make-rprivate /
+mkdir -p "$folder"/{root,upper,work,docker}
+mount -t overlay overlay -o "lowerdir=$template,upperdir=$folder/upper,workdir=$folder/work" "$root"
+mount -t proc proc "$root/proc"
+# A host sets what belongs to its network; all else in there is this machine's.
+mount --bind "$root/proc/sys" "$root/proc/sys"
+mount --bind "$root/proc/sys/net" "$root/proc/sys/net"
+mount -o remount,bind,ro "$root/proc/sys"
+mount -t sysfs sysfs "$root/sys"
+
+# The machine's own kind of control groups; what is their root in here is the host's group out there.
+if [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]; then
+    mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+else
+    mount -t tmpfs -o mode=755 tmpfs "$root/sys/fs/cgroup"
+    for mounted in /sys/fs/cgroup/*; do
+        kind=${mounted##*/}
+        [ -d "$mounted/$(cat "$folder/group")" ] || continue
+        mkdir "$root/sys/fs/cgroup/$kind"
+        case $kind in
+        systemd) mount -t cgroup -o none,name=systemd cgroup "$root/sys/fs/cgroup/systemd" ;;
+        *) mount -t cgroup -o "$kind" cgroup "$root/sys/fs/cgroup/$kind" ;;
+        esac
+    done
+fi
+
+mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+for device in null zero full random urandom tty; do
+    touch "$root/dev/$device"
+    mount --bind "/dev/$device" "$root/dev/$device"
+done
+mkdir "$root"/dev/{pts,shm,mqueue}
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts "$root/dev/pts"
+mount -t tmpfs tmpfs "$root/dev/shm"
+ln -s pts/ptmx "$root/dev/ptmx"
+ln -s /proc/self/fd "$root/dev/fd"
+mount -t tmpfs -o mode=755 tmpfs "$root/run"
+mkdir -p "$root/var/lib/docker"
+mount --bind "$folder/docker" "$root/var/lib/docker" # an overlay cannot hold the engine's overlays
+
+hostname "$name"
+cd "$root"
+mkdir -p .old
+pivot_root . .old
+umount -l /.old
+rmdir /.old
+exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 container=lab \
+    setpriv --bounding-set -sys_time,-sys_module,-sys_rawio \
+    /lib/systemd/systemd --log-target=console --show-status=no </dev/null

@@ -1,0 +1,85 @@
+"""The lab's wiring: a switch that leads nowhere, this machine on one of its ports, and a namespace for every host."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Network:
+    """Names of the namespaces and links begin with ``prefix`` (up to 9 characters, which is all that Linux leaves)."""
+
+    prefix: str
+
+    @property
+    def switch(self) -> str:
+        """The namespace that holds the switch."""
+        return f"{self.prefix}-switch"
+
+    @property
+    def link(self) -> str:
+        """This machine's own port."""
+        return f"{self.prefix}-me"
+
+    def namespace(self, name: str) -> str:
+        """Return the namespace of a host."""
+        return f"{self.prefix}-{name}"
+
+    def make(self, mine: Iterable[str]) -> None:
+        """Make the switch, with this machine on it under these addresses (with their prefix lengths)."""
+        if self.switch in namespaces():
+            return
+        _ip("netns", "add", self.switch)
+        _ip("-n", self.switch, "link", "add", "switch", "type", "bridge")
+        _ip("-n", self.switch, "link", "set", "switch", "up")
+        _ip("link", "add", self.link, "type", "veth", "peer", "name", "machine", "netns", self.switch)
+        _ip("-n", self.switch, "link", "set", "machine", "master", "switch", "up")
+        for address in mine:
+            _ip("address", "add", address, "dev", self.link)
+        _ip("link", "set", self.link, "up")
+
+    def plug(self, name: str, addresses: Sequence[str]) -> None:
+        """Give a host a namespace with these addresses on one link; without a default route, so nothing leaves."""
+        there = self.namespace(name)
+        if there in namespaces():
+            return
+        _ip("netns", "add", there)
+        _ip("-n", self.switch, "link", "add", f"to-{name}"[:15], "type", "veth", "peer", "name", "eth0", "netns", there)
+        _ip("-n", self.switch, "link", "set", f"to-{name}"[:15], "master", "switch", "up")
+        _ip("-n", there, "link", "set", "lo", "up")
+        _ip("-n", there, "link", "set", "eth0", "up")
+        for address in addresses:
+            self.add_address(name, address)
+
+    def add_address(self, name: str, address: str) -> None:
+        """Give a host one more address, as a cloud does with a floating one."""
+        _ip("-n", self.namespace(name), "address", "replace", address, "dev", "eth0")
+
+    def remove_address(self, name: str, address: str) -> None:
+        """Take an address away."""
+        _ip("-n", self.namespace(name), "address", "del", address, "dev", "eth0")
+
+    def unplug(self, name: str) -> None:
+        """Remove a host's namespace and with it its links."""
+        if self.namespace(name) in namespaces():
+            _ip("netns", "del", self.namespace(name))
+
+    def remove(self) -> None:
+        """Remove the switch and every namespace of this prefix."""
+        for namespace in namespaces():
+            if namespace.startswith(f"{self.prefix}-"):
+                _ip("netns", "del", namespace)
+
+
+def namespaces() -> list[str]:
+    """Return the names of all network namespaces of this machine."""
+    return [line.split()[0] for line in _ip("netns", "list").splitlines() if line.strip()]
+
+
+def _ip(*words: str) -> str:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout
