@@ -27,7 +27,7 @@ from stargaze.infra.machines import machines
 from stargaze.infra.plan import Plan
 from stargaze.infra.resources import Found
 from stargaze.infra.workroom import Workroom, workroom_of
-from tests.integration.openstack_lab import OPENSTACK, CloudLab, cloud_lab, cloud_project, faults  # noqa: F401 - fixtures
+from tests.integration.openstack_lab import OPENSTACK, CloudLab
 from tests.labs.openstack.faults import Faults
 from tests.labs.openstack.tenancy import Tenancy
 
