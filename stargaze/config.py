@@ -304,6 +304,9 @@ class InfraSection:
     )
     updates: bool = key(True, "Let the machines install security updates by themselves.")
     patience: int = key(900, "How long a machine may take to boot and answer.", unit="s", least=10, most=7200)
+    variables: dict[str, str] = key(
+        {}, 'Variables of the playbooks\' roles (ansible/roles/*/defaults), as base_journal_size = "900".'
+    )
     hosts: dict[str, str] = key(
         {},
         'For provider "static": name = "user@address" of machines that exist; names as orchestration, development, '

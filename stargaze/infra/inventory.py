@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,11 +63,12 @@ def inventory(section: InfraSection, hosts: Sequence[Host], access: Access, file
         "stargaze_name": section.name,
         "stargaze_page_port": section.page_port,
         "stargaze_ssh_from": list(section.ssh_from),
-        "stargaze_updates": section.updates,
+        "base_updates": section.updates,
         "stargaze_wheel": files.wheel,
         "stargaze_lock": files.lock,
         "stargaze_allowed_signers": files.allowed_signers,
         "stargaze_ray_token_file": files.ray_token,
+        **{name: _value(text) for name, text in section.variables.items()},
     }
     every = {host.machine.name: _variables(host, jump, access) for host in hosts}
     return {
@@ -79,6 +81,18 @@ def inventory(section: InfraSection, hosts: Sequence[Host], access: Access, file
 
 
 ROLES = ("orchestration", "development", "parameter", "production")
+
+
+def _value(text: str) -> Any:
+    """Read a variable as JSON where it is some: a config holds texts, a role may want a number or a switch.
+
+    >>> _value("false"), _value("900"), _value("/srv/wheels")
+    (False, 900, '/srv/wheels')
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _group(names: Sequence[str]) -> dict[str, Any]:
