@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 from typing import Literal
 
 from stargaze.errors import OutsideError, StargazeError
-from stargaze.infra.plan import ASLEEP, BROKEN, Plan, Step
+from stargaze.infra.plan import BROKEN, Plan, Step
 from stargaze.infra.port import Cloud
 from stargaze.infra.resources import NEEDS, Found
 
@@ -55,7 +55,7 @@ def await_active(
         for name in sorted(up):
             tell(name)
         pending -= up
-        broken = [seen[name] for name in sorted(pending) if name in seen and seen[name].state in (*BROKEN, *ASLEEP)]
+        broken = [seen[name] for name in sorted(pending) if name in seen and seen[name].state in BROKEN]
         if broken:
             said = "; ".join(f"{one.name} is in {one.state}{one.fault and f': {one.fault}'}" for one in broken)
             raise OutsideError(said, hint="stargaze infra up makes it anew; ask for another flavor if no host is valid")

@@ -82,8 +82,8 @@ class OpenStack:
                 if (pause := _pause(error, tries)) is None:
                     raise _about(error, f"{resource.key} could not be made") from error
             self._sleep(pause)
-            if there := [one for one in self.found() if one.key == resource.key and not one.unlike]:
-                return there[0]
+            if resource.kind != "rules" and (there := self._there(resource)):
+                return self.mend(resource, there, ids) if there.spec.get("untagged") else there
 
     def mend(self, resource: Resource, found: Found, ids: Mapping[str, str]) -> Found:
         """Change it; the same change twice is no harm."""
@@ -113,6 +113,9 @@ class OpenStack:
         """Return what cloud-init and the kernel wrote."""
         answer = self._patiently(lambda: self._connection.compute.get_server_console_output(server_id))
         return str((answer or {}).get("output") or "")
+
+    def _there(self, resource: Resource) -> Found | None:
+        return next((one for one in self.found() if one.key == resource.key and not one.unlike), None)
 
     def _listed(self, kind: str) -> list[Any]:
         return self._patiently(lambda: list(reading.LISTS[kind](self._connection, self._section.name)))
@@ -145,11 +148,28 @@ def connect(section: InfraSection) -> OpenStack:
     """
     with _said():
         name = _cloud(section)
-        connection = openstack.connect(
-            cloud=name, app_name="stargaze", app_version=__version__, api_timeout=API_TIMEOUT, load_envvars=True
-        )
-        connection.session.get_token()
-        return OpenStack(section, connection)
+    tries = iter(PAUSES)
+    while True:
+        try:
+            with _said():
+                return OpenStack(section, _open(name))
+        except CloudError as error:
+            if (pause := _pause(error, tries)) is None:
+                raise
+            time.sleep(pause)
+
+
+def _open(name: str | None) -> Any:
+    """Log in, and learn where each service has which version: where that fails, the SDK would guess, and stay with it."""
+    connection = openstack.connect(
+        cloud=name, app_name="stargaze", app_version=__version__, api_timeout=API_TIMEOUT, load_envvars=True
+    )
+    connection.session.get_token()
+    for service in (connection.network, connection.compute):
+        data = service.get_endpoint_data()
+        if data is None or data.api_version is None:
+            raise CloudError(f"{service.service_type}: tells no version", hint="the cloud is in trouble", status=None)
+    return connection
 
 
 class CloudError(OutsideError):

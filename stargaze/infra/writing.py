@@ -67,9 +67,17 @@ def _group(hand: Hand, resource: Resource, _: Ids) -> Any:
 
 
 def _rules(hand: Hand, resource: Resource, ids: Ids) -> Any:
+    """Add the rules that are lacking, so that it may be done again where an answer was lost."""
     group = hand.connection.network.get_security_group(ids[f"security group {resource.name}"])
-    _add(hand.connection, group, resource.spec["rules"], ids)
+    there = rules_of(group, _names(ids))
+    _add(hand.connection, group, [one for one in resource.spec["rules"] if one not in there], ids)
     return group
+
+
+def _names(ids: Ids) -> dict[str, str]:
+    """Return the names of our groups by their ids."""
+    kind = "security group "
+    return {value: key.removeprefix(kind) for key, value in ids.items() if key.startswith(kind)}
 
 
 def _apart(hand: Hand, resource: Resource, _: Ids) -> Any:
@@ -140,10 +148,7 @@ MAKE: Mapping[Kind, Callable[[Hand, Resource, Ids], Any]] = {
 
 def _mend_rules(connection: Any, resource: Resource, found: Found, ids: Ids, _: str) -> None:
     group = connection.network.get_security_group(found.id)
-    names = {
-        value: key.removeprefix("security group ") for key, value in ids.items() if key.startswith("security group ")
-    }
-    there = rules_of(group, names)
+    there = rules_of(group, _names(ids))
     _add(connection, group, [one for one in resource.spec["rules"] if one not in there], ids)
     for line, rule_id in there.items():
         if line not in resource.spec["rules"]:
