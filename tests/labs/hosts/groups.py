@@ -14,6 +14,8 @@ V1 = ("blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids
 
 def make(name: str) -> list[Path]:
     """Make the groups of a host; return the files that a process's number is written to for it to be in them."""
+    if _is_one_tree():
+        _hand_down()
     folders = [tree / name for tree in _trees()]
     for folder in folders:
         folder.mkdir(exist_ok=True)
@@ -36,7 +38,18 @@ def remove(name: str, seconds: float = 10.0) -> None:
             time.sleep(PAUSE if top.is_dir() else 0)
 
 
+def _is_one_tree() -> bool:
+    return (ROOT / "cgroup.controllers").is_file()
+
+
+def _hand_down() -> None:
+    """Have every group below the root get every controller: an engine on a host limits its containers with them."""
+    for controller in (ROOT / "cgroup.controllers").read_text().split():
+        with contextlib.suppress(OSError):  # one of them may be in use by someone who does not share it
+            (ROOT / "cgroup.subtree_control").write_text(f"+{controller}")
+
+
 def _trees() -> list[Path]:
-    if (ROOT / "cgroup.controllers").is_file():
+    if _is_one_tree():
         return [ROOT]
     return [ROOT / name for name in V1 if (ROOT / name / "cgroup.procs").is_file()]

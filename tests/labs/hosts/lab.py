@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -80,16 +81,13 @@ class Host:
         words = ["nsenter", f"--net=/run/netns/{group}"]
         words += ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--cgroup"]
         words += [str(HERE / "first.sh"), str(self.folder), self.name, str(self.folder.parent.parent / "template")]
+        # No child of this process: a host outlives whoever boots it.
         script = f'for group in {" ".join(entries)}; do echo $$ >"$group" || exit 1; done; exec "$@"'
-        with (self.folder / "log").open("ab") as log:
-            starter = subprocess.Popen(
-                ["sh", "-c", script, "-", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        (self.folder / "pid").write_text(str(starter.pid))
+        outer = f'sh -c "$0" - "$@" </dev/null >>{shlex.quote(str(self.folder / "log"))} 2>&1 & echo $!'
+        done = subprocess.run(
+            ["sh", "-c", outer, script, *words], start_new_session=True, capture_output=True, text=True, check=True
+        )
+        (self.folder / "pid").write_text(done.stdout)
 
     def power_cycle(self) -> None:
         """Cut its power and switch it on again."""
@@ -119,8 +117,6 @@ class Host:
         """Return the process that waits for process 1; its number may be another's by now, so its words are compared."""
         with contextlib.suppress(OSError, ValueError):
             number = int((self.folder / "pid").read_text())
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(number, os.WNOHANG)  # where it is our own child, it would stay a zombie
             words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
             if str(self.folder).encode() in words:
                 return number

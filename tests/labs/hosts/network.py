@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Network:
-    """Names of the namespaces and links begin with ``prefix`` (up to 9 characters, which is all that Linux leaves)."""
+    """Names of namespaces and links begin with ``prefix``: up to 9 characters, and not the beginning of another lab's."""
 
     prefix: str
 
