@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -32,6 +32,8 @@ LONGEST = 60.0
 FOR_THE_MOMENT = (429, 500, 502, 503, 504)
 IN_USE = 409
 GONE = 404
+FULL = ("quota", "no more ip addresses")
+"""Words of what only somebody can change."""
 GROUP_VERSION = "2.64"
 """Of the compute API: server groups have one policy."""
 
@@ -72,14 +74,14 @@ class OpenStack:
             return reading.told(dict(zip(reading.LISTS, parts, strict=True)), self._section.name)
 
     def make(self, resource: Resource, ids: Mapping[str, str]) -> Found:
-        """Make it; where an answer was lost, look first."""
+        """Make it; where an answer was lost, or what it needs is taken as by a call that is still on its way, look first."""
         tries = iter(PAUSES)
         while True:
             try:
                 with _said():
                     return self._make(resource, ids)
             except StargazeError as error:
-                if (pause := _pause(error, tries)) is None:
+                if (pause := _pause(error, tries, (*FOR_THE_MOMENT, IN_USE))) is None:
                     raise _about(error, f"{resource.key} could not be made") from error
             self._sleep(pause)
             if resource.kind != "rules" and (there := self._there(resource)):
@@ -177,6 +179,7 @@ class CloudError(OutsideError):
 
     def __init__(self, message: str, *, hint: str, status: int | None, retry_after: float = 0.0) -> None:
         super().__init__(message, hint=hint)
+        self.is_full = any(word in message.lower() for word in FULL)
         self.status = status
         self.retry_after = retry_after
 
@@ -254,9 +257,9 @@ def _words(error: Exception) -> str:
     return " ".join(str(said).split())[:400]
 
 
-def _pause(error: StargazeError, tries: Iterator[float]) -> float | None:
-    """Say how long to wait before the next try; None if another would be of no use."""
-    if not isinstance(error, CloudError) or not (error.status is None or error.status in FOR_THE_MOMENT):
+def _pause(error: StargazeError, tries: Iterator[float], passing: Collection[int] = FOR_THE_MOMENT) -> float | None:
+    """Say how long to wait before the next try; None if another would be of no use, as where a quota is full."""
+    if not isinstance(error, CloudError) or not (error.status is None or error.status in passing) or error.is_full:
         return None
     pause = next(tries, None)
     return None if pause is None else max(pause, error.retry_after)
