@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 from typing import Literal
 
 from stargaze.errors import OutsideError, StargazeError
-from stargaze.infra.plan import BROKEN, Plan, Step
+from stargaze.infra.plan import BROKEN, Plan, Step, worth
 from stargaze.infra.port import Cloud
 from stargaze.infra.resources import NEEDS, Found
 
@@ -50,7 +50,7 @@ def await_active(
     """
     limit, pending = time.monotonic() + patience, set(names)
     while True:
-        seen = {one.name: one for one in cloud.servers()}
+        seen = {one.name: one for one in sorted(cloud.servers(), key=worth, reverse=True)}  # of two, the better one
         up = {name for name in pending if name in seen and seen[name].state == "ACTIVE"}
         for name in sorted(up):
             tell(name)

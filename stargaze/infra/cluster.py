@@ -27,6 +27,8 @@ from stargaze.infra.wanted import wanted
 from stargaze.infra.whereabouts import from_here
 from stargaze.infra.workroom import Workroom, pin, pins, private_key, public_key
 
+ROUNDS = 4
+"""So often a plan is carried out that finds something new each time."""
 CONSOLE_LOOK = 2.0
 """Between two looks at a machine's console [s]."""
 
@@ -46,9 +48,8 @@ def look(section: InfraSection, cloud: Cloud, room: Workroom) -> Plan:
     if not section.ssh_from:
         here, hidden = from_here(cloud.server)
         section = dataclasses.replace(section, ssh_from=here)
-    with ThreadPoolExecutor(2) as pool:
-        offered, stands = pool.submit(cloud.offers), pool.submit(cloud.found)
-        offers, found = offered.result(), stands.result()
+    offers = cloud.offers()
+    found = cloud.found()  # after the quota, which then counts nothing that is not seen here
     choice, missing = choose(section, offers)
     resources = wanted(section, choice, key, lambda machine: user_data(key, machine.name))
     return plan(resources, found, choice, offers.limits, (*missing, *hidden))
@@ -62,17 +63,35 @@ def bring_up(section: InfraSection, cloud: Cloud, room: Workroom, todo: Plan, te
     OutsideError
         If something is missing, or failed; what was made stays, and the next run goes on from it.
     """
-    check_complete(todo)
-    stands = dict(carry_out(todo, cloud, telling.step))
-    names = [f"{section.name}-{machine.name}" for machine in machines(section)]
-    servers = await_active(names, cloud, section.patience, lambda name: telling.line(f"{name} is up"))
+    stands, servers = converge(section, cloud, room, todo, telling)
     hosts = tuple(_host(section, machine, stands) for machine in machines(section))
     keep_hosts(room, hosts)
-    ids = {host.machine.name: servers[name].id for host, name in zip(hosts, names, strict=True)}
+    ids = {host.machine.name: servers[f"{section.name}-{host.machine.name}"].id for host in hosts}
     learn(section, ids, cloud, room)
     access = access_of(section, room)
     await_ssh(hosts, access, section.patience, lambda host: telling.line(f"{host.machine.name} lets us in"))
     return hosts
+
+
+def converge(
+    section: InfraSection, cloud: Cloud, room: Workroom, todo: Plan, telling: Telling
+) -> tuple[Mapping[str, Found], Mapping[str, Found]]:
+    """Carry the plan out until looking again finds nothing to do: a call of a run that was killed may still have been on its way.
+
+    Returns
+    -------
+    tuple of mapping, mapping
+        All that stands, by key; the machines, by name.
+    """
+    names = [f"{section.name}-{machine.name}" for machine in machines(section)]
+    for _ in range(ROUNDS):
+        check_complete(todo)
+        stands = carry_out(todo, cloud, telling.step)
+        servers = await_active(names, cloud, section.patience, lambda name: telling.line(f"{name} is up"))
+        if not todo.changes or not (todo := look(section, cloud, room)).changes:
+            return stands, servers
+    left = ", ".join(f"{step.verb} {step.key}" for step in todo.changes)
+    raise OutsideError(f"somebody else changes the same machines: {left}", hint="stargaze infra up, when they are done")
 
 
 def check_complete(todo: Plan) -> None:

@@ -99,7 +99,7 @@ def plan(
         standing[one.key].append(one)
     steps: list[Step] = []
     for resource in wanted:
-        ours = sorted(standing.pop(resource.key, []), key=_worth)
+        ours = sorted(standing.pop(resource.key, []), key=worth)
         steps.append(
             _step(resource, ours[0], lacking) if ours else Step("create", resource.kind, resource.name, "", resource)
         )
@@ -124,7 +124,7 @@ def _goes(found: Found) -> bool:
     return not found.unlike and found.kind != "rules"
 
 
-def _worth(found: Found) -> tuple[bool, bool, str]:
+def worth(found: Found) -> tuple[bool, bool, str]:
     """Order doubles: the one that works first, then the older."""
     return bool(found.unlike), found.state in BROKEN, found.made_at
 

@@ -21,9 +21,7 @@ from stargaze.config import InfraSection
 from stargaze.errors import ConfigError, CredentialsError, OutsideError, StargazeError
 from stargaze.infra import cloud as clouds
 from stargaze.infra import cluster
-from stargaze.infra.carry_out import await_active, carry_out
 from stargaze.infra.cloud import OpenStack, connect
-from stargaze.infra.machines import machines
 from stargaze.infra.plan import Plan
 from stargaze.infra.resources import Found
 from stargaze.infra.workroom import Workroom, workroom_of
@@ -59,11 +57,7 @@ class Cluster:
         return cluster.look(self.section, self.cloud, self.room)
 
     def up(self) -> Mapping[str, Found]:
-        todo = self.plan()
-        cluster.check_complete(todo)
-        stands = carry_out(todo, self.cloud, lambda *_: None)
-        names = [f"{self.section.name}-{machine.name}" for machine in machines(self.section)]
-        await_active(names, self.cloud, self.section.patience, lambda _: None)
+        stands, _ = cluster.converge(self.section, self.cloud, self.room, self.plan(), QUIET)
         return stands
 
     def down(self) -> None:
