@@ -76,7 +76,7 @@ def at_home(section: InfraSection, folder: str | Path) -> Cluster:
 @pytest.fixture
 def opened(cloud_project: Tenancy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """Open the test's own project as ``stargaze`` does: from clouds.yaml."""
-    monkeypatch.setattr(clouds, "PAUSES", (0.05, 0.1, 0.2, 0.4, 0.8, 1.6))
+    monkeypatch.setattr(clouds, "PAUSES", (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4))
 
     def go(section: InfraSection = SMALL, faults: Faults | None = None) -> Cluster:
         monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(cloud_project.clouds(faults)))
@@ -430,5 +430,8 @@ def test_killed_at_any_moment_up_heals_and_down_leaves_nothing(
         assert ours.plan().changes == (), way_up
 
         killed("down", store, way_down, faults)
-        ours.down()
+        try:
+            ours.down()
+        except OutsideError as error:
+            raise AssertionError(f"{way_up} up, {way_down} down: {cloud_project.inventory()}") from error
         assert cloud_project.inventory() == [], way_down
