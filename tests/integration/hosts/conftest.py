@@ -29,6 +29,19 @@ ADDRESSES = {
     "stranger": "10.78.0.99",
 }
 """The stranger stands on the same network and is no member."""
+KNOCK = """
+import concurrent.futures
+import contextlib
+import socket
+import sys
+
+def knock(port):
+    with contextlib.suppress(OSError), socket.create_connection((sys.argv[1], port), 2):
+        return port
+
+with concurrent.futures.ThreadPoolExecutor(32) as pool:
+    print(*filter(None, pool.map(knock, map(int, sys.argv[2:]))))
+"""
 RECAP = re.compile(r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
 
 
@@ -186,11 +199,11 @@ def configured(cluster: Cluster) -> Configured:
 
 
 @pytest.fixture(scope="session")
-def reaches() -> Callable[[Host, Host, int], bool]:
-    """Say whether one host opens a TCP connection to a port of another."""
+def reached() -> Callable[..., list[int]]:
+    """Say to which of these ports one host opens a TCP connection on another; all are tried at once."""
 
-    def reaches(host: Host, to: Host, port: int) -> bool:
-        script = f"import socket; socket.create_connection(('{to.address}', {port}), 2)"
-        return host.run("python3", "-c", script, check=False).returncode == 0
+    def reached(host: Host, to: Host, *ports: int) -> list[int]:
+        done = host.run("python3", "-", to.address, *map(str, ports), stdin=KNOCK)
+        return [int(word) for word in done.stdout.split()]
 
-    return reaches
+    return reached

@@ -16,9 +16,12 @@ mount -o remount,bind,ro "$root/proc/sys"
 mount -t sysfs sysfs "$root/sys"
 
 # The machine's own kind of control groups; what is their root in here is the host's group out there.
+words=""
 if [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]; then
     mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 else
+    # Else it would use a tree of v2 beside them, in which all hosts are one and take each other's groups away.
+    words="systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
     mount -t tmpfs -o mode=755 tmpfs "$root/sys/fs/cgroup"
     for mounted in /sys/fs/cgroup/*; do
         kind=${mounted##*/}
@@ -51,6 +54,6 @@ mkdir -p .old
 pivot_root . .old
 umount -l /.old
 rmdir /.old
-exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 container=lab \
+exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 container=lab "SYSTEMD_PROC_CMDLINE=$words" \
     setpriv --bounding-set -sys_time,-sys_module,-sys_rawio \
-    /lib/systemd/systemd --log-target=console --show-status=no </dev/null
+    /lib/systemd/systemd --show-status=no </dev/null

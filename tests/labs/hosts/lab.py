@@ -47,7 +47,7 @@ class Host:
 
     @property
     def log(self) -> str:
-        """What its systemd wrote: the console of this host."""
+        """What was said while it was switched on; its journal says the rest."""
         return (self.folder / "log").read_text(errors="replace")
 
     @property

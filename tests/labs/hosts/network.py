@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,8 @@ class Network:
         _ip("-n", self.switch, "link", "add", f"to-{name}"[:15], "type", "veth", "peer", "name", "eth0", "netns", there)
         _ip("-n", self.switch, "link", "set", f"to-{name}"[:15], "master", "switch", "up")
         _ip("-n", there, "link", "set", "lo", "up")
-        _ip("-n", there, "link", "set", "eth0", "up")
+        # Always the same, so that nobody waits for what others remember of a host that was rebuilt.
+        _ip("-n", there, "link", "set", "eth0", "address", _hardware_address(there), "up")
         for address in addresses:
             self.add_address(name, address)
 
@@ -76,6 +78,11 @@ class Network:
 def namespaces() -> list[str]:
     """Return the names of all network namespaces of this machine."""
     return [line.split()[0] for line in _ip("netns", "list").splitlines() if line.strip()]
+
+
+def _hardware_address(name: str) -> str:
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return ":".join(["02", *(digest[at : at + 2] for at in range(0, 10, 2))])
 
 
 def _ip(*words: str) -> str:
