@@ -20,12 +20,12 @@ COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
-.PHONY: demo test check lint types unit thorough real referee servers job browser docker openstack hosts lock clean
+.PHONY: demo test check lint playbooks types unit thorough real referee servers job browser docker openstack hosts lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
 
-test: lint types unit thorough real referee servers job browser
+test: lint playbooks types unit thorough real referee servers job browser
 
 check: lint types unit
 
@@ -34,6 +34,8 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
+
+playbooks: $(VENV)/.installed-dev
 	cd ansible && ANSIBLE_HOME=$(CURDIR)/$(VENV)/ansible PATH=$(CURDIR)/$(BIN):$$PATH ansible-lint --offline --strict
 
 types: $(VENV)/.installed-dev

@@ -1,0 +1,167 @@
+"""What bringing up five machines costs: beside the longest chain of calls that must wait for one another, and beside others.
+
+    python -m tests.labs.openstack install
+    python benchmarks/infra.py [--playbook]
+
+On a real OpenStack control plane on this machine, in a project of its own each time: the plan of ``infra up`` and its
+carrying out; a plain script of openstacksdk that does the same, one call after the other; with ``--playbook`` the modules of
+the collection openstack.cloud (``pip install ansible``). Machines are up when Nova says ACTIVE; nobody enters them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+import yaml  # noqa: E402
+
+from stargaze.artifacts import Store  # noqa: E402
+from stargaze.config import InfraSection  # noqa: E402
+from stargaze.infra.cloud import connect  # noqa: E402
+from stargaze.infra.cluster import Telling, converge, look  # noqa: E402
+from stargaze.infra.plan import Plan, Step  # noqa: E402
+from stargaze.infra.workroom import workroom_of  # noqa: E402
+from tests.labs.openstack.faults import Faults, faults_before  # noqa: E402
+from tests.labs.openstack.lab import Lab  # noqa: E402
+from tests.labs.openstack.logins import connect as log_in  # noqa: E402
+from tests.labs.openstack.tenancy import Tenancy, tenancy  # noqa: E402
+
+SECTION = InfraSection(cloud="lab", disk=10, ssh_from=["192.0.2.0/24"])
+NAMES = ("orchestration", "development", "parameter1", "production1", "production2")
+LOOK = 0.5
+"""How often the plain script asks whether a machine is up [s]."""
+PLAY = HERE / "infra_playbook.yml"
+
+
+def main() -> None:
+    """Run all and print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--playbook", action="store_true", help="beside openstack.cloud's modules (pip install ansible)"
+    )
+    parser.add_argument("--times", type=int, default=3)
+    asked = parser.parse_args()
+    lab = Lab()
+    was_up = bool(lab.programs())
+    if not was_up:
+        lab.install()
+        lab.up()
+    try:
+        login = yaml.safe_load(lab.clouds.read_text(encoding="utf-8"))["clouds"]["lab-admin"]
+        with log_in(login) as admin:
+            ways = {"stargaze infra up": ours, "openstacksdk, one call after the other": plainly}
+            if asked.playbook:
+                ways["openstack.cloud modules in a playbook"] = played
+            for turn in range(asked.times):
+                for name, way in ways.items():
+                    print(f"{turn + 1}: {name}: {measured(lab, admin, way)}", flush=True)
+    finally:
+        if not was_up:
+            lab.down()
+
+
+def measured(lab: Lab, admin: Any, way: Callable[[Tenancy, Path, Faults], str]) -> str:
+    """Let one way bring up five machines in an empty project; count its calls."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tenancy(lab, admin, Path(folder), f"bench-{time.time_ns()}") as project,
+        faults_before(lab.facts()["ports"]) as station,
+    ):
+        clouds = project.clouds(station)
+        os.environ["OS_CLIENT_CONFIG_FILE"] = str(clouds)
+        begun = time.monotonic()
+        said = way(project, Path(folder), station)
+        took = time.monotonic() - begun
+        calls = [call for call in station.calls if call.service != "keystone"]
+        changing = sum(call.method != "GET" for call in calls)
+        return f"{took:.1f} s, {len(calls)} calls, {changing} of them to change something{said}"
+
+
+def ours(_: Tenancy, folder: Path, __: Faults) -> str:
+    """Do as ``stargaze infra up`` does."""
+    times: dict[str, list[float]] = {}
+    ups: list[float] = []
+
+    def step(one: Step, _state: str, _words: str) -> None:
+        times.setdefault(one.key, []).append(time.monotonic())
+
+    begun = time.monotonic()
+    cloud, room = connect(SECTION), workroom_of(SECTION, Store(folder / "store"))
+    todo = look(SECTION, cloud, room)
+    planned = time.monotonic() - begun
+    converge(SECTION, cloud, room, todo, Telling(step, lambda _line: ups.append(time.monotonic())))
+    took = {key: ends[-1] - ends[0] for key, ends in times.items()}
+    boots = max(ups) - max(ends[-1] for key, ends in times.items() if key.startswith("server "))
+    chain = planned + longest(todo, took) + max(0.0, boots)
+    return f"; the longest chain is {chain:.1f} s, the whole {(time.monotonic() - begun) / chain:.2f} × that"
+
+
+def longest(todo: Plan, took: dict[str, float]) -> float:
+    """Return the longest time along what waits for what [s]."""
+    needs = {step.key: step.resource.needs if step.resource else () for step in todo.steps}
+
+    def until(key: str) -> float:
+        return took.get(key, 0.0) + max((until(need) for need in needs.get(key, ()) if need in needs), default=0.0)
+
+    return max(until(key) for key in needs)
+
+
+def plainly(project: Tenancy, _: Path, station: Faults) -> str:
+    """Do the same as a script does that waits for each call."""
+    clouds = yaml.safe_load(project.clouds(station).read_text(encoding="utf-8"))["clouds"]
+    cloud = project.connect(clouds["lab"])
+    network, compute = cloud.network, cloud.compute
+    key = compute.create_keypair(name="plain")
+    net = network.create_network(name="plain")
+    subnet = network.create_subnet(name="plain", network_id=net.id, ip_version=4, cidr="10.20.0.0/24")
+    outside = next(iter(network.networks(is_router_external=True)))
+    router = network.create_router(name="plain", external_gateway_info={"network_id": outside.id})
+    network.add_interface_to_router(router, subnet.id)
+    groups = [
+        network.create_security_group(name=f"plain-{name}") for name in ("jump", "inside", "page", "ray", "swarm")
+    ]
+    for group in groups:
+        network.create_security_group_rule(
+            security_group_id=group.id, direction="ingress", protocol="tcp", port_range_min=22, port_range_max=22
+        )
+    for one, kind in ((net, network), (subnet, network), (router, network), *((group, network) for group in groups)):
+        kind.set_tags(one, ["plain"])
+    image = next(iter(cloud.image.images(name="debian-12")))
+    flavor = next(flavor for flavor in compute.flavors() if flavor.name == "m1.medium")
+    for name in NAMES:
+        port = network.create_port(name=name, network_id=net.id, security_group_ids=[group.id for group in groups[:2]])
+        network.set_tags(port, ["plain"])
+        server = compute.create_server(
+            name=name,
+            image_id=image.id,
+            flavor_id=flavor.id,
+            networks=[{"port": port.id}],
+            key_name=key.name,
+            user_data=base64.b64encode(b"#cloud-config\n{}\n").decode(),
+        )
+        compute.wait_for_server(server, interval=LOOK)
+        if name == NAMES[0]:
+            network.set_tags(network.create_ip(floating_network_id=outside.id, port_id=port.id), ["plain"])
+    return ""
+
+
+def played(_: Tenancy, __: Path, ___: Faults) -> str:
+    """Do the same with a playbook."""
+    environment = {**os.environ, "OS_CLOUD": "lab", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    words = ["ansible-playbook", "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}", str(PLAY)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else f"; it failed: {done.stdout[-400:]}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What the doctor says of a cloud and of what a machine tells of itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stargaze.artifacts import Store
+from stargaze.infra.carry_out import carry_out
+from stargaze.infra.checks import _told, of_the_cloud
+from stargaze.infra.cluster import look
+from stargaze.infra.offers import Offers
+from stargaze.infra.workroom import Workroom, workroom_of
+from tests.infra.conftest import SECTION, FakeCloud
+
+WELL = {"time": 1000.0, "free": 9e6, "docker": "24.0", "swarm": "active", "ray": "active", "stargaze": "0.1"}
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Workroom:
+    return workroom_of(SECTION, Store(tmp_path))
+
+
+def test_an_empty_project_that_has_all_is_a_plan_to_carry_out(cloud: FakeCloud, room: Workroom) -> None:
+    kind, plan, world = of_the_cloud(SECTION, cloud, room, "applicationcredential")
+
+    assert (kind.state, plan.state, world.state) == ("well", "warning", "well")
+    assert plan.hint == "stargaze infra up"
+    assert "27 to create" in plan.found
+
+
+def test_a_password_is_warned_of(cloud: FakeCloud, room: Workroom) -> None:
+    kind, *_ = of_the_cloud(SECTION, cloud, room, "password")
+
+    assert (kind.state, "application credential" in kind.hint) == ("warning", True)
+
+
+def test_what_is_missing_is_a_line_each(room: Workroom) -> None:
+    found = of_the_cloud(SECTION, FakeCloud(Offers()), room, "token")
+
+    assert [one.state for one in found] == ["well", "ill", "ill", "ill", "well"]
+
+
+def test_a_rule_that_opens_more_than_the_page_is_ill(cloud: FakeCloud, room: Workroom) -> None:
+    carry_out(look(SECTION, cloud, room), cloud, lambda *_: None)
+    cloud.things = [
+        replace(one, spec={"rules": ["tcp 6379 from 0.0.0.0/0"]}) if one.key == "rules stargaze-ray" else one
+        for one in cloud.things
+    ]
+
+    *_, world = of_the_cloud(SECTION, cloud, room, "token")
+
+    assert (world.state, world.found) == ("ill", "stargaze-ray: tcp 6379 from 0.0.0.0/0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "role", "ill"),
+    [
+        ({}, "production", []),
+        ({"time": 990.0}, "development", ["m: clock"]),
+        ({"free": 1e6}, "development", ["m: disk"]),
+        ({"swarm": "inactive"}, "production", ["m: swarm"]),
+        ({"ray": ""}, "parameter", ["m: ray"]),
+        ({"docker": "", "ray": "failed"}, "development", ["m: docker", "m: ray"]),
+        ({"docker": "", "swarm": "", "ray": ""}, "orchestration", []),
+    ],
+)
+def test_a_machine_is_judged_by_its_role(changes: dict[str, Any], role: str, ill: list[str]) -> None:
+    found = _told("m", role, {**WELL, **changes}, 1000.0)
+
+    assert [one.name for one in found if one.state == "ill"] == ill
+    assert all(one.hint for one in found if one.state == "ill")
