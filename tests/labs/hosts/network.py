@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -66,10 +67,15 @@ class Network:
     def unplug(self, name: str) -> None:
         """Remove a host's namespace and with it its links."""
         if self.namespace(name) in namespaces():
+            # A namespace goes when the kernel has time for it, a link at once; and a link takes its other end along.
+            with contextlib.suppress(OSError):
+                _ip("-n", self.switch, "link", "del", f"to-{name}"[:15])
             _ip("netns", "del", self.namespace(name))
 
     def remove(self) -> None:
         """Remove the switch and every namespace of this prefix."""
+        with contextlib.suppress(OSError):
+            _ip("link", "del", self.link)
         for namespace in namespaces():
             if namespace.startswith(f"{self.prefix}-"):
                 _ip("netns", "del", namespace)
