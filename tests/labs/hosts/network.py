@@ -7,6 +7,7 @@ import hashlib
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,12 @@ class Network:
 
     def make(self, mine: Iterable[str]) -> None:
         """Make the switch, with this machine on it under these addresses (with their prefix lengths)."""
-        if self.switch in namespaces():
+        if self.switch not in namespaces():
+            _ip("netns", "add", self.switch)
+            _ip("-n", self.switch, "link", "add", "switch", "type", "bridge")
+            _ip("-n", self.switch, "link", "set", "switch", "up")
+        if Path("/sys/class/net", self.link).exists():
             return
-        _ip("netns", "add", self.switch)
-        _ip("-n", self.switch, "link", "add", "switch", "type", "bridge")
-        _ip("-n", self.switch, "link", "set", "switch", "up")
         _ip("link", "add", self.link, "type", "veth", "peer", "name", "machine", "netns", self.switch)
         _ip("-n", self.switch, "link", "set", "machine", "master", "switch", "up")
         for address in mine:
