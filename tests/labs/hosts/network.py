@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,12 @@ class Network:
 
     def make(self, mine: Iterable[str]) -> None:
         """Make the switch, with this machine on it under these addresses (with their prefix lengths)."""
-        if self.switch in namespaces():
+        if self.switch not in namespaces():
+            _ip("netns", "add", self.switch)
+            _ip("-n", self.switch, "link", "add", "switch", "type", "bridge")
+            _ip("-n", self.switch, "link", "set", "switch", "up")
+        if Path("/sys/class/net", self.link).exists():
             return
-        _ip("netns", "add", self.switch)
-        _ip("-n", self.switch, "link", "add", "switch", "type", "bridge")
-        _ip("-n", self.switch, "link", "set", "switch", "up")
         _ip("link", "add", self.link, "type", "veth", "peer", "name", "machine", "netns", self.switch)
         _ip("-n", self.switch, "link", "set", "machine", "master", "switch", "up")
         for address in mine:
@@ -66,10 +69,15 @@ class Network:
     def unplug(self, name: str) -> None:
         """Remove a host's namespace and with it its links."""
         if self.namespace(name) in namespaces():
+            # A namespace goes when the kernel has time for it, a link at once; and a link takes its other end along.
+            with contextlib.suppress(OSError):
+                _ip("-n", self.switch, "link", "del", f"to-{name}"[:15])
             _ip("netns", "del", self.namespace(name))
 
     def remove(self) -> None:
         """Remove the switch and every namespace of this prefix."""
+        with contextlib.suppress(OSError):
+            _ip("link", "del", self.link)
         for namespace in namespaces():
             if namespace.startswith(f"{self.prefix}-"):
                 _ip("netns", "del", namespace)
