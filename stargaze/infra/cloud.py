@@ -186,7 +186,9 @@ class CloudError(OutsideError):
 
 def _cloud(section: InfraSection) -> str | None:
     """Return which cloud of clouds.yaml is meant; None if the environment tells all."""
-    known = [name for name in openstack.config.OpenStackConfig().get_cloud_names() if name not in ("envvars", "defaults")]
+    known = [
+        name for name in openstack.config.OpenStackConfig().get_cloud_names() if name not in ("envvars", "defaults")
+    ]
     if section.cloud and section.cloud not in known:
         hint = did_you_mean(section.cloud, known, f"clouds.yaml has: {', '.join(known) or 'no cloud'}")
         raise ConfigError(f"infra.cloud: {section.cloud} is not in clouds.yaml", hint=hint)

@@ -69,7 +69,9 @@ def test_what_a_container_publishes_is_reached_at_the_pages_port_alone(
     hosts = configured.cluster.hosts
     engine = hosts["production2"]
     # An image of the host's own Python: the lab has no registry.
-    engine.run("sh", "-c", "tar -C / -c usr/bin usr/lib usr/lib64 lib lib64 bin etc/ssl | docker import - python >/dev/null")
+    engine.run(
+        "sh", "-c", "tar -C / -c usr/bin usr/lib usr/lib64 lib lib64 bin etc/ssl | docker import - python >/dev/null"
+    )
     for port in (8000, 8001):
         words = [
             "--detach",
