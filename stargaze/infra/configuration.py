@@ -14,8 +14,9 @@ from stargaze.errors import UsageError, did_you_mean
 from stargaze.infra.cluster import hosts_of, ray_token, write_inventory
 from stargaze.infra.inventory import Files
 from stargaze.infra.playbooks import TAGS, configure, folder
-from stargaze.infra.wheel import build_wheel, lock_file
+from stargaze.infra.wheel import build_wheel
 from stargaze.infra.workroom import Workroom
+from stargaze.package import recipe
 
 
 def configured(
@@ -56,7 +57,7 @@ def _inventory(section: InfraSection, room: Workroom, store: Store) -> Path:
     signers = store.keys / "allowed_signers"
     files = Files(
         str(build_wheel(room.root / "wheels")),
-        str(lock_file()),
+        str(recipe("requirements.lock")),
         str(signers.resolve()) if signers.is_file() else "",
         str(ray_token(room)),
     )

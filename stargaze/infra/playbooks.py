@@ -12,10 +12,9 @@ from typing import Any
 
 import ansible_runner
 
-import stargaze
 from stargaze.errors import OutsideError
+from stargaze.package import PACKAGE
 
-PACKAGE = Path(stargaze.__file__).parent
 PLACES = (PACKAGE.parent / "ansible", PACKAGE / "ansible")
 """Where the playbooks lie: beside the package in a checkout, inside it where it is installed."""
 TAGS = ("base", "ray", "swarm", "git")

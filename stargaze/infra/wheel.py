@@ -10,11 +10,8 @@ from pathlib import Path
 
 import stargaze
 from stargaze.artifacts import replacing
-from stargaze.errors import OutsideError
+from stargaze.package import digest, source
 
-PACKAGE = Path(stargaze.__file__).parent
-RECIPES = (PACKAGE.parent, PACKAGE / "recipe")
-"""Where the lock files lie: beside the package in a checkout, inside it where it is installed."""
 WHEEL = "Wheel-Version: 1.0\nGenerator: stargaze\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest that a zip can tell: the same files make the same bytes."""
@@ -28,29 +25,14 @@ def build_wheel(folder: Path) -> Path:
     Path
         ``stargaze-VERSION+DIGEST-py3-none-any.whl``
     """
-    files = {
-        f"stargaze/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes()
-        for path in sorted(PACKAGE.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    whole = hashlib.sha256()
-    for name, content in files.items():
-        whole.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
-    version = f"{stargaze.__version__}+{whole.hexdigest()[:12]}"
+    files = source()
+    version = f"{stargaze.__version__}+{digest(files)}"
     path = folder / f"stargaze-{version}-py3-none-any.whl"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             _write(temporary, files, version)
     return path
-
-
-def lock_file() -> Path:
-    """Return the lock file with the hashes of all that stargaze needs."""
-    for folder in RECIPES:
-        if (folder / "requirements.lock").is_file():
-            return folder / "requirements.lock"
-    raise OutsideError("requirements.lock came not with this installation", hint="install it anew")
 
 
 def _write(path: Path, files: dict[str, bytes], version: str) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.infra.wheel import build_wheel, lock_file
+from stargaze.infra.wheel import build_wheel
+from stargaze.package import recipe
 
 
 def test_every_file_is_in_its_record(tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_the_lock_has_hashes_and_names_no_server() -> None:
-    text = lock_file().read_text(encoding="utf-8")
+    text = recipe("requirements.lock").read_text(encoding="utf-8")
 
     assert "--hash=sha256:" in text
     assert "://" not in text

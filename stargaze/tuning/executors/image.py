@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import tarfile
 from collections.abc import Iterable
-from pathlib import Path
 
 import stargaze
 from stargaze.config import ScreeningSection
 from stargaze.errors import OutsideError
+from stargaze.package import digest, recipe, source
 from stargaze.tuning.executors.engine import Engine
 from stargaze.tuning.executors.port import Say
 
-PACKAGE = Path(stargaze.__file__).parent
-RECIPES = (PACKAGE.parent, PACKAGE / "recipe")
-"""Where Dockerfile and lock files lie: beside the package in a checkout, inside it where it is installed."""
 LOG_LINES = 12
 """Of a build that fails, the end of the log is shown: it says why."""
 
@@ -51,17 +47,11 @@ def ensured(engine: Engine, section: ScreeningSection, say: Say, *, optional: bo
 def context(*, optional: bool) -> dict[str, bytes]:
     """Return all that the image is made from: Dockerfile, lock and source, by name."""
     lock = "requirements-optional.lock" if optional else "requirements.lock"
-    source = sorted(path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    files = {f"stargaze/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes() for path in source}
-    return {"Dockerfile": _recipe("Dockerfile"), "requirements.lock": _recipe(lock), **files}
-
-
-def digest(files: dict[str, bytes], *how: str) -> str:
-    """Return a short name for a content; the same files built in the same way have the same."""
-    whole = hashlib.sha256("\0".join(how).encode())
-    for name, content in sorted(files.items()):
-        whole.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
-    return whole.hexdigest()[:12]
+    return {
+        "Dockerfile": recipe("Dockerfile").read_bytes(),
+        "requirements.lock": recipe(lock).read_bytes(),
+        **source(),
+    }
 
 
 def packed(files: dict[str, bytes] | Iterable[tuple[str, bytes]]) -> bytes:
@@ -73,10 +63,3 @@ def packed(files: dict[str, bytes] | Iterable[tuple[str, bytes]]) -> bytes:
             entry.size, entry.mode = len(content), 0o444
             archive.addfile(entry, io.BytesIO(content))
     return stream.getvalue()
-
-
-def _recipe(name: str) -> bytes:
-    for folder in RECIPES:
-        if (folder / name).is_file():
-            return (folder / name).read_bytes()
-    raise OutsideError(f"{name} came not with this installation: the image cannot be built", hint="install it anew")

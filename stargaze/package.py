@@ -1,0 +1,42 @@
+"""The package that runs here as files: what an image and a wheel are made from, in a checkout and where it is installed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import stargaze
+from stargaze.errors import OutsideError
+
+PACKAGE = Path(stargaze.__file__).parent
+RECIPES = (PACKAGE.parent, PACKAGE / "recipe")
+"""Where Dockerfile and lock files lie: beside the package in a checkout, inside it where it is installed."""
+
+
+def source() -> dict[str, bytes]:
+    """Return the files of the package, by name."""
+    files = sorted(path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {f"stargaze/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes() for path in files}
+
+
+def recipe(name: str) -> Path:
+    """Return the path of a file that says how to build.
+
+    Raises
+    ------
+    OutsideError
+        If this installation came without.
+    """
+    for folder in RECIPES:
+        if (folder / name).is_file():
+            return folder / name
+    raise OutsideError(f"{name} came not with this installation", hint="install it anew")
+
+
+def digest(files: Mapping[str, bytes], *how: str) -> str:
+    """Return a short name for a content; the same files built in the same way have the same."""
+    whole = hashlib.sha256("\0".join(how).encode())
+    for name, content in sorted(files.items()):
+        whole.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
+    return whole.hexdigest()[:12]
