@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stargaze.artifacts import Store, outside_disk, replacing
+from stargaze import sshkeys
+from stargaze.artifacts import Store, outside_disk, replacing, write_json
 from stargaze.config import InfraSection
 from stargaze.errors import CredentialsError, OutsideError
+from stargaze.programs import need
 
 
 @dataclass(frozen=True)
@@ -78,39 +78,27 @@ def private_key(section: InfraSection, room: Workroom) -> Path:
     CredentialsError
         If it is not there, or others may read it.
     """
-    if not section.key_file:
-        if not room.key.is_file():
-            keygen("-q", "-t", "ed25519", "-N", "", "-C", f"stargaze {section.name}", "-f", str(room.key))
-        return room.key
-    key = Path(section.key_file).expanduser()
-    if not key.is_file():
-        raise CredentialsError(f"infra.key_file: {key} is not there", hint="leave infra.key_file empty and one is made")
-    if key.stat().st_mode & 0o077:
-        raise CredentialsError(f"infra.key_file: others may read {key}", hint=f"chmod 600 {key}")
-    return key.resolve()
+    if section.key_file:
+        return sshkeys.configured(section.key_file, "infra.key_file")
+    if not room.key.is_file():
+        sshkeys.make(room.key, f"stargaze {section.name}")
+    return room.key
 
 
 def public_key(key: Path) -> str:
-    """Return type and key of a private key's public half."""
-    words = keygen("-y", "-P", "", "-f", str(key)).split()
-    return " ".join(words[:2])
+    """Return type and key of a private key's public half.
 
-
-def keygen(*words: str) -> str:
-    """Run ssh-keygen."""
+    Raises
+    ------
+    CredentialsError
+        If it has a passphrase, or is no key.
+    """
+    need("ssh-keygen")
     try:
-        done = subprocess.run(
-            [shutil.which("ssh-keygen") or "ssh-keygen", *words],
-            capture_output=True,
-            text=True,
-            check=True,
-            stdin=subprocess.DEVNULL,
-        )
-    except FileNotFoundError as error:
-        raise OutsideError("ssh-keygen is not installed", hint="apt-get install openssh-client") from error
-    except subprocess.CalledProcessError as error:
-        raise CredentialsError(f"ssh-keygen: {error.stderr.strip()}", hint="use a key without a passphrase") from error
-    return done.stdout
+        words = sshkeys.derived(key).split()
+    except OutsideError as error:
+        raise CredentialsError(error.message, hint="use a key without a passphrase") from error
+    return " ".join(words[:2])
 
 
 def pins(room: Workroom) -> dict[str, dict[str, Any]]:
@@ -134,5 +122,4 @@ def pin(room: Workroom, learnt: Mapping[str, tuple[str, Sequence[str]]], keep: C
     lines += [f"{machine} {key}" for machine, (_, keys) in sorted(learnt.items()) for key in keys]
     with replacing(room.known_hosts) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in dict.fromkeys(lines)), encoding="utf-8")
-    with replacing(room.pins) as temporary:
-        temporary.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(room.pins, known)

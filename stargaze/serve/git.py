@@ -1,4 +1,4 @@
-"""The one file that calls the git and ssh-keygen programs: argv lists, a clean environment, a time limit.
+"""The one file that calls git: argv lists, a clean environment, a time limit.
 
 Contract of every function: what the caller's shell, config files or hooks say does not change the answer, no question
 is ever asked on a terminal, and a failure ends here as an :class:`~stargaze.errors.OutsideError` of one line.
@@ -7,10 +7,6 @@ is ever asked on a terminal, and a failure ends here as an :class:`~stargaze.err
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,11 +14,10 @@ from pathlib import Path
 from typing import IO
 
 from stargaze.errors import OutsideError
+from stargaze.programs import answer, good, need
 
 BRANCH = "refs/heads/main"
-TIME_LIMIT = 120.0  # [s] for one call; a push has longer, because the hook at its other end loads a model
-PUSH_LIMIT = 600.0  # [s]
-PATIENCE = 5.0  # [s] to clear up, for a program that is to end
+PUSH_LIMIT = 600.0  # [s]; longer than other calls, because the hook at its other end loads a model
 QUARANTINE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH")
 EMAIL = "release@stargaze.invalid"
 
@@ -118,11 +113,12 @@ def write_out(repository: Repository, blob: str, path: Path) -> None:
 
 def is_signed(repository: Repository, commit: str, allowed_signers: Path) -> bool:
     """Say whether the commit's ssh signature is valid and by one of the allowed signers."""
-    _need("ssh-keygen")
+    need("ssh-keygen")
     # The signature itself says who verifies it: one of PGP or X.509 would be believed by this user's keyring.
     others = {"gpg.openpgp.program": "/bin/false", "gpg.x509.program": "/bin/false"}
     config = _config({"gpg.ssh.allowedSignersFile": str(allowed_signers), "gpg.minTrustLevel": "fully", **others})
-    done = _answer("git", _at(repository), "verify-commit", commit, environment={**repository.quarantine, **config})
+    environment = _clean({**repository.quarantine, **config})
+    done = answer("git", _at(repository), "verify-commit", commit, environment=environment)
     return done.returncode == 0
 
 
@@ -154,7 +150,7 @@ def add_commit(
     repository: Repository, tree: str, parent: str | None, message: str, *, author: str, now: datetime, key: Path
 ) -> str:
     """Make a commit signed with the ssh key at ``key``; return it. Only the key's path is ever passed on."""
-    _need("ssh-keygen")
+    need("ssh-keygen")
     when = f"{int(now.timestamp())} +0000"
     identity = {"GIT_AUTHOR_NAME": author, "GIT_AUTHOR_EMAIL": EMAIL, "GIT_AUTHOR_DATE": when}
     identity |= {"GIT_COMMITTER_NAME": "stargaze", "GIT_COMMITTER_EMAIL": EMAIL, "GIT_COMMITTER_DATE": when}
@@ -167,20 +163,14 @@ def add_commit(
 def push(repository: Repository, commit: str, to: str) -> Pushed:
     """Send the commit to be the new tip at ``to``; a refusal is an answer, not an error."""
     argv = ["push", "--porcelain", "--no-verify", to, f"{commit}:{BRANCH}"]
-    done = _answer("git", _at(repository), *argv, seconds=PUSH_LIMIT)
+    done = answer("git", _at(repository), *argv, environment=_clean({}), seconds=PUSH_LIMIT)
     return Pushed(accepted=done.returncode == 0, said=(done.stdout + done.stderr).decode("utf-8", "replace"))
 
 
 def user_name() -> str:
     """Return the name that the user gave to git, empty if there is none. The only call that reads the user's config."""
-    done = _answer("git", "config", "--get", "user.name", clean=False)
+    done = answer("git", "config", "--get", "user.name")
     return done.stdout.decode("utf-8", "replace").strip()
-
-
-def keygen(*arguments: str) -> str:
-    """Call ssh-keygen and return what it prints."""
-    done = _answer("ssh-keygen", *arguments)
-    return _good("ssh-keygen", done).decode().strip()
 
 
 def _in(
@@ -191,8 +181,8 @@ def _in(
     environment: Mapping[str, str] | None = None,
 ) -> bytes:
     extra = {**repository.quarantine, **(environment or {})}
-    done = _answer("git", _at(repository), *arguments, stdin=stdin, stdout=stdout, environment=extra)
-    return _good(f"git {arguments[0]}", done)
+    done = answer("git", _at(repository), *arguments, stdin=stdin, stdout=stdout, environment=_clean(extra))
+    return good(f"git {arguments[0]}", done)
 
 
 def _at(repository: Repository) -> str:
@@ -205,74 +195,6 @@ def _config(settings: Mapping[str, str]) -> dict[str, str]:
     for number, (name, value) in enumerate(settings.items()):
         found |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return found
-
-
-def _answer(
-    program: str,
-    *arguments: str,
-    stdin: bytes = b"",
-    stdout: IO[bytes] | None = None,
-    environment: Mapping[str, str] | None = None,
-    seconds: float = TIME_LIMIT,
-    clean: bool = True,
-) -> subprocess.CompletedProcess[bytes]:
-    _need(program)
-    process = subprocess.Popen(
-        [program, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=stdout or subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=_clean(environment or {}) if clean else None,
-        start_new_session=True,  # no terminal: whoever needs a passphrase fails at once instead of asking
-    )
-    with process:
-        try:
-            out, err = process.communicate(stdin, timeout=seconds)
-        except subprocess.TimeoutExpired as error:
-            raise OutsideError(
-                f"{program} took longer than {seconds:g} s", hint="is the disk or the network slow?"
-            ) from error
-        finally:
-            if process.poll() is None:
-                _end(process)
-    return subprocess.CompletedProcess(program, process.returncode, out or b"", err)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End git and all that runs below it, also on Ctrl-C: hooks have a moment to clear up what they were at."""
-    limit = time.monotonic() + PATIENCE
-    try:
-        os.killpg(process.pid, signal.SIGTERM)
-        while _lives(process) and time.monotonic() < limit:
-            time.sleep(0.02)
-    finally:
-        if _lives(process):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def _lives(process: subprocess.Popen[bytes]) -> bool:
-    """Say whether anything of the process's group is left."""
-    process.poll()
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _good(what: str, done: subprocess.CompletedProcess[bytes]) -> bytes:
-    if done.returncode == 0:
-        return done.stdout
-    lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    # git names the cause first and its consequence last.
-    reason = lines[0] if lines else f"exit code {done.returncode}"
-    full = any("No space left on device" in line for line in lines)
-    raise OutsideError(f"{what} failed: {reason}", hint="the disk is full: free some space" if full else "")
-
-
-def _need(program: str) -> None:
-    if shutil.which(program) is None:
-        raise OutsideError(f"{program} is not installed", hint="apt install git openssh-client")
 
 
 def _clean(extra: Mapping[str, str]) -> dict[str, str]:

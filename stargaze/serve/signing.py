@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
-from stargaze.artifacts import Store, outside_disk, replacing
+from stargaze import sshkeys
+from stargaze.artifacts import Store, replacing
 from stargaze.config import DeploySection
 from stargaze.errors import CredentialsError
-from stargaze.serve import git
 
 PRINCIPAL = "stargaze"
 
@@ -17,10 +15,10 @@ PRINCIPAL = "stargaze"
 def signing_key(section: DeploySection, store: Store) -> Path:
     """Return the path of the key that signs releases: the configured one, or one that is made below the store."""
     if section.signing_key:
-        return _configured(Path(section.signing_key).expanduser())
+        return sshkeys.configured(section.signing_key, "deploy.signing_key", public=True)
     key = store.keys / "release"
     if not key.is_file():
-        _make(key)
+        sshkeys.make(key, "stargaze releases")
     return key
 
 
@@ -39,33 +37,11 @@ def allow(key: Path, store: Store) -> None:
             temporary.write_text("\n".join([*lines, line]) + "\n", encoding="utf-8")
 
 
-def _configured(key: Path) -> Path:
-    if not key.is_file():
-        raise CredentialsError(
-            f"deploy.signing_key: {key} is not there", hint="leave deploy.signing_key empty and one is made"
-        )
-    if key.suffix != ".pub" and key.stat().st_mode & 0o077:
-        raise CredentialsError(f"deploy.signing_key: others may read {key}", hint=f"chmod 600 {key}")
-    return key.resolve()
-
-
-def _make(key: Path) -> None:
-    with outside_disk(key):
-        key.parent.mkdir(parents=True, exist_ok=True)
-        key.parent.chmod(0o700)
-        # Beside it and renamed: after a crash there is no key without its public half.
-        with tempfile.TemporaryDirectory(dir=key.parent) as folder:
-            made = Path(folder, key.name)
-            git.keygen("-q", "-t", "ed25519", "-N", "", "-C", "stargaze releases", "-f", str(made))
-            shutil.move(made.with_suffix(".pub"), key.with_suffix(".pub"))
-            made.rename(key)
-
-
 def _public(key: Path) -> str:
     """Return type and key, without the comment."""
     public = key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
-    # -P "": a key with a passphrase fails here instead of asking; its public half beside it is enough.
-    text = public.read_text(encoding="utf-8") if public.is_file() else git.keygen("-y", "-P", "", "-f", str(key))
+    # of a key with a passphrase the public half beside it is enough
+    text = public.read_text(encoding="utf-8") if public.is_file() else sshkeys.derived(key)
     words = text.split()
     if len(words) < 2:
         raise CredentialsError(f"{public}: is not an ssh public key", hint=f"ssh-keygen -y -f {key} > {public}")
