@@ -6,14 +6,13 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-FAILED = "failed"
-STYLES = {FAILED: "bold red", "done": "green", "begun": "yellow"}
+STYLES = {"failed": "bold red", "done": "green", "begun": "yellow"}
 
 
 class Board:
@@ -60,19 +59,6 @@ def board(title: str) -> Iterator[Board]:
 
     with Live(shown, console=Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR"))), refresh_per_second=5):
         yield shown
-
-
-def lines(rows: Sequence[Sequence[str]]) -> str:
-    """Write rows in columns.
-
-    >>> print(lines([("create", "network"), ("keep", "port")]))
-    create  network
-    keep    port
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
 
 
 def _height() -> int:

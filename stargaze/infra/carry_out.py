@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from graphlib import TopologicalSorter
 from typing import Literal
@@ -30,12 +30,10 @@ def carry_out(plan: Plan, cloud: Cloud, tell: Tell) -> Mapping[str, Found]:
         If some steps failed: all others are done that did not need them, and nothing is taken back.
     """
     gone = [step for step in plan.changes if step.verb == "delete"]
-    _in_order(
-        {step.key + (step.found.id if step.found else ""): step for step in gone}, _backwards(gone), cloud, tell, {}
-    )
+    _in_order({_one(step): step for step in gone}, _backwards(gone), cloud, tell)
     kept = [step for step in plan.steps if step.verb != "delete"]
     order = {step.key: step.resource.needs if step.resource else () for step in kept}
-    return _in_order({step.key: step for step in kept}, order, cloud, tell, {})
+    return _in_order({step.key: step for step in kept}, order, cloud, tell)
 
 
 def await_active(
@@ -70,14 +68,14 @@ def await_active(
         time.sleep(LOOK)
 
 
-def _backwards(gone: Iterable[Step]) -> Mapping[str, tuple[str, ...]]:
+def _backwards(gone: Sequence[Step]) -> Mapping[str, tuple[str, ...]]:
     """Say what must be gone before what: all that needs a thing of a kind goes before things of that kind."""
-    steps = list(gone)
-    keys = {id(step): step.key + (step.found.id if step.found else "") for step in steps}
-    return {
-        keys[id(step)]: tuple(keys[id(other)] for other in steps if step.kind in _all_needs(other.kind))
-        for step in steps
-    }
+    return {_one(step): tuple(_one(other) for other in gone if step.kind in _all_needs(other.kind)) for step in gone}
+
+
+def _one(step: Step) -> str:
+    """Name a thing that goes: there may be two of one key."""
+    return step.key + (step.found.id if step.found else "")
 
 
 def _all_needs(kind: str) -> set[str]:
@@ -86,10 +84,11 @@ def _all_needs(kind: str) -> set[str]:
 
 
 def _in_order(
-    steps: Mapping[str, Step], order: Mapping[str, Iterable[str]], cloud: Cloud, tell: Tell, stands: dict[str, Found]
+    steps: Mapping[str, Step], order: Mapping[str, Iterable[str]], cloud: Cloud, tell: Tell
 ) -> dict[str, Found]:
     sorter = TopologicalSorter({key: [need for need in needs if need in steps] for key, needs in order.items()})
     sorter.prepare()
+    stands: dict[str, Found] = {}
     failures: dict[str, StargazeError] = {}
     running: dict[Future[Found | None], str] = {}
     with ThreadPoolExecutor(AT_ONCE) as pool:

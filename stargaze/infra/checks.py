@@ -14,7 +14,7 @@ from stargaze.checks import Check, checked
 from stargaze.config import InfraSection
 from stargaze.infra.cluster import access_of, hosts_of, look
 from stargaze.infra.inventory import Access, ssh
-from stargaze.infra.machines import Host
+from stargaze.infra.machines import Host, jump_of
 from stargaze.infra.plan import Plan
 from stargaze.infra.port import Cloud
 from stargaze.infra.wanted import ANYWHERE
@@ -70,7 +70,7 @@ def of_the_cloud(section: InfraSection, cloud: Cloud, room: Workroom, credential
 def of_the_machines(section: InfraSection, room: Workroom) -> tuple[Check, ...]:
     """Check every machine that was brought up: whether it lets us in, its clock, disk and versions, and what is open."""
     hosts, access = hosts_of(section, room), access_of(section, room)
-    jump = next((host for host in hosts if host.machine.role == "orchestration"), None)
+    jump = jump_of(hosts)
     with ThreadPoolExecutor(8) as pool:
         inside = pool.map(lambda host: _of_machine(host, jump, access), hosts)
         doors = list(pool.map(_door, [(jump or hosts[0]).address] * len(CLOSED), CLOSED))

@@ -45,9 +45,8 @@ class OpenStack:
         self._section = section
         self._connection = connection
         self._sleep = sleep
-        self._mark = mark_of(section.name)
         with _said():
-            self._hand = writing.Hand(connection, section.name, self._mark)
+            self._hand = writing.Hand(connection, section.name, mark_of(section.name))
             self._apart = bool(utils.supports_microversion(connection.compute, GROUP_VERSION))
 
     @property
@@ -90,7 +89,9 @@ class OpenStack:
     def mend(self, resource: Resource, found: Found, ids: Mapping[str, str]) -> Found:
         """Change it; the same change twice is no harm."""
         with _telling(f"{resource.key} could not be repaired"):
-            self._patiently(lambda: writing.MEND[resource.kind](self._connection, resource, found, ids, self._mark))
+            self._patiently(
+                lambda: writing.MEND[resource.kind](self._connection, resource, found, ids, self._hand.mark)
+            )
         return found
 
     def remove(self, found: Found) -> None:
@@ -127,15 +128,7 @@ class OpenStack:
         return Found(resource.kind, resource.name, made.id, {**resource.spec, **reading.seen(resource.kind, made)})
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        tries = iter(PAUSES)
-        while True:
-            try:
-                with _said():
-                    return call()
-            except StargazeError as error:
-                if (pause := _pause(error, tries)) is None:
-                    raise
-            self._sleep(pause)
+        return _patiently(call, self._sleep)
 
 
 def connect(section: InfraSection) -> OpenStack:
@@ -150,15 +143,20 @@ def connect(section: InfraSection) -> OpenStack:
     """
     with _said():
         name = _cloud(section)
+    return _patiently(lambda: OpenStack(section, _open(name)), time.sleep)
+
+
+def _patiently(call: Callable[[], T], sleep: Callable[[float], None]) -> T:
+    """Call, and again after longer and longer pauses while the cloud refuses for the moment."""
     tries = iter(PAUSES)
     while True:
         try:
             with _said():
-                return OpenStack(section, _open(name))
-        except CloudError as error:
+                return call()
+        except StargazeError as error:
             if (pause := _pause(error, tries)) is None:
                 raise
-            time.sleep(pause)
+        sleep(pause)
 
 
 def _open(name: str | None) -> Any:

@@ -18,7 +18,7 @@ from stargaze.infra.carry_out import State, await_active, carry_out
 from stargaze.infra.choice import Missing, choose
 from stargaze.infra.first_boot import host_keys, user_data
 from stargaze.infra.inventory import Access, Files, inventory
-from stargaze.infra.machines import Host, Machine, machine_of, machines, static_hosts
+from stargaze.infra.machines import Host, Machine, machine_of, machines, server_name, static_hosts
 from stargaze.infra.plan import Plan, Step, plan, teardown
 from stargaze.infra.port import Cloud
 from stargaze.infra.reach import await_ssh
@@ -66,7 +66,7 @@ def bring_up(section: InfraSection, cloud: Cloud, room: Workroom, todo: Plan, te
     stands, servers = converge(section, cloud, room, todo, telling)
     hosts = tuple(_host(section, machine, stands) for machine in machines(section))
     keep_hosts(room, hosts)
-    ids = {host.machine.name: servers[f"{section.name}-{host.machine.name}"].id for host in hosts}
+    ids = {host.machine.name: servers[server_name(section, host.machine)].id for host in hosts}
     learn(section, ids, cloud, room)
     access = access_of(section, room)
     await_ssh(hosts, access, section.patience, lambda host: telling.line(f"{host.machine.name} lets us in"))
@@ -83,7 +83,7 @@ def converge(
     tuple of mapping, mapping
         All that stands, by key; the machines, by name.
     """
-    names = [f"{section.name}-{machine.name}" for machine in machines(section)]
+    names = [server_name(section, machine) for machine in machines(section)]
     for _ in range(ROUNDS):
         check_complete(todo)
         stands = carry_out(todo, cloud, telling.step)
@@ -166,7 +166,7 @@ def _from_console(name: str, server_id: str, cloud: Cloud, limit: float) -> tupl
 
 
 def _host(section: InfraSection, machine: Machine, stands: Mapping[str, Found]) -> Host:
-    name = f"{section.name}-{machine.name}"
+    name = server_name(section, machine)
     inside = str(stands[f"port {name}"].spec["address"])
     floating = stands.get(f"floating IP {name}")
     return Host(machine, str(floating.spec["address"]) if floating else inside, inside, section.user)

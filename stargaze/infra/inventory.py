@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.config import InfraSection
-from stargaze.infra.machines import Host
+from stargaze.infra.machines import Host, jump_of
 
 MANAGERS = 3
 """Of a Swarm with at least so many nodes; with fewer one is, as two give no majority."""
@@ -43,7 +43,7 @@ def ssh(host: Host, jump: Host | None, access: Access) -> list[str]:
 
 def inventory(section: InfraSection, hosts: Sequence[Host], access: Access, files: Files) -> dict[str, Any]:
     """Return the inventory: groups by role, and by what runs on them."""
-    jump = next((host for host in hosts if host.machine.role == "orchestration"), None)
+    jump = jump_of(hosts)
     names = {role: [host.machine.name for host in hosts if host.machine.role == role] for role in ROLES}
     managers = names["production"][: MANAGERS if len(names["production"]) >= MANAGERS else 1]
     children: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,6 +47,20 @@ def machines(section: InfraSection) -> tuple[Machine, ...]:
         *(Machine(f"parameter{number}", "parameter") for number in range(1, section.parameter_servers + 1)),
         *(Machine(f"production{number}", "production") for number in range(1, section.production + 1)),
     )
+
+
+def server_name(section: InfraSection, machine: Machine) -> str:
+    """Return what a machine, its port and its floating IP are called in the cloud.
+
+    >>> server_name(InfraSection(name="lab"), Machine("production1", "production"))
+    'lab-production1'
+    """
+    return f"{section.name}-{machine.name}"
+
+
+def jump_of(hosts: Iterable[Host]) -> Host | None:
+    """Return the machine that the others are entered through; None where all are entered as they are."""
+    return next((host for host in hosts if host.machine.role == "orchestration"), None)
 
 
 def machine_of(name: str) -> Machine:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from stargaze.errors import CredentialsError, OutsideError, StargazeError
 from stargaze.infra.inventory import Access, ssh
-from stargaze.infra.machines import Host
+from stargaze.infra.machines import Host, jump_of
 
 LOOK = 2.0
 """Between two tries [s]."""
@@ -28,7 +28,7 @@ def await_ssh(hosts: Sequence[Host], access: Access, patience: float, tell: Call
         If one did not within ``patience`` [s], or shows another key than the pinned one.
     """
     limit = time.monotonic() + patience
-    jump = next((host for host in hosts if host.machine.role == "orchestration"), None)
+    jump = jump_of(hosts)
     if jump:
         _await(jump, None, access, limit)
         tell(jump)

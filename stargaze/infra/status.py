@@ -10,7 +10,7 @@ from stargaze.config import InfraSection
 from stargaze.errors import MissingInputError, did_you_mean
 from stargaze.infra.cluster import access_of, hosts_of
 from stargaze.infra.inventory import ssh
-from stargaze.infra.machines import Host
+from stargaze.infra.machines import jump_of, server_name
 from stargaze.infra.reach import answers
 from stargaze.infra.workroom import Workroom
 
@@ -18,14 +18,14 @@ from stargaze.infra.workroom import Workroom
 def status_of(section: InfraSection, room: Workroom) -> list[dict[str, Any]]:
     """Return a row a machine: what the cloud says of it, its addresses, and whether it lets us in by ssh."""
     hosts, access = hosts_of(section, room), access_of(section, room)
-    jump = _jump(hosts)
+    jump = jump_of(hosts)
     with ThreadPoolExecutor(8) as pool:
         reached = list(pool.map(lambda host: answers(host, jump, access), hosts))
     states = _states(section)
     return [
         {
             "machine": host.machine.name,
-            "state": states.get(f"{section.name}-{host.machine.name}", "gone") if states is not None else "as it is",
+            "state": states.get(server_name(section, host.machine), "gone") if states is not None else "as it is",
             "address": host.address,
             "inside": host.inside,
             "ssh": why or "yes",
@@ -43,12 +43,8 @@ def way_to(section: InfraSection, room: Workroom, name: str, *, terminal: bool) 
         raise MissingInputError(
             f"{name}: no such machine", hint=did_you_mean(name, names, f"There are: {', '.join(names)}")
         )
-    words = ssh(host, _jump(hosts), access_of(section, room))
+    words = ssh(host, jump_of(hosts), access_of(section, room))
     return [*words[:1], "-t", *words[1:]] if terminal else words
-
-
-def _jump(hosts: tuple[Host, ...]) -> Host | None:
-    return next((host for host in hosts if host.machine.role == "orchestration"), None)
 
 
 def _states(section: InfraSection) -> Mapping[str, str] | None:

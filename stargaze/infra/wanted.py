@@ -8,7 +8,7 @@ from typing import Any
 
 from stargaze.config import InfraSection
 from stargaze.infra.choice import Choice
-from stargaze.infra.machines import Machine, Role, machines
+from stargaze.infra.machines import Machine, Role, machines, server_name
 from stargaze.infra.resources import Resource
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
@@ -131,7 +131,7 @@ def _machine(
     user_data: str,
     before: Sequence[str],
 ) -> list[Resource]:
-    name = f"{section.name}-{machine.name}"
+    name = server_name(section, machine)
     network = choice.network.id if choice.network else ""
     port: dict[str, Any] = {"groups": sorted(groups), "network": network}
     spec: dict[str, Any] = {

@@ -82,7 +82,8 @@ def register(app: Celery, respond: Respond, section: ServeSection) -> None:
     def predict(requests: Sequence[Any]) -> tuple[list[str], list[str]]:
         results = Results(app)
         begun = [_begin(request, results, section) for request in requests]
-        running, dead = ([one for one in begun if (one.error is None) is runs] for runs in (True, False))
+        running = [one for one in begun if one.error is None]
+        dead = [one for one in begun if one.error is not None]
         with contextlib.suppress(*AWAY):  # the answers are stored with more patience
             results.keep(running, RUNNING)
         started = time.perf_counter()
