@@ -40,10 +40,9 @@ TIME_LIMIT = 60
 LOOK = r"""
 printf '{"time": %s, ' "$(date +%s.%N)"
 printf '"free": %s, ' "$(df -k --output=avail / | tail -n 1)"
-printf '"docker": "%s", ' "$(docker version --format '{{.Server.Version}}' 2>/dev/null)"
+printf '"docker": "%s", ' "$(sudo -n docker version --format '{{.Server.Version}}' 2>/dev/null)"
 printf '"swarm": "%s", ' "$(sudo -n docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null)"
-printf '"ray": "%s", ' "$(systemctl is-active stargaze-ray 2>/dev/null)"
-printf '"stargaze": "%s"}\n' "$(/opt/stargaze/venv/bin/stargaze --version 2>/dev/null)"
+printf '"ray": "%s"}\n' "$(systemctl is-active stargaze-ray 2>/dev/null)"
 """
 """What is asked of a machine, in one go; everything here is read, nothing changed."""
 
