@@ -17,7 +17,7 @@ from stargaze.errors import MissingInputError, OutsideError
 from stargaze.infra.carry_out import State, await_active, carry_out
 from stargaze.infra.choice import Missing, choose
 from stargaze.infra.first_boot import host_keys, user_data
-from stargaze.infra.inventory import Access, Files, inventory
+from stargaze.infra.inventory import Access, Files, inventory, remotes
 from stargaze.infra.machines import Host, Machine, machine_of, machines, server_name, static_hosts
 from stargaze.infra.plan import Plan, Step, plan, teardown
 from stargaze.infra.port import Cloud
@@ -26,6 +26,7 @@ from stargaze.infra.resources import Found
 from stargaze.infra.wanted import wanted
 from stargaze.infra.whereabouts import from_here
 from stargaze.infra.workroom import Workroom, pin, pins, private_key, public_key
+from stargaze.remote import Remote
 
 ROUNDS = 4
 """So often a plan is carried out that finds something new each time."""
@@ -198,6 +199,22 @@ def hosts_of(section: InfraSection, room: Workroom) -> tuple[Host, ...]:
 def access_of(section: InfraSection, room: Workroom) -> Access:
     """Return how the machines are entered."""
     return Access(private_key(section, room), room.known_hosts, section.host_keys == "first-use")
+
+
+def machines_of(section: InfraSection, room: Workroom, role: str) -> tuple[Remote, ...]:
+    """Return the machines of one role, in the order of their names, for those who send work there.
+
+    Raises
+    ------
+    MissingInputError
+        If there is none.
+    """
+    found = tuple(one for one in remotes(hosts_of(section, room), access_of(section, room)) if one.role == role)
+    if not found:
+        raise MissingInputError(
+            f"the cluster has no machine for {role}", hint="stargaze infra up; stargaze infra status"
+        )
+    return found
 
 
 def write_inventory(section: InfraSection, room: Workroom, hosts: Sequence[Host], files: Files) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 from stargaze.config import InfraSection
 from stargaze.infra.machines import Host, jump_of
+from stargaze.remote import Remote
 
 MANAGERS = 3
 """Of a Swarm with at least so many nodes; with fewer one is, as two give no majority."""
@@ -39,6 +40,22 @@ class Files:
 def ssh(host: Host, jump: Host | None, access: Access) -> list[str]:
     """Return the words of ssh up to the command: pinned keys, no question asked, through the jump host where there is one."""
     return ["ssh", *_options(host, jump, access), f"{host.user}@{host.address}"]
+
+
+def remotes(hosts: Sequence[Host], access: Access) -> tuple[Remote, ...]:
+    """Return the machines as those see them who only send work there."""
+    jump = jump_of(hosts)
+    return tuple(
+        Remote(
+            host.machine.name,
+            host.machine.role,
+            host.inside,
+            host.address,
+            host.user,
+            tuple(_options(host, jump, access)),
+        )
+        for host in hosts
+    )
 
 
 def inventory(section: InfraSection, hosts: Sequence[Host], access: Access, files: Files) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.config import InfraSection
-from stargaze.infra.inventory import Access, Files, inventory, ssh
+from stargaze.infra.inventory import Access, Files, inventory, remotes, ssh
 from stargaze.infra.machines import Host, machines
 from tests.infra.conftest import SECTION
 
@@ -68,3 +68,10 @@ def test_no_secret_and_no_switched_off_check_stands_in_it() -> None:
     assert "StrictHostKeyChecking=no" not in text
     assert "HOST_KEY_CHECKING" not in text
     assert "BEGIN OPENSSH" not in text
+
+
+def test_who_sends_work_to_a_machine_enters_it_in_the_same_way() -> None:
+    found = {one.name: one for one in remotes(hosts(), ACCESS)}
+
+    assert (found["production1"].role, found["production1"].inside) == ("production", "10.20.0.13")
+    assert found["production1"].words(["true"])[:-1] == ssh(hosts()[3], hosts()[0], ACCESS)

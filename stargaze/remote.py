@@ -1,0 +1,94 @@
+"""A machine that is entered by ssh, for those who send work there and need not know who made it."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from stargaze.errors import OutsideError
+from stargaze.programs import TIME_LIMIT, answer, good
+
+TUNNEL_LIMIT = 20.0
+"""How long a tunnel may take to open [s]."""
+LOST = 255
+"""Exit code of ssh itself; a command's own is passed on."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A machine: what it is called, who it is among the others, and how it is entered."""
+
+    name: str
+    role: str
+    """orchestration, development, parameter or production."""
+    inside: str
+    """The address by which the other machines reach it."""
+    address: str
+    """The address by which ssh reaches it, through whatever ``options`` say."""
+    user: str
+    """Who may sudo."""
+    options: tuple[str, ...]
+    """Of ssh: key, pinned host keys, way through the jump host."""
+
+    def words(self, command: Sequence[str], *, root: bool = False) -> list[str]:
+        """Return the argv that runs a command there, each word arriving as it is."""
+        rights = [] if not root or self.user == "root" else ["sudo", "-n"]
+        return ["ssh", *self.options, f"{self.user}@{self.address}", shlex.join([*rights, *command])]
+
+    def ask(
+        self, *command: str, stdin: bytes = b"", root: bool = False, seconds: float = TIME_LIMIT
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command there; a failure is an answer.
+
+        Raises
+        ------
+        OutsideError
+            If the machine does not let us in, or it took longer than ``seconds``.
+        """
+        program, *arguments = self.words(command, root=root)
+        done = answer(program, *arguments, stdin=stdin, seconds=seconds)
+        if done.returncode == LOST:
+            lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no answer"]
+            raise OutsideError(f"{self.name} does not let us in by ssh: {lines[-1]}", hint="stargaze infra status")
+        return done
+
+    def run(self, *command: str, stdin: bytes = b"", root: bool = False, seconds: float = TIME_LIMIT) -> bytes:
+        """Run a command there that must end well; return what it printed."""
+        done = self.ask(*command, stdin=stdin, root=root, seconds=seconds)
+        return good(f"{self.name}: {' '.join(command[:2])}", done)
+
+    @contextlib.contextmanager
+    def tunnel(self, port: int, host: str = "127.0.0.1") -> Iterator[int]:
+        """Give a port of this machine's loopback that leads to a port there, as long as the block lasts."""
+        here = _free_port()
+        argv = ["ssh", *self.options, "-o", "ExitOnForwardFailure=yes", "-N"]
+        argv += ["-L", f"127.0.0.1:{here}:{host}:{port}", f"{self.user}@{self.address}"]
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True) as way:
+            try:
+                self._await_open(way, here)
+                yield here
+            finally:
+                way.terminate()
+
+    def _await_open(self, way: subprocess.Popen[bytes], port: int) -> None:
+        limit = time.monotonic() + TUNNEL_LIMIT
+        while time.monotonic() < limit and way.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+                return
+            time.sleep(0.05)
+        said = way.stderr.read().decode("utf-8", "replace").strip() if way.poll() is not None and way.stderr else ""
+        raise OutsideError(
+            f"{self.name}: no tunnel to it: {said.splitlines()[-1] if said else 'no answer'}",
+            hint="stargaze infra status",
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
