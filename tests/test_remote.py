@@ -49,7 +49,7 @@ def test_a_command_that_fails_is_named_with_its_machine() -> None:
 def test_a_machine_that_lets_nobody_in_is_another_failure_than_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFUSES", "1")
 
-    with pytest.raises(OutsideError, match="production1 does not let us in by ssh.*Permission denied"):
+    with pytest.raises(OutsideError, match=r"production1 does not let us in by ssh.*Permission denied"):
         MACHINE.ask("true")
-    with pytest.raises(OutsideError, match="no tunnel to it.*Permission denied"), MACHINE.tunnel(8265):
+    with pytest.raises(OutsideError, match=r"no tunnel to it.*Permission denied"), MACHINE.tunnel(8265):
         pass
