@@ -104,19 +104,39 @@ def check_complete(todo: Plan) -> None:
 
 
 def take_down(cloud: Cloud, room: Workroom, todo: Plan, telling: Telling) -> None:
-    """Delete all that is ours, look again, and forget the machines.
+    """Delete all that is ours until looking again finds nothing, and forget the machines.
+
+    A call of a run that was killed may land after the look, and what it made keeps in use what goes.
 
     Raises
     ------
     OutsideError
         If something is left.
     """
-    carry_out(todo, cloud, telling.step)
-    left = [one.key for one in cloud.found() if not one.unlike]
-    if left:
-        raise OutsideError(f"still there: {', '.join(left)}", hint="stargaze infra down again")
+    for _ in range(ROUNDS):
+        failure = _carried_out(todo, cloud, telling)
+        before, todo = todo, what_stands(cloud)
+        if not todo.changes:
+            break
+        if failure and _ids(todo) <= _ids(before):  # nothing that was not seen before is in the way
+            raise failure
+    if todo.changes:
+        left = ", ".join(step.key for step in todo.changes)
+        raise OutsideError(f"still there: {left}", hint="stargaze infra down again")
     for path in (room.hosts, room.pins, room.known_hosts, room.inventory):
         path.unlink(missing_ok=True)
+
+
+def _carried_out(todo: Plan, cloud: Cloud, telling: Telling) -> OutsideError | None:
+    try:
+        carry_out(todo, cloud, telling.step)
+    except OutsideError as error:
+        return error
+    return None
+
+
+def _ids(todo: Plan) -> set[str]:
+    return {step.found.id for step in todo.changes if step.found}
 
 
 def what_stands(cloud: Cloud) -> Plan:

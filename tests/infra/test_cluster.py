@@ -15,6 +15,7 @@ from stargaze.errors import ConfigError, CredentialsError, MissingInputError, Ou
 from stargaze.infra import cluster, workroom
 from stargaze.infra.cluster import Telling, bring_up, forget, hosts_of, learn, look, take_down, what_stands
 from stargaze.infra.offers import Limit, Offers
+from stargaze.infra.resources import Found
 from stargaze.infra.workroom import Workroom, pins, private_key, workroom_of
 from tests.infra.conftest import OFFERS, SECTION, FakeCloud
 
@@ -164,6 +165,43 @@ def test_down_says_what_is_left(cloud: FakeCloud, room: Workroom) -> None:
 
     with pytest.raises(OutsideError, match=r"still there: .*server stargaze-production2"):
         take_down(cloud, room, what_stands(cloud), QUIET)
+
+
+def test_down_takes_what_appears_while_it_goes(cloud: FakeCloud, room: Workroom) -> None:
+    """As a port that a killed run had asked for: it keeps its security group in use."""
+    bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+    late = next(one for one in cloud.things if one.kind == "port")
+    cloud.things.remove(late)
+    todo = what_stands(cloud)
+    cloud.things.append(late)
+    remove = cloud.remove
+
+    def refuse(found: Found) -> None:
+        if found.kind == "security group" and late in cloud.things:
+            raise OutsideError(f"{found.key} could not be deleted: in use", hint="")
+        remove(found)
+
+    cloud.remove = refuse  # type: ignore[method-assign]
+
+    take_down(cloud, room, todo, QUIET)
+
+    assert cloud.things == []
+
+
+def test_down_does_not_try_for_ever_what_cannot_go(cloud: FakeCloud, room: Workroom) -> None:
+    bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+    calls = []
+
+    def refuse(found: Found) -> None:
+        calls.append(found.key)
+        raise OutsideError(f"{found.key} could not be deleted: locked", hint="")
+
+    cloud.remove = refuse  # type: ignore[method-assign]
+
+    with pytest.raises(OutsideError, match="locked"):
+        take_down(cloud, room, what_stands(cloud), QUIET)
+
+    assert len(calls) == len(set(calls))
 
 
 def test_a_key_that_was_forgotten_is_learnt_again(cloud: FakeCloud, room: Workroom) -> None:
