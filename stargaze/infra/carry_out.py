@@ -9,14 +9,16 @@ from graphlib import TopologicalSorter
 from typing import Literal
 
 from stargaze.errors import OutsideError, StargazeError
-from stargaze.infra.plan import BROKEN, Plan, Step, worth
+from stargaze.infra.plan import Plan, Step
 from stargaze.infra.port import Cloud
-from stargaze.infra.resources import NEEDS, Found
+from stargaze.infra.resources import BROKEN, NEEDS, Found, Kind, worth
 
 AT_ONCE = 8
 """Calls at the same time; more would meet the limits that clouds set."""
 LOOK = 1.0
 """How often it is asked whether the machines are up [s]."""
+LAST: Kind = "security group"
+"""What goes after all is repaired: a port that stays may only be about to leave it."""
 State = Literal["begun", "done", "failed"]
 Tell = Callable[[Step, State, str], None]
 
@@ -30,10 +32,12 @@ def carry_out(plan: Plan, cloud: Cloud, tell: Tell) -> Mapping[str, Found]:
         If some steps failed: all others are done that did not need them, and nothing is taken back.
     """
     gone = [step for step in plan.changes if step.verb == "delete"]
-    _in_order({_one(step): step for step in gone}, _backwards(gone), cloud, tell)
+    _delete([step for step in gone if step.kind != LAST], cloud, tell)
     kept = [step for step in plan.steps if step.verb != "delete"]
     order = {step.key: step.resource.needs if step.resource else () for step in kept}
-    return _in_order({step.key: step for step in kept}, order, cloud, tell)
+    stands = _in_order({step.key: step for step in kept}, order, cloud, tell)
+    _delete([step for step in gone if step.kind == LAST], cloud, tell)
+    return stands
 
 
 def await_active(
@@ -66,6 +70,10 @@ def await_active(
                 hint="stargaze infra up waits on; infra.patience is longer",
             )
         time.sleep(LOOK)
+
+
+def _delete(gone: Sequence[Step], cloud: Cloud, tell: Tell) -> None:
+    _in_order({_one(step): step for step in gone}, _backwards(gone), cloud, tell)
 
 
 def _backwards(gone: Sequence[Step]) -> Mapping[str, tuple[str, ...]]:

@@ -20,7 +20,7 @@ from stargaze.config import InfraSection
 from stargaze.errors import ConfigError, CredentialsError, OutsideError, StargazeError, did_you_mean
 from stargaze.infra import reading, writing
 from stargaze.infra.offers import Offers
-from stargaze.infra.resources import Found, Resource, mark_of
+from stargaze.infra.resources import Found, Resource, mark_of, worth
 
 T = TypeVar("T")
 API_TIMEOUT = 60
@@ -118,7 +118,8 @@ class OpenStack:
         return str((answer or {}).get("output") or "")
 
     def _there(self, resource: Resource) -> Found | None:
-        return next((one for one in self.found() if one.key == resource.key and not one.unlike), None)
+        there = [one for one in self.found() if one.key == resource.key and not one.unlike]
+        return min(there, key=worth, default=None)
 
     def _listed(self, kind: str) -> list[Any]:
         return self._patiently(lambda: list(reading.LISTS[kind](self._connection, self._section.name)))

@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 from stargaze.infra.choice import Choice, Missing
 from stargaze.infra.offers import Limit
-from stargaze.infra.resources import Found, Resource
+from stargaze.infra.resources import BROKEN, Found, Resource, worth
 
 Verb = Literal["create", "keep", "repair", "replace", "delete"]
 ASLEEP = ("SHUTOFF", "PAUSED", "SUSPENDED", "STOPPED")
-BROKEN = ("ERROR", "DELETED", "SOFT_DELETED", "UNKNOWN")
 CHANGEABLE = {
     "subnet": ("nameservers",),
     "router": ("outside",),
@@ -122,11 +121,6 @@ def teardown(found: Sequence[Found]) -> Plan:
 def _goes(found: Found) -> bool:
     """Say whether a thing is deleted by itself: it is ours, and not the rules of a group, which go with it."""
     return not found.unlike and found.kind != "rules"
-
-
-def worth(found: Found) -> tuple[bool, bool, str]:
-    """Order doubles: the one that works first, then the older."""
-    return bool(found.unlike), found.state in BROKEN, found.made_at
 
 
 def _step(resource: Resource, found: Found, lacking: list[Missing]) -> Step:

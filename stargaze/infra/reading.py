@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from stargaze.infra.offers import Flavor, Image, Limit, Network
-from stargaze.infra.resources import Found, Kind, mark_of
+from stargaze.infra.resources import Found, Kind, mark_of, worth
 from stargaze.infra.wanted import ANYWHERE, Rule
 
 GIGABYTE = 1024.0
@@ -116,23 +116,36 @@ def told(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[Found, ...]:
     """Pick what is ours out of all lists, and say of each what it is compared by."""
     mark = mark_of(name)
     ours = {kind: [one for one in things if _is_ours(one, mark)] for kind, things in listed.items()}
-    groups = {one.id: one.name for one in ours["security group"]}
+    used = _used(listed)
+    every_group = sorted((_of("security group", one, mark, {}, used) for one in ours["security group"]), key=worth)
+    # Of two of one name the worse keeps its id for a name, so that what hangs on it is moved to the better.
+    groups = {one.id: one.name for one in {one.name: one for one in reversed(every_group)}.values()}
     ports = {one.id: one.name for one in ours["port"]}
     routers = {one.id: one.name for one in ours["router"]}
     found = [
         *(_keypair(one) for one in listed["keypair"]),
-        *(_of("network", one, mark, {}) for one in ours["network"]),
-        *(_of("subnet", one, mark, seen("subnet", one)) for one in ours["subnet"]),
-        *(_of("router", one, mark, seen("router", one)) for one in ours["router"]),
+        *(_of("network", one, mark, {}, used) for one in ours["network"]),
+        *(_of("subnet", one, mark, seen("subnet", one), used) for one in ours["subnet"]),
+        *(_of("router", one, mark, seen("router", one), used) for one in ours["router"]),
         *(
             Found("interface", routers[one.device_id], one.id, {"router": one.device_id})
             for one in listed["port"]
             if one.device_owner in INTERFACES and one.device_id in routers
         ),
-        *(_of("security group", one, mark, {}) for one in ours["security group"]),
-        *(Found("rules", one.name, one.id, {"rules": rules(one, groups)}) for one in ours["security group"]),
+        *every_group,
+        *(
+            Found(
+                "rules",
+                one.name,
+                one.id,
+                {"rules": rules(one, groups)},
+                made_at=str(one.created_at or ""),
+                used=one.id in used,
+            )
+            for one in ours["security group"]
+        ),
         *(_group(one) for one in listed["anti-affinity group"] if one.name == name),
-        *(_of("port", one, mark, seen("port", one) | {"groups": _names(one, groups)}) for one in ours["port"]),
+        *(_of("port", one, mark, seen("port", one) | {"groups": _names(one, groups)}, used) for one in ours["port"]),
         *servers(listed["server"], name),
         *(_floating(one, name, mark, ports) for one in ours["floating IP"]),
     ]
@@ -190,9 +203,25 @@ def _is_ours(one: Any, mark: str) -> bool:
     return getattr(one, "description", "") == mark or mark in (getattr(one, "tags", None) or [])
 
 
-def _of(kind: Kind, one: Any, mark: str, spec: Mapping[str, Any]) -> Found:
+def _used(listed: Mapping[str, Sequence[Any]]) -> set[str]:
+    """Return the ids of all that something else hangs on."""
+    ports, subnets = listed["port"], listed["subnet"]
+    found = {one.network_id for one in (*ports, *subnets)} | {one.device_id for one in ports}
+    found |= {group for port in ports for group in port.security_group_ids or []}
+    found |= {address.get("subnet_id") for port in ports for address in port.fixed_ips or []}
+    return found | {port.id for port in ports if port.device_id}
+
+
+def _of(kind: Kind, one: Any, mark: str, spec: Mapping[str, Any], used: set[str]) -> Found:
     untagged = mark not in (one.tags or [])
-    return Found(kind, one.name, one.id, {**spec, "untagged": untagged}, made_at=str(one.created_at or ""))
+    return Found(
+        kind,
+        one.name,
+        one.id,
+        {**spec, "untagged": untagged},
+        made_at=str(one.created_at or ""),
+        used=one.id in used,
+    )
 
 
 def _keypair(one: Any) -> Found:
@@ -202,12 +231,19 @@ def _keypair(one: Any) -> Found:
 def _group(one: Any) -> Found:
     policy = one.policy or next(iter(one.policies or []), "")
     unlike = "" if "anti-affinity" in policy else f"its policy is {policy or 'none'}"
-    return Found("anti-affinity group", one.name, one.id, unlike=unlike)
+    return Found("anti-affinity group", one.name, one.id, used=bool(one.member_ids), unlike=unlike)
 
 
 def _floating(one: Any, name: str, mark: str, ports: Mapping[str, str]) -> Found:
     spec = {**seen("floating IP", one), "port": ports.get(one.port_id, ""), "untagged": mark not in (one.tags or [])}
-    return Found("floating IP", f"{name}-orchestration", one.id, spec, made_at=str(one.created_at or ""))
+    return Found(
+        "floating IP",
+        f"{name}-orchestration",
+        one.id,
+        spec,
+        made_at=str(one.created_at or ""),
+        used=bool(one.port_id),
+    )
 
 
 def _names(port: Any, groups: Mapping[str, str]) -> list[str]:

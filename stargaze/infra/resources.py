@@ -64,6 +64,8 @@ class Found:
     fault: str = ""
     made_at: str = ""
     """[UTC, ISO]"""
+    used: bool = False
+    """Whether something else hangs on it."""
     unlike: str = ""
     """Why it cannot be used although it has our name: it was made by somebody else."""
 
@@ -71,6 +73,15 @@ class Found:
     def key(self) -> str:
         """Name it among all kinds."""
         return f"{self.kind} {self.name}"
+
+
+BROKEN = ("ERROR", "DELETED", "SOFT_DELETED", "UNKNOWN")
+"""States of a server that is made anew."""
+
+
+def worth(found: Found) -> tuple[bool, bool, bool, str, str]:
+    """Order doubles, the same whenever they are listed: the one that works first, then what is in use, then the older."""
+    return bool(found.unlike), found.state in BROKEN, not found.used, found.made_at, found.id
 
 
 def mark_of(name: str) -> str:

@@ -59,6 +59,20 @@ def test_a_failure_stops_only_what_needs_it_and_the_next_time_goes_on(cloud: Fak
     assert todo_of(cloud).changes == ()
 
 
+def test_a_port_leaves_a_doubled_group_before_that_goes(cloud: FakeCloud) -> None:
+    carry_out(todo_of(cloud), cloud, quietly)
+    group = next(one for one in cloud.things if one.key == "security group stargaze-page")
+    port = next(one for one in cloud.things if one.key == "port stargaze-orchestration")
+    cloud.things.append(replace(group, id="doubled", made_at="9"))
+    cloud.things[cloud.things.index(port)] = replace(port, spec={**port.spec, "groups": ["doubled"]})
+    cloud.calls.clear()
+
+    carry_out(todo_of(cloud), cloud, quietly)
+
+    assert cloud.calls == ["mend port stargaze-orchestration", "remove security group stargaze-page"]
+    assert group in cloud.things
+
+
 def test_a_broken_machine_is_made_anew_on_its_port(cloud: FakeCloud) -> None:
     carry_out(todo_of(cloud), cloud, quietly)
     place = next(i for i, one in enumerate(cloud.things) if one.key == "server stargaze-production1")

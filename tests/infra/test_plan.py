@@ -159,6 +159,18 @@ def test_of_two_the_one_that_works_stays_and_then_the_older() -> None:
     assert {(step.verb, step.why) for step in todo.changes} == {("delete", "there are two of it")}
 
 
+def test_of_two_that_work_the_one_in_use_stays_however_they_are_listed() -> None:
+    found = standing(needed())
+    network = next(one for one in found if one.kind == "network")
+    later = replace(network, id="a later one", made_at="2026-02-02", used=True)
+    of_the_same_second = replace(network, id="another")
+
+    for listed in ([*found, later, of_the_same_second], [of_the_same_second, later, *found]):
+        todo = planned(listed)
+
+        assert {step.found.id for step in todo.changes if step.found} == {network.id, "another"}
+
+
 @pytest.mark.parametrize(
     ("key", "spec", "said"),
     [

@@ -422,7 +422,10 @@ def test_killed_at_any_moment_up_heals_and_down_leaves_nothing(
     ups, downs = random.Random(6).sample(range(1, 25), MOMENTS), random.Random(7).sample(range(1, 22), MOMENTS)
     for way_up, way_down in zip(ups, downs, strict=True):
         killed("up", store, way_up, faults)
-        ours.up()
+        try:
+            ours.up()
+        except OutsideError as error:
+            raise AssertionError(f"{way_up} up: {cloud_project.inventory()}") from error
         counted = kinds(cloud_project)
         assert (counted["server"], counted["port"], counted["network"], counted["security group"]) == (3, 4, 1, 5), (
             way_up
