@@ -277,17 +277,25 @@ def deploy(
     digest: Annotated[
         str | None, typer.Argument(help="Digest of a bundle or its beginning; default the newest.")
     ] = None,
+    force: Annotated[
+        str, typer.Option("--force", help="Why it shall go also if it predicts worse than the release in production.")
+    ] = "",
     path: ConfigPath = None,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Push the bundle as a signed release; a hook checks it and only then installs it."""
+    """Push the bundle as a signed release: one that predicts worse than production is kept back, a hook checks the rest."""
     import dataclasses
 
+    from stargaze.serve.gate import check
     from stargaze.serve.release import deploy
 
     out, settings, place = begin(path, store, as_json)
-    release = deploy(settings.deploy, place, now=_now(), digest=digest)
+
+    def gate(challenger: Path, champion: Path) -> None:
+        out.note(check(challenger, champion, place).as_text())
+
+    release = deploy(settings.deploy, place, now=_now(), digest=digest, gate=gate, forced=force)
     word = "is deployed" if release.changed else "was deployed already: nothing to do"
     out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} {word}")
     out.note("next: stargaze serve")

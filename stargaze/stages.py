@@ -94,10 +94,15 @@ def _tune(config: Config, store: Store, now: datetime, report: Report) -> str:
 
 
 def _deploy(config: Config, store: Store, now: datetime, report: Report) -> str:
+    from stargaze.serve.gate import check
     from stargaze.serve.release import deploy
 
+    def gate(challenger: Path, champion: Path) -> None:
+        report("comparing it with the release in production", 0.0)
+        check(challenger, champion, store)
+
     report("pushing the release", 0.0)
-    release = deploy(config.deploy, store, now=now)
+    release = deploy(config.deploy, store, now=now, gate=gate)
     report("serving it", 1.0)
     return f"release {release.digest[:12]} serves"
 

@@ -25,7 +25,7 @@ class Release:
     """One line of the record: which bundle went to production, who sent it, when, and what stood before.
 
     ``before`` is the commit of the release before, None for the first. ``changed`` is False where the bundle was
-    already in force and nothing was sent.
+    already in force and nothing was sent. ``forced`` is the reason why it went past the gate, empty where it did not.
     """
 
     commit: str
@@ -36,18 +36,21 @@ class Release:
     before: str | None
     scores: Mapping[str, Mapping[str, float | None]]
     changed: bool = True
+    forced: str = ""
 
 
 def written(release: Release) -> bytes:
     """Return ``release.json``: everything but the commit, which is known only afterwards."""
     names = ("digest", "kind", "who", "when", "before", "scores")
     value = {"format": 1} | {name: getattr(release, name) for name in names}
+    value |= {"forced": release.forced} if release.forced else {}
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def parsed(commit: str, data: bytes) -> Release:
     """Read ``release.json`` of a commit; whatever could not have come from :func:`written` is refused."""
     value = _object(data)
+    forced = value.pop("forced", "")
     expected = {"format", "digest", "kind", "who", "when", "before", "scores"}
     if set(value) != expected:
         names = ", ".join(sorted(str(name)[:40] for name in set(value) ^ expected)[:5])
@@ -60,11 +63,12 @@ def parsed(commit: str, data: bytes) -> Release:
         "when": _is_utc(value["when"]),
         "before": value["before"] is None or _matches(COMMIT, value["before"]),
         "scores": _are_scores(value["scores"]),
+        "forced": isinstance(forced, str) and forced == printable(forced),
     }
     wrong = [name for name, holds in claims.items() if not holds]
     if wrong:
         raise BadDataError(f"{FILE} is not well-formed: {', '.join(wrong)}")
-    return Release(commit=commit, **{name: value[name] for name in expected - {"format"}})
+    return Release(commit=commit, forced=forced, **{name: value[name] for name in expected - {"format"}})
 
 
 def history(repository: git.Repository, most: int = ALL) -> list[Release]:

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,24 @@ from stargaze.serve.target import Rules, prepare, read_rules
 DESCRIPTION = "bundle.json"
 
 
+Gate = Callable[[Path, Path], None]
+"""Given the bundle that shall go to production and the one that is there, raises where it shall not."""
+
+
 def deploy(
-    section: DeploySection, store: Store, *, now: datetime, digest: str | None = None, who: str | None = None
+    section: DeploySection,
+    store: Store,
+    *,
+    now: datetime,
+    digest: str | None = None,
+    who: str | None = None,
+    gate: Gate | None = None,
+    forced: str = "",
 ) -> Release:
     """Send the bundle to production: the newest one, or that of a digest or its beginning.
 
-    A bundle that is already in force is not sent again, but installed again if it is not there (after a crash).
+    A bundle that is already in force is not sent again, but installed again if it is not there (after a crash). One that
+    the ``gate`` would not let through goes with ``forced``, the reason, which is kept in the record.
     """
     folder = _chosen(store, digest)
     found = manifest.verify_files(folder)
@@ -49,7 +61,11 @@ def deploy(
         releases = record.history(repository)
         if releases and releases[0].digest == folder.name:
             return _heal(repository, now)
+        if releases and gate and not forced:
+            with _unpacked(store, repository, releases[0]) as champion:
+                gate(folder, champion)
         draft = _draft(releases, kind="deploy", digest=folder.name, who=who, now=now, scores=_scores(folder))
+        draft = dataclasses.replace(draft, forced=printable(forced))
         return _send(section, store, repository, draft, {path.name: path for path in folder.iterdir()})
 
 
@@ -110,6 +126,20 @@ def _ready(section: DeploySection, store: Store) -> Iterator[git.Repository]:
             max_bytes=int(section.max_size * 1e6),
         )
         yield prepare(store.releases.resolve(), rules)
+
+
+@contextlib.contextmanager
+def _unpacked(store: Store, repository: git.Repository, release: Release) -> Iterator[Path]:
+    """Give the folder of a release's bundle: where it serves, else as the record holds it."""
+    folder = store.serving / "bundles" / release.digest
+    if folder.is_dir():
+        yield folder
+        return
+    with scratch_folder(store.root.resolve()) as scratch:
+        whole = scratch / release.digest
+        whole.mkdir()
+        contents.write_out(repository, contents.listed(repository, release.commit, read_rules(repository.path)), whole)
+        yield whole
 
 
 def _heal(repository: git.Repository, now: datetime) -> Release:
@@ -190,11 +220,12 @@ def _send(
             for name, file in files.items()
         }
         blobs[record.FILE] = git.add_file(scratch, record.written(draft))
+        why = f"\nforced: {draft.forced}\n" if draft.forced else ""
         commit = git.add_commit(
             scratch,
             git.add_tree(scratch, blobs),
             draft.before,
-            f"{draft.kind} {draft.digest[:12]}\n\nby {draft.who}\n",
+            f"{draft.kind} {draft.digest[:12]}\n\nby {draft.who}\n{why}",
             author=draft.who,
             now=datetime.fromisoformat(draft.when),
             key=signing.signing_key(section, store),

@@ -15,13 +15,14 @@ import pytest
 
 from stargaze.artifacts import Store
 from stargaze.config import DeploySection
-from stargaze.errors import CredentialsError, MissingInputError, OutsideError, UsageError
+from stargaze.errors import CredentialsError, DifferenceFoundError, MissingInputError, OutsideError, UsageError
 from stargaze.locks import locked
 from stargaze.manifest import BadBundleError, write_manifest
 from stargaze.serve import git, release, signing
 from stargaze.serve.contents import RefusedError
 
 if TYPE_CHECKING:
+    from stargaze.serve.record import Release
     from tests.serve.conftest import Workshop
 
 pytestmark = pytest.mark.real
@@ -432,3 +433,40 @@ def test_importing_the_hook_imports_no_model_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
     assert heavy & set(done.stdout.split()) == set()
+
+
+# ---- the gate -----------------------------------------------------------------------------------------------------
+
+
+def test_the_gate_sees_the_new_bundle_and_the_one_in_production(workshop: Workshop) -> None:
+    first, second = workshop.deploy("good 1"), workshop.bundle("good 2")
+    seen: list[tuple[str, str]] = []
+
+    def gate(challenger: Path, champion: Path) -> None:
+        seen.append(((challenger / "model.txt").read_text(), (champion / "model.txt").read_text()))
+
+    release.deploy(workshop.section, workshop.store, now=workshop.now, digest=second, gate=gate)
+    shutil.rmtree(workshop.store.serving / "bundles" / second)  # only git's record has it now
+    release.deploy(workshop.section, workshop.store, now=workshop.now, digest=first.digest, gate=gate)
+
+    assert seen == [("good 2", "good 1"), ("good 1", "good 2")]
+
+
+def test_what_the_gate_keeps_back_is_not_sent_but_with_a_reason_that_is_kept(workshop: Workshop) -> None:
+    workshop.deploy("good 1")
+    before, second = workshop.state(), workshop.bundle("good 2")
+
+    def gate(_: Path, champion: Path) -> None:
+        raise DifferenceFoundError(f"worse than {champion.name[:12]}")
+
+    def go(forced: str) -> Release:
+        return release.deploy(
+            workshop.section, workshop.store, now=workshop.now, digest=second, gate=gate, forced=forced
+        )
+
+    with pytest.raises(DifferenceFoundError):
+        go("")
+    assert workshop.state() == before
+    assert go("a new target\x1b").forced == "a new target"
+    assert release.releases(workshop.store)[0].forced == "a new target"
+    assert "forced: a new target" in workshop.raw_git("log", "-1", "--format=%B", f"{git.tip(workshop.repository)}")
