@@ -116,7 +116,7 @@ def forget(
     store: StorePath = None,
 ) -> None:
     """Forget the ssh host key of a machine that was made anew, so that infra up learns it again."""
-    from stargaze.infra.cluster import forget as forget_machine
+    from stargaze.infra.trust import forget as forget_machine
 
     out, _, room, _ = _enter(path, store, as_json=False)
     forget_machine(room, name)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,22 +14,21 @@ from stargaze.config import InfraSection
 from stargaze.errors import MissingInputError, OutsideError
 from stargaze.infra.carry_out import State, await_active, carry_out
 from stargaze.infra.choice import Missing, choose
-from stargaze.infra.first_boot import host_keys, user_data
+from stargaze.infra.first_boot import user_data
 from stargaze.infra.inventory import Access, Files, inventory, remotes
 from stargaze.infra.machines import Host, Machine, machine_of, machines, server_name, static_hosts
 from stargaze.infra.plan import Plan, Step, plan, teardown
 from stargaze.infra.port import Cloud
 from stargaze.infra.reach import await_ssh
 from stargaze.infra.resources import Found
+from stargaze.infra.trust import learn
 from stargaze.infra.wanted import wanted
 from stargaze.infra.whereabouts import from_here
-from stargaze.infra.workroom import Workroom, pin, pins, private_key, public_key
+from stargaze.infra.workroom import Workroom, private_key, public_key
 from stargaze.remote import Remote
 
 ROUNDS = 4
 """So often a plan is carried out that finds something new each time."""
-CONSOLE_LOOK = 2.0
-"""Between two looks at a machine's console [s]."""
 
 
 @dataclass(frozen=True)
@@ -142,48 +139,6 @@ def _ids(todo: Plan) -> set[str]:
 def what_stands(cloud: Cloud) -> Plan:
     """Return the plan that deletes all that is ours."""
     return teardown(cloud.found())
-
-
-def learn(section: InfraSection, servers: Mapping[str, str], cloud: Cloud, room: Workroom) -> None:
-    """Pin the host keys of machines that are new; those of machines that stand are never learnt again.
-
-    Raises
-    ------
-    OutsideError
-        If a console tells none within ``infra.patience``.
-    """
-    known = pins(room)
-    kept = {name: one for name, one in known.items() if servers.get(name) == one["id"]}
-    new = [name for name in servers if name not in kept]
-    if section.host_keys == "first-use":
-        pin(room, {name: (servers[name], ()) for name in servers}, keep=set(kept))
-        return
-    limit = time.monotonic() + section.patience
-    with ThreadPoolExecutor(max(1, len(new))) as pool:
-        keys = dict(zip(new, pool.map(lambda name: _from_console(name, servers[name], cloud, limit), new), strict=True))
-    pin(room, {name: (server, keys[name] if name in keys else known[name]["keys"]) for name, server in servers.items()})
-
-
-def forget(room: Workroom, machine: str) -> None:
-    """Forget the keys of one machine, so that they are learnt anew."""
-    machine_of(machine)
-    known = pins(room)
-    if machine not in known:
-        raise MissingInputError(
-            f"no host key of {machine} is known", hint=f"known: {', '.join(sorted(known)) or 'none'}"
-        )
-    pin(room, {name: (one["id"], one["keys"]) for name, one in known.items() if name != machine})
-
-
-def _from_console(name: str, server_id: str, cloud: Cloud, limit: float) -> tuple[str, ...]:
-    while not (keys := host_keys(cloud.console(server_id))):
-        if time.monotonic() > limit:
-            raise OutsideError(
-                f"{name}: its console tells no ssh host keys",
-                hint='stargaze infra up waits on; where a cloud shows no console: infra.host_keys = "first-use"',
-            )
-        time.sleep(CONSOLE_LOOK)
-    return keys
 
 
 def _host(section: InfraSection, machine: Machine, stands: Mapping[str, Found]) -> Host:

@@ -13,9 +13,10 @@ import pytest
 from stargaze.artifacts import Store
 from stargaze.errors import ConfigError, CredentialsError, MissingInputError, OutsideError
 from stargaze.infra import cluster, workroom
-from stargaze.infra.cluster import Telling, bring_up, forget, hosts_of, learn, look, take_down, what_stands
+from stargaze.infra.cluster import Telling, bring_up, hosts_of, look, take_down, what_stands
 from stargaze.infra.offers import Limit, Offers
 from stargaze.infra.resources import Found
+from stargaze.infra.trust import forget, learn
 from stargaze.infra.workroom import Workroom, pins, private_key, workroom_of
 from tests.infra.conftest import OFFERS, SECTION, FakeCloud
 

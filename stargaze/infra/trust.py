@@ -1,0 +1,59 @@
+"""Whose ssh host keys are believed: learnt once from where nobody else can write, then pinned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from stargaze.config import InfraSection
+from stargaze.errors import MissingInputError, OutsideError
+from stargaze.infra.first_boot import host_keys
+from stargaze.infra.machines import machine_of
+from stargaze.infra.port import Cloud
+from stargaze.infra.workroom import Workroom, pin, pins
+
+CONSOLE_LOOK = 2.0
+"""Between two looks at a machine's console [s]."""
+
+
+def learn(section: InfraSection, servers: Mapping[str, str], cloud: Cloud, room: Workroom) -> None:
+    """Pin the host keys of machines that are new; those of machines that stand are never learnt again.
+
+    Raises
+    ------
+    OutsideError
+        If a console tells none within ``infra.patience``.
+    """
+    known = pins(room)
+    kept = {name: one for name, one in known.items() if servers.get(name) == one["id"]}
+    new = [name for name in servers if name not in kept]
+    if section.host_keys == "first-use":
+        pin(room, {name: (servers[name], ()) for name in servers}, keep=set(kept))
+        return
+    limit = time.monotonic() + section.patience
+    with ThreadPoolExecutor(max(1, len(new))) as pool:
+        keys = dict(zip(new, pool.map(lambda name: _from_console(name, servers[name], cloud, limit), new), strict=True))
+    pin(room, {name: (server, keys[name] if name in keys else known[name]["keys"]) for name, server in servers.items()})
+
+
+def forget(room: Workroom, machine: str) -> None:
+    """Forget the keys of one machine, so that they are learnt anew."""
+    machine_of(machine)
+    known = pins(room)
+    if machine not in known:
+        raise MissingInputError(
+            f"no host key of {machine} is known", hint=f"known: {', '.join(sorted(known)) or 'none'}"
+        )
+    pin(room, {name: (one["id"], one["keys"]) for name, one in known.items() if name != machine})
+
+
+def _from_console(name: str, server_id: str, cloud: Cloud, limit: float) -> tuple[str, ...]:
+    while not (keys := host_keys(cloud.console(server_id))):
+        if time.monotonic() > limit:
+            raise OutsideError(
+                f"{name}: its console tells no ssh host keys",
+                hint='stargaze infra up waits on; where a cloud shows no console: infra.host_keys = "first-use"',
+            )
+        time.sleep(CONSOLE_LOOK)
+    return keys
