@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from stargaze import __version__
 from stargaze.checks import Check, checked
 from stargaze.config import InfraSection
 from stargaze.infra.cluster import access_of, hosts_of, look
@@ -37,12 +38,25 @@ LATE = 2.0
 LEAST_FREE = 3.0
 """On a machine [GB]: an image of the page has two."""
 TIME_LIMIT = 60
-LOOK = r"""
-printf '{"time": %s, ' "$(date +%s.%N)"
+MEMBERS = (
+    "import os; from ray._raylet import GcsClient; "
+    "nodes = GcsClient(address=os.environ['RAY_ADDRESS']).get_all_node_info(timeout=10); "
+    "print(sum(node.state == 0 for node in nodes.values()))"
+)
+"""Counts the living members of a Ray cluster; 0 is ALIVE."""
+LOOK = rf"""
+printf '{{"time": %s, ' "$(date +%s.%N)"
 printf '"free": %s, ' "$(df -k --output=avail / | tail -n 1)"
-printf '"docker": "%s", ' "$(sudo -n docker version --format '{{.Server.Version}}' 2>/dev/null)"
-printf '"swarm": "%s", ' "$(sudo -n docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null)"
-printf '"ray": "%s"}\n' "$(systemctl is-active stargaze-ray 2>/dev/null)"
+printf '"docker": "%s", ' "$(sudo -n docker version --format '{{{{.Server.Version}}}}' 2>/dev/null)"
+printf '"swarm": "%s", ' "$(sudo -n docker info --format '{{{{.Swarm.LocalNodeState}}}}' 2>/dev/null)"
+printf '"swarm nodes": "%s", ' "$(sudo -n docker node ls --format '{{{{.Status}}}}' 2>/dev/null | grep -c Ready)"
+printf '"stargaze": "%s", ' "$(/opt/stargaze/bin/python -P -c \
+  'import importlib.metadata; print(importlib.metadata.version("stargaze"))' 2>/dev/null)"
+ray=$(systemctl is-active stargaze-ray 2>/dev/null)
+printf '"ray": "%s", ' "$ray"
+[ "$ray" = active ] && members=$(sudo -n sh -c \
+  'set -a; . /etc/stargaze/ray.env; exec /opt/stargaze/bin/python -P -c "{MEMBERS}"' 2>/dev/null)
+printf '"ray nodes": "%s"}}\n' "$members"
 """
 """What is asked of a machine, in one go; everything here is read, nothing changed."""
 
@@ -59,11 +73,7 @@ def of_the_cloud(section: InfraSection, cloud: Cloud, room: Workroom, credential
             "openstack application credential create stargaze",
         )
     )
-    return (
-        kind,
-        *checked("plan", lambda: _of_plan(look(section, cloud, room))),
-        *checked("open to the world", lambda: _rules(cloud)),
-    )
+    return (kind, *checked("plan", lambda: _of_what_stands(look(section, cloud, room))))
 
 
 def of_the_machines(section: InfraSection, room: Workroom) -> tuple[Check, ...]:
@@ -71,9 +81,13 @@ def of_the_machines(section: InfraSection, room: Workroom) -> tuple[Check, ...]:
     hosts, access = hosts_of(section, room), access_of(section, room)
     jump = jump_of(hosts)
     with ThreadPoolExecutor(8) as pool:
-        inside = pool.map(lambda host: _of_machine(host, jump, access), hosts)
+        inside = pool.map(lambda host: _of_machine(host, jump, access, sizes_of(hosts)), hosts)
         doors = list(pool.map(_door, [(jump or hosts[0]).address] * len(CLOSED), CLOSED))
     return (*(check for checks in inside for check in checks), *doors)
+
+
+def _of_what_stands(todo: Plan) -> Iterable[Check]:
+    return (*_of_plan(todo), _rules(todo))
 
 
 def _of_plan(todo: Plan) -> Iterable[Check]:
@@ -87,17 +101,27 @@ def _of_plan(todo: Plan) -> Iterable[Check]:
     return [Check("plan", "well", "all stands as the config asks for")]
 
 
-def _rules(cloud: Cloud) -> Iterable[Check]:
+def _rules(todo: Plan) -> Check:
     """Read the rules back: what the whole world may reach is the page, and nothing else."""
-    found = [(one.name, rule) for one in cloud.found() if one.kind == "rules" for rule in one.spec["rules"]]
+    stands = [step.found for step in todo.steps if step.kind == "rules" and step.found]
+    found = [(one.name, rule) for one in stands for rule in one.spec["rules"]]
     wide = [(name, rule) for name, rule in found if rule.endswith(tuple(f"from {anywhere}" for anywhere in ANYWHERE))]
     wrong = [f"{name}: {rule}" for name, rule in wide if not name.endswith("-page")]
     if wrong:
-        return [Check("open to the world", "ill", "; ".join(wrong), "stargaze infra up puts the rules right")]
-    return [Check("open to the world", "well", ", ".join(rule for _, rule in wide) or "nothing")]
+        return Check("open to the world", "ill", "; ".join(wrong), "stargaze infra up puts the rules right")
+    return Check("open to the world", "well", ", ".join(rule for _, rule in wide) or "nothing")
 
 
-def _of_machine(host: Host, jump: Host | None, access: Access) -> Sequence[Check]:
+def sizes_of(hosts: Iterable[Host]) -> Mapping[str, int]:
+    """Return how many members Ray and the Swarm should have."""
+    roles = [host.machine.role for host in hosts]
+    return {name: sum(role in of for role in roles) for name, of in MEMBERS_OF.items()}
+
+
+MEMBERS_OF = {"ray": ("development", "parameter"), "swarm": ("production",)}
+
+
+def _of_machine(host: Host, jump: Host | None, access: Access, sizes: Mapping[str, int]) -> Sequence[Check]:
     name = host.machine.name
     try:
         done = subprocess.run(
@@ -111,33 +135,37 @@ def _of_machine(host: Host, jump: Host | None, access: Access) -> Sequence[Check
         told = json.loads(done.stdout.strip().splitlines()[-1])
     except (subprocess.TimeoutExpired, ValueError, IndexError):
         return [Check(f"{name}: ssh", "ill", "does not let us in", "stargaze infra up")]
-    return [Check(f"{name}: ssh", "well", "lets us in"), *_told(name, host.machine.role, told, time.time())]
+    return [Check(f"{name}: ssh", "well", "lets us in"), *_told(name, host.machine.role, told, time.time(), sizes)]
 
 
-def _told(name: str, role: str, told: Mapping[str, Any], now: float) -> Sequence[Check]:
+def _told(name: str, role: str, told: Mapping[str, Any], now: float, sizes: Mapping[str, int]) -> Sequence[Check]:
     """Judge what a machine said of itself."""
     off, free = abs(float(told["time"]) - now), float(told["free"]) / 1e6
-    configure = "stargaze infra configure"
     needs = {
         "docker": role in ("development", "production"),
-        "swarm": role == "production",
-        "ray": role in ("development", "parameter"),
+        "swarm": role in MEMBERS_OF["swarm"],
+        "ray": role in MEMBERS_OF["ray"],
+        "stargaze": role != "orchestration",
     }
-    good = {"swarm": ("active",), "ray": ("active",)}
+    good = {"swarm": "active", "ray": "active", "stargaze": __version__}
+    tags = {"docker": "base", "stargaze": "ray,git"}
     parts = [
-        Check(f"{name}: {part}", "well", str(told[part]))
-        if told[part] and (part not in good or told[part] in good[part])
-        else Check(
+        Check(
             f"{name}: {part}",
-            "ill",
+            "well" if told[part] and told[part] == good.get(part, told[part]) else "ill",
             str(told[part]) or "is not there",
-            f"{configure} --tags {'base' if part == 'docker' else part}",
+            f"stargaze infra configure --tags {tags.get(part, part)}",
         )
         for part, needed in needs.items()
         if needed
     ]
     return [
-        Check(f"{name}: clock", "well" if off < LATE else "ill", f"{off:.1f} s off", f"{configure} --tags base"),
+        Check(
+            f"{name}: clock",
+            "well" if off < LATE else "ill",
+            f"{off:.1f} s off",
+            "stargaze infra configure --tags base",
+        ),
         Check(
             f"{name}: disk",
             "well" if free > LEAST_FREE else "ill",
@@ -145,6 +173,21 @@ def _told(name: str, role: str, told: Mapping[str, Any], now: float) -> Sequence
             "sudo docker system prune; a larger infra.disk",
         ),
         *parts,
+        *_members(name, told, sizes),
+    ]
+
+
+def _members(name: str, told: Mapping[str, Any], sizes: Mapping[str, int]) -> Sequence[Check]:
+    """Judge what those see who know all members: a Swarm's managers, and whoever is in Ray."""
+    return [
+        Check(
+            f"{name}: {part} members",
+            "well" if int(told[f"{part} nodes"]) >= size else "ill",
+            f"sees {told[f'{part} nodes']} of {size}",
+            f"stargaze infra status; stargaze infra configure --tags {part}",
+        )
+        for part, size in sizes.items()
+        if told[f"{part} nodes"] not in ("", "0")
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stargaze import __version__
 from stargaze.artifacts import Store
 from stargaze.infra.carry_out import carry_out
 from stargaze.infra.checks import _told, of_the_cloud
@@ -16,7 +17,8 @@ from stargaze.infra.offers import Offers
 from stargaze.infra.workroom import Workroom, workroom_of
 from tests.infra.conftest import SECTION, FakeCloud
 
-WELL = {"time": 1000.0, "free": 9e6, "docker": "24.0", "swarm": "active", "ray": "active", "stargaze": "0.1"}
+WELL = {"time": 1000.0, "free": 9e6, "docker": "24.0", "swarm": "active", "ray": "active", "stargaze": __version__}
+SEEN = {"swarm nodes": "2", "ray nodes": "2"}
 
 
 @pytest.fixture
@@ -65,11 +67,15 @@ def test_a_rule_that_opens_more_than_the_page_is_ill(cloud: FakeCloud, room: Wor
         ({"swarm": "inactive"}, "production", ["m: swarm"]),
         ({"ray": ""}, "parameter", ["m: ray"]),
         ({"docker": "", "ray": "failed"}, "development", ["m: docker", "m: ray"]),
-        ({"docker": "", "swarm": "", "ray": ""}, "orchestration", []),
+        ({"stargaze": "0.0"}, "parameter", ["m: stargaze"]),
+        ({"docker": "", "swarm": "", "ray": "", "stargaze": ""}, "orchestration", []),
+        ({"ray nodes": "1"}, "development", ["m: ray members"]),
+        ({"swarm nodes": "1"}, "production", ["m: swarm members"]),
+        ({"swarm nodes": "0", "ray nodes": ""}, "production", []),
     ],
 )
 def test_a_machine_is_judged_by_its_role(changes: dict[str, Any], role: str, ill: list[str]) -> None:
-    found = _told("m", role, {**WELL, **changes}, 1000.0)
+    found = _told("m", role, {**WELL, **SEEN, **changes}, 1000.0, {"ray": 2, "swarm": 2})
 
     assert [one.name for one in found if one.state == "ill"] == ill
     assert all(one.hint for one in found if one.state == "ill")
