@@ -87,10 +87,12 @@ class OpenStack:
                 return self.mend(resource, there, ids) if there.spec.get("untagged") else there
 
     def mend(self, resource: Resource, found: Found, ids: Mapping[str, str]) -> Found:
-        """Change it; the same change twice is no harm."""
+        """Change it; the same change twice is no harm. Each try looks anew at what a call still on its way has done meanwhile."""
         with _telling(f"{resource.key} could not be repaired"):
-            self._patiently(
-                lambda: writing.MEND[resource.kind](self._connection, resource, found, ids, self._hand.mark)
+            _patiently(
+                lambda: writing.MEND[resource.kind](self._connection, resource, found, ids, self._hand.mark),
+                self._sleep,
+                (*FOR_THE_MOMENT, IN_USE),
             )
         return found
 
@@ -147,7 +149,7 @@ def connect(section: InfraSection) -> OpenStack:
     return _patiently(lambda: OpenStack(section, _open(name)), time.sleep)
 
 
-def _patiently(call: Callable[[], T], sleep: Callable[[float], None]) -> T:
+def _patiently(call: Callable[[], T], sleep: Callable[[float], None], passing: Collection[int] = FOR_THE_MOMENT) -> T:
     """Call, and again after longer and longer pauses while the cloud refuses for the moment."""
     tries = iter(PAUSES)
     while True:
@@ -155,7 +157,7 @@ def _patiently(call: Callable[[], T], sleep: Callable[[float], None]) -> T:
             with _said():
                 return call()
         except StargazeError as error:
-            if (pause := _pause(error, tries)) is None:
+            if (pause := _pause(error, tries, passing)) is None:
                 raise
         sleep(pause)
 
@@ -258,7 +260,7 @@ def _words(error: Exception) -> str:
     return " ".join(str(said).split())[:400]
 
 
-def _pause(error: StargazeError, tries: Iterator[float], passing: Collection[int] = FOR_THE_MOMENT) -> float | None:
+def _pause(error: StargazeError, tries: Iterator[float], passing: Collection[int]) -> float | None:
     """Say how long to wait before the next try; None if another would be of no use, as where a quota is full."""
     if not isinstance(error, CloudError) or not (error.status is None or error.status in passing) or error.is_full:
         return None
