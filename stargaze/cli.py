@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from stargaze import __version__, cli_infra, config
+from stargaze import __version__, cli_hook, cli_infra, config
 from stargaze.errors import StargazeError, UsageError
 from stargaze.options import AsJson, ConfigPath, StorePath, begin
 from stargaze.output import Output
@@ -476,6 +476,7 @@ def _now() -> datetime:
 
 
 app.add_typer(cli_infra.app, name="infra")
+app.add_typer(cli_hook.app, name="hook")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -16,8 +16,8 @@ EXAMPLES = 5
 """Repositories that a run with ``--once`` asks about: the most that the page takes by default."""
 
 
-def travel(config: Config, store: Store, out: Output, *, once: bool, again: bool, clock: Callable[[], datetime]) -> int:
-    """Do what is left of the stages, then serve; with ``once``, ask the page about a few repositories and end."""
+def make(config: Config, store: Store, out: Output, *, again: bool, clock: Callable[[], datetime]) -> None:
+    """Do what is left of the stages up to ``deploy``."""
     from stargaze.tuning.families import chosen
 
     chosen(config.screening.families)  # before the long stages, not after them
@@ -36,6 +36,11 @@ def travel(config: Config, store: Store, out: Output, *, once: bool, again: bool
                 out.note(f"{stage.name}: {line}")
             else:
                 out.note(f"{stage.name}: done already")
+
+
+def travel(config: Config, store: Store, out: Output, *, once: bool, again: bool, clock: Callable[[], datetime]) -> int:
+    """Do what is left of the stages, then serve; with ``once``, ask the page about a few repositories and end."""
+    make(config, store, out, again=again, clock=clock)
     from stargaze.serve.processes import serve, serving
     from stargaze.serve.settings import Sources
 

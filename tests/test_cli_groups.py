@@ -1,4 +1,4 @@
-"""The commands of ``stargaze infra``: each with help and an example, each error in one line."""
+"""The commands of ``stargaze infra`` and ``stargaze hook``: each with help and an example, each error in one line."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.cli_infra import EXAMPLES
+from stargaze import cli_hook, cli_infra
 from tests.test_cli import README, Run
 
+EXAMPLES = {**cli_infra.EXAMPLES, **cli_hook.EXAMPLES}
 NEEDS = {"infra ssh": ["production1"], "infra forget": ["production1"]}
 
 
@@ -32,7 +33,7 @@ def test_every_command_has_help_with_an_example_and_stands_in_the_readme(run: Ru
     assert f"stargaze {command}" in README.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("command", EXAMPLES)
+@pytest.mark.parametrize("command", [command for command in EXAMPLES if command != "hook remove"])
 def test_every_command_refuses_a_config_with_a_slip(run: Run, command: str) -> None:
     Path("stargaze.toml").write_text("[infra]\nprodution = 9\n")
 

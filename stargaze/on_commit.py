@@ -1,0 +1,166 @@
+"""What a commit sets off: the stages from the repositories to production, in the background, one after the other.
+
+A hook of git's calls ``begin``, which answers at once. A commit that comes while the stages of another run is not lost and
+not run beside it: when those end, they go once more, with what is committed by then.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from stargaze.artifacts import Store, outside_disk, read_json, write_json
+from stargaze.errors import MissingInputError, OutsideError, StargazeError, UsageError
+from stargaze.locks import locked
+from stargaze.programs import answer, good
+
+MARK = "# Written by `stargaze hook install`"
+NAME = "post-commit"
+BUSY = "the stages of an earlier commit are under way; they go once more after that"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where in a store it is written down what commits set off."""
+
+    asked: Path
+    """Is there while a commit waits for its stages."""
+    lock: Path
+    outcome: Path
+    log: Path
+
+
+def files_of(store: Store) -> Files:
+    """Return the files of a store."""
+    root = store.root
+    return Files(root / "commit.asked", root / "commit.lock", root / "commit.json", root / "logs" / "commit.log")
+
+
+def install(folder: Path, store: Store, config: Path | None) -> Path:
+    """Write the hook of the git repository around ``folder``; return its path.
+
+    Raises
+    ------
+    UsageError
+        If there is no repository, or a hook that is not ours.
+    """
+    path = _hook(folder)
+    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
+        raise UsageError(
+            f"{path} is there and was not written by stargaze", hint=f"add to it: {_command(store, config)}"
+        )
+    with outside_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{NAME}.{os.getpid()}")
+        temporary.write_text(
+            f"#!/bin/sh\n{MARK}: a commit is trained, compared and released. `stargaze hook remove` ends that.\n"
+            f"exec {_command(store, config)}\n",
+            encoding="utf-8",
+        )
+        temporary.chmod(0o755)
+        temporary.replace(path)
+    return path
+
+
+def remove(folder: Path) -> Path:
+    """Take the hook away; return where it was.
+
+    Raises
+    ------
+    MissingInputError
+        If there is none of ours.
+    """
+    path = _hook(folder)
+    if not path.is_file() or MARK not in path.read_text(encoding="utf-8", errors="replace"):
+        raise MissingInputError(f"{path} is not a hook of stargaze's", hint="stargaze hook install")
+    path.unlink()
+    return path
+
+
+def begin(arguments: list[str], store: Store) -> Path:
+    """Note that a commit asks, and start ``stargaze hook run`` apart from whoever commits; return its log."""
+    files = files_of(store)
+    with outside_disk(files.log):
+        files.log.parent.mkdir(parents=True, exist_ok=True)
+        files.asked.touch()
+        with files.log.open("ab") as log:
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", "stargaze", "hook", "run", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+                start_new_session=True,
+            )
+    return files.log
+
+
+def run(store: Store, stages: Callable[[], None], clock: Callable[[], datetime]) -> None:
+    """Run the stages as long as a commit asks, unless they are run already; keep how it ended.
+
+    Raises
+    ------
+    StargazeError
+        What the last of the stages raised, after it was written down.
+    """
+    files = files_of(store)
+    failure: StargazeError | None = None
+    while files.asked.exists():  # looked at again once the lock is free: a commit may have come in between
+        try:
+            with locked(files.lock, busy=BUSY):
+                while files.asked.exists():
+                    files.asked.unlink()
+                    failure = _once(files, stages, clock)
+        except OutsideError as error:
+            if error.message.startswith(BUSY):
+                return
+            raise
+    if failure:
+        raise failure
+
+
+def outcome(store: Store) -> dict[str, Any]:
+    """Return how the stages of the last commit ended: ``began``, ``ended`` [UTC], ``well``, ``said``.
+
+    Raises
+    ------
+    MissingInputError
+        If none was run yet.
+    """
+    found: dict[str, Any] = read_json(files_of(store).outcome, "hook install")
+    return {**found, "under way": files_of(store).asked.exists() or not found["ended"]}
+
+
+def _once(files: Files, stages: Callable[[], None], clock: Callable[[], datetime]) -> StargazeError | None:
+    row = {"began": clock().isoformat(timespec="seconds"), "ended": "", "well": False, "said": ""}
+    write_json(files.outcome, row)
+    failure: StargazeError | None = None
+    try:
+        stages()
+    except StargazeError as error:
+        failure = error
+    said = f"{failure.message} ({failure.hint})" if failure else "released"
+    write_json(
+        files.outcome,
+        {**row, "ended": clock().isoformat(timespec="seconds"), "well": failure is None, "said": said},
+    )
+    return failure
+
+
+def _hook(folder: Path) -> Path:
+    done = answer("git", "-C", str(folder), "rev-parse", "--path-format=absolute", "--git-path", f"hooks/{NAME}")
+    if done.returncode:
+        raise UsageError(f"{folder.resolve()} is in no git repository", hint="git init; or name another folder")
+    return Path(good("git rev-parse", done).decode().strip())
+
+
+def _command(store: Store, config: Path | None) -> str:
+    words = [sys.executable, "-P", "-m", "stargaze", "hook", "begin", "--store", str(store.root.resolve())]
+    return shlex.join([*words, *(["--config", str(config.resolve())] if config else [])])

@@ -1,0 +1,126 @@
+"""What a commit sets off: a real git calls the hook, and no commit is forgotten while another's stages run."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from stargaze import on_commit
+from stargaze.artifacts import Store
+from stargaze.errors import DifferenceFoundError, MissingInputError, UsageError
+from stargaze.on_commit import files_of, install, outcome, remove, run
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "--quiet", "work")
+    return tmp_path / "work"
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=a tester", "-c", "user.email=tester@stargaze.invalid"]
+    done = subprocess.run(["git", *identity, *words], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
+
+
+def clock() -> datetime:
+    return datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def test_a_commit_begins_the_stages_and_does_not_wait_for_them(folder: Path, store: Store) -> None:
+    """What the stages are is not this test's matter: a config with a slip ends them at once, in the log."""
+    config = folder / "stargaze.toml"
+    config.write_text("[tuning]\ntarget = 'growth'\n")
+    install(folder, store, config)
+
+    said = git(folder, "commit", "--quiet", "--allow-empty", "--message", "a change")
+
+    assert "is being trained" in said
+    wait_for(lambda: files_of(store).outcome.is_file() and bool(outcome(store)["ended"]), 60)
+    assert outcome(store)["well"] is False
+    assert "shows stars; tuning.target is 'growth'" in outcome(store)["said"]
+    wait_for(lambda: "error: " in files_of(store).log.read_text(), 60)
+
+
+def test_a_hook_of_somebody_else_stays(folder: Path, store: Store) -> None:
+    path = folder / ".git" / "hooks" / "post-commit"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("#!/bin/sh\necho theirs\n")
+
+    with pytest.raises(UsageError, match="was not written by stargaze") as caught:
+        install(folder, store, None)
+    with pytest.raises(MissingInputError):
+        remove(folder)
+
+    assert "stargaze hook begin --store" in caught.value.hint
+    assert "theirs" in path.read_text()
+
+
+def test_what_is_installed_twice_is_one_and_can_be_removed(folder: Path, store: Store) -> None:
+    path = install(folder, store, None)
+    once = path.read_text()
+
+    assert install(folder, store, None).read_text() == once
+    assert remove(folder) == path
+    assert not path.exists()
+
+
+def test_no_hook_without_a_repository(tmp_path: Path, store: Store) -> None:
+    with pytest.raises(UsageError, match="is in no git repository"):
+        install(tmp_path, store, None)
+
+
+def test_a_commit_while_the_stages_run_has_them_run_once_more_and_never_beside(store: Store) -> None:
+    store.root.mkdir(parents=True)
+    asked, go_on, at_once, rounds = files_of(store).asked, threading.Event(), [0, 0], []
+
+    def stages() -> None:
+        at_once[0] += 1
+        at_once[1] = max(at_once)
+        rounds.append(len(rounds))
+        go_on.wait(30)
+        at_once[0] -= 1
+
+    asked.touch()
+    first = threading.Thread(target=run, args=(store, stages, clock))
+    first.start()
+    wait_for(lambda: len(rounds) == 1, 30)
+    for _ in range(3):
+        asked.touch()
+        run(store, stages, clock)  # answers at once
+    go_on.set()
+    first.join(30)
+
+    assert (len(rounds), at_once[1]) == (2, 1)
+    assert outcome(store) == {
+        "began": "2026-03-01T12:00:00+00:00",
+        "ended": "2026-03-01T12:00:00+00:00",
+        "well": True,
+        "said": "released",
+        "under way": False,
+    }
+
+
+def test_how_it_ended_is_kept_and_raised(store: Store) -> None:
+    def stages() -> None:
+        raise DifferenceFoundError("predicts worse", hint="stargaze deploy --force")
+
+    store.root.mkdir(parents=True)
+    files_of(store).asked.touch()
+
+    with pytest.raises(DifferenceFoundError):
+        run(store, stages, clock)
+
+    assert outcome(store)["said"] == "predicts worse (stargaze deploy --force)"
+
+
+def test_before_the_first_commit_there_is_nothing_to_say(store: Store) -> None:
+    with pytest.raises(MissingInputError, match=r"commit\.json is not there yet"):
+        on_commit.outcome(store)
