@@ -5,8 +5,9 @@
 
 1,500 questions, each of another known repository, by clients in a process of their own: with 1, 2, 4, 8 and 12 workers; then
 requests a second from the question to the answer read, and latencies, at 10 and 100 clients. Beside it the same bundle behind
-FastAPI with joblib and behind BentoML, without any queue: the same name in, the same number and range out. Every answer of the
-page is computed: no question is asked twice, and what was answered before a run is forgotten.
+FastAPI with joblib and behind BentoML, without any queue: the same name in, the same number and range out.
+With `--only scaling` both tables of scaling: 1,500 questions for 1 to 8 workers together, and 375 for each of them. Every answer
+of the page is computed: no question is asked twice, and what was answered before a run is forgotten.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ N_QUESTIONS = 1_500
 WORKERS = (1, 2, 4, 8, 12)
 ORIGINAL = {1: 176, 2: 122, 4: 105, 8: 97, 12: 95}
 """What the course project that this one began as took for as many requests [s]."""
+SCALED = (1, 2, 4, 8)
+EACH = 375
+"""Questions for each worker where the work grows with them."""
 CLIENTS = (10, 100)
 START = 60.0
 RIVALS = {
@@ -55,12 +59,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("store"), help="a store with a release")
     parser.add_argument("--reasons", action="store_true", help="ask for factors and similar repositories as well")
-    parser.add_argument("--only", choices=("all", "workers", "clients", "rivals", "soak"), default="all")
+    parser.add_argument("--only", choices=("all", "workers", "clients", "rivals", "scaling", "soak"), default="all")
     parser.add_argument("--minutes", type=float, default=60.0, help="how long --only soak asks, ten questions a second")
     asked = parser.parse_args()
     release = Store(asked.store).current.resolve(strict=True)
     names = pd.read_parquet(release / KNOWN, columns=["full_name"])["full_name"].sample(frac=1.0, random_state=0)
-    bodies = [{"repositories": [name], "reasons": asked.reasons} for name in names.head(N_QUESTIONS)]
+    every = [{"repositories": [name], "reasons": asked.reasons} for name in names.head(EACH * max(SCALED))]
+    bodies = every[:N_QUESTIONS]
     print(f"{len(bodies)} questions, bundle {release.name[:12]}, reasons: {asked.reasons}")
     with tempfile.TemporaryDirectory() as folder, servers(Path(folder)) as running:
         os.environ.update(running.environment)
@@ -81,9 +86,32 @@ def main() -> None:
                     found = load(url, "direct", bodies, clients=clients)
                 ratio = found["seconds"] / ours[clients]["seconds"]
                 print(f"{rival}, {clients} clients: {told(found)}; the page has {ratio:.2f} × its throughput")
+        if asked.only == "scaling":
+            scaling(release, running, every)
         if asked.only == "soak":
             with page(release, running, workers=1) as url:
                 soak(url, bodies, asked.minutes)
+
+
+def scaling(release: Path, running: Servers, bodies: Sequence[dict[str, Any]]) -> None:
+    """Print the strong and the weak table: how much faster, and how much of each core's worth is kept."""
+    cores = len(os.sched_getaffinity(0))
+    for name, number_of in (("strong", lambda _: N_QUESTIONS), ("weak", lambda workers: EACH * workers)):
+        print(
+            f"{name}: workers, questions, time [s], lost, questions a second beside one worker's, the same per core used"
+        )
+        alone = 0.0
+        for workers in SCALED:
+            asked = bodies[: number_of(workers)]
+            with page(release, running, workers=workers) as url:
+                done = load(url, "page", asked, clients=50)
+            rate = len(asked) / done["seconds"]
+            alone = alone or rate
+            kept = rate / alone / min(workers, cores)
+            row = (
+                f"{workers:3} {len(asked):6} {done['seconds']:7.2f} {done['lost']:3} {rate / alone:6.2f} × {kept:6.0%}"
+            )
+            print(row, flush=True)
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ class Machine:
         done = subprocess.run(
             [sys.executable, "-m", "stargaze", *words],
             cwd=self.folder,
-            env=self._environment(),
+            env=self.environment(),
             capture_output=True,
             text=True,
             check=False,
@@ -72,7 +72,7 @@ class Machine:
         process = subprocess.Popen(
             [sys.executable, "-m", "stargaze", *words],
             cwd=self.folder,
-            env=self._environment(),
+            env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -106,7 +106,8 @@ class Machine:
         shutil.copytree(self.store, folder / "store", symlinks=True)
         return Machine(folder)
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Return what a command here is started with."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(("STARGAZE_", "RAY_"))}
         # One permutation instead of two, as in the demo: twenty seconds less.
         return {**own, MARK: self.mark, "XDG_CONFIG_HOME": str(self.folder), "STARGAZE_FEATURES_REPEATS": "1"}
@@ -314,14 +315,37 @@ def test_a_second_release_serves_and_a_rollback_returns_to_the_first(job: Job, s
     machine, tuned = second
     first = job.said["deploy"]["digest"]
 
-    machine.type("deploy")
+    refused = machine.type("deploy", expect=1)
+    still = (machine.store / "serving" / "current").resolve().name
+    machine.type("deploy", "--force", "it answers faster")
     deployed = (machine.store / "serving" / "current").resolve().name
     machine.type("rollback")
     returned = (machine.store / "serving" / "current").resolve().name
 
+    assert "predicts worse than" in refused.stderr  # three linear models, where the first release had all families
+    assert still == first
     assert deployed == Path(tuned["bundle"]).name != first
     assert returned == first
+    assert [release["forced"] for release in machine.ask("releases")] == ["", "it answers faster", ""]
     assert [release["kind"] for release in machine.ask("releases")] == ["rollback", "deploy", "deploy"]
+
+
+def test_a_commit_is_trained_in_the_background_and_kept_back_where_it_is_worse(quick: Machine, tmp_path: Path) -> None:
+    machine = quick.copied(tmp_path)
+    before = (machine.store / "serving" / "current").resolve()
+    (machine.folder / "stargaze.toml").write_text("[tuning]\ntrials = 4\n")
+    git = ("git", "-c", "user.name=a tester", "-c", "user.email=tester@stargaze.invalid")
+    subprocess.run([*git, "init", "--quiet"], cwd=machine.folder, check=True)
+    machine.type("hook", "install")
+
+    commit = [*git, "commit", "--quiet", "--allow-empty", "--message", "more trials"]
+    subprocess.run(commit, cwd=machine.folder, env=machine.environment(), check=True)
+    wait(lambda: (machine.store / "commit.json").is_file() and not machine.ask("hook", "status")["under way"])
+
+    ended = machine.ask("hook", "status")
+    assert (ended["well"], "predicts worse than" in ended["said"]) == (False, True), ended
+    assert (machine.store / "serving" / "current").resolve() == before
+    assert (machine.store / "bundles" / "latest").read_text().strip() != before.name
 
 
 def test_the_same_seed_one_trial_at_a_time_finds_the_same_best(
