@@ -8,7 +8,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ PROJECT = HERE.parent.parent.parent
 FOLDER = Path(os.environ.get("STARGAZE_HOSTS", PROJECT / ".hosts"))
 """Where the template and the disks lie: some gigabytes, on a disk that overlays may be made on."""
 PAUSE = 0.05  # [s]
+GREETING = 'read -r -t 1 -n 4 greeting <"/dev/tcp/$1/22" && printf "%s" "$greeting"'
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,9 @@ class Host:
         return None
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection((self.address, 22), 1) as connection:
-            return connection.recv(4) == b"SSH-"
+        """Ask from the host itself: not every host has an address that is reached from here."""
+        with contextlib.suppress(OSError):
+            return self.run("bash", "-c", GREETING, "-", self.address, check=False).stdout == "SSH-"
         return False
 
 
