@@ -44,7 +44,7 @@ def test_both_hosts_are_ready_and_one_of_two_manages(configured: Configured) -> 
 
 def test_two_managers_are_refused_before_anything_is_done(configured: Configured) -> None:
     cluster = configured.cluster
-    more = cluster.folder / "two-managers.json"
+    more = cluster.store.root / "two-managers.json"
     more.write_text(json.dumps({"all": {"children": {"swarm_managers": {"hosts": {"production2": None}}}}}))
 
     played = cluster.play("swarm.yml", "--inventory", str(more))
