@@ -42,7 +42,8 @@ printf '{"time": %s, ' "$(date +%s.%N)"
 printf '"free": %s, ' "$(df -k --output=avail / | tail -n 1)"
 printf '"docker": "%s", ' "$(sudo -n docker version --format '{{.Server.Version}}' 2>/dev/null)"
 printf '"swarm": "%s", ' "$(sudo -n docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null)"
-printf '"ray": "%s"}\n' "$(systemctl is-active stargaze-ray 2>/dev/null)"
+printf '"ray": "%s", ' "$(systemctl is-active stargaze-ray 2>/dev/null)"
+printf '"page": "%s"}\n' "$(systemctl is-active haproxy 2>/dev/null)"
 """
 """What is asked of a machine, in one go; everything here is read, nothing changed."""
 
@@ -122,8 +123,9 @@ def _told(name: str, role: str, told: Mapping[str, Any], now: float) -> Sequence
         "docker": role in ("development", "production"),
         "swarm": role == "production",
         "ray": role in ("development", "parameter"),
+        "page": role == "orchestration",
     }
-    good = {"swarm": ("active",), "ray": ("active",)}
+    good = {"swarm": ("active",), "ray": ("active",), "page": ("active",)}
     parts = [
         Check(f"{name}: {part}", "well", str(told[part]))
         if told[part] and (part not in good or told[part] in good[part])

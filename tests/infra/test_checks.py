@@ -16,7 +16,7 @@ from stargaze.infra.offers import Offers
 from stargaze.infra.workroom import Workroom, workroom_of
 from tests.infra.conftest import SECTION, FakeCloud
 
-WELL = {"time": 1000.0, "free": 9e6, "docker": "24.0", "swarm": "active", "ray": "active", "stargaze": "0.1"}
+WELL = {"time": 1000.0, "free": 9e6, "docker": "24.0", "swarm": "active", "ray": "active", "page": "active"}
 
 
 @pytest.fixture
@@ -66,6 +66,7 @@ def test_a_rule_that_opens_more_than_the_page_is_ill(cloud: FakeCloud, room: Wor
         ({"ray": ""}, "parameter", ["m: ray"]),
         ({"docker": "", "ray": "failed"}, "development", ["m: docker", "m: ray"]),
         ({"docker": "", "swarm": "", "ray": ""}, "orchestration", []),
+        ({"page": "inactive"}, "orchestration", ["m: page"]),
     ],
 )
 def test_a_machine_is_judged_by_its_role(changes: dict[str, Any], role: str, ill: list[str]) -> None:

@@ -87,7 +87,8 @@ def test_what_a_container_publishes_is_reached_at_the_pages_port_alone(
 
     try:
         wait_for(lambda: all(page(engine, port) for port in (8000, 8001)))
-        assert reached(hosts["stranger"], engine, 8000, 8001) == [8000]
+        assert reached(hosts["orchestration"], engine, 8000, 8001) == [8000]
+        assert reached(hosts["stranger"], engine, 8000, 8001) == []
     finally:
         engine.run("docker", "rm", "--force", "page8000", "page8001")
         engine.run("docker", "rmi", "python")
