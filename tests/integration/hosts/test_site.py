@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.hosts.conftest import MEMBERS, Configured
+from stargaze.infra.checks import of_the_machines
+from tests.integration.hosts.conftest import MEMBERS, SECTION, Configured
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.hosts
@@ -26,6 +27,19 @@ def test_a_check_of_configured_hosts_finds_nothing_to_do(configured: Configured)
     checked = configured.cluster.play("site.yml", "--check")
 
     assert (checked.code, checked.changed) == (0, dict.fromkeys(MEMBERS, 0)), checked.said
+
+
+def test_the_doctor_finds_every_part_of_every_machine_well(configured: Configured) -> None:
+    checks = of_the_machines(SECTION, configured.cluster.room)
+
+    assert [check for check in checks if check.state != "well"] == []
+    assert {check.name for check in checks} >= {
+        *(f"{name}: {part}" for name in MEMBERS for part in ("ssh", "clock", "disk")),
+        *(f"{name}: docker" for name in ("development", "production1", "production2")),
+        *(f"{name}: ray" for name in ("development", "parameter1")),
+        *(f"{name}: swarm" for name in ("production1", "production2")),
+        "orchestration: page",
+    }
 
 
 def test_no_secret_is_told(configured: Configured) -> None:
