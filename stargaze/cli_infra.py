@@ -98,13 +98,13 @@ def ssh(
 @command("configure")
 def configure(
     *,
-    tags: Annotated[str, typer.Option(help="Only these: base, ray, swarm, git; divided by commas.")] = "",
+    tags: Annotated[str, typer.Option(help="Only these: base, ray, swarm, page, git; divided by commas.")] = "",
     check: Annotated[bool, typer.Option("--check", help="Change nothing, say what would change.")] = False,
     path: ConfigPath = None,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the playbooks on all machines: users, firewall, Docker, Ray, the Swarm, the repositories for releases."""
+    """Run the playbooks on all machines: users, firewall, Docker, Ray, the Swarm, the way to the page, the releases."""
     out, section, room, place = _enter(path, store, as_json)
     _configure(out, section, room, place, tags=tuple(filter(None, tags.split(","))), check=check)
 

@@ -56,6 +56,7 @@ ray=$(systemctl is-active stargaze-ray 2>/dev/null)
 printf '"ray": "%s", ' "$ray"
 [ "$ray" = active ] && members=$(sudo -n sh -c \
   'set -a; . /etc/stargaze/ray.env; exec /opt/stargaze/bin/python -P -c "{MEMBERS}"' 2>/dev/null)
+printf '"page": "%s", ' "$(systemctl is-active haproxy 2>/dev/null)"
 printf '"ray nodes": "%s"}}\n' "$members"
 """
 """What is asked of a machine, in one go; everything here is read, nothing changed."""
@@ -146,8 +147,9 @@ def _told(name: str, role: str, told: Mapping[str, Any], now: float, sizes: Mapp
         "swarm": role in MEMBERS_OF["swarm"],
         "ray": role in MEMBERS_OF["ray"],
         "stargaze": role != "orchestration",
+        "page": role == "orchestration",
     }
-    good = {"swarm": "active", "ray": "active", "stargaze": __version__}
+    good = {"swarm": "active", "ray": "active", "stargaze": __version__, "page": "active"}
     tags = {"docker": "base", "stargaze": "ray,git"}
     parts = [
         Check(

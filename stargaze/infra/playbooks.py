@@ -17,7 +17,7 @@ from stargaze.package import PACKAGE
 
 PLACES = (PACKAGE.parent / "ansible", PACKAGE / "ansible")
 """Where the playbooks lie: beside the package in a checkout, inside it where it is installed."""
-TAGS = ("base", "ray", "swarm", "git")
+TAGS = ("base", "ray", "swarm", "page", "git")
 KEPT = 20
 """Logs of runs."""
 HINTS = (

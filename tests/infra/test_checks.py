@@ -18,6 +18,7 @@ from stargaze.infra.workroom import Workroom, workroom_of
 from tests.infra.conftest import SECTION, FakeCloud
 
 WELL = {"time": 1000.0, "free": 9e6, "docker": "24.0", "swarm": "active", "ray": "active", "stargaze": __version__}
+WELL |= {"page": "active"}
 SEEN = {"swarm nodes": "2", "ray nodes": "2"}
 
 
@@ -69,6 +70,7 @@ def test_a_rule_that_opens_more_than_the_page_is_ill(cloud: FakeCloud, room: Wor
         ({"docker": "", "ray": "failed"}, "development", ["m: docker", "m: ray"]),
         ({"stargaze": "0.0"}, "parameter", ["m: stargaze"]),
         ({"docker": "", "swarm": "", "ray": "", "stargaze": ""}, "orchestration", []),
+        ({"page": "failed"}, "orchestration", ["m: page"]),
         ({"ray nodes": "1"}, "development", ["m: ray members"]),
         ({"swarm nodes": "1"}, "production", ["m: swarm members"]),
         ({"swarm nodes": "0", "ray nodes": ""}, "production", []),

@@ -27,15 +27,6 @@ OPENSTACK = [
 """The marks of each test that talks to the lab."""
 
 
-OPENSTACK = [
-    pytest.mark.openstack,
-    # the SDK warns of its own parts whenever it makes an object, and of a metrics database that nobody configured
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:openstack"),
-    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning:openstack"),
-]
-"""The marks of each test that talks to the lab."""
-
-
 @dataclass(frozen=True)
 class CloudLab:
     """A control plane that is up, and its operator."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,20 +14,42 @@ from typing import Any
 
 import pytest
 
+from stargaze import sshkeys
+from stargaze.artifacts import Store
+from stargaze.config import InfraSection
+from stargaze.infra.cluster import access_of
+from stargaze.infra.configuration import _inventory
+from stargaze.infra.inventory import ssh
+from stargaze.infra.machines import Host as Entered
+from stargaze.infra.machines import Machine
+from stargaze.infra.playbooks import _environment, folder
+from stargaze.infra.workroom import Workroom, pin, private_key, public_key, workroom_of
 from tests.labs.hosts.lab import FOLDER, Host, Lab
 from tests.labs.hosts.wheelhouse import fill
 
-PROJECT = Path(__file__).parent.parent.parent.parent
 MACHINE = "10.78.0.254"
 """Where the tests are: the only address outside of the cluster that may open ssh."""
-ADDRESSES = {
+MEMBERS = {
+    "orchestration": "10.78.0.10",
     "development": "10.78.0.11",
     "parameter1": "10.78.0.12",
     "production1": "10.78.0.21",
     "production2": "10.78.0.22",
-    "stranger": "10.78.0.99",
 }
+ADDRESSES = {**MEMBERS, "stranger": "10.78.0.99"}
 """The stranger stands on the same network and is no member."""
+SECTION = InfraSection(
+    name="lab",
+    provider="static",
+    hosts={name: f"debian@{address}" for name, address in MEMBERS.items()},
+    ssh_from=[f"{MACHINE}/32"],
+    page_port=8000,
+    variables={
+        "base_time": "false",  # all hosts have this machine's clock, which is not theirs to set
+        "ray_cpus": "1",
+        "stargaze_wheelhouse": str(FOLDER / "wheelhouse"),
+    },
+)
 KNOCK = """
 import concurrent.futures
 import contextlib
@@ -60,44 +81,48 @@ class Played:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The hosts of one cluster and their inventory."""
+    """The hosts of one cluster, which to stargaze are machines that exist, and what it keeps of them."""
 
     lab: Lab
-    folder: Path
-    public_key: str
+    store: Store
     hosts: dict[str, Host] = field(default_factory=dict)
 
     @property
-    def key(self) -> Path:
-        """What ssh shows to be let in."""
-        return self.folder / "key"
+    def room(self) -> Workroom:
+        """Where stargaze keeps keys and inventory."""
+        return workroom_of(SECTION, self.store)
 
     @property
-    def ssh_options(self) -> list[str]:
-        """What ssh is told so that it believes the hosts that were booted, and no others."""
-        known = f"UserKnownHostsFile={self.folder}/known_hosts"
-        return ["-o", known, "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-i", str(self.key)]
+    def public_key(self) -> str:
+        """Whose holder is let in by the hosts."""
+        return public_key(private_key(SECTION, self.room))
+
+    @property
+    def signer(self) -> Path:
+        """The key whose releases the nodes believe."""
+        return self.store.keys / "signer"
 
     def boot(self, name: str) -> Host:
         """Boot a host on an empty disk, and believe its key."""
         host = self.hosts[name] = self.lab.boot(name, f"{ADDRESSES[name]}/24", self.public_key)
-        lines = [f"{one.address} {key}\n" for one in self.hosts.values() for key in one.host_keys]
-        (self.folder / "known_hosts").write_text("".join(lines))
+        pin(self.room, {one.name: (one.name, one.host_keys) for one in self.hosts.values()})
         host.wait()
         return host
 
+    def ssh(self, host: Host, user: str = "debian") -> list[str]:
+        """Return the words that enter a host from here, up to the command; the last names it."""
+        entered = Entered(Machine(host.name, "production"), host.address, host.address, user)
+        return ssh(entered, None, access_of(SECTION, self.room))
+
     def play(self, playbook: str = "site.yml", *words: str, **variables: Any) -> Played:
-        """Run a playbook of the project, with variables beside those of the inventory."""
-        inventory = self.folder / "inventory.json"
-        inventory.write_text(json.dumps(self._inventory()))
-        command = [Path(sys.prefix, "bin", "ansible-playbook"), "-i", inventory, PROJECT / "ansible" / playbook, *words]
+        """Run a playbook of the project on the product's inventory, with variables beside it."""
+        inventory = _inventory(SECTION, self.room, self.store)
+        command = [Path(sys.prefix, "bin", "ansible-playbook"), "-i", inventory, folder() / playbook, *words]
         command += ["--extra-vars", json.dumps(variables)]
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
-            "ANSIBLE_CONFIG": str(PROJECT / "ansible" / "ansible.cfg"),
-            "ANSIBLE_HOME": str(self.folder / "ansible"),
-            "ANSIBLE_NOCOLOR": "1",
-            "PATH": f"{Path(sys.prefix, 'bin')}:{os.environ['PATH']}",
+            **_environment(),
+            "ANSIBLE_HOME": str(self.store.root / "ansible"),
         }
         done = subprocess.run(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -110,68 +135,17 @@ class Cluster:
         words = f"set -a; . /etc/stargaze/ray.env; {without} exec timeout 180 /opt/stargaze/bin/python -"
         return self.hosts["development"].run("sudo", "-u", "ray", "sh", "-c", words, stdin=script, check=False)
 
-    def _inventory(self) -> dict[str, Any]:
-        members = {
-            name: {"ansible_host": address, "inside_address": address}
-            for name, address in ADDRESSES.items()
-            if name != "stranger"
-        }
-        members["development"]["ray_cpus"] = members["parameter1"]["ray_cpus"] = 1  # type: ignore[assignment]
-        groups = {
-            "development": ["development"],
-            "parameter_servers": ["parameter1"],
-            "production": ["production1", "production2"],
-            "ray_head": ["development"],
-            "ray_workers": ["parameter1"],
-            "swarm_managers": ["production1"],
-            "swarm_workers": ["production2"],
-        }
-        parents = {"ray": ["ray_head", "ray_workers"], "swarm": ["swarm_managers", "swarm_workers"]}
-        children = {name: {"hosts": dict.fromkeys(hosts)} for name, hosts in groups.items()}
-        children |= {name: {"children": dict.fromkeys(below)} for name, below in parents.items()}
-        variables = {
-            "ansible_user": "debian",
-            "ansible_ssh_private_key_file": str(self.key),
-            "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.folder}/known_hosts -o StrictHostKeyChecking=yes",
-            "stargaze_name": "lab",
-            "stargaze_wheel": str(next(self.folder.glob("*.whl"))),
-            "stargaze_lock": str(PROJECT / "requirements.lock"),
-            "stargaze_wheelhouse": str(FOLDER / "wheelhouse"),
-            "stargaze_allowed_signers": str(self.folder / "allowed_signers"),
-            "stargaze_ray_token_file": str(self.folder / "ray_token"),
-            "stargaze_ssh_from": [f"{MACHINE}/32"],
-            "stargaze_page_port": 8000,
-            "base_time": False,  # all hosts have this machine's clock, which is not theirs to set
-        }
-        return {"all": {"vars": variables, "hosts": members, "children": children}}
-
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The hosts as a cloud gives them: booted, reachable, with nothing of ours on them."""
-    folder = tmp_path_factory.mktemp("cluster")
-    for name in ("key", "signer"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", folder / name], check=True)
-    signer = " ".join((folder / "signer.pub").read_text().split()[:2])
-    (folder / "allowed_signers").write_text(f'stargaze namespaces="git" {signer}\n')
-    (folder / "ray_token").write_text(secrets.token_hex(32))
-    build = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        folder,
-    ]
-    subprocess.run([*build, PROJECT], check=True)
     lab = Lab(mine=(f"{MACHINE}/24",))
     lab.remove()  # what a killed run left
     lab.prepare()
     fill(FOLDER / "wheelhouse", FOLDER / "template")
-    made = Cluster(lab, folder, (folder / "key.pub").read_text())
+    made = Cluster(lab, Store(tmp_path_factory.mktemp("cluster")))
+    sshkeys.make(made.signer, "")
+    (made.store.keys / "allowed_signers").write_text(f'stargaze namespaces="git" {public_key(made.signer)}\n')
     try:
         for name in ADDRESSES:
             made.boot(name)

@@ -19,7 +19,7 @@ NODE = "production1"
 
 
 def git(cluster: Cluster, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    ssh = shlex.join(["ssh", *cluster.ssh_options, "-o", "BatchMode=yes"])
+    ssh = shlex.join(cluster.ssh(cluster.hosts[NODE])[:-1])
     identity = {f"GIT_{who}_{what}": "a@b.invalid" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     environment = {**os.environ, **identity, "GIT_SSH_COMMAND": ssh, "GIT_CONFIG_GLOBAL": os.devnull}
     return subprocess.run(["git", "-C", folder, *words], env=environment, capture_output=True, text=True, check=False)
@@ -35,7 +35,7 @@ def released(configured: Configured, bundle_folder: Path, tmp_path: Path) -> Sto
     store = Store(tmp_path / "store")
     store.bundles.mkdir(parents=True)
     (store.bundles / bundle_folder.name).symlink_to(bundle_folder)
-    environment = {**os.environ, "STARGAZE_DEPLOY_SIGNING_KEY": str(configured.cluster.folder / "signer")}
+    environment = {**os.environ, "STARGAZE_DEPLOY_SIGNING_KEY": str(configured.cluster.signer)}
     command = [sys.executable, "-m", "stargaze", "deploy", bundle_folder.name]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -72,9 +72,9 @@ def test_a_signed_release_is_installed(configured: Configured, released: Store) 
 )
 def test_whoever_pushes_can_do_nothing_else(configured: Configured, options: list[str], words: list[str]) -> None:
     cluster = configured.cluster
-    there = f"git@{cluster.hosts[NODE].address}"
-    argv = ["ssh", *cluster.ssh_options, "-o", "BatchMode=yes", *options, there, *words]
+    *ssh, there = cluster.ssh(cluster.hosts[NODE], user="git")
 
+    argv = [*ssh, *options, there, *words]
     tried = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
     assert tried.returncode != 0

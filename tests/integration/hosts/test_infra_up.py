@@ -34,6 +34,7 @@ cidr = "{INSIDE}.0/24"
 external_network = "street"
 ssh_from = ["{OUTSIDE}.0/24"]
 page_port = 8000
+patience = 300
 
 [infra.variables]
 base_time = "false"
@@ -141,8 +142,9 @@ def test_one_command_makes_and_configures_a_cluster_and_one_takes_it_down(
     assert "nothing to do" in again
     assert "nothing to configure" in again
     assert set(re.findall(r" (\d+)$", shell.type("infra", "configure"), re.MULTILINE)) == {"0"}
-    ill = [row["check"] for row in json.loads(shell.type("doctor", "--json")) if row["state"] == "ill"]
-    assert ill == []
+    checks = {row["check"]: row["state"] for row in json.loads(shell.type("doctor", "--json"))}
+    assert [name for name, state in checks.items() if state == "ill"] == []
+    assert {checks[f"{name}: docker"] for name in ("development", "production1", "production2")} == {"well"}
 
     shell.type("infra", "down", "--yes")
 

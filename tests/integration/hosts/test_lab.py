@@ -19,8 +19,7 @@ def stranger(cluster: Cluster) -> Host:
 
 
 def ssh(cluster: Cluster, host: Host, *words: str) -> subprocess.CompletedProcess[str]:
-    argv = ["ssh", *cluster.ssh_options, "-o", "BatchMode=yes", f"debian@{host.address}", *words]
-    return subprocess.run(argv, capture_output=True, text=True, check=False)
+    return subprocess.run([*cluster.ssh(host), *words], capture_output=True, text=True, check=False)
 
 
 def test_a_host_is_a_whole_system_reached_by_its_key(cluster: Cluster, stranger: Host) -> None:

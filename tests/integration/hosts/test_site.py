@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.hosts.conftest import Configured
+from stargaze.infra.checks import of_the_machines
+from tests.integration.hosts.conftest import MEMBERS, SECTION, Configured
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.hosts
-
-MEMBERS = ("development", "parameter1", "production1", "production2")
 
 
 def test_a_check_of_fresh_hosts_finds_what_is_to_be_done_and_does_nothing(configured: Configured) -> None:
@@ -30,8 +29,21 @@ def test_a_check_of_configured_hosts_finds_nothing_to_do(configured: Configured)
     assert (checked.code, checked.changed) == (0, dict.fromkeys(MEMBERS, 0)), checked.said
 
 
+def test_the_doctor_finds_every_part_of_every_machine_well(configured: Configured) -> None:
+    checks = of_the_machines(SECTION, configured.cluster.room)
+
+    assert [check for check in checks if check.state != "well"] == []
+    assert {check.name for check in checks} >= {
+        *(f"{name}: {part}" for name in MEMBERS for part in ("ssh", "clock", "disk")),
+        *(f"{name}: docker" for name in ("development", "production1", "production2")),
+        *(f"{name}: ray" for name in ("development", "parameter1")),
+        *(f"{name}: swarm" for name in ("production1", "production2")),
+        "orchestration: page",
+    }
+
+
 def test_no_secret_is_told(configured: Configured) -> None:
-    token = (configured.cluster.folder / "ray_token").read_text()
+    token = configured.cluster.room.ray_token.read_text()
     loud = configured.cluster.play("site.yml", "-vvv", "--check", "--diff", "--tags", "ray,swarm")
 
     for played in (configured.first, loud):
@@ -53,11 +65,11 @@ def test_a_firewall_that_locks_us_out_takes_itself_away(configured: Configured) 
     cluster = configured.cluster
     elsewhere = {"stargaze_ssh_from": ["203.0.113.0/24"], "firewall_patience": 10}
 
-    locked = cluster.play("base.yml", "--limit", "parameter1", **elsewhere)
-    healed = cluster.play("base.yml", "--limit", "parameter1")
+    locked = cluster.play("base.yml", "--limit", "orchestration", **elsewhere)
+    healed = cluster.play("base.yml", "--limit", "orchestration")
 
     assert locked.code != 0
     assert "did not have to be undone, as stargaze_ssh_from leaves us out" in locked.said
     assert healed.code == 0, healed.said
-    assert healed.changed["parameter1"] > 0
-    assert cluster.play("base.yml", "--limit", "parameter1").changed == {"parameter1": 0}
+    assert healed.changed["orchestration"] > 0
+    assert cluster.play("base.yml", "--limit", "orchestration").changed == {"orchestration": 0}

@@ -44,7 +44,7 @@ def test_both_hosts_are_ready_and_one_of_two_manages(configured: Configured) -> 
 
 def test_two_managers_are_refused_before_anything_is_done(configured: Configured) -> None:
     cluster = configured.cluster
-    more = cluster.folder / "two-managers.json"
+    more = cluster.store.root / "two-managers.json"
     more.write_text(json.dumps({"all": {"children": {"swarm_managers": {"hosts": {"production2": None}}}}}))
 
     played = cluster.play("swarm.yml", "--inventory", str(more))
@@ -87,7 +87,8 @@ def test_what_a_container_publishes_is_reached_at_the_pages_port_alone(
 
     try:
         wait_for(lambda: all(page(engine, port) for port in (8000, 8001)))
-        assert reached(hosts["stranger"], engine, 8000, 8001) == [8000]
+        assert reached(hosts["orchestration"], engine, 8000, 8001) == [8000]
+        assert reached(hosts["stranger"], engine, 8000, 8001) == []
     finally:
         engine.run("docker", "rm", "--force", "page8000", "page8001")
         engine.run("docker", "rmi", "python")

@@ -15,7 +15,7 @@ test "$(cat "$template/etc/stargaze-lab" 2>/dev/null)" = "$wanted" && exit 0
 suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' | awk -v suite="$suite" '$2 == suite {print $1; exit}')
 system="systemd systemd-sysv dbus openssh-server sudo iproute2 iputils-ping procps python3 python3-apt"
-roles="acl docker.io git iptables libgomp1 nftables openssh-client python3-venv unattended-upgrades"
+roles="acl docker.io git haproxy iptables libgomp1 nftables openssh-client python3-venv unattended-upgrades"
 # From Debian 13 on the command is a package of its own, which the engine only recommends.
 if apt-cache show docker-cli >/dev/null 2>&1; then roles="$roles docker-cli"; fi
 
@@ -49,6 +49,8 @@ rm -rf "$made"/usr/sbin/policy-rc.d "$made"/etc/ssh/ssh_host_* "$made"/var/lib/a
 # As in the images of clouds: one user with sudo and keys, and no password anywhere.
 inside useradd --create-home --shell /bin/bash debian
 echo 'debian ALL=(ALL) NOPASSWD: ALL' >"$made/etc/sudoers.d/cloud"
+# It has nothing to lead to yet, and would fail at every boot.
+inside systemctl disable --quiet haproxy.service
 # Hosts share the clock and the kernel of this machine; timers of housekeeping would only disturb.
 inside systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service
 echo "$wanted" >"$made/etc/stargaze-lab"
