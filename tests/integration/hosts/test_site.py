@@ -38,6 +38,9 @@ def test_the_doctor_finds_every_part_of_every_machine_well(configured: Configure
         *(f"{name}: docker" for name in ("development", "production1", "production2")),
         *(f"{name}: ray" for name in ("development", "parameter1")),
         *(f"{name}: swarm" for name in ("production1", "production2")),
+        *(f"{name}: stargaze" for name in MEMBERS if name != "orchestration"),
+        *(f"{name}: ray members" for name in ("development", "parameter1")),
+        "production1: swarm members",
         "orchestration: page",
     }
 
