@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 Report = Callable[[str, float], None]
+EVENTS = "STARGAZE_EVENTS"
+"""In the environment: "json" makes progress and errors lines of JSON, for the program that started this one."""
 QUIET_INTERVAL = 5.0
 """Off a terminal, at most one line of progress in this many seconds."""
 LONGEST = 500
@@ -32,6 +34,8 @@ class Output:
 
     def answer(self, value: Mapping[str, Any] | Sequence[Mapping[str, Any]], text: str = "") -> None:
         """Print the answer: JSON if asked for, else the text."""
+        if os.environ.get(EVENTS) == "json":
+            _event({"text": text})
         print(_json(value) if self.as_json else text, flush=True)
 
     def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
@@ -62,6 +66,9 @@ class Output:
 
     def error(self, error: StargazeError) -> None:
         """Print what is wrong and, last, what to type."""
+        if os.environ.get(EVENTS) == "json":
+            _event({"error": error.message, "hint": error.hint, "code": error.exit_code})
+            return
         from rich.text import Text
 
         console = _console(stderr=True)
@@ -72,11 +79,17 @@ class Output:
     @contextlib.contextmanager
     def progress(self, name: str) -> Iterator[Report]:
         """Show how far a long step is: a bar on a terminal, a line now and then elsewhere."""
-        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        if os.environ.get(EVENTS) == "json":
+            yield lambda what, done: _event({"what": what, "done": done})
+        elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             with _bar(name) as report:
                 yield report
         else:
             yield _lines(name)
+
+
+def _event(value: Mapping[str, Any]) -> None:
+    print(json.dumps(value), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
