@@ -52,6 +52,12 @@ def begin(
     send(one, head(config, store), store, now, secrets, report)
 
 
+def is_begun(stage: str, store: Store) -> bool:
+    """Tell whether a stage was begun on the cluster and not brought back."""
+    known = Under(store).known()
+    return known is not None and known["stage"] == stage
+
+
 def attend(stage: str, config: Config, store: Store, report: Report) -> Outcome:
     """Follow a stage that was begun on the cluster, put what it made in place, and return its answer as if it were made here."""
     Under(store).of(stage)  # before a machine is asked

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import queue
+import signal
 import subprocess
 import threading
 import uuid
@@ -126,7 +128,8 @@ class SshHead:
             try:
                 yield from self._lines(process)
             finally:
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # with a jump host's ssh, which would hold the pipe open
 
     def stop(self) -> None:
         """End the job."""

@@ -119,10 +119,10 @@ class Cluster:
         return sorted(done.stdout.split())
 
     def _start(self, address: str, *words: str) -> Node:
-        log = (self.root / f"{address}.log").open("ab")
         command = [BIN / "ray", "start", "--block", "--disable-usage-stats", "--num-cpus=1", *words]
         command += [f"--node-ip-address={address}", "--object-store-memory=200000000"]
-        process = subprocess.Popen(command, env=self._ray(), stdout=log, stderr=log, start_new_session=True)
+        with (self.root / f"{address}.log").open("ab") as log:
+            process = subprocess.Popen(command, env=self._ray(), stdout=log, stderr=log, start_new_session=True)
         node = self.nodes[address] = Node(address, process)
         wait_for(lambda: address in self.alive(), 120)
         return node
