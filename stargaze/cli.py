@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from stargaze import __version__, cli_infra, config
 from stargaze.errors import StargazeError, UsageError
-from stargaze.options import AsJson, Attach, ConfigPath, Detach, On, OnPlace, StorePath, begin
+from stargaze.options import AsJson, Attach, ConfigPath, Detach, OnPlace, StorePath, begin
 from stargaze.output import Output
 from stargaze.signals import unwinding
 
@@ -37,7 +37,7 @@ EXAMPLES = {
     "features": "stargaze features --json",
     "select-features": "stargaze select-features",
     "screen": "stargaze screen --families lightgbm,ridge",
-    "tune": "stargaze tune --trials 200",
+    "tune": "stargaze tune --trials 200; on the machines of stargaze infra: stargaze tune --trials 200 --on cluster",
     "deploy": "stargaze deploy",
     "rollback": "stargaze rollback",
     "releases": "stargaze releases --json",
@@ -517,7 +517,8 @@ def _is_away(on: str | None, detach: bool, attach: bool) -> bool:
     """Say whether a stage is the cluster's; who speaks of leaving or meeting it means that."""
     if detach and attach:
         raise UsageError("--detach leaves a stage to itself, and --attach follows it", hint="give one of them")
-    return detach or attach or on == On.cluster
+    place = "here" if on is None else config.checked_section("tuning", {"on": on}, source="option").on
+    return detach or attach or place == "cluster"
 
 
 def _away(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stargaze.artifacts import Store
 from stargaze.config import Config
-from stargaze.errands.carry import Outcome, Under, follow, send
+from stargaze.errands.carry import Outcome, Under, check_inputs, follow, send
 from stargaze.errands.errand import errand
 from stargaze.errands.head import Head, head_of, place_of
 from stargaze.errors import OutsideError
@@ -49,6 +49,7 @@ def begin(
     secrets = {name: os.environ[name] for name in SECRETS.get(stage, ()) if os.environ.get(name)}
     words = [*words, *(["--resume"] if resume else [])]
     one = errand(stage, config, store, words=words, files=files, resume=resume)
+    check_inputs(one, store)  # before a machine is asked
     send(one, head(config, store), store, now, secrets, report)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,16 +17,9 @@ ConfigPath = Annotated[
     Path | None, typer.Option("--config", "-c", help="Config file [default: stargaze.toml if there].")
 ]
 StorePath = Annotated[str | None, typer.Option("--store", help="Folder of all artefacts.")]
-
-
-class On(StrEnum):
-    """Where a stage runs."""
-
-    here = "here"
-    cluster = "cluster"
-
-
-OnPlace = Annotated[On | None, typer.Option("--on", help="Where it runs: here, or on the cluster of stargaze infra.")]
+OnPlace = Annotated[
+    str | None, typer.Option("--on", help="Where it runs: here or cluster, which is that of stargaze infra.")
+]
 Detach = Annotated[bool, typer.Option("--detach", help="cluster: begin it there, and leave it to itself.")]
 Attach = Annotated[
     bool, typer.Option("--attach", help="cluster: follow what was begun there, and bring back what it made.")

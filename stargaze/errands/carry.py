@@ -77,6 +77,25 @@ class Under:
         return found
 
 
+def check_inputs(one: Errand, store: Store) -> None:
+    """See that everything is there that an errand takes along.
+
+    Raises
+    ------
+    MissingInputError
+        If not; it says which command makes it.
+    """
+    for path in one.sends.values():
+        if path == store.journal and not path.exists():
+            raise MissingInputError(
+                "there is no stopped tuning to go on with", hint=f"stargaze {one.stage} --on cluster"
+            )
+        if path.is_relative_to(store.root):
+            store.need(path)
+        elif not path.exists():
+            raise MissingInputError(f"{path}: no such file", hint="is the name right?")
+
+
 def send(one: Errand, head: Head, store: Store, now: datetime, environment: Mapping[str, str], report: Report) -> None:
     """Send the errand and have it begun.
 
@@ -87,8 +106,7 @@ def send(one: Errand, head: Head, store: Store, now: datetime, environment: Mapp
     MissingInputError
         If a file that it needs is not there.
     """
-    for path in one.sends.values():
-        _need(store, path)
+    check_inputs(one, store)
     under = Under(store)
     report(f"looking at {head.name}", 0.0)
     wanted = sums(one.sends)
@@ -236,13 +254,6 @@ def _has_begun(head: Head, job: str) -> bool:
     except OutsideError:
         return True
     return found is not None and found["id"] == job and found["runs"]
-
-
-def _need(store: Store, path: Path) -> None:
-    if path.is_relative_to(store.root):
-        store.need(path)
-    elif not path.exists():
-        raise MissingInputError(f"{path}: no such file", hint="is the name right?")
 
 
 def _check_bundle(scratch: Path, latest: str) -> None:
