@@ -12,6 +12,11 @@ from pathlib import Path
 
 from stargaze.output import EVENTS
 
+LONGEST = 2_000
+"""Of a line so much is kept [byte]."""
+THREADS = "OMP_NUM_THREADS"
+"""Ray sets it to 1 for the process that starts a job, which has no core of its own: sums would come out otherwise than here."""
+
 
 def main(folder: Path) -> int:
     """Carry the errand of this folder out; return how the command ended."""
@@ -22,33 +27,28 @@ def main(folder: Path) -> int:
     # The command hears it too and ends; this one stays until it can say so.
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     command = [sys.executable, "-I", "-m", "stargaze", *words, "--config", "stargaze.toml", "--json"]
-    with Path("events.jsonl").open("ab", buffering=0) as events, Path("answer.json").open("wb") as answer:
+    with Path("events.jsonl").open("ab", buffering=0) as events:
         with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=answer,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             env=environment(os.environ, secrets),
         ) as process:
-            events.writelines(event(line) for line in process.stderr or ())
+            events.writelines(said(line) for line in process.stdout or ())
         events.write(json.dumps({"ended": process.returncode}).encode() + b"\n")
     return process.returncode
 
 
 def environment(ours: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
-    """Return what the command runs in: no config but the errand's, the secrets, and Ray's own."""
-    kept = {name: value for name, value in ours.items() if not name.startswith("STARGAZE_")}
-    return {**kept, **secrets, "XDG_CONFIG_HOME": str(Path.cwd()), EVENTS: "json"}
+    """Return what the command runs in: no config but the errand's, the secrets, and Ray's own but for its one thread."""
+    kept = {name: value for name, value in ours.items() if not name.startswith("STARGAZE_") and name != THREADS}
+    return {**kept, **secrets, "XDG_CONFIG_HOME": str(Path.cwd()), EVENTS: str(Path("events.jsonl").resolve())}
 
 
-def event(line: bytes) -> bytes:
-    """Return a line of the command as an event: what is none is something that it said."""
-    text = line.decode("utf-8", "replace").rstrip("\n")
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    return json.dumps(found if isinstance(found, dict) else {"said": text}).encode() + b"\n"
+def said(line: bytes) -> bytes:
+    """Return a line that the command, or Ray inside it, printed, as an event: it tells nothing unless the command dies."""
+    return json.dumps({"said": line[:LONGEST].decode("utf-8", "replace").rstrip("\n")}).encode() + b"\n"
 
 
 if __name__ == "__main__":

@@ -163,10 +163,10 @@ def follow(stage: str, head: Head, store: Store, report: Report) -> Outcome:
         bring(head, store, known["keeps"])
         raise
     if ended == 0:
-        value = bring(head, store, known["brings"])
+        bring(head, store, known["brings"])
         if store.journal.name in known["keeps"]:
             _settle_journal(store, resumed=store.journal.name in known["sent"])
-        return Outcome(value, heard.text)
+        return Outcome(heard.answer, heard.text)
     bring(head, store, known["keeps"])
     if heard.error is not None and ended not in STOPPED:
         raise raised(heard.error["error"], heard.error["hint"], heard.error["code"])
@@ -174,18 +174,15 @@ def follow(stage: str, head: Head, store: Store, report: Report) -> Outcome:
     raise OutsideError(f"{stage} was ended on {head.name}{heard.why(ended)}", hint=hint)
 
 
-def bring(head: Head, store: Store, names: Sequence[str]) -> Any:
-    """Fetch files, check them, put them in place by renames, and forget the errand; return the command's answer."""
-    with scratch_folder(store.root) as scratch:
-        if names:
+def bring(head: Head, store: Store, names: Sequence[str]) -> None:
+    """Fetch files, check them, put them in place by renames, and forget the errand."""
+    if names:
+        with scratch_folder(store.root) as scratch:
             got = unpack(io.BytesIO(head.give(names)), scratch)
             for name in [one for one in got if one.startswith("bundles/latest")]:
                 _check_bundle(scratch, name)
             _put(scratch, store, got)
-        answer = scratch / "answer.json"
-        found = json.loads(answer.read_text(encoding="utf-8")) if answer.is_file() and answer.stat().st_size else None
     Under(store).path.unlink(missing_ok=True)
-    return found
 
 
 @dataclass
@@ -193,6 +190,7 @@ class Heard:
     """What a command has told beside how far it is: its error, its answer for a person, and its last lines."""
 
     error: dict[str, Any] | None = None
+    answer: Any = None
     text: str = ""
     said: list[str] = field(default_factory=list)
 
@@ -200,7 +198,8 @@ class Heard:
         """Keep what is worth keeping."""
         if "error" in told:
             self.error = dict(told)
-        self.text = told.get("text", self.text)
+        if "answer" in told:
+            self.answer, self.text = told["answer"], told["text"]
         if str(told.get("said", "")).strip():
             self.said = [*self.said, told["said"]][-SAID:]
 
@@ -274,7 +273,7 @@ def _put(scratch: Path, store: Store, names: Sequence[str]) -> None:
                 shutil.rmtree(target)
             (scratch / folder).rename(target)
             target.chmod(0o755)
-    for name in (one for one in names if one.count("/") < 2 and one != "answer.json"):
+    for name in (one for one in names if one.count("/") < 2):
         with outside_disk(store.root / name):
             (store.root / name).parent.mkdir(parents=True, exist_ok=True)
             (scratch / name).chmod(0o644)

@@ -80,7 +80,7 @@ class Desk:
                 raise OutsideError(f"{before['stage']} of this store runs already, since {before['began']}")
             self._take(asked["sums"], parcel)
             (self.folder / "stargaze.toml").write_text(asked["settings"], encoding="utf-8")
-            for path in (self.events, self.folder / "answer.json", self.secrets):
+            for path in (self.events, self.secrets):
                 path.unlink(missing_ok=True)
             os.mkfifo(self.secrets, 0o600)
             known = {name: asked[name] for name in ("id", "stage", "words", "began")}
@@ -131,7 +131,7 @@ class Desk:
             time.sleep(LOOK)
 
     def give(self, names: list[str]) -> bytes:
-        """Pack the outcome: of these files those that are there, a bundle by the file that names it, and the answer."""
+        """Pack the outcome: of these files those that are there, a bundle by the file that names it."""
         files = dict[str, Path]()
         for name in names:
             path = self.store / name
@@ -140,8 +140,7 @@ class Desk:
                 files |= {f"bundles/{folder.name}/{file.name}": file for file in sorted(folder.iterdir())}
             if path.is_file():
                 files[name] = path
-        answer = self.folder / "answer.json"
-        return pack({**files, **({answer.name: answer} if answer.is_file() else {})})
+        return pack(files)
 
     def _take(self, wanted: dict[str, str], parcel: IO[bytes]) -> None:
         self.store.mkdir(parents=True, exist_ok=True)

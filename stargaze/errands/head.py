@@ -92,7 +92,7 @@ class Head(Protocol):
         """End the job and wait for that; nothing happens to one that is over."""
 
     def give(self, names: Sequence[str]) -> bytes:
-        """Return a parcel with what there is of these files, and with the answer."""
+        """Return a parcel with what there is of these files."""
 
 
 @dataclass(frozen=True)

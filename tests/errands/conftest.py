@@ -94,9 +94,8 @@ class There:
                 path = self.desk.store / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
-            if answer is not None:
-                (self.desk.folder / "answer.json").write_text(json.dumps(answer))
-            self.desk.events.write_text("".join(json.dumps(event) + "\n" for event in events))
+            first = [] if answer is None else [{"answer": answer, "text": "in words"}]
+            self.desk.events.write_text("".join(json.dumps(event) + "\n" for event in (*first, *events)))
 
         self.jobs.work = work
 

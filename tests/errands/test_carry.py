@@ -49,14 +49,14 @@ def test_what_was_made_there_is_here_as_if_it_were_made_here(
     files, told = bundle(tmp_path / "made"), TOLD()
     answer = {"bundle": "store/bundles/x"}
     there.does(
-        {"what": "trial 1 of 2", "done": 0.5}, {"text": "a bundle"}, {"ended": 0},
+        {"what": "trial 1 of 2", "done": 0.5}, {"ended": 0},
         answer=answer, makes={**files, "trials.parquet": "trials", "trials.jsonl": ""},
     )  # fmt: skip
     begun(head, filled)
 
     found = follow("tune", head, filled, lambda *one: told.append(one))
 
-    assert (found.value, found.text) == (answer, "a bundle")
+    assert (found.value, found.text) == (answer, "in words")
     assert ("trial 1 of 2", 0.5) in told
     assert {name: (filled.root / name).read_text() for name in files} == files
     assert filled.trials.read_text() == "trials"

