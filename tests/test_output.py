@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stargaze.errors import StargazeError, UsageError
+from stargaze.errors import OutsideError, StargazeError, UsageError
 from stargaze.output import LONGEST, Output
 
 ROWS = [{"name": "a/b", "stars": 1234.5, "rho": float("nan"), "note": None}, {"name": "c/d", "stars": 0.12345678}]
