@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from stargaze import __version__, cli_hook, cli_infra, config
 from stargaze.errors import StargazeError, UsageError
-from stargaze.options import AsJson, ConfigPath, StorePath, begin
+from stargaze.options import AsJson, Attach, ConfigPath, Detach, OnPlace, StorePath, begin
 from stargaze.output import Output
 from stargaze.signals import unwinding
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from stargaze.artifacts import Store
+    from stargaze.errands.carry import Outcome
 
 INTERRUPTED = 130
 EXAMPLES = {
@@ -36,7 +37,7 @@ EXAMPLES = {
     "features": "stargaze features --json",
     "select-features": "stargaze select-features",
     "screen": "stargaze screen --families lightgbm,ridge",
-    "tune": "stargaze tune --trials 200",
+    "tune": "stargaze tune --trials 200; on the machines of stargaze infra: stargaze tune --trials 200 --on cluster",
     "deploy": "stargaze deploy",
     "rollback": "stargaze rollback",
     "releases": "stargaze releases --json",
@@ -154,6 +155,9 @@ def fetch(
     update: Annotated[bool, typer.Option("--update", help="GitHub: ask anew what may have changed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="GitHub: say what it takes, and gather nothing.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each request.")] = False,
+    on: OnPlace = None,
+    detach: Detach = False,
+    attach: Attach = False,
     path: ConfigPath = None,
     store: StorePath = None,
     as_json: AsJson = False,
@@ -167,6 +171,14 @@ def fetch(
     options = {f"github.{name}": value for name, value in {**asked, "deep": deep, "history": history}.items()}
     out, settings, place = begin(path, store, as_json, options)
     given = [*(files or []), *(more or [])]
+    if _is_away(on, detach, attach) and not dry_run:
+        words = ["--update"] if update else []
+        from_files = given or [Path(name) for name in settings.fetch.files]
+        found = _away("fetch", out, settings, place, detach, attach, words=words, files=from_files)
+        if found is not None:
+            out.answer(found.value, found.text)
+            out.note("next: stargaze select-features")
+        return
     way = sources.Way(token=os.environ.get("GITHUB_TOKEN", ""), update=update, tell=out.note if verbose else None)
     with at_work(place), out.progress("fetch") as report:
         if dry_run:
@@ -187,17 +199,28 @@ def features(path: ConfigPath = None, store: StorePath = None, as_json: AsJson =
 
 
 @command("select-features")
-def select_features(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
+def select_features(
+    on: OnPlace = None,
+    detach: Detach = False,
+    attach: Attach = False,
+    path: ConfigPath = None,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
     """Decide which features stay under each policy, with a reason for each that goes."""
     from stargaze.features.select import select_features
     from stargaze.locks import at_work
 
     out, settings, place = begin(path, store, as_json)
-    with at_work(place), out.progress("select-features") as report:
-        selection = select_features(settings.features, place, report)
-    out.table(
-        selection.as_rows(), ["feature", "missing", "rho", *config.POLICIES], "Features (worth in nat², or why not)"
-    )
+    if _is_away(on, detach, attach):
+        found = _away("select-features", out, settings, place, detach, attach)
+        if found is None:
+            return
+        rows = found.value
+    else:
+        with at_work(place), out.progress("select-features") as report:
+            rows = select_features(settings.features, place, report).as_rows()
+    out.table(rows, ["feature", "missing", "rho", *config.POLICIES], "Features (worth in nat², or why not)")
     out.text(f"picture: {place.selection_plot}")
     out.note("next: stargaze screen")
 
@@ -215,6 +238,9 @@ def screen(
     ] = None,
     cpus: Annotated[float | None, typer.Option(help="docker: cores of a container.")] = None,
     memory: Annotated[float | None, typer.Option(help="docker: memory of a container in GB.")] = None,
+    on: OnPlace = None,
+    detach: Detach = False,
+    attach: Attach = False,
     path: ConfigPath = None,
     store: StorePath = None,
     as_json: AsJson = False,
@@ -227,10 +253,16 @@ def screen(
     options = {"families": names, "rows": rows, "time_limit": time_limit, "executor": executor, "processes": processes}
     options = {f"screening.{name}": value for name, value in {**options, "cpus": cpus, "memory": memory}.items()}
     out, settings, place = begin(path, store, as_json, options)
-    with at_work(place), out.progress("screen") as report:
-        board = screen(settings.screening, place, settings.features.seed, report)
+    if _is_away(on, detach, attach):
+        found = _away("screen", out, settings, place, detach, attach)
+        if found is None:
+            return
+        board = found.value
+    else:
+        with at_work(place), out.progress("screen") as report:
+            board = records(screen(settings.screening, place, settings.features.seed, report))
     columns = ["policy", "family", "status", "rmsle", "spread", "r2", "mdape", "rho", "fit_time", "size_mb", "note"]
-    out.table(records(board), columns, "Leaderboard (RMSLE in nat, fit time in s)")
+    out.table(board, columns, "Leaderboard (RMSLE in nat, fit time in s)")
     out.note("next: stargaze tune")
 
 
@@ -244,6 +276,9 @@ def tune(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a stopped tuning was; repeats no finished trial.")
     ] = False,
+    on: OnPlace = None,
+    detach: Detach = False,
+    attach: Attach = False,
     path: ConfigPath = None,
     store: StorePath = None,
     as_json: AsJson = False,
@@ -261,10 +296,19 @@ def tune(
         "max_concurrent": max_concurrent,
         "race": race,
     }
-    out, settings, place = begin(path, store, as_json, {f"tuning.{name}": value for name, value in options.items()})
+    given = {f"tuning.{name}": value for name, value in {**options, "on": on}.items()}
+    out, settings, place = begin(path, store, as_json, given)
+    away = _is_away(settings.tuning.on, detach, attach)
     if settings.tuning.target == "growth":
         asked = {**options, "seed": None, "resume": resume or None}
-        _tune_growth(out, settings, place, [name for name, value in asked.items() if value is not None])
+        searching = [name for name, value in asked.items() if value is not None]
+        _tune_growth(out, settings, place, searching, (detach, attach) if away else None)
+        return
+    if away:
+        found = _away("tune", out, settings, place, detach, attach, resume=resume)
+        if found is not None:
+            out.answer(found.value, found.text)
+            out.note("next: stargaze deploy")
         return
     with at_work(place), out.progress("tune") as report:
         tuned = tune(settings.tuning, place, now=_now(), resume=resume, report=report)
@@ -445,7 +489,9 @@ def doctor(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = F
         raise DifferenceFoundError(f"ill: {', '.join(ill)}", hint="the last column says what to type")
 
 
-def _tune_growth(out: Output, settings: config.Config, place: Store, searching: list[str]) -> None:
+def _tune_growth(
+    out: Output, settings: config.Config, place: Store, searching: list[str], away: tuple[bool, bool] | None
+) -> None:
     """Make the growth bundle; there are no trials that could be bounded or gone on with."""
     import dataclasses
 
@@ -455,18 +501,48 @@ def _tune_growth(out: Output, settings: config.Config, place: Store, searching: 
     if searching:
         option = searching[0].replace("_", "-")
         raise UsageError(f"--{option} is about trials, and growth has none", hint="stargaze tune")
-    with at_work(place), out.progress("tune") as report:
-        tuned = tune_growth(settings.growth, settings.tuning, place, now=_now(), report=report)
+    if away:
+        found = _away("tune", out, settings, place, *away)
+        if found is None:
+            return
+        tuned = found.value
+    else:
+        with at_work(place), out.progress("tune") as report:
+            tuned = dataclasses.asdict(tune_growth(settings.growth, settings.tuning, place, now=_now(), report=report))
     if out.as_json:
-        out.answer(dataclasses.asdict(tuned))
+        out.answer(tuned)
         return
-    out.table(tuned.faults, ["fault", "cases", "repositories", "done", "as"], "Broken and renamed series")
+    out.table(tuned["faults"], ["fault", "cases", "repositories", "done", "as"], "Broken and renamed series")
     out.table(
-        tuned.scores,
+        tuned["scores"],
         ["days", "method", "examples", "r2", "median_error", "coverage"],
         "Growth (R² of its log, error as a share)",
     )
-    out.text(f"growth bundle {tuned.bundle.name[:12]} of {tuned.repositories:,} repositories")
+    out.text(f"growth bundle {Path(tuned['bundle']).name[:12]} of {tuned['repositories']:,} repositories")
+
+
+def _is_away(on: str | None, detach: bool, attach: bool) -> bool:
+    """Say whether a stage is the cluster's; who speaks of leaving or meeting it means that."""
+    if detach and attach:
+        raise UsageError("--detach leaves a stage to itself, and --attach follows it", hint="give one of them")
+    place = "here" if on is None else config.checked_section("tuning", {"on": on}, source="option").on
+    return detach or attach or place == "cluster"
+
+
+def _away(
+    stage: str, out: Output, settings: config.Config, place: Store, detach: bool, attach: bool, **taken: Any
+) -> Outcome | None:
+    """Carry a stage out on the cluster, or follow the one that was begun; None where it is left to itself."""
+    from stargaze import elsewhere
+    from stargaze.locks import at_work
+
+    with at_work(place), out.progress(stage) as report:
+        if not attach:
+            elsewhere.begin(stage, settings, place, _now(), report, **taken)
+        if not detach:
+            return elsewhere.attend(stage, settings, place, report)
+    out.note(f"it runs on the cluster; next: stargaze {stage} --attach")
+    return None
 
 
 def _now() -> datetime:

@@ -23,6 +23,7 @@ POLICIES = ("static", "activity", "all")
 TARGETS = ("stars", "growth")
 SAMPLINGS = ("top", "stratified", "random")
 EXECUTORS = ("process", "docker", "ray")
+PLACES = ("here", "cluster")
 DEFAULT_PATH = Path("stargaze.toml")
 
 
@@ -172,6 +173,9 @@ class TuningSection:
 
     target: str = key(
         "stars", "What is predicted: the stars a repository has earned, or those it will gain.", choices=TARGETS
+    )
+    on: str = key(
+        "here", "Where it runs: on this machine, or on the machines of `stargaze infra` as a Ray job.", choices=PLACES
     )
     trials: int = key(50, "Configurations to try.", unit="trials", least=1, most=100_000)
     finalists: int = key(2, "How many of the best families are tuned.", unit="families", least=1, most=10)

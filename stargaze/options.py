@@ -17,6 +17,13 @@ ConfigPath = Annotated[
     Path | None, typer.Option("--config", "-c", help="Config file [default: stargaze.toml if there].")
 ]
 StorePath = Annotated[str | None, typer.Option("--store", help="Folder of all artefacts.")]
+OnPlace = Annotated[
+    str | None, typer.Option("--on", help="Where it runs: here or cluster, which is that of stargaze infra.")
+]
+Detach = Annotated[bool, typer.Option("--detach", help="cluster: begin it there, and leave it to itself.")]
+Attach = Annotated[
+    bool, typer.Option("--attach", help="cluster: follow what was begun there, and bring back what it made.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargaze.errors import StargazeError
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 Report = Callable[[str, float], None]
+EVENTS = "STARGAZE_EVENTS"
+"""In the environment: a file to which progress, answer and error are added, one JSON a line, for the program that started this
+one. Not stdout or stderr: Ray and others write there too, and in the middle of a line."""
 QUIET_INTERVAL = 5.0
 """Off a terminal, at most one line of progress in this many seconds."""
 LONGEST = 500
@@ -32,10 +36,14 @@ class Output:
 
     def answer(self, value: Mapping[str, Any] | Sequence[Mapping[str, Any]], text: str = "") -> None:
         """Print the answer: JSON if asked for, else the text."""
+        if EVENTS in os.environ:
+            _event({"answer": _plain(value), "text": text})
         print(_json(value) if self.as_json else text, flush=True)
 
     def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
         """Print rows as the answer."""
+        if EVENTS in os.environ:
+            _event({"answer": _plain(list(rows)), "text": ""})
         if self.as_json:
             print(_json(list(rows)), flush=True)
             return
@@ -62,6 +70,9 @@ class Output:
 
     def error(self, error: StargazeError) -> None:
         """Print what is wrong and, last, what to type."""
+        if EVENTS in os.environ:
+            _event({"error": error.message, "hint": error.hint, "code": error.exit_code})
+            return
         from rich.text import Text
 
         console = _console(stderr=True)
@@ -72,11 +83,18 @@ class Output:
     @contextlib.contextmanager
     def progress(self, name: str) -> Iterator[Report]:
         """Show how far a long step is: a bar on a terminal, a line now and then elsewhere."""
-        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        if EVENTS in os.environ:
+            yield lambda what, done: _event({"what": what, "done": done})
+        elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             with _bar(name) as report:
                 yield report
         else:
             yield _lines(name)
+
+
+def _event(value: Mapping[str, Any]) -> None:
+    with Path(os.environ[EVENTS]).open("ab", buffering=0) as stream:
+        stream.write(json.dumps(value, default=str).encode() + b"\n")  # in one call: the starter adds lines too
 
 
 @contextlib.contextmanager

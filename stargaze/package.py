@@ -20,6 +20,12 @@ def source() -> dict[str, bytes]:
     return {f"stargaze/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes() for path in files}
 
 
+def code_digest() -> str:
+    """Return a short name for the code that runs here: equal in a checkout, in its wheel and where that is installed."""
+    beside = ("stargaze/ansible/", "stargaze/recipe/")  # lie beside the package in a checkout
+    return digest({name: content for name, content in source().items() if not name.startswith(beside)})
+
+
 def recipe(name: str) -> Path:
     """Return the path of a file that says how to build.
 

@@ -79,18 +79,30 @@ def _screen(config: Config, store: Store, report: Report) -> str:
 
 
 def _tune(config: Config, store: Store, now: datetime, report: Report) -> str:
-    from stargaze.tuning.tune import tune
-
     try:
-        tuned = tune(config.tuning, store, now=now, resume=store.journal.exists(), report=report)
+        tuned = _tuned(config, store, now, report, resume=store.journal.exists())
     except MissingInputError:  # the journal is of other features or another search: that one is over
-        tuned = tune(config.tuning, store, now=now, report=report)
+        tuned = _tuned(config, store, now, report, resume=False)
     _remember(store, "tune", _tune_settings(config))
-    scores = tuned.scores[config.tuning.estimate]
+    scores = tuned["scores"][config.tuning.estimate]
     return (
-        f"{tuned.trials} trials, best {tuned.best['family']}: RMSLE {scores['rmsle']:.3f} on held-out repositories, "
+        f"{tuned['trials']} trials, best {tuned['best']['family']}: RMSLE {scores['rmsle']:.3f} on held-out repositories, "
         f"intervals cover {scores['coverage']:.1%}"
     )
+
+
+def _tuned(config: Config, store: Store, now: datetime, report: Report, *, resume: bool) -> dict[str, Any]:
+    """Tune where the config says; on the cluster, a tuning of this store that was begun there before is met again."""
+    if config.tuning.on == "here":
+        from stargaze.tuning.tune import tune
+
+        return dataclasses.asdict(tune(config.tuning, store, now=now, resume=resume, report=report))
+    from stargaze import elsewhere
+
+    if not elsewhere.is_begun("tune", store):
+        elsewhere.begin("tune", config, store, now, report, resume=resume)
+    found: dict[str, Any] = elsewhere.attend("tune", config, store, report).value
+    return found
 
 
 def _deploy(config: Config, store: Store, now: datetime, report: Report) -> str:

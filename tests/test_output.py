@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stargaze.errors import StargazeError, UsageError
+from stargaze.errors import OutsideError, StargazeError, UsageError
 from stargaze.output import LONGEST, Output
 
 ROWS = [{"name": "a/b", "stars": 1234.5, "rho": float("nan"), "note": None}, {"name": "c/d", "stars": 0.12345678}]
@@ -175,3 +175,21 @@ def test_off_a_terminal_progress_is_a_line_now_and_then(capsys: pytest.CaptureFi
         report("done", 1.0)
 
     assert capsys.readouterr() == ("", "fetch:   0% reading a\nfetch: 100% done\n")
+
+
+def test_the_program_that_started_this_one_is_told_in_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STARGAZE_EVENTS", str(tmp_path / "events"))
+    out = Output()
+
+    with out.progress("tune") as report:
+        report("trial 1 of 2", 0.5)
+    out.answer({"trials": np.int64(2)}, "two\ntrials")
+    out.table([{"a": float("nan")}], ["a"])
+    out.error(OutsideError("the disk is full", hint="df -h"))
+
+    assert [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()] == [
+        {"what": "trial 1 of 2", "done": 0.5},
+        {"answer": {"trials": 2}, "text": "two\ntrials"},
+        {"answer": [{"a": None}], "text": ""},
+        {"error": "the disk is full", "hint": "df -h", "code": 5},
+    ]

@@ -4,6 +4,7 @@
 #   prepare.sh browser   Chromium for the tests of the page
 #   prepare.sh servers   RabbitMQ and Redis for the tests of the queue, which start their own on loopback
 #   prepare.sh hosts    what boots the hosts of tests/labs/hosts: debootstrap, namespaces, ssh
+#   prepare.sh cluster  the ssh server behind which the tests put a Ray cluster
 #   prepare.sh referee   Node.js and npm for the descriptions of GitHub that the collector is held to
 set -eu
 
@@ -39,6 +40,10 @@ hosts)
     command -v ssh >/dev/null || need openssh-client
     command -v nsenter >/dev/null || need util-linux
     command -v setpriv >/dev/null || need util-linux
+    ;;
+cluster)
+    command -v ssh >/dev/null || need openssh-client
+    test -x /usr/sbin/sshd || need openssh-server
     ;;
 referee)
     command -v node >/dev/null || need nodejs

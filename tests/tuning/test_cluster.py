@@ -62,7 +62,7 @@ def test_an_error_while_a_trial_is_heard_stops_the_search_and_is_kept() -> None:
     errors = list[StargazeError]()
     stop = _StopOnError(errors)
     before = stop.stop_all()
-    _Tell(disk_is_full, disk_is_full, errors).on_trial_complete(
+    _Tell(disk_is_full, disk_is_full, errors, lambda _name: True).on_trial_complete(
         1, [], SimpleNamespace(config=CONFIG, last_result=RESULT)
     )
 
@@ -72,13 +72,32 @@ def test_an_error_while_a_trial_is_heard_stops_the_search_and_is_kept() -> None:
 
 def test_finished_and_failed_trials_are_told_apart() -> None:
     finished, failed = list[dict[str, Any]](), list[dict[str, Any]]()
-    tell = _Tell(finished.append, failed.append, [])
+    tell = _Tell(finished.append, failed.append, [], lambda name: name == "given up")
 
     tell.on_trial_complete(1, [], SimpleNamespace(config=CONFIG, last_result={**RESULT, "done": True, "pid": 7}))
-    tell.on_trial_error(1, [], SimpleNamespace(config=CONFIG, last_result={}))
+    tell.on_trial_complete(
+        1, [], SimpleNamespace(config=CONFIG, last_result={"failed": "ValueError: no", "rmsle": 0.0})
+    )
+    tell.on_trial_error(1, [], SimpleNamespace(config=CONFIG, trial_id="given up"))
 
     assert finished == [RESULT]
-    assert failed == [{"family": "ridge", "parameters": {"alpha": 3.0}}]
+    assert failed == [{"family": "ridge", "parameters": {"alpha": 3.0}}] * 2
+
+
+def test_a_trial_whose_node_died_has_not_failed_as_long_as_it_is_run_again() -> None:
+    failed = list[dict[str, Any]]()
+
+    _Tell(failed.append, failed.append, [], lambda _name: False).on_trial_error(1, [], SimpleNamespace(trial_id="lost"))
+
+    assert failed == []
+
+
+def test_what_a_configuration_fails_with_is_its_outcome(arrays: Arrays) -> None:
+    """Left to Ray it would look like the death of a machine, and be run again."""
+    found = begun({**CONFIG, "parameters": {"alpha": -1.0}}, arrays).step()
+
+    assert found["failed"].startswith("InvalidParameterError: ")
+    assert found["done"] is True
 
 
 def test_what_the_listener_raises_is_kept_for_the_end_and_ends_the_search() -> None:
@@ -90,9 +109,9 @@ def test_what_the_listener_raises_is_kept_for_the_end_and_ends_the_search() -> N
     def listen(_trial: dict[str, Any]) -> None:
         raise full
 
-    tell = _Tell(listen, listen, errors)
+    tell = _Tell(listen, listen, errors, lambda _name: True)
     before = stop.stop_all()
-    tell.on_trial_error(1, [], SimpleNamespace(config=CONFIG, last_result={}))
+    tell.on_trial_error(1, [], SimpleNamespace(config=CONFIG, trial_id="given up"))
 
     assert (before, stop.stop_all(), stop("trial", {})) == (False, True, False)
     assert errors == [full]

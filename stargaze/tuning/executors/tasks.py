@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import ray
 
 from stargaze.artifacts import write_json
 from stargaze.config import POLICIES
-from stargaze.tuning.cluster import own_handlers, ray_in_place
+from stargaze.tuning.cluster import own_handlers, ray_for
 from stargaze.tuning.executors.port import Executor, Job
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.folds import Arrays
@@ -68,9 +67,8 @@ class _Tasks:
 
 @contextlib.contextmanager
 def tasks(folder: Path, at_once: int = 0) -> Iterator[Executor]:
-    """Run families on a Ray that is started in place, with a core each, and ended with all of its workers."""
-    cores = at_once or len(os.sched_getaffinity(0))
-    with own_handlers(), ray_in_place(cores):
+    """Run families with a core each: on a Ray that is started in place and ended with its workers, or as a job of a cluster."""
+    with own_handlers(), ray_for(at_once) as cores:
         yield _Tasks(folder, cores)
 
 

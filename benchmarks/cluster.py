@@ -1,0 +1,101 @@
+"""What a second node brings: ``tune --trials 200 --on cluster`` on one Ray node of one core, and on two.
+
+    python benchmarks/cluster.py [--trials 200] [--rows 30000]
+
+All on this machine, which should have two cores and nothing else to do: the nodes are Ray's own, with a token, behind a real ssh
+server on loopback. The command is typed as a user types it; its whole time counts, with sending, starting and bringing back, and
+beside it the time of the trials alone, by the journal. Repositories are the sample's, some several times under other names.
+Both must find the same trials: the search does not depend on the number of nodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+
+from tests.labs.cluster import Cluster, cluster  # noqa: E402
+
+CONFIG = (
+    '[features]\nrepeats = 1\n[screening]\nrows = 1500\nfamilies = ["lightgbm"]\n[tuning]\nfinalists = 1\nseed = 0\n'
+)
+Found = dict[str, Any]
+
+
+def main() -> None:
+    """Run both and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--rows", type=int, default=30_000)
+    asked = parser.parse_args()
+    print(f"load before: {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores", flush=True)
+    with tempfile.TemporaryDirectory() as folder, cluster() as there:
+        prepare(Path(folder), there, asked.rows)
+        alone = tuned(Path(folder), there, asked.trials)
+        there.start_worker()
+        both = tuned(Path(folder), there, asked.trials)
+    for nodes, found in ((1, alone), (2, both)):
+        gain, pure = alone["took"] / found["took"], alone["search"] / found["search"]
+        print(
+            f"{nodes} node{'s' * (nodes > 1)}: {found['took']:.1f} s, speed-up {gain:.2f}, efficiency {gain / nodes:.0%}; "
+            f"trials alone {found['search']:.1f} s, speed-up {pure:.2f}, efficiency {pure / nodes:.0%}; "
+            f"{found['trials']} trials, best {found['best']:.6f}"
+        )
+    print("the same trials" if alone["found"] == both["found"] else "OTHER TRIALS")
+
+
+def prepare(folder: Path, there: Cluster, rows: int) -> None:
+    """Make a store as it is before tuning."""
+    (folder / "stargaze.toml").write_text(CONFIG + there.config, encoding="utf-8")
+    sample = pd.read_parquet(HERE.parent / "stargaze" / "data" / "sample.parquet")
+    copies = [sample.assign(full_name=sample["full_name"] + "-" * copy) for copy in range(-(-rows // len(sample)))]
+    whole = pd.concat(copies, ignore_index=True).head(rows)
+    whole["id"] = np.arange(1.0, len(whole) + 1.0)
+    (folder / "store").mkdir()
+    whole.to_parquet(folder / "store" / "repositories.parquet")
+    for stage in ("select-features", "screen"):
+        typed(folder, there, stage)
+
+
+def tuned(folder: Path, there: Cluster, trials: int) -> Found:
+    """Tune on the cluster; return whole time and time of the trials [s], and what was found."""
+    begun = time.perf_counter()
+    answer = json.loads(typed(folder, there, "tune", "--trials", str(trials), "--on", "cluster", "--json"))
+    took = time.perf_counter() - begun
+    table = pd.read_parquet(folder / "store" / "trials.parquet")
+    first = (table["at"] - table["seconds"]).min()
+    return {
+        "took": took,
+        "search": float(table["at"].max() - first),
+        "trials": answer["trials"],
+        "best": answer["best"]["rmsle"],
+        "found": sorted(zip(table["family"], table["parameters"], table["rmsle"].round(9), strict=True)),
+    }
+
+
+def typed(folder: Path, there: Cluster, *words: str) -> str:
+    """Run a command of the program to its end; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "stargaze", *words],
+        cwd=folder,
+        env=there.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
