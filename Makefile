@@ -97,6 +97,7 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 
 lock:
 	$(BIN)/uv pip compile $(LOCK) --upgrade --extra build pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile $(LOCK) --constraint requirements.lock --group serve --output-file requirements-serve.lock
 	$(BIN)/uv pip compile $(LOCK) --constraint requirements.lock --extra build --extra xgboost --extra catboost pyproject.toml \
 		--output-file requirements-optional.lock
 	$(BIN)/uv pip compile $(LOCK) --constraint requirements-optional.lock --extra build --extra dev pyproject.toml \

@@ -39,12 +39,7 @@ def deploy(
 
     A bundle that is already in force is not sent again, but installed again if it is not there (after a crash).
     """
-    folder = _chosen(store, digest)
-    found = manifest.verify_files(folder)
-    if found != folder.name:
-        raise manifest.BadBundleError(
-            f"{folder}: its manifest is that of {found[:12]}", hint="stargaze tune makes a bundle"
-        )
+    folder = chosen(store, digest)
     with _ready(section, store) as repository:
         releases = record.history(repository)
         if releases and releases[0].digest == folder.name:
@@ -81,7 +76,18 @@ def installed(store: Store) -> str | None:
     return store.current.readlink().name if store.current.is_symlink() and store.current.is_dir() else None
 
 
-def _chosen(store: Store, digest: str | None) -> Path:
+def chosen(store: Store, digest: str | None) -> Path:
+    """Return the folder of the bundle with this digest, or its beginning, or of the newest, after all its sums were checked."""
+    folder = _named_folder(store, digest)
+    found = manifest.verify_files(folder)
+    if found != folder.name:
+        raise manifest.BadBundleError(
+            f"{folder}: its manifest is that of {found[:12]}", hint="stargaze tune makes a bundle"
+        )
+    return folder
+
+
+def _named_folder(store: Store, digest: str | None) -> Path:
     folders = sorted(path for path in store.bundles.glob("*") if record.DIGEST.fullmatch(path.name))
     hint = "stargaze tune makes a bundle" + "".join(f"; here: {path.name[:12]}" for path in folders[:5])
     if digest is None:
@@ -201,7 +207,7 @@ def _send(
         )
         pushed = git.push(scratch, commit, str(repository.path))
     if not pushed.accepted:
-        raise _refusal(pushed.said, section)
+        raise refusal(pushed.said, section)
     if installed(store) != draft.digest:
         reason = _remote(pushed.said, "not installed: ") or f"{(installed(store) or 'nothing')[:12]} serves"
         raise OutsideError(
@@ -211,7 +217,7 @@ def _send(
     return dataclasses.replace(draft, commit=commit)
 
 
-def _refusal(said: str, section: DeploySection) -> OutsideError:
+def refusal(said: str, section: DeploySection) -> OutsideError:
     """Turn what git and the hook said into the one reason why the push did not go in."""
     unchanged = "what served before serves on"
     lock = re.search(r"'([^']+\.lock)': File exists", said)
