@@ -22,7 +22,7 @@ from stargaze.serve.image import Engine, Recipe, Say, bring, ensured
 from stargaze.serve.judgement import is_as_sent
 from stargaze.serve.parts import Wanted
 from stargaze.serve.record import Release
-from stargaze.serve.sending import send
+from stargaze.serve.sending import introduce, send
 from stargaze.serve.settings import Sources
 from stargaze.serve.stack import mark_of, stack, written
 from stargaze.serve.swarm import Surveyed, Swarm, on_each, survey
@@ -81,6 +81,7 @@ def deploy(
     folder = release.chosen(store, digest)
     gate(folder)
     machines, swarm = surveyed(site)
+    introduce(section, store, machines, say)
     whole, image = _prepared(section, site, machines, swarm, say)
     made = release.deploy(section, store, now=now, digest=folder.name)
     try:

@@ -8,12 +8,14 @@ from stargaze.artifacts import Store
 from stargaze.config import DeploySection
 from stargaze.errors import OutsideError, StargazeError
 from stargaze.remote import Remote
-from stargaze.serve import git
+from stargaze.serve import git, signing
+from stargaze.serve.image import Say
 from stargaze.serve.release import refusal
 from stargaze.serve.swarm import HOME, Surveyed, on_each
 
 USER = "git"
 """The account on each machine that can do nothing but receive releases."""
+TRUST = f"cat >>{HOME}/keys/allowed_signers"
 HEAL = ("/opt/stargaze/bin/python", "-P", "-m", "stargaze.serve.hook", "heal", f"{HOME}/releases.git")
 
 
@@ -38,6 +40,17 @@ def send(section: DeploySection, store: Store, machines: Sequence[Surveyed], dig
     ill = [one.remote for one in machines if one not in behind and one.installed != digest]
     on_each(ill, _heal)
     return bool(behind or ill)
+
+
+def introduce(section: DeploySection, store: Store, machines: Sequence[Surveyed], say: Say) -> None:
+    """Have every machine believe the key that signs here: whoever may configure a machine may say so."""
+    key = signing.signing_key(section, store)
+    signing.allow(key, store)
+    line = signing.line_of(key)
+    for machine in machines:
+        if line not in machine.signers:
+            say(f"{machine.remote.name} believes our signing key from now on")
+            machine.remote.run("sh", "-c", TRUST, stdin=f"{line}\n".encode(), root=True)
 
 
 def _push(section: DeploySection, repository: git.Repository, tip: str, machine: Surveyed) -> str:

@@ -51,7 +51,9 @@ def stack(wanted: Wanted) -> dict[str, Any]:
         "x-configs": texts,
     }
     for service in services.values():
-        service["labels"] = {PART: _digest(service)}
+        # Without the number of replicas: one more of the same changes none of those that run.
+        same = {name: value for name, value in service["deploy"].items() if name != "replicas"}
+        service["labels"] = {PART: _digest({**service, "deploy": same})}
     mark = _digest(whole)
     for service in services.values():
         service["deploy"]["labels"] = {MARK: mark}

@@ -24,6 +24,7 @@ docker info --format '{{{{json .}}}}'
 docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | tr '\\n' '\\t'; echo
 git --git-dir={HOME}/releases.git rev-parse --verify --quiet refs/heads/main || echo
 readlink {HOME}/serving/current || echo
+cat {HOME}/keys/allowed_signers 2>/dev/null
 """
 _SERVICES = f"""
 ids=$(docker stack services --quiet {NAME} 2>/dev/null)
@@ -68,6 +69,8 @@ class Surveyed:
     """The newest release that it holds; empty before the first."""
     installed: str
     """The digest of the bundle that it serves; empty before the first."""
+    signers: tuple[str, ...]
+    """Whose releases it takes, a line each."""
 
     def as_node(self) -> Node:
         """Return it as the stack knows it."""
@@ -128,6 +131,7 @@ def survey(remote: Remote) -> Surveyed:
         images=frozenset(lines[1].split()),
         tip=lines[2].strip(),
         installed=lines[3].strip().rpartition("/")[2],
+        signers=tuple(filter(None, lines[4:])),
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import OutsideError, UsageError
-from stargaze.package import PACKAGE, digest
+from stargaze.package import PACKAGE, context, digest, packed
 from stargaze.tuning.executors.containers import (
     Container,
     Place,
@@ -30,7 +30,6 @@ from stargaze.tuning.executors.containers import (
     unpack,
 )
 from stargaze.tuning.executors.engine import Room
-from stargaze.package import context, packed
 from stargaze.tuning.executors.port import Job
 
 PLACE = Place("stargaze:1", "abc", cpus=1.5, memory=2.0, time_limit=100.0)
