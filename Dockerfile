@@ -6,11 +6,12 @@ ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 COPY requirements.lock /build/
-# An environment without pip, and wheels only: nothing is compiled, and what is left can install nothing.
+# An environment without pip, and wheels only: nothing is compiled, and what is left can install nothing. The lock file is whole,
+# or lacks what page and workers never import.
 # What is left out is for other programs: Arrow's servers, headers, and the packages' own tests.
 RUN python -m venv --without-pip /opt/stargaze \
  && python -m pip --python /opt/stargaze/bin/python install --quiet --no-cache-dir --no-compile --only-binary :all: \
-    --require-hashes --requirement /build/requirements.lock \
+    --no-deps --require-hashes --requirement /build/requirements.lock \
  && cd /opt/stargaze/lib/python3*/site-packages \
  && rm -rf pyarrow/include pyarrow/*flight* pyarrow/libarrow_s3* pyarrow/_s3fs* \
  && for package in pandas pyarrow scipy sklearn; do \
@@ -18,9 +19,9 @@ RUN python -m venv --without-pip /opt/stargaze \
 
 FROM ${BASE} AS app
 # LightGBM's OpenMP runtime: its wheel brings none.
-# A volume that is mounted over one of these folders takes its owner from it.
+# A volume that is mounted over a folder takes its owner from it, a file system in memory its mode alone.
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 >/dev/null \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/* && install -d -o 10001 -g 10001 /results /store
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* && install -d -o 10001 -g 10001 /results && install -d -m 1777 /store
 COPY --from=build /opt/stargaze /opt/stargaze
 ENV PATH=/opt/stargaze/bin:${PATH} PYTHONPATH=/opt/app LANG=C.UTF-8 HOME=/tmp
 WORKDIR /tmp
@@ -31,7 +32,7 @@ COPY stargaze /opt/app/stargaze
 FROM app AS serve
 # The root is read-only where it runs: bytecode is made now or never, here of what these two import.
 RUN python -c "import stargaze.serve.container, stargaze.serve.health, stargaze.serve.web, stargaze.serve.worker, \
- gunicorn.app.wsgiapp, gunicorn.workers.gthread, pyarrow.parquet, lightgbm, sklearn.pipeline, skops.io, celery.bin.worker, \
+ gunicorn.app.wsgiapp, gunicorn.workers.gthread, pyarrow.parquet, celery.bin.worker, \
  celery.concurrency.prefork, celery.backends.redis, kombu.transport.pyamqp" && rm -rf /tmp/*
 ENV PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001

@@ -4,6 +4,7 @@
 #   make docker  screening in containers of a real Docker engine, which it starts and ends (Debian, as root)
 #   make openstack   the servers' life on a real OpenStack control plane, which it installs, starts and ends
 #   make hosts   the playbooks on hosts with systemd and ssh, which it boots and ends (Debian, as root)
+#   make swarm   deliveries to a Docker Swarm of two such hosts, under load, and kills
 #   make check   the inner loop, under a minute: lint, types, contracts, tests that start no other program and fit little
 #   make lock    resolve the dependencies anew into the lock files
 
@@ -20,7 +21,7 @@ COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
-.PHONY: demo test check lint playbooks types unit thorough real referee servers job browser docker openstack hosts lock clean
+.PHONY: demo test check lint playbooks types unit thorough real referee servers job browser docker openstack hosts swarm lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
@@ -43,7 +44,7 @@ types: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --quiet --numprocesses auto --ignore tests/referee \
-		-m "not thorough and not real and not referee and not servers and not job and not browser and not docker and not openstack and not hosts"
+		-m "not thorough and not real and not referee and not servers and not job and not browser and not docker and not openstack and not hosts and not swarm"
 
 thorough: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --quiet --numprocesses auto -m "thorough and not real and not browser"
@@ -81,6 +82,13 @@ openstack: $(VENV)/.installed-dev
 hosts: $(VENV)/.installed-dev
 	sh tools/prepare.sh hosts
 	$(BIN)/python -m pytest -m hosts; ended=$$?; $(BIN)/python -m tests.labs.hosts down; exit $$ended
+
+# Not a part of `make test`: it builds three images, and boots two hosts that run them.
+swarm: $(VENV)/.installed-dev
+	sh tools/prepare.sh hosts
+	trap 'sh tools/docker-engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
+		sh tools/docker-engine.sh start $(ENGINE) && \
+		DOCKER_HOST=unix://$(ENGINE)/docker.sock $(BIN)/python -m pytest -m swarm
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	sh tools/prepare.sh run

@@ -76,6 +76,8 @@ def _broker(wanted: Wanted, name: str, node: Node) -> dict[str, Any]:
         "hostname": name,  # RabbitMQ keeps its data under this name
         "user": "rabbitmq",
         **DROP,
+        # It writes of upgrades to a file whatever it is told, and a dump of its memory beside it.
+        "environment": {"RABBITMQ_LOGS": "-", "RABBITMQ_LOG_BASE": "/tmp", "ERL_CRASH_DUMP_BYTES": "0"},  # noqa: S108
         "secrets": [
             secret(f"stargaze_broker_conf_{wanted.behind}", "/etc/rabbitmq/conf.d/30-stargaze.conf", everyone=True),
             *([{**cookie, "uid": "999", "gid": "999"}] if several else []),

@@ -18,7 +18,7 @@ from stargaze.config import DeploySection, ServeSection
 from stargaze.errors import MissingInputError, OutsideError, StargazeError
 from stargaze.remote import Remote
 from stargaze.serve import release, vault
-from stargaze.serve.image import Engine, Recipe, Say, bring, ensured
+from stargaze.serve.image import Engine, Recipe, Say, bring, ensured, suits
 from stargaze.serve.judgement import is_as_sent
 from stargaze.serve.parts import Wanted
 from stargaze.serve.record import Release
@@ -82,7 +82,7 @@ def deploy(
     gate(folder)
     machines, swarm = surveyed(site)
     introduce(section, store, machines, say)
-    whole, image = _prepared(section, site, machines, swarm, say)
+    whole, image = _prepared(section, site, machines, swarm, folder, say)
     made = release.deploy(section, store, now=now, digest=folder.name)
     try:
         changed = made.changed | _carry_out(section, store, machines, swarm, whole, made, say)
@@ -96,14 +96,25 @@ def deploy(
 def rollback(
     section: DeploySection, store: Store, site: Site, *, now: datetime, say: Say, to: str | None = None
 ) -> Delivered:
-    """Return to the release before, or to a named one, on every production machine; the services stay as they are."""
+    """Return to the release before, or to a named one, on every production machine.
+
+    The services stay as they are, unless they lack what that release wants.
+    """
     began = time.monotonic()
     machines, swarm = surveyed(site)
     image = image_in_use(swarm)
     made = release.rollback(section, store, now=now, to=to)
-    say(f"sending release {made.digest[:12]}")
-    changed = made.changed | send(section, store, machines, made.digest)
-    await_serving(section, site.production, image, site.port, made.digest)
+    bundle = store.current.resolve()
+    try:
+        if suits(image, bundle):
+            changed = made.changed | send(section, store, machines, made.digest)
+        else:
+            whole, image = _prepared(section, site, machines, swarm, bundle, say)
+            changed = made.changed | _carry_out(section, store, machines, swarm, whole, made, say)
+            keep(store, whole)
+        await_serving(section, site.production, image, site.port, made.digest)
+    except StargazeError as error:
+        raise _put_back(section, store, site, swarm, made, error, now, say) from error
     return Delivered(made, image, tuple(one.remote.name for one in machines), changed, time.monotonic() - began)
 
 
@@ -145,10 +156,10 @@ def wanted_stack(
 
 
 def _prepared(
-    section: DeploySection, site: Site, machines: list[Surveyed], swarm: Swarm, say: Say
+    section: DeploySection, site: Site, machines: list[Surveyed], swarm: Swarm, bundle: Path, say: Say
 ) -> tuple[dict[str, Any], str]:
     """Have image and secrets be there, which changes nothing that serves; return the stack and the image's name."""
-    image = ensured(section, site.recipe, site.engine, machines, say)
+    image = ensured(section, site.recipe, site.engine, machines, bundle, say)
     others = [section.broker_image, section.results_image]
     others += [section.flower_image] * section.flower + [section.prometheus_image] * section.prometheus
     for other in others:
@@ -241,8 +252,9 @@ def _put_back(
         return OutsideError(f"{failed}; nothing served before it", hint=error.hint or "stargaze status")
     say(f"{error.message}; putting back what was before")
     try:
-        if made.changed and made.before:
-            made = release.rollback(section, store, now=now)
+        record = release.releases(store)
+        if made.changed and len(record) > 1:
+            made = release.rollback(section, store, now=now, to=record[1].digest)
         machines, _ = surveyed(site)
         send(section, store, machines, made.digest)
         if not is_as_sent(swarm.services()[0], before):

@@ -54,7 +54,7 @@ class Following(Generic[Loaded]):
                     if self._held and self._held[0].name != told:
                         told, refused = self._held[0].name, ""
                         note(told)
-                except (StargazeError, OSError, ValueError) as error:
+                except (StargazeError, ImportError, OSError, ValueError) as error:
                     if str(error) != refused:  # said once, not every second
                         refused = str(error)
                         log.warning("the new release is not taken: %s", error)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import stargaze
 from stargaze.config import DeploySection
@@ -13,9 +15,12 @@ from stargaze.errors import OutsideError
 from stargaze.package import context, digest, packed
 from stargaze.programs import answer, good
 from stargaze.remote import Remote
-from stargaze.serve.swarm import Surveyed
+from stargaze.serve.swarm import Surveyed, on_each
 
 LOCK = "requirements-serve.lock"
+SMALL, LARGE = "stargaze-serve", "stargaze-serve-skops"
+FOR_SKOPS = ("joblib", "narwhals", "prettytable", "scikit-learn", "scipy", "skops")
+"""What only models of scikit-learn want: a third of the image, which a release of other models does without."""
 BUILDING = 3600.0
 """Longest for a build, or for an image on its way [s]."""
 LOG_LINES = 12
@@ -59,46 +64,78 @@ class Engine:
         return self.ask(["image", "inspect", "--format", "{{.Id}}", image]).returncode == 0
 
 
-def name_of(section: DeploySection, recipe: Recipe) -> str:
+def suits(image: str, bundle: Path) -> bool:
+    """Say whether an image holds all that a bundle wants."""
+    return f"/{image}".rpartition("/")[2].startswith(f"{LARGE}:") or not _wants_skops(bundle)
+
+
+def without(lock: str, names: Collection[str]) -> str:
+    r"""Return a lock file without some packages.
+
+    >>> without("a==1 \\\n    --hash=x\nb==2\n", ["a"])
+    'b==2\n'
+    """
+    entries = re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE)
+    return "".join(entry for entry in entries if re.split(r"[=\[ ]", entry, maxsplit=1)[0] not in names)
+
+
+def files_for(bundle: Path) -> dict[str, bytes]:
+    """Return what the image is made from that a bundle wants."""
+    files = context(LOCK)
+    if not _wants_skops(bundle):
+        files["requirements.lock"] = without(files["requirements.lock"].decode(), FOR_SKOPS).encode()
+    return files
+
+
+def _wants_skops(bundle: Path) -> bool:
+    return any(bundle.glob("*.skops"))
+
+
+def name_of(section: DeploySection, recipe: Recipe, bundle: Path) -> str:
     """Return the image's name, which says what it holds."""
-    name = f"stargaze-serve:{stargaze.__version__}-{digest(context(LOCK), recipe.base, *recipe.options)}"
+    kind = LARGE if _wants_skops(bundle) else SMALL
+    name = f"{kind}:{stargaze.__version__}-{digest(files_for(bundle), recipe.base, *recipe.options)}"
     return f"{section.registry.rstrip('/')}/{name}" if section.registry else name
 
 
-def ensured(section: DeploySection, recipe: Recipe, engine: Engine, nodes: Sequence[Surveyed], say: Say) -> str:
-    """Return the name of the image, which every node holds then; it is built only if it is needed anywhere.
+def ensured(
+    section: DeploySection, recipe: Recipe, engine: Engine, nodes: Sequence[Surveyed], bundle: Path, say: Say
+) -> str:
+    """Return the name of the image for a bundle, which every node holds then; it is built only if it is needed anywhere.
 
     Raises
     ------
     OutsideError
         If it cannot be built, or cannot be brought to a node.
     """
-    image = name_of(section, recipe)
+    image = name_of(section, recipe, bundle)
     lacking = [node.remote for node in nodes if image not in node.images]
     if lacking and not engine.has(image):
         say(f"building the image {image}; it takes minutes")
-        _build(image, recipe, engine)
+        _build(image, recipe, files_for(bundle), engine)
     if lacking and section.registry:
         say(f"pushing {image}")
         good("docker push", engine.ask(["push", "--quiet", image], seconds=BUILDING))
-    for remote in lacking:
-        say(f"bringing {image} to {remote.name}")
-        _pull(image, remote) if section.registry else _carry(image, engine, remote)
+    _bring(image, lacking, None if section.registry else engine, say)
     return image
 
 
 def bring(image: str, engine: Engine, nodes: Sequence[Surveyed], say: Say) -> None:
     """Have every node hold an image that somebody else made: carried from here if it is here, else pulled by the node."""
     lacking = [node.remote for node in nodes if image not in node.images]
-    held = bool(lacking) and engine.has(image)
-    for remote in lacking:
-        say(f"bringing {image} to {remote.name}")
-        _carry(image, engine, remote) if held else _pull(image, remote)
+    _bring(image, lacking, engine if lacking and engine.has(image) else None, say)
 
 
-def _build(image: str, recipe: Recipe, engine: Engine) -> None:
+def _bring(image: str, lacking: Sequence[Remote], source: Engine | None, say: Say) -> None:
+    """Bring an image to all machines at the same time: from an engine, or from where it says that it comes from."""
+    if lacking:
+        say(f"bringing {image} to {', '.join(remote.name for remote in lacking)}")
+    on_each(lacking, lambda remote: _carry(image, source, remote) if source else _pull(image, remote))
+
+
+def _build(image: str, recipe: Recipe, files: Mapping[str, bytes], engine: Engine) -> None:
     words = ["build", "--force-rm", "--target=serve", f"--tag={image}", f"--build-arg=BASE={recipe.base}"]
-    built = engine.ask([*words, *recipe.options, "-"], packed(context(LOCK)), BUILDING)
+    built = engine.ask([*words, *recipe.options, "-"], packed(files), BUILDING)
     if built.returncode:
         log = (built.stdout + built.stderr).decode(errors="replace").strip().splitlines()[-LOG_LINES:]
         raise OutsideError(
