@@ -13,6 +13,7 @@ from stargaze.infra.workroom import workroom_of
 from stargaze.serve import delivery, operating, rotation
 from stargaze.serve.image import Engine, Recipe
 from stargaze.serve.settings import Sources
+from stargaze.serve.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from stargaze.output import Output
 
 
-def site_of(settings: Config, store: Store) -> delivery.Site:
+def site_of(settings: Config, store: Store) -> Site:
     """Return where production is and what it is built with, as the config says."""
     room = workroom_of(settings.infra, store)
     builder = None
     if settings.deploy.build_on == "development":
         builder = machines_of(settings.infra, room, "development")[0]
-    return delivery.Site(
+    return Site(
         production=machines_of(settings.infra, room, "production"),
         engine=Engine(builder),
         recipe=Recipe(settings.screening.base_image, tuple(settings.screening.build_options)),

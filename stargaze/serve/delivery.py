@@ -5,44 +5,27 @@ Image and secrets come first, then the signed release, then the services; a step
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from stargaze.artifacts import Store, replacing
-from stargaze.config import DeploySection, ServeSection
-from stargaze.errors import MissingInputError, OutsideError, StargazeError
-from stargaze.remote import Remote
-from stargaze.serve import release, vault
-from stargaze.serve.image import Engine, Recipe, Say, bring, ensured, suits
+from stargaze.artifacts import Store
+from stargaze.config import DeploySection
+from stargaze.errors import OutsideError, StargazeError
+from stargaze.serve import release
+from stargaze.serve.image import Say, suits
 from stargaze.serve.judgement import is_as_sent
-from stargaze.serve.parts import Wanted
 from stargaze.serve.record import Release
 from stargaze.serve.sending import introduce, send
-from stargaze.serve.settings import Sources
-from stargaze.serve.stack import mark_of, stack, written
-from stargaze.serve.swarm import Surveyed, Swarm, on_each, survey
+from stargaze.serve.site import Prepared, Site, image_in_use, prepared, surveyed
+from stargaze.serve.stacks import apply, keep, kept
+from stargaze.serve.swarm import Surveyed, Swarm
 from stargaze.serve.watching import await_serving, await_well
 
 Gate = Callable[[Path], None]
 """Looks at the bundle that is to be delivered, before anything is changed; raises a StargazeError to keep it out."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where to deliver to, and what the services are made from beside the section of ``deploy``."""
-
-    production: tuple[Remote, ...]
-    engine: Engine
-    recipe: Recipe
-    serve: ServeSection
-    sources: Sources
-    port: int
-    """The page's, outside."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +65,15 @@ def deploy(
     gate(folder)
     machines, swarm = surveyed(site)
     introduce(section, store, machines, say)
-    whole, image = _prepared(section, site, machines, swarm, folder, say)
+    ready = prepared(section, site, machines, swarm, folder, say)
     made = release.deploy(section, store, now=now, digest=folder.name)
     try:
-        changed = made.changed | _carry_out(section, store, machines, swarm, whole, made, say)
-        await_serving(section, site.production, image, site.port, made.digest)
+        changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
+        await_serving(section, site.production, ready.image, site.port, made.digest)
     except StargazeError as error:
         raise _put_back(section, store, site, swarm, made, error, now, say) from error
-    keep(store, whole)
-    return Delivered(made, image, tuple(one.remote.name for one in machines), changed, time.monotonic() - began)
+    keep(store, ready.whole)
+    return Delivered(made, ready.image, tuple(one.remote.name for one in machines), changed, time.monotonic() - began)
 
 
 def rollback(
@@ -102,88 +85,21 @@ def rollback(
     """
     began = time.monotonic()
     machines, swarm = surveyed(site)
-    image = image_in_use(swarm)
+    image = image_in_use(swarm.state().services)
     made = release.rollback(section, store, now=now, to=to)
     bundle = store.current.resolve()
     try:
         if suits(image, bundle):
             changed = made.changed | send(section, store, machines, made.digest)
         else:
-            whole, image = _prepared(section, site, machines, swarm, bundle, say)
-            changed = made.changed | _carry_out(section, store, machines, swarm, whole, made, say)
-            keep(store, whole)
+            ready = prepared(section, site, machines, swarm, bundle, say)
+            changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
+            keep(store, ready.whole)
+            image = ready.image
         await_serving(section, site.production, image, site.port, made.digest)
     except StargazeError as error:
         raise _put_back(section, store, site, swarm, made, error, now, say) from error
     return Delivered(made, image, tuple(one.remote.name for one in machines), changed, time.monotonic() - began)
-
-
-def surveyed(site: Site) -> tuple[list[Surveyed], Swarm]:
-    """Return the production machines as they stand, and the Swarm behind the first that manages it.
-
-    Raises
-    ------
-    OutsideError
-        If one does not answer, or none manages.
-    """
-    machines = on_each(site.production, survey)
-    managers = [one.remote for one in machines if one.manages]
-    if not managers:
-        raise OutsideError("no production machine manages the Swarm", hint="stargaze infra configure --tags swarm")
-    return machines, Swarm(managers[0])
-
-
-def image_in_use(swarm: Swarm) -> str:
-    """Return the image of the pages that run.
-
-    Raises
-    ------
-    MissingInputError
-        If there are none.
-    """
-    for service in swarm.services()[0]:
-        if service["Spec"]["Name"].endswith("_web"):
-            return str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])
-    raise MissingInputError("nothing was deployed to the Swarm yet", hint="stargaze deploy")
-
-
-def wanted_stack(
-    section: DeploySection, site: Site, machines: list[Surveyed], image: str, secrets: int, behind: int
-) -> dict[str, Any]:
-    """Return the stack that the config asks for."""
-    nodes = tuple(one.as_node() for one in machines)
-    return stack(Wanted(section, site.serve, site.sources, image, site.port, secrets, behind, nodes))
-
-
-def _prepared(
-    section: DeploySection, site: Site, machines: list[Surveyed], swarm: Swarm, bundle: Path, say: Say
-) -> tuple[dict[str, Any], str]:
-    """Have image and secrets be there, which changes nothing that serves; return the stack and the image's name."""
-    image = ensured(section, site.recipe, site.engine, machines, bundle, say)
-    others = [section.broker_image, section.results_image]
-    others += [section.flower_image] * section.flower + [section.prometheus_image] * section.prometheus
-    for other in others:
-        bring(other, site.engine, machines, say)
-    secrets, behind = _secrets(swarm, say)
-    if len(machines) >= 3 and vault.COOKIE not in swarm.secrets():
-        swarm.keep_secret(vault.COOKIE, vault.cookie())
-    return wanted_stack(section, site, machines, image, secrets, behind), image
-
-
-def _secrets(swarm: Swarm, say: Say) -> tuple[int, int]:
-    """Return the versions of the secrets in use, by page and workers and behind them; they are made before the first deploy."""
-    services, _ = swarm.services()
-    used = vault.in_use(services)
-    if used:
-        return used
-    held = swarm.secrets()
-    whole = vault.versions(held)
-    if not whole:
-        say("making secrets")
-        whole = [vault.next_version(held)]
-        for name, content in vault.made(whole[0]).items():
-            swarm.keep_secret(name, content)
-    return whole[-1], whole[-1]
 
 
 def _carry_out(
@@ -191,7 +107,7 @@ def _carry_out(
     store: Store,
     machines: list[Surveyed],
     swarm: Swarm,
-    whole: dict[str, Any],
+    ready: Prepared,
     made: Release,
     say: Say,
 ) -> bool:
@@ -199,40 +115,12 @@ def _carry_out(
     changed = send(section, store, machines, made.digest)
     if changed:
         say(f"release {made.digest[:12]} is on every machine")
-    if not is_as_sent(swarm.services()[0], whole):
+    if not is_as_sent(ready.services, ready.whole):
         say("sending the services")
-        apply(store, swarm, whole)
+        apply(store, swarm, ready.whole)
         changed = True
-    await_well(section, swarm, whole, say)
+    await_well(section, swarm, ready.whole, say)
     return changed
-
-
-def apply(store: Store, swarm: Swarm, whole: dict[str, Any]) -> None:
-    """Hand the stack to Swarm, and keep a copy under its digest."""
-    with replacing(folder_of(store) / f"stack-{mark_of(whole)}.yml") as temporary:
-        temporary.write_bytes(written(whole))
-    swarm.keep_configs(whole["x-configs"])
-    swarm.deploy(written(whole))
-
-
-def folder_of(store: Store) -> Path:
-    """Return where the stacks are kept that were sent."""
-    return store.root / "delivery"
-
-
-def keep(store: Store, whole: dict[str, Any]) -> None:
-    """Remember the stack that is well as the one to return to."""
-    with replacing(folder_of(store) / "stack.yml") as temporary:
-        temporary.write_bytes(written(whole))
-
-
-def kept(store: Store) -> dict[str, Any] | None:
-    """Return the stack that was well last; None before the first."""
-    path = folder_of(store) / "stack.yml"
-    if not path.is_file():
-        return None
-    found: dict[str, Any] = json.loads(path.read_bytes())
-    return found
 
 
 def _put_back(
@@ -257,7 +145,7 @@ def _put_back(
             made = release.rollback(section, store, now=now, to=record[1].digest)
         machines, _ = surveyed(site)
         send(section, store, machines, made.digest)
-        if not is_as_sent(swarm.services()[0], before):
+        if not is_as_sent(swarm.state().services, before):
             apply(store, swarm, before)
         await_well(section, swarm, before, say)
         image = before["services"]["web"]["image"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from stargaze.serve.parts import NAME
 from stargaze.serve.stack import MARK, PART, mark_of
-from stargaze.serve.swarm import Seen
+from stargaze.serve.swarm import Seen, State
 
 Json = Mapping[str, Any]
 STOPPED = ("paused", "rollback_paused")
@@ -31,8 +31,9 @@ class Service:
     nodes: tuple[str, ...] = ()
 
 
-def judged(services: Sequence[Json], tasks: Sequence[Json], nodes: Sequence[Json], whole: Json | None) -> list[Service]:
+def judged(state: State, whole: Json | None) -> list[Service]:
     """Return how each service is, beside a stack that it should be (None: as it is defined now)."""
+    services, tasks, nodes = state.services, state.tasks, state.nodes
     names = {node["ID"]: str(node["Description"]["Hostname"]) for node in nodes}
     ready = [node["ID"] for node in nodes if node["Status"]["State"] == "ready" and _is_production(node)]
     found = {str(service["Spec"]["Name"]).removeprefix(f"{NAME}_"): service for service in services}

@@ -11,10 +11,11 @@ from stargaze.artifacts import Store
 from stargaze.config import DeploySection
 from stargaze.errors import OutsideError, StargazeError, UsageError, did_you_mean
 from stargaze.remote import Remote
-from stargaze.serve.delivery import Site, image_in_use, kept
 from stargaze.serve.image import Say
 from stargaze.serve.judgement import Service, judged
 from stargaze.serve.parts import NAME
+from stargaze.serve.site import Site, image_in_use
+from stargaze.serve.stacks import kept
 from stargaze.serve.swarm import Seen, Surveyed, Swarm, look, survey
 from stargaze.serve.watching import await_well
 
@@ -27,11 +28,10 @@ def status(store: Store, site: Site) -> tuple[list[dict[str, Any]], list[dict[st
     """Return a row for each machine and one for each service; a machine that does not answer is a row that says so."""
     found = _asked(site.production)
     swarm = _manager(found)
-    nodes = swarm.nodes()
-    services = swarm.services()
-    shown = judged(*services, nodes, kept(store))
-    image = image_in_use(swarm) if services[0] else ""
-    states = {node["ID"]: node for node in nodes}
+    state = swarm.state()
+    shown = judged(state, kept(store))
+    image = image_in_use(state.services) if state.services else ""
+    states = {node["ID"]: node for node in state.nodes}
     rows = [_machine(remote, one, states, image, site.port) for remote, one in zip(site.production, found, strict=True)]
     return rows, [_row(service) for service in shown]
 
@@ -63,7 +63,7 @@ def numbers(asked: Sequence[str], section: DeploySection) -> dict[str, int]:
 def scale(section: DeploySection, site: Site, wanted: Mapping[str, int], say: Say) -> list[dict[str, Any]]:
     """Set numbers of replicas and wait until so many run; return a row for each service."""
     swarm = _manager(_asked(site.production))
-    image_in_use(swarm)
+    image_in_use(swarm.state().services)
     swarm.scale(wanted)
     return [_row(service) for service in await_well(section, swarm, None, say)]
 
@@ -77,7 +77,7 @@ def log_words(site: Site, service: str, *, lines: int, follow: bool) -> list[str
         If there is no such service.
     """
     swarm = _manager(_asked(site.production))
-    names = [str(one["Spec"]["Name"]).removeprefix(f"{NAME}_") for one in swarm.services()[0]]
+    names = [str(one["Spec"]["Name"]).removeprefix(f"{NAME}_") for one in swarm.state().services]
     if service not in names:
         hint = did_you_mean(service, names, f"there are: {', '.join(names) or 'none; stargaze deploy'}")
         raise UsageError(f"{service}: no such service", hint=hint)

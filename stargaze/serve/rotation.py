@@ -15,9 +15,10 @@ from stargaze.config import DeploySection
 from stargaze.errors import MissingInputError, OutsideError
 from stargaze.remote import Remote
 from stargaze.serve import vault
-from stargaze.serve.delivery import Site, apply, image_in_use, keep, surveyed, wanted_stack
 from stargaze.serve.image import Say
 from stargaze.serve.parts import NAME
+from stargaze.serve.site import Site, image_in_use, surveyed, wanted_stack
+from stargaze.serve.stacks import apply, keep
 from stargaze.serve.watching import await_well
 
 _IN = """
@@ -48,8 +49,8 @@ def rotate(section: DeploySection, store: Store, site: Site, *, say: Say) -> int
         If a service is not well with the new ones; both are valid then, and the command may be repeated.
     """
     machines, swarm = surveyed(site)
-    image = image_in_use(swarm)
-    used = vault.in_use(swarm.services()[0])
+    services = swarm.state().services
+    image, used = image_in_use(services), vault.in_use(services)
     if used is None:
         raise MissingInputError("no secrets are in use", hint="stargaze deploy")
     held = swarm.secrets()
@@ -59,7 +60,7 @@ def rotate(section: DeploySection, store: Store, site: Site, *, say: Say) -> int
     for name, content in made.items():
         swarm.keep_secret(name, content)
     broker, results = made[f"{NAME}_broker_{version}"], made[f"{NAME}_results_{version}"]
-    names = _brokers(swarm.services()[0])
+    names = _brokers(services)
     _within(site.production, names, ["sh", "-c", _MAKE, "sh", user], broker)
     asked = json.dumps({"user": user, "digest": hashlib.sha256(results).hexdigest()}).encode()
     _within(site.production, [f"{NAME}_web"], ["python", "-m", "stargaze.serve.successor"], asked)

@@ -26,7 +26,8 @@ git --git-dir={HOME}/releases.git rev-parse --verify --quiet refs/heads/main 2>/
 readlink {HOME}/serving/current || echo
 cat {HOME}/keys/allowed_signers 2>/dev/null || :
 """
-_SERVICES = f"""
+_STATE = f"""
+docker node inspect $(docker node ls --quiet) | tr -d '\\n'; echo
 ids=$(docker stack services --quiet {NAME} 2>/dev/null)
 test -n "$ids" || {{ echo '[]'; echo '[]'; exit 0; }}
 docker service inspect $ids | tr -d '\\n'; echo
@@ -45,6 +46,7 @@ docker ps --no-trunc --filter label=com.docker.stack.namespace={NAME} \
   runs=$(docker inspect --format '{{{{.Image}}}}' "$id")
   echo "$service $(test "$runs" = "$wanted" && echo yes || echo no) ${{serves:-null}}"
 done
+echo "page $(python3 -c "$4" "$2" "$3" 2>/dev/null)"
 """
 _PAGE = """
 import http.client, sys
@@ -137,13 +139,22 @@ def survey(remote: Remote) -> Surveyed:
 
 def look(remote: Remote, image: str, port: int) -> Seen:
     """Ask a machine what runs on it, and of that image; and its page whether it can take questions."""
-    lines = remote.run("sh", "-c", _LOOK, "sh", image, root=True).decode().splitlines() or [""]
+    words = ["sh", "-c", _LOOK, "sh", image, remote.inside, str(port), _PAGE]
+    first, *lines, last = remote.run(*words, root=True).decode().splitlines()
     found = []
-    for line in lines[1:]:
+    for line in lines:
         service, as_sent, serves = line.split(" ", 2)
         found.append(Container(service.removeprefix(f"{NAME}_"), as_sent == "yes", json.loads(serves)))
-    asked = remote.ask("python3", "-", remote.inside, str(port), stdin=_PAGE.encode())
-    return Seen(remote.name, lines[0].rpartition("/")[2], tuple(found), asked.stdout.decode().strip())
+    return Seen(remote.name, first.rpartition("/")[2], tuple(found), last.removeprefix("page").strip())
+
+
+@dataclass(frozen=True)
+class State:
+    """Nodes, services and tasks of the Swarm, as Docker describes them; no service before the first deploy."""
+
+    nodes: list[dict[str, Any]]
+    services: list[dict[str, Any]]
+    tasks: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -152,16 +163,9 @@ class Swarm:
 
     manager: Remote
 
-    def services(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Return the stack's services and their tasks, as Docker describes them; none before the first deploy."""
-        services, tasks = self.manager.run("sh", "-c", _SERVICES, root=True).decode().strip().splitlines()
-        return json.loads(services), json.loads(tasks)
-
-    def nodes(self) -> list[dict[str, Any]]:
-        """Return the nodes, as Docker describes them."""
-        asked = self.manager.run("sh", "-c", "docker node inspect $(docker node ls --quiet)", root=True)
-        found: list[dict[str, Any]] = json.loads(asked)
-        return found
+    def state(self) -> State:
+        """Return how all is at this moment."""
+        return State(*map(json.loads, self.manager.run("sh", "-c", _STATE, root=True).decode().strip().splitlines()))
 
     def secrets(self) -> list[str]:
         """Return the names of the secrets."""

@@ -28,9 +28,9 @@ def await_well(section: DeploySection, swarm: Swarm, whole: dict[str, Any] | Non
         If Swarm went back, stopped, or ``deploy.patience`` ended: services, and why.
     """
     limit = time.monotonic() + section.patience
-    nodes, told = swarm.nodes(), ""
+    told = ""
     while True:
-        found = judged(*swarm.services(), nodes, whole)
+        found = judged(swarm.state(), whole)
         failed = [service for service in found if service.state == "failed"]
         waiting = [service for service in found if service.state == "changing"]
         if failed or (waiting and time.monotonic() > limit):

@@ -12,7 +12,7 @@ from stargaze.serve.judgement import Service, is_as_sent, judged, unlike
 from stargaze.serve.parts import Node, Wanted
 from stargaze.serve.settings import Sources
 from stargaze.serve.stack import MARK, PART, stack
-from stargaze.serve.swarm import Container, Seen
+from stargaze.serve.swarm import Container, Seen, State
 
 NODES = (Node("production1"), Node("production2"))
 WANTED = Wanted(
@@ -71,7 +71,7 @@ def task(
 
 
 def web(services: list[Any], tasks: list[Any], whole: dict[str, Any] | None = WHOLE) -> Service:
-    return next(one for one in judged(services, tasks, TOLD, whole) if one.name == "web")
+    return next(one for one in judged(State(TOLD, services, tasks), whole) if one.name == "web")
 
 
 def test_one_page_on_each_node_is_well() -> None:

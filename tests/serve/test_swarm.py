@@ -14,7 +14,7 @@ from stargaze.package import recipe
 from stargaze.remote import Remote
 from stargaze.serve.image import FOR_SKOPS, LOCK, Engine, bring, ensured, files_for, name_of, suits
 from stargaze.serve.image import Recipe as ImageRecipe
-from stargaze.serve.swarm import Surveyed, Swarm, survey
+from stargaze.serve.swarm import State, Surveyed, Swarm, survey
 
 MACHINE = Remote("production1", "production", "10.20.0.13", "10.20.0.13", "root", ())
 SSH = """#!/bin/sh
@@ -34,6 +34,7 @@ case "$1 $2" in
 "save "*) printf image ;;
 "load "*) gzip -d >"$FAKE/loaded" ;;
 "stack services") ;;
+"node inspect") echo "[]" ;;
 esac
 """
 
@@ -101,7 +102,7 @@ def test_a_file_is_handed_over_once(fake: Path) -> None:
 
 
 def test_before_the_first_deploy_there_is_nothing(fake: Path) -> None:
-    assert Swarm(MACHINE).services() == ([], [])
+    assert Swarm(MACHINE).state() == State([], [], [])
 
 
 def test_an_image_is_built_and_carried_only_where_it_is_missing(fake: Path, bundle: Path) -> None:

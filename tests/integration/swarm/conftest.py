@@ -158,31 +158,48 @@ def changed(folder: Path, bundles: Path, **meta: Any) -> str:
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path, images: None) -> Iterator[Desk]:
-    """Two hosts, configured by the project's own playbooks, and three bundles: two good ones, and one that predicts falsely."""
-    folder = tmp_path_factory.mktemp("desk")
+    """Two hosts, configured by the project's own playbooks, and three bundles: two good ones, and one that predicts falsely.
+
+    With STARGAZE_KEEP_LAB=FOLDER hosts and desk stay, and are taken up again by the next run.
+    """
+    kept = os.environ.get("STARGAZE_KEEP_LAB")
+    folder = Path(kept) if kept else tmp_path_factory.mktemp("desk")
+    store, lab = Store(folder / "store"), Lab(prefix="sgd", mine=(f"{NET}.254/24",))
+    again = (folder / "bundles.json").is_file()
+    try:
+        if not again:
+            furnish(folder, store, bundle_folder)
+            boot(lab, folder)
+        hosts = {host.name: host for host in lab.hosts()}
+        made = Desk(folder, hosts, *json.loads((folder / "bundles.json").read_text()))
+        if not again:
+            made.type("infra", "configure")
+        yield made
+    finally:
+        if not kept:
+            lab.remove()
+
+
+def furnish(folder: Path, store: Store, bundle_folder: Path) -> None:
+    """Write the config, and make a key and bundles."""
+    folder.mkdir(exist_ok=True)
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", folder / "key"], check=True)
     (folder / "stargaze.toml").write_text(
         CONFIG.format(key=folder / "key", port=PORT, net=NET, wheelhouse=FOLDER / "wheelhouse")
     )
-    store = Store(folder / "store")
     store.bundles.mkdir(parents=True)
     signing.allow(signing.signing_key(DeploySection(), store), store)
-    a, b, bad = bundles_of(bundle_folder, store)
-    lab = Lab(prefix="sgd", mine=(f"{NET}.254/24",))
+    (folder / "bundles.json").write_text(json.dumps(bundles_of(bundle_folder, store)))
+
+
+def boot(lab: Lab, folder: Path) -> None:
+    """Boot the hosts."""
     lab.remove()  # what a killed run left
     lab.prepare()
     fill(FOLDER / "wheelhouse", FOLDER / "template")
     public = (folder / "key.pub").read_text()
-    try:
-        hosts = {name: lab.boot(name, f"{address}/24", public) for name, address in ADDRESSES.items()}
-        for host in hosts.values():
-            host.wait()
-        made = Desk(folder, hosts, a, b, bad)
-        made.type("infra", "configure")
-        yield made
-    finally:
-        if not os.environ.get("STARGAZE_KEEP_LAB"):
-            lab.remove()
+    for host in [lab.boot(name, f"{address}/24", public) for name, address in ADDRESSES.items()]:
+        host.wait()
 
 
 def bundles_of(folder: Path, store: Store) -> tuple[str, str, str]:

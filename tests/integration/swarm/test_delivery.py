@@ -159,7 +159,7 @@ def test_services_are_scaled_and_the_next_deploy_takes_the_configs_number(deploy
 
 
 def test_the_log_of_every_service_is_read(deployed: Desk) -> None:
-    assert '"process": "worker"' in deployed.type("logs", "worker").out
+    assert '"process": "worker"' in deployed.type("logs", "worker").err  # where it says it itself
     assert deployed.type("logs", "broker").code == 0
     assert "Did you mean worker?" in deployed.type("logs", "wroker", code=2).err
 
