@@ -5,6 +5,7 @@
 #   make openstack   the servers' life on a real OpenStack control plane, which it installs, starts and ends
 #   make hosts   the playbooks on hosts with systemd and ssh, which it boots and ends (Debian, as root)
 #   make cluster   stages on a Ray cluster of two nodes behind a real ssh server, which it starts and ends
+#   make swarm   deliveries to a Docker Swarm of two such hosts, under load, and kills
 #   make check   the inner loop, under a minute: lint, types, contracts, tests that start no other program and fit little
 #   make lock    resolve the dependencies anew into the lock files
 
@@ -21,7 +22,7 @@ COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
-.PHONY: demo test check lint playbooks types unit thorough real referee servers job browser docker openstack hosts cluster lock clean
+.PHONY: demo test check lint playbooks types unit thorough real referee servers job browser docker openstack hosts cluster swarm lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
@@ -44,7 +45,7 @@ types: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --quiet --numprocesses auto --ignore tests/referee \
-		-m "not thorough and not real and not referee and not servers and not job and not browser and not docker and not openstack and not hosts and not cluster"
+		-m "not thorough and not real and not referee and not servers and not job and not browser and not docker and not openstack and not hosts and not cluster and not swarm"
 
 thorough: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --quiet --numprocesses auto -m "thorough and not real and not browser"
@@ -88,6 +89,13 @@ cluster: $(VENV)/.installed-dev
 	sh tools/prepare.sh cluster
 	$(BIN)/python -m pytest -m cluster
 
+# Not a part of `make test`: it builds three images, and boots two hosts that run them.
+swarm: $(VENV)/.installed-dev
+	sh tools/prepare.sh hosts
+	trap 'sh tools/docker-engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
+		sh tools/docker-engine.sh start $(ENGINE) && \
+		DOCKER_HOST=unix://$(ENGINE)/docker.sock $(BIN)/python -m pytest -m swarm
+
 $(VENV)/.installed: requirements.lock pyproject.toml
 	sh tools/prepare.sh run
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -103,6 +111,7 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 
 lock:
 	$(BIN)/uv pip compile $(LOCK) --upgrade --extra build pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile $(LOCK) --constraint requirements.lock --group serve --output-file requirements-serve.lock
 	$(BIN)/uv pip compile $(LOCK) --constraint requirements.lock --extra build --extra xgboost --extra catboost pyproject.toml \
 		--output-file requirements-optional.lock
 	$(BIN)/uv pip compile $(LOCK) --constraint requirements-optional.lock --extra build --extra dev pyproject.toml \

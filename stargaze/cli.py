@@ -41,6 +41,8 @@ EXAMPLES = {
     "deploy": "stargaze deploy",
     "rollback": "stargaze rollback",
     "releases": "stargaze releases --json",
+    "logs": "stargaze logs web --follow",
+    "scale": "stargaze scale web=4 worker=8",
     "serve": "stargaze serve --port 8080",
     "run": "stargaze run --once",
     "predict": "stargaze predict nylas/N1 https://github.com/bevacqua/dragula",
@@ -324,13 +326,17 @@ def deploy(
     force: Annotated[
         str, typer.Option("--force", help="Why it shall go also if it predicts worse than the release in production.")
     ] = "",
+    rotate_secrets: Annotated[
+        bool, typer.Option("--rotate-secrets", help="swarm: make new passwords and keys, and let the old ones go.")
+    ] = False,
     path: ConfigPath = None,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Push the bundle as a signed release: one that predicts worse than production is kept back, a hook checks the rest."""
+    """Push the bundle, unless it predicts worse than production, as a signed release that hooks check before they install it."""
     import dataclasses
 
+    from stargaze import cli_delivery
     from stargaze.serve.gate import check
     from stargaze.serve.release import deploy
 
@@ -339,6 +345,13 @@ def deploy(
     def gate(challenger: Path, champion: Path) -> None:
         out.note(check(challenger, champion, place).as_text())
 
+    if settings.deploy.to == "swarm":
+        cli_delivery.deploy(
+            out, settings, place, digest=digest, rotate=rotate_secrets, now=_now(), gate=gate, forced=force
+        )
+        return
+    if rotate_secrets:
+        raise UsageError("--rotate-secrets is about the Swarm's secrets", hint='deploy.to = "swarm"')
     release = deploy(settings.deploy, place, now=_now(), digest=digest, gate=gate, forced=force)
     word = "is deployed" if release.changed else "was deployed already: nothing to do"
     out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} {word}")
@@ -357,9 +370,13 @@ def rollback(
     """Return to the release before; it is a new release, so the record stays whole."""
     import dataclasses
 
+    from stargaze import cli_delivery
     from stargaze.serve.release import rollback
 
     out, settings, place = begin(path, store, as_json)
+    if settings.deploy.to == "swarm":
+        cli_delivery.rollback(out, settings, place, to=to, now=_now())
+        return
     release = rollback(settings.deploy, place, now=_now(), to=to)
     out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} serves again")
 
@@ -377,6 +394,35 @@ def releases(path: ConfigPath = None, store: StorePath = None, as_json: AsJson =
         [{**row, "digest": row["digest"][:12]} for row in rows] if not as_json else rows,
         ["when", "kind", "digest", "who"],
     )
+
+
+@command("logs")
+def logs(
+    service: Annotated[str, typer.Argument(help="A service, as status names it: web, worker, broker, results.")],
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of each replica.", min=1)] = 100,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    path: ConfigPath = None,
+    store: StorePath = None,
+) -> None:
+    """Print the log of a service of the Swarm, of all its replicas."""
+    from stargaze import cli_delivery
+
+    _, settings, place = begin(path, store, False)
+    cli_delivery.logs(settings, place, service, lines=lines, follow=follow)
+
+
+@command("scale")
+def scale(
+    replicas: Annotated[list[str], typer.Argument(help="How many of what.", metavar="SERVICE=NUMBER...")],
+    path: ConfigPath = None,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set how many pages and workers run in the Swarm, until the next deploy."""
+    from stargaze import cli_delivery
+
+    out, settings, place = begin(path, store, as_json)
+    cli_delivery.scale(out, settings, place, replicas)
 
 
 @command("serve")
@@ -468,10 +514,14 @@ def report(
 
 @command("status")
 def status(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
-    """Show every artefact: where it lies, when it was made, what it holds."""
+    """Show every artefact: where it lies, when it was made, what it holds; with a Swarm, its machines and services."""
+    from stargaze import cli_delivery
     from stargaze.stages import state
 
-    out, _, place = begin(path, store, as_json)
+    out, settings, place = begin(path, store, as_json)
+    if settings.deploy.to == "swarm":
+        cli_delivery.status(out, settings, place, state(place))
+        return
     out.table(state(place), ["noun", "holds", "made", "path"])
 
 

@@ -221,6 +221,51 @@ class DeploySection:
 
     signing_key: str = key("", "ssh private key that signs releases; empty makes one below the store.", unit="path")
     max_size: float = key(200.0, "The hook refuses a release larger than this.", unit="MB", least=1, most=1000)
+    to: str = key(
+        "local",
+        "Where it serves: on this machine, or in the Swarm of the cluster's production machines.",
+        choices=("local", "swarm"),
+    )
+    web: int = key(
+        2,
+        "Pages; with ports of the hosts there is one a node, whatever stands here.",
+        unit="replicas",
+        least=1,
+        most=64,
+    )
+    workers: int = key(2, "Workers, spread over the nodes.", unit="replicas", least=1, most=256)
+    registry: str = key(
+        "",
+        'A registry that the nodes pull the image from, as "registry.example/team"; empty: it is sent to them by ssh.',
+    )
+    build_on: str = key(
+        "here",
+        "Whose Docker engine builds the image: that of DOCKER_HOST, or the cluster's development machine's.",
+        choices=("here", "development"),
+    )
+    publish: str = key(
+        "ingress",
+        "The page's port: one for all nodes, which Swarm spreads; or each node's own, for a proxy in front.",
+        choices=("ingress", "host"),
+    )
+    discovery: str = key(
+        "vip",
+        "How the page's name is resolved inside: to one virtual address (wants IPVS in the kernel), or to all replicas.",
+        choices=("vip", "dnsrr"),
+    )
+    broker_image: str = key("rabbitmq:3.13-management", "RabbitMQ's image.", filled=True)
+    results_image: str = key("redis:7", "Redis's image.", filled=True)
+    flower: bool = key(False, "Run Flower beside the workers, on the inner network only.")
+    flower_image: str = key("mher/flower:2.0", "Flower's image.", filled=True)
+    prometheus: bool = key(False, "Run Prometheus beside the page, on the inner network only.")
+    prometheus_image: str = key("prom/prometheus:v2.53.2", "Prometheus's image.", filled=True)
+    web_cpus: float = key(1.0, "What a page may use at most.", unit="cores", least=0.1, most=256)
+    web_memory: float = key(1.0, "What a page may use at most.", unit="GB", least=0.05, most=4096)
+    worker_cpus: float = key(1.0, "What a worker may use at most.", unit="cores", least=0.1, most=256)
+    worker_memory: float = key(2.0, "What a worker may use at most.", unit="GB", least=0.05, most=4096)
+    broker_memory: float = key(1.0, "What RabbitMQ may use at most.", unit="GB", least=0.25, most=4096)
+    results_memory: float = key(1.0, "What Redis may use at most.", unit="GB", least=0.05, most=4096)
+    patience: int = key(300, "How long services may take to run after a change.", unit="s", least=10, most=7200)
 
 
 @dataclass(frozen=True)
@@ -590,6 +635,12 @@ _NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 
 
 def _check_whole(config: Config) -> None:
+    deploy = config.deploy
+    if deploy.to == "swarm" and (deploy.publish, deploy.discovery) == ("ingress", "dnsrr"):
+        raise ConfigError(
+            'deploy.publish = "ingress" does not go with deploy.discovery = "dnsrr": Swarm spreads by virtual addresses',
+            hint='deploy.publish = "host", or deploy.discovery = "vip"',
+        )
     held_out = config.features.test + config.features.validation
     if held_out > 0.8:
         raise ConfigError(

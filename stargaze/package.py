@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,3 +48,19 @@ def digest(files: Mapping[str, bytes], *how: str) -> str:
     for name, content in sorted(files.items()):
         whole.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
     return whole.hexdigest()[:12]
+
+
+def context(lock: str) -> dict[str, bytes]:
+    """Return all that an image is made from, by name: Dockerfile, the lock file of what it shall hold, source."""
+    return {"Dockerfile": recipe("Dockerfile").read_bytes(), "requirements.lock": recipe(lock).read_bytes(), **source()}
+
+
+def packed(files: Mapping[str, bytes]) -> bytes:
+    """Return a tar that anybody may read and nobody write; always the same for the same files."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o444
+            archive.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()

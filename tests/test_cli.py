@@ -35,6 +35,8 @@ from tests.waiting import wait_for
 
 README = Path(__file__).parent.parent / "README.md"
 HEAVY = ("ray", "lightgbm", "sklearn", "pandas", "numpy", "scipy", "pyarrow", "openstack", "flask", "celery", "kombu")
+NEEDED = {"predict": ["a/b"], "forecast": ["a/b"], "logs": ["web"], "scale": ["worker=2"]}
+"""What a command cannot do without."""
 GOOD = "full_name,stars\na/b,1\nc/d,2\n"
 
 
@@ -227,7 +229,7 @@ def test_a_name_that_the_terminal_cannot_write_ends_nothing(run: Run) -> None:
 def test_every_command_refuses_a_config_with_a_slip(run: Run, command: str) -> None:
     Path("stargaze.toml").write_text("[tuning]\ntrails = 9\n")
 
-    ended = run(command, *(["a/b"] if command in ("predict", "forecast") else []))
+    ended = run(command, *NEEDED.get(command, []))
 
     assert ended.code == 2
     assert ended.error == "stargaze.toml: tuning.trails is not a key"
@@ -236,7 +238,7 @@ def test_every_command_refuses_a_config_with_a_slip(run: Run, command: str) -> N
 
 @pytest.mark.parametrize("command", [name for name in EXAMPLES if name != "init"])
 def test_every_command_takes_a_config_by_name(run: Run, command: str) -> None:
-    ended = run(command, *(["a/b"] if command in ("predict", "forecast") else []), "-c", "gone.toml")
+    ended = run(command, *NEEDED.get(command, []), "-c", "gone.toml")
 
     assert (ended.code, ended.error) == (3, "gone.toml: no such config file")
 

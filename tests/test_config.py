@@ -37,7 +37,7 @@ UNITS = {
     "date",
     "path",
 }
-UNITS |= {"weeks", "days", "machines", "CIDR"}
+UNITS |= {"weeks", "days", "machines", "CIDR", "replicas"}
 
 
 @pytest.fixture(autouse=True)

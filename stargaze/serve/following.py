@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from stargaze.errors import MissingInputError
+from stargaze.errors import MissingInputError, StargazeError
 
 Loaded = TypeVar("Loaded")
+
+log = logging.getLogger(__name__)
 
 
 class Following(Generic[Loaded]):
@@ -21,9 +24,10 @@ class Following(Generic[Loaded]):
         self._load = load
         self._lock = threading.Lock()
         self._held: tuple[Path, Loaded] | None = None
+        self._ahead = False
 
     def get(self) -> Loaded:
-        """Return what the link's target holds now.
+        """Return what the link's target holds now; once it is loaded ahead, what was loaded last.
 
         Raises
         ------
@@ -32,6 +36,34 @@ class Following(Generic[Loaded]):
         StargazeError
             Whatever ``load`` raises for a bundle that does not verify; nothing unverified is ever returned.
         """
+        held = self._held
+        return held[1] if held and self._ahead else self._current()
+
+    def load_ahead(self, every: float, note: Callable[[str], None]) -> None:
+        """Look at the link from a thread from now on, so that no question waits while a new release is loaded.
+
+        What was loaded answers until what is new has been loaded beside it, and stays where that fails. ``note`` is told the
+        name of each folder from the moment on in which it answers; ``every`` [s] is the pause between two looks.
+        """
+
+        def look() -> None:
+            told = refused = ""
+            while True:
+                try:
+                    self._current()
+                    if self._held and self._held[0].name != told:
+                        told, refused = self._held[0].name, ""
+                        note(told)
+                except (StargazeError, ImportError, OSError, ValueError) as error:
+                    if str(error) != refused:  # said once, not every second
+                        refused = str(error)
+                        log.warning("the new release is not taken: %s", error)
+                time.sleep(every)
+
+        self._ahead = True
+        threading.Thread(target=look, name="following", daemon=True).start()
+
+    def _current(self) -> Loaded:
         folder = released(self._link)
         with self._lock:
             if self._held is None or self._held[0] != folder:

@@ -7,6 +7,7 @@ is ever asked on a terminal, and a failure ends here as an :class:`~stargaze.err
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -160,10 +161,11 @@ def add_commit(
     return _in(repository, *argv, stdin=message.encode(), environment=identity).decode().strip()
 
 
-def push(repository: Repository, commit: str, to: str) -> Pushed:
-    """Send the commit to be the new tip at ``to``; a refusal is an answer, not an error."""
+def push(repository: Repository, commit: str, to: str, *, ssh: Sequence[str] = ()) -> Pushed:
+    """Send the commit to be the new tip at ``to``; a refusal is an answer, not an error. ``ssh`` are the words that open it."""
     argv = ["push", "--porcelain", "--no-verify", to, f"{commit}:{BRANCH}"]
-    done = answer("git", _at(repository), *argv, environment=_clean({}), seconds=PUSH_LIMIT)
+    way = {"GIT_SSH_COMMAND": shlex.join(ssh), "GIT_SSH_VARIANT": "ssh"} if ssh else {}
+    done = answer("git", _at(repository), *argv, environment=_clean(way), seconds=PUSH_LIMIT)
     return Pushed(accepted=done.returncode == 0, said=(done.stdout + done.stderr).decode("utf-8", "replace"))
 
 

@@ -25,19 +25,10 @@ from stargaze.serve.child import Child, start
 from stargaze.serve.following import released
 from stargaze.serve.listener import listen, url_of
 from stargaze.serve.metrics import FOLDER, serve_metrics
-from stargaze.serve.settings import PUBLIC, Sources, as_environment, ready_file, session_key
+from stargaze.serve.settings import PUBLIC, SMALL, Sources, as_environment, page_words, ready_file, session_key
 
 START_LIMIT = 120.0
 """Importing the libraries takes 3 s, on a busy machine 15 s; a process that dies meanwhile is noticed at once [s]."""
-SMALL = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_TRIM_THRESHOLD_": "100000",
-    "MALLOC_MMAP_THRESHOLD_": "100000",
-}
-"""A worker computes on one thread, and gives back what it does not need: 20 MB less each."""
 PAUSE = 0.1
 """Between two looks at the processes [s]."""
 
@@ -139,9 +130,7 @@ def _metrics(section: ServeSection, store: Store, stack: contextlib.ExitStack) -
 
 
 def _web(section: ServeSection, store: Store, environment: dict[str, str], listener: socket.socket) -> Child:
-    command = ["gunicorn", f"--bind=fd://{listener.fileno()}", "--worker-class=gthread"]
-    command += [f"--workers={section.processes}", "--threads=64", "--timeout=30", "--graceful-timeout=5"]
-    command += ["--no-control-socket", "--limit-request-line=2048", "stargaze.serve.web:create()"]
+    command = page_words(section, f"fd://{listener.fileno()}", grace=5)
     path = logs(store) / "web.log"
     return start("web", command, environment, path, store.root, keep=(listener.fileno(),))
 

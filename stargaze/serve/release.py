@@ -51,22 +51,24 @@ def deploy(
     A bundle that is already in force is not sent again, but installed again if it is not there (after a crash). One that
     the ``gate`` would not let through goes with ``forced``, the reason, which is kept in the record.
     """
-    folder = _chosen(store, digest)
-    found = manifest.verify_files(folder)
-    if found != folder.name:
-        raise manifest.BadBundleError(
-            f"{folder}: its manifest is that of {found[:12]}", hint="stargaze tune makes a bundle"
-        )
+    folder = chosen(store, digest)
     with _ready(section, store) as repository:
         releases = record.history(repository)
         if releases and releases[0].digest == folder.name:
             return _heal(repository, now)
         if releases and gate and not forced:
-            with _unpacked(store, repository, releases[0]) as champion:
-                gate(folder, champion)
+            _weigh(store, repository, releases[0], folder, gate)
         draft = _draft(releases, kind="deploy", digest=folder.name, who=who, now=now, scores=_scores(folder))
         draft = dataclasses.replace(draft, forced=printable(forced))
         return _send(section, store, repository, draft, {path.name: path for path in folder.iterdir()})
+
+
+def weigh(section: DeploySection, store: Store, folder: Path, gate: Gate) -> None:
+    """Hold a bundle against the one in force before anything is done for it, if there is one and it is another."""
+    with _ready(section, store) as repository:
+        releases = record.history(repository)
+        if releases and releases[0].digest != folder.name:
+            _weigh(store, repository, releases[0], folder, gate)
 
 
 def rollback(
@@ -97,7 +99,18 @@ def installed(store: Store) -> str | None:
     return store.current.readlink().name if store.current.is_symlink() and store.current.is_dir() else None
 
 
-def _chosen(store: Store, digest: str | None) -> Path:
+def chosen(store: Store, digest: str | None) -> Path:
+    """Return the folder of the bundle with this digest, or its beginning, or of the newest, after all its sums were checked."""
+    folder = _named_folder(store, digest)
+    found = manifest.verify_files(folder)
+    if found != folder.name:
+        raise manifest.BadBundleError(
+            f"{folder}: its manifest is that of {found[:12]}", hint="stargaze tune makes a bundle"
+        )
+    return folder
+
+
+def _named_folder(store: Store, digest: str | None) -> Path:
     folders = sorted(path for path in store.bundles.glob("*") if record.DIGEST.fullmatch(path.name))
     hint = "stargaze tune makes a bundle" + "".join(f"; here: {path.name[:12]}" for path in folders[:5])
     if digest is None:
@@ -126,6 +139,11 @@ def _ready(section: DeploySection, store: Store) -> Iterator[git.Repository]:
             max_bytes=int(section.max_size * 1e6),
         )
         yield prepare(store.releases.resolve(), rules)
+
+
+def _weigh(store: Store, repository: git.Repository, standing: Release, folder: Path, gate: Gate) -> None:
+    with _unpacked(store, repository, standing) as champion:
+        gate(folder, champion)
 
 
 @contextlib.contextmanager
@@ -232,7 +250,7 @@ def _send(
         )
         pushed = git.push(scratch, commit, str(repository.path))
     if not pushed.accepted:
-        raise _refusal(pushed.said, section)
+        raise refusal(pushed.said, section)
     if installed(store) != draft.digest:
         reason = _remote(pushed.said, "not installed: ") or f"{(installed(store) or 'nothing')[:12]} serves"
         raise OutsideError(
@@ -242,7 +260,7 @@ def _send(
     return dataclasses.replace(draft, commit=commit)
 
 
-def _refusal(said: str, section: DeploySection) -> OutsideError:
+def refusal(said: str, section: DeploySection) -> OutsideError:
     """Turn what git and the hook said into the one reason why the push did not go in."""
     unchanged = "what served before serves on"
     lock = re.search(r"'([^']+\.lock)': File exists", said)

@@ -29,6 +29,15 @@ MOST_BODY = 64 * 1024
 """Largest body of a request [bytes]; five typed repositories need about 3 kB."""
 RETRY_AFTER = 5
 """What a client is told to wait when nothing can be accepted [s]."""
+SMALL = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "100000",
+    "MALLOC_MMAP_THRESHOLD_": "100000",
+}
+"""A worker computes on one thread, and gives back what it does not need: 20 MB less each."""
 ANY_ADDRESS = ("0.0.0.0", "")  # noqa: S104 - compared with, never bound to
 
 
@@ -67,6 +76,13 @@ def sources_of(environ: Mapping[str, str]) -> Sources:
     """Read where the workers may ask, as :func:`as_environment` wrote it."""
     loaded = config.load(environ=environ)
     return Sources(loaded.github.url, loaded.growth.history)
+
+
+def page_words(section: ServeSection, bind: str, *, grace: int) -> list[str]:
+    """Return the module and the options that are the page; ``grace`` [s] is what open requests have when it is to end."""
+    words = ["gunicorn", f"--bind={bind}", "--worker-class=gthread"]
+    words += [f"--workers={section.processes}", "--threads=64", "--timeout=30", f"--graceful-timeout={grace}"]
+    return [*words, "--no-control-socket", "--limit-request-line=2048", "stargaze.serve.web:create()"]
 
 
 def broker_url(section: ServeSection, environ: Mapping[str, str]) -> str:

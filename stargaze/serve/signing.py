@@ -30,11 +30,16 @@ def allowed_signers(store: Store) -> Path:
 def allow(key: Path, store: Store) -> None:
     """Put the key on the list of allowed signers; lines that are there already stay, also those of others."""
     path = allowed_signers(store)
-    line = f'{PRINCIPAL} namespaces="git" {_public(key)}'
+    line = line_of(key)
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if line not in lines:
         with replacing(path) as temporary:
             temporary.write_text("\n".join([*lines, line]) + "\n", encoding="utf-8")
+
+
+def line_of(key: Path) -> str:
+    """Return how a key stands on the list."""
+    return f'{PRINCIPAL} namespaces="git" {_public(key)}'
 
 
 def _public(key: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
@@ -21,6 +22,7 @@ from stargaze.serve.desk import CeleryDesk, now
 from stargaze.serve.following import Following, Lately
 from stargaze.serve.ledger import TrackRecord
 from stargaze.serve.metrics import observe_error
+from stargaze.serve.notes import draining, noting, pause_of
 from stargaze.serve.settings import MOST_BODY, RETRY_AFTER, from_environment, session_key, trusted_hosts
 from stargaze.serve.shown import Shown, load_shown
 from stargaze.serve.tasks import make_app
@@ -79,6 +81,8 @@ def make_web(section: ServeSection, store: Store, desk: Desk, clock: Callable[[]
     web.session_interface = Sessions()
     web.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     shown = Following(store.current, load_shown)
+    if pause := pause_of(os.environ):
+        shown.load_ahead(pause, noting(store.queue))
     web.register_blueprint(api.make(section, desk, clock))
     record = Lately(TrackRecord(store.predictions).summary) if section.record else dict
     web.register_blueprint(pages.make(section, desk, shown, clock, record))
@@ -88,17 +92,19 @@ def make_web(section: ServeSection, store: Store, desk: Desk, clock: Callable[[]
     web.after_request(_guard)
     web.register_error_handler(StargazeError, _explain)
     web.register_error_handler(HTTPException, _refuse)
-    _add_health(web, desk, shown)
+    _add_health(web, desk, shown, draining(store.queue))
     return web
 
 
-def _add_health(web: Flask, desk: Desk, shown: Following[Shown]) -> None:
+def _add_health(web: Flask, desk: Desk, shown: Following[Shown], sign: Path) -> None:
     @web.get("/healthz")
     def healthz() -> Response:
         return jsonify(status="alive")
 
     @web.get("/readyz")
     def readyz() -> Response:
+        if sign.exists():
+            raise OutsideError("this page is about to end", hint="ask another replica")
         desk.check()
         return jsonify(status="ready", bundle=shown.get().digest)
 

@@ -24,6 +24,7 @@ from stargaze.serve.answer import respond_all
 from stargaze.serve.broker import declare
 from stargaze.serve.finding import finders_of, ledger_of, past_of
 from stargaze.serve.following import Following
+from stargaze.serve.notes import ALIVE, noting, pause_of, pulse
 from stargaze.serve.office import Office, as_error
 from stargaze.serve.settings import from_environment, ready_file, sources_of
 from stargaze.serve.tasks import make_app, register
@@ -54,7 +55,14 @@ def main(environ: Mapping[str, str]) -> None:
     offices = Following(store.current, open_office)
     app = make_app(section, store)
     register(app, lambda questions: answer(offices, questions), section)
-    run(app, section, store, warm_up=lambda: rehearse(offices))
+    pause, note = pause_of(environ), noting(store.queue)
+
+    def warm_up() -> None:
+        if pause:
+            offices.load_ahead(pause, note)
+        rehearse(offices)
+
+    run(app, section, store, warm_up=warm_up)
 
 
 def answer(offices: Following[Office], questions: Sequence[Question]) -> Sequence[Answer | Error]:
@@ -104,6 +112,7 @@ def run(app: Celery, section: ServeSection, store: Store, *, warm_up: Callable[[
             app.backend.cleanup()
 
     app.steps["worker"].add(LeaveAtOnce)
+    app.steps["consumer"].add(Pulse)
     signals.worker_process_init.connect(begin, weak=False)
     signals.task_postrun.connect(tidy, weak=False)
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
@@ -122,6 +131,21 @@ class LeaveAtOnce(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has 
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             os._exit(0)
+
+
+class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
+    """Touch a file from the main loop: whoever looks at its date knows that the loop turns, and loads nothing for it."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, parent: Any) -> None:
+        """Begin, each time that the broker has been reached."""
+        path = pulse(from_environment(os.environ)[1].queue)
+        self._timer = parent.timer.call_repeatedly(ALIVE, path.touch)
+
+    def stop(self, parent: Any) -> None:
+        """Pause."""
+        self._timer.cancel()
 
 
 if __name__ == "__main__":

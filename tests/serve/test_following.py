@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from stargaze.errors import MissingInputError
 from stargaze.manifest import BadBundleError
 from stargaze.serve.following import Following
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -60,3 +62,44 @@ def test_a_bundle_that_does_not_verify_is_never_returned(link: Path) -> None:
 
     with pytest.raises(BadBundleError):
         following.get()
+
+
+def test_loaded_ahead_the_old_answers_until_the_new_is_loaded(link: Path) -> None:
+    """No question waits for a release."""
+    loading, go_on, told = threading.Event(), threading.Event(), []
+
+    def load(folder: Path) -> str:
+        if folder.name == "two":
+            loading.set()
+            assert go_on.wait(30)
+        return folder.name
+
+    following = Following(link, load)
+    following.load_ahead(0.01, told.append)
+    wait_for(lambda: told == ["one"])
+    link.unlink()
+    link.symlink_to(link.parent / "two")
+
+    assert loading.wait(30)
+    assert following.get() == "one"
+    go_on.set()
+    wait_for(lambda: told == ["one", "two"])
+    assert following.get() == "two"
+
+
+def test_loaded_ahead_what_does_not_verify_is_never_answered_with(link: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def load(folder: Path) -> str:
+        if folder.name == "two":
+            raise BadBundleError("the model predicts otherwise", hint="")
+        return folder.name
+
+    following = Following(link, load)
+    told: list[str] = []
+    following.load_ahead(0.01, told.append)
+    wait_for(lambda: told == ["one"])
+    link.unlink()
+    link.symlink_to(link.parent / "two")
+
+    wait_for(lambda: "predicts otherwise" in caplog.text)
+    assert following.get() == "one"
+    assert told == ["one"]

@@ -22,8 +22,9 @@ from pathlib import Path
 
 from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import UsageError
+from stargaze.package import packed
 from stargaze.tuning.executors.engine import Client, Engine, Room, end_of, room
-from stargaze.tuning.executors.image import ensured, packed
+from stargaze.tuning.executors.image import ensured
 from stargaze.tuning.executors.port import ONE_THREAD, Executor, Job, Say
 from stargaze.tuning.families import FAMILIES
 

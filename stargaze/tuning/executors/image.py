@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
-from collections.abc import Iterable
-
 import stargaze
 from stargaze.config import ScreeningSection
 from stargaze.errors import OutsideError
-from stargaze.package import digest, recipe, source
+from stargaze.package import context, digest, packed
 from stargaze.tuning.executors.engine import Engine
 from stargaze.tuning.executors.port import Say
 
@@ -27,7 +23,7 @@ def ensured(engine: Engine, section: ScreeningSection, say: Say, *, optional: bo
     OutsideError
         If it cannot be built; the message holds the end of the log.
     """
-    files = context(optional=optional)
+    files = context("requirements-optional.lock" if optional else "requirements.lock")
     name = f"stargaze:{stargaze.__version__}-{digest(files, section.base_image, *section.build_options)}"
     if engine.ask(["image", "inspect", name]).returncode == 0:
         return name
@@ -42,24 +38,3 @@ def ensured(engine: Engine, section: ScreeningSection, say: Say, *, optional: bo
             hint="screening.base_image and screening.build_options (stargaze init --print) say how it is built",
         )
     return name
-
-
-def context(*, optional: bool) -> dict[str, bytes]:
-    """Return all that the image is made from: Dockerfile, lock and source, by name."""
-    lock = "requirements-optional.lock" if optional else "requirements.lock"
-    return {
-        "Dockerfile": recipe("Dockerfile").read_bytes(),
-        "requirements.lock": recipe(lock).read_bytes(),
-        **source(),
-    }
-
-
-def packed(files: dict[str, bytes] | Iterable[tuple[str, bytes]]) -> bytes:
-    """Return a tar that anybody may read and nobody write; always the same for the same files."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for name, content in dict(files).items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), 0o444
-            archive.addfile(entry, io.BytesIO(content))
-    return stream.getvalue()

@@ -62,7 +62,8 @@ class Host:
         if number is None:
             raise OSError(f"{self.name} is off")
         argv = ["nsenter", f"--target={number}", "--all", "--", *words]
-        return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=check)
+        own = {name: value for name, value in os.environ.items() if name != "DOCKER_HOST"}  # a host has its own engine
+        return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=check, env=own)
 
     def kill(self) -> None:
         """Cut its power: no process of it runs on, and its disk stays as it is."""

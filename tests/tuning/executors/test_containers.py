@@ -17,7 +17,7 @@ import pytest
 
 from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import OutsideError, UsageError
-from stargaze.package import PACKAGE, digest
+from stargaze.package import PACKAGE, context, digest, packed
 from stargaze.tuning.executors.containers import (
     Container,
     Place,
@@ -30,7 +30,6 @@ from stargaze.tuning.executors.containers import (
     unpack,
 )
 from stargaze.tuning.executors.engine import Room
-from stargaze.tuning.executors.image import context, packed
 from stargaze.tuning.executors.port import Job
 
 PLACE = Place("stargaze:1", "abc", cpus=1.5, memory=2.0, time_limit=100.0)
@@ -205,21 +204,21 @@ def test_an_image_that_cannot_be_built_shows_the_end_of_the_log(job: Job) -> Non
 
 
 def test_an_image_is_named_by_what_it_holds() -> None:
-    files = context(optional=False)
+    files = context("requirements.lock")
 
     assert digest(files, "a") == digest(dict(reversed(files.items())), "a")
     assert digest(files, "a") != digest(files, "b")
     assert digest(files, "a") != digest(files, "a", "--platform=linux/arm64")
     assert digest({**files, "stargaze/cli.py": b""}, "a") != digest(files, "a")
-    assert context(optional=True)["requirements.lock"] != files["requirements.lock"]
+    assert context("requirements-optional.lock")["requirements.lock"] != files["requirements.lock"]
     assert not [name for name in files if "__pycache__" in name]
 
 
 def test_the_dockerfile_names_no_registry_and_runs_as_nobody() -> None:
-    lines = context(optional=False)["Dockerfile"].decode().splitlines()
+    lines = context("requirements.lock")["Dockerfile"].decode().splitlines()
 
     froms = [line for line in lines if line.startswith("FROM")]
-    assert all(line.split()[1] == "${BASE}" for line in froms)
+    assert all(line.split()[1] in ("${BASE}", "app") for line in froms)
     assert "USER 10001:10001" in lines
     assert not [line for line in lines if "://" in line]
     assert PACKAGE.name == "stargaze"

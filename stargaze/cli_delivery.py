@@ -1,0 +1,104 @@
+"""What the commands do where production is a Swarm: find its machines, call one function, print its answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from stargaze.errors import DifferenceFoundError, UsageError
+from stargaze.infra.cluster import machines_of
+from stargaze.infra.workroom import workroom_of
+from stargaze.serve import delivery, operating, rotation
+from stargaze.serve.image import Engine, Recipe
+from stargaze.serve.settings import Sources
+from stargaze.serve.site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stargaze.artifacts import Store
+    from stargaze.config import Config
+    from stargaze.output import Output
+    from stargaze.serve.release import Gate
+
+
+def site_of(settings: Config, store: Store) -> Site:
+    """Return where production is and what it is built with, as the config says."""
+    room = workroom_of(settings.infra, store)
+    builder = None
+    if settings.deploy.build_on == "development":
+        builder = machines_of(settings.infra, room, "development")[0]
+    return Site(
+        production=machines_of(settings.infra, room, "production"),
+        engine=Engine(builder),
+        recipe=Recipe(settings.screening.base_image, tuple(settings.screening.build_options)),
+        serve=settings.serve,
+        sources=Sources(settings.github.url),
+        port=settings.infra.page_port,
+    )
+
+
+def deploy(
+    out: Output,
+    settings: Config,
+    store: Store,
+    *,
+    digest: str | None,
+    rotate: bool,
+    now: datetime,
+    gate: Gate | None = None,
+    forced: str = "",
+) -> None:
+    """Deliver a bundle, or new secrets."""
+    site = site_of(settings, store)
+    if rotate:
+        if digest:
+            raise UsageError("--rotate-secrets sends no bundle", hint="stargaze deploy --rotate-secrets")
+        version = rotation.rotate(settings.deploy, store, site, say=out.note)
+        out.answer({"secrets": version}, f"secrets are of version {version}; those before are gone")
+        return
+    done = delivery.deploy(settings.deploy, store, site, now=now, digest=digest, say=out.note, gate=gate, forced=forced)
+    _tell(out, done, "serves" if done.changed else "serves already: nothing to do")
+
+
+def rollback(out: Output, settings: Config, store: Store, *, to: str | None, now: datetime) -> None:
+    """Return to a release."""
+    done = delivery.rollback(settings.deploy, store, site_of(settings, store), now=now, to=to, say=out.note)
+    _tell(out, done, "serves again")
+
+
+def status(out: Output, settings: Config, store: Store, artefacts: Sequence[dict[str, Any]]) -> None:
+    """Show artefacts, machines and services; ends with 1 if something does not run as it should."""
+    machines, services = operating.status(store, site_of(settings, store))
+    if out.as_json:
+        out.answer({"artefacts": list(artefacts), "machines": machines, "services": services})
+    else:
+        out.table(artefacts, ["noun", "holds", "made", "path"])
+        out.table(machines, ["machine", "role", "state", "release", "page"], "Production")
+        out.table(services, ["service", "running", "wanted", "state", "machines", "image", "why"], "Services")
+    ill = [row["machine"] for row in machines if row["state"] != "ready" or row["page"] != "ready"]
+    ill += [row["service"] for row in services if row["state"] != "well"]
+    if ill:
+        raise DifferenceFoundError(f"not well: {', '.join(ill)}", hint="stargaze logs SERVICE; stargaze deploy")
+
+
+def logs(settings: Config, store: Store, service: str, *, lines: int, follow: bool) -> None:
+    """Become the program that prints a log."""
+    argv = operating.log_words(site_of(settings, store), service, lines=lines, follow=follow)
+    os.execvp(argv[0], argv)  # noqa: S606 - a list of our own, no shell
+
+
+def scale(out: Output, settings: Config, store: Store, replicas: Sequence[str]) -> None:
+    """Set numbers of replicas."""
+    wanted = operating.numbers(replicas, settings.deploy)
+    services = operating.scale(settings.deploy, site_of(settings, store), wanted, out.note)
+    out.table(services, ["service", "running", "wanted", "machines"])
+    keys = ", ".join(f"deploy.{operating.KEYS[name]} = {number}" for name, number in wanted.items())
+    out.note(f"the next deploy takes the config's numbers; to keep these: {keys}")
+
+
+def _tell(out: Output, done: delivery.Delivered, word: str) -> None:
+    text = f"release {done.release.digest[:12]} {word} on {', '.join(done.machines)} ({done.seconds:.1f} s)"
+    out.answer(dataclasses.asdict(done), text)

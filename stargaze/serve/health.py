@@ -1,0 +1,61 @@
+"""Is this container well? ``python -m stargaze.serve.health``; with ``serves``, which bundles its processes answer with.
+
+Nothing heavy is imported: it is asked every few seconds, for as long as the container lives.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stargaze.serve.notes import beats, noted, role_file
+
+PORT = 8000
+"""The page's, inside of its container."""
+LIMIT = 5.0
+"""For one answer [s]."""
+STILL = 60.0
+"""A worker whose main loop has not turned for so long is stuck [s]; it stands still while RabbitMQ is away for a moment."""
+
+
+def main(arguments: Sequence[str], queue: Path) -> int:
+    """Return 0 if all is well."""
+    if list(arguments) == ["serves"]:
+        sys.stdout.write(json.dumps(noted(queue)) + "\n")
+        return 0
+    if role_file(queue).read_text(encoding="ascii") == "worker":
+        return int(not (any(queue.glob("ready-*")) and beats(queue, STILL)))
+    return _page(queue)
+
+
+def _page(queue: Path) -> int:
+    """Ask for more at first than later: a new page must be able to take questions before an old one goes.
+
+    From then on it is enough that it lives. A broker that is away for a minute is not mended by pages that are made anew.
+    """
+    once = queue / "was-ready"
+    if once.exists():
+        return int(_status("/healthz") != http.HTTPStatus.OK)
+    if _status("/readyz") != http.HTTPStatus.OK:
+        return 1
+    once.touch()
+    return 0
+
+
+def _status(path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=LIMIT)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:], Path(os.environ["STARGAZE_STORE_PATH"], "queue")))

@@ -1,0 +1,145 @@
+"""What is asked of production from day to day: how it is, what it logs, how many replicas it has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from stargaze.artifacts import Store
+from stargaze.config import DeploySection
+from stargaze.errors import OutsideError, StargazeError, UsageError, did_you_mean
+from stargaze.remote import Remote
+from stargaze.serve.image import Say
+from stargaze.serve.judgement import Service, judged
+from stargaze.serve.parts import NAME
+from stargaze.serve.site import Site, image_in_use
+from stargaze.serve.stacks import kept
+from stargaze.serve.swarm import Seen, Surveyed, Swarm, look, survey
+from stargaze.serve.watching import await_well
+
+KEYS = {"web": "web", "worker": "workers"}
+"""Keys of ``deploy`` by the services whose number may be set."""
+MOST = 256
+
+
+def status(store: Store, site: Site) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return a row for each machine and one for each service; a machine that does not answer is a row that says so."""
+    found = _asked(site.production)
+    swarm = _manager(found)
+    state = swarm.state()
+    shown = judged(state, kept(store))
+    image = image_in_use(state.services) if state.services else ""
+    states = {node["ID"]: node for node in state.nodes}
+    rows = [_machine(remote, one, states, image, site.port) for remote, one in zip(site.production, found, strict=True)]
+    return rows, [_row(service) for service in shown]
+
+
+def numbers(asked: Sequence[str], section: DeploySection) -> dict[str, int]:
+    """Read "web=4 worker=8".
+
+    Raises
+    ------
+    UsageError
+        If a service is none, its number is not to be set, or is no number.
+    """
+    found = {}
+    for words in asked:
+        name, _, text = words.partition("=")
+        if name not in KEYS:
+            raise UsageError(f"{name}: not a service to scale", hint=did_you_mean(name, KEYS, "web=4 worker=8"))
+        if not text.isdecimal() or not 1 <= int(text) <= MOST:
+            raise UsageError(f"{words}: wants a number from 1 to {MOST}", hint="stargaze scale web=4 worker=8")
+        if name == "web" and section.publish == "host":
+            raise UsageError(
+                "the page has a port of each machine, so there is one on each",
+                hint='deploy.publish = "ingress" lets more share a port; stargaze scale worker=8',
+            )
+        found[name] = int(text)
+    return found
+
+
+def scale(section: DeploySection, site: Site, wanted: Mapping[str, int], say: Say) -> list[dict[str, Any]]:
+    """Set numbers of replicas and wait until so many run; return a row for each service."""
+    swarm = _manager(_asked(site.production))
+    image_in_use(swarm.state().services)
+    swarm.scale(wanted)
+    return [_row(service) for service in await_well(section, swarm, None, say)]
+
+
+def log_words(site: Site, service: str, *, lines: int, follow: bool) -> list[str]:
+    """Return the argv that prints the log of a service.
+
+    Raises
+    ------
+    UsageError
+        If there is no such service.
+    """
+    swarm = _manager(_asked(site.production))
+    names = [str(one["Spec"]["Name"]).removeprefix(f"{NAME}_") for one in swarm.state().services]
+    if service not in names:
+        hint = did_you_mean(service, names, f"there are: {', '.join(names) or 'none; stargaze deploy'}")
+        raise UsageError(f"{service}: no such service", hint=hint)
+    return swarm.log_words(service, lines, follow=follow)
+
+
+def _asked(machines: Sequence[Remote]) -> list[Surveyed | StargazeError]:
+    """Survey all machines at the same time; what is in the way of one is its answer."""
+
+    def ask(remote: Remote) -> Surveyed | StargazeError:
+        try:
+            return survey(remote)
+        except StargazeError as error:
+            return error
+
+    with ThreadPoolExecutor(max(1, len(machines))) as pool:
+        return list(pool.map(ask, machines))
+
+
+def _manager(found: Sequence[Surveyed | StargazeError]) -> Swarm:
+    for one in found:
+        if isinstance(one, Surveyed) and one.manages:
+            return Swarm(one.remote)
+    said = "; ".join(one.message for one in found if isinstance(one, StargazeError))
+    raise OutsideError(f"no manager of the Swarm answers{f': {said}' if said else ''}", hint="stargaze infra status")
+
+
+def _machine(
+    remote: Remote, found: Surveyed | StargazeError, nodes: Mapping[str, Any], image: str, port: int
+) -> dict[str, Any]:
+    if isinstance(found, StargazeError):
+        return {"machine": remote.name, "role": "?", "state": found.message, "release": "?", "page": "?"}
+    node = nodes.get(found.node)
+    state = f"{node['Status']['State']}" if node else "not in this Swarm"
+    if node and node["Spec"]["Availability"] != "active":
+        state = str(node["Spec"]["Availability"])
+    return {
+        "machine": remote.name,
+        "role": "manager" if found.manages else "worker",
+        "state": state,
+        "release": found.installed[:12],
+        "page": _page(look(remote, image, port)),
+    }
+
+
+def _page(seen: Seen) -> str:
+    status, _, body = seen.page.partition(" ")
+    if status == "200":
+        return "ready"
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return status or "no answer"
+
+
+def _row(service: Service) -> dict[str, Any]:
+    return {
+        "service": service.name,
+        "running": service.running,
+        "wanted": service.wanted,
+        "state": service.state,
+        "machines": ", ".join(service.nodes),
+        "image": service.image.partition("@")[0],
+        "why": service.why,
+    }

@@ -1,0 +1,93 @@
+"""New passwords and keys while questions are asked: first a second user beside the first, at the end only the second.
+
+Queue and results learn the new user while they run; page and workers change to it one replica after the other; only then
+queue and results begin anew with what they shall know from their start. What was accepted waits on their disks meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from stargaze.artifacts import Store
+from stargaze.config import DeploySection
+from stargaze.errors import MissingInputError, OutsideError
+from stargaze.remote import Remote
+from stargaze.serve import vault
+from stargaze.serve.image import Say
+from stargaze.serve.parts import NAME
+from stargaze.serve.site import Site, image_in_use, surveyed, wanted_stack
+from stargaze.serve.stacks import apply, keep
+from stargaze.serve.watching import await_well
+
+_IN = """
+id=$(docker ps --quiet --filter "label=com.docker.swarm.service.name=$1" | head -n 1)
+test -n "$id" || exit 44
+shift
+exec docker exec --interactive "$id" "$@"
+"""
+NOT_HERE = 44
+_MAKE = """
+rabbitmqctl --quiet add_user "$1" && rabbitmqctl --quiet set_permissions --vhost stargaze "$1" '.*' '.*' '.*' </dev/null
+"""
+_ONLY = """
+for user in $(rabbitmqctl --quiet list_users --no-table-headers </dev/null | cut -f 1); do
+  case $user in "$1") ;; *) rabbitmqctl --quiet delete_user "$user" </dev/null;; esac
+done
+"""
+
+
+def rotate(section: DeploySection, store: Store, site: Site, *, say: Say) -> int:
+    """Return the version of the new secrets once nothing knows the old ones any more.
+
+    Raises
+    ------
+    MissingInputError
+        If nothing is deployed.
+    OutsideError
+        If a service is not well with the new ones; both are valid then, and the command may be repeated.
+    """
+    machines, swarm = surveyed(site)
+    services = swarm.state().services
+    image, used = image_in_use(services), vault.in_use(services)
+    if used is None:
+        raise MissingInputError("no secrets are in use", hint="stargaze deploy")
+    held = swarm.secrets()
+    version, user = vault.next_version(held), f"{NAME}_{vault.next_version(held)}"
+    made = vault.made(version)
+    say(f"making secrets of version {version}")
+    for name, content in made.items():
+        swarm.keep_secret(name, content)
+    broker, results = made[f"{NAME}_broker_{version}"], made[f"{NAME}_results_{version}"]
+    names = _brokers(services)
+    _within(site.production, names, ["sh", "-c", _MAKE, "sh", user], broker)
+    asked = json.dumps({"user": user, "digest": hashlib.sha256(results).hexdigest()}).encode()
+    _within(site.production, [f"{NAME}_web"], ["python", "-m", "stargaze.serve.successor"], asked)
+    for behind, what in ((used[1], "page and workers"), (version, "queue and results")):
+        say(f"changing {what}")
+        whole = wanted_stack(section, site, machines, image, version, behind)
+        apply(store, swarm, whole)
+        await_well(section, swarm, whole, say)
+    _within(site.production, names, ["sh", "-c", _ONLY, "sh", user], b"")
+    swarm.forget_secrets(vault.older(held, version))
+    keep(store, whole)
+    return version
+
+
+def _brokers(services: Sequence[dict[str, object]]) -> list[str]:
+    names = [str(service["Spec"]["Name"]) for service in services]  # type: ignore[index]  # JSON
+    return [name for name in names if name.startswith(f"{NAME}_broker")]
+
+
+def _within(machines: Sequence[Remote], services: Sequence[str], words: Sequence[str], stdin: bytes) -> None:
+    """Run a program in a container of one of the services, on whichever machine there is one."""
+    for service in services:
+        for remote in machines:
+            done = remote.ask("sh", "-c", _IN, "sh", service, *words, stdin=stdin, root=True)
+            if done.returncode == 0:
+                return
+            if done.returncode != NOT_HERE:
+                lines = (done.stderr + done.stdout).decode(errors="replace").strip().splitlines() or ["no reason given"]
+                raise OutsideError(f"{service} on {remote.name}: {lines[-1]}", hint=f"stargaze logs {service}")
+    raise OutsideError(f"{' and '.join(services)}: runs nowhere", hint="stargaze status")

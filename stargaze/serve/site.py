@@ -1,0 +1,109 @@
+"""Production before it is changed: its machines, and all that must lie ready there before a service can begin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stargaze.config import DeploySection, ServeSection
+from stargaze.errors import MissingInputError, OutsideError
+from stargaze.remote import Remote
+from stargaze.serve import vault
+from stargaze.serve.backing import BROKERS
+from stargaze.serve.image import Engine, Recipe, Say, bring, ensured
+from stargaze.serve.parts import Wanted
+from stargaze.serve.settings import Sources
+from stargaze.serve.stack import stack
+from stargaze.serve.swarm import Surveyed, Swarm, on_each, survey
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where to deliver to, and what the services are made from beside the section of ``deploy``."""
+
+    production: tuple[Remote, ...]
+    engine: Engine
+    recipe: Recipe
+    serve: ServeSection
+    sources: Sources
+    port: int
+    """The page's, outside."""
+
+
+def surveyed(site: Site) -> tuple[list[Surveyed], Swarm]:
+    """Return the production machines as they stand, and the Swarm behind the first that manages it.
+
+    Raises
+    ------
+    OutsideError
+        If one does not answer, or none manages.
+    """
+    machines = on_each(site.production, survey)
+    managers = [one.remote for one in machines if one.manages]
+    if not managers:
+        raise OutsideError("no production machine manages the Swarm", hint="stargaze infra configure --tags swarm")
+    return machines, Swarm(managers[0])
+
+
+def image_in_use(services: Sequence[Mapping[str, Any]]) -> str:
+    """Return the image of the pages that run.
+
+    Raises
+    ------
+    MissingInputError
+        If there are none.
+    """
+    for service in services:
+        if service["Spec"]["Name"].endswith("_web"):
+            return str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])
+    raise MissingInputError("nothing was deployed to the Swarm yet", hint="stargaze deploy")
+
+
+def wanted_stack(
+    section: DeploySection, site: Site, machines: list[Surveyed], image: str, secrets: int, behind: int
+) -> dict[str, Any]:
+    """Return the stack that the config asks for."""
+    nodes = tuple(one.as_node() for one in machines)
+    return stack(Wanted(section, site.serve, site.sources, image, site.port, secrets, behind, nodes))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A stack that may be sent: its image is on every machine, its secrets are there; and the services that run now."""
+
+    whole: dict[str, Any]
+    image: str
+    services: Sequence[Mapping[str, Any]]
+
+
+def prepared(
+    section: DeploySection, site: Site, machines: list[Surveyed], swarm: Swarm, bundle: Path, say: Say
+) -> Prepared:
+    """Have image and secrets be there, which changes nothing that serves."""
+    image = ensured(section, site.recipe, site.engine, machines, bundle, say)
+    others = [section.broker_image, section.results_image]
+    others += [section.flower_image] * section.flower + [section.prometheus_image] * section.prometheus
+    for other in others:
+        bring(other, site.engine, machines, say)
+    services = swarm.state().services
+    secrets, behind = _secrets(swarm, services, say)
+    if len(machines) >= BROKERS and vault.COOKIE not in swarm.secrets():
+        swarm.keep_secret(vault.COOKIE, vault.cookie())
+    return Prepared(wanted_stack(section, site, machines, image, secrets, behind), image, services)
+
+
+def _secrets(swarm: Swarm, services: Sequence[Mapping[str, Any]], say: Say) -> tuple[int, int]:
+    """Return the versions of the secrets in use, by page and workers and behind them; they are made before the first deploy."""
+    used = vault.in_use(services)
+    if used:
+        return used
+    held = swarm.secrets()
+    whole = vault.versions(held)
+    if not whole:
+        say("making secrets")
+        whole = [vault.next_version(held)]
+        for name, content in vault.made(whole[0]).items():
+            swarm.keep_secret(name, content)
+    return whole[-1], whole[-1]

@@ -1,0 +1,39 @@
+"""The stacks that were sent: each is kept under its digest, and the last that was seen to be well is the one to return to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stargaze.artifacts import Store, replacing
+from stargaze.serve.stack import mark_of, written
+from stargaze.serve.swarm import Swarm
+
+
+def apply(store: Store, swarm: Swarm, whole: dict[str, Any]) -> None:
+    """Hand the stack to Swarm, and keep a copy under its digest."""
+    with replacing(folder_of(store) / f"stack-{mark_of(whole)}.yml") as temporary:
+        temporary.write_bytes(written(whole))
+    swarm.keep_configs(whole["x-configs"])
+    swarm.deploy(written(whole))
+
+
+def folder_of(store: Store) -> Path:
+    """Return where the stacks are kept that were sent."""
+    return store.root / "delivery"
+
+
+def keep(store: Store, whole: dict[str, Any]) -> None:
+    """Remember the stack that is well as the one to return to."""
+    with replacing(folder_of(store) / "stack.yml") as temporary:
+        temporary.write_bytes(written(whole))
+
+
+def kept(store: Store) -> dict[str, Any] | None:
+    """Return the stack that was well last; None before the first."""
+    path = folder_of(store) / "stack.yml"
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_bytes())
+    return found

@@ -1,0 +1,152 @@
+"""What is asked of Docker on the cluster; a program of the name ``ssh`` stands in for the network, another for the engine."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from stargaze.config import DeploySection
+from stargaze.errors import OutsideError
+from stargaze.package import recipe
+from stargaze.remote import Remote
+from stargaze.serve.image import FOR_SKOPS, LOCK, Engine, bring, ensured, files_for, name_of, suits
+from stargaze.serve.image import Recipe as ImageRecipe
+from stargaze.serve.swarm import State, Surveyed, Swarm, survey
+
+MACHINE = Remote("production1", "production", "10.20.0.13", "10.20.0.13", "root", ())
+SSH = """#!/bin/sh
+for last; do :; done
+exec sh -c "$last"
+"""
+DOCKER = """#!/bin/sh
+echo "$*" >>"$FAKE/asked"
+case "$1 $2" in
+"info --format") cat "$FAKE/info" ;;
+"image ls") printf 'redis:7\\nstargaze-serve:1\\n' ;;
+"image inspect") test -f "$FAKE/held" && grep -qxF "$5" "$FAKE/held" ;;
+"secret ls") echo stargaze_broker_1 ;;
+"secret create" | "config create") cat >"$FAKE/$3" ;;
+"config ls") echo stargaze_broker_old ;;
+"build "*) cat >/dev/null; test ! -f "$FAKE/broken" || { echo "no such base" >&2; exit 1; } ;;
+"save "*) printf image ;;
+"load "*) gzip -d >"$FAKE/loaded" ;;
+"stack services") ;;
+"node inspect") echo "[]" ;;
+esac
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in (("ssh", SSH), ("docker", DOCKER)):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text)
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE", str(tmp_path))
+    swarm = {"NodeID": "n1", "ControlAvailable": True}
+    (tmp_path / "info").write_text(json.dumps({"Name": "host1", "Swarm": swarm}) + "\n")
+    (tmp_path / "asked").touch()
+    return tmp_path
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    return folder
+
+
+def asked(fake: Path) -> list[str]:
+    return (fake / "asked").read_text().splitlines()
+
+
+def node(*images: str) -> Surveyed:
+    return Surveyed(MACHINE, "host1", "n1", manages=True, images=frozenset(images), tip="", installed="", signers=())
+
+
+def test_a_machine_says_what_it_is_and_holds(fake: Path) -> None:
+    found = survey(MACHINE)
+
+    assert (found.hostname, found.node, found.manages) == ("host1", "n1", True)
+    assert found.images == {"redis:7", "stargaze-serve:1"}
+    assert (found.tip, found.installed, found.signers) == ("", "", ())
+    assert found.as_node().addresses == ("production1", "10.20.0.13")
+
+
+@pytest.mark.parametrize(
+    ("told", "said"), [('{"Name": "h", "Swarm": {}}', "is in no Swarm"), ("", "its Docker engine does not answer")]
+)
+def test_a_machine_that_is_no_node_is_named(fake: Path, told: str, said: str) -> None:
+    (fake / "info").write_text(f"{told}\n")
+
+    with pytest.raises(OutsideError, match=said):
+        survey(MACHINE)
+
+
+def test_a_secret_travels_as_input_and_never_as_a_word(fake: Path) -> None:
+    Swarm(MACHINE).keep_secret("stargaze_broker_1", b"hidden")
+
+    assert (fake / "stargaze_broker_1").read_bytes() == b"hidden"
+    assert not [line for line in asked(fake) if "hidden" in line]
+
+
+def test_a_file_is_handed_over_once(fake: Path) -> None:
+    Swarm(MACHINE).keep_configs({"stargaze_broker_old": "a", "stargaze_broker_new": "b"})
+
+    assert [line for line in asked(fake) if line.startswith("config create")] == ["config create stargaze_broker_new -"]
+
+
+def test_before_the_first_deploy_there_is_nothing(fake: Path) -> None:
+    assert Swarm(MACHINE).state() == State([], [], [])
+
+
+def test_an_image_is_built_and_carried_only_where_it_is_missing(fake: Path, bundle: Path) -> None:
+    section, how = DeploySection(), ImageRecipe("python:3")
+    name = name_of(section, how, bundle)
+
+    assert ensured(section, how, Engine(), [node(name)], bundle, print) == name
+    assert asked(fake) == []
+
+    ensured(section, how, Engine(), [node(name), node()], bundle, print)
+    assert [line.split()[0] for line in asked(fake)] == ["image", "build", "save", "load"]
+    assert (fake / "loaded").read_text() == "image"
+
+
+def test_an_image_of_a_registry_is_pushed_once_and_pulled_by_the_nodes(fake: Path, bundle: Path) -> None:
+    name = ensured(
+        DeploySection(registry="registry.example/team/"), ImageRecipe("x"), Engine(), [node()], bundle, print
+    )
+
+    assert name.startswith("registry.example/team/stargaze-serve:")
+    assert [line.split()[0] for line in asked(fake)] == ["image", "build", "push", "pull"]
+
+
+def test_an_image_that_cannot_be_built_says_why(fake: Path, bundle: Path) -> None:
+    (fake / "broken").touch()
+
+    with pytest.raises(OutsideError, match="no such base"):
+        ensured(DeploySection(), ImageRecipe("x"), Engine(), [node()], bundle, print)
+
+
+def test_other_peoples_images_are_carried_where_they_are_here_and_pulled_where_not(fake: Path) -> None:
+    (fake / "held").write_text("redis:7\n")
+    for image in ("redis:7", "rabbitmq:3"):
+        bring(image, Engine(), [node()], print)
+
+    assert [line.split()[0] for line in asked(fake)] == ["image", "save", "load", "image", "pull"]
+
+
+def test_a_bundle_without_scikit_learns_models_has_an_image_without_scikit_learn(bundle: Path) -> None:
+    small, whole = files_for(bundle)["requirements.lock"].decode(), recipe(LOCK).read_text()
+    (bundle / "model-all-1.skops").touch()
+
+    assert files_for(bundle)["requirements.lock"].decode() == whole
+    assert all(f"\n{name}==" in whole and f"\n{name}==" not in small for name in FOR_SKOPS)
+    assert small.count("==") + 7 == whole.count("==")  # scipy has two, by the version of Python
+    assert suits("registry.example/stargaze-serve-skops:1", bundle)
+    assert not suits("stargaze-serve:1", bundle)
