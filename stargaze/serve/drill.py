@@ -23,7 +23,7 @@ from stargaze.config import DeploySection
 from stargaze.errors import MissingInputError, OutsideError, StargazeError, UsageError, did_you_mean
 from stargaze.remote import Remote
 from stargaze.serve import release
-from stargaze.serve.delivery import Site, image_in_use, surveyed
+from stargaze.serve.delivery import Site, image_in_use
 from stargaze.serve.image import Say
 from stargaze.serve.parts import NAME
 from stargaze.serve.swarm import Surveyed, Swarm

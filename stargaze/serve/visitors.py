@@ -1,4 +1,4 @@
-"""Visitors that ask at a steady rate and follow every question to its end: ``python -m stargaze.serve.visitors RATE NAMES HOST…``.
+"""Visitors that ask at a steady rate and follow every question to its end: ``-m stargaze.serve.visitors RATE NAMES HOST…``.
 
 They ask until standard input ends, then wait for all answers and print what became of them, as JSON. Each question goes to one
 address after the other in turn. One that cannot be reached, or that ends the connection before it has said anything, is left
