@@ -43,6 +43,7 @@ EXAMPLES = {
     "releases": "stargaze releases --json",
     "logs": "stargaze logs web --follow",
     "scale": "stargaze scale web=4 worker=8",
+    "drill": "stargaze drill stargaze --only worker,broker",
     "serve": "stargaze serve --port 8080",
     "run": "stargaze run --once",
     "predict": "stargaze predict nylas/N1 https://github.com/bevacqua/dragula",
@@ -423,6 +424,23 @@ def scale(
 
     out, settings, place = begin(path, store, as_json)
     cli_delivery.scale(out, settings, place, replicas)
+
+
+@command("drill")
+def drill(
+    name: Annotated[str, typer.Argument(help="The cluster's name (infra.name), typed because this hurts it.")],
+    only: Annotated[str, typer.Option(help="Some of: worker, web, broker, node, deploy; divided by commas.")] = "",
+    rate: Annotated[float, typer.Option(help="Questions that visitors ask meanwhile [1/s].", min=0.1, max=1000)] = 50.0,
+    path: ConfigPath = None,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Kill parts of production under load, one after the other, and say which promises held. Ends with 1 if one did not."""
+    from stargaze import cli_delivery
+
+    out, settings, place = begin(path, store, as_json)
+    typed = ["--store", str(place.root), *(["--config", str(path)] if path else [])]
+    cli_delivery.drill(out, settings, place, name=name, only=only, rate=rate, typed=typed)
 
 
 @command("serve")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from stargaze.errors import DifferenceFoundError, UsageError
-from stargaze.infra.cluster import machines_of
+from stargaze.infra.cluster import hosts_of, machines_of
 from stargaze.infra.workroom import workroom_of
 from stargaze.serve import delivery, operating, rotation
+from stargaze.serve import drill as hardships
 from stargaze.serve.image import Engine, Recipe
 from stargaze.serve.settings import Sources
 from stargaze.serve.site import Site
@@ -97,6 +99,39 @@ def scale(out: Output, settings: Config, store: Store, replicas: Sequence[str]) 
     out.table(services, ["service", "running", "wanted", "machines"])
     keys = ", ".join(f"deploy.{operating.KEYS[name]} = {number}" for name, number in wanted.items())
     out.note(f"the next deploy takes the config's numbers; to keep these: {keys}")
+
+
+def drill(
+    out: Output, settings: Config, store: Store, *, name: str, only: str, rate: float, typed: Sequence[str]
+) -> None:
+    """Put production through hardships; ends with 1 if a promise was broken."""
+    chosen = hardships.named(only)
+    if name != settings.infra.name:
+        raise UsageError(
+            f"this cluster is called {settings.infra.name}, not {name}: nothing was done",
+            hint=f"stargaze drill {settings.infra.name}",
+        )
+    site = site_of(settings, store)
+    machines, swarm = delivery.surveyed(site)
+    command = [sys.executable, "-P", "-m", "stargaze", "deploy", *typed]
+    ground = hardships.Ground(settings.deploy, store, site, machines, swarm, command)
+    sheets = hardships.drill(ground, _pages(settings, store, site), chosen, rate, out.note)
+    out.table(
+        [sheet.as_row() for sheet in sheets] if not out.as_json else [dataclasses.asdict(sheet) for sheet in sheets],
+        list(sheets[0].as_row()),
+        "Promises",
+    )
+    broken = [sheet.hardship for sheet in sheets if not sheet.held]
+    if broken:
+        raise DifferenceFoundError(f"broken: {', '.join(broken)}", hint="the last column says how; stargaze logs")
+
+
+def _pages(settings: Config, store: Store, site: delivery.Site) -> list[str]:
+    """Return where visitors find the page: at the machine that faces outside, where there is one."""
+    room = workroom_of(settings.infra, store)
+    outside = [one for one in hosts_of(settings.infra, room) if one.machine.role == "orchestration"]
+    addresses = [one.address for one in outside] or [one.address for one in site.production]
+    return [f"{address}:{site.port}" for address in addresses]
 
 
 def _tell(out: Output, done: delivery.Delivered, word: str) -> None:

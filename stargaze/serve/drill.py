@@ -1,0 +1,237 @@
+"""Hardships that production is put through on purpose, under load, and whether its promises held.
+
+Each is a blow that a cluster will meet one day: a process that is killed, a queue that goes away, a machine whose engine stops,
+a deploy that ends in its middle. Visitors ask all the while; afterwards every service must be well again by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stargaze.artifacts import Store
+from stargaze.config import DeploySection
+from stargaze.errors import MissingInputError, OutsideError, StargazeError, UsageError, did_you_mean
+from stargaze.remote import Remote
+from stargaze.serve import release
+from stargaze.serve.delivery import Site, image_in_use
+from stargaze.serve.image import Say
+from stargaze.serve.parts import NAME
+from stargaze.serve.swarm import Surveyed, Swarm
+from stargaze.serve.watching import await_serving, await_well
+
+BEFORE = 3.0
+"""Visitors ask for so long before the blow [s]."""
+AWAY = 20.0
+"""How long a machine's engine is away [s]."""
+NOTICE = 5.0
+"""After a blow, before services are asked whether they are well: a Swarm takes as long to see it [s]."""
+MID_WAY = 6.0
+"""After so long a deploy that changes all services is in its middle [s]."""
+QUIET_LIMIT = 180.0
+"""Within which visitors have all their answers, once they ask no more [s]."""
+_KILL = f"""
+for id in $(docker ps --quiet --filter "name={NAME}_$1" | head -n 1); do
+  docker kill --signal KILL "$id"
+done
+"""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where the drill takes place."""
+
+    section: DeploySection
+    store: Store
+    site: Site
+    machines: Sequence[Surveyed]
+    swarm: Swarm
+    command: Sequence[str]
+    """``stargaze deploy`` as it is typed for this cluster."""
+
+
+@dataclass(frozen=True)
+class Hardship:
+    """One blow, the promise that it tries, and whether visitors may be sent away with a 503 meanwhile."""
+
+    name: str
+    promise: str
+    strike: Callable[[Ground], None]
+    refuses: bool = False
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What became of one hardship."""
+
+    hardship: str
+    promise: str
+    held: bool
+    counts: Mapping[str, Any]
+    healed: float
+    """From the blow until all services were well [s]; NaN if they were not."""
+    why: str = ""
+
+    def as_row(self) -> dict[str, Any]:
+        """Return it as a row for people."""
+        names = ("asked", "answered", "unanswered", "refused", "failed", "lost", "slowest")
+        shown = {name: self.counts.get(name, "") for name in names}
+        state = "held" if self.held else "BROKEN"
+        return {"hardship": self.hardship, "promise": self.promise, "state": state, **shown, "healed": self.healed} | {
+            "why": self.why
+        }
+
+
+def drill(ground: Ground, hosts: Sequence[str], chosen: Sequence[Hardship], rate: float, say: Say) -> list[Sheet]:
+    """Put production through the hardships, one after the other; return a sheet each.
+
+    Parameters
+    ----------
+    hosts : sequence of str
+        Addresses of the page, each as ``host:port``.
+    rate : float
+        Questions that visitors ask [1/s].
+
+    Raises
+    ------
+    StargazeError
+        If production is not well before: then nothing is done.
+    """
+    await_well(ground.section, ground.swarm, None, say)
+    sheets = []
+    with tempfile.TemporaryDirectory() as folder:
+        names = Path(folder) / "names"
+        names.write_text("\n".join(_names(ground.store)), encoding="utf-8")
+        for hardship in chosen:
+            say(f"{hardship.name}: {hardship.promise}")
+            sheets.append(_undergone(hardship, ground, hosts, names, rate, say))
+    return sheets
+
+
+def named(names: str) -> list[Hardship]:
+    """Return the hardships of these names, divided by commas; all where none is named.
+
+    Raises
+    ------
+    UsageError
+        If one has no such name.
+    """
+    asked = [name.strip() for name in names.split(",") if name.strip()]
+    for name in asked:
+        if name not in HARDSHIPS:
+            raise UsageError(f"{name}: no such hardship", hint=did_you_mean(name, HARDSHIPS, ", ".join(HARDSHIPS)))
+    return [HARDSHIPS[name] for name in asked or HARDSHIPS]
+
+
+def _undergone(hardship: Hardship, ground: Ground, hosts: Sequence[str], names: Path, rate: float, say: Say) -> Sheet:
+    words = [sys.executable, "-P", "-m", "stargaze.serve.visitors", f"{rate:g}", str(names), *hosts]
+    why = ""
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as visitors:
+        try:
+            time.sleep(BEFORE)
+            struck = time.monotonic()
+            try:
+                hardship.strike(ground)
+                time.sleep(NOTICE)
+                await_well(ground.section, ground.swarm, None, say)
+                await_serving(
+                    ground.section,
+                    ground.site.production,
+                    image_in_use(ground.swarm),
+                    ground.site.port,
+                    release.releases(ground.store)[0].digest,
+                )
+            except StargazeError as error:
+                why = error.message
+            healed = time.monotonic() - struck
+            said, _ = visitors.communicate(timeout=QUIET_LIMIT)
+        finally:
+            visitors.kill()
+    return judged(hardship, json.loads(said), round(healed, 1), why)
+
+
+def judged(hardship: Hardship, counts: Mapping[str, Any], healed: float, why: str) -> Sheet:
+    """Say whether a promise held: nothing accepted was lost, nobody met an error, and all is well again."""
+    bad = {name: counts[name] for name in ("lost", "failed", *(() if hardship.refuses else ("refused",)))}
+    met = [f"{number} {name}" for name, number in bad.items() if number]
+    said = "; ".join([*([why] if why else []), *([", ".join(met)] if met else []), *(counts["said"] if met else [])])
+    return Sheet(hardship.name, hardship.promise, not said and counts["answered"] > 0, counts, healed, said[:300])
+
+
+def _names(store: Store) -> list[str]:
+    """Return repositories that production knows."""
+    from stargaze.bundle import Bundle
+
+    made = release.releases(store)
+    if not made:
+        raise MissingInputError("nothing was released from here", hint="stargaze deploy")
+    return [str(name) for name in Bundle.load(release.chosen(store, made[0].digest)).known["full_name"]]
+
+
+def _kill_one(service: str) -> Callable[[Ground], None]:
+    """Return the blow that kills one container of a service, on the first machine that has one."""
+
+    def strike(ground: Ground) -> None:
+        for remote in ground.site.production:
+            if remote.run("sh", "-c", _KILL, "sh", service, root=True).strip():
+                return
+        raise OutsideError(f"{service}: runs nowhere", hint="stargaze status")
+
+    return strike
+
+
+def _stop_machine(ground: Ground) -> None:
+    """Have the engine of one machine stop for a while: not of one that the others need to agree."""
+    managers = [one.remote for one in ground.machines if one.manages]
+    workers = [one.remote for one in ground.machines if not one.manages]
+    spare: Sequence[Remote] = workers or (managers[1:] if len(managers) >= 3 else [])
+    if not spare:
+        raise OutsideError(
+            "the cluster has no machine to spare", hint="infra.production = 2 or more; stargaze infra up"
+        )
+    remote = spare[-1]
+    remote.run("systemctl", "stop", "docker.socket", "docker.service", root=True)
+    time.sleep(AWAY)
+    remote.run("systemctl", "start", "docker.socket", "docker.service", root=True)
+
+
+def _cut_a_deploy(ground: Ground) -> None:
+    """Kill a deploy that changes every service in its middle; then deploy again."""
+    words = [*ground.command, "--rotate-secrets"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as cut:
+        time.sleep(MID_WAY)
+        os.killpg(cut.pid, signal.SIGKILL)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OutsideError(
+            f"the deploy after it failed: {done.stderr.strip().splitlines()[-1]}", hint="stargaze status"
+        )
+
+
+HARDSHIPS = {
+    one.name: one
+    for one in (
+        Hardship("worker", "a worker is killed in mid-task: its questions are answered", _kill_one("worker")),
+        Hardship("web", "a page process is killed: visitors are led to another", _kill_one("web")),
+        Hardship(
+            "broker",
+            "the queue is killed: a quick 503, and nothing accepted is lost",
+            _kill_one("broker"),
+            refuses=True,
+        ),
+        Hardship("node", "a machine's engine stops and comes back: the others answer", _stop_machine),
+        Hardship(
+            "deploy", "a deploy is killed in its middle: what served serves, and the next one heals", _cut_a_deploy
+        ),
+    )
+}
+"""What ``stargaze drill`` knows, in the order in which it is done."""
