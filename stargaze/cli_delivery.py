@@ -15,7 +15,7 @@ from stargaze.serve import delivery, operating, rotation
 from stargaze.serve import drill as hardships
 from stargaze.serve.image import Engine, Recipe
 from stargaze.serve.settings import Sources
-from stargaze.serve.site import Site
+from stargaze.serve.site import Site, surveyed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +112,7 @@ def drill(
             hint=f"stargaze drill {settings.infra.name}",
         )
     site = site_of(settings, store)
-    machines, swarm = delivery.surveyed(site)
+    machines, swarm = surveyed(site)
     command = [sys.executable, "-P", "-m", "stargaze", "deploy", *typed]
     ground = hardships.Ground(settings.deploy, store, site, machines, swarm, command)
     sheets = hardships.drill(ground, _pages(settings, store, site), chosen, rate, out.note)
@@ -126,7 +126,7 @@ def drill(
         raise DifferenceFoundError(f"broken: {', '.join(broken)}", hint="the last column says how; stargaze logs")
 
 
-def _pages(settings: Config, store: Store, site: delivery.Site) -> list[str]:
+def _pages(settings: Config, store: Store, site: Site) -> list[str]:
     """Return where visitors find the page: at the machine that faces outside, where there is one."""
     room = workroom_of(settings.infra, store)
     outside = [one for one in hosts_of(settings.infra, room) if one.machine.role == "orchestration"]

@@ -23,9 +23,9 @@ from stargaze.config import DeploySection
 from stargaze.errors import MissingInputError, OutsideError, StargazeError, UsageError, did_you_mean
 from stargaze.remote import Remote
 from stargaze.serve import release
-from stargaze.serve.delivery import Site, image_in_use
 from stargaze.serve.image import Say
 from stargaze.serve.parts import NAME
+from stargaze.serve.site import Site, image_in_use
 from stargaze.serve.swarm import Surveyed, Swarm
 from stargaze.serve.watching import await_serving, await_well
 
@@ -146,7 +146,7 @@ def _undergone(hardship: Hardship, ground: Ground, hosts: Sequence[str], names: 
                 await_serving(
                     ground.section,
                     ground.site.production,
-                    image_in_use(ground.swarm),
+                    image_in_use(ground.swarm.state().services),
                     ground.site.port,
                     release.releases(ground.store)[0].digest,
                 )
