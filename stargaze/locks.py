@@ -16,7 +16,7 @@ from stargaze.errors import OutsideError
 STALE = 3600.0
 """What nobody touched for so long belongs to nobody [s]; no push and no write lasts longer."""
 TEMPORARY = re.compile(
-    r"\.(screen-|making-|(repositories|trials|star_history)\.parquet\.|(features|fetch|screen|installed|stargaze)\.json\."
+    r"\.(screen-|making-|(repositories|trials|star_history)\.parquet\.|(features|fetch|screen|installed|stargaze|errand|job)\.json\."
     r"|(selection|leaderboard)\.csv\.|selection\.svg\.|trials\.jsonl\.|latest(-growth)?\.|allowed_signers\.)[a-z0-9_]{8}"
 )
 """Names that `artifacts` and `screen` give to what is not finished; a store may lie among files of other programs."""

@@ -22,7 +22,7 @@ from stargaze.artifacts import outside_disk, scratch_folder, sha256, write_json
 from stargaze.errands.parcel import pack, sums, unpack
 from stargaze.errands.rayjobs import OVER, RayJobs, jobs_of
 from stargaze.errors import OutsideError, StargazeError, UsageError
-from stargaze.locks import locked
+from stargaze.locks import TEMPORARY, locked, sweep
 from stargaze.package import code_digest
 
 STAYS = ("github.sqlite", "github.sqlite-wal", "github.sqlite-shm")
@@ -78,6 +78,7 @@ class Desk:
             before = self.job()
             if before and before["runs"]:
                 raise OutsideError(f"{before['stage']} of this store runs already, since {before['began']}")
+            sweep(self.folder, TEMPORARY, now=time.time())  # what a sending that was killed has left
             self._take(asked["sums"], parcel)
             (self.folder / "stargaze.toml").write_text(asked["settings"], encoding="utf-8")
             for path in (self.events, self.secrets):
