@@ -5,9 +5,11 @@ Nothing heavy is imported: it is asked every few seconds, for as long as the con
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,26 +37,30 @@ def main(arguments: Sequence[str], queue: Path) -> int:
 def _page(queue: Path) -> int:
     """Ask for more at first than later: a new page must be able to take questions before an old one goes.
 
-    From then on it is enough that it lives. A broker that is away for a minute is not mended by pages that are made anew.
+    From then on it is enough that it takes connections: gunicorn itself ends a process that is stuck. A broker that is away for
+    a minute keeps every thread waiting for it, and is not mended by pages that are made anew.
     """
     once = queue / "was-ready"
     if once.exists():
-        return int(_status("/healthz") != http.HTTPStatus.OK)
-    if _status("/readyz") != http.HTTPStatus.OK:
+        return int(not _listens())
+    if not _is_ready():
         return 1
     once.touch()
     return 0
 
 
-def _status(path: str) -> int:
+def _is_ready() -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=LIMIT)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except OSError:
-        return 0
-    finally:
-        connection.close()
+    with contextlib.suppress(OSError), contextlib.closing(connection):
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    return False
+
+
+def _listens() -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", PORT), LIMIT):
+        return True
+    return False
 
 
 if __name__ == "__main__":

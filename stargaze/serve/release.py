@@ -282,9 +282,9 @@ def refusal(said: str, section: DeploySection) -> OutsideError:
             "another release arrived at the same time, this one was not sent", hint="stargaze releases; then repeat"
         )
     lines = [line.removeprefix("remote:").strip() for line in said.splitlines()]
-    reason = next(
-        (line for line in lines if line.startswith(("fatal:", "error:"))), next(filter(None, reversed(lines)), "")
-    )
+    # Of a machine that is not reached, ssh says why, and git only that it is so.
+    telling = [line for mark in ("ssh:", "fatal:", "error:") for line in lines if line.startswith(mark)]
+    reason = next(iter(telling), next(filter(None, reversed(lines)), ""))
     return OutsideError(f"git push failed: {printable(reason)}", hint=unchanged)
 
 

@@ -41,7 +41,7 @@ github = false
 processes = 1
 per_minute = 0
 fresh = 0
-time_limit = 20
+time_limit = 60
 
 [screening]
 build_options = ["--network=host"]
@@ -216,7 +216,7 @@ class Load:
     """Visitors in a process of their own."""
 
     def __init__(self, desk: Desk, rate: float) -> None:
-        names = desk.folder / "names"
+        names, self._log = desk.folder / "names", desk.folder / "load.log"
         known = pd.read_parquet(desk.store.bundles / desk.a / "known.parquet", columns=["full_name"])
         names.write_text("\n".join(known["full_name"].head(500)))
         hosts = [f"{address}:{PORT}" for address in ADDRESSES.values()]
@@ -227,7 +227,8 @@ class Load:
         """Stop asking, wait for the answers, and return the counts."""
         said, _ = self._process.communicate(timeout=300)
         found: dict[str, Any] = json.loads(said)
-        sys.stderr.write(f"load: {said}")
+        with self._log.open("a") as log:
+            log.write(f"{os.environ.get('PYTEST_CURRENT_TEST', '')}: {said}")
         return found
 
 

@@ -190,8 +190,8 @@ def test_secrets_are_rotated_and_no_accepted_question_is_lost(deployed: Desk, lo
 
     counts = load.end()
     assert counts["lost"] == 0, counts
-    assert counts["answered"] == counts["accepted"], counts
+    assert counts["answered"] == counts["accepted"] > 0, counts
     names = deployed.manager.run("docker", "secret", "ls", "--format", "{{.Name}}").stdout.split()
-    assert {name.rpartition("_")[2] for name in names} == {"2"}
+    assert len({name.rpartition("_")[2] for name in names}) == 1
     assert deployed.serving() == everywhere(deployed.a)
     assert "nothing to do" in deployed.type("deploy", deployed.a[:12]).out
