@@ -17,6 +17,8 @@ from stargaze.serve.parts import NAME, Node
 
 HOME = "/srv/stargaze"
 """Where the git role's account receives releases and installs them."""
+LOGS = 60
+"""How long a log may take that is not followed [s]."""
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
 _SURVEY = f"""
@@ -198,8 +200,10 @@ class Swarm:
 
     def log_words(self, service: str, lines: int, *, follow: bool) -> list[str]:
         """Return the argv that prints a service's log."""
+        # Docker was seen to wait for ever for the end of a log: what is there by then has been printed.
+        begin = [] if follow else ["timeout", str(LOGS)]
         words = ["docker", "service", "logs", "--timestamps", f"--tail={lines}", *(["--follow"] if follow else [])]
-        return self.manager.words([*words, f"{NAME}_{service}"], root=True)
+        return self.manager.words([*begin, *words, f"{NAME}_{service}"], root=True)
 
     def _run(self, *words: str, stdin: bytes = b"") -> bytes:
         return self.manager.run("docker", *words, stdin=stdin, root=True)

@@ -83,5 +83,7 @@ def test_a_log_is_printed_by_docker_on_a_manager(monkeypatch: pytest.MonkeyPatch
     argv = operating.log_words(SITE, "web", lines=7, follow=True)
 
     assert argv[-1] == "sudo -n docker service logs --timestamps --tail=7 --follow stargaze_web"
+    ends = operating.log_words(SITE, "web", lines=7, follow=False)
+    assert ends[-1] == "sudo -n timeout 60 docker service logs --timestamps --tail=7 stargaze_web"
     with pytest.raises(UsageError, match="no such service"):
         operating.log_words(SITE, "wep", lines=7, follow=True)
