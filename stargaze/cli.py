@@ -37,7 +37,7 @@ EXAMPLES = {
     "features": "stargaze features --json",
     "select-features": "stargaze select-features",
     "screen": "stargaze screen --families lightgbm,ridge",
-    "tune": "stargaze tune --trials 200; on the machines of stargaze infra: stargaze tune --trials 200 --on cluster",
+    "tune": "stargaze tune --trials 200 --on cluster",
     "deploy": "stargaze deploy",
     "rollback": "stargaze rollback",
     "releases": "stargaze releases --json",

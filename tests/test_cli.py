@@ -35,7 +35,7 @@ from tests.waiting import wait_for
 
 README = Path(__file__).parent.parent / "README.md"
 HEAVY = ("ray", "lightgbm", "sklearn", "pandas", "numpy", "scipy", "pyarrow", "openstack", "flask", "celery", "kombu")
-NEEDED = {"predict": ["a/b"], "forecast": ["a/b"], "logs": ["web"], "scale": ["worker=2"]}
+NEEDED = {"predict": ["a/b"], "forecast": ["a/b"], "logs": ["web"], "scale": ["worker=2"], "drill": ["stargaze"]}
 """What a command cannot do without."""
 GOOD = "full_name,stars\na/b,1\nc/d,2\n"
 
