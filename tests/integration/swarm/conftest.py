@@ -220,7 +220,7 @@ class Load:
         known = pd.read_parquet(desk.store.bundles / desk.a / "known.parquet", columns=["full_name"])
         names.write_text("\n".join(known["full_name"].head(500)))
         hosts = [f"{address}:{PORT}" for address in ADDRESSES.values()]
-        command = [sys.executable, str(Path(__file__).parent / "load.py"), str(rate), str(names), *hosts]
+        command = [sys.executable, "-P", "-m", "stargaze.serve.visitors", str(rate), str(names), *hosts]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def end(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_its_work(deployed: Desk, load:
     counts = load.end()
 
     assert kept(counts), counts
-    assert counts["failed"] == 0, counts
+    assert counts["failed"] == counts["refused"] == 0, counts
     wait_for(lambda: well(deployed), 120)
 
 
@@ -76,3 +76,15 @@ def test_a_hosts_engine_that_is_killed_comes_back_with_all_that_ran_there(deploy
     assert kept(counts), counts
     wait_for(lambda: well(deployed), 180)
     assert deployed.serving() == dict.fromkeys(ADDRESSES, deployed.a)
+
+
+def test_the_drill_finds_that_every_promise_holds(deployed: Desk) -> None:
+    """All of the above and a deploy that is killed in its middle, as an operator has it done."""
+    refused = deployed.type("drill", "another", code=2)
+
+    done = deployed.type("drill", "stargaze", "--json")
+
+    assert "this cluster is called stargaze, not another" in refused.err
+    assert [sheet["hardship"] for sheet in done.answer] == ["worker", "web", "broker", "node", "deploy"]
+    assert all(sheet["held"] for sheet in done.answer), done.answer
+    assert all(sheet["counts"]["answered"] > 0 for sheet in done.answer)
