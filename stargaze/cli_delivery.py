@@ -9,13 +9,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from stargaze.errors import DifferenceFoundError, UsageError
-from stargaze.infra.cluster import hosts_of, machines_of
-from stargaze.infra.workroom import workroom_of
+from stargaze.production import pages_of, site_of
 from stargaze.serve import delivery, operating, rotation
 from stargaze.serve import drill as hardships
-from stargaze.serve.image import Engine, Recipe
-from stargaze.serve.settings import Sources
-from stargaze.serve.site import Site, surveyed
+from stargaze.serve.site import surveyed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,22 +21,6 @@ if TYPE_CHECKING:
     from stargaze.config import Config
     from stargaze.output import Output
     from stargaze.serve.release import Gate
-
-
-def site_of(settings: Config, store: Store) -> Site:
-    """Return where production is and what it is built with, as the config says."""
-    room = workroom_of(settings.infra, store)
-    builder = None
-    if settings.deploy.build_on == "development":
-        builder = machines_of(settings.infra, room, "development")[0]
-    return Site(
-        production=machines_of(settings.infra, room, "production"),
-        engine=Engine(builder),
-        recipe=Recipe(settings.screening.base_image, tuple(settings.screening.build_options)),
-        serve=settings.serve,
-        sources=Sources(settings.github.url),
-        port=settings.infra.page_port,
-    )
 
 
 def deploy(
@@ -115,7 +96,7 @@ def drill(
     machines, swarm = surveyed(site)
     command = [sys.executable, "-P", "-m", "stargaze", "deploy", *typed]
     ground = hardships.Ground(settings.deploy, store, site, machines, swarm, command)
-    sheets = hardships.drill(ground, _pages(settings, store, site), chosen, rate, out.note)
+    sheets = hardships.drill(ground, pages_of(settings, store, site), chosen, rate, out.note)
     out.table(
         [sheet.as_row() for sheet in sheets] if not out.as_json else [dataclasses.asdict(sheet) for sheet in sheets],
         list(sheets[0].as_row()),
@@ -124,14 +105,6 @@ def drill(
     broken = [sheet.hardship for sheet in sheets if not sheet.held]
     if broken:
         raise DifferenceFoundError(f"broken: {', '.join(broken)}", hint="the last column says how; stargaze logs")
-
-
-def _pages(settings: Config, store: Store, site: Site) -> list[str]:
-    """Return where visitors find the page: at the machine that faces outside, where there is one."""
-    room = workroom_of(settings.infra, store)
-    outside = [one for one in hosts_of(settings.infra, room) if one.machine.role == "orchestration"]
-    addresses = [one.address for one in outside] or [one.address for one in site.production]
-    return [f"{address}:{site.port}" for address in addresses]
 
 
 def _tell(out: Output, done: delivery.Delivered, word: str) -> None:

@@ -35,7 +35,11 @@ def stages(config: Config, store: Store, clock: Callable[[], datetime]) -> list[
         Stage("select-features", lambda: _features_fit(config, store), lambda report: _select(config, store, report)),
         Stage("screen", lambda: _leaderboard_fits(config, store), lambda report: _screen(config, store, report)),
         Stage("tune", lambda: _bundle_fits(config, store), lambda report: _tune(config, store, clock(), report)),
-        Stage("deploy", lambda: _is_deployed(store), lambda report: _deploy(config, store, clock(), report)),
+        Stage(
+            "deploy",
+            lambda: config.deploy.to == "local" and _is_deployed(store),
+            lambda report: _deploy(config, store, clock(), report),
+        ),
     ]
 
 
@@ -114,6 +118,13 @@ def _deploy(config: Config, store: Store, now: datetime, report: Report) -> str:
         check(challenger, champion, store)
 
     report("pushing the release", 0.0)
+    if config.deploy.to == "swarm":
+        from stargaze.production import site_of
+        from stargaze.serve import delivery
+
+        site = site_of(config, store)
+        done = delivery.deploy(config.deploy, store, site, now=now, say=lambda line: report(line, 0.0), gate=gate)
+        return f"release {done.release.digest[:12]} serves on {', '.join(done.machines)}"
     release = deploy(config.deploy, store, now=now, gate=gate)
     report("serving it", 1.0)
     return f"release {release.digest[:12]} serves"
