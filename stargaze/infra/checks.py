@@ -154,7 +154,9 @@ def _told(name: str, role: str, told: Mapping[str, Any], now: float, sizes: Mapp
     parts = [
         Check(
             f"{name}: {part}",
-            "well" if told[part] and told[part] == good.get(part, told[part]) else "ill",
+            "well"
+            if told[part] and str(told[part]).partition("+")[0] == good.get(part, str(told[part]).partition("+")[0])
+            else "ill",
             str(told[part]) or "is not there",
             f"stargaze infra configure --tags {tags.get(part, part)}",
         )

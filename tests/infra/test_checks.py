@@ -69,6 +69,7 @@ def test_a_rule_that_opens_more_than_the_page_is_ill(cloud: FakeCloud, room: Wor
         ({"ray": ""}, "parameter", ["m: ray"]),
         ({"docker": "", "ray": "failed"}, "development", ["m: docker", "m: ray"]),
         ({"stargaze": "0.0"}, "parameter", ["m: stargaze"]),
+        ({"stargaze": f"{__version__}+650d781ae18b"}, "parameter", []),
         ({"docker": "", "swarm": "", "ray": "", "stargaze": ""}, "orchestration", []),
         ({"page": "failed"}, "orchestration", ["m: page"]),
         ({"ray nodes": "1"}, "development", ["m: ray members"]),
