@@ -39,8 +39,8 @@ LEAST_FREE = 3.0
 """On a machine [GB]: an image of the page has two."""
 TIME_LIMIT = 60
 MEMBERS = (
-    "import os; from ray._raylet import GcsClient; "
-    "nodes = GcsClient(address=os.environ['RAY_ADDRESS']).get_all_node_info(timeout=10); "
+    "import sys; from ray._raylet import GcsClient; "
+    "nodes = GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10); "
     "print(sum(node.state == 0 for node in nodes.values()))"
 )
 """Counts the living members of a Ray cluster; 0 is ALIVE."""
@@ -55,7 +55,7 @@ printf '"stargaze": "%s", ' "$(/opt/stargaze/bin/python -P -c \
 ray=$(systemctl is-active stargaze-ray 2>/dev/null)
 printf '"ray": "%s", ' "$ray"
 [ "$ray" = active ] && members=$(sudo -n sh -c \
-  'set -a; . /etc/stargaze/ray.env; exec /opt/stargaze/bin/python -P -c "{MEMBERS}"' 2>/dev/null)
+  'set -a; . /etc/stargaze/ray.env; exec /opt/stargaze/bin/python -P -c "{MEMBERS}" "$RAY_ADDRESS"' 2>/dev/null)
 printf '"page": "%s", ' "$(systemctl is-active haproxy 2>/dev/null)"
 printf '"ray nodes": "%s"}}\n' "$members"
 """
