@@ -140,18 +140,19 @@ class Cluster:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The hosts as a cloud gives them: booted, reachable, with nothing of ours on them."""
     lab = Lab(mine=(f"{MACHINE}/24",))
-    lab.remove()  # what a killed run left
-    lab.prepare()
-    fill(FOLDER / "wheelhouse", FOLDER / "template")
     made = Cluster(lab, Store(tmp_path_factory.mktemp("cluster")))
     sshkeys.make(made.signer, "")
     (made.store.keys / "allowed_signers").write_text(f'stargaze namespaces="git" {public_key(made.signer)}\n')
-    try:
-        for name in ADDRESSES:
-            made.boot(name)
-        yield made
-    finally:
-        lab.remove()
+    with lab.alone():
+        lab.remove()  # what a killed run left
+        lab.prepare()
+        fill(FOLDER / "wheelhouse", FOLDER / "template")
+        try:
+            for name in ADDRESSES:
+                made.boot(name)
+            yield made
+        finally:
+            lab.remove()
 
 
 @dataclass(frozen=True)

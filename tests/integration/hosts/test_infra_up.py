@@ -86,18 +86,19 @@ class Machines:
 @pytest.fixture
 def machines(cloud_project: Tenancy) -> Iterator[Machines]:
     lab = Lab(prefix="sgc", mine=(f"{OUTSIDE}.254/24",))
-    lab.remove()
-    lab.prepare()
-    fill(FOLDER / "wheelhouse", FOLDER / "template")
-    street = seed.external_network(cloud_project.admin, "street", OUTSIDE, last=99)
     made = Machines(lab, cloud_project)
-    try:
-        with cloud_project.hypervisor.watched(made.react):
-            yield made
-    finally:
+    with lab.alone():
         lab.remove()
-        cloud_project.end()  # what is on the street goes before the street
-        cloud_project.admin.network.delete_network(street)
+        lab.prepare()
+        fill(FOLDER / "wheelhouse", FOLDER / "template")
+        street = seed.external_network(cloud_project.admin, "street", OUTSIDE, last=99)
+        try:
+            with cloud_project.hypervisor.watched(made.react):
+                yield made
+        finally:
+            lab.remove()
+            cloud_project.end()  # what is on the street goes before the street
+            cloud_project.admin.network.delete_network(street)
 
 
 class Shell:

@@ -33,7 +33,9 @@ def main(words: list[str]) -> int:
         case ["kill" | "start" as verb, name] if name in by_name:
             getattr(by_name[name], verb)()
         case ["down"]:
-            lab.remove()
+            if by_name:  # the network may be another checkout's
+                with lab.alone():
+                    lab.remove()
         case _:
             sys.stderr.write(f"{__doc__}\n")
             return 2

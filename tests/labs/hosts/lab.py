@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shlex
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,6 +140,13 @@ class Lab:
         self.mine = tuple(mine)
         self.folder = folder.resolve()
         self.hosts_folder = self.folder / f"hosts-{prefix}"
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other checkout has a lab of this prefix, and keep it from one: names and addresses are the machine's."""
+        with Path("/run/lock", f"stargaze-{self.network.prefix}").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def prepare(self) -> None:
         """Make the template, if needed, and the switch."""
