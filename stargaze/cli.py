@@ -37,7 +37,7 @@ EXAMPLES = {
     "features": "stargaze features --json",
     "select-features": "stargaze select-features",
     "screen": "stargaze screen --families lightgbm,ridge",
-    "tune": "stargaze tune --trials 200 --on cluster",
+    "tune": "stargaze tune --trials 200",
     "deploy": "stargaze deploy",
     "rollback": "stargaze rollback",
     "releases": "stargaze releases --json",
@@ -286,7 +286,10 @@ def tune(
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tune the finalists with Ray Tune and save the best as a bundle; with `tuning.target = "growth"`, foresee growth."""
+    """Tune the finalists with Ray Tune and save the best as a bundle; with `tuning.target = "growth"`, foresee growth.
+
+    On the machines of stargaze infra: stargaze tune --on cluster
+    """
     import dataclasses
 
     from stargaze.locks import at_work

@@ -6,6 +6,7 @@ By HTTP and not by Ray's package: importing that takes longer than all that is a
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -17,6 +18,12 @@ from stargaze.errors import CredentialsError, OutsideError
 
 ANSWERS = 30.0
 """Longest wait for an answer [s]."""
+STARTS = 120.0
+"""How long a head may take from its start until it takes jobs [s]; half a minute on a busy machine."""
+PAUSE = 1.0
+"""Before it is asked again [s]."""
+NOT_YET = "No available agent to submit job"
+"""What Ray says before the agent of the head has told it that it is there."""
 OVER = ("STOPPED", "SUCCEEDED", "FAILED")
 CONFIGURE = "stargaze infra configure --tags ray"
 REFUSED = (401, 403)
@@ -31,8 +38,17 @@ class RayJobs:
     token: str
 
     def submit(self, job: str, command: str) -> None:
-        """Start a job under this name; a name is used once."""
-        self._ask("POST", "/api/jobs/", {"submission_id": job, "entrypoint": command})
+        """Start a job under this name; a name is used once. A Ray that was just started is asked again until it takes jobs."""
+        limit = time.monotonic() + STARTS
+        while True:
+            try:
+                self._ask("POST", "/api/jobs/", {"submission_id": job, "entrypoint": command})
+            except OutsideError as error:
+                if NOT_YET not in error.message or time.monotonic() > limit:
+                    raise
+                time.sleep(PAUSE)
+            else:
+                return
 
     def status(self, job: str) -> tuple[str, str]:
         """Return PENDING, RUNNING or one of :data:`OVER`, and what Ray says of it; two empty words for a job it does not know."""

@@ -26,10 +26,13 @@ class Ray(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         self.asked.append((self.command, self.path, json.loads(body or b"null")))
+        if b"early" in body and len(self.asked) < 3:
+            self._answer(500, {}, b"Traceback:\nException: No available agent to submit job, please try again later.")
+            return
         self._answer(500 if b"broken" in body else 200, {})
 
-    def _answer(self, code: int, value: Any) -> None:
-        content = json.dumps(value).encode() if code != 500 else b"Traceback:\nRuntimeError: no room\n"
+    def _answer(self, code: int, value: Any, said: bytes = b"Traceback:\nRuntimeError: no room\n") -> None:
+        content = json.dumps(value).encode() if code != 500 else said
         if self.headers["authorization"] != "Bearer good":
             code, content = 403, b"Forbidden: invalid token"
         self.send_response(code)
@@ -75,6 +78,18 @@ def test_a_token_that_ray_does_not_take_is_a_matter_of_credentials(address: str)
 def test_what_ray_complains_of_is_told_in_a_line(address: str) -> None:
     with pytest.raises(OutsideError, match="Ray's job API: RuntimeError: no room"):
         RayJobs(address, "good").submit("new", "broken")
+
+
+def test_a_ray_that_was_just_started_is_asked_again(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stargaze.errands.rayjobs.PAUSE", 0.01)
+
+    RayJobs(address, "good").submit("early", "python -m it")
+
+    assert len(Ray.asked) == 3
+    monkeypatch.setattr("stargaze.errands.rayjobs.STARTS", 0.0)
+    Ray.asked.clear()
+    with pytest.raises(OutsideError, match="No available agent"):
+        RayJobs(address, "good").submit("early", "python -m it")
 
 
 def test_a_ray_that_is_not_there_says_what_to_type() -> None:
