@@ -18,13 +18,12 @@ from typer.core import TyperGroup
 
 from stargaze import __version__, cli_hook, cli_infra, config
 from stargaze.errors import StargazeError, UsageError
-from stargaze.options import AsJson, Attach, ConfigPath, Detach, OnPlace, StorePath, begin
+from stargaze.options import AsJson, Attach, ConfigPath, Detach, OnPlace, StorePath, begin, now
 from stargaze.output import Output
 from stargaze.signals import unwinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from stargaze.artifacts import Store
     from stargaze.errands.carry import Outcome
@@ -187,7 +186,7 @@ def fetch(
         if dry_run:
             answer: Any = sources.foresee(settings, place, given, report, way)
         else:
-            answer = sources.repositories(settings, place, given, _now(), report, way)
+            answer = sources.repositories(settings, place, given, now(), report, way)
     out.answer(answer.as_dict(), answer.as_text())
     out.note("next: stargaze fetch" if dry_run else "next: stargaze select-features")
 
@@ -317,7 +316,7 @@ def tune(
             out.note("next: stargaze deploy")
         return
     with at_work(place), out.progress("tune") as report:
-        tuned = tune(settings.tuning, place, now=_now(), resume=resume, report=report)
+        tuned = tune(settings.tuning, place, now=now(), resume=resume, report=report)
     out.answer(dataclasses.asdict(tuned), tuned.as_text())
     out.note("next: stargaze deploy")
 
@@ -340,7 +339,6 @@ def deploy(
     """Push the bundle, unless it predicts worse than production, as a signed release that hooks check before they install it."""
     import dataclasses
 
-    from stargaze import cli_delivery
     from stargaze.serve.gate import check
     from stargaze.serve.release import deploy
 
@@ -350,13 +348,15 @@ def deploy(
         out.note(check(challenger, champion, place).as_text())
 
     if settings.deploy.to == "swarm":
+        from stargaze import cli_delivery
+
         cli_delivery.deploy(
-            out, settings, place, digest=digest, rotate=rotate_secrets, now=_now(), gate=gate, forced=force
+            out, settings, place, digest=digest, rotate=rotate_secrets, now=now(), gate=gate, forced=force
         )
         return
     if rotate_secrets:
         raise UsageError("--rotate-secrets is about the Swarm's secrets", hint='deploy.to = "swarm"')
-    release = deploy(settings.deploy, place, now=_now(), digest=digest, gate=gate, forced=force)
+    release = deploy(settings.deploy, place, now=now(), digest=digest, gate=gate, forced=force)
     word = "is deployed" if release.changed else "was deployed already: nothing to do"
     out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} {word}")
     out.note("next: stargaze serve")
@@ -374,14 +374,15 @@ def rollback(
     """Return to the release before; it is a new release, so the record stays whole."""
     import dataclasses
 
-    from stargaze import cli_delivery
     from stargaze.serve.release import rollback
 
     out, settings, place = begin(path, store, as_json)
     if settings.deploy.to == "swarm":
-        cli_delivery.rollback(out, settings, place, to=to, now=_now())
+        from stargaze import cli_delivery
+
+        cli_delivery.rollback(out, settings, place, to=to, now=now())
         return
-    release = rollback(settings.deploy, place, now=_now(), to=to)
+    release = rollback(settings.deploy, place, now=now(), to=to)
     out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} serves again")
 
 
@@ -481,7 +482,7 @@ def run(
     from stargaze.journey import travel
 
     out, settings, place = begin(path, store, as_json, {"tuning.trials": trials, "serve.port": port})
-    raise typer.Exit(travel(settings, place, out, once=once, again=again, clock=_now))
+    raise typer.Exit(travel(settings, place, out, once=once, again=again, clock=now))
 
 
 @command("predict")
@@ -511,7 +512,7 @@ def forecast(
     from stargaze.serve.foreseen import foresee
 
     out, settings, place = begin(path, store, as_json)
-    rows = foresee(settings.growth, place, names, now=_now())
+    rows = foresee(settings.growth, place, names, now=now())
     out.table(rows, ["repository", "counted", "stars", "days", "then", "from", "to"], "Stars foreseen")
 
 
@@ -536,11 +537,12 @@ def report(
 @command("status")
 def status(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
     """Show every artefact: where it lies, when it was made, what it holds; with a Swarm, its machines and services."""
-    from stargaze import cli_delivery
     from stargaze.stages import state
 
     out, settings, place = begin(path, store, as_json)
     if settings.deploy.to == "swarm":
+        from stargaze import cli_delivery
+
         cli_delivery.status(out, settings, place, state(place))
         return
     out.table(state(place), ["noun", "holds", "made", "path"])
@@ -579,7 +581,7 @@ def _tune_growth(
         tuned = found.value
     else:
         with at_work(place), out.progress("tune") as report:
-            tuned = dataclasses.asdict(tune_growth(settings.growth, settings.tuning, place, now=_now(), report=report))
+            tuned = dataclasses.asdict(tune_growth(settings.growth, settings.tuning, place, now=now(), report=report))
     if out.as_json:
         out.answer(tuned)
         return
@@ -609,17 +611,11 @@ def _away(
 
     with at_work(place), out.progress(stage) as report:
         if not attach:
-            elsewhere.begin(stage, settings, place, _now(), report, **taken)
+            elsewhere.begin(stage, settings, place, now(), report, **taken)
         if not detach:
             return elsewhere.attend(stage, settings, place, report)
     out.note(f"it runs on the cluster; next: stargaze {stage} --attach")
     return None
-
-
-def _now() -> datetime:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC)
 
 
 app.add_typer(cli_infra.app, name="infra")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stargaze.options import AsJson, ConfigPath, StorePath, begin
+from stargaze.options import AsJson, ConfigPath, StorePath, begin, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,17 +64,12 @@ def begin_run(path: ConfigPath = None, store: StorePath = None) -> None:
 @command("run")
 def run(path: ConfigPath = None, store: StorePath = None) -> None:
     """Run the stages for the commits that wait; does nothing if they are run already."""
-    from datetime import UTC, datetime
-
     from stargaze import on_commit
     from stargaze.journey import make
 
     out, settings, place = begin(path, store, as_json=False)
     place.root.mkdir(parents=True, exist_ok=True)
     on_commit.files_of(place).asked.touch()
-
-    def now() -> datetime:
-        return datetime.now(UTC)
 
     on_commit.run(place, lambda: make(settings, place, out, again=False, clock=now), now)
 

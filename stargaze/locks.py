@@ -22,6 +22,10 @@ TEMPORARY = re.compile(
 """Names that `artifacts` and `screen` give to what is not finished; a store may lie among files of other programs."""
 
 
+class BusyError(OutsideError):
+    """Another process holds the lock."""
+
+
 @contextlib.contextmanager
 def at_work(store: Store) -> Iterator[None]:
     """Make artefacts inside the block, alone in this store; what was left half made an hour ago or more goes first.
@@ -41,7 +45,7 @@ def at_work(store: Store) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: Path, *, busy: str = "", hint: str = "") -> Iterator[None]:
-    """Hold the lock at ``path`` until the block or the process ends; with ``busy``, one that is held is that error."""
+    """Hold the lock at ``path`` until the block or the process ends; one that is held is a BusyError with ``busy``, if given."""
     with outside_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a+")
@@ -49,7 +53,7 @@ def locked(path: Path, *, busy: str = "", hint: str = "") -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
         except BlockingIOError as error:
-            raise OutsideError(busy + _holder(path), hint=hint) from error
+            raise BusyError(busy + _holder(path), hint=hint) from error
         with outside_disk(path):
             path.write_text(f"{os.getpid()}\n", encoding="utf-8")
         try:

@@ -16,9 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from stargaze.artifacts import Store, outside_disk, read_json, write_json
-from stargaze.errors import MissingInputError, OutsideError, StargazeError, UsageError
-from stargaze.locks import locked
+from stargaze.artifacts import Store, outside_disk, read_json, replacing, write_json
+from stargaze.errors import MissingInputError, StargazeError, UsageError
+from stargaze.locks import BusyError, locked
 from stargaze.programs import answer, good
 
 MARK = "# Written by `stargaze hook install`"
@@ -56,16 +56,12 @@ def install(folder: Path, store: Store, config: Path | None) -> Path:
         raise UsageError(
             f"{path} is there and was not written by stargaze", hint=f"add to it: {_command(store, config)}"
         )
-    with outside_disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{NAME}.{os.getpid()}")
+    with replacing(path, 0o755) as temporary:
         temporary.write_text(
             f"#!/bin/sh\n{MARK}: a commit is trained, compared and released. `stargaze hook remove` ends that.\n"
             f"exec {_command(store, config)}\n",
             encoding="utf-8",
         )
-        temporary.chmod(0o755)
-        temporary.replace(path)
     return path
 
 
@@ -118,10 +114,8 @@ def run(store: Store, stages: Callable[[], None], clock: Callable[[], datetime])
                 while files.asked.exists():
                     files.asked.unlink()
                     failure = _once(files, stages, clock)
-        except OutsideError as error:
-            if error.message.startswith(BUSY):
-                return
-            raise
+        except BusyError:
+            return
     if failure:
         raise failure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,11 @@ Attach = Annotated[
     bool, typer.Option("--attach", help="cluster: follow what was begun there, and bring back what it made.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+
+
+def now() -> datetime:
+    """Return the time [UTC]."""
+    return datetime.now(UTC)
 
 
 def begin(

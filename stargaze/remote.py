@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import socket
 import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stargaze.errors import OutsideError
 from stargaze.programs import TIME_LIMIT, answer, good
 
-TUNNEL_LIMIT = 20.0
-"""How long a tunnel may take to open [s]."""
 LOST = 255
 """Exit code of ssh itself; a command's own is passed on."""
 
@@ -61,34 +56,3 @@ class Remote:
         """Run a command there that must end well; return what it printed."""
         done = self.ask(*command, stdin=stdin, root=root, seconds=seconds)
         return good(f"{self.name}: {' '.join(command[:2])}", done)
-
-    @contextlib.contextmanager
-    def tunnel(self, port: int, host: str = "127.0.0.1") -> Iterator[int]:
-        """Give a port of this machine's loopback that leads to a port there, as long as the block lasts."""
-        here = _free_port()
-        argv = ["ssh", *self.options, "-o", "ExitOnForwardFailure=yes", "-N"]
-        argv += ["-L", f"127.0.0.1:{here}:{host}:{port}", f"{self.user}@{self.address}"]
-        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True) as way:
-            try:
-                self._await_open(way, here)
-                yield here
-            finally:
-                way.terminate()
-
-    def _await_open(self, way: subprocess.Popen[bytes], port: int) -> None:
-        limit = time.monotonic() + TUNNEL_LIMIT
-        while time.monotonic() < limit and way.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-                return
-            time.sleep(0.05)
-        said = way.stderr.read().decode("utf-8", "replace").strip() if way.poll() is not None and way.stderr else ""
-        raise OutsideError(
-            f"{self.name}: no tunnel to it: {said.splitlines()[-1] if said else 'no answer'}",
-            hint="stargaze infra status",
-        )
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -26,7 +26,7 @@ from stargaze.errors import (
     UsageError,
 )
 from stargaze.package import code_digest
-from stargaze.remote import LOST, Remote
+from stargaze.remote import Remote
 
 CONFIGURE = "stargaze infra configure --tags ray"
 TRAVELS = 3600.0
@@ -164,9 +164,9 @@ class SshHead:
 
     def _ask(self, verb: str, *more: str, stdin: bytes = b"", seconds: float = ANSWERS) -> bytes:
         done = self.machine.ask(*self._command(verb, *more), stdin=stdin, root=True, seconds=seconds)
-        if done.returncode == 0:
-            return done.stdout
-        raise _refused(self.name, done) if done.returncode != LOST else self._out_of_reach("no answer")
+        if done.returncode:
+            raise _refused(self.name, done)
+        return done.stdout
 
     def _command(self, verb: str, *more: str) -> list[str]:
         place = self.place

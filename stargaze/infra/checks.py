@@ -154,14 +154,12 @@ def _told(name: str, role: str, told: Mapping[str, Any], now: float, sizes: Mapp
     parts = [
         Check(
             f"{name}: {part}",
-            "well"
-            if told[part] and str(told[part]).partition("+")[0] == good.get(part, str(told[part]).partition("+")[0])
-            else "ill",
+            "well" if seen and seen == good.get(part, seen) else "ill",
             str(told[part]) or "is not there",
             f"stargaze infra configure --tags {tags.get(part, part)}",
         )
-        for part, needed in needs.items()
-        if needed
+        for part in (part for part, needed in needs.items() if needed)
+        for seen in (str(told[part]).partition("+")[0],)  # a wheel's version has the wheel's digest behind it
     ]
     return [
         Check(

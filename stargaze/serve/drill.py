@@ -84,10 +84,13 @@ class Sheet:
     def as_row(self) -> dict[str, Any]:
         """Return it as a row for people."""
         names = ("asked", "answered", "unanswered", "refused", "failed", "lost", "slowest")
-        shown = {name: self.counts.get(name, "") for name in names}
-        state = "held" if self.held else "BROKEN"
-        return {"hardship": self.hardship, "promise": self.promise, "state": state, **shown, "healed": self.healed} | {
-            "why": self.why
+        return {
+            "hardship": self.hardship,
+            "promise": self.promise,
+            "state": "held" if self.held else "BROKEN",
+            **{name: self.counts.get(name, "") for name in names},
+            "healed": self.healed,
+            "why": self.why,
         }
 
 

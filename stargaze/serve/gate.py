@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -148,8 +147,3 @@ def _repositories(store: Store, challenger: Bundle) -> pd.DataFrame:
     if store.repositories.is_file():
         return schema.conform(pd.read_parquet(store.repositories))
     return challenger.known
-
-
-def record_of(verdict: Verdict) -> Mapping[str, float]:
-    """Return what is worth keeping of it beside the release."""
-    return {"rmsle": round(verdict.challenger, 6), "rmsle_before": round(verdict.champion, 6)}

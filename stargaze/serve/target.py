@@ -13,7 +13,7 @@ from typing import Any
 
 import stargaze
 from stargaze import manifest
-from stargaze.artifacts import outside_disk, write_json
+from stargaze.artifacts import outside_disk, replacing, write_json
 from stargaze.errors import OutsideError
 from stargaze.locks import TEMPORARY, sweep
 from stargaze.serve import git
@@ -111,11 +111,8 @@ def _write_program(path: Path, text: str) -> None:
     """Write an executable in one rename: a hook that is missing or not executable for a moment lets anything in."""
     if path.is_file() and os.access(path, os.X_OK) and path.read_text(encoding="utf-8") == text:
         return
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.chmod(0o755)
-    temporary.replace(path)
+    with replacing(path, 0o755) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any]:
