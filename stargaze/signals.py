@@ -42,6 +42,18 @@ def unwinding() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def restored() -> Iterator[None]:
+    """Put back at the end of the block who hears SIGINT and SIGTERM: a library that sets handlers of its own may leave them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # nobody else could have changed them
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 def end_with(parent: int, number: signal.Signals) -> None:
     """Ask the kernel to send this process the signal when its parent dies, however that happens.
 

@@ -14,6 +14,7 @@ import ansible_runner
 
 from stargaze.errors import OutsideError
 from stargaze.package import PACKAGE
+from stargaze.signals import restored
 
 PLACES = (PACKAGE.parent / "ansible", PACKAGE / "ansible")
 """Where the playbooks lie: beside the package in a checkout, inside it where it is installed."""
@@ -68,19 +69,20 @@ def configure(
     run = Run()
     words = [*(["--tags", ",".join(tags)] if tags else []), *(["--check", "--diff"] if check else [])]
     runs.mkdir(parents=True, exist_ok=True, mode=0o700)
-    done = ansible_runner.run(
-        private_data_dir=str(runs),
-        project_dir=str(folder()),
-        playbook=playbook,
-        inventory=str(inventory),
-        cmdline=" ".join(words) or None,
-        envvars=_environment(),
-        settings={"suppress_ansible_output": True},
-        suppress_env_files=True,
-        rotate_artifacts=KEPT,
-        event_handler=lambda event: _hear(event, run, tell),
-        quiet=True,
-    )
+    with restored():
+        done = ansible_runner.run(
+            private_data_dir=str(runs),
+            project_dir=str(folder()),
+            playbook=playbook,
+            inventory=str(inventory),
+            cmdline=" ".join(words) or None,
+            envvars=_environment(),
+            settings={"suppress_ansible_output": True},
+            suppress_env_files=True,
+            rotate_artifacts=KEPT,
+            event_handler=lambda event: _hear(event, run, tell),
+            quiet=True,
+        )
     run.log = Path(done.config.artifact_dir) / "stdout"
     run.changed = dict((done.stats or {}).get("changed") or {})
     if run.failures or done.rc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,14 @@ def test_what_changed_is_counted_and_each_task_is_told(run: Callable[[str], tupl
     assert ("one", "begun", "Touch") in said
     assert ("two", "done", "1 changed") in said
     assert "Touch" in done.log.read_text()
+
+
+def test_ctrl_c_is_heard_as_before_once_the_playbooks_are_done(run: Callable[[str], tuple[Any, Said]]) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    run("    - name: Touch\n      ansible.builtin.command: 'true'\n")
+
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_a_failed_task_is_host_task_reason_and_hint(run: Callable[[str], tuple[Any, Said]]) -> None:
