@@ -56,7 +56,9 @@ base_image() {
     # As in the official image: `python` and `python3` are found, and pip may install.
     ln -sf /usr/bin/python3 "$root/usr/local/bin/python"
     rm -f "$root"/usr/lib/python3*/EXTERNALLY-MANAGED
-    tar -C "$root" --exclude './var/cache/apt/archives/*.deb' --exclude './var/lib/apt/lists/*' -c . |
+    # As slim as the official image is: without manuals and translations.
+    tar -C "$root" --exclude './var/cache/apt/*' --exclude './var/lib/apt/lists/*' --exclude './usr/share/doc/*' \
+        --exclude './usr/share/man/*' --exclude './usr/share/info/*' --exclude './usr/share/locale/*' -c . |
         engine import --change 'ENV LANG=C.UTF-8' - "$base" >/dev/null
 }
 
