@@ -1,17 +1,19 @@
 """What bringing up five machines costs: beside the longest chain of calls that must wait for one another, and beside others.
 
     python -m tests.labs.openstack install
-    python benchmarks/infra.py [--playbook]
+    python benchmarks/infra.py [--playbook FOLDER]
 
 On a real OpenStack control plane on this machine, in a project of its own each time: the plan of ``infra up`` and its
 carrying out; a plain script of openstacksdk that does the same, one call after the other; with ``--playbook`` the modules of
-the collection openstack.cloud (``pip install ansible``). Machines are up when Nova says ACTIVE; nobody enters them.
+the collection openstack.cloud, from a virtual environment of their own (``pip install ansible openstacksdk==4.5.0``: of a newer
+SDK they find no version). Machines are up when Nova says ACTIVE; nobody enters them.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import functools
 import os
 import subprocess
 import sys
@@ -46,9 +48,7 @@ PLAY = HERE / "infra_playbook.yml"
 def main() -> None:
     """Run all and print a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--playbook", action="store_true", help="beside openstack.cloud's modules (pip install ansible)"
-    )
+    parser.add_argument("--playbook", type=Path, help="beside openstack.cloud's modules in this virtual environment")
     parser.add_argument("--times", type=int, default=3)
     asked = parser.parse_args()
     lab = Lab()
@@ -61,7 +61,7 @@ def main() -> None:
         with log_in(login) as admin:
             ways = {"stargaze infra up": ours, "openstacksdk, one call after the other": plainly}
             if asked.playbook:
-                ways["openstack.cloud modules in a playbook"] = played
+                ways["openstack.cloud modules in a playbook"] = functools.partial(played, asked.playbook / "bin")
             for turn in range(asked.times):
                 for name, way in ways.items():
                     print(f"{turn + 1}: {name}: {measured(lab, admin, way)}", flush=True)
@@ -155,10 +155,10 @@ def plainly(project: Tenancy, _: Path, station: Faults) -> str:
     return ""
 
 
-def played(_: Tenancy, __: Path, ___: Faults) -> str:
+def played(programs: Path, _: Tenancy, __: Path, ___: Faults) -> str:
     """Do the same with a playbook."""
-    environment = {**os.environ, "OS_CLOUD": "lab", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    words = ["ansible-playbook", "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}", str(PLAY)]
+    environment = {**os.environ, "OS_CLOUD": "lab", "PATH": f"{programs}:{os.environ['PATH']}"}
+    words = ["ansible-playbook", "-i", "localhost,", "-e", f"ansible_python_interpreter={programs}/python", str(PLAY)]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else f"; it failed: {done.stdout[-400:]}"
 
