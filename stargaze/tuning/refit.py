@@ -81,11 +81,11 @@ def refit(
 
 
 def _made(ground: Ground, candidates: Sequence[Candidate], told: Sequence[np.ndarray], coverage: float) -> Refitted:
-    candidates, told = _best_first(candidates, np.column_stack(told), ground.inside.target)
-    weighed, models = _fitted(candidates, told, ground)
+    candidates, ordered = _best_first(candidates, np.column_stack(told), ground.inside.target)
+    weighed, models = _fitted(candidates, ordered, ground)
     chosen = np.flatnonzero(weighed.shares).tolist()
     model = Blend(tuple(weighed.shares[chosen].tolist()), tuple(models[place] for place in chosen))
-    out = np.maximum(told @ weighed.shares, 0.0)
+    out = np.maximum(ordered @ weighed.shares, 0.0)
     calibrated = _calibrated(model, out, ground, coverage, candidates[0].seed)
     figures = _figures(model, calibrated, ground) | _on_folds(out, ground.inside)
     figures |= {"members": len(chosen), "blend_gain": round(weighed.gain, 5), "blend_error": round(weighed.error, 5)}
