@@ -7,6 +7,7 @@
 #   make cluster   stages on a Ray cluster of two nodes behind a real ssh server, which it starts and ends
 #   make swarm   deliveries to a Docker Swarm of two such hosts, under load, and kills
 #   make check   the inner loop, under a minute: lint, types, contracts, tests that start no other program and fit little
+#   make audit   ask the advisories that PyPI knows of what page and workers run, and of all else (wants PyPI itself, no mirror)
 #   make lock    resolve the dependencies anew into the lock files
 
 PYTHON ?= python3
@@ -22,7 +23,7 @@ COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 
-.PHONY: demo test check lint playbooks types unit thorough real referee servers job browser docker openstack hosts cluster swarm lock clean
+.PHONY: demo test check lint playbooks types unit thorough real referee servers job browser docker openstack hosts cluster swarm audit lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
@@ -108,6 +109,10 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	$(PIP) --require-hashes --requirement requirements-dev.lock
 	$(COMPILE)
 	touch $@
+
+audit: $(VENV)/.installed-dev
+	for part in serve dev; do $(BIN)/uv tool run pip-audit@2.10.1 --disable-pip --require-hashes \
+		--requirement requirements-$$part.lock || exit; done
 
 lock:
 	$(BIN)/uv pip compile $(LOCK) --upgrade --extra build pyproject.toml --output-file requirements.lock

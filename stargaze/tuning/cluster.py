@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
 # The default of the future, said now to silence its warning.
@@ -28,14 +28,14 @@ from ray import tune
 
 from stargaze.errors import OutsideError, StargazeError
 from stargaze.package import code_digest
-from stargaze.tuning.folds import Arrays
+from stargaze.tuning.each import JOB
+from stargaze.tuning.folds import Arrays, undisturbed
 from stargaze.tuning.order import ATTEMPTS, InOrder
 from stargaze.tuning.search import FamilySearch
 from stargaze.tuning.trial import Ground, run_trial
 
+T = TypeVar("T")
 Finished = Callable[[dict[str, Any]], None]
-JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Ray sets it for a job of a cluster: such a process joins the cluster that started it, and starts no Ray of its own."""
 OBJECT_STORE = 200_000_000
 """Shared memory for the training data [byte]; the sample's arrays are 2 MB."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -179,15 +179,30 @@ def run_trials(
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
-        _fit(tuner)
+        with _ending():
+            tuner.fit()
     if errors:
         raise errors[0]
 
 
-def _fit(tuner: tune.Tuner) -> None:
-    """Run to the end; a machine that runs out of memory ends Ray's processes, and Tune with them."""
+def each_on_nodes(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> list[T]:
+    """Do as :func:`stargaze.tuning.each.each` says, a core for each item; what a node that dies had, is done again elsewhere."""
+    with own_handlers(), ray_for(0), _ending():
+        sent = {id(part): ray.put(part) for item in items for part in item}
+        return list(ray.get([_done.remote(work, *(sent[id(part)] for part in item)) for item in items]))
+
+
+@ray.remote(num_cpus=1)
+def _done(work: Callable[..., T], *item: Any) -> T:
+    with undisturbed():
+        return work(*item)
+
+
+@contextlib.contextmanager
+def _ending() -> Iterator[None]:
+    """Say in one line why Ray gave up: a machine that runs out of memory ends its processes, and Tune with them."""
     try:
-        tuner.fit()
+        yield
     except (RuntimeError, tune.TuneError, ray.exceptions.RayError) as error:
         reason = str(error).partition("\n")[0][:250]
         hint = "stargaze tune --resume goes on; --max-concurrent 1 needs the least memory"

@@ -11,6 +11,7 @@ import numpy as np
 from stargaze.features.table import FeatureSet, Table
 from stargaze.formats import Blend, to_bytes
 from stargaze.tuning.blend import Candidate, Weighed, out_of_fold, weigh
+from stargaze.tuning.each import each
 from stargaze.tuning.folds import Arrays, fit, policy_arrays
 from stargaze.tuning.intervals import Calibrated, by_decade, calibrate_on
 from stargaze.tuning.metrics import scores
@@ -31,16 +32,34 @@ class Refitted:
     figures: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Ground:
+    """The rows of one policy: those that are fitted, all that there are, and the places of each part among them."""
+
+    inside: Arrays
+    whole: Arrays
+    training: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+    @classmethod
+    def of(cls, table: Table, feature_set: FeatureSet, policy: str) -> Ground:
+        """Take them from a table."""
+        whole = policy_arrays(table, feature_set, policy, np.arange(len(table.target)))
+        inside = policy_arrays(table, feature_set, policy)
+        return cls(inside, whole, table.training, table.validation, table.test)
+
+
 def refit(
-    table: Table, feature_set: FeatureSet, policy: str, candidates: Sequence[Candidate], coverage: float
-) -> Refitted:
+    table: Table, feature_set: FeatureSet, policies: Sequence[str], candidates: Sequence[Candidate], coverage: float
+) -> dict[str, Refitted]:
     """Blend and fit on training rows, calibrate on these out of fold and on validation rows, score on test rows.
 
     Parameters
     ----------
     table : Table
     feature_set : FeatureSet
-    policy : str
+    policies : sequence of str
         Of features.
     candidates : sequence of Candidate
         What may be blended.
@@ -49,59 +68,64 @@ def refit(
 
     Returns
     -------
-    Refitted
-        ``figures`` has RMSLE and its like on the test rows [nat], coverage overall and by decade of true stars, mean and median
-        width of the intervals [nat], what the folds said, and what blending gained on them with its standard error [nat].
+    dict of Refitted
+        By policy. ``figures`` has RMSLE and its like on the test rows [nat], coverage overall and by decade of true stars, mean
+        and median width of the intervals [nat], what the folds said, and what blending gained on them with its standard error
+        [nat].
     """
-    inside = policy_arrays(table, feature_set, policy)
-    whole = policy_arrays(table, feature_set, policy, np.arange(len(table.target)))
-    candidates, told = _best_first(candidates, inside)
-    weighed, models = _fitted(candidates, told, inside, whole, table.training)
+    grounds = [Ground.of(table, feature_set, policy) for policy in policies]
+    told = each(out_of_fold, [(candidate, ground.inside) for ground in grounds for candidate in candidates])
+    by_policy = [told[place : place + len(candidates)] for place in range(0, len(told), len(candidates))]
+    made = each(_made, [(ground, candidates, out, coverage) for ground, out in zip(grounds, by_policy, strict=True)])
+    return dict(zip(policies, made, strict=True))
+
+
+def _made(ground: Ground, candidates: Sequence[Candidate], told: Sequence[np.ndarray], coverage: float) -> Refitted:
+    candidates, ordered = _best_first(candidates, np.column_stack(told), ground.inside.target)
+    weighed, models = _fitted(candidates, ordered, ground)
     chosen = np.flatnonzero(weighed.shares).tolist()
     model = Blend(tuple(weighed.shares[chosen].tolist()), tuple(models[place] for place in chosen))
-    out = np.maximum(told @ weighed.shares, 0.0)
-    calibrated = _calibrated(model, out, inside, whole, table.validation, coverage, candidates[0].seed)
-    figures = _figures(model, calibrated, whole, table.test) | _on_folds(out, inside)
+    out = np.maximum(ordered @ weighed.shares, 0.0)
+    calibrated = _calibrated(model, out, ground, coverage, candidates[0].seed)
+    figures = _figures(model, calibrated, ground) | _on_folds(out, ground.inside)
     figures |= {"members": len(chosen), "blend_gain": round(weighed.gain, 5), "blend_error": round(weighed.error, 5)}
     return Refitted(model, tuple(candidates[place] for place in chosen), calibrated, figures)
 
 
-def _best_first(candidates: Sequence[Candidate], arrays: Arrays) -> tuple[list[Candidate], np.ndarray]:
+def _best_first(
+    candidates: Sequence[Candidate], told: np.ndarray, target: np.ndarray
+) -> tuple[list[Candidate], np.ndarray]:
     """Order candidates and their predictions by error out of fold: a trial that stopped at its best round flatters itself."""
-    told = np.column_stack([out_of_fold(candidate, arrays) for candidate in candidates])
-    errors = np.mean((np.maximum(told, 0.0) - arrays.target[:, None]) ** 2, axis=0)
+    errors = np.mean((np.maximum(told, 0.0) - target[:, None]) ** 2, axis=0)
     order = np.argsort(errors, kind="stable")
     return [candidates[place] for place in order], told[:, order]
 
 
-def _fitted(
-    candidates: Sequence[Candidate], told: np.ndarray, inside: Arrays, whole: Arrays, training: np.ndarray
-) -> tuple[Weighed, dict[int, Any]]:
+def _fitted(candidates: Sequence[Candidate], told: np.ndarray, ground: Ground) -> tuple[Weighed, dict[int, Any]]:
     """Weigh and fit; while the blend is too large, the largest that is not the best goes and the others are weighed again."""
     models: dict[int, Any] = {}
     sizes: dict[int, int] = {}
     allowed = list(range(len(candidates)))
     while True:
-        found = weigh(told[:, allowed], inside.target, inside.folds)
+        found = weigh(told[:, allowed], ground.inside.target, ground.inside.folds)
         shares = np.zeros(len(candidates))
         shares[allowed] = found.shares
         chosen = np.flatnonzero(shares).tolist()
         for place in set(chosen) - set(models):
             one = candidates[place]
-            models[place] = fit(one.family, one.parameters, whole, training, one.seed)
+            models[place] = fit(one.family, one.parameters, ground.whole, ground.training, one.seed)
             sizes[place] = len(to_bytes(models[place])[1])
         if len(chosen) == 1 or sum(sizes[place] for place in chosen) <= MOST_BYTES:
             return replace(found, shares=shares), models
         allowed.remove(max((place for place in chosen if place), key=lambda place: sizes[place]))
 
 
-def _calibrated(
-    model: Blend, out: np.ndarray, inside: Arrays, whole: Arrays, held: np.ndarray, coverage: float, seed: int
-) -> Calibrated:
+def _calibrated(model: Blend, out: np.ndarray, ground: Ground, coverage: float, seed: int) -> Calibrated:
     """Calibrate on all that no model of its prediction was fitted on: as many rows as there are in the highest decades.
 
     Each row's learned columns are as rows outside its fold teach them, along the directions of words that serving knows.
     """
+    inside, whole, held = ground.inside, ground.whole, ground.validation
     return calibrate_on(
         np.vstack([inside.inputs, whole.inputs[held]]),
         np.concatenate([out, np.maximum(model.predict(whole.inputs[held]), 0.0)]),
@@ -113,7 +137,8 @@ def _calibrated(
     )
 
 
-def _figures(model: Blend, calibrated: Calibrated, whole: Arrays, test: np.ndarray) -> dict[str, Any]:
+def _figures(model: Blend, calibrated: Calibrated, ground: Ground) -> dict[str, Any]:
+    whole, test = ground.whole, ground.test
     predicted = np.maximum(model.predict(whole.inputs[test]), 0.0)
     stars = np.round(np.expm1(whole.target[test]))
     low, high = calibrated.around(whole.inputs[test], predicted)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import os
 import platform
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,6 @@ from stargaze.features.encode import needed
 from stargaze.features.matrix import categories
 from stargaze.features.table import FeatureSet, Table
 from stargaze.tuning.blend import Candidate, candidates
-from stargaze.tuning.folds import undisturbed
 from stargaze.tuning.refit import Refitted, refit
 
 RARE = 0.01
@@ -46,9 +43,7 @@ def save_best(
 ) -> tuple[Path, dict[str, dict[str, Any]]]:
     """Write the bundle of the best trials; return its folder and the scores of every policy."""
     chosen = candidates(trials, section.blend, section.seed)
-    with undisturbed(), ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        found = pool.map(lambda policy: refit(table, feature_set, policy, chosen, section.coverage), POLICIES)
-        refitted = dict(zip(POLICIES, found, strict=True))
+    refitted = refit(table, feature_set, POLICIES, chosen, section.coverage)
     figures = {policy: one.figures for policy, one in refitted.items()}
     reach = POLICIES[: POLICIES.index(section.estimate) + 1]
     used = {policy: refitted[policy] for policy in sorted({*reach, section.explain})}

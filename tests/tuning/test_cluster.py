@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stargaze.errors import OutsideError, StargazeError
-from stargaze.tuning.cluster import THREADS, Trial, _fit, _one_thread_each, _StopOnError, _Tell
+from stargaze.tuning.cluster import THREADS, Trial, _ending, _one_thread_each, _StopOnError, _Tell
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.folds import Arrays, cross_validate
 
@@ -118,11 +118,10 @@ def test_what_the_listener_raises_is_kept_for_the_end_and_ends_the_search() -> N
 
 
 def test_a_ray_whose_processes_were_killed_is_one_line_that_says_how_to_go_on() -> None:
-    def killed() -> None:
-        raise RuntimeError("2 worker(s) were killed due to the node running low on memory.\nTop 10 memory users: ...")
+    said = "2 worker(s) were killed due to the node running low on memory.\nTop 10 memory users: ..."
 
-    with pytest.raises(OutsideError, match="running low on memory") as raised:
-        _fit(SimpleNamespace(fit=killed))  # type: ignore[arg-type]
+    with pytest.raises(OutsideError, match="running low on memory") as raised, _ending():
+        raise RuntimeError(said)
 
     assert "\n" not in raised.value.message
     assert raised.value.hint is not None

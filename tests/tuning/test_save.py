@@ -258,6 +258,6 @@ def test_the_first_is_the_best_out_of_fold_whatever_its_trial_said(learnt: Store
     table, feature_set = read_both(learnt)
     flattered, honest = Candidate(FAMILIES["dummy"], {}, 0), Candidate(FAMILIES["ridge"], {}, 0)
 
-    found = refit(table, feature_set, "all", [flattered, honest], 0.9)
+    found = refit(table, feature_set, ["all"], [flattered, honest], 0.9)["all"]
 
     assert found.made_of[0] == honest

@@ -69,7 +69,7 @@ def test_intervals_are_learnt_from_the_columns_that_serving_makes(
     monkeypatch.setattr("stargaze.tuning.refit.calibrate_on", watched)
     table, feature_set, folder = saved
 
-    refit(table, feature_set, "all", candidates([BEST], 1, 0), 0.9)
+    refit(table, feature_set, ["all"], candidates([BEST], 1, 0), 0.9)["all"]
 
     place = KEPT.index("text_direction_2")
     served = Bundle.load(folder).inputs(table.repositories, "all").iloc[[*table.training, *table.validation], place]
