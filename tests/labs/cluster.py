@@ -25,6 +25,8 @@ from tests.waiting import wait_for
 BIN = Path(sys.prefix, "bin")
 HEAD, WORKER = "127.0.0.2", "127.0.0.3"
 """Ray takes 127.0.0.1 for this machine's outer address; its neighbours are addresses like any other."""
+WITH_US = ("setpriv", "--pdeathsig", "TERM")
+"""A program that ends with this process, however that ends; a node that is ended so ends all that it started."""
 ENTER = """#!/bin/sh
 line=$(printf '%s' "$SSH_ORIGINAL_COMMAND" | sed -e 's#^\\(sudo -n \\)\\?runuser -u ray -- ##' \
     -e 's#/opt/stargaze/#{root}/opt/stargaze/#g; s#/etc/stargaze/#{root}/etc/stargaze/#g; s#/var/lib/ray#{root}/ray#g' \
@@ -119,8 +121,9 @@ class Cluster:
         return sorted(done.stdout.split())
 
     def _start(self, address: str, *words: str) -> Node:
-        command = [*_core(address), BIN / "ray", "start", "--block", "--disable-usage-stats", "--num-cpus=1", *words]
-        command += [f"--node-ip-address={address}", "--object-store-memory=200000000"]
+        command = [*_kept(address), BIN / "ray", "start", "--block", "--disable-usage-stats", "--num-cpus=1", *words]
+        command += [f"--node-ip-address={address}", f"--dashboard-agent-listen-port={free_port()}"]
+        command += ["--object-store-memory=200000000"]
         with (self.root / f"{address}.log").open("ab") as log:
             process = subprocess.Popen(command, env=self._ray(), stdout=log, stderr=log, start_new_session=True)
         node = self.nodes[address] = Node(address, process)
@@ -186,15 +189,16 @@ def _sshd(made: Cluster) -> subprocess.Popen[bytes]:
         Path("/run/sshd").mkdir(exist_ok=True)  # where it confines itself
     (made.root / "sshd_config").write_text(SSHD.format(port=made.ssh, root=made.root))
     with (made.root / "sshd.log").open("wb") as log:
-        sshd = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", made.root / "sshd_config"], stderr=log)
+        sshd = subprocess.Popen([*WITH_US, "/usr/sbin/sshd", "-D", "-e", "-f", made.root / "sshd_config"], stderr=log)
     wait_for(lambda: _answers(made.ssh))
     return sshd
 
 
-def _core(address: str) -> list[str]:
-    """Keep a node to a core of its own: what it could borrow of another's would be taken for its own speed."""
+def _kept(address: str) -> list[str]:
+    """Keep a node to a core of its own: what it borrowed of another's would be taken for its own speed."""
     cores = sorted(os.sched_getaffinity(0))
-    return ["taskset", "--cpu-list", str(cores[(HEAD, WORKER).index(address) % len(cores)])]
+    core = cores[(HEAD, WORKER).index(address) % len(cores)]
+    return [*WITH_US, "taskset", "--cpu-list", str(core)]
 
 
 def _answers(port: int) -> bool:
