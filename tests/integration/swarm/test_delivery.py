@@ -90,6 +90,17 @@ def test_containers_are_nobodys_and_write_nowhere(deployed: Desk) -> None:
         assert one["Config"]["User"] not in ("", "root", "0"), one["Name"]
 
 
+def test_the_image_is_small_and_builds_nothing(deployed: Desk) -> None:
+    web = "docker ps -q --filter label=com.docker.swarm.service.name=stargaze_web"
+    image = "docker inspect --format '{{.Image}}' $(" + web + ")"
+    size = deployed.manager.run("sh", "-c", "docker image inspect --format '{{.Size}}' $(" + image + ")").stdout
+    tools = "docker exec $(" + web + ") sh -c 'command -v python gcc g++ cc make'"
+    found = deployed.manager.run("sh", "-c", tools + "; true").stdout.split()
+
+    assert int(size) < 450e6
+    assert found == ["/opt/stargaze/bin/python"]
+
+
 def test_a_model_alone_comes_in_seconds_rolls_no_container_and_no_visitor_notices(deployed: Desk, load: Load) -> None:
     before, began = deployed.tasks(), time.monotonic()
 
