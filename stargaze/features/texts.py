@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +57,8 @@ class Score:
         from sklearn.linear_model import Ridge
 
         weights = Weights.fit(words)
-        ridge = Ridge(alpha=PENALTY, solver="sparse_cg", tol=1e-4).fit(weights.transform(words).as_scipy(), target)
+        with _the_same_everywhere():
+            ridge = Ridge(alpha=PENALTY, solver="sparse_cg", tol=1e-4).fit(weights.transform(words).as_scipy(), target)
         return cls(weights, ridge.coef_.astype("float32"), float(ridge.intercept_))
 
     def transform(self, words: Sparse) -> np.ndarray:
@@ -94,7 +97,8 @@ class Directions:
         from sklearn.utils.extmath import randomized_svd
 
         weights = Weights.fit(words)
-        *_, found = randomized_svd(weights.transform(words).as_scipy(), N_DIRECTIONS, n_iter=4, random_state=seed)
+        with _the_same_everywhere():
+            *_, found = randomized_svd(weights.transform(words).as_scipy(), N_DIRECTIONS, n_iter=4, random_state=seed)
         axes = np.zeros((BUCKETS, N_DIRECTIONS), dtype="float32")
         axes[:, : len(found)] = found.T
         return cls(weights, axes)
@@ -118,3 +122,10 @@ class Directions:
 def _check(array: np.ndarray, shape: tuple[int, ...]) -> None:
     if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
         raise ValueError(f"numbers of shape {array.shape} instead of {shape}")
+
+
+def _the_same_everywhere() -> AbstractContextManager[Any]:
+    """Compute on one thread: sums over several differ in their last digits, and all that is selected later may follow them."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, user_api="blas")  # type: ignore[no-any-return]
