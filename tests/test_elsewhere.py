@@ -78,6 +78,17 @@ def test_a_stage_without_an_answer_is_an_error(store: Store, monkeypatch: pytest
         elsewhere.attend("tune", Config(infra=MACHINES), store, quiet)
 
 
+def test_no_machine_is_asked_before_all_that_is_sent_is_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.root.mkdir()
+    monkeypatch.setattr(elsewhere, "head", lambda *_: pytest.fail("the head was looked for"))
+    monkeypatch.setattr(elsewhere, "send", lambda *_: pytest.fail("something was sent"))
+
+    with pytest.raises(MissingInputError) as raised:
+        elsewhere.begin("screen", Config(infra=MACHINES), store, NOW, quiet)
+
+    assert raised.value.hint == "stargaze fetch"
+
+
 def test_nobody_is_asked_for_what_was_not_begun(store: Store) -> None:
     with pytest.raises(MissingInputError, match="no tune of this store is on the cluster"):
         elsewhere.attend("tune", Config(), store, quiet)

@@ -12,7 +12,7 @@ import pytest
 from stargaze.artifacts import Store
 from stargaze.config import Config
 from stargaze.errands import carry
-from stargaze.errands.carry import Under, follow, send
+from stargaze.errands.carry import Under, check_inputs, follow, send
 from stargaze.errands.errand import errand
 from stargaze.errors import MissingInputError, OutsideError, StargazeError, UsageError
 from stargaze.manifest import BadBundleError, write_manifest
@@ -205,14 +205,25 @@ def test_a_stage_that_was_not_sent_is_not_followed(head: FakeHead, filled: Store
     assert raised.value.hint == "stargaze tune --attach"
 
 
-def test_what_is_not_there_is_named_before_a_machine_is_asked(filled: Store) -> None:
+def test_what_is_not_there_is_named_with_what_makes_it(filled: Store, tmp_path: Path) -> None:
+    check_inputs(errand("tune", Config(), filled), filled)
     filled.leaderboard.unlink()
-    unasked: Any = None
+    missing = {
+        "stargaze screen": errand("tune", Config(), filled),
+        "is the name right?": errand("fetch", Config(), filled, files=[tmp_path / "gone.json"]),
+    }
 
-    with pytest.raises(MissingInputError) as raised:
-        begun(unasked, filled)
+    for hint, one in missing.items():
+        with pytest.raises(MissingInputError) as raised:
+            check_inputs(one, filled)
+        assert raised.value.hint == hint
 
-    assert raised.value.hint == "stargaze screen"
+
+def test_a_tuning_that_was_never_stopped_cannot_be_gone_on_with(filled: Store) -> None:
+    with pytest.raises(MissingInputError, match="no stopped tuning to go on with") as raised:
+        check_inputs(errand("tune", Config(), filled, resume=True), filled)
+
+    assert raised.value.hint == "stargaze tune --on cluster"
 
 
 def test_a_beginning_that_fails_leaves_no_trace_here(there: There, head: FakeHead, filled: Store) -> None:
