@@ -50,6 +50,10 @@ class SmallSwarm:
     """Services that are not well once they are changed, and why: Swarm goes back."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why a task of a service failed."""
+    dead: set[str] = field(default_factory=set)
+    """Services that were made and of which no task ever ran."""
+    releases: dict[str, str] = field(default_factory=dict)
+    """The bundle of each commit that a machine took."""
     tips: dict[str, str] = field(default_factory=dict)
     installed: dict[str, str] = field(default_factory=dict)
     """The digest that each machine serves."""
@@ -97,7 +101,7 @@ class SmallSwarm:
             return self._script(name, command[2], command[4:], stdin)
         if tuple(command[-len(HEAL) :]) == HEAL:
             self.done.append(f"{name}: heal")
-            self.installed[name] = self.tips[name]
+            self.installed[name] = self.releases[self.tips[name]]
             return 0, "", ""
         return self._docker(name, list(command), stdin)
 
@@ -150,7 +154,8 @@ class SmallSwarm:
             changed = before is None or _part(before) != _part(service)
             if name.removeprefix(f"{NAME}_") in self.ill and changed:
                 self.failed[name] = self.ill[name.removeprefix(f"{NAME}_")]
-                wanted[name] = {**(before or service), "UpdateStatus": {"State": "rollback_completed"}}
+                wanted[name] = {**before, "UpdateStatus": {"State": "rollback_completed"}} if before else service
+                self.dead |= set() if before else {name}
         self.services = wanted
 
     def _within(self, name: str, service: str, words: Sequence[str], stdin: bytes) -> tuple[int, str, str]:
@@ -191,7 +196,7 @@ class SmallSwarm:
     def _tasks(self, name: str, service: dict[str, Any], nodes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         ready = [node["ID"] for node in nodes if node["Status"]["State"] == "ready"]
         replicated = service["Spec"]["Mode"].get("Replicated")
-        number = replicated["Replicas"] if replicated else len(ready)
+        number = 0 if name in self.dead else replicated["Replicas"] if replicated else len(ready)
         common = {"ServiceID": service["ID"], "Spec": service["Spec"]["TaskTemplate"]}
         found = [
             {**common, "NodeID": ready[one % len(ready)], "DesiredState": "running", "Status": _status("running")}
