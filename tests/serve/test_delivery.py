@@ -282,6 +282,20 @@ def test_a_process_that_goes_on_with_another_release_puts_it_back(delivered: Des
     assert delivered.small.installed == dict.fromkeys(BOTH, first)
 
 
+def test_a_release_that_only_the_desk_had_lost_is_what_a_failure_goes_back_to(delivered: Desk) -> None:
+    """Its installation here is healed, which makes no release: the one before it did not serve."""
+    delivered.deploy("good 2")
+    before, record = delivered.everything(), delivered.record
+    delivered.store.current.unlink()
+    delivered.small.ill["web"] = "unhealthy"
+
+    with pytest.raises(OutsideError, match=rf"release {record[0][1][:12]} serves as before"):
+        delivered.deploy("good 2", section=dataclasses.replace(delivered.section, web_memory=0.05))
+
+    assert delivered.everything() == before
+    assert delivered.record == record
+
+
 def test_where_nothing_served_before_there_is_nothing_to_go_back_to(desk: Desk) -> None:
     desk.small.ill["broker"] = "no such volume"
 
