@@ -29,7 +29,8 @@ readlink {HOME}/serving/current || echo
 cat {HOME}/keys/allowed_signers 2>/dev/null || :
 """
 _STATE = f"""
-docker node inspect $(docker node ls --quiet) | tr -d '\\n'; echo
+nodes=$(docker node ls --quiet) || exit 1
+docker node inspect $nodes | tr -d '\\n'; echo
 ids=$(docker stack services --quiet {NAME} 2>/dev/null)
 test -n "$ids" || {{ echo '[]'; echo '[]'; exit 0; }}
 docker service inspect $ids | tr -d '\\n'; echo

@@ -34,6 +34,7 @@ case "$1 $2" in
 "save "*) printf image ;;
 "load "*) gzip -d >"$FAKE/loaded" ;;
 "stack services") ;;
+"node ls") test ! -f "$FAKE/leaderless" || { echo "Error response from daemon: $(cat "$FAKE/leaderless")" >&2; exit 1; } ;;
 "node inspect") echo "[]" ;;
 esac
 """
@@ -103,6 +104,13 @@ def test_a_file_is_handed_over_once(fake: Path) -> None:
 
 def test_before_the_first_deploy_there_is_nothing(fake: Path) -> None:
     assert Swarm(MACHINE).state() == State([], [], [])
+
+
+def test_a_swarm_that_lost_its_majority_is_said_and_not_taken_for_an_empty_one(fake: Path) -> None:
+    (fake / "leaderless").write_text("rpc error: The swarm does not have a leader.")
+
+    with pytest.raises(OutsideError, match=r"production1: .*The swarm does not have a leader"):
+        Swarm(MACHINE).state()
 
 
 def test_an_image_is_built_and_carried_only_where_it_is_missing(fake: Path, bundle: Path) -> None:
