@@ -82,12 +82,13 @@ def _brokers(services: Sequence[dict[str, object]]) -> list[str]:
 
 def _within(machines: Sequence[Remote], services: Sequence[str], words: Sequence[str], stdin: bytes) -> None:
     """Run a program in a container of one of the services, on whichever machine there is one."""
-    for service in services:
+    names = [service.removeprefix(f"{NAME}_") for service in services]  # as people know them
+    for service, name in zip(services, names, strict=True):
         for remote in machines:
             done = remote.ask("sh", "-c", _IN, "sh", service, *words, stdin=stdin, root=True)
             if done.returncode == 0:
                 return
             if done.returncode != NOT_HERE:
                 lines = (done.stderr + done.stdout).decode(errors="replace").strip().splitlines() or ["no reason given"]
-                raise OutsideError(f"{service} on {remote.name}: {lines[-1]}", hint=f"stargaze logs {service}")
-    raise OutsideError(f"{' and '.join(services)}: runs nowhere", hint="stargaze status")
+                raise OutsideError(f"{name} on {remote.name}: {lines[-1]}", hint=f"stargaze logs {name}")
+    raise OutsideError(f"{' and '.join(names)}: runs nowhere", hint="stargaze status")
