@@ -211,3 +211,21 @@ def test_the_same_command_ends_what_was_stopped_half_way(small: SmallSwarm, stor
 
     assert (in_use(small), held(small)) == ((3, 3), {"3"})
     assert "production1: stargaze_broker: delete all users but stargaze_3" in small.done
+
+
+def test_a_queue_that_went_back_alone_does_not_have_the_results_forget_whom_the_pages_are(
+    small: SmallSwarm, store: Store, tmp_path: Path
+) -> None:
+    small.ill["broker"] = "no memory"
+    with pytest.raises(OutsideError, match=r"broker: .*no memory"):
+        turn(small, store)
+    small.ill.clear()
+
+    deliver(small, store, tmp_path)
+
+    assert in_use(small) == (2, 2)
+    behind = [small.services[f"stargaze_{name}"]["Spec"]["TaskTemplate"] for name in ("broker", "results")]
+    assert [one["ContainerSpec"]["Secrets"][0]["SecretName"] for one in behind] == [
+        "stargaze_broker_conf_2",
+        "stargaze_results_conf_2",
+    ]
