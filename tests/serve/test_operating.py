@@ -156,6 +156,23 @@ def test_before_the_first_delivery_machines_are_shown_and_no_service(small: Smal
     assert services == []
 
 
+def test_a_machine_that_goes_away_while_it_is_asked_is_a_row_too(
+    small: SmallSwarm, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = operating.look
+
+    def lost(remote: Remote, image: str, port: int) -> Seen:
+        small.away.add("production2")
+        return look(remote, image, port)
+
+    monkeypatch.setattr(operating, "look", lost)
+
+    machines, _ = operating.status(store, small.site())
+
+    assert (machines[0]["page"], machines[1]["machine"], machines[1]["page"]) == ("ready", "production2", "?")
+    assert "production2 does not let us in by ssh" in machines[1]["state"]
+
+
 def test_a_machine_of_another_swarm_is_told_apart(
     small: SmallSwarm, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
