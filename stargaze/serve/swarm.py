@@ -56,8 +56,9 @@ import http.client, sys
 connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=5)
 connection.request("GET", "/readyz")
 answer = connection.getresponse()
-print(answer.status, answer.read().decode(errors="replace"))
+print(answer.status, *answer.read().decode(errors="replace").split())
 """
+"""Prints status and body on one line, whoever it is that answers there."""
 
 
 @dataclass(frozen=True)
