@@ -108,6 +108,19 @@ def test_pages_that_have_a_port_of_each_machine_are_not_scaled(run: Run, small: 
 SWARMS_OWN = [["scale", "worker=2"], ["logs", "web"], ["drill", "stargaze"], ["deploy", "--rotate-secrets"]]
 
 
+@pytest.mark.parametrize("words", SWARMS_OWN, ids=" ".join)
+def test_where_production_is_this_machine_the_swarm_is_let_alone(
+    run: Run, small: SmallSwarm, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though there is one: a drill would hurt it and then fail to deliver to it."""
+    monkeypatch.setenv("STARGAZE_DEPLOY_TO", "local")
+
+    ended = run(*words)
+
+    assert (ended.code, ended.hint) == (2, 'deploy.to = "swarm"')
+    assert small.done == []
+
+
 @pytest.mark.parametrize("words", [*SWARMS_OWN, ["deploy"], ["rollback"], ["status"]], ids=" ".join)
 def test_a_swarm_without_machines_says_what_brings_them_up(run: Run, words: list[str]) -> None:
     Path("stargaze.toml").write_text('[deploy]\nto = "swarm"\n')
