@@ -35,10 +35,10 @@ def deploy(
     forced: str = "",
 ) -> None:
     """Deliver a bundle, or new secrets."""
+    if rotate and (digest or forced):
+        raise UsageError("--rotate-secrets sends no bundle", hint="stargaze deploy --rotate-secrets")
     site = site_of(settings, store)
     if rotate:
-        if digest:
-            raise UsageError("--rotate-secrets sends no bundle", hint="stargaze deploy --rotate-secrets")
         version = rotation.rotate(settings.deploy, store, site, say=out.note)
         out.answer({"secrets": version}, f"secrets are of version {version}; those before are gone")
         return
