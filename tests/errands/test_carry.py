@@ -14,7 +14,7 @@ from stargaze.config import Config
 from stargaze.errands import carry
 from stargaze.errands.carry import Under, check_inputs, follow, send
 from stargaze.errands.errand import errand
-from stargaze.errors import MissingInputError, OutsideError, StargazeError, UsageError
+from stargaze.errors import CredentialsError, MissingInputError, OutsideError, StargazeError, UsageError
 from stargaze.manifest import BadBundleError, write_manifest
 from tests.errands.conftest import NOW, FakeHead, There
 
@@ -150,6 +150,22 @@ def test_a_head_that_stays_out_of_reach_leaves_the_job_to_itself(there: There, h
 
     assert "stargaze tune --attach" in raised.value.hint
     assert Under(filled).path.exists()
+
+
+def test_a_desk_that_refuses_to_be_followed_is_not_asked_for_ever(there: There, head: FakeHead, filled: Store) -> None:
+    asked = list[int]()
+    begun(head, filled)
+
+    class Refusing(FakeHead):
+        def follow(self, offset: int) -> Any:
+            asked.append(offset)
+            raise CredentialsError("development: Ray refuses the token", hint="stargaze infra configure")
+
+    with pytest.raises(CredentialsError, match="Ray refuses the token"):
+        follow("tune", Refusing(there.desk), filled, lambda *_: None)
+
+    assert asked == [0]
+    assert Under(filled).path.exists()  # it goes on there
 
 
 def test_an_error_there_is_the_same_error_here(there: There, head: FakeHead, filled: Store) -> None:

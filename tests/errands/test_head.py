@@ -84,9 +84,12 @@ def test_a_head_without_our_program_says_what_to_type(desk: Desk, complaint: str
 def test_an_error_of_the_desk_is_raised_as_what_it_is(desk: Desk) -> None:
     error = {"error": "Ray refuses the token", "hint": "stargaze infra configure", "code": 4}
 
+    told = json.dumps({"refused": error})
     with pytest.raises(CredentialsError, match="development: Ray refuses") as raised:
-        desk(f"cat >/dev/null; echo '{json.dumps(error)}'; exit 4").begin({}, b"")
+        desk(f"cat >/dev/null; echo '{told}'; exit 4").begin({}, b"")
     assert raised.value.hint == "stargaze infra configure"
+    with pytest.raises(CredentialsError, match="development: Ray refuses"):
+        list(desk(f"echo '{told}'; exit 4").follow(0))
 
 
 def test_what_is_neither_is_told_in_a_line(desk: Desk) -> None:
