@@ -147,7 +147,8 @@ class SshHead:
 
         def read() -> None:
             for line in process.stdout or ():
-                lines.put(line)
+                if line.endswith(b"\n"):  # of a connection that breaks the last may be a part
+                    lines.put(line)
             lines.put(b"")
 
         threading.Thread(target=read, daemon=True).start()

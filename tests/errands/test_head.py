@@ -135,6 +135,15 @@ def test_a_connection_that_is_closed_before_the_end_is_out_of_reach(desk: Desk) 
         list(desk("echo '{}'").follow(0))
 
 
+def test_half_a_line_of_a_connection_that_breaks_is_not_heard(desk: Desk) -> None:
+    """It is told again, whole, to who follows from there on."""
+    lines = desk("""echo '{"what": "trial 1", "done": 0.1}'; printf '{"what": "tri'""").follow(0)
+
+    assert next(lines) == '{"what": "trial 1", "done": 0.1}'
+    with pytest.raises(OutsideError, match="development is out of reach"):
+        next(lines)
+
+
 def test_an_exit_code_that_nobody_knows_is_an_outside_matter() -> None:
     assert isinstance(raised("a", "b", 3), MissingInputError)
     assert isinstance(raised("a", "b", 77), OutsideError)
