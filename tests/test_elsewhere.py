@@ -195,6 +195,10 @@ def test_growth_is_made_there_too(run: Run, away: list[Any], monkeypatch: pytest
     ("words", "code", "message"),
     [
         (("tune", "--detach", "--attach"), 2, "--detach leaves a stage to itself, and --attach follows it"),
+        (("tune", "--on", "here", "--detach"), 2, "--detach is about the cluster, and --on says here"),
+        (("fetch", "--on", "here", "--attach"), 2, "--attach is about the cluster, and --on says here"),
+        (("fetch", "--dry-run", "--detach"), 2, "--dry-run begins nothing that could be left or followed"),
+        (("fetch", "--dry-run", "--attach"), 2, "--dry-run begins nothing that could be left or followed"),
         (("tune", "--attach"), 3, "no tune of this store is on the cluster"),
         (("tune", "--on", "moon"), 2, "option: tuning.on should be one of here, cluster, not 'moon'"),
         (("screen", "--on", "moon"), 2, "option: tuning.on should be one of here, cluster, not 'moon'"),
