@@ -13,12 +13,13 @@ from stargaze import cli_delivery
 from stargaze.artifacts import Store
 from stargaze.config import DeploySection
 from stargaze.errors import OutsideError
-from stargaze.serve import delivery, drill, watching
+from stargaze.serve import delivery, drill, operating, watching
 from stargaze.serve.delivery import Delivered
 from stargaze.serve.drill import HARDSHIPS
 from stargaze.serve.record import Release
 from stargaze.serve.site import prepared, surveyed
 from stargaze.serve.stacks import apply, keep
+from stargaze.serve.swarm import Seen
 from tests.conftest import Ended
 from tests.serve.small_swarm import SmallSwarm
 
@@ -194,6 +195,19 @@ def test_status_in_json_is_one_value_also_where_something_is_ill(run: Run, small
     assert set(found) == {"artefacts", "machines", "services"}
     assert "does not let us in" in found["machines"][1]["state"]
     assert (ended.code, ended.error) == (1, "not well: production2")
+
+
+def test_what_is_not_well_is_named_and_ends_with_1(
+    run: Run, small: SmallSwarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small.dead.add("stargaze_worker")
+    monkeypatch.setattr(operating, "look", lambda one, *_: Seen(one.name, "a" * 64, (), "503 {}"))
+
+    ended = run("status")
+
+    assert ended.code == 1
+    assert ended.error == "not well: production1, production2, worker"
+    assert ended.hint == "stargaze logs SERVICE; stargaze deploy"
 
 
 def test_what_is_scaled_is_told_with_the_keys_that_keep_it(run: Run, small: SmallSwarm) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 
@@ -14,17 +15,31 @@ from stargaze.serve.swarm import Container, Seen, State, Swarm
 from stargaze.serve.watching import await_serving, await_well
 from tests.serve.small_swarm import machine
 
-PATIENT, HASTY = DeploySection(patience=300), DeploySection(patience=0)
+SECTION = DeploySection(patience=300)
 MACHINES = (machine(1), machine(2))
 SWARM = Swarm(MACHINES[0])
 DIGEST = "a" * 64
 
 
+@dataclass
+class Clock:
+    """Time that passes only where somebody waits."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for nothing."""
-    monkeypatch.setattr(watching, "PAUSE", 0.0)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(watching, "time", made)
     monkeypatch.setattr(Swarm, "state", lambda _: State([], [], []))
+    return made
 
 
 @pytest.fixture
@@ -50,7 +65,7 @@ def test_services_that_are_well_are_returned_without_a_word(look: Callable[..., 
     said: list[str] = []
     look([web(2, "well"), broker()])
 
-    assert await_well(HASTY, SWARM, None, said.append) == [web(2, "well"), broker()]
+    assert await_well(SECTION, SWARM, None, said.append) == [web(2, "well"), broker()]
     assert said == []
 
 
@@ -59,28 +74,30 @@ def test_what_is_waited_for_is_said_whenever_it_changes_and_not_at_every_look(lo
     none, one, both = web(0, "changing"), web(1, "changing"), web(2, "well")
     look([none, broker("changing")], [none, broker("changing")], [one, broker()], [one, broker()], [both, broker()])
 
-    assert await_well(PATIENT, SWARM, None, said.append) == [both, broker()]
+    assert await_well(SECTION, SWARM, None, said.append) == [both, broker()]
     assert said == ["waiting for web 0 of 2, broker 0 of 1", "waiting for web 1 of 2"]
 
 
-def test_a_service_that_failed_ends_the_wait_at_once(look: Callable[..., None]) -> None:
+def test_a_service_that_failed_ends_the_wait_at_once(look: Callable[..., None], clock: Clock) -> None:
     look([web(1, "changing"), broker("failed", "no such image")])
 
     with pytest.raises(OutsideError) as caught:
-        await_well(PATIENT, SWARM, None, lambda _: None)
+        await_well(SECTION, SWARM, None, lambda _: None)
 
     assert caught.value.message == "broker: 0 of 1 run: no such image"
     assert caught.value.hint == "stargaze logs broker"
+    assert clock.now == 0.0
 
 
-def test_patience_ends_and_names_all_that_is_not_well(look: Callable[..., None]) -> None:
+def test_patience_ends_and_names_all_that_is_not_well(look: Callable[..., None], clock: Clock) -> None:
     look([web(1, "changing", "unhealthy"), broker("changing"), Service("results", 1, 1, "", "well")])
 
     with pytest.raises(OutsideError) as caught:
-        await_well(HASTY, SWARM, None, lambda _: None)
+        await_well(SECTION, SWARM, None, lambda _: None)
 
     assert caught.value.message == "web: 1 of 2 run: unhealthy; broker: 0 of 1 run"
     assert caught.value.hint == "stargaze logs web"
+    assert 300 < clock.now <= 302
 
 
 def seen(name: str, serves: str = DIGEST) -> Seen:
@@ -99,7 +116,7 @@ def test_a_release_serves_once_every_process_of_every_machine_answers_with_it(mo
 
     monkeypatch.setattr(watching, "look", look)
 
-    await_serving(PATIENT, MACHINES, "image:1", 80, DIGEST)
+    await_serving(SECTION, MACHINES, "image:1", 80, DIGEST)
 
     assert sorted(asked) == [(one.name, "image:1", 80) for one in MACHINES for _ in range(3)]
 
@@ -110,15 +127,19 @@ def test_a_machine_that_goes_on_with_another_release_is_named(monkeypatch: pytes
     )
 
     with pytest.raises(OutsideError) as caught:
-        await_serving(HASTY, MACHINES, "image:1", 80, DIGEST)
+        await_serving(SECTION, MACHINES, "image:1", 80, DIGEST)
 
     assert caught.value.message == f"production2: a worker answers with {'b' * 12}"
     assert caught.value.hint == "stargaze status"
 
 
-def test_a_release_is_not_waited_for_as_long_as_services_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "SWITCH", 0.0)
+@pytest.mark.parametrize(("patience", "most"), [(300, 62), (10, 12)])
+def test_a_release_is_waited_for_a_minute_at_most_and_not_as_long_as_services(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, patience: int, most: int
+) -> None:
     monkeypatch.setattr(watching, "look", lambda one, *_: seen(one.name, "b" * 64))
 
     with pytest.raises(OutsideError, match=r"production1: .*; production2: .*"):
-        await_serving(PATIENT, MACHINES, "image:1", 80, DIGEST)
+        await_serving(DeploySection(patience=patience), MACHINES, "image:1", 80, DIGEST)
+
+    assert most - 2 < clock.now <= most
