@@ -202,9 +202,11 @@ def _stop_machine(ground: Ground) -> None:
             "the cluster has no machine to spare", hint="infra.production = 2 or more; stargaze infra up"
         )
     remote = spare[-1]
-    remote.run("systemctl", "stop", "docker.socket", "docker.service", root=True)
-    time.sleep(AWAY)
-    remote.run("systemctl", "start", "docker.socket", "docker.service", root=True)
+    try:
+        remote.run("systemctl", "stop", "docker.socket", "docker.service", root=True)
+        time.sleep(AWAY)
+    finally:  # also after Ctrl-C
+        remote.run("systemctl", "start", "docker.socket", "docker.service", root=True)
 
 
 def _cut_a_deploy(ground: Ground) -> None:

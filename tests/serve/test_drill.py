@@ -119,6 +119,20 @@ def test_a_cluster_without_a_machine_to_spare_keeps_all(
     assert told == []
 
 
+def test_an_engine_that_was_stopped_is_started_also_after_ctrl_c(
+    told: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(drill.time, "sleep", pressed)
+
+    with pytest.raises(KeyboardInterrupt):
+        HARDSHIPS["node"].strike(ground(store, True, False))
+
+    assert told[-1] == "10.20.0.22: systemctl start docker.socket docker.service"
+
+
 def test_a_swarm_that_is_not_well_before_is_not_hurt(
     told: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
