@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from stargaze.serve import drill
 from stargaze.serve.drill import HARDSHIPS, Ground, judged, named
 from stargaze.serve.swarm import Surveyed, Swarm
 from tests.serve.small_swarm import SmallSwarm, machine
+from tests.waiting import wait_for
 
 WELL = {"asked": 500, "accepted": 500, "answered": 500, "unanswered": 0, "refused": 0, "failed": 0, "lost": 0}
 WELL |= {"slowest": 1.0, "said": {}}
@@ -119,13 +123,44 @@ def test_a_cluster_without_a_machine_to_spare_keeps_all(
     assert told == []
 
 
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("echo waiting for web; echo error: web is ill; echo hint: stargaze logs web; exit 5", "web is ill"),
+        ("exit 7", "exit code 7"),
+    ],
+)
+def test_a_deploy_that_fails_after_the_one_that_was_cut_says_why(
+    store: Store, monkeypatch: pytest.MonkeyPatch, script: str, why: str
+) -> None:
+    monkeypatch.setattr(drill, "MID_WAY", 0.0)
+    command = ["sh", "-c", f"exec >&2; {script}"]
+
+    with pytest.raises(OutsideError) as caught:
+        HARDSHIPS["deploy"].strike(dataclasses.replace(ground(store, True), command=command))
+
+    assert caught.value.message == f"the deploy after it failed: {why}"
+
+
+def test_a_deploy_that_heals_the_one_that_was_cut_is_no_failure(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first would go on for a minute if nobody ended it."""
+    command = ["sh", "-c", f'echo "$0" >>{tmp_path}/typed; test "$(wc -l <{tmp_path}/typed)" = 2 || exec sleep 60']
+    monkeypatch.setattr(drill, "time", SimpleNamespace(sleep=lambda _: wait_for((tmp_path / "typed").exists)))
+
+    HARDSHIPS["deploy"].strike(dataclasses.replace(ground(store, True), command=command))
+
+    assert (tmp_path / "typed").read_text() == "--rotate-secrets\n" * 2
+
+
 def test_an_engine_that_was_stopped_is_started_also_after_ctrl_c(
     told: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pressed(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(drill.time, "sleep", pressed)
+    monkeypatch.setattr(drill, "time", SimpleNamespace(sleep=pressed))
 
     with pytest.raises(KeyboardInterrupt):
         HARDSHIPS["node"].strike(ground(store, True, False))
