@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,3 +230,34 @@ def test_a_queue_that_went_back_alone_does_not_have_the_results_forget_whom_the_
         "stargaze_broker_conf_2",
         "stargaze_results_conf_2",
     ]
+
+
+def test_results_that_began_anew_between_two_rotations_learn_the_present_user_before_the_next(
+    small: SmallSwarm, store: Store
+) -> None:
+    """They knew the page's user by word of mouth alone, and refuse it now: nothing else would end that."""
+    small.ill |= {"broker": "no memory", "results": "no memory"}
+    with pytest.raises(OutsideError, match="no memory"):
+        turn(small, store)
+    assert in_use(small) == (2, 1)
+    small.ill.clear()
+    small.refuses["stargaze.serve.successor"] = "Redis: invalid username-password pair"
+    deploy = small._deploy
+
+    def learn(whole: dict[str, Any]) -> None:
+        deploy(whole)
+        if "stargaze_results_conf_2" in whole["secrets"]:
+            small.refuses.clear()
+
+    small._deploy = learn  # type: ignore[method-assign]
+    small.heard.clear()
+
+    assert turn(small, store) == 3
+
+    sent = [json.loads(stdin)["services"] for line, stdin in small.heard if line == SENT]
+    assert [[one[name]["secrets"][0]["source"] for name in ("web", "results")] for one in sent] == [
+        ["stargaze_broker_2", "stargaze_results_conf_2"],
+        ["stargaze_broker_3", "stargaze_results_conf_2"],
+        ["stargaze_broker_3", "stargaze_results_conf_3"],
+    ]
+    assert (in_use(small), held(small)) == ((3, 3), {"3"})
