@@ -173,6 +173,8 @@ def fetch(
     options = {f"github.{name}": value for name, value in {**asked, "deep": deep, "history": history}.items()}
     out, settings, place = begin(path, store, as_json, options)
     given = [*(files or []), *(more or [])]
+    if dry_run and (detach or attach):
+        raise UsageError("--dry-run begins nothing that could be left or followed", hint="stargaze fetch --dry-run")
     if _is_away(on, detach, attach) and not dry_run:
         words = ["--update"] if update else []
         from_files = given or [Path(name) for name in settings.fetch.files]
@@ -303,7 +305,7 @@ def tune(
     }
     given = {f"tuning.{name}": value for name, value in {**options, "on": on}.items()}
     out, settings, place = begin(path, store, as_json, given)
-    away = _is_away(settings.tuning.on, detach, attach)
+    away = _is_away(on, detach, attach, settings.tuning.on)
     if settings.tuning.target == "growth":
         asked = {**options, "seed": None, "resume": resume or None}
         searching = [name for name, value in asked.items() if value is not None]
@@ -594,11 +596,14 @@ def _tune_growth(
     out.text(f"growth bundle {Path(tuned['bundle']).name[:12]} of {tuned['repositories']:,} repositories")
 
 
-def _is_away(on: str | None, detach: bool, attach: bool) -> bool:
+def _is_away(on: str | None, detach: bool, attach: bool, configured: str = "here") -> bool:
     """Say whether a stage is the cluster's; who speaks of leaving or meeting it means that."""
     if detach and attach:
         raise UsageError("--detach leaves a stage to itself, and --attach follows it", hint="give one of them")
-    place = "here" if on is None else config.checked_section("tuning", {"on": on}, source="option").on
+    place = configured if on is None else config.checked_section("tuning", {"on": on}, source="option").on
+    if on == "here" and (detach or attach):
+        option = "detach" if detach else "attach"
+        raise UsageError(f"--{option} is about the cluster, and --on says here", hint="give one of them")
     return detach or attach or place == "cluster"
 
 

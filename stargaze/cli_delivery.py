@@ -12,7 +12,7 @@ from stargaze.errors import DifferenceFoundError, UsageError
 from stargaze.production import pages_of, site_of
 from stargaze.serve import delivery, operating, rotation
 from stargaze.serve import drill as hardships
-from stargaze.serve.site import surveyed
+from stargaze.serve.site import Site, surveyed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,10 +35,10 @@ def deploy(
     forced: str = "",
 ) -> None:
     """Deliver a bundle, or new secrets."""
+    if rotate and (digest or forced):
+        raise UsageError("--rotate-secrets sends no bundle", hint="stargaze deploy --rotate-secrets")
     site = site_of(settings, store)
     if rotate:
-        if digest:
-            raise UsageError("--rotate-secrets sends no bundle", hint="stargaze deploy --rotate-secrets")
         version = rotation.rotate(settings.deploy, store, site, say=out.note)
         out.answer({"secrets": version}, f"secrets are of version {version}; those before are gone")
         return
@@ -69,14 +69,14 @@ def status(out: Output, settings: Config, store: Store, artefacts: Sequence[dict
 
 def logs(settings: Config, store: Store, service: str, *, lines: int, follow: bool) -> None:
     """Become the program that prints a log."""
-    argv = operating.log_words(site_of(settings, store), service, lines=lines, follow=follow)
+    argv = operating.log_words(_swarm_of(settings, store), service, lines=lines, follow=follow)
     os.execvp(argv[0], argv)  # noqa: S606 - a list of our own, no shell
 
 
 def scale(out: Output, settings: Config, store: Store, replicas: Sequence[str]) -> None:
     """Set numbers of replicas."""
     wanted = operating.numbers(replicas, settings.deploy)
-    services = operating.scale(settings.deploy, site_of(settings, store), wanted, out.note)
+    services = operating.scale(settings.deploy, _swarm_of(settings, store), wanted, out.note)
     out.table(services, ["service", "running", "wanted", "machines"])
     keys = ", ".join(f"deploy.{operating.KEYS[name]} = {number}" for name, number in wanted.items())
     out.note(f"the next deploy takes the config's numbers; to keep these: {keys}")
@@ -92,7 +92,7 @@ def drill(
             f"this cluster is called {settings.infra.name}, not {name}: nothing was done",
             hint=f"stargaze drill {settings.infra.name}",
         )
-    site = site_of(settings, store)
+    site = _swarm_of(settings, store)
     machines, swarm = surveyed(site)
     command = [sys.executable, "-P", "-m", "stargaze", "deploy", *typed]
     ground = hardships.Ground(settings.deploy, store, site, machines, swarm, command)
@@ -105,6 +105,13 @@ def drill(
     broken = [sheet.hardship for sheet in sheets if not sheet.held]
     if broken:
         raise DifferenceFoundError(f"broken: {', '.join(broken)}", hint="the last column says how; stargaze logs")
+
+
+def _swarm_of(settings: Config, store: Store) -> Site:
+    """Return where the Swarm is that production is said to be."""
+    if settings.deploy.to != "swarm":
+        raise UsageError("production is this machine, and no Swarm", hint='deploy.to = "swarm"')
+    return site_of(settings, store)
 
 
 def _tell(out: Output, done: delivery.Delivered, word: str) -> None:

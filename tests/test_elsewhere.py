@@ -78,6 +78,17 @@ def test_a_stage_without_an_answer_is_an_error(store: Store, monkeypatch: pytest
         elsewhere.attend("tune", Config(infra=MACHINES), store, quiet)
 
 
+def test_no_machine_is_asked_before_all_that_is_sent_is_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.root.mkdir()
+    monkeypatch.setattr(elsewhere, "head", lambda *_: pytest.fail("the head was looked for"))
+    monkeypatch.setattr(elsewhere, "send", lambda *_: pytest.fail("something was sent"))
+
+    with pytest.raises(MissingInputError) as raised:
+        elsewhere.begin("screen", Config(infra=MACHINES), store, NOW, quiet)
+
+    assert raised.value.hint == "stargaze fetch"
+
+
 def test_nobody_is_asked_for_what_was_not_begun(store: Store) -> None:
     with pytest.raises(MissingInputError, match="no tune of this store is on the cluster"):
         elsewhere.attend("tune", Config(), store, quiet)
@@ -184,6 +195,10 @@ def test_growth_is_made_there_too(run: Run, away: list[Any], monkeypatch: pytest
     ("words", "code", "message"),
     [
         (("tune", "--detach", "--attach"), 2, "--detach leaves a stage to itself, and --attach follows it"),
+        (("tune", "--on", "here", "--detach"), 2, "--detach is about the cluster, and --on says here"),
+        (("fetch", "--on", "here", "--attach"), 2, "--attach is about the cluster, and --on says here"),
+        (("fetch", "--dry-run", "--detach"), 2, "--dry-run begins nothing that could be left or followed"),
+        (("fetch", "--dry-run", "--attach"), 2, "--dry-run begins nothing that could be left or followed"),
         (("tune", "--attach"), 3, "no tune of this store is on the cluster"),
         (("tune", "--on", "moon"), 2, "option: tuning.on should be one of here, cluster, not 'moon'"),
         (("screen", "--on", "moon"), 2, "option: tuning.on should be one of here, cluster, not 'moon'"),

@@ -97,16 +97,13 @@ def check_inputs(one: Errand, store: Store) -> None:
 
 
 def send(one: Errand, head: Head, store: Store, now: datetime, environment: Mapping[str, str], report: Report) -> None:
-    """Send the errand and have it begun.
+    """Send the errand, whose inputs were seen to be there, and have it begun.
 
     Raises
     ------
     OutsideError
         If an errand of this store is on the cluster already, the head has other code, or cannot be reached.
-    MissingInputError
-        If a file that it needs is not there.
     """
-    check_inputs(one, store)
     under = Under(store)
     report(f"looking at {head.name}", 0.0)
     wanted = sums(one.sends)

@@ -202,7 +202,8 @@ def main(arguments: list[str]) -> None:
             Path(folder).mkdir(parents=True, exist_ok=True)
             _serve(Desk(Path(folder).resolve(), jobs_of(Path(settings), address)), verb, more)
     except StargazeError as error:
-        print(json.dumps({"error": error.message, "hint": error.hint, "code": error.exit_code}), flush=True)
+        refused = {"error": error.message, "hint": error.hint, "code": error.exit_code}
+        print(json.dumps({"refused": refused}), flush=True)  # a job's own error is an event, and no refusal
         raise SystemExit(error.exit_code) from error
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever followed has gone; the job goes on

@@ -86,7 +86,10 @@ class Head(Protocol):
         """Send files and start the job; one that runs already is an OutsideError."""
 
     def follow(self, offset: int) -> Iterator[str]:
-        """Yield what the job tells from a place on; the last has ``ended``. A connection that breaks is an OutsideError."""
+        """Yield what the job tells from a place on; the last has ``ended``. A connection that breaks is an OutsideError.
+
+        What the desk itself refuses is the error that it is: no line of the job's.
+        """
 
     def stop(self) -> None:
         """End the job and wait for that; nothing happens to one that is over."""
@@ -144,7 +147,8 @@ class SshHead:
 
         def read() -> None:
             for line in process.stdout or ():
-                lines.put(line)
+                if line.endswith(b"\n"):  # of a connection that breaks the last may be a part
+                    lines.put(line)
             lines.put(b"")
 
         threading.Thread(target=read, daemon=True).start()
@@ -156,6 +160,8 @@ class SshHead:
             if not line:
                 said = (process.stderr.read() if process.stderr else b"").decode("utf-8", "replace").strip()
                 raise self._out_of_reach((said.splitlines() or ["the connection was closed"])[-1])
+            if line.startswith(b'{"refused"'):
+                raise _told(self.name, line)
             if line.strip():
                 yield line.decode("utf-8", "replace").rstrip("\n")
 
@@ -182,13 +188,18 @@ def head_of(machine: Remote, place: Place, store: Path) -> SshHead:
 
 def _refused(name: str, done: subprocess.CompletedProcess[bytes]) -> StargazeError:
     try:
-        told = json.loads(done.stdout.splitlines()[-1])
-        return raised(f"{name}: {told['error']}", told["hint"], told["code"])
+        return _told(name, done.stdout.splitlines()[-1])
     except (ValueError, LookupError, TypeError):
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
     if any(word in line for word in ABSENT for line in lines):
         return OutsideError(f"{name} has no stargaze, or an older one: {lines[-1][:200]}", hint=CONFIGURE)
     return OutsideError(f"{name}: {lines[-1][:300]}", hint="stargaze infra status")
+
+
+def _told(name: str, line: bytes) -> StargazeError:
+    """Return the error of the desk itself that is told in a line."""
+    told = json.loads(line)["refused"]
+    return raised(f"{name}: {told['error']}", told["hint"], told["code"])
 
 
 def raised(message: str, hint: str, code: int) -> StargazeError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +12,13 @@ from typing import Any
 from stargaze import __version__
 from stargaze.checks import Check, checked
 from stargaze.config import InfraSection
-from stargaze.infra.cluster import access_of, hosts_of, look
-from stargaze.infra.inventory import Access, ssh
-from stargaze.infra.machines import Host, jump_of
+from stargaze.errors import OutsideError
+from stargaze.infra.cluster import entered, look
 from stargaze.infra.plan import Plan
 from stargaze.infra.port import Cloud
 from stargaze.infra.wanted import ANYWHERE
 from stargaze.infra.workroom import Workroom
+from stargaze.remote import Remote
 
 CLOSED = {
     6379: "Ray",
@@ -37,7 +36,7 @@ LATE = 2.0
 """How far a clock may be off [s]: signatures and tokens have times."""
 LEAST_FREE = 3.0
 """On a machine [GB]: an image of the page has two."""
-TIME_LIMIT = 60
+TIME_LIMIT = 60.0
 MEMBERS = (
     "import sys; from ray._raylet import GcsClient; "
     "nodes = GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10); "
@@ -79,11 +78,11 @@ def of_the_cloud(section: InfraSection, cloud: Cloud, room: Workroom, credential
 
 def of_the_machines(section: InfraSection, room: Workroom) -> tuple[Check, ...]:
     """Check every machine that was brought up: whether it lets us in, its clock, disk and versions, and what is open."""
-    hosts, access = hosts_of(section, room), access_of(section, room)
-    jump = jump_of(hosts)
+    machines = entered(section, room)
+    outside = next((one for one in machines if one.role == "orchestration"), machines[0])
     with ThreadPoolExecutor(8) as pool:
-        inside = pool.map(lambda host: _of_machine(host, jump, access, sizes_of(hosts)), hosts)
-        doors = list(pool.map(_door, [(jump or hosts[0]).address] * len(CLOSED), CLOSED))
+        inside = pool.map(lambda one: _of_machine(one, sizes_of(machines)), machines)
+        doors = list(pool.map(_door, [outside.address] * len(CLOSED), CLOSED))
     return (*(check for checks in inside for check in checks), *doors)
 
 
@@ -113,30 +112,23 @@ def _rules(todo: Plan) -> Check:
     return Check("open to the world", "well", ", ".join(rule for _, rule in wide) or "nothing")
 
 
-def sizes_of(hosts: Iterable[Host]) -> Mapping[str, int]:
+def sizes_of(machines: Iterable[Remote]) -> Mapping[str, int]:
     """Return how many members Ray and the Swarm should have."""
-    roles = [host.machine.role for host in hosts]
+    roles = [machine.role for machine in machines]
     return {name: sum(role in of for role in roles) for name, of in MEMBERS_OF.items()}
 
 
 MEMBERS_OF = {"ray": ("development", "parameter"), "swarm": ("production",)}
 
 
-def _of_machine(host: Host, jump: Host | None, access: Access, sizes: Mapping[str, int]) -> Sequence[Check]:
-    name = host.machine.name
+def _of_machine(machine: Remote, sizes: Mapping[str, int]) -> Sequence[Check]:
+    name = machine.name
     try:
-        done = subprocess.run(
-            [*ssh(host, jump, access), "sh", "-s"],
-            input=LOOK,
-            capture_output=True,
-            text=True,
-            timeout=TIME_LIMIT,
-            check=False,
-        )
+        done = machine.ask("sh", "-s", stdin=LOOK.encode(), seconds=TIME_LIMIT)
         told = json.loads(done.stdout.strip().splitlines()[-1])
-    except (subprocess.TimeoutExpired, ValueError, IndexError):
+    except (OutsideError, ValueError, IndexError):
         return [Check(f"{name}: ssh", "ill", "does not let us in", "stargaze infra up")]
-    return [Check(f"{name}: ssh", "well", "lets us in"), *_told(name, host.machine.role, told, time.time(), sizes)]
+    return [Check(f"{name}: ssh", "well", "lets us in"), *_told(name, machine.role, told, time.time(), sizes)]
 
 
 def _told(name: str, role: str, told: Mapping[str, Any], now: float, sizes: Mapping[str, int]) -> Sequence[Check]:

@@ -66,8 +66,9 @@ def bring_up(section: InfraSection, cloud: Cloud, room: Workroom, todo: Plan, te
     keep_hosts(room, hosts)
     ids = {host.machine.name: servers[server_name(section, host.machine)].id for host in hosts}
     learn(section, ids, cloud, room)
-    access = access_of(section, room)
-    await_ssh(hosts, access, section.patience, lambda host: telling.line(f"{host.machine.name} lets us in"))
+    await_ssh(
+        remotes(hosts, access_of(section, room)), section.patience, lambda one: telling.line(f"{one.name} lets us in")
+    )
     return hosts
 
 
@@ -176,6 +177,11 @@ def access_of(section: InfraSection, room: Workroom) -> Access:
     return Access(private_key(section, room), room.known_hosts, section.host_keys == "first-use")
 
 
+def entered(section: InfraSection, room: Workroom) -> tuple[Remote, ...]:
+    """Return all machines as they are entered."""
+    return remotes(hosts_of(section, room), access_of(section, room))
+
+
 def machines_of(section: InfraSection, room: Workroom, role: str) -> tuple[Remote, ...]:
     """Return the machines of one role, in the order of their names, for those who send work there.
 
@@ -184,7 +190,7 @@ def machines_of(section: InfraSection, room: Workroom, role: str) -> tuple[Remot
     MissingInputError
         If there is none.
     """
-    found = tuple(one for one in remotes(hosts_of(section, room), access_of(section, room)) if one.role == role)
+    found = tuple(one for one in entered(section, room) if one.role == role)
     if not found:
         raise MissingInputError(
             f"the cluster has no machine for {role}", hint="stargaze infra up; stargaze infra status"

@@ -1,4 +1,4 @@
-"""Ansible's inventory and the words for ssh, from the machines that stand. Pure: files are written elsewhere."""
+"""Ansible's inventory and the way into each machine, from those that stand. Pure: files are written elsewhere."""
 
 from __future__ import annotations
 
@@ -37,13 +37,8 @@ class Files:
     ray_token: str = ""
 
 
-def ssh(host: Host, jump: Host | None, access: Access) -> list[str]:
-    """Return the words of ssh up to the command: pinned keys, no question asked, through the jump host where there is one."""
-    return ["ssh", *_options(host, jump, access), f"{host.user}@{host.address}"]
-
-
 def remotes(hosts: Sequence[Host], access: Access) -> tuple[Remote, ...]:
-    """Return the machines as those see them who only send work there."""
+    """Return the machines as they are entered: pinned keys, no question asked, through the jump host where there is one."""
     jump = jump_of(hosts)
     return tuple(
         Remote(

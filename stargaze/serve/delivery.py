@@ -61,12 +61,13 @@ def deploy(
     machines, swarm = surveyed(site)
     introduce(section, store, machines, say)
     ready = prepared(section, site, machines, swarm, folder, say)
+    stood = release.releases(store)[:1]
     made = release.deploy(section, store, now=now, digest=folder.name, forced=forced)
     try:
         changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
         await_serving(section, site.production, ready.image, site.port, made.digest)
     except StargazeError as error:
-        raise _put_back(section, store, site, swarm, made, error, now, say) from error
+        raise _put_back(section, store, site, swarm, made, stood, error, now, say) from error
     keep(store, ready.whole)
     return Delivered(made, ready.image, tuple(one.remote.name for one in machines), changed, time.monotonic() - began)
 
@@ -81,6 +82,7 @@ def rollback(
     began = time.monotonic()
     machines, swarm = surveyed(site)
     image = image_in_use(swarm.state().services)
+    stood = release.releases(store)[:1]
     made = release.rollback(section, store, now=now, to=to)
     bundle = store.current.resolve()
     try:
@@ -93,7 +95,7 @@ def rollback(
             image = ready.image
         await_serving(section, site.production, image, site.port, made.digest)
     except StargazeError as error:
-        raise _put_back(section, store, site, swarm, made, error, now, say) from error
+        raise _put_back(section, store, site, swarm, made, stood, error, now, say) from error
     return Delivered(made, image, tuple(one.remote.name for one in machines), changed, time.monotonic() - began)
 
 
@@ -124,20 +126,20 @@ def _put_back(
     site: Site,
     swarm: Swarm,
     made: Release,
+    stood: list[Release],
     error: StargazeError,
     now: datetime,
     say: Say,
 ) -> OutsideError:
-    """Return to release and services as they were; return the error that says what failed and what serves now."""
+    """Return to services and release (``stood``) as they were; return the error that says what failed and what serves now."""
     failed = f"release {made.digest[:12]} does not serve: {error.message}"
     before = kept(store)
     if before is None:
         return OutsideError(f"{failed}; nothing served before it", hint=error.hint or "stargaze status")
     say(f"{error.message}; putting back what was before")
     try:
-        record = release.releases(store)
-        if made.changed and len(record) > 1:
-            made = release.rollback(section, store, now=now, to=record[1].digest)
+        if stood and made.commit != stood[0].commit:
+            made = release.rollback(section, store, now=now, to=stood[0].digest)
         machines, _ = surveyed(site)
         send(section, store, machines, made.digest)
         if not is_as_sent(swarm.state().services, before):

@@ -202,9 +202,11 @@ def _stop_machine(ground: Ground) -> None:
             "the cluster has no machine to spare", hint="infra.production = 2 or more; stargaze infra up"
         )
     remote = spare[-1]
-    remote.run("systemctl", "stop", "docker.socket", "docker.service", root=True)
-    time.sleep(AWAY)
-    remote.run("systemctl", "start", "docker.socket", "docker.service", root=True)
+    try:
+        remote.run("systemctl", "stop", "docker.socket", "docker.service", root=True)
+        time.sleep(AWAY)
+    finally:  # also after Ctrl-C
+        remote.run("systemctl", "start", "docker.socket", "docker.service", root=True)
 
 
 def _cut_a_deploy(ground: Ground) -> None:
@@ -215,9 +217,9 @@ def _cut_a_deploy(ground: Ground) -> None:
         os.killpg(cut.pid, signal.SIGKILL)
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise OutsideError(
-            f"the deploy after it failed: {done.stderr.strip().splitlines()[-1]}", hint="stargaze status"
-        )
+        errors = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
+        why = next(reversed(errors), f"exit code {done.returncode}")
+        raise OutsideError(f"the deploy after it failed: {why}", hint="stargaze status")
 
 
 HARDSHIPS = {

@@ -67,7 +67,7 @@ def unlike(seen: Seen, digest: str) -> list[str]:
     status, _, body = seen.page.partition(" ")
     if status != "200":
         found.append(f"its page says {status or 'nothing'}" + (f": {_message(body)}" if body else ""))
-    elif json.loads(body).get("bundle") != digest:
+    elif _bundle(body) != digest:
         found.append("its page shows another release")
     return [f"{seen.name}: {what}" for what in found]
 
@@ -131,6 +131,13 @@ def _reason(tasks: Sequence[Json]) -> str:
     newest = sorted(tasks, key=lambda task: str(task["Status"]["Timestamp"]), reverse=True)[:OLD_LOGS]
     said = (str(task["Status"].get("Err", "")) for task in newest if task["Status"]["State"] != "running")
     return next(filter(None, said), "")
+
+
+def _bundle(body: str) -> str:
+    try:
+        return str(json.loads(body)["bundle"])
+    except (ValueError, KeyError, TypeError):
+        return ""  # somebody else's page
 
 
 def _message(body: str) -> str:

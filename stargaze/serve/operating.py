@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from stargaze.artifacts import Store
@@ -16,7 +15,7 @@ from stargaze.serve.judgement import Service, judged
 from stargaze.serve.parts import NAME
 from stargaze.serve.site import Site, image_in_use
 from stargaze.serve.stacks import kept
-from stargaze.serve.swarm import Seen, Surveyed, Swarm, look, survey
+from stargaze.serve.swarm import Seen, Surveyed, Swarm, look, on_each, survey
 from stargaze.serve.watching import await_well
 
 KEYS = {"web": "web", "worker": "workers"}
@@ -32,7 +31,8 @@ def status(store: Store, site: Site) -> tuple[list[dict[str, Any]], list[dict[st
     shown = judged(state, kept(store))
     image = image_in_use(state.services) if state.services else ""
     states = {node["ID"]: node for node in state.nodes}
-    rows = [_machine(remote, one, states, image, site.port) for remote, one in zip(site.production, found, strict=True)]
+    pairs = list(zip(site.production, found, strict=True))
+    rows = on_each(pairs, lambda pair: _machine(*pair, states, image, site.port))
     return rows, [_row(service) for service in shown]
 
 
@@ -93,8 +93,7 @@ def _asked(machines: Sequence[Remote]) -> list[Surveyed | StargazeError]:
         except StargazeError as error:
             return error
 
-    with ThreadPoolExecutor(max(1, len(machines))) as pool:
-        return list(pool.map(ask, machines))
+    return on_each(machines, ask)
 
 
 def _manager(found: Sequence[Surveyed | StargazeError]) -> Swarm:
@@ -109,18 +108,21 @@ def _machine(
     remote: Remote, found: Surveyed | StargazeError, nodes: Mapping[str, Any], image: str, port: int
 ) -> dict[str, Any]:
     if isinstance(found, StargazeError):
-        return {"machine": remote.name, "role": "?", "state": found.message, "release": "?", "page": "?"}
+        return _away(remote, found)
+    try:
+        page = _page(look(remote, image, port))
+    except StargazeError as lost:
+        return _away(remote, lost)
     node = nodes.get(found.node)
     state = f"{node['Status']['State']}" if node else "not in this Swarm"
     if node and node["Spec"]["Availability"] != "active":
         state = str(node["Spec"]["Availability"])
-    return {
-        "machine": remote.name,
-        "role": "manager" if found.manages else "worker",
-        "state": state,
-        "release": found.installed[:12],
-        "page": _page(look(remote, image, port)),
-    }
+    role = "manager" if found.manages else "worker"
+    return {"machine": remote.name, "role": role, "state": state, "release": found.installed[:12], "page": page}
+
+
+def _away(remote: Remote, why: StargazeError) -> dict[str, Any]:
+    return {"machine": remote.name, "role": "?", "state": why.message, "release": "?", "page": "?"}
 
 
 def _page(seen: Seen) -> str:

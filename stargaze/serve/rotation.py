@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from stargaze.artifacts import Store
 from stargaze.config import DeploySection
@@ -28,6 +29,7 @@ shift
 exec docker exec --interactive "$id" "$@"
 """
 NOT_HERE = 44
+_SUCCESSOR = ("python", "-m", "stargaze.serve.successor")
 _MAKE = """
 rabbitmqctl --quiet add_user "$1" && rabbitmqctl --quiet set_permissions --vhost stargaze "$1" '.*' '.*' '.*' </dev/null
 """
@@ -63,12 +65,25 @@ def rotate(section: DeploySection, store: Store, site: Site, *, say: Say) -> int
     names = _brokers(services)
     _within(site.production, names, ["sh", "-c", _MAKE, "sh", user], broker)
     asked = json.dumps({"user": user, "digest": hashlib.sha256(results).hexdigest()}).encode()
-    _within(site.production, [f"{NAME}_web"], ["python", "-m", "stargaze.serve.successor"], asked)
-    for behind, what in ((used[1], "page and workers"), (version, "queue and results")):
+
+    def change(shown: int, behind: int, what: str) -> dict[str, Any]:
         say(f"changing {what}")
-        whole = wanted_stack(section, site, machines, image, version, behind)
+        whole = wanted_stack(section, site, machines, image, shown, behind)
         apply(store, swarm, whole)
         await_well(section, swarm, whole, say)
+        return whole
+
+    try:
+        _within(site.production, [f"{NAME}_web"], _SUCCESSOR, asked)
+    except OutsideError:
+        if used[0] == used[1]:
+            raise
+        # A rotation was stopped before its end, and Redis began anew since: it knows whom it knew from its start, not the page.
+        change(used[0], used[0], "queue and results, as the rotation before did not")
+        _within(site.production, [f"{NAME}_web"], _SUCCESSOR, asked)
+        used = used[0], used[0]
+    change(version, used[1], "page and workers")
+    whole = change(version, version, "queue and results")
     _within(site.production, names, ["sh", "-c", _ONLY, "sh", user], b"")
     swarm.forget_secrets(vault.older(held, version))
     keep(store, whole)
@@ -82,12 +97,13 @@ def _brokers(services: Sequence[dict[str, object]]) -> list[str]:
 
 def _within(machines: Sequence[Remote], services: Sequence[str], words: Sequence[str], stdin: bytes) -> None:
     """Run a program in a container of one of the services, on whichever machine there is one."""
-    for service in services:
+    names = [service.removeprefix(f"{NAME}_") for service in services]  # as people know them
+    for service, name in zip(services, names, strict=True):
         for remote in machines:
             done = remote.ask("sh", "-c", _IN, "sh", service, *words, stdin=stdin, root=True)
             if done.returncode == 0:
                 return
             if done.returncode != NOT_HERE:
                 lines = (done.stderr + done.stdout).decode(errors="replace").strip().splitlines() or ["no reason given"]
-                raise OutsideError(f"{service} on {remote.name}: {lines[-1]}", hint=f"stargaze logs {service}")
-    raise OutsideError(f"{' and '.join(services)}: runs nowhere", hint="stargaze status")
+                raise OutsideError(f"{name} on {remote.name}: {lines[-1]}", hint=f"stargaze logs {name}")
+    raise OutsideError(f"{' and '.join(names)}: runs nowhere", hint="stargaze status")

@@ -1,4 +1,4 @@
-"""In a page's container: tell Redis who comes after the present user, or that nobody but the present one is left.
+"""In a page's container: tell Redis who comes after the present user.
 
 ``python -m stargaze.serve.successor`` reads ``{"user": …, "digest": …}``; the present password stays where it is.
 """

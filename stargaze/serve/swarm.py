@@ -29,7 +29,8 @@ readlink {HOME}/serving/current || echo
 cat {HOME}/keys/allowed_signers 2>/dev/null || :
 """
 _STATE = f"""
-docker node inspect $(docker node ls --quiet) | tr -d '\\n'; echo
+nodes=$(docker node ls --quiet) || exit 1
+docker node inspect $nodes | tr -d '\\n'; echo
 ids=$(docker stack services --quiet {NAME} 2>/dev/null)
 test -n "$ids" || {{ echo '[]'; echo '[]'; exit 0; }}
 docker service inspect $ids | tr -d '\\n'; echo
@@ -55,8 +56,9 @@ import http.client, sys
 connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=5)
 connection.request("GET", "/readyz")
 answer = connection.getresponse()
-print(answer.status, answer.read().decode(errors="replace"))
+print(answer.status, *answer.read().decode(errors="replace").split())
 """
+"""Prints status and body on one line, whoever it is that answers there."""
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,15 @@ def cookie() -> bytes:
 
 
 def in_use(services: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
-    """Return the versions that page and workers show, and that stand behind them; None before the first deploy."""
-    found = {
-        match[1]: int(match[2])
-        for service in services
-        for secret in service["Spec"]["TaskTemplate"]["ContainerSpec"].get("Secrets") or ()
-        if (match := _VERSIONED.fullmatch(secret["SecretName"]))
-    }
-    return (found["broker"], found["broker_conf"]) if {"broker", "broker_conf"} <= set(found) else None
+    """Return the versions that page and workers show, and that stand behind them; None before the first deploy.
+
+    Where Swarm took one service back and not another, they disagree. The older is what all behind them know, as it is let go
+    last; and queue or results that began with the newer one know no older, so they are not to begin with it again.
+    """
+    found: dict[str, set[int]] = {}
+    for service in services:
+        for secret in service["Spec"]["TaskTemplate"]["ContainerSpec"].get("Secrets") or ():
+            if match := _VERSIONED.fullmatch(secret["SecretName"]):
+                found.setdefault(match[1], set()).add(int(match[2]))
+    shown, behind = found.get("broker"), found.get("broker_conf", set()) | found.get("results_conf", set())
+    return (min(shown), max(behind)) if shown and behind else None

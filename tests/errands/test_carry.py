@@ -12,9 +12,9 @@ import pytest
 from stargaze.artifacts import Store
 from stargaze.config import Config
 from stargaze.errands import carry
-from stargaze.errands.carry import Under, follow, send
+from stargaze.errands.carry import Under, check_inputs, follow, send
 from stargaze.errands.errand import errand
-from stargaze.errors import MissingInputError, OutsideError, StargazeError, UsageError
+from stargaze.errors import CredentialsError, MissingInputError, OutsideError, StargazeError, UsageError
 from stargaze.manifest import BadBundleError, write_manifest
 from tests.errands.conftest import NOW, FakeHead, There
 
@@ -152,6 +152,22 @@ def test_a_head_that_stays_out_of_reach_leaves_the_job_to_itself(there: There, h
     assert Under(filled).path.exists()
 
 
+def test_a_desk_that_refuses_to_be_followed_is_not_asked_for_ever(there: There, head: FakeHead, filled: Store) -> None:
+    asked = list[int]()
+    begun(head, filled)
+
+    class Refusing(FakeHead):
+        def follow(self, offset: int) -> Any:
+            asked.append(offset)
+            raise CredentialsError("development: Ray refuses the token", hint="stargaze infra configure")
+
+    with pytest.raises(CredentialsError, match="Ray refuses the token"):
+        follow("tune", Refusing(there.desk), filled, lambda *_: None)
+
+    assert asked == [0]
+    assert Under(filled).path.exists()  # it goes on there
+
+
 def test_an_error_there_is_the_same_error_here(there: There, head: FakeHead, filled: Store) -> None:
     there.does({"error": "no leaderboard", "hint": "stargaze screen", "code": 3}, {"ended": 3})
     begun(head, filled)
@@ -205,14 +221,25 @@ def test_a_stage_that_was_not_sent_is_not_followed(head: FakeHead, filled: Store
     assert raised.value.hint == "stargaze tune --attach"
 
 
-def test_what_is_not_there_is_named_before_a_machine_is_asked(filled: Store) -> None:
+def test_what_is_not_there_is_named_with_what_makes_it(filled: Store, tmp_path: Path) -> None:
+    check_inputs(errand("tune", Config(), filled), filled)
     filled.leaderboard.unlink()
-    unasked: Any = None
+    missing = {
+        "stargaze screen": errand("tune", Config(), filled),
+        "is the name right?": errand("fetch", Config(), filled, files=[tmp_path / "gone.json"]),
+    }
 
-    with pytest.raises(MissingInputError) as raised:
-        begun(unasked, filled)
+    for hint, one in missing.items():
+        with pytest.raises(MissingInputError) as raised:
+            check_inputs(one, filled)
+        assert raised.value.hint == hint
 
-    assert raised.value.hint == "stargaze screen"
+
+def test_a_tuning_that_was_never_stopped_cannot_be_gone_on_with(filled: Store) -> None:
+    with pytest.raises(MissingInputError, match="no stopped tuning to go on with") as raised:
+        check_inputs(errand("tune", Config(), filled, resume=True), filled)
+
+    assert raised.value.hint == "stargaze tune --on cluster"
 
 
 def test_a_beginning_that_fails_leaves_no_trace_here(there: There, head: FakeHead, filled: Store) -> None:

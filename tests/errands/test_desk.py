@@ -169,10 +169,11 @@ def call(folder: Path, *words: str, stdin: bytes = b"{}") -> subprocess.Complete
     return subprocess.run([*command, "http://127.0.0.1:1", *words], input=stdin, capture_output=True, check=False)
 
 
-def test_an_error_is_a_line_of_json_and_a_code(tmp_path: Path) -> None:
-    done = call(tmp_path, "look")
+@pytest.mark.parametrize("words", [["look"], ["follow", "0"]], ids=" ".join)
+def test_an_error_is_a_line_of_json_and_a_code(tmp_path: Path, words: list[str]) -> None:
+    done = call(tmp_path, *words)
 
-    told = json.loads(done.stdout)
+    told = json.loads(done.stdout)["refused"]
     assert (done.returncode, told["code"], told["hint"]) == (5, 5, "stargaze infra configure --tags ray")
     assert "Ray is not configured here" in told["error"]
 

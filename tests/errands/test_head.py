@@ -84,9 +84,12 @@ def test_a_head_without_our_program_says_what_to_type(desk: Desk, complaint: str
 def test_an_error_of_the_desk_is_raised_as_what_it_is(desk: Desk) -> None:
     error = {"error": "Ray refuses the token", "hint": "stargaze infra configure", "code": 4}
 
+    told = json.dumps({"refused": error})
     with pytest.raises(CredentialsError, match="development: Ray refuses") as raised:
-        desk(f"cat >/dev/null; echo '{json.dumps(error)}'; exit 4").begin({}, b"")
+        desk(f"cat >/dev/null; echo '{told}'; exit 4").begin({}, b"")
     assert raised.value.hint == "stargaze infra configure"
+    with pytest.raises(CredentialsError, match="development: Ray refuses"):
+        list(desk(f"echo '{told}'; exit 4").follow(0))
 
 
 def test_what_is_neither_is_told_in_a_line(desk: Desk) -> None:
@@ -130,6 +133,15 @@ def test_a_head_that_is_silent_is_out_of_reach(desk: Desk, monkeypatch: pytest.M
 def test_a_connection_that_is_closed_before_the_end_is_out_of_reach(desk: Desk) -> None:
     with pytest.raises(OutsideError, match="development is out of reach"):
         list(desk("echo '{}'").follow(0))
+
+
+def test_half_a_line_of_a_connection_that_breaks_is_not_heard(desk: Desk) -> None:
+    """It is told again, whole, to who follows from there on."""
+    lines = desk("""echo '{"what": "trial 1", "done": 0.1}'; printf '{"what": "tri'""").follow(0)
+
+    assert next(lines) == '{"what": "trial 1", "done": 0.1}'
+    with pytest.raises(OutsideError, match="development is out of reach"):
+        next(lines)
 
 
 def test_an_exit_code_that_nobody_knows_is_an_outside_matter() -> None:

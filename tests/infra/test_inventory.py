@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.config import InfraSection
-from stargaze.infra.inventory import Access, Files, inventory, remotes, ssh
+from stargaze.infra.inventory import Access, Files, inventory, remotes
 from stargaze.infra.machines import Host, machines
 from tests.infra.conftest import SECTION
 
@@ -28,9 +28,9 @@ def hosts(section: InfraSection = SECTION) -> list[Host]:
 
 
 def test_all_are_entered_through_the_jump_host_with_pinned_keys() -> None:
-    jump, _, _, production, _ = hosts()
+    jump, _, _, production, _ = remotes(hosts(), ACCESS)
 
-    words = ssh(production, jump, ACCESS)
+    words = production.way
 
     way = next(word for word in words if word.startswith("ProxyCommand=")).removeprefix("ProxyCommand=")
     assert words[-1] == "debian@10.20.0.13"
@@ -38,7 +38,7 @@ def test_all_are_entered_through_the_jump_host_with_pinned_keys() -> None:
     assert shlex.split(way)[-1] == "debian@203.0.113.9"
     assert {"StrictHostKeyChecking=yes", "HostKeyAlias=orchestration"} <= set(shlex.split(way))
     assert "UserKnownHostsFile=/keys/known hosts" in shlex.split(way)
-    assert not any("ProxyCommand" in word for word in ssh(jump, jump, ACCESS))
+    assert not any("ProxyCommand" in word for word in jump.way)
 
 
 @pytest.mark.parametrize(("nodes", "managers"), [(1, 1), (2, 1), (3, 3), (5, 3)])
@@ -74,4 +74,6 @@ def test_who_sends_work_to_a_machine_enters_it_in_the_same_way() -> None:
     found = {one.name: one for one in remotes(hosts(), ACCESS)}
 
     assert (found["production1"].role, found["production1"].inside) == ("production", "10.20.0.13")
-    assert found["production1"].words(["true"])[:-1] == ssh(hosts()[3], hosts()[0], ACCESS)
+    assert found["production1"].words(["true"]) == [*found["production1"].way, "true"]
+    arguments = inventory(SECTION, hosts(), ACCESS, Files())["all"]["hosts"]["production1"]
+    assert shlex.split(arguments["ansible_ssh_common_args"]) == list(found["production1"].options[2:])  # after the key

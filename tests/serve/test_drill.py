@@ -1,13 +1,23 @@
-"""The drill's sheet: which promise held, and why one did not. The blows themselves fall in the tests of a real Swarm."""
+"""The drill's sheet: which promise held, and why one did not; and where blows would fall, which they do on a real Swarm only."""
 
 from __future__ import annotations
 
+import dataclasses
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from stargaze.errors import UsageError
-from stargaze.serve.drill import HARDSHIPS, judged, named
+from stargaze.artifacts import Store
+from stargaze.config import DeploySection
+from stargaze.errors import MissingInputError, OutsideError, UsageError
+from stargaze.serve import drill
+from stargaze.serve.drill import HARDSHIPS, Ground, judged, named
+from stargaze.serve.swarm import Surveyed, Swarm
+from tests.serve.small_swarm import SmallSwarm, machine
+from tests.waiting import wait_for
 
 WELL = {"asked": 500, "accepted": 500, "answered": 500, "unanswered": 0, "refused": 0, "failed": 0, "lost": 0}
 WELL |= {"slowest": 1.0, "said": {}}
@@ -44,3 +54,140 @@ def test_hardships_are_chosen_by_name_and_all_where_none_is_named() -> None:
     with pytest.raises(UsageError, match="brokre: no such hardship") as caught:
         named("brokre")
     assert caught.value.hint == "Did you mean broker?"
+
+
+# ---- blows ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What machines are told by ssh; the second alone has containers."""
+    lines: list[str] = []
+
+    def ssh(program: str, *words: str, **_: Any) -> subprocess.CompletedProcess[bytes]:
+        lines.append(f"{words[-2].rpartition('@')[2]}: {words[-1].removeprefix('sudo -n ').replace(drill._KILL, '')}")
+        found = b"c1" if lines[-1].startswith("10.20.0.22") else b""
+        return subprocess.CompletedProcess(program, 0, found, b"")
+
+    monkeypatch.setattr("stargaze.remote.answer", ssh)
+    monkeypatch.setattr(drill, "AWAY", 0.0)
+    return lines
+
+
+def ground(store: Store, *managers: bool) -> Ground:
+    """Return machines, each a manager or not."""
+    small = SmallSwarm(machines=tuple(machine(number) for number, _ in enumerate(managers, 1)))
+    surveyed = [
+        Surveyed(one, one.name, one.name, manages, frozenset(), "", "", ())
+        for one, manages in zip(small.machines, managers, strict=True)
+    ]
+    return Ground(DeploySection(), store, small.site(), surveyed, Swarm(small.machines[0]), [])
+
+
+@pytest.mark.parametrize("name", ["worker", "web", "broker"])
+def test_one_container_is_killed_wherever_there_is_one(told: list[str], store: Store, name: str) -> None:
+    HARDSHIPS[name].strike(ground(store, True, False, False))
+
+    assert told == [f"10.20.0.{number}: sh -c '' sh {name}" for number in (21, 22)]
+
+
+def test_what_runs_nowhere_cannot_be_killed(told: list[str], store: Store) -> None:
+    with pytest.raises(OutsideError, match="worker: runs nowhere"):
+        HARDSHIPS["worker"].strike(ground(store, True))
+
+
+@pytest.mark.parametrize(
+    ("managers", "address"),
+    [
+        ((True, False), "10.20.0.22"),
+        ((True, False, False), "10.20.0.23"),
+        ((True, True, True), "10.20.0.23"),
+        ((True, True, True, False), "10.20.0.24"),
+    ],
+)
+def test_only_a_machine_that_the_others_do_not_need_to_agree_is_stopped(
+    told: list[str], store: Store, managers: tuple[bool, ...], address: str
+) -> None:
+    HARDSHIPS["node"].strike(ground(store, *managers))
+
+    assert told == [f"{address}: systemctl {verb} docker.socket docker.service" for verb in ("stop", "start")]
+
+
+@pytest.mark.parametrize("managers", [(True,), (True, True)])
+def test_a_cluster_without_a_machine_to_spare_keeps_all(
+    told: list[str], store: Store, managers: tuple[bool, ...]
+) -> None:
+    with pytest.raises(OutsideError, match="no machine to spare"):
+        HARDSHIPS["node"].strike(ground(store, *managers))
+
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("echo waiting for web; echo error: web is ill; echo hint: stargaze logs web; exit 5", "web is ill"),
+        ("exit 7", "exit code 7"),
+    ],
+)
+def test_a_deploy_that_fails_after_the_one_that_was_cut_says_why(
+    store: Store, monkeypatch: pytest.MonkeyPatch, script: str, why: str
+) -> None:
+    monkeypatch.setattr(drill, "MID_WAY", 0.0)
+    command = ["sh", "-c", f"exec >&2; {script}"]
+
+    with pytest.raises(OutsideError) as caught:
+        HARDSHIPS["deploy"].strike(dataclasses.replace(ground(store, True), command=command))
+
+    assert caught.value.message == f"the deploy after it failed: {why}"
+
+
+def test_a_deploy_that_heals_the_one_that_was_cut_is_no_failure(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first would go on for a minute if nobody ended it."""
+    command = ["sh", "-c", f'echo "$0" >>{tmp_path}/typed; test "$(wc -l <{tmp_path}/typed)" = 2 || exec sleep 60']
+    monkeypatch.setattr(drill, "time", SimpleNamespace(sleep=lambda _: wait_for((tmp_path / "typed").exists)))
+
+    HARDSHIPS["deploy"].strike(dataclasses.replace(ground(store, True), command=command))
+
+    assert (tmp_path / "typed").read_text() == "--rotate-secrets\n" * 2
+
+
+def test_an_engine_that_was_stopped_is_started_also_after_ctrl_c(
+    told: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(drill, "time", SimpleNamespace(sleep=pressed))
+
+    with pytest.raises(KeyboardInterrupt):
+        HARDSHIPS["node"].strike(ground(store, True, False))
+
+    assert told[-1] == "10.20.0.22: systemctl start docker.socket docker.service"
+
+
+def test_a_swarm_that_is_not_well_before_is_not_hurt(
+    told: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ill(*_: Any) -> None:
+        raise OutsideError("web: 1 of 2 run")
+
+    monkeypatch.setattr(drill, "await_well", ill)
+
+    with pytest.raises(OutsideError, match="web: 1 of 2 run"):
+        drill.drill(ground(store, True), ["10.20.0.21:80"], list(HARDSHIPS.values()), 1.0, lambda _: None)
+
+    assert told == []
+
+
+def test_without_a_release_of_this_store_nobody_knows_what_to_ask(
+    told: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drill, "await_well", lambda *_: None)
+
+    with pytest.raises(MissingInputError, match="nothing was released from here"):
+        drill.drill(ground(store, True), ["10.20.0.21:80"], list(HARDSHIPS.values()), 1.0, lambda _: None)
+
+    assert told == []

@@ -121,6 +121,53 @@ def test_a_rollback_of_long_ago_says_nothing_of_now() -> None:
     assert web([service("web", UpdateStatus={"State": "rollback_completed"})], tasks).state == "well"
 
 
+@pytest.mark.parametrize("state", ["paused", "rollback_paused"])
+def test_an_update_that_swarm_stopped_failed_though_as_many_run_as_should(state: str) -> None:
+    tasks = [task("web", "production1"), task("web", "production2")]
+
+    found = web([service("web", UpdateStatus={"State": state, "Message": "update paused due to failure"})], tasks)
+
+    assert (found.state, found.why) == ("failed", "update paused due to failure")
+
+
+def test_the_reason_is_that_of_the_newest_task_that_has_one() -> None:
+    def at(second: int, state: str, why: str) -> dict[str, Any]:
+        one = task("web", "production1", state, wish="shutdown", why=why)
+        one["Status"]["Timestamp"] = f"2026-01-01T00:00:0{second}Z"
+        return one
+
+    tasks = [at(1, "failed", "the oldest"), at(4, "running", "none"), at(3, "shutdown", ""), at(2, "failed", "newer")]
+
+    assert web([service("web")], tasks).why == "newer"
+
+
+def test_a_task_that_waits_for_room_says_so() -> None:
+    waits = task("worker", "", "pending", why="no suitable node (insufficient resources on 2 nodes)")
+
+    (found,) = [one for one in judged(State(TOLD, [service("worker")], [waits]), None) if one.name == "worker"]
+
+    assert (found.state, found.running, found.wanted) == ("changing", 0, 2)
+    assert "no suitable node" in found.why
+
+
+def test_a_node_that_takes_no_services_is_not_waited_for() -> None:
+    down, drained = [{**node} for node in TOLD], [{**node} for node in TOLD]
+    down[1]["Status"] = {"State": "down"}
+    drained[1]["Spec"] = {**TOLD[1]["Spec"], "Availability": "drain"}
+
+    for nodes in (down, drained):
+        (found,) = judged(State(nodes, [service("web")], [task("web", "production1")]), None)
+        assert (found.state, found.running, found.wanted) == ("well", 1, 1)
+
+
+def test_a_service_that_nobody_asked_for_is_not_judged_and_has_the_stack_sent() -> None:
+    services = [*(service(name) for name in WHOLE["services"]), {**service("web"), "ID": "old"}]
+    services[-1]["Spec"] = {**services[-1]["Spec"], "Name": "stargaze_flower"}
+
+    assert [one.name for one in judged(State(TOLD, services, []), WHOLE)] == list(WHOLE["services"])
+    assert not is_as_sent(services, WHOLE)
+
+
 def test_a_service_that_is_not_there_failed() -> None:
     assert web([], []).why == "it is not there"
 
@@ -165,7 +212,10 @@ def test_a_machine_on_which_all_answers_with_the_release_is_believed() -> None:
             {"page": '503 {"error": {"message": "the queue is away"}}'},
             "production1: its page says 503: the queue is away",
         ),
+        ({"page": "502 Bad gateway"}, "production1: its page says 502: Bad gateway"),
         ({"page": '200 {"bundle": "b"}'}, "production1: its page shows another release"),
+        ({"page": "200 <html>"}, "production1: its page shows another release"),
+        ({"page": "200 []"}, "production1: its page shows another release"),
     ],
 )
 def test_what_is_not_so_is_named(changed: dict[str, Any], said: str) -> None:

@@ -75,6 +75,7 @@ def test_who_is_the_git_user_and_the_account(
     config = tmp_path / "gitconfig"
     config.write_text("[user]\n\tname = Jane Doe\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.chdir(tmp_path)  # the checkout may have a user of its own, who goes before
     workshop.bundle("good")
 
     assert release.deploy(workshop.section, workshop.store, now=workshop.now).who.startswith("Jane Doe / ")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,11 @@ from stargaze.package import recipe
 from stargaze.remote import Remote
 from stargaze.serve.image import FOR_SKOPS, LOCK, Engine, bring, ensured, files_for, name_of, suits
 from stargaze.serve.image import Recipe as ImageRecipe
-from stargaze.serve.swarm import State, Surveyed, Swarm, survey
+from stargaze.serve.judgement import unlike
+from stargaze.serve.swarm import Container, State, Surveyed, Swarm, look, survey
 
 MACHINE = Remote("production1", "production", "10.20.0.13", "10.20.0.13", "root", ())
+HERE = Remote("production1", "production", "127.0.0.1", "127.0.0.1", "root", ())
 SSH = """#!/bin/sh
 for last; do :; done
 exec sh -c "$last"
@@ -26,7 +31,10 @@ echo "$*" >>"$FAKE/asked"
 case "$1 $2" in
 "info --format") cat "$FAKE/info" ;;
 "image ls") printf 'redis:7\\nstargaze-serve:1\\n' ;;
-"image inspect") test -f "$FAKE/held" && grep -qxF "$5" "$FAKE/held" ;;
+"image inspect") test -f "$FAKE/held" && grep -qxF "$5" "$FAKE/held" && echo held ;;
+"ps "*) cat "$FAKE/running" ;;
+"exec "*) case $2 in c2) exit 1 ;; *) echo '["aa"]' ;; esac ;;
+"inspect --format") case $4 in c1) echo held ;; *) echo another ;; esac ;;
 "secret ls") echo stargaze_broker_1 ;;
 "secret create" | "config create") cat >"$FAKE/$3" ;;
 "config ls") echo stargaze_broker_old ;;
@@ -34,6 +42,7 @@ case "$1 $2" in
 "save "*) printf image ;;
 "load "*) gzip -d >"$FAKE/loaded" ;;
 "stack services") ;;
+"node ls") test ! -f "$FAKE/leaderless" || { echo "Error response from daemon: $(cat "$FAKE/leaderless")" >&2; exit 1; } ;;
 "node inspect") echo "[]" ;;
 esac
 """
@@ -88,6 +97,69 @@ def test_a_machine_that_is_no_node_is_named(fake: Path, told: str, said: str) ->
         survey(MACHINE)
 
 
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with Page() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+class Page(HTTPServer):
+    """What answers at a machine's port."""
+
+    answer = (200, '{"status": "ready"}')
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+
+
+class Answers(BaseHTTPRequestHandler):
+    server: Page
+
+    def do_GET(self) -> None:
+        status, body = self.server.answer
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_a_machine_says_what_runs_on_it_and_what_its_page_answers(fake: Path, page: Page) -> None:
+    (fake / "held").write_text("image:1\n")
+    (fake / "running").write_text("c1 stargaze_web\nc2 stargaze_worker\nc3 stargaze_broker\n")
+
+    found = look(HERE, "image:1", page.server_port)
+
+    assert found.containers == (
+        Container("web", True, ["aa"]),
+        Container("worker", False, None),
+        Container("broker", False, []),
+    )
+    assert (found.name, found.installed, found.page) == ("production1", "", '200 {"status": "ready"}')
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_whoever_else_answers_at_the_port_is_heard_as_one_line(fake: Path, page: Page, status: int) -> None:
+    (fake / "running").write_text("")
+    page.answer = (status, "<html>\n\n<h1>It works!</h1>\n</html>\n")
+
+    found = look(HERE, "image:1", page.server_port)
+
+    assert (found.containers, found.page) == ((), f"{status} <html> <h1>It works!</h1> </html>")
+    assert "production1: its page " in unlike(found, "a" * 64)[-1]
+
+
+def test_where_nobody_answers_at_the_port_nothing_is_said(fake: Path, page: Page) -> None:
+    (fake / "running").write_text("")
+    page.server_close()
+
+    assert look(HERE, "image:1", page.server_port).page == ""
+
+
 def test_a_secret_travels_as_input_and_never_as_a_word(fake: Path) -> None:
     Swarm(MACHINE).keep_secret("stargaze_broker_1", b"hidden")
 
@@ -103,6 +175,13 @@ def test_a_file_is_handed_over_once(fake: Path) -> None:
 
 def test_before_the_first_deploy_there_is_nothing(fake: Path) -> None:
     assert Swarm(MACHINE).state() == State([], [], [])
+
+
+def test_a_swarm_that_lost_its_majority_is_said_and_not_taken_for_an_empty_one(fake: Path) -> None:
+    (fake / "leaderless").write_text("rpc error: The swarm does not have a leader.")
+
+    with pytest.raises(OutsideError, match=r"production1: .*The swarm does not have a leader"):
+        Swarm(MACHINE).state()
 
 
 def test_an_image_is_built_and_carried_only_where_it_is_missing(fake: Path, bundle: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
+
 from stargaze.serve import vault
 
 
@@ -40,12 +42,23 @@ def test_half_a_version_that_a_stopped_deploy_left_is_never_used() -> None:
     assert vault.next_version([]) == 1
 
 
-def test_what_is_in_use_says_the_services() -> None:
-    def service(*names: str) -> dict[str, object]:
-        secrets = [{"SecretName": name} for name in names]
-        return {"Spec": {"TaskTemplate": {"ContainerSpec": {"Secrets": secrets}}}}
+def service(*names: str) -> dict[str, object]:
+    secrets = [{"SecretName": name} for name in names]
+    return {"Spec": {"TaskTemplate": {"ContainerSpec": {"Secrets": secrets}}}}
 
+
+def test_what_is_in_use_says_the_services() -> None:
     services = [service("stargaze_broker_2", "stargaze_session_2"), service("stargaze_broker_conf_1"), service()]
 
     assert vault.in_use(services) == (2, 1)
     assert vault.in_use([]) is None
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["in this order", "in the other"])
+def test_of_services_that_disagree_the_page_is_held_to_the_older_and_what_is_behind_to_the_newer(turned: bool) -> None:
+    """As Swarm takes one service back and not the other: what is behind knows the newer only from its start."""
+    pages = [service("stargaze_broker_1"), service("stargaze_broker_2"), service("stargaze_broker_conf_1")]
+    behind = [service("stargaze_broker_2"), service("stargaze_broker_conf_1"), service("stargaze_results_conf_2")]
+
+    assert vault.in_use(pages[::-1] if turned else pages) == (1, 1)
+    assert vault.in_use(behind[::-1] if turned else behind) == (2, 2)

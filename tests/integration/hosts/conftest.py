@@ -19,7 +19,7 @@ from stargaze.artifacts import Store
 from stargaze.config import InfraSection
 from stargaze.infra.cluster import access_of
 from stargaze.infra.configuration import _inventory
-from stargaze.infra.inventory import ssh
+from stargaze.infra.inventory import remotes
 from stargaze.infra.machines import Host as Entered
 from stargaze.infra.machines import Machine
 from stargaze.infra.playbooks import _environment, folder
@@ -112,7 +112,8 @@ class Cluster:
     def ssh(self, host: Host, user: str = "debian") -> list[str]:
         """Return the words that enter a host from here, up to the command; the last names it."""
         entered = Entered(Machine(host.name, "production"), host.address, host.address, user)
-        return ssh(entered, None, access_of(SECTION, self.room))
+        (remote,) = remotes([entered], access_of(SECTION, self.room))
+        return remote.way
 
     def play(self, playbook: str = "site.yml", *words: str, **variables: Any) -> Played:
         """Run a playbook of the project on the product's inventory, with variables beside it."""

@@ -1,0 +1,123 @@
+"""What stands and whether it answers, and the way into one machine; an ssh in memory stands in for the network."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stargaze import __version__
+from stargaze.artifacts import Store
+from stargaze.config import InfraSection
+from stargaze.errors import MissingInputError
+from stargaze.infra import checks
+from stargaze.infra.checks import of_the_machines
+from stargaze.infra.status import status_of, way_to
+from stargaze.infra.workroom import Workroom, workroom_of
+
+HOSTS = {
+    "development": "debian@10.20.0.11",
+    "orchestration": "debian@203.0.113.9, 10.20.0.10",
+    "production1": "debian@10.20.0.13",
+}
+SECTION = InfraSection(provider="static", hosts=HOSTS)
+WELL = {"time": 1000.0, "free": 9e6, "docker": "24.0", "swarm": "active", "ray": "active", "stargaze": __version__}
+WELL |= {"page": "active", "swarm nodes": "1", "ray nodes": "1"}
+REFUSES = "debian@10.20.0.13: Permission denied (publickey).\nConnection closed by UNKNOWN port 65535\n"
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Workroom:
+    return workroom_of(SECTION, Store(tmp_path))
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What ssh brings from each address; a machine of which nothing is known refuses us."""
+    told = {"203.0.113.9": json.dumps(WELL), "10.20.0.11": json.dumps(WELL), "10.20.0.13": json.dumps(WELL)}
+
+    def ssh(program: str, *words: str, **_: Any) -> subprocess.CompletedProcess[bytes]:
+        address = words[-2].rpartition("@")[2]
+        if address not in told:
+            return subprocess.CompletedProcess(program, 255, b"", REFUSES.encode())
+        return subprocess.CompletedProcess(program, 0, f"a banner\n{told[address]}\n".encode(), b"")
+
+    monkeypatch.setattr("stargaze.remote.answer", ssh)
+    monkeypatch.setattr(checks.time, "time", lambda: 1000.5)
+    return told
+
+
+def test_every_machine_is_a_row_that_says_whether_it_lets_us_in(room: Workroom, answers: dict[str, str]) -> None:
+    del answers["10.20.0.13"]
+
+    rows = status_of(SECTION, room)
+
+    assert [row["machine"] for row in rows] == list(HOSTS)
+    assert [row["ssh"] for row in rows] == ["yes", "yes", "debian@10.20.0.13: Permission denied (publickey)."]
+    assert rows[1] == {
+        "machine": "orchestration",
+        "state": "as it is",
+        "address": "203.0.113.9",
+        "inside": "10.20.0.10",
+        "ssh": "yes",
+    }
+
+
+def test_a_machine_is_entered_through_the_one_that_faces_outside(room: Workroom) -> None:
+    shell, command = (way_to(SECTION, room, "production1", terminal=terminal) for terminal in (True, False))
+
+    assert shell == ["ssh", "-t", *command[1:]]
+    assert command[-1] == "debian@10.20.0.13"
+    assert [word for word in command if word.startswith("ProxyCommand=") and word.endswith("debian@203.0.113.9")]
+    alone = replace(SECTION, hosts={"production1": HOSTS["production1"]})
+    assert "ProxyCommand" not in str(way_to(alone, room, "production1", terminal=False))
+
+
+def test_a_machine_that_is_none_is_near_one_or_all_are_named(room: Workroom) -> None:
+    with pytest.raises(MissingInputError, match="prodution1: no such machine") as caught:
+        way_to(SECTION, room, "prodution1", terminal=True)
+    assert caught.value.hint == "Did you mean production1?"
+    with pytest.raises(MissingInputError) as caught:
+        way_to(SECTION, room, "x", terminal=True)
+    assert caught.value.hint == "There are: development, orchestration, production1"
+
+
+def test_the_doctor_asks_every_machine_and_knocks_only_where_it_faces_outside(
+    room: Workroom, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knocked: list[str] = []
+
+    def refuse(address: tuple[str, int], _timeout: float) -> None:
+        knocked.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(checks.socket, "create_connection", refuse)
+
+    found = of_the_machines(SECTION, room)
+
+    assert [one.name for one in found if one.state == "ill"] == []
+    assert {f"{name}: ssh" for name in HOSTS} <= {one.name for one in found}
+    assert set(knocked) == {"203.0.113.9"}
+    assert len(knocked) == len(checks.CLOSED)
+
+
+@pytest.mark.parametrize("told", [None, "", "a banner and no more"])
+def test_a_machine_that_says_nothing_of_itself_is_ill(
+    room: Workroom, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch, told: str | None
+) -> None:
+    monkeypatch.setattr(checks, "_door", lambda knock: checks.Check("door", "well", ""))
+    monkeypatch.setattr(checks, "CLOSED", {})
+    if told is None:
+        del answers["10.20.0.13"]
+    else:
+        answers["10.20.0.13"] = told
+
+    found = of_the_machines(SECTION, room)
+
+    assert [(one.name, one.found, one.hint) for one in found if one.state == "ill"] == [
+        ("production1: ssh", "does not let us in", "stargaze infra up")
+    ]
