@@ -125,7 +125,7 @@ def test_the_release_before_serves_again_without_being_noticed(deployed: Desk, l
     assert kinds[:2] == ["rollback", "deploy"]
 
 
-def test_a_bundle_that_predicts_falsely_is_refused_and_production_serves_on(deployed: Desk) -> None:
+def test_a_bundle_that_predicts_falsely_is_refused_and_production_serves_on(deployed: Desk, load: Load) -> None:
     before = deployed.tasks()
 
     done = deployed.type("deploy", deployed.bad[:12], code=None)
@@ -134,9 +134,11 @@ def test_a_bundle_that_predicts_falsely_is_refused_and_production_serves_on(depl
     assert "for the prototype row" in done.err
     assert deployed.serving() == everywhere(deployed.a)
     assert deployed.tasks() == before
+    counts = load.end()
+    assert untouched(counts), counts
 
 
-def test_an_unsigned_push_is_refused_by_the_host_itself(deployed: Desk, tmp_path: Path) -> None:
+def test_an_unsigned_push_is_refused_by_the_host_itself(deployed: Desk, load: Load, tmp_path: Path) -> None:
     known = deployed.folder / "store" / "infra" / "stargaze" / "known_hosts"
     ssh = ["ssh", "-i", str(deployed.folder / "key"), "-o", f"UserKnownHostsFile={known}"]
     ssh += ["-o", "HostKeyAlias=production2", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]
@@ -150,12 +152,16 @@ def test_an_unsigned_push_is_refused_by_the_host_itself(deployed: Desk, tmp_path
         )
 
     assert git("clone", "--quiet", url, "clone").returncode == 0
+    before = git("ls-remote", url, "main").stdout
     git("-C", "clone", "commit", "--allow-empty", "--message=unsigned")
     pushed = git("-C", "clone", "push", "origin", "HEAD:main")
 
     assert pushed.returncode != 0
     assert "is not signed by an allowed signer" in pushed.stderr
+    assert git("ls-remote", url, "main").stdout == before != ""
     assert deployed.serving() == everywhere(deployed.a)
+    counts = load.end()
+    assert untouched(counts), counts
 
 
 def test_services_are_scaled_and_the_next_deploy_takes_the_configs_number(deployed: Desk) -> None:
@@ -175,7 +181,7 @@ def test_the_log_of_every_service_is_read(deployed: Desk) -> None:
     assert "Did you mean worker?" in deployed.type("logs", "wroker", code=2).err
 
 
-def test_services_that_are_not_well_are_put_back_and_the_command_says_so(deployed: Desk) -> None:
+def test_services_that_are_not_well_are_put_back_and_the_command_says_so(deployed: Desk, load: Load) -> None:
     """A page that has too little memory never becomes ready; Docker's own command ends well then."""
     before = deployed.type("status", "--json").answer["services"]
 
@@ -184,6 +190,8 @@ def test_services_that_are_not_well_are_put_back_and_the_command_says_so(deploye
     assert done.code == 5, done.err
     assert "web" in done.err
     assert f"release {deployed.a[:12]} serves as before" in done.err
+    counts = load.end()
+    assert untouched(counts), counts
     assert deployed.serving() == everywhere(deployed.a)
     assert deployed.type("status", "--json").answer["services"] == before
 
