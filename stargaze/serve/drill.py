@@ -36,7 +36,9 @@ AWAY = 20.0
 NOTICE = 5.0
 """After a blow, before services are asked whether they are well: a Swarm takes as long to see it [s]."""
 MID_WAY = 6.0
-"""After so long a deploy that changes all services is in its middle [s]."""
+"""After so long a deploy that changes pages and workers is in its middle [s]."""
+LESS = 0.98
+"""The part of their memory that such a deploy leaves them: too little less to be missed, and yet other services."""
 QUIET_LIMIT = 180.0
 """Within which visitors have all their answers, once they ask no more [s]."""
 _KILL = f"""
@@ -151,7 +153,7 @@ def _undergone(hardship: Hardship, ground: Ground, hosts: Sequence[str], names: 
                     ground.site.production,
                     image_in_use(ground.swarm.state().services),
                     ground.site.port,
-                    release.releases(ground.store)[0].digest,
+                    _released(ground.store),
                 )
             except StargazeError as error:
                 why = error.message
@@ -174,10 +176,15 @@ def _names(store: Store) -> list[str]:
     """Return repositories that production knows."""
     from stargaze.bundle import Bundle
 
+    return [str(name) for name in Bundle.load(release.chosen(store, _released(store))).known["full_name"]]
+
+
+def _released(store: Store) -> str:
+    """Return the bundle that was released last."""
     made = release.releases(store)
     if not made:
         raise MissingInputError("nothing was released from here", hint="stargaze deploy")
-    return [str(name) for name in Bundle.load(release.chosen(store, made[0].digest)).known["full_name"]]
+    return made[0].digest
 
 
 def _kill_one(service: str) -> Callable[[Ground], None]:
@@ -210,9 +217,17 @@ def _stop_machine(ground: Ground) -> None:
 
 
 def _cut_a_deploy(ground: Ground) -> None:
-    """Kill a deploy that changes every service in its middle; then deploy again."""
-    words = [*ground.command, "--rotate-secrets"]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as cut:
+    """Kill a deploy that changes pages and workers in its middle; then deploy as the config says."""
+    sizes = {"WEB_MEMORY": ground.section.web_memory, "WORKER_MEMORY": ground.section.worker_memory}
+    other = {f"STARGAZE_DEPLOY_{name}": f"{size * LESS:g}" for name, size in sizes.items()}
+    words = [*ground.command, _released(ground.store)[:12]]
+    with subprocess.Popen(
+        words,
+        env={**os.environ, **other},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as cut:
         time.sleep(MID_WAY)
         os.killpg(cut.pid, signal.SIGKILL)
     done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -134,6 +134,7 @@ def test_a_deploy_that_fails_after_the_one_that_was_cut_says_why(
     store: Store, monkeypatch: pytest.MonkeyPatch, script: str, why: str
 ) -> None:
     monkeypatch.setattr(drill, "MID_WAY", 0.0)
+    monkeypatch.setattr(drill, "_released", lambda _store: "a" * 64)
     command = ["sh", "-c", f"exec >&2; {script}"]
 
     with pytest.raises(OutsideError) as caught:
@@ -145,13 +146,15 @@ def test_a_deploy_that_fails_after_the_one_that_was_cut_says_why(
 def test_a_deploy_that_heals_the_one_that_was_cut_is_no_failure(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first would go on for a minute if nobody ended it."""
-    command = ["sh", "-c", f'echo "$0" >>{tmp_path}/typed; test "$(wc -l <{tmp_path}/typed)" = 2 || exec sleep 60']
+    """It makes other services of the same release, and would go on for a minute; the second is as the config says."""
+    monkeypatch.setattr(drill, "_released", lambda _store: "a" * 64)
+    say = f'echo "$0" "$STARGAZE_DEPLOY_WEB_MEMORY" >>{tmp_path}/typed'
+    command = ["sh", "-c", f'{say}; test "$(wc -l <{tmp_path}/typed)" = 2 || exec sleep 60']
     monkeypatch.setattr(drill, "time", SimpleNamespace(sleep=lambda _: wait_for((tmp_path / "typed").exists)))
 
     HARDSHIPS["deploy"].strike(dataclasses.replace(ground(store, True), command=command))
 
-    assert (tmp_path / "typed").read_text() == "--rotate-secrets\n" * 2
+    assert (tmp_path / "typed").read_text().splitlines() == ["aaaaaaaaaaaa 0.98", "aaaaaaaaaaaa "]
 
 
 def test_an_engine_that_was_stopped_is_started_also_after_ctrl_c(
