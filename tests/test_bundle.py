@@ -301,6 +301,7 @@ def test_a_changed_spread_is_noticed_even_if_the_manifest_fits(copy: Path) -> No
 ODD = st.sampled_from([None, True, 0, -1, 1e308, float("nan"), "", "x", "../x", [], [None], {}, {"file": "x"}])
 
 
+@pytest.mark.thorough
 @given(data=st.data())
 def test_a_description_that_was_changed_anywhere_is_refused_or_answers(
     bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

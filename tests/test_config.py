@@ -97,6 +97,7 @@ def test_the_annotated_file_holds_every_key_with_its_why() -> None:
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 
+@pytest.mark.thorough
 @given(
     store=texts.filter(lambda text: text.strip() != ""),
     files=st.lists(texts),

@@ -174,6 +174,7 @@ def test_checking_columns_adds_none_and_checking_repositories_gives_the_schema()
     assert list(check_repositories(frame, NOW)[0].columns) == [field.name for field in schema.FIELDS]
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(SOME_FIELDS, ANYTHING)), min_size=1, max_size=5))
 def test_any_values_are_good_or_named_bad_and_never_a_crash(rows: list[dict[str, object]]) -> None:

@@ -304,6 +304,7 @@ except OutsideError as error:
 """
 
 
+@pytest.mark.thorough
 def test_the_store_stays_as_it_was_when_the_system_refuses_the_write(desk: Desk) -> None:
     """The real writer meets a real limit of the system: 4 kB a file, and the sample is larger."""
     desk.fetch(desk.put("good.json", REST))
@@ -381,6 +382,7 @@ RECORDS = st.lists(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(RECORDS)
 def test_every_record_is_a_repository_a_duplicate_or_named_bad(desk: Desk, records: list[dict[str, Any]]) -> None:

@@ -133,6 +133,7 @@ ROWS = st.lists(
 )
 
 
+@pytest.mark.thorough
 @given(ROWS)
 def test_merging_again_changes_nothing(rows: list[dict[str, object]]) -> None:
     once = merge(frame(*rows))
@@ -142,6 +143,7 @@ def test_merging_again_changes_nothing(rows: list[dict[str, object]]) -> None:
     assert once["id"].dropna().is_unique
 
 
+@pytest.mark.thorough
 @given(ROWS, st.randoms(use_true_random=False))
 def test_the_order_of_records_of_different_times_does_not_matter(
     rows: list[dict[str, object]], dice: random.Random

@@ -133,6 +133,7 @@ KINDS: dict[str, Question] = {
 }
 
 
+@pytest.mark.thorough
 @given(
     asked=st.lists(
         st.one_of(

@@ -125,6 +125,7 @@ def test_a_blend_is_explained_by_what_its_members_say(members: dict[str, Model],
     assert both == pytest.approx(apart, abs=1e-12)
 
 
+@pytest.mark.thorough
 def test_the_sampled_method_is_near_what_all_orders_say(members: dict[str, Model], rows: np.ndarray) -> None:
     """Of three features there are six orders, so the Shapley values are known; the error is stated in the README."""
     model, typical = members["extra-trees"], np.array([1.0, 0.0, np.nan], dtype="float32")

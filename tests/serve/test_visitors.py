@@ -45,7 +45,7 @@ def page() -> Iterator[Page]:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return f"127.0.0.1:{server.server_port}"
 
     yield go

@@ -77,6 +77,7 @@ def test_a_near_lever_is_the_hint() -> None:
     assert caught.value.hint == "Did you mean readme_length?"
 
 
+@pytest.mark.thorough
 @given(st.dictionaries(st.sampled_from(LEVERS), st.one_of(st.text(max_size=20), st.integers(), st.floats(), st.none())))
 def test_anything_typed_is_a_value_or_one_clear_line(typed: dict[str, Any]) -> None:
     with contextlib.suppress(BadDataError):

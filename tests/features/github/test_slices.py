@@ -88,6 +88,7 @@ def test_no_page_is_asked_twice(case: tuple[World, Region]) -> None:
     assert len(world.asked) == len(set(world.asked))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("count", "least", "share"), [(300_000, 130, 0.97), (20_000, 1000, 0.97), (100_000, 10, 0.85)])
 def test_few_requests_bring_less_than_a_full_page(count: int, least: int, share: float) -> None:
     world = powers(count, least, 1)
