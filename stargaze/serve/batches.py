@@ -30,7 +30,17 @@ class Together(Batches):  # type: ignore[misc]  # celery-batches has no types
         super().__init__()
         self._lock = threading.RLock()
         self._waiting: deque[Any] = deque()
-        self._running = 0
+        self._running: set[threading.Event] = set()
+
+    def Strategy(self, task: Any, app: Any, consumer: Any) -> Any:  # noqa: N802 - as celery calls it
+        """Begin a connection with nothing: what an earlier one brought, the queue gives again.
+
+        A batch that no process had begun then is dropped by Celery without a word, and would be waited for without an end.
+        """
+        with self._lock:
+            self._waiting.clear()
+            self._running.clear()
+        return super().Strategy(task, app, consumer)
 
     def flush(self, requests: Sequence[Any]) -> None:
         """Take what arrived and give free processes what waits."""
@@ -39,10 +49,9 @@ class Together(Batches):  # type: ignore[misc]  # celery-batches has no types
             self._dispatch()
 
     def _dispatch(self) -> None:
-        while self._waiting and self._running < self._pool.num_processes:
+        while self._waiting and len(self._running) < self._pool.num_processes:
             batch = [request for request in self._next() if not request.revoked()]
             if batch:
-                self._running += 1
                 self._hand_over(batch)
 
     def _next(self) -> list[Any]:
@@ -56,13 +65,14 @@ class Together(Batches):  # type: ignore[misc]  # celery-batches has no types
 
     def _hand_over(self, batch: list[Any]) -> None:
         ended = threading.Event()
+        self._running.add(ended)
 
         def once(settle: Callable[..., None], *given: Any) -> None:
             with self._lock:
                 if ended.is_set():  # a time limit is told twice
                     return
                 ended.set()
-                self._running -= 1
+                self._running.discard(ended)
                 for request in batch:
                     settle(request, *given)
                 self._dispatch()
