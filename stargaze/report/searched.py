@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,8 +14,9 @@ from stargaze.config import POLICIES
 from stargaze.features.table import FeatureSet, Table
 from stargaze.report.data import owners
 from stargaze.report.evidence import Evidence
+from stargaze.tuning.each import each
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.folds import fit, policy_arrays, undisturbed
+from stargaze.tuning.folds import fit, policy_arrays
 from stargaze.tuning.metrics import rmsle
 from stargaze.tuning.race import DONE
 
@@ -103,16 +102,14 @@ def learning_curve(evidence: Evidence) -> pd.DataFrame:
     family, parameters = winner(evidence.trials)
     asked = tuple(dict.fromkeys((meta["explain"], meta["estimate"])))
 
-    def fitted(job: tuple[float, int]) -> list[tuple[str, float, int, int, float]]:
-        share, seed = job
+    def fitted(share: float, seed: int) -> list[tuple[str, float, int, int, float]]:
         rows = _drawn(evidence.table, share, seed)
         part = _part(evidence.table, rows)
         n_owners = owners(evidence.table.repositories["full_name"].iloc[rows]).nunique()
         errors = [_error(part, evidence.feature_set, policy, family, parameters, seed) for policy in asked]
         return [(policy, share, n_owners, len(rows), error) for policy, error in zip(asked, errors, strict=True)]
 
-    with undisturbed(), ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        found = [row for rows in pool.map(fitted, itertools.product(SHARES, range(DRAWS))) for row in rows]
+    found = [row for rows in each(fitted, list(itertools.product(SHARES, range(DRAWS)))) for row in rows]
     frame = pd.DataFrame(found, columns=["policy", "share", "owners", "repositories", "rmsle"])
     groups = frame.groupby(["policy", "share"], sort=False)
     curve = groups.mean()
