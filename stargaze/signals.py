@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1
@@ -43,15 +43,25 @@ def unwinding() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def restored() -> Iterator[None]:
-    """Put back at the end of the block who hears SIGINT and SIGTERM: a library that sets handlers of its own may leave them."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+def held_back() -> Iterator[Callable[[], bool]]:
+    """Hold SIGINT, SIGTERM and SIGHUP back while the block runs, which may ask whether one came; at its end it takes effect.
+
+    For a library that would else hear them itself, and tell nobody. What the starter chose to ignore stays ignored.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # only that one hears signals
+        yield lambda: False
+        return
+    every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heard = [one for one in every if signal.getsignal(one) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in heard}
     try:
-        yield
+        yield lambda: bool(came)
     finally:
-        if threading.current_thread() is threading.main_thread():  # nobody else could have changed them
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def end_with(parent: int, number: signal.Signals) -> None:

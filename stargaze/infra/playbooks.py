@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ansible_runner
+import psutil
 
 from stargaze.errors import OutsideError
 from stargaze.package import PACKAGE
-from stargaze.signals import restored
+from stargaze.signals import held_back
 
 PLACES = (PACKAGE.parent / "ansible", PACKAGE / "ansible")
 """Where the playbooks lie: beside the package in a checkout, inside it where it is installed."""
 TAGS = ("base", "ray", "swarm", "page", "git")
 KEPT = 20
 """Logs of runs."""
+POLL = 1
+"""How often a run looks whether it was stopped [s]."""
+GRACE = 10.0
+"""What Ansible gets to end by itself before it is killed [s]."""
 HINTS = (
     (r"Failed to connect|UNREACHABLE|Connection timed out", "stargaze infra status says who answers"),
     (r"apt|dpkg|cache", "a machine needs a way to its package mirror: check router, proxy and nameservers"),
@@ -65,11 +72,13 @@ def configure(
     ------
     OutsideError
         If a task failed or a machine was not reached; the message names the first of them, the hint the log.
+    KeyboardInterrupt, SystemExit
+        If a signal stopped it: the playbook was ended first.
     """
     run = Run()
     words = [*(["--tags", ",".join(tags)] if tags else []), *(["--check", "--diff"] if check else [])]
     runs.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with restored():
+    with held_back() as stopped:
         done = ansible_runner.run(
             private_data_dir=str(runs),
             project_dir=str(folder()),
@@ -77,10 +86,11 @@ def configure(
             inventory=str(inventory),
             cmdline=" ".join(words) or None,
             envvars=_environment(),
-            settings={"suppress_ansible_output": True},
+            settings={"suppress_ansible_output": True, "pexpect_timeout": POLL},
             suppress_env_files=True,
             rotate_artifacts=KEPT,
             event_handler=lambda event: _hear(event, run, tell),
+            cancel_callback=_ending(stopped),
             quiet=True,
         )
     run.log = Path(done.config.artifact_dir) / "stdout"
@@ -88,6 +98,27 @@ def configure(
     if run.failures or done.rc:
         raise OutsideError(_said(run.failures, run.log), hint=_hint(run.failures, run.log))
     return run
+
+
+def _ending(stopped: Callable[[], bool]) -> Callable[[], bool]:
+    """Have Ansible end its workers and itself once the run was stopped; return whether it took too long for that.
+
+    The runner alone would kill the first process, and leave its workers, which are sessions of their own, at their tasks.
+    """
+    since = 0.0
+
+    def is_overdue() -> bool:
+        nonlocal since
+        if not stopped():
+            return False
+        if not since:
+            since = time.monotonic()
+            for child in psutil.Process().children():
+                if any("ansible-playbook" in word for word in child.cmdline()):
+                    child.send_signal(signal.SIGINT)
+        return time.monotonic() - since > GRACE
+
+    return is_overdue
 
 
 def _environment() -> dict[str, str]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from stargaze.errors import OutsideError
 from stargaze.infra import playbooks
 from stargaze.infra.playbooks import configure
+from stargaze.signals import unwinding
 
 Said = list[tuple[str, str, str]]
 HEAD = "- hosts: all\n  gather_facts: false\n  tasks:\n"
@@ -44,6 +49,38 @@ def test_what_changed_is_counted_and_each_task_is_told(run: Callable[[str], tupl
     assert ("one", "begun", "Touch") in said
     assert ("two", "done", "1 changed") in said
     assert "Touch" in done.log.read_text()
+
+
+@pytest.mark.parametrize(("number", "ends"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_ends_the_playbook_and_then_the_command(
+    run: Callable[[str], tuple[Any, Said]], tmp_path: Path, number: signal.Signals, ends: type[BaseException]
+) -> None:
+    begun, went_on = tmp_path / "begun", tmp_path / "went_on"
+    tasks = (
+        f"    - ansible.builtin.shell: 'touch {begun}; exec sleep 31.4159'\n"
+        f"    - ansible.builtin.file: {{path: '{went_on}', state: touch}}\n"
+    )
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def stop() -> None:
+        while not begun.exists():
+            time.sleep(0.05)
+        signal.pthread_kill(main, number)
+
+    threading.Thread(target=stop, daemon=True).start()
+    with unwinding(), pytest.raises(ends) as caught:
+        run(tasks)
+
+    assert not went_on.exists()
+    assert not [one for one in psutil.process_iter() if _cmdline(one) == ["sleep", "31.4159"]]
+    assert getattr(caught.value, "code", None) in (None, 128 + number)
+
+
+def _cmdline(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.Error):
+        return list(process.cmdline())
+    return []
 
 
 def test_ctrl_c_is_heard_as_before_once_the_playbooks_are_done(run: Callable[[str], tuple[Any, Said]]) -> None:
