@@ -31,7 +31,7 @@ cat {HOME}/keys/allowed_signers 2>/dev/null || :
 _STATE = f"""
 nodes=$(docker node ls --quiet) || exit 1
 docker node inspect $nodes | tr -d '\\n'; echo
-ids=$(docker stack services --quiet {NAME} 2>/dev/null)
+ids=$(docker service ls --quiet --filter label=com.docker.stack.namespace={NAME}) || exit 1
 test -n "$ids" || {{ echo '[]'; echo '[]'; exit 0; }}
 docker service inspect $ids | tr -d '\\n'; echo
 tasks=$(docker service ps --quiet --no-trunc $ids)
