@@ -23,7 +23,7 @@ from stargaze.output import Output
 from stargaze.signals import unwinding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from stargaze.artifacts import Store
     from stargaze.errands.carry import Outcome
@@ -175,7 +175,16 @@ def fetch(
     given = [*(files or []), *(more or [])]
     if dry_run and (detach or attach):
         raise UsageError("--dry-run begins nothing that could be left or followed", hint="stargaze fetch --dry-run")
-    if _is_away(on, detach, attach) and not dry_run:
+    own = {
+        **asked,
+        "names": None,
+        "name": names,
+        "deep": deep,
+        "history": history,
+        "update": update or None,
+        "file": given,
+    }
+    if _is_away(on, detach, attach, own) and not dry_run:
         words = ["--update"] if update else []
         from_files = given or [Path(name) for name in settings.fetch.files]
         found = _away("fetch", out, settings, place, detach, attach, words=words, files=from_files)
@@ -216,7 +225,7 @@ def select_features(
     from stargaze.locks import at_work
 
     out, settings, place = begin(path, store, as_json)
-    if _is_away(on, detach, attach):
+    if _is_away(on, detach, attach, {}):
         found = _away("select-features", out, settings, place, detach, attach)
         if found is None:
             return
@@ -254,10 +263,10 @@ def screen(
     from stargaze.tuning.screen import records, screen
 
     names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
-    options = {"families": names, "rows": rows, "time_limit": time_limit, "executor": executor, "processes": processes}
-    options = {f"screening.{name}": value for name, value in {**options, "cpus": cpus, "memory": memory}.items()}
-    out, settings, place = begin(path, store, as_json, options)
-    if _is_away(on, detach, attach):
+    own = {"families": names, "rows": rows, "time_limit": time_limit, "executor": executor, "processes": processes}
+    own |= {"cpus": cpus, "memory": memory}
+    out, settings, place = begin(path, store, as_json, {f"screening.{name}": value for name, value in own.items()})
+    if _is_away(on, detach, attach, own):
         found = _away("screen", out, settings, place, detach, attach)
         if found is None:
             return
@@ -305,7 +314,7 @@ def tune(
     }
     given = {f"tuning.{name}": value for name, value in {**options, "on": on}.items()}
     out, settings, place = begin(path, store, as_json, given)
-    away = _is_away(on, detach, attach, settings.tuning.on)
+    away = _is_away(on, detach, attach, {**options, "resume": resume or None}, settings.tuning.on)
     if settings.tuning.target == "growth":
         asked = {**options, "seed": None, "resume": resume or None}
         searching = [name for name, value in asked.items() if value is not None]
@@ -596,10 +605,15 @@ def _tune_growth(
     out.text(f"growth bundle {Path(tuned['bundle']).name[:12]} of {tuned['repositories']:,} repositories")
 
 
-def _is_away(on: str | None, detach: bool, attach: bool, configured: str = "here") -> bool:
-    """Say whether a stage is the cluster's; who speaks of leaving or meeting it means that."""
+def _is_away(on: str | None, detach: bool, attach: bool, asked: Mapping[str, Any], configured: str = "here") -> bool:
+    """Say whether a stage is the cluster's; who speaks of leaving or meeting it means that. ``asked``: its own options."""
     if detach and attach:
         raise UsageError("--detach leaves a stage to itself, and --attach follows it", hint="give one of them")
+    late = [name.replace("_", "-") for name, value in asked.items() if value is not None and value != []]
+    if attach and late:
+        raise UsageError(
+            f"--attach follows what was begun, and --{late[0]} comes too late for that", hint=f"leave out --{late[0]}"
+        )
     place = configured if on is None else config.checked_section("tuning", {"on": on}, source="option").on
     if on == "here" and (detach or attach):
         option = "detach" if detach else "attach"
@@ -615,11 +629,11 @@ def _away(
     from stargaze.locks import at_work
 
     with at_work(place), out.progress(stage) as report:
-        if not attach:
-            elsewhere.begin(stage, settings, place, now(), report, **taken)
+        begun = {} if attach else elsewhere.begin(stage, settings, place, now(), report, **taken)
         if not detach:
             return elsewhere.attend(stage, settings, place, report)
-    out.note(f"it runs on the cluster; next: stargaze {stage} --attach")
+    out.answer(begun, f"{stage} runs on {begun['machine']}")
+    out.note(f"next: stargaze {stage} --attach")
     return None
 
 

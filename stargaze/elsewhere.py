@@ -44,13 +44,13 @@ def begin(
     words: Sequence[str] = (),
     files: Sequence[Path] = (),
     resume: bool = False,
-) -> None:
-    """Begin a stage on the cluster; ``words`` are options that are no keys of the config."""
+) -> dict[str, str]:
+    """Begin a stage on the cluster; ``words`` are options that are no keys of the config. Return its id, machine and time."""
     secrets = {name: os.environ[name] for name in SECRETS.get(stage, ()) if os.environ.get(name)}
     words = [*words, *(["--resume"] if resume else [])]
     one = errand(stage, config, store, words=words, files=files, resume=resume)
     check_inputs(one, store)  # before a machine is asked
-    send(one, head(config, store), store, now, secrets, report)
+    return send(one, head(config, store), store, now, secrets, report)
 
 
 def is_begun(stage: str, store: Store) -> bool:

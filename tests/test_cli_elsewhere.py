@@ -73,9 +73,10 @@ def errand() -> Path:
 
 def test_what_is_left_there_is_met_later_and_its_answer_is_the_same(run: Run, there: There, place: Store) -> None:
     left = run("screen", "--detach", "--json")
-    assert (left.code, left.out) == (0, "")
-    assert left.err.splitlines()[-1] == "it runs on the cluster; next: stargaze screen --attach"
-    assert errand().exists()
+    assert left.code == 0
+    begun = json.loads(left.out)
+    assert left.err.splitlines()[-1] == "next: stargaze screen --attach"
+    assert begun == {name: json.loads(errand().read_text())[name] for name in ("id", "stage", "machine", "began")}
 
     met = run("screen", "--attach", "--json")
 
@@ -158,6 +159,30 @@ def test_another_stage_than_the_one_that_is_there_is_neither_met_nor_begun(run: 
     assert "screen of this store " in begun.error
     assert begun.hint == "stargaze screen --attach"
     assert json.loads(errand().read_text())["stage"] == "screen"
+
+
+@pytest.mark.parametrize(
+    ("words", "late"),
+    [
+        (["tune", "--trials", "9"], "trials"),
+        (["tune", "--resume"], "resume"),
+        (["tune", "--no-race"], "race"),
+        (["screen", "--time-limit", "9"], "time-limit"),
+        (["fetch", "records.json"], "file"),
+        (["fetch", "--update"], "update"),
+        (["fetch", "--deep"], "deep"),
+        (["fetch", "--name", "pallets/flask"], "name"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else words,
+)
+def test_who_meets_a_stage_cannot_ask_for_another_one(run: Run, there: There, words: list[str], late: str) -> None:
+    run(words[0], "--detach")
+
+    met = run(*words, "--attach")
+
+    assert met.code == 2
+    assert met.error == f"--attach follows what was begun, and --{late} comes too late for that"
+    assert errand().exists()
 
 
 @pytest.mark.parametrize("words", [["--on", "cluster"], ["--detach"]], ids=" ".join)

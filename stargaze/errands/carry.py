@@ -96,8 +96,10 @@ def check_inputs(one: Errand, store: Store) -> None:
             raise MissingInputError(f"{path}: no such file", hint="is the name right?")
 
 
-def send(one: Errand, head: Head, store: Store, now: datetime, environment: Mapping[str, str], report: Report) -> None:
-    """Send the errand, whose inputs were seen to be there, and have it begun.
+def send(
+    one: Errand, head: Head, store: Store, now: datetime, environment: Mapping[str, str], report: Report
+) -> dict[str, str]:
+    """Send the errand, whose inputs were seen to be there, and have it begun; return its id, stage, machine and time.
 
     Raises
     ------
@@ -116,7 +118,8 @@ def send(one: Errand, head: Head, store: Store, now: datetime, environment: Mapp
         "stage": one.stage,
         "began": now.isoformat(timespec="seconds"),
     }
-    mine = {**job, "machine": head.name, "sent": list(wanted), "brings": list(one.brings), "keeps": list(one.keeps)}
+    begun = {**job, "machine": head.name}
+    mine = {**begun, "sent": list(wanted), "brings": list(one.brings), "keeps": list(one.keeps)}
     write_json(under.path, mine)
     asked = {
         **job,
@@ -135,6 +138,7 @@ def send(one: Errand, head: Head, store: Store, now: datetime, environment: Mapp
         if not _has_begun(head, job["id"]):
             under.path.unlink(missing_ok=True)
         raise
+    return begun
 
 
 def follow(stage: str, head: Head, store: Store, report: Report) -> Outcome:
