@@ -201,7 +201,7 @@ def test_a_detached_job_is_met_again(user: User) -> None:
     begun = user.type("tune", "--trials", "12", "--detach")
 
     assert begun.code == 0, begun.err
-    assert begun.out == ""
+    assert begun.out == "tune runs on development\n"
     assert "next: stargaze tune --attach" in begun.err
     assert user.type("screen", "--attach").code == 2
     assert user.ask("tune", "--attach")["trials"] == 12
