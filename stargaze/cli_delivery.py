@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from stargaze.errors import DifferenceFoundError, UsageError
-from stargaze.production import pages_of, site_of
+from stargaze.production import alone, pages_of, site_of
 from stargaze.serve import delivery, operating, rotation
 from stargaze.serve import drill as hardships
 from stargaze.serve.site import Site, surveyed
@@ -39,16 +39,20 @@ def deploy(
         raise UsageError("--rotate-secrets sends no bundle", hint="stargaze deploy --rotate-secrets")
     site = site_of(settings, store)
     if rotate:
-        version = rotation.rotate(settings.deploy, store, site, say=out.note)
+        with alone(store):
+            version = rotation.rotate(settings.deploy, store, site, say=out.note)
         out.answer({"secrets": version}, f"secrets are of version {version}; those before are gone")
         return
-    done = delivery.deploy(settings.deploy, store, site, now=now, digest=digest, say=out.note, gate=gate, forced=forced)
+    asked: dict[str, Any] = {"digest": digest, "gate": gate, "forced": forced}
+    with alone(store):
+        done = delivery.deploy(settings.deploy, store, site, now=now, say=out.note, **asked)
     _tell(out, done, "serves" if done.changed else "serves already: nothing to do")
 
 
 def rollback(out: Output, settings: Config, store: Store, *, to: str | None, now: datetime) -> None:
     """Return to a release."""
-    done = delivery.rollback(settings.deploy, store, site_of(settings, store), now=now, to=to, say=out.note)
+    with alone(store):
+        done = delivery.rollback(settings.deploy, store, site_of(settings, store), now=now, to=to, say=out.note)
     _tell(out, done, "serves again")
 
 
@@ -76,7 +80,8 @@ def logs(settings: Config, store: Store, service: str, *, lines: int, follow: bo
 def scale(out: Output, settings: Config, store: Store, replicas: Sequence[str]) -> None:
     """Set numbers of replicas."""
     wanted = operating.numbers(replicas, settings.deploy)
-    services = operating.scale(settings.deploy, _swarm_of(settings, store), wanted, out.note)
+    with alone(store):
+        services = operating.scale(settings.deploy, _swarm_of(settings, store), wanted, out.note)
     out.table(services, ["service", "running", "wanted", "machines"])
     keys = ", ".join(f"deploy.{operating.KEYS[name]} = {number}" for name, number in wanted.items())
     out.note(f"the next deploy takes the config's numbers; to keep these: {keys}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from stargaze.infra.cluster import hosts_of, machines_of
 from stargaze.infra.workroom import workroom_of
+from stargaze.locks import locked
 from stargaze.serve.image import Engine, Recipe
 from stargaze.serve.settings import Sources
 from stargaze.serve.site import Site
@@ -13,6 +15,18 @@ from stargaze.serve.site import Site
 if TYPE_CHECKING:
     from stargaze.artifacts import Store
     from stargaze.config import Config
+
+
+def alone(store: Store) -> AbstractContextManager[None]:
+    """Change production inside the block, alone among the commands of this store: none takes back what another has just brought.
+
+    Raises
+    ------
+    BusyError
+        If another command changes it now.
+    """
+    busy = f"{store.root}: another command is changing production"
+    return locked(store.root / "production.lock", busy=busy, hint="wait for it, or stargaze status")
 
 
 def site_of(settings: Config, store: Store) -> Site:

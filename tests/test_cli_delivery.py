@@ -13,6 +13,7 @@ from stargaze import cli_delivery
 from stargaze.artifacts import Store
 from stargaze.config import DeploySection
 from stargaze.errors import OutsideError
+from stargaze.production import alone
 from stargaze.serve import delivery, drill, operating, watching
 from stargaze.serve.delivery import Delivered
 from stargaze.serve.drill import HARDSHIPS
@@ -229,6 +230,18 @@ def test_a_log_is_what_docker_prints(run: Run, small: SmallSwarm, monkeypatch: p
     ((program, argv),) = become
     assert (program, argv[-2]) == ("ssh", "debian@10.20.0.21")
     assert argv[-1] == "sudo -n timeout 60 docker service logs --timestamps --tail=7 stargaze_worker"
+
+
+@pytest.mark.parametrize(
+    "words", [("deploy",), ("deploy", "--rotate-secrets"), ("rollback",), ("scale", "worker=3")], ids=" ".join
+)
+def test_one_command_changes_production_at_a_time(run: Run, small: SmallSwarm, words: list[str]) -> None:
+    with alone(Store(Path("store"))):
+        ended = run(*words)
+
+    assert (ended.code, ended.hint) == (5, "wait for it, or stargaze status")
+    assert ended.error.startswith("store: another command is changing production (process ")
+    assert small.done == []
 
 
 def test_new_secrets_are_told_by_their_version_alone(run: Run, small: SmallSwarm) -> None:

@@ -17,10 +17,11 @@ from stargaze.serve.image import Say, suits
 from stargaze.serve.judgement import is_as_sent
 from stargaze.serve.record import Release
 from stargaze.serve.sending import introduce, send
-from stargaze.serve.site import Prepared, Site, image_in_use, prepared, surveyed
-from stargaze.serve.stacks import apply, keep, kept
+from stargaze.serve.site import Prepared, Site, image_in_use, prepared, reached, surveyed
+from stargaze.serve.stacks import apply, arrived, begin, keep
 from stargaze.serve.swarm import Surveyed, Swarm
 from stargaze.serve.watching import await_serving, await_well
+from stargaze.serve.wayback import put_back, standing
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,16 @@ def deploy(
     machines, swarm = surveyed(site)
     introduce(section, store, machines, say)
     ready = prepared(section, site, machines, swarm, folder, say)
-    stood = release.releases(store)[:1]
+    before = standing(store, ready.services)
     made = release.deploy(section, store, now=now, digest=folder.name, forced=forced)
+    begin(store, made.commit)
     try:
         changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
         await_serving(section, site.production, ready.image, site.port, made.digest)
     except StargazeError as error:
-        raise _put_back(section, store, site, swarm, made, stood, error, now, say) from error
+        raise put_back(section, store, site, before, made, error, now, say) from error
     keep(store, ready.whole)
+    arrived(store)
     return Delivered(made, ready.image, tuple(one.remote.name for one in machines), changed, time.monotonic() - began)
 
 
@@ -77,26 +80,46 @@ def rollback(
 ) -> Delivered:
     """Return to the release before, or to a named one, on every production machine.
 
-    The services stay as they are, unless they lack what that release wants.
+    The services stay as they are, unless they lack what that release wants. A machine that does not answer keeps the others from
+    nothing.
+
+    Raises
+    ------
+    StargazeError
+        If it does not serve, as with `deploy`; or if it serves and a machine did not answer, which is told.
     """
     began = time.monotonic()
-    machines, swarm = surveyed(site)
-    image = image_in_use(swarm.state().services)
-    stood = release.releases(store)[:1]
+    found = reached(site.production)
+    machines, swarm = found.machines, found.swarm
+    services = swarm.state().services
+    image = image_in_use(services)
+    before = standing(store, services)
     made = release.rollback(section, store, now=now, to=to)
+    begin(store, made.commit)
     bundle = store.current.resolve()
+    ready = None
     try:
         if suits(image, bundle):
             changed = made.changed | send(section, store, machines, made.digest)
+        elif found.away:
+            raise OutsideError(f"that release wants another image; {'; '.join(found.away)}")
         else:
             ready = prepared(section, site, machines, swarm, bundle, say)
             changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
-            keep(store, ready.whole)
             image = ready.image
-        await_serving(section, site.production, image, site.port, made.digest)
+        await_serving(section, [one.remote for one in machines], image, site.port, made.digest)
     except StargazeError as error:
-        raise _put_back(section, store, site, swarm, made, stood, error, now, say) from error
-    return Delivered(made, image, tuple(one.remote.name for one in machines), changed, time.monotonic() - began)
+        raise put_back(section, store, site, before, made, error, now, say) from error
+    if ready:
+        keep(store, ready.whole)
+    names = tuple(one.remote.name for one in machines)
+    if found.away:
+        raise OutsideError(
+            f"release {made.digest[:12]} serves again on {', '.join(names)}; {'; '.join(found.away)}",
+            hint=f"once it is back: stargaze deploy {made.digest[:12]}",
+        )
+    arrived(store)
+    return Delivered(made, image, names, changed, time.monotonic() - began)
 
 
 def _carry_out(
@@ -118,35 +141,3 @@ def _carry_out(
         changed = True
     await_well(section, swarm, ready.whole, say)
     return changed
-
-
-def _put_back(
-    section: DeploySection,
-    store: Store,
-    site: Site,
-    swarm: Swarm,
-    made: Release,
-    stood: list[Release],
-    error: StargazeError,
-    now: datetime,
-    say: Say,
-) -> OutsideError:
-    """Return to services and release (``stood``) as they were; return the error that says what failed and what serves now."""
-    failed = f"release {made.digest[:12]} does not serve: {error.message}"
-    before = kept(store)
-    if before is None:
-        return OutsideError(f"{failed}; nothing served before it", hint=error.hint or "stargaze status")
-    say(f"{error.message}; putting back what was before")
-    try:
-        if stood and made.commit != stood[0].commit:
-            made = release.rollback(section, store, now=now, to=stood[0].digest)
-        machines, _ = surveyed(site)
-        send(section, store, machines, made.digest)
-        if not is_as_sent(swarm.state().services, before):
-            apply(store, swarm, before)
-        await_well(section, swarm, before, say)
-        image = before["services"]["web"]["image"]
-        await_serving(section, site.production, image, site.port, made.digest)
-    except StargazeError as second:
-        return OutsideError(f"{failed}; putting it back failed too: {second.message}", hint="stargaze status")
-    return OutsideError(f"{failed}; release {made.digest[:12]} serves as before", hint=error.hint or "stargaze status")

@@ -35,21 +35,35 @@ def judged(state: State, whole: Json | None) -> list[Service]:
     """Return how each service is, beside a stack that it should be (None: as it is defined now)."""
     services, tasks, nodes = state.services, state.tasks, state.nodes
     names = {node["ID"]: str(node["Description"]["Hostname"]) for node in nodes}
-    ready = [node["ID"] for node in nodes if node["Status"]["State"] == "ready" and _is_production(node)]
+    up = [node["ID"] for node in nodes if node["Status"]["State"] == "ready"]
+    ready = [node["ID"] for node in nodes if node["ID"] in up and _is_production(node)]
+    tasks = [
+        task for task in tasks if task.get("NodeID") in (None, "", *up)
+    ]  # of a lost node Swarm says what it knew last
     found = {str(service["Spec"]["Name"]).removeprefix(f"{NAME}_"): service for service in services}
     wanted = whole["services"] if whole else found
     return [_service(name, found.get(name), tasks, names, ready, whole) for name in wanted]
 
 
 def is_as_sent(services: Sequence[Json], whole: Json) -> bool:
-    """Say whether every service was made from this stack, and has as many replicas: then there is nothing to send."""
+    """Say whether every service was made from this stack and has as many replicas: then there is nothing to send.
+
+    One at which Swarm gave up wants to be sent again, though it may run: Swarm changes nothing more of it until then.
+    """
     mine = {str(service["Spec"]["Name"]).removeprefix(f"{NAME}_"): service for service in services}
     return set(mine) == set(whole["services"]) and all(
         service["Spec"]["Labels"].get(MARK) == mark_of(whole)
         and _label(service["Spec"]["TaskTemplate"]) == whole["services"][name]["labels"][PART]
         and _replicas(service) == whole["services"][name]["deploy"].get("replicas")
+        and (service.get("UpdateStatus") or {}).get("State") not in STOPPED
         for name, service in mine.items()
     )
+
+
+def replicas_of(services: Sequence[Json]) -> dict[str, int]:
+    """Return how many replicas each service has that has a number of them."""
+    numbers = {str(one["Spec"]["Name"]).removeprefix(f"{NAME}_"): _replicas(one) for one in services}
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 def unlike(seen: Seen, digest: str) -> list[str]:

@@ -8,14 +8,14 @@ from typing import Any
 
 from stargaze.artifacts import Store
 from stargaze.config import DeploySection
-from stargaze.errors import OutsideError, StargazeError, UsageError, did_you_mean
+from stargaze.errors import StargazeError, UsageError, did_you_mean
 from stargaze.remote import Remote
 from stargaze.serve.image import Say
 from stargaze.serve.judgement import Service, judged
 from stargaze.serve.parts import NAME
-from stargaze.serve.site import Site, image_in_use
+from stargaze.serve.site import Site, image_in_use, manager_of, surveys
 from stargaze.serve.stacks import kept
-from stargaze.serve.swarm import Seen, Surveyed, Swarm, look, on_each, survey
+from stargaze.serve.swarm import Seen, Surveyed, look, on_each
 from stargaze.serve.watching import await_well
 
 KEYS = {"web": "web", "worker": "workers"}
@@ -25,8 +25,8 @@ MOST = 256
 
 def status(store: Store, site: Site) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return a row for each machine and one for each service; a machine that does not answer is a row that says so."""
-    found = _asked(site.production)
-    swarm = _manager(found)
+    found = surveys(site.production)
+    swarm = manager_of(found)
     state = swarm.state()
     shown = judged(state, kept(store))
     image = image_in_use(state.services) if state.services else ""
@@ -62,7 +62,7 @@ def numbers(asked: Sequence[str], section: DeploySection) -> dict[str, int]:
 
 def scale(section: DeploySection, site: Site, wanted: Mapping[str, int], say: Say) -> list[dict[str, Any]]:
     """Set numbers of replicas and wait until so many run; return a row for each service."""
-    swarm = _manager(_asked(site.production))
+    swarm = manager_of(surveys(site.production))
     image_in_use(swarm.state().services)
     swarm.scale(wanted)
     return [_row(service) for service in await_well(section, swarm, None, say)]
@@ -76,32 +76,12 @@ def log_words(site: Site, service: str, *, lines: int, follow: bool) -> list[str
     UsageError
         If there is no such service.
     """
-    swarm = _manager(_asked(site.production))
+    swarm = manager_of(surveys(site.production))
     names = [str(one["Spec"]["Name"]).removeprefix(f"{NAME}_") for one in swarm.state().services]
     if service not in names:
         hint = did_you_mean(service, names, f"there are: {', '.join(names) or 'none; stargaze deploy'}")
         raise UsageError(f"{service}: no such service", hint=hint)
     return swarm.log_words(service, lines, follow=follow)
-
-
-def _asked(machines: Sequence[Remote]) -> list[Surveyed | StargazeError]:
-    """Survey all machines at the same time; what is in the way of one is its answer."""
-
-    def ask(remote: Remote) -> Surveyed | StargazeError:
-        try:
-            return survey(remote)
-        except StargazeError as error:
-            return error
-
-    return on_each(machines, ask)
-
-
-def _manager(found: Sequence[Surveyed | StargazeError]) -> Swarm:
-    for one in found:
-        if isinstance(one, Surveyed) and one.manages:
-            return Swarm(one.remote)
-    said = "; ".join(one.message for one in found if isinstance(one, StargazeError))
-    raise OutsideError(f"no manager of the Swarm answers{f': {said}' if said else ''}", hint="stargaze infra status")
 
 
 def _machine(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.config import DeploySection, ServeSection
-from stargaze.errors import MissingInputError, OutsideError
+from stargaze.errors import MissingInputError, OutsideError, StargazeError
 from stargaze.remote import Remote
 from stargaze.serve import vault
 from stargaze.serve.backing import BROKERS
@@ -45,6 +45,55 @@ def surveyed(site: Site) -> tuple[list[Surveyed], Swarm]:
     if not managers:
         raise OutsideError("no production machine manages the Swarm", hint="stargaze infra configure --tags swarm")
     return machines, Swarm(managers[0])
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The production machines that answer, the Swarm behind them, and why the others do not."""
+
+    machines: list[Surveyed]
+    swarm: Swarm
+    away: list[str]
+
+
+def reached(production: Sequence[Remote]) -> Reached:
+    """Return what can be reached of production now.
+
+    Raises
+    ------
+    OutsideError
+        If none that manages the Swarm answers.
+    """
+    asked = surveys(production)
+    away = [one.message for one in asked if isinstance(one, StargazeError)]
+    return Reached([one for one in asked if isinstance(one, Surveyed)], manager_of(asked), away)
+
+
+def surveys(production: Sequence[Remote]) -> list[Surveyed | StargazeError]:
+    """Survey all machines at the same time; what is in the way of one is its answer."""
+
+    def ask(remote: Remote) -> Surveyed | StargazeError:
+        try:
+            return survey(remote)
+        except StargazeError as error:
+            return error
+
+    return on_each(production, ask)
+
+
+def manager_of(asked: Sequence[Surveyed | StargazeError]) -> Swarm:
+    """Return the Swarm behind the first machine that answered and manages it.
+
+    Raises
+    ------
+    OutsideError
+        If there is none.
+    """
+    for one in asked:
+        if isinstance(one, Surveyed) and one.manages:
+            return Swarm(one.remote)
+    said = "; ".join(one.message for one in asked if isinstance(one, StargazeError))
+    raise OutsideError(f"no manager of the Swarm answers{f': {said}' if said else ''}", hint="stargaze infra status")
 
 
 def image_in_use(services: Sequence[Mapping[str, Any]]) -> str:

@@ -1,4 +1,7 @@
-"""The stacks that were sent: each is kept under its digest, and the last that was seen to be well is the one to return to."""
+"""The stacks that were sent: each is kept under its digest, and the last that was seen to be well is the one to return to.
+
+So with releases: one that was sent and never seen to serve, because its delivery was ended, is not.
+"""
 
 from __future__ import annotations
 
@@ -37,3 +40,22 @@ def kept(store: Store) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = json.loads(path.read_bytes())
     return found
+
+
+def underway(store: Store) -> list[str]:
+    """Return the commits of the releases that were sent and not seen to serve."""
+    path = folder_of(store) / "underway"
+    return path.read_text(encoding="ascii").split() if path.is_file() else []
+
+
+def begin(store: Store, commit: str) -> None:
+    """Note that a release is on its way: until it is seen to serve it is none to return to."""
+    known = underway(store)
+    if commit not in known:
+        with replacing(folder_of(store) / "underway") as temporary:
+            temporary.write_text("\n".join([*known, commit]), encoding="ascii")
+
+
+def arrived(store: Store) -> None:
+    """Note that the newest release was seen to serve on every machine."""
+    (folder_of(store) / "underway").unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from stargaze.serve import delivery, git, release, watching
 from stargaze.serve.contents import RefusedError
 from stargaze.serve.delivery import Delivered
 from stargaze.serve.stacks import kept
+from stargaze.serve.wayback import standing
 from tests.serve.conftest import Workshop
 from tests.serve.small_swarm import SmallSwarm
 
@@ -94,6 +95,10 @@ def delivered(desk: Desk) -> Desk:
     desk.small.done.clear()
     desk.said.clear()
     return desk
+
+
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def steps(done: list[str]) -> list[str]:
@@ -296,6 +301,77 @@ def test_a_release_that_only_the_desk_had_lost_is_what_a_failure_goes_back_to(de
     assert delivered.record == record
 
 
+def test_what_was_scaled_since_is_put_back_as_it_was(delivered: Desk) -> None:
+    delivered.small.services["stargaze_worker"]["Spec"]["Mode"] = {"Replicated": {"Replicas": 8}}
+    delivered.small.ill["web"] = "unhealthy"
+    before = delivered.everything()
+
+    with pytest.raises(OutsideError, match="serves as before"):
+        delivered.deploy("good 2", section=dataclasses.replace(delivered.section, web_memory=0.05, worker_memory=3.0))
+
+    assert delivered.everything() == before
+
+
+def test_a_release_whose_delivery_was_interrupted_is_none_to_return_to(
+    delivered: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = delivered.small.installed["production1"]
+    with monkeypatch.context() as patched:
+        patched.setattr(delivery, "await_serving", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            delivered.deploy("good 2")
+    delivered.small.ill["web"] = "unhealthy"
+
+    with pytest.raises(OutsideError, match=rf"release {first[:12]} serves as before"):
+        delivered.deploy("good 3", section=dataclasses.replace(delivered.section, web_memory=0.05))
+
+    assert delivered.small.installed == dict.fromkeys(BOTH, first)
+    assert standing(delivered.store, []).release == release.releases(delivered.store)[0]
+
+
+def test_what_somebody_else_has_brought_meanwhile_is_not_taken_back(delivered: Desk) -> None:
+    delivered.small.ill["web"] = "unhealthy"
+
+    def arrives(line: str) -> None:
+        if "putting back" in line:
+            delivered.small.tips["production2"] = "another"
+
+    with pytest.raises(OutsideError, match="another release has arrived since, and stays"):
+        delivery.deploy(
+            dataclasses.replace(delivered.section, web_memory=0.05), delivered.store, delivered.small.site(),
+            now=delivered.workshop.now, say=arrives, digest=delivered.workshop.bundle("good 2"),
+        )  # fmt: skip
+
+    assert [kind for kind, _ in delivered.record] == ["deploy", "deploy"]
+
+
+def test_a_machine_that_is_lost_on_the_way_keeps_the_others_from_nothing(delivered: Desk) -> None:
+    first = delivered.small.installed["production1"]
+    delivered.refusing["production2"] = "Connection closed"
+
+    def lose(line: str) -> None:
+        if "putting back" in line:
+            delivered.small.away.add("production2")
+
+    with pytest.raises(OutsideError) as caught:
+        delivery.deploy(
+            delivered.section, delivered.store, delivered.small.site(),
+            now=delivered.workshop.now, say=lose, digest=delivered.workshop.bundle("good 2"),
+        )  # fmt: skip
+
+    assert f"release {first[:12]} serves as before on production1; production2 does not let us in" in (
+        caught.value.message
+    )
+    assert caught.value.hint == f"once it is back: stargaze deploy {first[:12]}"
+    assert delivered.small.installed["production1"] == first
+    delivered.refusing.clear()
+    delivered.small.away.clear()
+
+    delivered.deploy(digest=first)
+
+    assert len(set(delivered.small.tips.values())) == 1
+
+
 def test_where_nothing_served_before_there_is_nothing_to_go_back_to(desk: Desk) -> None:
     desk.small.ill["broker"] = "no such volume"
 
@@ -319,7 +395,10 @@ def test_a_way_back_that_fails_too_is_told_with_both_reasons(delivered: Desk) ->
         )  # fmt: skip
 
     assert "unhealthy" in caught.value.message
-    assert "putting it back failed too: production1 does not let us in" in caught.value.message
+    assert (
+        "putting it back failed too: no manager of the Swarm answers: production1 does not let us in"
+        in caught.value.message
+    )
     assert caught.value.hint == "stargaze status"
 
 
@@ -349,6 +428,48 @@ def test_a_rollback_that_does_not_serve_is_put_back_as_a_delivery_is(delivered: 
 
     assert delivered.everything() == before
     assert delivered.record == [("rollback", second), ("rollback", record[1][1]), *record]
+
+
+def test_a_rollback_reaches_whom_it_can_and_tells_of_the_others(delivered: Desk) -> None:
+    first = delivered.small.installed["production1"]
+    second = delivered.deploy("good 2").release.digest
+    delivered.small.away.add("production2")
+
+    with pytest.raises(OutsideError) as caught:
+        delivered.rollback()
+
+    assert caught.value.message.startswith(f"release {first[:12]} serves again on production1; production2 does not ")
+    assert delivered.small.installed == {"production1": first, "production2": second}
+    delivered.small.away.clear()
+
+    delivered.deploy(digest=first)
+
+    assert delivered.small.installed == dict.fromkeys(BOTH, first)
+
+
+def test_a_rollback_to_another_image_that_fails_leaves_the_stack_to_return_to(delivered: Desk) -> None:
+    wants = delivered.workshop.bundle("good 2", **{"model-all-1.skops": "another kind"})
+    delivered.deploy(digest=wants)
+    delivered.deploy("good 3")
+    before = delivered.everything()
+    delivered.small.stuck["production1"] = before["installed"]["production1"]
+
+    with pytest.raises(OutsideError, match="serves as before"):
+        delivered.rollback()
+
+    assert delivered.everything() == before
+
+
+def test_a_rollback_to_another_image_wants_every_machine(delivered: Desk) -> None:
+    wants = delivered.workshop.bundle("good 2", **{"model-all-1.skops": "another kind"})
+    delivered.deploy(digest=wants)
+    third = delivered.deploy("good 3").release.digest
+    delivered.small.away.add("production2")
+
+    with pytest.raises(OutsideError, match="wants another image; production2 does not let us in"):
+        delivered.rollback()
+
+    assert delivered.small.installed == dict.fromkeys(BOTH, third)
 
 
 def test_a_rollback_to_models_that_want_more_of_an_image_brings_it_first(delivered: Desk) -> None:

@@ -160,6 +160,30 @@ def test_a_node_that_takes_no_services_is_not_waited_for() -> None:
         assert (found.state, found.running, found.wanted) == ("well", 1, 1)
 
 
+def test_what_ran_on_a_node_that_was_lost_is_not_waited_for() -> None:
+    """Swarm wants it ended there, and says of it what it knew last."""
+    lost = {**TOLD[1], "Status": {"State": "down"}}
+    tasks = [
+        task("worker", "production1"),
+        task("worker", "production1"),
+        task("worker", "production2", wish="shutdown"),
+    ]
+
+    found = judged(State([TOLD[0], lost], [service("worker")], tasks), WHOLE)
+
+    assert [(one.state, one.running) for one in found if one.name == "worker"] == [("well", 2)]
+
+
+@pytest.mark.parametrize("state", ["paused", "rollback_paused"])
+def test_what_swarm_gave_up_is_sent_again_though_it_runs(state: str) -> None:
+    services = [service(name) for name in WHOLE["services"]]
+    assert is_as_sent(services, WHOLE)
+
+    services[0]["UpdateStatus"] = {"State": state}
+
+    assert not is_as_sent(services, WHOLE)
+
+
 def test_a_service_that_nobody_asked_for_is_not_judged_and_has_the_stack_sent() -> None:
     services = [*(service(name) for name in WHOLE["services"]), {**service("web"), "ID": "old"}]
     services[-1]["Spec"] = {**services[-1]["Spec"], "Name": "stargaze_flower"}

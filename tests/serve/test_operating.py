@@ -12,7 +12,7 @@ from stargaze.artifacts import Store
 from stargaze.config import DeploySection, ServeSection
 from stargaze.errors import MissingInputError, OutsideError, UsageError
 from stargaze.remote import Remote
-from stargaze.serve import operating, watching
+from stargaze.serve import operating, site, watching
 from stargaze.serve.image import Engine, Recipe
 from stargaze.serve.settings import Sources
 from stargaze.serve.site import Site, prepared, surveyed
@@ -63,7 +63,7 @@ def test_a_machine_that_is_away_is_a_row_and_no_end(store: Store, monkeypatch: p
         "Status": {"State": "ready"},
         "Spec": {"Availability": "drain"},
     }
-    monkeypatch.setattr(operating, "survey", survey)
+    monkeypatch.setattr(site, "survey", survey)
     monkeypatch.setattr(operating, "look", lambda remote, *_: Seen(remote.name, "a" * 64, (), "200 {}"))
     monkeypatch.setattr(Swarm, "state", lambda _: State([node], [], []))
 
@@ -80,14 +80,14 @@ def test_without_a_manager_the_reason_is_that_of_the_machines(monkeypatch: pytes
     def away(remote: Remote) -> Surveyed:
         raise OutsideError(f"{remote.name} is away")
 
-    monkeypatch.setattr(operating, "survey", away)
+    monkeypatch.setattr(site, "survey", away)
 
     with pytest.raises(OutsideError, match="production1 is away; production2 is away"):
         operating.log_words(SITE, "web", lines=10, follow=False)
 
 
 def test_a_log_is_printed_by_docker_on_a_manager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operating, "survey", survey)
+    monkeypatch.setattr(site, "survey", survey)
     monkeypatch.setattr(Swarm, "state", lambda _: State([], [{"Spec": {"Name": "stargaze_web"}}], []))
 
     argv = operating.log_words(SITE, "web", lines=7, follow=True)
@@ -177,7 +177,7 @@ def test_a_machine_of_another_swarm_is_told_apart(
     small: SmallSwarm, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        operating, "survey", lambda one: dataclasses.replace(survey(MACHINES[0]), remote=one, node="elsewhere")
+        site, "survey", lambda one: dataclasses.replace(survey(MACHINES[0]), remote=one, node="elsewhere")
     )
 
     machines, _ = operating.status(store, small.site())
