@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
@@ -21,7 +22,12 @@ from stargaze.serve.metrics import observe_question
 from stargaze.serve.results import Results
 from stargaze.serve.settings import QUEUE, session_key
 from stargaze.serve.tasks import TASK
-from stargaze.serve.tickets import ENDED, QUEUED, KeyTakenError, Question, Ticket, accept, read
+from stargaze.serve.tickets import ENDED, RESERVED, KeyTakenError, Question, Ticket, accept, read
+
+WAY = 3 * PATIENCE
+"""The longest that a question is on its way to the queue [s]: to connect, to hand it over, to have it confirmed."""
+LOOK = 0.02
+"""How often it is looked whether one has arrived [s]."""
 
 
 def now() -> datetime:
@@ -48,37 +54,59 @@ class CeleryDesk:
         self._declared = not section.broker
 
     def ask(self, question: Question, *, key: str = "", request_id: str = "") -> Ticket:
-        """Store the ticket, then queue the question; if the queue refuses, the ticket is taken back."""
+        """Reserve the ticket, queue the question, and call it queued; if the queue refuses, the ticket is taken back."""
         ticket_id = self._number({"key": key}) if key else self._number_of(question)
         ticket = accept(
             question, now=self._clock(), time_limit=self._section.time_limit, ticket_id=ticket_id, request_id=request_id
         )
-        with _outside():
-            is_new = self._results.keep_new(ticket, QUEUED)
-        before = None if is_new else self.look(ticket_id)
+        before = self._before(ticket)
         if before and key and before.question not in (None, question):
             raise KeyTakenError("this Idempotency-Key came with another question", hint="make a new key a question")
         if before and before.state != "failed":
             return before
         with _outside():
-            if not is_new:  # it failed: it is asked anew
-                self._results.keep([ticket], QUEUED)
+            if before:  # it failed: it is asked anew
+                self._results.keep([ticket], RESERVED)
             with self._taken_back_on_failure(ticket):
                 self._send(ticket)
+        with contextlib.suppress(*AWAY):  # the queue has it: that is what was promised
+            self._results.is_queued(ticket)
         observe_question("accepted")
         return ticket
 
+    def _before(self, ticket: Ticket) -> Ticket | None:
+        """Reserve a ticket's number, or return the ticket that has it already; one on its way to the queue is waited for.
+
+        What stays on its way belongs to a page that died, and never came there: it is reserved anew. One that is taken back
+        meanwhile was refused by the queue, as this one would be.
+        """
+        limit = time.monotonic() + WAY
+        with _outside():
+            if self._results.keep_new(ticket, RESERVED):
+                return None
+            while (found := self._results.look(ticket.id)) and found[0] == RESERVED:
+                if time.monotonic() > limit and self._read(ticket.id, found).question == ticket.question:
+                    self._results.keep([ticket], RESERVED)
+                    return None
+                time.sleep(LOOK)
+        if found is None:
+            raise OutsideError("the queue cannot be written: it has just refused the same", hint="stargaze doctor")
+        return self._read(ticket.id, found)
+
     def find(self, question: Question) -> Ticket | None:
-        """Return the ticket that an identical question has already."""
-        return self.look(self._number_of(question)) if self._section.fresh else None
+        """Return the ticket that an identical question has already, and the queue as well."""
+        if not self._section.fresh:
+            return None
+        ticket_id = self._number_of(question)
+        with _outside():
+            found = self._results.look(ticket_id)
+        return None if found is None or found[0] == RESERVED else self._read(ticket_id, found)
 
     def look(self, ticket_id: str) -> Ticket | None:
         """Read the ticket and settle one that nobody will answer any more."""
         with _outside():
             found = self._results.look(ticket_id)
-        if found is None:
-            return None
-        return read(ticket_id, *found, now=self._clock(), time_limit=self._section.time_limit)
+        return None if found is None else self._read(ticket_id, found)
 
     def ended(self, ticket_ids: Collection[str]) -> Mapping[str, Ticket | None]:
         """Read all that may have ended in one exchange."""
@@ -99,6 +127,9 @@ class CeleryDesk:
                 probe.write_bytes(b"1")
                 probe.unlink()
             self._results.check()
+
+    def _read(self, ticket_id: str, found: tuple[str, Any]) -> Ticket:
+        return read(ticket_id, *found, now=self._clock(), time_limit=self._section.time_limit)
 
     def _send(self, ticket: Ticket) -> None:
         if not self._declared:
@@ -143,7 +174,7 @@ class CeleryDesk:
         except CLOSED:
             self._declared = not self._section.broker  # a broker that comes back may have forgotten
             with contextlib.suppress(*AWAY):  # its deadline says the same, later
-                self._results.forget(ticket.id)
+                self._results.take_back(ticket)
             raise
 
 

@@ -11,12 +11,15 @@ from functools import cached_property
 from typing import Any
 
 from celery import Celery
+from celery.backends.database import session_cleanup
 from celery.backends.redis import RedisBackend
 
-from stargaze.serve.tickets import QUEUED, RUNNING, Ticket
+from stargaze.serve.tickets import QUEUED, RESERVED, RUNNING, Ticket
 
-UNDER_WAY = tuple(f'{{"status":"{status}",'.encode() for status in (QUEUED, RUNNING))
+UNDER_WAY = tuple(f'{{"status":"{status}",'.encode() for status in (RESERVED, QUEUED, RUNNING))
 """How a ticket begins that has not ended, as :func:`_meta` writes it."""
+_REPLACE = 'if redis.call("get", KEYS[1]) == ARGV[1] then redis.call("set", KEYS[1], ARGV[2], "ex", ARGV[3]) end'
+_FORGET = 'if redis.call("get", KEYS[1]) == ARGV[1] then redis.call("del", KEYS[1]) end'
 
 
 class Results:
@@ -48,6 +51,19 @@ class Results:
         self.keep([ticket], status)
         return True
 
+    def is_queued(self, ticket: Ticket) -> None:
+        """Turn a reserved ticket into one that is queued; one that a worker took meanwhile stays as it is."""
+        backend = self._backend
+        if isinstance(backend, RedisBackend):
+            metas = _meta(ticket, RESERVED), _meta(ticket, QUEUED)
+            backend.client.eval(_REPLACE, 1, backend.get_key_for_task(ticket.id), *metas, int(backend.expires))
+            return
+        rows = backend.task_cls
+        session = backend.ResultSession()
+        with session_cleanup(session):
+            session.query(rows).filter_by(task_id=ticket.id, status=RESERVED).update({"status": QUEUED})
+            session.commit()
+
     def look(self, ticket_id: str) -> tuple[str, Any] | None:
         """Return status and what is stored of a ticket; None if nothing is."""
         meta = self._backend.get_task_meta(ticket_id, cache=False)
@@ -62,12 +78,13 @@ class Results:
             ids = [one for one, meta in zip(ids, held, strict=True) if not (meta or b"").startswith(UNDER_WAY)]
         return {one: self.look(one) for one in ids}
 
-    def forget(self, ticket_id: str) -> None:
-        """Take a ticket back."""
+    def take_back(self, ticket: Ticket) -> None:
+        """Forget a ticket that was reserved, unless somebody else has reserved it since."""
         backend = self._backend
-        backend.delete(backend.get_key_for_task(ticket_id)) if isinstance(backend, RedisBackend) else backend.forget(
-            ticket_id
-        )
+        if isinstance(backend, RedisBackend):
+            backend.client.eval(_FORGET, 1, backend.get_key_for_task(ticket.id), _meta(ticket, RESERVED))
+        else:
+            backend.forget(ticket.id)
 
     def check(self) -> None:
         """Write something, or raise what writing raises."""

@@ -12,8 +12,9 @@ from typing import Any, Literal, Protocol
 from stargaze.errors import BadDataError
 
 State = Literal["queued", "running", "done", "failed"]
-QUEUED, RUNNING, DONE = "QUEUED", "RUNNING", "SUCCESS"
-"""How the result store spells the states; everything else there is a failure of Celery's own words."""
+RESERVED, QUEUED, RUNNING, DONE = "RESERVED", "QUEUED", "RUNNING", "SUCCESS"
+"""How the result store spells the states; everything else there is a failure of Celery's own words. A reserved ticket is on its
+way to the queue: whether it arrived is not known yet, so nobody else may be given it."""
 ENDED = ("done", "failed")
 GRACE = 5.0
 """Between "please stop" and "stopped", and for the answer to be written [s]."""
@@ -143,7 +144,7 @@ def read(ticket_id: str, status: str, stored: Any, *, now: datetime, time_limit:
 
 def _parse(ticket_id: str, status: str, stored: Mapping[str, Any]) -> Ticket:
     finished: State = "failed" if stored["error"] else "done"
-    state: State = "queued" if status == QUEUED else "running" if status == RUNNING else finished
+    state: State = "queued" if status in (RESERVED, QUEUED) else "running" if status == RUNNING else finished
     return Ticket(
         ticket_id,
         state,

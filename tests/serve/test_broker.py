@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from stargaze.config import ServeSection
 from stargaze.errors import OutsideError
 from stargaze.serve.broker import waiting
 from stargaze.serve.child import Child, start
-from stargaze.serve.desk import CeleryDesk
+from stargaze.serve.desk import CeleryDesk, now
 from stargaze.serve.processes import prepare
+from stargaze.serve.results import Results
 from stargaze.serve.settings import DEAD, as_environment, ready_file
 from stargaze.serve.tasks import make_app
-from stargaze.serve.tickets import ATTEMPTS, KeyTakenError, Question, Ticket
+from stargaze.serve.tickets import ATTEMPTS, DONE, QUEUED, RESERVED, KeyTakenError, Question, Ticket, accept
 from tests.servers import Servers, servers
 from tests.waiting import wait_for
 
@@ -113,6 +115,47 @@ def test_who_asks_the_same_comes_to_the_same_ticket(desk: CeleryDesk, worker: Ca
     worker()
     assert ended(desk, first).state == "done"
     assert desk.ask(Question(("same/one",))).state == "done"
+
+
+class Killed(BaseException):
+    """What a page ends with that is killed."""
+
+
+def test_a_question_of_a_page_that_died_before_it_was_queued_is_answered_once_it_is_asked_again(
+    desk: CeleryDesk, section: ServeSection, store: Store, worker: Callable[[], Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: Ticket) -> None:
+        raise Killed
+
+    worker()
+    with monkeypatch.context() as patched:
+        patched.setattr(desk, "_send", killed)
+        with pytest.raises(Killed):
+            desk.ask(Question(("a/b",)), key="once")
+
+    ticket = CeleryDesk(make_app(section, store), section, store).ask(Question(("a/b",)), key="once")
+
+    assert ended(desk, ticket).state == "done"
+
+
+def test_what_became_of_a_ticket_meanwhile_stays(desk: CeleryDesk) -> None:
+    """On Redis: a worker was quicker than the page, or another page has reserved the ticket anew."""
+    results = Results(desk._app)
+    first, second = (
+        accept(Question(("a/b",)), now=now(), time_limit=20.0, ticket_id=str(uuid.UUID(int=7))) for _ in "ab"
+    )
+    results.keep([second], RESERVED)
+
+    results.take_back(first)
+    assert results.look(second.id) == (RESERVED, second.as_stored())
+    results.is_queued(first)
+    assert results.look(second.id) == (RESERVED, second.as_stored())
+    results.is_queued(second)
+    assert results.look(second.id) == (QUEUED, second.as_stored())
+    results.keep([second], DONE)
+    results.is_queued(second)
+    results.take_back(second)
+    assert results.look(second.id) == (DONE, second.as_stored())
 
 
 def test_a_key_stands_for_one_question(desk: CeleryDesk) -> None:

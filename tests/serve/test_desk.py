@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -17,9 +20,10 @@ from stargaze.serve.broker import messages
 from stargaze.serve.child import start
 from stargaze.serve.desk import CeleryDesk
 from stargaze.serve.processes import prepare
+from stargaze.serve.results import Results
 from stargaze.serve.settings import as_environment, ready_file
 from stargaze.serve.tasks import make_app
-from stargaze.serve.tickets import Question, Ticket
+from stargaze.serve.tickets import DONE, Question, Ticket, accept
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.real
@@ -50,6 +54,10 @@ def alone(store: Store) -> CeleryDesk:
     """A desk without a worker."""
     prepare(store)
     return desk_of(store)
+
+
+def killed(_: Ticket) -> None:
+    raise Killed
 
 
 def outcome(desk: CeleryDesk, name: str) -> Ticket:
@@ -131,6 +139,85 @@ def test_a_question_whose_message_is_lost_is_reported_failed(alone: CeleryDesk, 
     assert found is not None
     assert found.error is not None
     assert found.error["message"] == "no worker answered in time"
+
+
+class Killed(BaseException):
+    """What a page ends with that is killed."""
+
+
+def test_a_question_of_a_page_that_died_before_it_was_queued_is_queued_by_the_next(
+    alone: CeleryDesk, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A visitor whose connection broke asks the next page, with the same key."""
+    monkeypatch.setattr("stargaze.serve.desk.WAY", 0.1)
+    with monkeypatch.context() as patched:
+        patched.setattr(alone, "_send", killed)
+        with pytest.raises(Killed):
+            alone.ask(Question(("a/b",)), key="once")
+    assert not list(messages(store).iterdir())
+
+    ticket = desk_of(store).ask(Question(("a/b",)), key="once")
+
+    assert len(list(messages(store).iterdir())) == 1
+    assert alone.look(ticket.id) == ticket
+    assert alone.ask(Question(("a/b",)), key="once") == ticket
+    assert len(list(messages(store).iterdir())) == 1
+
+
+def test_nobody_is_given_a_ticket_that_the_queue_may_yet_refuse(
+    alone: CeleryDesk, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserved = threading.Event()
+    asked: list[Any] = []
+
+    def refuse(_: Ticket) -> None:
+        reserved.set()
+        wait_for(lambda: len(asked) == 1)
+        time.sleep(0.2)
+        raise OSError("full")
+
+    def ask_too() -> None:
+        reserved.wait()
+        asked.append("begun")
+        try:
+            asked.append(desk_of(store).ask(Question(("a/b",)), key="once"))
+        except OutsideError as error:
+            asked.append(error.message)
+
+    monkeypatch.setattr(alone, "_send", refuse)
+    other = threading.Thread(target=ask_too)
+    other.start()
+    with pytest.raises(OutsideError, match="the queue cannot be written: full"):
+        alone.ask(Question(("a/b",)), key="once")
+    other.join()
+
+    assert asked[1:] == ["the queue cannot be written: it has just refused the same"]
+
+
+def test_what_may_not_be_queued_yet_is_found_by_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = dataclasses.replace(SECTION, fresh=3600.0)
+    prepare(store)
+    desk = CeleryDesk(make_app(section, store), section, store)
+    with monkeypatch.context() as patched:
+        patched.setattr(desk, "_send", killed)
+        with pytest.raises(Killed):
+            desk.ask(Question(("a/b",)))
+    assert desk.find(Question(("a/b",))) is None
+    monkeypatch.setattr("stargaze.serve.desk.WAY", 0.0)
+
+    ticket = desk.ask(Question(("a/b",)))
+
+    assert desk.find(Question(("a/b",))) == ticket
+
+
+def test_a_worker_that_is_quicker_than_the_page_is_not_overwritten(alone: CeleryDesk) -> None:
+    results = Results(alone._app)
+    ticket = accept(Question(("a/b",)), now=datetime.now(UTC), time_limit=4.0)
+    results.keep([ticket], DONE)
+
+    results.is_queued(ticket)
+
+    assert results.look(ticket.id) == (DONE, ticket.as_stored())
 
 
 def test_a_queue_that_is_gone_refuses_at_once_and_takes_the_ticket_back(alone: CeleryDesk, store: Store) -> None:
