@@ -41,6 +41,8 @@ LESS = 0.98
 """The part of their memory that such a deploy leaves them: too little less to be missed, and yet other services."""
 QUIET_LIMIT = 180.0
 """Within which visitors have all their answers, once they ask no more [s]."""
+BROKEN = ("lost", "unanswered", "failed")
+"""What may become of no question, whatever is struck."""
 _KILL = f"""
 for id in $(docker ps --quiet --filter "name={NAME}_$1" | head -n 1); do
   docker kill --signal KILL "$id"
@@ -165,8 +167,8 @@ def _undergone(hardship: Hardship, ground: Ground, hosts: Sequence[str], names: 
 
 
 def judged(hardship: Hardship, counts: Mapping[str, Any], healed: float, why: str) -> Sheet:
-    """Say whether a promise held: nothing accepted was lost, nobody met an error, and all is well again."""
-    bad = {name: counts[name] for name in ("lost", "failed", *(() if hardship.refuses else ("refused",)))}
+    """Say whether a promise held: all that was accepted was answered, nobody met an error, and all is well again."""
+    bad = {name: counts[name] for name in (*BROKEN, *(() if hardship.refuses else ("refused",)))}
     met = [f"{number} {name}" for name, number in bad.items() if number]
     said = "; ".join([*([why] if why else []), *([", ".join(met)] if met else []), *(counts["said"] if met else [])])
     return Sheet(hardship.name, hardship.promise, not said and counts["answered"] > 0, counts, healed, said[:300])

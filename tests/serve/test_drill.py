@@ -32,12 +32,13 @@ WELL |= {"slowest": 1.0, "said": {}}
         ("web", {"refused": 2}, "", False),
         ("broker", {"refused": 40, "said": {"refused: 503": 40}}, "", True),
         ("broker", {"refused": 40, "lost": 1}, "", False),
-        ("worker", {"unanswered": 1}, "", True),
+        ("worker", {"answered": 1, "unanswered": 499, "said": {"unanswered: took too long": 499}}, "", False),
+        ("broker", {"refused": 40, "unanswered": 1}, "", False),
         ("node", {}, "web: 1 of 2 run", False),
         ("node", {"answered": 0, "accepted": 0}, "", False),
     ],
 )
-def test_a_promise_held_if_nothing_was_lost_nobody_met_an_error_and_all_is_well(
+def test_a_promise_held_if_all_was_answered_nobody_met_an_error_and_all_is_well(
     hardship: str, counts: dict[str, Any], why: str, held: bool
 ) -> None:
     sheet = judged(HARDSHIPS[hardship], {**WELL, **counts}, 9.0, why)
