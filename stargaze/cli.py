@@ -445,7 +445,10 @@ def scale(
 def drill(
     name: Annotated[str, typer.Argument(help="The cluster's name (infra.name), typed because this hurts it.")],
     only: Annotated[str, typer.Option(help="Some of: worker, web, broker, node, deploy; divided by commas.")] = "",
-    rate: Annotated[float, typer.Option(help="Questions that visitors ask meanwhile [1/s].", min=0.1, max=1000)] = 50.0,
+    rate: Annotated[
+        float,
+        typer.Option(help="Questions asked meanwhile [1/s]; fewer where serve.per_minute is lower.", min=0.1, max=1000),
+    ] = 50.0,
     path: ConfigPath = None,
     store: StorePath = None,
     as_json: AsJson = False,

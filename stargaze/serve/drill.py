@@ -43,6 +43,8 @@ QUIET_LIMIT = 180.0
 """Within which visitors have all their answers, once they ask no more [s]."""
 BROKEN = ("lost", "unanswered", "failed")
 """What may become of no question, whatever is struck."""
+ROOM = 0.8
+"""The part of what the page lets one address ask that visitors take: a question that is led to another page counts twice [1]."""
 _KILL = f"""
 for id in $(docker ps --quiet --filter "name={NAME}_$1" | head -n 1); do
   docker kill --signal KILL "$id"
@@ -137,6 +139,17 @@ def named(names: str) -> list[Hardship]:
         if name not in HARDSHIPS:
             raise UsageError(f"{name}: no such hardship", hint=did_you_mean(name, HARDSHIPS, ", ".join(HARDSHIPS)))
     return [HARDSHIPS[name] for name in asked or HARDSHIPS]
+
+
+def borne(rate: float, per_minute: int) -> float:
+    """Return how many questions visitors may ask who all have one address [1/s]: no more than the page would answer.
+
+    ``per_minute`` is that of the config's section ``serve``, where 0 sets no limit.
+
+    >>> borne(50.0, 0), borne(50.0, 120), borne(1.0, 120)
+    (50.0, 1.6, 1.0)
+    """
+    return min(rate, ROOM * per_minute / 60) if per_minute else rate
 
 
 def _undergone(hardship: Hardship, ground: Ground, hosts: Sequence[str], names: Path, rate: float, say: Say) -> Sheet:
