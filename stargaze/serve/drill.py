@@ -174,6 +174,10 @@ def _undergone(hardship: Hardship, ground: Ground, hosts: Sequence[str], names: 
                 why = error.message
             healed = time.monotonic() - struck
             said, _ = visitors.communicate(timeout=QUIET_LIMIT)
+        except subprocess.TimeoutExpired:  # the sheets of other hardships are worth having
+            late = [f"visitors had not all their answers after {QUIET_LIMIT:g} s"]
+            said_why = "; ".join([why, *late] if why else late)
+            return Sheet(hardship.name, hardship.promise, False, {}, round(healed, 1), said_why)
         finally:
             visitors.kill()
     return judged(hardship, json.loads(said), round(healed, 1), why)
