@@ -79,6 +79,8 @@ def small(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["rollback", "0123"], 3, "nothing was released yet", "stargaze deploy"),
         (["deploy", "0123"], 3, "there is no bundle '0123'", "stargaze tune"),
         (["deploy", "0123", "--rotate-secrets"], 2, "--rotate-secrets sends no bundle", "stargaze deploy --rotate"),
+        (["deploy", "--force", " "], 2, "--force wants a reason, which is kept in the record", 'deploy --force "why'),
+        (["deploy", "--force", ""], 2, "--force wants a reason, which is kept in the record", 'deploy --force "why'),
         (["deploy", "--force", "why", "--rotate-secrets"], 2, "--rotate-secrets sends no bundle", "stargaze deploy"),
         (["drill", "another"], 2, "this cluster is called stargaze, not another: nothing was done", "drill stargaze"),
         (["drill", "stargaze", "--only", "wroker"], 2, "wroker: no such hardship", "Did you mean worker?"),
