@@ -35,10 +35,12 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 @command("install")
 def install(folder: Folder = Path(), path: ConfigPath = None, store: StorePath = None) -> None:
     """Write a post-commit hook: each commit runs the stages from fetch to deploy, in the background."""
+    from stargaze.config import project_file
     from stargaze.on_commit import install
 
     out, _, place = begin(path, store, as_json=False)
-    out.text(f"{install(folder, place, path)} is written; the next commit is trained, compared and released")
+    written = install(folder, place, project_file(path))
+    out.text(f"{written} is written; the next commit is trained, compared and released")
 
 
 @command("remove")

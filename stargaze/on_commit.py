@@ -46,6 +46,8 @@ def files_of(store: Store) -> Files:
 def install(folder: Path, store: Store, config: Path | None) -> Path:
     """Write the hook of the git repository around ``folder``; return its path.
 
+    Git calls it where the repository begins; it goes back to this folder, from where the paths in a config are seen.
+
     Raises
     ------
     UsageError
@@ -59,7 +61,7 @@ def install(folder: Path, store: Store, config: Path | None) -> Path:
     with replacing(path, 0o755) as temporary:
         temporary.write_text(
             f"#!/bin/sh\n{MARK}: a commit is trained, compared and released. `stargaze hook remove` ends that.\n"
-            f"exec {_command(store, config)}\n",
+            f"cd {shlex.quote(str(Path.cwd()))} && exec {_command(store, config)}\n",
             encoding="utf-8",
         )
     return path

@@ -11,6 +11,7 @@ import pytest
 
 from stargaze import on_commit
 from stargaze.artifacts import Store
+from stargaze.cli import main
 from stargaze.errors import DifferenceFoundError, MissingInputError, UsageError
 from stargaze.on_commit import files_of, install, outcome, remove, run
 from tests.waiting import wait_for
@@ -47,6 +48,28 @@ def test_a_commit_begins_the_stages_and_does_not_wait_for_them(folder: Path, sto
     assert outcome(store)["well"] is False
     assert "shows stars; tuning.target is 'growth'" in outcome(store)["said"]
     wait_for(lambda: "error: " in files_of(store).log.read_text(), 60)
+
+
+def test_a_config_in_a_folder_of_the_repository_is_heeded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Git calls the hook where the repository begins: there is no config there, and paths in it mean other files."""
+    inner = folder / "a model"
+    inner.mkdir()
+    (inner / "stargaze.toml").write_text("[tuning]\ntarget = 'growth'\n")
+    monkeypatch.chdir(inner)
+    with pytest.raises(SystemExit):
+        main(["hook", "install"])
+    hook = folder / ".git" / "hooks" / "post-commit"
+    assert capsys.readouterr().out.startswith(f"{hook} is written")
+
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", "a change")
+
+    store = Store(inner / "store")
+    wait_for(lambda: files_of(store).outcome.is_file() and bool(outcome(store)["ended"]), 60)
+    assert "tuning.target is 'growth'" in outcome(store)["said"]
+    assert hook.read_text().splitlines()[-1].startswith(f"cd '{inner}' && exec ")
+    assert hook.read_text().endswith(f" --config '{inner / 'stargaze.toml'}'\n")
 
 
 def test_a_hook_of_somebody_else_stays(folder: Path, store: Store) -> None:
