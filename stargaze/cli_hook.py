@@ -70,9 +70,7 @@ def run(path: ConfigPath = None, store: StorePath = None) -> None:
     from stargaze.journey import make
 
     out, settings, place = begin(path, store, as_json=False)
-    place.root.mkdir(parents=True, exist_ok=True)
-    on_commit.files_of(place).asked.touch()
-
+    on_commit.ask(place)
     on_commit.run(place, lambda: make(settings, place, out, again=False, clock=now), now)
 
 
