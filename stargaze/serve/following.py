@@ -56,7 +56,7 @@ class Following(Generic[Loaded]):
                     if self._held and self._held[0].name != told:
                         told, refused = self._held[0].name, ""
                         note(told)
-                except Exception as error:  # noqa: BLE001 - whatever is wrong with one release, the next is taken
+                except Exception as error:  # whatever is wrong with one release, the next is taken
                     why = str(error) if isinstance(error, StargazeError) else f"{type(error).__name__}: {error}"
                     if why != refused:  # said once, not every second
                         refused = why
