@@ -338,8 +338,9 @@ def deploy(
         str | None, typer.Argument(help="Digest of a bundle or its beginning; default the newest.")
     ] = None,
     force: Annotated[
-        str, typer.Option("--force", help="Why it shall go also if it predicts worse than the release in production.")
-    ] = "",
+        str | None,
+        typer.Option("--force", help="Why it shall go also if it predicts worse than the release in production."),
+    ] = None,
     rotate_secrets: Annotated[
         bool, typer.Option("--rotate-secrets", help="swarm: make new passwords and keys, and let the old ones go.")
     ] = False,
@@ -351,9 +352,10 @@ def deploy(
     import dataclasses
 
     from stargaze.serve.gate import check
-    from stargaze.serve.release import deploy
+    from stargaze.serve.release import deploy, reason
 
     out, settings, place = begin(path, store, as_json)
+    forced = reason(force)
 
     def gate(challenger: Path, champion: Path) -> None:
         out.note(check(challenger, champion, place).as_text())
@@ -362,12 +364,12 @@ def deploy(
         from stargaze import cli_delivery
 
         cli_delivery.deploy(
-            out, settings, place, digest=digest, rotate=rotate_secrets, now=now(), gate=gate, forced=force
+            out, settings, place, digest=digest, rotate=rotate_secrets, now=now(), gate=gate, forced=forced
         )
         return
     if rotate_secrets:
         raise UsageError("--rotate-secrets is about the Swarm's secrets", hint='deploy.to = "swarm"')
-    release = deploy(settings.deploy, place, now=now(), digest=digest, gate=gate, forced=force)
+    release = deploy(settings.deploy, place, now=now(), digest=digest, gate=gate, forced=forced)
     word = "is deployed" if release.changed else "was deployed already: nothing to do"
     out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} {word}")
     out.note("next: stargaze serve")
@@ -445,7 +447,10 @@ def scale(
 def drill(
     name: Annotated[str, typer.Argument(help="The cluster's name (infra.name), typed because this hurts it.")],
     only: Annotated[str, typer.Option(help="Some of: worker, web, broker, node, deploy; divided by commas.")] = "",
-    rate: Annotated[float, typer.Option(help="Questions that visitors ask meanwhile [1/s].", min=0.1, max=1000)] = 50.0,
+    rate: Annotated[
+        float,
+        typer.Option(help="Questions asked meanwhile [1/s]; fewer where serve.per_minute is lower.", min=0.1, max=1000),
+    ] = 50.0,
     path: ConfigPath = None,
     store: StorePath = None,
     as_json: AsJson = False,

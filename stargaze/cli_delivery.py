@@ -101,7 +101,10 @@ def drill(
     machines, swarm = surveyed(site)
     command = [sys.executable, "-P", "-m", "stargaze", "deploy", *typed]
     ground = hardships.Ground(settings.deploy, store, site, machines, swarm, command)
-    sheets = hardships.drill(ground, pages_of(settings, store, site), chosen, rate, out.note)
+    asked = hardships.borne(rate, settings.serve.per_minute)
+    if asked < rate:
+        out.note(f"asking {asked:g} questions a second, not {rate:g}: serve.per_minute = {settings.serve.per_minute}")
+    sheets = hardships.drill(ground, pages_of(settings, store, site), chosen, asked, out.note)
     out.table(
         [sheet.as_row() for sheet in sheets] if not out.as_json else [dataclasses.asdict(sheet) for sheet in sheets],
         list(sheets[0].as_row()),

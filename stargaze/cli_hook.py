@@ -35,10 +35,12 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 @command("install")
 def install(folder: Folder = Path(), path: ConfigPath = None, store: StorePath = None) -> None:
     """Write a post-commit hook: each commit runs the stages from fetch to deploy, in the background."""
+    from stargaze.config import project_file
     from stargaze.on_commit import install
 
     out, _, place = begin(path, store, as_json=False)
-    out.text(f"{install(folder, place, path)} is written; the next commit is trained, compared and released")
+    written = install(folder, place, project_file(path))
+    out.text(f"{written} is written; the next commit is trained, compared and released")
 
 
 @command("remove")
@@ -68,9 +70,7 @@ def run(path: ConfigPath = None, store: StorePath = None) -> None:
     from stargaze.journey import make
 
     out, settings, place = begin(path, store, as_json=False)
-    place.root.mkdir(parents=True, exist_ok=True)
-    on_commit.files_of(place).asked.touch()
-
+    on_commit.ask(place)
     on_commit.run(place, lambda: make(settings, place, out, again=False, clock=now), now)
 
 

@@ -395,8 +395,8 @@ def load(
     user = _user_file(environ)
     if user is not None:
         layers.append((str(user), _read(user)))
-    if path is not None or DEFAULT_PATH.is_file():
-        chosen = path or DEFAULT_PATH
+    chosen = project_file(path)
+    if chosen is not None:
         layers.append((str(chosen), _read(chosen)))
     layers.append(("environment", _from_environment(environ)))
     layers.append(("option", _nested(options or {})))
@@ -405,6 +405,11 @@ def load(
         config = _merge(config, table, source)
     _check_whole(config)
     return config
+
+
+def project_file(path: Path | None) -> Path | None:
+    """Return the config file of the project: the one that was named, or ``stargaze.toml`` here if there is one."""
+    return path or (DEFAULT_PATH if DEFAULT_PATH.is_file() else None)
 
 
 def checked_section(name: str, values: Mapping[str, Any], *, source: str) -> Any:

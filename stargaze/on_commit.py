@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from stargaze.artifacts import Store, outside_disk, read_json, replacing, write_json
 from stargaze.errors import MissingInputError, StargazeError, UsageError
 from stargaze.locks import BusyError, locked
@@ -23,6 +25,9 @@ from stargaze.programs import answer, good
 
 MARK = "# Written by `stargaze hook install`"
 NAME = "post-commit"
+CUT_SHORT = "it ended in its middle: it was killed, or the machine went down"
+CLOCKS = 60.0
+"""By how much the clocks of a disk and of processes may differ [s]."""
 BUSY = "the stages of an earlier commit are under way; they go once more after that"
 
 
@@ -31,7 +36,7 @@ class Files:
     """Where in a store it is written down what commits set off."""
 
     asked: Path
-    """Is there while a commit waits for its stages."""
+    """Is there while a commit waits for its stages; says which process is about to run them, once that is there."""
     lock: Path
     outcome: Path
     log: Path
@@ -46,6 +51,8 @@ def files_of(store: Store) -> Files:
 def install(folder: Path, store: Store, config: Path | None) -> Path:
     """Write the hook of the git repository around ``folder``; return its path.
 
+    Git calls it where the repository begins; it goes back to this folder, from where the paths in a config are seen.
+
     Raises
     ------
     UsageError
@@ -59,7 +66,7 @@ def install(folder: Path, store: Store, config: Path | None) -> Path:
     with replacing(path, 0o755) as temporary:
         temporary.write_text(
             f"#!/bin/sh\n{MARK}: a commit is trained, compared and released. `stargaze hook remove` ends that.\n"
-            f"exec {_command(store, config)}\n",
+            f"cd {shlex.quote(str(Path.cwd()))} && exec {_command(store, config)}\n",
             encoding="utf-8",
         )
     return path
@@ -85,7 +92,7 @@ def begin(arguments: list[str], store: Store) -> Path:
     files = files_of(store)
     with outside_disk(files.log):
         files.log.parent.mkdir(parents=True, exist_ok=True)
-        files.asked.touch()
+        files.asked.write_text("", encoding="utf-8")
         with files.log.open("ab") as log:
             subprocess.Popen(
                 [sys.executable, "-P", "-m", "stargaze", "hook", "run", *arguments],
@@ -98,16 +105,24 @@ def begin(arguments: list[str], store: Store) -> Path:
     return files.log
 
 
+def ask(store: Store) -> None:
+    """Note that a commit asks, and that this process is about to run its stages."""
+    path = files_of(store).asked
+    with outside_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{os.getpid()}\n", encoding="utf-8")
+
+
 def run(store: Store, stages: Callable[[], None], clock: Callable[[], datetime]) -> None:
     """Run the stages as long as a commit asks, unless they are run already; keep how it ended.
 
     Raises
     ------
     StargazeError
-        What the last of the stages raised, after it was written down.
+        What the last of the stages raised, after it was written down; so with whatever else they raise.
     """
     files = files_of(store)
-    failure: StargazeError | None = None
+    failure: Exception | None = None
     while files.asked.exists():  # looked at again once the lock is free: a commit may have come in between
         try:
             with locked(files.lock, busy=BUSY):
@@ -121,31 +136,66 @@ def run(store: Store, stages: Callable[[], None], clock: Callable[[], datetime])
 
 
 def outcome(store: Store) -> dict[str, Any]:
-    """Return how the stages of the last commit ended: ``began``, ``ended`` [UTC], ``well``, ``said``.
+    """Return how the stages of the last commit ended: ``began``, ``ended`` [UTC], ``well``, ``said``; or are ``under way``.
+
+    What no process is at any more is not under way: that one was killed, or the machine went down.
 
     Raises
     ------
     MissingInputError
         If none was run yet.
     """
-    found: dict[str, Any] = read_json(files_of(store).outcome, "hook install")
-    return {**found, "under way": files_of(store).asked.exists() or not found["ended"]}
+    files = files_of(store)
+    waits, before = _waits(files.asked), _lives(files.lock)
+    found: dict[str, Any] = read_json(files.outcome, "hook install")
+    at_work = before or _lives(files.lock)  # before and after: what was read may have begun or ended meanwhile
+    under_way = waits or (at_work and (files.asked.exists() or not found["ended"]))
+    cut = {} if under_way or found["ended"] else {"said": CUT_SHORT}
+    return {**found, **cut, "under way": under_way}
 
 
-def _once(files: Files, stages: Callable[[], None], clock: Callable[[], datetime]) -> StargazeError | None:
+def _once(files: Files, stages: Callable[[], None], clock: Callable[[], datetime]) -> Exception | None:
     row = {"began": clock().isoformat(timespec="seconds"), "ended": "", "well": False, "said": ""}
     write_json(files.outcome, row)
-    failure: StargazeError | None = None
+
+    def end(said: str, *, well: bool = False) -> None:
+        write_json(files.outcome, {**row, "ended": clock().isoformat(timespec="seconds"), "well": well, "said": said})
+
     try:
         stages()
     except StargazeError as error:
-        failure = error
-    said = f"{failure.message} ({failure.hint})" if failure else "released"
-    write_json(
-        files.outcome,
-        {**row, "ended": clock().isoformat(timespec="seconds"), "well": failure is None, "said": said},
-    )
-    return failure
+        end(f"{error.message} ({error.hint})")
+        return error
+    except Exception as error:  # noqa: BLE001 - is raised after a commit that waits has had its turn
+        end(_named(error))
+        return error
+    except BaseException as error:
+        end(_named(error))
+        raise
+    end("released", well=True)
+    return None
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _waits(asked: Path) -> bool:
+    """Say whether a commit waits for its stages and somebody is about to run them: whoever is being started, or is there."""
+    try:
+        return not asked.stat().st_size or _lives(asked)
+    except OSError:
+        return False
+
+
+def _lives(path: Path) -> bool:
+    """Say whether the process whose number a file holds lives, and is the one that wrote it."""
+    try:
+        process = psutil.Process(int(path.read_text(encoding="utf-8")))
+        wrote = process.create_time() <= path.stat().st_mtime + CLOCKS
+        return wrote and process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, ValueError, psutil.Error):
+        return False
 
 
 def _hook(folder: Path) -> Path:

@@ -80,6 +80,8 @@ def small(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["rollback", "0123"], 3, "nothing was released yet", "stargaze deploy"),
         (["deploy", "0123"], 3, "there is no bundle '0123'", "stargaze tune"),
         (["deploy", "0123", "--rotate-secrets"], 2, "--rotate-secrets sends no bundle", "stargaze deploy --rotate"),
+        (["deploy", "--force", " "], 2, "--force wants a reason, which is kept in the record", 'deploy --force "why'),
+        (["deploy", "--force", ""], 2, "--force wants a reason, which is kept in the record", 'deploy --force "why'),
         (["deploy", "--force", "why", "--rotate-secrets"], 2, "--rotate-secrets sends no bundle", "stargaze deploy"),
         (["drill", "another"], 2, "this cluster is called stargaze, not another: nothing was done", "drill stargaze"),
         (["drill", "stargaze", "--only", "wroker"], 2, "wroker: no such hardship", "Did you mean worker?"),
@@ -301,19 +303,43 @@ def struck(small: SmallSwarm, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_a_drill_whose_promises_held_ends_well(run: Run, struck: list[Any]) -> None:
-    ended = run("drill", "stargaze", "--only", "worker,web", "--rate", "20")
+    ended = run("drill", "stargaze", "--only", "worker,web", "--rate", "1.5")
 
     assert ended.code == 0
     assert ended.out.count("held") == 2
     ground, hosts, rate = struck
-    assert (hosts, rate) == (["10.20.0.21:80", "10.20.0.22:80"], 20.0)
+    assert (hosts, rate) == (["10.20.0.21:80", "10.20.0.22:80"], 1.5)
+    assert "questions a second" not in ended.err
     assert ground.command[-3:] == ["deploy", "--store", "store"]
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "rate", "noted"),
+    [
+        (120, 1.6, "asking 1.6 questions a second, not 50: serve.per_minute = 120\n"),
+        (6000, 50.0, ""),
+        (0, 50.0, ""),
+    ],
+)
+def test_a_drill_asks_no_more_than_the_page_lets_one_address_ask(
+    run: Run, struck: list[Any], per_minute: int, rate: float, noted: str
+) -> None:
+    """What the page refuses to who asks too much would be called a broken promise."""
+    with Path("stargaze.toml").open("a") as config:
+        config.write(f"[serve]\nper_minute = {per_minute}\n")
+
+    ended = run("drill", "stargaze", "--only", "worker,web")
+
+    assert ended.code == 0
+    assert struck[2] == rate
+    assert noted in ended.err
+    assert ("questions a second" in ended.err) == bool(noted)
 
 
 def test_a_promise_that_was_broken_is_named_and_ends_with_1(run: Run, struck: list[Any]) -> None:
     Path("stargaze.toml").rename("other.toml")
 
-    ended = run("drill", "stargaze", "--json", "-c", "other.toml")
+    ended = run("drill", "stargaze", "--rate", "1", "--json", "-c", "other.toml")
 
     assert [sheet["hardship"] for sheet in json.loads(ended.out)] == list(HARDSHIPS)
     assert (ended.code, ended.error) == (1, "broken: broker")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from stargaze import on_commit
-from stargaze.artifacts import Store
+from stargaze.artifacts import Store, write_json
+from stargaze.cli import main
 from stargaze.errors import DifferenceFoundError, MissingInputError, UsageError
 from stargaze.on_commit import files_of, install, outcome, remove, run
 from tests.waiting import wait_for
@@ -47,6 +51,28 @@ def test_a_commit_begins_the_stages_and_does_not_wait_for_them(folder: Path, sto
     assert outcome(store)["well"] is False
     assert "shows stars; tuning.target is 'growth'" in outcome(store)["said"]
     wait_for(lambda: "error: " in files_of(store).log.read_text(), 60)
+
+
+def test_a_config_in_a_folder_of_the_repository_is_heeded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Git calls the hook where the repository begins: there is no config there, and paths in it mean other files."""
+    inner = folder / "a model"
+    inner.mkdir()
+    (inner / "stargaze.toml").write_text("[tuning]\ntarget = 'growth'\n")
+    monkeypatch.chdir(inner)
+    with pytest.raises(SystemExit):
+        main(["hook", "install"])
+    hook = folder / ".git" / "hooks" / "post-commit"
+    assert capsys.readouterr().out.startswith(f"{hook} is written")
+
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", "a change")
+
+    store = Store(inner / "store")
+    wait_for(lambda: files_of(store).outcome.is_file() and bool(outcome(store)["ended"]), 60)
+    assert "tuning.target is 'growth'" in outcome(store)["said"]
+    assert hook.read_text().splitlines()[-1].startswith(f"cd '{inner}' && exec ")
+    assert hook.read_text().endswith(f" --config '{inner / 'stargaze.toml'}'\n")
 
 
 def test_a_hook_of_somebody_else_stays(folder: Path, store: Store) -> None:
@@ -119,6 +145,82 @@ def test_how_it_ended_is_kept_and_raised(store: Store) -> None:
         run(store, stages, clock)
 
     assert outcome(store)["said"] == "predicts worse (stargaze deploy --force)"
+
+
+@pytest.mark.parametrize("raised", [KeyError("stars"), KeyboardInterrupt()], ids=lambda raised: type(raised).__name__)
+def test_what_no_stage_should_raise_is_kept_and_raised_too(store: Store, raised: BaseException) -> None:
+    def stages() -> None:
+        raise raised
+
+    on_commit.ask(store)
+
+    with pytest.raises(type(raised)):
+        run(store, stages, clock)
+
+    ended = outcome(store)
+    assert (ended["under way"], ended["well"], bool(ended["ended"])) == (False, False, True)
+    assert ended["said"].startswith(f"{type(raised).__name__}: ")
+
+
+def test_a_commit_that_waits_has_its_turn_also_after_what_no_stage_should_raise(store: Store) -> None:
+    rounds: list[int] = []
+
+    def stages() -> None:
+        rounds.append(len(rounds))
+        if len(rounds) == 1:
+            on_commit.ask(store)
+            raise KeyError("stars")
+
+    on_commit.ask(store)
+    run(store, stages, clock)
+
+    assert (len(rounds), outcome(store)["said"]) == (2, "released")
+
+
+KILLED = """
+import os, signal, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from stargaze import on_commit
+from stargaze.artifacts import Store
+
+store = Store(Path(sys.argv[1]))
+
+def stages():
+    print(on_commit.outcome(store)["under way"], flush=True)
+    {more}
+    os.kill(os.getpid(), signal.SIGKILL)
+
+on_commit.ask(store)
+on_commit.run(store, stages, lambda: datetime.now(UTC))
+"""
+
+
+@pytest.mark.parametrize("more", ["", "on_commit.ask(store)"], ids=["alone", "while a commit waits"])
+def test_stages_that_were_killed_are_not_under_way(store: Store, more: str) -> None:
+    script = KILLED.format(more=more)
+    done = subprocess.run([sys.executable, "-c", script, store.root], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "True\n"), done.stderr
+    ended = outcome(store)
+    assert (ended["under way"], ended["well"]) == (False, False)
+    assert ended["said"] == on_commit.CUT_SHORT
+    run(store, lambda: None, clock)
+    assert outcome(store)["said"] == ("released" if more else on_commit.CUT_SHORT)
+
+
+def test_another_process_that_has_the_number_of_one_that_was_killed_is_not_at_work(store: Store) -> None:
+    """As after the machine went down, where numbers begin anew."""
+    on_commit.ask(store)
+    run(store, lambda: None, clock)
+    files = files_of(store)
+    write_json(files.outcome, {"began": "2026-03-01T12:00:00+00:00", "ended": "", "well": False, "said": ""})
+    files.lock.write_text(f"{os.getpid()}\n")
+    assert outcome(store)["under way"]
+
+    os.utime(files.lock, (1_000_000_000, 1_000_000_000))
+
+    assert not outcome(store)["under way"]
 
 
 def test_before_the_first_commit_there_is_nothing_to_say(store: Store) -> None:

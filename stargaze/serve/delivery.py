@@ -15,7 +15,7 @@ from stargaze.errors import OutsideError, StargazeError
 from stargaze.serve import release
 from stargaze.serve.image import Say, suits
 from stargaze.serve.judgement import is_as_sent
-from stargaze.serve.record import Release
+from stargaze.serve.record import Release, printable
 from stargaze.serve.sending import introduce, send
 from stargaze.serve.site import Prepared, Site, image_in_use, prepared, reached, surveyed
 from stargaze.serve.stacks import apply, arrived, begin, keep
@@ -57,7 +57,7 @@ def deploy(
     """
     began = time.monotonic()
     folder = release.chosen(store, digest)
-    if gate and not forced:
+    if gate and not printable(forced):
         release.weigh(section, store, folder, gate)
     machines, swarm = surveyed(site)
     introduce(section, store, machines, say)

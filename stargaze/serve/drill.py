@@ -41,6 +41,10 @@ LESS = 0.98
 """The part of their memory that such a deploy leaves them: too little less to be missed, and yet other services."""
 QUIET_LIMIT = 180.0
 """Within which visitors have all their answers, once they ask no more [s]."""
+BROKEN = ("lost", "unanswered", "failed")
+"""What may become of no question, whatever is struck."""
+ROOM = 0.8
+"""The part of what the page lets one address ask that visitors take: a question that is led to another page counts twice [1]."""
 _KILL = f"""
 for id in $(docker ps --quiet --filter "name={NAME}_$1" | head -n 1); do
   docker kill --signal KILL "$id"
@@ -137,6 +141,17 @@ def named(names: str) -> list[Hardship]:
     return [HARDSHIPS[name] for name in asked or HARDSHIPS]
 
 
+def borne(rate: float, per_minute: int) -> float:
+    """Return how many questions visitors may ask who all have one address [1/s]: no more than the page would answer.
+
+    ``per_minute`` is that of the config's section ``serve``, where 0 sets no limit.
+
+    >>> borne(50.0, 0), borne(50.0, 120), borne(1.0, 120)
+    (50.0, 1.6, 1.0)
+    """
+    return min(rate, ROOM * per_minute / 60) if per_minute else rate
+
+
 def _undergone(hardship: Hardship, ground: Ground, hosts: Sequence[str], names: Path, rate: float, say: Say) -> Sheet:
     words = [sys.executable, "-P", "-m", "stargaze.serve.visitors", f"{rate:g}", str(names), *hosts]
     why = ""
@@ -159,14 +174,18 @@ def _undergone(hardship: Hardship, ground: Ground, hosts: Sequence[str], names: 
                 why = error.message
             healed = time.monotonic() - struck
             said, _ = visitors.communicate(timeout=QUIET_LIMIT)
+        except subprocess.TimeoutExpired:  # the sheets of other hardships are worth having
+            late = [f"visitors had not all their answers after {QUIET_LIMIT:g} s"]
+            said_why = "; ".join([why, *late] if why else late)
+            return Sheet(hardship.name, hardship.promise, False, {}, round(healed, 1), said_why)
         finally:
             visitors.kill()
     return judged(hardship, json.loads(said), round(healed, 1), why)
 
 
 def judged(hardship: Hardship, counts: Mapping[str, Any], healed: float, why: str) -> Sheet:
-    """Say whether a promise held: nothing accepted was lost, nobody met an error, and all is well again."""
-    bad = {name: counts[name] for name in ("lost", "failed", *(() if hardship.refuses else ("refused",)))}
+    """Say whether a promise held: all that was accepted was answered, nobody met an error, and all is well again."""
+    bad = {name: counts[name] for name in (*BROKEN, *(() if hardship.refuses else ("refused",)))}
     met = [f"{number} {name}" for name, number in bad.items() if number]
     said = "; ".join([*([why] if why else []), *([", ".join(met)] if met else []), *(counts["said"] if met else [])])
     return Sheet(hardship.name, hardship.promise, not said and counts["answered"] > 0, counts, healed, said[:300])

@@ -13,6 +13,8 @@ from stargaze.errors import MissingInputError, StargazeError
 
 Loaded = TypeVar("Loaded")
 
+FORESEEN = (StargazeError, ImportError, OSError, ValueError)
+"""What a bundle that cannot be loaded raises; where anything else is raised, the log says from where."""
 log = logging.getLogger(__name__)
 
 
@@ -54,10 +56,11 @@ class Following(Generic[Loaded]):
                     if self._held and self._held[0].name != told:
                         told, refused = self._held[0].name, ""
                         note(told)
-                except (StargazeError, ImportError, OSError, ValueError) as error:
-                    if str(error) != refused:  # said once, not every second
-                        refused = str(error)
-                        log.warning("the new release is not taken: %s", error)
+                except Exception as error:  # whatever is wrong with one release, the next is taken
+                    why = str(error) if isinstance(error, StargazeError) else f"{type(error).__name__}: {error}"
+                    if why != refused:  # said once, not every second
+                        refused = why
+                        log.warning("the new release is not taken: %s", why, exc_info=not isinstance(error, FORESEEN))
                 time.sleep(every)
 
         self._ahead = True

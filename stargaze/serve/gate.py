@@ -52,8 +52,8 @@ class Verdict:
 
     @property
     def is_worse(self) -> bool:
-        """Say whether the challenger is worse by more than chance would have it."""
-        return self.difference > NOISE * self.error
+        """Say whether the challenger is worse by more than chance would have it, or by what is no number."""
+        return not self.difference <= NOISE * self.error
 
     def as_text(self) -> str:
         """Return one line for people."""
@@ -100,7 +100,7 @@ def compare(challenger: Predictor, champion: Predictor, repositories: pd.DataFra
     Raises
     ------
     DifferenceFoundError
-        If fewer than :data:`LEAST` owners are left to judge by.
+        If fewer than :data:`LEAST` owners are left to judge by, or one of the two predicts what is no finite number.
     """
     there = repositories[repositories["stars"].notna() & repositories["full_name"].notna()]
     for one in (challenger, champion):
@@ -113,9 +113,14 @@ def compare(challenger: Predictor, champion: Predictor, repositories: pd.DataFra
         )
     there = there.reset_index(drop=True)
     truth = np.log1p(there["stars"].to_numpy(dtype="float64"))
-    return judge(truth, challenger.answer(there).predicted, champion.answer(there).predicted, owners.to_numpy())
+    new, old = challenger.answer(there).predicted, champion.answer(there).predicted
+    for name, predicted in (("the bundle", new), ("the one in production", old)):
+        if unknown := len(there) - int(np.isfinite(predicted).sum()):
+            raise DifferenceFoundError(f"{name} predicts no finite number for {unknown} of {len(there)} repositories")
+    return judge(truth, new, old, owners.to_numpy())
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is no number comes out as worse
 def judge(truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray, owners: np.ndarray) -> Verdict:
     """Compare two predictions of the same repositories, pair by pair.
 

@@ -163,7 +163,15 @@ def _carry(image: str, engine: Engine, remote: Remote) -> None:
         for pipe in (source.stdout, pack.stdout):
             if pipe:
                 pipe.close()  # whoever writes hears of it when the reader ends
-        _, refused = sink.communicate(timeout=BUILDING)
+        try:
+            _, refused = sink.communicate(timeout=BUILDING)
+        except subprocess.TimeoutExpired as error:
+            for process in (source, pack, sink):
+                process.kill()
+            raise OutsideError(
+                f"{image} did not arrive at {remote.name} within {BUILDING:g} s",
+                hint="is the network slow? stargaze deploy, again",
+            ) from error
         said = source.stderr.read() if source.stderr else b""
     if source.returncode or sink.returncode:
         lines = (said + refused).decode(errors="replace").strip().splitlines() or ["no reason given"]

@@ -99,8 +99,17 @@ def standing(releases: Sequence[Release]) -> list[Release]:
 
 
 def is_score(value: object) -> bool:
-    """Say whether the value can stand in the record as a score: a finite number, or None where it is not defined."""
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value))
+    """Say whether the value can stand in the record as a score: a finite number, or None where it is not defined.
+
+    >>> is_score(0.5), is_score(None), is_score(True), is_score(float("nan")), is_score(10**400)
+    (True, True, False, False, False)
+    """
+    if value is None:
+        return True
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def printable(text: str, most: int = 200) -> str:

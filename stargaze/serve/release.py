@@ -51,7 +51,7 @@ def deploy(
     A bundle that is already in force is not sent again, but installed again if it is not there (after a crash). One that
     the ``gate`` would not let through goes with ``forced``, the reason, which is kept in the record.
     """
-    folder = chosen(store, digest)
+    folder, forced = chosen(store, digest), printable(forced)
     with _ready(section, store) as repository:
         releases = record.history(repository)
         if releases and releases[0].digest == folder.name:
@@ -59,8 +59,24 @@ def deploy(
         if releases and gate and not forced:
             _weigh(store, repository, releases[0], folder, gate)
         draft = _draft(releases, kind="deploy", digest=folder.name, who=who, now=now, scores=_scores(folder))
-        draft = dataclasses.replace(draft, forced=printable(forced))
+        draft = dataclasses.replace(draft, forced=forced)
         return _send(section, store, repository, draft, {path.name: path for path in folder.iterdir()})
+
+
+def reason(text: str | None) -> str:
+    """Return why a bundle goes past the gate, as the record keeps it; empty where it shall not (None).
+
+    Raises
+    ------
+    UsageError
+        If it says nothing.
+    """
+    why = printable(text or "")
+    if text is not None and not why:
+        raise UsageError(
+            "--force wants a reason, which is kept in the record", hint='stargaze deploy --force "why it shall be so"'
+        )
+    return why
 
 
 def weigh(section: DeploySection, store: Store, folder: Path, gate: Gate) -> None:

@@ -15,7 +15,12 @@ from stargaze.serve.swarm import HOME, Surveyed, on_each
 
 USER = "git"
 """The account on each machine that can do nothing but receive releases."""
-TRUST = f"cat >>{HOME}/keys/allowed_signers"
+TRUST = f"""
+file={HOME}/keys/allowed_signers
+test -z "$(tail -c 1 "$file" 2>/dev/null)" || echo >>"$file"
+cat >>"$file"
+"""
+"""Adds a line of its own: a file that somebody edited may lack its last newline, and two keys on one line are none."""
 HEAL = ("/opt/stargaze/bin/python", "-P", "-m", "stargaze.serve.hook", "heal", f"{HOME}/releases.git")
 
 

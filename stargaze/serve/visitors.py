@@ -112,7 +112,7 @@ class Visitors:
 
 
 def main(rate: float, file: str, *hosts: str) -> None:
-    """Ask ``rate`` questions a second until standard input ends; then print what became of all of them."""
+    """Ask at once, then ``rate`` questions a second until standard input ends; then print what became of all of them."""
     ended = threading.Event()
 
     def listen() -> None:
@@ -124,7 +124,7 @@ def main(rate: float, file: str, *hosts: str) -> None:
     began, asked = time.monotonic(), 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
         while not ended.is_set():
-            due = int((time.monotonic() - began) * rate)
+            due = 1 + int((time.monotonic() - began) * rate)
             for _ in range(due - asked):
                 pool.submit(visitors.ask)
             asked = max(asked, due)

@@ -193,9 +193,10 @@ def test_what_the_gate_holds_back_is_not_even_built_and_a_reason_lets_it_through
         raise DifferenceFoundError("it predicts worse")
 
     first = delivered.small.installed["production1"]
-    with pytest.raises(DifferenceFoundError, match="it predicts worse"):
-        delivered.deploy("good 2", gate=gate)
-    assert seen == [(delivered.workshop.bundle("good 2"), first)]
+    for none in ("", " "):
+        with pytest.raises(DifferenceFoundError, match="it predicts worse"):
+            delivered.deploy("good 2", gate=gate, forced=none)
+    assert seen == [(delivered.workshop.bundle("good 2"), first)] * 2
     assert delivered.small.done == []
 
     done = delivered.deploy("good 2", gate=gate, forced="a new policy")

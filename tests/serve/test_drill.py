@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,12 +33,13 @@ WELL |= {"slowest": 1.0, "said": {}}
         ("web", {"refused": 2}, "", False),
         ("broker", {"refused": 40, "said": {"refused: 503": 40}}, "", True),
         ("broker", {"refused": 40, "lost": 1}, "", False),
-        ("worker", {"unanswered": 1}, "", True),
+        ("worker", {"answered": 1, "unanswered": 499, "said": {"unanswered: took too long": 499}}, "", False),
+        ("broker", {"refused": 40, "unanswered": 1}, "", False),
         ("node", {}, "web: 1 of 2 run", False),
         ("node", {"answered": 0, "accepted": 0}, "", False),
     ],
 )
-def test_a_promise_held_if_nothing_was_lost_nobody_met_an_error_and_all_is_well(
+def test_a_promise_held_if_all_was_answered_nobody_met_an_error_and_all_is_well(
     hardship: str, counts: dict[str, Any], why: str, held: bool
 ) -> None:
     sheet = judged(HARDSHIPS[hardship], {**WELL, **counts}, 9.0, why)
@@ -194,3 +196,30 @@ def test_without_a_release_of_this_store_nobody_knows_what_to_ask(
         drill.drill(ground(store, True), ["10.20.0.21:80"], list(HARDSHIPS.values()), 1.0, lambda _: None)
 
     assert told == []
+
+
+def test_visitors_that_never_end_are_ended_and_cost_no_other_sheet(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    program = tmp_path / "visitors"
+    program.write_text(f"#!/bin/sh\necho $$ >>{here}\nexec sleep 600\n")
+    program.chmod(0o755)
+    for name, value in {"BEFORE": 0.0, "QUIET_LIMIT": 0.1, "sys": SimpleNamespace(executable=str(program))}.items():
+        monkeypatch.setattr(drill, name, value)
+    monkeypatch.setattr(drill, "await_well", lambda *_: None)
+    monkeypatch.setattr(drill, "_names", lambda _store: ["a/b"])
+
+    def strike(times: int) -> Callable[[Ground], None]:
+        def struck(_ground: Ground) -> None:
+            wait_for(lambda: here.exists() and here.read_text().count("\n") == times)
+            raise OutsideError("worker: runs nowhere")
+
+        return struck
+
+    blows = [dataclasses.replace(HARDSHIPS["worker"], strike=strike(times)) for times in (1, 2)]
+    sheets = drill.drill(ground(store, True), ["10.20.0.21:80"], blows, 1.0, lambda _: None)
+
+    why = "worker: runs nowhere; visitors had not all their answers after 0.1 s"
+    assert [(sheet.as_row()["state"], sheet.why) for sheet in sheets] == [("BROKEN", why)] * 2
+    assert not any(Path(f"/proc/{number}").exists() for number in here.read_text().split())

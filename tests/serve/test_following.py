@@ -103,3 +103,26 @@ def test_loaded_ahead_what_does_not_verify_is_never_answered_with(link: Path, ca
     wait_for(lambda: "predicts otherwise" in caplog.text)
     assert following.get() == "one"
     assert told == ["one"]
+
+
+def test_loaded_ahead_a_release_that_fails_in_an_unforeseen_way_does_not_keep_out_the_next(
+    link: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load(folder: Path) -> str:
+        if folder.name == "two":
+            raise KeyError("full_name")
+        return folder.name
+
+    (link.parent / "three").mkdir()
+    following = Following(link, load)
+    told: list[str] = []
+    following.load_ahead(0.01, told.append)
+    wait_for(lambda: told == ["one"])
+    for name, claim in {"two": "KeyError: 'full_name'", "three": ""}.items():
+        link.unlink()
+        link.symlink_to(link.parent / name)
+        wait_for(lambda claim=claim: claim in caplog.text)
+
+    wait_for(lambda: told == ["one", "three"])
+    assert following.get() == "three"
+    assert caplog.text.count("the new release is not taken: KeyError") == 1

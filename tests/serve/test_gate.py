@@ -81,6 +81,23 @@ def test_only_what_both_held_out_is_looked_at(plausible: Callable[..., pd.DataFr
     assert 100 < len(names) < len(repositories) / 4
 
 
+@pytest.mark.parametrize("one", [np.nan, np.inf, -np.inf, 1e200])
+def test_one_prediction_that_is_no_number_is_worse(one: float) -> None:
+    """Compared with anything, what is no number is never greater."""
+    truth, owners = np.linspace(1, 9, 40), np.arange(40).astype(str)
+    predicted = np.r_[one, truth[1:]]
+
+    assert judge(truth, predicted, truth, owners).is_worse
+
+
+@pytest.mark.parametrize("one", [np.nan, np.inf])
+def test_which_of_the_two_predicts_no_number_is_said(plausible: Callable[..., pd.DataFrame], one: float) -> None:
+    with pytest.raises(DifferenceFoundError, match=r"^the bundle predicts no finite number for \d+ of"):
+        compare(Guess(one, 1), Guess(0.5, 2), plausible(4000))
+    with pytest.raises(DifferenceFoundError, match=r"^the one in production predicts no finite number"):
+        compare(Guess(0.5, 1), Guess(one, 2), plausible(4000))
+
+
 def test_too_few_to_judge_by_is_no_yes(plausible: Callable[..., pd.DataFrame]) -> None:
     with pytest.raises(DifferenceFoundError, match="owners were held out from both"):
         compare(Guess(0.5, 1), Guess(0.5, 2), plausible(60))

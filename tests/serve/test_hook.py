@@ -145,6 +145,10 @@ SPOILT = {
     "a name that a terminal obeys": (changed(who="\x1b[2J"), "release.json is not well-formed: who"),
     "another release before": (changed(before="0" * 40), "names another release before this one than git does"),
     "scores that are text": (changed(scores={"all": {"rmsle": "good"}}), "release.json is not well-formed: scores"),
+    "a score that no float holds": (
+        changed(scores={"all": {"rmsle": 10**400}}),
+        "release.json is not well-formed: scores",
+    ),
     "an unknown key": (changed(run="evil"), "missing or unknown keys: run"),
     "a release.json that is none": (with_file("release.json", b"{"), "release.json is not JSON"),
     "a release.json that nests": (with_file("release.json", b"[" * 60_000), "release.json is not JSON"),

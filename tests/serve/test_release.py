@@ -465,8 +465,9 @@ def test_what_the_gate_keeps_back_is_not_sent_but_with_a_reason_that_is_kept(wor
             workshop.section, workshop.store, now=workshop.now, digest=second, gate=gate, forced=forced
         )
 
-    with pytest.raises(DifferenceFoundError):
-        go("")
+    for none in ("", " \n"):
+        with pytest.raises(DifferenceFoundError):
+            go(none)
     assert workshop.state() == before
     assert go("a new target\x1b").forced == "a new target"
     assert release.releases(workshop.store)[0].forced == "a new target"

@@ -17,6 +17,7 @@ from stargaze.serve.swarm import Surveyed
 from tests.serve.conftest import LOADER, Workshop
 
 pytestmark = pytest.mark.real
+OTHER = 'other namespaces="git" ssh-ed25519 AAAA\n'
 SSH = """#!/bin/sh
 # Each machine's address names a folder; what is asked for below the home of releases is looked for there.
 for last; do :; done
@@ -89,17 +90,18 @@ def test_a_machine_that_is_away_is_named(workshop: Workshop, machines: list[Surv
         sending.send(workshop.section, workshop.store, machines, made.digest)
 
 
+@pytest.mark.parametrize("there", [OTHER, OTHER.rstrip(), ""], ids=["whole", "without its last newline", "empty"])
 def test_a_machine_that_does_not_know_the_key_is_told(
-    workshop: Workshop, machines: list[Surveyed], tmp_path: Path
+    workshop: Workshop, machines: list[Surveyed], tmp_path: Path, there: str
 ) -> None:
     signers = signing.allowed_signers(Store(tmp_path / "two"))
     line = signers.read_text()
-    signers.write_text('other namespaces="git" ssh-ed25519 AAAA\n')
+    signers.write_text(there)
     said: list[str] = []
 
     for _ in range(2):
         known = [standing(name, tmp_path) for name in ("one", "two")]
         sending.introduce(workshop.section, workshop.store, known, said.append)
 
-    assert signers.read_text().endswith(line)
+    assert signers.read_text() == (f"{OTHER}{line}" if there else line)
     assert said == ["two believes our signing key from now on"]

@@ -7,6 +7,8 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -108,3 +110,22 @@ def test_where_nobody_answers_that_is_a_failure(page: Page) -> None:
 
     assert ours.told()["failed"] == 1
     assert "RemoteDisconnected" in next(iter(ours.told()["said"]))
+
+
+def test_however_slowly_visitors_ask_one_question_is_asked_at_once(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where one address may ask a few questions a minute, a blow is over before a second one is due."""
+    met = threading.Event()
+
+    def say(_: str) -> Answer:
+        met.set()
+        return 200, {"state": "done"}
+
+    (tmp_path / "names").write_text("a/b")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(read=lambda: met.wait(30)))
+
+    visitors.main(0.001, str(tmp_path / "names"), page(say))
+
+    told = json.loads(capsys.readouterr().out)
+    assert (told["asked"], told["answered"]) == (1, 1)
