@@ -33,10 +33,10 @@ def volumes(wanted: Wanted) -> list[str]:
 
 def configs(wanted: Wanted) -> dict[str, str]:
     """Return the files that are no secrets, by the name under which Swarm keeps them; another text has another name."""
-    found = {_named("broker", text := _broker_conf(wanted)): text}
+    texts = {"broker": _broker_conf(wanted)}
     if wanted.deploy.prometheus:
-        found[_named("prometheus", text := _scrapes())] = text
-    return found
+        texts["prometheus"] = _scrapes()
+    return {_named(name, text): text for name, text in texts.items()}
 
 
 def broker_secret(version: int, password: str) -> str:

@@ -189,3 +189,17 @@ def test_a_number_of_replicas_changes_no_container() -> None:
     one, two = of(workers=2)["worker"], of(workers=3)["worker"]
 
     assert one["labels"] == two["labels"]
+
+
+def test_each_file_says_what_its_service_reads() -> None:
+    whole = stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", prometheus=True)))
+    texts = {source: whole["x-configs"][source] for source in whole["configs"]}
+
+    def read_by(name: str) -> str:
+        (config,) = whole["services"][name]["configs"]
+        return str(texts.pop(config["source"]))
+
+    assert read_by("broker").startswith("vm_memory_high_watermark.absolute")
+    (asked,) = json.loads(read_by("prometheus"))["scrape_configs"]
+    assert asked["job_name"] == "rabbitmq"
+    assert texts == {}
