@@ -13,6 +13,7 @@ from stargaze.artifacts import Store
 from stargaze.config import DeploySection
 from stargaze.errors import OutsideError, StargazeError
 from stargaze.serve import release
+from stargaze.serve.history import catch_up
 from stargaze.serve.image import Say, suits
 from stargaze.serve.judgement import is_as_sent
 from stargaze.serve.record import Release, printable
@@ -57,9 +58,10 @@ def deploy(
     """
     began = time.monotonic()
     folder = release.chosen(store, digest)
+    machines, swarm = surveyed(site)
+    catch_up(section, store, machines, say)
     if gate and not printable(forced):
         release.weigh(section, store, folder, gate)
-    machines, swarm = surveyed(site)
     introduce(section, store, machines, say)
     ready = prepared(section, site, machines, swarm, folder, say)
     before = standing(store, ready.services)
@@ -91,6 +93,7 @@ def rollback(
     began = time.monotonic()
     found = reached(site.production)
     machines, swarm = found.machines, found.swarm
+    catch_up(section, store, machines, say)
     services = swarm.state().services
     image = image_in_use(services)
     before = standing(store, services)

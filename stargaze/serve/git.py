@@ -169,6 +169,28 @@ def push(repository: Repository, commit: str, to: str, *, ssh: Sequence[str] = (
     return Pushed(accepted=done.returncode == 0, said=(done.stdout + done.stderr).decode("utf-8", "replace"))
 
 
+def unbundle(repository: Repository, data: bytes) -> None:
+    """Take in the objects of a bundle, as ``git bundle create`` writes it; no branch moves."""
+    path = repository.path / "given.bundle"
+    path.write_bytes(data)
+    _in(repository, "bundle", "unbundle", str(path))
+    path.unlink()
+
+
+def is_before(repository: Repository, old: str, new: str) -> bool:
+    """Say whether a commit is among those that another one has before it, or that one itself."""
+    done = answer("git", _at(repository), "merge-base", "--is-ancestor", old, new, environment=_clean({}))
+    return done.returncode == 0
+
+
+def set_aside(repository: Repository, tip: str) -> str:
+    """Have the branch begin anew, and keep what it held under another name; return that."""
+    name = f"refs/aside/{tip[:12]}"
+    _in(repository, "update-ref", name, tip)
+    _in(repository, "update-ref", "-d", BRANCH, tip)
+    return name
+
+
 def user_name() -> str:
     """Return the name that the user gave to git, empty if there is none. The only call that reads the user's config."""
     done = answer("git", "config", "--get", "user.name")

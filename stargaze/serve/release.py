@@ -52,7 +52,7 @@ def deploy(
     the ``gate`` would not let through goes with ``forced``, the reason, which is kept in the record.
     """
     folder, forced = chosen(store, digest), printable(forced)
-    with _ready(section, store) as repository:
+    with ready(section, store) as repository:
         releases = record.history(repository)
         if releases and releases[0].digest == folder.name:
             return _heal(repository, now)
@@ -81,7 +81,7 @@ def reason(text: str | None) -> str:
 
 def weigh(section: DeploySection, store: Store, folder: Path, gate: Gate) -> None:
     """Hold a bundle against the one in force before anything is done for it, if there is one and it is another."""
-    with _ready(section, store) as repository:
+    with ready(section, store) as repository:
         releases = record.history(repository)
         if releases and releases[0].digest != folder.name:
             _weigh(store, repository, releases[0], folder, gate)
@@ -91,7 +91,7 @@ def rollback(
     section: DeploySection, store: Store, *, now: datetime, to: str | None = None, who: str | None = None
 ) -> Release:
     """Return to the bundle of the release before the one in force, or to any that was released."""
-    with _ready(section, store) as repository:
+    with ready(section, store) as repository:
         releases = record.history(repository)
         if not releases:
             raise MissingInputError(
@@ -144,7 +144,7 @@ def _named_folder(store: Store, digest: str | None) -> Path:
 
 
 @contextlib.contextmanager
-def _ready(section: DeploySection, store: Store) -> Iterator[git.Repository]:
+def ready(section: DeploySection, store: Store) -> Iterator[git.Repository]:
     """Give the repository of releases with hooks, rules and signers as they should be; one deploy at a time."""
     busy, hint = "another deploy or rollback is under way", "repeat it when that one has ended"
     with locked(store.root / "releases.lock", busy=busy, hint=hint):

@@ -15,7 +15,7 @@ from stargaze.serve.image import Say
 from stargaze.serve.judgement import is_as_sent, replicas_of
 from stargaze.serve.record import Release
 from stargaze.serve.sending import send
-from stargaze.serve.site import Site, reached
+from stargaze.serve.site import Site, image_in_use, reached
 from stargaze.serve.stack import written
 from stargaze.serve.stacks import arrived, kept, underway
 from stargaze.serve.watching import await_serving, await_well
@@ -25,7 +25,10 @@ Whole = dict[str, Any]
 
 @dataclass(frozen=True)
 class Standing:
-    """The release that was seen to serve last, and the stack with the replicas that it had; nothing before the first."""
+    """The release that was seen to serve last, and the stack with the replicas that it had.
+
+    Neither is there before the first delivery; after deliveries from another store alone, the stack is not known here.
+    """
 
     release: Release | None
     stack: Whole | None
@@ -34,7 +37,8 @@ class Standing:
 def standing(store: Store, services: Sequence[Mapping[str, Any]]) -> Standing:
     """Return how production stands, by the record here and the services that run."""
     unseen = underway(store)
-    serves = next((one for one in release.releases(store) if one.commit not in unseen), None)
+    before = release.releases(store) if services else []
+    serves = next((one for one in before if one.commit not in unseen), None)
     stack = kept(store)
     return Standing(serves, stack and scaled(stack, replicas_of(services)))
 
@@ -65,7 +69,7 @@ def put_back(
     The error says what failed and what serves now.
     """
     failed = f"release {made.digest[:12]} does not serve: {error.message}"
-    if before.stack is None or before.release is None:
+    if before.release is None:
         return OutsideError(f"{failed}; nothing served before it", hint=error.hint or "stargaze status")
     say(f"{error.message}; putting back what was before")
     try:
@@ -76,11 +80,12 @@ def put_back(
         if made.commit != before.release.commit:
             made = release.rollback(section, store, now=now, to=before.release.digest)
         send(section, store, found.machines, made.digest)
-        if not is_as_sent(found.swarm.state().services, before.stack):
+        services = found.swarm.state().services
+        if before.stack and not is_as_sent(services, before.stack):
             found.swarm.keep_configs(before.stack["x-configs"])
             found.swarm.deploy(written(before.stack))
         await_well(section, found.swarm, before.stack, say)
-        image = before.stack["services"]["web"]["image"]
+        image = before.stack["services"]["web"]["image"] if before.stack else image_in_use(services)
         await_serving(section, [one.remote for one in found.machines], image, site.port, made.digest)
     except StargazeError as second:
         return OutsideError(f"{failed}; putting it back failed too: {second.message}", hint="stargaze status")

@@ -113,18 +113,19 @@ class Workshop:
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
     """Give a store whose repository of releases is ready and takes every model that begins with "good"."""
-    return _open(tmp_path)
+    return open_workshop(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     """Give one workshop to all that only try to get in what is refused: the release that stands is never changed."""
-    made = _open(tmp_path_factory.mktemp("standing"))
+    made = open_workshop(tmp_path_factory.mktemp("standing"))
     made.deploy("good")
     return made
 
 
-def _open(folder: Path) -> Workshop:
+def open_workshop(folder: Path) -> Workshop:
+    """Make one in a folder, with a key of its own."""
     store, section = Store(folder / "store"), DeploySection(max_size=1.0)
     key = signing.signing_key(section, store)
     signing.allow(key, store)

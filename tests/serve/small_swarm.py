@@ -7,13 +7,14 @@ import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stargaze.config import ServeSection
 from stargaze.remote import LOST, Remote
-from stargaze.serve import rotation, swarm
+from stargaze.serve import history, rotation, swarm
 from stargaze.serve.image import Engine, Recipe
 from stargaze.serve.parts import NAME
 from stargaze.serve.sending import HEAL, TRUST
@@ -55,6 +56,8 @@ class SmallSwarm:
     releases: dict[str, str] = field(default_factory=dict)
     """The bundle of each commit that a machine took."""
     tips: dict[str, str] = field(default_factory=dict)
+    holds: dict[str, Path] = field(default_factory=dict)
+    """A real repository with all that a machine took."""
     installed: dict[str, str] = field(default_factory=dict)
     """The digest that each machine serves."""
     stuck: dict[str, str] = field(default_factory=dict)
@@ -92,6 +95,9 @@ class SmallSwarm:
         if name in self.away:
             return subprocess.CompletedProcess(program, LOST, b"", f"ssh: {address}: No route to host\n".encode())
         command = shlex.split(line)[2:] if line.startswith("sudo -n ") else shlex.split(line)
+        if command[:2] == ["sh", "-c"] and command[2] == history.GIVE:
+            script = history.GIVE.replace(f"{swarm.HOME}/releases.git", str(self.holds[name]))
+            return subprocess.run(["sh", "-c", script, *command[3:]], capture_output=True, check=False)
         code, out, err = self.answer(name, command, stdin)
         return subprocess.CompletedProcess(program, code, out.encode(), err.encode())
 

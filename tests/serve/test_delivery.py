@@ -60,7 +60,10 @@ class Desk:
         self.small.done.append(f"{name}: take a release")
         if name in self.refusing:
             return git.Pushed(False, self.refusing[name])
-        self.small.tips[name] = commit
+        tip = self.small.tips.get(name)
+        if tip and not git.is_before(repository, tip, commit):
+            return git.Pushed(False, "! [remote rejected] main (not a fast-forward)")
+        self.small.tips[name], self.small.holds[name] = commit, repository.path
         (entry,) = [one for one in git.list_tree(repository, commit) if one.name == "release.json"]
         digest = json.loads(git.read(repository, [entry.object])[0])["digest"]
         self.small.installed[name] = self.small.releases[commit] = digest
@@ -80,6 +83,11 @@ class Desk:
 @pytest.fixture
 def desk(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A desk that has delivered nothing yet."""
+    return opened(workshop, monkeypatch)
+
+
+def opened(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Open a desk, and have all its words end in a Swarm in memory."""
     monkeypatch.setattr(watching, "PAUSE", 0.0)
     made = Desk(workshop, SmallSwarm())
     made.small.enter(monkeypatch)
@@ -327,7 +335,8 @@ def test_a_release_whose_delivery_was_interrupted_is_none_to_return_to(
         delivered.deploy("good 3", section=dataclasses.replace(delivered.section, web_memory=0.05))
 
     assert delivered.small.installed == dict.fromkeys(BOTH, first)
-    assert standing(delivered.store, []).release == release.releases(delivered.store)[0]
+    stands = standing(delivered.store, list(delivered.small.services.values()))
+    assert stands.release == release.releases(delivered.store)[0]
 
 
 def test_what_somebody_else_has_brought_meanwhile_is_not_taken_back(delivered: Desk) -> None:
