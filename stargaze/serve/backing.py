@@ -36,7 +36,7 @@ def configs(wanted: Wanted) -> dict[str, str]:
     texts = {"broker": _broker_conf(wanted)}
     if wanted.deploy.prometheus:
         texts["prometheus"] = _scrapes()
-    return {_named(name, text): text for name, text in texts.items()}
+    return {_named(what, text): text for what, text in texts.items()}
 
 
 def broker_secret(version: int, password: str) -> str:
@@ -196,8 +196,11 @@ def _prometheus(wanted: Wanted) -> dict[str, Any]:
 
 
 def _scrapes() -> str:
-    """Return what Prometheus asks: the brokers; JSON is YAML."""
-    names = [{"job_name": "rabbitmq", "dns_sd_configs": [{"names": ["tasks.broker"], "type": "A", "port": 15692}]}]
+    """Return what Prometheus asks: the brokers, and itself; JSON is YAML."""
+    names: list[dict[str, Any]] = [
+        {"job_name": "rabbitmq", "dns_sd_configs": [{"names": ["tasks.broker"], "type": "A", "port": 15692}]},
+        {"job_name": "prometheus", "static_configs": [{"targets": ["localhost:9090"]}]},
+    ]
     return json.dumps({"global": {"scrape_interval": "15s"}, "scrape_configs": names}, indent=1) + "\n"
 
 

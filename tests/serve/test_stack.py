@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
 from stargaze.config import DeploySection, ServeSection
 from stargaze.serve.parts import Node, Wanted
@@ -161,6 +162,25 @@ def test_two_nodes_have_one_broker_and_three_have_a_majority_of_them() -> None:
     assert "stargaze_cookie" in three["secrets"]
 
 
+def test_each_config_holds_what_its_reader_understands() -> None:
+    whole = stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True, prometheus=True)))
+    texts = {name.split("_")[1]: text for name, text in whole["x-configs"].items()}
+    read_by = {
+        name: [(one["source"].split("_")[1], one["target"]) for one in service["configs"]]
+        for name, service in whole["services"].items()
+        if "configs" in service
+    }
+
+    assert read_by == {
+        "broker": [("broker", "/etc/rabbitmq/conf.d/20-stargaze.conf")],
+        "prometheus": [("prometheus", "/etc/prometheus/prometheus.yml")],
+    }
+    assert texts.keys() == {"broker", "prometheus"}
+    assert all(" = " in line for line in texts["broker"].splitlines())
+    asked = {one["job_name"]: one for one in yaml.safe_load(texts["prometheus"])["scrape_configs"]}
+    assert asked["rabbitmq"]["dns_sd_configs"] == [{"names": ["tasks.broker"], "type": "A", "port": 15692}]
+
+
 def test_what_serves_behind_may_know_older_secrets_while_they_are_rotated() -> None:
     services = stack(WANTED)["services"]
 
@@ -200,6 +220,6 @@ def test_each_file_says_what_its_service_reads() -> None:
         return str(texts.pop(config["source"]))
 
     assert read_by("broker").startswith("vm_memory_high_watermark.absolute")
-    (asked,) = json.loads(read_by("prometheus"))["scrape_configs"]
+    asked, _ = json.loads(read_by("prometheus"))["scrape_configs"]
     assert asked["job_name"] == "rabbitmq"
     assert texts == {}
