@@ -13,6 +13,10 @@ BROKERS = 3
 LISTENS = "grep -qE ':1628 [0-9A-F]+:0000 0A ' /proc/net/tcp /proc/net/tcp6"
 """RabbitMQ opens port 5672 (hexadecimal 1628) last. Its own commands start a virtual machine each time: a second of a core."""
 PONG = "redis-cli --no-auth-warning --user health --pass health ping | grep -q PONG"
+UP = "import urllib.request as u; u.urlopen('http://127.0.0.1:5555/healthcheck', timeout=5)"
+"""Flower's image has Python for certain, and no other program that asks."""
+WATCHED = "stargaze_watched"
+"""The module that Flower imports."""
 
 
 def services(wanted: Wanted) -> dict[str, dict[str, Any]]:
@@ -34,6 +38,8 @@ def volumes(wanted: Wanted) -> list[str]:
 def configs(wanted: Wanted) -> dict[str, str]:
     """Return the files that are no secrets, by the name under which Swarm keeps them; another text has another name."""
     texts = {"broker": _broker_conf(wanted)}
+    if wanted.deploy.flower:
+        texts["flower"] = _watched(wanted)
     if wanted.deploy.prometheus:
         texts["prometheus"] = _scrapes()
     return {_named(what, text): text for what, text in texts.items()}
@@ -82,9 +88,7 @@ def _broker(wanted: Wanted, name: str, node: Node) -> dict[str, Any]:
             secret(f"stargaze_broker_conf_{wanted.behind}", "/etc/rabbitmq/conf.d/30-stargaze.conf", everyone=True),
             *([{**cookie, "uid": "999", "gid": "999"}] if several else []),
         ],
-        "configs": [
-            {"source": next(iter(configs(wanted))), "target": "/etc/rabbitmq/conf.d/20-stargaze.conf", "mode": 0o444}
-        ],
+        "configs": [_config(wanted, "broker", "/etc/rabbitmq/conf.d/20-stargaze.conf")],
         "networks": {"inside": {"aliases": ["broker"]}},
         "volumes": [
             {"type": "volume", "source": name, "target": "/var/lib/rabbitmq"},
@@ -153,17 +157,23 @@ def _results(wanted: Wanted) -> dict[str, Any]:
 
 
 def _flower(wanted: Wanted) -> dict[str, Any]:
-    version = wanted.secrets
-    # The password goes from its file into the process alone: neither the definition nor a list of processes shows it.
-    url = f"amqp://stargaze_{version}:$$(cat /run/secrets/broker)@broker:5672/stargaze"
     return {
         "image": wanted.deploy.flower_image,
-        "entrypoint": ["sh", "-c", f'CELERY_BROKER_URL="{url}" exec celery flower --port=5555'],
+        "entrypoint": ["celery", f"--app={WATCHED}", "flower", "--port=5555"],
         "user": USER,
         **DROP,
-        "secrets": [secret(f"stargaze_broker_{version}", "broker")],
+        "environment": {"PYTHONPATH": "/etc/stargaze"},
+        "secrets": [secret(f"stargaze_broker_{wanted.secrets}", "broker")],
+        "configs": [_config(wanted, "flower", f"/etc/stargaze/{WATCHED}.py")],
         "networks": ["inside"],
         "volumes": [{"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": 16_000_000}}],  # noqa: S108 - of the container
+        "healthcheck": {
+            "test": ["CMD", "python", "-c", UP],
+            "interval": "15s",  # each time an interpreter
+            "timeout": "10s",
+            "start_period": "120s",
+            "retries": 5,
+        },
         "deploy": {
             "mode": "replicated",
             "replicas": 1,
@@ -175,15 +185,37 @@ def _flower(wanted: Wanted) -> dict[str, Any]:
     }
 
 
+def _watched(wanted: Wanted) -> str:
+    """Return the module that Flower watches: it alone reads the password, which no variable and no argument holds."""
+    url = f'"amqp://stargaze_{wanted.secrets}:" + password + "@broker:5672/stargaze"'
+    return "\n".join(
+        [
+            "from pathlib import Path",
+            "",
+            "from celery import Celery",
+            "",
+            'password = Path("/run/secrets/broker").read_text(encoding="ascii").strip()',
+            f'app = Celery("stargaze", broker={url})',
+            "",
+        ]
+    )
+
+
 def _prometheus(wanted: Wanted) -> dict[str, Any]:
-    name = list(configs(wanted))[-1]
     return {
         "image": wanted.deploy.prometheus_image,
         "user": "nobody",
         **DROP,
-        "configs": [{"source": name, "target": "/etc/prometheus/prometheus.yml", "mode": 0o444}],
+        "configs": [_config(wanted, "prometheus", "/etc/prometheus/prometheus.yml")],
         "networks": ["inside"],
         "volumes": [{"type": "volume", "source": "prometheus", "target": "/prometheus"}],
+        "healthcheck": {
+            "test": ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:9090/-/healthy"],
+            "interval": "5s",
+            "timeout": "5s",
+            "start_period": "120s",  # it reads its log of the last hours first
+            "retries": 5,
+        },
         "deploy": {
             "mode": "replicated",
             "replicas": 1,
@@ -202,6 +234,11 @@ def _scrapes() -> str:
         {"job_name": "prometheus", "static_configs": [{"targets": ["localhost:9090"]}]},
     ]
     return json.dumps({"global": {"scrape_interval": "15s"}, "scrape_configs": names}, indent=1) + "\n"
+
+
+def _config(wanted: Wanted, what: str, target: str) -> dict[str, Any]:
+    (name,) = (name for name in configs(wanted) if name.startswith(f"stargaze_{what}_"))
+    return {"source": name, "target": target, "mode": 0o444}
 
 
 def _named(what: str, text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,6 +130,7 @@ def test_every_service_is_bounded_unprivileged_and_goes_back_by_itself(name: str
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     assert service["user"] not in ("root", "0", "0:0")
+    assert service["healthcheck"].keys() == {"test", "interval", "timeout", "start_period", "retries"}
     assert service["logging"]["options"] == {"max-size": "20m", "max-file": "5"}
     assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
     assert service["deploy"]["update_config"]["failure_action"] == "rollback"
@@ -173,9 +176,11 @@ def test_each_config_holds_what_its_reader_understands() -> None:
 
     assert read_by == {
         "broker": [("broker", "/etc/rabbitmq/conf.d/20-stargaze.conf")],
+        "flower": [("flower", "/etc/stargaze/stargaze_watched.py")],
         "prometheus": [("prometheus", "/etc/prometheus/prometheus.yml")],
     }
-    assert texts.keys() == {"broker", "prometheus"}
+    assert texts.keys() == {"broker", "flower", "prometheus"}
+    assert compile(texts["flower"], "flower", "exec")
     assert all(" = " in line for line in texts["broker"].splitlines())
     asked = {one["job_name"]: one for one in yaml.safe_load(texts["prometheus"])["scrape_configs"]}
     assert asked["rabbitmq"]["dns_sd_configs"] == [{"names": ["tasks.broker"], "type": "A", "port": 15692}]
@@ -192,7 +197,25 @@ def test_no_secret_stands_in_it() -> None:
     text = written(stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True)))).decode()
 
     assert "default_pass" not in text
-    assert "$$(cat /run/secrets/broker)" in text
+
+
+def test_flower_reads_the_password_from_its_file_and_no_variable_or_word_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As celery does it: the module is imported, and says where the queue is."""
+    whole = stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True)))
+    flower = whole["services"]["flower"]
+    text = whole["x-configs"][flower["configs"][0]["source"]]
+    (tmp_path / "broker").write_text("hidden\n")
+    monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
+    before = dict(os.environ)
+    module: dict[str, Any] = {}
+    exec(text.replace("/run/secrets/broker", str(tmp_path / "broker")), module)  # noqa: S102 - a text of our own
+
+    assert module["app"].connection().as_uri(include_password=True) == "amqp://stargaze_2:hidden@broker:5672/stargaze"
+    assert dict(os.environ) == before
+    assert flower["entrypoint"] == ["celery", "--app=stargaze_watched", "flower", "--port=5555"]
+    assert flower["environment"] == {"PYTHONPATH": "/etc/stargaze"}
 
 
 def test_the_same_wish_is_the_same_stack_and_another_is_another() -> None:
