@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from stargaze.errors import OutsideError
 from stargaze.package import context, digest, packed
 from stargaze.programs import answer, good
 from stargaze.remote import Remote
-from stargaze.serve.swarm import Surveyed, on_each
+from stargaze.serve.swarm import HOLDS, SUM, Surveyed, on_each
 
 LOCK = "requirements-serve.lock"
 SMALL, LARGE = "stargaze-serve", "stargaze-serve-skops"
@@ -61,7 +62,12 @@ class Engine:
 
     def has(self, image: str) -> bool:
         """Say whether it holds an image."""
-        return self.ask(["image", "inspect", "--format", "{{.Id}}", image]).returncode == 0
+        return bool(self.content(image))
+
+    def content(self, image: str) -> str:
+        """Return what an image holds, as a short digest; empty if it has none of that name."""
+        told = self.ask(["image", "inspect", "--format", HOLDS, image])
+        return "" if told.returncode else hashlib.sha256(told.stdout.rstrip(b"\n")).hexdigest()[:SUM]
 
 
 def suits(image: str, bundle: Path) -> bool:
@@ -100,8 +106,10 @@ def name_of(section: DeploySection, recipe: Recipe, bundle: Path) -> str:
 
 def ensured(
     section: DeploySection, recipe: Recipe, engine: Engine, nodes: Sequence[Surveyed], bundle: Path, say: Say
-) -> str:
-    """Return the name of the image for a bundle, which every node holds then; it is built only if it is needed anywhere.
+) -> tuple[str, str]:
+    """Return name and content of the image for a bundle, which every node holds then.
+
+    What the builder has under that name is right. Where it has none, what all nodes have is; else it is built.
 
     Raises
     ------
@@ -109,15 +117,18 @@ def ensured(
         If it cannot be built, or cannot be brought to a node.
     """
     image = name_of(section, recipe, bundle)
-    lacking = [node.remote for node in nodes if image not in node.images]
-    if lacking and not engine.has(image):
+    held = {node.contents.get(image, "") for node in nodes}
+    content = engine.content(image) or (held.pop() if len(held) == 1 else "")
+    if not content:
         say(f"building the image {image}; it takes minutes")
         _build(image, recipe, files_for(bundle), engine)
+        content = engine.content(image)
+    lacking = [node.remote for node in nodes if node.contents.get(image) != content]
     if lacking and section.registry:
         say(f"pushing {image}")
         good("docker push", engine.ask(["push", "--quiet", image], seconds=BUILDING))
     _bring(image, lacking, None if section.registry else engine, say)
-    return image
+    return image, content
 
 
 def bring(image: str, engine: Engine, nodes: Sequence[Surveyed], say: Say) -> None:

@@ -10,6 +10,8 @@ from stargaze.serve.settings import Sources
 
 NAME = "stargaze"
 """Of the stack; its services are ``stargaze_web``, ``stargaze_worker`` and so on."""
+CONTENT = "stargaze.image"
+"""Label of the containers of page and workers: what their image holds, as its builder saw it."""
 PLACED = ["node.labels.stargaze.role == production"]
 USER = "10001:10001"
 LOGS = {"driver": "local", "options": {"max-size": "20m", "max-file": "5"}}
@@ -41,6 +43,8 @@ class Wanted:
     nodes: tuple[Node, ...]
     serving: str = "/srv/stargaze/serving"
     """Where the nodes install releases."""
+    content: str = ""
+    """What the image holds; empty where nobody knows."""
 
 
 def ordered(*, spread: bool) -> dict[str, Any]:

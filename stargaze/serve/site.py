@@ -13,7 +13,7 @@ from stargaze.remote import Remote
 from stargaze.serve import vault
 from stargaze.serve.backing import BROKERS
 from stargaze.serve.image import Engine, Recipe, Say, bring, ensured
-from stargaze.serve.parts import Wanted
+from stargaze.serve.parts import CONTENT, Wanted
 from stargaze.serve.settings import Sources
 from stargaze.serve.stack import stack
 from stargaze.serve.swarm import Surveyed, Swarm, on_each, survey
@@ -110,12 +110,25 @@ def image_in_use(services: Sequence[Mapping[str, Any]]) -> str:
     raise MissingInputError("nothing was deployed to the Swarm yet", hint="stargaze deploy")
 
 
+def content_in_use(services: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the image of the pages that run holds; empty where they were sent without a word about it."""
+    specs = (service["Spec"] for service in services if service["Spec"]["Name"].endswith("_web"))
+    labels = (spec["TaskTemplate"]["ContainerSpec"].get("Labels") or {} for spec in specs)
+    return next((str(found.get(CONTENT, "")) for found in labels), "")
+
+
 def wanted_stack(
-    section: DeploySection, site: Site, machines: list[Surveyed], image: str, secrets: int, behind: int
+    section: DeploySection,
+    site: Site,
+    machines: list[Surveyed],
+    image: tuple[str, str],
+    secrets: int,
+    behind: int,
 ) -> dict[str, Any]:
-    """Return the stack that the config asks for."""
+    """Return the stack that the config asks for, of an image and what that holds."""
     nodes = tuple(one.as_node() for one in machines)
-    return stack(Wanted(section, site.serve, site.sources, image, site.port, secrets, behind, nodes))
+    name, content = image
+    return stack(Wanted(section, site.serve, site.sources, name, site.port, secrets, behind, nodes, content=content))
 
 
 @dataclass(frozen=True)
@@ -140,7 +153,7 @@ def prepared(
     secrets, behind = _secrets(swarm, services, say)
     if len(machines) >= BROKERS and vault.COOKIE not in swarm.secrets():
         swarm.keep_secret(vault.COOKIE, vault.cookie())
-    return Prepared(wanted_stack(section, site, machines, image, secrets, behind), image, services)
+    return Prepared(wanted_stack(section, site, machines, image, secrets, behind), image[0], services)
 
 
 def _secrets(swarm: Swarm, services: Sequence[Mapping[str, Any]], say: Say) -> tuple[int, int]:

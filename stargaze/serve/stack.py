@@ -18,7 +18,7 @@ from stargaze.serve import backing
 from stargaze.serve.container import DRAIN
 from stargaze.serve.health import PORT
 from stargaze.serve.notes import FOLLOW
-from stargaze.serve.parts import DROP, NAME, PLACED, USER, Wanted, limits, ordered, secret
+from stargaze.serve.parts import CONTENT, DROP, NAME, PLACED, USER, Wanted, limits, ordered, secret
 from stargaze.serve.settings import BROKER_PASSWORD, RESULTS_PASSWORD, SESSION_KEY, SMALL, as_environment
 
 MARK = "stargaze.stack"
@@ -53,7 +53,7 @@ def stack(wanted: Wanted) -> dict[str, Any]:
     for service in services.values():
         # Without the number of replicas: one more of the same changes none of those that run.
         same = {name: value for name, value in service["deploy"].items() if name != "replicas"}
-        service["labels"] = {PART: _digest({**service, "deploy": same})}
+        service["labels"] = {**service.get("labels", {}), PART: _digest({**service, "deploy": same})}
     mark = _digest(whole)
     for service in services.values():
         service["deploy"]["labels"] = {MARK: mark}
@@ -135,6 +135,8 @@ def _ours(wanted: Wanted, command: Sequence[str], networks: Sequence[str], more:
     version = wanted.secrets
     return {
         "image": wanted.image,
+        # A name may come to stand for another image: where it does, the containers are made anew.
+        **({"labels": {CONTENT: wanted.content}} if wanted.content else {}),
         "command": list(command),
         "user": USER,
         **DROP,

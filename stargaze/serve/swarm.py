@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from stargaze.errors import OutsideError
 from stargaze.remote import Remote
-from stargaze.serve.parts import NAME, Node
+from stargaze.serve.parts import CONTENT, NAME, Node
 
 HOME = "/srv/stargaze"
 """Where the git role's account receives releases and installs them."""
@@ -21,9 +21,21 @@ LOGS = 60
 """How long a log may take that is not followed [s]."""
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
-_SURVEY = f"""
+HOLDS = "{{json .RootFS.Layers}} {{json .Config.Entrypoint}} {{json .Config.Env}} {{json .Config.User}}"
+"""What Docker is asked for to know an image by what it holds. Its Id is no such thing: engines that keep images with containerd
+call the same image otherwise than those that do not."""
+SUM = 12
+_CONTENT = f"""
+content() {{
+  holds=$(docker image inspect --format '{HOLDS}' "$1" 2>/dev/null) && printf %s "$holds" | sha256sum | cut -c -{SUM}
+}}
+"""
+_SURVEY = f"""{_CONTENT}
 docker info --format '{{{{json .}}}}'
 docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | tr '\\n' '\\t'; echo
+docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | grep -F {NAME}-serve | while read -r name; do
+  printf '%s=%s\\t' "$name" "$(content "$name")"
+done; echo
 git --git-dir={HOME}/releases.git rev-parse --verify --quiet refs/heads/main 2>/dev/null || echo
 readlink {HOME}/serving/current || echo
 cat {HOME}/keys/allowed_signers 2>/dev/null || :
@@ -37,17 +49,19 @@ docker service inspect $ids | tr -d '\\n'; echo
 tasks=$(docker service ps --quiet --no-trunc $ids)
 test -n "$tasks" && docker inspect --type task $tasks | tr -d '\\n' || echo '[]'
 """
-_LOOK = f"""
+_LOOK = f"""{_CONTENT}
 readlink {HOME}/serving/current || echo
-wanted=$(docker image inspect --format '{{{{.Id}}}}' "$1" 2>/dev/null)
+own=$(content "$1")
 docker ps --no-trunc --filter label=com.docker.stack.namespace={NAME} \
   --format '{{{{.ID}}}} {{{{.Label "com.docker.swarm.service.name"}}}}' | while read -r id service; do
   case $service in
   {NAME}_web|{NAME}_worker) serves=$(docker exec "$id" python -m stargaze.serve.health serves </dev/null 2>/dev/null);;
   *) serves='[]';;
   esac
-  runs=$(docker inspect --format '{{{{.Image}}}}' "$id")
-  echo "$service $(test "$runs" = "$wanted" && echo yes || echo no) ${{serves:-null}}"
+  runs=$(content "$(docker inspect --format '{{{{.Image}}}}' "$id")")
+  wanted=$(docker inspect --format '{{{{index .Config.Labels "{CONTENT}"}}}}' "$id")
+  same=$(test -n "$runs" && test "$runs" = "${{wanted:-$own}}" && echo yes || echo no)
+  echo "$service $same ${{serves:-null}}"
 done
 echo "page $(python3 -c "$4" "$2" "$3" 2>/dev/null)"
 """
@@ -77,6 +91,8 @@ class Surveyed:
     """The digest of the bundle that it serves; empty before the first."""
     signers: tuple[str, ...]
     """Whose releases it takes, a line each."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """What each image of ours holds that it has, by the image's name."""
 
     def as_node(self) -> Node:
         """Return it as the stack knows it."""
@@ -90,7 +106,7 @@ class Container:
 
     service: str
     as_sent: bool
-    """Whether it runs the image that was asked for."""
+    """Whether its image holds what the builder's does; where it does not say what that is, what its node's own of that name does."""
     serves: Sequence[str] | None
 
 
@@ -119,7 +135,7 @@ def survey(remote: Remote) -> Surveyed:
     OutsideError
         If its engine does not answer, or is in no Swarm.
     """
-    lines = [*remote.run("sh", "-c", _SURVEY, root=True).decode().split("\n"), "", "", "", ""]
+    lines = [*remote.run("sh", "-c", _SURVEY, root=True).decode().split("\n"), "", "", "", "", ""]
     try:
         info = json.loads(lines[0])
         swarm = info["Swarm"]
@@ -135,14 +151,15 @@ def survey(remote: Remote) -> Surveyed:
         node=swarm["NodeID"],
         manages=bool(swarm.get("ControlAvailable")),
         images=frozenset(lines[1].split()),
-        tip=lines[2].strip(),
-        installed=lines[3].strip().rpartition("/")[2],
-        signers=tuple(filter(None, lines[4:])),
+        tip=lines[3].strip(),
+        installed=lines[4].strip().rpartition("/")[2],
+        signers=tuple(filter(None, lines[5:])),
+        contents=dict(one.split("=", 1) for one in lines[2].split()),
     )
 
 
 def look(remote: Remote, image: str, port: int) -> Seen:
-    """Ask a machine what runs on it, and of that image; and its page whether it can take questions."""
+    """Ask a machine what runs on it, and of the image that was sent; and its page whether it can take questions."""
     words = ["sh", "-c", _LOOK, "sh", image, remote.inside, str(port), _PAGE]
     first, *lines, last = remote.run(*words, root=True).decode().splitlines()
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import subprocess
@@ -23,6 +24,8 @@ from stargaze.serve.site import Site
 from stargaze.serve.stack import MARK, PART
 
 Done = subprocess.CompletedProcess[bytes]
+HELD = b"[layers]\n"
+"""What every image holds."""
 READS = ("docker secret ls", "docker config ls")
 
 
@@ -43,6 +46,8 @@ class SmallSwarm:
     leaderless: bool = False
     """Whether too few managers are left to agree on anything."""
     images: dict[str, set[str]] = field(default_factory=dict)
+    built: set[str] = field(default_factory=set)
+    """Images that this machine's engine has."""
     secrets: dict[str, bytes] = field(default_factory=dict)
     configs: dict[str, bytes] = field(default_factory=dict)
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -82,9 +87,11 @@ class SmallSwarm:
         monkeypatch.setattr("stargaze.serve.image.shutil.which", lambda program: program)
 
     def engine(self, program: str, *words: str, **_: Any) -> Done:
-        """Answer as this machine's engine, which has nothing and makes everything."""
+        """Answer as this machine's engine, which has nothing at first and makes everything."""
         if words[:2] == ("image", "inspect"):
-            return subprocess.CompletedProcess(program, 1, b"", b"no such image")
+            has = words[-1] in self.built
+            return subprocess.CompletedProcess(program, int(not has), HELD if has else b"", b"")
+        self.built |= {word.removeprefix("--tag=") for word in words if word.startswith("--tag=")}
         self.done.append(f"here: {words[0]}")
         return subprocess.CompletedProcess(program, 0, b"", b"")
 
@@ -183,7 +190,9 @@ class SmallSwarm:
         }
         digest = self.installed.get(name, "")
         serves = f"bundles/{digest}" if digest else ""
-        lines = [json.dumps(info), "\t".join(self.images.get(name, ())), self.tips.get(name, ""), serves]
+        images, content = self.images.get(name, ()), hashlib.sha256(HELD.strip()).hexdigest()[: swarm.SUM]
+        ours = (f"{image}={content}" for image in images if f"{NAME}-serve" in image)
+        lines = [json.dumps(info), "\t".join(images), "\t".join(ours), self.tips.get(name, ""), serves]
         return "\n".join([*lines, *self.signers.get(name, ()), ""])
 
     def _state(self, _name: str) -> str:
@@ -228,7 +237,7 @@ def _described(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a service of a Compose file as Docker describes it."""
     container = {
         "Image": given["image"],
-        "Labels": {PART: given["labels"][PART]},
+        "Labels": dict(given["labels"]),
         "Secrets": [{"SecretName": secret["source"]} for secret in given.get("secrets", ())],
     }
     replicas = given["deploy"].get("replicas")

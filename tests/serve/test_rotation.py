@@ -15,6 +15,7 @@ from stargaze.errors import MissingInputError, OutsideError
 from stargaze.serve import vault, watching
 from stargaze.serve.rotation import rotate
 from stargaze.serve.site import prepared, surveyed
+from stargaze.serve.parts import CONTENT
 from stargaze.serve.stacks import apply, keep, kept
 from stargaze.serve.swarm import Swarm
 from tests.serve.small_swarm import SmallSwarm, machine
@@ -87,6 +88,15 @@ def test_page_and_workers_change_first_and_queue_and_results_only_after_them(sma
         ("stargaze_broker_2", "stargaze_broker_conf_2"),
         ("stargaze_broker_2", "stargaze_results_conf_2"),
     ]
+
+
+def test_new_secrets_go_with_the_image_that_runs_and_what_it_holds(small: SmallSwarm, store: Store) -> None:
+    before = small.services["stargaze_web"]["Spec"]["TaskTemplate"]["ContainerSpec"]
+
+    turn(small, store)
+
+    after = small.services["stargaze_web"]["Spec"]["TaskTemplate"]["ContainerSpec"]
+    assert (after["Image"], after["Labels"][CONTENT]) == (before["Image"], before["Labels"][CONTENT])
 
 
 def test_queue_and_results_are_told_of_the_very_secrets_that_are_shown_later(small: SmallSwarm, store: Store) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from stargaze.config import DeploySection, ServeSection
-from stargaze.serve.parts import Node, Wanted
+from stargaze.serve.parts import CONTENT, Node, Wanted
 from stargaze.serve.settings import Sources
 from stargaze.serve.stack import MARK, PART, mark_of, stack, written
 
@@ -226,6 +226,14 @@ def test_the_same_wish_is_the_same_stack_and_another_is_another() -> None:
     assert mark_of(one) != mark_of(two)
     assert one["services"]["web"]["labels"] == two["services"]["web"]["labels"]  # which is not rolled
     assert json.loads(written(one)) == one
+
+
+def test_an_image_that_holds_something_else_under_the_same_name_makes_pages_and_workers_anew() -> None:
+    one, two = (stack(dataclasses.replace(WANTED, content=content))["services"] for content in ("aa", "bb"))
+
+    assert [one[name]["labels"][CONTENT] for name in OURS] == ["aa", "aa"]
+    assert {name for name in one if one[name]["labels"][PART] != two[name]["labels"][PART]} == set(OURS)
+    assert {name for name in one if CONTENT in one[name]["labels"]} == set(OURS)
 
 
 def test_a_number_of_replicas_changes_no_container() -> None:

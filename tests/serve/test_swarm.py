@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -31,14 +32,15 @@ echo "$*" >>"$FAKE/asked"
 case "$1 $2" in
 "info --format") cat "$FAKE/info" ;;
 "image ls") printf 'redis:7\\nstargaze-serve:1\\n' ;;
-"image inspect") test -f "$FAKE/held" && grep -qxF "$5" "$FAKE/held" && echo held ;;
+"image inspect") test -f "$FAKE/held" && sed -n "s/^$5=//p" "$FAKE/held" | grep . ;;
 "ps "*) cat "$FAKE/running" ;;
 "exec "*) case $2 in c2) exit 1 ;; *) echo '["aa"]' ;; esac ;;
-"inspect --format") case $4 in c1) echo held ;; *) echo another ;; esac ;;
+"inspect --format") case $3 in *Labels*) cat "$FAKE/sent" ;; *) echo "image-of-$4" ;; esac ;;
 "secret ls") echo stargaze_broker_1 ;;
 "secret create" | "config create") cat >"$FAKE/$3" ;;
 "config ls") echo stargaze_broker_old ;;
-"build "*) cat >/dev/null; test ! -f "$FAKE/broken" || { echo "no such base" >&2; exit 1; } ;;
+"build "*) cat >/dev/null; test ! -f "$FAKE/broken" || { echo "no such base" >&2; exit 1; }
+  for word; do case $word in --tag=*) echo "${word#--tag=}=layers" >>"$FAKE/held" ;; esac; done ;;
 "save "*) printf image ;;
 "load "*) gzip -d >"$FAKE/loaded" ;;
 "stack services") ;;
@@ -60,6 +62,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     swarm = {"NodeID": "n1", "ControlAvailable": True}
     (tmp_path / "info").write_text(json.dumps({"Name": "host1", "Swarm": swarm}) + "\n")
     (tmp_path / "asked").touch()
+    (tmp_path / "sent").write_text("\n")
     return tmp_path
 
 
@@ -74,15 +77,25 @@ def asked(fake: Path) -> list[str]:
     return (fake / "asked").read_text().splitlines()
 
 
-def node(*images: str) -> Surveyed:
-    return Surveyed(MACHINE, "host1", "n1", manages=True, images=frozenset(images), tip="", installed="", signers=())
+def content(holds: str = "layers") -> str:
+    return hashlib.sha256(holds.encode()).hexdigest()[:12]
+
+
+def node(*images: str, holds: str = "layers") -> Surveyed:
+    contents = dict.fromkeys(images, content(holds))
+    return Surveyed(
+        MACHINE, "host1", "n1", True, frozenset(images), tip="", installed="", signers=(), contents=contents
+    )
 
 
 def test_a_machine_says_what_it_is_and_holds(fake: Path) -> None:
+    (fake / "held").write_text("stargaze-serve:1=layers\n")
+
     found = survey(MACHINE)
 
     assert (found.hostname, found.node, found.manages) == ("host1", "n1", True)
     assert found.images == {"redis:7", "stargaze-serve:1"}
+    assert found.contents == {"stargaze-serve:1": content()}
     assert (found.tip, found.installed, found.signers) == ("", "", ())
     assert found.as_node().addresses == ("production1", "10.20.0.13")
 
@@ -129,7 +142,7 @@ class Answers(BaseHTTPRequestHandler):
 
 
 def test_a_machine_says_what_runs_on_it_and_what_its_page_answers(fake: Path, page: Page) -> None:
-    (fake / "held").write_text("image:1\n")
+    (fake / "held").write_text("image:1=layers\nimage-of-c1=layers\nimage-of-c2=others\n")
     (fake / "running").write_text("c1 stargaze_web\nc2 stargaze_worker\nc3 stargaze_broker\n")
 
     found = look(HERE, "image:1", page.server_port)
@@ -140,6 +153,19 @@ def test_a_machine_says_what_runs_on_it_and_what_its_page_answers(fake: Path, pa
         Container("broker", False, []),
     )
     assert (found.name, found.installed, found.page) == ("production1", "", '200 {"status": "ready"}')
+
+
+@pytest.mark.parametrize(("sent", "as_sent"), [("layers", True), ("what the builder made", False)])
+def test_an_image_that_a_node_has_under_the_right_name_is_not_the_right_one_for_that(
+    fake: Path, page: Page, sent: str, as_sent: bool
+) -> None:
+    (fake / "held").write_text("image:1=layers\nimage-of-c1=layers\n")
+    (fake / "running").write_text("c1 stargaze_web\n")
+    (fake / "sent").write_text(f"{content(sent)}\n")
+
+    found = look(HERE, "image:1", page.server_port)
+
+    assert found.containers == (Container("web", as_sent, ["aa"]),)
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -188,21 +214,41 @@ def test_an_image_is_built_and_carried_only_where_it_is_missing(fake: Path, bund
     section, how = DeploySection(), ImageRecipe("python:3")
     name = name_of(section, how, bundle)
 
-    assert ensured(section, how, Engine(), [node(name)], bundle, print) == name
-    assert asked(fake) == []
+    assert ensured(section, how, Engine(), [node(name)], bundle, print) == (name, content())
+    assert [line.split()[0] for line in asked(fake)] == ["image"]
 
     ensured(section, how, Engine(), [node(name), node()], bundle, print)
-    assert [line.split()[0] for line in asked(fake)] == ["image", "build", "save", "load"]
+    assert [line.split()[0] for line in asked(fake)[1:]] == ["image", "build", "image", "save", "load"]
     assert (fake / "loaded").read_text() == "image"
 
 
+def test_a_node_whose_image_of_that_name_holds_something_else_is_sent_the_builders(fake: Path, bundle: Path) -> None:
+    section, how = DeploySection(), ImageRecipe("python:3")
+    name = name_of(section, how, bundle)
+    (fake / "held").write_text(f"{name}=layers\n")
+
+    found = ensured(section, how, Engine(), [node(name, holds="something else")], bundle, print)
+
+    assert found == (name, content())
+    assert [line.split()[0] for line in asked(fake)] == ["image", "save", "load"]
+
+
+def test_nodes_that_do_not_agree_on_an_image_that_nobody_else_has_get_a_new_one(fake: Path, bundle: Path) -> None:
+    section, how = DeploySection(), ImageRecipe("python:3")
+    name = name_of(section, how, bundle)
+
+    ensured(section, how, Engine(), [node(name), node(name, holds="something else")], bundle, print)
+
+    assert [line.split()[0] for line in asked(fake)] == ["image", "build", "image", "save", "load"]
+
+
 def test_an_image_of_a_registry_is_pushed_once_and_pulled_by_the_nodes(fake: Path, bundle: Path) -> None:
-    name = ensured(
+    name, _ = ensured(
         DeploySection(registry="registry.example/team/"), ImageRecipe("x"), Engine(), [node()], bundle, print
     )
 
     assert name.startswith("registry.example/team/stargaze-serve:")
-    assert [line.split()[0] for line in asked(fake)] == ["image", "build", "push", "pull"]
+    assert [line.split()[0] for line in asked(fake)] == ["image", "build", "image", "push", "pull"]
 
 
 def test_an_image_that_cannot_be_built_says_why(fake: Path, bundle: Path) -> None:
@@ -213,7 +259,7 @@ def test_an_image_that_cannot_be_built_says_why(fake: Path, bundle: Path) -> Non
 
 
 def test_other_peoples_images_are_carried_where_they_are_here_and_pulled_where_not(fake: Path) -> None:
-    (fake / "held").write_text("redis:7\n")
+    (fake / "held").write_text("redis:7=layers\n")
     for image in ("redis:7", "rabbitmq:3"):
         bring(image, Engine(), [node()], print)
 
