@@ -105,11 +105,18 @@ def name_of(section: DeploySection, recipe: Recipe, bundle: Path) -> str:
 
 
 def ensured(
-    section: DeploySection, recipe: Recipe, engine: Engine, nodes: Sequence[Surveyed], bundle: Path, say: Say
+    section: DeploySection,
+    recipe: Recipe,
+    engine: Engine,
+    nodes: Sequence[Surveyed],
+    bundle: Path,
+    say: Say,
+    known: Mapping[str, str] | None = None,
 ) -> tuple[str, str]:
     """Return name and content of the image for a bundle, which every node holds then.
 
-    What the builder has under that name is right. Where it has none, what all nodes have is; else it is built.
+    Where all nodes have what is ``known`` to run under that name, that is right, whoever built it: no two builds are the same,
+    and several people deliver. Else what the builder has is; where it has none, what all nodes have; else it is built.
 
     Raises
     ------
@@ -118,7 +125,10 @@ def ensured(
     """
     image = name_of(section, recipe, bundle)
     held = {node.contents.get(image, "") for node in nodes}
-    content = engine.content(image) or (held.pop() if len(held) == 1 else "")
+    same = held.pop() if len(held) == 1 else ""
+    if same and (known or {}).get(image) == same:
+        return image, same
+    content = engine.content(image) or same
     if not content:
         say(f"building the image {image}; it takes minutes")
         _build(image, recipe, files_for(bundle), engine)

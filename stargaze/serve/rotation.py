@@ -18,7 +18,7 @@ from stargaze.remote import Remote
 from stargaze.serve import vault
 from stargaze.serve.image import Say
 from stargaze.serve.parts import NAME
-from stargaze.serve.site import Site, content_in_use, image_in_use, surveyed, wanted_stack
+from stargaze.serve.site import Site, contents_in_use, image_in_use, surveyed, wanted_stack
 from stargaze.serve.stacks import apply, keep
 from stargaze.serve.watching import await_well
 
@@ -52,7 +52,8 @@ def rotate(section: DeploySection, store: Store, site: Site, *, say: Say) -> int
     """
     machines, swarm = surveyed(site)
     services = swarm.state().services
-    image, used = (image_in_use(services), content_in_use(services)), vault.in_use(services)
+    name, used = image_in_use(services), vault.in_use(services)
+    image = name, contents_in_use(services).get(name, "")
     if used is None:
         raise MissingInputError("no secrets are in use", hint="stargaze deploy")
     held = swarm.secrets()

@@ -110,11 +110,11 @@ def image_in_use(services: Sequence[Mapping[str, Any]]) -> str:
     raise MissingInputError("nothing was deployed to the Swarm yet", hint="stargaze deploy")
 
 
-def content_in_use(services: Sequence[Mapping[str, Any]]) -> str:
-    """Return what the image of the pages that run holds; empty where they were sent without a word about it."""
-    specs = (service["Spec"] for service in services if service["Spec"]["Name"].endswith("_web"))
-    labels = (spec["TaskTemplate"]["ContainerSpec"].get("Labels") or {} for spec in specs)
-    return next((str(found.get(CONTENT, "")) for found in labels), "")
+def contents_in_use(services: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return what each image of ours holds that runs, as whoever sent it saw it."""
+    containers = (service["Spec"]["TaskTemplate"]["ContainerSpec"] for service in services)
+    told = ((str(one["Image"]), str((one.get("Labels") or {}).get(CONTENT, ""))) for one in containers)
+    return {image: content for image, content in told if content}
 
 
 def wanted_stack(
@@ -144,7 +144,8 @@ def prepared(
     section: DeploySection, site: Site, machines: list[Surveyed], swarm: Swarm, bundle: Path, say: Say
 ) -> Prepared:
     """Have image and secrets be there, which changes nothing that serves."""
-    image = ensured(section, site.recipe, site.engine, machines, bundle, say)
+    known = contents_in_use(swarm.state().services)
+    image = ensured(section, site.recipe, site.engine, machines, bundle, say, known)
     others = [section.broker_image, section.results_image]
     others += [section.flower_image] * section.flower + [section.prometheus_image] * section.prometheus
     for other in others:

@@ -106,7 +106,7 @@ class Container:
 
     service: str
     as_sent: bool
-    """Whether its image holds what the builder's does; where it does not say what that is, what its node's own of that name does."""
+    """Whether its image holds what the builder's does; where that is not known, what its node's own of that name does."""
     serves: Sequence[str] | None
 
 

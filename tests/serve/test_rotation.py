@@ -13,9 +13,9 @@ from stargaze.artifacts import Store
 from stargaze.config import DeploySection
 from stargaze.errors import MissingInputError, OutsideError
 from stargaze.serve import vault, watching
+from stargaze.serve.parts import CONTENT
 from stargaze.serve.rotation import rotate
 from stargaze.serve.site import prepared, surveyed
-from stargaze.serve.parts import CONTENT
 from stargaze.serve.stacks import apply, keep, kept
 from stargaze.serve.swarm import Swarm
 from tests.serve.small_swarm import SmallSwarm, machine

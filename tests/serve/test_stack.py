@@ -210,7 +210,7 @@ def test_flower_reads_the_password_from_its_file_and_no_variable_or_word_holds_i
     monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
     before = dict(os.environ)
     module: dict[str, Any] = {}
-    exec(text.replace("/run/secrets/broker", str(tmp_path / "broker")), module)  # noqa: S102 - a text of our own
+    exec(text.replace("/run/secrets/broker", str(tmp_path / "broker")), module)
 
     assert module["app"].connection().as_uri(include_password=True) == "amqp://stargaze_2:hidden@broker:5672/stargaze"
     assert dict(os.environ) == before

@@ -222,6 +222,20 @@ def test_an_image_is_built_and_carried_only_where_it_is_missing(fake: Path, bund
     assert (fake / "loaded").read_text() == "image"
 
 
+def test_what_somebody_else_built_and_sent_stays_though_the_builder_has_another_of_that_name(
+    fake: Path, bundle: Path
+) -> None:
+    section, how = DeploySection(), ImageRecipe("python:3")
+    name = name_of(section, how, bundle)
+    nodes = [node(name, holds="somebody's"), node(name, holds="somebody's")]
+    (fake / "held").write_text(f"{name}=layers\n")
+    known = {name: content("somebody's")}
+
+    assert ensured(section, how, Engine(), nodes, bundle, print, known) == (name, content("somebody's"))
+    assert asked(fake) == []
+    assert ensured(section, how, Engine(), [*nodes, node()], bundle, print, known) == (name, content())
+
+
 def test_a_node_whose_image_of_that_name_holds_something_else_is_sent_the_builders(fake: Path, bundle: Path) -> None:
     section, how = DeploySection(), ImageRecipe("python:3")
     name = name_of(section, how, bundle)
