@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 from stargaze.serve.parts import DROP, PLACED, USER, Node, Wanted, limits, ordered, secret
@@ -15,6 +16,8 @@ LISTENS = "grep -qE ':1628 [0-9A-F]+:0000 0A ' /proc/net/tcp /proc/net/tcp6"
 PONG = "redis-cli --no-auth-warning --user health --pass health ping | grep -q PONG"
 UP = "import urllib.request as u; u.urlopen('http://127.0.0.1:5555/healthcheck', timeout=5)"
 """Flower's image has Python for certain, and no other program that asks."""
+CONFIG = re.compile(r"stargaze_(broker|flower|prometheus)_[0-9a-f]{8}")
+"""The name of a config of ours."""
 WATCHED = "stargaze_watched"
 """The module that Flower imports."""
 

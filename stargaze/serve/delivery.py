@@ -21,6 +21,7 @@ from stargaze.serve.sending import introduce, send
 from stargaze.serve.site import Prepared, Site, image_in_use, prepared, reached, surveyed
 from stargaze.serve.stacks import apply, arrived, begin, keep
 from stargaze.serve.swarm import Surveyed, Swarm
+from stargaze.serve.sweep import sweep
 from stargaze.serve.watching import await_serving, await_well
 from stargaze.serve.wayback import put_back, standing
 
@@ -74,6 +75,7 @@ def deploy(
         raise put_back(section, store, site, before, made, error, now, say) from error
     keep(store, ready.whole)
     arrived(store)
+    sweep(store, site, swarm, say)
     return Delivered(made, ready.image, tuple(one.remote.name for one in machines), changed, time.monotonic() - began)
 
 

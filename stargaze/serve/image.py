@@ -75,6 +75,12 @@ def suits(image: str, bundle: Path) -> bool:
     return f"/{image}".rpartition("/")[2].startswith(f"{LARGE}:") or not _wants_skops(bundle)
 
 
+def is_ours(image: str) -> bool:
+    """Say whether an image is one of page and workers, by its name; one that lost its tag has none."""
+    last = f"/{image}".rpartition("/")[2]
+    return last.startswith((f"{SMALL}:", f"{LARGE}:")) and not last.endswith(":<none>")
+
+
 def without(lock: str, names: Collection[str]) -> str:
     r"""Return a lock file without some packages.
 

@@ -22,6 +22,12 @@ def apply(store: Store, swarm: Swarm, whole: dict[str, Any]) -> None:
     swarm.deploy(written(whole))
 
 
+def sent(store: Store) -> list[Path]:
+    """Return the copies of the stacks that were sent, newest first."""
+    found = folder_of(store).glob("stack-*.yml")
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
 def folder_of(store: Store) -> Path:
     """Return where the stacks are kept that were sent."""
     return store.root / "delivery"

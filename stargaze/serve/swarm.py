@@ -201,9 +201,18 @@ class Swarm:
         if names:
             self._run("secret", "rm", *names)
 
+    def configs(self) -> list[str]:
+        """Return the names of the configs."""
+        return self._run("config", "ls", "--format", "{{.Name}}").decode().split()
+
+    def forget_configs(self, names: Sequence[str]) -> None:
+        """Have Swarm forget configs that no service has any more."""
+        if names:
+            self._run("config", "rm", *names)
+
     def keep_configs(self, texts: Mapping[str, str]) -> None:
         """Hand files to Swarm that it does not hold yet; another text has another name."""
-        held = self._run("config", "ls", "--format", "{{.Name}}").decode().split()
+        held = self.configs()
         for name, text in texts.items():
             if name not in held:
                 self._run("config", "create", name, "-", stdin=text.encode())

@@ -26,7 +26,7 @@ from stargaze.serve.stack import MARK, PART
 Done = subprocess.CompletedProcess[bytes]
 HELD = b"[layers]\n"
 """What every image holds."""
-READS = ("docker secret ls", "docker config ls")
+READS = ("docker secret ls", "docker config ls", "docker ps", "docker image ls")
 
 
 def machine(number: int) -> Remote:
@@ -56,6 +56,8 @@ class SmallSwarm:
     """Services that are not well once they are changed, and why: Swarm goes back."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why a task of a service failed."""
+    ended: list[str] = field(default_factory=list)
+    """Images of containers that have ended and are still there."""
     dead: set[str] = field(default_factory=set)
     """Services that were made and of which no task ever ran."""
     releases: dict[str, str] = field(default_factory=dict)
@@ -86,11 +88,19 @@ class SmallSwarm:
         monkeypatch.setattr("stargaze.serve.image.answer", self.engine)
         monkeypatch.setattr("stargaze.serve.image.shutil.which", lambda program: program)
 
-    def engine(self, program: str, *words: str, **_: Any) -> Done:
+    def engine(self, program: str, *words: str, **way: Any) -> Done:
         """Answer as this machine's engine, which has nothing at first and makes everything."""
+        if program == "ssh":
+            return self.over_ssh(program, *words, **way)
         if words[:2] == ("image", "inspect"):
             has = words[-1] in self.built
             return subprocess.CompletedProcess(program, int(not has), HELD if has else b"", b"")
+        if words[0] == "ps" or words[:2] == ("image", "ls"):
+            return subprocess.CompletedProcess(
+                program, 0, "\n".join(self.built if words[0] == "image" else ()).encode(), b""
+            )
+        if words[:2] == ("image", "rm"):
+            self.built -= set(words[2:])
         self.built |= {word.removeprefix("--tag=") for word in words if word.startswith("--tag=")}
         self.done.append(f"here: {words[0]}")
         return subprocess.CompletedProcess(program, 0, b"", b"")
@@ -142,16 +152,36 @@ class SmallSwarm:
                 return 0, "\n".join(held[kind]), ""
             case ["secret" | "config" as kind, "create", what, "-"]:
                 held[kind][what] = stdin
+            case ["config", "rm", *names]:
+                self.configs = {one: self.configs[one] for one in self.configs.keys() - names}
+            case ["ps" | "image" | "pull", *_]:
+                return self._images(name, command[1:])
             case ["secret", "rm", *names]:
                 self.secrets = {one: self.secrets[one] for one in self.secrets.keys() - names}
             case ["stack", "deploy", *_]:
                 self._deploy(json.loads(stdin))
             case ["service", "scale", "--detach", *wanted]:
                 self._scale(dict(one.split("=") for one in wanted))
-            case ["pull", "--quiet", image]:
-                self.images.setdefault(name, set()).add(image)
             case _:
                 pytest.fail(f"nobody knows how to answer {line}")
+        return 0, "", ""
+
+    def _images(self, name: str, words: list[str]) -> tuple[int, str, str]:
+        held = self.images.setdefault(name, set())
+        match words:
+            case ["ps", "--all", *_]:
+                running = (one["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] for one in self.services.values())
+                return 0, "\n".join([*running, *self.ended]), ""
+            case ["image", "ls", *_]:
+                return 0, "\n".join(held), ""
+            case ["image", "rm", *names]:
+                if "image rm" in self.refuses:
+                    return 1, "", self.refuses["image rm"]
+                held -= set(names)
+            case ["pull", "--quiet", image]:
+                held.add(image)
+            case _:
+                pytest.fail(f"nobody knows how to answer docker {' '.join(words)}")
         return 0, "", ""
 
     def _scale(self, wanted: Mapping[str, str]) -> None:

@@ -497,6 +497,21 @@ def test_a_rollback_to_models_that_want_more_of_an_image_brings_it_first(deliver
     assert (kept(delivered.store) or {})["services"]["web"]["image"] == large
 
 
+def test_a_delivery_that_succeeded_sweeps_and_one_that_failed_removes_nothing(delivered: Desk) -> None:
+    old = "registry.example/stargaze-serve:old"
+    for images in delivered.small.images.values():
+        images.add(old)
+    delivered.refusing = dict.fromkeys(BOTH, "no")
+
+    with pytest.raises(OutsideError):
+        delivered.deploy("good 2")
+    assert all(old in images for images in delivered.small.images.values())
+
+    delivered.refusing = {}
+    image = delivered.deploy("good 3").image
+    assert all(old not in images and image in images for images in delivered.small.images.values())
+
+
 def test_before_the_first_delivery_there_is_nothing_to_return_to(desk: Desk) -> None:
     with pytest.raises(MissingInputError, match="nothing was deployed to the Swarm yet"):
         desk.rollback()
