@@ -97,18 +97,24 @@ class Visitors:
     def _call(
         self, first: int, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
-        why = ""
+        """Ask one page after the other: the next where one does not answer, or sends us away and has accepted nothing."""
+        why, sent_away = "", list[Any]()
         for turn in range(2 * len(self.hosts)):
             connection = http.client.HTTPConnection(self.hosts[(first + turn) % len(self.hosts)], timeout=20)
             try:
                 connection.request(method, path, body, dict(headers))
                 answer = connection.getresponse()
-                return answer.status, json.loads(answer.read() or b"null")
+                said = json.loads(answer.read() or b"null")
+                if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                    return answer.status, said
+                sent_away.append(said)
+                if len(sent_away) == len(self.hosts):
+                    break
             except (OSError, http.client.HTTPException, ValueError) as error:
                 why = f"{type(error).__name__}: {error}"
             finally:
                 connection.close()
-        return 0, why
+        return (HTTPStatus.SERVICE_UNAVAILABLE, sent_away[-1]) if sent_away else (0, why)
 
 
 def main(rate: float, file: str, *hosts: str) -> None:

@@ -103,6 +103,23 @@ def test_where_one_address_is_silent_the_next_is_asked(page: Page) -> None:
     assert ours.told()["answered"] == 3
 
 
+def test_whom_one_page_sends_away_the_next_is_asked_and_each_but_once(page: Page) -> None:
+    asked: list[str] = []
+
+    def away(_: str) -> Answer:
+        asked.append("away")
+        return 503, {}
+
+    ours = Visitors([page(away), page(lambda _: (200, {"state": "done"}))], ["a/b"])
+    both = Visitors([page(away), page(away)], ["a/b"])
+    ours.ask()
+    asked.clear()
+    both.ask()
+
+    assert (ours.told()["answered"], ours.told()["refused"]) == (1, 0)
+    assert (both.told()["refused"], asked) == (1, ["away", "away"])
+
+
 def test_where_nobody_answers_that_is_a_failure(page: Page) -> None:
     ours = Visitors([page(lambda _: None)], ["a/b"])
 
