@@ -342,7 +342,8 @@ class InfraSection:
     key_file: str = key("", "The private ssh key that opens the machines; empty makes one below the store.")
     ssh_from: list[str] = key(
         [],
-        "From where the orchestration machine may be reached by ssh; empty: this machine's own address.",
+        "From where the orchestration machine may be reached by ssh; empty: what the cloud lets in, which is this machine's "
+        "own address; of static hosts, whoever has a key.",
         unit="CIDR",
     )
     page_port: int = key(80, "Port of the page, the only other thing that faces outside.", least=1, most=65_535)

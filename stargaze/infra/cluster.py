@@ -17,6 +17,7 @@ from stargaze.infra.choice import Missing, choose
 from stargaze.infra.first_boot import user_data
 from stargaze.infra.inventory import Access, Files, inventory, remotes
 from stargaze.infra.machines import Host, Machine, machine_of, machines, server_name, static_hosts
+from stargaze.infra.parting import part
 from stargaze.infra.plan import Plan, Step, plan, teardown
 from stargaze.infra.port import Cloud
 from stargaze.infra.reach import await_ssh
@@ -48,6 +49,8 @@ def look(section: InfraSection, cloud: Cloud, room: Workroom) -> Plan:
         section = dataclasses.replace(section, ssh_from=here)
     offers = cloud.offers()
     found = cloud.found()  # after the quota, which then counts nothing that is not seen here
+    if section.keypair:  # it is used as it is, whoever made it
+        found = tuple(one for one in found if one.key != f"keypair {section.keypair}")
     choice, missing = choose(section, offers)
     resources = wanted(section, choice, key, lambda machine: user_data(key, machine.name))
     return plan(resources, found, choice, offers.limits, (*missing, *hidden))
@@ -61,6 +64,7 @@ def bring_up(section: InfraSection, cloud: Cloud, room: Workroom, todo: Plan, te
     OutsideError
         If something is missing, or failed; what was made stays, and the next run goes on from it.
     """
+    _say_goodbye(section, room, todo, telling)
     stands, servers = converge(section, cloud, room, todo, telling)
     hosts = tuple(_host(section, machine, stands) for machine in machines(section))
     keep_hosts(room, hosts)
@@ -70,6 +74,16 @@ def bring_up(section: InfraSection, cloud: Cloud, room: Workroom, todo: Plan, te
         remotes(hosts, access_of(section, room)), section.patience, lambda one: telling.line(f"{one.name} lets us in")
     )
     return hosts
+
+
+def _say_goodbye(section: InfraSection, room: Workroom, todo: Plan, telling: Telling) -> None:
+    """Have production machines that go leave the Swarm of those that stay."""
+    gone = {step.name for step in todo.changes if step.verb == "delete" and step.kind == "server"}
+    if not gone or todo.missing or not room.hosts.is_file():
+        return
+    production = machines_of(section, room, "production")
+    leaving = [one for one in production if f"{section.name}-{one.name}" in gone]
+    part([one.name for one in leaving], [one for one in production if one not in leaving], telling.line)
 
 
 def converge(
@@ -121,7 +135,7 @@ def take_down(cloud: Cloud, room: Workroom, todo: Plan, telling: Telling) -> Non
     if todo.changes:
         left = ", ".join(step.key for step in todo.changes)
         raise OutsideError(f"still there: {left}", hint="stargaze infra down again")
-    for path in (room.hosts, room.pins, room.known_hosts, room.inventory):
+    for path in (room.hosts, room.pins, room.known_hosts, room.inventory, room.configured):
         path.unlink(missing_ok=True)
 
 

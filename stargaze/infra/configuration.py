@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from stargaze.infra.cluster import hosts_of, ray_token, write_inventory
 from stargaze.infra.inventory import Files
 from stargaze.infra.playbooks import TAGS, configure, folder
 from stargaze.infra.wheel import build_wheel
-from stargaze.infra.workroom import Workroom
+from stargaze.infra.workroom import Workroom, pins
 from stargaze.package import recipe
 
 
@@ -34,12 +35,14 @@ def configured(
     for tag in tags:
         if tag not in TAGS:
             raise UsageError(f"{tag}: no such tag", hint=did_you_mean(tag, TAGS, f"There are: {', '.join(TAGS)}"))
-    inventory = _inventory(section, room, store)
+    inventory, files = _inventory(section, room, store)
+    if not check:
+        room.configured.unlink(missing_ok=True)  # whatever stops the run, the machines are no longer what they were
     with board("infra configure") as shown:
         run = configure(inventory, room.runs, shown.say, tags=tags, check=check)
     if not tags and not check:
         with replacing(room.configured) as temporary:
-            temporary.write_text(_digest(inventory), encoding="ascii")
+            temporary.write_text(_digest(room, inventory, files), encoding="ascii")
     return [
         {"machine": host.machine.name, "changed": run.changed.get(host.machine.name, 0)}
         for host in hosts_of(section, room)
@@ -47,13 +50,13 @@ def configured(
 
 
 def is_configured(section: InfraSection, room: Workroom, store: Store) -> bool:
-    """Say whether the machines were configured with the very same before: machines, package and playbooks."""
+    """Say whether these very machines were configured with the same before: package, playbooks, and what is carried there."""
     if not room.configured.is_file():
         return False
-    return room.configured.read_text(encoding="ascii") == _digest(_inventory(section, room, store))
+    return room.configured.read_text(encoding="ascii") == _digest(room, *_inventory(section, room, store))
 
 
-def _inventory(section: InfraSection, room: Workroom, store: Store) -> Path:
+def _inventory(section: InfraSection, room: Workroom, store: Store) -> tuple[Path, Files]:
     signers = store.keys / "allowed_signers"
     files = Files(
         str(build_wheel(room.root / "wheels")),
@@ -61,12 +64,15 @@ def _inventory(section: InfraSection, room: Workroom, store: Store) -> Path:
         str(signers.resolve()) if signers.is_file() else "",
         str(ray_token(room)),
     )
-    return write_inventory(section, room, hosts_of(section, room), files)
+    return write_inventory(section, room, hosts_of(section, room), files), files
 
 
-def _digest(inventory: Path) -> str:
-    whole = hashlib.sha256(inventory.read_bytes())
-    for path in sorted(folder().rglob("*")):
+def _digest(room: Workroom, inventory: Path, files: Files) -> str:
+    """Sum up what a run depends on; the name of the wheel says what it holds, a server that was made anew has another id."""
+    servers = {name: one["id"] for name, one in pins(room).items()}
+    whole = hashlib.sha256(inventory.read_bytes() + json.dumps(servers, sort_keys=True).encode())
+    carried = [Path(one) for one in (files.lock, files.allowed_signers, files.ray_token) if one]
+    for path in (*carried, *sorted(folder().rglob("*"))):
         if path.is_file():
             whole.update(path.read_bytes())
     return whole.hexdigest()

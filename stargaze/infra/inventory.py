@@ -11,6 +11,7 @@ from typing import Any
 
 from stargaze.config import InfraSection
 from stargaze.infra.machines import Host, jump_of
+from stargaze.infra.wanted import ANYWHERE
 from stargaze.remote import Remote
 
 MANAGERS = 3
@@ -74,7 +75,8 @@ def inventory(section: InfraSection, hosts: Sequence[Host], access: Access, file
         "ansible_ssh_private_key_file": str(access.key),
         "stargaze_name": section.name,
         "stargaze_page_port": section.page_port,
-        "stargaze_ssh_from": list(section.ssh_from),
+        # Without ranges the cloud's security group lets this machine alone in, and follows it; the machines do not.
+        "stargaze_ssh_from": list(section.ssh_from or ANYWHERE),
         "base_updates": section.updates,
         "stargaze_wheel": files.wheel,
         "stargaze_lock": files.lock,
@@ -120,11 +122,21 @@ def _variables(host: Host, jump: Host | None, access: Access) -> dict[str, Any]:
     }
 
 
+def _as_word(path: Path) -> str:
+    """Write a path as ssh's options want it: several would be divided by spaces, and a % begins a name of ssh's own.
+
+    >>> _as_word(Path("/home/me/my store/known_hosts"))
+    '"/home/me/my store/known_hosts"'
+    """
+    text = str(path).replace("%", "%%")
+    return f'"{text}"' if " " in text else text
+
+
 def _options(host: Host, jump: Host | None, access: Access, *, key: bool = True) -> list[str]:
     """Return options: a machine's keys are looked up by its name, so that an address may change."""
     strict = "accept-new" if access.first_use else "yes"
     options = [
-        f"UserKnownHostsFile={access.known_hosts}",
+        f"UserKnownHostsFile={_as_word(access.known_hosts)}",
         "GlobalKnownHostsFile=/dev/null",
         f"StrictHostKeyChecking={strict}",
         f"HostKeyAlias={host.machine.name}",

@@ -12,7 +12,9 @@ from stargaze.infra.offers import Limit
 from stargaze.infra.resources import BROKEN, Found, Resource, worth
 
 Verb = Literal["create", "keep", "repair", "replace", "delete"]
-ASLEEP = ("SHUTOFF", "PAUSED", "SUSPENDED", "STOPPED")
+ASLEEP = ("SHUTOFF", "PAUSED", "SUSPENDED", "STOPPED", "SHELVED", "SHELVED_OFFLOADED")
+ROOMS = ("network", "subnet", "router", "interface")
+UNASKED = "no longer asked for"
 CHANGEABLE = {
     "subnet": ("nameservers",),
     "router": ("outside",),
@@ -104,11 +106,12 @@ def plan(
         )
         steps += [Step("delete", one.kind, one.name, "there are two of it", None, one) for one in ours[1:]]
     steps += [
-        Step("delete", one.kind, one.name, "no longer asked for", None, one)
+        Step("delete", one.kind, one.name, UNASKED, None, one)
         for several in standing.values()
         for one in several
         if _goes(one)
     ]
+    lacking += _cut_off(steps)
     lacking += _too_little(steps, choice, limits)
     return Plan(tuple(steps), tuple(lacking))
 
@@ -119,8 +122,8 @@ def teardown(found: Sequence[Found]) -> Plan:
 
 
 def _goes(found: Found) -> bool:
-    """Say whether a thing is deleted by itself: it is ours, and not the rules of a group, which go with it."""
-    return not found.unlike and found.kind != "rules"
+    """Say whether a thing is deleted by itself: it carries our mark, and is not the rules of a group, which go with it."""
+    return not found.unlike and not found.foreign and found.kind != "rules"
 
 
 def _step(resource: Resource, found: Found, lacking: list[Missing]) -> Step:
@@ -158,6 +161,20 @@ def _said(part: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str
         words = ", ".join([*(f"lacks {one}" for one in gone), *(f"has {one}" for one in extra)])
         return words or f"other {part}"
     return f"{part}: {found[part] or 'none'} instead of {wanted[part]}"
+
+
+def _cut_off(steps: Sequence[Step]) -> list[Missing]:
+    """Say which networks would be taken from under machines that stay."""
+    stays = any(step.kind == "server" and step.verb in ("keep", "repair") for step in steps)
+    taken = [step.key for step in steps if step.verb == "delete" and step.kind in ROOMS and step.why == UNASKED]
+    if not stays or not taken:
+        return []
+    return [
+        Missing(
+            f"{', '.join(taken)}: no longer asked for, and machines are in it",
+            "stargaze infra down first: a network does not change under machines",
+        )
+    ]
 
 
 def _too_little(steps: Iterable[Step], choice: Choice, limits: Mapping[str, Limit]) -> list[Missing]:

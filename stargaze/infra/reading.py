@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from stargaze.infra.offers import Flavor, Image, Limit, Network
@@ -122,15 +122,16 @@ def told(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[Found, ...]:
     groups = {one.id: one.name for one in {one.name: one for one in reversed(every_group)}.values()}
     ports = {one.id: one.name for one in ours["port"]}
     routers = {one.id: one.name for one in ours["router"]}
+    subnets = {one.id for one in ours["subnet"]}
     found = [
-        *(_keypair(one) for one in listed["keypair"]),
+        *(_keypair(one, mark) for one in listed["keypair"]),
         *(_of("network", one, mark, {}, used) for one in ours["network"]),
         *(_of("subnet", one, mark, seen("subnet", one), used) for one in ours["subnet"]),
         *(_of("router", one, mark, seen("router", one), used) for one in ours["router"]),
         *(
             Found("interface", routers[one.device_id], one.id, {"router": one.device_id})
             for one in listed["port"]
-            if one.device_owner in INTERFACES and one.device_id in routers
+            if one.device_owner in INTERFACES and one.device_id in routers and _is_in(one, subnets)
         ),
         *every_group,
         *(
@@ -144,7 +145,7 @@ def told(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[Found, ...]:
             )
             for one in ours["security group"]
         ),
-        *(_group(one) for one in listed["anti-affinity group"] if one.name == name),
+        *(_group(one) for one in listed["anti-affinity group"] if one.name == mark),
         *(_of("port", one, mark, seen("port", one) | {"groups": _names(one, groups)}, used) for one in ours["port"]),
         *servers(listed["server"], name),
         *(_floating(one, name, mark, ports) for one in ours["floating IP"]),
@@ -224,8 +225,14 @@ def _of(kind: Kind, one: Any, mark: str, spec: Mapping[str, Any], used: set[str]
     )
 
 
-def _keypair(one: Any) -> Found:
-    return Found("keypair", one.name, one.name, {"public_key": " ".join((one.public_key or "").split()[:2])})
+def _is_in(port: Any, subnets: Collection[str]) -> bool:
+    """Say whether a port is in one of these subnets; a router of ours may lead to those of others too."""
+    return any(address.get("subnet_id") in subnets for address in port.fixed_ips or [])
+
+
+def _keypair(one: Any, mark: str) -> Found:
+    kind, key, *comment = [*(one.public_key or "").split(), "", ""][:3]
+    return Found("keypair", one.name, one.name, {"public_key": f"{kind} {key}"}, foreign=comment != [mark])
 
 
 def _group(one: Any) -> Found:

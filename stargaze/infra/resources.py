@@ -68,6 +68,8 @@ class Found:
     """Whether something else hangs on it."""
     unlike: str = ""
     """Why it cannot be used although it has our name: it was made by somebody else."""
+    foreign: bool = False
+    """Whether it lacks our mark: it may be used where it is as wanted, and is never deleted."""
 
     @property
     def key(self) -> str:

@@ -11,7 +11,7 @@ from stargaze.errors import MissingInputError, OutsideError
 from stargaze.infra.first_boot import host_keys
 from stargaze.infra.machines import machine_of
 from stargaze.infra.port import Cloud
-from stargaze.infra.workroom import Workroom, pin, pins
+from stargaze.infra.workroom import Workroom, met, pin, pins
 
 CONSOLE_LOOK = 2.0
 """Between two looks at a machine's console [s]."""
@@ -38,14 +38,16 @@ def learn(section: InfraSection, servers: Mapping[str, str], cloud: Cloud, room:
 
 
 def forget(room: Workroom, machine: str) -> None:
-    """Forget the keys of one machine, so that they are learnt anew."""
+    """Forget the keys of one machine, so that they are learnt anew; those of all others stay, also such as were met only."""
     machine_of(machine)
     known = pins(room)
-    if machine not in known:
+    everybody = met(room) | set(known)
+    if machine not in everybody:
         raise MissingInputError(
-            f"no host key of {machine} is known", hint=f"known: {', '.join(sorted(known)) or 'none'}"
+            f"no host key of {machine} is known", hint=f"known: {', '.join(sorted(everybody)) or 'none'}"
         )
-    pin(room, {name: (one["id"], one["keys"]) for name, one in known.items() if name != machine})
+    others = {name: (one["id"], one["keys"]) for name, one in known.items() if name != machine}
+    pin(room, others, keep=everybody - {machine})
 
 
 def _from_console(name: str, server_id: str, cloud: Cloud, limit: float) -> tuple[str, ...]:

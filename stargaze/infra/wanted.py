@@ -9,7 +9,7 @@ from typing import Any
 from stargaze.config import InfraSection
 from stargaze.infra.choice import Choice
 from stargaze.infra.machines import Machine, Role, machines, server_name
-from stargaze.infra.resources import Resource
+from stargaze.infra.resources import Resource, mark_of
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
 GROUPS: dict[Role, tuple[str, ...]] = {
@@ -64,7 +64,7 @@ def wanted(
     """
     rooms = _network(section, choice)
     keypair = () if section.keypair else (Resource("keypair", section.name, {"public_key": public_key}),)
-    apart = (Resource("anti-affinity group", section.name),) if choice.apart else ()
+    apart = (Resource("anti-affinity group", mark_of(section.name)),) if choice.apart else ()
     groups = [
         Resource("security group", f"{section.name}-{name}") for name in ("jump", "inside", "page", "ray", "swarm")
     ]
@@ -146,5 +146,5 @@ def _machine(
         "apart": choice.apart and machine.role == "production",
     }
     needs = [f"port {name}", *([] if section.keypair else [f"keypair {section.name}"])]
-    needs += [f"anti-affinity group {section.name}"] if spec["apart"] else []
+    needs += [f"anti-affinity group {mark_of(section.name)}"] if spec["apart"] else []
     return [Resource("port", name, port, tuple(before)), Resource("server", name, spec, tuple(needs))]

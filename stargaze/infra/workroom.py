@@ -114,6 +114,12 @@ def pins(room: Workroom) -> dict[str, dict[str, Any]]:
     return found
 
 
+def met(room: Workroom) -> set[str]:
+    """Return the machines of which a host key is believed, however it was learnt."""
+    lines = room.known_hosts.read_text(encoding="utf-8").splitlines() if room.known_hosts.is_file() else []
+    return {line.partition(" ")[0] for line in lines if line.strip()}
+
+
 def pin(room: Workroom, learnt: Mapping[str, tuple[str, Sequence[str]]], keep: Collection[str] = ()) -> None:
     """Believe these keys: by machine, the server's id and its keys; of those to ``keep``, also what was met before."""
     known = {machine: {"id": server, "keys": list(keys)} for machine, (server, keys) in learnt.items()}

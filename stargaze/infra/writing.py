@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stargaze.errors import OutsideError
 from stargaze.infra.reading import KEY, rules_of
 from stargaze.infra.resources import Found, Kind, Resource
 
@@ -19,6 +20,13 @@ GONE_WITHIN = 300
 """How long the deletion of a server may take [s]."""
 LOOK = 1.0
 """How often it is looked whether a server is gone [s]."""
+AWAKE = {
+    "PAUSED": "unpause_server",
+    "SUSPENDED": "resume_server",
+    "SHELVED": "unshelve_server",
+    "SHELVED_OFFLOADED": "unshelve_server",
+}
+"""How a server that sleeps is woken; all others are started."""
 Ids = Mapping[str, str]
 
 
@@ -32,7 +40,9 @@ class Hand:
 
 
 def _keypair(hand: Hand, resource: Resource, _: Ids) -> Any:
-    return hand.connection.compute.create_keypair(name=resource.name, public_key=resource.spec["public_key"])
+    """Make it with our mark as the key's comment: a keypair has no tags, and one of the same name may be another's."""
+    marked = f"{resource.spec['public_key']} {hand.mark}"
+    return hand.connection.compute.create_keypair(name=resource.name, public_key=marked)
 
 
 def _network(hand: Hand, resource: Resource, _: Ids) -> Any:
@@ -96,7 +106,7 @@ def _port(hand: Hand, resource: Resource, ids: Ids) -> Any:
 
 def _server(hand: Hand, resource: Resource, ids: Ids) -> Any:
     spec = resource.spec
-    group = ids.get(f"anti-affinity group {hand.name}") if spec["apart"] else None
+    group = ids.get(f"anti-affinity group {hand.mark}") if spec["apart"] else None
     more: dict[str, Any] = {"availability_zone": spec["zone"]} if spec["zone"] else {}
     if group:
         more["scheduler_hints"] = {"group": group}
@@ -156,7 +166,7 @@ def _mend_rules(connection: Any, resource: Resource, found: Found, ids: Ids, _: 
 
 
 def _mend_server(connection: Any, _: Resource, found: Found, *__: Any) -> None:
-    start = {"PAUSED": "unpause_server", "SUSPENDED": "resume_server"}.get(found.state, "start_server")
+    start = AWAKE.get(found.state, "start_server")
     getattr(connection.compute, start)(found.id)
 
 
@@ -203,7 +213,11 @@ MEND: Mapping[Kind, Callable[..., None]] = {
 def _delete_server(connection: Any, found: Found) -> None:
     connection.compute.delete_server(found.id)
     limit = time.monotonic() + GONE_WITHIN
-    while time.monotonic() < limit and connection.compute.find_server(found.id, details=False) is not None:
+    while connection.compute.find_server(found.id, details=False) is not None:
+        if time.monotonic() > limit:
+            raise OutsideError(
+                f"server {found.name} is not gone after {GONE_WITHIN} s", hint="stargaze infra up, again"
+            )
         time.sleep(LOOK)
 
 

@@ -219,6 +219,87 @@ def test_a_key_that_was_forgotten_is_learnt_again(cloud: FakeCloud, room: Workro
     assert "production1 " in room.known_hosts.read_text()
 
 
+def test_who_is_forgotten_at_first_use_is_the_only_one(cloud: FakeCloud, room: Workroom) -> None:
+    section = replace(SECTION, host_keys="first-use")
+    learn(section, {"development": "a", "production1": "b"}, cloud, room)
+    room.known_hosts.write_text("development ssh-ed25519 AAAA\nproduction1 ssh-ed25519 BBBB\n")
+
+    forget(room, "production1")
+
+    assert room.known_hosts.read_text() == "development ssh-ed25519 AAAA\n"
+
+
+def test_a_key_of_a_machine_that_was_only_met_is_forgotten_too(room: Workroom) -> None:
+    """One of a static provider: nothing was pinned, ssh wrote down whom it met."""
+    room.known_hosts.write_text("development ssh-ed25519 AAAA\nproduction1 ssh-ed25519 BBBB\n")
+
+    forget(room, "production1")
+
+    assert room.known_hosts.read_text() == "development ssh-ed25519 AAAA\n"
+
+
+def test_a_keypair_without_our_mark_is_used_and_never_deleted(cloud: FakeCloud, room: Workroom) -> None:
+    named = replace(SECTION, keypair="stargaze", key_file=str(private_key(SECTION, room)))
+    theirs = Found("keypair", "stargaze", "stargaze", {"public_key": "ssh-ed25519 BBBB"}, foreign=True)
+    cloud.given = replace(OFFERS, keypairs=("stargaze",))
+    cloud.things.append(theirs)
+
+    todo = look(named, cloud, room)
+    bring_up(named, cloud, room, todo, QUIET)
+    take_down(cloud, room, what_stands(cloud), QUIET)
+
+    assert todo.missing == ()
+    assert cloud.things == [theirs]
+
+
+def test_a_production_machine_that_goes_leaves_the_swarm_before(
+    cloud: FakeCloud, room: Workroom, tmp_path: Path, reachable: Path
+) -> None:
+    bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+    asked = tmp_path / "asked"
+    (tmp_path / "bin" / "ssh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{asked}\n')
+    smaller, said = replace(SECTION, production=1), list[str]()
+    gone_before: list[bool] = []
+    remove = cloud.remove
+
+    def removed(found: Found) -> None:
+        gone_before.append(asked.is_file())
+        remove(found)
+
+    cloud.remove = removed  # type: ignore[method-assign]
+    bring_up(smaller, cloud, room, look(smaller, cloud, room), Telling(lambda *_: None, said.append))
+
+    assert "production2 has left the Swarm" in said
+    words = asked.read_text()
+    assert "docker node rm --force" in words
+    assert "HostKeyAlias=production1" in words
+    assert all(gone_before)
+    assert gone_before
+
+
+def test_a_machine_that_cannot_leave_the_swarm_goes_all_the_same(
+    cloud: FakeCloud, room: Workroom, tmp_path: Path
+) -> None:
+    bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+    program = tmp_path / "bin" / "ssh"
+    program.write_text('#!/bin/sh\ncase "$*" in *"docker node"*) echo "no majority" >&2; exit 1;; esac\n')
+    smaller, said = replace(SECTION, production=1), list[str]()
+
+    bring_up(smaller, cloud, room, look(smaller, cloud, room), Telling(lambda *_: None, said.append))
+
+    assert "production2 could not leave the Swarm: production1: no majority" in said
+    assert "server stargaze-production2" not in [one.key for one in cloud.things]
+
+
+def test_a_network_is_not_taken_from_under_machines(cloud: FakeCloud, room: Workroom) -> None:
+    bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
+
+    todo = look(replace(SECTION, network="shared"), cloud, room)
+
+    assert ["interface stargaze" in one.what for one in todo.missing] == [True]
+    assert "infra down first" in todo.missing[0].hint
+
+
 def test_the_room_and_its_key_are_for_their_owner_alone(room: Workroom) -> None:
     key = private_key(SECTION, room)
 

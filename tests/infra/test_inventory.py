@@ -37,7 +37,7 @@ def test_all_are_entered_through_the_jump_host_with_pinned_keys() -> None:
     assert {"StrictHostKeyChecking=yes", "HostKeyAlias=production1", "BatchMode=yes"} <= set(words)
     assert shlex.split(way)[-1] == "debian@203.0.113.9"
     assert {"StrictHostKeyChecking=yes", "HostKeyAlias=orchestration"} <= set(shlex.split(way))
-    assert "UserKnownHostsFile=/keys/known hosts" in shlex.split(way)
+    assert 'UserKnownHostsFile="/keys/known hosts"' in shlex.split(way)
     assert not any("ProxyCommand" in word for word in jump.way)
 
 
@@ -77,3 +77,12 @@ def test_who_sends_work_to_a_machine_enters_it_in_the_same_way() -> None:
     assert found["production1"].words(["true"]) == [*found["production1"].way, "true"]
     arguments = inventory(SECTION, hosts(), ACCESS, Files())["all"]["hosts"]["production1"]
     assert shlex.split(arguments["ansible_ssh_common_args"]) == list(found["production1"].options[2:])  # after the key
+
+
+def test_machines_let_ssh_in_from_where_the_config_says_and_else_leave_that_to_the_cloud() -> None:
+    """An address of ours that changed would else lock us out of machines whose security group has followed it."""
+    told = inventory(SECTION, hosts(), ACCESS, Files())["all"]["vars"]["stargaze_ssh_from"]
+    untold = inventory(InfraSection(), hosts(), ACCESS, Files())["all"]["vars"]["stargaze_ssh_from"]
+
+    assert told == ["192.0.2.0/24"]
+    assert untold == ["0.0.0.0/0", "::/0"]

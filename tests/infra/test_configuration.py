@@ -1,0 +1,73 @@
+"""When machines count as configured: these machines, with the same, to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from stargaze.artifacts import Store
+from stargaze.errors import OutsideError
+from stargaze.infra import configuration
+from stargaze.infra.cluster import keep_hosts
+from stargaze.infra.configuration import configured, is_configured
+from stargaze.infra.machines import Host, machines
+from stargaze.infra.workroom import Workroom, pin, workroom_of
+from tests.infra.conftest import SECTION
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def room(store: Store, monkeypatch: pytest.MonkeyPatch) -> Workroom:
+    """Five machines that were configured."""
+    room = workroom_of(SECTION, store)
+    keep_hosts(room, [Host(one, "10.20.0.9", "10.20.0.9", "debian") for one in machines(SECTION)])
+    pin(room, {one.name: (f"id of {one.name}", ["ssh-ed25519 AAAA"]) for one in machines(SECTION)})
+    store.keys.mkdir()
+    (store.keys / "allowed_signers").write_text("somebody\n")
+    monkeypatch.setattr(configuration, "configure", lambda *_, **__: SimpleNamespace(changed={}))
+    configured(SECTION, room, store)
+    return room
+
+
+def test_what_was_configured_with_the_same_is_configured(room: Workroom, store: Store) -> None:
+    assert is_configured(SECTION, room, store)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda room, _: pin(room, {one.name: ("another id", ["ssh-ed25519 AAAA"]) for one in machines(SECTION)}),
+        lambda _, store: (store.keys / "allowed_signers").write_text("somebody else\n"),
+        lambda room, _: room.ray_token.write_text("another"),
+    ],
+    ids=["a server that was made anew", "who may sign", "Ray's token"],
+)
+def test_what_changed_since_is_not(room: Workroom, store: Store, change: Callable[[Workroom, Store], object]) -> None:
+    change(room, store)
+
+    assert not is_configured(SECTION, room, store)
+
+
+def test_what_a_run_left_half_done_is_not(room: Workroom, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed(*_: object, **__: object) -> None:
+        raise OutsideError("it failed in its middle")
+
+    monkeypatch.setattr(configuration, "configure", failed)
+    with pytest.raises(OutsideError):
+        configured(replace(SECTION, page_port=8080), room, store)
+
+    assert not is_configured(SECTION, room, store)
+
+
+def test_a_check_changes_nothing_of_that(room: Workroom, store: Store) -> None:
+    configured(replace(SECTION, page_port=8080), room, store, check=True)
+
+    assert is_configured(SECTION, room, store)
