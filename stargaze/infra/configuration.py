@@ -15,6 +15,7 @@ from stargaze.errors import UsageError, did_you_mean
 from stargaze.infra.cluster import hosts_of, ray_token, write_inventory
 from stargaze.infra.inventory import Files
 from stargaze.infra.playbooks import TAGS, configure, folder
+from stargaze.infra.trust import check_known
 from stargaze.infra.wheel import build_wheel
 from stargaze.infra.workroom import Workroom, pins
 from stargaze.package import recipe
@@ -35,6 +36,7 @@ def configured(
     for tag in tags:
         if tag not in TAGS:
             raise UsageError(f"{tag}: no such tag", hint=did_you_mean(tag, TAGS, f"There are: {', '.join(TAGS)}"))
+    check_known(section, room)
     inventory, files = _inventory(section, room, store)
     if not check:
         room.configured.unlink(missing_ok=True)  # whatever stops the run, the machines are no longer what they were

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from stargaze.config import InfraSection
-from stargaze.errors import MissingInputError, OutsideError
+from stargaze.errors import MissingInputError, OutsideError, UsageError
 from stargaze.infra.first_boot import host_keys
 from stargaze.infra.machines import machine_of
 from stargaze.infra.port import Cloud
@@ -35,6 +35,23 @@ def learn(section: InfraSection, servers: Mapping[str, str], cloud: Cloud, room:
     with ThreadPoolExecutor(max(1, len(new))) as pool:
         keys = dict(zip(new, pool.map(lambda name: _from_console(name, servers[name], cloud, limit), new), strict=True))
     pin(room, {name: (server, keys[name] if name in keys else known[name]["keys"]) for name, server in servers.items()})
+
+
+def check_known(section: InfraSection, room: Workroom) -> None:
+    """See that machines which exist already can be believed: they have no console that tells us their keys.
+
+    Raises
+    ------
+    UsageError
+        If the key of one is not known; it says how that is said.
+    """
+    unknown = sorted(set(section.hosts) - met(room))
+    if section.provider == "static" and section.host_keys == "console" and unknown:
+        raise UsageError(
+            f"no ssh host key of {', '.join(unknown)} is known",
+            hint=f'infra.host_keys = "first-use" believes whom it meets first; or a line "{unknown[0]} ssh-ed25519 AAAA…" in '
+            f"{room.known_hosts}",
+        )
 
 
 def forget(room: Workroom, machine: str) -> None:

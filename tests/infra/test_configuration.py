@@ -10,11 +10,13 @@ from types import SimpleNamespace
 import pytest
 
 from stargaze.artifacts import Store
-from stargaze.errors import OutsideError
+from stargaze.config import InfraSection
+from stargaze.errors import OutsideError, UsageError
 from stargaze.infra import configuration
 from stargaze.infra.cluster import keep_hosts
 from stargaze.infra.configuration import configured, is_configured
 from stargaze.infra.machines import Host, machines
+from stargaze.infra.trust import check_known
 from stargaze.infra.workroom import Workroom, pin, workroom_of
 from tests.infra.conftest import SECTION
 
@@ -71,3 +73,17 @@ def test_a_check_changes_nothing_of_that(room: Workroom, store: Store) -> None:
     configured(replace(SECTION, page_port=8080), room, store, check=True)
 
     assert is_configured(SECTION, room, store)
+
+
+def test_machines_that_exist_and_whose_keys_nobody_knows_are_said_so(tmp_path: Path) -> None:
+    section = InfraSection(provider="static", hosts={"development": "me@10.0.0.4", "production1": "me@10.0.0.5"})
+    room = workroom_of(section, Store(tmp_path))
+    room.known_hosts.write_text("development ssh-ed25519 AAAA\n")
+
+    with pytest.raises(UsageError, match="no ssh host key of production1 is known") as caught:
+        configured(section, room, Store(tmp_path))
+
+    assert 'infra.host_keys = "first-use"' in caught.value.hint
+    check_known(replace(section, host_keys="first-use"), room)
+    room.known_hosts.write_text("development ssh-ed25519 AAAA\nproduction1 ssh-ed25519 BBBB\n")
+    check_known(section, room)

@@ -180,9 +180,10 @@ def test_a_network_a_keypair_and_a_project_without_routers_are_used_as_they_are(
     theirs.network.create_subnet(name="campus", network_id=network.id, ip_version=4, cidr="10.40.0.0/24")
     key = tmp_path / "mine"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    theirs.compute.create_keypair(name="mine", public_key=key.with_suffix(".pub").read_text())
+    # Its name is the one that a keypair of ours would have.
+    theirs.compute.create_keypair(name="stargaze", public_key=key.with_suffix(".pub").read_text())
     cloud_project.limit(routers=0, floatingip=0, networks=1)
-    section = replace(SMALL, network="campus", router=False, floating_ip=False, keypair="mine", key_file=str(key))
+    section = replace(SMALL, network="campus", router=False, floating_ip=False, keypair="stargaze", key_file=str(key))
     ours = opened(section)
 
     ours.up()
@@ -191,7 +192,7 @@ def test_a_network_a_keypair_and_a_project_without_routers_are_used_as_they_are(
     assert ours.plan().changes == ()
     ours.down()
     assert [(one.kind, one.name) for one in cloud_project.inventory()] == [
-        ("keypair", "mine"),
+        ("keypair", "stargaze"),
         ("network", "campus"),
         ("subnet", "campus"),
     ]
@@ -273,6 +274,8 @@ def test_a_keypair_of_the_same_name_with_another_key_is_not_ours_to_take(opened:
         opened().up()
 
     assert kinds(cloud_project)["server"] == 0
+    opened().down()
+    assert [(one.kind, one.name) for one in cloud_project.inventory()] == [("keypair", "stargaze")]
 
 
 def test_a_network_that_is_half_gone_is_made_whole(opened: Open, cloud_project: Tenancy) -> None:

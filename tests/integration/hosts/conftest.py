@@ -117,7 +117,7 @@ class Cluster:
 
     def play(self, playbook: str = "site.yml", *words: str, **variables: Any) -> Played:
         """Run a playbook of the project on the product's inventory, with variables beside it."""
-        inventory = _inventory(SECTION, self.room, self.store)
+        inventory, _ = _inventory(SECTION, self.room, self.store)
         command = [Path(sys.prefix, "bin", "ansible-playbook"), "-i", inventory, folder() / playbook, *words]
         command += ["--extra-vars", json.dumps(variables)]
         environment = {

@@ -32,7 +32,6 @@ image = "debian-12"
 disk = 10
 cidr = "{INSIDE}.0/24"
 external_network = "street"
-ssh_from = ["{OUTSIDE}.0/24"]
 page_port = 8000
 patience = 300
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.hosts.conftest import Cluster, Configured
+from stargaze.infra.cluster import machines_of
+from stargaze.infra.parting import part
+from tests.integration.hosts.conftest import SECTION, Cluster, Configured
 from tests.labs.hosts.lab import Host
 from tests.waiting import wait_for
 
@@ -92,6 +94,26 @@ def test_what_a_container_publishes_is_reached_at_the_pages_port_alone(
     finally:
         engine.run("docker", "rm", "--force", "page8000", "page8001")
         engine.run("docker", "rmi", "python")
+
+
+def test_a_node_that_goes_is_forgotten_with_a_majority_left_and_may_come_back(configured: Configured) -> None:
+    """It manages, and so does one other: were it only switched off, nothing could be changed in the Swarm any more."""
+    cluster, said = configured.cluster, list[str]()
+    stays, goes = machines_of(SECTION, cluster.room, "production")
+    cluster.hosts["production1"].run("docker", "node", "promote", "production2")
+    wait_for(lambda: nodes(cluster)[1].get("ManagerStatus", {}).get("Reachability") == "reachable", 60)
+
+    part([goes.name], [stays], said.append)
+    left = nodes(cluster)
+    played = cluster.play("site.yml", "--limit", "production1,production2", "--tags", "swarm")
+
+    assert said == ["production2 has left the Swarm"]
+    assert [node["Description"]["Hostname"] for node in left] == ["production1"]
+    assert played.code == 0, played.said
+    assert [(node["Spec"]["Role"], node["Status"]["State"]) for node in nodes(cluster)] == [
+        ("manager", "ready"),
+        ("worker", "ready"),
+    ]
 
 
 def test_a_rebuilt_node_is_healed(configured: Configured) -> None:
