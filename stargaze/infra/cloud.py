@@ -235,8 +235,8 @@ def _clouds() -> list[str]:
         raise ConfigError("clouds.yaml: its sections are no tables", hint=COMPARE) from error
     finally:
         log.removeHandler(skipped)
-    for path, error in skipped.files:
-        raise ConfigError(f"{path} cannot be read{_place(error)}", hint=COMPARE)
+    for path, why in skipped.files:
+        raise ConfigError(f"{path} cannot be read{_place(why)}", hint=COMPARE)
     clouds = found.cloud_config["clouds"]
     if not isinstance(clouds, Mapping):
         raise ConfigError("clouds.yaml: clouds should be a table of clouds", hint=COMPARE)
