@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,16 +54,12 @@ def up(
 ) -> None:
     """Bring the cloud to the size that the config asks for, and configure the machines; again, it changes nothing."""
     out, section, room, place = _enter(path, store, as_json)
-    if section.provider == "openstack":
-        _bring_up(out, section, room, dry_run=dry_run)
-    if dry_run or not configure:
-        return
-    from stargaze.infra.configuration import is_configured
-
-    if is_configured(section, room, place):
-        out.text("nothing to configure")
-        return
-    _configure(out, section, room, place, tags=(), check=False)
+    planned = _bring_up(out, section, room, dry_run=dry_run) if section.provider == "openstack" else []
+    answer = {"plan": planned}
+    if not dry_run:
+        answer["machines"] = _configure_anew(out, section, room, place) if configure else []
+    if as_json:
+        out.answer(answer)
 
 
 @command("status")
@@ -162,19 +158,38 @@ def _enter(path: Path | None, store: str | None, as_json: bool) -> tuple[Output,
     return out, settings.infra, workroom_of(settings.infra, place), place
 
 
-def _bring_up(out: Output, section: InfraSection, room: Workroom, *, dry_run: bool) -> None:
+def _bring_up(out: Output, section: InfraSection, room: Workroom, *, dry_run: bool) -> list[dict[str, Any]]:
+    """Carry the plan out and return its rows; JSON is printed by the command, where it is one document."""
     from stargaze.infra.cloud import connect
     from stargaze.infra.cluster import bring_up, check_complete, look
     from stargaze.infra.shown import rows_of, telling
 
     cloud = connect(section)
     todo = look(section, cloud, room)
-    out.table(rows_of(todo), ["do", "what", "name", "why"])
+    rows = rows_of(todo)
+    if not out.as_json:
+        out.table(rows, ["do", "what", "name", "why"])
+    elif todo.missing:
+        out.answer({"plan": rows})
     check_complete(todo)
     if not dry_run:
         with telling("infra up") as tell:
             bring_up(section, cloud, room, todo, tell)
     out.text("nothing to do" if not todo.changes else "next: stargaze infra up" if dry_run else "all machines are up")
+    return rows
+
+
+def _configure_anew(out: Output, section: InfraSection, room: Workroom, place: Store) -> list[dict[str, Any]]:
+    """Run the playbooks if anything has changed since they ran last."""
+    from stargaze.infra.configuration import configured, is_configured
+
+    if is_configured(section, room, place):
+        out.text("nothing to configure")
+        return []
+    rows = configured(section, room, place)
+    if not out.as_json:
+        _show_configured(out, rows)
+    return rows
 
 
 def _configure(
@@ -183,6 +198,10 @@ def _configure(
     from stargaze.infra.configuration import configured
 
     rows = configured(section, room, place, tags=tags, check=check)
+    _show_configured(out, rows)
+
+
+def _show_configured(out: Output, rows: list[dict[str, Any]]) -> None:
     out.table(rows, ["machine", "changed"], "Configured")
 
 
@@ -192,5 +211,9 @@ def _confirm(section: InfraSection) -> None:
 
     if not sys.stdin.isatty():
         raise UsageError("this deletes machines, and nobody is there to confirm it", hint="stargaze infra down --yes")
-    if input(f"Type the name of the cluster ({section.name}) to delete all of this: ").strip() != section.name:
+    try:
+        typed = input(f"Type the name of the cluster ({section.name}) to delete all of this: ").strip()
+    except EOFError as error:
+        raise UsageError("no name was typed: nothing was done", hint="stargaze infra down --yes") from error
+    if typed != section.name:
         raise UsageError("another name was typed: nothing was deleted", hint="stargaze infra down")

@@ -12,11 +12,12 @@ import math
 import os
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stargaze import forms
 from stargaze.errors import ConfigError, MissingInputError, did_you_mean
 
 POLICIES = ("static", "activity", "all")
@@ -36,9 +37,18 @@ def key(
     most: float | None = None,
     choices: tuple[str, ...] = (),
     filled: bool = False,
+    form: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Declare one key: its default, a line of why, its unit and what it may be."""
-    metadata = {"why": why, "unit": unit, "least": least, "most": most, "choices": choices, "filled": filled}
+    """Declare one key: its default, a line of why, its unit, what it may be, and what brings it into its normal form."""
+    metadata = {
+        "why": why,
+        "unit": unit,
+        "least": least,
+        "most": most,
+        "choices": choices,
+        "filled": filled,
+        "form": form,
+    }
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -316,7 +326,12 @@ class InfraSection:
         "openstack", "Make machines on OpenStack, or take those below infra.hosts.", choices=("openstack", "static")
     )
     cloud: str = key("", "Name of the cloud in clouds.yaml; empty takes OS_CLOUD, else the only one there is.")
-    name: str = key("stargaze", "Marks all that is made; two clusters in one project need two names.", filled=True)
+    name: str = key(
+        "stargaze",
+        "Marks all that is made; two clusters in one project need two names.",
+        filled=True,
+        form=forms.cluster_name,
+    )
     parameter_servers: int = key(1, "Ray workers beside the development server.", unit="machines", least=0, most=64)
     production: int = key(
         2, "Nodes of the Swarm; three or more survive the loss of one.", unit="machines", least=1, most=64
@@ -331,8 +346,8 @@ class InfraSection:
     disk: int = key(20, "At least so much in each machine.", unit="GB", least=0, most=10_000)
     availability_zone: str = key("", "Where the machines are; empty leaves it to the cloud.")
     network: str = key("", "A network that exists, name or id; empty makes one with a subnet.")
-    cidr: str = key("10.20.0.0/24", "Addresses of the network that is made.", filled=True)
-    nameservers: list[str] = key([], "Of the network that is made; empty takes the cloud's own.")
+    cidr: str = key("10.20.0.0/24", "Addresses of the network that is made.", filled=True, form=forms.subnet)
+    nameservers: list[str] = key([], "Of the network that is made; empty takes the cloud's own.", form=forms.addresses)
     router: bool = key(True, "Make a router to the outside; false where the network has one, or none is allowed.")
     external_network: str = key("", "Where floating IPs come from, name or id; empty takes the only one there is.")
     floating_ip: bool = key(
@@ -345,8 +360,15 @@ class InfraSection:
         "From where the orchestration machine may be reached by ssh; empty: what the cloud lets in, which is this machine's "
         "own address; of static hosts, whoever has a key.",
         unit="CIDR",
+        form=forms.ranges,
     )
-    page_port: int = key(80, "Port of the page, the only other thing that faces outside.", least=1, most=65_535)
+    page_port: int = key(
+        80,
+        "Port of the page, the only other thing that faces outside.",
+        least=1,
+        most=65_535,
+        form=forms.page_port,
+    )
     host_keys: str = key(
         "console",
         "How a machine's ssh key is learnt: from what it wrote to its console at its first boot, or at the first contact.",
@@ -592,9 +614,15 @@ def _checked(source: str, section: str, name: str, value: Any) -> Any:
         wrong = _wrong_numbers(value, unit)
     else:
         wrong = _wrong_text(value, metadata)
+    formed = value
+    if metadata["form"] and not wrong:
+        try:
+            formed = metadata["form"](value)
+        except ValueError as error:
+            wrong = str(error)
     if wrong:
         raise ConfigError(f"{path} {wrong}, not {_short(value)}", hint=_note(metadata))
-    return value
+    return formed
 
 
 def _wrong_number(value: float, unit: str, metadata: Mapping[str, Any]) -> str:

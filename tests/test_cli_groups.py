@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from stargaze import cli_hook, cli_infra
+from tests.infra.conftest import FakeCloud
 from tests.test_cli import README, Run
 
 EXAMPLES = {**cli_infra.EXAMPLES, **cli_hook.EXAMPLES}
@@ -88,3 +92,65 @@ def test_the_doctor_answers_in_json_and_ends_with_what_is_ill(run: Run) -> None:
     rows = json.loads(ended.out)
     assert ended.code == (1 if any(row["state"] == "ill" for row in rows) else 0)
     assert {"python", "disk", "GITHUB_TOKEN"} <= {row["check"] for row in rows}
+
+
+@pytest.fixture
+def cloud(run: Run, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
+    """A cloud in memory whose machines answer at once, and playbooks that change nothing."""
+    there = FakeCloud()
+    Path("stargaze.toml").write_text('[infra]\nssh_from = ["192.0.2.0/24"]\npatience = 10\n')
+    monkeypatch.setattr("stargaze.infra.cloud.connect", lambda _: there)
+    monkeypatch.setattr("stargaze.infra.cluster.await_ssh", lambda *_: None)
+    monkeypatch.setattr("stargaze.infra.configuration.configure", lambda *_, **__: SimpleNamespace(changed={}))
+    return there
+
+
+def test_up_answers_with_one_json_document(run: Run, cloud: FakeCloud) -> None:
+    planned = json.loads(run("infra", "up", "--dry-run", "--json").out)
+    made = json.loads(run("infra", "up", "--json").out)
+    again = json.loads(run("infra", "up", "--json").out)
+
+    assert planned == {"plan": made["plan"]}
+    assert {"do": "create", "what": "server", "name": "stargaze-production1", "why": ""} in made["plan"]
+    assert {"machine": "production1", "changed": 0} in made["machines"]
+    assert again == {"plan": [], "machines": []}
+
+
+def test_up_shows_the_plan_as_one_json_document_where_something_is_missing(run: Run, cloud: FakeCloud) -> None:
+    cloud.given = replace(cloud.given, images=())
+
+    ended = run("infra", "up", "--json")
+
+    assert ended.code == 5
+    assert list(json.loads(ended.out)) == ["plan"]
+
+
+def test_up_without_json_shows_plan_and_machines(run: Run, cloud: FakeCloud) -> None:
+    first, again = run("infra", "up"), run("infra", "up")
+
+    assert "stargaze-production1" in first.out
+    assert "all machines are up" in first.out
+    assert "Configured" in first.out
+    assert again.out.splitlines() == ["nothing to do", "nothing to configure"]
+
+
+def test_machines_that_exist_have_no_plan(run: Run) -> None:
+    Path("stargaze.toml").write_text('[infra]\nprovider = "static"\n[infra.hosts]\nproduction1 = "me@192.0.2.1"\n')
+
+    assert json.loads(run("infra", "up", "--dry-run", "--json").out) == {"plan": []}
+
+
+def test_who_types_no_name_deletes_nothing(run: Run, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    run("infra", "up")
+    stood = list(cloud.things)
+    monkeypatch.setattr("sys.stdin", Terminal())
+
+    ended = run("infra", "down")
+
+    assert (ended.code, ended.error) == (2, "no name was typed: nothing was done")
+    assert ended.hint == "stargaze infra down --yes"
+    assert cloud.things == stood

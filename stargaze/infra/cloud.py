@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import openstack
+import requests
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions as sdk
 from openstack import utils
@@ -34,6 +36,9 @@ IN_USE = 409
 GONE = 404
 FULL = ("quota", "no more ip addresses")
 """Words of what only somebody can change."""
+COMPARE = "compare it with what the cloud's page offers"
+UNKNOWN_HOST = "NameResolutionError"
+"""How urllib3 calls it; keystoneauth hands on the words alone."""
 GROUP_VERSION = "2.64"
 """Of the compute API: server groups have one policy."""
 
@@ -167,12 +172,26 @@ def _open(name: str | None) -> Any:
     connection = openstack.connect(
         cloud=name, app_name="stargaze", app_version=__version__, api_timeout=API_TIMEOUT, load_envvars=True
     )
-    connection.session.get_token()
+    _log_in(connection)
     for service in (connection.network, connection.compute):
         data = service.get_endpoint_data()
         if data is None or data.api_version is None:
             raise CloudError(f"{service.service_type}: tells no version", hint="the cloud is in trouble", status=None)
     return connection
+
+
+def _log_in(connection: Any) -> None:
+    """Ask for a token; where the host's name is wrong, or no name can be looked up, another try is of no use."""
+    try:
+        connection.session.get_token()
+    except keystone.ConnectionError as error:
+        if UNKNOWN_HOST not in str(error):
+            raise
+        address = str(connection.config.auth.get("auth_url", ""))
+        raise OutsideError(
+            f"the cloud cannot be reached: the host of {address} cannot be looked up",
+            hint="check auth_url in clouds.yaml, the network and its proxy",
+        ) from error
 
 
 class CloudError(OutsideError):
@@ -187,9 +206,7 @@ class CloudError(OutsideError):
 
 def _cloud(section: InfraSection) -> str | None:
     """Return which cloud of clouds.yaml is meant; None if the environment tells all."""
-    known = [
-        name for name in openstack.config.OpenStackConfig().get_cloud_names() if name not in ("envvars", "defaults")
-    ]
+    known = [name for name in _clouds() if name not in ("envvars", "defaults")]
     if section.cloud and section.cloud not in known:
         hint = did_you_mean(section.cloud, known, f"clouds.yaml has: {', '.join(known) or 'no cloud'}")
         raise ConfigError(f"infra.cloud: {section.cloud} is not in clouds.yaml", hint=hint)
@@ -208,6 +225,48 @@ def _cloud(section: InfraSection) -> str | None:
     return str(known[0])
 
 
+def _clouds() -> list[str]:
+    """Return the clouds that the SDK finds; a file that it cannot read it would leave out, and only log that."""
+    log, skipped = logging.getLogger("openstack.config"), _Skipped()
+    log.addHandler(skipped)
+    try:
+        found = openstack.config.OpenStackConfig()
+    except (AttributeError, TypeError) as error:
+        raise ConfigError("clouds.yaml: its sections are no tables", hint=COMPARE) from error
+    finally:
+        log.removeHandler(skipped)
+    for path, why in skipped.files:
+        raise ConfigError(f"{path} cannot be read{_place(why)}", hint=COMPARE)
+    clouds = found.cloud_config["clouds"]
+    if not isinstance(clouds, Mapping):
+        raise ConfigError("clouds.yaml: clouds should be a table of clouds", hint=COMPARE)
+    for name, cloud in clouds.items():
+        if not isinstance(cloud, Mapping) or not isinstance(cloud.get("auth") or {}, Mapping):
+            raise ConfigError(f"clouds.yaml: clouds.{name} and its auth should be tables", hint=COMPARE)
+    return [str(name) for name in clouds]
+
+
+class _Skipped(logging.Handler):
+    """Hear which files the SDK left out, and why."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.files: list[tuple[str, Exception]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        match record.args:
+            case (str(path), Exception() as error):
+                self.files.append((path, error))
+
+
+def _place(error: Exception) -> str:
+    """Say where a parser of YAML or JSON stopped, and why."""
+    mark = getattr(error, "problem_mark", None)
+    line = mark.line + 1 if mark is not None else getattr(error, "lineno", None)
+    why = getattr(error, "problem", None) or _words(error)
+    return f": {why}" if line is None else f", line {line}: {why}"
+
+
 @contextlib.contextmanager
 def _said() -> Iterator[None]:
     """Say in our words what the two libraries raise."""
@@ -219,9 +278,9 @@ def _said() -> Iterator[None]:
             hint="check user, password or application credential in clouds.yaml; they may have expired",
         ) from error
     except (sdk.ConfigException, keystone.MissingRequiredOptions) as error:
-        raise ConfigError(
-            f"clouds.yaml: {_words(error)}", hint="compare it with what the cloud's page offers"
-        ) from error
+        raise ConfigError(f"clouds.yaml: {_words(error)}", hint=COMPARE) from error
+    except keystone.NoMatchingPlugin as error:
+        raise ConfigError(f"clouds.yaml: auth_type: {_words(error)}", hint=COMPARE) from error
     except keystone.EndpointNotFound as error:
         raise ConfigError(
             f"the cloud has no such service or region: {_words(error)}", hint="check region_name in clouds.yaml"
@@ -236,6 +295,18 @@ def _said() -> Iterator[None]:
         raise CloudError(
             f"the cloud: {_words(error)}", hint="stargaze infra up again; stargaze doctor", status=None
         ) from error
+    except OSError as error:
+        raise _below(error) from error
+
+
+def _below(error: OSError) -> StargazeError:
+    """Say what requests raises and the two libraries hand on as it is."""
+    if isinstance(error, requests.JSONDecodeError):
+        hint = "a proxy or a login page answers in its place; check the network and auth_url in clouds.yaml"
+        return CloudError(f"the cloud's answer is no JSON: {_words(error)}", hint=hint, status=None)
+    if error.errno is not None:
+        return OutsideError(f"the cloud cannot be asked: {error}", hint="stargaze doctor")
+    return ConfigError(f"clouds.yaml: {_words(error)}", hint="check cacert, cert and key in clouds.yaml")
 
 
 def _http(error: Any) -> StargazeError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+import socket
+from typing import Any, Self
 
 import pytest
 
@@ -42,3 +43,16 @@ def test_behind_a_translated_address_it_must_be_told(monkeypatch: pytest.MonkeyP
 
     assert ranges == []
     assert "the cloud does not see 192.168.1.7" in missing.what
+
+
+def test_of_two_kinds_of_addresses_that_of_floating_ips_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def both(host: str, port: int, family: int = 0, type: int = 0) -> list[Any]:  # noqa: A002 - socket's own name
+        answers: list[Any] = [
+            (socket.AF_INET6, type, 17, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, type, 17, "", ("127.0.0.1", port)),
+        ]
+        return [answer for answer in answers if family in (0, answer[0])]
+
+    monkeypatch.setattr(whereabouts.socket, "getaddrinfo", both)
+
+    assert from_here("cloud.example") == (["127.0.0.1/32"], ())

@@ -1,0 +1,98 @@
+"""Values of the config that have one normal form: what is read is brought into it, and what cannot be is refused."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+OURS_INSIDE = {22: "ssh", 2377: "Swarm", 7946: "Swarm", 4789: "Swarm", 6379: "Ray", 8265: "Ray", 10001: "Ray"}
+"""Ports that the cluster's machines need themselves."""
+SMALLEST = 28
+"""Prefix of the least network that holds all machines, a router and what the cloud puts there."""
+
+
+def cluster_name(text: str) -> str:
+    """Return a name that can be a folder, a tag and a part of names in OpenStack.
+
+    Examples
+    --------
+    >>> cluster_name("lab-1.a")
+    'lab-1.a'
+    """
+    if not NAME.fullmatch(text):
+        raise ValueError("should be at most 40 of letters, digits, - _ and ., of which a letter or digit begins")
+    return text
+
+
+def ranges(texts: list[str]) -> list[str]:
+    """Return ranges as Neutron writes them, each once: otherwise each look would find them changed.
+
+    Examples
+    --------
+    >>> ranges(["192.0.2.7", "2001:DB8::/32", "192.0.2.7/32"])
+    ['192.0.2.7/32', '2001:db8::/32']
+    """
+    return list(dict.fromkeys(str(_network(text)) for text in texts))
+
+
+def subnet(text: str) -> str:
+    """Return the range of a network that can be made.
+
+    Examples
+    --------
+    >>> subnet("10.20.0.0/255.255.255.0")
+    '10.20.0.0/24'
+    """
+    network = _network(text)
+    if "/" not in text or network.version != 4 or network.prefixlen > SMALLEST:
+        raise ValueError(f"should be an IPv4 network of /{SMALLEST} or larger, as 10.20.0.0/24")
+    return str(network)
+
+
+def addresses(texts: list[str]) -> list[str]:
+    """Return addresses in their normal form, each once.
+
+    Examples
+    --------
+    >>> addresses(["2001:DB8::1", "192.0.2.1"])
+    ['2001:db8::1', '192.0.2.1']
+    """
+    return list(dict.fromkeys(_address(text) for text in texts))
+
+
+def page_port(number: int) -> int:
+    """Return a port that the cluster does not need itself.
+
+    Examples
+    --------
+    >>> page_port(80)
+    80
+    """
+    if number in OURS_INSIDE:
+        raise ValueError(f"should be a port that the cluster does not use: this one is {OURS_INSIDE[number]}'s")
+    return number
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        whole = ipaddress.ip_network(_plain(text), strict=False)
+    except ValueError:
+        raise ValueError(f"should hold ranges of addresses, as 192.0.2.0/24: {text!r} is none") from None
+    if str(ipaddress.ip_interface(text).ip) != str(whole.network_address):
+        raise ValueError(f"should hold ranges by their first address: {text} is one of {whole}")
+    return whole
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(_plain(text)))
+    except ValueError:
+        raise ValueError(f"should hold addresses, as 192.0.2.1: {text!r} is none") from None
+
+
+def _plain(text: str) -> str:
+    """Refuse an address of one link: it means nothing elsewhere."""
+    if "%" in text:
+        raise ValueError(text)
+    return text
