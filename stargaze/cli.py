@@ -169,21 +169,13 @@ def fetch(
     from stargaze.locks import at_work
 
     asked: dict[str, Any] = {"query": query, "stars": stars, "created": created, "language": language, "topic": topic}
-    asked |= {"organization": organization, "names": names, "number": number, "sampling": sampling}
-    options = {f"github.{name}": value for name, value in {**asked, "deep": deep, "history": history}.items()}
+    asked |= {"organization": organization, "number": number, "sampling": sampling, "deep": deep, "history": history}
+    options = {f"github.{name}": value for name, value in {**asked, "names": names}.items()}
     out, settings, place = begin(path, store, as_json, options)
     given = [*(files or []), *(more or [])]
     if dry_run and (detach or attach):
         raise UsageError("--dry-run begins nothing that could be left or followed", hint="stargaze fetch --dry-run")
-    own = {
-        **asked,
-        "names": None,
-        "name": names,
-        "deep": deep,
-        "history": history,
-        "update": update or None,
-        "file": given,
-    }
+    own = {**asked, "name": names, "update": update or None, "file": given}
     if _is_away(on, detach, attach, own) and not dry_run:
         words = ["--update"] if update else []
         from_files = given or [Path(name) for name in settings.fetch.files]

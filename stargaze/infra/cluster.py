@@ -82,7 +82,7 @@ def _say_goodbye(section: InfraSection, room: Workroom, todo: Plan, telling: Tel
     if not gone or todo.missing or not room.hosts.is_file():
         return
     production = machines_of(section, room, "production")
-    leaving = [one for one in production if f"{section.name}-{one.name}" in gone]
+    leaving = [one for one in production if server_name(section, machine_of(one.name)) in gone]
     part([one.name for one in leaving], [one for one in production if one not in leaving], telling.line)
 
 

@@ -116,16 +116,18 @@ def pins(room: Workroom) -> dict[str, dict[str, Any]]:
 
 def met(room: Workroom) -> set[str]:
     """Return the machines of which a host key is believed, however it was learnt."""
-    lines = room.known_hosts.read_text(encoding="utf-8").splitlines() if room.known_hosts.is_file() else []
-    return {line.partition(" ")[0] for line in lines if line.strip()}
+    return {line.partition(" ")[0] for line in _known(room) if line.strip()}
 
 
 def pin(room: Workroom, learnt: Mapping[str, tuple[str, Sequence[str]]], keep: Collection[str] = ()) -> None:
     """Believe these keys: by machine, the server's id and its keys; of those to ``keep``, also what was met before."""
     known = {machine: {"id": server, "keys": list(keys)} for machine, (server, keys) in learnt.items()}
-    met = room.known_hosts.read_text(encoding="utf-8").splitlines() if room.known_hosts.is_file() else []
-    lines = [line for line in met if line.partition(" ")[0] in keep]
+    lines = [line for line in _known(room) if line.partition(" ")[0] in keep]
     lines += [f"{machine} {key}" for machine, (_, keys) in sorted(learnt.items()) for key in keys]
     with replacing(room.known_hosts) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in dict.fromkeys(lines)), encoding="utf-8")
     write_json(room.pins, known)
+
+
+def _known(room: Workroom) -> list[str]:
+    return room.known_hosts.read_text(encoding="utf-8").splitlines() if room.known_hosts.is_file() else []
