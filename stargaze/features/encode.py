@@ -10,11 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from stargaze.features.catalogue import CATALOGUE, learned
 from stargaze.features.means import Means
+from stargaze.features.registry import Registry
 from stargaze.features.said import Said, said
 from stargaze.features.texts import N_DIRECTIONS, Directions, Score
 
+LEARNED = Registry()
+"""The features of this module."""
+learned = LEARNED.learned
 WORDS = ("full_name", "description", "topics")
 NAT = "log1p(stars)"
 TAUGHT = (
@@ -152,4 +155,4 @@ def names(*, owners: bool) -> tuple[str, ...]:
 
 def needed(chosen: Sequence[str]) -> bool:
     """Tell whether any of these features is learned."""
-    return any(name in CATALOGUE and CATALOGUE[name].learned for name in chosen)
+    return not LEARNED.keys().isdisjoint(chosen)

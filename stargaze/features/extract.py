@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.features.catalogue import CATALOGUE, Column, Compute, Feature, days, feature, plain
 from stargaze.features.licenses import family
+from stargaze.features.registry import Column, Compute, Feature, Registry
+
+COMPUTED = Registry()
+"""The features of this module."""
+feature, plain = COMPUTED.feature, COMPUTED.plain
 
 plain("static", "owner_type", "language", "license", "default_branch", kind="category")
 plain(
@@ -45,7 +49,7 @@ def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.Da
     repositories : DataFrame, shape (n_repositories, n_fields)
         Columns of :mod:`stargaze.features.schema`.
     names : list of str, optional
-        Features to compute, all of the catalogue that are not learned if not given.
+        Features to compute, by default all of this module.
 
     Returns
     -------
@@ -55,7 +59,7 @@ def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.Da
     Raises
     ------
     ValueError
-        If a name is not in the catalogue, or is learned from other repositories.
+        If no function of this module computes a name: it is unknown, or learned from other repositories.
 
     Examples
     --------
@@ -64,13 +68,13 @@ def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.Da
     >>> extract(schema.conform(record), ["name_length", "forks"]).iloc[0].tolist()
     [11.0, nan]
     """
-    chosen = [name for name, item in CATALOGUE.items() if not item.learned] if names is None else names
-    unknown = [name for name in chosen if name not in CATALOGUE]
+    chosen = list(COMPUTED) if names is None else names
+    unknown = [name for name in chosen if name not in COMPUTED]
     if unknown:
-        raise ValueError(f"not in the catalogue of features: {', '.join(unknown)}")
+        raise ValueError(f"not computed from a record alone: {', '.join(unknown)}")
     fields: Any = _Fields(repositories)
     with np.errstate(all="ignore"):
-        columns = {name: _column(CATALOGUE[name], fields) for name in chosen}
+        columns = {name: _column(COMPUTED[name], fields) for name in chosen}
     return pd.DataFrame(columns, index=repositories.index)
 
 
@@ -94,6 +98,19 @@ def _column(item: Feature, repositories: pd.DataFrame) -> Column:
 AGE = ("created_at", "fetched_at")
 ISSUES = ("issues", "open_issues", "closed_issues")
 """What :func:`age` and the number of issues read, for the features that are made from them."""
+
+
+def days(later: pd.Series, earlier: pd.Series) -> np.ndarray:
+    """Return later - earlier [days], NaN where either is missing.
+
+    Examples
+    --------
+    >>> days(pd.to_datetime(pd.Series(["2020-01-03"])), pd.to_datetime(pd.Series(["2020-01-02"]))).tolist()
+    [1.0]
+    """
+    seconds = later.to_numpy("datetime64[s]") - earlier.to_numpy("datetime64[s]")
+    result = seconds.astype("int64") / 86_400.0
+    return np.where(np.isnat(seconds), np.nan, result)
 
 
 def _rate(count: Column, per: Column, offset: float) -> np.ndarray:

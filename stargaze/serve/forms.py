@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-import stargaze.features.extract  # noqa: F401 - enters the features into the catalogue
 from stargaze.errors import BadDataError
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.question import FORM_FIELDS, from_figures, parse_name

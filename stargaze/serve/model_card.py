@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib.metadata import metadata
 from typing import Any
 
-import stargaze.features.extract  # noqa: F401 - enters the features into the catalogue
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.serve.cards import POLICY_WORDS
 from stargaze.serve.shown import Shown

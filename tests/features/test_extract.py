@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import string
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -15,8 +17,9 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
-from stargaze.features.catalogue import CATALOGUE, Feature, allowed, days, feature
-from stargaze.features.extract import extract
+from stargaze.features.catalogue import CATALOGUE, allowed
+from stargaze.features.extract import days, extract, feature
+from stargaze.features.registry import Feature
 
 Plausible = Callable[..., pd.DataFrame]
 POPULARITY = {"forks", "subscribers", "watchers", "dependents", "downloads", "monthly_downloads", "updated_at"}
@@ -200,12 +203,12 @@ def test_only_the_features_that_are_asked_for_come_in_their_order(some: pd.DataF
 
 
 def test_what_is_learned_is_told_by_no_record_alone(some: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="text_score is learned from other repositories"):
+    with pytest.raises(ValueError, match="not computed from a record alone: text_score"):
         extract(some, ["text_score"])
 
 
 def test_an_unknown_feature_is_a_mistake_of_the_program(some: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="not in the catalogue of features: gone"):
+    with pytest.raises(ValueError, match="not computed from a record alone: gone"):
         extract(some, ["age", "gone"])
 
 
@@ -313,3 +316,14 @@ def test_two_features_of_one_name_are_a_mistake_of_the_program() -> None:
 
     with pytest.raises(ValueError, match="two features are named age"):
         feature("static", "days", "twice", "stars")(age)
+
+
+@pytest.mark.parametrize("first", ["encode", "extract", "select", "table"])
+def test_the_catalogue_has_one_order_whichever_module_is_imported_first(first: str) -> None:
+    """The selection depends on the order: a stage must not depend on the stage before it in the same process."""
+    code = f"import stargaze.features.{first}\nfrom stargaze.features.catalogue import CATALOGUE\nprint(*CATALOGUE)"
+
+    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert listed.split() == list(CATALOGUE)
+    assert [item.learned for item in CATALOGUE.values()] == sorted(item.learned for item in CATALOGUE.values())

@@ -17,8 +17,10 @@ from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError, OutsideError
 from stargaze.features import importance, schema
 from stargaze.features import select as selecting
-from stargaze.features.catalogue import CATALOGUE, Feature, allowed
+from stargaze.features.catalogue import CATALOGUE, allowed
+from stargaze.features.extract import COMPUTED
 from stargaze.features.looks import drop_by_looks
+from stargaze.features.registry import Feature
 from stargaze.features.select import KEPT, Selection, select, select_features
 from stargaze.features.split import sides
 from stargaze.features.table import Table, read_feature_set
@@ -75,6 +77,7 @@ def plants() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for plant in PLANTS:
             patch.setitem(CATALOGUE, plant.name, plant)
+            patch.setitem(COMPUTED, plant.name, plant)
         yield
 
 
