@@ -9,7 +9,6 @@ import dataclasses
 import os
 import re
 import resource
-import signal
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,14 +33,14 @@ from stargaze.serve.answer import respond
 from stargaze.serve.tickets import ENDED, KeyTakenError, Question, Ticket, accept
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.folds import Arrays, fit
+from tests.isolation import reset_signals
 
 EXAMPLES = 100 if os.environ.get("CI") else 40
 """Of each property: fewer in the inner loop, which shall take less than a minute."""
 settings.register_profile("busy", deadline=None, max_examples=EXAMPLES)  # a busy machine is no fault of the code
 settings.load_profile("busy")
 
-signal.signal(signal.SIGINT, signal.default_int_handler)
-"""As in a terminal: a shell that starts the tests in its background has them ignore Ctrl-C, which some of them press."""
+reset_signals()
 
 SAMPLE = Path(__file__).parent.parent / "stargaze" / "data" / "sample.parquet"
 FEATURES = {

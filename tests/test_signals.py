@@ -6,18 +6,37 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stargaze.signals import unwinding
 
+Disposition = Callable[[signal.Signals, signal.Handlers], None]
+
+
+@pytest.fixture
+def disposition() -> Iterator[Disposition]:
+    """Set what happens at a signal, whatever the starter of the tests chose, until the test ends."""
+    before: dict[signal.Signals, Any] = {}
+
+    def set_disposition(number: signal.Signals, handler: signal.Handlers) -> None:
+        before[number] = signal.signal(number, handler)
+
+    yield set_disposition
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_runs_every_finally_and_a_second_one_does_not_disturb_it(number: signal.Signals) -> None:
+def test_a_signal_runs_every_finally_and_a_second_one_does_not_disturb_it(
+    number: signal.Signals, disposition: Disposition
+) -> None:
     """A terminal that closes says it twice."""
     done = []
-    before = signal.getsignal(number)
+    disposition(number, signal.SIG_DFL)
 
     def work() -> None:
         try:
@@ -30,17 +49,19 @@ def test_a_signal_runs_every_finally_and_a_second_one_does_not_disturb_it(number
         work()
 
     assert (caught.value.code, done) == (128 + number, ["cleared"])
-    assert signal.getsignal(number) == before
+    assert signal.getsignal(number) == signal.SIG_DFL
 
 
-def test_a_signal_that_the_starter_ignores_stays_ignored() -> None:
+def test_a_signal_that_the_starter_ignores_stays_ignored(
+    disposition: Disposition,
+) -> None:
     """So that nohup does what it says."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with unwinding():
-            os.kill(os.getpid(), signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    disposition(signal.SIGHUP, signal.SIG_IGN)
+
+    with unwinding():
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 @pytest.mark.real

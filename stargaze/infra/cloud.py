@@ -139,7 +139,7 @@ class OpenStack:
         return _patiently(call, self._sleep)
 
 
-def connect(section: InfraSection) -> OpenStack:
+def connect(section: InfraSection, *, sleep: Callable[[float], None] = time.sleep) -> OpenStack:
     """Open the cloud that the config names in clouds.yaml.
 
     Raises
@@ -151,7 +151,7 @@ def connect(section: InfraSection) -> OpenStack:
     """
     with _said():
         name = _cloud(section)
-    return _patiently(lambda: OpenStack(section, _open(name)), time.sleep)
+    return _patiently(lambda: OpenStack(section, _open(name), sleep=sleep), sleep)
 
 
 def _patiently(call: Callable[[], T], sleep: Callable[[float], None], passing: Collection[int] = FOR_THE_MOMENT) -> T:

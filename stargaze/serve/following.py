@@ -26,7 +26,8 @@ class Following(Generic[Loaded]):
         self._load = load
         self._lock = threading.Lock()
         self._held: tuple[Path, Loaded] | None = None
-        self._ahead = False
+        self._ahead: threading.Thread | None = None
+        self._closed = threading.Event()
 
     def get(self) -> Loaded:
         """Return what the link's target holds now; once it is loaded ahead, what was loaded last.
@@ -50,7 +51,7 @@ class Following(Generic[Loaded]):
 
         def look() -> None:
             told = refused = ""
-            while True:
+            while not self._closed.is_set():
                 try:
                     self._current()
                     if self._held and self._held[0].name != told:
@@ -61,10 +62,16 @@ class Following(Generic[Loaded]):
                     if why != refused:  # said once, not every second
                         refused = why
                         log.warning("the new release is not taken: %s", why, exc_info=not isinstance(error, FORESEEN))
-                time.sleep(every)
+                self._closed.wait(every)
 
-        self._ahead = True
-        threading.Thread(target=look, name="following", daemon=True).start()
+        self._ahead = threading.Thread(target=look, name="following", daemon=True)
+        self._ahead.start()
+
+    def close(self) -> None:
+        """End the thread that loads ahead, after the release that it is loading."""
+        self._closed.set()
+        if self._ahead:
+            self._ahead.join()
 
     def _current(self) -> Loaded:
         folder = released(self._link)

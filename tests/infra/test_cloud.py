@@ -29,14 +29,7 @@ AUTH = {
 
 
 @pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    pauses: list[float] = []
-    monkeypatch.setattr(cloud.time, "sleep", pauses.append)
-    return pauses
-
-
-@pytest.fixture
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> Refused:
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refused:
     """Connect with such a clouds.yaml; return what is said at once, without another try."""
     for name in ("OS_CLOUD", "OS_AUTH_URL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -45,8 +38,9 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slept: list[float])
 
     def connect(text: str) -> StargazeError:
         path.write_text(text, encoding="utf-8")
+        slept: list[float] = []
         with pytest.raises(StargazeError) as caught:
-            cloud.connect(InfraSection())
+            cloud.connect(InfraSection(), sleep=slept.append)
         assert caught.value.hint
         assert slept == []
         return caught.value

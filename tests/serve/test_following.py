@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from stargaze.manifest import BadBundleError
 from stargaze.serve.following import Following
 from tests.waiting import wait_for
 
+LoadingAhead = Callable[[Callable[[Path], str], Callable[[str], None]], Following[str]]
+
 
 @pytest.fixture
 def link(tmp_path: Path) -> Path:
@@ -19,6 +23,19 @@ def link(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
     (tmp_path / "current").symlink_to(tmp_path / "one")
     return tmp_path / "current"
+
+
+@pytest.fixture
+def loading_ahead(link: Path) -> Iterator[LoadingAhead]:
+    """Load from a thread of its own, which ends with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def load_ahead(load: Callable[[Path], str], note: Callable[[str], None]) -> Following[str]:
+            following = stack.enter_context(contextlib.closing(Following(link, load)))
+            following.load_ahead(0.01, note)
+            return following
+
+        yield load_ahead
 
 
 def test_it_is_loaded_once(link: Path) -> None:
@@ -64,7 +81,7 @@ def test_a_bundle_that_does_not_verify_is_never_returned(link: Path) -> None:
         following.get()
 
 
-def test_loaded_ahead_the_old_answers_until_the_new_is_loaded(link: Path) -> None:
+def test_loaded_ahead_the_old_answers_until_the_new_is_loaded(link: Path, loading_ahead: LoadingAhead) -> None:
     """No question waits for a release."""
     loading, go_on, told = threading.Event(), threading.Event(), []
 
@@ -74,8 +91,7 @@ def test_loaded_ahead_the_old_answers_until_the_new_is_loaded(link: Path) -> Non
             assert go_on.wait(30)
         return folder.name
 
-    following = Following(link, load)
-    following.load_ahead(0.01, told.append)
+    following = loading_ahead(load, told.append)
     wait_for(lambda: told == ["one"])
     link.unlink()
     link.symlink_to(link.parent / "two")
@@ -87,15 +103,16 @@ def test_loaded_ahead_the_old_answers_until_the_new_is_loaded(link: Path) -> Non
     assert following.get() == "two"
 
 
-def test_loaded_ahead_what_does_not_verify_is_never_answered_with(link: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_loaded_ahead_what_does_not_verify_is_never_answered_with(
+    link: Path, loading_ahead: LoadingAhead, caplog: pytest.LogCaptureFixture
+) -> None:
     def load(folder: Path) -> str:
         if folder.name == "two":
             raise BadBundleError("the model predicts otherwise", hint="")
         return folder.name
 
-    following = Following(link, load)
     told: list[str] = []
-    following.load_ahead(0.01, told.append)
+    following = loading_ahead(load, told.append)
     wait_for(lambda: told == ["one"])
     link.unlink()
     link.symlink_to(link.parent / "two")
@@ -106,7 +123,7 @@ def test_loaded_ahead_what_does_not_verify_is_never_answered_with(link: Path, ca
 
 
 def test_loaded_ahead_a_release_that_fails_in_an_unforeseen_way_does_not_keep_out_the_next(
-    link: Path, caplog: pytest.LogCaptureFixture
+    link: Path, loading_ahead: LoadingAhead, caplog: pytest.LogCaptureFixture
 ) -> None:
     def load(folder: Path) -> str:
         if folder.name == "two":
@@ -114,9 +131,8 @@ def test_loaded_ahead_a_release_that_fails_in_an_unforeseen_way_does_not_keep_ou
         return folder.name
 
     (link.parent / "three").mkdir()
-    following = Following(link, load)
     told: list[str] = []
-    following.load_ahead(0.01, told.append)
+    following = loading_ahead(load, told.append)
     wait_for(lambda: told == ["one"])
     for name, claim in {"two": "KeyError: 'full_name'", "three": ""}.items():
         link.unlink()
@@ -126,3 +142,13 @@ def test_loaded_ahead_a_release_that_fails_in_an_unforeseen_way_does_not_keep_ou
     wait_for(lambda: told == ["one", "three"])
     assert following.get() == "three"
     assert caplog.text.count("the new release is not taken: KeyError") == 1
+
+
+def test_once_closed_no_thread_looks_any_more(link: Path) -> None:
+    loaded: list[str] = []
+    following = Following(link, lambda folder: loaded.append(folder.name))
+    following.load_ahead(600.0, str)
+
+    following.close()
+
+    assert not [thread for thread in threading.enumerate() if thread.name == "following"]
