@@ -31,13 +31,13 @@ COPY stargaze /opt/app/stargaze
 # Page and workers: which of them a container is, its first word says. The stack sets the times of its checks.
 FROM app AS serve
 # The root is read-only where it runs: bytecode is made now or never, here of what these two import.
-RUN python -c "import stargaze.serve.container, stargaze.serve.health, stargaze.serve.web, stargaze.serve.worker, \
+RUN python -c "import stargaze.serve.supervisor.container, stargaze.serve.runtime.healthcheck, stargaze.serve.web.app, stargaze.serve.queue.worker, \
  gunicorn.app.wsgiapp, gunicorn.workers.gthread, pyarrow.parquet, celery.bin.worker, \
  celery.concurrency.prefork, celery.backends.redis, kombu.transport.pyamqp" && rm -rf /tmp/*
 ENV PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
-HEALTHCHECK --interval=5s --timeout=10s --start-period=90s --retries=3 CMD ["python", "-m", "stargaze.serve.health"]
-ENTRYPOINT ["python", "-m", "stargaze.serve.container"]
+HEALTHCHECK --interval=5s --timeout=10s --start-period=90s --retries=3 CMD ["python", "-m", "stargaze.serve.runtime.healthcheck"]
+ENTRYPOINT ["python", "-m", "stargaze.serve.supervisor.container"]
 
 FROM app
 # Some packages ship templates that are no Python.

@@ -11,8 +11,8 @@ import joblib
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from stargaze.bundle import Bundle
-from stargaze.features.question import look_up
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.features.ingest.user_input import look_up
 
 with tempfile.TemporaryDirectory() as folder:
     joblib.dump(Bundle.load(Path(os.environ["BUNDLE"])), Path(folder) / "model.joblib")

@@ -8,8 +8,8 @@ from typing import Any
 
 import bentoml
 
-from stargaze.bundle import Bundle
-from stargaze.features.question import look_up
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.features.ingest.user_input import look_up
 
 
 @bentoml.service(workers=2, traffic={"timeout": 60})

@@ -29,17 +29,17 @@ from judge import N_FOLDS, trained
 from rivals import automl
 from sklearn.ensemble import RandomForestRegressor
 
-from stargaze import config
-from stargaze.artifacts import Store
-from stargaze.config import FeaturesSection
+from stargaze.config import sections as config
+from stargaze.config.sections import FeaturesSection
 from stargaze.features import schema
-from stargaze.features.fetch import fetch
-from stargaze.features.learn import learn
+from stargaze.features.encoding.out_of_fold import learn
+from stargaze.features.ingest.from_files import fetch
 from stargaze.features.split import TEST
-from stargaze.tuning.blend import Candidate, candidates, out_of_fold, weigh
+from stargaze.store import Store
+from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.folds import Arrays, fit
 from stargaze.tuning.metrics import scores
+from stargaze.tuning.training.ensemble import Candidate, candidates, out_of_fold, weigh
 
 N_SPLITS = 10
 SMALL = {"lightgbm": {"n_estimators": 200, "learning_rate": 0.03, "num_leaves": 15, "colsample_bytree": 0.4}}

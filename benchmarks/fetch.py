@@ -20,10 +20,10 @@ import requests
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from stargaze.artifacts import Store
-from stargaze.config import FetchSection, GithubSection
-from stargaze.features.github import graphql
-from stargaze.features.github.gather import gather
+from stargaze.config.sections import FetchSection, GithubSection
+from stargaze.features.github.api import graphql
+from stargaze.features.github.crawl.entry import gather
+from stargaze.store import Store
 from tests.simulated.elsewhere import collector
 from tests.simulated.graphql import execute
 from tests.simulated.population import node_id

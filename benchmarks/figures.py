@@ -17,11 +17,11 @@ from pathlib import Path
 import pandas as pd
 from judge import dummy, judge, taught
 
-from stargaze import config
-from stargaze.artifacts import Store
-from stargaze.config import POLICIES
+from stargaze.config import sections as config
+from stargaze.config.sections import POLICIES
 from stargaze.features import schema
-from stargaze.features.fetch import fetch
+from stargaze.features.ingest.from_files import fetch
+from stargaze.store import Store
 
 
 def main() -> None:

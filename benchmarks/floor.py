@@ -21,13 +21,13 @@ import pandas as pd
 from judge import N_FOLDS, ROUNDS, outer_folds, taught, trained
 from rivals import automl
 
-from stargaze import config
-from stargaze.artifacts import Store
-from stargaze.config import POLICIES
+from stargaze.config import sections as config
+from stargaze.config.sections import POLICIES
 from stargaze.features import schema
-from stargaze.features.fetch import fetch
+from stargaze.features.ingest.from_files import fetch
+from stargaze.store import Store
+from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.folds import Arrays, fit
 from stargaze.tuning.metrics import scores
 
 N_SEEDS = 5

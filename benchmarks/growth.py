@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.config import GrowthSection, TuningSection
-from stargaze.features.history import read_history
-from stargaze.features.series import whole_series
-from stargaze.growth import Outlook, log_growth
-from stargaze.tuning.growth import fit_all
-from stargaze.tuning.growth_examples import Examples
-from stargaze.tuning.growth_scores import score, scores
+from stargaze.bundle.growth_bundle import Outlook, log_growth
+from stargaze.config.sections import GrowthSection, TuningSection
+from stargaze.features.history.clean import whole_series
+from stargaze.features.history.read import read_history
+from stargaze.tuning.growth.evaluate import score, scores
+from stargaze.tuning.growth.examples import Examples
+from stargaze.tuning.growth.tune_growth import fit_all
 
 Outside = Callable[[np.ndarray, int], float]
 """From weekly counts and a number of days to the count then."""

@@ -27,12 +27,12 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
 import yaml  # noqa: E402
 
-from stargaze.artifacts import Store  # noqa: E402
-from stargaze.config import InfraSection  # noqa: E402
-from stargaze.infra.cloud import connect  # noqa: E402
-from stargaze.infra.cluster import Telling, converge, look  # noqa: E402
-from stargaze.infra.plan import Plan, Step  # noqa: E402
-from stargaze.infra.workroom import workroom_of  # noqa: E402
+from stargaze.config.sections import InfraSection  # noqa: E402
+from stargaze.infra.hosts.state_dir import workroom_of  # noqa: E402
+from stargaze.infra.openstack.client import connect  # noqa: E402
+from stargaze.infra.plan.plan import Plan, Step  # noqa: E402
+from stargaze.infra.provision import Telling, converge, look  # noqa: E402
+from stargaze.store import Store  # noqa: E402
 from tests.labs.openstack.faults import Faults, faults_before  # noqa: E402
 from tests.labs.openstack.lab import Lab  # noqa: E402
 from tests.labs.openstack.logins import connect as log_in  # noqa: E402

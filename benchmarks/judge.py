@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.config import FeaturesSection
+from stargaze.config.sections import FeaturesSection
 from stargaze.features.catalogue import CATALOGUE, allowed
-from stargaze.features.learn import Learned, learn
-from stargaze.features.looks import drop_by_looks
+from stargaze.features.encoding.out_of_fold import Learned, learn
 from stargaze.features.matrix import categories, matrix, vocabulary
+from stargaze.features.selection.filters import drop_by_looks
 from stargaze.features.split import TEST
+from stargaze.tuning.cross_validation import Arrays, cross_validate, fit
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.folds import Arrays, cross_validate, fit
-from stargaze.tuning.intervals import by_decade, calibrate_on
 from stargaze.tuning.metrics import scores
+from stargaze.tuning.training.calibrate import by_decade, calibrate_on
 
 N_FOLDS = 5
 COVERAGE = 0.9

@@ -16,9 +16,9 @@ from scipy.stats import loguniform, randint, uniform
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - scikit-learn asks for it
 from sklearn.model_selection import HalvingRandomSearchCV, PredefinedSplit, RandomizedSearchCV
 
+from stargaze.tuning.cross_validation import Arrays
 from stargaze.tuning.families import FAMILIES, Choice, Range
-from stargaze.tuning.folds import Arrays
-from stargaze.tuning.trial import Ground, run_trial
+from stargaze.tuning.search.trial import Ground, run_trial
 
 CORES = 2
 ROUNDS = Range(50, 1_000, "int", log=True)

@@ -28,10 +28,10 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from stargaze.artifacts import Store
-from stargaze.bundle import KNOWN
-from stargaze.config import ServeSection
-from stargaze.serve.processes import serving
+from stargaze.bundle.star_bundle import KNOWN
+from stargaze.config.sections import ServeSection
+from stargaze.serve.supervisor.supervise import serving
+from stargaze.store import Store
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
@@ -181,7 +181,9 @@ def told(done: dict[str, Any]) -> str:
 
 def soak(url: str, bodies: Sequence[dict[str, Any]], minutes: float) -> None:
     """Ask ten questions a second for an hour and print what each prediction process holds."""
-    worker = next(one for one in psutil.Process().children(recursive=True) if "stargaze.serve.worker" in one.cmdline())
+    worker = next(
+        one for one in psutil.Process().children(recursive=True) if "stargaze.serve.queue.worker" in one.cmdline()
+    )
     begun = time.monotonic()
     place = 0
     while time.monotonic() - begun < 60 * minutes:

@@ -25,12 +25,12 @@ import numpy as np
 import psutil
 from rivals import RIVALS
 
-from stargaze.tuning.cluster import Search, run_trials
+from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.folds import Arrays, cross_validate
-from stargaze.tuning.race import DONE
-from stargaze.tuning.search import FamilySearch
-from stargaze.tuning.trial import Ground, run_trial
+from stargaze.tuning.search.optuna_searcher import FamilySearch
+from stargaze.tuning.search.racing import DONE
+from stargaze.tuning.search.ray_tune import Search, run_trials
+from stargaze.tuning.search.trial import Ground, run_trial
 
 CORES = 2
 FAMILY = "lightgbm"

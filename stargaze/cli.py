@@ -16,17 +16,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from stargaze import __version__, cli_hook, cli_infra, config
+from stargaze import __version__
+from stargaze.commands import hook as cli_hook
+from stargaze.commands import infra as cli_infra
+from stargaze.commands.options import AsJson, Attach, ConfigPath, Detach, OnPlace, StorePath, begin, now
+from stargaze.config import sections as config
 from stargaze.errors import StargazeError, UsageError
-from stargaze.options import AsJson, Attach, ConfigPath, Detach, OnPlace, StorePath, begin, now
 from stargaze.output import Output
-from stargaze.signals import unwinding
+from stargaze.system.signals import unwinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from stargaze.artifacts import Store
-    from stargaze.errands.carry import Outcome
+    from stargaze.infra.jobs.client import Outcome
+    from stargaze.store import Store
 
 INTERRUPTED = 130
 EXAMPLES = {
@@ -116,7 +119,7 @@ def init(
     show: Annotated[bool, typer.Option("--print", help="Print it instead.")] = False,
 ) -> None:
     """Write the annotated config file with every key at its default."""
-    from stargaze.artifacts import replacing
+    from stargaze.store import replacing
 
     if show:
         print(config.render(), end="")
@@ -165,8 +168,8 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Gather repositories: the shipped sample, files of GitHub records (JSON, CSV, Parquet, .gz), or GitHub itself."""
-    from stargaze.features import sources
-    from stargaze.locks import at_work
+    from stargaze.features import fetch as sources
+    from stargaze.system.locks import at_work
 
     asked: dict[str, Any] = {"query": query, "stars": stars, "created": created, "language": language, "topic": topic}
     asked |= {"organization": organization, "number": number, "sampling": sampling, "deep": deep, "history": history}
@@ -197,7 +200,7 @@ def fetch(
 @command("features")
 def features(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
     """Print the catalogue of features: source, unit, policy, meaning; with a store, what is missing and what each is worth."""
-    from stargaze.features.listing import COLUMNS, listing
+    from stargaze.features.selection.feature_table import COLUMNS, listing
 
     out, _, place = begin(path, store, as_json)
     out.table(listing(place), COLUMNS, "Features (missing: share; under a policy: worth in nat², or why not)")
@@ -213,8 +216,8 @@ def select_features(
     as_json: AsJson = False,
 ) -> None:
     """Decide which features stay under each policy, with a reason for each that goes."""
-    from stargaze.features.select import select_features
-    from stargaze.locks import at_work
+    from stargaze.features.selection.select_features import select_features
+    from stargaze.system.locks import at_work
 
     out, settings, place = begin(path, store, as_json)
     if _is_away(on, detach, attach, {}):
@@ -251,7 +254,7 @@ def screen(
     as_json: AsJson = False,
 ) -> None:
     """Compare the model families under cross-validation, each on its own: a process, a container or a Ray task."""
-    from stargaze.locks import at_work
+    from stargaze.system.locks import at_work
     from stargaze.tuning.screen import records, screen
 
     names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
@@ -294,7 +297,7 @@ def tune(
     """
     import dataclasses
 
-    from stargaze.locks import at_work
+    from stargaze.system.locks import at_work
     from stargaze.tuning.tune import tune
 
     options = {
@@ -343,8 +346,8 @@ def deploy(
     """Push the bundle, unless it predicts worse than production, as a signed release that hooks check before they install it."""
     import dataclasses
 
-    from stargaze.serve.gate import check
-    from stargaze.serve.release import deploy, reason
+    from stargaze.serve.release.publish import deploy, reason
+    from stargaze.serve.release.quality_gate import check
 
     out, settings, place = begin(path, store, as_json)
     forced = reason(force)
@@ -353,7 +356,7 @@ def deploy(
         out.note(check(challenger, champion, place).as_text())
 
     if settings.deploy.to == "swarm":
-        from stargaze import cli_delivery
+        from stargaze.commands import swarm as cli_delivery
 
         cli_delivery.deploy(
             out, settings, place, digest=digest, rotate=rotate_secrets, now=now(), gate=gate, forced=forced
@@ -379,11 +382,11 @@ def rollback(
     """Return to the release before; it is a new release, so the record stays whole."""
     import dataclasses
 
-    from stargaze.serve.release import rollback
+    from stargaze.serve.release.publish import rollback
 
     out, settings, place = begin(path, store, as_json)
     if settings.deploy.to == "swarm":
-        from stargaze import cli_delivery
+        from stargaze.commands import swarm as cli_delivery
 
         cli_delivery.rollback(out, settings, place, to=to, now=now())
         return
@@ -396,7 +399,7 @@ def releases(path: ConfigPath = None, store: StorePath = None, as_json: AsJson =
     """List the releases, newest first: who, when, which bundle."""
     import dataclasses
 
-    from stargaze.serve.release import releases
+    from stargaze.serve.release.publish import releases
 
     out, _, place = begin(path, store, as_json)
     rows = [dataclasses.asdict(release) for release in releases(place)]
@@ -415,7 +418,7 @@ def logs(
     store: StorePath = None,
 ) -> None:
     """Print the log of a service of the Swarm, of all its replicas."""
-    from stargaze import cli_delivery
+    from stargaze.commands import swarm as cli_delivery
 
     _, settings, place = begin(path, store, False)
     cli_delivery.logs(settings, place, service, lines=lines, follow=follow)
@@ -429,7 +432,7 @@ def scale(
     as_json: AsJson = False,
 ) -> None:
     """Set how many pages and workers run in the Swarm, until the next deploy."""
-    from stargaze import cli_delivery
+    from stargaze.commands import swarm as cli_delivery
 
     out, settings, place = begin(path, store, as_json)
     cli_delivery.scale(out, settings, place, replicas)
@@ -448,7 +451,7 @@ def drill(
     as_json: AsJson = False,
 ) -> None:
     """Kill parts of production under load, one after the other, and say which promises held. Ends with 1 if one did not."""
-    from stargaze import cli_delivery
+    from stargaze.commands import swarm as cli_delivery
 
     out, settings, place = begin(path, store, as_json)
     typed = ["--store", str(place.root), *(["--config", str(path)] if path else [])]
@@ -464,8 +467,8 @@ def serve(
     store: StorePath = None,
 ) -> None:
     """Serve the page and the API: gunicorn and a Celery worker, until Ctrl-C."""
-    from stargaze.serve.processes import serve
-    from stargaze.serve.settings import Sources
+    from stargaze.serve.runtime.settings import Sources
+    from stargaze.serve.supervisor.supervise import serve
 
     options = {"serve.port": port, "serve.host": host, "serve.workers": workers}
     out, settings, place = begin(path, store, False, options)
@@ -487,7 +490,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Walk from the repositories to the page in one go; what is done already is skipped."""
-    from stargaze.journey import travel
+    from stargaze.pipeline.run import travel
 
     out, settings, place = begin(path, store, as_json, {"tuning.trials": trials, "serve.port": port})
     raise typer.Exit(travel(settings, place, out, once=once, again=again, clock=now))
@@ -501,7 +504,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict the stars of known repositories here in the terminal, with interval and the strongest reasons."""
-    from stargaze.serve.terminal import answer
+    from stargaze.serve.prediction.local import answer
 
     out, _, place = begin(path, store, as_json)
     ranked = answer(place, names)
@@ -517,7 +520,7 @@ def forecast(
     as_json: AsJson = False,
 ) -> None:
     """Foresee the stars of repositories from their history, a horizon each; the growth bundle answers."""
-    from stargaze.serve.foreseen import foresee
+    from stargaze.serve.prediction.forecast import foresee
 
     out, settings, place = begin(path, store, as_json)
     rows = foresee(settings.growth, place, names, now=now())
@@ -545,11 +548,11 @@ def report(
 @command("status")
 def status(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
     """Show every artefact: where it lies, when it was made, what it holds; with a Swarm, its machines and services."""
-    from stargaze.stages import state
+    from stargaze.pipeline.stages import state
 
     out, settings, place = begin(path, store, as_json)
     if settings.deploy.to == "swarm":
-        from stargaze import cli_delivery
+        from stargaze.commands import swarm as cli_delivery
 
         cli_delivery.status(out, settings, place, state(place))
         return
@@ -559,8 +562,8 @@ def status(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = F
 @command("doctor")
 def doctor(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
     """Check this machine, the cloud and its machines; say what is ill and what to type. Ends with 1 if something is."""
-    from stargaze.doctor import examine
     from stargaze.errors import DifferenceFoundError
+    from stargaze.pipeline.doctor import examine
 
     out, settings, place = begin(path, store, as_json)
     checks = examine(settings, place, os.environ)
@@ -576,8 +579,8 @@ def _tune_growth(
     """Make the growth bundle; there are no trials that could be bounded or gone on with."""
     import dataclasses
 
-    from stargaze.locks import at_work
-    from stargaze.tuning.growth import tune_growth
+    from stargaze.system.locks import at_work
+    from stargaze.tuning.growth.tune_growth import tune_growth
 
     if searching:
         option = searching[0].replace("_", "-")
@@ -622,8 +625,8 @@ def _away(
     stage: str, out: Output, settings: config.Config, place: Store, detach: bool, attach: bool, **taken: Any
 ) -> Outcome | None:
     """Carry a stage out on the cluster, or follow the one that was begun; None where it is left to itself."""
-    from stargaze import elsewhere
-    from stargaze.locks import at_work
+    from stargaze.infra.jobs import remote_stage as elsewhere
+    from stargaze.system.locks import at_work
 
     with at_work(place), out.progress(stage) as report:
         begun = {} if attach else elsewhere.begin(stage, settings, place, now(), report, **taken)

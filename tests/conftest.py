@@ -20,19 +20,19 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from stargaze.artifacts import Store
-from stargaze.bundle import Bundle, write_bundle
+from stargaze.store import Store
+from stargaze.bundle.star_bundle import Bundle, write_bundle
 from stargaze.cli import main
-from stargaze.config import FeaturesSection, ServeSection
-from stargaze.conformal import with_predicted
+from stargaze.config.sections import FeaturesSection, ServeSection
+from stargaze.bundle.intervals import with_predicted
 from stargaze.errors import OutsideError, StargazeError
 from stargaze.features import schema
 from stargaze.features.matrix import matrix, vocabulary
-from stargaze.formats import Blend
-from stargaze.serve.answer import respond
-from stargaze.serve.tickets import ENDED, KeyTakenError, Question, Ticket, accept
+from stargaze.bundle.serialization import Blend
+from stargaze.serve.prediction.answer import respond
+from stargaze.serve.prediction_request import ENDED, KeyTakenError, Question, Ticket, accept
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.folds import Arrays, fit
+from stargaze.tuning.cross_validation import Arrays, fit
 from tests.isolation import reset_signals
 
 EXAMPLES = 100 if os.environ.get("CI") else 40
@@ -194,7 +194,7 @@ def desk(bundle_folder: Path) -> FakeDesk:
 @pytest.fixture
 def page(released: Store, desk: FakeDesk) -> Any:
     """A browser without JavaScript, in front of the whole app."""
-    from stargaze.serve.web import make_web
+    from stargaze.serve.web.app import make_web
 
     return make_web(ServeSection(), released, desk, lambda: NOW).test_client()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stargaze.features.history import tidy
+from stargaze.features.history.read import tidy
 
 BEGIN = "2022-01-03"
 

@@ -25,11 +25,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.artifacts import Store
+from stargaze.store import Store
 from stargaze.cli import EXAMPLES
-from stargaze.config import FeaturesSection
-from stargaze.features.select import Selection, select_features
-from stargaze.locks import at_work
+from stargaze.config.sections import FeaturesSection
+from stargaze.features.selection.select_features import Selection, select_features
+from stargaze.system.locks import at_work
 from tests.conftest import Ended
 from tests.waiting import wait_for
 
@@ -58,7 +58,7 @@ def selected(tmp_path_factory: pytest.TempPathFactory, plausible: Callable[..., 
     store.root.mkdir()
     plausible(200).to_parquet(store.repositories)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stargaze.features.importance.ROUNDS", 20)
+        patch.setattr("stargaze.features.selection.permutation_importance.ROUNDS", 20)
         return Selected(store.root, select_features(FeaturesSection(folds=2, repeats=1), store))
 
 
@@ -613,8 +613,8 @@ def selecting_quickly(monkeypatch: pytest.MonkeyPatch, selected: Selected) -> No
     other = dataclasses.replace(selected.selection.feature_set, scores={})
     found = Selection(other, selected.selection.reasons.iloc[::-1])
     picture = (selected.root / "selection.svg").read_bytes()
-    monkeypatch.setattr("stargaze.features.select.select", lambda *_arguments: found)
-    monkeypatch.setattr("stargaze.features.select.draw_selection", lambda _reasons, path: path.write_bytes(picture))
+    monkeypatch.setattr("stargaze.features.selection.select_features.select", lambda *_arguments: found)
+    monkeypatch.setattr("stargaze.features.selection.select_features.draw_selection", lambda _reasons, path: path.write_bytes(picture))
 
 
 @pytest.mark.parametrize(
@@ -715,7 +715,7 @@ def test_ctrl_c_in_the_middle_of_select_features_keeps_the_last_feature_set(
 def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
     run: Run, ready: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stargaze.tuning.executors import processes
+    from stargaze.tuning.executors import process_executor as processes
 
     before = state(ready.root)
     started: list[processes.Process] = []
@@ -778,7 +778,7 @@ def command_lines(store: Store) -> dict[int, str]:
     ("command", "of", "hint"),
     [
         ("tune", "stargaze.tuning.tune.read_both", "hint:  stargaze tune --resume goes on"),
-        ("run", "stargaze.journey.stages", "hint:  stargaze run goes on"),
+        ("run", "stargaze.pipeline.run.stages", "hint:  stargaze run goes on"),
     ],
 )
 def test_ctrl_c_in_what_goes_on_says_how(

@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from stargaze.artifacts import sha256
-from stargaze.config import FeaturesSection
+from stargaze.store import sha256
+from stargaze.config.sections import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.split import sides
 

@@ -22,10 +22,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stargaze.artifacts import Store, replacing, sha256
-from stargaze.config import FetchSection
+from stargaze.config.sections import FetchSection
 from stargaze.errors import BadDataError
-from stargaze.features.fetch import fetch
+from stargaze.features.ingest.from_files import fetch
+from stargaze.store import Store, replacing, sha256
 
 PACKAGE = "repos-using-electron 1.11.0"
 PACKAGE_SHA256 = "332a124c17032f123bb097a92c655d60b168343d153c636e2de8a46650e98b58"

@@ -1,1 +1,1 @@
-"""From GitHub records to features: read, check, extract, select, split."""
+"""From GitHub records to features: fetch, validate, extract, encode, select, split."""

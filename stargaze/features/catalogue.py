@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stargaze.features.encode import LEARNED
+from stargaze.features.encoding.encoder import LEARNED
 from stargaze.features.extract import COMPUTED
 from stargaze.features.registry import Feature
 

@@ -1,105 +1,70 @@
-"""Repositories from the files of others, or from the sample: read, checked, one row each, written in one rename."""
+"""Where repositories come from: files, GitHub, or the shipped sample; the config says which."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib.resources
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from stargaze.artifacts import Store
-from stargaze.config import FetchSection
-from stargaze.errors import BadDataError
-from stargaze.features import assemble, documents, records, tables
-from stargaze.features.assemble import Piece, Report
-from stargaze.features.files import Source, opened
-from stargaze.features.ledger import FetchSummary, Ledger
+from stargaze.config.sections import Config
+from stargaze.errors import ConfigError
+from stargaze.features.github.crawl.crawl import is_asked
+from stargaze.features.github.crawl.entry import foresee as plan_ahead
+from stargaze.features.github.crawl.entry import gather
+from stargaze.features.github.crawl.estimate import Plan
+from stargaze.features.github.crawl.summary import GatherSummary
+from stargaze.features.ingest.fetch_summary import FetchSummary
+from stargaze.features.ingest.from_files import fetch
+from stargaze.store import Store
+
+Report = Callable[[str, float], None]
+NOTHING = "say what to gather in [github], or as stargaze fetch --stars '>=1000'"
 
 
-def fetch(
-    section: FetchSection,
-    store: Store,
-    files: Sequence[Path],
-    now: datetime,
-    report: Report | None = None,
-) -> FetchSummary:
-    """Read every file, keep the newest good record of each repository, and write ``repositories.parquet``.
+@dataclass(frozen=True)
+class Way:
+    """How GitHub is asked: with which token, whether anew, and who hears of each request."""
 
-    Parameters
-    ----------
-    section : FetchSection
-        ``since`` and the mapping of columns; ``files`` stands in where the argument is empty.
-    store : Store
-        Where the repositories are written.
-    files : sequence of Path
-        Any mixture of JSON, JSON lines, CSV, Parquet and gzip of each; none means the shipped sample.
-    now : datetime
-        UTC; no record may be later.
-    report : callable, optional
-        Told what is done and the share that is done, 0 to 1.
+    token: str = ""
+    update: bool = False
+    tell: Callable[[str], None] | None = None
+
+
+def repositories(
+    config: Config, store: Store, files: Sequence[Path], now: datetime, report: Report, way: Way
+) -> FetchSummary | GatherSummary:
+    """Make ``repositories.parquet`` from what is asked for: the files given here, else what the config names.
 
     Raises
     ------
-    BadDataError, MissingInputError
-        If a file is not there, is broken as a whole, or has no good record. What was stored before stays.
     ConfigError
-        If the mapping or ``since`` is wrong.
+        If the config names both files and something to gather, or a refresh of what is none of GitHub's.
     """
-    report = report or _silent
-    assemble.day(section.since)
-    tables.check_mapping(section.columns)
-    now = now if now.tzinfo else now.replace(tzinfo=UTC)
-    paths = [Path(file) for file in files or section.files]
-    with contextlib.ExitStack() as stack:
-        columns = section.columns if paths else {}
-        if not paths:
-            sample = importlib.resources.files("stargaze") / "data" / "sample.parquet"
-            paths = [stack.enter_context(importlib.resources.as_file(sample))]
-        ledger = Ledger(paths)
-        return assemble.write(_pieces(paths, columns, ledger, report), ledger, section, store, now, report)
+    if _from_github(config, files):
+        return gather(
+            config.github, config.fetch, store, now, token=way.token, update=way.update, tell=way.tell, report=report
+        )
+    if way.update:
+        raise ConfigError("--update asks GitHub anew, and nothing is asked of it", hint=NOTHING)
+    return fetch(config.fetch, store, files, now, report)
 
 
-def _silent(_what: str, _share: float) -> None:
-    """Report to nobody."""
+def foresee(config: Config, store: Store, files: Sequence[Path], report: Report, way: Way) -> Plan:
+    """Say what it would take to gather what the config asks of GitHub.
+
+    Raises
+    ------
+    ConfigError
+        If it asks nothing of GitHub.
+    """
+    if not _from_github(config, files):
+        raise ConfigError("--dry-run tells of requests, and nothing is asked of GitHub", hint=NOTHING)
+    return plan_ahead(config.github, store, token=way.token, update=way.update, tell=way.tell, report=report)
 
 
-def _pieces(paths: Sequence[Path], columns: dict[str, str], ledger: Ledger, report: Report) -> Iterator[Piece]:
-    """Read all files in pieces of a good size: thousands of files of one record make one piece."""
-    rows: list[tuple[int, int, dict[str, Any]]] = []
-    for number, path in enumerate(paths):
-        report(f"reading {path.name}", 0.95 * number / len(paths))
-        with opened(path) as source:
-            if source.format in ("csv", "parquet"):
-                yield from _tabled(source, columns, number, ledger)
-                continue
-            for position, row in _rows(source, number, ledger):
-                rows.append((number, position, row))
-                if len(rows) >= assemble.BATCH:
-                    yield assemble.piece(rows)
-                    rows = []
-    if rows:
-        yield assemble.piece(rows)
-
-
-def _tabled(source: Source, columns: dict[str, str], number: int, ledger: Ledger) -> Iterator[Piece]:
-    for batch in tables.read(source, columns):
-        ledger.read[number] = ledger.read.get(number, 0) + len(batch.positions) + len(batch.bad)
-        for position, reason in batch.bad:
-            ledger.refuse(number, position, reason)
-        yield Piece(batch.frame, [number] * len(batch.positions), batch.positions)
-
-
-def _rows(source: Source, number: int, ledger: Ledger) -> Iterator[tuple[int, dict[str, Any]]]:
-    for position, value, broken in documents.read(source):
-        ledger.read[number] = ledger.read.get(number, 0) + 1
-        if broken:
-            ledger.refuse(number, position, broken)
-            continue
-        try:
-            row = records.read(value)
-        except BadDataError as error:
-            ledger.refuse(number, position, error.message)
-        else:
-            yield position, row
+def _from_github(config: Config, files: Sequence[Path]) -> bool:
+    asked = is_asked(config.github)
+    if asked and config.fetch.files and not files:
+        raise ConfigError("fetch.files and [github] both say where repositories come from", hint="keep one of them")
+    return asked and not files

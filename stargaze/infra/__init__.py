@@ -1,1 +1,1 @@
-"""From an empty project of a cloud to configured machines, and back to nothing."""
+"""Machines: plan, create, configure and delete them."""

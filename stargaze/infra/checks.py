@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from stargaze import __version__
-from stargaze.checks import Check, checked
-from stargaze.config import InfraSection
+from stargaze.config.sections import InfraSection
+from stargaze.diagnostics import Check, checked
 from stargaze.errors import OutsideError
-from stargaze.infra.cluster import entered, look
-from stargaze.infra.plan import Plan
-from stargaze.infra.port import Cloud
-from stargaze.infra.wanted import ANYWHERE
-from stargaze.infra.workroom import Workroom
-from stargaze.remote import Remote
+from stargaze.infra.hosts.state_dir import Workroom
+from stargaze.infra.plan.cloud import Cloud
+from stargaze.infra.plan.desired import ANYWHERE
+from stargaze.infra.plan.plan import Plan
+from stargaze.infra.provision import entered, look
+from stargaze.system.ssh import Remote
 
 CLOSED = {
     6379: "Ray",

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from stargaze.config import InfraSection
+from stargaze.config.sections import InfraSection
 from stargaze.errors import MissingInputError, did_you_mean
-from stargaze.infra.cluster import entered
+from stargaze.infra.hosts.state_dir import Workroom
+from stargaze.infra.hosts.wait_for_ssh import ONE_TRY
 from stargaze.infra.machines import machine_of, server_name
-from stargaze.infra.reach import ONE_TRY
-from stargaze.infra.workroom import Workroom
+from stargaze.infra.provision import entered
 
 
 def status_of(section: InfraSection, room: Workroom) -> list[dict[str, Any]]:
@@ -48,6 +48,6 @@ def way_to(section: InfraSection, room: Workroom, name: str, *, terminal: bool) 
 def _states(section: InfraSection) -> Mapping[str, str] | None:
     if section.provider == "static":
         return None
-    from stargaze.infra.cloud import connect
+    from stargaze.infra.openstack.client import connect
 
     return {one.name: one.state.lower() for one in connect(section).servers()}

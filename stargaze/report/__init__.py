@@ -1,1 +1,1 @@
-"""The report: one HTML page with everything that a store knows of its data, its search and its bundle."""
+"""The report: one HTML page about the data, the search and the bundle of a store."""

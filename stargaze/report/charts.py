@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from stargaze.report.svg import FIRST, INK, LINE, PAPER, QUIET, SECOND, SPAN, THIRD
-from stargaze.tuning.race import DONE
+from stargaze.tuning.search.racing import DONE
 
 MARKS = (("o", FIRST, "-"), ("s", SECOND, "--"), ("^", THIRD, ":"), ("D", INK, "-."), ("v", QUIET, "-"))
 """Marker, colour and line of each series: no two differ by their colour alone."""

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stargaze.artifacts import Store, replacing
-from stargaze.report.evidence import read
-from stargaze.report.numbers import Numbers, numbers
-from stargaze.report.page import render
+from stargaze.report.html import render
+from stargaze.report.inputs import read
+from stargaze.report.tables import Numbers, numbers
+from stargaze.store import Store, replacing
 
 Report = Callable[[str, float], None]
 MARK = re.compile(r'<meta name="stargaze-bundle" content="([0-9a-f]{64})">')

@@ -1,1 +1,1 @@
-"""From a bundle to answers: release, page, workers."""
+"""From a bundle to predictions: release, delivery to production, web server, queue, workers."""

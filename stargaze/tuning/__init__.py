@@ -1,1 +1,1 @@
-"""From a feature set to a bundle: screen the families, tune the finalists, calibrate, save."""
+"""From a feature set to a bundle: screen the model families, tune the finalists, calibrate, save."""

@@ -153,19 +153,19 @@ def _perceptron(parameters: Parameters, categories: Sequence[int], seed: int) ->
 
 
 def _lightgbm(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
-    from stargaze.tuning.boosting import CategoricalLightGBM
+    from stargaze.tuning.lightgbm_estimator import CategoricalLightGBM
 
     return CategoricalLightGBM(dict(parameters), tuple(categories), seed)
 
 
 def _xgboost(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
-    from stargaze.tuning.optional import CategoricalXGBoost
+    from stargaze.tuning.extra_estimators import CategoricalXGBoost
 
     return CategoricalXGBoost(dict(parameters), tuple(categories), seed)
 
 
 def _catboost(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
-    from stargaze.tuning.optional import CategoricalCatBoost
+    from stargaze.tuning.extra_estimators import CategoricalCatBoost
 
     return CategoricalCatBoost(dict(parameters), tuple(categories), seed)
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.artifacts import Store, outside_disk, replacing
-from stargaze.config import POLICIES, ScreeningSection
+from stargaze.config.sections import POLICIES, ScreeningSection
 from stargaze.errors import OutsideError, UsageError
-from stargaze.features.table import FeatureSet, Table, read_both
-from stargaze.tuning.executors.port import Executor, Job, Started, opened
+from stargaze.features.dataset import FeatureSet, Table, read_both
+from stargaze.store import Store, outside_disk, replacing
+from stargaze.tuning.cross_validation import policy_arrays
+from stargaze.tuning.executors.executor import Executor, Job, Started, opened
 from stargaze.tuning.families import chosen
-from stargaze.tuning.folds import policy_arrays
 
 COLUMNS = [
     "policy",

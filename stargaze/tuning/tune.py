@@ -11,15 +11,15 @@ from typing import Any
 
 import pandas as pd
 
-from stargaze.artifacts import Store
-from stargaze.config import TuningSection
+from stargaze.config.sections import TuningSection
 from stargaze.errors import OutsideError
-from stargaze.features.table import read_both
-from stargaze.tuning.folds import Arrays, policy_arrays
-from stargaze.tuning.journal import Journal, write_trials
-from stargaze.tuning.race import DONE
-from stargaze.tuning.save import save_best
+from stargaze.features.dataset import read_both
+from stargaze.store import Store
+from stargaze.tuning.cross_validation import Arrays, policy_arrays
 from stargaze.tuning.screen import read_leaderboard
+from stargaze.tuning.search.journal import Journal, write_trials
+from stargaze.tuning.search.racing import DONE
+from stargaze.tuning.training.save import save_best
 
 Report = Callable[[str, float], None]
 
@@ -127,7 +127,7 @@ def _search(
     left = section.trials - len(trials)
     if left <= 0:
         return 0
-    from stargaze.tuning.cluster import Search, run_trials
+    from stargaze.tuning.search.ray_tune import Search, run_trials
 
     begun, before, failed = time.monotonic(), len(trials), list[dict[str, Any]]()
     earlier = float(trials[-1].get("at", 0.0)) if trials else 0.0  # a journal of an older version does not say

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from stargaze.config import InfraSection
+from stargaze.config.sections import InfraSection
 from stargaze.errors import OutsideError
-from stargaze.infra.first_boot import BEGIN, END
-from stargaze.infra.offers import Flavor, Image, Limit, Network, Offers
-from stargaze.infra.resources import Found, Resource
+from stargaze.infra.hosts.cloud_init import BEGIN, END
+from stargaze.infra.plan.offers import Flavor, Image, Limit, Network, Offers
+from stargaze.infra.plan.resources import Found, Resource
 
 OFFERS = Offers(
     images=(Image("i1", "debian-12-20260101", "2026-01-01"), Image("i2", "debian-12-20260801", "2026-08-01")),

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from stargaze import __version__
-from stargaze.artifacts import Store
-from stargaze.config import InfraSection
+from stargaze.store import Store
+from stargaze.config.sections import InfraSection
 from stargaze.errors import MissingInputError
 from stargaze.infra import checks
 from stargaze.infra.checks import of_the_machines
 from stargaze.infra.status import status_of, way_to
-from stargaze.infra.workroom import Workroom, workroom_of
+from stargaze.infra.hosts.state_dir import Workroom, workroom_of
 
 HOSTS = {
     "development": "debian@10.20.0.11",
@@ -46,7 +46,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
             return subprocess.CompletedProcess(program, 255, b"", REFUSES.encode())
         return subprocess.CompletedProcess(program, 0, f"a banner\n{told[address]}\n".encode(), b"")
 
-    monkeypatch.setattr("stargaze.remote.answer", ssh)
+    monkeypatch.setattr("stargaze.system.ssh.answer", ssh)
     monkeypatch.setattr(checks.time, "time", lambda: 1000.5)
     return told
 

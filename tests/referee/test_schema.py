@@ -6,7 +6,7 @@ import pytest
 from graphql import GraphQLSchema, build_schema, parse, validate
 from graphql.validation import NoDeprecatedCustomRule
 
-from stargaze.features.github import graphql
+from stargaze.features.github.api import graphql
 from tests.referee.recorded import REFEREE
 
 pytestmark = pytest.mark.referee

@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.artifacts import Store
-from stargaze.config import POLICIES, FeaturesSection, TuningSection
+from stargaze.store import Store
+from stargaze.config.sections import POLICIES, FeaturesSection, TuningSection
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.matrix import vocabulary
-from stargaze.features.table import FeatureSet, read_table, write_feature_set
-from stargaze.report.evidence import Evidence, read
-from stargaze.report.numbers import Numbers, numbers
+from stargaze.features.dataset import FeatureSet, read_table, write_feature_set
+from stargaze.report.inputs import Evidence, read
+from stargaze.report.tables import Numbers, numbers
 from stargaze.report.write import write_report
-from stargaze.tuning.save import save_best
+from stargaze.tuning.training.save import save_best
 from stargaze.tuning.screen import COLUMNS
 
 HOSTILE = "<script>alert('€')</script>"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.artifacts import Store
-from stargaze.config import DeploySection
-from stargaze.manifest import write_manifest
-from stargaze.serve import git, record, release, signing, target
-from stargaze.serve.record import Release
+from stargaze.store import Store
+from stargaze.config.sections import DeploySection
+from stargaze.bundle.manifest import write_manifest
+from stargaze.serve.release import git, record, publish as release, signing, repository as target
+from stargaze.serve.release.record import Release
 
 LOADER = """
 import os, pathlib, signal, sys

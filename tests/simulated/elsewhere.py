@@ -8,9 +8,9 @@ from typing import Any
 
 import requests
 
-from stargaze.artifacts import Store
-from stargaze.config import FetchSection, GithubSection
-from stargaze.features.github.gather import gather
+from stargaze.store import Store
+from stargaze.config.sections import FetchSection, GithubSection
+from stargaze.features.github.crawl.entry import gather
 
 
 class SharedClock:

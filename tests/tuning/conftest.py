@@ -10,12 +10,12 @@ import pytest
 import sklearn.ensemble
 from threadpoolctl import threadpool_limits
 
-from stargaze.artifacts import Store
-from stargaze.config import FeaturesSection
+from stargaze.store import Store
+from stargaze.config.sections import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.matrix import vocabulary
-from stargaze.features.table import FeatureSet, Table, read_table, write_feature_set
-from stargaze.tuning.folds import Arrays
+from stargaze.features.dataset import FeatureSet, Table, read_table, write_feature_set
+from stargaze.tuning.cross_validation import Arrays
 
 KEPT = {
     "static": ["language", "owner_type", "description_length", "age"],

@@ -10,7 +10,7 @@ import pytest
 
 from stargaze.errors import UsageError
 from stargaze.tuning.families import FAMILIES, Choice, Family, Range, chosen
-from stargaze.tuning.folds import Arrays, fit
+from stargaze.tuning.cross_validation import Arrays, fit
 
 SMALL: dict[str, dict[str, Any]] = {
     "random-forest": {"n_estimators": 10},

@@ -1,1 +1,1 @@
-"""GitHub as a source of repositories: asked with manners, sliced below its caps, every answer kept."""
+"""GitHub as a source of repositories: API client, search, crawl."""

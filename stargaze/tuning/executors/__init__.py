@@ -1,1 +1,1 @@
-"""Where families run while they are screened: processes, containers or Ray, one file each behind one port."""
+"""Where model families run while they are screened: processes, Docker containers or Ray, behind one protocol."""

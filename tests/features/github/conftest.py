@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from stargaze.features.github.client import Client
-from stargaze.features.github.port import Answer, Ask, NoAnswerError
+from stargaze.features.github.api.client import Client
+from stargaze.features.github.api.transport import Answer, Ask, NoAnswerError
 
 NOW = 1_780_000_000.0
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.features.github import graphql
-from stargaze.features.github.port import Answer, Ask
+from stargaze.features.github.api import graphql
+from stargaze.features.github.api.transport import Answer, Ask
 from tests.features.github.conftest import NOW, FakeClock, answer
 
 BEGIN = 1_300_000_000

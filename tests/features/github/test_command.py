@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stargaze.features.github.graphql import KINDS
+from stargaze.features.github.api.graphql import KINDS
 from tests.conftest import Ended
 from tests.simulated.server import running
 from tests.simulated.world import World

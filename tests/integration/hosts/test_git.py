@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.artifacts import Store
+from stargaze.store import Store
 from tests.integration.hosts.conftest import Cluster, Configured
 
 pytestmark = pytest.mark.hosts

@@ -17,10 +17,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.artifacts import Store
-from stargaze.config import DeploySection
-from stargaze.manifest import NAME, write_manifest
-from stargaze.serve import signing
+from stargaze.store import Store
+from stargaze.config.sections import DeploySection
+from stargaze.bundle.manifest import NAME, write_manifest
+from stargaze.serve.release import signing
 from tests.labs.hosts.lab import FOLDER, Host, Lab
 from tests.labs.hosts.wheelhouse import fill
 
@@ -220,7 +220,7 @@ class Load:
         known = pd.read_parquet(desk.store.bundles / desk.a / "known.parquet", columns=["full_name"])
         names.write_text("\n".join(known["full_name"].head(500)))
         hosts = [f"{address}:{PORT}" for address in ADDRESSES.values()]
-        command = [sys.executable, "-P", "-m", "stargaze.serve.visitors", str(rate), str(names), *hosts]
+        command = [sys.executable, "-P", "-m", "stargaze.serve.swarm.load_generator", str(rate), str(names), *hosts]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def end(self) -> dict[str, Any]:

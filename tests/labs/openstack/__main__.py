@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from stargaze.signals import unwinding
+from stargaze.system.signals import unwinding
 from tests.labs.openstack.lab import PROJECT, Lab
 
 PAUSE = 0.1

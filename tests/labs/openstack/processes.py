@@ -49,7 +49,7 @@ class Program:
 
 def start(name: str, command: Sequence[object], environment: Mapping[str, str], log: Path) -> Program:
     """Start a program that gets SIGTERM when this thread ends, so start it from the main one."""
-    words = [sys.executable, "-m", "stargaze.attached", str(os.getpid()), *map(str, command)]
+    words = [sys.executable, "-m", "stargaze.system.die_with_parent", str(os.getpid()), *map(str, command)]
     with log.open("ab") as file:
         # waited for in `end`, or by nobody when this process ends
         process = subprocess.Popen(

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.artifacts import Store
-from stargaze.config import ScreeningSection
+from stargaze.store import Store
+from stargaze.config.sections import ScreeningSection
 from stargaze.errors import OutsideError
 from stargaze.tuning.screen import screen
 from tests.tuning.conftest import fill

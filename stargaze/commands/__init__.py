@@ -1,0 +1,1 @@
+"""The commands by subject: read the config, call one function, print the result."""

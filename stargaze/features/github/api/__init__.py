@@ -1,0 +1,1 @@
+"""The GitHub API client: transport, rate limit, retry, response cache, GraphQL."""

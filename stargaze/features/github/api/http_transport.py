@@ -1,0 +1,171 @@
+"""GitHub's API over HTTP: the one file that imports requests."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ReadTimeoutError
+from urllib3.util import Retry
+
+from stargaze import __version__
+from stargaze.errors import ConfigError, CredentialsError
+from stargaze.features.github.api.transport import Answer, Ask, Clock, ElsewhereError, NoAnswerError
+
+USER_AGENT = f"stargaze/{__version__}"
+ACCEPT = "application/vnd.github+json"
+VERSION = "2022-11-28"
+"""Of the REST API, sent with each request, so that a newer default changes nothing here."""
+CONNECT_TIMEOUT = 10.0
+READ_TIMEOUT = 60.0
+"""Seconds; GitHub itself cuts a request after ten."""
+DEFAULT_PORTS = {"https": 443, "http": 80}
+RECONNECT = Retry(total=None, connect=3, read=False, other=0, status=0, redirect=0, backoff_factor=0.5)
+"""Only where nothing was sent yet: all else is counted, logged and bided by who asked."""
+NO_RETRY = Retry(total=0, read=False)
+"""For who cannot wait."""
+
+
+class HttpTransport:
+    """Requests over one kept-alive connection, with the token in a header and nowhere else.
+
+    ``timeout`` are the longest waits for a connection and for each part of an answer [s].
+
+    Raises
+    ------
+    ConfigError
+        If the URL is none.
+    CredentialsError
+        If a token would travel unencrypted to another machine, or cannot stand in a header.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        clock: Clock,
+        *,
+        timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT),
+        reconnect: Retry = RECONNECT,
+    ) -> None:
+        self._base = _checked(url, token)
+        self._clock = clock
+        self._session = requests.Session()
+        self._timeout = timeout
+        self._session.mount("https://", HTTPAdapter(max_retries=reconnect))
+        self._session.mount("http://", HTTPAdapter(max_retries=reconnect))
+        self._session.auth = _Bearer(token)
+        self._session.headers.update({"User-Agent": USER_AGENT, "Accept": ACCEPT, "X-GitHub-Api-Version": VERSION})
+
+    def send(self, ask: Ask) -> Answer:
+        """Carry a request to the base URL's server, and to no other."""
+        request = self._prepared(ask)
+        settings = self._session.merge_environment_settings(request.url, {}, None, None, None)
+        begun = self._clock.time()
+        try:
+            answer = self._session.send(request, timeout=self._timeout, allow_redirects=False, **settings)
+        except requests.RequestException as error:
+            raise NoAnswerError(_why(error, self._timeout[1])) from error
+        took = self._clock.time() - begun
+        lower = {name.lower(): value for name, value in answer.headers.items()}
+        return Answer(answer.status_code, lower, answer.content, took, answer.url)
+
+    def address(self, ask: Ask) -> str:
+        """Return where a request goes: GraphQL of an Enterprise server lies beside its REST, not below."""
+        if ask.path == "/graphql" and self._base.endswith("/api/v3"):
+            return self._base.removesuffix("/v3") + "/graphql"
+        return f"{self._base}/{ask.path.lstrip('/')}" if ask.path.startswith("/") else ask.path
+
+    def _prepared(self, ask: Ask) -> requests.PreparedRequest:
+        """Make a request as it will be sent, and compare servers only then: an address has many ways of writing."""
+        headers = {"If-None-Match": ask.etag} if ask.etag else {}
+        if ask.body is not None:
+            headers["Content-Type"] = "application/json"
+        method = "GET" if ask.body is None else "POST"
+        url = self.address(ask)
+        try:
+            request = self._session.prepare_request(
+                requests.Request(method, url, headers=headers, params=dict(ask.params), data=ask.body)
+            )
+            origin = _origin(str(request.url))
+        except ValueError as error:
+            raise ElsewhereError("whose address is none") from error
+        if origin != _origin(self._base):
+            raise ElsewhereError(_server(origin, self._base))
+        return request
+
+
+class _Bearer(requests.auth.AuthBase):
+    """The token as a header; an own class, so that no password of ``~/.netrc`` takes its place."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _checked(url: str, token: str) -> str:
+    """Return the URL in the one way of writing that requests sends, which others are compared with."""
+    try:
+        base = str(requests.Request("GET", url).prepare().url)
+        (scheme, host, _), parts = _origin(base), urlsplit(base)
+    except ValueError:
+        scheme, host, parts = "", "", urlsplit("")
+    if scheme not in ("https", "http") or not host or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ConfigError(
+            f"github.url is {url!r}: not the address of an API",
+            hint="https://api.github.com, or https://HOST/api/v3 for GitHub Enterprise",
+        )
+    if token and scheme == "http" and not _is_loopback(host):
+        raise CredentialsError(f"github.url is {url}: the token would travel unencrypted", hint="write https://")
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise CredentialsError("GITHUB_TOKEN holds characters that no token has", hint="export GITHUB_TOKEN=...")
+    return base.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port, which name a server.
+
+    Examples
+    --------
+    >>> _origin("https://API.github.com/x") == _origin("https://api.github.com:443/")
+    True
+    """
+    parts = urlsplit(url)
+    port = DEFAULT_PORTS.get(parts.scheme) if parts.port is None else parts.port
+    return parts.scheme, parts.hostname or "", port
+
+
+def _server(origin: tuple[str, str, int | None], base: str) -> str:
+    """Name another server by its host, and where only the scheme differs by that."""
+    scheme, host, port = origin
+    ours = _origin(base)
+    prefix = f"{scheme}://" if host in ("", ours[1]) and scheme != ours[0] else ""
+    return prefix + host + ("" if port == DEFAULT_PORTS.get(scheme) else f":{port}")
+
+
+def _why(error: requests.RequestException, patience: float) -> str:
+    """Say in a few words what failed; requests nests its reasons."""
+    if isinstance(error, requests.Timeout) or any(isinstance(one, ReadTimeoutError) for one in error.args):
+        return f"no answer within {patience:g} s"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the server's certificate is not trusted here"
+    if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):
+        return "the answer was cut short"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy does not answer"
+    if isinstance(error, requests.ConnectionError):
+        return "the server cannot be reached, or closed the connection"
+    return type(error).__name__

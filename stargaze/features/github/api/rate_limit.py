@@ -1,0 +1,266 @@
+"""What an answer of GitHub's asks of us: go on, wait so long, ask for less, ask again, or stop.
+
+The order is that of GitHub's documentation: ``retry-after`` first, then ``x-ratelimit-reset`` where nothing remains,
+else a minute and longer each time; who is refused in spite of having waited waits longer too. Times are differences
+between GitHub's own dates, so a clock here that is off does no harm.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC
+from typing import Any, Literal
+
+from stargaze.features.github.api.transport import Answer
+
+Kind = Literal["good", "same", "moved", "elsewhere", "gone", "limit", "heavy", "broken", "refused", "token", "foreign"]
+"""``elsewhere``: it points to another server; ``foreign``: it is no answer of GitHub's API."""
+
+MINUTE = 60.0
+LONGEST_WINDOW = 3600.0
+"""Seconds of GitHub's longest rate-limit window; no honest reset is further away."""
+LONGEST_STATED = 366 * 86_400.0
+"""Seconds to which a retry-after is cut, that a date can be made of it."""
+LONGEST_PAUSE = 960.0
+SLACK = 0.5
+"""Seconds beyond a pause that GitHub states in whole ones."""
+FIRST_RETRY = 2.0
+LIMIT_STATUS = (403, 429)
+GONE_STATUS = (404, 410)
+HEAVY_STATUS = (502, 504)
+TOO_SLOW = 408
+PAGE = 4096
+"""Bytes of a web page that are looked through for a word of limits."""
+MOVED_STATUS = (301, 302, 307, 308)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to do about an answer; ``data`` is its JSON, ``wait`` the seconds until the same may be asked again."""
+
+    kind: Kind
+    why: str = ""
+    wait: float = 0.0
+    data: Any = None
+
+
+def judge(answer: Answer, *, local_time: float, limits: int = 0, faults: int = 0, is_graphql: bool = False) -> Verdict:
+    """Tell what an answer asks of us.
+
+    Parameters
+    ----------
+    answer : Answer
+        Status, headers, body.
+    local_time : float
+        Seconds since 1970 by the clock here; used only where GitHub sends no date.
+    limits, faults : int
+        How often this request was refused by a limit, and how often it failed: pauses without a stated end grow.
+    is_graphql : bool
+        GraphQL tells limits and faults inside an answer of status 200, and is itself never gone.
+    """
+    status = answer.status
+    if status in (204, 304) and not is_graphql:
+        return Verdict("same" if status == 304 else "good", data=[])
+    if status in MOVED_STATUS:
+        return Verdict("moved", why=answer.headers.get("location", ""))
+    data = _parsed(answer)
+    message = said(data)
+    if _is_limit(answer, message, data):
+        return Verdict("limit", why=_which(answer, message), wait=pause(answer, local_time, limits))
+    if status >= 300:
+        verdict = _fault(answer, message, data, _patience(answer, local_time, faults))
+        return replace(verdict, kind="refused") if is_graphql and verdict.kind == "gone" else verdict
+    if not isinstance(data, (dict, list)):
+        return Verdict("broken", why=_unreadable(answer), wait=backoff(faults))
+    return _graphql(data, faults) if is_graphql else Verdict("good", data=data)
+
+
+def _fault(answer: Answer, message: str, data: Any, wait: float) -> Verdict:
+    status = answer.status
+    if status < 500 and not message:
+        what = "a web page" if _is_page(answer) else "no word of GitHub"
+        return Verdict("broken" if status == TOO_SLOW else "foreign", why=f"status {status} and {what}", wait=wait)
+    if _is_blocked(status, message, data):
+        return Verdict("gone", why=_why_blocked(data), data=data)
+    if status == 401:
+        return Verdict("token", why=message)
+    if status in GONE_STATUS:
+        return Verdict("gone", why=message, data=data)
+    if status < 500:
+        return Verdict("refused", why=_details(message, data), data=data)
+    kind: Kind = "heavy" if status in HEAVY_STATUS else "broken"
+    why = _unreadable(answer) if data is None and status not in HEAVY_STATUS else f"status {status}"
+    return Verdict(kind, why=why, wait=wait)
+
+
+def pause(answer: Answer, local_time: float, limits: int) -> float:
+    """Return how long to wait [s] after a limit, in the order that GitHub documents."""
+    now = _theirs(answer, local_time)
+    rest = retry_after(answer.headers, now)
+    if rest is None and answer.headers.get("x-ratelimit-remaining") == "0":
+        rest = until_reset(answer.headers, now)
+    if rest is None:
+        return float(min(MINUTE * 2**limits, LONGEST_PAUSE))
+    return max(rest, float(min(MINUTE * 2 ** (limits - 1), LONGEST_PAUSE))) if limits else rest
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds after which GitHub wants to be asked again, or until the date that it names; None if neither."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        rest = float(text)
+    else:
+        moment = _moment(text)
+        if moment is None:
+            return None
+        rest = max(moment - now, 0.0)
+    return min(rest, LONGEST_STATED) + SLACK
+
+
+def until_reset(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds until the window of a limit ends, None where GitHub does not say.
+
+    ``now`` is GitHub's time as well as it is known [s since 1970]; no window is longer than an hour.
+    """
+    text = headers.get("x-ratelimit-reset", "")
+    if not (text.isascii() and text.isdigit()):
+        return None
+    reset = float(text) / (1000.0 if len(text) > 11 else 1.0)  # recorded traffic has milliseconds
+    return min(max(reset - now, 0.0), LONGEST_WINDOW) + SLACK
+
+
+def date(headers: Mapping[str, str]) -> float | None:
+    """Return when GitHub answered [s since 1970], by its own clock."""
+    return _moment(headers.get("date", ""))
+
+
+def backoff(faults: int) -> float:
+    """Return the pause [s] before the same is asked again after a fault: 2, 4, 8 … up to 16 minutes."""
+    return float(min(FIRST_RETRY * 2.0**faults, LONGEST_PAUSE))
+
+
+def _patience(answer: Answer, local_time: float, faults: int) -> float:
+    """Return how long to wait [s] after a fault: GitHub may know when it is over."""
+    return max(backoff(faults), retry_after(answer.headers, _theirs(answer, local_time)) or 0.0)
+
+
+def _theirs(answer: Answer, local_time: float) -> float:
+    theirs = date(answer.headers)
+    return local_time if theirs is None else theirs
+
+
+def _moment(text: str) -> float | None:
+    """Read a date of HTTP's [s since 1970], None where it is none."""
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def said(data: Any) -> str:
+    """Return GitHub's own words about an error, empty where there are none."""
+    if not isinstance(data, dict):
+        return ""
+    message = data.get("message")
+    if isinstance(message, str):
+        return message
+    errors = data.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors else errors
+    message = first.get("message") if isinstance(first, dict) else first
+    return message if isinstance(message, str) else ""
+
+
+def _parsed(answer: Answer) -> Any:
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_blocked(status: int, message: str, data: Any) -> bool:
+    """Tell a repository that GitHub has closed: 451 by law, 403 by its terms, which may come when no request is left."""
+    named = isinstance(data, dict) and isinstance(data.get("block"), dict)
+    return status == 451 or (status == 403 and (named or "access blocked" in message.lower()))
+
+
+def _is_limit(answer: Answer, message: str, data: Any) -> bool:
+    """Tell a limit, primary or secondary, from other refusals: some come as 403, some as 429, some as 200."""
+    text = (answer.body[:PAGE].decode(errors="replace") if data is None else message).lower()
+    if _is_blocked(answer.status, message, data):
+        return False
+    if answer.status == 429 or "rate limit" in text or "abuse detection" in text:
+        return answer.status in (200, *LIMIT_STATUS)
+    if answer.status == 200:
+        return _first_type(data) == "RATE_LIMITED"
+    stated = "retry-after" in answer.headers or answer.headers.get("x-ratelimit-remaining") == "0"
+    return answer.status in LIMIT_STATUS and stated
+
+
+def _which(answer: Answer, message: str) -> str:
+    name = answer.headers.get("x-ratelimit-resource", "")
+    kind = "secondary limit" if "secondary" in message.lower() or "abuse" in message.lower() else "limit"
+    return f"{name} {kind}".strip()
+
+
+def _why_blocked(data: Any) -> str:
+    block = data.get("block") if isinstance(data, dict) else None
+    reason = block.get("reason") if isinstance(block, dict) else None
+    return f"blocked ({reason})" if isinstance(reason, str) else "blocked"
+
+
+def _details(message: str, data: Any) -> str:
+    """Join GitHub's message with what it says of each field."""
+    errors = data.get("errors") if isinstance(data, dict) else None
+    if not isinstance(errors, list):
+        return message
+    parts = [one.get("message") if isinstance(one, dict) else one for one in errors]
+    return "; ".join(dict.fromkeys(part for part in (message, *parts) if isinstance(part, str) and part))
+
+
+def _unreadable(answer: Answer) -> str:
+    return "a web page instead of JSON" if _is_page(answer) else "JSON that is broken or cut short"
+
+
+def _is_page(answer: Answer) -> bool:
+    head = answer.body[:200].lstrip().lower()
+    return "html" in answer.headers.get("content-type", "") or head.startswith((b"<!doctype", b"<html"))
+
+
+def _graphql(data: Any, faults: int) -> Verdict:
+    """Judge what a GraphQL answer of status 200 says of itself; errors at single nodes are left to who asked."""
+    if not isinstance(data, dict):
+        return Verdict("broken", why="no GraphQL answer", wait=backoff(faults))
+    if isinstance(data.get("data"), dict):
+        return Verdict("good", data=data)
+    message, kind = said(data), _first_type(data)
+    text = message.lower()
+    if kind in ("INSUFFICIENT_SCOPES", "FORBIDDEN"):
+        return Verdict("token", why=message)
+    if "timeout" in text or "something went wrong" in text or kind == "RESOURCE_LIMITS_EXCEEDED":
+        return Verdict("heavy", why=message, wait=backoff(faults))
+    return Verdict("refused", why=message or "no data", data=data)
+
+
+def _first_type(data: Any) -> str:
+    errors = data.get("errors") if isinstance(data, dict) else None
+    first = errors[0] if isinstance(errors, list) and errors else None
+    kind = first.get("type") if isinstance(first, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
+def whole_seconds(seconds: float) -> str:
+    """Write a span of time for people.
+
+    Examples
+    --------
+    >>> whole_seconds(42.2), whole_seconds(125), whole_seconds(9000)
+    ('43 s', '3 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{math.ceil(seconds)} s"
+    return f"{math.ceil(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,1 @@
+"""The crawl: find repositories, fetch their details and star history, resume, write."""

@@ -1,0 +1,64 @@
+"""The way in to GitHub: connect, then gather, or say beforehand what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from stargaze.config.sections import FetchSection, GithubSection
+from stargaze.features.github.api import response_cache as spool
+from stargaze.features.github.api.client import Client
+from stargaze.features.github.api.http_transport import HttpTransport
+from stargaze.features.github.api.transport import Clock, RealClock
+from stargaze.features.github.crawl.crawl import check, collect, digest
+from stargaze.features.github.crawl.estimate import Plan, plan
+from stargaze.features.github.crawl.progress import Pace
+from stargaze.features.github.crawl.summary import GatherSummary
+from stargaze.store import Store
+
+Tell = Callable[[str], None]
+Report = Callable[[str, float], None]
+
+
+def gather(
+    section: GithubSection,
+    fetching: FetchSection,
+    store: Store,
+    now: datetime,
+    *,
+    token: str,
+    update: bool = False,
+    tell: Tell | None = None,
+    report: Report,
+    clock: Clock | None = None,
+) -> GatherSummary:
+    """Gather what the section asks for into the store; ``tell`` hears of each request."""
+    token = token.strip()
+    client = _client(section, token, tell, clock)
+    with spool.opened(store.spool, section.url) as kept:
+        return collect(section, fetching, store, kept, client, now, token=bool(token), update=update, report=report)
+
+
+def foresee(
+    section: GithubSection,
+    store: Store,
+    *,
+    token: str,
+    update: bool = False,
+    tell: Tell | None = None,
+    report: Report,
+    clock: Clock | None = None,
+) -> Plan:
+    """Say what a gather would ask and how long it would take."""
+    token = token.strip()
+    client = _client(section, token, tell, clock)
+    check(section, client.now())
+    Pace(client, report)  # says every wait
+    with spool.opened(store.spool, section.url) as kept:
+        begun = kept.foresee(digest(section), client.theirs, update=update)
+        return plan(section, client, kept, begun, token=bool(token))
+
+
+def _client(section: GithubSection, token: str, tell: Tell | None, clock: Clock | None) -> Client:
+    clock = clock or RealClock()
+    return Client(HttpTransport(section.url, token, clock), clock, tell=tell)

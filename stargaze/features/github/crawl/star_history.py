@@ -1,0 +1,137 @@
+"""Weekly star history of chosen repositories, in one rename: GitHub gives counts by day, and names nobody."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stargaze import store as artifacts
+from stargaze.features.github.api.cached_get import page_once
+from stargaze.features.github.api.client import Client, Reply
+from stargaze.features.github.api.response_cache import Gather, Kept, Spool
+from stargaze.store import Store
+
+REFUSALS = 3
+"""Repositories in a row whose history is refused, after which no more are asked for."""
+A_PAGE = 30
+"""Weeks of a full page."""
+MOST_PAGES = 60
+"""GitHub is some 20 years old, which is 35 pages."""
+SCHEMA = pa.schema(
+    [
+        ("full_name", pa.string()),
+        ("week", pa.timestamp("s", "UTC")),
+        ("stars", pa.int64()),
+        ("days", pa.list_(pa.int32())),
+    ]
+)
+GROUP = 50_000
+"""Rows that are written at once: the weeks of some hundreds of repositories."""
+
+Tell = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Histories:
+    """What was learned: weeks in all, and of whom it was refused, with GitHub's reason."""
+
+    repositories: int
+    weeks: int
+    refused: dict[str, str]
+
+
+def gather_history(
+    names: Sequence[str], known: Collection[str], client: Client, spool: Spool, gather: Gather, store: Store, tell: Tell
+) -> Histories:
+    """Ask for the weeks of each repository and write ``star_history.parquet``.
+
+    The file has a row a repository and week: ``week`` [UTC, its first day], ``stars`` [stars gained], ``days`` [stars
+    gained on each of its seven days]. It is not written where nothing was given. Those of ``known`` names do exist: if
+    there is no history of the first few of them, there is none of others either.
+    """
+    refused: dict[str, str] = {}
+    given: list[str] = []
+    streak = 0
+    for name in names:
+        if streak >= REFUSALS and not given:
+            refused[name] = "not asked for: refused for the ones before"
+        else:
+            why = _ask(name, client, spool, gather)
+            if why:
+                refused[name] = why
+                streak += name in known
+            else:
+                given.append(name)
+        tell(1)
+    if not given:
+        return Histories(0, 0, refused)
+    with artifacts.replacing(store.star_history) as temporary:
+        weeks = _write(temporary, given, spool, gather)
+    return Histories(len(given), weeks, refused)
+
+
+def page_of(name: str, number: int = 1) -> str:
+    """Return what a page of a repository's history is filed under."""
+    return f"history {number} {name.lower()}"
+
+
+def _ask(name: str, client: Client, spool: Spool, gather: Gather) -> str:
+    """Ask for all weeks of a repository; return why there are none."""
+    for number in range(1, MOST_PAGES + 1):
+        path = f"/repos/{name}/stargazers/history"
+        page = page_once(page_of(name, number), path, {"page": number}, _kept, client, spool, gather)
+        data = page.data
+        if isinstance(data, dict):
+            return str(data.get("gone") or "no history")
+        if len(data) < A_PAGE:
+            break
+    return ""
+
+
+def _kept(reply: Reply) -> Kept:
+    if reply.gone or not isinstance(reply.data, list):
+        return Kept(reply.at, "", json.dumps({"gone": reply.gone or "no history"}).encode())
+    return Kept(reply.at, reply.etag, reply.raw)
+
+
+def _write(path: Path, names: Iterable[str], spool: Spool, gather: Gather) -> int:
+    """Write what was kept, some at a time; return how many weeks they are."""
+    rows = _rows(names, spool, gather)
+    count = 0
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+        while group := list(itertools.islice(rows, GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
+            count += len(group)
+    return count
+
+
+def _rows(names: Iterable[str], spool: Spool, gather: Gather) -> Iterator[dict[str, Any]]:
+    for name in names:
+        for week in _weeks(name, spool, gather):
+            yield {"full_name": name, "week": week["week"], "stars": week["total"], "days": week["days"]}
+
+
+def _weeks(name: str, spool: Spool, gather: Gather) -> list[dict[str, Any]]:
+    """Return the weeks of a repository, newest first; pages that were asked on two days show some of them twice."""
+    found: dict[int, dict[str, Any]] = {}
+    for number in range(1, MOST_PAGES + 1):
+        page = spool.page(gather, page_of(name, number))
+        data = page.data if page else []
+        for week in filter(_is_week, data):
+            found.setdefault(week["week"], week)
+        if len(data) < A_PAGE:
+            break
+    return list(found.values())
+
+
+def _is_week(week: Any) -> bool:
+    if not isinstance(week, dict) or not isinstance(week.get("days"), list):
+        return False
+    return all(isinstance(count, int) for count in (week.get("week"), week.get("total"), *week["days"]))

@@ -1,0 +1,79 @@
+"""What a gather did, and what it lacks and why: for people, for ``--json`` and in one line for a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stargaze.features.github.api.rate_limit import whole_seconds
+from stargaze.features.github.crawl.star_history import Histories
+from stargaze.features.ingest.fetch_summary import FetchSummary
+
+NAMED = 10
+"""Repositories and slices that a person is shown of a kind."""
+
+
+@dataclass(frozen=True)
+class GatherSummary:
+    """What a gather did, for people and for ``--json``."""
+
+    fetch: FetchSummary
+    requests: int
+    refused: int
+    failed: int
+    waited: float
+    slices: int
+    short: tuple[str, ...]
+    gone: dict[str, str]
+    too_large: tuple[str, ...]
+    history: Histories | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def repositories(self) -> int:
+        """How many were written."""
+        return self.fetch.repositories
+
+    def as_text(self) -> str:
+        """Return the lines that a person reads."""
+        lines = [self.fetch.as_text()]
+        if self.requests:
+            lines.append(
+                f"{self.requests:,} requests, of which {self.refused:,} were refused by a limit and {self.failed:,} failed; "
+                f"waited {whole_seconds(self.waited)}"
+            )
+        else:
+            lines.append("nothing to ask: all was answered before; stargaze fetch --update asks what may have changed")
+        for what, which in self._missing():
+            lines += _listed(what, which)
+        if self.history:
+            lines.append(f"star history: {self.history.weeks:,} weeks of {self.history.repositories:,} repositories")
+        return "\n".join([*lines, *self.notes])
+
+    def as_line(self) -> str:
+        """Return the one line of a run; the same command as ``fetch`` names each of what is missing."""
+        missing = [f"{len(which):,} {what}" for what, which in self._missing() if which]
+        return "; ".join([self.fetch.as_line(), *missing, *self.notes])
+
+    def _missing(self) -> list[tuple[str, Sequence[str]]]:
+        refused = self.history.refused if self.history else {}
+        return [
+            ("slices that GitHub answered incompletely", self.short),
+            ("repositories that are gone or refused", [f"{name}: {why}" for name, why in self.gone.items()]),
+            ("repositories too large for GitHub to count", self.too_large),
+            ("repositories whose star history was refused", [f"{name}: {why}" for name, why in refused.items()]),
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        whole = dataclasses.asdict(self)
+        return {**whole.pop("fetch"), **whole}
+
+
+def _listed(what: str, names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    more = [f"  and {len(names) - NAMED:,} more"] if len(names) > NAMED else []
+    return [f"{len(names):,} {what}:", *(f"  {name}" for name in names[:NAMED]), *more]

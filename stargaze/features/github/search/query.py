@@ -1,0 +1,195 @@
+"""GitHub's search language, as far as slices need it: ranges of stars and of creation, in and out of text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+
+from stargaze.config.sections import GithubSection
+from stargaze.errors import ConfigError
+from stargaze.features.ingest.validate import BEGINNING
+
+DAY = 86_400
+_RANGE = re.compile(r"(?P<sign>>=|<=|>|<)?(?P<low>[^.\s*]+|\*)(?:\.\.(?P<high>[^.\s]+|\*))?")
+_SEEN_BY = re.compile(r"(?<![\w-])(is:(public|private|internal)|visibility:\w+)(?!\S)", re.IGNORECASE)
+"""Says itself who may see what is searched for; else what the token's owner alone may see is left out."""
+_OURS = re.compile(r"(?<![\w-])(?P<name>stars|created|sort):(?P<value>\S+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of stars × creation, both ends in it; ``stars_high`` None has no end."""
+
+    stars_low: int
+    stars_high: int | None
+    created_low: int
+    """Seconds since 1970."""
+    created_high: int
+
+    def with_stars(self, low: int, high: int | None) -> Region:
+        """Return the same years with other stars."""
+        return replace(self, stars_low=low, stars_high=high)
+
+    def with_created(self, low: int, high: int) -> Region:
+        """Return the same stars with other years."""
+        return replace(self, created_low=low, created_high=high)
+
+    def as_text(self) -> str:
+        """Name it for people, as ``stars 100..250, created 2015-01-01..2016-06-30``."""
+        days = [datetime.fromtimestamp(second, tz=UTC).date() for second in (self.created_low, self.created_high)]
+        return f"stars {self.stars_low}..{'*' if self.stars_high is None else self.stars_high}, created {days[0]}..{days[1]}"
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is asked for as a whole: words and qualifiers, and the rectangle to gather."""
+
+    text: str
+    whole: Region
+
+    def render(self, region: Region) -> str:
+        """Write the query of a part of it; where a range is as wide as it can be, it is left out."""
+        parts = [self.text] if self.text else []
+        if region.stars_high is not None:
+            low, high = region.stars_low, region.stars_high
+            parts.append(f"stars:{low}" if low == high else f"stars:{low}..{high}")
+        elif region.stars_low:
+            parts.append(f"stars:>={region.stars_low}")
+        parts.append(f"created:{_moment(region.created_low)}..{_moment(region.created_high)}")
+        return " ".join(parts)
+
+    def name(self, region: Region) -> str:
+        """Name a part the same whenever it is asked for: "until now" is another moment in every update."""
+        end = "end" if region.created_high == self.whole.created_high else str(region.created_high)
+        high = "" if region.stars_high is None else region.stars_high
+        return f"stars {region.stars_low}..{high} created {region.created_low}..{end}"
+
+
+def read_search(section: GithubSection, now: datetime) -> Search:
+    """Read the section's query and ranges; what the query says of stars and creation becomes a range too.
+
+    Raises
+    ------
+    ConfigError
+        If a range cannot be read, is empty, or is given twice.
+    """
+    found: dict[str, str] = {}
+    for match in _OURS.finditer(section.query):
+        name = match["name"].lower()
+        if name == "sort" or name in found:
+            raise ConfigError(
+                f"github.query: {match[0]} cannot stand there"
+                if name == "sort"
+                else f"github.query: two {name}: ranges",
+                hint="the order is github.sampling's" if name == "sort" else f"write one {name}:LOW..HIGH",
+            )
+        found[name] = match["value"]
+    for name, value in (("stars", section.stars), ("created", section.created)):
+        if value.strip() and name in found:
+            raise ConfigError(f"github.{name} and github.query both give {name}", hint="keep one of them")
+        if value.strip():
+            found[name] = value.strip()
+    low, high = stars_range(found.get("stars", ""))
+    first, last = created_range(found.get("created", ""), now)
+    words = [" ".join(_OURS.sub(" ", section.query).split())]
+    words += [f"{name}:{_quoted(value)}" for name, value in _qualifiers(section) if value.strip()]
+    return Search(" ".join(word for word in words if word), Region(low, high, first, last))
+
+
+def stars_range(text: str) -> tuple[int, int | None]:
+    """Read a range of stars; empty is all.
+
+    Examples
+    --------
+    >>> stars_range(">=100"), stars_range("10..20"), stars_range("<5"), stars_range("7")
+    ((100, None), (10, 20), (0, 4), (7, 7))
+    """
+    if not text:
+        return 0, None
+    sign, first, last = _split("stars", text)
+    low = _count(text, first) or 0
+    high = low if last is None and first != "*" else _count(text, last or "*")
+    if sign:
+        low, high = {">=": (low, None), ">": (low + 1, None), "<=": (0, low), "<": (0, low - 1)}[sign]
+    if high is not None and high < low:
+        raise _unreadable("stars", text)
+    return low, high
+
+
+def created_range(text: str, now: datetime) -> tuple[int, int]:
+    """Read a range of creation [s since 1970, both ends in it]; what is open ends at GitHub's beginning or now."""
+    beginning, end = int(BEGINNING.timestamp()), int(now.timestamp())
+    if not text:
+        return beginning, end
+    sign, first, last = _split("created", text)
+    low, after = _day(text, first, beginning)
+    high = after if last is None else _day(text, last, end)[1]
+    if sign:
+        low, high = {
+            ">=": (low, end),
+            ">": (after + 1, end),
+            "<=": (beginning, after),
+            "<": (beginning, low - 1),
+        }[sign]
+    low, high = max(low, beginning), min(high, end)
+    if high < low:
+        raise _unreadable("created", text)
+    return low, high
+
+
+def _split(name: str, text: str) -> tuple[str, str, str | None]:
+    match = _RANGE.fullmatch(text.replace(" ", ""))
+    if match is None or (match["sign"] and (match["high"] or match["low"] == "*")):
+        raise _unreadable(name, text)
+    return match["sign"] or "", match["low"], match["high"]
+
+
+def _unreadable(name: str, text: str) -> ConfigError:
+    example = ">=1000, 100..500 or <50" if name == "stars" else "2015-01-01..2020-12-31 or >=2020-01-01"
+    return ConfigError(f"github.{name} is {text!r}: not a range that holds anything", hint=f"write it as {example}")
+
+
+def _count(text: str, part: str) -> int | None:
+    if part == "*":
+        return None
+    if not (part.isascii() and part.isdigit() and len(part) < 10):
+        raise _unreadable("stars", text)
+    return int(part)
+
+
+def _day(text: str, part: str, open_end: int) -> tuple[int, int]:
+    """Return the first and the last second of a day, of a month, of a year, or a moment twice."""
+    if part == "*":
+        return open_end, open_end
+    try:
+        if len(part) == 4:
+            begin, after = date(int(part), 1, 1), date(int(part) + 1, 1, 1)
+        elif len(part) == 7:
+            begin = date.fromisoformat(f"{part}-01")
+            after = (begin + timedelta(days=31)).replace(day=1)
+        elif len(part) == 10:
+            begin = date.fromisoformat(part)
+            after = begin + timedelta(days=1)
+        else:
+            moment = datetime.fromisoformat(part)
+            second = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+            return second, second
+    except (ValueError, OverflowError) as error:
+        raise _unreadable("created", text) from error
+    starts = [int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) for day in (begin, after)]
+    return starts[0], starts[1] - 1
+
+
+def _qualifiers(section: GithubSection) -> list[tuple[str, str]]:
+    found = [("language", section.language), ("topic", section.topic), ("org", section.organization)]
+    return found if _SEEN_BY.search(re.sub(r'"[^"]*"', '""', section.query)) else [*found, ("is", "public")]
+
+
+def _quoted(value: str) -> str:
+    value = value.strip().replace('"', "")
+    return f'"{value}"' if re.search(r"\s", value) else value
+
+
+def _moment(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, tz=UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,1 @@
+"""Star histories: read, clean, join renamed repositories, window features."""

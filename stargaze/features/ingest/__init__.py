@@ -1,0 +1,1 @@
+"""Records from files: open, parse, map fields, validate, deduplicate, write repositories."""

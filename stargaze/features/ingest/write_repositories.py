@@ -1,0 +1,128 @@
+"""Checked rows of any source become the repositories: one row each, written in one rename."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stargaze import store as artifacts
+from stargaze.config.sections import FetchSection
+from stargaze.errors import BadDataError, ConfigError
+from stargaze.features import schema
+from stargaze.features.ingest import deduplicate as identity
+from stargaze.features.ingest import derive
+from stargaze.features.ingest import validate as checks
+from stargaze.features.ingest.fetch_summary import FetchSummary, Ledger
+from stargaze.store import Store
+
+NEED = ("full_name", "stars")
+BATCH = 20_000
+"""Records that are checked at once: enough for speed, few enough for memory."""
+
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Raw rows in our columns, with the number of the source and the position that each came from."""
+
+    frame: pd.DataFrame
+    sources: list[int]
+    positions: list[int]
+
+
+def pieces(rows: Iterable[tuple[int, int, dict[str, Any]]]) -> Iterator[Piece]:
+    """Put rows, each with its source and position, together to pieces of a good size."""
+    found: list[tuple[int, int, dict[str, Any]]] = []
+    for row in rows:
+        found.append(row)
+        if len(found) >= BATCH:
+            yield piece(found)
+            found = []
+    if found:
+        yield piece(found)
+
+
+def piece(rows: Sequence[tuple[int, int, dict[str, Any]]]) -> Piece:
+    """Make a piece of rows, each with its source and position."""
+    sources, positions, records = zip(*rows, strict=True)
+    return Piece(pd.DataFrame(list(records), dtype="object"), list(sources), list(positions))
+
+
+def write(
+    raw: Iterable[Piece], ledger: Ledger, section: FetchSection, store: Store, now: datetime, report: Report
+) -> FetchSummary:
+    """Keep the newest good record of each repository and write ``repositories.parquet``.
+
+    Raises
+    ------
+    BadDataError
+        If a source has no good record. What was stored before stays.
+    """
+    since = day(section.since)
+    good = [_judged(one, now, ledger) for one in raw]
+    ledger.refuse_empty()
+    report("merging", 0.95)
+    whole = _timed(pd.concat(good, ignore_index=True), ledger, now)
+    recent = whole if since is None else whole[whole["fetched_at"] >= since]
+    if recent.empty:
+        raise BadDataError(
+            f"no record was fetched since {section.since}", hint="set fetch.since to an earlier day, or to nothing"
+        )
+    merged = schema.conform(identity.merge(recent.drop(columns="source")))
+    report("writing", 0.98)
+    with artifacts.replacing(store.repositories) as temporary:
+        merged.to_parquet(temporary, compression="zstd", index=False)
+    report("done", 1.0)
+    return ledger.summary(merged, left_out=len(whole) - len(recent), duplicates=len(recent) - len(merged))
+
+
+def day(text: str) -> pd.Timestamp | None:
+    """Read the day from which records are kept; empty keeps all."""
+    if not text:
+        return None
+    try:
+        return pd.Timestamp(date.fromisoformat(text), tz="UTC")
+    except ValueError as error:
+        raise ConfigError(
+            f"fetch.since should be a day, not {text!r}", hint="write it YYYY-MM-DD, as 2023-01-01"
+        ) from error
+
+
+def _judged(piece: Piece, now: datetime, ledger: Ledger) -> pd.DataFrame:
+    """Keep the good rows, with the number of their file."""
+    frame = piece.frame
+    if "has_homepage" in frame.columns:
+        frame = frame.assign(has_homepage=derive.homepages(frame["has_homepage"], frame["full_name"]))
+    good, bad = checks.check_columns(frame, now, need=NEED)
+    for row, reason in bad:
+        ledger.refuse(piece.sources[row], piece.positions[row], reason)
+    good = derive.derive(good).assign(source=np.array(piece.sources, dtype=np.int64)[good.index.to_numpy()])
+    for source, count in good["source"].value_counts().items():
+        ledger.good[int(str(source))] = ledger.good.get(int(str(source)), 0) + int(count)
+    return good
+
+
+def _timed(frame: pd.DataFrame, ledger: Ledger, now: datetime) -> pd.DataFrame:
+    """Say when the figures were true: at the latest date in the same file, where the record does not say.
+
+    The file cannot be older than that. Files of one record each that lie in one folder were fetched together.
+    """
+    dates = [name for name in ("created_at", "pushed_at", "updated_at") if name in frame.columns]
+    stated = frame["fetched_at"] if "fetched_at" in frame.columns else schema.empty(len(frame))["fetched_at"]
+    if dates and stated.isna().any():
+        groups = {
+            number: str(path.parent) if ledger.read[number] == 1 else number
+            for number, path in enumerate(ledger.paths)
+            if number in ledger.read
+        }
+        group = frame["source"].map(groups)
+        newest = frame[dates].max(axis=1).groupby(group).transform("max")
+        stated = stated.fillna(newest)
+    today = pd.Timestamp(now).as_unit("s")
+    return frame.assign(fetched_at=stated.dt.as_unit("s").mask(stated > today, today))

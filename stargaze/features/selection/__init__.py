@@ -1,0 +1,1 @@
+"""Feature selection: filters, permutation importance, stability selection."""

@@ -1,0 +1,1 @@
+"""Configuration of machines: playbooks with ansible-runner, and the wheel that they install."""

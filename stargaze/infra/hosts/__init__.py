@@ -1,0 +1,1 @@
+"""Hosts by ssh: cloud-init, host keys, inventory, state directory."""

@@ -1,0 +1,133 @@
+"""What ``infra`` keeps below the store: the ssh key, the pinned host keys, the inventory, the logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stargaze.config.sections import InfraSection
+from stargaze.errors import CredentialsError, OutsideError
+from stargaze.store import Store, outside_disk, replacing, write_json
+from stargaze.system import ssh_keys as sshkeys
+from stargaze.system.process import need
+
+
+@dataclass(frozen=True)
+class Workroom:
+    """The folder of one cluster."""
+
+    root: Path
+
+    @property
+    def key(self) -> Path:
+        """The private ssh key that was made, readable by its owner alone."""
+        return self.root / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The host keys that are believed, by the machines' names."""
+        return self.root / "known_hosts"
+
+    @property
+    def pins(self) -> Path:
+        """Which keys belong to which server: a machine that was made anew may have others."""
+        return self.root / "pins.json"
+
+    @property
+    def hosts(self) -> Path:
+        """The machines that were brought up last, and where they are reached."""
+        return self.root / "hosts.json"
+
+    @property
+    def inventory(self) -> Path:
+        """Ansible's."""
+        return self.root / "inventory.yml"
+
+    @property
+    def ray_token(self) -> Path:
+        """What whoever sends work to Ray must know."""
+        return self.root / "ray_token"
+
+    @property
+    def configured(self) -> Path:
+        """What the machines were configured with last, as a digest."""
+        return self.root / "configured"
+
+    @property
+    def runs(self) -> Path:
+        """A folder for each run of the playbooks, with its whole log."""
+        return self.root / "runs"
+
+
+def workroom_of(section: InfraSection, store: Store) -> Workroom:
+    """Return the folder of a cluster, made for its owner alone."""
+    room = Workroom((store.root / "infra" / section.name).resolve())
+    with outside_disk(room.root):
+        room.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return room
+
+
+def private_key(section: InfraSection, room: Workroom) -> Path:
+    """Return the key that opens the machines: the configured one, or one that is made.
+
+    Raises
+    ------
+    CredentialsError
+        If it is not there, or others may read it.
+    """
+    if section.key_file:
+        return sshkeys.configured(section.key_file, "infra.key_file")
+    if not room.key.is_file():
+        sshkeys.make(room.key, f"stargaze {section.name}")
+    return room.key
+
+
+def public_key(key: Path) -> str:
+    """Return type and key of a private key's public half.
+
+    Raises
+    ------
+    CredentialsError
+        If it has a passphrase, or is no key.
+    """
+    need("ssh-keygen")
+    try:
+        words = sshkeys.derived(key).split()
+    except OutsideError as error:
+        raise CredentialsError(error.message, hint="use a key without a passphrase") from error
+    return " ".join(words[:2])
+
+
+def pins(room: Workroom) -> dict[str, dict[str, Any]]:
+    """Read which keys belong to which server: by machine, ``id`` and ``keys``."""
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(room.pins.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise OutsideError(
+            f"{room.pins}: is not JSON", hint=f"rm {room.pins}, and stargaze infra up learns anew"
+        ) from error
+    return found
+
+
+def met(room: Workroom) -> set[str]:
+    """Return the machines of which a host key is believed, however it was learnt."""
+    return {line.partition(" ")[0] for line in _known(room) if line.strip()}
+
+
+def pin(room: Workroom, learnt: Mapping[str, tuple[str, Sequence[str]]], keep: Collection[str] = ()) -> None:
+    """Believe these keys: by machine, the server's id and its keys; of those to ``keep``, also what was met before."""
+    known = {machine: {"id": server, "keys": list(keys)} for machine, (server, keys) in learnt.items()}
+    lines = [line for line in _known(room) if line.partition(" ")[0] in keep]
+    lines += [f"{machine} {key}" for machine, (_, keys) in sorted(learnt.items()) for key in keys]
+    with replacing(room.known_hosts) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in dict.fromkeys(lines)), encoding="utf-8")
+    write_json(room.pins, known)
+
+
+def _known(room: Workroom) -> list[str]:
+    return room.known_hosts.read_text(encoding="utf-8").splitlines() if room.known_hosts.is_file() else []

@@ -1,0 +1,1 @@
+"""Pipeline stages as jobs on the cluster: submit, follow, cancel, download results."""

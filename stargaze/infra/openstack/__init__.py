@@ -1,0 +1,1 @@
+"""The OpenStack adapter: read, create, update and delete resources with openstacksdk."""

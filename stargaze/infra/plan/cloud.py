@@ -1,0 +1,42 @@
+"""The way to a cloud: what ``infra`` needs of it, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from stargaze.infra.plan.offers import Offers
+from stargaze.infra.plan.resources import Found, Resource
+
+
+class Cloud(Protocol):
+    """Where machines live. Every verb may be repeated safely; each raises OutsideError, or CredentialsError, in words.
+
+    A call that the cloud refuses for the moment (429, 500, 503, a connection that drops) is tried again for a while; a thing
+    that may have been made although the answer was lost is looked for before it is made again.
+    """
+
+    @property
+    def server(self) -> str:
+        """Name the host that answers for the cloud."""
+
+    def offers(self) -> Offers:
+        """Say what can be had, and how much of it is left."""
+
+    def found(self) -> tuple[Found, ...]:
+        """List all that carries our mark, and what stands under a name that must be ours alone."""
+
+    def make(self, resource: Resource, ids: Mapping[str, str]) -> Found:
+        """Make a thing, or return the one that is there; ``ids`` are of what it needs, by key."""
+
+    def mend(self, resource: Resource, found: Found, ids: Mapping[str, str]) -> Found:
+        """Change a thing that stands so that it is as wanted."""
+
+    def remove(self, found: Found) -> None:
+        """Delete a thing and wait until it is gone; one that is gone already is no error."""
+
+    def servers(self) -> tuple[Found, ...]:
+        """List our servers as they are now."""
+
+    def console(self, server_id: str) -> str:
+        """Return what a server wrote to its console; empty while it wrote nothing."""

@@ -1,0 +1,1 @@
+"""The stages in order and their state: run, status, doctor, post-commit hook."""

@@ -1,0 +1,53 @@
+"""Production as the config names it: its machines are those of ``infra``, what is brought there is ``serve``'s."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from stargaze.infra.hosts.state_dir import workroom_of
+from stargaze.infra.provision import hosts_of, machines_of
+from stargaze.serve.runtime.settings import Sources
+from stargaze.serve.swarm.image import Engine, Recipe
+from stargaze.serve.swarm.production import Site
+from stargaze.system.locks import locked
+
+if TYPE_CHECKING:
+    from stargaze.config.sections import Config
+    from stargaze.store import Store
+
+
+def alone(store: Store) -> AbstractContextManager[None]:
+    """Change production inside the block, alone among the commands of this store: none takes back what another has just brought.
+
+    Raises
+    ------
+    BusyError
+        If another command changes it now.
+    """
+    busy = f"{store.root}: another command is changing production"
+    return locked(store.root / "production.lock", busy=busy, hint="wait for it, or stargaze status")
+
+
+def site_of(settings: Config, store: Store) -> Site:
+    """Return where production is and what it is built with, as the config says."""
+    room = workroom_of(settings.infra, store)
+    builder = None
+    if settings.deploy.build_on == "development":
+        builder = machines_of(settings.infra, room, "development")[0]
+    return Site(
+        production=machines_of(settings.infra, room, "production"),
+        engine=Engine(builder),
+        recipe=Recipe(settings.screening.base_image, tuple(settings.screening.build_options)),
+        serve=settings.serve,
+        sources=Sources(settings.github.url),
+        port=settings.infra.page_port,
+    )
+
+
+def pages_of(settings: Config, store: Store, site: Site) -> list[str]:
+    """Return where visitors find the page: at the machine that faces outside, where there is one."""
+    room = workroom_of(settings.infra, store)
+    outside = [one for one in hosts_of(settings.infra, room) if one.machine.role == "orchestration"]
+    addresses = [one.address for one in outside] or [one.address for one in site.production]
+    return [f"{address}:{site.port}" for address in addresses]

@@ -1,0 +1,1 @@
+"""Live lookups: repositories and star histories from GitHub, with a cache."""

@@ -1,0 +1,1 @@
+"""Predictions without Flask or Celery: answers, explanations, what-if, forecasts, track record."""

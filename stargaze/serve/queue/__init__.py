@@ -1,0 +1,1 @@
+"""The prediction queue: Celery application, worker, batching, result store, long polling."""

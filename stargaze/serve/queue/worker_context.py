@@ -1,0 +1,54 @@
+"""What a worker asks beside its bundle, from the config: GitHub, the histories, the track record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.config.sections import ServeSection
+from stargaze.serve.lookup.github import GitHub, ImpatientClock, github
+from stargaze.serve.lookup.github_cache import Heard
+from stargaze.serve.lookup.live import Live
+from stargaze.serve.lookup.star_history import KeptPast
+from stargaze.serve.prediction.context import Finder, Known
+from stargaze.serve.prediction.track_record import TrackRecord
+from stargaze.serve.runtime.settings import Sources
+from stargaze.store import Store
+
+TOKEN = "GITHUB_TOKEN"  # noqa: S105 # the name of a variable
+
+
+def finders_of(
+    section: ServeSection, sources: Sources, store: Store, environ: Mapping[str, str]
+) -> Callable[[Bundle], Finder]:
+    """Return what gives each release its finder: GitHub first where the config allows it, else the bundle alone.
+
+    GitHub is one and the same for all releases of a process: what it said, and that it is away, outlives a deploy.
+
+    Raises
+    ------
+    ConfigError, CredentialsError
+        If the address is none, or a token would travel to it unencrypted.
+    """
+    if not section.github:
+        return Known
+    token = environ.get(TOKEN, "").strip()
+    return partial(Live, github=github_of(sources.github_url, token, store), with_token=bool(token))
+
+
+def github_of(url: str, token: str, store: Store, clock: Callable[[], float] = time.time) -> GitHub:
+    """Return GitHub at this address, which answers within seconds or not at all."""
+    heard = Heard(store.root / "heard.sqlite", f"{url} {'with' if token else 'without'} a token")
+    return github(url, token, ImpatientClock(clock), heard)
+
+
+def past_of(sources: Sources, store: Store) -> KeptPast:
+    """Return the histories that the config names."""
+    return KeptPast(store, sources.history)
+
+
+def ledger_of(section: ServeSection, store: Store) -> TrackRecord | None:
+    """Return the track record, None where the config wants none."""
+    return TrackRecord(store.predictions) if section.record else None

@@ -1,0 +1,1 @@
+"""Releases as signed git commits: publish, quality gate, pre-receive checks, installation."""

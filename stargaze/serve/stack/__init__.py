@@ -1,0 +1,1 @@
+"""The production stack as data: Compose services, secret versions."""

@@ -1,0 +1,1 @@
+"""Delivery to a Docker Swarm: deploy, verify, restore, scale, prune, drill."""

@@ -1,0 +1,148 @@
+"""A release on its way to the Swarm: what is done in which order, what is believed only when it was seen, and the way back.
+
+Image and secrets come first, then the signed release, then the services; a step that fails puts back all that was changed.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from stargaze.config.sections import DeploySection
+from stargaze.errors import OutsideError, StargazeError
+from stargaze.serve.release import publish as release
+from stargaze.serve.release.record import Release, printable
+from stargaze.serve.swarm.delivery_state import apply, arrived, begin, keep
+from stargaze.serve.swarm.docker import Surveyed, Swarm
+from stargaze.serve.swarm.image import Say, suits
+from stargaze.serve.swarm.import_releases import catch_up
+from stargaze.serve.swarm.production import Prepared, Site, image_in_use, prepared, reached, surveyed
+from stargaze.serve.swarm.prune import sweep
+from stargaze.serve.swarm.push_releases import introduce, send
+from stargaze.serve.swarm.restore import put_back, standing
+from stargaze.serve.swarm.service_status import is_as_sent
+from stargaze.serve.swarm.wait import await_serving, await_well
+from stargaze.store import Store
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What serves now, on which machines; ``changed`` is False where all of it did already."""
+
+    release: Release
+    image: str
+    machines: tuple[str, ...]
+    changed: bool
+    seconds: float
+
+
+def deploy(
+    section: DeploySection,
+    store: Store,
+    site: Site,
+    *,
+    now: datetime,
+    say: Say,
+    digest: str | None = None,
+    gate: release.Gate | None = None,
+    forced: str = "",
+) -> Delivered:
+    """Have a bundle serve on every production machine, with the services that the config asks for.
+
+    One that the ``gate`` would not let through goes with ``forced``, the reason.
+
+    Raises
+    ------
+    StargazeError
+        If it does not serve; what served before serves again, or the message says why that failed too.
+    """
+    began = time.monotonic()
+    folder = release.chosen(store, digest)
+    machines, swarm = surveyed(site)
+    catch_up(section, store, machines, say)
+    if gate and not printable(forced):
+        release.weigh(section, store, folder, gate)
+    introduce(section, store, machines, say)
+    ready = prepared(section, site, machines, swarm, folder, say)
+    before = standing(store, ready.services)
+    made = release.deploy(section, store, now=now, digest=folder.name, forced=forced)
+    begin(store, made.commit)
+    try:
+        changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
+        await_serving(section, site.production, ready.image, site.port, made.digest)
+    except StargazeError as error:
+        raise put_back(section, store, site, before, made, error, now, say) from error
+    keep(store, ready.whole)
+    arrived(store)
+    sweep(store, site, swarm, say)
+    return Delivered(made, ready.image, tuple(one.remote.name for one in machines), changed, time.monotonic() - began)
+
+
+def rollback(
+    section: DeploySection, store: Store, site: Site, *, now: datetime, say: Say, to: str | None = None
+) -> Delivered:
+    """Return to the release before, or to a named one, on every production machine.
+
+    The services stay as they are, unless they lack what that release wants. A machine that does not answer keeps the others from
+    nothing.
+
+    Raises
+    ------
+    StargazeError
+        If it does not serve, as with `deploy`; or if it serves and a machine did not answer, which is told.
+    """
+    began = time.monotonic()
+    found = reached(site.production)
+    machines, swarm = found.machines, found.swarm
+    catch_up(section, store, machines, say)
+    services = swarm.state().services
+    image = image_in_use(services)
+    before = standing(store, services)
+    made = release.rollback(section, store, now=now, to=to)
+    begin(store, made.commit)
+    bundle = store.current.resolve()
+    ready = None
+    try:
+        if suits(image, bundle):
+            changed = made.changed | send(section, store, machines, made.digest)
+        elif found.away:
+            raise OutsideError(f"that release wants another image; {'; '.join(found.away)}")
+        else:
+            ready = prepared(section, site, machines, swarm, bundle, say)
+            changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
+            image = ready.image
+        await_serving(section, [one.remote for one in machines], image, site.port, made.digest)
+    except StargazeError as error:
+        raise put_back(section, store, site, before, made, error, now, say) from error
+    if ready:
+        keep(store, ready.whole)
+    names = tuple(one.remote.name for one in machines)
+    if found.away:
+        raise OutsideError(
+            f"release {made.digest[:12]} serves again on {', '.join(names)}; {'; '.join(found.away)}",
+            hint=f"once it is back: stargaze deploy {made.digest[:12]}",
+        )
+    arrived(store)
+    return Delivered(made, image, names, changed, time.monotonic() - began)
+
+
+def _carry_out(
+    section: DeploySection,
+    store: Store,
+    machines: list[Surveyed],
+    swarm: Swarm,
+    ready: Prepared,
+    made: Release,
+    say: Say,
+) -> bool:
+    """Send what is not there yet, release first, and wait until the services are well; say whether anything was sent."""
+    changed = send(section, store, machines, made.digest)
+    if changed:
+        say(f"release {made.digest[:12]} is on every machine")
+    if not is_as_sent(ready.services, ready.whole):
+        say("sending the services")
+        apply(store, swarm, ready.whole)
+        changed = True
+    await_well(section, swarm, ready.whole, say)
+    return changed

@@ -1,0 +1,72 @@
+"""Waiting until services are well and machines serve, and giving up with the reason once they cannot be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from stargaze.config.sections import DeploySection
+from stargaze.errors import OutsideError
+from stargaze.serve.swarm.docker import Swarm, look, on_each
+from stargaze.serve.swarm.image import Say
+from stargaze.serve.swarm.service_status import Service, judged, unlike
+from stargaze.system.ssh import Remote
+
+PAUSE = 1.0
+"""Between two looks [s]."""
+SWITCH = 60.0
+"""How long page and workers may take to load a release that is installed [s]; it takes about 5."""
+
+
+def await_well(section: DeploySection, swarm: Swarm, whole: dict[str, Any] | None, say: Say) -> list[Service]:
+    """Wait until every service runs as it was sent; without a stack, as it is defined now.
+
+    Raises
+    ------
+    OutsideError
+        If Swarm went back, stopped, or ``deploy.patience`` ended: services, and why.
+    """
+    limit = time.monotonic() + section.patience
+    told = ""
+    while True:
+        found = judged(swarm.state(), whole)
+        failed = [service for service in found if service.state == "failed"]
+        waiting = [service for service in found if service.state == "changing"]
+        if failed or (waiting and time.monotonic() > limit):
+            raise OutsideError(
+                "; ".join(_said(service) for service in failed or waiting),
+                hint=f"stargaze logs {(failed or waiting)[0].name}",
+            )
+        if not waiting:
+            return found
+        now = ", ".join(f"{service.name} {service.running} of {service.wanted}" for service in waiting)
+        if now != told:
+            say(f"waiting for {now}")
+            told = now
+        time.sleep(PAUSE)
+
+
+def await_serving(section: DeploySection, machines: Sequence[Remote], image: str, port: int, digest: str) -> None:
+    """Wait until every process of every machine answers with a release.
+
+    Raises
+    ------
+    OutsideError
+        If one does not within a minute: which, and with what it answers.
+    """
+    limit = time.monotonic() + min(SWITCH, section.patience)
+    while True:
+        found = [
+            what for seen in on_each(machines, lambda one: look(one, image, port)) for what in unlike(seen, digest)
+        ]
+        if not found:
+            return
+        if time.monotonic() > limit:
+            raise OutsideError("; ".join(found), hint="stargaze status")
+        time.sleep(PAUSE)
+
+
+def _said(service: Service) -> str:
+    counted = f"{service.name}: {service.running} of {service.wanted} run"
+    return f"{counted}: {service.why}" if service.why else counted

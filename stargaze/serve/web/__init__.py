@@ -1,0 +1,1 @@
+"""The Flask application: pages, REST API, exports, rate limit."""

@@ -1,0 +1,40 @@
+"""The image that families run in: built from the project's Dockerfile, named by what it holds, built once per engine."""
+
+from __future__ import annotations
+
+import stargaze
+from stargaze.config.sections import ScreeningSection
+from stargaze.errors import OutsideError
+from stargaze.system.source_package import context, digest, packed
+from stargaze.tuning.executors.docker_cli import Engine
+from stargaze.tuning.executors.executor import Say
+
+LOG_LINES = 12
+"""Of a build that fails, the end of the log is shown: it says why."""
+
+
+def ensured(engine: Engine, section: ScreeningSection, say: Say, *, optional: bool) -> str:
+    """Return the name of the image, after building it if the engine does not hold it.
+
+    ``optional`` says whether it needs what the optional families need.
+
+    Raises
+    ------
+    OutsideError
+        If it cannot be built; the message holds the end of the log.
+    """
+    files = context("requirements-optional.lock" if optional else "requirements.lock")
+    name = f"stargaze:{stargaze.__version__}-{digest(files, section.base_image, *section.build_options)}"
+    if engine.ask(["image", "inspect", name]).returncode == 0:
+        return name
+    say(f"building the image {name}, once for this engine; it takes minutes")
+    # A step that fails leaves its container to older engines, unless they are told not to.
+    arguments = ["--force-rm", f"--tag={name}", f"--build-arg=BASE={section.base_image}", *section.build_options]
+    built = engine.ask(["build", *arguments, "-"], packed(files))
+    if built.returncode:
+        log = (built.stdout + built.stderr).decode(errors="replace").strip().splitlines()[-LOG_LINES:]
+        raise OutsideError(
+            "the image cannot be built:\n" + "\n".join(log),
+            hint="screening.base_image and screening.build_options (stargaze init --print) say how it is built",
+        )
+    return name

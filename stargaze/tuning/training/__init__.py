@@ -1,0 +1,1 @@
+"""From the best trials to a bundle: ensemble, refit, calibration of prediction intervals, saving."""

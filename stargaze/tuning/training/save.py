@@ -1,0 +1,182 @@
+"""Refit the best configurations under every policy, and write the bundle that holds them."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import stargaze
+from stargaze.bundle.intervals import with_predicted
+from stargaze.bundle.star_bundle import Step, write_bundle
+from stargaze.config.sections import POLICIES, TuningSection
+from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.dataset import FeatureSet, Table
+from stargaze.features.encoding.encoder import needed
+from stargaze.features.matrix import categories
+from stargaze.store import Store, replacing
+from stargaze.tuning.training.ensemble import Candidate, candidates
+from stargaze.tuning.training.refit import Refitted, refit
+
+RARE = 0.01
+"""A column that is missing more seldom than this in training counts as always known [share]."""
+WEIGHTY = 0.1
+"""A column whose shuffling costs at least this part of what the weightiest costs has to be known [share]."""
+CATEGORIES = frozenset(name for name, item in CATALOGUE.items() if item.kind == "category")
+PACKAGES = ("lightgbm", "scikit-learn", "numpy", "pandas", "skops")
+
+
+def save_best(
+    section: TuningSection,
+    store: Store,
+    table: Table,
+    feature_set: FeatureSet,
+    trials: Sequence[dict[str, Any]],
+    now: datetime,
+) -> tuple[Path, dict[str, dict[str, Any]]]:
+    """Write the bundle of the best trials; return its folder and the scores of every policy."""
+    chosen = candidates(trials, section.blend, section.seed)
+    refitted = refit(table, feature_set, POLICIES, chosen, section.coverage)
+    figures = {policy: one.figures for policy, one in refitted.items()}
+    reach = POLICIES[: POLICIES.index(section.estimate) + 1]
+    used = {policy: refitted[policy] for policy in sorted({*reach, section.explain})}
+    steps = [_step(table, feature_set, policy, refitted[policy], section.seed) for policy in reversed(reach)]
+    meta = {
+        "made_at": now.isoformat(timespec="seconds"),
+        "version": stargaze.__version__,
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
+        | {"python": platform.python_version()},
+        "estimate": section.estimate,
+        "explain": section.explain,
+        "family": chosen[0].family.name,
+        "parameters": _parameters(chosen[0]),
+        "blend": {policy: _made_of(one) for policy, one in used.items()},
+        "trials": len(trials),
+        "asked": section.trials,
+        "seed": section.seed,
+        "coverage": section.coverage,
+        "intervals": dataclasses.asdict(refitted[section.estimate].calibrated.intervals),
+        "steps": [step.as_dict() for step in steps],
+        "features": {policy: feature_set.kept[policy] for policy in used},
+        "vocabularies": feature_set.vocabularies,
+        "scores": figures,
+        "split": dataclasses.asdict(feature_set.split),
+        "background": _background(table, feature_set, list(used)),
+        "prototype": _prototype(table, feature_set, used, steps),
+        **_data(table, feature_set),
+    }
+    models = {policy: one.model for policy, one in used.items()}
+    spreads = {policy: refitted[policy].calibrated.spread for policy in reach}
+    taught = any(map(needed, meta["features"].values()))
+    encoder = table.learned(feature_set.split).encoder if taught else None
+    folder = write_bundle(store.bundles, meta, models, spreads, _known(table.repositories, section.known), encoder)
+    with replacing(store.latest) as temporary:
+        temporary.write_text(folder.name + "\n", encoding="utf-8")
+    return folder, figures
+
+
+def _parameters(candidate: Candidate) -> dict[str, Any]:
+    return {**candidate.family.defaults, **candidate.parameters}
+
+
+def _made_of(one: Refitted) -> list[dict[str, Any]]:
+    return [
+        {"family": part.family.name, "parameters": _parameters(part), "seed": part.seed, "weight": round(weight, 5)}
+        for part, weight in zip(one.made_of, one.model.weights, strict=True)
+    ]
+
+
+def _data(table: Table, feature_set: FeatureSet) -> dict[str, Any]:
+    training = table.repositories.iloc[table.training]
+    return {
+        "star_quantiles": np.quantile(training["stars"], np.linspace(0, 1, 101)).round(3).tolist(),
+        "data": {
+            "rows": len(table.repositories),
+            "training_rows": len(training),
+            "fingerprint": table.fingerprint,
+            "feature_set": feature_set.digest,
+            "latest": table.repositories["fetched_at"].max().isoformat(),
+        },
+    }
+
+
+def _step(table: Table, feature_set: FeatureSet, policy: str, refitted: Refitted, seed: int) -> Step:
+    """Find what a policy's model must be told: columns always known in training whose shuffling costs it most."""
+    inputs = table.inputs(feature_set, policy)
+    training, held = inputs.iloc[table.training], inputs.iloc[table.validation]
+    told = [str(name) for name in inputs if not CATALOGUE[str(name)].learned]  # what is learned, nobody needs to tell
+    always = [name for name in told if training[name].isna().mean() < RARE]
+    typical = {
+        name: float(training[name].mode().iloc[0] if name in CATEGORIES else training[name].median()) for name in always
+    }
+    values, target = held.to_numpy(), table.target[table.validation]
+    random = np.random.default_rng(seed)
+    model = refitted.model
+    base, cost = _squared(model, values, target), {}
+    for name in always:
+        shuffled = values.copy()
+        place = inputs.columns.get_loc(name)
+        shuffled[:, place] = random.permutation(values[:, place])
+        cost[name] = _squared(model, shuffled, target) - base
+    most = max(cost.values(), default=0.0)
+    needs = tuple(name for name in always if most > 0 and cost[name] >= WEIGHTY * most)
+    return Step(
+        policy, needs, {name: typical[name] for name in always if name not in needs}, refitted.calibrated.intervals
+    )
+
+
+def _squared(model: Any, values: np.ndarray, target: np.ndarray) -> float:
+    return float(np.mean((np.maximum(model.predict(values), 0.0) - target) ** 2))
+
+
+def _background(table: Table, feature_set: FeatureSet, policies: list[str]) -> dict[str, list[float | None]]:
+    """Return each policy's typical row: the median of numbers, the most frequent code of categories; None where missing."""
+    typical: dict[str, list[float | None]] = {}
+    for policy in policies:
+        inputs = table.inputs(feature_set, policy).iloc[table.training]
+        places = categories(feature_set.kept[policy])
+        values = inputs.median()
+        for place in places:
+            modes = inputs.iloc[:, place].mode()
+            values.iloc[place] = modes.iloc[0] if len(modes) else np.nan
+        typical[policy] = [None if np.isnan(value) else float(value) for value in values]
+    return typical
+
+
+def _prototype(table: Table, feature_set: FeatureSet, used: dict[str, Refitted], steps: list[Step]) -> dict[str, Any]:
+    """Return one training repository and what each model says of it: what the receiving end repeats before it serves."""
+    stars = table.repositories["stars"].iloc[table.training]
+    place = int(table.training[int(np.argsort(stars.to_numpy(), kind="stable")[int(0.95 * (len(stars) - 1))])])
+    typical = {step.policy: dict(step.typical) for step in steps}
+    predicted = {}
+    for policy, one in used.items():
+        inputs = table.served(feature_set, policy, [place]).fillna(typical.get(policy, {})).to_numpy()
+        predicted[policy] = [float(model.predict(inputs)[0]) for model in one.model.models]
+        if policy in typical:
+            told = with_predicted(inputs, np.maximum(one.model.predict(inputs), 0.0))
+            predicted[policy].append(float(one.calibrated.spread.predict(told)[0]))
+    return {"record": _plain(table.repositories.iloc[[place]]), "predicted": predicted}
+
+
+def _plain(record: pd.DataFrame) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, value in record.iloc[0].items():
+        if isinstance(value, (list, np.ndarray)):
+            row[str(name)] = [str(item) for item in value]
+        elif value is not None and not pd.isna(value):
+            row[str(name)] = (
+                value.isoformat() if isinstance(value, pd.Timestamp) else getattr(value, "item", lambda v=value: v)()
+            )
+    return row
+
+
+def _known(repositories: pd.DataFrame, most: int) -> pd.DataFrame:
+    chosen = repositories.sort_values("stars", ascending=False, kind="stable").head(most).sort_index()
+    return chosen.dropna(axis="columns", how="all")

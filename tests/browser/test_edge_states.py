@@ -1,0 +1,156 @@
+"""States that a small bundle cannot bring about: a queue that stands, a history, a warning, a stranger's script."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+from werkzeug.serving import make_server
+
+from stargaze.store import Store
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.config.sections import ServeSection
+from stargaze.serve.prediction_request import Question, State, Ticket
+from stargaze.serve.web.app import make_web
+from tests.browser.conftest import DARK, PATIENCE, PHONE, WITHOUT_JAVASCRIPT, Visit, picture
+from tests.conftest import FakeDesk
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # playwright's own pipes
+]
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NAME = "pallets/flask"
+SCRIPT = "<script>document.title = 'taken over'</script>"
+FACTORS = [
+    ("contributors", "412", 4.2),
+    ("description; as text", SCRIPT, 1.6),
+    ("open issues", "not known", 0.7),
+    ("age", "2,300 days", 1.3),
+]
+
+
+def told() -> dict[str, Any]:
+    """Everything that an answer can say."""
+    days = [date(2025, 3, 1) + timedelta(days=step * 7) for step in range(52)]
+    ahead = [
+        {
+            "days": n,
+            "date": (days[-1] + timedelta(days=n)).isoformat(),
+            "stars": 900 + n,
+            "low": 890.0,
+            "high": 900 + 3 * n,
+        }
+        for n in (30, 90, 180, 365)
+    ]
+    return {
+        "rank": 1, "known": True, "source": "github", "full_name": NAME, "stars": 430.0, "low": 61.0, "high": 2_900.0,
+        "coverage": 0.9, "percentile": 96.2, "actual": 896.0, "fetched_at": "2026-02-21", "learned": False, "policy": "all",
+        "missing": [], "remarks": ["was renamed from mitsuhiko/flask", f"is a fork of {SCRIPT}"],
+        "expected": 42.0, "base": 6.2, "rest": 1.05,
+        "factors": [{"feature": "x", "label": a, "value": b, "times": c} for a, b, c in FACTORS],
+        "similar": [{"full_name": "pallets/click", "stars": 410, "likeness": 0.81}],
+        "beyond": [{"label": "contributors", "value": "412", "low": "0", "high": "360"}],
+        "levers": {"readme_length": 3_100.0, "topic_count": 3.0, "license": "mit", "latest_release_at": "2025-12-01"},
+        "what_if": None,
+        "history": {"dates": [day.isoformat() for day in days], "stars": [round(8 + step**1.72) for step in range(52)]},
+        "forecast": ahead,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def desk(bundle_folder: Path) -> FakeDesk:
+    return FakeDesk(Bundle.load(bundle_folder))
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path, desk: FakeDesk) -> Iterator[str]:
+    store = Store(tmp_path_factory.mktemp("told"))
+    store.serving.mkdir()
+    store.current.symlink_to(bundle_folder)
+    web = make_web(ServeSection(per_minute=0), store, desk, lambda: NOW)
+    server = make_server("127.0.0.1", 0, web, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def ticket(desk: FakeDesk, state: State, **changed: Any) -> Ticket:
+    """Put a ticket on the desk that stands as the test says."""
+    given = replace(desk.ask(Question((NAME,))), state=state, **changed)
+    desk.tickets[given.id] = given
+    return given
+
+
+def done(desk: FakeDesk) -> Ticket:
+    answer = {"digest": desk.bundle.digest, "answered_at": NOW.isoformat(), "predictions": [told()]}
+    return ticket(desk, "done", answer=answer)
+
+
+@pytest.mark.parametrize("kind", [{}, {**PHONE, **DARK}], ids=["desktop", "dark phone"])
+def test_an_answer_that_says_all_it_can_is_accessible(visit: Visit, desk: FakeDesk, kind: dict[str, Any]) -> None:
+    page = visit(f"/predictions/{done(desk).id}", kind)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    picture(page, "told-phone-dark" if kind else "told")
+
+    assert Axe().run(page).response["violations"] == []
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    assert page.get_by_text("Outside of what it learnt from").is_visible()
+    assert page.get_by_text("was renamed from mitsuhiko/flask").is_visible()
+
+
+def test_a_script_in_a_description_is_text(visit: Visit, desk: FakeDesk) -> None:
+    page = visit(f"/predictions/{done(desk).id}", {})
+
+    assert page.title() == f"{NAME} · stargaze"
+    assert page.get_by_text(SCRIPT).count() >= 2
+    assert page.locator("script:not([src])").count() == 0
+
+
+def test_the_scale_of_a_history_is_switched_without_javascript(visit: Visit, desk: FakeDesk) -> None:
+    page = visit(f"/predictions/{done(desk).id}", WITHOUT_JAVASCRIPT)
+    linear, logarithmic = page.locator("svg.plot.linear"), page.locator("svg.plot.logarithmic")
+    assert (linear.is_visible(), logarithmic.is_visible()) == (True, False)
+
+    page.get_by_label("logarithmic", exact=True).check()
+
+    assert (linear.is_visible(), logarithmic.is_visible()) == (False, True)
+
+
+@pytest.mark.parametrize("kind", [{}, WITHOUT_JAVASCRIPT, {**PHONE, **DARK}], ids=["scripts", "plain", "dark phone"])
+def test_who_waits_is_told_how_far_it_is(visit: Visit, desk: FakeDesk, kind: dict[str, Any]) -> None:
+    given = ticket(desk, "queued", answer=None)
+    page = visit(f"/of/{NAME}", kind)
+    say = page.locator("[data-say]")
+    expect(say).to_have_text("Your question waits for a worker.")
+    if "java_script_enabled" not in kind:
+        assert Axe().run(page).response["violations"] == []
+        picture(page, "queued-phone-dark" if kind else "queued")
+
+    ticket(desk, "running", answer=None)
+    expect(say).to_have_text("A worker is at it.", timeout=PATIENCE)
+    done(desk)
+
+    expect(page.locator("#answer")).to_have_attribute("data-state", "done", timeout=PATIENCE)
+    assert given.id in desk.tickets
+    if "java_script_enabled" not in kind:
+        assert page.locator("[data-announce]").inner_text().startswith("The answer is there:")
+        assert page.evaluate("document.activeElement.tagName") == "H1"
+
+
+def test_on_paper_all_of_it_is_there(visit: Visit, desk: FakeDesk) -> None:
+    page = visit(f"/predictions/{done(desk).id}", DARK)
+    page.emulate_media(media="print")
+
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("nav").is_visible()

@@ -1,0 +1,152 @@
+"""CatBoost's trees as tables: what CatBoost itself answers, without it, and nothing that does not fit."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import catboost
+import numpy as np
+import pytest
+
+from stargaze.bundle.catboost_model import Oblivious, from_catboost
+from stargaze.bundle.manifest import BadBundleError
+from stargaze.tuning.extra_estimators import CategoricalCatBoost
+
+
+@pytest.fixture(scope="module")
+def rows() -> np.ndarray:
+    """A category and two numbers, one of which is missing now and then."""
+    random = np.random.default_rng(0)
+    values = np.column_stack([random.integers(0, 5, 400), random.normal(size=(400, 2))]).astype("float32")
+    values[::5, 2] = np.nan
+    return values
+
+
+@pytest.fixture(scope="module")
+def target(rows: np.ndarray) -> np.ndarray:
+    return rows[:, 0] % 2 + np.clip(np.nan_to_num(rows[:, 2]), 0, 2) * (rows[:, 1] > 0)
+
+
+@pytest.fixture(scope="module")
+def model(rows: np.ndarray, target: np.ndarray) -> Oblivious:
+    fitted = CategoricalCatBoost({"iterations": 20, "depth": 4}, (0,), 0).fit(rows, target).fitted
+    assert fitted is not None
+    return fitted
+
+
+@pytest.fixture(scope="module")
+def original(rows: np.ndarray, target: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A model of CatBoost on numbers alone."""
+    return catboost.CatBoostRegressor(
+        iterations=20, depth=5, thread_count=1, verbose=False, allow_writing_files=False
+    ).fit(rows, target)
+
+
+@pytest.fixture
+def translated(original: Any, tmp_path: Path) -> Oblivious:
+    original.save_model(str(tmp_path / "model.json"), format="json")
+    return from_catboost(json.loads((tmp_path / "model.json").read_bytes()), [(0, None), (1, None), (2, None)], 3)
+
+
+def test_the_tables_predict_what_catboost_predicts(original: Any, translated: Oblivious, rows: np.ndarray) -> None:
+    assert translated.predict(rows) == pytest.approx(original.predict(rows), abs=1e-12)
+
+
+def test_many_rows_take_no_memory_for_every_level_at_once(model: Oblivious, rows: np.ndarray) -> None:
+    many = np.tile(rows, (50, 1))
+    answers = len(many) * len(model.features) * 8  # of every tree for every row [byte]
+
+    tracemalloc.start()
+    model.predict(many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 3 * answers
+
+
+def test_the_contributions_are_those_of_catboost(original: Any, translated: Oblivious, rows: np.ndarray) -> None:
+    """Both are Shapley's values over the same trees, found in different ways."""
+    own = original.get_feature_importance(catboost.Pool(rows), type="ShapValues", thread_count=1)
+
+    assert translated.contributions(rows) == pytest.approx(own, abs=1e-9)
+
+
+def test_contributions_add_up_and_a_category_has_one(model: Oblivious, rows: np.ndarray) -> None:
+    added = model.contributions(rows)
+
+    assert added.shape == (400, 4)
+    assert added.sum(axis=1) == pytest.approx(model.predict(rows), abs=1e-9)
+    assert np.abs(added[:, 0]).max() > 0.1
+
+
+def test_a_model_comes_back_as_it_went_and_asks_for_no_catboost(
+    model: Oblivious, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "catboost", None)
+
+    back = Oblivious.from_bytes(model.to_bytes())
+
+    assert np.array_equal(back.predict(rows), model.predict(rows))
+    assert np.array_equal(back.contributions(rows), model.contributions(rows))
+
+
+def test_a_tree_that_asks_nothing_is_a_number(rows: np.ndarray) -> None:
+    """Where all are alike there is nothing to ask."""
+    alike = {"iterations": 3, "depth": 2, "allow_const_label": True, "bootstrap_type": "No"}
+
+    fitted = CategoricalCatBoost(alike, (), 0).fit(rows, np.full(len(rows), 2.5))
+
+    assert fitted.predict(rows) == pytest.approx(2.5)
+
+
+def changed(name: str, value: Any) -> Callable[[dict[str, Any]], Any]:
+    """Put something else in a place of the tables."""
+    return lambda tables: tables.update({name: value})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed("features", [[0, 1, 2, 3]]),
+        changed("features", [[0] * 40]),
+        changed("features", []),
+        changed("n_features", 1),
+        changed("n_features", -1),
+        changed("bias", float("nan")),
+        changed("bias", None),
+        changed("borders", [[float("nan")] * 4] * 20),
+        changed("codes", [[False]]),
+        changed("leaves", [["a"]]),
+        changed("borders", [[-float("inf")] * 4] * 20),
+        changed("weights", [[-1.0] * 16] * 20),
+        changed("weights", [[float("inf")] * 16] * 20),
+        lambda tables: tables["leaves"].pop(),
+        lambda tables: tables["leaves"][0].pop(),
+        lambda tables: tables["features"][0].__setitem__(0, 1_000_000),
+        lambda tables: tables["features"][0].__setitem__(0, -1),
+        lambda tables: tables["features"][0].__setitem__(0, 10**30),
+        lambda tables: tables.pop("weights"),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused(model: Oblivious, change: Callable[[dict[str, Any]], Any]) -> None:
+    tables = json.loads(model.to_bytes())
+    change(tables)
+
+    with pytest.raises(BadBundleError, match="not a CatBoost model"):
+        Oblivious.from_bytes(json.dumps(tables).encode())
+
+
+@pytest.mark.parametrize("content", [b"", b"CBM1\x00\x00", b"[]", b"null", b"\x80\x04", b"[" * 100_000])
+def test_bytes_that_are_no_model_are_refused(content: bytes) -> None:
+    with pytest.raises(BadBundleError, match="not a CatBoost model"):
+        Oblivious.from_bytes(content)
+
+
+def test_rows_of_another_width_are_refused(model: Oblivious) -> None:
+    with pytest.raises(BadBundleError, match="takes 3 features"):
+        model.predict(np.zeros((1, 2)))

@@ -1,0 +1,252 @@
+"""The growth bundle: what was tested is what goes on from a history, and one that is not sound is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stargaze.store import Store
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.config.sections import GrowthSection, TuningSection
+from stargaze.errors import BadDataError
+from stargaze.bundle.growth_bundle import Forecast, GrowthBundle, forecast, squeezed, widened
+from stargaze.bundle.manifest import BadBundleError, write_manifest
+from stargaze.pipeline.stages import state
+from stargaze.tuning.growth.tune_growth import tune_growth
+from tests.conftest import Ended
+from tests.histories import histories, one_history
+
+pytestmark = pytest.mark.thorough
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CONFIG = '[tuning]\ntarget = "growth"\n[growth]\nhorizons = [30, 90]\ncut = "2024-02-01"\nhistory = "history.csv"\n'
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with a growth bundle of made-up histories."""
+    folder = tmp_path_factory.mktemp("growth")
+    histories(120).to_parquet(folder / "history.parquet")
+    section = GrowthSection(str(folder / "history.parquet"), horizons=[30, 90], cut="2024-02-01")
+    tune_growth(section, TuningSection(), Store(folder / "store"), now=NOW)
+    return Store(folder / "store")
+
+
+@pytest.fixture
+def folder(store: Store) -> Path:
+    return store.bundles / store.latest_growth.read_text().strip()
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle that may be spoilt."""
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+def test_the_bundle_lies_under_its_digest_beside_no_bundle_of_stars(store: Store, folder: Path) -> None:
+    assert GrowthBundle.load(folder).digest == folder.name
+    assert not store.latest.exists()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "bundle.json",
+        "difficulty-30.txt",
+        "difficulty-90.txt",
+        "growth-30.txt",
+        "growth-90.txt",
+        "manifest.json",
+    ]
+
+
+def test_the_description_tells_how_good_it_was_beside_the_baselines(folder: Path) -> None:
+    meta = GrowthBundle.load(folder).meta
+
+    methods = {row["method"] for row in meta["scores"]}
+    assert {"stargaze", "no change", "last growth", "drift", "seasonal", "linear", "log-linear"} <= methods
+    assert meta["kind"] == "growth"
+    assert meta["cut"] == "2024-02-01"
+
+
+def test_a_forecast_goes_on_from_the_last_count(folder: Path) -> None:
+    """Ten stars a week: about forty in a month."""
+    found = forecast(GrowthBundle.load(folder), one_history("a/b", 1000 + 10.0 * np.arange(40)))
+
+    assert [one.days for one in found] == [30, 90]
+    assert all(isinstance(one, Forecast) and one.low <= one.stars <= one.high for one in found)
+    assert 1390 <= found[0].low < found[0].stars < found[1].stars
+    assert 1405 < found[0].stars < 1460
+
+
+def test_more_columns_are_not_needed(folder: Path) -> None:
+    """Of what fetch gathers, names, days and stars are all there is."""
+    plain = one_history("a/b", 1000 + 10.0 * np.arange(40))[["full_name", "date", "stars"]]
+
+    assert forecast(GrowthBundle.load(folder), plain)[0].stars > 1390
+
+
+def test_a_history_that_is_too_short_is_refused(folder: Path) -> None:
+    with pytest.raises(BadDataError, match=r"a/b: its history goes back 9 weeks .*, a forecast needs 26"):
+        forecast(GrowthBundle.load(folder), one_history("a/b", np.arange(500.0, 510.0)))
+
+
+def test_only_what_follows_a_break_counts(folder: Path) -> None:
+    stars = np.concatenate([np.full(40, 5000.0), np.full(10, 900.0)])
+
+    with pytest.raises(BadDataError, match=r"goes back 9 weeks without a break"):
+        forecast(GrowthBundle.load(folder), one_history("a/b", stars))
+
+
+def test_two_repositories_at_once_are_refused(folder: Path) -> None:
+    with pytest.raises(BadDataError, match="of one repository, not of 2"):
+        forecast(GrowthBundle.load(folder), histories(2))
+
+
+def test_each_kind_of_bundle_refuses_the_other_in_one_line(folder: Path, bundle_folder: Path) -> None:
+    with pytest.raises(BadBundleError, match=r"is a bundle of kind 'growth', and one of kind 'stars' is needed"):
+        Bundle.load(folder)
+    with pytest.raises(BadBundleError, match=r"is a bundle of kind 'stars', and one of kind 'growth' is needed"):
+        GrowthBundle.load(bundle_folder)
+
+
+@pytest.mark.parametrize("name", ["growth-30.txt", "difficulty-90.txt", "bundle.json"])
+def test_a_changed_file_is_refused_before_it_is_parsed(copy: Path, name: str) -> None:
+    (copy / name).write_bytes((copy / name).read_bytes() + b" ")
+
+    with pytest.raises(BadBundleError, match=name):
+        GrowthBundle.load(copy)
+
+
+def _other_forecast(meta: dict[str, Any]) -> None:
+    meta["prototype"]["growth"][0][0] += 0.01
+
+
+def _nan(meta: dict[str, Any]) -> None:
+    meta["prototype"]["growth"][0][0] = "nan"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _other_forecast,
+        _nan,
+        lambda meta: meta.update(format=2),
+        lambda meta: meta.update(horizons=[]),
+        lambda meta: meta.update(history_weeks="many"),
+        lambda meta: meta.update(history_weeks=10**12),
+        lambda meta: meta["features"].append("unheard-of"),
+        lambda meta: meta["horizons"][0].update(model="nowhere.txt"),
+        lambda meta: meta["prototype"].update(history=meta["prototype"]["history"][-3:]),
+        lambda meta: meta.pop("prototype"),
+    ],
+)
+def test_a_description_that_does_not_hold_is_refused(copy: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Even with a manifest that fits."""
+    meta = json.loads((copy / "bundle.json").read_text())
+    change(meta)
+    (copy / "bundle.json").write_text(json.dumps(meta))
+    write_manifest(copy)
+
+    with pytest.raises(BadBundleError):
+        GrowthBundle.load(copy)
+
+
+def test_a_file_that_the_description_does_not_name_is_refused(copy: Path) -> None:
+    (copy / "model.pkl").write_bytes(b"\x80\x04.")
+    write_manifest(copy)
+
+    with pytest.raises(BadBundleError, match=r"do not name the same files: model\.pkl"):
+        GrowthBundle.load(copy)
+
+
+def test_squeezing_is_undone_by_widening() -> None:
+    growth = np.array([-0.5, -0.001, 0.0, 0.003, 0.7])
+
+    np.testing.assert_allclose(widened(squeezed(growth)), growth, atol=1e-12)
+
+
+# ---- as it is typed -----------------------------------------------------------------------------------------------
+
+
+def test_tune_makes_the_growth_bundle_and_prints_it_beside_the_baselines(run: Callable[..., Ended]) -> None:
+    histories(120).to_csv("history.csv", index=False)
+    Path("stargaze.toml").write_text(CONFIG)
+
+    ended = run("tune")
+
+    name = Path("store/bundles/latest-growth").read_text().strip()
+    assert ended.code == 0
+    assert f"growth bundle {name[:12]} of 120 repositories" in ended.out
+    assert "log-linear, fitted" in ended.out
+    assert GrowthBundle.load(Path("store/bundles") / name).weeks == 26
+    assert not Path("store/bundles/latest").exists()
+
+
+def test_status_shows_the_growth_bundle(store: Store) -> None:
+    found = {row["noun"]: row["holds"] for row in state(store)}
+
+    assert found["growth bundle"] == store.latest_growth.read_text()[:12]
+
+
+def test_tune_again_makes_the_same_bundle(run: Callable[..., Ended]) -> None:
+    """Apart from when it was made, nothing of it is by chance."""
+    histories(120).to_csv("history.csv", index=False)
+    Path("stargaze.toml").write_text(CONFIG)
+
+    tuned = [json.loads(run("tune", "--json").out) for _ in range(2)]
+
+    models = [(Path(one["bundle"]) / "growth-90.txt").read_bytes() for one in tuned]
+    assert models[0] == models[1]
+    assert tuned[0]["scores"] == tuned[1]["scores"]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (one_history("a/b", np.arange(500.0, 510.0)), "growth over 30 days from 26 weeks"),
+        (one_history("a/b", [5.0, 6.0]).assign(date="2051-01-01"), "history.csv: row 1: date lies in the future"),
+        (one_history("a/b", [5.0, -6.0]), "history.csv: row 2: stars is negative: -6.0"),
+        (one_history("a/b", [5.0]).rename(columns={"date": "moment"}), "history.csv: no column for date"),
+    ],
+)
+def test_bad_input_is_one_line_that_says_where(run: Callable[..., Ended], table: pd.DataFrame, said: str) -> None:
+    table.to_csv("history.csv", index=False)
+    Path("stargaze.toml").write_text(CONFIG)
+
+    ended = run("tune")
+
+    assert ended.code == 2
+    assert ended.error.startswith(said)
+    assert not Path("store/bundles").exists()
+
+
+def test_without_a_history_the_command_that_gathers_one_is_named(run: Callable[..., Ended]) -> None:
+    Path("stargaze.toml").write_text('[tuning]\ntarget = "growth"\n')
+
+    ended = run("tune")
+
+    assert (ended.code, ended.error) == (3, "store/star_history.parquet: no such history")
+    assert ended.hint.startswith("stargaze fetch --name")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("tune", "--resume"), "--resume is about trials"),
+        (("tune", "--trials", "9"), "--trials is about trials"),
+        (("tune", "--no-race"), "--race is about trials"),
+        (("run",), "stargaze run walks"),
+    ],
+)
+def test_what_growth_has_not_is_refused(run: Callable[..., Ended], words: tuple[str, ...], said: str) -> None:
+    Path("stargaze.toml").write_text('[tuning]\ntarget = "growth"\n')
+
+    ended = run(*words)
+
+    assert ended.code == 2
+    assert ended.error.startswith(said)

@@ -1,0 +1,129 @@
+"""Intervals as they are applied: whole counts, never empty, wider where the spread is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stargaze.bundle.intervals import LEAST_SPREAD, Intervals, scale, with_predicted
+
+SURE = np.array([LEAST_SPREAD])
+reaches = st.floats(-1, 40)
+
+
+def one(reach: float) -> Intervals:
+    """Make intervals that have the same reach [nat] for every count and prediction, at the least spread."""
+    return Intervals(0.9, (0.0,), (0.0,), ((reach / float(scale(SURE)[0]),),))
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 16), st.floats(-1, 8)), min_size=1, max_size=20),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.data(),
+)
+def test_an_interval_is_never_empty_or_below_no_star(
+    rows: list[tuple[float, float]], n_counts: int, n_heights: int, data: st.DataObject
+) -> None:
+    reach = tuple(tuple(data.draw(reaches) for _ in range(n_heights)) for _ in range(n_counts))
+    counts = tuple([0.0, 1.0, 10.0, 77.0][:n_counts])
+    predicted, spread = np.array(rows).T
+
+    low, high = Intervals(0.9, counts, (0.0, 1.0, 100.0)[:n_heights], reach).around(predicted, spread)
+
+    assert (low <= high).all()
+    assert (low >= 0).all()
+    assert np.isfinite(high).all()
+    assert not np.signbit(low).any()
+    assert np.array_equal(low, np.round(low))
+    assert np.array_equal(high, np.round(high))
+
+
+def test_a_count_is_inside_by_the_reach_of_its_class() -> None:
+    """From ten stars on the reach is longer: those who have many are predicted too few."""
+    root = float(scale(SURE)[0])
+    intervals = Intervals(0.9, (0.0, 10.0), (0.0,), ((0.1 / root,), (1.0 / root,)))
+
+    low, high = intervals.around(np.log1p([9.0, 30.0]), np.repeat(SURE, 2))
+
+    assert low.tolist() == [9.0, np.ceil(31 / np.e - 1)]  # 9 itself; from 30 on only the longer reach comes down to 11
+    assert high.tolist() == [np.floor(10 * np.e - 1), np.floor(31 * np.e - 1)]
+
+
+def test_the_class_of_the_prediction_counts_as_well() -> None:
+    root = float(scale(SURE)[0])
+    intervals = Intervals(0.9, (0.0,), (0.0, 20.0), ((0.5 / root, 1.0 / root),))
+
+    low, high = intervals.around(np.log1p([19.0, 21.0]), np.repeat(SURE, 2))
+
+    assert low.tolist() == [np.ceil(20 / np.e**0.5 - 1), np.ceil(22 / np.e - 1)]
+    assert high.tolist() == [np.floor(20 * np.e**0.5 - 1), np.floor(22 * np.e - 1)]
+
+
+def test_what_is_hard_to_predict_has_a_wider_interval() -> None:
+    low, high = one(0.5).around(np.full(3, 5.0), np.array([0.05, 0.2, 1.0]))
+
+    assert np.diff(np.log1p(high) - np.log1p(low)).min() > 0.5
+
+
+def test_a_spread_below_the_least_is_the_least() -> None:
+    low, high = one(0.5).around(np.full(2, 5.0), np.array([-3.0, LEAST_SPREAD]))
+
+    assert low[0] == low[1]
+    assert high[0] == high[1]
+
+
+def test_the_lower_end_reaches_no_star() -> None:
+    low, _ = one(3.0).around(np.array([2.0]), SURE)
+
+    assert low.tolist() == [0.0]
+
+
+def test_between_whole_numbers_the_nearest_is_taken() -> None:
+    low, high = one(0.001).around(np.log1p(np.array([10.4])), SURE)
+
+    assert (low.tolist(), high.tolist()) == ([10.0], [10.0])
+
+
+def test_a_count_on_the_bound_is_inside() -> None:
+    """Ten stars are ten stars, also after a trip through the logarithm."""
+    stars = np.arange(1.0, 2_000.0)
+
+    low, high = one(0.0).around(np.log1p(stars), np.repeat(SURE, len(stars)))
+
+    assert np.array_equal(low, stars)
+    assert np.array_equal(high, stars)
+
+
+def test_intervals_come_back_from_json_as_they_were() -> None:
+    intervals = Intervals(0.9, (0.0, 10.0), (0.0,), ((0.1,), (1.0,)))
+
+    assert Intervals.read(json.loads(json.dumps(dataclasses.asdict(intervals)))) == intervals
+
+
+@pytest.mark.parametrize(
+    "intervals",
+    [
+        Intervals(1.0, (0.0,), (0.0,), ((1.0,),)),
+        Intervals(0.9, (), (0.0,), ()),
+        Intervals(0.9, (1.0,), (0.0,), ((1.0,),)),
+        Intervals(0.9, (0.0, 0.0), (0.0,), ((1.0,), (1.0,))),
+        Intervals(0.9, (0.0,), (0.0,), ((1.0, 1.0),)),
+        Intervals(0.9, (0.0,), (0.0,), ((float("nan"),),)),
+        Intervals(float("nan"), (0.0,), (0.0,), ((1.0,),)),
+    ],
+    ids=repr,
+)
+def test_numbers_that_are_no_intervals_are_told(intervals: Intervals) -> None:
+    assert not intervals.is_sound()
+
+
+def test_the_model_of_the_spread_sees_the_prediction_last() -> None:
+    told = with_predicted(np.array([[1.0, 2.0]]), np.array([3.0]))
+
+    assert told.tolist() == [[1.0, 2.0, 3.0]]

@@ -1,0 +1,85 @@
+"""LightGBM's library alone says what its Python package says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import lightgbm
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from stargaze.bundle import lightgbm_model as lightboosted
+from stargaze.bundle.manifest import BadBundleError
+
+
+@pytest.fixture(scope="module")
+def booster() -> lightgbm.Booster:
+    random = np.random.default_rng(0)
+    rows = np.column_stack([random.integers(0, 4, 500), random.normal(size=(500, 2))])
+    rows[::7, 2] = np.nan
+    data = lightgbm.Dataset(rows, np.nan_to_num(rows).sum(axis=1), categorical_feature=[0])
+    return lightgbm.train({"verbose": -1, "num_threads": 1, "num_leaves": 7}, data, 20)
+
+
+@pytest.fixture(scope="module")
+def model(booster: lightgbm.Booster) -> lightboosted.Boosted:
+    return lightboosted.from_bytes(booster.model_to_string().encode())
+
+
+@given(
+    rows=arrays.arrays(
+        st.sampled_from(["float32", "float64"]), st.tuples(st.integers(1, 5), st.just(3)), elements=st.floats(width=32)
+    )
+)
+def test_the_package_says_the_same(model: lightboosted.Boosted, booster: lightgbm.Booster, rows: np.ndarray) -> None:
+    """Of any numbers, missing and infinite ones among them."""
+    assert np.array_equal(model.predict(rows), booster.predict(rows))
+    assert np.array_equal(model.contributions(rows), booster.predict(rows, pred_contrib=True))
+    assert np.array_equal(model.reached(rows), booster.predict(rows, pred_leaf=True))
+
+
+def test_a_part_of_a_table_is_asked_as_its_copy(model: lightboosted.Boosted) -> None:
+    table = np.random.default_rng(1).normal(size=(10, 6)).astype("float32")
+
+    assert np.array_equal(model.predict(table[::2, ::2]), model.predict(table[::2, ::2].copy()))
+    assert np.array_equal(model.predict(np.asfortranarray(table[:, :3])), model.predict(table[:, :3].copy()))
+
+
+def test_whole_numbers_are_numbers(model: lightboosted.Boosted) -> None:
+    assert np.array_equal(model.predict(np.ones((2, 3), dtype=int)), model.predict(np.ones((2, 3))))
+
+
+def test_no_row_has_no_answer(model: lightboosted.Boosted) -> None:
+    assert model.predict(np.empty((0, 3))).shape == (0,)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 4])
+def test_another_number_of_features_is_refused(model: lightboosted.Boosted, columns: int) -> None:
+    with pytest.raises(BadBundleError, match="the model cannot predict"):
+        model.predict(np.ones((2, columns)))
+
+
+@pytest.mark.parametrize("content", [b"", b"tree\n", "é".encode(), b"tree\nversion=v4\nnum_class=1\n"])
+def test_what_is_no_model_is_refused(content: bytes) -> None:
+    with pytest.raises(BadBundleError, match="not a LightGBM model"):
+        lightboosted.from_bytes(content)
+
+
+def test_the_package_is_not_imported(booster: lightgbm.Booster) -> None:
+    """It brings scikit-learn, and both together 75 MB into every worker."""
+    program = (
+        "import sys, numpy; from stargaze import formats\n"
+        "model = formats.from_bytes('lightgbm', sys.stdin.buffer.read())\n"
+        "model.predict(numpy.zeros((1, 3)))\n"
+        "print(sorted({'lightgbm', 'sklearn', 'skops', 'xgboost', 'matplotlib'} & set(sys.modules)))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=booster.model_to_string().encode(), capture_output=True, check=True
+    )
+
+    assert done.stdout == b"[]\n"

@@ -1,0 +1,193 @@
+"""The manifest: whatever is not exactly what it promises is refused before anything else reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stargaze.bundle.manifest import MOST_FILES, NAME, BadBundleError, read_verified, verify_files, write_manifest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A bundle's folder with two files and their manifest."""
+    (tmp_path / "model.txt").write_text("a model")
+    (tmp_path / "bundle.json").write_text("{}")
+    write_manifest(tmp_path)
+    return tmp_path
+
+
+def rewritten(folder: Path, change: Callable[[dict], object]) -> None:
+    """Change the manifest and write it back."""
+    manifest = json.loads((folder / NAME).read_text())
+    changed = change(manifest)
+    (folder / NAME).write_text(json.dumps(manifest if changed is None else changed))
+
+
+def test_files_that_are_as_promised_come_back_whole(folder: Path) -> None:
+    digest, content = read_verified(folder)
+
+    assert content == {"model.txt": b"a model", "bundle.json": b"{}"}
+    assert digest == verify_files(folder)
+
+
+def test_the_same_files_have_the_same_digest_and_others_another(folder: Path, tmp_path: Path) -> None:
+    before = write_manifest(folder)
+    assert write_manifest(folder) == before
+
+    (folder / "model.txt").write_text("a Model")
+
+    assert write_manifest(folder) != before
+
+
+def _change_a_byte(folder: Path) -> None:
+    (folder / "model.txt").write_text("a nodel")
+
+
+def _make_a_file_longer(folder: Path) -> None:
+    (folder / "model.txt").write_text("a model and more")
+
+
+def _remove_a_file(folder: Path) -> None:
+    (folder / "model.txt").unlink()
+
+
+def _add_a_file(folder: Path) -> None:
+    (folder / "model.pkl").write_text("more")
+
+
+def _add_a_hidden_file(folder: Path) -> None:
+    (folder / ".hidden").write_text("more")
+
+
+def _add_a_folder(folder: Path) -> None:
+    (folder / "sub").mkdir()
+
+
+def _put_a_folder_in_a_files_place(folder: Path) -> None:
+    (folder / "model.txt").unlink()
+    (folder / "model.txt").mkdir()
+
+
+def _put_a_link_in_a_files_place(folder: Path) -> None:
+    """The link leads to exactly the promised bytes: it is refused all the same, for they may change afterwards."""
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.write_text("a model")
+    (folder / "model.txt").unlink()
+    (folder / "model.txt").symlink_to(elsewhere)
+
+
+def _put_a_pipe_in_a_files_place(folder: Path) -> None:
+    (folder / "model.txt").unlink()
+    os.mkfifo(folder / "model.txt")
+
+
+def _remove_the_manifest(folder: Path) -> None:
+    (folder / NAME).unlink()
+
+
+def _make_the_manifest_a_link(folder: Path) -> None:
+    (folder / NAME).rename(folder.parent / "elsewhere.json")
+    (folder / NAME).symlink_to(folder.parent / "elsewhere.json")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _change_a_byte,
+        _make_a_file_longer,
+        _remove_a_file,
+        _add_a_file,
+        _add_a_hidden_file,
+        _add_a_folder,
+        _put_a_folder_in_a_files_place,
+        _put_a_link_in_a_files_place,
+        _put_a_pipe_in_a_files_place,
+        _remove_the_manifest,
+        _make_the_manifest_a_link,
+    ],
+)
+def test_a_folder_that_is_not_as_promised_is_refused(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    inside = tmp_path / "bundle"
+    inside.mkdir()
+    (inside / "model.txt").write_text("a model")
+    write_manifest(inside)
+
+    spoil(inside)
+
+    with pytest.raises(BadBundleError):
+        verify_files(inside)
+
+
+@pytest.mark.parametrize(
+    "name", ["../model.txt", "/etc/passwd", "a/b", ".hidden", "", "a b", "a\n", "ä", "-rf", "x" * 101, "a\x00b"]
+)
+def test_a_name_that_is_not_plain_is_refused(folder: Path, name: str) -> None:
+    rewritten(folder, lambda manifest: manifest["files"].update({name: manifest["files"]["model.txt"]}))
+
+    with pytest.raises(BadBundleError, match="another format, or names too much"):
+        verify_files(folder)
+
+
+def test_a_manifest_that_names_too_many_files_is_refused(folder: Path) -> None:
+    item = {"size": 1, "sha256": "0" * 64}
+    rewritten(folder, lambda manifest: manifest["files"].update({f"file-{n}": item for n in range(MOST_FILES)}))
+
+    with pytest.raises(BadBundleError, match="names too much"):
+        verify_files(folder)
+
+
+@pytest.mark.parametrize("size", [10**12, 10**30, -1, -2, True, 7.0, "7", None])
+def test_a_size_that_cannot_be_is_refused(folder: Path, size: object) -> None:
+    """A size of -2 would read a whole file of any length, and would make room for a large one in the sum."""
+    rewritten(folder, lambda manifest: manifest["files"]["model.txt"].update({"size": size}))
+
+    with pytest.raises(BadBundleError, match=r"names too much|not well-formed"):
+        verify_files(folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b"7",
+        b'"files"',
+        b"null",
+        b"{}",
+        b'{"format": 1}',
+        b'{"format": 2, "files": {}}',
+        b'{"format": 1, "files": []}',
+        b'{"format": 1, "files": {"model.txt": null}}',
+        b'{"format": 1, "files": {"model.txt": {"size": 7}}}',
+        b'{"format": 1, "files": {"model.txt": {"size": 7, "sha256": 7}}}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"files": ' * 50_000,
+        b'{"format": 1, "files": {"a": {"size": ' + b"9" * 5_000 + b', "sha256": ""}}}',
+    ],
+)
+def test_a_manifest_that_is_not_well_formed_is_refused(folder: Path, text: bytes) -> None:
+    (folder / NAME).write_bytes(text)
+
+    with pytest.raises(BadBundleError):
+        verify_files(folder)
+
+
+def test_a_huge_manifest_is_refused_even_if_it_begins_well(folder: Path) -> None:
+    """Only its beginning would be read, so that two manifests would have one digest."""
+    with (folder / NAME).open("ab") as stream:
+        stream.write(b" " * 2_000_000)
+
+    with pytest.raises(BadBundleError, match="larger"):
+        verify_files(folder)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadBundleError, match="is missing"):
+        verify_files(tmp_path / "nothing")

@@ -1,0 +1,217 @@
+"""Models as bytes: every family comes back as it went, and bytes that could run code are refused without running it."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import skops.io
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import FunctionTransformer
+
+from stargaze.bundle.serialization import from_bytes, to_bytes
+from stargaze.bundle.manifest import BadBundleError
+from stargaze.tuning.families import FAMILIES, Family
+from stargaze.tuning.cross_validation import Arrays, fit
+
+SMALL: dict[str, dict[str, Any]] = {
+    "random-forest": {"n_estimators": 5},
+    "extra-trees": {"n_estimators": 5},
+    "histogram-boosting": {"max_iter": 5},
+    "perceptron": {"max_iter": 5},
+    "lightgbm": {"n_estimators": 5},
+    "xgboost": {"n_estimators": 5},
+    "catboost": {"iterations": 5},
+}
+
+
+class Malicious:
+    """Leaves a trace if anything unpickles it."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, (f"touch {self.trace}",)
+
+
+def made(family: Family) -> tuple[Any, np.ndarray]:
+    """Fit a small model; return it and what it can be asked."""
+    random = np.random.default_rng(0)
+    inputs = np.column_stack([random.integers(1, 4, 300), random.normal(size=(300, 2))]).astype("float32")
+    inputs[::7, 2] = np.nan
+    arrays = Arrays(inputs, np.abs(inputs[:, 0] + inputs[:, 1]).astype(float), np.zeros(300, dtype=int), (0,))
+    return fit(family, SMALL.get(family.name, {}), arrays, np.arange(300), seed=0), inputs
+
+
+def skops_of(value: Any) -> bytes:
+    """Return what an attacker would write with skops itself."""
+    return bytes(skops.io.dumps(value))
+
+
+def changed_schema(data: bytes, change: dict[str, Any]) -> bytes:
+    """Rewrite the description of the outermost object inside a skops file."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "schema.json":
+                content = json.dumps(json.loads(content) | change).encode()
+            new.writestr(name, content)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_every_family_predicts_the_same_after_a_trip_through_bytes(family: Family) -> None:
+    model, inputs = made(family)
+
+    kind, data = to_bytes(model)
+    back = from_bytes(kind, data)
+
+    assert back.predict(inputs) == pytest.approx(model.predict(inputs), abs=1e-9)
+    assert kind == (family.name if family.name in {"lightgbm", "xgboost", "catboost"} else "skops")
+
+
+def test_lightgbm_is_plain_text() -> None:
+    _, data = to_bytes(made(FAMILIES["lightgbm"])[0])
+
+    assert data.startswith(b"tree\n")
+
+
+def test_only_lightgbm_has_exact_contributions() -> None:
+    lightgbm, inputs = made(FAMILIES["lightgbm"])
+    boosted, ridge = from_bytes(*to_bytes(lightgbm)), from_bytes(*to_bytes(made(FAMILIES["ridge"])[0]))
+
+    added = boosted.contributions(inputs)
+
+    assert added is not None
+    assert added.sum(axis=1) == pytest.approx(boosted.predict(inputs))
+    assert ridge.contributions(inputs) is None
+
+
+@pytest.mark.parametrize("kind", ["lightgbm", "skops"])
+@pytest.mark.parametrize("dump", [pickle.dumps, "joblib"], ids=["pickle", "joblib"])
+def test_a_pickle_is_refused_and_never_run(kind: str, dump: Any, tmp_path: Path) -> None:
+    trap = Malicious(tmp_path / "run")
+    if dump == "joblib":
+        joblib.dump(trap, tmp_path / "model")
+        data = (tmp_path / "model").read_bytes()
+    else:
+        data = dump(trap)
+
+    with pytest.raises(BadBundleError):
+        from_bytes(kind, data)
+
+    assert not trap.trace.exists()
+
+
+def test_a_pickle_inside_a_skops_file_is_refused_and_never_run(tmp_path: Path) -> None:
+    """An array of objects would be read by pickle."""
+    trap = Malicious(tmp_path / "run")
+    array = io.BytesIO()
+    np.save(array, np.array([trap], dtype=object), allow_pickle=True)
+    good = skops_of(Ridge().fit([[0.0], [1.0]], [0.0, 1.0]))
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(good)) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, array.getvalue() if name.endswith(".npy") else old.read(name))
+
+    with pytest.raises(BadBundleError):
+        from_bytes("skops", out.getvalue())
+
+    assert not trap.trace.exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        FunctionTransformer(os.system),
+        FunctionTransformer(functools.partial(os.system, "true")),
+        functools.partial(eval, "1"),
+        {"model": Ridge(), "more": os.system},
+        Path("/etc/passwd"),
+    ],
+    ids=["function", "partial", "eval", "beside a model", "path"],
+)
+def test_a_type_that_is_not_on_the_list_is_refused(value: Any) -> None:
+    with pytest.raises(BadBundleError, match="not allowed"):
+        from_bytes("skops", skops_of(value))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"__module__": "os", "__class__": "system"},
+        {"__module__": "subprocess", "__class__": "Popen"},
+        {"__module__": "builtins", "__class__": "eval"},
+        {"__module__": "stargaze.no_such_module", "__class__": "X"},
+        {"__loader__": "FunctionNode", "__module__": "os", "__class__": "system", "content": "os.system"},
+        {"__loader__": "NoSuchNode"},
+        {"__loader__": None},
+        {"content": "x"},
+        {"protocol": "x"},
+    ],
+)
+def test_a_skops_file_whose_description_was_changed_is_refused(change: dict[str, Any]) -> None:
+    good = skops_of(Ridge().fit([[0.0], [1.0]], [0.0, 1.0]))
+
+    with pytest.raises(BadBundleError):
+        from_bytes("skops", changed_schema(good, change))
+
+
+@pytest.mark.parametrize("value", [{}, [1, 2], "text", 7.0, None, np.zeros(3)], ids=repr)
+def test_what_is_harmless_but_no_model_is_refused(value: Any) -> None:
+    with pytest.raises(BadBundleError, match="is not a model"):
+        from_bytes("skops", skops_of(value))
+
+
+@pytest.mark.parametrize("family", ["ridge", "extra-trees", "histogram-boosting"])
+def test_bytes_that_were_cut_or_hurt_are_refused_or_read_but_never_a_crash(family: str) -> None:
+    """Random places, the same in every run; whatever comes out, it is a BadBundleError or a model."""
+    _, data = to_bytes(made(FAMILIES[family])[0])
+    random = np.random.default_rng(0)
+    for cut in np.linspace(0, len(data) - 1, 12).astype(int):
+        with pytest.raises(BadBundleError):
+            from_bytes("skops", data[:cut])
+    for _ in range(25):
+        hurt = bytearray(data)
+        for place in random.integers(0, len(data), 5):
+            hurt[place] = random.integers(256)
+        try:
+            from_bytes("skops", bytes(hurt))
+        except BadBundleError:
+            continue
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"garbage", b"tree\n", b"\xff\xfe", b"PK\x03\x04", b"tree\nversion=v4\nnum_class=1\n", b"\x00" * 1000]
+)
+@pytest.mark.parametrize("kind", ["lightgbm", "skops"])
+def test_garbage_is_refused(kind: str, data: bytes) -> None:
+    with pytest.raises(BadBundleError):
+        from_bytes(kind, data)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "joblib", "", "onnx"])
+def test_another_format_is_refused(kind: str) -> None:
+    with pytest.raises(BadBundleError, match="not a model format"):
+        from_bytes(kind, b"")
+
+
+@pytest.mark.parametrize("family", ["lightgbm", "ridge"])
+def test_a_model_of_other_columns_says_that_it_cannot_predict(family: str) -> None:
+    """The bundle's list of features and its model do not belong together."""
+    model, inputs = made(FAMILIES[family])
+    back = from_bytes(*to_bytes(model))
+
+    with pytest.raises(BadBundleError, match="cannot predict"):
+        back.predict(inputs[:, :2])

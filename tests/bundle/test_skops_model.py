@@ -1,0 +1,47 @@
+"""The same model is the same file, whatever the process that wrote it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skops import io
+
+from stargaze.bundle.serialization import from_bytes
+from stargaze.bundle.skops_model import steadied
+
+INPUTS = np.random.default_rng(0).normal(size=(60, 3))
+MODELS = [
+    ExtraTreesRegressor(n_estimators=3, random_state=0).fit(INPUTS, INPUTS[:, 0]),
+    make_pipeline(StandardScaler(), KNeighborsRegressor()).fit(INPUTS, INPUTS[:, 0]),
+]
+PROGRAM = """
+import hashlib, sys
+kept = [object() for _ in range(int(sys.argv[1]))]  # so that all else lies elsewhere in memory
+from tests.test_steady import MODELS
+from stargaze.formats import to_bytes
+print([hashlib.sha256(to_bytes(model)[1]).hexdigest() for model in MODELS])
+"""
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_a_model_comes_back_as_it_went(model: object) -> None:
+    back = from_bytes("skops", steadied(io.dumps(model)))
+
+    assert np.array_equal(back.predict(INPUTS), model.predict(INPUTS))  # type: ignore[attr-defined]
+
+
+@pytest.mark.real
+def test_two_processes_write_the_same_bytes() -> None:
+    said = [
+        subprocess.run([sys.executable, "-c", PROGRAM, number], capture_output=True, text=True, check=True).stdout
+        for number in ("1", "100000")
+    ]
+
+    assert said[0] == said[1] != ""

@@ -1,0 +1,427 @@
+"""The bundle: what was tested is what is read back, and a bundle that is not sound is refused before it answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stargaze.bundle.star_bundle import Bundle, write_bundle
+from stargaze.bundle.serialization import Blend
+from stargaze.bundle.manifest import NAME, BadBundleError, verify_files, write_manifest
+
+Meta = dict[str, Any]
+ODD_INTERVALS = {"coverage": 0.9, "counts": [0, 20], "heights": [0, 20], "reach": [[1.0, 1.0], [1.0, 1.0]]}
+"""Sound but for the one key that a test adds."""
+
+
+@pytest.fixture
+def copy(bundle_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle that may be spoilt."""
+    return Path(shutil.copytree(bundle_folder, tmp_path / "copy"))
+
+
+def described_anew(folder: Path, change: Callable[[Meta], object]) -> Path:
+    """Change the description and make the manifest fit again, as somebody with the signing key could."""
+    meta = json.loads((folder / "bundle.json").read_text())
+    changed = change(meta)
+    (folder / "bundle.json").write_text(json.dumps(meta if changed is None else changed))
+    write_manifest(folder)
+    return folder
+
+
+def test_a_bundle_comes_back_as_it_was_written(bundle_folder: Path, sample: pd.DataFrame) -> None:
+    bundle = Bundle.load(bundle_folder)
+
+    bundle.check_prototype()
+    assert bundle.digest == bundle_folder.name == verify_files(bundle_folder)
+    assert set(bundle.models) == {"activity", "all"}
+    pd.testing.assert_frame_equal(bundle.known, sample)
+
+
+def test_a_bundle_lies_under_its_digest_and_nothing_else_is_left(bundle_folder: Path) -> None:
+    assert [path.name for path in bundle_folder.parent.iterdir()] == [bundle_folder.name]
+    assert sorted(path.name for path in bundle_folder.iterdir()) == [
+        "bundle.json",
+        "known.parquet",
+        "manifest.json",
+        "model-activity-1.txt",
+        "model-all-1.txt",
+        "spread-all.txt",
+    ]
+
+
+def test_a_bundle_is_loaded_through_a_link(bundle_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to(bundle_folder)
+
+    assert Bundle.load(tmp_path / "current").digest == bundle_folder.name
+
+
+def test_models_are_read_from_the_bytes_that_were_hashed(copy: Path, sample: pd.DataFrame) -> None:
+    """Whoever changes the file after the check changes nothing."""
+    bundle = Bundle.load(copy)
+    before = Bundle.load(copy).estimate(sample.head(3))
+
+    (copy / "model-all-1.txt").write_text("garbage")
+
+    assert np.array_equal(bundle.estimate(sample.head(3)), before)
+
+
+def test_no_estimate_is_below_no_star(bundle_folder: Path, sample: pd.DataFrame) -> None:
+    assert (Bundle.load(bundle_folder).estimate(sample) >= 0).all()
+
+
+def test_a_changed_prototype_is_noticed(copy: Path) -> None:
+    described_anew(copy, lambda meta: meta["prototype"]["predicted"].update({"all": [1.0, 1.0]}))
+
+    with pytest.raises(BadBundleError, match=r"policy all predicts .* not 1\.0"):
+        Bundle.load(copy).check_prototype()
+
+
+def test_a_changed_model_is_noticed_even_if_the_manifest_fits(copy: Path) -> None:
+    whole = lightgbm.Booster(model_file=copy / "model-all-1.txt")
+    (copy / "model-all-1.txt").write_text(whole.model_to_string(num_iteration=whole.num_trees() // 2))
+    write_manifest(copy)
+
+    with pytest.raises(BadBundleError, match="policy all predicts"):
+        Bundle.load(copy).check_prototype()
+
+
+def _no_expectation(meta: Meta) -> None:
+    meta["prototype"]["predicted"] = {}
+
+
+def _only_one_expectation(meta: Meta) -> None:
+    del meta["prototype"]["predicted"]["activity"]
+
+
+def _not_a_number(meta: Meta) -> None:
+    meta["prototype"]["predicted"]["all"][0] = float("nan")
+
+
+def _no_spread_expected(meta: Meta) -> None:
+    meta["prototype"]["predicted"]["all"].pop()
+
+
+def _one_more_expected(meta: Meta) -> None:
+    meta["prototype"]["predicted"]["activity"].append(1.0)
+
+
+def _no_record(meta: Meta) -> None:
+    del meta["prototype"]["record"]
+
+
+def _odd_record(meta: Meta) -> None:
+    meta["prototype"]["record"] = {"forks": "many"}
+
+
+def _other_columns(meta: Meta) -> None:
+    meta["features"]["all"] = meta["features"]["all"][:-1]
+
+
+def _not_the_format(meta: Meta) -> None:
+    meta["models"]["all"][0]["format"] = "skops"
+
+
+def _unknown_format(meta: Meta) -> None:
+    meta["models"]["all"][0]["format"] = "pickle"
+
+
+def _no_vocabularies(meta: Meta) -> None:
+    meta["vocabularies"] = []
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _no_expectation,
+        _only_one_expectation,
+        _not_a_number,
+        _no_spread_expected,
+        _one_more_expected,
+        _no_record,
+        _odd_record,
+        _other_columns,
+        _not_the_format,
+        _unknown_format,
+        _no_vocabularies,
+    ],
+)
+def test_a_bundle_whose_prototype_cannot_be_repeated_is_refused(copy: Path, spoil: Callable[[Meta], None]) -> None:
+    """Each model must have been asked: a description that expects nothing would let any model in."""
+    with pytest.raises(BadBundleError):
+        Bundle.load(described_anew(copy, spoil)).check_prototype()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 1},
+        {"format": 3},
+        {"format": None},
+        {"features": {"all": ["no_such_feature"], "activity": ["forks"]}},
+        {"features": []},
+        {"features": {}},
+        {"features": {"all": [["forks"]]}},
+        {"estimate": "no such policy"},
+        {"explain": "static"},
+        {"models": {}},
+        {"models": {"all": {}, "activity": {}}},
+        {"models": {"all": [], "activity": []}},
+        {"models": {"all": [{"file": "model-all-1.txt", "format": "lightgbm"}], "activity": []}},
+        {"spreads": {}},
+        {"spreads": None},
+        {"spreads": {"all": {"file": "model-all-1.txt"}}},
+        {"intervals": {}},
+        {"intervals": ODD_INTERVALS | {"coverage": "most"}},
+        {"intervals": ODD_INTERVALS | {"coverage": 1.5}},
+        {"intervals": ODD_INTERVALS | {"counts": [0, 20, 10]}},
+        {"intervals": ODD_INTERVALS | {"heights": [1, 2]}},
+        {"intervals": ODD_INTERVALS | {"reach": [[1.0, 1.0]]}},
+        {"intervals": ODD_INTERVALS | {"reach": [[1.0, 1.0], [1.0, float("nan")]]}},
+        {"intervals": ODD_INTERVALS | {"reach": [[1.0, 1.0], [1.0, float("inf")]]}},
+        {"intervals": None},
+        {"split": {"no": "such key"}},
+        {"star_quantiles": []},
+        {"star_quantiles": ["a"]},
+        {"star_quantiles": None},
+    ],
+    ids=str,
+)
+def test_a_bundle_of_another_version_is_refused(copy: Path, change: Meta) -> None:
+    with pytest.raises(BadBundleError):
+        Bundle.load(described_anew(copy, lambda meta: meta | change))
+
+
+def test_a_bundle_of_the_format_before_says_so(copy: Path) -> None:
+    """It had one model a policy, and intervals that went by the prediction alone."""
+    before = {"file": "model-all-1.txt", "format": "lightgbm"}
+    described_anew(copy, lambda meta: meta | {"format": 1, "models": {"all": before, "activity": before}})
+
+    with pytest.raises(BadBundleError, match="made by another version: format"):
+        Bundle.load(copy)
+
+
+@pytest.mark.parametrize(
+    "weight", [float("nan"), float("inf"), -1.0, 0.0, 1e300, 2.0, 0.5, True, "1.0", None, [1.0]], ids=str
+)
+def test_weights_that_are_no_shares_are_refused(copy: Path, weight: Any) -> None:
+    described_anew(copy, lambda meta: meta["models"]["all"][0].update({"weight": weight}))
+
+    with pytest.raises(BadBundleError):
+        Bundle.load(copy)
+
+
+def test_weights_that_cancel_out_are_refused(copy: Path) -> None:
+    """The sum is one, but each prediction would be the difference of two large numbers."""
+    described_anew(copy, lambda meta: meta["models"].update({"all": _two_members(meta, 1000.0, -999.0)}))
+
+    with pytest.raises(BadBundleError):
+        Bundle.load(copy)
+
+
+def _two_members(meta: Meta, *weights: float) -> list[Meta]:
+    return [meta["models"]["all"][0] | {"weight": weight} for weight in weights]
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.joblib", "encoder.npy", "sitecustomize.py", "note.txt"])
+def test_a_file_that_the_description_does_not_name_is_refused_unopened(copy: Path, tmp_path: Path, name: str) -> None:
+    """Even under a manifest that fits: nothing in a bundle is there for a purpose of its own."""
+    trace = tmp_path / "trace"
+    (copy / name).write_bytes(pickle.dumps(Malicious(trace)))
+    write_manifest(copy)
+
+    with pytest.raises(BadBundleError, match=f"do not name the same files: {name}"):
+        Bundle.load(copy)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("place", [("models", "all", 0), ("spreads", "all")], ids=["model", "spread"])
+@pytest.mark.parametrize("kind", ["lightgbm", "skops", "pickle", "joblib"])
+def test_a_pickle_in_the_place_of_a_model_is_refused_unopened(
+    copy: Path, tmp_path: Path, kind: str, place: tuple[Any, ...]
+) -> None:
+    trace = tmp_path / "trace"
+
+    def plant(meta: Meta) -> None:
+        item: Any = meta
+        for step in place:
+            item = item[step]
+        (copy / item["file"]).write_bytes(pickle.dumps(Malicious(trace)))
+        item["format"] = kind
+
+    with pytest.raises(BadBundleError):
+        Bundle.load(described_anew(copy, plant)).check_prototype()
+    assert not trace.exists()
+
+
+class Malicious:
+    """Leaves a trace if anything unpickles it."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, (f"touch {self.trace}",)
+
+
+@pytest.mark.parametrize("file", ["../manifest.json", "/etc/passwd", "manifest.json", "no-such-file.txt", "", None])
+@pytest.mark.parametrize("place", ["models", "spreads"])
+def test_a_model_outside_of_the_manifest_is_refused(copy: Path, place: str, file: str | None) -> None:
+    def point(meta: Meta) -> None:
+        item = meta[place]["all"]
+        (item[0] if place == "models" else item).update({"file": file})
+
+    with pytest.raises(BadBundleError, match="do not name the same files"):
+        Bundle.load(described_anew(copy, point))
+
+
+def test_a_changed_spread_is_noticed_even_if_the_manifest_fits(copy: Path) -> None:
+    """It would make every interval as narrow as somebody likes."""
+    whole = lightgbm.Booster(model_file=copy / "spread-all.txt")
+    (copy / "spread-all.txt").write_text(whole.model_to_string(num_iteration=2))
+    write_manifest(copy)
+
+    with pytest.raises(BadBundleError, match="policy all predicts"):
+        Bundle.load(copy).check_prototype()
+
+
+ODD = st.sampled_from([None, True, 0, -1, 1e308, float("nan"), "", "x", "../x", [], [None], {}, {"file": "x"}])
+
+
+@pytest.mark.thorough
+@given(data=st.data())
+def test_a_description_that_was_changed_anywhere_is_refused_or_answers(
+    bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """One value, anywhere in it, becomes another; what comes out is a BadBundleError or whole counts around a prediction."""
+    folder = tmp_path_factory.mktemp("fuzzed") / "copy"
+    shutil.copytree(bundle_folder, folder)
+    meta = json.loads((folder / "bundle.json").read_text())
+    item, key = meta, data.draw(st.sampled_from(sorted(meta)))
+    while isinstance(item[key], (dict, list)) and item[key] and data.draw(st.booleans()):
+        item = item[key]
+        key = data.draw(st.sampled_from(sorted(item) if isinstance(item, dict) else range(len(item))))
+    item[key] = data.draw(ODD)
+    described_anew(folder, lambda _: meta)
+
+    try:
+        changed = Bundle.load(folder)
+        changed.check_prototype()
+        answer = changed.answer(changed.known.head(2))
+    except BadBundleError:
+        return
+    assert (answer.low <= answer.high).all()
+    assert np.isfinite([answer.predicted, answer.low, answer.high]).all()
+
+
+@given(
+    place=st.integers(0, 10**6), value=st.integers(0, 255), name=st.sampled_from(["model-all-1.txt", "spread-all.txt"])
+)
+def test_a_byte_that_was_changed_is_refused_before_a_model_is_read(
+    bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory, place: int, value: int, name: str
+) -> None:
+    folder = tmp_path_factory.mktemp("hurt") / "copy"
+    shutil.copytree(bundle_folder, folder)
+    data = bytearray((folder / name).read_bytes())
+    data[place % len(data)] ^= value or 1
+    (folder / name).write_bytes(bytes(data))
+
+    with pytest.raises(BadBundleError, match="SHA-256 differs"):
+        Bundle.load(folder)
+
+
+def test_an_unknown_feature_is_named(copy: Path) -> None:
+    described_anew(copy, lambda meta: meta["features"]["all"].append("moon_phase"))
+
+    with pytest.raises(BadBundleError, match="another version: moon_phase"):
+        Bundle.load(copy)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "null", '"a"', "{", "[" * 100_000, "\x00"])
+def test_a_description_that_is_none_is_refused(copy: Path, text: str) -> None:
+    (copy / "bundle.json").write_text(text)
+    write_manifest(copy)
+
+    with pytest.raises(BadBundleError, match="not well-formed"):
+        Bundle.load(copy)
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "model-all-1.txt", "known.parquet", NAME])
+def test_a_bundle_without_one_of_its_files_is_refused(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    if name != NAME:
+        write_manifest(copy)
+
+    with pytest.raises(BadBundleError):
+        len(Bundle.load(copy).known)
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"not parquet", b"PAR1" + b"\x00" * 100 + b"PAR1"])
+def test_known_repositories_that_cannot_be_read_are_refused(copy: Path, data: bytes) -> None:
+    (copy / "known.parquet").write_bytes(data)
+    write_manifest(copy)
+
+    with pytest.raises(BadBundleError, match=r"known\.parquet"):
+        len(Bundle.load(copy).known)
+
+
+def test_the_same_content_is_the_same_bundle(bundle_folder: Path, tmp_path: Path, sample: pd.DataFrame) -> None:
+    """One that is there already stays as it is."""
+    meta = json.loads((bundle_folder / "bundle.json").read_text())
+    models = {
+        policy: Blend((1.0,), (_Stored(bundle_folder / f"model-{policy}-1.txt"),)) for policy in ("all", "activity")
+    }
+    spreads = {"all": _Stored(bundle_folder / "spread-all.txt")}
+
+    folders = [write_bundle(tmp_path, meta, models, spreads, sample) for _ in range(2)]
+
+    assert {folder.name for folder in folders} == {bundle_folder.name}
+    assert [path.name for path in tmp_path.iterdir()] == [bundle_folder.name]
+
+
+def test_a_bundle_that_would_be_refused_is_not_written(
+    bundle_folder: Path, tmp_path: Path, sample: pd.DataFrame
+) -> None:
+    meta = json.loads((bundle_folder / "bundle.json").read_text())
+    meta["prototype"]["predicted"]["all"][0] = 99.0
+    models = {
+        policy: Blend((1.0,), (_Stored(bundle_folder / f"model-{policy}-1.txt"),)) for policy in ("all", "activity")
+    }
+
+    with pytest.raises(BadBundleError, match=r"not 99\.0"):
+        write_bundle(tmp_path, meta, models, {"all": _Stored(bundle_folder / "spread-all.txt")}, sample)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@dataclasses.dataclass
+class _Stored:
+    """A model that writes the text it was read from."""
+
+    path: Path
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        return np.zeros(len(inputs))
+
+    def contributions(self, inputs: np.ndarray) -> None:
+        return None
+
+    @property
+    def booster(self) -> _Stored:
+        return self
+
+    def model_to_string(self) -> str:
+        return self.path.read_text()

@@ -1,0 +1,183 @@
+"""XGBoost's trees are checked before XGBoost reads them: it would follow a place that is not there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import xgboost
+
+from stargaze.bundle import xgboost_model as xgboosted
+from stargaze.bundle.manifest import BadBundleError
+
+Tree = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def rows() -> np.ndarray:
+    """A category, a number, a number that is missing now and then, and one that is infinite."""
+    random = np.random.default_rng(0)
+    values = np.column_stack([random.integers(0, 5, 300), random.normal(size=(300, 2))]).astype("float32")
+    values[::5, 2] = np.nan
+    values[0, 1] = np.inf
+    return values
+
+
+@pytest.fixture(scope="module")
+def booster(rows: np.ndarray) -> xgboost.Booster:
+    """Trees that split by the sets of categories, by numbers and by what is missing."""
+    target = rows[:, 0] % 2 + np.clip(np.nan_to_num(rows[:, 2]), 0, 2)
+    return xgboost.train({"tree_method": "hist", "max_depth": 4, "nthread": 1}, xgboosted.data(rows, [0], target), 6)
+
+
+def test_a_model_comes_back_as_it_went(booster: xgboost.Booster, rows: np.ndarray) -> None:
+    back = xgboosted.from_bytes(xgboosted.to_bytes(booster))
+
+    assert np.array_equal(back.predict(rows), booster.predict(xgboosted.data(rows, [0])))
+
+
+def test_contributions_are_its_own_and_add_up(booster: xgboost.Booster, rows: np.ndarray) -> None:
+    back = xgboosted.from_bytes(xgboosted.to_bytes(booster))
+
+    added = back.contributions(rows)
+
+    assert added.shape == (300, 4)
+    assert added.sum(axis=1) == pytest.approx(back.predict(rows), abs=1e-5)
+    assert np.abs(added[:, 0]).max() > 0.1
+
+
+def test_what_was_never_seen_is_answered(booster: xgboost.Booster) -> None:
+    back = xgboosted.from_bytes(xgboosted.to_bytes(booster))
+
+    assert np.isfinite(back.predict(np.array([[99.0, -np.inf, 1e30], [np.nan] * 3, [1e9, 0.0, 0.0]]))).all()
+
+
+def test_a_border_beyond_every_number_is_one_that_xgboost_sets_itself() -> None:
+    """All that is known goes one way, all that is missing the other."""
+    column = np.where(np.arange(300) % 3, np.inf, np.nan).astype("float32")[:, None]
+    data = xgboosted.data(column, [], np.isnan(column[:, 0]) * 3.0)
+    booster = xgboost.train({"tree_method": "hist", "nthread": 1}, data, 2)
+
+    assert np.array_equal(xgboosted.from_bytes(xgboosted.to_bytes(booster)).predict(column), booster.predict(data))
+
+
+def out_of(name: str, value: Any) -> Callable[[Tree], None]:
+    """Set the first number of an array of the tree."""
+    return lambda tree: tree[name].__setitem__(0, value)
+
+
+def chain(length: int) -> Tree:
+    """Make a tree whose every question leads to a leaf and to the next question."""
+    n = 2 * length + 1
+    asked = range(0, n - 1, 2)
+    left, right, parents = [-1] * n, [-1] * n, [xgboosted.NO_PARENT] * n
+    for node in asked:
+        left[node], right[node] = node + 1, node + 2
+        parents[node + 1] = parents[node + 2] = node
+    same = dict.fromkeys(("base_weights", "loss_changes", "sum_hessian", "split_conditions"), [1.0] * n)
+    sets = ("categories", "categories_nodes", "categories_segments", "categories_sizes")
+    none: dict[str, list[int]] = {name: [] for name in sets}
+    size = {"num_deleted": "0", "num_feature": "3", "num_nodes": str(n), "size_leaf_vector": "1"}
+    numbers = {"split_indices": [1] * n, "split_type": [0] * n, "default_left": [0] * n}
+    ways = {"left_children": left, "right_children": right, "parents": parents}
+    return {**ways, **same, **none, **numbers, "tree_param": size}
+
+
+def test_a_tree_of_the_greatest_depth_is_read(booster: xgboost.Booster, rows: np.ndarray) -> None:
+    """So that the refusal of one level more is of its depth."""
+    model = json.loads(xgboosted.to_bytes(booster))
+    model["learner"]["gradient_booster"]["model"]["trees"][0].update(chain(xgboosted.DEEPEST - 1))
+
+    back = xgboosted.from_bytes(json.dumps(model).encode())
+
+    assert back.contributions(rows).sum(axis=1) == pytest.approx(back.predict(rows), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        out_of("left_children", 10_000),
+        out_of("left_children", -7),
+        out_of("right_children", 0),
+        out_of("right_children", 1),
+        out_of("left_children", 1.5),
+        out_of("split_indices", 3),
+        out_of("split_indices", -1),
+        out_of("categories", -1),
+        out_of("categories", 2**30),
+        out_of("categories_sizes", 10_000),
+        out_of("categories_segments", -1),
+        out_of("categories_nodes", 10_000),
+        out_of("categories", 10**30),
+        out_of("parents", 1_000_000),
+        out_of("split_type", 2),
+        lambda tree: tree["parents"].__setitem__(1, 10_000_000),
+        lambda tree: tree["split_conditions"].__setitem__(-1, float("nan")),
+        lambda tree: tree.update(chain(xgboosted.DEEPEST + 1)),
+        lambda tree: tree["split_conditions"].pop(),
+        lambda tree: tree["parents"].append(0),
+        lambda tree: tree.pop("left_children"),
+        lambda tree: tree["tree_param"].update(num_nodes="100000"),
+        lambda tree: tree["tree_param"].update(size_leaf_vector="2"),
+    ],
+)
+def test_a_tree_that_leads_out_of_itself_is_refused(booster: xgboost.Booster, change: Callable[[Tree], None]) -> None:
+    model = json.loads(xgboosted.to_bytes(booster))
+    change(model["learner"]["gradient_booster"]["model"]["trees"][0])
+
+    with pytest.raises(BadBundleError, match="not an XGBoost model"):
+        xgboosted.from_bytes(json.dumps(model).encode())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda learner: learner["gradient_booster"].update(name="gblinear"), "no boosted tree"),
+        (lambda learner: learner["objective"].update(name="binary:logistic"), "no regression"),
+        (lambda learner: learner["learner_model_param"].update(num_feature="9"), "not those it says"),
+        (lambda learner: learner["learner_model_param"].update(num_feature=float("inf")), "infinity"),
+        (lambda learner: learner["learner_model_param"].update(num_class="1000000000"), "more than one number"),
+        (lambda learner: learner["learner_model_param"].update(num_target="1000000000"), "more than one number"),
+        (lambda learner: learner["learner_model_param"].update(base_score="[1,2]"), "does not start from a number"),
+        (lambda learner: learner["learner_model_param"].update(base_score="NaN"), "does not start from a number"),
+        (lambda learner: learner["gradient_booster"]["model"]["tree_info"].append(0), "not those it says"),
+        (lambda learner: learner["gradient_booster"]["model"]["trees"].clear(), "not those it says"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused(
+    booster: xgboost.Booster, change: Callable[[Any], Any], reason: str
+) -> None:
+    model = json.loads(xgboosted.to_bytes(booster))
+    change(model["learner"])
+
+    with pytest.raises(BadBundleError, match=reason):
+        xgboosted.from_bytes(json.dumps(model).encode())
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\x80\x04", b"[" * 100_000, b'{"learner": {}}'])
+def test_bytes_that_are_no_model_are_refused(content: bytes) -> None:
+    with pytest.raises(BadBundleError, match="not an XGBoost model"):
+        xgboosted.from_bytes(content)
+
+
+def test_its_own_binary_format_is_not_read(booster: xgboost.Booster) -> None:
+    """Only JSON is checked."""
+    with pytest.raises(BadBundleError, match="not an XGBoost model"):
+        xgboosted.from_bytes(bytes(booster.save_raw("ubj")))
+
+
+def test_rows_of_another_width_are_refused(booster: xgboost.Booster) -> None:
+    with pytest.raises(BadBundleError, match="cannot predict"):
+        xgboosted.from_bytes(xgboosted.to_bytes(booster)).predict(np.zeros((1, 2)))
+
+
+def test_without_xgboost_the_line_to_type_is_told(booster: xgboost.Booster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+
+    with pytest.raises(BadBundleError, match="needs xgboost") as raised:
+        xgboosted.from_bytes(b"{}")
+    assert raised.value.hint == "pip install 'stargaze[xgboost]'"

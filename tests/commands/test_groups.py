@@ -1,0 +1,156 @@
+"""The commands of ``stargaze infra`` and ``stargaze hook``: each with help and an example, each error in one line."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from stargaze.commands import hook as cli_hook, infra as cli_infra
+from tests.infra.conftest import FakeCloud
+from tests.test_cli import README, Run
+
+EXAMPLES = {**cli_infra.EXAMPLES, **cli_hook.EXAMPLES}
+NEEDS = {"infra ssh": ["production1"], "infra forget": ["production1"]}
+
+
+@pytest.fixture(autouse=True)
+def without_a_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody's clouds.yaml is read."""
+    for name in ("OS_CLOUD", "OS_CLIENT_CONFIG_FILE", "OS_AUTH_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_every_command_has_help_with_an_example_and_stands_in_the_readme(run: Run, command: str) -> None:
+    ended = run(*command.split(), "--help")
+
+    assert (ended.code, ended.err) == (0, "")
+    assert f"Example: {EXAMPLES[command]}" in ended.out
+    assert EXAMPLES[command].startswith(f"stargaze {command}")
+    assert f"stargaze {command}" in README.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", [command for command in EXAMPLES if command != "hook remove"])
+def test_every_command_refuses_a_config_with_a_slip(run: Run, command: str) -> None:
+    Path("stargaze.toml").write_text("[infra]\nprodution = 9\n")
+
+    ended = run(*command.split(), *NEEDS.get(command, []))
+
+    assert (ended.code, ended.error) == (2, "stargaze.toml: infra.prodution is not a key")
+    assert ended.hint == "Did you mean infra.production?"
+
+
+@pytest.mark.parametrize("command", ["infra up", "infra down"])
+def test_without_a_cloud_it_is_said_where_to_get_one(run: Run, command: str) -> None:
+    ended = run(*command.split())
+
+    assert (ended.code, ended.error) == (2, "there is no clouds.yaml with a cloud")
+    assert "~/.config/openstack/" in ended.hint
+
+
+@pytest.mark.parametrize("command", ["infra status", "infra configure", "infra ssh"])
+def test_before_up_there_are_no_machines(run: Run, command: str) -> None:
+    ended = run(*command.split(), *NEEDS.get(command, []))
+
+    assert (ended.code, ended.hint) == (3, "stargaze infra up")
+
+
+def test_machines_that_exist_are_not_deleted(run: Run) -> None:
+    Path("stargaze.toml").write_text('[infra]\nprovider = "static"\n[infra.hosts]\nproduction1 = "me@192.0.2.1"\n')
+
+    ended = run("infra", "down", "--yes")
+
+    assert (ended.code, "does not delete them" in ended.error) == (2, True)
+
+
+def test_a_machine_that_is_not_there_is_near_one_that_is(run: Run) -> None:
+    Path("stargaze.toml").write_text('[infra]\nprovider = "static"\n[infra.hosts]\nproduction1 = "me@192.0.2.1"\n')
+
+    ended = run("infra", "ssh", "prodution1")
+
+    assert (ended.code, ended.hint) == (3, "Did you mean production1?")
+
+
+def test_a_tag_that_is_none_is_refused(run: Run) -> None:
+    Path("stargaze.toml").write_text('[infra]\nprovider = "static"\n[infra.hosts]\nproduction1 = "me@192.0.2.1"\n')
+
+    ended = run("infra", "configure", "--tags", "swram")
+
+    assert (ended.code, ended.hint) == (2, "Did you mean swarm?")
+
+
+def test_the_doctor_answers_in_json_and_ends_with_what_is_ill(run: Run) -> None:
+    ended = run("doctor", "--json")
+
+    rows = json.loads(ended.out)
+    assert ended.code == (1 if any(row["state"] == "ill" for row in rows) else 0)
+    assert {"python", "disk", "GITHUB_TOKEN"} <= {row["check"] for row in rows}
+
+
+@pytest.fixture
+def cloud(run: Run, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
+    """A cloud in memory whose machines answer at once, and playbooks that change nothing."""
+    there = FakeCloud()
+    Path("stargaze.toml").write_text('[infra]\nssh_from = ["192.0.2.0/24"]\npatience = 10\n')
+    monkeypatch.setattr("stargaze.infra.openstack.client.connect", lambda _: there)
+    monkeypatch.setattr("stargaze.infra.provision.await_ssh", lambda *_: None)
+    monkeypatch.setattr("stargaze.infra.ansible.configure.configure", lambda *_, **__: SimpleNamespace(changed={}))
+    return there
+
+
+def test_up_answers_with_one_json_document(run: Run, cloud: FakeCloud) -> None:
+    planned = json.loads(run("infra", "up", "--dry-run", "--json").out)
+    made = json.loads(run("infra", "up", "--json").out)
+    again = json.loads(run("infra", "up", "--json").out)
+
+    assert planned == {"plan": made["plan"]}
+    assert {"do": "create", "what": "server", "name": "stargaze-production1", "why": ""} in made["plan"]
+    assert {"machine": "production1", "changed": 0} in made["machines"]
+    assert again == {"plan": [], "machines": []}
+
+
+def test_up_shows_the_plan_as_one_json_document_where_something_is_missing(run: Run, cloud: FakeCloud) -> None:
+    cloud.given = replace(cloud.given, images=())
+
+    ended = run("infra", "up", "--json")
+
+    assert ended.code == 5
+    assert list(json.loads(ended.out)) == ["plan"]
+
+
+def test_up_without_json_shows_plan_and_machines(run: Run, cloud: FakeCloud) -> None:
+    first, again = run("infra", "up"), run("infra", "up")
+
+    assert "stargaze-production1" in first.out
+    assert "all machines are up" in first.out
+    assert "Configured" in first.out
+    assert again.out.splitlines() == ["nothing to do", "nothing to configure"]
+
+
+def test_machines_that_exist_have_no_plan(run: Run) -> None:
+    Path("stargaze.toml").write_text('[infra]\nprovider = "static"\n[infra.hosts]\nproduction1 = "me@192.0.2.1"\n')
+
+    assert json.loads(run("infra", "up", "--dry-run", "--json").out) == {"plan": []}
+
+
+def test_who_types_no_name_deletes_nothing(run: Run, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    run("infra", "up")
+    stood = list(cloud.things)
+    monkeypatch.setattr("sys.stdin", Terminal())
+
+    ended = run("infra", "down")
+
+    assert (ended.code, ended.error) == (2, "no name was typed: nothing was done")
+    assert ended.hint == "stargaze infra down --yes"
+    assert cloud.things == stood

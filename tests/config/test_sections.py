@@ -1,0 +1,339 @@
+"""One config: every key explained, every layer in its order, every mistake named with its path."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stargaze.config import sections as config
+from stargaze.config.sections import Config, load, render
+from stargaze.errors import ConfigError, MissingInputError
+
+KEYS = [
+    pytest.param(section.name, item, id=f"{section.name}.{item.name}")
+    for section in dataclasses.fields(Config)
+    for item in dataclasses.fields(section.default_factory())  # type: ignore[misc,operator]
+]
+UNITS = {
+    "repositories",
+    "share",
+    "rho",
+    "rows",
+    "s",
+    "MB",
+    "GB",
+    "cores",
+    "models",
+    "trials",
+    "families",
+    "folds",
+    "date",
+    "path",
+}
+UNITS |= {"weeks", "days", "machines", "CIDR", "replicas"}
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in an empty folder, with no user's file and nothing in the environment."""
+    monkeypatch.chdir(tmp_path)
+
+
+def read(text: str | bytes = "", environ: dict[str, str] | None = None, **options: Any) -> Config:
+    """Load a project file of this text."""
+    Path("c.toml").write_bytes(text.encode() if isinstance(text, str) else text)
+    dotted = {name.replace("__", "."): value for name, value in options.items()}
+    return load(Path("c.toml"), environ={"XDG_CONFIG_HOME": "user", **(environ or {})}, options=dotted)
+
+
+def refused(*arguments: Any, **options: Any) -> ConfigError:
+    """Return the error of a config that is refused."""
+    with pytest.raises(ConfigError) as caught:
+        read(*arguments, **options)
+    return caught.value
+
+
+# ---- every key ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("section", "item"), KEYS)
+def test_every_key_says_why_it_is_there(section: str, item: dataclasses.Field[Any]) -> None:
+    why = item.metadata["why"]
+
+    assert len(why) > 10
+    assert why.endswith(".")
+
+
+@pytest.mark.parametrize(("section", "item"), KEYS)
+def test_every_number_has_a_lower_bound_and_a_known_unit(section: str, item: dataclasses.Field[Any]) -> None:
+    if isinstance(item.default, (int, float)) and not isinstance(item.default, bool):
+        assert item.metadata["least"] is not None
+    assert item.metadata["unit"] in UNITS | {""}
+
+
+def test_the_defaults_are_themselves_allowed() -> None:
+    assert read(render()) == Config()
+
+
+# ---- the annotated file -------------------------------------------------------------------------------------------
+
+
+def test_the_annotated_file_holds_every_key_with_its_why() -> None:
+    text = render()
+
+    for section in tomllib.loads(text):
+        for item in dataclasses.fields(getattr(Config(), section)):
+            assert f"\n{item.name} = " in text or f"[{section}.{item.name}]" in text
+            assert item.metadata["why"] in text
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+@pytest.mark.thorough
+@given(
+    store=texts.filter(lambda text: text.strip() != ""),
+    files=st.lists(texts),
+    columns=st.dictionaries(texts, texts),
+    test=st.floats(0.02, 0.3),
+    limit=st.floats(1, 1e15),
+    known=st.integers(0, 10**30),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+def test_what_is_rendered_is_read_back_the_same(
+    store: str, files: list[str], columns: dict[str, str], test: float, limit: float, known: int
+) -> None:
+    """Quotes, control characters and DEL need care in TOML."""
+    whole = dataclasses.replace(
+        Config(),
+        store=config.StoreSection(store),
+        fetch=config.FetchSection(files, "", columns),
+        features=config.FeaturesSection(test=test),
+        screening=config.ScreeningSection(time_limit=limit),
+        tuning=config.TuningSection(known=known),
+    )
+
+    assert read(render(whole)) == whole
+
+
+def test_plain_dictionaries_hold_every_value() -> None:
+    assert config.as_dict(read("[tuning]\ntrials = 3"))["tuning"]["trials"] == 3
+
+
+# ---- the layers ---------------------------------------------------------------------------------------------------
+
+
+def test_each_layer_is_stronger_than_the_one_before() -> None:
+    """Default < user file < project file < environment < option."""
+    Path("user/stargaze").mkdir(parents=True)
+    Path("user/stargaze/stargaze.toml").write_text("[tuning]\ntrials = 2\nseed = 2\nfinalists = 2\nknown = 2")
+
+    found = read(
+        "[tuning]\ntrials = 3\nseed = 3\nfinalists = 3",
+        {"STARGAZE_TUNING_TRIALS": "4", "STARGAZE_TUNING_SEED": "4"},
+        tuning__trials=5,
+    ).tuning
+
+    assert (found.trials, found.seed, found.finalists, found.known) == (5, 4, 3, 2)
+    assert found.coverage == Config().tuning.coverage
+
+
+def test_an_option_that_is_not_given_changes_nothing() -> None:
+    assert read("[tuning]\ntrials = 3", tuning__trials=None).tuning.trials == 3
+
+
+def test_the_file_of_this_folder_is_read_without_being_named() -> None:
+    Path("stargaze.toml").write_text("[serve]\nport = 1")
+
+    assert load(environ={}).serve.port == 1
+
+
+def test_without_any_file_all_is_at_its_default() -> None:
+    assert load(environ={"XDG_CONFIG_HOME": "user"}) == Config()
+
+
+def test_a_byte_order_mark_as_some_editors_write_it_is_no_mistake() -> None:
+    assert read(b"\xef\xbb\xbf[serve]\nport = 1").serve.port == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("FEATURES_TEST", "0.2", 0.2),
+        ("FEATURES_TEST", ".2", 0.2),
+        ("SCREENING_TIME_LIMIT", "60", 60.0),
+        ("SCREENING_FAMILIES", "ridge, lightgbm,", ["ridge", "lightgbm"]),
+        ("SCREENING_FAMILIES", "", []),
+        ("FETCH_COLUMNS", "stars = star_count,full_name=repo", {"stars": "star_count", "full_name": "repo"}),
+        ("FETCH_COLUMNS", "", {}),
+        ("STORE_PATH", "12", "12"),
+    ],
+)
+def test_the_environment_is_read_as_the_type_of_its_key(name: str, text: str, value: object) -> None:
+    section, _, item = name.lower().partition("_")
+
+    assert getattr(getattr(read("", {f"STARGAZE_{name}": text}), section), item) == value
+
+
+def test_a_whole_number_serves_where_a_share_is_wanted() -> None:
+    found = read("[features]\nmax_missing = 1").features.max_missing
+
+    assert (found, type(found)) == (1.0, float)
+
+
+# ---- mistakes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("[tuning]\ntrails = 9", "c.toml: tuning.trails is not a key", "Did you mean tuning.trials?"),
+        ("[tunning]\ntrials = 9", "c.toml: tunning is not a section", "Did you mean tuning?"),
+        ("[x]", "c.toml: x is not a section", "Known here: store, fetch"),
+        ("[tuning]\nzzz = 1", "c.toml: tuning.zzz is not a key", "Did you mean tuning."),
+        ("tuning = 9", "c.toml: tuning should be a section, written [tuning]", "--print"),
+        ("[tuning]\ntrials = '9'", "tuning.trials should be a whole number [trials], not '9'", "Configurations to try"),
+        ("[tuning]\ntrials = 9.0", "tuning.trials should be a whole number", "Configurations to try"),
+        ("[tuning]\ntrials = true", "tuning.trials should be a whole number", "Configurations to try"),
+        ("[tuning]\ntrials = 0", "should be from 1 to 100,000 [trials], not 0", "Configurations to try"),
+        ("[tuning]\ntrials = -5", "should be from 1 to 100,000 [trials], not -5", "Configurations to try"),
+        ("[features]\ntest = true", "features.test should be a number [share]", "Share held out"),
+        ("[features]\ntest = 15", "features.test should be from 0.02 to 0.5 [share], not 15.0", "Share held out"),
+        ("[features]\ntest = nan", "features.test should be from 0.02 to 0.5", "Share held out"),
+        ("[features]\ntest = '15 %'", "features.test should be a number [share], not '15 %'", "Share held out"),
+        ("[features]\ntest = 0.5\nvalidation = 0.5", "leaves too little to train on", "0.8 or less"),
+        ("[features]\nsplit_by = 'language'", "should be one of owner, repository, not 'language'", "two sides"),
+        ("[tuning]\nestimate = 'stars'", "should be one of static, activity, all", "Feature policy"),
+        ("[screening]\nfamilies = 'ridge'", "screening.families should be a list, not 'ridge'", "Families to screen"),
+        ("[screening]\nfamilies = [1]", "screening.families should hold text only", "Families to screen"),
+        ("[screening]\ntime_limit = inf", "should be at least 1 [s] and finite, not inf", "takes longer"),
+        ("[screening]\ntime_limit = 1" + "0" * 400, "should be at least 1 [s] and finite", "takes longer"),
+        ("[fetch]\ncolumns = ['a']", "fetch.columns should be a table", "CSV and Parquet"),
+        ("[fetch.columns]\nstars = 1", "fetch.columns should hold text only", "CSV and Parquet"),
+        ("[serve]\nport = 70000", "serve.port should be from 0 to 65,535, not 70000", "Port to listen on"),
+        ("[serve]\nhost = ''", "serve.host should not be empty, not ''", "Address to listen on"),
+        ("[store]\npath = ' '", "store.path should not be empty", "Folder of all artefacts"),
+        ('[store]\npath = "a\\u0000b"', "store.path should hold no NUL", "Folder of all artefacts"),
+        ('[fetch]\nfiles = ["a\\u0000b"]', "fetch.files should hold no NUL", "Files of GitHub records"),
+        ("[deploy]\nmax_size = 1e300", "deploy.max_size should be from 1 to 1,000 [MB]", "hook refuses"),
+        ("[serve]\nresults_expire = 1e300", "serve.results_expire should be from 60 to", "kept this long"),
+        ("[serve]\ntime_limit = 1e300", "serve.time_limit should be from 1 to", "reported failed"),
+        ("[tuning\ntrials = 9", "c.toml: not valid TOML", "stargaze init --print"),
+        ("[tuning]\ntrials = 9\ntrials = 9", "c.toml: not valid TOML", "stargaze init --print"),
+        ("x = " + "[" * 5000, "c.toml: not valid TOML", "stargaze init --print"),
+        ("[tuning]\nknown = " + "9" * 5000, "c.toml: not valid TOML", "stargaze init --print"),
+        (b"\xff\xfe[\x00", "c.toml: cannot be read", "stargaze init"),
+        (b"PAR1\x00", "c.toml: not valid TOML", "stargaze init"),
+    ],
+)
+def test_a_mistake_is_named_with_its_path_and_a_hint(text: str | bytes, message: str, hint: str) -> None:
+    error = refused(text)
+
+    assert message in error.message
+    assert hint in error.hint
+    assert error.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tuning]\ntrials = '" + "9" * 10_000 + "'",
+        "[tuning]\n" + "t" * 10_000 + " = 1",
+        "t" * 10_000 + " = 1",
+        "[screening]\nfamilies = [" + "1, " * 10_000 + "]",
+        "[features]\nsplit_by = '" + "x" * 10_000 + "'",
+        "[features]\ntest = 1" + "0" * 300,
+        '[tuning]\n"a\\nb" = 1',
+        '"a\\nb" = 1',
+    ],
+)
+def test_a_mistake_is_one_short_line_however_long_the_value(text: str) -> None:
+    error = refused(text)
+
+    for line in (error.message, error.hint):
+        assert len(line) < 300
+        assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message", "hint"),
+    [
+        ("TUNING_TRAILS", "9", "environment: STARGAZE_TUNING_TRAILS is not a key", "STARGAZE_TUNING_TRIALS?"),
+        ("TUNING_TRIALS", "many", "environment: tuning.trials should be a whole number", "Configurations"),
+        ("TUNING_TRIALS", "", "environment: tuning.trials should be a whole number", "Configurations"),
+        ("TUNING_TRIALS", "9" * 5000, "environment: tuning.trials should be a whole number", "Configurations"),
+        ("TUNING_TRIALS", "0", "environment: tuning.trials should be from 1", "Configurations"),
+        ("FEATURES_TEST", "much", "environment: features.test should be a number [share], not 'much'", "Share"),
+        ("FETCH_COLUMNS", "stars", "environment: fetch.columns should be a table", "CSV"),
+        ("FETCH_COLUMNS", "a=b,stars", "environment: fetch.columns should be a table", "CSV"),
+    ],
+)
+def test_a_mistake_in_the_environment_is_named_too(name: str, text: str, message: str, hint: str) -> None:
+    error = refused("", {f"STARGAZE_{name}": text})
+
+    assert message in error.message
+    assert hint in error.hint
+    assert len(error.message) < 300
+
+
+def test_variables_of_other_programs_are_left_alone() -> None:
+    """A deployment may name things of its own; only what begins as one of our sections must be one of our keys."""
+    assert read("", {"STARGAZE_VERSION": "1", "STARGAZER_TUNING_TRAILS": "1"}) == Config()
+
+
+def test_a_config_file_that_is_asked_for_and_not_there_is_a_missing_input() -> None:
+    with pytest.raises(MissingInputError) as caught:
+        load(Path("gone.toml"), environ={})
+
+    assert caught.value.message == "gone.toml: no such config file"
+    assert caught.value.hint == "stargaze init"
+
+
+@pytest.mark.parametrize("path", [".", "x" * 5000, "c.toml/inside"])
+def test_a_path_that_is_no_file_is_refused(path: str) -> None:
+    Path("c.toml").touch()
+
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(Path(path), environ={})
+
+
+@pytest.mark.parametrize("home", ["x" * 5000, "/dev/null", "a\0b"])
+def test_a_strange_home_of_configs_holds_no_config(home: str) -> None:
+    assert load(environ={"XDG_CONFIG_HOME": home}) == Config()
+
+
+def test_a_broken_user_file_is_named() -> None:
+    Path("user/stargaze").mkdir(parents=True)
+    Path("user/stargaze/stargaze.toml").write_text("[tuning]\ntrails = 2")
+
+    assert refused("").message.startswith("user/stargaze/stargaze.toml: tuning.trails")
+
+
+def test_an_unknown_option_is_a_mistake_of_the_program() -> None:
+    assert math.isfinite(read().features.test)
+    with pytest.raises(ConfigError):
+        read("", tuning__nothing=1)
+
+
+# ---- lists of numbers ---------------------------------------------------------------------------------------------
+
+
+def test_a_list_of_whole_numbers_is_read_from_the_file_and_the_environment() -> None:
+    assert read("[growth]\nhorizons = [7, 14]").growth.horizons == [7, 14]
+    assert read(environ={"STARGAZE_GROWTH_HORIZONS": "7, 14"}).growth.horizons == [7, 14]
+
+
+@pytest.mark.parametrize("text", ['["30"]', "[1.5]", "[true]"])
+def test_what_is_no_whole_number_is_refused_in_a_list_of_such(text: str) -> None:
+    assert "growth.horizons should hold whole numbers only [days]" in refused(f"[growth]\nhorizons = {text}").message
+
+
+def test_digits_in_a_list_of_names_stay_text() -> None:
+    assert read(environ={"STARGAZE_GITHUB_NAMES": "1, 2"}).github.names == ["1", "2"]

@@ -1,0 +1,148 @@
+"""An encoder tells the same of a repository wherever it is asked, goes through bytes without a pickle, and refuses others."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from stargaze.features.encoding import encoder as encode
+from stargaze.features import schema
+from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.encoding.encoder import BY_OWNER, Encoder, needed
+
+Plausible = Callable[..., pd.DataFrame]
+SUBJECTS = ("parser for json", "web framework", "deep learning models", "terminal game")
+
+
+@pytest.fixture(scope="module")
+def repositories(plausible: Plausible) -> pd.DataFrame:
+    """Made-up repositories whose subject tells their stars."""
+    frame = plausible(200)
+    subject = np.arange(200) % 4
+    stars = np.floor(np.exp(subject + 1.0))
+    topics = [["json", "cli"] if place == 0 else ["Web"] if place == 1 else None for place in subject]
+    return frame.assign(description=[SUBJECTS[place] for place in subject], stars=stars, topics=topics)
+
+
+@pytest.fixture(scope="module")
+def encoder(repositories: pd.DataFrame) -> Encoder:
+    """Fitted on the first 150."""
+    seen = repositories.head(150)
+    return Encoder.fit(seen, np.log1p(seen["stars"].to_numpy()), seed=0, owners=True)
+
+
+def test_words_tell_the_stars_of_what_was_not_seen(encoder: Encoder, repositories: pd.DataFrame) -> None:
+    told = encoder.transform(repositories.tail(50))
+
+    assert np.corrcoef(told["text_score"], np.log1p(repositories["stars"].tail(50)))[0, 1] > 0.95
+    assert list(told) == list(encoder.names)
+    assert set(told.dtypes) == {np.dtype("float32")}
+
+
+def test_a_row_alone_is_told_the_same_as_among_others(encoder: Encoder, repositories: pd.DataFrame) -> None:
+    whole = encoder.transform(repositories)
+
+    for row in (3, 170):
+        alone = encoder.transform(repositories.iloc[[row]])
+        assert_frame_equal(alone, whole.iloc[[row]], rtol=1e-5, atol=1e-6)
+
+
+def test_its_own_stars_are_not_looked_at(encoder: Encoder, repositories: pd.DataFrame) -> None:
+    other = repositories.assign(stars=7.0, watchers=7.0, forks=1e6)
+
+    assert_frame_equal(encoder.transform(other), encoder.transform(repositories))
+
+
+def test_topics_are_found_in_any_case(encoder: Encoder, repositories: pd.DataFrame) -> None:
+    one = repositories.head(1).assign(topics=[["web"]])
+    upper = repositories.head(1).assign(topics=[["WEB"]])
+
+    assert encoder.transform(one)["topics_stars"].tolist() == encoder.transform(upper)["topics_stars"].tolist()
+
+
+def test_of_an_unknown_repository_there_is_a_guess_and_no_more(encoder: Encoder) -> None:
+    bare = schema.conform(pd.DataFrame({"full_name": ["nobody/nothing"]}))
+
+    told = encoder.transform(bare).iloc[0]
+
+    assert told["owner_repositories"] == 0.0
+    assert np.isfinite(told[["text_score", "owner_stars"]]).all()
+    assert told[["language_stars", "topics_stars", "owner_best"]].isna().all()
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_rows_of_which_nothing_is_known_are_no_trouble(encoder: Encoder, rows: int) -> None:
+    assert encoder.transform(schema.empty(rows)).shape == (rows, len(encoder.names))
+
+
+def test_it_comes_back_from_its_bytes(encoder: Encoder, repositories: pd.DataFrame) -> None:
+    data = encoder.to_bytes()
+
+    assert_frame_equal(Encoder.from_bytes(data).transform(repositories), encoder.transform(repositories))
+    assert data == encoder.to_bytes()
+    assert len(data) < 1_000_000
+
+
+def test_the_same_rows_and_seed_make_the_same_bytes(encoder: Encoder, repositories: pd.DataFrame) -> None:
+    seen = repositories.head(150)
+
+    again = Encoder.fit(seen, np.log1p(seen["stars"].to_numpy()), seed=0, owners=True)
+
+    assert again.to_bytes() == encoder.to_bytes()
+
+
+def test_without_owners_no_owner_is_remembered(repositories: pd.DataFrame) -> None:
+    made = Encoder.fit(repositories, np.log1p(repositories["stars"].to_numpy()), seed=0, owners=False)
+
+    assert not set(BY_OWNER) & set(Encoder.from_bytes(made.to_bytes()).names)
+
+
+def _packed(**arrays: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def _changed(encoder: Encoder, **changes: np.ndarray | None) -> bytes:
+    with np.load(io.BytesIO(encoder.to_bytes())) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    kept = {**arrays, **{name.replace("__", "."): value for name, value in changes.items()}}
+    return _packed(**{name: value for name, value in kept.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _encoder: b"",
+        lambda _encoder: b"PK no archive",
+        lambda encoder: encoder.to_bytes()[:5000],
+        lambda _encoder: _packed(score=np.zeros(3)),
+        lambda encoder: _changed(encoder, score__slope=None),
+        lambda encoder: _changed(encoder, language__keys=None),
+        lambda encoder: _changed(encoder, score__slope=np.zeros(5)),
+        lambda encoder: _changed(encoder, directions__axes=np.full((2**14, 8), np.nan)),
+        lambda encoder: _changed(encoder, score__start=np.array({"a": 1}, dtype=object)),
+    ],
+)
+def test_bytes_that_are_no_encoder_are_refused(encoder: Encoder, damage: Callable[[Encoder], bytes]) -> None:
+    with pytest.raises((ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile)):
+        Encoder.from_bytes(damage(encoder))
+
+
+def test_bytes_that_unpack_to_too_much_are_refused_unread(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encode, "MOST_BYTES", 10_000)
+
+    with pytest.raises(ValueError, match="more than 10,000 bytes"):
+        Encoder.from_bytes(encoder.to_bytes())
+
+
+def test_every_learned_feature_stands_in_the_catalogue(encoder: Encoder) -> None:
+    assert [name for name in CATALOGUE if CATALOGUE[name].learned] == sorted(encoder.names, key=list(CATALOGUE).index)
+    assert needed(["age", "text_score"])
+    assert not needed(["age", "moon_phase"])

@@ -1,0 +1,35 @@
+"""Hashes: the same as scikit-learn's, so that bundles of every age are served alike."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.feature_extraction import FeatureHasher
+from sklearn.utils.murmurhash import murmurhash3_32
+
+from stargaze.features.encoding.murmur3 import murmur3
+from stargaze.features.encoding.tokens import BUCKETS, _counted
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@given(st.lists(TEXT, max_size=20))
+def test_any_texts_are_hashed_as_scikit_learn_hashes_them(texts: list[str]) -> None:
+    assert murmur3(texts).tolist() == [murmurhash3_32(text.encode(), seed=0) for text in texts]
+
+
+@given(st.lists(st.lists(TEXT, max_size=8), min_size=1, max_size=5))
+def test_rows_of_words_are_counted_as_scikit_learn_counts_them(rows: list[list[str]]) -> None:
+    theirs = FeatureHasher(BUCKETS, input_type="string", dtype=np.float32).transform(rows)
+
+    ours = _counted(rows)
+
+    theirs.sort_indices()
+    for part in ("data", "indices", "indptr"):
+        assert np.array_equal(getattr(ours, part), getattr(theirs, part))
+    assert ours.data.dtype == theirs.dtype
+
+
+def test_no_row_is_a_table_without_rows() -> None:
+    assert _counted([]).shape == (0, BUCKETS)

@@ -1,0 +1,87 @@
+"""Means by key hold for keys that were seen, for keys that were not, and for rows without any."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from stargaze.features.encoding.target_encoding import Means
+from stargaze.features.encoding.tokens import Keys
+
+
+def keys(*of_rows: list[int]) -> Keys:
+    """Give each row its keys."""
+    rows = np.repeat(np.arange(len(of_rows)), [len(row) for row in of_rows])
+    return Keys(rows, np.array([key for row in of_rows for key in row], dtype="uint64"), len(of_rows))
+
+
+FITTED = Means.fit(keys([7], [7], [9], []), np.array([1.0, 3.0, 8.0, 0.0]), 1.0)
+"""The overall mean is 3; of key 7 it is (1 + 3 + 3) / 3, of key 9 it is (8 + 3) / 2."""
+
+
+def test_a_key_is_worth_its_rows_and_some_of_the_overall_mean() -> None:
+    told = FITTED.transform(keys([7], [9]))
+
+    assert told["mean"] == pytest.approx([7 / 3, 5.5])
+    assert told["count"].tolist() == [2.0, 1.0]
+    assert told["best"].tolist() == [3.0, 8.0]
+
+
+def test_a_key_that_was_not_seen_is_worth_the_overall_mean() -> None:
+    told = FITTED.transform(keys([8], [2**63], [0]))
+
+    assert told["mean"].tolist() == [3.0, 3.0, 3.0]
+    assert told["count"].tolist() == [0.0, 0.0, 0.0]
+    assert np.isnan(told["best"]).all()
+
+
+def test_a_row_of_several_keys_has_their_mean_and_their_largest() -> None:
+    told = FITTED.transform(keys([7, 9, 8]))
+
+    assert told["mean"] == pytest.approx([(7 / 3 + 5.5 + 3.0) / 3])
+    assert told["largest"] == pytest.approx([5.5])
+
+
+def test_of_a_row_without_a_key_nothing_is_known() -> None:
+    assert all(np.isnan(values).all() for values in FITTED.transform(keys([])).values())
+
+
+def test_where_no_row_had_a_key_every_key_is_unseen() -> None:
+    none = Means.fit(keys([], []), np.array([1.0, 2.0]), 1.0)
+
+    assert none.transform(keys([5]))["mean"].tolist() == [1.5]
+
+
+def test_means_come_back_from_their_arrays() -> None:
+    back = Means.read(FITTED.arrays())
+
+    assert back.transform(keys([7, 9]))["mean"] == FITTED.transform(keys([7, 9]))["mean"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"keys": np.array([9, 7], dtype="uint64")},
+        {"keys": np.array([7.0, 9.0])},
+        {"mean": np.array([np.nan, 1.0], dtype="float32")},
+        {"mean": np.array([1.0], dtype="float32")},
+        {"overall": np.array(np.inf)},
+    ],
+)
+def test_arrays_that_nobody_fitted_are_refused(change: dict[str, np.ndarray]) -> None:
+    with pytest.raises(ValueError, match="means"):
+        Means.read({**FITTED.arrays(), **change})
+
+
+def test_only_the_most_frequent_keys_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder of a million owners stays small."""
+    monkeypatch.setattr("stargaze.features.encoding.target_encoding.MOST", 1)
+
+    assert Means.fit(keys([9], [7], [7]), np.zeros(3), 1.0).keys.tolist() == [7]
+
+
+def test_they_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        FITTED.overall = 0.0  # type: ignore[misc]

@@ -1,0 +1,313 @@
+"""What a search row does not tell, by GraphQL and by REST: kept where it is answered, and where it is not, the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pandas as pd
+import pytest
+
+from stargaze.store import Store
+from stargaze.config.sections import FetchSection, GithubSection
+from stargaze.features.github.crawl import details
+from stargaze.features.github.api import graphql, response_cache as spool
+from stargaze.features.github.api.client import Client
+from stargaze.features.github.crawl.details import Learner
+from stargaze.features.github.search.search import Repo, repo
+from stargaze.features.github.crawl.entry import gather
+from stargaze.features.github.api.transport import Answer
+from stargaze.features.github.api.response_cache import Gather, Spool
+from tests.features.github.conftest import NOW, FakeClock, FakeTransport, answer
+from tests.features.github.small_github import SmallGitHub, Stops, rest
+from tests.simulated.server import running
+from tests.simulated.world import Faults, World
+
+Canned = Callable[..., tuple[Client, FakeTransport]]
+
+API = "https://api.github.com"
+DAY = 86_400
+LONG_AGO = datetime.fromtimestamp(0, tz=UTC)
+
+
+@pytest.fixture
+def github(clock: FakeClock) -> SmallGitHub:
+    return SmallGitHub(clock, 60)
+
+
+@pytest.fixture
+def kept(store: Store) -> Iterator[Spool]:
+    with spool.opened(store.spool, API) as opened:
+        yield opened
+
+
+def everybody(github: SmallGitHub) -> list[Repo]:
+    return [repo(rest(row), "") for row in github.rows.values()]
+
+
+def told(github: SmallGitHub, kept: Spool) -> list[str]:
+    """Return whose details are said to be missing."""
+    return list(details.remarks(everybody(github), kept))
+
+
+def lost(github: SmallGitHub, kept: Spool) -> dict[str, str]:
+    """Return who is gone or refused, and which of it."""
+    remarks = details.remarks(everybody(github), kept)
+    return {name: why for name, why in remarks.items() if why != details.TOO_LARGE}
+
+
+def too_large(github: SmallGitHub, kept: Spool) -> list[str]:
+    """Return who could not be counted."""
+    return [name for name, why in details.remarks(everybody(github), kept).items() if why == details.TOO_LARGE]
+
+
+def begun(since: datetime) -> Gather:
+    """Return a gather for which details that were learned since then hold."""
+    return Gather("aim", 1, since + details.FRESH, done=False)
+
+
+def learn(
+    github: SmallGitHub, kept: Spool, via: Stops | None = None, since: datetime = LONG_AGO
+) -> dict[int, dict[str, object]]:
+    """Learn all there is as a run does, and return it."""
+    heard: list[int] = []
+    repos = everybody(github)
+    Learner(Client(via or github, github.clock), kept, graphql.KINDS, begun(since)).learn(repos, heard.append)
+    assert sum(heard) == len(repos) * len(graphql.KINDS)
+    return kept.details([kind.name for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
+
+
+def test_many_too_heavy_to_count_are_told_and_all_others_are_known(github: SmallGitHub, kept: Spool) -> None:
+    github.hopeless = {1, 2, 3, 30, 57, 58, 59, 60}
+    found = learn(github, kept)
+    assert {number for number, fields in found.items() if not fields} == github.hopeless
+    heavy = too_large(github, kept)
+    assert heavy == [github.rows[number]["name"] for number in sorted(github.hopeless, key=int)]
+    before = len(github.asked)
+    learn(github, kept)
+    assert len(github.asked) == before
+
+
+def test_a_program_that_is_stopped_does_not_ask_again_for_those_that_were_given_up(
+    github: SmallGitHub, kept: Spool
+) -> None:
+    github.hopeless = {1, 2}
+    with pytest.raises(KeyboardInterrupt):
+        learn(github, kept, Stops(github, 12, after=False))
+    heavy = too_large(github, kept)
+    assert heavy == [github.rows[1]["name"]]
+    before = len(github.asked)
+    learn(github, kept)
+    first = '"' + rest(github.rows[1])["node_id"] + '"'
+    counted = [ask for ask in github.asked[before:] if "Counts" in ask]
+    assert counted
+    assert not [ask for ask in counted if first in ask]
+
+
+def test_the_points_of_graphql_are_read_from_its_headers_and_asked_for_in_no_query(
+    canned: Canned, clock: FakeClock
+) -> None:
+    stated = {
+        "x_ratelimit_limit": "5000",
+        "x_ratelimit_remaining": "0",
+        "x_ratelimit_reset": str(int(NOW) + 1800),
+        "x_ratelimit_resource": "graphql",
+    }
+    client, _ = canned(answer(200, {"data": {"nodes": []}}, **stated))
+    texts = [*(kind.text for kind in graphql.KINDS), graphql.names_query(1)]
+    for text in texts[:2]:
+        client.query(text, {})
+    assert sum(clock.slept) == 1800.5
+    assert not [text for text in texts if "rateLimit" in text]
+
+
+SAML = "Resource protected by organization SAML enforcement."
+ALIVE = answer(200, {"data": {"repository": {"watchers": {"totalCount": 3}}}})
+
+
+def test_a_refused_field_takes_no_other_with_it(github: SmallGitHub, kept: Spool) -> None:
+    github.refused = {number: [("FORBIDDEN", SAML, "owner.membersWithRole")] for number in (3, 4, 50)}
+    github.refused[7] = [("FORBIDDEN", "Resource not accessible by integration", "mentionableUsers")]
+    found = learn(github, kept)
+    assert [fields["subscribers"] for fields in found.values()] == [9] * 60
+    assert lost(github, kept) == {}
+    without_owner = [ask for ask in github.asked if "Counts" in ask and "membersWithRole" not in ask]
+    assert [ask.count("MDE") for ask in without_owner] == [3]
+    assert too_large(github, kept) == []
+
+
+def test_several_refused_fields_are_left_out_one_after_the_other(github: SmallGitHub, kept: Spool) -> None:
+    refused = [("FORBIDDEN", SAML, name) for name in ("mentionableUsers", "discussions", "owner.membersWithRole")]
+    github.refused = {8: refused, 9: refused[1:]}
+    found = learn(github, kept)
+    assert found[8]["subscribers"] == found[9]["subscribers"] == 9
+    assert lost(github, kept) == {}
+
+
+def answers(*nodes: tuple[dict[str, object] | None, str]) -> Iterator[Answer]:
+    """Make answers about commits of one repository: its node, and the type of an error at what is missing of it."""
+    path = ["nodes", 0, "defaultBranchRef", "target", "history"]
+    for node, kind in nodes:
+        error = {"path": path, "message": "Something went wrong", **({"type": kind} if kind else {})}
+        yield answer(200, {"data": {"nodes": [node]}, **({} if kind == "none" else {"errors": [error]})})
+
+
+NAMED = {"id": "R_1", "databaseId": 1, "nameWithOwner": "a/b", "defaultBranchRef": {"name": "main", "target": None}}
+COUNTED = {**NAMED, "defaultBranchRef": {"target": {"history": {"totalCount": 7}}}}
+
+
+def commits_by(client: Client, github: SmallGitHub, kept: Spool) -> dict[str, object]:
+    one = everybody(github)[0]
+    Learner(client, kept, [graphql.KINDS[1]], begun(LONG_AGO)).learn([one], lambda _count: None)
+    return kept.details(["commits"], {one.id: one.stamp})[one.id]
+
+
+@pytest.mark.parametrize("kind", ["", "SERVICE_UNAVAILABLE"])
+def test_a_count_that_fails_inside_an_answer_is_asked_for_again(
+    github: SmallGitHub, kept: Spool, canned: Canned, kind: str
+) -> None:
+    client, _ = canned(*answers((NAMED, kind)), ALIVE, *answers((COUNTED, "none")))
+    assert commits_by(client, github, kept) == {"commits": 7}
+
+
+def test_what_was_answered_is_kept_when_the_rest_is_given_up(github: SmallGitHub, kept: Spool, canned: Canned) -> None:
+    (broken,) = answers((NAMED, ""))
+    client, _ = canned(*[broken, ALIVE] * 3)
+    assert commits_by(client, github, kept) == {"default_branch": "main"}
+    assert too_large(github, kept) == [github.rows[1]["name"]]
+
+
+def test_a_refused_count_inside_an_answer_is_not_asked_for_again(
+    github: SmallGitHub, kept: Spool, canned: Canned
+) -> None:
+    client, transport = canned(*answers((NAMED, "FORBIDDEN")))
+    assert commits_by(client, github, kept) == {"default_branch": "main"}
+    assert len(transport.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "why"),
+    [
+        ("NOT_FOUND", "", "deleted meanwhile"),
+        ("FORBIDDEN", "", f"access refused: {SAML}"),
+        ("INSUFFICIENT_SCOPES", "", f"access refused: {SAML}"),
+        ("FORBIDDEN", "nameWithOwner", f"access refused: {SAML}"),
+        ("NOT_FOUND", "nameWithOwner", f"access refused: {SAML}"),
+    ],
+)
+def test_a_repository_that_is_refused_is_not_called_deleted(
+    github: SmallGitHub, kept: Spool, kind: str, field: str, why: str
+) -> None:
+    github.refused = {5: [(kind, SAML, field)]}
+    found = learn(github, kept)
+    assert found[5] == {}
+    assert lost(github, kept) == {github.rows[5]["name"]: why}
+    before = len(github.asked)
+    learn(github, kept)
+    assert len(github.asked) == before
+
+
+@pytest.mark.parametrize("reason", ["heavy", "refused"])
+def test_what_was_missing_and_is_known_by_now_is_not_told_any_more(
+    github: SmallGitHub, kept: Spool, reason: str
+) -> None:
+    github.hopeless = {5} if reason == "heavy" else set()
+    github.refused = {5: [("FORBIDDEN", SAML, "")]} if reason == "refused" else {}
+    learn(github, kept)
+    assert told(github, kept) == [github.rows[5]["name"]]
+    github.hopeless, github.refused = set(), {}
+    later = datetime.fromtimestamp(github.clock.now + DAY, tz=UTC)
+    found = learn(github, kept, since=later)
+    assert found[5]["subscribers"] == 9
+    assert told(github, kept) == []
+
+
+def test_what_is_missing_of_one_kind_is_told_though_the_other_is_known(
+    github: SmallGitHub, kept: Spool, canned: Canned
+) -> None:
+    (broken,) = answers((NAMED, ""))
+    client, _ = canned(*[broken, ALIVE] * 3)
+    commits_by(client, github, kept)
+    Learner(Client(github, github.clock), kept, [graphql.KINDS[0]], begun(LONG_AGO)).learn(
+        everybody(github), lambda _count: None
+    )
+    assert told(github, kept) == [github.rows[1]["name"]]
+
+
+def look(github: SmallGitHub, kept: Spool, aim: str = "all") -> list[str]:
+    """Look closer at all as a run does; return what was asked for."""
+    before = len(github.asked)
+    run = kept.begin(aim, lambda: datetime.fromtimestamp(github.clock.now, tz=UTC), update=False)
+    details.look_closer(everybody(github), Client(github, github.clock), kept, run, lambda _count: None)
+    return [ask.partition("?")[0] for ask in github.asked[before:]]
+
+
+def test_a_closer_look_asks_for_nothing_that_graphql_told(github: SmallGitHub, kept: Spool) -> None:
+    github.rows[3]["readme"] = None
+    found = learn(github, kept)
+    asked = look(github, kept)
+    organizations = {one.full_name.partition("/")[0] for one in everybody(github) if one.owner_type != "User"}
+    assert [ask for ask in asked if ask.endswith("/readme")] == [f"/repos/{github.rows[3]['name']}/readme"]
+    assert {ask for ask in asked if ask.count("/") == 2} == {f"/orgs/{login}" for login in organizations}
+    assert sum(ask.endswith("/contributors") for ask in asked) == 60
+    assert len(asked) == 60 + 1 + len(organizations)
+    closer = kept.details(list(details.CLOSER), {one.id: one.stamp for one in everybody(github)})
+    both = [{**fields, **closer[number]} for number, fields in found.items()]
+    assert {one["readme_length"] for one in both} == {77, 4321}
+    assert {one["owner_followers"] for one in both} == {15, 12}
+
+
+def test_a_closer_look_without_a_token_asks_for_all(github: SmallGitHub, kept: Spool) -> None:
+    assert len(look(github, kept)) == 60 + 60 + 60
+
+
+def test_what_rest_said_long_ago_does_not_hide_what_graphql_tells_now(github: SmallGitHub, kept: Spool) -> None:
+    look(github, kept)
+    github.clock.now += 40 * DAY
+    learn(github, kept)
+    kinds = [asked.rpartition("/")[2] for asked in look(github, kept, aim="later")]
+    assert kinds.count("readme") == 0
+    one = everybody(github)[0]
+    assert kept.details([details.COUNTS.name, *details.CLOSER], {one.id: one.stamp})[one.id]["readme_length"] == 77
+
+
+def test_a_closer_look_goes_by_no_count_of_long_ago(github: SmallGitHub, kept: Spool) -> None:
+    learn(github, kept)
+    github.clock.now += 40 * DAY
+    assert sum(asked.endswith("/readme") for asked in look(github, kept)) == 60
+
+
+def test_a_closer_look_goes_by_no_count_of_an_earlier_state(github: SmallGitHub, kept: Spool) -> None:
+    learn(github, kept)
+    github.rows[5]["stars"] += 1
+    asked = look(github, kept)
+    assert [ask for ask in asked if ask.endswith("/readme")] == [f"/repos/{github.rows[5]['name']}/readme"]
+
+
+@pytest.mark.real
+def test_of_a_large_github_only_what_cannot_be_counted_or_is_refused_is_missing(store: Store) -> None:
+    world = World(3_000, faults=Faults(heavy=0.01, refusing=0.3))
+    world.people.heavy[:6] = True
+    with running(world) as url:
+        summary = gather(
+            GithubSection(stars=">=1", number=0, url=url),
+            FetchSection(),
+            store,
+            datetime.fromtimestamp(world.clock.time(), tz=UTC),
+            token="good",
+            report=lambda _what, _share: None,
+            clock=world.clock,
+        )
+    found = pd.read_parquet(store.repositories).set_index("id")
+    people = world.people
+    heavy = people.heavy.nonzero()[0]
+    assert sorted(summary.too_large) == sorted(people.name(row) for row in heavy)
+    assert summary.gone == {}
+    assert set(found.index[found["commits"].isna()]) == set(people.id[heavy])
+    assert set(found.index[found["subscribers"].isna()]) == set(people.id[heavy])
+    told = found.index[found["owner_members"].notna()]
+    shown = [row for row in range(3_000) if people.is_organization(row) and not people.refuses_members(row)]
+    assert set(told) == {people.id[row] for row in shown if not people.heavy[row]}
+    assert any(people.refuses_members(row) for row in range(3_000))
+    assert summary.waited == 2 * 4 * len(heavy)
+    assert summary.failed <= 2 * 9 * len(heavy)

@@ -1,0 +1,134 @@
+"""What is known at an origin is known on that day: nothing that comes later changes it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stargaze.features.history.features import growth_features, trend
+from stargaze.features.history.read import tidy
+from stargaze.features.history.clean import whole_series
+from stargaze.features.history.windows import Counts, last_of_each, windows
+from tests.histories import histories, one_history
+
+pytestmark = pytest.mark.thorough
+
+LANGUAGES = ["C", "Go"]
+
+
+def counts(history: pd.DataFrame) -> Counts:
+    return Counts.of(whole_series(history).frame)
+
+
+def features_at(history: pd.DataFrame, name: str, place: int) -> pd.DataFrame:
+    """Return the features of one repository at one of its counts."""
+    known = counts(history)
+    row = int(np.flatnonzero(known.frame["full_name"] == name)[place])
+    return growth_features(windows(known, 26, np.array([row])), LANGUAGES)
+
+
+def changed_after(history: pd.DataFrame, name: str, place: int, seed: int) -> pd.DataFrame:
+    """Change every value of a repository after one of its counts, in a way that breaks no series."""
+    random, later = np.random.default_rng(seed), history.copy()
+    rows = np.flatnonzero(history["full_name"] == name)[place + 1 :]
+    for column in ("stars", "forks", "issues"):
+        later.loc[rows, column] = later.loc[rows, column] + random.integers(1, 400)
+    later.loc[rows, "language"] = "C"
+    later.loc[rows, "last_commit"] += pd.Timedelta(days=3)
+    return later
+
+
+@given(place=st.integers(26, 78), seed=st.integers(0, 1000))
+@settings(deadline=None, max_examples=20)
+def test_nothing_after_the_origin_changes_a_feature(place: int, seed: int) -> None:
+    """No time travel: whatever happens later, what was known is the same."""
+    history = histories(2, weeks=80)
+
+    before = features_at(history, "owner0/name0", place)
+
+    pd.testing.assert_frame_equal(
+        before, features_at(changed_after(history, "owner0/name0", place, seed), "owner0/name0", place)
+    )
+
+
+def test_cutting_the_history_at_the_origin_changes_no_feature() -> None:
+    """Not even through how the rest of the table is cleaned."""
+    history = histories(6)
+    cut = pd.Timestamp("2023-06-05", tz="UTC")
+    whole, short = counts(history), counts(history[history["date"] <= cut])
+
+    rows = np.flatnonzero(whole.frame["date"] == cut)
+    ends = np.flatnonzero(short.frame["date"] == cut)
+
+    pd.testing.assert_frame_equal(
+        growth_features(windows(whole, 26, rows), LANGUAGES), growth_features(windows(short, 26, ends), LANGUAGES)
+    )
+    assert len(rows) == len(ends) == 6
+
+
+def test_a_column_of_the_future_would_be_caught() -> None:
+    """The check above can fail: a feature that looks one week ahead differs."""
+    history = histories(4)
+    later = changed_after(history, "owner0/name0", 60, 0)
+
+    def ahead(table: pd.DataFrame) -> float:
+        known = counts(table)
+        return float(windows(known, 26, np.array([60])).after(7, 21)[0])
+
+    assert ahead(history) != ahead(later)
+
+
+@pytest.mark.parametrize(("weeks", "long_enough"), [(26, True), (27, False)])
+def test_an_origin_needs_all_its_weeks(weeks: int, long_enough: bool) -> None:
+    known = counts(one_history("a/b", np.arange(500.0, 527.0)))
+
+    assert len(windows(known, weeks).rows) == int(long_enough)
+
+
+def test_no_window_reaches_over_a_break() -> None:
+    stars = np.concatenate([np.arange(5000.0, 5020.0), np.arange(900.0, 920.0)])
+
+    found = windows(counts(one_history("a/b", stars)), 15)
+
+    assert len(found.rows) == 2 * (20 - 15)
+    assert np.all(np.diff(found.stars) == 1.0)
+
+
+def test_a_count_between_two_days_lies_on_the_line_between_them() -> None:
+    known = counts(one_history("a/b", [100.0, 170.0]))
+    day = known.day[0]
+
+    assert known.at("stars", np.zeros(3, dtype=int), day + np.array([0.0, 1.0, 8.0]), 21)[:2].tolist() == [100.0, 110.0]
+    assert np.isnan(known.at("stars", np.zeros(1, dtype=int), np.array([day + 8.0]), 21)[0])
+    assert np.isnan(known.at("stars", np.zeros(1, dtype=int), np.array([day - 1.0]), 21)[0])
+    assert np.isnan(known.at("stars", np.zeros(1, dtype=int), np.array([day + 1.0]), 6)[0])
+
+
+def test_origins_do_not_crowd() -> None:
+    known = counts(histories(3))
+
+    places = last_of_each(known, 28)
+
+    assert set(np.unique(known.series[places])) == {0, 1, 2}
+    stretch = known.day[places] // 28
+    assert len(set(zip(known.series[places], stretch, strict=True))) == len(places)
+    assert 36 <= len(places) / 3 <= 40
+
+
+def test_what_a_table_does_not_tell_is_missing_and_not_none() -> None:
+    history = tidy(one_history("a/b", np.arange(500.0, 530.0))[["full_name", "date", "stars"]])
+
+    found = features_at(history, "a/b", 29)
+
+    unknown = [name for name in found.columns if name.startswith(("forks", "issues")) or name in {"idle", "language"}]
+    assert found[unknown].isna().all(axis=None)
+    assert found.drop(columns=unknown).notna().all(axis=None)
+
+
+def test_a_trend_is_the_slope_of_the_best_line() -> None:
+    values = np.random.default_rng(0).normal(size=(5, 27))
+
+    np.testing.assert_allclose(trend(values), np.polyfit(np.arange(27), values.T, 1)[0])

@@ -1,0 +1,68 @@
+"""What follows from a record's own words is the same for every source."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from stargaze.features.ingest.derive import derive, homepages, is_address
+
+
+@pytest.mark.parametrize(
+    ("address", "there"),
+    [
+        ("https://flask.org", True),
+        ("flask.org", True),
+        ("https://github.com/a/b", False),
+        ("http://www.GitHub.com/A/b/", False),
+        ("https://github.com/a/b.git", False),
+        ("https://github.com/a/b#readme", False),
+        ("https://github.com/a/other", True),
+        ("", False),
+    ],
+)
+def test_a_homepage_that_is_only_githubs_page_is_none(address: str, there: bool) -> None:
+    assert homepages(pd.Series([address]), pd.Series(["a/b"])).tolist() == [there]
+
+
+@pytest.mark.parametrize("value", [True, False, 1, 0, "1", "true", None])
+def test_a_switch_in_the_place_of_an_address_stays(value: object) -> None:
+    found = homepages(pd.Series([value], dtype="object"), pd.Series(["a/b"])).tolist()
+
+    assert found == [value]
+    assert not is_address(value)
+
+
+def test_lengths_are_counted_where_they_are_not_given() -> None:
+    frame = pd.DataFrame(
+        {"full_name": ["a/b", "c/d"], "description": ["four", "four"], "description_length": [None, 9.0]}
+    )
+    frame["topics"] = pd.Series([["x", "y"], None], dtype="object")
+
+    derived = derive(frame)
+
+    assert derived["description_length"].tolist() == [4.0, 9.0]
+    assert derived["topic_count"].tolist()[0] == 2.0
+    assert derived["topic_count"].isna().tolist() == [False, True]
+
+
+def test_the_number_is_taken_from_the_node_id_where_it_is_not_given() -> None:
+    frame = pd.DataFrame({"full_name": ["a/b"] * 3, "node_id": ["R_kgDOE6LwKg", "nonsense", None]})
+
+    assert derive(frame)["id"].tolist() == [329445418, pd.NA, pd.NA]
+
+
+def test_licences_and_owners_have_one_spelling() -> None:
+    derived = derive(pd.DataFrame({"license": ["MIT License", None], "owner_type": ["user", "Bot"]}))
+
+    assert derived["license"].tolist()[0] == "mit"
+    assert derived["license"].isna().tolist() == [False, True]
+    assert derived["owner_type"].tolist() == ["User", "Bot"]
+
+
+def test_the_frame_that_was_given_is_not_changed() -> None:
+    frame = pd.DataFrame({"license": ["MIT License"]})
+
+    derive(frame)
+
+    assert frame["license"].tolist() == ["MIT License"]

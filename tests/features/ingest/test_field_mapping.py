@@ -1,0 +1,338 @@
+"""REST, camelCase and GraphQL say the same of a repository in three ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stargaze.errors import BadDataError
+from stargaze.features import schema
+from stargaze.features.ingest.field_mapping import WAYS, read
+
+REST: dict[str, Any] = {
+    "id": 329445418,
+    "node_id": "MDEwOlJlcG9zaXRvcnkzMjk0NDU0MTg=",
+    "name": "connector-x",
+    "full_name": "sfu-db/connector-x",
+    "owner": {"login": "sfu-db", "id": 18023593, "node_id": "MDEyOk9y", "type": "Organization"},
+    "description": "Fastest",
+    "fork": False,
+    "created_at": "2021-01-13T22:21:03Z",
+    "updated_at": "2022-04-11T07:27:15Z",
+    "pushed_at": "2022-04-12T04:07:42Z",
+    "homepage": "https://sfu-db.github.io/connector-x",
+    "size": 71988,
+    "stargazers_count": 605,
+    "watchers_count": 605,
+    "subscribers_count": 12,
+    "language": "Rust",
+    "has_issues": True,
+    "has_discussions": False,
+    "forks_count": 44,
+    "mirror_url": None,
+    "archived": False,
+    "open_issues_count": 36,
+    "license": {"key": "mit", "name": "MIT License", "spdx_id": "MIT"},
+    "is_template": False,
+    "topics": ["database", "rust"],
+    "forks": 44,
+    "open_issues": 36,
+    "watchers": 605,
+    "default_branch": "main",
+    "_collected_at": "2022-04-12T08:00:52+00:00",
+}
+GRAPHQL: dict[str, Any] = {
+    "id": "R_kgDOE6LwKg",
+    "name": "connector-x",
+    "owner": {"login": "sfu-db", "__typename": "Organization", "id": "O_kgDOARMGaQ"},
+    "stargazers": {"totalCount": 605},
+    "forkCount": 44,
+    "createdAt": "2021-01-13T22:21:03Z",
+    "primaryLanguage": {"name": "Rust"},
+    "pullRequests": {"totalCount": 100},
+    "issues": {"totalCount": 90},
+    "watchers": {"totalCount": 12},
+    "diskUsage": 71988,
+    "isFork": False,
+    "licenseInfo": {"name": "MIT License"},
+    "homepageUrl": "",
+    "description": None,
+    "repositoryTopics": {
+        "totalCount": 2,
+        "edges": [{"node": {"topic": {"name": "database"}}}, {"node": {"topic": {"name": "rust"}}}],
+    },
+    "defaultBranchRef": {"name": "main", "target": {"history": {"totalCount": 321}}},
+    "releases": {"totalCount": 7},
+}
+CAMEL: dict[str, Any] = {
+    "id": 329445418,
+    "fullName": "sfu-db/connector-x",
+    "owner": {"login": "sfu-db", "id": 18023593, "type": "Organization"},
+    "stargazersCount": 605,
+    "watchersCount": 605,
+    "subscribersCount": 12,
+    "openIssues": 36,
+    "createdAt": "2021-01-13T22:21:03.000Z",
+    "license": None,
+    "contributors": ["x", "y", "z"],
+    "firstCommit": {
+        "commit": {"author": {"date": "2020-01-01T00:00:00Z"}, "committer": {"date": "2020-01-02T00:00:00Z"}}
+    },
+    "releases": [
+        {
+            "publishedAt": "2021-03-01T00:00:00Z",
+            "prerelease": True,
+            "body": "four",
+            "assets": [{"downloadCount": 5}, {"downloadCount": 6}],
+        },
+        {"publishedAt": None, "createdAt": "2021-02-01T00:00:00Z", "prerelease": False, "body": None, "assets": []},
+    ],
+    "packageJSON": {
+        "version": "1.20.3-beta",
+        "description": "seven77",
+        "dependencies": {"a": "1", "b": "2"},
+        "keywords": ["k"],
+        "scripts": {"start": "x"},
+        "bin": {"x": "y"},
+        "private": True,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", 329445418),
+        ("full_name", "sfu-db/connector-x"),
+        ("fetched_at", "2022-04-12T08:00:52+00:00"),
+        ("stars", 605),
+        ("watchers", 605),
+        ("subscribers", 12),
+        ("forks", 44),
+        ("open_issues", 36),
+        ("size_kb", 71988),
+        ("owner_type", "Organization"),
+        ("owner_id", 18023593),
+        ("license", "mit"),
+        ("topics", ["database", "rust"]),
+        ("topic_count", 2),
+        ("description_length", 7),
+        ("is_mirror", False),
+        ("has_homepage", "https://sfu-db.github.io/connector-x"),
+        ("has_discussions", False),
+        ("default_branch", "main"),
+    ],
+)
+def test_rest_is_read(field: str, value: object) -> None:
+    assert read(REST)[field] == value
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", 329445418),
+        ("node_id", "R_kgDOE6LwKg"),
+        ("full_name", "sfu-db/connector-x"),
+        ("stars", 605),
+        ("subscribers", 12),
+        ("issues", 90),
+        ("pull_requests", 100),
+        ("commits", 321),
+        ("releases", 7),
+        ("size_kb", 71988),
+        ("language", "Rust"),
+        ("license", "MIT License"),
+        ("topics", ["database", "rust"]),
+        ("topic_count", 2),
+        ("description_length", 0),
+        ("has_homepage", False),
+        ("owner_type", "Organization"),
+    ],
+)
+def test_graphql_is_read(field: str, value: object) -> None:
+    assert read(GRAPHQL)[field] == value
+
+
+@pytest.mark.parametrize("field", ["watchers", "owner_id", "open_issues", "is_mirror", "fetched_at"])
+def test_graphql_leaves_out_what_it_does_not_say(field: str) -> None:
+    """Its ``watchers`` are the subscribers; REST's are the stars."""
+    assert field not in read(GRAPHQL)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("stars", 605),
+        ("open_issues", 36),
+        ("contributors", 3),
+        ("first_commit_at", "2020-01-02T00:00:00Z"),
+        ("releases", 2),
+        ("prereleases", 1),
+        ("release_assets", 2),
+        ("release_text_length", 4),
+        ("downloads", 11),
+        ("first_release_at", "2021-02-01T00:00:00Z"),
+        ("latest_release_at", "2021-03-01T00:00:00Z"),
+        ("package_dependencies", 2),
+        ("package_dev_dependencies", 0),
+        ("package_keywords", 1),
+        ("package_scripts", 1),
+        ("package_description_length", 7),
+        ("package_version_major", 1),
+        ("package_version_minor", 20),
+        ("package_version_patch", 3),
+        ("package_is_private", True),
+        ("package_has_bin", True),
+        ("package_has_engines", False),
+    ],
+)
+def test_the_npm_packages_camel_case_is_read(field: str, value: object) -> None:
+    assert read(CAMEL)[field] == value
+
+
+def test_a_record_in_our_own_words_is_read() -> None:
+    assert read({"full_name": "a/b", "stars": 1, "readme_length": 5}) == {
+        "full_name": "a/b",
+        "stars": 1,
+        "readme_length": 5,
+    }
+
+
+@pytest.mark.parametrize("package", [None, [], "text", 3])
+def test_a_package_that_is_none_is_not_known(package: object) -> None:
+    assert not any(name.startswith("package_") for name in read({**CAMEL, "packageJSON": package}))
+
+
+def test_an_odd_package_is_no_fault_of_the_record() -> None:
+    """Its author wrote it, not GitHub."""
+    odd = {"version": 3, "dependencies": "none", "keywords": "a, b", "scripts": 7, "description": {}, "private": "true"}
+
+    row = read({**CAMEL, "packageJSON": odd})
+
+    assert "package_version_major" not in row
+    assert (row["package_keywords"], row["package_scripts"], row["package_is_private"]) == (2, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"stargazers_count": "605"}, "stars is '605'"),
+        ({"stargazers_count": True}, "stars is True"),
+        ({"stargazers_count": float("nan")}, "stars is nan"),
+        ({"stargazers_count": [1]}, "stars is a list"),
+        ({"language": 7}, "language is 7"),
+        ({"created_at": 1400000000}, "created_at is 1400000000"),
+        ({"fork": "no"}, "is_fork is 'no'"),
+        ({"topics": "a,b"}, "topics is 'a,b'"),
+        ({"releases": [1]}, "no release"),
+        ({"full_name": ["a/b"]}, "full_name is a list"),
+    ],
+)
+def test_a_type_that_github_never_sends_is_named(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(BadDataError) as caught:
+        read({**REST, **change})
+
+    assert reason in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "null instead of a record"),
+        ([], "a list instead of a record"),
+        ("text", "'text' instead of a record"),
+        ({}, "full_name is missing"),
+        ({"message": "Not Found"}, "GitHub answered 'Not Found'"),
+        ({"status": 404, "packageStatus": 404}, "GitHub answered 404"),
+    ],
+)
+def test_what_is_no_record_is_named(value: object, reason: str) -> None:
+    with pytest.raises(BadDataError) as caught:
+        read(value)
+
+    assert caught.value.message == reason
+
+
+def test_every_row_of_the_table_is_a_field_of_ours() -> None:
+    assert set(WAYS) <= set(schema.BY_NAME)
+
+
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20))
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+@given(
+    st.one_of(VALUES, st.dictionaries(st.sampled_from([*REST, *GRAPHQL, *CAMEL, *schema.BY_NAME]), VALUES, max_size=8))
+)
+def test_any_json_value_is_a_row_or_named_bad_and_never_a_crash(value: object) -> None:
+    try:
+        row = read(value)
+    except BadDataError as error:
+        row, message = {}, error.message
+    else:
+        message = ""
+    assert len(message) < 200
+    assert set(row) <= set(schema.BY_NAME)
+
+
+@given(st.sampled_from(sorted({*REST, *GRAPHQL, *CAMEL})), VALUES, st.sampled_from([REST, GRAPHQL, CAMEL]))
+def test_a_good_record_with_one_odd_value_is_a_row_or_named_bad(
+    key: str, value: object, record: dict[str, Any]
+) -> None:
+    try:
+        row = read({**record, key: value})
+    except BadDataError as error:
+        row, message = {"full_name": ""}, error.message
+    else:
+        message = ""
+    assert "\n" not in message
+    assert "full_name" in row
+
+
+def test_what_graphql_adds_is_read() -> None:
+    """Counts under the names that others' queries give them; null is none where GitHub says so."""
+    answer = {
+        "nameWithOwner": "a/b",
+        "owner": {"__typename": "Organization", "createdAt": "2012-01-01T00:00:00Z", "isVerified": True},
+        "isEmpty": False,
+        "hasSponsorshipsEnabled": True,
+        "fundingLinks": [],
+        "codeOfConduct": None,
+        "isSecurityPolicyEnabled": True,
+        "usesCustomOpenGraphImage": False,
+        "issuesOpen": {"totalCount": 2},
+        "issuesClosed": {"totalCount": 3},
+        "prsOpen": {"totalCount": 4},
+        "prsMerged": {"totalCount": 5},
+        "tags": {"totalCount": 6},
+        "languages": {"totalCount": 2, "totalSize": 1234},
+        "readmeRst": {"byteSize": 99},
+    }
+
+    assert read(answer) == {
+        "full_name": "a/b",
+        "owner_type": "Organization",
+        "owner_created_at": "2012-01-01T00:00:00Z",
+        "owner_is_verified": True,
+        "is_empty": False,
+        "has_sponsorships": True,
+        "has_funding_links": False,
+        "has_code_of_conduct": False,
+        "has_security_policy": True,
+        "has_own_image": False,
+        "open_issues": 2,
+        "closed_issues": 3,
+        "open_pull_requests": 4,
+        "merged_pull_requests": 5,
+        "tags": 6,
+        "languages": 2,
+        "code_bytes": 1234,
+        "readme_length": 99,
+    }

@@ -1,0 +1,394 @@
+"""Files of any kind become one row a repository; what is bad is named, and the last good store stays."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stargaze.store import Store
+from stargaze.config.sections import FetchSection
+from stargaze.errors import BadDataError, ConfigError, MissingInputError, OutsideError
+from stargaze.features import schema
+from stargaze.features.ingest.from_files import fetch
+from stargaze.features.ingest.fetch_summary import SHOWN, FetchSummary
+
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
+REST = {
+    "id": 7,
+    "full_name": "a/b",
+    "stargazers_count": 5,
+    "updated_at": "2024-03-01T00:00:00Z",
+    "created_at": "2015-01-01T00:00:00Z",
+}
+
+
+class Desk:
+    """A folder with a store, and ``fetch`` on what is put into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(folder / "store")
+
+    def put(self, name: str, content: object) -> Path:
+        """Write a file: text and bytes as they are, else JSON."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        raw = (
+            content
+            if isinstance(content, bytes)
+            else (content if isinstance(content, str) else json.dumps(content)).encode()
+        )
+        path.write_bytes(raw)
+        return path
+
+    def fetch(self, *paths: Path, now: datetime = NOW, **section: Any) -> FetchSummary:
+        """Fetch files."""
+        return fetch(FetchSection(**section), self.store, paths, now)
+
+    def rows(self) -> pd.DataFrame:
+        """Return what is stored, by name."""
+        return schema.conform(pd.read_parquet(self.store.repositories)).set_index("full_name", drop=False)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """Give an empty folder."""
+    return Desk(tmp_path)
+
+
+def test_all_kinds_of_files_come_out_in_one_schema(desk: Desk) -> None:
+    desk.put("table.csv", "full_name,stars\ncsv/x,1\n")
+    pd.DataFrame({"full_name": ["parquet/x"], "stars": [2]}).to_parquet(desk.folder / "table.parquet")
+    desk.put("page.json.gz", gzip.compress(json.dumps({"items": [REST]}).encode()))
+    desk.put(
+        "lines.json",
+        json.dumps({"fullName": "camel/x", "stargazersCount": 3})
+        + "\n"
+        + json.dumps({**REST, "id": 8, "full_name": "c/d"}),
+    )
+    desk.put(
+        "graphql.json", {"data": {"search": {"edges": [{"node": {"nameWithOwner": "gql/x", "stargazerCount": 4}}]}}}
+    )
+
+    summary = desk.fetch(*sorted(path for path in desk.folder.iterdir() if path.is_file()))
+
+    assert list(desk.rows()["stars"].items()) == [
+        ("a/b", 5),
+        ("c/d", 5),
+        ("camel/x", 3),
+        ("csv/x", 1),
+        ("gql/x", 4),
+        ("parquet/x", 2),
+    ]
+    assert list(pd.read_parquet(desk.store.repositories).columns) == [field.name for field in schema.FIELDS]
+    assert (summary.repositories, summary.read, summary.bad_count) == (6, 6, 0)
+
+
+def test_the_shipped_sample_is_taken_where_no_file_is_named(desk: Desk) -> None:
+    """A mapping for the user's own tables does not concern it."""
+    summary = desk.fetch(columns={"stars": "star_count"})
+
+    assert summary.repositories > 10_000
+    assert summary.bad_count == 0
+
+
+def test_the_files_of_the_config_are_taken_where_the_command_names_none(desk: Desk) -> None:
+    path = desk.put("x.json", REST)
+
+    assert desk.fetch(files=[str(path)]).repositories == 1
+
+
+def test_both_spellings_of_a_node_id_are_one_repository(desk: Desk) -> None:
+    old = {
+        "node_id": "MDEwOlJlcG9zaXRvcnkzMjk0NDU0MTg=",
+        "nameWithOwner": "old/x",
+        "stargazerCount": 1,
+        "updatedAt": "2020-01-01T00:00:00Z",
+    }
+    new = {"id": "R_kgDOE6LwKg", "nameWithOwner": "new/x", "stargazerCount": 2, "updatedAt": "2021-01-01T00:00:00Z"}
+
+    summary = desk.fetch(desk.put("x.json", [old, new]))
+
+    assert summary.duplicates == 1
+    assert desk.rows()[["id", "stars"]].values.tolist() == [[329445418, 2.0]]
+
+
+def test_the_newest_of_a_history_stays(desk: Desk) -> None:
+    path = desk.put("x.csv", "full_name,stars,date\na/b,1,2020-01-01\na/b,3,2022-01-01\na/b,2,2021-01-01\n")
+
+    desk.fetch(path, columns={"fetched_at": "date"})
+
+    assert desk.rows()["stars"].tolist() == [3]
+
+
+def test_records_from_before_since_are_left_out_and_counted(desk: Desk) -> None:
+    path = desk.put("x.csv", "full_name,stars,fetched_at\na/b,1,2020-01-01\nc/d,3,2023-01-01\n")
+
+    summary = desk.fetch(path, since="2023-01-01")
+
+    assert (summary.repositories, summary.left_out) == (1, 1)
+
+
+def test_without_a_time_of_fetching_the_newest_date_of_the_file_stands_in(desk: Desk) -> None:
+    other = {**REST, "id": 8, "full_name": "c/d", "updated_at": "2024-05-05T00:00:00Z"}
+
+    desk.fetch(desk.put("x.json", [REST, other]))
+
+    assert desk.rows()["fetched_at"].astype(str).tolist() == ["2024-05-05 00:00:00+00:00"] * 2
+
+
+def test_files_of_one_record_in_one_folder_were_fetched_together(desk: Desk) -> None:
+    """Else each would seem fetched on the day somebody last starred it, and its age would tell its stars."""
+    one = desk.put("a/1.json", REST)
+    two = desk.put("a/2.json", {**REST, "id": 8, "full_name": "c/d", "updated_at": "2024-05-05T00:00:00Z"})
+    far = desk.put("b/3.json", {**REST, "id": 9, "full_name": "e/f", "updated_at": "2021-05-05T00:00:00Z"})
+
+    desk.fetch(one, two, far)
+
+    assert desk.rows()["fetched_at"].dt.year.tolist() == [2024, 2024, 2021]
+    assert desk.rows()["fetched_at"].dt.month.tolist() == [5, 5, 5]
+
+
+def test_no_record_was_fetched_later_than_now(desk: Desk) -> None:
+    """Its clock may be an hour ahead, which is forgiven and cut."""
+    desk.fetch(desk.put("x.json", {**REST, "_collected_at": "2025-06-01T01:00:00Z"}))
+
+    assert desk.rows()["fetched_at"].tolist() == [pd.Timestamp(NOW)]
+
+
+def test_a_file_that_knows_no_date_has_no_time_of_fetching(desk: Desk) -> None:
+    summary = desk.fetch(desk.put("x.csv", "full_name,stars\na/b,1\n"))
+
+    assert summary.latest is None
+    assert desk.rows()["fetched_at"].isna().all()
+
+
+BAD: list[dict[str, Any]] = [
+    {"full_name": "../etc"},
+    {"full_name": "x" * 10_000},
+    {"full_name": "a/b\u0000"},
+    {"stargazers_count": -1},
+    {"stargazers_count": 10**12},
+    {"stargazers_count": 1.5},
+    {"stargazers_count": "5"},
+    {"stargazers_count": float("nan")},
+    {"stargazers_count": float("inf")},
+    {"stargazers_count": None},
+    {"created_at": "1999-01-01T00:00:00Z"},
+    {"pushed_at": "2999-01-01T00:00:00Z"},
+    {"updated_at": "yesterday"},
+    {"forks_count": -3},
+]
+
+
+@pytest.mark.parametrize("change", BAD, ids=lambda change: str(change)[:40])
+def test_a_bad_record_is_counted_and_named_and_the_rest_goes_on(desk: Desk, change: dict[str, Any]) -> None:
+    path = desk.put("x.json", [REST, {**REST, "id": 8, **change}, {**REST, "id": 9, "full_name": "e/f"}])
+
+    summary = desk.fetch(path)
+
+    assert (summary.repositories, summary.read, summary.bad_count) == (2, 3, 1)
+    (file, position, reason), *_ = summary.bad
+    assert (file, position) == (str(path), 2)
+    assert len(reason) < 150
+    assert "\n" not in reason
+
+
+def test_null_nodes_of_an_answer_are_bad_records(desk: Desk) -> None:
+    answer = {
+        "data": {"search": {"nodes": [None, {"nameWithOwner": "a/b", "stargazerCount": 1}]}},
+        "errors": [{"message": "x"}],
+    }
+
+    assert desk.fetch(desk.put("x.json", answer)).bad[0][1:] == (1, "null instead of a record")
+
+
+def test_of_many_bad_records_the_first_thousand_are_named_and_all_counted(desk: Desk) -> None:
+    path = desk.put("x.csv", "full_name,stars\na/b,1\n" + "c/d,-1\n" * (SHOWN + 5))
+
+    summary = desk.fetch(path)
+
+    assert (len(summary.bad), summary.bad_count) == (SHOWN, SHOWN + 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", "full_name,stars\na/b,-1\nc/d,x\n"),
+        ("x.json", [{**REST, "stargazers_count": -1}]),
+        ("x.json", {"message": "Not Found"}),
+        ("x.json", {"total_count": 0, "items": []}),
+        ("x.csv", "full_name,stars\n"),
+        ("x.jsonl", "broken\nlines\n"),
+        ("x.json", [1, 2, 3]),
+    ],
+)
+def test_a_file_with_no_good_record_is_an_error(desk: Desk, name: str, content: object) -> None:
+    with pytest.raises(BadDataError) as caught:
+        desk.fetch(desk.put(name, content))
+
+    assert caught.value.exit_code == 2
+    assert caught.value.hint
+    assert name in caught.value.message
+
+
+def test_a_file_of_several_records_and_no_good_one_is_an_error_beside_a_good_file_too(desk: Desk) -> None:
+    with pytest.raises(BadDataError, match="no good record among 2"):
+        desk.fetch(desk.put("good.json", REST), desk.put("x.csv", "full_name,stars\na/b,-1\nc/d,x\n"))
+
+
+def test_among_files_of_one_record_a_bad_one_is_no_more_than_a_bad_record(desk: Desk) -> None:
+    """A folder of sixteen thousand answers has its deleted repositories."""
+    summary = desk.fetch(desk.put("1.json", REST), desk.put("2.json", {"message": "Not Found"}))
+
+    assert summary.bad == ((str(desk.folder / "2.json"), 1, "GitHub answered 'Not Found'"),)
+    assert [(source.read, source.good, source.bad) for source in summary.by_source] == [(1, 1, 0), (1, 0, 1)]
+
+
+def test_the_store_stays_as_it_was_when_a_file_is_bad(desk: Desk) -> None:
+    desk.fetch(desk.put("good.json", REST))
+    before = desk.store.repositories.read_bytes()
+
+    for broken in (b"", b"<html>", gzip.compress(os.urandom(9999))[:-9], b'{"items": [', b"PAR1"):
+        with pytest.raises(BadDataError):
+            desk.fetch(desk.put("bad.json", broken))
+    with pytest.raises(MissingInputError):
+        desk.fetch(desk.folder / "absent.json")
+
+    assert desk.store.repositories.read_bytes() == before
+    assert [path.name for path in desk.store.root.iterdir()] == ["repositories.parquet"]
+
+
+def test_the_store_stays_as_it_was_when_the_disk_is_full(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.fetch(desk.put("good.json", REST))
+    before = desk.store.repositories.read_bytes()
+
+    def full(frame: pd.DataFrame, path: Path, **options: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    with pytest.raises(OutsideError, match="the disk is full"):
+        desk.fetch(desk.put("good.json", {**REST, "stargazers_count": 9}))
+
+    assert desk.store.repositories.read_bytes() == before
+    assert [path.name for path in desk.store.root.iterdir()] == ["repositories.parquet"]
+
+
+LIMITED = """
+import resource, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from stargaze.artifacts import Store
+from stargaze.config import FetchSection
+from stargaze.errors import OutsideError
+from stargaze.features.fetch import fetch
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    fetch(FetchSection(), Store(Path(sys.argv[1])), [], datetime(2025, 6, 1, tzinfo=UTC))
+except OutsideError as error:
+    raise SystemExit(error.message)
+"""
+
+
+@pytest.mark.thorough
+def test_the_store_stays_as_it_was_when_the_system_refuses_the_write(desk: Desk) -> None:
+    """The real writer meets a real limit of the system: 4 kB a file, and the sample is larger."""
+    desk.fetch(desk.put("good.json", REST))
+    before = desk.store.repositories.read_bytes()
+
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(desk.store.root)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert "the disk is full" in done.stderr
+    assert desk.store.repositories.read_bytes() == before
+    assert [path.name for path in desk.store.root.iterdir()] == ["repositories.parquet"]
+
+
+@pytest.mark.parametrize("day", ["2023", "yesterday", "01.02.2023", "2023-13-01"])
+def test_since_that_is_no_day_is_refused_before_reading(desk: Desk, day: str) -> None:
+    with pytest.raises(ConfigError, match=r"fetch\.since"):
+        desk.fetch(desk.folder / "absent.json", since=day)
+
+
+def test_a_since_that_leaves_nothing_is_an_error(desk: Desk) -> None:
+    with pytest.raises(BadDataError, match="no record was fetched since 2025-01-01"):
+        desk.fetch(desk.put("x.json", REST), since="2025-01-01")
+
+
+def test_a_wrong_mapping_is_refused_before_reading(desk: Desk) -> None:
+    with pytest.raises(ConfigError, match="not a field"):
+        desk.fetch(desk.folder / "absent.json", columns={"strs": "x"})
+
+
+def test_the_summary_is_json(desk: Desk) -> None:
+    summary = desk.fetch(desk.put("x.json", [REST, None]))
+
+    told = json.loads(json.dumps(summary.as_dict()))
+
+    assert (told["repositories"], told["read"], told["bad_count"]) == (1, 2, 1)
+    assert told["by_source"] == [{"file": str(desk.folder / "x.json"), "read": 2, "good": 1, "bad": 1}]
+    assert told["latest"] == "2024-03-01T00:00:00+00:00"
+
+
+def test_progress_is_reported_from_nothing_to_all(desk: Desk) -> None:
+    shares: list[float] = []
+
+    fetch(FetchSection(), desk.store, [desk.put("x.json", REST)], NOW, lambda what, share: shares.append(share))
+
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
+
+
+def test_fetching_what_was_fetched_changes_nothing(desk: Desk) -> None:
+    """The store is a Parquet file in our schema, and such a file is read like any other."""
+    desk.fetch(
+        desk.put("x.json", [REST, {**REST, "id": 8, "full_name": "c/d", "topics": ["x"], "homepage": "https://x.org"}])
+    )
+    before = desk.rows()
+
+    desk.fetch(desk.store.repositories)
+
+    pd.testing.assert_frame_equal(desk.rows(), before)
+
+
+RECORDS = st.lists(
+    st.fixed_dictionaries(
+        {"full_name": st.sampled_from(["a/b", "A/B", "c/d", "e/f", "../x"]), "stars": st.integers(-1, 5)},
+        optional={
+            "id": st.integers(1, 3),
+            "fetched_at": st.dates(date(2007, 1, 1), date(2026, 1, 1)).map(str),
+            "license": st.text(max_size=5),
+            "description": st.text(st.characters(exclude_categories=()), max_size=5),
+        },
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@pytest.mark.thorough
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(RECORDS)
+def test_every_record_is_a_repository_a_duplicate_or_named_bad(desk: Desk, records: list[dict[str, Any]]) -> None:
+    good = {"full_name": "always/good", "stars": 1, "fetched_at": "2020-01-01"}
+
+    summary = desk.fetch(desk.put("x.json", [good, *records]))
+
+    assert summary.read == len(records) + 1 == summary.repositories + summary.duplicates + summary.bad_count
+    assert desk.rows()["full_name"].str.lower().is_unique

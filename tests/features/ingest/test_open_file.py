@@ -1,0 +1,116 @@
+"""What a file holds is told from its content, and what cannot be read ends in one clear line."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stargaze.errors import BadDataError, MissingInputError
+from stargaze.features.ingest import open_file as files
+from stargaze.features.ingest.open_file import opened
+
+RECORD = b'{"full_name": "a/b", "stars": 1}'
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b'{"items": []}', "json"),
+        (RECORD, "json"),
+        (b'{\n "full_name": "a/b",\n "stars": 1\n}\n', "json"),
+        (b"\xef\xbb\xbf  [1]", "json list"),
+        (RECORD + b"\n" + RECORD + b"\n", "json lines"),
+        (b'{"full_name": "broken\n' + RECORD, "json lines"),
+        (b'{"items": [\n{"full_name": "a/b"}]}', "json"),
+        (b"full_name,stars\na/b,1\n", "csv"),
+        ("full_name\tstars\n".encode("utf-16"), "csv"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("name", ["data", "data.csv", "data.parquet", "data.gz"])
+def test_the_content_tells_the_format_whatever_the_name_says(
+    tmp_path: Path, content: bytes, kind: str, pack: object, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if pack is gzip.compress else content)
+
+    with opened(path) as source:
+        assert source.format == kind
+
+
+def test_parquet_is_told_by_its_first_bytes(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "x.csv")
+
+    with opened(tmp_path / "x.csv") as source:
+        assert source.format == "parquet"
+
+
+def test_a_name_that_says_json_lines_is_believed_for_a_single_line(tmp_path: Path) -> None:
+    """One line of JSON lines looks like one document; both read the same, but only lines may be broken alone."""
+    (tmp_path / "x.jsonl").write_bytes(RECORD)
+
+    with opened(tmp_path / "x.jsonl") as source:
+        assert source.format == "json lines"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "is empty"),
+        (b" \n\t\n", "is empty"),
+        (gzip.compress(b"", mtime=0), "is empty"),
+        (b"<!DOCTYPE html><html></html>", "web page"),
+        (b"\n  <?xml version='1.0'?>", "web page"),
+        (b"PK\x03\x04rest", "zip"),
+        (b"\x28\xb5\x2f\xfdrest", "zstd"),
+        (gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0), "gzip inside gzip"),
+        (b"\x00\x01\x02\x03" * 10, "neither text nor Parquet"),
+        (gzip.compress(random.Random(0).randbytes(5000), mtime=0)[:-9], "broken gzip"),
+        (b"\x1f\x8bnot gzip at all", "broken gzip"),
+    ],
+)
+def test_what_holds_no_data_is_refused_by_what_it_is(tmp_path: Path, content: bytes, what: str) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+
+    with pytest.raises(BadDataError, match=what) as caught, opened(tmp_path / "x.json"):
+        pass
+
+    assert str(tmp_path / "x.json") in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["nothing.json", "", "x" * 5000, "a\0b"])
+def test_a_file_that_cannot_be_opened_is_a_missing_input(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MissingInputError) as caught, opened(tmp_path / name):
+        pass
+
+    assert caught.value.exit_code == 3
+    assert caught.value.hint
+
+
+def test_a_bomb_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOST_BYTES", 4 * 2**20)
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"[" + b"1," * 10**7))
+
+    with pytest.raises(BadDataError, match="unpacks to more than"), opened(tmp_path / "bomb.gz") as source:
+        source.stream.read()
+
+
+def test_a_truncated_gzip_is_told_when_its_end_is_reached(tmp_path: Path) -> None:
+    """Its beginning reads well; only the end shows that something is missing."""
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(os.urandom(3 * 2**20).hex().encode())[:-50_000])
+
+    with pytest.raises(BadDataError, match="broken gzip"), opened(tmp_path / "x.jsonl.gz") as source:
+        source.text().read()
+
+
+def test_a_broken_character_does_not_spoil_the_text(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b"full_name,caf\xe9")
+
+    with opened(tmp_path / "x.csv") as source:
+        assert source.text().read() == "full_name,caf\N{REPLACEMENT CHARACTER}"

@@ -1,0 +1,210 @@
+"""Tables of others are read by a mapping, and a wrong mapping says what is there."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from stargaze.errors import BadDataError, ConfigError
+from stargaze.features.ingest import table_records as tables
+from stargaze.features.ingest.open_file import opened
+from stargaze.features.ingest.table_records import Batch, check_mapping, read, resolve
+
+
+def rows(path: Path, content: bytes, columns: Mapping[str, str] | None = None) -> Batch:
+    """Write a file and read its only batch."""
+    path.write_bytes(content)
+    with opened(path) as source:
+        (batch,) = read(source, columns or {})
+    return batch
+
+
+def test_columns_of_our_names_need_no_mapping() -> None:
+    assert resolve(["stars", "x", "full_name"], {}, "f") == {"full_name": "full_name", "stars": "stars"}
+
+
+def test_columns_of_githubs_names_need_no_mapping() -> None:
+    header = ["nameWithOwner", "stargazers_count", "size", "forks_count", "fork"]
+    expected = {"full_name": "nameWithOwner", "stars": "stargazers_count", "size_kb": "size", "is_fork": "fork"}
+    assert resolve(header, {}, "f") == {**expected, "forks": "forks_count"}
+
+
+def test_a_column_stands_for_one_field() -> None:
+    """Where both spellings are there, ours wins; what is mapped is not taken again."""
+    assert resolve(["full_name", "stars", "stargazers_count"], {}, "f")["stars"] == "stars"
+    assert "size_kb" not in resolve(["full_name", "stars", "size"], {"forks": "size"}, "f")
+
+
+def test_a_mapped_column_is_not_taken_a_second_time_by_its_name() -> None:
+    """Their ``issues`` may be our ``open_issues``; then it is not our ``issues`` too."""
+    assert "issues" not in resolve(["full_name", "stars", "issues"], {"open_issues": "issues"}, "f")
+
+
+def test_a_mapping_is_stronger_than_a_name() -> None:
+    assert resolve(["full_name", "stars", "star_count"], {"stars": "star_count"}, "f")["stars"] == "star_count"
+
+
+def test_a_mapped_column_that_is_not_there_is_suggested() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(["full_name", "star_count"], {"stars": "star_cuont"}, "data.csv")
+
+    assert caught.value.message == "fetch.columns.stars: data.csv has no column 'star_cuont'"
+    assert caught.value.hint == "Did you mean star_count?"
+
+
+def test_a_mapping_of_a_field_that_we_do_not_have_is_suggested() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_mapping({"strs": "star_count"})
+
+    assert caught.value.hint == "Did you mean stars?"
+
+
+@pytest.mark.parametrize(
+    ("header", "missing", "hint"),
+    [
+        (["name", "Star Count"], "full_name and stars", 'stars = "Star Count"'),
+        (["full_name", "x"], "stars", 'stars = "…"'),
+        (["owner", "stars"], "full_name", 'owner = "…" and name = "…"'),
+    ],
+)
+def test_without_name_or_stars_it_says_what_is_there_and_how_to_map_it(
+    header: list[str], missing: str, hint: str
+) -> None:
+    with pytest.raises(BadDataError) as caught:
+        resolve(header, {}, "data.csv")
+
+    assert caught.value.message == f"data.csv: no column for {missing}; it has {', '.join(header)}"
+    assert "[fetch.columns]" in caught.value.hint
+    assert hint in caught.value.hint
+
+
+def test_a_thousand_columns_are_not_all_listed() -> None:
+    with pytest.raises(BadDataError) as caught:
+        resolve([f"column {n}" * 9 for n in range(1000)], {}, "data.csv")
+
+    assert len(caught.value.message) < 2000
+
+
+def test_a_long_text_without_columns_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadDataError, match="neither JSON, Parquet nor CSV"):
+        rows(tmp_path / "x.csv", b"x" * 300_000)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"full_name,stars\na/b,3\n",
+        b"\xef\xbb\xbffull_name,stars\r\na/b,3\r\n",
+        b"full_name;stars\na/b;3",
+        b"stars\tfull_name\n3\ta/b\n\n",
+        "full_name,stars\na/b,3\n".encode("utf-16"),
+        b'"full_name","stars"\n"a/b","3"\n',
+        b"full_name,stars\nhttps://github.com/a/b/,3\n",
+        b"full_name,stars\ngithub.com/a/b.git,3\n",
+    ],
+)
+def test_a_csv_is_read_in_the_spellings_of_its_writers(tmp_path: Path, content: bytes) -> None:
+    batch = rows(tmp_path / "x.csv", content)
+
+    assert batch.frame[["full_name", "stars"]].values.tolist() == [["a/b", "3"]]
+
+
+def test_owner_and_name_make_the_full_name(tmp_path: Path) -> None:
+    mapping = {"owner": "Owner", "name": "Repository Name", "stars": "Star Count"}
+
+    batch = rows(tmp_path / "x.csv", b"Repository Name,Owner,Star Count\nnull,NA,3\n", mapping)
+
+    assert batch.frame["full_name"].tolist() == ["NA/null"]
+
+
+def test_a_row_with_too_few_or_too_many_cells_is_bad_and_the_rest_is_read(tmp_path: Path) -> None:
+    batch = rows(tmp_path / "x.csv", b"full_name,stars\na/b,1\nc/d\ne/f,2,3\ng/h,4\n")
+
+    assert batch.positions == [1, 4]
+    assert batch.bad == [(2, "1 columns where the header has 2"), (3, "3 columns where the header has 2")]
+
+
+def test_a_quote_that_is_never_closed_is_said(tmp_path: Path) -> None:
+    batch = rows(tmp_path / "x.csv", b'full_name,stars,description\na/b,1,x\nc/d,2,"never\ne/f,3,y\n')
+
+    assert batch.positions == [1]
+    assert batch.bad == [(2, "unexpected end of data")]
+
+
+def test_a_cell_beyond_the_limit_is_a_bad_row(tmp_path: Path) -> None:
+    batch = rows(tmp_path / "x.csv", b"full_name,stars,x\na/b,1," + b"x" * 200_000 + b"\nc/d,2,\n")
+
+    assert batch.positions == [2]
+    assert batch.bad[0][0] == 1
+
+
+def test_a_missing_description_or_homepage_in_a_table_that_has_them_is_an_empty_one(tmp_path: Path) -> None:
+    content = b"full_name,stars,description,home\na/b,1,four,https://x.org\nc/d,2,,\n"
+
+    frame = rows(tmp_path / "x.csv", content, {"has_homepage": "home"}).frame
+
+    assert frame["description_length"].tolist() == [4.0, 0.0]
+    assert frame["has_homepage"].tolist() == ["https://x.org", ""]
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_parquet_keeps_its_types(tmp_path: Path, pack: bool) -> None:
+    table = pd.DataFrame(
+        {
+            "repo": pd.Categorical(["a/b", "c/d"]),
+            "stars": pd.array([1, None], "Int32"),
+            "date": pd.Series([pd.Timestamp("2020-01-01"), pd.NaT]),
+            "topics": [["x"], None],
+        }
+    )
+    table.to_parquet(tmp_path / "t")
+    content = (tmp_path / "t").read_bytes()
+
+    frame = rows(
+        tmp_path / "x", gzip.compress(content) if pack else content, {"full_name": "repo", "fetched_at": "date"}
+    ).frame
+
+    assert frame["full_name"].tolist() == ["a/b", "c/d"]
+    assert frame["stars"].tolist()[0] == 1
+    assert list(frame["topics"].iloc[0]) == ["x"]
+    assert isinstance(frame["fetched_at"].dtype, type(table["date"].dtype))
+
+
+@pytest.mark.parametrize("cut", [slice(0, 50), slice(0, -30)])
+def test_broken_parquet_is_refused(tmp_path: Path, cut: slice) -> None:
+    pd.DataFrame({"full_name": ["a/b"], "stars": [1]}).to_parquet(tmp_path / "t")
+
+    with pytest.raises(BadDataError, match="broken Parquet"):
+        rows(tmp_path / "x", (tmp_path / "t").read_bytes()[cut])
+
+
+def test_parquet_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MOST_ROWS", 10)
+    monkeypatch.setattr(tables, "MOST_IN_MEMORY", 10)
+    pd.DataFrame({"full_name": ["a/b"] * 11, "stars": [1] * 11}).to_parquet(tmp_path / "t")
+    content = (tmp_path / "t").read_bytes()
+
+    with pytest.raises(BadDataError, match="too many"):
+        rows(tmp_path / "x", content)
+    with pytest.raises(BadDataError, match="unpacks to more"):
+        rows(tmp_path / "x", gzip.compress(content))
+
+
+def test_a_long_table_comes_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "BATCH", 3)
+    (tmp_path / "x.csv").write_text("full_name,stars\n" + "a/b,1\n" * 7)
+    pd.DataFrame({"full_name": ["a/b"] * 7, "stars": [1] * 7}).to_parquet(tmp_path / "x.parquet")
+
+    for name in ("x.csv", "x.parquet"):
+        with opened(tmp_path / name) as source:
+            assert [batch.positions for batch in read(source, {})] == [[1, 2, 3], [4, 5, 6], [7]]
+
+
+def test_the_library_that_reads_parquet_raises_what_we_catch() -> None:
+    """Its own errors have one root; were it to change, broken files would end in a traceback."""
+    assert issubclass(pa.ArrowInvalid, pa.ArrowException)

@@ -1,0 +1,210 @@
+"""What a person asks becomes repositories, or one clear line: a name, an address, or typed figures that can be true."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stargaze.errors import BadDataError
+from stargaze.features import schema
+from stargaze.features.ingest.validate import FULL_NAME
+from stargaze.features.ingest.user_input import FORM_FIELDS, UnknownRepositoryError, from_figures, look_up, parse_name
+
+NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
+KNOWN = schema.conform(
+    pd.DataFrame({"full_name": ["pallets/flask", "Torvalds/Linux", "another/flask-login"], "stars": [3.0, 2.0, 1.0]})
+)
+
+
+# ---- names --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("pallets/flask", " pallets/flask\n", "https://github.com/pallets/flask", "http://github.com/pallets/flask/"),
+        *("github.com/pallets/flask", "www.github.com/pallets/flask", "HTTPS://GitHub.com/pallets/flask"),
+        *("https://github.com/pallets/flask.git", "https://github.com/pallets/flask/issues?q=is%3Aopen#top"),
+        *("https://github.com/pallets/flask#readme", "https://github.com/pallets/flask/tree/main/src/flask"),
+    ],
+)
+def test_a_name_is_found_in_what_people_paste(text: str) -> None:
+    assert parse_name(text) == "pallets/flask"
+
+
+@pytest.mark.parametrize("text", ["a/b.github.io", "https://github.com/a/.github", "https://github.com/a/b.git.git"])
+def test_dots_in_a_name_are_kept(text: str) -> None:
+    assert parse_name(text) == text.removeprefix("https://github.com/").removesuffix(".git")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "/", "flask", "a/b/c", "../etc", "../../etc/passwd", "a/..", "a/b\0", "a b/c", "<script>/x", "ä/ö"),
+        *("https://gitlab.com/a/b", "https://github.com.evil.org/a/b", "https://evil.org/github.com/a/b"),
+        *("https://github.com@evil.org/a/b", "ftp://github.com/a/b", "file:///etc/passwd", "javascript://x/%0a"),
+        *("https://github.com", "https://github.com/pallets", "https://github.com/../../etc", "github.com/a"),
+        *("a" * 10_000, "a/" + "b" * 10_000, "https://github.com/a/" + "b" * 10_000, "\x1b[2J/x", "a/b\u202e"),
+    ],
+)
+def test_anything_else_is_one_short_line_with_an_example(text: str) -> None:
+    with pytest.raises(BadDataError) as caught:
+        parse_name(text)
+
+    assert len(caught.value.message) < 200
+    assert caught.value.message.isprintable()
+    assert caught.value.hint == "write it owner/name, as pallets/flask"
+
+
+@given(st.text(max_size=40) | st.from_regex(r"(https?://)?(github\.com/)?[a-z./?#-]{0,20}", fullmatch=True))
+def test_whatever_is_typed_is_a_name_that_github_could_give_or_refused(text: str) -> None:
+    try:
+        name = parse_name(text)
+    except BadDataError:
+        return
+    assert FULL_NAME.fullmatch(name)
+    assert parse_name(name) == name
+
+
+# ---- known ones ---------------------------------------------------------------------------------------------------
+
+
+def test_the_known_come_in_the_order_of_the_question() -> None:
+    found = look_up(["torvalds/linux", "PALLETS/Flask"], KNOWN)
+
+    assert found["full_name"].tolist() == ["Torvalds/Linux", "pallets/flask"]
+    assert found.index.tolist() == [0, 1]
+
+
+def test_asked_twice_is_answered_twice() -> None:
+    assert len(look_up(["pallets/flask", "pallets/flask"], KNOWN)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("somebody/flask", "Did you mean pallets/flask?"),
+        ("pallets/flsk", "Did you mean pallets/flask?"),
+        ("Another/Flask-Logn", "Did you mean another/flask-login?"),
+        ("zzz/nothing-like-it", "type its figures instead"),
+    ],
+)
+def test_an_unknown_name_is_said_with_what_is_near(name: str, hint: str) -> None:
+    with pytest.raises(UnknownRepositoryError) as caught:
+        look_up(["pallets/flask", name], KNOWN)
+
+    assert caught.value.message == f"{name}: not among the 3 known repositories"
+    assert caught.value.hint == hint
+    assert caught.value.exit_code == 3
+
+
+def test_nothing_is_known_at_first() -> None:
+    with pytest.raises(UnknownRepositoryError, match="not among the 0 known"):
+        look_up(["a/b"], KNOWN.head(0))
+
+
+# ---- figures ------------------------------------------------------------------------------------------------------
+
+
+def test_typed_figures_are_a_repository_of_today() -> None:
+    found = from_figures([{"full_name": "a/b", "forks": "12", "language": "C", "has_wiki": "yes", "stars": ""}], NOW)
+
+    assert list(found.columns) == list(schema.BY_NAME)
+    row = found.iloc[0]
+    assert (row["full_name"], row["forks"], row["language"], row["has_wiki"]) == ("a/b", 12.0, "C", 1.0)
+    assert np.isnan(row["stars"])
+    assert row["fetched_at"] == pd.Timestamp(NOW)
+
+
+def test_the_day_of_the_figures_may_be_said() -> None:
+    found = from_figures([{"full_name": "a/b", "fetched_at": "2020-01-01"}], NOW)
+
+    assert found["fetched_at"].iloc[0] == pd.Timestamp("2020-01-01", tz="UTC")
+
+
+def test_several_come_in_their_order() -> None:
+    found = from_figures([{"full_name": "c/d", "forks": 1}, {"full_name": "a/b", "commits": 2}], NOW)
+
+    assert found["full_name"].tolist() == ["c/d", "a/b"]
+    assert found["forks"].tolist()[0] == 1.0
+    assert np.isnan(found["forks"].iloc[1])
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        ({"full_name": "a/b", "forks": "-1"}, "'a/b': forks is '-1': a count cannot be negative"),
+        ({"full_name": "a/b", "forks": -1}, "forks is -1: a count cannot be negative"),
+        ({"full_name": "a/b", "forks": 10**12}, "larger than GitHub can have"),
+        ({"full_name": "a/b", "forks": 1e400}, "not a whole number"),
+        ({"full_name": "a/b", "forks": "many"}, "forks is 'many': not a whole number"),
+        ({"full_name": "a/b", "forks": [1]}, "forks is a list: not a whole number"),
+        ({"full_name": "a/b", "forks": {"a": 1}}, "forks is a dict: not a whole number"),
+        ({"full_name": "a/b", "has_wiki": "perhaps"}, "should be true or false"),
+        ({"full_name": "a/b", "created_at": "2999-01-01"}, "created_at is '2999-01-01': in the future"),
+        ({"full_name": "a/b", "created_at": "1999-01-01"}, "before GitHub began"),
+        ({"full_name": "a/b", "created_at": "soon"}, "not a date"),
+        ({"full_name": "a/b", "fetched_at": "2999-01-01"}, "in the future"),
+        ({"full_name": "../etc"}, "not owner/name"),
+        ({"full_name": "a" * 10_000}, "10,000 characters"),
+        ({"full_name": 7}, "not owner/name"),
+        ({"forks": 1}, "repository 1: full_name is missing"),
+        ({"full_name": ""}, "repository 1: full_name is missing"),
+        ({}, "repository 1: full_name is missing"),
+        ({"full_name": "a/b", "language": "x" * 300}, "longer than 255 characters"),
+        ({"full_name": "a/b", "fork": 1}, "'fork' is not a field of a repository"),
+        ({"full_name": "a/b", "x" * 10_000: 1}, "is not a field of a repository"),
+        ({"full_name": "a/b", "created_at": "2020-01-02", "fetched_at": "2020-01-01"}, "must not lie after the day"),
+        ({"full_name": "a/b", "pushed_at": "2020-02-02", "fetched_at": "2020-01-01"}, "must not lie after the day"),
+    ],
+)
+def test_figures_that_cannot_be_true_are_named(figures: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadDataError) as caught:
+        from_figures([figures], NOW)
+
+    assert message in caught.value.message
+    assert len(caught.value.message) < 300
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(BadDataError, match=r"'a/b': forks .*; 'c/d': commits"):
+        from_figures([{"full_name": "a/b", "forks": -1}, {"full_name": "c/d", "commits": -1}], NOW)
+
+
+def test_a_misspelt_field_is_suggested() -> None:
+    with pytest.raises(BadDataError) as caught:
+        from_figures([{"full_name": "a/b", "contributers": 1}], NOW)
+
+    assert caught.value.hint == "Did you mean contributors?"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*schema.BY_NAME, "nonsense"]),
+        st.none() | st.text(max_size=20) | st.integers() | st.floats() | st.booleans() | st.lists(st.integers()),
+        max_size=5,
+    )
+)
+@settings(max_examples=40)
+def test_whatever_is_typed_is_a_repository_or_refused(figures: dict[str, Any]) -> None:
+    """A program may send any JSON; none of it may end in a traceback."""
+    try:
+        found = from_figures([{"full_name": "a/b", **figures}], NOW)
+    except BadDataError as error:
+        message = error.message
+    else:
+        message = ""
+        assert list(found.columns) == list(schema.BY_NAME)
+    assert "\n" not in message
+
+
+def test_a_person_is_asked_for_nothing_that_holds_the_answer() -> None:
+    assert not {"stars", "watchers"} & {field.name for field in FORM_FIELDS}

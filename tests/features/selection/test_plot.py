@@ -1,0 +1,40 @@
+"""The picture shows each policy's kept features, its words are text, and the same reasons are the same bytes."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stargaze.config.sections import POLICIES
+from stargaze.features.selection.plot import MOST, draw_selection
+
+
+def reasons(n: int, verdict: str = "kept") -> pd.DataFrame:
+    """Make a table of reasons."""
+    frame = pd.DataFrame({"feature": [f"feature_{place}" for place in range(n)]})
+    for policy in POLICIES:
+        frame[policy] = verdict
+        frame[f"importance_{policy}"] = np.arange(n) / 10
+    return frame
+
+
+@pytest.mark.parametrize(("n", "verdict", "shown"), [(40, "kept", MOST), (3, "constant", 0)])
+def test_each_policy_is_a_panel_with_its_best_features(tmp_path: Path, n: int, verdict: str, shown: int) -> None:
+    draw_selection(reasons(n, verdict), tmp_path / "x.svg")
+
+    words = ["".join(element.itertext()).strip() for element in ET.parse(tmp_path / "x.svg").findall(".//{*}text")]
+    for policy in POLICIES:
+        assert f"{policy}: {n if verdict == 'kept' else 0} features kept" in words
+    assert sum(word == f"feature_{n - 1}" for word in words) == (len(POLICIES) if shown else 0)
+    assert sum(word.startswith("feature_") for word in set(words)) == shown
+
+
+def test_the_same_reasons_are_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        draw_selection(reasons(5), tmp_path / name)
+
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

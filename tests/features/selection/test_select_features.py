@@ -1,0 +1,288 @@
+"""Every column stays or goes with a reason; what holds the stars, and what tells nothing, is found when it is planted."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stargaze.store import Store
+from stargaze.config.sections import POLICIES, FeaturesSection
+from stargaze.errors import MissingInputError, OutsideError
+from stargaze.features import importance, schema
+from stargaze.features import select as selecting
+from stargaze.features.catalogue import CATALOGUE, allowed
+from stargaze.features.extract import COMPUTED
+from stargaze.features.selection.filters import drop_by_looks
+from stargaze.features.registry import Feature
+from stargaze.features.selection.select_features import KEPT, Selection, select, select_features
+from stargaze.features.split import sides
+from stargaze.features.dataset import Table, read_feature_set
+
+pytestmark = pytest.mark.thorough
+
+SECTION = FeaturesSection(folds=3, repeats=2)
+MANY_RUNS = FeaturesSection(folds=4, repeats=3)
+"""On few rows a run tells little: twelve of them part noise from what is no noise."""
+Plausible = Callable[..., pd.DataFrame]
+
+
+def planted(name: str, compute: Callable[[pd.DataFrame], Any], policy: Any = "static") -> Feature:
+    """Make a feature that is not in the catalogue yet."""
+    return Feature(name, policy, "made up", "planted by a test", ("full_name",), compute)
+
+
+def table(repositories: pd.DataFrame, section: FeaturesSection = SECTION) -> Table:
+    """Give the repositories their sides."""
+    stars = repositories["stars"].to_numpy()
+    return Table(repositories, np.log1p(stars), sides(repositories["full_name"], section), "print")
+
+
+def noise(seed: int) -> Callable[[pd.DataFrame], np.ndarray]:
+    """Return numbers that have nothing to do with anything."""
+    return lambda repositories: np.random.default_rng([seed, 9]).normal(size=len(repositories["stars"]))
+
+
+def codes(values: int) -> Callable[[pd.DataFrame], np.ndarray]:
+    """Return numbers of a few kinds, as codes of a category are."""
+    return lambda repositories: np.random.default_rng([values, 9]).integers(0, values, len(repositories["stars"]))
+
+
+NOISE = [f"planted_noise_{seed}" for seed in range(6)]
+PLANTS = (
+    planted("planted_leak", lambda r: np.sqrt(r["stars"])),
+    planted("planted_twin", lambda r: r["forks"], policy="all"),
+    *(planted(name, noise(seed)) for seed, name in enumerate(NOISE[:4])),
+    *(planted(name, codes(n)) for n, name in zip((3, 40), NOISE[4:], strict=True)),
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    """Grow smaller models than in earnest: what is planted is plain."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importance, "ROUNDS", 40)
+        yield
+
+
+@contextlib.contextmanager
+def plants() -> Iterator[None]:
+    """Let the catalogue hold the planted columns inside a block."""
+    with pytest.MonkeyPatch.context() as patch:
+        for plant in PLANTS:
+            patch.setitem(CATALOGUE, plant.name, plant)
+            patch.setitem(COMPUTED, plant.name, plant)
+        yield
+
+
+@pytest.fixture(scope="module")
+def repositories(plausible: Plausible) -> pd.DataFrame:
+    """Made-up repositories; the watchers are the stars of the day before, as REST has them."""
+    frame = plausible(640)
+    return frame.assign(watchers=np.floor(frame["stars"] * 0.99))
+
+
+@pytest.fixture(scope="module")
+def selection(quick: None, repositories: pd.DataFrame) -> Selection:
+    """Select once, with what is planted."""
+    with plants():
+        return select(table(repositories, MANY_RUNS), MANY_RUNS)
+
+
+def verdicts(selection: Selection, name: str) -> list[str]:
+    """Return what was said of a feature, a policy each."""
+    row = selection.reasons.set_index("feature").loc[name]
+    return [str(row[policy]) for policy in POLICIES]
+
+
+# ---- leaks and noise ----------------------------------------------------------------------------------------------
+
+
+def test_a_planted_column_that_holds_the_stars_is_reported_and_kept_nowhere(selection: Selection) -> None:
+    assert all(verdict.startswith("holds the stars") for verdict in verdicts(selection, "planted_leak"))
+    assert not any("planted_leak" in names for names in selection.feature_set.kept.values())
+
+
+def test_watchers_are_refused_because_they_hold_the_stars(selection: Selection) -> None:
+    assert verdicts(selection, "watchers")[2].startswith("holds the stars")
+    assert "watchers" not in selection.feature_set.kept["all"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_planted_columns_of_noise_are_dropped(selection: Selection, policy: str) -> None:
+    """Numbers and categories of noise; by chance alone each wins one run in six, and on so few rows one may seem to pay."""
+    said = selection.reasons.set_index("feature").loc[NOISE, policy]
+
+    assert (said == KEPT).sum() <= 1
+    assert said[said != KEPT].str.fullmatch(r"(useless|doubtful): beats the random probes in \d+% of \d+ runs.*").all()
+
+
+def test_a_planted_twin_is_a_duplicate(selection: Selection) -> None:
+    assert verdicts(selection, "planted_twin")[2] == "duplicate of forks"
+
+
+def test_what_tells_the_stars_stays(selection: Selection) -> None:
+    assert "forks" in selection.feature_set.kept["all"]
+    assert selection.feature_set.scores["all"]["rmsle_kept"] < selection.feature_set.scores["static"]["rmsle_kept"]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (lambda stars: stars, "holds the stars: equal in 100%"),
+        (lambda stars: -stars, "holds the stars"),
+        (np.log1p, "holds the stars"),
+        (lambda stars: stars * 1.05 + 3, "holds the stars"),
+        (lambda stars: np.where(np.arange(len(stars)) % 2, stars, np.nan), "holds the stars: equal in 100%"),
+        (lambda stars: np.where(np.arange(len(stars)) % 150, stars, 0), "holds the stars"),
+        (
+            lambda stars: np.where(np.arange(len(stars)) % 3, stars, np.arange(len(stars))),
+            "holds the stars of some: equal in ",
+        ),
+        (
+            lambda stars: np.where(np.arange(len(stars)) % 2, np.sqrt(stars + 1), -1.0),
+            "holds the stars of some: Spearman's rho 1.000",
+        ),
+        (lambda stars: stars + np.random.default_rng(0).normal(0.0, 0.5, len(stars)), "holds the stars: equal in 0%"),
+        (lambda stars: np.full(len(stars), np.nan), "missing in 100.0% of the repositories"),
+        (lambda stars: np.where(np.arange(len(stars)) < 2, 1.0, np.nan), "missing in 99.3%"),
+        (lambda stars: np.full(len(stars), 7.0), "constant"),
+        (lambda stars: np.random.default_rng(0).normal(size=len(stars)), None),
+        (lambda stars: stars * np.exp(np.random.default_rng(0).normal(size=len(stars))), None),
+        (lambda stars: np.where(np.arange(len(stars)) % 3, 1.0, np.nan), "constant but for 0 repositories"),
+    ],
+)
+def test_a_column_goes_by_its_looks_with_the_reason(
+    plausible: Plausible, values: Callable[[np.ndarray], np.ndarray], reason: str | None
+) -> None:
+    stars = plausible(300)["stars"].to_numpy()
+    inputs = pd.DataFrame({"age": values(stars).astype("float32")})
+
+    found = drop_by_looks(inputs, np.log1p(stars), SECTION).get("age")
+
+    assert found is reason is None or str(found).startswith(str(reason))
+
+
+def test_of_two_columns_that_say_the_same_the_one_of_the_wider_policy_goes(plausible: Plausible) -> None:
+    frame = plausible(300)
+    age = frame["size_kb"].to_numpy()
+    inputs = pd.DataFrame({"forks": np.log1p(age), "age": age, "name_digits": age}, dtype="float32")
+
+    found = drop_by_looks(inputs, np.log1p(frame["stars"].to_numpy()), SECTION)
+
+    assert found["name_digits"] == "duplicate of age"
+    assert found["forks"].startswith("redundant with age: Spearman's rho 1.000")
+    assert "age" not in found
+
+
+def test_two_columns_that_are_mostly_nought_are_not_the_same(plausible: Plausible) -> None:
+    """Ties of the most frequent value say nothing about a rank correlation."""
+    random = np.random.default_rng(0)
+    rare = [np.where(random.random(300) < 0.2, random.integers(1, 100, 300), 0) for _ in range(2)]
+    inputs = pd.DataFrame({"releases": rare[0], "commits": rare[1]}, dtype="float32")
+
+    assert drop_by_looks(inputs, np.log1p(plausible(300)["stars"].to_numpy()), SECTION) == {}
+
+
+def test_stars_that_are_all_the_same_accuse_no_column() -> None:
+    inputs = pd.DataFrame({"age": np.arange(100), "forks": np.arange(100) % 7}, dtype="float32")
+
+    assert drop_by_looks(inputs, np.zeros(100), SECTION) == {}
+
+
+# ---- the table of reasons -----------------------------------------------------------------------------------------
+
+
+def test_every_feature_has_a_verdict_under_every_policy(selection: Selection) -> None:
+    reasons = selection.reasons
+
+    assert reasons["feature"].tolist() == [*[name for name in CATALOGUE if not name.startswith("planted")], *NAMES]
+    assert reasons[list(POLICIES)].map(lambda verdict: isinstance(verdict, str) and len(verdict) > 3).all(axis=None)
+
+
+NAMES = [plant.name for plant in PLANTS]
+
+
+def test_what_is_kept_is_said_to_be_kept(selection: Selection) -> None:
+    for policy in POLICIES:
+        said = selection.reasons.loc[selection.reasons[policy] == KEPT, "feature"]
+        assert set(said) == set(selection.feature_set.kept[policy])
+
+
+def test_no_policy_keeps_what_it_may_not_use(selection: Selection) -> None:
+    for policy in POLICIES:
+        assert set(selection.feature_set.kept[policy]) <= {item.name for item in allowed(policy)} | set(NOISE)
+    assert verdicts(selection, "forks")[:2] == ["only from policy all on"] * 2
+
+
+def test_the_rows_for_people_say_what_a_kept_feature_is_worth(selection: Selection) -> None:
+    row = next(row for row in selection.as_rows() if row["feature"] == "forks")
+
+    assert row["all"].startswith("kept, 0.")
+
+
+def test_only_training_rows_are_looked_at(repositories: pd.DataFrame, selection: Selection) -> None:
+    """Stars and figures of held-out repositories may be anything."""
+    held = table(repositories, MANY_RUNS).side < 0
+    changed = repositories.copy()
+    changed.loc[held, "stars"] = 0.0
+    changed.loc[held, "forks"] = 1e6
+    with plants():
+        again = select(table(changed, MANY_RUNS), MANY_RUNS)
+
+    assert again.feature_set == selection.feature_set
+    assert again.reasons.equals(selection.reasons)
+
+
+# ---- what is written ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path, plausible: Plausible) -> Store:
+    """A store with repositories."""
+    plausible(200).to_parquet(tmp_path / "repositories.parquet")
+    return Store(tmp_path)
+
+
+def test_feature_set_reasons_and_picture_are_written(store: Store) -> None:
+    made = select_features(dataclasses.replace(SECTION, folds=2), store)
+
+    assert read_feature_set(store) == made.feature_set
+    assert pd.read_csv(store.selection)["feature"].tolist() == made.reasons["feature"].tolist()
+    assert store.selection_plot.read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_all_three_are_new_or_all_three_stay(
+    store: Store, selection: Selection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table of reasons beside another feature set would explain what is not so."""
+    for path in (store.features, store.selection, store.selection_plot):
+        path.write_text("old")
+
+    def full(*_arguments: object) -> None:
+        raise OutsideError("the disk is full")
+
+    monkeypatch.setattr(selecting, "select", lambda *_arguments: selection)
+    monkeypatch.setattr(selecting, "draw_selection", lambda _reasons, path: path.write_text("new"))
+    monkeypatch.setattr(selecting, "write_feature_set", full)
+    with pytest.raises(OutsideError):
+        select_features(SECTION, store)
+
+    assert {path.read_text() for path in store.root.iterdir() if path != store.repositories} == {"old"}
+
+
+def test_repositories_without_any_column_that_helps_are_refused(plausible: Plausible) -> None:
+    """Names of one pattern and nothing else: there is nothing to learn from."""
+    names = [f"owner{number:04}/name" for number in range(300)]
+    bare = schema.conform(plausible(300)[["stars"]].assign(full_name=names))
+
+    with pytest.raises(MissingInputError, match="no column is left to learn from: name_length: constant") as caught:
+        select(table(bare), SECTION)
+
+    assert "more fields" in caught.value.hint

@@ -1,0 +1,128 @@
+"""Repositories and feature set belong together or are refused; too little to learn from is said before it is tried."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stargaze.store import Store, sha256
+from stargaze.config.sections import POLICIES, FeaturesSection
+from stargaze.errors import MissingInputError
+from stargaze.features.dataset import FeatureSet, read_both, read_feature_set, read_table, write_feature_set
+
+SECTION = FeaturesSection(folds=3)
+Plausible = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture
+def store(tmp_path: Path, plausible: Plausible) -> Store:
+    """A store with repositories."""
+    plausible(300).to_parquet(tmp_path / "repositories.parquet")
+    return Store(tmp_path)
+
+
+def feature_set(store: Store, **changes: object) -> FeatureSet:
+    """Make a feature set of these repositories."""
+    kept = {policy: ["age", "language"] for policy in POLICIES}
+    made = FeatureSet(kept, {"language": ["C"]}, SECTION, sha256(store.repositories), {})
+    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+
+
+def test_every_row_is_on_exactly_one_side(store: Store) -> None:
+    table = read_table(store, SECTION)
+
+    rows = np.sort(np.concatenate([table.training, table.validation, table.test]))
+    assert rows.tolist() == list(range(300))
+    assert set(table.side[table.training]) == {0, 1, 2}
+
+
+def test_the_target_is_the_logarithm_of_the_stars(store: Store) -> None:
+    table = read_table(store, SECTION)
+
+    assert np.expm1(table.target) == pytest.approx(table.repositories["stars"].to_numpy())
+
+
+def test_a_repository_whose_stars_are_not_known_is_left_out(store: Store, plausible: Plausible) -> None:
+    frame = plausible(300)
+    frame.loc[:9, "stars"] = np.nan
+    frame.loc[10:14, "full_name"] = None
+    frame.to_parquet(store.repositories)
+
+    table = read_table(store, SECTION)
+
+    assert len(table.repositories) == 285
+    assert np.isfinite(table.target).all()
+
+
+def test_the_input_has_a_row_each_and_the_kept_columns(store: Store) -> None:
+    inputs = read_table(store, SECTION).inputs(feature_set(store), "all")
+
+    assert inputs.shape == (300, 2)
+    assert list(inputs) == ["age", "language"]
+
+
+@pytest.mark.parametrize("n", [1, 10, 60])
+def test_too_few_repositories_are_refused(store: Store, plausible: Plausible, n: int) -> None:
+    plausible(n).to_parquet(store.repositories)
+
+    with pytest.raises(MissingInputError, match=f"{n} repositories are too few: at least 60 must be left") as caught:
+        read_table(store, SECTION)
+
+    assert "fetch more" in caught.value.hint
+
+
+def test_repositories_of_one_owner_cannot_be_parted(store: Store, plausible: Plausible) -> None:
+    plausible(300, full_name=[f"one/r{number}" for number in range(300)]).to_parquet(store.repositories)
+
+    with pytest.raises(MissingInputError):
+        read_table(store, SECTION)
+
+
+def test_too_few_owners_for_the_folds_are_refused_with_the_way_out(store: Store, plausible: Plausible) -> None:
+    """A fold without a row would be judged on nothing."""
+    names = [f"owner{number % 11}/r{number}" for number in range(400)]
+    plausible(400, full_name=names).to_parquet(store.repositories)
+    many = dataclasses.replace(SECTION, folds=8)
+
+    with pytest.raises(MissingInputError, match="too few owners: 3 of 8 folds would be empty") as caught:
+        read_table(store, many)
+
+    assert 'features.split_by = "repository"' in caught.value.hint
+    assert len(set(read_table(store, dataclasses.replace(many, split_by="repository")).side)) == 10
+
+
+def test_a_feature_set_is_read_back_as_it_was_written(store: Store) -> None:
+    written = feature_set(store, scores={"all": {"rmsle_kept": 0.5}})
+    write_feature_set(store, written)
+
+    assert read_feature_set(store) == written
+    assert read_both(store)[1].digest == written.digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kept": {policy: ["language", "age"] for policy in POLICIES}},
+        {"vocabularies": {"language": ["D"]}},
+        {"split": FeaturesSection(folds=4)},
+        {"fingerprint": "0"},
+    ],
+)
+def test_whatever_a_model_depends_on_gives_another_name(store: Store, change: dict[str, object]) -> None:
+    """The leaderboard and the trials carry this name, so none is used with features that it was not made from."""
+    assert feature_set(store, **change).digest != feature_set(store).digest
+
+
+def test_a_feature_set_of_other_repositories_is_refused(store: Store, plausible: Plausible) -> None:
+    write_feature_set(store, feature_set(store))
+    plausible(300, seed=1).to_parquet(store.repositories)
+
+    with pytest.raises(MissingInputError, match="was made from other repositories") as caught:
+        read_both(store)
+
+    assert caught.value.hint == "stargaze select-features"

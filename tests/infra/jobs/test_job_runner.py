@@ -1,0 +1,93 @@
+"""The process that Ray runs: what the command tells becomes events, and how it ended the last of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from stargaze.infra.jobs.job_runner import LONGEST, environment, said
+from tests.waiting import wait_for
+
+
+def test_the_command_sees_no_config_but_its_own() -> None:
+    ours = {"STARGAZE_TUNING_TRIALS": "9", "RAY_ADDRESS": "a:1", "OMP_NUM_THREADS": "1"}
+
+    found = environment(ours, {"GITHUB_TOKEN": "t"})
+
+    here = Path.cwd()
+    assert found == {
+        "RAY_ADDRESS": "a:1",
+        "GITHUB_TOKEN": "t",
+        "XDG_CONFIG_HOME": str(here),
+        "STARGAZE_EVENTS": str(here / "events.jsonl"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b'{"ended": 0}\n', '{"ended": 0}'),
+        (b"next: stargaze deploy\n", "next: stargaze deploy"),
+        (b"\xff\n", "\ufffd"),
+        (b"x" * 10_000, "x" * LONGEST),
+    ],
+)
+def test_whatever_is_printed_is_an_event_and_no_other_than_that(line: bytes, told: str) -> None:
+    assert json.loads(said(line)) == {"said": told}
+    assert said(line).isascii()
+    assert said(line).endswith(b"\n")
+
+
+def bear(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    """Start it as Ray does, and hand it its secrets as the desk does."""
+    (folder / "job.json").write_text(json.dumps({"words": words}))
+    (folder / "stargaze.toml").write_text('[store]\npath = "store"\n')
+    os.mkfifo(folder / "secrets")
+    process = subprocess.Popen([sys.executable, "-I", "-m", "stargaze.infra.jobs.job_runner", str(folder)])
+    threading.Thread(target=(folder / "secrets").write_text, args=("{}",), daemon=True).start()
+    return process
+
+
+@pytest.mark.real
+def test_a_command_that_ends_well_leaves_its_answer_among_the_events(tmp_path: Path) -> None:
+    code = bear(tmp_path, "fetch").wait(60)
+
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert (code, events[-1]) == (0, {"ended": 0})
+    answers = [one for one in events if "answer" in one]
+    assert [one["answer"]["repositories"] for one in answers] == [13_777]
+    assert [one["text"] for one in answers] == ["13,777 repositories from 13,777 records"]
+    assert any("what" in one for one in events)
+
+
+@pytest.mark.real
+def test_an_error_is_an_event_with_its_hint_and_code(tmp_path: Path) -> None:
+    assert bear(tmp_path, "tune").wait(60) == 3
+
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    error = {"error": "store/features.json is not there yet", "hint": "stargaze select-features", "code": 3}
+    assert error in events
+    assert events[-1] == {"ended": 3}
+
+
+@pytest.mark.real
+def test_a_command_that_is_told_to_end_says_that_it_did(tmp_path: Path) -> None:
+    """Ray sends SIGTERM to both, and forgets them."""
+    os.mkfifo(tmp_path / "endless.json")  # nobody writes: it is read for ever
+    process = bear(tmp_path, "fetch", "endless.json")
+    wait_for((tmp_path / "events.jsonl").exists)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    child = int(wait_for(lambda: children.read_text().split())[0])
+    wait_for(lambda: "reading" in (tmp_path / "events.jsonl").read_text())
+    for pid in (process.pid, child):
+        os.kill(pid, signal.SIGTERM)
+
+    assert process.wait(60) == 143
+    assert json.loads((tmp_path / "events.jsonl").read_text().splitlines()[-1]) == {"ended": 143}

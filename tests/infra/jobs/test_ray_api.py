@@ -1,0 +1,107 @@
+"""Ray's job API over HTTP, with a server that answers as Ray does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stargaze.infra.jobs.ray_api import RayJobs, jobs_of
+from stargaze.errors import CredentialsError, OutsideError
+
+
+class Ray(BaseHTTPRequestHandler):
+    """Knows one job, and the token "good"."""
+
+    asked: list[tuple[str, str, Any]]
+
+    def do_GET(self) -> None:
+        self._answer(200 if self.path.endswith("/known") else 404, {"status": "RUNNING", "message": "at work"})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.asked.append((self.command, self.path, json.loads(body or b"null")))
+        if b"early" in body and len(self.asked) < 3:
+            self._answer(500, {}, b"Traceback:\nException: No available agent to submit job, please try again later.")
+            return
+        self._answer(500 if b"broken" in body else 200, {})
+
+    def _answer(self, code: int, value: Any, said: bytes = b"Traceback:\nRuntimeError: no room\n") -> None:
+        content = json.dumps(value).encode() if code != 500 else said
+        if self.headers["authorization"] != "Bearer good":
+            code, content = 403, b"Forbidden: invalid token"
+        self.send_response(code)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    Ray.asked = []
+    with HTTPServer(("127.0.0.1", 0), Ray) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_job_is_submitted_and_asked_for_by_its_name(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # what is on this machine is reached without it
+    jobs = RayJobs(address, "good")
+
+    jobs.submit("known", "python -m it")
+    jobs.stop("known")
+
+    assert jobs.status("known") == ("RUNNING", "at work")
+    assert jobs.status("unknown") == ("", "")
+    assert Ray.asked == [
+        ("POST", "/api/jobs/", {"submission_id": "known", "entrypoint": "python -m it"}),
+        ("POST", "/api/jobs/known/stop", None),
+    ]
+
+
+def test_a_token_that_ray_does_not_take_is_a_matter_of_credentials(address: str) -> None:
+    with pytest.raises(CredentialsError, match="refuses the cluster's token"):
+        RayJobs(address, "old").status("known")
+
+
+def test_what_ray_complains_of_is_told_in_a_line(address: str) -> None:
+    with pytest.raises(OutsideError, match="Ray's job API: RuntimeError: no room"):
+        RayJobs(address, "good").submit("new", "broken")
+
+
+def test_a_ray_that_was_just_started_is_asked_again(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stargaze.infra.jobs.ray_api.PAUSE", 0.01)
+
+    RayJobs(address, "good").submit("early", "python -m it")
+
+    assert len(Ray.asked) == 3
+    monkeypatch.setattr("stargaze.infra.jobs.ray_api.STARTS", 0.0)
+    Ray.asked.clear()
+    with pytest.raises(OutsideError, match="No available agent"):
+        RayJobs(address, "good").submit("early", "python -m it")
+
+
+def test_a_ray_that_is_not_there_says_what_to_type() -> None:
+    with pytest.raises(OutsideError, match="does not answer") as raised:
+        RayJobs("http://127.0.0.1:1", "good").status("known")
+    assert raised.value.hint == "stargaze infra configure --tags ray"
+
+
+def test_the_token_is_where_the_settings_say(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("good\n")
+    (tmp_path / "ray.env").write_text(f"# Ray's\nRAY_AUTH_MODE=token\nRAY_AUTH_TOKEN_PATH={tmp_path}/token\n")
+
+    assert jobs_of(tmp_path / "ray.env", "http://a") == RayJobs("http://a", "good")
+    with pytest.raises(OutsideError, match="Ray is not configured here"):
+        jobs_of(tmp_path / "other.env", "http://a")

@@ -1,0 +1,215 @@
+"""Which machine a stage goes to, and what of this machine goes with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stargaze.infra.jobs import remote_stage as elsewhere
+from stargaze.store import Store, write_json
+from stargaze.config.sections import Config, InfraSection, TuningSection
+from stargaze.infra.jobs.client import Outcome
+from stargaze.infra.jobs.ssh_client import SshHead
+from stargaze.errors import ConfigError, MissingInputError, OutsideError
+from stargaze.pipeline.stages import _tuned
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+MACHINES = InfraSection(
+    provider="static",
+    hosts={"development": "me@10.0.0.4", "parameter1": "me@10.0.0.5"},
+    variables={"ray_folder": "/srv/ray"},
+)
+
+
+def quiet(_what: str, _done: float) -> None: ...
+
+
+def test_the_head_is_the_development_machine(store: Store) -> None:
+    found = elsewhere.head(Config(infra=MACHINES), store)
+
+    assert isinstance(found, SshHead)
+    assert (found.name, found.machine.address, found.place.folder) == ("development", "10.0.0.4", "/srv/ray")
+
+
+def test_without_machines_it_is_said_what_to_type(store: Store) -> None:
+    with pytest.raises(MissingInputError) as raised:
+        elsewhere.head(Config(), store)
+    assert raised.value.hint == "stargaze infra up"
+    with pytest.raises(ConfigError):
+        elsewhere.head(Config(infra=InfraSection(provider="static")), store)
+
+
+@pytest.mark.parametrize(("stage", "secrets"), [("fetch", {"GITHUB_TOKEN": "t"}), ("tune", {}), ("screen", {})])
+def test_only_fetch_is_told_the_token(
+    store: Store, monkeypatch: pytest.MonkeyPatch, stage: str, secrets: dict[str, str]
+) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "t")
+    sent = list[Any]()
+    monkeypatch.setattr(elsewhere, "check_inputs", lambda *_: None)
+    monkeypatch.setattr(elsewhere, "send", lambda one, _head, _store, _now, given, _report: sent.extend([one, given]))
+
+    elsewhere.begin(stage, Config(infra=MACHINES), store, NOW, quiet, words=["--update"], resume=stage == "tune")
+
+    assert sent[1] == secrets
+    assert sent[0].words == (stage, "--update", *(["--resume"] if stage == "tune" else []))
+
+
+def test_the_answer_names_the_bundle_where_it_lies_here(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.root.mkdir()
+    write_json(store.root / "errand.json", {"stage": "tune"})
+    monkeypatch.setattr(elsewhere, "follow", lambda *_: Outcome({"bundle": "store/bundles/abc"}, "text"))
+
+    found = elsewhere.attend("tune", Config(infra=MACHINES), store, quiet)
+
+    assert found == Outcome({"bundle": str(store.bundles / "abc")}, "text")
+
+
+def test_a_stage_without_an_answer_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.root.mkdir()
+    write_json(store.root / "errand.json", {"stage": "tune"})
+    monkeypatch.setattr(elsewhere, "follow", lambda *_: Outcome(None))
+
+    with pytest.raises(OutsideError, match="tune gave no answer"):
+        elsewhere.attend("tune", Config(infra=MACHINES), store, quiet)
+
+
+def test_no_machine_is_asked_before_all_that_is_sent_is_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.root.mkdir()
+    monkeypatch.setattr(elsewhere, "head", lambda *_: pytest.fail("the head was looked for"))
+    monkeypatch.setattr(elsewhere, "send", lambda *_: pytest.fail("something was sent"))
+
+    with pytest.raises(MissingInputError) as raised:
+        elsewhere.begin("screen", Config(infra=MACHINES), store, NOW, quiet)
+
+    assert raised.value.hint == "stargaze fetch"
+
+
+def test_nobody_is_asked_for_what_was_not_begun(store: Store) -> None:
+    with pytest.raises(MissingInputError, match="no tune of this store is on the cluster"):
+        elsewhere.attend("tune", Config(), store, quiet)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_run_tunes_on_the_cluster_and_meets_what_it_began(
+    store: Store, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    store.root.mkdir()
+    if begun:
+        write_json(store.root / "errand.json", {"stage": "tune"})
+    done = list[str]()
+    monkeypatch.setattr(elsewhere, "begin", lambda stage, *_, **__: done.append(f"begin {stage}"))
+    monkeypatch.setattr(elsewhere, "attend", lambda stage, *_: done.append(f"attend {stage}") or Outcome({"trials": 3}))
+
+    found = _tuned(Config(tuning=TuningSection(on="cluster")), store, NOW, quiet, resume=False)
+
+    assert found == {"trials": 3}
+    assert done == [*([] if begun else ["begin tune"]), "attend tune"]
+
+
+# ---- what is typed --------------------------------------------------------------------------------------------------
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A cluster that does everything at once; what it is asked for, in order."""
+    asked = list[Any]()
+    values = {
+        "fetch": {"repositories": 2},
+        "select-features": [{"feature": "age"}],
+        "screen": [{"family": "ridge", "status": "ok"}],
+        "tune": {"bundle": "b", "trials": 3, "faults": [], "scores": [], "repositories": 9},
+    }
+
+    def begin(stage: str, *_: Any, **taken: Any) -> dict[str, str]:
+        asked.append(("begin", stage, taken))
+        return {"machine": "development"}
+
+    def attend(stage: str, *_: Any) -> Outcome:
+        asked.append(("attend", stage))
+        return Outcome(values[stage], "in words")
+
+    monkeypatch.setattr(elsewhere, "begin", begin)
+    monkeypatch.setattr(elsewhere, "attend", attend)
+    return asked
+
+
+@pytest.mark.parametrize("stage", ["fetch", "select-features", "screen", "tune"])
+def test_a_stage_goes_to_the_cluster_and_its_answer_is_printed_here(run: Run, away: list[Any], stage: str) -> None:
+    ended = run(stage, "--on", "cluster", "--json")
+
+    assert ended.code == 0
+    assert [one[:2] for one in away] == [("begin", stage), ("attend", stage)]
+    assert json.loads(ended.out)
+    assert "next: stargaze " in ended.err
+
+
+def test_what_a_person_reads_comes_from_there(run: Run, away: list[Any]) -> None:
+    assert run("tune", "--on", "cluster").out == "in words\n"
+    assert run("fetch", "--on", "cluster").out == "in words\n"
+
+
+def test_who_leaves_it_is_told_how_to_meet_it(run: Run, away: list[Any]) -> None:
+    ended = run("tune", "--detach", "--resume")
+
+    assert (ended.code, ended.out) == (0, "tune runs on development\n")
+    assert away == [("begin", "tune", {"resume": True})]
+    assert "next: stargaze tune --attach" in ended.err
+
+
+def test_who_meets_it_begins_nothing(run: Run, away: list[Any]) -> None:
+    assert run("screen", "--attach").code == 0
+    assert away == [("attend", "screen")]
+
+
+def test_files_and_updates_go_along(run: Run, away: list[Any]) -> None:
+    run("fetch", "a.json", "--from", "b.csv", "--update", "--on", "cluster")
+
+    assert away[0][2] == {"words": ["--update"], "files": [Path("b.csv"), Path("a.json")]}
+
+
+def test_the_config_may_name_the_place_and_an_option_overrules_it(
+    run: Run, away: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STARGAZE_TUNING_ON", "cluster")
+
+    assert run("tune").code == 0
+    assert len(away) == 2
+    assert run("tune", "--on", "here").code == 3  # there is nothing to tune on here
+    assert len(away) == 2
+
+
+def test_growth_is_made_there_too(run: Run, away: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STARGAZE_TUNING_TARGET", "growth")
+
+    assert "growth bundle b of 9 repositories" in run("tune", "--on", "cluster").out
+    assert run("tune", "--detach").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("tune", "--detach", "--attach"), 2, "--detach leaves a stage to itself, and --attach follows it"),
+        (("tune", "--on", "here", "--detach"), 2, "--detach is about the cluster, and --on says here"),
+        (("fetch", "--on", "here", "--attach"), 2, "--attach is about the cluster, and --on says here"),
+        (("fetch", "--dry-run", "--detach"), 2, "--dry-run begins nothing that could be left or followed"),
+        (("fetch", "--dry-run", "--attach"), 2, "--dry-run begins nothing that could be left or followed"),
+        (("tune", "--attach"), 3, "no tune of this store is on the cluster"),
+        (("tune", "--on", "moon"), 2, "option: tuning.on should be one of here, cluster, not 'moon'"),
+        (("screen", "--on", "moon"), 2, "option: tuning.on should be one of here, cluster, not 'moon'"),
+        (("tune", "--resume", "--on", "cluster"), 3, "store/repositories.parquet is not there yet"),
+        (("fetch", "gone.json", "--on", "cluster"), 3, "gone.json: no such file"),
+        (("select-features", "--on", "cluster"), 3, "store/repositories.parquet is not there yet"),
+        (("fetch", "--on", "cluster"), 3, "no machines were brought up from here"),
+    ],
+)
+def test_what_cannot_be_is_one_line(run: Run, words: tuple[str, ...], code: int, message: str) -> None:
+    ended = run(*words)
+
+    assert (ended.code, ended.error) == (code, message)

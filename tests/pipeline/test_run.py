@@ -1,0 +1,167 @@
+"""``run`` does what is left, stage by stage, and ends at the page: for good, or for one question."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stargaze.pipeline import run as journey
+from stargaze.store import Store
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.config.sections import Config, FeaturesSection, ScreeningSection
+from stargaze.errors import OutsideError, UsageError
+from stargaze.features.split import TEST, sides
+from stargaze.pipeline.run import EXAMPLES, travel
+from stargaze.output import Output
+from stargaze.pipeline.stages import Stage
+
+
+class Page:
+    """A page that answers whatever is asked, and remembers it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.served = 0
+
+    @contextlib.contextmanager
+    def serving(self, _section: object, _store: Store, _sources: object) -> Iterator[str]:
+        """Serve inside the block."""
+        self.served += 1
+        yield "http://127.0.0.1:1"
+
+    def serve(self, _section: object, _store: Store, _sources: object, *, announce: Callable[[str], None]) -> int:
+        """Serve until Ctrl-C, which comes at once."""
+        announce("http://127.0.0.1:1")
+        return 130
+
+    def ask_once(self, _url: str, names: list[str]) -> list[dict[str, Any]]:
+        """Answer."""
+        self.asked += names
+        return [{"full_name": name, "stars": 7.5, "low": 1, "high": 20, "actual": float("nan")} for name in names]
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Page:
+    """A page in place of gunicorn and Celery."""
+    page = Page()
+    monkeypatch.setattr("stargaze.serve.supervisor.supervise.serve", page.serve)
+    monkeypatch.setattr("stargaze.serve.supervisor.supervise.serving", page.serving)
+    monkeypatch.setattr("stargaze.serve.web.client.ask_once", page.ask_once)
+    return page
+
+
+@pytest.fixture
+def store(tmp_path: Path, bundle_folder: Path) -> Store:
+    """A store whose release serves."""
+    store = Store(tmp_path)
+    store.serving.mkdir()
+    store.current.symlink_to(bundle_folder)
+    return store
+
+
+def go(
+    monkeypatch: pytest.MonkeyPatch,
+    store: Store,
+    todo: list[Stage],
+    *,
+    config: Config | None = None,
+    as_json: bool = False,
+    **how: bool,
+) -> int:
+    """Travel over these stages."""
+    monkeypatch.setattr(journey, "stages", lambda *_arguments: todo)
+    options = {"once": False, "again": False, **how}
+    return travel(config or Config(), store, Output(as_json), clock=lambda: datetime(2026, 1, 1, tzinfo=UTC), **options)
+
+
+def stage(name: str, *, done: bool, did: list[str]) -> Stage:
+    """Make a stage that writes down that it was done."""
+
+    def act(report: Callable[[str, float], None]) -> str:
+        did.append(name)
+        report("half", 0.5)
+        return f"{name} is made"
+
+    return Stage(name, lambda: done, act)
+
+
+def test_what_is_left_is_done_and_each_says_its_line(
+    monkeypatch: pytest.MonkeyPatch, store: Store, page: Page, capsys: pytest.CaptureFixture[str]
+) -> None:
+    did: list[str] = []
+
+    code = go(monkeypatch, store, [stage("a", done=True, did=did), stage("b", done=False, did=did)])
+
+    out, err = capsys.readouterr()
+    assert did == ["b"]
+    assert err.splitlines() == ["a: done already", "b:  50% half", "b: b is made"]
+    assert out == "serving at http://127.0.0.1:1 (Ctrl-C ends it)\n"
+    assert code == 130
+
+
+def test_again_does_all(monkeypatch: pytest.MonkeyPatch, store: Store, page: Page) -> None:
+    did: list[str] = []
+
+    go(monkeypatch, store, [stage("a", done=True, did=did), stage("b", done=True, did=did)], again=True)
+
+    assert did == ["a", "b"]
+
+
+def test_a_stage_that_fails_ends_the_journey(monkeypatch: pytest.MonkeyPatch, store: Store, page: Page) -> None:
+    did: list[str] = []
+
+    def fail(_report: object) -> str:
+        raise OutsideError("no")
+
+    with pytest.raises(OutsideError):
+        go(monkeypatch, store, [Stage("a", lambda: False, fail), stage("b", done=False, did=did)])
+
+    assert did == []
+
+
+def test_a_family_that_is_not_there_is_found_before_the_first_stage(
+    monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    did: list[str] = []
+    config = Config(screening=ScreeningSection(families=["lightgmb"]))
+
+    with pytest.raises(UsageError, match="lightgmb: no such family"):
+        go(monkeypatch, store, [stage("fetch", done=False, did=did)], config=config)
+
+    assert did == []
+
+
+def test_once_asks_about_held_out_repositories_and_ends(
+    monkeypatch: pytest.MonkeyPatch, store: Store, page: Page, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An answer about a repository that was learnt from would prove nothing."""
+    code = go(monkeypatch, store, [], once=True)
+
+    frame = Bundle.load(store.current).known.set_index("full_name", drop=False)
+    held_out = frame[sides(frame["full_name"], FeaturesSection()) == TEST]
+    assert code == 0
+    assert page.served == 1
+    assert len(set(page.asked)) == EXAMPLES
+    assert set(page.asked) <= set(held_out.index)
+    stars = frame.loc[page.asked, "stars"].tolist()
+    assert stars == sorted(stars, reverse=True)
+    assert stars[0] == held_out["stars"].max()
+    out, err = capsys.readouterr()
+    assert all(name in out for name in page.asked)
+    assert err == "asked once at http://127.0.0.1:1\n"
+
+
+def test_once_as_json_is_the_answers(
+    monkeypatch: pytest.MonkeyPatch, store: Store, page: Page, capsys: pytest.CaptureFixture[str]
+) -> None:
+    go(monkeypatch, store, [], once=True, as_json=True)
+
+    answers = json.loads(capsys.readouterr().out)
+    assert [answer["full_name"] for answer in answers] == page.asked
+    assert answers[0]["actual"] is None

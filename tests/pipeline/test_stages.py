@@ -1,0 +1,293 @@
+"""A stage is done if its artefact fits the one before it and the config; what no longer fits is made anew."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stargaze.store import Store, sha256
+from stargaze.bundle.star_bundle import FORMAT
+from stargaze.cli import EXAMPLES
+from stargaze.config.sections import POLICIES, Config, FeaturesSection, FetchSection, GithubSection, ScreeningSection, TuningSection
+from stargaze.features.dataset import FeatureSet, read_feature_set, write_feature_set
+from stargaze.bundle.manifest import write_manifest
+from stargaze.pipeline.stages import Stage, _remember, _screen_settings, _tune_settings, stages, state, walk
+from stargaze.tuning.screen import COLUMNS
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+CONFIG = Config(features=FeaturesSection(folds=2, repeats=1), tuning=TuningSection(trials=3))
+Plausible = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture
+def store(tmp_path: Path, made: Store) -> Store:
+    """A store of one's own in which every stage but ``deploy`` is done."""
+    return Store(shutil.copytree(made.root, tmp_path / "store"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, plausible: Plausible) -> Store:
+    """The artefacts of every stage but ``deploy``, as small as can be."""
+    store = Store(tmp_path_factory.mktemp("made") / "store")
+    store.bundles.mkdir(parents=True)
+    plausible(200).to_parquet(store.repositories)
+    kept = {policy: ["age"] for policy in POLICIES}
+    write_feature_set(store, FeatureSet(kept, {}, CONFIG.features, sha256(store.repositories), {}))
+    digest = read_feature_set(store).digest
+    row = {"policy": "all", "family": "ridge", "status": "ok", "rmsle": 0.5, "feature_set": digest}
+    pd.DataFrame([row]).reindex(columns=COLUMNS).to_csv(store.leaderboard, index=False)
+    pd.DataFrame({"rmsle": [0.5, 0.6, 0.7]}).to_parquet(store.trials)
+    write_bundle(store, {"trials": 3, "data": {"feature_set": digest}, "estimate": "all", "explain": "activity"})
+    return store
+
+
+def write_bundle(store: Store, meta: dict[str, Any]) -> Path:
+    """Write a bundle without a model."""
+    making = store.bundles / "making"
+    making.mkdir()
+    (making / "bundle.json").write_text(json.dumps({"coverage": 0.9, "format": FORMAT, **meta}))
+    folder = making.rename(store.bundles / write_manifest(making))
+    store.latest.write_text(folder.name)
+    return folder
+
+
+def left(store: Store, config: Config = CONFIG, *, again: bool = False) -> list[str]:
+    """Return the names of the stages that are to be done."""
+    todo = stages(config, store, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    return [stage.name for stage, must in walk(todo, again=again) if must]
+
+
+ALL = ["fetch", "select-features", "screen", "tune", "deploy"]
+
+
+# ---- what is left to do -------------------------------------------------------------------------------------------
+
+
+def test_every_stage_is_a_command_in_the_order_of_the_path() -> None:
+    names = [stage.name for stage in stages(CONFIG, Store(Path("gone")), lambda: datetime.now(UTC))]
+
+    assert names == ALL
+    assert [name for name in EXAMPLES if name in names] == names
+
+
+def test_in_an_empty_store_all_is_left(tmp_path: Path) -> None:
+    assert left(Store(tmp_path)) == ALL
+
+
+def test_what_is_done_is_left_out(store: Store) -> None:
+    assert left(store) == ["deploy"]
+
+
+def test_all_is_done_again_if_asked_for(store: Store) -> None:
+    assert left(store, again=True) == ALL
+
+
+def test_a_bundle_that_serves_is_deployed(store: Store) -> None:
+    store.serving.mkdir()
+    store.current.symlink_to((store.bundles / store.latest.read_text()).resolve())
+
+    assert left(store) == []
+
+
+def test_from_the_first_stage_that_is_not_done_all_that_follow_are_done() -> None:
+    """A stage that looks done would be of what was before."""
+    asked: list[str] = []
+
+    def stage(name: str, *, done: bool) -> Stage:
+        return Stage(name, lambda: bool(asked.append(name)) or done, lambda _report: "")
+
+    found = list(walk([stage("a", done=True), stage("b", done=False), stage("c", done=True)]))
+
+    assert [must for _, must in found] == [False, True, True]
+    assert asked == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("config", "first"),
+    [
+        (dataclasses.replace(CONFIG, features=FeaturesSection(folds=3, repeats=1)), "select-features"),
+        (dataclasses.replace(CONFIG, features=FeaturesSection(folds=2, repeats=1, leak=0.9)), "select-features"),
+        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=4)), "tune"),
+        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, estimate="activity")), "tune"),
+        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, explain="static")), "tune"),
+        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, coverage=0.8)), "tune"),
+        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=2)), "deploy"),
+    ],
+)
+def test_another_config_does_anew_what_depends_on_it(store: Store, config: Config, first: str) -> None:
+    assert left(store, config)[0] == first
+
+
+def test_other_repositories_do_anew_all_that_follows(store: Store, plausible: Plausible) -> None:
+    plausible(200, seed=1).to_parquet(store.repositories)
+
+    assert left(store) == ALL[1:]
+
+
+def test_another_feature_set_does_anew_all_that_follows(store: Store) -> None:
+    found = read_feature_set(store)
+    write_feature_set(store, dataclasses.replace(found, kept={policy: ["forks"] for policy in POLICIES}))
+
+    assert left(store) == ALL[2:]
+
+
+JUNK = [b"", b"{", b"[]", b"7", b'"x"', b"{}", b"\xff\xfe\x00", b"a,b\n1,2\n"]
+
+
+@pytest.mark.parametrize("content", JUNK)
+@pytest.mark.parametrize(("noun", "first"), [("features", "select-features"), ("leaderboard", "screen")])
+def test_a_broken_artefact_is_made_anew(store: Store, noun: str, first: str, content: bytes) -> None:
+    getattr(store, noun).write_bytes(content)
+
+    assert left(store)[0] == first
+
+
+@pytest.mark.parametrize("content", JUNK)
+def test_a_bundle_that_is_not_what_its_manifest_says_is_made_anew(store: Store, content: bytes) -> None:
+    (store.bundles / store.latest.read_text() / "bundle.json").write_bytes(content)
+
+    assert left(store)[0] == "tune"
+
+
+@pytest.mark.parametrize("meta", [{}, {"trials": None}, {"trials": "many"}, {"trials": 9, "data": []}])
+def test_a_bundle_of_another_version_is_made_anew(store: Store, meta: dict[str, Any]) -> None:
+    write_bundle(store, meta)
+
+    assert left(store)[0] == "tune"
+
+
+def test_a_bundle_that_this_version_would_not_read_is_made_anew(store: Store) -> None:
+    """After an update the path is walked to its end, not to a page that refuses what is there."""
+    digest = read_feature_set(store).digest
+    meta = {"trials": 3, "data": {"feature_set": digest}, "estimate": "all", "explain": "activity"}
+
+    write_bundle(store, meta | {"format": FORMAT - 1})
+
+    assert left(store)[0] == "tune"
+
+
+@pytest.mark.parametrize("content", [b"", b"gone", b"../..", b"x" * 300])
+def test_a_latest_bundle_that_is_not_there_is_made_anew(store: Store, content: bytes) -> None:
+    store.latest.write_bytes(content)
+
+    assert left(store)[0] == "tune"
+
+
+# ---- doing it -----------------------------------------------------------------------------------------------------
+
+
+def test_a_stage_does_its_work_and_says_a_line_about_it(tmp_path: Path, plausible: Plausible) -> None:
+    plausible(200).drop(columns="topics").to_csv(tmp_path / "x.csv", index=False)
+    config = dataclasses.replace(CONFIG, fetch=FetchSection(files=[str(tmp_path / "x.csv")]))
+    store, heard = Store(tmp_path / "store"), list[tuple[str, float]]()
+    fetching = stages(config, store, lambda: datetime(2026, 1, 1, tzinfo=UTC))[0]
+
+    line = fetching.act(lambda what, done: heard.append((what, done)))
+
+    assert line == "200 repositories"
+    assert [done for _, done in heard][-1] == 1.0
+    assert left(store, config)[0] == "select-features"
+
+
+# ---- status -------------------------------------------------------------------------------------------------------
+
+
+def holds(store: Store) -> dict[str, str]:
+    """Return what each noun is said to hold."""
+    return {row["noun"]: row["holds"] for row in state(store)}
+
+
+def test_the_state_of_an_empty_store_names_the_command_for_each_noun(tmp_path: Path) -> None:
+    found = holds(Store(tmp_path))
+
+    assert [text.removeprefix("not there yet: stargaze ") for text in found.values()] == [
+        *ALL[:4],
+        "tune",
+        "deploy",
+        "report",
+    ]
+
+
+def test_the_state_says_what_each_noun_holds(store: Store) -> None:
+    found = holds(store)
+
+    assert found["repositories"] == "200 repositories"
+    assert found["feature set"] == "static 1, activity 1, all 1 features"
+    assert found["leaderboard"] == "ridge leads: RMSLE 0.500"
+    assert found["trials"] == "3 trials"
+    assert found["bundle"] == store.latest.read_text()[:12]
+    assert all(datetime.fromisoformat(row["made"]).tzinfo for row in state(store) if row["made"])
+
+
+def test_the_state_says_that_a_feature_set_is_of_other_repositories(store: Store, plausible: Plausible) -> None:
+    plausible(200, seed=1).to_parquet(store.repositories)
+
+    assert "of other repositories: stargaze select-features" in holds(store)["feature set"]
+
+
+@pytest.mark.parametrize("content", [*JUNK, b"policy,family\n"])
+def test_broken_artefacts_are_shown_as_such_and_end_nothing(store: Store, content: bytes) -> None:
+    nouns = [store.repositories, store.features, store.leaderboard, store.trials, store.latest]
+    for path in nouns:
+        path.write_bytes(content)
+
+    found = holds(store)
+
+    assert found["repositories"].startswith("cannot be read")
+    assert found["trials"].startswith("cannot be read")
+    assert found["feature set"].startswith(f"{store.features}: ")
+    assert "cannot be read" in found["bundle"] or "not there: stargaze tune" in found["bundle"]
+    assert all("\n" not in text for text in found.values())
+
+
+def test_folders_where_files_should_be_are_shown_as_such(store: Store) -> None:
+    for path in (store.repositories, store.features, store.leaderboard, store.trials, store.latest):
+        path.unlink()
+        path.mkdir()
+
+    assert sum("cannot be read" in text for text in holds(store).values()) == 5
+
+
+def test_a_run_with_other_files_fetches_anew(tmp_path: Path) -> None:
+    """Else it would answer from the old data without a word."""
+    store = Store(tmp_path)
+    fetch = stages(CONFIG, store, lambda: NOW)[0]
+    fetch.act(lambda _what, _done: None)
+    other = dataclasses.replace(CONFIG, fetch=FetchSection(since="2016-01-01"))
+
+    assert fetch.is_done()
+    assert not stages(other, store, lambda: NOW)[0].is_done()
+
+
+def test_a_run_that_asks_github_for_something_else_fetches_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    stages(CONFIG, store, lambda: NOW)[0].act(lambda _what, _done: None)
+    other = dataclasses.replace(CONFIG, github=GithubSection(stars=">=1000"))
+
+    assert not stages(other, store, lambda: NOW)[0].is_done()
+
+
+@pytest.mark.parametrize(
+    ("config", "first"),
+    [
+        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, blend=1)), "tune"),
+        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, seed=1)), "tune"),
+        (dataclasses.replace(CONFIG, screening=ScreeningSection(rows=500)), "screen"),
+        (dataclasses.replace(CONFIG, screening=ScreeningSection(executor="docker", memory=4.0)), "deploy"),
+    ],
+)
+def test_a_run_with_other_settings_does_anew_what_they_change(store: Store, config: Config, first: str) -> None:
+    """Where a leaderboard is made changes nothing in it."""
+    _remember(store, "screen", _screen_settings(CONFIG))
+    _remember(store, "tune", _tune_settings(CONFIG))
+
+    assert left(store)[0] == "deploy"
+    assert left(store, config)[0] == first

@@ -1,0 +1,173 @@
+"""Contributions add up to the model's own output, whatever kind of model it is."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.bundle.serialization import Blend, Model, from_bytes, to_bytes
+from stargaze.serve.prediction.attributions import contributions
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.cross_validation import Arrays, fit
+
+MEMBERS = ("extra-trees", "lightgbm", "nearest-neighbours", "perceptron", "ridge")
+BACKGROUND = [1.0, 0.0, None]
+SMALL: dict[str, dict[str, Any]] = {
+    "extra-trees": {"n_estimators": 5},
+    "random-forest": {"n_estimators": 5},
+    "perceptron": {"max_iter": 5},
+    "lightgbm": {"n_estimators": 5},
+}
+
+
+@dataclass(frozen=True)
+class FakeBundle:
+    """A bundle with one model, which is all that an explanation asks for."""
+
+    models: dict[str, Blend]
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Additive:
+    """A model whose true contributions are known; a missing value counts as nothing."""
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        return np.nan_to_num(inputs) @ np.array([1.0, 2.0, -4.0]) + 0.5
+
+    def contributions(self, inputs: np.ndarray) -> None:
+        return None
+
+
+def explained(*models: Any, inputs: np.ndarray, weights: tuple[float, ...] = (1.0,)) -> np.ndarray:
+    """Explain rows by models as the bundle holds them."""
+    bundle: Any = FakeBundle({"activity": Blend(weights, models)}, {"background": {"activity": BACKGROUND}})
+    return contributions(bundle, inputs, "activity")
+
+
+def made(family: str, rows: np.ndarray) -> Model:
+    """Fit a small model and read it back as a bundle does."""
+    arrays = Arrays(rows, np.abs(rows[:, 0] + rows[:, 1]).astype(float), np.zeros(200, dtype=int), (0,))
+    return from_bytes(*to_bytes(fit(FAMILIES[family], SMALL.get(family, {}), arrays, np.arange(200), 0)))
+
+
+@pytest.fixture(scope="module")
+def rows() -> np.ndarray:
+    """A category, a number, and a number that is missing now and then."""
+    random = np.random.default_rng(0)
+    values = np.column_stack([random.integers(1, 4, 200), random.normal(size=(200, 2))]).astype("float32")
+    values[::5, 2] = np.nan
+    return values
+
+
+def test_lightgbm_gives_its_own_exact_contributions(bundle_folder: Path, sample: pd.DataFrame) -> None:
+    bundle = Bundle.load(bundle_folder)
+    inputs = bundle.inputs(sample.head(50), "activity").to_numpy()
+
+    added = contributions(bundle, inputs, "activity")
+
+    assert added.shape == (50, inputs.shape[1] + 1)
+    assert added.sum(axis=1) == pytest.approx(bundle.models["activity"].predict(inputs), abs=1e-6)
+    assert len(np.unique(added[:, -1])) == 1
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"lightgbm"}))
+def test_every_other_family_adds_up_too(family: str, rows: np.ndarray) -> None:
+    model = made(family, rows)
+
+    added = explained(model, inputs=rows[:8])
+
+    assert added.shape == (8, 4)
+    assert added.sum(axis=1) == pytest.approx(model.predict(rows[:8]), abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def members(rows: np.ndarray) -> dict[str, Model]:
+    """One model of each kind: exact, trees, linear, a network, neighbours."""
+    return {name: made(name, rows) for name in MEMBERS}
+
+
+@given(
+    shares=st.lists(st.floats(0.02, 1.0), min_size=len(MEMBERS), max_size=len(MEMBERS)),
+    chosen=st.sets(st.sampled_from(MEMBERS), min_size=1),
+    row=st.tuples(st.sampled_from([1.0, 2.0, 3.0]), st.floats(-4, 4), st.one_of(st.floats(-4, 4), st.just(math.nan))),
+)
+def test_the_factors_of_any_blend_multiply_to_its_prediction(
+    members: dict[str, Model], shares: list[float], chosen: set[str], row: tuple[float, ...]
+) -> None:
+    """Times the base, whatever the members are, however they weigh, and whatever is missing."""
+    names, inputs = sorted(chosen), np.array([row], dtype="float32")
+    weights = tuple(share / sum(shares[: len(names)]) for share in shares[: len(names)])
+    models = tuple(members[name] for name in names)
+
+    added = explained(*models, inputs=inputs, weights=weights)[0]
+
+    product = math.exp(added[-1]) * math.prod(math.exp(each) for each in added[:-1])
+    assert product == pytest.approx(math.exp(Blend(weights, models).predict(inputs)[0]), rel=1e-4)
+
+
+def test_a_blend_is_explained_by_what_its_members_say(members: dict[str, Model], rows: np.ndarray) -> None:
+    exact, sampled = members["lightgbm"], members["extra-trees"]
+
+    both = explained(exact, sampled, inputs=rows[:4], weights=(0.75, 0.25))
+
+    apart = 0.75 * explained(exact, inputs=rows[:4]) + 0.25 * explained(sampled, inputs=rows[:4])
+    assert both == pytest.approx(apart, abs=1e-12)
+
+
+@pytest.mark.thorough
+def test_the_sampled_method_is_near_what_all_orders_say(members: dict[str, Model], rows: np.ndarray) -> None:
+    """Of three features there are six orders, so the Shapley values are known; the error is stated in the README."""
+    model, typical = members["extra-trees"], np.array([1.0, 0.0, np.nan], dtype="float32")
+    true = np.vstack([_over_all_orders(model, row, typical) for row in rows[:40]])
+
+    off = explained(model, inputs=rows[:40])[:, :-1] - true
+
+    assert np.sqrt(np.mean(off**2)) < 0.1 * np.sqrt(np.mean(true**2))
+
+
+def _over_all_orders(model: Model, row: np.ndarray, typical: np.ndarray) -> np.ndarray:
+    added, orders = np.zeros(3), list(itertools.permutations(range(3)))
+    for order in orders:
+        now = typical.copy()
+        for feature in order:
+            before = model.predict(now[None])[0]
+            now[feature] = row[feature]
+            added[feature] += (model.predict(now[None])[0] - before) / len(orders)
+    return added
+
+
+def test_where_the_truth_is_known_it_is_found(rows: np.ndarray) -> None:
+    """Each feature adds what it is worth beyond the typical repository."""
+    added = explained(Additive(), inputs=rows[:20])
+
+    typical = np.nan_to_num(np.array([1.0, 0.0, np.nan]))
+    expected = (np.nan_to_num(rows[:20]) - typical) * np.array([1.0, 2.0, -4.0])
+    assert added[:, :-1] == pytest.approx(expected, abs=1e-5)
+    assert added[:, -1] == pytest.approx(np.full(20, 1.5))
+
+
+def test_a_typical_repository_has_nothing_to_explain() -> None:
+    added = explained(Additive(), inputs=np.array([[1.0, 0.0, np.nan]], dtype="float32"))
+
+    assert added.tolist() == [[0.0, 0.0, 0.0, 1.5]]
+
+
+def test_the_same_question_has_the_same_explanation(rows: np.ndarray) -> None:
+    arrays = Arrays(rows, np.abs(rows[:, 0] * rows[:, 1]).astype(float), np.zeros(200, dtype=int), (0,))
+    model = from_bytes(*to_bytes(fit(FAMILIES["extra-trees"], SMALL["extra-trees"], arrays, np.arange(200), 0)))
+
+    together = explained(model, inputs=rows[:5])
+
+    assert np.array_equal(together, explained(model, inputs=rows[:5]))
+    assert together[[3]] == pytest.approx(explained(model, inputs=rows[[3]]))

@@ -1,0 +1,89 @@
+"""A forecast for whoever types a name: the newest growth bundle goes on from the history that is known."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stargaze.store import Store
+from stargaze.config.sections import GrowthSection, TuningSection
+from stargaze.errors import BadDataError, MissingInputError
+from stargaze.features.history.read import read_history
+from stargaze.features.ingest.user_input import UnknownRepositoryError
+from stargaze.bundle.growth_bundle import GrowthBundle, forecast
+from stargaze.serve.prediction.forecast import foresee
+from stargaze.tuning.growth.tune_growth import tune_growth
+from tests.histories import histories
+
+pytestmark = pytest.mark.thorough
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def section(tmp_path_factory: pytest.TempPathFactory) -> GrowthSection:
+    """Made-up histories, one of them short."""
+    path = tmp_path_factory.mktemp("history") / "history.parquet"
+    table = histories(120)
+    short = table[table["full_name"] == table["full_name"].iloc[0]].tail(4).assign(full_name="new/short")
+    pd.concat([table, short], ignore_index=True).to_parquet(path)
+    return GrowthSection(str(path), horizons=[30, 90], cut="2024-02-01")
+
+
+@pytest.fixture(scope="module")
+def store(section: GrowthSection, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with a growth bundle."""
+    made = Store(tmp_path_factory.mktemp("foreseen"))
+    tune_growth(section, TuningSection(), made, now=NOW)
+    return made
+
+
+def test_a_row_a_repository_and_horizon_says_from_where_it_goes_on(section: GrowthSection, store: Store) -> None:
+    history = read_history(Path(section.history), now=NOW)
+    names = history.loc[history["full_name"] != "new/short", "full_name"].unique()[:2].tolist()
+    own = history[history["full_name"] == names[0]]
+
+    rows = foresee(section, store, [names[0], f"https://github.com/{names[1].upper()}"], now=NOW)
+
+    assert [(row["repository"], row["days"]) for row in rows] == [(name, days) for name in names for days in (30, 90)]
+    bundle = GrowthBundle.load(store.bundles / store.latest_growth.read_text().strip())
+    whole = forecast(bundle, own)
+    assert [(row["then"], row["from"], row["to"]) for row in rows[:2]] == [
+        (one.stars, one.low, one.high) for one in whole
+    ]
+    assert rows[0]["stars"] == own["stars"].iloc[-1]
+    assert rows[0]["counted"] == own["date"].iloc[-1].date().isoformat()
+
+
+def test_a_repository_without_a_history_names_the_nearest_or_how_to_get_one(
+    section: GrowthSection, store: Store
+) -> None:
+    known = read_history(Path(section.history), now=NOW)["full_name"].iloc[0]
+
+    with pytest.raises(UnknownRepositoryError) as near:
+        foresee(section, store, [known + "x"], now=NOW)
+    with pytest.raises(UnknownRepositoryError) as far:
+        foresee(section, store, ["zzzzzz/qqqqqqqq"], now=NOW)
+
+    assert near.value.hint == f"Did you mean {known}?"
+    assert far.value.hint == "stargaze fetch --name zzzzzz/qqqqqqqq --history zzzzzz/qqqqqqqq"
+
+
+def test_a_history_that_is_too_short_says_how_long_it_must_be(section: GrowthSection, store: Store) -> None:
+    with pytest.raises(BadDataError, match="new/short: its history goes back 3 weeks"):
+        foresee(section, store, ["new/short"], now=NOW)
+
+
+def test_without_a_growth_bundle_the_command_that_makes_one_is_named(section: GrowthSection, tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError) as raised:
+        foresee(section, Store(tmp_path), ["a/b"], now=NOW)
+
+    assert raised.value.hint == 'stargaze tune with tuning.target = "growth" makes one'
+
+
+def test_what_is_no_name_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(BadDataError):
+        foresee(GrowthSection(), Store(tmp_path), ["https://example.org/a/b"], now=NOW)

@@ -1,0 +1,285 @@
+"""Questions through a real RabbitMQ and a real Redis: nothing that was accepted is lost, whoever dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stargaze.store import Store
+from stargaze.config.sections import ServeSection
+from stargaze.errors import OutsideError
+from stargaze.serve.queue.backends import waiting
+from stargaze.serve.supervisor.child_process import Child, start
+from stargaze.serve.queue.celery_queue import CeleryDesk, now
+from stargaze.serve.supervisor.supervise import prepare
+from stargaze.serve.queue.result_store import Results
+from stargaze.serve.runtime.settings import DEAD, as_environment, ready_file
+from stargaze.serve.queue.celery_app import make_app
+from stargaze.serve.prediction_request import ATTEMPTS, DONE, QUEUED, RESERVED, KeyTakenError, Question, Ticket, accept
+from tests.servers import Servers, servers
+from tests.waiting import wait_for
+
+pytestmark = [pytest.mark.servers, pytest.mark.filterwarnings("ignore::ResourceWarning")]  # sockets of killed servers
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with servers(tmp_path_factory.mktemp("servers")) as found, pytest.MonkeyPatch.context() as patch:
+        for name, value in found.environment.items():
+            patch.setenv(name, value)
+        yield found
+
+
+@pytest.fixture
+def section(running: Servers) -> ServeSection:
+    return ServeSection(broker=running.broker_url, results=running.results_url, time_limit=20.0, workers=1)
+
+
+@pytest.fixture
+def desk(section: ServeSection, store: Store) -> CeleryDesk:
+    prepare(store)
+    return CeleryDesk(make_app(section, store), section, store)
+
+
+@pytest.fixture
+def worker(section: ServeSection, store: Store, desk: CeleryDesk) -> Iterator[Callable[[], Child]]:
+    """Start workers; whatever still runs at the end is ended."""
+    begun: list[Child] = []
+
+    def begin() -> Child:
+        ready_file(store, os.getpid()).unlink(missing_ok=True)
+        log = store.root / "logs" / "worker.log"
+        begun.append(start("worker", ["tests.serve.fake_worker"], as_environment(section, store), log, store.root))
+        wait_for(lambda: ready_file(store, os.getpid()).exists())
+        return begun[-1]
+
+    yield begin
+    for child in begun:
+        child.ask_to_end()
+    for child in begun:
+        child.insist()
+
+
+def ended(desk: CeleryDesk, ticket: Ticket) -> Ticket:
+    """Wait for the end of a ticket."""
+    found: list[Ticket] = []
+
+    def is_over() -> bool:
+        seen = desk.look(ticket.id)
+        assert seen is not None
+        found[:] = [seen]
+        return seen.state in ("done", "failed")
+
+    wait_for(is_over)
+    return found[0]
+
+
+def batches(store: Store) -> list[int]:
+    return [int(line) for line in (store.root / "batches").read_text().split()]
+
+
+def test_a_question_is_answered(desk: CeleryDesk, worker: Callable[[], Child]) -> None:
+    worker()
+
+    ticket = ended(desk, desk.ask(Question(("a/b",)), request_id="r-1234567"))
+
+    assert ticket.answer == {"digest": "0" * 64, "predictions": [{"full_name": "a/b"}]}
+    assert ticket.request_id == "r-1234567"
+
+
+def test_what_waits_is_answered_together(desk: CeleryDesk, worker: Callable[[], Child], store: Store) -> None:
+    tickets = [desk.ask(Question((f"many/{number}",))) for number in range(100)]
+
+    worker()
+
+    assert {ended(desk, ticket).state for ticket in tickets} == {"done"}
+    assert sum(batches(store)) == 100
+    assert len(batches(store)) < 20
+
+
+def test_who_asks_the_same_comes_to_the_same_ticket(desk: CeleryDesk, worker: Callable[[], Child]) -> None:
+    first = desk.ask(Question(("same/one",)))
+
+    assert desk.ask(Question(("same/one",))).id == first.id
+    assert desk.ask(Question(("same/other",))).id != first.id
+    assert (found := desk.find(Question(("same/one",)))) is not None
+    assert found.id == first.id
+    worker()
+    assert ended(desk, first).state == "done"
+    assert desk.ask(Question(("same/one",))).state == "done"
+
+
+class Killed(BaseException):
+    """What a page ends with that is killed."""
+
+
+def test_a_question_of_a_page_that_died_before_it_was_queued_is_answered_once_it_is_asked_again(
+    desk: CeleryDesk, section: ServeSection, store: Store, worker: Callable[[], Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: Ticket) -> None:
+        raise Killed
+
+    worker()
+    with monkeypatch.context() as patched:
+        patched.setattr(desk, "_send", killed)
+        with pytest.raises(Killed):
+            desk.ask(Question(("a/b",)), key="once")
+
+    ticket = CeleryDesk(make_app(section, store), section, store).ask(Question(("a/b",)), key="once")
+
+    assert ended(desk, ticket).state == "done"
+
+
+def test_what_became_of_a_ticket_meanwhile_stays(desk: CeleryDesk) -> None:
+    """On Redis: a worker was quicker than the page, or another page has reserved the ticket anew."""
+    results = Results(desk._app)
+    first, second = (
+        accept(Question(("a/b",)), now=now(), time_limit=20.0, ticket_id=str(uuid.UUID(int=7))) for _ in "ab"
+    )
+    results.keep([second], RESERVED)
+
+    results.take_back(first)
+    assert results.look(second.id) == (RESERVED, second.as_stored())
+    results.is_queued(first)
+    assert results.look(second.id) == (RESERVED, second.as_stored())
+    results.is_queued(second)
+    assert results.look(second.id) == (QUEUED, second.as_stored())
+    results.keep([second], DONE)
+    results.is_queued(second)
+    results.take_back(second)
+    assert results.look(second.id) == (DONE, second.as_stored())
+
+
+def test_a_key_stands_for_one_question(desk: CeleryDesk) -> None:
+    first = desk.ask(Question(("key/one",)), key="mine")
+
+    assert desk.ask(Question(("key/one",)), key="mine").id == first.id
+    with pytest.raises(KeyTakenError):
+        desk.ask(Question(("key/other",)), key="mine")
+
+
+def test_a_question_whose_process_is_killed_is_answered_and_so_are_its_neighbours(
+    desk: CeleryDesk, worker: Callable[[], Child]
+) -> None:
+    tickets = [desk.ask(Question((name,))) for name in ("next/one", "kill/once", "next/two")]
+
+    worker()
+
+    assert [ended(desk, ticket).state for ticket in tickets] == ["done"] * 3
+
+
+def test_a_question_that_kills_every_process_ends_and_its_neighbours_do_not(
+    desk: CeleryDesk, worker: Callable[[], Child]
+) -> None:
+    tickets = [desk.ask(Question((name,))) for name in ("near/one", "kill/always", "near/two")]
+
+    worker()
+
+    states = [ended(desk, ticket) for ticket in tickets]
+    assert [ticket.state for ticket in states] == ["done", "failed", "done"]
+    assert "died" in (states[1].error or {})["message"]
+
+
+def test_a_worker_that_is_killed_as_a_whole_loses_nothing(desk: CeleryDesk, worker: Callable[[], Child]) -> None:
+    first = worker()
+    ticket = desk.ask(Question(("be/slower",)))
+    wait_for(lambda: (desk.look(ticket.id) or ticket).state == "running")
+    os.killpg(first.process.pid, signal.SIGKILL)
+    first.process.wait()
+
+    worker()
+
+    assert ended(desk, ticket).state == "done"
+
+
+def test_a_message_that_kills_whole_workers_ends_among_the_dead(
+    desk: CeleryDesk, worker: Callable[[], Child], section: ServeSection, store: Store
+) -> None:
+    app = make_app(section, store)
+    ticket = desk.ask(Question(("end/worker",)))
+    for _ in range(ATTEMPTS):
+        child = worker()
+        wait_for(child.ended)
+
+    worker()
+
+    assert ended(desk, ticket).state == "failed"
+    with app.connection_for_read() as connection:
+        wait_for(lambda: waiting(connection, DEAD) > 0)
+        assert waiting(connection) == 0
+
+
+def test_a_broker_that_is_silent_is_a_quick_refusal(desk: CeleryDesk, running: Servers) -> None:
+    desk.ask(Question(("before/silence",)))
+    running.broker.send(signal.SIGSTOP)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(OutsideError, match="the queue cannot be written"):
+            desk.ask(Question(("during/silence",)))
+        assert time.monotonic() - begun < 10
+    finally:
+        running.broker.send(signal.SIGCONT)
+
+
+def test_a_broker_that_is_away_is_a_quick_refusal_and_keeps_what_it_took(
+    desk: CeleryDesk, running: Servers, worker: Callable[[], Child]
+) -> None:
+    kept = desk.ask(Question(("kept/one",)))
+    running.broker.end(signal.SIGKILL)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(OutsideError, match="the queue cannot be written"):
+            desk.ask(Question(("away/one",)))
+        assert time.monotonic() - begun < 10
+        assert desk.look(kept.id) is not None
+    finally:
+        running.broker.start()
+
+    worker()
+
+    assert ended(desk, kept).state == "done"
+    assert ended(desk, desk.ask(Question(("away/one",)))).state == "done"
+
+
+def test_a_worker_outlives_a_restart_of_the_broker(
+    desk: CeleryDesk, running: Servers, worker: Callable[[], Child]
+) -> None:
+    worker()
+    running.broker.end()
+    running.broker.start()
+
+    assert ended(desk, desk.ask(Question(("after/restart",)))).state == "done"
+
+
+def test_results_that_are_away_refuse_quickly_and_an_answer_waits_for_them(
+    desk: CeleryDesk, running: Servers, worker: Callable[[], Child]
+) -> None:
+    worker()
+    slow = desk.ask(Question(("be/slower",)))
+    wait_for(lambda: (desk.look(slow.id) or slow).state == "running")
+    running.results.end(signal.SIGKILL)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(OutsideError, match="the result store cannot be reached"):
+            desk.ask(Question(("no/results",)))
+        assert time.monotonic() - begun < 10
+        time.sleep(2.0)  # until the answer could not be stored
+    finally:
+        running.results.start()
+
+    assert ended(desk, slow).state == "done"
+
+
+def test_no_password_is_told(section: ServeSection, running: Servers, store: Store) -> None:
+    password = Path(running.environment["STARGAZE_BROKER_PASSWORD_FILE"]).read_text().strip()
+
+    assert password not in json.dumps(as_environment(section, store))
+    assert password in make_app(section, store).conf.broker_url

@@ -1,0 +1,370 @@
+"""GitHub asked while a visitor waits: over real sockets, whatever GitHub answers, and if it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stargaze.store import Store
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.serve.queue.worker_context import github_of
+from stargaze.serve.lookup.live import TYPE, Live
+from stargaze.serve.prediction.context import Found
+from tests.simulated.server import running
+from tests.simulated.world import World
+
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+ROW = {
+    "id": 7,
+    "node_id": "R_7",
+    "full_name": "own/name",
+    "private": False,
+    "owner": {"login": "own", "type": "User", "id": 3},
+    "created_at": "2020-01-01T00:00:00Z",
+    "pushed_at": "2021-01-01T00:00:00Z",
+    "updated_at": "2021-01-01T00:00:00Z",
+    "stargazers_count": 500,
+    "forks_count": 60,
+    "open_issues_count": 4,
+    "size": 900,
+    "fork": False,
+    "archived": False,
+    "disabled": False,
+}
+
+
+class TinyGitHub(ThreadingHTTPServer):
+    """Answers every path with what it is told to; it remembers what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.status, self.body, self.headers = 200, dict[str, Any](ROW), dict[str, str]()
+        self.asked: list[tuple[str, str]] = []
+        self.pause = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: TinyGitHub
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, self.headers.get("if-none-match", "")))
+        time.sleep(self.server.pause)
+        same = self.headers.get("if-none-match") == '"e1"' and self.server.status == 200
+        body = b"" if same else json.dumps(self.server.body).encode()
+        self.send_response(304 if same else self.server.status)
+        for name, value in ({"etag": '"e1"', "content-type": "application/json"} | self.server.headers).items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.do_GET()
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def tiny() -> Iterator[TinyGitHub]:
+    with TinyGitHub() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A socket that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def closed() -> str:
+    """A port on which nobody listens."""
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_folder: Path) -> Bundle:
+    return Bundle.load(bundle_folder)
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+def live(bundle: Bundle, url: str, store: Store, token: str = "", clock: Clock | None = None) -> Live:
+    """Make a finder as a worker has it."""
+    return Live(bundle, github_of(url, token, store, clock or Clock()), bool(token))
+
+
+def stars(found: Found, name: str) -> float:
+    """Return the stars that were found."""
+    return float(found.frame["stars"].iloc[found.rows[name]])
+
+
+@pytest.mark.parametrize("token", ["good", ""])
+def test_a_repository_is_as_github_has_it_now(bundle: Bundle, store: Store, token: str) -> None:
+    world = World(200)
+    world.people.rename(5)
+    name = world.people.name(3)
+    old = next(iter(world.people.renamed))
+    world.people.here[9] = False
+    with running(world) as url:
+        found = live(bundle, url, store, token).find([name, old, world.people.name(9)], datetime.now(UTC))
+
+    assert stars(found, name.lower()) == world.people.stars[3]
+    assert set(found.source.values()) == {"github"}
+    assert found.remarks[old] == [f"was renamed: you asked for {old}"]
+    assert found.errors.keys() == {world.people.name(9).lower()}
+    assert "deleted or renamed, or is private" in found.errors[world.people.name(9).lower()]["message"]
+    assert TYPE in found.errors[world.people.name(9).lower()]["hint"]
+    assert world.counts.requests <= 4
+
+
+@pytest.mark.parametrize(
+    ("values", "remarks"),
+    [
+        ({}, []),
+        ({"fork": True}, ["is a fork"]),
+        ({"archived": True}, ["is archived"]),
+        ({"size": 0}, ["is empty"]),
+        ({"full_name": "new/name"}, ["was renamed: you asked for own/name"]),
+    ],
+    ids=["plain", "fork", "archived", "empty", "renamed"],
+)
+def test_what_is_unusual_is_said(
+    bundle: Bundle, store: Store, tiny: TinyGitHub, values: dict[str, Any], remarks: list[str]
+) -> None:
+    tiny.body |= values
+
+    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
+
+    assert (found.errors, found.remarks["own/name"]) == ({}, remarks)
+    assert stars(found, "own/name") == 500
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (404, {"message": "Not Found"}, "deleted or renamed, or is private"),
+        (200, ROW | {"private": True}, "deleted or renamed, or is private"),
+        (451, {"message": "Repository access blocked"}, "gives no access to it"),
+        (403, {"message": "Repository access blocked"}, "gives no access to it"),
+    ],
+    ids=["deleted", "private", "legal", "blocked"],
+)
+def test_what_nobody_may_see_is_not_answered(
+    bundle: Bundle, store: Store, tiny: TinyGitHub, status: int, body: dict[str, Any], words: str
+) -> None:
+    tiny.status, tiny.body = status, body
+
+    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
+
+    assert found.rows == {}
+    assert words in found.errors["own/name"]["message"]
+    assert TYPE in found.errors["own/name"]["hint"]
+
+
+def test_homepage_and_licence_are_read_as_fetch_reads_them(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
+    tiny.body |= {"homepage": "https://name.example", "license": {"key": "mit", "name": "MIT License"}}
+
+    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
+
+    assert found.frame[["has_homepage", "license"]].iloc[0].tolist() == [1.0, "mit"]
+
+
+def test_a_private_repository_is_not_answered_though_the_token_sees_it(
+    bundle: Bundle, store: Store, tiny: TinyGitHub
+) -> None:
+    node = {"id": "R_7", "databaseId": 7, "nameWithOwner": "own/name", "stargazerCount": 5, "isPrivate": True}
+    tiny.body = {"data": {"r0": node}}
+
+    found = live(bundle, tiny.url, store, "good").find(["own/name"], NOW)
+
+    assert found.rows == {}
+    assert "or is private" in found.errors["own/name"]["message"]
+    assert len(tiny.asked) == 1
+
+
+def test_without_a_token_the_known_cost_no_request(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
+    name = str(bundle.known["full_name"].iloc[0])
+
+    found = live(bundle, tiny.url, store).find([name], NOW)
+
+    assert (found.source, tiny.asked) == ({name.lower(): "known"}, [])
+
+
+def test_what_github_did_not_tell_is_of_the_known_record_and_dated(
+    bundle: Bundle, store: Store, tiny: TinyGitHub
+) -> None:
+    known = bundle.known[bundle.known["contributors"].notna() & bundle.known["fetched_at"].notna()].iloc[0]
+    tiny.body["full_name"] = known["full_name"]
+
+    found = live(bundle, tiny.url, store).find(["old/name-of-it"], NOW)
+
+    row = found.frame.iloc[found.rows["old/name-of-it"]]
+    assert (row["stars"], row["contributors"]) == (500, known["contributors"])
+    assert found.remarks["old/name-of-it"][-1].endswith(f"are of {known['fetched_at'].date()}")
+
+
+@pytest.mark.parametrize("token", ["good", ""])
+def test_a_limit_is_not_waited_for_and_says_when_it_ends(
+    bundle: Bundle, store: Store, tiny: TinyGitHub, token: str
+) -> None:
+    reset = int(time.time()) + 1_800
+    tiny.status, tiny.body = 403, {"message": "API rate limit exceeded for user ID 1."}
+    tiny.headers = {"x-ratelimit-limit": "60", "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(reset)}
+    known = str(bundle.known["full_name"].iloc[0])
+    clock = Clock()
+    finder = live(bundle, tiny.url, store, token, clock)
+
+    found = finder.find(["own/name", known], NOW)
+    clock.ahead = 120.0
+    finder.find(["own/name"], NOW)
+
+    assert len(tiny.asked) == 1
+    assert "GitHub limits us until " in found.errors["own/name"]["message"]
+    assert found.errors["own/name"]["hint"] == TYPE
+    assert found.source[known.lower()] == "known"
+    if token:
+        assert "GitHub limits us until " in found.remarks[known.lower()][-1]
+        assert "these are the figures of" in found.remarks[known.lower()][-1]
+
+
+def test_a_second_limit_without_numbers_is_a_limit_too(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
+    tiny.status, tiny.body = 429, {"message": "You have exceeded a secondary rate limit."}
+    tiny.headers = {"retry-after": "90"}
+
+    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
+
+    assert "GitHub limits us until " in found.errors["own/name"]["message"]
+
+
+def test_out_of_reach_is_found_out_once_a_minute(bundle: Bundle, store: Store, closed: str, tiny: TinyGitHub) -> None:
+    clock = Clock()
+    finder = live(bundle, closed, store, clock=clock)
+
+    before = time.monotonic()
+    found = finder.find(["own/name", "own/other"], NOW)
+
+    assert time.monotonic() - before < 2.0
+    assert all("GitHub cannot be reached at the moment" in error["message"] for error in found.errors.values())
+    assert {error["hint"] for error in found.errors.values()} == {TYPE}
+
+
+def test_after_a_fault_github_is_left_alone_for_a_minute(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
+    clock = Clock()
+    finder = live(bundle, tiny.url, store, clock=clock)
+    tiny.status, tiny.body = 502, {}
+
+    assert finder.find(["own/name"], NOW).rows == {}
+    tiny.status, tiny.body = 200, dict(ROW)
+    assert finder.find(["own/name"], NOW).rows == {}
+    clock.ahead = 61.0
+
+    assert finder.find(["own/name"], NOW).source == {"own/name": "github"}
+    assert len(tiny.asked) == 2
+
+
+@pytest.mark.real  # it waits for seconds
+@pytest.mark.parametrize("token", ["good", ""])
+def test_a_server_that_never_answers_costs_seconds_once(bundle: Bundle, store: Store, silent: str, token: str) -> None:
+    known = str(bundle.known["full_name"].iloc[0])
+    finder = live(bundle, silent, store, token)
+
+    before = time.monotonic()
+    found = finder.find(["own/name", "own/other", known], NOW)
+    first = time.monotonic() - before
+    finder.find(["own/name", "own/more"], NOW)
+
+    assert first < 7.0
+    assert time.monotonic() - before - first < 1.0
+    assert found.source == {known.lower(): "known"}
+
+
+@pytest.mark.real  # it waits for seconds
+def test_a_slow_server_is_asked_no_longer_than_the_time_of_a_batch(
+    bundle: Bundle, store: Store, tiny: TinyGitHub
+) -> None:
+    tiny.pause = 2.0
+
+    before = time.monotonic()
+    found = live(bundle, tiny.url, store).find([f"own/name{number}" for number in range(9)], NOW)
+
+    assert time.monotonic() - before < 7.0
+    assert len(found.rows) == 2
+    assert len(found.errors) == 7
+
+
+def test_what_was_heard_is_not_asked_again_and_later_by_its_mark(
+    bundle: Bundle, store: Store, tiny: TinyGitHub
+) -> None:
+    clock = Clock()
+    finder = live(bundle, tiny.url, store, clock=clock)
+
+    finder.find(["own/name"], NOW)
+    finder.find(["Own/Name"], NOW)
+    assert len(tiny.asked) == 1
+    clock.ahead = 601.0
+    found = finder.find(["own/name"], NOW)
+
+    assert [mark for _, mark in tiny.asked] == ["", '"e1"']
+    assert stars(found, "own/name") == 500
+
+
+def test_another_worker_knows_what_one_heard(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
+    live(bundle, tiny.url, store).find(["own/name"], NOW)
+
+    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
+
+    assert (len(tiny.asked), stars(found, "own/name")) == (1, 500)
+
+
+def test_what_was_heard_earlier_answers_while_github_is_away(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
+    clock = Clock()
+    finder = live(bundle, tiny.url, store, clock=clock)
+    finder.find(["own/name"], NOW)
+    tiny.status, tiny.body, clock.ahead = 502, {}, 601.0
+
+    found = finder.find(["own/name"], NOW)
+
+    assert stars(found, "own/name") == 500
+    assert found.remarks["own/name"][-1].startswith("GitHub cannot be reached at the moment: these are the figures of")
+
+
+def test_a_broken_file_of_what_was_heard_costs_a_request_and_no_answer(
+    bundle: Bundle, store: Store, tiny: TinyGitHub
+) -> None:
+    store.root.mkdir(parents=True)
+    (store.root / "heard.sqlite").write_text("no database " * 100)
+
+    assert live(bundle, tiny.url, store).find(["own/name"], NOW).source == {"own/name": "github"}

@@ -1,0 +1,79 @@
+"""One line of JSON a request, with an id that goes along."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stargaze.serve.runtime.request_log import ID, JsonLines, watch
+
+if TYPE_CHECKING:
+    from tests.conftest import FakeDesk
+
+
+def test_an_id_that_was_sent_goes_along_to_the_worker(page: FlaskClient, desk: FakeDesk) -> None:
+    answer = page.post(
+        "/api/v1/predictions", json={"repositories": ["a/b"]}, headers={"X-Request-ID": "from-the-proxy.1"}
+    )
+
+    assert answer.headers["X-Request-ID"] == "from-the-proxy.1"
+    assert desk.tickets[answer.json["id"]].request_id == "from-the-proxy.1"
+
+
+@pytest.mark.parametrize("sent", ["", "short", "x" * 65, 'a"b"c"d"e', "eight of them "])
+def test_what_cannot_be_an_id_is_replaced(page: FlaskClient, sent: str) -> None:
+    found = page.get("/", headers={"X-Request-ID": sent}).headers["X-Request-ID"]
+
+    assert found != sent
+    assert ID.fullmatch(found)
+
+
+def test_a_request_is_one_line_without_the_visitor(page: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="stargaze.requests"):
+        page.get("/repositories?like=secret-thing")
+
+    line = json.loads(JsonLines("web").format(caplog.records[-1]))
+    assert (line["path"], line["status"], line["process"]) == ("/repositories", 200, "web")
+    assert "secret-thing" not in json.dumps(line)
+    assert "127.0.0.1" not in json.dumps(line)
+
+
+def test_a_line_stays_one_line() -> None:
+    record = logging.LogRecord("x", logging.INFO, "x", 1, "two\nlines", (), None)
+
+    assert len(JsonLines("web").format(record).splitlines()) == 1
+
+
+def test_a_line_names_the_ticket_that_was_given_and_the_one_that_was_read(
+    page: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="stargaze.requests"):
+        ticket = page.post("/api/v1/predictions", json={"repositories": ["a/b"]}).json
+        page.get(ticket["url"])
+        page.get("/")
+
+    assert [record.ticket for record in caplog.records] == [ticket["id"], ticket["id"], ""]
+
+
+def test_the_time_of_a_line_is_in_utc() -> None:
+    record = logging.LogRecord("x", logging.INFO, "x", 1, "x", (), None)
+
+    assert json.loads(JsonLines("web").format(record))["time"].endswith("+00:00")
+
+
+@given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n\x00"), max_size=80))
+def test_whatever_a_client_calls_its_request_the_answer_has_an_id(sent: str) -> None:
+    web = Flask("stargaze.serve")
+    watch(web)
+
+    found = web.test_client().get("/", headers={"X-Request-ID": sent}).headers["X-Request-ID"]
+
+    assert ID.fullmatch(found)
+    assert (found == sent.strip()) == bool(ID.fullmatch(sent.strip()))

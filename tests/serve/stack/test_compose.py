@@ -1,0 +1,256 @@
+"""The stack is data: what is wanted goes in, a Compose file comes out, and every line that keeps a promise is held to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stargaze.config.sections import DeploySection, ServeSection
+from stargaze.serve.stack.service_options import CONTENT, Node, Wanted
+from stargaze.serve.runtime.settings import Sources
+from stargaze.serve.stack.compose import MARK, PART, mark_of, stack, written
+
+TWO = (Node("production1", ("10.20.0.21",)), Node("production2", ("10.20.0.22",)))
+WANTED = Wanted(
+    DeploySection(to="swarm"),
+    ServeSection(github=False),
+    Sources(),
+    image="stargaze-serve:1-abc",
+    port=80,
+    secrets=2,
+    behind=1,
+    nodes=TWO,
+)
+OURS = ("web", "worker")
+
+
+def of(**keys: Any) -> dict[str, Any]:
+    """Return the services of a stack with other keys of ``deploy``."""
+    services: dict[str, Any] = stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", **keys)))["services"]
+    return services
+
+
+def test_the_whole_page_to_the_letter() -> None:
+    web = stack(WANTED)["services"]["web"]
+    environment = web.pop("environment")
+
+    assert (
+        environment.items()
+        >= {
+            "STARGAZE_STORE_PATH": "/store",
+            "STARGAZE_SERVE_BROKER": "amqp://stargaze_2@broker:5672/stargaze",
+            "STARGAZE_SERVE_RESULTS": "redis://stargaze_2@results:6379/0",
+            "STARGAZE_SERVE_HOST": "0.0.0.0",
+            "STARGAZE_SERVE_HOSTS": "production1,10.20.0.21,production2,10.20.0.22",
+            "STARGAZE_SERVE_RECORD": "false",
+            "STARGAZE_BROKER_PASSWORD_FILE": "/run/secrets/broker",
+            "STARGAZE_RESULTS_PASSWORD_FILE": "/run/secrets/results",
+            "STARGAZE_SESSION_KEY_FILE": "/run/secrets/session",
+            "STARGAZE_FOLLOW": "1",
+            "STARGAZE_DRAIN": "6",
+        }.items()
+    )
+    labels, marks = web.pop("labels"), web["deploy"].pop("labels")
+    assert (set(labels), set(marks)) == ({PART}, {MARK})
+    kept = {"uid": "10001", "gid": "10001", "mode": 0o400}
+    assert web == {
+        "image": "stargaze-serve:1-abc",
+        "command": ["web"],
+        "user": "10001:10001",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "logging": {"driver": "local", "options": {"max-size": "20m", "max-file": "5"}},
+        "secrets": [
+            {"source": "stargaze_broker_2", "target": "broker", **kept},
+            {"source": "stargaze_results_2", "target": "results", **kept},
+            {"source": "stargaze_session_2", "target": "session", **kept},
+        ],
+        "networks": ["page", "inside"],
+        "volumes": [
+            {"type": "tmpfs", "target": "/store", "tmpfs": {"size": 256_000_000}},
+            {"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": 256_000_000}},
+            {"type": "bind", "source": "/srv/stargaze/serving", "target": "/store/serving", "read_only": True},
+        ],
+        "healthcheck": {
+            "test": ["CMD", "python", "-m", "stargaze.serve.runtime.healthcheck"],
+            "interval": "5s",
+            "timeout": "10s",
+            "start_period": "90s",
+            "retries": 3,
+        },
+        "ports": [{"target": 8000, "published": 80, "protocol": "tcp", "mode": "ingress"}],
+        "stop_grace_period": "51s",
+        "deploy": {
+            "mode": "replicated",
+            "replicas": 2,
+            "endpoint_mode": "vip",
+            "placement": {
+                "constraints": ["node.labels.stargaze.role == production"],
+                "preferences": [{"spread": "node.id"}],
+            },
+            "resources": {"limits": {"cpus": "1", "memory": "1000000000"}},
+            "update_config": {
+                "parallelism": 1,
+                "delay": "1s",
+                "monitor": "15s",
+                "max_failure_ratio": 0,
+                "order": "start-first",
+                "failure_action": "rollback",
+            },
+            "rollback_config": {
+                "parallelism": 1,
+                "delay": "1s",
+                "monitor": "15s",
+                "max_failure_ratio": 0,
+                "order": "start-first",
+                "failure_action": "pause",
+            },
+            "restart_policy": {"condition": "any", "delay": "2s"},
+        },
+    }
+
+
+def test_a_port_of_each_host_has_one_page_a_host_and_the_next_begins_when_it_has_ended() -> None:
+    web = of(publish="host", discovery="dnsrr", web=5)["web"]["deploy"]
+
+    assert (web["mode"], web.get("replicas"), web["endpoint_mode"]) == ("global", None, "dnsrr")
+    assert web["update_config"]["order"] == web["rollback_config"]["order"] == "stop-first"
+
+
+@pytest.mark.parametrize("name", ["web", "worker", "broker", "results", "flower", "prometheus"])
+def test_every_service_is_bounded_unprivileged_and_goes_back_by_itself(name: str) -> None:
+    service = of(flower=True, prometheus=True)[name]
+
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["user"] not in ("root", "0", "0:0")
+    assert service["healthcheck"].keys() == {"test", "interval", "timeout", "start_period", "retries"}
+    assert service["logging"]["options"] == {"max-size": "20m", "max-file": "5"}
+    assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
+    assert service["deploy"]["update_config"]["failure_action"] == "rollback"
+    assert service["deploy"]["restart_policy"]["condition"] == "any"
+    assert ("ports" in service) == (name == "web")
+
+
+def test_only_the_page_and_who_asks_github_reach_outside() -> None:
+    known = stack(WANTED)
+    asks = stack(dataclasses.replace(WANTED, serve=ServeSection(github=True)))
+
+    assert known["networks"]["inside"]["internal"]
+    assert known["services"]["worker"]["networks"] == ["inside"]
+    assert asks["services"]["worker"]["networks"] == ["page", "inside"]
+    assert set(known["services"]["broker"]["networks"]) == set(known["services"]["results"]["networks"]) == {"inside"}
+
+
+def test_two_nodes_have_one_broker_and_three_have_a_majority_of_them() -> None:
+    three = stack(dataclasses.replace(WANTED, nodes=(*TWO, Node("production3"))))
+    brokers = {name: service for name, service in three["services"].items() if name.startswith("broker")}
+    text = next(text for name, text in three["x-configs"].items() if name.startswith("stargaze_broker_"))
+
+    assert [name for name in of() if name.startswith("broker")] == ["broker"]
+    assert list(brokers) == ["broker1", "broker2", "broker3"]
+    assert [one["deploy"]["placement"]["constraints"] for one in brokers.values()] == [
+        ["node.hostname == production1"],
+        ["node.hostname == production2"],
+        ["node.hostname == production3"],
+    ]
+    assert all(one["networks"]["inside"]["aliases"] == ["broker"] for one in brokers.values())
+    assert "cluster_formation.classic_config.nodes.3 = rabbit@broker3" in text
+    assert "stargaze_cookie" in three["secrets"]
+
+
+def test_each_config_holds_what_its_reader_understands() -> None:
+    whole = stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True, prometheus=True)))
+    texts = {name.split("_")[1]: text for name, text in whole["x-configs"].items()}
+    read_by = {
+        name: [(one["source"].split("_")[1], one["target"]) for one in service["configs"]]
+        for name, service in whole["services"].items()
+        if "configs" in service
+    }
+
+    assert read_by == {
+        "broker": [("broker", "/etc/rabbitmq/conf.d/20-stargaze.conf")],
+        "flower": [("flower", "/etc/stargaze/stargaze_watched.py")],
+        "prometheus": [("prometheus", "/etc/prometheus/prometheus.yml")],
+    }
+    assert texts.keys() == {"broker", "flower", "prometheus"}
+    assert compile(texts["flower"], "flower", "exec")
+    assert all(" = " in line for line in texts["broker"].splitlines())
+    asked = {one["job_name"]: one for one in yaml.safe_load(texts["prometheus"])["scrape_configs"]}
+    assert asked["rabbitmq"]["dns_sd_configs"] == [{"names": ["tasks.broker"], "type": "A", "port": 15692}]
+
+
+def test_what_serves_behind_may_know_older_secrets_while_they_are_rotated() -> None:
+    services = stack(WANTED)["services"]
+
+    assert services["broker"]["secrets"][0]["source"] == "stargaze_broker_conf_1"
+    assert services["results"]["secrets"][0]["source"] == "stargaze_results_conf_1"
+
+
+def test_no_secret_stands_in_it() -> None:
+    text = written(stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True)))).decode()
+
+    assert "default_pass" not in text
+
+
+def test_flower_reads_the_password_from_its_file_and_no_variable_or_word_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As celery does it: the module is imported, and says where the queue is."""
+    whole = stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True)))
+    flower = whole["services"]["flower"]
+    text = whole["x-configs"][flower["configs"][0]["source"]]
+    (tmp_path / "broker").write_text("hidden\n")
+    monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
+    before = dict(os.environ)
+    module: dict[str, Any] = {}
+    exec(text.replace("/run/secrets/broker", str(tmp_path / "broker")), module)
+
+    assert module["app"].connection().as_uri(include_password=True) == "amqp://stargaze_2:hidden@broker:5672/stargaze"
+    assert dict(os.environ) == before
+    assert flower["entrypoint"] == ["celery", "--app=stargaze_watched", "flower", "--port=5555"]
+    assert flower["environment"] == {"PYTHONPATH": "/etc/stargaze"}
+
+
+def test_the_same_wish_is_the_same_stack_and_another_is_another() -> None:
+    other = dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", workers=3))
+    one, two = stack(WANTED), stack(other)
+
+    assert written(stack(WANTED)) == written(one)
+    assert mark_of(one) != mark_of(two)
+    assert one["services"]["web"]["labels"] == two["services"]["web"]["labels"]  # which is not rolled
+    assert json.loads(written(one)) == one
+
+
+def test_an_image_that_holds_something_else_under_the_same_name_makes_pages_and_workers_anew() -> None:
+    one, two = (stack(dataclasses.replace(WANTED, content=content))["services"] for content in ("aa", "bb"))
+
+    assert [one[name]["labels"][CONTENT] for name in OURS] == ["aa", "aa"]
+    assert {name for name in one if one[name]["labels"][PART] != two[name]["labels"][PART]} == set(OURS)
+    assert {name for name in one if CONTENT in one[name]["labels"]} == set(OURS)
+
+
+def test_a_number_of_replicas_changes_no_container() -> None:
+    one, two = of(workers=2)["worker"], of(workers=3)["worker"]
+
+    assert one["labels"] == two["labels"]
+
+
+def test_each_file_says_what_its_service_reads() -> None:
+    whole = stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", prometheus=True)))
+    texts = {source: whole["x-configs"][source] for source in whole["configs"]}
+
+    def read_by(name: str) -> str:
+        (config,) = whole["services"][name]["configs"]
+        return str(texts.pop(config["source"]))
+
+    assert read_by("broker").startswith("vm_memory_high_watermark.absolute")
+    asked, _ = json.loads(read_by("prometheus"))["scrape_configs"]
+    assert asked["job_name"] == "rabbitmq"
+    assert texts == {}

@@ -1,0 +1,168 @@
+"""The real page: gunicorn, Celery, a real bundle, started and ended as ``stargaze serve`` does."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import requests
+
+from stargaze.store import Store
+from stargaze.config.sections import ServeSection
+from stargaze.errors import BadDataError, MissingInputError, OutsideError, UsageError
+from stargaze.bundle.manifest import BadBundleError, write_manifest
+from stargaze.serve.web.client import ask_once
+from stargaze.serve.supervisor.supervise import logs, serve, serving
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.real
+
+SECTION = ServeSection(port=0, processes=1)
+PATIENCE = 60.0
+SUPERVISOR = """
+import sys
+from pathlib import Path
+from stargaze.artifacts import Store
+from stargaze.config import ServeSection
+from stargaze.serve.processes import serve
+section, store = ServeSection(port=0, processes=1), Store(Path(sys.argv[1]))
+sys.exit(serve(section, store, announce=lambda url: print(url, flush=True)))
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Iterator[tuple[str, Store]]:
+    """A page that answers, and its store."""
+    store = Store(tmp_path_factory.mktemp("site"))
+    store.serving.mkdir()
+    store.current.symlink_to(bundle_folder)
+    with serving(SECTION, store) as url:
+        yield url, store
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started, and theirs."""
+    direct = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [*direct, *(grandchild for child in direct for grandchild in children(child))]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_program_gets_its_ranked_answer(site: tuple[str, Store], sample: pd.DataFrame) -> None:
+    names = list(sample["full_name"].iloc[[900, 0, 300]])
+
+    predictions = ask_once(site[0], names)
+
+    assert [row["rank"] for row in predictions] == [1, 2, 3]
+    assert {row["full_name"] for row in predictions} == set(names)
+
+
+def test_an_unknown_name_comes_back_as_an_error(site: tuple[str, Store]) -> None:
+    with pytest.raises(BadDataError, match="no/such-one"):
+        ask_once(site[0], ["no/such-one"])
+
+
+def test_a_refused_name_comes_back_as_an_error(site: tuple[str, Store]) -> None:
+    with pytest.raises(BadDataError, match="not the name of a repository"):
+        ask_once(site[0], ["../etc"])
+
+
+def test_it_is_ready(site: tuple[str, Store]) -> None:
+    assert requests.get(f"{site[0]}/readyz", timeout=10).json()["status"] == "ready"
+
+
+def test_a_foreign_host_is_refused_through_gunicorn_too(site: tuple[str, Store]) -> None:
+    assert requests.get(site[0], headers={"Host": "evil.example"}, timeout=10).status_code == 400
+
+
+def test_a_new_release_answers_without_a_restart(site: tuple[str, Store], sample: pd.DataFrame) -> None:
+    url, store = site
+    before = store.current.resolve()
+    other = store.serving / "other"
+    shutil.copytree(before, other)
+    described = json.loads((other / "bundle.json").read_text())
+    (other / "bundle.json").write_text(json.dumps(described | {"made_at": "2026-04-01T12:00:00+00:00"}))
+    (other / "manifest.json").unlink()
+    digest = write_manifest(other)
+    moved = store.serving / "moved"
+    moved.symlink_to(other)
+    moved.replace(store.current)
+
+    ask_once(url, [sample["full_name"].iloc[0]])
+
+    assert requests.get(f"{url}/readyz", timeout=10).json()["bundle"] == digest
+    assert digest[:12] in requests.get(url, timeout=10).text
+
+
+def test_without_a_release_it_says_what_to_type(store: Store) -> None:
+    with pytest.raises(MissingInputError) as caught, serving(SECTION, store):
+        pass
+
+    assert caught.value.hint == "stargaze deploy"
+
+
+def test_a_bundle_that_does_not_verify_is_not_served(released: Store, tmp_path: Path) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(released.current.resolve(), changed)
+    (changed / "known.parquet").write_bytes(b"else")
+    released.current.unlink()
+    released.current.symlink_to(changed)
+
+    with pytest.raises(BadBundleError), serving(SECTION, released):
+        pass
+
+
+def test_a_port_in_use_is_found_before_anything_starts(released: Store) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        section = ServeSection(port=taken.getsockname()[1])
+        with pytest.raises(UsageError, match="is in use"), serving(section, released):
+            pass
+
+    assert not logs(released).exists()
+
+
+def test_a_process_that_dies_ends_the_other_and_shows_its_last_lines(released: Store) -> None:
+    started: list[int] = []
+
+    def kill_the_worker(_url: str) -> None:
+        # Others of this test run may serve too: ours work in this store.
+        ours = [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/cwd").resolve() == released.root]
+        started.extend(ours)
+        os.kill(next(pid for pid in ours if "serve.worker" in Path(f"/proc/{pid}/cmdline").read_text()), signal.SIGKILL)
+
+    with pytest.raises(OutsideError, match="the worker process was killed by SIGKILL") as caught:
+        serve(SECTION, released, announce=kill_the_worker)
+
+    assert "worker: " in caught.value.message
+    assert str(logs(released)) in caught.value.hint
+    wait_for(lambda: not any(alive(pid) for pid in started))
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_however_the_supervisor_ends_nothing_stays_behind(released: Store, sent: signal.Signals, code: int) -> None:
+    command = [sys.executable, "-c", SUPERVISOR, str(released.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        url = supervisor.stdout.readline().strip()
+        started = children(supervisor.pid)
+        assert requests.get(f"{url}/healthz", timeout=10).ok
+
+        supervisor.send_signal(sent)
+
+        assert supervisor.wait(PATIENCE) == code
+    assert len(started) >= 4
+    wait_for(lambda: not any(alive(pid) for pid in started))

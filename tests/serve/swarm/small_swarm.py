@@ -1,0 +1,288 @@
+"""A Docker Swarm of a few machines in memory, behind the one call that reaches them: what ssh carries there, it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stargaze.config.sections import ServeSection
+from stargaze.system.ssh import LOST, Remote
+from stargaze.serve.swarm import import_releases as history, rotate_secrets as rotation, docker as swarm
+from stargaze.serve.swarm.image import Engine, Recipe
+from stargaze.serve.stack.service_options import NAME
+from stargaze.serve.swarm.push_releases import HEAL, TRUST
+from stargaze.serve.runtime.settings import Sources
+from stargaze.serve.swarm.production import Site
+from stargaze.serve.stack.compose import MARK, PART
+
+Done = subprocess.CompletedProcess[bytes]
+HELD = b"[layers]\n"
+"""What every image holds."""
+READS = ("docker secret ls", "docker config ls", "docker ps", "docker image ls")
+
+
+def machine(number: int) -> Remote:
+    """Return a production machine as deliveries know it."""
+    address = f"10.20.0.{20 + number}"
+    return Remote(f"production{number}", "production", address, address, "debian", ())
+
+
+@dataclass
+class SmallSwarm:
+    """Answers as ssh, Docker and programs in containers do; tests change its moods. ``done`` is all that changed something."""
+
+    machines: tuple[Remote, ...] = (machine(1), machine(2))
+    managers: int = 1
+    away: set[str] = field(default_factory=set)
+    """Machines that nobody reaches."""
+    leaderless: bool = False
+    """Whether too few managers are left to agree on anything."""
+    images: dict[str, set[str]] = field(default_factory=dict)
+    built: set[str] = field(default_factory=set)
+    """Images that this machine's engine has."""
+    secrets: dict[str, bytes] = field(default_factory=dict)
+    configs: dict[str, bytes] = field(default_factory=dict)
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """As Docker describes them, by name."""
+    ill: dict[str, str] = field(default_factory=dict)
+    """Services that are not well once they are changed, and why: Swarm goes back."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why a task of a service failed."""
+    ended: list[str] = field(default_factory=list)
+    """Images of containers that have ended and are still there."""
+    dead: set[str] = field(default_factory=set)
+    """Services that were made and of which no task ever ran."""
+    releases: dict[str, str] = field(default_factory=dict)
+    """The bundle of each commit that a machine took."""
+    tips: dict[str, str] = field(default_factory=dict)
+    holds: dict[str, Path] = field(default_factory=dict)
+    """A real repository with all that a machine took."""
+    installed: dict[str, str] = field(default_factory=dict)
+    """The digest that each machine serves."""
+    stuck: dict[str, str] = field(default_factory=dict)
+    """Machines whose workers go on with another bundle."""
+    signers: dict[str, list[str]] = field(default_factory=dict)
+    runs_on: dict[str, str] = field(default_factory=dict)
+    """On which machine the containers of a service are; else on all."""
+    refuses: dict[str, str] = field(default_factory=dict)
+    """Programs in containers that fail, and what they say."""
+    done: list[str] = field(default_factory=list)
+    heard: list[tuple[str, bytes]] = field(default_factory=list)
+    """What was typed on standard input, and to what."""
+
+    def site(self) -> Site:
+        """Return it as a place to deliver to."""
+        return Site(self.machines, Engine(), Recipe("python:3"), ServeSection(), Sources(), 80)
+
+    def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have all that goes over ssh, and to this machine's own engine, end here."""
+        monkeypatch.setattr("stargaze.system.ssh.answer", self.over_ssh)
+        monkeypatch.setattr("stargaze.serve.swarm.image.answer", self.engine)
+        monkeypatch.setattr("stargaze.serve.swarm.image.shutil.which", lambda program: program)
+
+    def engine(self, program: str, *words: str, **way: Any) -> Done:
+        """Answer as this machine's engine, which has nothing at first and makes everything."""
+        if program == "ssh":
+            return self.over_ssh(program, *words, **way)
+        if words[:2] == ("image", "inspect"):
+            has = words[-1] in self.built
+            return subprocess.CompletedProcess(program, int(not has), HELD if has else b"", b"")
+        if words[0] == "ps" or words[:2] == ("image", "ls"):
+            return subprocess.CompletedProcess(
+                program, 0, "\n".join(self.built if words[0] == "image" else ()).encode(), b""
+            )
+        if words[:2] == ("image", "rm"):
+            self.built -= set(words[2:])
+        self.built |= {word.removeprefix("--tag=") for word in words if word.startswith("--tag=")}
+        self.done.append(f"here: {words[0]}")
+        return subprocess.CompletedProcess(program, 0, b"", b"")
+
+    def over_ssh(self, program: str, *words: str, stdin: bytes = b"", **_: Any) -> Done:
+        """Answer as sshd of the machine that is asked."""
+        address, line = words[-2].rpartition("@")[2], words[-1]
+        name = next(one.name for one in self.machines if one.address == address)
+        if name in self.away:
+            return subprocess.CompletedProcess(program, LOST, b"", f"ssh: {address}: No route to host\n".encode())
+        command = shlex.split(line)[2:] if line.startswith("sudo -n ") else shlex.split(line)
+        if command[:2] == ["sh", "-c"] and command[2] == history.GIVE:
+            script = history.GIVE.replace(f"{swarm.HOME}/releases.git", str(self.holds[name]))
+            return subprocess.run(["sh", "-c", script, *command[3:]], capture_output=True, check=False)
+        code, out, err = self.answer(name, command, stdin)
+        return subprocess.CompletedProcess(program, code, out.encode(), err.encode())
+
+    def answer(self, name: str, command: Sequence[str], stdin: bytes) -> tuple[int, str, str]:
+        """Answer a command on a machine."""
+        if command[:2] == ["sh", "-c"]:
+            return self._script(name, command[2], command[4:], stdin)
+        if tuple(command[-len(HEAL) :]) == HEAL:
+            self.done.append(f"{name}: heal")
+            self.installed[name] = self.releases[self.tips[name]]
+            return 0, "", ""
+        return self._docker(name, list(command), stdin)
+
+    def _script(self, name: str, script: str, more: Sequence[str], stdin: bytes) -> tuple[int, str, str]:
+        if script == TRUST:
+            self.done.append(f"{name}: believe a key")
+            self.signers.setdefault(name, []).append(stdin.decode().strip())
+            return 0, "", ""
+        if script == rotation._IN:
+            return self._within(name, more[0], more[1:], stdin)
+        if script == swarm._STATE and self.leaderless:
+            return 1, "", "Error response from daemon: rpc error: The swarm does not have a leader.\n"
+        scripts = {swarm._SURVEY: self._survey, swarm._STATE: self._state, swarm._LOOK: self._look}
+        return 0, scripts[script](name, *more), ""
+
+    def _docker(self, name: str, command: list[str], stdin: bytes) -> tuple[int, str, str]:
+        line = " ".join(command)
+        if not line.startswith(READS):
+            self.done.append(line if command[1] != "pull" else f"{name}: {line}")
+        if stdin:
+            self.heard.append((line, stdin))
+        held = {"secret": self.secrets, "config": self.configs}
+        match command[1:]:
+            case ["secret" | "config" as kind, "ls", *_]:
+                return 0, "\n".join(held[kind]), ""
+            case ["secret" | "config" as kind, "create", what, "-"]:
+                held[kind][what] = stdin
+            case ["config", "rm", *names]:
+                self.configs = {one: self.configs[one] for one in self.configs.keys() - names}
+            case ["ps" | "image" | "pull", *_]:
+                return self._images(name, command[1:])
+            case ["secret", "rm", *names]:
+                self.secrets = {one: self.secrets[one] for one in self.secrets.keys() - names}
+            case ["stack", "deploy", *_]:
+                self._deploy(json.loads(stdin))
+            case ["service", "scale", "--detach", *wanted]:
+                self._scale(dict(one.split("=") for one in wanted))
+            case _:
+                pytest.fail(f"nobody knows how to answer {line}")
+        return 0, "", ""
+
+    def _images(self, name: str, words: list[str]) -> tuple[int, str, str]:
+        held = self.images.setdefault(name, set())
+        match words:
+            case ["ps", "--all", *_]:
+                running = (one["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] for one in self.services.values())
+                return 0, "\n".join([*running, *self.ended]), ""
+            case ["image", "ls", *_]:
+                return 0, "\n".join(held), ""
+            case ["image", "rm", *names]:
+                if "image rm" in self.refuses:
+                    return 1, "", self.refuses["image rm"]
+                held -= set(names)
+            case ["pull", "--quiet", image]:
+                held.add(image)
+            case _:
+                pytest.fail(f"nobody knows how to answer docker {' '.join(words)}")
+        return 0, "", ""
+
+    def _scale(self, wanted: Mapping[str, str]) -> None:
+        for service, number in wanted.items():
+            self.services[service]["Spec"]["Mode"] = {"Replicated": {"Replicas": int(number)}}
+
+    def _deploy(self, whole: dict[str, Any]) -> None:
+        assert set(whole["secrets"]) <= set(self.secrets)
+        assert set(whole["configs"]) <= set(self.configs)
+        wanted = {f"{NAME}_{name}": _described(name, given) for name, given in whole["services"].items()}
+        for name, service in wanted.items():
+            before = self.services.get(name)
+            changed = before is None or _part(before) != _part(service)
+            if name.removeprefix(f"{NAME}_") in self.ill and changed:
+                self.failed[name] = self.ill[name.removeprefix(f"{NAME}_")]
+                wanted[name] = {**before, "UpdateStatus": {"State": "rollback_completed"}} if before else service
+                self.dead |= set() if before else {name}
+        self.services = wanted
+
+    def _within(self, name: str, service: str, words: Sequence[str], stdin: bytes) -> tuple[int, str, str]:
+        if self.runs_on.get(service, name) != name or service not in self.services:
+            return rotation.NOT_HERE, "", ""
+        what = {rotation._MAKE: "make a user", rotation._ONLY: "delete all users but"}.get(
+            " ".join(words[2:3]), words[-1]
+        )
+        told = f"{name}: {service}: {what} {words[-1] if len(words) > 3 else ''}".strip()
+        self.done.append(told)
+        self.heard.append((told, stdin))
+        return (1, "", f"a first line\n{self.refuses[what]}\n") if what in self.refuses else (0, "", "")
+
+    def _survey(self, name: str) -> str:
+        number = [one.name for one in self.machines].index(name)
+        info = {
+            "Name": f"host{number + 1}",
+            "Swarm": {"NodeID": f"n{number}", "ControlAvailable": number < self.managers},
+        }
+        digest = self.installed.get(name, "")
+        serves = f"bundles/{digest}" if digest else ""
+        images, content = self.images.get(name, ()), hashlib.sha256(HELD.strip()).hexdigest()[: swarm.SUM]
+        ours = (f"{image}={content}" for image in images if f"{NAME}-serve" in image)
+        lines = [json.dumps(info), "\t".join(images), "\t".join(ours), self.tips.get(name, ""), serves]
+        return "\n".join([*lines, *self.signers.get(name, ()), ""])
+
+    def _state(self, _name: str) -> str:
+        nodes = [
+            {
+                "ID": f"n{number}",
+                "Description": {"Hostname": f"host{number + 1}"},
+                "Status": {"State": "down" if one.name in self.away else "ready"},
+                "Spec": {"Availability": "active", "Labels": {"stargaze.role": "production"}},
+            }
+            for number, one in enumerate(self.machines)
+        ]
+        tasks = [task for name, service in self.services.items() for task in self._tasks(name, service, nodes)]
+        return "\n".join(map(json.dumps, (nodes, list(self.services.values()), tasks)))
+
+    def _tasks(self, name: str, service: dict[str, Any], nodes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        ready = [node["ID"] for node in nodes if node["Status"]["State"] == "ready"]
+        replicated = service["Spec"]["Mode"].get("Replicated")
+        number = 0 if name in self.dead else replicated["Replicas"] if replicated else len(ready)
+        common = {"ServiceID": service["ID"], "Spec": service["Spec"]["TaskTemplate"]}
+        found = [
+            {**common, "NodeID": ready[one % len(ready)], "DesiredState": "running", "Status": _status("running")}
+            for one in range(number)
+        ]
+        if name in self.failed:
+            broken = {"DesiredState": "shutdown", "Status": _status("failed", self.failed[name])}
+            found.append({**common, "NodeID": ready[0], **broken})
+        return found
+
+    def _look(self, name: str, image: str, *_: str) -> str:
+        digest = self.installed.get(name, "")
+        lines = [f"bundles/{digest}"]
+        for service, one in self.services.items():
+            runs = one["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
+            ours = service.removeprefix(f"{NAME}_") in ("web", "worker")
+            serves = [self.stuck.get(name, digest) if service.endswith("worker") else digest] if ours else []
+            lines.append(f"{service} {'yes' if runs == image else 'no'} {json.dumps(serves)}")
+        return "\n".join([*lines, f'page 200 {{"status": "ready", "bundle": "{digest}"}}', ""])
+
+
+def _described(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a service of a Compose file as Docker describes it."""
+    container = {
+        "Image": given["image"],
+        "Labels": dict(given["labels"]),
+        "Secrets": [{"SecretName": secret["source"]} for secret in given.get("secrets", ())],
+    }
+    replicas = given["deploy"].get("replicas")
+    spec = {
+        "Name": f"{NAME}_{name}",
+        "Labels": {MARK: given["deploy"]["labels"][MARK]},
+        "TaskTemplate": {"ContainerSpec": container},
+        "Mode": {"Replicated": {"Replicas": replicas}} if replicas else {"Global": {}},
+    }
+    return {"ID": name, "Spec": spec}
+
+
+def _part(service: Mapping[str, Any]) -> str:
+    return str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Labels"][PART])
+
+
+def _status(state: str, why: str = "") -> dict[str, str]:
+    return {"State": state, "Timestamp": "2026-03-01T12:00:00Z", "Err": why}

@@ -1,0 +1,291 @@
+"""What is asked of Docker on the cluster; a program of the name ``ssh`` stands in for the network, another for the engine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from stargaze.config.sections import DeploySection
+from stargaze.errors import OutsideError
+from stargaze.system.source_package import recipe
+from stargaze.system.ssh import Remote
+from stargaze.serve.swarm.image import FOR_SKOPS, LOCK, Engine, bring, ensured, files_for, name_of, suits
+from stargaze.serve.swarm.image import Recipe as ImageRecipe
+from stargaze.serve.swarm.service_status import unlike
+from stargaze.serve.swarm.docker import Container, State, Surveyed, Swarm, look, survey
+
+MACHINE = Remote("production1", "production", "10.20.0.13", "10.20.0.13", "root", ())
+HERE = Remote("production1", "production", "127.0.0.1", "127.0.0.1", "root", ())
+SSH = """#!/bin/sh
+for last; do :; done
+exec sh -c "$last"
+"""
+DOCKER = """#!/bin/sh
+echo "$*" >>"$FAKE/asked"
+case "$1 $2" in
+"info --format") cat "$FAKE/info" ;;
+"image ls") printf 'redis:7\\nstargaze-serve:1\\n' ;;
+"image inspect") test -f "$FAKE/held" && sed -n "s/^$5=//p" "$FAKE/held" | grep . ;;
+"ps "*) cat "$FAKE/running" ;;
+"exec "*) case $2 in c2) exit 1 ;; *) echo '["aa"]' ;; esac ;;
+"inspect --format") case $3 in *Labels*) cat "$FAKE/sent" ;; *) echo "image-of-$4" ;; esac ;;
+"secret ls") echo stargaze_broker_1 ;;
+"secret create" | "config create") cat >"$FAKE/$3" ;;
+"config ls") echo stargaze_broker_old ;;
+"build "*) cat >/dev/null; test ! -f "$FAKE/broken" || { echo "no such base" >&2; exit 1; }
+  for word; do case $word in --tag=*) echo "${word#--tag=}=layers" >>"$FAKE/held" ;; esac; done ;;
+"save "*) printf image ;;
+"load "*) gzip -d >"$FAKE/loaded" ;;
+"stack services") ;;
+"node ls") test ! -f "$FAKE/leaderless" || { echo "Error response from daemon: $(cat "$FAKE/leaderless")" >&2; exit 1; } ;;
+"node inspect") echo "[]" ;;
+esac
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in (("ssh", SSH), ("docker", DOCKER)):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text)
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE", str(tmp_path))
+    swarm = {"NodeID": "n1", "ControlAvailable": True}
+    (tmp_path / "info").write_text(json.dumps({"Name": "host1", "Swarm": swarm}) + "\n")
+    (tmp_path / "asked").touch()
+    (tmp_path / "sent").write_text("\n")
+    return tmp_path
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    return folder
+
+
+def asked(fake: Path) -> list[str]:
+    return (fake / "asked").read_text().splitlines()
+
+
+def content(holds: str = "layers") -> str:
+    return hashlib.sha256(holds.encode()).hexdigest()[:12]
+
+
+def node(*images: str, holds: str = "layers") -> Surveyed:
+    contents = dict.fromkeys(images, content(holds))
+    return Surveyed(
+        MACHINE, "host1", "n1", True, frozenset(images), tip="", installed="", signers=(), contents=contents
+    )
+
+
+def test_a_machine_says_what_it_is_and_holds(fake: Path) -> None:
+    (fake / "held").write_text("stargaze-serve:1=layers\n")
+
+    found = survey(MACHINE)
+
+    assert (found.hostname, found.node, found.manages) == ("host1", "n1", True)
+    assert found.images == {"redis:7", "stargaze-serve:1"}
+    assert found.contents == {"stargaze-serve:1": content()}
+    assert (found.tip, found.installed, found.signers) == ("", "", ())
+    assert found.as_node().addresses == ("production1", "10.20.0.13")
+
+
+@pytest.mark.parametrize(
+    ("told", "said"), [('{"Name": "h", "Swarm": {}}', "is in no Swarm"), ("", "its Docker engine does not answer")]
+)
+def test_a_machine_that_is_no_node_is_named(fake: Path, told: str, said: str) -> None:
+    (fake / "info").write_text(f"{told}\n")
+
+    with pytest.raises(OutsideError, match=said):
+        survey(MACHINE)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with Page() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+class Page(HTTPServer):
+    """What answers at a machine's port."""
+
+    answer = (200, '{"status": "ready"}')
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+
+
+class Answers(BaseHTTPRequestHandler):
+    server: Page
+
+    def do_GET(self) -> None:
+        status, body = self.server.answer
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_a_machine_says_what_runs_on_it_and_what_its_page_answers(fake: Path, page: Page) -> None:
+    (fake / "held").write_text("image:1=layers\nimage-of-c1=layers\nimage-of-c2=others\n")
+    (fake / "running").write_text("c1 stargaze_web\nc2 stargaze_worker\nc3 stargaze_broker\n")
+
+    found = look(HERE, "image:1", page.server_port)
+
+    assert found.containers == (
+        Container("web", True, ["aa"]),
+        Container("worker", False, None),
+        Container("broker", False, []),
+    )
+    assert (found.name, found.installed, found.page) == ("production1", "", '200 {"status": "ready"}')
+
+
+@pytest.mark.parametrize(("sent", "as_sent"), [("layers", True), ("what the builder made", False)])
+def test_an_image_that_a_node_has_under_the_right_name_is_not_the_right_one_for_that(
+    fake: Path, page: Page, sent: str, as_sent: bool
+) -> None:
+    (fake / "held").write_text("image:1=layers\nimage-of-c1=layers\n")
+    (fake / "running").write_text("c1 stargaze_web\n")
+    (fake / "sent").write_text(f"{content(sent)}\n")
+
+    found = look(HERE, "image:1", page.server_port)
+
+    assert found.containers == (Container("web", as_sent, ["aa"]),)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_whoever_else_answers_at_the_port_is_heard_as_one_line(fake: Path, page: Page, status: int) -> None:
+    (fake / "running").write_text("")
+    page.answer = (status, "<html>\n\n<h1>It works!</h1>\n</html>\n")
+
+    found = look(HERE, "image:1", page.server_port)
+
+    assert (found.containers, found.page) == ((), f"{status} <html> <h1>It works!</h1> </html>")
+    assert "production1: its page " in unlike(found, "a" * 64)[-1]
+
+
+def test_where_nobody_answers_at_the_port_nothing_is_said(fake: Path, page: Page) -> None:
+    (fake / "running").write_text("")
+    page.server_close()
+
+    assert look(HERE, "image:1", page.server_port).page == ""
+
+
+def test_a_secret_travels_as_input_and_never_as_a_word(fake: Path) -> None:
+    Swarm(MACHINE).keep_secret("stargaze_broker_1", b"hidden")
+
+    assert (fake / "stargaze_broker_1").read_bytes() == b"hidden"
+    assert not [line for line in asked(fake) if "hidden" in line]
+
+
+def test_a_file_is_handed_over_once(fake: Path) -> None:
+    Swarm(MACHINE).keep_configs({"stargaze_broker_old": "a", "stargaze_broker_new": "b"})
+
+    assert [line for line in asked(fake) if line.startswith("config create")] == ["config create stargaze_broker_new -"]
+
+
+def test_before_the_first_deploy_there_is_nothing(fake: Path) -> None:
+    assert Swarm(MACHINE).state() == State([], [], [])
+
+
+def test_a_swarm_that_lost_its_majority_is_said_and_not_taken_for_an_empty_one(fake: Path) -> None:
+    (fake / "leaderless").write_text("rpc error: The swarm does not have a leader.")
+
+    with pytest.raises(OutsideError, match=r"production1: .*The swarm does not have a leader"):
+        Swarm(MACHINE).state()
+
+
+def test_an_image_is_built_and_carried_only_where_it_is_missing(fake: Path, bundle: Path) -> None:
+    section, how = DeploySection(), ImageRecipe("python:3")
+    name = name_of(section, how, bundle)
+
+    assert ensured(section, how, Engine(), [node(name)], bundle, print) == (name, content())
+    assert [line.split()[0] for line in asked(fake)] == ["image"]
+
+    ensured(section, how, Engine(), [node(name), node()], bundle, print)
+    assert [line.split()[0] for line in asked(fake)[1:]] == ["image", "build", "image", "save", "load"]
+    assert (fake / "loaded").read_text() == "image"
+
+
+def test_what_somebody_else_built_and_sent_stays_though_the_builder_has_another_of_that_name(
+    fake: Path, bundle: Path
+) -> None:
+    section, how = DeploySection(), ImageRecipe("python:3")
+    name = name_of(section, how, bundle)
+    nodes = [node(name, holds="somebody's"), node(name, holds="somebody's")]
+    (fake / "held").write_text(f"{name}=layers\n")
+    known = {name: content("somebody's")}
+
+    assert ensured(section, how, Engine(), nodes, bundle, print, known) == (name, content("somebody's"))
+    assert asked(fake) == []
+    assert ensured(section, how, Engine(), [*nodes, node()], bundle, print, known) == (name, content())
+
+
+def test_a_node_whose_image_of_that_name_holds_something_else_is_sent_the_builders(fake: Path, bundle: Path) -> None:
+    section, how = DeploySection(), ImageRecipe("python:3")
+    name = name_of(section, how, bundle)
+    (fake / "held").write_text(f"{name}=layers\n")
+
+    found = ensured(section, how, Engine(), [node(name, holds="something else")], bundle, print)
+
+    assert found == (name, content())
+    assert [line.split()[0] for line in asked(fake)] == ["image", "save", "load"]
+
+
+def test_nodes_that_do_not_agree_on_an_image_that_nobody_else_has_get_a_new_one(fake: Path, bundle: Path) -> None:
+    section, how = DeploySection(), ImageRecipe("python:3")
+    name = name_of(section, how, bundle)
+
+    ensured(section, how, Engine(), [node(name), node(name, holds="something else")], bundle, print)
+
+    assert [line.split()[0] for line in asked(fake)] == ["image", "build", "image", "save", "load"]
+
+
+def test_an_image_of_a_registry_is_pushed_once_and_pulled_by_the_nodes(fake: Path, bundle: Path) -> None:
+    name, _ = ensured(
+        DeploySection(registry="registry.example/team/"), ImageRecipe("x"), Engine(), [node()], bundle, print
+    )
+
+    assert name.startswith("registry.example/team/stargaze-serve:")
+    assert [line.split()[0] for line in asked(fake)] == ["image", "build", "image", "push", "pull"]
+
+
+def test_an_image_that_cannot_be_built_says_why(fake: Path, bundle: Path) -> None:
+    (fake / "broken").touch()
+
+    with pytest.raises(OutsideError, match="no such base"):
+        ensured(DeploySection(), ImageRecipe("x"), Engine(), [node()], bundle, print)
+
+
+def test_other_peoples_images_are_carried_where_they_are_here_and_pulled_where_not(fake: Path) -> None:
+    (fake / "held").write_text("redis:7=layers\n")
+    for image in ("redis:7", "rabbitmq:3"):
+        bring(image, Engine(), [node()], print)
+
+    assert [line.split()[0] for line in asked(fake)] == ["image", "save", "load", "image", "pull"]
+
+
+def test_a_bundle_without_scikit_learns_models_has_an_image_without_scikit_learn(bundle: Path) -> None:
+    small, whole = files_for(bundle)["requirements.lock"].decode(), recipe(LOCK).read_text()
+    (bundle / "model-all-1.skops").touch()
+
+    assert files_for(bundle)["requirements.lock"].decode() == whole
+    assert all(f"\n{name}==" in whole and f"\n{name}==" not in small for name in FOR_SKOPS)
+    assert small.count("==") + 7 == whole.count("==")  # scipy has two, by the version of Python
+    assert suits("registry.example/stargaze-serve-skops:1", bundle)
+    assert not suits("stargaze-serve:1", bundle)

@@ -1,0 +1,33 @@
+"""An image on its way to a machine: programs of the names ``docker`` and ``ssh`` stand in for engine and network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from stargaze.errors import OutsideError
+from stargaze.system.ssh import Remote
+from stargaze.serve.swarm import image
+from stargaze.serve.swarm.image import Engine
+
+pytestmark = pytest.mark.real
+
+
+def test_an_image_that_does_not_arrive_in_time_is_said_and_nobody_sends_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.touch()
+    for name in ("docker", "ssh"):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\necho $$ >>{here}\nexec sleep 600\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(image, "BUILDING", 1.0)
+
+    with pytest.raises(OutsideError, match="stargaze-serve:1 did not arrive at two within 1 s"):
+        image._carry("stargaze-serve:1", Engine(), Remote("two", "production", "two", "two", "root", ()))
+
+    assert not any(Path(f"/proc/{number}").exists() for number in here.read_text().split())

@@ -1,0 +1,194 @@
+"""Production before it is changed: who is asked, what must lie ready, and what is never made twice."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from stargaze.config.sections import DeploySection
+from stargaze.errors import MissingInputError, OutsideError
+from stargaze.system.ssh import Remote
+from stargaze.serve.stack import secret_versions as vault
+from stargaze.serve.swarm.production import Prepared, image_in_use, prepared, surveyed
+from stargaze.serve.swarm.docker import Swarm
+from tests.serve.small_swarm import SmallSwarm, machine
+
+SECTION = DeploySection(to="swarm", registry="registry.example/team", patience=0)
+THREE = tuple(machine(number) for number in (1, 2, 3))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> SmallSwarm:
+    made = SmallSwarm()
+    made.enter(monkeypatch)
+    return made
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    return folder
+
+
+def ready(small: SmallSwarm, bundle: Path, section: DeploySection = SECTION) -> Prepared:
+    machines, swarm = surveyed(small.site())
+    return prepared(section, small.site(), machines, swarm, bundle, lambda _: None)
+
+
+def run(small: SmallSwarm, found: Prepared) -> None:
+    """Have the stack be what runs."""
+    small.configs |= dict.fromkeys(found.whole["configs"], b"")
+    small._deploy(found.whole)
+
+
+def versions(found: Prepared) -> set[str]:
+    return {name.rpartition("_")[2] for name in found.whole["secrets"] if name != vault.COOKIE}
+
+
+def test_the_swarm_is_asked_behind_the_first_machine_that_manages_it(small: SmallSwarm) -> None:
+    small.machines = (THREE[1], THREE[0])
+
+    machines, swarm = surveyed(small.site())
+
+    assert [one.remote.name for one in machines] == ["production2", "production1"]
+    assert swarm == Swarm(THREE[1])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said", "hint"),
+    [
+        ({"away": {"production2"}}, r"production2 does not let us in by ssh: .*No route to host", "infra status"),
+        ({"managers": 0}, "no production machine manages the Swarm", "stargaze infra configure --tags swarm"),
+    ],
+)
+def test_production_is_whole_before_it_is_touched(
+    small: SmallSwarm, bundle: Path, changed: dict[str, object], said: str, hint: str
+) -> None:
+    for name, value in changed.items():
+        setattr(small, name, value)
+
+    with pytest.raises(OutsideError, match=said) as caught:
+        ready(small, bundle)
+
+    assert hint in caught.value.hint
+    assert small.done == []
+
+
+def test_before_the_first_deploy_there_is_no_image_in_use(small: SmallSwarm, bundle: Path) -> None:
+    with pytest.raises(MissingInputError, match="nothing was deployed to the Swarm yet") as caught:
+        image_in_use(Swarm(THREE[0]).state().services)
+    assert caught.value.hint == "stargaze deploy"
+
+    found = ready(small, bundle)
+    run(small, found)
+
+    assert image_in_use(Swarm(THREE[0]).state().services) == found.image
+
+
+def test_every_machine_has_every_image_before_a_service_may_want_it(small: SmallSwarm, bundle: Path) -> None:
+    found = ready(small, bundle)
+
+    mine = {found.image, SECTION.broker_image, SECTION.results_image}
+    assert small.images == {"production1": mine, "production2": mine}
+    assert {service["image"] for service in found.whole["services"].values()} == mine
+
+
+def test_what_the_config_adds_brings_its_image(small: SmallSwarm, bundle: Path) -> None:
+    found = ready(small, bundle, dataclasses.replace(SECTION, flower=True, prometheus=True))
+
+    more = {SECTION.flower_image, SECTION.prometheus_image}
+    assert more <= small.images["production1"] & small.images["production2"]
+    assert {"flower", "prometheus"} <= set(found.whole["services"])
+
+
+def test_what_lies_ready_is_not_made_again(small: SmallSwarm, bundle: Path) -> None:
+    first = ready(small, bundle)
+    assert "here: build" in small.done
+    small.done.clear()
+
+    again = ready(small, bundle)
+
+    assert small.done == []
+    assert again == first
+
+
+def test_only_the_machine_that_lacks_an_image_is_sent_it(small: SmallSwarm, bundle: Path) -> None:
+    ready(small, bundle)
+    small.images["production2"].remove(SECTION.results_image)
+    small.done.clear()
+
+    ready(small, bundle)
+
+    assert small.done == [f"production2: docker pull --quiet {SECTION.results_image}"]
+
+
+def test_secrets_are_made_once_and_travel_as_input_alone(small: SmallSwarm, bundle: Path) -> None:
+    found = ready(small, bundle)
+
+    assert set(small.secrets) == {f"stargaze_{name}_1" for name in vault.NAMES}
+    assert set(found.whole["secrets"]) <= set(small.secrets)
+    assert not [line for line in small.done for secret in small.secrets.values() if secret.decode() in line]
+
+
+def test_secrets_of_which_a_stopped_deploy_left_a_part_are_not_used(small: SmallSwarm, bundle: Path) -> None:
+    small.secrets["stargaze_broker_1"] = b"half"
+
+    found = ready(small, bundle)
+
+    assert versions(found) == {"2"}
+    assert small.secrets["stargaze_broker_1"] == b"half"
+
+
+def test_secrets_that_a_stopped_deploy_left_whole_are_used(small: SmallSwarm, bundle: Path) -> None:
+    small.secrets |= vault.made(1) | vault.made(2)
+
+    assert versions(ready(small, bundle)) == {"2"}
+    assert len(small.secrets) == 2 * len(vault.NAMES)
+
+
+def test_secrets_in_use_stay_in_use_though_newer_ones_are_there(small: SmallSwarm, bundle: Path) -> None:
+    """As after a rotation that was stopped before anything had changed to them."""
+    run(small, ready(small, bundle))
+    small.secrets |= vault.made(2)
+
+    assert versions(ready(small, bundle)) == {"1"}
+
+
+def test_a_rotation_that_was_stopped_half_way_stays_half_way(small: SmallSwarm, bundle: Path) -> None:
+    """Page and workers show the new ones, queue and results may not know them from their start."""
+    small.secrets |= vault.made(1) | vault.made(2)
+    run(small, ready(small, bundle))
+    before = Swarm(THREE[0]).state().services
+    assert vault.in_use(before) == (2, 2)
+    for name in ("stargaze_broker", "stargaze_results"):
+        held = small.services[name]["Spec"]["TaskTemplate"]["ContainerSpec"]["Secrets"]
+        held[0]["SecretName"] = held[0]["SecretName"].replace("_2", "_1")
+
+    found = ready(small, bundle)
+
+    assert found.whole["services"]["web"]["secrets"][0]["source"] == "stargaze_broker_2"
+    assert found.whole["services"]["broker"]["secrets"][0]["source"] == "stargaze_broker_conf_1"
+    assert found.whole["services"]["results"]["secrets"][0]["source"] == "stargaze_results_conf_1"
+
+
+@pytest.mark.parametrize(("machines", "brokers"), [(THREE[:1], 0), (THREE[:2], 0), (THREE, 1)])
+def test_several_brokers_know_each_other_by_one_cookie(
+    small: SmallSwarm, bundle: Path, machines: tuple[Remote, ...], brokers: int
+) -> None:
+    small.machines = machines
+    for _ in range(2):
+        ready(small, bundle)
+
+    assert [line for line in small.done if vault.COOKIE in line] == [f"docker secret create {vault.COOKIE} -"] * brokers
+
+
+def test_what_was_made_ready_is_what_the_config_asks_for(small: SmallSwarm, bundle: Path) -> None:
+    found = ready(small, bundle, dataclasses.replace(SECTION, workers=5))
+    other = ready(small, bundle)
+
+    assert found.whole["services"]["worker"]["deploy"]["replicas"] == 5
+    assert found.whole["services"]["web"]["ports"][0]["published"] == 80
+    assert found.whole != other.whole

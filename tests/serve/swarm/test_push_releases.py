@@ -1,0 +1,108 @@
+"""Releases on their way to machines: real git pushes to real hooks; a program of the name ``ssh`` stands in for the network."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from stargaze.store import Store
+from stargaze.errors import OutsideError
+from stargaze.system.ssh import Remote
+from stargaze.serve.release import git, publish as release, signing, repository as target
+from stargaze.serve.swarm import push_releases as sending
+from stargaze.serve.swarm.docker import Surveyed
+from tests.serve.conftest import LOADER, Workshop
+
+pytestmark = pytest.mark.real
+OTHER = 'other namespaces="git" ssh-ed25519 AAAA\n'
+SSH = """#!/bin/sh
+# Each machine's address names a folder; what is asked for below the home of releases is looked for there.
+for last; do :; done
+for word; do case $word in *@*) machine=${word#*@} ;; esac; done
+test -d "$FAKE/$machine" || { echo "ssh: connect to host $machine: No route to host" >&2; exit 255; }
+exec sh -c "$(echo "$last" | sed "s|/srv/stargaze|$FAKE/$machine|g")"
+"""
+
+
+@pytest.fixture
+def machines(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Surveyed]:
+    """Two machines that take what the workshop signs."""
+    program = tmp_path / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(SSH)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE", str(tmp_path))
+    found = []
+    for name in ("one", "two"):
+        store = Store(tmp_path / name)
+        signing.allow(workshop.key, store)
+        target.prepare(store.releases, target.Rules(store.serving, signing.allowed_signers(store), max_bytes=1_000_000))
+        rules = store.releases / target.FILE
+        verify = [sys.executable, "-S", "-c", LOADER]
+        rules.write_text(json.dumps(json.loads(rules.read_text()) | {"verify": verify, "seconds": 20.0}))
+        found.append(standing(name, tmp_path))
+    return found
+
+
+def standing(name: str, folder: Path) -> Surveyed:
+    store = Store(folder / name)
+    remote = Remote(name, "production", name, name, "root", ())
+    tip = git.tip(git.Repository(store.releases)) or ""
+    signers = tuple(signing.allowed_signers(store).read_text().splitlines())
+    return Surveyed(remote, name, name, True, frozenset(), tip, release.installed(store) or "", signers)
+
+
+def installed(folder: Path) -> list[str | None]:
+    return [release.installed(Store(folder / name)) for name in ("one", "two")]
+
+
+def test_a_release_is_installed_on_every_machine_and_sent_once(
+    workshop: Workshop, machines: list[Surveyed], tmp_path: Path
+) -> None:
+    made = workshop.deploy("good")
+
+    assert sending.send(workshop.section, workshop.store, machines, made.digest)
+    assert installed(tmp_path) == [made.digest] * 2
+    again = [standing(name, tmp_path) for name in ("one", "two")]
+    assert not sending.send(workshop.section, workshop.store, again, made.digest)
+
+
+def test_a_machine_that_refuses_is_named_with_its_reason(
+    workshop: Workshop, machines: list[Surveyed], tmp_path: Path
+) -> None:
+    made = workshop.deploy("good")
+    signing.allowed_signers(Store(tmp_path / "two")).write_text("")
+
+    with pytest.raises(OutsideError, match=r"two: the release was refused: .* is not signed by an allowed signer"):
+        sending.send(workshop.section, workshop.store, machines, made.digest)
+    assert installed(tmp_path) == [made.digest, None]
+
+
+def test_a_machine_that_is_away_is_named(workshop: Workshop, machines: list[Surveyed], tmp_path: Path) -> None:
+    made = workshop.deploy("good")
+    (tmp_path / "two").rename(tmp_path / "gone")
+
+    with pytest.raises(OutsideError, match=r"two: .*No route to host"):
+        sending.send(workshop.section, workshop.store, machines, made.digest)
+
+
+@pytest.mark.parametrize("there", [OTHER, OTHER.rstrip(), ""], ids=["whole", "without its last newline", "empty"])
+def test_a_machine_that_does_not_know_the_key_is_told(
+    workshop: Workshop, machines: list[Surveyed], tmp_path: Path, there: str
+) -> None:
+    signers = signing.allowed_signers(Store(tmp_path / "two"))
+    line = signers.read_text()
+    signers.write_text(there)
+    said: list[str] = []
+
+    for _ in range(2):
+        known = [standing(name, tmp_path) for name in ("one", "two")]
+        sending.introduce(workshop.section, workshop.store, known, said.append)
+
+    assert signers.read_text() == (f"{OTHER}{line}" if there else line)
+    assert said == ["two believes our signing key from now on"]

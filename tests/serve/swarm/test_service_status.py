@@ -1,0 +1,246 @@
+"""What Docker says of services, and what is made of it; the shapes are those of Docker's own answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from stargaze.config.sections import DeploySection, ServeSection
+from stargaze.serve.swarm.service_status import Service, is_as_sent, judged, unlike
+from stargaze.serve.stack.service_options import Node, Wanted
+from stargaze.serve.runtime.settings import Sources
+from stargaze.serve.stack.compose import MARK, PART, stack
+from stargaze.serve.swarm.docker import Container, Seen, State
+
+NODES = (Node("production1"), Node("production2"))
+WANTED = Wanted(
+    DeploySection(to="swarm", publish="host", discovery="dnsrr"),
+    ServeSection(),
+    Sources(),
+    "stargaze-serve:1",
+    80,
+    1,
+    1,
+    NODES,
+)
+WHOLE = stack(WANTED)
+OLD = stack(dataclasses.replace(WANTED, image="stargaze-serve:0"))
+TOLD = [
+    {
+        "ID": node.hostname,
+        "Description": {"Hostname": node.hostname},
+        "Status": {"State": "ready"},
+        "Spec": {"Availability": "active", "Labels": {"stargaze.role": "production"}},
+    }
+    for node in NODES
+]
+
+
+def service(name: str, whole: dict[str, Any] = WHOLE, **more: Any) -> dict[str, Any]:
+    given = whole["services"][name]
+    replicas = given["deploy"].get("replicas")
+    return {
+        "ID": name,
+        "Spec": {
+            "Name": f"stargaze_{name}",
+            "Labels": {MARK: given["deploy"]["labels"][MARK]},
+            "TaskTemplate": template(name, whole),
+            "Mode": {"Replicated": {"Replicas": replicas}} if replicas else {"Global": {}},
+        },
+        **more,
+    }
+
+
+def template(name: str, whole: dict[str, Any] = WHOLE) -> dict[str, Any]:
+    given = whole["services"][name]
+    return {"ContainerSpec": {"Image": given["image"], "Labels": {PART: given["labels"][PART]}}}
+
+
+def task(
+    name: str, node: str, state: str = "running", whole: dict[str, Any] = WHOLE, wish: str = "running", why: str = ""
+) -> dict[str, Any]:
+    return {
+        "ServiceID": name,
+        "NodeID": node,
+        "Spec": template(name, whole),
+        "DesiredState": wish,
+        "Status": {"State": state, "Timestamp": "2026-01-01T00:00:00Z", "Err": why},
+    }
+
+
+def web(services: list[Any], tasks: list[Any], whole: dict[str, Any] | None = WHOLE) -> Service:
+    return next(one for one in judged(State(TOLD, services, tasks), whole) if one.name == "web")
+
+
+def test_one_page_on_each_node_is_well() -> None:
+    tasks = [task("web", "production1"), task("web", "production2")]
+
+    found = web([service("web")], tasks)
+
+    assert (found.state, found.running, found.wanted) == ("well", 2, 2)
+    assert found.nodes == ("production1", "production2")
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        [task("web", "production1")],
+        [task("web", "production1"), task("web", "production2", "starting")],
+        [task("web", "production1"), task("web", "production2", whole=OLD)],
+    ],
+    ids=["one is missing", "one begins", "one is of before"],
+)
+def test_what_is_not_all_there_is_changing(tasks: list[Any]) -> None:
+    assert web([service("web")], tasks).state == "changing"
+
+
+def test_an_update_that_is_still_watched_is_not_believed() -> None:
+    tasks = [task("web", "production1"), task("web", "production2")]
+
+    assert web([service("web", UpdateStatus={"State": "updating"})], tasks).state == "changing"
+
+
+def test_what_swarm_took_back_failed_with_the_tasks_own_reason() -> None:
+    """Docker's own command ends well then."""
+    tasks = [task("web", node.hostname, whole=OLD) for node in NODES]
+    tasks += [
+        task("web", "production1", "failed", wish="shutdown", why="task: non-zero exit (137): dockerexec: unhealthy")
+    ]
+
+    found = web([service("web", OLD, UpdateStatus={"State": "rollback_completed"})], tasks)
+
+    assert found.state == "failed"
+    assert "unhealthy" in found.why
+
+
+def test_a_rollback_of_long_ago_says_nothing_of_now() -> None:
+    tasks = [task("web", "production1"), task("web", "production2")]
+
+    assert web([service("web", UpdateStatus={"State": "rollback_completed"})], tasks).state == "well"
+
+
+@pytest.mark.parametrize("state", ["paused", "rollback_paused"])
+def test_an_update_that_swarm_stopped_failed_though_as_many_run_as_should(state: str) -> None:
+    tasks = [task("web", "production1"), task("web", "production2")]
+
+    found = web([service("web", UpdateStatus={"State": state, "Message": "update paused due to failure"})], tasks)
+
+    assert (found.state, found.why) == ("failed", "update paused due to failure")
+
+
+def test_the_reason_is_that_of_the_newest_task_that_has_one() -> None:
+    def at(second: int, state: str, why: str) -> dict[str, Any]:
+        one = task("web", "production1", state, wish="shutdown", why=why)
+        one["Status"]["Timestamp"] = f"2026-01-01T00:00:0{second}Z"
+        return one
+
+    tasks = [at(1, "failed", "the oldest"), at(4, "running", "none"), at(3, "shutdown", ""), at(2, "failed", "newer")]
+
+    assert web([service("web")], tasks).why == "newer"
+
+
+def test_a_task_that_waits_for_room_says_so() -> None:
+    waits = task("worker", "", "pending", why="no suitable node (insufficient resources on 2 nodes)")
+
+    (found,) = [one for one in judged(State(TOLD, [service("worker")], [waits]), None) if one.name == "worker"]
+
+    assert (found.state, found.running, found.wanted) == ("changing", 0, 2)
+    assert "no suitable node" in found.why
+
+
+def test_a_node_that_takes_no_services_is_not_waited_for() -> None:
+    down, drained = [{**node} for node in TOLD], [{**node} for node in TOLD]
+    down[1]["Status"] = {"State": "down"}
+    drained[1]["Spec"] = {**TOLD[1]["Spec"], "Availability": "drain"}
+
+    for nodes in (down, drained):
+        (found,) = judged(State(nodes, [service("web")], [task("web", "production1")]), None)
+        assert (found.state, found.running, found.wanted) == ("well", 1, 1)
+
+
+def test_what_ran_on_a_node_that_was_lost_is_not_waited_for() -> None:
+    """Swarm wants it ended there, and says of it what it knew last."""
+    lost = {**TOLD[1], "Status": {"State": "down"}}
+    tasks = [
+        task("worker", "production1"),
+        task("worker", "production1"),
+        task("worker", "production2", wish="shutdown"),
+    ]
+
+    found = judged(State([TOLD[0], lost], [service("worker")], tasks), WHOLE)
+
+    assert [(one.state, one.running) for one in found if one.name == "worker"] == [("well", 2)]
+
+
+@pytest.mark.parametrize("state", ["paused", "rollback_paused"])
+def test_what_swarm_gave_up_is_sent_again_though_it_runs(state: str) -> None:
+    services = [service(name) for name in WHOLE["services"]]
+    assert is_as_sent(services, WHOLE)
+
+    services[0]["UpdateStatus"] = {"State": state}
+
+    assert not is_as_sent(services, WHOLE)
+
+
+def test_a_service_that_nobody_asked_for_is_not_judged_and_has_the_stack_sent() -> None:
+    services = [*(service(name) for name in WHOLE["services"]), {**service("web"), "ID": "old"}]
+    services[-1]["Spec"] = {**services[-1]["Spec"], "Name": "stargaze_flower"}
+
+    assert [one.name for one in judged(State(TOLD, services, []), WHOLE)] == list(WHOLE["services"])
+    assert not is_as_sent(services, WHOLE)
+
+
+def test_a_service_that_is_not_there_failed() -> None:
+    assert web([], []).why == "it is not there"
+
+
+def test_without_a_stack_a_service_is_held_to_its_own_definition() -> None:
+    tasks = [task("web", "production1", whole=OLD), task("web", "production2", whole=OLD)]
+
+    assert web([service("web", OLD)], tasks, None).state == "well"
+
+
+def test_nothing_is_sent_where_all_is_as_sent() -> None:
+    services = [service(name) for name in WHOLE["services"]]
+
+    assert is_as_sent(services, WHOLE)
+    assert not is_as_sent(services[1:], WHOLE)
+    assert not is_as_sent(services, OLD)
+    services[1]["Spec"]["Mode"]["Replicated"]["Replicas"] = 7
+    assert not is_as_sent(services, WHOLE)
+
+
+GOOD = Seen(
+    "production1",
+    "a" * 64,
+    (Container("web", True, ["a" * 64]), Container("worker", True, ["a" * 64]), Container("broker", False, [])),
+    '200 {"status": "ready", "bundle": "' + "a" * 64 + '"}',
+)
+
+
+def test_a_machine_on_which_all_answers_with_the_release_is_believed() -> None:
+    assert unlike(GOOD, "a" * 64) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"installed": ""}, "production1: no release is installed"),
+        ({"containers": (Container("worker", True, ["b" * 64]),)}, f"production1: a worker answers with {'b' * 12}"),
+        ({"containers": (Container("worker", True, None),)}, "production1: a worker answers with nothing yet"),
+        ({"containers": (Container("web", False, ["a" * 64]),)}, "production1: a web runs another image"),
+        ({"page": ""}, "production1: its page says nothing"),
+        (
+            {"page": '503 {"error": {"message": "the queue is away"}}'},
+            "production1: its page says 503: the queue is away",
+        ),
+        ({"page": "502 Bad gateway"}, "production1: its page says 502: Bad gateway"),
+        ({"page": '200 {"bundle": "b"}'}, "production1: its page shows another release"),
+        ({"page": "200 <html>"}, "production1: its page shows another release"),
+        ({"page": "200 []"}, "production1: its page shows another release"),
+    ],
+)
+def test_what_is_not_so_is_named(changed: dict[str, Any], said: str) -> None:
+    assert unlike(dataclasses.replace(GOOD, **changed), "a" * 64) == [said]

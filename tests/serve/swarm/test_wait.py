@@ -1,0 +1,145 @@
+"""Waiting for services and machines: what is said meanwhile, and when it is given up, with which reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from stargaze.config.sections import DeploySection
+from stargaze.errors import OutsideError
+from stargaze.serve.swarm import wait as watching
+from stargaze.serve.swarm.service_status import Service
+from stargaze.serve.swarm.docker import Container, Seen, State, Swarm
+from stargaze.serve.swarm.wait import await_serving, await_well
+from tests.serve.small_swarm import machine
+
+SECTION = DeploySection(patience=300)
+MACHINES = (machine(1), machine(2))
+SWARM = Swarm(MACHINES[0])
+DIGEST = "a" * 64
+
+
+@dataclass
+class Clock:
+    """Time that passes only where somebody waits."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(watching, "time", made)
+    monkeypatch.setattr(Swarm, "state", lambda _: State([], [], []))
+    return made
+
+
+@pytest.fixture
+def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let services be so, at one look after the other; the last again and again."""
+
+    def let(*looks: list[Service]) -> None:
+        left = list(looks)
+        monkeypatch.setattr(watching, "judged", lambda *_: left.pop(0) if len(left) > 1 else left[0])
+
+    return let
+
+
+def web(running: int, state: str, why: str = "") -> Service:
+    return Service("web", running, 2, "image", state, why)
+
+
+def broker(state: str = "well", why: str = "") -> Service:
+    return Service("broker", int(state == "well"), 1, "image", state, why)
+
+
+def test_services_that_are_well_are_returned_without_a_word(look: Callable[..., None]) -> None:
+    said: list[str] = []
+    look([web(2, "well"), broker()])
+
+    assert await_well(SECTION, SWARM, None, said.append) == [web(2, "well"), broker()]
+    assert said == []
+
+
+def test_what_is_waited_for_is_said_whenever_it_changes_and_not_at_every_look(look: Callable[..., None]) -> None:
+    said: list[str] = []
+    none, one, both = web(0, "changing"), web(1, "changing"), web(2, "well")
+    look([none, broker("changing")], [none, broker("changing")], [one, broker()], [one, broker()], [both, broker()])
+
+    assert await_well(SECTION, SWARM, None, said.append) == [both, broker()]
+    assert said == ["waiting for web 0 of 2, broker 0 of 1", "waiting for web 1 of 2"]
+
+
+def test_a_service_that_failed_ends_the_wait_at_once(look: Callable[..., None], clock: Clock) -> None:
+    look([web(1, "changing"), broker("failed", "no such image")])
+
+    with pytest.raises(OutsideError) as caught:
+        await_well(SECTION, SWARM, None, lambda _: None)
+
+    assert caught.value.message == "broker: 0 of 1 run: no such image"
+    assert caught.value.hint == "stargaze logs broker"
+    assert clock.now == 0.0
+
+
+def test_patience_ends_and_names_all_that_is_not_well(look: Callable[..., None], clock: Clock) -> None:
+    look([web(1, "changing", "unhealthy"), broker("changing"), Service("results", 1, 1, "", "well")])
+
+    with pytest.raises(OutsideError) as caught:
+        await_well(SECTION, SWARM, None, lambda _: None)
+
+    assert caught.value.message == "web: 1 of 2 run: unhealthy; broker: 0 of 1 run"
+    assert caught.value.hint == "stargaze logs web"
+    assert 300 < clock.now <= 302
+
+
+def seen(name: str, serves: str = DIGEST) -> Seen:
+    page = f'200 {{"bundle": "{DIGEST}"}}'
+    return Seen(name, DIGEST, (Container("web", True, [DIGEST]), Container("worker", True, [serves])), page)
+
+
+def test_a_release_serves_once_every_process_of_every_machine_answers_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers load it one after the other."""
+    asked: list[tuple[str, str, int]] = []
+
+    def look(remote: object, image: str, port: int) -> Seen:
+        name = remote.name  # type: ignore[attr-defined]
+        asked.append((name, image, port))
+        return seen(name, DIGEST if len(asked) > 4 or name == "production1" else "b" * 64)
+
+    monkeypatch.setattr(watching, "look", look)
+
+    await_serving(SECTION, MACHINES, "image:1", 80, DIGEST)
+
+    assert sorted(asked) == [(one.name, "image:1", 80) for one in MACHINES for _ in range(3)]
+
+
+def test_a_machine_that_goes_on_with_another_release_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        watching, "look", lambda one, *_: seen(one.name, "b" * 64 if one.name == "production2" else DIGEST)
+    )
+
+    with pytest.raises(OutsideError) as caught:
+        await_serving(SECTION, MACHINES, "image:1", 80, DIGEST)
+
+    assert caught.value.message == f"production2: a worker answers with {'b' * 12}"
+    assert caught.value.hint == "stargaze status"
+
+
+@pytest.mark.parametrize(("patience", "most"), [(300, 62), (10, 12)])
+def test_a_release_is_waited_for_a_minute_at_most_and_not_as_long_as_services(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, patience: int, most: int
+) -> None:
+    monkeypatch.setattr(watching, "look", lambda one, *_: seen(one.name, "b" * 64))
+
+    with pytest.raises(OutsideError, match=r"production1: .*; production2: .*"):
+        await_serving(DeploySection(patience=patience), MACHINES, "image:1", 80, DIGEST)
+
+    assert most - 2 < clock.now <= most

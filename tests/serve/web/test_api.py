@@ -1,0 +1,235 @@
+"""The API for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stargaze.serve.web.api import LONGEST_WAIT, wished
+
+if TYPE_CHECKING:
+    from tests.conftest import FakeDesk
+
+PATH = "/api/v1/predictions"
+
+
+@pytest.fixture
+def names(sample: pd.DataFrame) -> list[str]:
+    return list(sample["full_name"].iloc[[0, 300, 900]])
+
+
+def test_a_question_is_accepted_with_the_place_of_its_answer(page: FlaskClient, names: list[str]) -> None:
+    answer = page.post(PATH, json={"repositories": names})
+
+    assert answer.status_code == 202
+    assert answer.json["state"] == "queued"
+    assert answer.headers["Location"] == answer.json["url"] == f"{PATH}/{answer.json['id']}"
+
+
+def test_the_answer_is_ranked(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+    url = page.post(PATH, json={"repositories": names}).json["url"]
+    desk.work()
+
+    answer = page.get(url).json
+
+    assert answer["state"] == "done"
+    assert [row["rank"] for row in answer["predictions"]] == [1, 2, 3]
+    assert set(names) == {row["full_name"] for row in answer["predictions"]}
+
+
+def test_figures_are_a_question_too(page: FlaskClient, desk: FakeDesk) -> None:
+    url = page.post(PATH, json={"figures": [{"full_name": "me/mine", "forks": 12}]}).json["url"]
+    desk.work()
+
+    assert page.get(url).json["predictions"][0]["full_name"] == "me/mine"
+
+
+def test_a_github_address_is_a_name(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+    url = page.post(PATH, json={"repositories": [f"https://github.com/{names[0]}/issues"]}).json["url"]
+    desk.work()
+
+    assert page.get(url).json["predictions"][0]["full_name"] == names[0]
+
+
+def test_an_unknown_name_fails_with_the_reason(page: FlaskClient, desk: FakeDesk) -> None:
+    url = page.post(PATH, json={"repositories": ["no/such-one"]}).json["url"]
+    desk.work()
+
+    answer = page.get(url).json
+
+    assert answer["state"] == "failed"
+    assert "no/such-one" in answer["error"]["message"]
+    assert answer["predictions"] is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        "a/b",
+        None,
+        {},
+        {"repositories": []},
+        {"repositories": "a/b"},
+        {"repositories": [1]},
+        {"repositories": [None]},
+        {"repositories": ["../etc"]},
+        {"repositories": ["a/b/../../etc"]},
+        {"repositories": ["a/" + "b" * 10_000]},
+        {"repositories": ["<script>alert(1)</script>"]},
+        {"repositories": ["https://evil.example/a/b"]},
+        {"repositories": ["a/b\u0000"]},
+        {"repositories": [f"a/b{number}" for number in range(6)]},
+        {"figures": {}},
+        {"figures": [3]},
+        {"figures": [{}]},
+        {"figures": [{"full_name": "a/b", "forks": -1}]},
+        {"figures": [{"full_name": "a/b", "forks": 1e400}]},
+        {"figures": [{"full_name": "a/b", "created_at": "2999-01-01"}]},
+        {"figures": [{"full_name": "a/b", "forsk": 1}]},
+        {"figures": [{"full_name": "a/b", "forks": {"deep": []}}]},
+        {"figures": [{"full_name": "a/b", "language": 3}]},
+        {"figures": [{"full_name": "a/b", "license": ["mit"]}]},
+        {"repository": ["a/b"]},
+    ],
+    ids=lambda body: json.dumps(body)[:40],
+)
+def test_a_wrong_question_is_400_with_message_and_hint(page: FlaskClient, desk: FakeDesk, body: Any) -> None:
+    answer = page.post(PATH, data=json.dumps(body), content_type="application/json")
+
+    assert answer.status_code == 400
+    assert answer.json["error"]["message"]
+    assert answer.json["error"]["hint"]
+    assert len(answer.text) < 2_000
+    assert desk.tickets == {}
+
+
+@pytest.mark.parametrize("text", ["", "{", "\x00", "[" * 50_000, '{"repositories": ["a/b"]}x', b"\xff\xfe"])
+def test_a_body_that_is_no_json_is_400(page: FlaskClient, text: str | bytes) -> None:
+    assert page.post(PATH, data=text, content_type="application/json").status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data"])
+def test_another_content_type_is_415(page: FlaskClient, kind: str) -> None:
+    """A form of another site could send these without asking the browser's permission first."""
+    answer = page.post(PATH, data='{"repositories": ["a/b"]}', content_type=kind)
+
+    assert answer.status_code == 415
+    assert "application/json" in answer.json["error"]["hint"]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["00000000-0000-4000-8000-000000000000", "readiness", "x", "..%2F..%2Fx", "%00", "a" * 1_000]
+)
+def test_an_unknown_ticket_is_404(page: FlaskClient, wrong: str) -> None:
+    answer = page.get(f"{PATH}/{wrong}")
+
+    assert answer.status_code == 404
+    assert answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_another_method_is_405(page: FlaskClient, method: str) -> None:
+    answer = page.open(PATH, method=method)
+
+    assert answer.status_code == 405
+    assert "POST" in answer.headers["Allow"]
+    assert answer.json["error"]["message"]
+
+
+def test_a_closed_queue_is_503_with_a_time_to_come_back(page: FlaskClient, desk: FakeDesk) -> None:
+    desk.closed = True
+
+    answer = page.post(PATH, json={"repositories": ["a/b"]})
+
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "queue" in answer.json["error"]["message"]
+
+
+def test_a_key_sent_again_gives_the_same_ticket(page: FlaskClient, names: list[str]) -> None:
+    headers = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
+
+    first, again = (page.post(PATH, json={"repositories": names}, headers=headers) for _ in range(2))
+
+    assert first.json["id"] == again.json["id"]
+
+
+def test_a_key_with_another_question_is_refused(page: FlaskClient, names: list[str]) -> None:
+    headers = {"Idempotency-Key": "mine"}
+    page.post(PATH, json={"repositories": names[:1]}, headers=headers)
+
+    assert page.post(PATH, json={"repositories": names}, headers=headers).status_code == 422
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "\u00e9"])
+def test_a_key_that_cannot_be_one_is_refused(page: FlaskClient, names: list[str], key: str) -> None:
+    answer = page.post(PATH, json={"repositories": names}, headers={"Idempotency-Key": key})
+
+    assert answer.status_code == 400
+    assert "Idempotency-Key" in answer.json["error"]["message"]
+
+
+def test_what_if_is_a_question_of_its_own(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+    plain = page.post(PATH, json={"repositories": names[:1]}).json
+    asked = page.post(PATH, json={"repositories": names[:1], "changes": {"license": "mit"}}).json
+    desk.work()
+
+    assert asked["id"] != plain["id"]
+    assert page.get(plain["url"]).json["predictions"][0]["what_if"] is None
+    assert page.get(asked["url"]).json["predictions"][0]["what_if"]["changes"][0]["field"] == "license"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"stars": 1}, {"readme_length": -1}, {"readme_length": "many"}, {"license": 3}, [], "mit"]
+)
+def test_a_change_that_is_none_is_refused(page: FlaskClient, names: list[str], changes: Any) -> None:
+    assert page.post(PATH, json={"repositories": names[:1], "changes": changes}).status_code == 400
+
+
+def test_reasons_can_be_left_out(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+    url = page.post(PATH, json={"repositories": names[:1], "reasons": False}).json["url"]
+    desk.work()
+
+    answer = page.get(url).json["predictions"][0]
+
+    assert answer["factors"] == []
+    assert answer["stars"] >= 0
+
+
+def test_an_answer_that_is_known_already_is_not_sent_again(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+    url = page.post(PATH, json={"repositories": names[:1]}).json["url"]
+    desk.work()
+    tag = page.get(url).headers["ETag"]
+
+    again = page.get(url, headers={"If-None-Match": tag})
+
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_who_likes_to_wait_gets_the_ticket_as_it_stands_after_that(page: FlaskClient, names: list[str]) -> None:
+    url = page.post(PATH, json={"repositories": names[:1]}).json["url"]
+
+    answer = page.get(url, headers={"Prefer": "wait=0"}), page.get(url, headers={"Prefer": "wait=1"})
+
+    assert [one.json["state"] for one in answer] == ["queued", "queued"]
+    assert answer[1].headers["Preference-Applied"] == "wait=1"
+
+
+@given(st.text(max_size=60))
+def test_no_preference_is_waited_for_longer_than_ten_seconds(text: str) -> None:
+    assert 0.0 <= wished(text) <= LONGEST_WAIT
+    assert 0.0 <= wished(f"wait={text}") <= LONGEST_WAIT
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_no_number_of_json_is_refused(page: FlaskClient, number: str) -> None:
+    body = f'{{"figures": [{{"full_name": "me/mine", "forks": {number}}}]}}'
+
+    assert page.post(PATH, data=body, content_type="application/json").status_code == 400

@@ -1,0 +1,126 @@
+"""How much one visitor may ask."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from flask.testing import FlaskClient
+
+from stargaze.store import Store
+from stargaze.config.sections import ServeSection
+from stargaze.serve.supervisor.listen_socket import listen
+from stargaze.serve.web.app import make_web
+
+if TYPE_CHECKING:
+    from tests.conftest import FakeDesk
+
+PATH = "/api/v1/predictions"
+Open = Callable[[ServeSection], FlaskClient]
+
+
+@pytest.fixture
+def visit(released: Store, desk: FakeDesk) -> Open:
+    return lambda section: make_web(section, released, desk).test_client()
+
+
+def ask(page: FlaskClient, number: int, **how: object) -> int:
+    return page.post(PATH, json={"repositories": [f"a/b{number}"]}, **how).status_code
+
+
+def test_a_visitor_who_asks_too_much_is_told_when_to_come_again(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=3))
+
+    answers = [page.post(PATH, json={"repositories": [f"a/b{number}"]}) for number in range(4)]
+
+    assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
+    assert 0 < int(answers[3].headers["Retry-After"]) <= 60
+    assert "error" in answers[3].json
+
+
+def test_reading_is_not_counted(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=2))
+
+    assert [page.get("/").status_code for _ in range(5)] == [200] * 5
+
+
+def test_each_visitor_has_a_count_of_its_own(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=1, proxies=1))
+
+    answers = [ask(page, number, headers={"X-Forwarded-For": f"10.0.0.{number}"}) for number in (1, 2, 1)]
+
+    assert answers == [202, 202, 429]
+
+
+def test_what_a_visitor_says_of_its_address_counts_only_behind_a_proxy(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=1))
+
+    assert [ask(page, number, headers={"X-Forwarded-For": f"10.0.0.{number}"}) for number in (1, 2)] == [202, 429]
+
+
+def test_no_limit_is_no_limit(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=0))
+
+    assert {ask(page, number) for number in range(20)} == {202}
+
+
+def test_counts_that_are_away_refuse_nobody(visit: Open, caplog: pytest.LogCaptureFixture) -> None:
+    page = visit(ServeSection(per_minute=50, results="redis://127.0.0.1:1/0"))
+
+    with caplog.at_level(logging.WARNING):
+        assert [ask(page, number) for number in range(3)] == [202] * 3
+    assert any("storage" in record.getMessage().lower() for record in caplog.records)
+
+
+@pytest.mark.parametrize("path", ["/of/a/b", "/badge/a/b.svg", "/card/a/b.png"])
+def test_an_address_that_asks_is_counted_too(visit: Open, path: str) -> None:
+    """Each of them puts a question into the queue, if nobody has asked it lately."""
+    page = visit(ServeSection(per_minute=2))
+
+    answers = [page.get(path) for _ in range(3)]
+
+    assert [answer.status_code == 429 for answer in answers] == [False, False, True]
+    assert "text/html" in answers[2].content_type
+
+
+@pytest.mark.real  # it waits for seconds
+def test_counts_that_hang_cost_a_visitor_seconds_at_most(visit: Open) -> None:
+    """They accept a connection, and then say nothing."""
+    with listen("127.0.0.1", 0) as silent:
+        page = visit(ServeSection(per_minute=50, results=f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
+        begun = time.monotonic()
+
+        assert [ask(page, number) for number in range(3)] == [202] * 3
+
+    assert time.monotonic() - begun < 10.0
+
+
+def test_a_page_that_is_asked_too_often_says_so_as_a_page(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=1))
+
+    answers = [page.post("/", data={"repositories": "a/b"}) for _ in range(2)]
+
+    assert answers[1].status_code == 429
+    assert int(answers[1].headers["Retry-After"]) > 0
+    assert "<html" in answers[1].text
+
+
+def test_only_who_is_refused_is_told_to_come_back_later(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=1))
+
+    answers = [page.post(PATH, json={"repositories": [f"a/b{number}"]}) for number in range(2)]
+
+    assert "Retry-After" not in answers[0].headers
+    assert "Retry-After" in answers[1].headers
+
+
+def test_a_refusal_has_the_id_of_its_request(visit: Open) -> None:
+    page = visit(ServeSection(per_minute=1))
+    ask(page, 1)
+
+    answer = page.post(PATH, json={"repositories": ["a/b2"]}, headers={"X-Request-ID": "mine-1234"})
+
+    assert (answer.status_code, answer.headers["X-Request-ID"]) == (429, "mine-1234")

@@ -1,0 +1,117 @@
+"""The API against a referee that reads its description and sends what nobody thought of."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from stargaze.store import Store
+from stargaze.config.sections import ServeSection
+from stargaze.serve.prediction_request import Question, Ticket
+from stargaze.serve.web.app import make_web
+
+if TYPE_CHECKING:
+    from tests.conftest import FakeDesk
+
+EXAMPLES, SEED, LIMIT = 40, 20260301, 300.0
+KEY_TAKEN = """
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", 404, 422, 503]
+"""
+"""That a key came before with another question, no schema of one request can say."""
+
+HOOKS = """
+import schemathesis
+from hypothesis import strategies
+
+schemathesis.openapi.format("date", strategies.just("2025-06-01"))
+"""
+"""Days that lie in the future, or in the wrong order, no schema can refuse."""
+
+
+class InstantDesk:
+    """Answers while it is asked, one at a time: an accepted question has its answer at the first look."""
+
+    def __init__(self, desk: FakeDesk) -> None:
+        self._desk = desk
+        self._lock = threading.Lock()
+
+    def ask(self, question: Question, *, key: str = "", request_id: str = "") -> Ticket:
+        with self._lock:
+            ticket = self._desk.ask(question, key=key, request_id=request_id)
+            if ticket.state == "queued":
+                answered = dataclasses.replace(ticket, **self._desk._outcome(ticket))
+                self._desk.tickets[ticket.id] = answered
+            return self._desk.tickets[ticket.id]
+
+    def find(self, question: Question) -> Ticket | None:
+        with self._lock:
+            return self._desk.find(question)
+
+    def look(self, ticket_id: str) -> Ticket | None:
+        return self._desk.look(ticket_id)
+
+    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, Ticket | None]:
+        return self._desk.ended(ticket_ids)
+
+    def check(self) -> None:
+        self._desk.check()
+
+
+class Quiet(WSGIRequestHandler):
+    """Says nothing of each of a thousand requests."""
+
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
+        pass
+
+
+@contextlib.contextmanager
+def served(store: Store, desk: FakeDesk) -> Iterator[str]:
+    """Serve the whole app on loopback; without a limit for one visitor, who asks a lot."""
+    web = make_web(ServeSection(per_minute=0), store, InstantDesk(desk))
+    server = make_server("127.0.0.1", 0, web, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.real
+def test_the_referee_finds_nothing_that_the_description_does_not_say(
+    released: Store, desk: FakeDesk, tmp_path: Path
+) -> None:
+    with served(released, desk) as url:
+        (tmp_path / "schemathesis.toml").write_text(KEY_TAKEN)
+        (tmp_path / "hooks.py").write_text(HOOKS)
+        command = [
+            str(Path(sys.executable).with_name("schemathesis")),
+            "run",
+            f"{url}/api/v1/openapi.json",
+            "--checks=all",
+        ]
+        command += [f"--max-examples={EXAMPLES}", f"--seed={SEED}", "--no-shrink", "--generation-database=none"]
+        command += ["--continue-on-failure", "--no-color"]
+        environ = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=LIMIT, check=False, cwd=tmp_path, env=environ
+        )
+
+    assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
+    found = re.search(r"([\d,]+) generated", done.stdout)
+    assert found
+    assert int(found[1].replace(",", "")) > 300

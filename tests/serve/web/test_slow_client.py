@@ -1,0 +1,102 @@
+"""A visitor whose line is slow, or who pretends it, keeps nobody else waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from stargaze.store import Store
+from stargaze.config.sections import ServeSection
+from stargaze.serve.supervisor import supervise as processes
+from stargaze.serve.supervisor.listen_socket import listen, url_of
+from stargaze.serve.runtime.settings import as_environment
+
+pytestmark = pytest.mark.real
+
+PATIENCE = 60.0
+HEAD = b"POST /api/v1/predictions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Iterator[tuple[str, int]]:
+    """One web process as ``serve`` starts it, without workers: nothing is predicted here."""
+    store = Store(tmp_path_factory.mktemp("site"))
+    store.serving.mkdir()
+    store.current.symlink_to(bundle_folder)
+    processes.prepare(store)
+    section = ServeSection(port=0, processes=1)
+    with listen("127.0.0.1", 0) as listener:
+        child = processes._web(section, store, as_environment(section, store), listener)
+        try:
+            wait_for_answer(url_of(listener))
+            yield url_of(listener), listener.getsockname()[1]
+        finally:
+            child.ask_to_end()
+            child.insist()
+
+
+def ask(url: str) -> requests.Response:
+    return requests.get(url, timeout=10, proxies={"http": "", "https": ""})
+
+
+def wait_for_answer(url: str) -> None:
+    limit = time.monotonic() + PATIENCE
+    while time.monotonic() < limit:
+        with contextlib.suppress(requests.RequestException):
+            ask(f"{url}/healthz")
+            return
+    raise AssertionError("the page does not answer")
+
+
+@contextlib.contextmanager
+def drip(port: int, at_once: bytes, slowly: bytes) -> Iterator[None]:
+    """Send the first part of a request at once and the rest one byte a second."""
+    over = threading.Event()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(at_once)
+
+        def send() -> None:
+            for byte in slowly:
+                connection.sendall(bytes([byte]))
+                if over.wait(1.0):
+                    return
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+@pytest.mark.parametrize("clients", [1, 3])
+@pytest.mark.parametrize("begun", [b"", HEAD + b"Content-Length: 900\r\n\r\n"], ids=["head", "body"])
+def test_who_sends_a_byte_a_second_keeps_nobody_waiting(site: tuple[str, int], clients: int, begun: bytes) -> None:
+    url, port = site
+    with contextlib.ExitStack() as stack:
+        for _ in range(clients):
+            stack.enter_context(drip(port, begun, HEAD if not begun else b"{" * 900))
+        begin = time.monotonic()
+
+        answers = [ask(url).status_code for _ in range(20)]
+
+    assert answers == [200] * 20
+    assert time.monotonic() - begin < 5.0
+
+
+def test_ten_megabytes_are_refused_before_they_are_read(site: tuple[str, int]) -> None:
+    """The client has sent nothing of the body yet, and knows already."""
+    with socket.create_connection(("127.0.0.1", site[1]), timeout=10) as connection:
+        connection.sendall(HEAD + b"Content-Length: 10000000\r\n\r\n")
+
+        answer = connection.recv(1000)
+
+    assert answer.startswith(b"HTTP/1.1 413")

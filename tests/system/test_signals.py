@@ -1,0 +1,74 @@
+"""What ends a program from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stargaze.system.signals import unwinding
+
+Disposition = Callable[[signal.Signals, signal.Handlers], None]
+
+
+@pytest.fixture
+def disposition() -> Iterator[Disposition]:
+    """Set what happens at a signal, whatever the starter of the tests chose, until the test ends."""
+    before: dict[signal.Signals, Any] = {}
+
+    def set_disposition(number: signal.Signals, handler: signal.Handlers) -> None:
+        before[number] = signal.signal(number, handler)
+
+    yield set_disposition
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_runs_every_finally_and_a_second_one_does_not_disturb_it(
+    number: signal.Signals, disposition: Disposition
+) -> None:
+    """A terminal that closes says it twice."""
+    done = []
+    disposition(number, signal.SIG_DFL)
+
+    def work() -> None:
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            os.kill(os.getpid(), number)
+            done.append("cleared")
+
+    with pytest.raises(SystemExit) as caught, unwinding():
+        work()
+
+    assert (caught.value.code, done) == (128 + number, ["cleared"])
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_a_signal_that_the_starter_ignores_stays_ignored(
+    disposition: Disposition,
+) -> None:
+    """So that nohup does what it says."""
+    disposition(signal.SIGHUP, signal.SIG_IGN)
+
+    with unwinding():
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+@pytest.mark.real
+def test_nothing_starts_for_a_parent_that_is_gone() -> None:
+    """Between fork and prctl the starter can die: nobody would ever end what starts then."""
+    command = [sys.executable, "-m", "stargaze.system.die_with_parent", "1", sys.executable, "-m", "platform"]
+
+    done = subprocess.run(command, capture_output=True, check=False, cwd=Path(__file__).parents[1])
+
+    assert (done.returncode, done.stdout) == (1, b"")

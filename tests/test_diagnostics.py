@@ -1,0 +1,71 @@
+"""The doctor's lines: what is ill says what to type, and an error that a look meets is a line too."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from stargaze import diagnostics as checks
+from stargaze.pipeline import doctor
+from stargaze.store import Store
+from stargaze.diagnostics import Check, checked, of_this_machine
+from stargaze.config.sections import Config, InfraSection
+from stargaze.errors import OutsideError
+
+
+def states(found: tuple[Check, ...]) -> dict[str, str]:
+    return {one.name: one.state for one in found}
+
+
+def test_a_good_machine_is_well_and_a_token_is_asked_for(tmp_path: Path) -> None:
+    found = of_this_machine(tmp_path / "store" / "not" / "yet", {})
+
+    assert states(found)["python"] == "well"
+    assert states(found)["GITHUB_TOKEN"] == "warning"
+    assert states(of_this_machine(tmp_path, {"GITHUB_TOKEN": "x"}))["GITHUB_TOKEN"] == "well"
+
+
+def test_a_program_that_is_not_there_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    git = next(one for one in of_this_machine(tmp_path, os.environ) if one.name == "program git")
+
+    assert (git.state, git.hint) == ("ill", "apt-get install git")
+    assert git.as_row()["type"] == "apt-get install git"
+
+
+def test_a_full_disk_is_ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "LEAST_FREE", 1e9)
+
+    assert states(of_this_machine(tmp_path, {}))["disk"] == "ill"
+
+
+def test_what_a_look_raises_is_what_it_found() -> None:
+    def look() -> list[Check]:
+        raise OutsideError("no answer", hint="ping")
+
+    assert checked("cloud", look) == (Check("cloud", "ill", "no answer", "ping"),)
+
+
+def test_who_has_no_cloud_is_not_asked_about_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    names = {one.name for one in doctor.examine(Config(), Store(tmp_path), {"HOME": str(tmp_path)})}
+
+    assert "credentials" not in names
+
+
+def test_machines_that_do_not_answer_are_ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stargaze.infra.checks.DOOR", 0.1)
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\nexit 255\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    settings = Config(infra=InfraSection(provider="static", hosts={"production1": "me@127.0.0.1"}))
+
+    found = states(doctor.examine(settings, Store(tmp_path), {"HOME": str(tmp_path)}))
+
+    assert found["production1: ssh"] == "ill"
+    assert found["port 2375 from here"] == "well"

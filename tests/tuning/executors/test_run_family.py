@@ -1,0 +1,41 @@
+"""The program of one screening process, called as a function."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stargaze.config.sections import POLICIES
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.cross_validation import Arrays
+from stargaze.tuning.executors.run_family import judge, main
+
+
+def test_a_row_tells_scores_time_and_size(arrays: Arrays) -> None:
+    row = judge(FAMILIES["ridge"], arrays, seed=0)
+
+    assert set(row) == {"rmsle", "r2", "mdape", "rho", "spread", "fit_time", "size_mb"}
+    assert 0 < row["rmsle"] < judge(FAMILIES["dummy"], arrays, seed=0)["rmsle"]
+    assert 0 < row["size_mb"] < 1
+
+
+def test_a_file_for_each_policy_is_written(arrays: Arrays, tmp_path: Path) -> None:
+    for policy in POLICIES:
+        arrays.save(tmp_path / f"{policy}.npz")
+
+    main(["ridge", str(tmp_path), str(tmp_path), "0"])
+
+    rows = [json.loads((tmp_path / f"ridge-{policy}.json").read_text()) for policy in POLICIES]
+    assert len({row["rmsle"] for row in rows}) == 1
+
+
+def test_what_was_done_before_a_failure_is_written(arrays: Arrays, tmp_path: Path) -> None:
+    """The largest policy comes first: it is the one that the estimate needs."""
+    arrays.save(tmp_path / "all.npz")
+
+    with pytest.raises(FileNotFoundError):
+        main(["ridge", str(tmp_path), str(tmp_path), "0"])
+
+    assert (tmp_path / "ridge-all.json").is_file()

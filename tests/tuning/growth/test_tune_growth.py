@@ -1,0 +1,198 @@
+"""Growth is fitted on what was over before the cut, judged on what began after it, and beats going on as before."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stargaze.store import Store
+from stargaze.config.sections import GrowthSection, TuningSection
+from stargaze.errors import BadDataError, ConfigError
+from stargaze.features.history.read import tidy
+from stargaze.features.history.clean import whole_series
+from stargaze.features.history.windows import Counts
+from stargaze.bundle.growth_bundle import drift, log_growth
+from stargaze.tuning.growth.tune_growth import cut_day, fit_all, tune_growth
+from stargaze.tuning.growth.baselines import BASELINES, fitted_log_linear
+from stargaze.tuning.growth.examples import REACH, Examples, growth_examples
+from stargaze.tuning.growth.fit import BLOCK, FEWEST, _blocks
+from stargaze.tuning.growth.evaluate import OURS, score, scores
+from tests.histories import histories, one_history
+
+pytestmark = pytest.mark.thorough
+
+SECTION = GrowthSection(horizons=[30, 90], cut="2024-02-01")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def history() -> pd.DataFrame:
+    return histories(120)
+
+
+@pytest.fixture(scope="module")
+def examples(history: pd.DataFrame) -> Examples:
+    return growth_examples(Counts.of(whole_series(history).frame), 26, [90], ["Go"])[90]
+
+
+def test_targets_are_what_came_so_many_days_later(examples: Examples, history: pd.DataFrame) -> None:
+    origins = examples.origins
+    frame = origins.counts.frame.iloc[origins.rows]
+    later = frame.assign(date=frame["date"] + pd.Timedelta(days=91)).merge(
+        history, on=["full_name", "date"], suffixes=("", "_later")
+    )
+
+    nearly = log_growth(later["stars"].to_numpy(), later["stars_later"].to_numpy())
+
+    assert len(later) == len(examples)
+    np.testing.assert_allclose(examples.growth, nearly, atol=0.05)
+
+
+def test_no_training_target_and_no_count_it_is_read_from_lies_after_the_cut(examples: Examples) -> None:
+    cut = cut_day(SECTION)
+    train, test = examples.before(cut), examples.since(cut)
+
+    assert len(train)
+    assert len(test)
+    assert np.all(train.origins.day + 90 + REACH <= cut)
+    assert np.all(test.origins.day >= cut)
+
+
+def test_each_block_is_judged_by_what_was_over_before_it(examples: Examples) -> None:
+    cut = cut_day(SECTION)
+
+    blocks = list(_blocks(examples.before(cut), cut))
+
+    assert blocks
+    for before, block in blocks:
+        assert np.all(before.origins.day + 90 + REACH <= block.origins.day.min())
+        assert np.ptp(block.origins.day) < BLOCK
+        assert min(len(before), len(block)) >= FEWEST
+
+
+def test_baselines_go_on_as_their_names_say() -> None:
+    """Ten stars a week for a year, then twenty; the origin has seen two such weeks."""
+    stars = 1000 + np.concatenate([10.0 * np.arange(61), 600 + 20.0 * np.arange(1, 5)])
+    counts = Counts.of(whole_series(one_history("a/b", stars)).frame)
+    one = growth_examples(counts, 26, [1], [])[1].origins
+    last = one.part(one.rows == one.rows.max())
+
+    week = {
+        name: float((np.expm1(np.log1p(last.now) + go_on(last, 7)) - last.now)[0]) for name, go_on in BASELINES.items()
+    }
+
+    assert week["no change"] == pytest.approx(0.0)
+    assert week["last growth"] == pytest.approx((10 + 10 + 20 + 20) / 4)
+    assert week["drift"] == pytest.approx((24 * 10 + 2 * 20) / 26)
+    assert week["seasonal"] == pytest.approx(10.0)
+    assert 10.0 < week["linear"] < 11.0
+    assert 9.0 < week["log-linear"] < 13.0
+
+
+def test_beyond_a_year_the_season_is_the_whole_last_year() -> None:
+    """It ends at the origin, so its gain is over 365 days and not over all that are asked for."""
+    counts = Counts.of(whole_series(one_history("a/b", 1000 + 10.0 * np.arange(80))).frame)
+    origins = growth_examples(counts, 26, [1], [])[1].origins
+    last = origins.part(origins.rows == origins.rows.max())
+
+    gained = np.expm1(np.log1p(last.now) + BASELINES["seasonal"](last, 730)) - last.now
+
+    assert gained[0] == pytest.approx(730 / 7 * 10)
+
+
+def test_a_fitted_line_through_logs_is_no_worse_than_the_plain_one_where_it_was_fitted(examples: Examples) -> None:
+    plain = score(examples, BASELINES["log-linear"](examples.origins, 90))["r2"]
+
+    assert score(examples, fitted_log_linear(examples, examples))["r2"] >= plain
+
+
+def test_scores_are_of_log_growth_and_of_stars_gained(examples: Examples) -> None:
+    perfect = score(examples, examples.growth)
+    still = score(examples, np.zeros(len(examples)))
+
+    assert perfect == {"r2": 1.0, "median_error": pytest.approx(0.0, abs=1e-9), "median_nat": 0.0}
+    assert still["median_error"] == pytest.approx(1.0)
+    assert still["r2"] < 0.0
+
+
+def test_a_fading_growth_is_foreseen_better_than_by_going_on(history: pd.DataFrame) -> None:
+    fitted, judged, _ = fit_all(SECTION, TuningSection(), history, whole_series(history), lambda _what, _done: None)
+
+    rows = pd.DataFrame(scores({days: one.outlook for days, one in fitted.items()}, judged))
+
+    ours = rows[rows["method"] == OURS].set_index("days")
+    others = rows[rows["method"] != OURS].groupby("days").agg({"r2": "max", "median_error": "min"})
+    assert ours["r2"][90] > others["r2"][90]
+    assert ours["median_error"][90] < others["median_error"][90]
+    assert ours["coverage"].between(0.8, 0.97).all()
+
+
+def test_what_comes_after_the_cut_changes_no_model(history: pd.DataFrame) -> None:
+    """Fitted with another future, with repositories that are new in it and with a copy, the bytes are the same."""
+    section = dataclasses.replace(SECTION, horizons=[30])
+    later = history.copy()
+    after = later["date"] >= pd.Timestamp(section.cut, tz="UTC")
+    later.loc[after, "stars"] += 40.0
+    new = one_history("owner50/new", 500 + 3.0 * np.arange(30), begin="2024-03-04")
+    twin = later[after & (later["full_name"] == later["full_name"].iloc[0])].assign(full_name="owner51/twin")
+    later = tidy(pd.concat([later, new, twin], ignore_index=True))
+
+    fitted = [
+        fit_all(section, TuningSection(), table, whole_series(table), lambda _what, _done: None)[0][30]
+        for table in (history, later)
+    ]
+
+    assert fitted[0].model == fitted[1].model
+    assert fitted[0].difficulty == fitted[1].difficulty
+    assert fitted[0].outlook.offsets == fitted[1].outlook.offsets
+
+
+def test_a_drift_is_the_mean_gain_of_the_window(examples: Examples) -> None:
+    origins = examples.origins
+    gained = (origins.now - origins.stars[:, 0]) / 182 * 30
+
+    np.testing.assert_allclose(drift(origins, 30), np.log1p(origins.now + gained) - np.log1p(origins.now))
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        (GrowthSection(cut="soon"), "growth.cut should be a date"),
+        (GrowthSection(horizons=[]), "growth.horizons should be from 1"),
+        (GrowthSection(horizons=[30, -1]), "growth.horizons should be from 1"),
+    ],
+)
+def test_a_cut_or_horizon_that_is_none_is_refused_before_anything_is_read(
+    tmp_path: Path, section: GrowthSection, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        tune_growth(section, TuningSection(), Store(tmp_path), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"cut": "2030-01-01"}, "no example begins after the cut 2030-01-01"),
+        ({"cut": "2022-03-01"}, "only 0 examples are over before the cut"),
+        ({"horizons": [3650]}, "growth over 3650 days from 26 weeks"),
+        ({"history_weeks": 200}, "growth over 30 days from 200 weeks"),
+    ],
+)
+def test_too_little_history_is_one_clear_line(
+    tmp_path: Path, history: pd.DataFrame, change: dict[str, object], said: str
+) -> None:
+    path = tmp_path / "history.parquet"
+    history.to_parquet(path)
+    section = dataclasses.replace(SECTION, history=str(path), **change)
+
+    with pytest.raises(BadDataError) as caught:
+        tune_growth(section, TuningSection(), Store(tmp_path / "store"), now=NOW)
+
+    assert said in caught.value.message
+    assert "from 2022-01-03 to 2024-11-11" in caught.value.message
+    assert caught.value.hint

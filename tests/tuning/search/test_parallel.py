@@ -1,0 +1,33 @@
+"""One thing for each of many."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from stargaze.tuning.search.parallel import JOB, each
+
+
+def test_answers_come_in_the_order_of_the_questions() -> None:
+    gate = threading.Event()
+
+    def waits(place: int) -> int:
+        if len(os.sched_getaffinity(0)) > 1:  # the second lets the first one end, where both run
+            gate.wait(10) if place == 0 else gate.set()
+        return place
+
+    assert each(waits, [(0,), (1,), (2,)]) == [0, 1, 2]
+
+
+def test_an_error_of_one_is_the_error_of_all() -> None:
+    with pytest.raises(ZeroDivisionError):
+        each(divmod, [(1, 1), (1, 0)])
+
+
+def test_a_job_of_a_cluster_leaves_it_to_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stargaze.tuning.search.ray_tune.each_on_nodes", lambda work, items: [("there", work, len(items))])
+    monkeypatch.setenv(JOB, "{}")
+
+    assert each(pow, [(2, 3), (3, 2)]) == [("there", pow, 2)]

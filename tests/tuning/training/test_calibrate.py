@@ -1,0 +1,178 @@
+"""Intervals hold the true count as often as they say, on data that they were not calibrated on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from stargaze.tuning.training.calibrate import by_decade, calibrate, calibrate_on
+
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
+Draw = Callable[[np.random.Generator, int], Rows]
+CALIBRATION, FRESH = 3_000, 20_000
+
+
+def _whole(target: np.ndarray) -> np.ndarray:
+    """Return log1p of whole star counts, none below zero."""
+    return np.log1p(np.round(np.expm1(np.maximum(target, 0.0))))
+
+
+def _even(random: np.random.Generator, rows: int) -> Rows:
+    predicted = random.uniform(4, 9, rows)
+    return predicted, np.full(rows, 0.64), _whole(predicted + random.normal(scale=0.8, size=rows))
+
+
+def _wider_above(random: np.random.Generator, rows: int) -> Rows:
+    predicted = random.uniform(3, 9, rows)
+    return predicted, predicted / 7.5, _whole(predicted + random.normal(size=rows) * predicted / 6)
+
+
+def _skewed(random: np.random.Generator, rows: int) -> Rows:
+    predicted = random.uniform(4, 9, rows)
+    return predicted, np.ones(rows), _whole(predicted + random.exponential(0.8, rows) - 0.8)
+
+
+def _biased(random: np.random.Generator, rows: int) -> Rows:
+    """The model is always too high."""
+    predicted = random.uniform(4, 9, rows)
+    return predicted, np.ones(rows), _whole(predicted - 1.0 + random.normal(scale=0.3, size=rows))
+
+
+def _mostly_none(random: np.random.Generator, rows: int) -> Rows:
+    """As on GitHub: most have no star, and the model is not sure who has."""
+    height = random.gamma(0.5, 1.5, rows)
+    return (
+        np.maximum(height + random.normal(scale=0.2, size=rows), 0.0),
+        0.1 + height / 3,
+        _whole(np.where(random.random(rows) < 0.3, 0.0, height + random.normal(scale=0.6, size=rows))),
+    )
+
+
+def _regressed(random: np.random.Generator, rows: int) -> Rows:
+    """A model that knows little says something near the mean for all: too few for those who have many."""
+    target = random.normal(5.0, 1.5, rows)
+    return np.maximum(0.5 * target + 2.5 + random.normal(scale=0.7, size=rows), 0.0), np.ones(rows), _whole(target)
+
+
+def _one_height(random: np.random.Generator, rows: int) -> Rows:
+    """The model says the same for everyone, as the dummy does."""
+    return np.full(rows, 5.0), np.ones(rows), _whole(5.0 + random.normal(size=rows))
+
+
+def covered(rows: Rows, calibration: Rows, coverage: float = 0.9) -> np.ndarray:
+    """Tell for each fresh row whether its interval holds it."""
+    low, high = calibrate(*calibration, coverage).around(*rows[:2])
+    stars = np.round(np.expm1(rows[2]))
+    return (low <= stars) & (stars <= high)
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+@pytest.mark.parametrize("draw", [_even, _wider_above, _skewed, _biased, _mostly_none, _regressed])
+def test_fresh_repositories_are_covered_as_often_as_asked(draw: Draw, coverage: float) -> None:
+    random = np.random.default_rng(0)
+
+    inside = covered(draw(random, FRESH), draw(random, CALIBRATION), coverage)
+
+    assert inside.mean() == pytest.approx(coverage, abs=0.02)
+
+
+@pytest.mark.parametrize("draw", [_even, _wider_above, _mostly_none, _regressed])
+@pytest.mark.parametrize("by", ["true", "predicted"])
+def test_each_decade_of_true_and_of_predicted_stars_is_covered(draw: Draw, by: str) -> None:
+    """What goes by the prediction alone misses those with many stars; what goes by the count alone misleads its reader."""
+    random = np.random.default_rng(0)
+    calibration, rows = draw(random, CALIBRATION), draw(random, FRESH)
+    decade = np.floor(np.log10(np.maximum(np.expm1(rows[2 if by == "true" else 0]), 0.1) + 1e-9))
+
+    inside = covered(rows, calibration)
+
+    frequent = [one for one in np.unique(decade) if (decade == one).sum() > FRESH / 30]
+    assert len(frequent) > 1
+    for one in frequent:
+        assert inside[decade == one].mean() == pytest.approx(0.9, abs=0.05), one
+
+
+def test_where_nobody_has_a_star_the_interval_is_none_to_none() -> None:
+    intervals = calibrate(np.zeros(500), np.zeros(500), np.zeros(500), 0.9)
+
+    low, high = intervals.around(np.zeros(3), np.zeros(3))
+
+    assert (low == 0).all()
+    assert (high == 0).all()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 19, 200, 401])
+def test_few_rows_give_a_wide_interval_not_an_error(rows: int) -> None:
+    """With fewer rows than 1 / (1 - coverage) it reaches over all of them."""
+    drawn = _even(np.random.default_rng(rows), rows)
+
+    intervals = calibrate(*drawn, 0.9)
+
+    assert intervals.is_sound()
+    assert covered(drawn, drawn).mean() >= 0.9
+
+
+def test_more_coverage_is_a_wider_interval() -> None:
+    drawn = _even(np.random.default_rng(0), CALIBRATION)
+    widths = []
+    for coverage in (0.5, 0.7, 0.9, 0.99):
+        low, high = calibrate(*drawn, coverage).around(np.array([5.0, 8.0]), np.full(2, 0.64))
+        widths.append((high - low).tolist())
+
+    assert widths == sorted(widths)
+
+
+def test_who_knows_nothing_covers_at_least_as_often_as_asked() -> None:
+    """The prediction is the same for all, so a count is inside for all or for none."""
+    random = np.random.default_rng(0)
+    calibration = _one_height(random, CALIBRATION)
+
+    assert len(calibrate(*calibration, 0.9).heights) == 1
+    assert 0.88 < covered(_one_height(random, FRESH), calibration).mean() < 0.99
+
+
+def test_a_class_has_enough_rows_and_the_decades_begin_classes() -> None:
+    drawn = _mostly_none(np.random.default_rng(0), CALIBRATION)
+
+    intervals = calibrate(*drawn, 0.9)
+
+    stars = np.round(np.expm1(drawn[2]))
+    assert {0.0, 1.0, 10.0} <= set(intervals.counts)
+    assert np.bincount(np.searchsorted(intervals.counts, stars, side="right") - 1).min() >= 50
+
+
+def test_no_rows_are_a_programming_mistake() -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        calibrate(np.array([]), np.array([]), np.array([]), 0.9)
+
+
+def test_the_spread_is_learnt_from_the_inputs() -> None:
+    """One column tells how noisy a repository is; those that are quiet get narrow intervals, and all are covered."""
+    random = np.random.default_rng(0)
+    inputs = random.integers(1, 3, size=(4_000, 1)).astype(float)
+    predicted = random.uniform(4, 8, 4_000)
+    target = _whole(predicted + random.normal(size=4_000) * np.where(inputs[:, 0] == 1, 0.1, 1.0))
+    old, new = slice(3_000), slice(3_000, None)
+
+    found = calibrate_on(inputs[old], predicted[old], target[old], np.arange(3_000) % 3, (0,), 0.9, 0)
+    low, high = found.around(inputs[new], predicted[new])
+
+    width, stars = np.log1p(high) - np.log1p(low), np.round(np.expm1(target[new]))
+    assert width[inputs[new, 0] == 1].mean() < 0.5 * width[inputs[new, 0] == 2].mean()
+    assert ((low <= stars) & (stars <= high)).mean() == pytest.approx(0.9, abs=0.03)
+
+
+def test_decades_are_named_counted_and_measured() -> None:
+    stars = np.array([0.0, 0.0, 1.0, 9.0, 10.0, 1000.0])
+
+    rows = by_decade(np.zeros(6), np.array([0.0, 3.0, 0.0, 9.0, 9.0, 2000.0]), stars)
+
+    assert [(row["decade"], row["n"], row["coverage"]) for row in rows] == [
+        ("0", 2, 1.0),
+        ("1-9", 2, 0.5),
+        ("10-99", 1, 0.0),
+        ("1000-9999", 1, 1.0),
+    ]
+    assert rows[-1]["width"] == pytest.approx(np.log(2001), abs=1e-4)

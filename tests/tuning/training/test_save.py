@@ -1,0 +1,263 @@
+"""From the best trial to a bundle that answers."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stargaze.store import Store
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.config.sections import POLICIES, TuningSection
+from stargaze.features import schema
+from stargaze.features.dataset import read_both
+from stargaze.serve.prediction.predict import predict
+from stargaze.tuning.training.ensemble import Candidate
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.training.refit import refit
+from stargaze.tuning.training.save import save_best
+from tests.tuning.conftest import KEPT, fill
+
+pytestmark = pytest.mark.thorough
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def trial(family: str, rmsle: float, stopped: str = "done", **parameters: Any) -> dict[str, Any]:
+    """Make a trial as the search leaves it."""
+    return {
+        "family": family,
+        "parameters": parameters,
+        "rmsle": rmsle,
+        "folds": [rmsle - 0.1, rmsle, rmsle + 0.1],
+        "seconds": 1.0,
+        "stopped": stopped,
+    }
+
+
+TRIALS = [trial("ridge", 0.7, alpha=9.0), trial("ridge", 0.6, alpha=5.0), trial("ridge", 0.5, "race", alpha=1.0)]
+MIXED = [
+    trial("lightgbm", 0.4, n_estimators=60, learning_rate=0.1),
+    trial("ridge", 0.5),
+    trial("nearest-neighbours", 0.6),
+    trial("extra-trees", 0.7, n_estimators=15),
+]
+Saved = tuple[Store, Path, dict[str, dict[str, float]]]
+
+
+def save(store: Store, **changed: Any) -> tuple[Path, dict[str, dict[str, float]]]:
+    """Save the best trial of a store."""
+    return save_best(TuningSection(**changed), store, *read_both(store), TRIALS, NOW)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> Saved:
+    """A store whose best trial was saved."""
+    store = Store(tmp_path_factory.mktemp("saved"))
+    fill(store, few)
+    return (store, *save(store))
+
+
+def test_the_bundle_answers_and_is_the_newest(saved: Saved) -> None:
+    store, folder, _ = saved
+
+    bundle = Bundle.load(folder)
+
+    bundle.check_prototype()
+    assert folder == store.bundles / bundle.digest
+    assert store.latest.read_text() == bundle.digest + "\n"
+    assert len(bundle.estimate(bundle.known)) == len(bundle.known)
+
+
+def test_every_policy_up_to_the_estimate_travels(saved: Saved) -> None:
+    _, folder, scores = saved
+
+    meta = Bundle.load(folder).meta
+
+    assert tuple(scores) == POLICIES
+    assert meta["scores"] == scores
+    assert set(meta["models"]) == set(meta["features"]) == {"static", "activity", "all"}
+    assert all(
+        {"rmsle", "r2", "mdape", "rho", "coverage", "cv_rmsle", "cv_spread"} <= set(of) for of in scores.values()
+    )
+
+
+def test_it_says_from_what_it_was_made(saved: Saved) -> None:
+    store, folder, _ = saved
+    table, feature_set = read_both(store)
+
+    meta = Bundle.load(folder).meta
+
+    assert meta["made_at"] == "2026-03-01T12:00:00+00:00"
+    assert (meta["family"], meta["parameters"], meta["trials"]) == ("ridge", {"alpha": 5.0}, 3)
+    assert meta["data"]["fingerprint"] == table.fingerprint
+    assert meta["data"]["feature_set"] == feature_set.digest
+    assert meta["data"]["training_rows"] == len(table.training)
+    assert set(meta["versions"]) >= {"python", "lightgbm", "scikit-learn", "skops"}
+
+
+def test_quantiles_and_background_are_of_training_rows_only(saved: Saved) -> None:
+    store, folder, _ = saved
+    table, feature_set = read_both(store)
+
+    meta = Bundle.load(folder).meta
+
+    stars = table.repositories["stars"].iloc[table.training]
+    assert (meta["star_quantiles"][0], meta["star_quantiles"][-1]) == (stars.min(), stars.max())
+    typical = dict(zip(KEPT["all"], meta["background"]["all"], strict=True))
+    inputs = table.inputs(feature_set, "all").iloc[table.training]
+    assert typical["forks"] == inputs["forks"].median()
+    assert typical["language"] == inputs["language"].mode()[0]
+
+
+def test_the_same_data_and_seed_make_the_same_predictor(saved: Saved, tmp_path: Path) -> None:
+    """Byte by byte but for skops' files, which hold the time and the addresses of objects."""
+    store, folder, _ = saved
+    copy = Store(Path(shutil.copytree(store.root, tmp_path / "copy")))
+    first = Bundle.load(folder)
+
+    again = Bundle.load(save(copy)[0])
+
+    assert again.meta == first.meta
+    assert again.content["known.parquet"] == first.content["known.parquet"]
+    assert again.estimate(first.known).tolist() == first.estimate(first.known).tolist()
+
+
+@pytest.mark.parametrize(("known", "expected"), [(0, 0), (10, 10)])
+def test_as_many_repositories_travel_as_the_config_says_most_starred_first(
+    saved: Saved, tmp_path: Path, known: int, expected: int
+) -> None:
+    copy = Store(Path(shutil.copytree(saved[0].root, tmp_path / "copy")))
+    table, _ = read_both(copy)
+
+    bundle = Bundle.load(save(copy, known=known)[0])
+
+    assert len(bundle.known) == expected
+    least = table.repositories["stars"].nlargest(known).min() if known else 0
+    assert (bundle.known["stars"] >= least).all()
+
+
+def test_a_policy_that_estimates_and_explains_is_one_model(saved: Saved, tmp_path: Path) -> None:
+    copy = Store(Path(shutil.copytree(saved[0].root, tmp_path / "copy")))
+
+    folder, _ = save(copy, estimate="static", explain="static")
+
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith("model")) == ["model-static-1.skops"]
+    Bundle.load(folder).check_prototype()
+
+
+def test_no_sentence_and_no_path_travels(saved: Saved) -> None:
+    store, folder, _ = saved
+
+    assert str(store.root) not in (folder / "bundle.json").read_text()
+    assert json.loads((folder / "bundle.json").read_text())["prototype"]["record"]["full_name"]
+
+
+def test_what_is_not_told_is_answered_under_a_narrower_policy(saved: Saved) -> None:
+    """A model takes a missing count for none at all: that would be a small number with a small interval."""
+    bundle = Bundle.load(saved[1])
+    widest = bundle.steps[0]
+    whole = bundle.known.head(3)
+    partly = whole.assign(**dict.fromkeys(set(widest.needs) & set(whole.columns), float("nan")))
+
+    assert widest.needs
+    assert bundle.answer(whole).policy.tolist() == ["all"] * 3
+    assert set(bundle.answer(partly).policy) <= {"activity", "static"}
+    assert all(bundle.absent(bundle.features(partly), widest))
+
+
+def test_nothing_told_is_answered_under_the_narrowest_policy(saved: Saved) -> None:
+    bundle = Bundle.load(saved[1])
+    unknown = schema.conform(pd.DataFrame({"full_name": ["a/b"]}))
+
+    answer = bundle.answer(unknown)
+
+    assert answer.policy.tolist() == ["static"]
+    assert 0 <= answer.low[0] <= answer.high[0]
+
+
+@pytest.fixture(scope="module")
+def blended(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> Bundle:
+    """A bundle whose models are of several kinds, none of them good."""
+    store = Store(tmp_path_factory.mktemp("blended"))
+    fill(store, few)
+    return Bundle.load(save_best(TuningSection(), store, *read_both(store), MIXED, NOW)[0])
+
+
+def test_models_that_help_each_other_travel_together(blended: Bundle) -> None:
+    """And the description says of what each policy's answer is made, and what that gained."""
+    blended.check_prototype()
+
+    assert max(len(blend.models) for blend in blended.models.values()) > 1
+    for policy, blend in blended.models.items():
+        made_of, scores = blended.meta["blend"][policy], blended.meta["scores"][policy]
+        assert [part["weight"] for part in made_of] == pytest.approx(blend.weights, abs=1e-5)
+        assert (len(made_of) > 1) == (scores["blend_gain"] > scores["blend_error"])
+
+
+def test_the_factors_of_a_blend_multiply_to_its_prediction(blended: Bundle) -> None:
+    """(expected + 1) = (base + 1) × all factors × rest, as far as the shown digits go."""
+    for answer in predict(blended, blended.known.iloc[::40], factors=3):
+        product = (answer.base + 1) * math.prod(factor.times for factor in answer.factors) * answer.rest
+        assert product == pytest.approx(answer.expected + 1, rel=2e-3, abs=0.01)
+        assert answer.low <= answer.high
+
+
+def test_a_blend_that_would_be_too_large_leaves_out_the_largest(
+    blended: Bundle, learnt: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best stays, whatever its size."""
+    monkeypatch.setattr("stargaze.tuning.training.refit.MOST_BYTES", 1)
+
+    bundle = Bundle.load(save_best(TuningSection(), learnt, *read_both(learnt), MIXED, NOW)[0])
+
+    assert [len(blend.models) for blend in bundle.models.values()] == [1, 1, 1]
+    assert max(len(blend.models) for blend in blended.models.values()) > 1
+
+
+def test_one_model_is_asked_for_and_one_is_made(learnt: Store) -> None:
+    trials = [trial("lightgbm", 0.4, n_estimators=15, learning_rate=0.1), trial("extra-trees", 0.5, n_estimators=5)]
+
+    bundle = Bundle.load(save_best(TuningSection(blend=1), learnt, *read_both(learnt), trials, NOW)[0])
+
+    assert [len(blend.models) for blend in bundle.models.values()] == [1, 1, 1]
+
+
+def test_coverage_is_said_for_each_decade_of_true_stars(saved: Saved) -> None:
+    store, folder, _ = saved
+    table, _ = read_both(store)
+
+    rows = Bundle.load(folder).meta["scores"]["all"]["coverage_by_decade"]
+
+    assert rows[0]["decade"] == "0"
+    assert sum(row["n"] for row in rows) == len(table.test)
+    assert all(set(row) == {"decade", "n", "coverage", "width"} for row in rows)
+
+
+def test_the_interval_is_the_one_that_was_tested(saved: Saved) -> None:
+    """What serving computes covers the test rows as often as the description says."""
+    store, folder, scores = saved
+    table, _ = read_both(store)
+    bundle, rows = Bundle.load(folder), table.repositories.iloc[table.test]
+
+    answer = bundle.answer(rows)
+
+    inside = (answer.low <= rows["stars"]) & (rows["stars"] <= answer.high)
+    assert set(answer.policy) == {"all"}
+    assert inside.mean() == pytest.approx(scores["all"]["coverage"], abs=1e-4)
+
+
+def test_the_first_is_the_best_out_of_fold_whatever_its_trial_said(learnt: Store) -> None:
+    """A trial that stopped at its best round flatters itself; what would answer alone is chosen without."""
+    table, feature_set = read_both(learnt)
+    flattered, honest = Candidate(FAMILIES["dummy"], {}, 0), Candidate(FAMILIES["ridge"], {}, 0)
+
+    found = refit(table, feature_set, ["all"], [flattered, honest], 0.9)["all"]
+
+    assert found.made_of[0] == honest

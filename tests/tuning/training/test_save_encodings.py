@@ -1,0 +1,111 @@
+"""What training rows taught travels with the bundle, and serving tells it as training did."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stargaze.store import Store
+from stargaze.bundle.star_bundle import ENCODER, Bundle
+from stargaze.config.sections import POLICIES, FeaturesSection, TuningSection
+from stargaze.features.dataset import FeatureSet, Table, read_table
+from stargaze.bundle.manifest import BadBundleError, write_manifest
+from stargaze.serve.prediction.predict import predict
+from stargaze.tuning.training.ensemble import candidates
+from stargaze.tuning.training.calibrate import Calibrated, calibrate_on
+from stargaze.tuning.training.refit import refit
+from stargaze.tuning.training.save import save_best
+
+pytestmark = pytest.mark.thorough
+
+KEPT = ["text_score", "owner_stars", "text_direction_2", "age", "description_length", "contributors"]
+BEST = {
+    "family": "lightgbm",
+    "parameters": {"n_estimators": 20},
+    "rmsle": 0.6,
+    "folds": [0.5, 0.6, 0.7],
+    "stopped": "done",
+}
+Saved = tuple[Table, FeatureSet, Path]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> Saved:
+    """A table, its feature set with learned columns, and the bundle of both."""
+    store = Store(tmp_path_factory.mktemp("saved"))
+    few.to_parquet(store.repositories)
+    section = FeaturesSection(folds=3, split_by="repository")
+    table = read_table(store, section)
+    feature_set = FeatureSet(dict.fromkeys(POLICIES, KEPT), {}, section, table.fingerprint, {})
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    return table, feature_set, save_best(TuningSection(), store, table, feature_set, [BEST], now)[0]
+
+
+def test_serving_tells_of_rows_that_were_held_out_what_training_told(saved: Saved) -> None:
+    table, feature_set, folder = saved
+    held = table.repositories.iloc[table.test]
+
+    served = Bundle.load(folder).inputs(held.assign(stars=float("nan")), "all")
+
+    pd.testing.assert_frame_equal(served, table.inputs(feature_set, "all").iloc[table.test], rtol=1e-6)
+
+
+def test_intervals_are_learnt_from_the_columns_that_serving_makes(
+    saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Directions of words that were found without a fold are others: one model of the spread cannot read all of them."""
+    given = list[np.ndarray]()
+
+    def watched(inputs: np.ndarray, *others: Any) -> Calibrated:
+        given.append(inputs)
+        return calibrate_on(inputs, *others)
+
+    monkeypatch.setattr("stargaze.tuning.training.refit.calibrate_on", watched)
+    table, feature_set, folder = saved
+
+    refit(table, feature_set, ["all"], candidates([BEST], 1, 0), 0.9)["all"]
+
+    place = KEPT.index("text_direction_2")
+    served = Bundle.load(folder).inputs(table.repositories, "all").iloc[[*table.training, *table.validation], place]
+    assert given[0][:, place] == pytest.approx(served.to_numpy(), abs=1e-5)
+
+
+def test_the_prototype_is_predicted_as_it_will_be_served(saved: Saved) -> None:
+    bundle = Bundle.load(saved[2])
+
+    bundle.check_prototype()
+    assert ENCODER in bundle.content
+
+
+def test_nobody_is_asked_for_what_is_learned(saved: Saved) -> None:
+    bundle = Bundle.load(saved[2])
+
+    assert all("text_score" not in step.needs and "text_score" not in step.typical for step in bundle.steps)
+
+
+def test_the_page_says_a_learned_figure_in_stars(saved: Saved) -> None:
+    bundle = Bundle.load(saved[2])
+
+    factors = {factor.feature: factor for factor in predict(bundle, bundle.known.head(1))[0].factors}
+
+    assert factors["text_score"].value.endswith(" stars")
+    assert "words of name, description and topics" in factors["text_score"].label
+
+
+@pytest.mark.parametrize("content", [None, b"no encoder", b"PK\x05\x06" + bytes(18)])
+def test_a_bundle_whose_encoder_is_none_is_refused(saved: Saved, tmp_path: Path, content: bytes | None) -> None:
+    copy = Path(shutil.copytree(saved[2], tmp_path / "copy"))
+    if content is None:
+        (copy / ENCODER).unlink()
+    else:
+        (copy / ENCODER).write_bytes(content)
+    write_manifest(copy)
+
+    with pytest.raises(BadBundleError):
+        Bundle.load(copy).check_prototype()
