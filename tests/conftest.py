@@ -20,18 +20,17 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from stargaze.store import Store
+from stargaze.bundle.intervals import with_predicted
+from stargaze.bundle.serialization import Blend
 from stargaze.bundle.star_bundle import Bundle, write_bundle
 from stargaze.cli import main
 from stargaze.config.sections import FeaturesSection, ServeSection
-from stargaze.bundle.intervals import with_predicted
 from stargaze.errors import OutsideError, StargazeError
 from stargaze.features import schema
 from stargaze.features.matrix import matrix, vocabulary
-from stargaze.bundle.serialization import Blend
 from stargaze.serve.prediction.answer import respond
 from stargaze.serve.prediction_request import ENDED, KeyTakenError, Question, Ticket, accept
-from stargaze.tuning.families import FAMILIES
+from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from tests.isolation import reset_signals
 

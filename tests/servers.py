@@ -35,7 +35,13 @@ class Server:
         """Start it and wait until it takes connections."""
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "stargaze.system.die_with_parent", str(os.getpid()), *self.command],  # ends with this process
+                [
+                    sys.executable,
+                    "-m",
+                    "stargaze.system.die_with_parent",
+                    str(os.getpid()),
+                    *self.command,
+                ],  # ends with this process
                 env={**os.environ, **self.environment},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

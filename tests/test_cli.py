@@ -25,10 +25,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.cli import EXAMPLES
 from stargaze.config.sections import FeaturesSection
 from stargaze.features.selection.select_features import Selection, select_features
+from stargaze.store import Store
 from stargaze.system.locks import at_work
 from tests.conftest import Ended
 from tests.waiting import wait_for
@@ -614,7 +614,9 @@ def selecting_quickly(monkeypatch: pytest.MonkeyPatch, selected: Selected) -> No
     found = Selection(other, selected.selection.reasons.iloc[::-1])
     picture = (selected.root / "selection.svg").read_bytes()
     monkeypatch.setattr("stargaze.features.selection.select_features.select", lambda *_arguments: found)
-    monkeypatch.setattr("stargaze.features.selection.select_features.draw_selection", lambda _reasons, path: path.write_bytes(picture))
+    monkeypatch.setattr(
+        "stargaze.features.selection.select_features.draw_selection", lambda _reasons, path: path.write_bytes(picture)
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from stargaze import diagnostics as checks
+from stargaze.config.sections import Config, InfraSection
+from stargaze.diagnostics import Check, checked, of_this_machine
+from stargaze.errors import OutsideError
 from stargaze.pipeline import doctor
 from stargaze.store import Store
-from stargaze.diagnostics import Check, checked, of_this_machine
-from stargaze.config.sections import Config, InfraSection
-from stargaze.errors import OutsideError
 
 
 def states(found: tuple[Check, ...]) -> dict[str, str]:

@@ -11,10 +11,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from stargaze.store import sha256
 from stargaze.config.sections import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.split import sides
+from stargaze.store import sha256
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "stargaze" / "data" / "sample.parquet"

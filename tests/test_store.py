@@ -12,9 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.store import FULL, MAKERS, NO_PLACE, NOT_OURS, Store, outside_disk, read_json, replacing, scratch_folder, sha256, write_json
 from stargaze.cli import EXAMPLES
 from stargaze.errors import MissingInputError, OutsideError
+from stargaze.store import (
+    FULL,
+    MAKERS,
+    NO_PLACE,
+    NOT_OURS,
+    Store,
+    outside_disk,
+    read_json,
+    replacing,
+    scratch_folder,
+    sha256,
+    write_json,
+)
 
 SmallDisk = Callable[[int], AbstractContextManager[None]]
 NOUNS = ("repositories", "features", "selection", "leaderboard", "trials", "bundles", "latest", "releases", "current")

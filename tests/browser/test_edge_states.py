@@ -14,11 +14,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from werkzeug.serving import make_server
 
-from stargaze.store import Store
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import ServeSection
 from stargaze.serve.prediction_request import Question, State, Ticket
 from stargaze.serve.web.app import make_web
+from stargaze.store import Store
 from tests.browser.conftest import DARK, PATIENCE, PHONE, WITHOUT_JAVASCRIPT, Visit, picture
 from tests.conftest import FakeDesk
 

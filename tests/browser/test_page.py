@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
-from stargaze.store import Store
 from stargaze.config.sections import ServeSection
 from stargaze.serve.supervisor.supervise import serving
+from stargaze.store import Store
 from tests.browser.conftest import DARK, PATIENCE, PHONE, WITHOUT_JAVASCRIPT
 
 pytestmark = [

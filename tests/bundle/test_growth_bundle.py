@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
+from stargaze.bundle.growth_bundle import Forecast, GrowthBundle, forecast, squeezed, widened
+from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import GrowthSection, TuningSection
 from stargaze.errors import BadDataError
-from stargaze.bundle.growth_bundle import Forecast, GrowthBundle, forecast, squeezed, widened
-from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.pipeline.stages import state
+from stargaze.store import Store
 from stargaze.tuning.growth.tune_growth import tune_growth
 from tests.conftest import Ended
 from tests.histories import histories, one_history

@@ -18,10 +18,10 @@ import skops.io
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import FunctionTransformer
 
-from stargaze.bundle.serialization import from_bytes, to_bytes
 from stargaze.bundle.manifest import BadBundleError
-from stargaze.tuning.families import FAMILIES, Family
+from stargaze.bundle.serialization import from_bytes, to_bytes
 from stargaze.tuning.cross_validation import Arrays, fit
+from stargaze.tuning.families import FAMILIES, Family
 
 SMALL: dict[str, dict[str, Any]] = {
     "random-forest": {"n_estimators": 5},

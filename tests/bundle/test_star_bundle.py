@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.bundle.star_bundle import Bundle, write_bundle
-from stargaze.bundle.serialization import Blend
 from stargaze.bundle.manifest import NAME, BadBundleError, verify_files, write_manifest
+from stargaze.bundle.serialization import Blend
+from stargaze.bundle.star_bundle import Bundle, write_bundle
 
 Meta = dict[str, Any]
 ODD_INTERVALS = {"coverage": 0.9, "counts": [0, 20], "heights": [0, 20], "reach": [[1.0, 1.0], [1.0, 1.0]]}

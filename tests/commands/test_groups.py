@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from stargaze.commands import hook as cli_hook, infra as cli_infra
+from stargaze.commands import hook as cli_hook
+from stargaze.commands import infra as cli_infra
 from tests.infra.conftest import FakeCloud
 from tests.test_cli import README, Run
 

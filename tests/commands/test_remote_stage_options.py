@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from stargaze.infra.jobs import remote_stage as elsewhere
-from stargaze.store import Store
-from stargaze.infra.jobs import client as carry
-from stargaze.infra.jobs.server import Desk
 from stargaze.errors import OutsideError
+from stargaze.infra.jobs import client as carry
+from stargaze.infra.jobs import remote_stage as elsewhere
+from stargaze.infra.jobs.server import Desk
+from stargaze.store import Store
 from stargaze.system.locks import at_work
 from stargaze.system.ssh import LOST
 from tests.conftest import Ended
-from tests.errands.conftest import FakeHead, FakeJobs, There
+from tests.infra.jobs.conftest import FakeHead, FakeJobs, There
 
 Run = Callable[..., Ended]
 STAGES = ("fetch", "select-features", "screen", "tune")

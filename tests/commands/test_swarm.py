@@ -10,19 +10,22 @@ from typing import Any
 import pytest
 
 from stargaze.commands import swarm as cli_delivery
-from stargaze.store import Store
 from stargaze.config.sections import DeploySection
 from stargaze.errors import OutsideError
 from stargaze.pipeline.production import alone
-from stargaze.serve.swarm import deploy as delivery, drill, operations as operating, wait as watching
-from stargaze.serve.swarm.deploy import Delivered
-from stargaze.serve.swarm.drill import HARDSHIPS
 from stargaze.serve.release.record import Release
-from stargaze.serve.swarm.production import prepared, surveyed
+from stargaze.serve.swarm import deploy as delivery
+from stargaze.serve.swarm import drill
+from stargaze.serve.swarm import operations as operating
+from stargaze.serve.swarm import wait as watching
 from stargaze.serve.swarm.delivery_state import apply, keep
+from stargaze.serve.swarm.deploy import Delivered
 from stargaze.serve.swarm.docker import Seen
+from stargaze.serve.swarm.drill import HARDSHIPS
+from stargaze.serve.swarm.production import prepared, surveyed
+from stargaze.store import Store
 from tests.conftest import Ended
-from tests.serve.small_swarm import SmallSwarm
+from tests.serve.swarm.small_swarm import SmallSwarm
 
 Run = Callable[..., Ended]
 CONFIG = """

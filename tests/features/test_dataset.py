@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.store import Store, sha256
 from stargaze.config.sections import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError
 from stargaze.features.dataset import FeatureSet, read_both, read_feature_set, read_table, write_feature_set
+from stargaze.store import Store, sha256
 
 SECTION = FeaturesSection(folds=3)
 Plausible = Callable[..., pd.DataFrame]

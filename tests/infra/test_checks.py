@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from stargaze import __version__
-from stargaze.store import Store
-from stargaze.infra.plan.apply import carry_out
 from stargaze.infra.checks import _told, of_the_cloud
-from stargaze.infra.provision import look
-from stargaze.infra.plan.offers import Offers
 from stargaze.infra.hosts.state_dir import Workroom, workroom_of
+from stargaze.infra.plan.apply import carry_out
+from stargaze.infra.plan.offers import Offers
+from stargaze.infra.provision import look
+from stargaze.store import Store
 from tests.infra.conftest import SECTION, FakeCloud
 
 WELL = {"time": 1000.0, "free": 9e6, "docker": "24.0", "swarm": "active", "ray": "active", "stargaze": __version__}

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.errors import ConfigError, CredentialsError, MissingInputError, OutsideError
 from stargaze.infra import provision as cluster
 from stargaze.infra.hosts import state_dir as workroom
-from stargaze.infra.provision import Telling, bring_up, hosts_of, look, take_down, what_stands
-from stargaze.infra.plan.offers import Limit, Offers
-from stargaze.infra.plan.resources import Found
 from stargaze.infra.hosts.host_keys import forget, learn
 from stargaze.infra.hosts.state_dir import Workroom, pins, private_key, workroom_of
+from stargaze.infra.plan.offers import Limit, Offers
+from stargaze.infra.plan.resources import Found
+from stargaze.infra.provision import Telling, bring_up, hosts_of, look, take_down, what_stands
+from stargaze.store import Store
 from tests.infra.conftest import OFFERS, SECTION, FakeCloud
 
 QUIET = Telling(lambda *_: None, lambda _: None)

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from stargaze import __version__
-from stargaze.store import Store
 from stargaze.config.sections import InfraSection
 from stargaze.errors import MissingInputError
 from stargaze.infra import checks
 from stargaze.infra.checks import of_the_machines
-from stargaze.infra.status import status_of, way_to
 from stargaze.infra.hosts.state_dir import Workroom, workroom_of
+from stargaze.infra.status import status_of, way_to
+from stargaze.store import Store
 
 HOSTS = {
     "development": "debian@10.20.0.11",

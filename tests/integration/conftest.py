@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.features import schema
+from stargaze.store import Store
 from stargaze.tuning.executors.docker_executor import owner_of
 from tests.integration.openstack_lab import cloud_lab, cloud_project, faults  # noqa: F401 - for the tests beside it
 from tests.tuning.conftest import fill

@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 import yaml
 
-from stargaze.store import Store
 from stargaze.config.sections import InfraSection
 from stargaze.errors import ConfigError, CredentialsError, OutsideError, StargazeError
-from stargaze.infra.openstack import client as clouds
 from stargaze.infra import provision as cluster
+from stargaze.infra.hosts.state_dir import Workroom, workroom_of
+from stargaze.infra.openstack import client as clouds
 from stargaze.infra.openstack.client import OpenStack, connect
 from stargaze.infra.plan.plan import Plan
 from stargaze.infra.plan.resources import Found
-from stargaze.infra.hosts.state_dir import Workroom, workroom_of
+from stargaze.store import Store
 from tests.integration.openstack_lab import OPENSTACK, CloudLab
 from tests.labs.openstack.faults import Faults
 from tests.labs.openstack.tenancy import Tenancy

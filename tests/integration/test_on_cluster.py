@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
-from stargaze.features import schema
 from stargaze.bundle.manifest import verify_files
+from stargaze.features import schema
+from stargaze.store import Store
 from stargaze.tuning.screen import COLUMNS
 from tests.labs.cluster import HEAD, WORKER, Cluster, cluster
 from tests.simulated.server import running

@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.tuning.executors.docker_executor import owner_of, sweep
 from stargaze.tuning.executors.docker_cli import Client
+from stargaze.tuning.executors.docker_executor import owner_of, sweep
 from tests.integration.conftest import Desk, Ended, docker, left, running, seated, told
 from tests.waiting import wait_for
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.pipeline import post_commit as on_commit
-from stargaze.store import Store, write_json
 from stargaze.cli import main
 from stargaze.errors import DifferenceFoundError, MissingInputError, UsageError
+from stargaze.pipeline import post_commit as on_commit
 from stargaze.pipeline.post_commit import files_of, install, outcome, remove, run
+from stargaze.store import Store, write_json
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.real

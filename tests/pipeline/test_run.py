@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from stargaze.pipeline import run as journey
-from stargaze.store import Store
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import Config, FeaturesSection, ScreeningSection
 from stargaze.errors import OutsideError, UsageError
 from stargaze.features.split import TEST, sides
-from stargaze.pipeline.run import EXAMPLES, travel
 from stargaze.output import Output
+from stargaze.pipeline import run as journey
+from stargaze.pipeline.run import EXAMPLES, travel
 from stargaze.pipeline.stages import Stage
+from stargaze.store import Store
 
 
 class Page:

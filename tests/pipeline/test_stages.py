@@ -13,13 +13,21 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.store import Store, sha256
+from stargaze.bundle.manifest import write_manifest
 from stargaze.bundle.star_bundle import FORMAT
 from stargaze.cli import EXAMPLES
-from stargaze.config.sections import POLICIES, Config, FeaturesSection, FetchSection, GithubSection, ScreeningSection, TuningSection
+from stargaze.config.sections import (
+    POLICIES,
+    Config,
+    FeaturesSection,
+    FetchSection,
+    GithubSection,
+    ScreeningSection,
+    TuningSection,
+)
 from stargaze.features.dataset import FeatureSet, read_feature_set, write_feature_set
-from stargaze.bundle.manifest import write_manifest
 from stargaze.pipeline.stages import Stage, _remember, _screen_settings, _tune_settings, stages, state, walk
+from stargaze.store import Store, sha256
 from stargaze.tuning.screen import COLUMNS
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

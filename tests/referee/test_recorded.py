@@ -12,16 +12,17 @@ from urllib.parse import urlsplit
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import FetchSection
 from stargaze.errors import CredentialsError, OutsideError
-from stargaze.features.ingest import write_repositories as assemble, field_mapping as records
 from stargaze.features.github.api import rate_limit as manners
 from stargaze.features.github.api.client import Client
+from stargaze.features.github.api.http_transport import USER_AGENT, HttpTransport
 from stargaze.features.github.api.rate_limit import judge
 from stargaze.features.github.api.transport import Answer
-from stargaze.features.github.api.http_transport import USER_AGENT, HttpTransport
+from stargaze.features.ingest import field_mapping as records
+from stargaze.features.ingest import write_repositories as assemble
 from stargaze.features.ingest.fetch_summary import Ledger
+from stargaze.store import Store
 from tests.features.github.conftest import FakeClock
 from tests.referee.recorded import Exchange, exchanges
 from tests.referee.replay import Replay, replaying

@@ -16,11 +16,11 @@ import pytest
 import requests
 from graphql import GraphQLSchema, build_schema, execute, parse
 
-from stargaze.store import Store
 from stargaze.config.sections import FetchSection, GithubSection
 from stargaze.features.github.api import graphql
-from stargaze.features.github.crawl.entry import gather
 from stargaze.features.github.api.http_transport import ACCEPT, USER_AGENT
+from stargaze.features.github.crawl.entry import gather
+from stargaze.store import Store
 from tests.referee import description
 from tests.referee.recorded import REFEREE
 from tests.simulated.population import node_id

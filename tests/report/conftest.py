@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import POLICIES, FeaturesSection, TuningSection
 from stargaze.features.catalogue import CATALOGUE
-from stargaze.features.matrix import vocabulary
 from stargaze.features.dataset import FeatureSet, read_table, write_feature_set
+from stargaze.features.matrix import vocabulary
 from stargaze.report.inputs import Evidence, read
 from stargaze.report.tables import Numbers, numbers
 from stargaze.report.write import write_report
-from stargaze.tuning.training.save import save_best
+from stargaze.store import Store
 from stargaze.tuning.screen import COLUMNS
+from stargaze.tuning.training.save import save_best
 
 HOSTILE = "<script>alert('€')</script>"
 FORMULA = "$\\frac{1}{$"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.store import Store
-from stargaze.report.write import bundle_of
 from stargaze.pipeline.stages import state
+from stargaze.report.write import bundle_of
+from stargaze.store import Store
 from tests.conftest import Ended
 
 pytestmark = pytest.mark.thorough

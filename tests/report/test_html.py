@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.errors import OutsideError
-from stargaze.report.inputs import Evidence
-from stargaze.report.tables import Numbers
 from stargaze.report.figures import Chart, pictures
 from stargaze.report.formatting import heading, shown
+from stargaze.report.inputs import Evidence
+from stargaze.report.tables import Numbers
 from stargaze.report.write import bundle_of, write_report
+from stargaze.store import Store
 from tests.report.conftest import FORMULA, HOSTILE, TURNED
 
 pytestmark = pytest.mark.thorough

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
-from stargaze.errors import MissingInputError, OutsideError
 from stargaze.bundle.manifest import BadBundleError
+from stargaze.errors import MissingInputError, OutsideError
 from stargaze.report.inputs import read
+from stargaze.store import Store
 
 pytestmark = pytest.mark.thorough
 

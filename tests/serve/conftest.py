@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.store import Store
-from stargaze.config.sections import DeploySection
 from stargaze.bundle.manifest import write_manifest
-from stargaze.serve.release import git, record, publish as release, signing, repository as target
+from stargaze.config.sections import DeploySection
+from stargaze.serve.release import git, record, signing
+from stargaze.serve.release import publish as release
+from stargaze.serve.release import repository as target
 from stargaze.serve.release.record import Release
+from stargaze.store import Store
 
 LOADER = """
 import os, pathlib, signal, sys

@@ -8,9 +8,9 @@ from typing import Any
 
 import requests
 
-from stargaze.store import Store
 from stargaze.config.sections import FetchSection, GithubSection
 from stargaze.features.github.crawl.entry import gather
+from stargaze.store import Store
 
 
 class SharedClock:

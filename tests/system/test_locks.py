@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.store import Store, replacing, scratch_folder
 from stargaze.errors import OutsideError
+from stargaze.store import Store, replacing, scratch_folder
 from stargaze.system.locks import STALE, TEMPORARY, at_work, locked
 
 

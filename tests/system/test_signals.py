@@ -69,6 +69,6 @@ def test_nothing_starts_for_a_parent_that_is_gone() -> None:
     """Between fork and prctl the starter can die: nobody would ever end what starts then."""
     command = [sys.executable, "-m", "stargaze.system.die_with_parent", "1", sys.executable, "-m", "platform"]
 
-    done = subprocess.run(command, capture_output=True, check=False, cwd=Path(__file__).parents[1])
+    done = subprocess.run(command, capture_output=True, check=False, cwd=Path(__file__).parents[2])
 
     assert (done.returncode, done.stdout) == (1, b"")

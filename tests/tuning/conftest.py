@@ -10,11 +10,11 @@ import pytest
 import sklearn.ensemble
 from threadpoolctl import threadpool_limits
 
-from stargaze.store import Store
 from stargaze.config.sections import FeaturesSection
 from stargaze.features import schema
-from stargaze.features.matrix import vocabulary
 from stargaze.features.dataset import FeatureSet, Table, read_table, write_feature_set
+from stargaze.features.matrix import vocabulary
+from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays
 
 KEPT = {

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import FeaturesSection
 from stargaze.features.dataset import FeatureSet, Table, read_table
-from stargaze.tuning.families import FAMILIES, Family
+from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, policy_arrays, summary
+from stargaze.tuning.families import FAMILIES, Family
 
 
 class Memory:

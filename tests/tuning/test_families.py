@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from stargaze.errors import UsageError
-from stargaze.tuning.families import FAMILIES, Choice, Family, Range, chosen
 from stargaze.tuning.cross_validation import Arrays, fit
+from stargaze.tuning.families import FAMILIES, Choice, Family, Range, chosen
 
 SMALL: dict[str, dict[str, Any]] = {
     "random-forest": {"n_estimators": 10},

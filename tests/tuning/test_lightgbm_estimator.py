@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stargaze.tuning.lightgbm_estimator import CategoricalLightGBM
 from stargaze.tuning.cross_validation import Arrays
+from stargaze.tuning.lightgbm_estimator import CategoricalLightGBM
 
 
 def test_predict_before_fit_is_a_programming_mistake() -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import ScreeningSection
 from stargaze.errors import MissingInputError, OutsideError, UsageError
 from stargaze.features.dataset import read_both
+from stargaze.store import Store
 from stargaze.tuning.screen import COLUMNS, _sample, read_leaderboard, records, screen
 from tests.tuning.conftest import fill
 

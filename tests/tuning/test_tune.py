@@ -9,15 +9,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import TuningSection
 from stargaze.errors import MissingInputError, OutsideError
 from stargaze.features.dataset import read_both
-from stargaze.tuning.search import ray_tune as cluster
+from stargaze.store import Store
 from stargaze.tuning.cross_validation import policy_arrays
-from stargaze.tuning.search.journal import Journal
 from stargaze.tuning.screen import COLUMNS
+from stargaze.tuning.search import ray_tune as cluster
+from stargaze.tuning.search.journal import Journal
 from stargaze.tuning.tune import Tuned, tune
 
 pytestmark = pytest.mark.thorough

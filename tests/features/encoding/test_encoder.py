@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from stargaze.features.encoding import encoder as encode
 from stargaze.features import schema
 from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.encoding import encoder as encode
 from stargaze.features.encoding.encoder import BY_OWNER, Encoder, needed
 
 Plausible = Callable[..., pd.DataFrame]

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from stargaze.features.encoding.tokens import said
 from stargaze.features.encoding.text_models import Directions, Score
+from stargaze.features.encoding.tokens import said
 
 pytestmark = pytest.mark.thorough
 

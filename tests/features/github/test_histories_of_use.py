@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stargaze.store import Store
 from stargaze.config.sections import FetchSection, GithubSection
 from stargaze.features.github.api import response_cache as spool
 from stargaze.features.github.api.client import Client
+from stargaze.features.github.api.transport import Answer, Ask
 from stargaze.features.github.crawl.crawl import collect, digest
 from stargaze.features.github.crawl.estimate import plan
-from stargaze.features.github.api.transport import Answer, Ask
 from stargaze.features.github.crawl.summary import GatherSummary
+from stargaze.store import Store
 from tests.features.github.conftest import FakeClock
 from tests.features.github.small_github import SmallGitHub
 

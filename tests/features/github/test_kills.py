@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.features.github.api import graphql
+from stargaze.store import Store
 from tests.simulated.elsewhere import collector
 from tests.simulated.population import number_of
 from tests.simulated.server import running

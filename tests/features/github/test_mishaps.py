@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import FetchSection, GithubSection
 from stargaze.errors import OutsideError
 from stargaze.features.github.crawl.entry import gather
 from stargaze.features.github.crawl.summary import GatherSummary
+from stargaze.store import Store
 from tests.simulated.server import running
 from tests.simulated.world import Faults, World
 

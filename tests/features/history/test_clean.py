@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.features.history.read import tidy
 from stargaze.features.history.clean import MOST_GAP, Series, whole_series
+from stargaze.features.history.read import tidy
 from tests.histories import histories, one_history
 
 

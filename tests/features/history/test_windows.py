@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stargaze.features.history.clean import whole_series
 from stargaze.features.history.features import growth_features, trend
 from stargaze.features.history.read import tidy
-from stargaze.features.history.clean import whole_series
 from stargaze.features.history.windows import Counts, last_of_each, windows
 from tests.histories import histories, one_history
 

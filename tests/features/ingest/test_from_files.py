@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stargaze.store import Store
 from stargaze.config.sections import FetchSection
 from stargaze.errors import BadDataError, ConfigError, MissingInputError, OutsideError
 from stargaze.features import schema
-from stargaze.features.ingest.from_files import fetch
 from stargaze.features.ingest.fetch_summary import SHOWN, FetchSummary
+from stargaze.features.ingest.from_files import fetch
+from stargaze.store import Store
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 REST = {

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from stargaze.errors import BadDataError
 from stargaze.features import schema
-from stargaze.features.ingest.validate import FULL_NAME
 from stargaze.features.ingest.user_input import FORM_FIELDS, UnknownRepositoryError, from_figures, look_up, parse_name
+from stargaze.features.ingest.validate import FULL_NAME
 
 NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
 KNOWN = schema.conform(

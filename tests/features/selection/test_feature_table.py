@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import POLICIES
 from stargaze.errors import OutsideError
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.selection.feature_table import COLUMNS, listing
+from stargaze.store import Store
 
 
 def test_without_a_store_every_feature_is_told_and_nothing_else(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError, OutsideError
 from stargaze.features import importance, schema
@@ -23,7 +22,7 @@ from stargaze.features.selection.filters import drop_by_looks
 from stargaze.features.registry import Feature
 from stargaze.features.selection.select_features import KEPT, Selection, select, select_features
 from stargaze.features.split import sides
-from stargaze.features.dataset import Table, read_feature_set
+from stargaze.store import Store
 
 pytestmark = pytest.mark.thorough
 

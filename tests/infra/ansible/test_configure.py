@@ -9,15 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import InfraSection
 from stargaze.errors import OutsideError, UsageError
 from stargaze.infra.ansible import configure as configuration
-from stargaze.infra.provision import keep_hosts
 from stargaze.infra.ansible.configure import configured, is_configured
-from stargaze.infra.machines import Host, machines
 from stargaze.infra.hosts.host_keys import check_known
 from stargaze.infra.hosts.state_dir import Workroom, pin, workroom_of
+from stargaze.infra.machines import Host, machines
+from stargaze.infra.provision import keep_hosts
+from stargaze.store import Store
 from tests.infra.conftest import SECTION
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from stargaze.store import Store
-from stargaze.infra.jobs.server import Desk
 from stargaze.infra.jobs.ray_api import RayJobs
+from stargaze.infra.jobs.server import Desk
+from stargaze.store import Store
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

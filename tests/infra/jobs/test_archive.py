@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.infra.jobs.archive import SUMS, pack, unpack
 from stargaze.errors import OutsideError
+from stargaze.infra.jobs.archive import SUMS, pack, unpack
 
 
 def parcel(*entries: tuple[tarfile.TarInfo, bytes]) -> io.BytesIO:

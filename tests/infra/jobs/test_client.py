@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from stargaze.store import Store
+from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.config.sections import Config
+from stargaze.errors import CredentialsError, MissingInputError, OutsideError, StargazeError, UsageError
 from stargaze.infra.jobs import client as carry
 from stargaze.infra.jobs.client import Under, check_inputs, follow, send
 from stargaze.infra.jobs.spec import errand
-from stargaze.errors import CredentialsError, MissingInputError, OutsideError, StargazeError, UsageError
-from stargaze.bundle.manifest import BadBundleError, write_manifest
-from tests.errands.conftest import NOW, FakeHead, There
+from stargaze.store import Store
+from tests.infra.jobs.conftest import NOW, FakeHead, There
 
 TOLD = list[tuple[str, float]]
 

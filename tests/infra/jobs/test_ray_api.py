@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from stargaze.infra.jobs.ray_api import RayJobs, jobs_of
 from stargaze.errors import CredentialsError, OutsideError
+from stargaze.infra.jobs.ray_api import RayJobs, jobs_of
 
 
 class Ray(BaseHTTPRequestHandler):

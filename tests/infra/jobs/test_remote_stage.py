@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from stargaze.infra.jobs import remote_stage as elsewhere
-from stargaze.store import Store, write_json
 from stargaze.config.sections import Config, InfraSection, TuningSection
+from stargaze.errors import ConfigError, MissingInputError, OutsideError
+from stargaze.infra.jobs import remote_stage as elsewhere
 from stargaze.infra.jobs.client import Outcome
 from stargaze.infra.jobs.ssh_client import SshHead
-from stargaze.errors import ConfigError, MissingInputError, OutsideError
 from stargaze.pipeline.stages import _tuned
+from stargaze.store import Store, write_json
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MACHINES = InfraSection(

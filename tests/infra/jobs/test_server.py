@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from stargaze.errors import OutsideError
 from stargaze.infra.jobs import server as program
 from stargaze.infra.jobs.archive import pack, sums, unpack
-from stargaze.errors import OutsideError
 from stargaze.system.source_package import code_digest
-from tests.errands.conftest import There
+from tests.infra.jobs.conftest import There
 from tests.waiting import wait_for
 
 ASKED = {

@@ -9,9 +9,18 @@ from typing import Any
 
 import pytest
 
-from stargaze.store import Store
-from stargaze.config.sections import Config, DeploySection, FetchSection, GrowthSection, InfraSection, ServeSection, TuningSection, load
+from stargaze.config.sections import (
+    Config,
+    DeploySection,
+    FetchSection,
+    GrowthSection,
+    InfraSection,
+    ServeSection,
+    TuningSection,
+    load,
+)
 from stargaze.infra.jobs.spec import errand
+from stargaze.store import Store
 
 STORE = Store(Path("store"))
 OURS = Config(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stargaze.errors import CredentialsError, MissingInputError, OutsideError
 from stargaze.infra.jobs import ssh_client as module
 from stargaze.infra.jobs.ssh_client import Place, SshHead, head_of, place_of, raised
-from stargaze.errors import CredentialsError, MissingInputError, OutsideError
 from stargaze.system.source_package import code_digest
 from stargaze.system.ssh import Remote
 

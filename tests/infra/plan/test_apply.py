@@ -8,11 +8,11 @@ import pytest
 
 from stargaze.errors import OutsideError
 from stargaze.infra.plan.apply import await_active, carry_out
-from stargaze.infra.provision import what_stands
 from stargaze.infra.plan.plan import Plan, plan
 from stargaze.infra.plan.resources import NEEDS
+from stargaze.infra.provision import what_stands
 from tests.infra.conftest import SECTION, FakeCloud
-from tests.infra.test_plan import CHOICE, needed
+from tests.infra.plan.test_plan import CHOICE, needed
 
 
 def todo_of(cloud: FakeCloud) -> Plan:

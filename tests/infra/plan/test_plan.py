@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargaze.config.sections import InfraSection
-from stargaze.infra.plan.resolve import choose
+from stargaze.infra.plan.desired import ANYWHERE, wanted
 from stargaze.infra.plan.offers import Limit
 from stargaze.infra.plan.plan import Plan, plan, teardown
+from stargaze.infra.plan.resolve import choose
 from stargaze.infra.plan.resources import Found, Resource
-from stargaze.infra.plan.desired import ANYWHERE, wanted
 from tests.infra.conftest import OFFERS, SECTION
 
 CHOICE, _ = choose(SECTION, OFFERS)

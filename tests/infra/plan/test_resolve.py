@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from stargaze.config.sections import InfraSection
-from stargaze.infra.plan.resolve import choose
 from stargaze.infra.plan.offers import Network
+from stargaze.infra.plan.resolve import choose
 from tests.infra.conftest import OFFERS
 
 

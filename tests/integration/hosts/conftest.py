@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from stargaze.system import ssh_keys as sshkeys
-from stargaze.store import Store
 from stargaze.config.sections import InfraSection
-from stargaze.infra.provision import access_of
 from stargaze.infra.ansible.configure import _inventory
+from stargaze.infra.ansible.runner import _environment, folder
 from stargaze.infra.hosts.inventory import remotes
+from stargaze.infra.hosts.state_dir import Workroom, pin, private_key, public_key, workroom_of
 from stargaze.infra.machines import Host as Entered
 from stargaze.infra.machines import Machine
-from stargaze.infra.ansible.runner import _environment, folder
-from stargaze.infra.hosts.state_dir import Workroom, pin, private_key, public_key, workroom_of
+from stargaze.infra.provision import access_of
+from stargaze.store import Store
+from stargaze.system import ssh_keys as sshkeys
 from tests.labs.hosts.lab import FOLDER, Host, Lab
 from tests.labs.hosts.wheelhouse import fill
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from stargaze.infra.provision import machines_of
 from stargaze.infra.hosts.leave_swarm import part
+from stargaze.infra.provision import machines_of
 from tests.integration.hosts.conftest import SECTION, Cluster, Configured
 from tests.labs.hosts.lab import Host
 from tests.waiting import wait_for

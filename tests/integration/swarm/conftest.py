@@ -17,10 +17,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
-from stargaze.config.sections import DeploySection
 from stargaze.bundle.manifest import NAME, write_manifest
+from stargaze.config.sections import DeploySection
 from stargaze.serve.release import signing
+from stargaze.store import Store
 from tests.labs.hosts.lab import FOLDER, Host, Lab
 from tests.labs.hosts.wheelhouse import fill
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.store import Store
-from stargaze.config.sections import GrowthSection, TuningSection
 from stargaze.bundle.growth_bundle import forecast
-from stargaze.serve.prediction.forecast import newest
+from stargaze.config.sections import GrowthSection, TuningSection
 from stargaze.serve.lookup.star_history import NOTHING, POINTS, KeptPast, thinned
+from stargaze.serve.prediction.forecast import newest
+from stargaze.store import Store
 from stargaze.tuning.growth.tune_growth import tune_growth
 from tests.histories import histories, one_history
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.bundle.star_bundle import Bundle
 from stargaze.bundle.serialization import Blend, Model, from_bytes, to_bytes
+from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.prediction.attributions import contributions
-from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.cross_validation import Arrays, fit
+from stargaze.tuning.families import FAMILIES
 
 MEMBERS = ("extra-trees", "lightgbm", "nearest-neighbours", "perceptron", "ridge")
 BACKGROUND = [1.0, 0.0, None]

@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
+from stargaze.bundle.growth_bundle import GrowthBundle, forecast
 from stargaze.config.sections import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.history.read import read_history
 from stargaze.features.ingest.user_input import UnknownRepositoryError
-from stargaze.bundle.growth_bundle import GrowthBundle, forecast
 from stargaze.serve.prediction.forecast import foresee
+from stargaze.store import Store
 from stargaze.tuning.growth.tune_growth import tune_growth
 from tests.histories import histories
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.ingest.user_input import UnknownRepositoryError
-from stargaze.serve.prediction.predict import as_json, predict
 from stargaze.serve.prediction.local import answer
+from stargaze.serve.prediction.predict import as_json, predict
+from stargaze.store import Store
 
 
 def test_the_rows_are_ranked_by_predicted_stars(released: Store) -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.bundle.star_bundle import Bundle
 from stargaze.bundle.serialization import Leaved
+from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.prediction.neighbors import Leaves, shares
 
 

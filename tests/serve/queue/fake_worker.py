@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stargaze.errors import MissingInputError
-from stargaze.serve.runtime.settings import from_environment
-from stargaze.serve.queue.celery_app import make_app, register
 from stargaze.serve.prediction_request import Answer, Error, Question
+from stargaze.serve.queue.celery_app import make_app, register
 from stargaze.serve.queue.worker import run
+from stargaze.serve.runtime.settings import from_environment
 
 
 def respond(question: Question, marker: Path) -> Answer:

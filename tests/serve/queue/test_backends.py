@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import ServeSection
 from stargaze.errors import OutsideError
+from stargaze.serve.prediction_request import ATTEMPTS, DONE, QUEUED, RESERVED, KeyTakenError, Question, Ticket, accept
 from stargaze.serve.queue.backends import waiting
-from stargaze.serve.supervisor.child_process import Child, start
+from stargaze.serve.queue.celery_app import make_app
 from stargaze.serve.queue.celery_queue import CeleryDesk, now
-from stargaze.serve.supervisor.supervise import prepare
 from stargaze.serve.queue.result_store import Results
 from stargaze.serve.runtime.settings import DEAD, as_environment, ready_file
-from stargaze.serve.queue.celery_app import make_app
-from stargaze.serve.prediction_request import ATTEMPTS, DONE, QUEUED, RESERVED, KeyTakenError, Question, Ticket, accept
+from stargaze.serve.supervisor.child_process import Child, start
+from stargaze.serve.supervisor.supervise import prepare
+from stargaze.store import Store
 from tests.servers import Servers, servers
 from tests.waiting import wait_for
 
@@ -57,7 +57,9 @@ def worker(section: ServeSection, store: Store, desk: CeleryDesk) -> Iterator[Ca
     def begin() -> Child:
         ready_file(store, os.getpid()).unlink(missing_ok=True)
         log = store.root / "logs" / "worker.log"
-        begun.append(start("worker", ["tests.serve.fake_worker"], as_environment(section, store), log, store.root))
+        begun.append(
+            start("worker", ["tests.serve.queue.fake_worker"], as_environment(section, store), log, store.root)
+        )
         wait_for(lambda: ready_file(store, os.getpid()).exists())
         return begun[-1]
 

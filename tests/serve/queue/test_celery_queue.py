@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import ServeSection
 from stargaze.errors import OutsideError
+from stargaze.serve.prediction_request import DONE, Question, Ticket, accept
 from stargaze.serve.queue.backends import messages
-from stargaze.serve.supervisor.child_process import start
+from stargaze.serve.queue.celery_app import make_app
 from stargaze.serve.queue.celery_queue import CeleryDesk
-from stargaze.serve.supervisor.supervise import prepare
 from stargaze.serve.queue.result_store import Results
 from stargaze.serve.runtime.settings import as_environment, ready_file
-from stargaze.serve.queue.celery_app import make_app
-from stargaze.serve.prediction_request import DONE, Question, Ticket, accept
+from stargaze.serve.supervisor.child_process import start
+from stargaze.serve.supervisor.supervise import prepare
+from stargaze.store import Store
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.real
@@ -42,7 +42,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryDesk]:
     store = Store(tmp_path_factory.mktemp("store"))
     prepare(store)
     log = store.root / "logs" / "worker.log"
-    worker = start("worker", ["tests.serve.fake_worker"], as_environment(SECTION, store), log, store.root)
+    worker = start("worker", ["tests.serve.queue.fake_worker"], as_environment(SECTION, store), log, store.root)
     wait_for(lambda: ready_file(store, os.getpid()).exists())
     yield desk_of(store)
     worker.ask_to_end()

@@ -26,7 +26,9 @@ def queue(folder: Path) -> Iterator[SimpleQueue]:
         "control_folder": str(folder / "control"),
         "polling_interval": 0.01,
     }
-    with Connection(transport="stargaze.serve.queue.filesystem_transport:Transport", transport_options=options) as connection:
+    with Connection(
+        transport="stargaze.serve.queue.filesystem_transport:Transport", transport_options=options
+    ) as connection:
         yield connection.SimpleQueue("q", serializer="json")
 
 

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from stargaze.errors import OutsideError
-from stargaze.serve.queue.long_poll import Lookout
 from stargaze.serve.prediction_request import Question, Ticket
+from stargaze.serve.queue.long_poll import Lookout
 from tests.conftest import FakeDesk
 from tests.waiting import wait_for
 

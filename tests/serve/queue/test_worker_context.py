@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import ServeSection
 from stargaze.errors import CredentialsError
-from stargaze.serve.queue.worker_context import finders_of, ledger_of, past_of
 from stargaze.serve.lookup.live import Live
-from stargaze.serve.prediction.context import Known
 from stargaze.serve.lookup.star_history import KeptPast
+from stargaze.serve.prediction.context import Known
+from stargaze.serve.queue.worker_context import finders_of, ledger_of, past_of
 from stargaze.serve.runtime.settings import Sources
+from stargaze.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.queue.worker_context import github_of
 from stargaze.serve.lookup.live import TYPE, Live
 from stargaze.serve.prediction.context import Found
+from stargaze.serve.queue.worker_context import github_of
+from stargaze.store import Store
 from tests.simulated.server import running
 from tests.simulated.world import World
 

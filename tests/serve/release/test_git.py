@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stargaze.system.locks import STALE
 from stargaze.serve.release import git, signing
+from stargaze.system.locks import STALE
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:

@@ -17,9 +17,14 @@ import lightgbm
 import pytest
 
 from stargaze.bundle.manifest import write_manifest
-from stargaze.serve.release import git, git_hooks as hook, pre_receive as inspection, install as installation, record, publish as release, repository as target
-from stargaze.serve.release.sandbox import load_once
+from stargaze.serve.release import git, record
+from stargaze.serve.release import git_hooks as hook
+from stargaze.serve.release import install as installation
+from stargaze.serve.release import pre_receive as inspection
+from stargaze.serve.release import publish as release
+from stargaze.serve.release import repository as target
 from stargaze.serve.release.commit_tree import RefusedError
+from stargaze.serve.release.sandbox import load_once
 
 if TYPE_CHECKING:
     from tests.serve.conftest import Workshop

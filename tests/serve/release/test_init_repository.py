@@ -7,10 +7,10 @@ import os
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.serve.release.init_repository import main
-from stargaze.serve.release.signing import allowed_signers
 from stargaze.serve.release.repository import read_rules
+from stargaze.serve.release.signing import allowed_signers
+from stargaze.store import Store
 
 pytestmark = pytest.mark.real
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stargaze.store import Store
+from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.config.sections import DeploySection
 from stargaze.errors import CredentialsError, DifferenceFoundError, MissingInputError, OutsideError, UsageError
-from stargaze.system.locks import locked
-from stargaze.bundle.manifest import BadBundleError, write_manifest
-from stargaze.serve.release import git, publish as release, signing
+from stargaze.serve.release import git, signing
+from stargaze.serve.release import publish as release
 from stargaze.serve.release.commit_tree import RefusedError
+from stargaze.store import Store
+from stargaze.system.locks import locked
 
 if TYPE_CHECKING:
     from stargaze.serve.release.record import Release

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.bundle.star_bundle import Estimate
 from stargaze.config.sections import FeaturesSection
 from stargaze.errors import DifferenceFoundError
 from stargaze.features.split import TEST, sides
 from stargaze.serve.release.quality_gate import check, compare, judge
+from stargaze.store import Store
 
 
 @dataclass

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.errors import MissingInputError
 from stargaze.bundle.manifest import BadBundleError
+from stargaze.errors import MissingInputError
 from stargaze.serve.runtime.hot_reload import Following
 from tests.waiting import wait_for
 

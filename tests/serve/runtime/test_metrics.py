@@ -13,8 +13,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from stargaze.errors import OutsideError, UsageError
-from stargaze.serve.supervisor.listen_socket import listen
 from stargaze.serve.runtime.metrics import FOLDER, serve_metrics
+from stargaze.serve.supervisor.listen_socket import listen
 
 OBSERVED = """
 from stargaze.serve.metrics import *

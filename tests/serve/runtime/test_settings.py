@@ -6,9 +6,9 @@ import stat
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import ServeSection
 from stargaze.serve.runtime.settings import as_environment, from_environment, session_key, trusted_hosts
+from stargaze.store import Store
 
 
 def test_the_environment_brings_the_section_back(store: Store) -> None:

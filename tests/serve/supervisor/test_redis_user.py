@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import ServeSection
 from stargaze.serve.runtime.settings import RESULTS_PASSWORD, as_environment
 from stargaze.serve.supervisor.redis_user import main
+from stargaze.store import Store
 
 PASSWORD = "the present one"
 NEXT = {"user": "stargaze_2", "digest": hashlib.sha256(b"the next one").hexdigest()}

@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 import requests
 
-from stargaze.store import Store
+from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.config.sections import ServeSection
 from stargaze.errors import BadDataError, MissingInputError, OutsideError, UsageError
-from stargaze.bundle.manifest import BadBundleError, write_manifest
-from stargaze.serve.web.client import ask_once
 from stargaze.serve.supervisor.supervise import logs, serve, serving
+from stargaze.serve.web.client import ask_once
+from stargaze.store import Store
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.real

@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 
 from stargaze.config.sections import ServeSection
-from stargaze.system.ssh import LOST, Remote
-from stargaze.serve.swarm import import_releases as history, rotate_secrets as rotation, docker as swarm
-from stargaze.serve.swarm.image import Engine, Recipe
-from stargaze.serve.stack.service_options import NAME
-from stargaze.serve.swarm.push_releases import HEAL, TRUST
 from stargaze.serve.runtime.settings import Sources
-from stargaze.serve.swarm.production import Site
 from stargaze.serve.stack.compose import MARK, PART
+from stargaze.serve.stack.service_options import NAME
+from stargaze.serve.swarm import docker as swarm
+from stargaze.serve.swarm import import_releases as history
+from stargaze.serve.swarm import rotate_secrets as rotation
+from stargaze.serve.swarm.image import Engine, Recipe
+from stargaze.serve.swarm.production import Site
+from stargaze.serve.swarm.push_releases import HEAL, TRUST
+from stargaze.system.ssh import LOST, Remote
 
 Done = subprocess.CompletedProcess[bytes]
 HELD = b"[layers]\n"

@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 
-from stargaze.store import Store
+from stargaze.bundle.manifest import BadBundleError
 from stargaze.config.sections import DeploySection
 from stargaze.errors import DifferenceFoundError, MissingInputError, OutsideError
-from stargaze.bundle.manifest import BadBundleError
-from stargaze.serve.swarm import deploy as delivery, wait as watching
-from stargaze.serve.release import git, publish as release
+from stargaze.serve.release import git
+from stargaze.serve.release import publish as release
 from stargaze.serve.release.commit_tree import RefusedError
-from stargaze.serve.swarm.deploy import Delivered
+from stargaze.serve.swarm import deploy as delivery
+from stargaze.serve.swarm import wait as watching
 from stargaze.serve.swarm.delivery_state import kept
+from stargaze.serve.swarm.deploy import Delivered
 from stargaze.serve.swarm.restore import standing
+from stargaze.store import Store
 from tests.serve.conftest import Workshop
-from tests.serve.small_swarm import SmallSwarm
+from tests.serve.swarm.small_swarm import SmallSwarm
 
 pytestmark = pytest.mark.real
 BOTH = ("production1", "production2")

@@ -14,12 +14,12 @@ import pytest
 
 from stargaze.config.sections import DeploySection
 from stargaze.errors import OutsideError
-from stargaze.system.source_package import recipe
-from stargaze.system.ssh import Remote
+from stargaze.serve.swarm.docker import Container, State, Surveyed, Swarm, look, survey
 from stargaze.serve.swarm.image import FOR_SKOPS, LOCK, Engine, bring, ensured, files_for, name_of, suits
 from stargaze.serve.swarm.image import Recipe as ImageRecipe
 from stargaze.serve.swarm.service_status import unlike
-from stargaze.serve.swarm.docker import Container, State, Surveyed, Swarm, look, survey
+from stargaze.system.source_package import recipe
+from stargaze.system.ssh import Remote
 
 MACHINE = Remote("production1", "production", "10.20.0.13", "10.20.0.13", "root", ())
 HERE = Remote("production1", "production", "127.0.0.1", "127.0.0.1", "root", ())

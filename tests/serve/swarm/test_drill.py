@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import DeploySection
 from stargaze.errors import MissingInputError, OutsideError, UsageError
 from stargaze.serve.swarm import drill
-from stargaze.serve.swarm.drill import HARDSHIPS, Ground, judged, named
 from stargaze.serve.swarm.docker import Surveyed, Swarm
-from tests.serve.small_swarm import SmallSwarm, machine
+from stargaze.serve.swarm.drill import HARDSHIPS, Ground, judged, named
+from stargaze.store import Store
+from tests.serve.swarm.small_swarm import SmallSwarm, machine
 from tests.waiting import wait_for
 
 WELL = {"asked": 500, "accepted": 500, "answered": 500, "unanswered": 0, "refused": 0, "failed": 0, "lost": 0}

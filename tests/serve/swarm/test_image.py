@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from stargaze.errors import OutsideError
-from stargaze.system.ssh import Remote
 from stargaze.serve.swarm import image
 from stargaze.serve.swarm.image import Engine
+from stargaze.system.ssh import Remote
 
 pytestmark = pytest.mark.real
 

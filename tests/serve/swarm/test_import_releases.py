@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from stargaze.errors import CredentialsError, DifferenceFoundError, OutsideError
-from stargaze.serve.release import git, publish as release, signing, repository as target
+from stargaze.serve.release import git, signing
+from stargaze.serve.release import publish as release
+from stargaze.serve.release import repository as target
 from tests.serve.conftest import Workshop, open_workshop
-from tests.serve.test_delivery import BOTH, Desk, opened
+from tests.serve.swarm.test_deploy import BOTH, Desk, opened
 
 pytestmark = pytest.mark.real
 

@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import DeploySection, ServeSection
 from stargaze.errors import MissingInputError, OutsideError, UsageError
-from stargaze.system.ssh import Remote
-from stargaze.serve.swarm import operations as operating, production as site, wait as watching
-from stargaze.serve.swarm.image import Engine, Recipe
 from stargaze.serve.runtime.settings import Sources
-from stargaze.serve.swarm.production import Site, prepared, surveyed
+from stargaze.serve.swarm import operations as operating
+from stargaze.serve.swarm import production as site
+from stargaze.serve.swarm import wait as watching
 from stargaze.serve.swarm.delivery_state import apply, keep
 from stargaze.serve.swarm.docker import Seen, State, Surveyed, Swarm
-from tests.serve.small_swarm import SmallSwarm
+from stargaze.serve.swarm.image import Engine, Recipe
+from stargaze.serve.swarm.production import Site, prepared, surveyed
+from stargaze.store import Store
+from stargaze.system.ssh import Remote
+from tests.serve.swarm.small_swarm import SmallSwarm
 
 MACHINES = tuple(Remote(f"production{n}", "production", f"10.0.0.{n}", f"10.0.0.{n}", "me", ()) for n in (1, 2))
 SITE = Site(MACHINES, Engine(), Recipe("base"), ServeSection(), Sources(), 80)

@@ -9,11 +9,11 @@ import pytest
 
 from stargaze.config.sections import DeploySection
 from stargaze.errors import MissingInputError, OutsideError
-from stargaze.system.ssh import Remote
 from stargaze.serve.stack import secret_versions as vault
-from stargaze.serve.swarm.production import Prepared, image_in_use, prepared, surveyed
 from stargaze.serve.swarm.docker import Swarm
-from tests.serve.small_swarm import SmallSwarm, machine
+from stargaze.serve.swarm.production import Prepared, image_in_use, prepared, surveyed
+from stargaze.system.ssh import Remote
+from tests.serve.swarm.small_swarm import SmallSwarm, machine
 
 SECTION = DeploySection(to="swarm", registry="registry.example/team", patience=0)
 THREE = tuple(machine(number) for number in (1, 2, 3))

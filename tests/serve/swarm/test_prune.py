@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.store import Store
-from stargaze.serve.stack.service_options import Wanted
 from stargaze.serve.stack.compose import stack
+from stargaze.serve.stack.service_options import Wanted
 from stargaze.serve.swarm.delivery_state import apply, keep, sent
 from stargaze.serve.swarm.docker import Swarm
 from stargaze.serve.swarm.prune import Needs, stale_configs, stale_images, stale_stacks, sweep
-from tests.serve.small_swarm import SmallSwarm
-from tests.serve.test_stack import WANTED
+from stargaze.store import Store
+from tests.serve.stack.test_compose import WANTED
+from tests.serve.swarm.small_swarm import SmallSwarm
 
 
 def of(number: int, *configs: str) -> Needs:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.errors import OutsideError
-from stargaze.system.ssh import Remote
-from stargaze.serve.release import git, publish as release, signing, repository as target
+from stargaze.serve.release import git, signing
+from stargaze.serve.release import publish as release
+from stargaze.serve.release import repository as target
 from stargaze.serve.swarm import push_releases as sending
 from stargaze.serve.swarm.docker import Surveyed
+from stargaze.store import Store
+from stargaze.system.ssh import Remote
 from tests.serve.conftest import LOADER, Workshop
 
 pytestmark = pytest.mark.real

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import DeploySection
 from stargaze.errors import MissingInputError, OutsideError
 from stargaze.serve.stack import secret_versions as vault
-from stargaze.serve.swarm import wait as watching
 from stargaze.serve.stack.service_options import CONTENT
-from stargaze.serve.swarm.rotate_secrets import rotate
-from stargaze.serve.swarm.production import prepared, surveyed
+from stargaze.serve.swarm import wait as watching
 from stargaze.serve.swarm.delivery_state import apply, keep, kept
 from stargaze.serve.swarm.docker import Swarm
-from tests.serve.small_swarm import SmallSwarm, machine
+from stargaze.serve.swarm.production import prepared, surveyed
+from stargaze.serve.swarm.rotate_secrets import rotate
+from stargaze.store import Store
+from tests.serve.swarm.small_swarm import SmallSwarm, machine
 
 SECTION = DeploySection(to="swarm", registry="registry.example", patience=0)
 NEW = [f"docker secret create stargaze_{name}_2 -" for name in vault.NAMES]
@@ -106,7 +106,10 @@ def test_queue_and_results_are_told_of_the_very_secrets_that_are_shown_later(sma
     told = {line.partition(": ")[2]: stdin for line, stdin in small.heard}
     assert told["stargaze_broker: make a user stargaze_2"] == small.secrets["stargaze_broker_2"]
     digest = hashlib.sha256(small.secrets["stargaze_results_2"]).hexdigest()
-    assert json.loads(told["stargaze_web: stargaze.serve.supervisor.redis_user"]) == {"user": "stargaze_2", "digest": digest}
+    assert json.loads(told["stargaze_web: stargaze.serve.supervisor.redis_user"]) == {
+        "user": "stargaze_2",
+        "digest": digest,
+    }
 
 
 def test_no_password_is_a_word_of_a_command_or_lies_in_a_file(small: SmallSwarm, store: Store) -> None:

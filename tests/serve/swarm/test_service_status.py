@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from stargaze.config.sections import DeploySection, ServeSection
-from stargaze.serve.swarm.service_status import Service, is_as_sent, judged, unlike
-from stargaze.serve.stack.service_options import Node, Wanted
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.stack.compose import MARK, PART, stack
+from stargaze.serve.stack.service_options import Node, Wanted
 from stargaze.serve.swarm.docker import Container, Seen, State
+from stargaze.serve.swarm.service_status import Service, is_as_sent, judged, unlike
 
 NODES = (Node("production1"), Node("production2"))
 WANTED = Wanted(

@@ -10,10 +10,10 @@ import pytest
 from stargaze.config.sections import DeploySection
 from stargaze.errors import OutsideError
 from stargaze.serve.swarm import wait as watching
-from stargaze.serve.swarm.service_status import Service
 from stargaze.serve.swarm.docker import Container, Seen, State, Swarm
+from stargaze.serve.swarm.service_status import Service
 from stargaze.serve.swarm.wait import await_serving, await_well
-from tests.serve.small_swarm import machine
+from tests.serve.swarm.small_swarm import machine
 
 SECTION = DeploySection(patience=300)
 MACHINES = (machine(1), machine(2))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from flask.testing import FlaskClient
 
-from stargaze.store import Store
 from stargaze.serve.runtime.settings import MOST_BODY
+from stargaze.store import Store
 
 if TYPE_CHECKING:
     from tests.conftest import FakeDesk

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from flask.testing import FlaskClient
 
-from stargaze.store import Store
 from stargaze.config.sections import ServeSection
 from stargaze.serve.supervisor.listen_socket import listen
 from stargaze.serve.web.app import make_web
+from stargaze.store import Store
 
 if TYPE_CHECKING:
     from tests.conftest import FakeDesk

@@ -8,8 +8,17 @@ import pytest
 
 from stargaze.errors import BadDataError
 from stargaze.features.ingest.user_input import FORM_FIELDS
-from stargaze.serve.web.request_parsing import FIRST, ask_by, figures_in, first_fields, looked_at, names_in, other_fields, part_of
 from stargaze.serve.prediction_request import Question
+from stargaze.serve.web.request_parsing import (
+    FIRST,
+    ask_by,
+    figures_in,
+    first_fields,
+    looked_at,
+    names_in,
+    other_fields,
+    part_of,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from stargaze.store import Store
 from stargaze.config.sections import ServeSection
 from stargaze.serve.prediction_request import Question, Ticket
 from stargaze.serve.web.app import make_web
+from stargaze.store import Store
 
 if TYPE_CHECKING:
     from tests.conftest import FakeDesk

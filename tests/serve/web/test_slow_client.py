@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from stargaze.store import Store
 from stargaze.config.sections import ServeSection
+from stargaze.serve.runtime.settings import as_environment
 from stargaze.serve.supervisor import supervise as processes
 from stargaze.serve.supervisor.listen_socket import listen, url_of
-from stargaze.serve.runtime.settings import as_environment
+from stargaze.store import Store
 
 pytestmark = pytest.mark.real
 

@@ -18,8 +18,18 @@ import pytest
 from stargaze.config.sections import POLICIES, ScreeningSection
 from stargaze.errors import OutsideError, UsageError
 from stargaze.system.source_package import PACKAGE, context, digest, packed
-from stargaze.tuning.executors.docker_executor import Container, Place, carrier_words, containers, fitting, owner_of, run_words, sweep, unpack
 from stargaze.tuning.executors.docker_cli import Room
+from stargaze.tuning.executors.docker_executor import (
+    Container,
+    Place,
+    carrier_words,
+    containers,
+    fitting,
+    owner_of,
+    run_words,
+    sweep,
+    unpack,
+)
 from stargaze.tuning.executors.executor import Job
 
 PLACE = Place("stargaze:1", "abc", cpus=1.5, memory=2.0, time_limit=100.0)

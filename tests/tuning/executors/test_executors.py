@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import ScreeningSection
 from stargaze.errors import OutsideError
+from stargaze.store import Store
 from stargaze.tuning.screen import screen
 from tests.tuning.conftest import fill
 

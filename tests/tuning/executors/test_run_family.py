@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from stargaze.config.sections import POLICIES
-from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.cross_validation import Arrays
 from stargaze.tuning.executors.run_family import judge, main
+from stargaze.tuning.families import FAMILIES
 
 
 def test_a_row_tells_scores_time_and_size(arrays: Arrays) -> None:

@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
+from stargaze.bundle.growth_bundle import drift, log_growth
 from stargaze.config.sections import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, ConfigError
-from stargaze.features.history.read import tidy
 from stargaze.features.history.clean import whole_series
+from stargaze.features.history.read import tidy
 from stargaze.features.history.windows import Counts
-from stargaze.bundle.growth_bundle import drift, log_growth
-from stargaze.tuning.growth.tune_growth import cut_day, fit_all, tune_growth
+from stargaze.store import Store
 from stargaze.tuning.growth.baselines import BASELINES, fitted_log_linear
+from stargaze.tuning.growth.evaluate import OURS, score, scores
 from stargaze.tuning.growth.examples import REACH, Examples, growth_examples
 from stargaze.tuning.growth.fit import BLOCK, FEWEST, _blocks
-from stargaze.tuning.growth.evaluate import OURS, score, scores
+from stargaze.tuning.growth.tune_growth import cut_day, fit_all, tune_growth
 from tests.histories import histories, one_history
 
 pytestmark = pytest.mark.thorough

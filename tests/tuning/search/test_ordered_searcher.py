@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from stargaze.tuning.search.ordered_searcher import ATTEMPTS, LEAST_AHEAD, InOrder
 from stargaze.tuning.search.optuna_searcher import FamilySearch
+from stargaze.tuning.search.ordered_searcher import ATTEMPTS, LEAST_AHEAD, InOrder
 
 
 class Heard(Searcher):

@@ -27,7 +27,9 @@ def test_an_error_of_one_is_the_error_of_all() -> None:
 
 
 def test_a_job_of_a_cluster_leaves_it_to_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stargaze.tuning.search.ray_tune.each_on_nodes", lambda work, items: [("there", work, len(items))])
+    monkeypatch.setattr(
+        "stargaze.tuning.search.ray_tune.each_on_nodes", lambda work, items: [("there", work, len(items))]
+    )
     monkeypatch.setenv(JOB, "{}")
 
     assert each(pow, [(2, 3), (3, 2)]) == [("there", pow, 2)]

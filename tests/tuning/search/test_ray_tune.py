@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from stargaze.errors import OutsideError, StargazeError
-from stargaze.tuning.search.ray_tune import THREADS, Trial, _ending, _one_thread_each, _StopOnError, _Tell
-from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.cross_validation import Arrays, cross_validate
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.search.ray_tune import THREADS, Trial, _ending, _one_thread_each, _StopOnError, _Tell
 
 CONFIG = {"family": "ridge", "parameters": {"alpha": 3.0}, "seed": 0, "race": None}
 RESULT = {

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stargaze.tuning.lightgbm_estimator import MOST_ROUNDS
-from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.cross_validation import Arrays, cross_validate
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.lightgbm_estimator import MOST_ROUNDS
 from stargaze.tuning.search.racing import DONE, Race
 from stargaze.tuning.search.trial import SLACK, Ground, run_trial
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from stargaze.bundle.serialization import Blend
-from stargaze.tuning.training.ensemble import LEAST_WEIGHT, candidates, out_of_fold, weigh
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit
+from stargaze.tuning.training.ensemble import LEAST_WEIGHT, candidates, out_of_fold, weigh
 
 ROWS = 1_500
 FOLDS = np.arange(ROWS) % 5

@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import POLICIES, TuningSection
 from stargaze.features import schema
 from stargaze.features.dataset import read_both
 from stargaze.serve.prediction.predict import predict
-from stargaze.tuning.training.ensemble import Candidate
+from stargaze.store import Store
 from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.training.ensemble import Candidate
 from stargaze.tuning.training.refit import refit
 from stargaze.tuning.training.save import save_best
 from tests.tuning.conftest import KEPT, fill

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
+from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.bundle.star_bundle import ENCODER, Bundle
 from stargaze.config.sections import POLICIES, FeaturesSection, TuningSection
 from stargaze.features.dataset import FeatureSet, Table, read_table
-from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.serve.prediction.predict import predict
-from stargaze.tuning.training.ensemble import candidates
+from stargaze.store import Store
 from stargaze.tuning.training.calibrate import Calibrated, calibrate_on
+from stargaze.tuning.training.ensemble import candidates
 from stargaze.tuning.training.refit import refit
 from stargaze.tuning.training.save import save_best
 

@@ -8,8 +8,8 @@ import pytest
 
 from stargaze.errors import OutsideError
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.client import Client, Reply
 from stargaze.features.github.api.batching import PATIENCE, PageSize, ask_all
+from stargaze.features.github.api.client import Client, Reply
 from stargaze.features.github.api.transport import Answer, Ask
 from tests.features.github.conftest import FakeClock, answer
 

@@ -14,8 +14,8 @@ from stargaze.errors import ConfigError, CredentialsError, OutsideError, Stargaz
 from stargaze.features.github.api import client as module
 from stargaze.features.github.api import rate_limit as manners
 from stargaze.features.github.api.client import TooHeavyError
-from stargaze.features.github.api.transport import NoAnswerError
 from stargaze.features.github.api.http_transport import HttpTransport
+from stargaze.features.github.api.transport import NoAnswerError
 from tests.features.github.conftest import NOW, FakeClock, answer
 from tests.referee.recorded import Exchange
 from tests.referee.replay import replaying

@@ -11,8 +11,8 @@ import pytest
 
 from stargaze.errors import ConfigError, CredentialsError, OutsideError
 from stargaze.features.github.api.client import FIRST_TRIES, Client
-from stargaze.features.github.api.transport import Ask, ElsewhereError, NoAnswerError
 from stargaze.features.github.api.http_transport import HttpTransport
+from stargaze.features.github.api.transport import Ask, ElsewhereError, NoAnswerError
 from tests.features.github.conftest import FakeClock
 
 

@@ -11,15 +11,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import FetchSection, GithubSection
 from stargaze.errors import BadDataError, ConfigError, OutsideError
 from stargaze.features.github.api import response_cache as spool
 from stargaze.features.github.api.client import Client
+from stargaze.features.github.api.transport import Answer, Ask
 from stargaze.features.github.crawl.crawl import collect, digest
 from stargaze.features.github.crawl.estimate import plan
-from stargaze.features.github.api.transport import Answer, Ask
 from stargaze.features.github.crawl.summary import GatherSummary
+from stargaze.store import Store
 from tests.features.github.conftest import NOW, FakeClock
 from tests.features.github.small_github import SmallGitHub, Stops
 

@@ -8,16 +8,17 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from stargaze.store import Store
 from stargaze.config.sections import FetchSection, GithubSection
-from stargaze.features.github.crawl import details
-from stargaze.features.github.api import graphql, response_cache as spool
+from stargaze.features.github.api import graphql
+from stargaze.features.github.api import response_cache as spool
 from stargaze.features.github.api.client import Client
-from stargaze.features.github.crawl.details import Learner
-from stargaze.features.github.search.search import Repo, repo
-from stargaze.features.github.crawl.entry import gather
-from stargaze.features.github.api.transport import Answer
 from stargaze.features.github.api.response_cache import Gather, Spool
+from stargaze.features.github.api.transport import Answer
+from stargaze.features.github.crawl import details
+from stargaze.features.github.crawl.details import Learner
+from stargaze.features.github.crawl.entry import gather
+from stargaze.features.github.search.search import Repo, repo
+from stargaze.store import Store
 from tests.features.github.conftest import NOW, FakeClock, FakeTransport, answer
 from tests.features.github.small_github import SmallGitHub, Stops, rest
 from tests.simulated.server import running

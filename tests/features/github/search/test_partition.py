@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from stargaze.features.github.search import page as pages
 from stargaze.features.github.search.page import CAP, PER_PAGE, Hit, Page
-from stargaze.features.github.search.query import Region
 from stargaze.features.github.search.partition import Slice, head, n_bands, walk
+from stargaze.features.github.search.query import Region
 
 BEGIN, END = 1_200_000_000, 1_790_000_000
 
