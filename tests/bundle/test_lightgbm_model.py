@@ -72,8 +72,8 @@ def test_what_is_no_model_is_refused(content: bytes) -> None:
 def test_the_package_is_not_imported(booster: lightgbm.Booster) -> None:
     """It brings scikit-learn, and both together 75 MB into every worker."""
     program = (
-        "import sys, numpy; from stargaze import formats\n"
-        "model = formats.from_bytes('lightgbm', sys.stdin.buffer.read())\n"
+        "import sys, numpy; from stargaze.bundle import serialization\n"
+        "model = serialization.from_bytes('lightgbm', sys.stdin.buffer.read())\n"
         "model.predict(numpy.zeros((1, 3)))\n"
         "print(sorted({'lightgbm', 'sklearn', 'skops', 'xgboost', 'matplotlib'} & set(sys.modules)))\n"
     )

@@ -25,7 +25,7 @@ PROGRAM = """
 import hashlib, sys
 kept = [object() for _ in range(int(sys.argv[1]))]  # so that all else lies elsewhere in memory
 from tests.bundle.test_skops_model import MODELS
-from stargaze.formats import to_bytes
+from stargaze.bundle.serialization import to_bytes
 print([hashlib.sha256(to_bytes(model)[1]).hexdigest() for model in MODELS])
 """
 

@@ -181,8 +181,8 @@ KILLED = """
 import os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from stargaze import on_commit
-from stargaze.artifacts import Store
+from stargaze.pipeline import post_commit as on_commit
+from stargaze.store import Store
 
 store = Store(Path(sys.argv[1]))
 

@@ -291,10 +291,10 @@ LIMITED = """
 import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from stargaze.artifacts import Store
-from stargaze.config import FetchSection
+from stargaze.store import Store
+from stargaze.config.sections import FetchSection
 from stargaze.errors import OutsideError
-from stargaze.features.fetch import fetch
+from stargaze.features.ingest.from_files import fetch
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:

@@ -33,9 +33,9 @@ DEPLOY = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from stargaze.artifacts import Store
-from stargaze.config import DeploySection
-from stargaze.serve import release
+from stargaze.store import Store
+from stargaze.config.sections import DeploySection
+from stargaze.serve.release import publish as release
 from tests.waiting import wait_for
 release.deploy(DeploySection(max_size=1.0), Store(Path(sys.argv[1])), now=datetime(2026, 3, 1, tzinfo=UTC))
 """

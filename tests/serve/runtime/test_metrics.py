@@ -17,7 +17,7 @@ from stargaze.serve.runtime.metrics import FOLDER, serve_metrics
 from stargaze.serve.supervisor.listen_socket import listen
 
 OBSERVED = """
-from stargaze.serve.metrics import *
+from stargaze.serve.runtime.metrics import *
 observe_request("GET", "/predictions/<ticket_id>", 200, 0.003)
 observe_request("JUMP", "", 404, 0.003)
 observe_question("done")
@@ -87,7 +87,7 @@ def test_what_every_process_counted_is_told_in_sum(tmp_path: Path) -> None:
 def test_a_process_that_was_forked_counts_for_itself(tmp_path: Path) -> None:
     forked = """
 import os
-from stargaze.serve.metrics import observe_question
+from stargaze.serve.runtime.metrics import observe_question
 observe_question("done")
 child = os.fork()
 observe_question("done")
@@ -142,7 +142,7 @@ def test_a_request_is_counted_by_its_rule_and_not_by_its_address(tmp_path: Path)
     """Whoever asks for a thousand addresses that do not exist must not make a thousand counters."""
     asking = """
 from flask import Flask
-from stargaze.serve.requestlog import watch
+from stargaze.serve.runtime.request_log import watch
 web = Flask("stargaze.serve")
 watch(web)
 web.get("/of/<name>")(lambda name: name)

@@ -16,7 +16,7 @@ from tests.waiting import wait_for
 
 ATTEND = """
 import sys, pathlib
-from stargaze.serve import container
+from stargaze.serve.supervisor import container
 command = [sys.executable, "-c", sys.argv[1]]
 raise SystemExit(container._attend(command, pathlib.Path(sys.argv[2]), 0.5))
 """

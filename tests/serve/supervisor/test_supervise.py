@@ -31,9 +31,9 @@ PATIENCE = 60.0
 SUPERVISOR = """
 import sys
 from pathlib import Path
-from stargaze.artifacts import Store
-from stargaze.config import ServeSection
-from stargaze.serve.processes import serve
+from stargaze.store import Store
+from stargaze.config.sections import ServeSection
+from stargaze.serve.supervisor.supervise import serve
 section, store = ServeSection(port=0, processes=1), Store(Path(sys.argv[1]))
 sys.exit(serve(section, store, announce=lambda url: print(url, flush=True)))
 """
