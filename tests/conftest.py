@@ -32,6 +32,7 @@ from stargaze.serve.prediction.answer import respond
 from stargaze.serve.prediction_request import ENDED, KeyTakenError, Question, Ticket, accept
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
+from stargaze.tuning.families import FAMILIES
 from tests.isolation import reset_signals
 
 EXAMPLES = 100 if os.environ.get("CI") else 40

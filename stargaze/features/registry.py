@@ -55,7 +55,7 @@ class Registry(dict[str, Feature]):
             self._add(Feature(name, policy, field.unit or field.kind, field.meaning, (name,), _column_of(name), kind))
 
     def learned(self, name: str, policy: Policy, unit: str, meaning: str, *source: str, group: str = "") -> str:
-        """Register a column that an encoder fitted on other rows fills (:mod:`stargaze.features.encode`); return its name."""
+        """Register a column that an encoder fills (:mod:`stargaze.features.encoding.encoder`); return its name."""
 
         def compute(_repositories: pd.DataFrame) -> Column:
             raise ValueError(f"{name} is learned from other repositories: an encoder computes it")

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from stargaze.features.encoding.target_encoding import Means
-from stargaze.features.registry import Registry
-from stargaze.features.encoding.tokens import Said, said
 from stargaze.features.encoding.text_models import N_DIRECTIONS, Directions, Score
+from stargaze.features.encoding.tokens import Said, said
+from stargaze.features.registry import Registry
 
 LEARNED = Registry()
 """The features of this module."""

@@ -14,12 +14,14 @@ import pytest
 
 from stargaze.config.sections import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError, OutsideError
-from stargaze.features import importance, schema
-from stargaze.features import select as selecting
+from stargaze.features import schema
 from stargaze.features.catalogue import CATALOGUE, allowed
+from stargaze.features.dataset import Table, read_feature_set
 from stargaze.features.extract import COMPUTED
-from stargaze.features.selection.filters import drop_by_looks
 from stargaze.features.registry import Feature
+from stargaze.features.selection import permutation_importance as importance
+from stargaze.features.selection import select_features as selecting
+from stargaze.features.selection.filters import drop_by_looks
 from stargaze.features.selection.select_features import KEPT, Selection, select, select_features
 from stargaze.features.split import sides
 from stargaze.store import Store
