@@ -32,7 +32,7 @@ from sklearn.ensemble import RandomForestRegressor
 from stargaze.config import sections as config
 from stargaze.config.sections import FeaturesSection
 from stargaze.features import schema
-from stargaze.features.encoding.out_of_fold import learn
+from stargaze.features.encoding.out_of_fold import fit_out_of_fold
 from stargaze.features.ingest.from_files import fetch
 from stargaze.features.split import TEST
 from stargaze.store import Store
@@ -136,7 +136,7 @@ def _ours(repositories: pd.DataFrame, train: np.ndarray, test: np.ndarray, seed:
     target = np.log1p(repositories["stars"].to_numpy())
     side = np.full(len(target), TEST)
     side[train] = np.random.default_rng(seed).integers(0, N_FOLDS, len(train))
-    told = learn(repositories, target, side, seed=seed, owners=True)
+    told = fit_out_of_fold(repositories, target, side, seed=seed, owners=True)
     inputs, places, arrays = trained(repositories, target, "all", side, told)
     chosen = candidates([_trial(name, arrays, seed) for name in RIVALS], MOST, seed)
     out = np.column_stack([out_of_fold(one, arrays) for one in chosen])

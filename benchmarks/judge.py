@@ -10,9 +10,9 @@ import pandas as pd
 
 from stargaze.config.sections import FeaturesSection
 from stargaze.features.catalogue import CATALOGUE, allowed
-from stargaze.features.encoding.out_of_fold import Learned, learn
+from stargaze.features.encoding.out_of_fold import Learned, fit_out_of_fold
 from stargaze.features.matrix import categories, matrix, vocabulary
-from stargaze.features.selection.filters import drop_by_looks
+from stargaze.features.selection.filters import apply_filters
 from stargaze.features.split import TEST
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit
 from stargaze.tuning.families import FAMILIES
@@ -41,7 +41,8 @@ def taught(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[Learned]:
     """Learn from the training part of each outer fold, for all policies; of owners only where they stand on two sides."""
     target, owners = np.log1p(repositories["stars"].to_numpy()), by == "repository"
     return [
-        learn(repositories, target, side, seed=seed, owners=owners) for *_, side in outer_folds(repositories, by, seed)
+        fit_out_of_fold(repositories, target, side, seed=seed, owners=owners)
+        for *_, side in outer_folds(repositories, by, seed)
     ]
 
 
@@ -89,7 +90,7 @@ def trained(
     names = [item.name for item in allowed(policy) if not item.learned or item.name in told.values]
     vocabularies = {name: vocabulary(training[name]) for name in names if CATALOGUE[name].kind == "category"}
     inputs = matrix(repositories, names, vocabularies, told.values)
-    dropped = drop_by_looks(inputs.iloc[train], target[train], FeaturesSection())
+    dropped = apply_filters(inputs.iloc[train], target[train], FeaturesSection())
     kept = [name for name in names if name not in dropped]
     known = [name for name in kept if CATALOGUE[name].learned]
     without = told.without[:, train][..., told.values.columns.get_indexer(pd.Index(known))]

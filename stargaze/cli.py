@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from stargaze import __version__
 from stargaze.commands import hook as cli_hook
 from stargaze.commands import infra as cli_infra
-from stargaze.commands.options import AsJson, Attach, ConfigPath, Detach, OnPlace, StorePath, begin, now
+from stargaze.commands.options import AsJson, Attach, ConfigPath, Detach, OnPlace, StorePath, now, open_session
 from stargaze.config import sections as config
 from stargaze.errors import StargazeError, UsageError
 from stargaze.output import Output
@@ -174,7 +174,7 @@ def fetch(
     asked: dict[str, Any] = {"query": query, "stars": stars, "created": created, "language": language, "topic": topic}
     asked |= {"organization": organization, "number": number, "sampling": sampling, "deep": deep, "history": history}
     options = {f"github.{name}": value for name, value in {**asked, "names": names}.items()}
-    out, settings, place = begin(path, store, as_json, options)
+    out, settings, place = open_session(path, store, as_json, options)
     given = [*(files or []), *(more or [])]
     if dry_run and (detach or attach):
         raise UsageError("--dry-run begins nothing that could be left or followed", hint="stargaze fetch --dry-run")
@@ -187,7 +187,9 @@ def fetch(
             out.answer(found.value, found.text)
             out.note("next: stargaze select-features")
         return
-    way = sources.Way(token=os.environ.get("GITHUB_TOKEN", ""), update=update, tell=out.note if verbose else None)
+    way = sources.GithubOptions(
+        token=os.environ.get("GITHUB_TOKEN", ""), update=update, tell=out.note if verbose else None
+    )
     with at_work(place), out.progress("fetch") as report:
         if dry_run:
             answer: Any = sources.foresee(settings, place, given, report, way)
@@ -202,7 +204,7 @@ def features(path: ConfigPath = None, store: StorePath = None, as_json: AsJson =
     """Print the catalogue of features: source, unit, policy, meaning; with a store, what is missing and what each is worth."""
     from stargaze.features.selection.feature_table import COLUMNS, listing
 
-    out, _, place = begin(path, store, as_json)
+    out, _, place = open_session(path, store, as_json)
     out.table(listing(place), COLUMNS, "Features (missing: share; under a policy: worth in nat², or why not)")
 
 
@@ -219,7 +221,7 @@ def select_features(
     from stargaze.features.selection.select_features import select_features
     from stargaze.system.locks import at_work
 
-    out, settings, place = begin(path, store, as_json)
+    out, settings, place = open_session(path, store, as_json)
     if _is_away(on, detach, attach, {}):
         found = _away("select-features", out, settings, place, detach, attach)
         if found is None:
@@ -260,7 +262,9 @@ def screen(
     names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
     own = {"families": names, "rows": rows, "time_limit": time_limit, "executor": executor, "processes": processes}
     own |= {"cpus": cpus, "memory": memory}
-    out, settings, place = begin(path, store, as_json, {f"screening.{name}": value for name, value in own.items()})
+    out, settings, place = open_session(
+        path, store, as_json, {f"screening.{name}": value for name, value in own.items()}
+    )
     if _is_away(on, detach, attach, own):
         found = _away("screen", out, settings, place, detach, attach)
         if found is None:
@@ -308,7 +312,7 @@ def tune(
         "race": race,
     }
     given = {f"tuning.{name}": value for name, value in {**options, "on": on}.items()}
-    out, settings, place = begin(path, store, as_json, given)
+    out, settings, place = open_session(path, store, as_json, given)
     away = _is_away(on, detach, attach, {**options, "resume": resume or None}, settings.tuning.on)
     if settings.tuning.target == "growth":
         asked = {**options, "seed": None, "resume": resume or None}
@@ -349,7 +353,7 @@ def deploy(
     from stargaze.serve.release.publish import deploy, reason
     from stargaze.serve.release.quality_gate import check
 
-    out, settings, place = begin(path, store, as_json)
+    out, settings, place = open_session(path, store, as_json)
     forced = reason(force)
 
     def gate(challenger: Path, champion: Path) -> None:
@@ -384,7 +388,7 @@ def rollback(
 
     from stargaze.serve.release.publish import rollback
 
-    out, settings, place = begin(path, store, as_json)
+    out, settings, place = open_session(path, store, as_json)
     if settings.deploy.to == "swarm":
         from stargaze.commands import swarm as cli_delivery
 
@@ -401,7 +405,7 @@ def releases(path: ConfigPath = None, store: StorePath = None, as_json: AsJson =
 
     from stargaze.serve.release.publish import releases
 
-    out, _, place = begin(path, store, as_json)
+    out, _, place = open_session(path, store, as_json)
     rows = [dataclasses.asdict(release) for release in releases(place)]
     out.table(
         [{**row, "digest": row["digest"][:12]} for row in rows] if not as_json else rows,
@@ -420,7 +424,7 @@ def logs(
     """Print the log of a service of the Swarm, of all its replicas."""
     from stargaze.commands import swarm as cli_delivery
 
-    _, settings, place = begin(path, store, False)
+    _, settings, place = open_session(path, store, False)
     cli_delivery.logs(settings, place, service, lines=lines, follow=follow)
 
 
@@ -434,7 +438,7 @@ def scale(
     """Set how many pages and workers run in the Swarm, until the next deploy."""
     from stargaze.commands import swarm as cli_delivery
 
-    out, settings, place = begin(path, store, as_json)
+    out, settings, place = open_session(path, store, as_json)
     cli_delivery.scale(out, settings, place, replicas)
 
 
@@ -453,7 +457,7 @@ def drill(
     """Kill parts of production under load, one after the other, and say which promises held. Ends with 1 if one did not."""
     from stargaze.commands import swarm as cli_delivery
 
-    out, settings, place = begin(path, store, as_json)
+    out, settings, place = open_session(path, store, as_json)
     typed = ["--store", str(place.root), *(["--config", str(path)] if path else [])]
     cli_delivery.drill(out, settings, place, name=name, only=only, rate=rate, typed=typed)
 
@@ -471,7 +475,7 @@ def serve(
     from stargaze.serve.supervisor.supervise import serve
 
     options = {"serve.port": port, "serve.host": host, "serve.workers": workers}
-    out, settings, place = begin(path, store, False, options)
+    out, settings, place = open_session(path, store, False, options)
     sources = Sources(settings.github.url, settings.growth.history)
     code = serve(settings.serve, place, sources, announce=lambda url: out.text(f"serving at {url} (Ctrl-C ends it)"))
     raise typer.Exit(code)
@@ -492,7 +496,7 @@ def run(
     """Walk from the repositories to the page in one go; what is done already is skipped."""
     from stargaze.pipeline.run import travel
 
-    out, settings, place = begin(path, store, as_json, {"tuning.trials": trials, "serve.port": port})
+    out, settings, place = open_session(path, store, as_json, {"tuning.trials": trials, "serve.port": port})
     raise typer.Exit(travel(settings, place, out, once=once, again=again, clock=now))
 
 
@@ -506,7 +510,7 @@ def predict(
     """Predict the stars of known repositories here in the terminal, with interval and the strongest reasons."""
     from stargaze.serve.prediction.local import answer
 
-    out, _, place = begin(path, store, as_json)
+    out, _, place = open_session(path, store, as_json)
     ranked = answer(place, names)
     columns = ["rank", "repository", "predicted", "interval", "percentile", "true", "reasons"]
     out.table(ranked if not as_json else [row["prediction"] for row in ranked], columns)
@@ -520,10 +524,10 @@ def forecast(
     as_json: AsJson = False,
 ) -> None:
     """Foresee the stars of repositories from their history, a horizon each; the growth bundle answers."""
-    from stargaze.serve.prediction.forecast import foresee
+    from stargaze.serve.prediction.forecast import forecast_rows
 
-    out, settings, place = begin(path, store, as_json)
-    rows = foresee(settings.growth, place, names, now=now())
+    out, settings, place = open_session(path, store, as_json)
+    rows = forecast_rows(settings.growth, place, names, now=now())
     out.table(rows, ["repository", "counted", "stars", "days", "then", "from", "to"], "Stars foreseen")
 
 
@@ -539,7 +543,7 @@ def report(
     """Write one HTML page on the newest bundle: data and model card, charts, and the numbers behind them."""
     from stargaze.report.write import write_report
 
-    out, _, place = begin(path, store, as_json)
+    out, _, place = open_session(path, store, as_json)
     with out.progress("report") as tell:
         written = write_report(place, output, tell)
     out.answer(written.numbers.as_dict(), written.as_text())
@@ -550,7 +554,7 @@ def status(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = F
     """Show every artefact: where it lies, when it was made, what it holds; with a Swarm, its machines and services."""
     from stargaze.pipeline.stages import state
 
-    out, settings, place = begin(path, store, as_json)
+    out, settings, place = open_session(path, store, as_json)
     if settings.deploy.to == "swarm":
         from stargaze.commands import swarm as cli_delivery
 
@@ -565,7 +569,7 @@ def doctor(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = F
     from stargaze.errors import DifferenceFoundError
     from stargaze.pipeline.doctor import examine
 
-    out, settings, place = begin(path, store, as_json)
+    out, settings, place = open_session(path, store, as_json)
     checks = examine(settings, place, os.environ)
     out.table([check.as_row() for check in checks], ["check", "state", "found", "type"])
     ill = [check.name for check in checks if check.state == "ill"]

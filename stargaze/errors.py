@@ -49,7 +49,7 @@ class CredentialsError(StargazeError):
     exit_code = 4
 
 
-class OutsideError(StargazeError):
+class ExternalError(StargazeError):
     """A system outside the program failed: disk, network, git, a server."""
 
     exit_code = 5

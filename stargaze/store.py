@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stargaze.errors import MissingInputError, OutsideError
+from stargaze.errors import ExternalError, MissingInputError
 
 MAKERS = {
     "repositories.parquet": "fetch",
@@ -168,7 +168,7 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If the disk is full or the folder cannot be written; the file that was there stays.
     """
     with outside_disk(path):
@@ -208,16 +208,16 @@ def outside_disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise OutsideError(
+            raise ExternalError(
                 f"{path}: the disk is full; what was there before is unchanged",
                 hint=f"free some space, or point store.path elsewhere; df -h {path.parent}",
             ) from error
         if error.errno in NOT_OURS:
-            raise OutsideError(
+            raise ExternalError(
                 f"{path}: cannot be written: {error.strerror}", hint="point store.path to a folder that you own"
             ) from error
         if error.errno in NO_PLACE:
-            raise OutsideError(
+            raise ExternalError(
                 f"{path}: cannot be written: {error.strerror}",
                 hint="point store.path to a folder that can be made there",
             ) from error
@@ -237,7 +237,7 @@ def read_json(path: Path, maker: str) -> Any:
     except FileNotFoundError as error:
         raise MissingInputError(f"{path} is not there yet", hint=f"stargaze {maker}") from error
     except (ValueError, RecursionError, OSError) as error:
-        raise OutsideError(f"{path}: cannot be read: {error}", hint=f"stargaze {maker} makes it anew") from error
+        raise ExternalError(f"{path}: cannot be read: {error}", hint=f"stargaze {maker} makes it anew") from error
 
 
 def sha256(path: Path) -> str:

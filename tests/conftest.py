@@ -25,11 +25,17 @@ from stargaze.bundle.serialization import Blend
 from stargaze.bundle.star_bundle import Bundle, write_bundle
 from stargaze.cli import main
 from stargaze.config.sections import FeaturesSection, ServeSection
-from stargaze.errors import OutsideError, StargazeError
+from stargaze.errors import ExternalError, StargazeError
 from stargaze.features import schema
 from stargaze.features.matrix import matrix, vocabulary
-from stargaze.serve.prediction.answer import respond
-from stargaze.serve.prediction_request import ENDED, KeyTakenError, Question, Ticket, accept
+from stargaze.serve.prediction.answer import answer_one
+from stargaze.serve.prediction_request import (
+    ENDED,
+    IdempotencyKeyReusedError,
+    PredictionJob,
+    PredictionRequest,
+    new_job,
+)
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
@@ -142,45 +148,45 @@ class FakeDesk:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self.tickets: dict[str, Ticket] = {}
-        self.keys: dict[str, Ticket] = {}
+        self.tickets: dict[str, PredictionJob] = {}
+        self.keys: dict[str, PredictionJob] = {}
         self.closed = False
 
-    def ask(self, question: Question, *, key: str = "", request_id: str = "") -> Ticket:
+    def ask(self, question: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
         self.check()
         before = self.keys.get(key) if key else None
         if before and before.question != question:
-            raise KeyTakenError("this key came with another question")
+            raise IdempotencyKeyReusedError("this key came with another question")
         if found := before or self.find(question):
             return found
-        ticket = accept(question, now=NOW, time_limit=30.0, request_id=request_id)
+        ticket = new_job(question, now=NOW, time_limit=30.0, request_id=request_id)
         self.tickets[ticket.id] = self.keys[key] = ticket
         return ticket
 
-    def find(self, question: Question) -> Ticket | None:
+    def find(self, question: PredictionRequest) -> PredictionJob | None:
         return next((one for one in self.tickets.values() if one.question == question), None)
 
-    def look(self, ticket_id: str) -> Ticket | None:
+    def look(self, ticket_id: str) -> PredictionJob | None:
         self.check()
         return self.tickets.get(ticket_id)
 
-    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, Ticket | None]:
+    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
         found = {one: self.look(one) for one in ticket_ids}
         return {one: ticket for one, ticket in found.items() if ticket is None or ticket.state in ENDED}
 
     def check(self) -> None:
         if self.closed:
-            raise OutsideError("the queue cannot be written: no space left", hint="df -h")
+            raise ExternalError("the queue cannot be written: no space left", hint="df -h")
 
     def work(self) -> None:
         """Answer all that waits, as the worker does."""
         for ticket in self.tickets.values():
             self.tickets[ticket.id] = dataclasses.replace(ticket, **self._outcome(ticket))
 
-    def _outcome(self, ticket: Ticket) -> dict[str, Any]:
+    def _outcome(self, ticket: PredictionJob) -> dict[str, Any]:
         assert ticket.question is not None
         try:
-            return {"state": "done", "answer": respond(self.bundle, ticket.question, NOW)}
+            return {"state": "done", "answer": answer_one(self.bundle, ticket.question, NOW)}
         except StargazeError as error:
             return {"state": "failed", "error": {"message": error.message, "hint": error.hint}}
 

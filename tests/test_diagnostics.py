@@ -10,7 +10,7 @@ import pytest
 from stargaze import diagnostics as checks
 from stargaze.config.sections import Config, InfraSection
 from stargaze.diagnostics import Check, checked, of_this_machine
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.pipeline import doctor
 from stargaze.store import Store
 
@@ -44,7 +44,7 @@ def test_a_full_disk_is_ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_a_look_raises_is_what_it_found() -> None:
     def look() -> list[Check]:
-        raise OutsideError("no answer", hint="ping")
+        raise ExternalError("no answer", hint="ping")
 
     assert checked("cloud", look) == (Check("cloud", "ill", "no answer", "ping"),)
 

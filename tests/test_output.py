@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stargaze.errors import OutsideError, StargazeError, UsageError
+from stargaze.errors import ExternalError, StargazeError, UsageError
 from stargaze.output import LONGEST, Output
 
 ROWS = [{"name": "a/b", "stars": 1234.5, "rho": float("nan"), "note": None}, {"name": "c/d", "stars": 0.12345678}]
@@ -185,7 +185,7 @@ def test_the_program_that_started_this_one_is_told_in_events(tmp_path: Path, mon
         report("trial 1 of 2", 0.5)
     out.answer({"trials": np.int64(2)}, "two\ntrials")
     out.table([{"a": float("nan")}], ["a"])
-    out.error(OutsideError("the disk is full", hint="df -h"))
+    out.error(ExternalError("the disk is full", hint="df -h"))
 
     assert [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()] == [
         {"what": "trial 1 of 2", "done": 0.5},

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.cli import EXAMPLES
-from stargaze.errors import MissingInputError, OutsideError
+from stargaze.errors import ExternalError, MissingInputError
 from stargaze.store import (
     FULL,
     MAKERS,
@@ -95,7 +95,7 @@ def test_a_block_that_ends_badly_leaves_the_old_and_nothing_else(old: Path, trou
 
 
 def test_a_full_disk_is_one_clear_line_and_the_old_stays(old: Path, small_disk: SmallDisk) -> None:
-    with pytest.raises(OutsideError) as caught, small_disk(1000), replacing(old) as temporary:
+    with pytest.raises(ExternalError) as caught, small_disk(1000), replacing(old) as temporary:
         temporary.write_text("n" * 10_000)
 
     assert caught.value.message == f"{old}: the disk is full; what was there before is unchanged"
@@ -112,7 +112,7 @@ def test_a_full_disk_is_one_clear_line_and_the_old_stays(old: Path, small_disk: 
     ],
 )
 def test_every_way_in_which_a_disk_refuses_is_one_clear_line(old: Path, number: int, words: str) -> None:
-    with pytest.raises(OutsideError) as caught, replacing(old):
+    with pytest.raises(ExternalError) as caught, replacing(old):
         raise OSError(number, os.strerror(number))
 
     assert f"{old}: {words}" in caught.value.message
@@ -129,7 +129,7 @@ def test_what_is_no_fault_of_the_disk_passes_through(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["noun.txt/x", "noun.txt/x/y", "n" * 300 + "/x", "m" * 300])
 def test_a_place_where_no_noun_can_be_is_one_clear_line(old: Path, place: str) -> None:
     """A file where a folder should be, a name too long."""
-    with pytest.raises(OutsideError, match="cannot be written"), replacing(old.parent / place):
+    with pytest.raises(ExternalError, match="cannot be written"), replacing(old.parent / place):
         pass
 
     assert inside(old.parent) == ["noun.txt"]
@@ -138,7 +138,7 @@ def test_a_place_where_no_noun_can_be_is_one_clear_line(old: Path, place: str) -
 def test_a_folder_where_the_noun_should_be_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "noun" / "full").mkdir(parents=True)
 
-    with pytest.raises(OutsideError, match="directory"), replacing(tmp_path / "noun") as temporary:
+    with pytest.raises(ExternalError, match="directory"), replacing(tmp_path / "noun") as temporary:
         temporary.write_text("new")
 
     assert inside(tmp_path) == ["noun"]
@@ -161,7 +161,7 @@ def test_a_scratch_folder_that_was_renamed_stays(tmp_path: Path) -> None:
 
 
 def test_a_scratch_folder_on_a_full_disk_is_one_clear_line(tmp_path: Path, small_disk: SmallDisk) -> None:
-    with pytest.raises(OutsideError, match="the disk is full"), small_disk(10), scratch_folder(tmp_path) as folder:
+    with pytest.raises(ExternalError, match="the disk is full"), small_disk(10), scratch_folder(tmp_path) as folder:
         (folder / "x").write_bytes(b"x" * 100)
 
     assert inside(tmp_path) == []
@@ -211,7 +211,7 @@ def test_a_value_that_json_cannot_hold_leaves_the_old(old: Path) -> None:
 def test_a_broken_file_names_the_command_that_makes_it_anew(old: Path, content: bytes) -> None:
     old.write_bytes(content)
 
-    with pytest.raises(OutsideError, match="cannot be read") as caught:
+    with pytest.raises(ExternalError, match="cannot be read") as caught:
         read_json(old, "screen")
 
     assert caught.value.hint == "stargaze screen makes it anew"
@@ -225,7 +225,7 @@ def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_place_of_a_file_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(OutsideError, match="cannot be read"):
+    with pytest.raises(ExternalError, match="cannot be read"):
         read_json(tmp_path, "screen")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stargaze.commands.options import AsJson, ConfigPath, StorePath, begin, now
+from stargaze.commands.options import AsJson, ConfigPath, StorePath, now, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def install(folder: Folder = Path(), path: ConfigPath = None, store: StorePath =
     from stargaze.config.sections import project_file
     from stargaze.pipeline.post_commit import install
 
-    out, _, place = begin(path, store, as_json=False)
+    out, _, place = open_session(path, store, as_json=False)
     written = install(folder, place, project_file(path))
     out.text(f"{written} is written; the next commit is trained, compared and released")
 
@@ -57,7 +57,7 @@ def begin_run(path: ConfigPath = None, store: StorePath = None) -> None:
     """Start the stages apart from this terminal, as the hook does."""
     from stargaze.pipeline import post_commit as on_commit
 
-    out, _, place = begin(path, store, as_json=False)
+    out, _, place = open_session(path, store, as_json=False)
     config = ["--config", str(path.resolve())] if path else []
     log = on_commit.begin([*config, "--store", str(place.root.resolve())], place)
     out.text(f"stargaze: what is committed is being trained; stargaze hook status, or tail -f {log}")
@@ -69,7 +69,7 @@ def run(path: ConfigPath = None, store: StorePath = None) -> None:
     from stargaze.pipeline import post_commit as on_commit
     from stargaze.pipeline.run import make
 
-    out, settings, place = begin(path, store, as_json=False)
+    out, settings, place = open_session(path, store, as_json=False)
     on_commit.ask(place)
     on_commit.run(place, lambda: make(settings, place, out, again=False, clock=now), now)
 
@@ -79,7 +79,7 @@ def status(*, path: ConfigPath = None, store: StorePath = None, as_json: AsJson 
     """Say how the stages of the last commit ended."""
     from stargaze.pipeline.post_commit import outcome
 
-    out, _, place = begin(path, store, as_json)
+    out, _, place = open_session(path, store, as_json)
     found = outcome(place)
     word = "is under way" if found["under way"] else "ended well" if found["well"] else "failed"
     out.answer(found, f"what began at {found['began']} {word}{': ' * bool(found['said'])}{found['said']}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stargaze.commands.options import AsJson, ConfigPath, StorePath, begin
+from stargaze.commands.options import AsJson, ConfigPath, StorePath, open_session
 from stargaze.errors import DifferenceFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stargaze.config.sections import InfraSection
-    from stargaze.infra.hosts.state_dir import Workroom
+    from stargaze.infra.hosts.state_dir import StateDir
     from stargaze.output import Output
     from stargaze.store import Store
 
@@ -151,14 +151,14 @@ def down(
     out.text(f"{section.name}: nothing is left")
 
 
-def _enter(path: Path | None, store: str | None, as_json: bool) -> tuple[Output, InfraSection, Workroom, Store]:
+def _enter(path: Path | None, store: str | None, as_json: bool) -> tuple[Output, InfraSection, StateDir, Store]:
     from stargaze.infra.hosts.state_dir import workroom_of
 
-    out, settings, place = begin(path, store, as_json)
+    out, settings, place = open_session(path, store, as_json)
     return out, settings.infra, workroom_of(settings.infra, place), place
 
 
-def _bring_up(out: Output, section: InfraSection, room: Workroom, *, dry_run: bool) -> list[dict[str, Any]]:
+def _bring_up(out: Output, section: InfraSection, room: StateDir, *, dry_run: bool) -> list[dict[str, Any]]:
     """Carry the plan out and return its rows; JSON is printed by the command, where it is one document."""
     from stargaze.infra.openstack.client import connect
     from stargaze.infra.provision import bring_up, check_complete, look
@@ -179,7 +179,7 @@ def _bring_up(out: Output, section: InfraSection, room: Workroom, *, dry_run: bo
     return rows
 
 
-def _configure_anew(out: Output, section: InfraSection, room: Workroom, place: Store) -> list[dict[str, Any]]:
+def _configure_anew(out: Output, section: InfraSection, room: StateDir, place: Store) -> list[dict[str, Any]]:
     """Run the playbooks if anything has changed since they ran last."""
     from stargaze.infra.ansible.configure import configured, is_configured
 
@@ -193,7 +193,7 @@ def _configure_anew(out: Output, section: InfraSection, room: Workroom, place: S
 
 
 def _configure(
-    out: Output, section: InfraSection, room: Workroom, place: Store, *, tags: tuple[str, ...], check: bool
+    out: Output, section: InfraSection, room: StateDir, place: Store, *, tags: tuple[str, ...], check: bool
 ) -> None:
     from stargaze.infra.ansible.configure import configured
 

@@ -33,7 +33,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def begin(
+def open_session(
     path: Path | None, store: str | None, as_json: bool, options: dict[str, Any] | None = None
 ) -> tuple[Output, config.Config, Store]:
     """Read the config with the options on top, and open the store."""

@@ -14,7 +14,7 @@ from stargaze.serve.swarm import deploy as delivery
 from stargaze.serve.swarm import drill as hardships
 from stargaze.serve.swarm import operations as operating
 from stargaze.serve.swarm import rotate_secrets as rotation
-from stargaze.serve.swarm.production import Site, surveyed
+from stargaze.serve.swarm.production import ProductionTarget, survey_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,10 +100,10 @@ def drill(
             hint=f"stargaze drill {settings.infra.name}",
         )
     site = _swarm_of(settings, store)
-    machines, swarm = surveyed(site)
+    machines, swarm = survey_all(site)
     command = [sys.executable, "-P", "-m", "stargaze", "deploy", *typed]
-    ground = hardships.Ground(settings.deploy, store, site, machines, swarm, command)
-    asked = hardships.borne(rate, settings.serve.per_minute)
+    ground = hardships.DrillContext(settings.deploy, store, site, machines, swarm, command)
+    asked = hardships.max_rate(rate, settings.serve.per_minute)
     if asked < rate:
         out.note(f"asking {asked:g} questions a second, not {rate:g}: serve.per_minute = {settings.serve.per_minute}")
     sheets = hardships.drill(ground, pages_of(settings, store, site), chosen, asked, out.note)
@@ -117,7 +117,7 @@ def drill(
         raise DifferenceFoundError(f"broken: {', '.join(broken)}", hint="the last column says how; stargaze logs")
 
 
-def _swarm_of(settings: Config, store: Store) -> Site:
+def _swarm_of(settings: Config, store: Store) -> ProductionTarget:
     """Return where the Swarm is that production is said to be."""
     if settings.deploy.to != "swarm":
         raise UsageError("production is this machine, and no Swarm", hint='deploy.to = "swarm"')

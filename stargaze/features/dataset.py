@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config.sections import POLICIES, FeaturesSection, checked_section
-from stargaze.errors import ConfigError, MissingInputError, OutsideError
+from stargaze.errors import ConfigError, ExternalError, MissingInputError
 from stargaze.features import schema
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.encoding.encoder import needed
-from stargaze.features.encoding.out_of_fold import Learned, learn
+from stargaze.features.encoding.out_of_fold import Learned, fit_out_of_fold
 from stargaze.features.matrix import matrix
 from stargaze.features.split import TEST, VALIDATION, sides
 from stargaze.store import Store, read_json, sha256, write_json
@@ -40,7 +40,7 @@ class FeatureSet:
 
 
 @dataclass(frozen=True)
-class Table:
+class Dataset:
     """Repositories with a known star count, their target and side, ready to be cut into folds."""
 
     repositories: pd.DataFrame
@@ -83,25 +83,27 @@ class Table:
             owners = (
                 section.split_by == "repository"
             )  # else no owner stands on two sides: there is nothing to know of any
-            self._learned[key] = learn(self.repositories, self.target, self.side, seed=section.seed, owners=owners)
+            self._learned[key] = fit_out_of_fold(
+                self.repositories, self.target, self.side, seed=section.seed, owners=owners
+            )
         return self._learned[key]
 
 
-def read_table(store: Store, section: FeaturesSection) -> Table:
+def read_table(store: Store, section: FeaturesSection) -> Dataset:
     """Read the repositories and assign the sides.
 
     Raises
     ------
     MissingInputError
         If there are none yet, or too few to learn from.
-    OutsideError
+    ExternalError
         If the file is broken.
     """
     path = store.need(store.repositories)
     try:
         repositories = schema.conform(pd.read_parquet(path))
     except (OSError, ValueError, TypeError) as error:
-        raise OutsideError(f"{path}: cannot be read: {error}", hint="stargaze fetch makes it anew") from error
+        raise ExternalError(f"{path}: cannot be read: {error}", hint="stargaze fetch makes it anew") from error
     repositories = repositories[repositories["stars"].notna() & repositories["full_name"].notna()].reset_index(
         drop=True
     )
@@ -118,7 +120,7 @@ def read_table(store: Store, section: FeaturesSection) -> Table:
             f"{path}: too few owners: {empty} of {section.folds} folds would be empty",
             hint='fetch more repositories, or set features.split_by = "repository"',
         )
-    return Table(repositories, np.log1p(repositories["stars"].to_numpy()), side, sha256(path))
+    return Dataset(repositories, np.log1p(repositories["stars"].to_numpy()), side, sha256(path))
 
 
 def write_feature_set(store: Store, feature_set: FeatureSet) -> None:
@@ -144,11 +146,11 @@ def read_feature_set(store: Store) -> FeatureSet:
     return found
 
 
-def _of_another_version(store: Store) -> OutsideError:
-    return OutsideError(f"{store.features}: was written by another version", hint="stargaze select-features")
+def _of_another_version(store: Store) -> ExternalError:
+    return ExternalError(f"{store.features}: was written by another version", hint="stargaze select-features")
 
 
-def read_both(store: Store) -> tuple[Table, FeatureSet]:
+def read_both(store: Store) -> tuple[Dataset, FeatureSet]:
     """Read repositories and feature set, and refuse a pair that does not belong together."""
     feature_set = read_feature_set(store)
     table = read_table(store, feature_set.split)

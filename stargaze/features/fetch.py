@@ -23,7 +23,7 @@ NOTHING = "say what to gather in [github], or as stargaze fetch --stars '>=1000'
 
 
 @dataclass(frozen=True)
-class Way:
+class GithubOptions:
     """How GitHub is asked: with which token, whether anew, and who hears of each request."""
 
     token: str = ""
@@ -32,7 +32,7 @@ class Way:
 
 
 def repositories(
-    config: Config, store: Store, files: Sequence[Path], now: datetime, report: Report, way: Way
+    config: Config, store: Store, files: Sequence[Path], now: datetime, report: Report, way: GithubOptions
 ) -> FetchSummary | GatherSummary:
     """Make ``repositories.parquet`` from what is asked for: the files given here, else what the config names.
 
@@ -50,7 +50,7 @@ def repositories(
     return fetch(config.fetch, store, files, now, report)
 
 
-def foresee(config: Config, store: Store, files: Sequence[Path], report: Report, way: Way) -> Plan:
+def foresee(config: Config, store: Store, files: Sequence[Path], report: Report, way: GithubOptions) -> Plan:
     """Say what it would take to gather what the config asks of GitHub.
 
     Raises

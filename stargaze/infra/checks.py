@@ -12,13 +12,13 @@ from typing import Any
 from stargaze import __version__
 from stargaze.config.sections import InfraSection
 from stargaze.diagnostics import Check, checked
-from stargaze.errors import OutsideError
-from stargaze.infra.hosts.state_dir import Workroom
+from stargaze.errors import ExternalError
+from stargaze.infra.hosts.state_dir import StateDir
 from stargaze.infra.plan.cloud import Cloud
 from stargaze.infra.plan.desired import ANYWHERE
 from stargaze.infra.plan.plan import Plan
-from stargaze.infra.provision import entered, look
-from stargaze.system.ssh import Remote
+from stargaze.infra.provision import look, ssh_hosts
+from stargaze.system.ssh import SshHost
 
 CLOSED = {
     6379: "Ray",
@@ -61,7 +61,7 @@ printf '"ray nodes": "%s"}}\n' "$members"
 """What is asked of a machine, in one go; everything here is read, nothing changed."""
 
 
-def of_the_cloud(section: InfraSection, cloud: Cloud, room: Workroom, credential: str) -> tuple[Check, ...]:
+def of_the_cloud(section: InfraSection, cloud: Cloud, room: StateDir, credential: str) -> tuple[Check, ...]:
     """Check what can be had, and the rules as the cloud tells them."""
     kind = (
         Check("credentials", "well", f"{credential}: accepted")
@@ -76,9 +76,9 @@ def of_the_cloud(section: InfraSection, cloud: Cloud, room: Workroom, credential
     return (kind, *checked("plan", lambda: _of_what_stands(look(section, cloud, room))))
 
 
-def of_the_machines(section: InfraSection, room: Workroom) -> tuple[Check, ...]:
+def of_the_machines(section: InfraSection, room: StateDir) -> tuple[Check, ...]:
     """Check every machine that was brought up: whether it lets us in, its clock, disk and versions, and what is open."""
-    machines = entered(section, room)
+    machines = ssh_hosts(section, room)
     outside = next((one for one in machines if one.role == "orchestration"), machines[0])
     with ThreadPoolExecutor(8) as pool:
         inside = pool.map(lambda one: _of_machine(one, sizes_of(machines)), machines)
@@ -112,7 +112,7 @@ def _rules(todo: Plan) -> Check:
     return Check("open to the world", "well", ", ".join(rule for _, rule in wide) or "nothing")
 
 
-def sizes_of(machines: Iterable[Remote]) -> Mapping[str, int]:
+def sizes_of(machines: Iterable[SshHost]) -> Mapping[str, int]:
     """Return how many members Ray and the Swarm should have."""
     roles = [machine.role for machine in machines]
     return {name: sum(role in of for role in roles) for name, of in MEMBERS_OF.items()}
@@ -121,12 +121,12 @@ def sizes_of(machines: Iterable[Remote]) -> Mapping[str, int]:
 MEMBERS_OF = {"ray": ("development", "parameter"), "swarm": ("production",)}
 
 
-def _of_machine(machine: Remote, sizes: Mapping[str, int]) -> Sequence[Check]:
+def _of_machine(machine: SshHost, sizes: Mapping[str, int]) -> Sequence[Check]:
     name = machine.name
     try:
         done = machine.ask("sh", "-s", stdin=LOOK.encode(), seconds=TIME_LIMIT)
         told = json.loads(done.stdout.strip().splitlines()[-1])
-    except (OutsideError, ValueError, IndexError):
+    except (ExternalError, ValueError, IndexError):
         return [Check(f"{name}: ssh", "ill", "does not let us in", "stargaze infra up")]
     return [Check(f"{name}: ssh", "well", "lets us in"), *_told(name, machine.role, told, time.time(), sizes)]
 

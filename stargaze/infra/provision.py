@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stargaze.config.sections import InfraSection
-from stargaze.errors import MissingInputError, OutsideError
+from stargaze.errors import ExternalError, MissingInputError
 from stargaze.infra.hosts.cloud_init import user_data
 from stargaze.infra.hosts.host_keys import learn
 from stargaze.infra.hosts.inventory import Access, Files, inventory, remotes
-from stargaze.infra.hosts.leave_swarm import part
-from stargaze.infra.hosts.state_dir import Workroom, private_key, public_key
+from stargaze.infra.hosts.leave_swarm import remove_from_swarm
+from stargaze.infra.hosts.state_dir import StateDir, private_key, public_key
 from stargaze.infra.hosts.wait_for_ssh import await_ssh
 from stargaze.infra.machines import Host, Machine, machine_of, machines, server_name, static_hosts
 from stargaze.infra.plan.apply import State, await_active, carry_out
@@ -26,7 +26,7 @@ from stargaze.infra.plan.plan import Plan, Step, plan, teardown
 from stargaze.infra.plan.resolve import Missing, choose
 from stargaze.infra.plan.resources import Found
 from stargaze.store import replacing
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
 ROUNDS = 4
 """So often a plan is carried out that finds something new each time."""
@@ -40,7 +40,7 @@ class Telling:
     line: Callable[[str], None]
 
 
-def look(section: InfraSection, cloud: Cloud, room: Workroom) -> Plan:
+def look(section: InfraSection, cloud: Cloud, room: StateDir) -> Plan:
     """Compare what the config asks for with what stands in the cloud; changes nothing there."""
     key = public_key(private_key(section, room))
     hidden: tuple[Missing, ...] = ()
@@ -56,12 +56,12 @@ def look(section: InfraSection, cloud: Cloud, room: Workroom) -> Plan:
     return plan(resources, found, choice, offers.limits, (*missing, *hidden))
 
 
-def bring_up(section: InfraSection, cloud: Cloud, room: Workroom, todo: Plan, telling: Telling) -> tuple[Host, ...]:
+def bring_up(section: InfraSection, cloud: Cloud, room: StateDir, todo: Plan, telling: Telling) -> tuple[Host, ...]:
     """Carry the plan out, and wait until every machine answers with a key that we know.
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If something is missing, or failed; what was made stays, and the next run goes on from it.
     """
     _say_goodbye(section, room, todo, telling)
@@ -76,18 +76,18 @@ def bring_up(section: InfraSection, cloud: Cloud, room: Workroom, todo: Plan, te
     return hosts
 
 
-def _say_goodbye(section: InfraSection, room: Workroom, todo: Plan, telling: Telling) -> None:
+def _say_goodbye(section: InfraSection, room: StateDir, todo: Plan, telling: Telling) -> None:
     """Have production machines that go leave the Swarm of those that stay."""
     gone = {step.name for step in todo.changes if step.verb == "delete" and step.kind == "server"}
     if not gone or todo.missing or not room.hosts.is_file():
         return
     production = machines_of(section, room, "production")
     leaving = [one for one in production if server_name(section, machine_of(one.name)) in gone]
-    part([one.name for one in leaving], [one for one in production if one not in leaving], telling.line)
+    remove_from_swarm([one.name for one in leaving], [one for one in production if one not in leaving], telling.line)
 
 
 def converge(
-    section: InfraSection, cloud: Cloud, room: Workroom, todo: Plan, telling: Telling
+    section: InfraSection, cloud: Cloud, room: StateDir, todo: Plan, telling: Telling
 ) -> tuple[Mapping[str, Found], Mapping[str, Found]]:
     """Carry the plan out until looking again finds nothing to do: a call of a run that was killed may still have been on its way.
 
@@ -104,25 +104,27 @@ def converge(
         if not todo.changes or not (todo := look(section, cloud, room)).changes:
             return stands, servers
     left = ", ".join(f"{step.verb} {step.key}" for step in todo.changes)
-    raise OutsideError(f"somebody else changes the same machines: {left}", hint="stargaze infra up, when they are done")
+    raise ExternalError(
+        f"somebody else changes the same machines: {left}", hint="stargaze infra up, when they are done"
+    )
 
 
 def check_complete(todo: Plan) -> None:
     """Raise one error for all that is missing."""
     if todo.missing:
-        raise OutsideError(
+        raise ExternalError(
             "; ".join(one.what for one in todo.missing), hint="; ".join(dict.fromkeys(one.hint for one in todo.missing))
         )
 
 
-def take_down(cloud: Cloud, room: Workroom, todo: Plan, telling: Telling) -> None:
+def take_down(cloud: Cloud, room: StateDir, todo: Plan, telling: Telling) -> None:
     """Delete all that is ours until looking again finds nothing, and forget the machines.
 
     A call of a run that was killed may land after the look, and what it made keeps in use what goes.
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If something is left.
     """
     for _ in range(ROUNDS):
@@ -134,15 +136,15 @@ def take_down(cloud: Cloud, room: Workroom, todo: Plan, telling: Telling) -> Non
             raise failure
     if todo.changes:
         left = ", ".join(step.key for step in todo.changes)
-        raise OutsideError(f"still there: {left}", hint="stargaze infra down again")
+        raise ExternalError(f"still there: {left}", hint="stargaze infra down again")
     for path in (room.hosts, room.pins, room.known_hosts, room.inventory, room.configured):
         path.unlink(missing_ok=True)
 
 
-def _carried_out(todo: Plan, cloud: Cloud, telling: Telling) -> OutsideError | None:
+def _carried_out(todo: Plan, cloud: Cloud, telling: Telling) -> ExternalError | None:
     try:
         carry_out(todo, cloud, telling.step)
-    except OutsideError as error:
+    except ExternalError as error:
         return error
     return None
 
@@ -163,14 +165,14 @@ def _host(section: InfraSection, machine: Machine, stands: Mapping[str, Found]) 
     return Host(machine, str(floating.spec["address"]) if floating else inside, inside, section.user)
 
 
-def keep_hosts(room: Workroom, hosts: Sequence[Host]) -> None:
+def keep_hosts(room: StateDir, hosts: Sequence[Host]) -> None:
     """Write down which machines there are."""
     rows = {host.machine.name: {"address": host.address, "inside": host.inside, "user": host.user} for host in hosts}
     with replacing(room.hosts) as temporary:
         temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def hosts_of(section: InfraSection, room: Workroom) -> tuple[Host, ...]:
+def hosts_of(section: InfraSection, room: StateDir) -> tuple[Host, ...]:
     """Return the machines: of the config where they exist already, else those that were brought up last.
 
     Raises
@@ -186,17 +188,17 @@ def hosts_of(section: InfraSection, room: Workroom) -> tuple[Host, ...]:
     return tuple(Host(machine_of(name), row["address"], row["inside"], row["user"]) for name, row in rows.items())
 
 
-def access_of(section: InfraSection, room: Workroom) -> Access:
+def access_of(section: InfraSection, room: StateDir) -> Access:
     """Return how the machines are entered."""
     return Access(private_key(section, room), room.known_hosts, section.host_keys == "first-use")
 
 
-def entered(section: InfraSection, room: Workroom) -> tuple[Remote, ...]:
+def ssh_hosts(section: InfraSection, room: StateDir) -> tuple[SshHost, ...]:
     """Return all machines as they are entered."""
     return remotes(hosts_of(section, room), access_of(section, room))
 
 
-def machines_of(section: InfraSection, room: Workroom, role: str) -> tuple[Remote, ...]:
+def machines_of(section: InfraSection, room: StateDir, role: str) -> tuple[SshHost, ...]:
     """Return the machines of one role, in the order of their names, for those who send work there.
 
     Raises
@@ -204,7 +206,7 @@ def machines_of(section: InfraSection, room: Workroom, role: str) -> tuple[Remot
     MissingInputError
         If there is none.
     """
-    found = tuple(one for one in entered(section, room) if one.role == role)
+    found = tuple(one for one in ssh_hosts(section, room) if one.role == role)
     if not found:
         raise MissingInputError(
             f"the cluster has no machine for {role}", hint="stargaze infra up; stargaze infra status"
@@ -212,7 +214,7 @@ def machines_of(section: InfraSection, room: Workroom, role: str) -> tuple[Remot
     return found
 
 
-def write_inventory(section: InfraSection, room: Workroom, hosts: Sequence[Host], files: Files) -> Path:
+def write_inventory(section: InfraSection, room: StateDir, hosts: Sequence[Host], files: Files) -> Path:
     """Write Ansible's inventory; JSON is YAML."""
     value = inventory(section, hosts, access_of(section, room), files)
     with replacing(room.inventory) as temporary:
@@ -220,7 +222,7 @@ def write_inventory(section: InfraSection, room: Workroom, hosts: Sequence[Host]
     return room.inventory
 
 
-def ray_token(room: Workroom) -> Path:
+def ray_token(room: StateDir) -> Path:
     """Return the file with what whoever sends work to Ray must know, made on first use for its owner alone."""
     if not room.ray_token.is_file():
         with replacing(room.ray_token, 0o600) as temporary:

@@ -8,15 +8,15 @@ from typing import Any
 
 from stargaze.config.sections import InfraSection
 from stargaze.errors import MissingInputError, did_you_mean
-from stargaze.infra.hosts.state_dir import Workroom
+from stargaze.infra.hosts.state_dir import StateDir
 from stargaze.infra.hosts.wait_for_ssh import ONE_TRY
 from stargaze.infra.machines import machine_of, server_name
-from stargaze.infra.provision import entered
+from stargaze.infra.provision import ssh_hosts
 
 
-def status_of(section: InfraSection, room: Workroom) -> list[dict[str, Any]]:
+def status_of(section: InfraSection, room: StateDir) -> list[dict[str, Any]]:
     """Return a row a machine: what the cloud says of it, its addresses, and whether it lets us in by ssh."""
-    machines = entered(section, room)
+    machines = ssh_hosts(section, room)
     with ThreadPoolExecutor(8) as pool:
         reached = list(pool.map(lambda one: one.barrier(seconds=ONE_TRY), machines))
     states = _states(section)
@@ -34,9 +34,9 @@ def status_of(section: InfraSection, room: Workroom) -> list[dict[str, Any]]:
     ]
 
 
-def way_to(section: InfraSection, room: Workroom, name: str, *, terminal: bool) -> list[str]:
+def way_to(section: InfraSection, room: StateDir, name: str, *, terminal: bool) -> list[str]:
     """Return the words that enter a machine."""
-    machines = {one.name: one for one in entered(section, room)}
+    machines = {one.name: one for one in ssh_hosts(section, room)}
     if name not in machines:
         raise MissingInputError(
             f"{name}: no such machine", hint=did_you_mean(name, machines, f"There are: {', '.join(machines)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stargaze.config.sections import Config, InfraSection
 from stargaze.diagnostics import Check, checked, of_this_machine
-from stargaze.infra.hosts.state_dir import Workroom, workroom_of
+from stargaze.infra.hosts.state_dir import StateDir, workroom_of
 from stargaze.store import Store
 
 
@@ -30,7 +30,7 @@ def _has_cloud(section: InfraSection, environ: Mapping[str, str]) -> bool:
     return section.provider == "openstack" and bool(named or any(path.is_file() for path in files))
 
 
-def _cloud(section: InfraSection, room: Workroom) -> tuple[Check, ...]:
+def _cloud(section: InfraSection, room: StateDir) -> tuple[Check, ...]:
     from stargaze.infra.checks import of_the_cloud
     from stargaze.infra.openstack.client import connect
 
@@ -41,7 +41,7 @@ def _cloud(section: InfraSection, room: Workroom) -> tuple[Check, ...]:
     return checked("credentials", look)
 
 
-def _machines(section: InfraSection, room: Workroom) -> tuple[Check, ...]:
+def _machines(section: InfraSection, room: StateDir) -> tuple[Check, ...]:
     from stargaze.infra.checks import of_the_machines
 
     return checked("machines", lambda: of_the_machines(section, room))

@@ -9,7 +9,7 @@ from stargaze.infra.hosts.state_dir import workroom_of
 from stargaze.infra.provision import hosts_of, machines_of
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.swarm.image import Engine, Recipe
-from stargaze.serve.swarm.production import Site
+from stargaze.serve.swarm.production import ProductionTarget
 from stargaze.system.locks import locked
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ def alone(store: Store) -> AbstractContextManager[None]:
     return locked(store.root / "production.lock", busy=busy, hint="wait for it, or stargaze status")
 
 
-def site_of(settings: Config, store: Store) -> Site:
+def site_of(settings: Config, store: Store) -> ProductionTarget:
     """Return where production is and what it is built with, as the config says."""
     room = workroom_of(settings.infra, store)
     builder = None
     if settings.deploy.build_on == "development":
         builder = machines_of(settings.infra, room, "development")[0]
-    return Site(
+    return ProductionTarget(
         production=machines_of(settings.infra, room, "production"),
         engine=Engine(builder),
         recipe=Recipe(settings.screening.base_image, tuple(settings.screening.build_options)),
@@ -45,7 +45,7 @@ def site_of(settings: Config, store: Store) -> Site:
     )
 
 
-def pages_of(settings: Config, store: Store, site: Site) -> list[str]:
+def pages_of(settings: Config, store: Store, site: ProductionTarget) -> list[str]:
     """Return where visitors find the page: at the machine that faces outside, where there is one."""
     room = workroom_of(settings.infra, store)
     outside = [one for one in hosts_of(settings.infra, room) if one.machine.role == "orchestration"]

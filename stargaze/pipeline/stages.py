@@ -60,9 +60,9 @@ def state(store: Store) -> list[dict[str, Any]]:
 
 
 def _fetch(config: Config, store: Store, now: datetime, report: Report) -> str:
-    from stargaze.features.fetch import Way, repositories
+    from stargaze.features.fetch import GithubOptions, repositories
 
-    summary = repositories(config, store, [], now, report, Way(os.environ.get("GITHUB_TOKEN", "")))
+    summary = repositories(config, store, [], now, report, GithubOptions(os.environ.get("GITHUB_TOKEN", "")))
     _remember(store, "fetch", _fetch_settings(config))
     return summary.as_line()
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from stargaze.config.sections import POLICIES
 from stargaze.features.catalogue import CATALOGUE
-from stargaze.features.dataset import Table
+from stargaze.features.dataset import Dataset
 from stargaze.features.schema import FIELDS
 from stargaze.report.formatting import percent
 
@@ -43,7 +43,7 @@ def decades(stars: np.ndarray) -> list[str]:
     return [names[place] for place in places]
 
 
-def facts(table: Table) -> pd.DataFrame:
+def facts(table: Dataset) -> pd.DataFrame:
     """Return what the data are, a row a fact: ``fact``, ``value``."""
     repositories = table.repositories
     stars = repositories["stars"]
@@ -64,7 +64,7 @@ def owners(full_name: pd.Series) -> pd.Series:
     return full_name.str.lower().str.partition("/")[0]
 
 
-def sides(table: Table) -> pd.DataFrame:
+def sides(table: Dataset) -> pd.DataFrame:
     """Return what is on each side of the split: ``side``, ``repositories``, ``owners``, ``share``, ``median_stars``."""
     rows = []
     for name, places in zip(SIDES, (table.training, table.validation, table.test), strict=True):
@@ -81,7 +81,7 @@ def sides(table: Table) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def by_decade(table: Table) -> pd.DataFrame:
+def by_decade(table: Dataset) -> pd.DataFrame:
     """Count repositories in each decade of stars, whole and by side: ``decade``, ``repositories``, ``training`` and so on."""
     names = pd.Series(decades(table.repositories["stars"].to_numpy()))
     counts = {"repositories": names.value_counts()}

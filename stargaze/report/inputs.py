@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.errors import OutsideError, StargazeError
-from stargaze.features.dataset import FeatureSet, Table, read_both
+from stargaze.errors import ExternalError, StargazeError
+from stargaze.features.dataset import Dataset, FeatureSet, read_both
 from stargaze.store import Store, read_json
 from stargaze.tuning.screen import read_leaderboard
 
@@ -19,7 +19,7 @@ from stargaze.tuning.screen import read_leaderboard
 class Evidence:
     """Repositories with their sides, the feature set, the leaderboard, the trials, the reasons of the selection, the bundle."""
 
-    table: Table
+    table: Dataset
     feature_set: FeatureSet
     board: pd.DataFrame
     trials: pd.DataFrame
@@ -40,7 +40,7 @@ def read(store: Store) -> Evidence:
     ------
     MissingInputError
         If a stage before is not done yet.
-    OutsideError
+    ExternalError
         If a file is broken, a bundle was changed, or one artefact is older than another.
     """
     table, feature_set = read_both(store)
@@ -49,7 +49,7 @@ def read(store: Store) -> Evidence:
     selection = _read(store.need(store.selection), pd.read_csv, "select-features")
     bundle = Bundle.load(store.bundles / store.need(store.latest).read_text(encoding="utf-8").strip())
     if bundle.meta["data"].get("feature_set") != feature_set.digest:
-        raise OutsideError(
+        raise ExternalError(
             f"bundle {bundle.digest[:12]} was made from another feature set than {store.features}", hint="stargaze tune"
         )
     return Evidence(table, feature_set, board, trials, selection, bundle, _source(store))
@@ -59,7 +59,7 @@ def _read(path: Path, reader: Callable[[Path], pd.DataFrame], maker: str) -> pd.
     try:
         return reader(path)
     except (OSError, ValueError) as error:
-        raise OutsideError(f"{path}: cannot be read: {error}", hint=f"stargaze {maker} makes it anew") from error
+        raise ExternalError(f"{path}: cannot be read: {error}", hint=f"stargaze {maker} makes it anew") from error
 
 
 def _source(store: Store) -> str:

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config.sections import POLICIES
-from stargaze.features.dataset import FeatureSet, Table
+from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.report.dataset import owners
 from stargaze.report.inputs import Evidence
 from stargaze.tuning.cross_validation import fit, policy_arrays
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.metrics import rmsle
-from stargaze.tuning.search.parallel import each
+from stargaze.tuning.search.parallel import parallel_map
 from stargaze.tuning.search.racing import DONE
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
@@ -109,7 +109,7 @@ def learning_curve(evidence: Evidence) -> pd.DataFrame:
         errors = [_error(part, evidence.feature_set, policy, family, parameters, seed) for policy in asked]
         return [(policy, share, n_owners, len(rows), error) for policy, error in zip(asked, errors, strict=True)]
 
-    found = [row for rows in each(fitted, list(itertools.product(SHARES, range(DRAWS)))) for row in rows]
+    found = [row for rows in parallel_map(fitted, list(itertools.product(SHARES, range(DRAWS)))) for row in rows]
     frame = pd.DataFrame(found, columns=["policy", "share", "owners", "repositories", "rmsle"])
     groups = frame.groupby(["policy", "share"], sort=False)
     curve = groups.mean()
@@ -120,7 +120,7 @@ def learning_curve(evidence: Evidence) -> pd.DataFrame:
     )
 
 
-def _drawn(table: Table, share: float, seed: int) -> np.ndarray:
+def _drawn(table: Dataset, share: float, seed: int) -> np.ndarray:
     """Return the training rows of a part of the owners; a larger part of the same seed holds the smaller."""
     rows = table.training
     codes, names = pd.factorize(owners(table.repositories["full_name"].iloc[rows]))
@@ -129,15 +129,15 @@ def _drawn(table: Table, share: float, seed: int) -> np.ndarray:
     return rows[place < max(round(bounded * len(names)), 1)]
 
 
-def _part(table: Table, rows: np.ndarray) -> Table:
+def _part(table: Dataset, rows: np.ndarray) -> Dataset:
     """Return a table that knows nothing but these training rows and the test side."""
     kept = np.concatenate([rows, table.test[:MOST_ROWS]])
     repositories = table.repositories.iloc[kept].reset_index(drop=True)
-    return Table(repositories, table.target[kept], table.side[kept], table.fingerprint)
+    return Dataset(repositories, table.target[kept], table.side[kept], table.fingerprint)
 
 
 def _error(
-    part: Table, feature_set: FeatureSet, policy: str, family: str, parameters: dict[str, object], seed: int
+    part: Dataset, feature_set: FeatureSet, policy: str, family: str, parameters: dict[str, object], seed: int
 ) -> float:
     arrays = policy_arrays(part, feature_set, policy, np.arange(len(part.target)))
     model = fit(FAMILIES[family], parameters, arrays, part.training, seed)

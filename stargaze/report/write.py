@@ -42,7 +42,7 @@ def write_report(store: Store, path: Path | None = None, report: Report = lambda
     ------
     MissingInputError
         If a stage before is not done yet.
-    OutsideError
+    ExternalError
         If an artefact is broken or changed, or the page cannot be written.
     """
     evidence = read(store)

@@ -30,7 +30,7 @@ UNEXPECTED: Error = {"message": "the worker met an error that it did not expect"
 
 
 @dataclass(frozen=True)
-class Question:
+class PredictionRequest:
     """What is asked: names of repositories, or typed figures (field → text).
 
     ``changes`` (field → text) asks what the estimate would be if each of them were otherwise; without ``reasons`` the answer
@@ -52,7 +52,7 @@ class Question:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Question:
+    def from_json(cls, value: Mapping[str, Any]) -> PredictionRequest:
         """Read what :meth:`as_json` wrote."""
         return cls(
             tuple(value["repositories"]),
@@ -63,12 +63,12 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Ticket:
+class PredictionJob:
     """One accepted question and how far it is."""
 
     id: str
     state: State
-    question: Question | None
+    question: PredictionRequest | None
     accepted_at: datetime | None
     deadline: datetime | None
     attempt: int = 0
@@ -89,39 +89,39 @@ class Ticket:
         }
 
 
-class Desk(Protocol):
-    """Where questions are handed in and answers picked up. Every verb ends within seconds or raises OutsideError."""
+class PredictionQueue(Protocol):
+    """Where questions are handed in and answers picked up. Every verb ends within seconds or raises ExternalError."""
 
-    def ask(self, question: Question, *, key: str = "", request_id: str = "") -> Ticket:
-        """Accept the question, or raise OutsideError: then nothing was accepted.
+    def ask(self, question: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
+        """Accept the question, or raise ExternalError: then nothing was accepted.
 
         A question that was asked a moment ago, or under the same ``key``, gets the ticket that it has already; a key that was
         used for another question is a BadDataError. ``request_id`` goes along into the worker's log.
         """
 
-    def find(self, question: Question) -> Ticket | None:
+    def find(self, question: PredictionRequest) -> PredictionJob | None:
         """Return the ticket that an identical question has already; None where nobody has asked it lately."""
 
-    def look(self, ticket_id: str) -> Ticket | None:
+    def look(self, ticket_id: str) -> PredictionJob | None:
         """Return the ticket as it stands; None if none of that id was ever given (or it has expired)."""
 
-    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, Ticket | None]:
+    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
         """Return those of these tickets that have ended, None for one that is not there: one look for all who wait."""
 
     def check(self) -> None:
-        """Raise OutsideError if queue or results cannot be written."""
+        """Raise ExternalError if queue or results cannot be written."""
 
 
-class KeyTakenError(BadDataError):
+class IdempotencyKeyReusedError(BadDataError):
     """An idempotency key came before, with another question."""
 
 
-def accept(
-    question: Question, *, now: datetime, time_limit: float, ticket_id: str = "", request_id: str = ""
-) -> Ticket:
+def new_job(
+    question: PredictionRequest, *, now: datetime, time_limit: float, ticket_id: str = "", request_id: str = ""
+) -> PredictionJob:
     """Give a ticket: it waits at most ``time_limit`` and is computed at most ``time_limit`` [s]."""
     deadline = now + timedelta(seconds=2 * (time_limit + GRACE))
-    return Ticket(ticket_id or str(uuid.uuid4()), "queued", question, now, deadline, request_id=request_id)
+    return PredictionJob(ticket_id or str(uuid.uuid4()), "queued", question, now, deadline, request_id=request_id)
 
 
 def is_id(text: str) -> bool:
@@ -132,23 +132,25 @@ def is_id(text: str) -> bool:
         return False
 
 
-def read(ticket_id: str, status: str, stored: Any, *, now: datetime, time_limit: float) -> Ticket:
+def job_from_result(ticket_id: str, status: str, stored: Any, *, now: datetime, time_limit: float) -> PredictionJob:
     """Turn what the result store holds into a ticket; one that nobody will answer any more is failed."""
     if not isinstance(stored, Mapping) or "question" not in stored:
-        return Ticket(ticket_id, "failed", None, None, None, error=_reason(status, type(stored).__name__, time_limit))
+        return PredictionJob(
+            ticket_id, "failed", None, None, None, error=_reason(status, type(stored).__name__, time_limit)
+        )
     ticket = _parse(ticket_id, status, stored)
     if ticket.state in ("queued", "running") and ticket.deadline and now > ticket.deadline:
         return dataclasses.replace(ticket, state="failed", error=_reason("lost", "", time_limit))
     return ticket
 
 
-def _parse(ticket_id: str, status: str, stored: Mapping[str, Any]) -> Ticket:
+def _parse(ticket_id: str, status: str, stored: Mapping[str, Any]) -> PredictionJob:
     finished: State = "failed" if stored["error"] else "done"
     state: State = "queued" if status in (RESERVED, QUEUED) else "running" if status == RUNNING else finished
-    return Ticket(
+    return PredictionJob(
         ticket_id,
         state,
-        Question.from_json(stored["question"]),
+        PredictionRequest.from_json(stored["question"]),
         datetime.fromisoformat(stored["accepted_at"]),
         datetime.fromisoformat(stored["deadline"]),
         stored["attempt"],

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.store import Store, outside_disk
 
 STALE = 3600.0
@@ -22,7 +22,7 @@ TEMPORARY = re.compile(
 """Names that `artifacts` and `screen` give to what is not finished; a store may lie among files of other programs."""
 
 
-class BusyError(OutsideError):
+class BusyError(ExternalError):
     """Another process holds the lock."""
 
 
@@ -32,7 +32,7 @@ def at_work(store: Store) -> Iterator[None]:
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If another command makes artefacts there now.
     """
     path = store.root / "work.lock"

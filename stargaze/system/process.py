@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import IO
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 
 TIME_LIMIT = 120.0
 """For one call [s]."""
@@ -30,7 +30,7 @@ def answer(
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If it is not installed, or took too long.
     """
     need(program)
@@ -46,7 +46,7 @@ def answer(
         try:
             out, err = process.communicate(stdin, timeout=seconds)
         except subprocess.TimeoutExpired as error:
-            raise OutsideError(
+            raise ExternalError(
                 f"{program} took longer than {seconds:g} s", hint="is the disk or the network slow?"
             ) from error
         finally:
@@ -56,20 +56,20 @@ def answer(
 
 
 def good(what: str, done: subprocess.CompletedProcess[bytes]) -> bytes:
-    """Return what a program printed, or raise OutsideError with the first line of what it complained of."""
+    """Return what a program printed, or raise ExternalError with the first line of what it complained of."""
     if done.returncode == 0:
         return done.stdout
     lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
     # git names the cause first and its consequence last.
     reason = lines[0] if lines else f"exit code {done.returncode}"
     full = any("No space left on device" in line for line in lines)
-    raise OutsideError(f"{what} failed: {reason}", hint="the disk is full: free some space" if full else "")
+    raise ExternalError(f"{what} failed: {reason}", hint="the disk is full: free some space" if full else "")
 
 
 def need(program: str) -> None:
-    """Raise OutsideError if a program is not installed."""
+    """Raise ExternalError if a program is not installed."""
     if shutil.which(program) is None:
-        raise OutsideError(f"{program} is not installed", hint="apt install git openssh-client")
+        raise ExternalError(f"{program} is not installed", hint="apt install git openssh-client")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import stargaze
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 
 PACKAGE = Path(stargaze.__file__).parent
 RECIPES = (PACKAGE.parent, PACKAGE / "recipe")
@@ -33,13 +33,13 @@ def recipe(name: str) -> Path:
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If this installation came without.
     """
     for folder in RECIPES:
         if (folder / name).is_file():
             return folder / name
-    raise OutsideError(f"{name} came not with this installation", hint="install it anew")
+    raise ExternalError(f"{name} came not with this installation", hint="install it anew")
 
 
 def digest(files: Mapping[str, bytes], *how: str) -> str:

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.system.process import TIME_LIMIT, answer, good, need
 
 LOST = 255
@@ -17,7 +17,7 @@ REFUSED = ("Permission denied", "Too many authentication failures")
 
 
 @dataclass(frozen=True)
-class Remote:
+class SshHost:
     """A machine: what it is called, who it is among the others, and how it is entered."""
 
     name: str
@@ -49,13 +49,13 @@ class Remote:
 
         Raises
         ------
-        OutsideError
+        ExternalError
             If the machine does not let us in, or it took longer than ``seconds``.
         """
         program, *arguments = self.words(command, root=root)
         done = answer(program, *arguments, stdin=stdin, seconds=seconds)
         if done.returncode == LOST:
-            raise OutsideError(
+            raise ExternalError(
                 f"{self.name} does not let us in by ssh: {_reason(done.stderr)}", hint="stargaze infra status"
             )
         return done
@@ -70,14 +70,14 @@ class Remote:
 
         Raises
         ------
-        OutsideError
+        ExternalError
             If ssh is not installed here.
         """
         program, *arguments = self.words(["true"])
         need(program)
         try:
             done = answer(program, *arguments, seconds=seconds)
-        except OutsideError:  # it took longer
+        except ExternalError:  # it took longer
             return "no answer"
         return "" if done.returncode == 0 else _reason(done.stderr)
 

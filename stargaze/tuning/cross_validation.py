@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from stargaze.features.catalogue import CATALOGUE
-from stargaze.features.dataset import FeatureSet, Table
+from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.matrix import categories
 from stargaze.tuning.families import Family, Parameters
 from stargaze.tuning.metrics import scores
@@ -69,7 +69,7 @@ class Arrays:
             return cls(data["inputs"], data["target"], data["folds"], next(places), data["learned"], next(places))
 
 
-def policy_arrays(table: Table, feature_set: FeatureSet, policy: str, rows: np.ndarray | None = None) -> Arrays:
+def policy_arrays(table: Dataset, feature_set: FeatureSet, policy: str, rows: np.ndarray | None = None) -> Arrays:
     """Return what is fitted and cross-validated under a policy: the training rows, or those that are named."""
     chosen = table.training if rows is None else rows
     kept = feature_set.kept[policy]

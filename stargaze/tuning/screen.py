@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config.sections import POLICIES, ScreeningSection
-from stargaze.errors import OutsideError, UsageError
-from stargaze.features.dataset import FeatureSet, Table, read_both
+from stargaze.errors import ExternalError, UsageError
+from stargaze.features.dataset import Dataset, FeatureSet, read_both
 from stargaze.store import Store, outside_disk, replacing
 from stargaze.tuning.cross_validation import policy_arrays
 from stargaze.tuning.executors.executor import Executor, Job, Started, opened
@@ -66,7 +66,7 @@ def screen(
     ------
     UsageError
         If a family is not known.
-    OutsideError
+    ExternalError
         If no family could be fitted.
     """
     names = sorted(chosen(section.families), key=_slowest_first)
@@ -87,7 +87,7 @@ def screen(
         board.assign(order=order).sort_values(["order", "rmsle", "family"]).drop(columns="order").reset_index(drop=True)
     )
     if not (board["status"] == "ok").any():
-        raise OutsideError(
+        raise ExternalError(
             f"no family could be fitted: {board['note'].iloc[0]}",
             hint="stargaze screen --time-limit 600",
         )
@@ -107,9 +107,9 @@ def read_leaderboard(store: Store, feature_set: FeatureSet) -> pd.DataFrame:
     try:
         board = pd.read_csv(path)
     except (ValueError, OSError) as error:
-        raise OutsideError(f"{path}: cannot be read: {error}", hint="stargaze screen makes it anew") from error
+        raise ExternalError(f"{path}: cannot be read: {error}", hint="stargaze screen makes it anew") from error
     if list(board.columns) != COLUMNS or not (board["feature_set"] == feature_set.digest).all():
-        raise OutsideError(f"{path} was made from another feature set", hint="stargaze screen")
+        raise ExternalError(f"{path} was made from another feature set", hint="stargaze screen")
     return board
 
 
@@ -118,7 +118,7 @@ def _slowest_first(family: str) -> int:
 
 
 def _prepare(
-    table: Table, feature_set: FeatureSet, names: Sequence[str], section: ScreeningSection, seed: int, folder: Path
+    table: Dataset, feature_set: FeatureSet, names: Sequence[str], section: ScreeningSection, seed: int, folder: Path
 ) -> list[Job]:
     rows = _sample(table, section.rows, seed)
     for policy in POLICIES:
@@ -126,7 +126,7 @@ def _prepare(
     return [Job(name, folder, len(rows), seed) for name in names]
 
 
-def _sample(table: Table, most: int, seed: int) -> np.ndarray:
+def _sample(table: Dataset, most: int, seed: int) -> np.ndarray:
     """Take whole owners at random until there are enough rows, so that folds stay honest."""
     rows = table.training
     if not most or len(rows) <= most:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from stargaze.config.sections import TuningSection
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.features.dataset import read_both
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, policy_arrays
@@ -66,7 +66,7 @@ def tune(
     ------
     MissingInputError
         If there is no leaderboard, or nothing to resume.
-    OutsideError
+    ExternalError
         If every trial failed.
     KeyboardInterrupt
         After Ctrl-C, when what was found is on disk.
@@ -88,7 +88,7 @@ def tune(
     arrays = policy_arrays(table, feature_set, section.estimate)
     failed = _search(section, arrays, finalists, journal, trials, report)
     if not trials:
-        raise OutsideError("no trial ended well", hint=f"stargaze screen; the finalists are {', '.join(finalists)}")
+        raise ExternalError("no trial ended well", hint=f"stargaze screen; the finalists are {', '.join(finalists)}")
     write_trials(store.trials, trials)
     best = _best(trials)
     report("refitting the best on every policy", 1.0)
@@ -106,7 +106,7 @@ def _models(figures: dict[str, Any]) -> str:
 def _finalists(board: pd.DataFrame, section: TuningSection) -> list[str]:
     good = board[(board["policy"] == section.estimate) & (board["status"] == "ok") & (board["family"] != "dummy")]
     if good.empty:
-        raise OutsideError("the leaderboard has no family that was fitted", hint="stargaze screen")
+        raise ExternalError("the leaderboard has no family that was fitted", hint="stargaze screen")
     return [str(name) for name in good.sort_values("rmsle")["family"].head(section.finalists)]
 
 

@@ -16,7 +16,7 @@ from werkzeug.serving import make_server
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import ServeSection
-from stargaze.serve.prediction_request import Question, State, Ticket
+from stargaze.serve.prediction_request import PredictionJob, PredictionRequest, State
 from stargaze.serve.web.app import make_web
 from stargaze.store import Store
 from tests.browser.conftest import DARK, PATIENCE, PHONE, WITHOUT_JAVASCRIPT, Visit, picture
@@ -85,14 +85,14 @@ def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path, desk: Fak
     server.server_close()
 
 
-def ticket(desk: FakeDesk, state: State, **changed: Any) -> Ticket:
+def ticket(desk: FakeDesk, state: State, **changed: Any) -> PredictionJob:
     """Put a ticket on the desk that stands as the test says."""
-    given = replace(desk.ask(Question((NAME,))), state=state, **changed)
+    given = replace(desk.ask(PredictionRequest((NAME,))), state=state, **changed)
     desk.tickets[given.id] = given
     return given
 
 
-def done(desk: FakeDesk) -> Ticket:
+def done(desk: FakeDesk) -> PredictionJob:
     answer = {"digest": desk.bundle.digest, "answered_at": NOW.isoformat(), "predictions": [told()]}
     return ticket(desk, "done", answer=answer)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.infra.jobs import client as carry
 from stargaze.infra.jobs import remote_stage as elsewhere
 from stargaze.infra.jobs.server import Desk
@@ -119,7 +119,7 @@ def test_a_head_that_is_lost_leaves_the_stage_to_be_met(
     run: Run, there: There, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(*_: Any) -> Any:
-        raise OutsideError("development is out of reach: no answer")
+        raise ExternalError("development is out of reach: no answer")
 
     monkeypatch.setattr(FakeHead, "follow", lost)
 

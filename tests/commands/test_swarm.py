@@ -11,7 +11,7 @@ import pytest
 
 from stargaze.commands import swarm as cli_delivery
 from stargaze.config.sections import DeploySection
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.pipeline.production import alone
 from stargaze.serve.release.record import Release
 from stargaze.serve.swarm import deploy as delivery
@@ -22,7 +22,7 @@ from stargaze.serve.swarm.delivery_state import apply, keep
 from stargaze.serve.swarm.deploy import Delivered
 from stargaze.serve.swarm.docker import Seen
 from stargaze.serve.swarm.drill import HARDSHIPS
-from stargaze.serve.swarm.production import prepared, surveyed
+from stargaze.serve.swarm.production import prepare_stack, survey_all
 from stargaze.store import Store
 from tests.conftest import Ended
 from tests.serve.swarm.small_swarm import SmallSwarm
@@ -59,8 +59,8 @@ def small(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(watching, "PAUSE", 0.0)
     made = SmallSwarm(installed=dict.fromkeys(("production1", "production2"), "a" * 64))
     made.enter(monkeypatch)
-    machines, swarm = surveyed(made.site())
-    ready = prepared(SECTION, made.site(), machines, swarm, tmp_path / "none", lambda _: None)
+    machines, swarm = survey_all(made.site())
+    ready = prepare_stack(SECTION, made.site(), machines, swarm, tmp_path / "none", lambda _: None)
     apply(Store(Path("store")), swarm, ready.whole)
     keep(Store(Path("store")), ready.whole)
     made.done.clear()
@@ -275,7 +275,7 @@ def test_a_delivery_that_failed_ends_with_what_serves_now(
     run: Run, small: SmallSwarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failed(*_: Any, **__: Any) -> Delivered:
-        raise OutsideError(
+        raise ExternalError(
             "release b does not serve: web: 0 of 2 run; release a serves as before", hint="stargaze logs"
         )
 
@@ -297,7 +297,7 @@ def struck(small: SmallSwarm, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     asked: list[Any] = []
     counts = {"asked": 9, "answered": 9, "unanswered": 0, "refused": 0, "failed": 0, "slowest": 0.5, "said": {}}
 
-    def undergo(ground: drill.Ground, hosts: Any, chosen: Any, rate: float, say: Any) -> list[drill.Sheet]:
+    def undergo(ground: drill.DrillContext, hosts: Any, chosen: Any, rate: float, say: Any) -> list[drill.DrillResult]:
         asked.extend([ground, hosts, rate])
         return [drill.judged(one, {**counts, "lost": int(one.name == "broker")}, 4.0, "") for one in chosen]
 

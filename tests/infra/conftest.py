@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from stargaze.config.sections import InfraSection
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.infra.hosts.cloud_init import BEGIN, END
 from stargaze.infra.plan.offers import Flavor, Image, Limit, Network, Offers
 from stargaze.infra.plan.resources import Found, Resource
@@ -56,7 +56,7 @@ class FakeCloud:
         with self._lock:
             self.calls.append(f"make {resource.key}")
             if resource.key in self.fails:
-                raise OutsideError(f"{resource.key} could not be made: {self.fails[resource.key]}", hint="wait")
+                raise ExternalError(f"{resource.key} could not be made: {self.fails[resource.key]}", hint="wait")
             missing = [need for need in resource.needs if need not in ids]
             assert not missing, missing
             number = next(self._numbers)

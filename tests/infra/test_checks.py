@@ -10,7 +10,7 @@ import pytest
 
 from stargaze import __version__
 from stargaze.infra.checks import _told, of_the_cloud
-from stargaze.infra.hosts.state_dir import Workroom, workroom_of
+from stargaze.infra.hosts.state_dir import StateDir, workroom_of
 from stargaze.infra.plan.apply import carry_out
 from stargaze.infra.plan.offers import Offers
 from stargaze.infra.provision import look
@@ -23,11 +23,11 @@ SEEN = {"swarm nodes": "2", "ray nodes": "2"}
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Workroom:
+def room(tmp_path: Path) -> StateDir:
     return workroom_of(SECTION, Store(tmp_path))
 
 
-def test_an_empty_project_that_has_all_is_a_plan_to_carry_out(cloud: FakeCloud, room: Workroom) -> None:
+def test_an_empty_project_that_has_all_is_a_plan_to_carry_out(cloud: FakeCloud, room: StateDir) -> None:
     kind, plan, world = of_the_cloud(SECTION, cloud, room, "applicationcredential")
 
     assert (kind.state, plan.state, world.state) == ("well", "warning", "well")
@@ -35,19 +35,19 @@ def test_an_empty_project_that_has_all_is_a_plan_to_carry_out(cloud: FakeCloud, 
     assert "27 to create" in plan.found
 
 
-def test_a_password_is_warned_of(cloud: FakeCloud, room: Workroom) -> None:
+def test_a_password_is_warned_of(cloud: FakeCloud, room: StateDir) -> None:
     kind, *_ = of_the_cloud(SECTION, cloud, room, "password")
 
     assert (kind.state, "application credential" in kind.hint) == ("warning", True)
 
 
-def test_what_is_missing_is_a_line_each(room: Workroom) -> None:
+def test_what_is_missing_is_a_line_each(room: StateDir) -> None:
     found = of_the_cloud(SECTION, FakeCloud(Offers()), room, "token")
 
     assert [one.state for one in found] == ["well", "ill", "ill", "ill", "well"]
 
 
-def test_a_rule_that_opens_more_than_the_page_is_ill(cloud: FakeCloud, room: Workroom) -> None:
+def test_a_rule_that_opens_more_than_the_page_is_ill(cloud: FakeCloud, room: StateDir) -> None:
     carry_out(look(SECTION, cloud, room), cloud, lambda *_: None)
     cloud.things = [
         replace(one, spec={"rules": ["tcp 6379 from 0.0.0.0/0"]}) if one.key == "rules stargaze-ray" else one

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.errors import ConfigError, CredentialsError, MissingInputError, OutsideError
+from stargaze.errors import ConfigError, CredentialsError, ExternalError, MissingInputError
 from stargaze.infra import provision as cluster
 from stargaze.infra.hosts import state_dir as workroom
 from stargaze.infra.hosts.host_keys import forget, learn
-from stargaze.infra.hosts.state_dir import Workroom, pins, private_key, workroom_of
+from stargaze.infra.hosts.state_dir import StateDir, pins, private_key, workroom_of
 from stargaze.infra.plan.offers import Limit, Offers
 from stargaze.infra.plan.resources import Found
 from stargaze.infra.provision import Telling, bring_up, hosts_of, look, take_down, what_stands
@@ -25,7 +25,7 @@ QUIET = Telling(lambda *_: None, lambda _: None)
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Workroom:
+def room(tmp_path: Path) -> StateDir:
     return workroom_of(SECTION, Store(tmp_path))
 
 
@@ -43,7 +43,7 @@ def reachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     return said
 
 
-def test_up_brings_five_machines_that_answer_and_again_changes_nothing(cloud: FakeCloud, room: Workroom) -> None:
+def test_up_brings_five_machines_that_answer_and_again_changes_nothing(cloud: FakeCloud, room: StateDir) -> None:
     hosts = bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
     cloud.calls.clear()
 
@@ -63,7 +63,7 @@ def test_up_brings_five_machines_that_answer_and_again_changes_nothing(cloud: Fa
 
 
 def test_the_keys_of_new_machines_are_pinned_by_name_and_those_of_old_ones_never_learnt_again(
-    cloud: FakeCloud, room: Workroom
+    cloud: FakeCloud, room: StateDir
 ) -> None:
     bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
     before = room.known_hosts.read_text()
@@ -76,7 +76,7 @@ def test_the_keys_of_new_machines_are_pinned_by_name_and_those_of_old_ones_never
     assert room.known_hosts.read_text() == before
 
 
-def test_a_machine_that_is_made_anew_gets_a_new_pin(cloud: FakeCloud, room: Workroom) -> None:
+def test_a_machine_that_is_made_anew_gets_a_new_pin(cloud: FakeCloud, room: StateDir) -> None:
     bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
     old = next(one for one in cloud.things if one.key == "server stargaze-production1")
     cloud.things.remove(old)
@@ -88,17 +88,17 @@ def test_a_machine_that_is_made_anew_gets_a_new_pin(cloud: FakeCloud, room: Work
     assert len(room.known_hosts.read_text().splitlines()) == 5
 
 
-def test_a_console_that_tells_no_key_is_waited_for_only_so_long(cloud: FakeCloud, room: Workroom) -> None:
+def test_a_console_that_tells_no_key_is_waited_for_only_so_long(cloud: FakeCloud, room: StateDir) -> None:
     cloud.console = lambda _: "FAKE CONSOLE OUTPUT"  # type: ignore[method-assign]
     section = replace(SECTION, patience=0)
 
-    with pytest.raises(OutsideError, match="orchestration: its console tells no ssh host keys") as caught:
+    with pytest.raises(ExternalError, match="orchestration: its console tells no ssh host keys") as caught:
         bring_up(section, cloud, room, look(section, cloud, room), QUIET)
 
     assert "first-use" in caught.value.hint
 
 
-def test_at_first_use_what_was_met_stays_met(cloud: FakeCloud, room: Workroom) -> None:
+def test_at_first_use_what_was_met_stays_met(cloud: FakeCloud, room: StateDir) -> None:
     section = replace(SECTION, host_keys="first-use")
     learn(section, {"development": "a", "production1": "b"}, cloud, room)
     room.known_hosts.write_text("development ssh-ed25519 AAAA\nproduction1 ssh-ed25519 BBBB\n")
@@ -111,12 +111,12 @@ def test_at_first_use_what_was_met_stays_met(cloud: FakeCloud, room: Workroom) -
 @pytest.mark.parametrize(
     ("said", "kind", "message"),
     [
-        ("Permission denied (publickey).", OutsideError, "does not let us in by ssh: Permission denied"),
+        ("Permission denied (publickey).", ExternalError, "does not let us in by ssh: Permission denied"),
         ("@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@", CredentialsError, "shows another host key"),
     ],
 )
 def test_a_machine_that_does_not_let_us_in_is_named(
-    cloud: FakeCloud, room: Workroom, reachable: Path, said: str, kind: type[Exception], message: str
+    cloud: FakeCloud, room: StateDir, reachable: Path, said: str, kind: type[Exception], message: str
 ) -> None:
     reachable.write_text(said)
     section = replace(SECTION, patience=0)
@@ -128,11 +128,11 @@ def test_a_machine_that_does_not_let_us_in_is_named(
     assert message in str(caught.value)
 
 
-def test_what_is_missing_stops_before_anything_is_made(room: Workroom) -> None:
+def test_what_is_missing_stops_before_anything_is_made(room: StateDir) -> None:
     cloud = FakeCloud(replace(OFFERS, images=(), limits={"servers": Limit(2, 0)}))
     todo = look(SECTION, cloud, room)
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         bring_up(SECTION, cloud, room, todo, QUIET)
 
     assert "infra.image: debian-12 is not there" in caught.value.message
@@ -140,7 +140,7 @@ def test_what_is_missing_stops_before_anything_is_made(room: Workroom) -> None:
     assert cloud.calls == []
 
 
-def test_ssh_is_open_to_this_machine_alone_where_the_config_names_nobody(cloud: FakeCloud, room: Workroom) -> None:
+def test_ssh_is_open_to_this_machine_alone_where_the_config_names_nobody(cloud: FakeCloud, room: StateDir) -> None:
     section = replace(SECTION, ssh_from=[])
 
     todo = look(section, cloud, room)
@@ -151,7 +151,7 @@ def test_ssh_is_open_to_this_machine_alone_where_the_config_names_nobody(cloud: 
     assert rules == ["tcp 22 from 127.0.0.1/32"]
 
 
-def test_down_leaves_nothing_and_forgets_the_machines(cloud: FakeCloud, room: Workroom) -> None:
+def test_down_leaves_nothing_and_forgets_the_machines(cloud: FakeCloud, room: StateDir) -> None:
     bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
 
     take_down(cloud, room, what_stands(cloud), QUIET)
@@ -161,15 +161,15 @@ def test_down_leaves_nothing_and_forgets_the_machines(cloud: FakeCloud, room: Wo
         hosts_of(SECTION, room)
 
 
-def test_down_says_what_is_left(cloud: FakeCloud, room: Workroom) -> None:
+def test_down_says_what_is_left(cloud: FakeCloud, room: StateDir) -> None:
     bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
     cloud.remove = lambda found: None  # type: ignore[method-assign]
 
-    with pytest.raises(OutsideError, match=r"still there: .*server stargaze-production2"):
+    with pytest.raises(ExternalError, match=r"still there: .*server stargaze-production2"):
         take_down(cloud, room, what_stands(cloud), QUIET)
 
 
-def test_down_takes_what_appears_while_it_goes(cloud: FakeCloud, room: Workroom) -> None:
+def test_down_takes_what_appears_while_it_goes(cloud: FakeCloud, room: StateDir) -> None:
     """As a port that a killed run had asked for: it keeps its security group in use."""
     bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
     late = next(one for one in cloud.things if one.kind == "port")
@@ -180,7 +180,7 @@ def test_down_takes_what_appears_while_it_goes(cloud: FakeCloud, room: Workroom)
 
     def refuse(found: Found) -> None:
         if found.kind == "security group" and late in cloud.things:
-            raise OutsideError(f"{found.key} could not be deleted: in use", hint="")
+            raise ExternalError(f"{found.key} could not be deleted: in use", hint="")
         remove(found)
 
     cloud.remove = refuse  # type: ignore[method-assign]
@@ -190,23 +190,23 @@ def test_down_takes_what_appears_while_it_goes(cloud: FakeCloud, room: Workroom)
     assert cloud.things == []
 
 
-def test_down_does_not_try_for_ever_what_cannot_go(cloud: FakeCloud, room: Workroom) -> None:
+def test_down_does_not_try_for_ever_what_cannot_go(cloud: FakeCloud, room: StateDir) -> None:
     bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
     calls = []
 
     def refuse(found: Found) -> None:
         calls.append(found.key)
-        raise OutsideError(f"{found.key} could not be deleted: locked", hint="")
+        raise ExternalError(f"{found.key} could not be deleted: locked", hint="")
 
     cloud.remove = refuse  # type: ignore[method-assign]
 
-    with pytest.raises(OutsideError, match="locked"):
+    with pytest.raises(ExternalError, match="locked"):
         take_down(cloud, room, what_stands(cloud), QUIET)
 
     assert len(calls) == len(set(calls))
 
 
-def test_a_key_that_was_forgotten_is_learnt_again(cloud: FakeCloud, room: Workroom) -> None:
+def test_a_key_that_was_forgotten_is_learnt_again(cloud: FakeCloud, room: StateDir) -> None:
     bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
 
     forget(room, "production1")
@@ -220,7 +220,7 @@ def test_a_key_that_was_forgotten_is_learnt_again(cloud: FakeCloud, room: Workro
     assert "production1 " in room.known_hosts.read_text()
 
 
-def test_who_is_forgotten_at_first_use_is_the_only_one(cloud: FakeCloud, room: Workroom) -> None:
+def test_who_is_forgotten_at_first_use_is_the_only_one(cloud: FakeCloud, room: StateDir) -> None:
     section = replace(SECTION, host_keys="first-use")
     learn(section, {"development": "a", "production1": "b"}, cloud, room)
     room.known_hosts.write_text("development ssh-ed25519 AAAA\nproduction1 ssh-ed25519 BBBB\n")
@@ -230,7 +230,7 @@ def test_who_is_forgotten_at_first_use_is_the_only_one(cloud: FakeCloud, room: W
     assert room.known_hosts.read_text() == "development ssh-ed25519 AAAA\n"
 
 
-def test_a_key_of_a_machine_that_was_only_met_is_forgotten_too(room: Workroom) -> None:
+def test_a_key_of_a_machine_that_was_only_met_is_forgotten_too(room: StateDir) -> None:
     """One of a static provider: nothing was pinned, ssh wrote down whom it met."""
     room.known_hosts.write_text("development ssh-ed25519 AAAA\nproduction1 ssh-ed25519 BBBB\n")
 
@@ -239,7 +239,7 @@ def test_a_key_of_a_machine_that_was_only_met_is_forgotten_too(room: Workroom) -
     assert room.known_hosts.read_text() == "development ssh-ed25519 AAAA\n"
 
 
-def test_a_keypair_without_our_mark_is_used_and_never_deleted(cloud: FakeCloud, room: Workroom) -> None:
+def test_a_keypair_without_our_mark_is_used_and_never_deleted(cloud: FakeCloud, room: StateDir) -> None:
     named = replace(SECTION, keypair="stargaze", key_file=str(private_key(SECTION, room)))
     theirs = Found("keypair", "stargaze", "stargaze", {"public_key": "ssh-ed25519 BBBB"}, foreign=True)
     cloud.given = replace(OFFERS, keypairs=("stargaze",))
@@ -254,7 +254,7 @@ def test_a_keypair_without_our_mark_is_used_and_never_deleted(cloud: FakeCloud, 
 
 
 def test_a_production_machine_that_goes_leaves_the_swarm_before(
-    cloud: FakeCloud, room: Workroom, tmp_path: Path, reachable: Path
+    cloud: FakeCloud, room: StateDir, tmp_path: Path, reachable: Path
 ) -> None:
     bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
     asked = tmp_path / "asked"
@@ -279,7 +279,7 @@ def test_a_production_machine_that_goes_leaves_the_swarm_before(
 
 
 def test_a_machine_that_cannot_leave_the_swarm_goes_all_the_same(
-    cloud: FakeCloud, room: Workroom, tmp_path: Path
+    cloud: FakeCloud, room: StateDir, tmp_path: Path
 ) -> None:
     bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
     program = tmp_path / "bin" / "ssh"
@@ -292,7 +292,7 @@ def test_a_machine_that_cannot_leave_the_swarm_goes_all_the_same(
     assert "server stargaze-production2" not in [one.key for one in cloud.things]
 
 
-def test_a_network_is_not_taken_from_under_machines(cloud: FakeCloud, room: Workroom) -> None:
+def test_a_network_is_not_taken_from_under_machines(cloud: FakeCloud, room: StateDir) -> None:
     bring_up(SECTION, cloud, room, look(SECTION, cloud, room), QUIET)
 
     todo = look(replace(SECTION, network="shared"), cloud, room)
@@ -301,7 +301,7 @@ def test_a_network_is_not_taken_from_under_machines(cloud: FakeCloud, room: Work
     assert "infra down first" in todo.missing[0].hint
 
 
-def test_the_room_and_its_key_are_for_their_owner_alone(room: Workroom) -> None:
+def test_the_room_and_its_key_are_for_their_owner_alone(room: StateDir) -> None:
     key = private_key(SECTION, room)
 
     assert stat.S_IMODE(room.root.stat().st_mode) == 0o700
@@ -312,7 +312,7 @@ def test_the_room_and_its_key_are_for_their_owner_alone(room: Workroom) -> None:
 
 
 @pytest.mark.parametrize(("mode", "said"), [(None, "is not there"), (0o644, "others may read")])
-def test_a_key_of_ones_own_is_checked(room: Workroom, tmp_path: Path, mode: int | None, said: str) -> None:
+def test_a_key_of_ones_own_is_checked(room: StateDir, tmp_path: Path, mode: int | None, said: str) -> None:
     key = tmp_path / "key"
     if mode:
         key.write_text("x")
@@ -322,14 +322,14 @@ def test_a_key_of_ones_own_is_checked(room: Workroom, tmp_path: Path, mode: int 
         private_key(replace(SECTION, key_file=str(key)), room)
 
 
-def test_pins_that_are_not_json_name_the_file(room: Workroom) -> None:
+def test_pins_that_are_not_json_name_the_file(room: StateDir) -> None:
     room.pins.write_text("{")
 
-    with pytest.raises(OutsideError, match=r"pins\.json: is not JSON"):
+    with pytest.raises(ExternalError, match=r"pins\.json: is not JSON"):
         workroom.pins(room)
 
 
-def test_without_any_offer_there_is_no_plan_but_words(room: Workroom) -> None:
+def test_without_any_offer_there_is_no_plan_but_words(room: StateDir) -> None:
     todo = look(SECTION, FakeCloud(Offers()), room)
 
     assert len(todo.missing) == 3

@@ -15,7 +15,7 @@ from stargaze.config.sections import InfraSection
 from stargaze.errors import MissingInputError
 from stargaze.infra import checks
 from stargaze.infra.checks import of_the_machines
-from stargaze.infra.hosts.state_dir import Workroom, workroom_of
+from stargaze.infra.hosts.state_dir import StateDir, workroom_of
 from stargaze.infra.status import status_of, way_to
 from stargaze.store import Store
 
@@ -31,7 +31,7 @@ REFUSES = "debian@10.20.0.13: Permission denied (publickey).\nConnection closed 
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Workroom:
+def room(tmp_path: Path) -> StateDir:
     return workroom_of(SECTION, Store(tmp_path))
 
 
@@ -51,7 +51,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return told
 
 
-def test_every_machine_is_a_row_that_says_whether_it_lets_us_in(room: Workroom, answers: dict[str, str]) -> None:
+def test_every_machine_is_a_row_that_says_whether_it_lets_us_in(room: StateDir, answers: dict[str, str]) -> None:
     del answers["10.20.0.13"]
 
     rows = status_of(SECTION, room)
@@ -67,7 +67,7 @@ def test_every_machine_is_a_row_that_says_whether_it_lets_us_in(room: Workroom, 
     }
 
 
-def test_a_machine_is_entered_through_the_one_that_faces_outside(room: Workroom) -> None:
+def test_a_machine_is_entered_through_the_one_that_faces_outside(room: StateDir) -> None:
     shell, command = (way_to(SECTION, room, "production1", terminal=terminal) for terminal in (True, False))
 
     assert shell == ["ssh", "-t", *command[1:]]
@@ -77,7 +77,7 @@ def test_a_machine_is_entered_through_the_one_that_faces_outside(room: Workroom)
     assert "ProxyCommand" not in str(way_to(alone, room, "production1", terminal=False))
 
 
-def test_a_machine_that_is_none_is_near_one_or_all_are_named(room: Workroom) -> None:
+def test_a_machine_that_is_none_is_near_one_or_all_are_named(room: StateDir) -> None:
     with pytest.raises(MissingInputError, match="prodution1: no such machine") as caught:
         way_to(SECTION, room, "prodution1", terminal=True)
     assert caught.value.hint == "Did you mean production1?"
@@ -87,7 +87,7 @@ def test_a_machine_that_is_none_is_near_one_or_all_are_named(room: Workroom) -> 
 
 
 def test_the_doctor_asks_every_machine_and_knocks_only_where_it_faces_outside(
-    room: Workroom, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    room: StateDir, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     knocked: list[str] = []
 
@@ -107,7 +107,7 @@ def test_the_doctor_asks_every_machine_and_knocks_only_where_it_faces_outside(
 
 @pytest.mark.parametrize("told", [None, "", "a banner and no more"])
 def test_a_machine_that_says_nothing_of_itself_is_ill(
-    room: Workroom, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch, told: str | None
+    room: StateDir, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch, told: str | None
 ) -> None:
     monkeypatch.setattr(checks, "_door", lambda knock: checks.Check("door", "well", ""))
     monkeypatch.setattr(checks, "CLOSED", {})

@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from stargaze.config.sections import InfraSection
-from stargaze.errors import ConfigError, CredentialsError, OutsideError, StargazeError
+from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
 from stargaze.infra import provision as cluster
-from stargaze.infra.hosts.state_dir import Workroom, workroom_of
+from stargaze.infra.hosts.state_dir import StateDir, workroom_of
 from stargaze.infra.openstack import client as clouds
 from stargaze.infra.openstack.client import OpenStack, connect
 from stargaze.infra.plan.plan import Plan
@@ -51,7 +51,7 @@ class Cluster:
 
     section: InfraSection
     cloud: OpenStack
-    room: Workroom
+    room: StateDir
 
     def plan(self) -> Plan:
         return cluster.look(self.section, self.cloud, self.room)
@@ -205,7 +205,7 @@ def test_a_server_that_breaks_is_told_and_the_next_up_makes_it_anew(opened: Open
     cloud_project.hypervisor.order("stargaze-production1", fail="the disk is broken")
     ours = opened()
 
-    with pytest.raises(OutsideError, match="stargaze-production1 is in ERROR") as caught:
+    with pytest.raises(ExternalError, match="stargaze-production1 is in ERROR") as caught:
         ours.up()
 
     assert "infra up" in caught.value.hint
@@ -230,7 +230,7 @@ def test_a_quota_that_is_too_small_is_told_before_anything_is_made(
     cloud_project.limit(**quotas)
     ours = opened()
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         ours.up()
 
     assert said in caught.value.message
@@ -243,7 +243,7 @@ def test_a_pool_without_addresses_is_told_and_what_was_made_is_kept(
     with cloud_lab.external_network("narrow", addresses=1):  # the router takes the only one
         ours = opened(replace(SMALL, external_network="narrow"))
 
-        with pytest.raises(OutsideError, match="floating IP stargaze-orchestration could not be made"):
+        with pytest.raises(ExternalError, match="floating IP stargaze-orchestration could not be made"):
             ours.up()
 
         assert kinds(cloud_project)["server"] == 3
@@ -270,7 +270,7 @@ def test_what_the_cloud_does_not_have_is_named(opened: Open, changes: dict[str, 
 def test_a_keypair_of_the_same_name_with_another_key_is_not_ours_to_take(opened: Open, cloud_project: Tenancy) -> None:
     cloud_project.connect().compute.create_keypair(name="stargaze")
 
-    with pytest.raises(OutsideError, match="keypair stargaze holds another key"):
+    with pytest.raises(ExternalError, match="keypair stargaze holds another key"):
         opened().up()
 
     assert kinds(cloud_project)["server"] == 0
@@ -427,7 +427,7 @@ def test_killed_at_any_moment_up_heals_and_down_leaves_nothing(
         killed("up", store, way_up, faults)
         try:
             ours.up()
-        except OutsideError as error:
+        except ExternalError as error:
             raise AssertionError(f"{way_up} up: {cloud_project.inventory()}") from error
         counted = kinds(cloud_project)
         assert (counted["server"], counted["port"], counted["network"], counted["security group"]) == (3, 4, 1, 5), (
@@ -438,6 +438,6 @@ def test_killed_at_any_moment_up_heals_and_down_leaves_nothing(
         killed("down", store, way_down, faults)
         try:
             ours.down()
-        except OutsideError as error:
+        except ExternalError as error:
             raise AssertionError(f"{way_up} up, {way_down} down: {cloud_project.inventory()}") from error
         assert cloud_project.inventory() == [], way_down

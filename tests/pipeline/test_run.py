@@ -13,7 +13,7 @@ import pytest
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import Config, FeaturesSection, ScreeningSection
-from stargaze.errors import OutsideError, UsageError
+from stargaze.errors import ExternalError, UsageError
 from stargaze.features.split import TEST, sides
 from stargaze.output import Output
 from stargaze.pipeline import run as journey
@@ -117,9 +117,9 @@ def test_a_stage_that_fails_ends_the_journey(monkeypatch: pytest.MonkeyPatch, st
     did: list[str] = []
 
     def fail(_report: object) -> str:
-        raise OutsideError("no")
+        raise ExternalError("no")
 
-    with pytest.raises(OutsideError):
+    with pytest.raises(ExternalError):
         go(monkeypatch, store, [Stage("a", lambda: False, fail), stage("b", done=False, did=did)])
 
     assert did == []

@@ -13,15 +13,15 @@ import pandas as pd
 import pytest
 
 from stargaze.config.sections import FetchSection
-from stargaze.errors import CredentialsError, OutsideError
+from stargaze.errors import CredentialsError, ExternalError
 from stargaze.features.github.api import rate_limit as manners
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.http_transport import USER_AGENT, HttpTransport
-from stargaze.features.github.api.rate_limit import judge
-from stargaze.features.github.api.transport import Answer
+from stargaze.features.github.api.rate_limit import classify_response
+from stargaze.features.github.api.transport import Response
 from stargaze.features.ingest import field_mapping as records
 from stargaze.features.ingest import write_repositories as assemble
-from stargaze.features.ingest.fetch_summary import Ledger
+from stargaze.features.ingest.fetch_summary import FetchCounts
 from stargaze.store import Store
 from tests.features.github.conftest import FakeClock
 from tests.referee.recorded import Exchange, exchanges
@@ -57,7 +57,7 @@ def test_every_repository_that_github_ever_answered_is_read_and_can_be_true(stor
     with replaying(given) as server:
         client = connected(server, clock)
         rows = [(0, place, records.read(client.get(exchange.path).data)) for place, exchange in enumerate(given)]
-    ledger = Ledger([store.spool], read={0: len(rows)})
+    ledger = FetchCounts([store.spool], read={0: len(rows)})
     now = datetime.now(UTC)
     summary = assemble.write(assemble.pieces(rows), ledger, FetchSection(), store, now, lambda _what, _share: None)
     assert len(given) > 380
@@ -106,7 +106,7 @@ def test_a_redirect_to_another_server_is_not_followed_and_gets_no_token(file: st
     with replaying([]) as other:
         location = there._replace(scheme="http", netloc=urlsplit(other.url).netloc).geturl()
         moved = dataclasses.replace(moved, headers={**moved.headers, "location": location})
-        with replaying([moved]) as server, pytest.raises(OutsideError, match="another server"):
+        with replaying([moved]) as server, pytest.raises(ExternalError, match="another server"):
             connected(server, clock).get(moved.path)
         with replaying([moved]) as server:
             assert "another server" in connected(server, clock).get(moved.path, forgiving=True).gone
@@ -137,7 +137,7 @@ def test_a_web_page_of_an_overloaded_github_is_outlasted(clock: FakeClock) -> No
     good = next(exchange for exchange in exchanges() if exchange.is_repository and exchange.status == 200)
     with replaying([page, good]) as server:
         assert connected(server, clock).get(page.path).data
-    with replaying([page] * 8) as server, pytest.raises(OutsideError, match="a web page"):
+    with replaying([page] * 8) as server, pytest.raises(ExternalError, match="a web page"):
         connected(server, clock).get(page.path)
 
 
@@ -202,7 +202,7 @@ def test_each_of_them_is_judged_by_what_it_is() -> None:
             said = manners.said(json.loads(exchange.body or b"{}"))
         except ValueError:
             continue
-        verdict = judge(Answer(exchange.status, exchange.headers, exchange.body), local_time=0.0)
+        verdict = classify_response(Response(exchange.status, exchange.headers, exchange.body), local_time=0.0)
         expected = EXPECTED[exchange.status] if said or not 400 <= exchange.status < 500 else {"foreign"}
         assert verdict.kind in expected, exchange
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.report.figures import Chart, pictures
 from stargaze.report.formatting import heading, shown
 from stargaze.report.inputs import Evidence
@@ -238,7 +238,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(
     monkeypatch.setattr("stargaze.report.write.numbers", lambda *_given: found)
     store.report.write_text("old")
 
-    with small_disk(10_000), pytest.raises(OutsideError):  # type: ignore[operator]
+    with small_disk(10_000), pytest.raises(ExternalError):  # type: ignore[operator]
         write_report(store)
 
     assert store.report.read_text() == "old"

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from stargaze.bundle.manifest import BadBundleError
-from stargaze.errors import MissingInputError, OutsideError
+from stargaze.errors import ExternalError, MissingInputError
 from stargaze.report.inputs import read
 from stargaze.store import Store
 
@@ -49,7 +49,7 @@ def test_a_changed_model_is_refused_before_it_is_read(store: Store) -> None:
 def test_a_broken_table_of_trials_names_the_command_that_makes_it_anew(store: Store) -> None:
     store.trials.write_bytes(b"PAR1")
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         read(store)
 
     assert caught.value.hint == "stargaze tune makes it anew"
@@ -59,7 +59,7 @@ def test_a_bundle_of_another_feature_set_is_refused(store: Store) -> None:
     features = json.loads(store.features.read_text())
     features["kept"]["static"] = features["kept"]["static"][:-1]
     store.features.write_text(json.dumps(features))
-    with pytest.raises(OutsideError, match="another feature set"):
+    with pytest.raises(ExternalError, match="another feature set"):
         read(store)
 
 

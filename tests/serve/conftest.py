@@ -132,8 +132,8 @@ def open_workshop(folder: Path) -> Workshop:
     key = signing.signing_key(section, store)
     signing.allow(key, store)
     repository = target.prepare(
-        store.releases, target.Rules(store.serving, signing.allowed_signers(store), max_bytes=1_000_000)
+        store.releases, target.HookPolicy(store.serving, signing.allowed_signers(store), max_bytes=1_000_000)
     )
-    made = Workshop(store, section, key, git.beside(repository, store.root / "clone.git"))
+    made = Workshop(store, section, key, git.with_alternates(repository, store.root / "clone.git"))
     made.rules(verify=[sys.executable, "-S", "-c", LOADER], seconds=20.0)
     return made

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.store import Store, replacing, scratch_folder
 from stargaze.system.locks import STALE, TEMPORARY, at_work, locked
 
 
 def test_a_second_at_work_in_a_store_is_told_who_is_there(store: Store) -> None:
-    with at_work(store), pytest.raises(OutsideError, match=rf"another command .*\(process {os.getpid()}\)") as caught:
+    with at_work(store), pytest.raises(ExternalError, match=rf"another command .*\(process {os.getpid()}\)") as caught:
         enter(store)
     assert caught.value.hint == "wait for it, or stargaze status"
     enter(store)

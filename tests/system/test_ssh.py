@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.errors import OutsideError
-from stargaze.system.ssh import LOST, Remote
+from stargaze.errors import ExternalError
+from stargaze.system.ssh import LOST, SshHost
 
-MACHINE = Remote("production1", "production", "10.20.0.13", "10.20.0.13", "debian", ("-o", "BatchMode=yes"))
+MACHINE = SshHost("production1", "production", "10.20.0.13", "10.20.0.13", "debian", ("-o", "BatchMode=yes"))
 SSH = """#!/bin/sh
 # What sshd does with it: the last word is a line for a shell.
 for last; do :; done
@@ -34,7 +34,7 @@ def test_every_word_of_a_command_arrives_as_it_is() -> None:
 
 
 def test_root_is_asked_for_only_by_who_is_not_root() -> None:
-    root = Remote("production1", "production", "", "10.20.0.13", "root", ())
+    root = SshHost("production1", "production", "", "10.20.0.13", "root", ())
 
     assert MACHINE.words(["docker", "ps"], root=True)[-1] == "sudo -n docker ps"
     assert MACHINE.words(["docker", "ps"])[-2:] == ["debian@10.20.0.13", "docker ps"]
@@ -42,7 +42,7 @@ def test_root_is_asked_for_only_by_who_is_not_root() -> None:
 
 
 def test_a_command_that_fails_is_named_with_its_machine() -> None:
-    with pytest.raises(OutsideError, match="production1: sh -c failed: no such thing"):
+    with pytest.raises(ExternalError, match="production1: sh -c failed: no such thing"):
         MACHINE.run("sh", "-c", "echo no such thing >&2; exit 3")
     assert MACHINE.ask("false").returncode == 1
 
@@ -50,7 +50,7 @@ def test_a_command_that_fails_is_named_with_its_machine() -> None:
 def test_a_machine_that_lets_nobody_in_is_another_failure_than_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFUSES", "1")
 
-    with pytest.raises(OutsideError, match=r"production1 does not let us in by ssh.*Permission denied"):
+    with pytest.raises(ExternalError, match=r"production1 does not let us in by ssh.*Permission denied"):
         MACHINE.ask("true")
 
 
@@ -81,7 +81,7 @@ def test_of_all_that_ssh_says_the_line_that_tells_most_is_the_reason(
     monkeypatch.setattr("stargaze.system.ssh.answer", lambda *_, **__: lost)
 
     assert MACHINE.barrier(seconds=30) == reason
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         MACHINE.ask("true")
     assert caught.value.message == f"production1 does not let us in by ssh: {reason}"
 
@@ -95,5 +95,5 @@ def test_a_machine_that_takes_too_long_does_not_answer(tmp_path: Path) -> None:
 def test_without_ssh_here_no_machine_is_blamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
 
-    with pytest.raises(OutsideError, match="ssh is not installed"):
+    with pytest.raises(ExternalError, match="ssh is not installed"):
         MACHINE.barrier(seconds=30)

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from stargaze.config.sections import FeaturesSection
 from stargaze.features import schema
-from stargaze.features.dataset import FeatureSet, Table, read_table, write_feature_set
+from stargaze.features.dataset import Dataset, FeatureSet, read_table, write_feature_set
 from stargaze.features.matrix import vocabulary
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays
@@ -69,7 +69,7 @@ def learnt(store: Store, few: pd.DataFrame) -> Store:
     return store
 
 
-def fill(store: Store, repositories: pd.DataFrame) -> tuple[Table, FeatureSet]:
+def fill(store: Store, repositories: pd.DataFrame) -> tuple[Dataset, FeatureSet]:
     """Write repositories and a feature set that belong together."""
     store.root.mkdir(parents=True, exist_ok=True)
     repositories.to_parquet(store.repositories)

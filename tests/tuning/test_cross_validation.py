@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from stargaze.config.sections import FeaturesSection
-from stargaze.features.dataset import FeatureSet, Table, read_table
+from stargaze.features.dataset import Dataset, FeatureSet, read_table
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, policy_arrays, summary
 from stargaze.tuning.families import FAMILIES, Family
@@ -126,7 +126,7 @@ TAUGHT = ["owner_stars", "age", "text_score", "language", "text_direction_3"]
 
 
 @pytest.fixture
-def taught(store: Store, few: pd.DataFrame) -> tuple[Table, FeatureSet]:
+def taught(store: Store, few: pd.DataFrame) -> tuple[Dataset, FeatureSet]:
     """A table and a feature set with learned columns, in another order than the encoder's."""
     store.root.mkdir(parents=True)
     few.to_parquet(store.repositories)
@@ -136,7 +136,7 @@ def taught(store: Store, few: pd.DataFrame) -> tuple[Table, FeatureSet]:
     return table, FeatureSet(kept, {"language": ["JavaScript"]}, section, table.fingerprint, {})
 
 
-def test_what_is_learned_stands_in_its_place_for_each_fold(taught: tuple[Table, FeatureSet]) -> None:
+def test_what_is_learned_stands_in_its_place_for_each_fold(taught: tuple[Dataset, FeatureSet]) -> None:
     table, feature_set = taught
     told = table.learned(feature_set.split)
 
@@ -151,7 +151,9 @@ def test_what_is_learned_stands_in_its_place_for_each_fold(taught: tuple[Table, 
     assert np.array_equal(arrays.without(1)[:, 1], arrays.inputs[:, 1])
 
 
-def test_it_is_learned_once_for_all_policies(taught: tuple[Table, FeatureSet], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_learned_once_for_all_policies(
+    taught: tuple[Dataset, FeatureSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
     table, feature_set = taught
     first = table.learned(feature_set.split)
     monkeypatch.setattr("stargaze.features.dataset.learn", None)
@@ -162,7 +164,7 @@ def test_it_is_learned_once_for_all_policies(taught: tuple[Table, FeatureSet], m
 
 
 def test_without_a_learned_column_nothing_is_learned(
-    taught: tuple[Table, FeatureSet], monkeypatch: pytest.MonkeyPatch
+    taught: tuple[Dataset, FeatureSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stargaze.features.dataset.learn", None)
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from stargaze.config.sections import ScreeningSection
-from stargaze.errors import MissingInputError, OutsideError, UsageError
+from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.features.dataset import read_both
 from stargaze.store import Store
 from stargaze.tuning.screen import COLUMNS, _sample, read_leaderboard, records, screen
@@ -85,7 +85,7 @@ def test_a_leaderboard_of_another_feature_set_is_refused(screened: Screened, lea
     learnt.leaderboard.write_bytes(screened[0].leaderboard.read_bytes())
     _, feature_set = fill(learnt, few.head(700))
 
-    with pytest.raises(OutsideError, match="another feature set") as raised:
+    with pytest.raises(ExternalError, match="another feature set") as raised:
         read_leaderboard(learnt, feature_set)
     assert raised.value.hint == "stargaze screen"
 
@@ -95,7 +95,7 @@ def test_a_leaderboard_that_is_none_is_refused(learnt: Store, text: str) -> None
     learnt.leaderboard.write_text(text)
     _, feature_set = read_both(learnt)
 
-    with pytest.raises(OutsideError, match="leaderboard") as raised:
+    with pytest.raises(ExternalError, match="leaderboard") as raised:
         read_leaderboard(learnt, feature_set)
     assert "stargaze screen" in raised.value.hint
 
@@ -110,7 +110,7 @@ def test_a_family_that_runs_out_of_time_is_a_row_that_says_so(learnt: Store) -> 
     """Nobody is done in no time, and then there is no leaderboard to go on with: the old one stays."""
     learnt.leaderboard.write_text("the one before")
 
-    with pytest.raises(OutsideError, match=r"no family could be fitted: not done after 0\.01 s") as raised:
+    with pytest.raises(ExternalError, match=r"no family could be fitted: not done after 0\.01 s") as raised:
         screen(ScreeningSection(families=["ridge"], time_limit=0.01), learnt, 0)
 
     assert "--time-limit" in raised.value.hint

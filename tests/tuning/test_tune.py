@@ -11,7 +11,7 @@ import pytest
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import TuningSection
-from stargaze.errors import MissingInputError, OutsideError
+from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features.dataset import read_both
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import policy_arrays
@@ -147,7 +147,7 @@ def test_a_leaderboard_of_failures_names_the_command(screened: Store) -> None:
     board = pd.read_csv(screened.leaderboard).assign(status="failed")
     board.to_csv(screened.leaderboard, index=False)
 
-    with pytest.raises(OutsideError, match="no family that was fitted"):
+    with pytest.raises(ExternalError, match="no family that was fitted"):
         tune(TuningSection(), screened, now=NOW)
 
 

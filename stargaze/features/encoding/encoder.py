@@ -12,7 +12,7 @@ import pandas as pd
 
 from stargaze.features.encoding.target_encoding import Means
 from stargaze.features.encoding.text_models import N_DIRECTIONS, Directions, Score
-from stargaze.features.encoding.tokens import Said, said
+from stargaze.features.encoding.tokens import TokenizedText, said
 from stargaze.features.registry import Registry
 
 LEARNED = Registry()
@@ -58,13 +58,13 @@ class Taught:
     means: Mapping[str, Means]
 
     @classmethod
-    def fit(cls, known: Said, target: np.ndarray, *, owners: bool) -> Taught:
+    def fit(cls, known: TokenizedText, target: np.ndarray, *, owners: bool) -> Taught:
         """Fit on n rows and their log1p(stars) [nat]."""
         keys = ("language", "topics", "owner") if owners else ("language", "topics")
         means = {name: Means.fit(getattr(known, name), target, WEIGHTS[name]) for name in keys}
         return cls(Score.fit(known.words, target), means)
 
-    def values(self, known: Said) -> np.ndarray:
+    def values(self, known: TokenizedText) -> np.ndarray:
         """Return the columns :data:`TAUGHT` and, where owners were learned, :data:`BY_OWNER`; shape (n, 4 or 7)."""
         language, topics = (self.means[name].transform(getattr(known, name)) for name in ("language", "topics"))
         columns = [self.score.transform(known.words), language["mean"], topics["mean"], topics["largest"]]
@@ -99,7 +99,7 @@ class Encoder:
         return cls.of(said(repositories), target, seed=seed, owners=owners)
 
     @classmethod
-    def of(cls, known: Said, target: np.ndarray, *, seed: int, owners: bool) -> Encoder:
+    def of(cls, known: TokenizedText, target: np.ndarray, *, seed: int, owners: bool) -> Encoder:
         """Fit on what was hashed before."""
         return cls(Taught.fit(known, target, owners=owners), Directions.fit(known.words, seed))
 
@@ -107,7 +107,7 @@ class Encoder:
         """Return the learned columns; shape (n_repositories, n_learned), float32."""
         return pd.DataFrame(self.values(said(repositories)), index=repositories.index, columns=list(self.names))
 
-    def values(self, known: Said) -> np.ndarray:
+    def values(self, known: TokenizedText) -> np.ndarray:
         """Return the same without names, of what was hashed before."""
         return np.hstack([self.directions.transform(known.words), self.taught.values(known)])
 

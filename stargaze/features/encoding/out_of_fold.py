@@ -10,7 +10,7 @@ import pandas as pd
 
 from stargaze.features.encoding.encoder import DIRECTIONS, TAUGHT, Encoder, Taught, names
 from stargaze.features.encoding.text_models import Directions
-from stargaze.features.encoding.tokens import Said, said
+from stargaze.features.encoding.tokens import TokenizedText, said
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ class Learned:
         return pd.DataFrame(self.without[fold], columns=self.values.columns)
 
 
-def learn(repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, *, seed: int, owners: bool) -> Learned:
+def fit_out_of_fold(
+    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, *, seed: int, owners: bool
+) -> Learned:
     """Learn the columns of all rows, for the whole training part and for it without each of its folds.
 
     Parameters
@@ -74,7 +76,9 @@ def learn(repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, *, s
     return Learned(encoder, pd.DataFrame(told[0], index=repositories.index, columns=columns), told[1:])
 
 
-def _tell(told: np.ndarray, known: Said, target: np.ndarray, side: np.ndarray, left_out: tuple[int, ...]) -> None:
+def _tell(
+    told: np.ndarray, known: TokenizedText, target: np.ndarray, side: np.ndarray, left_out: tuple[int, ...]
+) -> None:
     """Fit without some folds and write into ``told`` (1 + n_folds, n, q) what that teaches, where just these may not be seen."""
     seen = np.flatnonzero((side >= 0) & ~np.isin(side, left_out))
     rows = np.flatnonzero((side < 0) | np.isin(side, left_out))

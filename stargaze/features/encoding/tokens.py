@@ -36,7 +36,7 @@ class Keys:
 
 
 @dataclass(frozen=True)
-class Said:
+class TokenizedText:
     """Words (n, :data:`BUCKETS`), topics, language, name and owner of n repositories."""
 
     words: Sparse
@@ -45,13 +45,13 @@ class Said:
     name: Keys
     owner: Keys
 
-    def of(self, rows: np.ndarray) -> Said:
+    def of(self, rows: np.ndarray) -> TokenizedText:
         """Return what some rows say."""
         keys = (self.topics, self.language, self.name, self.owner)
-        return Said(self.words[rows], *(item.of(rows) for item in keys))
+        return TokenizedText(self.words[rows], *(item.of(rows) for item in keys))
 
 
-def said(repositories: pd.DataFrame) -> Said:
+def said(repositories: pd.DataFrame) -> TokenizedText:
     """Hash what repositories say: words, pairs of words, and names.
 
     Parameters
@@ -74,7 +74,7 @@ def said(repositories: pd.DataFrame) -> Said:
     topics = [list(map(str, value)) if _is_list(value) else [] for value in repositories["topics"]]
     texts = zip(repositories["full_name"].fillna(""), repositories["description"], topics, strict=True)
     tokens = [_tokens(name, description, of_it) for name, description, of_it in texts]
-    return Said(
+    return TokenizedText(
         _counted(tokens),
         _keys(topics),
         _one_key(repositories["language"].str.lower()),

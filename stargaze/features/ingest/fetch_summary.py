@@ -64,7 +64,7 @@ class FetchSummary:
 
 
 @dataclass
-class Ledger:
+class FetchCounts:
     """Counts while the files are read."""
 
     paths: list[Path]

@@ -15,7 +15,7 @@ from stargaze.features.ingest import field_mapping as records
 from stargaze.features.ingest import json_records as documents
 from stargaze.features.ingest import table_records as tables
 from stargaze.features.ingest import write_repositories as assemble
-from stargaze.features.ingest.fetch_summary import FetchSummary, Ledger
+from stargaze.features.ingest.fetch_summary import FetchCounts, FetchSummary
 from stargaze.features.ingest.open_file import Source, opened
 from stargaze.features.ingest.write_repositories import Piece, Report
 from stargaze.store import Store
@@ -60,7 +60,7 @@ def fetch(
         if not paths:
             sample = importlib.resources.files("stargaze") / "data" / "sample.parquet"
             paths = [stack.enter_context(importlib.resources.as_file(sample))]
-        ledger = Ledger(paths)
+        ledger = FetchCounts(paths)
         return assemble.write(_pieces(paths, columns, ledger, report), ledger, section, store, now, report)
 
 
@@ -68,7 +68,7 @@ def _silent(_what: str, _share: float) -> None:
     """Report to nobody."""
 
 
-def _pieces(paths: Sequence[Path], columns: dict[str, str], ledger: Ledger, report: Report) -> Iterator[Piece]:
+def _pieces(paths: Sequence[Path], columns: dict[str, str], ledger: FetchCounts, report: Report) -> Iterator[Piece]:
     """Read all files in pieces of a good size: thousands of files of one record make one piece."""
     rows: list[tuple[int, int, dict[str, Any]]] = []
     for number, path in enumerate(paths):
@@ -86,7 +86,7 @@ def _pieces(paths: Sequence[Path], columns: dict[str, str], ledger: Ledger, repo
         yield assemble.piece(rows)
 
 
-def _tabled(source: Source, columns: dict[str, str], number: int, ledger: Ledger) -> Iterator[Piece]:
+def _tabled(source: Source, columns: dict[str, str], number: int, ledger: FetchCounts) -> Iterator[Piece]:
     for batch in tables.read(source, columns):
         ledger.read[number] = ledger.read.get(number, 0) + len(batch.positions) + len(batch.bad)
         for position, reason in batch.bad:
@@ -94,7 +94,7 @@ def _tabled(source: Source, columns: dict[str, str], number: int, ledger: Ledger
         yield Piece(batch.frame, [number] * len(batch.positions), batch.positions)
 
 
-def _rows(source: Source, number: int, ledger: Ledger) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(source: Source, number: int, ledger: FetchCounts) -> Iterator[tuple[int, dict[str, Any]]]:
     for position, value, broken in documents.read(source):
         ledger.read[number] = ledger.read.get(number, 0) + 1
         if broken:

@@ -17,7 +17,7 @@ from stargaze.features import schema
 from stargaze.features.ingest import deduplicate as identity
 from stargaze.features.ingest import derive
 from stargaze.features.ingest import validate as checks
-from stargaze.features.ingest.fetch_summary import FetchSummary, Ledger
+from stargaze.features.ingest.fetch_summary import FetchCounts, FetchSummary
 from stargaze.store import Store
 
 NEED = ("full_name", "stars")
@@ -55,7 +55,7 @@ def piece(rows: Sequence[tuple[int, int, dict[str, Any]]]) -> Piece:
 
 
 def write(
-    raw: Iterable[Piece], ledger: Ledger, section: FetchSection, store: Store, now: datetime, report: Report
+    raw: Iterable[Piece], ledger: FetchCounts, section: FetchSection, store: Store, now: datetime, report: Report
 ) -> FetchSummary:
     """Keep the newest good record of each repository and write ``repositories.parquet``.
 
@@ -94,7 +94,7 @@ def day(text: str) -> pd.Timestamp | None:
         ) from error
 
 
-def _judged(piece: Piece, now: datetime, ledger: Ledger) -> pd.DataFrame:
+def _judged(piece: Piece, now: datetime, ledger: FetchCounts) -> pd.DataFrame:
     """Keep the good rows, with the number of their file."""
     frame = piece.frame
     if "has_homepage" in frame.columns:
@@ -108,7 +108,7 @@ def _judged(piece: Piece, now: datetime, ledger: Ledger) -> pd.DataFrame:
     return good
 
 
-def _timed(frame: pd.DataFrame, ledger: Ledger, now: datetime) -> pd.DataFrame:
+def _timed(frame: pd.DataFrame, ledger: FetchCounts, now: datetime) -> pd.DataFrame:
     """Say when the figures were true: at the latest date in the same file, where the record does not say.
 
     The file cannot be older than that. Files of one record each that lie in one folder were fetched together.

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from stargaze.config.sections import POLICIES
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.features import schema
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.extract import extract
@@ -28,7 +28,7 @@ def listing(store: Store) -> list[dict[str, Any]]:
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If the selection or the repositories cannot be read.
     """
     selection = _selection(store)
@@ -53,7 +53,7 @@ def _selection(store: Store) -> pd.DataFrame:
     try:
         return pd.read_csv(store.selection).set_index("feature")
     except (ValueError, KeyError, OSError) as error:
-        raise OutsideError(f"{store.selection}: cannot be read: {error}", hint="stargaze select-features") from error
+        raise ExternalError(f"{store.selection}: cannot be read: {error}", hint="stargaze select-features") from error
 
 
 def _missing(store: Store) -> pd.Series:
@@ -62,7 +62,7 @@ def _missing(store: Store) -> pd.Series:
     try:
         repositories = schema.conform(pd.read_parquet(store.repositories))
     except (OSError, ValueError, TypeError) as error:
-        raise OutsideError(f"{store.repositories}: cannot be read: {error}", hint="stargaze fetch") from error
+        raise ExternalError(f"{store.repositories}: cannot be read: {error}", hint="stargaze fetch") from error
     return extract(repositories).isna().mean()
 
 

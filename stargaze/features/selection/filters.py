@@ -18,7 +18,7 @@ PART = 0.2
 """Share of the repositories with many stars in which a column is equal to them: the honest ones reach 0.02 [share]."""
 
 
-def drop_by_looks(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSection) -> dict[str, str]:
+def apply_filters(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSection) -> dict[str, str]:
     """Return the columns that need no model to be dropped, each with its reason.
 
     Parameters

@@ -11,9 +11,9 @@ import pandas as pd
 from stargaze.config.sections import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError
 from stargaze.features.catalogue import CATALOGUE, allowed
-from stargaze.features.dataset import FeatureSet, Table, read_table, write_feature_set
+from stargaze.features.dataset import Dataset, FeatureSet, read_table, write_feature_set
 from stargaze.features.matrix import matrix, vocabulary
-from stargaze.features.selection.filters import drop_by_looks, rank_correlation
+from stargaze.features.selection.filters import apply_filters, rank_correlation
 from stargaze.features.selection.permutation_importance import Evidence
 from stargaze.features.selection.plot import draw_selection
 from stargaze.features.selection.stability import choose
@@ -51,7 +51,7 @@ def select_features(section: FeaturesSection, store: Store, report: Report = lam
     return selection
 
 
-def select(table: Table, section: FeaturesSection, report: Report = lambda _what, _done: None) -> Selection:
+def select(table: Dataset, section: FeaturesSection, report: Report = lambda _what, _done: None) -> Selection:
     """Choose the features of each policy.
 
     Rules, in this order: missing, constant, holding the stars, duplicate, redundant by Spearman's rho, and no better than
@@ -74,7 +74,7 @@ def select(table: Table, section: FeaturesSection, report: Report = lambda _what
     """
     evidence, vocabularies, dropped = _evidence(table, section)
     report("columns that cannot help", 0.0)
-    dropped |= drop_by_looks(evidence.inputs, evidence.target, section)
+    dropped |= apply_filters(evidence.inputs, evidence.target, section)
     reasons = _described(evidence)
     kept: dict[str, list[str]] = {}
     scores: dict[str, dict[str, float]] = {}
@@ -95,7 +95,7 @@ def select(table: Table, section: FeaturesSection, report: Report = lambda _what
     return Selection(FeatureSet(kept, vocabularies, section, table.fingerprint, scores), reasons.reset_index())
 
 
-def _evidence(table: Table, section: FeaturesSection) -> tuple[Evidence, dict[str, list[str]], dict[str, str]]:
+def _evidence(table: Dataset, section: FeaturesSection) -> tuple[Evidence, dict[str, list[str]], dict[str, str]]:
     """Compute every column of the training rows; return the vocabularies, and why some columns cannot be learned."""
     rows = table.training
     training, told = table.repositories.iloc[rows], table.learned(section)

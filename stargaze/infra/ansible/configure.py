@@ -14,7 +14,7 @@ from stargaze.infra.ansible.build_wheel import build_wheel
 from stargaze.infra.ansible.runner import TAGS, configure, folder
 from stargaze.infra.hosts.host_keys import check_known
 from stargaze.infra.hosts.inventory import Files
-from stargaze.infra.hosts.state_dir import Workroom, pins
+from stargaze.infra.hosts.state_dir import StateDir, pins
 from stargaze.infra.provision import hosts_of, ray_token, write_inventory
 from stargaze.live_table import board
 from stargaze.store import Store, replacing
@@ -22,7 +22,7 @@ from stargaze.system.source_package import recipe
 
 
 def configured(
-    section: InfraSection, room: Workroom, store: Store, *, tags: Sequence[str] = (), check: bool = False
+    section: InfraSection, room: StateDir, store: Store, *, tags: Sequence[str] = (), check: bool = False
 ) -> list[dict[str, Any]]:
     """Run the playbooks; return how many tasks changed something, a row a machine.
 
@@ -30,7 +30,7 @@ def configured(
     ------
     UsageError
         If a tag is none.
-    OutsideError
+    ExternalError
         If a task failed: host, task, reason and hint.
     """
     for tag in tags:
@@ -51,14 +51,14 @@ def configured(
     ]
 
 
-def is_configured(section: InfraSection, room: Workroom, store: Store) -> bool:
+def is_configured(section: InfraSection, room: StateDir, store: Store) -> bool:
     """Say whether these very machines were configured with the same before: package, playbooks, and what is carried there."""
     if not room.configured.is_file():
         return False
     return room.configured.read_text(encoding="ascii") == _digest(room, *_inventory(section, room, store))
 
 
-def _inventory(section: InfraSection, room: Workroom, store: Store) -> tuple[Path, Files]:
+def _inventory(section: InfraSection, room: StateDir, store: Store) -> tuple[Path, Files]:
     signers = store.keys / "allowed_signers"
     files = Files(
         str(build_wheel(room.root / "wheels")),
@@ -69,7 +69,7 @@ def _inventory(section: InfraSection, room: Workroom, store: Store) -> tuple[Pat
     return write_inventory(section, room, hosts_of(section, room), files), files
 
 
-def _digest(room: Workroom, inventory: Path, files: Files) -> str:
+def _digest(room: StateDir, inventory: Path, files: Files) -> str:
     """Sum up what a run depends on; the name of the wheel says what it holds, a server that was made anew has another id."""
     servers = {name: one["id"] for name, one in pins(room).items()}
     whole = hashlib.sha256(inventory.read_bytes() + json.dumps(servers, sort_keys=True).encode())

@@ -15,7 +15,7 @@ from typing import Any
 import ansible_runner
 import psutil
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.system.signals import held_back
 from stargaze.system.source_package import PACKAGE
 
@@ -54,7 +54,7 @@ def folder() -> Path:
     for place in PLACES:
         if (place / "site.yml").is_file():
             return place
-    raise OutsideError("the playbooks came not with this installation", hint="install it anew")
+    raise ExternalError("the playbooks came not with this installation", hint="install it anew")
 
 
 def configure(
@@ -70,7 +70,7 @@ def configure(
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If a task failed or a machine was not reached; the message names the first of them, the hint the log.
     KeyboardInterrupt, SystemExit
         If a signal stopped it: the playbook was ended first.
@@ -96,7 +96,7 @@ def configure(
     run.log = Path(done.config.artifact_dir) / "stdout"
     run.changed = dict((done.stats or {}).get("changed") or {})
     if run.failures or done.rc:
-        raise OutsideError(_said(run.failures, run.log), hint=_hint(run.failures, run.log))
+        raise ExternalError(_said(run.failures, run.log), hint=_hint(run.failures, run.log))
     return run
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from stargaze.config.sections import InfraSection
-from stargaze.errors import MissingInputError, OutsideError, UsageError
+from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.infra.hosts.cloud_init import host_keys
-from stargaze.infra.hosts.state_dir import Workroom, met, pin, pins
+from stargaze.infra.hosts.state_dir import StateDir, met, pin, pins
 from stargaze.infra.machines import machine_of
 from stargaze.infra.plan.cloud import Cloud
 
@@ -17,12 +17,12 @@ CONSOLE_LOOK = 2.0
 """Between two looks at a machine's console [s]."""
 
 
-def learn(section: InfraSection, servers: Mapping[str, str], cloud: Cloud, room: Workroom) -> None:
+def learn(section: InfraSection, servers: Mapping[str, str], cloud: Cloud, room: StateDir) -> None:
     """Pin the host keys of machines that are new; those of machines that stand are never learnt again.
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If a console tells none within ``infra.patience``.
     """
     known = pins(room)
@@ -37,7 +37,7 @@ def learn(section: InfraSection, servers: Mapping[str, str], cloud: Cloud, room:
     pin(room, {name: (server, keys[name] if name in keys else known[name]["keys"]) for name, server in servers.items()})
 
 
-def check_known(section: InfraSection, room: Workroom) -> None:
+def check_known(section: InfraSection, room: StateDir) -> None:
     """See that machines which exist already can be believed: they have no console that tells us their keys.
 
     Raises
@@ -54,7 +54,7 @@ def check_known(section: InfraSection, room: Workroom) -> None:
         )
 
 
-def forget(room: Workroom, machine: str) -> None:
+def forget(room: StateDir, machine: str) -> None:
     """Forget the keys of one machine, so that they are learnt anew; those of all others stay, also such as were met only."""
     machine_of(machine)
     known = pins(room)
@@ -70,7 +70,7 @@ def forget(room: Workroom, machine: str) -> None:
 def _from_console(name: str, server_id: str, cloud: Cloud, limit: float) -> tuple[str, ...]:
     while not (keys := host_keys(cloud.console(server_id))):
         if time.monotonic() > limit:
-            raise OutsideError(
+            raise ExternalError(
                 f"{name}: its console tells no ssh host keys",
                 hint='stargaze infra up waits on; where a cloud shows no console: infra.host_keys = "first-use"',
             )

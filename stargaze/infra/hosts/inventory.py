@@ -12,7 +12,7 @@ from typing import Any
 from stargaze.config.sections import InfraSection
 from stargaze.infra.machines import Host, jump_of
 from stargaze.infra.plan.desired import ANYWHERE
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
 MANAGERS = 3
 """Of a Swarm with at least so many nodes; with fewer one is, as two give no majority."""
@@ -38,11 +38,11 @@ class Files:
     ray_token: str = ""
 
 
-def remotes(hosts: Sequence[Host], access: Access) -> tuple[Remote, ...]:
+def remotes(hosts: Sequence[Host], access: Access) -> tuple[SshHost, ...]:
     """Return the machines as they are entered: pinned keys, no question asked, through the jump host where there is one."""
     jump = jump_of(hosts)
     return tuple(
-        Remote(
+        SshHost(
             host.machine.name,
             host.machine.role,
             host.inside,

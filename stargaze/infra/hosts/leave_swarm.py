@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from stargaze.errors import StargazeError
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
 LEAVE = """
 docker node ls >/dev/null 2>&1 || exit 44
@@ -27,7 +27,7 @@ PATIENCE = 180.0
 """For one machine [s]."""
 
 
-def part(names: Sequence[str], others: Sequence[Remote], say: Callable[[str], None]) -> None:
+def remove_from_swarm(names: Sequence[str], others: Sequence[SshHost], say: Callable[[str], None]) -> None:
     """Have the Swarm of the others forget machines, one after the other; what is in the way is said, and ends nothing."""
     for name in names:
         said: list[str | None] = []
@@ -41,7 +41,7 @@ def part(names: Sequence[str], others: Sequence[Remote], say: Callable[[str], No
             say(f"{name} could not leave the Swarm: {why}")
 
 
-def _asked(name: str, remote: Remote) -> str | None:
+def _asked(name: str, remote: SshHost) -> str | None:
     """Ask one machine; return what was in the way, empty if nothing was; None where it manages no Swarm."""
     try:
         done = remote.ask("sh", "-c", LEAVE, "sh", name, root=True, seconds=PATIENCE)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.config.sections import InfraSection
-from stargaze.errors import CredentialsError, OutsideError
+from stargaze.errors import CredentialsError, ExternalError
 from stargaze.store import Store, outside_disk, replacing, write_json
 from stargaze.system import ssh_keys as sshkeys
 from stargaze.system.process import need
 
 
 @dataclass(frozen=True)
-class Workroom:
+class StateDir:
     """The folder of one cluster."""
 
     root: Path
@@ -62,15 +62,15 @@ class Workroom:
         return self.root / "runs"
 
 
-def workroom_of(section: InfraSection, store: Store) -> Workroom:
+def workroom_of(section: InfraSection, store: Store) -> StateDir:
     """Return the folder of a cluster, made for its owner alone."""
-    room = Workroom((store.root / "infra" / section.name).resolve())
+    room = StateDir((store.root / "infra" / section.name).resolve())
     with outside_disk(room.root):
         room.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     return room
 
 
-def private_key(section: InfraSection, room: Workroom) -> Path:
+def private_key(section: InfraSection, room: StateDir) -> Path:
     """Return the key that opens the machines: the configured one, or one that is made.
 
     Raises
@@ -96,30 +96,30 @@ def public_key(key: Path) -> str:
     need("ssh-keygen")
     try:
         words = sshkeys.derived(key).split()
-    except OutsideError as error:
+    except ExternalError as error:
         raise CredentialsError(error.message, hint="use a key without a passphrase") from error
     return " ".join(words[:2])
 
 
-def pins(room: Workroom) -> dict[str, dict[str, Any]]:
+def pins(room: StateDir) -> dict[str, dict[str, Any]]:
     """Read which keys belong to which server: by machine, ``id`` and ``keys``."""
     try:
         found: dict[str, dict[str, Any]] = json.loads(room.pins.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise OutsideError(
+        raise ExternalError(
             f"{room.pins}: is not JSON", hint=f"rm {room.pins}, and stargaze infra up learns anew"
         ) from error
     return found
 
 
-def met(room: Workroom) -> set[str]:
+def met(room: StateDir) -> set[str]:
     """Return the machines of which a host key is believed, however it was learnt."""
     return {line.partition(" ")[0] for line in _known(room) if line.strip()}
 
 
-def pin(room: Workroom, learnt: Mapping[str, tuple[str, Sequence[str]]], keep: Collection[str] = ()) -> None:
+def pin(room: StateDir, learnt: Mapping[str, tuple[str, Sequence[str]]], keep: Collection[str] = ()) -> None:
     """Believe these keys: by machine, the server's id and its keys; of those to ``keep``, also what was met before."""
     known = {machine: {"id": server, "keys": list(keys)} for machine, (server, keys) in learnt.items()}
     lines = [line for line in _known(room) if line.partition(" ")[0] in keep]
@@ -129,5 +129,5 @@ def pin(room: Workroom, learnt: Mapping[str, tuple[str, Sequence[str]]], keep: C
     write_json(room.pins, known)
 
 
-def _known(room: Workroom) -> list[str]:
+def _known(room: StateDir) -> list[str]:
     return room.known_hosts.read_text(encoding="utf-8").splitlines() if room.known_hosts.is_file() else []

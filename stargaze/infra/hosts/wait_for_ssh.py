@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from stargaze.errors import CredentialsError, OutsideError, StargazeError
-from stargaze.system.ssh import CHANGED, Remote
+from stargaze.errors import CredentialsError, ExternalError, StargazeError
+from stargaze.system.ssh import CHANGED, SshHost
 
 LOOK = 2.0
 """Between two tries [s]."""
@@ -15,12 +15,12 @@ ONE_TRY = 30.0
 """Longest [s]."""
 
 
-def await_ssh(machines: Sequence[Remote], patience: float, tell: Callable[[Remote], None]) -> None:
+def await_ssh(machines: Sequence[SshHost], patience: float, tell: Callable[[SshHost], None]) -> None:
     """Wait until all of them let us in, the jump host first.
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If one did not within ``patience`` [s], or shows another key than the pinned one.
     """
     limit = time.monotonic() + patience
@@ -31,7 +31,7 @@ def await_ssh(machines: Sequence[Remote], patience: float, tell: Callable[[Remot
     others = [machine for machine in machines if machine not in first]
     failures = list[StargazeError]()
 
-    def reach(machine: Remote) -> None:
+    def reach(machine: SshHost) -> None:
         try:
             _await(machine, limit)
         except StargazeError as error:
@@ -42,10 +42,10 @@ def await_ssh(machines: Sequence[Remote], patience: float, tell: Callable[[Remot
     with ThreadPoolExecutor(max(1, len(others))) as pool:
         list(pool.map(reach, others))
     if failures:
-        raise OutsideError("; ".join(error.message for error in failures), hint=failures[0].hint)
+        raise ExternalError("; ".join(error.message for error in failures), hint=failures[0].hint)
 
 
-def _await(machine: Remote, limit: float) -> None:
+def _await(machine: SshHost, limit: float) -> None:
     name = f"{machine.name} ({machine.address})"
     while why := machine.barrier(seconds=ONE_TRY):
         if any(word in why for word in CHANGED):
@@ -54,7 +54,7 @@ def _await(machine: Remote, limit: float) -> None:
                 hint=f"if it was made anew, forget its key: stargaze infra forget {machine.name}",
             )
         if time.monotonic() > limit:
-            raise OutsideError(
+            raise ExternalError(
                 f"{name} does not let us in by ssh: {why}",
                 hint="infra.user is the image's user; infra.ssh_from must hold this machine's address",
             )

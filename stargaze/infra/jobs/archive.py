@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.infra.jobs.spec import NAME
 
 SUMS = "sums.json"
@@ -41,14 +41,14 @@ def unpack(stream: IO[bytes], folder: Path) -> list[str]:
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If it was cut off, holds anything but plain files of a store, or one is not what it was.
     """
     try:
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             return _unpacked(archive, folder)
     except (tarfile.TarError, EOFError, ValueError, TypeError) as error:
-        raise OutsideError(f"{BROKEN}: {error}", hint="try again") from error
+        raise ExternalError(f"{BROKEN}: {error}", hint="try again") from error
 
 
 def sums(files: Mapping[str, Path]) -> dict[str, str]:
@@ -66,26 +66,26 @@ def _unpacked(archive: tarfile.TarFile, folder: Path) -> list[str]:
     for entry in archive:
         source = archive.extractfile(entry) if entry.isfile() else None
         if source is None or len(written) > MOST_FILES:
-            raise OutsideError(f"{BROKEN}: {entry.name[:80]!r} is no plain file")
+            raise ExternalError(f"{BROKEN}: {entry.name[:80]!r} is no plain file")
         if promised is None:
             promised = _promised(entry, source)
             continue
         if entry.name not in promised or entry.name in written:
-            raise OutsideError(f"{BROKEN}: {entry.name[:80]!r} was not announced")
+            raise ExternalError(f"{BROKEN}: {entry.name[:80]!r} was not announced")
         path = written[entry.name] = folder / entry.name
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
     if promised is None or sums(written) != promised:
-        raise OutsideError(BROKEN, hint="try again")
+        raise ExternalError(BROKEN, hint="try again")
     return list(written)
 
 
 def _promised(entry: tarfile.TarInfo, source: IO[bytes]) -> dict[str, str]:
     if entry.name != SUMS:
-        raise OutsideError(f"{BROKEN}: it does not begin with {SUMS}")
+        raise ExternalError(f"{BROKEN}: it does not begin with {SUMS}")
     promised = json.loads(source.read(10_000_000))
     odd = [name for name in promised if not NAME.fullmatch(name)]
     if odd:
-        raise OutsideError(f"{BROKEN}: {odd[0][:80]!r} is no file of a store")
+        raise ExternalError(f"{BROKEN}: {odd[0][:80]!r} is no file of a store")
     return dict(promised)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.bundle.manifest import verify_files
-from stargaze.errors import MissingInputError, OutsideError, StargazeError, UsageError
+from stargaze.errors import ExternalError, MissingInputError, StargazeError, UsageError
 from stargaze.infra.jobs.archive import pack, sums, unpack
-from stargaze.infra.jobs.spec import Errand
-from stargaze.infra.jobs.ssh_client import Head, raised
+from stargaze.infra.jobs.spec import JobSpec
+from stargaze.infra.jobs.ssh_client import JobService, raised
 from stargaze.store import Store, outside_disk, read_json, scratch_folder, write_json
 
 Report = Callable[[str, float], None]
@@ -38,7 +38,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Under:
+class JobRecord:
     """What a store knows of its errand: ``errand.json``, from before it is sent until its outcome is in place."""
 
     store: Store
@@ -77,7 +77,7 @@ class Under:
         return found
 
 
-def check_inputs(one: Errand, store: Store) -> None:
+def check_inputs(one: JobSpec, store: Store) -> None:
     """See that everything is there that an errand takes along.
 
     Raises
@@ -97,16 +97,16 @@ def check_inputs(one: Errand, store: Store) -> None:
 
 
 def send(
-    one: Errand, head: Head, store: Store, now: datetime, environment: Mapping[str, str], report: Report
+    one: JobSpec, head: JobService, store: Store, now: datetime, environment: Mapping[str, str], report: Report
 ) -> dict[str, str]:
     """Send the errand, whose inputs were seen to be there, and have it begun; return its id, stage, machine and time.
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If an errand of this store is on the cluster already, the head has other code, or cannot be reached.
     """
-    under = Under(store)
+    under = JobRecord(store)
     report(f"looking at {head.name}", 0.0)
     wanted = sums(one.sends)
     found = head.look(wanted)
@@ -141,7 +141,7 @@ def send(
     return begun
 
 
-def follow(stage: str, head: Head, store: Store, report: Report) -> Outcome:
+def follow(stage: str, head: JobService, store: Store, report: Report) -> Outcome:
     """Show how far the errand is until it has ended, and put what it made in place; return its answer.
 
     On Ctrl-C it is stopped, and what it had found is brought back; when this process is ended in another way, or the connection
@@ -154,28 +154,28 @@ def follow(stage: str, head: Head, store: Store, report: Report) -> Outcome:
     StargazeError
         As the command there ended.
     """
-    known = Under(store).of(stage)
+    known = JobRecord(store).of(stage)
     heard = Heard()
     try:
         ended = _follow(head, report, stage, heard)
     except KeyboardInterrupt:
         report(f"stopping {stage} on {head.name}", 0.0)
         head.stop()
-        bring(head, store, known["keeps"])
+        download_results(head, store, known["keeps"])
         raise
     if ended == 0:
-        bring(head, store, known["brings"])
+        download_results(head, store, known["brings"])
         if store.journal.name in known["keeps"]:
             _settle_journal(store, resumed=store.journal.name in known["sent"])
         return Outcome(heard.answer, heard.text)
-    bring(head, store, known["keeps"])
+    download_results(head, store, known["keeps"])
     if heard.error is not None and ended not in STOPPED:
         raise raised(heard.error["error"], heard.error["hint"], heard.error["code"])
     hint = f"stargaze {stage} --on cluster{' --resume' if known['keeps'] else ''}"
-    raise OutsideError(f"{stage} was ended on {head.name}{heard.why(ended)}", hint=hint)
+    raise ExternalError(f"{stage} was ended on {head.name}{heard.why(ended)}", hint=hint)
 
 
-def bring(head: Head, store: Store, names: Sequence[str]) -> None:
+def download_results(head: JobService, store: Store, names: Sequence[str]) -> None:
     """Fetch files, check them, put them in place by renames, and forget the errand."""
     if names:
         with scratch_folder(store.root) as scratch:
@@ -183,7 +183,7 @@ def bring(head: Head, store: Store, names: Sequence[str]) -> None:
             for name in [one for one in got if one.startswith("bundles/latest")]:
                 _check_bundle(scratch, name)
             _put(scratch, store, got)
-    Under(store).path.unlink(missing_ok=True)
+    JobRecord(store).path.unlink(missing_ok=True)
 
 
 @dataclass
@@ -210,7 +210,7 @@ class Heard:
         return f": {words}" if words else "" if ended is None else f" with exit code {ended}"
 
 
-def _follow(head: Head, report: Report, stage: str, heard: Heard) -> int | None:
+def _follow(head: JobService, report: Report, stage: str, heard: Heard) -> int | None:
     """Follow the job over connections that break; return how it ended, None where nobody can say."""
     offset, failures = 0, 0
     while True:
@@ -224,34 +224,34 @@ def _follow(head: Head, report: Report, stage: str, heard: Heard) -> int | None:
                 heard.take(told)
                 if "what" in told:
                     report(told["what"], told["done"])
-        except OutsideError as lost:
+        except ExternalError as lost:
             if failures == len(AGAIN):
                 hint = f"it goes on there; stargaze {stage} --attach follows it again"
-                raise OutsideError(lost.message, hint=hint) from lost
+                raise ExternalError(lost.message, hint=hint) from lost
             time.sleep(AGAIN[failures])
             failures += 1
 
 
-def _check_free(under: Under, head: Head, there: Mapping[str, Any] | None) -> None:
+def _check_free(under: JobRecord, head: JobService, there: Mapping[str, Any] | None) -> None:
     mine = under.known()
     if mine is not None and there is not None and there["id"] == mine["id"]:
         state = "runs" if there["runs"] else "has ended"
-        raise OutsideError(
+        raise ExternalError(
             f"{mine['stage']} of this store {state} on {head.name}, begun at {mine['began']}, and is not brought back",
             hint=f"stargaze {mine['stage']} --attach",
         )
     if there is not None and there["runs"]:
-        raise OutsideError(
+        raise ExternalError(
             f"{there['stage']} of this store runs on {head.name}, begun at {there['began']}, and was not begun from here",
             hint="wait for it",
         )
 
 
-def _has_begun(head: Head, job: str) -> bool:
+def _has_begun(head: JobService, job: str) -> bool:
     """Tell whether a job runs whose beginning was not heard of; if nobody can say, it may."""
     try:
         found = head.look({})["job"]
-    except OutsideError:
+    except ExternalError:
         return True
     return found is not None and found["id"] == job and found["runs"]
 
@@ -261,7 +261,7 @@ def _check_bundle(scratch: Path, latest: str) -> None:
     name = (scratch / latest).read_text(encoding="utf-8").strip()
     digest = verify_files(scratch / "bundles" / Path(name).name)
     if digest != name:
-        raise OutsideError("the bundle that came back is not the one that was made", hint="stargaze tune --attach")
+        raise ExternalError("the bundle that came back is not the one that was made", hint="stargaze tune --attach")
 
 
 def _put(scratch: Path, store: Store, names: Sequence[str]) -> None:

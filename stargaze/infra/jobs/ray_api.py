@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stargaze.errors import CredentialsError, OutsideError
+from stargaze.errors import CredentialsError, ExternalError
 
 ANSWERS = 30.0
 """Longest wait for an answer [s]."""
@@ -43,7 +43,7 @@ class RayJobs:
         while True:
             try:
                 self._ask("POST", "/api/jobs/", {"submission_id": job, "entrypoint": command})
-            except OutsideError as error:
+            except ExternalError as error:
                 if NOT_YET not in error.message or time.monotonic() > limit:
                     raise
                 time.sleep(PAUSE)
@@ -78,9 +78,9 @@ class RayJobs:
             if error.code in REFUSED:
                 raise CredentialsError("Ray refuses the cluster's token", hint=CONFIGURE) from error
             said = error.read(2_000).decode("utf-8", "replace").strip().splitlines() or [str(error)]
-            raise OutsideError(f"Ray's job API: {said[-1][:300]}", hint=CONFIGURE) from error
+            raise ExternalError(f"Ray's job API: {said[-1][:300]}", hint=CONFIGURE) from error
         except (OSError, ValueError) as error:
-            raise OutsideError(f"Ray's job API at {self.address} does not answer: {error}", hint=CONFIGURE) from error
+            raise ExternalError(f"Ray's job API at {self.address} does not answer: {error}", hint=CONFIGURE) from error
 
 
 def jobs_of(settings: Path, address: str) -> RayJobs:
@@ -88,7 +88,7 @@ def jobs_of(settings: Path, address: str) -> RayJobs:
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If Ray is not configured here.
     """
     try:
@@ -96,5 +96,5 @@ def jobs_of(settings: Path, address: str) -> RayJobs:
         values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
         token = Path(values["RAY_AUTH_TOKEN_PATH"]).read_text(encoding="ascii").strip()
     except (OSError, KeyError, ValueError) as error:
-        raise OutsideError(f"{settings}: Ray is not configured here: {error}", hint=CONFIGURE) from error
+        raise ExternalError(f"{settings}: Ray is not configured here: {error}", hint=CONFIGURE) from error
     return RayJobs(address, token)

@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from stargaze.config.sections import Config
-from stargaze.errors import OutsideError
-from stargaze.infra.jobs.client import Outcome, Under, check_inputs, follow, send
+from stargaze.errors import ExternalError
+from stargaze.infra.jobs.client import JobRecord, Outcome, check_inputs, follow, send
 from stargaze.infra.jobs.spec import errand
-from stargaze.infra.jobs.ssh_client import Head, head_of, place_of
+from stargaze.infra.jobs.ssh_client import JobService, head_of, place_of
 from stargaze.store import Store
 
 Report = Callable[[str, float], None]
@@ -19,7 +19,7 @@ SECRETS = {"fetch": ("GITHUB_TOKEN",)}
 """What a stage there is told of our environment."""
 
 
-def head(config: Config, store: Store) -> Head:
+def head(config: Config, store: Store) -> JobService:
     """Return the head of the cluster that the config names.
 
     Raises
@@ -55,16 +55,16 @@ def begin(
 
 def is_begun(stage: str, store: Store) -> bool:
     """Tell whether a stage was begun on the cluster and not brought back."""
-    known = Under(store).known()
+    known = JobRecord(store).known()
     return known is not None and known["stage"] == stage
 
 
 def attend(stage: str, config: Config, store: Store, report: Report) -> Outcome:
     """Follow a stage that was begun on the cluster, put what it made in place, and return its answer as if it were made here."""
-    Under(store).of(stage)  # before a machine is asked
+    JobRecord(store).of(stage)  # before a machine is asked
     found = follow(stage, head(config, store), store, report)
     if found.value is None:
-        raise OutsideError(f"{stage} gave no answer", hint=f"stargaze {stage} --on cluster")
+        raise ExternalError(f"{stage} gave no answer", hint=f"stargaze {stage} --on cluster")
     if isinstance(found.value, dict) and "bundle" in found.value:
         found.value["bundle"] = str(store.bundles / Path(found.value["bundle"]).name)
     return found

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from stargaze.errors import OutsideError, StargazeError, UsageError
+from stargaze.errors import ExternalError, StargazeError, UsageError
 from stargaze.infra.jobs.archive import pack, sums, unpack
 from stargaze.infra.jobs.ray_api import OVER, RayJobs, jobs_of
 from stargaze.store import outside_disk, scratch_folder, sha256, write_json
@@ -77,7 +77,7 @@ class Desk:
         with locked(self.folder / "lock", busy="another command sends an errand of this store", hint="try again"):
             before = self.job()
             if before and before["runs"]:
-                raise OutsideError(f"{before['stage']} of this store runs already, since {before['began']}")
+                raise ExternalError(f"{before['stage']} of this store runs already, since {before['began']}")
             sweep(self.folder, TEMPORARY, now=time.time())  # what a sending that was killed has left
             self._take(asked["sums"], parcel)
             (self.folder / "stargaze.toml").write_text(asked["settings"], encoding="utf-8")
@@ -128,7 +128,7 @@ class Desk:
         self.jobs.stop(job["id"])
         while self.jobs.status(job["id"])[0] not in (*OVER, ""):
             if time.monotonic() > limit:
-                raise OutsideError(f"{job['stage']} does not end: Ray was told to end it {PATIENCE:g} s ago")
+                raise ExternalError(f"{job['stage']} does not end: Ray was told to end it {PATIENCE:g} s ago")
             time.sleep(LOOK)
 
     def give(self, names: list[str]) -> bytes:
@@ -158,7 +158,7 @@ class Desk:
                 path.unlink()
         there = {name: self.store / name for name in wanted}
         if any(not path.is_file() for path in there.values()) or sums(there) != wanted:
-            raise OutsideError("the files on the head are not those that were sent", hint="try again")
+            raise ExternalError("the files on the head are not those that were sent", hint="try again")
 
     def _hand_over(self, job: str, content: bytes) -> None:
         limit = time.monotonic() + PATIENCE
@@ -172,7 +172,7 @@ class Desk:
             status, why = self.jobs.status(job)
             if status in (*OVER, "") or time.monotonic() > limit:
                 self.jobs.stop(job)
-                raise OutsideError(f"Ray did not begin the job: {why or status or 'it took too long'}")
+                raise ExternalError(f"Ray did not begin the job: {why or status or 'it took too long'}")
             time.sleep(LOOK)
         with os.fdopen(pipe, "wb") as stream:
             os.set_blocking(pipe, True)

@@ -20,7 +20,7 @@ BUNDLES = {"stars": "bundles/latest", "growth": "bundles/latest-growth"}
 
 
 @dataclass(frozen=True)
-class Errand:
+class JobSpec:
     """A command that is carried out elsewhere."""
 
     stage: str
@@ -44,7 +44,7 @@ def errand(
     words: Sequence[str] = (),
     files: Sequence[Path] = (),
     resume: bool = False,
-) -> Errand:
+) -> JobSpec:
     """Return what a stage takes along and brings back.
 
     ``files`` are those that ``fetch`` is given; ``words`` are options that are no keys of the config.
@@ -52,7 +52,7 @@ def errand(
     given = {f"given/{number}/{_plain(path.name)}": path for number, path in enumerate(files)}
     sends = {**given, **_inputs(stage, config, store, resume=resume)}
     more = [word for name in given for word in ("--from", f"store/{name}")]
-    return Errand(
+    return JobSpec(
         stage,
         (stage, *words, *more),
         render(_settings(config)),

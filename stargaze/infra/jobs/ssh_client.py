@@ -20,13 +20,13 @@ from typing import Any, Protocol
 from stargaze.errors import (
     CredentialsError,
     DifferenceFoundError,
+    ExternalError,
     MissingInputError,
-    OutsideError,
     StargazeError,
     UsageError,
 )
 from stargaze.system.source_package import code_digest
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
 CONFIGURE = "stargaze infra configure --tags ray"
 TRAVELS = 3600.0
@@ -38,12 +38,12 @@ SILENCE = 30.0
 ABSENT = ("No module named", "No such file or directory", "not found", "ModuleNotFoundError")
 KINDS = {
     kind.exit_code: kind
-    for kind in (DifferenceFoundError, UsageError, MissingInputError, CredentialsError, OutsideError)
+    for kind in (DifferenceFoundError, UsageError, MissingInputError, CredentialsError, ExternalError)
 }
 
 
 @dataclass(frozen=True)
-class Place:
+class HeadLayout:
     """Where things are on the head, as the playbooks leave them."""
 
     python: str = "/opt/stargaze/bin/python"
@@ -53,7 +53,7 @@ class Place:
     jobs: str = "http://127.0.0.1:8265"
 
 
-def place_of(variables: Mapping[str, str]) -> Place:
+def place_of(variables: Mapping[str, str]) -> HeadLayout:
     """Return the place where a config has given variables to the playbooks' role.
 
     Examples
@@ -61,15 +61,15 @@ def place_of(variables: Mapping[str, str]) -> Place:
     >>> place_of({"ray_user": "worker", "ray_dashboard_port": "8266"}).jobs
     'http://127.0.0.1:8266'
     """
-    usual = Place()
-    return Place(
+    usual = HeadLayout()
+    return HeadLayout(
         user=variables.get("ray_user", usual.user),
         folder=variables.get("ray_folder", usual.folder),
         jobs=f"http://127.0.0.1:{variables.get('ray_dashboard_port', '8265')}",
     )
 
 
-class Head(Protocol):
+class JobService(Protocol):
     """The desk on the head. Every verb but ``begin`` may be repeated."""
 
     @property
@@ -79,14 +79,14 @@ class Head(Protocol):
     def look(self, wanted: Mapping[str, str]) -> dict[str, Any]:
         """Return ``job`` (None, or what was begun last and whether it ``runs``) and ``lacks``, the files that it has not.
 
-        A head with other code than ours is an OutsideError.
+        A head with other code than ours is an ExternalError.
         """
 
     def begin(self, asked: Mapping[str, Any], parcel: bytes) -> None:
-        """Send files and start the job; one that runs already is an OutsideError."""
+        """Send files and start the job; one that runs already is an ExternalError."""
 
     def follow(self, offset: int) -> Iterator[str]:
-        """Yield what the job tells from a place on; the last has ``ended``. A connection that breaks is an OutsideError.
+        """Yield what the job tells from a place on; the last has ``ended``. A connection that breaks is an ExternalError.
 
         What the desk itself refuses is the error that it is: no line of the job's.
         """
@@ -102,8 +102,8 @@ class Head(Protocol):
 class SshHead:
     """The desk of a machine that is entered by ssh, for one store."""
 
-    machine: Remote
-    place: Place
+    machine: SshHost
+    place: HeadLayout
     store: str
 
     @property
@@ -115,7 +115,7 @@ class SshHead:
         """Ask what is there; refuse other code."""
         found: dict[str, Any] = json.loads(self._ask("look", stdin=json.dumps(wanted).encode()))
         if found["code"] != code_digest():
-            raise OutsideError(f"{self.name} has another stargaze than this machine", hint=CONFIGURE)
+            raise ExternalError(f"{self.name} has another stargaze than this machine", hint=CONFIGURE)
         return found
 
     def begin(self, asked: Mapping[str, Any], parcel: bytes) -> None:
@@ -165,8 +165,8 @@ class SshHead:
             if line.strip():
                 yield line.decode("utf-8", "replace").rstrip("\n")
 
-    def _out_of_reach(self, why: str) -> OutsideError:
-        return OutsideError(f"{self.name} is out of reach: {why}")
+    def _out_of_reach(self, why: str) -> ExternalError:
+        return ExternalError(f"{self.name} is out of reach: {why}")
 
     def _ask(self, verb: str, *more: str, stdin: bytes = b"", seconds: float = ANSWERS) -> bytes:
         done = self.machine.ask(*self._command(verb, *more), stdin=stdin, root=True, seconds=seconds)
@@ -180,7 +180,7 @@ class SshHead:
         return ["runuser", "-u", place.user, "--", *command, place.settings, place.jobs, verb, *more]
 
 
-def head_of(machine: Remote, place: Place, store: Path) -> SshHead:
+def head_of(machine: SshHost, place: HeadLayout, store: Path) -> SshHead:
     """Return the desk for a store: its folder there has a name that no other store of any machine is likely to have."""
     told = f"{platform.node()} {uuid.getnode()} {os.getuid()} {store.resolve()}"
     return SshHead(machine, place, hashlib.sha256(told.encode()).hexdigest()[:12])
@@ -192,8 +192,8 @@ def _refused(name: str, done: subprocess.CompletedProcess[bytes]) -> StargazeErr
     except (ValueError, LookupError, TypeError):
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
     if any(word in line for word in ABSENT for line in lines):
-        return OutsideError(f"{name} has no stargaze, or an older one: {lines[-1][:200]}", hint=CONFIGURE)
-    return OutsideError(f"{name}: {lines[-1][:300]}", hint="stargaze infra status")
+        return ExternalError(f"{name} has no stargaze, or an older one: {lines[-1][:200]}", hint=CONFIGURE)
+    return ExternalError(f"{name}: {lines[-1][:300]}", hint="stargaze infra status")
 
 
 def _told(name: str, line: bytes) -> StargazeError:
@@ -204,4 +204,4 @@ def _told(name: str, line: bytes) -> StargazeError:
 
 def raised(message: str, hint: str, code: int) -> StargazeError:
     """Return an error that was told as JSON, of the kind that has this exit code."""
-    return KINDS.get(code, OutsideError)(message, hint=hint)
+    return KINDS.get(code, ExternalError)(message, hint=hint)

@@ -19,7 +19,7 @@ from openstack import utils
 
 from stargaze import __version__
 from stargaze.config.sections import InfraSection
-from stargaze.errors import ConfigError, CredentialsError, OutsideError, StargazeError, did_you_mean
+from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError, did_you_mean
 from stargaze.infra.openstack import read as reading
 from stargaze.infra.openstack import write as writing
 from stargaze.infra.plan.offers import Offers
@@ -76,7 +76,7 @@ class OpenStack:
         """Read all kinds side by side; what is named by another's name is put together afterwards."""
         with ThreadPoolExecutor(len(reading.LISTS)) as pool:
             parts = pool.map(self._listed, reading.LISTS)
-            return reading.told(dict(zip(reading.LISTS, parts, strict=True)), self._section.name)
+            return reading.owned_resources(dict(zip(reading.LISTS, parts, strict=True)), self._section.name)
 
     def make(self, resource: Resource, ids: Mapping[str, str]) -> Found:
         """Make it; where an answer was lost, or what it needs is taken as by a call that is still on its way, look first."""
@@ -189,13 +189,13 @@ def _log_in(connection: Any) -> None:
         if UNKNOWN_HOST not in str(error):
             raise
         address = str(connection.config.auth.get("auth_url", ""))
-        raise OutsideError(
+        raise ExternalError(
             f"the cloud cannot be reached: the host of {address} cannot be looked up",
             hint="check auth_url in clouds.yaml, the network and its proxy",
         ) from error
 
 
-class CloudError(OutsideError):
+class CloudError(ExternalError):
     """The cloud refused or failed; ``status`` is HTTP's, None where there was no answer."""
 
     def __init__(self, message: str, *, hint: str, status: int | None, retry_after: float = 0.0) -> None:
@@ -306,7 +306,7 @@ def _below(error: OSError) -> StargazeError:
         hint = "a proxy or a login page answers in its place; check the network and auth_url in clouds.yaml"
         return CloudError(f"the cloud's answer is no JSON: {_words(error)}", hint=hint, status=None)
     if error.errno is not None:
-        return OutsideError(f"the cloud cannot be asked: {error}", hint="stargaze doctor")
+        return ExternalError(f"the cloud cannot be asked: {error}", hint="stargaze doctor")
     return ConfigError(f"clouds.yaml: {_words(error)}", hint="check cacert, cert and key in clouds.yaml")
 
 
@@ -342,7 +342,7 @@ def _pause(error: StargazeError, tries: Iterator[float], passing: Collection[int
 
 def _about(error: StargazeError, what: str) -> StargazeError:
     """Say what was being done."""
-    kind = CredentialsError if isinstance(error, CredentialsError) else OutsideError
+    kind = CredentialsError if isinstance(error, CredentialsError) else ExternalError
     return kind(f"{what}: {error.message}", hint=error.hint)
 
 

@@ -112,7 +112,7 @@ LISTS: Mapping[str, Callable[[Any, str], Iterable[Any]]] = {
 """How all things of a kind are listed."""
 
 
-def told(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[Found, ...]:
+def owned_resources(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[Found, ...]:
     """Pick what is ours out of all lists, and say of each what it is compared by."""
     mark = mark_of(name)
     ours = {kind: [one for one in things if _is_ours(one, mark)] for kind, things in listed.items()}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.infra.openstack.read import KEY, rules_of
 from stargaze.infra.plan.resources import Found, Kind, Resource
 
@@ -215,7 +215,7 @@ def _delete_server(connection: Any, found: Found) -> None:
     limit = time.monotonic() + GONE_WITHIN
     while connection.compute.find_server(found.id, details=False) is not None:
         if time.monotonic() > limit:
-            raise OutsideError(
+            raise ExternalError(
                 f"server {found.name} is not gone after {GONE_WITHIN} s", hint="stargaze infra up, again"
             )
         time.sleep(LOOK)

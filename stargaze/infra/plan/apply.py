@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from graphlib import TopologicalSorter
 from typing import Literal
 
-from stargaze.errors import OutsideError, StargazeError
+from stargaze.errors import ExternalError, StargazeError
 from stargaze.infra.plan.cloud import Cloud
 from stargaze.infra.plan.plan import Plan, Step
 from stargaze.infra.plan.resources import BROKEN, NEEDS, Found, Kind, worth
@@ -28,7 +28,7 @@ def carry_out(plan: Plan, cloud: Cloud, tell: Tell) -> Mapping[str, Found]:
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If some steps failed: all others are done that did not need them, and nothing is taken back.
     """
     gone = [step for step in plan.changes if step.verb == "delete"]
@@ -47,7 +47,7 @@ def await_active(
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If one broke, or was not up within ``patience`` [s].
     """
     limit, pending = time.monotonic() + patience, set(names)
@@ -60,12 +60,14 @@ def await_active(
         broken = [seen[name] for name in sorted(pending) if name in seen and seen[name].state in BROKEN]
         if broken:
             said = "; ".join(f"{one.name} is in {one.state}{one.fault and f': {one.fault}'}" for one in broken)
-            raise OutsideError(said, hint="stargaze infra up makes it anew; ask for another flavor if no host is valid")
+            raise ExternalError(
+                said, hint="stargaze infra up makes it anew; ask for another flavor if no host is valid"
+            )
         if not pending:
             return seen
         if time.monotonic() > limit:
             names_left = ", ".join(sorted(pending))
-            raise OutsideError(
+            raise ExternalError(
                 f"not up after {patience:g} s: {names_left}",
                 hint="stargaze infra up waits on; infra.patience is longer",
             )
@@ -103,7 +105,7 @@ def _in_order(
         while sorter.is_active():
             for key in sorter.get_ready():
                 if lacking := [need for need in order[key] if need in failures]:
-                    failures[key] = OutsideError(f"{key} waits for {lacking[0]}")
+                    failures[key] = ExternalError(f"{key} waits for {lacking[0]}")
                     sorter.done(key)
                 else:
                     running[pool.submit(_do, steps[key], cloud, dict(stands), tell)] = key
@@ -161,4 +163,4 @@ def _check(failures: Mapping[str, StargazeError]) -> None:
     more = f" ({waited} more wait for that)" if waited else ""
     hint = next((error.hint for error in causes if error.hint), "") or "stargaze infra up goes on from here"
     worst = max(causes, key=lambda error: error.exit_code == 4)
-    raise type(worst)(said + more, hint=hint) if worst.exit_code == 4 else OutsideError(said + more, hint=hint)
+    raise type(worst)(said + more, hint=hint) if worst.exit_code == 4 else ExternalError(said + more, hint=hint)

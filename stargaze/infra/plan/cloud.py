@@ -10,7 +10,7 @@ from stargaze.infra.plan.resources import Found, Resource
 
 
 class Cloud(Protocol):
-    """Where machines live. Every verb may be repeated safely; each raises OutsideError, or CredentialsError, in words.
+    """Where machines live. Every verb may be repeated safely; each raises ExternalError, or CredentialsError, in words.
 
     A call that the cloud refuses for the moment (429, 500, 503, a connection that drops) is tried again for a while; a thing
     that may have been made although the answer was lost is looked for before it is made again.

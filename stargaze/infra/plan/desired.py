@@ -8,7 +8,7 @@ from typing import Any
 
 from stargaze.config.sections import InfraSection
 from stargaze.infra.machines import Machine, Role, machines, server_name
-from stargaze.infra.plan.resolve import Choice
+from stargaze.infra.plan.resolve import ResolvedOffers
 from stargaze.infra.plan.resources import Resource, mark_of
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
@@ -46,7 +46,7 @@ class Rule:
 
 
 def wanted(
-    section: InfraSection, choice: Choice, public_key: str, user_data: Callable[[Machine], str]
+    section: InfraSection, choice: ResolvedOffers, public_key: str, user_data: Callable[[Machine], str]
 ) -> tuple[Resource, ...]:
     """List what the cluster needs.
 
@@ -90,7 +90,7 @@ def wanted(
     return (*keypair, *rooms, *groups, *rules, *apart, *made, *floating)
 
 
-def _network(section: InfraSection, choice: Choice) -> list[Resource]:
+def _network(section: InfraSection, choice: ResolvedOffers) -> list[Resource]:
     """List network, subnet and the way out; none of them where one that exists is used."""
     if section.network:
         return []
@@ -125,7 +125,7 @@ def _rules(section: InfraSection) -> list[list[Rule]]:
 
 def _machine(
     section: InfraSection,
-    choice: Choice,
+    choice: ResolvedOffers,
     machine: Machine,
     groups: Sequence[str],
     user_data: str,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stargaze.infra.plan.offers import Limit
-from stargaze.infra.plan.resolve import Choice, Missing
+from stargaze.infra.plan.resolve import Missing, ResolvedOffers
 from stargaze.infra.plan.resources import BROKEN, Found, Resource, worth
 
 Verb = Literal["create", "keep", "repair", "replace", "delete"]
@@ -79,7 +79,7 @@ class Plan:
 def plan(
     wanted: Sequence[Resource],
     found: Sequence[Found],
-    choice: Choice,
+    choice: ResolvedOffers,
     limits: Mapping[str, Limit],
     missing: Iterable[Missing] = (),
 ) -> Plan:
@@ -177,7 +177,7 @@ def _cut_off(steps: Sequence[Step]) -> list[Missing]:
     ]
 
 
-def _too_little(steps: Iterable[Step], choice: Choice, limits: Mapping[str, Limit]) -> list[Missing]:
+def _too_little(steps: Iterable[Step], choice: ResolvedOffers, limits: Mapping[str, Limit]) -> list[Missing]:
     """Say of which things the project may not have as many more as are made."""
     needed: Counter[str] = Counter()
     for step in steps:

@@ -20,7 +20,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ResolvedOffers:
     """What was chosen; None where nothing fits (a :class:`Missing` says why) or nothing is needed."""
 
     image: Image | None
@@ -33,7 +33,7 @@ class Choice:
     """Whether machines can be asked to be kept apart."""
 
 
-def choose(section: InfraSection, offers: Offers) -> tuple[Choice, tuple[Missing, ...]]:
+def choose(section: InfraSection, offers: Offers) -> tuple[ResolvedOffers, tuple[Missing, ...]]:
     """Choose, and say all that is missing at once."""
     missing: list[Missing] = []
     image = _image(section, offers, missing)
@@ -48,7 +48,7 @@ def choose(section: InfraSection, offers: Offers) -> tuple[Choice, tuple[Missing
     if section.availability_zone and section.availability_zone not in offers.zones:
         missing.append(_none("availability_zone", section.availability_zone, offers.zones))
     _check_addresses(section, missing)
-    return Choice(image, flavor, network, outside, offers.anti_affinity), tuple(missing)
+    return ResolvedOffers(image, flavor, network, outside, offers.anti_affinity), tuple(missing)
 
 
 def _image(section: InfraSection, offers: Offers, missing: list[Missing]) -> Image | None:

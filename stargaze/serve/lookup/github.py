@@ -18,7 +18,7 @@ from stargaze.features.github.api.transport import Transport
 from stargaze.features.github.crawl.by_name import answered_names
 from stargaze.features.github.search.search import is_row
 from stargaze.features.ingest import field_mapping as records
-from stargaze.serve.lookup.github_cache import Heard
+from stargaze.serve.lookup.github_cache import GithubCache
 
 FRESH = 600.0
 """An answer is given again for so long without asking; later GitHub is asked whether it still holds, by its ETag [s]."""
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Told:
+class GithubReply:
     """What GitHub said of a name: a record, that there is none (``gone``), or nothing at all (``away``).
 
     A record beside ``away`` is of an earlier time.
@@ -55,7 +55,7 @@ class WouldWaitError(Exception):
         self.seconds = seconds
 
 
-class ImpatientClock:
+class NoWaitClock:
     """The time of day, for a client that must not wait."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -70,9 +70,9 @@ class ImpatientClock:
         raise WouldWaitError(seconds)
 
 
-def github(url: str, token: str, clock: ImpatientClock | None = None, heard: Heard | None = None) -> GitHub:
+def github(url: str, token: str, clock: NoWaitClock | None = None, heard: GithubCache | None = None) -> GitHub:
     """Return GitHub behind an address, with a token or, where that is empty, without."""
-    clock = clock or ImpatientClock()
+    clock = clock or NoWaitClock()
     transport = HttpTransport(url, token.strip(), clock, timeout=TIMEOUT, reconnect=NO_RETRY)
     return GitHub(transport, clock, with_token=bool(token.strip()), heard=heard)
 
@@ -84,23 +84,23 @@ class GitHub:
     ----------
     transport : Transport
         With short limits of its own.
-    clock : ImpatientClock
+    clock : NoWaitClock
     with_token : bool
         With one all is asked by GraphQL at once, without one name by name.
     """
 
     def __init__(
-        self, transport: Transport, clock: ImpatientClock, *, with_token: bool, heard: Heard | None = None
+        self, transport: Transport, clock: NoWaitClock, *, with_token: bool, heard: GithubCache | None = None
     ) -> None:
         self._heard = heard
         self._client = Client(transport, clock)
         self._clock = clock
         self._with_token = with_token
-        self._kept: OrderedDict[str, Told] = OrderedDict()
+        self._kept: OrderedDict[str, GithubReply] = OrderedDict()
         self._closed: tuple[float, str] = (0.0, "")
         self._begun = 0.0
 
-    def ask(self, names: Sequence[str]) -> dict[str, Told]:
+    def ask(self, names: Sequence[str]) -> dict[str, GithubReply]:
         """Return what GitHub says of each name, by the name in lower case; never raises."""
         self._recall([name.lower() for name in names])
         known = {name.lower(): self._kept.get(name.lower()) for name in names}
@@ -120,15 +120,15 @@ class GitHub:
         stale = [key for key in keys if key not in self._kept or now - self._kept[key].at >= FRESH]
         for key, values in (self._heard.recall(stale) if self._heard else {}).items():
             try:
-                told = Told(**values)
+                told = GithubReply(**values)
             except TypeError:  # of another version
                 continue
             if key not in self._kept or self._kept[key].at < told.at <= now:
                 self._keep(key, told)
 
-    def _asked(self, names: Sequence[str]) -> dict[str, Told]:
+    def _asked(self, names: Sequence[str]) -> dict[str, GithubReply]:
         until, why = self._closed
-        found: dict[str, Told] = {}
+        found: dict[str, GithubReply] = {}
         if self._clock.time() >= until:
             self._begun, refused = self._clock.time(), self._client.tally.refused
             try:
@@ -140,7 +140,7 @@ class GitHub:
             except (StargazeError, WouldWaitError, TooHeavyError) as error:
                 why = self._close(error, limited=self._client.tally.refused > refused)
                 log.warning("GitHub is not asked for a while: %s", error)
-        earlier = {name.lower(): replace(self._kept.get(name.lower(), Told()), away=why) for name in names}
+        earlier = {name.lower(): replace(self._kept.get(name.lower(), GithubReply()), away=why) for name in names}
         return earlier | found
 
     def _close(self, error: Exception, *, limited: bool = False) -> str:
@@ -156,16 +156,16 @@ class GitHub:
         self._closed = (now + seconds, why)
         return why
 
-    def _by_rest(self, name: str) -> Told:
+    def _by_rest(self, name: str) -> GithubReply:
         before = self._kept.get(name.lower())
         reply = self._client.get(f"/repos/{name}", etag=before.etag if before else "", forgiving=True)
         if reply.same and before:
             return replace(before, at=self._clock.time())
         if reply.gone or not is_row(reply.data) or reply.data.get("private"):
-            return Told(gone=reply.gone or "Not Found", at=self._clock.time())
+            return GithubReply(gone=reply.gone or "Not Found", at=self._clock.time())
         return self._read(reply.data, {}, reply, whole=False)
 
-    def _by_graphql(self, names: Sequence[str]) -> dict[str, Told]:
+    def _by_graphql(self, names: Sequence[str]) -> dict[str, GithubReply]:
         text = graphql.names_query(len(names), also="isPrivate isEmpty")
         reply = self._client.query(text, graphql.names_variables(list(names)))
         nodes = answered_names(list(names), reply)
@@ -176,7 +176,7 @@ class GitHub:
             if name in public:
                 found[name.lower()] = self._read(public[name], details.get(name, {}), reply, whole=name in whole)
             else:
-                found[name.lower()] = Told(
+                found[name.lower()] = GithubReply(
                     gone=str(nodes.get(name, {}).get("gone") or "Not Found"), at=self._clock.time()
                 )
         return found
@@ -207,15 +207,15 @@ class GitHub:
         if self._clock.time() - self._begun > PATIENCE:
             raise WouldWaitError(0.0)
 
-    def _read(self, item: Mapping[str, Any], details: Mapping[str, Any], reply: Reply, *, whole: bool) -> Told:
+    def _read(self, item: Mapping[str, Any], details: Mapping[str, Any], reply: Reply, *, whole: bool) -> GithubReply:
         at = self._clock.time()
         try:
             row = records.read({**item, "_collected_at": reply.at.isoformat()})
         except BadDataError as error:
-            return Told(gone=error.message, at=at)
-        return Told({**row, **details}, whole=whole, at=at, etag=reply.etag)
+            return GithubReply(gone=error.message, at=at)
+        return GithubReply({**row, **details}, whole=whole, at=at, etag=reply.etag)
 
-    def _keep(self, key: str, told: Told) -> None:
+    def _keep(self, key: str, told: GithubReply) -> None:
         self._kept[key] = told
         self._kept.move_to_end(key)
         while len(self._kept) > MOST:

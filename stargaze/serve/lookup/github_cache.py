@@ -24,7 +24,7 @@ FAULTS = (sqlite3.Error, StargazeError, ValueError)
 log = logging.getLogger(__name__)
 
 
-class Heard:
+class GithubCache:
     """Keeps JSON by name, of one server and one kind of visitor; a fault is logged, and then nothing was heard.
 
     Parameters

@@ -13,8 +13,8 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.features import schema
 from stargaze.features.ingest import derive
 from stargaze.features.ingest.validate import check_columns
-from stargaze.serve.lookup.github import GitHub, Told
-from stargaze.serve.prediction.context import Found, Known, Source
+from stargaze.serve.lookup.github import GitHub, GithubReply
+from stargaze.serve.prediction.context import BundledRepositories, LookupResult, Source
 from stargaze.serve.prediction_request import Error
 
 TYPE = "type its figures instead"
@@ -22,7 +22,7 @@ BLOCKED = ("block", "legal", "dmca", "451")
 
 
 @dataclass(frozen=True)
-class Live:
+class GithubLookup:
     """A finder that asks GitHub. Without a token, which few questions an hour are answered without, only for unknown names.
 
     What GitHub told is joined with the known record of the same repository, where GitHub did not tell all.
@@ -32,7 +32,7 @@ class Live:
     github: GitHub
     with_token: bool
 
-    def find(self, names: Sequence[str], now: datetime) -> Found:
+    def find(self, names: Sequence[str], now: datetime) -> LookupResult:
         """Look all of them up at once."""
         places = self.bundle.places
         asked = {name.lower(): name for name in names}
@@ -42,7 +42,7 @@ class Live:
         gone = {key: one for key, one in told.items() if one.gone}  # also if it is not certain any more
         rest = [name for key, name in asked.items() if key not in live and key not in gone]
         found = _Rows(self.bundle)
-        found.take_known(Known(self.bundle).find(rest, now), told)
+        found.take_known(BundledRepositories(self.bundle).find(rest, now), told)
         for key, one in live.items():
             found.take_live(asked[key], one, now)
         for key, one in gone.items():
@@ -59,7 +59,7 @@ class _Rows:
     remarks: dict[str, list[str]] = field(default_factory=dict)
     errors: dict[str, Error] = field(default_factory=dict)
 
-    def take_known(self, known: Found, told: Mapping[str, Told]) -> None:
+    def take_known(self, known: LookupResult, told: Mapping[str, GithubReply]) -> None:
         """Take what travels with the bundle; where GitHub was away, that is a remark or the reason."""
         self.frames.append(known.frame)
         self.rows |= known.rows
@@ -76,7 +76,7 @@ class _Rows:
             away = told[key].away if key in told else ""
             self.errors[key] = {"message": f"{error['message']}; {away}", "hint": TYPE} if away else error
 
-    def take_live(self, name: str, told: Told, now: datetime) -> None:
+    def take_live(self, name: str, told: GithubReply, now: datetime) -> None:
         """Take what GitHub told, over what was known of the same repository."""
         key, record = name.lower(), dict(told.record or {})
         remarks = _remarks(record)
@@ -105,11 +105,11 @@ class _Rows:
         row = self.bundle.known.iloc[place]
         return {str(name): value for name, value in row.items() if not _is_missing(value)}
 
-    def as_found(self) -> Found:
+    def as_found(self) -> LookupResult:
         """Return all as one frame."""
         frames = [frame for frame in self.frames if len(frame)]
         frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else (frames or self.frames)[0]
-        return Found(frame, self.rows, self.source, self.remarks, self.errors)
+        return LookupResult(frame, self.rows, self.source, self.remarks, self.errors)
 
 
 def _remarks(record: Mapping[str, Any]) -> list[str]:

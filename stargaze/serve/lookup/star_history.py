@@ -71,7 +71,7 @@ class Table:
         return own.drop_duplicates("date", keep="last").assign(full_name=full_name)
 
 
-class KeptPast:
+class StarHistories:
     """Reads table and growth bundle at the first question, and again only when they were replaced.
 
     Parameters

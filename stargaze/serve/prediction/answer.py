@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.errors import BadDataError, OutsideError, StargazeError
+from stargaze.errors import BadDataError, ExternalError, StargazeError
 from stargaze.features.ingest.user_input import UnknownRepositoryError, from_figures
 from stargaze.serve.prediction import what_if as whatif
-from stargaze.serve.prediction.batch import Asked, Row
-from stargaze.serve.prediction.batch_predict import Judged, judge
-from stargaze.serve.prediction.context import Found, Known, Office, as_error
+from stargaze.serve.prediction.batch import PredictionBatch, Row
+from stargaze.serve.prediction.batch_predict import BatchResult, predict_batch
+from stargaze.serve.prediction.context import BundledRepositories, LookupResult, PredictionContext, as_error
 from stargaze.serve.prediction.predict import Prediction, as_json
-from stargaze.serve.prediction_request import UNEXPECTED, Answer, Error, Question
+from stargaze.serve.prediction_request import UNEXPECTED, Answer, Error, PredictionRequest
 
 FAULTS = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError),
@@ -33,7 +33,9 @@ Outcome = Answer | StargazeError
 log = logging.getLogger(__name__)
 
 
-def respond_all(office: Office, questions: Sequence[Question], now: datetime) -> list[Answer | Error]:
+def answer_requests(
+    office: PredictionContext, questions: Sequence[PredictionRequest], now: datetime
+) -> list[Answer | Error]:
     """Answer all questions, one answer or error each and in their order; what is wrong with one spoils no other.
 
     All repositories of all questions are looked up, computed and predicted together: a data frame costs much a call and
@@ -45,7 +47,7 @@ def respond_all(office: Office, questions: Sequence[Question], now: datetime) ->
     return [as_error(outcome) if isinstance(outcome, StargazeError) else outcome for outcome in outcomes]
 
 
-def respond(bundle: Bundle, question: Question, now: datetime) -> Answer:
+def answer_one(bundle: Bundle, question: PredictionRequest, now: datetime) -> Answer:
     """Answer one question from the known repositories alone.
 
     Raises
@@ -55,13 +57,13 @@ def respond(bundle: Bundle, question: Question, now: datetime) -> Answer:
     BadDataError
         If a typed figure cannot be true.
     """
-    outcome = _outcomes(Office(bundle, Known(bundle)), [question], now)[0]
+    outcome = _outcomes(PredictionContext(bundle, BundledRepositories(bundle)), [question], now)[0]
     if isinstance(outcome, StargazeError):
         raise outcome
     return outcome
 
 
-def _outcomes(office: Office, questions: Sequence[Question], now: datetime) -> list[Outcome]:
+def _outcomes(office: PredictionContext, questions: Sequence[PredictionRequest], now: datetime) -> list[Outcome]:
     """Answer all together; where that fails, each alone."""
     try:
         return _together(office, questions, now)
@@ -76,14 +78,14 @@ def _reason(error: Exception) -> StargazeError:
     if isinstance(error, StargazeError):
         return error
     log.error("a question was not answered", exc_info=error)
-    return OutsideError(UNEXPECTED["message"], hint=UNEXPECTED["hint"])
+    return ExternalError(UNEXPECTED["message"], hint=UNEXPECTED["hint"])
 
 
-def _together(office: Office, questions: Sequence[Question], now: datetime) -> list[Outcome]:
+def _together(office: PredictionContext, questions: Sequence[PredictionRequest], now: datetime) -> list[Outcome]:
     names = list(dict.fromkeys(name for question in questions for name in question.repositories))
-    found = office.finder.find(names, now) if names else Found(office.bundle.known.head(0))
+    found = office.finder.find(names, now) if names else LookupResult(office.bundle.known.head(0))
     typed, of_question, wrong = _typed(questions, office.bundle.known.head(0), now)
-    table = Asked(office.bundle, found, typed, typed.head(0))
+    table = PredictionBatch(office.bundle, found, typed, typed.head(0))
     asked: dict[int, list[Row]] = {}
     moved: dict[int, list[pd.DataFrame]] = {}
     for place, question in enumerate(questions):
@@ -102,9 +104,9 @@ def _together(office: Office, questions: Sequence[Question], now: datetime) -> l
 
 
 def _told(
-    office: Office,
-    table: Asked,
-    questions: Sequence[Question],
+    office: PredictionContext,
+    table: PredictionBatch,
+    questions: Sequence[PredictionRequest],
     asked: Mapping[int, list[Row]],
     moved: Mapping[int, list[pd.DataFrame]],
     wrong: Mapping[int, StargazeError],
@@ -119,7 +121,7 @@ def _told(
     pairs = {row: before for rows in otherwise.values() for before, row in rows.items()}
     places = sorted({row.place for rows in asked.values() for row in rows})
     reasons = {row.place for place, rows in asked.items() if questions[place].reasons for row in rows}
-    judged = judge(office, table, places, reasons, pairs)
+    judged = predict_batch(office, table, places, reasons, pairs)
     return [
         wrong[place]
         if place in wrong
@@ -129,12 +131,12 @@ def _told(
 
 
 def _answer(
-    office: Office,
-    table: Asked,
-    judged: Judged,
+    office: PredictionContext,
+    table: PredictionBatch,
+    judged: BatchResult,
     rows: Sequence[Row],
     otherwise: Mapping[int, int],
-    question: Question,
+    question: PredictionRequest,
     now: datetime,
 ) -> Answer:
     """Put one answer together, most stars first."""
@@ -161,7 +163,7 @@ def _order(prediction: Prediction) -> tuple[float, str]:
     return -prediction.stars, prediction.full_name
 
 
-def _past(office: Office, full_name: str, now: datetime) -> dict[str, Any]:
+def _past(office: PredictionContext, full_name: str, now: datetime) -> dict[str, Any]:
     if office.past is None:
         return NO_PAST
     try:
@@ -171,7 +173,7 @@ def _past(office: Office, full_name: str, now: datetime) -> dict[str, Any]:
         return NO_PAST
 
 
-def _check_known(question: Question, found: Found) -> None:
+def _check_known(question: PredictionRequest, found: LookupResult) -> None:
     """Raise one error for all names that were not found."""
     errors = [found.errors[name.lower()] for name in question.repositories if name.lower() in found.errors]
     if errors:
@@ -180,7 +182,7 @@ def _check_known(question: Question, found: Found) -> None:
 
 
 def _typed(
-    questions: Sequence[Question], nothing: pd.DataFrame, now: datetime
+    questions: Sequence[PredictionRequest], nothing: pd.DataFrame, now: datetime
 ) -> tuple[pd.DataFrame, list[range], dict[int, StargazeError]]:
     """Read the figures of all questions at once; where some cannot be true, question by question, to know whose they are."""
     wrong: dict[int, StargazeError] = {}

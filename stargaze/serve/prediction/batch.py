@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.prediction.context import Found, Source
+from stargaze.serve.prediction.context import LookupResult, Source
 from stargaze.serve.prediction.predict import records_of
 
 
@@ -25,11 +25,11 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PredictionBatch:
     """Found repositories, then those whose figures were typed, then some of both with a lever moved."""
 
     bundle: Bundle
-    found: Found
+    found: LookupResult
     typed: pd.DataFrame
     moved: pd.DataFrame
 

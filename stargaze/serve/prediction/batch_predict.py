@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from stargaze.serve.prediction import what_if as whatif
-from stargaze.serve.prediction.batch import Asked
-from stargaze.serve.prediction.context import Office
-from stargaze.serve.prediction.predict import Account, Prediction, describe, explain
+from stargaze.serve.prediction.batch import PredictionBatch
+from stargaze.serve.prediction.context import PredictionContext
+from stargaze.serve.prediction.predict import Explanation, Prediction, explain, to_predictions
 
 
 @dataclass(frozen=True)
-class Judged:
+class BatchResult:
     """By the place of a row in the table; ``moved`` by the place of the row with the lever moved."""
 
     predictions: Mapping[int, Prediction]
@@ -24,15 +24,19 @@ class Judged:
     moved: Mapping[int, dict[str, Any]]
 
 
-def judge(
-    office: Office, asked: Asked, places: Sequence[int], reasons: Iterable[int], moved: Mapping[int, int]
-) -> Judged:
+def predict_batch(
+    office: PredictionContext,
+    asked: PredictionBatch,
+    places: Sequence[int],
+    reasons: Iterable[int],
+    moved: Mapping[int, int],
+) -> BatchResult:
     """Predict, and give reasons where they are wanted.
 
     Parameters
     ----------
-    office : Office
-    asked : Asked
+    office : PredictionContext
+    asked : PredictionBatch
     places : sequence of int
         The rows that are wanted, each once.
     reasons : iterable of int
@@ -44,12 +48,12 @@ def judge(
     features, records = asked.features[list(places)], [asked.records[place] for place in places]
     estimate = bundle.judge(features)
     told = [row for row, is_wanted in enumerate(wanted) if is_wanted]
-    accounts = [Account()] * len(places)
+    accounts = [Explanation()] * len(places)
     for row, account in zip(
         told, explain(bundle, features[told], [records[row] for row in told], estimate.policy[told]), strict=True
     ):
         accounts[row] = account
-    predictions = describe(bundle, features, records, estimate, accounts)
+    predictions = to_predictions(bundle, features, records, estimate, accounts)
 
     def beyond(rows: list[int], policy: str) -> list[Any]:
         return office.ranges.beyond(features[rows], policy, [records[row] for row in rows])
@@ -61,7 +65,7 @@ def judge(
         return {places[row]: value for row, value in found.items()}
 
     every = range(len(places))
-    return Judged(
+    return BatchResult(
         dict(zip(places, predictions, strict=True)),
         by_place(_by_policy(told, estimate.policy, similar)),
         by_place(_by_policy(every, estimate.policy, beyond)),
@@ -82,7 +86,7 @@ def _by_policy(
 
 
 def _moved(
-    office: Office, asked: Asked, moved: Mapping[int, int], before: Mapping[int, tuple[float, str]]
+    office: PredictionContext, asked: PredictionBatch, moved: Mapping[int, int], before: Mapping[int, tuple[float, str]]
 ) -> dict[int, dict[str, Any]]:
     """Predict the rows with a lever moved, each under the policy that the row as it is was answered under."""
     bundle = office.bundle

@@ -15,7 +15,7 @@ from stargaze.features.ingest.user_input import UnknownRepositoryError, parse_na
 from stargaze.store import Store
 
 
-def foresee(section: GrowthSection, store: Store, names: Sequence[str], *, now: datetime) -> list[dict[str, Any]]:
+def forecast_rows(section: GrowthSection, store: Store, names: Sequence[str], *, now: datetime) -> list[dict[str, Any]]:
     """Return a row a repository and horizon: the last count and its day, the stars then, and the interval [stars].
 
     Raises

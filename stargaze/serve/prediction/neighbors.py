@@ -19,7 +19,7 @@ AT_ONCE = 250
 """Known repositories whose leaves are found together; LightGBM writes 8 bytes for each of up to 3,000 trees [rows]."""
 
 
-class Leaves:
+class LeafIndex:
     """In which leaves the known repositories fall, for each policy; found once, then kept."""
 
     def __init__(self, bundle: Bundle) -> None:
@@ -93,7 +93,7 @@ class Leaves:
 
     def _asked(self, features: np.ndarray, answered: str) -> tuple[np.ndarray, list[Leaved]]:
         """Return the models of trees whose leaves are compared, and what they are given."""
-        bundle, policy = self._bundle, asked_under(self._bundle, answered)
+        bundle, policy = self._bundle, explanation_policy(self._bundle, answered)
         members: list[Leaved] = [model for model in bundle.models[policy].models if isinstance(model, Leaved)]
         spread = bundle.spreads[answered]
         if members or not isinstance(spread, Leaved):
@@ -107,7 +107,7 @@ def _small(leaves: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(leaves, dtype="uint8" if fits else "uint16")
 
 
-def asked_under(bundle: Bundle, answered: str) -> str:
+def explanation_policy(bundle: Bundle, answered: str) -> str:
     """Return the policy of explanations, or the one that a repository was answered under if that is narrower."""
     return POLICIES[min(POLICIES.index(bundle.meta["explain"]), POLICIES.index(answered))]
 

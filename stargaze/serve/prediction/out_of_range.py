@@ -29,7 +29,7 @@ class Range:
     """For each category its values in lower case."""
 
 
-class Ranges:
+class TrainingRanges:
     """Ranges of the training repositories that travel with a bundle, for each policy; found once, then kept."""
 
     def __init__(self, bundle: Bundle) -> None:

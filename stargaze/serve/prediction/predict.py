@@ -13,7 +13,7 @@ from stargaze.bundle.star_bundle import Bundle, Estimate
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.serve.prediction.attributions import contributions
 from stargaze.serve.prediction.labels import UNKNOWN, label_of, value_of
-from stargaze.serve.prediction.neighbors import asked_under
+from stargaze.serve.prediction.neighbors import explanation_policy
 from stargaze.serve.prediction.what_if import LEVERS
 
 CATEGORIES = tuple(name for name, item in CATALOGUE.items() if item.kind == "category")
@@ -57,7 +57,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Account:
+class Explanation:
     """Why: ``(expected + 1) = (base + 1) × all factors × rest``."""
 
     expected: float | None = None
@@ -85,7 +85,7 @@ def predict(bundle: Bundle, repositories: pd.DataFrame, *, factors: int = 10) ->
     features, records = bundle.features(repositories), records_of(repositories)
     found = bundle.judge(features)
     accounts = explain(bundle, features, records, found.policy, most=factors)
-    return describe(bundle, features, records, found, accounts)
+    return to_predictions(bundle, features, records, found, accounts)
 
 
 def records_of(repositories: pd.DataFrame) -> list[dict[str, Any]]:
@@ -97,8 +97,8 @@ def records_of(repositories: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(SHOWN, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def describe(
-    bundle: Bundle, features: np.ndarray, records: Sequence[Record], found: Estimate, accounts: Sequence[Account]
+def to_predictions(
+    bundle: Bundle, features: np.ndarray, records: Sequence[Record], found: Estimate, accounts: Sequence[Explanation]
 ) -> list[Prediction]:
     """Put an estimate into numbers that people can read, and beside it what is known of each repository."""
     quantiles = np.asarray(bundle.meta["star_quantiles"])
@@ -141,10 +141,10 @@ def explain(
     answered: Sequence[str] | np.ndarray,
     *,
     most: int = 10,
-) -> list[Account]:
+) -> list[Explanation]:
     """Explain each row under the policy of explanations, or the one it was answered under if that is narrower."""
-    policies = [asked_under(bundle, policy) for policy in answered]
-    accounts = [Account()] * len(policies)
+    policies = [explanation_policy(bundle, policy) for policy in answered]
+    accounts = [Explanation()] * len(policies)
     for policy in dict.fromkeys(policies):
         rows = [row for row, own in enumerate(policies) if own == policy]
         inputs = bundle.given(features[rows], policy)
@@ -154,7 +154,7 @@ def explain(
     return accounts
 
 
-def _account(added: np.ndarray, names: Sequence[str], values: np.ndarray, record: Record, most: int) -> Account:
+def _account(added: np.ndarray, names: Sequence[str], values: np.ndarray, record: Record, most: int) -> Explanation:
     """Return the strongest factors and the product of all others (with what lifts a prediction below no star to none)."""
     order = np.argsort(-np.abs(added[:-1]), kind="stable")
     total = float(added.sum())
@@ -167,7 +167,7 @@ def _account(added: np.ndarray, names: Sequence[str], values: np.ndarray, record
         )
         for place in order[:most].tolist()
     )
-    return Account(
+    return Explanation(
         expected=round(float(np.expm1(max(total, 0.0))), 2),
         base=round(float(np.expm1(added[-1])), 4),
         factors=named,

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from stargaze.config.sections import ServeSection
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.serve.runtime.settings import DEAD, QUEUE, broker_url, results_url
 from stargaze.store import Store
 
@@ -107,7 +107,7 @@ def queue_length(section: ServeSection, store: Store) -> int:
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If RabbitMQ is away.
     """
     if not section.broker:
@@ -117,7 +117,7 @@ def queue_length(section: ServeSection, store: Store) -> int:
         with Connection(url, connect_timeout=PATIENCE) as connection:
             return waiting(connection)
     except CLOSED as error:
-        raise OutsideError(f"RabbitMQ cannot be reached: {error}", hint="stargaze doctor") from error
+        raise ExternalError(f"RabbitMQ cannot be reached: {error}", hint="stargaze doctor") from error
 
 
 def waiting(connection: Connection, queue: str = QUEUE) -> int:

@@ -15,7 +15,7 @@ from celery_batches import Batches, SimpleRequest
 from celery_batches.trace import apply_batches_task
 
 
-class Together(Batches):  # type: ignore[misc]  # celery-batches has no types
+class BatchTask(Batches):  # type: ignore[misc]  # celery-batches has no types
     """A Celery task that answers many messages in one call; each is acknowledged only once its own answer is stored.
 
     The function that is decorated gets a list of requests and returns two lists of ids: those whose answer it stored, and those
@@ -57,8 +57,8 @@ class Together(Batches):  # type: ignore[misc]  # celery-batches has no types
     def _next(self) -> list[Any]:
         """Take the next few; a message that came back may have killed its process, so it goes alone."""
         batch = [self._waiting.popleft()]
-        while not came_back(batch[0]) and self._waiting and len(batch) < self.most:
-            if came_back(self._waiting[0]):
+        while not is_redelivered(batch[0]) and self._waiting and len(batch) < self.most:
+            if is_redelivered(self._waiting[0]):
                 break
             batch.append(self._waiting.popleft())
         return batch
@@ -114,6 +114,6 @@ def _time_out(request: Any, limit: float) -> None:
     request.on_timeout(soft=False, timeout=limit)
 
 
-def came_back(request: Any) -> bool:
+def is_redelivered(request: Any) -> bool:
     """Tell whether a message was given to a worker before, as far as the queue tells."""
     return bool((request.delivery_info or {}).get("redelivered"))

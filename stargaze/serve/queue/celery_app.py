@@ -22,13 +22,13 @@ from stargaze.serve.prediction_request import (
     UNEXPECTED,
     Answer,
     Error,
-    Question,
-    Ticket,
-    read,
+    PredictionJob,
+    PredictionRequest,
+    job_from_result,
     too_slow,
 )
 from stargaze.serve.queue.backends import AWAY, queue_options, result_options
-from stargaze.serve.queue.batching import Together, came_back
+from stargaze.serve.queue.batching import BatchTask, is_redelivered
 from stargaze.serve.queue.result_store import Results
 from stargaze.serve.runtime.metrics import observe_prediction, observe_question, observe_queue
 from stargaze.serve.runtime.settings import QUEUE
@@ -41,7 +41,7 @@ PAUSES = (0.0, 0.5, 2.0)
 
 log = logging.getLogger(__name__)
 
-Respond = Callable[[Sequence[Question]], Sequence[Answer | Error]]
+Respond = Callable[[Sequence[PredictionRequest]], Sequence[Answer | Error]]
 """Answers questions, one each and in their order; an error has ``message`` and ``hint``, an answer ``digest``."""
 
 
@@ -78,7 +78,7 @@ def make_app(section: ServeSection, store: Store) -> Celery:
 def register(app: Celery, respond: Respond, section: ServeSection) -> None:
     """Give the app its task: note what runs, answer all that waits at once, and let no failure go without a reason."""
 
-    @app.task(base=Together, name=TASK, resultrepr_maxsize=64)  # type: ignore[untyped-decorator]  # celery has no types
+    @app.task(base=BatchTask, name=TASK, resultrepr_maxsize=64)  # type: ignore[untyped-decorator]  # celery has no types
     def predict(requests: Sequence[Any]) -> tuple[list[str], list[str]]:
         results = Results(app)
         begun = [_begin(request, results, section) for request in requests]
@@ -95,10 +95,10 @@ def register(app: Celery, respond: Respond, section: ServeSection) -> None:
     predict.store_errors_even_if_ignored = True
 
 
-def _begin(request: Any, results: Results, section: ServeSection) -> Ticket:
+def _begin(request: Any, results: Results, section: ServeSection) -> PredictionJob:
     """Note that a question runs, and how often it was begun; one whose worker died too often is answered so."""
-    ticket = read(request.id, RUNNING, request.args[0], now=datetime.now(UTC), time_limit=section.time_limit)
-    may_be_known = came_back(request) or not section.broker  # the queue of files does not tell
+    ticket = job_from_result(request.id, RUNNING, request.args[0], now=datetime.now(UTC), time_limit=section.time_limit)
+    may_be_known = is_redelivered(request) or not section.broker  # the queue of files does not tell
     before = _attempts(results, request.id) if may_be_known else 0
     running = dataclasses.replace(ticket, attempt=before + 1)
     if running.attempt > ATTEMPTS:  # acks_late brings back a question whose worker died: not for ever
@@ -116,8 +116,8 @@ def _attempts(results: Results, ticket_id: str) -> int:
     return 0
 
 
-def _answered(tickets: Sequence[Ticket], respond: Respond, time_limit: float) -> list[Ticket]:
-    questions = [ticket.question or Question() for ticket in tickets]
+def _answered(tickets: Sequence[PredictionJob], respond: Respond, time_limit: float) -> list[PredictionJob]:
+    questions = [ticket.question or PredictionRequest() for ticket in tickets]
     try:
         found = respond(questions) if questions else []
     except SoftTimeLimitExceeded:
@@ -128,7 +128,7 @@ def _answered(tickets: Sequence[Ticket], respond: Respond, time_limit: float) ->
     return [_with(ticket, said) for ticket, said in zip(tickets, found, strict=True)]
 
 
-def _with(ticket: Ticket, said: Answer | Error) -> Ticket:
+def _with(ticket: PredictionJob, said: Answer | Error) -> PredictionJob:
     if "digest" in said:
         observe_question("done")
         log.info("answered", extra={"request_id": ticket.request_id, "ticket": ticket.id})
@@ -138,7 +138,7 @@ def _with(ticket: Ticket, said: Answer | Error) -> Ticket:
     return dataclasses.replace(ticket, error=said)
 
 
-def _kept(tickets: Sequence[Ticket], results: Results) -> list[str]:
+def _kept(tickets: Sequence[PredictionJob], results: Results) -> list[str]:
     """Store answers and return the ids of those that are stored; the queue gives the others to a worker again."""
     for pause in PAUSES if tickets else ():
         time.sleep(pause)

@@ -15,8 +15,16 @@ from typing import Any
 from celery import Celery
 
 from stargaze.config.sections import ServeSection
-from stargaze.errors import OutsideError
-from stargaze.serve.prediction_request import ENDED, RESERVED, KeyTakenError, Question, Ticket, accept, read
+from stargaze.errors import ExternalError
+from stargaze.serve.prediction_request import (
+    ENDED,
+    RESERVED,
+    IdempotencyKeyReusedError,
+    PredictionJob,
+    PredictionRequest,
+    job_from_result,
+    new_job,
+)
 from stargaze.serve.queue.backends import AWAY, CLOSED, PATIENCE, declare, messages
 from stargaze.serve.queue.celery_app import TASK
 from stargaze.serve.queue.result_store import Results
@@ -35,8 +43,8 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class CeleryDesk:
-    """Keep the promise of :class:`stargaze.serve.prediction_request.Desk` with Celery's queue and result store.
+class CeleryPredictionQueue:
+    """Keep the promise of :class:`stargaze.serve.prediction_request.PredictionQueue` with Celery's queue and result store.
 
     A ticket's number follows from its question, the release and the time, by a key that no visitor knows: whoever asks the same
     comes to the same ticket, on whichever replica, and no index of questions has to be kept.
@@ -53,15 +61,17 @@ class CeleryDesk:
         self._key = session_key(store)
         self._declared = not section.broker
 
-    def ask(self, question: Question, *, key: str = "", request_id: str = "") -> Ticket:
+    def ask(self, question: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
         """Reserve the ticket, queue the question, and call it queued; if the queue refuses, the ticket is taken back."""
         ticket_id = self._number({"key": key}) if key else self._number_of(question)
-        ticket = accept(
+        ticket = new_job(
             question, now=self._clock(), time_limit=self._section.time_limit, ticket_id=ticket_id, request_id=request_id
         )
         before = self._before(ticket)
         if before and key and before.question not in (None, question):
-            raise KeyTakenError("this Idempotency-Key came with another question", hint="make a new key a question")
+            raise IdempotencyKeyReusedError(
+                "this Idempotency-Key came with another question", hint="make a new key a question"
+            )
         if before and before.state != "failed":
             return before
         with _outside():
@@ -74,7 +84,7 @@ class CeleryDesk:
         observe_question("accepted")
         return ticket
 
-    def _before(self, ticket: Ticket) -> Ticket | None:
+    def _before(self, ticket: PredictionJob) -> PredictionJob | None:
         """Reserve a ticket's number, or return the ticket that has it already; one on its way to the queue is waited for.
 
         What stays on its way belongs to a page that died, and never came there: it is reserved anew. One that is taken back
@@ -90,10 +100,10 @@ class CeleryDesk:
                     return None
                 time.sleep(LOOK)
         if found is None:
-            raise OutsideError("the queue cannot be written: it has just refused the same", hint="stargaze doctor")
+            raise ExternalError("the queue cannot be written: it has just refused the same", hint="stargaze doctor")
         return self._read(ticket.id, found)
 
-    def find(self, question: Question) -> Ticket | None:
+    def find(self, question: PredictionRequest) -> PredictionJob | None:
         """Return the ticket that an identical question has already, and the queue as well."""
         if not self._section.fresh:
             return None
@@ -102,18 +112,20 @@ class CeleryDesk:
             found = self._results.look(ticket_id)
         return None if found is None or found[0] == RESERVED else self._read(ticket_id, found)
 
-    def look(self, ticket_id: str) -> Ticket | None:
+    def look(self, ticket_id: str) -> PredictionJob | None:
         """Read the ticket and settle one that nobody will answer any more."""
         with _outside():
             found = self._results.look(ticket_id)
         return None if found is None else self._read(ticket_id, found)
 
-    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, Ticket | None]:
+    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
         """Read all that may have ended in one exchange."""
         moment, limit = self._clock(), self._section.time_limit
         with _outside():
             moved = self._results.moved(ticket_ids)
-        tickets = {one: seen and read(one, *seen, now=moment, time_limit=limit) for one, seen in moved.items()}
+        tickets = {
+            one: seen and job_from_result(one, *seen, now=moment, time_limit=limit) for one, seen in moved.items()
+        }
         return {one: ticket for one, ticket in tickets.items() if ticket is None or ticket.state in ENDED}
 
     def check(self) -> None:
@@ -128,10 +140,10 @@ class CeleryDesk:
                 probe.unlink()
             self._results.check()
 
-    def _read(self, ticket_id: str, found: tuple[str, Any]) -> Ticket:
-        return read(ticket_id, *found, now=self._clock(), time_limit=self._section.time_limit)
+    def _read(self, ticket_id: str, found: tuple[str, Any]) -> PredictionJob:
+        return job_from_result(ticket_id, *found, now=self._clock(), time_limit=self._section.time_limit)
 
-    def _send(self, ticket: Ticket) -> None:
+    def _send(self, ticket: PredictionJob) -> None:
         if not self._declared:
             with self._app.connection_for_write() as connection:
                 declare(connection)
@@ -152,7 +164,7 @@ class CeleryDesk:
         """RabbitMQ's queue was declared once and is not again with every message; no wait for it is longer than patience."""
         return {"declare": [], "timeout": PATIENCE, "confirm_timeout": PATIENCE} if self._section.broker else {}
 
-    def _number_of(self, question: Question) -> str:
+    def _number_of(self, question: PredictionRequest) -> str:
         if not self._section.fresh:
             return str(uuid.uuid4())
         period = int(self._clock().timestamp() // self._section.fresh)
@@ -168,7 +180,7 @@ class CeleryDesk:
         return ""
 
     @contextlib.contextmanager
-    def _taken_back_on_failure(self, ticket: Ticket) -> Iterator[None]:
+    def _taken_back_on_failure(self, ticket: PredictionJob) -> Iterator[None]:
         try:
             yield
         except CLOSED:
@@ -183,6 +195,6 @@ def _outside() -> Iterator[None]:
     try:
         yield
     except AWAY as error:
-        raise OutsideError(f"the result store cannot be reached: {error}", hint="df -h; stargaze doctor") from error
+        raise ExternalError(f"the result store cannot be reached: {error}", hint="df -h; stargaze doctor") from error
     except CLOSED as error:
-        raise OutsideError(f"the queue cannot be written: {error}", hint="df -h; stargaze doctor") from error
+        raise ExternalError(f"the queue cannot be written: {error}", hint="df -h; stargaze doctor") from error

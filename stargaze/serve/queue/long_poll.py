@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 
 from stargaze.errors import StargazeError
-from stargaze.serve.prediction_request import ENDED, Desk, Ticket
+from stargaze.serve.prediction_request import ENDED, PredictionJob, PredictionQueue
 
 MOST = 32
 """So many may wait at once in a process, half of its threads; others are told how it stands at once."""
@@ -17,10 +17,10 @@ PAUSES = (0.01, 0.1)
 PATIENCE = 0.2
 """The pause is this share of the time that the youngest has waited."""
 
-Seen = Future[Ticket | None]
+Seen = Future[PredictionJob | None]
 
 
-class Lookout:
+class LongPoller:
     """Looks for the tickets of all who wait, in one thread, which ends when nobody does.
 
     Parameters
@@ -31,14 +31,14 @@ class Lookout:
         How many may wait at once.
     """
 
-    def __init__(self, desk: Desk, most: int = MOST) -> None:
+    def __init__(self, desk: PredictionQueue, most: int = MOST) -> None:
         self._desk = desk
         self._most = most
         self._lock = threading.Lock()
         self._waiting: dict[Seen, tuple[str, float]] = {}
         self._looking = False
 
-    def wait(self, ticket: Ticket, seconds: float) -> Ticket | None:
+    def wait(self, ticket: PredictionJob, seconds: float) -> PredictionJob | None:
         """Return the ticket when it has ended, or as it stands after so long; as it is where too many wait already.
 
         Raises

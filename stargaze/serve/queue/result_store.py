@@ -14,7 +14,7 @@ from celery import Celery
 from celery.backends.database import session_cleanup
 from celery.backends.redis import RedisBackend
 
-from stargaze.serve.prediction_request import QUEUED, RESERVED, RUNNING, Ticket
+from stargaze.serve.prediction_request import QUEUED, RESERVED, RUNNING, PredictionJob
 
 UNDER_WAY = tuple(f'{{"status":"{status}",'.encode() for status in (RESERVED, QUEUED, RUNNING))
 """How a ticket begins that has not ended, as :func:`_meta` writes it."""
@@ -28,7 +28,7 @@ class Results:
     def __init__(self, app: Celery) -> None:
         self._app = app
 
-    def keep(self, tickets: Sequence[Ticket], status: str) -> None:
+    def keep(self, tickets: Sequence[PredictionJob], status: str) -> None:
         """Store tickets under a status, whatever stood there before."""
         backend = self._backend
         if not isinstance(backend, RedisBackend):
@@ -40,7 +40,7 @@ class Results:
                 pipe.set(backend.get_key_for_task(ticket.id), _meta(ticket, status), ex=int(backend.expires))
             pipe.execute()
 
-    def keep_new(self, ticket: Ticket, status: str) -> bool:
+    def keep_new(self, ticket: PredictionJob, status: str) -> bool:
         """Store a ticket unless one of its number is there; tell whether it was stored."""
         backend = self._backend
         if isinstance(backend, RedisBackend):
@@ -51,7 +51,7 @@ class Results:
         self.keep([ticket], status)
         return True
 
-    def is_queued(self, ticket: Ticket) -> None:
+    def is_queued(self, ticket: PredictionJob) -> None:
         """Turn a reserved ticket into one that is queued; one that a worker took meanwhile stays as it is."""
         backend = self._backend
         if isinstance(backend, RedisBackend):
@@ -78,7 +78,7 @@ class Results:
             ids = [one for one, meta in zip(ids, held, strict=True) if not (meta or b"").startswith(UNDER_WAY)]
         return {one: self.look(one) for one in ids}
 
-    def take_back(self, ticket: Ticket) -> None:
+    def take_back(self, ticket: PredictionJob) -> None:
         """Forget a ticket that was reserved, unless somebody else has reserved it since."""
         backend = self._backend
         if isinstance(backend, RedisBackend):
@@ -100,7 +100,7 @@ class Results:
         return self._app.backend
 
 
-def _meta(ticket: Ticket, status: str) -> bytes:
+def _meta(ticket: PredictionJob, status: str) -> bytes:
     """Write a ticket as Celery's stores do."""
     meta: dict[str, Any] = {
         "status": status,

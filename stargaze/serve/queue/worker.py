@@ -18,16 +18,16 @@ from celery.worker import state
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import ServeSection
 from stargaze.errors import StargazeError
-from stargaze.serve.prediction.answer import respond_all
-from stargaze.serve.prediction.context import Office, as_error
-from stargaze.serve.prediction_request import Answer, Error, Question
+from stargaze.serve.prediction.answer import answer_requests
+from stargaze.serve.prediction.context import PredictionContext, as_error
+from stargaze.serve.prediction_request import Answer, Error, PredictionRequest
 from stargaze.serve.queue.backends import declare
 from stargaze.serve.queue.celery_app import make_app, register
 from stargaze.serve.queue.worker_context import finders_of, ledger_of, past_of
 from stargaze.serve.runtime import request_log as requestlog
-from stargaze.serve.runtime.hot_reload import Following
+from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.settings import from_environment, ready_file, sources_of
-from stargaze.serve.runtime.status_files import ALIVE, noting, pause_of, pulse
+from stargaze.serve.runtime.status_files import ALIVE, heartbeat_file, pause_of, record_served_bundle
 from stargaze.store import Store
 
 CLEAN_UP = 3600.0
@@ -46,32 +46,32 @@ def main(environ: Mapping[str, str]) -> None:
         ledger_of(section, store),
     )
 
-    def open_office(folder: Path) -> Office:
+    def open_office(folder: Path) -> PredictionContext:
         bundle = load(folder)
-        office = Office(bundle, finders(bundle), past, ledger)
+        office = PredictionContext(bundle, finders(bundle), past, ledger)
         office.prepare()
         return office
 
-    offices = Following(store.current, open_office)
+    offices = HotReloaded(store.current, open_office)
     app = make_app(section, store)
     register(app, lambda questions: answer(offices, questions), section)
-    pause, note = pause_of(environ), noting(store.queue)
+    pause, note = pause_of(environ), record_served_bundle(store.queue)
 
-    def warm_up() -> None:
+    def prepare() -> None:
         if pause:
             offices.load_ahead(pause, note)
-        rehearse(offices)
+        warm_up(offices)
 
-    run(app, section, store, warm_up=warm_up)
+    run(app, section, store, prepare=prepare)
 
 
-def answer(offices: Following[Office], questions: Sequence[Question]) -> Sequence[Answer | Error]:
+def answer(offices: HotReloaded[PredictionContext], questions: Sequence[PredictionRequest]) -> Sequence[Answer | Error]:
     """Answer with the release of this moment; where there is none, or it cannot be loaded, that is the answer."""
     try:
         office = offices.get()
     except StargazeError as error:
         return [as_error(error)] * len(questions)
-    return respond_all(office, questions, datetime.now(UTC))
+    return answer_requests(office, questions, datetime.now(UTC))
 
 
 def load(folder: Path) -> Bundle:
@@ -81,14 +81,16 @@ def load(folder: Path) -> Bundle:
     return bundle
 
 
-def rehearse(offices: Following[Office]) -> None:
+def warm_up(offices: HotReloaded[PredictionContext]) -> None:
     """Answer one question that nobody asked: importing and loading take seconds that the first visitor is spared."""
     office = offices.get().alone()
-    respond_all(office, [Question((name,)) for name in office.bundle.known["full_name"].head(1)], datetime.now(UTC))
+    answer_requests(
+        office, [PredictionRequest((name,)) for name in office.bundle.known["full_name"].head(1)], datetime.now(UTC)
+    )
 
 
-def run(app: Celery, section: ServeSection, store: Store, *, warm_up: Callable[[], Any]) -> None:
-    """Start Celery's worker; ``warm_up`` runs in each of its children before their first question."""
+def run(app: Celery, section: ServeSection, store: Store, *, prepare: Callable[[], Any]) -> None:
+    """Start Celery's worker; ``prepare`` runs in each of its children before their first question."""
     signals.setup_logging.connect(lambda **_: requestlog.configure("worker"), weak=False)
     app.set_current()  # a child finds its task through the app that is current
     if section.broker:
@@ -100,7 +102,7 @@ def run(app: Celery, section: ServeSection, store: Store, *, warm_up: Callable[[
     def begin(**_: Any) -> None:
         # In the child, not before the fork: LightGBM's threads do not survive one.
         with contextlib.suppress(StargazeError):  # the first question tries again and reports it
-            warm_up()
+            prepare()
         ready.touch()
 
     next_cleaning = 0.0
@@ -111,7 +113,7 @@ def run(app: Celery, section: ServeSection, store: Store, *, warm_up: Callable[[
             next_cleaning = time.monotonic() + CLEAN_UP
             app.backend.cleanup()
 
-    app.steps["worker"].add(LeaveAtOnce)
+    app.steps["worker"].add(FastShutdown)
     app.steps["consumer"].add(Pulse)
     signals.worker_process_init.connect(begin, weak=False)
     signals.task_postrun.connect(tidy, weak=False)
@@ -119,7 +121,7 @@ def run(app: Celery, section: ServeSection, store: Store, *, warm_up: Callable[[
     app.worker_main(["worker", "--pool=prefork", f"--concurrency={section.workers}", "--loglevel=INFO", *quiet])
 
 
-class LeaveAtOnce(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
+class FastShutdown(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
     """End the process once no question is left: Celery's pool would take five seconds to notice its own end."""
 
     requires = ("celery.worker.components:Pool",)
@@ -140,7 +142,7 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
 
     def start(self, parent: Any) -> None:
         """Begin, each time that the broker has been reached."""
-        path = pulse(from_environment(os.environ)[1].queue)
+        path = heartbeat_file(from_environment(os.environ)[1].queue)
         self._timer = parent.timer.call_repeatedly(ALIVE, path.touch)
 
     def stop(self, parent: Any) -> None:

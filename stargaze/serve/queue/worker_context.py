@@ -8,11 +8,11 @@ from functools import partial
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import ServeSection
-from stargaze.serve.lookup.github import GitHub, ImpatientClock, github
-from stargaze.serve.lookup.github_cache import Heard
-from stargaze.serve.lookup.live import Live
-from stargaze.serve.lookup.star_history import KeptPast
-from stargaze.serve.prediction.context import Finder, Known
+from stargaze.serve.lookup.github import GitHub, NoWaitClock, github
+from stargaze.serve.lookup.github_cache import GithubCache
+from stargaze.serve.lookup.live import GithubLookup
+from stargaze.serve.lookup.star_history import StarHistories
+from stargaze.serve.prediction.context import BundledRepositories, RepositoryLookup
 from stargaze.serve.prediction.track_record import TrackRecord
 from stargaze.serve.runtime.settings import Sources
 from stargaze.store import Store
@@ -22,7 +22,7 @@ TOKEN = "GITHUB_TOKEN"  # noqa: S105 # the name of a variable
 
 def finders_of(
     section: ServeSection, sources: Sources, store: Store, environ: Mapping[str, str]
-) -> Callable[[Bundle], Finder]:
+) -> Callable[[Bundle], RepositoryLookup]:
     """Return what gives each release its finder: GitHub first where the config allows it, else the bundle alone.
 
     GitHub is one and the same for all releases of a process: what it said, and that it is away, outlives a deploy.
@@ -33,20 +33,20 @@ def finders_of(
         If the address is none, or a token would travel to it unencrypted.
     """
     if not section.github:
-        return Known
+        return BundledRepositories
     token = environ.get(TOKEN, "").strip()
-    return partial(Live, github=github_of(sources.github_url, token, store), with_token=bool(token))
+    return partial(GithubLookup, github=github_of(sources.github_url, token, store), with_token=bool(token))
 
 
 def github_of(url: str, token: str, store: Store, clock: Callable[[], float] = time.time) -> GitHub:
     """Return GitHub at this address, which answers within seconds or not at all."""
-    heard = Heard(store.root / "heard.sqlite", f"{url} {'with' if token else 'without'} a token")
-    return github(url, token, ImpatientClock(clock), heard)
+    heard = GithubCache(store.root / "heard.sqlite", f"{url} {'with' if token else 'without'} a token")
+    return github(url, token, NoWaitClock(clock), heard)
 
 
-def past_of(sources: Sources, store: Store) -> KeptPast:
+def past_of(sources: Sources, store: Store) -> StarHistories:
     """Return the histories that the config names."""
-    return KeptPast(store, sources.history)
+    return StarHistories(store, sources.history)
 
 
 def ledger_of(section: ServeSection, store: Store) -> TrackRecord | None:

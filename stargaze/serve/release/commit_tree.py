@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stargaze.bundle import manifest
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.serve.release import git, record
 from stargaze.serve.release.record import printable
-from stargaze.serve.release.repository import Rules
+from stargaze.serve.release.repository import HookPolicy
 
 FOLDER = "bundle"
 PLAIN_FILE = "100644"
 MOST_JSON = 64_000  # [byte]; far above three policies' scores or 64 sums, far below what strains a parser
 
 
-class RefusedError(OutsideError):
+class RefusedError(ExternalError):
     """The hook does not let a release in; what served before serves on."""
 
 
@@ -29,7 +29,7 @@ class Contents:
     files: Mapping[str, str]
 
 
-def listed(repository: git.Repository, commit: str, rules: Rules) -> Contents:
+def list_commit(repository: git.Repository, commit: str, rules: HookPolicy) -> Contents:
     """Return what the commit holds if it is a release in shape, number and size; reads nothing but git's own trees."""
     top = {entry.name: entry for entry in git.list_tree(repository, commit)}
     if set(top) != {FOLDER, record.FILE} or top[FOLDER].kind != "tree":

@@ -1,7 +1,7 @@
 """The one file that calls git: argv lists, a clean environment, a time limit.
 
 Contract of every function: what the caller's shell, config files or hooks say does not change the answer, no question
-is ever asked on a terminal, and a failure ends here as an :class:`~stargaze.errors.OutsideError` of one line.
+is ever asked on a terminal, and a failure ends here as an :class:`~stargaze.errors.ExternalError` of one line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.system.process import answer, good, need
 
 BRANCH = "refs/heads/main"
@@ -100,7 +100,7 @@ def read(repository: Repository, blobs: Sequence[str]) -> list[bytes]:
         end = data.index(b"\n", at)
         head = data[at:end].split()
         if len(head) != 3:
-            raise OutsideError(f"{repository.path}: {blob} is missing", hint="git fsck there says what else is")
+            raise ExternalError(f"{repository.path}: {blob} is missing", hint="git fsck there says what else is")
         contents.append(data[end + 1 : end + 1 + int(head[2])])
         at = end + 2 + int(head[2])
     return contents
@@ -123,7 +123,7 @@ def is_signed(repository: Repository, commit: str, allowed_signers: Path) -> boo
     return done.returncode == 0
 
 
-def beside(repository: Repository, folder: Path) -> Repository:
+def with_alternates(repository: Repository, folder: Path) -> Repository:
     """Make a repository in ``folder`` that knows every object of ``repository``, to build a commit in."""
     scratch = make(folder, {"core.compression": "1"})
     alternates = folder / "objects" / "info" / "alternates"
@@ -183,7 +183,7 @@ def is_before(repository: Repository, old: str, new: str) -> bool:
     return done.returncode == 0
 
 
-def set_aside(repository: Repository, tip: str) -> str:
+def archive_branch(repository: Repository, tip: str) -> str:
     """Have the branch begin anew, and keep what it held under another name; return that."""
     name = f"refs/aside/{tip[:12]}"
     _in(repository, "update-ref", name, tip)

@@ -19,7 +19,7 @@ from stargaze.errors import StargazeError
 from stargaze.serve.release import git
 from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.install import install
-from stargaze.serve.release.pre_receive import receive, updates
+from stargaze.serve.release.pre_receive import check_push, updates
 from stargaze.serve.release.repository import QUARANTINE, read_rules
 from stargaze.system.signals import unwinding
 
@@ -47,7 +47,7 @@ def pre_receive(folder: Path) -> None:
     # Git keeps the objects of a push apart until this has ended well, and says where in these variables.
     quarantine = {name: os.environ[name] for name in git.QUARANTINE if os.environ.get(name)}
     try:
-        receive(pushed, git.Repository(folder.resolve(), quarantine), read_rules(folder))
+        check_push(pushed, git.Repository(folder.resolve(), quarantine), read_rules(folder))
     except SystemExit:  # a signal, and git leaves these objects to themselves when one ends it
         _forget_quarantine(folder)
         raise

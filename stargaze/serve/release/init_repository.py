@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stargaze.config.sections import DeploySection
 from stargaze.errors import StargazeError
-from stargaze.serve.release.repository import FILE, HOOKS, Rules, prepare
+from stargaze.serve.release.repository import FILE, HOOKS, HookPolicy, prepare
 from stargaze.serve.release.signing import allowed_signers
 from stargaze.store import Store
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def receive_at(store: Store, *, max_size: float) -> bool:
     """Make a store ready to receive releases of up to ``max_size`` [MB]; say whether anything changed."""
-    rules = Rules(serving=store.serving, allowed_signers=allowed_signers(store), max_bytes=int(max_size * 1e6))
+    rules = HookPolicy(serving=store.serving, allowed_signers=allowed_signers(store), max_bytes=int(max_size * 1e6))
     before = _written(store.releases)
     prepare(store.releases.resolve(), rules)
     return _written(store.releases) != before

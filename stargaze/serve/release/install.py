@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from stargaze.bundle import manifest
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.serve.release import commit_tree as contents
 from stargaze.serve.release import git, record
 from stargaze.serve.release.record import Release
-from stargaze.serve.release.repository import Rules
+from stargaze.serve.release.repository import HookPolicy
 from stargaze.store import outside_disk, read_json, scratch_folder, write_json
 from stargaze.system.locks import locked
 
@@ -29,7 +29,7 @@ class Installed:
     changed: bool
 
 
-def install(repository: git.Repository, rules: Rules, *, now: datetime) -> Installed | None:
+def install(repository: git.Repository, rules: HookPolicy, *, now: datetime) -> Installed | None:
     """Make ``serving/current`` the bundle of the newest release; None if there is no release yet.
 
     It is always the newest release that is installed, read under a lock, never the one that a hook was started for:
@@ -48,14 +48,14 @@ def install(repository: git.Repository, rules: Rules, *, now: datetime) -> Insta
     return Installed(newest, changed=placed or switched or recorded)
 
 
-def _place(repository: git.Repository, release: Release, rules: Rules, folder: Path) -> bool:
+def _place(repository: git.Repository, release: Release, rules: HookPolicy, folder: Path) -> bool:
     if _is_whole(folder):
         return False
     if folder.exists():
         # Renamed first: whoever opens it now finds nothing rather than half of it.
         folder.rename(folder.with_name(f".broken.{release.commit}.{os.getpid()}"))
     with scratch_folder(folder.parent) as temporary:
-        found = contents.listed(repository, release.commit, rules)
+        found = contents.list_commit(repository, release.commit, rules)
         contents.write_out(repository, found, temporary)
         for path in temporary.iterdir():
             _sync(path)
@@ -81,7 +81,7 @@ def _switch(link: Path, digest: str) -> bool:
     try:
         temporary.replace(link)
     except IsADirectoryError as error:
-        raise OutsideError(
+        raise ExternalError(
             f"{link} is a folder, not the link that deploy makes", hint=f"mv {link} {link}.old"
         ) from error
     _sync(link.parent)

@@ -14,8 +14,8 @@ from stargaze.serve.release import commit_tree as contents
 from stargaze.serve.release import git, record
 from stargaze.serve.release.commit_tree import Contents, RefusedError
 from stargaze.serve.release.record import printable
-from stargaze.serve.release.repository import Rules
-from stargaze.serve.release.sandbox import load_once
+from stargaze.serve.release.repository import HookPolicy
+from stargaze.serve.release.sandbox import load_in_sandbox
 from stargaze.store import scratch_folder
 
 MOST_COMMIT = 64_000  # [byte]; ours have about 700
@@ -40,12 +40,12 @@ def updates(text: str) -> list[Update]:
     return found
 
 
-def receive(
+def check_push(
     pushed: Sequence[Update],
     repository: git.Repository,
-    rules: Rules,
+    rules: HookPolicy,
     *,
-    verify: Callable[[Path, Rules], None] = load_once,
+    verify: Callable[[Path, HookPolicy], None] = load_in_sandbox,
 ) -> None:
     """Return if the push may go in, else raise :class:`RefusedError` with the one reason.
 
@@ -85,7 +85,7 @@ def _only_ours(pushed: Sequence[Update]) -> Update:
     return pushed[0]
 
 
-def _new_commits(repository: git.Repository, update: Update, rules: Rules) -> list[tuple[str, str | None]]:
+def _new_commits(repository: git.Repository, update: Update, rules: HookPolicy) -> list[tuple[str, str | None]]:
     """Return the new commits with the one before each, oldest first: a chain that begins at the old tip."""
     new = str(update.new)
     found = git.described(repository, new)
@@ -102,7 +102,7 @@ def _new_commits(repository: git.Repository, update: Update, rules: Rules) -> li
     return before
 
 
-def _check_signed(repository: git.Repository, commit: str, rules: Rules) -> None:
+def _check_signed(repository: git.Repository, commit: str, rules: HookPolicy) -> None:
     described = git.described(repository, commit)
     if described is None or described[2] > MOST_COMMIT:
         raise RefusedError(f"commit {commit[:12]} is larger than {MOST_COMMIT} bytes")
@@ -110,8 +110,8 @@ def _check_signed(repository: git.Repository, commit: str, rules: Rules) -> None
         raise RefusedError(f"commit {commit[:12]} is not signed by an allowed signer")
 
 
-def _checked(repository: git.Repository, commit: str, parent: str | None, rules: Rules) -> _Checked:
-    found = contents.listed(repository, commit, rules)
+def _checked(repository: git.Repository, commit: str, parent: str | None, rules: HookPolicy) -> _Checked:
+    found = contents.list_commit(repository, commit, rules)
     release_json, manifest_json = git.read(repository, [found.release, found.files[manifest.NAME]])
     try:
         release = record.parsed(commit, release_json)

@@ -1,7 +1,7 @@
 """Bring a bundle to production and take it back: each is a signed commit, pushed to where a hook decides.
 
 Git's log of the repository of releases is the whole record. A rollback is a new commit with the bundle of the release
-that stood before; what stands is walked from the log, see :func:`stargaze.serve.release.record.standing`.
+that stood before; what stands is walked from the log, see :func:`stargaze.serve.release.record.active_releases`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 from stargaze.bundle import manifest
 from stargaze.config.sections import DeploySection
-from stargaze.errors import MissingInputError, OutsideError, UsageError
+from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.serve.release import commit_tree as contents
 from stargaze.serve.release import git, record, signing
 from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.install import install
 from stargaze.serve.release.record import Release, printable
-from stargaze.serve.release.repository import Rules, prepare, read_rules
+from stargaze.serve.release.repository import HookPolicy, prepare, read_rules
 from stargaze.store import Store, scratch_folder
 from stargaze.system.locks import locked
 
@@ -52,8 +52,8 @@ def deploy(
     A bundle that is already in force is not sent again, but installed again if it is not there (after a crash). One that
     the ``gate`` would not let through goes with ``forced``, the reason, which is kept in the record.
     """
-    folder, forced = chosen(store, digest), printable(forced)
-    with ready(section, store) as repository:
+    folder, forced = verified_bundle_folder(store, digest), printable(forced)
+    with locked_release_repository(section, store) as repository:
         releases = record.history(repository)
         if releases and releases[0].digest == folder.name:
             return _heal(repository, now)
@@ -80,9 +80,9 @@ def reason(text: str | None) -> str:
     return why
 
 
-def weigh(section: DeploySection, store: Store, folder: Path, gate: Gate) -> None:
+def check_quality_gate(section: DeploySection, store: Store, folder: Path, gate: Gate) -> None:
     """Hold a bundle against the one in force before anything is done for it, if there is one and it is another."""
-    with ready(section, store) as repository:
+    with locked_release_repository(section, store) as repository:
         releases = record.history(repository)
         if releases and releases[0].digest != folder.name:
             _weigh(store, repository, releases[0], folder, gate)
@@ -92,7 +92,7 @@ def rollback(
     section: DeploySection, store: Store, *, now: datetime, to: str | None = None, who: str | None = None
 ) -> Release:
     """Return to the bundle of the release before the one in force, or to any that was released."""
-    with ready(section, store) as repository:
+    with locked_release_repository(section, store) as repository:
         releases = record.history(repository)
         if not releases:
             raise MissingInputError(
@@ -102,7 +102,7 @@ def rollback(
         if source.digest == releases[0].digest:
             return _heal(repository, now)
         draft = _draft(releases, kind="rollback", digest=source.digest, who=who, now=now, scores=source.scores)
-        files = contents.listed(repository, source.commit, read_rules(repository.path)).files
+        files = contents.list_commit(repository, source.commit, read_rules(repository.path)).files
         return _send(section, store, repository, draft, files)
 
 
@@ -116,7 +116,7 @@ def installed(store: Store) -> str | None:
     return store.current.readlink().name if store.current.is_symlink() and store.current.is_dir() else None
 
 
-def chosen(store: Store, digest: str | None) -> Path:
+def verified_bundle_folder(store: Store, digest: str | None) -> Path:
     """Return the folder of the bundle with this digest, or its beginning, or of the newest, after all its sums were checked."""
     folder = _named_folder(store, digest)
     found = manifest.verify_files(folder)
@@ -145,12 +145,12 @@ def _named_folder(store: Store, digest: str | None) -> Path:
 
 
 @contextlib.contextmanager
-def ready(section: DeploySection, store: Store) -> Iterator[git.Repository]:
+def locked_release_repository(section: DeploySection, store: Store) -> Iterator[git.Repository]:
     """Give the repository of releases with hooks, rules and signers as they should be; one deploy at a time."""
     busy, hint = "another deploy or rollback is under way", "repeat it when that one has ended"
     with locked(store.root / "releases.lock", busy=busy, hint=hint):
         signing.allow(signing.signing_key(section, store), store)
-        rules = Rules(
+        rules = HookPolicy(
             serving=store.serving,
             allowed_signers=signing.allowed_signers(store),
             max_bytes=int(section.max_size * 1e6),
@@ -173,14 +173,16 @@ def _unpacked(store: Store, repository: git.Repository, release: Release) -> Ite
     with scratch_folder(store.root.resolve()) as scratch:
         whole = scratch / release.digest
         whole.mkdir()
-        contents.write_out(repository, contents.listed(repository, release.commit, read_rules(repository.path)), whole)
+        contents.write_out(
+            repository, contents.list_commit(repository, release.commit, read_rules(repository.path)), whole
+        )
         yield whole
 
 
 def _heal(repository: git.Repository, now: datetime) -> Release:
     done = install(repository, read_rules(repository.path), now=now)
     if done is None:
-        raise OutsideError(f"{repository.path}: its releases have vanished", hint="stargaze deploy")
+        raise ExternalError(f"{repository.path}: its releases have vanished", hint="stargaze deploy")
     return dataclasses.replace(done.release, changed=done.changed)
 
 
@@ -196,7 +198,7 @@ def _named(releases: list[Release], to: str) -> Release:
 
 
 def _before(releases: list[Release]) -> Release:
-    below = [release for release in record.standing(releases) if release.digest != releases[0].digest]
+    below = [release for release in record.active_releases(releases) if release.digest != releases[0].digest]
     if not below:
         raise MissingInputError(
             f"nothing stands before {releases[0].digest[:12]}, so there is nothing to return to",
@@ -249,7 +251,7 @@ def _send(
 ) -> Release:
     """Commit the files (a path, or a blob that is there already), sign, push, and look at what serves then."""
     with scratch_folder(store.root.resolve()) as folder:
-        scratch = git.beside(repository, folder)
+        scratch = git.with_alternates(repository, folder)
         blobs = {
             f"{contents.FOLDER}/{name}": git.add_file(scratch, file) if isinstance(file, Path) else file
             for name, file in files.items()
@@ -270,14 +272,14 @@ def _send(
         raise refusal(pushed.said, section)
     if installed(store) != draft.digest:
         reason = _remote(pushed.said, "not installed: ") or f"{(installed(store) or 'nothing')[:12]} serves"
-        raise OutsideError(
+        raise ExternalError(
             f"release {draft.digest[:12]} is recorded but does not serve: {reason}",
             hint="put that right; `stargaze deploy` of the same bundle then repeats the installation",
         )
     return dataclasses.replace(draft, commit=commit)
 
 
-def refusal(said: str, section: DeploySection) -> OutsideError:
+def refusal(said: str, section: DeploySection) -> ExternalError:
     """Turn what git and the hook said into the one reason why the push did not go in."""
     unchanged = "what served before serves on"
     lock = re.search(r"'([^']+\.lock)': File exists", said)
@@ -290,19 +292,19 @@ def refusal(said: str, section: DeploySection) -> OutsideError:
         )
     if lock:
         path = Path(lock[1])
-        return OutsideError(
+        return ExternalError(
             f"git push failed: {path} is there, so another push is under way or one was killed",
             hint=f"repeat it; if it stays and no git runs: rm {path}",
         )
     if any(mark in said for mark in ("[rejected]", "failed to update ref", "cannot lock ref")):
-        return OutsideError(
+        return ExternalError(
             "another release arrived at the same time, this one was not sent", hint="stargaze releases; then repeat"
         )
     lines = [line.removeprefix("remote:").strip() for line in said.splitlines()]
     # Of a machine that is not reached, ssh says why, and git only that it is so.
     telling = [line for mark in ("ssh:", "fatal:", "error:") for line in lines if line.startswith(mark)]
     reason = next(iter(telling), next(filter(None, reversed(lines)), ""))
-    return OutsideError(f"git push failed: {printable(reason)}", hint=unchanged)
+    return ExternalError(f"git push failed: {printable(reason)}", hint=unchanged)
 
 
 def _remote(said: str, beginning: str) -> str:

@@ -81,7 +81,7 @@ def history(repository: git.Repository, most: int = ALL) -> list[Release]:
     return [parsed(commit, data) for commit, data in zip(commits, contents, strict=True)]
 
 
-def standing(releases: Sequence[Release]) -> list[Release]:
+def active_releases(releases: Sequence[Release]) -> list[Release]:
     """Return the releases that still stand, the one in force last, from a history that has the newest first.
 
     A deploy is put on top. A rollback takes away what stands above the bundle that it returns to, so rolling back

@@ -13,7 +13,7 @@ from typing import Any
 
 import stargaze
 from stargaze.bundle import manifest
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.serve.release import git
 from stargaze.store import outside_disk, replacing, write_json
 from stargaze.system.locks import TEMPORARY, sweep
@@ -26,7 +26,7 @@ PACKAGE_ROOT = Path(stargaze.__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
-class Rules:
+class HookPolicy:
     """What the hook of one repository goes by; the pusher has no say in it."""
 
     serving: Path
@@ -40,7 +40,7 @@ class Rules:
     verify: tuple[str, ...] = (sys.executable, "-P", "-m", "stargaze.serve.release.git_hooks", "verify")
 
 
-def prepare(path: Path, rules: Rules) -> git.Repository:
+def prepare(path: Path, rules: HookPolicy) -> git.Repository:
     """Return the repository at ``path``, made or brought up to date so that pushes to it obey these rules.
 
     What an operator added to its ``stargaze.json`` stays: only the serving folder, the signers and the size are ours.
@@ -60,16 +60,18 @@ def prepare(path: Path, rules: Rules) -> git.Repository:
     return repository
 
 
-def read_rules(path: Path) -> Rules:
+def read_rules(path: Path) -> HookPolicy:
     """Read the rules of the repository at ``path``."""
     values = _read(path / FILE)
     try:
         for name, kind in {"serving": Path, "allowed_signers": Path, "verify": tuple}.items():
             if name in values or name != "verify":
                 values[name] = kind(values[name])
-        return Rules(**values)
+        return HookPolicy(**values)
     except (KeyError, TypeError) as error:
-        raise OutsideError(f"{path / FILE}: is not complete: {error}", hint="stargaze deploy writes it anew") from error
+        raise ExternalError(
+            f"{path / FILE}: is not complete: {error}", hint="stargaze deploy writes it anew"
+        ) from error
 
 
 def command_environment() -> dict[str, str]:
@@ -77,7 +79,7 @@ def command_environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(PACKAGE_ROOT)}
 
 
-def _config(rules: Rules) -> dict[str, str]:
+def _config(rules: HookPolicy) -> dict[str, str]:
     return {
         # A user's own core.hooksPath would switch our hooks off.
         "core.hooksPath": "hooks",
@@ -121,7 +123,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise OutsideError(
+        raise ExternalError(
             f"{path}: cannot be read: {error}", hint=f"rm {path}; stargaze deploy writes it anew"
         ) from error
     return value if isinstance(value, dict) else {}

@@ -12,13 +12,13 @@ from typing import IO
 
 from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.record import printable
-from stargaze.serve.release.repository import Rules, command_environment
+from stargaze.serve.release.repository import HookPolicy, command_environment
 from stargaze.system.signals import end_with
 
 MOST_SAID = 1_000_000  # [byte] that the process may write to any file, its complaint among them
 
 
-def load_once(folder: Path, rules: Rules) -> None:
+def load_in_sandbox(folder: Path, rules: HookPolicy) -> None:
     """Run the rules' ``verify`` command on the bundle and refuse the release if it does not end well in time."""
     with tempfile.TemporaryFile() as said:
         code = _run([*rules.verify, str(folder)], rules, said)
@@ -27,7 +27,7 @@ def load_once(folder: Path, rules: Rules) -> None:
             raise RefusedError(f"the bundle does not load: {reason}")
 
 
-def _run(command: list[str], rules: Rules, said: IO[bytes]) -> int:
+def _run(command: list[str], rules: HookPolicy, said: IO[bytes]) -> int:
     # One thread and one arena: libraries and malloc reserve address space for each. No .pyc: nothing is to be written.
     frugal = {
         "OMP_NUM_THREADS": "1",
@@ -56,7 +56,7 @@ def _run(command: list[str], rules: Rules, said: IO[bytes]) -> int:
             process.wait()
 
 
-def _limit(rules: Rules, parent: int) -> None:
+def _limit(rules: HookPolicy, parent: int) -> None:
     end_with(parent, signal.SIGKILL)  # a hook that is killed leaves nobody behind
     memory = rules.megabytes * 1_000_000
     seconds = int(rules.seconds) + 1

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stargaze.serve.runtime.status_files import beats, noted, role_file
+from stargaze.serve.runtime.status_files import beats, role_file, served_bundles
 
 PORT = 8000
 """The page's, inside of its container."""
@@ -27,7 +27,7 @@ STILL = 60.0
 def main(arguments: Sequence[str], queue: Path) -> int:
     """Return 0 if all is well."""
     if list(arguments) == ["serves"]:
-        sys.stdout.write(json.dumps(noted(queue)) + "\n")
+        sys.stdout.write(json.dumps(served_bundles(queue)) + "\n")
         return 0
     if role_file(queue).read_text(encoding="ascii") == "worker":
         return int(not (any(queue.glob("ready-*")) and beats(queue, STILL)))

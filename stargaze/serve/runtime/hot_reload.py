@@ -18,7 +18,7 @@ FORESEEN = (StargazeError, ImportError, OSError, ValueError)
 log = logging.getLogger(__name__)
 
 
-class Following(Generic[Loaded]):
+class HotReloaded(Generic[Loaded]):
     """Follow a link to a bundle folder, so neither page nor worker needs a restart after a release."""
 
     def __init__(self, link: Path, load: Callable[[Path], Loaded]) -> None:
@@ -81,7 +81,7 @@ class Following(Generic[Loaded]):
             return self._held[1]
 
 
-class Lately(Generic[Loaded]):
+class TtlCached(Generic[Loaded]):
     """What was told a moment ago is told again: nobody sees ten seconds in a sum over months."""
 
     def __init__(self, tell: Callable[[], Loaded], seconds: float = 10.0) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stargaze.errors import OutsideError, StargazeError, UsageError
+from stargaze.errors import ExternalError, StargazeError, UsageError
 
 if TYPE_CHECKING:
     from prometheus_client import Counter, Histogram, Metric
@@ -81,7 +81,7 @@ def serve_metrics(
     ------
     UsageError
         If no folder is set.
-    OutsideError
+    ExternalError
         If the port is taken.
     """
     path = folder or os.environ.get(FOLDER, "")
@@ -96,7 +96,7 @@ def serve_metrics(
     try:
         server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
     except OSError as error:
-        raise OutsideError(
+        raise ExternalError(
             f"metrics cannot be served on port {port}: {error}", hint="set serve.metrics_port to a free one"
         ) from error
 

@@ -24,7 +24,7 @@ def draining(queue: Path) -> Path:
     return queue / "draining"
 
 
-def pulse(queue: Path) -> Path:
+def heartbeat_file(queue: Path) -> Path:
     """Return the file that a worker's main loop touches."""
     return queue / "pulse"
 
@@ -32,11 +32,11 @@ def pulse(queue: Path) -> Path:
 def beats(queue: Path, most: float) -> bool:
     """Say whether the main loop turned within the last ``most`` seconds."""
     with contextlib.suppress(OSError):
-        return time.time() - pulse(queue).stat().st_mtime <= most
+        return time.time() - heartbeat_file(queue).stat().st_mtime <= most
     return False
 
 
-def noting(queue: Path) -> Callable[[str], None]:
+def record_served_bundle(queue: Path) -> Callable[[str], None]:
     """Return what writes down which bundle this process answers with."""
 
     def note(digest: str) -> None:
@@ -49,7 +49,7 @@ def noting(queue: Path) -> Callable[[str], None]:
     return note
 
 
-def noted(queue: Path) -> list[str]:
+def served_bundles(queue: Path) -> list[str]:
     """Return the bundles that the living processes answer with, one each."""
     found = []
     for path in sorted((queue / "serves").glob("[0-9]*")):

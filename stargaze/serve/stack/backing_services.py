@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from stargaze.serve.stack.service_options import DROP, PLACED, USER, Node, Wanted, limits, ordered, secret
+from stargaze.serve.stack.service_options import DROP, PLACED, USER, Node, StackSpec, limits, ordered, secret
 
 BROKERS = 3
 """Of three nodes one may be lost: so many have a majority then. Of two none may, so that one broker is enough."""
@@ -22,7 +22,7 @@ WATCHED = "stargaze_watched"
 """The module that Flower imports."""
 
 
-def services(wanted: Wanted) -> dict[str, dict[str, Any]]:
+def services(wanted: StackSpec) -> dict[str, dict[str, Any]]:
     """Return the services by name."""
     found = {name: _broker(wanted, name, node) for name, node in _brokers(wanted).items()}
     found["results"] = _results(wanted)
@@ -33,12 +33,12 @@ def services(wanted: Wanted) -> dict[str, dict[str, Any]]:
     return found
 
 
-def volumes(wanted: Wanted) -> list[str]:
+def volumes(wanted: StackSpec) -> list[str]:
     """Return the volumes that outlive containers."""
     return [*_brokers(wanted), "results", *(["prometheus"] if wanted.deploy.prometheus else [])]
 
 
-def configs(wanted: Wanted) -> dict[str, str]:
+def configs(wanted: StackSpec) -> dict[str, str]:
     """Return the files that are no secrets, by the name under which Swarm keeps them; another text has another name."""
     texts = {"broker": _broker_conf(wanted)}
     if wanted.deploy.flower:
@@ -70,14 +70,14 @@ def results_secret(version: int, password_digest: str) -> str:
     )
 
 
-def _brokers(wanted: Wanted) -> dict[str, Node]:
+def _brokers(wanted: StackSpec) -> dict[str, Node]:
     """Return which broker stands on which node: their queues are on the node's disk."""
     if len(wanted.nodes) < BROKERS:
         return {"broker": wanted.nodes[0]}
     return {f"broker{number}": node for number, node in enumerate(wanted.nodes[:BROKERS], 1)}
 
 
-def _broker(wanted: Wanted, name: str, node: Node) -> dict[str, Any]:
+def _broker(wanted: StackSpec, name: str, node: Node) -> dict[str, Any]:
     several = len(wanted.nodes) >= BROKERS
     cookie = {"source": "stargaze_cookie", "target": "/var/lib/rabbitmq/.erlang.cookie", "mode": 0o400}
     return {
@@ -116,7 +116,7 @@ def _broker(wanted: Wanted, name: str, node: Node) -> dict[str, Any]:
     }
 
 
-def _broker_conf(wanted: Wanted) -> str:
+def _broker_conf(wanted: StackSpec) -> str:
     lines = [
         f"vm_memory_high_watermark.absolute = {round(wanted.deploy.broker_memory * 0.6e9)}",
         "disk_free_limit.absolute = 1GB",
@@ -131,7 +131,7 @@ def _broker_conf(wanted: Wanted) -> str:
     return "\n".join([*lines, ""])
 
 
-def _results(wanted: Wanted) -> dict[str, Any]:
+def _results(wanted: StackSpec) -> dict[str, Any]:
     return {
         "image": wanted.deploy.results_image,
         "command": ["redis-server", "/run/secrets/results.conf"],
@@ -159,7 +159,7 @@ def _results(wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _flower(wanted: Wanted) -> dict[str, Any]:
+def _flower(wanted: StackSpec) -> dict[str, Any]:
     return {
         "image": wanted.deploy.flower_image,
         "entrypoint": ["celery", f"--app={WATCHED}", "flower", "--port=5555"],
@@ -188,7 +188,7 @@ def _flower(wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _watched(wanted: Wanted) -> str:
+def _watched(wanted: StackSpec) -> str:
     """Return the module that Flower watches: it alone reads the password, which no variable and no argument holds."""
     url = f'"amqp://stargaze_{wanted.secrets}:" + password + "@broker:5672/stargaze"'
     return "\n".join(
@@ -204,7 +204,7 @@ def _watched(wanted: Wanted) -> str:
     )
 
 
-def _prometheus(wanted: Wanted) -> dict[str, Any]:
+def _prometheus(wanted: StackSpec) -> dict[str, Any]:
     return {
         "image": wanted.deploy.prometheus_image,
         "user": "nobody",
@@ -239,7 +239,7 @@ def _scrapes() -> str:
     return json.dumps({"global": {"scrape_interval": "15s"}, "scrape_configs": names}, indent=1) + "\n"
 
 
-def _config(wanted: Wanted, what: str, target: str) -> dict[str, Any]:
+def _config(wanted: StackSpec, what: str, target: str) -> dict[str, Any]:
     (name,) = (name for name in configs(wanted) if name.startswith(f"stargaze_{what}_"))
     return {"source": name, "target": target, "mode": 0o444}
 

@@ -17,7 +17,7 @@ from stargaze.serve.runtime.healthcheck import PORT
 from stargaze.serve.runtime.settings import BROKER_PASSWORD, RESULTS_PASSWORD, SESSION_KEY, SMALL, as_environment
 from stargaze.serve.runtime.status_files import FOLLOW
 from stargaze.serve.stack import backing_services as backing
-from stargaze.serve.stack.service_options import CONTENT, DROP, NAME, PLACED, USER, Wanted, limits, ordered, secret
+from stargaze.serve.stack.service_options import CONTENT, DROP, NAME, PLACED, USER, StackSpec, limits, ordered, secret
 from stargaze.serve.supervisor.container import DRAIN
 from stargaze.store import Store
 
@@ -33,7 +33,7 @@ LEAD = 6
 """A page that is to end says so this long before it takes no more visitors [s]: a proxy that asks every 2 s has heard it."""
 
 
-def stack(wanted: Wanted) -> dict[str, Any]:
+def stack(wanted: StackSpec) -> dict[str, Any]:
     """Return the Compose file, whose services carry its digest; ``x-configs`` holds the text of each config that it names."""
     services = {"web": _web(wanted), "worker": _worker(wanted), **backing.services(wanted)}
     texts = backing.configs(wanted)
@@ -71,7 +71,7 @@ def written(whole: Mapping[str, Any]) -> bytes:
     return (json.dumps(whole, indent=1) + "\n").encode()
 
 
-def environment(wanted: Wanted) -> dict[str, str]:
+def environment(wanted: StackSpec) -> dict[str, str]:
     """Return the variables of page and workers: the section as it holds inside, and files where the secrets stand."""
     version = wanted.secrets
     hosts = [address for node in wanted.nodes for address in (node.hostname, *node.addresses)]
@@ -95,7 +95,7 @@ def environment(wanted: Wanted) -> dict[str, str]:
     }
 
 
-def _web(wanted: Wanted) -> dict[str, Any]:
+def _web(wanted: StackSpec) -> dict[str, Any]:
     section = wanted.deploy
     own = section.publish == "host"
     return {
@@ -113,7 +113,7 @@ def _web(wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _worker(wanted: Wanted) -> dict[str, Any]:
+def _worker(wanted: StackSpec) -> dict[str, Any]:
     section = wanted.deploy
     networks = ["page", "inside"] if wanted.serve.github else ["inside"]  # GitHub is outside
     return {
@@ -130,7 +130,9 @@ def _worker(wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _ours(wanted: Wanted, command: Sequence[str], networks: Sequence[str], more: Mapping[str, str]) -> dict[str, Any]:
+def _ours(
+    wanted: StackSpec, command: Sequence[str], networks: Sequence[str], more: Mapping[str, str]
+) -> dict[str, Any]:
     """Return what page and workers have in common."""
     version = wanted.secrets
     return {

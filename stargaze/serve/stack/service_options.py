@@ -27,7 +27,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class StackSpec:
     """All that a stack is rendered from."""
 
     deploy: DeploySection

@@ -18,7 +18,7 @@ import requests
 
 from stargaze.bundle.manifest import verify_files
 from stargaze.config.sections import ServeSection
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.serve.queue.backends import queue_length
 from stargaze.serve.runtime.hot_reload import released
 from stargaze.serve.runtime.metrics import FOLDER, serve_metrics
@@ -41,10 +41,10 @@ class Running:
     children: tuple[Child, ...]
 
     def check(self) -> None:
-        """Raise OutsideError with the last lines of its log if one of the processes ended."""
+        """Raise ExternalError with the last lines of its log if one of the processes ended."""
         for child in self.children:
             if child.ended():
-                raise OutsideError(f"{child.death()}; the other was ended too", hint=f"the whole log: {child.log}")
+                raise ExternalError(f"{child.death()}; the other was ended too", hint=f"the whole log: {child.log}")
 
 
 def serve(section: ServeSection, store: Store, sources: Sources = PUBLIC, *, announce: Callable[[str], None]) -> int:
@@ -56,7 +56,7 @@ def serve(section: ServeSection, store: Store, sources: Sources = PUBLIC, *, ann
         If no release is deployed.
     UsageError
         If the port is taken or not ours to take.
-    OutsideError
+    ExternalError
         If a process ends by itself; the other one is ended first.
     """
     try:
@@ -143,7 +143,7 @@ def _wait_until_ready(running: Running, ready: Path) -> None:
         running.check()
         if time.monotonic() > limit:
             tails = "\n".join(child.tail() for child in running.children)
-            raise OutsideError(f"the page was not ready within {START_LIMIT:g} s\n{tails}", hint="see the logs above")
+            raise ExternalError(f"the page was not ready within {START_LIMIT:g} s\n{tails}", hint="see the logs above")
         time.sleep(PAUSE)
 
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stargaze.config.sections import DeploySection
-from stargaze.errors import OutsideError, StargazeError
+from stargaze.errors import ExternalError, StargazeError
 from stargaze.serve.release import publish as release
 from stargaze.serve.release.record import Release, printable
 from stargaze.serve.swarm.delivery_state import apply, arrived, begin, keep
-from stargaze.serve.swarm.docker import Surveyed, Swarm
+from stargaze.serve.swarm.docker import NodeInfo, Swarm
 from stargaze.serve.swarm.image import Say, suits
 from stargaze.serve.swarm.import_releases import catch_up
-from stargaze.serve.swarm.production import Prepared, Site, image_in_use, prepared, reached, surveyed
+from stargaze.serve.swarm.production import Prepared, ProductionTarget, image_in_use, prepare_stack, reached, survey_all
 from stargaze.serve.swarm.prune import sweep
-from stargaze.serve.swarm.push_releases import introduce, send
-from stargaze.serve.swarm.restore import put_back, standing
+from stargaze.serve.swarm.push_releases import send, trust_signing_key
+from stargaze.serve.swarm.restore import restore, standing
 from stargaze.serve.swarm.service_status import is_as_sent
 from stargaze.serve.swarm.wait import await_serving, await_well
 from stargaze.store import Store
@@ -40,7 +40,7 @@ class Delivered:
 def deploy(
     section: DeploySection,
     store: Store,
-    site: Site,
+    site: ProductionTarget,
     *,
     now: datetime,
     say: Say,
@@ -58,13 +58,13 @@ def deploy(
         If it does not serve; what served before serves again, or the message says why that failed too.
     """
     began = time.monotonic()
-    folder = release.chosen(store, digest)
-    machines, swarm = surveyed(site)
+    folder = release.verified_bundle_folder(store, digest)
+    machines, swarm = survey_all(site)
     catch_up(section, store, machines, say)
     if gate and not printable(forced):
-        release.weigh(section, store, folder, gate)
-    introduce(section, store, machines, say)
-    ready = prepared(section, site, machines, swarm, folder, say)
+        release.check_quality_gate(section, store, folder, gate)
+    trust_signing_key(section, store, machines, say)
+    ready = prepare_stack(section, site, machines, swarm, folder, say)
     before = standing(store, ready.services)
     made = release.deploy(section, store, now=now, digest=folder.name, forced=forced)
     begin(store, made.commit)
@@ -72,7 +72,7 @@ def deploy(
         changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
         await_serving(section, site.production, ready.image, site.port, made.digest)
     except StargazeError as error:
-        raise put_back(section, store, site, before, made, error, now, say) from error
+        raise restore(section, store, site, before, made, error, now, say) from error
     keep(store, ready.whole)
     arrived(store)
     sweep(store, site, swarm, say)
@@ -80,7 +80,7 @@ def deploy(
 
 
 def rollback(
-    section: DeploySection, store: Store, site: Site, *, now: datetime, say: Say, to: str | None = None
+    section: DeploySection, store: Store, site: ProductionTarget, *, now: datetime, say: Say, to: str | None = None
 ) -> Delivered:
     """Return to the release before, or to a named one, on every production machine.
 
@@ -107,19 +107,19 @@ def rollback(
         if suits(image, bundle):
             changed = made.changed | send(section, store, machines, made.digest)
         elif found.away:
-            raise OutsideError(f"that release wants another image; {'; '.join(found.away)}")
+            raise ExternalError(f"that release wants another image; {'; '.join(found.away)}")
         else:
-            ready = prepared(section, site, machines, swarm, bundle, say)
+            ready = prepare_stack(section, site, machines, swarm, bundle, say)
             changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
             image = ready.image
         await_serving(section, [one.remote for one in machines], image, site.port, made.digest)
     except StargazeError as error:
-        raise put_back(section, store, site, before, made, error, now, say) from error
+        raise restore(section, store, site, before, made, error, now, say) from error
     if ready:
         keep(store, ready.whole)
     names = tuple(one.remote.name for one in machines)
     if found.away:
-        raise OutsideError(
+        raise ExternalError(
             f"release {made.digest[:12]} serves again on {', '.join(names)}; {'; '.join(found.away)}",
             hint=f"once it is back: stargaze deploy {made.digest[:12]}",
         )
@@ -130,7 +130,7 @@ def rollback(
 def _carry_out(
     section: DeploySection,
     store: Store,
-    machines: list[Surveyed],
+    machines: list[NodeInfo],
     swarm: Swarm,
     ready: Prepared,
     made: Release,

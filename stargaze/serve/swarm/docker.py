@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.serve.stack.service_options import CONTENT, NAME, Node
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
 HOME = "/srv/stargaze"
 """Where the git role's account receives releases and installs them."""
@@ -77,10 +77,10 @@ print(answer.status, *answer.read().decode(errors="replace").split())
 
 
 @dataclass(frozen=True)
-class Surveyed:
+class NodeInfo:
     """A production machine, as it stands."""
 
-    remote: Remote
+    remote: SshHost
     hostname: str
     node: str
     """Its number in the Swarm; empty if it is in none."""
@@ -128,12 +128,12 @@ def on_each(machines: Sequence[Asked], ask: Callable[[Asked], Told]) -> list[Tol
         return list(pool.map(ask, machines))
 
 
-def survey(remote: Remote) -> Surveyed:
+def survey(remote: SshHost) -> NodeInfo:
     """Ask a machine what it is and holds.
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If its engine does not answer, or is in no Swarm.
     """
     lines = [*remote.run("sh", "-c", _SURVEY, root=True).decode().split("\n"), "", "", "", "", ""]
@@ -141,12 +141,12 @@ def survey(remote: Remote) -> Surveyed:
         info = json.loads(lines[0])
         swarm = info["Swarm"]
     except (ValueError, KeyError, TypeError) as error:
-        raise OutsideError(
+        raise ExternalError(
             f"{remote.name}: its Docker engine does not answer", hint="stargaze infra configure"
         ) from error
     if not swarm.get("NodeID"):
-        raise OutsideError(f"{remote.name} is in no Swarm", hint="stargaze infra configure --tags swarm")
-    return Surveyed(
+        raise ExternalError(f"{remote.name} is in no Swarm", hint="stargaze infra configure --tags swarm")
+    return NodeInfo(
         remote=remote,
         hostname=info["Name"],
         node=swarm["NodeID"],
@@ -159,7 +159,7 @@ def survey(remote: Remote) -> Surveyed:
     )
 
 
-def look(remote: Remote, image: str, port: int) -> Seen:
+def look(remote: SshHost, image: str, port: int) -> Seen:
     """Ask a machine what runs on it, and of the image that was sent; and its page whether it can take questions."""
     words = ["sh", "-c", _LOOK, "sh", image, remote.inside, str(port), _PAGE]
     first, *lines, last = remote.run(*words, root=True).decode().splitlines()
@@ -183,7 +183,7 @@ class State:
 class Swarm:
     """The Swarm, behind one of its managers."""
 
-    manager: Remote
+    manager: SshHost
 
     def state(self) -> State:
         """Return how all is at this moment."""

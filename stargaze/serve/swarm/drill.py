@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.config.sections import DeploySection
-from stargaze.errors import MissingInputError, OutsideError, StargazeError, UsageError, did_you_mean
+from stargaze.errors import ExternalError, MissingInputError, StargazeError, UsageError, did_you_mean
 from stargaze.serve.release import publish as release
 from stargaze.serve.stack.service_options import NAME
-from stargaze.serve.swarm.docker import Surveyed, Swarm
+from stargaze.serve.swarm.docker import NodeInfo, Swarm
 from stargaze.serve.swarm.image import Say
-from stargaze.serve.swarm.production import Site, image_in_use
+from stargaze.serve.swarm.production import ProductionTarget, image_in_use
 from stargaze.serve.swarm.wait import await_serving, await_well
 from stargaze.store import Store
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
 BEFORE = 3.0
 """Visitors ask for so long before the blow [s]."""
@@ -53,30 +53,30 @@ done
 
 
 @dataclass(frozen=True)
-class Ground:
+class DrillContext:
     """Where the drill takes place."""
 
     section: DeploySection
     store: Store
-    site: Site
-    machines: Sequence[Surveyed]
+    site: ProductionTarget
+    machines: Sequence[NodeInfo]
     swarm: Swarm
     command: Sequence[str]
     """``stargaze deploy`` as it is typed for this cluster."""
 
 
 @dataclass(frozen=True)
-class Hardship:
+class Fault:
     """One blow, the promise that it tries, and whether visitors may be sent away with a 503 meanwhile."""
 
     name: str
     promise: str
-    strike: Callable[[Ground], None]
+    strike: Callable[[DrillContext], None]
     refuses: bool = False
 
 
 @dataclass(frozen=True)
-class Sheet:
+class DrillResult:
     """What became of one hardship."""
 
     hardship: str
@@ -100,7 +100,9 @@ class Sheet:
         }
 
 
-def drill(ground: Ground, hosts: Sequence[str], chosen: Sequence[Hardship], rate: float, say: Say) -> list[Sheet]:
+def drill(
+    ground: DrillContext, hosts: Sequence[str], chosen: Sequence[Fault], rate: float, say: Say
+) -> list[DrillResult]:
     """Put production through the hardships, one after the other; return a sheet each.
 
     Parameters
@@ -126,7 +128,7 @@ def drill(ground: Ground, hosts: Sequence[str], chosen: Sequence[Hardship], rate
     return sheets
 
 
-def named(names: str) -> list[Hardship]:
+def named(names: str) -> list[Fault]:
     """Return the hardships of these names, divided by commas; all where none is named.
 
     Raises
@@ -141,18 +143,20 @@ def named(names: str) -> list[Hardship]:
     return [HARDSHIPS[name] for name in asked or HARDSHIPS]
 
 
-def borne(rate: float, per_minute: int) -> float:
+def max_rate(rate: float, per_minute: int) -> float:
     """Return how many questions visitors may ask who all have one address [1/s]: no more than the page would answer.
 
     ``per_minute`` is that of the config's section ``serve``, where 0 sets no limit.
 
-    >>> borne(50.0, 0), borne(50.0, 120), borne(1.0, 120)
+    >>> max_rate(50.0, 0), max_rate(50.0, 120), max_rate(1.0, 120)
     (50.0, 1.6, 1.0)
     """
     return min(rate, ROOM * per_minute / 60) if per_minute else rate
 
 
-def _undergone(hardship: Hardship, ground: Ground, hosts: Sequence[str], names: Path, rate: float, say: Say) -> Sheet:
+def _undergone(
+    hardship: Fault, ground: DrillContext, hosts: Sequence[str], names: Path, rate: float, say: Say
+) -> DrillResult:
     words = [sys.executable, "-P", "-m", "stargaze.serve.swarm.load_generator", f"{rate:g}", str(names), *hosts]
     why = ""
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as visitors:
@@ -177,25 +181,27 @@ def _undergone(hardship: Hardship, ground: Ground, hosts: Sequence[str], names: 
         except subprocess.TimeoutExpired:  # the sheets of other hardships are worth having
             late = [f"visitors had not all their answers after {QUIET_LIMIT:g} s"]
             said_why = "; ".join([why, *late] if why else late)
-            return Sheet(hardship.name, hardship.promise, False, {}, round(healed, 1), said_why)
+            return DrillResult(hardship.name, hardship.promise, False, {}, round(healed, 1), said_why)
         finally:
             visitors.kill()
     return judged(hardship, json.loads(said), round(healed, 1), why)
 
 
-def judged(hardship: Hardship, counts: Mapping[str, Any], healed: float, why: str) -> Sheet:
+def judged(hardship: Fault, counts: Mapping[str, Any], healed: float, why: str) -> DrillResult:
     """Say whether a promise held: all that was accepted was answered, nobody met an error, and all is well again."""
     bad = {name: counts[name] for name in (*BROKEN, *(() if hardship.refuses else ("refused",)))}
     met = [f"{number} {name}" for name, number in bad.items() if number]
     said = "; ".join([*([why] if why else []), *([", ".join(met)] if met else []), *(counts["said"] if met else [])])
-    return Sheet(hardship.name, hardship.promise, not said and counts["answered"] > 0, counts, healed, said[:300])
+    return DrillResult(hardship.name, hardship.promise, not said and counts["answered"] > 0, counts, healed, said[:300])
 
 
 def _names(store: Store) -> list[str]:
     """Return repositories that production knows."""
     from stargaze.bundle.star_bundle import Bundle
 
-    return [str(name) for name in Bundle.load(release.chosen(store, _released(store))).known["full_name"]]
+    return [
+        str(name) for name in Bundle.load(release.verified_bundle_folder(store, _released(store))).known["full_name"]
+    ]
 
 
 def _released(store: Store) -> str:
@@ -206,25 +212,25 @@ def _released(store: Store) -> str:
     return made[0].digest
 
 
-def _kill_one(service: str) -> Callable[[Ground], None]:
+def _kill_one(service: str) -> Callable[[DrillContext], None]:
     """Return the blow that kills one container of a service, on the first machine that has one."""
 
-    def strike(ground: Ground) -> None:
+    def strike(ground: DrillContext) -> None:
         for remote in ground.site.production:
             if remote.run("sh", "-c", _KILL, "sh", service, root=True).strip():
                 return
-        raise OutsideError(f"{service}: runs nowhere", hint="stargaze status")
+        raise ExternalError(f"{service}: runs nowhere", hint="stargaze status")
 
     return strike
 
 
-def _stop_machine(ground: Ground) -> None:
+def _stop_machine(ground: DrillContext) -> None:
     """Have the engine of one machine stop for a while: not of one that the others need to agree."""
     managers = [one.remote for one in ground.machines if one.manages]
     workers = [one.remote for one in ground.machines if not one.manages]
-    spare: Sequence[Remote] = workers or (managers[1:] if len(managers) >= 3 else [])
+    spare: Sequence[SshHost] = workers or (managers[1:] if len(managers) >= 3 else [])
     if not spare:
-        raise OutsideError(
+        raise ExternalError(
             "the cluster has no machine to spare", hint="infra.production = 2 or more; stargaze infra up"
         )
     remote = spare[-1]
@@ -235,7 +241,7 @@ def _stop_machine(ground: Ground) -> None:
         remote.run("systemctl", "start", "docker.socket", "docker.service", root=True)
 
 
-def _cut_a_deploy(ground: Ground) -> None:
+def _cut_a_deploy(ground: DrillContext) -> None:
     """Kill a deploy that changes pages and workers in its middle; then deploy as the config says."""
     sizes = {"WEB_MEMORY": ground.section.web_memory, "WORKER_MEMORY": ground.section.worker_memory}
     other = {f"STARGAZE_DEPLOY_{name}": f"{size * LESS:g}" for name, size in sizes.items()}
@@ -253,24 +259,22 @@ def _cut_a_deploy(ground: Ground) -> None:
     if done.returncode:
         errors = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
         why = next(reversed(errors), f"exit code {done.returncode}")
-        raise OutsideError(f"the deploy after it failed: {why}", hint="stargaze status")
+        raise ExternalError(f"the deploy after it failed: {why}", hint="stargaze status")
 
 
 HARDSHIPS = {
     one.name: one
     for one in (
-        Hardship("worker", "a worker is killed in mid-task: its questions are answered", _kill_one("worker")),
-        Hardship("web", "a page process is killed: visitors are led to another", _kill_one("web")),
-        Hardship(
+        Fault("worker", "a worker is killed in mid-task: its questions are answered", _kill_one("worker")),
+        Fault("web", "a page process is killed: visitors are led to another", _kill_one("web")),
+        Fault(
             "broker",
             "the queue is killed: a quick 503, and nothing accepted is lost",
             _kill_one("broker"),
             refuses=True,
         ),
-        Hardship("node", "a machine's engine stops and comes back: the others answer", _stop_machine),
-        Hardship(
-            "deploy", "a deploy is killed in its middle: what served serves, and the next one heals", _cut_a_deploy
-        ),
+        Fault("node", "a machine's engine stops and comes back: the others answer", _stop_machine),
+        Fault("deploy", "a deploy is killed in its middle: what served serves, and the next one heals", _cut_a_deploy),
     )
 }
 """What ``stargaze drill`` knows, in the order in which it is done."""

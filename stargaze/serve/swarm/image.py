@@ -12,11 +12,11 @@ from pathlib import Path
 
 import stargaze
 from stargaze.config.sections import DeploySection
-from stargaze.errors import OutsideError
-from stargaze.serve.swarm.docker import HOLDS, SUM, Surveyed, on_each
+from stargaze.errors import ExternalError
+from stargaze.serve.swarm.docker import HOLDS, SUM, NodeInfo, on_each
 from stargaze.system.process import answer, good
 from stargaze.system.source_package import context, digest, packed
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
 LOCK = "requirements-serve.lock"
 SMALL, LARGE = "stargaze-serve", "stargaze-serve-skops"
@@ -42,7 +42,7 @@ class Recipe:
 class Engine:
     """A Docker engine: this machine's (that of DOCKER_HOST), or another machine's, which is asked over ssh."""
 
-    remote: Remote | None = None
+    remote: SshHost | None = None
 
     def words(self, words: Sequence[str]) -> list[str]:
         """Return the argv that asks it."""
@@ -54,7 +54,7 @@ class Engine:
         """Ask; a refusal is an answer."""
         program, *arguments = self.words(words)
         if shutil.which(program) is None:
-            raise OutsideError(
+            raise ExternalError(
                 f"the command {program} is not installed here",
                 hint='deploy.build_on = "development" builds on the cluster; or: sudo apt install docker.io',
             )
@@ -114,7 +114,7 @@ def ensured(
     section: DeploySection,
     recipe: Recipe,
     engine: Engine,
-    nodes: Sequence[Surveyed],
+    nodes: Sequence[NodeInfo],
     bundle: Path,
     say: Say,
     known: Mapping[str, str] | None = None,
@@ -126,7 +126,7 @@ def ensured(
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If it cannot be built, or cannot be brought to a node.
     """
     image = name_of(section, recipe, bundle)
@@ -147,13 +147,13 @@ def ensured(
     return image, content
 
 
-def bring(image: str, engine: Engine, nodes: Sequence[Surveyed], say: Say) -> None:
+def bring(image: str, engine: Engine, nodes: Sequence[NodeInfo], say: Say) -> None:
     """Have every node hold an image that somebody else made: carried from here if it is here, else pulled by the node."""
     lacking = [node.remote for node in nodes if image not in node.images]
     _bring(image, lacking, engine if lacking and engine.has(image) else None, say)
 
 
-def _bring(image: str, lacking: Sequence[Remote], source: Engine | None, say: Say) -> None:
+def _bring(image: str, lacking: Sequence[SshHost], source: Engine | None, say: Say) -> None:
     """Bring an image to all machines at the same time: from an engine, or from where it says that it comes from."""
     if lacking:
         say(f"bringing {image} to {', '.join(remote.name for remote in lacking)}")
@@ -165,17 +165,17 @@ def _build(image: str, recipe: Recipe, files: Mapping[str, bytes], engine: Engin
     built = engine.ask([*words, *recipe.options, "-"], packed(files), BUILDING)
     if built.returncode:
         log = (built.stdout + built.stderr).decode(errors="replace").strip().splitlines()[-LOG_LINES:]
-        raise OutsideError(
+        raise ExternalError(
             "the image cannot be built:\n" + "\n".join(log),
             hint="screening.base_image and screening.build_options (stargaze init --print) say how it is built",
         )
 
 
-def _pull(image: str, remote: Remote) -> None:
+def _pull(image: str, remote: SshHost) -> None:
     remote.run("docker", "pull", "--quiet", image, root=True, seconds=BUILDING)
 
 
-def _carry(image: str, engine: Engine, remote: Remote) -> None:
+def _carry(image: str, engine: Engine, remote: SshHost) -> None:
     """Send an image over ssh, packed: from engine to engine, through here."""
     with (
         subprocess.Popen(engine.words(["save", image]), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as source,
@@ -195,11 +195,11 @@ def _carry(image: str, engine: Engine, remote: Remote) -> None:
         except subprocess.TimeoutExpired as error:
             for process in (source, pack, sink):
                 process.kill()
-            raise OutsideError(
+            raise ExternalError(
                 f"{image} did not arrive at {remote.name} within {BUILDING:g} s",
                 hint="is the network slow? stargaze deploy, again",
             ) from error
         said = source.stderr.read() if source.stderr else b""
     if source.returncode or sink.returncode:
         lines = (said + refused).decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise OutsideError(f"{image} does not arrive at {remote.name}: {lines[-1]}", hint="stargaze deploy, again")
+        raise ExternalError(f"{image} does not arrive at {remote.name}: {lines[-1]}", hint="stargaze deploy, again")

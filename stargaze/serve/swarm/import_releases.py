@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stargaze.config.sections import DeploySection
-from stargaze.errors import CredentialsError, OutsideError
+from stargaze.errors import CredentialsError, ExternalError
 from stargaze.serve.release import git, record
 from stargaze.serve.release import publish as release
 from stargaze.serve.release.repository import read_rules
-from stargaze.serve.swarm.docker import HOME, Surveyed
+from stargaze.serve.swarm.docker import HOME, NodeInfo
 from stargaze.serve.swarm.image import Say
 from stargaze.store import Store, scratch_folder
 
@@ -27,20 +27,20 @@ git $repository bundle create --quiet - refs/heads/main $without
 """What a machine has that is not before a commit; all of it if it does not know that one."""
 
 
-def catch_up(section: DeploySection, store: Store, machines: Sequence[Surveyed], say: Say) -> None:
+def catch_up(section: DeploySection, store: Store, machines: Sequence[NodeInfo], say: Say) -> None:
     """Take in what the machines hold and the record here lacks; releases from here that none of them holds step aside.
 
     Raises
     ------
     CredentialsError
         If one is signed by somebody whom this store does not believe.
-    OutsideError
+    ExternalError
         If one is refused for another reason, or the machines hold different ones.
     """
     for machine in machines:
         if machine.tip and not _knows(store, machine.tip):
             say(f"taking in the releases of {machine.remote.name} that were not sent from here")
-            with release.ready(section, store) as repository:
+            with release.locked_release_repository(section, store) as repository:
                 _take_in(section, store, repository, machine, machines, say)
 
 
@@ -48,21 +48,23 @@ def _take_in(
     section: DeploySection,
     store: Store,
     repository: git.Repository,
-    machine: Surveyed,
-    machines: Sequence[Surveyed],
+    machine: NodeInfo,
+    machines: Sequence[NodeInfo],
     say: Say,
 ) -> None:
     mine = git.tip(repository)
     with scratch_folder(store.root.resolve()) as folder:
-        scratch = git.beside(repository, folder)
+        scratch = git.with_alternates(repository, folder)
         given = machine.remote.run("sh", "-c", GIVE, "sh", mine or NONE, root=True, seconds=git.PUSH_LIMIT)
         git.unbundle(scratch, given)
         if mine and not git.is_before(scratch, mine, machine.tip):
             if any(other.tip == mine for other in machines):
-                raise OutsideError(
+                raise ExternalError(
                     f"{machine.remote.name} holds another release than the others", hint="stargaze status"
                 )
-            say(f"releases of this store that never came to production are kept as {git.set_aside(repository, mine)}")
+            say(
+                f"releases of this store that never came to production are kept as {git.archive_branch(repository, mine)}"
+            )
             mine = None
         for commit in _steps(scratch, mine, machine.tip, read_rules(repository.path).max_releases):
             pushed = git.push(scratch, commit, str(repository.path))
@@ -80,7 +82,7 @@ def _knows(store: Store, commit: str) -> bool:
     return store.releases.is_dir() and git.described(git.Repository(store.releases.resolve()), commit) is not None
 
 
-def _refusal(said: str, section: DeploySection, store: Store, machine: Surveyed) -> OutsideError | CredentialsError:
+def _refusal(said: str, section: DeploySection, store: Store, machine: NodeInfo) -> ExternalError | CredentialsError:
     refused = release.refusal(said, section)
     if "not signed by an allowed signer" in said:
         theirs, ours = f"{HOME}/keys/allowed_signers", store.keys / "allowed_signers"
@@ -88,4 +90,4 @@ def _refusal(said: str, section: DeploySection, store: Store, machine: Surveyed)
             f"{machine.remote.name} holds a release by somebody whom this store does not believe",
             hint=f"if you do: stargaze infra ssh {machine.remote.name} -- sudo cat {theirs} >>{ours}",
         )
-    return OutsideError(f"{machine.remote.name}: {refused.message}", hint=refused.hint)
+    return ExternalError(f"{machine.remote.name}: {refused.message}", hint=refused.hint)

@@ -10,25 +10,25 @@ from stargaze.config.sections import DeploySection
 from stargaze.errors import StargazeError, UsageError, did_you_mean
 from stargaze.serve.stack.service_options import NAME
 from stargaze.serve.swarm.delivery_state import kept
-from stargaze.serve.swarm.docker import Seen, Surveyed, look, on_each
+from stargaze.serve.swarm.docker import NodeInfo, Seen, look, on_each
 from stargaze.serve.swarm.image import Say
-from stargaze.serve.swarm.production import Site, image_in_use, manager_of, surveys
-from stargaze.serve.swarm.service_status import Service, judged
+from stargaze.serve.swarm.production import ProductionTarget, image_in_use, manager_of, surveys
+from stargaze.serve.swarm.service_status import Service, service_status
 from stargaze.serve.swarm.wait import await_well
 from stargaze.store import Store
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
 KEYS = {"web": "web", "worker": "workers"}
 """Keys of ``deploy`` by the services whose number may be set."""
 MOST = 256
 
 
-def status(store: Store, site: Site) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def status(store: Store, site: ProductionTarget) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return a row for each machine and one for each service; a machine that does not answer is a row that says so."""
     found = surveys(site.production)
     swarm = manager_of(found)
     state = swarm.state()
-    shown = judged(state, kept(store))
+    shown = service_status(state, kept(store))
     image = image_in_use(state.services) if state.services else ""
     states = {node["ID"]: node for node in state.nodes}
     pairs = list(zip(site.production, found, strict=True))
@@ -60,7 +60,7 @@ def numbers(asked: Sequence[str], section: DeploySection) -> dict[str, int]:
     return found
 
 
-def scale(section: DeploySection, site: Site, wanted: Mapping[str, int], say: Say) -> list[dict[str, Any]]:
+def scale(section: DeploySection, site: ProductionTarget, wanted: Mapping[str, int], say: Say) -> list[dict[str, Any]]:
     """Set numbers of replicas and wait until so many run; return a row for each service."""
     swarm = manager_of(surveys(site.production))
     image_in_use(swarm.state().services)
@@ -68,7 +68,7 @@ def scale(section: DeploySection, site: Site, wanted: Mapping[str, int], say: Sa
     return [_row(service) for service in await_well(section, swarm, None, say)]
 
 
-def log_words(site: Site, service: str, *, lines: int, follow: bool) -> list[str]:
+def log_words(site: ProductionTarget, service: str, *, lines: int, follow: bool) -> list[str]:
     """Return the argv that prints the log of a service.
 
     Raises
@@ -85,7 +85,7 @@ def log_words(site: Site, service: str, *, lines: int, follow: bool) -> list[str
 
 
 def _machine(
-    remote: Remote, found: Surveyed | StargazeError, nodes: Mapping[str, Any], image: str, port: int
+    remote: SshHost, found: NodeInfo | StargazeError, nodes: Mapping[str, Any], image: str, port: int
 ) -> dict[str, Any]:
     if isinstance(found, StargazeError):
         return _away(remote, found)
@@ -101,7 +101,7 @@ def _machine(
     return {"machine": remote.name, "role": role, "state": state, "release": found.installed[:12], "page": page}
 
 
-def _away(remote: Remote, why: StargazeError) -> dict[str, Any]:
+def _away(remote: SshHost, why: StargazeError) -> dict[str, Any]:
     return {"machine": remote.name, "role": "?", "state": why.message, "release": "?", "page": "?"}
 
 

@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.config.sections import DeploySection, ServeSection
-from stargaze.errors import MissingInputError, OutsideError, StargazeError
+from stargaze.errors import ExternalError, MissingInputError, StargazeError
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.stack import secret_versions as vault
 from stargaze.serve.stack.backing_services import BROKERS
 from stargaze.serve.stack.compose import stack
-from stargaze.serve.stack.service_options import CONTENT, Wanted
-from stargaze.serve.swarm.docker import Surveyed, Swarm, on_each, survey
+from stargaze.serve.stack.service_options import CONTENT, StackSpec
+from stargaze.serve.swarm.docker import NodeInfo, Swarm, on_each, survey
 from stargaze.serve.swarm.image import Engine, Recipe, Say, bring, ensured
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
 
 @dataclass(frozen=True)
-class Site:
+class ProductionTarget:
     """Where to deliver to, and what the services are made from beside the section of ``deploy``."""
 
-    production: tuple[Remote, ...]
+    production: tuple[SshHost, ...]
     engine: Engine
     recipe: Recipe
     serve: ServeSection
@@ -32,18 +32,18 @@ class Site:
     """The page's, outside."""
 
 
-def surveyed(site: Site) -> tuple[list[Surveyed], Swarm]:
+def survey_all(site: ProductionTarget) -> tuple[list[NodeInfo], Swarm]:
     """Return the production machines as they stand, and the Swarm behind the first that manages it.
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If one does not answer, or none manages.
     """
     machines = on_each(site.production, survey)
     managers = [one.remote for one in machines if one.manages]
     if not managers:
-        raise OutsideError("no production machine manages the Swarm", hint="stargaze infra configure --tags swarm")
+        raise ExternalError("no production machine manages the Swarm", hint="stargaze infra configure --tags swarm")
     return machines, Swarm(managers[0])
 
 
@@ -51,28 +51,28 @@ def surveyed(site: Site) -> tuple[list[Surveyed], Swarm]:
 class Reached:
     """The production machines that answer, the Swarm behind them, and why the others do not."""
 
-    machines: list[Surveyed]
+    machines: list[NodeInfo]
     swarm: Swarm
     away: list[str]
 
 
-def reached(production: Sequence[Remote]) -> Reached:
+def reached(production: Sequence[SshHost]) -> Reached:
     """Return what can be reached of production now.
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If none that manages the Swarm answers.
     """
     asked = surveys(production)
     away = [one.message for one in asked if isinstance(one, StargazeError)]
-    return Reached([one for one in asked if isinstance(one, Surveyed)], manager_of(asked), away)
+    return Reached([one for one in asked if isinstance(one, NodeInfo)], manager_of(asked), away)
 
 
-def surveys(production: Sequence[Remote]) -> list[Surveyed | StargazeError]:
+def surveys(production: Sequence[SshHost]) -> list[NodeInfo | StargazeError]:
     """Survey all machines at the same time; what is in the way of one is its answer."""
 
-    def ask(remote: Remote) -> Surveyed | StargazeError:
+    def ask(remote: SshHost) -> NodeInfo | StargazeError:
         try:
             return survey(remote)
         except StargazeError as error:
@@ -81,19 +81,19 @@ def surveys(production: Sequence[Remote]) -> list[Surveyed | StargazeError]:
     return on_each(production, ask)
 
 
-def manager_of(asked: Sequence[Surveyed | StargazeError]) -> Swarm:
+def manager_of(asked: Sequence[NodeInfo | StargazeError]) -> Swarm:
     """Return the Swarm behind the first machine that answered and manages it.
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If there is none.
     """
     for one in asked:
-        if isinstance(one, Surveyed) and one.manages:
+        if isinstance(one, NodeInfo) and one.manages:
             return Swarm(one.remote)
     said = "; ".join(one.message for one in asked if isinstance(one, StargazeError))
-    raise OutsideError(f"no manager of the Swarm answers{f': {said}' if said else ''}", hint="stargaze infra status")
+    raise ExternalError(f"no manager of the Swarm answers{f': {said}' if said else ''}", hint="stargaze infra status")
 
 
 def image_in_use(services: Sequence[Mapping[str, Any]]) -> str:
@@ -119,8 +119,8 @@ def contents_in_use(services: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 def wanted_stack(
     section: DeploySection,
-    site: Site,
-    machines: list[Surveyed],
+    site: ProductionTarget,
+    machines: list[NodeInfo],
     image: tuple[str, str],
     secrets: int,
     behind: int,
@@ -128,7 +128,7 @@ def wanted_stack(
     """Return the stack that the config asks for, of an image and what that holds."""
     nodes = tuple(one.as_node() for one in machines)
     name, content = image
-    return stack(Wanted(section, site.serve, site.sources, name, site.port, secrets, behind, nodes, content=content))
+    return stack(StackSpec(section, site.serve, site.sources, name, site.port, secrets, behind, nodes, content=content))
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ class Prepared:
     services: Sequence[Mapping[str, Any]]
 
 
-def prepared(
-    section: DeploySection, site: Site, machines: list[Surveyed], swarm: Swarm, bundle: Path, say: Say
+def prepare_stack(
+    section: DeploySection, site: ProductionTarget, machines: list[NodeInfo], swarm: Swarm, bundle: Path, say: Say
 ) -> Prepared:
     """Have image and secrets be there, which changes nothing that serves."""
     known = contents_in_use(swarm.state().services)

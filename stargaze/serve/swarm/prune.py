@@ -13,7 +13,7 @@ from stargaze.serve.stack.backing_services import CONFIG
 from stargaze.serve.swarm.delivery_state import kept, sent
 from stargaze.serve.swarm.docker import Swarm, on_each
 from stargaze.serve.swarm.image import Engine, Say, is_ours
-from stargaze.serve.swarm.production import Site
+from stargaze.serve.swarm.production import ProductionTarget
 from stargaze.store import Store
 from stargaze.system.process import good
 
@@ -49,7 +49,7 @@ def stale_images(held: Collection[str], in_use: Collection[str], stacks: Sequenc
     return sorted(name for name in held if is_ours(name) and name not in needed)
 
 
-def sweep(store: Store, site: Site, swarm: Swarm, say: Say) -> None:
+def sweep(store: Store, site: ProductionTarget, swarm: Swarm, say: Say) -> None:
     """Remove what no delivery returns to, after one that succeeded; what cannot be removed is told, and is no error."""
     files = sent(store)
     stacks = [_needs(whole) for whole in (kept(store), *map(_read, files)) if whole]

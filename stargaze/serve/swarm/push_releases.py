@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stargaze.config.sections import DeploySection
-from stargaze.errors import OutsideError, StargazeError
+from stargaze.errors import ExternalError, StargazeError
 from stargaze.serve.release import git, signing
 from stargaze.serve.release.publish import refusal
-from stargaze.serve.swarm.docker import HOME, Surveyed, on_each
+from stargaze.serve.swarm.docker import HOME, NodeInfo, on_each
 from stargaze.serve.swarm.image import Say
 from stargaze.store import Store
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
 USER = "git"
 """The account on each machine that can do nothing but receive releases."""
@@ -24,30 +24,30 @@ cat >>"$file"
 HEAL = ("/opt/stargaze/bin/python", "-P", "-m", "stargaze.serve.release.git_hooks", "heal", f"{HOME}/releases.git")
 
 
-def send(section: DeploySection, store: Store, machines: Sequence[Surveyed], digest: str) -> bool:
+def send(section: DeploySection, store: Store, machines: Sequence[NodeInfo], digest: str) -> bool:
     """Bring the newest release to every machine, and say whether there was anything to do.
 
     A machine that has the release but not its bundle, after a crash, installs it again.
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If one refused it, or could not be reached; the others may have it already.
     """
     repository = git.Repository(store.releases.resolve())
     tip = git.tip(repository)
     if tip is None:
-        raise OutsideError(f"{store.releases}: holds no release", hint="stargaze deploy")
+        raise ExternalError(f"{store.releases}: holds no release", hint="stargaze deploy")
     behind = [machine for machine in machines if machine.tip != tip]
     failures = [failure for failure in on_each(behind, lambda one: _push(section, repository, tip, one)) if failure]
     if failures:
-        raise OutsideError("; ".join(failures), hint="what served before serves on")
+        raise ExternalError("; ".join(failures), hint="what served before serves on")
     ill = [one.remote for one in machines if one not in behind and one.installed != digest]
     on_each(ill, _heal)
     return bool(behind or ill)
 
 
-def introduce(section: DeploySection, store: Store, machines: Sequence[Surveyed], say: Say) -> None:
+def trust_signing_key(section: DeploySection, store: Store, machines: Sequence[NodeInfo], say: Say) -> None:
     """Have every machine believe the key that signs here: whoever may configure a machine may say so."""
     key = signing.signing_key(section, store)
     signing.allow(key, store)
@@ -58,7 +58,7 @@ def introduce(section: DeploySection, store: Store, machines: Sequence[Surveyed]
             machine.remote.run("sh", "-c", TRUST, stdin=f"{line}\n".encode(), root=True)
 
 
-def _push(section: DeploySection, repository: git.Repository, tip: str, machine: Surveyed) -> str:
+def _push(section: DeploySection, repository: git.Repository, tip: str, machine: NodeInfo) -> str:
     """Push to one machine; return why that failed, empty if it did not."""
     remote = machine.remote
     try:
@@ -69,5 +69,5 @@ def _push(section: DeploySection, repository: git.Repository, tip: str, machine:
     return "" if pushed.accepted else f"{remote.name}: {refusal(pushed.said, section).message}"
 
 
-def _heal(remote: Remote) -> None:
+def _heal(remote: SshHost) -> None:
     remote.run("runuser", "-u", USER, "--", *HEAL, root=True)

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from stargaze.config.sections import DeploySection
-from stargaze.errors import OutsideError, StargazeError
+from stargaze.errors import ExternalError, StargazeError
 from stargaze.serve.release import publish as release
 from stargaze.serve.release.record import Release
 from stargaze.serve.stack.compose import written
 from stargaze.serve.swarm.delivery_state import arrived, kept, underway
 from stargaze.serve.swarm.image import Say
-from stargaze.serve.swarm.production import Site, image_in_use, reached
+from stargaze.serve.swarm.production import ProductionTarget, image_in_use, reached
 from stargaze.serve.swarm.push_releases import send
 from stargaze.serve.swarm.service_status import is_as_sent, replicas_of
 from stargaze.serve.swarm.wait import await_serving, await_well
@@ -24,7 +24,7 @@ Whole = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Standing:
+class PreviousState:
     """The release that was seen to serve last, and the stack with the replicas that it had.
 
     Neither is there before the first delivery; after deliveries from another store alone, the stack is not known here.
@@ -34,13 +34,13 @@ class Standing:
     stack: Whole | None
 
 
-def standing(store: Store, services: Sequence[Mapping[str, Any]]) -> Standing:
+def standing(store: Store, services: Sequence[Mapping[str, Any]]) -> PreviousState:
     """Return how production stands, by the record here and the services that run."""
     unseen = underway(store)
     before = release.releases(store) if services else []
     serves = next((one for one in before if one.commit not in unseen), None)
     stack = kept(store)
-    return Standing(serves, stack and scaled(stack, replicas_of(services)))
+    return PreviousState(serves, stack and scaled(stack, replicas_of(services)))
 
 
 def scaled(whole: Whole, replicas: Mapping[str, int]) -> Whole:
@@ -54,29 +54,29 @@ def scaled(whole: Whole, replicas: Mapping[str, int]) -> Whole:
     return {**whole, "services": services}
 
 
-def put_back(
+def restore(
     section: DeploySection,
     store: Store,
-    site: Site,
-    before: Standing,
+    site: ProductionTarget,
+    before: PreviousState,
     made: Release,
     error: StargazeError,
     now: datetime,
     say: Say,
-) -> OutsideError:
+) -> ExternalError:
     """Return services and release to how they stood, on every machine that answers.
 
     The error says what failed and what serves now.
     """
     failed = f"release {made.digest[:12]} does not serve: {error.message}"
     if before.release is None:
-        return OutsideError(f"{failed}; nothing served before it", hint=error.hint or "stargaze status")
+        return ExternalError(f"{failed}; nothing served before it", hint=error.hint or "stargaze status")
     say(f"{error.message}; putting back what was before")
     try:
         found = reached(site.production)
         ours = {"", *(one.commit for one in release.releases(store))}
         if any(machine.tip not in ours for machine in found.machines):
-            return OutsideError(f"{failed}; another release has arrived since, and stays", hint="stargaze status")
+            return ExternalError(f"{failed}; another release has arrived since, and stays", hint="stargaze status")
         if made.commit != before.release.commit:
             made = release.rollback(section, store, now=now, to=before.release.digest)
         send(section, store, found.machines, made.digest)
@@ -88,11 +88,11 @@ def put_back(
         image = before.stack["services"]["web"]["image"] if before.stack else image_in_use(services)
         await_serving(section, [one.remote for one in found.machines], image, site.port, made.digest)
     except StargazeError as second:
-        return OutsideError(f"{failed}; putting it back failed too: {second.message}", hint="stargaze status")
+        return ExternalError(f"{failed}; putting it back failed too: {second.message}", hint="stargaze status")
     serves = f"{failed}; release {made.digest[:12]} serves as before"
     if found.away:
         where = ", ".join(one.remote.name for one in found.machines)
         again = f"once it is back: stargaze deploy {made.digest[:12]}"
-        return OutsideError(f"{serves} on {where}; {'; '.join(found.away)}", hint=again)
+        return ExternalError(f"{serves} on {where}; {'; '.join(found.away)}", hint=again)
     arrived(store)
-    return OutsideError(serves, hint=error.hint or "stargaze status")
+    return ExternalError(serves, hint=error.hint or "stargaze status")

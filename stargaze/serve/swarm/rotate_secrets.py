@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from stargaze.config.sections import DeploySection
-from stargaze.errors import MissingInputError, OutsideError
+from stargaze.errors import ExternalError, MissingInputError
 from stargaze.serve.stack import secret_versions as vault
 from stargaze.serve.stack.service_options import NAME
 from stargaze.serve.swarm.delivery_state import apply, keep
 from stargaze.serve.swarm.image import Say
-from stargaze.serve.swarm.production import Site, contents_in_use, image_in_use, surveyed, wanted_stack
+from stargaze.serve.swarm.production import ProductionTarget, contents_in_use, image_in_use, survey_all, wanted_stack
 from stargaze.serve.swarm.wait import await_well
 from stargaze.store import Store
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
 _IN = """
 id=$(docker ps --quiet --filter "label=com.docker.swarm.service.name=$1" | head -n 1)
@@ -40,17 +40,17 @@ done
 """
 
 
-def rotate(section: DeploySection, store: Store, site: Site, *, say: Say) -> int:
+def rotate(section: DeploySection, store: Store, site: ProductionTarget, *, say: Say) -> int:
     """Return the version of the new secrets once nothing knows the old ones any more.
 
     Raises
     ------
     MissingInputError
         If nothing is deployed.
-    OutsideError
+    ExternalError
         If a service is not well with the new ones; both are valid then, and the command may be repeated.
     """
-    machines, swarm = surveyed(site)
+    machines, swarm = survey_all(site)
     services = swarm.state().services
     name, used = image_in_use(services), vault.in_use(services)
     image = name, contents_in_use(services).get(name, "")
@@ -76,7 +76,7 @@ def rotate(section: DeploySection, store: Store, site: Site, *, say: Say) -> int
 
     try:
         _within(site.production, [f"{NAME}_web"], _SUCCESSOR, asked)
-    except OutsideError:
+    except ExternalError:
         if used[0] == used[1]:
             raise
         # A rotation was stopped before its end, and Redis began anew since: it knows whom it knew from its start, not the page.
@@ -96,7 +96,7 @@ def _brokers(services: Sequence[dict[str, object]]) -> list[str]:
     return [name for name in names if name.startswith(f"{NAME}_broker")]
 
 
-def _within(machines: Sequence[Remote], services: Sequence[str], words: Sequence[str], stdin: bytes) -> None:
+def _within(machines: Sequence[SshHost], services: Sequence[str], words: Sequence[str], stdin: bytes) -> None:
     """Run a program in a container of one of the services, on whichever machine there is one."""
     names = [service.removeprefix(f"{NAME}_") for service in services]  # as people know them
     for service, name in zip(services, names, strict=True):
@@ -106,5 +106,5 @@ def _within(machines: Sequence[Remote], services: Sequence[str], words: Sequence
                 return
             if done.returncode != NOT_HERE:
                 lines = (done.stderr + done.stdout).decode(errors="replace").strip().splitlines() or ["no reason given"]
-                raise OutsideError(f"{name} on {remote.name}: {lines[-1]}", hint=f"stargaze logs {name}")
-    raise OutsideError(f"{' and '.join(names)}: runs nowhere", hint="stargaze status")
+                raise ExternalError(f"{name} on {remote.name}: {lines[-1]}", hint=f"stargaze logs {name}")
+    raise ExternalError(f"{' and '.join(names)}: runs nowhere", hint="stargaze status")

@@ -31,7 +31,7 @@ class Service:
     nodes: tuple[str, ...] = ()
 
 
-def judged(state: State, whole: Json | None) -> list[Service]:
+def service_status(state: State, whole: Json | None) -> list[Service]:
     """Return how each service is, beside a stack that it should be (None: as it is defined now)."""
     services, tasks, nodes = state.services, state.tasks, state.nodes
     names = {node["ID"]: str(node["Description"]["Hostname"]) for node in nodes}
@@ -66,7 +66,7 @@ def replicas_of(services: Sequence[Json]) -> dict[str, int]:
     return {name: number for name, number in numbers.items() if number is not None}
 
 
-def unlike(seen: Seen, digest: str) -> list[str]:
+def node_mismatches(seen: Seen, digest: str) -> list[str]:
     """Return what is not as it should be on one machine: what is installed, what runs, what answers."""
     found = []
     if seen.installed != digest:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from stargaze.config.sections import DeploySection
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.serve.swarm.docker import Swarm, look, on_each
 from stargaze.serve.swarm.image import Say
-from stargaze.serve.swarm.service_status import Service, judged, unlike
-from stargaze.system.ssh import Remote
+from stargaze.serve.swarm.service_status import Service, node_mismatches, service_status
+from stargaze.system.ssh import SshHost
 
 PAUSE = 1.0
 """Between two looks [s]."""
@@ -24,17 +24,17 @@ def await_well(section: DeploySection, swarm: Swarm, whole: dict[str, Any] | Non
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If Swarm went back, stopped, or ``deploy.patience`` ended: services, and why.
     """
     limit = time.monotonic() + section.patience
     told = ""
     while True:
-        found = judged(swarm.state(), whole)
+        found = service_status(swarm.state(), whole)
         failed = [service for service in found if service.state == "failed"]
         waiting = [service for service in found if service.state == "changing"]
         if failed or (waiting and time.monotonic() > limit):
-            raise OutsideError(
+            raise ExternalError(
                 "; ".join(_said(service) for service in failed or waiting),
                 hint=f"stargaze logs {(failed or waiting)[0].name}",
             )
@@ -47,23 +47,25 @@ def await_well(section: DeploySection, swarm: Swarm, whole: dict[str, Any] | Non
         time.sleep(PAUSE)
 
 
-def await_serving(section: DeploySection, machines: Sequence[Remote], image: str, port: int, digest: str) -> None:
+def await_serving(section: DeploySection, machines: Sequence[SshHost], image: str, port: int, digest: str) -> None:
     """Wait until every process of every machine answers with a release.
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If one does not within a minute: which, and with what it answers.
     """
     limit = time.monotonic() + min(SWITCH, section.patience)
     while True:
         found = [
-            what for seen in on_each(machines, lambda one: look(one, image, port)) for what in unlike(seen, digest)
+            what
+            for seen in on_each(machines, lambda one: look(one, image, port))
+            for what in node_mismatches(seen, digest)
         ]
         if not found:
             return
         if time.monotonic() > limit:
-            raise OutsideError("; ".join(found), hint="stargaze status")
+            raise ExternalError("; ".join(found), hint="stargaze status")
         time.sleep(PAUSE)
 
 

@@ -15,11 +15,11 @@ from flask import Blueprint, Response, abort, jsonify, request, url_for
 from stargaze.config.sections import ServeSection
 from stargaze.errors import BadDataError
 from stargaze.features.ingest.user_input import FORM_FIELDS
-from stargaze.serve.prediction_request import ENDED, Desk, Ticket, is_id
-from stargaze.serve.queue.long_poll import Lookout
+from stargaze.serve.prediction_request import ENDED, PredictionJob, PredictionQueue, is_id
+from stargaze.serve.queue.long_poll import LongPoller
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.web.openapi import description
-from stargaze.serve.web.request_parsing import ask_by
+from stargaze.serve.web.request_parsing import parse_request
 
 SHAPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "repositories": ("a list of names", lambda value: _are(value, str)),
@@ -35,17 +35,17 @@ LONGEST_WAIT = 10.0
 EXAMPLE = '{"repositories": ["owner/name"]} or {"figures": [{"full_name": "owner/name", "forks": 12}]}'
 
 
-def make(section: ServeSection, desk: Desk, clock: Callable[[], datetime]) -> Blueprint:
+def make(section: ServeSection, desk: PredictionQueue, clock: Callable[[], datetime]) -> Blueprint:
     """Return the routes below ``/api/v1``."""
     blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
-    lookout = Lookout(desk)
+    lookout = LongPoller(desk)
 
     @blueprint.post("/predictions")
     def ask() -> tuple[Response, int, dict[str, str]]:
         if not request.is_json:
             abort(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         body = _read(_parsed(request.get_data()))
-        question = ask_by(
+        question = parse_request(
             body.get("repositories", []),
             body.get("figures", []),
             most=section.repositories,
@@ -54,7 +54,7 @@ def make(section: ServeSection, desk: Desk, clock: Callable[[], datetime]) -> Bl
             reasons=body.get("reasons", True),
         )
         ticket = desk.ask(question, key=_key(request.headers.get("Idempotency-Key")), request_id=request_id())
-        wait = wished(request.headers.get("Prefer", ""))
+        wait = preferred_wait(request.headers.get("Prefer", ""))
         ticket = lookout.wait(ticket, wait) or ticket
         answer = as_json(ticket)
         headers = {"Location": answer["url"]} | ({"Preference-Applied": f"wait={wait:g}"} if wait else {})
@@ -62,7 +62,7 @@ def make(section: ServeSection, desk: Desk, clock: Callable[[], datetime]) -> Bl
 
     @blueprint.get("/predictions/<ticket_id>")
     def look(ticket_id: str) -> Response:
-        wait = wished(request.headers.get("Prefer", ""))
+        wait = preferred_wait(request.headers.get("Prefer", ""))
         ticket = desk.look(ticket_id) if is_id(ticket_id) else None
         ticket = lookout.wait(ticket, wait) if ticket else None
         if ticket is None:
@@ -93,7 +93,7 @@ def _plain(values: dict[str, Any]) -> bool:
     )
 
 
-def as_json(ticket: Ticket) -> dict[str, Any]:
+def as_json(ticket: PredictionJob) -> dict[str, Any]:
     """Return what a program sees of a ticket."""
     answer = ticket.answer or {}
     return {
@@ -108,12 +108,12 @@ def as_json(ticket: Ticket) -> dict[str, Any]:
     }
 
 
-def wished(prefer: str) -> float:
+def preferred_wait(prefer: str) -> float:
     """Return how long a client likes to wait for the answer [s], by its header Prefer (RFC 7240); 0 if it says nothing of it.
 
     Examples
     --------
-    >>> wished("respond-async, wait=5"), wished("wait=600"), wished("wait=x")
+    >>> preferred_wait("respond-async, wait=5"), preferred_wait("wait=600"), preferred_wait("wait=x")
     (5.0, 10.0, 0.0)
     """
     found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?=$|[,;\s])", prefer)

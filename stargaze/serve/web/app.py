@@ -15,20 +15,20 @@ from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import HTTPException, SecurityError
 
 from stargaze.config.sections import ServeSection
-from stargaze.errors import OutsideError, StargazeError, UsageError
+from stargaze.errors import ExternalError, StargazeError, UsageError
 from stargaze.serve.prediction.track_record import TrackRecord
-from stargaze.serve.prediction_request import Desk, KeyTakenError
+from stargaze.serve.prediction_request import IdempotencyKeyReusedError, PredictionQueue
 from stargaze.serve.queue.celery_app import make_app
-from stargaze.serve.queue.celery_queue import CeleryDesk, now
+from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, now
 from stargaze.serve.runtime import request_log as requestlog
-from stargaze.serve.runtime.hot_reload import Following, Lately
+from stargaze.serve.runtime.hot_reload import HotReloaded, TtlCached
 from stargaze.serve.runtime.metrics import observe_error
 from stargaze.serve.runtime.settings import MOST_BODY, RETRY_AFTER, from_environment, session_key, trusted_hosts
-from stargaze.serve.runtime.status_files import draining, noting, pause_of
+from stargaze.serve.runtime.status_files import draining, pause_of, record_served_bundle
 from stargaze.serve.web import api, pages
 from stargaze.serve.web import exports as sharing
 from stargaze.serve.web import rate_limit as limits
-from stargaze.serve.web.bundle_view import Shown, load_shown
+from stargaze.serve.web.bundle_view import BundleView, load_shown
 from stargaze.store import Store
 
 HEADERS = {
@@ -63,11 +63,11 @@ def create() -> Flask:
     """Make the app of one web process; gunicorn calls this."""
     section, store = from_environment(os.environ)
     requestlog.configure("web")
-    desk = CeleryDesk(make_app(section, store), section, store)
+    desk = CeleryPredictionQueue(make_app(section, store), section, store)
     return make_web(section, store, desk)
 
 
-def make_web(section: ServeSection, store: Store, desk: Desk, clock: Callable[[], datetime] = now) -> Flask:
+def make_web(section: ServeSection, store: Store, desk: PredictionQueue, clock: Callable[[], datetime] = now) -> Flask:
     """Put page and API behind the guards."""
     web = Flask("stargaze.serve.web")
     web.config.update(
@@ -83,13 +83,13 @@ def make_web(section: ServeSection, store: Store, desk: Desk, clock: Callable[[]
     )
     web.session_interface = Sessions()
     web.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    shown = Following(store.current, load_shown)
+    shown = HotReloaded(store.current, load_shown)
     if pause := pause_of(os.environ):
-        shown.load_ahead(pause, noting(store.queue))
+        shown.load_ahead(pause, record_served_bundle(store.queue))
     web.register_blueprint(api.make(section, desk, clock))
-    record = Lately(TrackRecord(store.predictions).summary) if section.record else dict
+    record = TtlCached(TrackRecord(store.predictions).summary) if section.record else dict
     web.register_blueprint(pages.make(section, desk, shown, clock, record))
-    web.register_blueprint(sharing.make(desk, shown, partial(pages.asked, desk)))
+    web.register_blueprint(sharing.exports_blueprint(desk, shown, partial(pages.asked, desk)))
     requestlog.watch(web)
     limits.limit(web, section)
     web.after_request(_guard)
@@ -99,7 +99,7 @@ def make_web(section: ServeSection, store: Store, desk: Desk, clock: Callable[[]
     return web
 
 
-def _add_health(web: Flask, desk: Desk, shown: Following[Shown], sign: Path) -> None:
+def _add_health(web: Flask, desk: PredictionQueue, shown: HotReloaded[BundleView], sign: Path) -> None:
     @web.get("/healthz")
     def healthz() -> Response:
         return jsonify(status="alive")
@@ -107,7 +107,7 @@ def _add_health(web: Flask, desk: Desk, shown: Following[Shown], sign: Path) -> 
     @web.get("/readyz")
     def readyz() -> Response:
         if sign.exists():
-            raise OutsideError("this page is about to end", hint="ask another replica")
+            raise ExternalError("this page is about to end", hint="ask another replica")
         desk.check()
         return jsonify(status="ready", bundle=shown.get().digest)
 
@@ -122,12 +122,12 @@ def _guard(response: Response) -> Response:
 
 def _explain(error: StargazeError) -> tuple[Any, int, dict[str, str]]:
     """Answer our own errors: what the client did wrong is 400, everything else is a reason to come back later."""
-    if isinstance(error, KeyTakenError):
+    if isinstance(error, IdempotencyKeyReusedError):
         return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, error.message, error.hint)
     if isinstance(error, UsageError):
         return _answer(HTTPStatus.BAD_REQUEST, error.message, error.hint)
     observe_error(type(error).__name__)
-    outside = isinstance(error, OutsideError)
+    outside = isinstance(error, ExternalError)
     message = error.message if outside else f"not ready: {error.message}"
     return _answer(HTTPStatus.SERVICE_UNAVAILABLE, message, error.hint)
 

@@ -20,7 +20,7 @@ SUGGESTIONS = 8
 
 
 @dataclass(frozen=True)
-class Shown:
+class BundleView:
     """What every page says about the release that answers."""
 
     digest: str
@@ -50,7 +50,7 @@ class Shown:
         return str(self.meta["data"]["latest"])[:10]
 
 
-def load_shown(folder: Path) -> Shown:
+def load_shown(folder: Path) -> BundleView:
     """Verify the bundle and read what the page needs of it; the models stay unread.
 
     Raises
@@ -61,7 +61,7 @@ def load_shown(folder: Path) -> Shown:
     digest, content = read_verified(folder)
     known = pd.read_parquet(io.BytesIO(content["known.parquet"]), columns=["full_name", "stars"])
     names = tuple(known.sort_values("stars", ascending=False, kind="stable")["full_name"])
-    return Shown(digest, json.loads(content["bundle.json"]), names, _examples(names))
+    return BundleView(digest, json.loads(content["bundle.json"]), names, _examples(names))
 
 
 def suggest(names: Sequence[str], like: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from stargaze.errors import BadDataError, OutsideError
+from stargaze.errors import BadDataError, ExternalError
 
 PAUSE = 0.05
 """Between two looks at the answer [s]."""
@@ -20,7 +20,7 @@ def ask_once(url: str, names: list[str], *, patience: float = 60.0) -> list[dict
     ------
     BadDataError
         If the page refuses the question; the message is the page's.
-    OutsideError
+    ExternalError
         If the page cannot be reached, fails, or has no answer within ``patience`` [s].
     """
     limit = time.monotonic() + patience
@@ -30,11 +30,11 @@ def ask_once(url: str, names: list[str], *, patience: float = 60.0) -> list[dict
             ticket = _read(session.post(f"{url}/api/v1/predictions", json={"repositories": names}, timeout=10))
             while ticket["state"] in ("queued", "running"):
                 if time.monotonic() > limit:
-                    raise OutsideError(f"{url}: no answer within {patience:g} s", hint="stargaze status")
+                    raise ExternalError(f"{url}: no answer within {patience:g} s", hint="stargaze status")
                 time.sleep(PAUSE)
                 ticket = _read(session.get(f"{url}/api/v1/predictions/{ticket['id']}", timeout=10))
     except requests.RequestException as error:
-        raise OutsideError(f"{url} cannot be reached: {error}", hint="stargaze serve") from error
+        raise ExternalError(f"{url} cannot be reached: {error}", hint="stargaze serve") from error
     if ticket["state"] == "failed":
         raise BadDataError(ticket["error"]["message"], hint=ticket["error"]["hint"])
     predictions: list[dict[str, Any]] = ticket["predictions"]
@@ -45,5 +45,5 @@ def _read(response: requests.Response) -> dict[str, Any]:
     body: dict[str, Any] = response.json()
     if response.ok:
         return body
-    kind = BadDataError if response.status_code < requests.codes.server_error else OutsideError
+    kind = BadDataError if response.status_code < requests.codes.server_error else ExternalError
     raise kind(body["error"]["message"], hint=body["error"]["hint"])

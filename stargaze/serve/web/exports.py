@@ -14,11 +14,11 @@ from flask import Blueprint, Response, abort, render_template
 
 from stargaze.errors import StargazeError
 from stargaze.features.ingest.user_input import parse_name
-from stargaze.serve.prediction_request import Desk, Question, Ticket, is_id
-from stargaze.serve.runtime.hot_reload import Following
+from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, PredictionRequest, is_id
+from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web import api
 from stargaze.serve.web import images as pictures
-from stargaze.serve.web.bundle_view import Shown
+from stargaze.serve.web.bundle_view import BundleView
 
 COLUMNS = (
     "rank",
@@ -41,7 +41,9 @@ DRAWN = 256
 """Cards that a process remembers, some 10 kB each."""
 
 
-def make(desk: Desk, shown: Following[Shown], asked: Callable[[Question], Ticket]) -> Blueprint:
+def exports_blueprint(
+    desk: PredictionQueue, shown: HotReloaded[BundleView], asked: Callable[[PredictionRequest], PredictionJob]
+) -> Blueprint:
     """Return the routes; ``asked`` gives the ticket of a question, which is asked if nobody has lately."""
     blueprint = Blueprint("sharing", __name__)
 
@@ -85,21 +87,21 @@ def make(desk: Desk, shown: Following[Shown], asked: Callable[[Question], Ticket
     return blueprint
 
 
-def _done(desk: Desk, ticket_id: str) -> Ticket:
+def _done(desk: PredictionQueue, ticket_id: str) -> PredictionJob:
     ticket = desk.look(ticket_id) if is_id(ticket_id) else None
     if ticket is None or ticket.answer is None:
         abort(HTTPStatus.NOT_FOUND)
     return ticket
 
 
-def _about(asked: Callable[[Question], Ticket], owner: str, name: str) -> Ticket | None:
+def _about(asked: Callable[[PredictionRequest], PredictionJob], owner: str, name: str) -> PredictionJob | None:
     try:
-        return asked(Question((parse_name(f"{owner}/{name}"),)))
+        return asked(PredictionRequest((parse_name(f"{owner}/{name}"),)))
     except StargazeError:
         return None
 
 
-def _first(ticket: Ticket) -> dict[str, Any]:
+def _first(ticket: PredictionJob) -> dict[str, Any]:
     first: dict[str, Any] = (ticket.answer or {})["predictions"][0]
     return first
 
@@ -110,7 +112,7 @@ def _drawn(prediction: str) -> bytes:
     return pictures.card(found, found["full_name"])
 
 
-def _file(text: str, kind: str, ticket: Ticket, suffix: str) -> Response:
+def _file(text: str, kind: str, ticket: PredictionJob, suffix: str) -> Response:
     return Response(
         text,
         mimetype=kind,

@@ -9,7 +9,7 @@ from importlib.metadata import metadata
 from typing import Any
 
 from stargaze.features.catalogue import CATALOGUE
-from stargaze.serve.web.bundle_view import Shown
+from stargaze.serve.web.bundle_view import BundleView
 from stargaze.serve.web.prediction_view import POLICY_WORDS
 
 FEW = 100
@@ -36,7 +36,7 @@ class ModelCard:
     record: str
 
 
-def model_card(shown: Shown, record: Mapping[str, Any] | None) -> ModelCard:
+def model_card(shown: BundleView, record: Mapping[str, Any] | None) -> ModelCard:
     """Put together what is known of the release that serves, and of its predictions so far."""
     meta = shown.meta
     scores: Mapping[str, Any] = shown.scores
@@ -100,7 +100,7 @@ def _decade(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _facts(shown: Shown) -> Sequence[tuple[str, str]]:
+def _facts(shown: BundleView) -> Sequence[tuple[str, str]]:
     meta = shown.meta
     families = {str(item["family"]) for item in meta.get("blend", {}).get(meta["estimate"], ())} or {meta["family"]}
     return [

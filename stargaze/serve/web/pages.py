@@ -16,12 +16,12 @@ from stargaze.errors import BadDataError, StargazeError, UsageError
 from stargaze.features.ingest.user_input import parse_name
 from stargaze.serve.prediction.labels import field_label
 from stargaze.serve.prediction.what_if import LEVERS
-from stargaze.serve.prediction_request import Desk, Question, Ticket, is_id
-from stargaze.serve.runtime.hot_reload import Following
+from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, PredictionRequest, is_id
+from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.runtime.settings import RETRY_AFTER
 from stargaze.serve.web import request_parsing as forms
-from stargaze.serve.web.bundle_view import Shown, suggest
+from stargaze.serve.web.bundle_view import BundleView, suggest
 from stargaze.serve.web.model_card import model_card, track_record
 from stargaze.serve.web.prediction_view import POLICY_WORDS, cards_of, number
 
@@ -30,8 +30,8 @@ Page = tuple[str, int, dict[str, str]]
 
 def make(
     section: ServeSection,
-    desk: Desk,
-    shown: Following[Shown],
+    desk: PredictionQueue,
+    shown: HotReloaded[BundleView],
     clock: Callable[[], datetime],
     record: Callable[[], Mapping[str, Any] | None] = lambda: None,
 ) -> Blueprint:
@@ -56,7 +56,7 @@ def make(
         typed = request.form.get("repositories", "")
         try:
             _check_token()
-            return _asked(desk, forms.ask_by(forms.names_in(typed), [], most=section.repositories, now=clock()))
+            return _asked(desk, forms.parse_request(forms.names_in(typed), [], most=section.repositories, now=clock()))
         except StargazeError as error:
             return _again(_names_form(shown, typed=typed, error=error), error)
 
@@ -71,7 +71,7 @@ def make(
             _check_token()
             rows = [row] if (row := forms.figures_in(typed)) else []
             names = forms.names_in(typed.get("repositories", ""))
-            return _asked(desk, forms.ask_by(names, rows, most=section.repositories, now=clock()))
+            return _asked(desk, forms.parse_request(names, rows, most=section.repositories, now=clock()))
         except StargazeError as error:
             return _again(_figures_form(shown, typed=typed, error=error), error)
 
@@ -91,8 +91,8 @@ def make(
 def _add_answers(
     blueprint: Blueprint,
     section: ServeSection,
-    desk: Desk,
-    shown: Following[Shown],
+    desk: PredictionQueue,
+    shown: HotReloaded[BundleView],
     clock: Callable[[], datetime],
 ) -> None:
     @blueprint.get("/predictions/<ticket_id>")
@@ -104,7 +104,7 @@ def _add_answers(
 
     @blueprint.get("/of/<owner>/<name>")
     def one(owner: str, name: str) -> str:
-        ticket = asked(desk, Question((parse_name(f"{owner}/{name}"),)))
+        ticket = asked(desk, PredictionRequest((parse_name(f"{owner}/{name}"),)))
         return _ticket_page(shown, ticket, canonical=url_for("pages.one", owner=owner, name=name, _external=True))
 
     @blueprint.post("/what-if")
@@ -117,27 +117,29 @@ def _add_answers(
         names, figures = forms.part_of(ticket.question, request.form.get("repository", ""))
         changes = {name: request.form[name] for name in LEVERS if request.form.get(name, "").strip()}
         try:
-            return _asked(desk, forms.ask_by(names, figures, most=section.repositories, now=clock(), changes=changes))
+            return _asked(
+                desk, forms.parse_request(names, figures, most=section.repositories, now=clock(), changes=changes)
+            )
         except StargazeError as error:
             return _again(_ticket_page(shown, ticket, error=error), error)
 
 
-def _names_form(shown: Following[Shown], *, typed: str, error: StargazeError | None = None) -> str:
+def _names_form(shown: HotReloaded[BundleView], *, typed: str, error: StargazeError | None = None) -> str:
     return render_template("ask.html", shown=shown.get(), typed=typed, error=error)
 
 
-def _figures_form(shown: Following[Shown], *, typed: dict[str, str], error: StargazeError | None = None) -> str:
+def _figures_form(shown: HotReloaded[BundleView], *, typed: dict[str, str], error: StargazeError | None = None) -> str:
     used = shown.get().fields
     groups = {"first": forms.first_fields(used), "others": forms.other_fields(used)}
     return render_template("figures.html", shown=shown.get(), typed=typed, error=error, forms=forms, **groups)
 
 
-def _asked(desk: Desk, question: Question) -> Redirect:
+def _asked(desk: PredictionQueue, question: PredictionRequest) -> Redirect:
     ticket = desk.ask(question, request_id=request_id())
     return redirect(url_for("pages.prediction", ticket_id=ticket.id), HTTPStatus.SEE_OTHER)
 
 
-def asked(desk: Desk, question: Question) -> Ticket:
+def asked(desk: PredictionQueue, question: PredictionRequest) -> PredictionJob:
     """Return the ticket of a question; it is asked unless somebody has, a moment ago."""
     return desk.find(question) or desk.ask(question, request_id=request_id())
 
@@ -150,7 +152,7 @@ def _again(page: str, error: StargazeError) -> Page:
 
 
 def _ticket_page(
-    shown: Following[Shown], ticket: Ticket, canonical: str = "", error: StargazeError | None = None
+    shown: HotReloaded[BundleView], ticket: PredictionJob, canonical: str = "", error: StargazeError | None = None
 ) -> str:
     answer: dict[str, Any] = ticket.answer or {}
     cards, ticks = cards_of(answer["predictions"]) if answer else ([], [])

@@ -39,7 +39,7 @@ class WhatIf:
 
 
 @dataclass(frozen=True)
-class Card:
+class PredictionView:
     """One repository of an answer, in words and positions."""
 
     rank: int
@@ -70,7 +70,7 @@ class Card:
     plot: Plot | None
 
 
-def cards_of(predictions: list[Mapping[str, Any]]) -> tuple[list[Card], list[Tick]]:
+def cards_of(predictions: list[Mapping[str, Any]]) -> tuple[list[PredictionView], list[Tick]]:
     """Turn ranked predictions into cards on one common axis, so that the drawings can be compared by eye."""
     top = _top(predictions)
     ticks = [Tick(number(value), _at(value, top)) for value in _powers(top)]
@@ -82,10 +82,10 @@ def number(value: float) -> str:
     return f"{round(value):,}"
 
 
-def _card(prediction: Mapping[str, Any], top: float) -> Card:
+def _card(prediction: Mapping[str, Any], top: float) -> PredictionView:
     low, high, actual = prediction["low"], prediction["high"], prediction["actual"]
     left, right = _share(low, top), _share(high, top)
-    return Card(
+    return PredictionView(
         rank=prediction["rank"],
         name=prediction["full_name"],
         link=f"https://github.com/{prediction['full_name']}" if prediction["known"] else None,

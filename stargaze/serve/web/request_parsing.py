@@ -12,7 +12,7 @@ from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.ingest.user_input import FORM_FIELDS, from_figures, parse_name
 from stargaze.features.schema import Field
 from stargaze.serve.prediction.what_if import read
-from stargaze.serve.prediction_request import Question
+from stargaze.serve.prediction_request import PredictionRequest
 
 FIRST = ("full_name", "created_at", "language", "contributors", "commits", "releases", "forks", "subscribers")
 """What is asked at once; the other figures wait behind a fold, because nobody knows all of them by heart."""
@@ -20,7 +20,7 @@ TYPES = {"count": "number", "date": "date", "flag": "select"}
 """The kind of a field and the control that fits it; everything else is a line of text."""
 
 
-def ask_by(
+def parse_request(
     names: list[str],
     figures: list[dict[str, Any]],
     *,
@@ -28,7 +28,7 @@ def ask_by(
     now: datetime,
     changes: Mapping[str, Any] | None = None,
     reasons: bool = True,
-) -> Question:
+) -> PredictionRequest:
     """Check a question before it is queued; that a name is a known one, the worker finds out.
 
     Raises
@@ -47,10 +47,10 @@ def ask_by(
         from_figures(figures, now)
     if changes:
         read(changes, now)
-    return Question(tuple(parsed.values()), tuple(figures), dict(changes or {}), reasons)
+    return PredictionRequest(tuple(parsed.values()), tuple(figures), dict(changes or {}), reasons)
 
 
-def part_of(question: Question, name: str) -> tuple[list[str], list[dict[str, Any]]]:
+def part_of(question: PredictionRequest, name: str) -> tuple[list[str], list[dict[str, Any]]]:
     """Return the part of a question that is about one repository: its typed figures, or its name, which may be a new one."""
     figures = [dict(row) for row in question.figures if row.get("full_name") == name]
     return ([], figures) if figures else ([name], [])

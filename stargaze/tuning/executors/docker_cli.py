@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 
 ANSWERS = 120.0
 """Longest wait for an answer of the engine [s]."""
@@ -38,7 +38,7 @@ class Engine(Protocol):
         """Run a docker command with bytes as its input, and return how it ended: a refusal is an answer too."""
 
     def must(self, words: Sequence[str], content: bytes | None = None) -> bytes:
-        """Run a docker command and return what it printed; a refusal is an OutsideError."""
+        """Run a docker command and return what it printed; a refusal is an ExternalError."""
 
     def attach(self, words: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
         """Start a docker command that lasts, in a session of its own; it writes its complaints to the log."""
@@ -50,7 +50,7 @@ class Client:
     def __init__(self) -> None:
         program = shutil.which("docker")
         if program is None:
-            raise OutsideError(
+            raise ExternalError(
                 "the command docker is not installed, and screening.executor is docker",
                 hint="sudo apt install docker.io; or stargaze screen --executor process",
             )
@@ -72,7 +72,7 @@ class Client:
         """Run a docker command that is not to be refused."""
         done = self.ask(words, content)
         if done.returncode:
-            raise OutsideError(f"docker {words[0]}: {end_of(done.stderr)}", hint="docker info says how the engine is")
+            raise ExternalError(f"docker {words[0]}: {end_of(done.stderr)}", hint="docker info says how the engine is")
         return done.stdout
 
     def attach(self, words: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
@@ -88,7 +88,7 @@ def room(engine: Engine) -> Room:
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If no engine answers.
     """
     asked = engine.ask(["info", "--format", "{{json .}}"])
@@ -101,10 +101,10 @@ def room(engine: Engine) -> Room:
     return Room(int(told["NCPU"]), int(told["MemTotal"]))
 
 
-def silent(reason: str) -> OutsideError:
+def silent(reason: str) -> ExternalError:
     """Return the error of an engine that does not answer."""
     where = os.environ.get("DOCKER_HOST") or "of this machine"
-    return OutsideError(
+    return ExternalError(
         f"the Docker engine {where} does not answer: {reason}",
         hint="start it, or name another: DOCKER_HOST=ssh://user@host stargaze screen --executor docker",
     )

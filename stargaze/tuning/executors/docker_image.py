@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stargaze
 from stargaze.config.sections import ScreeningSection
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.system.source_package import context, digest, packed
 from stargaze.tuning.executors.docker_cli import Engine
 from stargaze.tuning.executors.executor import Say
@@ -20,7 +20,7 @@ def ensured(engine: Engine, section: ScreeningSection, say: Say, *, optional: bo
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If it cannot be built; the message holds the end of the log.
     """
     files = context("requirements-optional.lock" if optional else "requirements.lock")
@@ -33,7 +33,7 @@ def ensured(engine: Engine, section: ScreeningSection, say: Say, *, optional: bo
     built = engine.ask(["build", *arguments, "-"], packed(files))
     if built.returncode:
         log = (built.stdout + built.stderr).decode(errors="replace").strip().splitlines()[-LOG_LINES:]
-        raise OutsideError(
+        raise ExternalError(
             "the image cannot be built:\n" + "\n".join(log),
             hint="screening.base_image and screening.build_options (stargaze init --print) say how it is built",
         )

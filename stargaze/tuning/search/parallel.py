@@ -14,7 +14,7 @@ JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Ray sets it for a job of a cluster: such a process joins the cluster that started it, and starts no Ray of its own."""
 
 
-def each(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> list[T]:
+def parallel_map(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> list[T]:
     """Return what the work makes of each item, in their order; each computes with one thread.
 
     Parameters
@@ -26,12 +26,12 @@ def each(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> list[T]:
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If the cluster gave up; a node that dies only gives its part to the others.
 
     Examples
     --------
-    >>> each(pow, [(2, 3), (3, 2)])
+    >>> parallel_map(pow, [(2, 3), (3, 2)])
     [8, 9]
     """
     if JOB in os.environ:

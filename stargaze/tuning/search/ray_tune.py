@@ -26,7 +26,7 @@ os.environ.update({} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"RAY_E
 import ray
 from ray import tune
 
-from stargaze.errors import OutsideError, StargazeError
+from stargaze.errors import ExternalError, StargazeError
 from stargaze.system.source_package import code_digest
 from stargaze.tuning.cross_validation import Arrays, undisturbed
 from stargaze.tuning.search.optuna_searcher import FamilySearch
@@ -144,7 +144,7 @@ def run_trials(
     ------
     StargazeError
         What ``finished`` raised, a full disk for one; the trials that were running are given up.
-    OutsideError
+    ExternalError
         If Ray's processes were ended by others, for memory for one.
     """
     errors: list[StargazeError] = []
@@ -206,7 +206,7 @@ def _ending() -> Iterator[None]:
     except (RuntimeError, tune.TuneError, ray.exceptions.RayError) as error:
         reason = str(error).partition("\n")[0][:250]
         hint = "stargaze tune --resume goes on; --max-concurrent 1 needs the least memory"
-        raise OutsideError(f"Ray gave up: {reason}", hint=hint) from error
+        raise ExternalError(f"Ray gave up: {reason}", hint=hint) from error
 
 
 @contextlib.contextmanager
@@ -253,7 +253,7 @@ def _joined(at_once: int) -> int:
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If a node runs another stargaze: what it computed would be other code's.
     """
     ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": dict.fromkeys(THREADS, "1")})
@@ -266,7 +266,7 @@ def _joined(at_once: int) -> int:
     }
     other = [address for address, found in asked.items() if ray.get(found) != code_digest()]
     if other:
-        raise OutsideError(f"another stargaze is on {', '.join(other)}", hint="stargaze infra configure --tags ray")
+        raise ExternalError(f"another stargaze is on {', '.join(other)}", hint="stargaze infra configure --tags ray")
     cores = int(sum(node["Resources"].get("CPU", 0) for node in nodes))
     return min(at_once, cores) if at_once else cores
 

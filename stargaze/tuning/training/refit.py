@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from stargaze.bundle.serialization import Blend, to_bytes
-from stargaze.features.dataset import FeatureSet, Table
+from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.tuning.cross_validation import Arrays, fit, policy_arrays
 from stargaze.tuning.metrics import scores
-from stargaze.tuning.search.parallel import each
+from stargaze.tuning.search.parallel import parallel_map
 from stargaze.tuning.training.calibrate import Calibrated, by_decade, calibrate_on
 from stargaze.tuning.training.ensemble import Candidate, Weighed, out_of_fold, weigh
 
@@ -43,7 +43,7 @@ class Ground:
     test: np.ndarray
 
     @classmethod
-    def of(cls, table: Table, feature_set: FeatureSet, policy: str) -> Ground:
+    def of(cls, table: Dataset, feature_set: FeatureSet, policy: str) -> Ground:
         """Take them from a table."""
         whole = policy_arrays(table, feature_set, policy, np.arange(len(table.target)))
         inside = policy_arrays(table, feature_set, policy)
@@ -51,7 +51,7 @@ class Ground:
 
 
 def refit(
-    table: Table, feature_set: FeatureSet, policies: Sequence[str], candidates: Sequence[Candidate], coverage: float
+    table: Dataset, feature_set: FeatureSet, policies: Sequence[str], candidates: Sequence[Candidate], coverage: float
 ) -> dict[str, Refitted]:
     """Blend and fit on training rows, calibrate on these out of fold and on validation rows, score on test rows.
 
@@ -74,9 +74,11 @@ def refit(
         [nat].
     """
     grounds = [Ground.of(table, feature_set, policy) for policy in policies]
-    told = each(out_of_fold, [(candidate, ground.inside) for ground in grounds for candidate in candidates])
+    told = parallel_map(out_of_fold, [(candidate, ground.inside) for ground in grounds for candidate in candidates])
     by_policy = [told[place : place + len(candidates)] for place in range(0, len(told), len(candidates))]
-    made = each(_made, [(ground, candidates, out, coverage) for ground, out in zip(grounds, by_policy, strict=True)])
+    made = parallel_map(
+        _made, [(ground, candidates, out, coverage) for ground, out in zip(grounds, by_policy, strict=True)]
+    )
     return dict(zip(policies, made, strict=True))
 
 

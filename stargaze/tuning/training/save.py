@@ -18,7 +18,7 @@ from stargaze.bundle.intervals import with_predicted
 from stargaze.bundle.star_bundle import Step, write_bundle
 from stargaze.config.sections import POLICIES, TuningSection
 from stargaze.features.catalogue import CATALOGUE
-from stargaze.features.dataset import FeatureSet, Table
+from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.encoding.encoder import needed
 from stargaze.features.matrix import categories
 from stargaze.store import Store, replacing
@@ -36,7 +36,7 @@ PACKAGES = ("lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 def save_best(
     section: TuningSection,
     store: Store,
-    table: Table,
+    table: Dataset,
     feature_set: FeatureSet,
     trials: Sequence[dict[str, Any]],
     now: datetime,
@@ -93,7 +93,7 @@ def _made_of(one: Refitted) -> list[dict[str, Any]]:
     ]
 
 
-def _data(table: Table, feature_set: FeatureSet) -> dict[str, Any]:
+def _data(table: Dataset, feature_set: FeatureSet) -> dict[str, Any]:
     training = table.repositories.iloc[table.training]
     return {
         "star_quantiles": np.quantile(training["stars"], np.linspace(0, 1, 101)).round(3).tolist(),
@@ -107,7 +107,7 @@ def _data(table: Table, feature_set: FeatureSet) -> dict[str, Any]:
     }
 
 
-def _step(table: Table, feature_set: FeatureSet, policy: str, refitted: Refitted, seed: int) -> Step:
+def _step(table: Dataset, feature_set: FeatureSet, policy: str, refitted: Refitted, seed: int) -> Step:
     """Find what a policy's model must be told: columns always known in training whose shuffling costs it most."""
     inputs = table.inputs(feature_set, policy)
     training, held = inputs.iloc[table.training], inputs.iloc[table.validation]
@@ -136,7 +136,7 @@ def _squared(model: Any, values: np.ndarray, target: np.ndarray) -> float:
     return float(np.mean((np.maximum(model.predict(values), 0.0) - target) ** 2))
 
 
-def _background(table: Table, feature_set: FeatureSet, policies: list[str]) -> dict[str, list[float | None]]:
+def _background(table: Dataset, feature_set: FeatureSet, policies: list[str]) -> dict[str, list[float | None]]:
     """Return each policy's typical row: the median of numbers, the most frequent code of categories; None where missing."""
     typical: dict[str, list[float | None]] = {}
     for policy in policies:
@@ -150,7 +150,7 @@ def _background(table: Table, feature_set: FeatureSet, policies: list[str]) -> d
     return typical
 
 
-def _prototype(table: Table, feature_set: FeatureSet, used: dict[str, Refitted], steps: list[Step]) -> dict[str, Any]:
+def _prototype(table: Dataset, feature_set: FeatureSet, used: dict[str, Refitted], steps: list[Step]) -> dict[str, Any]:
     """Return one training repository and what each model says of it: what the receiving end repeats before it serves."""
     stars = table.repositories["stars"].iloc[table.training]
     place = int(table.training[int(np.argsort(stars.to_numpy(), kind="stable")[int(0.95 * (len(stars) - 1))])])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.features.encoding.out_of_fold import Learned, learn
+from stargaze.features.encoding.out_of_fold import Learned, fit_out_of_fold
 
 pytestmark = pytest.mark.thorough
 
@@ -46,7 +46,7 @@ def target(repositories: pd.DataFrame) -> np.ndarray:
 @pytest.fixture(scope="module")
 def learned(repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray) -> Learned:
     """Everything on, owners too."""
-    return learn(repositories, target, side, seed=0, owners=True)
+    return fit_out_of_fold(repositories, target, side, seed=0, owners=True)
 
 
 def test_no_row_is_told_its_own_stars(
@@ -56,7 +56,7 @@ def test_no_row_is_told_its_own_stars(
     for fold in range(FOLDS):
         changed = np.where(side == fold, 9.0, target)
 
-        again = learn(repositories, changed, side, seed=0, owners=True)
+        again = fit_out_of_fold(repositories, changed, side, seed=0, owners=True)
 
         own = side == fold
         assert again.values[own].equals(learned.values[own])
@@ -67,7 +67,7 @@ def test_a_model_that_has_not_seen_a_fold_is_told_nothing_that_the_fold_teaches(
     repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: Learned
 ) -> None:
     for fold in range(FOLDS):
-        again = learn(repositories, np.where(side == fold, 9.0, target), side, seed=0, owners=True)
+        again = fit_out_of_fold(repositories, np.where(side == fold, 9.0, target), side, seed=0, owners=True)
 
         assert np.array_equal(again.without[fold], learned.without[fold], equal_nan=True)
 
@@ -77,7 +77,7 @@ def test_not_even_then_is_a_row_told_its_own_stars(
 ) -> None:
     changed = np.where(side == 1, 9.0, target)
 
-    again = learn(repositories, changed, side, seed=0, owners=True)
+    again = fit_out_of_fold(repositories, changed, side, seed=0, owners=True)
 
     assert np.array_equal(again.without[0][side == 1], learned.without[0][side == 1], equal_nan=True)
 
@@ -85,7 +85,7 @@ def test_not_even_then_is_a_row_told_its_own_stars(
 def test_rows_that_are_held_out_teach_nothing(
     repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: Learned
 ) -> None:
-    again = learn(repositories, np.where(side < 0, 9.0, target), side, seed=0, owners=True)
+    again = fit_out_of_fold(repositories, np.where(side < 0, 9.0, target), side, seed=0, owners=True)
 
     assert again.values.equals(learned.values)
     assert again.encoder.to_bytes() == learned.encoder.to_bytes()
@@ -104,7 +104,7 @@ def test_of_two_folds_nothing_is_left_to_tell_where_both_may_not_be_seen(
 ) -> None:
     two = np.where(side == 2, 1, side)
 
-    told = learn(repositories, target, two, seed=0, owners=False)
+    told = fit_out_of_fold(repositories, target, two, seed=0, owners=False)
 
     assert told.unseen(0).loc[two == 1, "text_score"].isna().all()
     assert told.unseen(0).loc[two == 0, "text_score"].notna().all()
@@ -115,7 +115,7 @@ def test_one_owner_may_have_almost_all_rows(repositories: pd.DataFrame, target: 
     """Outside that owner's fold are fewer rows than the words have directions: those that are left lead nowhere."""
     lopsided = (np.arange(len(target)) < others).astype(int)
 
-    told = learn(repositories, target, lopsided, seed=0, owners=False)
+    told = fit_out_of_fold(repositories, target, lopsided, seed=0, owners=False)
 
     directions = told.unseen(0).filter(like="text_direction")
     assert (directions.iloc[:, others:] == 0.0).all(axis=None)
@@ -130,7 +130,7 @@ def test_stars_that_mean_nothing_are_not_predicted(repositories: pd.DataFrame, s
     honest, told = [], []
     for seed in range(4):
         noise = np.random.default_rng(seed).normal(size=len(side))
-        learned = learn(repositories, noise, side, seed=seed, owners=True)
+        learned = fit_out_of_fold(repositories, noise, side, seed=seed, owners=True)
         cheating = learned.encoder.transform(repositories)
         honest.append(_r2(lambda fold, learned=learned: learned.unseen(fold), noise, side))
         told.append(_r2(lambda _fold, cheating=cheating: cheating, noise, side))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stargaze.features.github.api.client import Client
-from stargaze.features.github.api.transport import Answer, Ask, NoAnswerError
+from stargaze.features.github.api.transport import NoAnswerError, Request, Response
 
 NOW = 1_780_000_000.0
 
@@ -33,10 +33,10 @@ class FakeClock:
 class FakeTransport:
     """Gives one canned answer after the other; an exception among them is raised."""
 
-    def __init__(self, answers: Sequence[Answer | NoAnswerError]) -> None:
-        self.answers, self.asked = list(answers), list[Ask]()
+    def __init__(self, answers: Sequence[Response | NoAnswerError]) -> None:
+        self.answers, self.asked = list(answers), list[Request]()
 
-    def send(self, ask: Ask) -> Answer:
+    def send(self, ask: Request) -> Response:
         self.asked.append(ask)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, NoAnswerError):
@@ -46,12 +46,12 @@ class FakeTransport:
 
 def answer(
     status: int = 200, data: Any = None, *, raw: bytes | None = None, date: float | None = NOW, **headers: str
-) -> Answer:
+) -> Response:
     """Make an answer as GitHub gives it; header names with _ for -."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     if date is not None:
         named["date"] = email.utils.formatdate(date, usegmt=True)
-    return Answer(status, named, json.dumps(data if data is not None else {}).encode() if raw is None else raw, 0.1)
+    return Response(status, named, json.dumps(data if data is not None else {}).encode() if raw is None else raw, 0.1)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def clock() -> FakeClock:
 def canned(clock: FakeClock) -> Callable[..., tuple[Client, FakeTransport]]:
     """Make a client that hears these answers."""
 
-    def make(*answers: Answer | NoAnswerError, skew: float = 0.0) -> tuple[Client, FakeTransport]:
+    def make(*answers: Response | NoAnswerError, skew: float = 0.0) -> tuple[Client, FakeTransport]:
         clock.skew = skew
         transport = FakeTransport(answers)
         return Client(transport, clock), transport

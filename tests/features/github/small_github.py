@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.transport import Answer, Ask
+from stargaze.features.github.api.transport import Request, Response
 from tests.features.github.conftest import NOW, FakeClock, answer
 
 BEGIN = 1_300_000_000
@@ -62,7 +62,7 @@ class SmallGitHub:
         """The most starred, to be changed."""
         return max(self.rows.values(), key=lambda row: int(row["stars"]))
 
-    def send(self, ask: Ask) -> Answer:
+    def send(self, ask: Request) -> Response:
         self.asked.append(_named(ask))
         self.clock.now += 0.5
         if ask.body is not None:
@@ -74,7 +74,7 @@ class SmallGitHub:
             return self._ok({"resources": {name: {"limit": limit} for name, limit in limits.items()}})
         return self._one(ask)
 
-    def _search(self, query: str, page: int, ask: Ask) -> Answer:
+    def _search(self, query: str, page: int, ask: Request) -> Response:
         rows = list(self.rows.values())
         for name in ("stars", "created"):
             match = re.search(rf"{name}:(\S+)", query)
@@ -89,7 +89,7 @@ class SmallGitHub:
         items = [rest(row) for row in rows[(page - 1) * 100 : page * 100]]
         return self._marked({"total_count": len(rows), "incomplete_results": False, "items": items, **self.odd}, ask)
 
-    def _one(self, ask: Ask) -> Answer:
+    def _one(self, ask: Request) -> Response:
         match = re.fullmatch(r"/repos/([^/]+/[^/]+)(/.*)?", ask.path)
         number = ask.path.rpartition("/repositories/")[2]
         if number.isdigit():
@@ -104,11 +104,11 @@ class SmallGitHub:
             return answer(status, blocked if status == 403 else {"message": "Not Found"}, date=self.clock.now)
         return self._moved(row) if name in self.renamed else self._below(row, below, ask)
 
-    def _moved(self, row: dict[str, Any]) -> Answer:
+    def _moved(self, row: dict[str, Any]) -> Response:
         where = f"https://api.github.com/repositories/{row['id']}"
         return answer(301, {"message": "Moved Permanently"}, date=self.clock.now, location=where)
 
-    def _below(self, row: dict[str, Any], below: str, ask: Ask) -> Answer:
+    def _below(self, row: dict[str, Any], below: str, ask: Request) -> Response:
         if below == "/contributors":
             pages = ", ".join(
                 f'<https://api.github.com/x?page={n}>; rel="{rel}"' for n, rel in ((2, "next"), (31, "last"))
@@ -118,18 +118,18 @@ class SmallGitHub:
             return self._history(row, int(ask.params["page"]))
         return self._ok({"size": 4321}) if below else self._marked({**rest(row), "subscribers_count": 9}, ask)
 
-    def _history(self, row: dict[str, Any], page: int) -> Answer:
+    def _history(self, row: dict[str, Any], page: int) -> Response:
         if row["id"] % 5 == 0:
             return answer(403, {"message": "Star history is not available"}, date=self.clock.now)
         shown = range((page - 1) * 30, min(page * 30, 70))
         return self._ok([{"week": 1_757_203_200 - 604_800 * n, "total": 7, "days": [1] * 7} for n in shown])
 
-    def _marked(self, record: dict[str, Any], ask: Ask) -> Answer:
+    def _marked(self, record: dict[str, Any], ask: Request) -> Response:
         """Answer with an ETag, or that the earlier answer still holds."""
         etag = f'"{hash(json.dumps(record))}"'
         return answer(304, raw=b"", date=self.clock.now) if ask.etag == etag else self._ok(record, etag=etag)
 
-    def _graphql(self, body: dict[str, Any]) -> Answer:
+    def _graphql(self, body: dict[str, Any]) -> Response:
         if not self.token:
             return answer(401, {"message": "Bad credentials"})
         variables = body["variables"]
@@ -164,7 +164,7 @@ class SmallGitHub:
                 return {"type": kind, "path": path, "message": message}
         return None
 
-    def _alive(self) -> Answer:
+    def _alive(self) -> Response:
         """Count the example of the real GitHub's, which this one lacks, as an Enterprise server does."""
         error = {"type": "NOT_FOUND", "path": ["repository"], "message": "Could not resolve"}
         return self._ok({"data": {"repository": None}, "errors": [error]}) if self.too_heavy else _timeout()
@@ -172,11 +172,11 @@ class SmallGitHub:
     def _number(self, node: str) -> int:
         return int(base64.b64decode(node).decode().removeprefix("010:Repository"))
 
-    def _ok(self, data: Any, **headers: str) -> Answer:
+    def _ok(self, data: Any, **headers: str) -> Response:
         return answer(200, data, date=self.clock.now, **headers)
 
 
-def _timeout() -> Answer:
+def _timeout() -> Response:
     return answer(502, {"data": None, "errors": [{"message": "Something went wrong: timeout"}]})
 
 
@@ -186,7 +186,7 @@ class Stops:
     def __init__(self, github: SmallGitHub, at: int, *, after: bool) -> None:
         self.github, self.at, self.after, self.count = github, at, after, 0
 
-    def send(self, ask: Ask) -> Answer:
+    def send(self, ask: Request) -> Response:
         self.count += 1
         if self.count > self.at and not self.after:
             raise KeyboardInterrupt
@@ -196,7 +196,7 @@ class Stops:
         return answer
 
 
-def _named(ask: Ask) -> str:
+def _named(ask: Request) -> str:
     if ask.body is not None:
         return ask.body.decode()
     return f"{ask.path}?{'&'.join(f'{name}={value}' for name, value in ask.params.items())} {ask.etag}".strip()

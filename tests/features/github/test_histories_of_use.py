@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from stargaze.config.sections import FetchSection, GithubSection
 from stargaze.features.github.api import response_cache as spool
 from stargaze.features.github.api.client import Client
-from stargaze.features.github.api.transport import Answer, Ask
+from stargaze.features.github.api.transport import Request, Response
 from stargaze.features.github.crawl.crawl import collect, digest
 from stargaze.features.github.crawl.estimate import plan
 from stargaze.features.github.crawl.summary import GatherSummary
@@ -47,7 +47,7 @@ class World:
         self.store = Store(folder)
         self.left = -1
 
-    def send(self, ask: Ask) -> Answer:
+    def send(self, ask: Request) -> Response:
         if self.left == 0:
             raise Stopped
         self.left -= 1

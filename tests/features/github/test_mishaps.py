@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from stargaze.config.sections import FetchSection, GithubSection
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.features.github.crawl.entry import gather
 from stargaze.features.github.crawl.summary import GatherSummary
 from stargaze.store import Store
@@ -63,7 +63,7 @@ def test_a_night_of_faults_ends_in_a_state_from_which_the_same_command_goes_on(
     gathering: Gathering, tmp_path: Path
 ) -> None:
     world = World(COUNT)
-    with pytest.raises(OutsideError, match="502"):
+    with pytest.raises(ExternalError, match="502"):
         gathering(Night(world, begins=12))
     before = set(world.counts.answered)
     summary = gathering(world)

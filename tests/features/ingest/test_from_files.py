@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stargaze.config.sections import FetchSection
-from stargaze.errors import BadDataError, ConfigError, MissingInputError, OutsideError
+from stargaze.errors import BadDataError, ConfigError, ExternalError, MissingInputError
 from stargaze.features import schema
 from stargaze.features.ingest.fetch_summary import SHOWN, FetchSummary
 from stargaze.features.ingest.from_files import fetch
@@ -280,7 +280,7 @@ def test_the_store_stays_as_it_was_when_the_disk_is_full(desk: Desk, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
-    with pytest.raises(OutsideError, match="the disk is full"):
+    with pytest.raises(ExternalError, match="the disk is full"):
         desk.fetch(desk.put("good.json", {**REST, "stargazers_count": 9}))
 
     assert desk.store.repositories.read_bytes() == before
@@ -293,13 +293,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from stargaze.store import Store
 from stargaze.config.sections import FetchSection
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.features.ingest.from_files import fetch
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
     fetch(FetchSection(), Store(Path(sys.argv[1])), [], datetime(2025, 6, 1, tzinfo=UTC))
-except OutsideError as error:
+except ExternalError as error:
     raise SystemExit(error.message)
 """
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from stargaze.config.sections import POLICIES
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.selection.feature_table import COLUMNS, listing
 from stargaze.store import Store
@@ -60,7 +60,7 @@ def test_a_selection_tells_what_each_is_worth_or_why_it_went(tmp_path: Path) -> 
 def test_a_broken_file_names_who_makes_it_anew(tmp_path: Path, name: str, hint: str) -> None:
     (tmp_path / name).write_bytes(b"no,table\n1,2\n")
 
-    with pytest.raises(OutsideError, match=f"{name}: cannot be read") as caught:
+    with pytest.raises(ExternalError, match=f"{name}: cannot be read") as caught:
         listing(Store(tmp_path))
 
     assert hint in caught.value.hint

@@ -13,15 +13,15 @@ import pandas as pd
 import pytest
 
 from stargaze.config.sections import POLICIES, FeaturesSection
-from stargaze.errors import MissingInputError, OutsideError
+from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features import schema
 from stargaze.features.catalogue import CATALOGUE, allowed
-from stargaze.features.dataset import Table, read_feature_set
+from stargaze.features.dataset import Dataset, read_feature_set
 from stargaze.features.extract import COMPUTED
 from stargaze.features.registry import Feature
 from stargaze.features.selection import permutation_importance as importance
 from stargaze.features.selection import select_features as selecting
-from stargaze.features.selection.filters import drop_by_looks
+from stargaze.features.selection.filters import apply_filters
 from stargaze.features.selection.select_features import KEPT, Selection, select, select_features
 from stargaze.features.split import sides
 from stargaze.store import Store
@@ -39,10 +39,10 @@ def planted(name: str, compute: Callable[[pd.DataFrame], Any], policy: Any = "st
     return Feature(name, policy, "made up", "planted by a test", ("full_name",), compute)
 
 
-def table(repositories: pd.DataFrame, section: FeaturesSection = SECTION) -> Table:
+def table(repositories: pd.DataFrame, section: FeaturesSection = SECTION) -> Dataset:
     """Give the repositories their sides."""
     stars = repositories["stars"].to_numpy()
-    return Table(repositories, np.log1p(stars), sides(repositories["full_name"], section), "print")
+    return Dataset(repositories, np.log1p(stars), sides(repositories["full_name"], section), "print")
 
 
 def noise(seed: int) -> Callable[[pd.DataFrame], np.ndarray]:
@@ -165,7 +165,7 @@ def test_a_column_goes_by_its_looks_with_the_reason(
     stars = plausible(300)["stars"].to_numpy()
     inputs = pd.DataFrame({"age": values(stars).astype("float32")})
 
-    found = drop_by_looks(inputs, np.log1p(stars), SECTION).get("age")
+    found = apply_filters(inputs, np.log1p(stars), SECTION).get("age")
 
     assert found is reason is None or str(found).startswith(str(reason))
 
@@ -175,7 +175,7 @@ def test_of_two_columns_that_say_the_same_the_one_of_the_wider_policy_goes(plaus
     age = frame["size_kb"].to_numpy()
     inputs = pd.DataFrame({"forks": np.log1p(age), "age": age, "name_digits": age}, dtype="float32")
 
-    found = drop_by_looks(inputs, np.log1p(frame["stars"].to_numpy()), SECTION)
+    found = apply_filters(inputs, np.log1p(frame["stars"].to_numpy()), SECTION)
 
     assert found["name_digits"] == "duplicate of age"
     assert found["forks"].startswith("redundant with age: Spearman's rho 1.000")
@@ -188,13 +188,13 @@ def test_two_columns_that_are_mostly_nought_are_not_the_same(plausible: Plausibl
     rare = [np.where(random.random(300) < 0.2, random.integers(1, 100, 300), 0) for _ in range(2)]
     inputs = pd.DataFrame({"releases": rare[0], "commits": rare[1]}, dtype="float32")
 
-    assert drop_by_looks(inputs, np.log1p(plausible(300)["stars"].to_numpy()), SECTION) == {}
+    assert apply_filters(inputs, np.log1p(plausible(300)["stars"].to_numpy()), SECTION) == {}
 
 
 def test_stars_that_are_all_the_same_accuse_no_column() -> None:
     inputs = pd.DataFrame({"age": np.arange(100), "forks": np.arange(100) % 7}, dtype="float32")
 
-    assert drop_by_looks(inputs, np.zeros(100), SECTION) == {}
+    assert apply_filters(inputs, np.zeros(100), SECTION) == {}
 
 
 # ---- the table of reasons -----------------------------------------------------------------------------------------
@@ -267,12 +267,12 @@ def test_all_three_are_new_or_all_three_stay(
         path.write_text("old")
 
     def full(*_arguments: object) -> None:
-        raise OutsideError("the disk is full")
+        raise ExternalError("the disk is full")
 
     monkeypatch.setattr(selecting, "select", lambda *_arguments: selection)
     monkeypatch.setattr(selecting, "draw_selection", lambda _reasons, path: path.write_text("new"))
     monkeypatch.setattr(selecting, "write_feature_set", full)
-    with pytest.raises(OutsideError):
+    with pytest.raises(ExternalError):
         select_features(SECTION, store)
 
     assert {path.read_text() for path in store.root.iterdir() if path != store.repositories} == {"old"}

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from stargaze.config.sections import InfraSection
-from stargaze.errors import OutsideError, UsageError
+from stargaze.errors import ExternalError, UsageError
 from stargaze.infra.ansible import configure as configuration
 from stargaze.infra.ansible.configure import configured, is_configured
 from stargaze.infra.hosts.host_keys import check_known
-from stargaze.infra.hosts.state_dir import Workroom, pin, workroom_of
+from stargaze.infra.hosts.state_dir import StateDir, pin, workroom_of
 from stargaze.infra.machines import Host, machines
 from stargaze.infra.provision import keep_hosts
 from stargaze.store import Store
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def room(store: Store, monkeypatch: pytest.MonkeyPatch) -> Workroom:
+def room(store: Store, monkeypatch: pytest.MonkeyPatch) -> StateDir:
     """Five machines that were configured."""
     room = workroom_of(SECTION, store)
     keep_hosts(room, [Host(one, "10.20.0.9", "10.20.0.9", "debian") for one in machines(SECTION)])
@@ -39,7 +39,7 @@ def room(store: Store, monkeypatch: pytest.MonkeyPatch) -> Workroom:
     return room
 
 
-def test_what_was_configured_with_the_same_is_configured(room: Workroom, store: Store) -> None:
+def test_what_was_configured_with_the_same_is_configured(room: StateDir, store: Store) -> None:
     assert is_configured(SECTION, room, store)
 
 
@@ -52,24 +52,24 @@ def test_what_was_configured_with_the_same_is_configured(room: Workroom, store: 
     ],
     ids=["a server that was made anew", "who may sign", "Ray's token"],
 )
-def test_what_changed_since_is_not(room: Workroom, store: Store, change: Callable[[Workroom, Store], object]) -> None:
+def test_what_changed_since_is_not(room: StateDir, store: Store, change: Callable[[StateDir, Store], object]) -> None:
     change(room, store)
 
     assert not is_configured(SECTION, room, store)
 
 
-def test_what_a_run_left_half_done_is_not(room: Workroom, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_run_left_half_done_is_not(room: StateDir, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def failed(*_: object, **__: object) -> None:
-        raise OutsideError("it failed in its middle")
+        raise ExternalError("it failed in its middle")
 
     monkeypatch.setattr(configuration, "configure", failed)
-    with pytest.raises(OutsideError):
+    with pytest.raises(ExternalError):
         configured(replace(SECTION, page_port=8080), room, store)
 
     assert not is_configured(SECTION, room, store)
 
 
-def test_a_check_changes_nothing_of_that(room: Workroom, store: Store) -> None:
+def test_a_check_changes_nothing_of_that(room: StateDir, store: Store) -> None:
     configured(replace(SECTION, page_port=8080), room, store, check=True)
 
     assert is_configured(SECTION, room, store)

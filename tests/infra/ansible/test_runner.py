@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.infra.ansible import runner as playbooks
 from stargaze.infra.ansible.runner import configure
 from stargaze.system.signals import unwinding
@@ -97,7 +97,7 @@ def test_a_failed_task_is_host_task_reason_and_hint(run: Callable[[str], tuple[A
         "      when: inventory_hostname == 'two'\n"
     )
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         run(tasks)
 
     assert caught.value.message == "two: Fetch packages: apt has no mirror"
@@ -106,5 +106,5 @@ def test_a_failed_task_is_host_task_reason_and_hint(run: Callable[[str], tuple[A
 
 
 def test_a_playbook_that_cannot_be_read_is_said(run: Callable[[str], tuple[Any, Said]]) -> None:
-    with pytest.raises(OutsideError, match="Ansible ended"):
+    with pytest.raises(ExternalError, match="Ansible ended"):
         run("    - nonsense: [\n")

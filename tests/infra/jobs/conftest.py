@@ -62,13 +62,13 @@ class FakeHead:
         self.desk.begin(json.loads(json.dumps(asked)), io.BytesIO(parcel))
 
     def follow(self, offset: int) -> Iterator[str]:
-        from stargaze.errors import OutsideError
+        from stargaze.errors import ExternalError
 
         for line in self.desk.follow(offset):
             yield line
             if self.breaks:
                 self.breaks -= 1
-                raise OutsideError("development is out of reach: gone")
+                raise ExternalError("development is out of reach: gone")
 
     def stop(self) -> None:
         self.desk.stop()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.infra.jobs.archive import SUMS, pack, unpack
 
 
@@ -52,28 +52,28 @@ def test_files_arrive_as_they_were(tmp_path: Path) -> None:
 def test_a_name_that_is_no_file_of_a_store_is_refused(tmp_path: Path, name: str) -> None:
     told = (tarfile.TarInfo(SUMS), json.dumps({name: "0"}).encode())
 
-    with pytest.raises(OutsideError, match="is no file of a store"):
+    with pytest.raises(ExternalError, match="is no file of a store"):
         unpack(parcel(told, (tarfile.TarInfo(name), b"x")), tmp_path / "there")
 
     assert not (tmp_path / "there").exists()
 
 
 def test_what_was_not_announced_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutsideError, match="was not announced"):
+    with pytest.raises(ExternalError, match="was not announced"):
         unpack(parcel(announced(a="0"), (tarfile.TarInfo("b"), b"x")), tmp_path)
-    with pytest.raises(OutsideError, match="does not begin with"):
+    with pytest.raises(ExternalError, match="does not begin with"):
         unpack(parcel((tarfile.TarInfo("b"), b"x")), tmp_path)
 
 
 def test_a_link_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutsideError, match="is no plain file"):
+    with pytest.raises(ExternalError, match="is no plain file"):
         unpack(parcel(announced(a="0"), (link("a", "/etc/passwd"), b"")), tmp_path)
 
 
 def test_a_file_that_changed_or_is_missing_is_noticed(tmp_path: Path) -> None:
-    with pytest.raises(OutsideError, match="not what was sent"):
+    with pytest.raises(ExternalError, match="not what was sent"):
         unpack(parcel(announced(a="0"), (tarfile.TarInfo("a"), b"x")), tmp_path)
-    with pytest.raises(OutsideError, match="not what was sent"):
+    with pytest.raises(ExternalError, match="not what was sent"):
         unpack(parcel(announced(a="0")), tmp_path)
 
 
@@ -82,5 +82,5 @@ def test_a_stream_that_was_cut_off_is_one_clear_error(tmp_path: Path, share: flo
     (tmp_path / "a").write_bytes(b"x" * 50_000)
     whole = pack({"trials.parquet": tmp_path / "a"})
 
-    with pytest.raises(OutsideError, match="not what was sent"):
+    with pytest.raises(ExternalError, match="not what was sent"):
         unpack(io.BytesIO(whole[: int(share * len(whole))]), tmp_path / "there")

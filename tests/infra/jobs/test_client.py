@@ -11,9 +11,9 @@ import pytest
 
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.config.sections import Config
-from stargaze.errors import CredentialsError, MissingInputError, OutsideError, StargazeError, UsageError
+from stargaze.errors import CredentialsError, ExternalError, MissingInputError, StargazeError, UsageError
 from stargaze.infra.jobs import client as carry
-from stargaze.infra.jobs.client import Under, check_inputs, follow, send
+from stargaze.infra.jobs.client import JobRecord, check_inputs, follow, send
 from stargaze.infra.jobs.spec import errand
 from stargaze.store import Store
 from tests.infra.jobs.conftest import NOW, FakeHead, There
@@ -61,14 +61,14 @@ def test_what_was_made_there_is_here_as_if_it_were_made_here(
     assert {name: (filled.root / name).read_text() for name in files} == files
     assert filled.trials.read_text() == "trials"
     assert not filled.journal.exists()
-    assert not Under(filled).path.exists()
+    assert not JobRecord(filled).path.exists()
     assert [path.name for path in filled.root.iterdir() if path.name.startswith(".")] == []
 
 
 def test_only_what_the_head_has_not_travels(there: There, head: FakeHead, filled: Store) -> None:
     lacking = list[list[str]]()
     begun(head, filled)
-    Under(filled).path.unlink()
+    JobRecord(filled).path.unlink()
     filled.leaderboard.write_text("another")
 
     class Watched(FakeHead):
@@ -96,7 +96,7 @@ def test_a_bundle_that_is_not_whole_is_refused_and_nothing_is_put_in_place(
 
     assert not filled.bundles.exists()
     assert not filled.trials.exists()
-    assert Under(filled).path.exists()  # it can be tried again
+    assert JobRecord(filled).path.exists()  # it can be tried again
 
 
 def test_ctrl_c_stops_the_job_and_brings_the_journal(there: There, head: FakeHead, filled: Store) -> None:
@@ -113,7 +113,7 @@ def test_ctrl_c_stops_the_job_and_brings_the_journal(there: There, head: FakeHea
 
     assert list(there.jobs.known.values()) == ["STOPPED"]
     assert filled.journal.read_text() == "a journal"
-    assert not Under(filled).path.exists()
+    assert not JobRecord(filled).path.exists()
 
 
 def _and_then_runs_on(there: There) -> Any:
@@ -143,13 +143,13 @@ def test_a_head_that_stays_out_of_reach_leaves_the_job_to_itself(there: There, h
 
     class Gone(FakeHead):
         def follow(self, offset: int) -> Any:
-            raise OutsideError("development is out of reach: no answer")
+            raise ExternalError("development is out of reach: no answer")
 
-    with pytest.raises(OutsideError, match="out of reach") as raised:
+    with pytest.raises(ExternalError, match="out of reach") as raised:
         follow("tune", Gone(there.desk), filled, lambda *_: None)
 
     assert "stargaze tune --attach" in raised.value.hint
-    assert Under(filled).path.exists()
+    assert JobRecord(filled).path.exists()
 
 
 def test_a_desk_that_refuses_to_be_followed_is_not_asked_for_ever(there: There, head: FakeHead, filled: Store) -> None:
@@ -165,7 +165,7 @@ def test_a_desk_that_refuses_to_be_followed_is_not_asked_for_ever(there: There, 
         follow("tune", Refusing(there.desk), filled, lambda *_: None)
 
     assert asked == [0]
-    assert Under(filled).path.exists()  # it goes on there
+    assert JobRecord(filled).path.exists()  # it goes on there
 
 
 def test_an_error_there_is_the_same_error_here(there: There, head: FakeHead, filled: Store) -> None:
@@ -176,7 +176,7 @@ def test_an_error_there_is_the_same_error_here(there: There, head: FakeHead, fil
         follow("tune", head, filled, lambda *_: None)
 
     assert raised.value.hint == "stargaze screen"
-    assert not Under(filled).path.exists()
+    assert not JobRecord(filled).path.exists()
 
 
 def test_a_job_that_died_without_a_word_says_its_last_and_how_to_go_on(
@@ -185,7 +185,7 @@ def test_a_job_that_died_without_a_word_says_its_last_and_how_to_go_on(
     there.does({"said": "MemoryError"}, {"ended": -9}, makes={"trials.jsonl": "a journal"})
     begun(head, filled)
 
-    with pytest.raises(OutsideError, match="tune was ended on development: MemoryError") as raised:
+    with pytest.raises(ExternalError, match="tune was ended on development: MemoryError") as raised:
         follow("tune", head, filled, lambda *_: None)
 
     assert raised.value.hint == "stargaze tune --on cluster --resume"
@@ -195,7 +195,7 @@ def test_a_job_that_died_without_a_word_says_its_last_and_how_to_go_on(
 def test_a_second_errand_of_a_store_is_told_of_the_first(there: There, head: FakeHead, filled: Store) -> None:
     begun(head, filled)
 
-    with pytest.raises(OutsideError, match=r"tune of this store .* on development") as raised:
+    with pytest.raises(ExternalError, match=r"tune of this store .* on development") as raised:
         begun(head, filled, "screen")
 
     assert raised.value.hint == "stargaze tune --attach"
@@ -204,9 +204,9 @@ def test_a_second_errand_of_a_store_is_told_of_the_first(there: There, head: Fak
 def test_what_runs_and_was_begun_elsewhere_is_not_disturbed(there: There, head: FakeHead, filled: Store) -> None:
     there.jobs.work = _and_then_runs_on(there)
     begun(head, filled)
-    Under(filled).path.unlink()
+    JobRecord(filled).path.unlink()
 
-    with pytest.raises(OutsideError, match="was not begun from here"):
+    with pytest.raises(ExternalError, match="was not begun from here"):
         begun(head, filled)
 
     there.desk.stop()
@@ -245,12 +245,12 @@ def test_a_tuning_that_was_never_stopped_cannot_be_gone_on_with(filled: Store) -
 def test_a_beginning_that_fails_leaves_no_trace_here(there: There, head: FakeHead, filled: Store) -> None:
     class Full(FakeHead):
         def begin(self, asked: Any, parcel: bytes) -> None:
-            raise OutsideError("development: the disk is full")
+            raise ExternalError("development: the disk is full")
 
     with pytest.raises(StargazeError, match="disk is full"):
         begun(Full(there.desk), filled)
 
-    assert not Under(filled).path.exists()
+    assert not JobRecord(filled).path.exists()
 
 
 def test_secrets_reach_the_job_and_no_file(there: There, head: FakeHead, filled: Store) -> None:
@@ -272,7 +272,7 @@ def test_an_older_journal_is_left_as_a_tuning_here_leaves_it(there: There, head:
 
     filled.journal.write_text("gone on with")
     begun(head, filled, resume=True)
-    assert json.loads(Under(filled).path.read_text())["sent"][-1] == "trials.jsonl"
+    assert json.loads(JobRecord(filled).path.read_text())["sent"][-1] == "trials.jsonl"
     follow("tune", head, filled, lambda *_: None)
     assert (before.read_text(), filled.journal.exists()) == ("older", False)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.errors import CredentialsError, OutsideError
+from stargaze.errors import CredentialsError, ExternalError
 from stargaze.infra.jobs.ray_api import RayJobs, jobs_of
 
 
@@ -76,7 +76,7 @@ def test_a_token_that_ray_does_not_take_is_a_matter_of_credentials(address: str)
 
 
 def test_what_ray_complains_of_is_told_in_a_line(address: str) -> None:
-    with pytest.raises(OutsideError, match="Ray's job API: RuntimeError: no room"):
+    with pytest.raises(ExternalError, match="Ray's job API: RuntimeError: no room"):
         RayJobs(address, "good").submit("new", "broken")
 
 
@@ -88,12 +88,12 @@ def test_a_ray_that_was_just_started_is_asked_again(address: str, monkeypatch: p
     assert len(Ray.asked) == 3
     monkeypatch.setattr("stargaze.infra.jobs.ray_api.STARTS", 0.0)
     Ray.asked.clear()
-    with pytest.raises(OutsideError, match="No available agent"):
+    with pytest.raises(ExternalError, match="No available agent"):
         RayJobs(address, "good").submit("early", "python -m it")
 
 
 def test_a_ray_that_is_not_there_says_what_to_type() -> None:
-    with pytest.raises(OutsideError, match="does not answer") as raised:
+    with pytest.raises(ExternalError, match="does not answer") as raised:
         RayJobs("http://127.0.0.1:1", "good").status("known")
     assert raised.value.hint == "stargaze infra configure --tags ray"
 
@@ -103,5 +103,5 @@ def test_the_token_is_where_the_settings_say(tmp_path: Path) -> None:
     (tmp_path / "ray.env").write_text(f"# Ray's\nRAY_AUTH_MODE=token\nRAY_AUTH_TOKEN_PATH={tmp_path}/token\n")
 
     assert jobs_of(tmp_path / "ray.env", "http://a") == RayJobs("http://a", "good")
-    with pytest.raises(OutsideError, match="Ray is not configured here"):
+    with pytest.raises(ExternalError, match="Ray is not configured here"):
         jobs_of(tmp_path / "other.env", "http://a")

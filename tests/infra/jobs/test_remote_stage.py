@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stargaze.config.sections import Config, InfraSection, TuningSection
-from stargaze.errors import ConfigError, MissingInputError, OutsideError
+from stargaze.errors import ConfigError, ExternalError, MissingInputError
 from stargaze.infra.jobs import remote_stage as elsewhere
 from stargaze.infra.jobs.client import Outcome
 from stargaze.infra.jobs.ssh_client import SshHead
@@ -74,7 +74,7 @@ def test_a_stage_without_an_answer_is_an_error(store: Store, monkeypatch: pytest
     write_json(store.root / "errand.json", {"stage": "tune"})
     monkeypatch.setattr(elsewhere, "follow", lambda *_: Outcome(None))
 
-    with pytest.raises(OutsideError, match="tune gave no answer"):
+    with pytest.raises(ExternalError, match="tune gave no answer"):
         elsewhere.attend("tune", Config(infra=MACHINES), store, quiet)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.infra.jobs import server as program
 from stargaze.infra.jobs.archive import pack, sums, unpack
 from stargaze.system.source_package import code_digest
@@ -68,7 +68,7 @@ def test_the_store_there_holds_what_was_sent_and_nothing_of_a_job_before(there: 
 
 
 def test_a_job_that_lacks_a_file_is_not_begun(there: There, file: Path) -> None:
-    with pytest.raises(OutsideError, match="not those that were sent"):
+    with pytest.raises(ExternalError, match="not those that were sent"):
         there.desk.begin(asked({"repositories.parquet": file}), io.BytesIO(pack({})))
 
     assert there.jobs.known == {}
@@ -85,7 +85,7 @@ def test_ray_is_told_of_no_secret(there: There) -> None:
 def test_a_job_that_ray_gives_up_before_it_begins_is_an_error(there: There) -> None:
     there.jobs.work = lambda: None  # it ends and has taken nothing
 
-    with pytest.raises(OutsideError, match="Ray did not begin the job"):
+    with pytest.raises(ExternalError, match="Ray did not begin the job"):
         there.desk.begin(asked({}), io.BytesIO(pack({})))
 
     assert not there.desk.secrets.exists()
@@ -96,7 +96,7 @@ def test_one_job_runs_at_a_time(there: There) -> None:
     wait_for(lambda: there.jobs.known["job-1"] == "SUCCEEDED")
     there.jobs.known["job-1"] = "RUNNING"
 
-    with pytest.raises(OutsideError, match="tune of this store runs already, since 2026"):
+    with pytest.raises(ExternalError, match="tune of this store runs already, since 2026"):
         there.desk.begin(asked({}, id="job-2"), io.BytesIO(pack({})))
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.errors import CredentialsError, MissingInputError, OutsideError
+from stargaze.errors import CredentialsError, ExternalError, MissingInputError
 from stargaze.infra.jobs import ssh_client as module
-from stargaze.infra.jobs.ssh_client import Place, SshHead, head_of, place_of, raised
+from stargaze.infra.jobs.ssh_client import HeadLayout, SshHead, head_of, place_of, raised
 from stargaze.system.source_package import code_digest
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
-MACHINE = Remote("development", "development", "10.20.0.11", "10.20.0.11", "debian", ("-o", "BatchMode=yes"))
+MACHINE = SshHost("development", "development", "10.20.0.11", "10.20.0.11", "debian", ("-o", "BatchMode=yes"))
 SSH = """#!/bin/sh
 # What sshd does with it: the last word is a line for a shell. There is no sudo here, and nobody else to be.
 for last; do :; done
@@ -36,13 +36,13 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     def made(script: str) -> SshHead:
         (tmp_path / "python").write_text(f"#!/bin/sh\nshift 6\n{script}\n")
         (tmp_path / "python").chmod(0o755)
-        return SshHead(MACHINE, Place(python=str(tmp_path / "python")), "abc")
+        return SshHead(MACHINE, HeadLayout(python=str(tmp_path / "python")), "abc")
 
     return made
 
 
 def test_the_desk_is_entered_as_rays_account_in_a_folder_of_the_store() -> None:
-    words = MACHINE.words(SshHead(MACHINE, Place(), "abc")._command("follow", "7"), root=True)[-1]
+    words = MACHINE.words(SshHead(MACHINE, HeadLayout(), "abc")._command("follow", "7"), root=True)[-1]
 
     assert words == (
         "sudo -n runuser -u ray -- /opt/stargaze/bin/python -I -m stargaze.infra.jobs.server /var/lib/ray/errands/abc "
@@ -57,7 +57,7 @@ def test_the_playbooks_variables_are_heeded() -> None:
 
 
 def test_two_stores_have_two_folders_there(tmp_path: Path) -> None:
-    names = {head_of(MACHINE, Place(), tmp_path / name).store for name in ("a", "b", "a")}
+    names = {head_of(MACHINE, HeadLayout(), tmp_path / name).store for name in ("a", "b", "a")}
 
     assert len(names) == 2
     assert all(len(name) == 12 for name in names)
@@ -67,7 +67,7 @@ def test_the_same_code_is_asked_for_and_another_refused(desk: Desk) -> None:
     told = {"code": code_digest(), "job": None, "lacks": ["a"]}
 
     assert desk(f"cat >/dev/null; echo '{json.dumps(told)}'").look({"a": "0"}) == told
-    with pytest.raises(OutsideError, match="has another stargaze than this machine") as raised:
+    with pytest.raises(ExternalError, match="has another stargaze than this machine") as raised:
         desk('echo \'{"code": "other"}\'').look({})
     assert raised.value.hint == "stargaze infra configure --tags ray"
 
@@ -76,7 +76,7 @@ def test_the_same_code_is_asked_for_and_another_refused(desk: Desk) -> None:
     "complaint", ["/opt/stargaze/bin/python: No module named stargaze.errands", "runuser: x: No such file or directory"]
 )
 def test_a_head_without_our_program_says_what_to_type(desk: Desk, complaint: str) -> None:
-    with pytest.raises(OutsideError, match="has no stargaze, or an older one") as raised:
+    with pytest.raises(ExternalError, match="has no stargaze, or an older one") as raised:
         desk(f"echo '{complaint}' >&2; exit 1").look({})
     assert raised.value.hint == "stargaze infra configure --tags ray"
 
@@ -93,7 +93,7 @@ def test_an_error_of_the_desk_is_raised_as_what_it_is(desk: Desk) -> None:
 
 
 def test_what_is_neither_is_told_in_a_line(desk: Desk) -> None:
-    with pytest.raises(OutsideError, match="development: sudo: a password is required"):
+    with pytest.raises(ExternalError, match="development: sudo: a password is required"):
         desk("echo 'sudo: a password is required' >&2; exit 1").stop()
 
 
@@ -101,9 +101,9 @@ def test_a_machine_that_lets_nobody_in_is_named(desk: Desk, monkeypatch: pytest.
     head = desk("true")
     monkeypatch.setenv("REFUSES", "1")
 
-    with pytest.raises(OutsideError, match="development does not let us in"):
+    with pytest.raises(ExternalError, match="development does not let us in"):
         head.look({})
-    with pytest.raises(OutsideError, match=r"out of reach: .*Permission denied"):
+    with pytest.raises(ExternalError, match=r"out of reach: .*Permission denied"):
         list(head.follow(0))
 
 
@@ -126,12 +126,12 @@ def test_lines_are_yielded_as_they_come_and_heartbeats_are_not(desk: Desk) -> No
 def test_a_head_that_is_silent_is_out_of_reach(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SILENCE", 0.2)
 
-    with pytest.raises(OutsideError, match=r"out of reach: nothing in 0\.2 s"):
+    with pytest.raises(ExternalError, match=r"out of reach: nothing in 0\.2 s"):
         next(desk("exec sleep 60").follow(0))
 
 
 def test_a_connection_that_is_closed_before_the_end_is_out_of_reach(desk: Desk) -> None:
-    with pytest.raises(OutsideError, match="development is out of reach"):
+    with pytest.raises(ExternalError, match="development is out of reach"):
         list(desk("echo '{}'").follow(0))
 
 
@@ -140,10 +140,10 @@ def test_half_a_line_of_a_connection_that_breaks_is_not_heard(desk: Desk) -> Non
     lines = desk("""echo '{"what": "trial 1", "done": 0.1}'; printf '{"what": "tri'""").follow(0)
 
     assert next(lines) == '{"what": "trial 1", "done": 0.1}'
-    with pytest.raises(OutsideError, match="development is out of reach"):
+    with pytest.raises(ExternalError, match="development is out of reach"):
         next(lines)
 
 
 def test_an_exit_code_that_nobody_knows_is_an_outside_matter() -> None:
     assert isinstance(raised("a", "b", 3), MissingInputError)
-    assert isinstance(raised("a", "b", 77), OutsideError)
+    assert isinstance(raised("a", "b", 77), ExternalError)

@@ -13,7 +13,7 @@ from keystoneauth1.adapter import Adapter
 from openstack.network.v2.network import Network
 
 from stargaze.config.sections import InfraSection
-from stargaze.errors import ConfigError, OutsideError, StargazeError
+from stargaze.errors import ConfigError, ExternalError, StargazeError
 from stargaze.infra.openstack import client as cloud
 
 Refused = Callable[[str], StargazeError]
@@ -82,7 +82,7 @@ def test_a_kind_of_credential_that_is_none_is_not_tried_again(refused: Refused) 
 def test_a_host_that_nobody_knows_is_not_tried_again(refused: Refused) -> None:
     error = refused(with_cloud(auth={**AUTH, "auth_url": "https://no-such-host.invalid/v3"}))
 
-    assert isinstance(error, OutsideError)
+    assert isinstance(error, ExternalError)
     assert "the host of https://no-such-host.invalid/v3 cannot be looked up" in error.message
 
 
@@ -100,7 +100,7 @@ def test_a_login_page_in_place_of_an_answer_is_said() -> None:
     session = MagicMock(spec=Adapter, default_microversion=None, retriable_status_codes=None)
     session.get.return_value = page
 
-    with pytest.raises(OutsideError, match="the cloud's answer is no JSON") as caught:
+    with pytest.raises(ExternalError, match="the cloud's answer is no JSON") as caught:
         cloud._patiently(lambda: list(Network.list(session)), lambda _: None)
 
     assert "proxy" in caught.value.hint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from stargaze.infra.openstack.read import LISTS, told
+from stargaze.infra.openstack.read import LISTS, owned_resources
 from stargaze.infra.plan.resources import Found, mark_of
 
 MARK = mark_of("stargaze")
@@ -34,7 +34,7 @@ def port(name: str, group_id: str) -> Any:
 
 def read(**listed: list[Any]) -> dict[str, Found]:
     every = {kind: listed.get(kind.replace(" ", "_"), []) for kind in LISTS}
-    return {f"{one.kind} {one.id}": one for one in told(every, "stargaze")}
+    return {f"{one.kind} {one.id}": one for one in owned_resources(every, "stargaze")}
 
 
 def test_what_something_hangs_on_is_known_to_be_in_use() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.infra.plan.apply import await_active, carry_out
 from stargaze.infra.plan.plan import Plan, plan
 from stargaze.infra.plan.resources import NEEDS
@@ -44,7 +44,7 @@ def test_what_a_thing_needs_is_gone_only_after_it(cloud: FakeCloud) -> None:
 def test_a_failure_stops_only_what_needs_it_and_the_next_time_goes_on(cloud: FakeCloud) -> None:
     cloud.fails["router stargaze"] = "no more addresses"
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         carry_out(todo_of(cloud), cloud, quietly)
 
     assert caught.value.message == "router stargaze could not be made: no more addresses (2 more wait for that)"
@@ -99,12 +99,12 @@ def test_a_machine_that_breaks_as_it_boots_ends_the_wait(cloud: FakeCloud) -> No
         replace(one, state="ERROR", fault="No valid host") if one.kind == "server" else one for one in cloud.things
     ]
 
-    with pytest.raises(OutsideError, match="stargaze-production1 is in ERROR: No valid host"):
+    with pytest.raises(ExternalError, match="stargaze-production1 is in ERROR: No valid host"):
         await_active(["stargaze-production1"], cloud, 5, quietly)
 
 
 def test_a_machine_that_does_not_come_up_is_waited_for_only_so_long(cloud: FakeCloud) -> None:
-    with pytest.raises(OutsideError, match="not up after 0 s: stargaze-development") as caught:
+    with pytest.raises(ExternalError, match="not up after 0 s: stargaze-development") as caught:
         await_active(["stargaze-development"], cloud, 0, quietly)
 
     assert "infra.patience" in caught.value.hint

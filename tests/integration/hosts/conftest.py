@@ -18,7 +18,7 @@ from stargaze.config.sections import InfraSection
 from stargaze.infra.ansible.configure import _inventory
 from stargaze.infra.ansible.runner import _environment, folder
 from stargaze.infra.hosts.inventory import remotes
-from stargaze.infra.hosts.state_dir import Workroom, pin, private_key, public_key, workroom_of
+from stargaze.infra.hosts.state_dir import StateDir, pin, private_key, public_key, workroom_of
 from stargaze.infra.machines import Host as Entered
 from stargaze.infra.machines import Machine
 from stargaze.infra.provision import access_of
@@ -88,7 +88,7 @@ class Cluster:
     hosts: dict[str, Host] = field(default_factory=dict)
 
     @property
-    def room(self) -> Workroom:
+    def room(self) -> StateDir:
         """Where stargaze keeps keys and inventory."""
         return workroom_of(SECTION, self.store)
 

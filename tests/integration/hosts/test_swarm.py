@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.infra.hosts.leave_swarm import part
+from stargaze.infra.hosts.leave_swarm import remove_from_swarm
 from stargaze.infra.provision import machines_of
 from tests.integration.hosts.conftest import SECTION, Cluster, Configured
 from tests.labs.hosts.lab import Host
@@ -103,7 +103,7 @@ def test_a_node_that_goes_is_forgotten_with_a_majority_left_and_may_come_back(co
     cluster.hosts["production1"].run("docker", "node", "promote", "production2")
     wait_for(lambda: nodes(cluster)[1].get("ManagerStatus", {}).get("Reachability") == "reachable", 60)
 
-    part([goes.name], [stays], said.append)
+    remove_from_swarm([goes.name], [stays], said.append)
     left = nodes(cluster)
     played = cluster.play("site.yml", "--limit", "production1,production2", "--tags", "swarm")
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.lookup.github import FRESH, REST, ImpatientClock, github
-from stargaze.serve.lookup.live import Live
+from stargaze.serve.lookup.github import FRESH, REST, NoWaitClock, github
+from stargaze.serve.lookup.live import GithubLookup
 
 NOW = datetime.now(UTC)  # the servers of the tests date their answers
 ROW = {
@@ -115,11 +115,11 @@ def bundle(bundle_folder: Any) -> Bundle:
 
 
 @pytest.fixture
-def live(bundle: Bundle, url: str, hand: Hand) -> Live:
-    return Live(bundle, github(url, "", ImpatientClock(hand)), with_token=False)
+def live(bundle: Bundle, url: str, hand: Hand) -> GithubLookup:
+    return GithubLookup(bundle, github(url, "", NoWaitClock(hand)), with_token=False)
 
 
-def test_an_unknown_name_is_asked_of_github(live: Live, answers: Answers) -> None:
+def test_an_unknown_name_is_asked_of_github(live: GithubLookup, answers: Answers) -> None:
     answers.replies["/repos/new/thing"] = 200, {}, ROW
 
     found = live.find(["new/thing"], NOW)
@@ -130,7 +130,7 @@ def test_an_unknown_name_is_asked_of_github(live: Live, answers: Answers) -> Non
     assert found.remarks == {"new/thing": []}
 
 
-def test_without_a_token_known_names_cost_no_question(live: Live, bundle: Bundle, answers: Answers) -> None:
+def test_without_a_token_known_names_cost_no_question(live: GithubLookup, bundle: Bundle, answers: Answers) -> None:
     name = bundle.known["full_name"].iloc[3]
 
     found = live.find([name], NOW)
@@ -138,7 +138,7 @@ def test_without_a_token_known_names_cost_no_question(live: Live, bundle: Bundle
     assert (found.source[name.lower()], answers.asked) == ("known", [])
 
 
-def test_a_renamed_repository_says_what_was_asked(live: Live, answers: Answers) -> None:
+def test_a_renamed_repository_says_what_was_asked(live: GithubLookup, answers: Answers) -> None:
     answers.replies["/repos/old/name"] = 200, {}, ROW
 
     assert live.find(["old/name"], NOW).remarks["old/name"] == ["was renamed: you asked for old/name"]
@@ -149,21 +149,21 @@ def test_a_renamed_repository_says_what_was_asked(live: Live, answers: Answers) 
     [({"fork": True}, "is a fork"), ({"archived": True}, "is archived"), ({"size": 0}, "is empty")],
 )
 def test_what_a_visitor_may_not_expect_is_said(
-    live: Live, answers: Answers, change: dict[str, Any], words: str
+    live: GithubLookup, answers: Answers, change: dict[str, Any], words: str
 ) -> None:
     answers.replies["/repos/new/thing"] = 200, {}, {**ROW, **change}
 
     assert words in live.find(["new/thing"], NOW).remarks["new/thing"]
 
 
-def test_a_deleted_repository_is_told_so(live: Live) -> None:
+def test_a_deleted_repository_is_told_so(live: GithubLookup) -> None:
     error = live.find(["gone/thing"], NOW).errors["gone/thing"]
 
     assert "no public repository of this name" in error["message"]
     assert "type its figures" in error["hint"]
 
 
-def test_a_private_repository_looks_as_one_that_is_not_there(live: Live, answers: Answers) -> None:
+def test_a_private_repository_looks_as_one_that_is_not_there(live: GithubLookup, answers: Answers) -> None:
     answers.replies["/repos/new/thing"] = 200, {}, {**ROW, "private": True}
 
     assert live.find(["new/thing"], NOW).errors == {
@@ -175,7 +175,7 @@ def test_a_private_repository_looks_as_one_that_is_not_there(live: Live, answers
 
 
 def test_an_answer_is_given_again_without_asking_and_later_asked_by_its_etag(
-    live: Live, answers: Answers, hand: Hand
+    live: GithubLookup, answers: Answers, hand: Hand
 ) -> None:
     answers.replies["/repos/new/thing"] = 200, {"ETag": 'W/"abc"'}, ROW
 
@@ -190,7 +190,7 @@ def test_an_answer_is_given_again_without_asking_and_later_asked_by_its_etag(
     assert again.frame.iloc[again.rows["new/thing"]]["stars"] == 42
 
 
-def test_a_limit_is_told_with_its_end_and_nobody_waits(live: Live, answers: Answers, hand: Hand) -> None:
+def test_a_limit_is_told_with_its_end_and_nobody_waits(live: GithubLookup, answers: Answers, hand: Hand) -> None:
     headers = {
         "X-RateLimit-Limit": "60",
         "X-RateLimit-Remaining": "0",
@@ -212,7 +212,7 @@ def test_a_limit_is_told_with_its_end_and_nobody_waits(live: Live, answers: Answ
 def test_github_out_of_reach_is_asked_once_a_minute(bundle: Bundle, hand: Hand) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    live = Live(bundle, github(f"http://127.0.0.1:{port}", "", ImpatientClock(hand)), with_token=False)
+    live = GithubLookup(bundle, github(f"http://127.0.0.1:{port}", "", NoWaitClock(hand)), with_token=False)
 
     errors = [live.find([name], NOW).errors[name] for name in ("a/one", "a/two")]
 
@@ -233,8 +233,8 @@ def test_github_out_of_reach_is_asked_once_a_minute(bundle: Bundle, hand: Hand) 
 @pytest.mark.real  # it waits for seconds
 def test_a_github_that_never_answers_holds_nobody_for_long(bundle: Bundle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        live = Live(
-            bundle, github(f"http://127.0.0.1:{silent.getsockname()[1]}", "", ImpatientClock()), with_token=False
+        live = GithubLookup(
+            bundle, github(f"http://127.0.0.1:{silent.getsockname()[1]}", "", NoWaitClock()), with_token=False
         )
         begun = time.monotonic()
 
@@ -274,7 +274,7 @@ def graph(body: dict[str, Any]) -> Any:
 
 def test_with_a_token_all_is_asked_in_three_requests(bundle: Bundle, url: str, answers: Answers, hand: Hand) -> None:
     answers.graphql = graph
-    live = Live(bundle, github(url, "a-token", ImpatientClock(hand)), with_token=True)
+    live = GithubLookup(bundle, github(url, "a-token", NoWaitClock(hand)), with_token=True)
 
     found = live.find(["new/thing", "x/gone", "x/secret"], NOW)
 
@@ -297,7 +297,7 @@ def test_counts_that_github_does_not_tell_are_the_known_ones(
         return answer
 
     answers.graphql = half
-    live = Live(bundle, github(url, "a-token", ImpatientClock(hand)), with_token=True)
+    live = GithubLookup(bundle, github(url, "a-token", NoWaitClock(hand)), with_token=True)
 
     found = live.find([known["full_name"]], NOW)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stargaze.bundle.growth_bundle import forecast
 from stargaze.config.sections import GrowthSection, TuningSection
-from stargaze.serve.lookup.star_history import NOTHING, POINTS, KeptPast, thinned
+from stargaze.serve.lookup.star_history import NOTHING, POINTS, StarHistories, thinned
 from stargaze.serve.prediction.forecast import newest
 from stargaze.store import Store
 from stargaze.tuning.growth.tune_growth import tune_growth
@@ -43,7 +43,7 @@ def test_thinning_is_even(number: int) -> None:
 def test_a_history_is_found_whatever_the_case(tmp_path: Path) -> None:
     path = _written(tmp_path, one_history("Own/Name", list(range(10, 210))), one_history("own/other", [1, 2]))
 
-    found = KeptPast(Store(tmp_path), str(path)).of("oWn/nAME", NOW)
+    found = StarHistories(Store(tmp_path), str(path)).of("oWn/nAME", NOW)
 
     assert len(found["history"]["dates"]) == len(found["history"]["stars"]) == POINTS
     assert (found["history"]["dates"][0], found["history"]["stars"][0]) == ("2022-01-03", 10)
@@ -57,7 +57,7 @@ def test_what_fetch_gathers_week_by_week_is_added_up(tmp_path: Path) -> None:
         Store(tmp_path).star_history
     )
 
-    found = KeptPast(Store(tmp_path)).of("a/b", NOW)
+    found = StarHistories(Store(tmp_path)).of("a/b", NOW)
 
     assert found["history"] == {"dates": ["2024-01-08", "2024-01-15", "2024-01-22"], "stars": [5, 7, 8]}
 
@@ -65,15 +65,15 @@ def test_what_fetch_gathers_week_by_week_is_added_up(tmp_path: Path) -> None:
 def test_missing_files_and_unknown_names_have_no_past(tmp_path: Path) -> None:
     path = _written(tmp_path, one_history("a/b", [1, 2]))
 
-    assert KeptPast(Store(tmp_path)).of("a/b", NOW) == NOTHING
-    assert KeptPast(Store(tmp_path), str(path)).of("a/c", NOW) == NOTHING
+    assert StarHistories(Store(tmp_path)).of("a/b", NOW) == NOTHING
+    assert StarHistories(Store(tmp_path), str(path)).of("a/c", NOW) == NOTHING
 
 
 def test_a_table_that_cannot_be_read_is_told_once_and_is_no_past(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "history.csv").write_text("nothing,of,use\n1,2,3\n")
-    past = KeptPast(Store(tmp_path), str(tmp_path / "history.csv"))
+    past = StarHistories(Store(tmp_path), str(tmp_path / "history.csv"))
 
     with caplog.at_level(logging.WARNING):
         assert [past.of("a/b", NOW) for _ in range(3)] == [NOTHING] * 3
@@ -83,7 +83,7 @@ def test_a_table_that_cannot_be_read_is_told_once_and_is_no_past(
 
 def test_a_table_that_was_replaced_is_read_again(tmp_path: Path) -> None:
     path = _written(tmp_path, one_history("a/b", [1, 2]))
-    past = KeptPast(Store(tmp_path), str(path))
+    past = StarHistories(Store(tmp_path), str(path))
     before = past.of("a/b", NOW)
 
     _written(tmp_path, one_history("a/b", [1, 2, 3]))
@@ -97,7 +97,7 @@ def test_a_growth_bundle_that_is_not_sound_foresees_nothing(tmp_path: Path) -> N
     store.bundles.mkdir()
     store.latest_growth.write_text("0" * 64)
 
-    found = KeptPast(store, str(path)).of("a/b", NOW)
+    found = StarHistories(store, str(path)).of("a/b", NOW)
 
     assert (found["history"]["stars"], found["forecast"]) == ([1, 2], None)
 
@@ -112,7 +112,7 @@ def test_the_newest_growth_bundle_goes_on_from_the_end_of_the_history(tmp_path: 
     name = str(table["full_name"].iloc[0])
     own = table[table["full_name"] == name]
 
-    past = KeptPast(store, str(path))
+    past = StarHistories(store, str(path))
     found = past.of(name, NOW)
 
     ahead = forecast(newest(store), own)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.errors import OutsideError
-from stargaze.serve.prediction.context import Known, Office, as_error
+from stargaze.errors import ExternalError
+from stargaze.serve.prediction.context import BundledRepositories, PredictionContext, as_error
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -22,7 +22,7 @@ def bundle(bundle_folder: Path) -> Bundle:
 def test_the_known_are_found_whatever_the_case(bundle: Bundle) -> None:
     name = str(bundle.known["full_name"].iloc[5])
 
-    found = Known(bundle).find([name.upper(), name], NOW)
+    found = BundledRepositories(bundle).find([name.upper(), name], NOW)
 
     assert found.rows == {name.lower(): 0}
     assert found.source == {name.lower(): "known"}
@@ -33,7 +33,7 @@ def test_the_known_are_found_whatever_the_case(bundle: Bundle) -> None:
 def test_each_unknown_name_has_an_error_of_its_own(bundle: Bundle) -> None:
     name = str(bundle.known["full_name"].iloc[5])
 
-    found = Known(bundle).find(["No/Such-one", name, "zzz/none"], NOW)
+    found = BundledRepositories(bundle).find(["No/Such-one", name, "zzz/none"], NOW)
 
     assert set(found.rows) == {name.lower()}
     assert found.errors["no/such-one"]["message"] == "No/Such-one: not among the 2,000 known repositories"
@@ -41,7 +41,7 @@ def test_each_unknown_name_has_an_error_of_its_own(bundle: Bundle) -> None:
 
 
 def test_a_prepared_office_has_everything_at_hand(bundle: Bundle) -> None:
-    office = Office(bundle, Known(bundle))
+    office = PredictionContext(bundle, BundledRepositories(bundle))
 
     office.prepare()
 
@@ -50,4 +50,4 @@ def test_a_prepared_office_has_everything_at_hand(bundle: Bundle) -> None:
 
 
 def test_an_error_travels_as_message_and_hint() -> None:
-    assert as_error(OutsideError("no disk", hint="df -h")) == {"message": "no disk", "hint": "df -h"}
+    assert as_error(ExternalError("no disk", hint="df -h")) == {"message": "no disk", "hint": "df -h"}

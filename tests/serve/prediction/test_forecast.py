@@ -13,7 +13,7 @@ from stargaze.config.sections import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.history.read import read_history
 from stargaze.features.ingest.user_input import UnknownRepositoryError
-from stargaze.serve.prediction.forecast import foresee
+from stargaze.serve.prediction.forecast import forecast_rows
 from stargaze.store import Store
 from stargaze.tuning.growth.tune_growth import tune_growth
 from tests.histories import histories
@@ -46,7 +46,7 @@ def test_a_row_a_repository_and_horizon_says_from_where_it_goes_on(section: Grow
     names = history.loc[history["full_name"] != "new/short", "full_name"].unique()[:2].tolist()
     own = history[history["full_name"] == names[0]]
 
-    rows = foresee(section, store, [names[0], f"https://github.com/{names[1].upper()}"], now=NOW)
+    rows = forecast_rows(section, store, [names[0], f"https://github.com/{names[1].upper()}"], now=NOW)
 
     assert [(row["repository"], row["days"]) for row in rows] == [(name, days) for name in names for days in (30, 90)]
     bundle = GrowthBundle.load(store.bundles / store.latest_growth.read_text().strip())
@@ -64,9 +64,9 @@ def test_a_repository_without_a_history_names_the_nearest_or_how_to_get_one(
     known = read_history(Path(section.history), now=NOW)["full_name"].iloc[0]
 
     with pytest.raises(UnknownRepositoryError) as near:
-        foresee(section, store, [known + "x"], now=NOW)
+        forecast_rows(section, store, [known + "x"], now=NOW)
     with pytest.raises(UnknownRepositoryError) as far:
-        foresee(section, store, ["zzzzzz/qqqqqqqq"], now=NOW)
+        forecast_rows(section, store, ["zzzzzz/qqqqqqqq"], now=NOW)
 
     assert near.value.hint == f"Did you mean {known}?"
     assert far.value.hint == "stargaze fetch --name zzzzzz/qqqqqqqq --history zzzzzz/qqqqqqqq"
@@ -74,16 +74,16 @@ def test_a_repository_without_a_history_names_the_nearest_or_how_to_get_one(
 
 def test_a_history_that_is_too_short_says_how_long_it_must_be(section: GrowthSection, store: Store) -> None:
     with pytest.raises(BadDataError, match="new/short: its history goes back 3 weeks"):
-        foresee(section, store, ["new/short"], now=NOW)
+        forecast_rows(section, store, ["new/short"], now=NOW)
 
 
 def test_without_a_growth_bundle_the_command_that_makes_one_is_named(section: GrowthSection, tmp_path: Path) -> None:
     with pytest.raises(MissingInputError) as raised:
-        foresee(section, Store(tmp_path), ["a/b"], now=NOW)
+        forecast_rows(section, Store(tmp_path), ["a/b"], now=NOW)
 
     assert raised.value.hint == 'stargaze tune with tuning.target = "growth" makes one'
 
 
 def test_what_is_no_name_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(BadDataError):
-        foresee(GrowthSection(), Store(tmp_path), ["https://example.org/a/b"], now=NOW)
+        forecast_rows(GrowthSection(), Store(tmp_path), ["https://example.org/a/b"], now=NOW)

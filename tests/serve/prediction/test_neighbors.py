@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stargaze.bundle.serialization import Leaved
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.prediction.neighbors import Leaves, shares
+from stargaze.serve.prediction.neighbors import LeafIndex, shares
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +21,17 @@ def bundle(bundle_folder: Path) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def leaves(bundle: Bundle) -> Leaves:
-    return Leaves(bundle)
+def leaves(bundle: Bundle) -> LeafIndex:
+    return LeafIndex(bundle)
 
 
-def named(bundle: Bundle, leaves: Leaves, row: int) -> list[dict[str, object]]:
+def named(bundle: Bundle, leaves: LeafIndex, row: int) -> list[dict[str, object]]:
     """Return what is similar to a known repository."""
     return leaves.near(bundle.known_features[[row]], "all", [str(bundle.known["full_name"].iloc[row])])[0]
 
 
 @given(row=st.integers(0, 1999))
-def test_the_nearest_are_five_others_the_likest_first(bundle: Bundle, leaves: Leaves, row: int) -> None:
+def test_the_nearest_are_five_others_the_likest_first(bundle: Bundle, leaves: LeafIndex, row: int) -> None:
     found = named(bundle, leaves, row)
 
     likeness = [one["likeness"] for one in found]
@@ -52,7 +52,7 @@ def test_two_repositories_are_as_like_as_the_other_way_round(bundle: Bundle, pai
     assert shares(told.T, told[one])[one] == 1.0
 
 
-def test_likeness_is_what_counting_by_hand_gives(bundle: Bundle, leaves: Leaves) -> None:
+def test_likeness_is_what_counting_by_hand_gives(bundle: Bundle, leaves: LeafIndex) -> None:
     model = bundle.models["activity"].models[0]
     assert isinstance(model, Leaved)
     told = model.reached(bundle.given(bundle.known_features, "activity"))
@@ -66,7 +66,7 @@ def test_likeness_is_what_counting_by_hand_gives(bundle: Bundle, leaves: Leaves)
     assert [one["stars"] for one in found] == [stars[one["full_name"]] for one in found]
 
 
-def test_the_same_repository_in_another_spelling_is_itself(bundle: Bundle, leaves: Leaves) -> None:
+def test_the_same_repository_in_another_spelling_is_itself(bundle: Bundle, leaves: LeafIndex) -> None:
     name = str(bundle.known["full_name"].iloc[7])
 
     found = leaves.near(bundle.known_features[[7]], "all", [name.upper()])[0]
@@ -74,7 +74,7 @@ def test_the_same_repository_in_another_spelling_is_itself(bundle: Bundle, leave
     assert name not in {one["full_name"] for one in found}
 
 
-def test_many_rows_are_compared_as_each_alone(bundle: Bundle, leaves: Leaves) -> None:
+def test_many_rows_are_compared_as_each_alone(bundle: Bundle, leaves: LeafIndex) -> None:
     names = bundle.known["full_name"].astype(str).tolist()[10:30]
 
     together = leaves.near(bundle.known_features[10:30], "all", names)
@@ -82,7 +82,7 @@ def test_many_rows_are_compared_as_each_alone(bundle: Bundle, leaves: Leaves) ->
     assert together == [named(bundle, leaves, row) for row in range(10, 30)]
 
 
-def test_a_twin_is_as_like_as_can_be(bundle: Bundle, leaves: Leaves) -> None:
+def test_a_twin_is_as_like_as_can_be(bundle: Bundle, leaves: LeafIndex) -> None:
     twin = bundle.known.iloc[[7]].assign(full_name="another/name")
 
     found = leaves.near(bundle.features(pd.DataFrame(twin)), "all", ["another/name"])[0]

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stargaze.errors import MissingInputError
-from stargaze.serve.prediction_request import Answer, Error, Question
+from stargaze.serve.prediction_request import Answer, Error, PredictionRequest
 from stargaze.serve.queue.celery_app import make_app, register
 from stargaze.serve.queue.worker import run
 from stargaze.serve.runtime.settings import from_environment
 
 
-def respond(question: Question, marker: Path) -> Answer:
+def respond(question: PredictionRequest, marker: Path) -> Answer:
     """Do what the name says."""
     name = question.repositories[0]
     if name == "kill/always" or (name == "kill/once" and not marker.exists()):
@@ -35,7 +35,7 @@ def respond(question: Question, marker: Path) -> Answer:
     return {"digest": "0" * 64, "predictions": [{"full_name": name}]}
 
 
-def respond_all(questions: Sequence[Question], marker: Path) -> list[Answer | Error]:
+def respond_all(questions: Sequence[PredictionRequest], marker: Path) -> list[Answer | Error]:
     """Note how many come at once, and answer each."""
     found: list[Answer | Error] = []
     with (marker.parent / "batches").open("a") as stream:
@@ -53,7 +53,7 @@ def main() -> None:
     section, store = from_environment(os.environ)
     app = make_app(section, store)
     register(app, lambda questions: respond_all(questions, store.root / "marker"), section)
-    run(app, section, store, warm_up=lambda: None)
+    run(app, section, store, prepare=lambda: None)
 
 
 if __name__ == "__main__":

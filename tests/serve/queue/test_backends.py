@@ -13,11 +13,20 @@ from pathlib import Path
 import pytest
 
 from stargaze.config.sections import ServeSection
-from stargaze.errors import OutsideError
-from stargaze.serve.prediction_request import ATTEMPTS, DONE, QUEUED, RESERVED, KeyTakenError, Question, Ticket, accept
+from stargaze.errors import ExternalError
+from stargaze.serve.prediction_request import (
+    ATTEMPTS,
+    DONE,
+    QUEUED,
+    RESERVED,
+    IdempotencyKeyReusedError,
+    PredictionJob,
+    PredictionRequest,
+    new_job,
+)
 from stargaze.serve.queue.backends import waiting
 from stargaze.serve.queue.celery_app import make_app
-from stargaze.serve.queue.celery_queue import CeleryDesk, now
+from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, now
 from stargaze.serve.queue.result_store import Results
 from stargaze.serve.runtime.settings import DEAD, as_environment, ready_file
 from stargaze.serve.supervisor.child_process import Child, start
@@ -44,13 +53,13 @@ def section(running: Servers) -> ServeSection:
 
 
 @pytest.fixture
-def desk(section: ServeSection, store: Store) -> CeleryDesk:
+def desk(section: ServeSection, store: Store) -> CeleryPredictionQueue:
     prepare(store)
-    return CeleryDesk(make_app(section, store), section, store)
+    return CeleryPredictionQueue(make_app(section, store), section, store)
 
 
 @pytest.fixture
-def worker(section: ServeSection, store: Store, desk: CeleryDesk) -> Iterator[Callable[[], Child]]:
+def worker(section: ServeSection, store: Store, desk: CeleryPredictionQueue) -> Iterator[Callable[[], Child]]:
     """Start workers; whatever still runs at the end is ended."""
     begun: list[Child] = []
 
@@ -70,9 +79,9 @@ def worker(section: ServeSection, store: Store, desk: CeleryDesk) -> Iterator[Ca
         child.insist()
 
 
-def ended(desk: CeleryDesk, ticket: Ticket) -> Ticket:
+def ended(desk: CeleryPredictionQueue, ticket: PredictionJob) -> PredictionJob:
     """Wait for the end of a ticket."""
-    found: list[Ticket] = []
+    found: list[PredictionJob] = []
 
     def is_over() -> bool:
         seen = desk.look(ticket.id)
@@ -88,17 +97,19 @@ def batches(store: Store) -> list[int]:
     return [int(line) for line in (store.root / "batches").read_text().split()]
 
 
-def test_a_question_is_answered(desk: CeleryDesk, worker: Callable[[], Child]) -> None:
+def test_a_question_is_answered(desk: CeleryPredictionQueue, worker: Callable[[], Child]) -> None:
     worker()
 
-    ticket = ended(desk, desk.ask(Question(("a/b",)), request_id="r-1234567"))
+    ticket = ended(desk, desk.ask(PredictionRequest(("a/b",)), request_id="r-1234567"))
 
     assert ticket.answer == {"digest": "0" * 64, "predictions": [{"full_name": "a/b"}]}
     assert ticket.request_id == "r-1234567"
 
 
-def test_what_waits_is_answered_together(desk: CeleryDesk, worker: Callable[[], Child], store: Store) -> None:
-    tickets = [desk.ask(Question((f"many/{number}",))) for number in range(100)]
+def test_what_waits_is_answered_together(
+    desk: CeleryPredictionQueue, worker: Callable[[], Child], store: Store
+) -> None:
+    tickets = [desk.ask(PredictionRequest((f"many/{number}",))) for number in range(100)]
 
     worker()
 
@@ -107,16 +118,16 @@ def test_what_waits_is_answered_together(desk: CeleryDesk, worker: Callable[[], 
     assert len(batches(store)) < 20
 
 
-def test_who_asks_the_same_comes_to_the_same_ticket(desk: CeleryDesk, worker: Callable[[], Child]) -> None:
-    first = desk.ask(Question(("same/one",)))
+def test_who_asks_the_same_comes_to_the_same_ticket(desk: CeleryPredictionQueue, worker: Callable[[], Child]) -> None:
+    first = desk.ask(PredictionRequest(("same/one",)))
 
-    assert desk.ask(Question(("same/one",))).id == first.id
-    assert desk.ask(Question(("same/other",))).id != first.id
-    assert (found := desk.find(Question(("same/one",)))) is not None
+    assert desk.ask(PredictionRequest(("same/one",))).id == first.id
+    assert desk.ask(PredictionRequest(("same/other",))).id != first.id
+    assert (found := desk.find(PredictionRequest(("same/one",)))) is not None
     assert found.id == first.id
     worker()
     assert ended(desk, first).state == "done"
-    assert desk.ask(Question(("same/one",))).state == "done"
+    assert desk.ask(PredictionRequest(("same/one",))).state == "done"
 
 
 class Killed(BaseException):
@@ -124,27 +135,33 @@ class Killed(BaseException):
 
 
 def test_a_question_of_a_page_that_died_before_it_was_queued_is_answered_once_it_is_asked_again(
-    desk: CeleryDesk, section: ServeSection, store: Store, worker: Callable[[], Child], monkeypatch: pytest.MonkeyPatch
+    desk: CeleryPredictionQueue,
+    section: ServeSection,
+    store: Store,
+    worker: Callable[[], Child],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def killed(_: Ticket) -> None:
+    def killed(_: PredictionJob) -> None:
         raise Killed
 
     worker()
     with monkeypatch.context() as patched:
         patched.setattr(desk, "_send", killed)
         with pytest.raises(Killed):
-            desk.ask(Question(("a/b",)), key="once")
+            desk.ask(PredictionRequest(("a/b",)), key="once")
 
-    ticket = CeleryDesk(make_app(section, store), section, store).ask(Question(("a/b",)), key="once")
+    ticket = CeleryPredictionQueue(make_app(section, store), section, store).ask(
+        PredictionRequest(("a/b",)), key="once"
+    )
 
     assert ended(desk, ticket).state == "done"
 
 
-def test_what_became_of_a_ticket_meanwhile_stays(desk: CeleryDesk) -> None:
+def test_what_became_of_a_ticket_meanwhile_stays(desk: CeleryPredictionQueue) -> None:
     """On Redis: a worker was quicker than the page, or another page has reserved the ticket anew."""
     results = Results(desk._app)
     first, second = (
-        accept(Question(("a/b",)), now=now(), time_limit=20.0, ticket_id=str(uuid.UUID(int=7))) for _ in "ab"
+        new_job(PredictionRequest(("a/b",)), now=now(), time_limit=20.0, ticket_id=str(uuid.UUID(int=7))) for _ in "ab"
     )
     results.keep([second], RESERVED)
 
@@ -160,18 +177,18 @@ def test_what_became_of_a_ticket_meanwhile_stays(desk: CeleryDesk) -> None:
     assert results.look(second.id) == (DONE, second.as_stored())
 
 
-def test_a_key_stands_for_one_question(desk: CeleryDesk) -> None:
-    first = desk.ask(Question(("key/one",)), key="mine")
+def test_a_key_stands_for_one_question(desk: CeleryPredictionQueue) -> None:
+    first = desk.ask(PredictionRequest(("key/one",)), key="mine")
 
-    assert desk.ask(Question(("key/one",)), key="mine").id == first.id
-    with pytest.raises(KeyTakenError):
-        desk.ask(Question(("key/other",)), key="mine")
+    assert desk.ask(PredictionRequest(("key/one",)), key="mine").id == first.id
+    with pytest.raises(IdempotencyKeyReusedError):
+        desk.ask(PredictionRequest(("key/other",)), key="mine")
 
 
 def test_a_question_whose_process_is_killed_is_answered_and_so_are_its_neighbours(
-    desk: CeleryDesk, worker: Callable[[], Child]
+    desk: CeleryPredictionQueue, worker: Callable[[], Child]
 ) -> None:
-    tickets = [desk.ask(Question((name,))) for name in ("next/one", "kill/once", "next/two")]
+    tickets = [desk.ask(PredictionRequest((name,))) for name in ("next/one", "kill/once", "next/two")]
 
     worker()
 
@@ -179,9 +196,9 @@ def test_a_question_whose_process_is_killed_is_answered_and_so_are_its_neighbour
 
 
 def test_a_question_that_kills_every_process_ends_and_its_neighbours_do_not(
-    desk: CeleryDesk, worker: Callable[[], Child]
+    desk: CeleryPredictionQueue, worker: Callable[[], Child]
 ) -> None:
-    tickets = [desk.ask(Question((name,))) for name in ("near/one", "kill/always", "near/two")]
+    tickets = [desk.ask(PredictionRequest((name,))) for name in ("near/one", "kill/always", "near/two")]
 
     worker()
 
@@ -190,9 +207,11 @@ def test_a_question_that_kills_every_process_ends_and_its_neighbours_do_not(
     assert "died" in (states[1].error or {})["message"]
 
 
-def test_a_worker_that_is_killed_as_a_whole_loses_nothing(desk: CeleryDesk, worker: Callable[[], Child]) -> None:
+def test_a_worker_that_is_killed_as_a_whole_loses_nothing(
+    desk: CeleryPredictionQueue, worker: Callable[[], Child]
+) -> None:
     first = worker()
-    ticket = desk.ask(Question(("be/slower",)))
+    ticket = desk.ask(PredictionRequest(("be/slower",)))
     wait_for(lambda: (desk.look(ticket.id) or ticket).state == "running")
     os.killpg(first.process.pid, signal.SIGKILL)
     first.process.wait()
@@ -203,10 +222,10 @@ def test_a_worker_that_is_killed_as_a_whole_loses_nothing(desk: CeleryDesk, work
 
 
 def test_a_message_that_kills_whole_workers_ends_among_the_dead(
-    desk: CeleryDesk, worker: Callable[[], Child], section: ServeSection, store: Store
+    desk: CeleryPredictionQueue, worker: Callable[[], Child], section: ServeSection, store: Store
 ) -> None:
     app = make_app(section, store)
-    ticket = desk.ask(Question(("end/worker",)))
+    ticket = desk.ask(PredictionRequest(("end/worker",)))
     for _ in range(ATTEMPTS):
         child = worker()
         wait_for(child.ended)
@@ -219,27 +238,27 @@ def test_a_message_that_kills_whole_workers_ends_among_the_dead(
         assert waiting(connection) == 0
 
 
-def test_a_broker_that_is_silent_is_a_quick_refusal(desk: CeleryDesk, running: Servers) -> None:
-    desk.ask(Question(("before/silence",)))
+def test_a_broker_that_is_silent_is_a_quick_refusal(desk: CeleryPredictionQueue, running: Servers) -> None:
+    desk.ask(PredictionRequest(("before/silence",)))
     running.broker.send(signal.SIGSTOP)
     begun = time.monotonic()
     try:
-        with pytest.raises(OutsideError, match="the queue cannot be written"):
-            desk.ask(Question(("during/silence",)))
+        with pytest.raises(ExternalError, match="the queue cannot be written"):
+            desk.ask(PredictionRequest(("during/silence",)))
         assert time.monotonic() - begun < 10
     finally:
         running.broker.send(signal.SIGCONT)
 
 
 def test_a_broker_that_is_away_is_a_quick_refusal_and_keeps_what_it_took(
-    desk: CeleryDesk, running: Servers, worker: Callable[[], Child]
+    desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], Child]
 ) -> None:
-    kept = desk.ask(Question(("kept/one",)))
+    kept = desk.ask(PredictionRequest(("kept/one",)))
     running.broker.end(signal.SIGKILL)
     begun = time.monotonic()
     try:
-        with pytest.raises(OutsideError, match="the queue cannot be written"):
-            desk.ask(Question(("away/one",)))
+        with pytest.raises(ExternalError, match="the queue cannot be written"):
+            desk.ask(PredictionRequest(("away/one",)))
         assert time.monotonic() - begun < 10
         assert desk.look(kept.id) is not None
     finally:
@@ -248,30 +267,30 @@ def test_a_broker_that_is_away_is_a_quick_refusal_and_keeps_what_it_took(
     worker()
 
     assert ended(desk, kept).state == "done"
-    assert ended(desk, desk.ask(Question(("away/one",)))).state == "done"
+    assert ended(desk, desk.ask(PredictionRequest(("away/one",)))).state == "done"
 
 
 def test_a_worker_outlives_a_restart_of_the_broker(
-    desk: CeleryDesk, running: Servers, worker: Callable[[], Child]
+    desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], Child]
 ) -> None:
     worker()
     running.broker.end()
     running.broker.start()
 
-    assert ended(desk, desk.ask(Question(("after/restart",)))).state == "done"
+    assert ended(desk, desk.ask(PredictionRequest(("after/restart",)))).state == "done"
 
 
 def test_results_that_are_away_refuse_quickly_and_an_answer_waits_for_them(
-    desk: CeleryDesk, running: Servers, worker: Callable[[], Child]
+    desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], Child]
 ) -> None:
     worker()
-    slow = desk.ask(Question(("be/slower",)))
+    slow = desk.ask(PredictionRequest(("be/slower",)))
     wait_for(lambda: (desk.look(slow.id) or slow).state == "running")
     running.results.end(signal.SIGKILL)
     begun = time.monotonic()
     try:
-        with pytest.raises(OutsideError, match="the result store cannot be reached"):
-            desk.ask(Question(("no/results",)))
+        with pytest.raises(ExternalError, match="the result store cannot be reached"):
+            desk.ask(PredictionRequest(("no/results",)))
         assert time.monotonic() - begun < 10
         time.sleep(2.0)  # until the answer could not be stored
     finally:

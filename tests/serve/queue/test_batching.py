@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stargaze.serve.queue import batching as batches
-from stargaze.serve.queue.batching import Together
+from stargaze.serve.queue.batching import BatchTask
 
 
 class Pool:
@@ -45,7 +45,7 @@ def question(name: str, told: list[str]) -> SimpleNamespace:
     )
 
 
-def connected(together: Together, pool: Pool) -> None:
+def connected(together: BatchTask, pool: Pool) -> None:
     """Let the worker reach the broker."""
     consumer = SimpleNamespace(pool=pool, hostname="", connection_errors=(), event_dispatcher=None, timer=None)
     task = SimpleNamespace(
@@ -55,7 +55,7 @@ def connected(together: Together, pool: Pool) -> None:
 
 
 def test_what_waits_goes_together_once_the_process_is_free(settled: list[str]) -> None:
-    together, pool = Together(), Pool()
+    together, pool = BatchTask(), Pool()
     connected(together, pool)
 
     for name in ("a", "b", "c"):
@@ -68,7 +68,7 @@ def test_what_waits_goes_together_once_the_process_is_free(settled: list[str]) -
 
 def test_a_batch_that_was_dropped_with_its_connection_holds_up_nothing(settled: list[str]) -> None:
     """Celery clears what it has not yet written to a process: the queue gives it again, to whoever asks."""
-    together, pool = Together(), Pool()
+    together, pool = BatchTask(), Pool()
     connected(together, pool)
     together.flush([question("dropped", settled)])
     together.flush([question("waits", settled)])
@@ -83,7 +83,7 @@ def test_a_batch_that_was_dropped_with_its_connection_holds_up_nothing(settled: 
 
 
 def test_a_batch_of_the_connection_before_that_ends_late_frees_no_process(settled: list[str]) -> None:
-    together, pool = Together(), Pool()
+    together, pool = BatchTask(), Pool()
     connected(together, pool)
     together.flush([question("slow", settled)])
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from stargaze.config.sections import ServeSection
-from stargaze.errors import OutsideError
-from stargaze.serve.prediction_request import DONE, Question, Ticket, accept
+from stargaze.errors import ExternalError
+from stargaze.serve.prediction_request import DONE, PredictionJob, PredictionRequest, new_job
 from stargaze.serve.queue.backends import messages
 from stargaze.serve.queue.celery_app import make_app
-from stargaze.serve.queue.celery_queue import CeleryDesk
+from stargaze.serve.queue.celery_queue import CeleryPredictionQueue
 from stargaze.serve.queue.result_store import Results
 from stargaze.serve.runtime.settings import as_environment, ready_file
 from stargaze.serve.supervisor.child_process import start
@@ -32,12 +32,12 @@ SECTION = ServeSection(time_limit=4.0, fresh=0.0)
 PATIENCE = 40.0
 
 
-def desk_of(store: Store) -> CeleryDesk:
-    return CeleryDesk(make_app(SECTION, store), SECTION, store)
+def desk_of(store: Store) -> CeleryPredictionQueue:
+    return CeleryPredictionQueue(make_app(SECTION, store), SECTION, store)
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryDesk]:
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryPredictionQueue]:
     """A desk with a worker behind it."""
     store = Store(tmp_path_factory.mktemp("store"))
     prepare(store)
@@ -50,20 +50,20 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryDesk]:
 
 
 @pytest.fixture
-def alone(store: Store) -> CeleryDesk:
+def alone(store: Store) -> CeleryPredictionQueue:
     """A desk without a worker."""
     prepare(store)
     return desk_of(store)
 
 
-def killed(_: Ticket) -> None:
+def killed(_: PredictionJob) -> None:
     raise Killed
 
 
-def outcome(desk: CeleryDesk, name: str) -> Ticket:
+def outcome(desk: CeleryPredictionQueue, name: str) -> PredictionJob:
     """Ask and wait for the end."""
-    ticket_id = desk.ask(Question((name,))).id
-    found: list[Ticket] = []
+    ticket_id = desk.ask(PredictionRequest((name,))).id
+    found: list[PredictionJob] = []
 
     def ended() -> bool:
         ticket = desk.look(ticket_id)
@@ -75,39 +75,39 @@ def outcome(desk: CeleryDesk, name: str) -> Ticket:
     return found[0]
 
 
-def test_a_question_is_answered(desk: CeleryDesk) -> None:
+def test_a_question_is_answered(desk: CeleryPredictionQueue) -> None:
     ticket = outcome(desk, "a/b")
 
     assert ticket.state == "done"
     assert ticket.answer == {"digest": "0" * 64, "predictions": [{"full_name": "a/b"}]}
-    assert ticket.question == Question(("a/b",))
+    assert ticket.question == PredictionRequest(("a/b",))
 
 
-def test_a_question_whose_worker_is_killed_is_answered_by_the_next(desk: CeleryDesk) -> None:
+def test_a_question_whose_worker_is_killed_is_answered_by_the_next(desk: CeleryPredictionQueue) -> None:
     ticket = outcome(desk, "kill/once")
 
     assert (ticket.state, ticket.attempt) == ("done", 2)
 
 
-def test_a_question_that_kills_every_worker_ends_and_the_queue_goes_on(desk: CeleryDesk) -> None:
+def test_a_question_that_kills_every_worker_ends_and_the_queue_goes_on(desk: CeleryPredictionQueue) -> None:
     ticket = outcome(desk, "kill/always")
 
     assert ticket.state == "failed"
     assert outcome(desk, "a/b").state == "done"
 
 
-def test_a_question_that_takes_too_long_is_reported_failed(desk: CeleryDesk) -> None:
+def test_a_question_that_takes_too_long_is_reported_failed(desk: CeleryPredictionQueue) -> None:
     ticket = outcome(desk, "be/slow")
 
     assert ticket.error is not None
     assert ticket.error["message"] == "the prediction took longer than 4 s"
 
 
-def test_an_error_of_ours_arrives_with_its_hint(desk: CeleryDesk) -> None:
+def test_an_error_of_ours_arrives_with_its_hint(desk: CeleryPredictionQueue) -> None:
     assert outcome(desk, "be/unknown").error == {"message": "be/unknown: not known", "hint": "Did you mean be/known?"}
 
 
-def test_a_mistake_of_ours_is_reported_without_its_inside(desk: CeleryDesk) -> None:
+def test_a_mistake_of_ours_is_reported_without_its_inside(desk: CeleryPredictionQueue) -> None:
     ticket = outcome(desk, "be/broken")
 
     assert ticket.error is not None
@@ -115,22 +115,22 @@ def test_a_mistake_of_ours_is_reported_without_its_inside(desk: CeleryDesk) -> N
     assert "Zero" not in str(ticket.error)
 
 
-def test_a_ticket_that_was_never_given_is_unknown(alone: CeleryDesk) -> None:
+def test_a_ticket_that_was_never_given_is_unknown(alone: CeleryPredictionQueue) -> None:
     assert alone.look("00000000-0000-4000-8000-000000000000") is None
 
 
-def test_a_question_is_queued_as_long_as_there_is_no_worker(alone: CeleryDesk) -> None:
-    ticket = alone.ask(Question(("a/b",)))
+def test_a_question_is_queued_as_long_as_there_is_no_worker(alone: CeleryPredictionQueue) -> None:
+    ticket = alone.ask(PredictionRequest(("a/b",)))
 
     assert alone.look(ticket.id) == ticket
 
 
-def test_a_question_whose_message_is_lost_is_reported_failed(alone: CeleryDesk, store: Store) -> None:
+def test_a_question_whose_message_is_lost_is_reported_failed(alone: CeleryPredictionQueue, store: Store) -> None:
     """kombu's filesystem queue forgets the message of a worker that is killed as a whole."""
-    ticket = alone.ask(Question(("a/b",)))
+    ticket = alone.ask(PredictionRequest(("a/b",)))
     for message in messages(store).iterdir():
         message.unlink()
-    later = CeleryDesk(
+    later = CeleryPredictionQueue(
         make_app(SECTION, store), SECTION, store, clock=lambda: datetime.now(UTC) + timedelta(seconds=60)
     )
 
@@ -146,31 +146,31 @@ class Killed(BaseException):
 
 
 def test_a_question_of_a_page_that_died_before_it_was_queued_is_queued_by_the_next(
-    alone: CeleryDesk, store: Store, monkeypatch: pytest.MonkeyPatch
+    alone: CeleryPredictionQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A visitor whose connection broke asks the next page, with the same key."""
     monkeypatch.setattr("stargaze.serve.queue.celery_queue.WAY", 0.1)
     with monkeypatch.context() as patched:
         patched.setattr(alone, "_send", killed)
         with pytest.raises(Killed):
-            alone.ask(Question(("a/b",)), key="once")
+            alone.ask(PredictionRequest(("a/b",)), key="once")
     assert not list(messages(store).iterdir())
 
-    ticket = desk_of(store).ask(Question(("a/b",)), key="once")
+    ticket = desk_of(store).ask(PredictionRequest(("a/b",)), key="once")
 
     assert len(list(messages(store).iterdir())) == 1
     assert alone.look(ticket.id) == ticket
-    assert alone.ask(Question(("a/b",)), key="once") == ticket
+    assert alone.ask(PredictionRequest(("a/b",)), key="once") == ticket
     assert len(list(messages(store).iterdir())) == 1
 
 
 def test_nobody_is_given_a_ticket_that_the_queue_may_yet_refuse(
-    alone: CeleryDesk, store: Store, monkeypatch: pytest.MonkeyPatch
+    alone: CeleryPredictionQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reserved = threading.Event()
     asked: list[Any] = []
 
-    def refuse(_: Ticket) -> None:
+    def refuse(_: PredictionJob) -> None:
         reserved.set()
         wait_for(lambda: len(asked) == 1)
         time.sleep(0.2)
@@ -180,15 +180,15 @@ def test_nobody_is_given_a_ticket_that_the_queue_may_yet_refuse(
         reserved.wait()
         asked.append("begun")
         try:
-            asked.append(desk_of(store).ask(Question(("a/b",)), key="once"))
-        except OutsideError as error:
+            asked.append(desk_of(store).ask(PredictionRequest(("a/b",)), key="once"))
+        except ExternalError as error:
             asked.append(error.message)
 
     monkeypatch.setattr(alone, "_send", refuse)
     other = threading.Thread(target=ask_too)
     other.start()
-    with pytest.raises(OutsideError, match="the queue cannot be written: full"):
-        alone.ask(Question(("a/b",)), key="once")
+    with pytest.raises(ExternalError, match="the queue cannot be written: full"):
+        alone.ask(PredictionRequest(("a/b",)), key="once")
     other.join()
 
     assert asked[1:] == ["the queue cannot be written: it has just refused the same"]
@@ -197,22 +197,22 @@ def test_nobody_is_given_a_ticket_that_the_queue_may_yet_refuse(
 def test_what_may_not_be_queued_yet_is_found_by_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     section = dataclasses.replace(SECTION, fresh=3600.0)
     prepare(store)
-    desk = CeleryDesk(make_app(section, store), section, store)
+    desk = CeleryPredictionQueue(make_app(section, store), section, store)
     with monkeypatch.context() as patched:
         patched.setattr(desk, "_send", killed)
         with pytest.raises(Killed):
-            desk.ask(Question(("a/b",)))
-    assert desk.find(Question(("a/b",))) is None
+            desk.ask(PredictionRequest(("a/b",)))
+    assert desk.find(PredictionRequest(("a/b",))) is None
     monkeypatch.setattr("stargaze.serve.queue.celery_queue.WAY", 0.0)
 
-    ticket = desk.ask(Question(("a/b",)))
+    ticket = desk.ask(PredictionRequest(("a/b",)))
 
-    assert desk.find(Question(("a/b",))) == ticket
+    assert desk.find(PredictionRequest(("a/b",))) == ticket
 
 
-def test_a_worker_that_is_quicker_than_the_page_is_not_overwritten(alone: CeleryDesk) -> None:
+def test_a_worker_that_is_quicker_than_the_page_is_not_overwritten(alone: CeleryPredictionQueue) -> None:
     results = Results(alone._app)
-    ticket = accept(Question(("a/b",)), now=datetime.now(UTC), time_limit=4.0)
+    ticket = new_job(PredictionRequest(("a/b",)), now=datetime.now(UTC), time_limit=4.0)
     results.keep([ticket], DONE)
 
     results.is_queued(ticket)
@@ -220,41 +220,43 @@ def test_a_worker_that_is_quicker_than_the_page_is_not_overwritten(alone: Celery
     assert results.look(ticket.id) == (DONE, ticket.as_stored())
 
 
-def test_a_queue_that_is_gone_refuses_at_once_and_takes_the_ticket_back(alone: CeleryDesk, store: Store) -> None:
+def test_a_queue_that_is_gone_refuses_at_once_and_takes_the_ticket_back(
+    alone: CeleryPredictionQueue, store: Store
+) -> None:
     messages(store).rename(store.queue / "away")
     begun = time.monotonic()
 
-    with pytest.raises(OutsideError, match="the queue cannot be written"):
-        alone.ask(Question(("a/b",)))
+    with pytest.raises(ExternalError, match="the queue cannot be written"):
+        alone.ask(PredictionRequest(("a/b",)))
 
     assert time.monotonic() - begun < 5
     with sqlite3.connect(store.results) as results:
         assert results.execute("SELECT count(*) FROM celery_taskmeta").fetchone() == (0,)
 
 
-def test_results_that_cannot_be_written_refuse_at_once(alone: CeleryDesk, store: Store) -> None:
+def test_results_that_cannot_be_written_refuse_at_once(alone: CeleryPredictionQueue, store: Store) -> None:
     store.results.mkdir()
     begun = time.monotonic()
 
-    with pytest.raises(OutsideError, match="the result store cannot be reached"):
-        alone.ask(Question(("a/b",)))
+    with pytest.raises(ExternalError, match="the result store cannot be reached"):
+        alone.ask(PredictionRequest(("a/b",)))
 
     assert time.monotonic() - begun < 5
     assert list(messages(store).iterdir()) == []
 
 
-def test_a_desk_that_can_write_is_ready(alone: CeleryDesk) -> None:
+def test_a_desk_that_can_write_is_ready(alone: CeleryPredictionQueue) -> None:
     alone.check()
 
 
 @pytest.mark.parametrize("closed", ["queue", "results"])
-def test_a_desk_that_cannot_write_is_not_ready(alone: CeleryDesk, store: Store, closed: str) -> None:
+def test_a_desk_that_cannot_write_is_not_ready(alone: CeleryPredictionQueue, store: Store, closed: str) -> None:
     if closed == "queue":
         messages(store).rename(store.queue / "away")
     else:
         store.results.mkdir()
 
-    with pytest.raises(OutsideError):
+    with pytest.raises(ExternalError):
         alone.check()
 
 

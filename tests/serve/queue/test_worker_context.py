@@ -9,9 +9,9 @@ import pytest
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import ServeSection
 from stargaze.errors import CredentialsError
-from stargaze.serve.lookup.live import Live
-from stargaze.serve.lookup.star_history import KeptPast
-from stargaze.serve.prediction.context import Known
+from stargaze.serve.lookup.live import GithubLookup
+from stargaze.serve.lookup.star_history import StarHistories
+from stargaze.serve.prediction.context import BundledRepositories
 from stargaze.serve.queue.worker_context import finders_of, ledger_of, past_of
 from stargaze.serve.runtime.settings import Sources
 from stargaze.store import Store
@@ -23,7 +23,7 @@ def bundle(bundle_folder: Path) -> Bundle:
 
 
 def test_without_github_the_bundle_alone_answers(bundle: Bundle, store: Store) -> None:
-    assert finders_of(ServeSection(github=False), Sources(), store, {})(bundle) == Known(bundle)
+    assert finders_of(ServeSection(github=False), Sources(), store, {})(bundle) == BundledRepositories(bundle)
 
 
 @pytest.mark.parametrize(("token", "with_token"), [(" secret\n", True), ("", False), (" ", False)])
@@ -32,7 +32,7 @@ def test_a_token_of_the_environment_is_used(
 ) -> None:  # a case
     finder = finders_of(ServeSection(), Sources(), store, {"GITHUB_TOKEN": token})(bundle)
 
-    assert isinstance(finder, Live)
+    assert isinstance(finder, GithubLookup)
     assert finder.with_token is with_token
 
 
@@ -44,7 +44,7 @@ def test_a_token_does_not_travel_unencrypted(store: Store) -> None:
 def test_the_track_record_is_kept_where_the_config_says_so(store: Store) -> None:
     assert ledger_of(ServeSection(record=False), store) is None
     assert ledger_of(ServeSection(), store) is not None
-    assert isinstance(past_of(Sources(), store), KeptPast)
+    assert isinstance(past_of(Sources(), store), StarHistories)
 
 
 def test_a_deploy_forgets_nothing_of_what_github_said(bundle: Bundle, store: Store) -> None:
@@ -52,6 +52,6 @@ def test_a_deploy_forgets_nothing_of_what_github_said(bundle: Bundle, store: Sto
 
     first, second = finders(bundle), finders(bundle)
 
-    assert isinstance(first, Live)
-    assert isinstance(second, Live)
+    assert isinstance(first, GithubLookup)
+    assert isinstance(second, GithubLookup)
     assert first.github is second.github

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.lookup.live import TYPE, Live
-from stargaze.serve.prediction.context import Found
+from stargaze.serve.lookup.live import TYPE, GithubLookup
+from stargaze.serve.prediction.context import LookupResult
 from stargaze.serve.queue.worker_context import github_of
 from stargaze.store import Store
 from tests.simulated.server import running
@@ -121,12 +121,12 @@ class Clock:
         return time.time() + self.ahead
 
 
-def live(bundle: Bundle, url: str, store: Store, token: str = "", clock: Clock | None = None) -> Live:
+def live(bundle: Bundle, url: str, store: Store, token: str = "", clock: Clock | None = None) -> GithubLookup:
     """Make a finder as a worker has it."""
-    return Live(bundle, github_of(url, token, store, clock or Clock()), bool(token))
+    return GithubLookup(bundle, github_of(url, token, store, clock or Clock()), bool(token))
 
 
-def stars(found: Found, name: str) -> float:
+def stars(found: LookupResult, name: str) -> float:
     """Return the stars that were found."""
     return float(found.frame["stars"].iloc[found.rows[name]])
 

@@ -24,7 +24,7 @@ from stargaze.serve.release import pre_receive as inspection
 from stargaze.serve.release import publish as release
 from stargaze.serve.release import repository as target
 from stargaze.serve.release.commit_tree import RefusedError
-from stargaze.serve.release.sandbox import load_once
+from stargaze.serve.release.sandbox import load_in_sandbox
 
 if TYPE_CHECKING:
     from tests.serve.conftest import Workshop
@@ -233,7 +233,7 @@ def inspect(workshop: Workshop, commit: str, **options: object) -> None:
     """Let the inspection alone look at a commit of the clone, as the hook would."""
     update = inspection.Update(git.tip(workshop.repository), commit, git.BRANCH)
     rules = target.read_rules(workshop.store.releases)
-    inspection.receive([update], workshop.clone, rules, **options)  # type: ignore[arg-type]
+    inspection.check_push([update], workshop.clone, rules, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("ref", ["refs/heads/other", "refs/tags/v1", "refs/heads/main2", "refs/replace/" + "0" * 40])
@@ -520,17 +520,17 @@ def test_what_stands_is_walked_from_the_record(line: str, expected: str) -> None
     words = [step.split() for step in line.split(", ")]
     history = [replace(draft, kind=kind, digest=digest) for kind, digest in reversed(words)]
 
-    assert "".join(standing.digest for standing in record.standing(history)) == expected
+    assert "".join(standing.digest for standing in record.active_releases(history)) == expected
 
 
 def test_the_confined_process_asks_every_model_of_a_real_bundle(bundle_folder: Path, tmp_path: Path) -> None:
     """The command that a hook runs: it takes the bundle as it is, and refuses it once the model of the spread was changed."""
-    rules = target.Rules(tmp_path, tmp_path / "signers", max_bytes=10**8)
-    load_once(bundle_folder, rules)
+    rules = target.HookPolicy(tmp_path, tmp_path / "signers", max_bytes=10**8)
+    load_in_sandbox(bundle_folder, rules)
     changed = Path(shutil.copytree(bundle_folder, tmp_path / "changed"))
     whole = lightgbm.Booster(model_file=changed / "spread-all.txt")
     (changed / "spread-all.txt").write_text(whole.model_to_string(num_iteration=2))
     write_manifest(changed)
 
     with pytest.raises(RefusedError, match="policy all predicts"):
-        load_once(changed, rules)
+        load_in_sandbox(changed, rules)

@@ -15,7 +15,7 @@ import pytest
 
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.config.sections import DeploySection
-from stargaze.errors import CredentialsError, DifferenceFoundError, MissingInputError, OutsideError, UsageError
+from stargaze.errors import CredentialsError, DifferenceFoundError, ExternalError, MissingInputError, UsageError
 from stargaze.serve.release import git, signing
 from stargaze.serve.release import publish as release
 from stargaze.serve.release.commit_tree import RefusedError
@@ -274,7 +274,7 @@ def test_a_release_that_went_in_but_does_not_serve_is_an_error(workshop: Worksho
     """Promise 1: deploy compares what serves with what it sent."""
     workshop.store.current.mkdir(parents=True)
 
-    with pytest.raises(OutsideError, match=r"is recorded but does not serve: .*is a folder, not the link"):
+    with pytest.raises(ExternalError, match=r"is recorded but does not serve: .*is a folder, not the link"):
         workshop.deploy("good")
 
 
@@ -289,7 +289,10 @@ def test_a_store_that_was_moved_goes_on(workshop: Workshop) -> None:
 
 
 def test_a_second_deploy_at_the_same_time_is_told_so(workshop: Workshop) -> None:
-    with locked(workshop.store.root / "releases.lock"), pytest.raises(OutsideError, match="another deploy or rollback"):
+    with (
+        locked(workshop.store.root / "releases.lock"),
+        pytest.raises(ExternalError, match="another deploy or rollback"),
+    ):
         workshop.deploy("good")
 
 
@@ -306,7 +309,7 @@ def test_a_release_that_overtakes_a_deploy_wins_and_the_other_is_told_so(
         return send(repository, commit, to)
 
     monkeypatch.setattr(git, "push", push)
-    with pytest.raises(OutsideError, match="another release arrived at the same time"):
+    with pytest.raises(ExternalError, match="another release arrived at the same time"):
         workshop.deploy("good 2")
 
     assert [line.commit for line in release.releases(workshop.store)] == [other, first.commit]
@@ -324,7 +327,7 @@ def test_a_lock_that_a_killed_push_left_on_the_branch_is_named(workshop: Worksho
     lock = workshop.store.releases / "refs" / "heads" / "main.lock"
     lock.touch()
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         workshop.deploy("good 2")
     assert str(lock) in caught.value.message
     assert f"rm {lock}" in caught.value.hint
@@ -371,7 +374,7 @@ def test_a_key_with_a_passphrase_fails_instead_of_asking(workshop: Workshop, tmp
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "a secret", "-f", str(key)], check=True)
     workshop.bundle("good")
 
-    with pytest.raises(OutsideError, match=r"passphrase|sign"):
+    with pytest.raises(ExternalError, match=r"passphrase|sign"):
         release.deploy(DeploySection(signing_key=str(key)), workshop.store, now=workshop.now)
     assert workshop.state() == (None, None)
 
@@ -387,7 +390,7 @@ def test_a_program_that_is_not_installed_is_named(
     workshop.bundle("good")
     monkeypatch.setenv("PATH", str(programs))
 
-    with pytest.raises(OutsideError, match=f"{missing} is not installed") as caught:
+    with pytest.raises(ExternalError, match=f"{missing} is not installed") as caught:
         release.deploy(workshop.section, workshop.store, now=workshop.now)
     assert caught.value.hint == "apt install git openssh-client"
 

@@ -11,10 +11,10 @@ import pytest
 
 from stargaze.bundle.manifest import BadBundleError
 from stargaze.errors import MissingInputError
-from stargaze.serve.runtime.hot_reload import Following
+from stargaze.serve.runtime.hot_reload import HotReloaded
 from tests.waiting import wait_for
 
-LoadingAhead = Callable[[Callable[[Path], str], Callable[[str], None]], Following[str]]
+LoadingAhead = Callable[[Callable[[Path], str], Callable[[str], None]], HotReloaded[str]]
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def loading_ahead(link: Path) -> Iterator[LoadingAhead]:
     """Load from a thread of its own, which ends with the test."""
     with contextlib.ExitStack() as stack:
 
-        def load_ahead(load: Callable[[Path], str], note: Callable[[str], None]) -> Following[str]:
-            following = stack.enter_context(contextlib.closing(Following(link, load)))
+        def load_ahead(load: Callable[[Path], str], note: Callable[[str], None]) -> HotReloaded[str]:
+            following = stack.enter_context(contextlib.closing(HotReloaded(link, load)))
             following.load_ahead(0.01, note)
             return following
 
@@ -40,7 +40,7 @@ def loading_ahead(link: Path) -> Iterator[LoadingAhead]:
 
 def test_it_is_loaded_once(link: Path) -> None:
     loaded: list[str] = []
-    following = Following(link, lambda folder: loaded.append(folder.name))
+    following = HotReloaded(link, lambda folder: loaded.append(folder.name))
 
     following.get()
     following.get()
@@ -49,7 +49,7 @@ def test_it_is_loaded_once(link: Path) -> None:
 
 
 def test_a_moved_link_is_loaded_anew(link: Path) -> None:
-    following = Following(link, lambda folder: folder.name)
+    following = HotReloaded(link, lambda folder: folder.name)
     before = following.get()
     link.unlink()
     link.symlink_to(link.parent / "two")
@@ -59,7 +59,7 @@ def test_a_moved_link_is_loaded_anew(link: Path) -> None:
 
 def test_before_the_first_release_it_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError) as caught:
-        Following(tmp_path / "current", str).get()
+        HotReloaded(tmp_path / "current", str).get()
 
     assert caught.value.hint == "stargaze deploy"
 
@@ -72,7 +72,7 @@ def test_a_bundle_that_does_not_verify_is_never_returned(link: Path) -> None:
             raise BadBundleError("changed")
         return folder.name
 
-    following = Following(link, load)
+    following = HotReloaded(link, load)
     following.get()
     link.unlink()
     link.symlink_to(link.parent / "two")
@@ -146,7 +146,7 @@ def test_loaded_ahead_a_release_that_fails_in_an_unforeseen_way_does_not_keep_ou
 
 def test_once_closed_no_thread_looks_any_more(link: Path) -> None:
     loaded: list[str] = []
-    following = Following(link, lambda folder: loaded.append(folder.name))
+    following = HotReloaded(link, lambda folder: loaded.append(folder.name))
     following.load_ahead(600.0, str)
 
     following.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from stargaze.errors import OutsideError, UsageError
+from stargaze.errors import ExternalError, UsageError
 from stargaze.serve.runtime.metrics import FOLDER, serve_metrics
 from stargaze.serve.supervisor.listen_socket import listen
 
@@ -24,7 +24,7 @@ observe_question("done")
 observe_queue(-0.1)
 observe_queue(0.2)
 observe_prediction(0.04, 64)
-observe_error("OutsideError")
+observe_error("ExternalError")
 """
 
 
@@ -58,7 +58,7 @@ def scraped(
 
 
 def fails() -> int:
-    raise OutsideError("the queue is away")
+    raise ExternalError("the queue is away")
 
 
 @pytest.mark.real
@@ -76,7 +76,7 @@ def test_what_every_process_counted_is_told_in_sum(tmp_path: Path) -> None:
         "stargaze_queue_seconds_count 4.0",
         "stargaze_prediction_seconds_count 2.0",
         "stargaze_batch_size_sum 128.0",
-        'stargaze_errors_total{kind="OutsideError"} 2.0',
+        'stargaze_errors_total{kind="ExternalError"} 2.0',
         "stargaze_queue_length 3.0",
         'stargaze_release_info{digest="ab12"} 1.0',
     ):
@@ -117,7 +117,7 @@ def test_only_this_machine_is_answered(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
-    with listen("127.0.0.1", 0) as listener, pytest.raises(OutsideError, match="metrics cannot be served on port"):
+    with listen("127.0.0.1", 0) as listener, pytest.raises(ExternalError, match="metrics cannot be served on port"):
         serve_metrics(listener.getsockname()[1], lambda: 0, str, folder=str(tmp_path))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.serve.runtime import healthcheck as health
-from stargaze.serve.runtime.status_files import beats, noted, noting, pulse, role_file
+from stargaze.serve.runtime.status_files import beats, heartbeat_file, record_served_bundle, role_file, served_bundles
 
 
 @pytest.fixture
@@ -22,13 +22,13 @@ def queue(tmp_path: Path) -> Path:
 
 
 def test_a_process_says_what_it_answers_with_as_long_as_it_lives(queue: Path) -> None:
-    noting(queue)("a" * 64)
-    noting(queue)("b" * 64)
+    record_served_bundle(queue)("a" * 64)
+    record_served_bundle(queue)("b" * 64)
     gone = subprocess.Popen(["true"])
     gone.wait()
     (queue / "serves" / str(gone.pid)).write_text("c" * 64)
 
-    assert noted(queue) == ["b" * 64]
+    assert served_bundles(queue) == ["b" * 64]
     assert [path.name for path in (queue / "serves").iterdir()] == [str(os.getpid())]
 
 
@@ -37,10 +37,10 @@ def test_a_worker_is_well_once_it_is_ready_and_while_its_loop_turns(queue: Path)
     assert health.main([], queue) == 1
 
     (queue / "ready-0").touch()
-    pulse(queue).touch()
+    heartbeat_file(queue).touch()
     assert health.main([], queue) == 0
 
-    os.utime(pulse(queue), (0, 0))
+    os.utime(heartbeat_file(queue), (0, 0))
     assert not beats(queue, 60)
     assert health.main([], queue) == 1
 

@@ -14,10 +14,10 @@ import yaml
 from stargaze.config.sections import DeploySection, ServeSection
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.stack.compose import MARK, PART, mark_of, stack, written
-from stargaze.serve.stack.service_options import CONTENT, Node, Wanted
+from stargaze.serve.stack.service_options import CONTENT, Node, StackSpec
 
 TWO = (Node("production1", ("10.20.0.21",)), Node("production2", ("10.20.0.22",)))
-WANTED = Wanted(
+WANTED = StackSpec(
     DeploySection(to="swarm"),
     ServeSection(github=False),
     Sources(),

@@ -18,7 +18,7 @@ import requests
 
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.config.sections import ServeSection
-from stargaze.errors import BadDataError, MissingInputError, OutsideError, UsageError
+from stargaze.errors import BadDataError, ExternalError, MissingInputError, UsageError
 from stargaze.serve.supervisor.supervise import logs, serve, serving
 from stargaze.serve.web.client import ask_once
 from stargaze.store import Store
@@ -144,7 +144,7 @@ def test_a_process_that_dies_ends_the_other_and_shows_its_last_lines(released: S
         started.extend(ours)
         os.kill(next(pid for pid in ours if "serve.worker" in Path(f"/proc/{pid}/cmdline").read_text()), signal.SIGKILL)
 
-    with pytest.raises(OutsideError, match="the worker process was killed by SIGKILL") as caught:
+    with pytest.raises(ExternalError, match="the worker process was killed by SIGKILL") as caught:
         serve(SECTION, released, announce=kill_the_worker)
 
     assert "worker: " in caught.value.message

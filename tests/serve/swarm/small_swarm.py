@@ -21,9 +21,9 @@ from stargaze.serve.swarm import docker as swarm
 from stargaze.serve.swarm import import_releases as history
 from stargaze.serve.swarm import rotate_secrets as rotation
 from stargaze.serve.swarm.image import Engine, Recipe
-from stargaze.serve.swarm.production import Site
+from stargaze.serve.swarm.production import ProductionTarget
 from stargaze.serve.swarm.push_releases import HEAL, TRUST
-from stargaze.system.ssh import LOST, Remote
+from stargaze.system.ssh import LOST, SshHost
 
 Done = subprocess.CompletedProcess[bytes]
 HELD = b"[layers]\n"
@@ -31,17 +31,17 @@ HELD = b"[layers]\n"
 READS = ("docker secret ls", "docker config ls", "docker ps", "docker image ls")
 
 
-def machine(number: int) -> Remote:
+def machine(number: int) -> SshHost:
     """Return a production machine as deliveries know it."""
     address = f"10.20.0.{20 + number}"
-    return Remote(f"production{number}", "production", address, address, "debian", ())
+    return SshHost(f"production{number}", "production", address, address, "debian", ())
 
 
 @dataclass
 class SmallSwarm:
     """Answers as ssh, Docker and programs in containers do; tests change its moods. ``done`` is all that changed something."""
 
-    machines: tuple[Remote, ...] = (machine(1), machine(2))
+    machines: tuple[SshHost, ...] = (machine(1), machine(2))
     managers: int = 1
     away: set[str] = field(default_factory=set)
     """Machines that nobody reaches."""
@@ -80,9 +80,9 @@ class SmallSwarm:
     heard: list[tuple[str, bytes]] = field(default_factory=list)
     """What was typed on standard input, and to what."""
 
-    def site(self) -> Site:
+    def site(self) -> ProductionTarget:
         """Return it as a place to deliver to."""
-        return Site(self.machines, Engine(), Recipe("python:3"), ServeSection(), Sources(), 80)
+        return ProductionTarget(self.machines, Engine(), Recipe("python:3"), ServeSection(), Sources(), 80)
 
     def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have all that goes over ssh, and to this machine's own engine, end here."""

@@ -11,7 +11,7 @@ import pytest
 
 from stargaze.bundle.manifest import BadBundleError
 from stargaze.config.sections import DeploySection
-from stargaze.errors import DifferenceFoundError, MissingInputError, OutsideError
+from stargaze.errors import DifferenceFoundError, ExternalError, MissingInputError
 from stargaze.serve.release import git
 from stargaze.serve.release import publish as release
 from stargaze.serve.release.commit_tree import RefusedError
@@ -189,7 +189,7 @@ def test_a_machine_that_does_not_answer_stops_it_before_anything_is_done(deliver
     before = delivered.everything(), delivered.record
     delivered.small.away.add("production2")
 
-    with pytest.raises(OutsideError, match="production2 does not let us in by ssh"):
+    with pytest.raises(ExternalError, match="production2 does not let us in by ssh"):
         delivered.deploy("good 2")
 
     assert (delivered.everything(), delivered.record) == before
@@ -243,7 +243,7 @@ def test_services_that_are_not_well_put_release_and_services_back(delivered: Des
     before, first = delivered.everything(), delivered.small.installed["production1"]
     delivered.small.ill["web"] = "task: unhealthy"
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         delivered.deploy("good 2", section=dataclasses.replace(delivered.section, web_memory=0.05, workers=9))
 
     second = delivered.record[1][1]
@@ -259,7 +259,7 @@ def test_services_of_the_same_release_are_put_back_without_another(delivered: De
     before, record = delivered.everything(), delivered.record
     delivered.small.ill["worker"] = "no memory"
 
-    with pytest.raises(OutsideError, match=r"no memory; release .* serves as before"):
+    with pytest.raises(ExternalError, match=r"no memory; release .* serves as before"):
         delivered.deploy("good 1", section=dataclasses.replace(delivered.section, worker_memory=0.05))
 
     assert delivered.everything() == before
@@ -277,7 +277,7 @@ def test_a_machine_that_refuses_a_release_has_the_others_go_back(delivered: Desk
             delivered.refusing.clear()
 
     with pytest.raises(
-        OutsideError, match=r"production2: the release was refused: .* not signed by an allowed"
+        ExternalError, match=r"production2: the release was refused: .* not signed by an allowed"
     ) as caught:
         delivery.deploy(
             delivered.section, delivered.store, delivered.small.site(), now=delivered.workshop.now, say=heals,
@@ -293,7 +293,7 @@ def test_a_process_that_goes_on_with_another_release_puts_it_back(delivered: Des
     first = delivered.small.installed["production1"]
     delivered.small.stuck["production2"] = first
 
-    with pytest.raises(OutsideError, match=rf"production2: a worker answers with {first[:12]}; release .* as before"):
+    with pytest.raises(ExternalError, match=rf"production2: a worker answers with {first[:12]}; release .* as before"):
         delivered.deploy("good 2")
 
     assert delivered.small.installed == dict.fromkeys(BOTH, first)
@@ -306,7 +306,7 @@ def test_a_release_that_only_the_desk_had_lost_is_what_a_failure_goes_back_to(de
     delivered.store.current.unlink()
     delivered.small.ill["web"] = "unhealthy"
 
-    with pytest.raises(OutsideError, match=rf"release {record[0][1][:12]} serves as before"):
+    with pytest.raises(ExternalError, match=rf"release {record[0][1][:12]} serves as before"):
         delivered.deploy("good 2", section=dataclasses.replace(delivered.section, web_memory=0.05))
 
     assert delivered.everything() == before
@@ -318,7 +318,7 @@ def test_what_was_scaled_since_is_put_back_as_it_was(delivered: Desk) -> None:
     delivered.small.ill["web"] = "unhealthy"
     before = delivered.everything()
 
-    with pytest.raises(OutsideError, match="serves as before"):
+    with pytest.raises(ExternalError, match="serves as before"):
         delivered.deploy("good 2", section=dataclasses.replace(delivered.section, web_memory=0.05, worker_memory=3.0))
 
     assert delivered.everything() == before
@@ -334,7 +334,7 @@ def test_a_release_whose_delivery_was_interrupted_is_none_to_return_to(
             delivered.deploy("good 2")
     delivered.small.ill["web"] = "unhealthy"
 
-    with pytest.raises(OutsideError, match=rf"release {first[:12]} serves as before"):
+    with pytest.raises(ExternalError, match=rf"release {first[:12]} serves as before"):
         delivered.deploy("good 3", section=dataclasses.replace(delivered.section, web_memory=0.05))
 
     assert delivered.small.installed == dict.fromkeys(BOTH, first)
@@ -349,7 +349,7 @@ def test_what_somebody_else_has_brought_meanwhile_is_not_taken_back(delivered: D
         if "putting back" in line:
             delivered.small.tips["production2"] = "another"
 
-    with pytest.raises(OutsideError, match="another release has arrived since, and stays"):
+    with pytest.raises(ExternalError, match="another release has arrived since, and stays"):
         delivery.deploy(
             dataclasses.replace(delivered.section, web_memory=0.05), delivered.store, delivered.small.site(),
             now=delivered.workshop.now, say=arrives, digest=delivered.workshop.bundle("good 2"),
@@ -366,7 +366,7 @@ def test_a_machine_that_is_lost_on_the_way_keeps_the_others_from_nothing(deliver
         if "putting back" in line:
             delivered.small.away.add("production2")
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         delivery.deploy(
             delivered.section, delivered.store, delivered.small.site(),
             now=delivered.workshop.now, say=lose, digest=delivered.workshop.bundle("good 2"),
@@ -388,7 +388,7 @@ def test_a_machine_that_is_lost_on_the_way_keeps_the_others_from_nothing(deliver
 def test_where_nothing_served_before_there_is_nothing_to_go_back_to(desk: Desk) -> None:
     desk.small.ill["broker"] = "no such volume"
 
-    with pytest.raises(OutsideError, match=r"broker: .*no such volume; nothing served before it"):
+    with pytest.raises(ExternalError, match=r"broker: .*no such volume; nothing served before it"):
         desk.deploy()
 
     assert kept(desk.store) is None
@@ -401,7 +401,7 @@ def test_a_way_back_that_fails_too_is_told_with_both_reasons(delivered: Desk) ->
         if "putting back" in line:
             delivered.small.away.add("production1")
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         delivery.deploy(
             dataclasses.replace(delivered.section, web_memory=0.05), delivered.store, delivered.small.site(),
             now=delivered.workshop.now, say=lose, digest=delivered.workshop.bundle("good 2"),
@@ -436,7 +436,7 @@ def test_a_rollback_that_does_not_serve_is_put_back_as_a_delivery_is(delivered: 
     before, record = delivered.everything(), delivered.record
     delivered.small.stuck["production1"] = second
 
-    with pytest.raises(OutsideError, match=rf"production1: a worker answers with .*release {second[:12]} serves as"):
+    with pytest.raises(ExternalError, match=rf"production1: a worker answers with .*release {second[:12]} serves as"):
         delivered.rollback()
 
     assert delivered.everything() == before
@@ -448,7 +448,7 @@ def test_a_rollback_reaches_whom_it_can_and_tells_of_the_others(delivered: Desk)
     second = delivered.deploy("good 2").release.digest
     delivered.small.away.add("production2")
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         delivered.rollback()
 
     assert caught.value.message.startswith(f"release {first[:12]} serves again on production1; production2 does not ")
@@ -467,7 +467,7 @@ def test_a_rollback_to_another_image_that_fails_leaves_the_stack_to_return_to(de
     before = delivered.everything()
     delivered.small.stuck["production1"] = before["installed"]["production1"]
 
-    with pytest.raises(OutsideError, match="serves as before"):
+    with pytest.raises(ExternalError, match="serves as before"):
         delivered.rollback()
 
     assert delivered.everything() == before
@@ -479,7 +479,7 @@ def test_a_rollback_to_another_image_wants_every_machine(delivered: Desk) -> Non
     third = delivered.deploy("good 3").release.digest
     delivered.small.away.add("production2")
 
-    with pytest.raises(OutsideError, match="wants another image; production2 does not let us in"):
+    with pytest.raises(ExternalError, match="wants another image; production2 does not let us in"):
         delivered.rollback()
 
     assert delivered.small.installed == dict.fromkeys(BOTH, third)
@@ -506,7 +506,7 @@ def test_a_delivery_that_succeeded_sweeps_and_one_that_failed_removes_nothing(de
         images.add(old)
     delivered.refusing = dict.fromkeys(BOTH, "no")
 
-    with pytest.raises(OutsideError):
+    with pytest.raises(ExternalError):
         delivered.deploy("good 2")
     assert all(old in images for images in delivered.small.images.values())
 

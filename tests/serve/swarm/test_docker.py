@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from stargaze.config.sections import DeploySection
-from stargaze.errors import OutsideError
-from stargaze.serve.swarm.docker import Container, State, Surveyed, Swarm, look, survey
+from stargaze.errors import ExternalError
+from stargaze.serve.swarm.docker import Container, NodeInfo, State, Swarm, look, survey
 from stargaze.serve.swarm.image import FOR_SKOPS, LOCK, Engine, bring, ensured, files_for, name_of, suits
 from stargaze.serve.swarm.image import Recipe as ImageRecipe
-from stargaze.serve.swarm.service_status import unlike
+from stargaze.serve.swarm.service_status import node_mismatches
 from stargaze.system.source_package import recipe
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
-MACHINE = Remote("production1", "production", "10.20.0.13", "10.20.0.13", "root", ())
-HERE = Remote("production1", "production", "127.0.0.1", "127.0.0.1", "root", ())
+MACHINE = SshHost("production1", "production", "10.20.0.13", "10.20.0.13", "root", ())
+HERE = SshHost("production1", "production", "127.0.0.1", "127.0.0.1", "root", ())
 SSH = """#!/bin/sh
 for last; do :; done
 exec sh -c "$last"
@@ -81,9 +81,9 @@ def content(holds: str = "layers") -> str:
     return hashlib.sha256(holds.encode()).hexdigest()[:12]
 
 
-def node(*images: str, holds: str = "layers") -> Surveyed:
+def node(*images: str, holds: str = "layers") -> NodeInfo:
     contents = dict.fromkeys(images, content(holds))
-    return Surveyed(
+    return NodeInfo(
         MACHINE, "host1", "n1", True, frozenset(images), tip="", installed="", signers=(), contents=contents
     )
 
@@ -106,7 +106,7 @@ def test_a_machine_says_what_it_is_and_holds(fake: Path) -> None:
 def test_a_machine_that_is_no_node_is_named(fake: Path, told: str, said: str) -> None:
     (fake / "info").write_text(f"{told}\n")
 
-    with pytest.raises(OutsideError, match=said):
+    with pytest.raises(ExternalError, match=said):
         survey(MACHINE)
 
 
@@ -176,7 +176,7 @@ def test_whoever_else_answers_at_the_port_is_heard_as_one_line(fake: Path, page:
     found = look(HERE, "image:1", page.server_port)
 
     assert (found.containers, found.page) == ((), f"{status} <html> <h1>It works!</h1> </html>")
-    assert "production1: its page " in unlike(found, "a" * 64)[-1]
+    assert "production1: its page " in node_mismatches(found, "a" * 64)[-1]
 
 
 def test_where_nobody_answers_at_the_port_nothing_is_said(fake: Path, page: Page) -> None:
@@ -206,7 +206,7 @@ def test_before_the_first_deploy_there_is_nothing(fake: Path) -> None:
 def test_a_swarm_that_lost_its_majority_is_said_and_not_taken_for_an_empty_one(fake: Path) -> None:
     (fake / "leaderless").write_text("rpc error: The swarm does not have a leader.")
 
-    with pytest.raises(OutsideError, match=r"production1: .*The swarm does not have a leader"):
+    with pytest.raises(ExternalError, match=r"production1: .*The swarm does not have a leader"):
         Swarm(MACHINE).state()
 
 
@@ -268,7 +268,7 @@ def test_an_image_of_a_registry_is_pushed_once_and_pulled_by_the_nodes(fake: Pat
 def test_an_image_that_cannot_be_built_says_why(fake: Path, bundle: Path) -> None:
     (fake / "broken").touch()
 
-    with pytest.raises(OutsideError, match="no such base"):
+    with pytest.raises(ExternalError, match="no such base"):
         ensured(DeploySection(), ImageRecipe("x"), Engine(), [node()], bundle, print)
 
 

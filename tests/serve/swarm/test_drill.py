@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from stargaze.config.sections import DeploySection
-from stargaze.errors import MissingInputError, OutsideError, UsageError
+from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.serve.swarm import drill
-from stargaze.serve.swarm.docker import Surveyed, Swarm
-from stargaze.serve.swarm.drill import HARDSHIPS, Ground, judged, named
+from stargaze.serve.swarm.docker import NodeInfo, Swarm
+from stargaze.serve.swarm.drill import HARDSHIPS, DrillContext, judged, named
 from stargaze.store import Store
 from tests.serve.swarm.small_swarm import SmallSwarm, machine
 from tests.waiting import wait_for
@@ -76,14 +76,14 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-def ground(store: Store, *managers: bool) -> Ground:
+def ground(store: Store, *managers: bool) -> DrillContext:
     """Return machines, each a manager or not."""
     small = SmallSwarm(machines=tuple(machine(number) for number, _ in enumerate(managers, 1)))
     surveyed = [
-        Surveyed(one, one.name, one.name, manages, frozenset(), "", "", ())
+        NodeInfo(one, one.name, one.name, manages, frozenset(), "", "", ())
         for one, manages in zip(small.machines, managers, strict=True)
     ]
-    return Ground(DeploySection(), store, small.site(), surveyed, Swarm(small.machines[0]), [])
+    return DrillContext(DeploySection(), store, small.site(), surveyed, Swarm(small.machines[0]), [])
 
 
 @pytest.mark.parametrize("name", ["worker", "web", "broker"])
@@ -94,7 +94,7 @@ def test_one_container_is_killed_wherever_there_is_one(told: list[str], store: S
 
 
 def test_what_runs_nowhere_cannot_be_killed(told: list[str], store: Store) -> None:
-    with pytest.raises(OutsideError, match="worker: runs nowhere"):
+    with pytest.raises(ExternalError, match="worker: runs nowhere"):
         HARDSHIPS["worker"].strike(ground(store, True))
 
 
@@ -119,7 +119,7 @@ def test_only_a_machine_that_the_others_do_not_need_to_agree_is_stopped(
 def test_a_cluster_without_a_machine_to_spare_keeps_all(
     told: list[str], store: Store, managers: tuple[bool, ...]
 ) -> None:
-    with pytest.raises(OutsideError, match="no machine to spare"):
+    with pytest.raises(ExternalError, match="no machine to spare"):
         HARDSHIPS["node"].strike(ground(store, *managers))
 
     assert told == []
@@ -139,7 +139,7 @@ def test_a_deploy_that_fails_after_the_one_that_was_cut_says_why(
     monkeypatch.setattr(drill, "_released", lambda _store: "a" * 64)
     command = ["sh", "-c", f"exec >&2; {script}"]
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         HARDSHIPS["deploy"].strike(dataclasses.replace(ground(store, True), command=command))
 
     assert caught.value.message == f"the deploy after it failed: {why}"
@@ -177,11 +177,11 @@ def test_a_swarm_that_is_not_well_before_is_not_hurt(
     told: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ill(*_: Any) -> None:
-        raise OutsideError("web: 1 of 2 run")
+        raise ExternalError("web: 1 of 2 run")
 
     monkeypatch.setattr(drill, "await_well", ill)
 
-    with pytest.raises(OutsideError, match="web: 1 of 2 run"):
+    with pytest.raises(ExternalError, match="web: 1 of 2 run"):
         drill.drill(ground(store, True), ["10.20.0.21:80"], list(HARDSHIPS.values()), 1.0, lambda _: None)
 
     assert told == []
@@ -210,10 +210,10 @@ def test_visitors_that_never_end_are_ended_and_cost_no_other_sheet(
     monkeypatch.setattr(drill, "await_well", lambda *_: None)
     monkeypatch.setattr(drill, "_names", lambda _store: ["a/b"])
 
-    def strike(times: int) -> Callable[[Ground], None]:
-        def struck(_ground: Ground) -> None:
+    def strike(times: int) -> Callable[[DrillContext], None]:
+        def struck(_ground: DrillContext) -> None:
             wait_for(lambda: here.exists() and here.read_text().count("\n") == times)
-            raise OutsideError("worker: runs nowhere")
+            raise ExternalError("worker: runs nowhere")
 
         return struck
 

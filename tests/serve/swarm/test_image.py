@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.serve.swarm import image
 from stargaze.serve.swarm.image import Engine
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 
 pytestmark = pytest.mark.real
 
@@ -27,7 +27,7 @@ def test_an_image_that_does_not_arrive_in_time_is_said_and_nobody_sends_on(
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(image, "BUILDING", 1.0)
 
-    with pytest.raises(OutsideError, match="stargaze-serve:1 did not arrive at two within 1 s"):
-        image._carry("stargaze-serve:1", Engine(), Remote("two", "production", "two", "two", "root", ()))
+    with pytest.raises(ExternalError, match="stargaze-serve:1 did not arrive at two within 1 s"):
+        image._carry("stargaze-serve:1", Engine(), SshHost("two", "production", "two", "two", "root", ()))
 
     assert not any(Path(f"/proc/{number}").exists() for number in here.read_text().split())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.errors import CredentialsError, DifferenceFoundError, OutsideError
+from stargaze.errors import CredentialsError, DifferenceFoundError, ExternalError
 from stargaze.serve.release import git, signing
 from stargaze.serve.release import publish as release
 from stargaze.serve.release import repository as target
@@ -78,7 +78,7 @@ def test_what_fails_from_another_store_is_put_back_to_what_served(delivered: Des
     delivered.small.stuck["production2"] = first
 
     with pytest.raises(
-        OutsideError, match=rf"production2: a worker answers with .*release {first[:12]} serves as before"
+        ExternalError, match=rf"production2: a worker answers with .*release {first[:12]} serves as before"
     ):
         other.deploy("good 2")
 
@@ -136,7 +136,7 @@ def test_more_releases_than_a_hook_takes_at_once_come_in_several_pushes(
 def test_a_bundle_of_objects_that_is_cut_off_is_an_error_of_one_line(delivered: Desk, other: Desk) -> None:
     subprocess.run(["rm", "-r", str(delivered.small.holds["production1"] / "refs")], check=True)
 
-    with pytest.raises(OutsideError, match="production1"):
+    with pytest.raises(ExternalError, match="production1"):
         other.deploy("good 2")
 
     assert other.record == []

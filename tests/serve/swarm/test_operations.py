@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 
 from stargaze.config.sections import DeploySection, ServeSection
-from stargaze.errors import MissingInputError, OutsideError, UsageError
+from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.swarm import operations as operating
 from stargaze.serve.swarm import production as site
 from stargaze.serve.swarm import wait as watching
 from stargaze.serve.swarm.delivery_state import apply, keep
-from stargaze.serve.swarm.docker import Seen, State, Surveyed, Swarm
+from stargaze.serve.swarm.docker import NodeInfo, Seen, State, Swarm
 from stargaze.serve.swarm.image import Engine, Recipe
-from stargaze.serve.swarm.production import Site, prepared, surveyed
+from stargaze.serve.swarm.production import ProductionTarget, prepare_stack, survey_all
 from stargaze.store import Store
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 from tests.serve.swarm.small_swarm import SmallSwarm
 
-MACHINES = tuple(Remote(f"production{n}", "production", f"10.0.0.{n}", f"10.0.0.{n}", "me", ()) for n in (1, 2))
-SITE = Site(MACHINES, Engine(), Recipe("base"), ServeSection(), Sources(), 80)
+MACHINES = tuple(SshHost(f"production{n}", "production", f"10.0.0.{n}", f"10.0.0.{n}", "me", ()) for n in (1, 2))
+SITE = ProductionTarget(MACHINES, Engine(), Recipe("base"), ServeSection(), Sources(), 80)
 SWARM = DeploySection(to="swarm", registry="registry.example", patience=0)
 
 
@@ -52,10 +52,10 @@ def test_what_cannot_be_is_refused_in_one_line(words: str, keys: dict[str, Any],
         operating.numbers([words], DeploySection(**keys))
 
 
-def survey(remote: Remote) -> Surveyed:
+def survey(remote: SshHost) -> NodeInfo:
     if remote.name == "production2":
-        raise OutsideError("production2 does not let us in by ssh: no route")
-    return Surveyed(remote, "host1", "n1", True, frozenset(), "c" * 40, "a" * 64, ())
+        raise ExternalError("production2 does not let us in by ssh: no route")
+    return NodeInfo(remote, "host1", "n1", True, frozenset(), "c" * 40, "a" * 64, ())
 
 
 def test_a_machine_that_is_away_is_a_row_and_no_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,12 +79,12 @@ def test_a_machine_that_is_away_is_a_row_and_no_end(store: Store, monkeypatch: p
 
 
 def test_without_a_manager_the_reason_is_that_of_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(remote: Remote) -> Surveyed:
-        raise OutsideError(f"{remote.name} is away")
+    def away(remote: SshHost) -> NodeInfo:
+        raise ExternalError(f"{remote.name} is away")
 
     monkeypatch.setattr(site, "survey", away)
 
-    with pytest.raises(OutsideError, match="production1 is away; production2 is away"):
+    with pytest.raises(ExternalError, match="production1 is away; production2 is away"):
         operating.log_words(SITE, "web", lines=10, follow=False)
 
 
@@ -111,8 +111,8 @@ def small(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Smal
     store.root.mkdir()
     made = SmallSwarm(installed=dict.fromkeys(("production1", "production2"), "a" * 64))
     made.enter(monkeypatch)
-    machines, swarm = surveyed(made.site())
-    ready = prepared(SWARM, made.site(), machines, swarm, tmp_path, lambda _: None)
+    machines, swarm = survey_all(made.site())
+    ready = prepare_stack(SWARM, made.site(), machines, swarm, tmp_path, lambda _: None)
     apply(store, swarm, ready.whole)
     keep(store, ready.whole)
     made.done.clear()
@@ -163,7 +163,7 @@ def test_a_machine_that_goes_away_while_it_is_asked_is_a_row_too(
 ) -> None:
     look = operating.look
 
-    def lost(remote: Remote, image: str, port: int) -> Seen:
+    def lost(remote: SshHost, image: str, port: int) -> Seen:
         small.away.add("production2")
         return look(remote, image, port)
 
@@ -231,7 +231,7 @@ def test_replicas_that_do_not_come_up_are_named_with_the_reason(small: SmallSwar
     small.dead.add("stargaze_worker")
     small.failed["stargaze_worker"] = "no suitable node (insufficient resources)"
 
-    with pytest.raises(OutsideError, match=r"worker: 0 of 9 run: no suitable node"):
+    with pytest.raises(ExternalError, match=r"worker: 0 of 9 run: no suitable node"):
         operating.scale(SWARM, small.site(), {"worker": 9}, lambda _: None)
 
 

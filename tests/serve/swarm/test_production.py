@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from stargaze.config.sections import DeploySection
-from stargaze.errors import MissingInputError, OutsideError
+from stargaze.errors import ExternalError, MissingInputError
 from stargaze.serve.stack import secret_versions as vault
 from stargaze.serve.swarm.docker import Swarm
-from stargaze.serve.swarm.production import Prepared, image_in_use, prepared, surveyed
-from stargaze.system.ssh import Remote
+from stargaze.serve.swarm.production import Prepared, image_in_use, prepare_stack, survey_all
+from stargaze.system.ssh import SshHost
 from tests.serve.swarm.small_swarm import SmallSwarm, machine
 
 SECTION = DeploySection(to="swarm", registry="registry.example/team", patience=0)
@@ -34,8 +34,8 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def ready(small: SmallSwarm, bundle: Path, section: DeploySection = SECTION) -> Prepared:
-    machines, swarm = surveyed(small.site())
-    return prepared(section, small.site(), machines, swarm, bundle, lambda _: None)
+    machines, swarm = survey_all(small.site())
+    return prepare_stack(section, small.site(), machines, swarm, bundle, lambda _: None)
 
 
 def run(small: SmallSwarm, found: Prepared) -> None:
@@ -51,7 +51,7 @@ def versions(found: Prepared) -> set[str]:
 def test_the_swarm_is_asked_behind_the_first_machine_that_manages_it(small: SmallSwarm) -> None:
     small.machines = (THREE[1], THREE[0])
 
-    machines, swarm = surveyed(small.site())
+    machines, swarm = survey_all(small.site())
 
     assert [one.remote.name for one in machines] == ["production2", "production1"]
     assert swarm == Swarm(THREE[1])
@@ -70,7 +70,7 @@ def test_production_is_whole_before_it_is_touched(
     for name, value in changed.items():
         setattr(small, name, value)
 
-    with pytest.raises(OutsideError, match=said) as caught:
+    with pytest.raises(ExternalError, match=said) as caught:
         ready(small, bundle)
 
     assert hint in caught.value.hint
@@ -176,7 +176,7 @@ def test_a_rotation_that_was_stopped_half_way_stays_half_way(small: SmallSwarm, 
 
 @pytest.mark.parametrize(("machines", "brokers"), [(THREE[:1], 0), (THREE[:2], 0), (THREE, 1)])
 def test_several_brokers_know_each_other_by_one_cookie(
-    small: SmallSwarm, bundle: Path, machines: tuple[Remote, ...], brokers: int
+    small: SmallSwarm, bundle: Path, machines: tuple[SshHost, ...], brokers: int
 ) -> None:
     small.machines = machines
     for _ in range(2):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.serve.stack.compose import stack
-from stargaze.serve.stack.service_options import Wanted
+from stargaze.serve.stack.service_options import StackSpec
 from stargaze.serve.swarm.delivery_state import apply, keep, sent
 from stargaze.serve.swarm.docker import Swarm
 from stargaze.serve.swarm.prune import Needs, stale_configs, stale_images, stale_stacks, sweep
@@ -68,7 +68,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> SmallSwarm:
     return made
 
 
-def wanted(number: int) -> Wanted:
+def wanted(number: int) -> StackSpec:
     deploy = dataclasses.replace(WANTED.deploy, broker_memory=float(number))
     return dataclasses.replace(WANTED, deploy=deploy, image=f"stargaze-serve:{number}", secrets=1, behind=1)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.serve.release import git, signing
 from stargaze.serve.release import publish as release
 from stargaze.serve.release import repository as target
 from stargaze.serve.swarm import push_releases as sending
-from stargaze.serve.swarm.docker import Surveyed
+from stargaze.serve.swarm.docker import NodeInfo
 from stargaze.store import Store
-from stargaze.system.ssh import Remote
+from stargaze.system.ssh import SshHost
 from tests.serve.conftest import LOADER, Workshop
 
 pytestmark = pytest.mark.real
@@ -31,7 +31,7 @@ exec sh -c "$(echo "$last" | sed "s|/srv/stargaze|$FAKE/$machine|g")"
 
 
 @pytest.fixture
-def machines(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Surveyed]:
+def machines(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[NodeInfo]:
     """Two machines that take what the workshop signs."""
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
@@ -43,7 +43,9 @@ def machines(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name in ("one", "two"):
         store = Store(tmp_path / name)
         signing.allow(workshop.key, store)
-        target.prepare(store.releases, target.Rules(store.serving, signing.allowed_signers(store), max_bytes=1_000_000))
+        target.prepare(
+            store.releases, target.HookPolicy(store.serving, signing.allowed_signers(store), max_bytes=1_000_000)
+        )
         rules = store.releases / target.FILE
         verify = [sys.executable, "-S", "-c", LOADER]
         rules.write_text(json.dumps(json.loads(rules.read_text()) | {"verify": verify, "seconds": 20.0}))
@@ -51,12 +53,12 @@ def machines(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return found
 
 
-def standing(name: str, folder: Path) -> Surveyed:
+def standing(name: str, folder: Path) -> NodeInfo:
     store = Store(folder / name)
-    remote = Remote(name, "production", name, name, "root", ())
+    remote = SshHost(name, "production", name, name, "root", ())
     tip = git.tip(git.Repository(store.releases)) or ""
     signers = tuple(signing.allowed_signers(store).read_text().splitlines())
-    return Surveyed(remote, name, name, True, frozenset(), tip, release.installed(store) or "", signers)
+    return NodeInfo(remote, name, name, True, frozenset(), tip, release.installed(store) or "", signers)
 
 
 def installed(folder: Path) -> list[str | None]:
@@ -64,7 +66,7 @@ def installed(folder: Path) -> list[str | None]:
 
 
 def test_a_release_is_installed_on_every_machine_and_sent_once(
-    workshop: Workshop, machines: list[Surveyed], tmp_path: Path
+    workshop: Workshop, machines: list[NodeInfo], tmp_path: Path
 ) -> None:
     made = workshop.deploy("good")
 
@@ -75,27 +77,27 @@ def test_a_release_is_installed_on_every_machine_and_sent_once(
 
 
 def test_a_machine_that_refuses_is_named_with_its_reason(
-    workshop: Workshop, machines: list[Surveyed], tmp_path: Path
+    workshop: Workshop, machines: list[NodeInfo], tmp_path: Path
 ) -> None:
     made = workshop.deploy("good")
     signing.allowed_signers(Store(tmp_path / "two")).write_text("")
 
-    with pytest.raises(OutsideError, match=r"two: the release was refused: .* is not signed by an allowed signer"):
+    with pytest.raises(ExternalError, match=r"two: the release was refused: .* is not signed by an allowed signer"):
         sending.send(workshop.section, workshop.store, machines, made.digest)
     assert installed(tmp_path) == [made.digest, None]
 
 
-def test_a_machine_that_is_away_is_named(workshop: Workshop, machines: list[Surveyed], tmp_path: Path) -> None:
+def test_a_machine_that_is_away_is_named(workshop: Workshop, machines: list[NodeInfo], tmp_path: Path) -> None:
     made = workshop.deploy("good")
     (tmp_path / "two").rename(tmp_path / "gone")
 
-    with pytest.raises(OutsideError, match=r"two: .*No route to host"):
+    with pytest.raises(ExternalError, match=r"two: .*No route to host"):
         sending.send(workshop.section, workshop.store, machines, made.digest)
 
 
 @pytest.mark.parametrize("there", [OTHER, OTHER.rstrip(), ""], ids=["whole", "without its last newline", "empty"])
 def test_a_machine_that_does_not_know_the_key_is_told(
-    workshop: Workshop, machines: list[Surveyed], tmp_path: Path, there: str
+    workshop: Workshop, machines: list[NodeInfo], tmp_path: Path, there: str
 ) -> None:
     signers = signing.allowed_signers(Store(tmp_path / "two"))
     line = signers.read_text()
@@ -104,7 +106,7 @@ def test_a_machine_that_does_not_know_the_key_is_told(
 
     for _ in range(2):
         known = [standing(name, tmp_path) for name in ("one", "two")]
-        sending.introduce(workshop.section, workshop.store, known, said.append)
+        sending.trust_signing_key(workshop.section, workshop.store, known, said.append)
 
     assert signers.read_text() == (f"{OTHER}{line}" if there else line)
     assert said == ["two believes our signing key from now on"]

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from stargaze.config.sections import DeploySection
-from stargaze.errors import MissingInputError, OutsideError
+from stargaze.errors import ExternalError, MissingInputError
 from stargaze.serve.stack import secret_versions as vault
 from stargaze.serve.stack.service_options import CONTENT
 from stargaze.serve.swarm import wait as watching
 from stargaze.serve.swarm.delivery_state import apply, keep, kept
 from stargaze.serve.swarm.docker import Swarm
-from stargaze.serve.swarm.production import prepared, surveyed
+from stargaze.serve.swarm.production import prepare_stack, survey_all
 from stargaze.serve.swarm.rotate_secrets import rotate
 from stargaze.store import Store
 from tests.serve.swarm.small_swarm import SmallSwarm, machine
@@ -38,8 +38,8 @@ def small(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Smal
 
 
 def deliver(small: SmallSwarm, store: Store, bundle: Path) -> None:
-    machines, swarm = surveyed(small.site())
-    ready = prepared(SECTION, small.site(), machines, swarm, bundle, lambda _: None)
+    machines, swarm = survey_all(small.site())
+    ready = prepare_stack(SECTION, small.site(), machines, swarm, bundle, lambda _: None)
     apply(store, swarm, ready.whole)
     keep(store, ready.whole)
     small.done.clear()
@@ -186,7 +186,7 @@ def test_a_side_that_learns_nothing_ends_it_before_anybody_shows_the_new_secrets
 ) -> None:
     small.refuses[what] = "the node is down"
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         turn(small, store)
 
     assert (caught.value.message, caught.value.hint) == (said, hint)
@@ -197,7 +197,7 @@ def test_a_side_that_learns_nothing_ends_it_before_anybody_shows_the_new_secrets
 def test_a_queue_that_runs_nowhere_is_said(small: SmallSwarm, store: Store) -> None:
     small.runs_on["stargaze_broker"] = "nowhere"
 
-    with pytest.raises(OutsideError, match=r"^broker: runs nowhere") as caught:
+    with pytest.raises(ExternalError, match=r"^broker: runs nowhere") as caught:
         turn(small, store)
 
     assert caught.value.hint == "stargaze status"
@@ -208,7 +208,7 @@ def test_pages_that_are_not_well_with_the_new_ones_leave_both_valid(small: Small
     before = kept(store)
     small.ill["web"] = "unhealthy"
 
-    with pytest.raises(OutsideError, match=r"web: .*unhealthy"):
+    with pytest.raises(ExternalError, match=r"web: .*unhealthy"):
         turn(small, store)
 
     assert held(small) == {"1", "2"}
@@ -218,7 +218,7 @@ def test_pages_that_are_not_well_with_the_new_ones_leave_both_valid(small: Small
 
 def test_the_same_command_ends_what_was_stopped_half_way(small: SmallSwarm, store: Store) -> None:
     small.ill["results"] = "no memory"
-    with pytest.raises(OutsideError, match=r"results: .*no memory"):
+    with pytest.raises(ExternalError, match=r"results: .*no memory"):
         turn(small, store)
     small.ill.clear()
 
@@ -232,7 +232,7 @@ def test_a_queue_that_went_back_alone_does_not_have_the_results_forget_whom_the_
     small: SmallSwarm, store: Store, tmp_path: Path
 ) -> None:
     small.ill["broker"] = "no memory"
-    with pytest.raises(OutsideError, match=r"broker: .*no memory"):
+    with pytest.raises(ExternalError, match=r"broker: .*no memory"):
         turn(small, store)
     small.ill.clear()
 
@@ -251,7 +251,7 @@ def test_results_that_began_anew_between_two_rotations_learn_the_present_user_be
 ) -> None:
     """They knew the page's user by word of mouth alone, and refuse it now: nothing else would end that."""
     small.ill |= {"broker": "no memory", "results": "no memory"}
-    with pytest.raises(OutsideError, match="no memory"):
+    with pytest.raises(ExternalError, match="no memory"):
         turn(small, store)
     assert in_use(small) == (2, 1)
     small.ill.clear()

@@ -10,12 +10,12 @@ import pytest
 from stargaze.config.sections import DeploySection, ServeSection
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.stack.compose import MARK, PART, stack
-from stargaze.serve.stack.service_options import Node, Wanted
+from stargaze.serve.stack.service_options import Node, StackSpec
 from stargaze.serve.swarm.docker import Container, Seen, State
-from stargaze.serve.swarm.service_status import Service, is_as_sent, judged, unlike
+from stargaze.serve.swarm.service_status import Service, is_as_sent, node_mismatches, service_status
 
 NODES = (Node("production1"), Node("production2"))
-WANTED = Wanted(
+WANTED = StackSpec(
     DeploySection(to="swarm", publish="host", discovery="dnsrr"),
     ServeSection(),
     Sources(),
@@ -71,7 +71,7 @@ def task(
 
 
 def web(services: list[Any], tasks: list[Any], whole: dict[str, Any] | None = WHOLE) -> Service:
-    return next(one for one in judged(State(TOLD, services, tasks), whole) if one.name == "web")
+    return next(one for one in service_status(State(TOLD, services, tasks), whole) if one.name == "web")
 
 
 def test_one_page_on_each_node_is_well() -> None:
@@ -144,7 +144,7 @@ def test_the_reason_is_that_of_the_newest_task_that_has_one() -> None:
 def test_a_task_that_waits_for_room_says_so() -> None:
     waits = task("worker", "", "pending", why="no suitable node (insufficient resources on 2 nodes)")
 
-    (found,) = [one for one in judged(State(TOLD, [service("worker")], [waits]), None) if one.name == "worker"]
+    (found,) = [one for one in service_status(State(TOLD, [service("worker")], [waits]), None) if one.name == "worker"]
 
     assert (found.state, found.running, found.wanted) == ("changing", 0, 2)
     assert "no suitable node" in found.why
@@ -156,7 +156,7 @@ def test_a_node_that_takes_no_services_is_not_waited_for() -> None:
     drained[1]["Spec"] = {**TOLD[1]["Spec"], "Availability": "drain"}
 
     for nodes in (down, drained):
-        (found,) = judged(State(nodes, [service("web")], [task("web", "production1")]), None)
+        (found,) = service_status(State(nodes, [service("web")], [task("web", "production1")]), None)
         assert (found.state, found.running, found.wanted) == ("well", 1, 1)
 
 
@@ -169,7 +169,7 @@ def test_what_ran_on_a_node_that_was_lost_is_not_waited_for() -> None:
         task("worker", "production2", wish="shutdown"),
     ]
 
-    found = judged(State([TOLD[0], lost], [service("worker")], tasks), WHOLE)
+    found = service_status(State([TOLD[0], lost], [service("worker")], tasks), WHOLE)
 
     assert [(one.state, one.running) for one in found if one.name == "worker"] == [("well", 2)]
 
@@ -188,7 +188,7 @@ def test_a_service_that_nobody_asked_for_is_not_judged_and_has_the_stack_sent() 
     services = [*(service(name) for name in WHOLE["services"]), {**service("web"), "ID": "old"}]
     services[-1]["Spec"] = {**services[-1]["Spec"], "Name": "stargaze_flower"}
 
-    assert [one.name for one in judged(State(TOLD, services, []), WHOLE)] == list(WHOLE["services"])
+    assert [one.name for one in service_status(State(TOLD, services, []), WHOLE)] == list(WHOLE["services"])
     assert not is_as_sent(services, WHOLE)
 
 
@@ -221,7 +221,7 @@ GOOD = Seen(
 
 
 def test_a_machine_on_which_all_answers_with_the_release_is_believed() -> None:
-    assert unlike(GOOD, "a" * 64) == []
+    assert node_mismatches(GOOD, "a" * 64) == []
 
 
 @pytest.mark.parametrize(
@@ -243,4 +243,4 @@ def test_a_machine_on_which_all_answers_with_the_release_is_believed() -> None:
     ],
 )
 def test_what_is_not_so_is_named(changed: dict[str, Any], said: str) -> None:
-    assert unlike(dataclasses.replace(GOOD, **changed), "a" * 64) == [said]
+    assert node_mismatches(dataclasses.replace(GOOD, **changed), "a" * 64) == [said]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from stargaze.config.sections import DeploySection
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.serve.swarm import wait as watching
 from stargaze.serve.swarm.docker import Container, Seen, State, Swarm
 from stargaze.serve.swarm.service_status import Service
@@ -81,7 +81,7 @@ def test_what_is_waited_for_is_said_whenever_it_changes_and_not_at_every_look(lo
 def test_a_service_that_failed_ends_the_wait_at_once(look: Callable[..., None], clock: Clock) -> None:
     look([web(1, "changing"), broker("failed", "no such image")])
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         await_well(SECTION, SWARM, None, lambda _: None)
 
     assert caught.value.message == "broker: 0 of 1 run: no such image"
@@ -92,7 +92,7 @@ def test_a_service_that_failed_ends_the_wait_at_once(look: Callable[..., None], 
 def test_patience_ends_and_names_all_that_is_not_well(look: Callable[..., None], clock: Clock) -> None:
     look([web(1, "changing", "unhealthy"), broker("changing"), Service("results", 1, 1, "", "well")])
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         await_well(SECTION, SWARM, None, lambda _: None)
 
     assert caught.value.message == "web: 1 of 2 run: unhealthy; broker: 0 of 1 run"
@@ -126,7 +126,7 @@ def test_a_machine_that_goes_on_with_another_release_is_named(monkeypatch: pytes
         watching, "look", lambda one, *_: seen(one.name, "b" * 64 if one.name == "production2" else DIGEST)
     )
 
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         await_serving(SECTION, MACHINES, "image:1", 80, DIGEST)
 
     assert caught.value.message == f"production2: a worker answers with {'b' * 12}"
@@ -139,7 +139,7 @@ def test_a_release_is_waited_for_a_minute_at_most_and_not_as_long_as_services(
 ) -> None:
     monkeypatch.setattr(watching, "look", lambda one, *_: seen(one.name, "b" * 64))
 
-    with pytest.raises(OutsideError, match=r"production1: .*; production2: .*"):
+    with pytest.raises(ExternalError, match=r"production1: .*; production2: .*"):
         await_serving(DeploySection(patience=patience), MACHINES, "image:1", 80, DIGEST)
 
     assert most - 2 < clock.now <= most

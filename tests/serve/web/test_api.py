@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.serve.web.api import LONGEST_WAIT, wished
+from stargaze.serve.web.api import LONGEST_WAIT, preferred_wait
 
 if TYPE_CHECKING:
     from tests.conftest import FakeDesk
@@ -224,8 +224,8 @@ def test_who_likes_to_wait_gets_the_ticket_as_it_stands_after_that(page: FlaskCl
 
 @given(st.text(max_size=60))
 def test_no_preference_is_waited_for_longer_than_ten_seconds(text: str) -> None:
-    assert 0.0 <= wished(text) <= LONGEST_WAIT
-    assert 0.0 <= wished(f"wait={text}") <= LONGEST_WAIT
+    assert 0.0 <= preferred_wait(text) <= LONGEST_WAIT
+    assert 0.0 <= preferred_wait(f"wait={text}") <= LONGEST_WAIT
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])

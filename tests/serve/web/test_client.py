@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.serve.web.client import ask_once
 
 
@@ -14,7 +14,7 @@ def test_a_page_that_is_not_there_is_one_clear_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
-    with pytest.raises(OutsideError, match="cannot be reached") as caught:
+    with pytest.raises(ExternalError, match="cannot be reached") as caught:
         ask_once(url, ["a/b"])
 
     assert caught.value.hint == "stargaze serve"

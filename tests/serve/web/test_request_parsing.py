@@ -8,15 +8,15 @@ import pytest
 
 from stargaze.errors import BadDataError
 from stargaze.features.ingest.user_input import FORM_FIELDS
-from stargaze.serve.prediction_request import Question
+from stargaze.serve.prediction_request import PredictionRequest
 from stargaze.serve.web.request_parsing import (
     FIRST,
-    ask_by,
     figures_in,
     first_fields,
     looked_at,
     names_in,
     other_fields,
+    parse_request,
     part_of,
 )
 
@@ -29,14 +29,14 @@ def test_names_are_split_however_they_are_typed(text: str) -> None:
 
 
 def test_a_name_that_is_typed_twice_is_asked_once() -> None:
-    question = ask_by(["a/b", "https://github.com/A/B", "c/d"], [], most=5, now=NOW)
+    question = parse_request(["a/b", "https://github.com/A/B", "c/d"], [], most=5, now=NOW)
 
     assert len(question.repositories) == 2
 
 
 def test_names_and_figures_count_together() -> None:
     with pytest.raises(BadDataError, match="2 repositories are too many"):
-        ask_by(["a/b"], [{"full_name": "c/d"}], most=1, now=NOW)
+        parse_request(["a/b"], [{"full_name": "c/d"}], most=1, now=NOW)
 
 
 def test_an_empty_control_means_not_known() -> None:
@@ -64,10 +64,10 @@ def test_only_what_the_bundle_looks_at_is_asked_for() -> None:
 
 
 def test_a_repository_that_was_renamed_is_asked_for_by_its_new_name() -> None:
-    assert part_of(Question(("old/name",)), "new/name") == (["new/name"], [])
+    assert part_of(PredictionRequest(("old/name",)), "new/name") == (["new/name"], [])
 
 
 def test_typed_figures_are_asked_for_again_as_they_were_typed() -> None:
     row = {"full_name": "me/mine", "forks": "3"}
 
-    assert part_of(Question(("a/b",), (row,)), "me/mine") == ([], [row])
+    assert part_of(PredictionRequest(("a/b",), (row,)), "me/mine") == ([], [row])

@@ -17,7 +17,7 @@ import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from stargaze.config.sections import ServeSection
-from stargaze.serve.prediction_request import Question, Ticket
+from stargaze.serve.prediction_request import PredictionJob, PredictionRequest
 from stargaze.serve.web.app import make_web
 from stargaze.store import Store
 
@@ -47,7 +47,7 @@ class InstantDesk:
         self._desk = desk
         self._lock = threading.Lock()
 
-    def ask(self, question: Question, *, key: str = "", request_id: str = "") -> Ticket:
+    def ask(self, question: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
         with self._lock:
             ticket = self._desk.ask(question, key=key, request_id=request_id)
             if ticket.state == "queued":
@@ -55,14 +55,14 @@ class InstantDesk:
                 self._desk.tickets[ticket.id] = answered
             return self._desk.tickets[ticket.id]
 
-    def find(self, question: Question) -> Ticket | None:
+    def find(self, question: PredictionRequest) -> PredictionJob | None:
         with self._lock:
             return self._desk.find(question)
 
-    def look(self, ticket_id: str) -> Ticket | None:
+    def look(self, ticket_id: str) -> PredictionJob | None:
         return self._desk.look(ticket_id)
 
-    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, Ticket | None]:
+    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
         return self._desk.ended(ticket_ids)
 
     def check(self) -> None:

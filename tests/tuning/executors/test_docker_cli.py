@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.tuning.executors.docker_cli import Client, Room, end_of, room
 
 
@@ -27,7 +27,7 @@ def says(program: Path, script: str) -> None:
 def test_without_the_command_the_way_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    with pytest.raises(OutsideError, match="docker is not installed") as raised:
+    with pytest.raises(ExternalError, match="docker is not installed") as raised:
         Client()
     assert "--executor process" in raised.value.hint
 
@@ -53,7 +53,7 @@ def test_an_engine_that_is_away_is_named_with_the_reason(
     says(docker, script)
     monkeypatch.setenv("DOCKER_HOST", "ssh://dev")
 
-    with pytest.raises(OutsideError, match=f"the Docker engine ssh://dev does not answer: {reason}") as raised:
+    with pytest.raises(ExternalError, match=f"the Docker engine ssh://dev does not answer: {reason}") as raised:
         room(Client())
     assert "DOCKER_HOST=ssh://" in raised.value.hint
 
@@ -61,7 +61,7 @@ def test_an_engine_that_is_away_is_named_with_the_reason(
 def test_what_is_refused_is_an_error_with_the_last_words(docker: Path) -> None:
     says(docker, "echo 'no such volume' >&2; echo >&2; echo \"See 'docker volume rm --help'.\" >&2; exit 1")
 
-    with pytest.raises(OutsideError, match="docker volume: no such volume"):
+    with pytest.raises(ExternalError, match="docker volume: no such volume"):
         Client().must(["volume", "rm", "x"])
 
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import pytest
 
 from stargaze.config.sections import POLICIES, ScreeningSection
-from stargaze.errors import OutsideError, UsageError
+from stargaze.errors import ExternalError, UsageError
 from stargaze.system.source_package import PACKAGE, context, digest, packed
 from stargaze.tuning.executors.docker_cli import Room
 from stargaze.tuning.executors.docker_executor import (
@@ -55,7 +55,7 @@ class FakeEngine:
     def must(self, words: Sequence[str], content: bytes | None = None) -> bytes:
         done = self.ask(words, content)
         if done.returncode:
-            raise OutsideError("refused")
+            raise ExternalError("refused")
         return done.stdout
 
     def attach(self, words: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
@@ -196,7 +196,7 @@ def test_an_image_that_cannot_be_built_shows_the_end_of_the_log(job: Job) -> Non
     log = "\n".join(f"step {number}" for number in range(100)).encode()
     engine = FakeEngine(INFO | {"image inspect": (1, b""), "build": (1, log)})
 
-    with pytest.raises(OutsideError) as raised, containers(ScreeningSection(), job.folder, ["ridge"], print, engine):
+    with pytest.raises(ExternalError) as raised, containers(ScreeningSection(), job.folder, ["ridge"], print, engine):
         pass
 
     assert "step 99" in raised.value.message

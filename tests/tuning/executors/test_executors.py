@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from stargaze.config.sections import ScreeningSection
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.store import Store
 from stargaze.tuning.screen import screen
 from tests.tuning.conftest import fill
@@ -47,7 +47,7 @@ def test_a_family_that_fails_is_a_row_that_says_why(
 
 @pytest.mark.parametrize("executor", ["process", "ray"])
 def test_a_family_that_runs_out_of_time_is_a_row_that_says_so(executor: str, learnt: Store) -> None:
-    with pytest.raises(OutsideError, match=r"no family could be fitted: not done after 0\.01 s"):
+    with pytest.raises(ExternalError, match=r"no family could be fitted: not done after 0\.01 s"):
         screen(ScreeningSection(families=["perceptron"], time_limit=0.01, executor=executor, processes=1), learnt, 0)
 
     assert not list(learnt.root.glob(".screen-*"))

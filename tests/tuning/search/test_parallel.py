@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from stargaze.tuning.search.parallel import JOB, each
+from stargaze.tuning.search.parallel import JOB, parallel_map
 
 
 def test_answers_come_in_the_order_of_the_questions() -> None:
@@ -18,12 +18,12 @@ def test_answers_come_in_the_order_of_the_questions() -> None:
             gate.wait(10) if place == 0 else gate.set()
         return place
 
-    assert each(waits, [(0,), (1,), (2,)]) == [0, 1, 2]
+    assert parallel_map(waits, [(0,), (1,), (2,)]) == [0, 1, 2]
 
 
 def test_an_error_of_one_is_the_error_of_all() -> None:
     with pytest.raises(ZeroDivisionError):
-        each(divmod, [(1, 1), (1, 0)])
+        parallel_map(divmod, [(1, 1), (1, 0)])
 
 
 def test_a_job_of_a_cluster_leaves_it_to_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,4 +32,4 @@ def test_a_job_of_a_cluster_leaves_it_to_the_cluster(monkeypatch: pytest.MonkeyP
     )
     monkeypatch.setenv(JOB, "{}")
 
-    assert each(pow, [(2, 3), (3, 2)]) == [("there", pow, 2)]
+    assert parallel_map(pow, [(2, 3), (3, 2)]) == [("there", pow, 2)]

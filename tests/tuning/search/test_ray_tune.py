@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.errors import OutsideError, StargazeError
+from stargaze.errors import ExternalError, StargazeError
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.search.ray_tune import THREADS, Trial, _ending, _one_thread_each, _StopOnError, _Tell
@@ -57,7 +57,7 @@ def test_an_error_while_a_trial_is_heard_stops_the_search_and_is_kept() -> None:
     """Ray would print it and go on: a full disk would cost the whole night."""
 
     def disk_is_full(trial: dict[str, Any]) -> None:
-        raise OutsideError("the disk is full")
+        raise ExternalError("the disk is full")
 
     errors = list[StargazeError]()
     stop = _StopOnError(errors)
@@ -104,7 +104,7 @@ def test_what_the_listener_raises_is_kept_for_the_end_and_ends_the_search() -> N
     """Ray swallows it, and a full disk would go unnoticed for the rest of an hour."""
     errors: list[StargazeError] = []
     stop = _StopOnError(errors)
-    full = OutsideError("the disk is full", hint="df -h")
+    full = ExternalError("the disk is full", hint="df -h")
 
     def listen(_trial: dict[str, Any]) -> None:
         raise full
@@ -120,7 +120,7 @@ def test_what_the_listener_raises_is_kept_for_the_end_and_ends_the_search() -> N
 def test_a_ray_whose_processes_were_killed_is_one_line_that_says_how_to_go_on() -> None:
     said = "2 worker(s) were killed due to the node running low on memory.\nTop 10 memory users: ..."
 
-    with pytest.raises(OutsideError, match="running low on memory") as raised, _ending():
+    with pytest.raises(ExternalError, match="running low on memory") as raised, _ending():
         raise RuntimeError(said)
 
     assert "\n" not in raised.value.message

@@ -14,7 +14,7 @@ import pytest
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.bundle.star_bundle import ENCODER, Bundle
 from stargaze.config.sections import POLICIES, FeaturesSection, TuningSection
-from stargaze.features.dataset import FeatureSet, Table, read_table
+from stargaze.features.dataset import Dataset, FeatureSet, read_table
 from stargaze.serve.prediction.predict import predict
 from stargaze.store import Store
 from stargaze.tuning.training.calibrate import Calibrated, calibrate_on
@@ -32,7 +32,7 @@ BEST = {
     "folds": [0.5, 0.6, 0.7],
     "stopped": "done",
 }
-Saved = tuple[Table, FeatureSet, Path]
+Saved = tuple[Dataset, FeatureSet, Path]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.client import KEPT, Client, Reply, TooHeavyError
 from stargaze.features.github.api.rate_limit import FIRST_RETRY, backoff
@@ -54,7 +54,7 @@ def ask_all(
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If nothing is answered for long.
     """
     queue, doubt = deque(todo), _Doubt(client)
@@ -96,7 +96,7 @@ class _Doubt:
             return self.tries >= GIVE_UP
         self.tries, self.silence = 0, self.silence + 1
         if self.silence > PATIENCE:
-            raise OutsideError(f"GitHub's GraphQL does not answer: {why}", hint=KEPT)
+            raise ExternalError(f"GitHub's GraphQL does not answer: {why}", hint=KEPT)
         self.client.rest(why, backoff(self.silence - 1))
         return False
 

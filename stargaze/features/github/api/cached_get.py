@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from stargaze.features.github.api.client import Client, Reply
-from stargaze.features.github.api.response_cache import Gather, Kept, Spool
+from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache
 
 
 def page_once(
     ask: str,
     path: str,
     params: Mapping[str, str | int],
-    read: Callable[[Reply], Kept],
+    read: Callable[[Reply], CachedResponse],
     client: Client,
-    spool: Spool,
-    gather: Gather,
+    spool: ResponseCache,
+    gather: CrawlRun,
     *,
     forgiving: bool = True,
-) -> Kept:
+) -> CachedResponse:
     """Return the page that is filed under ``ask``; where it was answered long ago, ask whether that still holds.
 
     Parameters
@@ -29,7 +29,7 @@ def page_once(
         The REST question.
     read : callable
         Makes what is kept of a new answer, or refuses it.
-    client, spool, gather : Client, Spool, Gather
+    client, spool, gather : Client, ResponseCache, CrawlRun
         GitHub, the disk, and for whom.
     forgiving : bool
         As in :meth:`Client.get`, whose errors are raised.
@@ -38,6 +38,6 @@ def page_once(
     if page is None:
         before = spool.page_before(gather, ask)
         reply = client.get(path, params, etag=before.etag if before else "", forgiving=forgiving)
-        page = Kept(reply.at, before.etag, before.body) if reply.same and before else read(reply)
+        page = CachedResponse(reply.at, before.etag, before.body) if reply.same and before else read(reply)
         spool.keep(gather, {ask: page})
     return page

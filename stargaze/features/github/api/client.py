@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urljoin
 
-from stargaze.errors import ConfigError, CredentialsError, OutsideError, StargazeError
+from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
 from stargaze.features.github.api import rate_limit as manners
-from stargaze.features.github.api.rate_limit import Verdict, whole_seconds
-from stargaze.features.github.api.transport import Answer, Ask, Clock, ElsewhereError, NoAnswerError, Transport
+from stargaze.features.github.api.rate_limit import ResponseAction, whole_seconds
+from stargaze.features.github.api.transport import Clock, ElsewhereError, NoAnswerError, Request, Response, Transport
 
 TRIES = 8
 """Of one request that fails: with pauses of 2, 4, 8 … seconds some four minutes, and a night of faults when each
@@ -30,7 +30,7 @@ SKEW = 300.0
 ANSWERS = 60
 """GitHub dates its answers in whole seconds, cut off: the least difference of so many is the clocks' own."""
 TOKEN_HINT = "make a token (no scope is needed), then: export GITHUB_TOKEN=..."  # noqa: S105 # no password
-NOTHING = Answer(0, {}, b"")
+NOTHING = Response(0, {}, b"")
 FORGIVEN = ("refused", "elsewhere")
 RIGHT = "is github.url right? For GitHub Enterprise it ends in /api/v3"
 KEPT = "what was answered is kept; stargaze fetch, the same command, goes on"
@@ -113,15 +113,15 @@ class Client:
             If GitHub refuses the question itself (422 and the like).
         CredentialsError
             If it does not take the token.
-        OutsideError
+        ExternalError
             If faults or limits outlast all patience, GitHub points to another server, or it is not GitHub that answers.
         """
-        return self._answered(Ask(path, params or {}, etag=etag), _resource_of(path), forgiving=forgiving)
+        return self._answered(Request(path, params or {}, etag=etag), _resource_of(path), forgiving=forgiving)
 
     def query(self, text: str, variables: Mapping[str, Any]) -> Reply:
         """Ask GraphQL; errors as for :meth:`get`, and TooHeavyError where less should be asked for at once."""
         body = json.dumps({"query": text, "variables": variables}).encode()
-        return self._answered(Ask("/graphql", body=body), "graphql")
+        return self._answered(Request("/graphql", body=body), "graphql")
 
     def theirs(self) -> datetime:
         """Ask GitHub for its time, which costs none of its limits, and shows early whether it takes the token."""
@@ -135,7 +135,7 @@ class Client:
         """Return the time here, for what GitHub gave no date of its own."""
         return datetime.fromtimestamp(self._clock.time(), tz=UTC)
 
-    def _answered(self, ask: Ask, resource: str, *, forgiving: bool = False) -> Reply:
+    def _answered(self, ask: Request, resource: str, *, forgiving: bool = False) -> Reply:
         faults = limits = redirects = 0
         answer, there = NOTHING, ask
         while True:
@@ -143,7 +143,7 @@ class Client:
             try:
                 answer = self._send(there)
                 self._remember(answer, resource)
-                verdict = manners.judge(
+                verdict = manners.classify_response(
                     answer,
                     local_time=self._clock.time(),
                     limits=limits,
@@ -151,9 +151,9 @@ class Client:
                     is_graphql=resource == "graphql",
                 )
             except NoAnswerError as error:
-                verdict = Verdict("broken", why=str(error), wait=manners.backoff(faults))
+                verdict = ResponseAction("broken", why=str(error), wait=manners.backoff(faults))
             except ElsewhereError as error:  # the last answer is the redirect that leads there
-                verdict = Verdict("elsewhere", why=f"points to another server, {error}")
+                verdict = ResponseAction("elsewhere", why=f"points to another server, {error}")
             verdict = self._meant(verdict, forgiving=forgiving)
             if verdict.kind in ("good", "same", "gone"):
                 self._understood = True
@@ -174,13 +174,13 @@ class Client:
             else:
                 raise _refusal(verdict, ask, resource)
 
-    def _meant(self, verdict: Verdict, *, forgiving: bool) -> Verdict:
+    def _meant(self, verdict: ResponseAction, *, forgiving: bool) -> ResponseAction:
         """Take into account what was answered before, and what the one who asks can bear."""
         if verdict.kind == "foreign" and self._understood:  # it is GitHub's API, on a bad day
             return replace(verdict, kind="broken")
         return replace(verdict, kind="gone") if forgiving and verdict.kind in FORGIVEN else verdict
 
-    def _send(self, ask: Ask) -> Answer:
+    def _send(self, ask: Request) -> Response:
         self.tally.requests += 1
         try:
             answer = self._transport.send(ask)
@@ -210,7 +210,7 @@ class Client:
             self.tally.waited += seconds
             self._clock.sleep(seconds)
 
-    def _remember(self, answer: Answer, resource: str) -> None:
+    def _remember(self, answer: Response, resource: str) -> None:
         local, theirs = self._clock.time(), manners.date(answer.headers)
         if theirs is not None:
             self._ahead.append(local - theirs)
@@ -228,14 +228,14 @@ class Client:
             note = f"this machine's clock is {whole_seconds(abs(ahead))} {where} GitHub's; GitHub's dates are used"
             self.tally.notes.append(note)
 
-    def _now(self, answer: Answer) -> datetime:
+    def _now(self, answer: Response) -> datetime:
         moment = manners.date(answer.headers)
         return self.now() if moment is None else datetime.fromtimestamp(moment, tz=UTC)
 
-    def _limited(self, ask: Ask, verdict: Verdict, limits: int, at: datetime) -> None:
+    def _limited(self, ask: Request, verdict: ResponseAction, limits: int, at: datetime) -> None:
         self.tally.refused += 1
         if limits > MOST_LIMITS:
-            raise OutsideError(
+            raise ExternalError(
                 f"GitHub's {verdict.why} did not lift in {limits} waits ({_line(ask)})",
                 hint=f"{KEPT}; wait an hour, and let no other program use the token",
             )
@@ -245,32 +245,32 @@ class Client:
         if known:
             known.remaining = max(known.remaining, 1)  # what GitHub asked for has been waited for
 
-    def _failed(self, ask: Ask, verdict: Verdict, faults: int, at: datetime) -> None:
+    def _failed(self, ask: Request, verdict: ResponseAction, faults: int, at: datetime) -> None:
         self.tally.failed += 1
         tries = TRIES if self._heard else FIRST_TRIES
         if faults >= tries:
             page = "a web page" in verdict.why
             hint = f"{RIGHT}; {KEPT}" if page else KEPT
-            raise OutsideError(f"GitHub answered {_line(ask)} {tries} times with: {verdict.why}", hint=hint)
+            raise ExternalError(f"GitHub answered {_line(ask)} {tries} times with: {verdict.why}", hint=hint)
         _check_wait(ask, verdict, at)
         self.rest(verdict.why, verdict.wait)
 
 
-def _check_wait(ask: Ask, verdict: Verdict, at: datetime) -> None:
+def _check_wait(ask: Request, verdict: ResponseAction, at: datetime) -> None:
     """Refuse to sit and wait for what takes days."""
     if verdict.wait > LONGEST_WAIT:
         until = at + timedelta(seconds=verdict.wait)
-        raise OutsideError(
+        raise ExternalError(
             f"GitHub wants no request before {until:%Y-%m-%d %H:%M} UTC, in {whole_seconds(verdict.wait)} "
             f"({_line(ask)}: {verdict.why})",
             hint=f"come back then: {KEPT}",
         )
 
 
-def _redirected(ask: Ask, answer: Answer, verdict: Verdict, redirects: int) -> Ask:
+def _redirected(ask: Request, answer: Response, verdict: ResponseAction, redirects: int) -> Request:
     """Return the same request where GitHub points to; what is asked of GraphQL changes nothing, so it may follow too."""
     if redirects > MOST_REDIRECTS or not verdict.why:
-        raise OutsideError(f"{ask.path}: GitHub redirects without end, or to nowhere", hint=KEPT)
+        raise ExternalError(f"{ask.path}: GitHub redirects without end, or to nowhere", hint=KEPT)
     try:
         path = urljoin(answer.url, verdict.why)
     except ValueError:  # an address that is none: the transport says so
@@ -278,7 +278,7 @@ def _redirected(ask: Ask, answer: Answer, verdict: Verdict, redirects: int) -> A
     return replace(ask, path=path, params=ask.params if "?" not in path else {})
 
 
-def _reply(verdict: Verdict, answer: Answer, at: datetime) -> Reply:
+def _reply(verdict: ResponseAction, answer: Response, at: datetime) -> Reply:
     return Reply(
         data=verdict.data,
         at=at,
@@ -291,16 +291,16 @@ def _reply(verdict: Verdict, answer: Answer, at: datetime) -> Reply:
     )
 
 
-def _refusal(verdict: Verdict, ask: Ask, resource: str) -> StargazeError:
+def _refusal(verdict: ResponseAction, ask: Request, resource: str) -> StargazeError:
     if verdict.kind == "token":
         hint = f"it is wrong, expired or too narrow; {TOKEN_HINT}"
         return CredentialsError(f"GitHub does not take GITHUB_TOKEN: {verdict.why}", hint=hint)
     if verdict.kind == "foreign":
         hint = f"{RIGHT}; or a proxy answers in GitHub's place; {KEPT}"
-        return OutsideError(f"{_line(ask)} was answered with {verdict.why}: that is not GitHub's API", hint=hint)
+        return ExternalError(f"{_line(ask)} was answered with {verdict.why}: that is not GitHub's API", hint=hint)
     if verdict.kind == "elsewhere":
         hint = f"it is not asked, and gets no token; if GitHub's API is there, set github.url to it; {KEPT}"
-        return OutsideError(f"GitHub {verdict.why} ({_line(ask)})", hint=hint)
+        return ExternalError(f"GitHub {verdict.why} ({_line(ask)})", hint=hint)
     rich = "github.rich = false asks the search alone; " if resource == "graphql" else ""
     hint = f"{rich}change it; what was answered is kept"
     return ConfigError(f"GitHub refuses what [github] asks for: {verdict.why}", hint=hint)
@@ -310,7 +310,7 @@ def _resource_of(path: str) -> str:
     return "search" if path.startswith("/search/") else "core"
 
 
-def _line(ask: Ask) -> str:
+def _line(ask: Request) -> str:
     """Name a request in one line; a GraphQL body is long, and its size says enough."""
     if ask.body is not None:
         return f"POST {ask.path} ({len(ask.body):,} bytes)"

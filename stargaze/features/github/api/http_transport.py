@@ -12,7 +12,7 @@ from urllib3.util import Retry
 
 from stargaze import __version__
 from stargaze.errors import ConfigError, CredentialsError
-from stargaze.features.github.api.transport import Answer, Ask, Clock, ElsewhereError, NoAnswerError
+from stargaze.features.github.api.transport import Clock, ElsewhereError, NoAnswerError, Request, Response
 
 USER_AGENT = f"stargaze/{__version__}"
 ACCEPT = "application/vnd.github+json"
@@ -59,7 +59,7 @@ class HttpTransport:
         self._session.auth = _Bearer(token)
         self._session.headers.update({"User-Agent": USER_AGENT, "Accept": ACCEPT, "X-GitHub-Api-Version": VERSION})
 
-    def send(self, ask: Ask) -> Answer:
+    def send(self, ask: Request) -> Response:
         """Carry a request to the base URL's server, and to no other."""
         request = self._prepared(ask)
         settings = self._session.merge_environment_settings(request.url, {}, None, None, None)
@@ -70,15 +70,15 @@ class HttpTransport:
             raise NoAnswerError(_why(error, self._timeout[1])) from error
         took = self._clock.time() - begun
         lower = {name.lower(): value for name, value in answer.headers.items()}
-        return Answer(answer.status_code, lower, answer.content, took, answer.url)
+        return Response(answer.status_code, lower, answer.content, took, answer.url)
 
-    def address(self, ask: Ask) -> str:
+    def address(self, ask: Request) -> str:
         """Return where a request goes: GraphQL of an Enterprise server lies beside its REST, not below."""
         if ask.path == "/graphql" and self._base.endswith("/api/v3"):
             return self._base.removesuffix("/v3") + "/graphql"
         return f"{self._base}/{ask.path.lstrip('/')}" if ask.path.startswith("/") else ask.path
 
-    def _prepared(self, ask: Ask) -> requests.PreparedRequest:
+    def _prepared(self, ask: Request) -> requests.PreparedRequest:
         """Make a request as it will be sent, and compare servers only then: an address has many ways of writing."""
         headers = {"If-None-Match": ask.etag} if ask.etag else {}
         if ask.body is not None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any, Literal
 
-from stargaze.features.github.api.transport import Answer
+from stargaze.features.github.api.transport import Response
 
 Kind = Literal["good", "same", "moved", "elsewhere", "gone", "limit", "heavy", "broken", "refused", "token", "foreign"]
 """``elsewhere``: it points to another server; ``foreign``: it is no answer of GitHub's API."""
@@ -39,7 +39,7 @@ MOVED_STATUS = (301, 302, 307, 308)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ResponseAction:
     """What to do about an answer; ``data`` is its JSON, ``wait`` the seconds until the same may be asked again."""
 
     kind: Kind
@@ -48,7 +48,9 @@ class Verdict:
     data: Any = None
 
 
-def judge(answer: Answer, *, local_time: float, limits: int = 0, faults: int = 0, is_graphql: bool = False) -> Verdict:
+def classify_response(
+    answer: Response, *, local_time: float, limits: int = 0, faults: int = 0, is_graphql: bool = False
+) -> ResponseAction:
     """Tell what an answer asks of us.
 
     Parameters
@@ -64,40 +66,42 @@ def judge(answer: Answer, *, local_time: float, limits: int = 0, faults: int = 0
     """
     status = answer.status
     if status in (204, 304) and not is_graphql:
-        return Verdict("same" if status == 304 else "good", data=[])
+        return ResponseAction("same" if status == 304 else "good", data=[])
     if status in MOVED_STATUS:
-        return Verdict("moved", why=answer.headers.get("location", ""))
+        return ResponseAction("moved", why=answer.headers.get("location", ""))
     data = _parsed(answer)
     message = said(data)
     if _is_limit(answer, message, data):
-        return Verdict("limit", why=_which(answer, message), wait=pause(answer, local_time, limits))
+        return ResponseAction("limit", why=_which(answer, message), wait=pause(answer, local_time, limits))
     if status >= 300:
         verdict = _fault(answer, message, data, _patience(answer, local_time, faults))
         return replace(verdict, kind="refused") if is_graphql and verdict.kind == "gone" else verdict
     if not isinstance(data, (dict, list)):
-        return Verdict("broken", why=_unreadable(answer), wait=backoff(faults))
-    return _graphql(data, faults) if is_graphql else Verdict("good", data=data)
+        return ResponseAction("broken", why=_unreadable(answer), wait=backoff(faults))
+    return _graphql(data, faults) if is_graphql else ResponseAction("good", data=data)
 
 
-def _fault(answer: Answer, message: str, data: Any, wait: float) -> Verdict:
+def _fault(answer: Response, message: str, data: Any, wait: float) -> ResponseAction:
     status = answer.status
     if status < 500 and not message:
         what = "a web page" if _is_page(answer) else "no word of GitHub"
-        return Verdict("broken" if status == TOO_SLOW else "foreign", why=f"status {status} and {what}", wait=wait)
+        return ResponseAction(
+            "broken" if status == TOO_SLOW else "foreign", why=f"status {status} and {what}", wait=wait
+        )
     if _is_blocked(status, message, data):
-        return Verdict("gone", why=_why_blocked(data), data=data)
+        return ResponseAction("gone", why=_why_blocked(data), data=data)
     if status == 401:
-        return Verdict("token", why=message)
+        return ResponseAction("token", why=message)
     if status in GONE_STATUS:
-        return Verdict("gone", why=message, data=data)
+        return ResponseAction("gone", why=message, data=data)
     if status < 500:
-        return Verdict("refused", why=_details(message, data), data=data)
+        return ResponseAction("refused", why=_details(message, data), data=data)
     kind: Kind = "heavy" if status in HEAVY_STATUS else "broken"
     why = _unreadable(answer) if data is None and status not in HEAVY_STATUS else f"status {status}"
-    return Verdict(kind, why=why, wait=wait)
+    return ResponseAction(kind, why=why, wait=wait)
 
 
-def pause(answer: Answer, local_time: float, limits: int) -> float:
+def pause(answer: Response, local_time: float, limits: int) -> float:
     """Return how long to wait [s] after a limit, in the order that GitHub documents."""
     now = _theirs(answer, local_time)
     rest = retry_after(answer.headers, now)
@@ -143,12 +147,12 @@ def backoff(faults: int) -> float:
     return float(min(FIRST_RETRY * 2.0**faults, LONGEST_PAUSE))
 
 
-def _patience(answer: Answer, local_time: float, faults: int) -> float:
+def _patience(answer: Response, local_time: float, faults: int) -> float:
     """Return how long to wait [s] after a fault: GitHub may know when it is over."""
     return max(backoff(faults), retry_after(answer.headers, _theirs(answer, local_time)) or 0.0)
 
 
-def _theirs(answer: Answer, local_time: float) -> float:
+def _theirs(answer: Response, local_time: float) -> float:
     theirs = date(answer.headers)
     return local_time if theirs is None else theirs
 
@@ -175,7 +179,7 @@ def said(data: Any) -> str:
     return message if isinstance(message, str) else ""
 
 
-def _parsed(answer: Answer) -> Any:
+def _parsed(answer: Response) -> Any:
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -188,7 +192,7 @@ def _is_blocked(status: int, message: str, data: Any) -> bool:
     return status == 451 or (status == 403 and (named or "access blocked" in message.lower()))
 
 
-def _is_limit(answer: Answer, message: str, data: Any) -> bool:
+def _is_limit(answer: Response, message: str, data: Any) -> bool:
     """Tell a limit, primary or secondary, from other refusals: some come as 403, some as 429, some as 200."""
     text = (answer.body[:PAGE].decode(errors="replace") if data is None else message).lower()
     if _is_blocked(answer.status, message, data):
@@ -201,7 +205,7 @@ def _is_limit(answer: Answer, message: str, data: Any) -> bool:
     return answer.status in LIMIT_STATUS and stated
 
 
-def _which(answer: Answer, message: str) -> str:
+def _which(answer: Response, message: str) -> str:
     name = answer.headers.get("x-ratelimit-resource", "")
     kind = "secondary limit" if "secondary" in message.lower() or "abuse" in message.lower() else "limit"
     return f"{name} {kind}".strip()
@@ -222,28 +226,28 @@ def _details(message: str, data: Any) -> str:
     return "; ".join(dict.fromkeys(part for part in (message, *parts) if isinstance(part, str) and part))
 
 
-def _unreadable(answer: Answer) -> str:
+def _unreadable(answer: Response) -> str:
     return "a web page instead of JSON" if _is_page(answer) else "JSON that is broken or cut short"
 
 
-def _is_page(answer: Answer) -> bool:
+def _is_page(answer: Response) -> bool:
     head = answer.body[:200].lstrip().lower()
     return "html" in answer.headers.get("content-type", "") or head.startswith((b"<!doctype", b"<html"))
 
 
-def _graphql(data: Any, faults: int) -> Verdict:
+def _graphql(data: Any, faults: int) -> ResponseAction:
     """Judge what a GraphQL answer of status 200 says of itself; errors at single nodes are left to who asked."""
     if not isinstance(data, dict):
-        return Verdict("broken", why="no GraphQL answer", wait=backoff(faults))
+        return ResponseAction("broken", why="no GraphQL answer", wait=backoff(faults))
     if isinstance(data.get("data"), dict):
-        return Verdict("good", data=data)
+        return ResponseAction("good", data=data)
     message, kind = said(data), _first_type(data)
     text = message.lower()
     if kind in ("INSUFFICIENT_SCOPES", "FORBIDDEN"):
-        return Verdict("token", why=message)
+        return ResponseAction("token", why=message)
     if "timeout" in text or "something went wrong" in text or kind == "RESOURCE_LIMITS_EXCEEDED":
-        return Verdict("heavy", why=message, wait=backoff(faults))
-    return Verdict("refused", why=message or "no data", data=data)
+        return ResponseAction("heavy", why=message, wait=backoff(faults))
+    return ResponseAction("refused", why=message or "no data", data=data)
 
 
 def _first_type(data: Any) -> str:

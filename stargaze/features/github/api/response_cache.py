@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.store import outside_disk
 
 LAYOUT = 2
@@ -46,7 +46,7 @@ ABANDONED = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedResponse:
     """One stored page: when GitHub answered it, its mark, and the JSON."""
 
     at: datetime
@@ -60,7 +60,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Gather:
+class CrawlRun:
     """One run towards one aim: what stays the same however often it is stopped."""
 
     digest: str
@@ -74,7 +74,7 @@ class Gather:
         return f"{self.digest}.{self.generation}"
 
 
-class Spool:
+class ResponseCache:
     """The file; use :func:`opened`."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, server: str) -> None:
@@ -82,7 +82,7 @@ class Spool:
         self._path = path
         self._server = server
 
-    def begin(self, digest: str, now: Callable[[], datetime], *, update: bool) -> Gather:
+    def begin(self, digest: str, now: Callable[[], datetime], *, update: bool) -> CrawlRun:
         """Return the gather to go on with, or a new one; ``update`` begins a new generation after one that was done.
 
         ``now`` is asked only for a new one, and for an update.
@@ -94,11 +94,11 @@ class Spool:
                 self._db.execute("INSERT INTO gathers VALUES (?, ?, ?, ?)", values)
         return gather
 
-    def foresee(self, digest: str, now: Callable[[], datetime], *, update: bool) -> Gather:
+    def foresee(self, digest: str, now: Callable[[], datetime], *, update: bool) -> CrawlRun:
         """Return what :meth:`begin` would, and begin nothing."""
         return self._due(digest, now, update=update)[0]
 
-    def forget(self, gather: Gather, asks: Iterable[str]) -> None:
+    def forget(self, gather: CrawlRun, asks: Iterable[str]) -> None:
         """Drop a gather that found nothing, and these pages that it shares with others: the next is a new one."""
         with self._writing():
             self._db.execute("DELETE FROM pages WHERE gather = ?", (gather.key,))
@@ -109,7 +109,7 @@ class Spool:
                 "DELETE FROM gathers WHERE digest = ? AND generation = ?", (gather.digest, gather.generation)
             )
 
-    def finish(self, gather: Gather) -> None:
+    def finish(self, gather: CrawlRun) -> None:
         """Mark it as done, and drop the generations that nobody needs any more."""
         values = (gather.digest, gather.generation)
         old = [f"{gather.digest}.{number}" for number in range(1, gather.generation)]
@@ -118,17 +118,17 @@ class Spool:
             self._db.execute("DELETE FROM gathers WHERE digest = ? AND generation < ?", values)
             self._db.executemany("DELETE FROM pages WHERE gather = ?", [(key,) for key in old])
 
-    def page(self, gather: Gather, ask: str) -> Kept | None:
+    def page(self, gather: CrawlRun, ask: str) -> CachedResponse | None:
         """Return a page that was answered in this generation, or by another gather in its time."""
         kept = self._page(self._key(gather, ask), ask)
         return kept if kept and (ask.startswith(SEARCH) or kept.at >= self._since(gather)) else None
 
-    def page_before(self, gather: Gather, ask: str) -> Kept | None:
+    def page_before(self, gather: CrawlRun, ask: str) -> CachedResponse | None:
         """Return the same page of an earlier time, to ask GitHub whether it still holds."""
         before = replace(gather, generation=gather.generation - 1)
         return self._page(self._key(before, ask), ask)
 
-    def keep(self, gather: Gather, pages: Mapping[str, Kept]) -> None:
+    def keep(self, gather: CrawlRun, pages: Mapping[str, CachedResponse]) -> None:
         """Put pages on the disk, all or none, for good: the call returns when they are there."""
         values = [
             (self._key(gather, ask), ask, int(page.at.timestamp()), page.etag, zlib.compress(page.body))
@@ -137,19 +137,19 @@ class Spool:
         with self._writing():
             self._db.executemany("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?)", values)
 
-    def searched(self, gather: Gather) -> int:
+    def searched(self, gather: CrawlRun) -> int:
         """Count the pages of its search that were answered in this generation."""
         (count,) = self._db.execute("SELECT count(*) FROM pages WHERE gather = ?", (gather.key,)).fetchone()
         return int(count)
 
-    def shared(self, gather: Gather, begin: str) -> int:
+    def shared(self, gather: CrawlRun, begin: str) -> int:
         """Count the pages of repositories whose names begin so and that this gather can use."""
         since = int(self._since(gather).timestamp())
         values = (self._server, len(begin), begin, since)
         count = "SELECT count(*) FROM pages WHERE gather = ? AND substr(ask, 1, ?) = ? AND at >= ?"
         return int(self._db.execute(count, values).fetchone()[0])
 
-    def latest(self, gather: Gather) -> datetime:
+    def latest(self, gather: CrawlRun) -> datetime:
         """Return when GitHub answered last, by its own clock."""
         keys = (gather.key, self._server)
         (second,) = self._db.execute("SELECT max(at) FROM pages WHERE gather IN (?, ?)", keys).fetchone()
@@ -184,31 +184,31 @@ class Spool:
                     found.setdefault(number, {}).update(json.loads(body))
         return found
 
-    def _due(self, digest: str, now: Callable[[], datetime], *, update: bool) -> tuple[Gather, bool]:
+    def _due(self, digest: str, now: Callable[[], datetime], *, update: bool) -> tuple[CrawlRun, bool]:
         """Return the gather to go on with, or a new one, and which of it; what was foreseen for it long ago is dropped."""
         row = self._db.execute(
             "SELECT generation, began, done FROM gathers WHERE digest = ? ORDER BY generation DESC", (digest,)
         ).fetchone()
-        known = Gather(digest, row[0], _moment(row[1]), bool(row[2])) if row else None
+        known = CrawlRun(digest, row[0], _moment(row[1]), bool(row[2])) if row else None
         if known and not (update and (known.done or now() - known.began > ABANDONED)):
             return known, False
-        new = Gather(digest, known.generation + 1 if known else 1, now().replace(microsecond=0), done=False)
+        new = CrawlRun(digest, known.generation + 1 if known else 1, now().replace(microsecond=0), done=False)
         old = int((new.began - FORESEEN).timestamp())
         with self._writing():
             self._db.execute("DELETE FROM pages WHERE gather = ? AND at < ?", (new.key, old))
         return new, True
 
-    def _since(self, gather: Gather) -> datetime:
+    def _since(self, gather: CrawlRun) -> datetime:
         """Return from when on an answer about a repository serves this gather."""
         return gather.began - (SHARED if gather.generation == 1 else timedelta())
 
-    def _key(self, gather: Gather, ask: str) -> str:
+    def _key(self, gather: CrawlRun, ask: str) -> str:
         """Return what a page is filed under: the gather, or the server."""
         return gather.key if ask.startswith(SEARCH) else self._server
 
-    def _page(self, key: str, ask: str) -> Kept | None:
+    def _page(self, key: str, ask: str) -> CachedResponse | None:
         row = self._db.execute("SELECT at, etag, body FROM pages WHERE gather = ? AND ask = ?", (key, ask)).fetchone()
-        return Kept(_moment(row[0]), row[1], zlib.decompress(row[2])) if row else None
+        return CachedResponse(_moment(row[0]), row[1], zlib.decompress(row[2])) if row else None
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -219,12 +219,12 @@ class Spool:
 
 
 @contextlib.contextmanager
-def opened(path: Path, server: str) -> Iterator[Spool]:
+def opened(path: Path, server: str) -> Iterator[ResponseCache]:
     """Open the file, or make it; ``server`` is the address of the API whose repositories they are.
 
     Raises
     ------
-    OutsideError
+    ExternalError
         If it is of another layout, broken, or the disk does not take it.
     """
     with outside_disk(path):
@@ -232,9 +232,9 @@ def opened(path: Path, server: str) -> Iterator[Spool]:
     with _readable(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         (layout,) = connection.execute("PRAGMA user_version").fetchone()
         if layout == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-            raise OutsideError(f"{path} is a database of something else", hint=f"move it away (mv {path} {path}.old)")
+            raise ExternalError(f"{path} is a database of something else", hint=f"move it away (mv {path} {path}.old)")
         if layout not in (0, LAYOUT):
-            raise OutsideError(
+            raise ExternalError(
                 f"{path} is of layout {layout}, made by {'a newer' if layout > LAYOUT else 'an older'} stargaze; "
                 f"this one reads {LAYOUT}",
                 hint=f"use that version, or move the file away (mv {path} {path}.old) to ask GitHub anew",
@@ -242,7 +242,7 @@ def opened(path: Path, server: str) -> Iterator[Spool]:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;")
-        yield Spool(connection, path, server)
+        yield ResponseCache(connection, path, server)
 
 
 @contextlib.contextmanager
@@ -253,13 +253,13 @@ def _readable(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         text = str(error)
         if "full" in text or "disk I/O" in text:
-            raise OutsideError(
+            raise ExternalError(
                 f"{path}: the disk is full or fails; every page before is kept",
                 hint=f"free some space, then the same command goes on; df -h {path.parent}",
             ) from error
         if isinstance(error, sqlite3.OperationalError):
-            raise OutsideError(f"{path}: {text}", hint="point store.path to a folder that you own") from error
-        raise OutsideError(
+            raise ExternalError(f"{path}: {text}", hint="point store.path to a folder that you own") from error
+        raise ExternalError(
             f"{path}: cannot be read: {text}", hint=f"move it away (mv {path} {path}.old) to ask GitHub anew"
         ) from error
 

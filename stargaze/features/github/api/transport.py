@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Ask:
+class Request:
     """One request: a path below the base URL (or a whole URL of the same server), and for GraphQL a body."""
 
     path: str
@@ -20,7 +20,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What came back, as it came: header names in lower case."""
 
     status: int
@@ -43,7 +43,7 @@ class ElsewhereError(Exception):
 class Transport(Protocol):
     """Carries one request to one server and brings its answer; follows no redirect and repeats nothing that was sent."""
 
-    def send(self, ask: Ask) -> Answer:
+    def send(self, ask: Request) -> Response:
         """Return the answer, whatever its status; NoAnswerError where there is none, ElsewhereError if not sent."""
 
 

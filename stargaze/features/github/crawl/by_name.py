@@ -10,8 +10,8 @@ from stargaze.features.github.api import graphql
 from stargaze.features.github.api.batching import PageSize, ask_all
 from stargaze.features.github.api.cached_get import page_once
 from stargaze.features.github.api.client import Client, Reply
-from stargaze.features.github.api.response_cache import Gather, Kept, Spool
-from stargaze.features.github.search.search import Repo, is_row, repo
+from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache
+from stargaze.features.github.search.search import RepoRef, is_row, repo
 
 FIRST_SIZE = 100
 
@@ -24,8 +24,8 @@ def ask_of(name: str) -> str:
 
 
 def look_up(
-    names: Iterable[str], client: Client, spool: Spool, gather: Gather, *, graph: bool, tell: Tell
-) -> tuple[list[Repo], dict[str, str]]:
+    names: Iterable[str], client: Client, spool: ResponseCache, gather: CrawlRun, *, graph: bool, tell: Tell
+) -> tuple[list[RepoRef], dict[str, str]]:
     """Ask for each name; return those that are there, and of the others why they are not."""
     wanted: dict[str, str] = {}
     for name in names:
@@ -38,7 +38,7 @@ def look_up(
         for name in todo:
             _by_rest(name, client, spool, gather)
             tell(1)
-    found: dict[int, Repo] = {}
+    found: dict[int, RepoRef] = {}
     gone: dict[str, str] = {}
     for name in wanted.values():
         page = spool.page(gather, ask_of(name))
@@ -51,23 +51,25 @@ def look_up(
     return list(found.values()), gone
 
 
-def _by_rest(name: str, client: Client, spool: Spool, gather: Gather) -> None:
+def _by_rest(name: str, client: Client, spool: ResponseCache, gather: CrawlRun) -> None:
     page_once(ask_of(name), f"/repos/{name}", {}, _read, client, spool, gather)
 
 
-def _read(reply: Reply) -> Kept:
+def _read(reply: Reply) -> CachedResponse:
     if is_row(reply.data) and not reply.gone:
-        return Kept(reply.at, reply.etag, reply.raw)
-    return Kept(reply.at, "", json.dumps({"gone": reply.gone or "an answer that is no repository"}).encode())
+        return CachedResponse(reply.at, reply.etag, reply.raw)
+    return CachedResponse(reply.at, "", json.dumps({"gone": reply.gone or "an answer that is no repository"}).encode())
 
 
-def _by_graphql(names: list[str], client: Client, spool: Spool, gather: Gather, tell: Tell) -> None:
+def _by_graphql(names: list[str], client: Client, spool: ResponseCache, gather: CrawlRun, tell: Tell) -> None:
     def ask(some: list[str]) -> Reply:
         return client.query(graphql.names_query(len(some)), graphql.names_variables(some))
 
     def take(some: list[str], reply: Reply) -> list[str]:
         answered = answered_names(some, reply)
-        pages = {ask_of(name): Kept(reply.at, "", json.dumps(body).encode()) for name, body in answered.items()}
+        pages = {
+            ask_of(name): CachedResponse(reply.at, "", json.dumps(body).encode()) for name, body in answered.items()
+        }
         spool.keep(gather, pages)
         tell(len(answered))
         return [name for name in some if name not in answered]

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from stargaze.config.sections import FetchSection, GithubSection
-from stargaze.errors import BadDataError, ConfigError, OutsideError
+from stargaze.errors import BadDataError, ConfigError, ExternalError
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.client import Client
-from stargaze.features.github.api.response_cache import Gather, Spool
+from stargaze.features.github.api.response_cache import CrawlRun, ResponseCache
 from stargaze.features.github.crawl import details
 from stargaze.features.github.crawl import write_repositories as table
 from stargaze.features.github.crawl.by_name import ask_of, look_up
@@ -20,7 +20,7 @@ from stargaze.features.github.crawl.progress import Pace
 from stargaze.features.github.crawl.star_history import Histories, gather_history
 from stargaze.features.github.crawl.summary import GatherSummary
 from stargaze.features.github.search.query import read_search
-from stargaze.features.github.search.search import Finder, Progress, Repo, find
+from stargaze.features.github.search.search import CachedSearch, Progress, RepoRef, find
 from stargaze.features.ingest.validate import check_name
 from stargaze.store import Store
 
@@ -47,7 +47,7 @@ def collect(
     section: GithubSection,
     fetching: FetchSection,
     store: Store,
-    spool: Spool,
+    spool: ResponseCache,
     client: Client,
     now: datetime,
     *,
@@ -80,7 +80,7 @@ def collect(
 
     Raises
     ------
-    ConfigError, BadDataError, CredentialsError, OutsideError
+    ConfigError, BadDataError, CredentialsError, ExternalError
         As the client raises them, or where nothing was found; all that was answered is kept.
     """
     check(section, now)
@@ -88,12 +88,12 @@ def collect(
     notes = _age(gather, now)
     pace = Pace(client, report)
     graph = token and section.rich
-    learner = details.Learner(client, spool, graphql.KINDS if graph else (), gather)
+    learner = details.DetailFetcher(client, spool, graphql.KINDS if graph else (), gather)
     repos, gone, progress = _found(section, client, spool, gather, pace, learner, graph=graph)
     if not repos:
         spool.forget(gather, [ask_of(name) for name in section.names])
         if any(piece.incomplete for piece in progress.short):
-            raise OutsideError(
+            raise ExternalError(
                 "GitHub gave up on the search, and showed nothing", hint="try again, or narrow the ranges in [github]"
             )
         raise BadDataError(
@@ -152,19 +152,19 @@ def digest(section: GithubSection) -> str:
 def _found(
     section: GithubSection,
     client: Client,
-    spool: Spool,
-    gather: Gather,
+    spool: ResponseCache,
+    gather: CrawlRun,
     pace: Pace,
-    learner: details.Learner,
+    learner: details.DetailFetcher,
     *,
     graph: bool,
-) -> tuple[list[Repo], dict[str, str], Progress]:
+) -> tuple[list[RepoRef], dict[str, str], Progress]:
     if section.names:
         with pace.step("repositories", len(section.names)) as tell:
             repos, gone = look_up(section.names, client, spool, gather, graph=graph, tell=tell)
         return repos, gone, Progress()
     search = read_search(section, gather.began)
-    finder = Finder(client, spool, gather, search)
+    finder = CachedSearch(client, spool, gather, search)
     with pace.search(finder, len(graphql.KINDS) if graph else 0) as (progress, learned):
         repos = find(finder, search, section, progress, lambda found: learner.learn(found, learned))
     return repos, {}, progress
@@ -172,10 +172,10 @@ def _found(
 
 def _history(
     section: GithubSection,
-    repos: Sequence[Repo],
+    repos: Sequence[RepoRef],
     client: Client,
-    spool: Spool,
-    gather: Gather,
+    spool: ResponseCache,
+    gather: CrawlRun,
     store: Store,
     pace: Pace,
 ) -> Histories | None:
@@ -187,7 +187,7 @@ def _history(
         return gather_history(names, set(known), client, spool, gather, store, tell)
 
 
-def _age(gather: Gather, now: datetime) -> list[str]:
+def _age(gather: CrawlRun, now: datetime) -> list[str]:
     """Say how old the answers are that are used again."""
     if now - gather.began < OLD:
         return []

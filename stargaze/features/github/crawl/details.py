@@ -12,8 +12,8 @@ from stargaze.features.github.api.batching import PageSize, ask_all
 from stargaze.features.github.api.cached_get import page_once
 from stargaze.features.github.api.client import Client, Reply
 from stargaze.features.github.api.graphql import Kind, NodeError
-from stargaze.features.github.api.response_cache import Gather, Kept, Spool
-from stargaze.features.github.search.search import Repo
+from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache
+from stargaze.features.github.search.search import RepoRef
 
 REMARK = "remark"
 """Begins the name of the details that say why those of a kind are missing, and is their only field."""
@@ -30,20 +30,20 @@ Tell = Callable[[int], None]
 """Told how many repositories more are done."""
 
 
-class Learner:
+class DetailFetcher:
     """Learns counts and commits of repositories as they are found; page sizes are kept from one call to the next.
 
     So a slice's details are asked for while the search has to wait for its own limit.
     """
 
-    def __init__(self, client: Client, spool: Spool, kinds: Sequence[Kind], gather: Gather) -> None:
+    def __init__(self, client: Client, spool: ResponseCache, kinds: Sequence[Kind], gather: CrawlRun) -> None:
         self._client = client
         self._spool = spool
         self._known = {kind: known(kind, spool, gather) for kind in kinds}
         self._remarked = {kind: spool.stamps(_remark_of(kind)) for kind in kinds}
         self._sizes = {kind: PageSize(kind.first_size) for kind in kinds}
 
-    def learn(self, repos: Sequence[Repo], tell: Tell) -> None:
+    def learn(self, repos: Sequence[RepoRef], tell: Tell) -> None:
         """Ask for what is not known of their present state; each answer is kept at once.
 
         ``tell`` hears how many more details are known, as many as there are repositories and kinds.
@@ -53,26 +53,26 @@ class Learner:
             tell(len(repos) - len(todo))
             self._ask(kind, todo, tell)
 
-    def _ask(self, kind: Kind, todo: Sequence[Repo], tell: Tell) -> None:
+    def _ask(self, kind: Kind, todo: Sequence[RepoRef], tell: Tell) -> None:
         """Ask for all, then of those that refuse some fields for the others."""
-        waiting: dict[frozenset[str], list[Repo]] = {frozenset(): list(todo)}
+        waiting: dict[frozenset[str], list[RepoRef]] = {frozenset(): list(todo)}
         while waiting:
             without, some = waiting.popitem()
             for one, refused in self._ask_without(without, kind, some, tell):
                 waiting.setdefault(without | refused, []).append(one)
 
     def _ask_without(
-        self, without: frozenset[str], kind: Kind, todo: Sequence[Repo], tell: Tell
-    ) -> list[tuple[Repo, frozenset[str]]]:
+        self, without: frozenset[str], kind: Kind, todo: Sequence[RepoRef], tell: Tell
+    ) -> list[tuple[RepoRef, frozenset[str]]]:
         """Ask without some fields; return those that refuse more, and which."""
         text, asked = kind.without(without), frozenset(kind.names) - without
         parts: dict[int, dict[str, Any]] = {}
-        refused: list[tuple[Repo, frozenset[str]]] = []
+        refused: list[tuple[RepoRef, frozenset[str]]] = []
 
-        def ask(some: list[Repo]) -> Reply:
+        def ask(some: list[RepoRef]) -> Reply:
             return self._client.query(text, {"ids": [one.node_id for one in some]})
 
-        def take(some: list[Repo], reply: Reply) -> list[Repo]:
+        def take(some: list[RepoRef], reply: Reply) -> list[RepoRef]:
             told = dict(zip(some, _told(some, reply, asked), strict=True))
             refused.extend((one, what.refused) for one, what in told.items() if what.refused)
             done = {one: what for one, what in told.items() if what.whole}
@@ -83,7 +83,7 @@ class Learner:
             tell(len(done))
             return left
 
-        def give_up(one: Repo) -> None:
+        def give_up(one: RepoRef) -> None:
             now = self._client.now()
             self._remark(kind, {one: TOO_LARGE}, now)
             self._keep(kind, {one: parts.get(one.id, {})}, now)
@@ -92,7 +92,7 @@ class Learner:
         ask_all(todo, self._sizes[kind], ask, take, give_up, self._client)
         return refused
 
-    def _remark(self, kind: Kind, remarks: Mapping[Repo, str], at: datetime) -> None:
+    def _remark(self, kind: Kind, remarks: Mapping[RepoRef, str], at: datetime) -> None:
         """Note why nothing is known, for every later summary, or that what was noted is no longer so."""
         before = self._remarked[kind]
         rows = [
@@ -103,12 +103,12 @@ class Learner:
         if rows:
             self._spool.keep_details(_remark_of(kind), rows, at)
 
-    def _keep(self, kind: Kind, fields: Mapping[Repo, dict[str, Any]], at: datetime) -> None:
+    def _keep(self, kind: Kind, fields: Mapping[RepoRef, dict[str, Any]], at: datetime) -> None:
         self._spool.keep_details(kind.name, [(one.id, one.stamp, known) for one, known in fields.items()], at)
         self._known[kind].update((one.id, one.stamp) for one in fields)
 
 
-def known(kind: Kind, spool: Spool, gather: Gather) -> dict[int, str]:
+def known(kind: Kind, spool: ResponseCache, gather: CrawlRun) -> dict[int, str]:
     """Return of every repository the state in which this kind was learned, and need not be learned again.
 
     What is old is learned again; so is, in every gather, what could not be had before it began.
@@ -123,7 +123,7 @@ def known(kind: Kind, spool: Spool, gather: Gather) -> dict[int, str]:
     return found
 
 
-def remarks(repos: Sequence[Repo], spool: Spool) -> dict[str, str]:
+def remarks(repos: Sequence[RepoRef], spool: ResponseCache) -> dict[str, str]:
     """Return the names of those whose details could not be had, in their present state, and why."""
     found = spool.details([_remark_of(kind) for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
     return {one.full_name: found[one.id][REMARK] for one in repos if found.get(one.id)}
@@ -144,7 +144,7 @@ class _Told:
     """Fields without which the others may be had."""
 
 
-def _told(some: Sequence[Repo], reply: Reply, asked: frozenset[str]) -> list[_Told]:
+def _told(some: Sequence[RepoRef], reply: Reply, asked: frozenset[str]) -> list[_Told]:
     nodes = reply.data["data"].get("nodes") or []
     errors = graphql.errors_by_place(reply.data)
     padded = [*nodes, *[None] * (len(some) - len(nodes))]
@@ -161,7 +161,7 @@ def _told_of(node: Any, errors: Sequence[NodeError], asked: frozenset[str]) -> _
     return _Told({}, whole=False, refused=frozenset(error.field for error in refusals))
 
 
-def look_closer(repos: Sequence[Repo], client: Client, spool: Spool, gather: Gather, tell: Tell) -> None:
+def look_closer(repos: Sequence[RepoRef], client: Client, spool: ResponseCache, gather: CrawlRun, tell: Tell) -> None:
     """Ask REST for what GraphQL lacks, or did not tell: contributors and README, followers of each owner.
 
     What it told is noted as nothing, over what REST may have said before.
@@ -179,7 +179,7 @@ def look_closer(repos: Sequence[Repo], client: Client, spool: Spool, gather: Gat
         tell(1)
 
 
-def _contributors(one: Repo, client: Client, _spool: Spool, _gather: Gather) -> dict[str, Any]:
+def _contributors(one: RepoRef, client: Client, _spool: ResponseCache, _gather: CrawlRun) -> dict[str, Any]:
     """Count by the number of the last page of one; an empty repository has no page at all."""
     reply = client.get(f"/repos/{one.full_name}/contributors", {"per_page": 1, "anon": "true"}, forgiving=True)
     if reply.gone or not isinstance(reply.data, list):
@@ -187,24 +187,24 @@ def _contributors(one: Repo, client: Client, _spool: Spool, _gather: Gather) -> 
     return {"contributors": reply.last_page if reply.data else 0}
 
 
-def _readme(one: Repo, client: Client, _spool: Spool, _gather: Gather) -> dict[str, Any]:
+def _readme(one: RepoRef, client: Client, _spool: ResponseCache, _gather: CrawlRun) -> dict[str, Any]:
     reply = client.get(f"/repos/{one.full_name}/readme", forgiving=True)
     return {"readme_length": 0} if reply.gone else _number(reply.data, "size", "readme_length")
 
 
-def _followers(one: Repo, client: Client, spool: Spool, gather: Gather) -> dict[str, Any]:
+def _followers(one: RepoRef, client: Client, spool: ResponseCache, gather: CrawlRun) -> dict[str, Any]:
     """Ask once an owner; many repositories may be theirs."""
     owner = one.full_name.partition("/")[0]
     path = f"/{'orgs' if one.owner_type == 'Organization' else 'users'}/{owner}"
 
-    def read(reply: Reply) -> Kept:
-        return Kept(reply.at, reply.etag, b"{}" if reply.gone else reply.raw)
+    def read(reply: Reply) -> CachedResponse:
+        return CachedResponse(reply.at, reply.etag, b"{}" if reply.gone else reply.raw)
 
     page = page_once(f"owner {owner}", path, {}, read, client, spool, gather)
     return _number(page.data, "followers", "owner_followers")
 
 
-CLOSER: dict[str, Callable[[Repo, Client, Spool, Gather], dict[str, Any]]] = {
+CLOSER: dict[str, Callable[[RepoRef, Client, ResponseCache, CrawlRun], dict[str, Any]]] = {
     "contributors": _contributors,
     "readme": _readme,
     "followers": _followers,

@@ -11,14 +11,14 @@ from stargaze.config.sections import GithubSection
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.graphql import KINDS
 from stargaze.features.github.api.rate_limit import whole_seconds
-from stargaze.features.github.api.response_cache import Gather, Spool
+from stargaze.features.github.api.response_cache import CrawlRun, ResponseCache
 from stargaze.features.github.crawl import details
 from stargaze.features.github.crawl.by_name import FIRST_SIZE, ask_of
 from stargaze.features.github.crawl.star_history import page_of
 from stargaze.features.github.search import sampling
 from stargaze.features.github.search.page import CAP, PER_PAGE, Page, Pages, sure_page
 from stargaze.features.github.search.query import Region, read_search
-from stargaze.features.github.search.search import Finder, Repo, repo
+from stargaze.features.github.search.search import CachedSearch, RepoRef, repo
 
 OVERLAP = 1.03
 """Pages for each hundred repositories: neighbours that are seen twice, last pages that are not full."""
@@ -69,12 +69,12 @@ class Plan:
         return asdict(self)
 
 
-def plan(section: GithubSection, client: Client, spool: Spool, gather: Gather, *, token: bool) -> Plan:
+def plan(section: GithubSection, client: Client, spool: ResponseCache, gather: CrawlRun, *, token: bool) -> Plan:
     """Estimate what is left to ask for a gather; counts that have to be asked for are kept for it."""
     limits = _limits(client, token=token)
     graph = token and section.rich
     n_search = n_graph = points = n_core = 0
-    known: list[Repo] | None = None
+    known: list[RepoRef] | None = None
     if section.names:
         names = list(dict.fromkeys(name.lower() for name in section.names))
         pages = [(name, spool.page(gather, ask_of(name))) for name in names]
@@ -86,7 +86,7 @@ def plan(section: GithubSection, client: Client, spool: Spool, gather: Gather, *
         points = n_graph
     else:
         search = read_search(section, gather.began)
-        finder = _Looked(Finder(client, spool, gather, search))
+        finder = _Looked(CachedSearch(client, spool, gather, search))
         groups = sampling.groups(finder, search, section)
         counted = len(finder.at)
         total = sure_page(finder, search.whole, 1).total
@@ -123,7 +123,7 @@ class _Looked:
         return self._pages.page(region, number, attempt)
 
 
-def _unknown(stamps: Mapping[int, str], n_repos: int, known: Sequence[Repo] | None, gather: Gather) -> int:
+def _unknown(stamps: Mapping[int, str], n_repos: int, known: Sequence[RepoRef] | None, gather: CrawlRun) -> int:
     """Count of how many repositories a kind of details is not known.
 
     Those of a search are known by number only once they are walked: of one that is done, details are known of most.
@@ -133,7 +133,7 @@ def _unknown(stamps: Mapping[int, str], n_repos: int, known: Sequence[Repo] | No
     return max(n_repos - len(stamps), 0) if gather.done else n_repos
 
 
-def _without_history(section: GithubSection, n_repos: int, spool: Spool, gather: Gather) -> int:
+def _without_history(section: GithubSection, n_repos: int, spool: ResponseCache, gather: CrawlRun) -> int:
     if "*" in section.history:
         return max(n_repos - spool.shared(gather, page_of("")), 0) if gather.done else n_repos
     return sum(spool.page(gather, page_of(name)) is None for name in section.history)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.rate_limit import whole_seconds
-from stargaze.features.github.search.search import Finder, Progress
+from stargaze.features.github.search.search import CachedSearch, Progress
 
 Report = Callable[[str, float], None]
 Tell = Callable[[int], None]
@@ -40,7 +40,7 @@ class Pace:
         yield tell
 
     @contextlib.contextmanager
-    def search(self, finder: Finder, kinds: int) -> Iterator[tuple[Progress, Tell]]:
+    def search(self, finder: CachedSearch, kinds: int) -> Iterator[tuple[Progress, Tell]]:
         """Count what a search finds, and the details, of so many kinds, that are learned meanwhile."""
         progress, begun, before, learned = Progress(), self._client.now().timestamp(), 0, 0
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from stargaze import store as artifacts
 from stargaze.features.github.api.cached_get import page_once
 from stargaze.features.github.api.client import Client, Reply
-from stargaze.features.github.api.response_cache import Gather, Kept, Spool
+from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache
 from stargaze.store import Store
 
 REFUSALS = 3
@@ -48,7 +48,13 @@ class Histories:
 
 
 def gather_history(
-    names: Sequence[str], known: Collection[str], client: Client, spool: Spool, gather: Gather, store: Store, tell: Tell
+    names: Sequence[str],
+    known: Collection[str],
+    client: Client,
+    spool: ResponseCache,
+    gather: CrawlRun,
+    store: Store,
+    tell: Tell,
 ) -> Histories:
     """Ask for the weeks of each repository and write ``star_history.parquet``.
 
@@ -82,7 +88,7 @@ def page_of(name: str, number: int = 1) -> str:
     return f"history {number} {name.lower()}"
 
 
-def _ask(name: str, client: Client, spool: Spool, gather: Gather) -> str:
+def _ask(name: str, client: Client, spool: ResponseCache, gather: CrawlRun) -> str:
     """Ask for all weeks of a repository; return why there are none."""
     for number in range(1, MOST_PAGES + 1):
         path = f"/repos/{name}/stargazers/history"
@@ -95,13 +101,13 @@ def _ask(name: str, client: Client, spool: Spool, gather: Gather) -> str:
     return ""
 
 
-def _kept(reply: Reply) -> Kept:
+def _kept(reply: Reply) -> CachedResponse:
     if reply.gone or not isinstance(reply.data, list):
-        return Kept(reply.at, "", json.dumps({"gone": reply.gone or "no history"}).encode())
-    return Kept(reply.at, reply.etag, reply.raw)
+        return CachedResponse(reply.at, "", json.dumps({"gone": reply.gone or "no history"}).encode())
+    return CachedResponse(reply.at, reply.etag, reply.raw)
 
 
-def _write(path: Path, names: Iterable[str], spool: Spool, gather: Gather) -> int:
+def _write(path: Path, names: Iterable[str], spool: ResponseCache, gather: CrawlRun) -> int:
     """Write what was kept, some at a time; return how many weeks they are."""
     rows = _rows(names, spool, gather)
     count = 0
@@ -112,13 +118,13 @@ def _write(path: Path, names: Iterable[str], spool: Spool, gather: Gather) -> in
     return count
 
 
-def _rows(names: Iterable[str], spool: Spool, gather: Gather) -> Iterator[dict[str, Any]]:
+def _rows(names: Iterable[str], spool: ResponseCache, gather: CrawlRun) -> Iterator[dict[str, Any]]:
     for name in names:
         for week in _weeks(name, spool, gather):
             yield {"full_name": name, "week": week["week"], "stars": week["total"], "days": week["days"]}
 
 
-def _weeks(name: str, spool: Spool, gather: Gather) -> list[dict[str, Any]]:
+def _weeks(name: str, spool: ResponseCache, gather: CrawlRun) -> list[dict[str, Any]]:
     """Return the weeks of a repository, newest first; pages that were asked on two days show some of them twice."""
     found: dict[int, dict[str, Any]] = {}
     for number in range(1, MOST_PAGES + 1):

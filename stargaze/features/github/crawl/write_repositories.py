@@ -9,12 +9,12 @@ from typing import Any
 from stargaze.config.sections import FetchSection
 from stargaze.errors import BadDataError
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.response_cache import Gather, Kept, Spool
+from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache
 from stargaze.features.github.crawl.details import CLOSER
-from stargaze.features.github.search.search import Repo, is_row
+from stargaze.features.github.search.search import RepoRef, is_row
 from stargaze.features.ingest import field_mapping as records
 from stargaze.features.ingest import write_repositories as assemble
-from stargaze.features.ingest.fetch_summary import FetchSummary, Ledger
+from stargaze.features.ingest.fetch_summary import FetchCounts, FetchSummary
 from stargaze.features.ingest.write_repositories import Report
 from stargaze.store import Store
 
@@ -23,22 +23,22 @@ KINDS = (*(kind.name for kind in graphql.KINDS), *CLOSER)
 
 
 def write(
-    repos: Mapping[int, Repo],
-    spool: Spool,
-    gather: Gather,
+    repos: Mapping[int, RepoRef],
+    spool: ResponseCache,
+    gather: CrawlRun,
     section: FetchSection,
     store: Store,
     now: datetime,
     report: Report,
 ) -> FetchSummary:
     """Write the newest row of each repository, with all that is known beside it."""
-    ledger = Ledger([store.spool])
+    ledger = FetchCounts([store.spool])
     rows = _rows(repos, spool, gather, ledger, report)
     return assemble.write(assemble.pieces(rows), ledger, section, store, now, report)
 
 
 def _rows(
-    repos: Mapping[int, Repo], spool: Spool, gather: Gather, ledger: Ledger, report: Report
+    repos: Mapping[int, RepoRef], spool: ResponseCache, gather: CrawlRun, ledger: FetchCounts, report: Report
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
     position = 0
     for ask in dict.fromkeys(one.ask for one in repos.values()):
@@ -59,7 +59,7 @@ def _rows(
                 yield 0, position, {**row, **known.get(number, {})}
 
 
-def _items(page: Kept) -> Iterator[tuple[int, dict[str, Any]]]:
+def _items(page: CachedResponse) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows of a search page, or the one of a single repository, by GitHub's number."""
     data = page.data
     for item in filter(is_row, data["items"]) if "items" in data else [data]:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stargaze.config.sections import GithubSection
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.features.github.api.cached_get import page_once
 from stargaze.features.github.api.client import KEPT, Client, Reply
-from stargaze.features.github.api.response_cache import SEARCH, Gather, Kept, Spool
+from stargaze.features.github.api.response_cache import SEARCH, CachedResponse, CrawlRun, ResponseCache
 from stargaze.features.github.search import sampling
 from stargaze.features.github.search.page import CAP, PER_PAGE, Hit, Page
 from stargaze.features.github.search.partition import Slice, head, walk
@@ -31,7 +31,7 @@ NEEDED = {"id": int, "node_id": str, "full_name": str, "created_at": str, "starg
 
 
 @dataclass(frozen=True, slots=True)
-class Repo:
+class RepoRef:
     """What is remembered of a repository while it is gathered; its row stays on disk."""
 
     id: int
@@ -59,11 +59,11 @@ def is_row(item: Any) -> bool:
     return isinstance(item, dict) and all(isinstance(item.get(name), kind) for name, kind in NEEDED.items())
 
 
-def repo(item: Mapping[str, Any], ask: str) -> Repo:
+def repo(item: Mapping[str, Any], ask: str) -> RepoRef:
     """Read what is remembered of a REST row or a GraphQL node."""
     owner = item.get("owner") or {}
     stamp = json.dumps([item.get(rest, item.get(graph)) for rest, graph in MARKERS.items()])
-    return Repo(
+    return RepoRef(
         id=int(item.get("databaseId") or item["id"]),
         node_id=str(item.get("node_id") or item["id"]),
         full_name=str(item.get("full_name") or item["nameWithOwner"]),
@@ -74,15 +74,15 @@ def repo(item: Mapping[str, Any], ask: str) -> Repo:
     )
 
 
-class Finder:
+class CachedSearch:
     """Answers the walk's pages: from the disk what was answered before, else from GitHub, and then onto the disk."""
 
-    def __init__(self, client: Client, spool: Spool, gather: Gather, search: Search) -> None:
+    def __init__(self, client: Client, spool: ResponseCache, gather: CrawlRun, search: Search) -> None:
         self._client = client
         self._spool = spool
         self._gather = gather
         self._search = search
-        self.repos: dict[int, Repo] = {}
+        self.repos: dict[int, RepoRef] = {}
 
     def page(self, region: Region, number: int, attempt: int) -> Page:
         """Return a page of a region's query, most stars first."""
@@ -106,12 +106,12 @@ class Finder:
 
 
 def find(
-    finder: Finder,
+    finder: CachedSearch,
     search: Search,
     section: GithubSection,
     progress: Progress,
-    meanwhile: Callable[[list[Repo]], None],
-) -> list[Repo]:
+    meanwhile: Callable[[list[RepoRef]], None],
+) -> list[RepoRef]:
     """Gather what the sample asks for; ``progress`` is kept up to date, also with what GitHub answered incompletely.
 
     ``meanwhile`` gets those of each slice that are sure to stay, or nearly: the search itself has to wait so often.
@@ -119,7 +119,7 @@ def find(
     wanted = sampling.groups(finder, search, section)
     expected = sum(group.expected for group in wanted)
     progress.expected = min(expected, section.number) if section.number else expected
-    chosen: dict[int, Repo] = {}
+    chosen: dict[int, RepoRef] = {}
     left = section.number or expected
     for group in wanted:
         found: set[int] = set()
@@ -141,12 +141,12 @@ def find(
     return [chosen[number] for number in sampling.kept(chosen, section.number, section.seed)]
 
 
-def _rank(one: Repo) -> tuple[int, int]:
+def _rank(one: RepoRef) -> tuple[int, int]:
     """Order by stars, the most first."""
     return -one.stars, one.id
 
 
-def _pieces(finder: Finder, group: sampling.Group, section: GithubSection, found: set[int]) -> Iterator[Slice]:
+def _pieces(finder: CachedSearch, group: sampling.Group, section: GithubSection, found: set[int]) -> Iterator[Slice]:
     """Walk the group's regions, and its spare ones while too few are ``found``."""
     if section.sampling == "top" and 0 < section.number <= CAP:
         yield head(finder, group.regions[0], section.number)
@@ -159,7 +159,7 @@ def _pieces(finder: Finder, group: sampling.Group, section: GithubSection, found
         yield from walk(finder, region)
 
 
-def _inside(one: Repo, group: sampling.Group) -> bool:
+def _inside(one: RepoRef, group: sampling.Group) -> bool:
     """Tell whether a row belongs to the group: a slice's pages show some of its neighbours."""
     return group.quota is None or any(
         region.stars_low <= one.stars and (region.stars_high is None or one.stars <= region.stars_high)
@@ -167,12 +167,12 @@ def _inside(one: Repo, group: sampling.Group) -> bool:
     )
 
 
-def _read(reply: Reply) -> Kept:
+def _read(reply: Reply) -> CachedResponse:
     """Keep an answer of GitHub's search."""
     data = reply.data
     if isinstance(data, dict) and isinstance(data.get("items"), list) and isinstance(data.get("total_count"), int):
-        return Kept(reply.at, reply.etag, reply.raw)
-    raise OutsideError("GitHub's search answered with something that is no search result", hint=KEPT)
+        return CachedResponse(reply.at, reply.etag, reply.raw)
+    raise ExternalError("GitHub's search answered with something that is no search result", hint=KEPT)
 
 
 def _second(text: str) -> int:

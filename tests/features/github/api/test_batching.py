@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.batching import PATIENCE, PageSize, ask_all
 from stargaze.features.github.api.client import Client, Reply
-from stargaze.features.github.api.transport import Answer, Ask
+from stargaze.features.github.api.transport import Request, Response
 from tests.features.github.conftest import FakeClock, answer
 
 NULL = {"data": {"repository": None}}
@@ -18,7 +18,7 @@ WELL = {"data": {"repository": {"watchers": {"totalCount": 3}}}}
 NOBODY = {**NULL, "errors": [{"type": "NOT_FOUND", "path": ["repository"], "message": "Could not resolve"}]}
 BROKEN = {**NULL, "errors": [{"path": ["repository"], "message": "Something went wrong"}]}
 HEAVY = answer(502, {"data": None})
-Health = list[Answer]
+Health = list[Response]
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Numbers:
     done: list[int] = field(default_factory=list)
     given_up: list[int] = field(default_factory=list)
 
-    def send(self, ask: Ask) -> Answer:
+    def send(self, ask: Request) -> Response:
         self.down -= 1
         if self.down >= 0:
             return HEAVY
@@ -92,10 +92,10 @@ def test_the_example_that_is_not_there_is_an_answer_too(clock: FakeClock) -> Non
 
 @pytest.mark.parametrize("health", [HEAVY, answer(504, {}), answer(200, BROKEN), answer(200, NULL)])
 def test_a_github_that_counts_nothing_is_waited_for_longer_and_longer_and_nobody_is_given_up(
-    clock: FakeClock, health: Answer
+    clock: FakeClock, health: Response
 ) -> None:
     github = Numbers({5}, [health])
-    with pytest.raises(OutsideError, match="does not answer") as error:
+    with pytest.raises(ExternalError, match="does not answer") as error:
         ask_about(github, clock)
     assert clock.slept == [2.0**power for power in range(1, PATIENCE + 1)]
     assert github.given_up == []
@@ -120,7 +120,7 @@ def test_a_failure_just_before_github_is_well_again_does_not_count(clock: FakeCl
 
 def test_a_github_that_is_well_every_other_time_is_not_asked_for_ever(clock: FakeClock) -> None:
     github = Numbers({0}, [answer(200, WELL), HEAVY] * 20)
-    with pytest.raises(OutsideError):
+    with pytest.raises(ExternalError):
         ask_about(github, clock, 1)
 
 

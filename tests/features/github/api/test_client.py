@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from stargaze.errors import ConfigError, CredentialsError, OutsideError, StargazeError
+from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
 from stargaze.features.github.api import client as module
 from stargaze.features.github.api import rate_limit as manners
 from stargaze.features.github.api.client import TooHeavyError
@@ -121,7 +121,7 @@ def test_who_is_told_to_come_back_in_days_is_not_kept_waiting(
 ) -> None:
     """By GitHub's clock, not by one here that is off."""
     client, transport = canned(answer(status, SECONDARY, retry_after=stated), skew=50_000.0)
-    with pytest.raises(OutsideError, match=until) as caught:
+    with pytest.raises(ExternalError, match=until) as caught:
         client.get("/repos/a/b")
     assert "kept" in caught.value.hint
     assert "come back" in caught.value.hint
@@ -130,7 +130,7 @@ def test_who_is_told_to_come_back_in_days_is_not_kept_waiting(
 
 def test_a_limit_that_never_lifts_ends_in_a_clear_line(canned: Canned, clock: FakeClock) -> None:
     client, _ = canned(answer(403, SECONDARY))
-    with pytest.raises(OutsideError, match="did not lift in 9 waits") as caught:
+    with pytest.raises(ExternalError, match="did not lift in 9 waits") as caught:
         client.get("/repos/a/b")
     assert "kept" in caught.value.hint
     assert sum(clock.slept) > 3600
@@ -195,7 +195,7 @@ def test_a_fault_that_says_how_long_it_lasts_is_waited_for(
 def test_a_fault_that_stays_ends_in_a_clear_line(canned: Canned, fault: object) -> None:
     client, transport = canned(GOOD, fault)
     client.get("/repos/a/b")
-    with pytest.raises(OutsideError, match="8 times") as caught:
+    with pytest.raises(ExternalError, match="8 times") as caught:
         client.get("/repos/a/b")
     assert len(transport.asked) == 1 + module.TRIES
     assert "goes on" in caught.value.hint
@@ -203,14 +203,14 @@ def test_a_fault_that_stays_ends_in_a_clear_line(canned: Canned, fault: object) 
 
 def test_an_address_where_nobody_ever_answered_is_given_up_soon(canned: Canned, clock: FakeClock) -> None:
     client, _ = canned(NoAnswerError("the server cannot be reached"))
-    with pytest.raises(OutsideError, match="3 times with: the server cannot be reached"):
+    with pytest.raises(ExternalError, match="3 times with: the server cannot be reached"):
         client.get("/repos/a/b")
     assert sum(clock.slept) < 10
 
 
 def test_a_web_page_instead_of_an_api_says_where_the_mistake_may_be(canned: Canned) -> None:
     client, _ = canned(HTML)
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(ExternalError) as caught:
         client.get("/repos/a/b")
     assert "a web page" in caught.value.message
     assert "/api/v3" in caught.value.hint
@@ -245,7 +245,7 @@ def test_what_another_than_github_answers_is_no_answer_and_not_asked_for_again(
 ) -> None:
     """A proxy, or a web site in the place of the API, knows nothing of what is gone or forbidden."""
     client, transport = canned(other)
-    with pytest.raises(OutsideError, match=words) as caught:
+    with pytest.raises(ExternalError, match=words) as caught:
         ask(client)
     assert "github.url" in caught.value.hint
     assert "/api/v3" in caught.value.hint
@@ -308,14 +308,14 @@ def test_a_renamed_repository_is_followed(canned: Canned) -> None:
 
 def test_redirects_without_end_are_not_followed(canned: Canned) -> None:
     client, transport = canned(answer(301, {}, location="https://api.github.com/repositories/1"))
-    with pytest.raises(OutsideError, match="without end"):
+    with pytest.raises(ExternalError, match="without end"):
         client.get("/repos/a/old")
     assert len(transport.asked) == 1 + module.MOST_REDIRECTS
 
 
 def test_a_redirect_to_nowhere_is_not_followed(canned: Canned) -> None:
     client, transport = canned(answer(302, {}))
-    with pytest.raises(OutsideError, match="nowhere"):
+    with pytest.raises(ExternalError, match="nowhere"):
         client.get("/repos/a/old")
     assert len(transport.asked) == 1
 
@@ -360,7 +360,7 @@ def test_who_may_not_be_gone_ends_at_a_redirect_to_another_server_in_one_line(cl
     ):
         with replaying([served(301, location="https://evil.example/x?jwt=abc")]) as server:
             client = module.Client(HttpTransport(server.url, "secret", clock), clock, tell=said.append)
-            with pytest.raises(OutsideError, match=r"points to another server, evil\.example") as caught:
+            with pytest.raises(ExternalError, match=r"points to another server, evil\.example") as caught:
                 ask(client)
         assert "github.url" in caught.value.hint
         assert "kept" in caught.value.hint

@@ -9,10 +9,10 @@ from typing import BinaryIO, Self
 
 import pytest
 
-from stargaze.errors import ConfigError, CredentialsError, OutsideError
+from stargaze.errors import ConfigError, CredentialsError, ExternalError
 from stargaze.features.github.api.client import FIRST_TRIES, Client
 from stargaze.features.github.api.http_transport import HttpTransport
-from stargaze.features.github.api.transport import Ask, ElsewhereError, NoAnswerError
+from stargaze.features.github.api.transport import ElsewhereError, NoAnswerError, Request
 from tests.features.github.conftest import FakeClock
 
 
@@ -57,7 +57,7 @@ def test_a_token_that_cannot_be_one_is_refused_and_not_shown(token: str) -> None
 def test_requests_go_below_the_base_url_and_graphql_of_an_enterprise_beside_it(
     base: str, path: str, address: str
 ) -> None:
-    assert HttpTransport(base, "", FakeClock()).address(Ask(path)) == address
+    assert HttpTransport(base, "", FakeClock()).address(Request(path)) == address
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_requests_go_below_the_base_url_and_graphql_of_an_enterprise_beside_it(
 )
 def test_another_server_gets_nothing(url: str, name: str) -> None:
     with pytest.raises(ElsewhereError) as caught:
-        HttpTransport("https://api.github.com", "secret", FakeClock()).send(Ask(url))
+        HttpTransport("https://api.github.com", "secret", FakeClock()).send(Request(url))
     assert str(caught.value) == name
 
 
@@ -90,7 +90,7 @@ def test_another_server_gets_nothing(url: str, name: str) -> None:
     "url", ["https://api.github.com/x", "https://api.github.com:443/x", "HTTPS://API.github.COM/x"]
 )
 def test_the_same_server_may_be_written_in_many_ways(base: str, url: str) -> None:
-    request = HttpTransport(base, "secret", FakeClock())._prepared(Ask(url))
+    request = HttpTransport(base, "secret", FakeClock())._prepared(Request(url))
     assert request.headers["Authorization"] == "Bearer secret"
 
 
@@ -152,7 +152,7 @@ def test_an_answer_that_does_not_come_whole_is_none_and_is_asked_for_once(
     """To ask again is for the client, which counts, tells and waits."""
     with Rude(says, closes=closes) as server:
         with pytest.raises(NoAnswerError, match=why):
-            HttpTransport(server.url, "", FakeClock(), timeout=(10, 0.1)).send(Ask("/graphql", body=body))
+            HttpTransport(server.url, "", FakeClock(), timeout=(10, 0.1)).send(Request("/graphql", body=body))
         assert len(server.heard) == 1
 
 
@@ -160,7 +160,7 @@ def test_each_request_to_a_server_that_does_not_answer_is_counted_and_told(clock
     said: list[str] = []
     with Rude(b"") as server:
         client = Client(HttpTransport(server.url, "", clock), clock, tell=said.append)
-        with pytest.raises(OutsideError, match="closed the connection"):
+        with pytest.raises(ExternalError, match="closed the connection"):
             client.query("query", {})
         told = [line for line in said if line.startswith("POST /graphql")]
         assert len(server.heard) == len(told) == client.tally.requests == client.tally.failed == FIRST_TRIES
@@ -171,4 +171,4 @@ def test_a_server_that_is_not_there_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(NoAnswerError, match="cannot be reached"):
-        HttpTransport(f"http://127.0.0.1:{port}", "", FakeClock()).send(Ask("/repos/a/b"))
+        HttpTransport(f"http://127.0.0.1:{port}", "", FakeClock()).send(Request("/repos/a/b"))

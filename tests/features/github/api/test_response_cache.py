@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.errors import OutsideError
+from stargaze.errors import ExternalError
 from stargaze.features.github.api import response_cache as spool
-from stargaze.features.github.api.response_cache import Kept
+from stargaze.features.github.api.response_cache import CachedResponse
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SERVER = "https://github.example"
@@ -28,10 +28,10 @@ def path(tmp_path: Path) -> Path:
 def test_a_page_is_there_after_the_file_was_closed(path: Path) -> None:
     with spool.opened(path, SERVER) as first:
         gather = first.begin("aim", lambda: NOW, update=False)
-        first.keep(gather, {"search 1": Kept(NOW, '"mark"', b'{"items": []}')})
+        first.keep(gather, {"search 1": CachedResponse(NOW, '"mark"', b'{"items": []}')})
     with spool.opened(path, SERVER) as again:
         gather = again.begin("aim", lambda: datetime(2027, 1, 1, tzinfo=UTC), update=False)
-        assert again.page(gather, "search 1") == Kept(NOW, '"mark"', b'{"items": []}')
+        assert again.page(gather, "search 1") == CachedResponse(NOW, '"mark"', b'{"items": []}')
         assert gather.began == NOW
 
 
@@ -48,7 +48,7 @@ def test_an_update_begins_a_generation_only_after_one_that_was_finished(path: Pa
 def test_the_generation_before_is_kept_until_the_next_is_finished(path: Path) -> None:
     with spool.opened(path, SERVER) as kept:
         first = kept.begin("aim", lambda: NOW, update=False)
-        kept.keep(first, {"search a": Kept(NOW, "", b"1")})
+        kept.keep(first, {"search a": CachedResponse(NOW, "", b"1")})
         kept.finish(first)
         second = kept.begin("aim", lambda: NOW, update=True)
         assert kept.page(second, "search a") is None
@@ -93,7 +93,7 @@ def test_another_server_has_other_repositories_under_the_same_numbers(path: Path
 def test_an_update_begins_anew_what_was_left_unfinished_long_ago(path: Path) -> None:
     with spool.opened(path, SERVER) as kept:
         first = kept.begin("aim", lambda: NOW, update=False)
-        kept.keep(first, {"search a": Kept(NOW, "", b"1")})
+        kept.keep(first, {"search a": CachedResponse(NOW, "", b"1")})
         second = kept.begin("aim", lambda: NOW + timedelta(days=8), update=True)
         assert second.generation == first.generation + 1
         assert kept.page_before(second, "search a") is not None
@@ -102,7 +102,7 @@ def test_an_update_begins_anew_what_was_left_unfinished_long_ago(path: Path) -> 
 def test_what_is_foreseen_begins_nothing_and_serves_a_gather_that_follows_soon(path: Path) -> None:
     with spool.opened(path, SERVER) as kept:
         foreseen = kept.foresee("aim", lambda: NOW, update=False)
-        kept.keep(foreseen, {"search a": Kept(NOW, "", b"1")})
+        kept.keep(foreseen, {"search a": CachedResponse(NOW, "", b"1")})
         later = NOW + timedelta(minutes=59)
         gather = kept.begin("aim", lambda: later, update=False)
         assert gather.began == later
@@ -111,14 +111,14 @@ def test_what_is_foreseen_begins_nothing_and_serves_a_gather_that_follows_soon(p
 
 def test_what_was_foreseen_long_ago_is_asked_again(path: Path) -> None:
     with spool.opened(path, SERVER) as kept:
-        kept.keep(kept.foresee("aim", lambda: NOW, update=False), {"search a": Kept(NOW, "", b"1")})
+        kept.keep(kept.foresee("aim", lambda: NOW, update=False), {"search a": CachedResponse(NOW, "", b"1")})
         assert kept.searched(kept.begin("aim", lambda: NOW + timedelta(hours=2), update=False)) == 0
 
 
 def test_a_gather_that_is_forgotten_begins_anew(path: Path) -> None:
     with spool.opened(path, SERVER) as kept:
         gather = kept.begin("aim", lambda: NOW, update=False)
-        kept.keep(gather, {"search a": Kept(NOW, "", b"1")})
+        kept.keep(gather, {"search a": CachedResponse(NOW, "", b"1")})
         kept.forget(gather, [])
         again = kept.begin("aim", lambda: NOW + timedelta(minutes=1), update=False)
         assert again.began > gather.began
@@ -134,7 +134,7 @@ def test_a_file_of_another_layout_is_refused_and_left_alone(path: Path, layout: 
         database.execute(f"PRAGMA user_version = {layout}")
         database.execute("CREATE TABLE precious (x)")
     before = path.read_bytes()
-    with pytest.raises(OutsideError, match=words) as caught, spool.opened(path, SERVER):
+    with pytest.raises(ExternalError, match=words) as caught, spool.opened(path, SERVER):
         pass
     assert "mv" in caught.value.hint
     assert path.read_bytes() == before
@@ -144,7 +144,7 @@ def test_a_file_of_another_layout_is_refused_and_left_alone(path: Path, layout: 
 def test_a_file_that_is_no_database_is_refused(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(OutsideError, match="cannot be read"), spool.opened(path, SERVER):
+    with pytest.raises(ExternalError, match="cannot be read"), spool.opened(path, SERVER):
         pass
 
 
@@ -153,9 +153,9 @@ def test_a_full_disk_keeps_what_was_stored(
 ) -> None:
     with spool.opened(path, SERVER) as kept:
         gather = kept.begin("aim", lambda: NOW, update=False)
-        kept.keep(gather, {"search a": Kept(NOW, "", b"1")})
-        with small_disk(200_000), pytest.raises(OutsideError, match="full"):
-            kept.keep(gather, {"search b": Kept(NOW, "", os.urandom(1_000_000))})
+        kept.keep(gather, {"search a": CachedResponse(NOW, "", b"1")})
+        with small_disk(200_000), pytest.raises(ExternalError, match="full"):
+            kept.keep(gather, {"search b": CachedResponse(NOW, "", os.urandom(1_000_000))})
         assert kept.page(gather, "search a") is not None
         assert kept.page(gather, "search b") is None
     with spool.opened(path, SERVER) as again:
@@ -164,14 +164,14 @@ def test_a_full_disk_keeps_what_was_stored(
 
 def test_a_folder_in_its_place_is_told(path: Path) -> None:
     path.mkdir(parents=True)
-    with pytest.raises(OutsideError, match=r"github\.sqlite"), spool.opened(path, SERVER):
+    with pytest.raises(ExternalError, match=r"github\.sqlite"), spool.opened(path, SERVER):
         pass
 
 
 def test_an_update_that_finds_nothing_leaves_what_was_found_before(path: Path) -> None:
     with spool.opened(path, SERVER) as kept:
         first = kept.begin("aim", lambda: NOW, update=False)
-        kept.keep(first, {"search a": Kept(NOW, "", b"1")})
+        kept.keep(first, {"search a": CachedResponse(NOW, "", b"1")})
         kept.finish(first)
         kept.forget(kept.begin("aim", lambda: NOW + timedelta(days=2), update=True), [])
         assert kept.begin("aim", lambda: NOW, update=False) == replace(first, done=True)
@@ -180,12 +180,12 @@ def test_an_update_that_finds_nothing_leaves_what_was_found_before(path: Path) -
 
 def test_an_answer_about_a_repository_serves_every_gather_of_its_day(path: Path) -> None:
     with spool.opened(path, SERVER) as kept:
-        kept.keep(kept.begin("one", lambda: NOW, update=False), {"repo a/b": Kept(NOW, "x", b"1")})
+        kept.keep(kept.begin("one", lambda: NOW, update=False), {"repo a/b": CachedResponse(NOW, "x", b"1")})
         other = kept.begin("other", lambda: NOW + timedelta(hours=20), update=False)
         assert kept.page(other, "repo a/b") is not None
         late = kept.begin("late", lambda: NOW + timedelta(hours=30), update=False)
         assert kept.page(late, "repo a/b") is None
-        assert kept.page_before(late, "repo a/b") == Kept(NOW, "x", b"1")
+        assert kept.page_before(late, "repo a/b") == CachedResponse(NOW, "x", b"1")
         assert kept.shared(other, "repo ") == 1
         assert kept.shared(late, "repo ") == 0
 
@@ -193,11 +193,11 @@ def test_an_answer_about_a_repository_serves_every_gather_of_its_day(path: Path)
 def test_an_update_asks_anew_what_another_gather_has_asked_before_it(path: Path) -> None:
     with spool.opened(path, SERVER) as kept:
         kept.finish(kept.begin("one", lambda: NOW, update=False))
-        kept.keep(kept.begin("two", lambda: NOW, update=False), {"repo a/b": Kept(NOW, "x", b"1")})
+        kept.keep(kept.begin("two", lambda: NOW, update=False), {"repo a/b": CachedResponse(NOW, "x", b"1")})
         later = NOW + timedelta(hours=1)
         update = kept.begin("one", lambda: later, update=True)
         assert kept.page(update, "repo a/b") is None
-        kept.keep(update, {"repo a/b": Kept(later, "x", b"2")})
+        kept.keep(update, {"repo a/b": CachedResponse(later, "x", b"2")})
         assert kept.page(kept.begin("one", lambda: later, update=True), "repo a/b") is not None
 
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from stargaze.config.sections import FetchSection, GithubSection
-from stargaze.errors import BadDataError, ConfigError, OutsideError
+from stargaze.errors import BadDataError, ConfigError, ExternalError
 from stargaze.features.github.api import response_cache as spool
 from stargaze.features.github.api.client import Client
-from stargaze.features.github.api.transport import Answer, Ask
+from stargaze.features.github.api.transport import Request, Response
 from stargaze.features.github.crawl.crawl import collect, digest
 from stargaze.features.github.crawl.estimate import plan
 from stargaze.features.github.crawl.summary import GatherSummary
@@ -192,7 +192,7 @@ def test_a_graphql_that_answers_nothing_ends_and_marks_nobody_as_too_large(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
     github.too_heavy = 0
-    with pytest.raises(OutsideError, match="does not answer"):
+    with pytest.raises(ExternalError, match="does not answer"):
         gathering(dataclasses.replace(SECTION, number=100), token=True)
     github.too_heavy = 100
     assert gathering(dataclasses.replace(SECTION, number=100), token=True).too_large == ()
@@ -269,7 +269,7 @@ def test_a_search_answer_of_an_odd_shape_is_refused_and_not_kept(
     github: SmallGitHub, gathering: Gathering, odd: dict[str, Any], words: str
 ) -> None:
     github.odd = odd
-    with pytest.raises(OutsideError, match=words):
+    with pytest.raises(ExternalError, match=words):
         gathering(dataclasses.replace(SECTION, number=200))
     github.odd = {}
     assert gathering(dataclasses.replace(SECTION, number=200)).repositories == 200
@@ -280,7 +280,7 @@ def test_a_row_of_an_odd_shape_is_left_out(github: SmallGitHub, gathering: Gathe
     github.rows = {number: github.rows[number] for number in range(1, 31)}
     send = github.send
 
-    def odd(ask: Ask) -> Answer:
+    def odd(ask: Request) -> Response:
         answer = send(ask)
         data = json.loads(answer.body)
         if "items" in data:
@@ -378,7 +378,7 @@ def test_a_plan_counts_what_is_asked_beside_a_gather_that_is_done(
 
 def test_a_search_that_github_gives_up_on_is_no_empty_one(github: SmallGitHub, gathering: Gathering) -> None:
     github.odd = {"total_count": 0, "items": [], "incomplete_results": True}
-    with pytest.raises(OutsideError, match="gave up"):
+    with pytest.raises(ExternalError, match="gave up"):
         gathering()
     github.odd = {}
     assert gathering().repositories == 3_000

@@ -12,12 +12,12 @@ from stargaze.config.sections import FetchSection, GithubSection
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api import response_cache as spool
 from stargaze.features.github.api.client import Client
-from stargaze.features.github.api.response_cache import Gather, Spool
-from stargaze.features.github.api.transport import Answer
+from stargaze.features.github.api.response_cache import CrawlRun, ResponseCache
+from stargaze.features.github.api.transport import Response
 from stargaze.features.github.crawl import details
-from stargaze.features.github.crawl.details import Learner
+from stargaze.features.github.crawl.details import DetailFetcher
 from stargaze.features.github.crawl.entry import gather
-from stargaze.features.github.search.search import Repo, repo
+from stargaze.features.github.search.search import RepoRef, repo
 from stargaze.store import Store
 from tests.features.github.conftest import NOW, FakeClock, FakeTransport, answer
 from tests.features.github.small_github import SmallGitHub, Stops, rest
@@ -37,48 +37,48 @@ def github(clock: FakeClock) -> SmallGitHub:
 
 
 @pytest.fixture
-def kept(store: Store) -> Iterator[Spool]:
+def kept(store: Store) -> Iterator[ResponseCache]:
     with spool.opened(store.spool, API) as opened:
         yield opened
 
 
-def everybody(github: SmallGitHub) -> list[Repo]:
+def everybody(github: SmallGitHub) -> list[RepoRef]:
     return [repo(rest(row), "") for row in github.rows.values()]
 
 
-def told(github: SmallGitHub, kept: Spool) -> list[str]:
+def told(github: SmallGitHub, kept: ResponseCache) -> list[str]:
     """Return whose details are said to be missing."""
     return list(details.remarks(everybody(github), kept))
 
 
-def lost(github: SmallGitHub, kept: Spool) -> dict[str, str]:
+def lost(github: SmallGitHub, kept: ResponseCache) -> dict[str, str]:
     """Return who is gone or refused, and which of it."""
     remarks = details.remarks(everybody(github), kept)
     return {name: why for name, why in remarks.items() if why != details.TOO_LARGE}
 
 
-def too_large(github: SmallGitHub, kept: Spool) -> list[str]:
+def too_large(github: SmallGitHub, kept: ResponseCache) -> list[str]:
     """Return who could not be counted."""
     return [name for name, why in details.remarks(everybody(github), kept).items() if why == details.TOO_LARGE]
 
 
-def begun(since: datetime) -> Gather:
+def begun(since: datetime) -> CrawlRun:
     """Return a gather for which details that were learned since then hold."""
-    return Gather("aim", 1, since + details.FRESH, done=False)
+    return CrawlRun("aim", 1, since + details.FRESH, done=False)
 
 
 def learn(
-    github: SmallGitHub, kept: Spool, via: Stops | None = None, since: datetime = LONG_AGO
+    github: SmallGitHub, kept: ResponseCache, via: Stops | None = None, since: datetime = LONG_AGO
 ) -> dict[int, dict[str, object]]:
     """Learn all there is as a run does, and return it."""
     heard: list[int] = []
     repos = everybody(github)
-    Learner(Client(via or github, github.clock), kept, graphql.KINDS, begun(since)).learn(repos, heard.append)
+    DetailFetcher(Client(via or github, github.clock), kept, graphql.KINDS, begun(since)).learn(repos, heard.append)
     assert sum(heard) == len(repos) * len(graphql.KINDS)
     return kept.details([kind.name for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
 
 
-def test_many_too_heavy_to_count_are_told_and_all_others_are_known(github: SmallGitHub, kept: Spool) -> None:
+def test_many_too_heavy_to_count_are_told_and_all_others_are_known(github: SmallGitHub, kept: ResponseCache) -> None:
     github.hopeless = {1, 2, 3, 30, 57, 58, 59, 60}
     found = learn(github, kept)
     assert {number for number, fields in found.items() if not fields} == github.hopeless
@@ -90,7 +90,7 @@ def test_many_too_heavy_to_count_are_told_and_all_others_are_known(github: Small
 
 
 def test_a_program_that_is_stopped_does_not_ask_again_for_those_that_were_given_up(
-    github: SmallGitHub, kept: Spool
+    github: SmallGitHub, kept: ResponseCache
 ) -> None:
     github.hopeless = {1, 2}
     with pytest.raises(KeyboardInterrupt):
@@ -126,7 +126,7 @@ SAML = "Resource protected by organization SAML enforcement."
 ALIVE = answer(200, {"data": {"repository": {"watchers": {"totalCount": 3}}}})
 
 
-def test_a_refused_field_takes_no_other_with_it(github: SmallGitHub, kept: Spool) -> None:
+def test_a_refused_field_takes_no_other_with_it(github: SmallGitHub, kept: ResponseCache) -> None:
     github.refused = {number: [("FORBIDDEN", SAML, "owner.membersWithRole")] for number in (3, 4, 50)}
     github.refused[7] = [("FORBIDDEN", "Resource not accessible by integration", "mentionableUsers")]
     found = learn(github, kept)
@@ -137,7 +137,7 @@ def test_a_refused_field_takes_no_other_with_it(github: SmallGitHub, kept: Spool
     assert too_large(github, kept) == []
 
 
-def test_several_refused_fields_are_left_out_one_after_the_other(github: SmallGitHub, kept: Spool) -> None:
+def test_several_refused_fields_are_left_out_one_after_the_other(github: SmallGitHub, kept: ResponseCache) -> None:
     refused = [("FORBIDDEN", SAML, name) for name in ("mentionableUsers", "discussions", "owner.membersWithRole")]
     github.refused = {8: refused, 9: refused[1:]}
     found = learn(github, kept)
@@ -145,7 +145,7 @@ def test_several_refused_fields_are_left_out_one_after_the_other(github: SmallGi
     assert lost(github, kept) == {}
 
 
-def answers(*nodes: tuple[dict[str, object] | None, str]) -> Iterator[Answer]:
+def answers(*nodes: tuple[dict[str, object] | None, str]) -> Iterator[Response]:
     """Make answers about commits of one repository: its node, and the type of an error at what is missing of it."""
     path = ["nodes", 0, "defaultBranchRef", "target", "history"]
     for node, kind in nodes:
@@ -157,21 +157,23 @@ NAMED = {"id": "R_1", "databaseId": 1, "nameWithOwner": "a/b", "defaultBranchRef
 COUNTED = {**NAMED, "defaultBranchRef": {"target": {"history": {"totalCount": 7}}}}
 
 
-def commits_by(client: Client, github: SmallGitHub, kept: Spool) -> dict[str, object]:
+def commits_by(client: Client, github: SmallGitHub, kept: ResponseCache) -> dict[str, object]:
     one = everybody(github)[0]
-    Learner(client, kept, [graphql.KINDS[1]], begun(LONG_AGO)).learn([one], lambda _count: None)
+    DetailFetcher(client, kept, [graphql.KINDS[1]], begun(LONG_AGO)).learn([one], lambda _count: None)
     return kept.details(["commits"], {one.id: one.stamp})[one.id]
 
 
 @pytest.mark.parametrize("kind", ["", "SERVICE_UNAVAILABLE"])
 def test_a_count_that_fails_inside_an_answer_is_asked_for_again(
-    github: SmallGitHub, kept: Spool, canned: Canned, kind: str
+    github: SmallGitHub, kept: ResponseCache, canned: Canned, kind: str
 ) -> None:
     client, _ = canned(*answers((NAMED, kind)), ALIVE, *answers((COUNTED, "none")))
     assert commits_by(client, github, kept) == {"commits": 7}
 
 
-def test_what_was_answered_is_kept_when_the_rest_is_given_up(github: SmallGitHub, kept: Spool, canned: Canned) -> None:
+def test_what_was_answered_is_kept_when_the_rest_is_given_up(
+    github: SmallGitHub, kept: ResponseCache, canned: Canned
+) -> None:
     (broken,) = answers((NAMED, ""))
     client, _ = canned(*[broken, ALIVE] * 3)
     assert commits_by(client, github, kept) == {"default_branch": "main"}
@@ -179,7 +181,7 @@ def test_what_was_answered_is_kept_when_the_rest_is_given_up(github: SmallGitHub
 
 
 def test_a_refused_count_inside_an_answer_is_not_asked_for_again(
-    github: SmallGitHub, kept: Spool, canned: Canned
+    github: SmallGitHub, kept: ResponseCache, canned: Canned
 ) -> None:
     client, transport = canned(*answers((NAMED, "FORBIDDEN")))
     assert commits_by(client, github, kept) == {"default_branch": "main"}
@@ -197,7 +199,7 @@ def test_a_refused_count_inside_an_answer_is_not_asked_for_again(
     ],
 )
 def test_a_repository_that_is_refused_is_not_called_deleted(
-    github: SmallGitHub, kept: Spool, kind: str, field: str, why: str
+    github: SmallGitHub, kept: ResponseCache, kind: str, field: str, why: str
 ) -> None:
     github.refused = {5: [(kind, SAML, field)]}
     found = learn(github, kept)
@@ -210,7 +212,7 @@ def test_a_repository_that_is_refused_is_not_called_deleted(
 
 @pytest.mark.parametrize("reason", ["heavy", "refused"])
 def test_what_was_missing_and_is_known_by_now_is_not_told_any_more(
-    github: SmallGitHub, kept: Spool, reason: str
+    github: SmallGitHub, kept: ResponseCache, reason: str
 ) -> None:
     github.hopeless = {5} if reason == "heavy" else set()
     github.refused = {5: [("FORBIDDEN", SAML, "")]} if reason == "refused" else {}
@@ -224,18 +226,18 @@ def test_what_was_missing_and_is_known_by_now_is_not_told_any_more(
 
 
 def test_what_is_missing_of_one_kind_is_told_though_the_other_is_known(
-    github: SmallGitHub, kept: Spool, canned: Canned
+    github: SmallGitHub, kept: ResponseCache, canned: Canned
 ) -> None:
     (broken,) = answers((NAMED, ""))
     client, _ = canned(*[broken, ALIVE] * 3)
     commits_by(client, github, kept)
-    Learner(Client(github, github.clock), kept, [graphql.KINDS[0]], begun(LONG_AGO)).learn(
+    DetailFetcher(Client(github, github.clock), kept, [graphql.KINDS[0]], begun(LONG_AGO)).learn(
         everybody(github), lambda _count: None
     )
     assert told(github, kept) == [github.rows[1]["name"]]
 
 
-def look(github: SmallGitHub, kept: Spool, aim: str = "all") -> list[str]:
+def look(github: SmallGitHub, kept: ResponseCache, aim: str = "all") -> list[str]:
     """Look closer at all as a run does; return what was asked for."""
     before = len(github.asked)
     run = kept.begin(aim, lambda: datetime.fromtimestamp(github.clock.now, tz=UTC), update=False)
@@ -243,7 +245,7 @@ def look(github: SmallGitHub, kept: Spool, aim: str = "all") -> list[str]:
     return [ask.partition("?")[0] for ask in github.asked[before:]]
 
 
-def test_a_closer_look_asks_for_nothing_that_graphql_told(github: SmallGitHub, kept: Spool) -> None:
+def test_a_closer_look_asks_for_nothing_that_graphql_told(github: SmallGitHub, kept: ResponseCache) -> None:
     github.rows[3]["readme"] = None
     found = learn(github, kept)
     asked = look(github, kept)
@@ -258,11 +260,11 @@ def test_a_closer_look_asks_for_nothing_that_graphql_told(github: SmallGitHub, k
     assert {one["owner_followers"] for one in both} == {15, 12}
 
 
-def test_a_closer_look_without_a_token_asks_for_all(github: SmallGitHub, kept: Spool) -> None:
+def test_a_closer_look_without_a_token_asks_for_all(github: SmallGitHub, kept: ResponseCache) -> None:
     assert len(look(github, kept)) == 60 + 60 + 60
 
 
-def test_what_rest_said_long_ago_does_not_hide_what_graphql_tells_now(github: SmallGitHub, kept: Spool) -> None:
+def test_what_rest_said_long_ago_does_not_hide_what_graphql_tells_now(github: SmallGitHub, kept: ResponseCache) -> None:
     look(github, kept)
     github.clock.now += 40 * DAY
     learn(github, kept)
@@ -272,13 +274,13 @@ def test_what_rest_said_long_ago_does_not_hide_what_graphql_tells_now(github: Sm
     assert kept.details([details.COUNTS.name, *details.CLOSER], {one.id: one.stamp})[one.id]["readme_length"] == 77
 
 
-def test_a_closer_look_goes_by_no_count_of_long_ago(github: SmallGitHub, kept: Spool) -> None:
+def test_a_closer_look_goes_by_no_count_of_long_ago(github: SmallGitHub, kept: ResponseCache) -> None:
     learn(github, kept)
     github.clock.now += 40 * DAY
     assert sum(asked.endswith("/readme") for asked in look(github, kept)) == 60
 
 
-def test_a_closer_look_goes_by_no_count_of_an_earlier_state(github: SmallGitHub, kept: Spool) -> None:
+def test_a_closer_look_goes_by_no_count_of_an_earlier_state(github: SmallGitHub, kept: ResponseCache) -> None:
     learn(github, kept)
     github.rows[5]["stars"] += 1
     asked = look(github, kept)
