@@ -156,7 +156,7 @@ def test_it_is_learned_once_for_all_policies(
 ) -> None:
     table, feature_set = taught
     first = table.learned(feature_set.split)
-    monkeypatch.setattr("stargaze.features.dataset.learn", None)
+    monkeypatch.setattr("stargaze.features.dataset.fit_out_of_fold", None)
 
     policy_arrays(table, feature_set, "static")
 
@@ -166,7 +166,7 @@ def test_it_is_learned_once_for_all_policies(
 def test_without_a_learned_column_nothing_is_learned(
     taught: tuple[Dataset, FeatureSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stargaze.features.dataset.learn", None)
+    monkeypatch.setattr("stargaze.features.dataset.fit_out_of_fold", None)
 
     assert policy_arrays(*taught, "all").learned_places == ()
 

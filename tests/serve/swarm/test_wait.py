@@ -48,7 +48,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def let(*looks: list[Service]) -> None:
         left = list(looks)
-        monkeypatch.setattr(watching, "judged", lambda *_: left.pop(0) if len(left) > 1 else left[0])
+        monkeypatch.setattr(watching, "service_status", lambda *_: left.pop(0) if len(left) > 1 else left[0])
 
     return let
 
