@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from stargaze.bundle.intervals import with_predicted
+from stargaze.bundle.prediction_intervals import with_predicted
 from stargaze.bundle.serialization import Blend
 from stargaze.bundle.star_bundle import Bundle, write_bundle
 from stargaze.cli import main

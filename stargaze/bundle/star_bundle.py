@@ -21,7 +21,6 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
-from stargaze.bundle.intervals import Intervals, with_predicted
 from stargaze.bundle.manifest import (
     BadBundleError,
     check_kind,
@@ -30,6 +29,7 @@ from stargaze.bundle.manifest import (
     verify_files,
     write_manifest,
 )
+from stargaze.bundle.prediction_intervals import Intervals, with_predicted
 from stargaze.bundle.serialization import MALFORMED as BROKEN
 from stargaze.bundle.serialization import Blend, Model, from_bytes, to_bytes
 from stargaze.config.sections import FeaturesSection

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.intervals import with_predicted
+from stargaze.bundle.prediction_intervals import with_predicted
 from stargaze.bundle.serialization import Leaved
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import POLICIES

@@ -16,7 +16,7 @@ from stargaze.config.sections import ServeSection
 from stargaze.errors import BadDataError
 from stargaze.features.ingest.user_input import FORM_FIELDS
 from stargaze.serve.prediction_request import ENDED, PredictionJob, PredictionQueue, is_id
-from stargaze.serve.queue.long_poll import LongPoller
+from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.web.openapi import description
 from stargaze.serve.web.request_parsing import parse_request

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.intervals import Intervals, scale, with_predicted
+from stargaze.bundle.prediction_intervals import Intervals, scale, with_predicted
 from stargaze.tuning.lightgbm_estimator import CategoricalLightGBM
 
 ROWS_PER_CLASS, LEAST_ROWS = 200, 50

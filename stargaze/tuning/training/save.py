@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 import stargaze
-from stargaze.bundle.intervals import with_predicted
+from stargaze.bundle.prediction_intervals import with_predicted
 from stargaze.bundle.star_bundle import Step, write_bundle
 from stargaze.config.sections import POLICIES, TuningSection
 from stargaze.features.catalogue import CATALOGUE

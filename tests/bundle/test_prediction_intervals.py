@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.bundle.intervals import LEAST_SPREAD, Intervals, scale, with_predicted
+from stargaze.bundle.prediction_intervals import LEAST_SPREAD, Intervals, scale, with_predicted
 
 SURE = np.array([LEAST_SPREAD])
 reaches = st.floats(-1, 40)

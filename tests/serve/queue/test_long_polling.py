@@ -12,7 +12,7 @@ import pytest
 
 from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import PredictionJob, PredictionRequest
-from stargaze.serve.queue.long_poll import LongPoller
+from stargaze.serve.queue.long_polling import LongPoller
 from tests.conftest import FakeDesk
 from tests.waiting import wait_for
 
