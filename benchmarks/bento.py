@@ -14,7 +14,7 @@ from stargaze.features.ingest.user_input import look_up
 
 @bentoml.service(workers=2, traffic={"timeout": 60})
 class Stars:
-    """Answers as the bare endpoint does."""
+    """Answers as the FastAPI baseline does."""
 
     def __init__(self) -> None:
         self.bundle = Bundle.load(Path(os.environ["BUNDLE"]))

@@ -48,7 +48,17 @@ CLIENTS = (10, 100)
 START = 60.0
 RIVALS = {
     "FastAPI + joblib": [
-        *("uvicorn", "bare:app", "--workers", "2", "--port", "{port}", "--log-level", "error", "--no-access-log")
+        *(
+            "uvicorn",
+            "fastapi_baseline:app",
+            "--workers",
+            "2",
+            "--port",
+            "{port}",
+            "--log-level",
+            "error",
+            "--no-access-log",
+        )
     ],
     "BentoML": ["bentoml", "serve", "bento:Stars", "--port", "{port}"],
 }

@@ -1,7 +1,7 @@
 """How near to the noise floor the honest figure is: the same features with other seeds, a larger ensemble, an AutoML library.
 
     pip install -e '.[bench]'
-    python benchmarks/floor.py FILE --config examples/bestof.toml --by repository --policy activity --hours 1
+    python benchmarks/noise_floor.py FILE --config examples/bestof.toml --by repository --policy activity --hours 1
 
 Five outer folds, the same for all; what is chosen and learned is chosen and learned inside each training part. Untuned LightGBM
 with five seeds, each alone; the mean of their predictions, which is an ensemble five times as large; and FLAML, which searches
