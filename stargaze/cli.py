@@ -119,14 +119,14 @@ def init(
     show: Annotated[bool, typer.Option("--print", help="Print it instead.")] = False,
 ) -> None:
     """Write the annotated config file with every key at its default."""
-    from stargaze.store import replacing
+    from stargaze.system.files import atomic_write
 
     if show:
         print(config.render(), end="")
         return
     if path.exists():
         raise UsageError(f"{path} is there already", hint=f"stargaze init --print; or remove {path} first")
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(config.render(), encoding="utf-8")
     Output().answer({}, f"{path} is written; next: stargaze run")
 
@@ -169,7 +169,7 @@ def fetch(
 ) -> None:
     """Gather repositories: the shipped sample, files of GitHub records (JSON, CSV, Parquet, .gz), or GitHub itself."""
     from stargaze.features import fetch as sources
-    from stargaze.system.locks import at_work
+    from stargaze.store import lock_store
 
     asked: dict[str, Any] = {"query": query, "stars": stars, "created": created, "language": language, "topic": topic}
     asked |= {"organization": organization, "number": number, "sampling": sampling, "deep": deep, "history": history}
@@ -190,7 +190,7 @@ def fetch(
     way = sources.GithubOptions(
         token=os.environ.get("GITHUB_TOKEN", ""), update=update, tell=out.note if verbose else None
     )
-    with at_work(place), out.progress("fetch") as report:
+    with lock_store(place), out.progress("fetch") as report:
         if dry_run:
             answer: Any = sources.foresee(settings, place, given, report, way)
         else:
@@ -219,7 +219,7 @@ def select_features(
 ) -> None:
     """Decide which features stay under each policy, with a reason for each that goes."""
     from stargaze.features.selection.select_features import select_features
-    from stargaze.system.locks import at_work
+    from stargaze.store import lock_store
 
     out, settings, place = open_session(path, store, as_json)
     if _is_away(on, detach, attach, {}):
@@ -228,7 +228,7 @@ def select_features(
             return
         rows = found.value
     else:
-        with at_work(place), out.progress("select-features") as report:
+        with lock_store(place), out.progress("select-features") as report:
             rows = select_features(settings.features, place, report).as_rows()
     out.table(rows, ["feature", "missing", "rho", *config.POLICIES], "Features (worth in nat², or why not)")
     out.text(f"picture: {place.selection_plot}")
@@ -256,7 +256,7 @@ def screen(
     as_json: AsJson = False,
 ) -> None:
     """Compare the model families under cross-validation, each on its own: a process, a container or a Ray task."""
-    from stargaze.system.locks import at_work
+    from stargaze.store import lock_store
     from stargaze.tuning.screen import records, screen
 
     names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
@@ -271,7 +271,7 @@ def screen(
             return
         board = found.value
     else:
-        with at_work(place), out.progress("screen") as report:
+        with lock_store(place), out.progress("screen") as report:
             board = records(screen(settings.screening, place, settings.features.seed, report))
     columns = ["policy", "family", "status", "rmsle", "spread", "r2", "mdape", "rho", "fit_time", "size_mb", "note"]
     out.table(board, columns, "Leaderboard (RMSLE in nat, fit time in s)")
@@ -301,7 +301,7 @@ def tune(
     """
     import dataclasses
 
-    from stargaze.system.locks import at_work
+    from stargaze.store import lock_store
     from stargaze.tuning.tune import tune
 
     options = {
@@ -325,7 +325,7 @@ def tune(
             out.answer(found.value, found.text)
             out.note("next: stargaze deploy")
         return
-    with at_work(place), out.progress("tune") as report:
+    with lock_store(place), out.progress("tune") as report:
         tuned = tune(settings.tuning, place, now=now(), resume=resume, report=report)
     out.answer(dataclasses.asdict(tuned), tuned.as_text())
     out.note("next: stargaze deploy")
@@ -583,7 +583,7 @@ def _tune_growth(
     """Make the growth bundle; there are no trials that could be bounded or gone on with."""
     import dataclasses
 
-    from stargaze.system.locks import at_work
+    from stargaze.store import lock_store
     from stargaze.tuning.growth.tune_growth import tune_growth
 
     if searching:
@@ -595,7 +595,7 @@ def _tune_growth(
             return
         tuned = found.value
     else:
-        with at_work(place), out.progress("tune") as report:
+        with lock_store(place), out.progress("tune") as report:
             tuned = dataclasses.asdict(tune_growth(settings.growth, settings.tuning, place, now=now(), report=report))
     if out.as_json:
         out.answer(tuned)
@@ -610,7 +610,7 @@ def _tune_growth(
 
 
 def _is_away(on: str | None, detach: bool, attach: bool, asked: Mapping[str, Any], configured: str = "here") -> bool:
-    """Say whether a stage is the cluster's; who speaks of leaving or meeting it means that. ``asked``: its own options."""
+    """Notify whether a stage is the cluster's; who speaks of leaving or meeting it means that. ``asked``: its own options."""
     if detach and attach:
         raise UsageError("--detach leaves a stage to itself, and --attach follows it", hint="give one of them")
     late = [name.replace("_", "-") for name, value in asked.items() if value is not None and value != []]
@@ -630,9 +630,9 @@ def _away(
 ) -> Outcome | None:
     """Carry a stage out on the cluster, or follow the one that was begun; None where it is left to itself."""
     from stargaze.infra.jobs import remote_stage as elsewhere
-    from stargaze.system.locks import at_work
+    from stargaze.store import lock_store
 
-    with at_work(place), out.progress(stage) as report:
+    with lock_store(place), out.progress(stage) as report:
         begun = {} if attach else elsewhere.begin(stage, settings, place, now(), report, **taken)
         if not detach:
             return elsewhere.attend(stage, settings, place, report)

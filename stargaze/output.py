@@ -8,17 +8,17 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargaze.errors import StargazeError
+from stargaze.system.progress import Report
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-Report = Callable[[str, float], None]
 EVENTS = "STARGAZE_EVENTS"
 """In the environment: a file to which progress, answer and error are added, one JSON a line, for the program that started this
 one. Not stdout or stderr: Ray and others write there too, and in the middle of a line."""
@@ -65,7 +65,7 @@ class Output:
             print(line, flush=True)
 
     def note(self, line: str) -> None:
-        """Say something beside the answer."""
+        """Notify something beside the answer."""
         print(line, file=sys.stderr, flush=True)
 
     def error(self, error: StargazeError) -> None:

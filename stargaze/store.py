@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from stargaze.errors import ExternalError, MissingInputError
+from stargaze.errors import MissingInputError
+from stargaze.system.locks import TEMPORARY, locked, sweep
 
 MAKERS = {
     "repositories.parquet": "fetch",
@@ -28,15 +22,6 @@ MAKERS = {
     "serving": "deploy",
     "report.html": "report",
 }
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
-NO_PLACE = (
-    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT),
-    *(errno.ENAMETOOLONG, errno.EILSEQ, errno.ELOOP, errno.EIO, errno.EBUSY, errno.ESTALE, errno.EMFILE),
-)
-"""A file where a folder should be or the reverse, a name that the disk does not take, a disk that fails."""
 
 
 @dataclass(frozen=True)
@@ -163,84 +148,17 @@ class Store:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; rename it into place if the block ends well, else remove it.
+def lock_store(store: Store) -> Iterator[None]:
+    """Make artefacts inside the block, alone in this store; what was left half made an hour ago or more goes first.
 
     Raises
     ------
     ExternalError
-        If the disk is full or the folder cannot be written; the file that was there stays.
+        If another command makes artefacts there now.
     """
-    with outside_disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-    temporary = Path(name)
-    try:
-        with outside_disk(path):
-            yield temporary
-            temporary.chmod(mode)
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def scratch_folder(parent: Path) -> Iterator[Path]:
-    """Give a temporary folder inside ``parent``, to be filled and renamed; what is left of it goes at the end."""
-    with outside_disk(parent):
-        parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
-        temporary.chmod(0o755)
-    try:
-        with outside_disk(parent):
-            yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def outside_disk(path: Path) -> Iterator[None]:
-    """Turn a full, closed or unusable disk into one clear line."""
-    try:
+    path = store.root / "work.lock"
+    busy = f"{store.root}: another command is at work on this store"
+    with locked(path, busy=busy, hint="wait for it, or stargaze status"):
+        for folder in (store.root, store.bundles, store.root / "settings"):
+            sweep(folder, TEMPORARY, now=path.stat().st_mtime)
         yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise ExternalError(
-                f"{path}: the disk is full; what was there before is unchanged",
-                hint=f"free some space, or point store.path elsewhere; df -h {path.parent}",
-            ) from error
-        if error.errno in NOT_OURS:
-            raise ExternalError(
-                f"{path}: cannot be written: {error.strerror}", hint="point store.path to a folder that you own"
-            ) from error
-        if error.errno in NO_PLACE:
-            raise ExternalError(
-                f"{path}: cannot be written: {error.strerror}",
-                hint="point store.path to a folder that can be made there",
-            ) from error
-        raise
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON in one rename, readable and in a fixed order."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path, maker: str) -> Any:
-    """Read JSON that stargaze wrote; a broken file names the command that makes it anew."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{path} is not there yet", hint=f"stargaze {maker}") from error
-    except (ValueError, RecursionError, OSError) as error:
-        raise ExternalError(f"{path}: cannot be read: {error}", hint=f"stargaze {maker} makes it anew") from error
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

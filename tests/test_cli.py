@@ -28,8 +28,7 @@ import pytest
 from stargaze.cli import EXAMPLES
 from stargaze.config.sections import FeaturesSection
 from stargaze.features.selection.select_features import Selection, select_features
-from stargaze.store import Store
-from stargaze.system.locks import at_work
+from stargaze.store import Store, lock_store
 from tests.conftest import Ended
 from tests.waiting import wait_for
 
@@ -738,7 +737,7 @@ def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
 def test_two_commands_at_once_in_a_store_are_one_too_many(run: Run, ready: Store, command: str) -> None:
     before = state(ready.root)
 
-    with at_work(ready):
+    with lock_store(ready):
         ended = run(command)
 
     assert (ended.code, ended.hint) == (5, "wait for it, or stargaze status")

@@ -14,7 +14,7 @@ import pytest
 from stargaze.config.sections import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.split import sides
-from stargaze.store import sha256
+from stargaze.system.files import sha256
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "stargaze" / "data" / "sample.parquet"

@@ -1,233 +1,45 @@
-"""No noun is ever half there: a new one takes the place of the old in one step, or the old one stays."""
+"""The store names the command that makes each artifact."""
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
-import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from stargaze.cli import EXAMPLES
-from stargaze.errors import ExternalError, MissingInputError
-from stargaze.store import (
-    FULL,
-    MAKERS,
-    NO_PLACE,
-    NOT_OURS,
-    Store,
-    outside_disk,
-    read_json,
-    replacing,
-    scratch_folder,
-    sha256,
-    write_json,
+from stargaze.errors import MissingInputError
+from stargaze.store import MAKERS, Store
+
+ARTIFACTS = (
+    "repositories",
+    "features",
+    "selection",
+    "leaderboard",
+    "trials",
+    "bundles",
+    "latest",
+    "releases",
+    "current",
 )
 
-SmallDisk = Callable[[int], AbstractContextManager[None]]
-NOUNS = ("repositories", "features", "selection", "leaderboard", "trials", "bundles", "latest", "releases", "current")
 
-
-@pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """Give a noun that was made before."""
-    path = tmp_path / "noun.txt"
-    path.write_text("old")
-    return path
-
-
-def inside(folder: Path) -> list[str]:
-    """Return what lies in a folder."""
-    return sorted(path.name for path in folder.iterdir())
-
-
-def fail(path: Path, trouble: BaseException) -> None:
-    """Write half of the new, then fail."""
-    with replacing(path) as temporary:
-        temporary.write_text("half of the n")
-        raise trouble
-
-
-def fail_in_scratch(parent: Path) -> None:
-    """Write half of a folder, then fail."""
-    with scratch_folder(parent) as folder:
-        (folder / "x").write_text("half")
-        raise ZeroDivisionError
-
-
-# ---- replacing ----------------------------------------------------------------------------------------------------
-
-
-def test_a_block_that_ends_well_puts_the_new_in_place_of_the_old(old: Path) -> None:
-    with replacing(old) as temporary:
-        temporary.write_text("new")
-        assert old.read_text() == "old"
-
-    assert old.read_text() == "new"
-    assert inside(old.parent) == ["noun.txt"]
-
-
-def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
-    write_json(tmp_path / "a" / "b" / "c.json", 1)
-
-    assert json.loads((tmp_path / "a" / "b" / "c.json").read_text()) == 1
-
-
-def test_a_noun_can_be_read_by_others_of_the_machine(old: Path) -> None:
-    """A temporary file is private; the page's processes may run as somebody else."""
-    with replacing(old):
-        pass
-
-    assert old.stat().st_mode & 0o777 == 0o644
-
-
-@pytest.mark.parametrize("trouble", [ValueError(), KeyboardInterrupt(), SystemExit(), OSError(None, "of a library")])
-def test_a_block_that_ends_badly_leaves_the_old_and_nothing_else(old: Path, trouble: BaseException) -> None:
-    with pytest.raises(type(trouble)):
-        fail(old, trouble)
-
-    assert old.read_text() == "old"
-    assert inside(old.parent) == ["noun.txt"]
-
-
-def test_a_full_disk_is_one_clear_line_and_the_old_stays(old: Path, small_disk: SmallDisk) -> None:
-    with pytest.raises(ExternalError) as caught, small_disk(1000), replacing(old) as temporary:
-        temporary.write_text("n" * 10_000)
-
-    assert caught.value.message == f"{old}: the disk is full; what was there before is unchanged"
-    assert "df -h" in caught.value.hint
-    assert old.read_text() == "old"
-    assert inside(old.parent) == ["noun.txt"]
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        *[pytest.param(number, "the disk is full", id=errno.errorcode[number]) for number in FULL],
-        *[pytest.param(number, "cannot be written", id=errno.errorcode[number]) for number in (*NOT_OURS, *NO_PLACE)],
-    ],
-)
-def test_every_way_in_which_a_disk_refuses_is_one_clear_line(old: Path, number: int, words: str) -> None:
-    with pytest.raises(ExternalError) as caught, replacing(old):
-        raise OSError(number, os.strerror(number))
-
-    assert f"{old}: {words}" in caught.value.message
-    assert "\n" not in caught.value.message
-    assert caught.value.hint
-    assert caught.value.exit_code == 5
-
-
-def test_what_is_no_fault_of_the_disk_passes_through(tmp_path: Path) -> None:
-    with pytest.raises(ConnectionRefusedError), outside_disk(tmp_path):
-        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
-
-
-@pytest.mark.parametrize("place", ["noun.txt/x", "noun.txt/x/y", "n" * 300 + "/x", "m" * 300])
-def test_a_place_where_no_noun_can_be_is_one_clear_line(old: Path, place: str) -> None:
-    """A file where a folder should be, a name too long."""
-    with pytest.raises(ExternalError, match="cannot be written"), replacing(old.parent / place):
-        pass
-
-    assert inside(old.parent) == ["noun.txt"]
-
-
-def test_a_folder_where_the_noun_should_be_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "noun" / "full").mkdir(parents=True)
-
-    with pytest.raises(ExternalError, match="directory"), replacing(tmp_path / "noun") as temporary:
-        temporary.write_text("new")
-
-    assert inside(tmp_path) == ["noun"]
-
-
-def test_a_scratch_folder_goes_if_it_was_not_renamed(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError):
-        fail_in_scratch(tmp_path)
-
-    assert inside(tmp_path) == []
-
-
-def test_a_scratch_folder_that_was_renamed_stays(tmp_path: Path) -> None:
-    with scratch_folder(tmp_path / "bundles") as folder:
-        (folder / "x").write_text("whole")
-        folder.rename(tmp_path / "bundles" / "b")
-
-    assert (tmp_path / "bundles" / "b" / "x").read_text() == "whole"
-    assert inside(tmp_path / "bundles") == ["b"]
-
-
-def test_a_scratch_folder_on_a_full_disk_is_one_clear_line(tmp_path: Path, small_disk: SmallDisk) -> None:
-    with pytest.raises(ExternalError, match="the disk is full"), small_disk(10), scratch_folder(tmp_path) as folder:
-        (folder / "x").write_bytes(b"x" * 100)
-
-    assert inside(tmp_path) == []
-
-
-# ---- what is there ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("noun", NOUNS)
-def test_a_noun_that_is_missing_names_the_command_that_makes_it(tmp_path: Path, noun: str) -> None:
+@pytest.mark.parametrize("artifact", ARTIFACTS)
+def test_a_missing_artifact_names_the_command_that_makes_it(tmp_path: Path, artifact: str) -> None:
     store = Store(tmp_path)
 
     with pytest.raises(MissingInputError, match="is not there yet") as caught:
-        store.need(getattr(store, noun))
+        store.need(getattr(store, artifact))
 
     assert caught.value.hint.removeprefix("stargaze ") in EXAMPLES
     assert caught.value.exit_code == 3
 
 
-def test_a_noun_that_is_there_is_returned(old: Path) -> None:
-    assert Store(old.parent).need(old) == old
+def test_an_artifact_that_exists_is_returned(tmp_path: Path) -> None:
+    path = tmp_path / "features.json"
+    path.touch()
+
+    assert Store(tmp_path).need(path) == path
 
 
 def test_every_maker_is_a_command() -> None:
     assert set(MAKERS.values()) <= set(EXAMPLES)
-
-
-# ---- JSON ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_same_value_is_the_same_bytes(tmp_path: Path) -> None:
-    write_json(tmp_path / "a", {"x": 1, "ä": [0.1]})
-    write_json(tmp_path / "b", {"ä": [0.1], "x": 1})
-
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert read_json(tmp_path / "a", "fetch") == {"x": 1, "ä": [0.1]}
-
-
-def test_a_value_that_json_cannot_hold_leaves_the_old(old: Path) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(old, float("nan"))
-
-    assert old.read_text() == "old"
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"PAR1" + bytes(100)])
-def test_a_broken_file_names_the_command_that_makes_it_anew(old: Path, content: bytes) -> None:
-    old.write_bytes(content)
-
-    with pytest.raises(ExternalError, match="cannot be read") as caught:
-        read_json(old, "screen")
-
-    assert caught.value.hint == "stargaze screen makes it anew"
-
-
-def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match="is not there yet") as caught:
-        read_json(tmp_path / "gone", "screen")
-
-    assert caught.value.hint == "stargaze screen"
-
-
-def test_a_folder_in_place_of_a_file_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ExternalError, match="cannot be read"):
-        read_json(tmp_path, "screen")
-
-
-def test_the_sum_is_that_of_the_bytes(old: Path) -> None:
-    assert sha256(old) == hashlib.sha256(b"old").hexdigest()

@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 from stargaze.config.sections import FetchSection
 from stargaze.errors import BadDataError
 from stargaze.features.ingest.from_files import fetch
-from stargaze.store import Store, replacing, sha256
+from stargaze.store import Store
+from stargaze.system.files import atomic_write, sha256
 
 PACKAGE = "repos-using-electron 1.11.0"
 PACKAGE_SHA256 = "332a124c17032f123bb097a92c655d60b168343d153c636e2de8a46650e98b58"
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> None:
         store = Store(Path(folder))
         summary = fetch(FetchSection(), store, [lines], COLLECTED)
         repositories = facts(pd.read_parquet(store.repositories))
-    with replacing(TARGET) as temporary:
+    with atomic_write(TARGET) as temporary:
         write(repositories, temporary)
     digest = hashlib.sha256(TARGET.read_bytes()).hexdigest()
     print(f"{summary.repositories:,} repositories, {summary.bad_count:,} bad records, {TARGET.stat().st_size:,} bytes")

@@ -23,7 +23,7 @@ from stargaze.features.history.clean import whole_series
 from stargaze.features.history.features import growth_features
 from stargaze.features.history.read import tidy
 from stargaze.features.history.windows import Counts, Windows, windows
-from stargaze.store import scratch_folder
+from stargaze.system.files import scratch_folder
 
 KIND = "growth"
 STILL = 0.002

@@ -39,7 +39,7 @@ from stargaze.features.encoding.encoder import Encoder, needed
 from stargaze.features.ingest.user_input import places_of
 from stargaze.features.matrix import matrix
 from stargaze.features.split import sides
-from stargaze.store import scratch_folder
+from stargaze.system.files import scratch_folder
 
 __all__ = ["BadBundleError", "Bundle", "Intervals", "verify_files", "write_bundle"]
 

@@ -76,7 +76,7 @@ def run(path: ConfigPath = None, store: StorePath = None) -> None:
 
 @command("status")
 def status(*, path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
-    """Say how the stages of the last commit ended."""
+    """Notify how the stages of the last commit ended."""
     from stargaze.pipeline.post_commit import outcome
 
     out, _, place = open_session(path, store, as_json)

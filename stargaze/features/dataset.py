@@ -18,7 +18,8 @@ from stargaze.features.encoding.encoder import needed
 from stargaze.features.encoding.out_of_fold import Learned, fit_out_of_fold
 from stargaze.features.matrix import matrix
 from stargaze.features.split import TEST, VALIDATION, sides
-from stargaze.store import Store, read_json, sha256, write_json
+from stargaze.store import Store
+from stargaze.system.files import read_json, sha256, write_json
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,8 +17,8 @@ from stargaze.features.github.crawl.summary import GatherSummary
 from stargaze.features.ingest.fetch_summary import FetchSummary
 from stargaze.features.ingest.from_files import fetch
 from stargaze.store import Store
+from stargaze.system.progress import Notify, Report
 
-Report = Callable[[str, float], None]
 NOTHING = "say what to gather in [github], or as stargaze fetch --stars '>=1000'"
 
 
@@ -28,7 +28,7 @@ class GithubOptions:
 
     token: str = ""
     update: bool = False
-    tell: Callable[[str], None] | None = None
+    tell: Notify | None = None
 
 
 def repositories(
@@ -51,7 +51,7 @@ def repositories(
 
 
 def foresee(config: Config, store: Store, files: Sequence[Path], report: Report, way: GithubOptions) -> Plan:
-    """Say what it would take to gather what the config asks of GitHub.
+    """Notify what it would take to gather what the config asks of GitHub.
 
     Raises
     ------

@@ -25,7 +25,8 @@ from stargaze.infra.plan.own_address import from_here
 from stargaze.infra.plan.plan import Plan, Step, plan, teardown
 from stargaze.infra.plan.resolve import Missing, choose
 from stargaze.infra.plan.resources import Found
-from stargaze.store import replacing
+from stargaze.system.files import atomic_write
+from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
 
 ROUNDS = 4
@@ -37,7 +38,7 @@ class Telling:
     """What is said while it is done: of each step, and of each machine."""
 
     step: Callable[[Step, State, str], None]
-    line: Callable[[str], None]
+    line: Notify
 
 
 def look(section: InfraSection, cloud: Cloud, room: StateDir) -> Plan:
@@ -168,7 +169,7 @@ def _host(section: InfraSection, machine: Machine, stands: Mapping[str, Found]) 
 def keep_hosts(room: StateDir, hosts: Sequence[Host]) -> None:
     """Write down which machines there are."""
     rows = {host.machine.name: {"address": host.address, "inside": host.inside, "user": host.user} for host in hosts}
-    with replacing(room.hosts) as temporary:
+    with atomic_write(room.hosts) as temporary:
         temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
@@ -217,7 +218,7 @@ def machines_of(section: InfraSection, room: StateDir, role: str) -> tuple[SshHo
 def write_inventory(section: InfraSection, room: StateDir, hosts: Sequence[Host], files: Files) -> Path:
     """Write Ansible's inventory; JSON is YAML."""
     value = inventory(section, hosts, access_of(section, room), files)
-    with replacing(room.inventory) as temporary:
+    with atomic_write(room.inventory) as temporary:
         temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     return room.inventory
 
@@ -225,6 +226,6 @@ def write_inventory(section: InfraSection, room: StateDir, hosts: Sequence[Host]
 def ray_token(room: StateDir) -> Path:
     """Return the file with what whoever sends work to Ray must know, made on first use for its owner alone."""
     if not room.ray_token.is_file():
-        with replacing(room.ray_token, 0o600) as temporary:
+        with atomic_write(room.ray_token, 0o600) as temporary:
             temporary.write_text(secrets.token_hex(32), encoding="ascii")
     return room.ray_token

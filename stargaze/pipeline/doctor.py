@@ -23,7 +23,7 @@ def examine(settings: Config, store: Store, environ: Mapping[str, str]) -> tuple
 
 
 def _has_cloud(section: InfraSection, environ: Mapping[str, str]) -> bool:
-    """Say whether a cloud is named anywhere; who works on one machine alone is not asked about one."""
+    """Notify whether a cloud is named anywhere; who works on one machine alone is not asked about one."""
     home = Path(environ.get("HOME", "/"))
     files = (Path("clouds.yaml"), home / ".config/openstack/clouds.yaml", Path("/etc/openstack/clouds.yaml"))
     named = section.cloud or any(name in environ for name in ("OS_CLOUD", "OS_AUTH_URL", "OS_CLIENT_CONFIG_FILE"))

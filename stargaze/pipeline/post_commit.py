@@ -19,7 +19,8 @@ from typing import Any
 import psutil
 
 from stargaze.errors import MissingInputError, StargazeError, UsageError
-from stargaze.store import Store, outside_disk, read_json, replacing, write_json
+from stargaze.store import Store
+from stargaze.system.files import atomic_write, convert_disk_errors, read_json, write_json
 from stargaze.system.locks import BusyError, locked
 from stargaze.system.process import answer, good
 
@@ -63,7 +64,7 @@ def install(folder: Path, store: Store, config: Path | None) -> Path:
         raise UsageError(
             f"{path} is there and was not written by stargaze", hint=f"add to it: {_command(store, config)}"
         )
-    with replacing(path, 0o755) as temporary:
+    with atomic_write(path, 0o755) as temporary:
         temporary.write_text(
             f"#!/bin/sh\n{MARK}: a commit is trained, compared and released. `stargaze hook remove` ends that.\n"
             f"cd {shlex.quote(str(Path.cwd()))} && exec {_command(store, config)}\n",
@@ -90,7 +91,7 @@ def remove(folder: Path) -> Path:
 def begin(arguments: list[str], store: Store) -> Path:
     """Note that a commit asks, and start ``stargaze hook run`` apart from whoever commits; return its log."""
     files = files_of(store)
-    with outside_disk(files.log):
+    with convert_disk_errors(files.log):
         files.log.parent.mkdir(parents=True, exist_ok=True)
         files.asked.write_text("", encoding="utf-8")
         with files.log.open("ab") as log:
@@ -108,7 +109,7 @@ def begin(arguments: list[str], store: Store) -> Path:
 def ask(store: Store) -> None:
     """Note that a commit asks, and that this process is about to run its stages."""
     path = files_of(store).asked
-    with outside_disk(path):
+    with convert_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{os.getpid()}\n", encoding="utf-8")
 
@@ -181,7 +182,7 @@ def _named(error: BaseException) -> str:
 
 
 def _waits(asked: Path) -> bool:
-    """Say whether a commit waits for its stages and somebody is about to run them: whoever is being started, or is there."""
+    """Notify whether a commit waits for its stages and somebody is about to run them: whoever is being started, or is there."""
     try:
         return not asked.stat().st_size or _lives(asked)
     except OSError:
@@ -189,7 +190,7 @@ def _waits(asked: Path) -> bool:
 
 
 def _lives(path: Path) -> bool:
-    """Say whether the process whose number a file holds lives, and is the one that wrote it."""
+    """Notify whether the process whose number a file holds lives, and is the one that wrote it."""
     try:
         process = psutil.Process(int(path.read_text(encoding="utf-8")))
         wrote = process.create_time() <= path.stat().st_mtime + CLOCKS

@@ -9,8 +9,7 @@ from stargaze.config.sections import Config
 from stargaze.errors import UsageError
 from stargaze.output import Output
 from stargaze.pipeline.stages import stages, walk
-from stargaze.store import Store
-from stargaze.system.locks import at_work
+from stargaze.store import Store, lock_store
 
 EXAMPLES = 5
 """Repositories that a run with ``--once`` asks about: the most that the page takes by default."""
@@ -26,7 +25,7 @@ def make(config: Config, store: Store, out: Output, *, again: bool, clock: Calla
             f"stargaze run walks to the page, which shows stars; tuning.target is {config.tuning.target!r}",
             hint=f"stargaze tune makes the {config.tuning.target} bundle; STARGAZE_TUNING_TARGET=stars stargaze run",
         )
-    with at_work(store):
+    with lock_store(store):
         if again:
             store.journal.unlink(missing_ok=True)  # all is done anew, a stopped tuning too
         for stage, must in walk(stages(config, store, clock), again=again):

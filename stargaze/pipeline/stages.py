@@ -14,9 +14,9 @@ from typing import Any
 from stargaze.bundle.manifest import read_verified
 from stargaze.config.sections import POLICIES, Config, GithubSection
 from stargaze.errors import MissingInputError, StargazeError
-from stargaze.store import Store, read_json, sha256, write_json
-
-Report = Callable[[str, float], None]
+from stargaze.store import Store
+from stargaze.system.files import read_json, sha256, write_json
+from stargaze.system.progress import Report
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import pandas as pd
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.features.dataset import Dataset, FeatureSet, read_both
-from stargaze.store import Store, read_json
+from stargaze.store import Store
+from stargaze.system.files import read_json
 from stargaze.tuning.screen import read_leaderboard
 
 
@@ -63,7 +64,7 @@ def _read(path: Path, reader: Callable[[Path], pd.DataFrame], maker: str) -> pd.
 
 
 def _source(store: Store) -> str:
-    """Say where the repositories came from, if a run has noted it and none has fetched since."""
+    """Notify where the repositories came from, if a run has noted it and none has fetched since."""
     record = store.settings / "fetch.json"
     if not record.exists() or store.repositories.stat().st_mtime > record.stat().st_mtime:
         return "not recorded"

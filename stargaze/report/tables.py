@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,7 @@ from stargaze.report import evaluation as judged
 from stargaze.report import importance as reasons
 from stargaze.report import search as searched
 from stargaze.report.inputs import Evidence
-
-Report = Callable[[str, float], None]
+from stargaze.system.progress import Report
 
 
 @dataclass(frozen=True)

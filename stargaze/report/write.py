@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from stargaze.report.html import render
 from stargaze.report.inputs import read
 from stargaze.report.tables import Numbers, numbers
-from stargaze.store import Store, replacing
+from stargaze.store import Store
+from stargaze.system.files import atomic_write
+from stargaze.system.progress import Report
 
-Report = Callable[[str, float], None]
 MARK = re.compile(r'<meta name="stargaze-bundle" content="([0-9a-f]{64})">')
 """How a page says which bundle it is of."""
 
@@ -50,7 +50,7 @@ def write_report(store: Store, path: Path | None = None, report: Report = lambda
     report("drawing", 0.9)
     content = render(evidence, found).encode("utf-8")
     target = path or store.report
-    with replacing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_bytes(content)
     report("done", 1.0)
     return Written(target, len(content), found)

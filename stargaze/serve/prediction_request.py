@@ -125,7 +125,7 @@ def new_job(
 
 
 def is_id(text: str) -> bool:
-    """Say whether a text can be the id of a ticket at all; everything else never reaches the store."""
+    """Notify whether a text can be the id of a ticket at all; everything else never reaches the store."""
     try:
         return str(uuid.UUID(text)) == text
     except ValueError:
@@ -161,7 +161,7 @@ def _parse(ticket_id: str, status: str, stored: Mapping[str, Any]) -> Prediction
 
 
 def _reason(status: str, kind: str, time_limit: float) -> Error:
-    """Say in words why a question got no answer."""
+    """Notify in words why a question got no answer."""
     if status == "lost":
         return {"message": "no worker answered in time", "hint": AGAIN}
     if status == "REVOKED":
@@ -175,6 +175,6 @@ def _reason(status: str, kind: str, time_limit: float) -> Error:
 
 
 def too_slow(time_limit: float) -> Error:
-    """Say that the time limit was reached."""
+    """Notify that the time limit was reached."""
     message = f"the prediction took longer than {time_limit:g} s"
     return {"message": message, "hint": "ask for fewer repositories, or raise serve.time_limit"}

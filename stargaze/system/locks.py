@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stargaze.errors import ExternalError
-from stargaze.store import Store, outside_disk
+from stargaze.system.files import convert_disk_errors
 
 STALE = 3600.0
 """What nobody touched for so long belongs to nobody [s]; no push and no write lasts longer."""
@@ -27,26 +27,9 @@ class BusyError(ExternalError):
 
 
 @contextlib.contextmanager
-def at_work(store: Store) -> Iterator[None]:
-    """Make artefacts inside the block, alone in this store; what was left half made an hour ago or more goes first.
-
-    Raises
-    ------
-    ExternalError
-        If another command makes artefacts there now.
-    """
-    path = store.root / "work.lock"
-    busy = f"{store.root}: another command is at work on this store"
-    with locked(path, busy=busy, hint="wait for it, or stargaze status"):
-        for folder in (store.root, store.bundles, store.root / "settings"):
-            sweep(folder, TEMPORARY, now=path.stat().st_mtime)
-        yield
-
-
-@contextlib.contextmanager
 def locked(path: Path, *, busy: str = "", hint: str = "") -> Iterator[None]:
     """Hold the lock at ``path`` until the block or the process ends; one that is held is a BusyError with ``busy``, if given."""
-    with outside_disk(path):
+    with convert_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a+")
     with stream:
@@ -54,7 +37,7 @@ def locked(path: Path, *, busy: str = "", hint: str = "") -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
         except BlockingIOError as error:
             raise BusyError(busy + _holder(path), hint=hint) from error
-        with outside_disk(path):
+        with convert_disk_errors(path):
             path.write_text(f"{os.getpid()}\n", encoding="utf-8")
         try:
             yield

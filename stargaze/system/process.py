@@ -85,7 +85,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _lives(process: subprocess.Popen[bytes]) -> bool:
-    """Say whether anything of the process's group is left."""
+    """Notify whether anything of the process's group is left."""
     process.poll()
     try:
         os.killpg(process.pid, 0)

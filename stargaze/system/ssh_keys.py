@@ -8,13 +8,13 @@ import tempfile
 from pathlib import Path
 
 from stargaze.errors import CredentialsError
-from stargaze.store import outside_disk
+from stargaze.system.files import convert_disk_errors
 from stargaze.system.process import answer, good
 
 
 def make(key: Path, comment: str) -> None:
     """Make a key without a passphrase, and its public half beside it, in a folder for its owner alone."""
-    with outside_disk(key):
+    with convert_disk_errors(key):
         key.parent.mkdir(parents=True, exist_ok=True)
         key.parent.chmod(0o700)
         # Beside it and renamed: after a crash there is no key without its public half.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ import pandas as pd
 from stargaze.config.sections import POLICIES, ScreeningSection
 from stargaze.errors import ExternalError, UsageError
 from stargaze.features.dataset import Dataset, FeatureSet, read_both
-from stargaze.store import Store, outside_disk, replacing
+from stargaze.store import Store
+from stargaze.system.files import atomic_write, convert_disk_errors
+from stargaze.system.progress import Report
 from stargaze.tuning.cross_validation import policy_arrays
 from stargaze.tuning.executors.executor import Executor, Job, Started, opened
 from stargaze.tuning.families import chosen
@@ -40,7 +42,6 @@ SLOWEST_FIRST = (
     *("random-forest", "extra-trees", "support-vectors", "histogram-boosting", "perceptron"),
     *("xgboost", "lightgbm", "catboost"),
 )
-Report = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def screen(
         raise UsageError(
             f"screening.rows is {section.rows}: too few to compare on", hint=f"at least {least}, or 0 for all"
         )
-    with outside_disk(store.root), tempfile.TemporaryDirectory(prefix=".screen-", dir=store.root) as folder:
+    with convert_disk_errors(store.root), tempfile.TemporaryDirectory(prefix=".screen-", dir=store.root) as folder:
         jobs = _prepare(table, feature_set, names, section, seed, Path(folder))
         with opened(section, Path(folder), names, lambda what: report(what, 0.0)) as executor:
             rows = _run(jobs, executor, section, report)
@@ -91,7 +92,7 @@ def screen(
             f"no family could be fitted: {board['note'].iloc[0]}",
             hint="stargaze screen --time-limit 600",
         )
-    with replacing(store.leaderboard) as temporary:
+    with atomic_write(store.leaderboard) as temporary:
         board.to_csv(temporary, index=False)
     return board
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,13 +14,12 @@ from stargaze.config.sections import TuningSection
 from stargaze.errors import ExternalError
 from stargaze.features.dataset import read_both
 from stargaze.store import Store
+from stargaze.system.progress import Report
 from stargaze.tuning.cross_validation import Arrays, policy_arrays
 from stargaze.tuning.screen import read_leaderboard
 from stargaze.tuning.search.journal import Journal, write_trials
 from stargaze.tuning.search.racing import DONE
 from stargaze.tuning.training.save import save_best
-
-Report = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

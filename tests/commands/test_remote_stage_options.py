@@ -14,8 +14,7 @@ from stargaze.errors import ExternalError
 from stargaze.infra.jobs import client as carry
 from stargaze.infra.jobs import remote_stage as elsewhere
 from stargaze.infra.jobs.server import Desk
-from stargaze.store import Store
-from stargaze.system.locks import at_work
+from stargaze.store import Store, lock_store
 from stargaze.system.ssh import LOST
 from tests.conftest import Ended
 from tests.infra.jobs.conftest import FakeHead, FakeJobs, There
@@ -237,7 +236,7 @@ def test_a_head_that_cannot_take_it_is_said_and_nothing_is_left_behind(
 def test_two_commands_at_once_in_a_store_are_one_too_many(
     run: Run, there: There, place: Store, words: list[str]
 ) -> None:
-    with at_work(place):
+    with lock_store(place):
         ended = run("screen", *words)
 
     assert (ended.code, ended.hint) == (5, "wait for it, or stargaze status")

@@ -13,7 +13,8 @@ import pytest
 from stargaze.config.sections import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError
 from stargaze.features.dataset import FeatureSet, read_both, read_feature_set, read_table, write_feature_set
-from stargaze.store import Store, sha256
+from stargaze.store import Store
+from stargaze.system.files import sha256
 
 SECTION = FeaturesSection(folds=3)
 Plausible = Callable[..., pd.DataFrame]

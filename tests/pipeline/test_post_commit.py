@@ -16,7 +16,8 @@ from stargaze.cli import main
 from stargaze.errors import DifferenceFoundError, MissingInputError, UsageError
 from stargaze.pipeline import post_commit as on_commit
 from stargaze.pipeline.post_commit import files_of, install, outcome, remove, run
-from stargaze.store import Store, write_json
+from stargaze.store import Store
+from stargaze.system.files import write_json
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.real

@@ -27,7 +27,8 @@ from stargaze.config.sections import (
 )
 from stargaze.features.dataset import FeatureSet, read_feature_set, write_feature_set
 from stargaze.pipeline.stages import Stage, _remember, _screen_settings, _tune_settings, stages, state, walk
-from stargaze.store import Store, sha256
+from stargaze.store import Store
+from stargaze.system.files import sha256
 from stargaze.tuning.screen import COLUMNS
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -9,19 +9,23 @@ from pathlib import Path
 import pytest
 
 from stargaze.errors import ExternalError
-from stargaze.store import Store, replacing, scratch_folder
-from stargaze.system.locks import STALE, TEMPORARY, at_work, locked
+from stargaze.store import Store, lock_store
+from stargaze.system.files import atomic_write, scratch_folder
+from stargaze.system.locks import STALE, TEMPORARY, locked
 
 
 def test_a_second_at_work_in_a_store_is_told_who_is_there(store: Store) -> None:
-    with at_work(store), pytest.raises(ExternalError, match=rf"another command .*\(process {os.getpid()}\)") as caught:
+    with (
+        lock_store(store),
+        pytest.raises(ExternalError, match=rf"another command .*\(process {os.getpid()}\)") as caught,
+    ):
         enter(store)
     assert caught.value.hint == "wait for it, or stargaze status"
     enter(store)
 
 
 def test_another_store_is_no_hindrance(store: Store, tmp_path: Path) -> None:
-    with at_work(store):
+    with lock_store(store):
         enter(Store(tmp_path / "other"))
 
 
@@ -61,7 +65,7 @@ def test_files_of_others_in_the_folder_stay(store: Store) -> None:
 
 
 def enter(store: Store) -> None:
-    with at_work(store):
+    with lock_store(store):
         pass
 
 
@@ -72,7 +76,7 @@ def nouns(store: Store) -> list[Path]:
 
 def left_by_replacing(path: Path) -> Path:
     """Return a temporary file as one that was killed leaves it."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         pass
     path.unlink()
     assert TEMPORARY.fullmatch(temporary.name)

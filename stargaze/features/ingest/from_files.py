@@ -17,8 +17,9 @@ from stargaze.features.ingest import table_records as tables
 from stargaze.features.ingest import write_repositories as assemble
 from stargaze.features.ingest.fetch_summary import FetchCounts, FetchSummary
 from stargaze.features.ingest.open_file import Source, opened
-from stargaze.features.ingest.write_repositories import Piece, Report
+from stargaze.features.ingest.write_repositories import Piece
 from stargaze.store import Store
+from stargaze.system.progress import Report
 
 
 def fetch(

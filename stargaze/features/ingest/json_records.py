@@ -189,7 +189,7 @@ def _broken(source: Source, error: Exception, line: int = 1) -> BadDataError:
 
 
 def _why(error: Exception, line: int | None = 1) -> str:
-    """Say what is wrong and where; ``line`` is that of the text's beginning, None in a text of one line."""
+    """Notify what is wrong and where; ``line`` is that of the text's beginning, None in a text of one line."""
     if isinstance(error, json.JSONDecodeError):
         where = f"column {error.colno}" if line is None else f"line {error.lineno + line - 1}, column {error.colno}"
         return f"{error.msg}, {where}"

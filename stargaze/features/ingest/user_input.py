@@ -80,7 +80,7 @@ def places_of(known: pd.DataFrame) -> dict[str, int]:
 
 
 def not_known(names: Sequence[str], known: pd.DataFrame) -> UnknownRepositoryError:
-    """Say that these repositories are not known, and which names are near."""
+    """Notify that these repositories are not known, and which names are near."""
     lower = known["full_name"].str.lower()
     near = [match for name in names for match in _near(name.lower(), lower, known)]
     hint = f"Did you mean {', '.join(dict.fromkeys(near))}?" if near else "type its figures instead"

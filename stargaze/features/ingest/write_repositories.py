@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze import store as artifacts
 from stargaze.config.sections import FetchSection
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features import schema
@@ -19,12 +18,12 @@ from stargaze.features.ingest import derive
 from stargaze.features.ingest import validate as checks
 from stargaze.features.ingest.fetch_summary import FetchCounts, FetchSummary
 from stargaze.store import Store
+from stargaze.system.files import atomic_write
+from stargaze.system.progress import Report
 
 NEED = ("full_name", "stars")
 BATCH = 20_000
 """Records that are checked at once: enough for speed, few enough for memory."""
-
-Report = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def write(
         )
     merged = schema.conform(identity.merge(recent.drop(columns="source")))
     report("writing", 0.98)
-    with artifacts.replacing(store.repositories) as temporary:
+    with atomic_write(store.repositories) as temporary:
         merged.to_parquet(temporary, compression="zstd", index=False)
     report("done", 1.0)
     return ledger.summary(merged, left_out=len(whole) - len(recent), duplicates=len(recent) - len(merged))
@@ -109,7 +108,7 @@ def _judged(piece: Piece, now: datetime, ledger: FetchCounts) -> pd.DataFrame:
 
 
 def _timed(frame: pd.DataFrame, ledger: FetchCounts, now: datetime) -> pd.DataFrame:
-    """Say when the figures were true: at the latest date in the same file, where the record does not say.
+    """Notify when the figures were true: at the latest date in the same file, where the record does not say.
 
     The file cannot be older than that. Files of one record each that lie in one folder were fetched together.
     """

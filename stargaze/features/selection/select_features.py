@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +16,12 @@ from stargaze.features.selection.filters import apply_filters, rank_correlation
 from stargaze.features.selection.permutation_importance import Evidence
 from stargaze.features.selection.plot import draw_selection
 from stargaze.features.selection.stability import choose
-from stargaze.store import Store, replacing
+from stargaze.store import Store
+from stargaze.system.files import atomic_write
+from stargaze.system.progress import Report
 
 KEPT = "kept"
 NOT_LEARNED = 'not learned: no owner stands on two sides (features.split_by = "owner")'
-Report = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Selection:
 def select_features(section: FeaturesSection, store: Store, report: Report = lambda _what, _done: None) -> Selection:
     """Read the repositories, select, and write the feature set, the table of reasons and its picture."""
     selection = select(read_table(store, section), section, report)
-    with replacing(store.selection) as reasons, replacing(store.selection_plot) as picture:
+    with atomic_write(store.selection) as reasons, atomic_write(store.selection_plot) as picture:
         selection.reasons.to_csv(reasons, index=False)
         draw_selection(selection.reasons, picture)
         write_feature_set(store, selection.feature_set)  # inside: all three are new, or all three stay

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import stargaze
-from stargaze.store import replacing
+from stargaze.system.files import atomic_write
 from stargaze.system.source_package import digest, source
 
 WHEEL = "Wheel-Version: 1.0\nGenerator: stargaze\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -30,7 +30,7 @@ def build_wheel(folder: Path) -> Path:
     path = folder / f"stargaze-{version}-py3-none-any.whl"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             _write(temporary, files, version)
     return path
 

@@ -17,7 +17,8 @@ from stargaze.infra.hosts.inventory import Files
 from stargaze.infra.hosts.state_dir import StateDir, pins
 from stargaze.infra.provision import hosts_of, ray_token, write_inventory
 from stargaze.live_table import board
-from stargaze.store import Store, replacing
+from stargaze.store import Store
+from stargaze.system.files import atomic_write
 from stargaze.system.source_package import recipe
 
 
@@ -43,7 +44,7 @@ def configured(
     with board("infra configure") as shown:
         run = configure(inventory, room.runs, shown.say, tags=tags, check=check)
     if not tags and not check:
-        with replacing(room.configured) as temporary:
+        with atomic_write(room.configured) as temporary:
             temporary.write_text(_digest(room, inventory, files), encoding="ascii")
     return [
         {"machine": host.machine.name, "changed": run.changed.get(host.machine.name, 0)}
@@ -52,7 +53,7 @@ def configured(
 
 
 def is_configured(section: InfraSection, room: StateDir, store: Store) -> bool:
-    """Say whether these very machines were configured with the same before: package, playbooks, and what is carried there."""
+    """Notify whether these very machines were configured with the same before: package, playbooks, and what is carried there."""
     if not room.configured.is_file():
         return False
     return room.configured.read_text(encoding="ascii") == _digest(room, *_inventory(section, room, store))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from stargaze.errors import StargazeError
+from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
 
 LEAVE = """
@@ -27,7 +28,7 @@ PATIENCE = 180.0
 """For one machine [s]."""
 
 
-def remove_from_swarm(names: Sequence[str], others: Sequence[SshHost], say: Callable[[str], None]) -> None:
+def remove_from_swarm(names: Sequence[str], others: Sequence[SshHost], say: Notify) -> None:
     """Have the Swarm of the others forget machines, one after the other; what is in the way is said, and ends nothing."""
     for name in names:
         said: list[str | None] = []

@@ -10,8 +10,9 @@ from typing import Any
 
 from stargaze.config.sections import InfraSection
 from stargaze.errors import CredentialsError, ExternalError
-from stargaze.store import Store, outside_disk, replacing, write_json
+from stargaze.store import Store
 from stargaze.system import ssh_keys as sshkeys
+from stargaze.system.files import atomic_write, convert_disk_errors, write_json
 from stargaze.system.process import need
 
 
@@ -65,7 +66,7 @@ class StateDir:
 def workroom_of(section: InfraSection, store: Store) -> StateDir:
     """Return the folder of a cluster, made for its owner alone."""
     room = StateDir((store.root / "infra" / section.name).resolve())
-    with outside_disk(room.root):
+    with convert_disk_errors(room.root):
         room.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     return room
 
@@ -124,7 +125,7 @@ def pin(room: StateDir, learnt: Mapping[str, tuple[str, Sequence[str]]], keep: C
     known = {machine: {"id": server, "keys": list(keys)} for machine, (server, keys) in learnt.items()}
     lines = [line for line in _known(room) if line.partition(" ")[0] in keep]
     lines += [f"{machine} {key}" for machine, (_, keys) in sorted(learnt.items()) for key in keys]
-    with replacing(room.known_hosts) as temporary:
+    with atomic_write(room.known_hosts) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in dict.fromkeys(lines)), encoding="utf-8")
     write_json(room.pins, known)
 

@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +19,10 @@ from stargaze.errors import ExternalError, MissingInputError, StargazeError, Usa
 from stargaze.infra.jobs.archive import pack, sums, unpack
 from stargaze.infra.jobs.spec import JobSpec
 from stargaze.infra.jobs.ssh_client import JobService, raised
-from stargaze.store import Store, outside_disk, read_json, scratch_folder, write_json
+from stargaze.store import Store
+from stargaze.system.files import convert_disk_errors, read_json, scratch_folder, write_json
+from stargaze.system.progress import Report
 
-Report = Callable[[str, float], None]
 AGAIN = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Pauses before a connection that broke is tried again [s]."""
 SAID = 20
@@ -205,7 +206,7 @@ class Heard:
             self.said = [*self.said, told["said"]][-SAID:]
 
     def why(self, ended: int | None) -> str:
-        """Say why a command ended that was to go on."""
+        """Notify why a command ended that was to go on."""
         words = (self.error or {}).get("error") or next(reversed(self.said), "")
         return f": {words}" if words else "" if ended is None else f" with exit code {ended}"
 
@@ -268,14 +269,14 @@ def _put(scratch: Path, store: Store, names: Sequence[str]) -> None:
     """Rename everything into place: bundles first, and what names them last."""
     for folder in sorted({Path(name).parent for name in names if name.count("/") == 2}):
         target = store.root / folder
-        with outside_disk(target):
+        with convert_disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():  # of the same digest
                 shutil.rmtree(target)
             (scratch / folder).rename(target)
             target.chmod(0o755)
     for name in (one for one in names if one.count("/") < 2):
-        with outside_disk(store.root / name):
+        with convert_disk_errors(store.root / name):
             (store.root / name).parent.mkdir(parents=True, exist_ok=True)
             (scratch / name).chmod(0o644)
             (scratch / name).replace(store.root / name)

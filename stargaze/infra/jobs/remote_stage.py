@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from stargaze.infra.jobs.client import JobRecord, Outcome, check_inputs, follow,
 from stargaze.infra.jobs.spec import errand
 from stargaze.infra.jobs.ssh_client import JobService, head_of, place_of
 from stargaze.store import Store
+from stargaze.system.progress import Report
 
-Report = Callable[[str, float], None]
 SECRETS = {"fetch": ("GITHUB_TOKEN",)}
 """What a stage there is told of our environment."""
 

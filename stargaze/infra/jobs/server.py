@@ -21,7 +21,7 @@ from typing import IO, Any
 from stargaze.errors import ExternalError, StargazeError, UsageError
 from stargaze.infra.jobs.archive import pack, sums, unpack
 from stargaze.infra.jobs.ray_api import OVER, RayJobs, jobs_of
-from stargaze.store import outside_disk, scratch_folder, sha256, write_json
+from stargaze.system.files import convert_disk_errors, scratch_folder, sha256, write_json
 from stargaze.system.locks import TEMPORARY, locked, sweep
 from stargaze.system.source_package import code_digest
 
@@ -60,7 +60,7 @@ class Desk:
         return self.folder / "secrets"
 
     def look(self, wanted: dict[str, str]) -> dict[str, Any]:
-        """Say which code is here, whether a job runs, and which of the files are not here yet."""
+        """Notify which code is here, whether a job runs, and which of the files are not here yet."""
         lacks = [name for name, digest in wanted.items() if not _is(self.store / name, digest)]
         return {"code": code_digest(), "job": self.job(), "lacks": lacks}
 
@@ -197,7 +197,7 @@ def main(arguments: list[str]) -> None:
     """Do what is asked; an error is a line of JSON and the code that it has everywhere."""
     folder, settings, address, verb, *more = arguments
     try:
-        with outside_disk(Path(folder)):
+        with convert_disk_errors(Path(folder)):
             os.umask(0o077)
             Path(folder).mkdir(parents=True, exist_ok=True)
             _serve(Desk(Path(folder).resolve(), jobs_of(Path(settings), address)), verb, more)

@@ -261,7 +261,7 @@ class _Skipped(logging.Handler):
 
 
 def _place(error: Exception) -> str:
-    """Say where a parser of YAML or JSON stopped, and why."""
+    """Notify where a parser of YAML or JSON stopped, and why."""
     mark = getattr(error, "problem_mark", None)
     line = mark.line + 1 if mark is not None else getattr(error, "lineno", None)
     why = getattr(error, "problem", None) or _words(error)
@@ -270,7 +270,7 @@ def _place(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _said() -> Iterator[None]:
-    """Say in our words what the two libraries raise."""
+    """Notify in our words what the two libraries raise."""
     try:
         yield
     except keystone.Unauthorized as error:
@@ -301,7 +301,7 @@ def _said() -> Iterator[None]:
 
 
 def _below(error: OSError) -> StargazeError:
-    """Say what requests raises and the two libraries hand on as it is."""
+    """Notify what requests raises and the two libraries hand on as it is."""
     if isinstance(error, requests.JSONDecodeError):
         hint = "a proxy or a login page answers in its place; check the network and auth_url in clouds.yaml"
         return CloudError(f"the cloud's answer is no JSON: {_words(error)}", hint=hint, status=None)
@@ -333,7 +333,7 @@ def _words(error: Exception) -> str:
 
 
 def _pause(error: StargazeError, tries: Iterator[float], passing: Collection[int]) -> float | None:
-    """Say how long to wait before the next try; None if another would be of no use, as where a quota is full."""
+    """Notify how long to wait before the next try; None if another would be of no use, as where a quota is full."""
     if not isinstance(error, CloudError) or not (error.status is None or error.status in passing) or error.is_full:
         return None
     pause = next(tries, None)
@@ -341,7 +341,7 @@ def _pause(error: StargazeError, tries: Iterator[float], passing: Collection[int
 
 
 def _about(error: StargazeError, what: str) -> StargazeError:
-    """Say what was being done."""
+    """Notify what was being done."""
     kind = CredentialsError if isinstance(error, CredentialsError) else ExternalError
     return kind(f"{what}: {error.message}", hint=error.hint)
 

@@ -226,7 +226,7 @@ def _of(kind: Kind, one: Any, mark: str, spec: Mapping[str, Any], used: set[str]
 
 
 def _is_in(port: Any, subnets: Collection[str]) -> bool:
-    """Say whether a port is in one of these subnets; a router of ours may lead to those of others too."""
+    """Notify whether a port is in one of these subnets; a router of ours may lead to those of others too."""
     return any(address.get("subnet_id") in subnets for address in port.fixed_ips or [])
 
 

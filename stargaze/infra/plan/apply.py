@@ -12,6 +12,7 @@ from stargaze.errors import ExternalError, StargazeError
 from stargaze.infra.plan.cloud import Cloud
 from stargaze.infra.plan.plan import Plan, Step
 from stargaze.infra.plan.resources import BROKEN, NEEDS, Found, Kind, worth
+from stargaze.system.progress import Notify
 
 AT_ONCE = 8
 """Calls at the same time; more would meet the limits that clouds set."""
@@ -40,9 +41,7 @@ def carry_out(plan: Plan, cloud: Cloud, tell: Tell) -> Mapping[str, Found]:
     return stands
 
 
-def await_active(
-    names: Iterable[str], cloud: Cloud, patience: float, tell: Callable[[str], None]
-) -> Mapping[str, Found]:
+def await_active(names: Iterable[str], cloud: Cloud, patience: float, tell: Notify) -> Mapping[str, Found]:
     """Wait until all these machines are up: one call asks for all of them.
 
     Raises
@@ -79,7 +78,7 @@ def _delete(gone: Sequence[Step], cloud: Cloud, tell: Tell) -> None:
 
 
 def _backwards(gone: Sequence[Step]) -> Mapping[str, tuple[str, ...]]:
-    """Say what must be gone before what: all that needs a thing of a kind goes before things of that kind."""
+    """Notify what must be gone before what: all that needs a thing of a kind goes before things of that kind."""
     return {_one(step): tuple(_one(other) for other in gone if step.kind in _all_needs(other.kind)) for step in gone}
 
 

@@ -21,7 +21,7 @@ class Cloud(Protocol):
         """Name the host that answers for the cloud."""
 
     def offers(self) -> Offers:
-        """Say what can be had, and how much of it is left."""
+        """Notify what can be had, and how much of it is left."""
 
     def found(self) -> tuple[Found, ...]:
         """List all that carries our mark, and what stands under a name that must be ours alone."""

@@ -122,12 +122,12 @@ def teardown(found: Sequence[Found]) -> Plan:
 
 
 def _goes(found: Found) -> bool:
-    """Say whether a thing is deleted by itself: it carries our mark, and is not the rules of a group, which go with it."""
+    """Notify whether a thing is deleted by itself: it carries our mark, and is not the rules of a group, which go with it."""
     return not found.unlike and not found.foreign and found.kind != "rules"
 
 
 def _step(resource: Resource, found: Found, lacking: list[Missing]) -> Step:
-    """Say what is done with a thing that stands."""
+    """Notify what is done with a thing that stands."""
     kind, name = resource.kind, resource.name
     if found.unlike:
         lacking.append(Missing(f"{kind} {name}: {found.unlike}", "set infra.name to another name, or remove that one"))
@@ -149,12 +149,12 @@ def _step(resource: Resource, found: Found, lacking: list[Missing]) -> Step:
 
 
 def _differs(part: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Say whether a part is known of both, asked for, and not the same."""
+    """Notify whether a part is known of both, asked for, and not the same."""
     return part in found and wanted.get(part) not in ("", None) and wanted[part] != found[part]
 
 
 def _said(part: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Say in a few words what differs."""
+    """Notify in a few words what differs."""
     if isinstance(wanted[part], (list, tuple)):
         gone = [one for one in wanted[part] if one not in found[part]]
         extra = [one for one in found[part] if one not in wanted[part]]
@@ -164,7 +164,7 @@ def _said(part: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str
 
 
 def _cut_off(steps: Sequence[Step]) -> list[Missing]:
-    """Say which networks would be taken from under machines that stay."""
+    """Notify which networks would be taken from under machines that stay."""
     stays = any(step.kind == "server" and step.verb in ("keep", "repair") for step in steps)
     taken = [step.key for step in steps if step.verb == "delete" and step.kind in ROOMS and step.why == UNASKED]
     if not stays or not taken:
@@ -178,7 +178,7 @@ def _cut_off(steps: Sequence[Step]) -> list[Missing]:
 
 
 def _too_little(steps: Iterable[Step], choice: ResolvedOffers, limits: Mapping[str, Limit]) -> list[Missing]:
-    """Say of which things the project may not have as many more as are made."""
+    """Notify of which things the project may not have as many more as are made."""
     needed: Counter[str] = Counter()
     for step in steps:
         change = {"create": 1, "delete": -1}.get(step.verb, 0)

@@ -113,7 +113,7 @@ class _Rows:
 
 
 def _remarks(record: Mapping[str, Any]) -> list[str]:
-    """Say what a visitor may not expect of a repository."""
+    """Notify what a visitor may not expect of a repository."""
     said = {
         "is_fork": "is a fork",
         "is_archived": "is archived",

@@ -60,7 +60,7 @@ class TrackRecord:
             log.warning("%s: %d answers are not in the track record: %s", self._path, len(answers), error)
 
     def summary(self) -> Mapping[str, Any]:
-        """Say how good predictions were: how many are kept and scored, the share whose interval held the truth.
+        """Notify how good predictions were: how many are kept and scored, the share whose interval held the truth.
 
         ``rmsle`` [nat] is of the scored, ``since`` the day of the first kept, ``last`` the day of the newest score.
         """

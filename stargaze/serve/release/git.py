@@ -113,7 +113,7 @@ def write_out(repository: Repository, blob: str, path: Path) -> None:
 
 
 def is_signed(repository: Repository, commit: str, allowed_signers: Path) -> bool:
-    """Say whether the commit's ssh signature is valid and by one of the allowed signers."""
+    """Notify whether the commit's ssh signature is valid and by one of the allowed signers."""
     need("ssh-keygen")
     # The signature itself says who verifies it: one of PGP or X.509 would be believed by this user's keyring.
     others = {"gpg.openpgp.program": "/bin/false", "gpg.x509.program": "/bin/false"}
@@ -178,7 +178,7 @@ def unbundle(repository: Repository, data: bytes) -> None:
 
 
 def is_before(repository: Repository, old: str, new: str) -> bool:
-    """Say whether a commit is among those that another one has before it, or that one itself."""
+    """Notify whether a commit is among those that another one has before it, or that one itself."""
     done = answer("git", _at(repository), "merge-base", "--is-ancestor", old, new, environment=_clean({}))
     return done.returncode == 0
 

@@ -14,7 +14,7 @@ from stargaze.serve.release import commit_tree as contents
 from stargaze.serve.release import git, record
 from stargaze.serve.release.record import Release
 from stargaze.serve.release.repository import HookPolicy
-from stargaze.store import outside_disk, read_json, scratch_folder, write_json
+from stargaze.system.files import convert_disk_errors, read_json, scratch_folder, write_json
 from stargaze.system.locks import locked
 
 RECORD = "installed.json"
@@ -35,7 +35,7 @@ def install(repository: git.Repository, rules: HookPolicy, *, now: datetime) -> 
     It is always the newest release that is installed, read under a lock, never the one that a hook was started for:
     two hooks that overtake each other leave the same as one after the other.
     """
-    with outside_disk(rules.serving), locked(rules.serving / ".lock"):
+    with convert_disk_errors(rules.serving), locked(rules.serving / ".lock"):
         releases = record.history(repository, LOOK_BACK)
         if not releases:
             return None

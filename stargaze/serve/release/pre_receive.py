@@ -16,7 +16,7 @@ from stargaze.serve.release.commit_tree import Contents, RefusedError
 from stargaze.serve.release.record import printable
 from stargaze.serve.release.repository import HookPolicy
 from stargaze.serve.release.sandbox import load_in_sandbox
-from stargaze.store import scratch_folder
+from stargaze.system.files import scratch_folder
 
 MOST_COMMIT = 64_000  # [byte]; ours have about 700
 _NOTHING = re.compile(r"0+")

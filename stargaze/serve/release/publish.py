@@ -27,7 +27,8 @@ from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.install import install
 from stargaze.serve.release.record import Release, printable
 from stargaze.serve.release.repository import HookPolicy, prepare, read_rules
-from stargaze.store import Store, scratch_folder
+from stargaze.store import Store
+from stargaze.system.files import scratch_folder
 from stargaze.system.locks import locked
 
 DESCRIPTION = "bundle.json"

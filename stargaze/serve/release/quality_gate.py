@@ -52,7 +52,7 @@ class Verdict:
 
     @property
     def is_worse(self) -> bool:
-        """Say whether the challenger is worse by more than chance would have it, or by what is no number."""
+        """Notify whether the challenger is worse by more than chance would have it, or by what is no number."""
         return not self.difference <= NOISE * self.error
 
     def as_text(self) -> str:

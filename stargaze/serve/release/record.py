@@ -99,7 +99,7 @@ def active_releases(releases: Sequence[Release]) -> list[Release]:
 
 
 def is_score(value: object) -> bool:
-    """Say whether the value can stand in the record as a score: a finite number, or None where it is not defined.
+    """Notify whether the value can stand in the record as a score: a finite number, or None where it is not defined.
 
     >>> is_score(0.5), is_score(None), is_score(True), is_score(float("nan")), is_score(10**400)
     (True, True, False, False, False)

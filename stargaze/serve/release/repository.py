@@ -15,7 +15,7 @@ import stargaze
 from stargaze.bundle import manifest
 from stargaze.errors import ExternalError
 from stargaze.serve.release import git
-from stargaze.store import outside_disk, replacing, write_json
+from stargaze.system.files import atomic_write, convert_disk_errors, write_json
 from stargaze.system.locks import TEMPORARY, sweep
 
 FILE = "stargaze.json"
@@ -45,7 +45,7 @@ def prepare(path: Path, rules: HookPolicy) -> git.Repository:
 
     What an operator added to its ``stargaze.json`` stays: only the serving folder, the signers and the size are ours.
     """
-    with outside_disk(path):
+    with convert_disk_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         # Only deploy writes the config, one at a time: a lock on it is what a killed one left.
         (path / "config.lock").unlink(missing_ok=True)
@@ -113,7 +113,7 @@ def _write_program(path: Path, text: str) -> None:
     """Write an executable in one rename: a hook that is missing or not executable for a moment lets anything in."""
     if path.is_file() and os.access(path, os.X_OK) and path.read_text(encoding="utf-8") == text:
         return
-    with replacing(path, 0o755) as temporary:
+    with atomic_write(path, 0o755) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

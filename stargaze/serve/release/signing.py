@@ -6,8 +6,9 @@ from pathlib import Path
 
 from stargaze.config.sections import DeploySection
 from stargaze.errors import CredentialsError
-from stargaze.store import Store, replacing
+from stargaze.store import Store
 from stargaze.system import ssh_keys as sshkeys
+from stargaze.system.files import atomic_write
 
 PRINCIPAL = "stargaze"
 
@@ -33,7 +34,7 @@ def allow(key: Path, store: Store) -> None:
     line = line_of(key)
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if line not in lines:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("\n".join([*lines, line]) + "\n", encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from stargaze.errors import MissingInputError, StargazeError
+from stargaze.system.progress import Notify
 
 Loaded = TypeVar("Loaded")
 
@@ -42,7 +43,7 @@ class HotReloaded(Generic[Loaded]):
         held = self._held
         return held[1] if held and self._ahead else self._current()
 
-    def load_ahead(self, every: float, note: Callable[[str], None]) -> None:
+    def load_ahead(self, every: float, note: Notify) -> None:
         """Look at the link from a thread from now on, so that no question waits while a new release is loaded.
 
         What was loaded answers until what is new has been loaded beside it, and stays where that fails. ``note`` is told the

@@ -15,7 +15,8 @@ from urllib.parse import quote, urlsplit
 from stargaze.config import sections as config
 from stargaze.config.sections import GithubSection, ServeSection
 from stargaze.errors import ConfigError
-from stargaze.store import Store, outside_disk
+from stargaze.store import Store
+from stargaze.system.files import convert_disk_errors
 
 QUEUE = "stargaze"
 """Name of the queue between page and workers."""
@@ -107,7 +108,7 @@ def _with_password(url: str, name: str, variable: str, environ: Mapping[str, str
     if variable not in environ:
         return url
     path = Path(environ[variable])
-    with outside_disk(path):
+    with convert_disk_errors(path):
         password = path.read_text(encoding="utf-8").strip()
     place = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
     return parts._replace(netloc=f"{parts.username or ''}:{quote(password, safe='')}@{place}").geturl()
@@ -132,7 +133,7 @@ def ready_file(store: Store, supervisor: int) -> Path:
 def session_key(store: Store) -> bytes:
     """Return the random key that signs the form's cookie, the same for every web process; made on first use."""
     path = Path(os.environ[SESSION_KEY]) if SESSION_KEY in os.environ else store.keys / "session.key"
-    with outside_disk(path):
+    with convert_disk_errors(path):
         if not path.exists():
             _make_key(path)
         return path.read_bytes()

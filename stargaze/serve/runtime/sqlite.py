@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stargaze.store import outside_disk
+from stargaze.system.files import convert_disk_errors
 
 PAUSE = 0.01
 """Between two tries to open [s]."""
@@ -34,7 +34,7 @@ def opened(path: Path, patience: float, tables: Sequence[str] = ()) -> Iterator[
     StargazeError
         If the disk refuses.
     """
-    with outside_disk(path):
+    with convert_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(_begun(path, patience, tables)) as db:
         yield db

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+
+from stargaze.system.progress import Notify
 
 FOLLOW = "STARGAZE_FOLLOW"
 """Variable: look at the link to the release this often [s], from a thread; without it, at each question."""
@@ -30,13 +32,13 @@ def heartbeat_file(queue: Path) -> Path:
 
 
 def beats(queue: Path, most: float) -> bool:
-    """Say whether the main loop turned within the last ``most`` seconds."""
+    """Notify whether the main loop turned within the last ``most`` seconds."""
     with contextlib.suppress(OSError):
         return time.time() - heartbeat_file(queue).stat().st_mtime <= most
     return False
 
 
-def record_served_bundle(queue: Path) -> Callable[[str], None]:
+def record_served_bundle(queue: Path) -> Notify:
     """Return what writes down which bundle this process answers with."""
 
     def note(digest: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import stargaze
-from stargaze.store import outside_disk
+from stargaze.system.files import convert_disk_errors
 
 PATIENCE = 10.0
 """How long a process may finish what it does before it is killed [s]."""
@@ -35,11 +35,11 @@ class Child:
     begin: int
 
     def ended(self) -> bool:
-        """Say whether it ended by itself."""
+        """Notify whether it ended by itself."""
         return self.process.poll() is not None
 
     def death(self) -> str:
-        """Say how it ended, with the last lines that it wrote."""
+        """Notify how it ended, with the last lines that it wrote."""
         code = self.process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return f"the {self.name} process {how}\n{self.tail()}"
@@ -79,7 +79,7 @@ def start(
 
     It gets a group of its own: Ctrl-C in the terminal reaches the supervisor only, which then ends all in order.
     """
-    with outside_disk(log):
+    with convert_disk_errors(log):
         if log.exists() and log.stat().st_size > LARGEST_LOG:
             log.replace(log.with_suffix(".old"))
         with log.open("ab") as stream:

@@ -8,7 +8,7 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,9 @@ from stargaze.serve.runtime.metrics import FOLDER, serve_metrics
 from stargaze.serve.runtime.settings import PUBLIC, SMALL, Sources, as_environment, page_words, ready_file, session_key
 from stargaze.serve.supervisor.child_process import Child, start
 from stargaze.serve.supervisor.listen_socket import listen, url_of
-from stargaze.store import Store, outside_disk
+from stargaze.store import Store
+from stargaze.system.files import convert_disk_errors
+from stargaze.system.progress import Notify
 
 START_LIMIT = 120.0
 """Importing the libraries takes 3 s, on a busy machine 15 s; a process that dies meanwhile is noticed at once [s]."""
@@ -47,7 +49,7 @@ class Running:
                 raise ExternalError(f"{child.death()}; the other was ended too", hint=f"the whole log: {child.log}")
 
 
-def serve(section: ServeSection, store: Store, sources: Sources = PUBLIC, *, announce: Callable[[str], None]) -> int:
+def serve(section: ServeSection, store: Store, sources: Sources = PUBLIC, *, announce: Notify) -> int:
     """Serve until Ctrl-C (130) or SIGTERM (0); ``announce`` gets the URL once it answers.
 
     Raises
@@ -100,7 +102,7 @@ def _running(section: ServeSection, store: Store, sources: Sources) -> Iterator[
 def prepare(store: Store) -> Path:
     """Make the folders and the key that both processes need; return the file that says the worker is ready."""
     ready = ready_file(store, os.getpid())
-    with outside_disk(store.root):
+    with convert_disk_errors(store.root):
         for folder in (store.queue / "messages", store.queue / "control", store.queue / "taken", logs(store)):
             folder.mkdir(parents=True, exist_ok=True)
         ready.unlink(missing_ok=True)

@@ -11,12 +11,13 @@ from typing import Any
 
 from stargaze.serve.stack.compose import mark_of, written
 from stargaze.serve.swarm.docker import Swarm
-from stargaze.store import Store, replacing
+from stargaze.store import Store
+from stargaze.system.files import atomic_write
 
 
 def apply(store: Store, swarm: Swarm, whole: dict[str, Any]) -> None:
     """Hand the stack to Swarm, and keep a copy under its digest."""
-    with replacing(folder_of(store) / f"stack-{mark_of(whole)}.yml") as temporary:
+    with atomic_write(folder_of(store) / f"stack-{mark_of(whole)}.yml") as temporary:
         temporary.write_bytes(written(whole))
     swarm.keep_configs(whole["x-configs"])
     swarm.deploy(written(whole))
@@ -35,7 +36,7 @@ def folder_of(store: Store) -> Path:
 
 def keep(store: Store, whole: dict[str, Any]) -> None:
     """Remember the stack that is well as the one to return to."""
-    with replacing(folder_of(store) / "stack.yml") as temporary:
+    with atomic_write(folder_of(store) / "stack.yml") as temporary:
         temporary.write_bytes(written(whole))
 
 
@@ -58,7 +59,7 @@ def begin(store: Store, commit: str) -> None:
     """Note that a release is on its way: until it is seen to serve it is none to return to."""
     known = underway(store)
     if commit not in known:
-        with replacing(folder_of(store) / "underway") as temporary:
+        with atomic_write(folder_of(store) / "underway") as temporary:
             temporary.write_text("\n".join([*known, commit]), encoding="ascii")
 
 

@@ -15,7 +15,7 @@ from stargaze.serve.release import publish as release
 from stargaze.serve.release.record import Release, printable
 from stargaze.serve.swarm.delivery_state import apply, arrived, begin, keep
 from stargaze.serve.swarm.docker import NodeInfo, Swarm
-from stargaze.serve.swarm.image import Say, suits
+from stargaze.serve.swarm.image import suits
 from stargaze.serve.swarm.import_releases import catch_up
 from stargaze.serve.swarm.production import Prepared, ProductionTarget, image_in_use, prepare_stack, reached, survey_all
 from stargaze.serve.swarm.prune import sweep
@@ -24,6 +24,7 @@ from stargaze.serve.swarm.restore import restore, standing
 from stargaze.serve.swarm.service_status import is_as_sent
 from stargaze.serve.swarm.wait import await_serving, await_well
 from stargaze.store import Store
+from stargaze.system.progress import Notify
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def deploy(
     site: ProductionTarget,
     *,
     now: datetime,
-    say: Say,
+    say: Notify,
     digest: str | None = None,
     gate: release.Gate | None = None,
     forced: str = "",
@@ -80,7 +81,7 @@ def deploy(
 
 
 def rollback(
-    section: DeploySection, store: Store, site: ProductionTarget, *, now: datetime, say: Say, to: str | None = None
+    section: DeploySection, store: Store, site: ProductionTarget, *, now: datetime, say: Notify, to: str | None = None
 ) -> Delivered:
     """Return to the release before, or to a named one, on every production machine.
 
@@ -134,7 +135,7 @@ def _carry_out(
     swarm: Swarm,
     ready: Prepared,
     made: Release,
-    say: Say,
+    say: Notify,
 ) -> bool:
     """Send what is not there yet, release first, and wait until the services are well; say whether anything was sent."""
     changed = send(section, store, machines, made.digest)

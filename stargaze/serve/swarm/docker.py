@@ -6,10 +6,9 @@ Every verb may be repeated safely. What is asked goes over ssh as a list of word
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from stargaze.errors import ExternalError
 from stargaze.serve.stack.service_options import CONTENT, NAME, Node
@@ -19,8 +18,6 @@ HOME = "/srv/stargaze"
 """Where the git role's account receives releases and installs them."""
 LOGS = 60
 """How long a log may take that is not followed [s]."""
-Asked = TypeVar("Asked")
-Told = TypeVar("Told")
 HOLDS = "{{json .RootFS.Layers}} {{json .Config.Entrypoint}} {{json .Config.Env}} {{json .Config.User}}"
 """What Docker is asked for to know an image by what it holds. Its Id is no such thing: engines that keep images with containerd
 call the same image otherwise than those that do not."""
@@ -120,12 +117,6 @@ class Seen:
     containers: tuple[Container, ...]
     page: str
     """What the page said of itself at the machine's own port."""
-
-
-def on_each(machines: Sequence[Asked], ask: Callable[[Asked], Told]) -> list[Told]:
-    """Ask all machines at the same time; the first that fails is the error."""
-    with ThreadPoolExecutor(max(1, len(machines))) as pool:
-        return list(pool.map(ask, machines))
 
 
 def survey(remote: SshHost) -> NodeInfo:

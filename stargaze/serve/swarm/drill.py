@@ -23,10 +23,10 @@ from stargaze.errors import ExternalError, MissingInputError, StargazeError, Usa
 from stargaze.serve.release import publish as release
 from stargaze.serve.stack.service_options import NAME
 from stargaze.serve.swarm.docker import NodeInfo, Swarm
-from stargaze.serve.swarm.image import Say
 from stargaze.serve.swarm.production import ProductionTarget, image_in_use
 from stargaze.serve.swarm.wait import await_serving, await_well
 from stargaze.store import Store
+from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
 
 BEFORE = 3.0
@@ -101,7 +101,7 @@ class DrillResult:
 
 
 def drill(
-    ground: DrillContext, hosts: Sequence[str], chosen: Sequence[Fault], rate: float, say: Say
+    ground: DrillContext, hosts: Sequence[str], chosen: Sequence[Fault], rate: float, say: Notify
 ) -> list[DrillResult]:
     """Put production through the hardships, one after the other; return a sheet each.
 
@@ -155,7 +155,7 @@ def max_rate(rate: float, per_minute: int) -> float:
 
 
 def _undergone(
-    hardship: Fault, ground: DrillContext, hosts: Sequence[str], names: Path, rate: float, say: Say
+    hardship: Fault, ground: DrillContext, hosts: Sequence[str], names: Path, rate: float, say: Notify
 ) -> DrillResult:
     words = [sys.executable, "-P", "-m", "stargaze.serve.swarm.load_generator", f"{rate:g}", str(names), *hosts]
     why = ""
@@ -188,7 +188,7 @@ def _undergone(
 
 
 def judged(hardship: Fault, counts: Mapping[str, Any], healed: float, why: str) -> DrillResult:
-    """Say whether a promise held: all that was accepted was answered, nobody met an error, and all is well again."""
+    """Notify whether a promise held: all that was accepted was answered, nobody met an error, and all is well again."""
     bad = {name: counts[name] for name in (*BROKEN, *(() if hardship.refuses else ("refused",)))}
     met = [f"{number} {name}" for name, number in bad.items() if number]
     said = "; ".join([*([why] if why else []), *([", ".join(met)] if met else []), *(counts["said"] if met else [])])

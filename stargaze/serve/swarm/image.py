@@ -6,15 +6,17 @@ import hashlib
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import stargaze
 from stargaze.config.sections import DeploySection
 from stargaze.errors import ExternalError
-from stargaze.serve.swarm.docker import HOLDS, SUM, NodeInfo, on_each
+from stargaze.serve.swarm.docker import HOLDS, SUM, NodeInfo
+from stargaze.system.parallel import map_in_threads
 from stargaze.system.process import answer, good
+from stargaze.system.progress import Notify
 from stargaze.system.source_package import context, digest, packed
 from stargaze.system.ssh import SshHost
 
@@ -26,8 +28,6 @@ BUILDING = 3600.0
 """Longest for a build, or for an image on its way [s]."""
 LOG_LINES = 12
 PACK = "gzip"
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Engine:
         return answer(program, *arguments, stdin=stdin, seconds=seconds)
 
     def has(self, image: str) -> bool:
-        """Say whether it holds an image."""
+        """Notify whether it holds an image."""
         return bool(self.content(image))
 
     def content(self, image: str) -> str:
@@ -71,12 +71,12 @@ class Engine:
 
 
 def suits(image: str, bundle: Path) -> bool:
-    """Say whether an image holds all that a bundle wants."""
+    """Notify whether an image holds all that a bundle wants."""
     return f"/{image}".rpartition("/")[2].startswith(f"{LARGE}:") or not _wants_skops(bundle)
 
 
 def is_ours(image: str) -> bool:
-    """Say whether an image is one of page and workers, by its name; one that lost its tag has none."""
+    """Notify whether an image is one of page and workers, by its name; one that lost its tag has none."""
     last = f"/{image}".rpartition("/")[2]
     return last.startswith((f"{SMALL}:", f"{LARGE}:")) and not last.endswith(":<none>")
 
@@ -116,7 +116,7 @@ def ensured(
     engine: Engine,
     nodes: Sequence[NodeInfo],
     bundle: Path,
-    say: Say,
+    say: Notify,
     known: Mapping[str, str] | None = None,
 ) -> tuple[str, str]:
     """Return name and content of the image for a bundle, which every node holds then.
@@ -147,17 +147,17 @@ def ensured(
     return image, content
 
 
-def bring(image: str, engine: Engine, nodes: Sequence[NodeInfo], say: Say) -> None:
+def bring(image: str, engine: Engine, nodes: Sequence[NodeInfo], say: Notify) -> None:
     """Have every node hold an image that somebody else made: carried from here if it is here, else pulled by the node."""
     lacking = [node.remote for node in nodes if image not in node.images]
     _bring(image, lacking, engine if lacking and engine.has(image) else None, say)
 
 
-def _bring(image: str, lacking: Sequence[SshHost], source: Engine | None, say: Say) -> None:
+def _bring(image: str, lacking: Sequence[SshHost], source: Engine | None, say: Notify) -> None:
     """Bring an image to all machines at the same time: from an engine, or from where it says that it comes from."""
     if lacking:
         say(f"bringing {image} to {', '.join(remote.name for remote in lacking)}")
-    on_each(lacking, lambda remote: _carry(image, source, remote) if source else _pull(image, remote))
+    map_in_threads(lambda remote: _carry(image, source, remote) if source else _pull(image, remote), lacking)
 
 
 def _build(image: str, recipe: Recipe, files: Mapping[str, bytes], engine: Engine) -> None:

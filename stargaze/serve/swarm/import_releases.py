@@ -14,8 +14,9 @@ from stargaze.serve.release import git, record
 from stargaze.serve.release import publish as release
 from stargaze.serve.release.repository import read_rules
 from stargaze.serve.swarm.docker import HOME, NodeInfo
-from stargaze.serve.swarm.image import Say
-from stargaze.store import Store, scratch_folder
+from stargaze.store import Store
+from stargaze.system.files import scratch_folder
+from stargaze.system.progress import Notify
 
 NONE = "0" * 40
 """No commit."""
@@ -27,7 +28,7 @@ git $repository bundle create --quiet - refs/heads/main $without
 """What a machine has that is not before a commit; all of it if it does not know that one."""
 
 
-def catch_up(section: DeploySection, store: Store, machines: Sequence[NodeInfo], say: Say) -> None:
+def catch_up(section: DeploySection, store: Store, machines: Sequence[NodeInfo], say: Notify) -> None:
     """Take in what the machines hold and the record here lacks; releases from here that none of them holds step aside.
 
     Raises
@@ -50,7 +51,7 @@ def _take_in(
     repository: git.Repository,
     machine: NodeInfo,
     machines: Sequence[NodeInfo],
-    say: Say,
+    say: Notify,
 ) -> None:
     mine = git.tip(repository)
     with scratch_folder(store.root.resolve()) as folder:

@@ -10,12 +10,13 @@ from stargaze.config.sections import DeploySection
 from stargaze.errors import StargazeError, UsageError, did_you_mean
 from stargaze.serve.stack.service_options import NAME
 from stargaze.serve.swarm.delivery_state import kept
-from stargaze.serve.swarm.docker import NodeInfo, Seen, look, on_each
-from stargaze.serve.swarm.image import Say
+from stargaze.serve.swarm.docker import NodeInfo, Seen, look
 from stargaze.serve.swarm.production import ProductionTarget, image_in_use, manager_of, surveys
 from stargaze.serve.swarm.service_status import Service, service_status
 from stargaze.serve.swarm.wait import await_well
 from stargaze.store import Store
+from stargaze.system.parallel import map_in_threads
+from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
 
 KEYS = {"web": "web", "worker": "workers"}
@@ -32,7 +33,7 @@ def status(store: Store, site: ProductionTarget) -> tuple[list[dict[str, Any]], 
     image = image_in_use(state.services) if state.services else ""
     states = {node["ID"]: node for node in state.nodes}
     pairs = list(zip(site.production, found, strict=True))
-    rows = on_each(pairs, lambda pair: _machine(*pair, states, image, site.port))
+    rows = map_in_threads(lambda pair: _machine(*pair, states, image, site.port), pairs)
     return rows, [_row(service) for service in shown]
 
 
@@ -60,7 +61,9 @@ def numbers(asked: Sequence[str], section: DeploySection) -> dict[str, int]:
     return found
 
 
-def scale(section: DeploySection, site: ProductionTarget, wanted: Mapping[str, int], say: Say) -> list[dict[str, Any]]:
+def scale(
+    section: DeploySection, site: ProductionTarget, wanted: Mapping[str, int], say: Notify
+) -> list[dict[str, Any]]:
     """Set numbers of replicas and wait until so many run; return a row for each service."""
     swarm = manager_of(surveys(site.production))
     image_in_use(swarm.state().services)

@@ -14,8 +14,10 @@ from stargaze.serve.stack import secret_versions as vault
 from stargaze.serve.stack.backing_services import BROKERS
 from stargaze.serve.stack.compose import stack
 from stargaze.serve.stack.service_options import CONTENT, StackSpec
-from stargaze.serve.swarm.docker import NodeInfo, Swarm, on_each, survey
-from stargaze.serve.swarm.image import Engine, Recipe, Say, bring, ensured
+from stargaze.serve.swarm.docker import NodeInfo, Swarm, survey
+from stargaze.serve.swarm.image import Engine, Recipe, bring, ensured
+from stargaze.system.parallel import map_in_threads
+from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
 
 
@@ -40,7 +42,7 @@ def survey_all(site: ProductionTarget) -> tuple[list[NodeInfo], Swarm]:
     ExternalError
         If one does not answer, or none manages.
     """
-    machines = on_each(site.production, survey)
+    machines = map_in_threads(survey, site.production)
     managers = [one.remote for one in machines if one.manages]
     if not managers:
         raise ExternalError("no production machine manages the Swarm", hint="stargaze infra configure --tags swarm")
@@ -78,7 +80,7 @@ def surveys(production: Sequence[SshHost]) -> list[NodeInfo | StargazeError]:
         except StargazeError as error:
             return error
 
-    return on_each(production, ask)
+    return map_in_threads(ask, production)
 
 
 def manager_of(asked: Sequence[NodeInfo | StargazeError]) -> Swarm:
@@ -141,7 +143,7 @@ class Prepared:
 
 
 def prepare_stack(
-    section: DeploySection, site: ProductionTarget, machines: list[NodeInfo], swarm: Swarm, bundle: Path, say: Say
+    section: DeploySection, site: ProductionTarget, machines: list[NodeInfo], swarm: Swarm, bundle: Path, say: Notify
 ) -> Prepared:
     """Have image and secrets be there, which changes nothing that serves."""
     known = contents_in_use(swarm.state().services)
@@ -157,7 +159,7 @@ def prepare_stack(
     return Prepared(wanted_stack(section, site, machines, image, secrets, behind), image[0], services)
 
 
-def _secrets(swarm: Swarm, services: Sequence[Mapping[str, Any]], say: Say) -> tuple[int, int]:
+def _secrets(swarm: Swarm, services: Sequence[Mapping[str, Any]], say: Notify) -> tuple[int, int]:
     """Return the versions of the secrets in use, by page and workers and behind them; they are made before the first deploy."""
     used = vault.in_use(services)
     if used:

@@ -11,11 +11,13 @@ from typing import Any
 from stargaze.errors import StargazeError
 from stargaze.serve.stack.backing_services import CONFIG
 from stargaze.serve.swarm.delivery_state import kept, sent
-from stargaze.serve.swarm.docker import Swarm, on_each
-from stargaze.serve.swarm.image import Engine, Say, is_ours
+from stargaze.serve.swarm.docker import Swarm
+from stargaze.serve.swarm.image import Engine, is_ours
 from stargaze.serve.swarm.production import ProductionTarget
 from stargaze.store import Store
+from stargaze.system.parallel import map_in_threads
 from stargaze.system.process import good
+from stargaze.system.progress import Notify
 
 KEPT = 3
 """Stacks that stay, and images: the one that runs, the one before it, and one more."""
@@ -49,7 +51,7 @@ def stale_images(held: Collection[str], in_use: Collection[str], stacks: Sequenc
     return sorted(name for name in held if is_ours(name) and name not in needed)
 
 
-def sweep(store: Store, site: ProductionTarget, swarm: Swarm, say: Say) -> None:
+def sweep(store: Store, site: ProductionTarget, swarm: Swarm, say: Notify) -> None:
     """Remove what no delivery returns to, after one that succeeded; what cannot be removed is told, and is no error."""
     files = sent(store)
     stacks = [_needs(whole) for whole in (kept(store), *map(_read, files)) if whole]
@@ -57,7 +59,9 @@ def sweep(store: Store, site: ProductionTarget, swarm: Swarm, say: Say) -> None:
         return
     builder = site.engine.remote.name if site.engine.remote else "this machine"
     engines = {builder: site.engine} | {remote.name: Engine(remote) for remote in site.production}
-    on_each(list(engines), lambda name: _or_note(f"old images on {name}", lambda: _images(engines[name], stacks), say))
+    map_in_threads(
+        lambda name: _or_note(f"old images on {name}", lambda: _images(engines[name], stacks), say), list(engines)
+    )
     _or_note("old configs", lambda: swarm.forget_configs(stale_configs(swarm.configs(), stacks)), say)
     for path in stale_stacks(files):
         _or_note(str(path), path.unlink, say)
@@ -84,7 +88,7 @@ def _images(engine: Engine, stacks: Sequence[Needs]) -> None:
         good("docker image rm", engine.ask(["image", "rm", *stale]))
 
 
-def _or_note(what: str, remove: Callable[[], None], say: Say) -> None:
+def _or_note(what: str, remove: Callable[[], None], say: Notify) -> None:
     try:
         remove()
     except (StargazeError, OSError) as error:

@@ -8,9 +8,10 @@ from stargaze.config.sections import DeploySection
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.serve.release import git, signing
 from stargaze.serve.release.publish import refusal
-from stargaze.serve.swarm.docker import HOME, NodeInfo, on_each
-from stargaze.serve.swarm.image import Say
+from stargaze.serve.swarm.docker import HOME, NodeInfo
 from stargaze.store import Store
+from stargaze.system.parallel import map_in_threads
+from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
 
 USER = "git"
@@ -39,15 +40,17 @@ def send(section: DeploySection, store: Store, machines: Sequence[NodeInfo], dig
     if tip is None:
         raise ExternalError(f"{store.releases}: holds no release", hint="stargaze deploy")
     behind = [machine for machine in machines if machine.tip != tip]
-    failures = [failure for failure in on_each(behind, lambda one: _push(section, repository, tip, one)) if failure]
+    failures = [
+        failure for failure in map_in_threads(lambda one: _push(section, repository, tip, one), behind) if failure
+    ]
     if failures:
         raise ExternalError("; ".join(failures), hint="what served before serves on")
     ill = [one.remote for one in machines if one not in behind and one.installed != digest]
-    on_each(ill, _heal)
+    map_in_threads(_heal, ill)
     return bool(behind or ill)
 
 
-def trust_signing_key(section: DeploySection, store: Store, machines: Sequence[NodeInfo], say: Say) -> None:
+def trust_signing_key(section: DeploySection, store: Store, machines: Sequence[NodeInfo], say: Notify) -> None:
     """Have every machine believe the key that signs here: whoever may configure a machine may say so."""
     key = signing.signing_key(section, store)
     signing.allow(key, store)

@@ -13,12 +13,12 @@ from stargaze.serve.release import publish as release
 from stargaze.serve.release.record import Release
 from stargaze.serve.stack.compose import written
 from stargaze.serve.swarm.delivery_state import arrived, kept, underway
-from stargaze.serve.swarm.image import Say
 from stargaze.serve.swarm.production import ProductionTarget, image_in_use, reached
 from stargaze.serve.swarm.push_releases import send
 from stargaze.serve.swarm.service_status import is_as_sent, replicas_of
 from stargaze.serve.swarm.wait import await_serving, await_well
 from stargaze.store import Store
+from stargaze.system.progress import Notify
 
 Whole = dict[str, Any]
 
@@ -62,7 +62,7 @@ def restore(
     made: Release,
     error: StargazeError,
     now: datetime,
-    say: Say,
+    say: Notify,
 ) -> ExternalError:
     """Return services and release to how they stood, on every machine that answers.
 

@@ -16,10 +16,10 @@ from stargaze.errors import ExternalError, MissingInputError
 from stargaze.serve.stack import secret_versions as vault
 from stargaze.serve.stack.service_options import NAME
 from stargaze.serve.swarm.delivery_state import apply, keep
-from stargaze.serve.swarm.image import Say
 from stargaze.serve.swarm.production import ProductionTarget, contents_in_use, image_in_use, survey_all, wanted_stack
 from stargaze.serve.swarm.wait import await_well
 from stargaze.store import Store
+from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
 
 _IN = """
@@ -40,7 +40,7 @@ done
 """
 
 
-def rotate(section: DeploySection, store: Store, site: ProductionTarget, *, say: Say) -> int:
+def rotate(section: DeploySection, store: Store, site: ProductionTarget, *, say: Notify) -> int:
     """Return the version of the new secrets once nothing knows the old ones any more.
 
     Raises

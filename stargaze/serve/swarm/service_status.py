@@ -46,7 +46,7 @@ def service_status(state: State, whole: Json | None) -> list[Service]:
 
 
 def is_as_sent(services: Sequence[Json], whole: Json) -> bool:
-    """Say whether every service was made from this stack and has as many replicas: then there is nothing to send.
+    """Notify whether every service was made from this stack and has as many replicas: then there is nothing to send.
 
     One at which Swarm gave up wants to be sent again, though it may run: Swarm changes nothing more of it until then.
     """

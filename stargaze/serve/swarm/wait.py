@@ -8,9 +8,10 @@ from typing import Any
 
 from stargaze.config.sections import DeploySection
 from stargaze.errors import ExternalError
-from stargaze.serve.swarm.docker import Swarm, look, on_each
-from stargaze.serve.swarm.image import Say
+from stargaze.serve.swarm.docker import Swarm, look
 from stargaze.serve.swarm.service_status import Service, node_mismatches, service_status
+from stargaze.system.parallel import map_in_threads
+from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
 
 PAUSE = 1.0
@@ -19,7 +20,7 @@ SWITCH = 60.0
 """How long page and workers may take to load a release that is installed [s]; it takes about 5."""
 
 
-def await_well(section: DeploySection, swarm: Swarm, whole: dict[str, Any] | None, say: Say) -> list[Service]:
+def await_well(section: DeploySection, swarm: Swarm, whole: dict[str, Any] | None, say: Notify) -> list[Service]:
     """Wait until every service runs as it was sent; without a stack, as it is defined now.
 
     Raises
@@ -59,7 +60,7 @@ def await_serving(section: DeploySection, machines: Sequence[SshHost], image: st
     while True:
         found = [
             what
-            for seen in on_each(machines, lambda one: look(one, image, port))
+            for seen in map_in_threads(lambda one: look(one, image, port), machines)
             for what in node_mismatches(seen, digest)
         ]
         if not found:

@@ -53,7 +53,7 @@ def model_card(shown: BundleView, record: Mapping[str, Any] | None) -> ModelCard
 
 
 def track_record(record: Mapping[str, Any] | None) -> str:
-    """Say how predictions did that were kept until the repository was seen again.
+    """Notify how predictions did that were kept until the repository was seen again.
 
     Examples
     --------

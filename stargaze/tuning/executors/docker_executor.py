@@ -22,10 +22,11 @@ from pathlib import Path
 
 from stargaze.config.sections import POLICIES, ScreeningSection
 from stargaze.errors import UsageError
+from stargaze.system.progress import Notify
 from stargaze.system.source_package import packed
 from stargaze.tuning.executors.docker_cli import Client, Engine, Room, end_of, room
 from stargaze.tuning.executors.docker_image import ensured
-from stargaze.tuning.executors.executor import ONE_THREAD, Executor, Job, Say
+from stargaze.tuning.executors.executor import ONE_THREAD, Executor, Job
 from stargaze.tuning.families import FAMILIES
 
 USER = "10001:10001"
@@ -129,7 +130,7 @@ class _Containers:
 
 @contextlib.contextmanager
 def containers(
-    section: ScreeningSection, folder: Path, families: Sequence[str], say: Say, engine: Engine | None = None
+    section: ScreeningSection, folder: Path, families: Sequence[str], say: Notify, engine: Engine | None = None
 ) -> Iterator[Executor]:
     """Run families in containers; at the end, and before the beginning, nothing of this store is left on the engine."""
     engine = engine or Client()

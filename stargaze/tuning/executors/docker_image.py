@@ -5,15 +5,15 @@ from __future__ import annotations
 import stargaze
 from stargaze.config.sections import ScreeningSection
 from stargaze.errors import ExternalError
+from stargaze.system.progress import Notify
 from stargaze.system.source_package import context, digest, packed
 from stargaze.tuning.executors.docker_cli import Engine
-from stargaze.tuning.executors.executor import Say
 
 LOG_LINES = 12
 """Of a build that fails, the end of the log is shown: it says why."""
 
 
-def ensured(engine: Engine, section: ScreeningSection, say: Say, *, optional: bool) -> str:
+def ensured(engine: Engine, section: ScreeningSection, say: Notify, *, optional: bool) -> str:
     """Return the name of the image, after building it if the engine does not hold it.
 
     ``optional`` says whether it needs what the optional families need.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from stargaze.config.sections import ScreeningSection
+from stargaze.system.progress import Notify
 
-Say = Callable[[str], None]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Sums in another order differ in the last digit: one thread everywhere makes one leaderboard of all executors."""
 
@@ -39,7 +38,7 @@ class Started(Protocol):
         """End it if it is not over; the rows that it made before lie in the job's folder after that."""
 
     def complaint(self) -> str:
-        """Say in a line why a family that is over made no row, or not all."""
+        """Notify in a line why a family that is over made no row, or not all."""
 
 
 class Executor(Protocol):
@@ -53,7 +52,9 @@ class Executor(Protocol):
         """Begin a family; it computes with one thread, sees its data and the seed, and nothing of the others."""
 
 
-def opened(section: ScreeningSection, folder: Path, families: list[str], say: Say) -> AbstractContextManager[Executor]:
+def opened(
+    section: ScreeningSection, folder: Path, families: list[str], say: Notify
+) -> AbstractContextManager[Executor]:
     """Return the executor that the config names, for families whose data lie in a folder of their store."""
     if section.executor == "docker":
         from stargaze.tuning.executors.docker_executor import containers

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from stargaze.config.sections import POLICIES
-from stargaze.store import write_json
+from stargaze.system.files import write_json
 from stargaze.tuning.cross_validation import Arrays
 from stargaze.tuning.executors.executor import Executor, Job
 from stargaze.tuning.executors.run_family import judge

@@ -9,7 +9,7 @@ import numpy as np
 
 from stargaze.bundle.serialization import to_bytes
 from stargaze.config.sections import POLICIES
-from stargaze.store import write_json
+from stargaze.system.files import write_json
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, summary
 from stargaze.tuning.families import FAMILIES, Family
 

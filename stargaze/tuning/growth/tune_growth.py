@@ -6,7 +6,7 @@ import importlib.metadata
 import math
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,12 +23,13 @@ from stargaze.errors import BadDataError, ConfigError
 from stargaze.features.history.clean import Series, whole_series
 from stargaze.features.history.read import EPOCH, read_history
 from stargaze.features.history.windows import Counts
-from stargaze.store import Store, replacing, sha256
+from stargaze.store import Store
+from stargaze.system.files import atomic_write, sha256
+from stargaze.system.progress import Report
 from stargaze.tuning.growth.evaluate import scores
 from stargaze.tuning.growth.examples import Examples, common_languages, growth_examples
 from stargaze.tuning.growth.fit import FEWEST, Fitted, fit_horizon
 
-Report = Callable[[str, float], None]
 PACKAGES = ("lightgbm", "numpy", "pandas")
 
 
@@ -83,7 +84,7 @@ def tune_growth(
         files |= {f"growth-{days}.txt": one.model, f"difficulty-{days}.txt": one.difficulty}
     report("writing the bundle", 1.0)
     folder = write_growth(store.bundles, meta, files)
-    with replacing(store.latest_growth) as temporary:
+    with atomic_write(store.latest_growth) as temporary:
         temporary.write_text(folder.name + "\n", encoding="utf-8")
     return GrowthTuned(folder, meta["data"]["repositories"], series.as_rows(), meta["scores"])
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from stargaze.errors import MissingInputError
-from stargaze.store import outside_disk, replacing
+from stargaze.system.files import atomic_write, convert_disk_errors
 from stargaze.tuning.search.racing import DONE
 
 
@@ -48,12 +48,12 @@ class Journal:
                 f"{self.path} belongs to other features, finalists or another seed: it cannot be gone on with",
                 hint="stargaze tune",
             )
-        with outside_disk(self.path):
+        with convert_disk_errors(self.path):
             os.truncate(self.path, whole)  # or the next trial would be glued to a line that was left half written
         return lines[1:]
 
     def _append(self, value: Mapping[str, Any]) -> None:
-        with outside_disk(self.path), self.path.open("a", encoding="utf-8") as stream:
+        with convert_disk_errors(self.path), self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(value, sort_keys=True) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
@@ -86,7 +86,7 @@ def write_trials(path: Path, trials: list[dict[str, Any]]) -> None:
         }
         for trial in trials
     ]
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         table = pd.DataFrame(rows).sort_values("rmsle", kind="stable")
         table = table.sort_values(
             "stopped", key=lambda why: why != DONE, kind="stable"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from stargaze.system.parallel import map_in_threads
 from stargaze.tuning.cross_validation import undisturbed
 
 T = TypeVar("T")
@@ -38,5 +38,5 @@ def parallel_map(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> li
         from stargaze.tuning.search.ray_tune import each_on_nodes
 
         return each_on_nodes(work, items)
-    with undisturbed(), ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(lambda item: work(*item), items))
+    with undisturbed():
+        return map_in_threads(lambda item: work(*item), items, threads=len(os.sched_getaffinity(0)))

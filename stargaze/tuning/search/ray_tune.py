@@ -200,7 +200,7 @@ def _done(work: Callable[..., T], *item: Any) -> T:
 
 @contextlib.contextmanager
 def _ending() -> Iterator[None]:
-    """Say in one line why Ray gave up: a machine that runs out of memory ends its processes, and Tune with them."""
+    """Notify in one line why Ray gave up: a machine that runs out of memory ends its processes, and Tune with them."""
     try:
         yield
     except (RuntimeError, tune.TuneError, ray.exceptions.RayError) as error:

@@ -142,7 +142,7 @@ def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, cov
 
 
 def by_decade(low: np.ndarray, high: np.ndarray, stars: np.ndarray) -> list[dict[str, Any]]:
-    """Say for each decade of true counts how often the interval holds them, and how wide it is.
+    """Notify for each decade of true counts how often the interval holds them, and how wide it is.
 
     Parameters
     ----------

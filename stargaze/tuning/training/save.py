@@ -21,7 +21,8 @@ from stargaze.features.catalogue import CATALOGUE
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.encoding.encoder import needed
 from stargaze.features.matrix import categories
-from stargaze.store import Store, replacing
+from stargaze.store import Store
+from stargaze.system.files import atomic_write
 from stargaze.tuning.training.ensemble import Candidate, candidates
 from stargaze.tuning.training.refit import Refitted, refit
 
@@ -77,7 +78,7 @@ def save_best(
     taught = any(map(needed, meta["features"].values()))
     encoder = table.learned(feature_set.split).encoder if taught else None
     folder = write_bundle(store.bundles, meta, models, spreads, _known(table.repositories, section.known), encoder)
-    with replacing(store.latest) as temporary:
+    with atomic_write(store.latest) as temporary:
         temporary.write_text(folder.name + "\n", encoding="utf-8")
     return folder, figures
 

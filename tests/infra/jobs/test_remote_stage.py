@@ -16,7 +16,8 @@ from stargaze.infra.jobs import remote_stage as elsewhere
 from stargaze.infra.jobs.client import Outcome
 from stargaze.infra.jobs.ssh_client import SshHead
 from stargaze.pipeline.stages import _tuned
-from stargaze.store import Store, write_json
+from stargaze.store import Store
+from stargaze.system.files import write_json
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MACHINES = InfraSection(

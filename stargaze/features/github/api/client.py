@@ -14,6 +14,7 @@ from stargaze.errors import ConfigError, CredentialsError, ExternalError, Starga
 from stargaze.features.github.api import rate_limit as manners
 from stargaze.features.github.api.rate_limit import ResponseAction, whole_seconds
 from stargaze.features.github.api.transport import Clock, ElsewhereError, NoAnswerError, Request, Response, Transport
+from stargaze.system.progress import Notify
 
 TRIES = 8
 """Of one request that fails: with pauses of 2, 4, 8 … seconds some four minutes, and a night of faults when each
@@ -87,7 +88,7 @@ class Client:
         transport: Transport,
         clock: Clock,
         *,
-        tell: Callable[[str], None] | None = None,
+        tell: Notify | None = None,
     ) -> None:
         self._transport = transport
         self._clock = clock

@@ -157,7 +157,7 @@ def _server(origin: tuple[str, str, int | None], base: str) -> str:
 
 
 def _why(error: requests.RequestException, patience: float) -> str:
-    """Say in a few words what failed; requests nests its reasons."""
+    """Notify in a few words what failed; requests nests its reasons."""
     if isinstance(error, requests.Timeout) or any(isinstance(one, ReadTimeoutError) for one in error.args):
         return f"no answer within {patience:g} s"
     if isinstance(error, requests.exceptions.SSLError):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.errors import ExternalError
-from stargaze.store import outside_disk
+from stargaze.system.files import convert_disk_errors
 
 LAYOUT = 2
 """Of the tables below; raise it with every change that an older file does not have."""
@@ -227,7 +227,7 @@ def opened(path: Path, server: str) -> Iterator[ResponseCache]:
     ExternalError
         If it is of another layout, broken, or the disk does not take it.
     """
-    with outside_disk(path):
+    with convert_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with _readable(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         (layout,) = connection.execute("PRAGMA user_version").fetchone()

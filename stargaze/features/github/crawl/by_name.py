@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from stargaze.features.github.api import graphql
@@ -12,10 +12,9 @@ from stargaze.features.github.api.cached_get import page_once
 from stargaze.features.github.api.client import Client, Reply
 from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache
 from stargaze.features.github.search.search import RepoRef, is_row, repo
+from stargaze.system.progress import Advance
 
 FIRST_SIZE = 100
-
-Tell = Callable[[int], None]
 
 
 def ask_of(name: str) -> str:
@@ -24,7 +23,7 @@ def ask_of(name: str) -> str:
 
 
 def look_up(
-    names: Iterable[str], client: Client, spool: ResponseCache, gather: CrawlRun, *, graph: bool, tell: Tell
+    names: Iterable[str], client: Client, spool: ResponseCache, gather: CrawlRun, *, graph: bool, tell: Advance
 ) -> tuple[list[RepoRef], dict[str, str]]:
     """Ask for each name; return those that are there, and of the others why they are not."""
     wanted: dict[str, str] = {}
@@ -61,7 +60,7 @@ def _read(reply: Reply) -> CachedResponse:
     return CachedResponse(reply.at, "", json.dumps({"gone": reply.gone or "an answer that is no repository"}).encode())
 
 
-def _by_graphql(names: list[str], client: Client, spool: ResponseCache, gather: CrawlRun, tell: Tell) -> None:
+def _by_graphql(names: list[str], client: Client, spool: ResponseCache, gather: CrawlRun, tell: Advance) -> None:
     def ask(some: list[str]) -> Reply:
         return client.query(graphql.names_query(len(some)), graphql.names_variables(some))
 

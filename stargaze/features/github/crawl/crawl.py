@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from stargaze.config.sections import FetchSection, GithubSection
@@ -23,8 +23,8 @@ from stargaze.features.github.search.query import read_search
 from stargaze.features.github.search.search import CachedSearch, Progress, RepoRef, find
 from stargaze.features.ingest.validate import check_name
 from stargaze.store import Store
+from stargaze.system.progress import Report
 
-Report = Callable[[str, float], None]
 ASIDE = ("rich", "deep", "history")
 """Keys that only add to what is found: changing them goes on with the same pages."""
 SEARCHED = ("query", "stars", "created", "language", "topic", "organization")
@@ -188,7 +188,7 @@ def _history(
 
 
 def _age(gather: CrawlRun, now: datetime) -> list[str]:
-    """Say how old the answers are that are used again."""
+    """Notify how old the answers are that are used again."""
     if now - gather.began < OLD:
         return []
     return [f"answers since {gather.began:%Y-%m-%d} are used again; stargaze fetch --update asks what may have changed"]

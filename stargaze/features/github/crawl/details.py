@@ -14,6 +14,7 @@ from stargaze.features.github.api.client import Client, Reply
 from stargaze.features.github.api.graphql import Kind, NodeError
 from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache
 from stargaze.features.github.search.search import RepoRef
+from stargaze.system.progress import Advance
 
 REMARK = "remark"
 """Begins the name of the details that say why those of a kind are missing, and is their only field."""
@@ -26,7 +27,6 @@ FRESH = timedelta(days=30)
 
 COUNTS = graphql.KINDS[0]
 
-Tell = Callable[[int], None]
 """Told how many repositories more are done."""
 
 
@@ -43,7 +43,7 @@ class DetailFetcher:
         self._remarked = {kind: spool.stamps(_remark_of(kind)) for kind in kinds}
         self._sizes = {kind: PageSize(kind.first_size) for kind in kinds}
 
-    def learn(self, repos: Sequence[RepoRef], tell: Tell) -> None:
+    def learn(self, repos: Sequence[RepoRef], tell: Advance) -> None:
         """Ask for what is not known of their present state; each answer is kept at once.
 
         ``tell`` hears how many more details are known, as many as there are repositories and kinds.
@@ -53,7 +53,7 @@ class DetailFetcher:
             tell(len(repos) - len(todo))
             self._ask(kind, todo, tell)
 
-    def _ask(self, kind: Kind, todo: Sequence[RepoRef], tell: Tell) -> None:
+    def _ask(self, kind: Kind, todo: Sequence[RepoRef], tell: Advance) -> None:
         """Ask for all, then of those that refuse some fields for the others."""
         waiting: dict[frozenset[str], list[RepoRef]] = {frozenset(): list(todo)}
         while waiting:
@@ -62,7 +62,7 @@ class DetailFetcher:
                 waiting.setdefault(without | refused, []).append(one)
 
     def _ask_without(
-        self, without: frozenset[str], kind: Kind, todo: Sequence[RepoRef], tell: Tell
+        self, without: frozenset[str], kind: Kind, todo: Sequence[RepoRef], tell: Advance
     ) -> list[tuple[RepoRef, frozenset[str]]]:
         """Ask without some fields; return those that refuse more, and which."""
         text, asked = kind.without(without), frozenset(kind.names) - without
@@ -161,7 +161,9 @@ def _told_of(node: Any, errors: Sequence[NodeError], asked: frozenset[str]) -> _
     return _Told({}, whole=False, refused=frozenset(error.field for error in refusals))
 
 
-def look_closer(repos: Sequence[RepoRef], client: Client, spool: ResponseCache, gather: CrawlRun, tell: Tell) -> None:
+def look_closer(
+    repos: Sequence[RepoRef], client: Client, spool: ResponseCache, gather: CrawlRun, tell: Advance
+) -> None:
     """Ask REST for what GraphQL lacks, or did not tell: contributors and README, followers of each owner.
 
     What it told is noted as nothing, over what REST may have said before.

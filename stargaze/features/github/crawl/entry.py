@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 from stargaze.config.sections import FetchSection, GithubSection
@@ -15,9 +14,7 @@ from stargaze.features.github.crawl.estimate import Plan, plan
 from stargaze.features.github.crawl.progress import Pace
 from stargaze.features.github.crawl.summary import GatherSummary
 from stargaze.store import Store
-
-Tell = Callable[[str], None]
-Report = Callable[[str, float], None]
+from stargaze.system.progress import Notify, Report
 
 
 def gather(
@@ -28,7 +25,7 @@ def gather(
     *,
     token: str,
     update: bool = False,
-    tell: Tell | None = None,
+    tell: Notify | None = None,
     report: Report,
     clock: Clock | None = None,
 ) -> GatherSummary:
@@ -45,11 +42,11 @@ def foresee(
     *,
     token: str,
     update: bool = False,
-    tell: Tell | None = None,
+    tell: Notify | None = None,
     report: Report,
     clock: Clock | None = None,
 ) -> Plan:
-    """Say what a gather would ask and how long it would take."""
+    """Notify what a gather would ask and how long it would take."""
     token = token.strip()
     client = _client(section, token, tell, clock)
     check(section, client.now())
@@ -59,6 +56,6 @@ def foresee(
         return plan(section, client, kept, begun, token=bool(token))
 
 
-def _client(section: GithubSection, token: str, tell: Tell | None, clock: Clock | None) -> Client:
+def _client(section: GithubSection, token: str, tell: Notify | None, clock: Clock | None) -> Client:
     clock = clock or RealClock()
     return Client(HttpTransport(section.url, token, clock), clock, tell=tell)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.rate_limit import whole_seconds
 from stargaze.features.github.search.search import CachedSearch, Progress
-
-Report = Callable[[str, float], None]
-Tell = Callable[[int], None]
+from stargaze.system.progress import Advance, Report
 
 
 class Pace:
@@ -26,7 +24,7 @@ class Pace:
         report("asking GitHub", 0.0)
 
     @contextlib.contextmanager
-    def step(self, name: str, total: int, unit: str = "repositories") -> Iterator[Tell]:
+    def step(self, name: str, total: int, unit: str = "repositories") -> Iterator[Advance]:
         """Count a step of so many; call what is given with how many more are done."""
         begun, done, before = self._client.now(), 0, 0
 
@@ -40,7 +38,7 @@ class Pace:
         yield tell
 
     @contextlib.contextmanager
-    def search(self, finder: CachedSearch, kinds: int) -> Iterator[tuple[Progress, Tell]]:
+    def search(self, finder: CachedSearch, kinds: int) -> Iterator[tuple[Progress, Advance]]:
         """Count what a search finds, and the details, of so many kinds, that are learned meanwhile."""
         progress, begun, before, learned = Progress(), self._client.now().timestamp(), 0, 0
 
@@ -75,7 +73,7 @@ class Pace:
         self._report(self._line, self._share)
 
     def _allowed(self) -> list[str]:
-        """Say what GitHub still allows, of the limit that was used last."""
+        """Notify what GitHub still allows, of the limit that was used last."""
         name, known = self._client.latest
         if known is None:
             return []

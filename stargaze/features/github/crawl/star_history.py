@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stargaze import store as artifacts
 from stargaze.features.github.api.cached_get import page_once
 from stargaze.features.github.api.client import Client, Reply
 from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache
 from stargaze.store import Store
+from stargaze.system.files import atomic_write
+from stargaze.system.progress import Advance
 
 REFUSALS = 3
 """Repositories in a row whose history is refused, after which no more are asked for."""
@@ -35,8 +36,6 @@ SCHEMA = pa.schema(
 GROUP = 50_000
 """Rows that are written at once: the weeks of some hundreds of repositories."""
 
-Tell = Callable[[int], None]
-
 
 @dataclass(frozen=True)
 class Histories:
@@ -54,7 +53,7 @@ def gather_history(
     spool: ResponseCache,
     gather: CrawlRun,
     store: Store,
-    tell: Tell,
+    tell: Advance,
 ) -> Histories:
     """Ask for the weeks of each repository and write ``star_history.parquet``.
 
@@ -78,7 +77,7 @@ def gather_history(
         tell(1)
     if not given:
         return Histories(0, 0, refused)
-    with artifacts.replacing(store.star_history) as temporary:
+    with atomic_write(store.star_history) as temporary:
         weeks = _write(temporary, given, spool, gather)
     return Histories(len(given), weeks, refused)
 

@@ -15,8 +15,8 @@ from stargaze.features.github.search.search import RepoRef, is_row
 from stargaze.features.ingest import field_mapping as records
 from stargaze.features.ingest import write_repositories as assemble
 from stargaze.features.ingest.fetch_summary import FetchCounts, FetchSummary
-from stargaze.features.ingest.write_repositories import Report
 from stargaze.store import Store
+from stargaze.system.progress import Report
 
 KINDS = (*(kind.name for kind in graphql.KINDS), *CLOSER)
 """Of details, the later ones over the earlier."""
