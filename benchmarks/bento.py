@@ -1,4 +1,4 @@
-"""The bundle behind BentoML: for ``benchmarks/serve.py``, which starts it with ``bentoml serve``."""
+"""The bundle behind BentoML; ``benchmarks/serve.py`` starts it with ``bentoml serve``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Stars:
 
     @bentoml.api
     def predict(self, repositories: list[str]) -> list[dict[str, Any]]:
-        """Return number and range of each."""
+        """Return prediction and interval of each repository."""
         if not repositories:
             return []
         found = self.bundle.answer(look_up(repositories, self.bundle.known))

@@ -1,11 +1,11 @@
-"""What a second node brings: ``tune --trials 200 --on cluster`` on one Ray node of one core, and on two.
+"""Speed-up by a second node: ``tune --trials 200 --on cluster`` on one Ray node of one core, and on two.
 
     python benchmarks/cluster.py [--trials 200] [--rows 30000]
 
-All on this machine, which should have two cores and nothing else to do: the nodes are Ray's own, with a token, behind a real ssh
-server on loopback. The command is typed as a user types it; its whole time counts, with sending, starting and bringing back, and
-beside it the time of the trials alone, by the journal. Repositories are the sample's, some several times under other names.
-Both must find the same trials: the search does not depend on the number of nodes.
+Everything runs on this machine, which should have two idle cores: Ray nodes with a token behind a real ssh server on loopback.
+Measured are the whole command, with upload, start and download, and the trials alone, by the journal. The repositories are the
+sample's, some of them several times under other names. Both runs must find the same trials: the search does not depend on the
+number of nodes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def prepare(folder: Path, there: Cluster, rows: int) -> None:
-    """Make a store as it is before tuning."""
+    """Create a store with everything that tuning needs."""
     (folder / "stargaze.toml").write_text(CONFIG + there.config, encoding="utf-8")
     sample = pd.read_parquet(HERE.parent / "stargaze" / "data" / "sample.parquet")
     copies = [sample.assign(full_name=sample["full_name"] + "-" * copy) for copy in range(-(-rows // len(sample)))]
@@ -69,7 +69,7 @@ def prepare(folder: Path, there: Cluster, rows: int) -> None:
 
 
 def tuned(folder: Path, there: Cluster, trials: int) -> Found:
-    """Tune on the cluster; return whole time and time of the trials [s], and what was found."""
+    """Tune on the cluster; return the time of the command and of the trials [s], and the trials."""
     begun = time.perf_counter()
     answer = json.loads(typed(folder, there, "tune", "--trials", str(trials), "--on", "cluster", "--json"))
     took = time.perf_counter() - begun
@@ -85,7 +85,7 @@ def tuned(folder: Path, there: Cluster, trials: int) -> Found:
 
 
 def typed(folder: Path, there: Cluster, *words: str) -> str:
-    """Run a command of the program to its end; return what it printed."""
+    """Run a stargaze command; return its output."""
     done = subprocess.run(
         [sys.executable, "-m", "stargaze", *words],
         cwd=folder,

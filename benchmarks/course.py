@@ -1,17 +1,17 @@
-"""On the data of two course projects: this model beside scikit-learn's random forest and FLAML on the raw columns.
+"""Compare stargaze with scikit-learn's random forest and FLAML on the data of two course projects.
 
     pip install -e '.[bench]'
     python benchmarks/course.py --minutes 10 deii-2025-alireza.csv deii-2023-linus.csv
 
-Ten random 70/30 splits, the same rows for all. Each file is read with the mapping in examples/ whose name it holds. Duplicates
-are merged first: a repository on both sides would flatter the others. They get every column of the file but the stars and names:
-numbers as they are, words and dates as codes and days. Refused on all sides are columns that hold the stars themselves (REST's
-watchers) and the row number of a table that was sorted by stars, page after page: from its row number alone a forest reads a
-repository's stars off its neighbours.
+Ten random 70/30 splits, the same rows for all. Each file is read with the mapping in examples/ whose name it contains. Duplicates
+are merged first, because a repository in both parts would be a leak. The other methods get every raw column except stars and
+names: numbers unchanged, words as codes and dates as days. Columns that contain the stars (REST's watchers) and the row number of
+a table that is sorted by stars are removed for all methods.
 
-The forest is fitted on the stars, at its defaults. FLAML has half of its minutes for the stars and half for their logarithm, and
-for each figure the better of the two counts. An error in stars asks for the mean, one in log stars for the middle: for RMSE ours
-is multiplied by the mean of exp(residual) over the folds of the training part (Duan, Smearing estimate, 1983); no rank changes.
+The forest is fitted on the stars with default parameters. FLAML spends half of its time on the stars and half on their logarithm;
+the better result counts for each metric. RMSE in stars is minimized by the mean, RMSLE by the median: for RMSE, the predictions
+of stargaze are multiplied by the mean of exp(residual) over the training folds (Duan, Smearing estimate, 1983); ranks do
+not change.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from stargaze.tuning.training.ensemble import Candidate, candidates, out_of_fold
 
 N_SPLITS = 10
 SMALL = {"lightgbm": {"n_estimators": 200, "learning_rate": 0.03, "num_leaves": 15, "colsample_bytree": 0.4}}
-"""A thousand repositories want smaller trees than ten thousand."""
+"""Smaller trees: a thousand repositories are few."""
 RIVALS = ("lightgbm", "histogram-boosting", "random-forest", "extra-trees")
 MOST = 6
-"""Models that may be blended."""
+"""Largest number of models in the ensemble."""
 PUBLISHED = {
     "deii-2023-linus": "AppleShay's project of such data: R² .69, random forest",
     "deii-2025-alireza": "R² .50, MLP",
@@ -82,7 +82,7 @@ def _better(key: str, row: dict[str, Figures], rival: str) -> bool:
 
 
 def _read(file: Path, example: Path) -> tuple[pd.DataFrame, pd.DataFrame, str]:
-    """Return the repositories, the file's own columns for the same rows, and which of these were refused."""
+    """Return the repositories, the file's own columns for the same rows, and the names of the removed columns."""
     section = config.load(example).fetch
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
@@ -132,7 +132,7 @@ def _compare(repositories: pd.DataFrame, raw: pd.DataFrame, seed: int, minutes: 
 
 
 def _ours(repositories: pd.DataFrame, train: np.ndarray, test: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Blend as ``tune`` does, by the folds of the training part alone; return middle and mean of the test part [stars]."""
+    """Fit the ensemble as ``tune`` does, with the training part only; return median and mean of the test part [stars]."""
     target = np.log1p(repositories["stars"].to_numpy())
     side = np.full(len(target), TEST)
     side[train] = np.random.default_rng(seed).integers(0, N_FOLDS, len(train))
@@ -159,7 +159,7 @@ def _trial(name: str, arrays: Arrays, seed: int) -> dict[str, Any]:
 def _flaml(
     raw: np.ndarray, stars: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int, budget: float
 ) -> Figures:
-    """Search once on the stars and once on their logarithm, and take the better of the two for each figure."""
+    """Search once on the stars and once on their logarithm; return the better result for each metric."""
     found = []
     scales: list[tuple[Callable[..., Any], Callable[..., Any]]] = [(np.log1p, np.expm1), (np.asarray, np.asarray)]
     for there, back in scales:

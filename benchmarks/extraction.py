@@ -1,8 +1,8 @@
-"""How fast and in how much memory features are computed: a million repositories, the sample repeated.
+"""Time and memory of computing the features of a million repositories (the sample, repeated).
 
     python benchmarks/extraction.py
 
-Prints the time beside that of reading the same rows, and the process's peak memory.
+Prints the time, its ratio to the time of copying the same rows, and the process's peak memory.
 """
 
 from __future__ import annotations

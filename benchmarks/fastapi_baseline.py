@@ -1,4 +1,4 @@
-"""The bundle behind FastAPI, loaded with joblib as tutorials do: for ``benchmarks/serve.py``, which starts it with uvicorn."""
+"""The bundle behind FastAPI, loaded with joblib as in tutorials; ``benchmarks/serve.py`` starts it with uvicorn."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ app = FastAPI()
 
 
 class Asked(BaseModel):
-    """The names of known repositories."""
+    """The request body: names of known repositories."""
 
     repositories: list[str]
 
 
 @app.post("/predict")
 def predict(asked: Asked) -> list[dict[str, Any]]:
-    """Return number and range of each."""
+    """Return prediction and interval of each repository."""
     if not asked.repositories:
         return []
     found = bundle.answer(look_up(asked.repositories, bundle.known))

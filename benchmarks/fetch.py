@@ -1,10 +1,10 @@
-"""How fast the collector is, how much it wastes, and in how much memory: against a simulated GitHub, in simulated time.
+"""Speed, wasted requests and memory of the crawl, on a simulated GitHub in simulated time.
 
     python benchmarks/fetch.py
 
-The simulated GitHub has GitHub's limits, an ordinary day's mishaps, and stars that fall as real ones do; see
-`tests/simulated`. Rates are in its time, so they do not depend on this machine. Beside them is a plain loop: one REST
-call for each group of fields, as a script over PyGithub makes it.
+The simulated GitHub has GitHub's rate limits, an ordinary day's failures, and a realistic distribution of stars; see
+`tests/simulated`. Rates are in simulated time, so they do not depend on this machine. They are compared with a plain loop:
+one REST call for each group of fields, as a script with PyGithub sends.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ def _gathered(count: int, *, rich: bool) -> tuple[World, float]:
 
 def _wasted(world: World) -> str:
     counts = world.counts
-    return f"{counts.wasted:,} of {counts.requests:,} requests brought nothing ({counts.wasted / counts.requests:.2%})"
+    return f"{counts.wasted:,} of {counts.requests:,} requests returned nothing ({counts.wasted / counts.requests:.2%})"
 
 
 def _least_hours(world: World) -> float:
-    """Return what the limits allow at best: full pages of 100, no mishap, one request at a time, or all points used."""
+    """Return the least time that the limits allow [h]: full pages, no failure, one request at a time, or all points used."""
     seconds = points = 0.0
     for start in range(0, len(world.people), 100):
         nodes = {"ids": [node_id(int(number)) for number in world.people.id[start : start + 100]]}
@@ -92,7 +92,7 @@ def _least_hours(world: World) -> float:
 
 
 def _loop() -> float:
-    """Ask as a script does: search pages, then each group of fields of each repository; wait for the reset if refused."""
+    """Request search pages, then each group of fields of each repository; wait for the reset when rate limited."""
     world = World(LOOPED)
     begun = world.clock.now
     with running(world) as url, requests.Session() as session:
@@ -113,7 +113,7 @@ def _loop() -> float:
 
 
 def _memory(*, rich: bool) -> float:
-    """Return the peak of a collector in a process of its own [GB]."""
+    """Return the peak memory of a crawl in a separate process [GB]."""
     processes = multiprocessing.get_context("spawn")
     done = processes.Queue()
     with running(World(MEASURED)) as url, tempfile.TemporaryDirectory() as folder:

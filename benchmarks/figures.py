@@ -1,10 +1,10 @@
-"""The honest figures: each feature policy on repositories the model has not seen, beside the median.
+"""Accuracy of each feature policy on repositories that the model has not seen, compared with the median.
 
     python benchmarks/figures.py                                   the shipped sample, 5 folds by owner
     python benchmarks/figures.py FILE --config examples/bestof.toml --by repository
 
-Untuned LightGBM; columns, categories, intervals and all that is learned from other rows are
-chosen inside the folds. By repository, an owner's other repositories are known; by owner, none is.
+LightGBM without tuning. Feature selection, category codes, encoders and intervals are fitted inside the folds.
+By repository, an owner's other repositories are known; by owner, none is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stargaze.store import Store
 
 
 def main() -> None:
-    """Read the arguments, judge each policy, print a table."""
+    """Read the arguments, evaluate each policy, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--config", type=Path)

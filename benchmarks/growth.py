@@ -1,10 +1,10 @@
-"""Growth: 26 weeks of history → 30, 90 and 365 days, trained on what was over before the cut and tested on what began after.
+"""Forecasts for 30, 90 and 365 days from 26 weeks of history: trained on data before a day, tested on origins from then on.
 
     python benchmarks/growth.py ranking-weekly.parquet
-    python benchmarks/growth.py FILE --faults faults.csv       and every broken or renamed series by name
+    python benchmarks/growth.py FILE --faults faults.csv       also write every faulty or renamed series
 
-Prophet and StatsForecast (AutoETS, AutoTheta), where they are installed (stargaze[bench] brings Prophet), forecast a
-random part of the test examples, one series each; ours stand beside them on the same examples.
+Prophet and StatsForecast (AutoETS, AutoTheta), if they are installed (stargaze[bench] includes Prophet), forecast a
+random subset of the test examples, one series each; stargaze is evaluated on the same examples.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from stargaze.tuning.growth.examples import Examples
 from stargaze.tuning.growth.tune_growth import fit_all
 
 Outside = Callable[[np.ndarray, int], float]
-"""From weekly counts and a number of days to the count then."""
+"""A forecast of another library: weekly counts and a number of days to a count."""
 
 
 def main() -> None:
-    """Read the arguments, name what is broken, fit, print the tables."""
+    """Read the arguments, print the faults of the series, fit, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--cut", default=GrowthSection().cut)
@@ -79,7 +79,7 @@ def _shown(rows: pd.DataFrame) -> str:
 
 
 def _covered(outlook: Outlook, test: Examples) -> list[dict[str, Any]]:
-    """Return a row a part: by decade of stars, and by quarter of the interval's width."""
+    """Return coverage and width by decade of stars and by quarter of the interval's width."""
     _, low, high = outlook.growth(test.origins, test.features)
     inside, width = (low <= test.growth) & (test.growth <= high), high - low
     decade = np.floor(np.log10(np.maximum(test.origins.now, 1.0)))
@@ -124,7 +124,7 @@ def _outside() -> dict[str, Outside]:
 
 
 def prophet(stars: np.ndarray, days: int) -> float:
-    """Forecast with Prophet at its defaults; seasons shorter or longer than the history cannot be seen in it."""
+    """Forecast with Prophet; seasonality is off because the history is too short for it."""
     for name in ("cmdstanpy", "prophet", "prophet.plot"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     from prophet import Prophet
@@ -137,7 +137,7 @@ def prophet(stars: np.ndarray, days: int) -> float:
 
 
 def auto_ets(stars: np.ndarray, days: int) -> float:
-    """Forecast with exponential smoothing, its form chosen by AICc."""
+    """Forecast with exponential smoothing, selected by AICc."""
     from statsforecast.models import AutoETS
 
     return _weekly(AutoETS(season_length=1), stars, days)
@@ -151,7 +151,7 @@ def auto_theta(stars: np.ndarray, days: int) -> float:
 
 
 def _weekly(model: Any, stars: np.ndarray, days: int) -> float:
-    """Read a day off a weekly forecast, on the line between its weeks."""
+    """Interpolate a weekly forecast linearly at a day."""
     path = model.forecast(y=stars.astype("float64"), h=days // 7 + 1)["mean"]
     return float(np.interp(days / 7, np.arange(len(path) + 1), [stars[-1], *path]))
 

@@ -1,12 +1,12 @@
-"""What bringing up five machines costs: beside the longest chain of calls that must wait for one another, and beside others.
+"""Time to create five machines, compared with the longest chain of dependent calls and with other tools.
 
     python -m tests.labs.openstack install
     python benchmarks/infra.py [--playbook FOLDER]
 
-On a real OpenStack control plane on this machine, in a project of its own each time: the plan of ``infra up`` and its
-carrying out; a plain script of openstacksdk that does the same, one call after the other; with ``--playbook`` the modules of
-the collection openstack.cloud, from a virtual environment of their own (``pip install ansible openstacksdk==4.5.0``: of a newer
-SDK they find no version). Machines are up when Nova says ACTIVE; nobody enters them.
+On a real OpenStack control plane on this machine, each time in a new project: ``infra up``; a plain script of openstacksdk that
+does the same, one call after the other; with ``--playbook`` the modules of the collection openstack.cloud, from their own virtual
+environment (``pip install ansible openstacksdk==4.5.0``: they do not support a newer SDK). Machines are up when Nova reports
+ACTIVE; there is no ssh login.
 """
 
 from __future__ import annotations
@@ -41,14 +41,16 @@ from tests.labs.openstack.tenancy import Tenancy, tenancy  # noqa: E402
 SECTION = InfraSection(cloud="lab", disk=10, ssh_from=["192.0.2.0/24"])
 NAMES = ("orchestration", "development", "parameter1", "production1", "production2")
 LOOK = 0.5
-"""How often the plain script asks whether a machine is up [s]."""
+"""Polling interval of the plain script [s]."""
 PLAY = HERE / "infra_playbook.yml"
 
 
 def main() -> None:
-    """Run all and print a line each."""
+    """Run all methods and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--playbook", type=Path, help="beside openstack.cloud's modules in this virtual environment")
+    parser.add_argument(
+        "--playbook", type=Path, help="also run openstack.cloud's modules from this virtual environment"
+    )
     parser.add_argument("--times", type=int, default=3)
     asked = parser.parse_args()
     lab = Lab()
@@ -71,7 +73,7 @@ def main() -> None:
 
 
 def measured(lab: Lab, admin: Any, way: Callable[[Tenancy, Path, Faults], str]) -> str:
-    """Let one way bring up five machines in an empty project; count its calls."""
+    """Create five machines in an empty project with one method; count its calls."""
     with (
         tempfile.TemporaryDirectory() as folder,
         tenancy(lab, admin, Path(folder), f"bench-{time.time_ns()}") as project,
@@ -88,7 +90,7 @@ def measured(lab: Lab, admin: Any, way: Callable[[Tenancy, Path, Faults], str]) 
 
 
 def ours(_: Tenancy, folder: Path, __: Faults) -> str:
-    """Do as ``stargaze infra up`` does."""
+    """Do what ``stargaze infra up`` does."""
     times: dict[str, list[float]] = {}
     ups: list[float] = []
 
@@ -107,7 +109,7 @@ def ours(_: Tenancy, folder: Path, __: Faults) -> str:
 
 
 def longest(todo: Plan, took: dict[str, float]) -> float:
-    """Return the longest time along what waits for what [s]."""
+    """Return the time of the longest dependency chain [s]."""
     needs = {step.key: step.resource.needs if step.resource else () for step in todo.steps}
 
     def until(key: str) -> float:
@@ -117,7 +119,7 @@ def longest(todo: Plan, took: dict[str, float]) -> float:
 
 
 def plainly(project: Tenancy, _: Path, station: Faults) -> str:
-    """Do the same as a script does that waits for each call."""
+    """Do the same with a script that waits for each call."""
     clouds = yaml.safe_load(project.clouds(station).read_text(encoding="utf-8"))["clouds"]
     cloud = project.connect(clouds["lab"])
     network, compute = cloud.network, cloud.compute

@@ -1,4 +1,4 @@
-"""Judge the default model on one table of repositories, for the benchmarks: out-of-fold scores and coverage."""
+"""Out-of-fold scores and coverage of the default model on one table of repositories; shared by the benchmarks."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ ROUNDS = {"n_estimators": 500, "learning_rate": 0.03}
 
 
 def groups(repositories: pd.DataFrame, by: str) -> np.ndarray:
-    """Return a number a repository: the same for those that must stay on one side."""
+    """Return a group number per repository: equal for repositories that must be in the same fold; shape (n,)."""
     lower = repositories["full_name"].str.lower()
     codes, _ = pd.factorize(lower.str.partition("/")[0] if by == "owner" else lower)
     return codes
 
 
 def parts(group: np.ndarray, n_parts: int, seed: int) -> np.ndarray:
-    """Deal whole groups into parts at random; shape (n,)."""
+    """Assign whole groups to random parts; shape (n,)."""
     order = np.random.default_rng(seed).permutation(group.max() + 1)
     return order[group] % n_parts
 
 
 def taught(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[Learned]:
-    """Learn from the training part of each outer fold, for all policies; of owners only where they stand on two sides."""
+    """Fit the encoders on the training part of each outer fold; use owners only if folds are by repository."""
     target, owners = np.log1p(repositories["stars"].to_numpy()), by == "repository"
     return [
         fit_out_of_fold(repositories, target, side, seed=seed, owners=owners)
@@ -49,10 +49,9 @@ def taught(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[Learned]:
 def judge(
     repositories: pd.DataFrame, policy: str, by: str, learned: Sequence[Learned], seed: int = 0
 ) -> dict[str, Any]:
-    """Cross-validate LightGBM at its defaults under a policy; each training part's own folds calibrate its intervals.
+    """Cross-validate LightGBM with default parameters under a policy; intervals are calibrated inside each training part.
 
-    Columns are chosen, categories are numbered, texts and owners are learned and intervals are calibrated inside the training
-    part of each fold: no out-of-fold row has a say in anything that is used on it.
+    Feature selection, category codes, encoders and calibration use the training part of each fold only.
     """
     target = np.log1p(repositories["stars"].to_numpy())
     stars = repositories["stars"].to_numpy()
@@ -76,7 +75,7 @@ def _width(low: np.ndarray, high: np.ndarray) -> float:
 
 
 def dummy(repositories: pd.DataFrame) -> dict[str, float]:
-    """Score the median: what any model must beat."""
+    """Score the median, the simplest baseline."""
     stars = repositories["stars"].to_numpy()
     return {**scores(stars, np.full(len(stars), np.median(stars))), "coverage": float("nan")}
 
@@ -84,7 +83,7 @@ def dummy(repositories: pd.DataFrame) -> dict[str, float]:
 def trained(
     repositories: pd.DataFrame, target: np.ndarray, policy: str, side: np.ndarray, told: Learned
 ) -> tuple[np.ndarray, tuple[int, ...], Arrays]:
-    """Return the inputs of all rows, the places of the categories and what is fitted; only training rows choose."""
+    """Return the inputs of all rows, the columns of the categories and the training arrays; select on training rows only."""
     train = np.flatnonzero(side >= 0)
     training = repositories.iloc[train]
     names = [item.name for item in allowed(policy) if not item.learned or item.name in told.values]
@@ -105,7 +104,7 @@ def trained(
 def outer_folds(
     repositories: pd.DataFrame, by: str, seed: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield for each outer fold its training rows, its test rows, and each row's side: a fold of the training part, or test."""
+    """Yield training rows, test rows and each row's side (a fold of the training part, or test) for each outer fold."""
     group = groups(repositories, by)
     fold, inner = parts(group, N_FOLDS, seed), parts(group, N_FOLDS, seed + 1)
     for place in range(N_FOLDS):

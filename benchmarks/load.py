@@ -1,8 +1,8 @@
-"""Clients of a page or an endpoint, in a process of their own: ``python benchmarks/load.py`` reads what to do from stdin (JSON).
+"""Clients of the page or another endpoint in a separate process; ``python benchmarks/load.py`` reads its task from stdin (JSON).
 
 ``{"url": ..., "kind": "page" | "direct", "path": ..., "bodies": [...], "clients": n}`` in, one line of JSON out: the wall time
-[s], the latencies [s] from the request's first byte to the answer's last, and how many were not answered. A client of the page
-posts, waits a moment, and reads until the answer is there; a client of a direct endpoint posts.
+[s], the latencies [s] from the first byte of the request to the last of the answer, and the number of unanswered requests. A
+client of the page sends POST and then GET until the job has ended; a client of a direct endpoint sends POST only.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 FIRST_LOOK, GROWTH, LONGEST = 0.05, 1.5, 0.2
-"""A client of the page looks after so long [s], then after longer and longer pauses."""
+"""First pause, growth and longest pause between two GET requests [s]."""
 PATIENCE = 60.0
 
 
 class Connection:
-    """One kept-alive connection that speaks as much HTTP/1.1 as these servers answer with."""
+    """A keep-alive connection with the part of HTTP/1.1 that these servers use."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def send(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Send a request; once more on a new connection where the server had closed the old one."""
+        """Send a request; retry once on a new connection if the server has closed the old one."""
         head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nPrefer: wait=5\r\n"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -51,7 +51,7 @@ async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 async def ask_page(connection: Connection, path: str, body: bytes) -> bool:
-    """Post a question and read until its answer is there."""
+    """Send a prediction request and read its job until it has ended."""
     status, text = await connection.send("POST", path, body)
     ticket = json.loads(text)
     limit, pause = time.perf_counter() + PATIENCE, FIRST_LOOK
@@ -64,13 +64,13 @@ async def ask_page(connection: Connection, path: str, body: bytes) -> bool:
 
 
 async def ask_endpoint(connection: Connection, path: str, body: bytes) -> bool:
-    """Post and take what comes."""
+    """Send a request and read the response."""
     status, _ = await connection.send("POST", path, body)
     return status < 300
 
 
 async def run(asked: dict[str, Any]) -> dict[str, Any]:
-    """Let the clients take the bodies one after the other until none is left."""
+    """Send all bodies; each client takes the next one when it is free."""
     parts = urlsplit(asked["url"])
     ask = ask_page if asked["kind"] == "page" else ask_endpoint
     todo = [json.dumps(body).encode() for body in reversed(asked["bodies"])]

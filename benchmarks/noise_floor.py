@@ -1,12 +1,11 @@
-"""How near to the noise floor the honest figure is: the same features with other seeds, a larger ensemble, an AutoML library.
+"""The noise floor of the accuracy: the same features with other seeds, a larger ensemble, and an AutoML library.
 
     pip install -e '.[bench]'
     python benchmarks/noise_floor.py FILE --config examples/bestof.toml --by repository --policy activity --hours 1
 
-Five outer folds, the same for all; what is chosen and learned is chosen and learned inside each training part. Untuned LightGBM
-with five seeds, each alone; the mean of their predictions, which is an ensemble five times as large; and FLAML, which searches
-families and parameters on the very same inputs, its time shared among the folds. Beside them the standard error of R² over
-repositories (bootstrap): a gap that is smaller cannot be seen on so many repositories.
+Five outer folds, the same for all methods; selection and encoders are fitted inside each training part. The methods are LightGBM
+without tuning with five seeds, the mean of these five predictions, and FLAML on the same inputs, with its time divided among the
+folds. The standard error of R² over repositories (bootstrap) is printed too: a smaller difference is not measurable.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ FAMILIES_OF_FLAML = ["lgbm", "rf", "extra_tree"]
 
 
 def main() -> None:
-    """Read the arguments, predict out of fold in each way, print a table."""
+    """Read the arguments, predict out-of-fold with each method, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--config", type=Path)
@@ -60,7 +59,7 @@ def main() -> None:
 
 
 def predictions(repositories: pd.DataFrame, policy: str, by: str, budget: float, cores: int) -> dict[str, np.ndarray]:
-    """Return predicted log1p(stars) of every repository, out of fold, in each way; FLAML has ``budget`` [s] a fold."""
+    """Return out-of-fold predictions of log1p(stars) by each method; FLAML has ``budget`` [s] per fold."""
     target = np.log1p(repositories["stars"].to_numpy())
     told = {name: np.zeros(len(target)) for name in (*(f"seed {seed}" for seed in range(N_SEEDS)), "FLAML")}
     for (train, test, side), learned in zip(outer_folds(repositories, by), taught(repositories, by), strict=True):
@@ -75,7 +74,7 @@ def predictions(repositories: pd.DataFrame, policy: str, by: str, budget: float,
 
 
 def _out_of_fold(arrays: Arrays) -> np.ndarray:
-    """Return the inputs with what was learned without each row's own fold: a library that knows of no encoders gets them so."""
+    """Return the inputs with out-of-fold encodings, for a library that fits no encoders itself."""
     inputs = arrays.inputs.copy()
     for fold in np.unique(arrays.folds):
         inside = arrays.folds == fold

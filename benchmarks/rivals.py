@@ -1,4 +1,4 @@
-"""Other searches over LightGBM's parameters, as their users would call them, each on two cores: for ``benchmarks/tune.py``."""
+"""Other searches over LightGBM's parameters, called as their documentation shows, on two cores; for ``benchmarks/tune.py``."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from stargaze.tuning.search.trial import Ground, run_trial
 
 CORES = 2
 ROUNDS = Range(50, 1_000, "int", log=True)
-"""Where the rivals that cannot find their rounds search them [rounds]."""
+"""Search range of the boosting rounds for searches without early stopping [rounds]."""
 SPACE = FAMILIES["lightgbm"].space
 Parameters = dict[str, Any]
 Found = list[tuple[float, Parameters]]
-"""When a better configuration was known [s], and which."""
+"""Time of each improvement [s] and its configuration."""
 
 
 def optuna_alone(arrays: Arrays, budget: float) -> Found:
-    """Optuna's sampler as it comes, two trials at a time, each on all folds, rounds by early stopping."""
+    """Optuna's default sampler, two trials at a time, each on all folds, rounds by early stopping."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     grounds = ThreadGrounds(arrays)
     study, begun = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0)), time.perf_counter()
@@ -54,7 +54,7 @@ def optuna_alone(arrays: Arrays, budget: float) -> Found:
 
 
 class ThreadGrounds:
-    """Binned folds, a set a thread: LightGBM's tables are not made for two at a time."""
+    """Binned folds per thread: LightGBM's datasets are not thread-safe."""
 
     def __init__(self, arrays: Arrays) -> None:
         import threading
@@ -62,7 +62,7 @@ class ThreadGrounds:
         self._arrays, self._local = arrays, threading.local()
 
     def mine(self) -> Ground:
-        """Return the calling thread's own."""
+        """Return those of the calling thread."""
         if not hasattr(self._local, "ground"):
             self._local.ground = Ground(self._arrays)
         return self._local.ground  # type: ignore[no-any-return]
@@ -79,7 +79,7 @@ def flaml(arrays: Arrays, budget: float) -> Found:
 
 
 def automl(inputs: np.ndarray, target: np.ndarray, budget: float, **how: Any) -> AutoML:
-    """Let FLAML search for ``budget`` [s] for what predicts the target with the least squared error."""
+    """Run FLAML for ``budget`` [s] with the squared error as its metric."""
     chosen = {"estimator_list": ["lgbm", "rf", "extra_tree", "kneighbor"], "seed": 0, "n_jobs": CORES, **how}
     logging.getLogger("flaml").setLevel(logging.ERROR)
     model = AutoML()
@@ -90,13 +90,13 @@ def automl(inputs: np.ndarray, target: np.ndarray, budget: float, **how: Any) ->
 
 
 def randomized(arrays: Arrays, budget: float) -> Found:
-    """scikit-learn's RandomizedSearchCV with as many draws as fit into the time."""
+    """scikit-learn's RandomizedSearchCV with as many draws as the time allows."""
     return _drawn(arrays, budget, lambda n: RandomizedSearchCV(_model(), _distributions(), n_iter=n, **_how(arrays)))
 
 
 def halving(arrays: Arrays, budget: float) -> Found:
-    """scikit-learn's HalvingRandomSearchCV on growing numbers of rows, with as many candidates as fit into the time."""
-    # PredefinedSplit cannot be cut to fewer rows: five plain folds of what is left, which are the same kind of folds.
+    """scikit-learn's HalvingRandomSearchCV on increasing numbers of rows, with as many candidates as the time allows."""
+    # PredefinedSplit does not support fewer rows: use five plain folds of the remaining rows.
     how = {**_how(arrays), "cv": 5}
     return _drawn(
         arrays,
@@ -108,13 +108,13 @@ def halving(arrays: Arrays, budget: float) -> Found:
 
 
 def _drawn(arrays: Arrays, budget: float, search: Callable[[int], Any]) -> Found:
-    """Search with few candidates to learn what one costs, then with as many as the rest of the time allows."""
+    """Measure the time per candidate with a few, then search with as many as the remaining time allows."""
     begun = time.perf_counter()
     search(2 * CORES).fit(arrays.inputs, arrays.target)
     one = (time.perf_counter() - begun) / (2 * CORES)
     number = max(2 * CORES, int((budget - (time.perf_counter() - begun)) / one))
     best = dict(search(number).fit(arrays.inputs, arrays.target).best_params_)
-    return [(time.perf_counter() - begun, best)]  # it tells nothing until its end
+    return [(time.perf_counter() - begun, best)]  # it reports nothing before its end
 
 
 def _how(arrays: Arrays) -> dict[str, Any]:

@@ -1,13 +1,12 @@
-"""What the page with its queue costs: many questions through gunicorn, RabbitMQ, Celery and Redis, all on this machine.
+"""Throughput and latency of the page with its queue: gunicorn, RabbitMQ, Celery and Redis on this machine.
 
     pip install -e '.[bench]' && make demo DEMO_ARGS=--once && sh tools/prepare.sh servers
     python benchmarks/serve.py
 
-1,500 questions, each of another known repository, by clients in a process of their own: with 1, 2, 4, 8 and 12 workers; then
-requests a second from the question to the answer read, and latencies, at 10 and 100 clients. Beside it the same bundle behind
-FastAPI with joblib and behind BentoML, without any queue: the same name in, the same number and range out.
-With `--only scaling` both tables of scaling: 1,500 questions for 1 to 8 workers together, and 375 for each of them. Every answer
-of the page is computed: no question is asked twice, and what was answered before a run is forgotten.
+1,500 prediction requests, each for another known repository, from clients in a separate process: with 1, 2, 4, 8 and 12 workers;
+then throughput and latency from the request to the answer at 10 and 100 clients. For comparison, the same bundle behind FastAPI
+with joblib and behind BentoML, without a queue. `--only scaling` prints strong scaling (1,500 requests for 1 to 8 workers) and
+weak scaling (375 requests per worker). Every answer is computed: no request is repeated, and results of earlier runs are deleted.
 """
 
 from __future__ import annotations
@@ -40,10 +39,10 @@ from tests.servers import Servers, servers  # noqa: E402
 N_QUESTIONS = 1_500
 WORKERS = (1, 2, 4, 8, 12)
 ORIGINAL = {1: 176, 2: 122, 4: 105, 8: 97, 12: 95}
-"""What the course project that this one began as took for as many requests [s]."""
+"""Time of the course project that this project is based on, for as many requests [s]."""
 SCALED = (1, 2, 4, 8)
 EACH = 375
-"""Questions for each worker where the work grows with them."""
+"""Requests per worker for weak scaling."""
 CLIENTS = (10, 100)
 START = 60.0
 RIVALS = {
@@ -65,18 +64,18 @@ RIVALS = {
 
 
 def main() -> None:
-    """Run all and print a line as soon as it is known."""
+    """Run all measurements; print each result at once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("store"), help="a store with a release")
-    parser.add_argument("--reasons", action="store_true", help="ask for factors and similar repositories as well")
+    parser.add_argument("--reasons", action="store_true", help="request factors and similar repositories too")
     parser.add_argument("--only", choices=("all", "workers", "clients", "rivals", "scaling", "soak"), default="all")
-    parser.add_argument("--minutes", type=float, default=60.0, help="how long --only soak asks, ten questions a second")
+    parser.add_argument("--minutes", type=float, default=60.0, help="duration of --only soak, ten requests per second")
     asked = parser.parse_args()
     release = Store(asked.store).current.resolve(strict=True)
     names = pd.read_parquet(release / KNOWN, columns=["full_name"])["full_name"].sample(frac=1.0, random_state=0)
     every = [{"repositories": [name], "reasons": asked.reasons} for name in names.head(EACH * max(SCALED))]
     bodies = every[:N_QUESTIONS]
-    print(f"{len(bodies)} questions, bundle {release.name[:12]}, reasons: {asked.reasons}")
+    print(f"{len(bodies)} requests, bundle {release.name[:12]}, reasons: {asked.reasons}")
     with tempfile.TemporaryDirectory() as folder, servers(Path(folder)) as running:
         os.environ.update(running.environment)
         for number in WORKERS if asked.only in ("all", "workers") else ():
@@ -104,11 +103,11 @@ def main() -> None:
 
 
 def scaling(release: Path, running: Servers, bodies: Sequence[dict[str, Any]]) -> None:
-    """Print the strong and the weak table: how much faster, and how much of each core's worth is kept."""
+    """Print strong and weak scaling: speed-up, and efficiency per core in use."""
     cores = len(os.sched_getaffinity(0))
     for name, number_of in (("strong", lambda _: N_QUESTIONS), ("weak", lambda workers: EACH * workers)):
         print(
-            f"{name}: workers, questions, time [s], lost, questions a second beside one worker's, the same per core used"
+            f"{name}: workers, requests, time [s], lost, requests per second relative to one worker, the same per core in use"
         )
         alone = 0.0
         for workers in SCALED:
@@ -126,7 +125,7 @@ def scaling(release: Path, running: Servers, bodies: Sequence[dict[str, Any]]) -
 
 @contextlib.contextmanager
 def page(release: Path, running: Servers, *, workers: int) -> Iterator[str]:
-    """Serve the release with an empty result store; gives the URL."""
+    """Serve the release with an empty result store; yield the URL."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "store")
         store.serving.mkdir(parents=True)
@@ -146,7 +145,7 @@ def page(release: Path, running: Servers, *, workers: int) -> Iterator[str]:
 
 @contextlib.contextmanager
 def endpoint(command: Sequence[str], release: Path) -> Iterator[str]:
-    """Start a rival's server on a free port; it loads the bundle that BUNDLE names."""
+    """Start another server on a free port with the bundle that BUNDLE names; yield its URL."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -172,7 +171,7 @@ def endpoint(command: Sequence[str], release: Path) -> Iterator[str]:
 
 
 def load(url: str, kind: str, bodies: Sequence[dict[str, Any]], *, clients: int) -> dict[str, Any]:
-    """Let clients of another process ask all; return the wall time, latencies [s] and what was lost."""
+    """Send all requests from another process; return the wall time, latencies [s] and the number of lost requests."""
     path = "/api/v1/predictions" if kind == "page" else "/predict"
     asked = {"url": url, "kind": kind, "path": path, "bodies": list(bodies), "clients": clients}
     done = subprocess.run(
@@ -183,14 +182,14 @@ def load(url: str, kind: str, bodies: Sequence[dict[str, Any]], *, clients: int)
 
 
 def told(done: dict[str, Any]) -> str:
-    """Say throughput and latencies."""
+    """Return throughput and latencies as text."""
     middle, high = np.percentile(done["latencies"], [50, 99])
     rate = len(done["latencies"]) / done["seconds"]
-    return f"{rate:.0f} a second, p50 {1000 * middle:.0f} ms, p99 {1000 * high:.0f} ms, lost {done['lost']}"
+    return f"{rate:.0f} per second, p50 {1000 * middle:.0f} ms, p99 {1000 * high:.0f} ms, lost {done['lost']}"
 
 
 def soak(url: str, bodies: Sequence[dict[str, Any]], minutes: float) -> None:
-    """Ask ten questions a second for an hour and print what each prediction process holds."""
+    """Send ten requests per second for an hour; print the memory of each prediction process every minute."""
     worker = next(
         one for one in psutil.Process().children(recursive=True) if "stargaze.serve.queue.worker" in one.cmdline()
     )
@@ -200,7 +199,7 @@ def soak(url: str, bodies: Sequence[dict[str, Any]], minutes: float) -> None:
         minute = time.monotonic()
         chunk = [bodies[(place + number) % len(bodies)] for number in range(600)]
         place += len(chunk)
-        # another question each time, or the first answer would be given again
+        # a different request each time, or the stored job would be returned
         typed = [
             {**body, "figures": [{"full_name": "soak/soak", "forks": str(place + i)}]} for i, body in enumerate(chunk)
         ]

@@ -1,4 +1,4 @@
-"""How long a person waits for help: CPU time of `stargaze --help` and of a bare interpreter, best of ten each.
+"""CPU time of `stargaze --help` and of a bare interpreter, best of ten each.
 
 python benchmarks/startup.py
 """

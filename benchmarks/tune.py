@@ -1,13 +1,13 @@
-"""What tuning costs beside a plain loop over the same configurations, and beside other searches: all in one run on two cores.
+"""Tuning time compared with a plain loop over the same configurations and with other searches, in one run on two cores.
 
     pip install -e '.[bench]'
     python benchmarks/tune.py
 
-Made-up data, 30,000 rows × 40 columns, five folds, LightGBM. Times are ratios within the run. First ``tune`` with races; then
-its 200 configurations whole, in a plain loop of two processes on folds that are binned once, and through Ray with races off.
-Then each rival searches the same space for as long as ``tune`` took; whatever a search found is judged in the same way, on the
-same folds, with its own number of rounds, and what counts is when each had the best score that both came to. scikit-learn's
-searches tell nothing before their end.
+Synthetic data, 30,000 rows × 40 columns, five folds, LightGBM. Times are ratios within the run. First ``tune`` with racing; then
+its 200 configurations on all folds, in a plain loop of two processes on folds that are binned once, and through Ray without
+racing. Then each other search runs on the same space for as long as ``tune`` took. The best configurations of all searches are
+evaluated on the same folds, with their own number of rounds; the result is the time to the best score that both searches reach.
+scikit-learn's searches report nothing before their end.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Trial = dict[str, Any]
 
 
 def main() -> None:
-    """Run all and print a line as soon as it is known."""
+    """Run all measurements; print each result at once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=30_000)
     parser.add_argument("--columns", type=int, default=40)
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def made_up(rows: int, columns: int) -> Arrays:
-    """Make columns of counts, rates and flags with gaps, a target with steps and interactions, and noise."""
+    """Return synthetic counts, rates and flags with missing values, and a target with steps, interactions and noise."""
     random = np.random.default_rng(0)
     x = random.normal(size=(rows, columns)).astype("float32")
     counts, skewed = columns * 3 // 4, columns // 2
@@ -77,7 +77,7 @@ def made_up(rows: int, columns: int) -> Arrays:
 
 
 def tuned(arrays: Arrays, searcher: FamilySearch, n_trials: int) -> tuple[float, float, list[Trial]]:
-    """Run trials through Ray; return the wall time [s], when the first trial began [s], and the trials with when they ended."""
+    """Run trials through Ray; return the wall time [s], the start of the first trial [s], and the trials with their end times."""
     begun, trials = time.perf_counter(), list[Trial]()
     run_trials(
         arrays,
@@ -90,11 +90,11 @@ def tuned(arrays: Arrays, searcher: FamilySearch, n_trials: int) -> tuple[float,
     return time.perf_counter() - begun, first, trials
 
 
-# ---- (a) what stopping saves, and what Ray costs -------------------------------------------------------------------
+# ---- (a) gain of racing, overhead of Ray -------------------------------------------------------------------
 
 
 def cost(arrays: Arrays, trials: Sequence[Trial], took: float) -> None:
-    """Run the same configurations whole: in a plain loop, and through Ray with races off."""
+    """Run the same configurations on all folds: in a plain loop, and through Ray without racing."""
     configurations = [
         {"family": FAMILY, "parameters": {key: trial["parameters"][key] for key in FAMILIES[FAMILY].space}, "seed": 0}
         for trial in trials
@@ -112,7 +112,7 @@ def cost(arrays: Arrays, trials: Sequence[Trial], took: float) -> None:
 
 
 class _Replay(FamilySearch):
-    """Ask for given configurations, one after the other."""
+    """Suggest given configurations, one after the other."""
 
     def __init__(self, configurations: Sequence[dict[str, Any]]) -> None:
         super().__init__([FAMILY], 0)
@@ -184,7 +184,7 @@ def _said(path: Sequence[tuple[float, float]]) -> str:
 
 
 def judged(arrays: Arrays, parameters: dict[str, Any]) -> float:
-    """Cross-validate a configuration with its own number of rounds; return the mean over folds [nat]."""
+    """Cross-validate a configuration with its own number of rounds; return the mean RMSLE over folds [nat]."""
     return float(np.mean([fold.rmsle for fold in cross_validate(FAMILIES[FAMILY], parameters, arrays, 0)]))
 
 
@@ -203,13 +203,13 @@ def _stops(trials: Sequence[Trial]) -> str:
 
 @dataclass
 class Memory:
-    """The most memory that this process and all that it started held at once, shared pages counted once [GB]."""
+    """Peak memory of this process and its children, shared pages counted once [GB]."""
 
     peak: float = 0.0
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Look every two seconds until the block ends."""
+        """Measure every two seconds until the block ends."""
         over = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(over,), daemon=True)
         watcher.start()
