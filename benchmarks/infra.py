@@ -28,10 +28,10 @@ sys.path.append(str(HERE.parent))
 import yaml  # noqa: E402
 
 from stargaze.config.sections import InfraSection  # noqa: E402
-from stargaze.infra.hosts.state_dir import workroom_of  # noqa: E402
+from stargaze.infra.hosts.state_dir import open_state_dir  # noqa: E402
 from stargaze.infra.openstack.client import connect  # noqa: E402
 from stargaze.infra.plan.plan import Plan, Step  # noqa: E402
-from stargaze.infra.provision import Telling, converge, look  # noqa: E402
+from stargaze.infra.provision import ProgressCallbacks, converge, plan_up  # noqa: E402
 from stargaze.store import Store  # noqa: E402
 from tests.labs.openstack.faults import Faults, faults_before  # noqa: E402
 from tests.labs.openstack.lab import Lab  # noqa: E402
@@ -98,10 +98,10 @@ def ours(_: Tenancy, folder: Path, __: Faults) -> str:
         times.setdefault(one.key, []).append(time.monotonic())
 
     begun = time.monotonic()
-    cloud, room = connect(SECTION), workroom_of(SECTION, Store(folder / "store"))
-    todo = look(SECTION, cloud, room)
+    cloud, state_dir = connect(SECTION), open_state_dir(SECTION, Store(folder / "store"))
+    todo = plan_up(SECTION, cloud, state_dir)
     planned = time.monotonic() - begun
-    converge(SECTION, cloud, room, todo, Telling(step, lambda _line: ups.append(time.monotonic())))
+    converge(SECTION, cloud, state_dir, todo, ProgressCallbacks(step, lambda _line: ups.append(time.monotonic())))
     took = {key: ends[-1] - ends[0] for key, ends in times.items()}
     boots = max(ups) - max(ends[-1] for key, ends in times.items() if key.startswith("server "))
     chain = planned + longest(todo, took) + max(0.0, boots)

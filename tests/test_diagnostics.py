@@ -58,7 +58,7 @@ def test_who_has_no_cloud_is_not_asked_about_one(tmp_path: Path, monkeypatch: py
 
 
 def test_machines_that_do_not_answer_are_ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stargaze.infra.checks.DOOR", 0.1)
+    monkeypatch.setattr("stargaze.infra.checks.PORT_TIMEOUT", 0.1)
     program = tmp_path / "ssh"
     program.write_text("#!/bin/sh\nexit 255\n")
     program.chmod(0o755)

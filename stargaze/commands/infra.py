@@ -53,11 +53,11 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Bring the cloud to the size that the config asks for, and configure the machines; again, it changes nothing."""
-    out, section, room, place = _enter(path, store, as_json)
-    planned = _bring_up(out, section, room, dry_run=dry_run) if section.provider == "openstack" else []
+    out, section, state_dir, place = _enter(path, store, as_json)
+    planned = _bring_up(out, section, state_dir, dry_run=dry_run) if section.provider == "openstack" else []
     answer = {"plan": planned}
     if not dry_run:
-        answer["machines"] = _configure_anew(out, section, room, place) if configure else []
+        answer["machines"] = _configure_anew(out, section, state_dir, place) if configure else []
     if as_json:
         out.answer(answer)
 
@@ -65,11 +65,11 @@ def up(
 @command("status")
 def status(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
     """Show every machine: what the cloud says of it, where it is, and whether it lets us in."""
-    from stargaze.infra.status import status_of
+    from stargaze.infra.status import survey_machines
 
-    out, section, room, _ = _enter(path, store, as_json)
-    rows = status_of(section, room)
-    out.table(rows, ["machine", "state", "address", "inside", "ssh"], f"Machines of {section.name}")
+    out, section, state_dir, _ = _enter(path, store, as_json)
+    rows = survey_machines(section, state_dir)
+    out.table(rows, ["machine", "state", "address", "private_ip", "ssh"], f"Machines of {section.name}")
     if any(row["ssh"] != "yes" for row in rows):
         raise DifferenceFoundError("not every machine lets us in", hint="stargaze infra up")
 
@@ -84,10 +84,10 @@ def ssh(
     """Enter a machine by ssh, through the orchestration machine, believing only the key that was learnt."""
     import os
 
-    from stargaze.infra.status import way_to
+    from stargaze.infra.status import ssh_command
 
-    _, section, room, _ = _enter(path, store, as_json=False)
-    argv = [*way_to(section, room, name, terminal=not words), *(words or [])]
+    _, section, state_dir, _ = _enter(path, store, as_json=False)
+    argv = [*ssh_command(section, state_dir, name, terminal=not words), *(words or [])]
     os.execvp(argv[0], argv)  # noqa: S606 - a list of our own, no shell
 
 
@@ -101,8 +101,8 @@ def configure(
     as_json: AsJson = False,
 ) -> None:
     """Run the playbooks on all machines: users, firewall, Docker, Ray, the Swarm, the way to the page, the releases."""
-    out, section, room, place = _enter(path, store, as_json)
-    _configure(out, section, room, place, tags=tuple(filter(None, tags.split(","))), check=check)
+    out, section, state_dir, place = _enter(path, store, as_json)
+    _configure(out, section, state_dir, place, tags=tuple(filter(None, tags.split(","))), check=check)
 
 
 @command("forget")
@@ -112,10 +112,10 @@ def forget(
     store: StorePath = None,
 ) -> None:
     """Forget the ssh host key of a machine that was made anew, so that infra up learns it again."""
-    from stargaze.infra.hosts.host_keys import forget as forget_machine
+    from stargaze.infra.hosts.host_keys import forget_host_key as forget_machine
 
-    out, _, room, _ = _enter(path, store, as_json=False)
-    forget_machine(room, name)
+    out, _, state_dir, _ = _enter(path, store, as_json=False)
+    forget_machine(state_dir, name)
     out.text(f"{name}: forgotten; next: stargaze infra up")
 
 
@@ -130,16 +130,16 @@ def down(
 ) -> None:
     """Delete all that infra up made, and nothing else."""
     from stargaze.infra.openstack.client import connect
-    from stargaze.infra.provision import take_down, what_stands
+    from stargaze.infra.provision import plan_down, tear_down
     from stargaze.infra.view import rows_of, telling
 
-    out, section, room, _ = _enter(path, store, as_json)
+    out, section, state_dir, _ = _enter(path, store, as_json)
     if section.provider == "static":
         raise UsageError(
             "these machines were not made by stargaze, so it does not delete them", hint="stargaze infra status"
         )
     cloud = connect(section)
-    todo = what_stands(cloud)
+    todo = plan_down(cloud)
     out.table(rows_of(todo), ["do", "what", "name", "why"])
     if dry_run or not todo.changes:
         out.text("nothing to do" if not todo.changes else "next: stargaze infra down")
@@ -147,57 +147,57 @@ def down(
     if not yes:
         _confirm(section)
     with telling("infra down") as tell:
-        take_down(cloud, room, todo, tell)
+        tear_down(cloud, state_dir, todo, tell)
     out.text(f"{section.name}: nothing is left")
 
 
 def _enter(path: Path | None, store: str | None, as_json: bool) -> tuple[Output, InfraSection, StateDir, Store]:
-    from stargaze.infra.hosts.state_dir import workroom_of
+    from stargaze.infra.hosts.state_dir import open_state_dir
 
     out, settings, place = open_session(path, store, as_json)
-    return out, settings.infra, workroom_of(settings.infra, place), place
+    return out, settings.infra, open_state_dir(settings.infra, place), place
 
 
-def _bring_up(out: Output, section: InfraSection, room: StateDir, *, dry_run: bool) -> list[dict[str, Any]]:
+def _bring_up(out: Output, section: InfraSection, state_dir: StateDir, *, dry_run: bool) -> list[dict[str, Any]]:
     """Carry the plan out and return its rows; JSON is printed by the command, where it is one document."""
     from stargaze.infra.openstack.client import connect
-    from stargaze.infra.provision import bring_up, check_complete, look
+    from stargaze.infra.provision import bring_up, check_plan, plan_up
     from stargaze.infra.view import rows_of, telling
 
     cloud = connect(section)
-    todo = look(section, cloud, room)
+    todo = plan_up(section, cloud, state_dir)
     rows = rows_of(todo)
     if not out.as_json:
         out.table(rows, ["do", "what", "name", "why"])
     elif todo.missing:
         out.answer({"plan": rows})
-    check_complete(todo)
+    check_plan(todo)
     if not dry_run:
         with telling("infra up") as tell:
-            bring_up(section, cloud, room, todo, tell)
+            bring_up(section, cloud, state_dir, todo, tell)
     out.text("nothing to do" if not todo.changes else "next: stargaze infra up" if dry_run else "all machines are up")
     return rows
 
 
-def _configure_anew(out: Output, section: InfraSection, room: StateDir, place: Store) -> list[dict[str, Any]]:
+def _configure_anew(out: Output, section: InfraSection, state_dir: StateDir, place: Store) -> list[dict[str, Any]]:
     """Run the playbooks if anything has changed since they ran last."""
-    from stargaze.infra.ansible.configure import configured, is_configured
+    from stargaze.infra.ansible.configure import configure_hosts, is_up_to_date
 
-    if is_configured(section, room, place):
+    if is_up_to_date(section, state_dir, place):
         out.text("nothing to configure")
         return []
-    rows = configured(section, room, place)
+    rows = configure_hosts(section, state_dir, place)
     if not out.as_json:
         _show_configured(out, rows)
     return rows
 
 
 def _configure(
-    out: Output, section: InfraSection, room: StateDir, place: Store, *, tags: tuple[str, ...], check: bool
+    out: Output, section: InfraSection, state_dir: StateDir, place: Store, *, tags: tuple[str, ...], check: bool
 ) -> None:
-    from stargaze.infra.ansible.configure import configured
+    from stargaze.infra.ansible.configure import configure_hosts
 
-    rows = configured(section, room, place, tags=tags, check=check)
+    rows = configure_hosts(section, state_dir, place, tags=tags, check=check)
     _show_configured(out, rows)
 
 

@@ -17,10 +17,10 @@ from stargaze.infra.hosts.state_dir import StateDir
 from stargaze.infra.plan.cloud import Cloud
 from stargaze.infra.plan.desired import ANYWHERE
 from stargaze.infra.plan.plan import Plan
-from stargaze.infra.provision import look, ssh_hosts
+from stargaze.infra.provision import plan_up, read_ssh_hosts
 from stargaze.system.ssh import SshHost
 
-CLOSED = {
+PRIVATE_PORTS = {
     6379: "Ray",
     8265: "Ray's dashboard",
     10001: "Ray's clients",
@@ -30,7 +30,7 @@ CLOSED = {
     7946: "the Swarm",
 }
 """Ports that must not answer from outside."""
-DOOR = 3.0
+PORT_TIMEOUT = 3.0
 """How long a port may take to open [s]."""
 LATE = 2.0
 """How far a clock may be off [s]: signatures and tokens have times."""
@@ -61,7 +61,7 @@ printf '"ray nodes": "%s"}}\n' "$members"
 """What is asked of a machine, in one go; everything here is read, nothing changed."""
 
 
-def of_the_cloud(section: InfraSection, cloud: Cloud, room: StateDir, credential: str) -> tuple[Check, ...]:
+def check_cloud(section: InfraSection, cloud: Cloud, state_dir: StateDir, credential: str) -> tuple[Check, ...]:
     """Check what can be had, and the rules as the cloud tells them."""
     kind = (
         Check("credentials", "well", f"{credential}: accepted")
@@ -73,16 +73,16 @@ def of_the_cloud(section: InfraSection, cloud: Cloud, room: StateDir, credential
             "openstack application credential create stargaze",
         )
     )
-    return (kind, *checked("plan", lambda: _of_what_stands(look(section, cloud, room))))
+    return (kind, *checked("plan", lambda: _of_what_stands(plan_up(section, cloud, state_dir))))
 
 
-def of_the_machines(section: InfraSection, room: StateDir) -> tuple[Check, ...]:
+def check_machines(section: InfraSection, state_dir: StateDir) -> tuple[Check, ...]:
     """Check every machine that was brought up: whether it lets us in, its clock, disk and versions, and what is open."""
-    machines = ssh_hosts(section, room)
+    machines = read_ssh_hosts(section, state_dir)
     outside = next((one for one in machines if one.role == "orchestration"), machines[0])
     with ThreadPoolExecutor(8) as pool:
         inside = pool.map(lambda one: _of_machine(one, sizes_of(machines)), machines)
-        doors = list(pool.map(_door, [outside.address] * len(CLOSED), CLOSED))
+        doors = list(pool.map(_check_port, [outside.address] * len(PRIVATE_PORTS), PRIVATE_PORTS))
     return (*(check for checks in inside for check in checks), *doors)
 
 
@@ -128,10 +128,12 @@ def _of_machine(machine: SshHost, sizes: Mapping[str, int]) -> Sequence[Check]:
         told = json.loads(done.stdout.strip().splitlines()[-1])
     except (ExternalError, ValueError, IndexError):
         return [Check(f"{name}: ssh", "ill", "does not let us in", "stargaze infra up")]
-    return [Check(f"{name}: ssh", "well", "lets us in"), *_told(name, machine.role, told, time.time(), sizes)]
+    return [Check(f"{name}: ssh", "well", "lets us in"), *_check_facts(name, machine.role, told, time.time(), sizes)]
 
 
-def _told(name: str, role: str, told: Mapping[str, Any], now: float, sizes: Mapping[str, int]) -> Sequence[Check]:
+def _check_facts(
+    name: str, role: str, told: Mapping[str, Any], now: float, sizes: Mapping[str, int]
+) -> Sequence[Check]:
     """Judge what a machine said of itself."""
     off, free = abs(float(told["time"]) - now), float(told["free"]) / 1e6
     needs = {
@@ -185,16 +187,16 @@ def _members(name: str, told: Mapping[str, Any], sizes: Mapping[str, int]) -> Se
     ]
 
 
-def _door(address: str, port: int) -> Check:
+def _check_port(address: str, port: int) -> Check:
     """Knock at a port from here."""
     try:
-        with socket.create_connection((address, port), DOOR):
+        with socket.create_connection((address, port), PORT_TIMEOUT):
             pass
     except OSError:
-        return Check(f"port {port} from here", "well", f"closed ({CLOSED[port]})")
+        return Check(f"port {port} from here", "well", f"closed ({PRIVATE_PORTS[port]})")
     return Check(
         f"port {port} from here",
         "ill",
-        f"{address} answers: {CLOSED[port]} must not face outside",
+        f"{address} answers: {PRIVATE_PORTS[port]} must not face outside",
         "stargaze infra configure --tags base",
     )

@@ -29,16 +29,16 @@ class Host:
 
     machine: Machine
     address: str
-    inside: str
+    private_ip: str
     user: str
 
 
-def machines(section: InfraSection) -> tuple[Machine, ...]:
+def list_machines(section: InfraSection) -> tuple[Machine, ...]:
     """List the machines that a config asks for.
 
     Examples
     --------
-    >>> [machine.name for machine in machines(InfraSection(production=1))]
+    >>> [machine.name for machine in list_machines(InfraSection(production=1))]
     ['orchestration', 'development', 'parameter1', 'production1']
     """
     return (
@@ -58,12 +58,12 @@ def server_name(section: InfraSection, machine: Machine) -> str:
     return f"{section.name}-{machine.name}"
 
 
-def jump_of(hosts: Iterable[Host]) -> Host | None:
+def find_jump_host(hosts: Iterable[Host]) -> Host | None:
     """Return the machine that the others are entered through; None where all are entered as they are."""
     return next((host for host in hosts if host.machine.role == "orchestration"), None)
 
 
-def machine_of(name: str) -> Machine:
+def parse_machine_name(name: str) -> Machine:
     """Read a machine's role from its name.
 
     Raises
@@ -80,7 +80,7 @@ def machine_of(name: str) -> Machine:
     return Machine(name, found[1] or found[2])  # type: ignore[arg-type]  # the pattern holds the four roles
 
 
-def static_hosts(hosts: Mapping[str, str]) -> tuple[Host, ...]:
+def parse_static_hosts(hosts: Mapping[str, str]) -> tuple[Host, ...]:
     """Read the machines that exist from the config: ``user@address``, and where the others know it by another, ``,inside``.
 
     Raises
@@ -90,7 +90,7 @@ def static_hosts(hosts: Mapping[str, str]) -> tuple[Host, ...]:
 
     Examples
     --------
-    >>> [(host.machine.role, host.user, host.inside) for host in static_hosts({"production1": "me@10.0.0.4"})]
+    >>> [(host.machine.role, host.user, host.private_ip) for host in parse_static_hosts({"production1": "me@10.0.0.4"})]
     [('production', 'me', '10.0.0.4')]
     """
     if not hosts:
@@ -101,7 +101,7 @@ def static_hosts(hosts: Mapping[str, str]) -> tuple[Host, ...]:
 
 
 def _host(name: str, text: str) -> Host:
-    machine = machine_of(name)
+    machine = parse_machine_name(name)
     found = re.fullmatch(r"([a-z_][a-z0-9_-]*)@([0-9A-Za-z.:-]+)(?:,\s*([0-9A-Za-z.:-]+))?", text.strip())
     if found is None:
         raise ConfigError(

@@ -11,20 +11,20 @@ from pathlib import Path
 
 from stargaze.config.sections import InfraSection
 from stargaze.errors import ExternalError, MissingInputError
-from stargaze.infra.hosts.cloud_init import user_data
-from stargaze.infra.hosts.host_keys import learn
-from stargaze.infra.hosts.inventory import Access, Files, inventory, remotes
+from stargaze.infra.hosts.cloud_init import render_user_data
+from stargaze.infra.hosts.host_keys import learn_host_keys
+from stargaze.infra.hosts.inventory import PlaybookFiles, SshAccess, build_inventory, to_ssh_hosts
 from stargaze.infra.hosts.leave_swarm import remove_from_swarm
-from stargaze.infra.hosts.state_dir import StateDir, private_key, public_key
-from stargaze.infra.hosts.wait_for_ssh import await_ssh
-from stargaze.infra.machines import Host, Machine, machine_of, machines, server_name, static_hosts
-from stargaze.infra.plan.apply import State, await_active, carry_out
+from stargaze.infra.hosts.state_dir import StateDir, derive_public_key, ensure_private_key
+from stargaze.infra.hosts.wait_for_ssh import wait_for_ssh
+from stargaze.infra.machines import Host, Machine, list_machines, parse_machine_name, parse_static_hosts, server_name
+from stargaze.infra.plan.apply import State, apply_plan, wait_until_active
 from stargaze.infra.plan.cloud import Cloud
-from stargaze.infra.plan.desired import wanted
-from stargaze.infra.plan.own_address import from_here
-from stargaze.infra.plan.plan import Plan, Step, plan, teardown
-from stargaze.infra.plan.resolve import Missing, choose
-from stargaze.infra.plan.resources import Found
+from stargaze.infra.plan.desired import desired_resources
+from stargaze.infra.plan.own_address import detect_own_address
+from stargaze.infra.plan.plan import Plan, Step, plan_changes, plan_teardown
+from stargaze.infra.plan.resolve import Problem, resolve_offers
+from stargaze.infra.plan.resources import ActualResource
 from stargaze.system.files import atomic_write
 from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
@@ -34,30 +34,32 @@ ROUNDS = 4
 
 
 @dataclass(frozen=True)
-class Telling:
+class ProgressCallbacks:
     """What is said while it is done: of each step, and of each machine."""
 
     step: Callable[[Step, State, str], None]
     line: Notify
 
 
-def look(section: InfraSection, cloud: Cloud, room: StateDir) -> Plan:
+def plan_up(section: InfraSection, cloud: Cloud, state_dir: StateDir) -> Plan:
     """Compare what the config asks for with what stands in the cloud; changes nothing there."""
-    key = public_key(private_key(section, room))
-    hidden: tuple[Missing, ...] = ()
+    key = derive_public_key(ensure_private_key(section, state_dir))
+    hidden: tuple[Problem, ...] = ()
     if not section.ssh_from:
-        here, hidden = from_here(cloud.server)
+        here, hidden = detect_own_address(cloud.server)
         section = dataclasses.replace(section, ssh_from=here)
     offers = cloud.offers()
     found = cloud.found()  # after the quota, which then counts nothing that is not seen here
     if section.keypair:  # it is used as it is, whoever made it
         found = tuple(one for one in found if one.key != f"keypair {section.keypair}")
-    choice, missing = choose(section, offers)
-    resources = wanted(section, choice, key, lambda machine: user_data(key, machine.name))
-    return plan(resources, found, choice, offers.limits, (*missing, *hidden))
+    choice, missing = resolve_offers(section, offers)
+    resources = desired_resources(section, choice, key, lambda machine: render_user_data(key, machine.name))
+    return plan_changes(resources, found, choice, offers.limits, (*missing, *hidden))
 
 
-def bring_up(section: InfraSection, cloud: Cloud, room: StateDir, todo: Plan, telling: Telling) -> tuple[Host, ...]:
+def bring_up(
+    section: InfraSection, cloud: Cloud, state_dir: StateDir, todo: Plan, telling: ProgressCallbacks
+) -> tuple[Host, ...]:
     """Carry the plan out, and wait until every machine answers with a key that we know.
 
     Raises
@@ -65,31 +67,33 @@ def bring_up(section: InfraSection, cloud: Cloud, room: StateDir, todo: Plan, te
     ExternalError
         If something is missing, or failed; what was made stays, and the next run goes on from it.
     """
-    _say_goodbye(section, room, todo, telling)
-    stands, servers = converge(section, cloud, room, todo, telling)
-    hosts = tuple(_host(section, machine, stands) for machine in machines(section))
-    keep_hosts(room, hosts)
+    _say_goodbye(section, state_dir, todo, telling)
+    stands, servers = converge(section, cloud, state_dir, todo, telling)
+    hosts = tuple(_host(section, machine, stands) for machine in list_machines(section))
+    write_hosts(state_dir, hosts)
     ids = {host.machine.name: servers[server_name(section, host.machine)].id for host in hosts}
-    learn(section, ids, cloud, room)
-    await_ssh(
-        remotes(hosts, access_of(section, room)), section.patience, lambda one: telling.line(f"{one.name} lets us in")
+    learn_host_keys(section, ids, cloud, state_dir)
+    wait_for_ssh(
+        to_ssh_hosts(hosts, ssh_access(section, state_dir)),
+        section.patience,
+        lambda one: telling.line(f"{one.name} lets us in"),
     )
     return hosts
 
 
-def _say_goodbye(section: InfraSection, room: StateDir, todo: Plan, telling: Telling) -> None:
+def _say_goodbye(section: InfraSection, state_dir: StateDir, todo: Plan, telling: ProgressCallbacks) -> None:
     """Have production machines that go leave the Swarm of those that stay."""
     gone = {step.name for step in todo.changes if step.verb == "delete" and step.kind == "server"}
-    if not gone or todo.missing or not room.hosts.is_file():
+    if not gone or todo.missing or not state_dir.hosts.is_file():
         return
-    production = machines_of(section, room, "production")
-    leaving = [one for one in production if server_name(section, machine_of(one.name)) in gone]
+    production = find_ssh_hosts(section, state_dir, "production")
+    leaving = [one for one in production if server_name(section, parse_machine_name(one.name)) in gone]
     remove_from_swarm([one.name for one in leaving], [one for one in production if one not in leaving], telling.line)
 
 
 def converge(
-    section: InfraSection, cloud: Cloud, room: StateDir, todo: Plan, telling: Telling
-) -> tuple[Mapping[str, Found], Mapping[str, Found]]:
+    section: InfraSection, cloud: Cloud, state_dir: StateDir, todo: Plan, telling: ProgressCallbacks
+) -> tuple[Mapping[str, ActualResource], Mapping[str, ActualResource]]:
     """Carry the plan out until looking again finds nothing to do: a call of a run that was killed may still have been on its way.
 
     Returns
@@ -97,12 +101,12 @@ def converge(
     tuple of mapping, mapping
         All that stands, by key; the machines, by name.
     """
-    names = [server_name(section, machine) for machine in machines(section)]
+    names = [server_name(section, machine) for machine in list_machines(section)]
     for _ in range(ROUNDS):
-        check_complete(todo)
-        stands = carry_out(todo, cloud, telling.step)
-        servers = await_active(names, cloud, section.patience, lambda name: telling.line(f"{name} is up"))
-        if not todo.changes or not (todo := look(section, cloud, room)).changes:
+        check_plan(todo)
+        stands = apply_plan(todo, cloud, telling.step)
+        servers = wait_until_active(names, cloud, section.patience, lambda name: telling.line(f"{name} is up"))
+        if not todo.changes or not (todo := plan_up(section, cloud, state_dir)).changes:
             return stands, servers
     left = ", ".join(f"{step.verb} {step.key}" for step in todo.changes)
     raise ExternalError(
@@ -110,7 +114,7 @@ def converge(
     )
 
 
-def check_complete(todo: Plan) -> None:
+def check_plan(todo: Plan) -> None:
     """Raise one error for all that is missing."""
     if todo.missing:
         raise ExternalError(
@@ -118,7 +122,7 @@ def check_complete(todo: Plan) -> None:
         )
 
 
-def take_down(cloud: Cloud, room: StateDir, todo: Plan, telling: Telling) -> None:
+def tear_down(cloud: Cloud, state_dir: StateDir, todo: Plan, telling: ProgressCallbacks) -> None:
     """Delete all that is ours until looking again finds nothing, and forget the machines.
 
     A call of a run that was killed may land after the look, and what it made keeps in use what goes.
@@ -130,7 +134,7 @@ def take_down(cloud: Cloud, room: StateDir, todo: Plan, telling: Telling) -> Non
     """
     for _ in range(ROUNDS):
         failure = _carried_out(todo, cloud, telling)
-        before, todo = todo, what_stands(cloud)
+        before, todo = todo, plan_down(cloud)
         if not todo.changes:
             break
         if failure and _ids(todo) <= _ids(before):  # nothing that was not seen before is in the way
@@ -138,13 +142,13 @@ def take_down(cloud: Cloud, room: StateDir, todo: Plan, telling: Telling) -> Non
     if todo.changes:
         left = ", ".join(step.key for step in todo.changes)
         raise ExternalError(f"still there: {left}", hint="stargaze infra down again")
-    for path in (room.hosts, room.pins, room.known_hosts, room.inventory, room.configured):
+    for path in (state_dir.hosts, state_dir.pins, state_dir.known_hosts, state_dir.inventory, state_dir.configured):
         path.unlink(missing_ok=True)
 
 
-def _carried_out(todo: Plan, cloud: Cloud, telling: Telling) -> ExternalError | None:
+def _carried_out(todo: Plan, cloud: Cloud, telling: ProgressCallbacks) -> ExternalError | None:
     try:
-        carry_out(todo, cloud, telling.step)
+        apply_plan(todo, cloud, telling.step)
     except ExternalError as error:
         return error
     return None
@@ -154,26 +158,28 @@ def _ids(todo: Plan) -> set[str]:
     return {step.found.id for step in todo.changes if step.found}
 
 
-def what_stands(cloud: Cloud) -> Plan:
+def plan_down(cloud: Cloud) -> Plan:
     """Return the plan that deletes all that is ours."""
-    return teardown(cloud.found())
+    return plan_teardown(cloud.found())
 
 
-def _host(section: InfraSection, machine: Machine, stands: Mapping[str, Found]) -> Host:
+def _host(section: InfraSection, machine: Machine, stands: Mapping[str, ActualResource]) -> Host:
     name = server_name(section, machine)
-    inside = str(stands[f"port {name}"].spec["address"])
+    private_ip = str(stands[f"port {name}"].spec["address"])
     floating = stands.get(f"floating IP {name}")
-    return Host(machine, str(floating.spec["address"]) if floating else inside, inside, section.user)
+    return Host(machine, str(floating.spec["address"]) if floating else private_ip, private_ip, section.user)
 
 
-def keep_hosts(room: StateDir, hosts: Sequence[Host]) -> None:
+def write_hosts(state_dir: StateDir, hosts: Sequence[Host]) -> None:
     """Write down which machines there are."""
-    rows = {host.machine.name: {"address": host.address, "inside": host.inside, "user": host.user} for host in hosts}
-    with atomic_write(room.hosts) as temporary:
+    rows = {
+        host.machine.name: {"address": host.address, "private_ip": host.private_ip, "user": host.user} for host in hosts
+    }
+    with atomic_write(state_dir.hosts) as temporary:
         temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def hosts_of(section: InfraSection, room: StateDir) -> tuple[Host, ...]:
+def read_hosts(section: InfraSection, state_dir: StateDir) -> tuple[Host, ...]:
     """Return the machines: of the config where they exist already, else those that were brought up last.
 
     Raises
@@ -182,24 +188,26 @@ def hosts_of(section: InfraSection, room: StateDir) -> tuple[Host, ...]:
         If none was brought up.
     """
     if section.provider == "static":
-        return static_hosts(section.hosts)
-    if not room.hosts.is_file():
+        return parse_static_hosts(section.hosts)
+    if not state_dir.hosts.is_file():
         raise MissingInputError("no machines were brought up from here", hint="stargaze infra up")
-    rows = json.loads(room.hosts.read_text(encoding="utf-8"))
-    return tuple(Host(machine_of(name), row["address"], row["inside"], row["user"]) for name, row in rows.items())
+    rows = json.loads(state_dir.hosts.read_text(encoding="utf-8"))
+    return tuple(
+        Host(parse_machine_name(name), row["address"], row["private_ip"], row["user"]) for name, row in rows.items()
+    )
 
 
-def access_of(section: InfraSection, room: StateDir) -> Access:
+def ssh_access(section: InfraSection, state_dir: StateDir) -> SshAccess:
     """Return how the machines are entered."""
-    return Access(private_key(section, room), room.known_hosts, section.host_keys == "first-use")
+    return SshAccess(ensure_private_key(section, state_dir), state_dir.known_hosts, section.host_keys == "first-use")
 
 
-def ssh_hosts(section: InfraSection, room: StateDir) -> tuple[SshHost, ...]:
+def read_ssh_hosts(section: InfraSection, state_dir: StateDir) -> tuple[SshHost, ...]:
     """Return all machines as they are entered."""
-    return remotes(hosts_of(section, room), access_of(section, room))
+    return to_ssh_hosts(read_hosts(section, state_dir), ssh_access(section, state_dir))
 
 
-def machines_of(section: InfraSection, room: StateDir, role: str) -> tuple[SshHost, ...]:
+def find_ssh_hosts(section: InfraSection, state_dir: StateDir, role: str) -> tuple[SshHost, ...]:
     """Return the machines of one role, in the order of their names, for those who send work there.
 
     Raises
@@ -207,7 +215,7 @@ def machines_of(section: InfraSection, room: StateDir, role: str) -> tuple[SshHo
     MissingInputError
         If there is none.
     """
-    found = tuple(one for one in ssh_hosts(section, room) if one.role == role)
+    found = tuple(one for one in read_ssh_hosts(section, state_dir) if one.role == role)
     if not found:
         raise MissingInputError(
             f"the cluster has no machine for {role}", hint="stargaze infra up; stargaze infra status"
@@ -215,17 +223,17 @@ def machines_of(section: InfraSection, room: StateDir, role: str) -> tuple[SshHo
     return found
 
 
-def write_inventory(section: InfraSection, room: StateDir, hosts: Sequence[Host], files: Files) -> Path:
+def write_inventory(section: InfraSection, state_dir: StateDir, hosts: Sequence[Host], files: PlaybookFiles) -> Path:
     """Write Ansible's inventory; JSON is YAML."""
-    value = inventory(section, hosts, access_of(section, room), files)
-    with atomic_write(room.inventory) as temporary:
+    value = build_inventory(section, hosts, ssh_access(section, state_dir), files)
+    with atomic_write(state_dir.inventory) as temporary:
         temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    return room.inventory
+    return state_dir.inventory
 
 
-def ray_token(room: StateDir) -> Path:
+def ensure_ray_token(state_dir: StateDir) -> Path:
     """Return the file with what whoever sends work to Ray must know, made on first use for its owner alone."""
-    if not room.ray_token.is_file():
-        with atomic_write(room.ray_token, 0o600) as temporary:
+    if not state_dir.ray_token.is_file():
+        with atomic_write(state_dir.ray_token, 0o600) as temporary:
             temporary.write_text(secrets.token_hex(32), encoding="ascii")
-    return room.ray_token
+    return state_dir.ray_token

@@ -10,33 +10,33 @@ from stargaze.config.sections import InfraSection
 from stargaze.errors import MissingInputError, did_you_mean
 from stargaze.infra.hosts.state_dir import StateDir
 from stargaze.infra.hosts.wait_for_ssh import ONE_TRY
-from stargaze.infra.machines import machine_of, server_name
-from stargaze.infra.provision import ssh_hosts
+from stargaze.infra.machines import parse_machine_name, server_name
+from stargaze.infra.provision import read_ssh_hosts
 
 
-def status_of(section: InfraSection, room: StateDir) -> list[dict[str, Any]]:
+def survey_machines(section: InfraSection, state_dir: StateDir) -> list[dict[str, Any]]:
     """Return a row a machine: what the cloud says of it, its addresses, and whether it lets us in by ssh."""
-    machines = ssh_hosts(section, room)
+    machines = read_ssh_hosts(section, state_dir)
     with ThreadPoolExecutor(8) as pool:
         reached = list(pool.map(lambda one: one.barrier(seconds=ONE_TRY), machines))
     states = _states(section)
     return [
         {
             "machine": one.name,
-            "state": states.get(server_name(section, machine_of(one.name)), "gone")
+            "state": states.get(server_name(section, parse_machine_name(one.name)), "gone")
             if states is not None
             else "as it is",
             "address": one.address,
-            "inside": one.inside,
+            "private_ip": one.private_ip,
             "ssh": why or "yes",
         }
         for one, why in zip(machines, reached, strict=True)
     ]
 
 
-def way_to(section: InfraSection, room: StateDir, name: str, *, terminal: bool) -> list[str]:
+def ssh_command(section: InfraSection, state_dir: StateDir, name: str, *, terminal: bool) -> list[str]:
     """Return the words that enter a machine."""
-    machines = {one.name: one for one in ssh_hosts(section, room)}
+    machines = {one.name: one for one in read_ssh_hosts(section, state_dir)}
     if name not in machines:
         raise MissingInputError(
             f"{name}: no such machine", hint=did_you_mean(name, machines, f"There are: {', '.join(machines)}")

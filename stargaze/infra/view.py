@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stargaze.infra.plan.plan import Plan
-from stargaze.infra.provision import Telling
+from stargaze.infra.provision import ProgressCallbacks
 from stargaze.live_table import board
 
 
@@ -21,10 +21,10 @@ def rows_of(todo: Plan) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def telling(title: str) -> Iterator[Telling]:
+def telling(title: str) -> Iterator[ProgressCallbacks]:
     """Show each resource and each machine while a plan is carried out."""
     with board(title) as shown:
-        yield Telling(
+        yield ProgressCallbacks(
             lambda step, state, words: shown.say(f"{step.verb} {step.key}", state, words),
             lambda line: shown.say(line, "done"),
         )

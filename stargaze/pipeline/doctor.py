@@ -7,18 +7,18 @@ from pathlib import Path
 
 from stargaze.config.sections import Config, InfraSection
 from stargaze.diagnostics import Check, checked, of_this_machine
-from stargaze.infra.hosts.state_dir import StateDir, workroom_of
+from stargaze.infra.hosts.state_dir import StateDir, open_state_dir
 from stargaze.store import Store
 
 
 def examine(settings: Config, store: Store, environ: Mapping[str, str]) -> tuple[Check, ...]:
     """Check this machine, and what ``infra`` has made or would make where there is a cloud or a list of machines."""
     section = settings.infra
-    room = workroom_of(section, store)
+    state_dir = open_state_dir(section, store)
     return (
         *of_this_machine(store.root, environ),
-        *(_cloud(section, room) if _has_cloud(section, environ) else ()),
-        *(_machines(section, room) if section.hosts or room.hosts.is_file() else ()),
+        *(_cloud(section, state_dir) if _has_cloud(section, environ) else ()),
+        *(_machines(section, state_dir) if section.hosts or state_dir.hosts.is_file() else ()),
     )
 
 
@@ -30,18 +30,18 @@ def _has_cloud(section: InfraSection, environ: Mapping[str, str]) -> bool:
     return section.provider == "openstack" and bool(named or any(path.is_file() for path in files))
 
 
-def _cloud(section: InfraSection, room: StateDir) -> tuple[Check, ...]:
-    from stargaze.infra.checks import of_the_cloud
+def _cloud(section: InfraSection, state_dir: StateDir) -> tuple[Check, ...]:
+    from stargaze.infra.checks import check_cloud
     from stargaze.infra.openstack.client import connect
 
     def look() -> tuple[Check, ...]:
         cloud = connect(section)
-        return of_the_cloud(section, cloud, room, cloud.credential)
+        return check_cloud(section, cloud, state_dir, cloud.credential)
 
     return checked("credentials", look)
 
 
-def _machines(section: InfraSection, room: StateDir) -> tuple[Check, ...]:
-    from stargaze.infra.checks import of_the_machines
+def _machines(section: InfraSection, state_dir: StateDir) -> tuple[Check, ...]:
+    from stargaze.infra.checks import check_machines
 
-    return checked("machines", lambda: of_the_machines(section, room))
+    return checked("machines", lambda: check_machines(section, state_dir))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from stargaze.infra.hosts.state_dir import workroom_of
-from stargaze.infra.provision import hosts_of, machines_of
+from stargaze.infra.hosts.state_dir import open_state_dir
+from stargaze.infra.provision import find_ssh_hosts, read_hosts
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.swarm.image import Engine, Recipe
 from stargaze.serve.swarm.production import ProductionTarget
@@ -31,12 +31,12 @@ def alone(store: Store) -> AbstractContextManager[None]:
 
 def site_of(settings: Config, store: Store) -> ProductionTarget:
     """Return where production is and what it is built with, as the config says."""
-    room = workroom_of(settings.infra, store)
+    state_dir = open_state_dir(settings.infra, store)
     builder = None
     if settings.deploy.build_on == "development":
-        builder = machines_of(settings.infra, room, "development")[0]
+        builder = find_ssh_hosts(settings.infra, state_dir, "development")[0]
     return ProductionTarget(
-        production=machines_of(settings.infra, room, "production"),
+        production=find_ssh_hosts(settings.infra, state_dir, "production"),
         engine=Engine(builder),
         recipe=Recipe(settings.screening.base_image, tuple(settings.screening.build_options)),
         serve=settings.serve,
@@ -47,7 +47,7 @@ def site_of(settings: Config, store: Store) -> ProductionTarget:
 
 def pages_of(settings: Config, store: Store, site: ProductionTarget) -> list[str]:
     """Return where visitors find the page: at the machine that faces outside, where there is one."""
-    room = workroom_of(settings.infra, store)
-    outside = [one for one in hosts_of(settings.infra, room) if one.machine.role == "orchestration"]
+    state_dir = open_state_dir(settings.infra, store)
+    outside = [one for one in read_hosts(settings.infra, state_dir) if one.machine.role == "orchestration"]
     addresses = [one.address for one in outside] or [one.address for one in site.production]
     return [f"{address}:{site.port}" for address in addresses]

@@ -23,7 +23,7 @@ class SshHost:
     name: str
     role: str
     """orchestration, development, parameter or production."""
-    inside: str
+    private_ip: str
     """The address by which the other machines reach it."""
     address: str
     """The address by which ssh reaches it, through whatever ``options`` say."""

@@ -101,7 +101,7 @@ def cloud(run: Run, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
     there = FakeCloud()
     Path("stargaze.toml").write_text('[infra]\nssh_from = ["192.0.2.0/24"]\npatience = 10\n')
     monkeypatch.setattr("stargaze.infra.openstack.client.connect", lambda _: there)
-    monkeypatch.setattr("stargaze.infra.provision.await_ssh", lambda *_: None)
+    monkeypatch.setattr("stargaze.infra.provision.wait_for_ssh", lambda *_: None)
     monkeypatch.setattr("stargaze.infra.ansible.configure.configure", lambda *_, **__: SimpleNamespace(changed={}))
     return there
 

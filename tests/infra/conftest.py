@@ -13,7 +13,7 @@ from stargaze.config.sections import InfraSection
 from stargaze.errors import ExternalError
 from stargaze.infra.hosts.cloud_init import BEGIN, END
 from stargaze.infra.plan.offers import Flavor, Image, Limit, Network, Offers
-from stargaze.infra.plan.resources import Found, Resource
+from stargaze.infra.plan.resources import ActualResource, DesiredResource
 
 OFFERS = Offers(
     images=(Image("i1", "debian-12-20260101", "2026-01-01"), Image("i2", "debian-12-20260801", "2026-08-01")),
@@ -39,7 +39,7 @@ class FakeCloud:
 
     def __init__(self, offers: Offers = OFFERS) -> None:
         self.given = offers
-        self.things: list[Found] = []
+        self.things: list[ActualResource] = []
         self.fails: dict[str, str] = {}
         self.calls: list[str] = []
         self.consoles: dict[str, str] = {}
@@ -49,10 +49,10 @@ class FakeCloud:
     def offers(self) -> Offers:
         return self.given
 
-    def found(self) -> tuple[Found, ...]:
+    def found(self) -> tuple[ActualResource, ...]:
         return tuple(self.things)
 
-    def make(self, resource: Resource, ids: Mapping[str, str]) -> Found:
+    def make(self, resource: DesiredResource, ids: Mapping[str, str]) -> ActualResource:
         with self._lock:
             self.calls.append(f"make {resource.key}")
             if resource.key in self.fails:
@@ -62,20 +62,20 @@ class FakeCloud:
             number = next(self._numbers)
             state = "ACTIVE" if resource.kind == "server" else ""
             extra = {"address": f"10.20.0.{number}"} if resource.kind in ("port", "floating IP") else {}
-            found = Found(
+            found = ActualResource(
                 resource.kind, resource.name, f"id{number}", {**resource.spec, **extra}, state, "", f"{number:04}"
             )
             self.things.append(found)
             return found
 
-    def mend(self, resource: Resource, found: Found, ids: Mapping[str, str]) -> Found:
+    def mend(self, resource: DesiredResource, found: ActualResource, ids: Mapping[str, str]) -> ActualResource:
         with self._lock:
             self.calls.append(f"mend {resource.key}")
             mended = replace(found, spec={**found.spec, **resource.spec}, state="ACTIVE" if found.state else "")
             self.things[self.things.index(found)] = mended
             return mended
 
-    def remove(self, found: Found) -> None:
+    def remove(self, found: ActualResource) -> None:
         with self._lock:
             self.calls.append(f"remove {found.key}")
             gone = {found.key, f"rules {found.name}"} if found.kind == "security group" else {found.key}
@@ -83,7 +83,7 @@ class FakeCloud:
                 one for one in self.things if one.key not in gone or (one.kind != "rules" and one.id != found.id)
             ]
 
-    def servers(self) -> tuple[Found, ...]:
+    def servers(self) -> tuple[ActualResource, ...]:
         return tuple(one for one in self.things if one.kind == "server")
 
     def console(self, server_id: str) -> str:

@@ -6,25 +6,25 @@ import pytest
 
 from stargaze.config.sections import InfraSection
 from stargaze.errors import ConfigError
-from stargaze.infra.machines import machines, static_hosts
+from stargaze.infra.machines import list_machines, parse_static_hosts
 
 
 def test_the_five_machines_are_the_default() -> None:
-    names = [machine.name for machine in machines(InfraSection())]
+    names = [machine.name for machine in list_machines(InfraSection())]
 
     assert names == ["orchestration", "development", "parameter1", "production1", "production2"]
 
 
 def test_more_of_a_kind_are_a_number() -> None:
-    roles = [machine.role for machine in machines(InfraSection(parameter_servers=0, production=3))]
+    roles = [machine.role for machine in list_machines(InfraSection(parameter_servers=0, production=3))]
 
     assert roles == ["orchestration", "development", "production", "production", "production"]
 
 
 def test_a_host_may_have_another_address_inside() -> None:
-    (host,) = static_hosts({"development": "ann@dev.example.org, 10.0.0.7"})
+    (host,) = parse_static_hosts({"development": "ann@dev.example.org, 10.0.0.7"})
 
-    assert (host.user, host.address, host.inside, host.machine.role) == (
+    assert (host.user, host.address, host.private_ip, host.machine.role) == (
         "ann",
         "dev.example.org",
         "10.0.0.7",
@@ -45,7 +45,7 @@ def test_a_host_may_have_another_address_inside() -> None:
 )
 def test_what_is_no_machine_is_refused_in_one_line(hosts: dict[str, str], said: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        static_hosts(hosts)
+        parse_static_hosts(hosts)
 
     assert said in caught.value.message
     assert hint in caught.value.hint

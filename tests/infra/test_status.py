@@ -14,9 +14,9 @@ from stargaze import __version__
 from stargaze.config.sections import InfraSection
 from stargaze.errors import MissingInputError
 from stargaze.infra import checks
-from stargaze.infra.checks import of_the_machines
-from stargaze.infra.hosts.state_dir import StateDir, workroom_of
-from stargaze.infra.status import status_of, way_to
+from stargaze.infra.checks import check_machines
+from stargaze.infra.hosts.state_dir import StateDir, open_state_dir
+from stargaze.infra.status import ssh_command, survey_machines
 from stargaze.store import Store
 
 HOSTS = {
@@ -31,8 +31,8 @@ REFUSES = "debian@10.20.0.13: Permission denied (publickey).\nConnection closed 
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> StateDir:
-    return workroom_of(SECTION, Store(tmp_path))
+def state_dir(tmp_path: Path) -> StateDir:
+    return open_state_dir(SECTION, Store(tmp_path))
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return told
 
 
-def test_every_machine_is_a_row_that_says_whether_it_lets_us_in(room: StateDir, answers: dict[str, str]) -> None:
+def test_every_machine_is_a_row_that_says_whether_it_lets_us_in(state_dir: StateDir, answers: dict[str, str]) -> None:
     del answers["10.20.0.13"]
 
-    rows = status_of(SECTION, room)
+    rows = survey_machines(SECTION, state_dir)
 
     assert [row["machine"] for row in rows] == list(HOSTS)
     assert [row["ssh"] for row in rows] == ["yes", "yes", "debian@10.20.0.13: Permission denied (publickey)."]
@@ -62,32 +62,32 @@ def test_every_machine_is_a_row_that_says_whether_it_lets_us_in(room: StateDir, 
         "machine": "orchestration",
         "state": "as it is",
         "address": "203.0.113.9",
-        "inside": "10.20.0.10",
+        "private_ip": "10.20.0.10",
         "ssh": "yes",
     }
 
 
-def test_a_machine_is_entered_through_the_one_that_faces_outside(room: StateDir) -> None:
-    shell, command = (way_to(SECTION, room, "production1", terminal=terminal) for terminal in (True, False))
+def test_a_machine_is_entered_through_the_one_that_faces_outside(state_dir: StateDir) -> None:
+    shell, command = (ssh_command(SECTION, state_dir, "production1", terminal=terminal) for terminal in (True, False))
 
     assert shell == ["ssh", "-t", *command[1:]]
     assert command[-1] == "debian@10.20.0.13"
     assert [word for word in command if word.startswith("ProxyCommand=") and word.endswith("debian@203.0.113.9")]
     alone = replace(SECTION, hosts={"production1": HOSTS["production1"]})
-    assert "ProxyCommand" not in str(way_to(alone, room, "production1", terminal=False))
+    assert "ProxyCommand" not in str(ssh_command(alone, state_dir, "production1", terminal=False))
 
 
-def test_a_machine_that_is_none_is_near_one_or_all_are_named(room: StateDir) -> None:
+def test_a_machine_that_is_none_is_near_one_or_all_are_named(state_dir: StateDir) -> None:
     with pytest.raises(MissingInputError, match="prodution1: no such machine") as caught:
-        way_to(SECTION, room, "prodution1", terminal=True)
+        ssh_command(SECTION, state_dir, "prodution1", terminal=True)
     assert caught.value.hint == "Did you mean production1?"
     with pytest.raises(MissingInputError) as caught:
-        way_to(SECTION, room, "x", terminal=True)
+        ssh_command(SECTION, state_dir, "x", terminal=True)
     assert caught.value.hint == "There are: development, orchestration, production1"
 
 
 def test_the_doctor_asks_every_machine_and_knocks_only_where_it_faces_outside(
-    room: StateDir, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    state_dir: StateDir, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     knocked: list[str] = []
 
@@ -97,26 +97,26 @@ def test_the_doctor_asks_every_machine_and_knocks_only_where_it_faces_outside(
 
     monkeypatch.setattr(checks.socket, "create_connection", refuse)
 
-    found = of_the_machines(SECTION, room)
+    found = check_machines(SECTION, state_dir)
 
     assert [one.name for one in found if one.state == "ill"] == []
     assert {f"{name}: ssh" for name in HOSTS} <= {one.name for one in found}
     assert set(knocked) == {"203.0.113.9"}
-    assert len(knocked) == len(checks.CLOSED)
+    assert len(knocked) == len(checks.PRIVATE_PORTS)
 
 
 @pytest.mark.parametrize("told", [None, "", "a banner and no more"])
 def test_a_machine_that_says_nothing_of_itself_is_ill(
-    room: StateDir, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch, told: str | None
+    state_dir: StateDir, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch, told: str | None
 ) -> None:
-    monkeypatch.setattr(checks, "_door", lambda knock: checks.Check("door", "well", ""))
-    monkeypatch.setattr(checks, "CLOSED", {})
+    monkeypatch.setattr(checks, "_check_port", lambda knock: checks.Check("door", "well", ""))
+    monkeypatch.setattr(checks, "PRIVATE_PORTS", {})
     if told is None:
         del answers["10.20.0.13"]
     else:
         answers["10.20.0.13"] = told
 
-    found = of_the_machines(SECTION, room)
+    found = check_machines(SECTION, state_dir)
 
     assert [(one.name, one.found, one.hint) for one in found if one.state == "ill"] == [
         ("production1: ssh", "does not let us in", "stargaze infra up")

@@ -19,11 +19,11 @@ import yaml
 from stargaze.config.sections import InfraSection
 from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
 from stargaze.infra import provision as cluster
-from stargaze.infra.hosts.state_dir import StateDir, workroom_of
+from stargaze.infra.hosts.state_dir import StateDir, open_state_dir
 from stargaze.infra.openstack import client as clouds
 from stargaze.infra.openstack.client import OpenStack, connect
 from stargaze.infra.plan.plan import Plan
-from stargaze.infra.plan.resources import Found
+from stargaze.infra.plan.resources import ActualResource
 from stargaze.store import Store
 from tests.integration.openstack_lab import OPENSTACK, CloudLab
 from tests.labs.openstack.faults import Faults
@@ -51,26 +51,26 @@ class Cluster:
 
     section: InfraSection
     cloud: OpenStack
-    room: StateDir
+    state_dir: StateDir
 
     def plan(self) -> Plan:
-        return cluster.look(self.section, self.cloud, self.room)
+        return cluster.plan_up(self.section, self.cloud, self.state_dir)
 
-    def up(self) -> Mapping[str, Found]:
-        stands, _ = cluster.converge(self.section, self.cloud, self.room, self.plan(), QUIET)
+    def up(self) -> Mapping[str, ActualResource]:
+        stands, _ = cluster.converge(self.section, self.cloud, self.state_dir, self.plan(), QUIET)
         return stands
 
     def down(self) -> None:
-        cluster.take_down(self.cloud, self.room, cluster.what_stands(self.cloud), QUIET)
+        cluster.tear_down(self.cloud, self.state_dir, cluster.plan_down(self.cloud), QUIET)
 
 
-QUIET = cluster.Telling(lambda *_: None, lambda _: None)
+QUIET = cluster.ProgressCallbacks(lambda *_: None, lambda _: None)
 Open = Callable[..., Cluster]
 
 
 def at_home(section: InfraSection, folder: str | Path) -> Cluster:
     """Open the cloud that the environment names."""
-    return Cluster(section, connect(section), workroom_of(section, Store(Path(folder))))
+    return Cluster(section, connect(section), open_state_dir(section, Store(Path(folder))))
 
 
 @pytest.fixture

@@ -11,19 +11,19 @@ from typing import Any
 from stargaze.config.sections import InfraSection
 from stargaze.errors import UsageError, did_you_mean
 from stargaze.infra.ansible.build_wheel import build_wheel
-from stargaze.infra.ansible.runner import TAGS, configure, folder
-from stargaze.infra.hosts.host_keys import check_known
-from stargaze.infra.hosts.inventory import Files
-from stargaze.infra.hosts.state_dir import StateDir, pins
-from stargaze.infra.provision import hosts_of, ray_token, write_inventory
+from stargaze.infra.ansible.runner import TAGS, playbook_folder, run_playbook
+from stargaze.infra.hosts.host_keys import check_host_keys
+from stargaze.infra.hosts.inventory import PlaybookFiles
+from stargaze.infra.hosts.state_dir import StateDir, read_pins
+from stargaze.infra.provision import ensure_ray_token, read_hosts, write_inventory
 from stargaze.live_table import board
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
 from stargaze.system.source_package import recipe
 
 
-def configured(
-    section: InfraSection, room: StateDir, store: Store, *, tags: Sequence[str] = (), check: bool = False
+def configure_hosts(
+    section: InfraSection, state_dir: StateDir, store: Store, *, tags: Sequence[str] = (), check: bool = False
 ) -> list[dict[str, Any]]:
     """Run the playbooks; return how many tasks changed something, a row a machine.
 
@@ -37,45 +37,50 @@ def configured(
     for tag in tags:
         if tag not in TAGS:
             raise UsageError(f"{tag}: no such tag", hint=did_you_mean(tag, TAGS, f"There are: {', '.join(TAGS)}"))
-    check_known(section, room)
-    inventory, files = _inventory(section, room, store)
+    check_host_keys(section, state_dir)
+    inventory, files = prepare_inventory(section, state_dir, store)
     if not check:
-        room.configured.unlink(missing_ok=True)  # whatever stops the run, the machines are no longer what they were
+        state_dir.configured.unlink(
+            missing_ok=True
+        )  # whatever stops the run, the machines are no longer what they were
     with board("infra configure") as shown:
-        run = configure(inventory, room.runs, shown.say, tags=tags, check=check)
+        run = run_playbook(inventory, state_dir.runs, shown.say, tags=tags, check=check)
     if not tags and not check:
-        with atomic_write(room.configured) as temporary:
-            temporary.write_text(_digest(room, inventory, files), encoding="ascii")
+        with atomic_write(state_dir.configured) as temporary:
+            temporary.write_text(_digest(state_dir, inventory, files), encoding="ascii")
     return [
         {"machine": host.machine.name, "changed": run.changed.get(host.machine.name, 0)}
-        for host in hosts_of(section, room)
+        for host in read_hosts(section, state_dir)
     ]
 
 
-def is_configured(section: InfraSection, room: StateDir, store: Store) -> bool:
-    """Notify whether these very machines were configured with the same before: package, playbooks, and what is carried there."""
-    if not room.configured.is_file():
+def is_up_to_date(section: InfraSection, state_dir: StateDir, store: Store) -> bool:
+    """Say whether these very machines were configured with the same before: package, playbooks, and what is carried there."""
+    if not state_dir.configured.is_file():
         return False
-    return room.configured.read_text(encoding="ascii") == _digest(room, *_inventory(section, room, store))
+    return state_dir.configured.read_text(encoding="ascii") == _digest(
+        state_dir, *prepare_inventory(section, state_dir, store)
+    )
 
 
-def _inventory(section: InfraSection, room: StateDir, store: Store) -> tuple[Path, Files]:
+def prepare_inventory(section: InfraSection, state_dir: StateDir, store: Store) -> tuple[Path, PlaybookFiles]:
+    """Write the inventory and return it with the files that the playbooks copy."""
     signers = store.keys / "allowed_signers"
-    files = Files(
-        str(build_wheel(room.root / "wheels")),
+    files = PlaybookFiles(
+        str(build_wheel(state_dir.root / "wheels")),
         str(recipe("requirements.lock")),
         str(signers.resolve()) if signers.is_file() else "",
-        str(ray_token(room)),
+        str(ensure_ray_token(state_dir)),
     )
-    return write_inventory(section, room, hosts_of(section, room), files), files
+    return write_inventory(section, state_dir, read_hosts(section, state_dir), files), files
 
 
-def _digest(room: StateDir, inventory: Path, files: Files) -> str:
+def _digest(state_dir: StateDir, inventory: Path, files: PlaybookFiles) -> str:
     """Sum up what a run depends on; the name of the wheel says what it holds, a server that was made anew has another id."""
-    servers = {name: one["id"] for name, one in pins(room).items()}
+    servers = {name: one["id"] for name, one in read_pins(state_dir).items()}
     whole = hashlib.sha256(inventory.read_bytes() + json.dumps(servers, sort_keys=True).encode())
     carried = [Path(one) for one in (files.lock, files.allowed_signers, files.ray_token) if one]
-    for path in (*carried, *sorted(folder().rglob("*"))):
+    for path in (*carried, *sorted(playbook_folder().rglob("*"))):
         if path.is_file():
             whole.update(path.read_bytes())
     return whole.hexdigest()

@@ -49,7 +49,7 @@ class Run:
     log: Path = Path()
 
 
-def folder() -> Path:
+def playbook_folder() -> Path:
     """Return the folder of the playbooks."""
     for place in PLACES:
         if (place / "site.yml").is_file():
@@ -57,7 +57,7 @@ def folder() -> Path:
     raise ExternalError("the playbooks came not with this installation", hint="install it anew")
 
 
-def configure(
+def run_playbook(
     inventory: Path,
     runs: Path,
     tell: Tell,
@@ -81,11 +81,11 @@ def configure(
     with held_back() as stopped:
         done = ansible_runner.run(
             private_data_dir=str(runs),
-            project_dir=str(folder()),
+            project_dir=str(playbook_folder()),
             playbook=playbook,
             inventory=str(inventory),
             cmdline=" ".join(words) or None,
-            envvars=_environment(),
+            envvars=ansible_environment(),
             settings={"suppress_ansible_output": True, "pexpect_timeout": POLL},
             suppress_env_files=True,
             rotate_artifacts=KEPT,
@@ -121,10 +121,10 @@ def _ending(stopped: Callable[[], bool]) -> Callable[[], bool]:
     return is_overdue
 
 
-def _environment() -> dict[str, str]:
+def ansible_environment() -> dict[str, str]:
     """Let Ansible find itself beside this Python, and its config beside the playbooks."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {"PATH": path, "ANSIBLE_CONFIG": str(folder() / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    return {"PATH": path, "ANSIBLE_CONFIG": str(playbook_folder() / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
 
 
 def _hear(event: Mapping[str, Any], run: Run, tell: Tell) -> bool:

@@ -10,12 +10,12 @@ BEGIN, END = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS---
 KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]+={0,3})")
 
 
-def user_data(public_key: str, machine: str) -> str:
+def render_user_data(public_key: str, machine: str) -> str:
     """Return the cloud-config of one machine: its name, who may enter, and nothing by password.
 
     Examples
     --------
-    >>> print(user_data("ssh-ed25519 AAAA", "production1").splitlines()[0])
+    >>> print(render_user_data("ssh-ed25519 AAAA", "production1").splitlines()[0])
     #cloud-config
     """
     config = {
@@ -29,12 +29,12 @@ def user_data(public_key: str, machine: str) -> str:
     return "#cloud-config\n" + json.dumps(config, indent=1) + "\n"  # JSON is YAML
 
 
-def host_keys(console: str) -> tuple[str, ...]:
+def parse_host_keys(console: str) -> tuple[str, ...]:
     r"""Find the public host keys of the last boot that told them; empty if none did yet.
 
     Examples
     --------
-    >>> host_keys(f"[ 9.1] cloud-init\n{BEGIN}\nssh-ed25519 AAAAC3Nz root@x\n{END}\n")
+    >>> parse_host_keys(f"[ 9.1] cloud-init\n{BEGIN}\nssh-ed25519 AAAAC3Nz root@x\n{END}\n")
     ('ssh-ed25519 AAAAC3Nz',)
     """
     begin = console.rfind(BEGIN)

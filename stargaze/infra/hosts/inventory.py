@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.config.sections import InfraSection
-from stargaze.infra.machines import Host, jump_of
+from stargaze.infra.machines import Host, find_jump_host
 from stargaze.infra.plan.desired import ANYWHERE
 from stargaze.system.ssh import SshHost
 
@@ -19,7 +19,7 @@ MANAGERS = 3
 
 
 @dataclass(frozen=True)
-class Access:
+class SshAccess:
     """How the machines are entered."""
 
     key: Path
@@ -29,7 +29,7 @@ class Access:
 
 
 @dataclass(frozen=True)
-class Files:
+class PlaybookFiles:
     """What the playbooks carry to the machines."""
 
     wheel: str = ""
@@ -38,14 +38,14 @@ class Files:
     ray_token: str = ""
 
 
-def remotes(hosts: Sequence[Host], access: Access) -> tuple[SshHost, ...]:
+def to_ssh_hosts(hosts: Sequence[Host], access: SshAccess) -> tuple[SshHost, ...]:
     """Return the machines as they are entered: pinned keys, no question asked, through the jump host where there is one."""
-    jump = jump_of(hosts)
+    jump = find_jump_host(hosts)
     return tuple(
         SshHost(
             host.machine.name,
             host.machine.role,
-            host.inside,
+            host.private_ip,
             host.address,
             host.user,
             tuple(_options(host, jump, access)),
@@ -54,9 +54,11 @@ def remotes(hosts: Sequence[Host], access: Access) -> tuple[SshHost, ...]:
     )
 
 
-def inventory(section: InfraSection, hosts: Sequence[Host], access: Access, files: Files) -> dict[str, Any]:
+def build_inventory(
+    section: InfraSection, hosts: Sequence[Host], access: SshAccess, files: PlaybookFiles
+) -> dict[str, Any]:
     """Return the inventory: groups by role, and by what runs on them."""
-    jump = jump_of(hosts)
+    jump = find_jump_host(hosts)
     names = {role: [host.machine.name for host in hosts if host.machine.role == role] for role in ROLES}
     managers = names["production"][: MANAGERS if len(names["production"]) >= MANAGERS else 1]
     children: dict[str, Any] = {
@@ -113,12 +115,12 @@ def _group(names: Sequence[str]) -> dict[str, Any]:
     return {"hosts": {name: {} for name in names}}
 
 
-def _variables(host: Host, jump: Host | None, access: Access) -> dict[str, Any]:
+def _variables(host: Host, jump: Host | None, access: SshAccess) -> dict[str, Any]:
     return {
         "ansible_host": host.address,
         "ansible_user": host.user,
         "ansible_ssh_common_args": shlex.join(_options(host, jump, access, key=False)),
-        "inside_address": host.inside,
+        "private_ip": host.private_ip,
     }
 
 
@@ -132,7 +134,7 @@ def _as_word(path: Path) -> str:
     return f'"{text}"' if " " in text else text
 
 
-def _options(host: Host, jump: Host | None, access: Access, *, key: bool = True) -> list[str]:
+def _options(host: Host, jump: Host | None, access: SshAccess, *, key: bool = True) -> list[str]:
     """Return options: a machine's keys are looked up by its name, so that an address may change."""
     strict = "accept-new" if access.first_use else "yes"
     options = [

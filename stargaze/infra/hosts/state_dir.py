@@ -63,15 +63,15 @@ class StateDir:
         return self.root / "runs"
 
 
-def workroom_of(section: InfraSection, store: Store) -> StateDir:
+def open_state_dir(section: InfraSection, store: Store) -> StateDir:
     """Return the folder of a cluster, made for its owner alone."""
-    room = StateDir((store.root / "infra" / section.name).resolve())
-    with convert_disk_errors(room.root):
-        room.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return room
+    state_dir = StateDir((store.root / "infra" / section.name).resolve())
+    with convert_disk_errors(state_dir.root):
+        state_dir.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return state_dir
 
 
-def private_key(section: InfraSection, room: StateDir) -> Path:
+def ensure_private_key(section: InfraSection, state_dir: StateDir) -> Path:
     """Return the key that opens the machines: the configured one, or one that is made.
 
     Raises
@@ -81,12 +81,12 @@ def private_key(section: InfraSection, room: StateDir) -> Path:
     """
     if section.key_file:
         return sshkeys.configured(section.key_file, "infra.key_file")
-    if not room.key.is_file():
-        sshkeys.make(room.key, f"stargaze {section.name}")
-    return room.key
+    if not state_dir.key.is_file():
+        sshkeys.make(state_dir.key, f"stargaze {section.name}")
+    return state_dir.key
 
 
-def public_key(key: Path) -> str:
+def derive_public_key(key: Path) -> str:
     """Return type and key of a private key's public half.
 
     Raises
@@ -102,33 +102,35 @@ def public_key(key: Path) -> str:
     return " ".join(words[:2])
 
 
-def pins(room: StateDir) -> dict[str, dict[str, Any]]:
+def read_pins(state_dir: StateDir) -> dict[str, dict[str, Any]]:
     """Read which keys belong to which server: by machine, ``id`` and ``keys``."""
     try:
-        found: dict[str, dict[str, Any]] = json.loads(room.pins.read_text(encoding="utf-8"))
+        found: dict[str, dict[str, Any]] = json.loads(state_dir.pins.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise ExternalError(
-            f"{room.pins}: is not JSON", hint=f"rm {room.pins}, and stargaze infra up learns anew"
+            f"{state_dir.pins}: is not JSON", hint=f"rm {state_dir.pins}, and stargaze infra up learns anew"
         ) from error
     return found
 
 
-def met(room: StateDir) -> set[str]:
+def known_hosts_names(state_dir: StateDir) -> set[str]:
     """Return the machines of which a host key is believed, however it was learnt."""
-    return {line.partition(" ")[0] for line in _known(room) if line.strip()}
+    return {line.partition(" ")[0] for line in _known(state_dir) if line.strip()}
 
 
-def pin(room: StateDir, learnt: Mapping[str, tuple[str, Sequence[str]]], keep: Collection[str] = ()) -> None:
+def pin_host_keys(
+    state_dir: StateDir, learnt: Mapping[str, tuple[str, Sequence[str]]], keep: Collection[str] = ()
+) -> None:
     """Believe these keys: by machine, the server's id and its keys; of those to ``keep``, also what was met before."""
     known = {machine: {"id": server, "keys": list(keys)} for machine, (server, keys) in learnt.items()}
-    lines = [line for line in _known(room) if line.partition(" ")[0] in keep]
+    lines = [line for line in _known(state_dir) if line.partition(" ")[0] in keep]
     lines += [f"{machine} {key}" for machine, (_, keys) in sorted(learnt.items()) for key in keys]
-    with atomic_write(room.known_hosts) as temporary:
+    with atomic_write(state_dir.known_hosts) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in dict.fromkeys(lines)), encoding="utf-8")
-    write_json(room.pins, known)
+    write_json(state_dir.pins, known)
 
 
-def _known(room: StateDir) -> list[str]:
-    return room.known_hosts.read_text(encoding="utf-8").splitlines() if room.known_hosts.is_file() else []
+def _known(state_dir: StateDir) -> list[str]:
+    return state_dir.known_hosts.read_text(encoding="utf-8").splitlines() if state_dir.known_hosts.is_file() else []

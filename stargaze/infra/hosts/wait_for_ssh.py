@@ -15,7 +15,7 @@ ONE_TRY = 30.0
 """Longest [s]."""
 
 
-def await_ssh(machines: Sequence[SshHost], patience: float, tell: Callable[[SshHost], None]) -> None:
+def wait_for_ssh(machines: Sequence[SshHost], patience: float, tell: Callable[[SshHost], None]) -> None:
     """Wait until all of them let us in, the jump host first.
 
     Raises

@@ -206,7 +206,7 @@ class Heard:
             self.said = [*self.said, told["said"]][-SAID:]
 
     def why(self, ended: int | None) -> str:
-        """Notify why a command ended that was to go on."""
+        """Report why a command ended that was to go on."""
         words = (self.error or {}).get("error") or next(reversed(self.said), "")
         return f": {words}" if words else "" if ended is None else f" with exit code {ended}"
 

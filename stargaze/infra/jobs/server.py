@@ -60,7 +60,7 @@ class Desk:
         return self.folder / "secrets"
 
     def look(self, wanted: dict[str, str]) -> dict[str, Any]:
-        """Notify which code is here, whether a job runs, and which of the files are not here yet."""
+        """Report which code is here, whether a job runs, and which of the files are not here yet."""
         lacks = [name for name, digest in wanted.items() if not _is(self.store / name, digest)]
         return {"code": code_digest(), "job": self.job(), "lacks": lacks}
 

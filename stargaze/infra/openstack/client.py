@@ -23,7 +23,7 @@ from stargaze.errors import ConfigError, CredentialsError, ExternalError, Starga
 from stargaze.infra.openstack import read as reading
 from stargaze.infra.openstack import write as writing
 from stargaze.infra.plan.offers import Offers
-from stargaze.infra.plan.resources import Found, Resource, mark_of, worth
+from stargaze.infra.plan.resources import ActualResource, DesiredResource, cluster_tag, preference
 
 T = TypeVar("T")
 API_TIMEOUT = 60
@@ -52,7 +52,7 @@ class OpenStack:
         self._connection = connection
         self._sleep = sleep
         with _said():
-            self._hand = writing.Hand(connection, section.name, mark_of(section.name))
+            self._hand = writing.Hand(connection, section.name, cluster_tag(section.name))
             self._apart = bool(utils.supports_microversion(connection.compute, GROUP_VERSION))
 
     @property
@@ -72,13 +72,13 @@ class OpenStack:
             parts = pool.map(lambda read: self._patiently(lambda: read(self._connection)), reading.OFFERS.values())
             return Offers(**dict(zip(reading.OFFERS, parts, strict=True)), anti_affinity=self._apart)
 
-    def found(self) -> tuple[Found, ...]:
+    def found(self) -> tuple[ActualResource, ...]:
         """Read all kinds side by side; what is named by another's name is put together afterwards."""
         with ThreadPoolExecutor(len(reading.LISTS)) as pool:
             parts = pool.map(self._listed, reading.LISTS)
             return reading.owned_resources(dict(zip(reading.LISTS, parts, strict=True)), self._section.name)
 
-    def make(self, resource: Resource, ids: Mapping[str, str]) -> Found:
+    def make(self, resource: DesiredResource, ids: Mapping[str, str]) -> ActualResource:
         """Make it; where an answer was lost, or what it needs is taken as by a call that is still on its way, look first."""
         tries = iter(PAUSES)
         while True:
@@ -92,7 +92,7 @@ class OpenStack:
             if resource.kind != "rules" and (there := self._there(resource)):
                 return self.mend(resource, there, ids) if there.spec.get("untagged") else there
 
-    def mend(self, resource: Resource, found: Found, ids: Mapping[str, str]) -> Found:
+    def mend(self, resource: DesiredResource, found: ActualResource, ids: Mapping[str, str]) -> ActualResource:
         """Change it; the same change twice is no harm. Each try looks anew at what a call still on its way has done meanwhile."""
         with _telling(f"{resource.key} could not be repaired"):
             _patiently(
@@ -102,7 +102,7 @@ class OpenStack:
             )
         return found
 
-    def remove(self, found: Found) -> None:
+    def remove(self, found: ActualResource) -> None:
         """Delete it; while something that goes too still uses it, wait."""
         tries = iter((*PAUSES, *PAUSES))
         while True:
@@ -116,7 +116,7 @@ class OpenStack:
                     raise _about(error, f"{found.key} could not be deleted") from error
             self._sleep(pause)
 
-    def servers(self) -> tuple[Found, ...]:
+    def servers(self) -> tuple[ActualResource, ...]:
         """List our servers."""
         return reading.servers(self._listed("server"), self._section.name)
 
@@ -125,16 +125,18 @@ class OpenStack:
         answer = self._patiently(lambda: self._connection.compute.get_server_console_output(server_id))
         return str((answer or {}).get("output") or "")
 
-    def _there(self, resource: Resource) -> Found | None:
+    def _there(self, resource: DesiredResource) -> ActualResource | None:
         there = [one for one in self.found() if one.key == resource.key and not one.unlike]
-        return min(there, key=worth, default=None)
+        return min(there, key=preference, default=None)
 
     def _listed(self, kind: str) -> list[Any]:
         return self._patiently(lambda: list(reading.LISTS[kind](self._connection, self._section.name)))
 
-    def _make(self, resource: Resource, ids: Mapping[str, str]) -> Found:
+    def _make(self, resource: DesiredResource, ids: Mapping[str, str]) -> ActualResource:
         made = writing.MAKE[resource.kind](self._hand, resource, ids)
-        return Found(resource.kind, resource.name, made.id, {**resource.spec, **reading.seen(resource.kind, made)})
+        return ActualResource(
+            resource.kind, resource.name, made.id, {**resource.spec, **reading.seen(resource.kind, made)}
+        )
 
     def _patiently(self, call: Callable[[], T]) -> T:
         return _patiently(call, self._sleep)
@@ -261,7 +263,7 @@ class _Skipped(logging.Handler):
 
 
 def _place(error: Exception) -> str:
-    """Notify where a parser of YAML or JSON stopped, and why."""
+    """Report where a parser of YAML or JSON stopped, and why."""
     mark = getattr(error, "problem_mark", None)
     line = mark.line + 1 if mark is not None else getattr(error, "lineno", None)
     why = getattr(error, "problem", None) or _words(error)
@@ -270,7 +272,7 @@ def _place(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _said() -> Iterator[None]:
-    """Notify in our words what the two libraries raise."""
+    """Report in our words what the two libraries raise."""
     try:
         yield
     except keystone.Unauthorized as error:
@@ -301,7 +303,7 @@ def _said() -> Iterator[None]:
 
 
 def _below(error: OSError) -> StargazeError:
-    """Notify what requests raises and the two libraries hand on as it is."""
+    """Report what requests raises and the two libraries hand on as it is."""
     if isinstance(error, requests.JSONDecodeError):
         hint = "a proxy or a login page answers in its place; check the network and auth_url in clouds.yaml"
         return CloudError(f"the cloud's answer is no JSON: {_words(error)}", hint=hint, status=None)
@@ -333,7 +335,7 @@ def _words(error: Exception) -> str:
 
 
 def _pause(error: StargazeError, tries: Iterator[float], passing: Collection[int]) -> float | None:
-    """Notify how long to wait before the next try; None if another would be of no use, as where a quota is full."""
+    """Report how long to wait before the next try; None if another would be of no use, as where a quota is full."""
     if not isinstance(error, CloudError) or not (error.status is None or error.status in passing) or error.is_full:
         return None
     pause = next(tries, None)
@@ -341,7 +343,7 @@ def _pause(error: StargazeError, tries: Iterator[float], passing: Collection[int
 
 
 def _about(error: StargazeError, what: str) -> StargazeError:
-    """Notify what was being done."""
+    """Report what was being done."""
     kind = CredentialsError if isinstance(error, CredentialsError) else ExternalError
     return kind(f"{what}: {error.message}", hint=error.hint)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from stargaze.infra.plan.desired import ANYWHERE, Rule
 from stargaze.infra.plan.offers import Flavor, Image, Limit, Network
-from stargaze.infra.plan.resources import Found, Kind, mark_of, worth
+from stargaze.infra.plan.resources import ActualResource, Kind, cluster_tag, preference
 
 GIGABYTE = 1024.0
 """Nova counts memory in MiB."""
@@ -112,12 +112,12 @@ LISTS: Mapping[str, Callable[[Any, str], Iterable[Any]]] = {
 """How all things of a kind are listed."""
 
 
-def owned_resources(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[Found, ...]:
+def owned_resources(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[ActualResource, ...]:
     """Pick what is ours out of all lists, and say of each what it is compared by."""
-    mark = mark_of(name)
+    mark = cluster_tag(name)
     ours = {kind: [one for one in things if _is_ours(one, mark)] for kind, things in listed.items()}
     used = _used(listed)
-    every_group = sorted((_of("security group", one, mark, {}, used) for one in ours["security group"]), key=worth)
+    every_group = sorted((_of("security group", one, mark, {}, used) for one in ours["security group"]), key=preference)
     # Of two of one name the worse keeps its id for a name, so that what hangs on it is moved to the better.
     groups = {one.id: one.name for one in {one.name: one for one in reversed(every_group)}.values()}
     ports = {one.id: one.name for one in ours["port"]}
@@ -129,13 +129,13 @@ def owned_resources(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[Fou
         *(_of("subnet", one, mark, seen("subnet", one), used) for one in ours["subnet"]),
         *(_of("router", one, mark, seen("router", one), used) for one in ours["router"]),
         *(
-            Found("interface", routers[one.device_id], one.id, {"router": one.device_id})
+            ActualResource("interface", routers[one.device_id], one.id, {"router": one.device_id})
             for one in listed["port"]
             if one.device_owner in INTERFACES and one.device_id in routers and _is_in(one, subnets)
         ),
         *every_group,
         *(
-            Found(
+            ActualResource(
                 "rules",
                 one.name,
                 one.id,
@@ -153,10 +153,12 @@ def owned_resources(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[Fou
     return tuple(found)
 
 
-def servers(listed: Iterable[Any], name: str) -> tuple[Found, ...]:
+def servers(listed: Iterable[Any], name: str) -> tuple[ActualResource, ...]:
     """Pick our servers."""
     return tuple(
-        Found("server", one.name, one.id, seen("server", one), one.status, _fault(one), str(one.created_at or ""))
+        ActualResource(
+            "server", one.name, one.id, seen("server", one), one.status, _fault(one), str(one.created_at or "")
+        )
         for one in listed
         if (one.metadata or {}).get(KEY) == name
     )
@@ -213,9 +215,9 @@ def _used(listed: Mapping[str, Sequence[Any]]) -> set[str]:
     return found | {port.id for port in ports if port.device_id}
 
 
-def _of(kind: Kind, one: Any, mark: str, spec: Mapping[str, Any], used: set[str]) -> Found:
+def _of(kind: Kind, one: Any, mark: str, spec: Mapping[str, Any], used: set[str]) -> ActualResource:
     untagged = mark not in (one.tags or [])
-    return Found(
+    return ActualResource(
         kind,
         one.name,
         one.id,
@@ -226,24 +228,24 @@ def _of(kind: Kind, one: Any, mark: str, spec: Mapping[str, Any], used: set[str]
 
 
 def _is_in(port: Any, subnets: Collection[str]) -> bool:
-    """Notify whether a port is in one of these subnets; a router of ours may lead to those of others too."""
+    """Return whether a port is in one of these subnets; a router of ours may lead to those of others too."""
     return any(address.get("subnet_id") in subnets for address in port.fixed_ips or [])
 
 
-def _keypair(one: Any, mark: str) -> Found:
+def _keypair(one: Any, mark: str) -> ActualResource:
     kind, key, *comment = [*(one.public_key or "").split(), "", ""][:3]
-    return Found("keypair", one.name, one.name, {"public_key": f"{kind} {key}"}, foreign=comment != [mark])
+    return ActualResource("keypair", one.name, one.name, {"public_key": f"{kind} {key}"}, foreign=comment != [mark])
 
 
-def _group(one: Any) -> Found:
+def _group(one: Any) -> ActualResource:
     policy = one.policy or next(iter(one.policies or []), "")
     unlike = "" if "anti-affinity" in policy else f"its policy is {policy or 'none'}"
-    return Found("anti-affinity group", one.name, one.id, used=bool(one.member_ids), unlike=unlike)
+    return ActualResource("anti-affinity group", one.name, one.id, used=bool(one.member_ids), unlike=unlike)
 
 
-def _floating(one: Any, name: str, mark: str, ports: Mapping[str, str]) -> Found:
+def _floating(one: Any, name: str, mark: str, ports: Mapping[str, str]) -> ActualResource:
     spec = {**seen("floating IP", one), "port": ports.get(one.port_id, ""), "untagged": mark not in (one.tags or [])}
-    return Found(
+    return ActualResource(
         "floating IP",
         f"{name}-orchestration",
         one.id,

@@ -11,7 +11,7 @@ from typing import Any
 
 from stargaze.errors import ExternalError
 from stargaze.infra.openstack.read import KEY, rules_of
-from stargaze.infra.plan.resources import Found, Kind, Resource
+from stargaze.infra.plan.resources import ActualResource, DesiredResource, Kind
 
 RULE = re.compile(r"(?P<protocol>\w+)(?: (?P<first>\d+)(?:-(?P<last>\d+))?)? from (?P<source>\S+)")
 TAGS_VERSION = "2.52"
@@ -39,17 +39,17 @@ class Hand:
     mark: str
 
 
-def _keypair(hand: Hand, resource: Resource, _: Ids) -> Any:
+def _keypair(hand: Hand, resource: DesiredResource, _: Ids) -> Any:
     """Make it with our mark as the key's comment: a keypair has no tags, and one of the same name may be another's."""
     marked = f"{resource.spec['public_key']} {hand.mark}"
     return hand.connection.compute.create_keypair(name=resource.name, public_key=marked)
 
 
-def _network(hand: Hand, resource: Resource, _: Ids) -> Any:
+def _network(hand: Hand, resource: DesiredResource, _: Ids) -> Any:
     return _tagged(hand, hand.connection.network.create_network, name=resource.name)
 
 
-def _subnet(hand: Hand, resource: Resource, ids: Ids) -> Any:
+def _subnet(hand: Hand, resource: DesiredResource, ids: Ids) -> Any:
     return _tagged(
         hand,
         hand.connection.network.create_subnet,
@@ -61,22 +61,22 @@ def _subnet(hand: Hand, resource: Resource, ids: Ids) -> Any:
     )
 
 
-def _router(hand: Hand, resource: Resource, _: Ids) -> Any:
+def _router(hand: Hand, resource: DesiredResource, _: Ids) -> Any:
     outside = {"network_id": resource.spec["outside"]}
     return _tagged(hand, hand.connection.network.create_router, name=resource.name, external_gateway_info=outside)
 
 
-def _interface(hand: Hand, resource: Resource, ids: Ids) -> Any:
+def _interface(hand: Hand, resource: DesiredResource, ids: Ids) -> Any:
     subnet = ids[f"subnet {resource.name}"]
     made = hand.connection.network.add_interface_to_router(ids[f"router {resource.name}"], subnet)
     return hand.connection.network.get_port(made["port_id"])
 
 
-def _group(hand: Hand, resource: Resource, _: Ids) -> Any:
+def _group(hand: Hand, resource: DesiredResource, _: Ids) -> Any:
     return _tagged(hand, hand.connection.network.create_security_group, name=resource.name)
 
 
-def _rules(hand: Hand, resource: Resource, ids: Ids) -> Any:
+def _rules(hand: Hand, resource: DesiredResource, ids: Ids) -> Any:
     """Add the rules that are lacking, so that it may be done again where an answer was lost."""
     group = hand.connection.network.get_security_group(ids[f"security group {resource.name}"])
     there = rules_of(group, _names(ids))
@@ -90,11 +90,11 @@ def _names(ids: Ids) -> dict[str, str]:
     return {value: key.removeprefix(kind) for key, value in ids.items() if key.startswith(kind)}
 
 
-def _apart(hand: Hand, resource: Resource, _: Ids) -> Any:
+def _apart(hand: Hand, resource: DesiredResource, _: Ids) -> Any:
     return hand.connection.compute.create_server_group(name=resource.name, policy="soft-anti-affinity")
 
 
-def _port(hand: Hand, resource: Resource, ids: Ids) -> Any:
+def _port(hand: Hand, resource: DesiredResource, ids: Ids) -> Any:
     return _tagged(
         hand,
         hand.connection.network.create_port,
@@ -104,7 +104,7 @@ def _port(hand: Hand, resource: Resource, ids: Ids) -> Any:
     )
 
 
-def _server(hand: Hand, resource: Resource, ids: Ids) -> Any:
+def _server(hand: Hand, resource: DesiredResource, ids: Ids) -> Any:
     spec = resource.spec
     group = ids.get(f"anti-affinity group {hand.mark}") if spec["apart"] else None
     more: dict[str, Any] = {"availability_zone": spec["zone"]} if spec["zone"] else {}
@@ -124,7 +124,7 @@ def _server(hand: Hand, resource: Resource, ids: Ids) -> Any:
     )
 
 
-def _floating(hand: Hand, resource: Resource, ids: Ids) -> Any:
+def _floating(hand: Hand, resource: DesiredResource, ids: Ids) -> Any:
     return _tagged(
         hand,
         hand.connection.network.create_ip,
@@ -140,7 +140,7 @@ def _tagged(hand: Hand, create: Callable[..., Any], **values: Any) -> Any:
     return made
 
 
-MAKE: Mapping[Kind, Callable[[Hand, Resource, Ids], Any]] = {
+MAKE: Mapping[Kind, Callable[[Hand, DesiredResource, Ids], Any]] = {
     "keypair": _keypair,
     "network": _network,
     "subnet": _subnet,
@@ -156,7 +156,7 @@ MAKE: Mapping[Kind, Callable[[Hand, Resource, Ids], Any]] = {
 """How each kind is made; ``ids`` are of what it needs."""
 
 
-def _mend_rules(connection: Any, resource: Resource, found: Found, ids: Ids, _: str) -> None:
+def _mend_rules(connection: Any, resource: DesiredResource, found: ActualResource, ids: Ids, _: str) -> None:
     group = connection.network.get_security_group(found.id)
     there = rules_of(group, _names(ids))
     _add(connection, group, [one for one in resource.spec["rules"] if one not in there], ids)
@@ -165,15 +165,15 @@ def _mend_rules(connection: Any, resource: Resource, found: Found, ids: Ids, _: 
             connection.network.delete_security_group_rule(rule_id)
 
 
-def _mend_server(connection: Any, _: Resource, found: Found, *__: Any) -> None:
+def _mend_server(connection: Any, _: DesiredResource, found: ActualResource, *__: Any) -> None:
     start = AWAKE.get(found.state, "start_server")
     getattr(connection.compute, start)(found.id)
 
 
-def _update(update: str, get: str, values: Callable[[Resource, Ids], dict[str, Any]]) -> Callable[..., None]:
+def _update(update: str, get: str, values: Callable[[DesiredResource, Ids], dict[str, Any]]) -> Callable[..., None]:
     """Return how a thing of Neutron's is changed: what differs, and its tag."""
 
-    def mend(connection: Any, resource: Resource, found: Found, ids: Ids, mark: str) -> None:
+    def mend(connection: Any, resource: DesiredResource, found: ActualResource, ids: Ids, mark: str) -> None:
         one = getattr(connection.network, get)(found.id)
         if changed := values(resource, ids):
             one = getattr(connection.network, update)(one, **changed)
@@ -210,7 +210,7 @@ MEND: Mapping[Kind, Callable[..., None]] = {
 """How each kind is changed in place."""
 
 
-def _delete_server(connection: Any, found: Found) -> None:
+def _delete_server(connection: Any, found: ActualResource) -> None:
     connection.compute.delete_server(found.id)
     limit = time.monotonic() + GONE_WITHIN
     while connection.compute.find_server(found.id, details=False) is not None:
@@ -221,7 +221,7 @@ def _delete_server(connection: Any, found: Found) -> None:
         time.sleep(LOOK)
 
 
-REMOVE: Mapping[Kind, Callable[[Any, Found], None]] = {
+REMOVE: Mapping[Kind, Callable[[Any, ActualResource], None]] = {
     "floating IP": lambda connection, found: connection.network.delete_ip(found.id),
     "server": _delete_server,
     "port": lambda connection, found: connection.network.delete_port(found.id),

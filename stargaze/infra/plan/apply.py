@@ -11,8 +11,7 @@ from typing import Literal
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.infra.plan.cloud import Cloud
 from stargaze.infra.plan.plan import Plan, Step
-from stargaze.infra.plan.resources import BROKEN, NEEDS, Found, Kind, worth
-from stargaze.system.progress import Notify
+from stargaze.infra.plan.resources import BROKEN, NEEDS, ActualResource, Kind, preference
 
 AT_ONCE = 8
 """Calls at the same time; more would meet the limits that clouds set."""
@@ -24,7 +23,7 @@ State = Literal["begun", "done", "failed"]
 Tell = Callable[[Step, State, str], None]
 
 
-def carry_out(plan: Plan, cloud: Cloud, tell: Tell) -> Mapping[str, Found]:
+def apply_plan(plan: Plan, cloud: Cloud, tell: Tell) -> Mapping[str, ActualResource]:
     """Do all steps; return what stands afterwards, by key.
 
     Raises
@@ -41,7 +40,9 @@ def carry_out(plan: Plan, cloud: Cloud, tell: Tell) -> Mapping[str, Found]:
     return stands
 
 
-def await_active(names: Iterable[str], cloud: Cloud, patience: float, tell: Notify) -> Mapping[str, Found]:
+def wait_until_active(
+    names: Iterable[str], cloud: Cloud, patience: float, tell: Callable[[str], None]
+) -> Mapping[str, ActualResource]:
     """Wait until all these machines are up: one call asks for all of them.
 
     Raises
@@ -51,7 +52,9 @@ def await_active(names: Iterable[str], cloud: Cloud, patience: float, tell: Noti
     """
     limit, pending = time.monotonic() + patience, set(names)
     while True:
-        seen = {one.name: one for one in sorted(cloud.servers(), key=worth, reverse=True)}  # of two, the better one
+        seen = {
+            one.name: one for one in sorted(cloud.servers(), key=preference, reverse=True)
+        }  # of two, the better one
         up = {name for name in pending if name in seen and seen[name].state == "ACTIVE"}
         for name in sorted(up):
             tell(name)
@@ -78,7 +81,7 @@ def _delete(gone: Sequence[Step], cloud: Cloud, tell: Tell) -> None:
 
 
 def _backwards(gone: Sequence[Step]) -> Mapping[str, tuple[str, ...]]:
-    """Notify what must be gone before what: all that needs a thing of a kind goes before things of that kind."""
+    """Report what must be gone before what: all that needs a thing of a kind goes before things of that kind."""
     return {_one(step): tuple(_one(other) for other in gone if step.kind in _all_needs(other.kind)) for step in gone}
 
 
@@ -94,12 +97,12 @@ def _all_needs(kind: str) -> set[str]:
 
 def _in_order(
     steps: Mapping[str, Step], order: Mapping[str, Iterable[str]], cloud: Cloud, tell: Tell
-) -> dict[str, Found]:
+) -> dict[str, ActualResource]:
     sorter = TopologicalSorter({key: [need for need in needs if need in steps] for key, needs in order.items()})
     sorter.prepare()
-    stands: dict[str, Found] = {}
+    stands: dict[str, ActualResource] = {}
     failures: dict[str, StargazeError] = {}
-    running: dict[Future[Found | None], str] = {}
+    running: dict[Future[ActualResource | None], str] = {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         while sorter.is_active():
             for key in sorter.get_ready():
@@ -119,7 +122,10 @@ def _in_order(
 
 
 def _settle(
-    key: str, future: Future[Found | None], stands: dict[str, Found], failures: dict[str, StargazeError]
+    key: str,
+    future: Future[ActualResource | None],
+    stands: dict[str, ActualResource],
+    failures: dict[str, StargazeError],
 ) -> None:
     try:
         if found := future.result():
@@ -128,7 +134,7 @@ def _settle(
         failures[key] = error
 
 
-def _do(step: Step, cloud: Cloud, stands: Mapping[str, Found], tell: Tell) -> Found | None:
+def _do(step: Step, cloud: Cloud, stands: Mapping[str, ActualResource], tell: Tell) -> ActualResource | None:
     if step.verb == "keep":
         return step.found
     begun = time.monotonic()
@@ -142,7 +148,7 @@ def _do(step: Step, cloud: Cloud, stands: Mapping[str, Found], tell: Tell) -> Fo
     return found
 
 
-def _done(step: Step, cloud: Cloud, ids: Mapping[str, str]) -> Found | None:
+def _done(step: Step, cloud: Cloud, ids: Mapping[str, str]) -> ActualResource | None:
     if step.verb in ("delete", "replace") and step.found:
         cloud.remove(step.found)
     if step.resource is None:

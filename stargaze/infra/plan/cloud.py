@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from stargaze.infra.plan.offers import Offers
-from stargaze.infra.plan.resources import Found, Resource
+from stargaze.infra.plan.resources import ActualResource, DesiredResource
 
 
 class Cloud(Protocol):
@@ -21,21 +21,21 @@ class Cloud(Protocol):
         """Name the host that answers for the cloud."""
 
     def offers(self) -> Offers:
-        """Notify what can be had, and how much of it is left."""
+        """Report what can be had, and how much of it is left."""
 
-    def found(self) -> tuple[Found, ...]:
+    def found(self) -> tuple[ActualResource, ...]:
         """List all that carries our mark, and what stands under a name that must be ours alone."""
 
-    def make(self, resource: Resource, ids: Mapping[str, str]) -> Found:
+    def make(self, resource: DesiredResource, ids: Mapping[str, str]) -> ActualResource:
         """Make a thing, or return the one that is there; ``ids`` are of what it needs, by key."""
 
-    def mend(self, resource: Resource, found: Found, ids: Mapping[str, str]) -> Found:
+    def mend(self, resource: DesiredResource, found: ActualResource, ids: Mapping[str, str]) -> ActualResource:
         """Change a thing that stands so that it is as wanted."""
 
-    def remove(self, found: Found) -> None:
+    def remove(self, found: ActualResource) -> None:
         """Delete a thing and wait until it is gone; one that is gone already is no error."""
 
-    def servers(self) -> tuple[Found, ...]:
+    def servers(self) -> tuple[ActualResource, ...]:
         """List our servers as they are now."""
 
     def console(self, server_id: str) -> str:

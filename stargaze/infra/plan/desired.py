@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stargaze.config.sections import InfraSection
-from stargaze.infra.machines import Machine, Role, machines, server_name
+from stargaze.infra.machines import Machine, Role, list_machines, server_name
 from stargaze.infra.plan.resolve import ResolvedOffers
-from stargaze.infra.plan.resources import Resource, mark_of
+from stargaze.infra.plan.resources import DesiredResource, cluster_tag
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
 GROUPS: dict[Role, tuple[str, ...]] = {
@@ -45,9 +45,9 @@ class Rule:
         return f"{self.protocol}{ports} from {self.source}"
 
 
-def wanted(
+def desired_resources(
     section: InfraSection, choice: ResolvedOffers, public_key: str, user_data: Callable[[Machine], str]
-) -> tuple[Resource, ...]:
+) -> tuple[DesiredResource, ...]:
     """List what the cluster needs.
 
     Parameters
@@ -63,18 +63,19 @@ def wanted(
         In no order; each names what it needs.
     """
     rooms = _network(section, choice)
-    keypair = () if section.keypair else (Resource("keypair", section.name, {"public_key": public_key}),)
-    apart = (Resource("anti-affinity group", mark_of(section.name)),) if choice.apart else ()
+    keypair = () if section.keypair else (DesiredResource("keypair", section.name, {"public_key": public_key}),)
+    apart = (DesiredResource("anti-affinity group", cluster_tag(section.name)),) if choice.apart else ()
     groups = [
-        Resource("security group", f"{section.name}-{name}") for name in ("jump", "inside", "page", "ray", "swarm")
+        DesiredResource("security group", f"{section.name}-{name}")
+        for name in ("jump", "inside", "page", "ray", "swarm")
     ]
     rules = [
-        Resource("rules", group.name, {"rules": sorted(map(str, found))}, tuple(one.key for one in groups))
+        DesiredResource("rules", group.name, {"rules": sorted(map(str, found))}, tuple(one.key for one in groups))
         for group, found in zip(groups, _rules(section), strict=True)
     ]
     inside = [resource.key for resource in rooms if resource.kind in ("network", "subnet")]
-    made: list[Resource] = []
-    for machine in machines(section):
+    made: list[DesiredResource] = []
+    for machine in list_machines(section):
         members = [f"{section.name}-{name}" for name in GROUPS[machine.role]]
         made += _machine(
             section, choice, machine, members, user_data(machine), [*inside, *(f"rules {name}" for name in members)]
@@ -83,24 +84,24 @@ def wanted(
     outside = choice.outside.id if choice.outside else ""
     way = [resource.key for resource in rooms if resource.kind == "interface"]
     floating = (
-        (Resource("floating IP", jump, {"port": jump, "outside": outside}, (f"port {jump}", *way)),)
+        (DesiredResource("floating IP", jump, {"port": jump, "outside": outside}, (f"port {jump}", *way)),)
         if section.floating_ip
         else ()
     )
     return (*keypair, *rooms, *groups, *rules, *apart, *made, *floating)
 
 
-def _network(section: InfraSection, choice: ResolvedOffers) -> list[Resource]:
+def _network(section: InfraSection, choice: ResolvedOffers) -> list[DesiredResource]:
     """List network, subnet and the way out; none of them where one that exists is used."""
     if section.network:
         return []
     name = section.name
     spec = {"cidr": section.cidr, "nameservers": sorted(section.nameservers)}
-    rooms = [Resource("network", name), Resource("subnet", name, spec, (f"network {name}",))]
+    rooms = [DesiredResource("network", name), DesiredResource("subnet", name, spec, (f"network {name}",))]
     if section.router:
         outside = {"outside": choice.outside.id if choice.outside else ""}
-        rooms.append(Resource("router", name, outside))
-        rooms.append(Resource("interface", name, {}, (f"router {name}", f"subnet {name}")))
+        rooms.append(DesiredResource("router", name, outside))
+        rooms.append(DesiredResource("interface", name, {}, (f"router {name}", f"subnet {name}")))
     return rooms
 
 
@@ -130,7 +131,7 @@ def _machine(
     groups: Sequence[str],
     user_data: str,
     before: Sequence[str],
-) -> list[Resource]:
+) -> list[DesiredResource]:
     name = server_name(section, machine)
     network = choice.network.id if choice.network else ""
     port: dict[str, Any] = {"groups": sorted(groups), "network": network}
@@ -146,5 +147,5 @@ def _machine(
         "apart": choice.apart and machine.role == "production",
     }
     needs = [f"port {name}", *([] if section.keypair else [f"keypair {section.name}"])]
-    needs += [f"anti-affinity group {mark_of(section.name)}"] if spec["apart"] else []
-    return [Resource("port", name, port, tuple(before)), Resource("server", name, spec, tuple(needs))]
+    needs += [f"anti-affinity group {cluster_tag(section.name)}"] if spec["apart"] else []
+    return [DesiredResource("port", name, port, tuple(before)), DesiredResource("server", name, spec, tuple(needs))]

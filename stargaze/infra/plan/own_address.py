@@ -5,20 +5,20 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from stargaze.infra.plan.resolve import Missing
+from stargaze.infra.plan.resolve import Problem
 
 ANY_PORT = 9
 """Nothing is sent to it."""
 
 
-def from_here(server: str) -> tuple[list[str], tuple[Missing, ...]]:
+def detect_own_address(server: str) -> tuple[list[str], tuple[Problem, ...]]:
     """Return the range that holds this machine alone, as the host that answers for the cloud sees it; or say that it is hidden.
 
     By IPv4 only: the floating IP that we come to is one, whatever else that host has.
 
     Examples
     --------
-    >>> from_here("127.0.0.1")
+    >>> detect_own_address("127.0.0.1")
     (['127.0.0.1/32'], ())
     """
     try:
@@ -34,8 +34,8 @@ def from_here(server: str) -> tuple[list[str], tuple[Missing, ...]]:
     return [f"{ours}/{ours.max_prefixlen}"], ()
 
 
-def _hidden(why: str) -> Missing:
-    return Missing(
+def _hidden(why: str) -> Problem:
+    return Problem(
         f"infra.ssh_from is empty, and from where this machine comes is not known: {why}",
         "infra.ssh_from = the range that you come from, as 192.0.2.7/32",
     )

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stargaze.infra.plan.offers import Limit
-from stargaze.infra.plan.resolve import Missing, ResolvedOffers
-from stargaze.infra.plan.resources import BROKEN, Found, Resource, worth
+from stargaze.infra.plan.resolve import Problem, ResolvedOffers
+from stargaze.infra.plan.resources import BROKEN, ActualResource, DesiredResource, preference
 
-Verb = Literal["create", "keep", "repair", "replace", "delete"]
+Action = Literal["create", "keep", "repair", "replace", "delete"]
 ASLEEP = ("SHUTOFF", "PAUSED", "SUSPENDED", "STOPPED", "SHELVED", "SHELVED_OFFLOADED")
 ROOMS = ("network", "subnet", "router", "interface")
 UNASKED = "no longer asked for"
@@ -44,13 +44,13 @@ CANNOT = {
 class Step:
     """One thing that is done, or that needs nothing done."""
 
-    verb: Verb
+    verb: Action
     kind: str
     name: str
     why: str = ""
-    resource: Resource | None = None
+    resource: DesiredResource | None = None
     """What is wanted; None if it goes."""
-    found: Found | None = None
+    found: ActualResource | None = None
     """What stands; None if it is made."""
 
     @property
@@ -64,24 +64,24 @@ class Plan:
     """All steps, and what is missing before any of them can be taken."""
 
     steps: tuple[Step, ...]
-    missing: tuple[Missing, ...] = ()
+    missing: tuple[Problem, ...] = ()
 
     @property
     def changes(self) -> tuple[Step, ...]:
         """The steps that do something."""
         return tuple(step for step in self.steps if step.verb != "keep")
 
-    def count(self, verb: Verb) -> int:
+    def count(self, verb: Action) -> int:
         """Count the steps of one verb."""
         return sum(step.verb == verb for step in self.steps)
 
 
-def plan(
-    wanted: Sequence[Resource],
-    found: Sequence[Found],
+def plan_changes(
+    wanted: Sequence[DesiredResource],
+    found: Sequence[ActualResource],
     choice: ResolvedOffers,
     limits: Mapping[str, Limit],
-    missing: Iterable[Missing] = (),
+    missing: Iterable[Problem] = (),
 ) -> Plan:
     """Compare what is wanted with what stands.
 
@@ -95,12 +95,12 @@ def plan(
         What was already seen to be missing.
     """
     lacking = list(missing)
-    standing: dict[str, list[Found]] = defaultdict(list)
+    standing: dict[str, list[ActualResource]] = defaultdict(list)
     for one in found:
         standing[one.key].append(one)
     steps: list[Step] = []
     for resource in wanted:
-        ours = sorted(standing.pop(resource.key, []), key=worth)
+        ours = sorted(standing.pop(resource.key, []), key=preference)
         steps.append(
             _step(resource, ours[0], lacking) if ours else Step("create", resource.kind, resource.name, "", resource)
         )
@@ -116,21 +116,21 @@ def plan(
     return Plan(tuple(steps), tuple(lacking))
 
 
-def teardown(found: Sequence[Found]) -> Plan:
+def plan_teardown(found: Sequence[ActualResource]) -> Plan:
     """Delete all that is ours."""
     return Plan(tuple(Step("delete", one.kind, one.name, "", None, one) for one in found if _goes(one)))
 
 
-def _goes(found: Found) -> bool:
-    """Notify whether a thing is deleted by itself: it carries our mark, and is not the rules of a group, which go with it."""
+def _goes(found: ActualResource) -> bool:
+    """Say whether a thing is deleted by itself: it carries our mark, and is not the rules of a group, which go with it."""
     return not found.unlike and not found.foreign and found.kind != "rules"
 
 
-def _step(resource: Resource, found: Found, lacking: list[Missing]) -> Step:
-    """Notify what is done with a thing that stands."""
+def _step(resource: DesiredResource, found: ActualResource, lacking: list[Problem]) -> Step:
+    """Say what is done with a thing that stands."""
     kind, name = resource.kind, resource.name
     if found.unlike:
-        lacking.append(Missing(f"{kind} {name}: {found.unlike}", "set infra.name to another name, or remove that one"))
+        lacking.append(Problem(f"{kind} {name}: {found.unlike}", "set infra.name to another name, or remove that one"))
         return Step("keep", kind, name, found.unlike, resource, found)
     if found.state in BROKEN:
         return Step("replace", kind, name, f"is in {found.state}{found.fault and f': {found.fault}'}", resource, found)
@@ -138,7 +138,7 @@ def _step(resource: Resource, found: Found, lacking: list[Missing]) -> Step:
         return Step("repair", kind, name, f"is {found.state.lower()}: it is started", resource, found)
     fixed = [part for part in FIXED.get(kind, ()) if _differs(part, resource.spec, found.spec)]
     if fixed and kind in CANNOT:
-        lacking.append(Missing(f"{kind} {name} {CANNOT[kind][0]}", CANNOT[kind][1]))
+        lacking.append(Problem(f"{kind} {name} {CANNOT[kind][0]}", CANNOT[kind][1]))
     changed = [part for part in CHANGEABLE.get(kind, ()) if _differs(part, resource.spec, found.spec)]
     if changed:
         return Step("repair", kind, name, _said(changed[0], resource.spec, found.spec), resource, found)
@@ -149,12 +149,12 @@ def _step(resource: Resource, found: Found, lacking: list[Missing]) -> Step:
 
 
 def _differs(part: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Notify whether a part is known of both, asked for, and not the same."""
+    """Return whether a part is known of both, asked for, and not the same."""
     return part in found and wanted.get(part) not in ("", None) and wanted[part] != found[part]
 
 
 def _said(part: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Notify in a few words what differs."""
+    """Report in a few words what differs."""
     if isinstance(wanted[part], (list, tuple)):
         gone = [one for one in wanted[part] if one not in found[part]]
         extra = [one for one in found[part] if one not in wanted[part]]
@@ -163,22 +163,22 @@ def _said(part: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str
     return f"{part}: {found[part] or 'none'} instead of {wanted[part]}"
 
 
-def _cut_off(steps: Sequence[Step]) -> list[Missing]:
-    """Notify which networks would be taken from under machines that stay."""
+def _cut_off(steps: Sequence[Step]) -> list[Problem]:
+    """Say which networks would be taken from under machines that stay."""
     stays = any(step.kind == "server" and step.verb in ("keep", "repair") for step in steps)
     taken = [step.key for step in steps if step.verb == "delete" and step.kind in ROOMS and step.why == UNASKED]
     if not stays or not taken:
         return []
     return [
-        Missing(
+        Problem(
             f"{', '.join(taken)}: no longer asked for, and machines are in it",
             "stargaze infra down first: a network does not change under machines",
         )
     ]
 
 
-def _too_little(steps: Iterable[Step], choice: ResolvedOffers, limits: Mapping[str, Limit]) -> list[Missing]:
-    """Notify of which things the project may not have as many more as are made."""
+def _too_little(steps: Iterable[Step], choice: ResolvedOffers, limits: Mapping[str, Limit]) -> list[Problem]:
+    """Say of which things the project may not have as many more as are made."""
     needed: Counter[str] = Counter()
     for step in steps:
         change = {"create": 1, "delete": -1}.get(step.verb, 0)
@@ -189,7 +189,7 @@ def _too_little(steps: Iterable[Step], choice: ResolvedOffers, limits: Mapping[s
             needed["cores"] += change * choice.flavor.cpus
             needed["memory"] += change * choice.flavor.memory  # type: ignore[assignment]  # GB need not be whole
     return [
-        Missing(
+        Problem(
             f"{needed[name]:g} more {name} are needed, {limit.left:g} are left of {limit.most:g}",
             "ask for a larger quota, free something, or ask for less in [infra]",
         )

@@ -12,7 +12,7 @@ from stargaze.infra.plan.offers import Flavor, Image, Network, Offers
 
 
 @dataclass(frozen=True)
-class Missing:
+class Problem:
     """Something without which the machines cannot be: what, and what to type or do."""
 
     what: str
@@ -21,7 +21,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class ResolvedOffers:
-    """What was chosen; None where nothing fits (a :class:`Missing` says why) or nothing is needed."""
+    """What was chosen; None where nothing fits (a :class:`Problem` says why) or nothing is needed."""
 
     image: Image | None
     flavor: Flavor | None
@@ -33,9 +33,9 @@ class ResolvedOffers:
     """Whether machines can be asked to be kept apart."""
 
 
-def choose(section: InfraSection, offers: Offers) -> tuple[ResolvedOffers, tuple[Missing, ...]]:
+def resolve_offers(section: InfraSection, offers: Offers) -> tuple[ResolvedOffers, tuple[Problem, ...]]:
     """Choose, and say all that is missing at once."""
-    missing: list[Missing] = []
+    missing: list[Problem] = []
     image = _image(section, offers, missing)
     flavor = _flavor(section, offers, image, missing)
     network = _network(section, offers, missing)
@@ -44,14 +44,14 @@ def choose(section: InfraSection, offers: Offers) -> tuple[ResolvedOffers, tuple
         missing.append(_none("keypair", section.keypair, offers.keypairs))
     if section.keypair and not section.key_file:
         hint = "infra.key_file = the private key of that keypair"
-        missing.append(Missing(f"infra.keypair is {section.keypair}, but its private key is not named", hint))
+        missing.append(Problem(f"infra.keypair is {section.keypair}, but its private key is not named", hint))
     if section.availability_zone and section.availability_zone not in offers.zones:
         missing.append(_none("availability_zone", section.availability_zone, offers.zones))
     _check_addresses(section, missing)
     return ResolvedOffers(image, flavor, network, outside, offers.anti_affinity), tuple(missing)
 
 
-def _image(section: InfraSection, offers: Offers, missing: list[Missing]) -> Image | None:
+def _image(section: InfraSection, offers: Offers, missing: list[Problem]) -> Image | None:
     exact = [image for image in offers.images if section.image in (image.id, image.name)]
     begins = [image for image in offers.images if image.name.lower().startswith(section.image.lower())]
     found = max(exact or begins, key=lambda image: image.created_at, default=None)
@@ -60,7 +60,7 @@ def _image(section: InfraSection, offers: Offers, missing: list[Missing]) -> Ima
     return found
 
 
-def _flavor(section: InfraSection, offers: Offers, image: Image | None, missing: list[Missing]) -> Flavor | None:
+def _flavor(section: InfraSection, offers: Offers, image: Image | None, missing: list[Problem]) -> Flavor | None:
     if section.flavor:
         named = [flavor for flavor in offers.flavors if section.flavor in (flavor.id, flavor.name)]
         if not named:
@@ -77,7 +77,7 @@ def _flavor(section: InfraSection, offers: Offers, image: Image | None, missing:
         most = max(offers.flavors, key=lambda flavor: (flavor.cpus, flavor.memory), default=None)
         said = f"the largest is {most.name}: {_size(most)}" if most else "the cloud offers none to this project"
         missing.append(
-            Missing(
+            Problem(
                 f"no flavor has {section.cpus} cores, {memory:g} GB and a disk of {disk} GB",
                 f"{said}; set infra.cpus, infra.memory, infra.disk or infra.flavor",
             )
@@ -89,19 +89,19 @@ def _size(flavor: Flavor) -> str:
     return f"{flavor.cpus} cores, {flavor.memory:g} GB, disk {flavor.disk} GB"
 
 
-def _network(section: InfraSection, offers: Offers, missing: list[Missing]) -> Network | None:
+def _network(section: InfraSection, offers: Offers, missing: list[Problem]) -> Network | None:
     if not section.network:
         return None
     inside = [network for network in offers.networks if not network.external]
     found = _named("network", section.network, inside or offers.networks, missing)
     if found and not found.subnets:
         missing.append(
-            Missing(f"infra.network: {found.name} has no subnet, so no machine gets an address", "choose another")
+            Problem(f"infra.network: {found.name} has no subnet, so no machine gets an address", "choose another")
         )
     return found
 
 
-def _outside(section: InfraSection, offers: Offers, missing: list[Missing]) -> Network | None:
+def _outside(section: InfraSection, offers: Offers, missing: list[Problem]) -> Network | None:
     if not (section.floating_ip or (section.router and not section.network)):
         return None
     outside = [network for network in offers.networks if network.external]
@@ -111,37 +111,37 @@ def _outside(section: InfraSection, offers: Offers, missing: list[Missing]) -> N
         names = ", ".join(sorted(network.name for network in outside))
         what = f"several networks lead outside: {names}" if outside else "no network of this cloud leads outside"
         hint = "infra.external_network = one of them" if outside else "infra.router = false, infra.floating_ip = false"
-        missing.append(Missing(what, hint))
+        missing.append(Problem(what, hint))
         return None
     return outside[0]
 
 
-def _named(key: str, name: str, offered: Sequence[Network], missing: list[Missing]) -> Network | None:
+def _named(key: str, name: str, offered: Sequence[Network], missing: list[Problem]) -> Network | None:
     found = [network for network in offered if name in (network.id, network.name)]
     if not found:
         missing.append(_none(key, name, [network.name for network in offered]))
     if len(found) > 1:
         ids = ", ".join(network.id for network in found)
-        missing.append(Missing(f"infra.{key}: {len(found)} networks are named {name}", f"infra.{key} = one of {ids}"))
+        missing.append(Problem(f"infra.{key}: {len(found)} networks are named {name}", f"infra.{key} = one of {ids}"))
     return found[0] if len(found) == 1 else None
 
 
-def _none(key: str, name: str, offered: Iterable[str]) -> Missing:
+def _none(key: str, name: str, offered: Iterable[str]) -> Problem:
     names = sorted(set(offered))
     few = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     otherwise = f"The cloud offers: {few}" if names else "The cloud offers none to this project"
-    return Missing(f"infra.{key}: {name} is not there", did_you_mean(name, names, otherwise, likeness=0.6))
+    return Problem(f"infra.{key}: {name} is not there", did_you_mean(name, names, otherwise, likeness=0.6))
 
 
-def _check_addresses(section: InfraSection, missing: list[Missing]) -> None:
+def _check_addresses(section: InfraSection, missing: list[Problem]) -> None:
     for key, texts in (("cidr", [section.cidr]), ("ssh_from", section.ssh_from)):
         for text in texts:
             try:
                 network = ipaddress.ip_network(text)
             except ValueError:
-                missing.append(Missing(f"infra.{key}: {text!r} is no range of addresses", "as 192.0.2.0/24"))
+                missing.append(Problem(f"infra.{key}: {text!r} is no range of addresses", "as 192.0.2.0/24"))
                 continue
             if key == "ssh_from" and network.prefixlen == 0:
                 missing.append(
-                    Missing(f"infra.ssh_from: {text} is the whole world", "name the networks that you come from")
+                    Problem(f"infra.ssh_from: {text} is the whole world", "name the networks that you come from")
                 )

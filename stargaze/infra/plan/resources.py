@@ -36,7 +36,7 @@ NEEDS: Mapping[Kind, tuple[Kind, ...]] = {
 
 
 @dataclass(frozen=True)
-class Resource:
+class DesiredResource:
     """One thing that a cluster needs. ``spec`` holds plain values, with names where the cloud has ids."""
 
     kind: Kind
@@ -52,8 +52,8 @@ class Resource:
 
 
 @dataclass(frozen=True)
-class Found:
-    """One thing of ours that stands in the cloud. ``spec`` has the keys of the :class:`Resource` that it is compared with."""
+class ActualResource:
+    """A resource in the cloud; ``spec`` has the keys of the :class:`DesiredResource` that it is compared with."""
 
     kind: Kind
     name: str
@@ -81,11 +81,11 @@ BROKEN = ("ERROR", "DELETED", "SOFT_DELETED", "UNKNOWN")
 """States of a server that is made anew."""
 
 
-def worth(found: Found) -> tuple[bool, bool, bool, str, str]:
+def preference(found: ActualResource) -> tuple[bool, bool, bool, str, str]:
     """Order doubles, the same whenever they are listed: the one that works first, then what is in use, then the older."""
     return bool(found.unlike), found.state in BROKEN, not found.used, found.made_at, found.id
 
 
-def mark_of(name: str) -> str:
+def cluster_tag(name: str) -> str:
     """Return what everything of a cluster carries: as its description, its tag and a server's metadata."""
     return f"stargaze-infra-{name}"

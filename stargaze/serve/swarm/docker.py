@@ -94,7 +94,7 @@ class NodeInfo:
 
     def as_node(self) -> Node:
         """Return it as the stack knows it."""
-        addresses = dict.fromkeys([self.remote.name, self.remote.address, self.remote.inside])
+        addresses = dict.fromkeys([self.remote.name, self.remote.address, self.remote.private_ip])
         return Node(self.hostname, tuple(addresses))
 
 
@@ -152,7 +152,7 @@ def survey(remote: SshHost) -> NodeInfo:
 
 def look(remote: SshHost, image: str, port: int) -> Seen:
     """Ask a machine what runs on it, and of the image that was sent; and its page whether it can take questions."""
-    words = ["sh", "-c", _LOOK, "sh", image, remote.inside, str(port), _PAGE]
+    words = ["sh", "-c", _LOOK, "sh", image, remote.private_ip, str(port), _PAGE]
     first, *lines, last = remote.run(*words, root=True).decode().splitlines()
     found = []
     for line in lines:

@@ -15,7 +15,7 @@ import pytest
 
 from stargaze.errors import ExternalError
 from stargaze.infra.ansible import runner as playbooks
-from stargaze.infra.ansible.runner import configure
+from stargaze.infra.ansible.runner import run_playbook
 from stargaze.system.signals import unwinding
 
 Said = list[tuple[str, str, str]]
@@ -37,7 +37,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tupl
     def go(tasks: str) -> tuple[Any, Said]:
         (folder / "site.yml").write_text(HEAD + tasks)
         said: Said = []
-        return configure(inventory, tmp_path / "runs", lambda *words: said.append(words)), said
+        return run_playbook(inventory, tmp_path / "runs", lambda *words: said.append(words)), said
 
     return go
 

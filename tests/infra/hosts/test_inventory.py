@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from stargaze.config.sections import InfraSection
-from stargaze.infra.hosts.inventory import Access, Files, inventory, remotes
-from stargaze.infra.machines import Host, machines
+from stargaze.infra.hosts.inventory import PlaybookFiles, SshAccess, build_inventory, to_ssh_hosts
+from stargaze.infra.machines import Host, list_machines
 from tests.infra.conftest import SECTION
 
-ACCESS = Access(Path("/keys/id"), Path("/keys/known hosts"))
+ACCESS = SshAccess(Path("/keys/id"), Path("/keys/known hosts"))
 
 
 def hosts(section: InfraSection = SECTION) -> list[Host]:
@@ -23,12 +23,12 @@ def hosts(section: InfraSection = SECTION) -> list[Host]:
             f"10.20.0.{number}",
             "debian",
         )
-        for number, machine in enumerate(machines(section), start=10)
+        for number, machine in enumerate(list_machines(section), start=10)
     ]
 
 
 def test_all_are_entered_through_the_jump_host_with_pinned_keys() -> None:
-    jump, _, _, production, _ = remotes(hosts(), ACCESS)
+    jump, _, _, production, _ = to_ssh_hosts(hosts(), ACCESS)
 
     words = production.way
 
@@ -45,25 +45,25 @@ def test_all_are_entered_through_the_jump_host_with_pinned_keys() -> None:
 def test_a_majority_of_managers_is_asked_for_only_where_it_can_be(nodes: int, managers: int) -> None:
     section = InfraSection(production=nodes)
 
-    children = inventory(section, hosts(section), ACCESS, Files())["all"]["children"]
+    children = build_inventory(section, hosts(section), ACCESS, PlaybookFiles())["all"]["children"]
 
     assert len(children["swarm_managers"]["hosts"]) == managers
     assert len(children["swarm_workers"]["hosts"]) == nodes - managers
 
 
-def test_every_machine_is_in_its_groups_and_knows_its_inside_address() -> None:
-    value = inventory(SECTION, hosts(), ACCESS, Files(wheel="w.whl"))["all"]
+def test_every_machine_is_in_its_groups_and_knows_its_private_ip() -> None:
+    value = build_inventory(SECTION, hosts(), ACCESS, PlaybookFiles(wheel="w.whl"))["all"]
 
     assert list(value["children"]["ray_head"]["hosts"]) == ["development"]
     assert list(value["children"]["ray_workers"]["hosts"]) == ["parameter1"]
     assert value["hosts"]["orchestration"]["ansible_host"] == "203.0.113.9"
-    assert value["hosts"]["orchestration"]["inside_address"] == "10.20.0.10"
+    assert value["hosts"]["orchestration"]["private_ip"] == "10.20.0.10"
     assert value["vars"]["stargaze_wheel"] == "w.whl"
     assert "stargaze_lock" not in value["vars"]
 
 
 def test_no_secret_and_no_switched_off_check_stands_in_it() -> None:
-    text = str(inventory(SECTION, hosts(), ACCESS, Files(ray_token="/keys/ray_token")))
+    text = str(build_inventory(SECTION, hosts(), ACCESS, PlaybookFiles(ray_token="/keys/ray_token")))
 
     assert "StrictHostKeyChecking=no" not in text
     assert "HOST_KEY_CHECKING" not in text
@@ -71,18 +71,18 @@ def test_no_secret_and_no_switched_off_check_stands_in_it() -> None:
 
 
 def test_who_sends_work_to_a_machine_enters_it_in_the_same_way() -> None:
-    found = {one.name: one for one in remotes(hosts(), ACCESS)}
+    found = {one.name: one for one in to_ssh_hosts(hosts(), ACCESS)}
 
-    assert (found["production1"].role, found["production1"].inside) == ("production", "10.20.0.13")
+    assert (found["production1"].role, found["production1"].private_ip) == ("production", "10.20.0.13")
     assert found["production1"].words(["true"]) == [*found["production1"].way, "true"]
-    arguments = inventory(SECTION, hosts(), ACCESS, Files())["all"]["hosts"]["production1"]
+    arguments = build_inventory(SECTION, hosts(), ACCESS, PlaybookFiles())["all"]["hosts"]["production1"]
     assert shlex.split(arguments["ansible_ssh_common_args"]) == list(found["production1"].options[2:])  # after the key
 
 
 def test_machines_let_ssh_in_from_where_the_config_says_and_else_leave_that_to_the_cloud() -> None:
     """An address of ours that changed would else lock us out of machines whose security group has followed it."""
-    told = inventory(SECTION, hosts(), ACCESS, Files())["all"]["vars"]["stargaze_ssh_from"]
-    untold = inventory(InfraSection(), hosts(), ACCESS, Files())["all"]["vars"]["stargaze_ssh_from"]
+    told = build_inventory(SECTION, hosts(), ACCESS, PlaybookFiles())["all"]["vars"]["stargaze_ssh_from"]
+    untold = build_inventory(InfraSection(), hosts(), ACCESS, PlaybookFiles())["all"]["vars"]["stargaze_ssh_from"]
 
     assert told == ["192.0.2.0/24"]
     assert untold == ["0.0.0.0/0", "::/0"]

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from stargaze.infra.openstack.read import LISTS, owned_resources
-from stargaze.infra.plan.resources import Found, mark_of
+from stargaze.infra.plan.resources import ActualResource, cluster_tag
 
-MARK = mark_of("stargaze")
+MARK = cluster_tag("stargaze")
 
 
 def group(name: str) -> Any:
@@ -32,7 +32,7 @@ def port(name: str, group_id: str) -> Any:
     )
 
 
-def read(**listed: list[Any]) -> dict[str, Found]:
+def read(**listed: list[Any]) -> dict[str, ActualResource]:
     every = {kind: listed.get(kind.replace(" ", "_"), []) for kind in LISTS}
     return {f"{one.kind} {one.id}": one for one in owned_resources(every, "stargaze")}
 

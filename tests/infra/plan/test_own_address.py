@@ -8,15 +8,15 @@ from typing import Any, Self
 import pytest
 
 from stargaze.infra.plan import own_address as whereabouts
-from stargaze.infra.plan.own_address import from_here
+from stargaze.infra.plan.own_address import detect_own_address
 
 
 def test_beside_the_cloud_it_is_this_machine_alone() -> None:
-    assert from_here("127.0.0.1") == (["127.0.0.1/32"], ())
+    assert detect_own_address("127.0.0.1") == (["127.0.0.1/32"], ())
 
 
 def test_a_name_that_nobody_knows_is_said() -> None:
-    ranges, (missing,) = from_here("no-such-host.invalid")
+    ranges, (missing,) = detect_own_address("no-such-host.invalid")
 
     assert ranges == []
     assert "cannot be looked up" in missing.what
@@ -39,7 +39,7 @@ def test_behind_a_translated_address_it_must_be_told(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(whereabouts.socket, "socket", lambda *_: Socket())
 
-    ranges, (missing,) = from_here("8.8.8.8")
+    ranges, (missing,) = detect_own_address("8.8.8.8")
 
     assert ranges == []
     assert "the cloud does not see 192.168.1.7" in missing.what
@@ -55,4 +55,4 @@ def test_of_two_kinds_of_addresses_that_of_floating_ips_counts(monkeypatch: pyte
 
     monkeypatch.setattr(whereabouts.socket, "getaddrinfo", both)
 
-    assert from_here("cloud.example") == (["127.0.0.1/32"], ())
+    assert detect_own_address("cloud.example") == (["127.0.0.1/32"], ())

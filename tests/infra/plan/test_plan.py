@@ -10,32 +10,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargaze.config.sections import InfraSection
-from stargaze.infra.plan.desired import ANYWHERE, wanted
+from stargaze.infra.plan.desired import ANYWHERE, desired_resources
 from stargaze.infra.plan.offers import Limit
-from stargaze.infra.plan.plan import Plan, plan, teardown
-from stargaze.infra.plan.resolve import choose
-from stargaze.infra.plan.resources import Found, Resource
+from stargaze.infra.plan.plan import Plan, plan_changes, plan_teardown
+from stargaze.infra.plan.resolve import resolve_offers
+from stargaze.infra.plan.resources import ActualResource, DesiredResource
 from tests.infra.conftest import OFFERS, SECTION
 
-CHOICE, _ = choose(SECTION, OFFERS)
+CHOICE, _ = resolve_offers(SECTION, OFFERS)
 
 
-def needed(section: InfraSection = SECTION) -> tuple[Resource, ...]:
-    choice, missing = choose(section, OFFERS)
+def needed(section: InfraSection = SECTION) -> tuple[DesiredResource, ...]:
+    choice, missing = resolve_offers(section, OFFERS)
     assert missing == ()
-    return wanted(section, choice, "ssh-ed25519 AAAA", lambda machine: machine.name)
+    return desired_resources(section, choice, "ssh-ed25519 AAAA", lambda machine: machine.name)
 
 
-def standing(resources: Sequence[Resource]) -> list[Found]:
+def standing(resources: Sequence[DesiredResource]) -> list[ActualResource]:
     """Everything that is wanted, as a cloud that has it would tell it."""
     return [
-        Found(one.kind, one.name, f"id-{number}", one.spec, "ACTIVE" if one.kind == "server" else "", "", "2026-01-01")
+        ActualResource(
+            one.kind, one.name, f"id-{number}", one.spec, "ACTIVE" if one.kind == "server" else "", "", "2026-01-01"
+        )
         for number, one in enumerate(resources)
     ]
 
 
-def planned(found: Sequence[Found], section: InfraSection = SECTION, limits: dict[str, Limit] | None = None) -> Plan:
-    return plan(needed(section), found, CHOICE, limits or {})
+def planned(
+    found: Sequence[ActualResource], section: InfraSection = SECTION, limits: dict[str, Limit] | None = None
+) -> Plan:
+    return plan_changes(needed(section), found, CHOICE, limits or {})
 
 
 def test_in_an_empty_project_all_is_made() -> None:
@@ -217,9 +221,9 @@ def test_no_limit_is_enough_and_what_stands_needs_no_quota() -> None:
 
 def test_all_of_ours_is_taken_down_and_nothing_that_is_not() -> None:
     found = standing(needed())
-    foreign = Found("anti-affinity group", "stargaze", "theirs", unlike="its policy is affinity")
+    foreign = ActualResource("anti-affinity group", "stargaze", "theirs", unlike="its policy is affinity")
 
-    todo = teardown([*found, foreign])
+    todo = plan_teardown([*found, foreign])
 
     assert {step.verb for step in todo.steps} == {"delete"}
     assert "theirs" not in {step.found.id for step in todo.steps if step.found}

@@ -8,12 +8,12 @@ import pytest
 
 from stargaze.config.sections import InfraSection
 from stargaze.infra.plan.offers import Network
-from stargaze.infra.plan.resolve import choose
+from stargaze.infra.plan.resolve import resolve_offers
 from tests.infra.conftest import OFFERS
 
 
 def test_the_newest_image_of_a_name_and_the_least_flavor_that_fits_are_taken() -> None:
-    choice, missing = choose(InfraSection(), OFFERS)
+    choice, missing = resolve_offers(InfraSection(), OFFERS)
 
     assert missing == ()
     assert choice.image
@@ -26,7 +26,7 @@ def test_what_is_named_exactly_is_taken() -> None:
     section = InfraSection(
         image="debian-12-20260101", flavor="f3", network="shared", router=False, external_network="n1"
     )
-    choice, missing = choose(section, OFFERS)
+    choice, missing = resolve_offers(section, OFFERS)
 
     assert missing == ()
     assert choice.image
@@ -56,14 +56,14 @@ def test_what_is_named_exactly_is_taken() -> None:
     ],
 )
 def test_what_is_missing_is_said_with_what_there_is(changes: dict[str, object], said: str, hint: str) -> None:
-    _, missing = choose(InfraSection(**changes), OFFERS)  # type: ignore[arg-type]
+    _, missing = resolve_offers(InfraSection(**changes), OFFERS)  # type: ignore[arg-type]
 
     assert said in missing[0].what
     assert hint in missing[0].hint
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:
-    _, missing = choose(InfraSection(image="x", flavor="y", external_network="z"), OFFERS)
+    _, missing = resolve_offers(InfraSection(image="x", flavor="y", external_network="z"), OFFERS)
 
     assert len(missing) == 3
 
@@ -79,7 +79,7 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     ],
 )
 def test_a_way_out_that_is_not_plain_is_asked_for(networks: tuple[Network, ...], said: str) -> None:
-    _, missing = choose(InfraSection(), replace(OFFERS, networks=networks))
+    _, missing = resolve_offers(InfraSection(), replace(OFFERS, networks=networks))
 
     assert said in missing[0].what
 
@@ -87,7 +87,9 @@ def test_a_way_out_that_is_not_plain_is_asked_for(networks: tuple[Network, ...],
 def test_two_networks_of_one_name_are_told_apart_by_id() -> None:
     twins = (Network("a", "lan", external=False, subnets=("s",)), Network("b", "lan", external=False, subnets=("s",)))
 
-    _, missing = choose(InfraSection(network="lan", router=False, floating_ip=False), replace(OFFERS, networks=twins))
+    _, missing = resolve_offers(
+        InfraSection(network="lan", router=False, floating_ip=False), replace(OFFERS, networks=twins)
+    )
 
     assert (missing[0].what, missing[0].hint) == (
         "infra.network: 2 networks are named lan",
@@ -98,6 +100,6 @@ def test_two_networks_of_one_name_are_told_apart_by_id() -> None:
 def test_where_nothing_leads_outside_and_nothing_has_to_nothing_is_missing() -> None:
     section = InfraSection(network="shared", router=False, floating_ip=False)
 
-    _, missing = choose(section, replace(OFFERS, networks=OFFERS.networks[1:]))
+    _, missing = resolve_offers(section, replace(OFFERS, networks=OFFERS.networks[1:]))
 
     assert missing == ()

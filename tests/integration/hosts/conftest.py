@@ -15,13 +15,19 @@ from typing import Any
 import pytest
 
 from stargaze.config.sections import InfraSection
-from stargaze.infra.ansible.configure import _inventory
-from stargaze.infra.ansible.runner import _environment, folder
-from stargaze.infra.hosts.inventory import remotes
-from stargaze.infra.hosts.state_dir import StateDir, pin, private_key, public_key, workroom_of
+from stargaze.infra.ansible.configure import prepare_inventory
+from stargaze.infra.ansible.runner import ansible_environment, playbook_folder
+from stargaze.infra.hosts.inventory import to_ssh_hosts
+from stargaze.infra.hosts.state_dir import (
+    StateDir,
+    derive_public_key,
+    ensure_private_key,
+    open_state_dir,
+    pin_host_keys,
+)
 from stargaze.infra.machines import Host as Entered
 from stargaze.infra.machines import Machine
-from stargaze.infra.provision import access_of
+from stargaze.infra.provision import ssh_access
 from stargaze.store import Store
 from stargaze.system import ssh_keys as sshkeys
 from tests.labs.hosts.lab import FOLDER, Host, Lab
@@ -88,14 +94,14 @@ class Cluster:
     hosts: dict[str, Host] = field(default_factory=dict)
 
     @property
-    def room(self) -> StateDir:
+    def state_dir(self) -> StateDir:
         """Where stargaze keeps keys and inventory."""
-        return workroom_of(SECTION, self.store)
+        return open_state_dir(SECTION, self.store)
 
     @property
     def public_key(self) -> str:
         """Whose holder is let in by the hosts."""
-        return public_key(private_key(SECTION, self.room))
+        return derive_public_key(ensure_private_key(SECTION, self.state_dir))
 
     @property
     def signer(self) -> Path:
@@ -105,24 +111,24 @@ class Cluster:
     def boot(self, name: str) -> Host:
         """Boot a host on an empty disk, and believe its key."""
         host = self.hosts[name] = self.lab.boot(name, f"{ADDRESSES[name]}/24", self.public_key)
-        pin(self.room, {one.name: (one.name, one.host_keys) for one in self.hosts.values()})
+        pin_host_keys(self.state_dir, {one.name: (one.name, one.host_keys) for one in self.hosts.values()})
         host.wait()
         return host
 
     def ssh(self, host: Host, user: str = "debian") -> list[str]:
         """Return the words that enter a host from here, up to the command; the last names it."""
         entered = Entered(Machine(host.name, "production"), host.address, host.address, user)
-        (remote,) = remotes([entered], access_of(SECTION, self.room))
+        (remote,) = to_ssh_hosts([entered], ssh_access(SECTION, self.state_dir))
         return remote.way
 
     def play(self, playbook: str = "site.yml", *words: str, **variables: Any) -> Played:
         """Run a playbook of the project on the product's inventory, with variables beside it."""
-        inventory, _ = _inventory(SECTION, self.room, self.store)
-        command = [Path(sys.prefix, "bin", "ansible-playbook"), "-i", inventory, folder() / playbook, *words]
+        inventory, _ = prepare_inventory(SECTION, self.state_dir, self.store)
+        command = [Path(sys.prefix, "bin", "ansible-playbook"), "-i", inventory, playbook_folder() / playbook, *words]
         command += ["--extra-vars", json.dumps(variables)]
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
-            **_environment(),
+            **ansible_environment(),
             "ANSIBLE_HOME": str(self.store.root / "ansible"),
         }
         done = subprocess.run(
@@ -143,7 +149,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     lab = Lab(mine=(f"{MACHINE}/24",))
     made = Cluster(lab, Store(tmp_path_factory.mktemp("cluster")))
     sshkeys.make(made.signer, "")
-    (made.store.keys / "allowed_signers").write_text(f'stargaze namespaces="git" {public_key(made.signer)}\n')
+    (made.store.keys / "allowed_signers").write_text(f'stargaze namespaces="git" {derive_public_key(made.signer)}\n')
     with lab.alone():
         lab.remove()  # what a killed run left
         lab.prepare()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stargaze.infra.checks import of_the_machines
+from stargaze.infra.checks import check_machines
 from tests.integration.hosts.conftest import MEMBERS, SECTION, Configured
 from tests.waiting import wait_for
 
@@ -30,7 +30,7 @@ def test_a_check_of_configured_hosts_finds_nothing_to_do(configured: Configured)
 
 
 def test_the_doctor_finds_every_part_of_every_machine_well(configured: Configured) -> None:
-    checks = of_the_machines(SECTION, configured.cluster.room)
+    checks = check_machines(SECTION, configured.cluster.state_dir)
 
     assert [check for check in checks if check.state != "well"] == []
     assert {check.name for check in checks} >= {
@@ -46,7 +46,7 @@ def test_the_doctor_finds_every_part_of_every_machine_well(configured: Configure
 
 
 def test_no_secret_is_told(configured: Configured) -> None:
-    token = configured.cluster.room.ray_token.read_text()
+    token = configured.cluster.state_dir.ray_token.read_text()
     loud = configured.cluster.play("site.yml", "-vvv", "--check", "--diff", "--tags", "ray,swarm")
 
     for played in (configured.first, loud):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stargaze.infra.hosts.leave_swarm import remove_from_swarm
-from stargaze.infra.provision import machines_of
+from stargaze.infra.provision import find_ssh_hosts
 from tests.integration.hosts.conftest import SECTION, Cluster, Configured
 from tests.labs.hosts.lab import Host
 from tests.waiting import wait_for
@@ -99,7 +99,7 @@ def test_what_a_container_publishes_is_reached_at_the_pages_port_alone(
 def test_a_node_that_goes_is_forgotten_with_a_majority_left_and_may_come_back(configured: Configured) -> None:
     """It manages, and so does one other: were it only switched off, nothing could be changed in the Swarm any more."""
     cluster, said = configured.cluster, list[str]()
-    stays, goes = machines_of(SECTION, cluster.room, "production")
+    stays, goes = find_ssh_hosts(SECTION, cluster.state_dir, "production")
     cluster.hosts["production1"].run("docker", "node", "promote", "production2")
     wait_for(lambda: nodes(cluster)[1].get("ManagerStatus", {}).get("Reachability") == "reachable", 60)
 
