@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config.sections import FeaturesSection
-from stargaze.features.catalogue import CATALOGUE, allowed
+from stargaze.features.catalog import CATALOGUE, allowed
 from stargaze.features.encoding.out_of_fold import Learned, fit_out_of_fold
 from stargaze.features.matrix import categories, matrix, vocabulary
 from stargaze.features.selection.filters import apply_filters

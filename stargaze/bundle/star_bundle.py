@@ -34,7 +34,7 @@ from stargaze.bundle.serialization import MALFORMED as BROKEN
 from stargaze.bundle.serialization import Blend, Model, from_bytes, to_bytes
 from stargaze.config.sections import FeaturesSection
 from stargaze.features import schema
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.features.encoding.encoder import Encoder, needed
 from stargaze.features.ingest.user_input import places_of
 from stargaze.features.matrix import matrix

@@ -13,7 +13,7 @@ import pandas as pd
 from stargaze.config.sections import POLICIES, FeaturesSection, checked_section
 from stargaze.errors import ConfigError, ExternalError, MissingInputError
 from stargaze.features import schema
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.features.encoding.encoder import needed
 from stargaze.features.encoding.out_of_fold import Learned, fit_out_of_fold
 from stargaze.features.matrix import matrix

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config.sections import POLICIES
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.features.dataset import Dataset
 from stargaze.features.schema import FIELDS
 from stargaze.report.formatting import percent

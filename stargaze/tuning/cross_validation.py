@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.matrix import categories
 from stargaze.tuning.families import Family, Parameters

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
-from stargaze.features.catalogue import CATALOGUE, allowed
+from stargaze.features.catalog import CATALOGUE, allowed
 from stargaze.features.extract import days, extract, feature
 from stargaze.features.registry import Feature
 
@@ -321,7 +321,7 @@ def test_two_features_of_one_name_are_a_mistake_of_the_program() -> None:
 @pytest.mark.parametrize("first", ["dataset", "encoding.encoder", "extract", "selection.select_features"])
 def test_the_catalogue_has_one_order_whichever_module_is_imported_first(first: str) -> None:
     """The selection depends on the order: a stage must not depend on the stage before it in the same process."""
-    code = f"import stargaze.features.{first}\nfrom stargaze.features.catalogue import CATALOGUE\nprint(*CATALOGUE)"
+    code = f"import stargaze.features.{first}\nfrom stargaze.features.catalog import CATALOGUE\nprint(*CATALOGUE)"
 
     listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 

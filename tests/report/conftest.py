@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from stargaze.config.sections import POLICIES, FeaturesSection, TuningSection
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.features.dataset import FeatureSet, read_table, write_feature_set
 from stargaze.features.matrix import vocabulary
 from stargaze.report.inputs import Evidence, read

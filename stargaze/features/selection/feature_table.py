@@ -9,7 +9,7 @@ import pandas as pd
 from stargaze.config.sections import POLICIES
 from stargaze.errors import ExternalError
 from stargaze.features import schema
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.features.extract import extract
 from stargaze.features.selection.select_features import KEPT
 from stargaze.store import Store

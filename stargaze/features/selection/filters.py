@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config.sections import FeaturesSection
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 
 NEVER = {"watchers": "REST's watchers_count is their number under another name"}
 """Refused whatever the data look like."""

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config.sections import FeaturesSection
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from stargaze.config.sections import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError
-from stargaze.features.catalogue import CATALOGUE, allowed
+from stargaze.features.catalog import CATALOGUE, allowed
 from stargaze.features.dataset import Dataset, FeatureSet, read_table, write_feature_set
 from stargaze.features.matrix import matrix, vocabulary
 from stargaze.features.selection.filters import apply_filters, rank_correlation

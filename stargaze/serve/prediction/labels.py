@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.features.encoding.encoder import NAT
 from stargaze.features.schema import Field
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.features.split import sides
 from stargaze.serve.prediction.labels import label_of, value_of
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle, Estimate
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.serve.prediction.attributions import contributions
 from stargaze.serve.prediction.labels import UNKNOWN, label_of, value_of
 from stargaze.serve.prediction.neighbors import explanation_policy

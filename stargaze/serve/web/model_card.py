@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import metadata
 from typing import Any
 
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.serve.web.bundle_view import BundleView
 from stargaze.serve.web.prediction_view import POLICY_WORDS
 

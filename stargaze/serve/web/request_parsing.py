@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from stargaze.errors import BadDataError
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.features.ingest.user_input import FORM_FIELDS, from_figures, parse_name
 from stargaze.features.schema import Field
 from stargaze.serve.prediction.what_if import read

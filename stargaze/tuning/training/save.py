@@ -17,7 +17,7 @@ import stargaze
 from stargaze.bundle.prediction_intervals import with_predicted
 from stargaze.bundle.star_bundle import Step, write_bundle
 from stargaze.config.sections import POLICIES, TuningSection
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.encoding.encoder import needed
 from stargaze.features.matrix import categories

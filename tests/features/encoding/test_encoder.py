@@ -12,7 +12,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.features.encoding import encoder as encode
 from stargaze.features.encoding.encoder import BY_OWNER, Encoder, needed
 

@@ -9,7 +9,7 @@ import pytest
 
 from stargaze.config.sections import POLICIES
 from stargaze.errors import ExternalError
-from stargaze.features.catalogue import CATALOGUE
+from stargaze.features.catalog import CATALOGUE
 from stargaze.features.selection.feature_table import COLUMNS, listing
 from stargaze.store import Store
 

@@ -15,7 +15,7 @@ import pytest
 from stargaze.config.sections import POLICIES, FeaturesSection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features import schema
-from stargaze.features.catalogue import CATALOGUE, allowed
+from stargaze.features.catalog import CATALOGUE, allowed
 from stargaze.features.dataset import Dataset, read_feature_set
 from stargaze.features.extract import COMPUTED
 from stargaze.features.registry import Feature
