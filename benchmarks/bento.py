@@ -9,7 +9,7 @@ from typing import Any
 import bentoml
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.features.ingest.user_input import look_up
+from stargaze.features.ingest.user_input import look_up_repositories
 
 
 @bentoml.service(workers=2, traffic={"timeout": 60})
@@ -25,7 +25,7 @@ class Stars:
         """Return prediction and interval of each repository."""
         if not repositories:
             return []
-        found = self.bundle.answer(look_up(repositories, self.bundle.known))
+        found = self.bundle.answer(look_up_repositories(repositories, self.bundle.known))
         return [
             {"stars": stars, "low": low, "high": high}
             for stars, low, high in zip(found.predicted.tolist(), found.low.tolist(), found.high.tolist(), strict=True)

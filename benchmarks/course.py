@@ -33,7 +33,7 @@ from stargaze.config import sections as config
 from stargaze.config.sections import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.encoding.out_of_fold import fit_out_of_fold
-from stargaze.features.ingest.from_files import fetch
+from stargaze.features.ingest.from_files import fetch_files
 from stargaze.features.split import TEST
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
@@ -86,7 +86,7 @@ def _read(file: Path, example: Path) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     section = config.load(example).fetch
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        fetch(section, store, [file], datetime.now(UTC))
+        fetch_files(section, store, [file], datetime.now(UTC))
         repositories = schema.conform(pd.read_parquet(store.repositories))
     raw = pd.read_csv(file)
     owner, name = section.columns.get("owner"), section.columns.get("name")

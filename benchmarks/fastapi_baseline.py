@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.features.ingest.user_input import look_up
+from stargaze.features.ingest.user_input import look_up_repositories
 
 with tempfile.TemporaryDirectory() as folder:
     joblib.dump(Bundle.load(Path(os.environ["BUNDLE"])), Path(folder) / "model.joblib")
@@ -32,7 +32,7 @@ def predict(asked: Asked) -> list[dict[str, Any]]:
     """Return prediction and interval of each repository."""
     if not asked.repositories:
         return []
-    found = bundle.answer(look_up(asked.repositories, bundle.known))
+    found = bundle.answer(look_up_repositories(asked.repositories, bundle.known))
     return [
         {"stars": stars, "low": low, "high": high}
         for stars, low, high in zip(found.predicted.tolist(), found.low.tolist(), found.high.tolist(), strict=True)

@@ -20,7 +20,7 @@ from judge import dummy, judge, taught
 from stargaze.config import sections as config
 from stargaze.config.sections import POLICIES
 from stargaze.features import schema
-from stargaze.features.ingest.from_files import fetch
+from stargaze.features.ingest.from_files import fetch_files
 from stargaze.store import Store
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     section = config.load(asked.config).fetch
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        summary = fetch(section, store, asked.files, datetime.now(UTC))
+        summary = fetch_files(section, store, asked.files, datetime.now(UTC))
         repositories = schema.conform(pd.read_parquet(store.repositories))
     print(f"{summary.as_text().splitlines()[0]}; 5 folds by {asked.by}")
     rows = {"dummy (median)": dummy(repositories)}

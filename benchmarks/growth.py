@@ -25,7 +25,7 @@ import pandas as pd
 
 from stargaze.bundle.growth_bundle import Outlook, log_growth
 from stargaze.config.sections import GrowthSection, TuningSection
-from stargaze.features.history.clean import whole_series
+from stargaze.features.history.clean import clean_history
 from stargaze.features.history.read import read_history
 from stargaze.tuning.growth.evaluate import score, scores
 from stargaze.tuning.growth.examples import Examples
@@ -46,7 +46,7 @@ def main() -> None:
     asked = parser.parse_args()
     begun, section = time.monotonic(), GrowthSection(cut=asked.cut, history_weeks=asked.weeks)
     history = read_history(asked.file, now=datetime.now(UTC))
-    series = whole_series(history)
+    series = clean_history(history)
     whole = series.frame
     print(f"{len(whole):,} counts of {whole['full_name'].nunique():,} repositories; broken and renamed series:")
     print(pd.DataFrame(series.as_rows()).to_string(index=False))

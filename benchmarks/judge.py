@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config.sections import FeaturesSection
-from stargaze.features.catalog import CATALOGUE, allowed
-from stargaze.features.encoding.out_of_fold import Learned, fit_out_of_fold
-from stargaze.features.matrix import categories, matrix, vocabulary
+from stargaze.features.catalog import CATALOG, allowed_features
+from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
+from stargaze.features.matrix import build_matrix, build_vocabulary, category_positions
 from stargaze.features.selection.filters import apply_filters
 from stargaze.features.split import TEST
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit
@@ -37,7 +37,7 @@ def parts(group: np.ndarray, n_parts: int, seed: int) -> np.ndarray:
     return order[group] % n_parts
 
 
-def taught(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[Learned]:
+def taught(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[OutOfFoldEncodings]:
     """Fit the encoders on the training part of each outer fold; use owners only if folds are by repository."""
     target, owners = np.log1p(repositories["stars"].to_numpy()), by == "repository"
     return [
@@ -47,7 +47,7 @@ def taught(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[Learned]:
 
 
 def judge(
-    repositories: pd.DataFrame, policy: str, by: str, learned: Sequence[Learned], seed: int = 0
+    repositories: pd.DataFrame, policy: str, by: str, learned: Sequence[OutOfFoldEncodings], seed: int = 0
 ) -> dict[str, Any]:
     """Cross-validate LightGBM with default parameters under a policy; intervals are calibrated inside each training part.
 
@@ -81,19 +81,19 @@ def dummy(repositories: pd.DataFrame) -> dict[str, float]:
 
 
 def trained(
-    repositories: pd.DataFrame, target: np.ndarray, policy: str, side: np.ndarray, told: Learned
+    repositories: pd.DataFrame, target: np.ndarray, policy: str, side: np.ndarray, told: OutOfFoldEncodings
 ) -> tuple[np.ndarray, tuple[int, ...], Arrays]:
     """Return the inputs of all rows, the columns of the categories and the training arrays; select on training rows only."""
     train = np.flatnonzero(side >= 0)
     training = repositories.iloc[train]
-    names = [item.name for item in allowed(policy) if not item.learned or item.name in told.values]
-    vocabularies = {name: vocabulary(training[name]) for name in names if CATALOGUE[name].kind == "category"}
-    inputs = matrix(repositories, names, vocabularies, told.values)
+    names = [item.name for item in allowed_features(policy) if not item.learned or item.name in told.values]
+    vocabularies = {name: build_vocabulary(training[name]) for name in names if CATALOG[name].kind == "category"}
+    inputs = build_matrix(repositories, names, vocabularies, told.values)
     dropped = apply_filters(inputs.iloc[train], target[train], FeaturesSection())
     kept = [name for name in names if name not in dropped]
-    known = [name for name in kept if CATALOGUE[name].learned]
+    known = [name for name in kept if CATALOG[name].learned]
     without = told.without[:, train][..., told.values.columns.get_indexer(pd.Index(known))]
-    values, places = inputs[kept].to_numpy(), tuple(categories(kept))
+    values, places = inputs[kept].to_numpy(), tuple(category_positions(kept))
     return (
         values,
         places,

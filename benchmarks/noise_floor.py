@@ -23,7 +23,7 @@ from rivals import automl
 from stargaze.config import sections as config
 from stargaze.config.sections import POLICIES
 from stargaze.features import schema
-from stargaze.features.ingest.from_files import fetch
+from stargaze.features.ingest.from_files import fetch_files
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
@@ -46,7 +46,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        fetch(config.load(asked.config).fetch, store, asked.files, datetime.now(UTC))
+        fetch_files(config.load(asked.config).fetch, store, asked.files, datetime.now(UTC))
         repositories = schema.conform(pd.read_parquet(store.repositories))
     told = predictions(repositories, asked.policy, asked.by, 3600.0 * asked.hours / N_FOLDS, asked.cores)
     stars = repositories["stars"].to_numpy()

@@ -202,10 +202,10 @@ def fetch(
 @command("features")
 def features(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
     """Print the catalogue of features: source, unit, policy, meaning; with a store, what is missing and what each is worth."""
-    from stargaze.features.selection.feature_table import COLUMNS, listing
+    from stargaze.features.selection.feature_table import COLUMNS, list_features
 
     out, _, place = open_session(path, store, as_json)
-    out.table(listing(place), COLUMNS, "Features (missing: share; under a policy: worth in nat², or why not)")
+    out.table(list_features(place), COLUMNS, "Features (missing: share; under a policy: worth in nat², or why not)")
 
 
 @command("select-features")

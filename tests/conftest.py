@@ -27,7 +27,7 @@ from stargaze.cli import main
 from stargaze.config.sections import FeaturesSection, ServeSection
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.features import schema
-from stargaze.features.matrix import matrix, vocabulary
+from stargaze.features.matrix import build_matrix, build_vocabulary
 from stargaze.serve.prediction.answer import answer_one
 from stargaze.serve.prediction_request import (
     ENDED,
@@ -68,7 +68,7 @@ def sample() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def bundle_folder(tmp_path_factory: pytest.TempPathFactory, sample: pd.DataFrame) -> Path:
     """A bundle of LightGBM models for both policies."""
-    vocabularies = {name: vocabulary(sample[name]) for name in ("language", "owner_type")}
+    vocabularies = {name: build_vocabulary(sample[name]) for name in ("language", "owner_type")}
     models = {policy: Blend((1.0,), (_model(sample, names, vocabularies),)) for policy, names in FEATURES.items()}
     spreads = {"all": _spread(sample, models["all"], vocabularies)}
     meta = _meta(sample, models, spreads, vocabularies)
@@ -206,14 +206,17 @@ def page(released: Store, desk: FakeDesk) -> Any:
 
 
 def _model(sample: pd.DataFrame, names: list[str], vocabularies: dict[str, list[str]]) -> Any:
-    inputs = matrix(sample, names, vocabularies).to_numpy()
+    inputs = build_matrix(sample, names, vocabularies).to_numpy()
     categories = tuple(place for place, name in enumerate(names) if name in vocabularies)
     arrays = Arrays(inputs, np.log1p(sample["stars"].to_numpy()), np.zeros(len(sample), dtype=int), categories)
     return fit(FAMILIES["lightgbm"], {"n_estimators": 40}, arrays, np.arange(len(sample)), 0)
 
 
 def _spread(sample: pd.DataFrame, model: Blend, vocabularies: dict[str, list[str]]) -> Any:
-    inputs, target = matrix(sample, FEATURES["all"], vocabularies).to_numpy(), np.log1p(sample["stars"].to_numpy())
+    inputs, target = (
+        build_matrix(sample, FEATURES["all"], vocabularies).to_numpy(),
+        np.log1p(sample["stars"].to_numpy()),
+    )
     predicted = np.maximum(model.predict(inputs), 0.0)
     arrays = Arrays(
         with_predicted(inputs, predicted), np.abs(target - predicted), np.zeros(len(sample), dtype=int), (0, 1)
@@ -254,7 +257,7 @@ def _meta(
 def _predicted(
     models: dict[str, Blend], spreads: dict[str, Any], policy: str, vocabularies: dict[str, list[str]]
 ) -> list[float]:
-    inputs = matrix(schema.conform(pd.DataFrame([PROTOTYPE])), FEATURES[policy], vocabularies).to_numpy()
+    inputs = build_matrix(schema.conform(pd.DataFrame([PROTOTYPE])), FEATURES[policy], vocabularies).to_numpy()
     said = [float(model.predict(inputs)[0]) for model in models[policy].models]
     if policy in spreads:
         told = with_predicted(inputs, np.maximum(models[policy].predict(inputs), 0.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stargaze.features.history.read import tidy
+from stargaze.features.history.read import tidy_history
 
 BEGIN = "2022-01-03"
 
@@ -27,4 +27,4 @@ def one_history(name: str, stars: np.ndarray | list[float], begin: str = BEGIN, 
     counts = np.asarray(stars, dtype="float64")
     days = pd.date_range(begin, periods=len(counts), freq="7D", tz="UTC")
     columns = {"full_name": name, "date": days, "stars": counts, "forks": np.floor(counts / 5)}
-    return tidy(pd.DataFrame({**columns, "issues": 3.0, "language": language, "last_commit": days}))
+    return tidy_history(pd.DataFrame({**columns, "issues": 3.0, "language": language, "last_commit": days}))

@@ -778,7 +778,7 @@ def command_lines(store: Store) -> dict[int, str]:
 @pytest.mark.parametrize(
     ("command", "of", "hint"),
     [
-        ("tune", "stargaze.tuning.tune.read_both", "hint:  stargaze tune --resume goes on"),
+        ("tune", "stargaze.tuning.tune.read_dataset_and_features", "hint:  stargaze tune --resume goes on"),
         ("run", "stargaze.pipeline.run.stages", "hint:  stargaze run goes on"),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 
 from stargaze.config.sections import FeaturesSection
 from stargaze.features import schema
-from stargaze.features.split import sides
+from stargaze.features.split import assign_folds
 from stargaze.system.files import sha256
 
 ROOT = Path(__file__).parent.parent
@@ -86,7 +86,7 @@ def test_writing_the_whole_table_gives_the_shipped_bytes(tool: ModuleType, frame
 
 
 def test_only_columns_of_the_schema_and_none_that_is_empty(frame: pd.DataFrame) -> None:
-    assert set(frame) <= set(schema.BY_NAME)
+    assert set(frame) <= set(schema.FIELD_BY_NAME)
     assert frame.notna().any().all()
 
 
@@ -110,6 +110,6 @@ def test_no_date_is_later_than_the_figures(frame: pd.DataFrame) -> None:
 
 
 def test_every_side_has_enough_of_it(frame: pd.DataFrame) -> None:
-    found = pd.Series(sides(frame["full_name"], FeaturesSection())).value_counts()
+    found = pd.Series(assign_folds(frame["full_name"], FeaturesSection())).value_counts()
 
     assert found.min() > 1_000

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from stargaze.config.sections import FetchSection
 from stargaze.errors import BadDataError
-from stargaze.features.ingest.from_files import fetch
+from stargaze.features.ingest.from_files import fetch_files
 from stargaze.store import Store
 from stargaze.system.files import atomic_write, sha256
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
         lines = Path(folder) / "records.jsonl"
         lines.write_text("\n".join(_records(package)), encoding="utf-8")
         store = Store(Path(folder))
-        summary = fetch(FetchSection(), store, [lines], COLLECTED)
+        summary = fetch_files(FetchSection(), store, [lines], COLLECTED)
         repositories = facts(pd.read_parquet(store.repositories))
     with atomic_write(TARGET) as temporary:
         write(repositories, temporary)

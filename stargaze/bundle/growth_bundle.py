@@ -19,10 +19,10 @@ import pandas as pd
 from stargaze.bundle.manifest import BadBundleError, check_kind, check_named, read_verified, write_manifest
 from stargaze.bundle.serialization import Model, from_bytes
 from stargaze.errors import BadDataError
-from stargaze.features.history.clean import whole_series
+from stargaze.features.history.clean import clean_history
 from stargaze.features.history.features import growth_features
-from stargaze.features.history.read import tidy
-from stargaze.features.history.windows import Counts, Windows, windows
+from stargaze.features.history.read import tidy_history
+from stargaze.features.history.windows import StarCounts, Windows, build_windows
 from stargaze.system.files import scratch_folder
 
 KIND = "growth"
@@ -176,14 +176,14 @@ def forecast(bundle: GrowthBundle, history: pd.DataFrame) -> list[Forecast]:
 
 def last_origin(history: pd.DataFrame, weeks: int) -> Windows:
     """Stand at the last count of one repository's history, with all weeks that lead to it."""
-    whole = whole_series(tidy(history)).frame
+    whole = clean_history(tidy_history(history)).frame
     names = whole["full_name"].unique()
     if len(names) != 1:
         raise BadDataError(
             f"a forecast is of one repository, not of {len(names)}", hint="take the rows of one full_name"
         )
-    counts = Counts.of(whole)
-    origin = windows(counts, weeks, np.array([len(whole) - 1]))
+    counts = StarCounts.of(whole)
+    origin = build_windows(counts, weeks, np.array([len(whole) - 1]))
     if not len(origin.rows):
         series = counts.day[counts.series == counts.series[-1]]
         raise BadDataError(

@@ -34,11 +34,11 @@ from stargaze.bundle.serialization import MALFORMED as BROKEN
 from stargaze.bundle.serialization import Blend, Model, from_bytes, to_bytes
 from stargaze.config.sections import FeaturesSection
 from stargaze.features import schema
-from stargaze.features.catalog import CATALOGUE
-from stargaze.features.encoding.encoder import Encoder, needed
-from stargaze.features.ingest.user_input import places_of
-from stargaze.features.matrix import matrix
-from stargaze.features.split import sides
+from stargaze.features.catalog import CATALOG
+from stargaze.features.encoding.encoder import Encoder, needs_encoder
+from stargaze.features.ingest.user_input import rows_by_name
+from stargaze.features.matrix import build_matrix
+from stargaze.features.split import assign_folds
 from stargaze.system.files import scratch_folder
 
 __all__ = ["BadBundleError", "Bundle", "Intervals", "verify_files", "write_bundle"]
@@ -111,7 +111,7 @@ class Bundle:
             check_kind(meta, "stars", folder)
             bundle = cls(digest, meta, content)
             current = meta["format"] == FORMAT
-            unknown = {name for names in meta["features"].values() for name in names} - set(CATALOGUE)
+            unknown = {name for names in meta["features"].values() for name in names} - set(CATALOG)
             if current:
                 check_named(bundle.named, content, folder, "stargaze tune makes a bundle; nothing of this one was run")
             usable = current and bundle.is_complete()
@@ -143,7 +143,7 @@ class Bundle:
     def named(self) -> set[str]:
         """The names of all files that the description gives a meaning; any other could be anything."""
         parts = [item for members in self.meta["models"].values() for item in members]
-        taught = {ENCODER} if any(map(needed, self.meta["features"].values())) else set()
+        taught = {ENCODER} if any(map(needs_encoder, self.meta["features"].values())) else set()
         return {DESCRIPTION, KNOWN, *taught} | {str(item["file"]) for item in (*parts, *self.meta["spreads"].values())}
 
     @cached_property
@@ -165,13 +165,13 @@ class Bundle:
     @cached_property
     def places(self) -> dict[str, int]:
         """In which row of the known repositories each is, by its name in lower case."""
-        return places_of(self.known)
+        return rows_by_name(self.known)
 
     @cached_property
     def fitted_on(self) -> frozenset[str]:
         """The names of the known repositories that the models were fitted on."""
         names = self.known["full_name"]
-        return frozenset(names[(sides(names, self.split) >= 0) & self.known["stars"].notna()])
+        return frozenset(names[(assign_folds(names, self.split) >= 0) & self.known["stars"].notna()])
 
     @cached_property
     def split(self) -> FeaturesSection:
@@ -217,8 +217,8 @@ class Bundle:
     def inputs(self, repositories: pd.DataFrame, policy: str) -> pd.DataFrame:
         """Compute what the policy's model is given; what was always known in training is never missing here."""
         names = self.meta["features"][policy]
-        learned = self.encoder.transform(repositories) if needed(names) else None
-        inputs = matrix(repositories, names, self.meta["vocabularies"], learned)
+        learned = self.encoder.transform(repositories) if needs_encoder(names) else None
+        inputs = build_matrix(repositories, names, self.meta["vocabularies"], learned)
         typical = next((step.typical for step in self.steps if step.policy == policy), {})
         return inputs.fillna(dict(typical)) if typical else inputs
 
@@ -244,8 +244,8 @@ class Bundle:
 
     def features(self, repositories: pd.DataFrame) -> np.ndarray:
         """Compute :attr:`columns` once for all policies; shape (n, n_columns), float32, NaN where it is not known."""
-        learned = self.encoder.transform(repositories) if needed(self.columns) else None
-        return matrix(repositories, self.columns, self.meta["vocabularies"], learned).to_numpy()
+        learned = self.encoder.transform(repositories) if needs_encoder(self.columns) else None
+        return build_matrix(repositories, self.columns, self.meta["vocabularies"], learned).to_numpy()
 
     @cached_property
     def known_features(self) -> np.ndarray:

@@ -6,12 +6,12 @@ from stargaze.features.encoding.encoder import LEARNED
 from stargaze.features.extract import COMPUTED
 from stargaze.features.registry import Feature
 
-CATALOGUE: dict[str, Feature] = {**COMPUTED, **LEARNED}
+CATALOG: dict[str, Feature] = {**COMPUTED, **LEARNED}
 """First what is computed from a record alone, then what is learned from other rows: the selection depends on this order."""
 
 
-def allowed(policy: str) -> list[Feature]:
+def allowed_features(policy: str) -> list[Feature]:
     """Return the features a policy may use; each policy includes the one before."""
     order = ("static", "activity", "all")
     reach = order.index(policy)
-    return [item for item in CATALOGUE.values() if order.index(item.policy) <= reach]
+    return [item for item in CATALOG.values() if order.index(item.policy) <= reach]

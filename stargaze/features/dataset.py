@@ -13,11 +13,11 @@ import pandas as pd
 from stargaze.config.sections import POLICIES, FeaturesSection, checked_section
 from stargaze.errors import ConfigError, ExternalError, MissingInputError
 from stargaze.features import schema
-from stargaze.features.catalog import CATALOGUE
-from stargaze.features.encoding.encoder import needed
-from stargaze.features.encoding.out_of_fold import Learned, fit_out_of_fold
-from stargaze.features.matrix import matrix
-from stargaze.features.split import TEST, VALIDATION, sides
+from stargaze.features.catalog import CATALOG
+from stargaze.features.encoding.encoder import needs_encoder
+from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
+from stargaze.features.matrix import build_matrix
+from stargaze.features.split import TEST, VALIDATION, assign_folds
 from stargaze.store import Store
 from stargaze.system.files import read_json, sha256, write_json
 
@@ -48,7 +48,9 @@ class Dataset:
     target: np.ndarray
     side: np.ndarray
     fingerprint: str
-    _learned: dict[tuple[int, str], Learned] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _learned: dict[tuple[int, str], OutOfFoldEncodings] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def training(self) -> np.ndarray:
@@ -68,16 +70,16 @@ class Dataset:
     def inputs(self, feature_set: FeatureSet, policy: str) -> pd.DataFrame:
         """Compute the model's input for every row; what is learned is told to a training row by the folds that it is not in."""
         kept = feature_set.kept[policy]
-        learned = self.learned(feature_set.split).values if needed(kept) else None
-        return matrix(self.repositories, kept, feature_set.vocabularies, learned)
+        learned = self.learned(feature_set.split).values if needs_encoder(kept) else None
+        return build_matrix(self.repositories, kept, feature_set.vocabularies, learned)
 
     def served(self, feature_set: FeatureSet, policy: str, rows: list[int]) -> pd.DataFrame:
         """Compute the model's input for some rows as serving does, where nobody knows which rows were trained on."""
         kept, chosen = feature_set.kept[policy], self.repositories.iloc[rows]
-        learned = self.learned(feature_set.split).encoder.transform(chosen) if needed(kept) else None
-        return matrix(chosen, kept, feature_set.vocabularies, learned)
+        learned = self.learned(feature_set.split).encoder.transform(chosen) if needs_encoder(kept) else None
+        return build_matrix(chosen, kept, feature_set.vocabularies, learned)
 
-    def learned(self, section: FeaturesSection) -> Learned:
+    def learned(self, section: FeaturesSection) -> OutOfFoldEncodings:
         """Return what the training rows teach, learned once for all policies."""
         key = (section.seed, section.split_by)
         if key not in self._learned:
@@ -90,7 +92,7 @@ class Dataset:
         return self._learned[key]
 
 
-def read_table(store: Store, section: FeaturesSection) -> Dataset:
+def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
     """Read the repositories and assign the sides.
 
     Raises
@@ -108,7 +110,7 @@ def read_table(store: Store, section: FeaturesSection) -> Dataset:
     repositories = repositories[repositories["stars"].notna() & repositories["full_name"].notna()].reset_index(
         drop=True
     )
-    side = sides(repositories["full_name"], section)
+    side = assign_folds(repositories["full_name"], section)
     least = 20 * section.folds
     if (side >= 0).sum() < least or not (side == VALIDATION).any() or not (side == TEST).any():
         raise MissingInputError(
@@ -136,7 +138,7 @@ def read_feature_set(store: Store) -> FeatureSet:
         split: FeaturesSection = checked_section("features", value["split"], source=str(store.features))
         found = FeatureSet(**{**value, "split": split})
         sound = set(found.kept) == set(POLICIES) and all(
-            name in CATALOGUE and (CATALOGUE[name].kind == "number" or isinstance(found.vocabularies[name], list))
+            name in CATALOG and (CATALOG[name].kind == "number" or isinstance(found.vocabularies[name], list))
             for names in found.kept.values()
             for name in names
         )
@@ -151,10 +153,10 @@ def _of_another_version(store: Store) -> ExternalError:
     return ExternalError(f"{store.features}: was written by another version", hint="stargaze select-features")
 
 
-def read_both(store: Store) -> tuple[Dataset, FeatureSet]:
+def read_dataset_and_features(store: Store) -> tuple[Dataset, FeatureSet]:
     """Read repositories and feature set, and refuse a pair that does not belong together."""
     feature_set = read_feature_set(store)
-    table = read_table(store, feature_set.split)
+    table = read_dataset(store, feature_set.split)
     if table.fingerprint != feature_set.fingerprint:
         raise MissingInputError(
             f"{store.features} was made from other repositories than {store.repositories}",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.features.licenses import family
+from stargaze.features.licenses import license_family
 from stargaze.features.registry import Column, Compute, Feature, Registry
 
 COMPUTED = Registry()
@@ -162,12 +162,12 @@ def created_weekday(r: pd.DataFrame) -> Column:
 @feature("static", "degree", "copyleft of the licence: 0 permissive, 1 weak, 2 strong", "license")
 def copyleft(r: pd.DataFrame) -> Column:
     degree = {"permissive": 0.0, "weak copyleft": 1.0, "strong copyleft": 2.0}
-    return r["license"].map({key: degree.get(family(key), np.nan) for key in r["license"].dropna().unique()})
+    return r["license"].map({key: degree.get(license_family(key), np.nan) for key in r["license"].dropna().unique()})
 
 
 @feature("static", "flag", "the licence is one of texts, fonts or data", "license")
 def license_of_texts(r: pd.DataFrame) -> Column:
-    return r["license"].map({key: float(family(key) == "of texts") for key in r["license"].dropna().unique()})
+    return r["license"].map({key: float(license_family(key) == "of texts") for key in r["license"].dropna().unique()})
 
 
 @feature("static", "B", "code for each language", "code_bytes", "languages")

@@ -15,7 +15,7 @@ from stargaze.features.github.crawl.entry import gather
 from stargaze.features.github.crawl.estimate import Plan
 from stargaze.features.github.crawl.summary import GatherSummary
 from stargaze.features.ingest.fetch_summary import FetchSummary
-from stargaze.features.ingest.from_files import fetch
+from stargaze.features.ingest.from_files import fetch_files
 from stargaze.store import Store
 from stargaze.system.progress import Notify, Report
 
@@ -47,7 +47,7 @@ def repositories(
         )
     if way.update:
         raise ConfigError("--update asks GitHub anew, and nothing is asked of it", hint=NOTHING)
-    return fetch(config.fetch, store, files, now, report)
+    return fetch_files(config.fetch, store, files, now, report)
 
 
 def foresee(config: Config, store: Store, files: Sequence[Path], report: Report, way: GithubOptions) -> Plan:

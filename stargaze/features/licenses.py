@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-BY_NAME = {
+KEY_BY_NAME = {
     "academic free license v3.0": "afl-3.0",
     "apache": "apache-2.0",
     "apache license 2.0": "apache-2.0",
@@ -51,7 +51,7 @@ BY_NAME = {
 }
 """GitHub's full names (lower case) and their keys, from its list of licences."""
 
-SHORT = {
+KEY_BY_ALIAS = {
     "bsd-1": "bsd-1-clause",
     "bsd-2": "bsd-2-clause",
     "bsd-2.0": "bsd-2-clause",
@@ -77,36 +77,36 @@ FAMILIES = {
 """How the keys of each family begin; the Creative Commons' and the fonts' are not written for code."""
 
 
-def family(key: str) -> str:
+def license_family(key: str) -> str:
     """Return the family of a licence's key.
 
     Examples
     --------
-    >>> [family(key) for key in ("mit", "lgpl-3.0", "agpl-3.0", "cc0-1.0", "other")]
+    >>> [license_family(key) for key in ("mit", "lgpl-3.0", "agpl-3.0", "cc0-1.0", "other")]
     ['permissive', 'weak copyleft', 'strong copyleft', 'of texts', 'other']
     """
     return next((name for name, begin in FAMILIES.items() if re.match(f"(?:{begin})", key)), "other")
 
 
-def licence_key(text: str) -> str | None:
+def license_key(text: str) -> str | None:
     """Return the licence's key in lower case, ``other`` for one of its own making, None for none.
 
     Examples
     --------
-    >>> [licence_key(text) for text in ("MIT License", "Apache-2", "GPL-3.0-or-later", "BSD 3-Clause", "My terms", "")]
+    >>> [license_key(text) for text in ("MIT License", "Apache-2", "GPL-3.0-or-later", "BSD 3-Clause", "My terms", "")]
     ['mit', 'apache-2.0', 'gpl-3.0', 'bsd-3-clause', 'other', None]
     """
     plain = " ".join(text.lower().split())
     if plain in MISSING:
         return None
-    if plain in BY_NAME:
-        return BY_NAME[plain]
+    if plain in KEY_BY_NAME:
+        return KEY_BY_NAME[plain]
     versioned = _VERSION.fullmatch(plain)
     if versioned:
         name, major, minor = versioned.groups()
         return f"{name}-{major}{minor or '.0'}"
     key = plain.replace(" ", "-")
-    if key in SHORT:
-        return SHORT[key]
+    if key in KEY_BY_ALIAS:
+        return KEY_BY_ALIAS[key]
     own_terms = "licen" in key or (" " in plain and not any(letter.isdigit() for letter in plain))
     return key if _KEY.fullmatch(key) and not own_terms else "other"

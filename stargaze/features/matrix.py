@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from stargaze.features.catalog import CATALOGUE
+from stargaze.features.catalog import CATALOG
 from stargaze.features.extract import extract
 
 OTHER = 0.0
 """Code of a value that is not in the vocabulary; a missing value is NaN."""
 
 
-def matrix(
+def build_matrix(
     repositories: pd.DataFrame,
     names: Sequence[str],
     vocabularies: Mapping[str, Sequence[str]],
@@ -43,27 +43,27 @@ def matrix(
     --------
     >>> from stargaze.features import schema
     >>> records = schema.conform(pd.DataFrame({"full_name": ["a/b", "a/c"], "language": ["Python", "Zig"]}))
-    >>> matrix(records, ["language"], {"language": ["C", "Python"]})["language"].tolist()
+    >>> build_matrix(records, ["language"], {"language": ["C", "Python"]})["language"].tolist()
     [2.0, 0.0]
     """
-    told = [] if learned is None else [name for name in names if CATALOGUE[name].learned]
+    told = [] if learned is None else [name for name in names if CATALOG[name].learned]
     columns = extract(repositories, [name for name in names if name not in told])
     for name in columns:
-        if CATALOGUE[str(name)].kind == "category":
+        if CATALOG[str(name)].kind == "category":
             columns[name] = _codes(columns[name], vocabularies.get(str(name), ()))
     return pd.concat([columns, learned[told]], axis=1)[list(names)] if learned is not None and told else columns
 
 
-def vocabulary(values: pd.Series, least: int = 20, most: int = 40) -> list[str]:
+def build_vocabulary(values: pd.Series, least: int = 20, most: int = 40) -> list[str]:
     """Return the values seen at least ``least`` times, most frequent first, at most ``most``."""
     counts = values.value_counts()
     frequent = counts[counts >= least].sort_index().sort_values(ascending=False, kind="stable")
     return [str(value) for value in frequent.index[:most]]
 
 
-def categories(names: Sequence[str]) -> list[int]:
+def category_positions(names: Sequence[str]) -> list[int]:
     """Return the places of the categories among the names."""
-    return [place for place, name in enumerate(names) if CATALOGUE[name].kind == "category"]
+    return [place for place, name in enumerate(names) if CATALOG[name].kind == "category"]
 
 
 def _codes(values: pd.Series, known: Sequence[str]) -> pd.Series:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from stargaze.features.schema import BY_NAME
+from stargaze.features.schema import FIELD_BY_NAME
 
 Policy = Literal["static", "activity", "all"]
 Kind = Literal["number", "category"]
@@ -51,7 +51,7 @@ class Registry(dict[str, Feature]):
     def plain(self, policy: Policy, *names: str, kind: Kind = "number") -> None:
         """Register fields of the schema that are features as they are."""
         for name in names:
-            field = BY_NAME[name]
+            field = FIELD_BY_NAME[name]
             self._add(Feature(name, policy, field.unit or field.kind, field.meaning, (name,), _column_of(name), kind))
 
     def learned(self, name: str, policy: Policy, unit: str, meaning: str, *source: str, group: str = "") -> str:

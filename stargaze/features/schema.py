@@ -19,7 +19,7 @@ DTYPES: dict[str, str] = {
     "date": "datetime64[s, UTC]",
     "list": "object",
 }
-MOST = {
+MAX_COUNT_BY_FIELD = {
     "stars": 5_000_000.0,
     "forks": 5_000_000.0,
     "downloads": 1e13,
@@ -27,7 +27,7 @@ MOST = {
     "size_kb": 1e10,
     "code_bytes": 1e13,
 }
-MOST_OF_ANY = 1e9
+MAX_COUNT = 1e9
 """No count on GitHub comes near these; a larger one is a broken record."""
 
 
@@ -43,7 +43,7 @@ class Field:
     @property
     def most(self) -> float:
         """The largest count that can be true."""
-        return MOST.get(self.name, MOST_OF_ANY)
+        return MAX_COUNT_BY_FIELD.get(self.name, MAX_COUNT)
 
 
 def _fields(kind: Kind, unit: str, rows: dict[str, str]) -> list[Field]:
@@ -163,7 +163,7 @@ FIELDS: tuple[Field, ...] = (
     Field("size_kb", "count", "kB", "size of the git repository"),
     Field("code_bytes", "count", "B", "size of the code in all languages"),
 )
-BY_NAME: dict[str, Field] = {field.name: field for field in FIELDS}
+FIELD_BY_NAME: dict[str, Field] = {field.name: field for field in FIELDS}
 
 
 def empty(n_rows: int = 0) -> pd.DataFrame:

@@ -11,7 +11,7 @@ TEST = -1
 VALIDATION = -2
 
 
-def sides(full_name: pd.Series, section: FeaturesSection) -> np.ndarray:
+def assign_folds(full_name: pd.Series, section: FeaturesSection) -> np.ndarray:
     """Assign every repository to a training fold, to validation or to test.
 
     The side is a function of the owner's name and the seed alone: it does not change when other repositories come or go,
@@ -32,7 +32,7 @@ def sides(full_name: pd.Series, section: FeaturesSection) -> np.ndarray:
     Examples
     --------
     >>> names = pd.Series(["a/x", "A/y", "b/z"])
-    >>> side = sides(names, FeaturesSection())
+    >>> side = assign_folds(names, FeaturesSection())
     >>> bool(side[0] == side[1])
     True
     """

@@ -70,12 +70,13 @@ def _examples(store: Store, most: int) -> list[str]:
     import numpy as np
 
     from stargaze.bundle.star_bundle import Bundle
-    from stargaze.features.split import TEST, sides
+    from stargaze.features.split import TEST, assign_folds
 
     bundle = Bundle.load(store.current)
     known = bundle.known.sort_values("stars", ascending=False, kind="stable")
     held_out = (
-        known["full_name"][sides(known["full_name"], bundle.split) == TEST].tolist() or known["full_name"].tolist()
+        known["full_name"][assign_folds(known["full_name"], bundle.split) == TEST].tolist()
+        or known["full_name"].tolist()
     )
     places = np.unique(np.geomspace(1, len(held_out), most).astype(int) - 1)
     return [str(held_out[place]) for place in places]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config.sections import POLICIES
-from stargaze.features.catalog import CATALOGUE
+from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import Dataset
 from stargaze.features.schema import FIELDS
 from stargaze.report.formatting import percent
@@ -130,7 +130,7 @@ def features(selection: pd.DataFrame, kept: dict[str, list[str]]) -> pd.DataFram
     """Return each feature that a model may use: from which policy on, unit, source, how often missing, where it was kept."""
     rows = []
     missing_rates = selection.set_index("feature")["missing"]
-    for name, item in CATALOGUE.items():
+    for name, item in CATALOG.items():
         rows.append(
             {
                 "feature": name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stargaze.features.catalog import CATALOGUE
+from stargaze.features.catalog import CATALOG
 from stargaze.report.inputs import Evidence
 from stargaze.serve.prediction.attributions import contributions
 
@@ -37,7 +37,7 @@ def importance(evidence: Evidence, policy: str) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "feature": names,
-            "meaning": [CATALOGUE[name].meaning.partition(";")[0] for name in names],
+            "meaning": [CATALOG[name].meaning.partition(";")[0] for name in names],
             "contribution": added,
             "factor": np.exp(added),
             "importance": worth.reindex(names).to_numpy(dtype="float64"),

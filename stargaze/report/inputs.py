@@ -10,7 +10,7 @@ import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import ExternalError, StargazeError
-from stargaze.features.dataset import Dataset, FeatureSet, read_both
+from stargaze.features.dataset import Dataset, FeatureSet, read_dataset_and_features
 from stargaze.store import Store
 from stargaze.system.files import read_json
 from stargaze.tuning.screen import read_leaderboard
@@ -44,7 +44,7 @@ def read(store: Store) -> Evidence:
     ExternalError
         If a file is broken, a bundle was changed, or one artefact is older than another.
     """
-    table, feature_set = read_both(store)
+    table, feature_set = read_dataset_and_features(store)
     board = read_leaderboard(store, feature_set)
     trials = _read(store.need(store.trials), pd.read_parquet, "tune")
     selection = _read(store.need(store.selection), pd.read_csv, "select-features")

@@ -14,9 +14,9 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from stargaze.features.catalog import CATALOGUE
+from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import Dataset, FeatureSet
-from stargaze.features.matrix import categories
+from stargaze.features.matrix import category_positions
 from stargaze.tuning.families import Family, Parameters
 from stargaze.tuning.metrics import scores
 
@@ -74,13 +74,13 @@ def policy_arrays(table: Dataset, feature_set: FeatureSet, policy: str, rows: np
     chosen = table.training if rows is None else rows
     kept = feature_set.kept[policy]
     inputs = table.inputs(feature_set, policy).to_numpy()[chosen]
-    places = tuple(place for place, name in enumerate(kept) if CATALOGUE[name].learned)
+    places = tuple(place for place, name in enumerate(kept) if CATALOG[name].learned)
     learned = _none()
     if places:
         told = table.learned(feature_set.split)
         columns = [list(told.values).index(kept[place]) for place in places]
         learned = told.without[:, chosen][..., columns]
-    return Arrays(inputs, table.target[chosen], table.side[chosen], tuple(categories(kept)), learned, places)
+    return Arrays(inputs, table.target[chosen], table.side[chosen], tuple(category_positions(kept)), learned, places)
 
 
 @dataclass(frozen=True)

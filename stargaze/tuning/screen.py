@@ -15,7 +15,7 @@ import pandas as pd
 
 from stargaze.config.sections import POLICIES, ScreeningSection
 from stargaze.errors import ExternalError, UsageError
-from stargaze.features.dataset import Dataset, FeatureSet, read_both
+from stargaze.features.dataset import Dataset, FeatureSet, read_dataset_and_features
 from stargaze.store import Store
 from stargaze.system.files import atomic_write, convert_disk_errors
 from stargaze.system.progress import Report
@@ -71,7 +71,7 @@ def screen(
         If no family could be fitted.
     """
     names = sorted(chosen(section.families), key=_slowest_first)
-    table, feature_set = read_both(store)
+    table, feature_set = read_dataset_and_features(store)
     least = 20 * feature_set.split.folds
     if 0 < section.rows < least:
         raise UsageError(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from stargaze.config.sections import TuningSection
 from stargaze.errors import ExternalError
-from stargaze.features.dataset import read_both
+from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store
 from stargaze.system.progress import Report
 from stargaze.tuning.cross_validation import Arrays, policy_arrays
@@ -69,7 +69,7 @@ def tune(
     KeyboardInterrupt
         After Ctrl-C, when what was found is on disk.
     """
-    table, feature_set = read_both(store)
+    table, feature_set = read_dataset_and_features(store)
     finalists = _finalists(read_leaderboard(store, feature_set), section)
     header = {
         "feature_set": feature_set.digest,

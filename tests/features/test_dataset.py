@@ -12,7 +12,13 @@ import pytest
 
 from stargaze.config.sections import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError
-from stargaze.features.dataset import FeatureSet, read_both, read_feature_set, read_table, write_feature_set
+from stargaze.features.dataset import (
+    FeatureSet,
+    read_dataset,
+    read_dataset_and_features,
+    read_feature_set,
+    write_feature_set,
+)
 from stargaze.store import Store
 from stargaze.system.files import sha256
 
@@ -35,7 +41,7 @@ def feature_set(store: Store, **changes: object) -> FeatureSet:
 
 
 def test_every_row_is_on_exactly_one_side(store: Store) -> None:
-    table = read_table(store, SECTION)
+    table = read_dataset(store, SECTION)
 
     rows = np.sort(np.concatenate([table.training, table.validation, table.test]))
     assert rows.tolist() == list(range(300))
@@ -43,7 +49,7 @@ def test_every_row_is_on_exactly_one_side(store: Store) -> None:
 
 
 def test_the_target_is_the_logarithm_of_the_stars(store: Store) -> None:
-    table = read_table(store, SECTION)
+    table = read_dataset(store, SECTION)
 
     assert np.expm1(table.target) == pytest.approx(table.repositories["stars"].to_numpy())
 
@@ -54,14 +60,14 @@ def test_a_repository_whose_stars_are_not_known_is_left_out(store: Store, plausi
     frame.loc[10:14, "full_name"] = None
     frame.to_parquet(store.repositories)
 
-    table = read_table(store, SECTION)
+    table = read_dataset(store, SECTION)
 
     assert len(table.repositories) == 285
     assert np.isfinite(table.target).all()
 
 
 def test_the_input_has_a_row_each_and_the_kept_columns(store: Store) -> None:
-    inputs = read_table(store, SECTION).inputs(feature_set(store), "all")
+    inputs = read_dataset(store, SECTION).inputs(feature_set(store), "all")
 
     assert inputs.shape == (300, 2)
     assert list(inputs) == ["age", "language"]
@@ -72,7 +78,7 @@ def test_too_few_repositories_are_refused(store: Store, plausible: Plausible, n:
     plausible(n).to_parquet(store.repositories)
 
     with pytest.raises(MissingInputError, match=f"{n} repositories are too few: at least 60 must be left") as caught:
-        read_table(store, SECTION)
+        read_dataset(store, SECTION)
 
     assert "fetch more" in caught.value.hint
 
@@ -81,7 +87,7 @@ def test_repositories_of_one_owner_cannot_be_parted(store: Store, plausible: Pla
     plausible(300, full_name=[f"one/r{number}" for number in range(300)]).to_parquet(store.repositories)
 
     with pytest.raises(MissingInputError):
-        read_table(store, SECTION)
+        read_dataset(store, SECTION)
 
 
 def test_too_few_owners_for_the_folds_are_refused_with_the_way_out(store: Store, plausible: Plausible) -> None:
@@ -91,10 +97,10 @@ def test_too_few_owners_for_the_folds_are_refused_with_the_way_out(store: Store,
     many = dataclasses.replace(SECTION, folds=8)
 
     with pytest.raises(MissingInputError, match="too few owners: 3 of 8 folds would be empty") as caught:
-        read_table(store, many)
+        read_dataset(store, many)
 
     assert 'features.split_by = "repository"' in caught.value.hint
-    assert len(set(read_table(store, dataclasses.replace(many, split_by="repository")).side)) == 10
+    assert len(set(read_dataset(store, dataclasses.replace(many, split_by="repository")).side)) == 10
 
 
 def test_a_feature_set_is_read_back_as_it_was_written(store: Store) -> None:
@@ -102,7 +108,7 @@ def test_a_feature_set_is_read_back_as_it_was_written(store: Store) -> None:
     write_feature_set(store, written)
 
     assert read_feature_set(store) == written
-    assert read_both(store)[1].digest == written.digest
+    assert read_dataset_and_features(store)[1].digest == written.digest
 
 
 @pytest.mark.parametrize(
@@ -124,6 +130,6 @@ def test_a_feature_set_of_other_repositories_is_refused(store: Store, plausible:
     plausible(300, seed=1).to_parquet(store.repositories)
 
     with pytest.raises(MissingInputError, match="was made from other repositories") as caught:
-        read_both(store)
+        read_dataset_and_features(store)
 
     assert caught.value.hint == "stargaze select-features"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
-from stargaze.features.catalog import CATALOGUE, allowed
+from stargaze.features.catalog import CATALOG, allowed_features
 from stargaze.features.extract import days, extract, feature
 from stargaze.features.registry import Feature
 
@@ -25,7 +25,7 @@ Plausible = Callable[..., pd.DataFrame]
 POPULARITY = {"forks", "subscribers", "watchers", "dependents", "downloads", "monthly_downloads", "updated_at"}
 POPULARITY |= {"owner_followers"}
 """What follows from stars, or changes with one; only policy ``all`` may read it."""
-PURE = {name: item for name, item in CATALOGUE.items() if not item.learned}
+PURE = {name: item for name, item in CATALOG.items() if not item.learned}
 NAMES = [pytest.param(item, id=item.name) for item in PURE.values()]
 NAME = st.text(string.ascii_letters + string.digits + "-_.", min_size=1, max_size=12)
 MOMENT = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -123,16 +123,16 @@ def test_only_policy_all_reads_what_follows_from_popularity(item: Feature) -> No
 @pytest.mark.parametrize("item", NAMES)
 def test_no_feature_says_that_it_reads_the_stars(item: Feature) -> None:
     assert "stars" not in item.source
-    assert set(item.source) <= set(schema.BY_NAME)
+    assert set(item.source) <= set(schema.FIELD_BY_NAME)
     if "watchers" in item.source:
         assert item.name == "watchers"
 
 
 def test_figures_of_popularity_change_nothing_below_policy_all(some: pd.DataFrame) -> None:
-    names = [item.name for item in allowed("activity") if not item.learned]
+    names = [item.name for item in allowed_features("activity") if not item.learned]
     changed = some.copy()
     for name in POPULARITY:
-        known = schema.BY_NAME[name].kind == "date"
+        known = schema.FIELD_BY_NAME[name].kind == "date"
         changed[name] = changed["created_at"] if known else np.arange(len(changed), dtype="float64")
 
     assert_frame_equal(extract(some, names), extract(changed, names))
@@ -140,7 +140,7 @@ def test_figures_of_popularity_change_nothing_below_policy_all(some: pd.DataFram
 
 @pytest.mark.parametrize(("policy", "before"), [("activity", "static"), ("all", "activity")])
 def test_each_policy_holds_the_one_before(policy: str, before: str) -> None:
-    assert {item.name for item in allowed(before)} < {item.name for item in allowed(policy)}
+    assert {item.name for item in allowed_features(before)} < {item.name for item in allowed_features(policy)}
 
 
 # ---- one row is one row -------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_a_record_of_which_nothing_is_known_has_no_number_but_those_of_its_name(
     found = extract(schema.conform(pd.DataFrame({"full_name": ["a/b"]})))
 
     known = set(found.columns[found.notna().all()])
-    assert all("full_name" in CATALOGUE[name].source for name in known)
+    assert all("full_name" in CATALOG[name].source for name in known)
     assert {"name_length", "owner_length", "name_is_owner"} <= known
 
 
@@ -321,9 +321,9 @@ def test_two_features_of_one_name_are_a_mistake_of_the_program() -> None:
 @pytest.mark.parametrize("first", ["dataset", "encoding.encoder", "extract", "selection.select_features"])
 def test_the_catalogue_has_one_order_whichever_module_is_imported_first(first: str) -> None:
     """The selection depends on the order: a stage must not depend on the stage before it in the same process."""
-    code = f"import stargaze.features.{first}\nfrom stargaze.features.catalog import CATALOGUE\nprint(*CATALOGUE)"
+    code = f"import stargaze.features.{first}\nfrom stargaze.features.catalog import CATALOG\nprint(*CATALOG)"
 
     listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    assert listed.split() == list(CATALOGUE)
-    assert [item.learned for item in CATALOGUE.values()] == sorted(item.learned for item in CATALOGUE.values())
+    assert listed.split() == list(CATALOG)
+    assert [item.learned for item in CATALOG.values()] == sorted(item.learned for item in CATALOG.values())

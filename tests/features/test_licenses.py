@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.features.licenses import BY_NAME, licence_key
+from stargaze.features.licenses import KEY_BY_NAME, license_key
 
 
 @pytest.mark.parametrize(
@@ -30,23 +30,23 @@ from stargaze.features.licenses import BY_NAME, licence_key
     ],
 )
 def test_the_spellings_of_a_licence_have_one_key(text: str, key: str) -> None:
-    assert licence_key(text) == key
+    assert license_key(text) == key
 
 
 @pytest.mark.parametrize(
     "text", ["Other", "NOASSERTION", "https://x.org/LICENSE", "Modelica License 2", "Ask me first", "x" * 300]
 )
 def test_terms_of_ones_own_are_other(text: str) -> None:
-    assert licence_key(text) == "other"
+    assert license_key(text) == "other"
 
 
 @pytest.mark.parametrize("text", ["", " ", "None", "null", "undefined"])
 def test_no_licence_is_none(text: str) -> None:
-    assert licence_key(text) is None
+    assert license_key(text) is None
 
 
-@given(st.one_of(st.text(max_size=80), st.sampled_from(sorted(BY_NAME))))
+@given(st.one_of(st.text(max_size=80), st.sampled_from(sorted(KEY_BY_NAME))))
 def test_the_key_of_a_key_is_itself(text: str) -> None:
-    key = licence_key(text)
+    key = license_key(text)
 
-    assert key is None or licence_key(key) == key
+    assert key is None or license_key(key) == key

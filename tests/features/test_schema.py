@@ -8,11 +8,11 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
-from stargaze.features.schema import BY_NAME, DTYPES, FIELDS, Field, conform, empty
+from stargaze.features.schema import DTYPES, FIELD_BY_NAME, FIELDS, Field, conform, empty
 
 
 def test_every_field_has_a_name_of_its_own() -> None:
-    assert len(BY_NAME) == len(FIELDS)
+    assert len(FIELD_BY_NAME) == len(FIELDS)
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
@@ -26,7 +26,7 @@ def test_conforming_again_changes_nothing() -> None:
     frame = conform(pd.DataFrame({"full_name": ["a/b"], "stars": [3], "created_at": ["2020-01-01"], "x": [1]}))
 
     assert_frame_equal(conform(frame), frame)
-    assert list(frame) == list(BY_NAME)
+    assert list(frame) == list(FIELD_BY_NAME)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5])

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stargaze.config.sections import FeaturesSection
-from stargaze.features.split import TEST, VALIDATION, sides
+from stargaze.features.split import TEST, VALIDATION, assign_folds
 
 LETTERS = st.text("abAB-", min_size=1, max_size=4)
 NAMES = st.lists(st.builds("{}/{}".format, LETTERS, LETTERS), min_size=1, max_size=30)
@@ -30,7 +30,7 @@ MANY = pd.Series([f"owner{number}/r" for number in range(20_000)], dtype="str")
 
 def side_of(names: list[str], section: FeaturesSection) -> list[int]:
     """Return the side of each name."""
-    return [int(side) for side in sides(pd.Series(names, dtype="str"), section)]
+    return [int(side) for side in assign_folds(pd.Series(names, dtype="str"), section)]
 
 
 @few
@@ -80,7 +80,7 @@ def test_by_repository_an_owner_may_stand_on_several_sides() -> None:
 
 @pytest.mark.parametrize(("test", "validation", "folds"), [(0.15, 0.15, 5), (0.02, 0.5, 2), (0.4, 0.4, 20)])
 def test_the_shares_are_those_that_are_asked_for(test: float, validation: float, folds: int) -> None:
-    found = sides(MANY, FeaturesSection(test=test, validation=validation, folds=folds))
+    found = assign_folds(MANY, FeaturesSection(test=test, validation=validation, folds=folds))
 
     expected = {TEST: test, VALIDATION: validation} | dict.fromkeys(range(folds), (1 - test - validation) / folds)
     shares = {side: float(np.mean(found == side)) for side in expected}
@@ -92,7 +92,7 @@ def test_the_shares_are_those_that_are_asked_for(test: float, validation: float,
 )
 def test_every_seed_splits_in_its_own_way(one: int, other: int) -> None:
     """Also seeds of many digits, whose beginnings are the same."""
-    same = np.mean(sides(MANY, FeaturesSection(seed=one)) == sides(MANY, FeaturesSection(seed=other)))
+    same = np.mean(assign_folds(MANY, FeaturesSection(seed=one)) == assign_folds(MANY, FeaturesSection(seed=other)))
 
     assert same < 0.3
 

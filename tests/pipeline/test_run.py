@@ -14,7 +14,7 @@ import pytest
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import Config, FeaturesSection, ScreeningSection
 from stargaze.errors import ExternalError, UsageError
-from stargaze.features.split import TEST, sides
+from stargaze.features.split import TEST, assign_folds
 from stargaze.output import Output
 from stargaze.pipeline import run as journey
 from stargaze.pipeline.run import EXAMPLES, travel
@@ -144,7 +144,7 @@ def test_once_asks_about_held_out_repositories_and_ends(
     code = go(monkeypatch, store, [], once=True)
 
     frame = Bundle.load(store.current).known.set_index("full_name", drop=False)
-    held_out = frame[sides(frame["full_name"], FeaturesSection()) == TEST]
+    held_out = frame[assign_folds(frame["full_name"], FeaturesSection()) == TEST]
     assert code == 0
     assert page.served == 1
     assert len(set(page.asked)) == EXAMPLES

@@ -56,10 +56,12 @@ def test_every_repository_that_github_ever_answered_is_read_and_can_be_true(stor
     given = [exchange for exchange in exchanges() if exchange.is_repository and exchange.status == 200]
     with replaying(given) as server:
         client = connected(server, clock)
-        rows = [(0, place, records.read(client.get(exchange.path).data)) for place, exchange in enumerate(given)]
+        rows = [(0, place, records.map_record(client.get(exchange.path).data)) for place, exchange in enumerate(given)]
     ledger = FetchCounts([store.spool], read={0: len(rows)})
     now = datetime.now(UTC)
-    summary = assemble.write(assemble.pieces(rows), ledger, FetchSection(), store, now, lambda _what, _share: None)
+    summary = assemble.write_repositories(
+        assemble.batch_rows(rows), ledger, FetchSection(), store, now, lambda _what, _share: None
+    )
     assert len(given) > 380
     assert summary.read == len(given)
     starless = [place for _, place, row in rows if "stars" not in row]
@@ -75,7 +77,7 @@ def test_every_search_page_is_read(clock: FakeClock) -> None:
     with replaying(pages) as server:
         found = [connected(server, clock).get("/search/repositories", {"q": "x"}).data for _ in pages]
     assert [len(page["items"]) for page in found] == [30, 30, 0, 8, 8]
-    rows = [records.read(item) for page in found for item in page["items"]]
+    rows = [records.map_record(item) for page in found for item in page["items"]]
     assert all(row["stars"] >= 0 and row["id"] for row in rows)
 
 
@@ -93,7 +95,7 @@ def test_a_renamed_repository_is_followed_to_its_record(file: str, clock: FakeCl
     there = next(exchange for exchange in named(file) if exchange.status == 200 and exchange.is_repository)
     with replaying([moved, there]) as server:
         reply = connected(server, clock).get(moved.path)
-    assert records.read(reply.data)["full_name"]
+    assert records.map_record(reply.data)["full_name"]
     assert server.asked[1][1].startswith("/repositories/")
     assert server.asked[1][2]["Authorization"] == f"Bearer {TOKEN}"
 

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from stargaze.config.sections import POLICIES, FeaturesSection, TuningSection
-from stargaze.features.catalog import CATALOGUE
-from stargaze.features.dataset import FeatureSet, read_table, write_feature_set
-from stargaze.features.matrix import vocabulary
+from stargaze.features.catalog import CATALOG
+from stargaze.features.dataset import FeatureSet, read_dataset, write_feature_set
+from stargaze.features.matrix import build_vocabulary
 from stargaze.report.inputs import Evidence, read
 from stargaze.report.tables import Numbers, numbers
 from stargaze.report.write import write_report
@@ -47,9 +47,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, plausible: Callable[..., 
     store = Store(tmp_path_factory.mktemp("finished") / "store")
     store.root.mkdir()
     _repositories(plausible).to_parquet(store.repositories)
-    table = read_table(store, SECTION)
+    table = read_dataset(store, SECTION)
     training = table.repositories.iloc[table.training]
-    vocabularies = {name: vocabulary(training[name]) for name in ("language", "owner_type")}
+    vocabularies = {name: build_vocabulary(training[name]) for name in ("language", "owner_type")}
     feature_set = FeatureSet(KEPT, vocabularies, SECTION, table.fingerprint, {})
     write_feature_set(store, feature_set)
     _selection().to_csv(store.selection, index=False)
@@ -103,7 +103,7 @@ def _repositories(plausible: Callable[..., pd.DataFrame]) -> pd.DataFrame:
 
 
 def _selection() -> pd.DataFrame:
-    frame = pd.DataFrame([dataclasses.asdict(item) for item in CATALOGUE.values()])[["name", "policy", "unit"]]
+    frame = pd.DataFrame([dataclasses.asdict(item) for item in CATALOG.values()])[["name", "policy", "unit"]]
     frame = frame.rename(columns={"name": "feature"}).assign(missing=0.25, rho=np.nan)
     for policy in POLICIES:
         frame[policy] = np.where(frame["feature"].isin(KEPT[policy]), "kept", "useless")

@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from stargaze.config.sections import FeaturesSection
 from stargaze.features import schema
-from stargaze.features.dataset import Dataset, FeatureSet, read_table, write_feature_set
-from stargaze.features.matrix import vocabulary
+from stargaze.features.dataset import Dataset, FeatureSet, read_dataset, write_feature_set
+from stargaze.features.matrix import build_vocabulary
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays
 
@@ -74,9 +74,9 @@ def fill(store: Store, repositories: pd.DataFrame) -> tuple[Dataset, FeatureSet]
     store.root.mkdir(parents=True, exist_ok=True)
     repositories.to_parquet(store.repositories)
     section = FeaturesSection(folds=3)
-    table = read_table(store, section)
+    table = read_dataset(store, section)
     training = table.repositories.iloc[table.training]
-    vocabularies = {name: vocabulary(training[name]) for name in ("language", "owner_type")}
+    vocabularies = {name: build_vocabulary(training[name]) for name in ("language", "owner_type")}
     feature_set = FeatureSet(KEPT, vocabularies, section, table.fingerprint, {})
     write_feature_set(store, feature_set)
     return table, feature_set

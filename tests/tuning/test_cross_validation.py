@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from stargaze.config.sections import FeaturesSection
-from stargaze.features.dataset import Dataset, FeatureSet, read_table
+from stargaze.features.dataset import Dataset, FeatureSet, read_dataset
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, policy_arrays, summary
 from stargaze.tuning.families import FAMILIES, Family
@@ -131,7 +131,7 @@ def taught(store: Store, few: pd.DataFrame) -> tuple[Dataset, FeatureSet]:
     store.root.mkdir(parents=True)
     few.to_parquet(store.repositories)
     section = FeaturesSection(folds=3, split_by="repository")
-    table = read_table(store, section)
+    table = read_dataset(store, section)
     kept = {"static": TAUGHT, "activity": ["age"], "all": ["forks", "age"]}
     return table, FeatureSet(kept, {"language": ["JavaScript"]}, section, table.fingerprint, {})
 

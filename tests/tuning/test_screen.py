@@ -8,7 +8,7 @@ import pytest
 
 from stargaze.config.sections import ScreeningSection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
-from stargaze.features.dataset import read_both
+from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store
 from stargaze.tuning.screen import COLUMNS, _sample, read_leaderboard, records, screen
 from tests.tuning.conftest import fill
@@ -55,7 +55,7 @@ def test_a_family_that_fails_is_a_row_that_says_why(screened: Screened) -> None:
 
 def test_the_leaderboard_is_written_and_read_back(screened: Screened) -> None:
     store, board, _ = screened
-    _, feature_set = read_both(store)
+    _, feature_set = read_dataset_and_features(store)
 
     back = read_leaderboard(store, feature_set)
 
@@ -93,7 +93,7 @@ def test_a_leaderboard_of_another_feature_set_is_refused(screened: Screened, lea
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", '"', "\x00\x01", "policy\n" * 3])
 def test_a_leaderboard_that_is_none_is_refused(learnt: Store, text: str) -> None:
     learnt.leaderboard.write_text(text)
-    _, feature_set = read_both(learnt)
+    _, feature_set = read_dataset_and_features(learnt)
 
     with pytest.raises(ExternalError, match="leaderboard") as raised:
         read_leaderboard(learnt, feature_set)
@@ -102,7 +102,7 @@ def test_a_leaderboard_that_is_none_is_refused(learnt: Store, text: str) -> None
 
 def test_a_leaderboard_that_is_not_there_names_the_command(learnt: Store) -> None:
     with pytest.raises(MissingInputError) as raised:
-        read_leaderboard(learnt, read_both(learnt)[1])
+        read_leaderboard(learnt, read_dataset_and_features(learnt)[1])
     assert raised.value.hint == "stargaze screen"
 
 
@@ -133,7 +133,7 @@ def test_before_select_features_the_command_is_named(store: Store) -> None:
 @pytest.mark.parametrize("most", [0, 100, 100_000])
 def test_a_part_of_the_rows_is_of_whole_owners(learnt: Store, most: int) -> None:
     """All but the last owner, who is cut off where there are enough rows."""
-    table, _ = read_both(learnt)
+    table, _ = read_dataset_and_features(learnt)
 
     rows = _sample(table, most, seed=0)
 

@@ -12,7 +12,7 @@ import pytest
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import TuningSection
 from stargaze.errors import ExternalError, MissingInputError
-from stargaze.features.dataset import read_both
+from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import policy_arrays
 from stargaze.tuning.screen import COLUMNS
@@ -51,7 +51,7 @@ def trial(family: str, rmsle: float) -> dict[str, Any]:
 @pytest.fixture
 def screened(learnt: Store) -> Store:
     """A store with a leaderboard."""
-    digest = read_both(learnt)[1].digest
+    digest = read_dataset_and_features(learnt)[1].digest
     rows = [
         {**ROW, "policy": policy, "family": family, "status": status, "rmsle": rmsle, "feature_set": digest}
         for policy, family, status, rmsle in BOARD
@@ -66,7 +66,7 @@ def stopped(screened: Store) -> Store:
     journal = Journal(screened.journal)
     journal.begin(
         {
-            "feature_set": read_both(screened)[1].digest,
+            "feature_set": read_dataset_and_features(screened)[1].digest,
             "finalists": ["elastic-net", "ridge"],
             "policy": "all",
             "seed": 0,
@@ -152,7 +152,7 @@ def test_a_leaderboard_of_failures_names_the_command(screened: Store) -> None:
 
 
 def test_trials_fit_training_rows_only(learnt: Store) -> None:
-    table, feature_set = read_both(learnt)
+    table, feature_set = read_dataset_and_features(learnt)
 
     arrays = policy_arrays(table, feature_set, "all")
 

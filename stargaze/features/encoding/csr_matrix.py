@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Sparse:
+class CsrMatrix:
     """Row i has the values ``data[indptr[i]:indptr[i + 1]]`` in the columns ``indices`` of the same places, each column once."""
 
     data: np.ndarray
@@ -18,12 +18,12 @@ class Sparse:
     n_columns: int
 
     @classmethod
-    def of(cls, values: np.ndarray, columns: np.ndarray, rows: np.ndarray, shape: tuple[int, int]) -> Sparse:
+    def of(cls, values: np.ndarray, columns: np.ndarray, rows: np.ndarray, shape: tuple[int, int]) -> CsrMatrix:
         """Add up the values that have the same place.
 
         Examples
         --------
-        >>> table = Sparse.of(np.array([1.0, 1.0, 5.0]), np.array([2, 2, 0]), np.array([0, 0, 1]), (2, 3))
+        >>> table = CsrMatrix.of(np.array([1.0, 1.0, 5.0]), np.array([2, 2, 0]), np.array([0, 0, 1]), (2, 3))
         >>> table.data.tolist(), table.indices.tolist(), table.indptr.tolist()
         ([2.0, 5.0], [2, 0], [0, 1, 2])
         """
@@ -42,13 +42,13 @@ class Sparse:
         """In which row each value is."""
         return np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
 
-    def __getitem__(self, chosen: np.ndarray) -> Sparse:
+    def __getitem__(self, chosen: np.ndarray) -> CsrMatrix:
         """Return some rows, by their places or a mask."""
         places = np.arange(self.shape[0])[chosen]
         begins, counts = self.indptr[places], np.diff(self.indptr)[places]
         ends = np.append(0, np.cumsum(counts))
         taken = np.arange(ends[-1]) + np.repeat(begins - ends[:-1], counts)
-        return Sparse(self.data[taken], self.indices[taken], ends, self.n_columns)
+        return CsrMatrix(self.data[taken], self.indices[taken], ends, self.n_columns)
 
     def __matmul__(self, dense: np.ndarray) -> np.ndarray:
         """Multiply with a vector or a matrix, value by value in the order of the columns, as SciPy does."""

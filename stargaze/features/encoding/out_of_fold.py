@@ -8,13 +8,19 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from stargaze.features.encoding.encoder import DIRECTIONS, TAUGHT, Encoder, Taught, names
-from stargaze.features.encoding.text_models import Directions
-from stargaze.features.encoding.tokens import TokenizedText, said
+from stargaze.features.encoding.encoder import (
+    TARGET_ENCODED,
+    TEXT_COMPONENTS,
+    Encoder,
+    TargetEncodings,
+    encoded_columns,
+)
+from stargaze.features.encoding.text_models import TextComponents
+from stargaze.features.encoding.tokens import TokenizedText, tokenize
 
 
 @dataclass(frozen=True)
-class Learned:
+class OutOfFoldEncodings:
     """What the training rows of a table taught.
 
     ``values`` (n, q): a training row's as the other folds teach them, any other's as all training rows do. ``without``
@@ -32,7 +38,7 @@ class Learned:
 
 def fit_out_of_fold(
     repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, *, seed: int, owners: bool
-) -> Learned:
+) -> OutOfFoldEncodings:
     """Learn the columns of all rows, for the whole training part and for it without each of its folds.
 
     Parameters
@@ -50,7 +56,7 @@ def fit_out_of_fold(
 
     Returns
     -------
-    Learned
+    OutOfFoldEncodings
 
     Notes
     -----
@@ -62,18 +68,18 @@ def fit_out_of_fold(
     Wolpert, Stacked generalization, 1992 (out-of-fold values); Micci-Barreca, A preprocessing scheme for high-cardinality
     categorical attributes, 2001 (smoothed means).
     """
-    known, folds = said(repositories), np.unique(side[side >= 0]).tolist()
+    known, folds = tokenize(repositories), np.unique(side[side >= 0]).tolist()
     training = side >= 0
     encoder = Encoder.of(known.of(np.flatnonzero(training)), target[training], seed=seed, owners=owners)
-    columns = list(names(owners=owners))
+    columns = list(encoded_columns(owners=owners))
     told = np.zeros((2 + max(folds), len(target), len(columns)), dtype="float32")
-    told[0, :, : len(DIRECTIONS)] = encoder.directions.transform(known.words)
+    told[0, :, : len(TEXT_COMPONENTS)] = encoder.directions.transform(known.words)
     for fold in folds:
         seen = np.flatnonzero(training & (side != fold))
-        told[1 + fold, :, : len(DIRECTIONS)] = Directions.fit(known.words[seen], seed).transform(known.words)
+        told[1 + fold, :, : len(TEXT_COMPONENTS)] = TextComponents.fit(known.words[seen], seed).transform(known.words)
     for left_out in ((), *combinations(folds, 1), *combinations(folds, 2)):
-        _tell(told[:, :, len(DIRECTIONS) :], known, target, side, left_out)
-    return Learned(encoder, pd.DataFrame(told[0], index=repositories.index, columns=columns), told[1:])
+        _tell(told[:, :, len(TEXT_COMPONENTS) :], known, target, side, left_out)
+    return OutOfFoldEncodings(encoder, pd.DataFrame(told[0], index=repositories.index, columns=columns), told[1:])
 
 
 def _tell(
@@ -86,8 +92,8 @@ def _tell(
         for outer in left_out:
             told[1 + outer, (side >= 0) & (side != outer)] = np.nan
         return
-    owners = told.shape[2] > len(TAUGHT)
-    values = Taught.fit(known.of(seen), target[seen], owners=owners).values(known.of(rows))
+    owners = told.shape[2] > len(TARGET_ENCODED)
+    values = TargetEncodings.fit(known.of(seen), target[seen], owners=owners).values(known.of(rows))
     for reader in (None, *left_out):
         own = [fold for fold in left_out if fold != reader]
         if len(own) > 1:

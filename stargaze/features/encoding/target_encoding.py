@@ -9,12 +9,12 @@ import numpy as np
 
 from stargaze.features.encoding.tokens import Keys
 
-MOST = 100_000
+MAX_KEYS = 100_000
 """Keys that are kept, those of most rows first [keys]; a key costs 20 bytes."""
 
 
 @dataclass(frozen=True)
-class Means:
+class TargetEncoder:
     """Per key, sorted: on how many rows it was, the smoothed mean of their targets [nat], and the best of them [nat]."""
 
     keys: np.ndarray
@@ -24,7 +24,7 @@ class Means:
     overall: float
 
     @classmethod
-    def fit(cls, keys: Keys, target: np.ndarray, weight: float) -> Means:
+    def fit(cls, keys: Keys, target: np.ndarray, weight: float) -> TargetEncoder:
         """Average the target over the rows of each key.
 
         Parameters
@@ -38,7 +38,7 @@ class Means:
 
         Examples
         --------
-        >>> Means.fit(Keys(np.array([0, 1]), np.array([7, 7]), 3), np.array([1.0, 3.0, 2.0]), 2.0).mean.tolist()
+        >>> TargetEncoder.fit(Keys(np.array([0, 1]), np.array([7, 7]), 3), np.array([1.0, 3.0, 2.0]), 2.0).mean.tolist()
         [2.0]
         """
         overall = float(target.mean())
@@ -47,7 +47,7 @@ class Means:
         mean = (np.bincount(place, values, len(unique)) + weight * overall) / (count + weight)
         best = np.zeros(len(unique))
         np.maximum.at(best, place, values)
-        kept = np.sort(np.argsort(-count, kind="stable")[:MOST])
+        kept = np.sort(np.argsort(-count, kind="stable")[:MAX_KEYS])
         count, mean, best = (item[kept].astype("float32") for item in (count, mean, best))
         return cls(unique[kept], count, mean, best, overall)
 
@@ -79,7 +79,7 @@ class Means:
         return {**{name: getattr(self, name) for name in _COLUMNS}, "overall": np.array(self.overall)}
 
     @classmethod
-    def read(cls, arrays: Mapping[str, np.ndarray]) -> Means:
+    def read(cls, arrays: Mapping[str, np.ndarray]) -> TargetEncoder:
         """Read arrays, whoever wrote them.
 
         Raises
@@ -93,7 +93,11 @@ class Means:
         sound = keys.dtype == np.uint64 and keys.ndim == 1 and overall.shape == () and np.isfinite(overall)
         if not sound or any(item.shape != keys.shape or item.dtype != np.float32 for item in values):
             raise ValueError("means of another shape")
-        if len(keys) > MOST or not (keys[1:] > keys[:-1]).all() or not all(np.isfinite(item).all() for item in values):
+        if (
+            len(keys) > MAX_KEYS
+            or not (keys[1:] > keys[:-1]).all()
+            or not all(np.isfinite(item).all() for item in values)
+        ):
             raise ValueError("means that nobody fitted")
         return cls(keys, count, mean, best, float(overall))
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from stargaze.features.encoding.csr_matrix import Sparse
+from stargaze.features.encoding.csr_matrix import CsrMatrix
 from stargaze.features.encoding.murmur3 import murmur3
 
 BUCKETS = 2**14
@@ -39,7 +39,7 @@ class Keys:
 class TokenizedText:
     """Words (n, :data:`BUCKETS`), topics, language, name and owner of n repositories."""
 
-    words: Sparse
+    words: CsrMatrix
     topics: Keys
     language: Keys
     name: Keys
@@ -51,7 +51,7 @@ class TokenizedText:
         return TokenizedText(self.words[rows], *(item.of(rows) for item in keys))
 
 
-def said(repositories: pd.DataFrame) -> TokenizedText:
+def tokenize(repositories: pd.DataFrame) -> TokenizedText:
     """Hash what repositories say: words, pairs of words, and names.
 
     Parameters
@@ -67,7 +67,7 @@ def said(repositories: pd.DataFrame) -> TokenizedText:
     --------
     >>> from stargaze.features import schema
     >>> record = schema.conform(pd.DataFrame({"full_name": ["a/b"], "description": ["one two"], "language": ["C"]}))
-    >>> len(said(record).words.data), len(said(record).language.keys), len(said(record).topics.keys)
+    >>> len(tokenize(record).words.data), len(tokenize(record).language.keys), len(tokenize(record).topics.keys)
     (6, 1, 0)
     """
     lower = repositories["full_name"].str.lower()
@@ -96,12 +96,12 @@ def _tokens(full_name: str, description: object, topics: Sequence[str]) -> list[
     return [*found, *(f"-{word}" for word in own), *_pairs("-", own), *_pairs("", text)]
 
 
-def _counted(tokens: Sequence[Sequence[str]]) -> Sparse:
+def _counted(tokens: Sequence[Sequence[str]]) -> CsrMatrix:
     """Add up the tokens of each row in their buckets, with a sign each, so that what meets by chance cancels on the average."""
     code = murmur3([token for of_row in tokens for token in of_row])
     rows = np.repeat(np.arange(len(tokens)), [len(of_row) for of_row in tokens])
     places, signs = np.abs(code.astype("int64")) % BUCKETS, np.where(code >= 0, 1.0, -1.0).astype("float32")
-    return Sparse.of(signs, places, rows, (len(tokens), BUCKETS))
+    return CsrMatrix.of(signs, places, rows, (len(tokens), BUCKETS))
 
 
 def _pairs(mark: str, words: Sequence[str]) -> Iterable[str]:

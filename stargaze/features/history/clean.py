@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from stargaze.features.history.renames import Faults, copies, renames, spellings
+from stargaze.features.history.renames import CleaningLog, drop_copies, join_renamed, join_spellings
 
-MOST_GAP = 91
+MAX_GAP = 91
 """Days without a count after which a series begins anew: a quarter cannot be filled in by a line."""
 FALL, FEWEST_LOST = 0.8, 50
 """A count below this part of the one before, by at least so many stars, is no loss of stars but another repository or a
@@ -21,7 +21,7 @@ FAULTS = ("two spellings", "renamed", "copy", "counted twice", "fall", "jump", "
 
 
 @dataclass(frozen=True)
-class Series:
+class CleanHistory:
     """A history with whole series, and what had to be done for that.
 
     ``frame`` is the history with a column ``series`` (0 …), within which counts may be compared; ``faults`` has a row a case:
@@ -44,37 +44,37 @@ class Series:
         return rows
 
 
-def whole_series(history: pd.DataFrame) -> Series:
+def clean_history(history: pd.DataFrame) -> CleanHistory:
     """Join what is one repository, leave out what is counted twice, and part what does not go on.
 
     Parameters
     ----------
     history : DataFrame
-        As :func:`stargaze.features.history.read.tidy` returns it.
+        As :func:`stargaze.features.history.read.tidy_history` returns it.
 
     Returns
     -------
-    Series
+    CleanHistory
         Parted, not dropped, at a break: what lies before it does not depend on whether one follows.
 
     Examples
     --------
-    >>> from stargaze.features.history.read import tidy
+    >>> from stargaze.features.history.read import tidy_history
     >>> days = pd.date_range("2024-01-01", periods=4, freq="7D", tz="UTC")
-    >>> found = whole_series(tidy(pd.DataFrame({"full_name": "a/b", "date": days, "stars": [900, 910, 90, 95]})))
+    >>> found = clean_history(tidy_history(pd.DataFrame({"full_name": "a/b", "date": days, "stars": [900, 910, 90, 95]})))
     >>> found.frame["series"].tolist(), found.faults["fault"].tolist()
     ([0, 0, 1, 1], ['fall'])
     """
-    faults = Faults()
-    frame = spellings(history, faults)
+    faults = CleaningLog()
+    frame = join_spellings(history, faults)
     frame = _once_a_week(frame, faults)
-    frame = copies(frame, faults)
-    frame = renames(frame, faults)
+    frame = drop_copies(frame, faults)
+    frame = join_renamed(frame, faults)
     frame = _parted(frame, faults)
-    return Series(frame, faults.as_frame())
+    return CleanHistory(frame, faults.as_frame())
 
 
-def _once_a_week(frame: pd.DataFrame, faults: Faults) -> pd.DataFrame:
+def _once_a_week(frame: pd.DataFrame, faults: CleaningLog) -> pd.DataFrame:
     """Keep the last count of each calendar week: a week that is counted twice would weigh twice."""
     week = (frame["date"].dt.floor("D") - pd.Timestamp("1970-01-05", tz="UTC")) // pd.Timedelta(days=7)
     again = pd.DataFrame({"name": frame["full_name"], "week": week}).duplicated(keep="last").to_numpy()
@@ -83,14 +83,14 @@ def _once_a_week(frame: pd.DataFrame, faults: Faults) -> pd.DataFrame:
     return frame[~again].reset_index(drop=True)
 
 
-def _parted(frame: pd.DataFrame, faults: Faults) -> pd.DataFrame:
+def _parted(frame: pd.DataFrame, faults: CleaningLog) -> pd.DataFrame:
     """Give a number to each stretch within which counts may be compared."""
     same = frame["full_name"].eq(frame["full_name"].shift()).to_numpy()
     before, now = frame["stars"].shift().to_numpy(), frame["stars"].to_numpy()
     days = frame["date"].diff().dt.total_seconds().to_numpy() / 86_400
     falls = same & (now < FALL * before) & (before - now >= FEWEST_LOST)
     jumps = same & (now > JUMP * before) & (now - before > MOST_GAINED) & (days <= SOON)
-    gaps = same & (days > MOST_GAP)
+    gaps = same & (days > MAX_GAP)
     for fault, places in (("fall", falls), ("jump", jumps), ("gap", gaps)):
         said = zip(*(values[places] for values in (days, before, now)), strict=True)
         cases = zip(frame["full_name"][places], frame["date"][places], said, strict=True)

@@ -35,11 +35,11 @@ def growth_features(origins: Windows, languages: Sequence[str]) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from stargaze.features.history.windows import Counts, windows
+    >>> from stargaze.features.history.windows import StarCounts, build_windows
     >>> days = pd.date_range("2024-01-01", periods=5, freq="7D", tz="UTC")
     >>> frame = pd.DataFrame({"series": 0, "date": days, "stars": [90.0, 92, 94, 96, 100], "forks": 1.0, "issues": np.nan})
     >>> frame = frame.assign(language="Go", last_commit=days[0])
-    >>> found = growth_features(windows(Counts.of(frame), 4), ["C", "Go"])
+    >>> found = growth_features(build_windows(StarCounts.of(frame), 4), ["C", "Go"])
     >>> found[["share_1", "language", "age"]].round(2).to_numpy().tolist()
     [[0.4, 1.0, 28.0]]
     """
@@ -47,7 +47,7 @@ def growth_features(origins: Windows, languages: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def trend(values: np.ndarray) -> np.ndarray:
+def linear_trend(values: np.ndarray) -> np.ndarray:
     """Return the slope of a least-squares line through the columns, a step; shape (n,)."""
     steps = np.arange(values.shape[1]) - (values.shape[1] - 1) / 2
     slope: np.ndarray = values @ (steps / (steps @ steps))
@@ -64,11 +64,11 @@ def _speed(origins: Windows) -> dict[str, np.ndarray]:
         columns[f"gained_{lag}"] = np.sign(gained) * np.log1p(np.abs(gained))
     half = origins.weeks // 2
     columns["growth_early"] = (logs[:, half] - logs[:, 0]) / max(half, 1)
-    slope = trend(stars)
+    slope = linear_trend(stars)
     columns["trend"] = np.sign(slope) * np.log1p(np.abs(slope))
     columns["relative_trend"] = slope / np.maximum(stars[:, -1], 1.0)
-    columns["log_trend"] = trend(logs)
-    columns["acceleration"] = trend(np.log1p(np.maximum(np.diff(stars), 0.0)))
+    columns["log_trend"] = linear_trend(logs)
+    columns["acceleration"] = linear_trend(np.log1p(np.maximum(np.diff(stars), 0.0)))
     return columns
 
 

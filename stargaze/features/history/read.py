@@ -66,16 +66,16 @@ def read_history(path: Path, *, now: datetime) -> pd.DataFrame:
     named = _named(table, path, {"date": "week"} if gains else {})
     frame = _checked(named, path, now)
     written = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)  # what was gathered on a Wednesday stays half a week
-    return tidy(_totals(frame, min(now, written)) if gains else frame)
+    return tidy_history(_totals(frame, min(now, written)) if gains else frame)
 
 
-def tidy(frame: pd.DataFrame) -> pd.DataFrame:
+def tidy_history(frame: pd.DataFrame) -> pd.DataFrame:
     """Sort a history by name and date and give it every column, missing where it has none.
 
     Examples
     --------
     >>> days = pd.to_datetime(["2024-01-08", "2024-01-01"], utc=True)
-    >>> tidy(pd.DataFrame({"full_name": ["a/b", "a/b"], "date": days, "stars": [12, 10]}))["stars"].tolist()
+    >>> tidy_history(pd.DataFrame({"full_name": ["a/b", "a/b"], "date": days, "stars": [12, 10]}))["stars"].tolist()
     [10.0, 12.0]
     """
     whole = frame.reindex(columns=list(COLUMNS))

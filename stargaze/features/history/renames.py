@@ -25,7 +25,7 @@ FEWEST_SHARED, SHARED = 5, 0.8
 
 
 @dataclass
-class Faults:
+class CleaningLog:
     """What was found wrong with a history so far, a row a case."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Faults:
         return pd.DataFrame(self.rows, columns=["full_name", "fault", "date", "what", "done"])
 
 
-def spellings(history: pd.DataFrame, faults: Faults) -> pd.DataFrame:
+def join_spellings(history: pd.DataFrame, faults: CleaningLog) -> pd.DataFrame:
     """Join names that differ in capitals only, under the one that was used last; GitHub takes them for the same."""
     folded = history["full_name"].str.lower()
     latest = history.assign(folded=folded).sort_values("date", kind="stable").drop_duplicates("folded", keep="last")
@@ -55,7 +55,7 @@ def spellings(history: pd.DataFrame, faults: Faults) -> pd.DataFrame:
     return _sorted(history.assign(full_name=name))
 
 
-def copies(history: pd.DataFrame, faults: Faults) -> pd.DataFrame:
+def drop_copies(history: pd.DataFrame, faults: CleaningLog) -> pd.DataFrame:
     """Leave out, since both are counted, the one of two names with the same counts on the same days whose counts end first."""
     keys = ["date", "stars", "forks"]
     known = history.loc[history["stars"].ge(FEWEST_STARS) & history["forks"].notna(), ["full_name", *keys]]
@@ -79,7 +79,7 @@ def copies(history: pd.DataFrame, faults: Faults) -> pd.DataFrame:
     return history[~gone].reset_index(drop=True)
 
 
-def renames(history: pd.DataFrame, faults: Faults) -> pd.DataFrame:
+def join_renamed(history: pd.DataFrame, faults: CleaningLog) -> pd.DataFrame:
     """Join a name whose counts end to the one like it that goes on from there, where there is just one such."""
     ends = history.drop_duplicates("full_name", keep="last")
     begins = history.drop_duplicates("full_name", keep="first")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from stargaze.features.history.clean import MOST_GAP
+from stargaze.features.history.clean import MAX_GAP
 from stargaze.features.history.read import EPOCH
 
 _BEYOND = 10_000_000
@@ -15,7 +15,7 @@ _BEYOND = 10_000_000
 
 
 @dataclass(frozen=True)
-class Counts:
+class StarCounts:
     """A history as sorted arrays, in which any series is looked up on any day; shapes (n_counts,)."""
 
     frame: pd.DataFrame
@@ -25,8 +25,8 @@ class Counts:
     key: np.ndarray
 
     @classmethod
-    def of(cls, frame: pd.DataFrame) -> Counts:
-        """Take whole series, as :func:`stargaze.features.history.clean.whole_series` returns them."""
+    def of(cls, frame: pd.DataFrame) -> StarCounts:
+        """Take whole series, as :func:`stargaze.features.history.clean.clean_history` returns them."""
         ordered = frame.sort_values(["series", "date"], kind="stable", ignore_index=True)
         series = ordered["series"].to_numpy(dtype="int64")
         day = ((ordered["date"] - EPOCH) / pd.Timedelta(days=1)).to_numpy(dtype="float64")
@@ -76,7 +76,7 @@ class Windows:
     never reaches past it.
     """
 
-    counts: Counts
+    counts: StarCounts
     rows: np.ndarray
     stars: np.ndarray
 
@@ -107,7 +107,7 @@ class Windows:
 
     def before(self, column: str, weeks: int) -> np.ndarray:
         """Look up a column some weeks before the origin; NaN where it was not counted then; shape (n,)."""
-        return self.counts.at(column, self.series, self.day - 7 * weeks, MOST_GAP)
+        return self.counts.at(column, self.series, self.day - 7 * weeks, MAX_GAP)
 
     def after(self, days: int, most_gap: float) -> np.ndarray:
         """Look up the stars some days after the origin; NaN where nobody counted about then; shape (n,)."""
@@ -118,12 +118,12 @@ class Windows:
         return Windows(self.counts, self.rows[chosen], self.stars[chosen])
 
 
-def windows(counts: Counts, weeks: int, rows: np.ndarray | None = None) -> Windows:
+def build_windows(counts: StarCounts, weeks: int, rows: np.ndarray | None = None) -> Windows:
     """Take the given origins, or all counts, as far as so many weeks lead to them.
 
     Parameters
     ----------
-    counts : Counts
+    counts : StarCounts
         Whole series.
     weeks : int
         How long a history must be [week].
@@ -137,16 +137,16 @@ def windows(counts: Counts, weeks: int, rows: np.ndarray | None = None) -> Windo
     """
     origins = np.arange(len(counts.key)) if rows is None else rows
     series, day = counts.series[origins], counts.day[origins]
-    long_enough = counts.at("stars", series, day - 7 * weeks, MOST_GAP)
+    long_enough = counts.at("stars", series, day - 7 * weeks, MAX_GAP)
     origins = origins[~np.isnan(long_enough)]
     if not len(origins):
         return Windows(counts, origins, np.empty((0, weeks + 1)))
     series, day = counts.series[origins], counts.day[origins]
-    stars = [counts.at("stars", series, day - 7 * week, MOST_GAP) for week in range(weeks, -1, -1)]
+    stars = [counts.at("stars", series, day - 7 * week, MAX_GAP) for week in range(weeks, -1, -1)]
     return Windows(counts, origins, np.column_stack(stars))
 
 
-def last_of_each(counts: Counts, days: int) -> np.ndarray:
+def last_row_per_period(counts: StarCounts, days: int) -> np.ndarray:
     """Return the place of each series' last count in every stretch of so many days: origins that do not crowd."""
     stretch = np.floor(counts.day / days).astype("int64")
     changes = (np.diff(counts.series) != 0) | (np.diff(stretch) != 0)

@@ -14,14 +14,14 @@ _WIDTHS = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
 """MessagePack: the byte before an unsigned integer tells how many bytes it has."""
 
 
-def number_in(node_id: str) -> int | None:
+def decode_node_id(node_id: str) -> int | None:
     """Return GitHub's number of the repository that a node id holds, in either spelling; None if it holds none.
 
     Old ids are base64 of ``010:Repository<number>``, new ones ``R_`` and base64url of MessagePack's ``[0, <number>]``.
 
     Examples
     --------
-    >>> number_in("MDEwOlJlcG9zaXRvcnkzMjk0NDU0MTg="), number_in("R_kgDOE6LwKg"), number_in("U_kgDOE6LwKg")
+    >>> decode_node_id("MDEwOlJlcG9zaXRvcnkzMjk0NDU0MTg="), decode_node_id("R_kgDOE6LwKg"), decode_node_id("U_kgDOE6LwKg")
     (329445418, 329445418, None)
     """
     new = node_id.startswith("R_")
@@ -42,7 +42,7 @@ def number_in(node_id: str) -> int | None:
     return None
 
 
-def merge(frame: pd.DataFrame) -> pd.DataFrame:
+def deduplicate(frame: pd.DataFrame) -> pd.DataFrame:
     """Keep one row a repository, the newest.
 
     GitHub's number is the key. A row without it takes the number of the newest row of the same name (in lower
@@ -63,7 +63,7 @@ def merge(frame: pd.DataFrame) -> pd.DataFrame:
     Examples
     --------
     >>> rows = pd.DataFrame({"full_name": ["a/b", "A/B"], "id": pd.array([7, None], "Int64"), "stars": [1, 2]})
-    >>> merge(rows).values.tolist()
+    >>> deduplicate(rows).values.tolist()
     [['A/B', 7, 2]]
     """
     ordered = frame.iloc[_oldest_first(frame)].reset_index(drop=True)

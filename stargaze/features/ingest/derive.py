@@ -8,14 +8,14 @@ from typing import TypeGuard
 import numpy as np
 import pandas as pd
 
-from stargaze.features.ingest.deduplicate import number_in
+from stargaze.features.ingest.deduplicate import decode_node_id
 from stargaze.features.ingest.validate import MISSING, NO, YES
-from stargaze.features.licenses import licence_key
+from stargaze.features.licenses import license_key
 
 OWNER_TYPES = {"user": "User", "organization": "Organization"}
 
 
-def homepages(column: pd.Series, names: pd.Series) -> pd.Series:
+def detect_homepages(column: pd.Series, names: pd.Series) -> pd.Series:
     """Tell from addresses whether a homepage is named; GitHub's page of the repository itself is none.
 
     Parameters
@@ -27,34 +27,34 @@ def homepages(column: pd.Series, names: pd.Series) -> pd.Series:
 
     Examples
     --------
-    >>> homepages(pd.Series(["https://x.org", "http://github.com/a/b/", "", "1"]), pd.Series(["a/b"] * 4)).tolist()
+    >>> detect_homepages(pd.Series(["https://x.org", "http://github.com/a/b/", "", "1"]), pd.Series(["a/b"] * 4)).tolist()
     [True, False, False, '1']
     """
     found = []
     for value, name in zip(column, names, strict=True):
-        if is_address(value):
+        if is_url(value):
             found.append(_bare(value) not in (f"github.com/{name}".lower(), str(name).lower()))
         else:
             found.append(False if value == "" else value)
     return pd.Series(found, index=column.index, dtype="object")
 
 
-def is_address(value: object) -> TypeGuard[str]:
+def is_url(value: object) -> TypeGuard[str]:
     """Tell an address from the spellings of true, false and "not known"."""
     return isinstance(value, str) and value.strip() not in MISSING and value.strip().lower() not in YES | NO
 
 
-def derive(frame: pd.DataFrame) -> pd.DataFrame:
+def derive_fields(frame: pd.DataFrame) -> pd.DataFrame:
     """Add to checked columns what follows from them; what a source says itself stays.
 
     Examples
     --------
-    >>> derive(pd.DataFrame({"full_name": ["a/b"], "license": ["MIT License"]}))["license"].tolist()
+    >>> derive_fields(pd.DataFrame({"full_name": ["a/b"], "license": ["MIT License"]}))["license"].tolist()
     ['mit']
     """
     frame = frame.copy(deep=False)
     if "license" in frame.columns:
-        frame["license"] = _by_distinct(frame["license"], licence_key)
+        frame["license"] = _by_distinct(frame["license"], license_key)
     if "owner_type" in frame.columns:
         frame["owner_type"] = _by_distinct(frame["owner_type"], lambda text: OWNER_TYPES.get(text.lower(), text))
     if "description" in frame.columns:
@@ -63,7 +63,7 @@ def derive(frame: pd.DataFrame) -> pd.DataFrame:
         counts = [len(topics) if isinstance(topics, list) else np.nan for topics in frame["topics"]]
         _fill(frame, "topic_count", pd.Series(counts, index=frame.index, dtype="float64"))
     if "node_id" in frame.columns:
-        numbers = [number_in(text) if isinstance(text, str) else None for text in frame["node_id"]]
+        numbers = [decode_node_id(text) if isinstance(text, str) else None for text in frame["node_id"]]
         _fill(frame, "id", pd.Series(numbers, index=frame.index, dtype="Int64"))
     return frame
 

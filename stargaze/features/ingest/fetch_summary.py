@@ -11,10 +11,10 @@ import pandas as pd
 
 from stargaze.errors import BadDataError
 
-SHOWN = 1000
+MAX_LISTED = 1000
 """Bad records that the summary names; all are counted."""
 
-NAMED = 5
+MAX_PRINTED = 5
 """Bad records that a person is shown."""
 
 
@@ -48,9 +48,9 @@ class FetchSummary:
             lines[0] += f" ({self.duplicates:,} duplicates, {self.left_out:,} left out as too old)"
         if self.bad_count:
             lines.append(f"{self.bad_count:,} bad records:")
-            lines += [f"  {file}: record {position}: {reason}" for file, position, reason in self.bad[:NAMED]]
-        if self.bad_count > NAMED:
-            lines.append(f"  and {self.bad_count - NAMED:,} more; stargaze fetch --json names {SHOWN:,}")
+            lines += [f"  {file}: record {position}: {reason}" for file, position, reason in self.bad[:MAX_PRINTED]]
+        if self.bad_count > MAX_PRINTED:
+            lines.append(f"  and {self.bad_count - MAX_PRINTED:,} more; stargaze fetch --json names {MAX_LISTED:,}")
         return "\n".join(lines)
 
     def as_line(self) -> str:
@@ -78,7 +78,7 @@ class FetchCounts:
         """Count a bad record, and name it while there are few."""
         self.bad_counts[source] = self.bad_counts.get(source, 0) + 1
         self.first.setdefault(source, f"record {position}: {reason}")
-        if len(self.bad) < SHOWN:
+        if len(self.bad) < MAX_LISTED:
             self.bad.append((source, position, reason))
 
     def refuse_empty(self) -> None:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stargaze.errors import BadDataError
-from stargaze.features.ingest.deduplicate import number_in
+from stargaze.features.ingest.deduplicate import decode_node_id
 
 Record = Mapping[str, Any]
-Way = Callable[[Record], Any]
+Getter = Callable[[Record], Any]
 
 _VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?!\d)")
 
 
-def at(path: str) -> Way:
+def by_path(path: str) -> Getter:
     """Look at a path; an object (a GraphQL connection, say) is never the value itself."""
     keys = path.split(".")
 
@@ -30,34 +30,34 @@ def at(path: str) -> Way:
     return way
 
 
-def number(key: str) -> Way:
+def repository_id(key: str) -> Getter:
     """Look for GitHub's number: as it is, as text, or inside a node id."""
 
     def way(record: Record) -> Any:
         value = record.get(key)
         if isinstance(value, str):
-            return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else number_in(value)
+            return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else decode_node_id(value)
         return value
 
     return way
 
 
-def size(key: str) -> Way:
+def list_length(key: str) -> Getter:
     """Count the members of a list."""
     return lambda record: len(record[key]) if isinstance(record.get(key), list) else None
 
 
-def some(key: str) -> Way:
+def has_items(key: str) -> Getter:
     """Tell whether a list has a member."""
     return lambda record: bool(record[key]) if isinstance(record.get(key), list) else None
 
 
-def given(key: str) -> Way:
+def is_present(key: str) -> Getter:
     """Tell whether an object is there: GitHub writes null for none."""
     return lambda record: record[key] is not None if key in record else None
 
 
-def length(key: str) -> Way:
+def text_length(key: str) -> Getter:
     """Count the characters of a text; GitHub writes null for an empty one."""
 
     def way(record: Record) -> Any:
@@ -67,7 +67,7 @@ def length(key: str) -> Way:
     return way
 
 
-def named(*keys: str) -> Way:
+def url_or_false(*keys: str) -> Getter:
     """Tell whether an address is given: it, or False where a key is there and empty."""
 
     def way(record: Record) -> Any:
@@ -77,12 +77,12 @@ def named(*keys: str) -> Way:
     return way
 
 
-def texts(key: str) -> Way:
+def textual_id(key: str) -> Getter:
     """Take a node id only where it is text; REST's ``id`` is a number."""
     return lambda record: record[key] if isinstance(record.get(key), str) and not record[key].isdigit() else None
 
 
-def joined_name(record: Record) -> Any:
+def joined_full_name(record: Record) -> Any:
     """Put the name together from the owner's and its own."""
     owner = record.get("owner")
     login = owner.get("login") if isinstance(owner, dict) else owner
@@ -90,7 +90,7 @@ def joined_name(record: Record) -> Any:
     return f"{login}/{name}" if isinstance(login, str) and isinstance(name, str) else None
 
 
-def owner_number(record: Record) -> Any:
+def owner_id(record: Record) -> Any:
     """Look for the owner's number; GraphQL gives a node id unless asked for the number."""
     owner = record.get("owner")
     found = owner.get("databaseId", owner.get("id")) if isinstance(owner, dict) else None
@@ -114,10 +114,12 @@ def graphql_topics(record: Record) -> Any:
         if isinstance(edges, list)
         else connection.get("nodes")
     )
-    return [at("topic.name")(node) for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else None
+    return (
+        [by_path("topic.name")(node) for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else None
+    )
 
 
-def released(read_all: Callable[[list[Record]], Any]) -> Way:
+def from_releases(read_all: Callable[[list[Record]], Any]) -> Getter:
     """Sum up a list of releases, in either spelling."""
 
     def way(record: Record) -> Any:
@@ -131,15 +133,15 @@ def released(read_all: Callable[[list[Record]], Any]) -> Way:
     return way
 
 
-def assets(release: Record) -> list[Record]:
+def release_assets(release: Record) -> list[Record]:
     """List the files of a release."""
     found = release.get("assets")
     return [asset for asset in found if isinstance(asset, dict)] if isinstance(found, list) else []
 
 
-def downloads(releases: list[Record]) -> int:
+def count_downloads(releases: list[Record]) -> int:
     """Sum the downloads of all files of all releases."""
-    counts = [asset.get("download_count", asset.get("downloadCount")) for r in releases for asset in assets(r)]
+    counts = [asset.get("download_count", asset.get("downloadCount")) for r in releases for asset in release_assets(r)]
     return sum(count for count in counts if isinstance(count, int))
 
 
@@ -150,7 +152,7 @@ def release_dates(releases: list[Record]) -> list[str]:
     return [date for date in dates if isinstance(date, str)]
 
 
-def packaged(read_one: Callable[[Record], Any]) -> Way:
+def from_package(read_one: Callable[[Record], Any]) -> Getter:
     """Read package.json, which its author wrote: whatever is odd there is not known, and no fault of the record."""
 
     def way(record: Record) -> Any:
@@ -160,7 +162,7 @@ def packaged(read_one: Callable[[Record], Any]) -> Way:
     return way
 
 
-def members(key: str) -> Way:
+def package_count(key: str) -> Getter:
     """Count what package.json lists under a key."""
 
     def count(package: Record) -> int:
@@ -169,10 +171,10 @@ def members(key: str) -> Way:
             return len(re.findall(r"[^\s,]+", value))
         return len(value) if isinstance(value, (dict, list)) else 0
 
-    return packaged(count)
+    return from_package(count)
 
 
-def version(part: int) -> Way:
+def package_version(part: int) -> Getter:
     """Take one number of the package's version."""
 
     def number_of(package: Record) -> int | None:
@@ -180,4 +182,4 @@ def version(part: int) -> Way:
         match = _VERSION.match(text) if isinstance(text, str) else None
         return int(match[part]) if match else None
 
-    return packaged(number_of)
+    return from_package(number_of)

@@ -1,6 +1,6 @@
 """What each of our fields is called in GitHub's answers: REST, the same in camelCase, and GraphQL.
 
-A new field is one row of ``WAYS``: the places to look, best first. A place is a path into the record
+A new field is one row of ``GETTERS``: the places to look, best first. A place is a path into the record
 (``"owner.login"``) or a function of the record; the first that gives something is taken. Our own name of a field
 always is the last place.
 """
@@ -13,8 +13,8 @@ from typing import Any
 from stargaze.errors import BadDataError
 from stargaze.features import schema
 from stargaze.features.ingest import field_getters as ways
-from stargaze.features.ingest.field_getters import Record, Way
-from stargaze.features.ingest.validate import shown
+from stargaze.features.ingest.field_getters import Getter, Record
+from stargaze.features.ingest.validate import shorten
 from stargaze.features.schema import Field
 
 _EXPECTED: dict[str, tuple[tuple[type, ...], str]] = {
@@ -28,7 +28,7 @@ _EXPECTED: dict[str, tuple[tuple[type, ...], str]] = {
 }
 
 
-def read(value: object) -> dict[str, Any]:
+def map_record(value: object) -> dict[str, Any]:
     """Turn one of GitHub's records into our fields, those that it has.
 
     Raises
@@ -39,11 +39,11 @@ def read(value: object) -> dict[str, Any]:
 
     Examples
     --------
-    >>> read({"nameWithOwner": "a/b", "stargazers": {"totalCount": 3}, "watchers": {"totalCount": 2}})
+    >>> map_record({"nameWithOwner": "a/b", "stargazers": {"totalCount": 3}, "watchers": {"totalCount": 2}})
     {'full_name': 'a/b', 'stars': 3, 'subscribers': 2}
     """
     if not isinstance(value, dict):
-        raise BadDataError("null instead of a record" if value is None else f"{shown(value)} instead of a record")
+        raise BadDataError("null instead of a record" if value is None else f"{shorten(value)} instead of a record")
     row = {}
     for field, places in _COMPILED:
         for way in places:
@@ -64,48 +64,48 @@ def _typed(value: Any, field: Field) -> Any:
     if field.name == "has_homepage":  # the address itself; stargaze.features.ingest.derive judges it
         good = isinstance(value, (str, bool, int))
     if not good:
-        raise BadDataError(f"{field.name} is {shown(value)}: {why}")
+        raise BadDataError(f"{field.name} is {shorten(value)}: {why}")
     return value
 
 
 def _why_nameless(record: Record) -> str:
     answer = record.get("message") or record.get("status")
-    return f"GitHub answered {shown(answer)}" if answer is not None else "full_name is missing"
+    return f"GitHub answered {shorten(answer)}" if answer is not None else "full_name is missing"
 
 
-WAYS: dict[str, tuple[str | Way, ...]] = {
+GETTERS: dict[str, tuple[str | Getter, ...]] = {
     "id": (
-        ways.number("databaseId"),
-        ways.number("fullDatabaseId"),
-        ways.number("id"),
-        ways.number("node_id"),
-        ways.number("nodeId"),
+        ways.repository_id("databaseId"),
+        ways.repository_id("fullDatabaseId"),
+        ways.repository_id("id"),
+        ways.repository_id("node_id"),
+        ways.repository_id("nodeId"),
     ),
-    "node_id": (ways.at("node_id"), ways.at("nodeId"), ways.texts("id")),
-    "full_name": ("full_name", "fullName", "nameWithOwner", ways.joined_name),
+    "node_id": (ways.by_path("node_id"), ways.by_path("nodeId"), ways.textual_id("id")),
+    "full_name": ("full_name", "fullName", "nameWithOwner", ways.joined_full_name),
     "fetched_at": ("_collected_at", "fetchedAt"),
     "stars": ("stargazers_count", "stargazersCount", "stargazerCount", "stargazers.totalCount"),
     "owner_type": ("owner.type", "owner.__typename"),
-    "owner_id": (ways.owner_number,),
+    "owner_id": (ways.owner_id,),
     "language": ("language", "primaryLanguage.name", "primaryLanguage"),
     "license": (
         *("license.key", "license.spdx_id", "license.spdxId", "license.name"),
         *("licenseInfo.key", "licenseInfo.spdxId", "licenseInfo.name"),
     ),
     "default_branch": ("default_branch", "defaultBranch", "defaultBranchRef.name"),
-    "description_length": ("description_length", ways.length("description")),
+    "description_length": ("description_length", ways.text_length("description")),
     "topics": ("topics", ways.graphql_topics),
-    "topic_count": (ways.size("topics"), "repositoryTopics.totalCount"),
+    "topic_count": (ways.list_length("topics"), "repositoryTopics.totalCount"),
     "created_at": ("created_at", "createdAt"),
     "pushed_at": ("pushed_at", "pushedAt"),
     "updated_at": ("updated_at", "updatedAt"),
     "first_commit_at": ("firstCommit.commit.committer.date", "firstCommit.commit.author.date"),
-    "first_release_at": (ways.released(lambda releases: min(ways.release_dates(releases), default=None)),),
+    "first_release_at": (ways.from_releases(lambda releases: min(ways.release_dates(releases), default=None)),),
     "latest_release_at": (
-        ways.released(lambda releases: max(ways.release_dates(releases), default=None)),
+        ways.from_releases(lambda releases: max(ways.release_dates(releases), default=None)),
         "latestRelease.publishedAt",
     ),
-    "has_homepage": (ways.named("homepage", "homepageUrl"),),
+    "has_homepage": (ways.url_or_false("homepage", "homepageUrl"),),
     "is_fork": ("fork", "isFork"),
     "is_archived": ("archived", "isArchived"),
     "is_template": ("is_template", "isTemplate"),
@@ -115,8 +115,8 @@ WAYS: dict[str, tuple[str | Way, ...]] = {
     "owner_is_verified": ("owner.isVerified",),
     "owner_created_at": ("owner.createdAt",),
     "has_sponsorships": ("hasSponsorshipsEnabled",),
-    "has_funding_links": (ways.some("fundingLinks"),),
-    "has_code_of_conduct": (ways.given("codeOfConduct"), ways.given("code_of_conduct")),
+    "has_funding_links": (ways.has_items("fundingLinks"),),
+    "has_code_of_conduct": (ways.is_present("codeOfConduct"), ways.is_present("code_of_conduct")),
     "has_security_policy": ("isSecurityPolicyEnabled",),
     "has_own_image": ("usesCustomOpenGraphImage",),
     "has_issues": ("has_issues", "hasIssues", "hasIssuesEnabled"),
@@ -127,26 +127,30 @@ WAYS: dict[str, tuple[str | Way, ...]] = {
     "has_discussions": ("has_discussions", "hasDiscussions", "hasDiscussionsEnabled"),
     "allow_forking": ("allow_forking", "allowForking", "forkingAllowed"),
     "web_commit_signoff_required": ("web_commit_signoff_required", "webCommitSignoffRequired"),
-    "package_is_private": (ways.packaged(lambda package: str(package.get("private")).lower() == "true"),),
-    "package_has_bin": (ways.packaged(lambda package: bool(package.get("bin"))),),
-    "package_has_engines": (ways.packaged(lambda package: bool(package.get("engines"))),),
-    "package_description_length": (ways.packaged(lambda package: ways.length("description")(package) or 0),),
-    "package_dependencies": (ways.members("dependencies"),),
-    "package_dev_dependencies": (ways.members("devDependencies"),),
-    "package_keywords": (ways.members("keywords"),),
-    "package_scripts": (ways.members("scripts"),),
-    "package_version_major": (ways.version(1),),
-    "package_version_minor": (ways.version(2),),
-    "package_version_patch": (ways.version(3),),
+    "package_is_private": (ways.from_package(lambda package: str(package.get("private")).lower() == "true"),),
+    "package_has_bin": (ways.from_package(lambda package: bool(package.get("bin"))),),
+    "package_has_engines": (ways.from_package(lambda package: bool(package.get("engines"))),),
+    "package_description_length": (ways.from_package(lambda package: ways.text_length("description")(package) or 0),),
+    "package_dependencies": (ways.package_count("dependencies"),),
+    "package_dev_dependencies": (ways.package_count("devDependencies"),),
+    "package_keywords": (ways.package_count("keywords"),),
+    "package_scripts": (ways.package_count("scripts"),),
+    "package_version_major": (ways.package_version(1),),
+    "package_version_minor": (ways.package_version(2),),
+    "package_version_patch": (ways.package_version(3),),
     "commits": ("commits_count", "commits.totalCount", "defaultBranchRef.target.history.totalCount"),
-    "contributors": ("contributors_count", ways.size("contributors")),
-    "releases": (ways.size("releases"), "releases.totalCount"),
-    "prereleases": (ways.released(lambda releases: sum(release.get("prerelease") is True for release in releases)),),
-    "release_assets": (ways.released(lambda releases: sum(len(ways.assets(release)) for release in releases)),),
-    "release_text_length": (
-        ways.released(lambda releases: sum(ways.length("body")(release) or 0 for release in releases)),
+    "contributors": ("contributors_count", ways.list_length("contributors")),
+    "releases": (ways.list_length("releases"), "releases.totalCount"),
+    "prereleases": (
+        ways.from_releases(lambda releases: sum(release.get("prerelease") is True for release in releases)),
     ),
-    "downloads": (ways.released(ways.downloads),),
+    "release_assets": (
+        ways.from_releases(lambda releases: sum(len(ways.release_assets(release)) for release in releases)),
+    ),
+    "release_text_length": (
+        ways.from_releases(lambda releases: sum(ways.text_length("body")(release) or 0 for release in releases)),
+    ),
+    "downloads": (ways.from_releases(ways.count_downloads),),
     "open_issues": (
         "open_issues_count",
         "openIssuesCount",
@@ -175,16 +179,16 @@ WAYS: dict[str, tuple[str | Way, ...]] = {
 
 
 SPELLINGS: dict[str, tuple[str, ...]] = {
-    field: tuple(way for way in found if isinstance(way, str) and "." not in way) for field, found in WAYS.items()
+    field: tuple(way for way in found if isinstance(way, str) and "." not in way) for field, found in GETTERS.items()
 }
 """The names that GitHub's own answers give a field, which a table made of them has kept."""
 
 
-def _compiled() -> list[tuple[Field, list[Way]]]:
+def _compiled() -> list[tuple[Field, list[Getter]]]:
     table = []
     for field in schema.FIELDS:
-        places = dict.fromkeys((*WAYS.get(field.name, ()), field.name))
-        table.append((field, [ways.at(place) if isinstance(place, str) else place for place in places]))
+        places = dict.fromkeys((*GETTERS.get(field.name, ()), field.name))
+        table.append((field, [ways.by_path(place) if isinstance(place, str) else place for place in places]))
     return table
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from stargaze.errors import BadDataError
 from stargaze.features.ingest.open_file import MOST_VALUE, Source
-from stargaze.features.ingest.validate import shown
+from stargaze.features.ingest.validate import shorten
 
 NAMING = frozenset(
     {"full_name", "fullName", "nameWithOwner", "stargazers", "stargazerCount", "stargazersCount", "stargazers_count"}
@@ -23,7 +23,7 @@ Member = tuple[int, object, str]
 """Position from 1 (the line in JSON lines), the value, and why there is none if the line is broken."""
 
 
-def read(source: Source) -> Iterator[Member]:
+def read_records(source: Source) -> Iterator[Member]:
     """Yield every record of a file with its position.
 
     Raises
@@ -38,7 +38,7 @@ def read(source: Source) -> Iterator[Member]:
     position = 0
     for value in values:
         try:
-            inside = list(members(value))
+            inside = list(unpack_records(value))
         except BadDataError as error:
             position += 1
             yield position, None, error.message
@@ -48,12 +48,12 @@ def read(source: Source) -> Iterator[Member]:
             yield position, member, ""
 
 
-def members(value: object) -> Iterator[object]:
+def unpack_records(value: object) -> Iterator[object]:
     """Unpack a search page, a GraphQL answer, or a list of records; a record is itself.
 
     Examples
     --------
-    >>> list(members({"items": [1, 2]})), list(members({"data": {"search": {"edges": [{"node": 3}, None]}}}))
+    >>> list(package_count({"items": [1, 2]})), list(package_count({"data": {"search": {"edges": [{"node": 3}, None]}}}))
     ([1, 2], [3, None])
     """
     if isinstance(value, list):
@@ -78,7 +78,7 @@ def _graphql(answer: dict[str, Any]) -> Iterator[object]:
     errors = answer.get("errors")
     first = errors[0] if isinstance(errors, list) and errors else errors
     message = first.get("message") if isinstance(first, dict) else first
-    raise BadDataError(f"GitHub answered with an error: {shown(message)}")
+    raise BadDataError(f"GitHub answered with an error: {shorten(message)}")
 
 
 def _connected(value: dict[str, Any], depth: int) -> Iterator[object]:
@@ -121,7 +121,7 @@ def _lines(source: Source) -> Iterator[Member]:
         if not line.strip():
             continue
         try:
-            inside = list(members(_DECODER.decode(line.strip())))
+            inside = list(unpack_records(_DECODER.decode(line.strip())))
         except (ValueError, RecursionError, BadDataError) as error:
             yield number, None, _why(error, None)
             continue

@@ -55,7 +55,7 @@ class Source:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Source]:
+def open_source(path: Path) -> Iterator[Source]:
     """Open a file, unpack it if it is gzip, and tell its format.
 
     Raises

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
-from stargaze.features.ingest.derive import is_address
+from stargaze.features.ingest.derive import is_url
 from stargaze.features.ingest.field_mapping import SPELLINGS
 from stargaze.features.ingest.open_file import MOST_BYTES, Source
-from stargaze.features.schema import BY_NAME
+from stargaze.features.schema import FIELD_BY_NAME
 
 NAME_PARTS = ("owner", "name")
 """Together they stand for full_name."""
@@ -42,13 +42,13 @@ class Batch:
 
 def check_mapping(columns: Mapping[str, str]) -> None:
     """Refuse a mapping of a field that we do not have, before any file is opened."""
-    known = [*BY_NAME, *NAME_PARTS]
+    known = [*FIELD_BY_NAME, *NAME_PARTS]
     for field in columns:
         if field not in known:
             raise ConfigError(f"fetch.columns.{field} is not a field", hint=_near(field, known, "The fields are"))
 
 
-def read(source: Source, columns: Mapping[str, str]) -> Iterator[Batch]:
+def read_rows(source: Source, columns: Mapping[str, str]) -> Iterator[Batch]:
     """Yield a table's rows in our columns; values stay as they are.
 
     Raises
@@ -63,14 +63,14 @@ def read(source: Source, columns: Mapping[str, str]) -> Iterator[Batch]:
         yield Batch(_named(batch.frame), batch.positions, batch.bad)
 
 
-def resolve(header: list[str], columns: Mapping[str, str], name: str) -> dict[str, str]:
+def resolve_columns(header: list[str], columns: Mapping[str, str], name: str) -> dict[str, str]:
     """Find the column of each field: the mapped one, else the one that has our name, else GitHub's.
 
     Examples
     --------
-    >>> resolve(["full_name", "Star Count", "n"], {"stars": "Star Count"}, "x.csv")
+    >>> resolve_columns(["full_name", "Star Count", "n"], {"stars": "Star Count"}, "x.csv")
     {'stars': 'Star Count', 'full_name': 'full_name'}
-    >>> resolve(["full_name", "stargazers_count"], {}, "x.csv")
+    >>> resolve_columns(["full_name", "stargazers_count"], {}, "x.csv")
     {'full_name': 'full_name', 'stars': 'stargazers_count'}
     """
     for field, theirs in columns.items():
@@ -80,7 +80,7 @@ def resolve(header: list[str], columns: Mapping[str, str], name: str) -> dict[st
             )
     found = dict(columns)
     free = set(header) - set(found.values())
-    for ours in (*BY_NAME, *NAME_PARTS):
+    for ours in (*FIELD_BY_NAME, *NAME_PARTS):
         if ours not in found and (own := _own(ours, free)):
             found[ours] = own
             free.remove(own)
@@ -98,7 +98,7 @@ def resolve(header: list[str], columns: Mapping[str, str], name: str) -> dict[st
 
 def _own(field: str, header: set[str]) -> str | None:
     """Find the column that needs no line in the config: a name of another field is never taken for this one's."""
-    names = (field, *(name for name in SPELLINGS.get(field, ()) if name not in BY_NAME))
+    names = (field, *(name for name in SPELLINGS.get(field, ()) if name not in FIELD_BY_NAME))
     return next((name for name in names if name in header), None)
 
 
@@ -126,7 +126,7 @@ def _csv(source: Source, columns: Mapping[str, str]) -> Iterator[Batch]:
         raise BadDataError(
             f"{source.name}: neither JSON, Parquet nor CSV: {error}", hint="the first line of a CSV names its columns"
         ) from error
-    found = resolve(header, columns, source.name)
+    found = resolve_columns(header, columns, source.name)
     places = {ours: header.index(theirs) for ours, theirs in found.items()}
     cells = _cells(text, delimiter, len(header))
     while part := list(itertools.islice(cells, BATCH)):
@@ -160,7 +160,7 @@ def _columns(rows: list[list[str]], places: Mapping[str, int]) -> pd.DataFrame:
 def _parquet(source: Source, columns: Mapping[str, str]) -> Iterator[Batch]:
     try:
         file = pq.ParquetFile(pa.BufferReader(_unpacked(source)) if source.packed else source.path)
-        found = resolve(list(file.schema_arrow.names), columns, source.name)
+        found = resolve_columns(list(file.schema_arrow.names), columns, source.name)
         unpacked = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
         if file.metadata.num_rows > MOST_ROWS or unpacked > MOST_BYTES:
             raise BadDataError(
@@ -201,6 +201,6 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
     frame["full_name"] = names
     if "description" in frame.columns and "description_length" not in frame.columns:
         frame["description_length"] = frame["description"].astype("str").str.len().fillna(0.0)
-    if "has_homepage" in frame.columns and any(map(is_address, frame["has_homepage"])):
+    if "has_homepage" in frame.columns and any(map(is_url, frame["has_homepage"])):
         frame["has_homepage"] = frame["has_homepage"].fillna("")
     return frame

@@ -12,7 +12,7 @@ import pandas as pd
 
 from stargaze.errors import BadDataError, MissingInputError, did_you_mean
 from stargaze.features import schema
-from stargaze.features.ingest.validate import check_name, check_repositories, shown
+from stargaze.features.ingest.validate import check_name, shorten, validate_repositories
 
 _URL = re.compile(
     r"(?:https?://)?(?:www\.)?github\.com/(?P<name>[^/?#\s]+/[^/?#\s]+?)(?:\.git)?(?:[/?#]\S*)?", re.IGNORECASE
@@ -23,7 +23,7 @@ _ASKED = (
     *("contributors", "commits", "open_issues", "closed_issues", "pull_requests", "releases", "latest_release_at"),
     *("forks", "subscribers", "downloads"),
 )
-FORM_FIELDS: tuple[schema.Field, ...] = tuple(schema.BY_NAME[name] for name in _ASKED)
+FORM_FIELDS: tuple[schema.Field, ...] = tuple(schema.FIELD_BY_NAME[name] for name in _ASKED)
 """What a person who types the figures is asked for; whatever is left empty is "not known"."""
 
 
@@ -46,14 +46,16 @@ def parse_name(text: str) -> str:
     """
     asked = text.strip()
     if len(asked) > 500:
-        raise BadDataError(f"{shown(asked)} is too long for a repository", hint="write it owner/name, as pallets/flask")
+        raise BadDataError(
+            f"{shorten(asked)} is too long for a repository", hint="write it owner/name, as pallets/flask"
+        )
     url = _URL.fullmatch(asked)
     if url is None and "://" in asked:
-        raise BadDataError(f"{shown(asked)} is not on github.com", hint="write it owner/name, as pallets/flask")
+        raise BadDataError(f"{shorten(asked)} is not on github.com", hint="write it owner/name, as pallets/flask")
     return check_name(url["name"] if url else asked)
 
 
-def look_up(names: Sequence[str], known: pd.DataFrame) -> pd.DataFrame:
+def look_up_repositories(names: Sequence[str], known: pd.DataFrame) -> pd.DataFrame:
     """Return the known repositories of these names, in their order.
 
     Raises
@@ -61,25 +63,25 @@ def look_up(names: Sequence[str], known: pd.DataFrame) -> pd.DataFrame:
     UnknownRepositoryError
         If one is not known; the hint has names that are near.
     """
-    place = places_of(known)
+    place = rows_by_name(known)
     unknown = [name for name in names if name.lower() not in place]
     if unknown:
-        raise not_known(unknown, known)
+        raise unknown_repositories(unknown, known)
     return known.iloc[[place[name.lower()] for name in names]].reset_index(drop=True)
 
 
-def places_of(known: pd.DataFrame) -> dict[str, int]:
+def rows_by_name(known: pd.DataFrame) -> dict[str, int]:
     """Return in which row each repository is, by its name in lower case.
 
     Examples
     --------
-    >>> places_of(pd.DataFrame({"full_name": ["a/B", "c/d"]}))
+    >>> rows_by_name(pd.DataFrame({"full_name": ["a/B", "c/d"]}))
     {'a/b': 0, 'c/d': 1}
     """
     return {name: row for row, name in enumerate(known["full_name"].str.lower().tolist())}
 
 
-def not_known(names: Sequence[str], known: pd.DataFrame) -> UnknownRepositoryError:
+def unknown_repositories(names: Sequence[str], known: pd.DataFrame) -> UnknownRepositoryError:
     """Notify that these repositories are not known, and which names are near."""
     lower = known["full_name"].str.lower()
     near = [match for name in names for match in _near(name.lower(), lower, known)]
@@ -87,7 +89,7 @@ def not_known(names: Sequence[str], known: pd.DataFrame) -> UnknownRepositoryErr
     return UnknownRepositoryError(f"{', '.join(names)}: not among the {len(known):,} known repositories", hint=hint)
 
 
-def from_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> pd.DataFrame:
+def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> pd.DataFrame:
     """Return repositories from typed figures; what is not said is not known, the day of the figures is today.
 
     Raises
@@ -97,15 +99,15 @@ def from_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> pd.Data
     """
     for item in figures:
         for name in item:
-            if name not in schema.BY_NAME:
-                hint = did_you_mean(str(name), schema.BY_NAME, "fields: " + ", ".join(_ASKED), likeness=0.6)
-                raise BadDataError(f"{shown(name)} is not a field of a repository", hint=hint)
+            if name not in schema.FIELD_BY_NAME:
+                hint = did_you_mean(str(name), schema.FIELD_BY_NAME, "fields: " + ", ".join(_ASKED), likeness=0.6)
+                raise BadDataError(f"{shorten(name)} is not a field of a repository", hint=hint)
     filled = [
         {"fetched_at": now.isoformat(), **{name: value for name, value in item.items() if value not in ("", None)}}
         for item in figures
     ]
     frame = pd.DataFrame(filled, dtype="object")
-    good, bad = check_repositories(frame, now)
+    good, bad = validate_repositories(frame, now)
     if bad:
         raise BadDataError(
             "; ".join(f"{_title(filled[row], row)}: {reason}" for row, reason in bad), hint="put it right and ask again"
@@ -131,7 +133,7 @@ def _check_order(frame: pd.DataFrame) -> None:
 
 def _title(figures: Mapping[str, Any], row: int) -> str:
     name = figures.get("full_name")
-    return shown(name) if isinstance(name, str) else f"repository {row + 1}"
+    return shorten(name) if isinstance(name, str) else f"repository {row + 1}"
 
 
 def _near(name: str, lower: pd.Series, known: pd.DataFrame) -> list[str]:

@@ -21,13 +21,13 @@ from stargaze.features.schema import Field
 
 FULL_NAME = re.compile(r"(?P<owner>[A-Za-z0-9_-]{1,48})/(?P<name>(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100})")
 """owner/name: an owner has up to 39 characters, with "_" and up to 8 more where an enterprise manages the user."""
-BEGINNING = datetime(2007, 10, 29, tzinfo=UTC)
+GITHUB_START = datetime(2007, 10, 29, tzinfo=UTC)
 """GitHub's first repository was made on this day."""
 SLACK = timedelta(days=1)
 """Clocks differ, and a bare day may be written in a time zone ahead of UTC."""
 MOST_ID = 1e12
 """GitHub's numbers are near 1e9 and grow by about 1e8 a year."""
-MOST_CATEGORY = 255
+MAX_CATEGORY_LENGTH = 255
 """Characters; git's limit for the name of a branch, the longest of the categories."""
 MISSING = frozenset({"", "nan", "NaN", "None", "null", "NULL", "NA", "N/A", "n/a", "<NA>", "NaT"})
 """How tables write "not known"."""
@@ -58,12 +58,12 @@ def check_name(text: str) -> str:
     """
     if not isinstance(text, str) or FULL_NAME.fullmatch(text) is None:
         raise BadDataError(
-            f"{shown(text)} is not the name of a repository", hint="write it owner/name, as pallets/flask"
+            f"{shorten(text)} is not the name of a repository", hint="write it owner/name, as pallets/flask"
         )
     return text
 
 
-def check_repositories(
+def validate_repositories(
     frame: pd.DataFrame, now: datetime, *, need: Sequence[str] = ("full_name",)
 ) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
     """Part the rows that can be true from those that cannot, and say of each of these why.
@@ -87,18 +87,18 @@ def check_repositories(
     Examples
     --------
     >>> rows = pd.DataFrame({"full_name": ["a/b", "../etc"], "forks": ["3", "4"]})
-    >>> good, bad = check_repositories(rows, datetime(2025, 1, 1, tzinfo=UTC))
+    >>> good, bad = validate_repositories(rows, datetime(2025, 1, 1, tzinfo=UTC))
     >>> good["forks"].tolist(), bad
     ([3.0], [(1, "full_name is '../etc': not owner/name as GitHub writes it")])
     """
-    good, bad = check_columns(frame, now, need=need)
+    good, bad = validate_columns(frame, now, need=need)
     return schema.conform(good), bad
 
 
-def check_columns(
+def validate_columns(
     frame: pd.DataFrame, now: datetime, *, need: Sequence[str] = ("full_name",)
 ) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
-    """Do what :func:`check_repositories` does, but add no column: a million rows of seven columns stay small."""
+    """Do what :func:`validate_repositories` does, but add no column: a million rows of seven columns stay small."""
     columns: dict[str, pd.Series] = {}
     reasons: dict[int, str] = {}
     for field in schema.FIELDS:
@@ -108,7 +108,7 @@ def check_columns(
         columns[field.name], problems = _PARSERS[field.kind](raw, field, now)
         for mask, why in problems:
             for row in np.flatnonzero(mask):
-                reasons.setdefault(int(row), f"{field.name} is {shown(raw.iloc[row])}: {why}")
+                reasons.setdefault(int(row), f"{field.name} is {shorten(raw.iloc[row])}: {why}")
     for name in need:
         absent = columns[name].isna().to_numpy() if name in columns else np.ones(len(frame), dtype=bool)
         for row in np.flatnonzero(absent):
@@ -119,7 +119,7 @@ def check_columns(
     return (good if keep.all() else good[keep]), sorted(reasons.items())
 
 
-def shown(value: object) -> str:
+def shorten(value: object) -> str:
     """Write a value so that a message stays one short line, whatever the value holds."""
     if isinstance(value, str):
         return repr(value) if len(value) <= 60 else f"{value[:40]!r}… ({len(value):,} characters)"
@@ -196,8 +196,8 @@ def _texts(column: pd.Series, field: Field, _now: datetime) -> tuple[pd.Series, 
 
 def _categories(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
     texts = _strings(column).mask(_absent(column))
-    long = (texts.str.len() > MOST_CATEGORY).to_numpy(dtype=bool, na_value=False)
-    return texts, [(long, f"longer than {MOST_CATEGORY} characters")]
+    long = (texts.str.len() > MAX_CATEGORY_LENGTH).to_numpy(dtype=bool, na_value=False)
+    return texts, [(long, f"longer than {MAX_CATEGORY_LENGTH} characters")]
 
 
 def _dates(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
@@ -211,14 +211,14 @@ def _dates(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, l
         dates = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True).dt.as_unit("s")
     none = ~absent & dates.isna().to_numpy()
     late = (dates > pd.Timestamp(now + SLACK)).to_numpy()
-    early = (dates < pd.Timestamp(BEGINNING)).to_numpy() & (field.name in ("created_at", "fetched_at"))
+    early = (dates < pd.Timestamp(GITHUB_START)).to_numpy() & (field.name in ("created_at", "fetched_at"))
     dates = dates.mask(none | late | early)
     if field.name in BY_AUTHORS_CLOCK:
         return dates, []
     return dates, [
         (none, "not a date; write it YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ"),
         (late, "in the future"),
-        (early, f"before GitHub began ({BEGINNING:%Y-%m-%d})"),
+        (early, f"before GitHub began ({GITHUB_START:%Y-%m-%d})"),
     ]
 
 

@@ -27,7 +27,7 @@ BATCH = 20_000
 
 
 @dataclass(frozen=True)
-class Piece:
+class RawBatch:
     """Raw rows in our columns, with the number of the source and the position that each came from."""
 
     frame: pd.DataFrame
@@ -35,26 +35,26 @@ class Piece:
     positions: list[int]
 
 
-def pieces(rows: Iterable[tuple[int, int, dict[str, Any]]]) -> Iterator[Piece]:
+def batch_rows(rows: Iterable[tuple[int, int, dict[str, Any]]]) -> Iterator[RawBatch]:
     """Put rows, each with its source and position, together to pieces of a good size."""
     found: list[tuple[int, int, dict[str, Any]]] = []
     for row in rows:
         found.append(row)
         if len(found) >= BATCH:
-            yield piece(found)
+            yield build_batch(found)
             found = []
     if found:
-        yield piece(found)
+        yield build_batch(found)
 
 
-def piece(rows: Sequence[tuple[int, int, dict[str, Any]]]) -> Piece:
+def build_batch(rows: Sequence[tuple[int, int, dict[str, Any]]]) -> RawBatch:
     """Make a piece of rows, each with its source and position."""
     sources, positions, records = zip(*rows, strict=True)
-    return Piece(pd.DataFrame(list(records), dtype="object"), list(sources), list(positions))
+    return RawBatch(pd.DataFrame(list(records), dtype="object"), list(sources), list(positions))
 
 
-def write(
-    raw: Iterable[Piece], ledger: FetchCounts, section: FetchSection, store: Store, now: datetime, report: Report
+def write_repositories(
+    raw: Iterable[RawBatch], ledger: FetchCounts, section: FetchSection, store: Store, now: datetime, report: Report
 ) -> FetchSummary:
     """Keep the newest good record of each repository and write ``repositories.parquet``.
 
@@ -63,7 +63,7 @@ def write(
     BadDataError
         If a source has no good record. What was stored before stays.
     """
-    since = day(section.since)
+    since = parse_since(section.since)
     good = [_judged(one, now, ledger) for one in raw]
     ledger.refuse_empty()
     report("merging", 0.95)
@@ -73,7 +73,7 @@ def write(
         raise BadDataError(
             f"no record was fetched since {section.since}", hint="set fetch.since to an earlier day, or to nothing"
         )
-    merged = schema.conform(identity.merge(recent.drop(columns="source")))
+    merged = schema.conform(identity.deduplicate(recent.drop(columns="source")))
     report("writing", 0.98)
     with atomic_write(store.repositories) as temporary:
         merged.to_parquet(temporary, compression="zstd", index=False)
@@ -81,7 +81,7 @@ def write(
     return ledger.summary(merged, left_out=len(whole) - len(recent), duplicates=len(recent) - len(merged))
 
 
-def day(text: str) -> pd.Timestamp | None:
+def parse_since(text: str) -> pd.Timestamp | None:
     """Read the day from which records are kept; empty keeps all."""
     if not text:
         return None
@@ -93,15 +93,15 @@ def day(text: str) -> pd.Timestamp | None:
         ) from error
 
 
-def _judged(piece: Piece, now: datetime, ledger: FetchCounts) -> pd.DataFrame:
+def _judged(piece: RawBatch, now: datetime, ledger: FetchCounts) -> pd.DataFrame:
     """Keep the good rows, with the number of their file."""
     frame = piece.frame
     if "has_homepage" in frame.columns:
-        frame = frame.assign(has_homepage=derive.homepages(frame["has_homepage"], frame["full_name"]))
-    good, bad = checks.check_columns(frame, now, need=NEED)
+        frame = frame.assign(has_homepage=derive.detect_homepages(frame["has_homepage"], frame["full_name"]))
+    good, bad = checks.validate_columns(frame, now, need=NEED)
     for row, reason in bad:
         ledger.refuse(piece.sources[row], piece.positions[row], reason)
-    good = derive.derive(good).assign(source=np.array(piece.sources, dtype=np.int64)[good.index.to_numpy()])
+    good = derive.derive_fields(good).assign(source=np.array(piece.sources, dtype=np.int64)[good.index.to_numpy()])
     for source, count in good["source"].value_counts().items():
         ledger.good[int(str(source))] = ledger.good.get(int(str(source)), 0) + int(count)
     return good

@@ -9,15 +9,15 @@ import pandas as pd
 from stargaze.config.sections import POLICIES
 from stargaze.errors import ExternalError
 from stargaze.features import schema
-from stargaze.features.catalog import CATALOGUE
+from stargaze.features.catalog import CATALOG
 from stargaze.features.extract import extract
-from stargaze.features.selection.select_features import KEPT
+from stargaze.features.selection.select_features import SELECTED
 from stargaze.store import Store
 
 COLUMNS = ["feature", "source", "unit", "policy", "meaning", "missing", *POLICIES]
 
 
-def listing(store: Store) -> list[dict[str, Any]]:
+def list_features(store: Store) -> list[dict[str, Any]]:
     """Return a row a feature; what only repositories or a selection tell is None where there are none.
 
     Returns
@@ -43,7 +43,7 @@ def listing(store: Store) -> list[dict[str, Any]]:
             "missing": _number(missing.get(name)),
             **{policy: _told(selection, name, policy) for policy in POLICIES},
         }
-        for name, item in CATALOGUE.items()
+        for name, item in CATALOG.items()
     ]
 
 
@@ -71,7 +71,7 @@ def _told(selection: pd.DataFrame, name: str, policy: str) -> float | str | None
     if name not in selection.index or not {policy, f"importance_{policy}"} <= set(selection):
         return None
     row = selection.loc[name]
-    return _number(row[f"importance_{policy}"]) if row[policy] == KEPT else str(row[policy])
+    return _number(row[f"importance_{policy}"]) if row[policy] == SELECTED else str(row[policy])
 
 
 def _number(value: Any) -> float | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config.sections import FeaturesSection
-from stargaze.features.catalog import CATALOGUE
+from stargaze.features.catalog import CATALOG
 
 NEVER = {"watchers": "REST's watchers_count is their number under another name"}
 """Refused whatever the data look like."""
@@ -38,7 +38,7 @@ def apply_filters(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSec
     kept: list[str] = []
     ranks = inputs.rank()
     order = ("static", "activity", "all")
-    for name in sorted(map(str, inputs), key=lambda item: order.index(CATALOGUE[item].policy)):
+    for name in sorted(map(str, inputs), key=lambda item: order.index(CATALOG[item].policy)):
         reason = _never(name) or _looks(inputs[name], target, section) or _twin(name, inputs, ranks, kept, section)
         if reason:
             dropped[name] = reason
@@ -90,7 +90,7 @@ def _twin(name: str, inputs: pd.DataFrame, ranks: pd.DataFrame, kept: list[str],
     for other in kept:
         if inputs[name].equals(inputs[other].rename(name)):
             return f"duplicate of {other}"
-        if CATALOGUE[name].kind == CATALOGUE[other].kind == "number":
+        if CATALOG[name].kind == CATALOG[other].kind == "number":
             rho = _rho_apart_from_ties(inputs[name], inputs[other], ranks[name], ranks[other])
             if abs(rho) >= section.redundant:
                 return f"redundant with {other}: Spearman's rho {rho:.3f}"

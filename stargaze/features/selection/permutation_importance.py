@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config.sections import FeaturesSection
-from stargaze.features.catalog import CATALOGUE
+from stargaze.features.catalog import CATALOG
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -40,7 +40,7 @@ PARAMETERS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Evidence:
+class TrainingRows:
     """Training rows: inputs (n, n_features), log1p(stars) [nat] (n,) and folds (n,).
 
     ``unseen`` gives the learned columns of all rows as the rows outside a fold teach them.
@@ -61,7 +61,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Worth:
+class Importances:
     """Of each column: the mean growth of the squared error when it is shuffled [nat²], and the share of runs that it wins.
 
     ``errors`` are those of the models with all of them, as :func:`fold_errors` has them.
@@ -73,14 +73,14 @@ class Worth:
     errors: np.ndarray
 
 
-def importances(evidence: Evidence, columns: Sequence[str], section: FeaturesSection) -> Worth:
+def permutation_importances(evidence: TrainingRows, columns: Sequence[str], section: FeaturesSection) -> Importances:
     """Measure how much the squared error grows when a column is shuffled, in every fold and with several seeds.
 
     Columns of one group are shuffled together, and each is worth what the group is.
 
     Parameters
     ----------
-    evidence : Evidence
+    evidence : TrainingRows
     columns : sequence of str
         The columns to be compared.
     section : FeaturesSection
@@ -88,7 +88,7 @@ def importances(evidence: Evidence, columns: Sequence[str], section: FeaturesSec
 
     Returns
     -------
-    Worth
+    Importances
 
     References
     ----------
@@ -107,7 +107,7 @@ def importances(evidence: Evidence, columns: Sequence[str], section: FeaturesSec
     growth = np.array(columns_growth).T
     best = np.maximum(growth[:, len(names) :].max(axis=1), 0.0)
     gain, wins = growth[:, : len(names)].mean(axis=0), (growth[:, : len(names)] > best[:, None]).mean(axis=0)
-    return Worth(
+    return Importances(
         dict(zip(names, gain.tolist(), strict=True)),
         dict(zip(names, wins.tolist(), strict=True)),
         len(runs),
@@ -115,10 +115,10 @@ def importances(evidence: Evidence, columns: Sequence[str], section: FeaturesSec
     )
 
 
-def fold_errors(evidence: Evidence, columns: Sequence[str], section: FeaturesSection) -> np.ndarray:
+def fold_errors(evidence: TrainingRows, columns: Sequence[str], section: FeaturesSection) -> np.ndarray:
     """Cross-validate a list of columns; return the RMSLE [nat] of each fold, the mean over the seeds, shape (n_folds,).
 
-    The models are as those of :func:`importances`, random probes and all: errors of two lists are paired run by run.
+    The models are as those of :func:`permutation_importances`, random probes and all: errors of two lists are paired run by run.
     """
     names = list(columns)
 
@@ -131,12 +131,12 @@ def fold_errors(evidence: Evidence, columns: Sequence[str], section: FeaturesSec
     return means
 
 
-def _runs(evidence: Evidence, section: FeaturesSection) -> list[tuple[int, int]]:
+def _runs(evidence: TrainingRows, section: FeaturesSection) -> list[tuple[int, int]]:
     return list(product(np.unique(evidence.folds).tolist(), range(section.repeats)))
 
 
 def _run(
-    evidence: Evidence, names: list[str], section: FeaturesSection, fold: int, seed: int
+    evidence: TrainingRows, names: list[str], section: FeaturesSection, fold: int, seed: int
 ) -> tuple[lightgbm.Booster, pd.DataFrame, np.ndarray, np.random.Generator]:
     """Fit on all folds but one, with probes; return the model, that fold's inputs and target, and what shuffles them."""
     random = np.random.default_rng([section.seed, fold, seed])
@@ -168,7 +168,7 @@ def _fit(inputs: pd.DataFrame, target: np.ndarray, seed: int) -> lightgbm.Booste
 
 
 def _is_category(name: str) -> bool:
-    return name in CATALOGUE and CATALOGUE[name].kind == "category"
+    return name in CATALOG and CATALOG[name].kind == "category"
 
 
 def _growth(
@@ -190,7 +190,7 @@ def _groups(inputs: pd.DataFrame) -> list[list[int]]:
     """Return the places of the columns that are shuffled together."""
     places: dict[str, list[int]] = {}
     for place, name in enumerate(map(str, inputs)):
-        group = CATALOGUE[name].group if name in CATALOGUE else ""
+        group = CATALOG[name].group if name in CATALOG else ""
         places.setdefault(group or name, []).append(place)
     return list(places.values())
 

@@ -9,18 +9,18 @@ import pandas as pd
 
 from stargaze.config.sections import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError
-from stargaze.features.catalog import CATALOGUE, allowed
-from stargaze.features.dataset import Dataset, FeatureSet, read_table, write_feature_set
-from stargaze.features.matrix import matrix, vocabulary
+from stargaze.features.catalog import CATALOG, allowed_features
+from stargaze.features.dataset import Dataset, FeatureSet, read_dataset, write_feature_set
+from stargaze.features.matrix import build_matrix, build_vocabulary
 from stargaze.features.selection.filters import apply_filters, rank_correlation
-from stargaze.features.selection.permutation_importance import Evidence
+from stargaze.features.selection.permutation_importance import TrainingRows
 from stargaze.features.selection.plot import draw_selection
-from stargaze.features.selection.stability import choose
+from stargaze.features.selection.stability import choose_stable
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
 from stargaze.system.progress import Report
 
-KEPT = "kept"
+SELECTED = "kept"
 NOT_LEARNED = 'not learned: no owner stands on two sides (features.split_by = "owner")'
 
 
@@ -36,14 +36,14 @@ class Selection:
         rows = self.reasons.to_dict("records")
         for row in rows:
             for policy in POLICIES:
-                if row[policy] == KEPT:
+                if row[policy] == SELECTED:
                     row[policy] = f"kept, {row[f'importance_{policy}']:.2g}"
         return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def select_features(section: FeaturesSection, store: Store, report: Report = lambda _what, _done: None) -> Selection:
     """Read the repositories, select, and write the feature set, the table of reasons and its picture."""
-    selection = select(read_table(store, section), section, report)
+    selection = select(read_dataset(store, section), section, report)
     with atomic_write(store.selection) as reasons, atomic_write(store.selection_plot) as picture:
         selection.reasons.to_csv(reasons, index=False)
         draw_selection(selection.reasons, picture)
@@ -55,7 +55,7 @@ def select(table: Dataset, section: FeaturesSection, report: Report = lambda _wh
     """Choose the features of each policy.
 
     Rules, in this order: missing, constant, holding the stars, duplicate, redundant by Spearman's rho, and no better than
-    random probes in most of the runs over folds and seeds (:func:`stargaze.features.selection.stability.choose`).
+    random probes in most of the runs over folds and seeds (:func:`stargaze.features.selection.stability.choose_stable`).
 
     Parameters
     ----------
@@ -80,13 +80,13 @@ def select(table: Dataset, section: FeaturesSection, report: Report = lambda _wh
     scores: dict[str, dict[str, float]] = {}
     for place, policy in enumerate(POLICIES):
         report(f"importance under policy {policy}", (place + 0.1) / len(POLICIES))
-        candidates = [item.name for item in allowed(policy) if item.name not in dropped]
-        if all(CATALOGUE[name].learned for name in candidates):  # names of one pattern teach nothing
+        candidates = [item.name for item in allowed_features(policy) if item.name not in dropped]
+        if all(CATALOG[name].learned for name in candidates):  # names of one pattern teach nothing
             raise MissingInputError(
                 f"policy {policy}: no column is left to learn from: {_why_none(dropped)}",
                 hint="fetch repositories with more fields: stargaze fetch --from FILE...",
             )
-        choice = choose(evidence, candidates, section)
+        choice = choose_stable(evidence, candidates, section)
         kept[policy], scores[policy] = choice.kept, choice.errors
         reasons[policy] = _verdicts(policy, dropped | choice.reasons)
         reasons[f"importance_{policy}"] = pd.Series(choice.worth.gain).reindex(reasons.index).round(6)
@@ -95,49 +95,49 @@ def select(table: Dataset, section: FeaturesSection, report: Report = lambda _wh
     return Selection(FeatureSet(kept, vocabularies, section, table.fingerprint, scores), reasons.reset_index())
 
 
-def _evidence(table: Dataset, section: FeaturesSection) -> tuple[Evidence, dict[str, list[str]], dict[str, str]]:
+def _evidence(table: Dataset, section: FeaturesSection) -> tuple[TrainingRows, dict[str, list[str]], dict[str, str]]:
     """Compute every column of the training rows; return the vocabularies, and why some columns cannot be learned."""
     rows = table.training
     training, told = table.repositories.iloc[rows], table.learned(section)
     vocabularies = {
-        name: vocabulary(training[name])
-        for name, item in CATALOGUE.items()
+        name: build_vocabulary(training[name])
+        for name, item in CATALOG.items()
         if item.kind == "category" and name in training
     }
-    unknown = {name: NOT_LEARNED for name, item in CATALOGUE.items() if item.learned and name not in told.values}
-    names = [name for name in CATALOGUE if name not in unknown]
-    inputs = matrix(training, names, vocabularies, told.values.iloc[rows])
-    evidence = Evidence(inputs, table.target[rows], table.side[rows], lambda fold: told.unseen(fold).iloc[rows])
+    unknown = {name: NOT_LEARNED for name, item in CATALOG.items() if item.learned and name not in told.values}
+    names = [name for name in CATALOG if name not in unknown]
+    inputs = build_matrix(training, names, vocabularies, told.values.iloc[rows])
+    evidence = TrainingRows(inputs, table.target[rows], table.side[rows], lambda fold: told.unseen(fold).iloc[rows])
     return evidence, vocabularies, unknown
 
 
-def _described(evidence: Evidence) -> pd.DataFrame:
+def _described(evidence: TrainingRows) -> pd.DataFrame:
     """Return a row a feature: policy, unit, what is missing and how it goes with the stars."""
     inputs = evidence.inputs
-    numbers = [name for name in inputs if CATALOGUE[str(name)].kind == "number"]
+    numbers = [name for name in inputs if CATALOG[str(name)].kind == "number"]
     rho = pd.Series({name: round(rank_correlation(inputs[name], evidence.target), 4) for name in numbers})
     return pd.DataFrame(
         {
-            "policy": [item.policy for item in CATALOGUE.values()],
-            "unit": [item.unit for item in CATALOGUE.values()],
-            "missing": inputs.isna().mean().round(4).reindex(list(CATALOGUE)).to_numpy(),
-            "rho": rho.reindex(list(CATALOGUE)).to_numpy(),
+            "policy": [item.policy for item in CATALOG.values()],
+            "unit": [item.unit for item in CATALOG.values()],
+            "missing": inputs.isna().mean().round(4).reindex(list(CATALOG)).to_numpy(),
+            "rho": rho.reindex(list(CATALOG)).to_numpy(),
         },
-        index=pd.Index(list(CATALOGUE), name="feature"),
+        index=pd.Index(list(CATALOG), name="feature"),
     )
 
 
 def _why_none(dropped: dict[str, str]) -> str:
     """Name one of the columns that a repository always has, and why it does not help."""
-    always = (name for name in dropped if "full_name" in CATALOGUE[name].source and not CATALOGUE[name].learned)
+    always = (name for name in dropped if "full_name" in CATALOG[name].source and not CATALOG[name].learned)
     return next(f"{name}: {dropped[name]}" for name in always)
 
 
 def _verdicts(policy: str, dropped: dict[str, str]) -> pd.Series:
-    permitted = {item.name for item in allowed(policy)}
+    permitted = {item.name for item in allowed_features(policy)}
     return pd.Series(
         {
-            name: dropped.get(name, KEPT) if name in permitted else f"only from policy {item.policy} on"
-            for name, item in CATALOGUE.items()
+            name: dropped.get(name, SELECTED) if name in permitted else f"only from policy {item.policy} on"
+            for name, item in CATALOG.items()
         }
     )

@@ -210,7 +210,7 @@ class GitHub:
     def _read(self, item: Mapping[str, Any], details: Mapping[str, Any], reply: Reply, *, whole: bool) -> GithubReply:
         at = self._clock.time()
         try:
-            row = records.read({**item, "_collected_at": reply.at.isoformat()})
+            row = records.map_record({**item, "_collected_at": reply.at.isoformat()})
         except BadDataError as error:
             return GithubReply(gone=error.message, at=at)
         return GithubReply({**row, **details}, whole=whole, at=at, etag=reply.etag)

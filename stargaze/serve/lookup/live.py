@@ -12,7 +12,7 @@ import pandas as pd
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features import schema
 from stargaze.features.ingest import derive
-from stargaze.features.ingest.validate import check_columns
+from stargaze.features.ingest.validate import validate_columns
 from stargaze.serve.lookup.github import GitHub, GithubReply
 from stargaze.serve.prediction.context import BundledRepositories, LookupResult, Source
 from stargaze.serve.prediction_request import Error
@@ -135,9 +135,9 @@ def _judged(record: Mapping[str, Any], now: datetime) -> tuple[pd.DataFrame, lis
     """Check GitHub's figures and derive what follows from them, as ``fetch`` does."""
     frame = pd.DataFrame([record], dtype="object")
     if "has_homepage" in frame.columns:
-        frame["has_homepage"] = derive.homepages(frame["has_homepage"], frame["full_name"])
-    good, bad = check_columns(frame, _moment(record, now), need=("full_name", "stars"))
-    return schema.conform(derive.derive(good)), list(bad)
+        frame["has_homepage"] = derive.detect_homepages(frame["has_homepage"], frame["full_name"])
+    good, bad = validate_columns(frame, _moment(record, now), need=("full_name", "stars"))
+    return schema.conform(derive.derive_fields(good)), list(bad)
 
 
 def _moment(record: Mapping[str, Any], now: datetime) -> datetime:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import BadDataError, ExternalError, StargazeError
-from stargaze.features.ingest.user_input import UnknownRepositoryError, from_figures
+from stargaze.features.ingest.user_input import UnknownRepositoryError, repositories_from_figures
 from stargaze.serve.prediction import what_if as whatif
 from stargaze.serve.prediction.batch import PredictionBatch, Row
 from stargaze.serve.prediction.batch_predict import BatchResult, predict_batch
@@ -189,12 +189,12 @@ def _typed(
     figures = [row for question in questions for row in question.figures]
     counts = [len(question.figures) for question in questions]
     try:
-        typed = from_figures(figures, now) if figures else nothing
+        typed = repositories_from_figures(figures, now) if figures else nothing
     except BadDataError:
         frames = []
         for place, question in enumerate(questions):
             try:
-                frames.append(from_figures(question.figures, now) if question.figures else nothing)
+                frames.append(repositories_from_figures(question.figures, now) if question.figures else nothing)
             except BadDataError as error:
                 wrong[place] = error
                 frames.append(nothing)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import StargazeError
-from stargaze.features.ingest.user_input import not_known
+from stargaze.features.ingest.user_input import unknown_repositories
 from stargaze.serve.prediction.neighbors import LeafIndex
 from stargaze.serve.prediction.out_of_range import TrainingRanges
 from stargaze.serve.prediction_request import Answer, Error
@@ -104,7 +104,7 @@ class BundledRepositories:
             {name: row for row, name in enumerate(there)},
             dict.fromkeys(there, "known"),
             errors={
-                lower: as_error(not_known([name], self.bundle.known))
+                lower: as_error(unknown_repositories([name], self.bundle.known))
                 for lower, name in asked.items()
                 if lower not in places
             },

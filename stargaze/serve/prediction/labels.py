@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from stargaze.features.catalog import CATALOGUE
-from stargaze.features.encoding.encoder import NAT
+from stargaze.features.catalog import CATALOG
+from stargaze.features.encoding.encoder import LOG_STARS
 from stargaze.features.schema import Field
 
 UNKNOWN = "not known"
@@ -19,7 +19,7 @@ def label_of(name: str) -> str:
     >>> label_of("updated_after_push")
     'last change of the record after the last push'
     """
-    return CATALOGUE[name].meaning.partition(";")[0]
+    return CATALOG[name].meaning.partition(";")[0]
 
 
 def value_of(name: str, number: float) -> str:
@@ -30,10 +30,10 @@ def value_of(name: str, number: float) -> str:
     >>> value_of("size_kb", 1234.0), value_of("forks", float("nan")), value_of("has_wiki", 1.0)
     ('1,234 kB', 'not known', 'yes')
     """
-    unit = CATALOGUE[name].unit
+    unit = CATALOG[name].unit
     if math.isnan(number):
         return UNKNOWN
-    if unit == NAT:
+    if unit == LOG_STARS:
         return f"{max(math.expm1(number), 0.0):,.0f} stars"
     if unit == "flag":
         return "yes" if number else "no"
@@ -45,8 +45,8 @@ def field_label(field: Field) -> str:
 
     Examples
     --------
-    >>> from stargaze.features.schema import BY_NAME
-    >>> field_label(BY_NAME["created_at"]), field_label(BY_NAME["open_issues"])
+    >>> from stargaze.features.schema import FIELD_BY_NAME
+    >>> field_label(FIELD_BY_NAME["created_at"]), field_label(FIELD_BY_NAME["open_issues"])
     ('Created', 'Open issues')
     """
     bare = field.name.removeprefix("full_").removeprefix("has_").removesuffix("_at").removesuffix("_kb")

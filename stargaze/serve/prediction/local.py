@@ -8,7 +8,7 @@ from typing import Any
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import MissingInputError
-from stargaze.features.ingest.user_input import look_up, parse_name
+from stargaze.features.ingest.user_input import look_up_repositories, parse_name
 from stargaze.serve.prediction.predict import Prediction, as_json, predict
 from stargaze.store import Store
 
@@ -19,7 +19,7 @@ def answer(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
     """Return the ranked answers, each as a row for a table and, under ``prediction``, whole."""
     asked = {name.lower(): name for name in map(parse_name, names)}  # case does not matter on GitHub
     bundle = Bundle.load(_newest(store))
-    found = predict(bundle, look_up(list(asked.values()), bundle.known))
+    found = predict(bundle, look_up_repositories(list(asked.values()), bundle.known))
     ranked = sorted(found, key=lambda one: -one.stars)
     return [_row(rank, one) for rank, one in enumerate(ranked, start=1)]
 

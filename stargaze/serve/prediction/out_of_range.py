@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.features.catalog import CATALOGUE
-from stargaze.features.split import sides
+from stargaze.features.catalog import CATALOG
+from stargaze.features.split import assign_folds
 from stargaze.serve.prediction.labels import label_of, value_of
 
 MOST = 8
@@ -93,9 +93,9 @@ class TrainingRanges:
 
     def _found(self, policy: str) -> Range:
         bundle = self._bundle
-        training = np.flatnonzero(sides(bundle.known["full_name"], bundle.split) >= 0)
-        told = [name for name in bundle.meta["features"][policy] if not CATALOGUE[name].learned]
-        names = [name for name in told if CATALOGUE[name].kind != "category"]
+        training = np.flatnonzero(assign_folds(bundle.known["full_name"], bundle.split) >= 0)
+        told = [name for name in bundle.meta["features"][policy] if not CATALOG[name].learned]
+        names = [name for name in told if CATALOG[name].kind != "category"]
         values = bundle.known_features[training][:, [bundle.columns.index(name) for name in names]]
         there = ~np.isnan(values)
         some = there.any(axis=0)
@@ -108,6 +108,6 @@ class TrainingRanges:
             {
                 name: frozenset(bundle.known[name].iloc[training].dropna().str.casefold())
                 for name in told
-                if CATALOGUE[name].kind == "category"
+                if CATALOG[name].kind == "category"
             },
         )

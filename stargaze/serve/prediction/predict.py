@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle, Estimate
-from stargaze.features.catalog import CATALOGUE
+from stargaze.features.catalog import CATALOG
 from stargaze.serve.prediction.attributions import contributions
 from stargaze.serve.prediction.labels import UNKNOWN, label_of, value_of
 from stargaze.serve.prediction.neighbors import explanation_policy
 from stargaze.serve.prediction.what_if import LEVERS
 
-CATEGORIES = tuple(name for name, item in CATALOGUE.items() if item.kind == "category")
+CATEGORIES = tuple(name for name, item in CATALOG.items() if item.kind == "category")
 SHOWN = tuple(dict.fromkeys(("full_name", "stars", "fetched_at", *LEVERS, *CATEGORIES)))
 """The fields of a repository that an answer repeats."""
 Record = Mapping[str, Any]
@@ -161,7 +161,7 @@ def _account(added: np.ndarray, names: Sequence[str], values: np.ndarray, record
     named = tuple(
         Factor(
             names[place],
-            CATALOGUE[names[place]].meaning,
+            CATALOG[names[place]].meaning,
             _value(names[place], float(values[place]), record),
             round(float(np.exp(added[place])), 4),
         )
@@ -176,6 +176,6 @@ def _account(added: np.ndarray, names: Sequence[str], values: np.ndarray, record
 
 
 def _value(name: str, number: float, record: Record) -> str:
-    if CATALOGUE[name].kind == "category":
+    if CATALOG[name].kind == "category":
         return UNKNOWN if record[name] is None else str(record[name])
     return value_of(name, number)

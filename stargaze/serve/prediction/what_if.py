@@ -10,8 +10,8 @@ import pandas as pd
 
 from stargaze.errors import BadDataError, did_you_mean
 from stargaze.features import schema
-from stargaze.features.ingest.validate import BEGINNING, check_columns, shown
-from stargaze.features.licenses import licence_key
+from stargaze.features.ingest.validate import GITHUB_START, shorten, validate_columns
+from stargaze.features.licenses import license_key
 from stargaze.serve.prediction.labels import field_label
 
 LEVERS = ("readme_length", "topic_count", "license", "latest_release_at")
@@ -41,7 +41,7 @@ def read(changes: Mapping[str, Any], now: datetime) -> Values:
     for name in changes:
         if name not in LEVERS:
             hint = did_you_mean(str(name), LEVERS, "what can be changed: " + ", ".join(LEVERS), likeness=0.7)
-            raise BadDataError(f"{shown(name)} cannot be changed here, only {', '.join(LEVERS)}", hint=hint)
+            raise BadDataError(f"{shorten(name)} cannot be changed here, only {', '.join(LEVERS)}", hint=hint)
     typed = {name: _text(changes[name]) for name in LEVERS if name in changes}
     typed = {name: value for name, value in typed.items() if value not in ("", None)}
     words = {name: value for name, value in typed.items() if str(value).lower() in _WORDS.get(name, NONE)}
@@ -63,7 +63,7 @@ def changed(frame: pd.DataFrame, values: Values, now: datetime) -> pd.DataFrame:
         if name == "latest_release_at":
             columns[name] = _released(frame, value, now)
         else:
-            dtype = schema.DTYPES[schema.BY_NAME[name].kind]
+            dtype = schema.DTYPES[schema.FIELD_BY_NAME[name].kind]
             columns[name] = pd.Series([value] * len(frame), index=frame.index, dtype=dtype)
     return frame.assign(**columns)
 
@@ -80,7 +80,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dic
     return [
         {
             "field": name,
-            "label": field_label(schema.BY_NAME[name]),
+            "label": field_label(schema.FIELD_BY_NAME[name]),
             "before": _said(old[name]),
             "after": _said(new[name]),
         }
@@ -106,22 +106,23 @@ def _checked(typed: Values, now: datetime) -> Values:
     if not typed:
         return {}
     frame = pd.DataFrame([typed], dtype="object")
-    good, bad = check_columns(frame, now, need=())
+    good, bad = validate_columns(frame, now, need=())
     if bad:
         raise BadDataError(bad[0][1], hint="put it right and ask again")
     found: Values = {name: good[name].iloc[0] for name in typed}
     absent = next((name for name, value in found.items() if pd.isna(value)), None)
     if absent is not None:
-        raise BadDataError(f"{absent} is {shown(typed[absent])}: nothing that it can be", hint="leave it empty")
-    if "latest_release_at" in found and found["latest_release_at"] < pd.Timestamp(BEGINNING):
-        day = shown(typed["latest_release_at"])
+        raise BadDataError(f"{absent} is {shorten(typed[absent])}: nothing that it can be", hint="leave it empty")
+    if "latest_release_at" in found and found["latest_release_at"] < pd.Timestamp(GITHUB_START):
+        day = shorten(typed["latest_release_at"])
         raise BadDataError(
-            f"latest_release_at is {day}: before GitHub began ({BEGINNING:%Y-%m-%d})", hint="write the day of a release"
+            f"latest_release_at is {day}: before GitHub began ({GITHUB_START:%Y-%m-%d})",
+            hint="write the day of a release",
         )
     return {name: _READ.get(name, float)(value) for name, value in found.items()}
 
 
-_READ: dict[str, Callable[[Any], Any]] = {"license": licence_key, "latest_release_at": pd.Timestamp}
+_READ: dict[str, Callable[[Any], Any]] = {"license": license_key, "latest_release_at": pd.Timestamp}
 
 
 def _released(frame: pd.DataFrame, value: Any, now: datetime) -> pd.Series:

@@ -13,7 +13,7 @@ from stargaze.bundle.star_bundle import Bundle, Estimate
 from stargaze.config.sections import FeaturesSection
 from stargaze.errors import DifferenceFoundError, StargazeError
 from stargaze.features import schema
-from stargaze.features.split import TEST, sides
+from stargaze.features.split import TEST, assign_folds
 from stargaze.store import Store
 
 NOISE = 2.0
@@ -104,7 +104,7 @@ def compare(challenger: Predictor, champion: Predictor, repositories: pd.DataFra
     """
     there = repositories[repositories["stars"].notna() & repositories["full_name"].notna()]
     for one in (challenger, champion):
-        there = there[sides(there["full_name"], one.split) == TEST]
+        there = there[assign_folds(there["full_name"], one.split) == TEST]
     owners = there["full_name"].str.lower().str.replace(r"/.*", "", regex=True)
     if owners.nunique() < LEAST:
         raise DifferenceFoundError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import metadata
 from typing import Any
 
-from stargaze.features.catalog import CATALOGUE
+from stargaze.features.catalog import CATALOG
 from stargaze.serve.web.bundle_view import BundleView
 from stargaze.serve.web.prediction_view import POLICY_WORDS
 
@@ -119,8 +119,8 @@ def _facts(shown: BundleView) -> Sequence[tuple[str, str]]:
 def _features(meta: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     groups: list[dict[str, Any]] = []
     for policy in POLICY_WORDS:
-        names = [name for name in meta["features"].get(meta["estimate"], ()) if CATALOGUE[name].policy == policy]
-        rows = sorted((CATALOGUE[name].meaning.partition(";")[0], CATALOGUE[name].unit) for name in names)
+        names = [name for name in meta["features"].get(meta["estimate"], ()) if CATALOG[name].policy == policy]
+        rows = sorted((CATALOG[name].meaning.partition(";")[0], CATALOG[name].unit) for name in names)
         if rows:
             groups.append({"words": GROUPS[policy], "rows": rows})
     return groups

@@ -7,8 +7,8 @@ from typing import Any
 from stargaze import __version__
 from stargaze.config.sections import ServeSection
 from stargaze.features.ingest.user_input import FORM_FIELDS
-from stargaze.features.ingest.validate import MOST_CATEGORY
-from stargaze.features.schema import BY_NAME, Field
+from stargaze.features.ingest.validate import MAX_CATEGORY_LENGTH
+from stargaze.features.schema import FIELD_BY_NAME, Field
 from stargaze.serve.prediction.what_if import LEVERS
 
 TEXT = {"type": "string"}
@@ -141,7 +141,7 @@ def _question(section: ServeSection) -> dict[str, Any]:
                 "type": "object",
                 "additionalProperties": False,
                 "description": "What if: the estimate as it would be with these values instead. An association, not advice.",
-                "properties": {name: _figure(BY_NAME[name], "today", "none", "no") for name in LEVERS},
+                "properties": {name: _figure(FIELD_BY_NAME[name], "today", "none", "no") for name in LEVERS},
             },
             "reasons": {
                 "type": "boolean",
@@ -177,7 +177,7 @@ def _figure(field: Field, *words: str) -> dict[str, Any]:
         return {"enum": [True, False, 1, 0, "true", "false", "yes", "no", "1", "0", "", None], **described}
     if field.kind == "date":
         return {"anyOf": [{"type": "string", "format": "date"}, {"enum": ["", *words, None]}], **described}
-    return {"type": ["string", "null"], "maxLength": MOST_CATEGORY, **described}
+    return {"type": ["string", "null"], "maxLength": MAX_CATEGORY_LENGTH, **described}
 
 
 def _ticket() -> dict[str, Any]:

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from stargaze.errors import BadDataError
-from stargaze.features.catalog import CATALOGUE
-from stargaze.features.ingest.user_input import FORM_FIELDS, from_figures, parse_name
+from stargaze.features.catalog import CATALOG
+from stargaze.features.ingest.user_input import FORM_FIELDS, parse_name, repositories_from_figures
 from stargaze.features.schema import Field
 from stargaze.serve.prediction.what_if import read
 from stargaze.serve.prediction_request import PredictionRequest
@@ -44,7 +44,7 @@ def parse_request(
         )
     parsed = {name.casefold(): name for name in map(parse_name, names)}
     if figures:
-        from_figures(figures, now)
+        repositories_from_figures(figures, now)
     if changes:
         read(changes, now)
     return PredictionRequest(tuple(parsed.values()), tuple(figures), dict(changes or {}), reasons)
@@ -85,7 +85,7 @@ def looked_at(features: Mapping[str, Iterable[str]]) -> frozenset[str]:
     >>> sorted(looked_at({"all": ["forks", "fork_rate"]}))
     ['created_at', 'fetched_at', 'forks']
     """
-    return frozenset(field for names in features.values() for name in names for field in CATALOGUE[name].source)
+    return frozenset(field for names in features.values() for name in names for field in CATALOG[name].source)
 
 
 def first_fields(used: frozenset[str]) -> list[Field]:

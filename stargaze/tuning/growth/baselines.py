@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stargaze.bundle.growth_bundle import drift, log_growth
-from stargaze.features.history.features import trend
+from stargaze.features.history.features import linear_trend
 from stargaze.features.history.windows import Windows
 from stargaze.tuning.growth.examples import REACH, Examples
 
@@ -38,12 +38,12 @@ def seasonal(origins: Windows, days: int) -> np.ndarray:
 
 def linear(origins: Windows, days: int) -> np.ndarray:
     """Gain stars at the slope of a least-squares line through the window."""
-    return _gaining(origins, trend(origins.stars) / 7, days)
+    return _gaining(origins, linear_trend(origins.stars) / 7, days)
 
 
 def log_linear(origins: Windows, days: int) -> np.ndarray:
     """Grow at the slope of a least-squares line through the logs of the counts."""
-    return np.clip(trend(np.log1p(origins.stars)) / 7 * days, -STEEPEST, STEEPEST)
+    return np.clip(linear_trend(np.log1p(origins.stars)) / 7 * days, -STEEPEST, STEEPEST)
 
 
 BASELINES: dict[str, Baseline] = {

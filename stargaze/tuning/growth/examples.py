@@ -10,7 +10,7 @@ import pandas as pd
 
 from stargaze.bundle.growth_bundle import log_growth
 from stargaze.features.history.features import growth_features
-from stargaze.features.history.windows import Counts, Windows, last_of_each, windows
+from stargaze.features.history.windows import StarCounts, Windows, build_windows, last_row_per_period
 
 STEP = 28
 """Days from an origin of a series to the next: nearer ones tell nearly the same."""
@@ -45,13 +45,13 @@ class Examples:
 
 
 def growth_examples(
-    counts: Counts, weeks: int, horizons: Sequence[int], languages: Sequence[str]
+    counts: StarCounts, weeks: int, horizons: Sequence[int], languages: Sequence[str]
 ) -> dict[int, Examples]:
     """Make the examples of every horizon, in the order of series and time.
 
     Parameters
     ----------
-    counts : Counts
+    counts : StarCounts
         Whole series.
     weeks : int
         Length of the history before an origin [week].
@@ -66,7 +66,7 @@ def growth_examples(
         An origin is an example where the stars were counted about its target day: repositories that left the table are not
         among them.
     """
-    origins = windows(counts, weeks, last_of_each(counts, STEP))
+    origins = build_windows(counts, weeks, last_row_per_period(counts, STEP))
     features = growth_features(origins, languages)
     found = {}
     for days in horizons:
@@ -75,7 +75,7 @@ def growth_examples(
     return found
 
 
-def common_languages(counts: Counts, day: float, fewest: int = 20) -> list[str]:
+def common_languages(counts: StarCounts, day: float, fewest: int = 20) -> list[str]:
     """Return the languages of at least so many series until a day [days since 1970], by name."""
     seen = counts.frame.loc[counts.day < day, ["series", "language"]].drop_duplicates()
     number = seen["language"].value_counts()

@@ -20,9 +20,9 @@ import stargaze
 from stargaze.bundle.growth_bundle import prototype_rows, write_growth
 from stargaze.config.sections import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, ConfigError
-from stargaze.features.history.clean import Series, whole_series
+from stargaze.features.history.clean import CleanHistory, clean_history
 from stargaze.features.history.read import EPOCH, read_history
-from stargaze.features.history.windows import Counts
+from stargaze.features.history.windows import StarCounts
 from stargaze.store import Store
 from stargaze.system.files import atomic_write, sha256
 from stargaze.system.progress import Report
@@ -67,7 +67,7 @@ def tune_growth(
     path = store.history(section.history)
     report("reading the history", 0.0)
     history = read_history(path, now=now)
-    series = whole_series(history)
+    series = clean_history(history)
     fitted, judged, languages = fit_all(section, tuning, history, series, report)
     meta = _meta(section, tuning, now, fitted, judged[min(judged)][0], languages) | {
         "scores": _plain(scores({days: one.outlook for days, one in fitted.items()}, judged)),
@@ -110,16 +110,16 @@ def cut_day(section: GrowthSection) -> float:
 
 
 def fit_all(
-    section: GrowthSection, tuning: TuningSection, history: pd.DataFrame, series: Series, report: Report
+    section: GrowthSection, tuning: TuningSection, history: pd.DataFrame, series: CleanHistory, report: Report
 ) -> tuple[dict[int, Fitted], dict[int, tuple[Examples, Examples]], list[str]]:
     """Fit every horizon before the cut; return with them its training and test examples, and the languages.
 
     What is fitted is made whole from what was counted before the cut alone: which of two names is a copy, or whose, may come
     out only later. What is tested is made of all of ``series``.
     """
-    cut, counts = cut_day(section), Counts.of(series.frame)
+    cut, counts = cut_day(section), StarCounts.of(series.frame)
     report("making examples", 0.1)
-    past = Counts.of(whole_series(history[history["date"] < EPOCH + pd.Timedelta(days=cut)]).frame)
+    past = StarCounts.of(clean_history(history[history["date"] < EPOCH + pd.Timedelta(days=cut)]).frame)
     languages = common_languages(past, cut)
     horizons = sorted(set(section.horizons))
     before = growth_examples(past, section.history_weeks, horizons, languages)
@@ -140,7 +140,7 @@ def fit_all(
     return fitted, parted, languages
 
 
-def _enough(section: GrowthSection, counts: Counts, days: int, train: Examples, test: Examples) -> None:
+def _enough(section: GrowthSection, counts: StarCounts, days: int, train: Examples, test: Examples) -> None:
     if len(train) >= FEWEST and len(test):
         return
     first, last = (str((EPOCH + pd.Timedelta(days=day)).date()) for day in (counts.day.min(), counts.day.max()))

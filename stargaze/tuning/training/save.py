@@ -17,10 +17,10 @@ import stargaze
 from stargaze.bundle.prediction_intervals import with_predicted
 from stargaze.bundle.star_bundle import Step, write_bundle
 from stargaze.config.sections import POLICIES, TuningSection
-from stargaze.features.catalog import CATALOGUE
+from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import Dataset, FeatureSet
-from stargaze.features.encoding.encoder import needed
-from stargaze.features.matrix import categories
+from stargaze.features.encoding.encoder import needs_encoder
+from stargaze.features.matrix import category_positions
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
 from stargaze.tuning.training.ensemble import Candidate, candidates
@@ -30,7 +30,7 @@ RARE = 0.01
 """A column that is missing more seldom than this in training counts as always known [share]."""
 WEIGHTY = 0.1
 """A column whose shuffling costs at least this part of what the weightiest costs has to be known [share]."""
-CATEGORIES = frozenset(name for name, item in CATALOGUE.items() if item.kind == "category")
+CATEGORIES = frozenset(name for name, item in CATALOG.items() if item.kind == "category")
 PACKAGES = ("lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 
 
@@ -75,7 +75,7 @@ def save_best(
     }
     models = {policy: one.model for policy, one in used.items()}
     spreads = {policy: refitted[policy].calibrated.spread for policy in reach}
-    taught = any(map(needed, meta["features"].values()))
+    taught = any(map(needs_encoder, meta["features"].values()))
     encoder = table.learned(feature_set.split).encoder if taught else None
     folder = write_bundle(store.bundles, meta, models, spreads, _known(table.repositories, section.known), encoder)
     with atomic_write(store.latest) as temporary:
@@ -112,7 +112,7 @@ def _step(table: Dataset, feature_set: FeatureSet, policy: str, refitted: Refitt
     """Find what a policy's model must be told: columns always known in training whose shuffling costs it most."""
     inputs = table.inputs(feature_set, policy)
     training, held = inputs.iloc[table.training], inputs.iloc[table.validation]
-    told = [str(name) for name in inputs if not CATALOGUE[str(name)].learned]  # what is learned, nobody needs to tell
+    told = [str(name) for name in inputs if not CATALOG[str(name)].learned]  # what is learned, nobody needs to tell
     always = [name for name in told if training[name].isna().mean() < RARE]
     typical = {
         name: float(training[name].mode().iloc[0] if name in CATEGORIES else training[name].median()) for name in always
@@ -142,7 +142,7 @@ def _background(table: Dataset, feature_set: FeatureSet, policies: list[str]) ->
     typical: dict[str, list[float | None]] = {}
     for policy in policies:
         inputs = table.inputs(feature_set, policy).iloc[table.training]
-        places = categories(feature_set.kept[policy])
+        places = category_positions(feature_set.kept[policy])
         values = inputs.median()
         for place in places:
             modes = inputs.iloc[:, place].mode()

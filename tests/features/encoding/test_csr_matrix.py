@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.features.encoding.csr_matrix import Sparse
+from stargaze.features.encoding.csr_matrix import CsrMatrix
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> Sparse:
+def tables(draw: st.DrawFn) -> CsrMatrix:
     """Make a table of any few values, many of them in one place."""
     n_rows, n_columns = draw(st.integers(0, 5)), draw(st.integers(1, 6))
     n = draw(st.integers(0, 30)) if n_rows else 0
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     places = random.integers(0, n_columns, n), random.integers(0, max(n_rows, 1), n)
-    return Sparse.of(random.normal(size=n).astype("float32"), *places, (n_rows, n_columns))
+    return CsrMatrix.of(random.normal(size=n).astype("float32"), *places, (n_rows, n_columns))
 
 
 @given(table=tables(), seed=st.integers(0, 2**32), wide=st.booleans())
-def test_products_are_those_of_scipy(table: Sparse, seed: int, wide: bool) -> None:
+def test_products_are_those_of_scipy(table: CsrMatrix, seed: int, wide: bool) -> None:
     shape = (table.n_columns, 3) if wide else (table.n_columns,)
     dense = np.random.default_rng(seed).normal(size=shape).astype("float32")
 
@@ -32,7 +32,7 @@ def test_products_are_those_of_scipy(table: Sparse, seed: int, wide: bool) -> No
 
 
 @given(table=tables(), seed=st.integers(0, 2**32), mask=st.booleans())
-def test_chosen_rows_are_those_of_scipy(table: Sparse, seed: int, mask: bool) -> None:
+def test_chosen_rows_are_those_of_scipy(table: CsrMatrix, seed: int, mask: bool) -> None:
     n_rows, random = table.shape[0], np.random.default_rng(seed)
     chosen = random.integers(0, 2, n_rows).astype(bool) if mask else random.integers(0, max(n_rows, 1), min(n_rows, 4))
 
@@ -40,7 +40,7 @@ def test_chosen_rows_are_those_of_scipy(table: Sparse, seed: int, mask: bool) ->
 
 
 def test_what_has_the_same_place_is_added_up() -> None:
-    table = Sparse.of(np.array([1.0, -1.0, 2.0, 3.0]), np.array([1, 1, 0, 2]), np.array([2, 2, 2, 0]), (3, 3))
+    table = CsrMatrix.of(np.array([1.0, -1.0, 2.0, 3.0]), np.array([1, 1, 0, 2]), np.array([2, 2, 2, 0]), (3, 3))
 
     assert table.as_scipy().toarray().tolist() == [[0, 0, 3], [0, 0, 0], [2, 0, 0]]
     assert table.rows.tolist() == [0, 2, 2]

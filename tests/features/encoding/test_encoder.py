@@ -12,9 +12,9 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
-from stargaze.features.catalog import CATALOGUE
+from stargaze.features.catalog import CATALOG
 from stargaze.features.encoding import encoder as encode
-from stargaze.features.encoding.encoder import BY_OWNER, Encoder, needed
+from stargaze.features.encoding.encoder import OWNER_ENCODED, Encoder, needs_encoder
 
 Plausible = Callable[..., pd.DataFrame]
 SUBJECTS = ("parser for json", "web framework", "deep learning models", "terminal game")
@@ -100,7 +100,7 @@ def test_the_same_rows_and_seed_make_the_same_bytes(encoder: Encoder, repositori
 def test_without_owners_no_owner_is_remembered(repositories: pd.DataFrame) -> None:
     made = Encoder.fit(repositories, np.log1p(repositories["stars"].to_numpy()), seed=0, owners=False)
 
-    assert not set(BY_OWNER) & set(Encoder.from_bytes(made.to_bytes()).names)
+    assert not set(OWNER_ENCODED) & set(Encoder.from_bytes(made.to_bytes()).names)
 
 
 def _packed(**arrays: np.ndarray) -> bytes:
@@ -136,13 +136,13 @@ def test_bytes_that_are_no_encoder_are_refused(encoder: Encoder, damage: Callabl
 
 
 def test_bytes_that_unpack_to_too_much_are_refused_unread(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encode, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(encode, "MAX_BYTES", 10_000)
 
     with pytest.raises(ValueError, match="more than 10,000 bytes"):
         Encoder.from_bytes(encoder.to_bytes())
 
 
 def test_every_learned_feature_stands_in_the_catalogue(encoder: Encoder) -> None:
-    assert [name for name in CATALOGUE if CATALOGUE[name].learned] == sorted(encoder.names, key=list(CATALOGUE).index)
-    assert needed(["age", "text_score"])
-    assert not needed(["age", "moon_phase"])
+    assert [name for name in CATALOG if CATALOG[name].learned] == sorted(encoder.names, key=list(CATALOG).index)
+    assert needs_encoder(["age", "text_score"])
+    assert not needs_encoder(["age", "moon_phase"])

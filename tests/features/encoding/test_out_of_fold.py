@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.features.encoding.out_of_fold import Learned, fit_out_of_fold
+from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
 
 pytestmark = pytest.mark.thorough
 
@@ -44,13 +44,13 @@ def target(repositories: pd.DataFrame) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def learned(repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray) -> Learned:
+def learned(repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray) -> OutOfFoldEncodings:
     """Everything on, owners too."""
     return fit_out_of_fold(repositories, target, side, seed=0, owners=True)
 
 
 def test_no_row_is_told_its_own_stars(
-    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: Learned
+    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: OutOfFoldEncodings
 ) -> None:
     """The stars of a whole fold change: nothing that this fold is told does."""
     for fold in range(FOLDS):
@@ -64,7 +64,7 @@ def test_no_row_is_told_its_own_stars(
 
 
 def test_a_model_that_has_not_seen_a_fold_is_told_nothing_that_the_fold_teaches(
-    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: Learned
+    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: OutOfFoldEncodings
 ) -> None:
     for fold in range(FOLDS):
         again = fit_out_of_fold(repositories, np.where(side == fold, 9.0, target), side, seed=0, owners=True)
@@ -73,7 +73,7 @@ def test_a_model_that_has_not_seen_a_fold_is_told_nothing_that_the_fold_teaches(
 
 
 def test_not_even_then_is_a_row_told_its_own_stars(
-    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: Learned
+    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: OutOfFoldEncodings
 ) -> None:
     changed = np.where(side == 1, 9.0, target)
 
@@ -83,7 +83,7 @@ def test_not_even_then_is_a_row_told_its_own_stars(
 
 
 def test_rows_that_are_held_out_teach_nothing(
-    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: Learned
+    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: OutOfFoldEncodings
 ) -> None:
     again = fit_out_of_fold(repositories, np.where(side < 0, 9.0, target), side, seed=0, owners=True)
 
@@ -92,7 +92,7 @@ def test_rows_that_are_held_out_teach_nothing(
 
 
 def test_a_row_that_is_held_out_is_told_what_serving_tells(
-    repositories: pd.DataFrame, side: np.ndarray, learned: Learned
+    repositories: pd.DataFrame, side: np.ndarray, learned: OutOfFoldEncodings
 ) -> None:
     held = side < 0
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from stargaze.features.encoding.target_encoding import Means
+from stargaze.features.encoding.target_encoding import TargetEncoder
 from stargaze.features.encoding.tokens import Keys
 
 
@@ -17,7 +17,7 @@ def keys(*of_rows: list[int]) -> Keys:
     return Keys(rows, np.array([key for row in of_rows for key in row], dtype="uint64"), len(of_rows))
 
 
-FITTED = Means.fit(keys([7], [7], [9], []), np.array([1.0, 3.0, 8.0, 0.0]), 1.0)
+FITTED = TargetEncoder.fit(keys([7], [7], [9], []), np.array([1.0, 3.0, 8.0, 0.0]), 1.0)
 """The overall mean is 3; of key 7 it is (1 + 3 + 3) / 3, of key 9 it is (8 + 3) / 2."""
 
 
@@ -49,13 +49,13 @@ def test_of_a_row_without_a_key_nothing_is_known() -> None:
 
 
 def test_where_no_row_had_a_key_every_key_is_unseen() -> None:
-    none = Means.fit(keys([], []), np.array([1.0, 2.0]), 1.0)
+    none = TargetEncoder.fit(keys([], []), np.array([1.0, 2.0]), 1.0)
 
     assert none.transform(keys([5]))["mean"].tolist() == [1.5]
 
 
 def test_means_come_back_from_their_arrays() -> None:
-    back = Means.read(FITTED.arrays())
+    back = TargetEncoder.read(FITTED.arrays())
 
     assert back.transform(keys([7, 9]))["mean"] == FITTED.transform(keys([7, 9]))["mean"]
 
@@ -72,14 +72,14 @@ def test_means_come_back_from_their_arrays() -> None:
 )
 def test_arrays_that_nobody_fitted_are_refused(change: dict[str, np.ndarray]) -> None:
     with pytest.raises(ValueError, match="means"):
-        Means.read({**FITTED.arrays(), **change})
+        TargetEncoder.read({**FITTED.arrays(), **change})
 
 
 def test_only_the_most_frequent_keys_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """An encoder of a million owners stays small."""
-    monkeypatch.setattr("stargaze.features.encoding.target_encoding.MOST", 1)
+    monkeypatch.setattr("stargaze.features.encoding.target_encoding.MAX_KEYS", 1)
 
-    assert Means.fit(keys([9], [7], [7]), np.zeros(3), 1.0).keys.tolist() == [7]
+    assert TargetEncoder.fit(keys([9], [7], [7]), np.zeros(3), 1.0).keys.tolist() == [7]
 
 
 def test_they_are_frozen() -> None:

@@ -6,23 +6,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.features.history.clean import MOST_GAP, Series, whole_series
-from stargaze.features.history.read import tidy
+from stargaze.features.history.clean import MAX_GAP, CleanHistory, clean_history
+from stargaze.features.history.read import tidy_history
 from tests.histories import histories, one_history
 
 
-def faults(found: Series) -> list[tuple[str, str]]:
+def faults(found: CleanHistory) -> list[tuple[str, str]]:
     return list(zip(found.faults["full_name"], found.faults["fault"], strict=True))
 
 
-def together(*parts: pd.DataFrame) -> Series:
-    return whole_series(tidy(pd.concat(parts, ignore_index=True)))
+def together(*parts: pd.DataFrame) -> CleanHistory:
+    return clean_history(tidy_history(pd.concat(parts, ignore_index=True)))
 
 
 def test_sound_series_stay_as_they_are() -> None:
     history = histories(5)
 
-    found = whole_series(history)
+    found = clean_history(history)
 
     assert found.faults.empty
     assert found.as_rows() == []
@@ -38,7 +38,7 @@ def test_sound_series_stay_as_they_are() -> None:
     ],
 )
 def test_a_count_that_breaks_parts_its_series(stars: list[float], fault: str) -> None:
-    found = whole_series(one_history("a/b", stars))
+    found = clean_history(one_history("a/b", stars))
 
     assert faults(found) == [("a/b", fault)]
     assert found.frame["series"].tolist() == [0, 0, 1, 1]
@@ -51,7 +51,7 @@ def test_a_count_that_breaks_parts_its_series(stars: list[float], fault: str) ->
     "stars", [[1000, 1010, 990, 995], [40, 41, 20, 21], [100, 400, 900, 2000], [9, 4000, 4010, 4020]]
 )
 def test_a_few_lost_stars_and_a_steep_rise_are_no_break(stars: list[float]) -> None:
-    assert whole_series(one_history("a/b", stars)).faults.empty
+    assert clean_history(one_history("a/b", stars)).faults.empty
 
 
 def test_a_quarter_without_a_count_parts_the_series() -> None:
@@ -61,7 +61,7 @@ def test_a_quarter_without_a_count_parts_the_series() -> None:
 
     assert faults(found) == [("a/b", "gap")]
     assert "133 days" in found.faults["what"].iloc[0]
-    assert MOST_GAP < 133
+    assert MAX_GAP < 133
     assert found.frame["series"].nunique() == 2
 
 
@@ -70,9 +70,9 @@ def test_a_break_does_not_touch_what_lies_before_it() -> None:
     stars = np.arange(1000.0, 1030.0)
     broken = np.concatenate([stars[:20], stars[20:] / 10])
 
-    before = whole_series(one_history("a/b", broken)).frame.head(20)
+    before = clean_history(one_history("a/b", broken)).frame.head(20)
 
-    pd.testing.assert_frame_equal(before, whole_series(one_history("a/b", stars)).frame.head(20))
+    pd.testing.assert_frame_equal(before, clean_history(one_history("a/b", stars)).frame.head(20))
 
 
 def test_names_in_other_capitals_are_one_repository_under_the_last() -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stargaze.features.history.clean import whole_series
-from stargaze.features.history.features import growth_features, trend
-from stargaze.features.history.read import tidy
-from stargaze.features.history.windows import Counts, last_of_each, windows
+from stargaze.features.history.clean import clean_history
+from stargaze.features.history.features import growth_features, linear_trend
+from stargaze.features.history.read import tidy_history
+from stargaze.features.history.windows import StarCounts, build_windows, last_row_per_period
 from tests.histories import histories, one_history
 
 pytestmark = pytest.mark.thorough
@@ -19,15 +19,15 @@ pytestmark = pytest.mark.thorough
 LANGUAGES = ["C", "Go"]
 
 
-def counts(history: pd.DataFrame) -> Counts:
-    return Counts.of(whole_series(history).frame)
+def counts(history: pd.DataFrame) -> StarCounts:
+    return StarCounts.of(clean_history(history).frame)
 
 
 def features_at(history: pd.DataFrame, name: str, place: int) -> pd.DataFrame:
     """Return the features of one repository at one of its counts."""
     known = counts(history)
     row = int(np.flatnonzero(known.frame["full_name"] == name)[place])
-    return growth_features(windows(known, 26, np.array([row])), LANGUAGES)
+    return growth_features(build_windows(known, 26, np.array([row])), LANGUAGES)
 
 
 def changed_after(history: pd.DataFrame, name: str, place: int, seed: int) -> pd.DataFrame:
@@ -64,7 +64,8 @@ def test_cutting_the_history_at_the_origin_changes_no_feature() -> None:
     ends = np.flatnonzero(short.frame["date"] == cut)
 
     pd.testing.assert_frame_equal(
-        growth_features(windows(whole, 26, rows), LANGUAGES), growth_features(windows(short, 26, ends), LANGUAGES)
+        growth_features(build_windows(whole, 26, rows), LANGUAGES),
+        growth_features(build_windows(short, 26, ends), LANGUAGES),
     )
     assert len(rows) == len(ends) == 6
 
@@ -76,7 +77,7 @@ def test_a_column_of_the_future_would_be_caught() -> None:
 
     def ahead(table: pd.DataFrame) -> float:
         known = counts(table)
-        return float(windows(known, 26, np.array([60])).after(7, 21)[0])
+        return float(build_windows(known, 26, np.array([60])).after(7, 21)[0])
 
     assert ahead(history) != ahead(later)
 
@@ -85,13 +86,13 @@ def test_a_column_of_the_future_would_be_caught() -> None:
 def test_an_origin_needs_all_its_weeks(weeks: int, long_enough: bool) -> None:
     known = counts(one_history("a/b", np.arange(500.0, 527.0)))
 
-    assert len(windows(known, weeks).rows) == int(long_enough)
+    assert len(build_windows(known, weeks).rows) == int(long_enough)
 
 
 def test_no_window_reaches_over_a_break() -> None:
     stars = np.concatenate([np.arange(5000.0, 5020.0), np.arange(900.0, 920.0)])
 
-    found = windows(counts(one_history("a/b", stars)), 15)
+    found = build_windows(counts(one_history("a/b", stars)), 15)
 
     assert len(found.rows) == 2 * (20 - 15)
     assert np.all(np.diff(found.stars) == 1.0)
@@ -110,7 +111,7 @@ def test_a_count_between_two_days_lies_on_the_line_between_them() -> None:
 def test_origins_do_not_crowd() -> None:
     known = counts(histories(3))
 
-    places = last_of_each(known, 28)
+    places = last_row_per_period(known, 28)
 
     assert set(np.unique(known.series[places])) == {0, 1, 2}
     stretch = known.day[places] // 28
@@ -119,7 +120,7 @@ def test_origins_do_not_crowd() -> None:
 
 
 def test_what_a_table_does_not_tell_is_missing_and_not_none() -> None:
-    history = tidy(one_history("a/b", np.arange(500.0, 530.0))[["full_name", "date", "stars"]])
+    history = tidy_history(one_history("a/b", np.arange(500.0, 530.0))[["full_name", "date", "stars"]])
 
     found = features_at(history, "a/b", 29)
 
@@ -131,4 +132,4 @@ def test_what_a_table_does_not_tell_is_missing_and_not_none() -> None:
 def test_a_trend_is_the_slope_of_the_best_line() -> None:
     values = np.random.default_rng(0).normal(size=(5, 27))
 
-    np.testing.assert_allclose(trend(values), np.polyfit(np.arange(27), values.T, 1)[0])
+    np.testing.assert_allclose(linear_trend(values), np.polyfit(np.arange(27), values.T, 1)[0])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargaze.features import schema
-from stargaze.features.ingest.deduplicate import merge, number_in
+from stargaze.features.ingest.deduplicate import decode_node_id, deduplicate
 
 
 def packed(number: int) -> bytes:
@@ -29,8 +29,8 @@ def test_both_spellings_of_a_node_id_hold_the_number(number: int) -> None:
     new = "R_" + base64.urlsafe_b64encode(packed(number)).decode().rstrip("=")
     old = base64.b64encode(f"010:Repository{number % 10**15}".encode()).decode()
 
-    assert number_in(new) == number
-    assert number_in(old) == number % 10**15
+    assert decode_node_id(new) == number
+    assert decode_node_id(old) == number % 10**15
 
 
 @pytest.mark.parametrize(
@@ -38,12 +38,12 @@ def test_both_spellings_of_a_node_id_hold_the_number(number: int) -> None:
     ["", "R_", "R_kg", "R_!!!!", "R_kgDO", "MDQ6VXNlcjE=", "U_kgDOE6LwKg", "R_" + "A" * 10_000, "häh", "R_kgHOE6LwKg"],
 )
 def test_what_is_no_node_id_of_a_repository_holds_no_number(text: str) -> None:
-    assert number_in(text) is None
+    assert decode_node_id(text) is None
 
 
 @given(st.text())
 def test_any_text_may_stand_for_a_node_id(text: str) -> None:
-    number = number_in(text)
+    number = decode_node_id(text)
 
     assert number is None or number >= 0
 
@@ -59,7 +59,7 @@ def test_the_newest_by_the_time_of_fetching_stays() -> None:
         {"full_name": "a/b", "id": 1, "stars": 1, "fetched_at": "2020-01-01", "pushed_at": "2020-12-31"},
     )
 
-    assert merge(rows)["stars"].tolist() == [2]
+    assert deduplicate(rows)["stars"].tolist() == [2]
 
 
 def test_of_one_time_of_fetching_the_one_that_moved_last_stays() -> None:
@@ -68,21 +68,23 @@ def test_of_one_time_of_fetching_the_one_that_moved_last_stays() -> None:
         {"full_name": "a/b", "stars": 1, "fetched_at": "2021-01-01", "pushed_at": "2020-06-01"},
     )
 
-    assert merge(rows)["stars"].tolist() == [2]
+    assert deduplicate(rows)["stars"].tolist() == [2]
 
 
 def test_of_equal_times_the_later_row_stays() -> None:
-    assert merge(frame({"full_name": "a/b", "stars": 1}, {"full_name": "a/b", "stars": 2}))["stars"].tolist() == [2]
+    assert deduplicate(frame({"full_name": "a/b", "stars": 1}, {"full_name": "a/b", "stars": 2}))["stars"].tolist() == [
+        2
+    ]
 
 
 def test_a_record_that_says_when_it_was_fetched_is_newer_than_one_that_does_not() -> None:
     rows = frame({"full_name": "a/b", "stars": 2, "fetched_at": "2012-01-01"}, {"full_name": "a/b", "stars": 1})
 
-    assert merge(rows)["stars"].tolist() == [2]
+    assert deduplicate(rows)["stars"].tolist() == [2]
 
 
 def test_names_differ_by_case_only_in_spelling() -> None:
-    assert len(merge(frame({"full_name": "A/b"}, {"full_name": "a/B"}))) == 1
+    assert len(deduplicate(frame({"full_name": "A/b"}, {"full_name": "a/B"}))) == 1
 
 
 def test_a_record_without_number_joins_the_one_of_its_name_and_keeps_the_number() -> None:
@@ -91,7 +93,7 @@ def test_a_record_without_number_joins_the_one_of_its_name_and_keeps_the_number(
         {"full_name": "A/B", "stars": 2, "fetched_at": "2021-01-01"},
     )
 
-    merged = merge(rows)
+    merged = deduplicate(rows)
 
     assert merged[["id", "stars"]].values.tolist() == [[7, 2.0]]
 
@@ -102,7 +104,7 @@ def test_a_repository_that_was_renamed_is_one() -> None:
         {"full_name": "old/name", "id": 7, "fetched_at": "2020-01-01"},
     )
 
-    assert merge(rows)["full_name"].tolist() == ["new/name"]
+    assert deduplicate(rows)["full_name"].tolist() == ["new/name"]
 
 
 def test_a_name_that_was_given_again_belongs_to_the_newer() -> None:
@@ -112,11 +114,11 @@ def test_a_name_that_was_given_again_belongs_to_the_newer() -> None:
         {"full_name": "a/b", "id": 7, "fetched_at": "2020-01-01"},
     )
 
-    assert merge(rows)["id"].tolist() == [9]
+    assert deduplicate(rows)["id"].tolist() == [9]
 
 
 def test_a_frame_without_numbers_and_dates_is_merged_by_name() -> None:
-    assert merge(pd.DataFrame({"full_name": ["c/d", "a/b", "c/d"]}))["full_name"].tolist() == ["a/b", "c/d"]
+    assert deduplicate(pd.DataFrame({"full_name": ["c/d", "a/b", "c/d"]}))["full_name"].tolist() == ["a/b", "c/d"]
 
 
 ROWS = st.lists(
@@ -136,9 +138,9 @@ ROWS = st.lists(
 @pytest.mark.thorough
 @given(ROWS)
 def test_merging_again_changes_nothing(rows: list[dict[str, object]]) -> None:
-    once = merge(frame(*rows))
+    once = deduplicate(frame(*rows))
 
-    pd.testing.assert_frame_equal(merge(once), once)
+    pd.testing.assert_frame_equal(deduplicate(once), once)
     assert once["full_name"].str.lower().is_unique
     assert once["id"].dropna().is_unique
 
@@ -151,7 +153,7 @@ def test_the_order_of_records_of_different_times_does_not_matter(
     timed = [{**row, "fetched_at": f"2020-01-{day:02}"} for day, row in enumerate(rows, 1)]
     shuffled = dice.sample(timed, len(timed))
 
-    pd.testing.assert_frame_equal(merge(frame(*shuffled)), merge(frame(*timed)))
+    pd.testing.assert_frame_equal(deduplicate(frame(*shuffled)), deduplicate(frame(*timed)))
 
 
 @given(ROWS, st.randoms(use_true_random=False))
@@ -163,6 +165,6 @@ def test_which_repositories_there_are_does_not_depend_on_the_order_even_of_equal
     shuffled = dice.sample(steady, len(steady))
 
     assert (
-        merge(frame(*shuffled))["full_name"].str.lower().tolist()
-        == merge(frame(*steady))["full_name"].str.lower().tolist()
+        deduplicate(frame(*shuffled))["full_name"].str.lower().tolist()
+        == deduplicate(frame(*steady))["full_name"].str.lower().tolist()
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from stargaze.features.ingest.derive import derive, homepages, is_address
+from stargaze.features.ingest.derive import derive_fields, detect_homepages, is_url
 
 
 @pytest.mark.parametrize(
@@ -22,15 +22,15 @@ from stargaze.features.ingest.derive import derive, homepages, is_address
     ],
 )
 def test_a_homepage_that_is_only_githubs_page_is_none(address: str, there: bool) -> None:
-    assert homepages(pd.Series([address]), pd.Series(["a/b"])).tolist() == [there]
+    assert detect_homepages(pd.Series([address]), pd.Series(["a/b"])).tolist() == [there]
 
 
 @pytest.mark.parametrize("value", [True, False, 1, 0, "1", "true", None])
 def test_a_switch_in_the_place_of_an_address_stays(value: object) -> None:
-    found = homepages(pd.Series([value], dtype="object"), pd.Series(["a/b"])).tolist()
+    found = detect_homepages(pd.Series([value], dtype="object"), pd.Series(["a/b"])).tolist()
 
     assert found == [value]
-    assert not is_address(value)
+    assert not is_url(value)
 
 
 def test_lengths_are_counted_where_they_are_not_given() -> None:
@@ -39,7 +39,7 @@ def test_lengths_are_counted_where_they_are_not_given() -> None:
     )
     frame["topics"] = pd.Series([["x", "y"], None], dtype="object")
 
-    derived = derive(frame)
+    derived = derive_fields(frame)
 
     assert derived["description_length"].tolist() == [4.0, 9.0]
     assert derived["topic_count"].tolist()[0] == 2.0
@@ -49,11 +49,11 @@ def test_lengths_are_counted_where_they_are_not_given() -> None:
 def test_the_number_is_taken_from_the_node_id_where_it_is_not_given() -> None:
     frame = pd.DataFrame({"full_name": ["a/b"] * 3, "node_id": ["R_kgDOE6LwKg", "nonsense", None]})
 
-    assert derive(frame)["id"].tolist() == [329445418, pd.NA, pd.NA]
+    assert derive_fields(frame)["id"].tolist() == [329445418, pd.NA, pd.NA]
 
 
 def test_licences_and_owners_have_one_spelling() -> None:
-    derived = derive(pd.DataFrame({"license": ["MIT License", None], "owner_type": ["user", "Bot"]}))
+    derived = derive_fields(pd.DataFrame({"license": ["MIT License", None], "owner_type": ["user", "Bot"]}))
 
     assert derived["license"].tolist()[0] == "mit"
     assert derived["license"].isna().tolist() == [False, True]
@@ -63,6 +63,6 @@ def test_licences_and_owners_have_one_spelling() -> None:
 def test_the_frame_that_was_given_is_not_changed() -> None:
     frame = pd.DataFrame({"license": ["MIT License"]})
 
-    derive(frame)
+    derive_fields(frame)
 
     assert frame["license"].tolist() == ["MIT License"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stargaze.errors import BadDataError
 from stargaze.features import schema
-from stargaze.features.ingest.field_mapping import WAYS, read
+from stargaze.features.ingest.field_mapping import GETTERS, map_record
 
 REST: dict[str, Any] = {
     "id": 329445418,
@@ -127,7 +127,7 @@ CAMEL: dict[str, Any] = {
     ],
 )
 def test_rest_is_read(field: str, value: object) -> None:
-    assert read(REST)[field] == value
+    assert map_record(REST)[field] == value
 
 
 @pytest.mark.parametrize(
@@ -153,13 +153,13 @@ def test_rest_is_read(field: str, value: object) -> None:
     ],
 )
 def test_graphql_is_read(field: str, value: object) -> None:
-    assert read(GRAPHQL)[field] == value
+    assert map_record(GRAPHQL)[field] == value
 
 
 @pytest.mark.parametrize("field", ["watchers", "owner_id", "open_issues", "is_mirror", "fetched_at"])
 def test_graphql_leaves_out_what_it_does_not_say(field: str) -> None:
     """Its ``watchers`` are the subscribers; REST's are the stars."""
-    assert field not in read(GRAPHQL)
+    assert field not in map_record(GRAPHQL)
 
 
 @pytest.mark.parametrize(
@@ -190,11 +190,11 @@ def test_graphql_leaves_out_what_it_does_not_say(field: str) -> None:
     ],
 )
 def test_the_npm_packages_camel_case_is_read(field: str, value: object) -> None:
-    assert read(CAMEL)[field] == value
+    assert map_record(CAMEL)[field] == value
 
 
 def test_a_record_in_our_own_words_is_read() -> None:
-    assert read({"full_name": "a/b", "stars": 1, "readme_length": 5}) == {
+    assert map_record({"full_name": "a/b", "stars": 1, "readme_length": 5}) == {
         "full_name": "a/b",
         "stars": 1,
         "readme_length": 5,
@@ -203,14 +203,14 @@ def test_a_record_in_our_own_words_is_read() -> None:
 
 @pytest.mark.parametrize("package", [None, [], "text", 3])
 def test_a_package_that_is_none_is_not_known(package: object) -> None:
-    assert not any(name.startswith("package_") for name in read({**CAMEL, "packageJSON": package}))
+    assert not any(name.startswith("package_") for name in map_record({**CAMEL, "packageJSON": package}))
 
 
 def test_an_odd_package_is_no_fault_of_the_record() -> None:
     """Its author wrote it, not GitHub."""
     odd = {"version": 3, "dependencies": "none", "keywords": "a, b", "scripts": 7, "description": {}, "private": "true"}
 
-    row = read({**CAMEL, "packageJSON": odd})
+    row = map_record({**CAMEL, "packageJSON": odd})
 
     assert "package_version_major" not in row
     assert (row["package_keywords"], row["package_scripts"], row["package_is_private"]) == (2, 0, True)
@@ -233,7 +233,7 @@ def test_an_odd_package_is_no_fault_of_the_record() -> None:
 )
 def test_a_type_that_github_never_sends_is_named(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(BadDataError) as caught:
-        read({**REST, **change})
+        map_record({**REST, **change})
 
     assert reason in caught.value.message
 
@@ -251,13 +251,13 @@ def test_a_type_that_github_never_sends_is_named(change: dict[str, Any], reason:
 )
 def test_what_is_no_record_is_named(value: object, reason: str) -> None:
     with pytest.raises(BadDataError) as caught:
-        read(value)
+        map_record(value)
 
     assert caught.value.message == reason
 
 
 def test_every_row_of_the_table_is_a_field_of_ours() -> None:
-    assert set(WAYS) <= set(schema.BY_NAME)
+    assert set(GETTERS) <= set(schema.FIELD_BY_NAME)
 
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20))
@@ -269,17 +269,19 @@ VALUES = st.recursive(
 
 
 @given(
-    st.one_of(VALUES, st.dictionaries(st.sampled_from([*REST, *GRAPHQL, *CAMEL, *schema.BY_NAME]), VALUES, max_size=8))
+    st.one_of(
+        VALUES, st.dictionaries(st.sampled_from([*REST, *GRAPHQL, *CAMEL, *schema.FIELD_BY_NAME]), VALUES, max_size=8)
+    )
 )
 def test_any_json_value_is_a_row_or_named_bad_and_never_a_crash(value: object) -> None:
     try:
-        row = read(value)
+        row = map_record(value)
     except BadDataError as error:
         row, message = {}, error.message
     else:
         message = ""
     assert len(message) < 200
-    assert set(row) <= set(schema.BY_NAME)
+    assert set(row) <= set(schema.FIELD_BY_NAME)
 
 
 @given(st.sampled_from(sorted({*REST, *GRAPHQL, *CAMEL})), VALUES, st.sampled_from([REST, GRAPHQL, CAMEL]))
@@ -287,7 +289,7 @@ def test_a_good_record_with_one_odd_value_is_a_row_or_named_bad(
     key: str, value: object, record: dict[str, Any]
 ) -> None:
     try:
-        row = read({**record, key: value})
+        row = map_record({**record, key: value})
     except BadDataError as error:
         row, message = {"full_name": ""}, error.message
     else:
@@ -316,7 +318,7 @@ def test_what_graphql_adds_is_read() -> None:
         "readmeRst": {"byteSize": 99},
     }
 
-    assert read(answer) == {
+    assert map_record(answer) == {
         "full_name": "a/b",
         "owner_type": "Organization",
         "owner_created_at": "2012-01-01T00:00:00Z",

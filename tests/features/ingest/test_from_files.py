@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from stargaze.config.sections import FetchSection
 from stargaze.errors import BadDataError, ConfigError, ExternalError, MissingInputError
 from stargaze.features import schema
-from stargaze.features.ingest.fetch_summary import SHOWN, FetchSummary
-from stargaze.features.ingest.from_files import fetch
+from stargaze.features.ingest.fetch_summary import MAX_LISTED, FetchSummary
+from stargaze.features.ingest.from_files import fetch_files
 from stargaze.store import Store
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -35,7 +35,7 @@ REST = {
 
 
 class Desk:
-    """A folder with a store, and ``fetch`` on what is put into it."""
+    """A folder with a store, and ``fetch_files`` on what is put into it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,7 +55,7 @@ class Desk:
 
     def fetch(self, *paths: Path, now: datetime = NOW, **section: Any) -> FetchSummary:
         """Fetch files."""
-        return fetch(FetchSection(**section), self.store, paths, now)
+        return fetch_files(FetchSection(**section), self.store, paths, now)
 
     def rows(self) -> pd.DataFrame:
         """Return what is stored, by name."""
@@ -216,11 +216,11 @@ def test_null_nodes_of_an_answer_are_bad_records(desk: Desk) -> None:
 
 
 def test_of_many_bad_records_the_first_thousand_are_named_and_all_counted(desk: Desk) -> None:
-    path = desk.put("x.csv", "full_name,stars\na/b,1\n" + "c/d,-1\n" * (SHOWN + 5))
+    path = desk.put("x.csv", "full_name,stars\na/b,1\n" + "c/d,-1\n" * (MAX_LISTED + 5))
 
     summary = desk.fetch(path)
 
-    assert (len(summary.bad), summary.bad_count) == (SHOWN, SHOWN + 5)
+    assert (len(summary.bad), summary.bad_count) == (MAX_LISTED, MAX_LISTED + 5)
 
 
 @pytest.mark.parametrize(
@@ -294,11 +294,11 @@ from pathlib import Path
 from stargaze.store import Store
 from stargaze.config.sections import FetchSection
 from stargaze.errors import ExternalError
-from stargaze.features.ingest.from_files import fetch
+from stargaze.features.ingest.from_files import fetch_files
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
-    fetch(FetchSection(), Store(Path(sys.argv[1])), [], datetime(2025, 6, 1, tzinfo=UTC))
+    fetch_files(FetchSection(), Store(Path(sys.argv[1])), [], datetime(2025, 6, 1, tzinfo=UTC))
 except ExternalError as error:
     raise SystemExit(error.message)
 """
@@ -349,7 +349,7 @@ def test_the_summary_is_json(desk: Desk) -> None:
 def test_progress_is_reported_from_nothing_to_all(desk: Desk) -> None:
     shares: list[float] = []
 
-    fetch(FetchSection(), desk.store, [desk.put("x.json", REST)], NOW, lambda what, share: shares.append(share))
+    fetch_files(FetchSection(), desk.store, [desk.put("x.json", REST)], NOW, lambda what, share: shares.append(share))
 
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 1.0)

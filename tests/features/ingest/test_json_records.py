@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from stargaze.errors import BadDataError
 from stargaze.features.ingest import json_records as documents
-from stargaze.features.ingest.json_records import Member, members, read
-from stargaze.features.ingest.open_file import opened
+from stargaze.features.ingest.json_records import Member, read_records, unpack_records
+from stargaze.features.ingest.open_file import open_source
 
 A: dict[str, Any] = {"full_name": "a/b", "stars": 1}
 B: dict[str, Any] = {"nameWithOwner": "c/d", "stargazerCount": 2}
@@ -22,8 +22,8 @@ B: dict[str, Any] = {"nameWithOwner": "c/d", "stargazerCount": 2}
 def stream(path: Path, content: str | bytes) -> list[Member]:
     """Write a file and read its members."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with opened(path) as source:
-        return list(read(source))
+    with open_source(path) as source:
+        return list(read_records(source))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def stream(path: Path, content: str | bytes) -> list[Member]:
     ],
 )
 def test_each_shape_is_unpacked(answer: object, inside: list[object]) -> None:
-    assert list(members(answer)) == inside
+    assert list(unpack_records(answer)) == inside
 
 
 def test_an_answer_that_is_only_an_error_is_a_bad_record_with_githubs_words(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.ingest import open_file as files
-from stargaze.features.ingest.open_file import opened
+from stargaze.features.ingest.open_file import open_source
 
 RECORD = b'{"full_name": "a/b", "stars": 1}'
 
@@ -39,14 +39,14 @@ def test_the_content_tells_the_format_whatever_the_name_says(
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if pack is gzip.compress else content)
 
-    with opened(path) as source:
+    with open_source(path) as source:
         assert source.format == kind
 
 
 def test_parquet_is_told_by_its_first_bytes(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "x.csv")
 
-    with opened(tmp_path / "x.csv") as source:
+    with open_source(tmp_path / "x.csv") as source:
         assert source.format == "parquet"
 
 
@@ -54,7 +54,7 @@ def test_a_name_that_says_json_lines_is_believed_for_a_single_line(tmp_path: Pat
     """One line of JSON lines looks like one document; both read the same, but only lines may be broken alone."""
     (tmp_path / "x.jsonl").write_bytes(RECORD)
 
-    with opened(tmp_path / "x.jsonl") as source:
+    with open_source(tmp_path / "x.jsonl") as source:
         assert source.format == "json lines"
 
 
@@ -77,7 +77,7 @@ def test_a_name_that_says_json_lines_is_believed_for_a_single_line(tmp_path: Pat
 def test_what_holds_no_data_is_refused_by_what_it_is(tmp_path: Path, content: bytes, what: str) -> None:
     (tmp_path / "x.json").write_bytes(content)
 
-    with pytest.raises(BadDataError, match=what) as caught, opened(tmp_path / "x.json"):
+    with pytest.raises(BadDataError, match=what) as caught, open_source(tmp_path / "x.json"):
         pass
 
     assert str(tmp_path / "x.json") in caught.value.message
@@ -86,7 +86,7 @@ def test_what_holds_no_data_is_refused_by_what_it_is(tmp_path: Path, content: by
 
 @pytest.mark.parametrize("name", ["nothing.json", "", "x" * 5000, "a\0b"])
 def test_a_file_that_cannot_be_opened_is_a_missing_input(tmp_path: Path, name: str) -> None:
-    with pytest.raises(MissingInputError) as caught, opened(tmp_path / name):
+    with pytest.raises(MissingInputError) as caught, open_source(tmp_path / name):
         pass
 
     assert caught.value.exit_code == 3
@@ -97,7 +97,7 @@ def test_a_bomb_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(files, "MOST_BYTES", 4 * 2**20)
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"[" + b"1," * 10**7))
 
-    with pytest.raises(BadDataError, match="unpacks to more than"), opened(tmp_path / "bomb.gz") as source:
+    with pytest.raises(BadDataError, match="unpacks to more than"), open_source(tmp_path / "bomb.gz") as source:
         source.stream.read()
 
 
@@ -105,12 +105,12 @@ def test_a_truncated_gzip_is_told_when_its_end_is_reached(tmp_path: Path) -> Non
     """Its beginning reads well; only the end shows that something is missing."""
     (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(os.urandom(3 * 2**20).hex().encode())[:-50_000])
 
-    with pytest.raises(BadDataError, match="broken gzip"), opened(tmp_path / "x.jsonl.gz") as source:
+    with pytest.raises(BadDataError, match="broken gzip"), open_source(tmp_path / "x.jsonl.gz") as source:
         source.text().read()
 
 
 def test_a_broken_character_does_not_spoil_the_text(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"full_name,caf\xe9")
 
-    with opened(tmp_path / "x.csv") as source:
+    with open_source(tmp_path / "x.csv") as source:
         assert source.text().read() == "full_name,caf\N{REPLACEMENT CHARACTER}"

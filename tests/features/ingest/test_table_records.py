@@ -12,46 +12,46 @@ import pytest
 
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features.ingest import table_records as tables
-from stargaze.features.ingest.open_file import opened
-from stargaze.features.ingest.table_records import Batch, check_mapping, read, resolve
+from stargaze.features.ingest.open_file import open_source
+from stargaze.features.ingest.table_records import Batch, check_mapping, read_rows, resolve_columns
 
 
 def rows(path: Path, content: bytes, columns: Mapping[str, str] | None = None) -> Batch:
     """Write a file and read its only batch."""
     path.write_bytes(content)
-    with opened(path) as source:
-        (batch,) = read(source, columns or {})
+    with open_source(path) as source:
+        (batch,) = read_rows(source, columns or {})
     return batch
 
 
 def test_columns_of_our_names_need_no_mapping() -> None:
-    assert resolve(["stars", "x", "full_name"], {}, "f") == {"full_name": "full_name", "stars": "stars"}
+    assert resolve_columns(["stars", "x", "full_name"], {}, "f") == {"full_name": "full_name", "stars": "stars"}
 
 
 def test_columns_of_githubs_names_need_no_mapping() -> None:
     header = ["nameWithOwner", "stargazers_count", "size", "forks_count", "fork"]
     expected = {"full_name": "nameWithOwner", "stars": "stargazers_count", "size_kb": "size", "is_fork": "fork"}
-    assert resolve(header, {}, "f") == {**expected, "forks": "forks_count"}
+    assert resolve_columns(header, {}, "f") == {**expected, "forks": "forks_count"}
 
 
 def test_a_column_stands_for_one_field() -> None:
     """Where both spellings are there, ours wins; what is mapped is not taken again."""
-    assert resolve(["full_name", "stars", "stargazers_count"], {}, "f")["stars"] == "stars"
-    assert "size_kb" not in resolve(["full_name", "stars", "size"], {"forks": "size"}, "f")
+    assert resolve_columns(["full_name", "stars", "stargazers_count"], {}, "f")["stars"] == "stars"
+    assert "size_kb" not in resolve_columns(["full_name", "stars", "size"], {"forks": "size"}, "f")
 
 
 def test_a_mapped_column_is_not_taken_a_second_time_by_its_name() -> None:
     """Their ``issues`` may be our ``open_issues``; then it is not our ``issues`` too."""
-    assert "issues" not in resolve(["full_name", "stars", "issues"], {"open_issues": "issues"}, "f")
+    assert "issues" not in resolve_columns(["full_name", "stars", "issues"], {"open_issues": "issues"}, "f")
 
 
 def test_a_mapping_is_stronger_than_a_name() -> None:
-    assert resolve(["full_name", "stars", "star_count"], {"stars": "star_count"}, "f")["stars"] == "star_count"
+    assert resolve_columns(["full_name", "stars", "star_count"], {"stars": "star_count"}, "f")["stars"] == "star_count"
 
 
 def test_a_mapped_column_that_is_not_there_is_suggested() -> None:
     with pytest.raises(ConfigError) as caught:
-        resolve(["full_name", "star_count"], {"stars": "star_cuont"}, "data.csv")
+        resolve_columns(["full_name", "star_count"], {"stars": "star_cuont"}, "data.csv")
 
     assert caught.value.message == "fetch.columns.stars: data.csv has no column 'star_cuont'"
     assert caught.value.hint == "Did you mean star_count?"
@@ -76,7 +76,7 @@ def test_without_name_or_stars_it_says_what_is_there_and_how_to_map_it(
     header: list[str], missing: str, hint: str
 ) -> None:
     with pytest.raises(BadDataError) as caught:
-        resolve(header, {}, "data.csv")
+        resolve_columns(header, {}, "data.csv")
 
     assert caught.value.message == f"data.csv: no column for {missing}; it has {', '.join(header)}"
     assert "[fetch.columns]" in caught.value.hint
@@ -85,7 +85,7 @@ def test_without_name_or_stars_it_says_what_is_there_and_how_to_map_it(
 
 def test_a_thousand_columns_are_not_all_listed() -> None:
     with pytest.raises(BadDataError) as caught:
-        resolve([f"column {n}" * 9 for n in range(1000)], {}, "data.csv")
+        resolve_columns([f"column {n}" * 9 for n in range(1000)], {}, "data.csv")
 
     assert len(caught.value.message) < 2000
 
@@ -201,8 +201,8 @@ def test_a_long_table_comes_in_batches(tmp_path: Path, monkeypatch: pytest.Monke
     pd.DataFrame({"full_name": ["a/b"] * 7, "stars": [1] * 7}).to_parquet(tmp_path / "x.parquet")
 
     for name in ("x.csv", "x.parquet"):
-        with opened(tmp_path / name) as source:
-            assert [batch.positions for batch in read(source, {})] == [[1, 2, 3], [4, 5, 6], [7]]
+        with open_source(tmp_path / name) as source:
+            assert [batch.positions for batch in read_rows(source, {})] == [[1, 2, 3], [4, 5, 6], [7]]
 
 
 def test_the_library_that_reads_parquet_raises_what_we_catch() -> None:

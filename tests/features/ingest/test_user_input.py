@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from stargaze.errors import BadDataError
 from stargaze.features import schema
-from stargaze.features.ingest.user_input import FORM_FIELDS, UnknownRepositoryError, from_figures, look_up, parse_name
+from stargaze.features.ingest.user_input import (
+    FORM_FIELDS,
+    UnknownRepositoryError,
+    look_up_repositories,
+    parse_name,
+    repositories_from_figures,
+)
 from stargaze.features.ingest.validate import FULL_NAME
 
 NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
@@ -76,14 +82,14 @@ def test_whatever_is_typed_is_a_name_that_github_could_give_or_refused(text: str
 
 
 def test_the_known_come_in_the_order_of_the_question() -> None:
-    found = look_up(["torvalds/linux", "PALLETS/Flask"], KNOWN)
+    found = look_up_repositories(["torvalds/linux", "PALLETS/Flask"], KNOWN)
 
     assert found["full_name"].tolist() == ["Torvalds/Linux", "pallets/flask"]
     assert found.index.tolist() == [0, 1]
 
 
 def test_asked_twice_is_answered_twice() -> None:
-    assert len(look_up(["pallets/flask", "pallets/flask"], KNOWN)) == 2
+    assert len(look_up_repositories(["pallets/flask", "pallets/flask"], KNOWN)) == 2
 
 
 @pytest.mark.parametrize(
@@ -97,7 +103,7 @@ def test_asked_twice_is_answered_twice() -> None:
 )
 def test_an_unknown_name_is_said_with_what_is_near(name: str, hint: str) -> None:
     with pytest.raises(UnknownRepositoryError) as caught:
-        look_up(["pallets/flask", name], KNOWN)
+        look_up_repositories(["pallets/flask", name], KNOWN)
 
     assert caught.value.message == f"{name}: not among the 3 known repositories"
     assert caught.value.hint == hint
@@ -106,16 +112,18 @@ def test_an_unknown_name_is_said_with_what_is_near(name: str, hint: str) -> None
 
 def test_nothing_is_known_at_first() -> None:
     with pytest.raises(UnknownRepositoryError, match="not among the 0 known"):
-        look_up(["a/b"], KNOWN.head(0))
+        look_up_repositories(["a/b"], KNOWN.head(0))
 
 
 # ---- figures ------------------------------------------------------------------------------------------------------
 
 
 def test_typed_figures_are_a_repository_of_today() -> None:
-    found = from_figures([{"full_name": "a/b", "forks": "12", "language": "C", "has_wiki": "yes", "stars": ""}], NOW)
+    found = repositories_from_figures(
+        [{"full_name": "a/b", "forks": "12", "language": "C", "has_wiki": "yes", "stars": ""}], NOW
+    )
 
-    assert list(found.columns) == list(schema.BY_NAME)
+    assert list(found.columns) == list(schema.FIELD_BY_NAME)
     row = found.iloc[0]
     assert (row["full_name"], row["forks"], row["language"], row["has_wiki"]) == ("a/b", 12.0, "C", 1.0)
     assert np.isnan(row["stars"])
@@ -123,13 +131,13 @@ def test_typed_figures_are_a_repository_of_today() -> None:
 
 
 def test_the_day_of_the_figures_may_be_said() -> None:
-    found = from_figures([{"full_name": "a/b", "fetched_at": "2020-01-01"}], NOW)
+    found = repositories_from_figures([{"full_name": "a/b", "fetched_at": "2020-01-01"}], NOW)
 
     assert found["fetched_at"].iloc[0] == pd.Timestamp("2020-01-01", tz="UTC")
 
 
 def test_several_come_in_their_order() -> None:
-    found = from_figures([{"full_name": "c/d", "forks": 1}, {"full_name": "a/b", "commits": 2}], NOW)
+    found = repositories_from_figures([{"full_name": "c/d", "forks": 1}, {"full_name": "a/b", "commits": 2}], NOW)
 
     assert found["full_name"].tolist() == ["c/d", "a/b"]
     assert found["forks"].tolist()[0] == 1.0
@@ -166,7 +174,7 @@ def test_several_come_in_their_order() -> None:
 )
 def test_figures_that_cannot_be_true_are_named(figures: dict[str, Any], message: str) -> None:
     with pytest.raises(BadDataError) as caught:
-        from_figures([figures], NOW)
+        repositories_from_figures([figures], NOW)
 
     assert message in caught.value.message
     assert len(caught.value.message) < 300
@@ -176,19 +184,19 @@ def test_figures_that_cannot_be_true_are_named(figures: dict[str, Any], message:
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(BadDataError, match=r"'a/b': forks .*; 'c/d': commits"):
-        from_figures([{"full_name": "a/b", "forks": -1}, {"full_name": "c/d", "commits": -1}], NOW)
+        repositories_from_figures([{"full_name": "a/b", "forks": -1}, {"full_name": "c/d", "commits": -1}], NOW)
 
 
 def test_a_misspelt_field_is_suggested() -> None:
     with pytest.raises(BadDataError) as caught:
-        from_figures([{"full_name": "a/b", "contributers": 1}], NOW)
+        repositories_from_figures([{"full_name": "a/b", "contributers": 1}], NOW)
 
     assert caught.value.hint == "Did you mean contributors?"
 
 
 @given(
     st.dictionaries(
-        st.sampled_from([*schema.BY_NAME, "nonsense"]),
+        st.sampled_from([*schema.FIELD_BY_NAME, "nonsense"]),
         st.none() | st.text(max_size=20) | st.integers() | st.floats() | st.booleans() | st.lists(st.integers()),
         max_size=5,
     )
@@ -197,12 +205,12 @@ def test_a_misspelt_field_is_suggested() -> None:
 def test_whatever_is_typed_is_a_repository_or_refused(figures: dict[str, Any]) -> None:
     """A program may send any JSON; none of it may end in a traceback."""
     try:
-        found = from_figures([{"full_name": "a/b", **figures}], NOW)
+        found = repositories_from_figures([{"full_name": "a/b", **figures}], NOW)
     except BadDataError as error:
         message = error.message
     else:
         message = ""
-        assert list(found.columns) == list(schema.BY_NAME)
+        assert list(found.columns) == list(schema.FIELD_BY_NAME)
     assert "\n" not in message
 
 

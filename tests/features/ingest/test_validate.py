@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stargaze.errors import BadDataError
 from stargaze.features import schema
-from stargaze.features.ingest.validate import MISSING, check_columns, check_name, check_repositories, shown
+from stargaze.features.ingest.validate import MISSING, check_name, shorten, validate_columns, validate_repositories
 
 SOME_FIELDS = ("full_name", "id", "stars", "has_wiki", "created_at", "topics", "license")
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -30,7 +30,7 @@ ANYTHING = st.one_of(
 
 def reason(**values: Any) -> str:
     """Return why one row is refused; empty if it is not."""
-    _, bad = check_repositories(pd.DataFrame([{"full_name": "a/b", **values}]), NOW)
+    _, bad = validate_repositories(pd.DataFrame([{"full_name": "a/b", **values}]), NOW)
     return bad[0][1] if bad else ""
 
 
@@ -66,7 +66,7 @@ def test_a_count_that_cannot_be_true_is_refused(value: object) -> None:
 
 @pytest.mark.parametrize(("value", "count"), [(0, 0.0), (3, 3.0), (3.0, 3.0), ("12", 12.0), (np.int64(7), 7.0)])
 def test_a_whole_number_is_a_count_however_it_is_written(value: object, count: float) -> None:
-    good, _ = check_repositories(pd.DataFrame({"full_name": ["a/b"], "stars": [value]}), NOW)
+    good, _ = validate_repositories(pd.DataFrame({"full_name": ["a/b"], "stars": [value]}), NOW)
 
     assert good["stars"].tolist() == [count]
 
@@ -74,7 +74,7 @@ def test_a_whole_number_is_a_count_however_it_is_written(value: object, count: f
 @pytest.mark.parametrize("value", [None, float("nan"), *sorted(MISSING)])
 @pytest.mark.parametrize("field", ["forks", "has_wiki", "created_at", "language", "id"])
 def test_what_is_missing_is_no_fault(field: str, value: object) -> None:
-    good, bad = check_repositories(pd.DataFrame({"full_name": ["a/b"], field: [value]}), NOW)
+    good, bad = validate_repositories(pd.DataFrame({"full_name": ["a/b"], field: [value]}), NOW)
 
     assert bad == []
     assert good[field].isna().all()
@@ -85,7 +85,7 @@ def test_what_is_missing_is_no_fault(field: str, value: object) -> None:
     [(1, 1.0), (0, 0.0), (True, 1.0), ("true", 1.0), ("False", 0.0), ("1", 1.0), (" no ", 0.0), ("0.0", 0.0)],
 )
 def test_a_switch_is_read_from_numbers_and_words(value: object, flag: float) -> None:
-    good, _ = check_repositories(pd.DataFrame({"full_name": ["a/b"], "has_wiki": [value]}), NOW)
+    good, _ = validate_repositories(pd.DataFrame({"full_name": ["a/b"], "has_wiki": [value]}), NOW)
 
     assert good["has_wiki"].tolist() == [flag]
 
@@ -112,7 +112,7 @@ def test_a_date_that_cannot_be_true_is_refused(field: str, value: object, why: s
 
 def test_the_date_of_a_commit_is_the_authors_claim_and_no_fault_of_the_record() -> None:
     """A wrong clock wrote it: it is not known, and the rest of the record is good."""
-    good, bad = check_repositories(pd.DataFrame({"full_name": ["a/b"], "first_commit_at": ["2999-01-01"]}), NOW)
+    good, bad = validate_repositories(pd.DataFrame({"full_name": ["a/b"], "first_commit_at": ["2999-01-01"]}), NOW)
 
     assert bad == []
     assert good["first_commit_at"].isna().all()
@@ -126,14 +126,14 @@ def test_a_clock_that_is_an_hour_ahead_is_forgiven() -> None:
     "value", ["2020-01-02", "2020-01-02T00:00:00Z", "2020-01-02 00:00:00+00:00", "2020-01-02T00:00:00.000Z"]
 )
 def test_dates_are_read_in_the_spellings_of_iso_8601(value: str) -> None:
-    good, _ = check_repositories(pd.DataFrame({"full_name": ["a/b"], "created_at": [value]}), NOW)
+    good, _ = validate_repositories(pd.DataFrame({"full_name": ["a/b"], "created_at": [value]}), NOW)
 
     assert good["created_at"].tolist() == [pd.Timestamp("2020-01-02", tz="UTC")]
 
 
 @pytest.mark.parametrize("value", ["a, b", "['a', 'b']", '["a","b"]', ["a", "b"], np.array(["a", "b"], dtype=object)])
 def test_topics_are_read_from_lists_and_from_their_texts(value: object) -> None:
-    good, _ = check_repositories(
+    good, _ = validate_repositories(
         pd.DataFrame({"full_name": ["a/b"], "topics": pd.Series([value], dtype="object")}), NOW
     )
 
@@ -142,7 +142,9 @@ def test_topics_are_read_from_lists_and_from_their_texts(value: object) -> None:
 
 def test_half_a_character_in_a_text_becomes_a_question_mark() -> None:
     """JSON may spell a lone surrogate, and no Parquet file can hold it."""
-    good, _ = check_repositories(pd.DataFrame({"full_name": ["a/b"], "description": ["x\ud800"]}, dtype="object"), NOW)
+    good, _ = validate_repositories(
+        pd.DataFrame({"full_name": ["a/b"], "description": ["x\ud800"]}, dtype="object"), NOW
+    )
 
     assert good["description"].tolist() == ["x?"]
 
@@ -154,7 +156,7 @@ def test_a_language_of_a_thousand_characters_is_refused() -> None:
 def test_the_first_fault_of_each_row_is_named_by_its_position() -> None:
     frame = pd.DataFrame({"full_name": ["a/b", "../etc", "c/d"], "stars": [1, -1, -2]}, index=[10, 20, 30])
 
-    good, bad = check_repositories(frame, NOW)
+    good, bad = validate_repositories(frame, NOW)
 
     assert good.index.tolist() == [10]
     assert [row for row, _ in bad] == [1, 2]
@@ -162,7 +164,7 @@ def test_the_first_fault_of_each_row_is_named_by_its_position() -> None:
 
 
 def test_a_field_that_is_needed_may_not_be_missing() -> None:
-    _, bad = check_repositories(pd.DataFrame({"full_name": ["a/b"]}), NOW, need=("full_name", "stars"))
+    _, bad = validate_repositories(pd.DataFrame({"full_name": ["a/b"]}), NOW, need=("full_name", "stars"))
 
     assert bad == [(0, "stars is missing")]
 
@@ -170,15 +172,15 @@ def test_a_field_that_is_needed_may_not_be_missing() -> None:
 def test_checking_columns_adds_none_and_checking_repositories_gives_the_schema() -> None:
     frame = pd.DataFrame({"stars": [1], "full_name": ["a/b"], "stranger": [2]})
 
-    assert list(check_columns(frame, NOW)[0].columns) == ["full_name", "stars"]
-    assert list(check_repositories(frame, NOW)[0].columns) == [field.name for field in schema.FIELDS]
+    assert list(validate_columns(frame, NOW)[0].columns) == ["full_name", "stars"]
+    assert list(validate_repositories(frame, NOW)[0].columns) == [field.name for field in schema.FIELDS]
 
 
 @pytest.mark.thorough
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(SOME_FIELDS, ANYTHING)), min_size=1, max_size=5))
 def test_any_values_are_good_or_named_bad_and_never_a_crash(rows: list[dict[str, object]]) -> None:
-    good, bad = check_repositories(pd.DataFrame(rows, dtype="object"), NOW)
+    good, bad = validate_repositories(pd.DataFrame(rows, dtype="object"), NOW)
 
     assert len(good) + len(bad) == len(rows)
     assert (good["stars"].dropna() >= 0).all()
@@ -187,5 +189,5 @@ def test_any_values_are_good_or_named_bad_and_never_a_crash(rows: list[dict[str,
 
 @given(ANYTHING)
 def test_a_value_in_a_message_is_one_short_line(value: object) -> None:
-    assert len(shown(value)) < 200
-    assert "\n" not in shown(value)
+    assert len(shorten(value)) < 200
+    assert "\n" not in shorten(value)

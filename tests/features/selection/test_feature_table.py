@@ -9,22 +9,22 @@ import pytest
 
 from stargaze.config.sections import POLICIES
 from stargaze.errors import ExternalError
-from stargaze.features.catalog import CATALOGUE
-from stargaze.features.selection.feature_table import COLUMNS, listing
+from stargaze.features.catalog import CATALOG
+from stargaze.features.selection.feature_table import COLUMNS, list_features
 from stargaze.store import Store
 
 
 def test_without_a_store_every_feature_is_told_and_nothing_else(tmp_path: Path) -> None:
-    rows = listing(Store(tmp_path / "none"))
+    rows = list_features(Store(tmp_path / "none"))
 
-    assert [row["feature"] for row in rows] == list(CATALOGUE)
+    assert [row["feature"] for row in rows] == list(CATALOG)
     assert all(list(row) == COLUMNS for row in rows)
     assert all(row["source"] and row["unit"] and row["meaning"] and row["policy"] in POLICIES for row in rows)
     assert all(row[name] is None for row in rows for name in ("missing", *POLICIES))
 
 
 def test_what_is_learned_says_so(tmp_path: Path) -> None:
-    rows = {row["feature"]: row for row in listing(Store(tmp_path))}
+    rows = {row["feature"]: row for row in list_features(Store(tmp_path))}
 
     assert rows["text_score"]["source"] == "full_name description topics (learned)"
     assert rows["age"]["source"] == "created_at fetched_at"
@@ -33,7 +33,7 @@ def test_what_is_learned_says_so(tmp_path: Path) -> None:
 def test_repositories_tell_what_is_missing(tmp_path: Path, plausible: object) -> None:
     plausible(40, language=[None, "C"] * 20).to_parquet(tmp_path / "repositories.parquet")  # type: ignore[operator]
 
-    rows = {row["feature"]: row for row in listing(Store(tmp_path))}
+    rows = {row["feature"]: row for row in list_features(Store(tmp_path))}
 
     assert rows["language"]["missing"] == 0.5
     assert rows["text_score"]["missing"] is None
@@ -47,7 +47,7 @@ def test_a_selection_tells_what_each_is_worth_or_why_it_went(tmp_path: Path) -> 
     told = {"feature": ["age", "forks"], "missing": [0.0, 0.125], **verdicts, **worth}
     pd.DataFrame(told).to_csv(store.selection, index=False)
 
-    rows = {row["feature"]: row for row in listing(store)}
+    rows = {row["feature"]: row for row in list_features(store)}
 
     assert rows["age"]["all"] == 0.25
     assert (rows["forks"]["all"], rows["forks"]["missing"]) == ("constant", 0.125)
@@ -61,6 +61,6 @@ def test_a_broken_file_names_who_makes_it_anew(tmp_path: Path, name: str, hint: 
     (tmp_path / name).write_bytes(b"no,table\n1,2\n")
 
     with pytest.raises(ExternalError, match=f"{name}: cannot be read") as caught:
-        listing(Store(tmp_path))
+        list_features(Store(tmp_path))
 
     assert hint in caught.value.hint

@@ -15,15 +15,15 @@ import pytest
 from stargaze.config.sections import POLICIES, FeaturesSection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features import schema
-from stargaze.features.catalog import CATALOGUE, allowed
+from stargaze.features.catalog import CATALOG, allowed_features
 from stargaze.features.dataset import Dataset, read_feature_set
 from stargaze.features.extract import COMPUTED
 from stargaze.features.registry import Feature
 from stargaze.features.selection import permutation_importance as importance
 from stargaze.features.selection import select_features as selecting
 from stargaze.features.selection.filters import apply_filters
-from stargaze.features.selection.select_features import KEPT, Selection, select, select_features
-from stargaze.features.split import sides
+from stargaze.features.selection.select_features import SELECTED, Selection, select, select_features
+from stargaze.features.split import assign_folds
 from stargaze.store import Store
 
 pytestmark = pytest.mark.thorough
@@ -42,7 +42,7 @@ def planted(name: str, compute: Callable[[pd.DataFrame], Any], policy: Any = "st
 def table(repositories: pd.DataFrame, section: FeaturesSection = SECTION) -> Dataset:
     """Give the repositories their sides."""
     stars = repositories["stars"].to_numpy()
-    return Dataset(repositories, np.log1p(stars), sides(repositories["full_name"], section), "print")
+    return Dataset(repositories, np.log1p(stars), assign_folds(repositories["full_name"], section), "print")
 
 
 def noise(seed: int) -> Callable[[pd.DataFrame], np.ndarray]:
@@ -77,7 +77,7 @@ def plants() -> Iterator[None]:
     """Let the catalogue hold the planted columns inside a block."""
     with pytest.MonkeyPatch.context() as patch:
         for plant in PLANTS:
-            patch.setitem(CATALOGUE, plant.name, plant)
+            patch.setitem(CATALOG, plant.name, plant)
             patch.setitem(COMPUTED, plant.name, plant)
         yield
 
@@ -120,8 +120,10 @@ def test_planted_columns_of_noise_are_dropped(selection: Selection, policy: str)
     """Numbers and categories of noise; by chance alone each wins one run in six, and on so few rows one may seem to pay."""
     said = selection.reasons.set_index("feature").loc[NOISE, policy]
 
-    assert (said == KEPT).sum() <= 1
-    assert said[said != KEPT].str.fullmatch(r"(useless|doubtful): beats the random probes in \d+% of \d+ runs.*").all()
+    assert (said == SELECTED).sum() <= 1
+    assert (
+        said[said != SELECTED].str.fullmatch(r"(useless|doubtful): beats the random probes in \d+% of \d+ runs.*").all()
+    )
 
 
 def test_a_planted_twin_is_a_duplicate(selection: Selection) -> None:
@@ -203,7 +205,7 @@ def test_stars_that_are_all_the_same_accuse_no_column() -> None:
 def test_every_feature_has_a_verdict_under_every_policy(selection: Selection) -> None:
     reasons = selection.reasons
 
-    assert reasons["feature"].tolist() == [*[name for name in CATALOGUE if not name.startswith("planted")], *NAMES]
+    assert reasons["feature"].tolist() == [*[name for name in CATALOG if not name.startswith("planted")], *NAMES]
     assert reasons[list(POLICIES)].map(lambda verdict: isinstance(verdict, str) and len(verdict) > 3).all(axis=None)
 
 
@@ -212,13 +214,13 @@ NAMES = [plant.name for plant in PLANTS]
 
 def test_what_is_kept_is_said_to_be_kept(selection: Selection) -> None:
     for policy in POLICIES:
-        said = selection.reasons.loc[selection.reasons[policy] == KEPT, "feature"]
+        said = selection.reasons.loc[selection.reasons[policy] == SELECTED, "feature"]
         assert set(said) == set(selection.feature_set.kept[policy])
 
 
 def test_no_policy_keeps_what_it_may_not_use(selection: Selection) -> None:
     for policy in POLICIES:
-        assert set(selection.feature_set.kept[policy]) <= {item.name for item in allowed(policy)} | set(NOISE)
+        assert set(selection.feature_set.kept[policy]) <= {item.name for item in allowed_features(policy)} | set(NOISE)
     assert verdicts(selection, "forks")[:2] == ["only from policy all on"] * 2
 
 

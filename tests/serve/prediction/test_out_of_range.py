@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features import schema
-from stargaze.features.split import sides
+from stargaze.features.split import assign_folds
 from stargaze.serve.prediction.out_of_range import MOST, TrainingRanges
 from stargaze.serve.prediction.predict import records_of
 
@@ -31,7 +31,7 @@ def ranges(bundle: Bundle) -> TrainingRanges:
 @pytest.fixture(scope="module")
 def training(bundle: Bundle) -> np.ndarray:
     """The rows that the ranges are of."""
-    return np.flatnonzero(sides(bundle.known["full_name"], bundle.split) >= 0)
+    return np.flatnonzero(assign_folds(bundle.known["full_name"], bundle.split) >= 0)
 
 
 def beyond(bundle: Bundle, ranges: TrainingRanges, **fields: Any) -> list[dict[str, str]]:

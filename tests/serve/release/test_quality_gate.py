@@ -14,7 +14,7 @@ import pytest
 from stargaze.bundle.star_bundle import Estimate
 from stargaze.config.sections import FeaturesSection
 from stargaze.errors import DifferenceFoundError
-from stargaze.features.split import TEST, sides
+from stargaze.features.split import TEST, assign_folds
 from stargaze.serve.release.quality_gate import check, compare, judge
 from stargaze.store import Store
 
@@ -76,8 +76,8 @@ def test_only_what_both_held_out_is_looked_at(plausible: Callable[..., pd.DataFr
 
     assert challenger.asked is not None
     names = challenger.asked["full_name"]
-    assert (sides(names, challenger.split) == TEST).all()
-    assert (sides(names, other) == TEST).all()
+    assert (assign_folds(names, challenger.split) == TEST).all()
+    assert (assign_folds(names, other) == TEST).all()
     assert 100 < len(names) < len(repositories) / 4
 
 

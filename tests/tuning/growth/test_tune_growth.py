@@ -13,9 +13,9 @@ import pytest
 from stargaze.bundle.growth_bundle import drift, log_growth
 from stargaze.config.sections import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, ConfigError
-from stargaze.features.history.clean import whole_series
-from stargaze.features.history.read import tidy
-from stargaze.features.history.windows import Counts
+from stargaze.features.history.clean import clean_history
+from stargaze.features.history.read import tidy_history
+from stargaze.features.history.windows import StarCounts
 from stargaze.store import Store
 from stargaze.tuning.growth.baselines import BASELINES, fitted_log_linear
 from stargaze.tuning.growth.evaluate import OURS, score, scores
@@ -37,7 +37,7 @@ def history() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def examples(history: pd.DataFrame) -> Examples:
-    return growth_examples(Counts.of(whole_series(history).frame), 26, [90], ["Go"])[90]
+    return growth_examples(StarCounts.of(clean_history(history).frame), 26, [90], ["Go"])[90]
 
 
 def test_targets_are_what_came_so_many_days_later(examples: Examples, history: pd.DataFrame) -> None:
@@ -78,7 +78,7 @@ def test_each_block_is_judged_by_what_was_over_before_it(examples: Examples) -> 
 def test_baselines_go_on_as_their_names_say() -> None:
     """Ten stars a week for a year, then twenty; the origin has seen two such weeks."""
     stars = 1000 + np.concatenate([10.0 * np.arange(61), 600 + 20.0 * np.arange(1, 5)])
-    counts = Counts.of(whole_series(one_history("a/b", stars)).frame)
+    counts = StarCounts.of(clean_history(one_history("a/b", stars)).frame)
     one = growth_examples(counts, 26, [1], [])[1].origins
     last = one.part(one.rows == one.rows.max())
 
@@ -96,7 +96,7 @@ def test_baselines_go_on_as_their_names_say() -> None:
 
 def test_beyond_a_year_the_season_is_the_whole_last_year() -> None:
     """It ends at the origin, so its gain is over 365 days and not over all that are asked for."""
-    counts = Counts.of(whole_series(one_history("a/b", 1000 + 10.0 * np.arange(80))).frame)
+    counts = StarCounts.of(clean_history(one_history("a/b", 1000 + 10.0 * np.arange(80))).frame)
     origins = growth_examples(counts, 26, [1], [])[1].origins
     last = origins.part(origins.rows == origins.rows.max())
 
@@ -121,7 +121,7 @@ def test_scores_are_of_log_growth_and_of_stars_gained(examples: Examples) -> Non
 
 
 def test_a_fading_growth_is_foreseen_better_than_by_going_on(history: pd.DataFrame) -> None:
-    fitted, judged, _ = fit_all(SECTION, TuningSection(), history, whole_series(history), lambda _what, _done: None)
+    fitted, judged, _ = fit_all(SECTION, TuningSection(), history, clean_history(history), lambda _what, _done: None)
 
     rows = pd.DataFrame(scores({days: one.outlook for days, one in fitted.items()}, judged))
 
@@ -140,10 +140,10 @@ def test_what_comes_after_the_cut_changes_no_model(history: pd.DataFrame) -> Non
     later.loc[after, "stars"] += 40.0
     new = one_history("owner50/new", 500 + 3.0 * np.arange(30), begin="2024-03-04")
     twin = later[after & (later["full_name"] == later["full_name"].iloc[0])].assign(full_name="owner51/twin")
-    later = tidy(pd.concat([later, new, twin], ignore_index=True))
+    later = tidy_history(pd.concat([later, new, twin], ignore_index=True))
 
     fitted = [
-        fit_all(section, TuningSection(), table, whole_series(table), lambda _what, _done: None)[0][30]
+        fit_all(section, TuningSection(), table, clean_history(table), lambda _what, _done: None)[0][30]
         for table in (history, later)
     ]
 

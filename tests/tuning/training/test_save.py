@@ -15,7 +15,7 @@ import pytest
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config.sections import POLICIES, TuningSection
 from stargaze.features import schema
-from stargaze.features.dataset import read_both
+from stargaze.features.dataset import read_dataset_and_features
 from stargaze.serve.prediction.predict import predict
 from stargaze.store import Store
 from stargaze.tuning.families import FAMILIES
@@ -53,7 +53,7 @@ Saved = tuple[Store, Path, dict[str, dict[str, float]]]
 
 def save(store: Store, **changed: Any) -> tuple[Path, dict[str, dict[str, float]]]:
     """Save the best trial of a store."""
-    return save_best(TuningSection(**changed), store, *read_both(store), TRIALS, NOW)
+    return save_best(TuningSection(**changed), store, *read_dataset_and_features(store), TRIALS, NOW)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_every_policy_up_to_the_estimate_travels(saved: Saved) -> None:
 
 def test_it_says_from_what_it_was_made(saved: Saved) -> None:
     store, folder, _ = saved
-    table, feature_set = read_both(store)
+    table, feature_set = read_dataset_and_features(store)
 
     meta = Bundle.load(folder).meta
 
@@ -104,7 +104,7 @@ def test_it_says_from_what_it_was_made(saved: Saved) -> None:
 
 def test_quantiles_and_background_are_of_training_rows_only(saved: Saved) -> None:
     store, folder, _ = saved
-    table, feature_set = read_both(store)
+    table, feature_set = read_dataset_and_features(store)
 
     meta = Bundle.load(folder).meta
 
@@ -134,7 +134,7 @@ def test_as_many_repositories_travel_as_the_config_says_most_starred_first(
     saved: Saved, tmp_path: Path, known: int, expected: int
 ) -> None:
     copy = Store(Path(shutil.copytree(saved[0].root, tmp_path / "copy")))
-    table, _ = read_both(copy)
+    table, _ = read_dataset_and_features(copy)
 
     bundle = Bundle.load(save(copy, known=known)[0])
 
@@ -187,7 +187,7 @@ def blended(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> Bund
     """A bundle whose models are of several kinds, none of them good."""
     store = Store(tmp_path_factory.mktemp("blended"))
     fill(store, few)
-    return Bundle.load(save_best(TuningSection(), store, *read_both(store), MIXED, NOW)[0])
+    return Bundle.load(save_best(TuningSection(), store, *read_dataset_and_features(store), MIXED, NOW)[0])
 
 
 def test_models_that_help_each_other_travel_together(blended: Bundle) -> None:
@@ -215,7 +215,7 @@ def test_a_blend_that_would_be_too_large_leaves_out_the_largest(
     """The best stays, whatever its size."""
     monkeypatch.setattr("stargaze.tuning.training.refit.MOST_BYTES", 1)
 
-    bundle = Bundle.load(save_best(TuningSection(), learnt, *read_both(learnt), MIXED, NOW)[0])
+    bundle = Bundle.load(save_best(TuningSection(), learnt, *read_dataset_and_features(learnt), MIXED, NOW)[0])
 
     assert [len(blend.models) for blend in bundle.models.values()] == [1, 1, 1]
     assert max(len(blend.models) for blend in blended.models.values()) > 1
@@ -224,14 +224,14 @@ def test_a_blend_that_would_be_too_large_leaves_out_the_largest(
 def test_one_model_is_asked_for_and_one_is_made(learnt: Store) -> None:
     trials = [trial("lightgbm", 0.4, n_estimators=15, learning_rate=0.1), trial("extra-trees", 0.5, n_estimators=5)]
 
-    bundle = Bundle.load(save_best(TuningSection(blend=1), learnt, *read_both(learnt), trials, NOW)[0])
+    bundle = Bundle.load(save_best(TuningSection(blend=1), learnt, *read_dataset_and_features(learnt), trials, NOW)[0])
 
     assert [len(blend.models) for blend in bundle.models.values()] == [1, 1, 1]
 
 
 def test_coverage_is_said_for_each_decade_of_true_stars(saved: Saved) -> None:
     store, folder, _ = saved
-    table, _ = read_both(store)
+    table, _ = read_dataset_and_features(store)
 
     rows = Bundle.load(folder).meta["scores"]["all"]["coverage_by_decade"]
 
@@ -243,7 +243,7 @@ def test_coverage_is_said_for_each_decade_of_true_stars(saved: Saved) -> None:
 def test_the_interval_is_the_one_that_was_tested(saved: Saved) -> None:
     """What serving computes covers the test rows as often as the description says."""
     store, folder, scores = saved
-    table, _ = read_both(store)
+    table, _ = read_dataset_and_features(store)
     bundle, rows = Bundle.load(folder), table.repositories.iloc[table.test]
 
     answer = bundle.answer(rows)
@@ -255,7 +255,7 @@ def test_the_interval_is_the_one_that_was_tested(saved: Saved) -> None:
 
 def test_the_first_is_the_best_out_of_fold_whatever_its_trial_said(learnt: Store) -> None:
     """A trial that stopped at its best round flatters itself; what would answer alone is chosen without."""
-    table, feature_set = read_both(learnt)
+    table, feature_set = read_dataset_and_features(learnt)
     flattered, honest = Candidate(FAMILIES["dummy"], {}, 0), Candidate(FAMILIES["ridge"], {}, 0)
 
     found = refit(table, feature_set, ["all"], [flattered, honest], 0.9)["all"]

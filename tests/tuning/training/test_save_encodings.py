@@ -14,7 +14,7 @@ import pytest
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.bundle.star_bundle import ENCODER, Bundle
 from stargaze.config.sections import POLICIES, FeaturesSection, TuningSection
-from stargaze.features.dataset import Dataset, FeatureSet, read_table
+from stargaze.features.dataset import Dataset, FeatureSet, read_dataset
 from stargaze.serve.prediction.predict import predict
 from stargaze.store import Store
 from stargaze.tuning.training.calibrate import Calibrated, calibrate_on
@@ -41,7 +41,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> Saved:
     store = Store(tmp_path_factory.mktemp("saved"))
     few.to_parquet(store.repositories)
     section = FeaturesSection(folds=3, split_by="repository")
-    table = read_table(store, section)
+    table = read_dataset(store, section)
     feature_set = FeatureSet(dict.fromkeys(POLICIES, KEPT), {}, section, table.fingerprint, {})
     now = datetime(2026, 3, 1, tzinfo=UTC)
     return table, feature_set, save_best(TuningSection(), store, table, feature_set, [BEST], now)[0]

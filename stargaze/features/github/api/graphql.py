@@ -122,7 +122,7 @@ def fields(node: Mapping[str, Any]) -> dict[str, Any]:
 
     REST counts pull requests with the open issues; so does this, that a field means one thing.
     """
-    row = records.read(dict(node))
+    row = records.map_record(dict(node))
     for name in ("id", "node_id", "full_name", "fetched_at", "owner_type", "owner_id"):
         row.pop(name, None)
     if "open_issues" in row:

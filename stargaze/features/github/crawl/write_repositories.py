@@ -34,7 +34,7 @@ def write(
     """Write the newest row of each repository, with all that is known beside it."""
     ledger = FetchCounts([store.spool])
     rows = _rows(repos, spool, gather, ledger, report)
-    return assemble.write(assemble.pieces(rows), ledger, section, store, now, report)
+    return assemble.write_repositories(assemble.batch_rows(rows), ledger, section, store, now, report)
 
 
 def _rows(
@@ -52,7 +52,7 @@ def _rows(
             position += 1
             ledger.read[0] = position
             try:
-                row = records.read({**item, "_collected_at": page.at.isoformat()})
+                row = records.map_record({**item, "_collected_at": page.at.isoformat()})
             except BadDataError as error:
                 ledger.refuse(0, position, error.message)
             else:

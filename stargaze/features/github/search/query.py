@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from stargaze.config.sections import GithubSection
 from stargaze.errors import ConfigError
-from stargaze.features.ingest.validate import BEGINNING
+from stargaze.features.ingest.validate import GITHUB_START
 
 DAY = 86_400
 _RANGE = re.compile(r"(?P<sign>>=|<=|>|<)?(?P<low>[^.\s*]+|\*)(?:\.\.(?P<high>[^.\s]+|\*))?")
@@ -119,7 +119,7 @@ def stars_range(text: str) -> tuple[int, int | None]:
 
 def created_range(text: str, now: datetime) -> tuple[int, int]:
     """Read a range of creation [s since 1970, both ends in it]; what is open ends at GitHub's beginning or now."""
-    beginning, end = int(BEGINNING.timestamp()), int(now.timestamp())
+    beginning, end = int(GITHUB_START.timestamp()), int(now.timestamp())
     if not text:
         return beginning, end
     sign, first, last = _split("created", text)
