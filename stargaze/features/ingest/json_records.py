@@ -53,7 +53,7 @@ def unpack_records(value: object) -> Iterator[object]:
 
     Examples
     --------
-    >>> list(package_count({"items": [1, 2]})), list(package_count({"data": {"search": {"edges": [{"node": 3}, None]}}}))
+    >>> list(unpack_records({"items": [1, 2]})), list(unpack_records({"data": {"search": {"edges": [{"node": 3}, None]}}}))
     ([1, 2], [3, None])
     """
     if isinstance(value, list):
