@@ -29,8 +29,8 @@ from judge import N_FOLDS, trained
 from rivals import automl
 from sklearn.ensemble import RandomForestRegressor
 
-from stargaze.config import sections as config
-from stargaze.config.sections import FeaturesSection
+from stargaze import config
+from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.encoding.out_of_fold import fit_out_of_fold
 from stargaze.features.ingest.from_files import fetch_files

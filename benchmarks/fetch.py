@@ -20,7 +20,7 @@ import requests
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from stargaze.config.sections import FetchSection, GithubSection
+from stargaze.config import FetchSection, GithubSection
 from stargaze.features.github.api import graphql
 from stargaze.features.github.crawl.entry import gather
 from stargaze.store import Store

@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 from judge import dummy, judge, taught
 
-from stargaze.config import sections as config
-from stargaze.config.sections import POLICIES
+from stargaze import config
+from stargaze.config import POLICIES
 from stargaze.features import schema
 from stargaze.features.ingest.from_files import fetch_files
 from stargaze.store import Store

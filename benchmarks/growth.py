@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.growth_bundle import Outlook, log_growth
-from stargaze.config.sections import GrowthSection, TuningSection
+from stargaze.config import GrowthSection, TuningSection
 from stargaze.features.history.clean import clean_history
 from stargaze.features.history.read import read_history
 from stargaze.tuning.growth.evaluate import score, scores

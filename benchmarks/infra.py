@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
 import yaml  # noqa: E402
 
-from stargaze.config.sections import InfraSection  # noqa: E402
+from stargaze.config import InfraSection  # noqa: E402
 from stargaze.infra.hosts.state_dir import open_state_dir  # noqa: E402
 from stargaze.infra.openstack.client import connect  # noqa: E402
 from stargaze.infra.plan.plan import Plan, Step  # noqa: E402

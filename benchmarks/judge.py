@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.config.sections import FeaturesSection
+from stargaze.config import FeaturesSection
 from stargaze.features.catalog import CATALOG, allowed_features
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
 from stargaze.features.matrix import build_matrix, build_vocabulary, category_positions

@@ -20,8 +20,8 @@ import pandas as pd
 from judge import N_FOLDS, ROUNDS, outer_folds, taught, trained
 from rivals import automl
 
-from stargaze.config import sections as config
-from stargaze.config.sections import POLICIES
+from stargaze import config
+from stargaze.config import POLICIES
 from stargaze.features import schema
 from stargaze.features.ingest.from_files import fetch_files
 from stargaze.store import Store

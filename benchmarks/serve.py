@@ -28,7 +28,7 @@ import pandas as pd
 import psutil
 
 from stargaze.bundle.star_bundle import KNOWN
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.serve.supervisor.supervise import serving
 from stargaze.store import Store
 

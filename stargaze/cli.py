@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from stargaze import __version__
+from stargaze import __version__, config
 from stargaze.commands import hook as cli_hook
 from stargaze.commands import infra as cli_infra
 from stargaze.commands.options import AsJson, Attach, ConfigPath, Detach, OnPlace, StorePath, now, open_session
-from stargaze.config import sections as config
 from stargaze.errors import StargazeError, UsageError
 from stargaze.output import Output
 from stargaze.system.signals import unwinding
@@ -618,7 +617,7 @@ def _is_away(on: str | None, detach: bool, attach: bool, asked: Mapping[str, Any
         raise UsageError(
             f"--attach follows what was begun, and --{late[0]} comes too late for that", hint=f"leave out --{late[0]}"
         )
-    place = configured if on is None else config.checked_section("tuning", {"on": on}, source="option").on
+    place = configured if on is None else config.parse_section("tuning", {"on": on}, source="option").on
     if on == "here" and (detach or attach):
         option = "detach" if detach else "attach"
         raise UsageError(f"--{option} is about the cluster, and --on says here", hint="give one of them")

@@ -24,7 +24,7 @@ from stargaze.bundle.prediction_intervals import with_predicted
 from stargaze.bundle.serialization import Blend
 from stargaze.bundle.star_bundle import Bundle, write_bundle
 from stargaze.cli import main
-from stargaze.config.sections import FeaturesSection, ServeSection
+from stargaze.config import FeaturesSection, ServeSection
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.features import schema
 from stargaze.features.matrix import build_matrix, build_vocabulary

@@ -26,7 +26,7 @@ import pandas as pd
 import pytest
 
 from stargaze.cli import EXAMPLES
-from stargaze.config.sections import FeaturesSection
+from stargaze.config import FeaturesSection
 from stargaze.features.selection.select_features import Selection, select_features
 from stargaze.store import Store, lock_store
 from tests.conftest import Ended

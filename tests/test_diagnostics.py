@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stargaze import diagnostics as checks
-from stargaze.config.sections import Config, InfraSection
+from stargaze.config import Config, InfraSection
 from stargaze.diagnostics import Check, checked, of_this_machine
 from stargaze.errors import ExternalError
 from stargaze.pipeline import doctor

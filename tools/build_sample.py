@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stargaze.config.sections import FetchSection
+from stargaze.config import FetchSection
 from stargaze.errors import BadDataError
 from stargaze.features.ingest.from_files import fetch_files
 from stargaze.store import Store

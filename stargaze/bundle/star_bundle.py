@@ -32,7 +32,7 @@ from stargaze.bundle.manifest import (
 from stargaze.bundle.prediction_intervals import Intervals, with_predicted
 from stargaze.bundle.serialization import MALFORMED as BROKEN
 from stargaze.bundle.serialization import Blend, Model, from_bytes, to_bytes
-from stargaze.config.sections import FeaturesSection
+from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.catalog import CATALOG
 from stargaze.features.encoding.encoder import Encoder, needs_encoder

@@ -35,11 +35,11 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 @command("install")
 def install(folder: Folder = Path(), path: ConfigPath = None, store: StorePath = None) -> None:
     """Write a post-commit hook: each commit runs the stages from fetch to deploy, in the background."""
-    from stargaze.config.sections import project_file
+    from stargaze.config import find_config_file
     from stargaze.pipeline.post_commit import install
 
     out, _, place = open_session(path, store, as_json=False)
-    written = install(folder, place, project_file(path))
+    written = install(folder, place, find_config_file(path))
     out.text(f"{written} is written; the next commit is trained, compared and released")
 
 

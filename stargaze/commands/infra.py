@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from stargaze.config.sections import InfraSection
+    from stargaze.config import InfraSection
     from stargaze.infra.hosts.state_dir import StateDir
     from stargaze.output import Output
     from stargaze.store import Store

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stargaze.config import sections as config
+from stargaze import config
 from stargaze.output import Output
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from stargaze.serve.swarm.production import ProductionTarget, survey_all
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stargaze.config.sections import Config
+    from stargaze.config import Config
     from stargaze.output import Output
     from stargaze.serve.release.publish import Gate
     from stargaze.store import Store

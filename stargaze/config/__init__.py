@@ -1,1 +1,39 @@
-"""The configuration: typed sections, loading from file and environment, validation, rendering."""
+"""The config: typed sections, read from TOML files, the environment and options."""
+
+from stargaze.config.loading import DEFAULT_PATH, find_config_file, load, parse_section
+from stargaze.config.rendering import as_dict, render
+from stargaze.config.sections import (
+    POLICIES,
+    Config,
+    DeploySection,
+    FeaturesSection,
+    FetchSection,
+    GithubSection,
+    GrowthSection,
+    InfraSection,
+    ScreeningSection,
+    ServeSection,
+    StoreSection,
+    TuningSection,
+)
+
+__all__ = [
+    "DEFAULT_PATH",
+    "POLICIES",
+    "Config",
+    "DeploySection",
+    "FeaturesSection",
+    "FetchSection",
+    "GithubSection",
+    "GrowthSection",
+    "InfraSection",
+    "ScreeningSection",
+    "ServeSection",
+    "StoreSection",
+    "TuningSection",
+    "as_dict",
+    "find_config_file",
+    "load",
+    "parse_section",
+    "render",
+]

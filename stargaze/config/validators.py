@@ -1,4 +1,4 @@
-"""Values of the config that have one normal form: what is read is brought into it, and what cannot be is refused."""
+"""Validators that return the normal form of a config value or raise a ValueError."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import ipaddress
 import re
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-OURS_INSIDE = {22: "ssh", 2377: "Swarm", 7946: "Swarm", 4789: "Swarm", 6379: "Ray", 8265: "Ray", 10001: "Ray"}
-"""Ports that the cluster's machines need themselves."""
-SMALLEST = 28
-"""Prefix of the least network that holds all machines, a router and what the cloud puts there."""
+RESERVED_PORTS = {22: "ssh", 2377: "Swarm", 7946: "Swarm", 4789: "Swarm", 6379: "Ray", 8265: "Ray", 10001: "Ray"}
+"""Ports that the machines of the cluster use themselves."""
+LONGEST_PREFIX = 28
+"""Prefix length of the smallest network with room for the machines, a router and the addresses that OpenStack reserves."""
 
 
-def cluster_name(text: str) -> str:
+def valid_cluster_name(text: str) -> str:
     """Return a name that can be a folder, a tag and a part of names in OpenStack.
 
     Examples
     --------
-    >>> cluster_name("lab-1.a")
+    >>> valid_cluster_name("lab-1.a")
     'lab-1.a'
     """
     if not NAME.fullmatch(text):
@@ -25,52 +25,52 @@ def cluster_name(text: str) -> str:
     return text
 
 
-def ranges(texts: list[str]) -> list[str]:
+def network_ranges(texts: list[str]) -> list[str]:
     """Return ranges as Neutron writes them, each once: otherwise each look would find them changed.
 
     Examples
     --------
-    >>> ranges(["192.0.2.7", "2001:DB8::/32", "192.0.2.7/32"])
+    >>> network_ranges(["192.0.2.7", "2001:DB8::/32", "192.0.2.7/32"])
     ['192.0.2.7/32', '2001:db8::/32']
     """
     return list(dict.fromkeys(str(_network(text)) for text in texts))
 
 
-def subnet(text: str) -> str:
+def valid_subnet(text: str) -> str:
     """Return the range of a network that can be made.
 
     Examples
     --------
-    >>> subnet("10.20.0.0/255.255.255.0")
+    >>> valid_subnet("10.20.0.0/255.255.255.0")
     '10.20.0.0/24'
     """
     network = _network(text)
-    if "/" not in text or network.version != 4 or network.prefixlen > SMALLEST:
-        raise ValueError(f"should be an IPv4 network of /{SMALLEST} or larger, as 10.20.0.0/24")
+    if "/" not in text or network.version != 4 or network.prefixlen > LONGEST_PREFIX:
+        raise ValueError(f"should be an IPv4 network of /{LONGEST_PREFIX} or larger, as 10.20.0.0/24")
     return str(network)
 
 
-def addresses(texts: list[str]) -> list[str]:
+def normalized_addresses(texts: list[str]) -> list[str]:
     """Return addresses in their normal form, each once.
 
     Examples
     --------
-    >>> addresses(["2001:DB8::1", "192.0.2.1"])
+    >>> normalized_addresses(["2001:DB8::1", "192.0.2.1"])
     ['2001:db8::1', '192.0.2.1']
     """
     return list(dict.fromkeys(_address(text) for text in texts))
 
 
-def page_port(number: int) -> int:
+def valid_page_port(number: int) -> int:
     """Return a port that the cluster does not need itself.
 
     Examples
     --------
-    >>> page_port(80)
+    >>> valid_page_port(80)
     80
     """
-    if number in OURS_INSIDE:
-        raise ValueError(f"should be a port that the cluster does not use: this one is {OURS_INSIDE[number]}'s")
+    if number in RESERVED_PORTS:
+        raise ValueError(f"should be a port that the cluster does not use: this one is {RESERVED_PORTS[number]}'s")
     return number
 
 

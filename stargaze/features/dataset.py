@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.config.sections import POLICIES, FeaturesSection, checked_section
+from stargaze.config import POLICIES, FeaturesSection, parse_section
 from stargaze.errors import ConfigError, ExternalError, MissingInputError
 from stargaze.features import schema
 from stargaze.features.catalog import CATALOG
@@ -135,7 +135,7 @@ def read_feature_set(store: Store) -> FeatureSet:
     """Read ``features.json``."""
     value: dict[str, Any] = read_json(store.features, "select-features")
     try:
-        split: FeaturesSection = checked_section("features", value["split"], source=str(store.features))
+        split: FeaturesSection = parse_section("features", value["split"], source=str(store.features))
         found = FeatureSet(**{**value, "split": split})
         sound = set(found.kept) == set(POLICIES) and all(
             name in CATALOG and (CATALOG[name].kind == "number" or isinstance(found.vocabularies[name], list))

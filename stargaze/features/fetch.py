@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from stargaze.config.sections import Config
+from stargaze.config import Config
 from stargaze.errors import ConfigError
 from stargaze.features.github.crawl.crawl import is_asked
 from stargaze.features.github.crawl.entry import foresee as plan_ahead

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stargaze.config.sections import FeaturesSection
+from stargaze.config import FeaturesSection
 
 TEST = -1
 VALIDATION = -2

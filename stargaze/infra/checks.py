@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from stargaze import __version__
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.diagnostics import Check, checked
 from stargaze.errors import ExternalError
 from stargaze.infra.hosts.state_dir import StateDir

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.errors import ConfigError, did_you_mean
 
 Role = Literal["orchestration", "development", "parameter", "production"]

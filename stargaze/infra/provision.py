@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.infra.hosts.cloud_init import render_user_data
 from stargaze.infra.hosts.host_keys import learn_host_keys

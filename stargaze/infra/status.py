@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.errors import MissingInputError, did_you_mean
 from stargaze.infra.hosts.state_dir import StateDir
 from stargaze.infra.hosts.wait_for_ssh import ONE_TRY

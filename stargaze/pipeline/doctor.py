@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from stargaze.config.sections import Config, InfraSection
+from stargaze.config import Config, InfraSection
 from stargaze.diagnostics import Check, checked, of_this_machine
 from stargaze.infra.hosts.state_dir import StateDir, open_state_dir
 from stargaze.store import Store

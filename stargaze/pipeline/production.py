@@ -13,7 +13,7 @@ from stargaze.serve.swarm.production import ProductionTarget
 from stargaze.system.locks import locked
 
 if TYPE_CHECKING:
-    from stargaze.config.sections import Config
+    from stargaze.config import Config
     from stargaze.store import Store
 
 

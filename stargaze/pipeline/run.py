@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from stargaze.config.sections import Config
+from stargaze.config import Config
 from stargaze.errors import UsageError
 from stargaze.output import Output
 from stargaze.pipeline.stages import stages, walk

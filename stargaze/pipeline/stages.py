@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.bundle.manifest import read_verified
-from stargaze.config.sections import POLICIES, Config, GithubSection
+from stargaze.config import POLICIES, Config, GithubSection
 from stargaze.errors import MissingInputError, StargazeError
 from stargaze.store import Store
 from stargaze.system.files import read_json, sha256, write_json

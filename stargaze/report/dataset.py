@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stargaze.config.sections import POLICIES
+from stargaze.config import POLICIES
 from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import Dataset
 from stargaze.features.schema import FIELDS

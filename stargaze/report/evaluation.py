@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stargaze.config.sections import POLICIES
+from stargaze.config import POLICIES
 from stargaze.report.dataset import decade_names, decades, owners
 from stargaze.report.inputs import Evidence
 from stargaze.tuning.metrics import scores

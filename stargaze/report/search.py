@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.config.sections import POLICIES
+from stargaze.config import POLICIES
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.report.dataset import owners
 from stargaze.report.inputs import Evidence

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.config.sections import POLICIES
+from stargaze.config import POLICIES
 from stargaze.report import calibration as calibrated
 from stargaze.report import dataset as data
 from stargaze.report import evaluation as judged

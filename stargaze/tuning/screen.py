@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.config.sections import POLICIES, ScreeningSection
+from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import ExternalError, UsageError
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset_and_features
 from stargaze.store import Store

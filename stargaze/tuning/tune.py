@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from stargaze.config.sections import TuningSection
+from stargaze.config import TuningSection
 from stargaze.errors import ExternalError
 from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from werkzeug.serving import make_server
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.serve.prediction_request import PredictionJob, PredictionRequest, State
 from stargaze.serve.web.app import make_web
 from stargaze.store import Store

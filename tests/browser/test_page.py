@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.serve.supervisor.supervise import serving
 from stargaze.store import Store
 from tests.browser.conftest import DARK, PATIENCE, PHONE, WITHOUT_JAVASCRIPT

@@ -16,7 +16,7 @@ import pytest
 from stargaze.bundle.growth_bundle import Forecast, GrowthBundle, forecast, squeezed, widened
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.config.sections import GrowthSection, TuningSection
+from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError
 from stargaze.pipeline.stages import state
 from stargaze.store import Store

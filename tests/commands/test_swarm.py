@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stargaze.commands import swarm as cli_delivery
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import ExternalError
 from stargaze.pipeline.production import alone
 from stargaze.serve.release.record import Release

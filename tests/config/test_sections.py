@@ -12,8 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stargaze.config import sections as config
-from stargaze.config.sections import Config, load, render
+from stargaze.config import (
+    Config,
+    FeaturesSection,
+    FetchSection,
+    ScreeningSection,
+    StoreSection,
+    TuningSection,
+    as_dict,
+    load,
+    render,
+)
 from stargaze.errors import ConfigError, MissingInputError
 
 KEYS = [
@@ -65,7 +74,7 @@ def refused(*arguments: Any, **options: Any) -> ConfigError:
 
 @pytest.mark.parametrize(("section", "item"), KEYS)
 def test_every_key_says_why_it_is_there(section: str, item: dataclasses.Field[Any]) -> None:
-    why = item.metadata["why"]
+    why = item.metadata["description"]
 
     assert len(why) > 10
     assert why.endswith(".")
@@ -74,7 +83,7 @@ def test_every_key_says_why_it_is_there(section: str, item: dataclasses.Field[An
 @pytest.mark.parametrize(("section", "item"), KEYS)
 def test_every_number_has_a_lower_bound_and_a_known_unit(section: str, item: dataclasses.Field[Any]) -> None:
     if isinstance(item.default, (int, float)) and not isinstance(item.default, bool):
-        assert item.metadata["least"] is not None
+        assert item.metadata["minimum"] is not None
     assert item.metadata["unit"] in UNITS | {""}
 
 
@@ -91,7 +100,7 @@ def test_the_annotated_file_holds_every_key_with_its_why() -> None:
     for section in tomllib.loads(text):
         for item in dataclasses.fields(getattr(Config(), section)):
             assert f"\n{item.name} = " in text or f"[{section}.{item.name}]" in text
-            assert item.metadata["why"] in text
+            assert item.metadata["description"] in text
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -113,18 +122,18 @@ def test_what_is_rendered_is_read_back_the_same(
     """Quotes, control characters and DEL need care in TOML."""
     whole = dataclasses.replace(
         Config(),
-        store=config.StoreSection(store),
-        fetch=config.FetchSection(files, "", columns),
-        features=config.FeaturesSection(test=test),
-        screening=config.ScreeningSection(time_limit=limit),
-        tuning=config.TuningSection(known=known),
+        store=StoreSection(store),
+        fetch=FetchSection(files, "", columns),
+        features=FeaturesSection(test=test),
+        screening=ScreeningSection(time_limit=limit),
+        tuning=TuningSection(known=known),
     )
 
     assert read(render(whole)) == whole
 
 
 def test_plain_dictionaries_hold_every_value() -> None:
-    assert config.as_dict(read("[tuning]\ntrials = 3"))["tuning"]["trials"] == 3
+    assert as_dict(read("[tuning]\ntrials = 3"))["tuning"]["trials"] == 3
 
 
 # ---- the layers ---------------------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from stargaze.config.sections import InfraSection, checked_section
+from stargaze.config import InfraSection, parse_section
 from stargaze.errors import ConfigError
 
 
 def infra(**values: Any) -> InfraSection:
-    section: InfraSection = checked_section("infra", values, source="stargaze.toml")
+    section: InfraSection = parse_section("infra", values, source="stargaze.toml")
     return section
 
 
@@ -71,7 +71,7 @@ def test_the_page_takes_no_port_of_the_cluster(port: int) -> None:
 
 
 def test_the_environment_is_brought_into_its_form_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stargaze.config.sections import load
+    from stargaze.config import load
 
     monkeypatch.chdir(tmp_path)
 

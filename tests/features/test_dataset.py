@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.config.sections import POLICIES, FeaturesSection
+from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError
 from stargaze.features.dataset import (
     FeatureSet,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stargaze.config.sections import FeaturesSection
+from stargaze.config import FeaturesSection
 from stargaze.features.split import TEST, VALIDATION, assign_folds
 
 LETTERS = st.text("abAB-", min_size=1, max_size=4)

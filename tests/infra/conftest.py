@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.errors import ExternalError
 from stargaze.infra.hosts.cloud_init import BEGIN, END
 from stargaze.infra.plan.offers import Flavor, Image, Limit, Network, Offers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.errors import ConfigError
 from stargaze.infra.machines import list_machines, parse_static_hosts
 

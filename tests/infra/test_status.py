@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stargaze import __version__
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.errors import MissingInputError
 from stargaze.infra import checks
 from stargaze.infra.checks import check_machines

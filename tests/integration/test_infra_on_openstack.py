@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
 from stargaze.infra import provision as cluster
 from stargaze.infra.hosts.state_dir import StateDir, open_state_dir

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.config.sections import Config, FeaturesSection, ScreeningSection
+from stargaze.config import Config, FeaturesSection, ScreeningSection
 from stargaze.errors import ExternalError, UsageError
 from stargaze.features.split import TEST, assign_folds
 from stargaze.output import Output

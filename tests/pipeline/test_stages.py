@@ -16,7 +16,7 @@ import pytest
 from stargaze.bundle.manifest import write_manifest
 from stargaze.bundle.star_bundle import FORMAT
 from stargaze.cli import EXAMPLES
-from stargaze.config.sections import (
+from stargaze.config import (
     POLICIES,
     Config,
     FeaturesSection,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 import pytest
 
-from stargaze.config.sections import FetchSection
+from stargaze.config import FetchSection
 from stargaze.errors import CredentialsError, ExternalError
 from stargaze.features.github.api import rate_limit as manners
 from stargaze.features.github.api.client import Client

@@ -16,7 +16,7 @@ import pytest
 import requests
 from graphql import GraphQLSchema, build_schema, execute, parse
 
-from stargaze.config.sections import FetchSection, GithubSection
+from stargaze.config import FetchSection, GithubSection
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.http_transport import ACCEPT, USER_AGENT
 from stargaze.features.github.crawl.entry import gather

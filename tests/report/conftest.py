@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.config.sections import POLICIES, FeaturesSection, TuningSection
+from stargaze.config import POLICIES, FeaturesSection, TuningSection
 from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import FeatureSet, read_dataset, write_feature_set
 from stargaze.features.matrix import build_vocabulary

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.bundle.manifest import write_manifest
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.serve.release import git, record, signing
 from stargaze.serve.release import publish as release
 from stargaze.serve.release import repository as target

@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from stargaze.config.sections import FetchSection, GithubSection
+from stargaze.config import FetchSection, GithubSection
 from stargaze.features.github.crawl.entry import gather
 from stargaze.store import Store
 

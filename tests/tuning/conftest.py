@@ -10,7 +10,7 @@ import pytest
 import sklearn.ensemble
 from threadpoolctl import threadpool_limits
 
-from stargaze.config.sections import FeaturesSection
+from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset, write_feature_set
 from stargaze.features.matrix import build_vocabulary

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.config.sections import FeaturesSection
+from stargaze.config import FeaturesSection
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, policy_arrays, summary

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.config.sections import ScreeningSection
+from stargaze.config import ScreeningSection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.config.sections import TuningSection
+from stargaze.config import TuningSection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stargaze.config.sections import FetchSection
+from stargaze.config import FetchSection
 from stargaze.errors import BadDataError
 from stargaze.features.ingest import field_mapping as records
 from stargaze.features.ingest import json_records as documents

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.config.sections import FetchSection
+from stargaze.config import FetchSection
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features import schema
 from stargaze.features.ingest import deduplicate as identity

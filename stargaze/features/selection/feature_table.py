@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from stargaze.config.sections import POLICIES
+from stargaze.config import POLICIES
 from stargaze.errors import ExternalError
 from stargaze.features import schema
 from stargaze.features.catalog import CATALOG

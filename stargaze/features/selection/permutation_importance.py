@@ -13,7 +13,7 @@ import lightgbm
 import numpy as np
 import pandas as pd
 
-from stargaze.config.sections import FeaturesSection
+from stargaze.config import FeaturesSection
 from stargaze.features.catalog import CATALOG
 
 S = TypeVar("S")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stargaze.config.sections import POLICIES
+from stargaze.config import POLICIES
 
 MOST = 25
 """Bars a policy; more cannot be read."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from stargaze.config.sections import POLICIES, FeaturesSection
+from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError
 from stargaze.features.catalog import CATALOG, allowed_features
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset, write_feature_set

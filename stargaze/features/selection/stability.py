@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stargaze.config.sections import FeaturesSection
+from stargaze.config import FeaturesSection
 from stargaze.features.selection.permutation_importance import (
     Importances,
     TrainingRows,

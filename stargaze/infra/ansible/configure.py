@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.errors import UsageError, did_you_mean
 from stargaze.infra.ansible.build_wheel import build_wheel
 from stargaze.infra.ansible.runner import TAGS, playbook_folder, run_playbook

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.infra.hosts.cloud_init import parse_host_keys
 from stargaze.infra.hosts.state_dir import StateDir, known_hosts_names, pin_host_keys, read_pins

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.infra.machines import Host, find_jump_host
 from stargaze.infra.plan.desired import ANYWHERE
 from stargaze.system.ssh import SshHost

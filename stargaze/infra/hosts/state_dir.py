@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.errors import CredentialsError, ExternalError
 from stargaze.store import Store
 from stargaze.system import ssh_keys as sshkeys

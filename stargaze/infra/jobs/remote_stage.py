@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from stargaze.config.sections import Config
+from stargaze.config import Config
 from stargaze.errors import ExternalError
 from stargaze.infra.jobs.client import JobRecord, Outcome, check_inputs, follow, send
 from stargaze.infra.jobs.spec import errand

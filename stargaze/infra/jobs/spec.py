@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stargaze.config.sections import Config, render
+from stargaze.config import Config, render
 from stargaze.store import Store
 
 NAME = re.compile(

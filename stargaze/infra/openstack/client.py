@@ -18,7 +18,7 @@ from openstack import exceptions as sdk
 from openstack import utils
 
 from stargaze import __version__
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError, did_you_mean
 from stargaze.infra.openstack import read as reading
 from stargaze.infra.openstack import write as writing

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.infra.machines import Machine, Role, list_machines, server_name
 from stargaze.infra.plan.resolve import ResolvedOffers
 from stargaze.infra.plan.resources import DesiredResource, cluster_tag

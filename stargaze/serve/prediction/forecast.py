@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from stargaze.bundle.growth_bundle import AGAIN, GrowthBundle, forecast
-from stargaze.config.sections import GrowthSection
+from stargaze.config import GrowthSection
 from stargaze.errors import MissingInputError, did_you_mean
 from stargaze.features.history.read import read_history
 from stargaze.features.ingest.user_input import UnknownRepositoryError, parse_name

@@ -9,7 +9,7 @@ import numpy as np
 from stargaze.bundle.prediction_intervals import with_predicted
 from stargaze.bundle.serialization import Leaved
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.config.sections import POLICIES
+from stargaze.config import POLICIES
 
 MOST = 5
 """Similar repositories that are named."""

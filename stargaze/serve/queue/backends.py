@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.runtime.settings import DEAD, QUEUE, broker_url, results_url
 from stargaze.store import Store

@@ -13,7 +13,7 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.serve.prediction_request import (
     ATTEMPTS,
     DONE,

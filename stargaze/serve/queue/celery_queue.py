@@ -14,7 +14,7 @@ from typing import Any
 
 from celery import Celery
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import (
     ENDED,

@@ -16,7 +16,7 @@ from celery import Celery, bootsteps, signals
 from celery.worker import state
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.errors import StargazeError
 from stargaze.serve.prediction.answer import answer_requests
 from stargaze.serve.prediction.context import PredictionContext, as_error

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.serve.lookup.github import GitHub, NoWaitClock, github
 from stargaze.serve.lookup.github_cache import GithubCache
 from stargaze.serve.lookup.live import GithubLookup

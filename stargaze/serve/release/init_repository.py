@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import StargazeError
 from stargaze.serve.release.repository import FILE, HOOKS, HookPolicy, prepare
 from stargaze.serve.release.signing import allowed_signers

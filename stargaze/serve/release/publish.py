@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.bundle import manifest
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.serve.release import commit_tree as contents
 from stargaze.serve.release import git, record, signing

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle, Estimate
-from stargaze.config.sections import FeaturesSection
+from stargaze.config import FeaturesSection
 from stargaze.errors import DifferenceFoundError, StargazeError
 from stargaze.features import schema
 from stargaze.features.split import TEST, assign_folds

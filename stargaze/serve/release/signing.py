@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import CredentialsError
 from stargaze.store import Store
 from stargaze.system import ssh_keys as sshkeys

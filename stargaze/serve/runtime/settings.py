@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from stargaze.config import sections as config
-from stargaze.config.sections import GithubSection, ServeSection
+from stargaze import config
+from stargaze.config import GithubSection, ServeSection
 from stargaze.errors import ConfigError
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors

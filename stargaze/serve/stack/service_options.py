@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from stargaze.config.sections import DeploySection, ServeSection
+from stargaze.config import DeploySection, ServeSection
 from stargaze.serve.runtime.settings import Sources
 
 NAME = "stargaze"

@@ -17,7 +17,7 @@ from types import FrameType
 import requests
 
 from stargaze.bundle.manifest import verify_files
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.queue.backends import queue_length
 from stargaze.serve.runtime.hot_reload import released

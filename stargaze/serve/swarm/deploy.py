@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.serve.release import publish as release
 from stargaze.serve.release.record import Release, printable

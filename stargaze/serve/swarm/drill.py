@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError, StargazeError, UsageError, did_you_mean
 from stargaze.serve.release import publish as release
 from stargaze.serve.stack.service_options import NAME

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import stargaze
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import ExternalError
 from stargaze.serve.swarm.docker import HOLDS, SUM, NodeInfo
 from stargaze.system.parallel import map_in_threads

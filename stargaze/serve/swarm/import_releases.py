@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import CredentialsError, ExternalError
 from stargaze.serve.release import git, record
 from stargaze.serve.release import publish as release

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import StargazeError, UsageError, did_you_mean
 from stargaze.serve.stack.service_options import NAME
 from stargaze.serve.swarm.delivery_state import kept

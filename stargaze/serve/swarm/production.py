@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stargaze.config.sections import DeploySection, ServeSection
+from stargaze.config import DeploySection, ServeSection
 from stargaze.errors import ExternalError, MissingInputError, StargazeError
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.stack import secret_versions as vault

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.serve.release import git, signing
 from stargaze.serve.release.publish import refusal

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import ExternalError
 from stargaze.serve.swarm.docker import Swarm, look
 from stargaze.serve.swarm.service_status import Service, node_mismatches, service_status

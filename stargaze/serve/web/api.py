@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify, request, url_for
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.errors import BadDataError
 from stargaze.features.ingest.user_input import FORM_FIELDS
 from stargaze.serve.prediction_request import ENDED, PredictionJob, PredictionQueue, is_id

@@ -14,7 +14,7 @@ from flask import Flask, Response, jsonify, render_template, request
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import HTTPException, SecurityError
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.errors import ExternalError, StargazeError, UsageError
 from stargaze.serve.prediction.track_record import TrackRecord
 from stargaze.serve.prediction_request import IdempotencyKeyReusedError, PredictionQueue

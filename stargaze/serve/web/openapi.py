@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stargaze import __version__
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.features.ingest.user_input import FORM_FIELDS
 from stargaze.features.ingest.validate import MAX_CATEGORY_LENGTH
 from stargaze.features.schema import FIELD_BY_NAME, Field

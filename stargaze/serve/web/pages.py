@@ -11,7 +11,7 @@ from typing import Any
 from flask import Blueprint, Response, abort, jsonify, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response as Redirect
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.errors import BadDataError, StargazeError, UsageError
 from stargaze.features.ingest.user_input import parse_name
 from stargaze.serve.prediction.labels import field_label

@@ -11,7 +11,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.serve.runtime.settings import results_url
 
 ASKING = (

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stargaze.config.sections import POLICIES, ScreeningSection
+from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import UsageError
 from stargaze.system.progress import Notify
 from stargaze.system.source_package import packed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stargaze
-from stargaze.config.sections import ScreeningSection
+from stargaze.config import ScreeningSection
 from stargaze.errors import ExternalError
 from stargaze.system.progress import Notify
 from stargaze.system.source_package import context, digest, packed

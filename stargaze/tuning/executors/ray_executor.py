@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from stargaze.config.sections import POLICIES
+from stargaze.config import POLICIES
 from stargaze.system.files import write_json
 from stargaze.tuning.cross_validation import Arrays
 from stargaze.tuning.executors.executor import Executor, Job

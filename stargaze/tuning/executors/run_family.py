@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stargaze.bundle.serialization import to_bytes
-from stargaze.config.sections import POLICIES
+from stargaze.config import POLICIES
 from stargaze.system.files import write_json
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, summary
 from stargaze.tuning.families import FAMILIES, Family

@@ -18,7 +18,7 @@ import pandas as pd
 
 import stargaze
 from stargaze.bundle.growth_bundle import prototype_rows, write_growth
-from stargaze.config.sections import GrowthSection, TuningSection
+from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features.history.clean import CleanHistory, clean_history
 from stargaze.features.history.read import EPOCH, read_history

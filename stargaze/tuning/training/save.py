@@ -16,7 +16,7 @@ import pandas as pd
 import stargaze
 from stargaze.bundle.prediction_intervals import with_predicted
 from stargaze.bundle.star_bundle import Step, write_bundle
-from stargaze.config.sections import POLICIES, TuningSection
+from stargaze.config import POLICIES, TuningSection
 from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.encoding.encoder import needs_encoder

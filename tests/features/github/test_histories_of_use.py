@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stargaze.config.sections import FetchSection, GithubSection
+from stargaze.config import FetchSection, GithubSection
 from stargaze.features.github.api import response_cache as spool
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.transport import Request, Response

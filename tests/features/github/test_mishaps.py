@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.config.sections import FetchSection, GithubSection
+from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import ExternalError
 from stargaze.features.github.crawl.entry import gather
 from stargaze.features.github.crawl.summary import GatherSummary

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stargaze.config.sections import FetchSection
+from stargaze.config import FetchSection
 from stargaze.errors import BadDataError, ConfigError, ExternalError, MissingInputError
 from stargaze.features import schema
 from stargaze.features.ingest.fetch_summary import MAX_LISTED, FetchSummary
@@ -292,7 +292,7 @@ import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from stargaze.store import Store
-from stargaze.config.sections import FetchSection
+from stargaze.config import FetchSection
 from stargaze.errors import ExternalError
 from stargaze.features.ingest.from_files import fetch_files
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stargaze.config.sections import POLICIES
+from stargaze.config import POLICIES
 from stargaze.errors import ExternalError
 from stargaze.features.catalog import CATALOG
 from stargaze.features.selection.feature_table import COLUMNS, list_features

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.config.sections import FeaturesSection
+from stargaze.config import FeaturesSection
 from stargaze.features.selection.permutation_importance import TrainingRows, fold_errors, permutation_importances
 
 SECTION = FeaturesSection(repeats=2)

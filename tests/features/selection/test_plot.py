@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.config.sections import POLICIES
+from stargaze.config import POLICIES
 from stargaze.features.selection.plot import MOST, draw_selection
 
 

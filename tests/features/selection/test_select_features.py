@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.config.sections import POLICIES, FeaturesSection
+from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features import schema
 from stargaze.features.catalog import CATALOG, allowed_features

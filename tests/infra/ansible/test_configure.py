@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.errors import ExternalError, UsageError
 from stargaze.infra.ansible import configure as configuration
 from stargaze.infra.ansible.configure import configure_hosts, is_up_to_date

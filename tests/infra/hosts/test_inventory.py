@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.infra.hosts.inventory import PlaybookFiles, SshAccess, build_inventory, to_ssh_hosts
 from stargaze.infra.machines import Host, list_machines
 from tests.infra.conftest import SECTION

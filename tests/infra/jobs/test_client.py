@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stargaze.bundle.manifest import BadBundleError, write_manifest
-from stargaze.config.sections import Config
+from stargaze.config import Config
 from stargaze.errors import CredentialsError, ExternalError, MissingInputError, StargazeError, UsageError
 from stargaze.infra.jobs import client as carry
 from stargaze.infra.jobs.client import JobRecord, check_inputs, follow, send

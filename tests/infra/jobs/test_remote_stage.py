@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.config.sections import Config, InfraSection, TuningSection
+from stargaze.config import Config, InfraSection, TuningSection
 from stargaze.errors import ConfigError, ExternalError, MissingInputError
 from stargaze.infra.jobs import remote_stage as elsewhere
 from stargaze.infra.jobs.client import Outcome

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.config.sections import (
+from stargaze.config import (
     Config,
     DeploySection,
     FetchSection,

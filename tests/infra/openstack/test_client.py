@@ -12,7 +12,7 @@ import requests
 from keystoneauth1.adapter import Adapter
 from openstack.network.v2.network import Network
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.errors import ConfigError, ExternalError, StargazeError
 from stargaze.infra.openstack import client as cloud
 

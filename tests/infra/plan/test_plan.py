@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.infra.plan.desired import ANYWHERE, desired_resources
 from stargaze.infra.plan.offers import Limit
 from stargaze.infra.plan.plan import Plan, plan_changes, plan_teardown

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.infra.plan.offers import Network
 from stargaze.infra.plan.resolve import resolve_offers
 from tests.infra.conftest import OFFERS

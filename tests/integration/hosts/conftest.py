@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.config.sections import InfraSection
+from stargaze.config import InfraSection
 from stargaze.infra.ansible.configure import prepare_inventory
 from stargaze.infra.ansible.runner import ansible_environment, playbook_folder
 from stargaze.infra.hosts.inventory import to_ssh_hosts

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from stargaze.bundle.manifest import NAME, write_manifest
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.serve.release import signing
 from stargaze.store import Store
 from tests.labs.hosts.lab import FOLDER, Host, Lab

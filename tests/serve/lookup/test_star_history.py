@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargaze.bundle.growth_bundle import forecast
-from stargaze.config.sections import GrowthSection, TuningSection
+from stargaze.config import GrowthSection, TuningSection
 from stargaze.serve.lookup.star_history import NOTHING, POINTS, StarHistories, thinned
 from stargaze.serve.prediction.forecast import newest
 from stargaze.store import Store

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from stargaze.bundle.growth_bundle import GrowthBundle, forecast
-from stargaze.config.sections import GrowthSection, TuningSection
+from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.history.read import read_history
 from stargaze.features.ingest.user_input import UnknownRepositoryError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import (
     ATTEMPTS,

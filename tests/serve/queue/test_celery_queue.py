@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import DONE, PredictionJob, PredictionRequest, new_job
 from stargaze.serve.queue.backends import messages

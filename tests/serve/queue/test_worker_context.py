@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.errors import CredentialsError
 from stargaze.serve.lookup.live import GithubLookup
 from stargaze.serve.lookup.star_history import StarHistories

@@ -34,7 +34,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from stargaze.store import Store
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.serve.release import publish as release
 from tests.waiting import wait_for
 release.deploy(DeploySection(max_size=1.0), Store(Path(sys.argv[1])), now=datetime(2026, 3, 1, tzinfo=UTC))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stargaze.bundle.manifest import BadBundleError, write_manifest
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import CredentialsError, DifferenceFoundError, ExternalError, MissingInputError, UsageError
 from stargaze.serve.release import git, signing
 from stargaze.serve.release import publish as release

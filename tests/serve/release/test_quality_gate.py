@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from stargaze.bundle.star_bundle import Estimate
-from stargaze.config.sections import FeaturesSection
+from stargaze.config import FeaturesSection
 from stargaze.errors import DifferenceFoundError
 from stargaze.features.split import TEST, assign_folds
 from stargaze.serve.release.quality_gate import check, compare, judge

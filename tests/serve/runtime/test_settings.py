@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.serve.runtime.settings import as_environment, from_environment, session_key, trusted_hosts
 from stargaze.store import Store
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stargaze.config.sections import DeploySection, ServeSection
+from stargaze.config import DeploySection, ServeSection
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.stack.compose import MARK, PART, mark_of, stack, written
 from stargaze.serve.stack.service_options import CONTENT, Node, StackSpec

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import pytest
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.serve.runtime.settings import RESULTS_PASSWORD, as_environment
 from stargaze.serve.supervisor.redis_user import main
 from stargaze.store import Store

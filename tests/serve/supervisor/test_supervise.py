@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from stargaze.bundle.manifest import BadBundleError, write_manifest
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.errors import BadDataError, ExternalError, MissingInputError, UsageError
 from stargaze.serve.supervisor.supervise import logs, serve, serving
 from stargaze.serve.web.client import ask_once
@@ -32,7 +32,7 @@ SUPERVISOR = """
 import sys
 from pathlib import Path
 from stargaze.store import Store
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.serve.supervisor.supervise import serve
 section, store = ServeSection(port=0, processes=1), Store(Path(sys.argv[1]))
 sys.exit(serve(section, store, announce=lambda url: print(url, flush=True)))

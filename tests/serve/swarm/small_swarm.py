@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.stack.compose import MARK, PART
 from stargaze.serve.stack.service_options import NAME

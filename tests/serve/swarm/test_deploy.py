@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stargaze.bundle.manifest import BadBundleError
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import DifferenceFoundError, ExternalError, MissingInputError
 from stargaze.serve.release import git
 from stargaze.serve.release import publish as release

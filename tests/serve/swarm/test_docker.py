@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import ExternalError
 from stargaze.serve.swarm.docker import Container, NodeInfo, State, Swarm, look, survey
 from stargaze.serve.swarm.image import FOR_SKOPS, LOCK, Engine, bring, ensured, files_for, name_of, suits

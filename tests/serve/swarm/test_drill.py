@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.serve.swarm import drill
 from stargaze.serve.swarm.docker import NodeInfo, Swarm

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.config.sections import DeploySection, ServeSection
+from stargaze.config import DeploySection, ServeSection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.swarm import operations as operating

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.serve.stack import secret_versions as vault
 from stargaze.serve.swarm.docker import Swarm

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.serve.stack import secret_versions as vault
 from stargaze.serve.stack.service_options import CONTENT

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.config.sections import DeploySection, ServeSection
+from stargaze.config import DeploySection, ServeSection
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.stack.compose import MARK, PART, stack
 from stargaze.serve.stack.service_options import Node, StackSpec

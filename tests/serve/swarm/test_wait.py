@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from stargaze.config.sections import DeploySection
+from stargaze.config import DeploySection
 from stargaze.errors import ExternalError
 from stargaze.serve.swarm import wait as watching
 from stargaze.serve.swarm.docker import Container, Seen, State, Swarm

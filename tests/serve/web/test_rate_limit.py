@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flask.testing import FlaskClient
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.serve.supervisor.listen_socket import listen
 from stargaze.serve.web.app import make_web
 from stargaze.store import Store

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.serve.prediction_request import PredictionJob, PredictionRequest
 from stargaze.serve.web.app import make_web
 from stargaze.store import Store

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from stargaze.config.sections import ServeSection
+from stargaze.config import ServeSection
 from stargaze.serve.runtime.settings import as_environment
 from stargaze.serve.supervisor import supervise as processes
 from stargaze.serve.supervisor.listen_socket import listen, url_of

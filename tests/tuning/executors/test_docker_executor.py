@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import pytest
 
-from stargaze.config.sections import POLICIES, ScreeningSection
+from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import ExternalError, UsageError
 from stargaze.system.source_package import PACKAGE, context, digest, packed
 from stargaze.tuning.executors.docker_cli import Room

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.config.sections import POLICIES
+from stargaze.config import POLICIES
 from stargaze.tuning.cross_validation import Arrays
 from stargaze.tuning.executors.run_family import judge, main
 from stargaze.tuning.families import FAMILIES

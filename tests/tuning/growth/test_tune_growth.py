@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from stargaze.bundle.growth_bundle import drift, log_growth
-from stargaze.config.sections import GrowthSection, TuningSection
+from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features.history.clean import clean_history
 from stargaze.features.history.read import tidy_history

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.config.sections import POLICIES, TuningSection
+from stargaze.config import POLICIES, TuningSection
 from stargaze.features import schema
 from stargaze.features.dataset import read_dataset_and_features
 from stargaze.serve.prediction.predict import predict

@@ -13,7 +13,7 @@ import pytest
 
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.bundle.star_bundle import ENCODER, Bundle
-from stargaze.config.sections import POLICIES, FeaturesSection, TuningSection
+from stargaze.config import POLICIES, FeaturesSection, TuningSection
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset
 from stargaze.serve.prediction.predict import predict
 from stargaze.store import Store

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from stargaze.config.sections import FetchSection, GithubSection
+from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import BadDataError, ConfigError, ExternalError
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.client import Client

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from stargaze.config.sections import FetchSection, GithubSection
+from stargaze.config import FetchSection, GithubSection
 from stargaze.features.github.api import response_cache as spool
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.http_transport import HttpTransport

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stargaze.config.sections import GithubSection
+from stargaze.config import GithubSection
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.graphql import KINDS
 from stargaze.features.github.api.rate_limit import whole_seconds

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from stargaze.config.sections import FetchSection
+from stargaze.config import FetchSection
 from stargaze.errors import BadDataError
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
-from stargaze.config.sections import GithubSection
+from stargaze.config import GithubSection
 from stargaze.errors import ConfigError
 from stargaze.features.ingest.validate import GITHUB_START
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from stargaze.config.sections import GithubSection
+from stargaze.config import GithubSection
 from stargaze.features.github.search.page import CAP, PER_PAGE, Page, Pages, sure_page
 from stargaze.features.github.search.query import Region, Search
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from stargaze.config.sections import GithubSection
+from stargaze.config import GithubSection
 from stargaze.errors import ExternalError
 from stargaze.features.github.api.cached_get import page_once
 from stargaze.features.github.api.client import KEPT, Client, Reply

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.config.sections import FetchSection, GithubSection
+from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import BadDataError, ConfigError, ExternalError
 from stargaze.features.github.api import response_cache as spool
 from stargaze.features.github.api.client import Client

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from stargaze.config.sections import FetchSection, GithubSection
+from stargaze.config import FetchSection, GithubSection
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api import response_cache as spool
 from stargaze.features.github.api.client import Client

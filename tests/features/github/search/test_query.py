@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from stargaze.config.sections import GithubSection
+from stargaze.config import GithubSection
 from stargaze.errors import ConfigError
 from stargaze.features.github.search.query import Region, created_range, read_search, stars_range
 

@@ -1,0 +1,250 @@
+"""Load the config. Precedence: default < user file < project file < environment (``STARGAZE_<SECTION>_<KEY>``) < option."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import tomllib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stargaze.config.rendering import describe_key
+from stargaze.config.sections import Config
+from stargaze.errors import ConfigError, MissingInputError, did_you_mean
+
+DEFAULT_PATH = Path("stargaze.toml")
+TYPE_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+}
+
+
+def load(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Config:
+    """Return the effective config.
+
+    ``path`` None means ``stargaze.toml`` in this directory, if it exists. ``options`` maps dotted names
+    (``tuning.trials``) to values; None means "not given".
+    """
+    environ = os.environ if environ is None else environ
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        (str(file), _read_toml(file)) for file in (_user_file(environ), find_config_file(path)) if file is not None
+    ]
+    layers += [("environment", _read_environment(environ)), ("option", _nest_options(options or {}))]
+    config = Config()
+    for source, table in layers:
+        config = _merge(config, table, source)
+    _check_combinations(config)
+    return config
+
+
+def find_config_file(path: Path | None) -> Path | None:
+    """Return the named config file, else ``stargaze.toml`` in this directory if it exists."""
+    return path or (DEFAULT_PATH if DEFAULT_PATH.is_file() else None)
+
+
+def parse_section(name: str, values: Mapping[str, Any], *, source: str) -> Any:
+    """Return one section from values of another source, validated like those of a file."""
+    return getattr(_merge(Config(), {name: values}, source), name)
+
+
+def _user_file(environ: Mapping[str, str]) -> Path | None:
+    """Return the user's config file if it exists; an unreadable or missing home directory contains none."""
+    try:
+        directory = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        path = directory / "stargaze" / "stargaze.toml"
+        return path if path.is_file() else None
+    except (OSError, RuntimeError):
+        return None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{path}: no such config file", hint="stargaze init") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot be read: {reason}", hint="stargaze init writes a new one") from error
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}", hint="stargaze init --print shows a valid one") from error
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    known = {
+        f"STARGAZE_{section.name}_{field.name}".upper(): (section.name, field.name)
+        for section in dataclasses.fields(Config)
+        for field in dataclasses.fields(_section_type(section.name))
+    }
+    prefixes = tuple(f"STARGAZE_{section.name}_".upper() for section in dataclasses.fields(Config))
+    table: dict[str, Any] = {}
+    for variable in filter(lambda name: name.startswith(prefixes), environ):
+        if variable not in known:
+            raise ConfigError(f"environment: {_shorten(variable)} is not a key", hint=_suggest(variable, list(known)))
+        section, name = known[variable]
+        text = environ[variable]
+        table.setdefault(section, {})[name] = _parse_text(text, _key_type(section, name), _item_type(section, name))
+    return table
+
+
+def _parse_text(text: str, kind: type, item_type: type) -> Any:
+    """Parse an environment variable as the type of its key; text that does not fit is returned and rejected later."""
+    if kind is list:
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        return [int(part) for part in parts] if item_type is int and all(map(str.isdecimal, parts)) else parts
+    if kind is dict:
+        pairs = [[side.strip() for side in part.split("=", 1)] for part in text.split(",") if part.strip()]
+        return dict(pairs) if all(len(pair) == 2 for pair in pairs) else text
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.strip().lower(), text)
+    for number_type in (int, float) if kind is float else (int,) if kind is int else ():
+        try:
+            return number_type(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _nest_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for dotted_name, value in options.items():
+        if value is not None:
+            section, _, name = dotted_name.partition(".")
+            table.setdefault(section, {})[name] = value
+    return table
+
+
+def _merge(config: Config, table: Mapping[str, Any], source: str) -> Config:
+    changed: dict[str, Any] = {}
+    sections = [field.name for field in dataclasses.fields(Config)]
+    for section_name, values in table.items():
+        if section_name not in sections:
+            raise ConfigError(
+                f"{source}: {_shorten(section_name)} is not a section", hint=_suggest(section_name, sections)
+            )
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"{source}: {section_name} should be a section, written [{section_name}]",
+                hint="stargaze init --print shows how",
+            )
+        section = getattr(config, section_name)
+        keys = [f"{section_name}.{field.name}" for field in dataclasses.fields(section)]
+        for name in values:
+            if f"{section_name}.{name}" not in keys:
+                raise ConfigError(
+                    f"{source}: {section_name}.{_shorten(name)} is not a key",
+                    hint=_suggest(f"{section_name}.{name}", keys),
+                )
+        checked = {name: _validate(source, section_name, name, value) for name, value in values.items()}
+        changed[section_name] = dataclasses.replace(section, **checked)
+    return dataclasses.replace(config, **changed)
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    return did_you_mean(name, known, "Known here: " + ", ".join(known))
+
+
+def _section_type(name: str) -> Any:
+    return typing.get_type_hints(Config)[name]
+
+
+def _key_type(section: str, name: str) -> type:
+    hint = typing.get_type_hints(_section_type(section))[name]
+    kind: type = typing.get_origin(hint) or hint
+    return kind
+
+
+def _item_type(section: str, name: str) -> type:
+    """Return the item type of a list; ``str`` for other keys."""
+    arguments = typing.get_args(typing.get_type_hints(_section_type(section))[name])
+    return arguments[0] if arguments else str
+
+
+def _validate(source: str, section: str, name: str, value: Any) -> Any:
+    """Return the value of a key in its normal form."""
+    kind = _key_type(section, name)
+    metadata = next(field.metadata for field in dataclasses.fields(_section_type(section)) if field.name == name)
+    unit = f" [{metadata['unit']}]" if metadata["unit"] else ""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value) if abs(value) < 1e300 else math.inf
+    problem = _type_problem(value, kind, _item_type(section, name), unit) or _value_problem(value, metadata, unit)
+    normalized = value
+    if metadata["normalize"] and not problem:
+        try:
+            normalized = metadata["normalize"](value)
+        except ValueError as error:
+            problem = str(error)
+    if problem:
+        raise ConfigError(f"{source}: {section}.{name} {problem}, not {_quote(value)}", hint=describe_key(metadata))
+    return normalized
+
+
+def _type_problem(value: Any, kind: type, item_type: type, unit: str) -> str:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        return f"should be {TYPE_NAMES[kind]}{unit}"
+    items = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    if all(isinstance(item, item_type) and not isinstance(item, bool) for item in items):
+        return ""
+    return f"should hold whole numbers only{unit}" if item_type is int else "should hold text only"
+
+
+def _value_problem(value: Any, metadata: Mapping[str, Any], unit: str) -> str:
+    if isinstance(value, bool):
+        return ""
+    if isinstance(value, (int, float)):
+        return _number_problem(value, metadata["minimum"], metadata["maximum"], unit)
+    texts = [value] if isinstance(value, str) else [*value, *value.values()] if isinstance(value, dict) else value
+    if any(isinstance(text, str) and "\0" in text for text in texts):
+        return "should hold no NUL"
+    if metadata["not_empty"] and not value.strip():
+        return "should not be empty"
+    choices = metadata["choices"]
+    return f"should be one of {', '.join(choices)}" if choices and value not in choices else ""
+
+
+def _number_problem(value: float, minimum: float, maximum: float | None, unit: str) -> str:
+    if maximum is None:
+        infinite = not math.isfinite(value)
+        return f"should be at least {minimum:g}{unit}{' and finite' * infinite}" if infinite or value < minimum else ""
+    return "" if minimum <= value <= maximum else f"should be from {minimum:g} to {maximum:,}{unit}"
+
+
+def _shorten(name: str) -> str:
+    """Return a name of the user such that the message stays one short line."""
+    return name if name.isprintable() and len(name) <= 60 else _quote(name)
+
+
+def _quote(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not convert integers of thousands of digits to text
+        return "a number too large to print"
+    return text if len(text) <= 80 else f"{text[:60]}… ({len(text):,} characters)"
+
+
+def _check_combinations(config: Config) -> None:
+    deploy = config.deploy
+    if deploy.to == "swarm" and (deploy.publish, deploy.discovery) == ("ingress", "dnsrr"):
+        raise ConfigError(
+            'deploy.publish = "ingress" cannot be combined with deploy.discovery = "dnsrr"',
+            hint='deploy.publish = "host", or deploy.discovery = "vip"',
+        )
+    held_out = config.features.test + config.features.validation
+    if held_out > 0.8:
+        raise ConfigError(
+            f"features.test + features.validation is {held_out:g}, which leaves too little to train on",
+            hint="keep their sum at 0.8 or less",
+        )

@@ -1,0 +1,60 @@
+"""Render a config as the annotated ``stargaze.toml``, from the metadata of the sections."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from stargaze.config.sections import Config
+
+HEADER = (
+    "# stargaze.toml: every key with its default. Delete the keys that you do not change.",
+    "# Precedence: this file < STARGAZE_<SECTION>_<KEY> in the environment < the command's options.",
+    "# Secrets do not belong here: GITHUB_TOKEN comes from the environment.",
+)
+
+
+def render(config: Config | None = None) -> str:
+    """Return the annotated ``stargaze.toml`` with the values of a config, by default the default values."""
+    config = config or Config()
+    lines = list(HEADER)
+    for section_field in dataclasses.fields(Config):
+        section = getattr(config, section_field.name)
+        lines += ["", f"# {(section.__doc__ or '').strip()}", f"[{section_field.name}]"]
+        tables = []
+        for field in dataclasses.fields(section):
+            value = getattr(section, field.name)
+            comment = f"# {describe_key(field.metadata)}"
+            if isinstance(value, dict):
+                tables += ["", comment, f"[{section_field.name}.{field.name}]"]
+                tables += [f"{_toml(name)} = {_toml(text)}" for name, text in value.items()]
+            else:
+                lines += [comment, f"{field.name} = {_toml(value)}"]
+        lines += tables
+    return "\n".join(lines) + "\n"
+
+
+def as_dict(config: Config) -> dict[str, dict[str, Any]]:
+    """Return a config as nested dictionaries."""
+    return dataclasses.asdict(config)
+
+
+def describe_key(metadata: Mapping[str, Any]) -> str:
+    """Return the description of a key with its choices and its unit."""
+    parts = [metadata["description"]]
+    if metadata["choices"]:
+        parts.append("One of: " + ", ".join(metadata["choices"]) + ".")
+    if metadata["unit"]:
+        parts.append(f"[{metadata['unit']}]")
+    return " ".join(parts)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    # JSON leaves DEL unescaped, TOML does not allow it.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else str(value)
