@@ -32,7 +32,8 @@ from stargaze.store import Store, lock_store
 from tests.conftest import Ended
 from tests.waiting import wait_for
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+DOCUMENTATION = "\n".join(page.read_text(encoding="utf-8") for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")])
 HEAVY = ("ray", "lightgbm", "sklearn", "pandas", "numpy", "scipy", "pyarrow", "openstack", "flask", "celery", "kombu")
 NEEDED = {"predict": ["a/b"], "forecast": ["a/b"], "logs": ["web"], "scale": ["worker=2"], "drill": ["stargaze"]}
 """What a command cannot do without."""
@@ -111,7 +112,7 @@ def test_every_command_has_help_with_an_example(run: Run, command: str, flag: st
 @pytest.mark.parametrize("name", ["alireza", "bestof", "linus", "ranking"])
 def test_the_line_that_an_example_config_gives_works_as_it_stands(run: Run, name: str) -> None:
     """On a table with the columns that the example maps."""
-    example = README.parent / "examples" / f"{name}.toml"
+    example = ROOT / "examples" / f"{name}.toml"
     (line,) = re.findall(r"^# (stargaze .*)$", example.read_text(encoding="utf-8"), re.MULTILINE)
     columns = {"full_name": "full_name", "stars": "stars", **tomllib.loads(example.read_text())["fetch"]["columns"]}
     values = {
@@ -142,8 +143,8 @@ def test_help_names_every_command_and_the_exit_codes(run: Run) -> None:
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
-def test_every_command_stands_in_the_readme(command: str) -> None:
-    assert f"stargaze {command}" in README.read_text(encoding="utf-8")
+def test_every_command_is_documented(command: str) -> None:
+    assert f"stargaze {command}" in DOCUMENTATION
 
 
 def test_without_a_command_there_is_help_on_stderr(run: Run) -> None:
