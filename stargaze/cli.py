@@ -349,14 +349,14 @@ def deploy(
     """Push the bundle, unless it predicts worse than production, as a signed release that hooks check before they install it."""
     import dataclasses
 
-    from stargaze.serve.release.publish import deploy, reason
-    from stargaze.serve.release.quality_gate import check
+    from stargaze.serve.release.publish import check_force_reason, deploy
+    from stargaze.serve.release.quality_gate import check_quality
 
     out, settings, place = open_session(path, store, as_json)
-    forced = reason(force)
+    forced = check_force_reason(force)
 
     def gate(challenger: Path, champion: Path) -> None:
-        out.note(check(challenger, champion, place).as_text())
+        out.note(check_quality(challenger, champion, place).as_text())
 
     if settings.deploy.to == "swarm":
         from stargaze.commands import swarm as cli_delivery
@@ -367,7 +367,7 @@ def deploy(
         return
     if rotate_secrets:
         raise UsageError("--rotate-secrets is about the Swarm's secrets", hint='deploy.to = "swarm"')
-    release = deploy(settings.deploy, place, now=now(), digest=digest, gate=gate, forced=forced)
+    release = deploy(settings.deploy, place, now=now(), digest=digest, gate=gate, force_reason=forced)
     word = "is deployed" if release.changed else "was deployed already: nothing to do"
     out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} {word}")
     out.note("next: stargaze serve")
@@ -402,13 +402,13 @@ def releases(path: ConfigPath = None, store: StorePath = None, as_json: AsJson =
     """List the releases, newest first: who, when, which bundle."""
     import dataclasses
 
-    from stargaze.serve.release.publish import releases
+    from stargaze.serve.release.publish import list_releases
 
     out, _, place = open_session(path, store, as_json)
-    rows = [dataclasses.asdict(release) for release in releases(place)]
+    rows = [dataclasses.asdict(release) for release in list_releases(place)]
     out.table(
         [{**row, "digest": row["digest"][:12]} for row in rows] if not as_json else rows,
-        ["when", "kind", "digest", "who"],
+        ["created_at", "kind", "digest", "author"],
     )
 
 

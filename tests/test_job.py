@@ -252,7 +252,7 @@ def test_the_same_bundle_twice_is_nothing_to_do(job: Job) -> None:
 def test_there_is_nothing_to_return_to_after_one_release(job: Job) -> None:
     refused = job.machine.type("rollback", expect=3)
 
-    assert "nothing to return to" in refused.stderr
+    assert "to roll back to" in refused.stderr
 
 
 def test_known_repositories_are_predicted_in_the_terminal(job: Job) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from stargaze.config import Config
     from stargaze.output import Output
-    from stargaze.serve.release.publish import Gate
+    from stargaze.serve.release.publish import QualityGate
     from stargaze.store import Store
 
 
@@ -33,7 +33,7 @@ def deploy(
     digest: str | None,
     rotate: bool,
     now: datetime,
-    gate: Gate | None = None,
+    gate: QualityGate | None = None,
     forced: str = "",
 ) -> None:
     """Deliver a bundle, or new secrets."""

@@ -111,11 +111,11 @@ def _tuned(config: Config, store: Store, now: datetime, report: Report, *, resum
 
 def _deploy(config: Config, store: Store, now: datetime, report: Report) -> str:
     from stargaze.serve.release.publish import deploy
-    from stargaze.serve.release.quality_gate import check
+    from stargaze.serve.release.quality_gate import check_quality
 
     def gate(challenger: Path, champion: Path) -> None:
         report("comparing it with the release in production", 0.0)
-        check(challenger, champion, store)
+        check_quality(challenger, champion, store)
 
     report("pushing the release", 0.0)
     if config.deploy.to == "swarm":
@@ -204,9 +204,9 @@ def _bundle_fits(config: Config, store: Store) -> bool:
 
 
 def _is_deployed(store: Store) -> bool:
-    from stargaze.serve.release.publish import installed
+    from stargaze.serve.release.publish import installed_digest
 
-    return store.latest.exists() and installed(store) == store.latest.read_text(encoding="utf-8").strip()
+    return store.latest.exists() and installed_digest(store) == store.latest.read_text(encoding="utf-8").strip()
 
 
 def _bundle(store: Store) -> Path:
@@ -275,10 +275,10 @@ def _report(store: Store) -> str:
 
 
 def _release(store: Store) -> str:
-    from stargaze.serve.release.publish import installed, releases
+    from stargaze.serve.release.publish import installed_digest, list_releases
 
-    serving = installed(store)
-    return f"{len(releases(store))} releases, {serving[:12] if serving else 'none'} serves"
+    serving = installed_digest(store)
+    return f"{len(list_releases(store))} releases, {serving[:12] if serving else 'none'} serves"
 
 
 def walk(todo: list[Stage], *, again: bool = False) -> Iterator[tuple[Stage, bool]]:

@@ -1,4 +1,4 @@
-"""A store with bundles that the real git, the real ssh-keygen and the real hooks carry; only the model is a fake."""
+"""A store whose releases go through the real git, ssh-keygen and hooks; only the model is a fake."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ import pytest
 
 from stargaze.bundle.manifest import write_manifest
 from stargaze.config import DeploySection
-from stargaze.serve.release import git, record, signing
-from stargaze.serve.release import publish as release
-from stargaze.serve.release import repository as target
-from stargaze.serve.release.record import Release
+from stargaze.serve.release import git
+from stargaze.serve.release.publish import deploy, installed_digest
+from stargaze.serve.release.record import Release, encode_release
+from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, prepare_repository
+from stargaze.serve.release.signing import allow_signer, signing_key
 from stargaze.store import Store
 
 LOADER = """
@@ -34,106 +35,104 @@ if not model.startswith("good"): sys.exit("the model predicts 3.0 for the protot
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """A store, and what a tester does to it: make bundles, deploy them, push what no one should."""
+class ReleaseStore:
+    """A store, and what a test does to it: add bundles, deploy them, push invalid releases."""
 
     store: Store
     section: DeploySection
     key: Path
     clone: git.Repository
-    """The tester's own repository, which knows every object of the one that takes releases."""
+    """The test's own repository, which shares the objects of the release repository."""
     now: datetime = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
     @property
     def repository(self) -> git.Repository:
-        """Return the bare repository of releases."""
+        """Return the bare release repository."""
         return git.Repository(self.store.releases.resolve())
 
-    def bundle(self, model: str, **others: str) -> str:
-        """Make a bundle whose only model is this text; return its digest."""
-        making = self.store.bundles / "making"
-        making.mkdir(parents=True)
-        (making / "model.txt").write_text(model)
-        (making / "bundle.json").write_text(json.dumps({"scores": {"all": {"rmsle": 0.5, "rho": None}}}))
-        for name, text in others.items():
-            (making / name).write_text(text)
-        digest = write_manifest(making)
+    def add_bundle(self, model: str, **files: str) -> str:
+        """Create a bundle whose only model is this text; return its digest."""
+        folder = self.store.bundles / "making"
+        folder.mkdir(parents=True)
+        (folder / "model.txt").write_text(model)
+        (folder / "bundle.json").write_text(json.dumps({"scores": {"all": {"rmsle": 0.5, "rho": None}}}))
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        digest = write_manifest(folder)
         if (self.store.bundles / digest).exists():
-            shutil.rmtree(making)
+            shutil.rmtree(folder)
         else:
-            making.rename(self.store.bundles / digest)
+            folder.rename(self.store.bundles / digest)
         self.store.latest.write_text(digest + "\n")
         return digest
 
     def deploy(self, model: str) -> Release:
-        """Make a bundle and deploy it."""
-        return release.deploy(self.section, self.store, now=self.now, digest=self.bundle(model), who="a tester")
+        """Create a bundle and deploy it."""
+        return deploy(self.section, self.store, now=self.now, digest=self.add_bundle(model), author="a tester")
 
-    def files(self, digest: str) -> dict[str, bytes]:
-        """Return what a right commit of this bundle holds: path → content."""
+    def release_files(self, digest: str) -> dict[str, bytes]:
+        """Return the files of a valid release commit of this bundle: path → content."""
         folder = self.store.bundles / digest
-        parent = git.tip(self.repository)
-        draft = Release("", digest, "deploy", "a tester", "2026-03-01T12:00:00+00:00", parent, {})
+        tip = git.branch_tip(self.repository)
+        draft = Release("", digest, "deploy", "a tester", "2026-03-01T12:00:00+00:00", tip, {})
         files = {f"bundle/{path.name}": path.read_bytes() for path in folder.iterdir()}
-        return files | {"release.json": record.written(draft)}
+        return files | {"release.json": encode_release(draft)}
 
     def commit(self, files: Mapping[str, bytes], *, key: Path | None = None, parent: str | None = "tip") -> str:
-        """Commit the files in the workshop's clone, signed by the workshop's key or another; return the commit."""
+        """Commit the files in the clone, signed by the store's key or another; return the commit."""
         (self.clone.path / "index").unlink(missing_ok=True)
         blobs = {path: git.add_file(self.clone, content) for path, content in files.items()}
         return self.commit_tree(git.add_tree(self.clone, blobs), key=key, parent=parent)
 
     def commit_tree(self, tree: str, *, key: Path | None = None, parent: str | None = "tip") -> str:
-        """Commit a tree that is there already."""
-        before = git.tip(self.repository) if parent == "tip" else parent
+        """Commit an existing tree."""
+        parent = git.branch_tip(self.repository) if parent == "tip" else parent
         return git.add_commit(
-            self.clone, tree, before, "a test\n", author="a tester", now=self.now, key=key or self.key
+            self.clone, tree, parent, "a test\n", author="a tester", now=self.now, key=key or self.key
         )
 
     def raw_git(self, *arguments: str, stdin: bytes = b"") -> str:
-        """Call git in the clone as a person would, with nothing of ours around it."""
+        """Call git in the clone as a user would, without our environment."""
         argv = ["git", f"--git-dir={self.clone.path}", *arguments]
         return subprocess.run(argv, input=stdin, capture_output=True, check=True).stdout.decode().strip()
 
     def push(self, commit: str, *refs: str, force: bool = False) -> list[str]:
-        """Push as a person would and return what the hook said, line by line."""
+        """Push as a user would and return the hook's output, line by line."""
         refspecs = [f"{'+' if force else ''}{commit}:{ref}" for ref in refs or (git.BRANCH,)]
         argv = ["git", f"--git-dir={self.clone.path}", "push", str(self.repository.path), *refspecs]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         return [line.removeprefix("remote:").strip() for line in done.stderr.splitlines() if line.startswith("remote:")]
 
-    def rules(self, **values: object) -> None:
-        """Change what the hooks go by."""
-        path = self.store.releases / target.FILE
+    def set_policy(self, **values: object) -> None:
+        """Change the policy of the hooks."""
+        path = self.store.releases / POLICY_FILE
         path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
     def state(self) -> tuple[str | None, str | None]:
-        """Return what a refused push must leave alone: the tip of the branch and the bundle that serves."""
-        return git.tip(self.repository), release.installed(self.store)
+        """Return the branch's tip and the installed bundle, which a refused push must not change."""
+        return git.branch_tip(self.repository), installed_digest(self.store)
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    """Give a store whose repository of releases is ready and takes every model that begins with "good"."""
-    return open_workshop(tmp_path)
+def release_store(tmp_path: Path) -> ReleaseStore:
+    """A store whose release repository accepts every model that begins with "good"."""
+    return create_release_store(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """Give one workshop to all that only try to get in what is refused: the release that stands is never changed."""
-    made = open_workshop(tmp_path_factory.mktemp("standing"))
-    made.deploy("good")
-    return made
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> ReleaseStore:
+    """A store with one release, shared by all tests whose pushes are refused."""
+    release_store = create_release_store(tmp_path_factory.mktemp("released"))
+    release_store.deploy("good")
+    return release_store
 
 
-def open_workshop(folder: Path) -> Workshop:
-    """Make one in a folder, with a key of its own."""
+def create_release_store(folder: Path) -> ReleaseStore:
+    """Create one in a folder, with its own key."""
     store, section = Store(folder / "store"), DeploySection(max_size=1.0)
-    key = signing.signing_key(section, store)
-    signing.allow(key, store)
-    repository = target.prepare(
-        store.releases, target.HookPolicy(store.serving, signing.allowed_signers(store), max_bytes=1_000_000)
-    )
-    made = Workshop(store, section, key, git.with_alternates(repository, store.root / "clone.git"))
-    made.rules(verify=[sys.executable, "-S", "-c", LOADER], seconds=20.0)
-    return made
+    key = signing_key(section, store)
+    allow_signer(key, store)
+    repository = prepare_repository(store.releases, HookPolicy.for_store(store, section.max_size))
+    release_store = ReleaseStore(store, section, key, git.with_alternates(repository, store.root / "clone.git"))
+    release_store.set_policy(verify_command=[sys.executable, "-S", "-c", LOADER], load_timeout=20.0)
+    return release_store

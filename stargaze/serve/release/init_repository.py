@@ -1,6 +1,6 @@
-"""Make the place on a server that releases are pushed to, as ``deploy`` makes it beside the store.
+"""Create the release repository of a server, with the same hooks and policy as ``deploy`` creates beside the store.
 
-Ansible calls it, as the account that receives pushes: so that git, hooks and rules are the same in both places.
+Ansible calls it as the account that receives pushes.
 """
 
 from __future__ import annotations
@@ -13,35 +13,29 @@ from pathlib import Path
 
 from stargaze.config import DeploySection
 from stargaze.errors import StargazeError
-from stargaze.serve.release.repository import FILE, HOOKS, HookPolicy, prepare
-from stargaze.serve.release.signing import allowed_signers
+from stargaze.serve.release.repository import HOOKS, POLICY_FILE, HookPolicy, prepare_repository
 from stargaze.store import Store
 
-WRITTEN = ("config", FILE, *(f"hooks/{name}" for name in HOOKS))
+_FILES = ("config", POLICY_FILE, *(f"hooks/{name}" for name in HOOKS))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print, as JSON, where releases are pushed to and whether anything had to be changed there."""
-    asked = _parser().parse_args(arguments)
+    """Print the path of the release repository and whether anything changed, as JSON."""
+    parsed = _parser().parse_args(arguments)
+    store = Store(Path(parsed.folder))
+    before = _read_files(store.releases)
     try:
-        changed = receive_at(Store(Path(asked.folder)), max_size=asked.max_size)
+        prepare_repository(store.releases.resolve(), HookPolicy.for_store(store, parsed.max_size))
     except (StargazeError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(json.dumps({"changed": changed, "releases": str(Store(Path(asked.folder)).releases)}) + "\n")
+    changed = _read_files(store.releases) != before
+    sys.stdout.write(json.dumps({"changed": changed, "releases": str(store.releases)}) + "\n")
     return 0
 
 
-def receive_at(store: Store, *, max_size: float) -> bool:
-    """Make a store ready to receive releases of up to ``max_size`` [MB]; say whether anything changed."""
-    rules = HookPolicy(serving=store.serving, allowed_signers=allowed_signers(store), max_bytes=int(max_size * 1e6))
-    before = _written(store.releases)
-    prepare(store.releases.resolve(), rules)
-    return _written(store.releases) != before
-
-
-def _written(repository: Path) -> dict[str, tuple[int, bytes]]:
-    paths = [repository / name for name in WRITTEN]
+def _read_files(repository: Path) -> dict[str, tuple[int, bytes]]:
+    paths = [repository / name for name in _FILES]
     return {path.name: (path.stat().st_mode, path.read_bytes()) for path in paths if path.is_file()}
 
 
@@ -49,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m stargaze.serve.release.init_repository", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("folder", help="where releases, what they install and the list of signers lie")
+    parser.add_argument("folder", help="the folder of releases, installed bundles and allowed signers")
     parser.add_argument("--max-size", type=float, default=DeploySection().max_size, help="of one release [MB]")
     return parser
 

@@ -1,4 +1,4 @@
-"""Put the bundle of the newest release where ``serve`` reads it; repeating it after a crash at any moment heals."""
+"""Install the bundle of the newest release where ``serve`` reads it; safe to repeat after a crash at any moment."""
 
 from __future__ import annotations
 
@@ -10,68 +10,67 @@ from pathlib import Path
 
 from stargaze.bundle import manifest
 from stargaze.errors import ExternalError
-from stargaze.serve.release import commit_tree as contents
-from stargaze.serve.release import git, record
-from stargaze.serve.release.record import Release
+from stargaze.serve.release import git
+from stargaze.serve.release.commit_tree import extract_bundle, list_commit
+from stargaze.serve.release.record import Release, read_history
 from stargaze.serve.release.repository import HookPolicy
 from stargaze.system.files import convert_disk_errors, read_json, scratch_folder, write_json
 from stargaze.system.locks import locked
 
-RECORD = "installed.json"
-LOOK_BACK = 200  # releases among which the bundles to keep are looked for
+INSTALLED_FILE = "installed.json"
+MAX_HISTORY = 200  # newest releases among which the bundles to keep are searched
 
 
 @dataclass(frozen=True)
-class Installed:
-    """The release that serves; ``changed`` says whether anything had to be done for it."""
+class Installation:
+    """The installed release; ``changed`` is False if it was installed already."""
 
     release: Release
     changed: bool
 
 
-def install(repository: git.Repository, rules: HookPolicy, *, now: datetime) -> Installed | None:
+def install_newest(repository: git.Repository, policy: HookPolicy, *, now: datetime) -> Installation | None:
     """Make ``serving/current`` the bundle of the newest release; None if there is no release yet.
 
-    It is always the newest release that is installed, read under a lock, never the one that a hook was started for:
-    two hooks that overtake each other leave the same as one after the other.
+    It always installs the newest release, read under a lock, and not the one that started the hook: two hooks that run
+    in the wrong order have the same result as in the right one.
     """
-    with convert_disk_errors(rules.serving), locked(rules.serving / ".lock"):
-        releases = record.history(repository, LOOK_BACK)
-        if not releases:
+    with convert_disk_errors(policy.serving), locked(policy.serving / ".lock"):
+        history = read_history(repository, MAX_HISTORY)
+        if not history:
             return None
-        newest = releases[0]
-        bundles = rules.serving / "bundles"
-        placed = _place(repository, newest, rules, bundles / newest.digest)
-        switched = _switch(rules.serving / "current", newest.digest)
-        recorded = _record(rules.serving / RECORD, newest, now, changed=placed or switched)
-        _clear(bundles, {*_last(releases, rules.keep)})
-    return Installed(newest, changed=placed or switched or recorded)
+        newest = history[0]
+        bundles = policy.serving / "bundles"
+        changed = _extract_once(repository, newest, policy, bundles / newest.digest)
+        changed |= _switch_link(policy.serving / "current", newest.digest)
+        changed |= _record_installation(policy.serving / INSTALLED_FILE, newest, now, changed=changed)
+        _prune_bundles(bundles, list(dict.fromkeys(release.digest for release in history)), policy.max_installed)
+    return Installation(newest, changed)
 
 
-def _place(repository: git.Repository, release: Release, rules: HookPolicy, folder: Path) -> bool:
-    if _is_whole(folder):
+def _extract_once(repository: git.Repository, release: Release, policy: HookPolicy, folder: Path) -> bool:
+    if _is_intact(folder):
         return False
     if folder.exists():
-        # Renamed first: whoever opens it now finds nothing rather than half of it.
+        # Renamed first: a process that opens it now finds nothing rather than half of it.
         folder.rename(folder.with_name(f".broken.{release.commit}.{os.getpid()}"))
     with scratch_folder(folder.parent) as temporary:
-        found = contents.list_commit(repository, release.commit, rules)
-        contents.write_out(repository, found, temporary)
+        extract_bundle(repository, list_commit(repository, release.commit, policy), temporary)
         for path in temporary.iterdir():
-            _sync(path)
+            _fsync(path)
         temporary.rename(folder)
     return True
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_intact(folder: Path) -> bool:
     try:
         return folder.is_dir() and manifest.verify_files(folder) == folder.name
     except manifest.BadBundleError:
         return False
 
 
-def _switch(link: Path, digest: str) -> bool:
-    """Point the link to the bundle in one rename, relative, so that a store that is moved still works."""
+def _switch_link(link: Path, digest: str) -> bool:
+    """Point the link to the bundle in one rename; the target is relative, so the store can be moved."""
     target = f"bundles/{digest}"
     if link.is_symlink() and str(link.readlink()) == target:
         return False
@@ -82,34 +81,30 @@ def _switch(link: Path, digest: str) -> bool:
         temporary.replace(link)
     except IsADirectoryError as error:
         raise ExternalError(
-            f"{link} is a folder, not the link that deploy makes", hint=f"mv {link} {link}.old"
+            f"{link} is a folder, not the link that deploy creates", hint=f"mv {link} {link}.old"
         ) from error
-    _sync(link.parent)
+    _fsync(link.parent)
     return True
 
 
-def _record(path: Path, release: Release, now: datetime, *, changed: bool) -> bool:
+def _record_installation(path: Path, release: Release, now: datetime, *, changed: bool) -> bool:
     if not changed and path.is_file() and read_json(path, "deploy").get("commit") == release.commit:
         return False
-    names = ("commit", "digest", "kind", "who", "when")
-    value = {name: getattr(release, name) for name in names}
+    value = {name: getattr(release, name) for name in ("commit", "digest", "kind", "author", "created_at")}
     write_json(path, value | {"installed_at": now.astimezone(UTC).isoformat(timespec="seconds")})
     return True
 
 
-def _last(releases: list[Release], most: int) -> list[str]:
-    return list(dict.fromkeys(release.digest for release in releases))[: max(1, most)]
-
-
-def _clear(bundles: Path, keep: set[str]) -> None:
-    """Remove older bundles and what a crash left half written; nobody else writes here while the lock is held."""
+def _prune_bundles(bundles: Path, digests: list[str], limit: int) -> None:
+    """Remove all but the newest bundles, and what a crash left; the lock excludes other writers."""
+    kept = set(digests[: max(1, limit)])
     for path in bundles.iterdir():
-        if path.name not in keep:
+        if path.name not in kept:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
-    """Make sure that the disk holds it before anything points to it."""
+def _fsync(path: Path) -> None:
+    """Write a file or folder to the disk before anything points to it."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Is this push a release that may serve? All that is checked before the branch moves, cheapest and safest first."""
+"""The checks of the pre-receive hook: whether a push is a valid release. Cheap and safe checks come first."""
 
 from __future__ import annotations
 
@@ -10,118 +10,111 @@ from pathlib import Path
 
 from stargaze.bundle import manifest
 from stargaze.errors import BadDataError
-from stargaze.serve.release import commit_tree as contents
-from stargaze.serve.release import git, record
-from stargaze.serve.release.commit_tree import Contents, RefusedError
-from stargaze.serve.release.record import printable
+from stargaze.serve.release import git
+from stargaze.serve.release.commit_tree import CommitTree, RefusedError, extract_bundle, list_commit
+from stargaze.serve.release.record import RELEASE_FILE, parse_release, printable
 from stargaze.serve.release.repository import HookPolicy
 from stargaze.serve.release.sandbox import load_in_sandbox
 from stargaze.system.files import scratch_folder
 
-MOST_COMMIT = 64_000  # [byte]; ours have about 700
-_NOTHING = re.compile(r"0+")
+MAX_COMMIT = 64_000  # [byte]; ours have about 700
+_NO_COMMIT = re.compile(r"0+")
 
 
 @dataclass(frozen=True)
-class Update:
-    """One line of what git tells a hook: ``ref`` shall go from commit ``old`` to ``new``; None is "not there"."""
+class RefUpdate:
+    """One line of a hook's input: ``ref`` changes from commit ``old`` to ``new``; None if it does not exist."""
 
     old: str | None
     new: str | None
     ref: str
 
 
-def updates(text: str) -> list[Update]:
-    """Read what git writes to a hook's standard input."""
-    found = []
+def parse_updates(text: str) -> list[RefUpdate]:
+    """Parse what git writes to a hook's standard input."""
+    updates = []
     for line in text.splitlines():
-        old, new, ref = line.split(" ", 2)
-        found.append(Update(_commit(old), _commit(new), ref))
-    return found
+        old, new, ref = (None if _NO_COMMIT.fullmatch(word) else word for word in line.split(" ", 2))
+        updates.append(RefUpdate(old, new, str(ref)))
+    return updates
 
 
 def check_push(
-    pushed: Sequence[Update],
+    updates: Sequence[RefUpdate],
     repository: git.Repository,
-    rules: HookPolicy,
+    policy: HookPolicy,
     *,
     verify: Callable[[Path, HookPolicy], None] = load_in_sandbox,
 ) -> None:
-    """Return if the push may go in, else raise :class:`RefusedError` with the one reason.
+    """Return if the push is accepted, else raise :class:`RefusedError` with the reason.
 
-    Signature, shape, number and size of every new commit come before any file is read; the sums of the newest one's
-    bundle before its model is loaded; the model is loaded once, by ``verify``, in a process of its own.
+    Signature, layout, number and size of files of every new commit are checked before any file is read, and the
+    checksums of the newest bundle before ``verify`` loads its model, once, in a process of its own.
     """
-    update = _only_ours(pushed)
-    commits = _new_commits(repository, update, rules)
-    for commit, parent in commits:
-        _check_signed(repository, commit, rules)
-        newest = _checked(repository, commit, parent, rules)
-    with scratch_folder(rules.serving) as temporary:
-        folder = temporary / newest.digest
+    update = _check_branch(updates)
+    for commit, parent in _list_new_commits(repository, update, policy):
+        _check_signature(repository, commit, policy)
+        digest, tree = _check_commit(repository, commit, parent, policy)
+    with scratch_folder(policy.serving) as temporary:
+        folder = temporary / digest
         folder.mkdir()
-        contents.write_out(repository, newest.contents, folder)
-        verify(folder, rules)
+        extract_bundle(repository, tree, folder)
+        verify(folder, policy)
 
 
-@dataclass(frozen=True)
-class _Checked:
-    digest: str
-    contents: Contents
-
-
-def _commit(name: str) -> str | None:
-    return None if _NOTHING.fullmatch(name) else name
-
-
-def _only_ours(pushed: Sequence[Update]) -> Update:
-    for update in pushed:
+def _check_branch(updates: Sequence[RefUpdate]) -> RefUpdate:
+    for update in updates:
         if update.ref != git.BRANCH:
-            raise RefusedError(f"only {git.BRANCH} takes releases, not {printable(update.ref, 80)}")
+            raise RefusedError(f"releases are pushed to {git.BRANCH} only, not to {printable(update.ref, 80)}")
         if update.new is None:
-            raise RefusedError(f"{git.BRANCH} is the record of releases and is never deleted")
-    if len(pushed) != 1:
-        raise RefusedError(f"a push holds one update, this one holds {len(pushed)}")
-    return pushed[0]
+            raise RefusedError(f"{git.BRANCH} is the record of releases and cannot be deleted")
+    if len(updates) != 1:
+        raise RefusedError(f"a push must update one ref, this one updates {len(updates)}")
+    return updates[0]
 
 
-def _new_commits(repository: git.Repository, update: Update, rules: HookPolicy) -> list[tuple[str, str | None]]:
-    """Return the new commits with the one before each, oldest first: a chain that begins at the old tip."""
+def _list_new_commits(
+    repository: git.Repository, update: RefUpdate, policy: HookPolicy
+) -> list[tuple[str, str | None]]:
+    """Return the pairs (new commit, its parent), oldest first: a chain that starts at the old tip."""
     new = str(update.new)
-    found = git.described(repository, new)
-    if found is None or found[1] != "commit":
+    info = git.object_info(repository, new)
+    if info is None or info[1] != "commit":
         raise RefusedError(f"{new[:12]} is not a commit")
-    commits = git.chain(repository, new, update.old, rules.max_releases + 1)
-    if len(commits) > rules.max_releases:
-        raise RefusedError(f"more than {rules.max_releases} releases in one push")
+    commits = git.list_commits(repository, new, update.old, policy.max_releases + 1)
+    if len(commits) > policy.max_releases:
+        raise RefusedError(f"more than {policy.max_releases} releases in one push")
     if any(len(parents) > 1 for _, parents in commits):
-        raise RefusedError("a merge: releases follow one another")
-    before = [(commit, parents[0] if parents else None) for commit, parents in reversed(commits)]
-    if not before or before[0][1] != update.old:
-        raise RefusedError("not a fast-forward: the release in force is not before this one; stargaze releases")
-    return before
+        raise RefusedError("the push contains a merge; releases form a linear history")
+    chain = [(commit, parents[0] if parents else None) for commit, parents in reversed(commits)]
+    if not chain or chain[0][1] != update.old:
+        raise RefusedError("not a fast-forward: the push does not contain the current release; stargaze releases")
+    return chain
 
 
-def _check_signed(repository: git.Repository, commit: str, rules: HookPolicy) -> None:
-    described = git.described(repository, commit)
-    if described is None or described[2] > MOST_COMMIT:
-        raise RefusedError(f"commit {commit[:12]} is larger than {MOST_COMMIT} bytes")
-    if not git.is_signed(repository, commit, rules.allowed_signers):
+def _check_signature(repository: git.Repository, commit: str, policy: HookPolicy) -> None:
+    info = git.object_info(repository, commit)
+    if info is None or info[2] > MAX_COMMIT:
+        raise RefusedError(f"commit {commit[:12]} is larger than {MAX_COMMIT} bytes")
+    if not git.is_signed(repository, commit, policy.allowed_signers):
         raise RefusedError(f"commit {commit[:12]} is not signed by an allowed signer")
 
 
-def _checked(repository: git.Repository, commit: str, parent: str | None, rules: HookPolicy) -> _Checked:
-    found = contents.list_commit(repository, commit, rules)
-    release_json, manifest_json = git.read(repository, [found.release, found.files[manifest.NAME]])
+def _check_commit(
+    repository: git.Repository, commit: str, parent: str | None, policy: HookPolicy
+) -> tuple[str, CommitTree]:
+    """Compare release.json with the parent commit and the manifest; return the bundle's digest and files."""
+    tree = list_commit(repository, commit, policy)
+    release_json, manifest_json = git.read_objects(repository, [tree.release, tree.files[manifest.NAME]])
     try:
-        release = record.parsed(commit, release_json)
+        release = parse_release(commit, release_json)
     except BadDataError as error:
         raise RefusedError(error.message) from error
-    if release.before != parent:
-        raise RefusedError(f"{record.FILE} names another release before this one than git does")
+    if release.previous != parent:
+        raise RefusedError(f"the previous release in {RELEASE_FILE} is not the parent commit")
     digest = hashlib.sha256(manifest_json).hexdigest()
     if release.digest != digest:
         raise RefusedError(
-            f"{record.FILE} names bundle {release.digest[:12]}, but the manifest is that of {digest[:12]}"
+            f"{RELEASE_FILE} names bundle {release.digest[:12]}, but the manifest belongs to {digest[:12]}"
         )
-    return _Checked(digest=digest, contents=found)
+    return digest, tree

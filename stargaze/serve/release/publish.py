@@ -1,7 +1,7 @@
-"""Bring a bundle to production and take it back: each is a signed commit, pushed to where a hook decides.
+"""Publish a bundle as a release, or roll back: a signed commit that is pushed to the release repository.
 
-Git's log of the repository of releases is the whole record. A rollback is a new commit with the bundle of the release
-that stood before; what stands is walked from the log, see :func:`stargaze.serve.release.record.active_releases`.
+The hooks of the repository check and install it; git's log is the whole record. A rollback is a new release with the
+bundle of an earlier one. Both are planned, applied and verified while one lock is held.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import dataclasses
 import getpass
 import json
 import os
-import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,50 @@ from typing import Any
 from stargaze.bundle import manifest
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
-from stargaze.serve.release import commit_tree as contents
-from stargaze.serve.release import git, record, signing
-from stargaze.serve.release.commit_tree import RefusedError
-from stargaze.serve.release.install import install
-from stargaze.serve.release.record import Release, printable
-from stargaze.serve.release.repository import HookPolicy, prepare, read_rules
+from stargaze.serve.release import git
+from stargaze.serve.release.commit_tree import BUNDLE_FOLDER, extract_bundle, list_commit
+from stargaze.serve.release.install import install_newest
+from stargaze.serve.release.push_error import explain_push_failure, find_remote_line
+from stargaze.serve.release.record import (
+    DIGEST,
+    RELEASE_FILE,
+    Release,
+    active_releases,
+    encode_release,
+    is_score,
+    printable,
+    read_history,
+)
+from stargaze.serve.release.repository import HookPolicy, prepare_repository, read_policy
+from stargaze.serve.release.signing import allow_signer, signing_key
 from stargaze.store import Store
 from stargaze.system.files import scratch_folder
 from stargaze.system.locks import locked
 
-DESCRIPTION = "bundle.json"
+QualityGate = Callable[[Path, Path], None]
+"""Gets the new bundle and the one in production; raises if the new one must not be published."""
 
 
-Gate = Callable[[Path, Path], None]
-"""Given the bundle that shall go to production and the one that is there, raises where it shall not."""
+@dataclass(frozen=True)
+class ReleaseRepository:
+    """A store's release repository while it is locked, its hooks and policy up to date."""
+
+    section: DeploySection
+    store: Store
+    bare: git.Repository
+    policy: HookPolicy
+    signing_key: Path
+
+
+@dataclass(frozen=True)
+class ReleasePlan:
+    """The next release, its commit still empty, and its files by name: a path, or a blob of the repository.
+
+    If ``release.changed`` is False, the bundle is in production already, and only its installation is repaired.
+    """
+
+    release: Release
+    files: Mapping[str, Path | str]
 
 
 def deploy(
@@ -44,271 +73,250 @@ def deploy(
     *,
     now: datetime,
     digest: str | None = None,
-    who: str | None = None,
-    gate: Gate | None = None,
-    forced: str = "",
+    author: str | None = None,
+    gate: QualityGate | None = None,
+    force_reason: str = "",
 ) -> Release:
-    """Send the bundle to production: the newest one, or that of a digest or its beginning.
+    """Publish the newest bundle, or the one whose digest starts with ``digest``; see :func:`plan_deploy`."""
+    bundle = verified_bundle_folder(store, digest)
+    with open_release_repository(section, store) as repository:
+        plan = plan_deploy(repository, bundle, now=now, author=author, gate=gate, force_reason=force_reason)
+        return apply_release(repository, plan, now=now)
 
-    A bundle that is already in force is not sent again, but installed again if it is not there (after a crash). One that
-    the ``gate`` would not let through goes with ``forced``, the reason, which is kept in the record.
+
+def rollback(
+    section: DeploySection, store: Store, *, now: datetime, to: str | None = None, author: str | None = None
+) -> Release:
+    """Return to the bundle of the previous release, or of any release; see :func:`plan_rollback`."""
+    with open_release_repository(section, store) as repository:
+        return apply_release(repository, plan_rollback(repository, now=now, to=to, author=author), now=now)
+
+
+@contextlib.contextmanager
+def open_release_repository(section: DeploySection, store: Store) -> Iterator[ReleaseRepository]:
+    """Lock the release repository, which is created or updated first; one deploy or rollback at a time."""
+    busy, hint = "another deploy or rollback is running", "repeat it when that one has ended"
+    with locked(store.root / "releases.lock", busy=busy, hint=hint):
+        key = signing_key(section, store)
+        allow_signer(key, store)
+        bare = prepare_repository(store.releases.resolve(), HookPolicy.for_store(store, section.max_size))
+        yield ReleaseRepository(section, store, bare, read_policy(bare.path), key)
+
+
+def plan_deploy(
+    repository: ReleaseRepository,
+    bundle: Path,
+    *,
+    now: datetime,
+    author: str | None = None,
+    gate: QualityGate | None = None,
+    force_reason: str = "",
+) -> ReleasePlan:
+    """Plan the release of a verified bundle; ``force_reason`` skips the quality gate and is recorded."""
+    history, force_reason = read_history(repository.bare), printable(force_reason)
+    if history and history[0].digest == bundle.name:
+        return _plan_repair(history)
+    if history and gate and not force_reason:
+        with _bundle_of_release(repository, history[0]) as champion:
+            gate(bundle, champion)
+    draft = _draft_release(history, "deploy", bundle.name, _read_scores(bundle), author, now)
+    files = {path.name: path for path in bundle.iterdir()}
+    return ReleasePlan(dataclasses.replace(draft, force_reason=force_reason), files)
+
+
+def plan_rollback(
+    repository: ReleaseRepository, *, now: datetime, to: str | None = None, author: str | None = None
+) -> ReleasePlan:
+    """Plan a release with the bundle of the previous release, or of the one whose digest starts with ``to``."""
+    history = read_history(repository.bare)
+    if not history:
+        raise MissingInputError("there is no release to roll back to", hint="stargaze deploy")
+    target = _find_release(history, to) if to else _previous_release(history)
+    if target.digest == history[0].digest:
+        return _plan_repair(history)
+    draft = _draft_release(history, "rollback", target.digest, target.scores, author, now)
+    return ReleasePlan(draft, list_commit(repository.bare, target.commit, repository.policy).files)
+
+
+def apply_release(repository: ReleaseRepository, plan: ReleasePlan, *, now: datetime) -> Release:
+    """Commit, sign and push the planned release, and verify that its bundle is installed.
+
+    Raises
+    ------
+    RefusedError
+        If the hook refuses it; the previous release stays in production.
+    ExternalError
+        If it is recorded but not installed.
     """
-    folder, forced = verified_bundle_folder(store, digest), printable(forced)
-    with locked_release_repository(section, store) as repository:
-        releases = record.history(repository)
-        if releases and releases[0].digest == folder.name:
-            return _heal(repository, now)
-        if releases and gate and not forced:
-            _weigh(store, repository, releases[0], folder, gate)
-        draft = _draft(releases, kind="deploy", digest=folder.name, who=who, now=now, scores=_scores(folder))
-        draft = dataclasses.replace(draft, forced=forced)
-        return _send(section, store, repository, draft, {path.name: path for path in folder.iterdir()})
+    if not plan.release.changed:
+        installation = install_newest(repository.bare, repository.policy, now=now)
+        if installation is None:
+            raise ExternalError(f"{repository.bare.path}: the releases have disappeared", hint="stargaze deploy")
+        return dataclasses.replace(installation.release, changed=installation.changed)
+    with scratch_folder(repository.store.root.resolve()) as folder:
+        scratch = git.with_alternates(repository.bare, folder)
+        commit = _commit_release(scratch, plan, repository.signing_key)
+        result = git.push(scratch, commit, str(repository.bare.path))
+    if not result.accepted:
+        raise explain_push_failure(result.output, repository.section)
+    _verify_installation(repository.store, plan.release.digest, result.output)
+    return dataclasses.replace(plan.release, commit=commit)
 
 
-def reason(text: str | None) -> str:
-    """Return why a bundle goes past the gate, as the record keeps it; empty where it shall not (None).
+def check_force_reason(text: str | None) -> str:
+    """Return the reason for skipping the quality gate as it is recorded; empty if it is not skipped (None).
 
     Raises
     ------
     UsageError
-        If it says nothing.
+        If the reason is empty.
     """
-    why = printable(text or "")
-    if text is not None and not why:
+    reason = printable(text or "")
+    if text is not None and not reason:
         raise UsageError(
-            "--force wants a reason, which is kept in the record", hint='stargaze deploy --force "why it shall be so"'
+            "--force needs a reason; it is recorded with the release", hint='stargaze deploy --force "the reason"'
         )
-    return why
+    return reason
 
 
-def check_quality_gate(section: DeploySection, store: Store, folder: Path, gate: Gate) -> None:
-    """Hold a bundle against the one in force before anything is done for it, if there is one and it is another."""
-    with locked_release_repository(section, store) as repository:
-        releases = record.history(repository)
-        if releases and releases[0].digest != folder.name:
-            _weigh(store, repository, releases[0], folder, gate)
-
-
-def rollback(
-    section: DeploySection, store: Store, *, now: datetime, to: str | None = None, who: str | None = None
-) -> Release:
-    """Return to the bundle of the release before the one in force, or to any that was released."""
-    with locked_release_repository(section, store) as repository:
-        releases = record.history(repository)
-        if not releases:
-            raise MissingInputError(
-                "nothing was released yet, so there is nothing to return to", hint="stargaze deploy"
-            )
-        source = _named(releases, to) if to else _before(releases)
-        if source.digest == releases[0].digest:
-            return _heal(repository, now)
-        draft = _draft(releases, kind="rollback", digest=source.digest, who=who, now=now, scores=source.scores)
-        files = contents.list_commit(repository, source.commit, read_rules(repository.path)).files
-        return _send(section, store, repository, draft, files)
-
-
-def releases(store: Store) -> list[Release]:
+def list_releases(store: Store) -> list[Release]:
     """Return every release, newest first; empty before the first."""
-    return record.history(git.Repository(store.releases)) if store.releases.is_dir() else []
+    return read_history(git.Repository(store.releases)) if store.releases.is_dir() else []
 
 
-def installed(store: Store) -> str | None:
-    """Return the digest of the bundle that serves, None if none does."""
+def installed_digest(store: Store) -> str | None:
+    """Return the digest of the installed bundle; None before the first release."""
     return store.current.readlink().name if store.current.is_symlink() and store.current.is_dir() else None
 
 
 def verified_bundle_folder(store: Store, digest: str | None) -> Path:
-    """Return the folder of the bundle with this digest, or its beginning, or of the newest, after all its sums were checked."""
-    folder = _named_folder(store, digest)
-    found = manifest.verify_files(folder)
-    if found != folder.name:
+    """Return the folder of the newest bundle, or of the one whose digest starts with ``digest``; its checksums are verified."""
+    folder = _find_bundle(store, digest)
+    actual = manifest.verify_files(folder)
+    if actual != folder.name:
         raise manifest.BadBundleError(
-            f"{folder}: its manifest is that of {found[:12]}", hint="stargaze tune makes a bundle"
+            f"{folder}: the manifest belongs to bundle {actual[:12]}", hint="stargaze tune creates a bundle"
         )
     return folder
 
 
-def _named_folder(store: Store, digest: str | None) -> Path:
-    folders = sorted(path for path in store.bundles.glob("*") if record.DIGEST.fullmatch(path.name))
-    hint = "stargaze tune makes a bundle" + "".join(f"; here: {path.name[:12]}" for path in folders[:5])
+def _find_bundle(store: Store, digest: str | None) -> Path:
     if digest is None:
         digest = store.latest.read_text(encoding="utf-8").strip() if store.latest.is_file() else ""
         if not digest:
             raise MissingInputError(f"{store.bundles}: there is no bundle yet", hint="stargaze tune")
-    matching = [path for path in folders if path.name.startswith(digest)]
-    if not digest or not matching:
+    digests = sorted(path.name for path in store.bundles.glob("*") if DIGEST.fullmatch(path.name))
+    match = _match_digest(digest, digests)
+    if match is None:
+        hint = "stargaze tune creates a bundle" + "".join(f"; available: {name[:12]}" for name in digests[:5])
         raise MissingInputError(f"{store.bundles}: there is no bundle {printable(digest, 64)!r}", hint=hint)
+    return store.bundles / match
+
+
+def _match_digest(prefix: str, digests: Iterable[str]) -> str | None:
+    matching = {digest for digest in digests if prefix and digest.startswith(prefix)}
     if len(matching) > 1:
-        raise UsageError(
-            f"{printable(digest, 64)!r} is the beginning of {len(matching)} bundles", hint="give more of the digest"
-        )
-    return matching[0]
+        raise UsageError(f"{printable(prefix, 64)!r} matches {len(matching)} bundles", hint="give more of the digest")
+    return next(iter(matching), None)
 
 
-@contextlib.contextmanager
-def locked_release_repository(section: DeploySection, store: Store) -> Iterator[git.Repository]:
-    """Give the repository of releases with hooks, rules and signers as they should be; one deploy at a time."""
-    busy, hint = "another deploy or rollback is under way", "repeat it when that one has ended"
-    with locked(store.root / "releases.lock", busy=busy, hint=hint):
-        signing.allow(signing.signing_key(section, store), store)
-        rules = HookPolicy(
-            serving=store.serving,
-            allowed_signers=signing.allowed_signers(store),
-            max_bytes=int(section.max_size * 1e6),
-        )
-        yield prepare(store.releases.resolve(), rules)
+def _find_release(history: list[Release], prefix: str) -> Release:
+    digest = _match_digest(prefix, (release.digest for release in history))
+    if digest is None:
+        raise MissingInputError(f"no release has bundle {printable(prefix, 64)!r}", hint="stargaze releases")
+    return next(release for release in history if release.digest == digest)
 
 
-def _weigh(store: Store, repository: git.Repository, standing: Release, folder: Path, gate: Gate) -> None:
-    with _unpacked(store, repository, standing) as champion:
-        gate(folder, champion)
-
-
-@contextlib.contextmanager
-def _unpacked(store: Store, repository: git.Repository, release: Release) -> Iterator[Path]:
-    """Give the folder of a release's bundle: where it serves, else as the record holds it."""
-    folder = store.serving / "bundles" / release.digest
-    if folder.is_dir():
-        yield folder
-        return
-    with scratch_folder(store.root.resolve()) as scratch:
-        whole = scratch / release.digest
-        whole.mkdir()
-        contents.write_out(
-            repository, contents.list_commit(repository, release.commit, read_rules(repository.path)), whole
-        )
-        yield whole
-
-
-def _heal(repository: git.Repository, now: datetime) -> Release:
-    done = install(repository, read_rules(repository.path), now=now)
-    if done is None:
-        raise ExternalError(f"{repository.path}: its releases have vanished", hint="stargaze deploy")
-    return dataclasses.replace(done.release, changed=done.changed)
-
-
-def _named(releases: list[Release], to: str) -> Release:
-    matching = {release.digest: release for release in reversed(releases) if release.digest.startswith(to)}
-    if not matching:
-        raise MissingInputError(f"no release has bundle {printable(to, 64)!r}", hint="stargaze releases lists them")
-    if len(matching) > 1:
-        raise UsageError(
-            f"{printable(to, 64)!r} is the beginning of {len(matching)} bundles", hint="give more of the digest"
-        )
-    return next(iter(matching.values()))
-
-
-def _before(releases: list[Release]) -> Release:
-    below = [release for release in record.active_releases(releases) if release.digest != releases[0].digest]
-    if not below:
+def _previous_release(history: list[Release]) -> Release:
+    earlier = [release for release in active_releases(history) if release.digest != history[0].digest]
+    if not earlier:
         raise MissingInputError(
-            f"nothing stands before {releases[0].digest[:12]}, so there is nothing to return to",
-            hint="stargaze releases lists what was released; stargaze rollback DIGEST takes any of it",
+            f"there is no earlier release than {history[0].digest[:12]} to roll back to",
+            hint="stargaze releases lists all; stargaze rollback DIGEST returns to any of them",
         )
-    return below[-1]
+    return earlier[-1]
 
 
-def _draft(
-    releases: list[Release], *, kind: str, digest: str, who: str | None, now: datetime, scores: Mapping[str, Any]
+def _plan_repair(history: list[Release]) -> ReleasePlan:
+    return ReleasePlan(dataclasses.replace(history[0], changed=False), {})
+
+
+@contextlib.contextmanager
+def _bundle_of_release(repository: ReleaseRepository, release: Release) -> Iterator[Path]:
+    """Give the folder of a release's bundle: the installed one, else a temporary one extracted from git."""
+    installed = repository.store.serving / "bundles" / release.digest
+    if installed.is_dir():
+        yield installed
+        return
+    with scratch_folder(repository.store.root.resolve()) as scratch:
+        folder = scratch / release.digest
+        folder.mkdir()
+        extract_bundle(repository.bare, list_commit(repository.bare, release.commit, repository.policy), folder)
+        yield folder
+
+
+def _draft_release(
+    history: list[Release], kind: str, digest: str, scores: Mapping[str, Any], author: str | None, now: datetime
 ) -> Release:
-    """Return the release as it will stand in the record, with its commit still empty."""
     return Release(
         commit="",
         digest=digest,
         kind=kind,
-        who=printable(who or _who()),
-        when=now.astimezone(UTC).isoformat(timespec="seconds"),
-        before=releases[0].commit if releases else None,
+        author=printable(author or _default_author()),
+        created_at=now.astimezone(UTC).isoformat(timespec="seconds"),
+        previous=history[0].commit if history else None,
         scores=scores,
     )
 
 
-def _who() -> str:
+def _default_author() -> str:
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that no one named
+    except (KeyError, OSError):  # a container may run under a user id without a name
         user = str(os.getuid())
     return " / ".join(filter(None, [git.user_name(), f"{user}@{socket.gethostname()}"]))
 
 
-def _scores(folder: Path) -> Mapping[str, Any]:
-    """Return the scores that the bundle's own description states; its sums were checked before."""
-    path = folder / DESCRIPTION
+def _read_scores(bundle: Path) -> Mapping[str, Any]:
+    """Return the scores in the description of a verified bundle."""
+    path = bundle / "bundle.json"
     try:
         meta = json.loads(path.read_bytes())
-        manifest.check_kind(meta, "stars", folder)  # else the hook says so, after a commit and a push
-        scores = meta.get("scores", {})
+        manifest.check_kind(meta, "stars", bundle)  # otherwise the hook reports it, after a commit and a push
         return {
-            name: {key: score for key, score in of.items() if record.is_score(score)} for name, of in scores.items()
+            policy: {name: score for name, score in scores.items() if is_score(score)}
+            for policy, scores in meta.get("scores", {}).items()
         }
     except (OSError, ValueError, AttributeError) as error:
         raise manifest.BadBundleError(
-            f"{path}: cannot be read: {error}", hint="stargaze tune makes a bundle"
+            f"{path}: cannot be read: {error}", hint="stargaze tune creates a bundle"
         ) from error
 
 
-def _send(
-    section: DeploySection, store: Store, repository: git.Repository, draft: Release, files: Mapping[str, Path | str]
-) -> Release:
-    """Commit the files (a path, or a blob that is there already), sign, push, and look at what serves then."""
-    with scratch_folder(store.root.resolve()) as folder:
-        scratch = git.with_alternates(repository, folder)
-        blobs = {
-            f"{contents.FOLDER}/{name}": git.add_file(scratch, file) if isinstance(file, Path) else file
-            for name, file in files.items()
-        }
-        blobs[record.FILE] = git.add_file(scratch, record.written(draft))
-        why = f"\nforced: {draft.forced}\n" if draft.forced else ""
-        commit = git.add_commit(
-            scratch,
-            git.add_tree(scratch, blobs),
-            draft.before,
-            f"{draft.kind} {draft.digest[:12]}\n\nby {draft.who}\n{why}",
-            author=draft.who,
-            now=datetime.fromisoformat(draft.when),
-            key=signing.signing_key(section, store),
-        )
-        pushed = git.push(scratch, commit, str(repository.path))
-    if not pushed.accepted:
-        raise refusal(pushed.said, section)
-    if installed(store) != draft.digest:
-        reason = _remote(pushed.said, "not installed: ") or f"{(installed(store) or 'nothing')[:12]} serves"
+def _commit_release(scratch: git.Repository, plan: ReleasePlan, key: Path) -> str:
+    release = plan.release
+    blobs = {
+        f"{BUNDLE_FOLDER}/{name}": git.add_file(scratch, file) if isinstance(file, Path) else file
+        for name, file in plan.files.items()
+    }
+    blobs[RELEASE_FILE] = git.add_file(scratch, encode_release(release))
+    forced = f"\nforced: {release.force_reason}\n" if release.force_reason else ""
+    return git.add_commit(
+        scratch,
+        git.add_tree(scratch, blobs),
+        release.previous,
+        f"{release.kind} {release.digest[:12]}\n\nby {release.author}\n{forced}",
+        author=release.author,
+        now=datetime.fromisoformat(release.created_at),
+        key=key,
+    )
+
+
+def _verify_installation(store: Store, digest: str, output: str) -> None:
+    installed = installed_digest(store)
+    if installed != digest:
+        reason = find_remote_line(output, "not installed: ") or f"installed is {(installed or 'nothing')[:12]}"
         raise ExternalError(
-            f"release {draft.digest[:12]} is recorded but does not serve: {reason}",
-            hint="put that right; `stargaze deploy` of the same bundle then repeats the installation",
+            f"release {digest[:12]} is recorded but not installed: {reason}",
+            hint="fix the cause; `stargaze deploy` of the same bundle then installs it",
         )
-    return dataclasses.replace(draft, commit=commit)
-
-
-def refusal(said: str, section: DeploySection) -> ExternalError:
-    """Turn what git and the hook said into the one reason why the push did not go in."""
-    unchanged = "what served before serves on"
-    lock = re.search(r"'([^']+\.lock)': File exists", said)
-    reason = _remote(said, "refused: ")
-    if reason:
-        return RefusedError(f"the release was refused: {reason}", hint=unchanged)
-    if "pack exceeds maximum allowed size" in said:
-        return RefusedError(
-            f"the release was refused: it is larger than deploy.max_size = {section.max_size:g} MB", hint=unchanged
-        )
-    if lock:
-        path = Path(lock[1])
-        return ExternalError(
-            f"git push failed: {path} is there, so another push is under way or one was killed",
-            hint=f"repeat it; if it stays and no git runs: rm {path}",
-        )
-    if any(mark in said for mark in ("[rejected]", "failed to update ref", "cannot lock ref")):
-        return ExternalError(
-            "another release arrived at the same time, this one was not sent", hint="stargaze releases; then repeat"
-        )
-    lines = [line.removeprefix("remote:").strip() for line in said.splitlines()]
-    # Of a machine that is not reached, ssh says why, and git only that it is so.
-    telling = [line for mark in ("ssh:", "fatal:", "error:") for line in lines if line.startswith(mark)]
-    reason = next(iter(telling), next(filter(None, reversed(lines)), ""))
-    return ExternalError(f"git push failed: {printable(reason)}", hint=unchanged)
-
-
-def _remote(said: str, beginning: str) -> str:
-    """Return the rest of the first line of the other end that begins so."""
-    lines = [line.removeprefix("remote:").strip() for line in said.splitlines() if line.startswith("remote:")]
-    return next((printable(line.removeprefix(beginning), 500) for line in lines if line.startswith(beginning)), "")

@@ -1,4 +1,4 @@
-"""Whether a bundle may follow the one in production: not where it predicts held-out repositories worse, beyond noise."""
+"""The quality gate: refuse a bundle that predicts held-out repositories worse than the one in production, beyond noise."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from stargaze.features import schema
 from stargaze.features.split import TEST, assign_folds
 from stargaze.store import Store
 
-NOISE = 2.0
-"""How many standard errors a difference may be worse [1]."""
-LEAST = 30
-"""With fewer owners the error of a difference says nothing."""
+MAX_STANDARD_ERRORS = 2.0
+"""How many standard errors worse still counts as noise [1]."""
+MIN_OWNERS = 30
+"""With fewer owners the standard error of a difference is unreliable."""
+HINT = 'stargaze deploy --force "the reason"'
 
 
 class Predictor(Protocol):
@@ -27,44 +28,45 @@ class Predictor(Protocol):
 
     @property
     def split(self) -> FeaturesSection:
-        """The rule by which repositories were parted when it was fitted."""
+        """The rule that split the repositories when it was fitted."""
 
     def answer(self, repositories: pd.DataFrame) -> Estimate:
         """Predict log1p(stars) [nat]."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How the challenger did beside the champion, on repositories that neither was fitted on.
+class QualityComparison:
+    """Errors of challenger and champion on repositories that neither was fitted on.
 
-    ``difference`` is the mean squared logarithmic error of the challenger less that of the champion, ``error`` its standard
-    error with an owner's repositories taken together [nat²].
+    ``difference`` is the mean squared logarithmic error of the challenger minus that of the champion, ``standard_error``
+    its standard error with the repositories of an owner as one cluster [nat²].
     """
 
     repositories: int
     owners: int
-    challenger: float
-    """RMSLE [nat]."""
-    champion: float
-    """RMSLE [nat]."""
+    challenger_rmsle: float
+    """[nat]"""
+    champion_rmsle: float
+    """[nat]"""
     difference: float
-    error: float
+    standard_error: float
 
     @property
     def is_worse(self) -> bool:
-        """Notify whether the challenger is worse by more than chance would have it, or by what is no number."""
-        return not self.difference <= NOISE * self.error
+        """Return whether the challenger is worse beyond noise, or the difference is not a number."""
+        return not self.difference <= MAX_STANDARD_ERRORS * self.standard_error
 
     def as_text(self) -> str:
         """Return one line for people."""
         return (
-            f"RMSLE {self.challenger:.3f} to {self.champion:.3f} in production, on the same {self.repositories:,} held-out "
-            f"repositories (squared errors {self.difference:+.4f} ± {self.error:.4f} nat²)"
+            f"RMSLE {self.challenger_rmsle:.3f}, in production {self.champion_rmsle:.3f}, on the same "
+            f"{self.repositories:,} held-out repositories (squared errors {self.difference:+.4f} ± "
+            f"{self.standard_error:.4f} nat²)"
         )
 
 
-def check(challenger: Path, champion: Path, store: Store) -> Verdict:
-    """Compare two bundles on the repositories of the store, or those that travel with the challenger.
+def check_quality(challenger: Path, champion: Path, store: Store) -> QualityComparison:
+    """Compare two bundles on the repositories of the store, or on those in the challenger if the store has none.
 
     Raises
     ------
@@ -73,55 +75,55 @@ def check(challenger: Path, champion: Path, store: Store) -> Verdict:
     """
     new = Bundle.load(challenger)
     try:
-        verdict = compare(new, Bundle.load(champion), _repositories(store, new))
+        comparison = compare_predictors(new, Bundle.load(champion), _read_repositories(store, new))
     except StargazeError as error:
         raise DifferenceFoundError(
-            f"it cannot be compared with {champion.name[:12]}, which is in production: {error.message}", hint=HINT
+            f"the bundle cannot be compared with {champion.name[:12]}, which is in production: {error.message}",
+            hint=HINT,
         ) from error
-    if verdict.is_worse:
+    if comparison.is_worse:
         raise DifferenceFoundError(
-            f"{challenger.name[:12]} predicts worse than {champion.name[:12]}: {verdict.as_text()}",
-            hint=f"{HINT}; stargaze tune --trials with more of them may find a better one",
+            f"{challenger.name[:12]} predicts worse than {champion.name[:12]}: {comparison.as_text()}",
+            hint=f"{HINT}; stargaze tune with more --trials may find a better one",
         )
-    return verdict
+    return comparison
 
 
-HINT = 'stargaze deploy --force "why it shall be so"'
-
-
-def compare(challenger: Predictor, champion: Predictor, repositories: pd.DataFrame) -> Verdict:
-    """Let both predict the repositories that both had held out.
+def compare_predictors(challenger: Predictor, champion: Predictor, repositories: pd.DataFrame) -> QualityComparison:
+    """Let both predict the repositories that both held out.
 
     Parameters
     ----------
     repositories : DataFrame, columns of the schema
-        With or without those that were trained on; only what both splits call a test is looked at.
+        May include training data; only rows that are in the test set of both splits are used.
 
     Raises
     ------
     DifferenceFoundError
-        If fewer than :data:`LEAST` owners are left to judge by, or one of the two predicts what is no finite number.
+        If fewer than :data:`MIN_OWNERS` owners remain, or a prediction is not finite.
     """
-    there = repositories[repositories["stars"].notna() & repositories["full_name"].notna()]
-    for one in (challenger, champion):
-        there = there[assign_folds(there["full_name"], one.split) == TEST]
-    owners = there["full_name"].str.lower().str.replace(r"/.*", "", regex=True)
-    if owners.nunique() < LEAST:
+    held_out = repositories[repositories["stars"].notna() & repositories["full_name"].notna()]
+    for predictor in (challenger, champion):
+        held_out = held_out[assign_folds(held_out["full_name"], predictor.split) == TEST]
+    owners = held_out["full_name"].str.lower().str.replace(r"/.*", "", regex=True)
+    if owners.nunique() < MIN_OWNERS:
         raise DifferenceFoundError(
-            f"only {len(there)} repositories of {owners.nunique()} owners were held out from both",
+            f"only {len(held_out)} repositories of {owners.nunique()} owners were held out by both",
             hint="stargaze fetch",
         )
-    there = there.reset_index(drop=True)
-    truth = np.log1p(there["stars"].to_numpy(dtype="float64"))
-    new, old = challenger.answer(there).predicted, champion.answer(there).predicted
-    for name, predicted in (("the bundle", new), ("the one in production", old)):
-        if unknown := len(there) - int(np.isfinite(predicted).sum()):
-            raise DifferenceFoundError(f"{name} predicts no finite number for {unknown} of {len(there)} repositories")
-    return judge(truth, new, old, owners.to_numpy())
+    held_out = held_out.reset_index(drop=True)
+    truth = np.log1p(held_out["stars"].to_numpy(dtype="float64"))
+    new, old = challenger.answer(held_out).predicted, champion.answer(held_out).predicted
+    for name, predicted in (("the bundle", new), ("the bundle in production", old)):
+        if count := len(held_out) - int(np.isfinite(predicted).sum()):
+            raise DifferenceFoundError(f"{name} predicts no finite number for {count} of {len(held_out)} repositories")
+    return compare_predictions(truth, new, old, owners.to_numpy())
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what is no number comes out as worse
-def judge(truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray, owners: np.ndarray) -> Verdict:
+@np.errstate(over="ignore", invalid="ignore")  # a result that is not a number counts as worse
+def compare_predictions(
+    truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray, owners: np.ndarray
+) -> QualityComparison:
     """Compare two predictions of the same repositories, pair by pair.
 
     Parameters
@@ -129,26 +131,31 @@ def judge(truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray, owner
     truth, challenger, champion : array of float, shape (n,)
         log1p(stars) [nat].
     owners : array of str, shape (n,)
-        Whose repositories are drawn together: they are alike, and so are the errors on them.
+        The cluster of each repository: repositories of an owner are similar, and so are their errors.
 
     Examples
     --------
     >>> truth = np.array([1.0, 2.0, 3.0])
-    >>> judge(truth, truth + 0.5, truth, np.array(["a", "b", "c"])).is_worse
+    >>> compare_predictions(truth, truth + 0.5, truth, np.array(["a", "b", "c"])).is_worse
     True
     """
     new, old = (truth - challenger) ** 2, (truth - champion) ** 2
     gaps = new - old
-    _, group = np.unique(owners, return_inverse=True)
-    sums = np.bincount(group, weights=gaps - gaps.mean())
-    of_few = len(sums) / max(1, len(sums) - 1)
-    error = float(np.sqrt(of_few * np.sum(sums**2)) / len(gaps))
-    return Verdict(
-        len(gaps), len(sums), float(np.sqrt(new.mean())), float(np.sqrt(old.mean())), float(gaps.mean()), error
+    _, cluster = np.unique(owners, return_inverse=True)
+    sums = np.bincount(cluster, weights=gaps - gaps.mean())
+    correction = len(sums) / max(1, len(sums) - 1)
+    standard_error = float(np.sqrt(correction * np.sum(sums**2)) / len(gaps))
+    return QualityComparison(
+        len(gaps),
+        len(sums),
+        float(np.sqrt(new.mean())),
+        float(np.sqrt(old.mean())),
+        float(gaps.mean()),
+        standard_error,
     )
 
 
-def _repositories(store: Store, challenger: Bundle) -> pd.DataFrame:
+def _read_repositories(store: Store, challenger: Bundle) -> pd.DataFrame:
     if store.repositories.is_file():
         return schema.conform(pd.read_parquet(store.repositories))
     return challenger.known

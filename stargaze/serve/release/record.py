@@ -1,4 +1,4 @@
-"""What is written down about a release: ``release.json`` in each commit, and the history that the commits make."""
+"""The record of releases: ``release.json`` in each commit, and the history of these commits."""
 
 from __future__ import annotations
 
@@ -13,84 +13,94 @@ from typing import Any
 from stargaze.errors import BadDataError
 from stargaze.serve.release import git
 
-FILE = "release.json"
-KINDS = ("deploy", "rollback")
+RELEASE_FILE = "release.json"
+FORMAT = 2
 DIGEST = re.compile(r"[0-9a-f]{64}")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-ALL = 1_000_000
+UNLIMITED = 1_000_000
+_FIELDS = ("digest", "kind", "author", "created_at", "previous", "scores")
 
 
 @dataclass(frozen=True)
 class Release:
-    """One line of the record: which bundle went to production, who sent it, when, and what stood before.
+    """One release: which bundle went to production, by whom, when, and after which release.
 
-    ``before`` is the commit of the release before, None for the first. ``changed`` is False where the bundle was
-    already in force and nothing was sent. ``forced`` is the reason why it went past the gate, empty where it did not.
+    ``kind`` is deploy or rollback. ``previous`` is the commit of the previous release, None for the first. ``changed`` is
+    False if the bundle was already in production and nothing was sent. ``force_reason`` is the reason for skipping the
+    quality gate, empty if it was not skipped.
     """
 
     commit: str
     digest: str
     kind: str
-    who: str
-    when: str
-    before: str | None
+    author: str
+    created_at: str
+    previous: str | None
     scores: Mapping[str, Mapping[str, float | None]]
     changed: bool = True
-    forced: str = ""
+    force_reason: str = ""
 
 
-def written(release: Release) -> bytes:
-    """Return ``release.json``: everything but the commit, which is known only afterwards."""
-    names = ("digest", "kind", "who", "when", "before", "scores")
-    value = {"format": 1} | {name: getattr(release, name) for name in names}
-    value |= {"forced": release.forced} if release.forced else {}
+def encode_release(release: Release) -> bytes:
+    """Return ``release.json``: every field but the commit, which is not known yet."""
+    value = {"format": FORMAT} | {name: getattr(release, name) for name in _FIELDS}
+    value |= {"force_reason": release.force_reason} if release.force_reason else {}
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def parsed(commit: str, data: bytes) -> Release:
-    """Read ``release.json`` of a commit; whatever could not have come from :func:`written` is refused."""
-    value = _object(data)
-    forced = value.pop("forced", "")
-    expected = {"format", "digest", "kind", "who", "when", "before", "scores"}
-    if set(value) != expected:
-        names = ", ".join(sorted(str(name)[:40] for name in set(value) ^ expected)[:5])
-        raise BadDataError(f"{FILE} is not well-formed: missing or unknown keys: {printable(names)}")
-    claims = {
-        "format": value["format"] == 1,
+def parse_release(commit: str, data: bytes) -> Release:
+    """Parse ``release.json`` of a commit.
+
+    Raises
+    ------
+    BadDataError
+        If :func:`encode_release` cannot have written it.
+    """
+    value = _parse_object(data)
+    if value.pop("format", None) != FORMAT:
+        raise BadDataError(
+            f"{RELEASE_FILE} of release {commit[:12]} was written by another version of stargaze",
+            hint="remove releases.git and the folder serving; stargaze deploy creates both again",
+        )
+    force_reason = value.pop("force_reason", "")
+    if set(value) != set(_FIELDS):
+        names = ", ".join(sorted(str(name)[:40] for name in set(value) ^ set(_FIELDS))[:5])
+        raise BadDataError(f"{RELEASE_FILE} is not well-formed: missing or unknown keys: {printable(names)}")
+    is_valid = {
         "digest": _matches(DIGEST, value["digest"]),
-        "kind": value["kind"] in KINDS,
-        "who": isinstance(value["who"], str) and value["who"] == printable(value["who"]) != "",
-        "when": _is_utc(value["when"]),
-        "before": value["before"] is None or _matches(COMMIT, value["before"]),
+        "kind": value["kind"] in ("deploy", "rollback"),
+        "author": isinstance(value["author"], str) and value["author"] == printable(value["author"]) != "",
+        "created_at": _is_utc(value["created_at"]),
+        "previous": value["previous"] is None or _matches(COMMIT, value["previous"]),
         "scores": _are_scores(value["scores"]),
-        "forced": isinstance(forced, str) and forced == printable(forced),
+        "force_reason": isinstance(force_reason, str) and force_reason == printable(force_reason),
     }
-    wrong = [name for name, holds in claims.items() if not holds]
-    if wrong:
-        raise BadDataError(f"{FILE} is not well-formed: {', '.join(wrong)}")
-    return Release(commit=commit, forced=forced, **{name: value[name] for name in expected - {"format"}})
+    invalid = [name for name, valid in is_valid.items() if not valid]
+    if invalid:
+        raise BadDataError(f"{RELEASE_FILE} is not well-formed: {', '.join(invalid)}")
+    return Release(commit=commit, force_reason=force_reason, **value)
 
 
-def history(repository: git.Repository, most: int = ALL) -> list[Release]:
-    """Return the releases, newest first, from git's log alone."""
-    tip = git.tip(repository)
+def read_history(repository: git.Repository, limit: int = UNLIMITED) -> list[Release]:
+    """Return the releases of a repository from git's log, newest first."""
+    tip = git.branch_tip(repository)
     if tip is None:
         return []
-    commits = [commit for commit, _ in git.chain(repository, tip, None, most)]
-    contents = git.read(repository, [f"{commit}:{FILE}" for commit in commits])
-    return [parsed(commit, data) for commit, data in zip(commits, contents, strict=True)]
+    commits = [commit for commit, _ in git.list_commits(repository, tip, None, limit)]
+    contents = git.read_objects(repository, [f"{commit}:{RELEASE_FILE}" for commit in commits])
+    return [parse_release(commit, data) for commit, data in zip(commits, contents, strict=True)]
 
 
-def active_releases(releases: Sequence[Release]) -> list[Release]:
-    """Return the releases that still stand, the one in force last, from a history that has the newest first.
+def active_releases(history: Sequence[Release]) -> list[Release]:
+    """Return the releases that are not rolled back, the current one last; ``history`` is sorted newest first.
 
-    A deploy is put on top. A rollback takes away what stands above the bundle that it returns to, so rolling back
-    twice goes back two, and a bundle that was rolled away is not returned to by the next rollback. A rollback to a
-    bundle that no longer stands puts it on top, as a deploy does.
+    A deploy is pushed on a stack. A rollback pops all releases above its bundle, so two rollbacks go back two releases,
+    and the next rollback never returns to a bundle that was rolled back. A rollback to a bundle that is not on the stack
+    pushes it like a deploy.
     """
     stack: list[Release] = []
-    for release in reversed(releases):
-        if release.kind == "rollback" and any(below.digest == release.digest for below in stack):
+    for release in reversed(history):
+        if release.kind == "rollback" and any(active.digest == release.digest for active in stack):
             while stack[-1].digest != release.digest:
                 stack.pop()
         else:
@@ -99,7 +109,7 @@ def active_releases(releases: Sequence[Release]) -> list[Release]:
 
 
 def is_score(value: object) -> bool:
-    """Notify whether the value can stand in the record as a score: a finite number, or None where it is not defined.
+    """Return whether the value is a valid score: a finite number, or None if the score is undefined.
 
     >>> is_score(0.5), is_score(None), is_score(True), is_score(float("nan")), is_score(10**400)
     (True, True, False, False, False)
@@ -108,22 +118,22 @@ def is_score(value: object) -> bool:
         return True
     try:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # a whole number that no float holds
+    except OverflowError:  # an integer too large for a float
         return False
 
 
-def printable(text: str, most: int = 200) -> str:
-    """Return the text on one line, without what a terminal would obey, at most ``most`` characters of it."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)[:most].strip()
+def printable(text: str, limit: int = 200) -> str:
+    """Return the first ``limit`` characters of the text as one line without control characters."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:limit].strip()
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def _parse_object(data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise BadDataError(f"{FILE} is not JSON") from error
+        raise BadDataError(f"{RELEASE_FILE} is not JSON") from error
     if not isinstance(value, dict):
-        raise BadDataError(f"{FILE} is not well-formed: not an object")
+        raise BadDataError(f"{RELEASE_FILE} is not well-formed: not an object")
     return value
 
 

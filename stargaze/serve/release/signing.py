@@ -1,4 +1,4 @@
-"""Who may release: the key that signs, and the list of signers that the hook believes."""
+"""The ssh key that signs releases, and the list of allowed signers that the hook checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRINCIPAL = "stargaze"
 
 
 def signing_key(section: DeploySection, store: Store) -> Path:
-    """Return the path of the key that signs releases: the configured one, or one that is made below the store."""
+    """Return the path of the signing key: the configured one, or one that is created in the store."""
     if section.signing_key:
         return sshkeys.configured(section.signing_key, "deploy.signing_key", public=True)
     key = store.keys / "release"
@@ -23,30 +23,30 @@ def signing_key(section: DeploySection, store: Store) -> Path:
     return key
 
 
-def allowed_signers(store: Store) -> Path:
-    """Return the path of the list of signers that the hook believes."""
+def allowed_signers_file(store: Store) -> Path:
+    """Return the path of the list of allowed signers."""
     return store.keys / "allowed_signers"
 
 
-def allow(key: Path, store: Store) -> None:
-    """Put the key on the list of allowed signers; lines that are there already stay, also those of others."""
-    path = allowed_signers(store)
-    line = line_of(key)
+def allow_signer(key: Path, store: Store) -> None:
+    """Add the key to the store's allowed signers; existing lines stay."""
+    path = allowed_signers_file(store)
+    line = signer_line(key)
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if line not in lines:
         with atomic_write(path) as temporary:
             temporary.write_text("\n".join([*lines, line]) + "\n", encoding="utf-8")
 
 
-def line_of(key: Path) -> str:
-    """Return how a key stands on the list."""
-    return f'{PRINCIPAL} namespaces="git" {_public(key)}'
+def signer_line(key: Path) -> str:
+    """Return the key's line for ssh's allowed signers file."""
+    return f'{PRINCIPAL} namespaces="git" {_public_key(key)}'
 
 
-def _public(key: Path) -> str:
-    """Return type and key, without the comment."""
+def _public_key(key: Path) -> str:
+    """Return type and public key, without the comment."""
     public = key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
-    # of a key with a passphrase the public half beside it is enough
+    # The public file suffices for a key with a passphrase.
     text = public.read_text(encoding="utf-8") if public.is_file() else sshkeys.derived(key)
     words = text.split()
     if len(words) < 2:

@@ -11,8 +11,15 @@ from datetime import datetime
 
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, StargazeError
-from stargaze.serve.release import publish as release
-from stargaze.serve.release.record import Release, printable
+from stargaze.serve.release.publish import (
+    QualityGate,
+    apply_release,
+    open_release_repository,
+    plan_deploy,
+    plan_rollback,
+    verified_bundle_folder,
+)
+from stargaze.serve.release.record import Release
 from stargaze.serve.swarm.delivery_state import apply, arrived, begin, keep
 from stargaze.serve.swarm.docker import NodeInfo, Swarm
 from stargaze.serve.swarm.image import suits
@@ -46,7 +53,7 @@ def deploy(
     now: datetime,
     say: Notify,
     digest: str | None = None,
-    gate: release.Gate | None = None,
+    gate: QualityGate | None = None,
     forced: str = "",
 ) -> Delivered:
     """Have a bundle serve on every production machine, with the services that the config asks for.
@@ -59,21 +66,21 @@ def deploy(
         If it does not serve; what served before serves again, or the message says why that failed too.
     """
     began = time.monotonic()
-    folder = release.verified_bundle_folder(store, digest)
+    bundle = verified_bundle_folder(store, digest)
     machines, swarm = survey_all(site)
-    catch_up(section, store, machines, say)
-    if gate and not printable(forced):
-        release.check_quality_gate(section, store, folder, gate)
-    trust_signing_key(section, store, machines, say)
-    ready = prepare_stack(section, site, machines, swarm, folder, say)
-    before = standing(store, ready.services)
-    made = release.deploy(section, store, now=now, digest=folder.name, forced=forced)
-    begin(store, made.commit)
-    try:
-        changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
-        await_serving(section, site.production, ready.image, site.port, made.digest)
-    except StargazeError as error:
-        raise restore(section, store, site, before, made, error, now, say) from error
+    with open_release_repository(section, store) as repository:
+        catch_up(repository, machines, say)
+        plan = plan_deploy(repository, bundle, now=now, gate=gate, force_reason=forced)
+        trust_signing_key(section, store, machines, say)
+        ready = prepare_stack(section, site, machines, swarm, bundle, say)
+        before = standing(store, ready.services)
+        made = apply_release(repository, plan, now=now)
+        begin(store, made.commit)
+        try:
+            changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
+            await_serving(section, site.production, ready.image, site.port, made.digest)
+        except StargazeError as error:
+            raise restore(repository, site, before, made, error, now, say) from error
     keep(store, ready.whole)
     arrived(store)
     sweep(store, site, swarm, say)
@@ -96,26 +103,27 @@ def rollback(
     began = time.monotonic()
     found = reached(site.production)
     machines, swarm = found.machines, found.swarm
-    catch_up(section, store, machines, say)
-    services = swarm.state().services
-    image = image_in_use(services)
-    before = standing(store, services)
-    made = release.rollback(section, store, now=now, to=to)
-    begin(store, made.commit)
-    bundle = store.current.resolve()
-    ready = None
-    try:
-        if suits(image, bundle):
-            changed = made.changed | send(section, store, machines, made.digest)
-        elif found.away:
-            raise ExternalError(f"that release wants another image; {'; '.join(found.away)}")
-        else:
-            ready = prepare_stack(section, site, machines, swarm, bundle, say)
-            changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
-            image = ready.image
-        await_serving(section, [one.remote for one in machines], image, site.port, made.digest)
-    except StargazeError as error:
-        raise restore(section, store, site, before, made, error, now, say) from error
+    with open_release_repository(section, store) as repository:
+        catch_up(repository, machines, say)
+        services = swarm.state().services
+        image = image_in_use(services)
+        before = standing(store, services)
+        made = apply_release(repository, plan_rollback(repository, now=now, to=to), now=now)
+        begin(store, made.commit)
+        bundle = store.current.resolve()
+        ready = None
+        try:
+            if suits(image, bundle):
+                changed = made.changed | send(section, store, machines, made.digest)
+            elif found.away:
+                raise ExternalError(f"that release wants another image; {'; '.join(found.away)}")
+            else:
+                ready = prepare_stack(section, site, machines, swarm, bundle, say)
+                changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
+                image = ready.image
+            await_serving(section, [one.remote for one in machines], image, site.port, made.digest)
+        except StargazeError as error:
+            raise restore(repository, site, before, made, error, now, say) from error
     if ready:
         keep(store, ready.whole)
     names = tuple(one.remote.name for one in machines)

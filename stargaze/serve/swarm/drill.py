@@ -20,7 +20,7 @@ from typing import Any
 
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError, StargazeError, UsageError, did_you_mean
-from stargaze.serve.release import publish as release
+from stargaze.serve.release.publish import list_releases, verified_bundle_folder
 from stargaze.serve.stack.service_options import NAME
 from stargaze.serve.swarm.docker import NodeInfo, Swarm
 from stargaze.serve.swarm.production import ProductionTarget, image_in_use
@@ -199,14 +199,12 @@ def _names(store: Store) -> list[str]:
     """Return repositories that production knows."""
     from stargaze.bundle.star_bundle import Bundle
 
-    return [
-        str(name) for name in Bundle.load(release.verified_bundle_folder(store, _released(store))).known["full_name"]
-    ]
+    return [str(name) for name in Bundle.load(verified_bundle_folder(store, _released(store))).known["full_name"]]
 
 
 def _released(store: Store) -> str:
     """Return the bundle that was released last."""
-    made = release.releases(store)
+    made = list_releases(store)
     if not made:
         raise MissingInputError("nothing was released from here", hint="stargaze deploy")
     return made[0].digest

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.serve.release import git, signing
-from stargaze.serve.release.publish import refusal
+from stargaze.serve.release.push_error import explain_push_failure
 from stargaze.serve.swarm.docker import HOME, NodeInfo
 from stargaze.store import Store
 from stargaze.system.parallel import map_in_threads
@@ -22,7 +22,7 @@ test -z "$(tail -c 1 "$file" 2>/dev/null)" || echo >>"$file"
 cat >>"$file"
 """
 """Adds a line of its own: a file that somebody edited may lack its last newline, and two keys on one line are none."""
-HEAL = ("/opt/stargaze/bin/python", "-P", "-m", "stargaze.serve.release.git_hooks", "heal", f"{HOME}/releases.git")
+HEAL = ("/opt/stargaze/bin/python", "-P", "-m", "stargaze.serve.release.git_hooks", "install", f"{HOME}/releases.git")
 
 
 def send(section: DeploySection, store: Store, machines: Sequence[NodeInfo], digest: str) -> bool:
@@ -36,7 +36,7 @@ def send(section: DeploySection, store: Store, machines: Sequence[NodeInfo], dig
         If one refused it, or could not be reached; the others may have it already.
     """
     repository = git.Repository(store.releases.resolve())
-    tip = git.tip(repository)
+    tip = git.branch_tip(repository)
     if tip is None:
         raise ExternalError(f"{store.releases}: holds no release", hint="stargaze deploy")
     behind = [machine for machine in machines if machine.tip != tip]
@@ -53,8 +53,7 @@ def send(section: DeploySection, store: Store, machines: Sequence[NodeInfo], dig
 def trust_signing_key(section: DeploySection, store: Store, machines: Sequence[NodeInfo], say: Notify) -> None:
     """Have every machine believe the key that signs here: whoever may configure a machine may say so."""
     key = signing.signing_key(section, store)
-    signing.allow(key, store)
-    line = signing.line_of(key)
+    line = signing.signer_line(key)
     for machine in machines:
         if line not in machine.signers:
             say(f"{machine.remote.name} believes our signing key from now on")
@@ -69,7 +68,7 @@ def _push(section: DeploySection, repository: git.Repository, tip: str, machine:
         pushed = git.push(repository, tip, f"ssh://{USER}@{remote.address}{HOME}/releases.git", ssh=ssh)
     except StargazeError as error:
         return f"{remote.name}: {error.message}"
-    return "" if pushed.accepted else f"{remote.name}: {refusal(pushed.said, section).message}"
+    return "" if pushed.accepted else f"{remote.name}: {explain_push_failure(pushed.output, section).message}"
 
 
 def _heal(remote: SshHost) -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, StargazeError
-from stargaze.serve.release import publish as release
+from stargaze.serve.release.publish import ReleaseRepository, apply_release, list_releases, plan_rollback
 from stargaze.serve.release.record import Release
 from stargaze.serve.stack.compose import written
 from stargaze.serve.swarm.delivery_state import arrived, kept, underway
@@ -37,7 +36,7 @@ class PreviousState:
 def standing(store: Store, services: Sequence[Mapping[str, Any]]) -> PreviousState:
     """Return how production stands, by the record here and the services that run."""
     unseen = underway(store)
-    before = release.releases(store) if services else []
+    before = list_releases(store) if services else []
     serves = next((one for one in before if one.commit not in unseen), None)
     stack = kept(store)
     return PreviousState(serves, stack and scaled(stack, replicas_of(services)))
@@ -55,8 +54,7 @@ def scaled(whole: Whole, replicas: Mapping[str, int]) -> Whole:
 
 
 def restore(
-    section: DeploySection,
-    store: Store,
+    repository: ReleaseRepository,
     site: ProductionTarget,
     before: PreviousState,
     made: Release,
@@ -68,17 +66,18 @@ def restore(
 
     The error says what failed and what serves now.
     """
+    section, store = repository.section, repository.store
     failed = f"release {made.digest[:12]} does not serve: {error.message}"
     if before.release is None:
         return ExternalError(f"{failed}; nothing served before it", hint=error.hint or "stargaze status")
     say(f"{error.message}; putting back what was before")
     try:
         found = reached(site.production)
-        ours = {"", *(one.commit for one in release.releases(store))}
+        ours = {"", *(one.commit for one in list_releases(store))}
         if any(machine.tip not in ours for machine in found.machines):
             return ExternalError(f"{failed}; another release has arrived since, and stays", hint="stargaze status")
         if made.commit != before.release.commit:
-            made = release.rollback(section, store, now=now, to=before.release.digest)
+            made = apply_release(repository, plan_rollback(repository, now=now, to=before.release.digest), now=now)
         send(section, store, found.machines, made.digest)
         services = found.swarm.state().services
         if before.stack and not is_as_sent(services, before.stack):

@@ -1,4 +1,4 @@
-"""What git is asked, where the answer of the real git depends on how."""
+"""Calls of the real git whose result depends on how git is called, and the cleanup after signals."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stargaze.serve.release import git, signing
+from stargaze.serve.release import git
+from stargaze.serve.release.signing import allowed_signers_file
 from stargaze.system.locks import STALE
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:
-    from tests.serve.conftest import Workshop
+    from tests.serve.conftest import ReleaseStore
 
 pytestmark = pytest.mark.real
 
-BELIEVER = """#!/bin/sh
+TRUSTING_GPG = """#!/bin/sh
 cat > /dev/null
 printf '\\n[GNUPG:] GOODSIG 0123456789ABCDEF me\\n[GNUPG:] VALIDSIG 0 0 0 0 0 0 0 0 0 0\\n[GNUPG:] TRUST_ULTIMATE 0\\n'
 """
-"""A gpg whose keyring trusts whoever signed."""
+"""A gpg whose keyring trusts every signer."""
 
 DEPLOY = """
 import sys
@@ -35,89 +36,90 @@ from datetime import UTC, datetime
 from pathlib import Path
 from stargaze.store import Store
 from stargaze.config import DeploySection
-from stargaze.serve.release import publish as release
-from tests.waiting import wait_for
-release.deploy(DeploySection(max_size=1.0), Store(Path(sys.argv[1])), now=datetime(2026, 3, 1, tzinfo=UTC))
+from stargaze.serve.release.publish import deploy
+deploy(DeploySection(max_size=1.0), Store(Path(sys.argv[1])), now=datetime(2026, 3, 1, tzinfo=UTC))
 """
 
 
 @pytest.mark.parametrize(("program", "kind"), [("gpg", "PGP SIGNATURE"), ("gpgsm", "SIGNED MESSAGE")])
-def test_only_an_ssh_signature_is_looked_at(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, kind: str
+def test_only_ssh_signatures_are_verified(
+    release_store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, kind: str
 ) -> None:
-    """Git takes the verifier that the signature asks for; what this user's keyring trusts is no allowed signer."""
-    believer = tmp_path / "programs" / program
-    believer.parent.mkdir()
-    believer.write_text(BELIEVER)
-    believer.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{believer.parent}:{os.environ['PATH']}")
-    signed = workshop.raw_git("cat-file", "commit", workshop.commit(workshop.files(workshop.bundle("good"))))
+    """The signature selects git's verifier; a key that this user's keyring trusts is not an allowed signer."""
+    program_path = tmp_path / "programs" / program
+    program_path.parent.mkdir()
+    program_path.write_text(TRUSTING_GPG)
+    program_path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program_path.parent}:{os.environ['PATH']}")
+    signed = release_store.raw_git(
+        "cat-file", "commit", release_store.commit(release_store.release_files(release_store.add_bundle("good")))
+    )
     end = signed.index("-----END SSH SIGNATURE-----") + 27
     header = f"gpgsig -----BEGIN {kind}-----\n \n AAAA\n -----END {kind}-----"
     raw = signed[: signed.index("gpgsig")] + header + signed[end:] + "\n"
-    commit = workshop.raw_git("hash-object", "-t", "commit", "-w", "--stdin", stdin=raw.encode())
+    commit = release_store.raw_git("hash-object", "-t", "commit", "-w", "--stdin", stdin=raw.encode())
 
-    workshop.raw_git("verify-commit", commit)  # git alone believes it
-    assert not git.is_signed(workshop.clone, commit, signing.allowed_signers(workshop.store))
+    release_store.raw_git("verify-commit", commit)  # git alone accepts it
+    assert not git.is_signed(release_store.clone, commit, allowed_signers_file(release_store.store))
 
 
-def test_ctrl_c_while_the_hook_loads_the_model_leaves_nothing_behind(workshop: Workshop) -> None:
-    """No process, no objects of the push, no folder of the bundle; the next deploy goes in."""
-    with deploying(workshop) as process:
+def test_ctrl_c_while_the_hook_loads_the_model_leaves_nothing_behind(release_store: ReleaseStore) -> None:
+    """No process, no objects of the push, no folder of the bundle; the next deploy is accepted."""
+    with start_deploy(release_store) as process:
         process.send_signal(signal.SIGINT)
 
         assert process.wait(30) == -signal.SIGINT
-        assert loaders(workshop) == []
-    assert list(workshop.store.releases.glob("objects/tmp_objdir-*")) == []
-    assert list(workshop.store.root.rglob(".making-*")) == []
-    assert workshop.deploy("good").changed
+        assert loader_pids(release_store) == []
+    assert list(release_store.store.releases.glob("objects/tmp_objdir-*")) == []
+    assert list(release_store.store.root.rglob(".making-*")) == []
+    assert release_store.deploy("good").changed
 
 
-def test_a_hook_that_is_killed_takes_the_loader_with_it(workshop: Workshop) -> None:
-    with deploying(workshop) as process:
-        (loader,) = loaders(workshop)
+def test_the_loader_ends_when_its_hook_is_killed(release_store: ReleaseStore) -> None:
+    with start_deploy(release_store) as process:
+        (loader,) = loader_pids(release_store)
         hook = int(Path(f"/proc/{loader}/stat").read_text().rpartition(")")[2].split()[1])
 
         os.kill(hook, signal.SIGKILL)
 
         assert process.wait(30) == 1
-        wait_for(lambda: loaders(workshop) == [])
+        wait_for(lambda: loader_pids(release_store) == [])
 
 
-@pytest.mark.parametrize(("age", "stays"), [(STALE + 60.0, False), (0.0, True)])
-def test_what_a_killed_push_left_goes_at_a_later_deploy(workshop: Workshop, age: float, stays: bool) -> None:
-    """Not at once: another push may still be under way."""
-    left = [
-        workshop.store.releases / "objects" / "tmp_objdir-incoming-abc",
-        workshop.store.serving / ".making-abcdefg1",
+@pytest.mark.parametrize(("age", "remains"), [(STALE + 60.0, False), (0.0, True)])
+def test_a_later_deploy_removes_what_a_killed_push_left(release_store: ReleaseStore, age: float, remains: bool) -> None:
+    """Not at once: another push may still be running."""
+    leftovers = [
+        release_store.store.releases / "objects" / "tmp_objdir-incoming-abc",
+        release_store.store.serving / ".making-abcdefg1",
     ]
-    for folder in left:
+    for folder in leftovers:
         (folder / "inside").mkdir(parents=True)
         os.utime(folder, (time.time() - age,) * 2)
 
-    workshop.deploy("good")
+    release_store.deploy("good")
 
-    assert [folder.exists() for folder in left] == [stays, stays]
+    assert [folder.exists() for folder in leftovers] == [remains, remains]
 
 
 @contextlib.contextmanager
-def deploying(workshop: Workshop) -> Iterator[subprocess.Popen[bytes]]:
-    """Begin to deploy a model that never loads, up to the moment at which the hook tries to."""
-    workshop.bundle("hang")
-    command = [sys.executable, "-c", DEPLOY, str(workshop.store.root)]
+def start_deploy(release_store: ReleaseStore) -> Iterator[subprocess.Popen[bytes]]:
+    """Start to deploy a model whose loading hangs, and wait until the hook loads it."""
+    release_store.add_bundle("hang")
+    command = [sys.executable, "-c", DEPLOY, str(release_store.store.root)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         try:
-            wait_for(lambda: loaders(workshop) != [])
+            wait_for(lambda: loader_pids(release_store) != [])
             yield process
         finally:
             process.kill()
 
 
-def loaders(workshop: Workshop) -> list[int]:
-    """Return the processes that load a bundle for the hooks of this workshop."""
-    found = []
+def loader_pids(release_store: ReleaseStore) -> list[int]:
+    """Return the pids of the processes that load a bundle for the hooks of this store."""
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if f"{workshop.store.serving.resolve()}/.making-" in (folder / "cmdline").read_text():
-                found.append(int(folder.name))
-    return found
+            if f"{release_store.store.serving.resolve()}/.making-" in (folder / "cmdline").read_text():
+                pids.append(int(folder.name))
+    return pids

@@ -1,4 +1,4 @@
-"""The place on a server that releases are pushed to."""
+"""The command that creates a server's release repository."""
 
 from __future__ import annotations
 
@@ -8,33 +8,31 @@ import os
 import pytest
 
 from stargaze.serve.release.init_repository import main
-from stargaze.serve.release.repository import read_rules
-from stargaze.serve.release.signing import allowed_signers
+from stargaze.serve.release.repository import read_policy
+from stargaze.serve.release.signing import allowed_signers_file
 from stargaze.store import Store
 
 pytestmark = pytest.mark.real
 
 
-def test_the_rules_are_those_that_the_hook_finds(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_hook_reads_the_policy_that_init_wrote(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     code = main([str(store.root), "--max-size", "7"])
 
     assert (code, json.loads(capsys.readouterr().out)) == (0, {"changed": True, "releases": str(store.releases)})
-    rules = read_rules(store.releases)
-    assert (rules.serving, rules.allowed_signers) == (store.serving, allowed_signers(store))
-    assert rules.max_bytes == 7_000_000
+    policy = read_policy(store.releases)
+    assert (policy.serving, policy.allowed_signers) == (store.serving, allowed_signers_file(store))
+    assert policy.max_bytes == 7_000_000
     assert all(os.access(store.releases / "hooks" / name, os.X_OK) for name in ("pre-receive", "post-receive"))
 
 
-def test_a_second_time_changes_nothing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_init_changes_nothing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     main([str(store.root)])
     main([str(store.root)])
 
     assert [json.loads(line)["changed"] for line in capsys.readouterr().out.splitlines()] == [True, False]
 
 
-def test_a_hook_that_someone_switched_off_is_switched_on_again(
-    store: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_disabled_hook_is_enabled_again(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     main([str(store.root)])
     (store.releases / "hooks" / "pre-receive").chmod(0o644)
 
@@ -44,7 +42,9 @@ def test_a_hook_that_someone_switched_off_is_switched_on_again(
     assert os.access(store.releases / "hooks" / "pre-receive", os.X_OK)
 
 
-def test_a_place_that_cannot_be_made_is_one_line(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error_of_one_line(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
     store.root.write_text("a file")
 
     assert main([str(store.root)]) == 1

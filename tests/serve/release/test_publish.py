@@ -1,4 +1,4 @@
-"""Deploy, rollback and their record, through the real git, ssh-keygen and hooks."""
+"""Deploy, rollback and their history, through the real git, ssh-keygen and hooks."""
 
 from __future__ import annotations
 
@@ -15,240 +15,261 @@ import pytest
 
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.config import DeploySection
-from stargaze.errors import CredentialsError, DifferenceFoundError, ExternalError, MissingInputError, UsageError
-from stargaze.serve.release import git, signing
-from stargaze.serve.release import publish as release
+from stargaze.errors import (
+    BadDataError,
+    CredentialsError,
+    DifferenceFoundError,
+    ExternalError,
+    MissingInputError,
+    UsageError,
+)
+from stargaze.serve.release import git
 from stargaze.serve.release.commit_tree import RefusedError
+from stargaze.serve.release.publish import deploy, installed_digest, list_releases, rollback
+from stargaze.serve.release.signing import allowed_signers_file, signing_key
 from stargaze.store import Store
 from stargaze.system.locks import locked
 
 if TYPE_CHECKING:
     from stargaze.serve.release.record import Release
-    from tests.serve.conftest import Workshop
+    from tests.serve.conftest import ReleaseStore
 
 pytestmark = pytest.mark.real
 
 
-def test_a_deployed_bundle_serves(workshop: Workshop) -> None:
-    """The folder behind the link holds the very bytes of the bundle."""
-    done = workshop.deploy("good")
+def test_a_deployed_bundle_is_installed(release_store: ReleaseStore) -> None:
+    """The link's target has the same bytes as the bundle."""
+    done = release_store.deploy("good")
 
     assert done.changed
-    assert release.installed(workshop.store) == done.digest
-    assert (workshop.store.current / "model.txt").read_text() == "good"
+    assert installed_digest(release_store.store) == done.digest
+    assert (release_store.store.current / "model.txt").read_text() == "good"
 
 
-def test_the_newest_bundle_is_deployed_where_none_is_named(workshop: Workshop) -> None:
-    workshop.bundle("good 1")
-    newest = workshop.bundle("good 2")
+def test_the_newest_bundle_is_deployed_by_default(release_store: ReleaseStore) -> None:
+    release_store.add_bundle("good 1")
+    newest = release_store.add_bundle("good 2")
 
-    assert release.deploy(workshop.section, workshop.store, now=workshop.now).digest == newest
-
-
-def test_the_beginning_of_a_digest_is_enough(workshop: Workshop) -> None:
-    older = workshop.bundle("good 1")
-    workshop.bundle("good 2")
-
-    assert release.deploy(workshop.section, workshop.store, now=workshop.now, digest=older[:12]).digest == older
+    assert deploy(release_store.section, release_store.store, now=release_store.now).digest == newest
 
 
-def test_the_record_says_who_what_and_when(workshop: Workshop) -> None:
-    """It is read back from git's log, not from what deploy returned."""
-    first = workshop.deploy("good 1")
-    second = workshop.deploy("good 2")
+def test_a_prefix_of_the_digest_is_enough(release_store: ReleaseStore) -> None:
+    older = release_store.add_bundle("good 1")
+    release_store.add_bundle("good 2")
 
-    assert release.releases(workshop.store) == [second, first]
-    assert (second.who, second.when, second.kind) == ("a tester", "2026-03-01T12:00:00+00:00", "deploy")
-    assert (first.before, second.before) == (None, first.commit)
+    assert deploy(release_store.section, release_store.store, now=release_store.now, digest=older[:12]).digest == older
+
+
+def test_the_record_has_author_bundle_and_time(release_store: ReleaseStore) -> None:
+    """It is read from git's log, not from what deploy returned."""
+    first = release_store.deploy("good 1")
+    second = release_store.deploy("good 2")
+
+    assert list_releases(release_store.store) == [second, first]
+    assert (second.author, second.created_at, second.kind) == ("a tester", "2026-03-01T12:00:00+00:00", "deploy")
+    assert (first.previous, second.previous) == (None, first.commit)
     assert second.scores == {"all": {"rmsle": 0.5, "rho": None}}
 
 
-def test_the_installed_record_names_the_release(workshop: Workshop) -> None:
-    done = workshop.deploy("good")
-    written = json.loads((workshop.store.serving / "installed.json").read_text())
+def test_installed_json_names_the_release(release_store: ReleaseStore) -> None:
+    done = release_store.deploy("good")
+    installed = json.loads((release_store.store.serving / "installed.json").read_text())
 
-    assert (written["commit"], written["digest"], written["who"]) == (done.commit, done.digest, "a tester")
+    assert (installed["commit"], installed["digest"], installed["author"]) == (done.commit, done.digest, "a tester")
 
 
-def test_who_is_the_git_user_and_the_account(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_default_author_is_the_git_user_and_the_account(
+    release_store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "gitconfig"
     config.write_text("[user]\n\tname = Jane Doe\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
-    monkeypatch.chdir(tmp_path)  # the checkout may have a user of its own, who goes before
-    workshop.bundle("good")
+    monkeypatch.chdir(tmp_path)  # the checkout may have its own user.name, which takes precedence
+    release_store.add_bundle("good")
 
-    assert release.deploy(workshop.section, workshop.store, now=workshop.now).who.startswith("Jane Doe / ")
+    assert deploy(release_store.section, release_store.store, now=release_store.now).author.startswith("Jane Doe / ")
 
 
-def test_deploying_what_is_in_force_changes_nothing(workshop: Workshop) -> None:
-    done = workshop.deploy("good")
-    before = workshop.state()
+def test_deploying_the_current_bundle_changes_nothing(release_store: ReleaseStore) -> None:
+    done = release_store.deploy("good")
+    before = release_store.state()
 
-    again = release.deploy(workshop.section, workshop.store, now=workshop.now, digest=done.digest)
+    again = deploy(release_store.section, release_store.store, now=release_store.now, digest=done.digest)
 
     assert not again.changed
-    assert workshop.state() == before
+    assert release_store.state() == before
 
 
-def test_a_rollback_is_a_new_release_of_the_bundle_before(workshop: Workshop) -> None:
-    first = workshop.deploy("good 1")
-    second = workshop.deploy("good 2")
+def test_a_rollback_is_a_new_release_of_the_previous_bundle(release_store: ReleaseStore) -> None:
+    first = release_store.deploy("good 1")
+    second = release_store.deploy("good 2")
 
-    back = release.rollback(workshop.section, workshop.store, now=workshop.now, who="a tester")
+    back = rollback(release_store.section, release_store.store, now=release_store.now, author="a tester")
 
-    assert (back.digest, back.kind, back.before) == (first.digest, "rollback", second.commit)
-    assert release.installed(workshop.store) == first.digest
-    assert [line.kind for line in release.releases(workshop.store)] == ["rollback", "deploy", "deploy"]
+    assert (back.digest, back.kind, back.previous) == (first.digest, "rollback", second.commit)
+    assert installed_digest(release_store.store) == first.digest
+    assert [line.kind for line in list_releases(release_store.store)] == ["rollback", "deploy", "deploy"]
 
 
-def test_rolling_back_twice_goes_back_two(workshop: Workshop) -> None:
-    """And not forth again to what the first rollback left."""
-    first = workshop.deploy("good 1")
+def test_two_rollbacks_go_back_two_releases(release_store: ReleaseStore) -> None:
+    """And not forward again to the release that the first rollback left."""
+    first = release_store.deploy("good 1")
     for model in ("good 2", "good 3"):
-        workshop.deploy(model)
+        release_store.deploy(model)
     for _ in range(2):
-        release.rollback(workshop.section, workshop.store, now=workshop.now)
+        rollback(release_store.section, release_store.store, now=release_store.now)
 
-    assert release.installed(workshop.store) == first.digest
-
-
-def test_a_rollback_needs_no_copy_of_the_bundle_in_the_store(workshop: Workshop) -> None:
-    """The record holds every file; a store that was tidied can still go back."""
-    first = workshop.deploy("good 1")
-    workshop.deploy("good 2")
-    shutil.rmtree(workshop.store.bundles)
-    shutil.rmtree(workshop.store.serving / "bundles" / first.digest)
-
-    release.rollback(workshop.section, workshop.store, now=workshop.now)
-
-    assert (workshop.store.current / "model.txt").read_text() == "good 1"
+    assert installed_digest(release_store.store) == first.digest
 
 
-def test_a_rollback_goes_to_any_release_that_is_named(workshop: Workshop) -> None:
-    first = workshop.deploy("good 1")
+def test_a_rollback_needs_no_copy_of_the_bundle_in_the_store(release_store: ReleaseStore) -> None:
+    """The release repository has every file; a pruned store can still roll back."""
+    first = release_store.deploy("good 1")
+    release_store.deploy("good 2")
+    shutil.rmtree(release_store.store.bundles)
+    shutil.rmtree(release_store.store.serving / "bundles" / first.digest)
+
+    rollback(release_store.section, release_store.store, now=release_store.now)
+
+    assert (release_store.store.current / "model.txt").read_text() == "good 1"
+
+
+def test_a_rollback_can_name_any_release(release_store: ReleaseStore) -> None:
+    first = release_store.deploy("good 1")
     for model in ("good 2", "good 3"):
-        workshop.deploy(model)
+        release_store.deploy(model)
 
-    back = release.rollback(workshop.section, workshop.store, now=workshop.now, to=first.digest[:10])
+    back = rollback(release_store.section, release_store.store, now=release_store.now, to=first.digest[:10])
 
-    assert release.installed(workshop.store) == back.digest == first.digest
-
-
-def test_a_rollback_to_what_is_in_force_changes_nothing(workshop: Workshop) -> None:
-    done = workshop.deploy("good")
-
-    assert not release.rollback(workshop.section, workshop.store, now=workshop.now, to=done.digest).changed
+    assert installed_digest(release_store.store) == back.digest == first.digest
 
 
-def test_a_rollback_with_nothing_before_says_so(workshop: Workshop) -> None:
-    workshop.deploy("good")
+def test_a_rollback_to_the_current_bundle_changes_nothing(release_store: ReleaseStore) -> None:
+    done = release_store.deploy("good")
 
-    with pytest.raises(MissingInputError, match="nothing stands before"):
-        release.rollback(workshop.section, workshop.store, now=workshop.now)
-
-
-def test_a_rollback_before_the_first_release_says_so(workshop: Workshop) -> None:
-    with pytest.raises(MissingInputError, match="nothing was released yet"):
-        release.rollback(workshop.section, workshop.store, now=workshop.now)
+    assert not rollback(release_store.section, release_store.store, now=release_store.now, to=done.digest).changed
 
 
-def test_a_rollback_to_an_unknown_bundle_says_so(workshop: Workshop) -> None:
-    workshop.deploy("good")
+def test_a_rollback_without_an_earlier_release_is_an_error(release_store: ReleaseStore) -> None:
+    release_store.deploy("good")
+
+    with pytest.raises(MissingInputError, match="there is no earlier release than"):
+        rollback(release_store.section, release_store.store, now=release_store.now)
+
+
+def test_a_rollback_before_the_first_release_is_an_error(release_store: ReleaseStore) -> None:
+    with pytest.raises(MissingInputError, match="there is no release to roll back to"):
+        rollback(release_store.section, release_store.store, now=release_store.now)
+
+
+def test_a_rollback_to_an_unknown_bundle_is_an_error(release_store: ReleaseStore) -> None:
+    release_store.deploy("good")
 
     with pytest.raises(MissingInputError, match="no release has bundle '0123'"):
-        release.rollback(workshop.section, workshop.store, now=workshop.now, to="0123")
+        rollback(release_store.section, release_store.store, now=release_store.now, to="0123")
 
 
 def test_the_record_is_empty_before_the_first_release(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
-    assert release.releases(store) == []
-    assert release.installed(store) is None
+    assert list_releases(store) == []
+    assert installed_digest(store) is None
 
 
-def test_deploy_before_tune_names_the_command(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_repository_of_another_version_is_an_error_that_says_what_to_remove(release_store: ReleaseStore) -> None:
+    files = release_store.release_files(release_store.add_bundle("good"))
+    commit = release_store.commit(files | {"release.json": b'{"format": 1, "who": "a tester"}'})
+    git.push(release_store.clone, commit, str(release_store.repository.path))  # refused by today's hook
+    release_store.raw_git(f"--git-dir={release_store.repository.path}", "fetch", str(release_store.clone.path), commit)
+    release_store.raw_git(f"--git-dir={release_store.repository.path}", "update-ref", git.BRANCH, commit)
+
+    for call in (deploy, rollback):
+        with pytest.raises(BadDataError, match=f"release {commit[:12]} was written by another version") as caught:
+            call(release_store.section, release_store.store, now=release_store.now)
+        assert "remove releases.git" in caught.value.hint
+
+
+def test_deploy_before_tune_names_the_command(release_store: ReleaseStore, tmp_path: Path) -> None:
     with pytest.raises(MissingInputError) as caught:
-        release.deploy(DeploySection(), Store(tmp_path / "new"), now=workshop.now)
+        deploy(DeploySection(), Store(tmp_path / "new"), now=release_store.now)
 
     assert caught.value.hint == "stargaze tune"
 
 
 @pytest.mark.parametrize("digest", ["feed", "../../etc", "", "*"])
-def test_a_digest_that_no_bundle_has_is_refused(workshop: Workshop, digest: str) -> None:
-    workshop.bundle("good")
+def test_an_unknown_digest_is_an_error(release_store: ReleaseStore, digest: str) -> None:
+    release_store.add_bundle("good")
 
     with pytest.raises(MissingInputError, match="there is no bundle"):
-        release.deploy(workshop.section, workshop.store, now=workshop.now, digest=digest)
+        deploy(release_store.section, release_store.store, now=release_store.now, digest=digest)
 
 
-def test_a_beginning_that_two_bundles_share_is_refused(workshop: Workshop) -> None:
-    """Sixteen first digits, seventeen bundles: two begin alike."""
-    digests = [workshop.bundle(f"good {number}") for number in range(17)]
+def test_an_ambiguous_prefix_is_an_error(release_store: ReleaseStore) -> None:
+    """Sixteen first digits, seventeen bundles: two share the first."""
+    digests = [release_store.add_bundle(f"good {number}") for number in range(17)]
     first = [digest[0] for digest in digests]
     shared = next(letter for letter in first if first.count(letter) > 1)
 
-    with pytest.raises(UsageError, match="is the beginning of"):
-        release.deploy(workshop.section, workshop.store, now=workshop.now, digest=shared)
+    with pytest.raises(UsageError, match=r"matches \d+ bundles"):
+        deploy(release_store.section, release_store.store, now=release_store.now, digest=shared)
 
 
-def test_a_bundle_that_was_changed_after_tuning_is_not_even_sent(workshop: Workshop) -> None:
-    digest = workshop.bundle("good")
-    (workshop.store.bundles / digest / "model.txt").write_text("evil")
+def test_a_bundle_that_was_changed_after_tuning_is_not_pushed(release_store: ReleaseStore) -> None:
+    digest = release_store.add_bundle("good")
+    (release_store.store.bundles / digest / "model.txt").write_text("evil")
 
     with pytest.raises(BadBundleError):
-        release.deploy(workshop.section, workshop.store, now=workshop.now, digest=digest)
-    assert workshop.state() == (None, None)
+        deploy(release_store.section, release_store.store, now=release_store.now, digest=digest)
+    assert release_store.state() == (None, None)
 
 
-def test_a_bundle_without_a_description_is_not_even_sent(workshop: Workshop) -> None:
-    """Its sums are right, but nobody could say how good it is."""
-    making = workshop.store.bundles / "making"
-    making.mkdir(parents=True)
-    (making / "bundle.json").write_text("[")
-    making.rename(workshop.store.bundles / (digest := write_manifest(making)))
+def test_a_bundle_without_a_description_is_not_pushed(release_store: ReleaseStore) -> None:
+    """Its checksums are valid, but its scores are unknown."""
+    folder = release_store.store.bundles / "making"
+    folder.mkdir(parents=True)
+    (folder / "bundle.json").write_text("[")
+    folder.rename(release_store.store.bundles / (digest := write_manifest(folder)))
 
     with pytest.raises(BadBundleError, match=r"bundle\.json: cannot be read"):
-        release.deploy(workshop.section, workshop.store, now=workshop.now, digest=digest)
-    assert workshop.state() == (None, None)
+        deploy(release_store.section, release_store.store, now=release_store.now, digest=digest)
+    assert release_store.state() == (None, None)
 
 
-def test_a_bundle_of_growth_is_not_even_sent(workshop: Workshop) -> None:
-    folder = workshop.store.bundles / workshop.bundle("good")
+def test_a_growth_bundle_is_not_pushed(release_store: ReleaseStore) -> None:
+    folder = release_store.store.bundles / release_store.add_bundle("good")
     (folder / "bundle.json").write_text('{"kind": "growth", "scores": [{"days": 30}]}')
     named = folder.rename(folder.parent / write_manifest(folder))
 
     with pytest.raises(BadBundleError, match="is a bundle of kind 'growth', and one of kind 'stars' is needed"):
-        release.deploy(workshop.section, workshop.store, now=workshop.now, digest=named.name)
-    assert release.releases(workshop.store) == []
+        deploy(release_store.section, release_store.store, now=release_store.now, digest=named.name)
+    assert list_releases(release_store.store) == []
 
 
-def test_a_refused_deploy_says_why_and_leaves_the_old_release(workshop: Workshop) -> None:
-    """Promise 3: a bad model never reaches production."""
-    workshop.deploy("good")
-    before = workshop.state()
+def test_a_refused_deploy_reports_the_reason_and_changes_nothing(release_store: ReleaseStore) -> None:
+    """A bad model never reaches production."""
+    release_store.deploy("good")
+    before = release_store.state()
 
     with pytest.raises(RefusedError, match=r"predicts 3\.0 for the prototype row, not 4\.0"):
-        workshop.deploy("bad")
-    assert workshop.state() == before
+        release_store.deploy("bad")
+    assert release_store.state() == before
 
 
-def test_a_release_after_a_refused_one_goes_in(workshop: Workshop) -> None:
+def test_a_deploy_after_a_refused_one_is_accepted(release_store: ReleaseStore) -> None:
     with pytest.raises(RefusedError):
-        workshop.deploy("bad")
+        release_store.deploy("bad")
 
-    assert workshop.deploy("good").before is None
+    assert release_store.deploy("good").previous is None
 
 
 @pytest.mark.parametrize("megabytes", [1.5, 3.0])
-def test_a_bundle_above_the_limit_is_refused(workshop: Workshop, megabytes: float) -> None:
-    """By the hook that counts the files, and, far above, by git before it unpacks anything."""
+def test_a_bundle_above_the_size_limit_is_refused(release_store: ReleaseStore, megabytes: float) -> None:
+    """By the hook, which measures the files, or, far above the limit, by git before it unpacks anything."""
     noise = os.urandom(int(megabytes * 500_000)).hex()
 
     with pytest.raises(RefusedError, match=r"at most 1 MB are allowed|larger than deploy.max_size = 1 MB"):
-        workshop.deploy(f"good {noise}")
-    assert workshop.state() == (None, None)
+        release_store.deploy(f"good {noise}")
+    assert release_store.state() == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -256,183 +277,183 @@ def test_a_bundle_above_the_limit_is_refused(workshop: Workshop, megabytes: floa
     ["current", "installed.json", "bundles", "bundles/{digest}/model.txt"],
     ids=["the link", "the record", "all bundles", "a file"],
 )
-def test_deploying_again_heals_what_a_crash_left(workshop: Workshop, lost: str) -> None:
-    """The branch has moved, the installation ended somewhere on its way."""
-    done = workshop.deploy("good")
-    path = workshop.store.serving / lost.format(digest=done.digest)
+def test_deploying_again_repairs_the_installation_after_a_crash(release_store: ReleaseStore, lost: str) -> None:
+    """The branch was updated, but the installation was interrupted."""
+    done = release_store.deploy("good")
+    path = release_store.store.serving / lost.format(digest=done.digest)
     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
-    again = release.deploy(workshop.section, workshop.store, now=workshop.now, digest=done.digest)
+    again = deploy(release_store.section, release_store.store, now=release_store.now, digest=done.digest)
 
     assert again.changed
-    assert release.installed(workshop.store) == done.digest
-    assert (workshop.store.current / "model.txt").read_text() == "good"
-    assert (workshop.store.serving / "installed.json").exists()
+    assert installed_digest(release_store.store) == done.digest
+    assert (release_store.store.current / "model.txt").read_text() == "good"
+    assert (release_store.store.serving / "installed.json").exists()
 
 
-def test_a_release_that_went_in_but_does_not_serve_is_an_error(workshop: Workshop) -> None:
-    """Promise 1: deploy compares what serves with what it sent."""
-    workshop.store.current.mkdir(parents=True)
+def test_a_recorded_release_that_is_not_installed_is_an_error(release_store: ReleaseStore) -> None:
+    """Deploy compares the installed bundle with the one that it pushed."""
+    release_store.store.current.mkdir(parents=True)
 
-    with pytest.raises(ExternalError, match=r"is recorded but does not serve: .*is a folder, not the link"):
-        workshop.deploy("good")
-
-
-def test_a_store_that_was_moved_goes_on(workshop: Workshop) -> None:
-    first = workshop.deploy("good 1")
-    moved = Store(workshop.store.root.rename(workshop.store.root.with_name("moved")))
-    key = signing.signing_key(workshop.section, moved)
-    second = dataclasses.replace(workshop, store=moved, key=key).deploy("good 2")
-
-    assert release.installed(moved) == second.digest
-    assert second.before == first.commit
+    with pytest.raises(ExternalError, match=r"is recorded but not installed: .*is a folder, not the link"):
+        release_store.deploy("good")
 
 
-def test_a_second_deploy_at_the_same_time_is_told_so(workshop: Workshop) -> None:
+def test_a_moved_store_can_deploy(release_store: ReleaseStore) -> None:
+    first = release_store.deploy("good 1")
+    moved = Store(release_store.store.root.rename(release_store.store.root.with_name("moved")))
+    key = signing_key(release_store.section, moved)
+    second = dataclasses.replace(release_store, store=moved, key=key).deploy("good 2")
+
+    assert installed_digest(moved) == second.digest
+    assert second.previous == first.commit
+
+
+def test_a_concurrent_deploy_is_an_error(release_store: ReleaseStore) -> None:
     with (
-        locked(workshop.store.root / "releases.lock"),
+        locked(release_store.store.root / "releases.lock"),
         pytest.raises(ExternalError, match="another deploy or rollback"),
     ):
-        workshop.deploy("good")
+        release_store.deploy("good")
 
 
-def test_a_release_that_overtakes_a_deploy_wins_and_the_other_is_told_so(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+def test_a_release_that_arrives_during_a_deploy_wins(
+    release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From another machine: the lock does not hold it back, git's branch does."""
-    first = workshop.deploy("good 1")
-    other = workshop.commit(workshop.files(workshop.bundle("good other")))
-    send = git.push
+    """From another machine: the lock does not exclude it, but the branch of the repository changes."""
+    first = release_store.deploy("good 1")
+    other = release_store.commit(release_store.release_files(release_store.add_bundle("good other")))
+    real_push = git.push
 
-    def push(repository: git.Repository, commit: str, to: str) -> git.Pushed:
-        workshop.push(other)
-        return send(repository, commit, to)
+    def push(repository: git.Repository, commit: str, to: str) -> git.PushResult:
+        release_store.push(other)
+        return real_push(repository, commit, to)
 
     monkeypatch.setattr(git, "push", push)
     with pytest.raises(ExternalError, match="another release arrived at the same time"):
-        workshop.deploy("good 2")
+        release_store.deploy("good 2")
 
-    assert [line.commit for line in release.releases(workshop.store)] == [other, first.commit]
-
-
-def test_a_lock_that_a_killed_deploy_left_on_the_config_does_no_harm(workshop: Workshop) -> None:
-    (workshop.store.releases / "config.lock").touch()
-
-    assert workshop.deploy("good").changed
+    assert [line.commit for line in list_releases(release_store.store)] == [other, first.commit]
 
 
-def test_a_lock_that_a_killed_push_left_on_the_branch_is_named(workshop: Workshop) -> None:
-    """It might be another push that runs, so it is the user who removes it."""
-    workshop.deploy("good 1")
-    lock = workshop.store.releases / "refs" / "heads" / "main.lock"
+def test_a_config_lock_of_a_killed_deploy_is_removed(release_store: ReleaseStore) -> None:
+    (release_store.store.releases / "config.lock").touch()
+
+    assert release_store.deploy("good").changed
+
+
+def test_a_branch_lock_of_a_killed_push_is_named(release_store: ReleaseStore) -> None:
+    """Another push may be running, so the user has to remove it."""
+    release_store.deploy("good 1")
+    lock = release_store.store.releases / "refs" / "heads" / "main.lock"
     lock.touch()
 
     with pytest.raises(ExternalError) as caught:
-        workshop.deploy("good 2")
+        release_store.deploy("good 2")
     assert str(lock) in caught.value.message
     assert f"rm {lock}" in caught.value.hint
 
 
-def test_a_key_is_made_once_and_for_its_owner_only(workshop: Workshop) -> None:
-    workshop.deploy("good")
-    key = signing.signing_key(workshop.section, workshop.store)
+def test_the_key_is_created_once_and_readable_by_its_owner_only(release_store: ReleaseStore) -> None:
+    release_store.deploy("good")
+    key = signing_key(release_store.section, release_store.store)
 
-    assert key == workshop.key
+    assert key == release_store.key
     assert key.stat().st_mode & 0o777 == 0o600
     assert key.parent.stat().st_mode & 0o777 == 0o700
-    assert len(signing.allowed_signers(workshop.store).read_text().splitlines()) == 1
+    assert len(allowed_signers_file(release_store.store).read_text().splitlines()) == 1
 
 
-def test_a_configured_key_signs(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_configured_key_signs(release_store: ReleaseStore, tmp_path: Path) -> None:
     key = tmp_path / "own"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    digest = workshop.bundle("good")
+    digest = release_store.add_bundle("good")
 
-    release.deploy(DeploySection(signing_key=str(key)), workshop.store, now=workshop.now, digest=digest)
+    deploy(DeploySection(signing_key=str(key)), release_store.store, now=release_store.now, digest=digest)
 
-    assert release.installed(workshop.store) == digest
+    assert installed_digest(release_store.store) == digest
 
 
-def test_a_configured_key_that_is_missing_is_named(workshop: Workshop, tmp_path: Path) -> None:
-    workshop.bundle("good")
+def test_a_missing_configured_key_is_named(release_store: ReleaseStore, tmp_path: Path) -> None:
+    release_store.add_bundle("good")
 
     with pytest.raises(CredentialsError, match=r"signing_key: .*/none is not there"):
-        release.deploy(DeploySection(signing_key=str(tmp_path / "none")), workshop.store, now=workshop.now)
+        deploy(DeploySection(signing_key=str(tmp_path / "none")), release_store.store, now=release_store.now)
 
 
-def test_a_key_that_others_may_read_is_refused(workshop: Workshop) -> None:
-    workshop.bundle("good")
-    workshop.key.chmod(0o644)
+def test_a_key_that_others_can_read_is_an_error(release_store: ReleaseStore) -> None:
+    release_store.add_bundle("good")
+    release_store.key.chmod(0o644)
 
     with pytest.raises(CredentialsError) as caught:
-        release.deploy(DeploySection(signing_key=str(workshop.key)), workshop.store, now=workshop.now)
-    assert caught.value.hint == f"chmod 600 {workshop.key}"
+        deploy(DeploySection(signing_key=str(release_store.key)), release_store.store, now=release_store.now)
+    assert caught.value.hint == f"chmod 600 {release_store.key}"
 
 
-def test_a_key_with_a_passphrase_fails_instead_of_asking(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_key_with_a_passphrase_fails_without_a_prompt(release_store: ReleaseStore, tmp_path: Path) -> None:
     key = tmp_path / "locked"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "a secret", "-f", str(key)], check=True)
-    workshop.bundle("good")
+    release_store.add_bundle("good")
 
     with pytest.raises(ExternalError, match=r"passphrase|sign"):
-        release.deploy(DeploySection(signing_key=str(key)), workshop.store, now=workshop.now)
-    assert workshop.state() == (None, None)
+        deploy(DeploySection(signing_key=str(key)), release_store.store, now=release_store.now)
+    assert release_store.state() == (None, None)
 
 
 @pytest.mark.parametrize("missing", ["git", "ssh-keygen"])
-def test_a_program_that_is_not_installed_is_named(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+def test_a_missing_program_is_named(
+    release_store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
     for name in {"git", "ssh-keygen"} - {missing}:
         (programs / name).symlink_to(str(shutil.which(name)))
-    workshop.bundle("good")
+    release_store.add_bundle("good")
     monkeypatch.setenv("PATH", str(programs))
 
     with pytest.raises(ExternalError, match=f"{missing} is not installed") as caught:
-        release.deploy(workshop.section, workshop.store, now=workshop.now)
+        deploy(release_store.section, release_store.store, now=release_store.now)
     assert caught.value.hint == "apt install git openssh-client"
 
 
-def test_the_users_own_git_settings_change_nothing(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_users_git_config_changes_nothing(
+    release_store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A global config that switches hooks off and rewrites line ends, and variables of a git that called us."""
+    """A global config that disables hooks and converts line endings, and variables of a calling git."""
     config = tmp_path / "gitconfig"
     config.write_text("[core]\n\thooksPath = /nowhere\n\tautocrlf = true\n[gpg]\n\tformat = openpgp\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
     monkeypatch.setenv("GIT_DIR", "/nowhere")
-    done = workshop.deploy("good\r\n")
+    done = release_store.deploy("good\r\n")
 
-    assert (workshop.store.current / "model.txt").read_bytes() == b"good\r\n"
-    assert release.installed(workshop.store) == done.digest
+    assert (release_store.store.current / "model.txt").read_bytes() == b"good\r\n"
+    assert installed_digest(release_store.store) == done.digest
 
 
-def test_the_key_never_stands_in_a_command_line(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
+def test_the_key_is_never_in_a_command_line(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    argvs: list[str] = []
 
-    class Watched(subprocess.Popen[bytes]):
+    class RecordingPopen(subprocess.Popen[bytes]):
         def __init__(self, argv: list[str], **options: object) -> None:
-            seen.extend(argv)
+            argvs.extend(argv)
             super().__init__(argv, **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(subprocess, "Popen", Watched)
-    workshop.deploy("good")
+    monkeypatch.setattr(subprocess, "Popen", RecordingPopen)
+    release_store.deploy("good")
 
-    secret = workshop.key.read_text().splitlines()[1]
-    assert seen
-    assert not any(secret in word for word in seen)
+    secret = release_store.key.read_text().splitlines()[1]
+    assert argvs
+    assert not any(secret in word for word in argvs)
 
 
-def test_only_the_last_five_bundles_stay_installed(workshop: Workshop) -> None:
-    done = [workshop.deploy(f"good {number}").digest for number in range(6)]
+def test_only_the_newest_five_bundles_stay_installed(release_store: ReleaseStore) -> None:
+    digests = [release_store.deploy(f"good {number}").digest for number in range(6)]
 
-    assert {path.name for path in (workshop.store.serving / "bundles").iterdir()} == set(done[1:])
+    assert {path.name for path in (release_store.store.serving / "bundles").iterdir()} == set(digests[1:])
 
 
 def test_importing_the_hook_imports_no_model_library() -> None:
-    """It runs at every push and starts quickly; only the process that loads the model needs them."""
+    """It runs at every push and must start quickly; only the process that loads the model needs them."""
     heavy = {"pandas", "numpy", "sklearn", "lightgbm", "pyarrow", "stargaze.bundle.star_bundle"}
     code = "import sys, stargaze.serve.release.git_hooks; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
@@ -440,39 +461,46 @@ def test_importing_the_hook_imports_no_model_library() -> None:
     assert heavy & set(done.stdout.split()) == set()
 
 
-# ---- the gate -----------------------------------------------------------------------------------------------------
+# ---- the quality gate -----------------------------------------------------------------------------------------------------
 
 
-def test_the_gate_sees_the_new_bundle_and_the_one_in_production(workshop: Workshop) -> None:
-    first, second = workshop.deploy("good 1"), workshop.bundle("good 2")
+def test_the_gate_gets_the_new_bundle_and_the_one_in_production(release_store: ReleaseStore) -> None:
+    first, second = release_store.deploy("good 1"), release_store.add_bundle("good 2")
     seen: list[tuple[str, str]] = []
 
     def gate(challenger: Path, champion: Path) -> None:
         seen.append(((challenger / "model.txt").read_text(), (champion / "model.txt").read_text()))
 
-    release.deploy(workshop.section, workshop.store, now=workshop.now, digest=second, gate=gate)
-    shutil.rmtree(workshop.store.serving / "bundles" / second)  # only git's record has it now
-    release.deploy(workshop.section, workshop.store, now=workshop.now, digest=first.digest, gate=gate)
+    deploy(release_store.section, release_store.store, now=release_store.now, digest=second, gate=gate)
+    shutil.rmtree(release_store.store.serving / "bundles" / second)  # only the release repository has it now
+    deploy(release_store.section, release_store.store, now=release_store.now, digest=first.digest, gate=gate)
 
     assert seen == [("good 2", "good 1"), ("good 1", "good 2")]
 
 
-def test_what_the_gate_keeps_back_is_not_sent_but_with_a_reason_that_is_kept(workshop: Workshop) -> None:
-    workshop.deploy("good 1")
-    before, second = workshop.state(), workshop.bundle("good 2")
+def test_a_bundle_that_the_gate_refuses_needs_a_reason_which_is_recorded(release_store: ReleaseStore) -> None:
+    release_store.deploy("good 1")
+    before, second = release_store.state(), release_store.add_bundle("good 2")
 
     def gate(_: Path, champion: Path) -> None:
         raise DifferenceFoundError(f"worse than {champion.name[:12]}")
 
-    def go(forced: str) -> Release:
-        return release.deploy(
-            workshop.section, workshop.store, now=workshop.now, digest=second, gate=gate, forced=forced
+    def deploy_with(reason: str) -> Release:
+        return deploy(
+            release_store.section,
+            release_store.store,
+            now=release_store.now,
+            digest=second,
+            gate=gate,
+            force_reason=reason,
         )
 
-    for none in ("", " \n"):
+    for empty in ("", " \n"):
         with pytest.raises(DifferenceFoundError):
-            go(none)
-    assert workshop.state() == before
-    assert go("a new target\x1b").forced == "a new target"
-    assert release.releases(workshop.store)[0].forced == "a new target"
-    assert "forced: a new target" in workshop.raw_git("log", "-1", "--format=%B", f"{git.tip(workshop.repository)}")
+            deploy_with(empty)
+    assert release_store.state() == before
+    assert deploy_with("a new target\x1b").force_reason == "a new target"
+    assert list_releases(release_store.store)[0].force_reason == "a new target"
+    assert "forced: a new target" in release_store.raw_git(
+        "log", "-1", "--format=%B", f"{git.branch_tip(release_store.repository)}"
+    )

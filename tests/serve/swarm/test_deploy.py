@@ -13,15 +13,15 @@ from stargaze.bundle.manifest import BadBundleError
 from stargaze.config import DeploySection
 from stargaze.errors import DifferenceFoundError, ExternalError, MissingInputError
 from stargaze.serve.release import git
-from stargaze.serve.release import publish as release
 from stargaze.serve.release.commit_tree import RefusedError
+from stargaze.serve.release.publish import deploy, list_releases
 from stargaze.serve.swarm import deploy as delivery
 from stargaze.serve.swarm import wait as watching
 from stargaze.serve.swarm.delivery_state import kept
 from stargaze.serve.swarm.deploy import Delivered
 from stargaze.serve.swarm.restore import standing
 from stargaze.store import Store
-from tests.serve.conftest import Workshop
+from tests.serve.conftest import ReleaseStore
 from tests.serve.swarm.small_swarm import SmallSwarm
 
 pytestmark = pytest.mark.real
@@ -29,24 +29,24 @@ BOTH = ("production1", "production2")
 
 
 class Desk:
-    """Somebody who delivers: a workshop for bundles, a Swarm to bring them to, and peers that take every push but some."""
+    """Somebody who delivers: a release_store for bundles, a Swarm to bring them to, and peers that take every push but some."""
 
-    def __init__(self, workshop: Workshop, small: SmallSwarm) -> None:
-        self.workshop, self.small = workshop, small
-        self.store: Store = workshop.store
-        self.section = dataclasses.replace(workshop.section, to="swarm", registry="registry.example", patience=0)
+    def __init__(self, release_store: ReleaseStore, small: SmallSwarm) -> None:
+        self.release_store, self.small = release_store, small
+        self.store: Store = release_store.store
+        self.section = dataclasses.replace(release_store.section, to="swarm", registry="registry.example", patience=0)
         self.refusing: dict[str, str] = {}
         """Machines whose repository takes nothing, and what it says."""
         self.said: list[str] = []
 
     def deploy(self, model: str = "good", **more: Any) -> Delivered:
         """Make a bundle and deliver it, or deliver the one of a ``digest`` again."""
-        digest = more.pop("digest", None) or self.workshop.bundle(model)
+        digest = more.pop("digest", None) or self.release_store.add_bundle(model)
         return delivery.deploy(
             more.pop("section", self.section),
             self.store,
             self.small.site(),
-            now=self.workshop.now,
+            now=self.release_store.now,
             say=self.said.append,
             digest=digest,
             **more,
@@ -55,22 +55,22 @@ class Desk:
     def rollback(self, to: str | None = None, section: DeploySection | None = None) -> Delivered:
         """Return to a release."""
         where = (section or self.section, self.store, self.small.site())
-        return delivery.rollback(*where, now=self.workshop.now, say=self.said.append, to=to)
+        return delivery.rollback(*where, now=self.release_store.now, say=self.said.append, to=to)
 
-    def take(self, repository: git.Repository, commit: str, to: str, **_: Any) -> git.Pushed:
+    def take(self, repository: git.Repository, commit: str, to: str, **_: Any) -> git.PushResult:
         """Answer a push as the repository of a machine."""
         name = next(one.name for one in self.small.machines if f"@{one.address}/" in to)
         self.small.done.append(f"{name}: take a release")
         if name in self.refusing:
-            return git.Pushed(False, self.refusing[name])
+            return git.PushResult(False, self.refusing[name])
         tip = self.small.tips.get(name)
-        if tip and not git.is_before(repository, tip, commit):
-            return git.Pushed(False, "! [remote rejected] main (not a fast-forward)")
+        if tip and not git.is_ancestor(repository, tip, commit):
+            return git.PushResult(False, "! [remote rejected] main (not a fast-forward)")
         self.small.tips[name], self.small.holds[name] = commit, repository.path
         (entry,) = [one for one in git.list_tree(repository, commit) if one.name == "release.json"]
-        digest = json.loads(git.read(repository, [entry.object])[0])["digest"]
+        digest = json.loads(git.read_objects(repository, [entry.object])[0])["digest"]
         self.small.installed[name] = self.small.releases[commit] = digest
-        return git.Pushed(True, "")
+        return git.PushResult(True, "")
 
     def everything(self) -> dict[str, Any]:
         """Return all that serves, which a delivery that fails must leave as it was."""
@@ -80,19 +80,19 @@ class Desk:
     @property
     def record(self) -> list[tuple[str, str]]:
         """Return kind and bundle of every release, newest first."""
-        return [(one.kind, one.digest) for one in release.releases(self.store)]
+        return [(one.kind, one.digest) for one in list_releases(self.store)]
 
 
 @pytest.fixture
-def desk(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A desk that has delivered nothing yet."""
-    return opened(workshop, monkeypatch)
+    return opened(release_store, monkeypatch)
 
 
-def opened(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def opened(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """Open a desk, and have all its words end in a Swarm in memory."""
     monkeypatch.setattr(watching, "PAUSE", 0.0)
-    made = Desk(workshop, SmallSwarm())
+    made = Desk(release_store, SmallSwarm())
     made.small.enter(monkeypatch)
     push = git.push
     monkeypatch.setattr(git, "push", lambda *words, **way: (made.take if way else push)(*words, **way))
@@ -157,10 +157,10 @@ def test_a_config_alone_changes_the_services_and_sends_no_release(delivered: Des
 
 def test_what_a_killed_delivery_left_half_done_the_next_one_ends(delivered: Desk) -> None:
     """The release was on one machine when it was killed, and the services were not sent."""
-    digest = delivered.workshop.bundle("good 2")
+    digest = delivered.release_store.add_bundle("good 2")
     section = dataclasses.replace(delivered.section, web_memory=2.0)
-    release.deploy(section, delivered.store, now=delivered.workshop.now, digest=digest)
-    tip = git.tip(delivered.workshop.repository)
+    deploy(section, delivered.store, now=delivered.release_store.now, digest=digest)
+    tip = git.branch_tip(delivered.release_store.repository)
     assert tip
     delivered.small.tips["production1"], delivered.small.installed["production1"] = tip, digest
 
@@ -207,17 +207,17 @@ def test_what_the_gate_holds_back_is_not_even_built_and_a_reason_lets_it_through
     for none in ("", " "):
         with pytest.raises(DifferenceFoundError, match="it predicts worse"):
             delivered.deploy("good 2", gate=gate, forced=none)
-    assert seen == [(delivered.workshop.bundle("good 2"), first)] * 2
+    assert seen == [(delivered.release_store.add_bundle("good 2"), first)] * 2
     assert delivered.small.done == []
 
     done = delivered.deploy("good 2", gate=gate, forced="a new policy")
 
-    assert release.releases(delivered.store)[0].forced == "a new policy"
+    assert list_releases(delivered.store)[0].force_reason == "a new policy"
     assert delivered.small.installed == dict.fromkeys(BOTH, done.release.digest)
 
 
 def test_a_bundle_that_was_changed_after_tuning_reaches_nobody(delivered: Desk) -> None:
-    digest = delivered.workshop.bundle("good 2")
+    digest = delivered.release_store.add_bundle("good 2")
     (delivered.store.bundles / digest / "model.txt").write_text("evil")
 
     with pytest.raises(BadBundleError):
@@ -280,8 +280,8 @@ def test_a_machine_that_refuses_a_release_has_the_others_go_back(delivered: Desk
         ExternalError, match=r"production2: the release was refused: .* not signed by an allowed"
     ) as caught:
         delivery.deploy(
-            delivered.section, delivered.store, delivered.small.site(), now=delivered.workshop.now, say=heals,
-            digest=delivered.workshop.bundle("good 2"),
+            delivered.section, delivered.store, delivered.small.site(), now=delivered.release_store.now, say=heals,
+            digest=delivered.release_store.add_bundle("good 2"),
         )  # fmt: skip
 
     assert caught.value.message.endswith(f"release {first[:12]} serves as before")
@@ -339,7 +339,7 @@ def test_a_release_whose_delivery_was_interrupted_is_none_to_return_to(
 
     assert delivered.small.installed == dict.fromkeys(BOTH, first)
     stands = standing(delivered.store, list(delivered.small.services.values()))
-    assert stands.release == release.releases(delivered.store)[0]
+    assert stands.release == list_releases(delivered.store)[0]
 
 
 def test_what_somebody_else_has_brought_meanwhile_is_not_taken_back(delivered: Desk) -> None:
@@ -352,7 +352,7 @@ def test_what_somebody_else_has_brought_meanwhile_is_not_taken_back(delivered: D
     with pytest.raises(ExternalError, match="another release has arrived since, and stays"):
         delivery.deploy(
             dataclasses.replace(delivered.section, web_memory=0.05), delivered.store, delivered.small.site(),
-            now=delivered.workshop.now, say=arrives, digest=delivered.workshop.bundle("good 2"),
+            now=delivered.release_store.now, say=arrives, digest=delivered.release_store.add_bundle("good 2"),
         )  # fmt: skip
 
     assert [kind for kind, _ in delivered.record] == ["deploy", "deploy"]
@@ -369,7 +369,7 @@ def test_a_machine_that_is_lost_on_the_way_keeps_the_others_from_nothing(deliver
     with pytest.raises(ExternalError) as caught:
         delivery.deploy(
             delivered.section, delivered.store, delivered.small.site(),
-            now=delivered.workshop.now, say=lose, digest=delivered.workshop.bundle("good 2"),
+            now=delivered.release_store.now, say=lose, digest=delivered.release_store.add_bundle("good 2"),
         )  # fmt: skip
 
     assert f"release {first[:12]} serves as before on production1; production2 does not let us in" in (
@@ -404,7 +404,7 @@ def test_a_way_back_that_fails_too_is_told_with_both_reasons(delivered: Desk) ->
     with pytest.raises(ExternalError) as caught:
         delivery.deploy(
             dataclasses.replace(delivered.section, web_memory=0.05), delivered.store, delivered.small.site(),
-            now=delivered.workshop.now, say=lose, digest=delivered.workshop.bundle("good 2"),
+            now=delivered.release_store.now, say=lose, digest=delivered.release_store.add_bundle("good 2"),
         )  # fmt: skip
 
     assert "unhealthy" in caught.value.message
@@ -461,7 +461,7 @@ def test_a_rollback_reaches_whom_it_can_and_tells_of_the_others(delivered: Desk)
 
 
 def test_a_rollback_to_another_image_that_fails_leaves_the_stack_to_return_to(delivered: Desk) -> None:
-    wants = delivered.workshop.bundle("good 2", **{"model-all-1.skops": "another kind"})
+    wants = delivered.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
     delivered.deploy(digest=wants)
     delivered.deploy("good 3")
     before = delivered.everything()
@@ -474,7 +474,7 @@ def test_a_rollback_to_another_image_that_fails_leaves_the_stack_to_return_to(de
 
 
 def test_a_rollback_to_another_image_wants_every_machine(delivered: Desk) -> None:
-    wants = delivered.workshop.bundle("good 2", **{"model-all-1.skops": "another kind"})
+    wants = delivered.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
     delivered.deploy(digest=wants)
     third = delivered.deploy("good 3").release.digest
     delivered.small.away.add("production2")
@@ -486,7 +486,7 @@ def test_a_rollback_to_another_image_wants_every_machine(delivered: Desk) -> Non
 
 
 def test_a_rollback_to_models_that_want_more_of_an_image_brings_it_first(delivered: Desk) -> None:
-    wants = delivered.workshop.bundle("good 2", **{"model-all-1.skops": "another kind"})
+    wants = delivered.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
     large = delivered.deploy(digest=wants).image
     small = delivered.deploy("good 3").image
     delivered.small.images["production2"].remove(large)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,19 @@ from typing import Any
 import pytest
 
 from stargaze.errors import CredentialsError, DifferenceFoundError, ExternalError
-from stargaze.serve.release import git, signing
-from stargaze.serve.release import publish as release
-from stargaze.serve.release import repository as target
-from tests.serve.conftest import Workshop, open_workshop
+from stargaze.serve.release import git
+from stargaze.serve.release.publish import deploy, list_releases
+from stargaze.serve.release.signing import allow_signer
+from tests.serve.conftest import ReleaseStore, create_release_store
 from tests.serve.swarm.test_deploy import BOTH, Desk, opened
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def delivered(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def delivered(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """Somebody whose first release serves."""
-    made = opened(workshop, monkeypatch)
+    made = opened(release_store, monkeypatch)
     made.deploy("good 1")
     made.small.done.clear()
     return made
@@ -31,8 +30,8 @@ def delivered(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Desk:
 @pytest.fixture
 def other(delivered: Desk, tmp_path: Path) -> Desk:
     """Somebody else with a store of their own, who believes the first."""
-    made = Desk(open_workshop(tmp_path / "other"), delivered.small)
-    signing.allow(delivered.workshop.key, made.store)
+    made = Desk(create_release_store(tmp_path / "other"), delivered.small)
+    allow_signer(delivered.release_store.key, made.store)
     return made
 
 
@@ -46,7 +45,7 @@ def test_what_another_store_has_sent_is_before_what_this_one_sends(delivered: De
     assert [digest for _, digest in other.record] == [done.release.digest, first]
     assert delivered.small.installed == dict.fromkeys(BOTH, done.release.digest)
 
-    signing.allow(other.workshop.key, delivered.store)
+    allow_signer(other.release_store.key, delivered.store)
     third = delivered.deploy("good 3").release.digest
 
     assert [digest for _, digest in delivered.record] == [third, done.release.digest, first]
@@ -88,7 +87,7 @@ def test_what_fails_from_another_store_is_put_back_to_what_served(delivered: Des
 def test_somebody_whom_this_store_does_not_believe_is_named_with_the_way_to_believe_them(
     delivered: Desk, tmp_path: Path
 ) -> None:
-    stranger = Desk(open_workshop(tmp_path / "stranger"), delivered.small)
+    stranger = Desk(create_release_store(tmp_path / "stranger"), delivered.small)
 
     with pytest.raises(CredentialsError) as caught:
         stranger.deploy("good 2")
@@ -100,16 +99,20 @@ def test_somebody_whom_this_store_does_not_believe_is_named_with_the_way_to_beli
 
 
 def test_releases_that_never_came_to_production_step_aside_and_are_kept(delivered: Desk, other: Desk) -> None:
-    lone = release.deploy(
-        other.section, other.store, now=other.workshop.now, digest=other.workshop.bundle("good 9"), who="a tester"
+    lone = deploy(
+        other.section,
+        other.store,
+        now=other.release_store.now,
+        digest=other.release_store.add_bundle("good 9"),
+        author="a tester",
     )
 
     other.deploy("good 2")
 
     assert [digest for _, digest in other.record][1:] == [delivered.record[0][1]]
-    assert f"kept as refs/aside/{lone.commit[:12]}" in " ".join(other.said)
+    assert f"kept as refs/archive/{lone.commit[:12]}" in " ".join(other.said)
     repository = git.Repository(other.store.releases.resolve())
-    assert git.described(repository, f"refs/aside/{lone.commit[:12]}") is not None
+    assert git.object_info(repository, f"refs/archive/{lone.commit[:12]}") is not None
 
 
 def test_more_releases_than_a_hook_takes_at_once_come_in_several_pushes(
@@ -117,10 +120,7 @@ def test_more_releases_than_a_hook_takes_at_once_come_in_several_pushes(
 ) -> None:
     for number in range(2, 7):
         delivered.deploy(f"good {number}")
-    read = target.read_rules
-    monkeypatch.setattr(
-        "stargaze.serve.swarm.import_releases.read_rules", lambda path: dataclasses.replace(read(path), max_releases=2)
-    )
+    other.release_store.set_policy(max_releases=2)
     pushed: list[str] = []
     push = git.push
     monkeypatch.setattr(git, "push", lambda *words, **way: pushed.append(words[1]) or push(*words, **way))
@@ -128,9 +128,7 @@ def test_more_releases_than_a_hook_takes_at_once_come_in_several_pushes(
     other.rollback()
 
     assert len(other.record) == 7
-    assert (
-        len([commit for commit in pushed if commit in {one.commit for one in release.releases(delivered.store)}]) >= 3
-    )
+    assert len([commit for commit in pushed if commit in {one.commit for one in list_releases(delivered.store)}]) >= 3
 
 
 def test_a_bundle_of_objects_that_is_cut_off_is_an_error_of_one_line(delivered: Desk, other: Desk) -> None:
@@ -142,7 +140,7 @@ def test_a_bundle_of_objects_that_is_cut_off_is_an_error_of_one_line(delivered: 
     assert other.record == []
 
 
-def test_a_store_that_knows_all_asks_nothing(delivered: Desk, workshop: Workshop) -> None:
+def test_a_store_that_knows_all_asks_nothing(delivered: Desk, release_store: ReleaseStore) -> None:
     delivered.small.holds.clear()  # whoever asked would fail
 
     delivered.deploy("good 2")

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from stargaze.errors import ExternalError
-from stargaze.serve.release import git, signing
-from stargaze.serve.release import publish as release
-from stargaze.serve.release import repository as target
+from stargaze.serve.release import git
+from stargaze.serve.release.publish import installed_digest
+from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, prepare_repository
+from stargaze.serve.release.signing import allow_signer, allowed_signers_file
 from stargaze.serve.swarm import push_releases as sending
 from stargaze.serve.swarm.docker import NodeInfo
 from stargaze.store import Store
 from stargaze.system.ssh import SshHost
-from tests.serve.conftest import LOADER, Workshop
+from tests.serve.conftest import LOADER, ReleaseStore
 
 pytestmark = pytest.mark.real
 OTHER = 'other namespaces="git" ssh-ed25519 AAAA\n'
@@ -31,8 +32,8 @@ exec sh -c "$(echo "$last" | sed "s|/srv/stargaze|$FAKE/$machine|g")"
 
 
 @pytest.fixture
-def machines(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[NodeInfo]:
-    """Two machines that take what the workshop signs."""
+def machines(release_store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[NodeInfo]:
+    """Two machines that take what the release_store signs."""
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
     program.write_text(SSH)
@@ -42,13 +43,11 @@ def machines(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     found = []
     for name in ("one", "two"):
         store = Store(tmp_path / name)
-        signing.allow(workshop.key, store)
-        target.prepare(
-            store.releases, target.HookPolicy(store.serving, signing.allowed_signers(store), max_bytes=1_000_000)
-        )
-        rules = store.releases / target.FILE
+        allow_signer(release_store.key, store)
+        prepare_repository(store.releases, HookPolicy(store.serving, allowed_signers_file(store), max_bytes=1_000_000))
+        rules = store.releases / POLICY_FILE
         verify = [sys.executable, "-S", "-c", LOADER]
-        rules.write_text(json.dumps(json.loads(rules.read_text()) | {"verify": verify, "seconds": 20.0}))
+        rules.write_text(json.dumps(json.loads(rules.read_text()) | {"verify_command": verify, "load_timeout": 20.0}))
         found.append(standing(name, tmp_path))
     return found
 
@@ -56,57 +55,57 @@ def machines(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def standing(name: str, folder: Path) -> NodeInfo:
     store = Store(folder / name)
     remote = SshHost(name, "production", name, name, "root", ())
-    tip = git.tip(git.Repository(store.releases)) or ""
-    signers = tuple(signing.allowed_signers(store).read_text().splitlines())
-    return NodeInfo(remote, name, name, True, frozenset(), tip, release.installed(store) or "", signers)
+    tip = git.branch_tip(git.Repository(store.releases)) or ""
+    signers = tuple(allowed_signers_file(store).read_text().splitlines())
+    return NodeInfo(remote, name, name, True, frozenset(), tip, installed_digest(store) or "", signers)
 
 
 def installed(folder: Path) -> list[str | None]:
-    return [release.installed(Store(folder / name)) for name in ("one", "two")]
+    return [installed_digest(Store(folder / name)) for name in ("one", "two")]
 
 
 def test_a_release_is_installed_on_every_machine_and_sent_once(
-    workshop: Workshop, machines: list[NodeInfo], tmp_path: Path
+    release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path
 ) -> None:
-    made = workshop.deploy("good")
+    made = release_store.deploy("good")
 
-    assert sending.send(workshop.section, workshop.store, machines, made.digest)
+    assert sending.send(release_store.section, release_store.store, machines, made.digest)
     assert installed(tmp_path) == [made.digest] * 2
     again = [standing(name, tmp_path) for name in ("one", "two")]
-    assert not sending.send(workshop.section, workshop.store, again, made.digest)
+    assert not sending.send(release_store.section, release_store.store, again, made.digest)
 
 
 def test_a_machine_that_refuses_is_named_with_its_reason(
-    workshop: Workshop, machines: list[NodeInfo], tmp_path: Path
+    release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path
 ) -> None:
-    made = workshop.deploy("good")
-    signing.allowed_signers(Store(tmp_path / "two")).write_text("")
+    made = release_store.deploy("good")
+    allowed_signers_file(Store(tmp_path / "two")).write_text("")
 
     with pytest.raises(ExternalError, match=r"two: the release was refused: .* is not signed by an allowed signer"):
-        sending.send(workshop.section, workshop.store, machines, made.digest)
+        sending.send(release_store.section, release_store.store, machines, made.digest)
     assert installed(tmp_path) == [made.digest, None]
 
 
-def test_a_machine_that_is_away_is_named(workshop: Workshop, machines: list[NodeInfo], tmp_path: Path) -> None:
-    made = workshop.deploy("good")
+def test_a_machine_that_is_away_is_named(release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path) -> None:
+    made = release_store.deploy("good")
     (tmp_path / "two").rename(tmp_path / "gone")
 
     with pytest.raises(ExternalError, match=r"two: .*No route to host"):
-        sending.send(workshop.section, workshop.store, machines, made.digest)
+        sending.send(release_store.section, release_store.store, machines, made.digest)
 
 
 @pytest.mark.parametrize("there", [OTHER, OTHER.rstrip(), ""], ids=["whole", "without its last newline", "empty"])
 def test_a_machine_that_does_not_know_the_key_is_told(
-    workshop: Workshop, machines: list[NodeInfo], tmp_path: Path, there: str
+    release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path, there: str
 ) -> None:
-    signers = signing.allowed_signers(Store(tmp_path / "two"))
+    signers = allowed_signers_file(Store(tmp_path / "two"))
     line = signers.read_text()
     signers.write_text(there)
     said: list[str] = []
 
     for _ in range(2):
         known = [standing(name, tmp_path) for name in ("one", "two")]
-        sending.trust_signing_key(workshop.section, workshop.store, known, said.append)
+        sending.trust_signing_key(release_store.section, release_store.store, known, said.append)
 
     assert signers.read_text() == (f"{OTHER}{line}" if there else line)
     assert said == ["two believes our signing key from now on"]
