@@ -39,7 +39,7 @@ from stargaze.serve.prediction_request import (
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
-from tests.isolation import reset_signals
+from tests.isolation import check_isolation, check_patches, reset_signals  # noqa: F401 - fixtures of every test
 
 EXAMPLES = 100 if os.environ.get("CI") else 40
 """Of each property: fewer in the inner loop, which shall take less than a minute."""

@@ -1,11 +1,24 @@
-"""What the tests inherit from whoever starts them must not decide how they end."""
+"""Each test ends as it began: no thread, child process, signal handler, folder or variable is left for the next one."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
 
 INHERITED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGCHLD)
-"""Signals that a starter may ignore; a program that ignores them passes that on to what it starts."""
+"""Signals that a starter may have ignored; a program that ignores them passes that on to what it starts."""
+GRACE = 5.0
+"""How long a thread or a process may take to end after its test [s]."""
 
 
 def reset_signals() -> None:
@@ -17,3 +30,61 @@ def reset_signals() -> None:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def copy_module(module: ModuleType, **changes: Any) -> SimpleNamespace:
+    """Return a copy of a module with other attributes, for one module to use in its place."""
+    return SimpleNamespace(**{**vars(module), **changes})
+
+
+@pytest.fixture(autouse=True)
+def check_isolation() -> Iterator[None]:
+    """Fail a test that leaves something behind: the fault would show in another test, and only in some orders."""
+    before = _state()
+    threads, children = set(threading.enumerate()), _children()
+    yield
+    limit = time.monotonic() + GRACE
+    while left := _left(threads, children):
+        assert time.monotonic() < limit, f"left running: {left}"
+        time.sleep(0.01)
+    after = _state()
+    assert after == before, {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+
+
+@pytest.fixture(autouse=True)
+def check_patches(check_isolation: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test that patches the standard library: every thread of the process would see that, pytest's own too."""
+    yield
+    targets = {target.__name__ for target, _, _ in monkeypatch._setattr if isinstance(target, ModuleType)}
+    patched = targets & (sys.stdlib_module_names - {"sys"})
+    assert not patched, f"{patched}: give the module under test a copy instead (isolation.copy_module)"
+
+
+def _left(threads: set[threading.Thread], children: set[psutil.Process]) -> list[str]:
+    new = [str(one) for one in threading.enumerate() if one not in threads]
+    return new + [str(one) for one in _children() - children]
+
+
+def _state() -> dict[str, Any]:
+    umask = os.umask(0)
+    os.umask(umask)
+    variables = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    handlers = {str(number): signal.getsignal(number) for number in (*INHERITED, signal.SIGHUP)}
+    return {"folder": Path.cwd(), "umask": umask, "variables": variables, **handlers}
+
+
+def _children() -> set[psutil.Process]:
+    """Return the child processes, also those that ended and that nobody waited for."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # there are none: no need to look through all processes
+        return set()
+    return {one for one in psutil.Process().children() if not _serves_multiprocessing(one)}
+
+
+def _serves_multiprocessing(process: psutil.Process) -> bool:
+    """Tell whether Python keeps this process until its own end: the resource tracker and the fork server."""
+    try:
+        return any("from multiprocessing." in word for word in process.cmdline())
+    except psutil.Error:  # it ended meanwhile
+        return False

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import tomllib
 import typing
 from collections.abc import Callable
@@ -30,6 +32,7 @@ from stargaze.config import FeaturesSection
 from stargaze.features.selection.select_features import Selection, select_features
 from stargaze.store import Store, lock_store
 from tests.conftest import Ended
+from tests.isolation import copy_module
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent
@@ -724,7 +727,7 @@ def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
     start = processes.Process
     monkeypatch.setattr(processes, "Process", lambda job: started.append(start(job)) or started[-1])
     monkeypatch.setenv("STARGAZE_SCREENING_PROCESSES", "2")
-    interrupt_at(monkeypatch, 0, of="time.sleep")
+    monkeypatch.setattr("stargaze.tuning.screen.time", copy_module(time, sleep=interrupting(0)))
 
     ended = run("screen")
 
@@ -795,13 +798,19 @@ def test_ctrl_c_in_what_goes_on_says_how(
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, moment: int, of: str = "stargaze.output._lines") -> None:
     """Send this process a real SIGINT when a function, or what it returns, is called."""
-    calls = iter(range(1_000_000))
+    called = interrupting(moment)
+    monkeypatch.setattr(of, called if "_lines" not in of else lambda _name: called)
 
-    def called(*_arguments: Any) -> Any:
+
+def interrupting(moment: int) -> Callable[..., None]:
+    """Return a function that sends this process a real SIGINT at its n-th call."""
+    calls = itertools.count()
+
+    def interrupt(*_arguments: Any) -> None:
         if next(calls) == moment:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(of, called if "_lines" not in of else lambda _name: called)
+    return interrupt
 
 
 # ---- JSON ---------------------------------------------------------------------------------------------------------

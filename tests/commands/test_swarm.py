@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from stargaze.serve.swarm.drill import HARDSHIPS
 from stargaze.serve.swarm.production import prepare_stack, survey_all
 from stargaze.store import Store
 from tests.conftest import Ended
+from tests.isolation import copy_module
 from tests.serve.swarm.small_swarm import SmallSwarm
 
 Run = Callable[..., Ended]
@@ -228,7 +230,7 @@ def test_what_is_scaled_is_told_with_the_keys_that_keep_it(run: Run, small: Smal
 
 def test_a_log_is_what_docker_prints(run: Run, small: SmallSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
     become: list[Any] = []
-    monkeypatch.setattr(cli_delivery.os, "execvp", lambda *argv: become.append(argv))
+    monkeypatch.setattr(cli_delivery, "os", copy_module(os, execvp=lambda *argv: become.append(argv)))
 
     run("logs", "worker", "-n", "7")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from stargaze.infra.checks import check_machines
 from stargaze.infra.hosts.state_dir import StateDir, open_state_dir
 from stargaze.infra.status import ssh_command, survey_machines
 from stargaze.store import Store
+from tests.isolation import copy_module
 
 HOSTS = {
     "development": "debian@10.20.0.11",
@@ -47,7 +50,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         return subprocess.CompletedProcess(program, 0, f"a banner\n{told[address]}\n".encode(), b"")
 
     monkeypatch.setattr("stargaze.system.ssh.answer", ssh)
-    monkeypatch.setattr(checks.time, "time", lambda: 1000.5)
+    monkeypatch.setattr(checks, "time", copy_module(time, time=lambda: 1000.5))
     return told
 
 
@@ -95,7 +98,7 @@ def test_the_doctor_asks_every_machine_and_knocks_only_where_it_faces_outside(
         knocked.append(address[0])
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(checks.socket, "create_connection", refuse)
+    monkeypatch.setattr(checks, "socket", copy_module(socket, create_connection=refuse))
 
     found = check_machines(SECTION, state_dir)
 

@@ -41,6 +41,11 @@ for _name, _kind in (("glutton", _Glutton), ("sleeper", _Sleeper)):
 """Both want what the optional families want, so that one image does for all tests."""
 
 
+@pytest.fixture(autouse=True)
+def check_isolation() -> None:
+    """Check nothing here: tests share machines that outlive them, and some restart a part of one."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """What a command said and how it ended."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
@@ -20,6 +24,7 @@ from stargaze.pipeline import run as journey
 from stargaze.pipeline.run import EXAMPLES, travel
 from stargaze.pipeline.stages import Stage
 from stargaze.store import Store
+from tests.waiting import wait_for
 
 
 class Page:
@@ -165,3 +170,28 @@ def test_once_as_json_is_the_answers(
     answers = json.loads(capsys.readouterr().out)
     assert [answer["full_name"] for answer in answers] == page.asked
     assert answers[0]["actual"] is None
+
+
+@pytest.mark.thorough
+def test_a_run_selects_the_same_features_whichever_command_ran_before(tmp_path: Path, sample: pd.DataFrame) -> None:
+    """A stage that is done already imports other modules than one that is not."""
+    sample.head(400).to_parquet(tmp_path / "some.parquet")
+
+    alone = selected(tmp_path / "alone", "run")
+    after_fetch = selected(tmp_path / "after", "fetch", "run")
+
+    assert after_fetch == alone
+
+
+def selected(folder: Path, *commands: str) -> dict[str, Any]:
+    """Type commands in a folder of their own; return the feature set as soon as it is selected."""
+    folder.mkdir()
+    (folder / "stargaze.toml").write_text('[fetch]\nfiles = ["../some.parquet"]\n[features]\nfolds = 2\nrepeats = 1\n')
+    features = folder / "store" / "features.json"
+    for command in commands:
+        words = [sys.executable, "-m", "stargaze", command]
+        with subprocess.Popen(words, cwd=folder, env={**os.environ, "XDG_CONFIG_HOME": str(folder)}) as process:
+            wait_for(lambda process=process: process.poll() is not None or features.exists(), 300)
+            process.terminate()  # what comes after the selection takes minutes
+    found: dict[str, Any] = json.loads(features.read_text())
+    return found

@@ -9,6 +9,7 @@ import pytest
 
 from stargaze.infra.plan import own_address as whereabouts
 from stargaze.infra.plan.own_address import detect_own_address
+from tests.isolation import copy_module
 
 
 def test_beside_the_cloud_it_is_this_machine_alone() -> None:
@@ -37,7 +38,7 @@ def test_behind_a_translated_address_it_must_be_told(monkeypatch: pytest.MonkeyP
         def getsockname(self) -> tuple[str, int]:
             return "192.168.1.7", 0
 
-    monkeypatch.setattr(whereabouts.socket, "socket", lambda *_: Socket())
+    monkeypatch.setattr(whereabouts, "socket", copy_module(socket, socket=lambda *_: Socket()))
 
     ranges, (missing,) = detect_own_address("8.8.8.8")
 
@@ -53,6 +54,6 @@ def test_of_two_kinds_of_addresses_that_of_floating_ips_counts(monkeypatch: pyte
         ]
         return [answer for answer in answers if family in (0, answer[0])]
 
-    monkeypatch.setattr(whereabouts.socket, "getaddrinfo", both)
+    monkeypatch.setattr(whereabouts, "socket", copy_module(socket, getaddrinfo=both))
 
     assert detect_own_address("cloud.example") == (["127.0.0.1/32"], ())

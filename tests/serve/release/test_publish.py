@@ -430,7 +430,7 @@ def test_the_users_git_config_changes_nothing(
     assert installed_digest(release_store.store) == done.digest
 
 
-def test_the_key_is_never_in_a_command_line(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_never_in_a_command_line(release_store: ReleaseStore) -> None:
     argvs: list[str] = []
 
     class RecordingPopen(subprocess.Popen[bytes]):
@@ -438,8 +438,9 @@ def test_the_key_is_never_in_a_command_line(release_store: ReleaseStore, monkeyp
             argvs.extend(argv)
             super().__init__(argv, **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(subprocess, "Popen", RecordingPopen)
-    release_store.deploy("good")
+    with pytest.MonkeyPatch.context() as patch:  # for the whole process: whichever module starts the program
+        patch.setattr(subprocess, "Popen", RecordingPopen)
+        release_store.deploy("good")
 
     secret = release_store.key.read_text().splitlines()[1]
     assert argvs

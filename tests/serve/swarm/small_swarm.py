@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from stargaze.serve.swarm.image import Engine, Recipe
 from stargaze.serve.swarm.production import ProductionTarget
 from stargaze.serve.swarm.push_releases import HEAL, TRUST
 from stargaze.system.ssh import LOST, SshHost
+from tests.isolation import copy_module
 
 Done = subprocess.CompletedProcess[bytes]
 HELD = b"[layers]\n"
@@ -88,7 +90,7 @@ class SmallSwarm:
         """Have all that goes over ssh, and to this machine's own engine, end here."""
         monkeypatch.setattr("stargaze.system.ssh.answer", self.over_ssh)
         monkeypatch.setattr("stargaze.serve.swarm.image.answer", self.engine)
-        monkeypatch.setattr("stargaze.serve.swarm.image.shutil.which", lambda program: program)
+        monkeypatch.setattr("stargaze.serve.swarm.image.shutil", copy_module(shutil, which=lambda program: program))
 
     def engine(self, program: str, *words: str, **way: Any) -> Done:
         """Answer as this machine's engine, which has nothing at first and makes everything."""
