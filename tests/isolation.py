@@ -20,6 +20,9 @@ INHERITED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGCHLD)
 GRACE = 5.0
 """How long a thread or a process may take to end after its test [s]."""
 
+SET_BY_IMPORTS = ("PYTEST_", "KMP_", "RAY_", "TUNE_")
+"""Variables that pytest sets, or libraries when they are imported."""
+
 
 def reset_signals() -> None:
     """Give the signals that tests send their default disposition, whatever the starter of the tests ignored or blocked.
@@ -68,7 +71,7 @@ def _left(threads: set[threading.Thread], children: set[psutil.Process]) -> list
 def _state() -> dict[str, Any]:
     umask = os.umask(0)
     os.umask(umask)
-    variables = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(SET_BY_IMPORTS)}
     handlers = {str(number): signal.getsignal(number) for number in (*INHERITED, signal.SIGHUP)}
     return {"folder": Path.cwd(), "umask": umask, "variables": variables, **handlers}
 

@@ -15,7 +15,7 @@ from stargaze.tuning.cross_validation import Arrays
 from stargaze.tuning.executors.executor import Executor, Job
 from stargaze.tuning.executors.run_family import judge
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.search.ray_tune import own_handlers, ray_for
+from stargaze.tuning.search.ray_tune import ray_for, restore_process
 
 
 class Task:
@@ -68,7 +68,7 @@ class _Tasks:
 @contextlib.contextmanager
 def tasks(folder: Path, at_once: int = 0) -> Iterator[Executor]:
     """Run families with a core each: on a Ray that is started in place and ended with its workers, or as a job of a cluster."""
-    with own_handlers(), ray_for(at_once) as cores:
+    with restore_process(), ray_for(at_once) as cores:
         yield _Tasks(folder, cores)
 
 

@@ -149,7 +149,7 @@ def run_trials(
     """
     errors: list[StargazeError] = []
     with (
-        own_handlers(),
+        restore_process(),
         ray_for(search.max_concurrent) as cores,
         tempfile.TemporaryDirectory(prefix="stargaze-tune-") as folder,
     ):
@@ -187,7 +187,7 @@ def run_trials(
 
 def each_on_nodes(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> list[T]:
     """Map ``work`` over the items, one core each; the items of a node that dies run again on another node."""
-    with own_handlers(), ray_for(0), _ending():
+    with restore_process(), ray_for(0), _ending():
         sent = {id(part): ray.put(part) for item in items for part in item}
         return list(ray.get([_done.remote(work, *(sent[id(part)] for part in item)) for item in items]))
 
@@ -210,16 +210,20 @@ def _ending() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def own_handlers() -> Iterator[None]:
-    """Give the signals back to whoever had them: Ray takes some and keeps them for the rest of the process."""
+def restore_process() -> Iterator[None]:
+    """Restore signal handlers and environment variables: Ray sets some and keeps them for the rest of the process."""
     main = threading.current_thread() is threading.main_thread()
     taken = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) if main else ()
     before = {number: signal.getsignal(number) for number in taken}
+    variables = dict(os.environ)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        for name in set(os.environ) - set(variables):
+            del os.environ[name]
+        os.environ.update(variables)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,15 @@ import pytest
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.search.ray_tune import THREADS, Trial, _ending, _one_thread_each, _StopOnError, _Tell
+from stargaze.tuning.search.ray_tune import (
+    THREADS,
+    Trial,
+    _ending,
+    _one_thread_each,
+    _StopOnError,
+    _Tell,
+    restore_process,
+)
 
 CONFIG = {"family": "ridge", "parameters": {"alpha": 3.0}, "seed": 0, "race": None}
 RESULT = {
@@ -138,6 +147,18 @@ def test_only_what_starts_inside_computes_with_one_thread(monkeypatch: pytest.Mo
     assert inside == ["1", "1", "1"]
     assert os.environ[THREADS[0]] == "7"
     assert THREADS[1] not in os.environ
+
+
+def test_variables_and_handlers_that_ray_sets_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page that ``run`` starts after the tuning must not inherit Ray's debugger."""
+    monkeypatch.setenv("CHANGED", "before")
+    before = dict(os.environ), signal.getsignal(signal.SIGTERM)
+
+    with restore_process():
+        os.environ.update({"PYTHONBREAKPOINT": "ray.util.rpdb.set_trace", "CHANGED": "by Ray"})
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    assert (dict(os.environ), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_ray_is_told_to_stay_on_loopback_and_to_report_to_nobody() -> None:
