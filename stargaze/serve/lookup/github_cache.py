@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.errors import StargazeError
-from stargaze.serve.runtime.sqlite import opened
+from stargaze.serve.runtime.sqlite import open_transaction
 
 TABLES = (
     "CREATE TABLE IF NOT EXISTS heard (server TEXT, name TEXT, at REAL, told TEXT, PRIMARY KEY (server, name))",
@@ -44,7 +44,7 @@ class GithubCache:
             return {}
         marks = ", ".join("?" * len(names))
         try:
-            with opened(self._path, PATIENCE) as db:
+            with open_transaction(self._path, PATIENCE) as db:
                 rows = db.execute(
                     f"SELECT name, told FROM heard WHERE server = ? AND name IN ({marks})",  # noqa: S608 # only marks
                     (self._server, *names),
@@ -57,7 +57,7 @@ class GithubCache:
     def keep(self, told: Mapping[str, Mapping[str, Any]], at: float) -> None:
         """Keep what was told at this moment [s since 1970]."""
         try:
-            with opened(self._path, PATIENCE, TABLES) as db:
+            with open_transaction(self._path, PATIENCE, TABLES) as db:
                 rows = [(self._server, name, at, json.dumps(one)) for name, one in told.items()]
                 db.executemany("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?)", rows)
                 db.execute(

@@ -15,7 +15,7 @@ from typing import Any
 
 from stargaze.errors import StargazeError
 from stargaze.serve.prediction_request import Answer
-from stargaze.serve.runtime.sqlite import opened
+from stargaze.serve.runtime.sqlite import open_transaction
 
 TABLES = (
     """CREATE TABLE IF NOT EXISTS predictions (
@@ -50,7 +50,7 @@ class TrackRecord:
         try:
             told = [(str(answer["digest"]), one) for answer in answers for one in answer["predictions"] if is_real(one)]
             if told:
-                with opened(self._path, PATIENCE, TABLES) as db:
+                with open_transaction(self._path, PATIENCE, TABLES) as db:
                     _score(db, [one for _, one in told])
                     _keep(db, told, today)
                     if self._tidied != today:
@@ -84,7 +84,7 @@ class TrackRecord:
         if not self._path.is_file():
             return []
         try:
-            with opened(self._path, PATIENCE) as db:
+            with open_transaction(self._path, PATIENCE) as db:
                 found = db.execute(statement, values)
                 names = [column[0] for column in found.description]
                 return [dict(zip(names, row, strict=True)) for row in found]

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
-from stargaze.serve.runtime.settings import DEAD, QUEUE, broker_url, results_url
+from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, QUEUE_NAME, broker_url, results_url
 from stargaze.store import Store
 
 POLLING = 0.05
@@ -85,17 +85,26 @@ def _live_queue() -> Queue:
     arguments = {
         "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERIES,
-        "x-dead-letter-exchange": DEAD,
+        "x-dead-letter-exchange": DEAD_LETTER_QUEUE,
         "x-max-length": MOST_WAITING,
         "x-overflow": "reject-publish",
     }
-    return Queue(QUEUE, Exchange(QUEUE, type="direct", durable=True), QUEUE, durable=True, queue_arguments=arguments)
+    return Queue(
+        QUEUE_NAME,
+        Exchange(QUEUE_NAME, type="direct", durable=True),
+        QUEUE_NAME,
+        durable=True,
+        queue_arguments=arguments,
+    )
 
 
 def declare(connection: Connection) -> None:
     """Make queue and dead-letter queue on RabbitMQ; nothing changes where they are."""
     dead = Queue(
-        DEAD, Exchange(DEAD, type="fanout", durable=True), durable=True, queue_arguments={"x-queue-type": "quorum"}
+        DEAD_LETTER_QUEUE,
+        Exchange(DEAD_LETTER_QUEUE, type="fanout", durable=True),
+        durable=True,
+        queue_arguments={"x-queue-type": "quorum"},
     )
     with connection.channel() as channel:
         for queue in (dead, _live_queue()):
@@ -111,7 +120,7 @@ def queue_length(section: ServeSection, store: Store) -> int:
         If RabbitMQ is away.
     """
     if not section.broker:
-        return sum(1 for path in messages(store).glob(f"*.{QUEUE}.msg"))
+        return sum(1 for path in messages(store).glob(f"*.{QUEUE_NAME}.msg"))
     try:
         url = broker_url(section, os.environ)
         with Connection(url, connect_timeout=PATIENCE) as connection:
@@ -120,7 +129,7 @@ def queue_length(section: ServeSection, store: Store) -> int:
         raise ExternalError(f"RabbitMQ cannot be reached: {error}", hint="stargaze doctor") from error
 
 
-def waiting(connection: Connection, queue: str = QUEUE) -> int:
+def waiting(connection: Connection, queue: str = QUEUE_NAME) -> int:
     """Count the messages that wait on RabbitMQ."""
     with connection.channel() as channel:
         return int(channel.queue_declare(queue, passive=True).message_count)

@@ -30,8 +30,8 @@ from stargaze.serve.prediction_request import (
 from stargaze.serve.queue.backends import AWAY, queue_options, result_options
 from stargaze.serve.queue.batching import BatchTask, is_redelivered
 from stargaze.serve.queue.result_store import Results
-from stargaze.serve.runtime.metrics import observe_prediction, observe_question, observe_queue
-from stargaze.serve.runtime.settings import QUEUE
+from stargaze.serve.runtime.metrics import observe_job, observe_prediction, observe_queue_wait
+from stargaze.serve.runtime.settings import QUEUE_NAME
 from stargaze.store import Store
 
 TASK = "stargaze.predict"
@@ -58,7 +58,7 @@ def make_app(section: ServeSection, store: Store) -> Celery:
         result_accept_content=["json"],
         task_serializer="json",
         result_serializer="json",
-        task_default_queue=QUEUE,
+        task_default_queue=QUEUE_NAME,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_soft_time_limit=section.time_limit,
@@ -104,7 +104,7 @@ def _begin(request: Any, results: Results, section: ServeSection) -> PredictionJ
     if running.attempt > ATTEMPTS:  # acks_late brings back a question whose worker died: not for ever
         return dataclasses.replace(running, error=_deadly(before))
     if ticket.accepted_at:
-        observe_queue((datetime.now(UTC) - ticket.accepted_at).total_seconds())
+        observe_queue_wait((datetime.now(UTC) - ticket.accepted_at).total_seconds())
     return running
 
 
@@ -130,10 +130,10 @@ def _answered(tickets: Sequence[PredictionJob], respond: Respond, time_limit: fl
 
 def _with(ticket: PredictionJob, said: Answer | Error) -> PredictionJob:
     if "digest" in said:
-        observe_question("done")
+        observe_job("done")
         log.info("answered", extra={"request_id": ticket.request_id, "ticket": ticket.id})
         return dataclasses.replace(ticket, answer=said)
-    observe_question("failed")
+    observe_job("failed")
     log.warning("%s: %s", ticket.id, said["message"], extra={"request_id": ticket.request_id})
     return dataclasses.replace(ticket, error=said)
 

@@ -28,8 +28,8 @@ from stargaze.serve.prediction_request import (
 from stargaze.serve.queue.backends import AWAY, CLOSED, PATIENCE, declare, messages
 from stargaze.serve.queue.celery_app import TASK
 from stargaze.serve.queue.result_store import Results
-from stargaze.serve.runtime.metrics import observe_question
-from stargaze.serve.runtime.settings import QUEUE, session_key
+from stargaze.serve.runtime.metrics import observe_job
+from stargaze.serve.runtime.settings import QUEUE_NAME, session_key
 from stargaze.store import Store
 
 WAY = 3 * PATIENCE
@@ -81,7 +81,7 @@ class CeleryPredictionQueue:
                 self._send(ticket)
         with contextlib.suppress(*AWAY):  # the queue has it: that is what was promised
             self._results.is_queued(ticket)
-        observe_question("accepted")
+        observe_job("accepted")
         return ticket
 
     def _before(self, ticket: PredictionJob) -> PredictionJob | None:
@@ -152,7 +152,7 @@ class CeleryPredictionQueue:
             TASK,
             args=[ticket.as_stored()],
             task_id=ticket.id,
-            queue=QUEUE,
+            queue=QUEUE_NAME,
             expires=self._section.time_limit,
             argsrepr="",  # for a monitor that nobody looks through
             kwargsrepr="",

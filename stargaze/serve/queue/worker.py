@@ -26,8 +26,13 @@ from stargaze.serve.queue.celery_app import make_app, register
 from stargaze.serve.queue.worker_context import finders_of, ledger_of, past_of
 from stargaze.serve.runtime import request_log as requestlog
 from stargaze.serve.runtime.hot_reload import HotReloaded
-from stargaze.serve.runtime.settings import from_environment, ready_file, sources_of
-from stargaze.serve.runtime.status_files import ALIVE, heartbeat_file, pause_of, record_served_bundle
+from stargaze.serve.runtime.settings import read_environment, read_sources, ready_file
+from stargaze.serve.runtime.status_files import (
+    HEARTBEAT_INTERVAL,
+    heartbeat_file,
+    read_reload_interval,
+    record_served_bundle,
+)
 from stargaze.store import Store
 
 CLEAN_UP = 3600.0
@@ -38,8 +43,8 @@ log = logging.getLogger(__name__)
 
 def main(environ: Mapping[str, str]) -> None:
     """Answer questions with the bundle that serves, until told to end."""
-    section, store = from_environment(environ)
-    sources = sources_of(environ)
+    section, store = read_environment(environ)
+    sources = read_sources(environ)
     finders, past, ledger = (
         finders_of(section, sources, store, environ),
         past_of(sources, store),
@@ -55,11 +60,11 @@ def main(environ: Mapping[str, str]) -> None:
     offices = HotReloaded(store.current, open_office)
     app = make_app(section, store)
     register(app, lambda questions: answer(offices, questions), section)
-    pause, note = pause_of(environ), record_served_bundle(store.queue)
+    pause, note = read_reload_interval(environ), record_served_bundle(store.queue)
 
     def prepare() -> None:
         if pause:
-            offices.load_ahead(pause, note)
+            offices.reload_in_background(pause, note)
         warm_up(offices)
 
     run(app, section, store, prepare=prepare)
@@ -91,7 +96,7 @@ def warm_up(offices: HotReloaded[PredictionContext]) -> None:
 
 def run(app: Celery, section: ServeSection, store: Store, *, prepare: Callable[[], Any]) -> None:
     """Start Celery's worker; ``prepare`` runs in each of its children before their first question."""
-    signals.setup_logging.connect(lambda **_: requestlog.configure("worker"), weak=False)
+    signals.setup_logging.connect(lambda **_: requestlog.configure_logging("worker"), weak=False)
     app.set_current()  # a child finds its task through the app that is current
     if section.broker:
         with app.connection_for_write() as connection:
@@ -142,8 +147,8 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
 
     def start(self, parent: Any) -> None:
         """Begin, each time that the broker has been reached."""
-        path = heartbeat_file(from_environment(os.environ)[1].queue)
-        self._timer = parent.timer.call_repeatedly(ALIVE, path.touch)
+        path = heartbeat_file(read_environment(os.environ)[1].queue)
+        self._timer = parent.timer.call_repeatedly(HEARTBEAT_INTERVAL, path.touch)
 
     def stop(self, parent: Any) -> None:
         """Pause."""

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stargaze.serve.runtime.status_files import beats, role_file, served_bundles
+from stargaze.serve.runtime.status_files import is_heartbeat_recent, role_file, served_bundles
 
-PORT = 8000
+WEB_PORT = 8000
 """The page's, inside of its container."""
 LIMIT = 5.0
 """For one answer [s]."""
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str], queue: Path) -> int:
         sys.stdout.write(json.dumps(served_bundles(queue)) + "\n")
         return 0
     if role_file(queue).read_text(encoding="ascii") == "worker":
-        return int(not (any(queue.glob("ready-*")) and beats(queue, STILL)))
+        return int(not (any(queue.glob("ready-*")) and is_heartbeat_recent(queue, STILL)))
     return _page(queue)
 
 
@@ -50,7 +50,7 @@ def _page(queue: Path) -> int:
 
 
 def _is_ready() -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=LIMIT)
+    connection = http.client.HTTPConnection("127.0.0.1", WEB_PORT, timeout=LIMIT)
     with contextlib.suppress(OSError), contextlib.closing(connection):
         connection.request("GET", "/readyz")
         return connection.getresponse().status == http.HTTPStatus.OK
@@ -58,7 +58,7 @@ def _is_ready() -> bool:
 
 
 def _listens() -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", PORT), LIMIT):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", WEB_PORT), LIMIT):
         return True
     return False
 

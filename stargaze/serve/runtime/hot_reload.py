@@ -43,7 +43,7 @@ class HotReloaded(Generic[Loaded]):
         held = self._held
         return held[1] if held and self._ahead else self._current()
 
-    def load_ahead(self, every: float, note: Notify) -> None:
+    def reload_in_background(self, every: float, note: Notify) -> None:
         """Look at the link from a thread from now on, so that no question waits while a new release is loaded.
 
         What was loaded answers until what is new has been loaded beside it, and stays where that fails. ``note`` is told the
@@ -75,7 +75,7 @@ class HotReloaded(Generic[Loaded]):
             self._ahead.join()
 
     def _current(self) -> Loaded:
-        folder = released(self._link)
+        folder = current_bundle_folder(self._link)
         with self._lock:
             if self._held is None or self._held[0] != folder:
                 self._held = (folder, self._load(folder))
@@ -96,7 +96,7 @@ class TtlCached(Generic[Loaded]):
         return self._told[1]
 
 
-def released(link: Path) -> Path:
+def current_bundle_folder(link: Path) -> Path:
     """Return the folder that serves, or say how to get one."""
     try:
         return link.resolve(strict=True)

@@ -17,7 +17,7 @@ from stargaze.errors import ExternalError, StargazeError, UsageError
 if TYPE_CHECKING:
     from prometheus_client import Counter, Histogram, Metric
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder; the supervisor makes it empty before it starts the others."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
@@ -45,13 +45,13 @@ def observe_request(method: str, route: str, status: int, seconds: float) -> Non
         found.request_seconds.observe(seconds)
 
 
-def observe_question(outcome: str) -> None:
+def observe_job(outcome: str) -> None:
     """Count a question that ended: ``accepted``, ``done``, ``failed``."""
     if found := _instruments():
         found.questions.labels(outcome).inc()
 
 
-def observe_queue(seconds: float) -> None:
+def observe_queue_wait(seconds: float) -> None:
     """Note how long a question waited for a worker [s]."""
     if found := _instruments():
         found.queue_seconds.observe(max(0.0, seconds))
@@ -84,9 +84,11 @@ def serve_metrics(
     ExternalError
         If the port is taken.
     """
-    path = folder or os.environ.get(FOLDER, "")
+    path = folder or os.environ.get(METRICS_FOLDER_VARIABLE, "")
     if not path:
-        raise UsageError("no folder is set in which processes could count", hint=f"export {FOLDER}=FOLDER")
+        raise UsageError(
+            "no folder is set in which processes could count", hint=f"export {METRICS_FOLDER_VARIABLE}=FOLDER"
+        )
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -131,7 +133,7 @@ class _Now:
 
 
 def _instruments() -> Instruments | None:
-    return _made() if os.environ.get(FOLDER) else None
+    return _made() if os.environ.get(METRICS_FOLDER_VARIABLE) else None
 
 
 @functools.cache

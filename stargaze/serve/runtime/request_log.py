@@ -15,14 +15,14 @@ from flask import Flask, Response, g, has_request_context, request
 
 from stargaze.serve.runtime.metrics import observe_request
 
-ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 """What a client, or a proxy in front, may call its request."""
 TICKET = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FIELDS = ("request_id", "method", "path", "status", "ms", "bytes", "ticket", "batch")
 log = logging.getLogger("stargaze.requests")
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """Writes a record as one line of JSON: when [UTC], which process, how grave, what, and what was passed as ``extra``."""
 
     def __init__(self, process: str) -> None:
@@ -43,10 +43,10 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def configure(process: str) -> None:
+def configure_logging(process: str) -> None:
     """Let everything that a process logs be lines of JSON on stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines(process))
+    handler.setFormatter(JsonFormatter(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
@@ -57,13 +57,13 @@ def request_id() -> str:
     return str(g.get("request_id", "")) if has_request_context() else ""
 
 
-def watch(web: Flask) -> None:
+def log_requests(web: Flask) -> None:
     """Give each request an id, tell it in the answer, and log one line when it is answered; nothing of the visitor."""
 
     @web.before_request
     def begin() -> None:
         sent = request.headers.get("X-Request-ID", "")
-        g.request_id = sent if ID.fullmatch(sent) else uuid.uuid4().hex
+        g.request_id = sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         g.begun = time.perf_counter()
 
     @web.after_request

@@ -18,19 +18,19 @@ from stargaze.errors import ConfigError
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors
 
-QUEUE = "stargaze"
+QUEUE_NAME = "stargaze"
 """Name of the queue between page and workers."""
-DEAD = "stargaze.dead"
+DEAD_LETTER_QUEUE = "stargaze.dead"
 """Where a message ends that workers gave back too often."""
-BROKER_PASSWORD, RESULTS_PASSWORD = "STARGAZE_BROKER_PASSWORD_FILE", "STARGAZE_RESULTS_PASSWORD_FILE"
+BROKER_PASSWORD_VARIABLE, RESULTS_PASSWORD_VARIABLE = "STARGAZE_BROKER_PASSWORD_FILE", "STARGAZE_RESULTS_PASSWORD_FILE"
 """Variables that name the files in which the passwords stand."""
-SESSION_KEY = "STARGAZE_SESSION_KEY_FILE"
+SESSION_KEY_VARIABLE = "STARGAZE_SESSION_KEY_FILE"
 """Names the file of the key that signs cookies and numbers questions, where several machines share one."""
-MOST_BODY = 64 * 1024
+MAX_BODY = 64 * 1024
 """Largest body of a request [bytes]; five typed repositories need about 3 kB."""
 RETRY_AFTER = 5
 """What a client is told to wait when nothing can be accepted [s]."""
-SMALL = {
+LOW_MEMORY_VARIABLES = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
@@ -50,11 +50,11 @@ class Sources:
     history: str = ""
 
 
-PUBLIC = Sources()
+DEFAULT_SOURCES = Sources()
 
 
-def as_environment(section: ServeSection, store: Store, sources: Sources = PUBLIC) -> dict[str, str]:
-    """Write section, store and sources as variables that :func:`from_environment`, and so any config, reads back."""
+def to_environment(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOURCES) -> dict[str, str]:
+    """Write section, store and sources as variables that :func:`read_environment`, and so any config, reads back."""
     variables = {
         "STARGAZE_STORE_PATH": str(store.root.resolve()),
         "STARGAZE_GITHUB_URL": sources.github_url,
@@ -67,19 +67,19 @@ def as_environment(section: ServeSection, store: Store, sources: Sources = PUBLI
     return variables
 
 
-def from_environment(environ: Mapping[str, str]) -> tuple[ServeSection, Store]:
+def read_environment(environ: Mapping[str, str]) -> tuple[ServeSection, Store]:
     """Read what the supervisor (or a container's definition) wrote."""
     loaded = config.load(environ=environ)
     return loaded.serve, Store(Path(loaded.store.path).resolve())
 
 
-def sources_of(environ: Mapping[str, str]) -> Sources:
-    """Read where the workers may ask, as :func:`as_environment` wrote it."""
+def read_sources(environ: Mapping[str, str]) -> Sources:
+    """Read where the workers may ask, as :func:`to_environment` wrote it."""
     loaded = config.load(environ=environ)
     return Sources(loaded.github.url, loaded.growth.history)
 
 
-def page_words(section: ServeSection, bind: str, *, grace: int) -> list[str]:
+def web_server_command(section: ServeSection, bind: str, *, grace: int) -> list[str]:
     """Return the module and the options that are the page; ``grace`` [s] is what open requests have when it is to end."""
     words = ["gunicorn", f"--bind={bind}", "--worker-class=gthread"]
     words += [f"--workers={section.processes}", "--threads=64", "--timeout=30", f"--graceful-timeout={grace}"]
@@ -88,12 +88,12 @@ def page_words(section: ServeSection, bind: str, *, grace: int) -> list[str]:
 
 def broker_url(section: ServeSection, environ: Mapping[str, str]) -> str:
     """Return where RabbitMQ is, with its password; empty where the queue is a folder of the store."""
-    return _with_password(section.broker, "serve.broker", BROKER_PASSWORD, environ, ("amqp", "amqps"))
+    return _with_password(section.broker, "serve.broker", BROKER_PASSWORD_VARIABLE, environ, ("amqp", "amqps"))
 
 
 def results_url(section: ServeSection, environ: Mapping[str, str]) -> str:
     """Return where Redis is, with its password; empty where results are in SQLite."""
-    return _with_password(section.results, "serve.results", RESULTS_PASSWORD, environ, ("redis", "rediss"))
+    return _with_password(section.results, "serve.results", RESULTS_PASSWORD_VARIABLE, environ, ("redis", "rediss"))
 
 
 def _with_password(url: str, name: str, variable: str, environ: Mapping[str, str], schemes: tuple[str, ...]) -> str:
@@ -132,7 +132,7 @@ def ready_file(store: Store, supervisor: int) -> Path:
 
 def session_key(store: Store) -> bytes:
     """Return the random key that signs the form's cookie, the same for every web process; made on first use."""
-    path = Path(os.environ[SESSION_KEY]) if SESSION_KEY in os.environ else store.keys / "session.key"
+    path = Path(os.environ[SESSION_KEY_VARIABLE]) if SESSION_KEY_VARIABLE in os.environ else store.keys / "session.key"
     with convert_disk_errors(path):
         if not path.exists():
             _make_key(path)

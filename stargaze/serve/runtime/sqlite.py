@@ -15,7 +15,7 @@ PAUSE = 0.01
 
 
 @contextlib.contextmanager
-def opened(path: Path, patience: float, tables: Sequence[str] = ()) -> Iterator[sqlite3.Connection]:
+def open_transaction(path: Path, patience: float, tables: Sequence[str] = ()) -> Iterator[sqlite3.Connection]:
     """Give a connection inside one transaction, committed if the block ends well; it lives no longer, so processes may fork.
 
     Parameters

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from stargaze.system.progress import Notify
 
-FOLLOW = "STARGAZE_FOLLOW"
+RELOAD_INTERVAL_VARIABLE = "STARGAZE_FOLLOW"
 """Variable: look at the link to the release this often [s], from a thread; without it, at each question."""
-ALIVE = 2.0
+HEARTBEAT_INTERVAL = 2.0
 """So often a worker's main loop says that it turns [s]."""
 
 
@@ -21,7 +21,7 @@ def role_file(queue: Path) -> Path:
     return queue / "role"
 
 
-def draining(queue: Path) -> Path:
+def draining_file(queue: Path) -> Path:
     """Return the file that is there once a page is to end and shall get no new visitors."""
     return queue / "draining"
 
@@ -31,7 +31,7 @@ def heartbeat_file(queue: Path) -> Path:
     return queue / "pulse"
 
 
-def beats(queue: Path, most: float) -> bool:
+def is_heartbeat_recent(queue: Path, most: float) -> bool:
     """Notify whether the main loop turned within the last ``most`` seconds."""
     with contextlib.suppress(OSError):
         return time.time() - heartbeat_file(queue).stat().st_mtime <= most
@@ -62,6 +62,6 @@ def served_bundles(queue: Path) -> list[str]:
     return found
 
 
-def pause_of(environ: Mapping[str, str]) -> float:
+def read_reload_interval(environ: Mapping[str, str]) -> float:
     """Return how often to look at the link [s]; 0 where each question looks itself."""
-    return float(environ.get(FOLLOW, "0"))
+    return float(environ.get(RELOAD_INTERVAL_VARIABLE, "0"))

@@ -13,12 +13,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stargaze.serve.runtime.healthcheck import PORT
-from stargaze.serve.runtime.settings import BROKER_PASSWORD, RESULTS_PASSWORD, SESSION_KEY, SMALL, as_environment
-from stargaze.serve.runtime.status_files import FOLLOW
+from stargaze.serve.runtime.healthcheck import WEB_PORT
+from stargaze.serve.runtime.settings import (
+    BROKER_PASSWORD_VARIABLE,
+    LOW_MEMORY_VARIABLES,
+    RESULTS_PASSWORD_VARIABLE,
+    SESSION_KEY_VARIABLE,
+    to_environment,
+)
+from stargaze.serve.runtime.status_files import RELOAD_INTERVAL_VARIABLE
 from stargaze.serve.stack import backing_services as backing
 from stargaze.serve.stack.service_options import CONTENT, DROP, NAME, PLACED, USER, StackSpec, limits, ordered, secret
-from stargaze.serve.supervisor.container import DRAIN
+from stargaze.serve.supervisor.container import DRAIN_VARIABLE
 from stargaze.store import Store
 
 MARK = "stargaze.stack"
@@ -78,7 +84,7 @@ def environment(wanted: StackSpec) -> dict[str, str]:
     section = dataclasses.replace(
         wanted.serve,
         host="0.0.0.0",  # noqa: S104 - of the container
-        port=PORT,
+        port=WEB_PORT,
         workers=1,
         broker=f"amqp://{NAME}_{version}@broker:5672/{NAME}",
         results=f"redis://{NAME}_{version}@results:6379/0",
@@ -87,11 +93,11 @@ def environment(wanted: StackSpec) -> dict[str, str]:
         record=False,  # a record on each node would be several that contradict each other
     )
     return {
-        **as_environment(section, Store(Path(STORE)), dataclasses.replace(wanted.sources, history="")),
-        BROKER_PASSWORD: "/run/secrets/broker",
-        RESULTS_PASSWORD: "/run/secrets/results",
-        SESSION_KEY: "/run/secrets/session",
-        FOLLOW: LOOK,
+        **to_environment(section, Store(Path(STORE)), dataclasses.replace(wanted.sources, history="")),
+        BROKER_PASSWORD_VARIABLE: "/run/secrets/broker",
+        RESULTS_PASSWORD_VARIABLE: "/run/secrets/results",
+        SESSION_KEY_VARIABLE: "/run/secrets/session",
+        RELOAD_INTERVAL_VARIABLE: LOOK,
     }
 
 
@@ -99,8 +105,8 @@ def _web(wanted: StackSpec) -> dict[str, Any]:
     section = wanted.deploy
     own = section.publish == "host"
     return {
-        **_ours(wanted, ["web"], ["page", "inside"], {DRAIN: str(LEAD)}),
-        "ports": [{"target": PORT, "published": wanted.port, "protocol": "tcp", "mode": section.publish}],
+        **_ours(wanted, ["web"], ["page", "inside"], {DRAIN_VARIABLE: str(LEAD)}),
+        "ports": [{"target": WEB_PORT, "published": wanted.port, "protocol": "tcp", "mode": section.publish}],
         "stop_grace_period": f"{LEAD + wanted.serve.time_limit + 15:g}s",
         "deploy": {
             # Two containers cannot have one port of a node: there the next one begins when the one before has ended.
@@ -117,7 +123,7 @@ def _worker(wanted: StackSpec) -> dict[str, Any]:
     section = wanted.deploy
     networks = ["page", "inside"] if wanted.serve.github else ["inside"]  # GitHub is outside
     return {
-        **_ours(wanted, ["worker"], networks, SMALL),
+        **_ours(wanted, ["worker"], networks, LOW_MEMORY_VARIABLES),
         "stop_grace_period": f"{wanted.serve.time_limit + 15:g}s",
         "deploy": {
             "mode": "replicated",

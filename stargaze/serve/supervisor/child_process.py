@@ -66,7 +66,7 @@ class Child:
             self.process.wait()
 
 
-def start(
+def start_child(
     name: str,
     command: list[str],
     environment: Mapping[str, str],

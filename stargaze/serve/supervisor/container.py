@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stargaze.errors import UsageError
-from stargaze.serve.runtime.healthcheck import PORT
-from stargaze.serve.runtime.settings import from_environment, page_words
-from stargaze.serve.runtime.status_files import draining, role_file
+from stargaze.serve.runtime.healthcheck import WEB_PORT
+from stargaze.serve.runtime.settings import read_environment, web_server_command
+from stargaze.serve.runtime.status_files import draining_file, role_file
 
-DRAIN = "STARGAZE_DRAIN"
+DRAIN_VARIABLE = "STARGAZE_DRAIN"
 """Variable: how long a page that is to end says so before it takes no more visitors [s]: a proxy has to hear of it."""
 PYTHON = (sys.executable, "-P", "-m")
 ROLES = ("web", "worker")
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Be the page until told to end, or become a worker."""
     if list(arguments) not in [[role] for role in ROLES]:
         raise UsageError(f"{' '.join(arguments) or 'nothing'}: not a part of the page", hint=" or ".join(ROLES))
-    section, store = from_environment(environ)
+    section, store = read_environment(environ)
     (role,) = arguments
     for folder in (store.queue / "messages", store.queue / "control"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         command = [*PYTHON, "stargaze.serve.queue.worker"]
         os.execv(command[0], command)  # noqa: S606 - a list of our own, no shell
     grace = int(section.time_limit) + 5
-    words = page_words(section, f"0.0.0.0:{PORT}", grace=grace)
-    return _attend([*PYTHON, *words], draining(store.queue), float(environ.get(DRAIN, "0")))
+    words = web_server_command(section, f"0.0.0.0:{WEB_PORT}", grace=grace)
+    return _attend([*PYTHON, *words], draining_file(store.queue), float(environ.get(DRAIN_VARIABLE, "0")))
 
 
 def _attend(command: Sequence[str], sign: Path, pause: float) -> int:

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from redis import Redis
 from redis.exceptions import RedisError
 
-from stargaze.serve.runtime.settings import from_environment, results_url
+from stargaze.serve.runtime.settings import read_environment, results_url
 
 
 def main(text: str, environ: Mapping[str, str]) -> int:
     """Make the user, with the SHA-256 of its password; what is wrong goes to stderr as one line."""
     asked = json.loads(text)
-    section, _ = from_environment(environ)
+    section, _ = read_environment(environ)
     try:
         with Redis.from_url(results_url(section, environ), socket_timeout=5) as redis:
             redis.execute_command("ACL", "SETUSER", asked["user"], "on", f"#{asked['digest']}", "~*", "&*", "+@all")

@@ -20,10 +20,18 @@ from stargaze.bundle.manifest import verify_files
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.queue.backends import queue_length
-from stargaze.serve.runtime.hot_reload import released
-from stargaze.serve.runtime.metrics import FOLDER, serve_metrics
-from stargaze.serve.runtime.settings import PUBLIC, SMALL, Sources, as_environment, page_words, ready_file, session_key
-from stargaze.serve.supervisor.child_process import Child, start
+from stargaze.serve.runtime.hot_reload import current_bundle_folder
+from stargaze.serve.runtime.metrics import METRICS_FOLDER_VARIABLE, serve_metrics
+from stargaze.serve.runtime.settings import (
+    DEFAULT_SOURCES,
+    LOW_MEMORY_VARIABLES,
+    Sources,
+    ready_file,
+    session_key,
+    to_environment,
+    web_server_command,
+)
+from stargaze.serve.supervisor.child_process import Child, start_child
 from stargaze.serve.supervisor.listen_socket import listen, url_of
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors
@@ -49,7 +57,7 @@ class Running:
                 raise ExternalError(f"{child.death()}; the other was ended too", hint=f"the whole log: {child.log}")
 
 
-def serve(section: ServeSection, store: Store, sources: Sources = PUBLIC, *, announce: Notify) -> int:
+def serve(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOURCES, *, announce: Notify) -> int:
     """Serve until Ctrl-C (130) or SIGTERM (0); ``announce`` gets the URL once it answers.
 
     Raises
@@ -74,7 +82,7 @@ def serve(section: ServeSection, store: Store, sources: Sources = PUBLIC, *, ann
 
 
 @contextlib.contextmanager
-def serving(section: ServeSection, store: Store, sources: Sources = PUBLIC) -> Iterator[str]:
+def serving(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOURCES) -> Iterator[str]:
     """Serve inside the block; gives the URL, which answers already."""
     with _running(section, store, sources) as running:
         yield running.url
@@ -83,14 +91,14 @@ def serving(section: ServeSection, store: Store, sources: Sources = PUBLIC) -> I
 
 @contextlib.contextmanager
 def _running(section: ServeSection, store: Store, sources: Sources) -> Iterator[Running]:
-    verify_files(released(store.current))
+    verify_files(current_bundle_folder(store.current))
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen(section.host, section.port))
-        ready = prepare(store)
+        ready = prepare_store(store)
         stack.callback(ready.unlink, missing_ok=True)
         children: list[Child] = []
         stack.callback(_end, children)
-        environment = as_environment(section, store, sources) | _metrics(section, store, stack)
+        environment = to_environment(section, store, sources) | _metrics(section, store, stack)
         children.append(_worker(store, environment))
         children.append(_web(section, store, environment, listener))
         running = Running(url_of(listener), tuple(children))
@@ -99,27 +107,31 @@ def _running(section: ServeSection, store: Store, sources: Sources) -> Iterator[
         yield running
 
 
-def prepare(store: Store) -> Path:
+def prepare_store(store: Store) -> Path:
     """Make the folders and the key that both processes need; return the file that says the worker is ready."""
     ready = ready_file(store, os.getpid())
     with convert_disk_errors(store.root):
-        for folder in (store.queue / "messages", store.queue / "control", store.queue / "taken", logs(store)):
+        for folder in (store.queue / "messages", store.queue / "control", store.queue / "taken", log_folder(store)):
             folder.mkdir(parents=True, exist_ok=True)
         ready.unlink(missing_ok=True)
     session_key(store)
     return ready
 
 
-def logs(store: Store) -> Path:
+def log_folder(store: Store) -> Path:
     """Return the folder of both processes' logs."""
     return store.root / "logs"
 
 
 def _worker(store: Store, environment: dict[str, str]) -> Child:
     # kombu moves each message to the temporary folder before it reads it: in one file system that is one rename.
-    extra = {"TMPDIR": str(store.queue / "taken"), **SMALL}
-    return start(
-        "worker", ["stargaze.serve.queue.worker"], {**environment, **extra}, logs(store) / "worker.log", store.root
+    extra = {"TMPDIR": str(store.queue / "taken"), **LOW_MEMORY_VARIABLES}
+    return start_child(
+        "worker",
+        ["stargaze.serve.queue.worker"],
+        {**environment, **extra},
+        log_folder(store) / "worker.log",
+        store.root,
     )
 
 
@@ -129,14 +141,16 @@ def _metrics(section: ServeSection, store: Store, stack: contextlib.ExitStack) -
         return {}
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="metrics-", dir=store.queue))
     length = partial(queue_length, section, store)
-    stack.callback(serve_metrics(section.metrics_port, length, lambda: released(store.current).name, folder=folder))
-    return {FOLDER: folder}
+    stack.callback(
+        serve_metrics(section.metrics_port, length, lambda: current_bundle_folder(store.current).name, folder=folder)
+    )
+    return {METRICS_FOLDER_VARIABLE: folder}
 
 
 def _web(section: ServeSection, store: Store, environment: dict[str, str], listener: socket.socket) -> Child:
-    command = page_words(section, f"fd://{listener.fileno()}", grace=5)
-    path = logs(store) / "web.log"
-    return start("web", command, environment, path, store.root, keep=(listener.fileno(),))
+    command = web_server_command(section, f"fd://{listener.fileno()}", grace=5)
+    path = log_folder(store) / "web.log"
+    return start_child("web", command, environment, path, store.root, keep=(listener.fileno(),))
 
 
 def _wait_until_ready(running: Running, ready: Path) -> None:

@@ -23,8 +23,8 @@ from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, now
 from stargaze.serve.runtime import request_log as requestlog
 from stargaze.serve.runtime.hot_reload import HotReloaded, TtlCached
 from stargaze.serve.runtime.metrics import observe_error
-from stargaze.serve.runtime.settings import MOST_BODY, RETRY_AFTER, from_environment, session_key, trusted_hosts
-from stargaze.serve.runtime.status_files import draining, pause_of, record_served_bundle
+from stargaze.serve.runtime.settings import MAX_BODY, RETRY_AFTER, read_environment, session_key, trusted_hosts
+from stargaze.serve.runtime.status_files import draining_file, read_reload_interval, record_served_bundle
 from stargaze.serve.web import api, pages
 from stargaze.serve.web import exports as sharing
 from stargaze.serve.web import rate_limit as limits
@@ -45,7 +45,7 @@ HEADERS = {
 HINTS = {
     HTTPStatus.NOT_FOUND: "answers are kept for a day; ask again",
     HTTPStatus.METHOD_NOT_ALLOWED: "POST asks, GET reads",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"send at most {MOST_BODY // 1024} kB",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"send at most {MAX_BODY // 1024} kB",
     HTTPStatus.TOO_MANY_REQUESTS: "ask fewer at a time, or several repositories in one question",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "send Content-Type: application/json",
 }
@@ -61,8 +61,8 @@ class Sessions(SecureCookieSessionInterface):
 
 def create() -> Flask:
     """Make the app of one web process; gunicorn calls this."""
-    section, store = from_environment(os.environ)
-    requestlog.configure("web")
+    section, store = read_environment(os.environ)
+    requestlog.configure_logging("web")
     desk = CeleryPredictionQueue(make_app(section, store), section, store)
     return make_web(section, store, desk)
 
@@ -73,8 +73,8 @@ def make_web(section: ServeSection, store: Store, desk: PredictionQueue, clock: 
     web.config.update(
         SECRET_KEY=session_key(store),
         TRUSTED_HOSTS=trusted_hosts(section),
-        MAX_CONTENT_LENGTH=MOST_BODY,
-        MAX_FORM_MEMORY_SIZE=MOST_BODY,
+        MAX_CONTENT_LENGTH=MAX_BODY,
+        MAX_FORM_MEMORY_SIZE=MAX_BODY,
         MAX_FORM_PARTS=200,
         SESSION_COOKIE_NAME="stargaze",
         SESSION_COOKIE_SAMESITE="Strict",
@@ -84,18 +84,18 @@ def make_web(section: ServeSection, store: Store, desk: PredictionQueue, clock: 
     web.session_interface = Sessions()
     web.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     shown = HotReloaded(store.current, load_shown)
-    if pause := pause_of(os.environ):
-        shown.load_ahead(pause, record_served_bundle(store.queue))
+    if pause := read_reload_interval(os.environ):
+        shown.reload_in_background(pause, record_served_bundle(store.queue))
     web.register_blueprint(api.make(section, desk, clock))
     record = TtlCached(TrackRecord(store.predictions).summary) if section.record else dict
     web.register_blueprint(pages.make(section, desk, shown, clock, record))
     web.register_blueprint(sharing.exports_blueprint(desk, shown, partial(pages.asked, desk)))
-    requestlog.watch(web)
+    requestlog.log_requests(web)
     limits.limit(web, section)
     web.after_request(_guard)
     web.register_error_handler(StargazeError, _explain)
     web.register_error_handler(HTTPException, _refuse)
-    _add_health(web, desk, shown, draining(store.queue))
+    _add_health(web, desk, shown, draining_file(store.queue))
     return web
 
 

@@ -12,7 +12,7 @@ from stargaze.errors import MissingInputError
 from stargaze.serve.prediction_request import Answer, Error, PredictionRequest
 from stargaze.serve.queue.celery_app import make_app, register
 from stargaze.serve.queue.worker import run
-from stargaze.serve.runtime.settings import from_environment
+from stargaze.serve.runtime.settings import read_environment
 
 
 def respond(question: PredictionRequest, marker: Path) -> Answer:
@@ -50,7 +50,7 @@ def respond_all(questions: Sequence[PredictionRequest], marker: Path) -> list[An
 
 def main() -> None:
     """Run until told to end."""
-    section, store = from_environment(os.environ)
+    section, store = read_environment(os.environ)
     app = make_app(section, store)
     register(app, lambda questions: respond_all(questions, store.root / "marker"), section)
     run(app, section, store, prepare=lambda: None)

@@ -28,9 +28,9 @@ from stargaze.serve.queue.backends import waiting
 from stargaze.serve.queue.celery_app import make_app
 from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, now
 from stargaze.serve.queue.result_store import Results
-from stargaze.serve.runtime.settings import DEAD, as_environment, ready_file
-from stargaze.serve.supervisor.child_process import Child, start
-from stargaze.serve.supervisor.supervise import prepare
+from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, ready_file, to_environment
+from stargaze.serve.supervisor.child_process import Child, start_child
+from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.store import Store
 from tests.servers import Servers, servers
 from tests.waiting import wait_for
@@ -54,7 +54,7 @@ def section(running: Servers) -> ServeSection:
 
 @pytest.fixture
 def desk(section: ServeSection, store: Store) -> CeleryPredictionQueue:
-    prepare(store)
+    prepare_store(store)
     return CeleryPredictionQueue(make_app(section, store), section, store)
 
 
@@ -67,7 +67,7 @@ def worker(section: ServeSection, store: Store, desk: CeleryPredictionQueue) -> 
         ready_file(store, os.getpid()).unlink(missing_ok=True)
         log = store.root / "logs" / "worker.log"
         begun.append(
-            start("worker", ["tests.serve.queue.fake_worker"], as_environment(section, store), log, store.root)
+            start_child("worker", ["tests.serve.queue.fake_worker"], to_environment(section, store), log, store.root)
         )
         wait_for(lambda: ready_file(store, os.getpid()).exists())
         return begun[-1]
@@ -234,7 +234,7 @@ def test_a_message_that_kills_whole_workers_ends_among_the_dead(
 
     assert ended(desk, ticket).state == "failed"
     with app.connection_for_read() as connection:
-        wait_for(lambda: waiting(connection, DEAD) > 0)
+        wait_for(lambda: waiting(connection, DEAD_LETTER_QUEUE) > 0)
         assert waiting(connection) == 0
 
 
@@ -302,5 +302,5 @@ def test_results_that_are_away_refuse_quickly_and_an_answer_waits_for_them(
 def test_no_password_is_told(section: ServeSection, running: Servers, store: Store) -> None:
     password = Path(running.environment["STARGAZE_BROKER_PASSWORD_FILE"]).read_text().strip()
 
-    assert password not in json.dumps(as_environment(section, store))
+    assert password not in json.dumps(to_environment(section, store))
     assert password in make_app(section, store).conf.broker_url

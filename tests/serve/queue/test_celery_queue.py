@@ -20,9 +20,9 @@ from stargaze.serve.queue.backends import messages
 from stargaze.serve.queue.celery_app import make_app
 from stargaze.serve.queue.celery_queue import CeleryPredictionQueue
 from stargaze.serve.queue.result_store import Results
-from stargaze.serve.runtime.settings import as_environment, ready_file
-from stargaze.serve.supervisor.child_process import start
-from stargaze.serve.supervisor.supervise import prepare
+from stargaze.serve.runtime.settings import ready_file, to_environment
+from stargaze.serve.supervisor.child_process import start_child
+from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.store import Store
 from tests.waiting import wait_for
 
@@ -40,9 +40,9 @@ def desk_of(store: Store) -> CeleryPredictionQueue:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryPredictionQueue]:
     """A desk with a worker behind it."""
     store = Store(tmp_path_factory.mktemp("store"))
-    prepare(store)
+    prepare_store(store)
     log = store.root / "logs" / "worker.log"
-    worker = start("worker", ["tests.serve.queue.fake_worker"], as_environment(SECTION, store), log, store.root)
+    worker = start_child("worker", ["tests.serve.queue.fake_worker"], to_environment(SECTION, store), log, store.root)
     wait_for(lambda: ready_file(store, os.getpid()).exists())
     yield desk_of(store)
     worker.ask_to_end()
@@ -52,7 +52,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryPredictionQ
 @pytest.fixture
 def alone(store: Store) -> CeleryPredictionQueue:
     """A desk without a worker."""
-    prepare(store)
+    prepare_store(store)
     return desk_of(store)
 
 
@@ -196,7 +196,7 @@ def test_nobody_is_given_a_ticket_that_the_queue_may_yet_refuse(
 
 def test_what_may_not_be_queued_yet_is_found_by_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     section = dataclasses.replace(SECTION, fresh=3600.0)
-    prepare(store)
+    prepare_store(store)
     desk = CeleryPredictionQueue(make_app(section, store), section, store)
     with monkeypatch.context() as patched:
         patched.setattr(desk, "_send", killed)

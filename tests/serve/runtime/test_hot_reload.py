@@ -32,7 +32,7 @@ def loading_ahead(link: Path) -> Iterator[LoadingAhead]:
 
         def load_ahead(load: Callable[[Path], str], note: Callable[[str], None]) -> HotReloaded[str]:
             following = stack.enter_context(contextlib.closing(HotReloaded(link, load)))
-            following.load_ahead(0.01, note)
+            following.reload_in_background(0.01, note)
             return following
 
         yield load_ahead
@@ -147,7 +147,7 @@ def test_loaded_ahead_a_release_that_fails_in_an_unforeseen_way_does_not_keep_ou
 def test_once_closed_no_thread_looks_any_more(link: Path) -> None:
     loaded: list[str] = []
     following = HotReloaded(link, lambda folder: loaded.append(folder.name))
-    following.load_ahead(600.0, str)
+    following.reload_in_background(600.0, str)
 
     following.close()
 

@@ -13,23 +13,23 @@ import pytest
 from flask.testing import FlaskClient
 
 from stargaze.errors import ExternalError, UsageError
-from stargaze.serve.runtime.metrics import FOLDER, serve_metrics
+from stargaze.serve.runtime.metrics import METRICS_FOLDER_VARIABLE, serve_metrics
 from stargaze.serve.supervisor.listen_socket import listen
 
 OBSERVED = """
 from stargaze.serve.runtime.metrics import *
 observe_request("GET", "/predictions/<ticket_id>", 200, 0.003)
 observe_request("JUMP", "", 404, 0.003)
-observe_question("done")
-observe_queue(-0.1)
-observe_queue(0.2)
+observe_job("done")
+observe_queue_wait(-0.1)
+observe_queue_wait(0.2)
 observe_prediction(0.04, 64)
 observe_error("ExternalError")
 """
 
 
 def process(code: str, folder: Path | None) -> str:
-    environ = {**os.environ, FOLDER: str(folder) if folder else ""}
+    environ = {**os.environ, METRICS_FOLDER_VARIABLE: str(folder) if folder else ""}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     return done.stdout
 
@@ -87,10 +87,10 @@ def test_what_every_process_counted_is_told_in_sum(tmp_path: Path) -> None:
 def test_a_process_that_was_forked_counts_for_itself(tmp_path: Path) -> None:
     forked = """
 import os
-from stargaze.serve.runtime.metrics import observe_question
-observe_question("done")
+from stargaze.serve.runtime.metrics import observe_job
+observe_job("done")
 child = os.fork()
-observe_question("done")
+observe_job("done")
 if child:
     os.waitpid(child, 0)
 """
@@ -122,7 +122,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_metrics_without_a_folder_are_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(FOLDER, raising=False)
+    monkeypatch.delenv(METRICS_FOLDER_VARIABLE, raising=False)
 
     with pytest.raises(UsageError, match="no folder"):
         serve_metrics(free_port(), lambda: 0, str)
@@ -142,9 +142,9 @@ def test_a_request_is_counted_by_its_rule_and_not_by_its_address(tmp_path: Path)
     """Whoever asks for a thousand addresses that do not exist must not make a thousand counters."""
     asking = """
 from flask import Flask
-from stargaze.serve.runtime.request_log import watch
+from stargaze.serve.runtime.request_log import log_requests
 web = Flask("stargaze.serve")
-watch(web)
+log_requests(web)
 web.get("/of/<name>")(lambda name: name)
 for path in ("/of/one", "/of/two", "/nothing", "/nowhere"):
     web.test_client().get(path)

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.serve.runtime.request_log import ID, JsonLines, watch
+from stargaze.serve.runtime.request_log import REQUEST_ID, JsonFormatter, log_requests
 
 if TYPE_CHECKING:
     from tests.conftest import FakeDesk
@@ -32,14 +32,14 @@ def test_what_cannot_be_an_id_is_replaced(page: FlaskClient, sent: str) -> None:
     found = page.get("/", headers={"X-Request-ID": sent}).headers["X-Request-ID"]
 
     assert found != sent
-    assert ID.fullmatch(found)
+    assert REQUEST_ID.fullmatch(found)
 
 
 def test_a_request_is_one_line_without_the_visitor(page: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="stargaze.requests"):
         page.get("/repositories?like=secret-thing")
 
-    line = json.loads(JsonLines("web").format(caplog.records[-1]))
+    line = json.loads(JsonFormatter("web").format(caplog.records[-1]))
     assert (line["path"], line["status"], line["process"]) == ("/repositories", 200, "web")
     assert "secret-thing" not in json.dumps(line)
     assert "127.0.0.1" not in json.dumps(line)
@@ -48,7 +48,7 @@ def test_a_request_is_one_line_without_the_visitor(page: FlaskClient, caplog: py
 def test_a_line_stays_one_line() -> None:
     record = logging.LogRecord("x", logging.INFO, "x", 1, "two\nlines", (), None)
 
-    assert len(JsonLines("web").format(record).splitlines()) == 1
+    assert len(JsonFormatter("web").format(record).splitlines()) == 1
 
 
 def test_a_line_names_the_ticket_that_was_given_and_the_one_that_was_read(
@@ -65,15 +65,15 @@ def test_a_line_names_the_ticket_that_was_given_and_the_one_that_was_read(
 def test_the_time_of_a_line_is_in_utc() -> None:
     record = logging.LogRecord("x", logging.INFO, "x", 1, "x", (), None)
 
-    assert json.loads(JsonLines("web").format(record))["time"].endswith("+00:00")
+    assert json.loads(JsonFormatter("web").format(record))["time"].endswith("+00:00")
 
 
 @given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n\x00"), max_size=80))
 def test_whatever_a_client_calls_its_request_the_answer_has_an_id(sent: str) -> None:
     web = Flask("stargaze.serve")
-    watch(web)
+    log_requests(web)
 
     found = web.test_client().get("/", headers={"X-Request-ID": sent}).headers["X-Request-ID"]
 
-    assert ID.fullmatch(found)
-    assert (found == sent.strip()) == bool(ID.fullmatch(sent.strip()))
+    assert REQUEST_ID.fullmatch(found)
+    assert (found == sent.strip()) == bool(REQUEST_ID.fullmatch(sent.strip()))

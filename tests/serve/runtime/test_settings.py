@@ -7,14 +7,14 @@ import stat
 import pytest
 
 from stargaze.config import ServeSection
-from stargaze.serve.runtime.settings import as_environment, from_environment, session_key, trusted_hosts
+from stargaze.serve.runtime.settings import read_environment, session_key, to_environment, trusted_hosts
 from stargaze.store import Store
 
 
 def test_the_environment_brings_the_section_back(store: Store) -> None:
     section = ServeSection(port=8123, workers=3, time_limit=12.5)
 
-    assert from_environment(as_environment(section, store)) == (section, Store(store.root.resolve()))
+    assert read_environment(to_environment(section, store)) == (section, Store(store.root.resolve()))
 
 
 def test_every_process_signs_with_the_same_key(store: Store) -> None:

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from stargaze.serve.runtime import healthcheck as health
-from stargaze.serve.runtime.status_files import beats, heartbeat_file, record_served_bundle, role_file, served_bundles
+from stargaze.serve.runtime.status_files import (
+    heartbeat_file,
+    is_heartbeat_recent,
+    record_served_bundle,
+    role_file,
+    served_bundles,
+)
 
 
 @pytest.fixture
@@ -41,7 +47,7 @@ def test_a_worker_is_well_once_it_is_ready_and_while_its_loop_turns(queue: Path)
     assert health.main([], queue) == 0
 
     os.utime(heartbeat_file(queue), (0, 0))
-    assert not beats(queue, 60)
+    assert not is_heartbeat_recent(queue, 60)
     assert health.main([], queue) == 1
 
 
@@ -59,7 +65,7 @@ def test_a_page_must_be_ready_once_and_alive_from_then_on(queue: Path, monkeypat
             """Say nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Page) as server:
-        monkeypatch.setattr(health, "PORT", server.server_address[1])
+        monkeypatch.setattr(health, "WEB_PORT", server.server_address[1])
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             assert health.main([], queue) == 1

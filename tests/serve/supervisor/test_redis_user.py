@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pytest
 
 from stargaze.config import ServeSection
-from stargaze.serve.runtime.settings import RESULTS_PASSWORD, as_environment
+from stargaze.serve.runtime.settings import RESULTS_PASSWORD_VARIABLE, to_environment
 from stargaze.serve.supervisor.redis_user import main
 from stargaze.store import Store
 
@@ -65,7 +65,7 @@ def environ(redis: SmallRedis, store: Store, tmp_path: Path) -> dict[str, str]:
     file = tmp_path / "results"
     file.write_text(f"{PASSWORD}\n")
     section = ServeSection(results=f"redis://stargaze_1@127.0.0.1:{redis.server_address[1]}/0")
-    return {**as_environment(section, store), RESULTS_PASSWORD: str(file)}
+    return {**to_environment(section, store), RESULTS_PASSWORD_VARIABLE: str(file)}
 
 
 def test_the_next_user_is_made_by_the_present_one_and_known_by_a_digest(

@@ -19,7 +19,7 @@ import requests
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.config import ServeSection
 from stargaze.errors import BadDataError, ExternalError, MissingInputError, UsageError
-from stargaze.serve.supervisor.supervise import logs, serve, serving
+from stargaze.serve.supervisor.supervise import log_folder, serve, serving
 from stargaze.serve.web.client import ask_once
 from stargaze.store import Store
 from tests.waiting import wait_for
@@ -132,7 +132,7 @@ def test_a_port_in_use_is_found_before_anything_starts(released: Store) -> None:
         with pytest.raises(UsageError, match="is in use"), serving(section, released):
             pass
 
-    assert not logs(released).exists()
+    assert not log_folder(released).exists()
 
 
 def test_a_process_that_dies_ends_the_other_and_shows_its_last_lines(released: Store) -> None:
@@ -148,7 +148,7 @@ def test_a_process_that_dies_ends_the_other_and_shows_its_last_lines(released: S
         serve(SECTION, released, announce=kill_the_worker)
 
     assert "worker: " in caught.value.message
-    assert str(logs(released)) in caught.value.hint
+    assert str(log_folder(released)) in caught.value.hint
     wait_for(lambda: not any(alive(pid) for pid in started))
 
 

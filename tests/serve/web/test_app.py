@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flask.testing import FlaskClient
 
-from stargaze.serve.runtime.settings import MOST_BODY
+from stargaze.serve.runtime.settings import MAX_BODY
 from stargaze.store import Store
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_this_machine_may_ask_under_its_own_names(page: FlaskClient, host: str) 
 def test_a_body_over_the_limit_is_refused_unread(page: FlaskClient, path: str) -> None:
     kind = "application/json" if path.startswith("/api") else "application/x-www-form-urlencoded"
 
-    answer = page.post(path, data=b"x" * (MOST_BODY + 1), content_type=kind)
+    answer = page.post(path, data=b"x" * (MAX_BODY + 1), content_type=kind)
 
     assert answer.status_code == 413
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from stargaze.config import ServeSection
-from stargaze.serve.runtime.settings import as_environment
+from stargaze.serve.runtime.settings import to_environment
 from stargaze.serve.supervisor import supervise as processes
 from stargaze.serve.supervisor.listen_socket import listen, url_of
 from stargaze.store import Store
@@ -30,10 +30,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Itera
     store = Store(tmp_path_factory.mktemp("site"))
     store.serving.mkdir()
     store.current.symlink_to(bundle_folder)
-    processes.prepare(store)
+    processes.prepare_store(store)
     section = ServeSection(port=0, processes=1)
     with listen("127.0.0.1", 0) as listener:
-        child = processes._web(section, store, as_environment(section, store), listener)
+        child = processes._web(section, store, to_environment(section, store), listener)
         try:
             wait_for_answer(url_of(listener))
             yield url_of(listener), listener.getsockname()[1]
