@@ -73,7 +73,7 @@ def main() -> None:
     asked = parser.parse_args()
     release = Store(asked.store).current.resolve(strict=True)
     names = pd.read_parquet(release / KNOWN, columns=["full_name"])["full_name"].sample(frac=1.0, random_state=0)
-    every = [{"repositories": [name], "reasons": asked.reasons} for name in names.head(EACH * max(SCALED))]
+    every = [{"repositories": [name], "explain": asked.reasons} for name in names.head(EACH * max(SCALED))]
     bodies = every[:N_QUESTIONS]
     print(f"{len(bodies)} requests, bundle {release.name[:12]}, reasons: {asked.reasons}")
     with tempfile.TemporaryDirectory() as folder, servers(Path(folder)) as running:

@@ -507,11 +507,11 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict the stars of known repositories here in the terminal, with interval and the strongest reasons."""
-    from stargaze.serve.prediction.local import answer
+    from stargaze.serve.prediction.local import predict_locally
 
     out, _, place = open_session(path, store, as_json)
-    ranked = answer(place, names)
-    columns = ["rank", "repository", "predicted", "interval", "percentile", "true", "reasons"]
+    ranked = predict_locally(place, names)
+    columns = ["rank", "repository", "predicted", "interval", "percentile", "actual", "factors"]
     out.table(ranked if not as_json else [row["prediction"] for row in ranked], columns)
 
 
@@ -527,7 +527,7 @@ def forecast(
 
     out, settings, place = open_session(path, store, as_json)
     rows = forecast_rows(settings.growth, place, names, now=now())
-    out.table(rows, ["repository", "counted", "stars", "days", "then", "from", "to"], "Stars foreseen")
+    out.table(rows, ["repository", "last_day", "stars", "days", "forecast", "low", "high"], "Forecast")
 
 
 @command("report")

@@ -9,7 +9,7 @@ import dataclasses
 import os
 import re
 import resource
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,21 +25,13 @@ from stargaze.bundle.serialization import Blend
 from stargaze.bundle.star_bundle import Bundle, write_bundle
 from stargaze.cli import main
 from stargaze.config import FeaturesSection, ServeSection
-from stargaze.errors import ExternalError, StargazeError
 from stargaze.features import schema
 from stargaze.features.matrix import build_matrix, build_vocabulary
-from stargaze.serve.prediction.answer import answer_one
-from stargaze.serve.prediction_request import (
-    ENDED,
-    IdempotencyKeyReusedError,
-    PredictionJob,
-    PredictionRequest,
-    new_job,
-)
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 from tests.isolation import check_isolation, check_patches, reset_signals  # noqa: F401 - fixtures of every test
+from tests.serve.fake_queue import FakePredictionQueue
 
 EXAMPLES = 100 if os.environ.get("CI") else 40
 """Of each property: fewer in the inner loop, which shall take less than a minute."""
@@ -143,66 +135,18 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return run
 
 
-class FakeDesk:
-    """A desk without queue or store: it answers when the test says so."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
-        self.tickets: dict[str, PredictionJob] = {}
-        self.keys: dict[str, PredictionJob] = {}
-        self.closed = False
-
-    def ask(self, question: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
-        self.check()
-        before = self.keys.get(key) if key else None
-        if before and before.question != question:
-            raise IdempotencyKeyReusedError("this key came with another question")
-        if found := before or self.find(question):
-            return found
-        ticket = new_job(question, now=NOW, time_limit=30.0, request_id=request_id)
-        self.tickets[ticket.id] = self.keys[key] = ticket
-        return ticket
-
-    def find(self, question: PredictionRequest) -> PredictionJob | None:
-        return next((one for one in self.tickets.values() if one.question == question), None)
-
-    def look(self, ticket_id: str) -> PredictionJob | None:
-        self.check()
-        return self.tickets.get(ticket_id)
-
-    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
-        found = {one: self.look(one) for one in ticket_ids}
-        return {one: ticket for one, ticket in found.items() if ticket is None or ticket.state in ENDED}
-
-    def check(self) -> None:
-        if self.closed:
-            raise ExternalError("the queue cannot be written: no space left", hint="df -h")
-
-    def work(self) -> None:
-        """Answer all that waits, as the worker does."""
-        for ticket in self.tickets.values():
-            self.tickets[ticket.id] = dataclasses.replace(ticket, **self._outcome(ticket))
-
-    def _outcome(self, ticket: PredictionJob) -> dict[str, Any]:
-        assert ticket.question is not None
-        try:
-            return {"state": "done", "answer": answer_one(self.bundle, ticket.question, NOW)}
-        except StargazeError as error:
-            return {"state": "failed", "error": {"message": error.message, "hint": error.hint}}
+@pytest.fixture
+def queue(bundle_folder: Path) -> FakePredictionQueue:
+    """A queue whose jobs are answered from the small bundle."""
+    return FakePredictionQueue(Bundle.load(bundle_folder))
 
 
 @pytest.fixture
-def desk(bundle_folder: Path) -> FakeDesk:
-    """A desk that answers from the small bundle."""
-    return FakeDesk(Bundle.load(bundle_folder))
-
-
-@pytest.fixture
-def page(released: Store, desk: FakeDesk) -> Any:
+def page(released: Store, queue: FakePredictionQueue) -> Any:
     """A browser without JavaScript, in front of the whole app."""
     from stargaze.serve.web.app import make_web
 
-    return make_web(ServeSection(), released, desk, lambda: NOW).test_client()
+    return make_web(ServeSection(), released, queue, lambda: NOW).test_client()
 
 
 def _model(sample: pd.DataFrame, names: list[str], vocabularies: dict[str, list[str]]) -> Any:

@@ -297,7 +297,7 @@ def test_a_run_skips_what_is_done_and_its_page_answers_what_the_terminal_does(jo
     assert [
         {name: paged[name] for name in told} for paged, told in zip(over_http, in_terminal, strict=True)
     ] == in_terminal
-    assert not any(answer["learned"] for answer in over_http)
+    assert not any(answer["in_training_data"] for answer in over_http)
 
 
 def test_the_page_leaves_no_process_behind(job: Job) -> None:

@@ -1,4 +1,7 @@
-"""The state of a question: a ticket is given before the question is queued, so an accepted one cannot vanish unseen."""
+"""Prediction requests, the jobs that they become, and the queue's protocol.
+
+A job is stored before it is queued, so an accepted request cannot disappear.
+"""
 
 from __future__ import annotations
 
@@ -9,77 +12,72 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from stargaze.errors import BadDataError
+from stargaze.errors import BadDataError, StargazeError
 
-State = Literal["queued", "running", "done", "failed"]
+JobState = Literal["queued", "running", "done", "failed"]
 RESERVED, QUEUED, RUNNING, DONE = "RESERVED", "QUEUED", "RUNNING", "SUCCESS"
-"""How the result store spells the states; everything else there is a failure of Celery's own words. A reserved ticket is on its
-way to the queue: whether it arrived is not known yet, so nobody else may be given it."""
-ENDED = ("done", "failed")
-GRACE = 5.0
-"""Between "please stop" and "stopped", and for the answer to be written [s]."""
-ATTEMPTS = 2
-"""A question whose worker died is tried once more; a second death is the question's fault."""
+"""Status values in the result store; every other value is a failure that Celery reports. A reserved job has not been confirmed
+by the queue yet, so it is not returned to other clients."""
+FINISHED_STATES = ("done", "failed")
+GRACE_PERIOD = 5.0
+"""Between the soft and the hard time limit, and for storing the answer [s]."""
+MAX_ATTEMPTS = 2
+"""A job whose worker died is tried once more; after a second death the job itself is taken for the cause."""
 
-AGAIN = "ask again; if it happens again, look into logs/worker.log below the store"
+RETRY_HINT = "try again; if it fails again, look into logs/worker.log below the store"
 Answer = dict[str, Any]
-"""What a worker says: ``digest`` and ``predictions``, ranked."""
-Error = dict[str, str]
+"""A worker's answer: ``digest``, ``answered_at`` and ranked ``predictions``."""
+ErrorDetails = dict[str, str]
 """``message`` and ``hint``."""
-UNEXPECTED: Error = {"message": "the worker met an error that it did not expect", "hint": AGAIN}
+UNEXPECTED_ERROR: ErrorDetails = {"message": "unexpected error in the worker", "hint": RETRY_HINT}
 
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """What is asked: names of repositories, or typed figures (field → text).
+    """Repository names, or typed figures (field → value), for which predictions are requested.
 
-    ``changes`` (field → text) asks what the estimate would be if each of them were otherwise; without ``reasons`` the answer
-    has no factors, no similar repositories and no history, and costs a small part of the time.
+    :func:`stargaze.serve.web.request_parsing.parse_request` validates it. ``what_if`` (field → value) requests a second estimate
+    with these values changed. Without ``explain`` the answer has no factors, similar repositories or history, and is faster.
     """
 
     repositories: tuple[str, ...] = ()
     figures: tuple[Mapping[str, Any], ...] = ()
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    reasons: bool = True
+    what_if: Mapping[str, Any] = field(default_factory=dict)
+    explain: bool = True
 
-    def as_json(self) -> dict[str, Any]:
-        """Return what travels to the worker."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that is sent to the worker."""
         return {
             "repositories": list(self.repositories),
             "figures": [dict(row) for row in self.figures],
-            "changes": dict(self.changes),
-            "reasons": self.reasons,
+            "what_if": dict(self.what_if),
+            "explain": self.explain,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PredictionRequest:
-        """Read what :meth:`as_json` wrote."""
-        return cls(
-            tuple(value["repositories"]),
-            tuple(value["figures"]),
-            value.get("changes", {}),
-            bool(value.get("reasons", True)),
-        )
+        """Read what :meth:`to_json` returned."""
+        return cls(tuple(value["repositories"]), tuple(value["figures"]), value["what_if"], value["explain"])
 
 
 @dataclass(frozen=True)
 class PredictionJob:
-    """One accepted question and how far it is."""
+    """An accepted request, its state and its result."""
 
     id: str
-    state: State
-    question: PredictionRequest | None
+    state: JobState
+    request: PredictionRequest | None
     accepted_at: datetime | None
     deadline: datetime | None
     attempt: int = 0
     request_id: str = ""
     answer: Answer | None = None
-    error: Error | None = None
+    error: ErrorDetails | None = None
 
-    def as_stored(self) -> dict[str, Any]:
-        """Return what the result store keeps beside the state."""
+    def to_json(self) -> dict[str, Any]:
+        """Return what the result store holds beside the status."""
         return {
-            "question": self.question.as_json() if self.question else None,
+            "request": self.request.to_json() if self.request else None,
             "accepted_at": self.accepted_at.isoformat() if self.accepted_at else None,
             "deadline": self.deadline.isoformat() if self.deadline else None,
             "attempt": self.attempt,
@@ -90,91 +88,94 @@ class PredictionJob:
 
 
 class PredictionQueue(Protocol):
-    """Where questions are handed in and answers picked up. Every verb ends within seconds or raises ExternalError."""
+    """Accepts requests and returns jobs. Every method ends within seconds or raises ExternalError."""
 
-    def ask(self, question: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
-        """Accept the question, or raise ExternalError: then nothing was accepted.
+    def submit(self, request: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
+        """Accept the request, or raise ExternalError: then nothing was accepted.
 
-        A question that was asked a moment ago, or under the same ``key``, gets the ticket that it has already; a key that was
-        used for another question is a BadDataError. ``request_id`` goes along into the worker's log.
+        A recent identical request, or one with the same idempotency ``key``, returns the existing job; a key that was used for a
+        different request raises IdempotencyKeyReusedError. ``request_id`` appears in the worker's log.
         """
 
-    def find(self, question: PredictionRequest) -> PredictionJob | None:
-        """Return the ticket that an identical question has already; None where nobody has asked it lately."""
+    def find(self, request: PredictionRequest) -> PredictionJob | None:
+        """Return the job of a recent identical request, None if there is none."""
 
-    def look(self, ticket_id: str) -> PredictionJob | None:
-        """Return the ticket as it stands; None if none of that id was ever given (or it has expired)."""
+    def get(self, job_id: str) -> PredictionJob | None:
+        """Return the job in its present state; None if the id is unknown or has expired."""
 
-    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
-        """Return those of these tickets that have ended, None for one that is not there: one look for all who wait."""
+    def finished(self, job_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
+        """Return those of the jobs that are finished, and None for each that is unknown, with one query for all."""
 
     def check(self) -> None:
-        """Raise ExternalError if queue or results cannot be written."""
+        """Raise ExternalError if the queue or the result store cannot be written."""
 
 
 class IdempotencyKeyReusedError(BadDataError):
-    """An idempotency key came before, with another question."""
+    """An idempotency key was already used for a different request."""
 
 
 def new_job(
-    question: PredictionRequest, *, now: datetime, time_limit: float, ticket_id: str = "", request_id: str = ""
+    request: PredictionRequest, *, now: datetime, time_limit: float, job_id: str = "", request_id: str = ""
 ) -> PredictionJob:
-    """Give a ticket: it waits at most ``time_limit`` and is computed at most ``time_limit`` [s]."""
-    deadline = now + timedelta(seconds=2 * (time_limit + GRACE))
-    return PredictionJob(ticket_id or str(uuid.uuid4()), "queued", question, now, deadline, request_id=request_id)
+    """Create a job that waits at most ``time_limit`` and is computed for at most ``time_limit`` [s]."""
+    deadline = now + timedelta(seconds=2 * (time_limit + GRACE_PERIOD))
+    return PredictionJob(job_id or str(uuid.uuid4()), "queued", request, now, deadline, request_id=request_id)
 
 
-def is_id(text: str) -> bool:
-    """Notify whether a text can be the id of a ticket at all; everything else never reaches the store."""
+def is_job_id(text: str) -> bool:
+    """Return whether a text has the form of a job id; the store is not queried for anything else."""
     try:
         return str(uuid.UUID(text)) == text
     except ValueError:
         return False
 
 
-def job_from_result(ticket_id: str, status: str, stored: Any, *, now: datetime, time_limit: float) -> PredictionJob:
-    """Turn what the result store holds into a ticket; one that nobody will answer any more is failed."""
-    if not isinstance(stored, Mapping) or "question" not in stored:
-        return PredictionJob(
-            ticket_id, "failed", None, None, None, error=_reason(status, type(stored).__name__, time_limit)
-        )
-    ticket = _parse(ticket_id, status, stored)
-    if ticket.state in ("queued", "running") and ticket.deadline and now > ticket.deadline:
-        return dataclasses.replace(ticket, state="failed", error=_reason("lost", "", time_limit))
-    return ticket
+def job_from_result(job_id: str, status: str, stored: Any, *, now: datetime, time_limit: float) -> PredictionJob:
+    """Return the job that the result store holds; an unfinished one past its deadline is failed."""
+    if not isinstance(stored, Mapping) or "request" not in stored:
+        error = _celery_error(status, type(stored).__name__, time_limit)
+        return PredictionJob(job_id, "failed", None, None, None, error=error)
+    job = _parse(job_id, status, stored)
+    if job.state not in FINISHED_STATES and job.deadline and now > job.deadline:
+        error = {"message": "no worker answered in time", "hint": RETRY_HINT}
+        return dataclasses.replace(job, state="failed", error=error)
+    return job
 
 
-def _parse(ticket_id: str, status: str, stored: Mapping[str, Any]) -> PredictionJob:
-    finished: State = "failed" if stored["error"] else "done"
-    state: State = "queued" if status in (RESERVED, QUEUED) else "running" if status == RUNNING else finished
+def _parse(job_id: str, status: str, stored: Mapping[str, Any]) -> PredictionJob:
+    finished: JobState = "failed" if stored["error"] else "done"
+    state: JobState = "queued" if status in (RESERVED, QUEUED) else "running" if status == RUNNING else finished
     return PredictionJob(
-        ticket_id,
+        job_id,
         state,
-        PredictionRequest.from_json(stored["question"]),
+        PredictionRequest.from_json(stored["request"]),
         datetime.fromisoformat(stored["accepted_at"]),
         datetime.fromisoformat(stored["deadline"]),
         stored["attempt"],
-        stored.get("request_id", ""),
+        stored["request_id"],
         stored["answer"],
         stored["error"],
     )
 
 
-def _reason(status: str, kind: str, time_limit: float) -> Error:
-    """Notify in words why a question got no answer."""
-    if status == "lost":
-        return {"message": "no worker answered in time", "hint": AGAIN}
+def _celery_error(status: str, exception: str, time_limit: float) -> ErrorDetails:
+    """Translate a failure that Celery reports."""
     if status == "REVOKED":
-        message = f"the question waited longer than {time_limit:g} s for a free worker"
-        return {"message": message, "hint": "ask again in a while, or raise serve.workers"}
-    if kind in ("TimeLimitExceeded", "SoftTimeLimitExceeded"):
-        return too_slow(time_limit)
-    if kind == "WorkerLostError":
-        return {"message": "the worker ended while it answered", "hint": AGAIN}
-    return UNEXPECTED
+        message = f"the request waited longer than {time_limit:g} s for a free worker"
+        return {"message": message, "hint": "try again later, or raise serve.workers"}
+    if exception in ("TimeLimitExceeded", "SoftTimeLimitExceeded"):
+        return time_limit_error(time_limit)
+    if exception == "WorkerLostError":
+        return {"message": "the worker ended while it answered", "hint": RETRY_HINT}
+    return UNEXPECTED_ERROR
 
 
-def too_slow(time_limit: float) -> Error:
-    """Notify that the time limit was reached."""
+def time_limit_error(time_limit: float) -> ErrorDetails:
+    """Return the error of a prediction that took too long."""
     message = f"the prediction took longer than {time_limit:g} s"
-    return {"message": message, "hint": "ask for fewer repositories, or raise serve.time_limit"}
+    return {"message": message, "hint": "request fewer repositories, or raise serve.time_limit"}
+
+
+def error_details(error: StargazeError) -> ErrorDetails:
+    """Return an error in the form that jobs and responses carry."""
+    return {"message": error.message, "hint": error.hint}

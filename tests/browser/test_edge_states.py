@@ -16,11 +16,11 @@ from werkzeug.serving import make_server
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import ServeSection
-from stargaze.serve.prediction_request import PredictionJob, PredictionRequest, State
+from stargaze.serve.prediction_request import JobState, PredictionJob, PredictionRequest
 from stargaze.serve.web.app import make_web
 from stargaze.store import Store
 from tests.browser.conftest import DARK, PATIENCE, PHONE, WITHOUT_JAVASCRIPT, Visit, picture
-from tests.conftest import FakeDesk
+from tests.serve.fake_queue import FakePredictionQueue
 
 pytestmark = [
     pytest.mark.browser,
@@ -52,13 +52,13 @@ def told() -> dict[str, Any]:
     ]
     return {
         "rank": 1, "known": True, "source": "github", "full_name": NAME, "stars": 430.0, "low": 61.0, "high": 2_900.0,
-        "coverage": 0.9, "percentile": 96.2, "actual": 896.0, "fetched_at": "2026-02-21", "learned": False, "policy": "all",
-        "missing": [], "remarks": ["was renamed from mitsuhiko/flask", f"is a fork of {SCRIPT}"],
-        "expected": 42.0, "base": 6.2, "rest": 1.05,
-        "factors": [{"feature": "x", "label": a, "value": b, "times": c} for a, b, c in FACTORS],
-        "similar": [{"full_name": "pallets/click", "stars": 410, "likeness": 0.81}],
-        "beyond": [{"label": "contributors", "value": "412", "low": "0", "high": "360"}],
-        "levers": {"readme_length": 3_100.0, "topic_count": 3.0, "license": "mit", "latest_release_at": "2025-12-01"},
+        "coverage": 0.9, "percentile": 96.2, "actual": 896.0, "fetched_at": "2026-02-21", "in_training_data": False,
+        "policy": "all", "missing": [], "notes": ["was renamed from mitsuhiko/flask", f"is a fork of {SCRIPT}"],
+        "expected": 42.0, "base": 6.2, "other_factors": 1.05,
+        "factors": [{"feature": "x", "label": a, "value": b, "factor": c} for a, b, c in FACTORS],
+        "similar": [{"full_name": "pallets/click", "stars": 410, "similarity": 0.81}],
+        "out_of_range": [{"label": "contributors", "value": "412", "low": "0", "high": "360"}],
+        "editable_fields": {"readme_length": 3_100.0, "topic_count": 3.0, "license": "mit", "latest_release_at": "2025-12-01"},
         "what_if": None,
         "history": {"dates": [day.isoformat() for day in days], "stars": [round(8 + step**1.72) for step in range(52)]},
         "forecast": ahead,
@@ -66,16 +66,16 @@ def told() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def desk(bundle_folder: Path) -> FakeDesk:
-    return FakeDesk(Bundle.load(bundle_folder))
+def queue(bundle_folder: Path) -> FakePredictionQueue:
+    return FakePredictionQueue(Bundle.load(bundle_folder))
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path, desk: FakeDesk) -> Iterator[str]:
+def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path, queue: FakePredictionQueue) -> Iterator[str]:
     store = Store(tmp_path_factory.mktemp("told"))
     store.serving.mkdir()
     store.current.symlink_to(bundle_folder)
-    web = make_web(ServeSection(per_minute=0), store, desk, lambda: NOW)
+    web = make_web(ServeSection(per_minute=0), store, queue, lambda: NOW)
     server = make_server("127.0.0.1", 0, web, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -85,21 +85,23 @@ def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path, desk: Fak
     server.server_close()
 
 
-def ticket(desk: FakeDesk, state: State, **changed: Any) -> PredictionJob:
-    """Put a ticket on the desk that stands as the test says."""
-    given = replace(desk.ask(PredictionRequest((NAME,))), state=state, **changed)
-    desk.tickets[given.id] = given
+def job(queue: FakePredictionQueue, state: JobState, **changed: Any) -> PredictionJob:
+    """Put a job on the queue that stands as the test says."""
+    given = replace(queue.submit(PredictionRequest((NAME,))), state=state, **changed)
+    queue.jobs[given.id] = given
     return given
 
 
-def done(desk: FakeDesk) -> PredictionJob:
-    answer = {"digest": desk.bundle.digest, "answered_at": NOW.isoformat(), "predictions": [told()]}
-    return ticket(desk, "done", answer=answer)
+def done(queue: FakePredictionQueue) -> PredictionJob:
+    answer = {"digest": queue.bundle.digest, "answered_at": NOW.isoformat(), "predictions": [told()]}
+    return job(queue, "done", answer=answer)
 
 
 @pytest.mark.parametrize("kind", [{}, {**PHONE, **DARK}], ids=["desktop", "dark phone"])
-def test_an_answer_that_says_all_it_can_is_accessible(visit: Visit, desk: FakeDesk, kind: dict[str, Any]) -> None:
-    page = visit(f"/predictions/{done(desk).id}", kind)
+def test_an_answer_that_says_all_it_can_is_accessible(
+    visit: Visit, queue: FakePredictionQueue, kind: dict[str, Any]
+) -> None:
+    page = visit(f"/predictions/{done(queue).id}", kind)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
     picture(page, "told-phone-dark" if kind else "told")
 
@@ -109,16 +111,16 @@ def test_an_answer_that_says_all_it_can_is_accessible(visit: Visit, desk: FakeDe
     assert page.get_by_text("was renamed from mitsuhiko/flask").is_visible()
 
 
-def test_a_script_in_a_description_is_text(visit: Visit, desk: FakeDesk) -> None:
-    page = visit(f"/predictions/{done(desk).id}", {})
+def test_a_script_in_a_description_is_text(visit: Visit, queue: FakePredictionQueue) -> None:
+    page = visit(f"/predictions/{done(queue).id}", {})
 
     assert page.title() == f"{NAME} · stargaze"
     assert page.get_by_text(SCRIPT).count() >= 2
     assert page.locator("script:not([src])").count() == 0
 
 
-def test_the_scale_of_a_history_is_switched_without_javascript(visit: Visit, desk: FakeDesk) -> None:
-    page = visit(f"/predictions/{done(desk).id}", WITHOUT_JAVASCRIPT)
+def test_the_scale_of_a_history_is_switched_without_javascript(visit: Visit, queue: FakePredictionQueue) -> None:
+    page = visit(f"/predictions/{done(queue).id}", WITHOUT_JAVASCRIPT)
     linear, logarithmic = page.locator("svg.plot.linear"), page.locator("svg.plot.logarithmic")
     assert (linear.is_visible(), logarithmic.is_visible()) == (True, False)
 
@@ -128,8 +130,8 @@ def test_the_scale_of_a_history_is_switched_without_javascript(visit: Visit, des
 
 
 @pytest.mark.parametrize("kind", [{}, WITHOUT_JAVASCRIPT, {**PHONE, **DARK}], ids=["scripts", "plain", "dark phone"])
-def test_who_waits_is_told_how_far_it_is(visit: Visit, desk: FakeDesk, kind: dict[str, Any]) -> None:
-    given = ticket(desk, "queued", answer=None)
+def test_who_waits_is_told_how_far_it_is(visit: Visit, queue: FakePredictionQueue, kind: dict[str, Any]) -> None:
+    given = job(queue, "queued", answer=None)
     page = visit(f"/of/{NAME}", kind)
     say = page.locator("[data-say]")
     expect(say).to_have_text("Your question waits for a worker.")
@@ -137,19 +139,19 @@ def test_who_waits_is_told_how_far_it_is(visit: Visit, desk: FakeDesk, kind: dic
         assert Axe().run(page).response["violations"] == []
         picture(page, "queued-phone-dark" if kind else "queued")
 
-    ticket(desk, "running", answer=None)
+    job(queue, "running", answer=None)
     expect(say).to_have_text("A worker is at it.", timeout=PATIENCE)
-    done(desk)
+    done(queue)
 
     expect(page.locator("#answer")).to_have_attribute("data-state", "done", timeout=PATIENCE)
-    assert given.id in desk.tickets
+    assert given.id in queue.jobs
     if "java_script_enabled" not in kind:
         assert page.locator("[data-announce]").inner_text().startswith("The answer is there:")
         assert page.evaluate("document.activeElement.tagName") == "H1"
 
 
-def test_on_paper_all_of_it_is_there(visit: Visit, desk: FakeDesk) -> None:
-    page = visit(f"/predictions/{done(desk).id}", DARK)
+def test_on_paper_all_of_it_is_there(visit: Visit, queue: FakePredictionQueue) -> None:
+    page = visit(f"/predictions/{done(queue).id}", DARK)
     page.emulate_media(media="print")
 
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -113,7 +113,7 @@ def test_the_factors_are_drawn_and_written(page: Page, names: list[str]) -> None
     drawn = page.locator(".waterfall tbody .drawn rect").all()
 
     assert len(drawn) == rows.count()
-    assert all(text.startswith("× ") for text in page.locator(".card td.times").all_inner_texts()[1:-1])
+    assert all(text.startswith("× ") for text in page.locator(".card td.factor").all_inner_texts()[1:-1])
     assert (drawn[0].bounding_box() or {"width": 0})["width"] > 10
 
 

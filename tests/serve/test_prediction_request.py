@@ -1,4 +1,4 @@
-"""The life of a ticket: accepted, read back, and failed with a reason where nobody will answer."""
+"""Jobs are stored, restored, and failed with an error when no answer will come."""
 
 from __future__ import annotations
 
@@ -7,63 +7,65 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import (
     QUEUED,
     RUNNING,
     PredictionJob,
     PredictionRequest,
-    is_id,
+    error_details,
+    is_job_id,
     job_from_result,
     new_job,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-QUESTION = PredictionRequest(("a/b",), ({"full_name": "c/d", "forks": "1"},))
+REQUEST = PredictionRequest(("a/b",), ({"full_name": "c/d", "forks": "1"},))
 
 
 @pytest.fixture
-def ticket() -> PredictionJob:
-    return new_job(QUESTION, now=NOW, time_limit=30.0)
+def job() -> PredictionJob:
+    return new_job(REQUEST, now=NOW, time_limit=30.0)
 
 
-def test_a_ticket_survives_the_store(ticket: PredictionJob) -> None:
-    assert job_from_result(ticket.id, QUEUED, ticket.as_stored(), now=NOW, time_limit=30.0) == ticket
+def test_a_job_survives_the_store(job: PredictionJob) -> None:
+    assert job_from_result(job.id, QUEUED, job.to_json(), now=NOW, time_limit=30.0) == job
 
 
 @pytest.mark.parametrize(("status", "state"), [(QUEUED, "queued"), (RUNNING, "running"), ("SUCCESS", "done")])
-def test_the_stores_words_become_states(ticket: PredictionJob, status: str, state: str) -> None:
-    assert job_from_result(ticket.id, status, ticket.as_stored(), now=NOW, time_limit=30.0).state == state
+def test_a_status_becomes_a_state(job: PredictionJob, status: str, state: str) -> None:
+    assert job_from_result(job.id, status, job.to_json(), now=NOW, time_limit=30.0).state == state
 
 
-def test_an_answer_that_is_an_error_is_failed(ticket: PredictionJob) -> None:
-    """The worker ends well also where the question was wrong: Celery's word for it is SUCCESS."""
-    stored = dataclasses.replace(ticket, error={"message": "x/y is not known", "hint": ""}).as_stored()
+def test_a_job_with_an_error_is_failed(job: PredictionJob) -> None:
+    """The worker stores errors of a request as results: Celery's status is SUCCESS."""
+    stored = dataclasses.replace(job, error={"message": "x/y is not known", "hint": ""}).to_json()
 
-    assert job_from_result(ticket.id, "SUCCESS", stored, now=NOW, time_limit=30.0).state == "failed"
+    assert job_from_result(job.id, "SUCCESS", stored, now=NOW, time_limit=30.0).state == "failed"
 
 
 @pytest.mark.parametrize("status", [QUEUED, RUNNING])
-def test_a_ticket_past_its_deadline_is_reported_failed(ticket: PredictionJob, status: str) -> None:
-    """The filesystem queue loses the message of a worker that dies: the one who asked must hear of it all the same."""
+def test_a_job_past_its_deadline_is_reported_failed(job: PredictionJob, status: str) -> None:
+    """The filesystem queue loses the message of a worker that dies."""
     late = NOW + timedelta(seconds=71)
 
-    found = job_from_result(ticket.id, status, ticket.as_stored(), now=late, time_limit=30.0)
+    found = job_from_result(job.id, status, job.to_json(), now=late, time_limit=30.0)
 
     assert (found.state, found.error and found.error["message"]) == ("failed", "no worker answered in time")
 
 
-def test_an_answer_that_is_there_stays_after_the_deadline(ticket: PredictionJob) -> None:
+def test_an_answer_stays_valid_after_the_deadline(job: PredictionJob) -> None:
     late = NOW + timedelta(days=1)
 
-    assert job_from_result(ticket.id, "SUCCESS", ticket.as_stored(), now=late, time_limit=30.0).state == "done"
+    assert job_from_result(job.id, "SUCCESS", job.to_json(), now=late, time_limit=30.0).state == "done"
 
 
 class TimeLimitExceeded(Exception):
-    """Celery's, by name."""
+    """Named as Celery's."""
 
 
 class WorkerLostError(Exception):
-    """Celery's, by name."""
+    """Named as Celery's."""
 
 
 @pytest.mark.parametrize(
@@ -72,10 +74,10 @@ class WorkerLostError(Exception):
         ("REVOKED", None, "waited longer than 30 s"),
         ("FAILURE", TimeLimitExceeded(), "took longer than 30 s"),
         ("FAILURE", WorkerLostError(), "the worker ended"),
-        ("FAILURE", ZeroDivisionError(), "did not expect"),
+        ("FAILURE", ZeroDivisionError(), "unexpected error"),
     ],
 )
-def test_what_celery_reports_becomes_a_reason_in_words(status: str, stored: object, reason: str) -> None:
+def test_a_failure_of_celery_becomes_an_error_message(status: str, stored: object, reason: str) -> None:
     found = job_from_result("x", status, stored, now=NOW, time_limit=30.0)
 
     assert found.state == "failed"
@@ -85,9 +87,13 @@ def test_what_celery_reports_becomes_a_reason_in_words(status: str, stored: obje
 
 
 @pytest.mark.parametrize("text", ["", "x", "../../x", "A" * 36, "{12345678-1234-5678-1234-567812345678}", "readiness"])
-def test_only_an_id_of_ours_is_looked_up(text: str) -> None:
-    assert not is_id(text)
+def test_other_texts_are_not_job_ids(text: str) -> None:
+    assert not is_job_id(text)
 
 
-def test_the_id_of_a_ticket_is_an_id(ticket: PredictionJob) -> None:
-    assert is_id(ticket.id)
+def test_the_id_of_a_job_is_an_id(job: PredictionJob) -> None:
+    assert is_job_id(job.id)
+
+
+def test_an_error_is_stored_as_message_and_hint() -> None:
+    assert error_details(ExternalError("no disk", hint="df -h")) == {"message": "no disk", "hint": "df -h"}

@@ -1,4 +1,4 @@
-"""GitHub, asked while a visitor waits: in one or two requests, in seconds or not at all."""
+"""GitHub's client for the page: one or two requests within seconds while a visitor waits, or none."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from stargaze.features.github.search.search import is_row
 from stargaze.features.ingest import field_mapping as records
 from stargaze.serve.lookup.github_cache import GithubCache
 
-FRESH = 600.0
-"""An answer is given again for so long without asking; later GitHub is asked whether it still holds, by its ETag [s]."""
-TIMEOUT, PATIENCE = (1.5, 3.0), 2.5
-"""Limits of a connection and of each part of an answer, and when no further request is begun [s]: some five in all."""
-REST = 60.0
-"""After a fault GitHub is left alone for so long: each visitor would wait for the next one [s]."""
-MOST = 2_000
-"""Repositories that a process remembers, some 2 kB each."""
+CACHE_TTL = 600.0
+"""How long a reply is reused without a request; afterwards it is revalidated by its ETag [s]."""
+TIMEOUT, TIME_LIMIT = (1.5, 3.0), 2.5
+"""Timeouts of connecting and reading, and when no further request is sent [s]: about five in all."""
+BACKOFF = 60.0
+"""No request is sent for this long after a fault, because every visitor would wait for the next one [s]."""
+MAX_CACHED = 2_000
+"""Replies in memory, some 2 kB each."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class GithubReply:
-    """What GitHub said of a name: a record, that there is none (``gone``), or nothing at all (``away``).
+    """What is known of a name: its record, why there is none (``gone``), or why GitHub was not available (``unavailable``).
 
-    A record beside ``away`` is of an earlier time.
+    A record with ``unavailable`` is from an earlier reply.
     """
 
     record: Mapping[str, Any] | None = None
     gone: str = ""
-    away: str = ""
-    whole: bool = True
-    """Whether counts and commits were told as well, which REST's one answer has not."""
-    at: float = 0.0
+    unavailable: str = ""
+    is_complete: bool = True
+    """Whether the record contains counts and commits, which a single REST response lacks."""
+    received_at: float = 0.0
     etag: str = ""
 
 
-class WouldWaitError(Exception):
-    """The next request would have to wait for so many seconds."""
+class WaitRequiredError(Exception):
+    """The next request would have to wait for this many seconds."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"{seconds:.0f} s")
@@ -56,7 +56,7 @@ class WouldWaitError(Exception):
 
 
 class NoWaitClock:
-    """The time of day, for a client that must not wait."""
+    """The time of day for a client that must not wait."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -66,157 +66,170 @@ class NoWaitClock:
         return self._clock()
 
     def sleep(self, seconds: float) -> None:
-        """Refuse."""
-        raise WouldWaitError(seconds)
+        """Raise WaitRequiredError."""
+        raise WaitRequiredError(seconds)
 
 
-def github(url: str, token: str, clock: NoWaitClock | None = None, heard: GithubCache | None = None) -> GitHub:
-    """Return GitHub behind an address, with a token or, where that is empty, without."""
-    clock = clock or NoWaitClock()
-    transport = HttpTransport(url, token.strip(), clock, timeout=TIMEOUT, reconnect=NO_RETRY)
-    return GitHub(transport, clock, with_token=bool(token.strip()), heard=heard)
+def connect_github(
+    url: str, token: str, clock: NoWaitClock | None = None, cache: GithubCache | None = None
+) -> GithubRepositories:
+    """Return the client of a GitHub server; without a token it sends one REST request for each name."""
+    clock, token = clock or NoWaitClock(), token.strip()
+    transport = HttpTransport(url, token, clock, timeout=TIMEOUT, reconnect=NO_RETRY)
+    return GithubRepositories(transport, clock, with_token=bool(token), cache=cache)
 
 
-class GitHub:
-    """Asks for repositories by name and remembers what was said; after a fault it is not asked for a while.
+class GithubRepositories:
+    """Fetches repositories by name and caches the replies; after a fault no request is sent for a while.
 
     Parameters
     ----------
     transport : Transport
-        With short limits of its own.
+        With short timeouts.
     clock : NoWaitClock
     with_token : bool
-        With one all is asked by GraphQL at once, without one name by name.
+        With a token all names are requested at once by GraphQL, without one by one with REST.
+    cache : GithubCache, optional
+        Shared with other processes.
     """
 
     def __init__(
-        self, transport: Transport, clock: NoWaitClock, *, with_token: bool, heard: GithubCache | None = None
+        self, transport: Transport, clock: NoWaitClock, *, with_token: bool, cache: GithubCache | None = None
     ) -> None:
-        self._heard = heard
+        self._shared_cache = cache
         self._client = Client(transport, clock)
         self._clock = clock
         self._with_token = with_token
-        self._kept: OrderedDict[str, GithubReply] = OrderedDict()
-        self._closed: tuple[float, str] = (0.0, "")
-        self._begun = 0.0
+        self._cache: OrderedDict[str, GithubReply] = OrderedDict()
+        self._paused_until, self._pause_reason = 0.0, ""
+        self._started_at = 0.0
 
-    def ask(self, names: Sequence[str]) -> dict[str, GithubReply]:
-        """Return what GitHub says of each name, by the name in lower case; never raises."""
-        self._recall([name.lower() for name in names])
-        known = {name.lower(): self._kept.get(name.lower()) for name in names}
-        fresh = {key: told for key, told in known.items() if told and self._clock.time() - told.at < FRESH}
-        todo = [name for name in dict.fromkeys(names) if name.lower() not in fresh]
-        found = self._asked(todo) if todo else {}
-        new = {key: told for key, told in found.items() if not told.away}
-        for key, told in new.items():
-            self._keep(key, told)
-        if self._heard and new:
-            self._heard.keep({key: asdict(told) for key, told in new.items()}, self._clock.time())
-        return {**fresh, **found}
+    def fetch(self, names: Sequence[str]) -> dict[str, GithubReply]:
+        """Return a reply for each name, by the name in lower case; never raises."""
+        keys = [name.lower() for name in names]
+        self._load_shared([key for key in keys if not self._is_fresh(key)])
+        cached = {key: self._cache[key] for key in keys if self._is_fresh(key)}
+        missing = [name for name in dict.fromkeys(names) if name.lower() not in cached]
+        fetched = self._fetch_missing(missing) if missing else {}
+        new = {key: reply for key, reply in fetched.items() if not reply.unavailable}
+        for key, reply in new.items():
+            self._remember(key, reply)
+        if self._shared_cache and new:
+            self._shared_cache.save({key: asdict(reply) for key, reply in new.items()}, self._clock.time())
+        return {**cached, **fetched}
 
-    def _recall(self, keys: Sequence[str]) -> None:
-        """Take over what another process heard more lately."""
-        now = self._clock.time()
-        stale = [key for key in keys if key not in self._kept or now - self._kept[key].at >= FRESH]
-        for key, values in (self._heard.recall(stale) if self._heard else {}).items():
+    def _is_fresh(self, key: str) -> bool:
+        return key in self._cache and self._clock.time() - self._cache[key].received_at < CACHE_TTL
+
+    def _load_shared(self, keys: Sequence[str]) -> None:
+        """Copy newer replies of other processes."""
+        for key, values in (self._shared_cache.load(keys) if self._shared_cache else {}).items():
             try:
-                told = GithubReply(**values)
-            except TypeError:  # of another version
+                reply = GithubReply(**values)
+            except TypeError:  # written by another version
                 continue
-            if key not in self._kept or self._kept[key].at < told.at <= now:
-                self._keep(key, told)
+            if key not in self._cache or self._cache[key].received_at < reply.received_at <= self._clock.time():
+                self._remember(key, reply)
 
-    def _asked(self, names: Sequence[str]) -> dict[str, GithubReply]:
-        until, why = self._closed
-        found: dict[str, GithubReply] = {}
-        if self._clock.time() >= until:
-            self._begun, refused = self._clock.time(), self._client.tally.refused
+    def _fetch_missing(self, names: Sequence[str]) -> dict[str, GithubReply]:
+        fetched: dict[str, GithubReply] = {}
+        if self._clock.time() >= self._paused_until:
+            self._started_at, refused = self._clock.time(), self._client.tally.refused
             try:
                 if self._with_token:
-                    return self._by_graphql(names)
+                    return self._fetch_by_graphql(names)
                 for name in names:
-                    self._check_time()
-                    found[name.lower()] = self._by_rest(name)
-            except (StargazeError, WouldWaitError, TooHeavyError) as error:
-                why = self._close(error, limited=self._client.tally.refused > refused)
-                log.warning("GitHub is not asked for a while: %s", error)
-        earlier = {name.lower(): replace(self._kept.get(name.lower(), GithubReply()), away=why) for name in names}
-        return earlier | found
+                    self._check_time_limit()
+                    fetched[name.lower()] = self._fetch_by_rest(name)
+            except (StargazeError, WaitRequiredError, TooHeavyError) as error:
+                self._pause(error, is_limited=self._client.tally.refused > refused)
+                log.warning("no requests to GitHub for a while: %s", error)
+        reason = self._pause_reason
+        earlier = {
+            name.lower(): replace(self._cache.get(name.lower(), GithubReply()), unavailable=reason) for name in names
+        }
+        return earlier | fetched
 
-    def _close(self, error: Exception, *, limited: bool = False) -> str:
-        """Note how long GitHub is left alone, and say why."""
+    def _pause(self, error: Exception, *, is_limited: bool = False) -> None:
+        """Send no request for a while, and remember the reason."""
         now = self._clock.time()
-        wait = error.seconds if isinstance(error, WouldWaitError) else 0.0
-        limited = limited or any(limit.remaining <= 0 and limit.until > now for limit in self._client.limits.values())
-        seconds = max(wait, REST) if limited else REST
-        lifted = datetime.fromtimestamp(now + seconds, UTC)
-        token = isinstance(error, CredentialsError)
-        away = "GitHub does not take this server's token" if token else "GitHub cannot be reached at the moment"
-        why = f"GitHub limits us until {lifted:%H:%M} UTC" if limited else away
-        self._closed = (now + seconds, why)
-        return why
+        wait = error.seconds if isinstance(error, WaitRequiredError) else 0.0
+        limits = self._client.limits.values()
+        is_limited = is_limited or any(limit.remaining <= 0 and limit.until > now for limit in limits)
+        self._paused_until = now + (max(wait, BACKOFF) if is_limited else BACKOFF)
+        if is_limited:
+            self._pause_reason = (
+                f"rate limited by GitHub until {datetime.fromtimestamp(self._paused_until, UTC):%H:%M} UTC"
+            )
+        elif isinstance(error, CredentialsError):
+            self._pause_reason = "GitHub rejects this server's token"
+        else:
+            self._pause_reason = "GitHub cannot be reached at the moment"
 
-    def _by_rest(self, name: str) -> GithubReply:
-        before = self._kept.get(name.lower())
+    def _fetch_by_rest(self, name: str) -> GithubReply:
+        before = self._cache.get(name.lower())
         reply = self._client.get(f"/repos/{name}", etag=before.etag if before else "", forgiving=True)
         if reply.same and before:
-            return replace(before, at=self._clock.time())
+            return replace(before, received_at=self._clock.time())
         if reply.gone or not is_row(reply.data) or reply.data.get("private"):
-            return GithubReply(gone=reply.gone or "Not Found", at=self._clock.time())
-        return self._read(reply.data, {}, reply, whole=False)
+            return GithubReply(gone=reply.gone or "Not Found", received_at=self._clock.time())
+        return self._parse(reply.data, {}, reply, is_complete=False)
 
-    def _by_graphql(self, names: Sequence[str]) -> dict[str, GithubReply]:
+    def _fetch_by_graphql(self, names: Sequence[str]) -> dict[str, GithubReply]:
         text = graphql.names_query(len(names), also="isPrivate isEmpty")
         reply = self._client.query(text, graphql.names_variables(list(names)))
         nodes = answered_names(list(names), reply)
         public = {name: node for name, node in nodes.items() if "gone" not in node and not node.get("isPrivate")}
-        details, whole = self._details({str(node["id"]): name for name, node in public.items()})
-        found = {}
+        details, complete = self._fetch_details({str(node["id"]): name for name, node in public.items()})
+        replies = {}
         for name in names:
             if name in public:
-                found[name.lower()] = self._read(public[name], details.get(name, {}), reply, whole=name in whole)
-            else:
-                found[name.lower()] = GithubReply(
-                    gone=str(nodes.get(name, {}).get("gone") or "Not Found"), at=self._clock.time()
+                replies[name.lower()] = self._parse(
+                    public[name], details.get(name, {}), reply, is_complete=name in complete
                 )
-        return found
+            else:
+                gone = str(nodes.get(name, {}).get("gone") or "Not Found")
+                replies[name.lower()] = GithubReply(gone=gone, received_at=self._clock.time())
+        return replies
 
-    def _details(self, ids: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], set[str]]:
-        """Return counts and commits by name, and of which names all; what GitHub does not get to in time is not known."""
-        found: dict[str, dict[str, Any]] = {}
-        told: Counter[str] = Counter()
+    def _fetch_details(self, ids: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], set[str]]:
+        """Return counts and commits by name, and the names that have all of them; timeouts leave some out."""
+        details: dict[str, dict[str, Any]] = {}
+        received: Counter[str] = Counter()
         for kind in graphql.KINDS if ids else ():
             try:
-                self._check_time()
+                self._check_time_limit()
                 reply = self._client.query(kind.text, {"ids": list(ids)})
             except TooHeavyError as error:
-                log.warning("GitHub told no %s: %s", kind.name, error)
+                log.warning("no %s from GitHub: %s", kind.name, error)
                 continue
-            except (StargazeError, WouldWaitError) as error:
-                self._close(error)
-                log.warning("GitHub told no %s, and is not asked for a while: %s", kind.name, error)
+            except (StargazeError, WaitRequiredError) as error:
+                self._pause(error)
+                log.warning("no %s from GitHub, and no requests for a while: %s", kind.name, error)
                 break
             nodes = reply.data["data"].get("nodes") or []
-            for number, node in zip(ids, nodes, strict=False):
+            for node_id, node in zip(ids, nodes, strict=False):
                 if isinstance(node, dict) and "nameWithOwner" in node:
-                    found.setdefault(ids[number], {}).update(graphql.fields(node))
-                    told[ids[number]] += 1
-        return found, {name for name, number in told.items() if number == len(graphql.KINDS)}
+                    details.setdefault(ids[node_id], {}).update(graphql.fields(node))
+                    received[ids[node_id]] += 1
+        return details, {name for name, count in received.items() if count == len(graphql.KINDS)}
 
-    def _check_time(self) -> None:
-        if self._clock.time() - self._begun > PATIENCE:
-            raise WouldWaitError(0.0)
+    def _check_time_limit(self) -> None:
+        if self._clock.time() - self._started_at > TIME_LIMIT:
+            raise WaitRequiredError(0.0)
 
-    def _read(self, item: Mapping[str, Any], details: Mapping[str, Any], reply: Reply, *, whole: bool) -> GithubReply:
-        at = self._clock.time()
+    def _parse(
+        self, item: Mapping[str, Any], details: Mapping[str, Any], reply: Reply, *, is_complete: bool
+    ) -> GithubReply:
+        now = self._clock.time()
         try:
             row = records.map_record({**item, "_collected_at": reply.at.isoformat()})
         except BadDataError as error:
-            return GithubReply(gone=error.message, at=at)
-        return GithubReply({**row, **details}, whole=whole, at=at, etag=reply.etag)
+            return GithubReply(gone=error.message, received_at=now)
+        return GithubReply({**row, **details}, is_complete=is_complete, received_at=now, etag=reply.etag)
 
-    def _keep(self, key: str, told: GithubReply) -> None:
-        self._kept[key] = told
-        self._kept.move_to_end(key)
-        while len(self._kept) > MOST:
-            self._kept.popitem(last=False)
+    def _remember(self, key: str, reply: GithubReply) -> None:
+        self._cache[key] = reply
+        self._cache.move_to_end(key)
+        while len(self._cache) > MAX_CACHED:
+            self._cache.popitem(last=False)

@@ -1,4 +1,4 @@
-"""What GitHub said lately, on disk: shared by all workers, and still there when one begins anew."""
+"""Recent replies of GitHub on disk: shared by all workers, and kept when a worker restarts."""
 
 from __future__ import annotations
 
@@ -13,55 +13,59 @@ from stargaze.errors import StargazeError
 from stargaze.serve.runtime.sqlite import open_transaction
 
 TABLES = (
-    "CREATE TABLE IF NOT EXISTS heard (server TEXT, name TEXT, at REAL, told TEXT, PRIMARY KEY (server, name))",
-    "CREATE INDEX IF NOT EXISTS heard_at ON heard (at)",
+    """CREATE TABLE IF NOT EXISTS replies (
+        server TEXT, name TEXT, received_at REAL, reply TEXT, PRIMARY KEY (server, name)
+    )""",
+    "CREATE INDEX IF NOT EXISTS by_age ON replies (received_at)",
 )
-MOST = 20_000
-"""Repositories, some 2 kB each; of more the oldest go."""
-PATIENCE = 0.5
-"""How long another process is waited for: GitHub is asked sooner [s]."""
+MAX_ROWS = 20_000
+"""Of some 2 kB each; the oldest rows beyond are deleted."""
+TIMEOUT = 0.5
+"""How long to wait for another process; a request to GitHub takes about as long [s]."""
 FAULTS = (sqlite3.Error, StargazeError, ValueError)
 log = logging.getLogger(__name__)
 
 
 class GithubCache:
-    """Keeps JSON by name, of one server and one kind of visitor; a fault is logged, and then nothing was heard.
+    """JSON by repository name; a fault is logged and is a cache miss.
 
     Parameters
     ----------
     path : Path
-        SQLite; it may be removed at any time.
+        SQLite; may be deleted at any time.
     server : str
-        What one server told does not hold for another.
+        Replies of one server, with or without a token, are not valid for another.
     """
 
     def __init__(self, path: Path, server: str) -> None:
         self._path, self._server = path, server
 
-    def recall(self, names: Collection[str]) -> dict[str, Mapping[str, Any]]:
-        """Return what is kept of these names."""
+    def load(self, names: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """Return the cached replies for these names."""
         if not names or not self._path.is_file():
             return {}
-        marks = ", ".join("?" * len(names))
+        placeholders = ", ".join("?" * len(names))
         try:
-            with open_transaction(self._path, PATIENCE) as db:
+            with open_transaction(self._path, TIMEOUT) as db:
                 rows = db.execute(
-                    f"SELECT name, told FROM heard WHERE server = ? AND name IN ({marks})",  # noqa: S608 # only marks
+                    f"SELECT name, reply FROM replies WHERE server = ? AND name IN ({placeholders})",  # noqa: S608 # only "?"
                     (self._server, *names),
                 ).fetchall()
-            return {name: json.loads(told) for name, told in rows}
+            return {name: json.loads(reply) for name, reply in rows}
         except FAULTS as error:
             log.warning("%s: cannot be read: %s", self._path, error)
             return {}
 
-    def keep(self, told: Mapping[str, Mapping[str, Any]], at: float) -> None:
-        """Keep what was told at this moment [s since 1970]."""
+    def save(self, replies: Mapping[str, Mapping[str, Any]], received_at: float) -> None:
+        """Store replies that were received at this time [s since 1970]."""
         try:
-            with open_transaction(self._path, PATIENCE, TABLES) as db:
-                rows = [(self._server, name, at, json.dumps(one)) for name, one in told.items()]
-                db.executemany("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?)", rows)
+            with open_transaction(self._path, TIMEOUT, TABLES) as db:
+                rows = [(self._server, name, received_at, json.dumps(reply)) for name, reply in replies.items()]
+                db.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?)", rows)
                 db.execute(
-                    "DELETE FROM heard WHERE at < (SELECT at FROM heard ORDER BY at DESC LIMIT 1 OFFSET ?)", (MOST,)
+                    "DELETE FROM replies WHERE received_at <"
+                    " (SELECT received_at FROM replies ORDER BY received_at DESC LIMIT 1 OFFSET ?)",
+                    (MAX_ROWS,),
                 )
         except FAULTS as error:
             log.warning("%s: cannot be written: %s", self._path, error)

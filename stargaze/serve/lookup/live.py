@@ -1,4 +1,4 @@
-"""Find repositories as GitHub has them now; else as they were when the bundle was made; else say what a visitor can do."""
+"""Look repositories up on GitHub, with the repositories of the bundle as the fallback."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.features import schema
 from stargaze.features.ingest import derive
 from stargaze.features.ingest.validate import validate_columns
-from stargaze.serve.lookup.github import GitHub, GithubReply
-from stargaze.serve.prediction.context import BundledRepositories, LookupResult, Source
-from stargaze.serve.prediction_request import Error
+from stargaze.serve.lookup.github import GithubReply, GithubRepositories
+from stargaze.serve.lookup.repositories import BundledRepositories, LookupResult, Source
+from stargaze.serve.prediction_request import ErrorDetails
 
-TYPE = "type its figures instead"
+TYPE_HINT = "enter its figures instead"
 BLOCKED = ("block", "legal", "dmca", "451")
 
 
 @dataclass(frozen=True)
 class GithubLookup:
-    """A finder that asks GitHub. Without a token, which few questions an hour are answered without, only for unknown names.
+    """Looks names up on GitHub; without a token, whose rate limit is low, only names that the bundle does not contain.
 
-    What GitHub told is joined with the known record of the same repository, where GitHub did not tell all.
+    An incomplete record of GitHub is filled up from the bundle's record of the same repository.
     """
 
     bundle: Bundle
-    github: GitHub
+    github: GithubRepositories
     with_token: bool
 
     def find(self, names: Sequence[str], now: datetime) -> LookupResult:
-        """Look all of them up at once."""
-        places = self.bundle.places
-        asked = {name.lower(): name for name in names}
-        wanted = [name for key, name in asked.items() if self.with_token or key not in places]
-        told = self.github.ask(wanted) if wanted else {}
-        live = {key: one for key, one in told.items() if one.record is not None}
-        gone = {key: one for key, one in told.items() if one.gone}  # also if it is not certain any more
-        rest = [name for key, name in asked.items() if key not in live and key not in gone]
-        found = _Rows(self.bundle)
-        found.take_known(BundledRepositories(self.bundle).find(rest, now), told)
-        for key, one in live.items():
-            found.take_live(asked[key], one, now)
-        for key, one in gone.items():
-            found.errors[key] = _gone(asked[key], one.gone)
-        return found.as_found()
+        """Look all names up at once."""
+        spellings = {name.lower(): name for name in names}
+        remote = [name for key, name in spellings.items() if self.with_token or key not in self.bundle.places]
+        replies = self.github.fetch(remote) if remote else {}
+        # A reply that was cached before GitHub became unavailable still counts.
+        found = {key for key, reply in replies.items() if reply.record is not None or reply.gone}
+        collected = _Rows(self.bundle)
+        bundled = BundledRepositories(self.bundle).find([spellings[key] for key in spellings if key not in found], now)
+        collected.add_bundled(bundled, {key: reply.unavailable for key, reply in replies.items()})
+        for key, reply in replies.items():
+            if reply.record is not None:
+                collected.add_reply(spellings[key], reply, now)
+            elif reply.gone:
+                collected.errors[key] = _gone_error(spellings[key], reply.gone)
+        return collected.to_result()
 
 
 @dataclass
@@ -56,103 +56,99 @@ class _Rows:
     frames: list[pd.DataFrame] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
     source: dict[str, Source] = field(default_factory=dict)
-    remarks: dict[str, list[str]] = field(default_factory=dict)
-    errors: dict[str, Error] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    errors: dict[str, ErrorDetails] = field(default_factory=dict)
 
-    def take_known(self, known: LookupResult, told: Mapping[str, GithubReply]) -> None:
-        """Take what travels with the bundle; where GitHub was away, that is a remark or the reason."""
-        self.frames.append(known.frame)
-        self.rows |= known.rows
-        self.source |= known.source
-        for key in known.rows:
-            record = known.frame.iloc[known.rows[key]]
-            away = told[key].away if key in told else ""
+    def add_bundled(self, bundled: LookupResult, unavailable: Mapping[str, str]) -> None:
+        """Add repositories of the bundle; a note or the error says why GitHub was not available."""
+        self.frames.append(bundled.frame)
+        self.rows |= bundled.rows
+        self.source |= bundled.source
+        for key, row in bundled.rows.items():
+            record = bundled.frame.iloc[row]
             day = "" if pd.isna(record["fetched_at"]) else f" of {record['fetched_at'].date()}"
-            self.remarks[key] = [
-                *_remarks({str(name): value for name, value in record.items()}),
-                *([f"{away}: these are the figures{day}"] if away else []),
-            ]
-        for key, error in known.errors.items():
-            away = told[key].away if key in told else ""
-            self.errors[key] = {"message": f"{error['message']}; {away}", "hint": TYPE} if away else error
+            self.notes[key] = _notes({str(name): value for name, value in record.items()})
+            if reason := unavailable.get(key):
+                self.notes[key].append(f"{reason}: these are the figures{day}")
+        for key, error in bundled.errors.items():
+            reason = unavailable.get(key)
+            self.errors[key] = {"message": f"{error['message']}; {reason}", "hint": TYPE_HINT} if reason else error
 
-    def take_live(self, name: str, told: GithubReply, now: datetime) -> None:
-        """Take what GitHub told, over what was known of the same repository."""
-        key, record = name.lower(), dict(told.record or {})
-        remarks = _remarks(record)
+    def add_reply(self, name: str, reply: GithubReply, now: datetime) -> None:
+        """Add a record of GitHub, with the bundle's values where it has none."""
+        key, record = name.lower(), dict(reply.record or {})
+        notes = _notes(record)
         if str(record["full_name"]).lower() != key:
-            remarks.insert(0, f"was renamed: you asked for {name}")
-        if not told.whole:
-            older = self._known(str(record["full_name"]).lower(), key)
+            notes.insert(0, f"was renamed: you entered {name}")
+        if not reply.is_complete:
+            older = self._bundled_record(str(record["full_name"]).lower(), key)
             day = older.get("fetched_at")
             record = {**older, **{field: value for field, value in record.items() if value is not None}}
             if day is not None:
-                remarks.append(f"counts that GitHub did not tell at once are of {day.date()}")
-        if told.away:
-            remarks.append(f"{told.away}: these are the figures of {str(record.get('fetched_at'))[:10]}")
-        good, bad = _judged(record, now)
-        if bad:
-            self.errors[key] = {"message": f"{name}: GitHub's figures cannot be read: {bad[0][1]}", "hint": TYPE}
+                notes.append(f"counts that GitHub did not return in time are of {day.date()}")
+        if reply.unavailable:
+            notes.append(f"{reply.unavailable}: these are the figures of {str(record.get('fetched_at'))[:10]}")
+        valid, invalid = _validate(record, now)
+        if invalid:
+            reason = invalid[0][1]
+            self.errors[key] = {"message": f"{name}: GitHub's figures cannot be read: {reason}", "hint": TYPE_HINT}
             return
         self.rows[key] = sum(map(len, self.frames))
-        self.frames.append(good)
-        self.source[key], self.remarks[key] = "github", remarks
+        self.frames.append(valid)
+        self.source[key], self.notes[key] = "github", notes
 
-    def _known(self, *keys: str) -> dict[str, Any]:
+    def _bundled_record(self, *keys: str) -> dict[str, Any]:
         place = next((self.bundle.places[key] for key in keys if key in self.bundle.places), None)
         if place is None:
             return {}
         row = self.bundle.known.iloc[place]
         return {str(name): value for name, value in row.items() if not _is_missing(value)}
 
-    def as_found(self) -> LookupResult:
-        """Return all as one frame."""
+    def to_result(self) -> LookupResult:
+        """Return all rows as one frame."""
         frames = [frame for frame in self.frames if len(frame)]
         frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else (frames or self.frames)[0]
-        return LookupResult(frame, self.rows, self.source, self.remarks, self.errors)
+        return LookupResult(frame, self.rows, self.source, self.notes, self.errors)
 
 
-def _remarks(record: Mapping[str, Any]) -> list[str]:
-    """Notify what a visitor may not expect of a repository."""
-    said = {
+def _notes(record: Mapping[str, Any]) -> list[str]:
+    """Return what is unusual about a repository."""
+    flags = {
         "is_fork": "is a fork",
         "is_archived": "is archived",
         "is_disabled": "is disabled",
         "is_template": "is a template",
     }
-    found = [words for name, words in said.items() if _number(record.get(name)) == 1]
+    notes = [text for name, text in flags.items() if _number(record.get(name)) == 1]
     is_empty = _number(record.get("is_empty"))
-    if (
-        is_empty == 1
-        or _number(record.get("commits")) == 0
-        or (is_empty is None and _number(record.get("size_kb")) == 0)
-    ):
-        found.append("is empty")
-    return found
+    has_no_size = is_empty is None and _number(record.get("size_kb")) == 0
+    if is_empty == 1 or _number(record.get("commits")) == 0 or has_no_size:
+        notes.append("is empty")
+    return notes
 
 
-def _judged(record: Mapping[str, Any], now: datetime) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
-    """Check GitHub's figures and derive what follows from them, as ``fetch`` does."""
+def _validate(record: Mapping[str, Any], now: datetime) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+    """Validate GitHub's figures and derive other fields from them, as ``fetch`` does."""
     frame = pd.DataFrame([record], dtype="object")
     if "has_homepage" in frame.columns:
         frame["has_homepage"] = derive.detect_homepages(frame["has_homepage"], frame["full_name"])
-    good, bad = validate_columns(frame, _moment(record, now), need=("full_name", "stars"))
-    return schema.conform(derive.derive_fields(good)), list(bad)
+    valid, invalid = validate_columns(frame, _latest(record, now), need=("full_name", "stars"))
+    return schema.conform(derive.derive_fields(valid)), list(invalid)
 
 
-def _moment(record: Mapping[str, Any], now: datetime) -> datetime:
-    """Return the time of the answer where it is later than that of the question: GitHub's clock dates its own figures."""
+def _latest(record: Mapping[str, Any], now: datetime) -> datetime:
+    """Return the time of the reply if it is later than ``now``: GitHub's clock dates the figures."""
     try:
         return max(now, datetime.fromisoformat(str(record.get("fetched_at"))))
     except (TypeError, ValueError):
         return now
 
 
-def _gone(name: str, why: str) -> Error:
-    if any(word in why.lower() for word in BLOCKED):
-        return {"message": f"{name}: GitHub gives no access to it: {why}", "hint": TYPE}
+def _gone_error(name: str, reason: str) -> ErrorDetails:
+    if any(word in reason.lower() for word in BLOCKED):
+        return {"message": f"{name}: GitHub blocks access to it: {reason}", "hint": TYPE_HINT}
     message = f"{name}: GitHub has no public repository of this name: it was deleted or renamed, or is private"
-    return {"message": message, "hint": f"look at its spelling, or {TYPE}"}
+    return {"message": message, "hint": f"check its spelling, or {TYPE_HINT}"}
 
 
 def _number(value: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""How repositories came to their stars, and where the newest growth bundle sees them go: drawn beside an answer."""
+"""Star histories and their forecasts by the newest growth bundle, for the charts of an answer."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.bundle.growth_bundle import GrowthBundle, forecast
-from stargaze.errors import StargazeError
+from stargaze.bundle.growth_bundle import AGAIN, GrowthBundle, forecast
+from stargaze.errors import MissingInputError, StargazeError
 from stargaze.features.history.read import read_history
-from stargaze.serve.prediction.forecast import newest
 from stargaze.store import Store
 
-POINTS = 120
-"""Of a curve: more cannot be told apart where it is drawn."""
-MOST = 1_000
-"""Repositories whose past is remembered as drawn; a forecast costs some ten milliseconds."""
-SMALL = {"stars": "float32", "forks": "float32", "issues": "float32", "language": "category"}
+MAX_POINTS = 120
+"""Of a curve; a chart does not show more."""
+MAX_CACHED = 1_000
+"""Repositories whose history and forecast are cached; a forecast takes some ten milliseconds."""
+SMALL_DTYPES = {"stars": "float32", "forks": "float32", "issues": "float32", "language": "category"}
 """Counts below 16 million are exact in 32 bits; there are millions of rows."""
-NOTHING: Mapping[str, Any] = {"history": None, "forecast": None}
-Stamp = tuple[int, int, int] | None
+NO_HISTORY: Mapping[str, Any] = {"history": None, "forecast": None}
+FileVersion = tuple[int, int, int] | None
 log = logging.getLogger(__name__)
 
 
-def thinned(number: int, most: int = POINTS) -> list[int]:
-    """Return which of so many points are drawn: evenly spread, the first and the last among them.
+def spread_indices(count: int, most: int = MAX_POINTS) -> list[int]:
+    """Return the indices of at most ``most`` of ``count`` points: evenly spread, with the first and the last.
 
     Examples
     --------
-    >>> thinned(3, most=5), thinned(9, most=5)
+    >>> spread_indices(3, most=5), spread_indices(9, most=5)
     ([0, 1, 2], [0, 2, 4, 6, 8])
     """
-    if number <= most:
-        return list(range(number))
-    return [int(place) for place in np.linspace(0, number - 1, most).round()]
+    if count <= most:
+        return list(range(count))
+    return [int(index) for index in np.linspace(0, count - 1, most).round()]
 
 
 @dataclass(frozen=True)
-class Table:
-    """Histories by name and date, and in which rows each repository lies, by its name in lower case."""
+class HistoryTable:
+    """Histories ordered by name and date, with the rows of each repository by its name in lower case."""
 
     frame: pd.DataFrame
     rows: Mapping[str, slice]
 
     @classmethod
-    def of(cls, frame: pd.DataFrame) -> Table:
-        """Index what :func:`read_history` gave; what differs only in case is the same repository."""
+    def from_frame(cls, frame: pd.DataFrame) -> HistoryTable:
+        """Index the result of :func:`read_history`; names that differ only in case are one repository."""
         lower = frame["full_name"].str.lower()
         order = np.lexsort((frame["date"].to_numpy(), lower.to_numpy(dtype="object").astype(str)))
         ordered, keys = frame.iloc[order], lower.to_numpy()[order]
         begins = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.array([], dtype=int)
         ends = np.r_[begins[1:], len(keys)]
         rows = {str(keys[begin]): slice(int(begin), int(end)) for begin, end in zip(begins, ends, strict=True)}
-        kept = ordered.drop(columns="full_name").dropna(axis=1, how="all").reset_index(drop=True)
-        return cls(kept.astype({name: kind for name, kind in SMALL.items() if name in kept}), rows)
+        columns = ordered.drop(columns="full_name").dropna(axis=1, how="all").reset_index(drop=True)
+        dtypes = {name: dtype for name, dtype in SMALL_DTYPES.items() if name in columns}
+        return cls(columns.astype(dtypes), rows)
 
     def history(self, full_name: str) -> pd.DataFrame | None:
-        """Return the rows of one repository, None where there is none."""
+        """Return the rows of one repository, None if there are none."""
         rows = self.rows.get(full_name.lower())
         if rows is None:
             return None
@@ -72,90 +72,108 @@ class Table:
 
 
 class StarHistories:
-    """Reads table and growth bundle at the first question, and again only when they were replaced.
+    """Loads the table and the growth bundle at the first call, and again when they are replaced.
 
     Parameters
     ----------
     store : Store
-        Whose newest growth bundle foresees.
+        With the newest growth bundle.
     history : str
-        The table that the config names; empty is ``fetch``'s.
+        The table that the config names; empty for ``fetch``'s.
     """
 
     def __init__(self, store: Store, history: str = "") -> None:
         self._store = store
         self._path = store.history(history)
-        self._state: tuple[Stamp, str] = (None, "")
-        self._table: Table | None = None
+        self._version: tuple[FileVersion, str] = (None, "")
+        self._table: HistoryTable | None = None
         self._bundle: GrowthBundle | None = None
-        self._drawn: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+        self._cache: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
-    def of(self, full_name: str, now: datetime) -> Mapping[str, Any]:
-        """Return ``history`` and ``forecast`` of one repository, each None where there is none."""
-        self.prepare(now)
-        own = None if self._table is None or full_name.lower() in self._drawn else self._table.history(full_name)
+    def find(self, full_name: str, now: datetime) -> Mapping[str, Any]:
+        """Return ``history`` and ``forecast`` of one repository, each None if there is none."""
+        self._reload(now)
+        key = full_name.lower()
+        own = None if self._table is None or key in self._cache else self._table.history(full_name)
         if own is not None:
-            self._drawn[full_name.lower()] = {"history": drawn(own), "forecast": self._foreseen(own)}
-            if len(self._drawn) > MOST:
-                self._drawn.popitem(last=False)
-        return self._drawn.get(full_name.lower(), NOTHING)
+            self._cache[key] = {"history": to_curve(own), "forecast": self._forecast(own)}
+            if len(self._cache) > MAX_CACHED:
+                self._cache.popitem(last=False)
+        return self._cache.get(key, NO_HISTORY)
 
-    def prepare(self, now: datetime) -> None:
-        """Read what is new; what is missing or cannot be read is told once in the log, and is no history."""
-        state = (_stamp(self._path), _text(self._store.latest_growth))
-        if state == self._state:
+    def _reload(self, now: datetime) -> None:
+        """Load what is new; a file that cannot be read is logged once and treated as missing."""
+        version = (_file_version(self._path), _read_text(self._store.latest_growth))
+        if version == self._version:
             return
-        if state[0] != self._state[0]:
-            self._table = self._read(now) if state[0] else None
-        if state[1] != self._state[1]:
-            self._bundle = self._loaded() if state[1] else None
-        self._state = state
-        self._drawn.clear()
+        if version[0] != self._version[0]:
+            self._table = self._load_table(now) if version[0] else None
+        if version[1] != self._version[1]:
+            self._bundle = self._load_bundle() if version[1] else None
+        self._version = version
+        self._cache.clear()
 
-    def _read(self, now: datetime) -> Table | None:
+    def _load_table(self, now: datetime) -> HistoryTable | None:
         try:
-            return Table.of(read_history(self._path, now=now))
+            return HistoryTable.from_frame(read_history(self._path, now=now))
         except StargazeError as error:
-            log.warning("no histories are shown: %s", error.message)
+            log.warning("no star histories: %s", error.message)
             return None
 
-    def _loaded(self) -> GrowthBundle | None:
+    def _load_bundle(self) -> GrowthBundle | None:
         try:
-            return newest(self._store)
+            return load_newest_growth_bundle(self._store)
         except StargazeError as error:
-            log.warning("nothing is foreseen: %s", error.message)
+            log.warning("no forecasts: %s", error.message)
             return None
 
-    def _foreseen(self, own: pd.DataFrame) -> list[dict[str, Any]] | None:
+    def _forecast(self, own: pd.DataFrame) -> list[dict[str, Any]] | None:
         if self._bundle is None:
             return None
         try:
-            ahead = forecast(self._bundle, own)
+            points = forecast(self._bundle, own)
         except StargazeError:  # too short since its last break
             return None
         last = own["date"].iloc[-1]
-        return [{**vars(one), "date": (last + timedelta(days=one.days)).date().isoformat()} for one in ahead] or None
+        return [
+            {**vars(point), "date": (last + timedelta(days=point.days)).date().isoformat()} for point in points
+        ] or None
 
 
-def drawn(own: pd.DataFrame) -> dict[str, list[Any]]:
-    """Return days and counts of one repository, few enough to be drawn."""
-    few = own.iloc[thinned(len(own))]
+def to_curve(own: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return days and star counts of one repository, few enough for a chart."""
+    few = own.iloc[spread_indices(len(own))]
     return {
         "dates": [day.date().isoformat() for day in few["date"]],
         "stars": [round(count) for count in few["stars"].tolist()],
     }
 
 
-def _stamp(path: Path) -> Stamp:
-    """Return what changes when a file is replaced, None where there is none."""
+def load_newest_growth_bundle(store: Store) -> GrowthBundle:
+    """Load the newest growth bundle of a store.
+
+    Raises
+    ------
+    MissingInputError
+        If there is none.
+    BadBundleError
+        If it is damaged.
+    """
+    if not store.latest_growth.is_file():
+        raise MissingInputError(f"there is no growth bundle below {store.root} yet", hint=AGAIN.partition(" for ")[0])
+    return GrowthBundle.load(store.bundles / store.latest_growth.read_text(encoding="utf-8").strip())
+
+
+def _file_version(path: Path) -> FileVersion:
+    """Return numbers that change when a file is replaced, None if there is none."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):

@@ -1,9 +1,9 @@
-"""The repositories of many questions as one table: computed together, because a data frame costs much a call and little a row."""
+"""All waiting requests in one table, predicted together: a data frame costs much per call and little per row."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,55 +11,68 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.prediction.context import LookupResult, Source
-from stargaze.serve.prediction.predict import records_of
+from stargaze.serve.lookup.repositories import LookupResult, Source
+from stargaze.serve.prediction.context import PredictionContext
+from stargaze.serve.prediction.predict import Explanation, Prediction, explain, records_of, to_predictions
+from stargaze.serve.prediction.what_if import list_changes
 
 
 @dataclass(frozen=True)
 class Row:
-    """One repository of one question: where it stands in the table, and where its figures came from."""
+    """One repository of one request: its row in the batch, and that of its what-if if there is one."""
 
-    place: int
+    index: int
     source: Source
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    what_if: int | None = None
 
 
 @dataclass(frozen=True)
 class PredictionBatch:
-    """Found repositories, then those whose figures were typed, then some of both with a lever moved."""
+    """The table: first repositories that were found, then typed ones, then what-ifs, which are added to it."""
 
     bundle: Bundle
     found: LookupResult
     typed: pd.DataFrame
-    moved: pd.DataFrame
+    what_ifs: list[pd.DataFrame] = field(default_factory=list)
+    originals: dict[int, int] = field(default_factory=dict)
+    """For each row of a what-if the row that it was derived from."""
 
-    def rows(self, names: Sequence[str], typed: Sequence[int]) -> list[Row]:
-        """Return the rows of one question; two names of one repository are one row."""
+    def rows(self, names: Sequence[str], typed: Iterable[int]) -> list[Row]:
+        """Return the rows of one request; two names of the same repository are one row."""
         rows: dict[int, Row] = {}
         for name in map(str.lower, names):
-            place, remarks = self.found.rows[name], tuple(self.found.remarks.get(name, ()))
-            if place in rows:
-                remarks = tuple(dict.fromkeys((*rows[place].remarks, *remarks)))
-            rows[place] = Row(place, self.found.source[name], remarks)
-        return [*rows.values(), *(Row(len(self.found.frame) + row, "typed") for row in typed)]
+            index, notes = self.found.rows[name], tuple(self.found.notes.get(name, ()))
+            if index in rows:
+                notes = tuple(dict.fromkeys((*rows[index].notes, *notes)))
+            rows[index] = Row(index, self.found.source[name], notes)
+        return [*rows.values(), *(Row(len(self.found.frame) + number, "typed") for number in typed)]
 
     def frame_of(self, row: Row) -> pd.DataFrame:
-        """Return one row with all its fields."""
+        """Return one row with all fields."""
         n_found = len(self.found.frame)
-        return self.found.frame.iloc[[row.place]] if row.place < n_found else self.typed.iloc[[row.place - n_found]]
+        return self.found.frame.iloc[[row.index]] if row.index < n_found else self.typed.iloc[[row.index - n_found]]
+
+    def add_what_if(self, row: Row, changed: pd.DataFrame) -> int:
+        """Add a changed copy of a row and return its row in the table."""
+        index = len(self.found.frame) + len(self.typed) + len(self.what_ifs)
+        self.what_ifs.append(changed)
+        self.originals[index] = row.index
+        return index
 
     @cached_property
     def records(self) -> list[Mapping[str, Any]]:
-        """What of each row an answer repeats."""
-        frames = (self.found.frame, self.typed, self.moved)
+        """The fields of each row that an answer repeats."""
+        frames = (self.found.frame, self.typed, *([pd.concat(self.what_ifs)] if self.what_ifs else []))
         return [record for frame in frames if len(frame) for record in records_of(frame)]
 
     @cached_property
     def features(self) -> np.ndarray:
-        """The features of each row; those of known repositories were computed before; shape (n_rows, n_columns)."""
-        known = self._known()
+        """The features of each row, precomputed for the bundle's own; shape (n_rows, n_columns)."""
+        own = {row for name, row in self.found.rows.items() if self.found.source[name] == "known"}
+        known = {row: self.bundle.places[self.records[row]["full_name"].lower()] for row in sorted(own)}
         fresh = [row for row in range(len(self.found.frame)) if row not in known]
-        frames = [frame for frame in (self.found.frame.iloc[fresh], self.typed, self.moved) if len(frame)]
+        frames = [frame for frame in (self.found.frame.iloc[fresh], self.typed, *self.what_ifs) if len(frame)]
         features = np.empty((len(self.records), len(self.bundle.columns)), dtype="float32")
         if known:
             features[list(known)] = self.bundle.known_features[list(known.values())]
@@ -69,7 +82,77 @@ class PredictionBatch:
             features[others] = self.bundle.features(whole)
         return features
 
-    def _known(self) -> dict[int, int]:
-        """Return for each row that is the bundle's own its place among the known ones."""
-        own = {row for name, row in self.found.rows.items() if self.found.source[name] == "known"}
-        return {row: self.bundle.places[self.records[row]["full_name"].lower()] for row in sorted(own)}
+
+@dataclass(frozen=True)
+class BatchResult:
+    """Results by the row of the batch."""
+
+    predictions: Mapping[int, Prediction]
+    similar: Mapping[int, list[dict[str, Any]]]
+    out_of_range: Mapping[int, list[dict[str, str]]]
+    what_if: Mapping[int, dict[str, Any]]
+
+
+def predict_batch(
+    context: PredictionContext, batch: PredictionBatch, rows: Sequence[int], explained: Collection[int]
+) -> BatchResult:
+    """Predict these rows and all what-ifs; explain the rows in ``explained``."""
+    bundle = context.bundle
+    features, records = batch.features[list(rows)], [batch.records[row] for row in rows]
+    estimate = bundle.judge(features)
+    chosen = [i for i, row in enumerate(rows) if row in explained]
+    explanations = [Explanation()] * len(rows)
+    for i, explanation in zip(
+        chosen, explain(bundle, features[chosen], [records[i] for i in chosen], estimate.policy[chosen]), strict=True
+    ):
+        explanations[i] = explanation
+    predictions = to_predictions(bundle, features, records, estimate, explanations)
+
+    def out_of_range(part: list[int], policy: str) -> list[Any]:
+        return context.training_ranges.find_outside(features[part], policy, [records[i] for i in part])
+
+    def similar(part: list[int], policy: str) -> list[Any]:
+        return context.leaf_index.nearest(features[part], policy, [predictions[i].full_name for i in part])
+
+    def by_row(values: Mapping[int, Any]) -> dict[int, Any]:
+        return {rows[i]: value for i, value in values.items()}
+
+    before = {row: (estimate.predicted[i], estimate.policy[i]) for i, row in enumerate(rows)}
+    return BatchResult(
+        dict(zip(rows, predictions, strict=True)),
+        by_row(_by_policy(chosen, estimate.policy, similar)),
+        by_row(_by_policy(range(len(rows)), estimate.policy, out_of_range)),
+        _predict_what_ifs(bundle, batch, before),
+    )
+
+
+def _by_policy(
+    rows: Iterable[int], policies: Mapping[int, str] | np.ndarray, compute: Callable[[list[int], str], list[Any]]
+) -> dict[int, Any]:
+    """Call the function once for the rows of each policy."""
+    groups: dict[str, list[int]] = {}
+    for row in rows:
+        groups.setdefault(policies[row], []).append(row)
+    return {row: value for policy, own in groups.items() for row, value in zip(own, compute(own, policy), strict=True)}
+
+
+def _predict_what_ifs(
+    bundle: Bundle, batch: PredictionBatch, before: Mapping[int, tuple[float, str]]
+) -> dict[int, dict[str, Any]]:
+    """Predict each what-if under the policy of its original row."""
+    steps = {step.policy: step for step in bundle.steps}
+    policies = {row: before[original][1] for row, original in batch.originals.items()}
+
+    def estimates(rows: list[int], policy: str) -> list[Any]:
+        return list(zip(*bundle.under(batch.features[rows], steps[policy]), strict=True))
+
+    return {
+        row: {
+            "stars": round(float(np.expm1(predicted)), 2),
+            "low": float(low),
+            "high": float(high),
+            "factor": round(float(np.exp(predicted - before[batch.originals[row]][0])), 4),
+            "changes": list_changes(batch.records[batch.originals[row]], batch.records[row]),
+        }
+        for row, (predicted, low, high) in _by_policy(policies, policies, estimates).items()
+    }

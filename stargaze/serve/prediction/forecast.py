@@ -1,64 +1,52 @@
-"""What the newest growth bundle foresees for repositories whose history is known, for the terminal."""
+"""Forecasts for the terminal, by the newest growth bundle."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from stargaze.bundle.growth_bundle import AGAIN, GrowthBundle, forecast
+from stargaze.bundle.growth_bundle import forecast
 from stargaze.config import GrowthSection
-from stargaze.errors import MissingInputError, did_you_mean
+from stargaze.errors import did_you_mean
 from stargaze.features.history.read import read_history
 from stargaze.features.ingest.user_input import UnknownRepositoryError, parse_name
+from stargaze.serve.lookup.star_history import load_newest_growth_bundle
 from stargaze.store import Store
 
 
 def forecast_rows(section: GrowthSection, store: Store, names: Sequence[str], *, now: datetime) -> list[dict[str, Any]]:
-    """Return a row a repository and horizon: the last count and its day, the stars then, and the interval [stars].
+    """Return one row for each repository and horizon: last count and its day, forecast and interval [stars].
 
     Raises
     ------
     MissingInputError
-        If there is no growth bundle, no history, or a repository is not in it.
+        If there is no growth bundle or no history, or the history lacks a repository.
     BadDataError
-        If a name is none, or a history is too short since its last break.
+        If a name is invalid, or a history is too short since its last break.
     """
-    asked = [parse_name(name) for name in names]
-    bundle = newest(store)
+    unique = list(dict.fromkeys(parse_name(name) for name in names))
+    bundle = load_newest_growth_bundle(store)
     path = store.history(section.history)
     history = read_history(path, now=now)
     lower = history["full_name"].str.lower()
-    found = []
-    for name in dict.fromkeys(asked):
+    rows = []
+    for name in unique:
         own = history[lower == name.lower()]
         if own.empty:
-            near = did_you_mean(name, history["full_name"].unique(), f"stargaze fetch --name {name} --history {name}")
-            raise UnknownRepositoryError(f"{name} is not in {path}", hint=near)
+            hint = did_you_mean(name, history["full_name"].unique(), f"stargaze fetch --name {name} --history {name}")
+            raise UnknownRepositoryError(f"{name} is not in {path}", hint=hint)
         last = own.iloc[-1]
-        known = {
-            "repository": last["full_name"],
-            "counted": last["date"].date().isoformat(),
-            "stars": int(last["stars"]),
-        }
-        ahead = [dataclasses.asdict(one) for one in forecast(bundle, own)]
-        found += [
-            known | {"days": one["days"], "then": one["stars"], "from": one["low"], "to": one["high"]} for one in ahead
+        rows += [
+            {
+                "repository": last["full_name"],
+                "last_day": last["date"].date().isoformat(),
+                "stars": int(last["stars"]),
+                "days": point.days,
+                "forecast": point.stars,
+                "low": point.low,
+                "high": point.high,
+            }
+            for point in forecast(bundle, own)
         ]
-    return found
-
-
-def newest(store: Store) -> GrowthBundle:
-    """Load the growth bundle that was made last.
-
-    Raises
-    ------
-    MissingInputError
-        If there is none.
-    BadBundleError
-        If it is not sound.
-    """
-    if not store.latest_growth.is_file():
-        raise MissingInputError(f"there is no growth bundle below {store.root} yet", hint=AGAIN.partition(" for ")[0])
-    return GrowthBundle.load(store.bundles / store.latest_growth.read_text(encoding="utf-8").strip())
+    return rows

@@ -1,4 +1,4 @@
-"""How features and their values are called before people."""
+"""Texts for people: labels of features and fields, and values with units."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from stargaze.features.catalog import CATALOG
 from stargaze.features.encoding.encoder import LOG_STARS
 from stargaze.features.schema import Field
 
-UNKNOWN = "not known"
+UNKNOWN = "unknown"
 
 
-def label_of(name: str) -> str:
-    """Return what a feature is; the catalogue's note on the source, after a semicolon, is left out.
+def feature_label(name: str) -> str:
+    """Return the meaning of a feature without the note on its source, which follows a semicolon.
 
     Examples
     --------
-    >>> label_of("updated_after_push")
+    >>> feature_label("updated_after_push")
     'last change of the record after the last push'
     """
     return CATALOG[name].meaning.partition(";")[0]
 
 
-def value_of(name: str, number: float) -> str:
-    """Return the value of a feature that is no category, with its unit where it has one that is read aloud.
+def format_value(name: str, number: float) -> str:
+    """Return the value of a numeric feature, with some units.
 
     Examples
     --------
-    >>> value_of("size_kb", 1234.0), value_of("forks", float("nan")), value_of("has_wiki", 1.0)
-    ('1,234 kB', 'not known', 'yes')
+    >>> format_value("size_kb", 1234.0), format_value("forks", float("nan")), format_value("has_wiki", 1.0)
+    ('1,234 kB', 'unknown', 'yes')
     """
     unit = CATALOG[name].unit
     if math.isnan(number):
@@ -41,7 +41,7 @@ def value_of(name: str, number: float) -> str:
 
 
 def field_label(field: Field) -> str:
-    """Return what stands beside the control: ``has_homepage`` is a homepage, ``created_at`` is created.
+    """Return the label of a form field: ``has_homepage`` is "Homepage", ``created_at`` "Created".
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The same answer as the page's, for the terminal, without any process in between."""
+"""Predictions for the terminal, without queue and worker."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import MissingInputError
 from stargaze.features.ingest.user_input import look_up_repositories, parse_name
-from stargaze.serve.prediction.predict import Prediction, as_json, predict
+from stargaze.serve.prediction.predict import Prediction, predict
 from stargaze.store import Store
 
-REASONS = 3
+MAX_FACTORS = 3
 
 
-def answer(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the ranked answers, each as a row for a table and, under ``prediction``, whole."""
-    asked = {name.lower(): name for name in map(parse_name, names)}  # case does not matter on GitHub
-    bundle = Bundle.load(_newest(store))
-    found = predict(bundle, look_up_repositories(list(asked.values()), bundle.known))
-    ranked = sorted(found, key=lambda one: -one.stars)
-    return [_row(rank, one) for rank, one in enumerate(ranked, start=1)]
+def predict_locally(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return ranked rows for a table, each with the whole answer under ``prediction``."""
+    unique = {name.lower(): name for name in map(parse_name, names)}  # GitHub's names are not case-sensitive
+    bundle = Bundle.load(_bundle_folder(store))
+    predictions = predict(bundle, look_up_repositories(list(unique.values()), bundle.known))
+    ranked = sorted(predictions, key=lambda prediction: -prediction.stars)
+    return [_row(rank, prediction) for rank, prediction in enumerate(ranked, start=1)]
 
 
-def _newest(store: Store) -> Path:
-    """Return the bundle that serves, else the one that was made last."""
+def _bundle_folder(store: Store) -> Path:
+    """Return the released bundle, or the newest if none is released."""
     if store.current.is_dir():
         return store.current
     if store.latest.is_file():
@@ -33,15 +33,15 @@ def _newest(store: Store) -> Path:
     raise MissingInputError(f"there is no bundle below {store.root} yet", hint="stargaze run, or stargaze tune")
 
 
-def _row(rank: int, one: Prediction) -> dict[str, Any]:
-    reasons = ", ".join(f"{factor.feature} × {factor.times:.2g}" for factor in one.factors[:REASONS])
+def _row(rank: int, prediction: Prediction) -> dict[str, Any]:
+    factors = ", ".join(f"{factor.feature} × {factor.factor:.2g}" for factor in prediction.factors[:MAX_FACTORS])
     return {
         "rank": rank,
-        "repository": one.full_name,
-        "predicted": round(one.stars, 1),
-        "interval": f"{one.low:,.0f} to {one.high:,.0f}",
-        "percentile": one.percentile,
-        "true": one.actual,
-        "reasons": reasons,
-        "prediction": as_json(one),
+        "repository": prediction.full_name,
+        "predicted": round(prediction.stars, 1),
+        "interval": f"{prediction.low:,.0f} to {prediction.high:,.0f}",
+        "percentile": prediction.percentile,
+        "actual": prediction.actual,
+        "factors": factors,
+        "prediction": prediction.to_json(),
     }

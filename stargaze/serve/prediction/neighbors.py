@@ -1,4 +1,4 @@
-"""Which known repositories are like the one that was asked for: those that the model's trees cannot tell from it."""
+"""Similar repositories: the known repositories that reach the same leaves of the model's trees."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from stargaze.bundle.serialization import Leaved
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import POLICIES
 
-MOST = 5
-"""Similar repositories that are named."""
-TREES = 128
-"""Trees that are asked, evenly over all of them: a likeness is then right to 4 %, and 14,000 known take 2 MB."""
-AT_ONCE = 250
-"""Known repositories whose leaves are found together; LightGBM writes 8 bytes for each of up to 3,000 trees [rows]."""
+MAX_NEIGHBORS = 5
+N_TREES = 128
+"""Trees that are compared, spread evenly over all: a similarity is then right to 4 %, and 14,000 repositories take 2 MB."""
+BATCH_SIZE = 250
+"""Known repositories whose leaves are computed at once; LightGBM writes 8 bytes for each of up to 3,000 trees [rows]."""
 
 
 class LeafIndex:
-    """In which leaves the known repositories fall, for each policy; found once, then kept."""
+    """The leaves that the known repositories reach, computed once for each policy."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
@@ -28,92 +27,92 @@ class LeafIndex:
         self._stars = bundle.known["stars"].to_numpy()
         self._known: dict[str, np.ndarray | None] = {}
 
-    def prepare(self, answered: str) -> None:
-        """Find the leaves that repositories answered under this policy are compared in."""
-        self._of_known(answered)
+    def prepare(self, policy: str) -> None:
+        """Compute the leaves for repositories that are predicted under this policy."""
+        self._known_leaves(policy)
 
-    def near(self, features: np.ndarray, answered: str, names: list[str]) -> list[list[dict[str, Any]]]:
-        """Return the nearest known repositories of each row, the nearest first and never the repository itself.
+    def nearest(self, features: np.ndarray, policy: str, names: list[str]) -> list[list[dict[str, Any]]]:
+        """Return the most similar known repositories of each row, without the repository itself.
 
         Parameters
         ----------
         features : array, shape (n, n_columns)
-            As :meth:`stargaze.bundle.star_bundle.Bundle.features` computes them.
-        answered : str
-            The policy that the rows were answered under.
+            From :meth:`stargaze.bundle.star_bundle.Bundle.features`.
+        policy : str
+            The policy under which the rows are predicted.
         names : list of str
             Of the rows.
 
         Returns
         -------
         list of list of dict
-            ``full_name``, ``stars`` and ``likeness``, the share of the trees in which both fall into the same leaf; at most
-            :data:`MOST`, none if the bundle has no model of trees to ask.
+            ``full_name``, ``stars`` and ``similarity``, the share of trees in which both reach the same leaf; at most
+            :data:`MAX_NEIGHBORS`, none if the bundle has no model of trees.
         """
-        known = self._of_known(answered)
+        known = self._known_leaves(policy)
         if known is None:
             return [[] for _ in names]
-        asked = self._leaves(features, answered)
-        assert asked is not None  # noqa: S101 - the same models told the leaves of the known ones
-        return [self._nearest(shares(known, leaves), name.lower()) for leaves, name in zip(asked, names, strict=True)]
+        rows = self._leaves(features, policy)
+        assert rows is not None  # noqa: S101 - the same models computed the known leaves
+        return [self._rank(same_leaf_share(known, row), name.lower()) for row, name in zip(rows, names, strict=True)]
 
-    def _nearest(self, likeness: np.ndarray, itself: str) -> list[dict[str, Any]]:
-        most = min(MOST + 1, len(likeness))
-        border = np.partition(likeness, -most)[-most] if most else 0.0
-        within = np.flatnonzero(likeness >= border)
-        order = within[np.lexsort((within, -self._stars[within], -likeness[within]))]
-        chosen = [row for row in order.tolist() if self._names[row] != itself and likeness[row] > 0][:MOST]
+    def _rank(self, similarity: np.ndarray, own_name: str) -> list[dict[str, Any]]:
+        most = min(MAX_NEIGHBORS + 1, len(similarity))
+        threshold = np.partition(similarity, -most)[-most] if most else 0.0
+        candidates = np.flatnonzero(similarity >= threshold)
+        order = candidates[np.lexsort((candidates, -self._stars[candidates], -similarity[candidates]))]
+        others = [row for row in order.tolist() if self._names[row] != own_name and similarity[row] > 0]
         names = self._bundle.known["full_name"]
         return [
             {
                 "full_name": str(names.iloc[row]),
                 "stars": None if np.isnan(self._stars[row]) else float(self._stars[row]),
-                "likeness": round(float(likeness[row]), 3),
+                "similarity": round(float(similarity[row]), 3),
             }
-            for row in chosen
+            for row in others[:MAX_NEIGHBORS]
         ]
 
-    def _of_known(self, answered: str) -> np.ndarray | None:
-        if answered not in self._known:
-            found = self._leaves(self._bundle.known_features, answered)
-            self._known[answered] = None if found is None else _small(found.T)
-        return self._known[answered]
+    def _known_leaves(self, policy: str) -> np.ndarray | None:
+        if policy not in self._known:
+            leaves = self._leaves(self._bundle.known_features, policy)
+            self._known[policy] = None if leaves is None else _compact(leaves.T)
+        return self._known[policy]
 
-    def _leaves(self, features: np.ndarray, answered: str) -> np.ndarray | None:
-        """Return leaves of shape (n, at most TREES); None if no model has any."""
-        inputs, models = self._asked(features, answered)
+    def _leaves(self, features: np.ndarray, policy: str) -> np.ndarray | None:
+        """Return leaves of shape (n, at most N_TREES); None if no model consists of trees."""
+        inputs, models = self._tree_models(features, policy)
         if not models:
             return None
         parts = []
-        for begin in range(0, len(inputs), AT_ONCE):
-            told = np.hstack([model.reached(inputs[begin : begin + AT_ONCE]) for model in models])
-            chosen = np.unique(np.linspace(0, told.shape[1] - 1, TREES).round().astype("int64"))
-            parts.append(told[:, chosen].astype("uint16"))
+        for begin in range(0, len(inputs), BATCH_SIZE):
+            leaves = np.hstack([model.reached(inputs[begin : begin + BATCH_SIZE]) for model in models])
+            trees = np.unique(np.linspace(0, leaves.shape[1] - 1, N_TREES).round().astype("int64"))
+            parts.append(leaves[:, trees].astype("uint16"))
         return np.concatenate(parts) if parts else np.zeros((0, 0), dtype="uint16")
 
-    def _asked(self, features: np.ndarray, answered: str) -> tuple[np.ndarray, list[Leaved]]:
-        """Return the models of trees whose leaves are compared, and what they are given."""
-        bundle, policy = self._bundle, explanation_policy(self._bundle, answered)
-        members: list[Leaved] = [model for model in bundle.models[policy].models if isinstance(model, Leaved)]
-        spread = bundle.spreads[answered]
+    def _tree_models(self, features: np.ndarray, policy: str) -> tuple[np.ndarray, list[Leaved]]:
+        """Return the tree models whose leaves are compared, and their inputs."""
+        bundle, explained = self._bundle, explanation_policy(self._bundle, policy)
+        members: list[Leaved] = [model for model in bundle.models[explained].models if isinstance(model, Leaved)]
+        spread = bundle.spreads[policy]
         if members or not isinstance(spread, Leaved):
-            return bundle.given(features, policy), members
-        inputs = bundle.given(features, answered)
-        return with_predicted(inputs, bundle.predict(inputs, answered)), [spread]
+            return bundle.given(features, explained), members
+        inputs = bundle.given(features, policy)
+        return with_predicted(inputs, bundle.predict(inputs, policy)), [spread]
 
 
-def _small(leaves: np.ndarray) -> np.ndarray:
+def _compact(leaves: np.ndarray) -> np.ndarray:
     fits = leaves.max(initial=0) <= np.iinfo("uint8").max  # the search goes to 95 leaves
     return np.ascontiguousarray(leaves, dtype="uint8" if fits else "uint16")
 
 
-def explanation_policy(bundle: Bundle, answered: str) -> str:
-    """Return the policy of explanations, or the one that a repository was answered under if that is narrower."""
-    return POLICIES[min(POLICIES.index(bundle.meta["explain"]), POLICIES.index(answered))]
+def explanation_policy(bundle: Bundle, policy: str) -> str:
+    """Return the policy of explanations, or the policy of the prediction if that is narrower."""
+    return POLICIES[min(POLICIES.index(bundle.meta["explain"]), POLICIES.index(policy))]
 
 
-def shares(known: np.ndarray, leaves: np.ndarray) -> np.ndarray:
-    """Return in which share of the trees each known repository falls into the same leaf.
+def same_leaf_share(known: np.ndarray, leaves: np.ndarray) -> np.ndarray:
+    """Return the share of trees in which each known repository reaches the same leaf.
 
     Parameters
     ----------
@@ -126,10 +125,10 @@ def shares(known: np.ndarray, leaves: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> shares(np.array([[0, 1, 1], [2, 2, 3]]), np.array([1, 2])).tolist()
+    >>> same_leaf_share(np.array([[0, 1, 1], [2, 2, 3]]), np.array([1, 2])).tolist()
     [0.5, 1.0, 0.5]
     """
-    together = np.zeros(known.shape[1], dtype="uint16")
-    for of_tree, leaf in zip(known, leaves, strict=True):
-        together += of_tree == leaf
-    return together / max(len(known), 1)
+    matches = np.zeros(known.shape[1], dtype="uint16")
+    for tree, leaf in zip(known, leaves, strict=True):
+        matches += tree == leaf
+    return matches / max(len(known), 1)

@@ -1,4 +1,4 @@
-"""What of a repository lies outside everything that the models were fitted on: there they guess."""
+"""Which values of a repository are outside the range of the training data, where predictions are unreliable."""
 
 from __future__ import annotations
 
@@ -11,103 +11,104 @@ import numpy as np
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features.catalog import CATALOG
 from stargaze.features.split import assign_folds
-from stargaze.serve.prediction.labels import label_of, value_of
+from stargaze.serve.prediction.labels import feature_label, format_value
 
-MOST = 8
-"""What is named of one repository; the farthest outside first."""
+MAX_LISTED = 8
+"""Values listed for one repository, the farthest outside first."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Where the training repositories lie in the features of one policy; shapes (n_numbers,)."""
+    """The range of the training repositories in the features of one policy; arrays of shape (n_numeric,)."""
 
     names: tuple[str, ...]
-    places: np.ndarray
+    columns: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    seen: Mapping[str, frozenset[str]]
-    """For each category its values in lower case."""
+    categories: Mapping[str, frozenset[str]]
+    """For each categorical feature its training values in lower case."""
 
 
 class TrainingRanges:
-    """Ranges of the training repositories that travel with a bundle, for each policy; found once, then kept."""
+    """Ranges of the bundle's training repositories, computed once for each policy."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._of: dict[str, Range] = {}
+        self._ranges: dict[str, Range] = {}
 
-    def of(self, policy: str) -> Range:
+    def for_policy(self, policy: str) -> Range:
         """Return the ranges of the features of one policy.
 
-        What is learned from other repositories is left out: nobody tells it, and a training row's own stars are in it.
+        Features learned from other repositories are left out: nobody enters them, and they contain a training row's own stars.
         """
-        if policy not in self._of:
-            self._of[policy] = self._found(policy)
-        return self._of[policy]
+        if policy not in self._ranges:
+            self._ranges[policy] = self._compute(policy)
+        return self._ranges[policy]
 
-    def beyond(
+    def find_outside(
         self, features: np.ndarray, policy: str, records: Sequence[Mapping[str, Any]]
     ) -> list[list[dict[str, str]]]:
-        """Return what of each row lies outside.
+        """Return the values of each row that are out of range.
 
         Parameters
         ----------
         features : array, shape (n, n_columns)
-            As :meth:`stargaze.bundle.star_bundle.Bundle.features` computes them.
+            From :meth:`stargaze.bundle.star_bundle.Bundle.features`.
         policy : str
-            The one that the rows were answered under.
+            The policy under which the rows are predicted.
         records : sequence of mapping
-            What the rows say in words, at least of the categories.
+            Fields of the rows, at least the categorical ones.
 
         Returns
         -------
         list of list of dict
-            ``label``, ``value``, and ``low`` and ``high``, which are empty for a value that was never seen.
+            ``label``, ``value``, and ``low`` and ``high``, which are empty for an unseen category.
         """
-        own = self.of(policy)
-        values = features[:, own.places]
+        own = self.for_policy(policy)
+        values = features[:, own.columns]
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            outside = np.maximum(own.low - values, values - own.high)
-            far = np.where(outside > 0, outside / (own.high - own.low), 0.0)
-        return [self._named(own, row, record, value) for row, record, value in zip(far, records, values, strict=True)]
+            excess = np.maximum(own.low - values, values - own.high)
+            distance = np.where(excess > 0, excess / (own.high - own.low), 0.0)
+        return [_list_outside(own, *row) for row in zip(distance, records, values, strict=True)]
 
-    def _named(
-        self, own: Range, far: np.ndarray, record: Mapping[str, Any], values: np.ndarray
-    ) -> list[dict[str, str]]:
-        unseen = [
-            {"label": label_of(name), "value": str(record[name]), "low": "", "high": ""}
-            for name, seen in own.seen.items()
-            if record.get(name) is not None and str(record[name]).casefold() not in seen
-        ]
-        places = [place for place in np.argsort(-far, kind="stable").tolist() if far[place] > 0]
-        numbers = [
-            {
-                "label": label_of(own.names[place]),
-                "value": value_of(own.names[place], float(values[place])),
-                "low": value_of(own.names[place], float(own.low[place])),
-                "high": value_of(own.names[place], float(own.high[place])),
-            }
-            for place in places[:MOST]
-        ]
-        return (numbers + unseen)[:MOST]
-
-    def _found(self, policy: str) -> Range:
+    def _compute(self, policy: str) -> Range:
         bundle = self._bundle
         training = np.flatnonzero(assign_folds(bundle.known["full_name"], bundle.split) >= 0)
-        told = [name for name in bundle.meta["features"][policy] if not CATALOG[name].learned]
-        names = [name for name in told if CATALOG[name].kind != "category"]
-        values = bundle.known_features[training][:, [bundle.columns.index(name) for name in names]]
-        there = ~np.isnan(values)
-        some = there.any(axis=0)
-        chosen = [name for name, is_known in zip(names, some, strict=True) if is_known]
+        features = [name for name in bundle.meta["features"][policy] if not CATALOG[name].learned]
+        numeric = [name for name in features if CATALOG[name].kind != "category"]
+        values = bundle.known_features[training][:, [bundle.columns.index(name) for name in numeric]]
+        is_known = ~np.isnan(values)
+        has_values = is_known.any(axis=0)
+        names = tuple(name for name, has_value in zip(numeric, has_values, strict=True) if has_value)
         return Range(
-            tuple(chosen),
-            np.array([bundle.columns.index(name) for name in chosen], dtype="int64"),
-            np.where(there, values, np.inf).min(axis=0, initial=np.inf)[some],
-            np.where(there, values, -np.inf).max(axis=0, initial=-np.inf)[some],
+            names,
+            np.array([bundle.columns.index(name) for name in names], dtype="int64"),
+            np.where(is_known, values, np.inf).min(axis=0, initial=np.inf)[has_values],
+            np.where(is_known, values, -np.inf).max(axis=0, initial=-np.inf)[has_values],
             {
                 name: frozenset(bundle.known[name].iloc[training].dropna().str.casefold())
-                for name in told
+                for name in features
                 if CATALOG[name].kind == "category"
             },
         )
+
+
+def _list_outside(
+    own: Range, distance: np.ndarray, record: Mapping[str, Any], values: np.ndarray
+) -> list[dict[str, str]]:
+    unseen = [
+        {"label": feature_label(name), "value": str(record[name]), "low": "", "high": ""}
+        for name, seen in own.categories.items()
+        if record.get(name) is not None and str(record[name]).casefold() not in seen
+    ]
+    farthest = [i for i in np.argsort(-distance, kind="stable").tolist() if distance[i] > 0]
+    numbers = [
+        {
+            "label": feature_label(own.names[i]),
+            "value": format_value(own.names[i], float(values[i])),
+            "low": format_value(own.names[i], float(own.low[i])),
+            "high": format_value(own.names[i], float(own.high[i])),
+        }
+        for i in farthest[:MAX_LISTED]
+    ]
+    return (numbers + unseen)[:MAX_LISTED]

@@ -1,4 +1,4 @@
-"""The prediction itself: a plain function from a bundle and repositories to answers that a page or a terminal can show."""
+"""Predict the stars of repositories, with interval, percentile and explanation."""
 
 from __future__ import annotations
 
@@ -12,29 +12,39 @@ import pandas as pd
 from stargaze.bundle.star_bundle import Bundle, Estimate
 from stargaze.features.catalog import CATALOG
 from stargaze.serve.prediction.attributions import contributions
-from stargaze.serve.prediction.labels import UNKNOWN, label_of, value_of
+from stargaze.serve.prediction.labels import UNKNOWN, feature_label, format_value
 from stargaze.serve.prediction.neighbors import explanation_policy
-from stargaze.serve.prediction.what_if import LEVERS
+from stargaze.serve.prediction.what_if import EDITABLE_FIELDS
 
 CATEGORIES = tuple(name for name, item in CATALOG.items() if item.kind == "category")
-SHOWN = tuple(dict.fromkeys(("full_name", "stars", "fetched_at", *LEVERS, *CATEGORIES)))
+RECORD_FIELDS = tuple(dict.fromkeys(("full_name", "stars", "fetched_at", *EDITABLE_FIELDS, *CATEGORIES)))
 """The fields of a repository that an answer repeats."""
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Factor:
-    """What one feature does to the stars: they are ``times`` as many as without knowing it."""
+    """The effect of one feature: it multiplies the predicted stars by ``factor``."""
 
     feature: str
     label: str
     value: str
-    times: float
+    factor: float
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """The answer for one repository; counts are in stars. Where no reasons were asked for, the account of them is None."""
+class Explanation:
+    """Why: ``(expected + 1) = (base + 1) × all factors × other_factors``; None if no explanation was requested."""
+
+    expected: float | None = None
+    base: float | None = None
+    factors: tuple[Factor, ...] = ()
+    other_factors: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction(Explanation):
+    """The prediction for one repository; counts are in stars."""
 
     full_name: str
     stars: float
@@ -42,31 +52,21 @@ class Prediction:
     high: float
     coverage: float
     percentile: float
-    expected: float | None
-    base: float | None
-    factors: tuple[Factor, ...]
-    rest: float | None
     actual: float | None
     fetched_at: str | None
-    learned: bool = False
-    """The model was fitted on this very repository, so its estimate flatters."""
-    policy: str = ""
-    """The feature policy that the estimate was made under."""
-    missing: tuple[str, ...] = ()
-    """What was not told and would have allowed a wider policy."""
+    in_training_data: bool
+    """Whether the model was fitted on this repository, which makes its error look smaller."""
+    policy: str
+    """The feature policy of the estimate."""
+    missing: tuple[str, ...]
+    """Unknown features that a wider policy would need."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**vars(self), "factors": [dict(vars(factor)) for factor in self.factors], "missing": list(self.missing)}
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """Why: ``(expected + 1) = (base + 1) × all factors × rest``."""
-
-    expected: float | None = None
-    base: float | None = None
-    factors: tuple[Factor, ...] = ()
-    rest: float | None = None
-
-
-def predict(bundle: Bundle, repositories: pd.DataFrame, *, factors: int = 10) -> list[Prediction]:
+def predict(bundle: Bundle, repositories: pd.DataFrame, *, max_factors: int = 10) -> list[Prediction]:
     """Predict the stars of each repository, with interval, percentile and the strongest factors.
 
     Parameters
@@ -74,108 +74,105 @@ def predict(bundle: Bundle, repositories: pd.DataFrame, *, factors: int = 10) ->
     bundle : Bundle
     repositories : DataFrame, shape (n_repositories, n_fields)
         Columns of :mod:`stargaze.features.schema`; the stars may be missing, they are only passed on.
-    factors : int
-        How many factors are named; the others are one product, ``rest``.
+    max_factors : int
+        How many factors are listed; the product of the others is ``other_factors``.
 
     Returns
     -------
     list of Prediction
-        In the order of the rows. ``(expected + 1) = (base + 1) × all factors × rest``.
+        In the order of the rows.
     """
     features, records = bundle.features(repositories), records_of(repositories)
-    found = bundle.judge(features)
-    accounts = explain(bundle, features, records, found.policy, most=factors)
-    return to_predictions(bundle, features, records, found, accounts)
+    estimate = bundle.judge(features)
+    explanations = explain(bundle, features, records, estimate.policy, max_factors=max_factors)
+    return to_predictions(bundle, features, records, estimate, explanations)
 
 
 def records_of(repositories: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return of each repository the fields that an answer repeats, None where one is not known."""
+    """Return the fields of each repository that an answer repeats, None if unknown."""
     columns = [
         [None if missing else value for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True)]
-        for column in (repositories[name] for name in SHOWN)
+        for column in (repositories[name] for name in RECORD_FIELDS)
     ]
-    return [dict(zip(SHOWN, values, strict=True)) for values in zip(*columns, strict=True)]
+    return [dict(zip(RECORD_FIELDS, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def to_predictions(
-    bundle: Bundle, features: np.ndarray, records: Sequence[Record], found: Estimate, accounts: Sequence[Explanation]
+    bundle: Bundle,
+    features: np.ndarray,
+    records: Sequence[Record],
+    estimate: Estimate,
+    explanations: Sequence[Explanation],
 ) -> list[Prediction]:
-    """Put an estimate into numbers that people can read, and beside it what is known of each repository."""
+    """Combine estimates, explanations and what is known of each repository."""
     quantiles = np.asarray(bundle.meta["star_quantiles"])
-    stars = np.expm1(found.predicted)
-    place = np.searchsorted(quantiles, stars, side="right")
-    percentile = np.interp(place, [0, len(quantiles)], [0.0, 100.0])
+    stars = np.expm1(estimate.predicted)
+    ranks = np.searchsorted(quantiles, stars, side="right")
+    percentile = np.interp(ranks, [0, len(quantiles)], [0.0, 100.0])
     absent = bundle.absent(features, bundle.steps[0])
     return [
         Prediction(
+            **vars(explanation),
             full_name=str(record["full_name"]),
             stars=round(float(stars[row]), 2),
-            low=float(found.low[row]),
-            high=float(found.high[row]),
+            low=float(estimate.low[row]),
+            high=float(estimate.high[row]),
             coverage=bundle.intervals.coverage,
             percentile=round(float(percentile[row]), 1),
-            expected=account.expected,
-            base=account.base,
-            factors=account.factors,
-            rest=account.rest,
             actual=record["stars"],
             fetched_at=None if record["fetched_at"] is None else record["fetched_at"].date().isoformat(),
-            learned=record["stars"] is not None and record["full_name"] in bundle.fitted_on,
-            policy=str(found.policy[row]),
-            missing=tuple(map(label_of, absent[row])),
+            in_training_data=record["stars"] is not None and record["full_name"] in bundle.fitted_on,
+            policy=str(estimate.policy[row]),
+            missing=tuple(map(feature_label, absent[row])),
         )
-        for row, (record, account) in enumerate(zip(records, accounts, strict=True))
+        for row, (record, explanation) in enumerate(zip(records, explanations, strict=True))
     ]
-
-
-def as_json(prediction: Prediction) -> dict[str, Any]:
-    """Return plain values for JSON."""
-    factors = [dict(vars(factor)) for factor in prediction.factors]
-    return {**vars(prediction), "factors": factors, "missing": list(prediction.missing)}
 
 
 def explain(
     bundle: Bundle,
     features: np.ndarray,
     records: Sequence[Record],
-    answered: Sequence[str] | np.ndarray,
+    policies: Sequence[str] | np.ndarray,
     *,
-    most: int = 10,
+    max_factors: int = 10,
 ) -> list[Explanation]:
-    """Explain each row under the policy of explanations, or the one it was answered under if that is narrower."""
-    policies = [explanation_policy(bundle, policy) for policy in answered]
-    accounts = [Explanation()] * len(policies)
-    for policy in dict.fromkeys(policies):
-        rows = [row for row, own in enumerate(policies) if own == policy]
+    """Explain each row under the policy of explanations, or the policy of its prediction if that is narrower."""
+    explained = [explanation_policy(bundle, policy) for policy in policies]
+    explanations = [Explanation()] * len(explained)
+    for policy in dict.fromkeys(explained):
+        rows = [row for row, own in enumerate(explained) if own == policy]
         inputs = bundle.given(features[rows], policy)
         added = contributions(bundle, inputs, policy)
+        names = bundle.meta["features"][policy]
         for row, of_row, values in zip(rows, added, inputs, strict=True):
-            accounts[row] = _account(of_row, bundle.meta["features"][policy], values, records[row], most)
-    return accounts
+            explanations[row] = _to_explanation(of_row, names, values, records[row], max_factors)
+    return explanations
 
 
-def _account(added: np.ndarray, names: Sequence[str], values: np.ndarray, record: Record, most: int) -> Explanation:
-    """Return the strongest factors and the product of all others (with what lifts a prediction below no star to none)."""
+def _to_explanation(
+    added: np.ndarray, names: Sequence[str], values: np.ndarray, record: Record, max_factors: int
+) -> Explanation:
+    """Return the strongest factors and the product of the others, which also lifts a prediction below 0 stars to 0."""
     order = np.argsort(-np.abs(added[:-1]), kind="stable")
     total = float(added.sum())
-    named = tuple(
-        Factor(
-            names[place],
-            CATALOG[names[place]].meaning,
-            _value(names[place], float(values[place]), record),
-            round(float(np.exp(added[place])), 4),
-        )
-        for place in order[:most].tolist()
-    )
     return Explanation(
         expected=round(float(np.expm1(max(total, 0.0))), 2),
         base=round(float(np.expm1(added[-1])), 4),
-        factors=named,
-        rest=round(float(np.exp(added[order[most:]].sum() + max(-total, 0.0))), 4),
+        factors=tuple(
+            Factor(
+                names[i],
+                CATALOG[names[i]].meaning,
+                _format_feature(names[i], float(values[i]), record),
+                round(float(np.exp(added[i])), 4),
+            )
+            for i in order[:max_factors].tolist()
+        ),
+        other_factors=round(float(np.exp(added[order[max_factors:]].sum() + max(-total, 0.0))), 4),
     )
 
 
-def _value(name: str, number: float, record: Record) -> str:
+def _format_feature(name: str, number: float, record: Record) -> str:
     if CATALOG[name].kind == "category":
         return UNKNOWN if record[name] is None else str(record[name])
-    return value_of(name, number)
+    return format_value(name, number)

@@ -15,17 +15,17 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from stargaze.config import ServeSection
 from stargaze.serve.prediction_request import (
-    ATTEMPTS,
     DONE,
-    GRACE,
+    GRACE_PERIOD,
+    MAX_ATTEMPTS,
     RUNNING,
-    UNEXPECTED,
+    UNEXPECTED_ERROR,
     Answer,
-    Error,
+    ErrorDetails,
     PredictionJob,
     PredictionRequest,
     job_from_result,
-    too_slow,
+    time_limit_error,
 )
 from stargaze.serve.queue.backends import AWAY, queue_options, result_options
 from stargaze.serve.queue.batching import BatchTask, is_redelivered
@@ -41,7 +41,7 @@ PAUSES = (0.0, 0.5, 2.0)
 
 log = logging.getLogger(__name__)
 
-Respond = Callable[[Sequence[PredictionRequest]], Sequence[Answer | Error]]
+Respond = Callable[[Sequence[PredictionRequest]], Sequence[Answer | ErrorDetails]]
 """Answers questions, one each and in their order; an error has ``message`` and ``hint``, an answer ``digest``."""
 
 
@@ -62,7 +62,7 @@ def make_app(section: ServeSection, store: Store) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_soft_time_limit=section.time_limit,
-        task_time_limit=section.time_limit + GRACE,
+        task_time_limit=section.time_limit + GRACE_PERIOD,
         task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
         # A broker gives back what a dead worker had taken; files do not, so there a worker takes one at a time.
         worker_prefetch_multiplier=section.batch if section.broker else 1,
@@ -101,7 +101,7 @@ def _begin(request: Any, results: Results, section: ServeSection) -> PredictionJ
     may_be_known = is_redelivered(request) or not section.broker  # the queue of files does not tell
     before = _attempts(results, request.id) if may_be_known else 0
     running = dataclasses.replace(ticket, attempt=before + 1)
-    if running.attempt > ATTEMPTS:  # acks_late brings back a question whose worker died: not for ever
+    if running.attempt > MAX_ATTEMPTS:  # acks_late brings back a question whose worker died: not for ever
         return dataclasses.replace(running, error=_deadly(before))
     if ticket.accepted_at:
         observe_queue_wait((datetime.now(UTC) - ticket.accepted_at).total_seconds())
@@ -117,21 +117,21 @@ def _attempts(results: Results, ticket_id: str) -> int:
 
 
 def _answered(tickets: Sequence[PredictionJob], respond: Respond, time_limit: float) -> list[PredictionJob]:
-    questions = [ticket.question or PredictionRequest() for ticket in tickets]
+    questions = [ticket.request or PredictionRequest() for ticket in tickets]
     try:
         found = respond(questions) if questions else []
     except SoftTimeLimitExceeded:
-        found = [too_slow(time_limit)] * len(tickets)
+        found = [time_limit_error(time_limit)] * len(tickets)
     except Exception:
         log.exception("%d questions could not be answered", len(tickets))
-        found = [UNEXPECTED] * len(tickets)
+        found = [UNEXPECTED_ERROR] * len(tickets)
     return [_with(ticket, said) for ticket, said in zip(tickets, found, strict=True)]
 
 
-def _with(ticket: PredictionJob, said: Answer | Error) -> PredictionJob:
+def _with(ticket: PredictionJob, said: Answer | ErrorDetails) -> PredictionJob:
     if "digest" in said:
         observe_job("done")
-        log.info("answered", extra={"request_id": ticket.request_id, "ticket": ticket.id})
+        log.info("answered", extra={"request_id": ticket.request_id, "job_id": ticket.id})
         return dataclasses.replace(ticket, answer=said)
     observe_job("failed")
     log.warning("%s: %s", ticket.id, said["message"], extra={"request_id": ticket.request_id})
@@ -145,12 +145,12 @@ def _kept(tickets: Sequence[PredictionJob], results: Results) -> list[str]:
         try:
             results.keep(tickets, DONE)
         except AWAY:
-            log.warning("%d answers are not stored yet", len(tickets), extra={"ticket": tickets[0].id})
+            log.warning("%d answers are not stored yet", len(tickets), extra={"job_id": tickets[0].id})
         else:
             return [ticket.id for ticket in tickets]
     return []
 
 
-def _deadly(times: int) -> Error:
+def _deadly(times: int) -> ErrorDetails:
     message = f"the worker died {times} times while it answered this question, so it is not tried again"
     return {"message": message, "hint": "look into logs/worker.log below the store"}

@@ -17,7 +17,7 @@ from celery import Celery
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import (
-    ENDED,
+    FINISHED_STATES,
     RESERVED,
     IdempotencyKeyReusedError,
     PredictionJob,
@@ -46,7 +46,7 @@ def now() -> datetime:
 class CeleryPredictionQueue:
     """Keep the promise of :class:`stargaze.serve.prediction_request.PredictionQueue` with Celery's queue and result store.
 
-    A ticket's number follows from its question, the release and the time, by a key that no visitor knows: whoever asks the same
+    A ticket's number follows from its request, the release and the time, by a key that no visitor knows: whoever asks the same
     comes to the same ticket, on whichever replica, and no index of questions has to be kept.
     """
 
@@ -61,14 +61,14 @@ class CeleryPredictionQueue:
         self._key = session_key(store)
         self._declared = not section.broker
 
-    def ask(self, question: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
-        """Reserve the ticket, queue the question, and call it queued; if the queue refuses, the ticket is taken back."""
-        ticket_id = self._number({"key": key}) if key else self._number_of(question)
+    def submit(self, request: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
+        """Reserve the ticket, queue the request, and call it queued; if the queue refuses, the ticket is taken back."""
+        job_id = self._number({"key": key}) if key else self._number_of(request)
         ticket = new_job(
-            question, now=self._clock(), time_limit=self._section.time_limit, ticket_id=ticket_id, request_id=request_id
+            request, now=self._clock(), time_limit=self._section.time_limit, job_id=job_id, request_id=request_id
         )
         before = self._before(ticket)
-        if before and key and before.question not in (None, question):
+        if before and key and before.request not in (None, request):
             raise IdempotencyKeyReusedError(
                 "this Idempotency-Key came with another question", hint="make a new key a question"
             )
@@ -95,7 +95,7 @@ class CeleryPredictionQueue:
             if self._results.keep_new(ticket, RESERVED):
                 return None
             while (found := self._results.look(ticket.id)) and found[0] == RESERVED:
-                if time.monotonic() > limit and self._read(ticket.id, found).question == ticket.question:
+                if time.monotonic() > limit and self._read(ticket.id, found).request == ticket.request:
                     self._results.keep([ticket], RESERVED)
                     return None
                 time.sleep(LOOK)
@@ -103,30 +103,30 @@ class CeleryPredictionQueue:
             raise ExternalError("the queue cannot be written: it has just refused the same", hint="stargaze doctor")
         return self._read(ticket.id, found)
 
-    def find(self, question: PredictionRequest) -> PredictionJob | None:
+    def find(self, request: PredictionRequest) -> PredictionJob | None:
         """Return the ticket that an identical question has already, and the queue as well."""
         if not self._section.fresh:
             return None
-        ticket_id = self._number_of(question)
+        job_id = self._number_of(request)
         with _outside():
-            found = self._results.look(ticket_id)
-        return None if found is None or found[0] == RESERVED else self._read(ticket_id, found)
+            found = self._results.look(job_id)
+        return None if found is None or found[0] == RESERVED else self._read(job_id, found)
 
-    def look(self, ticket_id: str) -> PredictionJob | None:
+    def get(self, job_id: str) -> PredictionJob | None:
         """Read the ticket and settle one that nobody will answer any more."""
         with _outside():
-            found = self._results.look(ticket_id)
-        return None if found is None else self._read(ticket_id, found)
+            found = self._results.look(job_id)
+        return None if found is None else self._read(job_id, found)
 
-    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
+    def finished(self, job_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
         """Read all that may have ended in one exchange."""
         moment, limit = self._clock(), self._section.time_limit
         with _outside():
-            moved = self._results.moved(ticket_ids)
+            moved = self._results.moved(job_ids)
         tickets = {
             one: seen and job_from_result(one, *seen, now=moment, time_limit=limit) for one, seen in moved.items()
         }
-        return {one: ticket for one, ticket in tickets.items() if ticket is None or ticket.state in ENDED}
+        return {one: ticket for one, ticket in tickets.items() if ticket is None or ticket.state in FINISHED_STATES}
 
     def check(self) -> None:
         """Reach the queue and write to the results: what a full disk or a broker that is away would close."""
@@ -140,8 +140,8 @@ class CeleryPredictionQueue:
                 probe.unlink()
             self._results.check()
 
-    def _read(self, ticket_id: str, found: tuple[str, Any]) -> PredictionJob:
-        return job_from_result(ticket_id, *found, now=self._clock(), time_limit=self._section.time_limit)
+    def _read(self, job_id: str, found: tuple[str, Any]) -> PredictionJob:
+        return job_from_result(job_id, *found, now=self._clock(), time_limit=self._section.time_limit)
 
     def _send(self, ticket: PredictionJob) -> None:
         if not self._declared:
@@ -150,7 +150,7 @@ class CeleryPredictionQueue:
             self._declared = True
         self._app.send_task(
             TASK,
-            args=[ticket.as_stored()],
+            args=[ticket.to_json()],
             task_id=ticket.id,
             queue=QUEUE_NAME,
             expires=self._section.time_limit,
@@ -164,11 +164,11 @@ class CeleryPredictionQueue:
         """RabbitMQ's queue was declared once and is not again with every message; no wait for it is longer than patience."""
         return {"declare": [], "timeout": PATIENCE, "confirm_timeout": PATIENCE} if self._section.broker else {}
 
-    def _number_of(self, question: PredictionRequest) -> str:
+    def _number_of(self, request: PredictionRequest) -> str:
         if not self._section.fresh:
             return str(uuid.uuid4())
         period = int(self._clock().timestamp() // self._section.fresh)
-        return self._number({"question": question.as_json(), "release": self._release(), "period": period})
+        return self._number({"request": request.to_json(), "release": self._release(), "period": period})
 
     def _number(self, value: dict[str, Any]) -> str:
         data = json.dumps(value, sort_keys=True).encode()

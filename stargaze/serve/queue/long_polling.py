@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 
 from stargaze.errors import StargazeError
-from stargaze.serve.prediction_request import ENDED, PredictionJob, PredictionQueue
+from stargaze.serve.prediction_request import FINISHED_STATES, PredictionJob, PredictionQueue
 
 MOST = 32
 """So many may wait at once in a process, half of its threads; others are told how it stands at once."""
@@ -46,7 +46,7 @@ class LongPoller:
         StargazeError
             As :meth:`Desk.look` does.
         """
-        if seconds <= 0 or ticket.state in ENDED:
+        if seconds <= 0 or ticket.state in FINISHED_STATES:
             return ticket
         seen: Seen = Future()
         with self._lock:
@@ -59,7 +59,7 @@ class LongPoller:
         try:
             return seen.result(seconds)
         except TimeoutError:
-            return self._desk.look(ticket.id)
+            return self._desk.get(ticket.id)
         finally:
             with self._lock:
                 self._waiting.pop(seen, None)
@@ -78,14 +78,14 @@ class LongPoller:
     def _tell(self, waiting: Mapping[Seen, tuple[str, float]]) -> None:
         """Wake those whose ticket has ended, or is gone; a desk that fails is told to all of them."""
         try:
-            found = self._desk.ended({ticket_id for ticket_id, _ in waiting.values()})
+            found = self._desk.finished({job_id for job_id, _ in waiting.values()})
         except StargazeError as error:
             for seen in waiting:
                 seen.set_exception(error)
         else:
-            for seen, (ticket_id, _) in waiting.items():
-                if ticket_id in found:
-                    seen.set_result(found[ticket_id])
+            for seen, (job_id, _) in waiting.items():
+                if job_id in found:
+                    seen.set_result(found[job_id])
         with self._lock:
             for seen in waiting:
                 if seen.done():

@@ -33,7 +33,7 @@ class Results:
         backend = self._backend
         if not isinstance(backend, RedisBackend):
             for ticket in tickets:
-                backend.store_result(ticket.id, ticket.as_stored(), status)
+                backend.store_result(ticket.id, ticket.to_json(), status)
             return
         with backend.client.pipeline(transaction=False) as pipe:
             for ticket in tickets:
@@ -104,7 +104,7 @@ def _meta(ticket: PredictionJob, status: str) -> bytes:
     """Write a ticket as Celery's stores do."""
     meta: dict[str, Any] = {
         "status": status,
-        "result": ticket.as_stored(),
+        "result": ticket.to_json(),
         "traceback": None,
         "children": [],
         "task_id": ticket.id,

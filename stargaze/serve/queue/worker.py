@@ -19,8 +19,8 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import StargazeError
 from stargaze.serve.prediction.answer import answer_requests
-from stargaze.serve.prediction.context import PredictionContext, as_error
-from stargaze.serve.prediction_request import Answer, Error, PredictionRequest
+from stargaze.serve.prediction.context import PredictionContext
+from stargaze.serve.prediction_request import Answer, ErrorDetails, PredictionRequest, error_details
 from stargaze.serve.queue.backends import declare
 from stargaze.serve.queue.celery_app import make_app, register
 from stargaze.serve.queue.worker_context import finders_of, ledger_of, past_of
@@ -70,12 +70,14 @@ def main(environ: Mapping[str, str]) -> None:
     run(app, section, store, prepare=prepare)
 
 
-def answer(offices: HotReloaded[PredictionContext], questions: Sequence[PredictionRequest]) -> Sequence[Answer | Error]:
+def answer(
+    offices: HotReloaded[PredictionContext], questions: Sequence[PredictionRequest]
+) -> Sequence[Answer | ErrorDetails]:
     """Answer with the release of this moment; where there is none, or it cannot be loaded, that is the answer."""
     try:
         office = offices.get()
     except StargazeError as error:
-        return [as_error(error)] * len(questions)
+        return [error_details(error)] * len(questions)
     return answer_requests(office, questions, datetime.now(UTC))
 
 
@@ -88,7 +90,7 @@ def load(folder: Path) -> Bundle:
 
 def warm_up(offices: HotReloaded[PredictionContext]) -> None:
     """Answer one question that nobody asked: importing and loading take seconds that the first visitor is spared."""
-    office = offices.get().alone()
+    office = offices.get().offline()
     answer_requests(
         office, [PredictionRequest((name,)) for name in office.bundle.known["full_name"].head(1)], datetime.now(UTC)
     )

@@ -8,11 +8,11 @@ from functools import partial
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import ServeSection
-from stargaze.serve.lookup.github import GitHub, NoWaitClock, github
+from stargaze.serve.lookup.github import GithubRepositories, NoWaitClock, connect_github
 from stargaze.serve.lookup.github_cache import GithubCache
 from stargaze.serve.lookup.live import GithubLookup
+from stargaze.serve.lookup.repositories import BundledRepositories, RepositoryLookup
 from stargaze.serve.lookup.star_history import StarHistories
-from stargaze.serve.prediction.context import BundledRepositories, RepositoryLookup
 from stargaze.serve.prediction.track_record import TrackRecord
 from stargaze.serve.runtime.settings import Sources
 from stargaze.store import Store
@@ -38,10 +38,10 @@ def finders_of(
     return partial(GithubLookup, github=github_of(sources.github_url, token, store), with_token=bool(token))
 
 
-def github_of(url: str, token: str, store: Store, clock: Callable[[], float] = time.time) -> GitHub:
+def github_of(url: str, token: str, store: Store, clock: Callable[[], float] = time.time) -> GithubRepositories:
     """Return GitHub at this address, which answers within seconds or not at all."""
-    heard = GithubCache(store.root / "heard.sqlite", f"{url} {'with' if token else 'without'} a token")
-    return github(url, token, NoWaitClock(clock), heard)
+    heard = GithubCache(store.root / "github_lookups.sqlite", f"{url} {'with' if token else 'without'} a token")
+    return connect_github(url, token, NoWaitClock(clock), heard)
 
 
 def past_of(sources: Sources, store: Store) -> StarHistories:

@@ -39,7 +39,7 @@ class Instruments:
 
 
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:
-    """Count an answered request; a route is a rule as ``/predictions/<ticket_id>``, so that there are few."""
+    """Count an answered request; a route is a rule as ``/predictions/<job_id>``, so that there are few."""
     if found := _instruments():
         found.requests.labels(method if method in METHODS else "other", route or "none", status).inc()
         found.request_seconds.observe(seconds)

@@ -18,7 +18,7 @@ from stargaze.serve.runtime.metrics import observe_request
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 """What a client, or a proxy in front, may call its request."""
 TICKET = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-FIELDS = ("request_id", "method", "path", "status", "ms", "bytes", "ticket", "batch")
+FIELDS = ("request_id", "method", "path", "status", "ms", "bytes", "job_id", "batch")
 log = logging.getLogger("stargaze.requests")
 
 
@@ -83,14 +83,14 @@ def log_requests(web: Flask) -> None:
                 "status": response.status_code,
                 "ms": round(1000 * seconds, 1),
                 "bytes": response.calculate_content_length(),
-                "ticket": _ticket(response),
+                "job_id": _job_id(response),
             },
         )
         return response
 
 
-def _ticket(response: Response) -> str:
-    """Return the id of the ticket that the request was about: from its address, or from where the answer sends on."""
-    named = (request.view_args or {}).get("ticket_id", "")
+def _job_id(response: Response) -> str:
+    """Return the id of the job that the request was about: from its address, or from where the answer sends on."""
+    named = (request.view_args or {}).get("job_id", "")
     found = TICKET.search(response.headers.get("Location", "") or f"/{named}")
     return found[0] if found else ""

@@ -15,7 +15,7 @@ from flask import Blueprint, Response, abort, jsonify, request, url_for
 from stargaze.config import ServeSection
 from stargaze.errors import BadDataError
 from stargaze.features.ingest.user_input import FORM_FIELDS
-from stargaze.serve.prediction_request import ENDED, PredictionJob, PredictionQueue, is_id
+from stargaze.serve.prediction_request import FINISHED_STATES, PredictionJob, PredictionQueue, is_job_id
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.web.openapi import description
@@ -24,8 +24,8 @@ from stargaze.serve.web.request_parsing import parse_request
 SHAPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "repositories": ("a list of names", lambda value: _are(value, str)),
     "figures": ("a list of objects of texts and numbers", lambda value: _are(value, dict) and all(map(_plain, value))),
-    "changes": ("an object of texts and numbers", lambda value: isinstance(value, dict) and _plain(value)),
-    "reasons": ("true or false", lambda value: isinstance(value, bool)),
+    "what_if": ("an object of texts and numbers", lambda value: isinstance(value, dict) and _plain(value)),
+    "explain": ("true or false", lambda value: isinstance(value, bool)),
 }
 WORDED = {field.name for field in FORM_FIELDS if field.kind not in ("count", "flag")}
 """Figures that are texts: a number there is a mistake, and would become a language named "3"."""
@@ -50,27 +50,27 @@ def make(section: ServeSection, desk: PredictionQueue, clock: Callable[[], datet
             body.get("figures", []),
             most=section.repositories,
             now=clock(),
-            changes=body.get("changes", {}),
-            reasons=body.get("reasons", True),
+            what_if=body.get("what_if", {}),
+            explain=body.get("explain", True),
         )
-        ticket = desk.ask(question, key=_key(request.headers.get("Idempotency-Key")), request_id=request_id())
+        job = desk.submit(question, key=_key(request.headers.get("Idempotency-Key")), request_id=request_id())
         wait = preferred_wait(request.headers.get("Prefer", ""))
-        ticket = lookout.wait(ticket, wait) or ticket
-        answer = as_json(ticket)
+        job = lookout.wait(job, wait) or job
+        answer = as_json(job)
         headers = {"Location": answer["url"]} | ({"Preference-Applied": f"wait={wait:g}"} if wait else {})
-        return jsonify(answer), HTTPStatus.OK if ticket.state in ENDED and wait else HTTPStatus.ACCEPTED, headers
+        return jsonify(answer), HTTPStatus.OK if job.state in FINISHED_STATES and wait else HTTPStatus.ACCEPTED, headers
 
-    @blueprint.get("/predictions/<ticket_id>")
-    def look(ticket_id: str) -> Response:
+    @blueprint.get("/predictions/<job_id>")
+    def look(job_id: str) -> Response:
         wait = preferred_wait(request.headers.get("Prefer", ""))
-        ticket = desk.look(ticket_id) if is_id(ticket_id) else None
-        ticket = lookout.wait(ticket, wait) if ticket else None
-        if ticket is None:
+        job = desk.get(job_id) if is_job_id(job_id) else None
+        job = lookout.wait(job, wait) if job else None
+        if job is None:
             abort(HTTPStatus.NOT_FOUND)
-        response = jsonify(as_json(ticket))
+        response = jsonify(as_json(job))
         if wait:
             response.headers["Preference-Applied"] = f"wait={wait:g}"
-        if ticket.state in ENDED:
+        if job.state in FINISHED_STATES:
             response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
             response.headers["Cache-Control"] = "private, no-cache"
             response.make_conditional(request)
@@ -93,18 +93,18 @@ def _plain(values: dict[str, Any]) -> bool:
     )
 
 
-def as_json(ticket: PredictionJob) -> dict[str, Any]:
-    """Return what a program sees of a ticket."""
-    answer = ticket.answer or {}
+def as_json(job: PredictionJob) -> dict[str, Any]:
+    """Return what a program sees of a job."""
+    answer = job.answer or {}
     return {
-        "id": ticket.id,
-        "state": ticket.state,
-        "url": url_for("api.look", ticket_id=ticket.id),
-        "page": url_for("pages.prediction", ticket_id=ticket.id),
+        "id": job.id,
+        "state": job.state,
+        "url": url_for("api.look", job_id=job.id),
+        "page": url_for("pages.prediction", job_id=job.id),
         "digest": answer.get("digest"),
         "answered_at": answer.get("answered_at"),
         "predictions": answer.get("predictions"),
-        "error": ticket.error,
+        "error": job.error,
     }
 
 

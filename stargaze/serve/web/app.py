@@ -55,7 +55,7 @@ class Sessions(SecureCookieSessionInterface):
     """Flask's sessions, whose cookie is for https alone where the visitor came by https: here it need not be."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        """Notify what the request says, as the proxies in front tell it."""
+        """Say what the request says, as the proxies in front tell it."""
         return request.is_secure
 
 

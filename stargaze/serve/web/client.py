@@ -27,17 +27,17 @@ def ask_once(url: str, names: list[str], *, patience: float = 60.0) -> list[dict
     try:
         with requests.Session() as session:
             session.trust_env = False  # a proxy of the environment knows nothing of this machine's own page
-            ticket = _read(session.post(f"{url}/api/v1/predictions", json={"repositories": names}, timeout=10))
-            while ticket["state"] in ("queued", "running"):
+            job = _read(session.post(f"{url}/api/v1/predictions", json={"repositories": names}, timeout=10))
+            while job["state"] in ("queued", "running"):
                 if time.monotonic() > limit:
                     raise ExternalError(f"{url}: no answer within {patience:g} s", hint="stargaze status")
                 time.sleep(PAUSE)
-                ticket = _read(session.get(f"{url}/api/v1/predictions/{ticket['id']}", timeout=10))
+                job = _read(session.get(f"{url}/api/v1/predictions/{job['id']}", timeout=10))
     except requests.RequestException as error:
         raise ExternalError(f"{url} cannot be reached: {error}", hint="stargaze serve") from error
-    if ticket["state"] == "failed":
-        raise BadDataError(ticket["error"]["message"], hint=ticket["error"]["hint"])
-    predictions: list[dict[str, Any]] = ticket["predictions"]
+    if job["state"] == "failed":
+        raise BadDataError(job["error"]["message"], hint=job["error"]["hint"])
+    predictions: list[dict[str, Any]] = job["predictions"]
     return predictions
 
 

@@ -14,7 +14,7 @@ from flask import Blueprint, Response, abort, render_template
 
 from stargaze.errors import StargazeError
 from stargaze.features.ingest.user_input import parse_name
-from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, PredictionRequest, is_id
+from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, PredictionRequest, is_job_id
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web import api
 from stargaze.serve.web import images as pictures
@@ -44,40 +44,40 @@ DRAWN = 256
 def exports_blueprint(
     desk: PredictionQueue, shown: HotReloaded[BundleView], asked: Callable[[PredictionRequest], PredictionJob]
 ) -> Blueprint:
-    """Return the routes; ``asked`` gives the ticket of a question, which is asked if nobody has lately."""
+    """Return the routes; ``asked`` gives the job of a question, which is asked if nobody has lately."""
     blueprint = Blueprint("sharing", __name__)
 
-    @blueprint.get("/predictions/<ticket_id>.csv")
-    def as_csv(ticket_id: str) -> Response:
-        ticket = _done(desk, ticket_id)
+    @blueprint.get("/predictions/<job_id>.csv")
+    def as_csv(job_id: str) -> Response:
+        job = _done(desk, job_id)
         stream = io.StringIO()
         writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows({**row, "full_name": _plain(row["full_name"])} for row in (ticket.answer or {})["predictions"])
-        return _file(stream.getvalue(), "text/csv", ticket, "csv")
+        writer.writerows({**row, "full_name": _plain(row["full_name"])} for row in (job.answer or {})["predictions"])
+        return _file(stream.getvalue(), "text/csv", job, "csv")
 
-    @blueprint.get("/predictions/<ticket_id>.json")
-    def as_json(ticket_id: str) -> Response:
-        ticket = _done(desk, ticket_id)
-        return _file(json.dumps(api.as_json(ticket), indent=1) + "\n", "application/json", ticket, "json")
+    @blueprint.get("/predictions/<job_id>.json")
+    def as_json(job_id: str) -> Response:
+        job = _done(desk, job_id)
+        return _file(json.dumps(api.as_json(job), indent=1) + "\n", "application/json", job, "json")
 
     @blueprint.get("/badge/<owner>/<name>.svg")
     def badge(owner: str, name: str) -> Response:
-        ticket = _about(asked, owner, name)
-        if ticket is None or ticket.state == "failed":
+        job = _about(asked, owner, name)
+        if job is None or job.state == "failed":
             return _picture(pictures.badge("unknown", known=False), "image/svg+xml", SOON, HTTPStatus.NOT_FOUND)
-        if ticket.answer is None:
+        if job.answer is None:
             return _picture(pictures.badge("…", known=False), "image/svg+xml", SOON)
-        return _picture(pictures.badge(pictures.short(_first(ticket)["stars"])), "image/svg+xml", LONG)
+        return _picture(pictures.badge(pictures.short(_first(job)["stars"])), "image/svg+xml", LONG)
 
     @blueprint.get("/card/<owner>/<name>.png")
     def card(owner: str, name: str) -> Response:
-        ticket = _about(asked, owner, name)
-        if ticket is None or ticket.state == "failed":
+        job = _about(asked, owner, name)
+        if job is None or job.state == "failed":
             abort(HTTPStatus.NOT_FOUND)
-        if ticket.answer is None:
+        if job.answer is None:
             return _picture(pictures.card(None, f"{owner}/{name}"), "image/png", SOON)
-        return _picture(_drawn(json.dumps(_first(ticket))), "image/png", LONG)
+        return _picture(_drawn(json.dumps(_first(job))), "image/png", LONG)
 
     @blueprint.get("/try")
     def try_it() -> str:
@@ -87,11 +87,11 @@ def exports_blueprint(
     return blueprint
 
 
-def _done(desk: PredictionQueue, ticket_id: str) -> PredictionJob:
-    ticket = desk.look(ticket_id) if is_id(ticket_id) else None
-    if ticket is None or ticket.answer is None:
+def _done(desk: PredictionQueue, job_id: str) -> PredictionJob:
+    job = desk.get(job_id) if is_job_id(job_id) else None
+    if job is None or job.answer is None:
         abort(HTTPStatus.NOT_FOUND)
-    return ticket
+    return job
 
 
 def _about(asked: Callable[[PredictionRequest], PredictionJob], owner: str, name: str) -> PredictionJob | None:
@@ -101,8 +101,8 @@ def _about(asked: Callable[[PredictionRequest], PredictionJob], owner: str, name
         return None
 
 
-def _first(ticket: PredictionJob) -> dict[str, Any]:
-    first: dict[str, Any] = (ticket.answer or {})["predictions"][0]
+def _first(job: PredictionJob) -> dict[str, Any]:
+    first: dict[str, Any] = (job.answer or {})["predictions"][0]
     return first
 
 
@@ -112,11 +112,11 @@ def _drawn(prediction: str) -> bytes:
     return pictures.card(found, found["full_name"])
 
 
-def _file(text: str, kind: str, ticket: PredictionJob, suffix: str) -> Response:
+def _file(text: str, kind: str, job: PredictionJob, suffix: str) -> Response:
     return Response(
         text,
         mimetype=kind,
-        headers={"Content-Disposition": f'attachment; filename="stargaze-{ticket.id[:8]}.{suffix}"'},
+        headers={"Content-Disposition": f'attachment; filename="stargaze-{job.id[:8]}.{suffix}"'},
     )
 
 

@@ -53,21 +53,21 @@ def model_card(shown: BundleView, record: Mapping[str, Any] | None) -> ModelCard
 
 
 def track_record(record: Mapping[str, Any] | None) -> str:
-    """Notify how predictions did that were kept until the repository was seen again.
+    """Say how predictions did that were kept until the repository was seen again.
 
     Examples
     --------
-    >>> track_record({"kept": 40, "scored": 20, "held": 0.9, "rmsle": 0.41, "since": "2026-01-01", "last": "2026-03-01"})
+    >>> track_record({"recorded": 40, "scored": 20, "coverage": 0.9, "rmsle": 0.41})
     'Of 20 predictions that were seen again on a later day, 90 % held the true count in their range (RMSLE 0.41).'
-    >>> track_record({"kept": 3, "scored": 0}), track_record(None)
+    >>> track_record({"recorded": 3, "scored": 0}), track_record(None)
     ('None of its 3 predictions was seen again on a later day yet.', 'No prediction of it was seen again yet.')
     """
-    if not record or not record.get("kept"):
+    if not record or not record.get("recorded"):
         return "No prediction of it was seen again yet."
     if not record.get("scored"):
-        return f"None of its {record['kept']:,} predictions was seen again on a later day yet."
+        return f"None of its {record['recorded']:,} predictions was seen again on a later day yet."
     return (
-        f"Of {record['scored']:,} predictions that were seen again on a later day, {100 * record['held']:.0f} % held "
+        f"Of {record['scored']:,} predictions that were seen again on a later day, {100 * record['coverage']:.0f} % held "
         f"the true count in their range (RMSLE {record['rmsle']:.2f})."
     )
 

@@ -9,7 +9,7 @@ from stargaze.config import ServeSection
 from stargaze.features.ingest.user_input import FORM_FIELDS
 from stargaze.features.ingest.validate import MAX_CATEGORY_LENGTH
 from stargaze.features.schema import FIELD_BY_NAME, Field
-from stargaze.serve.prediction.what_if import LEVERS
+from stargaze.serve.prediction.what_if import EDITABLE_FIELDS
 
 TEXT = {"type": "string"}
 NUMBER = {"type": "number"}
@@ -36,7 +36,7 @@ def description(section: ServeSection) -> dict[str, Any]:
             "title": "stargaze",
             "version": __version__,
             "description": "Predicts how many stargazers a GitHub repository has earned, with an interval and reasons. A "
-            "question is accepted with 202 and a ticket; the answer is read where the ticket says.",
+            "question is accepted with 202 and a job; the answer is read where the job says.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
@@ -47,7 +47,7 @@ def description(section: ServeSection) -> dict[str, Any]:
         "components": {
             "schemas": {
                 "Question": _question(section),
-                "Ticket": _ticket(),
+                "Job": _job(),
                 "Prediction": _prediction(),
                 "Problem": _object({"error": _object({"message": TEXT, "hint": TEXT})}),
             }
@@ -64,7 +64,7 @@ def _asking(section: ServeSection) -> dict[str, Any]:
                 "name": "Idempotency-Key",
                 "in": "header",
                 "required": False,
-                "description": "Sent again with the same question it gives the same ticket, whatever happened in between.",
+                "description": "Sent again with the same question it gives the same job, whatever happened in between.",
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]{1,255}$"},
             },
             PREFER,
@@ -79,11 +79,11 @@ def _asking(section: ServeSection) -> dict[str, Any]:
             },
         },
         "responses": {
-            "200": {"description": "Answered already, for who likes to wait.", "content": _json("Ticket")},
+            "200": {"description": "Answered already, for who likes to wait.", "content": _json("Job")},
             "202": {
-                "description": "Accepted; the same question, asked a moment ago, has the same ticket.",
+                "description": "Accepted; the same question, asked a moment ago, has the same job.",
                 "headers": {"Location": {"description": "Where the answer will be.", "required": True, "schema": TEXT}},
-                "content": _json("Ticket"),
+                "content": _json("Job"),
                 "links": {"answer": {"operationId": "look", "parameters": {"id": "$response.body#/id"}}},
             },
             **_refusals("400", "413", "415", "422", *(("429",) if section.per_minute else ()), "503"),
@@ -101,9 +101,9 @@ def _looking() -> dict[str, Any]:
         ],
         "responses": {
             "200": {
-                "description": "The ticket as it stands.",
-                "headers": {"ETag": {"description": "Of a ticket that has ended.", "schema": TEXT}},
-                "content": _json("Ticket"),
+                "description": "The job as it stands.",
+                "headers": {"ETag": {"description": "Of a job that has ended.", "schema": TEXT}},
+                "content": _json("Job"),
             },
             "304": {"description": "As If-None-Match says."},
             **_refusals("400", "404", "503"),
@@ -137,13 +137,13 @@ def _question(section: ServeSection) -> dict[str, Any]:
                     "properties": {field.name: _figure(field) for field in FORM_FIELDS},
                 },
             },
-            "changes": {
+            "what_if": {
                 "type": "object",
                 "additionalProperties": False,
                 "description": "What if: the estimate as it would be with these values instead. An association, not advice.",
-                "properties": {name: _figure(FIELD_BY_NAME[name], "today", "none", "no") for name in LEVERS},
+                "properties": {name: _figure(FIELD_BY_NAME[name], "today", "none", "no") for name in EDITABLE_FIELDS},
             },
-            "reasons": {
+            "explain": {
                 "type": "boolean",
                 "default": True,
                 "description": "false leaves out factors, similar repositories and history, and is faster.",
@@ -180,12 +180,12 @@ def _figure(field: Field, *words: str) -> dict[str, Any]:
     return {"type": ["string", "null"], "maxLength": MAX_CATEGORY_LENGTH, **described}
 
 
-def _ticket() -> dict[str, Any]:
+def _job() -> dict[str, Any]:
     return _object(
         {
             "id": ID,
             "state": {"enum": ["queued", "running", "done", "failed"]},
-            "url": {**TEXT, "description": "Of this ticket."},
+            "url": {**TEXT, "description": "Of this job."},
             "page": {**TEXT, "description": "Of the same answer, for people."},
             "digest": {"type": ["string", "null"], "description": "SHA-256 of the bundle that answered."},
             "answered_at": {"type": ["string", "null"], "format": "date-time"},
@@ -200,7 +200,7 @@ def _ticket() -> dict[str, Any]:
 
 
 def _prediction() -> dict[str, Any]:
-    factor = _object({"feature": TEXT, "label": TEXT, "value": TEXT, "times": NUMBER})
+    factor = _object({"feature": TEXT, "label": TEXT, "value": TEXT, "factor": NUMBER})
     change = _object({"field": TEXT, "label": TEXT, "before": TEXT, "after": TEXT})
     ahead = _object({"days": {"type": "integer"}, "date": DAY, "stars": NUMBER, "low": NUMBER, "high": NUMBER})
     account = {"type": ["number", "null"]}
@@ -217,31 +217,31 @@ def _prediction() -> dict[str, Any]:
             "percentile": {**NUMBER, "minimum": 0, "maximum": 100},
             "actual": {"type": ["number", "null"], "description": "The true count, where it is known."},
             "fetched_at": {**DAY, "description": "The day of the figures."},
-            "learned": {**TRUTH, "description": "The model learnt from this very repository."},
+            "in_training_data": {**TRUTH, "description": "The model learnt from this very repository."},
             "policy": {**TEXT, "description": "Which features the estimate rests on."},
             "missing": {"type": "array", "items": TEXT},
-            "remarks": {"type": "array", "items": TEXT},
+            "notes": {"type": "array", "items": TEXT},
             "expected": {**account, "description": "(expected + 1) = (base + 1) × all factors × rest."},
             "base": account,
             "factors": {"type": "array", "items": factor},
-            "rest": account,
-            "similar": {"type": "array", "items": _object({"full_name": TEXT, "stars": NUMBER, "likeness": SHARE})},
-            "beyond": {
+            "other_factors": account,
+            "similar": {"type": "array", "items": _object({"full_name": TEXT, "stars": NUMBER, "similarity": SHARE})},
+            "out_of_range": {
                 "type": "array",
                 "description": "What lies outside of what the model learnt from.",
                 "items": _object({"label": TEXT, "value": TEXT, "low": TEXT, "high": TEXT}),
             },
-            "levers": {
+            "editable_fields": {
                 "type": "object",
                 "description": "Present values of what `changes` may name.",
-                "required": list(LEVERS),
+                "required": list(EDITABLE_FIELDS),
             },
             "what_if": _or_null(
                 {
                     "stars": NUMBER,
                     "low": NUMBER,
                     "high": NUMBER,
-                    "times": NUMBER,
+                    "factor": NUMBER,
                     "changes": {"type": "array", "items": change},
                 }
             ),
@@ -271,7 +271,7 @@ def _json(name: str) -> dict[str, Any]:
 
 REFUSALS = {
     "400": "The question cannot be asked; the message says why.",
-    "404": "No such ticket, or its answer has expired.",
+    "404": "No such job, or its answer has expired.",
     "413": "The body is too large.",
     "415": "The body is not application/json.",
     "422": "The Idempotency-Key came before, with another question.",

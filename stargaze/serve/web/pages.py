@@ -15,8 +15,8 @@ from stargaze.config import ServeSection
 from stargaze.errors import BadDataError, StargazeError, UsageError
 from stargaze.features.ingest.user_input import parse_name
 from stargaze.serve.prediction.labels import field_label
-from stargaze.serve.prediction.what_if import LEVERS
-from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, PredictionRequest, is_id
+from stargaze.serve.prediction.what_if import EDITABLE_FIELDS
+from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, PredictionRequest, is_job_id
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.runtime.settings import RETRY_AFTER
@@ -95,33 +95,33 @@ def _add_answers(
     shown: HotReloaded[BundleView],
     clock: Callable[[], datetime],
 ) -> None:
-    @blueprint.get("/predictions/<ticket_id>")
-    def prediction(ticket_id: str) -> str:
-        ticket = desk.look(ticket_id) if is_id(ticket_id) else None
-        if ticket is None:
+    @blueprint.get("/predictions/<job_id>")
+    def prediction(job_id: str) -> str:
+        job = desk.get(job_id) if is_job_id(job_id) else None
+        if job is None:
             abort(HTTPStatus.NOT_FOUND)
-        return _ticket_page(shown, ticket)
+        return _job_page(shown, job)
 
     @blueprint.get("/of/<owner>/<name>")
     def one(owner: str, name: str) -> str:
-        ticket = asked(desk, PredictionRequest((parse_name(f"{owner}/{name}"),)))
-        return _ticket_page(shown, ticket, canonical=url_for("pages.one", owner=owner, name=name, _external=True))
+        job = asked(desk, PredictionRequest((parse_name(f"{owner}/{name}"),)))
+        return _job_page(shown, job, canonical=url_for("pages.one", owner=owner, name=name, _external=True))
 
     @blueprint.post("/what-if")
     def what_if() -> Page | Redirect:
         _check_token()
-        ticket_id = request.form.get("ticket", "")
-        ticket = desk.look(ticket_id) if is_id(ticket_id) else None
-        if ticket is None or ticket.question is None:
+        job_id = request.form.get("job", "")
+        job = desk.get(job_id) if is_job_id(job_id) else None
+        if job is None or job.request is None:
             abort(HTTPStatus.NOT_FOUND)
-        names, figures = forms.part_of(ticket.question, request.form.get("repository", ""))
-        changes = {name: request.form[name] for name in LEVERS if request.form.get(name, "").strip()}
+        names, figures = forms.part_of(job.request, request.form.get("repository", ""))
+        changes = {name: request.form[name] for name in EDITABLE_FIELDS if request.form.get(name, "").strip()}
         try:
             return _asked(
-                desk, forms.parse_request(names, figures, most=section.repositories, now=clock(), changes=changes)
+                desk, forms.parse_request(names, figures, most=section.repositories, now=clock(), what_if=changes)
             )
         except StargazeError as error:
-            return _again(_ticket_page(shown, ticket, error=error), error)
+            return _again(_job_page(shown, job, error=error), error)
 
 
 def _names_form(shown: HotReloaded[BundleView], *, typed: str, error: StargazeError | None = None) -> str:
@@ -135,13 +135,13 @@ def _figures_form(shown: HotReloaded[BundleView], *, typed: dict[str, str], erro
 
 
 def _asked(desk: PredictionQueue, question: PredictionRequest) -> Redirect:
-    ticket = desk.ask(question, request_id=request_id())
-    return redirect(url_for("pages.prediction", ticket_id=ticket.id), HTTPStatus.SEE_OTHER)
+    job = desk.submit(question, request_id=request_id())
+    return redirect(url_for("pages.prediction", job_id=job.id), HTTPStatus.SEE_OTHER)
 
 
 def asked(desk: PredictionQueue, question: PredictionRequest) -> PredictionJob:
-    """Return the ticket of a question; it is asked unless somebody has, a moment ago."""
-    return desk.find(question) or desk.ask(question, request_id=request_id())
+    """Return the job of a question; it is asked unless somebody has, a moment ago."""
+    return desk.find(question) or desk.submit(question, request_id=request_id())
 
 
 def _again(page: str, error: StargazeError) -> Page:
@@ -151,16 +151,16 @@ def _again(page: str, error: StargazeError) -> Page:
     return page, HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(RETRY_AFTER)}
 
 
-def _ticket_page(
-    shown: HotReloaded[BundleView], ticket: PredictionJob, canonical: str = "", error: StargazeError | None = None
+def _job_page(
+    shown: HotReloaded[BundleView], job: PredictionJob, canonical: str = "", error: StargazeError | None = None
 ) -> str:
-    answer: dict[str, Any] = ticket.answer or {}
+    answer: dict[str, Any] = job.answer or {}
     cards, ticks = cards_of(answer["predictions"]) if answer else ([], [])
-    names = ticket.question.repositories if ticket.question else ()
+    names = job.request.repositories if job.request else ()
     return render_template(
         "prediction.html",
         shown=shown.get(),
-        ticket=ticket,
+        job=job,
         cards=cards,
         ticks=ticks,
         digest=answer.get("digest"),

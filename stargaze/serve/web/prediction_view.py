@@ -34,7 +34,7 @@ class WhatIf:
     changes: tuple[str, ...]
     before: str
     after: str
-    times: str
+    factor: str
     range: str
 
 
@@ -57,15 +57,15 @@ class PredictionView:
     low_at: str
     width: str
     actual_at: str | None
-    learned: bool
+    in_training_data: bool
     missing: str
     policy: str
     source: str
-    remarks: tuple[str, ...]
-    outside: tuple[str, ...]
+    notes: tuple[str, ...]
+    out_of_range: tuple[str, ...]
     similar: tuple[tuple[str, str, str], ...]
     """Name, stars, and how alike."""
-    levers: dict[str, Any]
+    editable_fields: dict[str, Any]
     what_if: WhatIf | None
     plot: Plot | None
 
@@ -101,17 +101,17 @@ def _card(prediction: Mapping[str, Any], top: float) -> PredictionView:
         low_at=_percent(left),
         width=_percent(right - left),
         actual_at=None if actual is None else _at(actual, top),
-        learned=bool(prediction.get("learned")),
+        in_training_data=bool(prediction.get("in_training_data")),
         missing=", ".join(prediction.get("missing", ())),
         policy=prediction.get("policy", ""),
         source=_source(prediction),
-        remarks=tuple(map(_sentence, prediction.get("remarks", ()))),
-        outside=tuple(map(_outside, prediction.get("beyond", ()))),
+        notes=tuple(map(_sentence, prediction.get("notes", ()))),
+        out_of_range=tuple(map(_outside, prediction.get("out_of_range", ()))),
         similar=tuple(
-            (row["full_name"], number(row["stars"]), f"{100 * row['likeness']:.0f} %")
+            (row["full_name"], number(row["stars"]), f"{100 * row['similarity']:.0f} %")
             for row in prediction.get("similar", ())
         ),
-        levers=dict(prediction.get("levers") or {}),
+        editable_fields=dict(prediction.get("editable_fields") or {}),
         what_if=_what_if(prediction),
         plot=plot_of(prediction),
     )
@@ -138,7 +138,7 @@ def _what_if(prediction: Mapping[str, Any]) -> WhatIf | None:
         tuple(f"{change['label']}: {change['before']} → {change['after']}" for change in found["changes"]),
         number(prediction["stars"]),
         number(found["stars"]),
-        number_of_times(found["times"]),
+        number_of_times(found["factor"]),
         f"{number(found['low'])} to {number(found['high'])}",
     )
 
@@ -150,9 +150,9 @@ def _source(prediction: Mapping[str, Any]) -> str:
     return f"Figures as they were on {day}." if prediction["known"] else "Figures as you typed them."
 
 
-def _sentence(remark: str) -> str:
-    """Make a sentence of a remark, so that it can stand behind another one."""
-    text = f"It {remark}" if remark.startswith(("is ", "was ", "has ")) else remark[:1].upper() + remark[1:]
+def _sentence(note: str) -> str:
+    """Make a sentence of a note, so that it can stand behind another one."""
+    text = f"It {note}" if note.startswith(("is ", "was ", "has ")) else note[:1].upper() + note[1:]
     return text if text.endswith(".") else f"{text}."
 
 

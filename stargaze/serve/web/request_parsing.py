@@ -11,7 +11,7 @@ from stargaze.errors import BadDataError
 from stargaze.features.catalog import CATALOG
 from stargaze.features.ingest.user_input import FORM_FIELDS, parse_name, repositories_from_figures
 from stargaze.features.schema import Field
-from stargaze.serve.prediction.what_if import read
+from stargaze.serve.prediction.what_if import parse_what_if
 from stargaze.serve.prediction_request import PredictionRequest
 
 FIRST = ("full_name", "created_at", "language", "contributors", "commits", "releases", "forks", "subscribers")
@@ -26,8 +26,8 @@ def parse_request(
     *,
     most: int,
     now: datetime,
-    changes: Mapping[str, Any] | None = None,
-    reasons: bool = True,
+    what_if: Mapping[str, Any] | None = None,
+    explain: bool = True,
 ) -> PredictionRequest:
     """Check a question before it is queued; that a name is a known one, the worker finds out.
 
@@ -45,9 +45,9 @@ def parse_request(
     parsed = {name.casefold(): name for name in map(parse_name, names)}
     if figures:
         repositories_from_figures(figures, now)
-    if changes:
-        read(changes, now)
-    return PredictionRequest(tuple(parsed.values()), tuple(figures), dict(changes or {}), reasons)
+    if what_if:
+        parse_what_if(what_if, now)
+    return PredictionRequest(tuple(parsed.values()), tuple(figures), dict(what_if or {}), explain)
 
 
 def part_of(question: PredictionRequest, name: str) -> tuple[list[str], list[dict[str, Any]]]:

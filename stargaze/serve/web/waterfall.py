@@ -14,7 +14,7 @@ class Bar:
 
     label: str
     value: str
-    times: str
+    factor: str
     kind: str
     """"raises", "lowers", or "total" for where the steps begin and end."""
     left: str
@@ -40,7 +40,7 @@ def waterfall(prediction: Mapping[str, Any]) -> tuple[Bar, ...]:
         return ()
     level = math.log1p(prediction["base"])
     steps = [(0.0, level)]
-    for times in (*(factor["times"] for factor in prediction["factors"]), prediction["rest"]):
+    for times in (*(factor["factor"] for factor in prediction["factors"]), prediction["other_factors"]):
         steps.append((level, level + math.log(times)))
         level = steps[-1][1]
     steps.append((0.0, level))
@@ -51,10 +51,10 @@ def waterfall(prediction: Mapping[str, Any]) -> tuple[Bar, ...]:
 
     texts = [("A typical repository", f"{_small(prediction['base'])} stars", "")]
     texts += [
-        (factor["label"].partition(";")[0], factor["value"], number_of_times(factor["times"]))
+        (factor["label"].partition(";")[0], factor["value"], number_of_times(factor["factor"]))
         for factor in prediction["factors"]
     ]
-    texts += [("Everything else", "", number_of_times(prediction["rest"]))]
+    texts += [("Everything else", "", number_of_times(prediction["other_factors"]))]
     texts += [("Expected of such a repository", f"{_small(prediction['expected'])} stars", "")]
     return tuple(
         _bar(text, place(begin), place(end), total=row in (0, len(steps) - 1))

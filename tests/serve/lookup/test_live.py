@@ -1,4 +1,4 @@
-"""Repositories found on GitHub while a visitor waits, over HTTP to servers on loopback."""
+"""Live lookups on GitHub, over HTTP to servers on loopback."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.lookup.github import FRESH, REST, NoWaitClock, github
+from stargaze.serve.lookup.github import BACKOFF, CACHE_TTL, NoWaitClock, connect_github
 from stargaze.serve.lookup.live import GithubLookup
 
-NOW = datetime.now(UTC)  # the servers of the tests date their answers
+NOW = datetime.now(UTC)  # the servers of the tests date their fake_github
 ROW = {
     "id": 7,
     "node_id": "R_kgDO7",
@@ -40,26 +40,26 @@ Reply = tuple[int, dict[str, str], Any]
 
 
 @dataclass
-class Answers:
-    """What a small GitHub answers, by path; ``asked`` holds method, path and ETag of each request."""
+class FakeGithub:
+    """Replies of a small GitHub by path; ``requests`` holds method, path and ETag of each request."""
 
     replies: dict[str, Reply] = field(default_factory=dict)
-    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str, str]] = field(default_factory=list)
     graphql: Callable[[dict[str, Any]], Any] = lambda _body: {"data": {}}
 
-    def of(self, path: str, body: bytes) -> Reply:
+    def reply(self, path: str, body: bytes) -> Reply:
         if path == "/graphql":
             return 200, {}, self.graphql(json.loads(body))
         return self.replies.get(path, (404, {}, {"message": "Not Found"}))
 
 
 @pytest.fixture
-def answers() -> Answers:
-    return Answers()
+def fake_github() -> FakeGithub:
+    return FakeGithub()
 
 
 @pytest.fixture
-def url(answers: Answers) -> Iterator[str]:
+def url(fake_github: FakeGithub) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._answer(b"")
@@ -69,8 +69,8 @@ def url(answers: Answers) -> Iterator[str]:
 
         def _answer(self, body: bytes) -> None:
             etag = self.headers.get("If-None-Match", "")
-            answers.asked.append((self.command, self.path, etag))
-            status, headers, data = answers.of(self.path, body)
+            fake_github.requests.append((self.command, self.path, etag))
+            status, headers, data = fake_github.reply(self.path, body)
             if etag and headers.get("ETag") == etag:
                 status, data = 304, None
             content = b"" if data is None else json.dumps(data).encode()
@@ -95,8 +95,8 @@ def url(answers: Answers) -> Iterator[str]:
 
 
 @dataclass
-class Hand:
-    """A clock that the test moves."""
+class ManualClock:
+    """A clock that the test sets."""
 
     now: float = NOW.timestamp()
 
@@ -105,8 +105,8 @@ class Hand:
 
 
 @pytest.fixture
-def hand() -> Hand:
-    return Hand()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
@@ -115,115 +115,119 @@ def bundle(bundle_folder: Any) -> Bundle:
 
 
 @pytest.fixture
-def live(bundle: Bundle, url: str, hand: Hand) -> GithubLookup:
-    return GithubLookup(bundle, github(url, "", NoWaitClock(hand)), with_token=False)
+def lookup(bundle: Bundle, url: str, clock: ManualClock) -> GithubLookup:
+    return GithubLookup(bundle, connect_github(url, "", NoWaitClock(clock)), with_token=False)
 
 
-def test_an_unknown_name_is_asked_of_github(live: GithubLookup, answers: Answers) -> None:
-    answers.replies["/repos/new/thing"] = 200, {}, ROW
+def test_an_unknown_name_is_requested_from_github(lookup: GithubLookup, fake_github: FakeGithub) -> None:
+    fake_github.replies["/repos/new/thing"] = 200, {}, ROW
 
-    found = live.find(["new/thing"], NOW)
+    found = lookup.find(["new/thing"], NOW)
 
     row = found.frame.iloc[found.rows["new/thing"]]
     assert (row["full_name"], row["stars"], row["forks"]) == ("new/thing", 42, 5)
     assert found.source == {"new/thing": "github"}
-    assert found.remarks == {"new/thing": []}
+    assert found.notes == {"new/thing": []}
 
 
-def test_without_a_token_known_names_cost_no_question(live: GithubLookup, bundle: Bundle, answers: Answers) -> None:
+def test_without_a_token_known_names_cost_no_request(
+    lookup: GithubLookup, bundle: Bundle, fake_github: FakeGithub
+) -> None:
     name = bundle.known["full_name"].iloc[3]
 
-    found = live.find([name], NOW)
+    found = lookup.find([name], NOW)
 
-    assert (found.source[name.lower()], answers.asked) == ("known", [])
+    assert (found.source[name.lower()], fake_github.requests) == ("known", [])
 
 
-def test_a_renamed_repository_says_what_was_asked(live: GithubLookup, answers: Answers) -> None:
-    answers.replies["/repos/old/name"] = 200, {}, ROW
+def test_a_renamed_repository_has_a_note(lookup: GithubLookup, fake_github: FakeGithub) -> None:
+    fake_github.replies["/repos/old/name"] = 200, {}, ROW
 
-    assert live.find(["old/name"], NOW).remarks["old/name"] == ["was renamed: you asked for old/name"]
+    assert lookup.find(["old/name"], NOW).notes["old/name"] == ["was renamed: you entered old/name"]
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"fork": True}, "is a fork"), ({"archived": True}, "is archived"), ({"size": 0}, "is empty")],
 )
-def test_what_a_visitor_may_not_expect_is_said(
-    live: GithubLookup, answers: Answers, change: dict[str, Any], words: str
+def test_unusual_repositories_have_a_note(
+    lookup: GithubLookup, fake_github: FakeGithub, change: dict[str, Any], words: str
 ) -> None:
-    answers.replies["/repos/new/thing"] = 200, {}, {**ROW, **change}
+    fake_github.replies["/repos/new/thing"] = 200, {}, {**ROW, **change}
 
-    assert words in live.find(["new/thing"], NOW).remarks["new/thing"]
+    assert words in lookup.find(["new/thing"], NOW).notes["new/thing"]
 
 
-def test_a_deleted_repository_is_told_so(live: GithubLookup) -> None:
-    error = live.find(["gone/thing"], NOW).errors["gone/thing"]
+def test_a_deleted_repository_is_an_error(lookup: GithubLookup) -> None:
+    error = lookup.find(["gone/thing"], NOW).errors["gone/thing"]
 
     assert "no public repository of this name" in error["message"]
-    assert "type its figures" in error["hint"]
+    assert "enter its figures" in error["hint"]
 
 
-def test_a_private_repository_looks_as_one_that_is_not_there(live: GithubLookup, answers: Answers) -> None:
-    answers.replies["/repos/new/thing"] = 200, {}, {**ROW, "private": True}
+def test_a_private_repository_looks_like_a_missing_one(lookup: GithubLookup, fake_github: FakeGithub) -> None:
+    fake_github.replies["/repos/new/thing"] = 200, {}, {**ROW, "private": True}
 
-    assert live.find(["new/thing"], NOW).errors == {
+    assert lookup.find(["new/thing"], NOW).errors == {
         "new/thing": {
-            **live.find(["gone/thing"], NOW).errors["gone/thing"],
+            **lookup.find(["gone/thing"], NOW).errors["gone/thing"],
             "message": "new/thing: GitHub has no public repository of this name: it was deleted or renamed, or is private",
         }
     }
 
 
-def test_an_answer_is_given_again_without_asking_and_later_asked_by_its_etag(
-    live: GithubLookup, answers: Answers, hand: Hand
+def test_a_reply_is_cached_and_later_revalidated_by_its_etag(
+    lookup: GithubLookup, fake_github: FakeGithub, clock: ManualClock
 ) -> None:
-    answers.replies["/repos/new/thing"] = 200, {"ETag": 'W/"abc"'}, ROW
+    fake_github.replies["/repos/new/thing"] = 200, {"ETag": 'W/"abc"'}, ROW
 
-    live.find(["new/thing"], NOW)
-    hand.now += FRESH - 1
-    live.find(["new/thing"], NOW)
-    assert len(answers.asked) == 1
-    hand.now += 2
-    again = live.find(["new/thing"], NOW)
+    lookup.find(["new/thing"], NOW)
+    clock.now += CACHE_TTL - 1
+    lookup.find(["new/thing"], NOW)
+    assert len(fake_github.requests) == 1
+    clock.now += 2
+    again = lookup.find(["new/thing"], NOW)
 
-    assert answers.asked[1] == ("GET", "/repos/new/thing", 'W/"abc"')
+    assert fake_github.requests[1] == ("GET", "/repos/new/thing", 'W/"abc"')
     assert again.frame.iloc[again.rows["new/thing"]]["stars"] == 42
 
 
-def test_a_limit_is_told_with_its_end_and_nobody_waits(live: GithubLookup, answers: Answers, hand: Hand) -> None:
+def test_a_rate_limit_is_an_error_with_its_end_and_nobody_waits(
+    lookup: GithubLookup, fake_github: FakeGithub, clock: ManualClock
+) -> None:
     headers = {
         "X-RateLimit-Limit": "60",
         "X-RateLimit-Remaining": "0",
-        "X-RateLimit-Reset": str(int(hand.now) + 900),
+        "X-RateLimit-Reset": str(int(clock.now) + 900),
         "X-RateLimit-Resource": "core",
     }
-    answers.replies["/repos/new/thing"] = 403, headers, {"message": "API rate limit exceeded for 127.0.0.1"}
+    fake_github.replies["/repos/new/thing"] = 403, headers, {"message": "API rate limit exceeded for 127.0.0.1"}
     begun = time.monotonic()
 
-    error = live.find(["new/thing"], NOW).errors["new/thing"]
-    live.find(["new/other"], NOW)
+    error = lookup.find(["new/thing"], NOW).errors["new/thing"]
+    lookup.find(["new/other"], NOW)
 
-    assert "GitHub limits us until" in error["message"]
-    assert error["hint"] == "type its figures instead"
-    assert len(answers.asked) == 1
+    assert "rate limited by GitHub until" in error["message"]
+    assert error["hint"] == "enter its figures instead"
+    assert len(fake_github.requests) == 1
     assert time.monotonic() - begun < 3
 
 
-def test_github_out_of_reach_is_asked_once_a_minute(bundle: Bundle, hand: Hand) -> None:
+def test_an_unreachable_github_is_tried_once_a_minute(bundle: Bundle, clock: ManualClock) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    live = GithubLookup(bundle, github(f"http://127.0.0.1:{port}", "", NoWaitClock(hand)), with_token=False)
+    lookup = GithubLookup(bundle, connect_github(f"http://127.0.0.1:{port}", "", NoWaitClock(clock)), with_token=False)
 
-    errors = [live.find([name], NOW).errors[name] for name in ("a/one", "a/two")]
+    errors = [lookup.find([name], NOW).errors[name] for name in ("a/one", "a/two")]
 
     assert all("GitHub cannot be reached" in error["message"] for error in errors)
     with socket.create_server(("127.0.0.1", port)) as listener:
         listener.settimeout(0.2)
-        live.find(["a/three"], NOW)
+        lookup.find(["a/three"], NOW)
         with pytest.raises(TimeoutError):
             listener.accept()
-        hand.now += REST + 1
-        asking = threading.Thread(target=live.find, args=(["a/four"], NOW))
+        clock.now += BACKOFF + 1
+        asking = threading.Thread(target=lookup.find, args=(["a/four"], NOW))
         asking.start()
         listener.settimeout(5.0)
         listener.accept()[0].close()
@@ -231,22 +235,22 @@ def test_github_out_of_reach_is_asked_once_a_minute(bundle: Bundle, hand: Hand) 
 
 
 @pytest.mark.real  # it waits for seconds
-def test_a_github_that_never_answers_holds_nobody_for_long(bundle: Bundle) -> None:
+def test_a_github_that_never_answers_does_not_block(bundle: Bundle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        live = GithubLookup(
-            bundle, github(f"http://127.0.0.1:{silent.getsockname()[1]}", "", NoWaitClock()), with_token=False
+        lookup = GithubLookup(
+            bundle, connect_github(f"http://127.0.0.1:{silent.getsockname()[1]}", "", NoWaitClock()), with_token=False
         )
         begun = time.monotonic()
 
-        found = live.find(["a/one", "a/two", bundle.known["full_name"].iloc[0]], NOW)
+        found = lookup.find(["a/one", "a/two", bundle.known["full_name"].iloc[0]], NOW)
 
     assert time.monotonic() - begun < 8
     assert set(found.errors) == {"a/one", "a/two"}
     assert len(found.rows) == 1
 
 
-def graph(body: dict[str, Any]) -> Any:
-    """Answer names and details as GitHub's GraphQL does."""
+def graphql_reply(body: dict[str, Any]) -> Any:
+    """Reply to queries of names and details as GitHub's GraphQL does."""
     node = {
         "id": "R_kgDO7",
         "databaseId": 7,
@@ -272,36 +276,38 @@ def graph(body: dict[str, Any]) -> Any:
     return {"data": {"nodes": [{**node, "releases": {"totalCount": 4}, "openIssues": {"totalCount": 2}}]}}
 
 
-def test_with_a_token_all_is_asked_in_three_requests(bundle: Bundle, url: str, answers: Answers, hand: Hand) -> None:
-    answers.graphql = graph
-    live = GithubLookup(bundle, github(url, "a-token", NoWaitClock(hand)), with_token=True)
+def test_with_a_token_all_names_take_three_requests(
+    bundle: Bundle, url: str, fake_github: FakeGithub, clock: ManualClock
+) -> None:
+    fake_github.graphql = graphql_reply
+    lookup = GithubLookup(bundle, connect_github(url, "a-token", NoWaitClock(clock)), with_token=True)
 
-    found = live.find(["new/thing", "x/gone", "x/secret"], NOW)
+    found = lookup.find(["new/thing", "x/gone", "x/secret"], NOW)
 
     row = found.frame.iloc[found.rows["new/thing"]]
-    assert (row["stars"], row["releases"], len(answers.asked)) == (42, 4, 3)
+    assert (row["stars"], row["releases"], len(fake_github.requests)) == (42, 4, 3)
     assert found.errors["x/secret"]["message"].partition(":")[2] == found.errors["x/gone"]["message"].partition(":")[2]
 
 
-def test_counts_that_github_does_not_tell_are_the_known_ones(
-    bundle: Bundle, url: str, answers: Answers, hand: Hand
+def test_missing_counts_are_filled_from_the_bundle(
+    bundle: Bundle, url: str, fake_github: FakeGithub, clock: ManualClock
 ) -> None:
     known = bundle.known.iloc[3]
     row = {**ROW, "full_name": known["full_name"], "stargazers_count": 77}
 
-    def half(body: dict[str, Any]) -> Any:
+    def incomplete(body: dict[str, Any]) -> Any:
         if "ids" in body["variables"]:
             return {"data": {"nodes": [None]}}
-        answer = graph(body)
+        answer = graphql_reply(body)
         answer["data"]["r0"] |= {"nameWithOwner": row["full_name"], "stargazerCount": 77}
         return answer
 
-    answers.graphql = half
-    live = GithubLookup(bundle, github(url, "a-token", NoWaitClock(hand)), with_token=True)
+    fake_github.graphql = incomplete
+    lookup = GithubLookup(bundle, connect_github(url, "a-token", NoWaitClock(clock)), with_token=True)
 
-    found = live.find([known["full_name"]], NOW)
+    found = lookup.find([known["full_name"]], NOW)
 
     got = found.frame.iloc[found.rows[known["full_name"].lower()]]
     assert got["stars"] == 77
     assert got["contributors"] == known["contributors"]
-    assert "counts that GitHub did not tell" in found.remarks[known["full_name"].lower()][0]
+    assert "counts that GitHub did not return" in found.notes[known["full_name"].lower()][0]

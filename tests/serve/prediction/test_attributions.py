@@ -1,4 +1,4 @@
-"""Contributions add up to the model's own output, whatever kind of model it is."""
+"""Contributions add up to the output of every kind of model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class FakeBundle:
-    """A bundle with one model, which is all that an explanation asks for."""
+    """A bundle with one model."""
 
     models: dict[str, Blend]
     meta: dict[str, Any]
@@ -40,7 +40,7 @@ class FakeBundle:
 
 @dataclass(frozen=True)
 class Additive:
-    """A model whose true contributions are known; a missing value counts as nothing."""
+    """A model whose true contributions are known; a missing value counts as 0."""
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         return np.nan_to_num(inputs) @ np.array([1.0, 2.0, -4.0]) + 0.5
@@ -50,27 +50,27 @@ class Additive:
 
 
 def explained(*models: Any, inputs: np.ndarray, weights: tuple[float, ...] = (1.0,)) -> np.ndarray:
-    """Explain rows by models as the bundle holds them."""
+    """Return the contributions of a blend of models."""
     bundle: Any = FakeBundle({"activity": Blend(weights, models)}, {"background": {"activity": BACKGROUND}})
     return contributions(bundle, inputs, "activity")
 
 
-def made(family: str, rows: np.ndarray) -> Model:
-    """Fit a small model and read it back as a bundle does."""
+def fit_model(family: str, rows: np.ndarray) -> Model:
+    """Fit a small model, serialize it and load it."""
     arrays = Arrays(rows, np.abs(rows[:, 0] + rows[:, 1]).astype(float), np.zeros(200, dtype=int), (0,))
     return from_bytes(*to_bytes(fit(FAMILIES[family], SMALL.get(family, {}), arrays, np.arange(200), 0)))
 
 
 @pytest.fixture(scope="module")
 def rows() -> np.ndarray:
-    """A category, a number, and a number that is missing now and then."""
+    """A category, a number, and a number that is sometimes missing."""
     random = np.random.default_rng(0)
     values = np.column_stack([random.integers(1, 4, 200), random.normal(size=(200, 2))]).astype("float32")
     values[::5, 2] = np.nan
     return values
 
 
-def test_lightgbm_gives_its_own_exact_contributions(bundle_folder: Path, sample: pd.DataFrame) -> None:
+def test_lightgbm_contributions_are_exact(bundle_folder: Path, sample: pd.DataFrame) -> None:
     bundle = Bundle.load(bundle_folder)
     inputs = bundle.inputs(sample.head(50), "activity").to_numpy()
 
@@ -82,8 +82,8 @@ def test_lightgbm_gives_its_own_exact_contributions(bundle_folder: Path, sample:
 
 
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"lightgbm"}))
-def test_every_other_family_adds_up_too(family: str, rows: np.ndarray) -> None:
-    model = made(family, rows)
+def test_contributions_of_every_other_family_add_up(family: str, rows: np.ndarray) -> None:
+    model = fit_model(family, rows)
 
     added = explained(model, inputs=rows[:8])
 
@@ -93,8 +93,8 @@ def test_every_other_family_adds_up_too(family: str, rows: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def members(rows: np.ndarray) -> dict[str, Model]:
-    """One model of each kind: exact, trees, linear, a network, neighbours."""
-    return {name: made(name, rows) for name in MEMBERS}
+    """One model of each kind: exact, trees, linear, a network, nearest neighbors."""
+    return {name: fit_model(name, rows) for name in MEMBERS}
 
 
 @given(
@@ -105,35 +105,35 @@ def members(rows: np.ndarray) -> dict[str, Model]:
 def test_the_factors_of_any_blend_multiply_to_its_prediction(
     members: dict[str, Model], shares: list[float], chosen: set[str], row: tuple[float, ...]
 ) -> None:
-    """Times the base, whatever the members are, however they weigh, and whatever is missing."""
+    """For any members, weights and missing values."""
     names, inputs = sorted(chosen), np.array([row], dtype="float32")
     weights = tuple(share / sum(shares[: len(names)]) for share in shares[: len(names)])
     models = tuple(members[name] for name in names)
 
     added = explained(*models, inputs=inputs, weights=weights)[0]
 
-    product = math.exp(added[-1]) * math.prod(math.exp(each) for each in added[:-1])
+    product = math.exp(added[-1]) * math.prod(math.exp(value) for value in added[:-1])
     assert product == pytest.approx(math.exp(Blend(weights, models).predict(inputs)[0]), rel=1e-4)
 
 
-def test_a_blend_is_explained_by_what_its_members_say(members: dict[str, Model], rows: np.ndarray) -> None:
+def test_contributions_of_a_blend_are_weighted(members: dict[str, Model], rows: np.ndarray) -> None:
     exact, sampled = members["lightgbm"], members["extra-trees"]
 
     both = explained(exact, sampled, inputs=rows[:4], weights=(0.75, 0.25))
 
-    apart = 0.75 * explained(exact, inputs=rows[:4]) + 0.25 * explained(sampled, inputs=rows[:4])
-    assert both == pytest.approx(apart, abs=1e-12)
+    separate = 0.75 * explained(exact, inputs=rows[:4]) + 0.25 * explained(sampled, inputs=rows[:4])
+    assert both == pytest.approx(separate, abs=1e-12)
 
 
 @pytest.mark.thorough
-def test_the_sampled_method_is_near_what_all_orders_say(members: dict[str, Model], rows: np.ndarray) -> None:
-    """Of three features there are six orders, so the Shapley values are known; the error is stated in the README."""
+def test_sampled_contributions_are_close_to_exact_shapley_values(members: dict[str, Model], rows: np.ndarray) -> None:
+    """Three features have six orders, so the exact Shapley values are known; the docs state the error."""
     model, typical = members["extra-trees"], np.array([1.0, 0.0, np.nan], dtype="float32")
     true = np.vstack([_over_all_orders(model, row, typical) for row in rows[:40]])
 
-    off = explained(model, inputs=rows[:40])[:, :-1] - true
+    error = explained(model, inputs=rows[:40])[:, :-1] - true
 
-    assert np.sqrt(np.mean(off**2)) < 0.1 * np.sqrt(np.mean(true**2))
+    assert np.sqrt(np.mean(error**2)) < 0.1 * np.sqrt(np.mean(true**2))
 
 
 def _over_all_orders(model: Model, row: np.ndarray, typical: np.ndarray) -> np.ndarray:
@@ -147,8 +147,8 @@ def _over_all_orders(model: Model, row: np.ndarray, typical: np.ndarray) -> np.n
     return added
 
 
-def test_where_the_truth_is_known_it_is_found(rows: np.ndarray) -> None:
-    """Each feature adds what it is worth beyond the typical repository."""
+def test_contributions_of_an_additive_model_are_exact(rows: np.ndarray) -> None:
+    """Each feature adds its difference from the typical repository."""
     added = explained(Additive(), inputs=rows[:20])
 
     typical = np.nan_to_num(np.array([1.0, 0.0, np.nan]))
@@ -157,13 +157,13 @@ def test_where_the_truth_is_known_it_is_found(rows: np.ndarray) -> None:
     assert added[:, -1] == pytest.approx(np.full(20, 1.5))
 
 
-def test_a_typical_repository_has_nothing_to_explain() -> None:
+def test_a_typical_repository_has_no_contributions() -> None:
     added = explained(Additive(), inputs=np.array([[1.0, 0.0, np.nan]], dtype="float32"))
 
     assert added.tolist() == [[0.0, 0.0, 0.0, 1.5]]
 
 
-def test_the_same_question_has_the_same_explanation(rows: np.ndarray) -> None:
+def test_the_same_input_has_the_same_explanation(rows: np.ndarray) -> None:
     arrays = Arrays(rows, np.abs(rows[:, 0] * rows[:, 1]).astype(float), np.zeros(200, dtype=int), (0,))
     model = from_bytes(*to_bytes(fit(FAMILIES["extra-trees"], SMALL["extra-trees"], arrays, np.arange(200), 0)))
 

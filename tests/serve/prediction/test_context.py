@@ -1,17 +1,14 @@
-"""The office: what is at hand before the first question."""
+"""The context computes its indexes once."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.errors import ExternalError
-from stargaze.serve.prediction.context import BundledRepositories, PredictionContext, as_error
-
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+from stargaze.serve.lookup.repositories import BundledRepositories
+from stargaze.serve.prediction.context import PredictionContext
 
 
 @pytest.fixture(scope="module")
@@ -19,35 +16,19 @@ def bundle(bundle_folder: Path) -> Bundle:
     return Bundle.load(bundle_folder)
 
 
-def test_the_known_are_found_whatever_the_case(bundle: Bundle) -> None:
-    name = str(bundle.known["full_name"].iloc[5])
+def test_a_prepared_context_computes_its_indexes_once(bundle: Bundle) -> None:
+    context = PredictionContext(bundle, BundledRepositories(bundle))
 
-    found = BundledRepositories(bundle).find([name.upper(), name], NOW)
+    context.prepare()
 
-    assert found.rows == {name.lower(): 0}
-    assert found.source == {name.lower(): "known"}
-    assert found.frame["full_name"].tolist() == [name]
-    assert found.errors == {}
+    assert context.training_ranges is context.training_ranges
+    assert context.leaf_index is context.leaf_index
 
 
-def test_each_unknown_name_has_an_error_of_its_own(bundle: Bundle) -> None:
-    name = str(bundle.known["full_name"].iloc[5])
+def test_an_offline_context_shares_the_indexes(bundle: Bundle) -> None:
+    context = PredictionContext(bundle, BundledRepositories(bundle))
 
-    found = BundledRepositories(bundle).find(["No/Such-one", name, "zzz/none"], NOW)
+    offline = context.offline()
 
-    assert set(found.rows) == {name.lower()}
-    assert found.errors["no/such-one"]["message"] == "No/Such-one: not among the 2,000 known repositories"
-    assert set(found.errors) == {"no/such-one", "zzz/none"}
-
-
-def test_a_prepared_office_has_everything_at_hand(bundle: Bundle) -> None:
-    office = PredictionContext(bundle, BundledRepositories(bundle))
-
-    office.prepare()
-
-    assert office.ranges is office.ranges
-    assert office.leaves is office.leaves
-
-
-def test_an_error_travels_as_message_and_hint() -> None:
-    assert as_error(ExternalError("no disk", hint="df -h")) == {"message": "no disk", "hint": "df -h"}
+    assert offline.training_ranges is context.training_ranges
+    assert offline.leaf_index is context.leaf_index

@@ -1,4 +1,4 @@
-"""A forecast for whoever types a name: the newest growth bundle goes on from the history that is known."""
+"""Forecast rows: the newest growth bundle continues the star history of a repository."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def section(tmp_path_factory: pytest.TempPathFactory) -> GrowthSection:
-    """Made-up histories, one of them short."""
+    """Generated histories, one of them short."""
     path = tmp_path_factory.mktemp("history") / "history.parquet"
     table = histories(120)
     short = table[table["full_name"] == table["full_name"].iloc[0]].tail(4).assign(full_name="new/short")
@@ -36,12 +36,12 @@ def section(tmp_path_factory: pytest.TempPathFactory) -> GrowthSection:
 @pytest.fixture(scope="module")
 def store(section: GrowthSection, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with a growth bundle."""
-    made = Store(tmp_path_factory.mktemp("foreseen"))
-    tune_growth(section, TuningSection(), made, now=NOW)
-    return made
+    store = Store(tmp_path_factory.mktemp("forecast"))
+    tune_growth(section, TuningSection(), store, now=NOW)
+    return store
 
 
-def test_a_row_a_repository_and_horizon_says_from_where_it_goes_on(section: GrowthSection, store: Store) -> None:
+def test_each_row_starts_from_the_last_count_of_the_history(section: GrowthSection, store: Store) -> None:
     history = read_history(Path(section.history), now=NOW)
     names = history.loc[history["full_name"] != "new/short", "full_name"].unique()[:2].tolist()
     own = history[history["full_name"] == names[0]]
@@ -51,39 +51,39 @@ def test_a_row_a_repository_and_horizon_says_from_where_it_goes_on(section: Grow
     assert [(row["repository"], row["days"]) for row in rows] == [(name, days) for name in names for days in (30, 90)]
     bundle = GrowthBundle.load(store.bundles / store.latest_growth.read_text().strip())
     whole = forecast(bundle, own)
-    assert [(row["then"], row["from"], row["to"]) for row in rows[:2]] == [
-        (one.stars, one.low, one.high) for one in whole
+    assert [(row["forecast"], row["low"], row["high"]) for row in rows[:2]] == [
+        (point.stars, point.low, point.high) for point in whole
     ]
     assert rows[0]["stars"] == own["stars"].iloc[-1]
-    assert rows[0]["counted"] == own["date"].iloc[-1].date().isoformat()
+    assert rows[0]["last_day"] == own["date"].iloc[-1].date().isoformat()
 
 
-def test_a_repository_without_a_history_names_the_nearest_or_how_to_get_one(
-    section: GrowthSection, store: Store
-) -> None:
+def test_the_error_of_an_unknown_repository_suggests_a_name_or_a_command(section: GrowthSection, store: Store) -> None:
     known = read_history(Path(section.history), now=NOW)["full_name"].iloc[0]
 
-    with pytest.raises(UnknownRepositoryError) as near:
+    with pytest.raises(UnknownRepositoryError) as similar:
         forecast_rows(section, store, [known + "x"], now=NOW)
-    with pytest.raises(UnknownRepositoryError) as far:
+    with pytest.raises(UnknownRepositoryError) as other:
         forecast_rows(section, store, ["zzzzzz/qqqqqqqq"], now=NOW)
 
-    assert near.value.hint == f"Did you mean {known}?"
-    assert far.value.hint == "stargaze fetch --name zzzzzz/qqqqqqqq --history zzzzzz/qqqqqqqq"
+    assert similar.value.hint == f"Did you mean {known}?"
+    assert other.value.hint == "stargaze fetch --name zzzzzz/qqqqqqqq --history zzzzzz/qqqqqqqq"
 
 
-def test_a_history_that_is_too_short_says_how_long_it_must_be(section: GrowthSection, store: Store) -> None:
+def test_a_history_that_is_too_short_is_an_error(section: GrowthSection, store: Store) -> None:
     with pytest.raises(BadDataError, match="new/short: its history goes back 3 weeks"):
         forecast_rows(section, store, ["new/short"], now=NOW)
 
 
-def test_without_a_growth_bundle_the_command_that_makes_one_is_named(section: GrowthSection, tmp_path: Path) -> None:
+def test_without_a_growth_bundle_the_hint_names_the_command_that_creates_one(
+    section: GrowthSection, tmp_path: Path
+) -> None:
     with pytest.raises(MissingInputError) as raised:
         forecast_rows(section, Store(tmp_path), ["a/b"], now=NOW)
 
     assert raised.value.hint == 'stargaze tune with tuning.target = "growth" makes one'
 
 
-def test_what_is_no_name_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+def test_an_invalid_name_is_rejected_before_anything_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(BadDataError):
         forecast_rows(GrowthSection(), Store(tmp_path), ["https://example.org/a/b"], now=NOW)

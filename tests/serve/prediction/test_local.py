@@ -1,4 +1,4 @@
-"""The answer in the terminal: the same as the page's."""
+"""Predictions in the terminal are the same as those of the page."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ import pytest
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.ingest.user_input import UnknownRepositoryError
-from stargaze.serve.prediction.local import answer
-from stargaze.serve.prediction.predict import as_json, predict
+from stargaze.serve.prediction.local import predict_locally
+from stargaze.serve.prediction.predict import predict
 from stargaze.store import Store
 
 
 def test_the_rows_are_ranked_by_predicted_stars(released: Store) -> None:
     known = Bundle.load(released.current).known["full_name"].tolist()
 
-    rows = answer(released, [known[900], known[0], known[1900]])
+    rows = predict_locally(released, [known[900], known[0], known[1900]])
 
     assert [row["rank"] for row in rows] == [1, 2, 3]
     stars = [row["prediction"]["stars"] for row in rows]
     assert stars == sorted(stars, reverse=True)
 
 
-def test_the_whole_prediction_is_what_the_page_would_say(released: Store) -> None:
+def test_the_prediction_is_the_same_as_on_the_page(released: Store) -> None:
     bundle = Bundle.load(released.current)
     repository = bundle.known.head(1)
 
-    row = answer(released, [repository["full_name"].iloc[0]])[0]
+    row = predict_locally(released, [repository["full_name"].iloc[0]])[0]
 
-    assert row["prediction"] == as_json(predict(bundle, repository)[0])
+    assert row["prediction"] == predict(bundle, repository)[0].to_json()
 
 
 @pytest.mark.parametrize("spelling", ["https://github.com/{}", "github.com/{}.git", " {} "])
-def test_a_name_is_understood_however_it_is_written(released: Store, spelling: str) -> None:
+def test_a_repository_can_be_written_as_name_or_url(released: Store, spelling: str) -> None:
     name = Bundle.load(released.current).known["full_name"].iloc[0]
 
-    assert answer(released, [spelling.format(name)])[0]["repository"] == name
+    assert predict_locally(released, [spelling.format(name)])[0]["repository"] == name
 
 
-def test_a_repository_that_is_asked_for_twice_is_answered_once(released: Store) -> None:
-    """Case does not matter on GitHub."""
+def test_a_repository_that_is_named_twice_is_answered_once(released: Store) -> None:
+    """GitHub's names are not case-sensitive."""
     name = Bundle.load(released.current).known["full_name"].iloc[0]
 
-    assert len(answer(released, [name, name.upper(), f"https://github.com/{name}"])) == 1
+    assert len(predict_locally(released, [name, name.upper(), f"https://github.com/{name}"])) == 1
 
 
-def test_before_the_first_release_the_newest_bundle_answers(released: Store) -> None:
+def test_before_the_first_release_the_newest_bundle_is_used(released: Store) -> None:
     name = Bundle.load(released.current).known["full_name"].iloc[0]
     bundle = released.current.resolve()
     released.bundles.mkdir()
@@ -53,20 +53,20 @@ def test_before_the_first_release_the_newest_bundle_answers(released: Store) -> 
     released.latest.write_text(bundle.name + "\n")
     released.current.unlink()
 
-    assert answer(released, [name])[0]["rank"] == 1
+    assert predict_locally(released, [name])[0]["rank"] == 1
 
 
-def test_without_any_bundle_the_next_step_is_named(store: Store) -> None:
+def test_without_a_bundle_the_hint_names_the_next_command(store: Store) -> None:
     with pytest.raises(MissingInputError, match="no bundle") as raised:
-        answer(store, ["a/b"])
+        predict_locally(store, ["a/b"])
     assert "stargaze" in raised.value.hint
 
 
-def test_a_name_that_is_none_is_refused_before_anything_is_loaded(store: Store) -> None:
+def test_an_invalid_name_is_rejected_before_anything_is_loaded(store: Store) -> None:
     with pytest.raises(BadDataError):
-        answer(store, ["../etc"])
+        predict_locally(store, ["../etc"])
 
 
-def test_an_unknown_repository_is_named(released: Store) -> None:
+def test_the_error_names_an_unknown_repository(released: Store) -> None:
     with pytest.raises(UnknownRepositoryError, match="no/such"):
-        answer(released, ["no/such"])
+        predict_locally(released, ["no/such"])

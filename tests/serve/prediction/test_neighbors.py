@@ -1,4 +1,4 @@
-"""Likeness: the share of a model's trees that cannot tell two repositories apart."""
+"""Similarity: the share of trees in which two repositories reach the same leaf."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stargaze.bundle.serialization import Leaved
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.prediction.neighbors import LeafIndex, shares
+from stargaze.serve.prediction.neighbors import LeafIndex, same_leaf_share
 
 
 @pytest.fixture(scope="module")
@@ -21,70 +21,70 @@ def bundle(bundle_folder: Path) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def leaves(bundle: Bundle) -> LeafIndex:
+def index(bundle: Bundle) -> LeafIndex:
     return LeafIndex(bundle)
 
 
-def named(bundle: Bundle, leaves: LeafIndex, row: int) -> list[dict[str, object]]:
-    """Return what is similar to a known repository."""
-    return leaves.near(bundle.known_features[[row]], "all", [str(bundle.known["full_name"].iloc[row])])[0]
+def neighbors_of(bundle: Bundle, index: LeafIndex, row: int) -> list[dict[str, object]]:
+    """Return the repositories similar to a known one."""
+    return index.nearest(bundle.known_features[[row]], "all", [str(bundle.known["full_name"].iloc[row])])[0]
 
 
 @given(row=st.integers(0, 1999))
-def test_the_nearest_are_five_others_the_likest_first(bundle: Bundle, leaves: LeafIndex, row: int) -> None:
-    found = named(bundle, leaves, row)
+def test_five_other_repositories_are_listed_most_similar_first(bundle: Bundle, index: LeafIndex, row: int) -> None:
+    found = neighbors_of(bundle, index, row)
 
-    likeness = [one["likeness"] for one in found]
+    similarity = [item["similarity"] for item in found]
     assert len(found) == 5
-    assert likeness == sorted(likeness, reverse=True)  # type: ignore[type-var]
-    assert all(0 < one <= 1 for one in likeness)  # type: ignore[operator]
-    assert bundle.known["full_name"].iloc[row] not in {one["full_name"] for one in found}
+    assert similarity == sorted(similarity, reverse=True)  # type: ignore[type-var]
+    assert all(0 < value <= 1 for value in similarity)  # type: ignore[operator]
+    assert bundle.known["full_name"].iloc[row] not in {item["full_name"] for item in found}
 
 
 @given(pair=st.tuples(st.integers(0, 1999), st.integers(0, 1999)))
-def test_two_repositories_are_as_like_as_the_other_way_round(bundle: Bundle, pair: tuple[int, int]) -> None:
+def test_similarity_is_symmetric(bundle: Bundle, pair: tuple[int, int]) -> None:
     model = bundle.models["activity"].models[0]
     assert isinstance(model, Leaved)
-    told = model.reached(bundle.given(bundle.known_features, "activity"))
-    one, other = pair
+    leaves = model.reached(bundle.given(bundle.known_features, "activity"))
+    first, second = pair
 
-    assert shares(told.T, told[one])[other] == shares(told.T, told[other])[one]
-    assert shares(told.T, told[one])[one] == 1.0
+    assert same_leaf_share(leaves.T, leaves[first])[second] == same_leaf_share(leaves.T, leaves[second])[first]
+    assert same_leaf_share(leaves.T, leaves[first])[first] == 1.0
 
 
-def test_likeness_is_what_counting_by_hand_gives(bundle: Bundle, leaves: LeafIndex) -> None:
+def test_similarity_equals_the_counted_share(bundle: Bundle, index: LeafIndex) -> None:
     model = bundle.models["activity"].models[0]
     assert isinstance(model, Leaved)
-    told = model.reached(bundle.given(bundle.known_features, "activity"))
-    share = (told == told[7]).mean(axis=1)
+    leaves = model.reached(bundle.given(bundle.known_features, "activity"))
+    share = (leaves == leaves[7]).mean(axis=1)
     share[7] = -1.0
 
-    found = named(bundle, leaves, 7)
+    found = neighbors_of(bundle, index, 7)
 
-    assert [one["likeness"] for one in found] == pytest.approx(np.sort(share)[::-1][:5].round(3).tolist())
+    assert [item["similarity"] for item in found] == pytest.approx(np.sort(share)[::-1][:5].round(3).tolist())
     stars = bundle.known.set_index("full_name")["stars"]
-    assert [one["stars"] for one in found] == [stars[one["full_name"]] for one in found]
+    assert [item["stars"] for item in found] == [stars[item["full_name"]] for item in found]
 
 
-def test_the_same_repository_in_another_spelling_is_itself(bundle: Bundle, leaves: LeafIndex) -> None:
+def test_the_repository_itself_is_left_out_in_any_spelling(bundle: Bundle, index: LeafIndex) -> None:
     name = str(bundle.known["full_name"].iloc[7])
 
-    found = leaves.near(bundle.known_features[[7]], "all", [name.upper()])[0]
+    found = index.nearest(bundle.known_features[[7]], "all", [name.upper()])[0]
 
-    assert name not in {one["full_name"] for one in found}
+    assert name not in {item["full_name"] for item in found}
 
 
-def test_many_rows_are_compared_as_each_alone(bundle: Bundle, leaves: LeafIndex) -> None:
+def test_many_rows_give_the_same_result_as_single_rows(bundle: Bundle, index: LeafIndex) -> None:
     names = bundle.known["full_name"].astype(str).tolist()[10:30]
 
-    together = leaves.near(bundle.known_features[10:30], "all", names)
+    together = index.nearest(bundle.known_features[10:30], "all", names)
 
-    assert together == [named(bundle, leaves, row) for row in range(10, 30)]
+    assert together == [neighbors_of(bundle, index, row) for row in range(10, 30)]
 
 
-def test_a_twin_is_as_like_as_can_be(bundle: Bundle, leaves: LeafIndex) -> None:
-    twin = bundle.known.iloc[[7]].assign(full_name="another/name")
+def test_a_copy_has_similarity_one(bundle: Bundle, index: LeafIndex) -> None:
+    copy = bundle.known.iloc[[7]].assign(full_name="another/name")
 
-    found = leaves.near(bundle.features(pd.DataFrame(twin)), "all", ["another/name"])[0]
+    found = index.nearest(bundle.features(pd.DataFrame(copy)), "all", ["another/name"])[0]
 
-    assert found[0]["likeness"] == 1.0
+    assert found[0]["similarity"] == 1.0

@@ -1,10 +1,11 @@
-"""The track record: what was predicted stays as it was, and is scored by the first truth of a later day."""
+"""The track record: stored predictions do not change, and the first true count of a later day scores them."""
 
 from __future__ import annotations
 
 import logging
 import math
 import multiprocessing
+import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -15,14 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stargaze.serve.prediction.track_record import EMPTY, KEPT, TrackRecord
+from stargaze.serve.prediction.track_record import EMPTY, MAX_AGE, TrackRecord
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def answer(digest: str = "d1", **values: Any) -> dict[str, Any]:
-    """Make an answer of one prediction."""
-    one = {
+    """Return an answer with one prediction."""
+    prediction = {
         "full_name": "Own/Name",
         "source": "github",
         "stars": 100.0,
@@ -31,116 +32,135 @@ def answer(digest: str = "d1", **values: Any) -> dict[str, Any]:
         "coverage": 0.9,
         "actual": 120.0,
         "fetched_at": "2026-03-01",
-        "learned": False,
+        "in_training_data": False,
         "what_if": None,
     }
-    return {"digest": digest, "answered_at": "", "predictions": [one | values]}
+    return {"digest": digest, "answered_at": "", "predictions": [prediction | values]}
+
+
+def stored(track_record: TrackRecord, full_name: str) -> list[dict[str, Any]]:
+    """Return the stored rows of one repository."""
+    if not track_record._path.is_file():
+        return []
+    with sqlite3.connect(track_record._path) as db:
+        db.row_factory = sqlite3.Row
+        rows = db.execute("SELECT * FROM track_record WHERE name = ?", (full_name.lower(),))
+        return [dict(row) for row in rows]
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> TrackRecord:
+def track_record(tmp_path: Path) -> TrackRecord:
     return TrackRecord(tmp_path / "store" / "predictions.sqlite")
 
 
-def test_a_prediction_is_kept_and_has_no_score_on_its_own_day(record: TrackRecord) -> None:
-    record.note([answer(), answer()], NOW)
+def test_a_prediction_is_recorded_and_not_scored_on_its_own_day(track_record: TrackRecord) -> None:
+    track_record.record([answer(), answer()], NOW)
 
-    found = {"kept": 1, "scored": 0, "held": None, "rmsle": None, "since": "2026-03-01", "last": None}
-    assert record.summary() == found
-    (row,) = record.of("own/NAME")
+    assert track_record.summary() == {
+        "recorded": 1,
+        "scored": 0,
+        "coverage": None,
+        "rmsle": None,
+        "first_recorded_on": "2026-03-01",
+        "last_scored_on": None,
+    }
+    (row,) = stored(track_record, "own/NAME")
     assert (row["stars"], row["low"], row["high"], row["release"]) == (100.0, 50.0, 200.0, "d1")
-    assert (row["actual"], row["seen"], row["held"]) == (None, None, None)
+    assert (row["actual"], row["scored_on"], row["in_interval"]) == (None, None, None)
 
 
-def test_a_truth_of_a_later_day_scores_all_that_waits(record: TrackRecord) -> None:
-    record.note([answer("d1"), answer("d2", high=110.0)], NOW)
-    record.note([answer("d2", fetched_at="2026-03-09", actual=150.0)], NOW + timedelta(days=8))
+def test_a_true_count_of_a_later_day_scores_all_releases(track_record: TrackRecord) -> None:
+    track_record.record([answer("d1"), answer("d2", high=110.0)], NOW)
+    track_record.record([answer("d2", fetched_at="2026-03-09", actual=150.0)], NOW + timedelta(days=8))
 
-    assert {(row["release"], row["day"]): row["held"] for row in record.of("own/name")} == {
+    assert {(row["release"], row["day"]): row["in_interval"] for row in stored(track_record, "own/name")} == {
         ("d1", "2026-03-01"): True,
         ("d2", "2026-03-01"): False,
         ("d2", "2026-03-09"): None,
     }
-    summary = record.summary()
-    assert (summary["kept"], summary["scored"], summary["held"], summary["last"]) == (3, 2, 0.5, "2026-03-09")
+    summary = track_record.summary()
+    assert (summary["recorded"], summary["scored"], summary["coverage"]) == (3, 2, 0.5)
+    assert summary["last_scored_on"] == "2026-03-09"
     assert summary["rmsle"] == pytest.approx(math.log(151) - math.log(101))
 
 
 @pytest.mark.parametrize("actual", [50.0, 200.0])
-def test_the_ends_of_the_interval_are_inside(record: TrackRecord, actual: float) -> None:
-    record.note([answer()], NOW)
-    record.note([answer(actual=actual, fetched_at="2026-03-02")], NOW)
+def test_the_ends_of_the_interval_count_as_inside(track_record: TrackRecord, actual: float) -> None:
+    track_record.record([answer()], NOW)
+    track_record.record([answer(actual=actual, fetched_at="2026-03-02")], NOW)
 
-    assert record.summary()["held"] == 1.0
+    assert track_record.summary()["coverage"] == 1.0
 
 
 @pytest.mark.parametrize(
-    "values", [{"source": "typed"}, {"what_if": {"stars": 1.0}}, {"learned": True}], ids=["typed", "tried", "learned"]
+    "values",
+    [{"source": "typed"}, {"what_if": {"stars": 1.0}}, {"in_training_data": True}],
+    ids=["typed", "what-if", "in training data"],
 )
-def test_only_real_repositories_are_kept_that_the_model_did_not_learn(
-    record: TrackRecord, values: dict[str, Any]
+def test_only_real_repositories_outside_the_training_data_are_recorded(
+    track_record: TrackRecord, values: dict[str, Any]
 ) -> None:
-    record.note([answer(**values)], NOW)
+    track_record.record([answer(**values)], NOW)
 
-    assert record.summary() == EMPTY
+    assert track_record.summary() == EMPTY
 
 
-def test_typed_figures_score_nothing_and_learned_ones_are_true_all_the_same(record: TrackRecord) -> None:
-    record.note([answer()], NOW)
+def test_typed_figures_score_nothing_and_training_repositories_do(track_record: TrackRecord) -> None:
+    track_record.record([answer()], NOW)
 
-    record.note([answer(source="typed", actual=1e6, fetched_at="2026-04-01")], NOW)
-    assert record.summary()["scored"] == 0
-    record.note([answer("d3", learned=True, actual=130.0, fetched_at="2026-04-01")], NOW)
-    assert (record.summary()["scored"], record.summary()["kept"]) == (1, 1)
+    track_record.record([answer(source="typed", actual=1e6, fetched_at="2026-04-01")], NOW)
+    assert track_record.summary()["scored"] == 0
+    track_record.record([answer("d3", in_training_data=True, actual=130.0, fetched_at="2026-04-01")], NOW)
+    assert (track_record.summary()["scored"], track_record.summary()["recorded"]) == (1, 1)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1_000), st.sampled_from(["d1", "d2"])), max_size=12))
-def test_a_score_never_changes_once_given(
-    tmp_path_factory: pytest.TempPathFactory, seen: list[tuple[int, int, str]]
+def test_a_score_never_changes(
+    tmp_path_factory: pytest.TempPathFactory, observations: list[tuple[int, int, str]]
 ) -> None:
-    record = TrackRecord(tmp_path_factory.mktemp("ledger") / "p.sqlite")
+    track_record = TrackRecord(tmp_path_factory.mktemp("track_record") / "p.sqlite")
     scored: dict[tuple[str, str], dict[str, Any]] = {}
-    for later, stars, digest in seen:
+    for later, stars, digest in observations:
         day = (NOW + timedelta(days=later)).date().isoformat()
-        record.note([answer(digest, fetched_at=day, actual=float(stars), stars=stars + 7.0)], NOW)
-        rows = {(row["release"], row["day"]): row for row in record.of("own/name", 100) if row["seen"]}
+        track_record.record([answer(digest, fetched_at=day, actual=float(stars), stars=stars + 7.0)], NOW)
+        rows = {(row["release"], row["day"]): row for row in stored(track_record, "own/name") if row["scored_on"]}
         assert scored.items() <= rows.items()
-        assert all(row["seen"] > row["day"] for row in rows.values())
-        assert all(row["held"] == (row["low"] <= row["actual"] <= row["high"]) for row in rows.values())
+        assert all(row["scored_on"] > row["day"] for row in rows.values())
+        assert all(row["in_interval"] == (row["low"] <= row["actual"] <= row["high"]) for row in rows.values())
         scored = rows
 
 
-def test_two_processes_note_at_once_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_two_processes_record_at_once_and_nothing_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "p.sqlite"
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write, args=(path, place)) for place in range(2)]
 
-    for one in writers:
-        one.start()
-    for one in writers:
-        one.join(60)
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
 
-    assert [one.exitcode for one in writers] == [0, 0]
-    assert TrackRecord(path).summary()["kept"] == 2 * 50
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert TrackRecord(path).summary()["recorded"] == 2 * 50
 
 
 def _write(path: Path, place: int) -> None:
-    record = TrackRecord(path)
+    track_record = TrackRecord(path)
     for number in range(50):
-        record.note([answer(full_name=f"own{place}/name{number}")], NOW)
+        track_record.record([answer(full_name=f"own{place}/name{number}")], NOW)
 
 
-def test_what_is_old_goes(record: TrackRecord) -> None:
-    record.note([answer(full_name="a/old")], NOW)
-    later = NOW + KEPT + timedelta(days=1)
+def test_old_predictions_are_deleted(track_record: TrackRecord) -> None:
+    track_record.record([answer(full_name="a/old")], NOW)
+    later = NOW + MAX_AGE + timedelta(days=1)
 
-    record.note([answer(full_name="a/new", fetched_at=later.date().isoformat())], later)
+    track_record.record([answer(full_name="a/new", fetched_at=later.date().isoformat())], later)
 
-    assert (record.summary()["kept"], record.of("a/old")) == (1, [])
+    assert (track_record.summary()["recorded"], stored(track_record, "a/old")) == (1, [])
 
 
-def test_a_file_that_is_none_or_a_full_disk_is_logged_and_never_raised(
+def test_a_damaged_file_or_a_full_disk_is_logged_and_not_raised(
     tmp_path: Path,
     small_disk: Callable[[int], AbstractContextManager[None]],
     caplog: pytest.LogCaptureFixture,
@@ -150,14 +170,14 @@ def test_a_file_that_is_none_or_a_full_disk_is_logged_and_never_raised(
     broken, below, full = (TrackRecord(tmp_path / name) for name in ("text", "file/p.sqlite", "full"))
 
     with caplog.at_level(logging.WARNING), small_disk(3):
-        for record in (broken, below, full):
-            record.note([answer()], NOW)
-            assert record.summary() == EMPTY
+        for track_record in (broken, below, full):
+            track_record.record([answer()], NOW)
+            assert track_record.summary() == EMPTY
 
     assert caplog.text.count("are not in the track record") == 3
 
 
-def test_an_answer_of_another_shape_is_logged_and_never_raised(record: TrackRecord) -> None:
-    record.note([{"predictions": []}, {"digest": "d", "predictions": [{"source": "github"}]}], NOW)
+def test_a_malformed_answer_is_logged_and_not_raised(track_record: TrackRecord) -> None:
+    track_record.record([{"predictions": []}, {"digest": "d", "predictions": [{"source": "github"}]}], NOW)
 
-    assert record.summary() == EMPTY
+    assert track_record.summary() == EMPTY

@@ -1,4 +1,4 @@
-"""A lever that is moved: what may be typed, and which row the model is then asked about."""
+"""What-if values are validated, and change only their own fields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from stargaze.errors import BadDataError
 from stargaze.features import schema
 from stargaze.serve.prediction.predict import records_of
-from stargaze.serve.prediction.what_if import LEVERS, changed, differences, levers, read
+from stargaze.serve.prediction.what_if import (
+    EDITABLE_FIELDS,
+    apply_what_if,
+    editable_values,
+    list_changes,
+    parse_what_if,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -38,13 +44,13 @@ def repository(**fields: Any) -> pd.DataFrame:
         ({"latest_release_at": "2020-05-01"}, pd.Timestamp("2020-05-01", tz="UTC")),
     ],
 )
-def test_what_is_typed_is_read(typed: dict[str, Any], value: Any) -> None:
-    assert read(typed, NOW) == {next(iter(typed)): value}
+def test_typed_values_are_parsed(typed: dict[str, Any], value: Any) -> None:
+    assert parse_what_if(typed, NOW) == {next(iter(typed)): value}
 
 
 @pytest.mark.parametrize("empty", ["", "  ", None])
 def test_an_empty_field_is_not_changed(empty: Any) -> None:
-    assert read(dict.fromkeys(LEVERS, empty), NOW) == {}
+    assert parse_what_if(dict.fromkeys(EDITABLE_FIELDS, empty), NOW) == {}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def test_an_empty_field_is_not_changed(empty: Any) -> None:
         ({"readme_length": "long"}, "not a whole number"),
         ({"readme_length": "today"}, "not a whole number"),
         ({"topic_count": "1e99"}, "larger than GitHub can have"),
-        ({"topic_count": "nan"}, "nothing that it can be"),
+        ({"topic_count": "nan"}, "not a valid value"),
         ({"topic_count": [1]}, "not a whole number"),
         ({"latest_release_at": "soon"}, "not a date"),
         ({"latest_release_at": "2031-01-01"}, "in the future"),
@@ -65,83 +71,87 @@ def test_an_empty_field_is_not_changed(empty: Any) -> None:
         ({"license": "x" * 300}, "longer than 255 characters"),
     ],
 )
-def test_what_cannot_be_is_refused(typed: dict[str, Any], reason: str) -> None:
+def test_impossible_values_are_rejected(typed: dict[str, Any], reason: str) -> None:
     with pytest.raises(BadDataError, match=reason):
-        read(typed, NOW)
+        parse_what_if(typed, NOW)
 
 
-def test_a_near_lever_is_the_hint() -> None:
+def test_the_hint_suggests_a_similar_field() -> None:
     with pytest.raises(BadDataError) as caught:
-        read({"readme_lenght": "3"}, NOW)
+        parse_what_if({"readme_lenght": "3"}, NOW)
 
     assert caught.value.hint == "Did you mean readme_length?"
 
 
 @pytest.mark.thorough
-@given(st.dictionaries(st.sampled_from(LEVERS), st.one_of(st.text(max_size=20), st.integers(), st.floats(), st.none())))
-def test_anything_typed_is_a_value_or_one_clear_line(typed: dict[str, Any]) -> None:
+@given(
+    st.dictionaries(
+        st.sampled_from(EDITABLE_FIELDS), st.one_of(st.text(max_size=20), st.integers(), st.floats(), st.none())
+    )
+)
+def test_any_input_is_parsed_or_rejected_with_a_message(typed: dict[str, Any]) -> None:
     with contextlib.suppress(BadDataError):
-        values = read(typed, NOW)
-        after = changed(repository(), values, NOW)
+        values = parse_what_if(typed, NOW)
+        after = apply_what_if(repository(), values, NOW)
 
         assert set(values) <= set(typed)
         assert after.dtypes.equals(repository().dtypes)
 
 
-def test_only_the_levers_are_otherwise() -> None:
+def test_only_the_given_fields_change() -> None:
     before = repository(readme_length=10.0, license="mit", forks=3.0)
 
-    after = changed(before, {"readme_length": 20.0, "license": "gpl-3.0"}, NOW)
+    after = apply_what_if(before, {"readme_length": 20.0, "license": "gpl-3.0"}, NOW)
 
     assert after[["readme_length", "license"]].iloc[0].tolist() == [20.0, "gpl-3.0"]
-    rest = [name for name in before if name not in ("readme_length", "license")]
-    pd.testing.assert_frame_equal(after[rest], before[rest])
+    others = [name for name in before if name not in ("readme_length", "license")]
+    pd.testing.assert_frame_equal(after[others], before[others])
 
 
 def test_today_is_the_day_of_the_figures() -> None:
-    """A release of this year beside figures of 2020 would be one from the future."""
+    """With figures of 2020, a release of this year would be in the future."""
     old, new = repository(), repository(fetched_at=NOW)
 
-    assert changed(old, {"latest_release_at": "today"}, NOW)["latest_release_at"].iloc[0].year == 2020
-    assert changed(new, {"latest_release_at": "today"}, NOW)["latest_release_at"].iloc[0] == NOW
+    assert apply_what_if(old, {"latest_release_at": "today"}, NOW)["latest_release_at"].iloc[0].year == 2020
+    assert apply_what_if(new, {"latest_release_at": "today"}, NOW)["latest_release_at"].iloc[0] == NOW
 
 
-def test_a_release_after_the_figures_is_refused() -> None:
-    with pytest.raises(BadDataError, match=r"2021-01-01 lies after the day of the figures \(2020-05-17\)"):
-        changed(repository(), {"latest_release_at": pd.Timestamp("2021-01-01", tz="UTC")}, NOW)
+def test_a_release_later_than_the_figures_is_rejected() -> None:
+    with pytest.raises(BadDataError, match=r"2021-01-01 is later than the figures \(2020-05-17\)"):
+        apply_what_if(repository(), {"latest_release_at": pd.Timestamp("2021-01-01", tz="UTC")}, NOW)
 
 
-def test_a_release_day_that_stays_keeps_its_hour() -> None:
+def test_an_unchanged_release_day_keeps_its_hour() -> None:
     before = repository(latest_release_at="2020-05-01T09:30:00Z")
 
-    after = changed(before, {"latest_release_at": pd.Timestamp("2020-05-01", tz="UTC")}, NOW)
+    after = apply_what_if(before, {"latest_release_at": pd.Timestamp("2020-05-01", tz="UTC")}, NOW)
 
     assert after["latest_release_at"].iloc[0] == before["latest_release_at"].iloc[0]
 
 
-def test_what_is_otherwise_is_said_in_words() -> None:
+def test_changes_are_listed_as_texts() -> None:
     before = repository(readme_length=1000.0, topic_count=3.0)
-    after = changed(before, {"readme_length": 20_000.0, "topic_count": 3.0, "license": "mit"}, NOW)
+    after = apply_what_if(before, {"readme_length": 20_000.0, "topic_count": 3.0, "license": "mit"}, NOW)
 
-    said = differences(records_of(before)[0], records_of(after)[0])
+    changes = list_changes(records_of(before)[0], records_of(after)[0])
 
-    assert said == [
+    assert changes == [
         {"field": "readme_length", "label": "Readme length", "before": "1,000", "after": "20,000"},
-        {"field": "license", "label": "License", "before": "not known", "after": "mit"},
+        {"field": "license", "label": "License", "before": "unknown", "after": "mit"},
     ]
 
 
-def test_a_year_that_no_calendar_has_is_still_a_text() -> None:
+def test_a_year_that_python_dates_do_not_support_is_formatted() -> None:
     frame = repository(latest_release_at="2020-05-01T09:30:00Z")
     frame["latest_release_at"] = pd.Series(np.array(["-0001-01-01"], dtype="datetime64[s]")).dt.tz_localize("UTC")
 
-    assert levers(records_of(frame)[0])["latest_release_at"] == "-001-01-01"
+    assert editable_values(records_of(frame)[0])["latest_release_at"] == "-001-01-01"
 
 
-def test_the_present_values_are_ready_for_a_form() -> None:
+def test_editable_values_fit_into_a_form() -> None:
     record = records_of(repository(latest_release_at="2020-05-01T09:30:00Z", license="mit"))[0]
 
-    assert levers(record) == {
+    assert editable_values(record) == {
         "readme_length": None,
         "topic_count": None,
         "license": "mit",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stargaze.errors import MissingInputError
-from stargaze.serve.prediction_request import Answer, Error, PredictionRequest
+from stargaze.serve.prediction_request import Answer, ErrorDetails, PredictionRequest
 from stargaze.serve.queue.celery_app import make_app, register
 from stargaze.serve.queue.worker import run
 from stargaze.serve.runtime.settings import read_environment
@@ -35,9 +35,9 @@ def respond(question: PredictionRequest, marker: Path) -> Answer:
     return {"digest": "0" * 64, "predictions": [{"full_name": name}]}
 
 
-def respond_all(questions: Sequence[PredictionRequest], marker: Path) -> list[Answer | Error]:
+def respond_all(questions: Sequence[PredictionRequest], marker: Path) -> list[Answer | ErrorDetails]:
     """Note how many come at once, and answer each."""
-    found: list[Answer | Error] = []
+    found: list[Answer | ErrorDetails] = []
     with (marker.parent / "batches").open("a") as stream:
         stream.write(f"{len(questions)}\n")
     for question in questions:

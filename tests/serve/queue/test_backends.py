@@ -15,8 +15,8 @@ import pytest
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import (
-    ATTEMPTS,
     DONE,
+    MAX_ATTEMPTS,
     QUEUED,
     RESERVED,
     IdempotencyKeyReusedError,
@@ -84,7 +84,7 @@ def ended(desk: CeleryPredictionQueue, ticket: PredictionJob) -> PredictionJob:
     found: list[PredictionJob] = []
 
     def is_over() -> bool:
-        seen = desk.look(ticket.id)
+        seen = desk.get(ticket.id)
         assert seen is not None
         found[:] = [seen]
         return seen.state in ("done", "failed")
@@ -100,7 +100,7 @@ def batches(store: Store) -> list[int]:
 def test_a_question_is_answered(desk: CeleryPredictionQueue, worker: Callable[[], Child]) -> None:
     worker()
 
-    ticket = ended(desk, desk.ask(PredictionRequest(("a/b",)), request_id="r-1234567"))
+    ticket = ended(desk, desk.submit(PredictionRequest(("a/b",)), request_id="r-1234567"))
 
     assert ticket.answer == {"digest": "0" * 64, "predictions": [{"full_name": "a/b"}]}
     assert ticket.request_id == "r-1234567"
@@ -109,7 +109,7 @@ def test_a_question_is_answered(desk: CeleryPredictionQueue, worker: Callable[[]
 def test_what_waits_is_answered_together(
     desk: CeleryPredictionQueue, worker: Callable[[], Child], store: Store
 ) -> None:
-    tickets = [desk.ask(PredictionRequest((f"many/{number}",))) for number in range(100)]
+    tickets = [desk.submit(PredictionRequest((f"many/{number}",))) for number in range(100)]
 
     worker()
 
@@ -119,15 +119,15 @@ def test_what_waits_is_answered_together(
 
 
 def test_who_asks_the_same_comes_to_the_same_ticket(desk: CeleryPredictionQueue, worker: Callable[[], Child]) -> None:
-    first = desk.ask(PredictionRequest(("same/one",)))
+    first = desk.submit(PredictionRequest(("same/one",)))
 
-    assert desk.ask(PredictionRequest(("same/one",))).id == first.id
-    assert desk.ask(PredictionRequest(("same/other",))).id != first.id
+    assert desk.submit(PredictionRequest(("same/one",))).id == first.id
+    assert desk.submit(PredictionRequest(("same/other",))).id != first.id
     assert (found := desk.find(PredictionRequest(("same/one",)))) is not None
     assert found.id == first.id
     worker()
     assert ended(desk, first).state == "done"
-    assert desk.ask(PredictionRequest(("same/one",))).state == "done"
+    assert desk.submit(PredictionRequest(("same/one",))).state == "done"
 
 
 class Killed(BaseException):
@@ -148,9 +148,9 @@ def test_a_question_of_a_page_that_died_before_it_was_queued_is_answered_once_it
     with monkeypatch.context() as patched:
         patched.setattr(desk, "_send", killed)
         with pytest.raises(Killed):
-            desk.ask(PredictionRequest(("a/b",)), key="once")
+            desk.submit(PredictionRequest(("a/b",)), key="once")
 
-    ticket = CeleryPredictionQueue(make_app(section, store), section, store).ask(
+    ticket = CeleryPredictionQueue(make_app(section, store), section, store).submit(
         PredictionRequest(("a/b",)), key="once"
     )
 
@@ -161,34 +161,34 @@ def test_what_became_of_a_ticket_meanwhile_stays(desk: CeleryPredictionQueue) ->
     """On Redis: a worker was quicker than the page, or another page has reserved the ticket anew."""
     results = Results(desk._app)
     first, second = (
-        new_job(PredictionRequest(("a/b",)), now=now(), time_limit=20.0, ticket_id=str(uuid.UUID(int=7))) for _ in "ab"
+        new_job(PredictionRequest(("a/b",)), now=now(), time_limit=20.0, job_id=str(uuid.UUID(int=7))) for _ in "ab"
     )
     results.keep([second], RESERVED)
 
     results.take_back(first)
-    assert results.look(second.id) == (RESERVED, second.as_stored())
+    assert results.look(second.id) == (RESERVED, second.to_json())
     results.is_queued(first)
-    assert results.look(second.id) == (RESERVED, second.as_stored())
+    assert results.look(second.id) == (RESERVED, second.to_json())
     results.is_queued(second)
-    assert results.look(second.id) == (QUEUED, second.as_stored())
+    assert results.look(second.id) == (QUEUED, second.to_json())
     results.keep([second], DONE)
     results.is_queued(second)
     results.take_back(second)
-    assert results.look(second.id) == (DONE, second.as_stored())
+    assert results.look(second.id) == (DONE, second.to_json())
 
 
 def test_a_key_stands_for_one_question(desk: CeleryPredictionQueue) -> None:
-    first = desk.ask(PredictionRequest(("key/one",)), key="mine")
+    first = desk.submit(PredictionRequest(("key/one",)), key="mine")
 
-    assert desk.ask(PredictionRequest(("key/one",)), key="mine").id == first.id
+    assert desk.submit(PredictionRequest(("key/one",)), key="mine").id == first.id
     with pytest.raises(IdempotencyKeyReusedError):
-        desk.ask(PredictionRequest(("key/other",)), key="mine")
+        desk.submit(PredictionRequest(("key/other",)), key="mine")
 
 
 def test_a_question_whose_process_is_killed_is_answered_and_so_are_its_neighbours(
     desk: CeleryPredictionQueue, worker: Callable[[], Child]
 ) -> None:
-    tickets = [desk.ask(PredictionRequest((name,))) for name in ("next/one", "kill/once", "next/two")]
+    tickets = [desk.submit(PredictionRequest((name,))) for name in ("next/one", "kill/once", "next/two")]
 
     worker()
 
@@ -198,7 +198,7 @@ def test_a_question_whose_process_is_killed_is_answered_and_so_are_its_neighbour
 def test_a_question_that_kills_every_process_ends_and_its_neighbours_do_not(
     desk: CeleryPredictionQueue, worker: Callable[[], Child]
 ) -> None:
-    tickets = [desk.ask(PredictionRequest((name,))) for name in ("near/one", "kill/always", "near/two")]
+    tickets = [desk.submit(PredictionRequest((name,))) for name in ("near/one", "kill/always", "near/two")]
 
     worker()
 
@@ -211,8 +211,8 @@ def test_a_worker_that_is_killed_as_a_whole_loses_nothing(
     desk: CeleryPredictionQueue, worker: Callable[[], Child]
 ) -> None:
     first = worker()
-    ticket = desk.ask(PredictionRequest(("be/slower",)))
-    wait_for(lambda: (desk.look(ticket.id) or ticket).state == "running")
+    ticket = desk.submit(PredictionRequest(("be/slower",)))
+    wait_for(lambda: (desk.get(ticket.id) or ticket).state == "running")
     os.killpg(first.process.pid, signal.SIGKILL)
     first.process.wait()
 
@@ -225,8 +225,8 @@ def test_a_message_that_kills_whole_workers_ends_among_the_dead(
     desk: CeleryPredictionQueue, worker: Callable[[], Child], section: ServeSection, store: Store
 ) -> None:
     app = make_app(section, store)
-    ticket = desk.ask(PredictionRequest(("end/worker",)))
-    for _ in range(ATTEMPTS):
+    ticket = desk.submit(PredictionRequest(("end/worker",)))
+    for _ in range(MAX_ATTEMPTS):
         child = worker()
         wait_for(child.ended)
 
@@ -239,12 +239,12 @@ def test_a_message_that_kills_whole_workers_ends_among_the_dead(
 
 
 def test_a_broker_that_is_silent_is_a_quick_refusal(desk: CeleryPredictionQueue, running: Servers) -> None:
-    desk.ask(PredictionRequest(("before/silence",)))
+    desk.submit(PredictionRequest(("before/silence",)))
     running.broker.send(signal.SIGSTOP)
     begun = time.monotonic()
     try:
         with pytest.raises(ExternalError, match="the queue cannot be written"):
-            desk.ask(PredictionRequest(("during/silence",)))
+            desk.submit(PredictionRequest(("during/silence",)))
         assert time.monotonic() - begun < 10
     finally:
         running.broker.send(signal.SIGCONT)
@@ -253,21 +253,21 @@ def test_a_broker_that_is_silent_is_a_quick_refusal(desk: CeleryPredictionQueue,
 def test_a_broker_that_is_away_is_a_quick_refusal_and_keeps_what_it_took(
     desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], Child]
 ) -> None:
-    kept = desk.ask(PredictionRequest(("kept/one",)))
+    kept = desk.submit(PredictionRequest(("kept/one",)))
     running.broker.end(signal.SIGKILL)
     begun = time.monotonic()
     try:
         with pytest.raises(ExternalError, match="the queue cannot be written"):
-            desk.ask(PredictionRequest(("away/one",)))
+            desk.submit(PredictionRequest(("away/one",)))
         assert time.monotonic() - begun < 10
-        assert desk.look(kept.id) is not None
+        assert desk.get(kept.id) is not None
     finally:
         running.broker.start()
 
     worker()
 
     assert ended(desk, kept).state == "done"
-    assert ended(desk, desk.ask(PredictionRequest(("away/one",)))).state == "done"
+    assert ended(desk, desk.submit(PredictionRequest(("away/one",)))).state == "done"
 
 
 def test_a_worker_outlives_a_restart_of_the_broker(
@@ -277,20 +277,20 @@ def test_a_worker_outlives_a_restart_of_the_broker(
     running.broker.end()
     running.broker.start()
 
-    assert ended(desk, desk.ask(PredictionRequest(("after/restart",)))).state == "done"
+    assert ended(desk, desk.submit(PredictionRequest(("after/restart",)))).state == "done"
 
 
 def test_results_that_are_away_refuse_quickly_and_an_answer_waits_for_them(
     desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], Child]
 ) -> None:
     worker()
-    slow = desk.ask(PredictionRequest(("be/slower",)))
-    wait_for(lambda: (desk.look(slow.id) or slow).state == "running")
+    slow = desk.submit(PredictionRequest(("be/slower",)))
+    wait_for(lambda: (desk.get(slow.id) or slow).state == "running")
     running.results.end(signal.SIGKILL)
     begun = time.monotonic()
     try:
         with pytest.raises(ExternalError, match="the result store cannot be reached"):
-            desk.ask(PredictionRequest(("no/results",)))
+            desk.submit(PredictionRequest(("no/results",)))
         assert time.monotonic() - begun < 10
         time.sleep(2.0)  # until the answer could not be stored
     finally:

@@ -10,8 +10,8 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import CredentialsError
 from stargaze.serve.lookup.live import GithubLookup
+from stargaze.serve.lookup.repositories import BundledRepositories
 from stargaze.serve.lookup.star_history import StarHistories
-from stargaze.serve.prediction.context import BundledRepositories
 from stargaze.serve.queue.worker_context import finders_of, ledger_of, past_of
 from stargaze.serve.runtime.settings import Sources
 from stargaze.store import Store

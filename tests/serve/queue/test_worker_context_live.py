@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.lookup.live import TYPE, GithubLookup
-from stargaze.serve.prediction.context import LookupResult
+from stargaze.serve.lookup.live import TYPE_HINT, GithubLookup
+from stargaze.serve.lookup.repositories import LookupResult
 from stargaze.serve.queue.worker_context import github_of
 from stargaze.store import Store
 from tests.simulated.server import running
@@ -146,7 +146,7 @@ def test_a_repository_is_as_github_has_it_now(bundle: Bundle, store: Store, toke
     assert found.remarks[old] == [f"was renamed: you asked for {old}"]
     assert found.errors.keys() == {world.people.name(9).lower()}
     assert "deleted or renamed, or is private" in found.errors[world.people.name(9).lower()]["message"]
-    assert TYPE in found.errors[world.people.name(9).lower()]["hint"]
+    assert TYPE_HINT in found.errors[world.people.name(9).lower()]["hint"]
     assert world.counts.requests <= 4
 
 
@@ -191,7 +191,7 @@ def test_what_nobody_may_see_is_not_answered(
 
     assert found.rows == {}
     assert words in found.errors["own/name"]["message"]
-    assert TYPE in found.errors["own/name"]["hint"]
+    assert TYPE_HINT in found.errors["own/name"]["hint"]
 
 
 def test_homepage_and_licence_are_read_as_fetch_reads_them(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
@@ -253,7 +253,7 @@ def test_a_limit_is_not_waited_for_and_says_when_it_ends(
 
     assert len(tiny.asked) == 1
     assert "GitHub limits us until " in found.errors["own/name"]["message"]
-    assert found.errors["own/name"]["hint"] == TYPE
+    assert found.errors["own/name"]["hint"] == TYPE_HINT
     assert found.source[known.lower()] == "known"
     if token:
         assert "GitHub limits us until " in found.remarks[known.lower()][-1]
@@ -278,7 +278,7 @@ def test_out_of_reach_is_found_out_once_a_minute(bundle: Bundle, store: Store, c
 
     assert time.monotonic() - before < 2.0
     assert all("GitHub cannot be reached at the moment" in error["message"] for error in found.errors.values())
-    assert {error["hint"] for error in found.errors.values()} == {TYPE}
+    assert {error["hint"] for error in found.errors.values()} == {TYPE_HINT}
 
 
 def test_after_a_fault_github_is_left_alone_for_a_minute(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:

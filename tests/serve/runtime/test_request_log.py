@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from stargaze.serve.runtime.request_log import REQUEST_ID, JsonFormatter, log_requests
 
 if TYPE_CHECKING:
-    from tests.conftest import FakeDesk
+    from tests.serve.fake_queue import FakePredictionQueue
 
 
-def test_an_id_that_was_sent_goes_along_to_the_worker(page: FlaskClient, desk: FakeDesk) -> None:
+def test_an_id_that_was_sent_goes_along_to_the_worker(page: FlaskClient, queue: FakePredictionQueue) -> None:
     answer = page.post(
         "/api/v1/predictions", json={"repositories": ["a/b"]}, headers={"X-Request-ID": "from-the-proxy.1"}
     )
 
     assert answer.headers["X-Request-ID"] == "from-the-proxy.1"
-    assert desk.tickets[answer.json["id"]].request_id == "from-the-proxy.1"
+    assert queue.jobs[answer.json["id"]].request_id == "from-the-proxy.1"
 
 
 @pytest.mark.parametrize("sent", ["", "short", "x" * 65, 'a"b"c"d"e', "eight of them "])
@@ -51,15 +51,15 @@ def test_a_line_stays_one_line() -> None:
     assert len(JsonFormatter("web").format(record).splitlines()) == 1
 
 
-def test_a_line_names_the_ticket_that_was_given_and_the_one_that_was_read(
+def test_a_line_names_the_job_that_was_given_and_the_one_that_was_read(
     page: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="stargaze.requests"):
-        ticket = page.post("/api/v1/predictions", json={"repositories": ["a/b"]}).json
-        page.get(ticket["url"])
+        job = page.post("/api/v1/predictions", json={"repositories": ["a/b"]}).json
+        page.get(job["url"])
         page.get("/")
 
-    assert [record.ticket for record in caplog.records] == [ticket["id"], ticket["id"], ""]
+    assert [record.job_id for record in caplog.records] == [job["id"], job["id"], ""]
 
 
 def test_the_time_of_a_line_is_in_utc() -> None:

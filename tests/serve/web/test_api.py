@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stargaze.serve.web.api import LONGEST_WAIT, preferred_wait
 
 if TYPE_CHECKING:
-    from tests.conftest import FakeDesk
+    from tests.serve.fake_queue import FakePredictionQueue
 
 PATH = "/api/v1/predictions"
 
@@ -32,9 +32,9 @@ def test_a_question_is_accepted_with_the_place_of_its_answer(page: FlaskClient, 
     assert answer.headers["Location"] == answer.json["url"] == f"{PATH}/{answer.json['id']}"
 
 
-def test_the_answer_is_ranked(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+def test_the_answer_is_ranked(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
     url = page.post(PATH, json={"repositories": names}).json["url"]
-    desk.work()
+    queue.work()
 
     answer = page.get(url).json
 
@@ -43,23 +43,23 @@ def test_the_answer_is_ranked(page: FlaskClient, desk: FakeDesk, names: list[str
     assert set(names) == {row["full_name"] for row in answer["predictions"]}
 
 
-def test_figures_are_a_question_too(page: FlaskClient, desk: FakeDesk) -> None:
+def test_figures_are_a_question_too(page: FlaskClient, queue: FakePredictionQueue) -> None:
     url = page.post(PATH, json={"figures": [{"full_name": "me/mine", "forks": 12}]}).json["url"]
-    desk.work()
+    queue.work()
 
     assert page.get(url).json["predictions"][0]["full_name"] == "me/mine"
 
 
-def test_a_github_address_is_a_name(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+def test_a_github_address_is_a_name(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
     url = page.post(PATH, json={"repositories": [f"https://github.com/{names[0]}/issues"]}).json["url"]
-    desk.work()
+    queue.work()
 
     assert page.get(url).json["predictions"][0]["full_name"] == names[0]
 
 
-def test_an_unknown_name_fails_with_the_reason(page: FlaskClient, desk: FakeDesk) -> None:
+def test_an_unknown_name_fails_with_the_reason(page: FlaskClient, queue: FakePredictionQueue) -> None:
     url = page.post(PATH, json={"repositories": ["no/such-one"]}).json["url"]
-    desk.work()
+    queue.work()
 
     answer = page.get(url).json
 
@@ -100,14 +100,16 @@ def test_an_unknown_name_fails_with_the_reason(page: FlaskClient, desk: FakeDesk
     ],
     ids=lambda body: json.dumps(body)[:40],
 )
-def test_a_wrong_question_is_400_with_message_and_hint(page: FlaskClient, desk: FakeDesk, body: Any) -> None:
+def test_a_wrong_question_is_400_with_message_and_hint(
+    page: FlaskClient, queue: FakePredictionQueue, body: Any
+) -> None:
     answer = page.post(PATH, data=json.dumps(body), content_type="application/json")
 
     assert answer.status_code == 400
     assert answer.json["error"]["message"]
     assert answer.json["error"]["hint"]
     assert len(answer.text) < 2_000
-    assert desk.tickets == {}
+    assert queue.jobs == {}
 
 
 @pytest.mark.parametrize("text", ["", "{", "\x00", "[" * 50_000, '{"repositories": ["a/b"]}x', b"\xff\xfe"])
@@ -127,7 +129,7 @@ def test_another_content_type_is_415(page: FlaskClient, kind: str) -> None:
 @pytest.mark.parametrize(
     "wrong", ["00000000-0000-4000-8000-000000000000", "readiness", "x", "..%2F..%2Fx", "%00", "a" * 1_000]
 )
-def test_an_unknown_ticket_is_404(page: FlaskClient, wrong: str) -> None:
+def test_an_unknown_job_is_404(page: FlaskClient, wrong: str) -> None:
     answer = page.get(f"{PATH}/{wrong}")
 
     assert answer.status_code == 404
@@ -143,8 +145,8 @@ def test_another_method_is_405(page: FlaskClient, method: str) -> None:
     assert answer.json["error"]["message"]
 
 
-def test_a_closed_queue_is_503_with_a_time_to_come_back(page: FlaskClient, desk: FakeDesk) -> None:
-    desk.closed = True
+def test_a_closed_queue_is_503_with_a_time_to_come_back(page: FlaskClient, queue: FakePredictionQueue) -> None:
+    queue.closed = True
 
     answer = page.post(PATH, json={"repositories": ["a/b"]})
 
@@ -153,7 +155,7 @@ def test_a_closed_queue_is_503_with_a_time_to_come_back(page: FlaskClient, desk:
     assert "queue" in answer.json["error"]["message"]
 
 
-def test_a_key_sent_again_gives_the_same_ticket(page: FlaskClient, names: list[str]) -> None:
+def test_a_key_sent_again_gives_the_same_job(page: FlaskClient, names: list[str]) -> None:
     headers = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 
     first, again = (page.post(PATH, json={"repositories": names}, headers=headers) for _ in range(2))
@@ -176,10 +178,10 @@ def test_a_key_that_cannot_be_one_is_refused(page: FlaskClient, names: list[str]
     assert "Idempotency-Key" in answer.json["error"]["message"]
 
 
-def test_what_if_is_a_question_of_its_own(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+def test_what_if_is_a_question_of_its_own(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
     plain = page.post(PATH, json={"repositories": names[:1]}).json
-    asked = page.post(PATH, json={"repositories": names[:1], "changes": {"license": "mit"}}).json
-    desk.work()
+    asked = page.post(PATH, json={"repositories": names[:1], "what_if": {"license": "mit"}}).json
+    queue.work()
 
     assert asked["id"] != plain["id"]
     assert page.get(plain["url"]).json["predictions"][0]["what_if"] is None
@@ -187,15 +189,15 @@ def test_what_if_is_a_question_of_its_own(page: FlaskClient, desk: FakeDesk, nam
 
 
 @pytest.mark.parametrize(
-    "changes", [{"stars": 1}, {"readme_length": -1}, {"readme_length": "many"}, {"license": 3}, [], "mit"]
+    "what_if", [{"stars": 1}, {"readme_length": -1}, {"readme_length": "many"}, {"license": 3}, [], "mit"]
 )
-def test_a_change_that_is_none_is_refused(page: FlaskClient, names: list[str], changes: Any) -> None:
-    assert page.post(PATH, json={"repositories": names[:1], "changes": changes}).status_code == 400
+def test_a_change_that_is_none_is_refused(page: FlaskClient, names: list[str], what_if: Any) -> None:
+    assert page.post(PATH, json={"repositories": names[:1], "what_if": what_if}).status_code == 400
 
 
-def test_reasons_can_be_left_out(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
-    url = page.post(PATH, json={"repositories": names[:1], "reasons": False}).json["url"]
-    desk.work()
+def test_reasons_can_be_left_out(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
+    url = page.post(PATH, json={"repositories": names[:1], "explain": False}).json["url"]
+    queue.work()
 
     answer = page.get(url).json["predictions"][0]
 
@@ -203,9 +205,11 @@ def test_reasons_can_be_left_out(page: FlaskClient, desk: FakeDesk, names: list[
     assert answer["stars"] >= 0
 
 
-def test_an_answer_that_is_known_already_is_not_sent_again(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+def test_an_answer_that_is_known_already_is_not_sent_again(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
+) -> None:
     url = page.post(PATH, json={"repositories": names[:1]}).json["url"]
-    desk.work()
+    queue.work()
     tag = page.get(url).headers["ETag"]
 
     again = page.get(url, headers={"If-None-Match": tag})
@@ -213,7 +217,7 @@ def test_an_answer_that_is_known_already_is_not_sent_again(page: FlaskClient, de
     assert (again.status_code, again.data) == (304, b"")
 
 
-def test_who_likes_to_wait_gets_the_ticket_as_it_stands_after_that(page: FlaskClient, names: list[str]) -> None:
+def test_who_likes_to_wait_gets_the_job_as_it_stands_after_that(page: FlaskClient, names: list[str]) -> None:
     url = page.post(PATH, json={"repositories": names[:1]}).json["url"]
 
     answer = page.get(url, headers={"Prefer": "wait=0"}), page.get(url, headers={"Prefer": "wait=1"})

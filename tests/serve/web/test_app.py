@@ -11,7 +11,7 @@ from stargaze.serve.runtime.settings import MAX_BODY
 from stargaze.store import Store
 
 if TYPE_CHECKING:
-    from tests.conftest import FakeDesk
+    from tests.serve.fake_queue import FakePredictionQueue
 
 PATHS = ["/", "/figures", "/healthz", "/readyz", "/api/v1/predictions", "/static/page.css", "/nowhere"]
 
@@ -110,8 +110,8 @@ def test_an_unknown_page_is_a_page(page: FlaskClient) -> None:
     assert "text/html" in answer.content_type
 
 
-def test_it_is_alive_without_queue_and_bundle(page: FlaskClient, desk: FakeDesk, released: Store) -> None:
-    desk.closed = True
+def test_it_is_alive_without_queue_and_bundle(page: FlaskClient, queue: FakePredictionQueue, released: Store) -> None:
+    queue.closed = True
     released.current.unlink()
 
     assert page.get("/healthz").status_code == 200
@@ -144,8 +144,8 @@ def test_it_is_not_ready_with_a_bundle_that_does_not_verify(page: FlaskClient, r
     assert page.get("/readyz").status_code == 503
 
 
-def test_it_is_not_ready_when_the_queue_is_closed(page: FlaskClient, desk: FakeDesk) -> None:
-    desk.closed = True
+def test_it_is_not_ready_when_the_queue_is_closed(page: FlaskClient, queue: FakePredictionQueue) -> None:
+    queue.closed = True
 
     answer = page.get("/readyz")
 

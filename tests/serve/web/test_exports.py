@@ -16,7 +16,7 @@ from PIL import Image
 from stargaze.serve.web.images import badge, card
 
 if TYPE_CHECKING:
-    from tests.conftest import FakeDesk
+    from tests.serve.fake_queue import FakePredictionQueue
 
 PATH = "/api/v1/predictions"
 
@@ -26,45 +26,47 @@ def names(sample: pd.DataFrame) -> list[str]:
     return list(sample["full_name"].iloc[[0, 300, 900]])
 
 
-def test_an_answer_is_a_table(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
-    ticket = page.post(PATH, json={"repositories": names}).json
-    desk.work()
+def test_an_answer_is_a_table(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
+    job = page.post(PATH, json={"repositories": names}).json
+    queue.work()
 
-    answer = page.get(f"/predictions/{ticket['id']}.csv")
+    answer = page.get(f"/predictions/{job['id']}.csv")
 
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert {row["full_name"] for row in rows} == set(names)
     assert answer.headers["Content-Disposition"].startswith("attachment")
 
 
-def test_a_formula_in_a_name_stays_text_in_a_spreadsheet(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
-    ticket = page.post(PATH, json={"repositories": names[:1]}).json
-    desk.work()
-    desk.tickets[ticket["id"]].answer["predictions"][0]["full_name"] = "=HYPERLINK(1)"
+def test_a_formula_in_a_name_stays_text_in_a_spreadsheet(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
+) -> None:
+    job = page.post(PATH, json={"repositories": names[:1]}).json
+    queue.work()
+    queue.jobs[job["id"]].answer["predictions"][0]["full_name"] = "=HYPERLINK(1)"
 
-    assert "'=HYPERLINK(1)" in page.get(f"/predictions/{ticket['id']}.csv").text
+    assert "'=HYPERLINK(1)" in page.get(f"/predictions/{job['id']}.csv").text
 
 
-def test_an_answer_is_a_file_of_json(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
-    ticket = page.post(PATH, json={"repositories": names}).json
-    desk.work()
+def test_an_answer_is_a_file_of_json(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
+    job = page.post(PATH, json={"repositories": names}).json
+    queue.work()
 
-    assert page.get(f"/predictions/{ticket['id']}.json").json == page.get(ticket["url"]).json
+    assert page.get(f"/predictions/{job['id']}.json").json == page.get(job["url"]).json
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json"])
 def test_what_is_not_answered_yet_is_no_file(page: FlaskClient, names: list[str], suffix: str) -> None:
-    ticket = page.post(PATH, json={"repositories": names}).json
+    job = page.post(PATH, json={"repositories": names}).json
 
-    assert page.get(f"/predictions/{ticket['id']}.{suffix}").status_code == 404
+    assert page.get(f"/predictions/{job['id']}.{suffix}").status_code == 404
 
 
 def test_the_address_of_a_repository_asks_once_and_shows_the_answer(
-    page: FlaskClient, desk: FakeDesk, names: list[str]
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
 ) -> None:
     first, again = (page.get(f"/of/{names[0]}") for _ in range(2))
-    assert [first.status_code, again.status_code, len(desk.tickets)] == [200, 200, 1]
-    desk.work()
+    assert [first.status_code, again.status_code, len(queue.jobs)] == [200, 200, 1]
+    queue.work()
 
     html = page.get(f"/of/{names[0]}").text
 
@@ -73,9 +75,9 @@ def test_the_address_of_a_repository_asks_once_and_shows_the_answer(
     assert f'content="http://localhost/card/{names[0]}.png"' in html
 
 
-def test_a_badge_tells_what_is_expected(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+def test_a_badge_tells_what_is_expected(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
     waiting = page.get(f"/badge/{names[0]}.svg")
-    desk.work()
+    queue.work()
     answered = page.get(f"/badge/{names[0]}.svg")
 
     assert "…" in waiting.text
@@ -86,9 +88,9 @@ def test_a_badge_tells_what_is_expected(page: FlaskClient, desk: FakeDesk, names
 
 
 @pytest.mark.parametrize("name", ["no/such-one", "a/..", "%3Cscript%3E/x"])
-def test_a_repository_that_nobody_knows_has_no_badge(page: FlaskClient, desk: FakeDesk, name: str) -> None:
+def test_a_repository_that_nobody_knows_has_no_badge(page: FlaskClient, queue: FakePredictionQueue, name: str) -> None:
     page.get(f"/badge/{name}.svg")
-    desk.work()
+    queue.work()
 
     answer = page.get(f"/badge/{name}.svg")
 
@@ -96,9 +98,11 @@ def test_a_repository_that_nobody_knows_has_no_badge(page: FlaskClient, desk: Fa
     assert "<script" not in answer.text
 
 
-def test_a_card_is_a_picture_of_the_size_that_is_asked_for(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+def test_a_card_is_a_picture_of_the_size_that_is_asked_for(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
+) -> None:
     early = page.get(f"/card/{names[0]}.png")
-    desk.work()
+    queue.work()
     found = page.get(f"/card/{names[0]}.png")
 
     for answer in (early, found):
@@ -116,16 +120,18 @@ def test_a_badge_is_well_formed_whatever_it_says() -> None:
     assert ET.fromstring(badge("<&\"'>")).tag.endswith("svg")
 
 
-def test_what_if_leads_to_an_answer_with_both_numbers(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
-    ticket = page.post(PATH, json={"repositories": names}).json
-    desk.work()
-    html = page.get(ticket["page"]).text
+def test_what_if_leads_to_an_answer_with_both_numbers(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
+) -> None:
+    job = page.post(PATH, json={"repositories": names}).json
+    queue.work()
+    html = page.get(job["page"]).text
     token = re.search(r'name="token" value="([^"]+)"', html)
     assert token
-    form = {"token": token[1], "ticket": ticket["id"], "repository": names[1], "readme_length": "90000"}
+    form = {"token": token[1], "job": job["id"], "repository": names[1], "readme_length": "90000"}
 
     there = page.post("/what-if", data=form).location
-    desk.work()
+    queue.work()
 
     html = page.get(there).text
     assert html.count('class="card"') == 1

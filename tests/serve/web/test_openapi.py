@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from stargaze.features.ingest.user_input import FORM_FIELDS
 
 if TYPE_CHECKING:
-    from tests.conftest import FakeDesk
+    from tests.serve.fake_queue import FakePredictionQueue
 
 
 @pytest.fixture
@@ -22,17 +22,17 @@ def described(page: FlaskClient) -> dict[str, Any]:
 
 
 def test_all_that_is_answered_is_described_and_the_reverse(
-    page: FlaskClient, desk: FakeDesk, described: dict[str, Any], sample: pd.DataFrame
+    page: FlaskClient, queue: FakePredictionQueue, described: dict[str, Any], sample: pd.DataFrame
 ) -> None:
     name = sample["full_name"].iloc[300]
-    asked = {"repositories": [name], "changes": {"license": "mit"}}
+    asked = {"repositories": [name], "what_if": {"license": "mit"}}
     url = page.post("/api/v1/predictions", json=asked).json["url"]
-    desk.work()
-    ticket = page.get(url).json
+    queue.work()
+    job = page.get(url).json
     schemas = described["components"]["schemas"]
 
-    assert set(ticket) == set(schemas["Ticket"]["properties"])
-    prediction = ticket["predictions"][0]
+    assert set(job) == set(schemas["Job"]["properties"])
+    prediction = job["predictions"][0]
     assert set(prediction) == set(schemas["Prediction"]["properties"])
     for name in ("factors", "similar"):
         assert set(prediction[name][0]) == set(schemas["Prediction"]["properties"][name]["items"]["properties"])
@@ -82,12 +82,12 @@ def test_the_example_of_the_description_can_be_asked(page: FlaskClient, describe
 
 
 def test_an_answer_is_valid_by_its_own_description(
-    page: FlaskClient, desk: FakeDesk, described: dict[str, Any], sample: pd.DataFrame
+    page: FlaskClient, queue: FakePredictionQueue, described: dict[str, Any], sample: pd.DataFrame
 ) -> None:
     url = page.post("/api/v1/predictions", json={"repositories": [sample["full_name"].iloc[300]]}).json["url"]
-    schema = {"$ref": "#/components/schemas/Ticket", "components": described["components"]}
+    schema = {"$ref": "#/components/schemas/Job", "components": described["components"]}
     validator = jsonschema.Draft202012Validator(schema)
 
     validator.validate(page.get(url).json)
-    desk.work()
+    queue.work()
     validator.validate(page.get(url).json)

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 if TYPE_CHECKING:
-    from tests.conftest import FakeDesk
+    from tests.serve.fake_queue import FakePredictionQueue
 
 
 def token(page: FlaskClient, path: str = "/") -> str:
@@ -48,9 +48,11 @@ def test_while_it_waits_the_page_refreshes_itself_without_javascript(page: Flask
     assert 'role="status"' in html
 
 
-def test_the_answer_ranks_with_range_truth_and_factors(page: FlaskClient, desk: FakeDesk, names: list[str]) -> None:
+def test_the_answer_ranks_with_range_truth_and_factors(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
+) -> None:
     url = send(page, "\n".join(names)).location
-    desk.work()
+    queue.work()
 
     html = page.get(url).text
 
@@ -62,10 +64,10 @@ def test_the_answer_ranks_with_range_truth_and_factors(page: FlaskClient, desk: 
     assert "refresh" not in html
 
 
-def test_the_page_says_which_release_answers_and_how_good_it_is(page: FlaskClient, desk: FakeDesk) -> None:
+def test_the_page_says_which_release_answers_and_how_good_it_is(page: FlaskClient, queue: FakePredictionQueue) -> None:
     html = page.get("/").text
 
-    assert desk.bundle.digest[:12] in html
+    assert queue.bundle.digest[:12] in html
     assert "2017-01-20" in html
     assert "RMSLE&nbsp;0.50" in html
     assert "90&nbsp;of 100" in html
@@ -88,7 +90,7 @@ def test_the_examples_exist(page: FlaskClient, names: list[str]) -> None:
     ],
 )
 def test_a_wrong_name_shows_the_form_again_with_the_reason(
-    page: FlaskClient, desk: FakeDesk, text: str, reason: str
+    page: FlaskClient, queue: FakePredictionQueue, text: str, reason: str
 ) -> None:
     answer = send(page, text)
 
@@ -97,16 +99,16 @@ def test_a_wrong_name_shows_the_form_again_with_the_reason(
     assert 'role="alert"' in answer.text
     assert 'aria-invalid="true"' in answer.text
     assert "<script>alert" not in answer.text
-    assert desk.tickets == {}
+    assert queue.jobs == {}
 
 
 def test_what_was_typed_stays(page: FlaskClient) -> None:
     assert "../etc</textarea>" in send(page, "../etc").text
 
 
-def test_an_unknown_name_is_named_beside_the_filled_form(page: FlaskClient, desk: FakeDesk) -> None:
+def test_an_unknown_name_is_named_beside_the_filled_form(page: FlaskClient, queue: FakePredictionQueue) -> None:
     url = send(page, "no/such-one").location
-    desk.work()
+    queue.work()
 
     html = page.get(url).text
 
@@ -117,7 +119,7 @@ def test_an_unknown_name_is_named_beside_the_filled_form(page: FlaskClient, desk
 @pytest.mark.parametrize("path", ["/", "/figures"])
 @pytest.mark.parametrize("sent", [None, "", "wrong", "ü"])
 def test_a_form_without_the_right_token_is_refused(
-    page: FlaskClient, desk: FakeDesk, path: str, sent: str | None
+    page: FlaskClient, queue: FakePredictionQueue, path: str, sent: str | None
 ) -> None:
     """Another site can make a browser send the form, but cannot read the token."""
     token(page)
@@ -126,22 +128,22 @@ def test_a_form_without_the_right_token_is_refused(
     answer = page.post(path, data=data)
 
     assert answer.status_code == 400
-    assert desk.tickets == {}
+    assert queue.jobs == {}
 
 
-def test_a_token_without_its_cookie_is_refused(page: FlaskClient, desk: FakeDesk) -> None:
+def test_a_token_without_its_cookie_is_refused(page: FlaskClient, queue: FakePredictionQueue) -> None:
     stolen = token(page)
     page.delete_cookie("stargaze")
 
     assert page.post("/", data={"token": stolen, "repositories": "a/b"}).status_code == 400
-    assert desk.tickets == {}
+    assert queue.jobs == {}
 
 
 def test_typed_figures_are_predicted_beside_a_known_repository(
-    page: FlaskClient, desk: FakeDesk, names: list[str]
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
 ) -> None:
     url = send_figures(page, full_name="me/mine", forks="12", repositories=names[0]).location
-    desk.work()
+    queue.work()
 
     html = page.get(url).text
 
@@ -160,14 +162,14 @@ def test_typed_figures_are_predicted_beside_a_known_repository(
     ],
 )
 def test_figures_that_cannot_be_true_show_the_form_again(
-    page: FlaskClient, desk: FakeDesk, figures: dict[str, str]
+    page: FlaskClient, queue: FakePredictionQueue, figures: dict[str, str]
 ) -> None:
     answer = send_figures(page, **figures)
 
     assert answer.status_code == 400
     assert 'role="alert"' in answer.text
     assert "<script>alert" not in answer.text
-    assert desk.tickets == {}
+    assert queue.jobs == {}
 
 
 def test_every_control_has_a_label(page: FlaskClient) -> None:
@@ -178,9 +180,9 @@ def test_every_control_has_a_label(page: FlaskClient) -> None:
     assert all(f'<label for="{control}"' in html for control in controls)
 
 
-def test_a_closed_queue_keeps_what_was_typed(page: FlaskClient, desk: FakeDesk) -> None:
+def test_a_closed_queue_keeps_what_was_typed(page: FlaskClient, queue: FakePredictionQueue) -> None:
     form = token(page)
-    desk.closed = True
+    queue.closed = True
 
     answer = page.post("/", data={"token": form, "repositories": "a/b"})
 
@@ -190,7 +192,7 @@ def test_a_closed_queue_keeps_what_was_typed(page: FlaskClient, desk: FakeDesk) 
 
 
 @pytest.mark.parametrize("wrong", ["00000000-0000-4000-8000-000000000000", "x", "..%2F..%2Fx"])
-def test_an_unknown_ticket_is_404(page: FlaskClient, wrong: str) -> None:
+def test_an_unknown_job_is_404(page: FlaskClient, wrong: str) -> None:
     assert page.get(f"/predictions/{wrong}").status_code == 404
 
 
@@ -203,11 +205,11 @@ def test_nothing_typed_finds_nothing(page: FlaskClient) -> None:
 
 
 def test_a_lever_that_cannot_be_is_explained_beside_the_answer(
-    page: FlaskClient, desk: FakeDesk, names: list[str]
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
 ) -> None:
     url = send(page, names[0]).location
-    desk.work()
-    data = {"token": token(page), "ticket": url.rpartition("/")[2], "repository": names[0], "latest_release_at": "soon"}
+    queue.work()
+    data = {"token": token(page), "job": url.rpartition("/")[2], "repository": names[0], "latest_release_at": "soon"}
 
     answer = page.post("/what-if", data=data)
 
@@ -225,10 +227,10 @@ def test_the_form_asks_only_for_what_the_bundle_looks_at(page: FlaskClient) -> N
     assert 'name="downloads"' not in html
 
 
-def test_who_waits_is_led_to_the_ticket_and_never_asks_again(
-    page: FlaskClient, desk: FakeDesk, names: list[str]
+def test_who_waits_is_led_to_the_job_and_never_asks_again(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
 ) -> None:
     html = page.get(f"/of/{names[0]}").text
 
-    assert f"url=/predictions/{next(iter(desk.tickets))}" in html
+    assert f"url=/predictions/{next(iter(queue.jobs))}" in html
     assert f'property="og:image" content="http://localhost/card/{names[0]}.png"' in html

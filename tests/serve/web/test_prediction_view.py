@@ -11,12 +11,12 @@ from stargaze.serve.web.prediction_view import cards_of, number
 
 def prediction(**changed: Any) -> dict[str, Any]:
     factors = [
-        {"feature": "a", "label": "contributors", "value": "12", "times": 4.0},
-        {"feature": "b", "label": "open issues; with pull requests", "value": "not known", "times": 0.5},
+        {"feature": "a", "label": "contributors", "value": "12", "factor": 4.0},
+        {"feature": "b", "label": "open issues; with pull requests", "value": "not known", "factor": 0.5},
     ]
     row = {
         "rank": 1, "known": True, "full_name": "a/b", "stars": 99.0, "low": 9.0, "high": 999.0, "coverage": 0.9,
-        "percentile": 93.4, "expected": 99.0, "base": 2.3, "factors": factors, "rest": 1.04, "actual": 99.0,
+        "percentile": 93.4, "expected": 99.0, "base": 2.3, "factors": factors, "other_factors": 1.04, "actual": 99.0,
         "fetched_at": "2017-01-20",
     }  # fmt: skip
     return row | changed
@@ -63,7 +63,7 @@ def test_what_lies_outside_is_said_in_words() -> None:
         {"label": "language", "value": "Brainfuck", "low": "", "high": ""},
     ]
 
-    assert cards_of([prediction(beyond=beyond)])[0][0].outside == (
+    assert cards_of([prediction(out_of_range=beyond)])[0][0].out_of_range == (
         "forks: 900,000 (it learnt from 0 to 20,000)",
         "language: Brainfuck (it never saw that)",
     )
@@ -71,12 +71,12 @@ def test_what_lies_outside_is_said_in_words() -> None:
 
 def test_a_change_is_told_with_before_and_after() -> None:
     change = {"field": "license", "label": "License", "before": "not known", "after": "mit"}
-    told = {"stars": 120.0, "low": 10.0, "high": 1_200.0, "times": 1.21, "changes": [change]}
+    told = {"stars": 120.0, "low": 10.0, "high": 1_200.0, "factor": 1.21, "changes": [change]}
 
     found = cards_of([prediction(what_if=told)])[0][0].what_if
 
     assert found is not None
-    assert (found.before, found.after, found.times) == ("99", "120", "× 1.2")
+    assert (found.before, found.after, found.factor) == ("99", "120", "× 1.2")
     assert found.changes == ("License: not known → mit",)
 
 
@@ -93,9 +93,9 @@ def test_it_is_said_where_the_figures_come_from(row: dict[str, Any], words: str)
 
 
 def test_remarks_are_sentences() -> None:
-    card = cards_of([prediction(remarks=["is a fork", "GitHub could not be reached; figures of 2026-01-01"])])[0][0]
+    card = cards_of([prediction(notes=["is a fork", "GitHub could not be reached; figures of 2026-01-01"])])[0][0]
 
-    assert card.remarks == ("It is a fork.", "GitHub could not be reached; figures of 2026-01-01.")
+    assert card.notes == ("It is a fork.", "GitHub could not be reached; figures of 2026-01-01.")
 
 
 def test_an_answer_without_reasons_has_none() -> None:

@@ -16,15 +16,15 @@ from stargaze.serve.web.app import make_web
 from stargaze.store import Store
 
 if TYPE_CHECKING:
-    from tests.conftest import FakeDesk
+    from tests.serve.fake_queue import FakePredictionQueue
 
 PATH = "/api/v1/predictions"
 Open = Callable[[ServeSection], FlaskClient]
 
 
 @pytest.fixture
-def visit(released: Store, desk: FakeDesk) -> Open:
-    return lambda section: make_web(section, released, desk).test_client()
+def visit(released: Store, queue: FakePredictionQueue) -> Open:
+    return lambda section: make_web(section, released, queue).test_client()
 
 
 def ask(page: FlaskClient, number: int, **how: object) -> int:

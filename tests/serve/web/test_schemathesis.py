@@ -22,7 +22,7 @@ from stargaze.serve.web.app import make_web
 from stargaze.store import Store
 
 if TYPE_CHECKING:
-    from tests.conftest import FakeDesk
+    from tests.serve.fake_queue import FakePredictionQueue
 
 EXAMPLES, SEED, LIMIT = 40, 20260301, 300.0
 KEY_TAKEN = """
@@ -43,30 +43,30 @@ schemathesis.openapi.format("date", strategies.just("2025-06-01"))
 class InstantDesk:
     """Answers while it is asked, one at a time: an accepted question has its answer at the first look."""
 
-    def __init__(self, desk: FakeDesk) -> None:
-        self._desk = desk
+    def __init__(self, queue: FakePredictionQueue) -> None:
+        self._queue = queue
         self._lock = threading.Lock()
 
-    def ask(self, question: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
+    def submit(self, request: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
         with self._lock:
-            ticket = self._desk.ask(question, key=key, request_id=request_id)
-            if ticket.state == "queued":
-                answered = dataclasses.replace(ticket, **self._desk._outcome(ticket))
-                self._desk.tickets[ticket.id] = answered
-            return self._desk.tickets[ticket.id]
+            job = self._queue.submit(request, key=key, request_id=request_id)
+            if job.state == "queued":
+                answered = dataclasses.replace(job, **self._queue._result(job))
+                self._queue.jobs[job.id] = answered
+            return self._queue.jobs[job.id]
 
-    def find(self, question: PredictionRequest) -> PredictionJob | None:
+    def find(self, request: PredictionRequest) -> PredictionJob | None:
         with self._lock:
-            return self._desk.find(question)
+            return self._queue.find(request)
 
-    def look(self, ticket_id: str) -> PredictionJob | None:
-        return self._desk.look(ticket_id)
+    def get(self, job_id: str) -> PredictionJob | None:
+        return self._queue.get(job_id)
 
-    def ended(self, ticket_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
-        return self._desk.ended(ticket_ids)
+    def finished(self, job_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
+        return self._queue.finished(job_ids)
 
     def check(self) -> None:
-        self._desk.check()
+        self._queue.check()
 
 
 class Quiet(WSGIRequestHandler):
@@ -77,9 +77,9 @@ class Quiet(WSGIRequestHandler):
 
 
 @contextlib.contextmanager
-def served(store: Store, desk: FakeDesk) -> Iterator[str]:
+def served(store: Store, queue: FakePredictionQueue) -> Iterator[str]:
     """Serve the whole app on loopback; without a limit for one visitor, who asks a lot."""
-    web = make_web(ServeSection(per_minute=0), store, InstantDesk(desk))
+    web = make_web(ServeSection(per_minute=0), store, InstantDesk(queue))
     server = make_server("127.0.0.1", 0, web, threaded=True, request_handler=Quiet)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -93,9 +93,9 @@ def served(store: Store, desk: FakeDesk) -> Iterator[str]:
 
 @pytest.mark.real
 def test_the_referee_finds_nothing_that_the_description_does_not_say(
-    released: Store, desk: FakeDesk, tmp_path: Path
+    released: Store, queue: FakePredictionQueue, tmp_path: Path
 ) -> None:
-    with served(released, desk) as url:
+    with served(released, queue) as url:
         (tmp_path / "schemathesis.toml").write_text(KEY_TAKEN)
         (tmp_path / "hooks.py").write_text(HOOKS)
         command = [

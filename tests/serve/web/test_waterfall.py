@@ -14,9 +14,9 @@ from stargaze.serve.web.waterfall import number_of_times, waterfall
 
 
 def prediction(times: list[float], rest: float = 1.04, base: float = 2.3) -> dict[str, Any]:
-    factors = [{"feature": "a", "label": "issues; with more", "value": "12", "times": one} for one in times]
+    factors = [{"feature": "a", "label": "issues; with more", "value": "12", "factor": one} for one in times]
     expected = (base + 1) * math.prod(times) * rest - 1
-    return {"base": base, "expected": max(expected, 0.0), "factors": factors, "rest": rest}
+    return {"base": base, "expected": max(expected, 0.0), "factors": factors, "other_factors": rest}
 
 
 def at(text: str) -> float:

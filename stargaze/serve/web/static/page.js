@@ -11,16 +11,16 @@ async function follow(waiting) {
     pause = Math.min(pause * 1.4, 2000);
     try {
       const response = await fetch(waiting.dataset.poll, { headers: { Accept: "application/json" } });
-      const ticket = await response.json();
+      const job = await response.json();
       if (!response.ok && response.status < 500) {
         location.reload();
         return;
       }
-      if (ticket.state === "done" || ticket.state === "failed") {
+      if (job.state === "done" || job.state === "failed") {
         await show(waiting);
         return;
       }
-      if (words[ticket.state] && say.textContent !== words[ticket.state]) say.textContent = words[ticket.state];
+      if (words[job.state] && say.textContent !== words[job.state]) say.textContent = words[job.state];
     } catch (error) {
       say.textContent = "The connection is interrupted; trying again.";
     }
@@ -44,15 +44,15 @@ async function show(waiting) {
   heading.focus({ preventScroll: true });
 }
 
-/** Ask the API and wait for its answer; gives the ticket, or throws what it said. */
+/** Ask the API and wait for its answer; gives the job, or throws what it said. */
 async function askApi(url, question) {
   const asked = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(question) });
-  let ticket = await asked.json();
-  while (asked.ok && (ticket.state === "queued" || ticket.state === "running")) {
-    ticket = await (await fetch(ticket.url, { headers: { Prefer: "wait=5" } })).json();
+  let job = await asked.json();
+  while (asked.ok && (job.state === "queued" || job.state === "running")) {
+    job = await (await fetch(job.url, { headers: { Prefer: "wait=5" } })).json();
   }
-  if (ticket.error) throw new Error([ticket.error.message, ticket.error.hint].filter(Boolean).join("; "));
-  return ticket;
+  if (job.error) throw new Error([job.error.message, job.error.hint].filter(Boolean).join("; "));
+  return job;
 }
 
 /** Show what a lever does beside it, without leaving the page. */
@@ -68,15 +68,15 @@ function tryLevers(form) {
     }
     said.textContent = "Computing …";
     try {
-      const ticket = await askApi(form.dataset.whatIf, { repositories: [form.dataset.name], changes, reasons: false });
-      const one = ticket.predictions[0];
+      const job = await askApi(form.dataset.whatIf, { repositories: [form.dataset.name], what_if: changes, explain: false });
+      const one = job.predictions[0];
       const found = one.what_if;
       const write = (value) => Math.round(value).toLocaleString("en");
       if (!found || !found.changes.length) said.textContent = "Nothing would be otherwise.";
       else {
         const number = Object.assign(document.createElement("b"), { textContent: `${write(one.stars)} → ${write(found.stars)} stars` });
         const texts = found.changes.map((change) => `${change.label}: ${change.before} → ${change.after}`).join("; ");
-        said.replaceChildren(number, `, × ${found.times.toFixed(2)} (range ${write(found.low)} to ${write(found.high)}). ${texts}.`);
+        said.replaceChildren(number, `, × ${found.factor.toFixed(2)} (range ${write(found.low)} to ${write(found.high)}). ${texts}.`);
       }
     } catch (error) {
       said.textContent = error.message;
@@ -95,9 +95,9 @@ function tryApi(form) {
     const begun = performance.now();
     said.textContent = "Sent …";
     try {
-      const ticket = await askApi(form.dataset.try, JSON.parse(form.querySelector("textarea").value));
+      const job = await askApi(form.dataset.try, JSON.parse(form.querySelector("textarea").value));
       said.textContent = `Answered after ${Math.round(performance.now() - begun)} ms.`;
-      shown.firstElementChild.textContent = JSON.stringify(ticket, null, 1);
+      shown.firstElementChild.textContent = JSON.stringify(job, null, 1);
       shown.hidden = false;
     } catch (error) {
       said.textContent = `Refused: ${error.message}`;
