@@ -110,7 +110,7 @@ def ours(_: Tenancy, folder: Path, __: Faults) -> str:
 
 def longest(todo: Plan, took: dict[str, float]) -> float:
     """Return the time of the longest dependency chain [s]."""
-    needs = {step.key: step.resource.needs if step.resource else () for step in todo.steps}
+    needs = {step.key: step.desired.depends_on if step.desired else () for step in todo.steps}
 
     def until(key: str) -> float:
         return took.get(key, 0.0) + max((until(need) for need in needs.get(key, ()) if need in needs), default=0.0)

@@ -1,4 +1,4 @@
-"""What ``stargaze doctor`` looks at in a cloud and on its machines: before they are made, and after."""
+"""The checks of ``stargaze doctor`` for the cloud and for its machines."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, get_args
 
 from stargaze import __version__
 from stargaze.config import InfraSection
 from stargaze.diagnostics import Check, checked
 from stargaze.errors import ExternalError
+from stargaze.infra.hosts.host_list import read_ssh_hosts
 from stargaze.infra.hosts.state_dir import StateDir
 from stargaze.infra.plan.cloud import Cloud
 from stargaze.infra.plan.desired import ANYWHERE
-from stargaze.infra.plan.plan import Plan
-from stargaze.infra.provision import plan_up, read_ssh_hosts
+from stargaze.infra.plan.plan import Action, Plan
+from stargaze.infra.provision import plan_up
 from stargaze.system.ssh import SshHost
 
 PRIVATE_PORTS = {
@@ -29,21 +30,23 @@ PRIVATE_PORTS = {
     5672: "RabbitMQ",
     7946: "the Swarm",
 }
-"""Ports that must not answer from outside."""
+"""Ports that must be closed from outside."""
 PORT_TIMEOUT = 3.0
-"""How long a port may take to open [s]."""
-LATE = 2.0
-"""How far a clock may be off [s]: signatures and tokens have times."""
-LEAST_FREE = 3.0
+"""Of one connection attempt [s]."""
+MAX_CLOCK_OFFSET = 2.0
+"""Largest offset of a clock [s]: signatures and tokens contain times."""
+MIN_FREE_DISK = 3.0
 """On a machine [GB]: an image of the page has two."""
-TIME_LIMIT = 60.0
-MEMBERS = (
+FACTS_TIMEOUT = 60.0
+ROLES = {"ray": ("development", "parameter"), "swarm": ("production",)}
+"""The roles of the members of Ray and of the Swarm."""
+COUNT_RAY_NODES = (
     "import sys; from ray._raylet import GcsClient; "
     "nodes = GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10); "
     "print(sum(node.state == 0 for node in nodes.values()))"
 )
-"""Counts the living members of a Ray cluster; 0 is ALIVE."""
-LOOK = rf"""
+"""Prints the number of alive nodes of a Ray cluster; 0 is ALIVE."""
+FACTS_SCRIPT = rf"""
 printf '{{"time": %s, ' "$(date +%s.%N)"
 printf '"free": %s, ' "$(df -k --output=avail / | tail -n 1)"
 printf '"docker": "%s", ' "$(sudo -n docker version --format '{{{{.Server.Version}}}}' 2>/dev/null)"
@@ -53,150 +56,130 @@ printf '"stargaze": "%s", ' "$(/opt/stargaze/bin/python -P -c \
   'import importlib.metadata; print(importlib.metadata.version("stargaze"))' 2>/dev/null)"
 ray=$(systemctl is-active stargaze-ray 2>/dev/null)
 printf '"ray": "%s", ' "$ray"
-[ "$ray" = active ] && members=$(sudo -n sh -c \
-  'set -a; . /etc/stargaze/ray.env; exec /opt/stargaze/bin/python -P -c "{MEMBERS}" "$RAY_ADDRESS"' 2>/dev/null)
+[ "$ray" = active ] && nodes=$(sudo -n sh -c \
+  'set -a; . /etc/stargaze/ray.env; exec /opt/stargaze/bin/python -P -c "{COUNT_RAY_NODES}" "$RAY_ADDRESS"' 2>/dev/null)
 printf '"page": "%s", ' "$(systemctl is-active haproxy 2>/dev/null)"
-printf '"ray nodes": "%s"}}\n' "$members"
+printf '"ray nodes": "%s"}}\n' "$nodes"
 """
-"""What is asked of a machine, in one go; everything here is read, nothing changed."""
+"""Prints the facts of a machine as one JSON object; changes nothing."""
 
 
 def check_cloud(section: InfraSection, cloud: Cloud, state_dir: StateDir, credential: str) -> tuple[Check, ...]:
-    """Check what can be had, and the rules as the cloud tells them."""
-    kind = (
+    """Check the credentials, the plan of ``infra up``, and the actual security group rules."""
+    credentials = (
         Check("credentials", "well", f"{credential}: accepted")
         if credential != "password"
         else Check(
             "credentials",
             "warning",
-            "accepted, but clouds.yaml holds a password, which opens more than this project",
+            "accepted, but clouds.yaml contains a password, which is not limited to this project",
             "openstack application credential create stargaze",
         )
     )
-    return (kind, *checked("plan", lambda: _of_what_stands(plan_up(section, cloud, state_dir))))
+
+    def check() -> Iterable[Check]:
+        plan = plan_up(section, cloud, state_dir)
+        return (*_check_plan(plan), _check_rules(plan))
+
+    return (credentials, *checked("plan", check))
 
 
 def check_machines(section: InfraSection, state_dir: StateDir) -> tuple[Check, ...]:
-    """Check every machine that was brought up: whether it lets us in, its clock, disk and versions, and what is open."""
-    machines = read_ssh_hosts(section, state_dir)
-    outside = next((one for one in machines if one.role == "orchestration"), machines[0])
+    """Check every machine (ssh, clock, disk, services, versions), and the ports that are open from outside."""
+    hosts = read_ssh_hosts(section, state_dir)
+    entry = next((host for host in hosts if host.role == "orchestration"), hosts[0])
+    sizes = {name: sum(host.role in roles for host in hosts) for name, roles in ROLES.items()}
     with ThreadPoolExecutor(8) as pool:
-        inside = pool.map(lambda one: _of_machine(one, sizes_of(machines)), machines)
-        doors = list(pool.map(_check_port, [outside.address] * len(PRIVATE_PORTS), PRIVATE_PORTS))
-    return (*(check for checks in inside for check in checks), *doors)
+        by_machine = pool.map(lambda host: _check_machine(host, sizes), hosts)
+        ports = list(pool.map(_check_port, [entry.address] * len(PRIVATE_PORTS), PRIVATE_PORTS))
+    return (*(check for checks in by_machine for check in checks), *ports)
 
 
-def _of_what_stands(todo: Plan) -> Iterable[Check]:
-    return (*_of_plan(todo), _rules(todo))
+def _check_plan(plan: Plan) -> list[Check]:
+    if plan.problems:
+        return [Check("plan", "ill", problem.message, problem.hint) for problem in plan.problems]
+    if plan.changes:
+        actions = [action for action in get_args(Action) if action != "keep" and plan.count(action)]
+        counts = ", ".join(f"{plan.count(action)} to {action}" for action in actions)
+        return [
+            Check("plan", "warning", f"image, flavor, networks and quota are available; {counts}", "stargaze infra up")
+        ]
+    return [Check("plan", "well", "all resources match the config")]
 
 
-def _of_plan(todo: Plan) -> Iterable[Check]:
-    if todo.missing:
-        return [Check("plan", "ill", one.what, one.hint) for one in todo.missing]
-    if todo.changes:
-        words = ", ".join(
-            f"{todo.count(verb)} to {verb}" for verb in ("create", "repair", "replace", "delete") if todo.count(verb)
-        )
-        return [Check("plan", "warning", f"image, flavor, networks and quota are there; {words}", "stargaze infra up")]
-    return [Check("plan", "well", "all stands as the config asks for")]
-
-
-def _rules(todo: Plan) -> Check:
-    """Read the rules back: what the whole world may reach is the page, and nothing else."""
-    stands = [step.found for step in todo.steps if step.kind == "rules" and step.found]
-    found = [(one.name, rule) for one in stands for rule in one.spec["rules"]]
-    wide = [(name, rule) for name, rule in found if rule.endswith(tuple(f"from {anywhere}" for anywhere in ANYWHERE))]
-    wrong = [f"{name}: {rule}" for name, rule in wide if not name.endswith("-page")]
+def _check_rules(plan: Plan) -> Check:
+    """Check that only the page is open to the internet."""
+    actual = [step.actual for step in plan.steps if step.kind == "rules" and step.actual]
+    rules = [(group.name, rule) for group in actual for rule in group.spec["rules"]]
+    public = [(name, rule) for name, rule in rules if rule.endswith(tuple(f"from {source}" for source in ANYWHERE))]
+    wrong = [f"{name}: {rule}" for name, rule in public if not name.endswith("-page")]
     if wrong:
-        return Check("open to the world", "ill", "; ".join(wrong), "stargaze infra up puts the rules right")
-    return Check("open to the world", "well", ", ".join(rule for _, rule in wide) or "nothing")
+        return Check("open to the internet", "ill", "; ".join(wrong), "stargaze infra up corrects the rules")
+    return Check("open to the internet", "well", ", ".join(rule for _, rule in public) or "nothing")
 
 
-def sizes_of(machines: Iterable[SshHost]) -> Mapping[str, int]:
-    """Return how many members Ray and the Swarm should have."""
-    roles = [machine.role for machine in machines]
-    return {name: sum(role in of for role in roles) for name, of in MEMBERS_OF.items()}
-
-
-MEMBERS_OF = {"ray": ("development", "parameter"), "swarm": ("production",)}
-
-
-def _of_machine(machine: SshHost, sizes: Mapping[str, int]) -> Sequence[Check]:
-    name = machine.name
+def _check_machine(host: SshHost, sizes: Mapping[str, int]) -> Sequence[Check]:
     try:
-        done = machine.ask("sh", "-s", stdin=LOOK.encode(), seconds=TIME_LIMIT)
-        told = json.loads(done.stdout.strip().splitlines()[-1])
+        result = host.ask("sh", "-s", stdin=FACTS_SCRIPT.encode(), seconds=FACTS_TIMEOUT)
+        facts = json.loads(result.stdout.strip().splitlines()[-1])
     except (ExternalError, ValueError, IndexError):
-        return [Check(f"{name}: ssh", "ill", "does not let us in", "stargaze infra up")]
-    return [Check(f"{name}: ssh", "well", "lets us in"), *_check_facts(name, machine.role, told, time.time(), sizes)]
+        return [Check(f"{host.name}: ssh", "ill", "login failed", "stargaze infra up")]
+    return [Check(f"{host.name}: ssh", "well", "ok"), *_check_facts(host.name, host.role, facts, time.time(), sizes)]
 
 
 def _check_facts(
-    name: str, role: str, told: Mapping[str, Any], now: float, sizes: Mapping[str, int]
+    name: str, role: str, facts: Mapping[str, Any], now: float, sizes: Mapping[str, int]
 ) -> Sequence[Check]:
-    """Judge what a machine said of itself."""
-    off, free = abs(float(told["time"]) - now), float(told["free"]) / 1e6
-    needs = {
+    """Compare the facts of a machine with what its role needs."""
+    offset, free = abs(float(facts["time"]) - now), float(facts["free"]) / 1e6
+    needed = {
         "docker": role in ("development", "production"),
-        "swarm": role in MEMBERS_OF["swarm"],
-        "ray": role in MEMBERS_OF["ray"],
+        "swarm": role in ROLES["swarm"],
+        "ray": role in ROLES["ray"],
         "stargaze": role != "orchestration",
         "page": role == "orchestration",
     }
-    good = {"swarm": "active", "ray": "active", "stargaze": __version__, "page": "active"}
+    expected = {"swarm": "active", "ray": "active", "stargaze": __version__, "page": "active"}
     tags = {"docker": "base", "stargaze": "ray,git"}
+
+    def check(part: str, found: str, hint: str, *, is_ok: bool) -> Check:
+        return Check(f"{name}: {part}", "well" if is_ok else "ill", found, hint)
+
     parts = [
-        Check(
-            f"{name}: {part}",
-            "well" if seen and seen == good.get(part, seen) else "ill",
-            str(told[part]) or "is not there",
+        check(
+            part,
+            str(facts[part]) or "not found",
             f"stargaze infra configure --tags {tags.get(part, part)}",
+            is_ok=bool(value) and value == expected.get(part, value),
         )
-        for part in (part for part, needed in needs.items() if needed)
-        for seen in (str(told[part]).partition("+")[0],)  # a wheel's version has the wheel's digest behind it
+        for part in (part for part, is_needed in needed.items() if is_needed)
+        for value in (str(facts[part]).partition("+")[0],)  # without the digest in the version of the wheel
     ]
-    return [
-        Check(
-            f"{name}: clock",
-            "well" if off < LATE else "ill",
-            f"{off:.1f} s off",
-            "stargaze infra configure --tags base",
-        ),
-        Check(
-            f"{name}: disk",
-            "well" if free > LEAST_FREE else "ill",
-            f"{free:.1f} GB free",
-            "sudo docker system prune; a larger infra.disk",
-        ),
-        *parts,
-        *_members(name, told, sizes),
-    ]
-
-
-def _members(name: str, told: Mapping[str, Any], sizes: Mapping[str, int]) -> Sequence[Check]:
-    """Judge what those see who know all members: a Swarm's managers, and whoever is in Ray."""
-    return [
-        Check(
-            f"{name}: {part} members",
-            "well" if int(told[f"{part} nodes"]) >= size else "ill",
-            f"sees {told[f'{part} nodes']} of {size}",
+    members = [
+        check(
+            f"{part} members",
+            f"sees {facts[f'{part} nodes']} of {size}",
             f"stargaze infra status; stargaze infra configure --tags {part}",
+            is_ok=int(facts[f"{part} nodes"]) >= size,
         )
         for part, size in sizes.items()
-        if told[f"{part} nodes"] not in ("", "0")
+        if facts[f"{part} nodes"] not in ("", "0")  # only managers of the Swarm and members of Ray count them
+    ]
+    return [
+        check("clock", f"{offset:.1f} s off", "stargaze infra configure --tags base", is_ok=offset < MAX_CLOCK_OFFSET),
+        check("disk", f"{free:.1f} GB free", "docker system prune; increase infra.disk", is_ok=free > MIN_FREE_DISK),
+        *parts,
+        *members,
     ]
 
 
 def _check_port(address: str, port: int) -> Check:
-    """Knock at a port from here."""
+    """Check that a connection from here to a port fails."""
+    name = f"port {port} from here"
     try:
         with socket.create_connection((address, port), PORT_TIMEOUT):
             pass
     except OSError:
-        return Check(f"port {port} from here", "well", f"closed ({PRIVATE_PORTS[port]})")
-    return Check(
-        f"port {port} from here",
-        "ill",
-        f"{address} answers: {PRIVATE_PORTS[port]} must not face outside",
-        "stargaze infra configure --tags base",
-    )
+        return Check(name, "well", f"closed ({PRIVATE_PORTS[port]})")
+    message = f"{address} answers: {PRIVATE_PORTS[port]} must not be reachable from outside"
+    return Check(name, "ill", message, "stargaze infra configure --tags base")

@@ -1,4 +1,4 @@
-"""Which machines a cluster has, by name and role."""
+"""The machines of a cluster by name and role."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from stargaze.config import InfraSection
 from stargaze.errors import ConfigError, did_you_mean
 
 Role = Literal["orchestration", "development", "parameter", "production"]
-NAME = re.compile(r"(orchestration|development)|(parameter|production)([1-9][0-9]?)")
-KNOWN = ("orchestration", "development", "parameter1", "production1", "production2")
+NAME_PATTERN = re.compile(r"(orchestration|development)|(parameter|production)([1-9][0-9]?)")
+EXAMPLE_NAMES = ("orchestration", "development", "parameter1", "production1", "production2")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine; ``orchestration`` is the only one that is reached from outside, and the way to all others."""
+    """One machine. Only ``orchestration`` is reachable from outside; it is the jump host of all others."""
 
     name: str
     role: Role
@@ -25,7 +25,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Host:
-    """A machine that exists: where Ansible reaches it, and where the others do."""
+    """A machine that exists: its address for ssh, and its address for the other machines."""
 
     machine: Machine
     address: str
@@ -34,7 +34,7 @@ class Host:
 
 
 def list_machines(section: InfraSection) -> tuple[Machine, ...]:
-    """List the machines that a config asks for.
+    """List the machines that a config defines.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def list_machines(section: InfraSection) -> tuple[Machine, ...]:
 
 
 def server_name(section: InfraSection, machine: Machine) -> str:
-    """Return what a machine, its port and its floating IP are called in the cloud.
+    """Return the name of a machine, its port and its floating IP in the cloud.
 
     >>> server_name(InfraSection(name="lab"), Machine("production1", "production"))
     'lab-production1'
@@ -59,34 +59,36 @@ def server_name(section: InfraSection, machine: Machine) -> str:
 
 
 def find_jump_host(hosts: Iterable[Host]) -> Host | None:
-    """Return the machine that the others are entered through; None where all are entered as they are."""
+    """Return the jump host; None if ssh connects to all machines directly."""
     return next((host for host in hosts if host.machine.role == "orchestration"), None)
 
 
 def parse_machine_name(name: str) -> Machine:
-    """Read a machine's role from its name.
+    """Return the machine with a name.
 
     Raises
     ------
     ConfigError
-        If no machine has such a name.
+        If it is not a valid machine name.
     """
-    found = NAME.fullmatch(name)
-    if found is None:
+    match = NAME_PATTERN.fullmatch(name)
+    if match is None:
         raise ConfigError(
-            f"infra.hosts.{name}: not the name of a machine",
-            hint=did_you_mean(name, KNOWN, "Names here: orchestration, development, parameter1…, production1…"),
+            f"infra.hosts.{name}: not a machine name",
+            hint=did_you_mean(
+                name, EXAMPLE_NAMES, "valid names: orchestration, development, parameter1…, production1…"
+            ),
         )
-    return Machine(name, found[1] or found[2])  # type: ignore[arg-type]  # the pattern holds the four roles
+    return Machine(name, match[1] or match[2])  # type: ignore[arg-type]  # the pattern contains the four roles
 
 
 def parse_static_hosts(hosts: Mapping[str, str]) -> tuple[Host, ...]:
-    """Read the machines that exist from the config: ``user@address``, and where the others know it by another, ``,inside``.
+    """Parse ``infra.hosts``: ``user@address``, or ``user@address,private-ip`` if the other machines use another address.
 
     Raises
     ------
     ConfigError
-        If there is none, or one is not written so.
+        If there is no host, or one has another format.
 
     Examples
     --------
@@ -95,17 +97,17 @@ def parse_static_hosts(hosts: Mapping[str, str]) -> tuple[Host, ...]:
     """
     if not hosts:
         raise ConfigError(
-            'infra.hosts is empty, and infra.provider is "static"', hint='[infra.hosts] production1 = "user@address"'
+            'infra.hosts is empty, but infra.provider is "static"', hint='[infra.hosts] production1 = "user@address"'
         )
-    return tuple(_host(name, text) for name, text in sorted(hosts.items()))
+    return tuple(_parse_host(name, text) for name, text in sorted(hosts.items()))
 
 
-def _host(name: str, text: str) -> Host:
+def _parse_host(name: str, text: str) -> Host:
     machine = parse_machine_name(name)
-    found = re.fullmatch(r"([a-z_][a-z0-9_-]*)@([0-9A-Za-z.:-]+)(?:,\s*([0-9A-Za-z.:-]+))?", text.strip())
-    if found is None:
+    match = re.fullmatch(r"([a-z_][a-z0-9_-]*)@([0-9A-Za-z.:-]+)(?:,\s*([0-9A-Za-z.:-]+))?", text.strip())
+    if match is None:
         raise ConfigError(
-            f"infra.hosts.{name}: {text!r} is no address of a machine",
-            hint=f'{name} = "user@address", or "user@address,inside-address"',
+            f"infra.hosts.{name}: {text!r} is not a machine address",
+            hint=f'{name} = "user@address", or "user@address,private-ip"',
         )
-    return Host(machine, found[2], found[3] or found[2], found[1])
+    return Host(machine, match[2], match[3] or match[2], match[1])

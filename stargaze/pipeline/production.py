@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from stargaze.infra.hosts.host_list import find_ssh_hosts, read_hosts
 from stargaze.infra.hosts.state_dir import open_state_dir
-from stargaze.infra.provision import find_ssh_hosts, read_hosts
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.swarm.image import Engine, Recipe
 from stargaze.serve.swarm.production import ProductionTarget

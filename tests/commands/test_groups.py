@@ -102,7 +102,7 @@ def cloud(run: Run, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
     Path("stargaze.toml").write_text('[infra]\nssh_from = ["192.0.2.0/24"]\npatience = 10\n')
     monkeypatch.setattr("stargaze.infra.openstack.client.connect", lambda _: there)
     monkeypatch.setattr("stargaze.infra.provision.wait_for_ssh", lambda *_: None)
-    monkeypatch.setattr("stargaze.infra.ansible.configure.configure", lambda *_, **__: SimpleNamespace(changed={}))
+    monkeypatch.setattr("stargaze.infra.ansible.configure.run_playbook", lambda *_, **__: SimpleNamespace(changed={}))
     return there
 
 
@@ -112,13 +112,13 @@ def test_up_answers_with_one_json_document(run: Run, cloud: FakeCloud) -> None:
     again = json.loads(run("infra", "up", "--json").out)
 
     assert planned == {"plan": made["plan"]}
-    assert {"do": "create", "what": "server", "name": "stargaze-production1", "why": ""} in made["plan"]
+    assert {"action": "create", "resource": "server", "name": "stargaze-production1", "detail": ""} in made["plan"]
     assert {"machine": "production1", "changed": 0} in made["machines"]
     assert again == {"plan": [], "machines": []}
 
 
 def test_up_shows_the_plan_as_one_json_document_where_something_is_missing(run: Run, cloud: FakeCloud) -> None:
-    cloud.given = replace(cloud.given, images=())
+    cloud.offered = replace(cloud.offered, images=())
 
     ended = run("infra", "up", "--json")
 
@@ -147,11 +147,11 @@ def test_who_types_no_name_deletes_nothing(run: Run, cloud: FakeCloud, monkeypat
             return True
 
     run("infra", "up")
-    stood = list(cloud.things)
+    stood = list(cloud.existing)
     monkeypatch.setattr("sys.stdin", Terminal())
 
     ended = run("infra", "down")
 
-    assert (ended.code, ended.error) == (2, "no name was typed: nothing was done")
+    assert (ended.code, ended.error) == (2, "no name was typed; nothing was deleted")
     assert ended.hint == "stargaze infra down --yes"
-    assert cloud.things == stood
+    assert cloud.existing == stood

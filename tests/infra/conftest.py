@@ -1,4 +1,4 @@
-"""A cloud without a network: everything it holds is a list, and it fails when a test says so."""
+"""A cloud in memory: its resources are a list, and tests can make calls fail."""
 
 from __future__ import annotations
 
@@ -33,60 +33,62 @@ SECTION = InfraSection(ssh_from=["192.0.2.0/24"], patience=10)
 
 
 class FakeCloud:
-    """Keeps the promises of the port, in memory; ``fails`` names the keys that cannot be made now."""
+    """Implements :class:`stargaze.infra.plan.cloud.Cloud` in memory; ``failures`` has the errors of ``create`` by key."""
 
-    server = "127.0.0.1"
+    auth_host = "127.0.0.1"
 
     def __init__(self, offers: Offers = OFFERS) -> None:
-        self.given = offers
-        self.things: list[ActualResource] = []
-        self.fails: dict[str, str] = {}
+        self.offered = offers
+        self.existing: list[ActualResource] = []
+        self.failures: dict[str, str] = {}
         self.calls: list[str] = []
         self.consoles: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
     def offers(self) -> Offers:
-        return self.given
+        return self.offered
 
-    def found(self) -> tuple[ActualResource, ...]:
-        return tuple(self.things)
+    def resources(self) -> tuple[ActualResource, ...]:
+        return tuple(self.existing)
 
-    def make(self, resource: DesiredResource, ids: Mapping[str, str]) -> ActualResource:
+    def create(self, resource: DesiredResource, ids: Mapping[str, str]) -> ActualResource:
         with self._lock:
-            self.calls.append(f"make {resource.key}")
-            if resource.key in self.fails:
-                raise ExternalError(f"{resource.key} could not be made: {self.fails[resource.key]}", hint="wait")
-            missing = [need for need in resource.needs if need not in ids]
+            self.calls.append(f"create {resource.key}")
+            if resource.key in self.failures:
+                raise ExternalError(f"{resource.key} could not be created: {self.failures[resource.key]}", hint="wait")
+            missing = [need for need in resource.depends_on if need not in ids]
             assert not missing, missing
             number = next(self._numbers)
             state = "ACTIVE" if resource.kind == "server" else ""
             extra = {"address": f"10.20.0.{number}"} if resource.kind in ("port", "floating IP") else {}
-            found = ActualResource(
+            created = ActualResource(
                 resource.kind, resource.name, f"id{number}", {**resource.spec, **extra}, state, "", f"{number:04}"
             )
-            self.things.append(found)
-            return found
+            self.existing.append(created)
+            return created
 
-    def mend(self, resource: DesiredResource, found: ActualResource, ids: Mapping[str, str]) -> ActualResource:
+    def update(self, resource: DesiredResource, actual: ActualResource, ids: Mapping[str, str]) -> ActualResource:
         with self._lock:
-            self.calls.append(f"mend {resource.key}")
-            mended = replace(found, spec={**found.spec, **resource.spec}, state="ACTIVE" if found.state else "")
-            self.things[self.things.index(found)] = mended
-            return mended
+            self.calls.append(f"update {resource.key}")
+            updated = replace(actual, spec={**actual.spec, **resource.spec}, state="ACTIVE" if actual.state else "")
+            self.existing[self.existing.index(actual)] = updated
+            return updated
 
-    def remove(self, found: ActualResource) -> None:
+    def delete(self, resource: ActualResource) -> None:
         with self._lock:
-            self.calls.append(f"remove {found.key}")
-            gone = {found.key, f"rules {found.name}"} if found.kind == "security group" else {found.key}
-            self.things = [
-                one for one in self.things if one.key not in gone or (one.kind != "rules" and one.id != found.id)
+            self.calls.append(f"delete {resource.key}")
+            deleted = {resource.key, f"rules {resource.name}"} if resource.kind == "security group" else {resource.key}
+            self.existing = [
+                one
+                for one in self.existing
+                if one.key not in deleted or (one.kind != "rules" and one.id != resource.id)
             ]
 
     def servers(self) -> tuple[ActualResource, ...]:
-        return tuple(one for one in self.things if one.kind == "server")
+        return tuple(one for one in self.existing if one.kind == "server")
 
-    def console(self, server_id: str) -> str:
+    def console_output(self, server_id: str) -> str:
         return self.consoles.get(server_id, f"boot\n{BEGIN}\nssh-ed25519 AAAA{server_id} root@x\n{END}\n")
 
 

@@ -1,4 +1,4 @@
-"""What the doctor says of a cloud and of what a machine tells of itself."""
+"""The doctor's checks of a cloud and of the facts of a machine."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from stargaze.infra.provision import plan_up
 from stargaze.store import Store
 from tests.infra.conftest import SECTION, FakeCloud
 
-WELL = {"time": 1000.0, "free": 9e6, "docker": "24.0", "swarm": "active", "ray": "active", "stargaze": __version__}
-WELL |= {"page": "active"}
-SEEN = {"swarm nodes": "2", "ray nodes": "2"}
+HEALTHY = {"time": 1000.0, "free": 9e6, "docker": "24.0", "swarm": "active", "ray": "active", "stargaze": __version__}
+HEALTHY |= {"page": "active"}
+MEMBERS = {"swarm nodes": "2", "ray nodes": "2"}
 
 
 @pytest.fixture
@@ -27,40 +27,40 @@ def state_dir(tmp_path: Path) -> StateDir:
     return open_state_dir(SECTION, Store(tmp_path))
 
 
-def test_an_empty_project_that_has_all_is_a_plan_to_carry_out(cloud: FakeCloud, state_dir: StateDir) -> None:
-    kind, plan, world = check_cloud(SECTION, cloud, state_dir, "applicationcredential")
+def test_an_empty_project_with_sufficient_offers_has_a_plan_to_apply(cloud: FakeCloud, state_dir: StateDir) -> None:
+    credentials, plan, rules = check_cloud(SECTION, cloud, state_dir, "applicationcredential")
 
-    assert (kind.state, plan.state, world.state) == ("well", "warning", "well")
+    assert (credentials.state, plan.state, rules.state) == ("well", "warning", "well")
     assert plan.hint == "stargaze infra up"
     assert "27 to create" in plan.found
 
 
-def test_a_password_is_warned_of(cloud: FakeCloud, state_dir: StateDir) -> None:
-    kind, *_ = check_cloud(SECTION, cloud, state_dir, "password")
+def test_a_password_causes_a_warning(cloud: FakeCloud, state_dir: StateDir) -> None:
+    credentials, *_ = check_cloud(SECTION, cloud, state_dir, "password")
 
-    assert (kind.state, "application credential" in kind.hint) == ("warning", True)
-
-
-def test_what_is_missing_is_a_line_each(state_dir: StateDir) -> None:
-    found = check_cloud(SECTION, FakeCloud(Offers()), state_dir, "token")
-
-    assert [one.state for one in found] == ["well", "ill", "ill", "ill", "well"]
+    assert (credentials.state, "application credential" in credentials.hint) == ("warning", True)
 
 
-def test_a_rule_that_opens_more_than_the_page_is_ill(cloud: FakeCloud, state_dir: StateDir) -> None:
+def test_every_problem_is_a_check_of_its_own(state_dir: StateDir) -> None:
+    checks = check_cloud(SECTION, FakeCloud(Offers()), state_dir, "token")
+
+    assert [check.state for check in checks] == ["well", "ill", "ill", "ill", "well"]
+
+
+def test_a_rule_that_opens_more_than_the_page_is_an_error(cloud: FakeCloud, state_dir: StateDir) -> None:
     apply_plan(plan_up(SECTION, cloud, state_dir), cloud, lambda *_: None)
-    cloud.things = [
+    cloud.existing = [
         replace(one, spec={"rules": ["tcp 6379 from 0.0.0.0/0"]}) if one.key == "rules stargaze-ray" else one
-        for one in cloud.things
+        for one in cloud.existing
     ]
 
-    *_, world = check_cloud(SECTION, cloud, state_dir, "token")
+    *_, rules = check_cloud(SECTION, cloud, state_dir, "token")
 
-    assert (world.state, world.found) == ("ill", "stargaze-ray: tcp 6379 from 0.0.0.0/0")
+    assert (rules.state, rules.found) == ("ill", "stargaze-ray: tcp 6379 from 0.0.0.0/0")
 
 
 @pytest.mark.parametrize(
-    ("changes", "role", "ill"),
+    ("changes", "role", "failed"),
     [
         ({}, "production", []),
         ({"time": 990.0}, "development", ["m: clock"]),
@@ -77,8 +77,8 @@ def test_a_rule_that_opens_more_than_the_page_is_ill(cloud: FakeCloud, state_dir
         ({"swarm nodes": "0", "ray nodes": ""}, "production", []),
     ],
 )
-def test_a_machine_is_judged_by_its_role(changes: dict[str, Any], role: str, ill: list[str]) -> None:
-    found = _check_facts("m", role, {**WELL, **SEEN, **changes}, 1000.0, {"ray": 2, "swarm": 2})
+def test_the_facts_are_compared_with_the_role(changes: dict[str, Any], role: str, failed: list[str]) -> None:
+    checks = _check_facts("m", role, {**HEALTHY, **MEMBERS, **changes}, 1000.0, {"ray": 2, "swarm": 2})
 
-    assert [one.name for one in found if one.state == "ill"] == ill
-    assert all(one.hint for one in found if one.state == "ill")
+    assert [check.name for check in checks if check.state == "ill"] == failed
+    assert all(check.hint for check in checks if check.state == "ill")

@@ -1,4 +1,4 @@
-"""The whole way, over a cloud without a network and an ssh of our own: up, again, healed, down."""
+"""Provisioning a cloud in memory with a replaced ssh: up, up again, repair, down."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.errors import ConfigError, CredentialsError, ExternalError, MissingInputError
-from stargaze.infra import provision as cluster
-from stargaze.infra.hosts import state_dir as workroom
+from stargaze.errors import ConfigError, CredentialsError, ExternalError, MissingInputError, StargazeError
+from stargaze.infra.ansible.configure import ensure_ray_token
 from stargaze.infra.hosts.host_keys import forget_host_key, learn_host_keys
+from stargaze.infra.hosts.host_list import read_hosts
 from stargaze.infra.hosts.state_dir import StateDir, ensure_private_key, open_state_dir, read_pins
 from stargaze.infra.plan.offers import Limit, Offers
 from stargaze.infra.plan.resources import ActualResource
-from stargaze.infra.provision import ProgressCallbacks, bring_up, plan_down, plan_up, read_hosts, tear_down
+from stargaze.infra.provision import ProgressCallbacks, bring_up, plan_down, plan_up, tear_down
 from stargaze.store import Store
 from tests.infra.conftest import OFFERS, SECTION, FakeCloud
 
@@ -31,19 +31,19 @@ def state_dir(tmp_path: Path) -> StateDir:
 
 @pytest.fixture(autouse=True)
 def reachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An ssh that says what a file says; nothing in it means that we are let in."""
+    """Replace ssh by a program that prints this file to stderr and fails, or succeeds if the file is empty."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    said = tmp_path / "said"
-    said.write_text("")
+    error = tmp_path / "error"
+    error.write_text("")
     program = folder / "ssh"
-    program.write_text(f"#!/bin/sh\ncat {said} >&2\ntest ! -s {said}\n")
+    program.write_text(f"#!/bin/sh\ncat {error} >&2\ntest ! -s {error}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    return said
+    return error
 
 
-def test_up_brings_five_machines_that_answer_and_again_changes_nothing(cloud: FakeCloud, state_dir: StateDir) -> None:
+def test_up_creates_five_machines_and_a_second_run_changes_nothing(cloud: FakeCloud, state_dir: StateDir) -> None:
     hosts = bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
     cloud.calls.clear()
 
@@ -62,13 +62,11 @@ def test_up_brings_five_machines_that_answer_and_again_changes_nothing(cloud: Fa
     assert read_hosts(SECTION, state_dir) == hosts
 
 
-def test_the_keys_of_new_machines_are_pinned_by_name_and_those_of_old_ones_never_learnt_again(
-    cloud: FakeCloud, state_dir: StateDir
-) -> None:
+def test_the_host_keys_of_new_servers_are_pinned_and_never_read_again(cloud: FakeCloud, state_dir: StateDir) -> None:
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
     before = state_dir.known_hosts.read_text()
-    server = next(one for one in cloud.things if one.key == "server stargaze-production1")
-    cloud.consoles[server.id] = cloud.console(server.id).replace("AAAA", "EVIL")
+    server = next(one for one in cloud.existing if one.key == "server stargaze-production1")
+    cloud.consoles[server.id] = cloud.console_output(server.id).replace("AAAA", "EVIL")
 
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
 
@@ -76,10 +74,10 @@ def test_the_keys_of_new_machines_are_pinned_by_name_and_those_of_old_ones_never
     assert state_dir.known_hosts.read_text() == before
 
 
-def test_a_machine_that_is_made_anew_gets_a_new_pin(cloud: FakeCloud, state_dir: StateDir) -> None:
+def test_a_server_that_is_created_again_gets_a_new_pin(cloud: FakeCloud, state_dir: StateDir) -> None:
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
-    old = next(one for one in cloud.things if one.key == "server stargaze-production1")
-    cloud.things.remove(old)
+    old = next(one for one in cloud.existing if one.key == "server stargaze-production1")
+    cloud.existing.remove(old)
 
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
 
@@ -88,17 +86,17 @@ def test_a_machine_that_is_made_anew_gets_a_new_pin(cloud: FakeCloud, state_dir:
     assert len(state_dir.known_hosts.read_text().splitlines()) == 5
 
 
-def test_a_console_that_tells_no_key_is_waited_for_only_so_long(cloud: FakeCloud, state_dir: StateDir) -> None:
-    cloud.console = lambda _: "FAKE CONSOLE OUTPUT"  # type: ignore[method-assign]
+def test_a_console_without_keys_is_an_error_after_the_timeout(cloud: FakeCloud, state_dir: StateDir) -> None:
+    cloud.console_output = lambda _: "FAKE CONSOLE OUTPUT"  # type: ignore[method-assign]
     section = replace(SECTION, patience=0)
 
-    with pytest.raises(ExternalError, match="orchestration: its console tells no ssh host keys") as caught:
+    with pytest.raises(ExternalError, match="orchestration: no ssh host keys in its console output") as caught:
         bring_up(section, cloud, state_dir, plan_up(section, cloud, state_dir), QUIET)
 
     assert "first-use" in caught.value.hint
 
 
-def test_at_first_use_what_was_met_stays_met(cloud: FakeCloud, state_dir: StateDir) -> None:
+def test_with_first_use_a_known_key_stays_until_its_server_is_replaced(cloud: FakeCloud, state_dir: StateDir) -> None:
     section = replace(SECTION, host_keys="first-use")
     learn_host_keys(section, {"development": "a", "production1": "b"}, cloud, state_dir)
     state_dir.known_hosts.write_text("development ssh-ed25519 AAAA\nproduction1 ssh-ed25519 BBBB\n")
@@ -109,88 +107,102 @@ def test_at_first_use_what_was_met_stays_met(cloud: FakeCloud, state_dir: StateD
 
 
 @pytest.mark.parametrize(
-    ("said", "kind", "message"),
+    ("stderr", "kind", "message", "ending"),
     [
-        ("Permission denied (publickey).", ExternalError, "does not let us in by ssh: Permission denied"),
-        ("@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@", CredentialsError, "shows another host key"),
+        (
+            "Permission denied (publickey).",
+            ExternalError,
+            "ssh login to orchestration (10.20.0.",
+            "failed: Permission denied (publickey).",
+        ),
+        (
+            "@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@",
+            CredentialsError,
+            "the host key of orchestration (10.20.0.",
+            "it may be a different machine",
+        ),
     ],
 )
-def test_a_machine_that_does_not_let_us_in_is_named(
-    cloud: FakeCloud, state_dir: StateDir, reachable: Path, said: str, kind: type[Exception], message: str
+def test_a_failed_ssh_login_names_the_machine(
+    cloud: FakeCloud,
+    state_dir: StateDir,
+    reachable: Path,
+    stderr: str,
+    kind: type[StargazeError],
+    message: str,
+    ending: str,
 ) -> None:
-    reachable.write_text(said)
+    reachable.write_text(stderr)
     section = replace(SECTION, patience=0)
 
     with pytest.raises(kind) as caught:
         bring_up(section, cloud, state_dir, plan_up(section, cloud, state_dir), QUIET)
 
-    assert str(caught.value).startswith("orchestration (10.20.0.")
-    assert message in str(caught.value)
+    assert caught.value.message.startswith(message)
+    assert caught.value.message.endswith(ending)
 
 
-def test_what_is_missing_stops_before_anything_is_made(state_dir: StateDir) -> None:
+def test_problems_are_raised_before_anything_is_created(state_dir: StateDir) -> None:
     cloud = FakeCloud(replace(OFFERS, images=(), limits={"servers": Limit(2, 0)}))
-    todo = plan_up(SECTION, cloud, state_dir)
+    plan = plan_up(SECTION, cloud, state_dir)
 
     with pytest.raises(ExternalError) as caught:
-        bring_up(SECTION, cloud, state_dir, todo, QUIET)
+        bring_up(SECTION, cloud, state_dir, plan, QUIET)
 
-    assert "infra.image: debian-12 is not there" in caught.value.message
-    assert "5 more servers are needed, 2 are left of 2" in caught.value.message
+    assert "infra.image: debian-12 was not found" in caught.value.message
+    assert "5 more servers needed, 2 of 2 available" in caught.value.message
     assert cloud.calls == []
 
 
-def test_ssh_is_open_to_this_machine_alone_where_the_config_names_nobody(cloud: FakeCloud, state_dir: StateDir) -> None:
+def test_without_ssh_from_only_this_machine_may_connect(cloud: FakeCloud, state_dir: StateDir) -> None:
     section = replace(SECTION, ssh_from=[])
 
-    todo = plan_up(section, cloud, state_dir)
+    plan = plan_up(section, cloud, state_dir)
 
-    (rules,) = [
-        step.resource.spec["rules"] for step in todo.steps if step.key == "rules stargaze-jump" and step.resource
-    ]
+    (rules,) = [step.desired.spec["rules"] for step in plan.steps if step.key == "rules stargaze-jump" and step.desired]
     assert rules == ["tcp 22 from 127.0.0.1/32"]
 
 
-def test_down_leaves_nothing_and_forgets_the_machines(cloud: FakeCloud, state_dir: StateDir) -> None:
+def test_down_deletes_everything_and_the_list_of_machines(cloud: FakeCloud, state_dir: StateDir) -> None:
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
 
     tear_down(cloud, state_dir, plan_down(cloud), QUIET)
 
-    assert cloud.things == []
-    with pytest.raises(MissingInputError, match="no machines were brought up"):
+    assert cloud.existing == []
+    with pytest.raises(MissingInputError, match="no machines have been created"):
         read_hosts(SECTION, state_dir)
 
 
-def test_down_says_what_is_left(cloud: FakeCloud, state_dir: StateDir) -> None:
+def test_down_names_what_could_not_be_deleted(cloud: FakeCloud, state_dir: StateDir) -> None:
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
-    cloud.remove = lambda found: None  # type: ignore[method-assign]
+    cloud.delete = lambda found: None  # type: ignore[method-assign]
 
-    with pytest.raises(ExternalError, match=r"still there: .*server stargaze-production2"):
+    with pytest.raises(ExternalError, match=r"could not be deleted: .*server stargaze-production2"):
         tear_down(cloud, state_dir, plan_down(cloud), QUIET)
 
 
-def test_down_takes_what_appears_while_it_goes(cloud: FakeCloud, state_dir: StateDir) -> None:
-    """As a port that a killed run had asked for: it keeps its security group in use."""
+def test_down_deletes_a_resource_that_appears_during_the_run(cloud: FakeCloud, state_dir: StateDir) -> None:
+    """For example a port of a killed run, which keeps its security group in use."""
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
-    late = next(one for one in cloud.things if one.kind == "port")
-    cloud.things.remove(late)
-    todo = plan_down(cloud)
-    cloud.things.append(late)
-    remove = cloud.remove
+    late = next(one for one in cloud.existing if one.kind == "port")
+    cloud.existing.remove(late)
+    plan = plan_down(cloud)
+    cloud.existing.append(late)
+    delete = cloud.delete
 
     def refuse(found: ActualResource) -> None:
-        if found.kind == "security group" and late in cloud.things:
+        if found.kind == "security group" and late in cloud.existing:
             raise ExternalError(f"{found.key} could not be deleted: in use", hint="")
-        remove(found)
+        delete(found)
 
-    cloud.remove = refuse  # type: ignore[method-assign]
+    cloud.delete = refuse  # type: ignore[method-assign]
 
-    tear_down(cloud, state_dir, todo, QUIET)
+    tear_down(cloud, state_dir, plan, QUIET)
 
-    assert cloud.things == []
+    assert cloud.existing == []
 
 
-def test_down_does_not_try_for_ever_what_cannot_go(cloud: FakeCloud, state_dir: StateDir) -> None:
+def test_down_stops_when_a_resource_cannot_be_deleted(cloud: FakeCloud, state_dir: StateDir) -> None:
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
     calls = []
 
@@ -198,7 +210,7 @@ def test_down_does_not_try_for_ever_what_cannot_go(cloud: FakeCloud, state_dir: 
         calls.append(found.key)
         raise ExternalError(f"{found.key} could not be deleted: locked", hint="")
 
-    cloud.remove = refuse  # type: ignore[method-assign]
+    cloud.delete = refuse  # type: ignore[method-assign]
 
     with pytest.raises(ExternalError, match="locked"):
         tear_down(cloud, state_dir, plan_down(cloud), QUIET)
@@ -206,7 +218,7 @@ def test_down_does_not_try_for_ever_what_cannot_go(cloud: FakeCloud, state_dir: 
     assert len(calls) == len(set(calls))
 
 
-def test_a_key_that_was_forgotten_is_learnt_again(cloud: FakeCloud, state_dir: StateDir) -> None:
+def test_a_forgotten_host_key_is_read_again(cloud: FakeCloud, state_dir: StateDir) -> None:
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
 
     forget_host_key(state_dir, "production1")
@@ -220,7 +232,7 @@ def test_a_key_that_was_forgotten_is_learnt_again(cloud: FakeCloud, state_dir: S
     assert "production1 " in state_dir.known_hosts.read_text()
 
 
-def test_who_is_forgotten_at_first_use_is_the_only_one(cloud: FakeCloud, state_dir: StateDir) -> None:
+def test_with_first_use_only_the_named_machine_is_forgotten(cloud: FakeCloud, state_dir: StateDir) -> None:
     section = replace(SECTION, host_keys="first-use")
     learn_host_keys(section, {"development": "a", "production1": "b"}, cloud, state_dir)
     state_dir.known_hosts.write_text("development ssh-ed25519 AAAA\nproduction1 ssh-ed25519 BBBB\n")
@@ -230,8 +242,8 @@ def test_who_is_forgotten_at_first_use_is_the_only_one(cloud: FakeCloud, state_d
     assert state_dir.known_hosts.read_text() == "development ssh-ed25519 AAAA\n"
 
 
-def test_a_key_of_a_machine_that_was_only_met_is_forgotten_too(state_dir: StateDir) -> None:
-    """One of a static provider: nothing was pinned, ssh wrote down whom it met."""
+def test_an_unpinned_host_key_can_be_forgotten(state_dir: StateDir) -> None:
+    """For example of a static machine: ssh added it to known_hosts at the first connection."""
     state_dir.known_hosts.write_text("development ssh-ed25519 AAAA\nproduction1 ssh-ed25519 BBBB\n")
 
     forget_host_key(state_dir, "production1")
@@ -239,101 +251,121 @@ def test_a_key_of_a_machine_that_was_only_met_is_forgotten_too(state_dir: StateD
     assert state_dir.known_hosts.read_text() == "development ssh-ed25519 AAAA\n"
 
 
-def test_a_keypair_without_our_mark_is_used_and_never_deleted(cloud: FakeCloud, state_dir: StateDir) -> None:
+def test_a_foreign_keypair_is_used_and_never_deleted(cloud: FakeCloud, state_dir: StateDir) -> None:
     named = replace(SECTION, keypair="stargaze", key_file=str(ensure_private_key(SECTION, state_dir)))
-    theirs = ActualResource("keypair", "stargaze", "stargaze", {"public_key": "ssh-ed25519 BBBB"}, foreign=True)
-    cloud.given = replace(OFFERS, keypairs=("stargaze",))
-    cloud.things.append(theirs)
+    theirs = ActualResource("keypair", "stargaze", "stargaze", {"public_key": "ssh-ed25519 BBBB"}, is_foreign=True)
+    cloud.offered = replace(OFFERS, keypairs=("stargaze",))
+    cloud.existing.append(theirs)
 
-    todo = plan_up(named, cloud, state_dir)
-    bring_up(named, cloud, state_dir, todo, QUIET)
+    plan = plan_up(named, cloud, state_dir)
+    bring_up(named, cloud, state_dir, plan, QUIET)
     tear_down(cloud, state_dir, plan_down(cloud), QUIET)
 
-    assert todo.missing == ()
-    assert cloud.things == [theirs]
+    assert plan.problems == ()
+    assert cloud.existing == [theirs]
 
 
-def test_a_production_machine_that_goes_leaves_the_swarm_before(
+def test_a_production_machine_leaves_the_swarm_before_it_is_deleted(
     cloud: FakeCloud, state_dir: StateDir, tmp_path: Path, reachable: Path
 ) -> None:
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
-    asked = tmp_path / "asked"
-    (tmp_path / "bin" / "ssh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{asked}\n')
-    smaller, said = replace(SECTION, production=1), list[str]()
-    gone_before: list[bool] = []
-    remove = cloud.remove
+    log = tmp_path / "log"
+    (tmp_path / "bin" / "ssh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\n')
+    smaller, messages = replace(SECTION, production=1), list[str]()
+    left_swarm: list[bool] = []
+    delete = cloud.delete
 
-    def removed(found: ActualResource) -> None:
-        gone_before.append(asked.is_file())
-        remove(found)
+    def record_and_delete(found: ActualResource) -> None:
+        left_swarm.append(log.is_file())
+        delete(found)
 
-    cloud.remove = removed  # type: ignore[method-assign]
+    cloud.delete = record_and_delete  # type: ignore[method-assign]
     bring_up(
-        smaller, cloud, state_dir, plan_up(smaller, cloud, state_dir), ProgressCallbacks(lambda *_: None, said.append)
+        smaller,
+        cloud,
+        state_dir,
+        plan_up(smaller, cloud, state_dir),
+        ProgressCallbacks(lambda *_: None, messages.append),
     )
 
-    assert "production2 has left the Swarm" in said
-    words = asked.read_text()
-    assert "docker node rm --force" in words
-    assert "HostKeyAlias=production1" in words
-    assert all(gone_before)
-    assert gone_before
+    assert "production2 has left the Swarm" in messages
+    commands = log.read_text()
+    assert "docker node rm --force" in commands
+    assert "HostKeyAlias=production1" in commands
+    assert all(left_swarm)
+    assert left_swarm
 
 
-def test_a_machine_that_cannot_leave_the_swarm_goes_all_the_same(
+def test_a_machine_that_cannot_leave_the_swarm_is_deleted_anyway(
     cloud: FakeCloud, state_dir: StateDir, tmp_path: Path
 ) -> None:
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
     program = tmp_path / "bin" / "ssh"
     program.write_text('#!/bin/sh\ncase "$*" in *"docker node"*) echo "no majority" >&2; exit 1;; esac\n')
-    smaller, said = replace(SECTION, production=1), list[str]()
+    smaller, messages = replace(SECTION, production=1), list[str]()
 
     bring_up(
-        smaller, cloud, state_dir, plan_up(smaller, cloud, state_dir), ProgressCallbacks(lambda *_: None, said.append)
+        smaller,
+        cloud,
+        state_dir,
+        plan_up(smaller, cloud, state_dir),
+        ProgressCallbacks(lambda *_: None, messages.append),
     )
 
-    assert "production2 could not leave the Swarm: production1: no majority" in said
-    assert "server stargaze-production2" not in [one.key for one in cloud.things]
+    assert "production2 could not leave the Swarm: production1: no majority" in messages
+    assert "server stargaze-production2" not in [one.key for one in cloud.existing]
 
 
-def test_a_network_is_not_taken_from_under_machines(cloud: FakeCloud, state_dir: StateDir) -> None:
+def test_a_network_with_attached_machines_is_not_deleted(cloud: FakeCloud, state_dir: StateDir) -> None:
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
 
-    todo = plan_up(replace(SECTION, network="shared"), cloud, state_dir)
+    plan = plan_up(replace(SECTION, network="shared"), cloud, state_dir)
 
-    assert ["interface stargaze" in one.what for one in todo.missing] == [True]
-    assert "infra down first" in todo.missing[0].hint
+    assert ["interface stargaze" in problem.message for problem in plan.problems] == [True]
+    assert "infra down first" in plan.problems[0].hint
 
 
-def test_the_room_and_its_key_are_for_their_owner_alone(state_dir: StateDir) -> None:
+def test_the_state_directory_is_accessible_only_by_its_owner(state_dir: StateDir) -> None:
     key = ensure_private_key(SECTION, state_dir)
 
     assert stat.S_IMODE(state_dir.root.stat().st_mode) == 0o700
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert ensure_private_key(SECTION, state_dir) == key
-    assert stat.S_IMODE(cluster.ensure_ray_token(state_dir).stat().st_mode) == 0o600
-    assert len(cluster.ensure_ray_token(state_dir).read_text()) == 64
+    assert stat.S_IMODE(ensure_ray_token(state_dir).stat().st_mode) == 0o600
+    assert len(ensure_ray_token(state_dir).read_text()) == 64
 
 
-@pytest.mark.parametrize(("mode", "said"), [(None, "is not there"), (0o644, "others may read")])
-def test_a_key_of_ones_own_is_checked(state_dir: StateDir, tmp_path: Path, mode: int | None, said: str) -> None:
+@pytest.mark.parametrize(("mode", "message"), [(None, "is not there"), (0o644, "others may read")])
+def test_a_configured_key_is_checked(state_dir: StateDir, tmp_path: Path, mode: int | None, message: str) -> None:
     key = tmp_path / "key"
     if mode:
         key.write_text("x")
         key.chmod(mode)
 
-    with pytest.raises(CredentialsError, match=said):
+    with pytest.raises(CredentialsError, match=message):
         ensure_private_key(replace(SECTION, key_file=str(key)), state_dir)
 
 
-def test_pins_that_are_not_json_name_the_file(state_dir: StateDir) -> None:
+@pytest.mark.parametrize(
+    "content", ['{"development": {"address": "10.20.0.9", "inside": "10.20.0.9", "user": "debian"}}', "{"]
+)
+def test_a_host_list_of_an_older_version_names_the_file_and_the_command(state_dir: StateDir, content: str) -> None:
+    state_dir.hosts.write_text(content)
+
+    with pytest.raises(MissingInputError, match=r"hosts\.json is damaged or was written by an older version") as caught:
+        read_hosts(SECTION, state_dir)
+
+    assert caught.value.hint == f"rm {state_dir.hosts}; stargaze infra up"
+
+
+def test_damaged_pins_name_the_file(state_dir: StateDir) -> None:
     state_dir.pins.write_text("{")
 
-    with pytest.raises(ExternalError, match=r"pins\.json: is not JSON"):
-        workroom.read_pins(state_dir)
+    with pytest.raises(ExternalError, match=r"pins\.json: not valid JSON"):
+        read_pins(state_dir)
 
 
-def test_without_any_offer_there_is_no_plan_but_words(state_dir: StateDir) -> None:
-    todo = plan_up(SECTION, FakeCloud(Offers()), state_dir)
+def test_a_cloud_without_offers_has_problems(state_dir: StateDir) -> None:
+    plan = plan_up(SECTION, FakeCloud(Offers()), state_dir)
 
-    assert len(todo.missing) == 3
+    assert len(plan.problems) == 3

@@ -1,4 +1,4 @@
-"""What stands and whether it answers, and the way into one machine; an ssh in memory stands in for the network."""
+"""The state of the machines and the ssh command of one of them; ssh is replaced by answers in memory."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ HOSTS = {
     "production1": "debian@10.20.0.13",
 }
 SECTION = InfraSection(provider="static", hosts=HOSTS)
-WELL = {"time": 1000.0, "free": 9e6, "docker": "24.0", "swarm": "active", "ray": "active", "stargaze": __version__}
-WELL |= {"page": "active", "swarm nodes": "1", "ray nodes": "1"}
-REFUSES = "debian@10.20.0.13: Permission denied (publickey).\nConnection closed by UNKNOWN port 65535\n"
+HEALTHY = {"time": 1000.0, "free": 9e6, "docker": "24.0", "swarm": "active", "ray": "active", "stargaze": __version__}
+HEALTHY |= {"page": "active", "swarm nodes": "1", "ray nodes": "1"}
+PERMISSION_DENIED = "debian@10.20.0.13: Permission denied (publickey).\nConnection closed by UNKNOWN port 65535\n"
 
 
 @pytest.fixture
@@ -40,37 +40,37 @@ def state_dir(tmp_path: Path) -> StateDir:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What ssh brings from each address; a machine of which nothing is known refuses us."""
-    told = {"203.0.113.9": json.dumps(WELL), "10.20.0.11": json.dumps(WELL), "10.20.0.13": json.dumps(WELL)}
+    """The output of ssh by address; a machine without an entry denies the login."""
+    outputs = {"203.0.113.9": json.dumps(HEALTHY), "10.20.0.11": json.dumps(HEALTHY), "10.20.0.13": json.dumps(HEALTHY)}
 
-    def ssh(program: str, *words: str, **_: Any) -> subprocess.CompletedProcess[bytes]:
-        address = words[-2].rpartition("@")[2]
-        if address not in told:
-            return subprocess.CompletedProcess(program, 255, b"", REFUSES.encode())
-        return subprocess.CompletedProcess(program, 0, f"a banner\n{told[address]}\n".encode(), b"")
+    def ssh(program: str, *arguments: str, **_: Any) -> subprocess.CompletedProcess[bytes]:
+        address = arguments[-2].rpartition("@")[2]
+        if address not in outputs:
+            return subprocess.CompletedProcess(program, 255, b"", PERMISSION_DENIED.encode())
+        return subprocess.CompletedProcess(program, 0, f"a banner\n{outputs[address]}\n".encode(), b"")
 
     monkeypatch.setattr("stargaze.system.ssh.answer", ssh)
     monkeypatch.setattr(checks, "time", copy_module(time, time=lambda: 1000.5))
-    return told
+    return outputs
 
 
-def test_every_machine_is_a_row_that_says_whether_it_lets_us_in(state_dir: StateDir, answers: dict[str, str]) -> None:
+def test_every_machine_is_a_row_with_the_result_of_an_ssh_login(state_dir: StateDir, answers: dict[str, str]) -> None:
     del answers["10.20.0.13"]
 
     rows = survey_machines(SECTION, state_dir)
 
     assert [row["machine"] for row in rows] == list(HOSTS)
-    assert [row["ssh"] for row in rows] == ["yes", "yes", "debian@10.20.0.13: Permission denied (publickey)."]
+    assert [row["ssh"] for row in rows] == ["ok", "ok", "debian@10.20.0.13: Permission denied (publickey)."]
     assert rows[1] == {
         "machine": "orchestration",
-        "state": "as it is",
+        "state": "static",
         "address": "203.0.113.9",
         "private_ip": "10.20.0.10",
-        "ssh": "yes",
+        "ssh": "ok",
     }
 
 
-def test_a_machine_is_entered_through_the_one_that_faces_outside(state_dir: StateDir) -> None:
+def test_ssh_uses_the_orchestration_machine_as_jump_host(state_dir: StateDir) -> None:
     shell, command = (ssh_command(SECTION, state_dir, "production1", terminal=terminal) for terminal in (True, False))
 
     assert shell == ["ssh", "-t", *command[1:]]
@@ -80,22 +80,22 @@ def test_a_machine_is_entered_through_the_one_that_faces_outside(state_dir: Stat
     assert "ProxyCommand" not in str(ssh_command(alone, state_dir, "production1", terminal=False))
 
 
-def test_a_machine_that_is_none_is_near_one_or_all_are_named(state_dir: StateDir) -> None:
+def test_an_unknown_machine_name_gets_a_suggestion_or_the_list(state_dir: StateDir) -> None:
     with pytest.raises(MissingInputError, match="prodution1: no such machine") as caught:
         ssh_command(SECTION, state_dir, "prodution1", terminal=True)
     assert caught.value.hint == "Did you mean production1?"
     with pytest.raises(MissingInputError) as caught:
         ssh_command(SECTION, state_dir, "x", terminal=True)
-    assert caught.value.hint == "There are: development, orchestration, production1"
+    assert caught.value.hint == "machines: development, orchestration, production1"
 
 
-def test_the_doctor_asks_every_machine_and_knocks_only_where_it_faces_outside(
+def test_the_doctor_checks_every_machine_and_only_the_public_ports(
     state_dir: StateDir, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    knocked: list[str] = []
+    attempted: list[str] = []
 
     def refuse(address: tuple[str, int], _timeout: float) -> None:
-        knocked.append(address[0])
+        attempted.append(address[0])
         raise ConnectionRefusedError
 
     monkeypatch.setattr(checks, "socket", copy_module(socket, create_connection=refuse))
@@ -104,23 +104,23 @@ def test_the_doctor_asks_every_machine_and_knocks_only_where_it_faces_outside(
 
     assert [one.name for one in found if one.state == "ill"] == []
     assert {f"{name}: ssh" for name in HOSTS} <= {one.name for one in found}
-    assert set(knocked) == {"203.0.113.9"}
-    assert len(knocked) == len(checks.PRIVATE_PORTS)
+    assert set(attempted) == {"203.0.113.9"}
+    assert len(attempted) == len(checks.PRIVATE_PORTS)
 
 
-@pytest.mark.parametrize("told", [None, "", "a banner and no more"])
-def test_a_machine_that_says_nothing_of_itself_is_ill(
-    state_dir: StateDir, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch, told: str | None
+@pytest.mark.parametrize("output", [None, "", "a banner and no more"])
+def test_a_machine_without_facts_is_an_error(
+    state_dir: StateDir, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch, output: str | None
 ) -> None:
-    monkeypatch.setattr(checks, "_check_port", lambda knock: checks.Check("door", "well", ""))
+    monkeypatch.setattr(checks, "_check_port", lambda *_: checks.Check("door", "well", ""))
     monkeypatch.setattr(checks, "PRIVATE_PORTS", {})
-    if told is None:
+    if output is None:
         del answers["10.20.0.13"]
     else:
-        answers["10.20.0.13"] = told
+        answers["10.20.0.13"] = output
 
     found = check_machines(SECTION, state_dir)
 
     assert [(one.name, one.found, one.hint) for one in found if one.state == "ill"] == [
-        ("production1: ssh", "does not let us in", "stargaze infra up")
+        ("production1: ssh", "login failed", "stargaze infra up")
     ]

@@ -18,9 +18,9 @@ import yaml
 
 from stargaze.config import InfraSection
 from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
-from stargaze.infra import provision as cluster
+from stargaze.infra import provision
 from stargaze.infra.hosts.state_dir import StateDir, open_state_dir
-from stargaze.infra.openstack import client as clouds
+from stargaze.infra.openstack import client, errors
 from stargaze.infra.openstack.client import OpenStack, connect
 from stargaze.infra.plan.plan import Plan
 from stargaze.infra.plan.resources import ActualResource
@@ -54,17 +54,17 @@ class Cluster:
     state_dir: StateDir
 
     def plan(self) -> Plan:
-        return cluster.plan_up(self.section, self.cloud, self.state_dir)
+        return provision.plan_up(self.section, self.cloud, self.state_dir)
 
     def up(self) -> Mapping[str, ActualResource]:
-        stands, _ = cluster.converge(self.section, self.cloud, self.state_dir, self.plan(), QUIET)
+        stands, _ = provision.converge(self.section, self.cloud, self.state_dir, self.plan(), QUIET)
         return stands
 
     def down(self) -> None:
-        cluster.tear_down(self.cloud, self.state_dir, cluster.plan_down(self.cloud), QUIET)
+        provision.tear_down(self.cloud, self.state_dir, provision.plan_down(self.cloud), QUIET)
 
 
-QUIET = cluster.ProgressCallbacks(lambda *_: None, lambda _: None)
+QUIET = provision.ProgressCallbacks(lambda *_: None, lambda _: None)
 Open = Callable[..., Cluster]
 
 
@@ -76,7 +76,8 @@ def at_home(section: InfraSection, folder: str | Path) -> Cluster:
 @pytest.fixture
 def opened(cloud_project: Tenancy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """Open the test's own project as ``stargaze`` does: from clouds.yaml."""
-    monkeypatch.setattr(clouds, "PAUSES", (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4))
+    for module in (client, errors):
+        monkeypatch.setattr(module, "RETRY_DELAYS", (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4))
 
     def go(section: InfraSection = SMALL, faults: Faults | None = None) -> Cluster:
         monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(cloud_project.clouds(faults)))
@@ -210,7 +211,7 @@ def test_a_server_that_breaks_is_told_and_the_next_up_makes_it_anew(opened: Open
 
     assert "infra up" in caught.value.hint
     cloud_project.hypervisor.withdraw()
-    assert [(step.verb, step.key) for step in ours.plan().changes] == [("replace", "server stargaze-production1")]
+    assert [(step.action, step.key) for step in ours.plan().changes] == [("replace", "server stargaze-production1")]
     ours.up()
     assert ours.plan().changes == ()
 
@@ -218,10 +219,10 @@ def test_a_server_that_breaks_is_told_and_the_next_up_makes_it_anew(opened: Open
 @pytest.mark.parametrize(
     ("quotas", "said"),
     [
-        ({"instances": 2}, "3 more servers are needed, 2 are left of 2"),
-        ({"ram": 4096}, "memory are needed, 4 are left of 4"),
-        ({"floatingip": 0}, "1 more floating IPs are needed, 0 are left of 0"),
-        ({"security_group": 3}, "5 more security groups are needed"),
+        ({"instances": 2}, "3 more servers needed, 2 of 2 available"),
+        ({"ram": 4096}, "memory needed, 4 of 4 available"),
+        ({"floatingip": 0}, "1 more floating IPs needed, 0 of 0 available"),
+        ({"security_group": 3}, "5 more security groups needed"),
     ],
 )
 def test_a_quota_that_is_too_small_is_told_before_anything_is_made(
@@ -243,7 +244,7 @@ def test_a_pool_without_addresses_is_told_and_what_was_made_is_kept(
     with cloud_lab.external_network("narrow", addresses=1):  # the router takes the only one
         ours = opened(replace(SMALL, external_network="narrow"))
 
-        with pytest.raises(ExternalError, match="floating IP stargaze-orchestration could not be made"):
+        with pytest.raises(ExternalError, match="floating IP stargaze-orchestration could not be created"):
             ours.up()
 
         assert kinds(cloud_project)["server"] == 3
@@ -254,23 +255,23 @@ def test_a_pool_without_addresses_is_told_and_what_was_made_is_kept(
 @pytest.mark.parametrize(
     ("changes", "said", "hint"),
     [
-        ({"image": "debian-13"}, "infra.image: debian-13 is not there", "Did you mean debian-12?"),
-        ({"flavor": "m1.smal"}, "infra.flavor: m1.smal is not there", "Did you mean m1.small?"),
-        ({"network": "campus"}, "infra.network: campus is not there", ""),
+        ({"image": "debian-13"}, "infra.image: debian-13 was not found", "Did you mean debian-12?"),
+        ({"flavor": "m1.smal"}, "infra.flavor: m1.smal was not found", "Did you mean m1.small?"),
+        ({"network": "campus"}, "infra.network: campus was not found", ""),
         ({"memory": 4000}, "no flavor has 2 cores, 4000 GB", "the largest is"),
     ],
 )
 def test_what_the_cloud_does_not_have_is_named(opened: Open, changes: dict[str, Any], said: str, hint: str) -> None:
     todo = opened(replace(SMALL, **changes)).plan()
 
-    assert said in todo.missing[0].what
-    assert hint in todo.missing[0].hint
+    assert said in todo.problems[0].message
+    assert hint in todo.problems[0].hint
 
 
 def test_a_keypair_of_the_same_name_with_another_key_is_not_ours_to_take(opened: Open, cloud_project: Tenancy) -> None:
     cloud_project.connect().compute.create_keypair(name="stargaze")
 
-    with pytest.raises(ExternalError, match="keypair stargaze holds another key"):
+    with pytest.raises(ExternalError, match="keypair stargaze has another public key"):
         opened().up()
 
     assert kinds(cloud_project)["server"] == 0
@@ -293,10 +294,10 @@ def test_a_network_that_is_half_gone_is_made_whole(opened: Open, cloud_project: 
         remote_ip_prefix="0.0.0.0/0",
     )  # fmt: skip
 
-    assert sorted((step.verb, step.key) for step in ours.plan().changes) == [
+    assert sorted((step.action, step.key) for step in ours.plan().changes) == [
         ("create", "interface stargaze"),
-        ("repair", "router stargaze"),
-        ("repair", "rules stargaze-jump"),
+        ("update", "router stargaze"),
+        ("update", "rules stargaze-jump"),
     ]
     ours.up()
     assert ours.plan().changes == ()
@@ -321,7 +322,7 @@ def test_a_machine_that_was_switched_off_is_started(opened: Open, cloud_project:
 @pytest.mark.parametrize(
     ("cloud", "kind", "said"),
     [
-        ("wrong", CredentialsError, "does not accept the credentials"),
+        ("wrong", CredentialsError, "rejected the credentials"),
         ("nowhere", ConfigError, "infra.cloud: nowhere is not in clouds.yaml"),
     ],
 )
@@ -334,7 +335,7 @@ def test_who_is_not_let_in_is_told_so(opened: Open, cloud: str, kind: type[Starg
 
 
 def test_a_credential_that_may_only_read_is_told_before_half_is_made(opened: Open, cloud_project: Tenancy) -> None:
-    with pytest.raises(CredentialsError, match="does not allow it"):
+    with pytest.raises(CredentialsError, match="denied the request"):
         opened(replace(SMALL, cloud="weak")).up()
 
     assert kinds(cloud_project)["server"] == 0
@@ -347,7 +348,7 @@ def test_a_credential_whose_time_is_over_is_told(
     place.write_text(yaml.safe_dump({"clouds": {"lab": cloud_project.expired()}}))
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(place))
 
-    with pytest.raises(CredentialsError, match="does not accept the credentials") as caught:
+    with pytest.raises(CredentialsError, match="rejected the credentials") as caught:
         connect(SMALL)
 
     assert "expired" in caught.value.hint

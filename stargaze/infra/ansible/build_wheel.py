@@ -1,4 +1,4 @@
-"""The package that runs here, as a wheel: so that the machines run the very same, from a checkout or an installation alike."""
+"""Build a wheel of the running package, so that the machines install exactly this code."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from stargaze.system.source_package import digest, source
 
 WHEEL = "Wheel-Version: 1.0\nGenerator: stargaze\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The oldest that a zip can tell: the same files make the same bytes."""
+"""The earliest time in a zip file, used for every file: the same content gives the same bytes."""
 
 
 def build_wheel(folder: Path) -> Path:
-    """Write the wheel (PyPA's binary distribution format) unless it is there; its local version says what is in it.
+    """Write the wheel (PyPA's binary distribution format) unless it exists; its local version is the digest of its content.
 
     Returns
     -------
@@ -29,24 +29,23 @@ def build_wheel(folder: Path) -> Path:
     version = f"{stargaze.__version__}+{digest(files)}"
     path = folder / f"stargaze-{version}-py3-none-any.whl"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
-            _write(temporary, files, version)
+            _write_wheel(temporary, files, version)
     return path
 
 
-def _write(path: Path, files: dict[str, bytes], version: str) -> None:
-    about = f"stargaze-{version}.dist-info"
-    told = metadata.distribution("stargaze")
-    head = (told.read_text("METADATA") or "").replace(f"\nVersion: {told.version}\n", f"\nVersion: {version}\n", 1)
+def _write_wheel(path: Path, files: dict[str, bytes], version: str) -> None:
+    folder = f"stargaze-{version}.dist-info"
+    distribution = metadata.distribution("stargaze")
+    old, new = f"\nVersion: {distribution.version}\n", f"\nVersion: {version}\n"
     files = {
         **files,
-        f"{about}/METADATA": head.encode(),
-        f"{about}/WHEEL": WHEEL.encode(),
-        f"{about}/entry_points.txt": (told.read_text("entry_points.txt") or "").encode(),
+        f"{folder}/METADATA": (distribution.read_text("METADATA") or "").replace(old, new, 1).encode(),
+        f"{folder}/WHEEL": WHEEL.encode(),
+        f"{folder}/entry_points.txt": (distribution.read_text("entry_points.txt") or "").encode(),
     }
     rows = [f"{name},sha256={_hash(content)},{len(content)}" for name, content in files.items()]
-    files[f"{about}/RECORD"] = "\n".join([*rows, f"{about}/RECORD,,", ""]).encode()
+    files[f"{folder}/RECORD"] = "\n".join([*rows, f"{folder}/RECORD,,", ""]).encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name, EPOCH)

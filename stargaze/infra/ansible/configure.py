@@ -1,9 +1,10 @@
-"""From machines that answer to machines that are configured: inventory, what is carried there, and the playbooks."""
+"""Configure the machines with the playbooks, and detect whether anything has changed since the last configuration."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,60 +12,59 @@ from typing import Any
 from stargaze.config import InfraSection
 from stargaze.errors import UsageError, did_you_mean
 from stargaze.infra.ansible.build_wheel import build_wheel
-from stargaze.infra.ansible.runner import TAGS, playbook_folder, run_playbook
+from stargaze.infra.ansible.inventory import PlaybookFiles, write_inventory
+from stargaze.infra.ansible.runner import TAGS, OnTask, playbook_folder, run_playbook
 from stargaze.infra.hosts.host_keys import check_host_keys
-from stargaze.infra.hosts.inventory import PlaybookFiles
+from stargaze.infra.hosts.host_list import read_hosts
 from stargaze.infra.hosts.state_dir import StateDir, read_pins
-from stargaze.infra.provision import ensure_ray_token, read_hosts, write_inventory
-from stargaze.live_table import board
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
 from stargaze.system.source_package import recipe
 
 
 def configure_hosts(
-    section: InfraSection, state_dir: StateDir, store: Store, *, tags: Sequence[str] = (), check: bool = False
+    section: InfraSection,
+    state_dir: StateDir,
+    store: Store,
+    on_task: OnTask,
+    *,
+    tags: Sequence[str] = (),
+    check: bool = False,
 ) -> list[dict[str, Any]]:
-    """Run the playbooks; return how many tasks changed something, a row a machine.
+    """Run the playbooks; return a row per machine with the number of changed tasks.
 
     Raises
     ------
     UsageError
-        If a tag is none.
+        If a tag does not exist.
     ExternalError
         If a task failed: host, task, reason and hint.
     """
     for tag in tags:
         if tag not in TAGS:
-            raise UsageError(f"{tag}: no such tag", hint=did_you_mean(tag, TAGS, f"There are: {', '.join(TAGS)}"))
+            raise UsageError(f"{tag}: no such tag", hint=did_you_mean(tag, TAGS, f"tags: {', '.join(TAGS)}"))
     check_host_keys(section, state_dir)
     inventory, files = prepare_inventory(section, state_dir, store)
     if not check:
-        state_dir.configured.unlink(
-            missing_ok=True
-        )  # whatever stops the run, the machines are no longer what they were
-    with board("infra configure") as shown:
-        run = run_playbook(inventory, state_dir.runs, shown.say, tags=tags, check=check)
+        state_dir.configured.unlink(missing_ok=True)  # an interrupted run leaves the machines in an unknown state
+    run = run_playbook(inventory, state_dir.runs, on_task, tags=tags, check=check)
     if not tags and not check:
         with atomic_write(state_dir.configured) as temporary:
             temporary.write_text(_digest(state_dir, inventory, files), encoding="ascii")
-    return [
-        {"machine": host.machine.name, "changed": run.changed.get(host.machine.name, 0)}
-        for host in read_hosts(section, state_dir)
-    ]
+    names = [host.machine.name for host in read_hosts(section, state_dir)]
+    return [{"machine": name, "changed": run.changed.get(name, 0)} for name in names]
 
 
 def is_up_to_date(section: InfraSection, state_dir: StateDir, store: Store) -> bool:
-    """Say whether these very machines were configured with the same before: package, playbooks, and what is carried there."""
+    """Return whether these servers were configured with the same package, playbooks and files before."""
     if not state_dir.configured.is_file():
         return False
-    return state_dir.configured.read_text(encoding="ascii") == _digest(
-        state_dir, *prepare_inventory(section, state_dir, store)
-    )
+    digest = _digest(state_dir, *prepare_inventory(section, state_dir, store))
+    return state_dir.configured.read_text(encoding="ascii") == digest
 
 
 def prepare_inventory(section: InfraSection, state_dir: StateDir, store: Store) -> tuple[Path, PlaybookFiles]:
-    """Write the inventory and return it with the files that the playbooks copy."""
+    """Write the inventory; return it with the files that the playbooks copy."""
     signers = store.keys / "allowed_signers"
     files = PlaybookFiles(
         str(build_wheel(state_dir.root / "wheels")),
@@ -75,12 +75,20 @@ def prepare_inventory(section: InfraSection, state_dir: StateDir, store: Store) 
     return write_inventory(section, state_dir, read_hosts(section, state_dir), files), files
 
 
+def ensure_ray_token(state_dir: StateDir) -> Path:
+    """Return the file with Ray's token; create it if needed, readable only by its owner."""
+    if not state_dir.ray_token.is_file():
+        with atomic_write(state_dir.ray_token, 0o600) as temporary:
+            temporary.write_text(secrets.token_hex(32), encoding="ascii")
+    return state_dir.ray_token
+
+
 def _digest(state_dir: StateDir, inventory: Path, files: PlaybookFiles) -> str:
-    """Sum up what a run depends on; the name of the wheel says what it holds, a server that was made anew has another id."""
-    servers = {name: one["id"] for name, one in read_pins(state_dir).items()}
-    whole = hashlib.sha256(inventory.read_bytes() + json.dumps(servers, sort_keys=True).encode())
-    carried = [Path(one) for one in (files.lock, files.allowed_signers, files.ray_token) if one]
-    for path in (*carried, *sorted(playbook_folder().rglob("*"))):
+    """Return the SHA-256 of everything that a run depends on; the wheel's name contains the digest of the package."""
+    server_ids = {name: pin["id"] for name, pin in read_pins(state_dir).items()}
+    digest = hashlib.sha256(inventory.read_bytes() + json.dumps(server_ids, sort_keys=True).encode())
+    copied = [Path(path) for path in (files.lock, files.allowed_signers, files.ray_token) if path]
+    for path in (*copied, *sorted(playbook_folder().rglob("*"))):
         if path.is_file():
-            whole.update(path.read_bytes())
-    return whole.hexdigest()
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What a machine does at its first boot, and what it then tells: cloud-init's user data, and the ssh host keys on the console."""
+"""cloud-init: the user data of a machine's first boot, and the ssh host keys that it prints to the console."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 import re
 
 BEGIN, END = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
-"""Between these cloud-init writes the public host keys to the console."""
+"""cloud-init prints the public host keys between these lines."""
 KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]+={0,3})")
 
 
 def render_user_data(public_key: str, machine: str) -> str:
-    """Return the cloud-config of one machine: its name, who may enter, and nothing by password.
+    """Return the cloud-config of one machine: its host name, the ssh key of its user, and no password login.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def render_user_data(public_key: str, machine: str) -> str:
 
 
 def parse_host_keys(console: str) -> tuple[str, ...]:
-    r"""Find the public host keys of the last boot that told them; empty if none did yet.
+    r"""Return the public host keys of the last boot that printed them; empty if none has yet.
 
     Examples
     --------
@@ -41,5 +41,4 @@ def parse_host_keys(console: str) -> tuple[str, ...]:
     end = console.find(END, begin)
     if begin < 0 or end < 0:
         return ()
-    found = KEY.findall(console[begin:end])
-    return tuple(dict.fromkeys(f"{kind} {key}" for kind, key in found))
+    return tuple(dict.fromkeys(f"{kind} {key}" for kind, key in KEY.findall(console[begin:end])))

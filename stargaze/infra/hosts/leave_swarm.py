@@ -1,4 +1,4 @@
-"""Production machines that go leave the Swarm before: one whose managers vanish may have no majority left to notice it."""
+"""Drain and remove nodes from the Swarm before their machines are deleted, so that the managers keep their quorum."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stargaze.errors import StargazeError
 from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
 
-LEAVE = """
+REMOVE_NODE = """
 docker node ls >/dev/null 2>&1 || exit 44
 for id in $(docker node ls --format '{{.ID}} {{.Hostname}}' | awk -v name="$1" '$2 == name {print $1}'); do
   docker node update --availability drain --role worker "$id" >/dev/null || exit 1
@@ -22,33 +22,33 @@ for id in $(docker node ls --format '{{.ID}} {{.Hostname}}' | awk -v name="$1" '
   done
 done
 """
-"""Has what runs on a node go elsewhere, then has its Swarm forget it; a node that is no manager any more can be forgotten."""
-NO_MANAGER = 44
-PATIENCE = 180.0
-"""For one machine [s]."""
+"""Demotes and drains the node, waits until its tasks have moved, then removes it."""
+NOT_A_MANAGER = 44
+TIMEOUT = 180.0
+"""Of one removal [s]."""
 
 
-def remove_from_swarm(names: Sequence[str], others: Sequence[SshHost], say: Notify) -> None:
-    """Have the Swarm of the others forget machines, one after the other; what is in the way is said, and ends nothing."""
+def remove_from_swarm(names: Sequence[str], others: Sequence[SshHost], notify: Notify) -> None:
+    """Remove nodes one by one through any of the other machines; a failure is reported and does not stop the caller."""
     for name in names:
-        said: list[str | None] = []
-        for remote in others:
-            said.append(_asked(name, remote))
-            if said[-1] == "":
+        errors: list[str | None] = []
+        for host in others:
+            errors.append(_remove_node(name, host))
+            if errors[-1] == "":
                 break
-        if "" in said:
-            say(f"{name} has left the Swarm")
-        elif why := "; ".join(dict.fromkeys(filter(None, said))):
-            say(f"{name} could not leave the Swarm: {why}")
+        if "" in errors:
+            notify(f"{name} has left the Swarm")
+        elif message := "; ".join(dict.fromkeys(filter(None, errors))):
+            notify(f"{name} could not leave the Swarm: {message}")
 
 
-def _asked(name: str, remote: SshHost) -> str | None:
-    """Ask one machine; return what was in the way, empty if nothing was; None where it manages no Swarm."""
+def _remove_node(name: str, host: SshHost) -> str | None:
+    """Return the error of one attempt; empty if it succeeded, None if the machine is not a manager."""
     try:
-        done = remote.ask("sh", "-c", LEAVE, "sh", name, root=True, seconds=PATIENCE)
+        result = host.ask("sh", "-c", REMOVE_NODE, "sh", name, root=True, seconds=TIMEOUT)
     except StargazeError as error:
         return error.message
-    if done.returncode == NO_MANAGER:
+    if result.returncode == NOT_A_MANAGER:
         return None
-    lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-    return f"{remote.name}: {lines[-1]}" if done.returncode else ""
+    lines = result.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+    return f"{host.name}: {lines[-1]}" if result.returncode else ""

@@ -1,61 +1,60 @@
-"""Whether machines answer by ssh: waited for, with the keys that are pinned, and never a question."""
+"""Wait until machines accept ssh connections with their pinned host keys."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from stargaze.errors import CredentialsError, ExternalError, StargazeError
+from stargaze.system.progress import Notify
 from stargaze.system.ssh import CHANGED, SshHost
 
-LOOK = 2.0
-"""Between two tries [s]."""
-ONE_TRY = 30.0
-"""Longest [s]."""
+POLL_INTERVAL = 2.0
+"""Between two attempts [s]."""
+ATTEMPT_TIMEOUT = 30.0
+"""Of one attempt [s]."""
 
 
-def wait_for_ssh(machines: Sequence[SshHost], patience: float, tell: Callable[[SshHost], None]) -> None:
-    """Wait until all of them let us in, the jump host first.
+def wait_for_ssh(hosts: Sequence[SshHost], timeout: float, notify: Notify) -> None:
+    """Wait until all machines accept ssh, the jump host first.
 
     Raises
     ------
     ExternalError
-        If one did not within ``patience`` [s], or shows another key than the pinned one.
+        If one did not within ``timeout`` [s], or its host key has changed.
     """
-    limit = time.monotonic() + patience
-    first = [machine for machine in machines if machine.role == "orchestration"]
-    for jump in first:
-        _await(jump, limit)
-        tell(jump)
-    others = [machine for machine in machines if machine not in first]
+    deadline = time.monotonic() + timeout
+    jump_hosts = [host for host in hosts if host.role == "orchestration"]
+    for host in jump_hosts:
+        _wait_for_one(host, deadline, notify)
+    others = [host for host in hosts if host not in jump_hosts]
     failures = list[StargazeError]()
 
-    def reach(machine: SshHost) -> None:
+    def attempt(host: SshHost) -> None:
         try:
-            _await(machine, limit)
+            _wait_for_one(host, deadline, notify)
         except StargazeError as error:
             failures.append(error)
-        else:
-            tell(machine)
 
     with ThreadPoolExecutor(max(1, len(others))) as pool:
-        list(pool.map(reach, others))
+        list(pool.map(attempt, others))
     if failures:
         raise ExternalError("; ".join(error.message for error in failures), hint=failures[0].hint)
 
 
-def _await(machine: SshHost, limit: float) -> None:
-    name = f"{machine.name} ({machine.address})"
-    while why := machine.barrier(seconds=ONE_TRY):
-        if any(word in why for word in CHANGED):
+def _wait_for_one(host: SshHost, deadline: float, notify: Notify) -> None:
+    name = f"{host.name} ({host.address})"
+    while reason := host.barrier(seconds=ATTEMPT_TIMEOUT):
+        if any(text in reason for text in CHANGED):
             raise CredentialsError(
-                f"{name} shows another host key than the one that was learnt: it may be another machine",
-                hint=f"if it was made anew, forget its key: stargaze infra forget {machine.name}",
+                f"the host key of {name} has changed: it may be a different machine",
+                hint=f"if the machine was created again, forget its key: stargaze infra forget {host.name}",
             )
-        if time.monotonic() > limit:
+        if time.monotonic() > deadline:
             raise ExternalError(
-                f"{name} does not let us in by ssh: {why}",
-                hint="infra.user is the image's user; infra.ssh_from must hold this machine's address",
+                f"ssh login to {name} failed: {reason}",
+                hint="infra.user must be the image's user; infra.ssh_from must contain this machine's address",
             )
-        time.sleep(LOOK)
+        time.sleep(POLL_INTERVAL)
+    notify(f"{host.name} accepts ssh")

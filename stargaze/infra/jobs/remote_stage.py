@@ -27,8 +27,8 @@ def head(config: Config, store: Store) -> JobService:
     MissingInputError
         If there is no cluster.
     """
+    from stargaze.infra.hosts.host_list import find_ssh_hosts
     from stargaze.infra.hosts.state_dir import open_state_dir
-    from stargaze.infra.provision import find_ssh_hosts
 
     machine = find_ssh_hosts(config.infra, open_state_dir(config.infra, store), "development")[0]
     return head_of(machine, place_of(config.infra.variables), store.root)

@@ -1,4 +1,4 @@
-"""From what openstacksdk returns to plain data. Nothing here changes anything."""
+"""Convert what openstacksdk returns to plain data. Nothing here changes anything."""
 
 from __future__ import annotations
 
@@ -9,68 +9,15 @@ from stargaze.infra.plan.desired import ANYWHERE, Rule
 from stargaze.infra.plan.offers import Flavor, Image, Limit, Network
 from stargaze.infra.plan.resources import ActualResource, Kind, cluster_tag, preference
 
-GIGABYTE = 1024.0
+MIB_PER_GB = 1024.0
 """Nova counts memory in MiB."""
-INTERFACES = (
+INTERFACE_OWNERS = (
     "network:router_interface",
     "network:ha_router_replicated_interface",
     "network:router_interface_distributed",
 )
-KEY = "stargaze-infra"
-"""Of a server's metadata."""
-
-
-def _images(connection: Any) -> tuple[Image, ...]:
-    return tuple(
-        Image(
-            image.id,
-            image.name or "",
-            str(image.created_at or ""),
-            (image.min_ram or 0) / GIGABYTE,
-            image.min_disk or 0,
-        )
-        for image in connection.image.images(status="active")
-    )
-
-
-def _flavors(connection: Any) -> tuple[Flavor, ...]:
-    return tuple(
-        Flavor(flavor.id, flavor.name, flavor.vcpus, flavor.ram / GIGABYTE, flavor.disk)
-        for flavor in connection.compute.flavors()
-        if not flavor.is_disabled
-    )
-
-
-def _networks(connection: Any) -> tuple[Network, ...]:
-    return tuple(
-        Network(one.id, one.name or "", bool(one.is_router_external), tuple(one.subnet_ids or ()))
-        for one in connection.network.networks()
-    )
-
-
-def _keypairs(connection: Any) -> tuple[str, ...]:
-    return tuple(one.name for one in connection.compute.keypairs())
-
-
-def _zones(connection: Any) -> tuple[str, ...]:
-    return tuple(zone.name for zone in connection.compute.availability_zones())
-
-
-def _limits(connection: Any) -> dict[str, Limit]:
-    """Read both quotas: Nova's of machines, Neutron's of all that connects them."""
-    compute = connection.compute.get_limits().absolute
-    network = connection.network.get_quota(connection.current_project_id, details=True)
-    found = {
-        "servers": Limit(compute.instances, compute.instances_used),
-        "cores": Limit(compute.total_cores, compute.total_cores_used),
-        "memory": Limit(_gigabytes(compute.total_ram), compute.total_ram_used / GIGABYTE),
-    }
-    for name, attribute in NETWORK_QUOTAS.items():
-        told = getattr(network, attribute)
-        found[name] = Limit(told["limit"], told["used"] + told.get("reserved", 0))
-    return found
-
-
+METADATA_KEY = "stargaze-infra"
+"""The metadata key of a server; its value is the cluster's name."""
 NETWORK_QUOTAS = {
     "networks": "networks",
     "subnets": "subnets",
@@ -82,182 +29,228 @@ NETWORK_QUOTAS = {
 }
 
 
-def _gigabytes(megabytes: float) -> float:
-    return megabytes if megabytes < 0 else megabytes / GIGABYTE
-
-
-OFFERS: Mapping[str, Callable[[Any], Any]] = {
-    "images": _images,
-    "flavors": _flavors,
-    "networks": _networks,
-    "keypairs": _keypairs,
-    "zones": _zones,
-    "limits": _limits,
-}
-"""The parts of :class:`stargaze.infra.plan.offers.Offers`, each read by itself."""
-
-LISTS: Mapping[str, Callable[[Any, str], Iterable[Any]]] = {
-    "keypair": lambda connection, name: filter(None, [connection.compute.find_keypair(name)]),
-    "network": lambda connection, _: connection.network.networks(project_id=connection.current_project_id),
-    "subnet": lambda connection, _: connection.network.subnets(project_id=connection.current_project_id),
-    "router": lambda connection, _: connection.network.routers(project_id=connection.current_project_id),
-    "port": lambda connection, _: connection.network.ports(project_id=connection.current_project_id),
-    "security group": lambda connection, _: connection.network.security_groups(
-        project_id=connection.current_project_id
-    ),
-    "floating IP": lambda connection, _: connection.network.ips(project_id=connection.current_project_id),
-    "server": lambda connection, _: connection.compute.servers(),
-    "anti-affinity group": lambda connection, _: connection.compute.server_groups(),
-}
-"""How all things of a kind are listed."""
-
-
-def owned_resources(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[ActualResource, ...]:
-    """Pick what is ours out of all lists, and say of each what it is compared by."""
-    mark = cluster_tag(name)
-    ours = {kind: [one for one in things if _is_ours(one, mark)] for kind, things in listed.items()}
-    used = _used(listed)
-    every_group = sorted((_of("security group", one, mark, {}, used) for one in ours["security group"]), key=preference)
-    # Of two of one name the worse keeps its id for a name, so that what hangs on it is moved to the better.
-    groups = {one.id: one.name for one in {one.name: one for one in reversed(every_group)}.values()}
-    ports = {one.id: one.name for one in ours["port"]}
-    routers = {one.id: one.name for one in ours["router"]}
-    subnets = {one.id for one in ours["subnet"]}
-    found = [
-        *(_keypair(one, mark) for one in listed["keypair"]),
-        *(_of("network", one, mark, {}, used) for one in ours["network"]),
-        *(_of("subnet", one, mark, seen("subnet", one), used) for one in ours["subnet"]),
-        *(_of("router", one, mark, seen("router", one), used) for one in ours["router"]),
-        *(
-            ActualResource("interface", routers[one.device_id], one.id, {"router": one.device_id})
-            for one in listed["port"]
-            if one.device_owner in INTERFACES and one.device_id in routers and _is_in(one, subnets)
-        ),
-        *every_group,
-        *(
-            ActualResource(
-                "rules",
-                one.name,
-                one.id,
-                {"rules": rules(one, groups)},
-                made_at=str(one.created_at or ""),
-                used=one.id in used,
-            )
-            for one in ours["security group"]
-        ),
-        *(_group(one) for one in listed["anti-affinity group"] if one.name == mark),
-        *(_of("port", one, mark, seen("port", one) | {"groups": _names(one, groups)}, used) for one in ours["port"]),
-        *servers(listed["server"], name),
-        *(_floating(one, name, mark, ports) for one in ours["floating IP"]),
-    ]
-    return tuple(found)
-
-
-def servers(listed: Iterable[Any], name: str) -> tuple[ActualResource, ...]:
-    """Pick our servers."""
+def _read_images(connection: Any) -> tuple[Image, ...]:
     return tuple(
-        ActualResource(
-            "server", one.name, one.id, seen("server", one), one.status, _fault(one), str(one.created_at or "")
+        Image(
+            image.id,
+            image.name or "",
+            str(image.created_at or ""),
+            (image.min_ram or 0) / MIB_PER_GB,
+            image.min_disk or 0,
         )
-        for one in listed
-        if (one.metadata or {}).get(KEY) == name
+        for image in connection.image.images(status="active")
     )
 
 
-def seen(kind: Kind, one: Any) -> dict[str, Any]:
-    """Return what a thing is compared by, as far as it tells it itself."""
+def _read_flavors(connection: Any) -> tuple[Flavor, ...]:
+    return tuple(
+        Flavor(flavor.id, flavor.name, flavor.vcpus, flavor.ram / MIB_PER_GB, flavor.disk)
+        for flavor in connection.compute.flavors()
+        if not flavor.is_disabled
+    )
+
+
+def _read_networks(connection: Any) -> tuple[Network, ...]:
+    return tuple(
+        Network(network.id, network.name or "", bool(network.is_router_external), tuple(network.subnet_ids or ()))
+        for network in connection.network.networks()
+    )
+
+
+def _read_limits(connection: Any) -> dict[str, Limit]:
+    """Read the quotas of Nova (servers) and Neutron (networks)."""
+    compute = connection.compute.get_limits().absolute
+    network = connection.network.get_quota(connection.current_project_id, details=True)
+    memory = compute.total_ram if compute.total_ram < 0 else compute.total_ram / MIB_PER_GB
+    limits = {
+        "servers": Limit(compute.instances, compute.instances_used),
+        "cores": Limit(compute.total_cores, compute.total_cores_used),
+        "memory": Limit(memory, compute.total_ram_used / MIB_PER_GB),
+    }
+    for name, attribute in NETWORK_QUOTAS.items():
+        quota = getattr(network, attribute)
+        limits[name] = Limit(quota["limit"], quota["used"] + quota.get("reserved", 0))
+    return limits
+
+
+OFFERS: Mapping[str, Callable[[Any], Any]] = {
+    "images": _read_images,
+    "flavors": _read_flavors,
+    "networks": _read_networks,
+    "keypairs": lambda connection: tuple(keypair.name for keypair in connection.compute.keypairs()),
+    "zones": lambda connection: tuple(zone.name for zone in connection.compute.availability_zones()),
+    "limits": _read_limits,
+}
+"""The functions that read each field of :class:`stargaze.infra.plan.offers.Offers`."""
+
+
+def _list_in_project(method: str) -> Callable[[Any, str], Iterable[Any]]:
+    """Return a function that lists a kind of Neutron, also for an administrator only in the current project."""
+    return lambda connection, _: getattr(connection.network, method)(project_id=connection.current_project_id)
+
+
+LIST: Mapping[str, Callable[[Any, str], Iterable[Any]]] = {
+    "keypair": lambda connection, name: filter(None, [connection.compute.find_keypair(name)]),
+    "network": _list_in_project("networks"),
+    "subnet": _list_in_project("subnets"),
+    "router": _list_in_project("routers"),
+    "port": _list_in_project("ports"),
+    "security group": _list_in_project("security_groups"),
+    "floating IP": _list_in_project("ips"),
+    "server": lambda connection, _: connection.compute.servers(),
+    "anti-affinity group": lambda connection, _: connection.compute.server_groups(),
+}
+"""The functions that list all resources of a kind."""
+
+
+def owned_resources(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[ActualResource, ...]:
+    """Select the resources of a cluster from the lists of all kinds, with the values they are compared by."""
+    tag = cluster_tag(name)
+    owned = {kind: [one for one in resources if _has_tag(one, tag)] for kind, resources in listed.items()}
+    in_use = _ids_in_use(listed)
+    groups = sorted(
+        (_to_resource("security group", group, tag, {}, in_use) for group in owned["security group"]), key=preference
+    )
+    # Of two groups with one name only the preferred one gets the name, so that ports of the other are moved to it.
+    group_names = {group.id: group.name for group in {group.name: group for group in reversed(groups)}.values()}
+    port_names = {port.id: port.name for port in owned["port"]}
+    router_names = {router.id: router.name for router in owned["router"]}
+    subnet_ids = {subnet.id for subnet in owned["subnet"]}
+
+    def port_spec(port: Any) -> dict[str, Any]:
+        names = sorted(group_names.get(group, group) for group in port.security_group_ids or [])
+        return comparable_spec("port", port) | {"groups": names}
+
+    return (
+        *(_keypair(keypair, tag) for keypair in listed["keypair"]),
+        *(_to_resource("network", network, tag, {}, in_use) for network in owned["network"]),
+        *(_to_resource("subnet", one, tag, comparable_spec("subnet", one), in_use) for one in owned["subnet"]),
+        *(_to_resource("router", one, tag, comparable_spec("router", one), in_use) for one in owned["router"]),
+        *(
+            ActualResource("interface", router_names[port.device_id], port.id, {"router": port.device_id})
+            for port in listed["port"]
+            if port.device_owner in INTERFACE_OWNERS and port.device_id in router_names and _is_in(port, subnet_ids)
+        ),
+        *groups,
+        *(
+            ActualResource(
+                "rules",
+                group.name,
+                group.id,
+                {"rules": sorted(ingress_rules(group, group_names))},
+                created_at=str(group.created_at or ""),
+                is_in_use=group.id in in_use,
+            )
+            for group in owned["security group"]
+        ),
+        *(_anti_affinity_group(group) for group in listed["anti-affinity group"] if group.name == tag),
+        *(_to_resource("port", port, tag, port_spec(port), in_use) for port in owned["port"]),
+        *owned_servers(listed["server"], name),
+        *(_floating_ip(one, name, tag, port_names) for one in owned["floating IP"]),
+    )
+
+
+def owned_servers(listed: Iterable[Any], name: str) -> tuple[ActualResource, ...]:
+    """Select the servers of a cluster."""
+    return tuple(
+        ActualResource(
+            "server",
+            server.name,
+            server.id,
+            comparable_spec("server", server),
+            server.status,
+            str((server.fault or {}).get("message", "")) if server.status == "ERROR" else "",
+            str(server.created_at or ""),
+        )
+        for server in listed
+        if (server.metadata or {}).get(METADATA_KEY) == name
+    )
+
+
+def comparable_spec(kind: Kind, resource: Any) -> dict[str, Any]:
+    """Return the values that a resource is compared by, as far as it contains them itself."""
     if kind == "subnet":
-        return {"cidr": one.cidr, "nameservers": sorted(one.dns_nameservers or []), "network": one.network_id}
+        nameservers = sorted(resource.dns_nameservers or [])
+        return {"cidr": resource.cidr, "nameservers": nameservers, "network": resource.network_id}
     if kind == "router":
-        return {"outside": (one.external_gateway_info or {}).get("network_id", "")}
+        return {"external_network": (resource.external_gateway_info or {}).get("network_id", "")}
     if kind == "port":
-        addresses = [address["ip_address"] for address in one.fixed_ips or []]
-        return {"address": addresses[0] if addresses else "", "network": one.network_id}
+        addresses = [address["ip_address"] for address in resource.fixed_ips or []]
+        return {"address": addresses[0] if addresses else "", "network": resource.network_id}
     if kind == "floating IP":
-        return {"address": one.floating_ip_address}
+        return {"address": resource.floating_ip_address}
     if kind == "server":
-        image, flavor = one.image or {}, one.flavor or {}
-        return {"image": image.get("id", ""), "flavor name": flavor.get("original_name") or flavor.get("name", "")}
+        image, flavor = resource.image or {}, resource.flavor or {}
+        return {"image": image.get("id", ""), "flavor": flavor.get("original_name") or flavor.get("name", "")}
     return {}
 
 
-def rules(group: Any, groups: Mapping[str, str]) -> list[str]:
-    """Write the rules that let something in, in one line each."""
-    return sorted(set(rules_of(group, groups)))
-
-
-def rules_of(group: Any, groups: Mapping[str, str]) -> dict[str, str]:
-    """Return the rules that let something in: how each is written, and its id."""
+def ingress_rules(group: Any, group_names: Mapping[str, str]) -> dict[str, str]:
+    """Return the ids of a group's rules for incoming connections by their canonical text."""
     return {
-        str(_rule(rule, groups)): rule["id"]
+        str(_parse_rule(rule, group_names)): rule["id"]
         for rule in group.security_group_rules or []
         if rule["direction"] == "ingress"
     }
 
 
-def _rule(rule: Mapping[str, Any], groups: Mapping[str, str]) -> Rule:
-    remote = rule.get("remote_group_id")
+def _parse_rule(rule: Mapping[str, Any], group_names: Mapping[str, str]) -> Rule:
+    group = rule.get("remote_group_id")
     anywhere = ANYWHERE[1] if rule.get("ethertype") == "IPv6" else ANYWHERE[0]
-    source = f"group:{groups.get(remote, remote)}" if remote else rule.get("remote_ip_prefix") or anywhere
+    source = f"group:{group_names.get(group, group)}" if group else rule.get("remote_ip_prefix") or anywhere
     return Rule(rule.get("protocol") or "any", rule.get("port_range_min"), rule.get("port_range_max"), source)
 
 
-def _is_ours(one: Any, mark: str) -> bool:
-    return getattr(one, "description", "") == mark or mark in (getattr(one, "tags", None) or [])
+def _has_tag(resource: Any, tag: str) -> bool:
+    return getattr(resource, "description", "") == tag or tag in (getattr(resource, "tags", None) or [])
 
 
-def _used(listed: Mapping[str, Sequence[Any]]) -> set[str]:
-    """Return the ids of all that something else hangs on."""
+def _ids_in_use(listed: Mapping[str, Sequence[Any]]) -> set[str]:
+    """Return the ids of all resources to which another resource is attached."""
     ports, subnets = listed["port"], listed["subnet"]
-    found = {one.network_id for one in (*ports, *subnets)} | {one.device_id for one in ports}
-    found |= {group for port in ports for group in port.security_group_ids or []}
-    found |= {address.get("subnet_id") for port in ports for address in port.fixed_ips or []}
-    return found | {port.id for port in ports if port.device_id}
+    ids = {resource.network_id for resource in (*ports, *subnets)} | {port.device_id for port in ports}
+    ids |= {group for port in ports for group in port.security_group_ids or []}
+    ids |= {address.get("subnet_id") for port in ports for address in port.fixed_ips or []}
+    return ids | {port.id for port in ports if port.device_id}
 
 
-def _of(kind: Kind, one: Any, mark: str, spec: Mapping[str, Any], used: set[str]) -> ActualResource:
-    untagged = mark not in (one.tags or [])
+def _to_resource(kind: Kind, resource: Any, tag: str, spec: Mapping[str, Any], in_use: set[str]) -> ActualResource:
     return ActualResource(
         kind,
-        one.name,
-        one.id,
-        {**spec, "untagged": untagged},
-        made_at=str(one.created_at or ""),
-        used=one.id in used,
+        resource.name,
+        resource.id,
+        {**spec, "untagged": tag not in (resource.tags or [])},
+        created_at=str(resource.created_at or ""),
+        is_in_use=resource.id in in_use,
     )
 
 
-def _is_in(port: Any, subnets: Collection[str]) -> bool:
-    """Return whether a port is in one of these subnets; a router of ours may lead to those of others too."""
-    return any(address.get("subnet_id") in subnets for address in port.fixed_ips or [])
+def _is_in(port: Any, subnet_ids: Collection[str]) -> bool:
+    """Return whether a port is in one of these subnets; the cluster's router may also have ports in others."""
+    return any(address.get("subnet_id") in subnet_ids for address in port.fixed_ips or [])
 
 
-def _keypair(one: Any, mark: str) -> ActualResource:
-    kind, key, *comment = [*(one.public_key or "").split(), "", ""][:3]
-    return ActualResource("keypair", one.name, one.name, {"public_key": f"{kind} {key}"}, foreign=comment != [mark])
+def _keypair(keypair: Any, tag: str) -> ActualResource:
+    kind, key, *comment = [*(keypair.public_key or "").split(), "", ""][:3]
+    spec = {"public_key": f"{kind} {key}"}
+    return ActualResource("keypair", keypair.name, keypair.name, spec, is_foreign=comment != [tag])
 
 
-def _group(one: Any) -> ActualResource:
-    policy = one.policy or next(iter(one.policies or []), "")
-    unlike = "" if "anti-affinity" in policy else f"its policy is {policy or 'none'}"
-    return ActualResource("anti-affinity group", one.name, one.id, used=bool(one.member_ids), unlike=unlike)
+def _anti_affinity_group(group: Any) -> ActualResource:
+    policy = group.policy or next(iter(group.policies or []), "")
+    conflict = "" if "anti-affinity" in policy else f"its policy is {policy or 'none'}"
+    return ActualResource(
+        "anti-affinity group", group.name, group.id, is_in_use=bool(group.member_ids), conflict=conflict
+    )
 
 
-def _floating(one: Any, name: str, mark: str, ports: Mapping[str, str]) -> ActualResource:
-    spec = {**seen("floating IP", one), "port": ports.get(one.port_id, ""), "untagged": mark not in (one.tags or [])}
+def _floating_ip(address: Any, name: str, tag: str, port_names: Mapping[str, str]) -> ActualResource:
+    spec = {**comparable_spec("floating IP", address), "port": port_names.get(address.port_id, "")}
     return ActualResource(
         "floating IP",
         f"{name}-orchestration",
-        one.id,
-        spec,
-        made_at=str(one.created_at or ""),
-        used=bool(one.port_id),
+        address.id,
+        {**spec, "untagged": tag not in (address.tags or [])},
+        created_at=str(address.created_at or ""),
+        is_in_use=bool(address.port_id),
     )
-
-
-def _names(port: Any, groups: Mapping[str, str]) -> list[str]:
-    return sorted(groups.get(one, one) for one in port.security_group_ids or [])
-
-
-def _fault(server: Any) -> str:
-    return str((server.fault or {}).get("message", "")) if server.status == "ERROR" else ""

@@ -1,58 +1,68 @@
-"""What is made, changed and deleted with openstacksdk: one short function a kind of thing."""
+"""Create, update and delete resources with openstacksdk: one function per kind."""
 
 from __future__ import annotations
 
 import base64
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from stargaze.errors import ExternalError
-from stargaze.infra.openstack.read import KEY, rules_of
+from stargaze.infra.openstack.read import METADATA_KEY, ingress_rules
 from stargaze.infra.plan.resources import ActualResource, DesiredResource, Kind
 
-RULE = re.compile(r"(?P<protocol>\w+)(?: (?P<first>\d+)(?:-(?P<last>\d+))?)? from (?P<source>\S+)")
+RULE_PATTERN = re.compile(r"(?P<protocol>\w+)(?: (?P<first>\d+)(?:-(?P<last>\d+))?)? from (?P<source>\S+)")
 TAGS_VERSION = "2.52"
-"""Of the compute API: a server has its tags from its first moment."""
-GONE_WITHIN = 300
-"""How long the deletion of a server may take [s]."""
-LOOK = 1.0
-"""How often it is looked whether a server is gone [s]."""
-AWAKE = {
+"""Of the compute API: a server can be created with tags."""
+DELETE_TIMEOUT = 300
+"""Of a server [s]."""
+POLL_INTERVAL = 1.0
+"""Between two checks whether a server is deleted [s]."""
+WAKE_METHODS = {
     "PAUSED": "unpause_server",
     "SUSPENDED": "resume_server",
     "SHELVED": "unshelve_server",
     "SHELVED_OFFLOADED": "unshelve_server",
 }
-"""How a server that sleeps is woken; all others are started."""
+"""The method that starts a server in one of these states; in all others it is start_server."""
+GROUP_PREFIX = "security group "
 Ids = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Hand:
-    """What makes things: the way to the cloud, the cluster's name and mark."""
+class TaggedConnection:
+    """A connection, and the name and tag of the cluster that its resources belong to."""
 
     connection: Any
-    name: str
-    mark: str
+    cluster: str
+    tag: str
+
+    @property
+    def network(self) -> Any:
+        """The proxy of Neutron."""
+        return self.connection.network
+
+    @property
+    def compute(self) -> Any:
+        """The proxy of Nova."""
+        return self.connection.compute
 
 
-def _keypair(hand: Hand, resource: DesiredResource, _: Ids) -> Any:
-    """Make it with our mark as the key's comment: a keypair has no tags, and one of the same name may be another's."""
-    marked = f"{resource.spec['public_key']} {hand.mark}"
-    return hand.connection.compute.create_keypair(name=resource.name, public_key=marked)
+def _create_keypair(cloud: TaggedConnection, resource: DesiredResource, _: Ids) -> Any:
+    """Create a keypair with the tag as the key's comment, because a keypair has no tags."""
+    return cloud.compute.create_keypair(name=resource.name, public_key=f"{resource.spec['public_key']} {cloud.tag}")
 
 
-def _network(hand: Hand, resource: DesiredResource, _: Ids) -> Any:
-    return _tagged(hand, hand.connection.network.create_network, name=resource.name)
+def _create_network(cloud: TaggedConnection, resource: DesiredResource, _: Ids) -> Any:
+    return _create_tagged(cloud, cloud.network.create_network, name=resource.name)
 
 
-def _subnet(hand: Hand, resource: DesiredResource, ids: Ids) -> Any:
-    return _tagged(
-        hand,
-        hand.connection.network.create_subnet,
+def _create_subnet(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) -> Any:
+    return _create_tagged(
+        cloud,
+        cloud.network.create_subnet,
         name=resource.name,
         network_id=ids[f"network {resource.name}"],
         ip_version=4,
@@ -61,198 +71,187 @@ def _subnet(hand: Hand, resource: DesiredResource, ids: Ids) -> Any:
     )
 
 
-def _router(hand: Hand, resource: DesiredResource, _: Ids) -> Any:
-    outside = {"network_id": resource.spec["outside"]}
-    return _tagged(hand, hand.connection.network.create_router, name=resource.name, external_gateway_info=outside)
+def _create_router(cloud: TaggedConnection, resource: DesiredResource, _: Ids) -> Any:
+    gateway = _gateway(resource, {})
+    return _create_tagged(cloud, cloud.network.create_router, name=resource.name, **gateway)
 
 
-def _interface(hand: Hand, resource: DesiredResource, ids: Ids) -> Any:
-    subnet = ids[f"subnet {resource.name}"]
-    made = hand.connection.network.add_interface_to_router(ids[f"router {resource.name}"], subnet)
-    return hand.connection.network.get_port(made["port_id"])
+def _create_interface(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) -> Any:
+    subnet_id = ids[f"subnet {resource.name}"]
+    interface = cloud.network.add_interface_to_router(ids[f"router {resource.name}"], subnet_id)
+    return cloud.network.get_port(interface["port_id"])
 
 
-def _group(hand: Hand, resource: DesiredResource, _: Ids) -> Any:
-    return _tagged(hand, hand.connection.network.create_security_group, name=resource.name)
+def _create_security_group(cloud: TaggedConnection, resource: DesiredResource, _: Ids) -> Any:
+    return _create_tagged(cloud, cloud.network.create_security_group, name=resource.name)
 
 
-def _rules(hand: Hand, resource: DesiredResource, ids: Ids) -> Any:
-    """Add the rules that are lacking, so that it may be done again where an answer was lost."""
-    group = hand.connection.network.get_security_group(ids[f"security group {resource.name}"])
-    there = rules_of(group, _names(ids))
-    _add(hand.connection, group, [one for one in resource.spec["rules"] if one not in there], ids)
+def _create_rules(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) -> Any:
+    """Add only the missing rules, so that the call can be repeated after a lost response."""
+    group = cloud.network.get_security_group(ids[f"{GROUP_PREFIX}{resource.name}"])
+    _add_missing_rules(cloud, group, resource, ids)
     return group
 
 
-def _names(ids: Ids) -> dict[str, str]:
-    """Return the names of our groups by their ids."""
-    kind = "security group "
-    return {value: key.removeprefix(kind) for key, value in ids.items() if key.startswith(kind)}
+def _create_anti_affinity_group(cloud: TaggedConnection, resource: DesiredResource, _: Ids) -> Any:
+    return cloud.compute.create_server_group(name=resource.name, policy="soft-anti-affinity")
 
 
-def _apart(hand: Hand, resource: DesiredResource, _: Ids) -> Any:
-    return hand.connection.compute.create_server_group(name=resource.name, policy="soft-anti-affinity")
-
-
-def _port(hand: Hand, resource: DesiredResource, ids: Ids) -> Any:
-    return _tagged(
-        hand,
-        hand.connection.network.create_port,
-        name=resource.name,
-        network_id=resource.spec["network"] or next(found for key, found in ids.items() if key.startswith("network ")),
-        security_group_ids=[ids[f"security group {name}"] for name in resource.spec["groups"]],
+def _create_port(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) -> Any:
+    network_id = resource.spec["network"] or next(value for key, value in ids.items() if key.startswith("network "))
+    return _create_tagged(
+        cloud, cloud.network.create_port, name=resource.name, network_id=network_id, **_port_groups(resource, ids)
     )
 
 
-def _server(hand: Hand, resource: DesiredResource, ids: Ids) -> Any:
+def _create_server(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) -> Any:
     spec = resource.spec
-    group = ids.get(f"anti-affinity group {hand.mark}") if spec["apart"] else None
-    more: dict[str, Any] = {"availability_zone": spec["zone"]} if spec["zone"] else {}
-    if group:
-        more["scheduler_hints"] = {"group": group}
-    return hand.connection.compute.create_server(
+    options: dict[str, Any] = {"availability_zone": spec["zone"]} if spec["zone"] else {}
+    if spec["anti_affinity"] and (group := ids.get(f"anti-affinity group {cloud.tag}")):
+        options["scheduler_hints"] = {"group": group}
+    return cloud.compute.create_server(
         name=resource.name,
         image_id=spec["image"],
-        flavor_id=spec["flavor"],
+        flavor_id=spec["flavor_id"],
         networks=[{"port": ids[f"port {resource.name}"]}],
         key_name=spec["keypair"],
         user_data=base64.b64encode(spec["user_data"].encode()).decode(),
-        metadata={KEY: hand.name, f"{KEY}-role": spec["role"], f"{KEY}-machine": spec["machine"]},
-        tags=[hand.mark],
-        microversion=TAGS_VERSION,
-        **more,
-    )
-
-
-def _floating(hand: Hand, resource: DesiredResource, ids: Ids) -> Any:
-    return _tagged(
-        hand,
-        hand.connection.network.create_ip,
-        floating_network_id=resource.spec["outside"],
-        port_id=ids[f"port {resource.spec['port']}"],
-    )
-
-
-def _tagged(hand: Hand, create: Callable[..., Any], **values: Any) -> Any:
-    """Make a thing with our mark: in its description from the first moment, as Neutron takes a tag only afterwards."""
-    made = create(description=hand.mark, **values)
-    hand.connection.network.set_tags(made, [hand.mark])
-    return made
-
-
-MAKE: Mapping[Kind, Callable[[Hand, DesiredResource, Ids], Any]] = {
-    "keypair": _keypair,
-    "network": _network,
-    "subnet": _subnet,
-    "router": _router,
-    "interface": _interface,
-    "security group": _group,
-    "rules": _rules,
-    "anti-affinity group": _apart,
-    "port": _port,
-    "server": _server,
-    "floating IP": _floating,
-}
-"""How each kind is made; ``ids`` are of what it needs."""
-
-
-def _mend_rules(connection: Any, resource: DesiredResource, found: ActualResource, ids: Ids, _: str) -> None:
-    group = connection.network.get_security_group(found.id)
-    there = rules_of(group, _names(ids))
-    _add(connection, group, [one for one in resource.spec["rules"] if one not in there], ids)
-    for line, rule_id in there.items():
-        if line not in resource.spec["rules"]:
-            connection.network.delete_security_group_rule(rule_id)
-
-
-def _mend_server(connection: Any, _: DesiredResource, found: ActualResource, *__: Any) -> None:
-    start = AWAKE.get(found.state, "start_server")
-    getattr(connection.compute, start)(found.id)
-
-
-def _update(update: str, get: str, values: Callable[[DesiredResource, Ids], dict[str, Any]]) -> Callable[..., None]:
-    """Return how a thing of Neutron's is changed: what differs, and its tag."""
-
-    def mend(connection: Any, resource: DesiredResource, found: ActualResource, ids: Ids, mark: str) -> None:
-        one = getattr(connection.network, get)(found.id)
-        if changed := values(resource, ids):
-            one = getattr(connection.network, update)(one, **changed)
-        if found.spec.get("untagged"):
-            connection.network.set_tags(one, sorted({*(one.tags or []), mark}))
-
-    return mend
-
-
-MEND: Mapping[Kind, Callable[..., None]] = {
-    "network": _update("update_network", "get_network", lambda *_: {}),
-    "subnet": _update(
-        "update_subnet", "get_subnet", lambda resource, _: {"dns_nameservers": resource.spec["nameservers"]}
-    ),
-    "router": _update(
-        "update_router",
-        "get_router",
-        lambda resource, _: {"external_gateway_info": {"network_id": resource.spec["outside"]}},
-    ),
-    "security group": _update("update_security_group", "get_security_group", lambda *_: {}),
-    "rules": _mend_rules,
-    "port": _update(
-        "update_port",
-        "get_port",
-        lambda resource, ids: {
-            "security_group_ids": [ids[f"security group {name}"] for name in resource.spec["groups"]]
+        metadata={
+            METADATA_KEY: cloud.cluster,
+            f"{METADATA_KEY}-role": spec["role"],
+            f"{METADATA_KEY}-machine": spec["machine"],
         },
-    ),
-    "server": _mend_server,
-    "floating IP": _update(
-        "update_ip", "get_ip", lambda resource, ids: {"port_id": ids[f"port {resource.spec['port']}"]}
-    ),
+        tags=[cloud.tag],
+        microversion=TAGS_VERSION,
+        **options,
+    )
+
+
+def _create_floating_ip(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) -> Any:
+    network_id = resource.spec["external_network"]
+    return _create_tagged(
+        cloud, cloud.network.create_ip, floating_network_id=network_id, **_floating_ip_port(resource, ids)
+    )
+
+
+def _create_tagged(cloud: TaggedConnection, create: Callable[..., Any], **values: Any) -> Any:
+    """Create a resource with the tag as its description too, because Neutron sets tags only in a second call."""
+    created = create(description=cloud.tag, **values)
+    cloud.network.set_tags(created, [cloud.tag])
+    return created
+
+
+CREATE: Mapping[Kind, Callable[[TaggedConnection, DesiredResource, Ids], Any]] = {
+    "keypair": _create_keypair,
+    "network": _create_network,
+    "subnet": _create_subnet,
+    "router": _create_router,
+    "interface": _create_interface,
+    "security group": _create_security_group,
+    "rules": _create_rules,
+    "anti-affinity group": _create_anti_affinity_group,
+    "port": _create_port,
+    "server": _create_server,
+    "floating IP": _create_floating_ip,
 }
-"""How each kind is changed in place."""
+"""The functions that create each kind; ``ids`` are those of its dependencies."""
 
 
-def _delete_server(connection: Any, found: ActualResource) -> None:
-    connection.compute.delete_server(found.id)
-    limit = time.monotonic() + GONE_WITHIN
-    while connection.compute.find_server(found.id, details=False) is not None:
-        if time.monotonic() > limit:
+def _gateway(resource: DesiredResource, _: Ids) -> dict[str, Any]:
+    return {"external_gateway_info": {"network_id": resource.spec["external_network"]}}
+
+
+def _port_groups(resource: DesiredResource, ids: Ids) -> dict[str, Any]:
+    return {"security_group_ids": [ids[f"{GROUP_PREFIX}{name}"] for name in resource.spec["groups"]]}
+
+
+def _floating_ip_port(resource: DesiredResource, ids: Ids) -> dict[str, Any]:
+    return {"port_id": ids[f"port {resource.spec['port']}"]}
+
+
+def _update_rules(cloud: TaggedConnection, resource: DesiredResource, actual: ActualResource, ids: Ids) -> None:
+    group = cloud.network.get_security_group(actual.id)
+    for rule, rule_id in _add_missing_rules(cloud, group, resource, ids).items():
+        if rule not in resource.spec["rules"]:
+            cloud.network.delete_security_group_rule(rule_id)
+
+
+def _start_server(cloud: TaggedConnection, _: DesiredResource, actual: ActualResource, *__: Any) -> None:
+    getattr(cloud.compute, WAKE_METHODS.get(actual.state, "start_server"))(actual.id)
+
+
+def _update_with(kind: str, values: Callable[[DesiredResource, Ids], dict[str, Any]]) -> Callable[..., None]:
+    """Return a function that updates a resource of Neutron with these values, and its tag."""
+
+    def update(cloud: TaggedConnection, desired: DesiredResource, actual: ActualResource, ids: Ids) -> None:
+        resource = getattr(cloud.network, f"get_{kind}")(actual.id)
+        if changes := values(desired, ids):
+            resource = getattr(cloud.network, f"update_{kind}")(resource, **changes)
+        if actual.spec.get("untagged"):
+            cloud.network.set_tags(resource, sorted({*(resource.tags or []), cloud.tag}))
+
+    return update
+
+
+UPDATE: Mapping[Kind, Callable[..., None]] = {
+    "network": _update_with("network", lambda *_: {}),
+    "subnet": _update_with("subnet", lambda resource, _: {"dns_nameservers": resource.spec["nameservers"]}),
+    "router": _update_with("router", _gateway),
+    "security group": _update_with("security_group", lambda *_: {}),
+    "rules": _update_rules,
+    "port": _update_with("port", _port_groups),
+    "server": _start_server,
+    "floating IP": _update_with("ip", _floating_ip_port),
+}
+"""The functions that update each kind in place."""
+
+
+def _delete_server(connection: Any, resource: ActualResource) -> None:
+    connection.compute.delete_server(resource.id)
+    deadline = time.monotonic() + DELETE_TIMEOUT
+    while connection.compute.find_server(resource.id, details=False) is not None:
+        if time.monotonic() > deadline:
             raise ExternalError(
-                f"server {found.name} is not gone after {GONE_WITHIN} s", hint="stargaze infra up, again"
+                f"server {resource.name} was not deleted within {DELETE_TIMEOUT} s",
+                hint="run the same command again",
             )
-        time.sleep(LOOK)
+        time.sleep(POLL_INTERVAL)
 
 
-REMOVE: Mapping[Kind, Callable[[Any, ActualResource], None]] = {
-    "floating IP": lambda connection, found: connection.network.delete_ip(found.id),
+DELETE: Mapping[Kind, Callable[[Any, ActualResource], None]] = {
+    "floating IP": lambda connection, resource: connection.network.delete_ip(resource.id),
     "server": _delete_server,
-    "port": lambda connection, found: connection.network.delete_port(found.id),
-    "interface": lambda connection, found: connection.network.remove_interface_from_router(
-        found.spec["router"], None, found.id
+    "port": lambda connection, resource: connection.network.delete_port(resource.id),
+    "interface": lambda connection, resource: connection.network.remove_interface_from_router(
+        resource.spec["router"], None, resource.id
     ),
-    "router": lambda connection, found: connection.network.delete_router(found.id),
-    "subnet": lambda connection, found: connection.network.delete_subnet(found.id),
-    "network": lambda connection, found: connection.network.delete_network(found.id),
+    "router": lambda connection, resource: connection.network.delete_router(resource.id),
+    "subnet": lambda connection, resource: connection.network.delete_subnet(resource.id),
+    "network": lambda connection, resource: connection.network.delete_network(resource.id),
     "rules": lambda *_: None,
-    "security group": lambda connection, found: connection.network.delete_security_group(found.id),
-    "anti-affinity group": lambda connection, found: connection.compute.delete_server_group(found.id),
-    "keypair": lambda connection, found: connection.compute.delete_keypair(found.id),
+    "security group": lambda connection, resource: connection.network.delete_security_group(resource.id),
+    "anti-affinity group": lambda connection, resource: connection.compute.delete_server_group(resource.id),
+    "keypair": lambda connection, resource: connection.compute.delete_keypair(resource.id),
 }
-"""How each kind is deleted; rules go with their group."""
+"""The functions that delete each kind; rules are deleted with their security group."""
 
 
-def _add(connection: Any, group: Any, lines: Iterable[str], ids: Ids) -> None:
-    """Add rules, all in one call."""
-    made = [_as_rule(line, group.id, ids) for line in lines]
-    if made:
-        connection.network.create_security_group_rules(made)
+def _add_missing_rules(cloud: TaggedConnection, group: Any, resource: DesiredResource, ids: Ids) -> dict[str, str]:
+    """Add the missing rules in one call; return the existing ones with their ids."""
+    names = {value: key.removeprefix(GROUP_PREFIX) for key, value in ids.items() if key.startswith(GROUP_PREFIX)}
+    existing = ingress_rules(group, names)
+    if missing := [_rule_body(rule, group.id, ids) for rule in resource.spec["rules"] if rule not in existing]:
+        cloud.network.create_security_group_rules(missing)
+    return existing
 
 
-def _as_rule(line: str, group_id: str, ids: Ids) -> dict[str, Any]:
-    found = RULE.fullmatch(line)
-    assert found is not None  # noqa: S101 - Rule wrote it
-    source = found["source"]
-    rule: dict[str, Any] = {"security_group_id": group_id, "direction": "ingress", "protocol": found["protocol"]}
-    if found["first"]:
-        rule |= {"port_range_min": int(found["first"]), "port_range_max": int(found["last"] or found["first"])}
+def _rule_body(rule: str, group_id: str, ids: Ids) -> dict[str, Any]:
+    match = RULE_PATTERN.fullmatch(rule)
+    assert match is not None  # noqa: S101 - the text comes from Rule
+    source = match["source"]
+    body: dict[str, Any] = {"security_group_id": group_id, "direction": "ingress", "protocol": match["protocol"]}
+    if match["first"]:
+        body |= {"port_range_min": int(match["first"]), "port_range_max": int(match["last"] or match["first"])}
     if source.startswith("group:"):
-        return rule | {"ether_type": "IPv4", "remote_group_id": ids[f"security group {source.removeprefix('group:')}"]}
-    return rule | {"ether_type": "IPv6" if ":" in source else "IPv4", "remote_ip_prefix": source}
+        return body | {"ether_type": "IPv4", "remote_group_id": ids[GROUP_PREFIX + source.removeprefix("group:")]}
+    return body | {"ether_type": "IPv6" if ":" in source else "IPv4", "remote_ip_prefix": source}

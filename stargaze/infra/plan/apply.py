@@ -1,4 +1,4 @@
-"""Carrying out a plan: what does not wait for another is done side by side; what went wrong is told together, at the end."""
+"""Apply a plan: independent steps run in parallel; their failures are collected and raised together."""
 
 from __future__ import annotations
 
@@ -11,161 +11,165 @@ from typing import Literal
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.infra.plan.cloud import Cloud
 from stargaze.infra.plan.plan import Plan, Step
-from stargaze.infra.plan.resources import BROKEN, NEEDS, ActualResource, Kind, preference
+from stargaze.infra.plan.resources import DEPENDS_ON, FAILED_STATES, ActualResource, Kind, preference
+from stargaze.system.progress import Notify
 
-AT_ONCE = 8
-"""Calls at the same time; more would meet the limits that clouds set."""
-LOOK = 1.0
-"""How often it is asked whether the machines are up [s]."""
-LAST: Kind = "security group"
-"""What goes after all is repaired: a port that stays may only be about to leave it."""
-State = Literal["begun", "done", "failed"]
-Tell = Callable[[Step, State, str], None]
+MAX_PARALLEL = 8
+"""More calls at the same time would reach the rate limits of clouds."""
+POLL_INTERVAL = 1.0
+"""Between two requests for the state of the servers [s]."""
+DELETED_LAST: Kind = "security group"
+"""Deleted after all updates: an update may detach a port from it."""
+StepState = Literal["begun", "done", "failed"]
+OnStep = Callable[[Step, StepState, str], None]
 
 
-def apply_plan(plan: Plan, cloud: Cloud, tell: Tell) -> Mapping[str, ActualResource]:
-    """Do all steps; return what stands afterwards, by key.
+def apply_plan(plan: Plan, cloud: Cloud, on_step: OnStep) -> Mapping[str, ActualResource]:
+    """Apply all steps; return the resulting resources by key.
 
     Raises
     ------
     ExternalError
-        If some steps failed: all others are done that did not need them, and nothing is taken back.
+        If steps failed. All steps that do not depend on them are complete; nothing is undone.
     """
-    gone = [step for step in plan.changes if step.verb == "delete"]
-    _delete([step for step in gone if step.kind != LAST], cloud, tell)
-    kept = [step for step in plan.steps if step.verb != "delete"]
-    order = {step.key: step.resource.needs if step.resource else () for step in kept}
-    stands = _in_order({step.key: step for step in kept}, order, cloud, tell)
-    _delete([step for step in gone if step.kind == LAST], cloud, tell)
-    return stands
+    deleted = [step for step in plan.changes if step.action == "delete"]
+    _apply_deletions([step for step in deleted if step.kind != DELETED_LAST], cloud, on_step)
+    others = {step.key: step for step in plan.steps if step.action != "delete"}
+    order = {key: step.desired.depends_on if step.desired else () for key, step in others.items()}
+    resources = _apply_in_order(others, order, cloud, on_step)
+    _apply_deletions([step for step in deleted if step.kind == DELETED_LAST], cloud, on_step)
+    return resources
 
 
 def wait_until_active(
-    names: Iterable[str], cloud: Cloud, patience: float, tell: Callable[[str], None]
+    names: Iterable[str], cloud: Cloud, timeout: float, notify: Notify
 ) -> Mapping[str, ActualResource]:
-    """Wait until all these machines are up: one call asks for all of them.
+    """Wait until servers are active, polling all with one call; return all servers by name.
 
     Raises
     ------
     ExternalError
-        If one broke, or was not up within ``patience`` [s].
+        If one failed, or was not active within ``timeout`` [s].
     """
-    limit, pending = time.monotonic() + patience, set(names)
+    deadline, pending = time.monotonic() + timeout, set(names)
     while True:
-        seen = {
-            one.name: one for one in sorted(cloud.servers(), key=preference, reverse=True)
-        }  # of two, the better one
-        up = {name for name in pending if name in seen and seen[name].state == "ACTIVE"}
-        for name in sorted(up):
-            tell(name)
-        pending -= up
-        broken = [seen[name] for name in sorted(pending) if name in seen and seen[name].state in BROKEN]
-        if broken:
-            said = "; ".join(f"{one.name} is in {one.state}{one.fault and f': {one.fault}'}" for one in broken)
+        # Of duplicates the preferred one comes last and wins.
+        servers = {server.name: server for server in sorted(cloud.servers(), key=preference, reverse=True)}
+        active = {name for name in pending if name in servers and servers[name].state == "ACTIVE"}
+        for name in sorted(active):
+            notify(f"{name} is active")
+        pending -= active
+        known = [servers[name] for name in sorted(pending) if name in servers]
+        failed = [server for server in known if server.state in FAILED_STATES]
+        if failed:
             raise ExternalError(
-                said, hint="stargaze infra up makes it anew; ask for another flavor if no host is valid"
+                "; ".join(
+                    f"{server.name} is in {server.state}{server.fault and f': {server.fault}'}" for server in failed
+                ),
+                hint="stargaze infra up replaces it; choose another flavor if no valid host was found",
             )
         if not pending:
-            return seen
-        if time.monotonic() > limit:
-            names_left = ", ".join(sorted(pending))
+            return servers
+        if time.monotonic() > deadline:
             raise ExternalError(
-                f"not up after {patience:g} s: {names_left}",
-                hint="stargaze infra up waits on; infra.patience is longer",
+                f"not active after {timeout:g} s: {', '.join(sorted(pending))}",
+                hint="run stargaze infra up again to keep waiting, or increase infra.patience",
             )
-        time.sleep(LOOK)
+        time.sleep(POLL_INTERVAL)
 
 
-def _delete(gone: Sequence[Step], cloud: Cloud, tell: Tell) -> None:
-    _in_order({_one(step): step for step in gone}, _backwards(gone), cloud, tell)
+def _apply_deletions(steps: Sequence[Step], cloud: Cloud, on_step: OnStep) -> None:
+    """Delete each resource after all that depend on its kind."""
+    order = {
+        _unique_key(step): [_unique_key(other) for other in steps if step.kind in _all_dependencies(other.kind)]
+        for step in steps
+    }
+    _apply_in_order({_unique_key(step): step for step in steps}, order, cloud, on_step)
 
 
-def _backwards(gone: Sequence[Step]) -> Mapping[str, tuple[str, ...]]:
-    """Report what must be gone before what: all that needs a thing of a kind goes before things of that kind."""
-    return {_one(step): tuple(_one(other) for other in gone if step.kind in _all_needs(other.kind)) for step in gone}
+def _unique_key(step: Step) -> str:
+    """Return the key of a resource to delete, with its id: there may be duplicates."""
+    return step.key + (step.actual.id if step.actual else "")
 
 
-def _one(step: Step) -> str:
-    """Name a thing that goes: there may be two of one key."""
-    return step.key + (step.found.id if step.found else "")
+def _all_dependencies(kind: str) -> set[str]:
+    direct = DEPENDS_ON[kind]  # type: ignore[index]  # the kind of a step is that of a resource
+    return {*direct, *(indirect for dependency in direct for indirect in _all_dependencies(dependency))}
 
 
-def _all_needs(kind: str) -> set[str]:
-    direct = NEEDS[kind]  # type: ignore[index]  # a step's kind is one of a resource
-    return {*direct, *(deeper for one in direct for deeper in _all_needs(one))}
-
-
-def _in_order(
-    steps: Mapping[str, Step], order: Mapping[str, Iterable[str]], cloud: Cloud, tell: Tell
+def _apply_in_order(
+    steps: Mapping[str, Step], order: Mapping[str, Iterable[str]], cloud: Cloud, on_step: OnStep
 ) -> dict[str, ActualResource]:
+    """Apply each step as soon as all its dependencies are applied; skip it if one of them failed."""
     sorter = TopologicalSorter({key: [need for need in needs if need in steps] for key, needs in order.items()})
     sorter.prepare()
-    stands: dict[str, ActualResource] = {}
+    resources: dict[str, ActualResource] = {}
     failures: dict[str, StargazeError] = {}
+    skipped: set[str] = set()
     running: dict[Future[ActualResource | None], str] = {}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(MAX_PARALLEL) as pool:
         while sorter.is_active():
             for key in sorter.get_ready():
-                if lacking := [need for need in order[key] if need in failures]:
-                    failures[key] = ExternalError(f"{key} waits for {lacking[0]}")
+                if any(need in failures or need in skipped for need in order[key]):
+                    skipped.add(key)
                     sorter.done(key)
                 else:
-                    running[pool.submit(_do, steps[key], cloud, dict(stands), tell)] = key
+                    running[pool.submit(_apply_step, steps[key], cloud, dict(resources), on_step)] = key
             if not running:
                 continue
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 key = running.pop(future)
-                _settle(key, future, stands, failures)
+                _collect(key, future, resources, failures)
                 sorter.done(key)
-    _check(failures)
-    return stands
+    if failures:
+        raise _combine(list(failures.values()), len(skipped))
+    return resources
 
 
-def _settle(
+def _collect(
     key: str,
     future: Future[ActualResource | None],
-    stands: dict[str, ActualResource],
+    resources: dict[str, ActualResource],
     failures: dict[str, StargazeError],
 ) -> None:
     try:
-        if found := future.result():
-            stands[key] = found
+        if resource := future.result():
+            resources[key] = resource
     except StargazeError as error:
         failures[key] = error
 
 
-def _do(step: Step, cloud: Cloud, stands: Mapping[str, ActualResource], tell: Tell) -> ActualResource | None:
-    if step.verb == "keep":
-        return step.found
-    begun = time.monotonic()
-    tell(step, "begun", "")
+def _apply_step(
+    step: Step, cloud: Cloud, resources: Mapping[str, ActualResource], on_step: OnStep
+) -> ActualResource | None:
+    if step.action == "keep":
+        return step.actual
+    started = time.monotonic()
+    on_step(step, "begun", "")
     try:
-        found = _done(step, cloud, {key: one.id for key, one in stands.items()})
+        resource = _call_cloud(step, cloud, {key: one.id for key, one in resources.items()})
     except StargazeError as error:
-        tell(step, "failed", error.message)
+        on_step(step, "failed", error.message)
         raise
-    tell(step, "done", f"{time.monotonic() - begun:.1f} s")
-    return found
+    on_step(step, "done", f"{time.monotonic() - started:.1f} s")
+    return resource
 
 
-def _done(step: Step, cloud: Cloud, ids: Mapping[str, str]) -> ActualResource | None:
-    if step.verb in ("delete", "replace") and step.found:
-        cloud.remove(step.found)
-    if step.resource is None:
+def _call_cloud(step: Step, cloud: Cloud, ids: Mapping[str, str]) -> ActualResource | None:
+    if step.action in ("delete", "replace") and step.actual:
+        cloud.delete(step.actual)
+    if step.desired is None:
         return None
-    if step.verb == "repair" and step.found:
-        return cloud.mend(step.resource, step.found, ids)
-    return cloud.make(step.resource, ids)
+    if step.action == "update" and step.actual:
+        return cloud.update(step.desired, step.actual, ids)
+    return cloud.create(step.desired, ids)
 
 
-def _check(failures: Mapping[str, StargazeError]) -> None:
-    """Raise one error for all; those that only waited for another are counted."""
-    causes = [error for error in failures.values() if " waits for " not in error.message]
-    if not failures:
-        return
-    said = "; ".join(dict.fromkeys(error.message for error in causes))
-    waited = len(failures) - len(causes)
-    more = f" ({waited} more wait for that)" if waited else ""
-    hint = next((error.hint for error in causes if error.hint), "") or "stargaze infra up goes on from here"
-    worst = max(causes, key=lambda error: error.exit_code == 4)
-    raise type(worst)(said + more, hint=hint) if worst.exit_code == 4 else ExternalError(said + more, hint=hint)
+def _combine(failures: Sequence[StargazeError], skipped: int) -> StargazeError:
+    """Merge failures into one error, which keeps the class of an error about credentials."""
+    message = "; ".join(dict.fromkeys(error.message for error in failures))
+    if skipped:
+        message += f" ({skipped} dependent steps were skipped)"
+    hint = next((error.hint for error in failures if error.hint), "run stargaze infra up again to continue")
+    kind = next((type(error) for error in failures if error.exit_code == 4), ExternalError)
+    return kind(message, hint=hint)

@@ -1,4 +1,4 @@
-"""The way to a cloud: what ``infra`` needs of it, and no more."""
+"""The protocol of a cloud: the operations that ``infra`` needs."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from stargaze.infra.plan.resources import ActualResource, DesiredResource
 
 
 class Cloud(Protocol):
-    """Where machines live. Every verb may be repeated safely; each raises ExternalError, or CredentialsError, in words.
+    """A cloud that hosts the machines. Every method is safe to repeat and raises ExternalError or CredentialsError.
 
-    A call that the cloud refuses for the moment (429, 500, 503, a connection that drops) is tried again for a while; a thing
-    that may have been made although the answer was lost is looked for before it is made again.
+    A call that fails temporarily (429, 5xx, a dropped connection) is retried. A resource whose creation was not confirmed is
+    looked up before it is created again.
     """
 
     @property
-    def server(self) -> str:
-        """Name the host that answers for the cloud."""
+    def auth_host(self) -> str:
+        """The host name of the cloud's identity service."""
 
     def offers(self) -> Offers:
-        """Report what can be had, and how much of it is left."""
+        """Return the images, flavors, networks and quotas of the project."""
 
-    def found(self) -> tuple[ActualResource, ...]:
-        """List all that carries our mark, and what stands under a name that must be ours alone."""
+    def resources(self) -> tuple[ActualResource, ...]:
+        """List all resources with the cluster's tag, and those that occupy a name it needs."""
 
-    def make(self, resource: DesiredResource, ids: Mapping[str, str]) -> ActualResource:
-        """Make a thing, or return the one that is there; ``ids`` are of what it needs, by key."""
+    def create(self, resource: DesiredResource, ids: Mapping[str, str]) -> ActualResource:
+        """Create a resource, or return the existing one; ``ids`` are those of its dependencies, by key."""
 
-    def mend(self, resource: DesiredResource, found: ActualResource, ids: Mapping[str, str]) -> ActualResource:
-        """Change a thing that stands so that it is as wanted."""
+    def update(self, resource: DesiredResource, actual: ActualResource, ids: Mapping[str, str]) -> ActualResource:
+        """Update a resource in place to match its spec."""
 
-    def remove(self, found: ActualResource) -> None:
-        """Delete a thing and wait until it is gone; one that is gone already is no error."""
+    def delete(self, resource: ActualResource) -> None:
+        """Delete a resource and wait until it is gone; do nothing if it does not exist."""
 
     def servers(self) -> tuple[ActualResource, ...]:
-        """List our servers as they are now."""
+        """List the cluster's servers."""
 
-    def console(self, server_id: str) -> str:
-        """Return what a server wrote to its console; empty while it wrote nothing."""
+    def console_output(self, server_id: str) -> str:
+        """Return the console output of a server; empty if there is none yet."""

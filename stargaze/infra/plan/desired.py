@@ -1,4 +1,4 @@
-"""Everything that a cluster needs in a cloud, from the config and what was chosen."""
+"""The desired resources of a cluster, from the config and the selected offers."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 from stargaze.config import InfraSection
 from stargaze.infra.machines import Machine, Role, list_machines, server_name
-from stargaze.infra.plan.resolve import ResolvedOffers
+from stargaze.infra.plan.offers import ResolvedOffers
 from stargaze.infra.plan.resources import DesiredResource, cluster_tag
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
-GROUPS: dict[Role, tuple[str, ...]] = {
-    "orchestration": ("jump", "inside", "page"),
-    "development": ("inside", "ray"),
-    "parameter": ("inside", "ray"),
-    "production": ("inside", "swarm"),
+SECURITY_GROUPS: dict[Role, tuple[str, ...]] = {
+    "orchestration": ("jump", "internal", "page"),
+    "development": ("internal", "ray"),
+    "parameter": ("internal", "ray"),
+    "production": ("internal", "swarm"),
 }
-"""Which security groups a machine of each role is in."""
+"""The security groups of each role."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Who may reach a port: a range of addresses, or the members of a group."""
+    """Allow connections to a port from an address range or from the members of a security group."""
 
     protocol: str
     first: int | None
@@ -32,7 +32,7 @@ class Rule:
     """A CIDR, or ``group:NAME``."""
 
     def __str__(self) -> str:
-        """Write it in one line, the same for the same rule.
+        """Return the canonical text of the rule.
 
         Examples
         --------
@@ -46,106 +46,112 @@ class Rule:
 
 
 def desired_resources(
-    section: InfraSection, choice: ResolvedOffers, public_key: str, user_data: Callable[[Machine], str]
+    section: InfraSection, resolved: ResolvedOffers, public_key: str, user_data: Callable[[Machine], str]
 ) -> tuple[DesiredResource, ...]:
-    """List what the cluster needs.
+    """List the resources that the cluster needs.
 
     Parameters
     ----------
     public_key : str
         Of the ssh key that opens the machines.
     user_data : callable
-        What cloud-init does at a machine's first boot.
+        Returns the cloud-init user data of a machine.
 
     Returns
     -------
-    tuple of Resource
-        In no order; each names what it needs.
+    tuple of DesiredResource
+        In no particular order; each names its dependencies.
     """
-    rooms = _network(section, choice)
+    networks = _networks(section, resolved)
     keypair = () if section.keypair else (DesiredResource("keypair", section.name, {"public_key": public_key}),)
-    apart = (DesiredResource("anti-affinity group", cluster_tag(section.name)),) if choice.apart else ()
-    groups = [
-        DesiredResource("security group", f"{section.name}-{name}")
-        for name in ("jump", "inside", "page", "ray", "swarm")
-    ]
-    rules = [
-        DesiredResource("rules", group.name, {"rules": sorted(map(str, found))}, tuple(one.key for one in groups))
-        for group, found in zip(groups, _rules(section), strict=True)
-    ]
-    inside = [resource.key for resource in rooms if resource.kind in ("network", "subnet")]
-    made: list[DesiredResource] = []
-    for machine in list_machines(section):
-        members = [f"{section.name}-{name}" for name in GROUPS[machine.role]]
-        made += _machine(
-            section, choice, machine, members, user_data(machine), [*inside, *(f"rules {name}" for name in members)]
-        )
-    jump = f"{section.name}-orchestration"
-    outside = choice.outside.id if choice.outside else ""
-    way = [resource.key for resource in rooms if resource.kind == "interface"]
-    floating = (
-        (DesiredResource("floating IP", jump, {"port": jump, "outside": outside}, (f"port {jump}", *way)),)
-        if section.floating_ip
-        else ()
+    anti_affinity = (
+        (DesiredResource("anti-affinity group", cluster_tag(section.name)),) if resolved.anti_affinity else ()
     )
-    return (*keypair, *rooms, *groups, *rules, *apart, *made, *floating)
+    rules = _rules(section)
+    groups = [DesiredResource("security group", f"{section.name}-{name}") for name in rules]
+    group_keys = tuple(group.key for group in groups)
+    group_rules = [
+        DesiredResource("rules", f"{section.name}-{name}", {"rules": sorted(map(str, values))}, group_keys)
+        for name, values in rules.items()
+    ]
+    subnets = [resource.key for resource in networks if resource.kind in ("network", "subnet")]
+    machines = [
+        resource
+        for machine in list_machines(section)
+        for resource in _machine(section, resolved, machine, user_data(machine), subnets)
+    ]
+    jump = f"{section.name}-orchestration"
+    floating_ip = DesiredResource(
+        "floating IP",
+        jump,
+        {"port": jump, "external_network": _external_network_id(resolved)},
+        (f"port {jump}", *(resource.key for resource in networks if resource.kind == "interface")),
+    )
+    floating_ips = (floating_ip,) if section.floating_ip else ()
+    return (*keypair, *networks, *groups, *group_rules, *anti_affinity, *machines, *floating_ips)
 
 
-def _network(section: InfraSection, choice: ResolvedOffers) -> list[DesiredResource]:
-    """List network, subnet and the way out; none of them where one that exists is used."""
+def _networks(section: InfraSection, resolved: ResolvedOffers) -> list[DesiredResource]:
+    """Return network, subnet, router and interface; none if an existing network is used."""
     if section.network:
         return []
     name = section.name
     spec = {"cidr": section.cidr, "nameservers": sorted(section.nameservers)}
-    rooms = [DesiredResource("network", name), DesiredResource("subnet", name, spec, (f"network {name}",))]
+    networks = [DesiredResource("network", name), DesiredResource("subnet", name, spec, (f"network {name}",))]
     if section.router:
-        outside = {"outside": choice.outside.id if choice.outside else ""}
-        rooms.append(DesiredResource("router", name, outside))
-        rooms.append(DesiredResource("interface", name, {}, (f"router {name}", f"subnet {name}")))
-    return rooms
+        networks += [
+            DesiredResource("router", name, {"external_network": _external_network_id(resolved)}),
+            DesiredResource("interface", name, {}, (f"router {name}", f"subnet {name}")),
+        ]
+    return networks
 
 
-def _rules(section: InfraSection) -> list[list[Rule]]:
-    """Return the rules of each group, in their order: the whole world reaches the page's port, and nothing else."""
-    group = {name: f"group:{section.name}-{name}" for name in ("jump", "inside", "page", "ray", "swarm")}
-    page = section.page_port
-    return [
-        [Rule("tcp", 22, 22, source) for source in section.ssh_from],
-        [Rule("tcp", 22, 22, group["jump"]), Rule("icmp", None, None, group["inside"])],
-        [Rule("tcp", page, page, source) for source in ANYWHERE],
-        [Rule("tcp", None, None, group["ray"])],
-        [
-            Rule("tcp", 2377, 2377, group["swarm"]),
-            Rule("tcp", 7946, 7946, group["swarm"]),
-            Rule("udp", 7946, 7946, group["swarm"]),
-            Rule("udp", 4789, 4789, group["swarm"]),
-            Rule("tcp", page, page, group["page"]),
+def _external_network_id(resolved: ResolvedOffers) -> str:
+    return resolved.external_network.id if resolved.external_network else ""
+
+
+def _rules(section: InfraSection) -> dict[str, list[Rule]]:
+    """Return the rules by security group; only the page's port is open to the internet."""
+    jump, internal, page, ray, swarm = (
+        f"group:{section.name}-{name}" for name in ("jump", "internal", "page", "ray", "swarm")
+    )
+    port = section.page_port
+    return {
+        "jump": [Rule("tcp", 22, 22, source) for source in section.ssh_from],
+        "internal": [Rule("tcp", 22, 22, jump), Rule("icmp", None, None, internal)],
+        "page": [Rule("tcp", port, port, source) for source in ANYWHERE],
+        "ray": [Rule("tcp", None, None, ray)],
+        "swarm": [
+            Rule("tcp", 2377, 2377, swarm),
+            Rule("tcp", 7946, 7946, swarm),
+            Rule("udp", 7946, 7946, swarm),
+            Rule("udp", 4789, 4789, swarm),
+            Rule("tcp", port, port, page),
         ],
-    ]
+    }
 
 
 def _machine(
-    section: InfraSection,
-    choice: ResolvedOffers,
-    machine: Machine,
-    groups: Sequence[str],
-    user_data: str,
-    before: Sequence[str],
+    section: InfraSection, resolved: ResolvedOffers, machine: Machine, user_data: str, subnets: Sequence[str]
 ) -> list[DesiredResource]:
+    """Return the port and the server of a machine."""
     name = server_name(section, machine)
-    network = choice.network.id if choice.network else ""
-    port: dict[str, Any] = {"groups": sorted(groups), "network": network}
-    spec: dict[str, Any] = {
-        "image": choice.image.id if choice.image else "",
-        "flavor": choice.flavor.id if choice.flavor else "",
-        "flavor name": choice.flavor.name if choice.flavor else "",
+    groups = [f"{section.name}-{group}" for group in SECURITY_GROUPS[machine.role]]
+    port: dict[str, Any] = {"groups": sorted(groups), "network": resolved.network.id if resolved.network else ""}
+    server: dict[str, Any] = {
+        "image": resolved.image.id if resolved.image else "",
+        "flavor": resolved.flavor.name if resolved.flavor else "",
+        "flavor_id": resolved.flavor.id if resolved.flavor else "",
         "keypair": section.keypair or section.name,
         "role": machine.role,
         "machine": machine.name,
         "zone": section.availability_zone,
         "user_data": user_data,
-        "apart": choice.apart and machine.role == "production",
+        "anti_affinity": resolved.anti_affinity and machine.role == "production",
     }
     needs = [f"port {name}", *([] if section.keypair else [f"keypair {section.name}"])]
-    needs += [f"anti-affinity group {cluster_tag(section.name)}"] if spec["apart"] else []
-    return [DesiredResource("port", name, port, tuple(before)), DesiredResource("server", name, spec, tuple(needs))]
+    needs += [f"anti-affinity group {cluster_tag(section.name)}"] if server["anti_affinity"] else []
+    return [
+        DesiredResource("port", name, port, (*subnets, *(f"rules {group}" for group in groups))),
+        DesiredResource("server", name, server, tuple(needs)),
+    ]

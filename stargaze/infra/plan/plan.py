@@ -1,4 +1,4 @@
-"""What has to be done so that a cloud holds what is wanted: computed before anything is touched, and shown as it is."""
+"""The plan: the steps that turn the actual resources of the cloud into the desired ones, computed before anything changes."""
 
 from __future__ import annotations
 
@@ -7,199 +7,209 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stargaze.infra.plan.offers import Limit
-from stargaze.infra.plan.resolve import Problem, ResolvedOffers
-from stargaze.infra.plan.resources import BROKEN, ActualResource, DesiredResource, preference
+from stargaze.infra.plan.offers import Limit, Problem, ResolvedOffers
+from stargaze.infra.plan.resources import FAILED_STATES, ActualResource, DesiredResource, preference
 
-Action = Literal["create", "keep", "repair", "replace", "delete"]
-ASLEEP = ("SHUTOFF", "PAUSED", "SUSPENDED", "STOPPED", "SHELVED", "SHELVED_OFFLOADED")
-ROOMS = ("network", "subnet", "router", "interface")
-UNASKED = "no longer asked for"
-CHANGEABLE = {
+Action = Literal["create", "keep", "update", "replace", "delete"]
+STOPPED_STATES = ("SHUTOFF", "PAUSED", "SUSPENDED", "STOPPED", "SHELVED", "SHELVED_OFFLOADED")
+NETWORK_KINDS = ("network", "subnet", "router", "interface")
+NOT_IN_CONFIG = "no longer in the config"
+UPDATABLE = {
     "subnet": ("nameservers",),
-    "router": ("outside",),
+    "router": ("external_network",),
     "rules": ("rules",),
     "port": ("groups",),
     "floating IP": ("port",),
 }
-"""What of a thing that stands is changed in place."""
-FIXED = {"keypair": ("public_key",), "subnet": ("cidr",), "server": ("image", "flavor name"), "port": ("network",)}
-"""What is not: it would take something away that is in use."""
-
-
-CANNOT = {
+"""Values that are updated in place."""
+IMMUTABLE = {"keypair": ("public_key",), "subnet": ("cidr",), "server": ("image", "flavor"), "port": ("network",)}
+"""Values that are not: the resource would have to be deleted while it is in use."""
+REQUIRED = {
     "subnet": (
-        "has other addresses than infra.cidr",
-        "stargaze infra down first: addresses do not change under machines",
+        "has another address range than infra.cidr",
+        "run stargaze infra down first: running machines keep their addresses",
     ),
     "keypair": (
-        "holds another key than this machine's",
-        "bring up from where it was made, set infra.name to another name, or delete that keypair",
+        "has another public key than this machine",
+        "run this where the keypair was created, change infra.name, or delete the keypair",
     ),
 }
-"""Kinds with which nothing goes on where they differ."""
+"""Kinds whose immutable values must match, with the message and the hint if they do not."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that is done, or that needs nothing done."""
+    """One entry of a plan: an action on a resource."""
 
-    verb: Action
+    action: Action
     kind: str
     name: str
-    why: str = ""
-    resource: DesiredResource | None = None
-    """What is wanted; None if it goes."""
-    found: ActualResource | None = None
-    """What stands; None if it is made."""
+    reason: str = ""
+    desired: DesiredResource | None = None
+    """None if it is deleted."""
+    actual: ActualResource | None = None
+    """None if it is created."""
 
     @property
     def key(self) -> str:
-        """Name it among all kinds."""
+        """Kind and name."""
         return f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps, and what is missing before any of them can be taken."""
+    """All steps, and the problems that must be solved before any of them is applied."""
 
     steps: tuple[Step, ...]
-    missing: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     @property
     def changes(self) -> tuple[Step, ...]:
-        """The steps that do something."""
-        return tuple(step for step in self.steps if step.verb != "keep")
+        """The steps that change something."""
+        return tuple(step for step in self.steps if step.action != "keep")
 
-    def count(self, verb: Action) -> int:
-        """Count the steps of one verb."""
-        return sum(step.verb == verb for step in self.steps)
+    def count(self, action: Action) -> int:
+        """Count the steps with an action."""
+        return sum(step.action == action for step in self.steps)
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """Return a row per change, and per resource that stays although it differs from the config."""
+        return [
+            {"action": step.action, "resource": step.kind, "name": step.name, "detail": step.reason}
+            for step in self.steps
+            if step.action != "keep" or step.reason
+        ]
 
 
 def plan_changes(
-    wanted: Sequence[DesiredResource],
-    found: Sequence[ActualResource],
-    choice: ResolvedOffers,
+    desired: Sequence[DesiredResource],
+    actual: Sequence[ActualResource],
+    resolved: ResolvedOffers,
     limits: Mapping[str, Limit],
-    missing: Iterable[Problem] = (),
+    problems: Iterable[Problem] = (),
 ) -> Plan:
-    """Compare what is wanted with what stands.
+    """Compare the desired resources with the actual ones.
 
     Parameters
     ----------
-    found : sequence of Found
-        All that carries our mark, and what has a name that must be ours alone.
+    actual : sequence of ActualResource
+        There may be several with one key, which a killed run left; the best is kept.
     limits : mapping
-        What the project may have of each thing.
-    missing : iterable of Missing
-        What was already seen to be missing.
+        Quotas by the plural of a kind, and "cores" and "memory" [GB].
+    problems : iterable of Problem
+        Those that are known already.
     """
-    lacking = list(missing)
-    standing: dict[str, list[ActualResource]] = defaultdict(list)
-    for one in found:
-        standing[one.key].append(one)
+    all_problems = list(problems)
+    existing: dict[str, list[ActualResource]] = defaultdict(list)
+    for resource in actual:
+        existing[resource.key].append(resource)
     steps: list[Step] = []
-    for resource in wanted:
-        ours = sorted(standing.pop(resource.key, []), key=preference)
-        steps.append(
-            _step(resource, ours[0], lacking) if ours else Step("create", resource.kind, resource.name, "", resource)
-        )
-        steps += [Step("delete", one.kind, one.name, "there are two of it", None, one) for one in ours[1:]]
-    steps += [
-        Step("delete", one.kind, one.name, UNASKED, None, one)
-        for several in standing.values()
-        for one in several
-        if _goes(one)
-    ]
-    lacking += _cut_off(steps)
-    lacking += _too_little(steps, choice, limits)
-    return Plan(tuple(steps), tuple(lacking))
+    for wanted in desired:
+        candidates = sorted(existing.pop(wanted.key, []), key=preference)
+        if candidates:
+            steps.append(_compare(wanted, candidates[0], all_problems))
+        else:
+            steps.append(Step("create", wanted.kind, wanted.name, "", wanted))
+        steps += [_delete(duplicate, "duplicate") for duplicate in candidates[1:]]
+    steps += [_delete(one, NOT_IN_CONFIG) for others in existing.values() for one in others if _is_deletable(one)]
+    all_problems += _attached_networks(steps)
+    all_problems += _exceeded_quotas(steps, resolved, limits)
+    return Plan(tuple(steps), tuple(all_problems))
 
 
-def plan_teardown(found: Sequence[ActualResource]) -> Plan:
-    """Delete all that is ours."""
-    return Plan(tuple(Step("delete", one.kind, one.name, "", None, one) for one in found if _goes(one)))
+def plan_teardown(actual: Sequence[ActualResource]) -> Plan:
+    """Delete all owned resources."""
+    return Plan(tuple(_delete(resource, "") for resource in actual if _is_deletable(resource)))
 
 
-def _goes(found: ActualResource) -> bool:
-    """Say whether a thing is deleted by itself: it carries our mark, and is not the rules of a group, which go with it."""
-    return not found.unlike and not found.foreign and found.kind != "rules"
+def _delete(resource: ActualResource, reason: str) -> Step:
+    return Step("delete", resource.kind, resource.name, reason, None, resource)
 
 
-def _step(resource: DesiredResource, found: ActualResource, lacking: list[Problem]) -> Step:
-    """Say what is done with a thing that stands."""
-    kind, name = resource.kind, resource.name
-    if found.unlike:
-        lacking.append(Problem(f"{kind} {name}: {found.unlike}", "set infra.name to another name, or remove that one"))
-        return Step("keep", kind, name, found.unlike, resource, found)
-    if found.state in BROKEN:
-        return Step("replace", kind, name, f"is in {found.state}{found.fault and f': {found.fault}'}", resource, found)
-    if found.state in ASLEEP:
-        return Step("repair", kind, name, f"is {found.state.lower()}: it is started", resource, found)
-    fixed = [part for part in FIXED.get(kind, ()) if _differs(part, resource.spec, found.spec)]
-    if fixed and kind in CANNOT:
-        lacking.append(Problem(f"{kind} {name} {CANNOT[kind][0]}", CANNOT[kind][1]))
-    changed = [part for part in CHANGEABLE.get(kind, ()) if _differs(part, resource.spec, found.spec)]
+def _is_deletable(resource: ActualResource) -> bool:
+    """Return whether a resource is owned and deleted on its own; rules are deleted with their security group."""
+    return not resource.conflict and not resource.is_foreign and resource.kind != "rules"
+
+
+def _compare(desired: DesiredResource, actual: ActualResource, problems: list[Problem]) -> Step:
+    """Return the step for a resource that already exists."""
+    kind, name = desired.kind, desired.name
+
+    def step(action: Action, reason: str = "") -> Step:
+        return Step(action, kind, name, reason, desired, actual)
+
+    if actual.conflict:
+        problems.append(Problem(f"{kind} {name}: {actual.conflict}", "change infra.name, or delete that resource"))
+        return step("keep", actual.conflict)
+    if actual.state in FAILED_STATES:
+        return step("replace", f"is in {actual.state}{actual.fault and f': {actual.fault}'}")
+    if actual.state in STOPPED_STATES:
+        return step("update", f"is {actual.state.lower()} and will be started")
+    fixed = [field for field in IMMUTABLE.get(kind, ()) if _differs(field, desired.spec, actual.spec)]
+    if fixed and kind in REQUIRED:
+        message, hint = REQUIRED[kind]
+        problems.append(Problem(f"{kind} {name} {message}", hint))
+    changed = [field for field in UPDATABLE.get(kind, ()) if _differs(field, desired.spec, actual.spec)]
     if changed:
-        return Step("repair", kind, name, _said(changed[0], resource.spec, found.spec), resource, found)
-    if found.spec.get("untagged"):
-        return Step("repair", kind, name, "its tag is missing", resource, found)
-    why = f"has another {' and '.join(fixed)} than the config says, and keeps it" if fixed else ""
-    return Step("keep", kind, name, why, resource, found)
+        return step("update", _describe_difference(changed[0], desired.spec, actual.spec))
+    if actual.spec.get("untagged"):
+        return step("update", "its tag is missing")
+    return step("keep", f"keeps its {' and '.join(fixed)}, which differs from the config" if fixed else "")
 
 
-def _differs(part: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Return whether a part is known of both, asked for, and not the same."""
-    return part in found and wanted.get(part) not in ("", None) and wanted[part] != found[part]
+def _differs(field: str, desired: Mapping[str, Any], actual: Mapping[str, Any]) -> bool:
+    """Return whether a value is specified, known, and different."""
+    return field in actual and desired.get(field) not in ("", None) and desired[field] != actual[field]
 
 
-def _said(part: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Report in a few words what differs."""
-    if isinstance(wanted[part], (list, tuple)):
-        gone = [one for one in wanted[part] if one not in found[part]]
-        extra = [one for one in found[part] if one not in wanted[part]]
-        words = ", ".join([*(f"lacks {one}" for one in gone), *(f"has {one}" for one in extra)])
-        return words or f"other {part}"
-    return f"{part}: {found[part] or 'none'} instead of {wanted[part]}"
+def _describe_difference(field: str, desired: Mapping[str, Any], actual: Mapping[str, Any]) -> str:
+    if isinstance(desired[field], (list, tuple)):
+        missing = [f"missing {item}" for item in desired[field] if item not in actual[field]]
+        extra = [f"unexpected {item}" for item in actual[field] if item not in desired[field]]
+        return ", ".join([*missing, *extra]) or f"other order of {field}"
+    return f"{field} is {actual[field] or 'none'}, not {desired[field]}"
 
 
-def _cut_off(steps: Sequence[Step]) -> list[Problem]:
-    """Say which networks would be taken from under machines that stay."""
-    stays = any(step.kind == "server" and step.verb in ("keep", "repair") for step in steps)
-    taken = [step.key for step in steps if step.verb == "delete" and step.kind in ROOMS and step.why == UNASKED]
-    if not stays or not taken:
+def _attached_networks(steps: Sequence[Step]) -> list[Problem]:
+    """Return a problem if networks are deleted to which remaining machines are attached."""
+    has_servers = any(step.kind == "server" and step.action in ("keep", "update") for step in steps)
+    deleted = [
+        step.key
+        for step in steps
+        if step.action == "delete" and step.kind in NETWORK_KINDS and step.reason == NOT_IN_CONFIG
+    ]
+    if not has_servers or not deleted:
         return []
     return [
         Problem(
-            f"{', '.join(taken)}: no longer asked for, and machines are in it",
-            "stargaze infra down first: a network does not change under machines",
+            f"{', '.join(deleted)}: removed from the config, but machines are still attached",
+            "run stargaze infra down first: running machines keep their network",
         )
     ]
 
 
-def _too_little(steps: Iterable[Step], choice: ResolvedOffers, limits: Mapping[str, Limit]) -> list[Problem]:
-    """Say of which things the project may not have as many more as are made."""
+def _exceeded_quotas(steps: Iterable[Step], resolved: ResolvedOffers, limits: Mapping[str, Limit]) -> list[Problem]:
     needed: Counter[str] = Counter()
     for step in steps:
-        change = {"create": 1, "delete": -1}.get(step.verb, 0)
+        change = {"create": 1, "delete": -1}.get(step.action, 0)
         needed[plural(step.kind)] += change
-        if step.kind == "rules" and step.resource and step.verb == "create":
-            needed["security group rules"] += len(step.resource.spec["rules"])
-        if step.kind == "server" and choice.flavor:
-            needed["cores"] += change * choice.flavor.cpus
-            needed["memory"] += change * choice.flavor.memory  # type: ignore[assignment]  # GB need not be whole
+        if step.kind == "rules" and step.desired and step.action == "create":
+            needed["security group rules"] += len(step.desired.spec["rules"])
+        if step.kind == "server" and resolved.flavor:
+            needed["cores"] += change * resolved.flavor.cpus
+            needed["memory"] += change * resolved.flavor.memory  # type: ignore[assignment]  # GB may be fractional
     return [
         Problem(
-            f"{needed[name]:g} more {name} are needed, {limit.left:g} are left of {limit.most:g}",
-            "ask for a larger quota, free something, or ask for less in [infra]",
+            f"quota exceeded: {needed[name]:g} more {name} needed, {limit.available:g} of {limit.maximum:g} available",
+            "request a larger quota, delete something, or reduce [infra]",
         )
         for name, limit in limits.items()
-        if needed[name] > limit.left
+        if needed[name] > limit.available
     ]
 
 
 def plural(kind: str) -> str:
-    """Name several of a kind.
+    """Return the plural of a kind.
 
     >>> plural("security group"), plural("rules")
     ('security groups', 'rules')

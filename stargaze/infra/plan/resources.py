@@ -1,4 +1,4 @@
-"""What stands in a cloud, as plain data: what a cluster needs, and what is found of it."""
+"""Resources as plain data: those that a cluster needs, and those that the cloud has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Kind = Literal[
     "server",
     "floating IP",
 ]
-NEEDS: Mapping[Kind, tuple[Kind, ...]] = {
+DEPENDS_ON: Mapping[Kind, tuple[Kind, ...]] = {
     "keypair": (),
     "network": (),
     "subnet": ("network",),
@@ -32,22 +32,24 @@ NEEDS: Mapping[Kind, tuple[Kind, ...]] = {
     "server": ("port", "keypair", "anti-affinity group"),
     "floating IP": ("port", "interface"),
 }
-"""What must be there before a thing of this kind, and go after it."""
+"""The kinds that are created before a kind and deleted after it."""
+FAILED_STATES = ("ERROR", "DELETED", "SOFT_DELETED", "UNKNOWN")
+"""A server in one of these states is replaced."""
 
 
 @dataclass(frozen=True)
 class DesiredResource:
-    """One thing that a cluster needs. ``spec`` holds plain values, with names where the cloud has ids."""
+    """A resource that the cluster needs; ``spec`` holds plain values, with names instead of ids."""
 
     kind: Kind
     name: str
     spec: Mapping[str, Any] = field(default_factory=dict)
-    needs: tuple[str, ...] = ()
-    """Keys of others."""
+    depends_on: tuple[str, ...] = ()
+    """Keys of other resources."""
 
     @property
     def key(self) -> str:
-        """Name it among all kinds."""
+        """Kind and name, unique among the desired resources."""
         return f"{self.kind} {self.name}"
 
 
@@ -60,32 +62,29 @@ class ActualResource:
     id: str
     spec: Mapping[str, Any] = field(default_factory=dict)
     state: str = ""
-    """Of a server, as Nova says it."""
+    """Nova's state of a server."""
     fault: str = ""
-    made_at: str = ""
+    created_at: str = ""
     """[UTC, ISO]"""
-    used: bool = False
-    """Whether something else hangs on it."""
-    unlike: str = ""
-    """Why it cannot be used although it has our name: it was made by somebody else."""
-    foreign: bool = False
-    """Whether it lacks our mark: it may be used where it is as wanted, and is never deleted."""
+    is_in_use: bool = False
+    """Whether another resource is attached to it."""
+    conflict: str = ""
+    """Why it cannot be used although its name matches: somebody else created it."""
+    is_foreign: bool = False
+    """Whether it lacks the cluster's tag: it is used if it matches, and never deleted."""
 
     @property
     def key(self) -> str:
-        """Name it among all kinds."""
+        """Kind and name."""
         return f"{self.kind} {self.name}"
 
 
-BROKEN = ("ERROR", "DELETED", "SOFT_DELETED", "UNKNOWN")
-"""States of a server that is made anew."""
-
-
-def preference(found: ActualResource) -> tuple[bool, bool, bool, str, str]:
-    """Order doubles, the same whenever they are listed: the one that works first, then what is in use, then the older."""
-    return bool(found.unlike), found.state in BROKEN, not found.used, found.made_at, found.id
+def preference(resource: ActualResource) -> tuple[bool, bool, bool, str, str]:
+    """Sort key for duplicates, independent of their order: a working one first, then one in use, then the oldest."""
+    failed = resource.state in FAILED_STATES
+    return bool(resource.conflict), failed, not resource.is_in_use, resource.created_at, resource.id
 
 
 def cluster_tag(name: str) -> str:
-    """Return what everything of a cluster carries: as its description, its tag and a server's metadata."""
+    """Return the tag of all resources of a cluster; it is also their description and part of a server's metadata."""
     return f"stargaze-infra-{name}"

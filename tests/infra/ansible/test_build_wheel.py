@@ -1,4 +1,4 @@
-"""The wheel of what runs here: installable, the same for the same files, named by what is in it."""
+"""The wheel of the running package: installable, reproducible, named by the digest of its content."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_every_file_is_in_its_record(tmp_path: Path) -> None:
     assert "stargaze/cli.py" in names
 
 
-def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
+def test_the_wheel_is_reproducible(tmp_path: Path) -> None:
     first, second = build_wheel(tmp_path / "a"), build_wheel(tmp_path / "b")
 
     assert first.name == second.name
@@ -45,7 +45,7 @@ def test_the_lock_has_hashes_and_names_no_server() -> None:
     assert "://" not in text
 
 
-@pytest.mark.real  # it makes an environment and installs
+@pytest.mark.real  # it runs pip
 def test_pip_installs_it_and_its_command_runs(tmp_path: Path) -> None:
     path = build_wheel(tmp_path)
     target = tmp_path / "site"

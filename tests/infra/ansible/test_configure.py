@@ -1,4 +1,4 @@
-"""When machines count as configured: these machines, with the same, to the end."""
+"""Machines are up to date after a complete run on the same servers with the same files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ import pytest
 
 from stargaze.config import InfraSection
 from stargaze.errors import ExternalError, UsageError
-from stargaze.infra.ansible import configure as configuration
+from stargaze.infra.ansible import configure
 from stargaze.infra.ansible.configure import configure_hosts, is_up_to_date
 from stargaze.infra.hosts.host_keys import check_host_keys
+from stargaze.infra.hosts.host_list import write_hosts
 from stargaze.infra.hosts.state_dir import StateDir, open_state_dir, pin_host_keys
 from stargaze.infra.machines import Host, list_machines
-from stargaze.infra.provision import write_hosts
 from stargaze.store import Store
 from tests.infra.conftest import SECTION
+
+
+def ignore(*_: object) -> None:
+    """Drop the progress."""
 
 
 @pytest.fixture
@@ -28,18 +32,18 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def state_dir(store: Store, monkeypatch: pytest.MonkeyPatch) -> StateDir:
-    """Five machines that were configured."""
+    """The state directory after five machines were configured."""
     state_dir = open_state_dir(SECTION, store)
     write_hosts(state_dir, [Host(one, "10.20.0.9", "10.20.0.9", "debian") for one in list_machines(SECTION)])
     pin_host_keys(state_dir, {one.name: (f"id of {one.name}", ["ssh-ed25519 AAAA"]) for one in list_machines(SECTION)})
     store.keys.mkdir()
     (store.keys / "allowed_signers").write_text("somebody\n")
-    monkeypatch.setattr(configuration, "run_playbook", lambda *_, **__: SimpleNamespace(changed={}))
-    configure_hosts(SECTION, state_dir, store)
+    monkeypatch.setattr(configure, "run_playbook", lambda *_, **__: SimpleNamespace(changed={}))
+    configure_hosts(SECTION, state_dir, store, ignore)
     return state_dir
 
 
-def test_what_was_configured_with_the_same_is_configured(state_dir: StateDir, store: Store) -> None:
+def test_after_a_run_the_machines_are_up_to_date(state_dir: StateDir, store: Store) -> None:
     assert is_up_to_date(SECTION, state_dir, store)
 
 
@@ -52,9 +56,9 @@ def test_what_was_configured_with_the_same_is_configured(state_dir: StateDir, st
         lambda _, store: (store.keys / "allowed_signers").write_text("somebody else\n"),
         lambda state_dir, _: state_dir.ray_token.write_text("another"),
     ],
-    ids=["a server that was made anew", "who may sign", "Ray's token"],
+    ids=["a server that was created again", "who may sign", "Ray's token"],
 )
-def test_what_changed_since_is_not(
+def test_a_change_since_the_run_is_detected(
     state_dir: StateDir, store: Store, change: Callable[[StateDir, Store], object]
 ) -> None:
     change(state_dir, store)
@@ -62,30 +66,32 @@ def test_what_changed_since_is_not(
     assert not is_up_to_date(SECTION, state_dir, store)
 
 
-def test_what_a_run_left_half_done_is_not(state_dir: StateDir, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_failed_run_the_machines_are_not_up_to_date(
+    state_dir: StateDir, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def failed(*_: object, **__: object) -> None:
-        raise ExternalError("it failed in its middle")
+        raise ExternalError("a task failed")
 
-    monkeypatch.setattr(configuration, "run_playbook", failed)
+    monkeypatch.setattr(configure, "run_playbook", failed)
     with pytest.raises(ExternalError):
-        configure_hosts(replace(SECTION, page_port=8080), state_dir, store)
+        configure_hosts(replace(SECTION, page_port=8080), state_dir, store, ignore)
 
     assert not is_up_to_date(SECTION, state_dir, store)
 
 
-def test_a_check_changes_nothing_of_that(state_dir: StateDir, store: Store) -> None:
-    configure_hosts(replace(SECTION, page_port=8080), state_dir, store, check=True)
+def test_a_check_leaves_the_machines_up_to_date(state_dir: StateDir, store: Store) -> None:
+    configure_hosts(replace(SECTION, page_port=8080), state_dir, store, ignore, check=True)
 
     assert is_up_to_date(SECTION, state_dir, store)
 
 
-def test_machines_that_exist_and_whose_keys_nobody_knows_are_said_so(tmp_path: Path) -> None:
+def test_static_machines_with_unknown_host_keys_are_an_error(tmp_path: Path) -> None:
     section = InfraSection(provider="static", hosts={"development": "me@10.0.0.4", "production1": "me@10.0.0.5"})
     state_dir = open_state_dir(section, Store(tmp_path))
     state_dir.known_hosts.write_text("development ssh-ed25519 AAAA\n")
 
     with pytest.raises(UsageError, match="no ssh host key of production1 is known") as caught:
-        configure_hosts(section, state_dir, Store(tmp_path))
+        configure_hosts(section, state_dir, Store(tmp_path), ignore)
 
     assert 'infra.host_keys = "first-use"' in caught.value.hint
     check_host_keys(replace(section, host_keys="first-use"), state_dir)

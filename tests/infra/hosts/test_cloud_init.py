@@ -1,4 +1,4 @@
-"""The first boot: what is asked of cloud-init, and what the console tells."""
+"""The first boot: user data for cloud-init, and host keys from the console."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 root@production1
 """
 
 
-def test_the_keys_that_cloud_init_writes_are_found() -> None:
+def test_the_keys_printed_by_cloud_init_are_found() -> None:
     assert parse_host_keys(CLOUD_INIT) == ("ecdsa-sha2-nistp256 AAAAE2VjZHNh", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5")
 
 
-def test_of_two_boots_the_last_is_believed() -> None:
+def test_the_keys_of_the_last_boot_count() -> None:
     assert parse_host_keys(CLOUD_INIT + f"{BEGIN}\nssh-ed25519 BBBB x\n{END}") == ("ssh-ed25519 BBBB",)
 
 
-def test_half_a_list_is_none() -> None:
+def test_an_incomplete_list_has_no_keys() -> None:
     assert parse_host_keys(CLOUD_INIT.partition(END)[0]) == ()
 
 
 @given(st.text())
-def test_whatever_a_console_says_nothing_but_keys_comes_out(console: str) -> None:
+def test_any_console_output_yields_only_keys(console: str) -> None:
     assert all(key.split()[0].startswith(("ssh-", "ecdsa-")) for key in parse_host_keys(console))
 
 
-def test_nobody_enters_by_password_or_as_root() -> None:
+def test_passwords_and_root_logins_are_disabled() -> None:
     head, _, body = render_user_data("ssh-ed25519 AAAA", "production1").partition("\n")
     config = json.loads(body)
 

@@ -1,4 +1,4 @@
-"""What goes wrong before a cloud answers: each is a line with a hint, and what cannot pass is not waited for."""
+"""Errors before a cloud answers: one line with a hint each, and no retry if it cannot help."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from openstack.network.v2.network import Network
 
 from stargaze.config import InfraSection
 from stargaze.errors import ConfigError, ExternalError, StargazeError
-from stargaze.infra.openstack import client as cloud
+from stargaze.infra.openstack.client import connect
+from stargaze.infra.openstack.errors import retry
 
 Refused = Callable[[str], StargazeError]
 pytestmark = pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK60Warning")
@@ -30,29 +31,29 @@ AUTH = {
 
 @pytest.fixture
 def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refused:
-    """Connect with such a clouds.yaml; return what is said at once, without another try."""
+    """Connect with a clouds.yaml; return the error, which must come without a retry."""
     for name in ("OS_CLOUD", "OS_AUTH_URL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
     path = tmp_path / "clouds.yaml"
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(path))
 
-    def connect(text: str) -> StargazeError:
+    def connect_with(text: str) -> StargazeError:
         path.write_text(text, encoding="utf-8")
         slept: list[float] = []
         with pytest.raises(StargazeError) as caught:
-            cloud.connect(InfraSection(), sleep=slept.append)
+            connect(InfraSection(), sleep=slept.append)
         assert caught.value.hint
         assert slept == []
         return caught.value
 
-    return connect
+    return connect_with
 
 
 def with_cloud(**values: object) -> str:
     return json.dumps({"clouds": {"a": {"auth": AUTH, **values}}})
 
 
-def test_a_file_that_is_no_yaml_is_named_with_its_line(refused: Refused) -> None:
+def test_invalid_yaml_is_reported_with_its_line(refused: Refused) -> None:
     error = refused("clouds:\n  a: [b\n  c: d\n")
 
     assert isinstance(error, ConfigError)
@@ -60,7 +61,7 @@ def test_a_file_that_is_no_yaml_is_named_with_its_line(refused: Refused) -> None
 
 
 @pytest.mark.parametrize("text", ["clouds:\n  a: text\n", "clouds:\n  a: {auth: text}\n", "clouds:\n  a:\n"])
-def test_a_cloud_that_is_no_table_is_named(refused: Refused, text: str) -> None:
+def test_a_cloud_that_is_not_a_table_is_named(refused: Refused, text: str) -> None:
     error = refused(text)
 
     assert isinstance(error, ConfigError)
@@ -68,25 +69,25 @@ def test_a_cloud_that_is_no_table_is_named(refused: Refused, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["clouds: text\n", "clouds: [a]\n"])
-def test_clouds_that_are_no_table_are_refused(refused: Refused, text: str) -> None:
+def test_clouds_that_are_not_a_table_are_refused(refused: Refused, text: str) -> None:
     assert isinstance(refused(text), ConfigError)
 
 
-def test_a_kind_of_credential_that_is_none_is_not_tried_again(refused: Refused) -> None:
+def test_an_unknown_auth_type_is_not_retried(refused: Refused) -> None:
     error = refused(with_cloud(auth_type="v3nonsense"))
 
     assert isinstance(error, ConfigError)
     assert "auth_type: The plugin v3nonsense could not be found" in error.message
 
 
-def test_a_host_that_nobody_knows_is_not_tried_again(refused: Refused) -> None:
+def test_an_unknown_host_name_is_not_retried(refused: Refused) -> None:
     error = refused(with_cloud(auth={**AUTH, "auth_url": "https://no-such-host.invalid/v3"}))
 
     assert isinstance(error, ExternalError)
-    assert "the host of https://no-such-host.invalid/v3 cannot be looked up" in error.message
+    assert "the host name of https://no-such-host.invalid/v3 cannot be resolved" in error.message
 
 
-def test_a_certificate_file_that_is_not_there_is_named(refused: Refused) -> None:
+def test_a_missing_certificate_file_is_named(refused: Refused) -> None:
     error = refused(with_cloud(cacert="/nope.pem", auth={**AUTH, "auth_url": "https://127.0.0.1:9/v3"}))
 
     assert isinstance(error, ConfigError)
@@ -94,13 +95,13 @@ def test_a_certificate_file_that_is_not_there_is_named(refused: Refused) -> None
     assert "cacert" in error.hint
 
 
-def test_a_login_page_in_place_of_an_answer_is_said() -> None:
+def test_a_login_page_instead_of_json_is_reported() -> None:
     page = requests.Response()
     page.status_code, page._content, page.url = 200, b"<html>log in</html>", "http://cloud"
     session = MagicMock(spec=Adapter, default_microversion=None, retriable_status_codes=None)
     session.get.return_value = page
 
-    with pytest.raises(ExternalError, match="the cloud's answer is no JSON") as caught:
-        cloud._patiently(lambda: list(Network.list(session)), lambda _: None)
+    with pytest.raises(ExternalError, match="the cloud's response is not JSON") as caught:
+        retry(lambda: list(Network.list(session)), lambda _: None)
 
     assert "proxy" in caught.value.hint

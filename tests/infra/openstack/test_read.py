@@ -1,19 +1,19 @@
-"""What is made of what a cloud lists, where a run that was killed left two of a name."""
+"""Converting what a cloud lists, also if a killed run left duplicates."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
 
-from stargaze.infra.openstack.read import LISTS, owned_resources
+from stargaze.infra.openstack.read import LIST, owned_resources
 from stargaze.infra.plan.resources import ActualResource, cluster_tag
 
-MARK = cluster_tag("stargaze")
+TAG = cluster_tag("stargaze")
 
 
 def group(name: str) -> Any:
     return SimpleNamespace(
-        id=name, name="stargaze-page", description=MARK, tags=[MARK], created_at="2026-01-01", security_group_rules=[]
+        id=name, name="stargaze-page", description=TAG, tags=[TAG], created_at="2026-01-01", security_group_rules=[]
     )
 
 
@@ -21,8 +21,8 @@ def port(name: str, group_id: str) -> Any:
     return SimpleNamespace(
         id=name,
         name=name,
-        description=MARK,
-        tags=[MARK],
+        description=TAG,
+        tags=[TAG],
         created_at="",
         network_id="net",
         device_id="",
@@ -32,23 +32,23 @@ def port(name: str, group_id: str) -> Any:
     )
 
 
-def read(**listed: list[Any]) -> dict[str, ActualResource]:
-    every = {kind: listed.get(kind.replace(" ", "_"), []) for kind in LISTS}
+def read_resources(**listed: list[Any]) -> dict[str, ActualResource]:
+    every = {kind: listed.get(kind.replace(" ", "_"), []) for kind in LIST}
     return {f"{one.kind} {one.id}": one for one in owned_resources(every, "stargaze")}
 
 
-def test_what_something_hangs_on_is_known_to_be_in_use() -> None:
-    found = read(security_group=[group("first"), group("second")], port=[port("a", "second")])
+def test_a_resource_with_attachments_is_in_use() -> None:
+    found = read_resources(security_group=[group("first"), group("second")], port=[port("a", "second")])
 
-    assert not found["security group first"].used
-    assert found["security group second"].used
-    assert found["rules second"].used
+    assert not found["security group first"].is_in_use
+    assert found["security group second"].is_in_use
+    assert found["rules second"].is_in_use
     assert found["port a"].spec["groups"] == ["stargaze-page"]
 
 
-def test_the_interface_of_ours_is_the_one_in_our_subnet() -> None:
+def test_only_the_interface_in_the_owned_subnet_is_owned() -> None:
     def thing(kind: str, **more: Any) -> Any:
-        return SimpleNamespace(id=kind, name="stargaze", description=MARK, tags=[MARK], created_at="", **more)
+        return SimpleNamespace(id=kind, name="stargaze", description=TAG, tags=[TAG], created_at="", **more)
 
     def interface(name: str, subnet: str) -> Any:
         one = port(name, "")
@@ -60,13 +60,13 @@ def test_the_interface_of_ours_is_the_one_in_our_subnet() -> None:
     subnet = thing("sub", cidr="10.20.0.0/24", dns_nameservers=[], network_id="net")
     ports = [interface("theirs", "another"), interface("ours", "sub")]
 
-    found = read(router=[router], subnet=[subnet], port=ports)
+    found = read_resources(router=[router], subnet=[subnet], port=ports)
 
     assert [key for key in found if key.startswith("interface")] == ["interface ours"]
 
 
-def test_what_has_our_name_alone_is_not_ours() -> None:
-    """A keypair has no tags: its comment is its mark; a group of servers has nothing but its name."""
+def test_a_matching_name_without_the_tag_is_not_owned() -> None:
+    """A keypair has no tags, so its comment is the tag; a server group has only its name."""
 
     def key(text: str) -> Any:
         return SimpleNamespace(name="stargaze", public_key=text)
@@ -74,19 +74,23 @@ def test_what_has_our_name_alone_is_not_ours() -> None:
     def servers(name: str) -> Any:
         return SimpleNamespace(id=name, name=name, policy="soft-anti-affinity", policies=[], member_ids=[])
 
-    theirs = read(keypair=[key("ssh-ed25519 AAAA somebody@else")], **{"anti-affinity_group": [servers("stargaze")]})
-    ours = read(keypair=[key(f"ssh-ed25519 AAAA {MARK}")], **{"anti-affinity_group": [servers(MARK)]})
+    theirs = read_resources(
+        keypair=[key("ssh-ed25519 AAAA somebody@else")], **{"anti-affinity_group": [servers("stargaze")]}
+    )
+    ours = read_resources(keypair=[key(f"ssh-ed25519 AAAA {TAG}")], **{"anti-affinity_group": [servers(TAG)]})
 
-    assert {name: one.foreign for name, one in theirs.items()} == {"keypair stargaze": True}
-    assert {name: one.foreign for name, one in ours.items()} == {
+    assert {name: one.is_foreign for name, one in theirs.items()} == {"keypair stargaze": True}
+    assert {name: one.is_foreign for name, one in ours.items()} == {
         "keypair stargaze": False,
-        f"anti-affinity group {MARK}": False,
+        f"anti-affinity group {TAG}": False,
     }
     assert ours["keypair stargaze"].spec == theirs["keypair stargaze"].spec == {"public_key": "ssh-ed25519 AAAA"}
 
 
-def test_a_port_in_the_worse_of_two_groups_is_seen_to_be_in_another() -> None:
-    found = read(security_group=[group("first"), group("second")], port=[port("a", "second"), port("b", "first")])
+def test_a_port_in_the_duplicate_of_a_group_shows_the_id_of_that_group() -> None:
+    found = read_resources(
+        security_group=[group("first"), group("second")], port=[port("a", "second"), port("b", "first")]
+    )
 
     assert found["port b"].spec["groups"] == ["stargaze-page"]
     assert found["port a"].spec["groups"] == ["second"]

@@ -1,4 +1,4 @@
-"""The plan: computed from what is wanted and what stands, and true to both."""
+"""The plan: computed from the desired and the actual resources."""
 
 from __future__ import annotations
 
@@ -11,220 +11,247 @@ from hypothesis import strategies as st
 
 from stargaze.config import InfraSection
 from stargaze.infra.plan.desired import ANYWHERE, desired_resources
-from stargaze.infra.plan.offers import Limit
+from stargaze.infra.plan.offers import Limit, resolve_offers
 from stargaze.infra.plan.plan import Plan, plan_changes, plan_teardown
-from stargaze.infra.plan.resolve import resolve_offers
 from stargaze.infra.plan.resources import ActualResource, DesiredResource
 from tests.infra.conftest import OFFERS, SECTION
 
-CHOICE, _ = resolve_offers(SECTION, OFFERS)
+RESOLVED, _ = resolve_offers(SECTION, OFFERS)
 
 
-def needed(section: InfraSection = SECTION) -> tuple[DesiredResource, ...]:
-    choice, missing = resolve_offers(section, OFFERS)
-    assert missing == ()
-    return desired_resources(section, choice, "ssh-ed25519 AAAA", lambda machine: machine.name)
+def desired(section: InfraSection = SECTION) -> tuple[DesiredResource, ...]:
+    resolved, problems = resolve_offers(section, OFFERS)
+    assert problems == ()
+    return desired_resources(section, resolved, "ssh-ed25519 AAAA", lambda machine: machine.name)
 
 
-def standing(resources: Sequence[DesiredResource]) -> list[ActualResource]:
-    """Everything that is wanted, as a cloud that has it would tell it."""
+def as_actual(resources: Sequence[DesiredResource]) -> list[ActualResource]:
+    """Return the desired resources as a cloud that contains them would list them."""
     return [
         ActualResource(
-            one.kind, one.name, f"id-{number}", one.spec, "ACTIVE" if one.kind == "server" else "", "", "2026-01-01"
+            resource.kind,
+            resource.name,
+            f"id-{number}",
+            resource.spec,
+            "ACTIVE" if resource.kind == "server" else "",
+            "",
+            "2026-01-01",
         )
-        for number, one in enumerate(resources)
+        for number, resource in enumerate(resources)
     ]
 
 
-def planned(
-    found: Sequence[ActualResource], section: InfraSection = SECTION, limits: dict[str, Limit] | None = None
+def plan_for(
+    actual: Sequence[ActualResource], section: InfraSection = SECTION, limits: dict[str, Limit] | None = None
 ) -> Plan:
-    return plan_changes(needed(section), found, CHOICE, limits or {})
+    return plan_changes(desired(section), actual, RESOLVED, limits or {})
 
 
-def test_in_an_empty_project_all_is_made() -> None:
-    todo = planned([])
+def test_in_an_empty_project_everything_is_created() -> None:
+    plan = plan_for([])
 
-    assert {step.verb for step in todo.steps} == {"create"}
-    assert todo.count("create") == len(needed())
-    assert todo.missing == ()
+    assert {step.action for step in plan.steps} == {"create"}
+    assert plan.count("create") == len(desired())
+    assert plan.problems == ()
 
 
-def test_where_all_stands_nothing_is_done() -> None:
-    assert planned(standing(needed())).changes == ()
+def test_a_complete_cluster_needs_no_change() -> None:
+    assert plan_for(as_actual(desired())).changes == ()
 
 
 @given(st.data())
-def test_whatever_is_left_of_a_cluster_the_rest_is_made_and_nothing_twice(data: st.DataObject) -> None:
-    found = standing(needed())
-    kept = data.draw(st.lists(st.sampled_from(found), unique_by=lambda one: one.id))
+def test_any_subset_of_a_cluster_is_completed_and_nothing_is_created_twice(data: st.DataObject) -> None:
+    actual = as_actual(desired())
+    existing = data.draw(st.lists(st.sampled_from(actual), unique_by=lambda resource: resource.id))
 
-    todo = planned(kept)
+    plan = plan_for(existing)
 
-    assert {step.key for step in todo.changes} == {one.key for one in found} - {one.key for one in kept}
-    assert {step.verb for step in todo.changes} <= {"create"}
+    assert {step.key for step in plan.changes} == {resource.key for resource in actual} - {
+        resource.key for resource in existing
+    }
+    assert {step.action for step in plan.changes} <= {"create"}
 
 
 @pytest.mark.parametrize(
     "section", [SECTION, replace(SECTION, network="shared", router=False), replace(SECTION, production=5)]
 )
-def test_what_a_thing_needs_is_wanted_too_and_in_no_circle(section: InfraSection) -> None:
-    resources = needed(section)
-    keys = {one.key for one in resources}
+def test_dependencies_are_desired_too_and_have_no_cycle(section: InfraSection) -> None:
+    resources = desired(section)
+    keys = {resource.key for resource in resources}
     done: set[str] = set()
     while len(done) < len(keys):
-        ready = {one.key for one in resources if one.key not in done and set(one.needs) <= done}
+        ready = {
+            resource.key for resource in resources if resource.key not in done and set(resource.depends_on) <= done
+        }
         assert ready
         done |= ready
 
 
-def test_only_the_page_faces_the_world_and_ssh_the_configured_range() -> None:
-    rules = [rule for one in needed() if one.kind == "rules" for rule in one.spec["rules"]]
-    world = [rule for rule in rules if any(rule.endswith(f"from {anywhere}") for anywhere in ANYWHERE)]
-    others = [rule for rule in rules if rule not in world and "group:" not in rule]
+def test_only_the_page_is_open_to_the_internet_and_ssh_only_to_the_configured_range() -> None:
+    rules = [rule for resource in desired() if resource.kind == "rules" for rule in resource.spec["rules"]]
+    public = [rule for rule in rules if any(rule.endswith(f"from {anywhere}") for anywhere in ANYWHERE)]
+    others = [rule for rule in rules if rule not in public and "group:" not in rule]
 
-    assert sorted(world) == ["tcp 80 from 0.0.0.0/0", "tcp 80 from ::/0"]
+    assert sorted(public) == ["tcp 80 from 0.0.0.0/0", "tcp 80 from ::/0"]
     assert others == ["tcp 22 from 192.0.2.0/24"]
 
 
-def test_only_the_orchestration_machine_has_an_address_outside_and_the_ports_that_face_it() -> None:
-    resources = {one.key: one for one in needed()}
-    jump = [one.name for one in resources.values() if one.kind == "port" and "stargaze-jump" in one.spec["groups"]]
-    page = [one.name for one in resources.values() if one.kind == "port" and "stargaze-page" in one.spec["groups"]]
+def test_only_the_orchestration_machine_has_a_floating_ip_and_open_ports() -> None:
+    resources = {resource.key: resource for resource in desired()}
+    jump = [
+        resource.name
+        for resource in resources.values()
+        if resource.kind == "port" and "stargaze-jump" in resource.spec["groups"]
+    ]
+    page = [
+        resource.name
+        for resource in resources.values()
+        if resource.kind == "port" and "stargaze-page" in resource.spec["groups"]
+    ]
 
     assert jump == page == ["stargaze-orchestration"]
-    assert [one.name for one in resources.values() if one.kind == "floating IP"] == ["stargaze-orchestration"]
+    assert [resource.name for resource in resources.values() if resource.kind == "floating IP"] == [
+        "stargaze-orchestration"
+    ]
 
 
-def test_a_smaller_number_takes_machines_away_and_nothing_else() -> None:
-    found = standing(needed(replace(SECTION, production=3)))
+def test_scaling_down_deletes_only_machines_and_their_ports() -> None:
+    actual = as_actual(desired(replace(SECTION, production=3)))
 
-    todo = planned(found)
+    plan = plan_for(actual)
 
-    assert sorted(step.key for step in todo.changes) == ["port stargaze-production3", "server stargaze-production3"]
-    assert {step.verb for step in todo.changes} == {"delete"}
+    assert sorted(step.key for step in plan.changes) == ["port stargaze-production3", "server stargaze-production3"]
+    assert {step.action for step in plan.changes} == {"delete"}
 
 
 @pytest.mark.parametrize(
-    ("state", "verb", "why"),
+    ("state", "action", "reason"),
     [
         ("ERROR", "replace", "is in ERROR: no valid host"),
-        ("SHUTOFF", "repair", "is shutoff: it is started"),
+        ("SHUTOFF", "update", "is shutoff and will be started"),
         ("ACTIVE", "keep", ""),
         ("BUILD", "keep", ""),
     ],
 )
-def test_a_machine_that_is_not_well_is_seen_to(state: str, verb: str, why: str) -> None:
-    found = standing(needed())
-    place = next(i for i, one in enumerate(found) if one.key == "server stargaze-production1")
-    found[place] = replace(found[place], state=state, fault="no valid host" if state == "ERROR" else "")
+def test_a_failed_server_is_replaced_and_a_stopped_one_is_started(state: str, action: str, reason: str) -> None:
+    actual = as_actual(desired())
+    index = next(i for i, resource in enumerate(actual) if resource.key == "server stargaze-production1")
+    actual[index] = replace(actual[index], state=state, fault="no valid host" if state == "ERROR" else "")
 
-    step = next(step for step in planned(found).steps if step.key == "server stargaze-production1")
+    step = next(step for step in plan_for(actual).steps if step.key == "server stargaze-production1")
 
-    assert (step.verb, step.why) == (verb, why)
+    assert (step.action, step.reason) == (action, reason)
 
 
 @pytest.mark.parametrize(
-    ("key", "spec", "why"),
+    ("key", "spec", "reason"),
     [
         (
             "rules stargaze-jump",
             {"rules": ["tcp 22 from 0.0.0.0/0"]},
-            "lacks tcp 22 from 192.0.2.0/24, has tcp 22 from 0.0.0.0/0",
+            "missing tcp 22 from 192.0.2.0/24, unexpected tcp 22 from 0.0.0.0/0",
         ),
         (
             "port stargaze-production1",
             {"groups": ["default"]},
-            "lacks stargaze-inside, lacks stargaze-swarm, has default",
+            "missing stargaze-internal, missing stargaze-swarm, unexpected default",
         ),
-        ("router stargaze", {"outside": ""}, "outside: none instead of n1"),
-        ("floating IP stargaze-orchestration", {"port": ""}, "port: none instead of stargaze-orchestration"),
+        ("router stargaze", {"external_network": ""}, "external_network is none, not n1"),
+        ("floating IP stargaze-orchestration", {"port": ""}, "port is none, not stargaze-orchestration"),
         ("network stargaze", {"untagged": True}, "its tag is missing"),
     ],
 )
-def test_what_was_changed_by_others_is_put_right(key: str, spec: dict[str, object], why: str) -> None:
-    found = [replace(one, spec={**one.spec, **spec}) if one.key == key else one for one in standing(needed())]
-
-    (step,) = planned(found).changes
-
-    assert (step.verb, step.key, step.why) == ("repair", key, why)
-
-
-def test_of_two_the_one_that_works_stays_and_then_the_older() -> None:
-    found = standing(needed())
-    server = next(one for one in found if one.key == "server stargaze-production1")
-    network = next(one for one in found if one.kind == "network")
-    broken = replace(server, id="broken", state="ERROR", made_at="2025-01-01")
-    younger = replace(network, id="younger", made_at="2026-02-02")
-
-    todo = planned([broken, *found, younger])
-
-    assert {step.found.id for step in todo.changes if step.found} == {"broken", "younger"}
-    assert {(step.verb, step.why) for step in todo.changes} == {("delete", "there are two of it")}
-
-
-def test_of_two_that_work_the_one_in_use_stays_however_they_are_listed() -> None:
-    found = standing(needed())
-    network = next(one for one in found if one.kind == "network")
-    later = replace(network, id="a later one", made_at="2026-02-02", used=True)
-    of_the_same_second = replace(network, id="another")
-
-    for listed in ([*found, later, of_the_same_second], [of_the_same_second, later, *found]):
-        todo = planned(listed)
-
-        assert {step.found.id for step in todo.changes if step.found} == {network.id, "another"}
-
-
-@pytest.mark.parametrize(
-    ("key", "spec", "said"),
-    [
-        ("keypair stargaze", {"public_key": "ssh-ed25519 BBBB"}, "holds another key"),
-        ("subnet stargaze", {"cidr": "10.99.0.0/24"}, "has other addresses than infra.cidr"),
-    ],
-)
-def test_what_cannot_be_changed_is_missing_and_said(key: str, spec: dict[str, object], said: str) -> None:
-    found = [replace(one, spec={**one.spec, **spec}) if one.key == key else one for one in standing(needed())]
-
-    assert said in planned(found).missing[0].what
-
-
-def test_a_machine_of_another_image_is_kept_and_told() -> None:
-    found = [
-        replace(one, spec={**one.spec, "image": "i0"}) if one.key == "server stargaze-development" else one
-        for one in standing(needed())
+def test_a_resource_that_was_changed_is_updated(key: str, spec: dict[str, object], reason: str) -> None:
+    actual = [
+        replace(resource, spec={**resource.spec, **spec}) if resource.key == key else resource
+        for resource in as_actual(desired())
     ]
 
-    todo = planned(found)
+    (step,) = plan_for(actual).changes
 
-    assert todo.changes == ()
-    assert [step.why for step in todo.steps if step.why] == ["has another image than the config says, and keeps it"]
+    assert (step.action, step.key, step.reason) == ("update", key, reason)
+
+
+def test_of_duplicates_the_working_one_is_kept_and_then_the_oldest() -> None:
+    actual = as_actual(desired())
+    server = next(resource for resource in actual if resource.key == "server stargaze-production1")
+    network = next(resource for resource in actual if resource.kind == "network")
+    broken = replace(server, id="broken", state="ERROR", created_at="2025-01-01")
+    younger = replace(network, id="younger", created_at="2026-02-02")
+
+    plan = plan_for([broken, *actual, younger])
+
+    assert {step.actual.id for step in plan.changes if step.actual} == {"broken", "younger"}
+    assert {(step.action, step.reason) for step in plan.changes} == {("delete", "duplicate")}
+
+
+def test_of_working_duplicates_the_one_in_use_is_kept_in_any_order_of_the_list() -> None:
+    actual = as_actual(desired())
+    network = next(resource for resource in actual if resource.kind == "network")
+    later = replace(network, id="later", created_at="2026-02-02", is_in_use=True)
+    same_second = replace(network, id="another")
+
+    for listed in ([*actual, later, same_second], [same_second, later, *actual]):
+        plan = plan_for(listed)
+
+        assert {step.actual.id for step in plan.changes if step.actual} == {network.id, "another"}
 
 
 @pytest.mark.parametrize(
-    ("limits", "said"),
+    ("key", "spec", "message"),
     [
-        ({"servers": Limit(10, 8)}, "5 more servers are needed, 2 are left of 10"),
-        ({"cores": Limit(8, 0)}, "10 more cores are needed, 8 are left of 8"),
-        ({"memory": Limit(16, 0)}, "20 more memory are needed, 16 are left of 16"),
-        ({"floating IPs": Limit(1, 1)}, "1 more floating IPs are needed, 0 are left of 1"),
-        ({"security groups": Limit(10, 7)}, "5 more security groups are needed, 3 are left of 10"),
+        ("keypair stargaze", {"public_key": "ssh-ed25519 BBBB"}, "has another public key"),
+        ("subnet stargaze", {"cidr": "10.99.0.0/24"}, "has another address range than infra.cidr"),
     ],
 )
-def test_a_quota_that_is_too_small_is_said_before_anything_is_made(limits: dict[str, Limit], said: str) -> None:
-    assert planned([], limits=limits).missing[0].what == said
+def test_a_required_value_that_cannot_be_changed_is_a_problem(key: str, spec: dict[str, object], message: str) -> None:
+    actual = [
+        replace(resource, spec={**resource.spec, **spec}) if resource.key == key else resource
+        for resource in as_actual(desired())
+    ]
+
+    assert message in plan_for(actual).problems[0].message
 
 
-def test_no_limit_is_enough_and_what_stands_needs_no_quota() -> None:
-    assert planned([], limits={"servers": Limit(-1, 3)}).missing == ()
-    assert planned(standing(needed()), limits={"servers": Limit(5, 5), "floating IPs": Limit(1, 1)}).missing == ()
+def test_a_server_with_another_image_is_kept_and_reported() -> None:
+    actual = [
+        replace(resource, spec={**resource.spec, "image": "i0"})
+        if resource.key == "server stargaze-development"
+        else resource
+        for resource in as_actual(desired())
+    ]
+
+    plan = plan_for(actual)
+
+    assert plan.changes == ()
+    assert [step.reason for step in plan.steps if step.reason] == ["keeps its image, which differs from the config"]
 
 
-def test_all_of_ours_is_taken_down_and_nothing_that_is_not() -> None:
-    found = standing(needed())
-    foreign = ActualResource("anti-affinity group", "stargaze", "theirs", unlike="its policy is affinity")
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"servers": Limit(10, 8)}, "quota exceeded: 5 more servers needed, 2 of 10 available"),
+        ({"cores": Limit(8, 0)}, "quota exceeded: 10 more cores needed, 8 of 8 available"),
+        ({"memory": Limit(16, 0)}, "quota exceeded: 20 more memory needed, 16 of 16 available"),
+        ({"floating IPs": Limit(1, 1)}, "quota exceeded: 1 more floating IPs needed, 0 of 1 available"),
+        ({"security groups": Limit(10, 7)}, "quota exceeded: 5 more security groups needed, 3 of 10 available"),
+    ],
+)
+def test_an_insufficient_quota_is_a_problem_of_the_plan(limits: dict[str, Limit], message: str) -> None:
+    assert plan_for([], limits=limits).problems[0].message == message
 
-    todo = plan_teardown([*found, foreign])
 
-    assert {step.verb for step in todo.steps} == {"delete"}
-    assert "theirs" not in {step.found.id for step in todo.steps if step.found}
-    assert {step.kind for step in todo.steps} == {one.kind for one in found} - {"rules"}
+def test_an_unlimited_quota_suffices_and_existing_resources_need_none() -> None:
+    assert plan_for([], limits={"servers": Limit(-1, 3)}).problems == ()
+    assert plan_for(as_actual(desired()), limits={"servers": Limit(5, 5), "floating IPs": Limit(1, 1)}).problems == ()
+
+
+def test_teardown_deletes_all_owned_resources_and_no_others() -> None:
+    actual = as_actual(desired())
+    foreign = ActualResource("anti-affinity group", "stargaze", "theirs", conflict="its policy is affinity")
+
+    plan = plan_teardown([*actual, foreign])
+
+    assert {step.action for step in plan.steps} == {"delete"}
+    assert "theirs" not in {step.actual.id for step in plan.steps if step.actual}
+    assert {step.kind for step in plan.steps} == {resource.kind for resource in actual} - {"rules"}

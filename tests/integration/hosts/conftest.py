@@ -17,7 +17,7 @@ import pytest
 from stargaze.config import InfraSection
 from stargaze.infra.ansible.configure import prepare_inventory
 from stargaze.infra.ansible.runner import ansible_environment, playbook_folder
-from stargaze.infra.hosts.inventory import to_ssh_hosts
+from stargaze.infra.hosts.host_list import ssh_access, to_ssh_hosts
 from stargaze.infra.hosts.state_dir import (
     StateDir,
     derive_public_key,
@@ -27,7 +27,6 @@ from stargaze.infra.hosts.state_dir import (
 )
 from stargaze.infra.machines import Host as Entered
 from stargaze.infra.machines import Machine
-from stargaze.infra.provision import ssh_access
 from stargaze.store import Store
 from stargaze.system import ssh_keys as sshkeys
 from tests.labs.hosts.lab import FOLDER, Host, Lab

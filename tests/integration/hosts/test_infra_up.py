@@ -133,7 +133,7 @@ def test_one_command_makes_and_configures_a_cluster_and_one_takes_it_down(
 
     rows = json.loads(shell.type("infra", "status", "--json"))
     assert [(row["machine"], row["state"], row["ssh"]) for row in rows] == [
-        (name, "active", "yes") for name in ("orchestration", "development", "parameter1", "production1", "production2")
+        (name, "active", "ok") for name in ("orchestration", "development", "parameter1", "production1", "production2")
     ]
     assert shell.type("infra", "ssh", "production1", "--", "hostname").strip() == "production1"
     nodes = shell.type("infra", "ssh", "production1", "--", "sudo docker node ls --format '{{.Hostname}} {{.Status}}'")

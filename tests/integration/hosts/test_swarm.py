@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from stargaze.infra.hosts.host_list import find_ssh_hosts
 from stargaze.infra.hosts.leave_swarm import remove_from_swarm
-from stargaze.infra.provision import find_ssh_hosts
 from tests.integration.hosts.conftest import SECTION, Cluster, Configured
 from tests.labs.hosts.lab import Host
 from tests.waiting import wait_for
