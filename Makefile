@@ -17,7 +17,7 @@ DEMO_ARGS ?=
 # What the engine of the tests keeps: its base image and its layers, so that only the first run builds all of them.
 ENGINE := $(CURDIR)/.engine
 # The demo screens on a part of the repositories and tries few configurations: two minutes instead of ten.
-DEMO_ENV := STARGAZE_SCREENING_ROWS=2000 STARGAZE_FEATURES_REPEATS=1 STARGAZE_TUNING_TIME_BUDGET=45
+DEMO_ENV := STARGAZE_SCREENING_MAX_ROWS=2000 STARGAZE_FEATURES_IMPORTANCE_REPEATS=1 STARGAZE_TUNING_TIME_BUDGET=45
 # On all cores, where pip would take one: the stages start many processes, and each reads the bytecode.
 COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet

@@ -27,9 +27,8 @@ import pandas as pd  # noqa: E402
 
 from tests.labs.cluster import Cluster, cluster  # noqa: E402
 
-CONFIG = (
-    '[features]\nrepeats = 1\n[screening]\nrows = 1500\nfamilies = ["lightgbm"]\n[tuning]\nfinalists = 1\nseed = 0\n'
-)
+CONFIG = "[features]\nimportance_repeats = 1\n"
+CONFIG += '[screening]\nmax_rows = 1500\nfamilies = ["lightgbm"]\n[tuning]\nfinalists = 1\nseed = 0\n'
 Found = dict[str, Any]
 
 

@@ -95,7 +95,7 @@ def _read(file: Path, example: Path) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     numbers = raw.select_dtypes("number").drop(columns=stars.name)
     rank = {str(column): abs(numbers[column].corr(stars, method="spearman")) for column in numbers}
     rows = {str(column) for column in numbers if (numbers[column] == np.arange(len(raw))).all()}
-    same = [column for column, rho in rank.items() if rho >= FeaturesSection().leak or column in rows]
+    same = [column for column, rho in rank.items() if rho >= FeaturesSection().leak_threshold or column in rows]
     raw = (
         raw[~raw.index.duplicated(keep="last")]
         .drop(columns=[*same, stars.name])

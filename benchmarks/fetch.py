@@ -64,7 +64,7 @@ def _gathered(count: int, *, rich: bool) -> tuple[World, float]:
     begun = world.clock.now
     with running(world) as url, tempfile.TemporaryDirectory() as folder:
         summary = gather(
-            GithubSection(stars=">=1", number=0, url=url, rich=rich),
+            GithubSection(stars=">=1", limit=0, api_url=url, graphql=rich),
             FetchSection(),
             Store(Path(folder)),
             datetime.fromtimestamp(world.clock.time(), tz=UTC),
@@ -117,7 +117,7 @@ def _memory(*, rich: bool) -> float:
     processes = multiprocessing.get_context("spawn")
     done = processes.Queue()
     with running(World(MEASURED)) as url, tempfile.TemporaryDirectory() as folder:
-        section = {"stars": ">=1", "number": 0, "rich": rich}
+        section = {"stars": ">=1", "limit": 0, "graphql": rich}
         process = processes.Process(target=collector, args=(url, Path(folder), section, done))
         process.start()
         peak = done.get()

@@ -39,12 +39,12 @@ def main() -> None:
     """Read the arguments, print the faults of the series, fit, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--cut", default=GrowthSection().cut)
+    parser.add_argument("--cut", default=GrowthSection().train_until)
     parser.add_argument("--weeks", type=int, default=GrowthSection().history_weeks)
     parser.add_argument("--subset", type=int, default=300, help="examples a horizon for Prophet and StatsForecast")
     parser.add_argument("--faults", type=Path, help="write every fault to this CSV")
     asked = parser.parse_args()
-    begun, section = time.monotonic(), GrowthSection(cut=asked.cut, history_weeks=asked.weeks)
+    begun, section = time.monotonic(), GrowthSection(train_until=asked.cut, history_weeks=asked.weeks)
     history = read_history(asked.file, now=datetime.now(UTC))
     series = clean_history(history)
     whole = series.frame

@@ -38,7 +38,7 @@ from tests.labs.openstack.lab import Lab  # noqa: E402
 from tests.labs.openstack.logins import connect as log_in  # noqa: E402
 from tests.labs.openstack.tenancy import Tenancy, tenancy  # noqa: E402
 
-SECTION = InfraSection(cloud="lab", disk=10, ssh_from=["192.0.2.0/24"])
+SECTION = InfraSection(cloud="lab", min_disk=10, ssh_from=["192.0.2.0/24"])
 NAMES = ("orchestration", "development", "parameter1", "production1", "production2")
 LOOK = 0.5
 """Polling interval of the plain script [s]."""

@@ -132,11 +132,11 @@ def page(release: Path, running: Servers, *, workers: int) -> Iterator[str]:
         store.current.symlink_to(release)
         section = ServeSection(
             port=0,
-            workers=workers,
-            github=False,
-            per_minute=0,
-            broker=running.broker_url,
-            results=running.results_url,
+            worker_processes=workers,
+            github_lookup=False,
+            rate_limit=0,
+            broker_url=running.broker_url,
+            results_url=running.results_url,
         )
         with serving(section, store) as url:
             time.sleep(1.0)  # until every worker's process has loaded the bundle

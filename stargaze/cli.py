@@ -34,7 +34,7 @@ INTERRUPTED = 130
 EXAMPLES = {
     "init": "stargaze init",
     "config": "stargaze config --json",
-    "fetch": "stargaze fetch --stars '>=1000' --language rust --number 5000",
+    "fetch": "stargaze fetch --stars '>=1000' --language rust --limit 5000",
     "features": "stargaze features --json",
     "select-features": "stargaze select-features",
     "screen": "stargaze screen --families lightgbm,ridge",
@@ -150,10 +150,12 @@ def fetch(
     topic: Annotated[str | None, typer.Option(help="GitHub: a topic.")] = None,
     organization: Annotated[str | None, typer.Option(help="GitHub: an organization or a user.")] = None,
     names: Annotated[list[str] | None, typer.Option("--name", help="GitHub: owner/name; may be given again.")] = None,
-    number: Annotated[int | None, typer.Option(help="GitHub: how many; 0 means all.")] = None,
+    limit: Annotated[int | None, typer.Option(help="GitHub: how many; 0 means all.")] = None,
     sampling: Annotated[str | None, typer.Option(help="GitHub: top, stratified or random.")] = None,
-    deep: Annotated[bool | None, typer.Option("--deep", help="GitHub: contributors, README, followers too.")] = None,
-    history: Annotated[
+    details: Annotated[
+        bool | None, typer.Option("--details", help="GitHub: contributors, README, followers too.")
+    ] = None,
+    star_history: Annotated[
         list[str] | None, typer.Option(help="GitHub: weekly stars of owner/name, '*' of all; may be given again.")
     ] = None,
     update: Annotated[bool, typer.Option("--update", help="GitHub: ask anew what may have changed.")] = False,
@@ -171,7 +173,13 @@ def fetch(
     from stargaze.store import lock_store
 
     asked: dict[str, Any] = {"query": query, "stars": stars, "created": created, "language": language, "topic": topic}
-    asked |= {"organization": organization, "number": number, "sampling": sampling, "deep": deep, "history": history}
+    asked |= {
+        "organization": organization,
+        "limit": limit,
+        "sampling": sampling,
+        "details": details,
+        "star_history": star_history,
+    }
     options = {f"github.{name}": value for name, value in {**asked, "names": names}.items()}
     out, settings, place = open_session(path, store, as_json, options)
     given = [*(files or []), *(more or [])]
@@ -237,12 +245,12 @@ def select_features(
 @command("screen")
 def screen(
     families: Annotated[str | None, typer.Option(help="Names with commas between; default all.")] = None,
-    rows: Annotated[int | None, typer.Option(help="At most this many training rows.")] = None,
+    max_rows: Annotated[int | None, typer.Option(help="At most this many training rows.")] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds a family may take.")] = None,
     executor: Annotated[
         str | None, typer.Option(help="Where they run: process, docker (on the engine of DOCKER_HOST) or ray.")
     ] = None,
-    processes: Annotated[
+    max_concurrent: Annotated[
         int | None, typer.Option(help="Families at the same time; 0 means what there is room for.")
     ] = None,
     cpus: Annotated[float | None, typer.Option(help="docker: cores of a container.")] = None,
@@ -259,7 +267,13 @@ def screen(
     from stargaze.tuning.screen import records, screen
 
     names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
-    own = {"families": names, "rows": rows, "time_limit": time_limit, "executor": executor, "processes": processes}
+    own = {
+        "families": names,
+        "max_rows": max_rows,
+        "time_limit": time_limit,
+        "executor": executor,
+        "max_concurrent": max_concurrent,
+    }
     own |= {"cpus": cpus, "memory": memory}
     out, settings, place = open_session(
         path, store, as_json, {f"screening.{name}": value for name, value in own.items()}
@@ -283,7 +297,7 @@ def tune(
     time_budget: Annotated[float | None, typer.Option(help="Stop starting trials after this many seconds.")] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes search and models.")] = None,
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at the same time.")] = None,
-    race: Annotated[bool | None, typer.Option(help="End a trial that cannot win.")] = None,
+    racing: Annotated[bool | None, typer.Option(help="End a trial that cannot win.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a stopped tuning was; repeats no finished trial.")
     ] = False,
@@ -308,7 +322,7 @@ def tune(
         "time_budget": time_budget,
         "seed": seed,
         "max_concurrent": max_concurrent,
-        "race": race,
+        "racing": racing,
     }
     given = {f"tuning.{name}": value for name, value in {**options, "on": on}.items()}
     out, settings, place = open_session(path, store, as_json, given)
@@ -447,7 +461,7 @@ def drill(
     only: Annotated[str, typer.Option(help="Some of: worker, web, broker, node, deploy; divided by commas.")] = "",
     rate: Annotated[
         float,
-        typer.Option(help="Questions asked meanwhile [1/s]; fewer where serve.per_minute is lower.", min=0.1, max=1000),
+        typer.Option(help="Questions asked meanwhile [1/s]; fewer where serve.rate_limit is lower.", min=0.1, max=1000),
     ] = 50.0,
     path: ConfigPath = None,
     store: StorePath = None,
@@ -473,9 +487,9 @@ def serve(
     from stargaze.serve.runtime.settings import Sources
     from stargaze.serve.supervisor.supervise import serve
 
-    options = {"serve.port": port, "serve.host": host, "serve.workers": workers}
+    options = {"serve.port": port, "serve.host": host, "serve.worker_processes": workers}
     out, settings, place = open_session(path, store, False, options)
-    sources = Sources(settings.github.url, settings.growth.history)
+    sources = Sources(settings.github.api_url, settings.growth.history_file)
     code = serve(settings.serve, place, sources, announce=lambda url: out.text(f"serving at {url} (Ctrl-C ends it)"))
     raise typer.Exit(code)
 
@@ -608,7 +622,7 @@ def _tune_growth(
     out.text(f"growth bundle {Path(tuned['bundle']).name[:12]} of {tuned['repositories']:,} repositories")
 
 
-def _is_away(on: str | None, detach: bool, attach: bool, asked: Mapping[str, Any], configured: str = "here") -> bool:
+def _is_away(on: str | None, detach: bool, attach: bool, asked: Mapping[str, Any], configured: str = "local") -> bool:
     """Notify whether a stage is the cluster's; who speaks of leaving or meeting it means that. ``asked``: its own options."""
     if detach and attach:
         raise UsageError("--detach leaves a stage to itself, and --attach follows it", hint="give one of them")
@@ -618,9 +632,9 @@ def _is_away(on: str | None, detach: bool, attach: bool, asked: Mapping[str, Any
             f"--attach follows what was begun, and --{late[0]} comes too late for that", hint=f"leave out --{late[0]}"
         )
     place = configured if on is None else config.parse_section("tuning", {"on": on}, source="option").on
-    if on == "here" and (detach or attach):
+    if on == "local" and (detach or attach):
         option = "detach" if detach else "attach"
-        raise UsageError(f"--{option} is about the cluster, and --on says here", hint="give one of them")
+        raise UsageError(f"--{option} is about the cluster, and --on says local", hint="give one of them")
     return detach or attach or place == "cluster"
 
 

@@ -62,14 +62,14 @@ def selected(tmp_path_factory: pytest.TempPathFactory, plausible: Callable[..., 
     plausible(200).to_parquet(store.repositories)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stargaze.features.selection.permutation_importance.ROUNDS", 20)
-        return Selected(store.root, select_features(FeaturesSection(folds=2, repeats=1), store))
+        return Selected(store.root, select_features(FeaturesSection(folds=2, importance_repeats=1), store))
 
 
 @pytest.fixture
 def ready(run: Run, selected: Selected) -> Store:
     """The same as a store of one's own, below the empty folder, with a config that is quick to go on with."""
     shutil.copytree(selected.root, "store")
-    Path("stargaze.toml").write_text("[features]\nfolds = 2\nrepeats = 1\n")
+    Path("stargaze.toml").write_text("[features]\nfolds = 2\nimportance_repeats = 1\n")
     return Store(Path("store"))
 
 
@@ -170,7 +170,7 @@ def test_the_version_is_an_answer(run: Run) -> None:
         (["tune", "--trials"], "--trials", "stargaze -h"),
         (["tune", "--trials", "0"], "option: tuning.trials should be from 1 to 100,000", "Configurations to try"),
         (["tune", "--trials", "-3"], "option: tuning.trials should be from 1 to 100,000", "Configurations to try"),
-        (["screen", "--rows", "-1"], "option: screening.rows should be at least 0 [rows]", "Screen on at most"),
+        (["screen", "--max-rows", "-1"], "option: screening.max_rows should be at least 0 [rows]", "Screen on at most"),
         (["screen", "--time-limit", "nan"], "option: screening.time_limit should be at least 1 [s]", "takes longer"),
         (["serve", "--port", "99999"], "option: serve.port should be from 0 to 65,535", "Port to listen on"),
         (["predict"], "Missing argument", "stargaze predict -h"),
@@ -726,7 +726,7 @@ def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
     started: list[processes.Process] = []
     start = processes.Process
     monkeypatch.setattr(processes, "Process", lambda job: started.append(start(job)) or started[-1])
-    monkeypatch.setenv("STARGAZE_SCREENING_PROCESSES", "2")
+    monkeypatch.setenv("STARGAZE_SCREENING_MAX_CONCURRENT", "2")
     monkeypatch.setattr("stargaze.tuning.screen.time", copy_module(time, sleep=interrupting(0)))
 
     ended = run("screen")

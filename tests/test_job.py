@@ -110,7 +110,12 @@ class Machine:
         """Return what a command here is started with."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(("STARGAZE_", "RAY_"))}
         # One permutation instead of two, as in the demo: twenty seconds less.
-        return {**own, MARK: self.mark, "XDG_CONFIG_HOME": str(self.folder), "STARGAZE_FEATURES_REPEATS": "1"}
+        return {
+            **own,
+            MARK: self.mark,
+            "XDG_CONFIG_HOME": str(self.folder),
+            "STARGAZE_FEATURES_IMPORTANCE_REPEATS": "1",
+        }
 
 
 def _processes() -> list[int]:
@@ -164,7 +169,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     said = {
         "fetch": machine.ask("fetch"),
         "select-features": machine.ask("select-features"),
-        "screen": machine.ask("screen", "--rows", "1200"),
+        "screen": machine.ask("screen", "--max-rows", "1200"),
         "tune": machine.ask("tune", "--trials", "3"),
         "deploy": machine.ask("deploy"),
     }

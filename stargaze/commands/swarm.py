@@ -103,9 +103,9 @@ def drill(
     machines, swarm = survey_all(site)
     command = [sys.executable, "-P", "-m", "stargaze", "deploy", *typed]
     ground = hardships.DrillContext(settings.deploy, store, site, machines, swarm, command)
-    asked = hardships.max_rate(rate, settings.serve.per_minute)
+    asked = hardships.max_rate(rate, settings.serve.rate_limit)
     if asked < rate:
-        out.note(f"asking {asked:g} questions a second, not {rate:g}: serve.per_minute = {settings.serve.per_minute}")
+        out.note(f"asking {asked:g} questions a second, not {rate:g}: serve.rate_limit = {settings.serve.rate_limit}")
     sheets = hardships.drill(ground, pages_of(settings, store, site), chosen, asked, out.note)
     out.table(
         [sheet.as_row() for sheet in sheets] if not out.as_json else [dataclasses.asdict(sheet) for sheet in sheets],

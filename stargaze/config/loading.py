@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stargaze.config.renamed_keys import RENAMED_KEYS
 from stargaze.config.rendering import describe_key
 from stargaze.config.sections import Config
 from stargaze.errors import ConfigError, MissingInputError, did_you_mean
@@ -85,7 +86,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     known = {
-        f"STARGAZE_{section.name}_{field.name}".upper(): (section.name, field.name)
+        _variable(f"{section.name}.{field.name}"): (section.name, field.name)
         for section in dataclasses.fields(Config)
         for field in dataclasses.fields(_section_type(section.name))
     }
@@ -93,7 +94,8 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for variable in filter(lambda name: name.startswith(prefixes), environ):
         if variable not in known:
-            raise ConfigError(f"environment: {_shorten(variable)} is not a key", hint=_suggest(variable, list(known)))
+            renamed = {_variable(old): _variable(new) for old, new in RENAMED_KEYS.items()}
+            raise _unknown_key(f"environment: {_shorten(variable)}", variable, list(known), renamed)
         section, name = known[variable]
         text = environ[variable]
         table.setdefault(section, {})[name] = _parse_text(text, _key_type(section, name), _item_type(section, name))
@@ -144,13 +146,21 @@ def _merge(config: Config, table: Mapping[str, Any], source: str) -> Config:
         keys = [f"{section_name}.{field.name}" for field in dataclasses.fields(section)]
         for name in values:
             if f"{section_name}.{name}" not in keys:
-                raise ConfigError(
-                    f"{source}: {section_name}.{_shorten(name)} is not a key",
-                    hint=_suggest(f"{section_name}.{name}", keys),
-                )
+                shown = f"{source}: {section_name}.{_shorten(name)}"
+                raise _unknown_key(shown, f"{section_name}.{name}", keys, RENAMED_KEYS)
         checked = {name: _validate(source, section_name, name, value) for name, value in values.items()}
         changed[section_name] = dataclasses.replace(section, **checked)
     return dataclasses.replace(config, **changed)
+
+
+def _variable(dotted_name: str) -> str:
+    return f"STARGAZE_{dotted_name.replace('.', '_')}".upper()
+
+
+def _unknown_key(shown: str, name: str, known: list[str], renamed: Mapping[str, str]) -> ConfigError:
+    if name in renamed:
+        return ConfigError(f"{shown} was renamed to {renamed[name]}", hint=f"write {renamed[name]}")
+    return ConfigError(f"{shown} is not a key", hint=_suggest(name, known))
 
 
 def _suggest(name: str, known: list[str]) -> str:
@@ -237,14 +247,14 @@ def _quote(value: Any) -> str:
 
 def _check_combinations(config: Config) -> None:
     deploy = config.deploy
-    if deploy.to == "swarm" and (deploy.publish, deploy.discovery) == ("ingress", "dnsrr"):
+    if deploy.to == "swarm" and (deploy.publish_mode, deploy.endpoint_mode) == ("ingress", "dnsrr"):
         raise ConfigError(
-            'deploy.publish = "ingress" cannot be combined with deploy.discovery = "dnsrr"',
-            hint='deploy.publish = "host", or deploy.discovery = "vip"',
+            'deploy.publish_mode = "ingress" cannot be combined with deploy.endpoint_mode = "dnsrr"',
+            hint='deploy.publish_mode = "host", or deploy.endpoint_mode = "vip"',
         )
-    held_out = config.features.test + config.features.validation
+    held_out = config.features.test_size + config.features.validation_size
     if held_out > 0.8:
         raise ConfigError(
-            f"features.test + features.validation is {held_out:g}, which leaves too little to train on",
+            f"features.test_size + features.validation_size is {held_out:g}, which leaves too little to train on",
             hint="keep their sum at 0.8 or less",
         )

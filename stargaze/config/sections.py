@@ -22,7 +22,7 @@ POLICIES = ("static", "activity", "all")
 TARGETS = ("stars", "growth")
 SAMPLINGS = ("top", "stratified", "random")
 EXECUTORS = ("process", "docker", "ray")
-PLACES = ("here", "cluster")
+PLACES = ("local", "cluster")
 
 
 def key(
@@ -84,19 +84,21 @@ class GithubSection:
     topic: str = key("", "A topic that they have.")
     organization: str = key("", "Only the repositories of this organization or user.")
     names: list[str] = key([], "Exactly these repositories, owner/name each, instead of a search.")
-    number: int = key(1000, "How many of a search; 0 means all.", unit="repositories", minimum=0, maximum=10_000_000)
+    limit: int = key(1000, "How many of a search; 0 means all.", unit="repositories", minimum=0, maximum=10_000_000)
     sampling: str = key(
         "top",
         "Which of a search: the most starred; evenly over log stars and year of creation; each with the same chance.",
         choices=SAMPLINGS,
     )
     seed: int = key(0, "Fixes which ones a sample holds.", minimum=0, maximum=2**31 - 1)
-    rich: bool = key(True, "With GITHUB_TOKEN, also counts and commits by GraphQL; false asks the search alone.")
-    deep: bool = key(
+    graphql: bool = key(True, "With GITHUB_TOKEN, also counts and commits by GraphQL; false asks the search alone.")
+    details: bool = key(
         False, "Also contributors, followers of organizations and README length: up to 3 requests a repository."
     )
-    history: list[str] = key([], 'Weekly star history of these, owner/name each; "*" means of all gathered.')
-    url: str = key("https://api.github.com", "The API; of GitHub Enterprise it is https://HOST/api/v3.", not_empty=True)
+    star_history: list[str] = key([], 'Weekly star history of these, owner/name each; "*" means of all gathered.')
+    api_url: str = key(
+        "https://api.github.com", "The API; of GitHub Enterprise it is https://HOST/api/v3.", not_empty=True
+    )
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,10 @@ class FeaturesSection:
     """How repositories become features and which of them stay."""
 
     seed: int = key(0, "Fixes the split, the folds and the random probes.", minimum=0, maximum=2**31 - 1)
-    test: float = key(
+    test_size: float = key(
         0.15, "Share held out for the reported figures, never fitted.", unit="share", minimum=0.02, maximum=0.5
     )
-    validation: float = key(
+    validation_size: float = key(
         0.15,
         "Share that calibrates the intervals beside the folds; no estimate is fitted on it.",
         unit="share",
@@ -123,17 +125,17 @@ class FeaturesSection:
     max_missing: float = key(
         0.98, "Drop a column with a larger share of missing values.", unit="share", minimum=0, maximum=1
     )
-    redundant: float = key(
+    redundant_threshold: float = key(
         0.99, "Drop a column whose Spearman's rho with a kept one is at least this.", unit="rho", minimum=0.5, maximum=1
     )
-    leak: float = key(
+    leak_threshold: float = key(
         0.97,
         "Refuse a column whose Spearman's rho with the stars is at least this: it holds them.",
         unit="rho",
         minimum=0.5,
         maximum=1,
     )
-    repeats: int = key(
+    importance_repeats: int = key(
         2,
         "How often columns are compared with random probes in each fold, every time by a model with a seed of its own.",
         minimum=1,
@@ -146,11 +148,13 @@ class ScreeningSection:
     """How the model families are compared."""
 
     families: list[str] = key([], "Families to screen (see `stargaze screen --help`); empty means all.")
-    rows: int = key(
+    max_rows: int = key(
         0, "Screen on at most this many training repositories, whole owners; 0 means all.", unit="rows", minimum=0
     )
     time_limit: float = key(300.0, "A family that takes longer is a row that says so.", unit="s", minimum=1)
-    processes: int = key(0, "Families at the same time; 0 means as many as there is room for.", minimum=0, maximum=256)
+    max_concurrent: int = key(
+        0, "Families at the same time; 0 means as many as there is room for.", minimum=0, maximum=256
+    )
     executor: str = key(
         "process",
         "Where they run: processes here; containers of the Docker engine that DOCKER_HOST names; tasks on Ray.",
@@ -186,15 +190,15 @@ class TuningSection:
         "stars", "What is predicted: the stars a repository has earned, or those it will gain.", choices=TARGETS
     )
     on: str = key(
-        "here", "Where it runs: on this machine, or on the machines of `stargaze infra` as a Ray job.", choices=PLACES
+        "local", "Where it runs: on this machine, or on the machines of `stargaze infra` as a Ray job.", choices=PLACES
     )
     trials: int = key(50, "Configurations to try.", unit="trials", minimum=1, maximum=100_000)
     finalists: int = key(2, "How many of the best families are tuned.", unit="families", minimum=1, maximum=10)
     time_budget: float = key(0.0, "Stop starting trials after this long; 0 means no limit.", unit="s", minimum=0)
     max_concurrent: int = key(0, "Trials at the same time, one core each; 0 means one a core.", minimum=0, maximum=4096)
-    race: bool = key(True, "End a trial after the fold that shows that it cannot win.")
+    racing: bool = key(True, "End a trial after the fold that shows that it cannot win.")
     seed: int = key(0, "Fixes the search and the models.", minimum=0, maximum=2**31 - 1)
-    blend: int = key(
+    ensemble_size: int = key(
         4,
         "How many models may answer together where that wins; 1 keeps the single best.",
         unit="models",
@@ -204,9 +208,9 @@ class TuningSection:
     coverage: float = key(
         0.9, "How often the interval shall hold the true count.", unit="share", minimum=0.5, maximum=0.99
     )
-    estimate: str = key("all", "Feature policy of the estimate.", choices=POLICIES)
-    explain: str = key("activity", "Feature policy of the explanation.", choices=POLICIES)
-    known: int = key(
+    estimate_policy: str = key("all", "Feature policy of the estimate.", choices=POLICIES)
+    explanation_policy: str = key("activity", "Feature policy of the explanation.", choices=POLICIES)
+    bundled_repositories: int = key(
         50_000,
         "Repositories that travel with the bundle, most starred first, so the page knows them by name.",
         unit="rows",
@@ -218,12 +222,12 @@ class TuningSection:
 class GrowthSection:
     """What `stargaze tune` foresees where tuning.target is "growth"."""
 
-    history: str = key(
+    history_file: str = key(
         "", "Table of dates and counts (CSV, Parquet: full_name, date, stars); empty takes what fetch gathered."
     )
     history_weeks: int = key(26, "How long a history a forecast looks at.", unit="weeks", minimum=4, maximum=260)
     horizons: list[int] = key([30, 90, 365], "How far ahead.", unit="days")
-    cut: str = key(
+    train_until: str = key(
         "2024-07-01", "Train on what was over before this day, test on what began on it or later.", unit="date"
     )
 
@@ -233,35 +237,37 @@ class DeploySection:
     """How a bundle reaches production."""
 
     signing_key: str = key("", "ssh private key that signs releases; empty makes one below the store.", unit="path")
-    max_size: float = key(200.0, "The hook refuses a release larger than this.", unit="MB", minimum=1, maximum=1000)
+    max_release_size: float = key(
+        200.0, "The hook refuses a release larger than this.", unit="MB", minimum=1, maximum=1000
+    )
     to: str = key(
         "local",
         "Where it serves: on this machine, or in the Swarm of the cluster's production machines.",
         choices=("local", "swarm"),
     )
-    web: int = key(
+    web_replicas: int = key(
         2,
         "Pages; with ports of the hosts there is one a node, whatever stands here.",
         unit="replicas",
         minimum=1,
         maximum=64,
     )
-    workers: int = key(2, "Workers, spread over the nodes.", unit="replicas", minimum=1, maximum=256)
+    worker_replicas: int = key(2, "Workers, spread over the nodes.", unit="replicas", minimum=1, maximum=256)
     registry: str = key(
         "",
         'A registry that the nodes pull the image from, as "registry.example/team"; empty: it is sent to them by ssh.',
     )
     build_on: str = key(
-        "here",
+        "local",
         "Whose Docker engine builds the image: that of DOCKER_HOST, or the cluster's development machine's.",
-        choices=("here", "development"),
+        choices=("local", "development"),
     )
-    publish: str = key(
+    publish_mode: str = key(
         "ingress",
         "The page's port: one for all nodes, which Swarm spreads; or each node's own, for a proxy in front.",
         choices=("ingress", "host"),
     )
-    discovery: str = key(
+    endpoint_mode: str = key(
         "vip",
         "How the page's name is resolved inside: to one virtual address (wants IPVS in the kernel), or to all replicas.",
         choices=("vip", "dnsrr"),
@@ -278,7 +284,7 @@ class DeploySection:
     worker_memory: float = key(2.0, "What a worker may use at most.", unit="GB", minimum=0.05, maximum=4096)
     broker_memory: float = key(1.0, "What RabbitMQ may use at most.", unit="GB", minimum=0.25, maximum=4096)
     results_memory: float = key(1.0, "What Redis may use at most.", unit="GB", minimum=0.05, maximum=4096)
-    patience: int = key(300, "How long services may take to run after a change.", unit="s", minimum=10, maximum=7200)
+    timeout: int = key(300, "How long services may take to run after a change.", unit="s", minimum=10, maximum=7200)
 
 
 @dataclass(frozen=True)
@@ -287,28 +293,30 @@ class ServeSection:
 
     host: str = key("127.0.0.1", "Address to listen on; the default answers this machine only.", not_empty=True)
     port: int = key(8000, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65_535)
-    processes: int = key(2, "Web processes.", minimum=1, maximum=64)
-    workers: int = key(1, "Prediction processes.", minimum=1, maximum=64)
-    repositories: int = key(5, "Most repositories in one question.", minimum=1, maximum=100)
-    hosts: list[str] = key([], "Names that the page is called by, beside the address above and this machine's own.")
-    proxies: int = key(
+    web_processes: int = key(2, "Web processes.", minimum=1, maximum=64)
+    worker_processes: int = key(1, "Prediction processes.", minimum=1, maximum=64)
+    max_repositories: int = key(5, "Most repositories in one question.", minimum=1, maximum=100)
+    allowed_hosts: list[str] = key(
+        [], "Names that the page is called by, beside the address above and this machine's own."
+    )
+    trusted_proxies: int = key(
         0, "Reverse proxies in front, whose word on the visitor's address is taken.", minimum=0, maximum=10
     )
-    github: bool = key(
-        True, "Ask GitHub's API (github.url) for named repositories; false: only those that travel with the bundle."
+    github_lookup: bool = key(
+        True, "Ask GitHub's API (github.api_url) for named repositories; false: only those that travel with the bundle."
     )
-    batch: int = key(64, "Questions that one worker predicts at once when many wait.", minimum=1, maximum=1000)
-    fresh: float = key(
+    max_batch_size: int = key(64, "Questions that one worker predicts at once when many wait.", minimum=1, maximum=1000)
+    cache_ttl: float = key(
         600.0,
         "The same question asked again within this time has the same answer.",
         unit="s",
         minimum=0,
         maximum=86_400,
     )
-    per_minute: int = key(
+    rate_limit: int = key(
         120, "Questions that one visitor may ask in a minute; 0 sets no limit.", minimum=0, maximum=1_000_000
     )
-    record: bool = key(
+    track_record: bool = key(
         True, "Keep predictions (nothing of who asked) and score them when the repository is seen again."
     )
     metrics_port: int = key(
@@ -317,11 +325,11 @@ class ServeSection:
         minimum=0,
         maximum=65_535,
     )
-    broker: str = key(
+    broker_url: str = key(
         "",
         'RabbitMQ, as "amqp://user@host:5672/stargaze"; empty: files in the store. The password is a file\'s, see results.',
     )
-    results: str = key(
+    results_url: str = key(
         "",
         'Redis, as "redis://host:6379/0"; empty: SQLite in the store. Passwords stand in the files that '
         "STARGAZE_BROKER_PASSWORD_FILE and STARGAZE_RESULTS_PASSWORD_FILE name.",
@@ -329,7 +337,7 @@ class ServeSection:
     time_limit: float = key(
         30.0, "A prediction that takes longer is reported failed.", unit="s", minimum=1, maximum=3600
     )
-    results_expire: float = key(86_400.0, "Answers are kept this long.", unit="s", minimum=60, maximum=31_536_000)
+    results_ttl: float = key(86_400.0, "Answers are kept this long.", unit="s", minimum=60, maximum=31_536_000)
 
 
 @dataclass(frozen=True)
@@ -349,7 +357,7 @@ class InfraSection:
     parameter_servers: int = key(
         1, "Ray workers beside the development server.", unit="machines", minimum=0, maximum=64
     )
-    production: int = key(
+    production_servers: int = key(
         2, "Nodes of the Swarm; three or more survive the loss of one.", unit="machines", minimum=1, maximum=64
     )
     image: str = key(
@@ -357,9 +365,9 @@ class InfraSection:
     )
     user: str = key("debian", "The image's user, who may sudo.", not_empty=True)
     flavor: str = key("", "Flavor of all machines, name or id; empty takes the least that has what stands below.")
-    cpus: int = key(2, "At least so many in each machine.", unit="cores", minimum=1, maximum=256)
-    memory: float = key(4, "At least so much in each machine.", unit="GB", minimum=0.25, maximum=4096)
-    disk: int = key(20, "At least so much in each machine.", unit="GB", minimum=0, maximum=10_000)
+    min_cpus: int = key(2, "At least so many in each machine.", unit="cores", minimum=1, maximum=256)
+    min_memory: float = key(4, "At least so much in each machine.", unit="GB", minimum=0.25, maximum=4096)
+    min_disk: int = key(20, "At least so much in each machine.", unit="GB", minimum=0, maximum=10_000)
     availability_zone: str = key("", "Where the machines are; empty leaves it to the cloud.")
     network: str = key("", "A network that exists, name or id; empty makes one with a subnet.")
     cidr: str = key("10.20.0.0/24", "Addresses of the network that is made.", not_empty=True, normalize=valid_subnet)
@@ -392,9 +400,9 @@ class InfraSection:
         "How a machine's ssh key is learnt: from what it wrote to its console at its first boot, or at the first contact.",
         choices=("console", "first-use"),
     )
-    updates: bool = key(True, "Let the machines install security updates by themselves.")
-    patience: int = key(900, "How long a machine may take to boot and answer.", unit="s", minimum=10, maximum=7200)
-    variables: dict[str, str] = key(
+    unattended_upgrades: bool = key(True, "Let the machines install security updates by themselves.")
+    timeout: int = key(900, "How long a machine may take to boot and answer.", unit="s", minimum=10, maximum=7200)
+    ansible_variables: dict[str, str] = key(
         {}, 'Variables of the playbooks\' roles (ansible/roles/*/defaults), as base_journal_size = "900".'
     )
     hosts: dict[str, str] = key(

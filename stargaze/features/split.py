@@ -41,9 +41,9 @@ def assign_folds(full_name: pd.Series, section: FeaturesSection) -> np.ndarray:
     codes, owners = pd.factorize(group)
     salt = f"stargaze-{np.base_repr(section.seed, 36):0>7}"  # 16 characters for every seed, none like another's
     place = pd.util.hash_array(np.asarray(owners, dtype="object"), hash_key=salt).astype("float64") / 2.0**64
-    held_out = section.test + section.validation
+    held_out = section.test_size + section.validation_size
     fold = ((place - held_out) / (1.0 - held_out) * section.folds).astype("int64")
     side = np.where(
-        place < section.test, TEST, np.where(place < held_out, VALIDATION, np.clip(fold, 0, section.folds - 1))
+        place < section.test_size, TEST, np.where(place < held_out, VALIDATION, np.clip(fold, 0, section.folds - 1))
     )
     return side[codes]

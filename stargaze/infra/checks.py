@@ -167,7 +167,9 @@ def _check_facts(
     ]
     return [
         check("clock", f"{offset:.1f} s off", "stargaze infra configure --tags base", is_ok=offset < MAX_CLOCK_OFFSET),
-        check("disk", f"{free:.1f} GB free", "docker system prune; increase infra.disk", is_ok=free > MIN_FREE_DISK),
+        check(
+            "disk", f"{free:.1f} GB free", "docker system prune; increase infra.min_disk", is_ok=free > MIN_FREE_DISK
+        ),
         *parts,
         *members,
     ]

@@ -45,7 +45,7 @@ def list_machines(section: InfraSection) -> tuple[Machine, ...]:
         Machine("orchestration", "orchestration"),
         Machine("development", "development"),
         *(Machine(f"parameter{number}", "parameter") for number in range(1, section.parameter_servers + 1)),
-        *(Machine(f"production{number}", "production") for number in range(1, section.production + 1)),
+        *(Machine(f"production{number}", "production") for number in range(1, section.production_servers + 1)),
     )
 
 

@@ -85,7 +85,7 @@ def bring_up(
     write_hosts(state_dir, hosts)
     server_ids = {host.machine.name: servers[server_name(section, host.machine)].id for host in hosts}
     learn_host_keys(section, server_ids, cloud, state_dir)
-    wait_for_ssh(to_ssh_hosts(hosts, ssh_access(section, state_dir)), section.patience, progress.notify)
+    wait_for_ssh(to_ssh_hosts(hosts, ssh_access(section, state_dir)), section.timeout, progress.notify)
     return hosts
 
 
@@ -113,7 +113,7 @@ def converge(
     for _ in range(MAX_ROUNDS):
         check_plan(plan)
         resources = apply_plan(plan, cloud, progress.on_step)
-        servers = wait_until_active(names, cloud, section.patience, progress.notify)
+        servers = wait_until_active(names, cloud, section.timeout, progress.notify)
         if not plan.changes or not (plan := plan_up(section, cloud, state_dir)).changes:
             return resources, servers
     changes = ", ".join(f"{step.action} {step.key}" for step in plan.changes)

@@ -40,7 +40,7 @@ def site_of(settings: Config, store: Store) -> ProductionTarget:
         engine=Engine(builder),
         recipe=Recipe(settings.screening.base_image, tuple(settings.screening.build_options)),
         serve=settings.serve,
-        sources=Sources(settings.github.url),
+        sources=Sources(settings.github.api_url),
         port=settings.infra.page_port,
     )
 

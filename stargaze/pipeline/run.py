@@ -43,13 +43,13 @@ def travel(config: Config, store: Store, out: Output, *, once: bool, again: bool
     from stargaze.serve.runtime.settings import Sources
     from stargaze.serve.supervisor.supervise import serve, serving
 
-    sources = Sources(config.github.url, config.growth.history)
+    sources = Sources(config.github.api_url, config.growth.history_file)
     if not once:
         return serve(config.serve, store, sources, announce=lambda url: out.text(f"serving at {url} (Ctrl-C ends it)"))
     from stargaze.serve.web.client import ask_once
 
     with serving(config.serve, store, sources) as url:
-        answers = ask_once(url, _examples(store, min(EXAMPLES, config.serve.repositories)))
+        answers = ask_once(url, _examples(store, min(EXAMPLES, config.serve.max_repositories)))
     out.note(f"asked once at {url}")
     rows = [
         {

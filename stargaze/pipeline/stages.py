@@ -88,7 +88,7 @@ def _tune(config: Config, store: Store, now: datetime, report: Report) -> str:
     except MissingInputError:  # the journal is of other features or another search: that one is over
         tuned = _tuned(config, store, now, report, resume=False)
     _remember(store, "tune", _tune_settings(config))
-    scores = tuned["scores"][config.tuning.estimate]
+    scores = tuned["scores"][config.tuning.estimate_policy]
     return (
         f"{tuned['trials']} trials, best {tuned['best']['family']}: RMSLE {scores['rmsle']:.3f} on held-out repositories, "
         f"intervals cover {scores['coverage']:.1%}"
@@ -97,7 +97,7 @@ def _tune(config: Config, store: Store, now: datetime, report: Report) -> str:
 
 def _tuned(config: Config, store: Store, now: datetime, report: Report, *, resume: bool) -> dict[str, Any]:
     """Tune where the config says; on the cluster, a tuning of this store that was begun there before is met again."""
-    if config.tuning.on == "here":
+    if config.tuning.on == "local":
         from stargaze.tuning.tune import tune
 
         return dataclasses.asdict(tune(config.tuning, store, now=now, resume=resume, report=report))
@@ -154,12 +154,14 @@ def _fetch_settings(config: Config) -> dict[str, Any]:
 def _screen_settings(config: Config) -> dict[str, Any]:
     """Return what the leaderboard depends on: where its rows are made is not among it."""
     section = dataclasses.asdict(config.screening)
-    return {name: section[name] for name in ("families", "rows", "time_limit")}
+    return {name: section[name] for name in ("families", "max_rows", "time_limit")}
 
 
 def _tune_settings(config: Config) -> dict[str, Any]:
     """Return what a bundle depends on and does not say of itself."""
-    return {name: getattr(config.tuning, name) for name in ("finalists", "seed", "blend", "known")}
+    return {
+        name: getattr(config.tuning, name) for name in ("finalists", "seed", "ensemble_size", "bundled_repositories")
+    }
 
 
 def _remember(store: Store, stage: str, settings: dict[str, Any]) -> None:
@@ -192,7 +194,13 @@ def _bundle_fits(config: Config, store: Store) -> bool:
     from stargaze.bundle.star_bundle import FORMAT
     from stargaze.features.dataset import read_feature_set
 
-    wanted = {name: getattr(config.tuning, name) for name in ("estimate", "explain", "coverage")} | {"format": FORMAT}
+    tuning = config.tuning
+    wanted = {
+        "estimate": tuning.estimate_policy,
+        "explain": tuning.explanation_policy,
+        "coverage": tuning.coverage,
+        "format": FORMAT,
+    }
     try:
         _, content = read_verified(_bundle(store))
         found = json.loads(content["bundle.json"])

@@ -162,7 +162,7 @@ def _celery_error(status: str, exception: str, time_limit: float) -> ErrorDetail
     """Translate a failure that Celery reports."""
     if status == "REVOKED":
         message = f"the request waited longer than {time_limit:g} s for a free worker"
-        return {"message": message, "hint": "try again later, or raise serve.workers"}
+        return {"message": message, "hint": "try again later, or raise serve.worker_processes"}
     if exception in ("TimeLimitExceeded", "SoftTimeLimitExceeded"):
         return time_limit_error(time_limit)
     if exception == "WorkerLostError":

@@ -73,9 +73,9 @@ def screen(
     names = sorted(chosen(section.families), key=_slowest_first)
     table, feature_set = read_dataset_and_features(store)
     least = 20 * feature_set.split.folds
-    if 0 < section.rows < least:
+    if 0 < section.max_rows < least:
         raise UsageError(
-            f"screening.rows is {section.rows}: too few to compare on", hint=f"at least {least}, or 0 for all"
+            f"screening.max_rows is {section.max_rows}: too few to compare on", hint=f"at least {least}, or 0 for all"
         )
     with convert_disk_errors(store.root), tempfile.TemporaryDirectory(prefix=".screen-", dir=store.root) as folder:
         jobs = _prepare(table, feature_set, names, section, seed, Path(folder))
@@ -121,7 +121,7 @@ def _slowest_first(family: str) -> int:
 def _prepare(
     table: Dataset, feature_set: FeatureSet, names: Sequence[str], section: ScreeningSection, seed: int, folder: Path
 ) -> list[Job]:
-    rows = _sample(table, section.rows, seed)
+    rows = _sample(table, section.max_rows, seed)
     for policy in POLICIES:
         policy_arrays(table, feature_set, policy, rows).save(folder / f"{policy}.npz")
     return [Job(name, folder, len(rows), seed) for name in names]
@@ -140,7 +140,7 @@ def _sample(table: Dataset, most: int, seed: int) -> np.ndarray:
 
 def _run(jobs: list[Job], executor: Executor, section: ScreeningSection, report: Report) -> list[dict[str, Any]]:
     waiting, running, rows = list(jobs), list[Running](), list[dict[str, Any]]()
-    at_once = section.processes or executor.at_once
+    at_once = section.max_concurrent or executor.at_once
     while waiting or running:
         while waiting and len(running) < at_once:
             job = waiting.pop(0)

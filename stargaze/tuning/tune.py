@@ -74,7 +74,7 @@ def tune(
     header = {
         "feature_set": feature_set.digest,
         "finalists": finalists,
-        "policy": section.estimate,
+        "policy": section.estimate_policy,
         "seed": section.seed,
     }
     journal = Journal(store.journal)
@@ -83,7 +83,7 @@ def tune(
     else:
         journal.begin(header)
         trials = []
-    arrays = policy_arrays(table, feature_set, section.estimate)
+    arrays = policy_arrays(table, feature_set, section.estimate_policy)
     failed = _search(section, arrays, finalists, journal, trials, report)
     if not trials:
         raise ExternalError("no trial ended well", hint=f"stargaze screen; the finalists are {', '.join(finalists)}")
@@ -102,7 +102,9 @@ def _models(figures: dict[str, Any]) -> str:
 
 
 def _finalists(board: pd.DataFrame, section: TuningSection) -> list[str]:
-    good = board[(board["policy"] == section.estimate) & (board["status"] == "ok") & (board["family"] != "dummy")]
+    good = board[
+        (board["policy"] == section.estimate_policy) & (board["status"] == "ok") & (board["family"] != "dummy")
+    ]
     if good.empty:
         raise ExternalError("the leaderboard has no family that was fitted", hint="stargaze screen")
     return [str(name) for name in good.sort_values("rmsle")["family"].head(section.finalists)]
@@ -144,7 +146,7 @@ def _search(
 
     report("starting Ray", len(trials) / section.trials)
     search = Search(
-        finalists, section.seed, left, section.time_budget, section.max_concurrent, tuple(trials), section.race
+        finalists, section.seed, left, section.time_budget, section.max_concurrent, tuple(trials), section.racing
     )
     run_trials(arrays, search, finished, failed.append)
     return len(failed)

@@ -75,7 +75,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path, queue: Fa
     store = Store(tmp_path_factory.mktemp("told"))
     store.serving.mkdir()
     store.current.symlink_to(bundle_folder)
-    web = make_web(ServeSection(per_minute=0), store, queue, lambda: NOW)
+    web = make_web(ServeSection(rate_limit=0), store, queue, lambda: NOW)
     server = make_server("127.0.0.1", 0, web, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -39,7 +39,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Iterat
     store = Store(tmp_path_factory.mktemp("states"))
     store.serving.mkdir()
     store.current.symlink_to(bundle_folder)
-    with serving(ServeSection(port=0, github=False, per_minute=0), store) as url:
+    with serving(ServeSection(port=0, github_lookup=False, rate_limit=0), store) as url:
         yield url
 
 

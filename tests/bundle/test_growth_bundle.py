@@ -27,7 +27,7 @@ from tests.histories import histories, one_history
 pytestmark = pytest.mark.thorough
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-CONFIG = '[tuning]\ntarget = "growth"\n[growth]\nhorizons = [30, 90]\ncut = "2024-02-01"\nhistory = "history.csv"\n'
+CONFIG = '[tuning]\ntarget = "growth"\n[growth]\nhorizons = [30, 90]\ntrain_until = "2024-02-01"\nhistory_file = "history.csv"\n'
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with a growth bundle of made-up histories."""
     folder = tmp_path_factory.mktemp("growth")
     histories(120).to_parquet(folder / "history.parquet")
-    section = GrowthSection(str(folder / "history.parquet"), horizons=[30, 90], cut="2024-02-01")
+    section = GrowthSection(str(folder / "history.parquet"), horizons=[30, 90], train_until="2024-02-01")
     tune_growth(section, TuningSection(), Store(folder / "store"), now=NOW)
     return Store(folder / "store")
 
@@ -239,7 +239,7 @@ def test_without_a_history_the_command_that_gathers_one_is_named(run: Callable[.
     [
         (("tune", "--resume"), "--resume is about trials"),
         (("tune", "--trials", "9"), "--trials is about trials"),
-        (("tune", "--no-race"), "--race is about trials"),
+        (("tune", "--no-racing"), "--racing is about trials"),
         (("run",), "stargaze run walks"),
     ],
 )

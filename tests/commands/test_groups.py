@@ -45,7 +45,7 @@ def test_every_command_refuses_a_config_with_a_slip(run: Run, command: str) -> N
     ended = run(*command.split(), *NEEDS.get(command, []))
 
     assert (ended.code, ended.error) == (2, "stargaze.toml: infra.prodution is not a key")
-    assert ended.hint == "Did you mean infra.production?"
+    assert ended.hint == "Did you mean infra.production_servers?"
 
 
 @pytest.mark.parametrize("command", ["infra up", "infra down"])
@@ -99,7 +99,7 @@ def test_the_doctor_answers_in_json_and_ends_with_what_is_ill(run: Run) -> None:
 def cloud(run: Run, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
     """A cloud in memory whose machines answer at once, and playbooks that change nothing."""
     there = FakeCloud()
-    Path("stargaze.toml").write_text('[infra]\nssh_from = ["192.0.2.0/24"]\npatience = 10\n')
+    Path("stargaze.toml").write_text('[infra]\nssh_from = ["192.0.2.0/24"]\ntimeout = 10\n')
     monkeypatch.setattr("stargaze.infra.openstack.client.connect", lambda _: there)
     monkeypatch.setattr("stargaze.infra.provision.wait_for_ssh", lambda *_: None)
     monkeypatch.setattr("stargaze.infra.ansible.configure.run_playbook", lambda *_, **__: SimpleNamespace(changed={}))

@@ -165,11 +165,11 @@ def test_another_stage_than_the_one_that_is_there_is_neither_met_nor_begun(run: 
     [
         (["tune", "--trials", "9"], "trials"),
         (["tune", "--resume"], "resume"),
-        (["tune", "--no-race"], "race"),
+        (["tune", "--no-racing"], "racing"),
         (["screen", "--time-limit", "9"], "time-limit"),
         (["fetch", "records.json"], "file"),
         (["fetch", "--update"], "update"),
-        (["fetch", "--deep"], "deep"),
+        (["fetch", "--details"], "details"),
         (["fetch", "--name", "pallets/flask"], "name"),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else words,
@@ -273,7 +273,7 @@ def test_a_note_of_an_errand_that_cannot_be_read_is_one_line(run: Run, there: Th
 @pytest.mark.parametrize(
     ("words", "option"),
     [
-        (["screen", "--on", "cluster", "--rows", "-1"], "screening.rows"),
+        (["screen", "--on", "cluster", "--max-rows", "-1"], "screening.max_rows"),
         (["tune", "--detach", "--trials", "0"], "tuning.trials"),
         (["fetch", "--on", "cluster", "--sampling", "best"], "github.sampling"),
         (["tune", "--on", "Cluster"], "tuning.on"),

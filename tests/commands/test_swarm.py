@@ -34,7 +34,7 @@ CONFIG = """
 [deploy]
 to = "swarm"
 registry = "registry.example"
-patience = 10
+timeout = 10
 {more}
 [infra]
 provider = "static"
@@ -107,7 +107,7 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(
 
 
 def test_pages_that_have_a_port_of_each_machine_are_not_scaled(run: Run, small: SmallSwarm) -> None:
-    Path("stargaze.toml").write_text(CONFIG.format(more='publish = "host"'))
+    Path("stargaze.toml").write_text(CONFIG.format(more='publish_mode = "host"'))
 
     ended = run("scale", "web=4")
 
@@ -225,7 +225,7 @@ def test_what_is_scaled_is_told_with_the_keys_that_keep_it(run: Run, small: Smal
     assert {row["service"]: row["running"] for row in json.loads(ended.out)} == {
         "web": 3, "worker": 5, "broker": 1, "results": 1,
     }  # fmt: skip
-    assert "deploy.workers = 5, deploy.web = 3" in ended.err
+    assert "deploy.worker_replicas = 5, deploy.web_replicas = 3" in ended.err
 
 
 def test_a_log_is_what_docker_prints(run: Run, small: SmallSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,7 +321,7 @@ def test_a_drill_whose_promises_held_ends_well(run: Run, struck: list[Any]) -> N
 @pytest.mark.parametrize(
     ("per_minute", "rate", "noted"),
     [
-        (120, 1.6, "asking 1.6 questions a second, not 50: serve.per_minute = 120\n"),
+        (120, 1.6, "asking 1.6 questions a second, not 50: serve.rate_limit = 120\n"),
         (6000, 50.0, ""),
         (0, 50.0, ""),
     ],
@@ -331,7 +331,7 @@ def test_a_drill_asks_no_more_than_the_page_lets_one_address_ask(
 ) -> None:
     """What the page refuses to who asks too much would be called a broken promise."""
     with Path("stargaze.toml").open("a") as config:
-        config.write(f"[serve]\nper_minute = {per_minute}\n")
+        config.write(f"[serve]\nrate_limit = {per_minute}\n")
 
     ended = run("drill", "stargaze", "--only", "worker,web")
 

@@ -23,6 +23,7 @@ from stargaze.config import (
     load,
     render,
 )
+from stargaze.config.renamed_keys import RENAMED_KEYS
 from stargaze.errors import ConfigError, MissingInputError
 
 KEYS = [
@@ -124,9 +125,9 @@ def test_what_is_rendered_is_read_back_the_same(
         Config(),
         store=StoreSection(store),
         fetch=FetchSection(files, "", columns),
-        features=FeaturesSection(test=test),
+        features=FeaturesSection(test_size=test),
         screening=ScreeningSection(time_limit=limit),
-        tuning=TuningSection(known=known),
+        tuning=TuningSection(bundled_repositories=known),
     )
 
     assert read(render(whole)) == whole
@@ -142,7 +143,9 @@ def test_plain_dictionaries_hold_every_value() -> None:
 def test_each_layer_is_stronger_than_the_one_before() -> None:
     """Default < user file < project file < environment < option."""
     Path("user/stargaze").mkdir(parents=True)
-    Path("user/stargaze/stargaze.toml").write_text("[tuning]\ntrials = 2\nseed = 2\nfinalists = 2\nknown = 2")
+    Path("user/stargaze/stargaze.toml").write_text(
+        "[tuning]\ntrials = 2\nseed = 2\nfinalists = 2\nbundled_repositories = 2"
+    )
 
     found = read(
         "[tuning]\ntrials = 3\nseed = 3\nfinalists = 3",
@@ -150,7 +153,7 @@ def test_each_layer_is_stronger_than_the_one_before() -> None:
         tuning__trials=5,
     ).tuning
 
-    assert (found.trials, found.seed, found.finalists, found.known) == (5, 4, 3, 2)
+    assert (found.trials, found.seed, found.finalists, found.bundled_repositories) == (5, 4, 3, 2)
     assert found.coverage == Config().tuning.coverage
 
 
@@ -175,8 +178,8 @@ def test_a_byte_order_mark_as_some_editors_write_it_is_no_mistake() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
-        ("FEATURES_TEST", "0.2", 0.2),
-        ("FEATURES_TEST", ".2", 0.2),
+        ("FEATURES_TEST_SIZE", "0.2", 0.2),
+        ("FEATURES_TEST_SIZE", ".2", 0.2),
         ("SCREENING_TIME_LIMIT", "60", 60.0),
         ("SCREENING_FAMILIES", "ridge, lightgbm,", ["ridge", "lightgbm"]),
         ("SCREENING_FAMILIES", "", []),
@@ -213,13 +216,21 @@ def test_a_whole_number_serves_where_a_share_is_wanted() -> None:
         ("[tuning]\ntrials = true", "tuning.trials should be a whole number", "Configurations to try"),
         ("[tuning]\ntrials = 0", "should be from 1 to 100,000 [trials], not 0", "Configurations to try"),
         ("[tuning]\ntrials = -5", "should be from 1 to 100,000 [trials], not -5", "Configurations to try"),
-        ("[features]\ntest = true", "features.test should be a number [share]", "Share held out"),
-        ("[features]\ntest = 15", "features.test should be from 0.02 to 0.5 [share], not 15.0", "Share held out"),
-        ("[features]\ntest = nan", "features.test should be from 0.02 to 0.5", "Share held out"),
-        ("[features]\ntest = '15 %'", "features.test should be a number [share], not '15 %'", "Share held out"),
-        ("[features]\ntest = 0.5\nvalidation = 0.5", "leaves too little to train on", "0.8 or less"),
+        ("[features]\ntest_size = true", "features.test_size should be a number [share]", "Share held out"),
+        (
+            "[features]\ntest_size = 15",
+            "features.test_size should be from 0.02 to 0.5 [share], not 15.0",
+            "Share held out",
+        ),
+        ("[features]\ntest_size = nan", "features.test_size should be from 0.02 to 0.5", "Share held out"),
+        (
+            "[features]\ntest_size = '15 %'",
+            "features.test_size should be a number [share], not '15 %'",
+            "Share held out",
+        ),
+        ("[features]\ntest_size = 0.5\nvalidation_size = 0.5", "leaves too little to train on", "0.8 or less"),
         ("[features]\nsplit_by = 'language'", "should be one of owner, repository, not 'language'", "two sides"),
-        ("[tuning]\nestimate = 'stars'", "should be one of static, activity, all", "Feature policy"),
+        ("[tuning]\nestimate_policy = 'stars'", "should be one of static, activity, all", "Feature policy"),
         ("[screening]\nfamilies = 'ridge'", "screening.families should be a list, not 'ridge'", "Families to screen"),
         ("[screening]\nfamilies = [1]", "screening.families should hold text only", "Families to screen"),
         ("[screening]\ntime_limit = inf", "should be at least 1 [s] and finite, not inf", "takes longer"),
@@ -231,13 +242,17 @@ def test_a_whole_number_serves_where_a_share_is_wanted() -> None:
         ("[store]\npath = ' '", "store.path should not be empty", "Folder of all artefacts"),
         ('[store]\npath = "a\\u0000b"', "store.path should hold no NUL", "Folder of all artefacts"),
         ('[fetch]\nfiles = ["a\\u0000b"]', "fetch.files should hold no NUL", "Files of GitHub records"),
-        ("[deploy]\nmax_size = 1e300", "deploy.max_size should be from 1 to 1,000 [MB]", "hook refuses"),
-        ("[serve]\nresults_expire = 1e300", "serve.results_expire should be from 60 to", "kept this long"),
+        (
+            "[deploy]\nmax_release_size = 1e300",
+            "deploy.max_release_size should be from 1 to 1,000 [MB]",
+            "hook refuses",
+        ),
+        ("[serve]\nresults_ttl = 1e300", "serve.results_ttl should be from 60 to", "kept this long"),
         ("[serve]\ntime_limit = 1e300", "serve.time_limit should be from 1 to", "reported failed"),
         ("[tuning\ntrials = 9", "c.toml: not valid TOML", "stargaze init --print"),
         ("[tuning]\ntrials = 9\ntrials = 9", "c.toml: not valid TOML", "stargaze init --print"),
         ("x = " + "[" * 5000, "c.toml: not valid TOML", "stargaze init --print"),
-        ("[tuning]\nknown = " + "9" * 5000, "c.toml: not valid TOML", "stargaze init --print"),
+        ("[tuning]\nbundled_repositories = " + "9" * 5000, "c.toml: not valid TOML", "stargaze init --print"),
         (b"\xff\xfe[\x00", "c.toml: cannot be read", "stargaze init"),
         (b"PAR1\x00", "c.toml: not valid TOML", "stargaze init"),
     ],
@@ -258,7 +273,7 @@ def test_a_mistake_is_named_with_its_path_and_a_hint(text: str | bytes, message:
         "t" * 10_000 + " = 1",
         "[screening]\nfamilies = [" + "1, " * 10_000 + "]",
         "[features]\nsplit_by = '" + "x" * 10_000 + "'",
-        "[features]\ntest = 1" + "0" * 300,
+        "[features]\ntest_size = 1" + "0" * 300,
         '[tuning]\n"a\\nb" = 1',
         '"a\\nb" = 1',
     ],
@@ -279,7 +294,12 @@ def test_a_mistake_is_one_short_line_however_long_the_value(text: str) -> None:
         ("TUNING_TRIALS", "", "environment: tuning.trials should be a whole number", "Configurations"),
         ("TUNING_TRIALS", "9" * 5000, "environment: tuning.trials should be a whole number", "Configurations"),
         ("TUNING_TRIALS", "0", "environment: tuning.trials should be from 1", "Configurations"),
-        ("FEATURES_TEST", "much", "environment: features.test should be a number [share], not 'much'", "Share"),
+        (
+            "FEATURES_TEST_SIZE",
+            "much",
+            "environment: features.test_size should be a number [share], not 'much'",
+            "Share",
+        ),
         ("FETCH_COLUMNS", "stars", "environment: fetch.columns should be a table", "CSV"),
         ("FETCH_COLUMNS", "a=b,stars", "environment: fetch.columns should be a table", "CSV"),
     ],
@@ -290,6 +310,27 @@ def test_a_mistake_in_the_environment_is_named_too(name: str, text: str, message
     assert message in error.message
     assert hint in error.hint
     assert len(error.message) < 300
+
+
+def test_a_renamed_key_names_its_successor() -> None:
+    error = refused("[infra]\npatience = 60")
+
+    assert error.message == "c.toml: infra.patience was renamed to infra.timeout"
+    assert error.hint == "write infra.timeout"
+
+
+def test_a_renamed_key_in_the_environment_names_its_successor() -> None:
+    error = refused("", {"STARGAZE_SERVE_CACHE_TTL": "60"})
+
+    assert error.message == "environment: STARGAZE_SERVE_CACHE_TTL was renamed to STARGAZE_SERVE_CACHE_TTL"
+    assert error.hint == "write STARGAZE_SERVE_CACHE_TTL"
+
+
+def test_every_renamed_key_leads_to_a_key_and_is_none_itself() -> None:
+    keys = {f"{section}.{name}" for section, values in as_dict(Config()).items() for name in values}
+
+    assert set(RENAMED_KEYS.values()) <= keys
+    assert not set(RENAMED_KEYS) & keys
 
 
 def test_variables_of_other_programs_are_left_alone() -> None:
@@ -326,7 +367,7 @@ def test_a_broken_user_file_is_named() -> None:
 
 
 def test_an_unknown_option_is_a_mistake_of_the_program() -> None:
-    assert math.isfinite(read().features.test)
+    assert math.isfinite(read().features.test_size)
     with pytest.raises(ConfigError):
         read("", tuning__nothing=1)
 

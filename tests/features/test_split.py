@@ -20,8 +20,8 @@ NAMES = st.lists(st.builds("{}/{}".format, LETTERS, LETTERS), min_size=1, max_si
 SECTIONS = st.builds(
     FeaturesSection,
     seed=st.integers(0, 2**31 - 1),
-    test=st.floats(0.02, 0.4),
-    validation=st.floats(0.02, 0.4),
+    test_size=st.floats(0.02, 0.4),
+    validation_size=st.floats(0.02, 0.4),
     folds=st.integers(2, 20),
 )
 few = settings(max_examples=30)
@@ -80,7 +80,7 @@ def test_by_repository_an_owner_may_stand_on_several_sides() -> None:
 
 @pytest.mark.parametrize(("test", "validation", "folds"), [(0.15, 0.15, 5), (0.02, 0.5, 2), (0.4, 0.4, 20)])
 def test_the_shares_are_those_that_are_asked_for(test: float, validation: float, folds: int) -> None:
-    found = assign_folds(MANY, FeaturesSection(test=test, validation=validation, folds=folds))
+    found = assign_folds(MANY, FeaturesSection(test_size=test, validation_size=validation, folds=folds))
 
     expected = {TEST: test, VALIDATION: validation} | dict.fromkeys(range(folds), (1 - test - validation) / folds)
     shares = {side: float(np.mean(found == side)) for side in expected}

@@ -29,7 +29,7 @@ OFFERS = Offers(
     limits={"servers": Limit(10, 0), "cores": Limit(20, 0), "ports": Limit(-1, 40)},
     anti_affinity=True,
 )
-SECTION = InfraSection(ssh_from=["192.0.2.0/24"], patience=10)
+SECTION = InfraSection(ssh_from=["192.0.2.0/24"], timeout=10)
 
 
 class FakeCloud:

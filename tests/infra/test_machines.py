@@ -16,7 +16,7 @@ def test_five_machines_are_the_default() -> None:
 
 
 def test_the_numbers_of_parameter_and_production_machines_are_configurable() -> None:
-    roles = [machine.role for machine in list_machines(InfraSection(parameter_servers=0, production=3))]
+    roles = [machine.role for machine in list_machines(InfraSection(parameter_servers=0, production_servers=3))]
 
     assert roles == ["orchestration", "development", "production", "production", "production"]
 

@@ -88,7 +88,7 @@ def test_a_server_that_is_created_again_gets_a_new_pin(cloud: FakeCloud, state_d
 
 def test_a_console_without_keys_is_an_error_after_the_timeout(cloud: FakeCloud, state_dir: StateDir) -> None:
     cloud.console_output = lambda _: "FAKE CONSOLE OUTPUT"  # type: ignore[method-assign]
-    section = replace(SECTION, patience=0)
+    section = replace(SECTION, timeout=0)
 
     with pytest.raises(ExternalError, match="orchestration: no ssh host keys in its console output") as caught:
         bring_up(section, cloud, state_dir, plan_up(section, cloud, state_dir), QUIET)
@@ -133,7 +133,7 @@ def test_a_failed_ssh_login_names_the_machine(
     ending: str,
 ) -> None:
     reachable.write_text(stderr)
-    section = replace(SECTION, patience=0)
+    section = replace(SECTION, timeout=0)
 
     with pytest.raises(kind) as caught:
         bring_up(section, cloud, state_dir, plan_up(section, cloud, state_dir), QUIET)
@@ -271,7 +271,7 @@ def test_a_production_machine_leaves_the_swarm_before_it_is_deleted(
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
     log = tmp_path / "log"
     (tmp_path / "bin" / "ssh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\n')
-    smaller, messages = replace(SECTION, production=1), list[str]()
+    smaller, messages = replace(SECTION, production_servers=1), list[str]()
     left_swarm: list[bool] = []
     delete = cloud.delete
 
@@ -302,7 +302,7 @@ def test_a_machine_that_cannot_leave_the_swarm_is_deleted_anyway(
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
     program = tmp_path / "bin" / "ssh"
     program.write_text('#!/bin/sh\ncase "$*" in *"docker node"*) echo "no majority" >&2; exit 1;; esac\n')
-    smaller, messages = replace(SECTION, production=1), list[str]()
+    smaller, messages = replace(SECTION, production_servers=1), list[str]()
 
     bring_up(
         smaller,

@@ -30,9 +30,9 @@ from tests.labs.openstack.faults import Faults
 from tests.labs.openstack.tenancy import Tenancy
 
 pytestmark = OPENSTACK
-SMALL = InfraSection(cloud="lab", production=1, parameter_servers=0, disk=10, patience=120)
+SMALL = InfraSection(cloud="lab", production_servers=1, parameter_servers=0, min_disk=10, timeout=120)
 """Three machines."""
-FIVE = replace(SMALL, production=2, parameter_servers=1)
+FIVE = replace(SMALL, production_servers=2, parameter_servers=1)
 MOMENTS = 20
 UNTAGGED = ("keypair", "server group")
 """Kinds that cannot carry a tag; their name is their mark."""
@@ -159,7 +159,7 @@ def test_two_clusters_in_one_project_do_not_touch_each_other(opened: Open, cloud
 
 def test_a_number_scales_up_and_down(opened: Open, cloud_project: Tenancy) -> None:
     opened().up()
-    more = opened(replace(SMALL, production=3, parameter_servers=1))
+    more = opened(replace(SMALL, production_servers=3, parameter_servers=1))
     assert more.plan().count("create") == 6  # three servers and their ports
     more.up()
     assert kinds(cloud_project)["server"] == 6

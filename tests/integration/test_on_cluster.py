@@ -245,8 +245,8 @@ def test_features_are_selected_and_families_screened_there(user: User) -> None:
 def test_repositories_are_gathered_there_and_the_token_is_left_nowhere(user: User) -> None:
     token = "ghp_a-token-of-nobody"
     with running(World(200, tokens={token: "good"})) as url:
-        words = ("fetch", "--stars", ">=1", "--number", "20", "--on", "cluster")
-        ended = user.type(*words, GITHUB_TOKEN=token, STARGAZE_GITHUB_URL=url)
+        words = ("fetch", "--stars", ">=1", "--limit", "20", "--on", "cluster")
+        ended = user.type(*words, GITHUB_TOKEN=token, STARGAZE_GITHUB_API_URL=url)
 
     assert ended.code == 0, ended.err
     found = pd.read_parquet(user.store.repositories)

@@ -186,7 +186,9 @@ def test_a_run_selects_the_same_features_whichever_command_ran_before(tmp_path: 
 def selected(folder: Path, *commands: str) -> dict[str, Any]:
     """Type commands in a folder of their own; return the feature set as soon as it is selected."""
     folder.mkdir()
-    (folder / "stargaze.toml").write_text('[fetch]\nfiles = ["../some.parquet"]\n[features]\nfolds = 2\nrepeats = 1\n')
+    (folder / "stargaze.toml").write_text(
+        '[fetch]\nfiles = ["../some.parquet"]\n[features]\nfolds = 2\nimportance_repeats = 1\n'
+    )
     features = folder / "store" / "features.json"
     for command in commands:
         words = [sys.executable, "-m", "stargaze", command]

@@ -32,7 +32,7 @@ from stargaze.system.files import sha256
 from stargaze.tuning.screen import COLUMNS
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-CONFIG = Config(features=FeaturesSection(folds=2, repeats=1), tuning=TuningSection(trials=3))
+CONFIG = Config(features=FeaturesSection(folds=2, importance_repeats=1), tuning=TuningSection(trials=3))
 Plausible = Callable[..., pd.DataFrame]
 
 
@@ -122,11 +122,14 @@ def test_from_the_first_stage_that_is_not_done_all_that_follow_are_done() -> Non
 @pytest.mark.parametrize(
     ("config", "first"),
     [
-        (dataclasses.replace(CONFIG, features=FeaturesSection(folds=3, repeats=1)), "select-features"),
-        (dataclasses.replace(CONFIG, features=FeaturesSection(folds=2, repeats=1, leak=0.9)), "select-features"),
+        (dataclasses.replace(CONFIG, features=FeaturesSection(folds=3, importance_repeats=1)), "select-features"),
+        (
+            dataclasses.replace(CONFIG, features=FeaturesSection(folds=2, importance_repeats=1, leak_threshold=0.9)),
+            "select-features",
+        ),
         (dataclasses.replace(CONFIG, tuning=TuningSection(trials=4)), "tune"),
-        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, estimate="activity")), "tune"),
-        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, explain="static")), "tune"),
+        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, estimate_policy="activity")), "tune"),
+        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, explanation_policy="static")), "tune"),
         (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, coverage=0.8)), "tune"),
         (dataclasses.replace(CONFIG, tuning=TuningSection(trials=2)), "deploy"),
     ],
@@ -287,9 +290,9 @@ def test_a_run_that_asks_github_for_something_else_fetches_anew(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("config", "first"),
     [
-        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, blend=1)), "tune"),
+        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, ensemble_size=1)), "tune"),
         (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, seed=1)), "tune"),
-        (dataclasses.replace(CONFIG, screening=ScreeningSection(rows=500)), "screen"),
+        (dataclasses.replace(CONFIG, screening=ScreeningSection(max_rows=500)), "screen"),
         (dataclasses.replace(CONFIG, screening=ScreeningSection(executor="docker", memory=4.0)), "deploy"),
     ],
 )

@@ -83,9 +83,9 @@ def test_the_referee_notices_both_sides(refereed: str, world: World) -> None:
 @pytest.mark.parametrize(
     ("section", "count"),
     [
-        (GithubSection(stars=">=130", number=0), 2_500),
-        (GithubSection(stars=">=130", number=40, deep=True), 40),
-        (GithubSection(stars=">=130", number=300, sampling="random"), 300),
+        (GithubSection(stars=">=130", limit=0), 2_500),
+        (GithubSection(stars=">=130", limit=40, details=True), 40),
+        (GithubSection(stars=">=130", limit=300, sampling="random"), 300),
         (GithubSection(names=["two/that-are-there", "nobody/nothing"]), 2),
     ],
     ids=["all", "deep", "random", "names"],
@@ -95,7 +95,7 @@ def test_the_collectors_rest_traffic_breaks_no_rule_of_githubs_description(
 ) -> None:
     names = [world.people.name(3), world.people.name(7), "nobody/nothing"] if section.names else []
     summary = gather(
-        GithubSection(**{**vars(section), "url": refereed, "names": names, "rich": False}),
+        GithubSection(**{**vars(section), "api_url": refereed, "names": names, "graphql": False}),
         FetchSection(),
         Store(tmp_path),
         datetime.fromtimestamp(world.clock.time(), tz=UTC),
@@ -105,7 +105,7 @@ def test_the_collectors_rest_traffic_breaks_no_rule_of_githubs_description(
     )
     assert summary.repositories == pytest.approx(count, rel=0.05)
     assert (summary.failed, summary.refused, summary.short) == (0, 0, ())
-    assert pd.read_parquet(Store(tmp_path).repositories)["owner_followers"].notna().all() == section.deep
+    assert pd.read_parquet(Store(tmp_path).repositories)["owner_followers"].notna().all() == section.details
 
 
 @pytest.fixture(scope="module")

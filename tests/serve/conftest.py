@@ -129,10 +129,10 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> ReleaseStore:
 
 def create_release_store(folder: Path) -> ReleaseStore:
     """Create one in a folder, with its own key."""
-    store, section = Store(folder / "store"), DeploySection(max_size=1.0)
+    store, section = Store(folder / "store"), DeploySection(max_release_size=1.0)
     key = signing_key(section, store)
     allow_signer(key, store)
-    repository = prepare_repository(store.releases, HookPolicy.for_store(store, section.max_size))
+    repository = prepare_repository(store.releases, HookPolicy.for_store(store, section.max_release_size))
     release_store = ReleaseStore(store, section, key, git.with_alternates(repository, store.root / "clone.git"))
     release_store.set_policy(verify_command=[sys.executable, "-S", "-c", LOADER], load_timeout=20.0)
     return release_store

@@ -18,7 +18,8 @@ options = parser.parse_args()
 faults = MISHAPS if options.mishaps else Faults()
 with Server(World(options.repositories, faults=faults, clock=RunningClock()), options.port) as server:
     print(
-        f"STARGAZE_GITHUB_URL={server.url} GITHUB_TOKEN=good stargaze fetch --stars '>=130' --number 2000", flush=True
+        f"STARGAZE_GITHUB_API_URL={server.url} GITHUB_TOKEN=good stargaze fetch --stars '>=130' --limit 2000",
+        flush=True,
     )
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()

@@ -122,7 +122,7 @@ def test_the_finalists_are_the_best_that_were_fitted_and_never_the_dummy(stopped
     assert tune(TuningSection(trials=2, finalists=2), stopped, now=NOW, resume=True).trials == 2
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"estimate": "static"}, {"finalists": 1}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"estimate_policy": "static"}, {"finalists": 1}])
 def test_a_journal_of_another_tuning_is_left_alone(stopped: Store, change: dict[str, Any]) -> None:
     before = stopped.journal.read_text()
 

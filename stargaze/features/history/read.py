@@ -88,7 +88,7 @@ def _table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise MissingInputError(
             f"{path}: no such history",
-            hint="stargaze fetch --name OWNER/NAME --history '*'; or name a table of dates and counts in growth.history",
+            hint="stargaze fetch --name OWNER/NAME --star-history '*'; or set growth.history_file to a table",
         )
     try:
         if path.suffix == ".parquet":
@@ -99,7 +99,9 @@ def _table(path: Path) -> pd.DataFrame:
             rows = len(table)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).split("\n")[0][:200]
-        raise BadDataError(f"{path}: cannot be read: {reason}", hint="growth.history takes Parquet and CSV") from error
+        raise BadDataError(
+            f"{path}: cannot be read: {reason}", hint="growth.history_file takes Parquet and CSV"
+        ) from error
     if rows > MOST_ROWS:
         raise BadDataError(
             f"{path}: more than {MOST_ROWS:,} rows are too many", hint="keep one row a repository and week"
@@ -132,7 +134,9 @@ def _rename(name: str) -> str:
 def _checked(frame: pd.DataFrame, path: Path, now: datetime) -> pd.DataFrame:
     """Refuse the first row that cannot be true, by its number."""
     if frame.empty:
-        raise BadDataError(f"{path}: holds no row", hint="stargaze fetch --name OWNER/NAME --history '*' gathers some")
+        raise BadDataError(
+            f"{path}: holds no row", hint="stargaze fetch --name OWNER/NAME --star-history '*' gathers some"
+        )
     frame = frame.assign(full_name=frame["full_name"].astype("str").str.strip())
     _refuse(frame["full_name"].eq("") | frame["full_name"].isna(), frame["full_name"], path, "has no full_name")
     dates = _dates(frame["date"])

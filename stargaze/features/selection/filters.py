@@ -71,7 +71,7 @@ def _holds_stars(values: pd.Series, target: np.ndarray, section: FeaturesSection
     stars = np.round(np.expm1(target))
     equal = values.to_numpy() == stars
     same, rho = float(np.mean(equal)), rank_correlation(values, target)
-    if same >= 0.99 or abs(rho) >= section.leak:
+    if same >= 0.99 or abs(rho) >= section.leak_threshold:
         return f"holds the stars: equal in {same:.0%}, Spearman's rho {rho:.3f}"
     many = stars >= MANY_STARS
     if many.sum() >= LEAST_ROWS and float(np.mean(equal[many])) >= PART:
@@ -79,7 +79,7 @@ def _holds_stars(values: pd.Series, target: np.ndarray, section: FeaturesSection
     unusual = (values != values.mode().iloc[0]).to_numpy()
     if LEAST_ROWS <= unusual.sum() < len(values) and len(np.unique(target[unusual])) > 2:
         rho = rank_correlation(values[unusual], target[unusual])
-        if abs(rho) >= section.leak:
+        if abs(rho) >= section.leak_threshold:
             return (
                 f"holds the stars of some: Spearman's rho {rho:.3f} in the {np.mean(unusual):.0%} that it tells apart"
             )
@@ -92,7 +92,7 @@ def _twin(name: str, inputs: pd.DataFrame, ranks: pd.DataFrame, kept: list[str],
             return f"duplicate of {other}"
         if CATALOG[name].kind == CATALOG[other].kind == "number":
             rho = _rho_apart_from_ties(inputs[name], inputs[other], ranks[name], ranks[other])
-            if abs(rho) >= section.redundant:
+            if abs(rho) >= section.redundant_threshold:
                 return f"redundant with {other}: Spearman's rho {rho:.3f}"
     return ""
 

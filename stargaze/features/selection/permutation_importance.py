@@ -111,7 +111,7 @@ def permutation_importances(evidence: TrainingRows, columns: Sequence[str], sect
         dict(zip(names, gain.tolist(), strict=True)),
         dict(zip(names, wins.tolist(), strict=True)),
         len(runs),
-        errors.reshape(-1, section.repeats).mean(axis=1),
+        errors.reshape(-1, section.importance_repeats).mean(axis=1),
     )
 
 
@@ -127,12 +127,12 @@ def fold_errors(evidence: TrainingRows, columns: Sequence[str], section: Feature
         return float(np.sqrt(np.mean((_predict(model, inputs.to_numpy()) - target) ** 2)))
 
     errors = np.array(_side_by_side(one_run, _runs(evidence, section)))
-    means: np.ndarray = errors.reshape(-1, section.repeats).mean(axis=1)
+    means: np.ndarray = errors.reshape(-1, section.importance_repeats).mean(axis=1)
     return means
 
 
 def _runs(evidence: TrainingRows, section: FeaturesSection) -> list[tuple[int, int]]:
-    return list(product(np.unique(evidence.folds).tolist(), range(section.repeats)))
+    return list(product(np.unique(evidence.folds).tolist(), range(section.importance_repeats)))
 
 
 def _run(

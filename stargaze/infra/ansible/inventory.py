@@ -62,12 +62,12 @@ def build_inventory(
         "stargaze_page_port": section.page_port,
         # Without ranges only the cloud's security group restricts ssh: `infra up` adapts it when this machine's address changes.
         "stargaze_ssh_from": list(section.ssh_from or ANYWHERE),
-        "base_updates": section.updates,
+        "base_updates": section.unattended_upgrades,
         "stargaze_wheel": files.wheel,
         "stargaze_lock": files.lock,
         "stargaze_allowed_signers": files.allowed_signers,
         "stargaze_ray_token_file": files.ray_token,
-        **{name: _parse_variable(text) for name, text in section.variables.items()},
+        **{name: _parse_variable(text) for name, text in section.ansible_variables.items()},
     }
     jump = find_jump_host(hosts)
     return {

@@ -31,7 +31,7 @@ STOP_TIMEOUT = 10.0
 HINTS = (
     (r"Failed to connect|UNREACHABLE|Connection timed out", "stargaze infra status shows which machines answer"),
     (r"apt|dpkg|cache", "the machine must reach its package mirror: check router, proxy and nameservers"),
-    (r"No space left", "increase infra.disk or choose another infra.flavor"),
+    (r"No space left", "increase infra.min_disk or choose another infra.flavor"),
     (r"sudo|password is required|become", "infra.user must be able to use sudo without a password"),
     (r"pip|index|hash", "the machine must reach the package index"),
 )

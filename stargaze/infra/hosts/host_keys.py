@@ -23,14 +23,14 @@ def learn_host_keys(section: InfraSection, server_ids: Mapping[str, str], cloud:
     Raises
     ------
     ExternalError
-        If a console shows no key within ``infra.patience``.
+        If a console shows no key within ``infra.timeout``.
     """
     pinned = {name: pin for name, pin in read_pins(state_dir).items() if server_ids.get(name) == pin["id"]}
     if section.host_keys == "first-use":
         pin_host_keys(state_dir, {name: (server_id, ()) for name, server_id in server_ids.items()}, keep=set(pinned))
         return
     new = [name for name in server_ids if name not in pinned]
-    deadline = time.monotonic() + section.patience
+    deadline = time.monotonic() + section.timeout
     with ThreadPoolExecutor(max(1, len(new))) as pool:
         keys = dict(
             zip(new, pool.map(lambda name: _read_console(name, server_ids[name], cloud, deadline), new), strict=True)

@@ -31,7 +31,7 @@ def head(config: Config, store: Store) -> JobService:
     from stargaze.infra.hosts.state_dir import open_state_dir
 
     machine = find_ssh_hosts(config.infra, open_state_dir(config.infra, store), "development")[0]
-    return head_of(machine, place_of(config.infra.variables), store.root)
+    return head_of(machine, place_of(config.infra.ansible_variables), store.root)
 
 
 def begin(

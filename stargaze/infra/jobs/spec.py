@@ -71,7 +71,7 @@ def _inputs(stage: str, config: Config, store: Store, *, resume: bool) -> dict[s
         "tune": (store.repositories, store.features, store.leaderboard, *([store.journal] if resume else [])),
     }[stage]
     if growth:
-        history = store.history(config.growth.history)
+        history = store.history(config.growth.history_file)
         return {
             "star_history.parquet" if history == store.star_history else f"given/0/{_plain(history.name)}": history
         } | ({"repositories.parquet": store.repositories} if store.repositories.exists() else {})
@@ -89,16 +89,16 @@ def _brings(stage: str, config: Config) -> tuple[str, ...]:
 
 def _settings(config: Config) -> Config:
     """Return the config as it is in force there: the sections of the stages; no path, address or name of this machine's."""
-    history = Path(config.growth.history)
+    history = Path(config.growth.history_file)
     growth = dataclasses.replace(
-        config.growth, history=f"store/given/0/{_plain(history.name)}" if config.growth.history else ""
+        config.growth, history_file=f"store/given/0/{_plain(history.name)}" if config.growth.history_file else ""
     )
     return Config(
         fetch=dataclasses.replace(config.fetch, files=[]),
         github=config.github,
         features=config.features,
         screening=config.screening,
-        tuning=dataclasses.replace(config.tuning, on="here"),
+        tuning=dataclasses.replace(config.tuning, on="local"),
         growth=growth,
     )
 

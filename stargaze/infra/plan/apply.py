@@ -73,7 +73,7 @@ def wait_until_active(
         if time.monotonic() > deadline:
             raise ExternalError(
                 f"not active after {timeout:g} s: {', '.join(sorted(pending))}",
-                hint="run stargaze infra up again to keep waiting, or increase infra.patience",
+                hint="run stargaze infra up again to keep waiting, or increase infra.timeout",
             )
         time.sleep(POLL_INTERVAL)
 

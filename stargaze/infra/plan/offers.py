@@ -129,12 +129,12 @@ def _find_flavor(section: InfraSection, offers: Offers, image: Image | None, pro
         if not named:
             problems.append(_not_found("flavor", section.flavor, [flavor.name for flavor in offers.flavors]))
         return named[0] if named else None
-    memory = max(section.memory, image.min_memory if image else 0)
-    disk = max(section.disk, image.min_disk if image else 0)
+    memory = max(section.min_memory, image.min_memory if image else 0)
+    disk = max(section.min_disk, image.min_disk if image else 0)
     sufficient = [
         flavor
         for flavor in offers.flavors
-        if flavor.cpus >= section.cpus and flavor.memory >= memory and flavor.disk >= disk
+        if flavor.cpus >= section.min_cpus and flavor.memory >= memory and flavor.disk >= disk
     ]
     if not sufficient:
         largest = max(offers.flavors, key=lambda flavor: (flavor.cpus, flavor.memory), default=None)
@@ -142,8 +142,8 @@ def _find_flavor(section: InfraSection, offers: Offers, image: Image | None, pro
         available = f"the largest is {size}" if largest else "the cloud offers no flavor to this project"
         problems.append(
             Problem(
-                f"no flavor has {section.cpus} cores, {memory:g} GB and a disk of {disk} GB",
-                f"{available}; set infra.cpus, infra.memory, infra.disk or infra.flavor",
+                f"no flavor has {section.min_cpus} cores, {memory:g} GB and a disk of {disk} GB",
+                f"{available}; set infra.min_cpus, infra.min_memory, infra.min_disk or infra.flavor",
             )
         )
     return min(sufficient, key=lambda flavor: (flavor.memory, flavor.cpus, flavor.disk, flavor.name), default=None)

@@ -27,14 +27,16 @@ def forecast_rows(section: GrowthSection, store: Store, names: Sequence[str], *,
     """
     unique = list(dict.fromkeys(parse_name(name) for name in names))
     bundle = load_newest_growth_bundle(store)
-    path = store.history(section.history)
+    path = store.history(section.history_file)
     history = read_history(path, now=now)
     lower = history["full_name"].str.lower()
     rows = []
     for name in unique:
         own = history[lower == name.lower()]
         if own.empty:
-            hint = did_you_mean(name, history["full_name"].unique(), f"stargaze fetch --name {name} --history {name}")
+            hint = did_you_mean(
+                name, history["full_name"].unique(), f"stargaze fetch --name {name} --star-history {name}"
+            )
             raise UnknownRepositoryError(f"{name} is not in {path}", hint=hint)
         last = own.iloc[-1]
         rows += [

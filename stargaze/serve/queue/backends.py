@@ -119,7 +119,7 @@ def queue_length(section: ServeSection, store: Store) -> int:
     ExternalError
         If RabbitMQ is away.
     """
-    if not section.broker:
+    if not section.broker_url:
         return sum(1 for path in messages(store).glob(f"*.{QUEUE_NAME}.msg"))
     try:
         url = broker_url(section, os.environ)

@@ -53,7 +53,7 @@ def make_app(section: ServeSection, store: Store) -> Celery:
         **result_options(section, store),
         broker_connection_retry_on_startup=True,
         result_backend_always_retry=False,  # what is away is answered with 503 at once, not after some retries
-        result_expires=section.results_expire,
+        result_expires=section.results_ttl,
         accept_content=["json"],
         result_accept_content=["json"],
         task_serializer="json",
@@ -65,7 +65,7 @@ def make_app(section: ServeSection, store: Store) -> Celery:
         task_time_limit=section.time_limit + GRACE_PERIOD,
         task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
         # A broker gives back what a dead worker had taken; files do not, so there a worker takes one at a time.
-        worker_prefetch_multiplier=section.batch if section.broker else 1,
+        worker_prefetch_multiplier=section.max_batch_size if section.broker_url else 1,
         worker_lost_wait=1.0,  # [s]; Celery waits ten for an answer that a dead worker may have sent
         worker_enable_remote_control=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -91,14 +91,14 @@ def register(app: Celery, respond: Respond, section: ServeSection) -> None:
         observe_prediction(time.perf_counter() - started, len(answered))
         return _kept(answered, results), _kept(dead, results)
 
-    predict.most = section.batch if section.broker else 1
+    predict.most = section.max_batch_size if section.broker_url else 1
     predict.store_errors_even_if_ignored = True
 
 
 def _begin(request: Any, results: Results, section: ServeSection) -> PredictionJob:
     """Note that a question runs, and how often it was begun; one whose worker died too often is answered so."""
     ticket = job_from_result(request.id, RUNNING, request.args[0], now=datetime.now(UTC), time_limit=section.time_limit)
-    may_be_known = is_redelivered(request) or not section.broker  # the queue of files does not tell
+    may_be_known = is_redelivered(request) or not section.broker_url  # the queue of files does not tell
     before = _attempts(results, request.id) if may_be_known else 0
     running = dataclasses.replace(ticket, attempt=before + 1)
     if running.attempt > MAX_ATTEMPTS:  # acks_late brings back a question whose worker died: not for ever

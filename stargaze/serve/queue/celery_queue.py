@@ -59,7 +59,7 @@ class CeleryPredictionQueue:
         self._store = store
         self._clock = clock
         self._key = session_key(store)
-        self._declared = not section.broker
+        self._declared = not section.broker_url
 
     def submit(self, request: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
         """Reserve the ticket, queue the request, and call it queued; if the queue refuses, the ticket is taken back."""
@@ -105,7 +105,7 @@ class CeleryPredictionQueue:
 
     def find(self, request: PredictionRequest) -> PredictionJob | None:
         """Return the ticket that an identical question has already, and the queue as well."""
-        if not self._section.fresh:
+        if not self._section.cache_ttl:
             return None
         job_id = self._number_of(request)
         with _outside():
@@ -131,7 +131,7 @@ class CeleryPredictionQueue:
     def check(self) -> None:
         """Reach the queue and write to the results: what a full disk or a broker that is away would close."""
         with _outside():
-            if self._section.broker:
+            if self._section.broker_url:
                 with self._app.connection_for_write() as connection:
                     connection.ensure_connection(max_retries=1, interval_start=0, timeout=PATIENCE)
             else:
@@ -162,12 +162,12 @@ class CeleryPredictionQueue:
 
     def _how(self) -> dict[str, Any]:
         """RabbitMQ's queue was declared once and is not again with every message; no wait for it is longer than patience."""
-        return {"declare": [], "timeout": PATIENCE, "confirm_timeout": PATIENCE} if self._section.broker else {}
+        return {"declare": [], "timeout": PATIENCE, "confirm_timeout": PATIENCE} if self._section.broker_url else {}
 
     def _number_of(self, request: PredictionRequest) -> str:
-        if not self._section.fresh:
+        if not self._section.cache_ttl:
             return str(uuid.uuid4())
-        period = int(self._clock().timestamp() // self._section.fresh)
+        period = int(self._clock().timestamp() // self._section.cache_ttl)
         return self._number({"request": request.to_json(), "release": self._release(), "period": period})
 
     def _number(self, value: dict[str, Any]) -> str:
@@ -184,7 +184,7 @@ class CeleryPredictionQueue:
         try:
             yield
         except CLOSED:
-            self._declared = not self._section.broker  # a broker that comes back may have forgotten
+            self._declared = not self._section.broker_url  # a broker that comes back may have forgotten
             with contextlib.suppress(*AWAY):  # its deadline says the same, later
                 self._results.take_back(ticket)
             raise

@@ -100,7 +100,7 @@ def run(app: Celery, section: ServeSection, store: Store, *, prepare: Callable[[
     """Start Celery's worker; ``prepare`` runs in each of its children before their first question."""
     signals.setup_logging.connect(lambda **_: requestlog.configure_logging("worker"), weak=False)
     app.set_current()  # a child finds its task through the app that is current
-    if section.broker:
+    if section.broker_url:
         with app.connection_for_write() as connection:
             connection.ensure_connection(interval_max=2.0)  # a broker that starts later is waited for
             declare(connection)
@@ -125,7 +125,9 @@ def run(app: Celery, section: ServeSection, store: Store, *, prepare: Callable[[
     signals.worker_process_init.connect(begin, weak=False)
     signals.task_postrun.connect(tidy, weak=False)
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    app.worker_main(["worker", "--pool=prefork", f"--concurrency={section.workers}", "--loglevel=INFO", *quiet])
+    app.worker_main(
+        ["worker", "--pool=prefork", f"--concurrency={section.worker_processes}", "--loglevel=INFO", *quiet]
+    )
 
 
 class FastShutdown(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types

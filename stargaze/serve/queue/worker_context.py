@@ -32,7 +32,7 @@ def finders_of(
     ConfigError, CredentialsError
         If the address is none, or a token would travel to it unencrypted.
     """
-    if not section.github:
+    if not section.github_lookup:
         return BundledRepositories
     token = environ.get(TOKEN, "").strip()
     return partial(GithubLookup, github=github_of(sources.github_url, token, store), with_token=bool(token))
@@ -51,4 +51,4 @@ def past_of(sources: Sources, store: Store) -> StarHistories:
 
 def ledger_of(section: ServeSection, store: Store) -> TrackRecord | None:
     """Return the track record, None where the config wants none."""
-    return TrackRecord(store.predictions) if section.record else None
+    return TrackRecord(store.predictions) if section.track_record else None

@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m stargaze.serve.release.init_repository", description=__doc__.splitlines()[0]
     )
     parser.add_argument("folder", help="the folder of releases, installed bundles and allowed signers")
-    parser.add_argument("--max-size", type=float, default=DeploySection().max_size, help="of one release [MB]")
+    parser.add_argument("--max-size", type=float, default=DeploySection().max_release_size, help="of one release [MB]")
     return parser
 
 

@@ -99,7 +99,7 @@ def open_release_repository(section: DeploySection, store: Store) -> Iterator[Re
     with locked(store.root / "releases.lock", busy=busy, hint=hint):
         key = signing_key(section, store)
         allow_signer(key, store)
-        bare = prepare_repository(store.releases.resolve(), HookPolicy.for_store(store, section.max_size))
+        bare = prepare_repository(store.releases.resolve(), HookPolicy.for_store(store, section.max_release_size))
         yield ReleaseRepository(section, store, bare, read_policy(bare.path), key)
 
 

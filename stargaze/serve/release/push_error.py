@@ -19,7 +19,8 @@ def explain_push_failure(output: str, section: DeploySection) -> ExternalError:
         return RefusedError(f"the release was refused: {reason}", hint=UNCHANGED)
     if "pack exceeds maximum allowed size" in output:
         return RefusedError(
-            f"the release was refused: it is larger than deploy.max_size = {section.max_size:g} MB", hint=UNCHANGED
+            f"the release was refused: it is larger than deploy.max_release_size = {section.max_release_size:g} MB",
+            hint=UNCHANGED,
         )
     if lock := re.search(r"'([^']+\.lock)': File exists", output):
         path = Path(lock[1])

@@ -46,7 +46,7 @@ ANY_ADDRESS = ("0.0.0.0", "")  # noqa: S104 - compared with, never bound to
 class Sources:
     """What the workers ask beside the bundle: GitHub's API, and a table of histories where it is not ``fetch``'s."""
 
-    github_url: str = GithubSection().url
+    github_url: str = GithubSection().api_url
     history: str = ""
 
 
@@ -57,8 +57,8 @@ def to_environment(section: ServeSection, store: Store, sources: Sources = DEFAU
     """Write section, store and sources as variables that :func:`read_environment`, and so any config, reads back."""
     variables = {
         "STARGAZE_STORE_PATH": str(store.root.resolve()),
-        "STARGAZE_GITHUB_URL": sources.github_url,
-        "STARGAZE_GROWTH_HISTORY": str(Path(sources.history).resolve()) if sources.history else "",
+        "STARGAZE_GITHUB_API_URL": sources.github_url,
+        "STARGAZE_GROWTH_HISTORY_FILE": str(Path(sources.history).resolve()) if sources.history else "",
     }
     for item in fields(section):
         value = getattr(section, item.name)
@@ -76,24 +76,26 @@ def read_environment(environ: Mapping[str, str]) -> tuple[ServeSection, Store]:
 def read_sources(environ: Mapping[str, str]) -> Sources:
     """Read where the workers may ask, as :func:`to_environment` wrote it."""
     loaded = config.load(environ=environ)
-    return Sources(loaded.github.url, loaded.growth.history)
+    return Sources(loaded.github.api_url, loaded.growth.history_file)
 
 
 def web_server_command(section: ServeSection, bind: str, *, grace: int) -> list[str]:
     """Return the module and the options that are the page; ``grace`` [s] is what open requests have when it is to end."""
     words = ["gunicorn", f"--bind={bind}", "--worker-class=gthread"]
-    words += [f"--workers={section.processes}", "--threads=64", "--timeout=30", f"--graceful-timeout={grace}"]
+    words += [f"--workers={section.web_processes}", "--threads=64", "--timeout=30", f"--graceful-timeout={grace}"]
     return [*words, "--no-control-socket", "--limit-request-line=2048", "stargaze.serve.web.app:create()"]
 
 
 def broker_url(section: ServeSection, environ: Mapping[str, str]) -> str:
     """Return where RabbitMQ is, with its password; empty where the queue is a folder of the store."""
-    return _with_password(section.broker, "serve.broker", BROKER_PASSWORD_VARIABLE, environ, ("amqp", "amqps"))
+    return _with_password(section.broker_url, "serve.broker_url", BROKER_PASSWORD_VARIABLE, environ, ("amqp", "amqps"))
 
 
 def results_url(section: ServeSection, environ: Mapping[str, str]) -> str:
     """Return where Redis is, with its password; empty where results are in SQLite."""
-    return _with_password(section.results, "serve.results", RESULTS_PASSWORD_VARIABLE, environ, ("redis", "rediss"))
+    return _with_password(
+        section.results_url, "serve.results_url", RESULTS_PASSWORD_VARIABLE, environ, ("redis", "rediss")
+    )
 
 
 def _with_password(url: str, name: str, variable: str, environ: Mapping[str, str], schemes: tuple[str, ...]) -> str:
@@ -116,7 +118,7 @@ def _with_password(url: str, name: str, variable: str, environ: Mapping[str, str
 
 def trusted_hosts(section: ServeSection) -> list[str]:
     """List the names that a request may call this server: what it is bound to, and this machine."""
-    hosts = ["localhost", "127.0.0.1", *section.hosts]
+    hosts = ["localhost", "127.0.0.1", *section.allowed_hosts]
     if section.host not in ANY_ADDRESS:
         return sorted({*hosts, section.host})
     with contextlib.suppress(OSError):  # a machine that cannot look up its own name still has the two above

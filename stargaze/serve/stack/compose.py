@@ -85,12 +85,12 @@ def environment(wanted: StackSpec) -> dict[str, str]:
         wanted.serve,
         host="0.0.0.0",  # noqa: S104 - of the container
         port=WEB_PORT,
-        workers=1,
-        broker=f"amqp://{NAME}_{version}@broker:5672/{NAME}",
-        results=f"redis://{NAME}_{version}@results:6379/0",
-        hosts=list(dict.fromkeys([*wanted.serve.hosts, *hosts])),
+        worker_processes=1,
+        broker_url=f"amqp://{NAME}_{version}@broker:5672/{NAME}",
+        results_url=f"redis://{NAME}_{version}@results:6379/0",
+        allowed_hosts=list(dict.fromkeys([*wanted.serve.allowed_hosts, *hosts])),
         metrics_port=0,
-        record=False,  # a record on each node would be several that contradict each other
+        track_record=False,  # a record on each node would be several that contradict each other
     )
     return {
         **to_environment(section, Store(Path(STORE)), dataclasses.replace(wanted.sources, history="")),
@@ -103,15 +103,15 @@ def environment(wanted: StackSpec) -> dict[str, str]:
 
 def _web(wanted: StackSpec) -> dict[str, Any]:
     section = wanted.deploy
-    own = section.publish == "host"
+    own = section.publish_mode == "host"
     return {
         **_ours(wanted, ["web"], ["page", "inside"], {DRAIN_VARIABLE: str(LEAD)}),
-        "ports": [{"target": WEB_PORT, "published": wanted.port, "protocol": "tcp", "mode": section.publish}],
+        "ports": [{"target": WEB_PORT, "published": wanted.port, "protocol": "tcp", "mode": section.publish_mode}],
         "stop_grace_period": f"{LEAD + wanted.serve.time_limit + 15:g}s",
         "deploy": {
             # Two containers cannot have one port of a node: there the next one begins when the one before has ended.
-            **({"mode": "global"} if own else {"mode": "replicated", "replicas": section.web}),
-            "endpoint_mode": section.discovery,
+            **({"mode": "global"} if own else {"mode": "replicated", "replicas": section.web_replicas}),
+            "endpoint_mode": section.endpoint_mode,
             "placement": {"constraints": PLACED, "preferences": [{"spread": "node.id"}]},
             **limits(section.web_cpus, section.web_memory),
             **ordered(spread=not own),
@@ -121,13 +121,13 @@ def _web(wanted: StackSpec) -> dict[str, Any]:
 
 def _worker(wanted: StackSpec) -> dict[str, Any]:
     section = wanted.deploy
-    networks = ["page", "inside"] if wanted.serve.github else ["inside"]  # GitHub is outside
+    networks = ["page", "inside"] if wanted.serve.github_lookup else ["inside"]  # GitHub is outside
     return {
         **_ours(wanted, ["worker"], networks, LOW_MEMORY_VARIABLES),
         "stop_grace_period": f"{wanted.serve.time_limit + 15:g}s",
         "deploy": {
             "mode": "replicated",
-            "replicas": section.workers,
+            "replicas": section.worker_replicas,
             "endpoint_mode": "dnsrr",  # nobody calls a worker
             "placement": {"constraints": PLACED, "preferences": [{"spread": "node.id"}]},
             **limits(section.worker_cpus, section.worker_memory),

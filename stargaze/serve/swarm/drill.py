@@ -229,7 +229,7 @@ def _stop_machine(ground: DrillContext) -> None:
     spare: Sequence[SshHost] = workers or (managers[1:] if len(managers) >= 3 else [])
     if not spare:
         raise ExternalError(
-            "the cluster has no machine to spare", hint="infra.production = 2 or more; stargaze infra up"
+            "the cluster has no machine to spare", hint="infra.production_servers = 2 or more; stargaze infra up"
         )
     remote = spare[-1]
     try:

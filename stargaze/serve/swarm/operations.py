@@ -19,7 +19,7 @@ from stargaze.system.parallel import map_in_threads
 from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
 
-KEYS = {"web": "web", "worker": "workers"}
+KEYS = {"web": "web_replicas", "worker": "worker_replicas"}
 """Keys of ``deploy`` by the services whose number may be set."""
 MOST = 256
 
@@ -52,10 +52,10 @@ def numbers(asked: Sequence[str], section: DeploySection) -> dict[str, int]:
             raise UsageError(f"{name}: not a service to scale", hint=did_you_mean(name, KEYS, "web=4 worker=8"))
         if not text.isdecimal() or not 1 <= int(text) <= MOST:
             raise UsageError(f"{words}: wants a number from 1 to {MOST}", hint="stargaze scale web=4 worker=8")
-        if name == "web" and section.publish == "host":
+        if name == "web" and section.publish_mode == "host":
             raise UsageError(
                 "the page has a port of each machine, so there is one on each",
-                hint='deploy.publish = "ingress" lets more share a port; stargaze scale worker=8',
+                hint='deploy.publish_mode = "ingress" lets more share a port; stargaze scale worker=8',
             )
         found[name] = int(text)
     return found

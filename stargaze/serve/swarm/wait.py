@@ -26,9 +26,9 @@ def await_well(section: DeploySection, swarm: Swarm, whole: dict[str, Any] | Non
     Raises
     ------
     ExternalError
-        If Swarm went back, stopped, or ``deploy.patience`` ended: services, and why.
+        If Swarm went back, stopped, or ``deploy.timeout`` ended: services, and why.
     """
-    limit = time.monotonic() + section.patience
+    limit = time.monotonic() + section.timeout
     told = ""
     while True:
         found = service_status(swarm.state(), whole)
@@ -56,7 +56,7 @@ def await_serving(section: DeploySection, machines: Sequence[SshHost], image: st
     ExternalError
         If one does not within a minute: which, and with what it answers.
     """
-    limit = time.monotonic() + min(SWITCH, section.patience)
+    limit = time.monotonic() + min(SWITCH, section.timeout)
     while True:
         found = [
             what

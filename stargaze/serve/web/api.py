@@ -48,7 +48,7 @@ def make(section: ServeSection, desk: PredictionQueue, clock: Callable[[], datet
         question = parse_request(
             body.get("repositories", []),
             body.get("figures", []),
-            most=section.repositories,
+            most=section.max_repositories,
             now=clock(),
             what_if=body.get("what_if", {}),
             explain=body.get("explain", True),

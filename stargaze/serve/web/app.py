@@ -87,7 +87,7 @@ def make_web(section: ServeSection, store: Store, desk: PredictionQueue, clock: 
     if pause := read_reload_interval(os.environ):
         shown.reload_in_background(pause, record_served_bundle(store.queue))
     web.register_blueprint(api.make(section, desk, clock))
-    record = TtlCached(TrackRecord(store.predictions).summary) if section.record else dict
+    record = TtlCached(TrackRecord(store.predictions).summary) if section.track_record else dict
     web.register_blueprint(pages.make(section, desk, shown, clock, record))
     web.register_blueprint(sharing.exports_blueprint(desk, shown, partial(pages.asked, desk)))
     requestlog.log_requests(web)

@@ -86,7 +86,7 @@ def _asking(section: ServeSection) -> dict[str, Any]:
                 "content": _json("Job"),
                 "links": {"answer": {"operationId": "look", "parameters": {"id": "$response.body#/id"}}},
             },
-            **_refusals("400", "413", "415", "422", *(("429",) if section.per_minute else ()), "503"),
+            **_refusals("400", "413", "415", "422", *(("429",) if section.rate_limit else ()), "503"),
         },
     }
 
@@ -112,7 +112,7 @@ def _looking() -> dict[str, Any]:
 
 
 def _question(section: ServeSection) -> dict[str, Any]:
-    most = section.repositories
+    most = section.max_repositories
     return {
         "type": "object",
         "additionalProperties": False,

@@ -39,7 +39,7 @@ def make(
     blueprint = Blueprint("pages", __name__)
     blueprint.app_context_processor(
         lambda: {
-            "most": section.repositories,
+            "most": section.max_repositories,
             "number": number,
             "token": _token,
             "field_label": field_label,
@@ -56,7 +56,9 @@ def make(
         typed = request.form.get("repositories", "")
         try:
             _check_token()
-            return _asked(desk, forms.parse_request(forms.names_in(typed), [], most=section.repositories, now=clock()))
+            return _asked(
+                desk, forms.parse_request(forms.names_in(typed), [], most=section.max_repositories, now=clock())
+            )
         except StargazeError as error:
             return _again(_names_form(shown, typed=typed, error=error), error)
 
@@ -71,7 +73,7 @@ def make(
             _check_token()
             rows = [row] if (row := forms.figures_in(typed)) else []
             names = forms.names_in(typed.get("repositories", ""))
-            return _asked(desk, forms.parse_request(names, rows, most=section.repositories, now=clock()))
+            return _asked(desk, forms.parse_request(names, rows, most=section.max_repositories, now=clock()))
         except StargazeError as error:
             return _again(_figures_form(shown, typed=typed, error=error), error)
 
@@ -118,7 +120,7 @@ def _add_answers(
         changes = {name: request.form[name] for name in EDITABLE_FIELDS if request.form.get(name, "").strip()}
         try:
             return _asked(
-                desk, forms.parse_request(names, figures, most=section.repositories, now=clock(), what_if=changes)
+                desk, forms.parse_request(names, figures, most=section.max_repositories, now=clock(), what_if=changes)
             )
         except StargazeError as error:
             return _again(_job_page(shown, job, error=error), error)

@@ -25,15 +25,15 @@ PATIENCE = 1
 
 def limit(web: Flask, section: ServeSection, environ: Mapping[str, str] = os.environ) -> None:
     """Refuse a visitor who asks more than the config allows in a minute; where the counts are away, nobody is refused."""
-    if section.proxies:
-        number = section.proxies
+    if section.trusted_proxies:
+        number = section.trusted_proxies
         web.wsgi_app = ProxyFix(web.wsgi_app, x_for=number, x_proto=number, x_host=number)  # type: ignore[method-assign]
-    if not section.per_minute:
+    if not section.rate_limit:
         return
     url = results_url(section, environ)
     limiter = Limiter(
         get_remote_address,
-        application_limits=[f"{section.per_minute}/minute"],
+        application_limits=[f"{section.rate_limit}/minute"],
         storage_uri=url or "memory://",
         storage_options={"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE} if url else {},
         strategy="fixed-window",

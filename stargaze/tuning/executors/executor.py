@@ -63,7 +63,7 @@ def opened(
     if section.executor == "ray":
         from stargaze.tuning.executors.ray_executor import tasks
 
-        return tasks(folder, section.processes)
+        return tasks(folder, section.max_concurrent)
     from stargaze.tuning.executors.process_executor import processes
 
     return processes()

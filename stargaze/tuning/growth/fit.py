@@ -86,7 +86,7 @@ def fit_horizon(train: Examples, cut: float, coverage: float, seed: int) -> Fitt
     if not blocks:
         raise BadDataError(
             f"only {len(train):,} examples of {train.days} days are over before the cut, too few to train and to judge on",
-            hint="a longer history, a later growth.cut, or smaller growth.horizons or growth.history_weeks",
+            hint="a longer history, a later growth.train_until, or smaller growth.horizons or growth.history_weeks",
         )
     errors = []
     for before, block in blocks:

@@ -64,7 +64,7 @@ def tune_growth(
         If the cut is no date, or a horizon none.
     """
     check(section)
-    path = store.history(section.history)
+    path = store.history(section.history_file)
     report("reading the history", 0.0)
     history = read_history(path, now=now)
     series = clean_history(history)
@@ -101,10 +101,10 @@ def check(section: GrowthSection) -> None:
 def cut_day(section: GrowthSection) -> float:
     """Return the cut [days since 1970]."""
     try:
-        cut = datetime.fromisoformat(section.cut)
+        cut = datetime.fromisoformat(section.train_until)
     except ValueError as error:
         raise ConfigError(
-            f"growth.cut should be a date as 2024-07-01, not {section.cut!r}", hint='cut = "2024-07-01"'
+            f"growth.train_until should be a date as 2024-07-01, not {section.train_until!r}", hint='cut = "2024-07-01"'
         ) from error
     return (pd.Timestamp(cut.replace(tzinfo=cut.tzinfo or UTC)) - EPOCH) / pd.Timedelta(days=1)
 
@@ -146,9 +146,9 @@ def _enough(section: GrowthSection, counts: StarCounts, days: int, train: Exampl
     first, last = (str((EPOCH + pd.Timedelta(days=day)).date()) for day in (counts.day.min(), counts.day.max()))
     lacking = f"only {len(train):,} examples are over before" if len(train) < FEWEST else "no example begins after"
     raise BadDataError(
-        f"growth over {days} days from {section.history_weeks} weeks: {lacking} the cut {section.cut}; "
+        f"growth over {days} days from {section.history_weeks} weeks: {lacking} the cut {section.train_until}; "
         f"the history has {len(np.unique(counts.series)):,} whole series from {first} to {last}",
-        hint="move growth.cut so that enough lies on both sides, or make growth.horizons or growth.history_weeks smaller",
+        hint="move growth.train_until so that enough lies on both sides, or make growth.horizons or growth.history_weeks smaller",
     )
 
 
@@ -168,7 +168,7 @@ def _meta(
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
         "history_weeks": section.history_weeks,
-        "cut": section.cut,
+        "cut": section.train_until,
         "coverage": tuning.coverage,
         "languages": languages,
         "features": list(train.features.columns),

@@ -43,19 +43,19 @@ def save_best(
     now: datetime,
 ) -> tuple[Path, dict[str, dict[str, Any]]]:
     """Write the bundle of the best trials; return its folder and the scores of every policy."""
-    chosen = candidates(trials, section.blend, section.seed)
+    chosen = candidates(trials, section.ensemble_size, section.seed)
     refitted = refit(table, feature_set, POLICIES, chosen, section.coverage)
     figures = {policy: one.figures for policy, one in refitted.items()}
-    reach = POLICIES[: POLICIES.index(section.estimate) + 1]
-    used = {policy: refitted[policy] for policy in sorted({*reach, section.explain})}
+    reach = POLICIES[: POLICIES.index(section.estimate_policy) + 1]
+    used = {policy: refitted[policy] for policy in sorted({*reach, section.explanation_policy})}
     steps = [_step(table, feature_set, policy, refitted[policy], section.seed) for policy in reversed(reach)]
     meta = {
         "made_at": now.isoformat(timespec="seconds"),
         "version": stargaze.__version__,
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
-        "estimate": section.estimate,
-        "explain": section.explain,
+        "estimate": section.estimate_policy,
+        "explain": section.explanation_policy,
         "family": chosen[0].family.name,
         "parameters": _parameters(chosen[0]),
         "blend": {policy: _made_of(one) for policy, one in used.items()},
@@ -63,7 +63,7 @@ def save_best(
         "asked": section.trials,
         "seed": section.seed,
         "coverage": section.coverage,
-        "intervals": dataclasses.asdict(refitted[section.estimate].calibrated.intervals),
+        "intervals": dataclasses.asdict(refitted[section.estimate_policy].calibrated.intervals),
         "steps": [step.as_dict() for step in steps],
         "features": {policy: feature_set.kept[policy] for policy in used},
         "vocabularies": feature_set.vocabularies,
@@ -77,7 +77,9 @@ def save_best(
     spreads = {policy: refitted[policy].calibrated.spread for policy in reach}
     taught = any(map(needs_encoder, meta["features"].values()))
     encoder = table.learned(feature_set.split).encoder if taught else None
-    folder = write_bundle(store.bundles, meta, models, spreads, _known(table.repositories, section.known), encoder)
+    folder = write_bundle(
+        store.bundles, meta, models, spreads, _known(table.repositories, section.bundled_repositories), encoder
+    )
     with atomic_write(store.latest) as temporary:
         temporary.write_text(folder.name + "\n", encoding="utf-8")
     return folder, figures

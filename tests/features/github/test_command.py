@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real
 
 Run = Callable[..., Ended]
 TOKEN = "ghp_a-token-of-nobody"
-SEARCH = ("fetch", "--stars", ">=130", "--number", "150")
+SEARCH = ("fetch", "--stars", ">=130", "--limit", "150")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def world() -> World:
 def github(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A GitHub to ask, and a token that it takes."""
     with running(world) as url:
-        monkeypatch.setenv("STARGAZE_GITHUB_URL", url)
+        monkeypatch.setenv("STARGAZE_GITHUB_API_URL", url)
         monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
         yield world
 
@@ -53,7 +53,7 @@ def test_the_same_command_asks_nothing_the_second_time(run: Run, github: World) 
 
 
 def test_a_dry_run_says_slices_requests_points_and_time_and_writes_no_repositories(run: Run, github: World) -> None:
-    ended = run("fetch", "--stars", ">=130", "--number", "1500", "--dry-run")
+    ended = run("fetch", "--stars", ">=130", "--limit", "1500", "--dry-run")
     assert ended.code == 0
     assert "1,500 repositories of 2,000" in ended.out
     assert "stars " in ended.out
@@ -64,7 +64,7 @@ def test_a_dry_run_says_slices_requests_points_and_time_and_writes_no_repositori
 
 
 def test_a_dry_run_comes_near_to_what_the_run_then_asks(run: Run, github: World) -> None:
-    words = ("fetch", "--stars", ">=130", "--number", "0")
+    words = ("fetch", "--stars", ">=130", "--limit", "0")
     plan = json.loads(run(*words, "--dry-run", "--json").out)
     before = github.counts.requests
     run(*words)
@@ -120,7 +120,7 @@ def test_what_cannot_be_is_one_line_and_loses_nothing(
 
 
 @pytest.mark.parametrize(
-    "words", [("--stars", "many"), ("--name", "no name"), ("--name", "a/b", "--topic", "x"), ("--history", "x")]
+    "words", [("--stars", "many"), ("--name", "no name"), ("--name", "a/b", "--topic", "x"), ("--star-history", "x")]
 )
 def test_what_cannot_be_asked_for_is_refused_before_anything_is_asked(
     run: Run, github: World, words: tuple[str, ...]
@@ -153,13 +153,13 @@ def test_an_address_alone_asks_github_nothing(run: Run, github: World) -> None:
 def test_without_a_token_the_search_alone_is_asked(run: Run, github: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITHUB_TOKEN")
     before = dict(github.counts.by_kind)
-    assert run("fetch", "--stars", ">=130", "--number", "90").code == 0
+    assert run("fetch", "--stars", ">=130", "--limit", "90").code == 0
     assert github.counts.by_kind["graphql", 200] == before.get(("graphql", 200), 0)
 
 
 def test_an_enterprise_server_is_asked_below_its_api(run: Run, github: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(github) as url:
-        monkeypatch.setenv("STARGAZE_GITHUB_URL", f"{url}/api/v3")
+        monkeypatch.setenv("STARGAZE_GITHUB_API_URL", f"{url}/api/v3")
         assert run(*SEARCH).code == 0
     assert any(path.startswith("/api/v3/search") for path, _ in github.counts.log)
     assert any(path == "/api/graphql" for path, _ in github.counts.log)
@@ -167,7 +167,7 @@ def test_an_enterprise_server_is_asked_below_its_api(run: Run, github: World, mo
 
 def test_star_history_of_chosen_ones_lies_beside(run: Run, github: World) -> None:
     name = github.people.name(2)
-    ended = run("fetch", "--name", name, "--history", name)
+    ended = run("fetch", "--name", name, "--star-history", name)
     assert ended.code == 0
     assert "star history:" in ended.out
     assert pd.read_parquet("store/star_history.parquet")["full_name"].unique().tolist() == [name]

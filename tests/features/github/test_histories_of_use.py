@@ -27,9 +27,9 @@ from tests.features.github.small_github import SmallGitHub
 AIMS = (
     GithubSection(names=["owner1/name1", "owner2/name2", "owner3/name3"]),
     GithubSection(names=["owner3/name3", "owner4/name4"]),
-    GithubSection(stars=">=10", number=0),
-    GithubSection(stars=">=12", number=40),
-    GithubSection(stars=">=10", number=30, sampling="stratified"),
+    GithubSection(stars=">=10", limit=0),
+    GithubSection(stars=">=12", limit=40),
+    GithubSection(stars=">=10", limit=30, sampling="stratified"),
 )
 DAY = 86_400
 
@@ -57,7 +57,7 @@ class World:
         self.left = stop
         now = datetime.fromtimestamp(self.clock.time(), tz=UTC)
         client = Client(self, self.clock)
-        with spool.opened(self.store.spool, aim.url) as kept:
+        with spool.opened(self.store.spool, aim.api_url) as kept:
             try:
                 return collect(
                     aim, FetchSection(), self.store, kept, client, now, token=token, update=update, report=_silent
@@ -68,7 +68,7 @@ class World:
     def foresee(self, aim: GithubSection, *, update: bool, token: bool) -> None:
         self.left = -1
         client = Client(self, self.clock)
-        with spool.opened(self.store.spool, aim.url) as kept:
+        with spool.opened(self.store.spool, aim.api_url) as kept:
             plan(aim, client, kept, kept.foresee(digest(aim), client.theirs, update=update), token=token)
 
     def change(self, seed: int) -> None:
@@ -79,7 +79,7 @@ class World:
     def whole(self, aim: GithubSection) -> int:
         rows = self.github.rows.values()
         least = 12 if "12" in aim.stars else 10
-        return len(aim.names) or min(aim.number or 150, sum(row["stars"] >= least for row in rows))
+        return len(aim.names) or min(aim.limit or 150, sum(row["stars"] >= least for row in rows))
 
 
 def _silent(_what: str, _share: float) -> None:

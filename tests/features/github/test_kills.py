@@ -28,7 +28,7 @@ pytestmark = pytest.mark.real
 
 KILLS, AT_THE_END = 100, 15
 """Kills in all, and those of them that come when all is answered: while it is put together, written and renamed."""
-SECTION = {"stars": ">=1000", "number": 0}
+SECTION = {"stars": ">=1000", "limit": 0}
 SETTINGS = {"repositories": 6_000, "least": 1000, "seed": 4}
 FAULTS = Faults(unavailable=0.02, truncated=0.02, secondary=0.003, partial=0.02)
 KINDS = {kind.text: kind.name for kind in graphql.KINDS}

@@ -31,7 +31,7 @@ def gathering(tmp_path: Path) -> Gathering:
     def run(world: World, **section: Any) -> GatherSummary:
         with running(world) as url:
             return gather(
-                GithubSection(**{"stars": ">=1", "number": 0, **section}, url=url),
+                GithubSection(**{"stars": ">=1", "limit": 0, **section}, api_url=url),
                 FetchSection(),
                 Store(tmp_path),
                 datetime.fromtimestamp(world.clock.time(), tz=UTC),

@@ -130,7 +130,7 @@ def test_a_missing_history_says_how_to_gather_one(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError) as caught:
         read_history(tmp_path / "star_history.parquet", now=NOW)
 
-    assert "--history" in caught.value.hint
+    assert "--star-history" in caught.value.hint
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

@@ -9,7 +9,7 @@ import pytest
 from stargaze.config import FeaturesSection
 from stargaze.features.selection.permutation_importance import TrainingRows, fold_errors, permutation_importances
 
-SECTION = FeaturesSection(repeats=2)
+SECTION = FeaturesSection(importance_repeats=2)
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,8 @@ from stargaze.store import Store
 
 pytestmark = pytest.mark.thorough
 
-SECTION = FeaturesSection(folds=3, repeats=2)
-MANY_RUNS = FeaturesSection(folds=4, repeats=3)
+SECTION = FeaturesSection(folds=3, importance_repeats=2)
+MANY_RUNS = FeaturesSection(folds=4, importance_repeats=3)
 """On few rows a run tells little: twelve of them part noise from what is no noise."""
 Plausible = Callable[..., pd.DataFrame]
 

@@ -12,7 +12,7 @@ from tests.infra.hosts.test_host_list import ACCESS, hosts
 
 @pytest.mark.parametrize(("nodes", "managers"), [(1, 1), (2, 1), (3, 3), (5, 3)])
 def test_three_nodes_or_more_have_three_managers_fewer_have_one(nodes: int, managers: int) -> None:
-    section = InfraSection(production=nodes)
+    section = InfraSection(production_servers=nodes)
 
     children = build_inventory(section, hosts(section), ACCESS, PlaybookFiles())["all"]["children"]
 

@@ -23,7 +23,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MACHINES = InfraSection(
     provider="static",
     hosts={"development": "me@10.0.0.4", "parameter1": "me@10.0.0.5"},
-    variables={"ray_folder": "/srv/ray"},
+    ansible_variables={"ray_folder": "/srv/ray"},
 )
 
 
@@ -182,7 +182,7 @@ def test_the_config_may_name_the_place_and_an_option_overrules_it(
 
     assert run("tune").code == 0
     assert len(away) == 2
-    assert run("tune", "--on", "here").code == 3  # there is nothing to tune on here
+    assert run("tune", "--on", "local").code == 3  # there is nothing to tune on here
     assert len(away) == 2
 
 
@@ -197,13 +197,13 @@ def test_growth_is_made_there_too(run: Run, away: list[Any], monkeypatch: pytest
     ("words", "code", "message"),
     [
         (("tune", "--detach", "--attach"), 2, "--detach leaves a stage to itself, and --attach follows it"),
-        (("tune", "--on", "here", "--detach"), 2, "--detach is about the cluster, and --on says here"),
-        (("fetch", "--on", "here", "--attach"), 2, "--attach is about the cluster, and --on says here"),
+        (("tune", "--on", "local", "--detach"), 2, "--detach is about the cluster, and --on says local"),
+        (("fetch", "--on", "local", "--attach"), 2, "--attach is about the cluster, and --on says local"),
         (("fetch", "--dry-run", "--detach"), 2, "--dry-run begins nothing that could be left or followed"),
         (("fetch", "--dry-run", "--attach"), 2, "--dry-run begins nothing that could be left or followed"),
         (("tune", "--attach"), 3, "no tune of this store is on the cluster"),
-        (("tune", "--on", "moon"), 2, "option: tuning.on should be one of here, cluster, not 'moon'"),
-        (("screen", "--on", "moon"), 2, "option: tuning.on should be one of here, cluster, not 'moon'"),
+        (("tune", "--on", "moon"), 2, "option: tuning.on should be one of local, cluster, not 'moon'"),
+        (("screen", "--on", "moon"), 2, "option: tuning.on should be one of local, cluster, not 'moon'"),
         (("tune", "--resume", "--on", "cluster"), 3, "store/repositories.parquet is not there yet"),
         (("fetch", "gone.json", "--on", "cluster"), 3, "gone.json: no such file"),
         (("select-features", "--on", "cluster"), 3, "store/repositories.parquet is not there yet"),

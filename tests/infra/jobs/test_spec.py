@@ -26,7 +26,7 @@ STORE = Store(Path("store"))
 OURS = Config(
     infra=InfraSection(provider="static", hosts={"development": "me@10.0.0.4"}, key_file="/home/me/key"),
     deploy=DeploySection(signing_key="/home/me/signer"),
-    serve=ServeSection(broker="amqp://me@10.0.0.5"),
+    serve=ServeSection(broker_url="amqp://me@10.0.0.5"),
     fetch=FetchSection(files=["/home/me/records.json"], since="2020-01-01"),
     tuning=TuningSection(on="cluster", trials=7),
 )
@@ -59,7 +59,7 @@ def test_the_config_there_holds_nothing_of_this_machine() -> None:
 
     assert "/home/me" not in one.settings
     assert "10.0.0" not in one.settings
-    assert there["tuning"]["on"] == "here"
+    assert there["tuning"]["on"] == "local"
     assert (there["tuning"]["trials"], there["fetch"]["since"]) == (7, "2020-01-01")
     assert there["store"]["path"] == "store"
 
@@ -67,7 +67,7 @@ def test_the_config_there_holds_nothing_of_this_machine() -> None:
 def test_the_config_there_is_one_that_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "there.toml").write_text(errand("tune", OURS, STORE).settings)
 
-    assert load(tmp_path / "there.toml", environ={}).tuning == dataclasses.replace(OURS.tuning, on="here")
+    assert load(tmp_path / "there.toml", environ={}).tuning == dataclasses.replace(OURS.tuning, on="local")
 
 
 def test_files_of_records_are_given_under_names_that_keep_their_endings() -> None:
@@ -78,12 +78,12 @@ def test_files_of_records_are_given_under_names_that_keep_their_endings() -> Non
 
 
 def test_growth_takes_its_histories_along() -> None:
-    config = Config(tuning=TuningSection(target="growth"), growth=GrowthSection(history="/data/weekly.parquet"))
+    config = Config(tuning=TuningSection(target="growth"), growth=GrowthSection(history_file="/data/weekly.parquet"))
 
     one = errand("tune", config, STORE)
 
     assert one.sends == {"given/0/weekly.parquet": Path("/data/weekly.parquet")}
-    assert tomllib.loads(one.settings)["growth"]["history"] == "store/given/0/weekly.parquet"
+    assert tomllib.loads(one.settings)["growth"]["history_file"] == "store/given/0/weekly.parquet"
     assert one.brings[-1] == "bundles/latest-growth"
     gathered = errand("tune", Config(tuning=TuningSection(target="growth")), STORE)
     assert gathered.sends == {"star_history.parquet": STORE.star_history}

@@ -73,7 +73,7 @@ def test_any_subset_of_a_cluster_is_completed_and_nothing_is_created_twice(data:
 
 
 @pytest.mark.parametrize(
-    "section", [SECTION, replace(SECTION, network="shared", router=False), replace(SECTION, production=5)]
+    "section", [SECTION, replace(SECTION, network="shared", router=False), replace(SECTION, production_servers=5)]
 )
 def test_dependencies_are_desired_too_and_have_no_cycle(section: InfraSection) -> None:
     resources = desired(section)
@@ -116,7 +116,7 @@ def test_only_the_orchestration_machine_has_a_floating_ip_and_open_ports() -> No
 
 
 def test_scaling_down_deletes_only_machines_and_their_ports() -> None:
-    actual = as_actual(desired(replace(SECTION, production=3)))
+    actual = as_actual(desired(replace(SECTION, production_servers=3)))
 
     plan = plan_for(actual)
 

@@ -49,7 +49,7 @@ SECTION = InfraSection(
     hosts={name: f"debian@{address}" for name, address in MEMBERS.items()},
     ssh_from=[f"{MACHINE}/32"],
     page_port=8000,
-    variables={
+    ansible_variables={
         "base_time": "false",  # all hosts have this machine's clock, which is not theirs to set
         "ray_cpus": "1",
         "stargaze_wheelhouse": str(FOLDER / "wheelhouse"),

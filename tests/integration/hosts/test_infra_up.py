@@ -29,13 +29,13 @@ CONFIG = f"""
 [infra]
 cloud = "application"
 image = "debian-12"
-disk = 10
+min_disk = 10
 cidr = "{INSIDE}.0/24"
 external_network = "street"
 page_port = 8000
-patience = 300
+timeout = 300
 
-[infra.variables]
+[infra.ansible_variables]
 base_time = "false"
 stargaze_wheelhouse = "{FOLDER / "wheelhouse"}"
 """

@@ -32,15 +32,15 @@ PORT = 8000
 CONFIG = """
 [deploy]
 to = "swarm"
-publish = "host"     # the kernel of the lab has no IPVS, which one port for all nodes and virtual addresses want
-discovery = "dnsrr"
-patience = 240
+publish_mode = "host"     # the kernel of the lab has no IPVS, which one port for all nodes and virtual addresses want
+endpoint_mode = "dnsrr"
+timeout = 240
 
 [serve]
-github = false
-processes = 1
-per_minute = 0
-fresh = 0
+github_lookup = false
+web_processes = 1
+rate_limit = 0
+cache_ttl = 0
 time_limit = 60
 
 [screening]
@@ -57,7 +57,7 @@ ssh_from = ["{net}.254/32"]
 production1 = "debian@{net}.21"
 production2 = "debian@{net}.22"
 
-[infra.variables]
+[infra.ansible_variables]
 base_time = "false"
 stargaze_wheelhouse = "{wheelhouse}"
 """

@@ -111,7 +111,7 @@ def test_the_newest_growth_bundle_continues_the_history(tmp_path: Path) -> None:
     short = one_history("new/short", [1, 2, 3])
     path = _write(tmp_path, table, short)
     store = Store(tmp_path / "store")
-    tune_growth(GrowthSection(str(path), horizons=[30, 90], cut="2024-02-01"), TuningSection(), store, now=NOW)
+    tune_growth(GrowthSection(str(path), horizons=[30, 90], train_until="2024-02-01"), TuningSection(), store, now=NOW)
     name = str(table["full_name"].iloc[0])
     own = table[table["full_name"] == name]
 

@@ -30,7 +30,7 @@ def section(tmp_path_factory: pytest.TempPathFactory) -> GrowthSection:
     table = histories(120)
     short = table[table["full_name"] == table["full_name"].iloc[0]].tail(4).assign(full_name="new/short")
     pd.concat([table, short], ignore_index=True).to_parquet(path)
-    return GrowthSection(str(path), horizons=[30, 90], cut="2024-02-01")
+    return GrowthSection(str(path), horizons=[30, 90], train_until="2024-02-01")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def store(section: GrowthSection, tmp_path_factory: pytest.TempPathFactory) -> S
 
 
 def test_each_row_starts_from_the_last_count_of_the_history(section: GrowthSection, store: Store) -> None:
-    history = read_history(Path(section.history), now=NOW)
+    history = read_history(Path(section.history_file), now=NOW)
     names = history.loc[history["full_name"] != "new/short", "full_name"].unique()[:2].tolist()
     own = history[history["full_name"] == names[0]]
 
@@ -59,7 +59,7 @@ def test_each_row_starts_from_the_last_count_of_the_history(section: GrowthSecti
 
 
 def test_the_error_of_an_unknown_repository_suggests_a_name_or_a_command(section: GrowthSection, store: Store) -> None:
-    known = read_history(Path(section.history), now=NOW)["full_name"].iloc[0]
+    known = read_history(Path(section.history_file), now=NOW)["full_name"].iloc[0]
 
     with pytest.raises(UnknownRepositoryError) as similar:
         forecast_rows(section, store, [known + "x"], now=NOW)
@@ -67,7 +67,7 @@ def test_the_error_of_an_unknown_repository_suggests_a_name_or_a_command(section
         forecast_rows(section, store, ["zzzzzz/qqqqqqqq"], now=NOW)
 
     assert similar.value.hint == f"Did you mean {known}?"
-    assert other.value.hint == "stargaze fetch --name zzzzzz/qqqqqqqq --history zzzzzz/qqqqqqqq"
+    assert other.value.hint == "stargaze fetch --name zzzzzz/qqqqqqqq --star-history zzzzzz/qqqqqqqq"
 
 
 def test_a_history_that_is_too_short_is_an_error(section: GrowthSection, store: Store) -> None:

@@ -49,7 +49,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 @pytest.fixture
 def section(running: Servers) -> ServeSection:
-    return ServeSection(broker=running.broker_url, results=running.results_url, time_limit=20.0, workers=1)
+    return ServeSection(
+        broker_url=running.broker_url, results_url=running.results_url, time_limit=20.0, worker_processes=1
+    )
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.real
 
-SECTION = ServeSection(time_limit=4.0, fresh=0.0)
+SECTION = ServeSection(time_limit=4.0, cache_ttl=0.0)
 PATIENCE = 40.0
 
 
@@ -195,7 +195,7 @@ def test_nobody_is_given_a_ticket_that_the_queue_may_yet_refuse(
 
 
 def test_what_may_not_be_queued_yet_is_found_by_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    section = dataclasses.replace(SECTION, fresh=3600.0)
+    section = dataclasses.replace(SECTION, cache_ttl=3600.0)
     prepare_store(store)
     desk = CeleryPredictionQueue(make_app(section, store), section, store)
     with monkeypatch.context() as patched:

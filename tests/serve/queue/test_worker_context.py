@@ -23,7 +23,7 @@ def bundle(bundle_folder: Path) -> Bundle:
 
 
 def test_without_github_the_bundle_alone_answers(bundle: Bundle, store: Store) -> None:
-    assert finders_of(ServeSection(github=False), Sources(), store, {})(bundle) == BundledRepositories(bundle)
+    assert finders_of(ServeSection(github_lookup=False), Sources(), store, {})(bundle) == BundledRepositories(bundle)
 
 
 @pytest.mark.parametrize(("token", "with_token"), [(" secret\n", True), ("", False), (" ", False)])
@@ -42,7 +42,7 @@ def test_a_token_does_not_travel_unencrypted(store: Store) -> None:
 
 
 def test_the_track_record_is_kept_where_the_config_says_so(store: Store) -> None:
-    assert ledger_of(ServeSection(record=False), store) is None
+    assert ledger_of(ServeSection(track_record=False), store) is None
     assert ledger_of(ServeSection(), store) is not None
     assert isinstance(past_of(Sources(), store), StarHistories)
 

@@ -267,7 +267,7 @@ def test_a_bundle_above_the_size_limit_is_refused(release_store: ReleaseStore, m
     """By the hook, which measures the files, or, far above the limit, by git before it unpacks anything."""
     noise = os.urandom(int(megabytes * 500_000)).hex()
 
-    with pytest.raises(RefusedError, match=r"at most 1 MB are allowed|larger than deploy.max_size = 1 MB"):
+    with pytest.raises(RefusedError, match=r"at most 1 MB are allowed|larger than deploy.max_release_size = 1 MB"):
         release_store.deploy(f"good {noise}")
     assert release_store.state() == (None, None)
 

@@ -73,7 +73,7 @@ def test_repositories_of_one_owner_are_one_cluster() -> None:
 
 
 def test_only_repositories_held_out_by_both_are_compared(plausible: Callable[..., pd.DataFrame]) -> None:
-    other = replace(FeaturesSection(), seed=7, test=0.4)
+    other = replace(FeaturesSection(), seed=7, test_size=0.4)
     challenger, champion = NoisyPredictor(0.5, 1), NoisyPredictor(0.5, 2, split=other)
     repositories = plausible(4000, full_name=[f"owner{number}/x" for number in range(4000)])
 

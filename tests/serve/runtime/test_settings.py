@@ -12,7 +12,7 @@ from stargaze.store import Store
 
 
 def test_the_environment_brings_the_section_back(store: Store) -> None:
-    section = ServeSection(port=8123, workers=3, time_limit=12.5)
+    section = ServeSection(port=8123, worker_processes=3, time_limit=12.5)
 
     assert read_environment(to_environment(section, store)) == (section, Store(store.root.resolve()))
 

@@ -19,7 +19,7 @@ from stargaze.serve.stack.service_options import CONTENT, Node, StackSpec
 TWO = (Node("production1", ("10.20.0.21",)), Node("production2", ("10.20.0.22",)))
 WANTED = StackSpec(
     DeploySection(to="swarm"),
-    ServeSection(github=False),
+    ServeSection(github_lookup=False),
     Sources(),
     image="stargaze-serve:1-abc",
     port=80,
@@ -44,11 +44,11 @@ def test_the_whole_page_to_the_letter() -> None:
         environment.items()
         >= {
             "STARGAZE_STORE_PATH": "/store",
-            "STARGAZE_SERVE_BROKER": "amqp://stargaze_2@broker:5672/stargaze",
-            "STARGAZE_SERVE_RESULTS": "redis://stargaze_2@results:6379/0",
+            "STARGAZE_SERVE_BROKER_URL": "amqp://stargaze_2@broker:5672/stargaze",
+            "STARGAZE_SERVE_RESULTS_URL": "redis://stargaze_2@results:6379/0",
             "STARGAZE_SERVE_HOST": "0.0.0.0",
-            "STARGAZE_SERVE_HOSTS": "production1,10.20.0.21,production2,10.20.0.22",
-            "STARGAZE_SERVE_RECORD": "false",
+            "STARGAZE_SERVE_ALLOWED_HOSTS": "production1,10.20.0.21,production2,10.20.0.22",
+            "STARGAZE_SERVE_TRACK_RECORD": "false",
             "STARGAZE_BROKER_PASSWORD_FILE": "/run/secrets/broker",
             "STARGAZE_RESULTS_PASSWORD_FILE": "/run/secrets/results",
             "STARGAZE_SESSION_KEY_FILE": "/run/secrets/session",
@@ -117,7 +117,7 @@ def test_the_whole_page_to_the_letter() -> None:
 
 
 def test_a_port_of_each_host_has_one_page_a_host_and_the_next_begins_when_it_has_ended() -> None:
-    web = of(publish="host", discovery="dnsrr", web=5)["web"]["deploy"]
+    web = of(publish_mode="host", endpoint_mode="dnsrr", web=5)["web"]["deploy"]
 
     assert (web["mode"], web.get("replicas"), web["endpoint_mode"]) == ("global", None, "dnsrr")
     assert web["update_config"]["order"] == web["rollback_config"]["order"] == "stop-first"
@@ -140,7 +140,7 @@ def test_every_service_is_bounded_unprivileged_and_goes_back_by_itself(name: str
 
 def test_only_the_page_and_who_asks_github_reach_outside() -> None:
     known = stack(WANTED)
-    asks = stack(dataclasses.replace(WANTED, serve=ServeSection(github=True)))
+    asks = stack(dataclasses.replace(WANTED, serve=ServeSection(github_lookup=True)))
 
     assert known["networks"]["inside"]["internal"]
     assert known["services"]["worker"]["networks"] == ["inside"]
@@ -219,7 +219,7 @@ def test_flower_reads_the_password_from_its_file_and_no_variable_or_word_holds_i
 
 
 def test_the_same_wish_is_the_same_stack_and_another_is_another() -> None:
-    other = dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", workers=3))
+    other = dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", worker_replicas=3))
     one, two = stack(WANTED), stack(other)
 
     assert written(stack(WANTED)) == written(one)
@@ -237,7 +237,7 @@ def test_an_image_that_holds_something_else_under_the_same_name_makes_pages_and_
 
 
 def test_a_number_of_replicas_changes_no_container() -> None:
-    one, two = of(workers=2)["worker"], of(workers=3)["worker"]
+    one, two = of(worker_replicas=2)["worker"], of(worker_replicas=3)["worker"]
 
     assert one["labels"] == two["labels"]
 

@@ -64,7 +64,7 @@ def environ(redis: SmallRedis, store: Store, tmp_path: Path) -> dict[str, str]:
     """What a page's container knows of itself."""
     file = tmp_path / "results"
     file.write_text(f"{PASSWORD}\n")
-    section = ServeSection(results=f"redis://stargaze_1@127.0.0.1:{redis.server_address[1]}/0")
+    section = ServeSection(results_url=f"redis://stargaze_1@127.0.0.1:{redis.server_address[1]}/0")
     return {**to_environment(section, store), RESULTS_PASSWORD_VARIABLE: str(file)}
 
 

@@ -26,7 +26,7 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.real
 
-SECTION = ServeSection(port=0, processes=1)
+SECTION = ServeSection(port=0, web_processes=1)
 PATIENCE = 60.0
 SUPERVISOR = """
 import sys

@@ -34,7 +34,7 @@ class Desk:
     def __init__(self, release_store: ReleaseStore, small: SmallSwarm) -> None:
         self.release_store, self.small = release_store, small
         self.store: Store = release_store.store
-        self.section = dataclasses.replace(release_store.section, to="swarm", registry="registry.example", patience=0)
+        self.section = dataclasses.replace(release_store.section, to="swarm", registry="registry.example", timeout=0)
         self.refusing: dict[str, str] = {}
         """Machines whose repository takes nothing, and what it says."""
         self.said: list[str] = []
@@ -148,7 +148,7 @@ def test_a_model_alone_travels_without_touching_a_service(delivered: Desk) -> No
 
 
 def test_a_config_alone_changes_the_services_and_sends_no_release(delivered: Desk) -> None:
-    done = delivered.deploy("good 1", section=dataclasses.replace(delivered.section, workers=3))
+    done = delivered.deploy("good 1", section=dataclasses.replace(delivered.section, worker_replicas=3))
 
     assert steps(delivered.small.done) == ["stack deploy"]
     assert done.changed
@@ -244,7 +244,7 @@ def test_services_that_are_not_well_put_release_and_services_back(delivered: Des
     delivered.small.ill["web"] = "task: unhealthy"
 
     with pytest.raises(ExternalError) as caught:
-        delivered.deploy("good 2", section=dataclasses.replace(delivered.section, web_memory=0.05, workers=9))
+        delivered.deploy("good 2", section=dataclasses.replace(delivered.section, web_memory=0.05, worker_replicas=9))
 
     second = delivered.record[1][1]
     assert caught.value.message.startswith(f"release {second[:12]} does not serve: web: ")

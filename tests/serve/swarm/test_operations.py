@@ -24,7 +24,7 @@ from tests.serve.swarm.small_swarm import SmallSwarm
 
 MACHINES = tuple(SshHost(f"production{n}", "production", f"10.0.0.{n}", f"10.0.0.{n}", "me", ()) for n in (1, 2))
 SITE = ProductionTarget(MACHINES, Engine(), Recipe("base"), ServeSection(), Sources(), 80)
-SWARM = DeploySection(to="swarm", registry="registry.example", patience=0)
+SWARM = DeploySection(to="swarm", registry="registry.example", timeout=0)
 
 
 def test_numbers_are_read() -> None:
@@ -44,7 +44,7 @@ def test_numbers_are_read() -> None:
         ("worker=x", {}, "wants a number"),
         ("worker=²", {}, "wants a number"),
         ("", {}, "not a service to scale"),
-        ("web=4", {"publish": "host"}, "a port of each machine"),
+        ("web=4", {"publish_mode": "host"}, "a port of each machine"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(words: str, keys: dict[str, Any], said: str) -> None:

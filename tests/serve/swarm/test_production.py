@@ -15,7 +15,7 @@ from stargaze.serve.swarm.production import Prepared, image_in_use, prepare_stac
 from stargaze.system.ssh import SshHost
 from tests.serve.swarm.small_swarm import SmallSwarm, machine
 
-SECTION = DeploySection(to="swarm", registry="registry.example/team", patience=0)
+SECTION = DeploySection(to="swarm", registry="registry.example/team", timeout=0)
 THREE = tuple(machine(number) for number in (1, 2, 3))
 
 
@@ -186,7 +186,7 @@ def test_several_brokers_know_each_other_by_one_cookie(
 
 
 def test_what_was_made_ready_is_what_the_config_asks_for(small: SmallSwarm, bundle: Path) -> None:
-    found = ready(small, bundle, dataclasses.replace(SECTION, workers=5))
+    found = ready(small, bundle, dataclasses.replace(SECTION, worker_replicas=5))
     other = ready(small, bundle)
 
     assert found.whole["services"]["worker"]["deploy"]["replicas"] == 5

@@ -21,7 +21,7 @@ from stargaze.serve.swarm.rotate_secrets import rotate
 from stargaze.store import Store
 from tests.serve.swarm.small_swarm import SmallSwarm, machine
 
-SECTION = DeploySection(to="swarm", registry="registry.example", patience=0)
+SECTION = DeploySection(to="swarm", registry="registry.example", timeout=0)
 NEW = [f"docker secret create stargaze_{name}_2 -" for name in vault.NAMES]
 SENT = "docker stack deploy --prune --resolve-image never --compose-file - stargaze"
 

@@ -16,7 +16,7 @@ from stargaze.serve.swarm.service_status import Service, is_as_sent, node_mismat
 
 NODES = (Node("production1"), Node("production2"))
 WANTED = StackSpec(
-    DeploySection(to="swarm", publish="host", discovery="dnsrr"),
+    DeploySection(to="swarm", publish_mode="host", endpoint_mode="dnsrr"),
     ServeSection(),
     Sources(),
     "stargaze-serve:1",

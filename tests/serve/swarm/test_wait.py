@@ -15,7 +15,7 @@ from stargaze.serve.swarm.service_status import Service
 from stargaze.serve.swarm.wait import await_serving, await_well
 from tests.serve.swarm.small_swarm import machine
 
-SECTION = DeploySection(patience=300)
+SECTION = DeploySection(timeout=300)
 MACHINES = (machine(1), machine(2))
 SWARM = Swarm(MACHINES[0])
 DIGEST = "a" * 64
@@ -140,6 +140,6 @@ def test_a_release_is_waited_for_a_minute_at_most_and_not_as_long_as_services(
     monkeypatch.setattr(watching, "look", lambda one, *_: seen(one.name, "b" * 64))
 
     with pytest.raises(ExternalError, match=r"production1: .*; production2: .*"):
-        await_serving(DeploySection(patience=patience), MACHINES, "image:1", 80, DIGEST)
+        await_serving(DeploySection(timeout=patience), MACHINES, "image:1", 80, DIGEST)
 
     assert most - 2 < clock.now <= most

@@ -32,7 +32,7 @@ def ask(page: FlaskClient, number: int, **how: object) -> int:
 
 
 def test_a_visitor_who_asks_too_much_is_told_when_to_come_again(visit: Open) -> None:
-    page = visit(ServeSection(per_minute=3))
+    page = visit(ServeSection(rate_limit=3))
 
     answers = [page.post(PATH, json={"repositories": [f"a/b{number}"]}) for number in range(4)]
 
@@ -42,13 +42,13 @@ def test_a_visitor_who_asks_too_much_is_told_when_to_come_again(visit: Open) -> 
 
 
 def test_reading_is_not_counted(visit: Open) -> None:
-    page = visit(ServeSection(per_minute=2))
+    page = visit(ServeSection(rate_limit=2))
 
     assert [page.get("/").status_code for _ in range(5)] == [200] * 5
 
 
 def test_each_visitor_has_a_count_of_its_own(visit: Open) -> None:
-    page = visit(ServeSection(per_minute=1, proxies=1))
+    page = visit(ServeSection(rate_limit=1, trusted_proxies=1))
 
     answers = [ask(page, number, headers={"X-Forwarded-For": f"10.0.0.{number}"}) for number in (1, 2, 1)]
 
@@ -56,19 +56,19 @@ def test_each_visitor_has_a_count_of_its_own(visit: Open) -> None:
 
 
 def test_what_a_visitor_says_of_its_address_counts_only_behind_a_proxy(visit: Open) -> None:
-    page = visit(ServeSection(per_minute=1))
+    page = visit(ServeSection(rate_limit=1))
 
     assert [ask(page, number, headers={"X-Forwarded-For": f"10.0.0.{number}"}) for number in (1, 2)] == [202, 429]
 
 
 def test_no_limit_is_no_limit(visit: Open) -> None:
-    page = visit(ServeSection(per_minute=0))
+    page = visit(ServeSection(rate_limit=0))
 
     assert {ask(page, number) for number in range(20)} == {202}
 
 
 def test_counts_that_are_away_refuse_nobody(visit: Open, caplog: pytest.LogCaptureFixture) -> None:
-    page = visit(ServeSection(per_minute=50, results="redis://127.0.0.1:1/0"))
+    page = visit(ServeSection(rate_limit=50, results_url="redis://127.0.0.1:1/0"))
 
     with caplog.at_level(logging.WARNING):
         assert [ask(page, number) for number in range(3)] == [202] * 3
@@ -78,7 +78,7 @@ def test_counts_that_are_away_refuse_nobody(visit: Open, caplog: pytest.LogCaptu
 @pytest.mark.parametrize("path", ["/of/a/b", "/badge/a/b.svg", "/card/a/b.png"])
 def test_an_address_that_asks_is_counted_too(visit: Open, path: str) -> None:
     """Each of them puts a question into the queue, if nobody has asked it lately."""
-    page = visit(ServeSection(per_minute=2))
+    page = visit(ServeSection(rate_limit=2))
 
     answers = [page.get(path) for _ in range(3)]
 
@@ -90,7 +90,7 @@ def test_an_address_that_asks_is_counted_too(visit: Open, path: str) -> None:
 def test_counts_that_hang_cost_a_visitor_seconds_at_most(visit: Open) -> None:
     """They accept a connection, and then say nothing."""
     with listen("127.0.0.1", 0) as silent:
-        page = visit(ServeSection(per_minute=50, results=f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
+        page = visit(ServeSection(rate_limit=50, results_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
         begun = time.monotonic()
 
         assert [ask(page, number) for number in range(3)] == [202] * 3
@@ -99,7 +99,7 @@ def test_counts_that_hang_cost_a_visitor_seconds_at_most(visit: Open) -> None:
 
 
 def test_a_page_that_is_asked_too_often_says_so_as_a_page(visit: Open) -> None:
-    page = visit(ServeSection(per_minute=1))
+    page = visit(ServeSection(rate_limit=1))
 
     answers = [page.post("/", data={"repositories": "a/b"}) for _ in range(2)]
 
@@ -109,7 +109,7 @@ def test_a_page_that_is_asked_too_often_says_so_as_a_page(visit: Open) -> None:
 
 
 def test_only_who_is_refused_is_told_to_come_back_later(visit: Open) -> None:
-    page = visit(ServeSection(per_minute=1))
+    page = visit(ServeSection(rate_limit=1))
 
     answers = [page.post(PATH, json={"repositories": [f"a/b{number}"]}) for number in range(2)]
 
@@ -118,7 +118,7 @@ def test_only_who_is_refused_is_told_to_come_back_later(visit: Open) -> None:
 
 
 def test_a_refusal_has_the_id_of_its_request(visit: Open) -> None:
-    page = visit(ServeSection(per_minute=1))
+    page = visit(ServeSection(rate_limit=1))
     ask(page, 1)
 
     answer = page.post(PATH, json={"repositories": ["a/b2"]}, headers={"X-Request-ID": "mine-1234"})

@@ -79,7 +79,7 @@ class Quiet(WSGIRequestHandler):
 @contextlib.contextmanager
 def served(store: Store, queue: FakePredictionQueue) -> Iterator[str]:
     """Serve the whole app on loopback; without a limit for one visitor, who asks a lot."""
-    web = make_web(ServeSection(per_minute=0), store, InstantDesk(queue))
+    web = make_web(ServeSection(rate_limit=0), store, InstantDesk(queue))
     server = make_server("127.0.0.1", 0, web, threaded=True, request_handler=Quiet)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -31,7 +31,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Itera
     store.serving.mkdir()
     store.current.symlink_to(bundle_folder)
     processes.prepare_store(store)
-    section = ServeSection(port=0, processes=1)
+    section = ServeSection(port=0, web_processes=1)
     with listen("127.0.0.1", 0) as listener:
         child = processes._web(section, store, to_environment(section, store), listener)
         try:

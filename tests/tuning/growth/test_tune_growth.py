@@ -26,7 +26,7 @@ from tests.histories import histories, one_history
 
 pytestmark = pytest.mark.thorough
 
-SECTION = GrowthSection(horizons=[30, 90], cut="2024-02-01")
+SECTION = GrowthSection(horizons=[30, 90], train_until="2024-02-01")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -136,7 +136,7 @@ def test_what_comes_after_the_cut_changes_no_model(history: pd.DataFrame) -> Non
     """Fitted with another future, with repositories that are new in it and with a copy, the bytes are the same."""
     section = dataclasses.replace(SECTION, horizons=[30])
     later = history.copy()
-    after = later["date"] >= pd.Timestamp(section.cut, tz="UTC")
+    after = later["date"] >= pd.Timestamp(section.train_until, tz="UTC")
     later.loc[after, "stars"] += 40.0
     new = one_history("owner50/new", 500 + 3.0 * np.arange(30), begin="2024-03-04")
     twin = later[after & (later["full_name"] == later["full_name"].iloc[0])].assign(full_name="owner51/twin")
@@ -162,7 +162,7 @@ def test_a_drift_is_the_mean_gain_of_the_window(examples: Examples) -> None:
 @pytest.mark.parametrize(
     ("section", "said"),
     [
-        (GrowthSection(cut="soon"), "growth.cut should be a date"),
+        (GrowthSection(train_until="soon"), "growth.train_until should be a date"),
         (GrowthSection(horizons=[]), "growth.horizons should be from 1"),
         (GrowthSection(horizons=[30, -1]), "growth.horizons should be from 1"),
     ],
@@ -177,8 +177,8 @@ def test_a_cut_or_horizon_that_is_none_is_refused_before_anything_is_read(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"cut": "2030-01-01"}, "no example begins after the cut 2030-01-01"),
-        ({"cut": "2022-03-01"}, "only 0 examples are over before the cut"),
+        ({"train_until": "2030-01-01"}, "no example begins after the cut 2030-01-01"),
+        ({"train_until": "2022-03-01"}, "only 0 examples are over before the cut"),
         ({"horizons": [3650]}, "growth over 3650 days from 26 weeks"),
         ({"history_weeks": 200}, "growth over 30 days from 200 weeks"),
     ],
@@ -188,7 +188,7 @@ def test_too_little_history_is_one_clear_line(
 ) -> None:
     path = tmp_path / "history.parquet"
     history.to_parquet(path)
-    section = dataclasses.replace(SECTION, history=str(path), **change)
+    section = dataclasses.replace(SECTION, history_file=str(path), **change)
 
     with pytest.raises(BadDataError) as caught:
         tune_growth(section, TuningSection(), Store(tmp_path / "store"), now=NOW)

@@ -224,7 +224,9 @@ def test_a_blend_that_would_be_too_large_leaves_out_the_largest(
 def test_one_model_is_asked_for_and_one_is_made(learnt: Store) -> None:
     trials = [trial("lightgbm", 0.4, n_estimators=15, learning_rate=0.1), trial("extra-trees", 0.5, n_estimators=5)]
 
-    bundle = Bundle.load(save_best(TuningSection(blend=1), learnt, *read_dataset_and_features(learnt), trials, NOW)[0])
+    bundle = Bundle.load(
+        save_best(TuningSection(ensemble_size=1), learnt, *read_dataset_and_features(learnt), trials, NOW)[0]
+    )
 
     assert [len(blend.models) for blend in bundle.models.values()] == [1, 1, 1]
 

@@ -33,7 +33,7 @@ ANSWERS = 60
 TOKEN_HINT = "make a token (no scope is needed), then: export GITHUB_TOKEN=..."  # noqa: S105 # no password
 NOTHING = Response(0, {}, b"")
 FORGIVEN = ("refused", "elsewhere")
-RIGHT = "is github.url right? For GitHub Enterprise it ends in /api/v3"
+RIGHT = "is github.api_url right? For GitHub Enterprise it ends in /api/v3"
 KEPT = "what was answered is kept; stargaze fetch, the same command, goes on"
 
 
@@ -300,9 +300,9 @@ def _refusal(verdict: ResponseAction, ask: Request, resource: str) -> StargazeEr
         hint = f"{RIGHT}; or a proxy answers in GitHub's place; {KEPT}"
         return ExternalError(f"{_line(ask)} was answered with {verdict.why}: that is not GitHub's API", hint=hint)
     if verdict.kind == "elsewhere":
-        hint = f"it is not asked, and gets no token; if GitHub's API is there, set github.url to it; {KEPT}"
+        hint = f"it is not asked, and gets no token; if GitHub's API is there, set github.api_url to it; {KEPT}"
         return ExternalError(f"GitHub {verdict.why} ({_line(ask)})", hint=hint)
-    rich = "github.rich = false asks the search alone; " if resource == "graphql" else ""
+    rich = "github.graphql = false asks the search alone; " if resource == "graphql" else ""
     hint = f"{rich}change it; what was answered is kept"
     return ConfigError(f"GitHub refuses what [github] asks for: {verdict.why}", hint=hint)
 

@@ -118,11 +118,11 @@ def _checked(url: str, token: str) -> str:
         scheme, host, parts = "", "", urlsplit("")
     if scheme not in ("https", "http") or not host or parts.query or parts.fragment or "@" in parts.netloc:
         raise ConfigError(
-            f"github.url is {url!r}: not the address of an API",
+            f"github.api_url is {url!r}: not the address of an API",
             hint="https://api.github.com, or https://HOST/api/v3 for GitHub Enterprise",
         )
     if token and scheme == "http" and not _is_loopback(host):
-        raise CredentialsError(f"github.url is {url}: the token would travel unencrypted", hint="write https://")
+        raise CredentialsError(f"github.api_url is {url}: the token would travel unencrypted", hint="write https://")
     if not (token.isascii() and token.isprintable() and " " not in token):
         raise CredentialsError("GITHUB_TOKEN holds characters that no token has", hint="export GITHUB_TOKEN=...")
     return base.rstrip("/")

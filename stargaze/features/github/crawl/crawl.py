@@ -25,7 +25,7 @@ from stargaze.features.ingest.validate import check_name
 from stargaze.store import Store
 from stargaze.system.progress import Report
 
-ASIDE = ("rich", "deep", "history")
+ASIDE = ("graphql", "details", "star_history")
 """Keys that only add to what is found: changing them goes on with the same pages."""
 SEARCHED = ("query", "stars", "created", "language", "topic", "organization")
 OLD = timedelta(days=1)
@@ -40,7 +40,7 @@ def is_asked(section: GithubSection) -> bool:
     >>> is_asked(GithubSection()), is_asked(GithubSection(stars=">=1000"))
     (False, True)
     """
-    return dataclasses.replace(section, url="") != dataclasses.replace(GithubSection(), url="")
+    return dataclasses.replace(section, api_url="") != dataclasses.replace(GithubSection(), api_url="")
 
 
 def collect(
@@ -87,7 +87,7 @@ def collect(
     gather = spool.begin(digest(section), client.theirs, update=update)
     notes = _age(gather, now)
     pace = Pace(client, report)
-    graph = token and section.rich
+    graph = token and section.graphql
     learner = details.DetailFetcher(client, spool, graphql.KINDS if graph else (), gather)
     repos, gone, progress = _found(section, client, spool, gather, pace, learner, graph=graph)
     if not repos:
@@ -104,7 +104,7 @@ def collect(
             learner.learn(repos, tell)
     remarks = details.remarks(repos, spool)
     gone.update((name, why) for name, why in remarks.items() if why != details.TOO_LARGE)
-    if section.deep:
+    if section.details:
         with pace.step("closer look", len(repos)) as tell:
             details.look_closer(repos, client, spool, gather, tell)
     history = _history(section, repos, client, spool, gather, store, pace)
@@ -137,7 +137,7 @@ def check(section: GithubSection, now: datetime) -> None:
     """
     if section.names and any(getattr(section, name).strip() for name in SEARCHED):
         raise ConfigError("github.names and a search exclude each other", hint="keep one of them")
-    for name in (*section.names, *(name for name in section.history if name != "*")):
+    for name in (*section.names, *(name for name in section.star_history if name != "*")):
         check_name(name)
     read_search(section, now)
 
@@ -179,10 +179,10 @@ def _history(
     store: Store,
     pace: Pace,
 ) -> Histories | None:
-    if not section.history:
+    if not section.star_history:
         return None
     known = [one.full_name for one in repos]
-    names = known if "*" in section.history else section.history
+    names = known if "*" in section.star_history else section.star_history
     with pace.step("star history", len(names)) as tell:
         return gather_history(names, set(known), client, spool, gather, store, tell)
 

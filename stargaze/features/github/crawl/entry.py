@@ -32,7 +32,7 @@ def gather(
     """Gather what the section asks for into the store; ``tell`` hears of each request."""
     token = token.strip()
     client = _client(section, token, tell, clock)
-    with spool.opened(store.spool, section.url) as kept:
+    with spool.opened(store.spool, section.api_url) as kept:
         return collect(section, fetching, store, kept, client, now, token=bool(token), update=update, report=report)
 
 
@@ -51,11 +51,11 @@ def foresee(
     client = _client(section, token, tell, clock)
     check(section, client.now())
     Pace(client, report)  # says every wait
-    with spool.opened(store.spool, section.url) as kept:
+    with spool.opened(store.spool, section.api_url) as kept:
         begun = kept.foresee(digest(section), client.theirs, update=update)
         return plan(section, client, kept, begun, token=bool(token))
 
 
 def _client(section: GithubSection, token: str, tell: Notify | None, clock: Clock | None) -> Client:
     clock = clock or RealClock()
-    return Client(HttpTransport(section.url, token, clock), clock, tell=tell)
+    return Client(HttpTransport(section.api_url, token, clock), clock, tell=tell)

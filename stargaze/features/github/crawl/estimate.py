@@ -72,7 +72,7 @@ class Plan:
 def plan(section: GithubSection, client: Client, spool: ResponseCache, gather: CrawlRun, *, token: bool) -> Plan:
     """Estimate what is left to ask for a gather; counts that have to be asked for are kept for it."""
     limits = _limits(client, token=token)
-    graph = token and section.rich
+    graph = token and section.graphql
     n_search = n_graph = points = n_core = 0
     known: list[RepoRef] | None = None
     if section.names:
@@ -90,7 +90,7 @@ def plan(section: GithubSection, client: Client, spool: ResponseCache, gather: C
         groups = sampling.groups(finder, search, section)
         counted = len(finder.at)
         total = sure_page(finder, search.whole, 1).total
-        n_repos = min(section.number or total, sum(group.expected for group in groups))
+        n_repos = min(section.limit or total, sum(group.expected for group in groups))
         slices = _slices(finder, groups)
         answered = spool.searched(gather)
         n_search = 0 if gather.done else max(counted + sum(_further(group) for group in groups) - answered, 0)
@@ -101,7 +101,7 @@ def plan(section: GithubSection, client: Client, spool: ResponseCache, gather: C
         n_details = max(n_details, unknown)
         n_graph += requests
         points += requests * max(1, round(kind.first_size * kind.connections / 100))
-    if section.deep:
+    if section.details:
         closer = spool.stamps("contributors", gather.began - details.FRESH)
         n_core += math.ceil(_unknown(closer, n_repos, known, gather) * DEEP_REQUESTS[graph])
     n_core += HISTORY_REQUESTS * _without_history(section, n_repos, spool, gather)
@@ -134,9 +134,9 @@ def _unknown(stamps: Mapping[int, str], n_repos: int, known: Sequence[RepoRef] |
 
 
 def _without_history(section: GithubSection, n_repos: int, spool: ResponseCache, gather: CrawlRun) -> int:
-    if "*" in section.history:
+    if "*" in section.star_history:
         return max(n_repos - spool.shared(gather, page_of("")), 0) if gather.done else n_repos
-    return sum(spool.page(gather, page_of(name)) is None for name in section.history)
+    return sum(spool.page(gather, page_of(name)) is None for name in section.star_history)
 
 
 def _further(group: sampling.Group) -> int:

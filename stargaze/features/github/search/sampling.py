@@ -48,7 +48,7 @@ class Group:
 def groups(pages: Pages, search: Search, section: GithubSection) -> list[Group]:
     """Return what to walk for the sample that is asked for; counts are asked for where they are needed."""
     first = sure_page(pages, search.whole, 1)
-    number = section.number or first.total
+    number = section.limit or first.total
     if number >= first.total or not first.hits or (section.sampling == "top" and number <= CAP):
         return [Group((search.whole,), None, min(number, first.total))]
     if section.sampling == "random":

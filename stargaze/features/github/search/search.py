@@ -118,9 +118,9 @@ def find(
     """
     wanted = sampling.groups(finder, search, section)
     expected = sum(group.expected for group in wanted)
-    progress.expected = min(expected, section.number) if section.number else expected
+    progress.expected = min(expected, section.limit) if section.limit else expected
     chosen: dict[int, RepoRef] = {}
-    left = section.number or expected
+    left = section.limit or expected
     for group in wanted:
         found: set[int] = set()
         for piece in _pieces(finder, group, section, found):
@@ -134,11 +134,11 @@ def find(
                 left -= len(sure)
                 meanwhile(sure)
         chosen.update((number, finder.repos[number]) for number in sampling.kept(found, group.quota, section.seed))
-    if not section.number or len(chosen) <= section.number:
+    if not section.limit or len(chosen) <= section.limit:
         return list(chosen.values())
     if section.sampling == "top":
-        return sorted(chosen.values(), key=_rank)[: section.number]
-    return [chosen[number] for number in sampling.kept(chosen, section.number, section.seed)]
+        return sorted(chosen.values(), key=_rank)[: section.limit]
+    return [chosen[number] for number in sampling.kept(chosen, section.limit, section.seed)]
 
 
 def _rank(one: RepoRef) -> tuple[int, int]:
@@ -148,8 +148,8 @@ def _rank(one: RepoRef) -> tuple[int, int]:
 
 def _pieces(finder: CachedSearch, group: sampling.Group, section: GithubSection, found: set[int]) -> Iterator[Slice]:
     """Walk the group's regions, and its spare ones while too few are ``found``."""
-    if section.sampling == "top" and 0 < section.number <= CAP:
-        yield head(finder, group.regions[0], section.number)
+    if section.sampling == "top" and 0 < section.limit <= CAP:
+        yield head(finder, group.regions[0], section.limit)
         return
     for region in group.regions:
         yield from walk(finder, region)

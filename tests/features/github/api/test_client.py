@@ -247,7 +247,7 @@ def test_what_another_than_github_answers_is_no_answer_and_not_asked_for_again(
     client, transport = canned(other)
     with pytest.raises(ExternalError, match=words) as caught:
         ask(client)
-    assert "github.url" in caught.value.hint
+    assert "github.api_url" in caught.value.hint
     assert "/api/v3" in caught.value.hint
     assert "proxy" in caught.value.hint
     assert (len(transport.asked), clock.slept) == (1, [])
@@ -362,7 +362,7 @@ def test_who_may_not_be_gone_ends_at_a_redirect_to_another_server_in_one_line(cl
             client = module.Client(HttpTransport(server.url, "secret", clock), clock, tell=said.append)
             with pytest.raises(ExternalError, match=r"points to another server, evil\.example") as caught:
                 ask(client)
-        assert "github.url" in caught.value.hint
+        assert "github.api_url" in caught.value.hint
         assert "kept" in caught.value.hint
         assert "jwt" not in caught.value.message + caught.value.hint
         assert len(server.asked) == client.tally.requests == 1
@@ -415,7 +415,7 @@ def test_a_graphql_that_is_not_there_is_a_refusal_and_no_answer(canned: Canned, 
     client, _ = canned(answer(status, {"message": "Not Found"}))
     with pytest.raises(ConfigError) as caught:
         client.query("query", {})
-    assert "github.rich" in caught.value.hint
+    assert "github.graphql" in caught.value.hint
 
 
 def test_a_query_without_an_answer_is_asked_again(canned: Canned, clock: FakeClock) -> None:

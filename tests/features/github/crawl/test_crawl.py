@@ -26,7 +26,7 @@ from tests.features.github.small_github import SmallGitHub, Stops
 pytestmark = pytest.mark.thorough
 
 DAY = 86_400
-SECTION = GithubSection(stars=">=10", number=0)
+SECTION = GithubSection(stars=">=10", limit=0)
 Gathering = Callable[..., GatherSummary]
 
 
@@ -42,7 +42,7 @@ def gathering(github: SmallGitHub, clock: FakeClock, store: Store) -> Gathering:
     def run(section: GithubSection = SECTION, *, token: bool = False, via: Any = None, **more: Any) -> GatherSummary:
         client = Client(via or github, clock)
         now = datetime.fromtimestamp(clock.time(), tz=UTC)
-        with spool.opened(store.spool, section.url) as kept:
+        with spool.opened(store.spool, section.api_url) as kept:
             return collect(
                 section, FetchSection(), store, kept, client, now, token=token, report=lambda _w, _s: None, **more
             )
@@ -66,7 +66,7 @@ def test_every_repository_of_a_search_is_gathered_once(github: SmallGitHub, gath
 def test_the_most_starred_are_gathered_with_as_few_pages_as_they_fill(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
-    gathering(dataclasses.replace(SECTION, number=300))
+    gathering(dataclasses.replace(SECTION, limit=300))
     best = sorted((row["stars"] for row in github.rows.values()), reverse=True)[:300]
     assert sorted(table(store)["stars"], reverse=True) == best
     assert [ask.partition("?")[0] for ask in github.asked] == ["/rate_limit", *["/search/repositories"] * 3]
@@ -75,7 +75,7 @@ def test_the_most_starred_are_gathered_with_as_few_pages_as_they_fill(
 def test_the_most_starred_of_many_need_not_all_be_walked(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
-    gathering(dataclasses.replace(SECTION, number=1500))
+    gathering(dataclasses.replace(SECTION, limit=1500))
     best = sorted((row["stars"] for row in github.rows.values()), reverse=True)[:1500]
     assert sorted(table(store)["stars"], reverse=True) == best
     assert len(github.asked) < 27
@@ -85,7 +85,7 @@ def test_the_most_starred_of_many_need_not_all_be_walked(
 def test_a_sample_is_as_large_as_asked_and_the_same_every_time(
     github: SmallGitHub, gathering: Gathering, store: Store, sampling: str
 ) -> None:
-    section = dataclasses.replace(SECTION, number=600, sampling=sampling)
+    section = dataclasses.replace(SECTION, limit=600, sampling=sampling)
     gathering(section)
     first = table(store)
     store.spool.unlink()
@@ -95,13 +95,13 @@ def test_a_sample_is_as_large_as_asked_and_the_same_every_time(
 
 
 def test_a_random_sample_has_stars_as_all_have(github: SmallGitHub, gathering: Gathering, store: Store) -> None:
-    gathering(dataclasses.replace(SECTION, number=1000, sampling="random"))
+    gathering(dataclasses.replace(SECTION, limit=1000, sampling="random"))
     everybody = pd.Series([row["stars"] for row in github.rows.values()])
     assert table(store)["stars"].median() == pytest.approx(everybody.median(), rel=0.15)
 
 
 def test_a_stratified_sample_has_more_of_the_rare(github: SmallGitHub, gathering: Gathering, store: Store) -> None:
-    gathering(dataclasses.replace(SECTION, number=600, sampling="stratified"))
+    gathering(dataclasses.replace(SECTION, limit=600, sampling="stratified"))
     famous = [number for number, row in github.rows.items() if row["stars"] >= 316]
     assert set(famous) <= set(table(store)["id"])
 
@@ -110,16 +110,16 @@ def test_a_stratified_sample_has_more_of_the_rare(github: SmallGitHub, gathering
 @pytest.mark.parametrize("sampling", ["random", "stratified"])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_sample_is_never_short(gathering: Gathering, number: int, sampling: str, seed: int) -> None:
-    section = dataclasses.replace(SECTION, number=number, sampling=sampling, seed=seed)
+    section = dataclasses.replace(SECTION, limit=number, sampling=sampling, seed=seed)
     assert gathering(section).repositories == number
 
 
 def test_a_stratified_sample_costs_what_is_foreseen(
     github: SmallGitHub, clock: FakeClock, gathering: Gathering, store: Store
 ) -> None:
-    section = dataclasses.replace(SECTION, number=600, sampling="stratified")
+    section = dataclasses.replace(SECTION, limit=600, sampling="stratified")
     client = Client(github, clock)
-    with spool.opened(store.spool, SECTION.url) as kept:
+    with spool.opened(store.spool, SECTION.api_url) as kept:
         foreseen = plan(section, client, kept, kept.foresee(digest(section), client.theirs, update=False), token=False)
     counted = len(github.asked)
     gathering(section)
@@ -134,7 +134,7 @@ def test_of_many_that_share_a_star_count_as_many_are_looked_at_as_are_wanted(
 ) -> None:
     for number, row in github.rows.items():
         row["stars"] = 0 if number > 200 else 100 + number
-    gathering(dataclasses.replace(SECTION, stars="", number=1100), token=True)
+    gathering(dataclasses.replace(SECTION, stars="", limit=1100), token=True)
     stars = table(store)["stars"]
     assert (len(stars), (stars > 0).sum()) == (1100, 200)
     assert sum(ask.startswith("/search") for ask in github.asked) < 30
@@ -145,17 +145,17 @@ def test_of_many_that_share_a_star_count_as_many_are_looked_at_as_are_wanted(
 def test_a_search_that_counts_many_and_shows_none_is_told(github: SmallGitHub, gathering: Gathering) -> None:
     github.odd = {"total_count": 5000, "items": []}
     with pytest.raises(BadDataError, match="no repository like this"):
-        gathering(dataclasses.replace(SECTION, number=2000))
+        gathering(dataclasses.replace(SECTION, limit=2000))
 
 
 def test_details_are_asked_of_those_that_are_kept_and_of_no_others(github: SmallGitHub, gathering: Gathering) -> None:
-    gathering(dataclasses.replace(SECTION, number=50), token=True)
+    gathering(dataclasses.replace(SECTION, limit=50), token=True)
     counts = [json.loads(ask) for ask in github.asked if "Counts" in ask]
     assert sum(len(body["variables"]["ids"]) for body in counts) == 50
 
 
 def test_with_a_token_counts_and_commits_are_known_too(github: SmallGitHub, gathering: Gathering, store: Store) -> None:
-    gathering(dataclasses.replace(SECTION, number=200), token=True)
+    gathering(dataclasses.replace(SECTION, limit=200), token=True)
     found = table(store)
     assert found["commits"].tolist() == [number + 1 for number in found["id"]]
     assert found["subscribers"].unique().tolist() == [9]
@@ -169,7 +169,7 @@ def test_a_query_that_is_too_heavy_is_asked_in_smaller_pages(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
     github.too_heavy = 7
-    summary = gathering(dataclasses.replace(SECTION, number=200), token=True)
+    summary = gathering(dataclasses.replace(SECTION, limit=200), token=True)
     assert table(store)["commits"].notna().all()
     assert summary.too_large == ()
 
@@ -177,7 +177,7 @@ def test_a_query_that_is_too_heavy_is_asked_in_smaller_pages(
 def test_a_repository_too_large_to_count_is_told_and_the_others_are_not_lost(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
-    section = dataclasses.replace(SECTION, number=100)
+    section = dataclasses.replace(SECTION, limit=100)
     best = github.best
     github.hopeless = {best["id"]}
     summary = gathering(section, token=True)
@@ -193,9 +193,9 @@ def test_a_graphql_that_answers_nothing_ends_and_marks_nobody_as_too_large(
 ) -> None:
     github.too_heavy = 0
     with pytest.raises(ExternalError, match="does not answer"):
-        gathering(dataclasses.replace(SECTION, number=100), token=True)
+        gathering(dataclasses.replace(SECTION, limit=100), token=True)
     github.too_heavy = 100
-    assert gathering(dataclasses.replace(SECTION, number=100), token=True).too_large == ()
+    assert gathering(dataclasses.replace(SECTION, limit=100), token=True).too_large == ()
 
 
 def test_a_repository_deleted_in_mid_run_is_told_and_keeps_its_row(
@@ -204,7 +204,7 @@ def test_a_repository_deleted_in_mid_run_is_told_and_keeps_its_row(
     best = github.best
     github.gone = {best["name"]: 404}
     for _ in range(2):
-        summary = gathering(dataclasses.replace(SECTION, number=100), token=True)
+        summary = gathering(dataclasses.replace(SECTION, limit=100), token=True)
         assert summary.gone == {best["name"]: "deleted meanwhile"}
     assert len(table(store)) == 100
 
@@ -270,9 +270,9 @@ def test_a_search_answer_of_an_odd_shape_is_refused_and_not_kept(
 ) -> None:
     github.odd = odd
     with pytest.raises(ExternalError, match=words):
-        gathering(dataclasses.replace(SECTION, number=200))
+        gathering(dataclasses.replace(SECTION, limit=200))
     github.odd = {}
-    assert gathering(dataclasses.replace(SECTION, number=200)).repositories == 200
+    assert gathering(dataclasses.replace(SECTION, limit=200)).repositories == 200
 
 
 @pytest.mark.parametrize("item", [None, 5, {}, {"id": "x"}, {"id": 5, "full_name": "a/b", "created_at": None}])
@@ -341,7 +341,7 @@ def test_an_update_that_was_stopped_goes_on_though_another_list_was_gathered_mea
 def test_an_update_asks_again_for_what_could_not_be_had(
     github: SmallGitHub, gathering: Gathering, store: Store, remark: str
 ) -> None:
-    section = dataclasses.replace(SECTION, number=20)
+    section = dataclasses.replace(SECTION, limit=20)
     best = github.best
     if remark == "refused":
         github.refused = {best["id"]: [("FORBIDDEN", "SAML", "")]}
@@ -359,17 +359,17 @@ def test_names_that_are_gone_do_not_end_the_history_of_others(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
     history = ["no/a", "no/b", "no/c", "owner1/name1", "owner2/name2"]
-    gathering(GithubSection(names=["owner1/name1"], history=history))
+    gathering(GithubSection(names=["owner1/name1"], star_history=history))
     assert pd.read_parquet(store.star_history)["full_name"].unique().tolist() == ["owner1/name1", "owner2/name2"]
 
 
 def test_a_plan_counts_what_is_asked_beside_a_gather_that_is_done(
     github: SmallGitHub, clock: FakeClock, gathering: Gathering, store: Store
 ) -> None:
-    section = dataclasses.replace(SECTION, number=20)
+    section = dataclasses.replace(SECTION, limit=20)
     gathering(section, token=True)
-    more = dataclasses.replace(section, history=["*"], deep=True)
-    with spool.opened(store.spool, SECTION.url) as kept:
+    more = dataclasses.replace(section, star_history=["*"], details=True)
+    with spool.opened(store.spool, SECTION.api_url) as kept:
         client = Client(github, clock)
         foreseen = plan(more, client, kept, kept.foresee(digest(more), client.theirs, update=False), token=True)
         assert (foreseen.search_requests, foreseen.graphql_requests) == (0, 0)
@@ -385,16 +385,16 @@ def test_a_search_that_github_gives_up_on_is_no_empty_one(github: SmallGitHub, g
 
 
 def test_the_seed_changes_nothing_where_nothing_is_drawn(github: SmallGitHub, gathering: Gathering) -> None:
-    gathering(dataclasses.replace(SECTION, number=200))
+    gathering(dataclasses.replace(SECTION, limit=200))
     asked = len(github.asked)
-    gathering(dataclasses.replace(SECTION, number=200, seed=7))
+    gathering(dataclasses.replace(SECTION, limit=200, seed=7))
     assert len(github.asked) == asked
 
 
 def test_an_update_without_a_token_has_no_figures_of_the_past_beside_those_of_today(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
-    section = dataclasses.replace(SECTION, number=200)
+    section = dataclasses.replace(SECTION, limit=200)
     gathering(section, token=True)
     changed = github.best
     changed["stars"] += 1
@@ -407,16 +407,16 @@ def test_an_update_without_a_token_has_no_figures_of_the_past_beside_those_of_to
 
 
 def test_details_of_another_server_are_not_taken(github: SmallGitHub, gathering: Gathering, store: Store) -> None:
-    section = dataclasses.replace(SECTION, number=200)
+    section = dataclasses.replace(SECTION, limit=200)
     gathering(section, token=True)
-    gathering(dataclasses.replace(section, url="https://github.example/api/v3"), token=False)
+    gathering(dataclasses.replace(section, api_url="https://github.example/api/v3"), token=False)
     assert table(store)["commits"].isna().all()
 
 
 def test_an_update_asks_again_for_details_that_are_old(
     github: SmallGitHub, clock: FakeClock, gathering: Gathering
 ) -> None:
-    section = dataclasses.replace(SECTION, number=50)
+    section = dataclasses.replace(SECTION, limit=50)
     gathering(section, token=True)
     clock.now += 31 * 86_400
     asked = len(github.asked)
@@ -427,7 +427,7 @@ def test_an_update_asks_again_for_details_that_are_old(
 
 
 def test_an_update_of_a_search_asks_whether_the_answers_still_hold(github: SmallGitHub, gathering: Gathering) -> None:
-    section = dataclasses.replace(SECTION, number=200)
+    section = dataclasses.replace(SECTION, limit=200)
     gathering(section)
     asked = len(github.asked)
     github.clock.now += 3600
@@ -440,7 +440,7 @@ def test_an_update_of_a_search_asks_whether_the_answers_still_hold(github: Small
 def test_a_closer_look_brings_contributors_readme_and_followers(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
-    gathering(dataclasses.replace(SECTION, number=5, deep=True))
+    gathering(dataclasses.replace(SECTION, limit=5, details=True))
     found = table(store)
     assert found["contributors"].unique().tolist() == [31]
     assert found["readme_length"].unique().tolist() == [4321]
@@ -450,7 +450,7 @@ def test_a_closer_look_brings_contributors_readme_and_followers(
 def test_star_history_is_written_and_a_refusal_of_it_is_told(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
-    section = GithubSection(names=["owner1/name1", "owner5/name5"], history=["*"])
+    section = GithubSection(names=["owner1/name1", "owner5/name5"], star_history=["*"])
     summary = gathering(section)
     weeks = pd.read_parquet(store.star_history)
     assert summary.history is not None
@@ -461,7 +461,7 @@ def test_star_history_is_written_and_a_refusal_of_it_is_told(
 
 
 def test_the_same_command_again_asks_nothing(github: SmallGitHub, gathering: Gathering, store: Store) -> None:
-    section = dataclasses.replace(SECTION, number=200, deep=True, history=["*"])
+    section = dataclasses.replace(SECTION, limit=200, details=True, star_history=["*"])
     gathering(section, token=True)
     before, asked = table(store), len(github.asked)
     assert "nothing to ask" in gathering(section, token=True).as_text()
@@ -470,17 +470,17 @@ def test_the_same_command_again_asks_nothing(github: SmallGitHub, gathering: Gat
 
 
 def test_what_is_asked_beside_goes_on_with_the_same_pages(github: SmallGitHub, gathering: Gathering) -> None:
-    section = dataclasses.replace(SECTION, number=200)
+    section = dataclasses.replace(SECTION, limit=200)
     gathering(section)
     asked = len(github.asked)
-    gathering(dataclasses.replace(section, deep=True))
+    gathering(dataclasses.replace(section, details=True))
     assert not [ask for ask in github.asked[asked:] if ask.startswith("/search")]
 
 
 def test_an_update_asks_the_pages_anew_and_details_only_of_what_changed(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
-    section = dataclasses.replace(SECTION, number=200)
+    section = dataclasses.replace(SECTION, limit=200)
     gathering(section, token=True)
     changed = github.best
     changed["stars"] += 1
@@ -512,7 +512,7 @@ def test_an_update_of_names_asks_whether_the_answers_still_hold(
 def test_a_gather_stopped_at_every_request_ends_as_one_that_was_not(
     clock: FakeClock, gathering: Gathering, store: Store, after: bool
 ) -> None:
-    section = dataclasses.replace(SECTION, number=120, deep=True, history=["owner1/name1"])
+    section = dataclasses.replace(SECTION, limit=120, details=True, star_history=["owner1/name1"])
     gathering(section, token=True, via=SmallGitHub(FakeClock()))
     whole = table(store)
     store.spool.unlink()
@@ -532,7 +532,7 @@ def test_a_gather_stopped_at_every_request_ends_as_one_that_was_not(
 
 def test_progress_tells_repositories_requests_and_the_end(github: SmallGitHub, clock: FakeClock, store: Store) -> None:
     lines: list[str] = []
-    with spool.opened(store.spool, SECTION.url) as kept:
+    with spool.opened(store.spool, SECTION.api_url) as kept:
         collect(
             SECTION,
             FetchSection(),

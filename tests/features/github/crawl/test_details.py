@@ -293,7 +293,7 @@ def test_of_a_large_github_only_what_cannot_be_counted_or_is_refused_is_missing(
     world.people.heavy[:6] = True
     with running(world) as url:
         summary = gather(
-            GithubSection(stars=">=1", number=0, url=url),
+            GithubSection(stars=">=1", limit=0, api_url=url),
             FetchSection(),
             store,
             datetime.fromtimestamp(world.clock.time(), tz=UTC),
