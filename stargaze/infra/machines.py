@@ -36,8 +36,6 @@ class Host:
 def list_machines(section: InfraSection) -> tuple[Machine, ...]:
     """List the machines that a config defines.
 
-    Examples
-    --------
     >>> [machine.name for machine in list_machines(InfraSection(production=1))]
     ['orchestration', 'development', 'parameter1', 'production1']
     """
@@ -64,34 +62,17 @@ def find_jump_host(hosts: Iterable[Host]) -> Host | None:
 
 
 def parse_machine_name(name: str) -> Machine:
-    """Return the machine with a name.
-
-    Raises
-    ------
-    ConfigError
-        If it is not a valid machine name.
-    """
+    """Return the machine with a name; raise ConfigError if the name is not valid."""
     match = NAME_PATTERN.fullmatch(name)
     if match is None:
-        raise ConfigError(
-            f"infra.hosts.{name}: not a machine name",
-            hint=did_you_mean(
-                name, EXAMPLE_NAMES, "valid names: orchestration, development, parameter1…, production1…"
-            ),
-        )
+        hint = did_you_mean(name, EXAMPLE_NAMES, f"valid names: {', '.join(EXAMPLE_NAMES)}, …")
+        raise ConfigError(f"infra.hosts.{name}: not a machine name", hint=hint)
     return Machine(name, match[1] or match[2])  # type: ignore[arg-type]  # the pattern contains the four roles
 
 
 def parse_static_hosts(hosts: Mapping[str, str]) -> tuple[Host, ...]:
     """Parse ``infra.hosts``: ``user@address``, or ``user@address,private-ip`` if the other machines use another address.
 
-    Raises
-    ------
-    ConfigError
-        If there is no host, or one has another format.
-
-    Examples
-    --------
     >>> [(host.machine.role, host.user, host.private_ip) for host in parse_static_hosts({"production1": "me@10.0.0.4"})]
     [('production', 'me', '10.0.0.4')]
     """
@@ -106,8 +87,6 @@ def _parse_host(name: str, text: str) -> Host:
     machine = parse_machine_name(name)
     match = re.fullmatch(r"([a-z_][a-z0-9_-]*)@([0-9A-Za-z.:-]+)(?:,\s*([0-9A-Za-z.:-]+))?", text.strip())
     if match is None:
-        raise ConfigError(
-            f"infra.hosts.{name}: {text!r} is not a machine address",
-            hint=f'{name} = "user@address", or "user@address,private-ip"',
-        )
+        hint = f'{name} = "user@address", or "user@address,private-ip"'
+        raise ConfigError(f"infra.hosts.{name}: {text!r} is not a machine address", hint=hint)
     return Host(machine, match[2], match[3] or match[2], match[1])

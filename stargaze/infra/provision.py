@@ -73,10 +73,7 @@ def bring_up(
 ) -> tuple[Host, ...]:
     """Apply a plan, then verify it: nothing is left to change, and every machine accepts ssh with a pinned host key.
 
-    Raises
-    ------
-    ExternalError
-        If the plan has problems or a step failed; completed steps stay, and the next run continues from them.
+    If a step fails, the completed ones stay, and the next run continues from them.
     """
     check_plan(plan)
     _drain_deleted_nodes(section, state_dir, plan, progress.notify)
@@ -102,12 +99,9 @@ def _drain_deleted_nodes(section: InfraSection, state_dir: StateDir, plan: Plan,
 def converge(
     section: InfraSection, cloud: Cloud, state_dir: StateDir, plan: Plan, progress: ProgressCallbacks
 ) -> tuple[Mapping[str, ActualResource], Mapping[str, ActualResource]]:
-    """Apply the plan and compute it again until it is empty: a call of a killed run may take effect late.
+    """Apply the plan and compute it again until it is empty, because a call of a killed run may take effect late.
 
-    Returns
-    -------
-    tuple of mapping, mapping
-        All resources by key; the servers by name.
+    Return all resources by key, and the servers by name.
     """
     names = [server_name(section, machine) for machine in list_machines(section)]
     for _ in range(MAX_ROUNDS):
@@ -125,12 +119,7 @@ def converge(
 def tear_down(cloud: Cloud, state_dir: StateDir, plan: Plan, progress: ProgressCallbacks) -> None:
     """Delete all owned resources until none is left, then the files that describe the machines.
 
-    A call of a killed run may create a resource late, which keeps others in use; it is found in the next round.
-
-    Raises
-    ------
-    ExternalError
-        If a resource is left.
+    A call of a killed run may create a resource late, which keeps others in use; the next round finds it.
     """
     for _ in range(MAX_ROUNDS):
         failure = _try_apply(plan, cloud, progress)

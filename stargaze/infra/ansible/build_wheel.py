@@ -18,13 +18,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def build_wheel(folder: Path) -> Path:
-    """Write the wheel (PyPA's binary distribution format) unless it exists; its local version is the digest of its content.
-
-    Returns
-    -------
-    Path
-        ``stargaze-VERSION+DIGEST-py3-none-any.whl``
-    """
+    """Write the wheel unless it exists, and return its path, ``stargaze-VERSION+DIGEST-py3-none-any.whl``."""
     files = source()
     version = f"{stargaze.__version__}+{digest(files)}"
     path = folder / f"stargaze-{version}-py3-none-any.whl"

@@ -31,15 +31,7 @@ def configure_hosts(
     tags: Sequence[str] = (),
     check: bool = False,
 ) -> list[dict[str, Any]]:
-    """Run the playbooks; return a row per machine with the number of changed tasks.
-
-    Raises
-    ------
-    UsageError
-        If a tag does not exist.
-    ExternalError
-        If a task failed: host, task, reason and hint.
-    """
+    """Run the playbooks; return a row per machine with the number of changed tasks."""
     for tag in tags:
         if tag not in TAGS:
             raise UsageError(f"{tag}: no such tag", hint=did_you_mean(tag, TAGS, f"tags: {', '.join(TAGS)}"))

@@ -66,14 +66,9 @@ def run_playbook(
     check: bool = False,
     playbook: str = "site.yml",
 ) -> PlaybookRun:
-    """Run a playbook on all machines, and store its complete log.
+    """Run a playbook on all machines and store its complete log; after a signal, stop it before the signal takes effect.
 
-    Raises
-    ------
-    ExternalError
-        If a task failed or a machine was unreachable; the message names the first failure, the hint the log.
-    KeyboardInterrupt, SystemExit
-        If a signal interrupted it; the playbook was stopped first.
+    The error of a failed run names host, task and reason of the first failure, and the log.
     """
     run = PlaybookRun()
     arguments = [*(["--tags", ",".join(tags)] if tags else []), *(["--check", "--diff"] if check else [])]

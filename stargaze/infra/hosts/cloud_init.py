@@ -13,8 +13,6 @@ KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-
 def render_user_data(public_key: str, machine: str) -> str:
     """Return the cloud-config of one machine: its host name, the ssh key of its user, and no password login.
 
-    Examples
-    --------
     >>> print(render_user_data("ssh-ed25519 AAAA", "production1").splitlines()[0])
     #cloud-config
     """
@@ -32,8 +30,6 @@ def render_user_data(public_key: str, machine: str) -> str:
 def parse_host_keys(console: str) -> tuple[str, ...]:
     r"""Return the public host keys of the last boot that printed them; empty if none has yet.
 
-    Examples
-    --------
     >>> parse_host_keys(f"[ 9.1] cloud-init\n{BEGIN}\nssh-ed25519 AAAAC3Nz root@x\n{END}\n")
     ('ssh-ed25519 AAAAC3Nz',)
     """

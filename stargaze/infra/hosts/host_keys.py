@@ -18,13 +18,7 @@ POLL_INTERVAL = 2.0
 
 
 def learn_host_keys(section: InfraSection, server_ids: Mapping[str, str], cloud: Cloud, state_dir: StateDir) -> None:
-    """Pin the host keys of new servers; the keys of a server that is already pinned are never read again.
-
-    Raises
-    ------
-    ExternalError
-        If a console shows no key within ``infra.timeout``.
-    """
+    """Pin the host keys of new servers; the keys of a server that is already pinned are never read again."""
     pinned = {name: pin for name, pin in read_pins(state_dir).items() if server_ids.get(name) == pin["id"]}
     if section.host_keys == "first-use":
         pin_host_keys(state_dir, {name: (server_id, ()) for name, server_id in server_ids.items()}, keep=set(pinned))
@@ -40,13 +34,7 @@ def learn_host_keys(section: InfraSection, server_ids: Mapping[str, str], cloud:
 
 
 def check_host_keys(section: InfraSection, state_dir: StateDir) -> None:
-    """Check that the host keys of static machines are known: their consoles cannot be read.
-
-    Raises
-    ------
-    UsageError
-        If a key is missing; the hint says how to add it.
-    """
+    """Raise an error if the host key of a static machine is unknown: its console cannot be read."""
     unknown = sorted(set(section.hosts) - machines_with_known_keys(state_dir))
     if section.provider == "static" and section.host_keys == "console" and unknown:
         raise UsageError(

@@ -36,13 +36,7 @@ def write_hosts(state_dir: StateDir, hosts: Sequence[Host]) -> None:
 
 
 def read_hosts(section: InfraSection, state_dir: StateDir) -> tuple[Host, ...]:
-    """Return the machines listed in the config, or those that the last ``infra up`` created.
-
-    Raises
-    ------
-    MissingInputError
-        If no machine was created, or the list is damaged or has the format of an older version.
-    """
+    """Return the machines listed in the config, or those that the last ``infra up`` created."""
     if section.provider == "static":
         return parse_static_hosts(section.hosts)
     if not state_dir.hosts.is_file():
@@ -70,13 +64,7 @@ def read_ssh_hosts(section: InfraSection, state_dir: StateDir) -> tuple[SshHost,
 
 
 def find_ssh_hosts(section: InfraSection, state_dir: StateDir, role: str) -> tuple[SshHost, ...]:
-    """Return the machines of one role, ordered by name.
-
-    Raises
-    ------
-    MissingInputError
-        If there is none.
-    """
+    """Return the machines of one role, ordered by name; raise MissingInputError if there is none."""
     hosts = tuple(host for host in read_ssh_hosts(section, state_dir) if host.role == role)
     if not hosts:
         raise MissingInputError(f"the cluster has no {role} machine", hint="stargaze infra up; stargaze infra status")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,51 +15,26 @@ from stargaze.system.files import atomic_write, convert_disk_errors, write_json
 from stargaze.system.process import need
 
 
-@dataclass(frozen=True)
 class StateDir:
     """The paths in the state directory of one cluster."""
 
-    root: Path
-
-    @property
-    def key(self) -> Path:
-        """The generated private ssh key, readable only by its owner."""
-        return self.root / "id_ed25519"
-
-    @property
-    def known_hosts(self) -> Path:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.key = root / "id_ed25519"
+        """The generated private ssh key."""
+        self.known_hosts = root / "known_hosts"
         """The trusted host keys by machine name, in ssh's format."""
-        return self.root / "known_hosts"
-
-    @property
-    def pins(self) -> Path:
-        """The host keys of each server by its id: a server that was created again may have others."""
-        return self.root / "pins.json"
-
-    @property
-    def hosts(self) -> Path:
+        self.pins = root / "pins.json"
+        """The host keys of each server with its id: a server that was created again may have others."""
+        self.hosts = root / "hosts.json"
         """The machines that were created last, with their addresses."""
-        return self.root / "hosts.json"
-
-    @property
-    def inventory(self) -> Path:
-        """Ansible's inventory."""
-        return self.root / "inventory.yml"
-
-    @property
-    def ray_token(self) -> Path:
+        self.inventory = root / "inventory.yml"
+        self.ray_token = root / "ray_token"
         """The token that Ray requires from every client."""
-        return self.root / "ray_token"
-
-    @property
-    def configured(self) -> Path:
+        self.configured = root / "configured"
         """The digest of the last complete configuration."""
-        return self.root / "configured"
-
-    @property
-    def runs(self) -> Path:
+        self.runs = root / "runs"
         """The logs of the playbooks, one folder per run."""
-        return self.root / "runs"
 
 
 def open_state_dir(section: InfraSection, store: Store) -> StateDir:
@@ -72,13 +46,7 @@ def open_state_dir(section: InfraSection, store: Store) -> StateDir:
 
 
 def ensure_private_key(section: InfraSection, state_dir: StateDir) -> Path:
-    """Return the ssh key of the machines: the configured one, or a generated one.
-
-    Raises
-    ------
-    CredentialsError
-        If the configured key does not exist, or others may read it.
-    """
+    """Return the ssh key of the machines: the configured one, or a generated one."""
     if section.key_file:
         return ssh_keys.configured(section.key_file, "infra.key_file")
     if not state_dir.key.is_file():
@@ -87,13 +55,7 @@ def ensure_private_key(section: InfraSection, state_dir: StateDir) -> Path:
 
 
 def derive_public_key(key: Path) -> str:
-    """Return type and value of the public key that belongs to a private key.
-
-    Raises
-    ------
-    CredentialsError
-        If the file has a passphrase, or is not a key.
-    """
+    """Return type and value of the public key of a private key without a passphrase."""
     need("ssh-keygen")
     try:
         fields = ssh_keys.derived(key).split()
@@ -123,14 +85,9 @@ def machines_with_known_keys(state_dir: StateDir) -> set[str]:
 def pin_host_keys(
     state_dir: StateDir, pins: Mapping[str, tuple[str, Sequence[str]]], keep: Collection[str] = ()
 ) -> None:
-    """Trust these host keys only.
+    """Trust only these host keys: server id and keys by machine name.
 
-    Parameters
-    ----------
-    pins : mapping
-        Server id and keys by machine name.
-    keep : collection of str
-        Machines whose existing lines in known_hosts stay.
+    The existing lines of known_hosts stay for the machines in ``keep``.
     """
     lines = [line for line in _read_known_hosts(state_dir) if line.partition(" ")[0] in keep]
     lines += [f"{machine} {key}" for machine, (_, keys) in sorted(pins.items()) for key in keys]

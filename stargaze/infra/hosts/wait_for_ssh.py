@@ -17,13 +17,7 @@ ATTEMPT_TIMEOUT = 30.0
 
 
 def wait_for_ssh(hosts: Sequence[SshHost], timeout: float, notify: Notify) -> None:
-    """Wait until all machines accept ssh, the jump host first.
-
-    Raises
-    ------
-    ExternalError
-        If one did not within ``timeout`` [s], or its host key has changed.
-    """
+    """Wait at most ``timeout`` [s] until all machines accept ssh, the jump host first; a changed host key is an error."""
     deadline = time.monotonic() + timeout
     jump_hosts = [host for host in hosts if host.role == "orchestration"]
     for host in jump_hosts:

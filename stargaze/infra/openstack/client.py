@@ -137,15 +137,7 @@ class OpenStack:
 
 
 def connect(section: InfraSection, *, sleep: Callable[[float], None] = time.sleep) -> OpenStack:
-    """Connect to the cloud that the config selects in clouds.yaml.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such cloud.
-    CredentialsError
-        If it rejects the credentials.
-    """
+    """Connect to the cloud that the config selects in clouds.yaml."""
     with convert_errors():
         name = _select_cloud(section)
     return retry(lambda: OpenStack(section, _open(name), sleep=sleep), sleep)
@@ -173,10 +165,8 @@ def _log_in(connection: Any) -> None:
         if UNKNOWN_HOST not in str(error):
             raise
         url = str(connection.config.auth.get("auth_url", ""))
-        raise ExternalError(
-            f"the cloud is not reachable: the host name of {url} cannot be resolved",
-            hint="check auth_url in clouds.yaml, the network and its proxy",
-        ) from error
+        message = f"the cloud is not reachable: the host name of {url} cannot be resolved"
+        raise ExternalError(message, hint="check auth_url in clouds.yaml, the network and its proxy") from error
 
 
 def _select_cloud(section: InfraSection) -> str | None:

@@ -38,12 +38,7 @@ class CloudError(ExternalError):
 CONVERSIONS: tuple[tuple[Any, type[StargazeError], str, str], ...] = (
     ((sdk.ConfigException, keystone.MissingRequiredOptions), ConfigError, "clouds.yaml", CHECK_CLOUDS_YAML),
     (keystone.NoMatchingPlugin, ConfigError, "clouds.yaml: auth_type", CHECK_CLOUDS_YAML),
-    (
-        keystone.EndpointNotFound,
-        ConfigError,
-        "the cloud has no such service or region",
-        "check region_name in clouds.yaml",
-    ),
+    (keystone.EndpointNotFound, ConfigError, "no such service or region", "check region_name in clouds.yaml"),
     (
         (keystone.ConnectionError, keystone.DiscoveryFailure),
         CloudError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -108,8 +109,9 @@ def owned_resources(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[Act
     tag = cluster_tag(name)
     owned = {kind: [one for one in resources if _has_tag(one, tag)] for kind, resources in listed.items()}
     in_use = _ids_in_use(listed)
+    raw_groups = {group.id: group for group in owned["security group"]}
     groups = sorted(
-        (_to_resource("security group", group, tag, {}, in_use) for group in owned["security group"]), key=preference
+        (_to_resource("security group", group, tag, in_use) for group in raw_groups.values()), key=preference
     )
     # Of two groups with one name only the preferred one gets the name, so that ports of the other are moved to it.
     group_names = {group.id: group.name for group in {group.name: group for group in reversed(groups)}.values()}
@@ -117,15 +119,14 @@ def owned_resources(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[Act
     router_names = {router.id: router.name for router in owned["router"]}
     subnet_ids = {subnet.id for subnet in owned["subnet"]}
 
-    def port_spec(port: Any) -> dict[str, Any]:
-        names = sorted(group_names.get(group, group) for group in port.security_group_ids or [])
-        return comparable_spec("port", port) | {"groups": names}
+    def group_names_of(port: Any) -> list[str]:
+        return sorted(group_names.get(group, group) for group in port.security_group_ids or [])
 
     return (
         *(_keypair(keypair, tag) for keypair in listed["keypair"]),
-        *(_to_resource("network", network, tag, {}, in_use) for network in owned["network"]),
-        *(_to_resource("subnet", one, tag, comparable_spec("subnet", one), in_use) for one in owned["subnet"]),
-        *(_to_resource("router", one, tag, comparable_spec("router", one), in_use) for one in owned["router"]),
+        *(_to_resource("network", network, tag, in_use) for network in owned["network"]),
+        *(_to_resource("subnet", subnet, tag, in_use) for subnet in owned["subnet"]),
+        *(_to_resource("router", router, tag, in_use) for router in owned["router"]),
         *(
             ActualResource("interface", router_names[port.device_id], port.id, {"router": port.device_id})
             for port in listed["port"]
@@ -133,18 +134,13 @@ def owned_resources(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[Act
         ),
         *groups,
         *(
-            ActualResource(
-                "rules",
-                group.name,
-                group.id,
-                {"rules": sorted(ingress_rules(group, group_names))},
-                created_at=str(group.created_at or ""),
-                is_in_use=group.id in in_use,
+            dataclasses.replace(
+                group, kind="rules", spec={"rules": sorted(ingress_rules(raw_groups[group.id], group_names))}
             )
-            for group in owned["security group"]
+            for group in groups
         ),
         *(_anti_affinity_group(group) for group in listed["anti-affinity group"] if group.name == tag),
-        *(_to_resource("port", port, tag, port_spec(port), in_use) for port in owned["port"]),
+        *(_to_resource("port", port, tag, in_use, groups=group_names_of(port)) for port in owned["port"]),
         *owned_servers(listed["server"], name),
         *(_floating_ip(one, name, tag, port_names) for one in owned["floating IP"]),
     )
@@ -214,12 +210,12 @@ def _ids_in_use(listed: Mapping[str, Sequence[Any]]) -> set[str]:
     return ids | {port.id for port in ports if port.device_id}
 
 
-def _to_resource(kind: Kind, resource: Any, tag: str, spec: Mapping[str, Any], in_use: set[str]) -> ActualResource:
+def _to_resource(kind: Kind, resource: Any, tag: str, in_use: set[str], **values: Any) -> ActualResource:
     return ActualResource(
         kind,
         resource.name,
         resource.id,
-        {**spec, "untagged": tag not in (resource.tags or [])},
+        {**comparable_spec(kind, resource), **values, "untagged": tag not in (resource.tags or [])},
         created_at=str(resource.created_at or ""),
         is_in_use=resource.id in in_use,
     )
@@ -245,12 +241,5 @@ def _anti_affinity_group(group: Any) -> ActualResource:
 
 
 def _floating_ip(address: Any, name: str, tag: str, port_names: Mapping[str, str]) -> ActualResource:
-    spec = {**comparable_spec("floating IP", address), "port": port_names.get(address.port_id, "")}
-    return ActualResource(
-        "floating IP",
-        f"{name}-orchestration",
-        address.id,
-        {**spec, "untagged": tag not in (address.tags or [])},
-        created_at=str(address.created_at or ""),
-        is_in_use=bool(address.port_id),
-    )
+    resource = _to_resource("floating IP", address, tag, set(), port=port_names.get(address.port_id, ""))
+    return dataclasses.replace(resource, name=f"{name}-orchestration", is_in_use=bool(address.port_id))

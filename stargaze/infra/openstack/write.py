@@ -212,8 +212,7 @@ def _delete_server(connection: Any, resource: ActualResource) -> None:
     while connection.compute.find_server(resource.id, details=False) is not None:
         if time.monotonic() > deadline:
             raise ExternalError(
-                f"server {resource.name} was not deleted within {DELETE_TIMEOUT} s",
-                hint="run the same command again",
+                f"{resource.key} was not deleted within {DELETE_TIMEOUT} s", hint="run the command again"
             )
         time.sleep(POLL_INTERVAL)
 

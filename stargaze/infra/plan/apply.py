@@ -27,10 +27,7 @@ OnStep = Callable[[Step, StepState, str], None]
 def apply_plan(plan: Plan, cloud: Cloud, on_step: OnStep) -> Mapping[str, ActualResource]:
     """Apply all steps; return the resulting resources by key.
 
-    Raises
-    ------
-    ExternalError
-        If steps failed. All steps that do not depend on them are complete; nothing is undone.
+    If a step fails, only the steps that depend on it are skipped; nothing is undone, and one error names all failures.
     """
     deleted = [step for step in plan.changes if step.action == "delete"]
     _apply_deletions([step for step in deleted if step.kind != DELETED_LAST], cloud, on_step)
@@ -44,13 +41,7 @@ def apply_plan(plan: Plan, cloud: Cloud, on_step: OnStep) -> Mapping[str, Actual
 def wait_until_active(
     names: Iterable[str], cloud: Cloud, timeout: float, notify: Notify
 ) -> Mapping[str, ActualResource]:
-    """Wait until servers are active, polling all with one call; return all servers by name.
-
-    Raises
-    ------
-    ExternalError
-        If one failed, or was not active within ``timeout`` [s].
-    """
+    """Wait until servers are active, polling all with one call; return all servers by name."""
     deadline, pending = time.monotonic() + timeout, set(names)
     while True:
         # Of duplicates the preferred one comes last and wins.
@@ -62,19 +53,14 @@ def wait_until_active(
         known = [servers[name] for name in sorted(pending) if name in servers]
         failed = [server for server in known if server.state in FAILED_STATES]
         if failed:
-            raise ExternalError(
-                "; ".join(
-                    f"{server.name} is in {server.state}{server.fault and f': {server.fault}'}" for server in failed
-                ),
-                hint="stargaze infra up replaces it; choose another flavor if no valid host was found",
-            )
+            states = (f"{server.name} is in {server.state}{server.fault and f': {server.fault}'}" for server in failed)
+            hint = "stargaze infra up replaces it; choose another flavor if no valid host was found"
+            raise ExternalError("; ".join(states), hint=hint)
         if not pending:
             return servers
         if time.monotonic() > deadline:
-            raise ExternalError(
-                f"not active after {timeout:g} s: {', '.join(sorted(pending))}",
-                hint="run stargaze infra up again to keep waiting, or increase infra.timeout",
-            )
+            hint = "run stargaze infra up again to keep waiting, or increase infra.timeout"
+            raise ExternalError(f"not active after {timeout:g} s: {', '.join(sorted(pending))}", hint=hint)
         time.sleep(POLL_INTERVAL)
 
 
@@ -106,7 +92,7 @@ def _apply_in_order(
     resources: dict[str, ActualResource] = {}
     failures: dict[str, StargazeError] = {}
     skipped: set[str] = set()
-    running: dict[Future[ActualResource | None], str] = {}
+    running: dict[Future[ActualResource | StargazeError | None], str] = {}
     with ThreadPoolExecutor(MAX_PARALLEL) as pool:
         while sorter.is_active():
             for key in sorter.get_ready():
@@ -118,30 +104,21 @@ def _apply_in_order(
             if not running:
                 continue
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                key = running.pop(future)
-                _collect(key, future, resources, failures)
+                key, result = running.pop(future), future.result()
+                if isinstance(result, StargazeError):
+                    failures[key] = result
+                elif result is not None:
+                    resources[key] = result
                 sorter.done(key)
     if failures:
         raise _combine(list(failures.values()), len(skipped))
     return resources
 
 
-def _collect(
-    key: str,
-    future: Future[ActualResource | None],
-    resources: dict[str, ActualResource],
-    failures: dict[str, StargazeError],
-) -> None:
-    try:
-        if resource := future.result():
-            resources[key] = resource
-    except StargazeError as error:
-        failures[key] = error
-
-
 def _apply_step(
     step: Step, cloud: Cloud, resources: Mapping[str, ActualResource], on_step: OnStep
-) -> ActualResource | None:
+) -> ActualResource | StargazeError | None:
+    """Return the resulting resource, None after a deletion, or the error."""
     if step.action == "keep":
         return step.actual
     started = time.monotonic()
@@ -150,7 +127,7 @@ def _apply_step(
         resource = _call_cloud(step, cloud, {key: one.id for key, one in resources.items()})
     except StargazeError as error:
         on_step(step, "failed", error.message)
-        raise
+        return error
     on_step(step, "done", f"{time.monotonic() - started:.1f} s")
     return resource
 

@@ -34,8 +34,6 @@ class Rule:
     def __str__(self) -> str:
         """Return the canonical text of the rule.
 
-        Examples
-        --------
         >>> print(Rule("tcp", 22, 22, "group:stargaze-jump"))
         tcp 22 from group:stargaze-jump
         """
@@ -48,20 +46,7 @@ class Rule:
 def desired_resources(
     section: InfraSection, resolved: ResolvedOffers, public_key: str, user_data: Callable[[Machine], str]
 ) -> tuple[DesiredResource, ...]:
-    """List the resources that the cluster needs.
-
-    Parameters
-    ----------
-    public_key : str
-        Of the ssh key that opens the machines.
-    user_data : callable
-        Returns the cloud-init user data of a machine.
-
-    Returns
-    -------
-    tuple of DesiredResource
-        In no particular order; each names its dependencies.
-    """
+    """List the resources that the cluster needs, in no particular order; each names its dependencies."""
     networks = _networks(section, resolved)
     keypair = () if section.keypair else (DesiredResource("keypair", section.name, {"public_key": public_key}),)
     anti_affinity = (

@@ -36,6 +36,10 @@ class Flavor:
     disk: int
     """[GB]; 0 means that the machine boots from a volume, which is not supported."""
 
+    def __str__(self) -> str:
+        """Return name and size."""
+        return f"{self.name}: {self.cpus} cores, {self.memory:g} GB, disk {self.disk} GB"
+
 
 @dataclass(frozen=True)
 class Network:
@@ -138,19 +142,12 @@ def _find_flavor(section: InfraSection, offers: Offers, image: Image | None, pro
     ]
     if not sufficient:
         largest = max(offers.flavors, key=lambda flavor: (flavor.cpus, flavor.memory), default=None)
-        size = f"{largest.name}: {_format_size(largest)}" if largest else ""
-        available = f"the largest is {size}" if largest else "the cloud offers no flavor to this project"
+        available = f"the largest is {largest}" if largest else "the cloud offers no flavor to this project"
+        message = f"no flavor has {section.min_cpus} cores, {memory:g} GB and a disk of {disk} GB"
         problems.append(
-            Problem(
-                f"no flavor has {section.min_cpus} cores, {memory:g} GB and a disk of {disk} GB",
-                f"{available}; set infra.min_cpus, infra.min_memory, infra.min_disk or infra.flavor",
-            )
+            Problem(message, f"{available}; set infra.min_cpus, infra.min_memory, infra.min_disk or infra.flavor")
         )
     return min(sufficient, key=lambda flavor: (flavor.memory, flavor.cpus, flavor.disk, flavor.name), default=None)
-
-
-def _format_size(flavor: Flavor) -> str:
-    return f"{flavor.cpus} cores, {flavor.memory:g} GB, disk {flavor.disk} GB"
 
 
 def _find_network(section: InfraSection, offers: Offers, problems: list[Problem]) -> Network | None:
@@ -209,7 +206,6 @@ def _check_address_ranges(section: InfraSection) -> list[Problem]:
                 problems.append(Problem(f"infra.{key}: {text!r} is not an address range", "for example 192.0.2.0/24"))
                 continue
             if key == "ssh_from" and network.prefixlen == 0:
-                problems.append(
-                    Problem(f"infra.ssh_from: {text} is the whole internet", "list the networks that you connect from")
-                )
+                message = f"infra.ssh_from: {text} is the whole internet"
+                problems.append(Problem(message, "list the networks that you connect from"))
     return problems

@@ -16,8 +16,6 @@ def detect_own_address(cloud_host: str) -> tuple[list[str], tuple[Problem, ...]]
 
     Only IPv4 is used, because the floating IP is an IPv4 address.
 
-    Examples
-    --------
     >>> detect_own_address("127.0.0.1")
     (['127.0.0.1/32'], ())
     """

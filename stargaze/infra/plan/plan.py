@@ -88,16 +88,9 @@ def plan_changes(
     limits: Mapping[str, Limit],
     problems: Iterable[Problem] = (),
 ) -> Plan:
-    """Compare the desired resources with the actual ones.
+    """Compare the desired resources with the actual ones; of duplicates, which a killed run may leave, the best is kept.
 
-    Parameters
-    ----------
-    actual : sequence of ActualResource
-        There may be several with one key, which a killed run left; the best is kept.
-    limits : mapping
-        Quotas by the plural of a kind, and "cores" and "memory" [GB].
-    problems : iterable of Problem
-        Those that are known already.
+    ``limits`` are the quotas by the plural of a kind, and "cores" and "memory" [GB]; ``problems`` are those known already.
     """
     all_problems = list(problems)
     existing: dict[str, list[ActualResource]] = defaultdict(list)
