@@ -36,7 +36,7 @@ class Host:
 def list_machines(section: InfraSection) -> tuple[Machine, ...]:
     """List the machines that a config defines.
 
-    >>> [machine.name for machine in list_machines(InfraSection(production=1))]
+    >>> [machine.name for machine in list_machines(InfraSection(production_servers=1))]
     ['orchestration', 'development', 'parameter1', 'production1']
     """
     return (

@@ -258,7 +258,7 @@ def test_a_pool_without_addresses_is_told_and_what_was_made_is_kept(
         ({"image": "debian-13"}, "infra.image: debian-13 was not found", "Did you mean debian-12?"),
         ({"flavor": "m1.smal"}, "infra.flavor: m1.smal was not found", "Did you mean m1.small?"),
         ({"network": "campus"}, "infra.network: campus was not found", ""),
-        ({"memory": 4000}, "no flavor has 2 cores, 4000 GB", "the largest is"),
+        ({"min_memory": 4000}, "no flavor has 2 cores, 4000 GB", "the largest is"),
     ],
 )
 def test_what_the_cloud_does_not_have_is_named(opened: Open, changes: dict[str, Any], said: str, hint: str) -> None:

@@ -44,7 +44,11 @@ def test_an_exact_name_or_id_is_selected() -> None:
         ),
         ({"image": "windows"}, "infra.image: windows was not found", "the cloud offers: debian-12-20260101, debian"),
         ({"flavor": "smal"}, "infra.flavor: smal was not found", "Did you mean small?"),
-        ({"memory": 64}, "no flavor has 2 cores, 64 GB and a disk of 20 GB", "the largest is medium: 4 cores, 8 GB"),
+        (
+            {"min_memory": 64},
+            "no flavor has 2 cores, 64 GB and a disk of 20 GB",
+            "the largest is medium: 4 cores, 8 GB",
+        ),
         ({"network": "shard"}, "infra.network: shard was not found", "Did you mean shared?"),
         ({"external_network": "outside"}, "infra.external_network: outside was not found", "the cloud offers: public"),
         ({"keypair": "yours", "key_file": "x"}, "infra.keypair: yours was not found", "mine"),
