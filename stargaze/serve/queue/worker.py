@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,11 @@ def main(environ: Mapping[str, str]) -> None:
     offices = HotReloaded(store.current, open_office)
     app = make_app(section, store)
     register(app, lambda questions: answer(offices, questions), section)
-    pause, note = read_reload_interval(environ), record_served_bundle(store.queue)
+    interval = read_reload_interval(environ)
 
     def prepare() -> None:
-        if pause:
-            offices.reload_in_background(pause, note)
+        if interval:
+            offices.reload_in_background(interval, partial(record_served_bundle, store.queue))
         warm_up(offices)
 
     run(app, section, store, prepare=prepare)

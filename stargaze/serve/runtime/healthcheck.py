@@ -1,6 +1,6 @@
-"""The container health check: ``python -m stargaze.serve.runtime.healthcheck``; with ``serves`` it prints the served bundles.
+"""The container's health check: ``python -m stargaze.serve.runtime.healthcheck [served-bundles]``.
 
-Nothing heavy is imported: it is asked every few seconds, for as long as the container lives.
+It runs every few seconds, so it imports nothing heavy. With ``served-bundles`` it prints the loaded bundles.
 """
 
 from __future__ import annotations
@@ -17,48 +17,48 @@ from pathlib import Path
 from stargaze.serve.runtime.status_files import is_heartbeat_recent, role_file, served_bundles
 
 WEB_PORT = 8000
-"""The page's, inside of its container."""
-LIMIT = 5.0
-"""For one answer [s]."""
-STILL = 60.0
-"""A worker whose main loop has not turned for so long is stuck [s]; it stands still while RabbitMQ is away for a moment."""
+"""Port of the web server inside its container."""
+TIMEOUT = 5.0
+"""For one response [s]."""
+MAX_HEARTBEAT_AGE = 60.0
+"""A worker without a heartbeat for so long is stuck [s]; a short outage of RabbitMQ delays heartbeats too."""
 
 
 def main(arguments: Sequence[str], queue: Path) -> int:
-    """Return 0 if all is well."""
-    if list(arguments) == ["serves"]:
+    """Return 0 if the container is healthy."""
+    if list(arguments) == ["served-bundles"]:
         sys.stdout.write(json.dumps(served_bundles(queue)) + "\n")
         return 0
     if role_file(queue).read_text(encoding="ascii") == "worker":
-        return int(not (any(queue.glob("ready-*")) and is_heartbeat_recent(queue, STILL)))
-    return _page(queue)
+        return int(not (any(queue.glob("ready-*")) and is_heartbeat_recent(queue, MAX_HEARTBEAT_AGE)))
+    return int(not _is_web_healthy(queue))
 
 
-def _page(queue: Path) -> int:
-    """Ask for more at first than later: a new page must be able to take questions before an old one goes.
+def _is_web_healthy(queue: Path) -> bool:
+    """Require readiness once, then only that the server accepts connections.
 
-    From then on it is enough that it takes connections: gunicorn itself ends a process that is stuck. A broker that is away for
-    a minute keeps every thread waiting for it, and is not mended by pages that are made anew.
+    A new replica must be able to accept requests before an old one stops. Later, gunicorn restarts stuck processes
+    itself, and a restart does not help while the broker is unreachable.
     """
-    once = queue / "was-ready"
-    if once.exists():
-        return int(not _listens())
-    if not _is_ready():
-        return 1
-    once.touch()
-    return 0
+    was_ready = queue / "was-ready"
+    if was_ready.exists():
+        return _accepts_connections()
+    if _is_ready():
+        was_ready.touch()
+        return True
+    return False
 
 
 def _is_ready() -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", WEB_PORT, timeout=LIMIT)
+    connection = http.client.HTTPConnection("127.0.0.1", WEB_PORT, timeout=TIMEOUT)
     with contextlib.suppress(OSError), contextlib.closing(connection):
         connection.request("GET", "/readyz")
         return connection.getresponse().status == http.HTTPStatus.OK
     return False
 
 
-def _listens() -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", WEB_PORT), LIMIT):
+def _accepts_connections() -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", WEB_PORT), TIMEOUT):
         return True
     return False
 

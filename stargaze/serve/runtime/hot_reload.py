@@ -1,4 +1,4 @@
-"""A thing loaded from the bundle that serves: loaded once, and again when ``deploy`` or ``rollback`` moves the link."""
+"""Hot reload: load the current bundle once, and again when a release changes the link, without a restart."""
 
 from __future__ import annotations
 
@@ -14,90 +14,97 @@ from stargaze.system.progress import Notify
 
 Loaded = TypeVar("Loaded")
 
-FORESEEN = (StargazeError, ImportError, OSError, ValueError)
-"""What a bundle that cannot be loaded raises; where anything else is raised, the log says from where."""
+EXPECTED_ERRORS = (StargazeError, ImportError, OSError, ValueError)
+"""Errors of a bundle that cannot be loaded; any other error is logged with its traceback."""
 log = logging.getLogger(__name__)
 
 
 class HotReloaded(Generic[Loaded]):
-    """Follow a link to a bundle folder, so neither page nor worker needs a restart after a release."""
+    """An object that is loaded from the folder behind a link and reloaded when the link changes."""
 
     def __init__(self, link: Path, load: Callable[[Path], Loaded]) -> None:
         self._link = link
         self._load = load
         self._lock = threading.Lock()
-        self._held: tuple[Path, Loaded] | None = None
-        self._ahead: threading.Thread | None = None
+        self._current: tuple[Path, Loaded] | None = None
+        self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
     def get(self) -> Loaded:
-        """Return what the link's target holds now; once it is loaded ahead, what was loaded last.
+        """Return the object of the current folder; with background reload, the object that was loaded last.
 
         Raises
         ------
         MissingInputError
-            If nothing was deployed yet.
+            If there is no release.
         StargazeError
-            Whatever ``load`` raises for a bundle that does not verify; nothing unverified is ever returned.
+            Whatever ``load`` raises for an invalid bundle; an unverified object is never returned.
         """
-        held = self._held
-        return held[1] if held and self._ahead else self._current()
+        current = self._current
+        return current[1] if current and self._thread else self._reload()
 
-    def reload_in_background(self, every: float, note: Notify) -> None:
-        """Look at the link from a thread from now on, so that no question waits while a new release is loaded.
+    def reload_in_background(self, interval: float, on_loaded: Notify) -> None:
+        """Check the link in a thread every ``interval`` [s], so that no request waits while a release is loaded.
 
-        What was loaded answers until what is new has been loaded beside it, and stays where that fails. ``note`` is told the
-        name of each folder from the moment on in which it answers; ``every`` [s] is the pause between two looks.
+        The old object stays until the new one is loaded, and if that fails. ``on_loaded`` gets the name of each folder
+        as soon as it is used.
         """
 
-        def look() -> None:
-            told = refused = ""
+        def check() -> None:
+            reported = failure = ""
             while not self._closed.is_set():
                 try:
-                    self._current()
-                    if self._held and self._held[0].name != told:
-                        told, refused = self._held[0].name, ""
-                        note(told)
-                except Exception as error:  # whatever is wrong with one release, the next is taken
-                    why = str(error) if isinstance(error, StargazeError) else f"{type(error).__name__}: {error}"
-                    if why != refused:  # said once, not every second
-                        refused = why
-                        log.warning("the new release is not taken: %s", why, exc_info=not isinstance(error, FORESEEN))
-                self._closed.wait(every)
+                    self._reload()
+                    if self._current and self._current[0].name != reported:
+                        reported, failure = self._current[0].name, ""
+                        on_loaded(reported)
+                except Exception as error:  # whatever is wrong with one release, the next is loaded
+                    reason = str(error) if isinstance(error, StargazeError) else f"{type(error).__name__}: {error}"
+                    if reason != failure:  # logged once, not at every check
+                        failure = reason
+                        unexpected = not isinstance(error, EXPECTED_ERRORS)
+                        log.warning("the new release cannot be loaded: %s", reason, exc_info=unexpected)
+                self._closed.wait(interval)
 
-        self._ahead = threading.Thread(target=look, name="following", daemon=True)
-        self._ahead.start()
+        self._thread = threading.Thread(target=check, name="hot-reload", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        """End the thread that loads ahead, after the release that it is loading."""
+        """Stop the background thread; a release that it is loading is finished first."""
         self._closed.set()
-        if self._ahead:
-            self._ahead.join()
+        if self._thread:
+            self._thread.join()
 
-    def _current(self) -> Loaded:
+    def _reload(self) -> Loaded:
         folder = current_bundle_folder(self._link)
         with self._lock:
-            if self._held is None or self._held[0] != folder:
-                self._held = (folder, self._load(folder))
-            return self._held[1]
+            if self._current is None or self._current[0] != folder:
+                self._current = (folder, self._load(folder))
+            return self._current[1]
 
 
 class TtlCached(Generic[Loaded]):
-    """What was told a moment ago is told again: nobody sees ten seconds in a sum over months."""
+    """Cache the value of a function for ``ttl`` seconds."""
 
-    def __init__(self, tell: Callable[[], Loaded], seconds: float = 10.0) -> None:
-        self._tell, self._seconds = tell, seconds
-        self._told: tuple[float, Loaded] | None = None
+    def __init__(self, compute: Callable[[], Loaded], ttl: float = 10.0) -> None:
+        self._compute, self._ttl = compute, ttl
+        self._cached: tuple[float, Loaded] | None = None
 
     def __call__(self) -> Loaded:
-        """Return it."""
-        if self._told is None or time.monotonic() - self._told[0] > self._seconds:
-            self._told = (time.monotonic(), self._tell())
-        return self._told[1]
+        """Return the cached or computed value."""
+        if self._cached is None or time.monotonic() - self._cached[0] > self._ttl:
+            self._cached = (time.monotonic(), self._compute())
+        return self._cached[1]
 
 
 def current_bundle_folder(link: Path) -> Path:
-    """Return the folder that serves, or say how to get one."""
+    """Return the folder of the current bundle.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no release.
+    """
     try:
         return link.resolve(strict=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""One line of JSON for each thing that happens, with the id of the request that began it: from the page to the worker."""
+"""Logs as JSON lines, with the id of the request from the web server to the worker."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from flask import Flask, Response, g, has_request_context, request
 from stargaze.serve.runtime.metrics import observe_request
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-"""What a client, or a proxy in front, may call its request."""
-TICKET = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-FIELDS = ("request_id", "method", "path", "status", "ms", "bytes", "job_id", "batch")
+"""A valid id from a client or from a proxy in front."""
+JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+FIELDS = ("request_id", "method", "path", "status", "duration_ms", "bytes", "job_id")
 log = logging.getLogger("stargaze.requests")
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record as one line of JSON: when [UTC], which process, how grave, what, and what was passed as ``extra``."""
+    """Format a record as one line of JSON: time [UTC], process, level, message, and the fields passed as ``extra``."""
 
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(process: str) -> None:
-    """Let everything that a process logs be lines of JSON on stderr."""
+    """Write all logs of a process to stderr as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(process))
     root = logging.getLogger()
@@ -53,35 +53,34 @@ def configure_logging(process: str) -> None:
 
 
 def request_id() -> str:
-    """Return the id of the request that is answered; empty outside of one."""
+    """Return the id of the current request; empty outside of one."""
     return str(g.get("request_id", "")) if has_request_context() else ""
 
 
 def log_requests(web: Flask) -> None:
-    """Give each request an id, tell it in the answer, and log one line when it is answered; nothing of the visitor."""
+    """Give each request an id, return it in a header, and log one line per request without the visitor's data."""
 
     @web.before_request
-    def begin() -> None:
+    def start() -> None:
         sent = request.headers.get("X-Request-ID", "")
         g.request_id = sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
-        g.begun = time.perf_counter()
+        g.started = time.perf_counter()
 
     @web.after_request
-    def end(response: Response) -> Response:
+    def finish(response: Response) -> Response:
         response.headers["X-Request-ID"] = request_id()
-        begun = g.get("begun", time.perf_counter())
-        seconds = time.perf_counter() - begun
-        observe_request(
-            request.method, request.url_rule.rule if request.url_rule else "", response.status_code, seconds
-        )
+        now = time.perf_counter()
+        seconds = now - g.get("started", now)
+        route = request.url_rule.rule if request.url_rule else ""
+        observe_request(request.method, route, response.status_code, seconds)
         log.info(
-            "answered",
+            "request",
             extra={
                 "request_id": request_id(),
                 "method": request.method,
                 "path": request.path,
                 "status": response.status_code,
-                "ms": round(1000 * seconds, 1),
+                "duration_ms": round(1000 * seconds, 1),
                 "bytes": response.calculate_content_length(),
                 "job_id": _job_id(response),
             },
@@ -90,7 +89,6 @@ def log_requests(web: Flask) -> None:
 
 
 def _job_id(response: Response) -> str:
-    """Return the id of the job that the request was about: from its address, or from where the answer sends on."""
-    named = (request.view_args or {}).get("job_id", "")
-    found = TICKET.search(response.headers.get("Location", "") or f"/{named}")
-    return found[0] if found else ""
+    """Return the id of the request's prediction job, from its URL or from the redirect."""
+    match = JOB_ID.search(response.headers.get("Location", "") or request.path)
+    return match[0] if match else ""

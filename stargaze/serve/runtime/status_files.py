@@ -1,67 +1,79 @@
-"""What a container's processes leave in files for those who ask how they are: a look must not cost what an answer costs."""
+"""Files in the queue folder: the health check reads the status of a process from them without asking it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from stargaze.system.progress import Notify
+from stargaze.store import Store
 
-RELOAD_INTERVAL_VARIABLE = "STARGAZE_FOLLOW"
-"""Variable: look at the link to the release this often [s], from a thread; without it, at each question."""
+RELOAD_INTERVAL_VARIABLE = "STARGAZE_RELOAD_INTERVAL"
+"""Check the link to the release this often in a thread [s]; without it, at each request."""
 HEARTBEAT_INTERVAL = 2.0
-"""So often a worker's main loop says that it turns [s]."""
+"""Between two heartbeats of a worker's main loop [s]."""
+QUEUE_FORMAT = "2"
+"""Changes with the content of messages and results."""
+
+
+def prepare_queue_folder(store: Store) -> None:
+    """Create the queue folder; one of another version is emptied with its results, which are all transient."""
+    format_file = store.queue / "format"
+    if store.queue.is_dir() and not (format_file.is_file() and format_file.read_text("ascii") == QUEUE_FORMAT):
+        shutil.rmtree(store.queue)
+        for path in store.root.glob(f"{store.results.name}*"):
+            path.unlink()
+    store.queue.mkdir(parents=True, exist_ok=True)
+    format_file.write_text(QUEUE_FORMAT, encoding="ascii")
+    for name in ("messages", "control", "tmp"):
+        (store.queue / name).mkdir(exist_ok=True)
 
 
 def role_file(queue: Path) -> Path:
-    """Return the file that says what a container is: web or worker."""
+    """Return the file with the role of a container: web or worker."""
     return queue / "role"
 
 
 def draining_file(queue: Path) -> Path:
-    """Return the file that is there once a page is to end and shall get no new visitors."""
+    """Return the file that exists while a web server is draining: it is to stop and must get no new visitors."""
     return queue / "draining"
 
 
 def heartbeat_file(queue: Path) -> Path:
     """Return the file that a worker's main loop touches."""
-    return queue / "pulse"
+    return queue / "heartbeat"
 
 
-def is_heartbeat_recent(queue: Path, most: float) -> bool:
-    """Notify whether the main loop turned within the last ``most`` seconds."""
+def is_heartbeat_recent(queue: Path, max_age: float) -> bool:
+    """Return whether the last heartbeat is at most ``max_age`` old [s]."""
     with contextlib.suppress(OSError):
-        return time.time() - heartbeat_file(queue).stat().st_mtime <= most
+        return time.time() - heartbeat_file(queue).stat().st_mtime <= max_age
     return False
 
 
-def record_served_bundle(queue: Path) -> Notify:
-    """Return what writes down which bundle this process answers with."""
-
-    def note(digest: str) -> None:
-        folder = queue / "serves"
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{os.getpid()}"
-        temporary.write_text(digest, encoding="ascii")
-        temporary.replace(folder / str(os.getpid()))
-
-    return note
+def record_served_bundle(queue: Path, digest: str) -> None:
+    """Record the bundle that this process has loaded."""
+    folder = queue / "served-bundles"
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{os.getpid()}"
+    temporary.write_text(digest, encoding="ascii")
+    temporary.replace(folder / str(os.getpid()))
 
 
 def served_bundles(queue: Path) -> list[str]:
-    """Return the bundles that the living processes answer with, one each."""
-    found = []
-    for path in sorted((queue / "serves").glob("[0-9]*")):
+    """Return the bundle of each living process."""
+    digests = []
+    for path in sorted((queue / "served-bundles").glob("[0-9]*")):
         if Path("/proc", path.name).exists():
-            found.append(path.read_text(encoding="ascii"))
+            digests.append(path.read_text(encoding="ascii"))
         else:
             path.unlink(missing_ok=True)
-    return found
+    return digests
 
 
 def read_reload_interval(environ: Mapping[str, str]) -> float:
-    """Return how often to look at the link [s]; 0 where each question looks itself."""
+    """Return how often to check the link [s]; 0 to check it at each request."""
     return float(environ.get(RELOAD_INTERVAL_VARIABLE, "0"))

@@ -24,7 +24,7 @@ from stargaze.serve.runtime.settings import (
 from stargaze.serve.runtime.status_files import RELOAD_INTERVAL_VARIABLE
 from stargaze.serve.stack import backing_services as backing
 from stargaze.serve.stack.service_options import CONTENT, DROP, NAME, PLACED, USER, StackSpec, limits, ordered, secret
-from stargaze.serve.supervisor.container import DRAIN_VARIABLE
+from stargaze.serve.supervisor.container import DRAIN_DELAY_VARIABLE
 from stargaze.store import Store
 
 MARK = "stargaze.stack"
@@ -105,7 +105,7 @@ def _web(wanted: StackSpec) -> dict[str, Any]:
     section = wanted.deploy
     own = section.publish_mode == "host"
     return {
-        **_ours(wanted, ["web"], ["page", "inside"], {DRAIN_VARIABLE: str(LEAD)}),
+        **_ours(wanted, ["web"], ["page", "inside"], {DRAIN_DELAY_VARIABLE: str(LEAD)}),
         "ports": [{"target": WEB_PORT, "published": wanted.port, "protocol": "tcp", "mode": section.publish_mode}],
         "stop_grace_period": f"{LEAD + wanted.serve.time_limit + 15:g}s",
         "deploy": {

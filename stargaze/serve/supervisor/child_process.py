@@ -1,4 +1,4 @@
-"""One process that the supervisor started: its log, its end."""
+"""One process that the supervisor started: its log and its end."""
 
 from __future__ import annotations
 
@@ -14,54 +14,53 @@ from pathlib import Path
 import stargaze
 from stargaze.system.files import convert_disk_errors
 
-PATIENCE = 10.0
-"""How long a process may finish what it does before it is killed [s]."""
-LARGEST_LOG = 10_000_000
-"""A larger log becomes ``.old`` at the next start [bytes]."""
-TAIL = 15
+STOP_TIMEOUT = 10.0
+"""Between SIGTERM and SIGKILL [s]."""
+MAX_LOG = 10_000_000
+"""A larger log is renamed to ``.old`` at the next start [bytes]."""
+TAIL_LINES = 15
 """Lines of the log that an error shows."""
-
 PYTHON = (sys.executable, "-P", "-m")
-"""-P: the folder it runs in is data, nothing is imported from it."""
+"""-P: nothing is imported from the working directory, which contains only data."""
 
 
 @dataclass(frozen=True)
-class Child:
-    """A running process and where its log of this run begins."""
+class ChildProcess:
+    """A process, and where the log of this run starts."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
-    begin: int
+    log_start: int
 
-    def ended(self) -> bool:
-        """Notify whether it ended by itself."""
+    def has_ended(self) -> bool:
+        """Return whether it ended by itself."""
         return self.process.poll() is not None
 
-    def death(self) -> str:
-        """Notify how it ended, with the last lines that it wrote."""
+    def describe_exit(self) -> str:
+        """Return how it ended, with its last lines."""
         code = self.process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return f"the {self.name} process {how}\n{self.tail()}"
+        return f"the {self.name} process {how}\n{self.log_tail()}"
 
-    def tail(self) -> str:
+    def log_tail(self) -> str:
         """Return the last lines that it wrote in this run."""
         with contextlib.suppress(OSError), self.log.open("rb") as stream:
-            stream.seek(self.begin)
+            stream.seek(self.log_start)
             lines = stream.read().decode("utf-8", errors="replace").splitlines()
-            return "\n".join(f"  {self.name}: {line}" for line in lines[-TAIL:])
+            return "\n".join(f"  {self.name}: {line}" for line in lines[-TAIL_LINES:])
         return ""
 
-    def ask_to_end(self) -> None:
-        """Let it finish what it does."""
-        if not self.ended():
+    def terminate(self) -> None:
+        """Let it finish its work and end."""
+        if not self.has_ended():
             self.process.terminate()
 
-    def insist(self) -> None:
-        """Wait for its end; kill it and its own children if that takes too long."""
+    def wait_or_kill(self) -> None:
+        """Wait for its end; after a timeout kill it and its own children."""
         try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:  # so it was not reaped, and the group of its number is still its own
+            self.process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:  # not reaped, so the process group of its pid is still its own
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
@@ -73,17 +72,17 @@ def start_child(
     log: Path,
     folder: Path,
     *,
-    keep: tuple[int, ...] = (),
-) -> Child:
-    """Start a Python module that ends with this one; ``keep`` are the file descriptors that it inherits.
+    pass_fds: tuple[int, ...] = (),
+) -> ChildProcess:
+    """Start a Python module that ends with this process; ``pass_fds`` are the file descriptors that it inherits.
 
-    It gets a group of its own: Ctrl-C in the terminal reaches the supervisor only, which then ends all in order.
+    It gets its own process group: Ctrl-C in the terminal reaches only the supervisor, which then stops all in order.
     """
     with convert_disk_errors(log):
-        if log.exists() and log.stat().st_size > LARGEST_LOG:
+        if log.exists() and log.stat().st_size > MAX_LOG:
             log.replace(log.with_suffix(".old"))
         with log.open("ab") as stream:
-            begin = stream.tell()
+            log_start = stream.tell()
             process = subprocess.Popen(
                 [*PYTHON, "stargaze.system.die_with_parent", str(os.getpid()), *PYTHON, *command],
                 stdin=subprocess.DEVNULL,
@@ -91,13 +90,13 @@ def start_child(
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **environment, "PYTHONPATH": _python_path(os.environ)},
                 cwd=folder,
-                pass_fds=keep,
+                pass_fds=pass_fds,
                 start_new_session=True,
             )
-    return Child(name, process, log, begin)
+    return ChildProcess(name, process, log, log_start)
 
 
 def _python_path(environ: Mapping[str, str]) -> str:
-    """Let a checkout that is not installed find itself from the folder of the store."""
+    """Return a path with this package, which may be a checkout that is not installed."""
     paths = [str(Path(stargaze.__file__).parent.parent), environ.get("PYTHONPATH", "")]
     return os.pathsep.join(path for path in paths if path)

@@ -13,44 +13,42 @@ from pathlib import Path
 from stargaze.errors import UsageError
 from stargaze.serve.runtime.healthcheck import WEB_PORT
 from stargaze.serve.runtime.settings import read_environment, web_server_command
-from stargaze.serve.runtime.status_files import draining_file, role_file
+from stargaze.serve.runtime.status_files import draining_file, prepare_queue_folder, role_file
+from stargaze.serve.supervisor.child_process import PYTHON
 
-DRAIN_VARIABLE = "STARGAZE_DRAIN"
-"""Variable: how long a page that is to end says so before it takes no more visitors [s]: a proxy has to hear of it."""
-PYTHON = (sys.executable, "-P", "-m")
+DRAIN_DELAY_VARIABLE = "STARGAZE_DRAIN_DELAY"
+"""How long a web server drains before it accepts no more connections [s]: proxies must notice it first."""
 ROLES = ("web", "worker")
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Be the page until told to end, or become a worker."""
+    """Run the web server until it is told to stop, or become a worker."""
     if list(arguments) not in [[role] for role in ROLES]:
-        raise UsageError(f"{' '.join(arguments) or 'nothing'}: not a part of the page", hint=" or ".join(ROLES))
+        raise UsageError(f"unknown role {' '.join(arguments)!r}", hint=" or ".join(ROLES))
     section, store = read_environment(environ)
     (role,) = arguments
-    for folder in (store.queue / "messages", store.queue / "control"):
-        folder.mkdir(parents=True, exist_ok=True)
+    prepare_queue_folder(store)
     role_file(store.queue).write_text(role, encoding="ascii")
     if role == "worker":
         command = [*PYTHON, "stargaze.serve.queue.worker"]
-        os.execv(command[0], command)  # noqa: S606 - a list of our own, no shell
-    grace = int(section.time_limit) + 5
-    words = web_server_command(section, f"0.0.0.0:{WEB_PORT}", grace=grace)
-    return _attend([*PYTHON, *words], draining_file(store.queue), float(environ.get(DRAIN_VARIABLE, "0")))
+        os.execv(command[0], command)  # noqa: S606 - our own list, no shell
+    command = [*PYTHON, *web_server_command(section, f"0.0.0.0:{WEB_PORT}", grace=int(section.time_limit) + 5)]
+    return _run_web(command, draining_file(store.queue), float(environ.get(DRAIN_DELAY_VARIABLE, "0")))
 
 
-def _attend(command: Sequence[str], sign: Path, pause: float) -> int:
-    """Run the page; on SIGTERM put up the sign, let visitors be led elsewhere, and only then end it in order."""
-    page = subprocess.Popen(command)
+def _run_web(command: Sequence[str], draining: Path, delay: float) -> int:
+    """Run the web server; on SIGTERM create the file ``draining``, and stop the server after ``delay`` [s]."""
+    server = subprocess.Popen(command)
 
-    def end(_signal: int, _frame: object) -> None:
-        sign.touch()
-        timer = threading.Timer(pause, page.terminate)
+    def drain(_signal: int, _frame: object) -> None:
+        draining.touch()
+        timer = threading.Timer(delay, server.terminate)
         timer.daemon = True
         timer.start()
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    return page.wait()
+    signal.signal(signal.SIGTERM, drain)
+    signal.signal(signal.SIGINT, drain)
+    return server.wait()
 
 
 if __name__ == "__main__":

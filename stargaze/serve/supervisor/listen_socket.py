@@ -1,4 +1,4 @@
-"""The one socket of the page, taken before anything starts: a port in use is one clear line, not a crash later."""
+"""The web server's socket, opened before anything starts, so that a port in use is one clear error."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from stargaze.serve.runtime.settings import ANY_ADDRESS
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Listen on ``host:port``; port 0 takes a free one. gunicorn goes on with the same socket."""
-    if ":" in host:  # werkzeug's check of the Host header takes the first colon for the port's
-        raise UsageError(f"serve.host: the page listens on IPv4, not on {host}", hint="stargaze serve --host 127.0.0.1")
+    """Listen on ``host:port``; port 0 takes a free one. gunicorn inherits the socket."""
+    if ":" in host:  # werkzeug's check of the Host header takes the first colon as the port separator
+        raise UsageError(
+            f"serve.host: the server listens on IPv4, not on {host}", hint="stargaze serve --host 127.0.0.1"
+        )
     try:
         return socket.create_server((host, port))
     except OSError as error:
-        raise UsageError(_why(host, port, error), hint=_instead(port, error)) from error
+        raise UsageError(_describe_error(host, port, error), hint=_hint(port, error)) from error
 
 
 def url_of(listener: socket.socket) -> str:
-    """Return what to type into the browser; an address that means "any" is reached by this machine's own."""
+    """Return the URL for a browser; for the address that means "any" it is the loopback address."""
     host, port = listener.getsockname()[:2]
-    if host in ANY_ADDRESS:
-        host = "127.0.0.1"
-    return f"http://{host}:{port}"
+    return f"http://{'127.0.0.1' if host in ANY_ADDRESS else host}:{port}"
 
 
-def _why(host: str, port: int, error: OSError) -> str:
+def _describe_error(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is in use"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"port {port} may not be taken by this user"
-    if error.errno is not None and error.errno < 0:  # the resolver's own numbers
+        return f"this user may not use port {port}"
+    if error.errno is not None and error.errno < 0:  # an error of name resolution
         return f"{host!r} is not an address"
     return f"cannot listen on {host}:{port}: {error.strerror or error}"
 
 
-def _instead(port: int, error: OSError) -> str:
+def _hint(port: int, error: OSError) -> str:
     if error.errno == errno.EADDRNOTAVAIL or (error.errno is not None and error.errno < 0):
         return "stargaze serve --host 127.0.0.1"
     other = port + 1 if 1024 <= port < 65_535 else 8000

@@ -1,6 +1,6 @@
-"""In a page's container: tell Redis who comes after the present user.
+"""Create the next Redis user from a web container: ``python -m stargaze.serve.supervisor.redis_user``.
 
-``python -m stargaze.serve.supervisor.redis_user`` reads ``{"user": …, "digest": …}``; the present password stays where it is.
+It reads ``{"user": …, "digest": …}`` from standard input; the current password never leaves the container.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from stargaze.serve.runtime.settings import read_environment, results_url
 
 
 def main(text: str, environ: Mapping[str, str]) -> int:
-    """Make the user, with the SHA-256 of its password; what is wrong goes to stderr as one line."""
-    asked = json.loads(text)
+    """Create the user with the SHA-256 of its password; an error is printed to stderr as one line."""
+    value = json.loads(text)
     section, _ = read_environment(environ)
     try:
         with Redis.from_url(results_url(section, environ), socket_timeout=5) as redis:
-            redis.execute_command("ACL", "SETUSER", asked["user"], "on", f"#{asked['digest']}", "~*", "&*", "+@all")
+            redis.execute_command("ACL", "SETUSER", value["user"], "on", f"#{value['digest']}", "~*", "&*", "+@all")
     except RedisError as error:
         sys.stderr.write(f"Redis: {error}\n")
         return 1

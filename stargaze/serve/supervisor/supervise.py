@@ -1,4 +1,4 @@
-"""Start, watch and end the two processes behind the page: gunicorn for the web, Celery for the predictions."""
+"""Start, watch and stop the two serving processes: gunicorn for the web, Celery for the predictions."""
 
 from __future__ import annotations
 
@@ -31,50 +31,53 @@ from stargaze.serve.runtime.settings import (
     to_environment,
     web_server_command,
 )
-from stargaze.serve.supervisor.child_process import Child, start_child
+from stargaze.serve.runtime.status_files import prepare_queue_folder
+from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.serve.supervisor.listen_socket import listen, url_of
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors
 from stargaze.system.progress import Notify
 
-START_LIMIT = 120.0
-"""Importing the libraries takes 3 s, on a busy machine 15 s; a process that dies meanwhile is noticed at once [s]."""
-PAUSE = 0.1
-"""Between two looks at the processes [s]."""
+START_TIMEOUT = 120.0
+"""Importing the libraries takes 3 s, on a busy machine 15 s; a process that ends earlier is noticed at once [s]."""
+POLL_INTERVAL = 0.1
+"""Between two checks of the processes [s]."""
 
 
 @dataclass(frozen=True)
-class Running:
-    """The page as it runs."""
+class RunningServer:
+    """The URL and the two processes of a running server."""
 
     url: str
-    children: tuple[Child, ...]
+    children: tuple[ChildProcess, ...]
 
     def check(self) -> None:
-        """Raise ExternalError with the last lines of its log if one of the processes ended."""
+        """Raise ExternalError with the last lines of its log if a process ended."""
         for child in self.children:
-            if child.ended():
-                raise ExternalError(f"{child.death()}; the other was ended too", hint=f"the whole log: {child.log}")
+            if child.has_ended():
+                raise ExternalError(
+                    f"{child.describe_exit()}; the other process was stopped too", hint=f"the whole log: {child.log}"
+                )
 
 
 def serve(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOURCES, *, announce: Notify) -> int:
-    """Serve until Ctrl-C (130) or SIGTERM (0); ``announce`` gets the URL once it answers.
+    """Serve until Ctrl-C (returns 130) or SIGTERM (returns 0); ``announce`` gets the URL when the server is ready.
 
     Raises
     ------
     MissingInputError
         If no release is deployed.
     UsageError
-        If the port is taken or not ours to take.
+        If the port is in use or not permitted.
     ExternalError
-        If a process ends by itself; the other one is ended first.
+        If a process ends by itself; the other one is stopped first.
     """
     try:
-        with _terminable(), _running(section, store, sources) as running:
-            announce(running.url)
+        with _raise_on_sigterm(), _run_server(section, store, sources) as server:
+            announce(server.url)
             while True:
-                running.check()
-                time.sleep(PAUSE)
+                server.check()
+                time.sleep(POLL_INTERVAL)
     except KeyboardInterrupt:
         return 130
     except _Terminated:
@@ -83,36 +86,36 @@ def serve(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOURCE
 
 @contextlib.contextmanager
 def serving(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOURCES) -> Iterator[str]:
-    """Serve inside the block; gives the URL, which answers already."""
-    with _running(section, store, sources) as running:
-        yield running.url
-        running.check()
+    """Serve inside the block; gives the URL of the ready server."""
+    with _run_server(section, store, sources) as server:
+        yield server.url
+        server.check()
 
 
 @contextlib.contextmanager
-def _running(section: ServeSection, store: Store, sources: Sources) -> Iterator[Running]:
+def _run_server(section: ServeSection, store: Store, sources: Sources) -> Iterator[RunningServer]:
     verify_files(current_bundle_folder(store.current))
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen(section.host, section.port))
         ready = prepare_store(store)
         stack.callback(ready.unlink, missing_ok=True)
-        children: list[Child] = []
-        stack.callback(_end, children)
-        environment = to_environment(section, store, sources) | _metrics(section, store, stack)
-        children.append(_worker(store, environment))
-        children.append(_web(section, store, environment, listener))
-        running = Running(url_of(listener), tuple(children))
-        listener.close()  # gunicorn has its own: once that ends, nobody shall be kept waiting here
-        _wait_until_ready(running, ready)
-        yield running
+        children: list[ChildProcess] = []
+        stack.callback(_stop, children)
+        environment = to_environment(section, store, sources) | _start_metrics(section, store, stack)
+        children.append(_start_worker(store, environment))
+        children.append(_start_web(section, store, environment, listener))
+        server = RunningServer(url_of(listener), tuple(children))
+        listener.close()  # gunicorn has inherited it; when that ends, connections must be refused
+        _wait_until_ready(server, ready)
+        yield server
 
 
 def prepare_store(store: Store) -> Path:
-    """Make the folders and the key that both processes need; return the file that says the worker is ready."""
+    """Create folders and session key of both processes; return the file that the worker creates when it is ready."""
     ready = ready_file(store, os.getpid())
     with convert_disk_errors(store.root):
-        for folder in (store.queue / "messages", store.queue / "control", store.queue / "taken", log_folder(store)):
-            folder.mkdir(parents=True, exist_ok=True)
+        prepare_queue_folder(store)
+        log_folder(store).mkdir(exist_ok=True)
         ready.unlink(missing_ok=True)
     session_key(store)
     return ready
@@ -123,20 +126,24 @@ def log_folder(store: Store) -> Path:
     return store.root / "logs"
 
 
-def _worker(store: Store, environment: dict[str, str]) -> Child:
-    # kombu moves each message to the temporary folder before it reads it: in one file system that is one rename.
-    extra = {"TMPDIR": str(store.queue / "taken"), **LOW_MEMORY_VARIABLES}
+def _start_worker(store: Store, environment: dict[str, str]) -> ChildProcess:
+    # kombu moves each message to the temporary folder before it reads it: on the same file system that is one rename.
+    variables = {**environment, "TMPDIR": str(store.queue / "tmp"), **LOW_MEMORY_VARIABLES}
     return start_child(
-        "worker",
-        ["stargaze.serve.queue.worker"],
-        {**environment, **extra},
-        log_folder(store) / "worker.log",
-        store.root,
+        "worker", ["stargaze.serve.queue.worker"], variables, log_folder(store) / "worker.log", store.root
     )
 
 
-def _metrics(section: ServeSection, store: Store, stack: contextlib.ExitStack) -> dict[str, str]:
-    """Serve metrics until the page ends, if the config names a port; return what lets the processes count."""
+def _start_web(
+    section: ServeSection, store: Store, environment: dict[str, str], listener: socket.socket
+) -> ChildProcess:
+    command = web_server_command(section, f"fd://{listener.fileno()}", grace=5)
+    log = log_folder(store) / "web.log"
+    return start_child("web", command, environment, log, store.root, pass_fds=(listener.fileno(),))
+
+
+def _start_metrics(section: ServeSection, store: Store, stack: contextlib.ExitStack) -> dict[str, str]:
+    """Serve metrics until the stack ends, if the config names a port; return the variable for the processes."""
     if not section.metrics_port:
         return {}
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="metrics-", dir=store.queue))
@@ -147,35 +154,31 @@ def _metrics(section: ServeSection, store: Store, stack: contextlib.ExitStack) -
     return {METRICS_FOLDER_VARIABLE: folder}
 
 
-def _web(section: ServeSection, store: Store, environment: dict[str, str], listener: socket.socket) -> Child:
-    command = web_server_command(section, f"fd://{listener.fileno()}", grace=5)
-    path = log_folder(store) / "web.log"
-    return start_child("web", command, environment, path, store.root, keep=(listener.fileno(),))
+def _wait_until_ready(server: RunningServer, ready: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while not (ready.exists() and _is_ok(f"{server.url}/readyz")):
+        server.check()
+        if time.monotonic() > deadline:
+            tails = "\n".join(child.log_tail() for child in server.children)
+            raise ExternalError(
+                f"the server was not ready within {START_TIMEOUT:g} s\n{tails}", hint="see the logs above"
+            )
+        time.sleep(POLL_INTERVAL)
 
 
-def _wait_until_ready(running: Running, ready: Path) -> None:
-    limit = time.monotonic() + START_LIMIT
-    while not (ready.exists() and _answers(f"{running.url}/readyz")):
-        running.check()
-        if time.monotonic() > limit:
-            tails = "\n".join(child.tail() for child in running.children)
-            raise ExternalError(f"the page was not ready within {START_LIMIT:g} s\n{tails}", hint="see the logs above")
-        time.sleep(PAUSE)
-
-
-def _answers(url: str) -> bool:
+def _is_ok(url: str) -> bool:
     try:
         return requests.get(url, timeout=5, proxies={"http": "", "https": ""}).ok
     except requests.RequestException:
         return False
 
 
-def _end(children: list[Child]) -> None:
-    """Ask both to end, the page first so that it takes no more questions; insist after some seconds."""
+def _stop(children: list[ChildProcess]) -> None:
+    """Stop both processes, the web server first, so that no new requests are accepted."""
     for child in reversed(children):
-        child.ask_to_end()
+        child.terminate()
     for child in children:
-        child.insist()
+        child.wait_or_kill()
 
 
 class _Terminated(Exception):
@@ -183,12 +186,12 @@ class _Terminated(Exception):
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def _raise_on_sigterm() -> Iterator[None]:
     def terminate(_signal: int, _frame: FrameType | None) -> None:
         raise _Terminated
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)

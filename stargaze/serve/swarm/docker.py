@@ -53,7 +53,7 @@ docker ps --no-trunc --filter label=com.docker.stack.namespace={NAME} \
   --format '{{{{.ID}}}} {{{{.Label "com.docker.swarm.service.name"}}}}' | while read -r id service; do
   case $service in
   {NAME}_web|{NAME}_worker)
-    serves=$(docker exec "$id" python -m stargaze.serve.runtime.healthcheck serves </dev/null 2>/dev/null);;
+    serves=$(docker exec "$id" python -m stargaze.serve.runtime.healthcheck served-bundles </dev/null 2>/dev/null);;
   *) serves='[]';;
   esac
   runs=$(content "$(docker inspect --format '{{{{.Image}}}}' "$id")")

@@ -85,7 +85,7 @@ def make_web(section: ServeSection, store: Store, desk: PredictionQueue, clock: 
     web.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     shown = HotReloaded(store.current, load_shown)
     if pause := read_reload_interval(os.environ):
-        shown.reload_in_background(pause, record_served_bundle(store.queue))
+        shown.reload_in_background(pause, partial(record_served_bundle, store.queue))
     web.register_blueprint(api.make(section, desk, clock))
     record = TtlCached(TrackRecord(store.predictions).summary) if section.track_record else dict
     web.register_blueprint(pages.make(section, desk, shown, clock, record))

@@ -29,7 +29,7 @@ from stargaze.serve.queue.celery_app import make_app
 from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, now
 from stargaze.serve.queue.result_store import Results
 from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, ready_file, to_environment
-from stargaze.serve.supervisor.child_process import Child, start_child
+from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.store import Store
 from tests.servers import Servers, servers
@@ -61,11 +61,11 @@ def desk(section: ServeSection, store: Store) -> CeleryPredictionQueue:
 
 
 @pytest.fixture
-def worker(section: ServeSection, store: Store, desk: CeleryPredictionQueue) -> Iterator[Callable[[], Child]]:
+def worker(section: ServeSection, store: Store, desk: CeleryPredictionQueue) -> Iterator[Callable[[], ChildProcess]]:
     """Start workers; whatever still runs at the end is ended."""
-    begun: list[Child] = []
+    begun: list[ChildProcess] = []
 
-    def begin() -> Child:
+    def begin() -> ChildProcess:
         ready_file(store, os.getpid()).unlink(missing_ok=True)
         log = store.root / "logs" / "worker.log"
         begun.append(
@@ -76,9 +76,9 @@ def worker(section: ServeSection, store: Store, desk: CeleryPredictionQueue) -> 
 
     yield begin
     for child in begun:
-        child.ask_to_end()
+        child.terminate()
     for child in begun:
-        child.insist()
+        child.wait_or_kill()
 
 
 def ended(desk: CeleryPredictionQueue, ticket: PredictionJob) -> PredictionJob:
@@ -99,7 +99,7 @@ def batches(store: Store) -> list[int]:
     return [int(line) for line in (store.root / "batches").read_text().split()]
 
 
-def test_a_question_is_answered(desk: CeleryPredictionQueue, worker: Callable[[], Child]) -> None:
+def test_a_question_is_answered(desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess]) -> None:
     worker()
 
     ticket = ended(desk, desk.submit(PredictionRequest(("a/b",)), request_id="r-1234567"))
@@ -109,7 +109,7 @@ def test_a_question_is_answered(desk: CeleryPredictionQueue, worker: Callable[[]
 
 
 def test_what_waits_is_answered_together(
-    desk: CeleryPredictionQueue, worker: Callable[[], Child], store: Store
+    desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess], store: Store
 ) -> None:
     tickets = [desk.submit(PredictionRequest((f"many/{number}",))) for number in range(100)]
 
@@ -120,7 +120,9 @@ def test_what_waits_is_answered_together(
     assert len(batches(store)) < 20
 
 
-def test_who_asks_the_same_comes_to_the_same_ticket(desk: CeleryPredictionQueue, worker: Callable[[], Child]) -> None:
+def test_who_asks_the_same_comes_to_the_same_ticket(
+    desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess]
+) -> None:
     first = desk.submit(PredictionRequest(("same/one",)))
 
     assert desk.submit(PredictionRequest(("same/one",))).id == first.id
@@ -140,7 +142,7 @@ def test_a_question_of_a_page_that_died_before_it_was_queued_is_answered_once_it
     desk: CeleryPredictionQueue,
     section: ServeSection,
     store: Store,
-    worker: Callable[[], Child],
+    worker: Callable[[], ChildProcess],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def killed(_: PredictionJob) -> None:
@@ -188,7 +190,7 @@ def test_a_key_stands_for_one_question(desk: CeleryPredictionQueue) -> None:
 
 
 def test_a_question_whose_process_is_killed_is_answered_and_so_are_its_neighbours(
-    desk: CeleryPredictionQueue, worker: Callable[[], Child]
+    desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess]
 ) -> None:
     tickets = [desk.submit(PredictionRequest((name,))) for name in ("next/one", "kill/once", "next/two")]
 
@@ -198,7 +200,7 @@ def test_a_question_whose_process_is_killed_is_answered_and_so_are_its_neighbour
 
 
 def test_a_question_that_kills_every_process_ends_and_its_neighbours_do_not(
-    desk: CeleryPredictionQueue, worker: Callable[[], Child]
+    desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess]
 ) -> None:
     tickets = [desk.submit(PredictionRequest((name,))) for name in ("near/one", "kill/always", "near/two")]
 
@@ -210,7 +212,7 @@ def test_a_question_that_kills_every_process_ends_and_its_neighbours_do_not(
 
 
 def test_a_worker_that_is_killed_as_a_whole_loses_nothing(
-    desk: CeleryPredictionQueue, worker: Callable[[], Child]
+    desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess]
 ) -> None:
     first = worker()
     ticket = desk.submit(PredictionRequest(("be/slower",)))
@@ -224,13 +226,13 @@ def test_a_worker_that_is_killed_as_a_whole_loses_nothing(
 
 
 def test_a_message_that_kills_whole_workers_ends_among_the_dead(
-    desk: CeleryPredictionQueue, worker: Callable[[], Child], section: ServeSection, store: Store
+    desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess], section: ServeSection, store: Store
 ) -> None:
     app = make_app(section, store)
     ticket = desk.submit(PredictionRequest(("end/worker",)))
     for _ in range(MAX_ATTEMPTS):
         child = worker()
-        wait_for(child.ended)
+        wait_for(child.has_ended)
 
     worker()
 
@@ -253,7 +255,7 @@ def test_a_broker_that_is_silent_is_a_quick_refusal(desk: CeleryPredictionQueue,
 
 
 def test_a_broker_that_is_away_is_a_quick_refusal_and_keeps_what_it_took(
-    desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], Child]
+    desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
 ) -> None:
     kept = desk.submit(PredictionRequest(("kept/one",)))
     running.broker.end(signal.SIGKILL)
@@ -273,7 +275,7 @@ def test_a_broker_that_is_away_is_a_quick_refusal_and_keeps_what_it_took(
 
 
 def test_a_worker_outlives_a_restart_of_the_broker(
-    desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], Child]
+    desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
 ) -> None:
     worker()
     running.broker.end()
@@ -283,7 +285,7 @@ def test_a_worker_outlives_a_restart_of_the_broker(
 
 
 def test_results_that_are_away_refuse_quickly_and_an_answer_waits_for_them(
-    desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], Child]
+    desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
 ) -> None:
     worker()
     slow = desk.submit(PredictionRequest(("be/slower",)))

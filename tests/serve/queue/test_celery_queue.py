@@ -45,8 +45,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryPredictionQ
     worker = start_child("worker", ["tests.serve.queue.fake_worker"], to_environment(SECTION, store), log, store.root)
     wait_for(lambda: ready_file(store, os.getpid()).exists())
     yield desk_of(store)
-    worker.ask_to_end()
-    worker.insist()
+    worker.terminate()
+    worker.wait_or_kill()
 
 
 @pytest.fixture

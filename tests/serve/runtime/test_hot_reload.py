@@ -1,4 +1,4 @@
-"""The link to the bundle that serves is followed without a restart."""
+"""Hot reload: a changed link to the current bundle is loaded without a restart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stargaze.errors import MissingInputError
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from tests.waiting import wait_for
 
-LoadingAhead = Callable[[Callable[[Path], str], Callable[[str], None]], HotReloaded[str]]
+StartReload = Callable[[Callable[[Path], str], Callable[[str], None]], HotReloaded[str]]
 
 
 @pytest.fixture
@@ -26,64 +26,64 @@ def link(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def loading_ahead(link: Path) -> Iterator[LoadingAhead]:
-    """Load from a thread of its own, which ends with the test."""
+def start_reload(link: Path) -> Iterator[StartReload]:
+    """Start a reload in the background, whose thread ends with the test."""
     with contextlib.ExitStack() as stack:
 
-        def load_ahead(load: Callable[[Path], str], note: Callable[[str], None]) -> HotReloaded[str]:
-            following = stack.enter_context(contextlib.closing(HotReloaded(link, load)))
-            following.reload_in_background(0.01, note)
-            return following
+        def start(load: Callable[[Path], str], on_loaded: Callable[[str], None]) -> HotReloaded[str]:
+            reloaded = stack.enter_context(contextlib.closing(HotReloaded(link, load)))
+            reloaded.reload_in_background(0.01, on_loaded)
+            return reloaded
 
-        yield load_ahead
+        yield start
 
 
-def test_it_is_loaded_once(link: Path) -> None:
+def test_an_unchanged_link_is_loaded_once(link: Path) -> None:
     loaded: list[str] = []
-    following = HotReloaded(link, lambda folder: loaded.append(folder.name))
+    reloaded = HotReloaded(link, lambda folder: loaded.append(folder.name))
 
-    following.get()
-    following.get()
+    reloaded.get()
+    reloaded.get()
 
     assert loaded == ["one"]
 
 
-def test_a_moved_link_is_loaded_anew(link: Path) -> None:
-    following = HotReloaded(link, lambda folder: folder.name)
-    before = following.get()
+def test_a_changed_link_is_reloaded(link: Path) -> None:
+    reloaded = HotReloaded(link, lambda folder: folder.name)
+    before = reloaded.get()
     link.unlink()
     link.symlink_to(link.parent / "two")
 
-    assert (before, following.get()) == ("one", "two")
+    assert (before, reloaded.get()) == ("one", "two")
 
 
-def test_before_the_first_release_it_says_what_to_type(tmp_path: Path) -> None:
+def test_before_the_first_release_the_error_names_deploy(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError) as caught:
         HotReloaded(tmp_path / "current", str).get()
 
     assert caught.value.hint == "stargaze deploy"
 
 
-def test_a_bundle_that_does_not_verify_is_never_returned(link: Path) -> None:
-    """Not even the one before: what runs must be what is released."""
+def test_an_invalid_bundle_is_never_returned(link: Path) -> None:
+    """Not even the previous one is returned: what is served must be the current release."""
 
     def load(folder: Path) -> str:
         if folder.name == "two":
             raise BadBundleError("changed")
         return folder.name
 
-    following = HotReloaded(link, load)
-    following.get()
+    reloaded = HotReloaded(link, load)
+    reloaded.get()
     link.unlink()
     link.symlink_to(link.parent / "two")
 
     with pytest.raises(BadBundleError):
-        following.get()
+        reloaded.get()
 
 
-def test_loaded_ahead_the_old_answers_until_the_new_is_loaded(link: Path, loading_ahead: LoadingAhead) -> None:
-    """No question waits for a release."""
-    loading, go_on, told = threading.Event(), threading.Event(), []
+def test_in_background_the_old_object_stays_until_the_new_one_is_loaded(link: Path, start_reload: StartReload) -> None:
+    """No request waits for a release."""
+    loading, go_on, reported = threading.Event(), threading.Event(), []
 
     def load(folder: Path) -> str:
         if folder.name == "two":
@@ -91,39 +91,39 @@ def test_loaded_ahead_the_old_answers_until_the_new_is_loaded(link: Path, loadin
             assert go_on.wait(30)
         return folder.name
 
-    following = loading_ahead(load, told.append)
-    wait_for(lambda: told == ["one"])
+    reloaded = start_reload(load, reported.append)
+    wait_for(lambda: reported == ["one"])
     link.unlink()
     link.symlink_to(link.parent / "two")
 
     assert loading.wait(30)
-    assert following.get() == "one"
+    assert reloaded.get() == "one"
     go_on.set()
-    wait_for(lambda: told == ["one", "two"])
-    assert following.get() == "two"
+    wait_for(lambda: reported == ["one", "two"])
+    assert reloaded.get() == "two"
 
 
-def test_loaded_ahead_what_does_not_verify_is_never_answered_with(
-    link: Path, loading_ahead: LoadingAhead, caplog: pytest.LogCaptureFixture
+def test_in_background_an_invalid_bundle_is_never_used(
+    link: Path, start_reload: StartReload, caplog: pytest.LogCaptureFixture
 ) -> None:
     def load(folder: Path) -> str:
         if folder.name == "two":
-            raise BadBundleError("the model predicts otherwise", hint="")
+            raise BadBundleError("the model predicts another value", hint="")
         return folder.name
 
-    told: list[str] = []
-    following = loading_ahead(load, told.append)
-    wait_for(lambda: told == ["one"])
+    reported: list[str] = []
+    reloaded = start_reload(load, reported.append)
+    wait_for(lambda: reported == ["one"])
     link.unlink()
     link.symlink_to(link.parent / "two")
 
-    wait_for(lambda: "predicts otherwise" in caplog.text)
-    assert following.get() == "one"
-    assert told == ["one"]
+    wait_for(lambda: "predicts another value" in caplog.text)
+    assert reloaded.get() == "one"
+    assert reported == ["one"]
 
 
-def test_loaded_ahead_a_release_that_fails_in_an_unforeseen_way_does_not_keep_out_the_next(
-    link: Path, loading_ahead: LoadingAhead, caplog: pytest.LogCaptureFixture
+def test_in_background_an_unexpected_error_does_not_stop_the_next_reload(
+    link: Path, start_reload: StartReload, caplog: pytest.LogCaptureFixture
 ) -> None:
     def load(folder: Path) -> str:
         if folder.name == "two":
@@ -131,24 +131,24 @@ def test_loaded_ahead_a_release_that_fails_in_an_unforeseen_way_does_not_keep_ou
         return folder.name
 
     (link.parent / "three").mkdir()
-    told: list[str] = []
-    following = loading_ahead(load, told.append)
-    wait_for(lambda: told == ["one"])
-    for name, claim in {"two": "KeyError: 'full_name'", "three": ""}.items():
+    reported: list[str] = []
+    reloaded = start_reload(load, reported.append)
+    wait_for(lambda: reported == ["one"])
+    for name, text in {"two": "KeyError: 'full_name'", "three": ""}.items():
         link.unlink()
         link.symlink_to(link.parent / name)
-        wait_for(lambda claim=claim: claim in caplog.text)
+        wait_for(lambda text=text: text in caplog.text)
 
-    wait_for(lambda: told == ["one", "three"])
-    assert following.get() == "three"
-    assert caplog.text.count("the new release is not taken: KeyError") == 1
+    wait_for(lambda: reported == ["one", "three"])
+    assert reloaded.get() == "three"
+    assert caplog.text.count("the new release cannot be loaded: KeyError") == 1
 
 
-def test_once_closed_no_thread_looks_any_more(link: Path) -> None:
+def test_close_ends_the_thread(link: Path) -> None:
     loaded: list[str] = []
-    following = HotReloaded(link, lambda folder: loaded.append(folder.name))
-    following.reload_in_background(600.0, str)
+    reloaded = HotReloaded(link, lambda folder: loaded.append(folder.name))
+    reloaded.reload_in_background(600.0, str)
 
-    following.close()
+    reloaded.close()
 
-    assert not [thread for thread in threading.enumerate() if thread.name == "following"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "hot-reload"]

@@ -1,4 +1,4 @@
-"""What is measured, and where it is told."""
+"""What is recorded, and where it is served."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stargaze.serve.supervisor.listen_socket import listen
 
 OBSERVED = """
 from stargaze.serve.runtime.metrics import *
-observe_request("GET", "/predictions/<ticket_id>", 200, 0.003)
+observe_request("GET", "/predictions/<job_id>", 200, 0.003)
 observe_request("JUMP", "", 404, 0.003)
 observe_job("done")
 observe_queue_wait(-0.1)
@@ -28,13 +28,13 @@ observe_error("ExternalError")
 """
 
 
-def process(code: str, folder: Path | None) -> str:
+def run_process(code: str, folder: Path | None) -> str:
     environ = {**os.environ, METRICS_FOLDER_VARIABLE: str(folder) if folder else ""}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     return done.stdout
 
 
-def told(port: int) -> str:
+def scrape(port: int) -> str:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         return str(answer.read().decode())
@@ -45,35 +45,35 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def scraped(
+def serve_and_scrape(
     folder: Path, queue_length: Callable[[], int] = lambda: 3, digest: Callable[[], str] = lambda: "ab12"
 ) -> str:
-    """Serve, ask once and close again."""
+    """Serve, scrape once and close."""
     port = free_port()
     close = serve_metrics(port, queue_length, digest, folder=str(folder))
     try:
-        return told(port)
+        return scrape(port)
     finally:
         close()
 
 
 def fails() -> int:
-    raise ExternalError("the queue is away")
+    raise ExternalError("the queue is unreachable")
 
 
 @pytest.mark.real
-def test_what_every_process_counted_is_told_in_sum(tmp_path: Path) -> None:
+def test_the_metrics_of_all_processes_are_summed(tmp_path: Path) -> None:
     for _ in range(2):
-        process(OBSERVED, tmp_path)
+        run_process(OBSERVED, tmp_path)
 
-    text = scraped(tmp_path)
+    text = serve_and_scrape(tmp_path)
 
     for line in (
-        'stargaze_requests_total{method="GET",route="/predictions/<ticket_id>",status="200"} 2.0',
-        'stargaze_requests_total{method="other",route="none",status="404"} 2.0',
-        "stargaze_request_seconds_count 4.0",
-        'stargaze_questions_total{outcome="done"} 2.0',
-        "stargaze_queue_seconds_count 4.0",
+        'stargaze_http_requests_total{method="GET",route="/predictions/<job_id>",status="200"} 2.0',
+        'stargaze_http_requests_total{method="other",route="none",status="404"} 2.0',
+        "stargaze_http_request_seconds_count 4.0",
+        'stargaze_prediction_jobs_total{outcome="done"} 2.0',
+        "stargaze_queue_wait_seconds_count 4.0",
         "stargaze_prediction_seconds_count 2.0",
         "stargaze_batch_size_sum 128.0",
         'stargaze_errors_total{kind="ExternalError"} 2.0',
@@ -84,7 +84,7 @@ def test_what_every_process_counted_is_told_in_sum(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_a_process_that_was_forked_counts_for_itself(tmp_path: Path) -> None:
+def test_a_forked_process_counts_for_itself(tmp_path: Path) -> None:
     forked = """
 import os
 from stargaze.serve.runtime.metrics import observe_job
@@ -94,53 +94,53 @@ observe_job("done")
 if child:
     os.waitpid(child, 0)
 """
-    process(forked, tmp_path)
+    run_process(forked, tmp_path)
 
-    assert 'stargaze_questions_total{outcome="done"} 3.0' in scraped(tmp_path)
+    assert 'stargaze_prediction_jobs_total{outcome="done"} 3.0' in serve_and_scrape(tmp_path)
 
 
-def test_a_queue_that_is_away_leaves_out_its_length_alone(tmp_path: Path) -> None:
-    text = scraped(tmp_path, queue_length=fails)
+def test_an_unreachable_queue_leaves_out_only_its_length(tmp_path: Path) -> None:
+    text = serve_and_scrape(tmp_path, queue_length=fails)
 
     assert "stargaze_queue_length" not in text
     assert "stargaze_release_info" in text
 
 
-def test_only_this_machine_is_answered(tmp_path: Path) -> None:
+def test_metrics_are_served_on_loopback_only(tmp_path: Path) -> None:
     port = free_port()
     close = serve_metrics(port, lambda: 0, str, folder=str(tmp_path))
     try:
-        with listen("127.0.0.2", port):  # taken, if the port were served on every address
-            assert "stargaze_queue_length 0.0" in told(port)
+        with listen("127.0.0.2", port):  # in use, if metrics were served on every address
+            assert "stargaze_queue_length 0.0" in scrape(port)
     finally:
         close()
 
 
-def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_port_in_use_is_an_error_of_one_line(tmp_path: Path) -> None:
     with listen("127.0.0.1", 0) as listener, pytest.raises(ExternalError, match="metrics cannot be served on port"):
         serve_metrics(listener.getsockname()[1], lambda: 0, str, folder=str(tmp_path))
 
 
-def test_metrics_without_a_folder_are_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_without_a_folder_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(METRICS_FOLDER_VARIABLE, raising=False)
 
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="no folder for metrics"):
         serve_metrics(free_port(), lambda: 0, str)
 
 
 @pytest.mark.real
 def test_without_a_folder_nothing_is_imported() -> None:
-    assert process(OBSERVED + 'import sys; print("prometheus_client" in sys.modules)', None).strip() == "False"
+    assert run_process(OBSERVED + 'import sys; print("prometheus_client" in sys.modules)', None).strip() == "False"
 
 
-def test_the_page_itself_tells_no_metrics(page: FlaskClient) -> None:
+def test_the_web_server_itself_serves_no_metrics(page: FlaskClient) -> None:
     assert page.get("/metrics").status_code == 404
 
 
 @pytest.mark.real
-def test_a_request_is_counted_by_its_rule_and_not_by_its_address(tmp_path: Path) -> None:
-    """Whoever asks for a thousand addresses that do not exist must not make a thousand counters."""
-    asking = """
+def test_a_request_is_counted_by_its_route_not_its_path(tmp_path: Path) -> None:
+    """A client that requests a thousand missing paths must not create a thousand time series."""
+    requests = """
 from flask import Flask
 from stargaze.serve.runtime.request_log import log_requests
 web = Flask("stargaze.serve")
@@ -149,9 +149,9 @@ web.get("/of/<name>")(lambda name: name)
 for path in ("/of/one", "/of/two", "/nothing", "/nowhere"):
     web.test_client().get(path)
 """
-    process(asking, tmp_path)
+    run_process(requests, tmp_path)
 
-    text = scraped(tmp_path)
+    text = serve_and_scrape(tmp_path)
 
-    assert 'stargaze_requests_total{method="GET",route="/of/<name>",status="200"} 2.0' in text
-    assert 'stargaze_requests_total{method="GET",route="none",status="404"} 2.0' in text
+    assert 'stargaze_http_requests_total{method="GET",route="/of/<name>",status="200"} 2.0' in text
+    assert 'stargaze_http_requests_total{method="GET",route="none",status="404"} 2.0' in text

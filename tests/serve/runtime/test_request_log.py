@@ -1,4 +1,4 @@
-"""One line of JSON a request, with an id that goes along."""
+"""One JSON line per request, with an id that reaches the worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue
 
 
-def test_an_id_that_was_sent_goes_along_to_the_worker(page: FlaskClient, queue: FakePredictionQueue) -> None:
+def test_the_clients_request_id_reaches_the_worker(page: FlaskClient, queue: FakePredictionQueue) -> None:
     answer = page.post(
         "/api/v1/predictions", json={"repositories": ["a/b"]}, headers={"X-Request-ID": "from-the-proxy.1"}
     )
@@ -28,14 +28,14 @@ def test_an_id_that_was_sent_goes_along_to_the_worker(page: FlaskClient, queue: 
 
 
 @pytest.mark.parametrize("sent", ["", "short", "x" * 65, 'a"b"c"d"e', "eight of them "])
-def test_what_cannot_be_an_id_is_replaced(page: FlaskClient, sent: str) -> None:
+def test_an_invalid_request_id_is_replaced(page: FlaskClient, sent: str) -> None:
     found = page.get("/", headers={"X-Request-ID": sent}).headers["X-Request-ID"]
 
     assert found != sent
     assert REQUEST_ID.fullmatch(found)
 
 
-def test_a_request_is_one_line_without_the_visitor(page: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_request_is_one_line_without_the_visitors_data(page: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="stargaze.requests"):
         page.get("/repositories?like=secret-thing")
 
@@ -45,15 +45,13 @@ def test_a_request_is_one_line_without_the_visitor(page: FlaskClient, caplog: py
     assert "127.0.0.1" not in json.dumps(line)
 
 
-def test_a_line_stays_one_line() -> None:
+def test_a_message_with_a_line_break_is_one_line() -> None:
     record = logging.LogRecord("x", logging.INFO, "x", 1, "two\nlines", (), None)
 
     assert len(JsonFormatter("web").format(record).splitlines()) == 1
 
 
-def test_a_line_names_the_job_that_was_given_and_the_one_that_was_read(
-    page: FlaskClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_line_has_the_id_of_a_created_or_read_job(page: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="stargaze.requests"):
         job = page.post("/api/v1/predictions", json={"repositories": ["a/b"]}).json
         page.get(job["url"])
@@ -62,14 +60,14 @@ def test_a_line_names_the_job_that_was_given_and_the_one_that_was_read(
     assert [record.job_id for record in caplog.records] == [job["id"], job["id"], ""]
 
 
-def test_the_time_of_a_line_is_in_utc() -> None:
+def test_the_time_is_in_utc() -> None:
     record = logging.LogRecord("x", logging.INFO, "x", 1, "x", (), None)
 
     assert json.loads(JsonFormatter("web").format(record))["time"].endswith("+00:00")
 
 
 @given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n\x00"), max_size=80))
-def test_whatever_a_client_calls_its_request_the_answer_has_an_id(sent: str) -> None:
+def test_every_response_has_a_valid_request_id(sent: str) -> None:
     web = Flask("stargaze.serve")
     log_requests(web)
 

@@ -1,4 +1,4 @@
-"""Files by which a container's processes say how they are, and the health check that reads them."""
+"""Status files of a container's processes, the health check that reads them, and the queue folder."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.serve.runtime import healthcheck as health
+from stargaze.serve.runtime import healthcheck
 from stargaze.serve.runtime.status_files import (
     heartbeat_file,
     is_heartbeat_recent,
+    prepare_queue_folder,
     record_served_bundle,
     role_file,
     served_bundles,
 )
+from stargaze.store import Store
 
 
 @pytest.fixture
@@ -27,57 +29,81 @@ def queue(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_process_says_what_it_answers_with_as_long_as_it_lives(queue: Path) -> None:
-    record_served_bundle(queue)("a" * 64)
-    record_served_bundle(queue)("b" * 64)
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    (queue / "serves" / str(gone.pid)).write_text("c" * 64)
+def test_only_living_processes_report_their_bundle(queue: Path) -> None:
+    record_served_bundle(queue, "a" * 64)
+    record_served_bundle(queue, "b" * 64)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (queue / "served-bundles" / str(ended.pid)).write_text("c" * 64)
 
     assert served_bundles(queue) == ["b" * 64]
-    assert [path.name for path in (queue / "serves").iterdir()] == [str(os.getpid())]
+    assert [path.name for path in (queue / "served-bundles").iterdir()] == [str(os.getpid())]
 
 
-def test_a_worker_is_well_once_it_is_ready_and_while_its_loop_turns(queue: Path) -> None:
+def test_a_worker_is_healthy_if_it_is_ready_and_has_a_heartbeat(queue: Path) -> None:
     role_file(queue).write_text("worker")
-    assert health.main([], queue) == 1
+    assert healthcheck.main([], queue) == 1
 
     (queue / "ready-0").touch()
     heartbeat_file(queue).touch()
-    assert health.main([], queue) == 0
+    assert healthcheck.main([], queue) == 0
 
     os.utime(heartbeat_file(queue), (0, 0))
     assert not is_heartbeat_recent(queue, 60)
-    assert health.main([], queue) == 1
+    assert healthcheck.main([], queue) == 1
 
 
-def test_a_page_must_be_ready_once_and_alive_from_then_on(queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker that is away is not mended by new pages."""
+def test_a_web_server_must_be_ready_once_and_then_only_listen(queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart of the container does not help while the broker is unreachable."""
     role_file(queue).write_text("web")
-    answers = {"/readyz": 503}
+    status = {"/readyz": 503}
 
-    class Page(BaseHTTPRequestHandler):
+    class WebServer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(answers[self.path])
+            self.send_response(status[self.path])
             self.end_headers()
 
-        def log_message(self, *_words: object) -> None:
-            """Say nothing."""
+        def log_message(self, *_args: object) -> None:
+            """Print nothing."""
 
-    with HTTPServer(("127.0.0.1", 0), Page) as server:
-        monkeypatch.setattr(health, "WEB_PORT", server.server_address[1])
+    with HTTPServer(("127.0.0.1", 0), WebServer) as server:
+        monkeypatch.setattr(healthcheck, "WEB_PORT", server.server_address[1])
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            assert health.main([], queue) == 1
-            answers["/readyz"] = 200
-            assert health.main([], queue) == 0
-            answers["/readyz"] = 503
-            assert health.main([], queue) == 0
+            assert healthcheck.main([], queue) == 1
+            status["/readyz"] = 200
+            assert healthcheck.main([], queue) == 0
+            status["/readyz"] = 503
+            assert healthcheck.main([], queue) == 0
         finally:
             server.shutdown()
-    assert health.main([], queue) == 1
+    assert healthcheck.main([], queue) == 1
 
 
-def test_what_is_asked_for_is_told_as_json(queue: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert health.main(["serves"], queue) == 0
+def test_served_bundles_are_printed_as_json(queue: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert healthcheck.main(["served-bundles"], queue) == 0
     assert capsys.readouterr().out == "[]\n"
+
+
+def test_a_queue_folder_of_another_version_is_emptied_with_its_results(store: Store) -> None:
+    """Messages and results are transient, so nothing is migrated."""
+    store.queue.mkdir(parents=True)
+    leftovers = [store.queue / "pulse", store.queue / "message.msg", store.results]
+    for path in leftovers:
+        path.write_text("of another version")
+
+    prepare_queue_folder(store)
+
+    assert [path for path in leftovers if path.exists()] == []
+    assert (store.queue / "messages").is_dir()
+
+
+def test_a_queue_folder_of_this_version_is_kept(store: Store) -> None:
+    prepare_queue_folder(store)
+    (store.queue / "messages" / "message.msg").touch()
+    store.results.touch()
+
+    prepare_queue_folder(store)
+
+    assert (store.queue / "messages" / "message.msg").exists()
+    assert store.results.exists()

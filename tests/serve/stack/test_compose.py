@@ -52,8 +52,8 @@ def test_the_whole_page_to_the_letter() -> None:
             "STARGAZE_BROKER_PASSWORD_FILE": "/run/secrets/broker",
             "STARGAZE_RESULTS_PASSWORD_FILE": "/run/secrets/results",
             "STARGAZE_SESSION_KEY_FILE": "/run/secrets/session",
-            "STARGAZE_FOLLOW": "1",
-            "STARGAZE_DRAIN": "6",
+            "STARGAZE_RELOAD_INTERVAL": "1",
+            "STARGAZE_DRAIN_DELAY": "6",
         }.items()
     )
     labels, marks = web.pop("labels"), web["deploy"].pop("labels")

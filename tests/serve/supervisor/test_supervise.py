@@ -1,4 +1,4 @@
-"""The real page: gunicorn, Celery, a real bundle, started and ended as ``stargaze serve`` does."""
+"""The real server: gunicorn, Celery and a real bundle, started and stopped as by ``stargaze serve``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ sys.exit(serve(section, store, announce=lambda url: print(url, flush=True)))
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Iterator[tuple[str, Store]]:
-    """A page that answers, and its store."""
+    """The URL of a running server, and its store."""
     store = Store(tmp_path_factory.mktemp("site"))
     store.serving.mkdir()
     store.current.symlink_to(bundle_folder)
@@ -50,19 +50,19 @@ def site(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Itera
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process started, and theirs."""
+    """Return all descendants of a process."""
     direct = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return [*direct, *(grandchild for child in direct for grandchild in children(child))]
 
 
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-def test_a_program_gets_its_ranked_answer(site: tuple[str, Store], sample: pd.DataFrame) -> None:
+def test_a_client_gets_ranked_predictions(site: tuple[str, Store], sample: pd.DataFrame) -> None:
     names = list(sample["full_name"].iloc[[900, 0, 300]])
 
     predictions = ask_once(site[0], names)
@@ -71,25 +71,25 @@ def test_a_program_gets_its_ranked_answer(site: tuple[str, Store], sample: pd.Da
     assert {row["full_name"] for row in predictions} == set(names)
 
 
-def test_an_unknown_name_comes_back_as_an_error(site: tuple[str, Store]) -> None:
+def test_an_unknown_repository_is_an_error(site: tuple[str, Store]) -> None:
     with pytest.raises(BadDataError, match="no/such-one"):
         ask_once(site[0], ["no/such-one"])
 
 
-def test_a_refused_name_comes_back_as_an_error(site: tuple[str, Store]) -> None:
+def test_an_invalid_name_is_an_error(site: tuple[str, Store]) -> None:
     with pytest.raises(BadDataError, match="not the name of a repository"):
         ask_once(site[0], ["../etc"])
 
 
-def test_it_is_ready(site: tuple[str, Store]) -> None:
+def test_the_server_is_ready(site: tuple[str, Store]) -> None:
     assert requests.get(f"{site[0]}/readyz", timeout=10).json()["status"] == "ready"
 
 
-def test_a_foreign_host_is_refused_through_gunicorn_too(site: tuple[str, Store]) -> None:
+def test_an_untrusted_host_header_is_refused(site: tuple[str, Store]) -> None:
     assert requests.get(site[0], headers={"Host": "evil.example"}, timeout=10).status_code == 400
 
 
-def test_a_new_release_answers_without_a_restart(site: tuple[str, Store], sample: pd.DataFrame) -> None:
+def test_a_new_release_is_used_without_a_restart(site: tuple[str, Store], sample: pd.DataFrame) -> None:
     url, store = site
     before = store.current.resolve()
     other = store.serving / "other"
@@ -98,9 +98,9 @@ def test_a_new_release_answers_without_a_restart(site: tuple[str, Store], sample
     (other / "bundle.json").write_text(json.dumps(described | {"made_at": "2026-04-01T12:00:00+00:00"}))
     (other / "manifest.json").unlink()
     digest = write_manifest(other)
-    moved = store.serving / "moved"
-    moved.symlink_to(other)
-    moved.replace(store.current)
+    link = store.serving / "new-link"
+    link.symlink_to(other)
+    link.replace(store.current)
 
     ask_once(url, [sample["full_name"].iloc[0]])
 
@@ -108,14 +108,14 @@ def test_a_new_release_answers_without_a_restart(site: tuple[str, Store], sample
     assert digest[:12] in requests.get(url, timeout=10).text
 
 
-def test_without_a_release_it_says_what_to_type(store: Store) -> None:
+def test_without_a_release_the_error_names_deploy(store: Store) -> None:
     with pytest.raises(MissingInputError) as caught, serving(SECTION, store):
         pass
 
     assert caught.value.hint == "stargaze deploy"
 
 
-def test_a_bundle_that_does_not_verify_is_not_served(released: Store, tmp_path: Path) -> None:
+def test_an_invalid_bundle_is_not_served(released: Store, tmp_path: Path) -> None:
     changed = tmp_path / "changed"
     shutil.copytree(released.current.resolve(), changed)
     (changed / "known.parquet").write_bytes(b"else")
@@ -126,34 +126,37 @@ def test_a_bundle_that_does_not_verify_is_not_served(released: Store, tmp_path: 
         pass
 
 
-def test_a_port_in_use_is_found_before_anything_starts(released: Store) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        section = ServeSection(port=taken.getsockname()[1])
+def test_a_port_in_use_is_reported_before_anything_starts(released: Store) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        section = ServeSection(port=other.getsockname()[1])
         with pytest.raises(UsageError, match="is in use"), serving(section, released):
             pass
 
     assert not log_folder(released).exists()
 
 
-def test_a_process_that_dies_ends_the_other_and_shows_its_last_lines(released: Store) -> None:
+def test_a_crashed_process_stops_the_other_and_shows_its_last_lines(released: Store) -> None:
     started: list[int] = []
 
     def kill_the_worker(_url: str) -> None:
-        # Others of this test run may serve too: ours work in this store.
+        # Other tests may run servers at the same time: ours work in this store.
         ours = [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/cwd").resolve() == released.root]
         started.extend(ours)
-        os.kill(next(pid for pid in ours if "serve.worker" in Path(f"/proc/{pid}/cmdline").read_text()), signal.SIGKILL)
+        os.kill(
+            next(pid for pid in ours if "serve.queue.worker" in Path(f"/proc/{pid}/cmdline").read_text()),
+            signal.SIGKILL,
+        )
 
     with pytest.raises(ExternalError, match="the worker process was killed by SIGKILL") as caught:
         serve(SECTION, released, announce=kill_the_worker)
 
     assert "worker: " in caught.value.message
     assert str(log_folder(released)) in caught.value.hint
-    wait_for(lambda: not any(alive(pid) for pid in started))
+    wait_for(lambda: not any(is_alive(pid) for pid in started))
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_however_the_supervisor_ends_nothing_stays_behind(released: Store, sent: signal.Signals, code: int) -> None:
+def test_no_process_outlives_the_supervisor(released: Store, sent: signal.Signals, code: int) -> None:
     command = [sys.executable, "-c", SUPERVISOR, str(released.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisor:
         assert supervisor.stdout is not None
@@ -165,4 +168,4 @@ def test_however_the_supervisor_ends_nothing_stays_behind(released: Store, sent:
 
         assert supervisor.wait(PATIENCE) == code
     assert len(started) >= 4
-    wait_for(lambda: not any(alive(pid) for pid in started))
+    wait_for(lambda: not any(is_alive(pid) for pid in started))

@@ -33,13 +33,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Itera
     processes.prepare_store(store)
     section = ServeSection(port=0, web_processes=1)
     with listen("127.0.0.1", 0) as listener:
-        child = processes._web(section, store, to_environment(section, store), listener)
+        child = processes._start_web(section, store, to_environment(section, store), listener)
         try:
             wait_for_answer(url_of(listener))
             yield url_of(listener), listener.getsockname()[1]
         finally:
-            child.ask_to_end()
-            child.insist()
+            child.terminate()
+            child.wait_or_kill()
 
 
 def ask(url: str) -> requests.Response:
