@@ -18,14 +18,14 @@ class Stars:
 
     def __init__(self) -> None:
         self.bundle = Bundle.load(Path(os.environ["BUNDLE"]))
-        self.bundle.answer(self.bundle.known.head(1))
+        self.bundle.estimate(self.bundle.known.head(1))
 
     @bentoml.api
     def predict(self, repositories: list[str]) -> list[dict[str, Any]]:
         """Return prediction and interval of each repository."""
         if not repositories:
             return []
-        found = self.bundle.answer(look_up_repositories(repositories, self.bundle.known))
+        found = self.bundle.estimate(look_up_repositories(repositories, self.bundle.known))
         return [
             {"stars": stars, "low": low, "high": high}
             for stars, low, high in zip(found.predicted.tolist(), found.low.tolist(), found.high.tolist(), strict=True)

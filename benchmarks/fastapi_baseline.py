@@ -17,7 +17,7 @@ from stargaze.features.ingest.user_input import look_up_repositories
 with tempfile.TemporaryDirectory() as folder:
     joblib.dump(Bundle.load(Path(os.environ["BUNDLE"])), Path(folder) / "model.joblib")
     bundle: Bundle = joblib.load(Path(folder) / "model.joblib")
-bundle.answer(bundle.known.head(1))
+bundle.estimate(bundle.known.head(1))
 app = FastAPI()
 
 
@@ -32,7 +32,7 @@ def predict(asked: Asked) -> list[dict[str, Any]]:
     """Return prediction and interval of each repository."""
     if not asked.repositories:
         return []
-    found = bundle.answer(look_up_repositories(asked.repositories, bundle.known))
+    found = bundle.estimate(look_up_repositories(asked.repositories, bundle.known))
     return [
         {"stars": stars, "low": low, "high": high}
         for stars, low, high in zip(found.predicted.tolist(), found.low.tolist(), found.high.tolist(), strict=True)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.bundle.growth_bundle import Outlook, log_growth
+from stargaze.bundle.growth_bundle import HorizonModel, log_growth
 from stargaze.config import GrowthSection, TuningSection
 from stargaze.features.history.clean import clean_history
 from stargaze.features.history.read import read_history
@@ -78,7 +78,7 @@ def _shown(rows: pd.DataFrame) -> str:
     return kept.round(3).astype("object").where(kept.notna(), "").to_string(index=False)
 
 
-def _covered(outlook: Outlook, test: Examples) -> list[dict[str, Any]]:
+def _covered(outlook: HorizonModel, test: Examples) -> list[dict[str, Any]]:
     """Return coverage and width by decade of stars and by quarter of the interval's width."""
     _, low, high = outlook.growth(test.origins, test.features)
     inside, width = (low <= test.growth) & (test.growth <= high), high - low
@@ -100,7 +100,7 @@ def _covered(outlook: Outlook, test: Examples) -> list[dict[str, Any]]:
 
 
 def _beside(
-    outlook: Outlook, parted: tuple[Examples, Examples], outside: dict[str, Outside], number: int
+    outlook: HorizonModel, parted: tuple[Examples, Examples], outside: dict[str, Outside], number: int
 ) -> list[dict[str, Any]]:
     train, test = parted
     places = np.sort(np.random.default_rng(0).permutation(len(test))[:number])

@@ -64,7 +64,7 @@ def judge(
         calibrated = calibrate_on(arrays.inputs, out, arrays.target, arrays.folds, places, COVERAGE, seed)
         model = fit(FAMILIES["lightgbm"], ROUNDS, arrays, np.arange(len(train)), seed)
         predicted[test] = np.maximum(model.predict(inputs[test]), 0.0)
-        low[test], high[test] = calibrated.around(inputs[test], predicted[test])
+        low[test], high[test] = calibrated.bounds(inputs[test], predicted[test])
     decades = {f"stars {row['decade']}": row["coverage"] for row in by_decade(low, high, stars)}
     coverage = {"coverage": float(np.mean((low <= stars) & (stars <= high))), "width": _width(low, high)}
     return {**scores(stars, np.expm1(predicted)), **coverage, **decades}

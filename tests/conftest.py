@@ -20,9 +20,10 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from stargaze.bundle.prediction_intervals import with_predicted
-from stargaze.bundle.serialization import Blend
-from stargaze.bundle.star_bundle import Bundle, write_bundle
+from stargaze.bundle.prediction_intervals import append_prediction
+from stargaze.bundle.serialization import Ensemble
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.bundle.write import write_bundle
 from stargaze.cli import main
 from stargaze.config import FeaturesSection, ServeSection
 from stargaze.features import schema
@@ -61,7 +62,7 @@ def sample() -> pd.DataFrame:
 def bundle_folder(tmp_path_factory: pytest.TempPathFactory, sample: pd.DataFrame) -> Path:
     """A bundle of LightGBM models for both policies."""
     vocabularies = {name: build_vocabulary(sample[name]) for name in ("language", "owner_type")}
-    models = {policy: Blend((1.0,), (_model(sample, names, vocabularies),)) for policy, names in FEATURES.items()}
+    models = {policy: Ensemble((1.0,), (_model(sample, names, vocabularies),)) for policy, names in FEATURES.items()}
     spreads = {"all": _spread(sample, models["all"], vocabularies)}
     meta = _meta(sample, models, spreads, vocabularies)
     return write_bundle(tmp_path_factory.mktemp("bundles"), meta, models, spreads, sample)
@@ -156,20 +157,20 @@ def _model(sample: pd.DataFrame, names: list[str], vocabularies: dict[str, list[
     return fit(FAMILIES["lightgbm"], {"n_estimators": 40}, arrays, np.arange(len(sample)), 0)
 
 
-def _spread(sample: pd.DataFrame, model: Blend, vocabularies: dict[str, list[str]]) -> Any:
+def _spread(sample: pd.DataFrame, model: Ensemble, vocabularies: dict[str, list[str]]) -> Any:
     inputs, target = (
         build_matrix(sample, FEATURES["all"], vocabularies).to_numpy(),
         np.log1p(sample["stars"].to_numpy()),
     )
     predicted = np.maximum(model.predict(inputs), 0.0)
     arrays = Arrays(
-        with_predicted(inputs, predicted), np.abs(target - predicted), np.zeros(len(sample), dtype=int), (0, 1)
+        append_prediction(inputs, predicted), np.abs(target - predicted), np.zeros(len(sample), dtype=int), (0, 1)
     )
     return fit(FAMILIES["lightgbm"], {"n_estimators": 10}, arrays, np.arange(len(sample)), 0)
 
 
 def _meta(
-    sample: pd.DataFrame, models: dict[str, Blend], spreads: dict[str, Any], vocabularies: dict[str, list[str]]
+    sample: pd.DataFrame, models: dict[str, Ensemble], spreads: dict[str, Any], vocabularies: dict[str, list[str]]
 ) -> dict[str, Any]:
     return {
         "made_at": "2026-03-01T12:00:00+00:00",
@@ -178,7 +179,12 @@ def _meta(
         "explain": "activity",
         "family": "lightgbm",
         "coverage": 0.9,
-        "intervals": {"coverage": 0.9, "counts": [0, 20], "heights": [0, 20], "reach": [[1.7, 1.2], [1.6, 1.1]]},
+        "intervals": {
+            "coverage": 0.9,
+            "count_classes": [0, 20],
+            "prediction_classes": [0, 20],
+            "radius": [[1.7, 1.2], [1.6, 1.1]],
+        },
         "features": FEATURES,
         "vocabularies": vocabularies,
         "scores": {policy: {"rmsle": 0.5, "r2": 0.8, "coverage": 0.9} for policy in models},
@@ -199,12 +205,12 @@ def _meta(
 
 
 def _predicted(
-    models: dict[str, Blend], spreads: dict[str, Any], policy: str, vocabularies: dict[str, list[str]]
+    models: dict[str, Ensemble], spreads: dict[str, Any], policy: str, vocabularies: dict[str, list[str]]
 ) -> list[float]:
     inputs = build_matrix(schema.conform(pd.DataFrame([PROTOTYPE])), FEATURES[policy], vocabularies).to_numpy()
     said = [float(model.predict(inputs)[0]) for model in models[policy].models]
     if policy in spreads:
-        told = with_predicted(inputs, np.maximum(models[policy].predict(inputs), 0.0))
+        told = append_prediction(inputs, np.maximum(models[policy].predict(inputs), 0.0))
         said.append(float(spreads[policy].predict(told)[0]))
     return said
 

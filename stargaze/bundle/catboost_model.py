@@ -1,8 +1,8 @@
-"""CatBoost's models as tables of our own: read and asked without CatBoost, whose readers trust what they are given.
+"""CatBoost models as plain tables: loaded and evaluated without CatBoost, whose parsers trust their input.
 
-CatBoost's trees ask the same question of all rows on a level, so that the answers are the bits of a leaf's number, and a
-model is five tables. Its binary format, changed at random, ended the process in one of a hundred cases; tables are checked
-by their shapes.
+All nodes on one level of an oblivious tree share a split, so the split results are the bits of the leaf index and a
+model is five tables. CatBoost's binary format, changed at random, crashed the process in one of a hundred cases; tables
+are validated by their shapes.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ import numpy as np
 from stargaze.bundle.manifest import BadBundleError
 
 KIND = "catboost"
-AT_ONCE = 32
-"""Trees whose contributions are found together: enough for NumPy, few enough for the memory (17 MB at 8 levels)."""
-DEEPEST = 10
-"""Levels; CatBoost advises up to 10, and a tree has 2 ** levels leaves."""
+BATCH_TREES = 32
+"""Trees per batch of contributions: enough for NumPy, few enough for the memory (17 MB at 8 levels)."""
+MAX_DEPTH = 10
+"""Levels; CatBoost recommends at most 10, and a tree has 2 ** levels leaves."""
 
 
 @dataclass(frozen=True)
-class Oblivious:
+class CatboostModel:
     """A fitted model.
 
     Attributes
     ----------
     n_features : int
     features : array of int, shape (n_trees, n_levels)
-        The column that a level asks about; the first level is the lowest bit of the leaf.
+        The column of each level's split; the first level is the lowest bit of the leaf index.
     borders : array of float32, shape (n_trees, n_levels)
-        A number answers yes above it; a level that a tree lacks asks for more than infinity.
+        The threshold: a number above it sets the bit; infinity for a level that a tree lacks.
     codes : array of bool, shape (n_trees, n_levels)
-        Whether the column is a category, which answers yes if it is the border.
+        Whether the column is a category, which sets the bit if it equals the border.
     leaves, weights : array of float, shape (n_trees, 2 ** n_levels)
-        What a leaf adds [nat], and how many rows it was fitted on.
+        The value of each leaf [nat], and the number of training rows in it.
     bias : float
-        Where predictions start [nat].
+        The base value of predictions [nat].
     """
 
     n_features: int
@@ -55,89 +55,91 @@ class Oblivious:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Read what :meth:`to_bytes` wrote.
+        """Return the inverse of :meth:`to_bytes`.
 
         Raises
         ------
         BadBundleError
-            If it is none, or its tables do not fit each other.
+            If the bytes are malformed, or the shapes of the tables do not fit.
         """
         try:
-            told = json.loads(content)
+            tables = json.loads(content)
             model = cls(
-                int(told["n_features"]),
-                np.array(told["features"], dtype="int64"),
-                np.array(told["borders"], dtype="float32"),
-                np.array(told["codes"], dtype="bool"),
-                np.array(told["leaves"], dtype="float64"),
-                np.array(told["weights"], dtype="float64"),
-                float(told["bias"]),
+                int(tables["n_features"]),
+                np.array(tables["features"], dtype="int64"),
+                np.array(tables["borders"], dtype="float32"),
+                np.array(tables["codes"], dtype="bool"),
+                np.array(tables["leaves"], dtype="float64"),
+                np.array(tables["weights"], dtype="float64"),
+                float(tables["bias"]),
             )
         except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
-            raise BadBundleError(f"not a CatBoost model: {error}", hint="stargaze tune makes a bundle") from error
-        if not model._fits():
-            raise BadBundleError("not a CatBoost model: its tables do not fit", hint="stargaze tune makes a bundle")
+            raise BadBundleError(f"not a CatBoost model: {error}", hint="stargaze tune writes a new bundle") from error
+        if not model._is_valid():
+            raise BadBundleError(
+                "not a CatBoost model: its tables do not fit", hint="stargaze tune writes a new bundle"
+            )
         return model
 
     def to_bytes(self) -> bytes:
-        """Return the tables as JSON, which holds every digit."""
+        """Return the tables as JSON, which preserves every digit."""
         tables = {name: getattr(self, name).tolist() for name in ("features", "borders", "codes", "leaves", "weights")}
         return json.dumps({"n_features": self.n_features, "bias": self.bias, **tables}).encode()
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Predict log1p(stars) [nat]; shape (n,)."""
-        reached = self._reached(inputs)
-        added = np.take_along_axis(self.leaves, reached.T, axis=1)
-        return np.asarray(self.bias + added.sum(axis=0))
+        values = np.take_along_axis(self.leaves, self._leaf_indices(inputs).T, axis=1)
+        return np.asarray(self.bias + values.sum(axis=0))
 
     def contributions(self, inputs: np.ndarray) -> np.ndarray:
-        """Return exact Shapley values [nat], the last column where they start from; shape (n, n_features + 1)."""
+        """Return exact Shapley values [nat], the last column the base value; shape (n, n_features + 1)."""
         total = np.zeros((len(inputs), self.n_features + 1))
         total[:, -1] = self.bias
-        for (columns, added), leaf in zip(self._shares, self._reached(inputs).T, strict=True):
-            total[:, columns] += added[:, leaf].T
+        for (columns, values), leaf in zip(self._leaf_contributions, self._leaf_indices(inputs).T, strict=True):
+            total[:, columns] += values[:, leaf].T
         return total
 
-    def _reached(self, inputs: np.ndarray) -> np.ndarray:
-        """Return the leaf of each row in each tree; shape (n, n_trees)."""
+    def _leaf_indices(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the leaf index of each row in each tree; shape (n, n_trees)."""
         if np.ndim(inputs) != 2 or inputs.shape[1] != self.n_features:
             raise BadBundleError(
-                f"the model cannot predict: it takes {self.n_features} features", hint="stargaze tune makes a bundle"
+                f"the model cannot predict: it takes {self.n_features} features",
+                hint="stargaze tune writes a new bundle",
             )
         values = np.asarray(inputs, dtype="float32")
-        reached = np.zeros((len(values), len(self.features)), dtype="int16")
+        indices = np.zeros((len(values), len(self.features)), dtype="int16")
         for level, (features, borders, codes) in enumerate(
             zip(self.features.T, self.borders.T, self.codes.T, strict=True)
         ):
-            asked = values[:, features]  # a level at a time: all of them would take ten times the memory
-            reached |= np.where(codes, asked == borders, asked > borders).astype("int16") << level
-        return reached
+            column = values[:, features]  # one level at a time: all levels would take ten times the memory
+            indices |= np.where(codes, column == borders, column > borders).astype("int16") << level
+        return indices
 
     @cached_property
-    def _shares(self) -> list[tuple[list[int], np.ndarray]]:
-        """Return for each tree the columns that it asks about and -1, and what each adds in each leaf; (n_columns, n_leaves).
+    def _leaf_contributions(self) -> list[tuple[list[int], np.ndarray]]:
+        """Return for each tree its columns and -1, and their contributions in each leaf; shape (n_columns, n_leaves).
 
         References
         ----------
         Lundberg et al., Consistent individualized feature attribution for tree ensembles, 2018.
         """
-        asked = np.where(np.isfinite(self.borders), self.features, -1)
-        shares = []
-        for begin in range(0, len(asked), AT_ONCE):
-            some = slice(begin, begin + AT_ONCE)
-            worth = np.stack([self._expected(some, known) for known in range(self.leaves.shape[1])], axis=1)
-            for levels, of_tree in zip(asked[some].tolist(), worth, strict=True):
-                columns, often = _formula(tuple(levels))
-                shares.append((columns, often @ of_tree))
-        return shares
+        split_columns = np.where(np.isfinite(self.borders), self.features, -1)
+        contributions = []
+        for start in range(0, len(split_columns), BATCH_TREES):
+            batch = slice(start, start + BATCH_TREES)
+            expected = np.stack([self._expected(batch, known) for known in range(self.leaves.shape[1])], axis=1)
+            for levels, values in zip(split_columns[batch].tolist(), expected, strict=True):
+                columns, weights = _shapley_weights(tuple(levels))
+                contributions.append((columns, weights @ values))
+        return contributions
 
     def _expected(self, trees: slice, known: int) -> np.ndarray:
-        """Return what to expect in each leaf's place if only the levels that are bits of ``known`` are; (n_trees, n_leaves).
+        """Return the expected value at each leaf if only the levels in the bits of ``known`` are; shape (n_trees, n_leaves).
 
-        A level that is not known is averaged over the rows that the tree was fitted on, as they fell at that place of it.
+        An unknown level is averaged with the training rows of its branches as weights.
         """
         levels = self.features.shape[1]
-        shape = (-1, *(2,) * levels)  # the first is the highest bit: the last level, which CatBoost takes for the root
+        shape = (-1, *(2,) * levels)  # the first axis is the highest bit: the last level, which is CatBoost's root
         values, weights = self.leaves[trees].reshape(shape), self.weights[trees].reshape(shape)
         whole = values.shape
         for level, axis in enumerate(range(levels, 0, -1)):
@@ -148,8 +150,8 @@ class Oblivious:
                 values = (values * share).sum(axis=axis, keepdims=True)
         return np.broadcast_to(values, whole).reshape(len(weights), -1)
 
-    def _fits(self) -> bool:
-        if self.features.ndim != 2 or not 1 <= self.features.shape[1] <= DEEPEST:
+    def _is_valid(self) -> bool:
+        if self.features.ndim != 2 or not 1 <= self.features.shape[1] <= MAX_DEPTH:
             return False
         n_trees, levels = self.features.shape
         return bool(
@@ -165,30 +167,32 @@ class Oblivious:
 
 
 @functools.lru_cache(maxsize=4096)
-def _formula(asked: tuple[int, ...]) -> tuple[list[int], np.ndarray]:
-    """Return Shapley's formula for a tree by the column that each level asks about, -1 for none.
+def _shapley_weights(split_columns: tuple[int, ...]) -> tuple[list[int], np.ndarray]:
+    """Return the weights of Shapley's formula for a tree, given the column of each level's split (-1 for none).
 
-    Its rows are the columns and, last, where the tree starts from; its columns are the sets of levels that are known, as bits.
+    Rows are the columns and, last, the base value; columns are the sets of known levels, as bits.
     """
-    columns = sorted(set(asked) - {-1})
+    columns = sorted(set(split_columns) - {-1})
     n = len(columns)
-    often = np.zeros((n + 1, 2 ** len(asked)))
-    often[-1, 0] = 1.0
-    levels = {column: sum(1 << level for level, of in enumerate(asked) if of == column) for column in columns}
+    weights = np.zeros((n + 1, 2 ** len(split_columns)))
+    weights[-1, 0] = 1.0
+    levels = {
+        column: sum(1 << level for level, split in enumerate(split_columns) if split == column) for column in columns
+    }
     for row, column in enumerate(columns):
         others = [levels[other] for other in columns if other != column]
         for size in range(n):
             weight = math.factorial(size) * math.factorial(n - size - 1) / math.factorial(n)
             for known in map(sum, itertools.combinations(others, size)):
-                often[row, known | levels[column]] += weight
-                often[row, known] -= weight
-    return [*columns, -1], often
+                weights[row, known | levels[column]] += weight
+                weights[row, known] -= weight
+    return [*columns, -1], weights
 
 
-def from_catboost(model: Any, columns: list[tuple[int, float | None]], n_features: int) -> Oblivious:
-    """Take the tables out of what CatBoost wrote as JSON; ``columns`` says of each of its columns which of ours it was.
+def from_catboost(model: Any, columns: list[tuple[int, float | None]], n_features: int) -> CatboostModel:
+    """Return the tables of a model in CatBoost's JSON format.
 
-    A column of ours that is a category was one of CatBoost's for each of its codes, which stands beside it.
+    ``columns`` maps each CatBoost column to one of ours and, for a category, to the code that the column stands for.
     """
     trees = model["oblivious_trees"]
     levels = max(1, *(len(tree["splits"] or []) for tree in trees))
@@ -198,10 +202,10 @@ def from_catboost(model: Any, columns: list[tuple[int, float | None]], n_feature
     flat = [item["flat_feature_index"] for item in model["features_info"]["float_features"]]
     for row, tree in enumerate(trees):
         for level, split in enumerate(tree["splits"] or []):
-            place, code = columns[flat[split["float_feature_index"]]]
-            features[row, level], codes[row, level] = place, code is not None
+            column, code = columns[flat[split["float_feature_index"]]]
+            features[row, level], codes[row, level] = column, code is not None
             borders[row, level] = split["border"] if code is None else code
         leaves[row, : len(tree["leaf_values"])] = tree["leaf_values"]
         weights[row, : len(tree["leaf_weights"])] = tree["leaf_weights"]
     scale, bias = model["scale_and_bias"]
-    return Oblivious(n_features, features, borders, codes, leaves * scale, weights, float(bias[0]))
+    return CatboostModel(n_features, features, borders, codes, leaves * scale, weights, float(bias[0]))

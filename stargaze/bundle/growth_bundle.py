@@ -1,4 +1,4 @@
-"""The growth bundle: models of how many stars a repository will have after some days, checked before any is used.
+"""The growth bundle: models that forecast star counts, in files that run no code on load and are verified before use.
 
 The manifest and the formats are those of :mod:`stargaze.bundle.star_bundle`. ``tune`` writes it, and :func:`forecast` uses it.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.bundle.manifest import BadBundleError, check_kind, check_named, read_verified, write_manifest
+from stargaze.bundle.manifest import BadBundleError, check_file_names, check_kind, read_verified, write_manifest
 from stargaze.bundle.serialization import Model, from_bytes
 from stargaze.errors import BadDataError
 from stargaze.features.history.clean import clean_history
@@ -26,19 +26,20 @@ from stargaze.features.history.windows import StarCounts, Windows, build_windows
 from stargaze.system.files import scratch_folder
 
 KIND = "growth"
-STILL = 0.002
-"""Log growth below which more or less is a matter of single stars [nat]; above it, errors are compared as factors."""
+LINEAR_BELOW = 0.002
+"""Log growth [nat] below which errors count linearly, as single stars; above it they count as factors."""
 TOLERANCE = 1e-4
-"""How far the prototype's forecast may lie from the stored one [nat]: room for another processor's rounding."""
+"""Largest difference between the forecast and the stored prototype forecast [nat]: processors round differently."""
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-AGAIN = 'stargaze tune with tuning.target = "growth" makes one for this version'
+HINT = 'stargaze tune with tuning.target = "growth" writes one for this version'
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """How one horizon is foreseen: a model of growth, one of its difficulty, and how far the truth lies off in its units.
+class HorizonModel:
+    """The models of one horizon: growth, difficulty (the predicted error), and the calibrated offsets in units of it.
 
-    Both models work on :func:`squeezed` growth, the first on what exceeds the drift. ``offsets`` are a low and a high one.
+    Both models work on the scale of :func:`compress_growth`; the first predicts the difference from the drift.
+    ``offsets`` are the low and the high one.
     """
 
     days: int
@@ -47,17 +48,17 @@ class Outlook:
     offsets: tuple[float, float]
 
     def growth(self, origins: Windows, features: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return log growth [nat], and the lowest and the highest inside the interval; shapes (n,)."""
+        """Return log growth [nat] and the bounds of its prediction interval; shapes (n,)."""
         inputs = features.to_numpy()
-        middle = squeezed(drift(origins, self.days)) + self.model.predict(inputs)
+        middle = compress_growth(drift(origins, self.days)) + self.model.predict(inputs)
         spread = np.exp(self.difficulty.predict(inputs))
-        low, high = (widened(middle + offset * spread) for offset in self.offsets)
-        return widened(middle), low, high
+        low, high = (expand_growth(middle + offset * spread) for offset in self.offsets)
+        return expand_growth(middle), low, high
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """How many stars after some days, and the interval around it."""
+    """The stars after some days and their prediction interval."""
 
     days: int
     stars: int
@@ -67,7 +68,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class GrowthBundle:
-    """A verified bundle of growth models; they are read from bytes that were hashed, never from the disk again."""
+    """A verified bundle of growth models, parsed from the bytes that were hashed, never read from disk again."""
 
     digest: str
     meta: dict[str, Any]
@@ -75,12 +76,12 @@ class GrowthBundle:
 
     @classmethod
     def load(cls, folder: Path) -> GrowthBundle:
-        """Verify every file against the manifest, then read the description and repeat the prototype's forecast.
+        """Verify every file against the manifest, parse the description and repeat the prototype forecast.
 
         Raises
         ------
         BadBundleError
-            If a file was changed, the bundle is of another kind or version, or forecasts something else than it did.
+            If a file was changed, the bundle has another kind or version, or a forecast differs from the stored one.
         """
         digest, content = read_verified(folder.resolve())
         try:
@@ -89,25 +90,25 @@ class GrowthBundle:
             bundle = cls(digest, meta, content)
             current = meta["format"] == 1
             if current:
-                check_named(bundle.named, content, folder, AGAIN)
-            usable = current and len(bundle.outlooks) > 0 and bundle.weeks > 0
+                check_file_names(bundle.file_names, content, folder, HINT)
+            usable = current and len(bundle.horizon_models) > 0 and bundle.weeks > 0
         except MALFORMED as error:
-            raise BadBundleError(f"{folder}: bundle.json is not well-formed: {error!r}", hint=AGAIN) from error
+            raise BadBundleError(f"{folder}: bundle.json is malformed: {error!r}", hint=HINT) from error
         if not usable:
-            raise BadBundleError(f"{folder}: was made by another version", hint=AGAIN)
+            raise BadBundleError(f"{folder}: another version wrote this bundle", hint=HINT)
         bundle.check_prototype()
         return bundle
 
     @property
-    def named(self) -> set[str]:
-        """The names of all files that the description gives a meaning; any other could be anything."""
+    def file_names(self) -> set[str]:
+        """The names of all files that the description mentions."""
         return {"bundle.json"} | {str(item[part]) for item in self.meta["horizons"] for part in ("model", "difficulty")}
 
     @cached_property
-    def outlooks(self) -> tuple[Outlook, ...]:
-        """One a horizon, the nearest first."""
+    def horizon_models(self) -> tuple[HorizonModel, ...]:
+        """The models of each horizon, the nearest first."""
         return tuple(
-            Outlook(
+            HorizonModel(
                 int(item["days"]),
                 from_bytes("lightgbm", self.content[item["model"]]),
                 from_bytes("lightgbm", self.content[item["difficulty"]]),
@@ -118,11 +119,11 @@ class GrowthBundle:
 
     @property
     def weeks(self) -> int:
-        """How long a history must be [week]."""
+        """The required length of a history [week]."""
         return int(self.meta["history_weeks"])
 
-    def describe(self, origins: Windows) -> pd.DataFrame:
-        """Compute what the models are given.
+    def compute_features(self, origins: Windows) -> pd.DataFrame:
+        """Compute the inputs of the models.
 
         Raises
         ------
@@ -131,71 +132,71 @@ class GrowthBundle:
         """
         features = growth_features(origins, self.meta["languages"])
         if list(features.columns) != self.meta["features"]:
-            raise BadBundleError("the growth bundle was fitted on other features", hint=AGAIN)
+            raise BadBundleError("the growth bundle was fitted on other features", hint=HINT)
         return features
 
     def check_prototype(self) -> None:
-        """Forecast the stored history with every model and compare.
+        """Forecast the stored prototype history with every model and compare with the stored forecasts.
 
         Raises
         ------
         BadBundleError
-            If a forecast is not the one that was stored when the bundle was made.
+            If a forecast differs from the stored one.
         """
         try:
             stored = self.meta["prototype"]
             origin = last_origin(prototype_history(stored["history"]), self.weeks)
-            features = self.describe(origin)
-            for outlook, expected in zip(self.outlooks, stored["growth"], strict=True):
-                found = np.array([values[0] for values in outlook.growth(origin, features)])
-                if not np.all(np.abs(found - np.asarray(expected, dtype="float64")) <= TOLERANCE):
+            features = self.compute_features(origin)
+            for models, expected in zip(self.horizon_models, stored["growth"], strict=True):
+                growth = np.array([values[0] for values in models.growth(origin, features)])
+                if not np.all(np.abs(growth - np.asarray(expected, dtype="float64")) <= TOLERANCE):
                     raise BadBundleError(
-                        f"the model of {outlook.days} days forecasts another growth than stored", hint=AGAIN
+                        f"the {models.days}-day forecast of the prototype differs from the stored one", hint=HINT
                     )
         except (*MALFORMED, BadDataError) as error:
-            raise BadBundleError(f"the prototype history cannot be forecast: {error!r}", hint=AGAIN) from error
+            raise BadBundleError(f"forecasting the prototype history failed: {error!r}", hint=HINT) from error
 
 
 def forecast(bundle: GrowthBundle, history: pd.DataFrame) -> list[Forecast]:
-    """Go on from the end of one repository's history, a horizon each.
+    """Forecast the stars of one repository after each horizon, from the end of its history.
 
     Raises
     ------
     BadDataError
-        If the history is not of one repository, or too short since its last break.
+        If the history has several repositories, or is too short since its last break.
     """
     origin = last_origin(history, bundle.weeks)
-    features = bundle.describe(origin)
-    found = []
-    for outlook in bundle.outlooks:
-        growth = np.array([values[0] for values in outlook.growth(origin, features)])
+    features = bundle.compute_features(origin)
+    forecasts = []
+    for models in bundle.horizon_models:
+        growth = np.array([values[0] for values in models.growth(origin, features)])
         stars, low, high = np.maximum(np.expm1(np.log1p(origin.now[0]) + growth), 0.0).tolist()
-        found.append(Forecast(outlook.days, round(stars), math.floor(low), math.ceil(high)))
-    return found
+        forecasts.append(Forecast(models.days, round(stars), math.floor(low), math.ceil(high)))
+    return forecasts
 
 
 def last_origin(history: pd.DataFrame, weeks: int) -> Windows:
-    """Stand at the last count of one repository's history, with all weeks that lead to it."""
+    """Return the window that ends at the last count of one repository's history."""
     whole = clean_history(tidy_history(history)).frame
     names = whole["full_name"].unique()
     if len(names) != 1:
         raise BadDataError(
-            f"a forecast is of one repository, not of {len(names)}", hint="take the rows of one full_name"
+            f"the history has {len(names)} repositories, a forecast takes one", hint="select the rows of one full_name"
         )
     counts = StarCounts.of(whole)
     origin = build_windows(counts, weeks, np.array([len(whole) - 1]))
     if not len(origin.rows):
         series = counts.day[counts.series == counts.series[-1]]
         raise BadDataError(
-            f"{names[0]}: its history goes back {(series[-1] - series[0]) / 7:.0f} weeks without a break, "
+            f"{names[0]}: the history covers {(series[-1] - series[0]) / 7:.0f} weeks without a break, "
             f"a forecast needs {weeks}",
-            hint="wait until it is longer, or tune with a smaller growth.history_weeks",
+            hint="provide a longer history, or tune with a smaller growth.history_weeks",
         )
     return origin
 
 
 def log_growth(now: np.ndarray, later: np.ndarray) -> np.ndarray:
-    """Return log((later + 1) / (now + 1)) [nat]: what is foreseen and scored; shape (n,).
+    """Return log((later + 1) / (now + 1)) [nat], the growth target; shape (n,).
 
     Examples
     --------
@@ -206,31 +207,31 @@ def log_growth(now: np.ndarray, later: np.ndarray) -> np.ndarray:
 
 
 def drift(origins: Windows, days: int) -> np.ndarray:
-    """Return the log growth if as many stars come a day as came in the whole window; shape (n,) [nat]."""
+    """Return the log growth at the mean rate of the window; shape (n,) [nat]."""
     gained = (origins.now - origins.stars[:, 0]) / (7 * origins.weeks) * days
     return log_growth(origins.now, np.maximum(origins.now + gained, 0.0))
 
 
-def squeezed(growth: np.ndarray) -> np.ndarray:
-    """Make differences of growth differences of factors, except about zero; shape (n,).
+def compress_growth(growth: np.ndarray) -> np.ndarray:
+    """Return growth on a logarithmic scale that is linear near zero; shape (n,).
 
     Examples
     --------
-    >>> round(float(squeezed(np.array(0.4)) - squeezed(np.array(0.2))), 2), round(float(np.log(2)), 2)
+    >>> round(float(compress_growth(np.array(0.4)) - compress_growth(np.array(0.2))), 2), round(float(np.log(2)), 2)
     (0.69, 0.69)
     """
-    return np.asarray(np.arcsinh(growth / STILL))
+    return np.asarray(np.arcsinh(growth / LINEAR_BELOW))
 
 
-def widened(value: np.ndarray) -> np.ndarray:
-    """Return to growth [nat] from :func:`squeezed`; shape (n,)."""
-    return np.asarray(np.sinh(np.clip(value, -12.0, 12.0)) * STILL)
+def expand_growth(value: np.ndarray) -> np.ndarray:
+    """Return the inverse of :func:`compress_growth` [nat]; shape (n,)."""
+    return np.asarray(np.sinh(np.clip(value, -12.0, 12.0)) * LINEAR_BELOW)
 
 
-def prototype_rows(origins: Windows, place: int) -> list[dict[str, Any]]:
-    """Return the counts of one series up to an origin as plain rows: what the receiving end repeats."""
+def prototype_rows(origins: Windows, index: int) -> list[dict[str, Any]]:
+    """Return the counts of one series up to an origin as plain rows, stored as the prototype."""
     frame = origins.counts.frame
-    row = int(origins.rows[place])
+    row = int(origins.rows[index])
     known = frame.iloc[: row + 1][origins.counts.series[: row + 1] == origins.counts.series[row]]
     rows = known.drop(columns="series").astype("object").where(known.notna().drop(columns="series"), None)
     dates = {name: [None if value is None else value.isoformat() for value in rows[name]] for name in _DATES}
@@ -238,7 +239,7 @@ def prototype_rows(origins: Windows, place: int) -> list[dict[str, Any]]:
 
 
 def prototype_history(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Read what :func:`prototype_rows` wrote."""
+    """Return the inverse of :func:`prototype_rows`."""
     frame = pd.DataFrame(rows)
     return frame.assign(**{name: pd.to_datetime(frame[name], utc=True, format="ISO8601") for name in _DATES})
 
@@ -247,7 +248,7 @@ _DATES = ("date", "last_commit")
 
 
 def write_growth(parent: Path, meta: dict[str, Any], files: Mapping[str, bytes]) -> Path:
-    """Write a growth bundle into ``parent/<digest>`` in one rename and return that folder; one that is there already stays."""
+    """Write a growth bundle to ``parent/<digest>`` with one rename and return that folder; an existing one is kept."""
     with scratch_folder(parent) as folder:
         for name, data in files.items():
             (folder / name).write_bytes(data)

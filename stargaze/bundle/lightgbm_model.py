@@ -1,4 +1,4 @@
-"""LightGBM's models as its own text, asked through its library alone: its Python package brings scikit-learn, 75 MB a worker."""
+"""LightGBM models as text, loaded with the C library alone: the Python package imports scikit-learn, 75 MB per worker."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ import numpy as np
 from stargaze.bundle.manifest import BadBundleError
 
 KIND = "lightgbm"
-HINT = "stargaze tune makes a bundle"
+HINT = "stargaze tune writes a new bundle"
 VALUE, LEAF, CONTRIBUTION = 0, 2, 3
-"""What its library calls the kinds of an answer."""
+"""The prediction types of LightGBM's C API."""
 TYPES = {"float32": 0, "float64": 1}
 PARAMETERS = b"num_threads=1"
 log = logging.getLogger(__name__)
 
 
-def from_bytes(content: bytes) -> Boosted:
-    """Read a model that was written as text.
+def from_bytes(content: bytes) -> LightgbmModel:
+    """Parse a model in LightGBM's text format.
 
     Raises
     ------
     BadBundleError
-        If LightGBM cannot read it.
+        If LightGBM refuses the text.
     """
     try:
-        return Boosted(content.decode("ascii"))
+        return LightgbmModel(content.decode("ascii"))
     except (_RefusedError, UnicodeDecodeError) as error:
         raise BadBundleError(f"not a LightGBM model: {error}", hint=HINT) from error
 
 
-class Boosted:
-    """A model that was read."""
+class LightgbmModel:
+    """A loaded LightGBM model."""
 
     def __init__(self, text: str) -> None:
         self._handle, rounds = ctypes.c_void_p(), ctypes.c_int(0)
@@ -47,39 +47,39 @@ class Boosted:
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Predict log1p(stars) [nat]; shape (n,)."""
-        told = self._asked(inputs, VALUE)
-        return told[:, 0] if told.shape[1] == 1 else told
+        values = self._predict(inputs, VALUE)
+        return values[:, 0] if values.shape[1] == 1 else values
 
     def contributions(self, inputs: np.ndarray) -> np.ndarray:
-        """Return LightGBM's own exact contributions [nat], the last column where they start from; shape (n, n_features + 1)."""
-        return self._asked(inputs, CONTRIBUTION)
+        """Return exact feature contributions [nat], the last column the base value; shape (n, n_features + 1)."""
+        return self._predict(inputs, CONTRIBUTION)
 
-    def reached(self, inputs: np.ndarray) -> np.ndarray:
-        """Return in which leaf of each tree each row falls; shape (n, n_trees)."""
-        return self._asked(inputs, LEAF)
+    def leaf_indices(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the leaf index of each row in each tree; shape (n, n_trees)."""
+        return self._predict(inputs, LEAF)
 
-    def _asked(self, inputs: np.ndarray, kind: int) -> np.ndarray:
+    def _predict(self, inputs: np.ndarray, kind: int) -> np.ndarray:
         values = np.ascontiguousarray(inputs, dtype=inputs.dtype if inputs.dtype.name in TYPES else "float64")
         n_rows, n_columns = values.shape
         length = ctypes.c_int64(0)
         try:
             _call("LGBM_BoosterCalcNumPredict", self._handle, n_rows, kind, 0, -1, ctypes.byref(length))
-            told = np.empty(length.value)
+            output = np.empty(length.value)
             _call(
                 "LGBM_BoosterPredictForMat",
                 self._handle,
                 values.ctypes.data_as(ctypes.c_void_p),
                 TYPES[values.dtype.name],
                 *(n_rows, n_columns, 1, kind, 0, -1, PARAMETERS, ctypes.byref(length)),
-                told.ctypes.data_as(ctypes.c_void_p),
+                output.ctypes.data_as(ctypes.c_void_p),
             )
         except _RefusedError as error:
             raise BadBundleError(f"the model cannot predict: {error}", hint=HINT) from error
-        return told[: length.value].reshape(n_rows, -1) if n_rows else told.reshape(0, 1)
+        return output[: length.value].reshape(n_rows, -1) if n_rows else output.reshape(0, 1)
 
 
 class _RefusedError(Exception):
-    """What the library says of a call that it refuses."""
+    """The library refused a call."""
 
 
 def _call(name: str, *arguments: object) -> None:
@@ -90,25 +90,25 @@ def _call(name: str, *arguments: object) -> None:
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-    """Load the library that lies in the package, without the package."""
+    """Load the C library of the package without importing the package."""
     spec = importlib.util.find_spec("lightgbm")
     folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
-    names = [f"{place}/lib_lightgbm.{suffix}" for place in ("lib", "bin", "..") for suffix in ("so", "dylib")]
-    found = next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
-    if found is None:
+    names = [f"{folder}/lib_lightgbm.{suffix}" for folder in ("lib", "bin", "..") for suffix in ("so", "dylib")]
+    path = next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
+    if path is None:
         raise BadBundleError("the model needs LightGBM's library", hint="pip install lightgbm")
-    library = ctypes.CDLL(str(found))
+    library = ctypes.CDLL(str(path))
     library.LGBM_GetLastError.restype = ctypes.c_char_p
-    if "lightgbm" not in sys.modules:  # the package has its own way of telling
-        library.LGBM_RegisterLogCallback(_TOLD)
+    if "lightgbm" not in sys.modules:
+        library.LGBM_RegisterLogCallback(_LOG_CALLBACK)
     return library
 
 
-def _tell(text: bytes) -> None:
+def _log_line(text: bytes) -> None:
     line = text.decode("utf-8", "replace").strip()
     if line:
         log.debug("%s", line)
 
 
-_TOLD = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(_tell)
-"""Held here, because the library only borrows it."""
+_LOG_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(_log_line)
+"""A module attribute, because the library does not keep a reference."""

@@ -1,4 +1,4 @@
-"""Intervals around predictions: plain numbers, and one function that applies them where they are made and where they are used."""
+"""Prediction intervals: calibrated numbers, and the function that applies them in training and in serving."""
 
 from __future__ import annotations
 
@@ -8,79 +8,81 @@ from typing import Any
 
 import numpy as np
 
-LEAST_SPREAD = 0.05
-"""No repository counts as easier than this [nat]: below it, a spread is the noise of the model that tells it."""
-HIGHEST = 20.0
-"""No upper end lies above this log1p(stars) [nat]: 485 million stars, more than there are accounts."""
-WITHIN = 1e-9
-"""Ten stars are ten stars, also after a trip through the logarithm."""
+MIN_SPREAD = 0.05
+"""Smallest predicted error [nat]: below it, the value is noise of the model that predicts it."""
+MAX_LOG_STARS = 20.0
+"""Largest upper bound of log1p(stars) [nat]: 485 million stars, more than there are accounts."""
+ROUNDING = 1e-9
+"""Tolerance for whole counts that went through the logarithm [stars]."""
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """How far a true count may lie from its prediction, for each class of counts and of predictions.
+    """The largest distance between a true count and its prediction, for each class of true and of predicted counts.
 
-    A count is inside if ``|log1p(count) - predicted| <= reach × √spread``. ``counts`` and ``heights`` are the lowest whole
-    count of stars of each class of true and of predicted counts, the first 0; ``reach`` (n_counts, n_heights) belongs to each
-    pair of them.
+    A count is inside if ``|log1p(count) - predicted| <= radius × √spread``. ``count_classes`` and ``prediction_classes``
+    are the lowest whole count of stars of each class, the first 0; ``radius`` has shape (n_count_classes,
+    n_prediction_classes).
     """
 
     coverage: float
-    counts: tuple[float, ...]
-    heights: tuple[float, ...]
-    reach: tuple[tuple[float, ...], ...]
+    count_classes: tuple[float, ...]
+    prediction_classes: tuple[float, ...]
+    radius: tuple[tuple[float, ...], ...]
 
     @classmethod
-    def read(cls, value: Mapping[str, Any]) -> Intervals:
-        """Read what ``dataclasses.asdict`` wrote."""
-        reach = tuple(tuple(float(number) for number in row) for row in value["reach"])
-        counts, heights = (tuple(float(number) for number in value[name]) for name in ("counts", "heights"))
-        return cls(float(value["coverage"]), counts, heights, reach)
+    def from_dict(cls, value: Mapping[str, Any]) -> Intervals:
+        """Return the inverse of ``dataclasses.asdict``."""
+        radius = tuple(tuple(float(number) for number in row) for row in value["radius"])
+        names = ("count_classes", "prediction_classes")
+        count_classes, prediction_classes = (tuple(float(number) for number in value[name]) for name in names)
+        return cls(float(value["coverage"]), count_classes, prediction_classes, radius)
 
-    def is_sound(self) -> bool:
-        """Tell whether the numbers can be what they say they are."""
-        rising = all(len(row) and row[0] == 0.0 and (np.diff(row) > 0).all() for row in (self.counts, self.heights))
-        shaped = len(self.reach) == len(self.counts) and {len(row) for row in self.reach} == {len(self.heights)}
-        numbers = np.concatenate([self.counts, self.heights, *self.reach])
-        return 0.0 < self.coverage < 1.0 and rising and shaped and bool(np.isfinite(numbers).all())
+    def is_valid(self) -> bool:
+        """Return whether the shapes fit, the classes ascend from 0 and all numbers are finite."""
+        classes = (self.count_classes, self.prediction_classes)
+        ascending = all(len(row) and row[0] == 0.0 and (np.diff(row) > 0).all() for row in classes)
+        shaped = [len(row) for row in self.radius] == [len(self.prediction_classes)] * len(self.count_classes)
+        numbers = np.concatenate([*classes, *self.radius])
+        return 0.0 < self.coverage < 1.0 and ascending and shaped and bool(np.isfinite(numbers).all())
 
-    def around(self, predicted: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lowest and the highest whole count of stars inside each interval.
+    def bounds(self, predicted: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest and the highest whole count of stars of each prediction interval.
 
         Parameters
         ----------
         predicted, spread : array, shape (n,)
-            Predictions of log1p(stars) and how far off they are thought to be [nat].
+            Predicted log1p(stars) and its predicted error [nat].
 
         Returns
         -------
         low, high : array, shape (n,)
-            The ends of the smallest interval that holds every count that is inside.
+            The bounds [stars] of the smallest interval that contains every count that is inside.
         """
         nearest = np.round(np.expm1(predicted))
-        reach = np.asarray(self.reach)[:, self.height(predicted)] * scale(spread)
-        first = np.asarray(self.counts)[:, None]
+        radius = np.asarray(self.radius)[:, self.prediction_class(predicted)] * spread_scale(spread)
+        first = np.asarray(self.count_classes)[:, None]
         last = np.append(first[1:, 0] - 1.0, np.inf)[:, None]
-        low = np.ceil(np.expm1(np.maximum(predicted - reach, 0.0)) - WITHIN)
-        high = np.floor(np.expm1(np.clip(predicted + reach, 0.0, HIGHEST)) + WITHIN)
+        low = np.ceil(np.expm1(np.maximum(predicted - radius, 0.0)) - ROUNDING)
+        high = np.floor(np.expm1(np.clip(predicted + radius, 0.0, MAX_LOG_STARS)) + ROUNDING)
         low, high = np.maximum(low, first) + 0.0, np.minimum(high, last)  # no -0
-        inside = (low <= high) & (reach >= 0)
+        inside = (low <= high) & (radius >= 0)
         lowest, highest = np.where(inside, low, np.inf).min(axis=0), np.where(inside, high, -np.inf).max(axis=0)
-        none = ~inside.any(axis=0)  # no whole count lies inside: take the nearest one
+        none = ~inside.any(axis=0)  # no whole count is inside: use the nearest one
         return np.where(none, nearest, lowest), np.where(none, nearest, highest)
 
-    def height(self, predicted: np.ndarray) -> np.ndarray:
+    def prediction_class(self, predicted: np.ndarray) -> np.ndarray:
         """Return the class of each prediction; shape (n,)."""
-        place: np.ndarray = np.searchsorted(self.heights, np.round(np.expm1(predicted)), side="right") - 1
-        return place
+        index: np.ndarray = np.searchsorted(self.prediction_classes, np.round(np.expm1(predicted)), side="right") - 1
+        return index
 
 
-def scale(spread: np.ndarray) -> np.ndarray:
-    """Return by what a reach is multiplied; the root, because a spread that is told too small or too large then costs less."""
-    root: np.ndarray = np.sqrt(np.maximum(spread, LEAST_SPREAD))
+def spread_scale(spread: np.ndarray) -> np.ndarray:
+    """Return the factor of the radius: the square root, because errors of the predicted spread then cost less."""
+    root: np.ndarray = np.sqrt(np.maximum(spread, MIN_SPREAD))
     return root
 
 
-def with_predicted(inputs: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return what the model of the spread is given: the inputs and, last, the prediction; shape (n, n_features + 1)."""
+def append_prediction(inputs: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return the inputs of the error model: the features and, last, the prediction; shape (n, n_features + 1)."""
     return np.column_stack([inputs, predicted])

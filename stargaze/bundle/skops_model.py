@@ -1,32 +1,117 @@
-"""A skops file that is the same wherever the same model was fitted: skops names what it holds by its place in memory."""
+"""scikit-learn models as skops files: reproducible bytes, and an allow-list of the types that may be loaded.
+
+skops names objects by their memory address, so :func:`make_reproducible` renumbers them.
+"""
 
 from __future__ import annotations
 
 import io
 import re
+import struct
+import tokenize
 import zipfile
+import zlib
+from typing import Any
 
+import numpy as np
+
+from stargaze.bundle.manifest import BadBundleError
+
+KIND = "skops"
+_HINT = "stargaze tune writes a new bundle"
 SCHEMA = "schema.json"
-FIRST = 1_000_000_000
-"""Numbers of one length: how many objects are one and the same differs between processes, the size shall not."""
+FIRST_ID = 1_000_000_000
+"""Object numbers start here, so that all have the same length and the file size does not vary."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The earliest date that a zip file can hold."""
+"""The earliest date of a zip file."""
+TRUSTED = (
+    "functools.partial",  # histogram boosting stores its input check, the next line, this way
+    "sklearn.utils.validation.check_array",
+    "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.metrics._dist_metrics.ManhattanDistance64",
+    "sklearn.model_selection._split.KFold",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.tree._tree.Tree",
+)
+"""Types that our model families contain, beyond skops' own safe list; a bundle cannot extend it."""
+MALFORMED = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError),
+    *(
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        struct.error,
+        tokenize.TokenError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ),
+)
+"""The exceptions that skops, zipfile and NumPy raise for malformed bytes."""
 
 
-def steadied(content: bytes) -> bytes:
-    """Return a skops file with its objects and members numbered as they come, without the hour at which it was written."""
+def to_bytes(model: Any) -> bytes:
+    """Return a fitted estimator as a reproducible skops file."""
+    import skops.io
+
+    return make_reproducible(skops.io.dumps(model))
+
+
+def make_reproducible(content: bytes) -> bytes:
+    """Return a skops file with objects and members numbered in order of occurrence, and without times."""
     with zipfile.ZipFile(io.BytesIO(content)) as source:
         members = {name: source.read(name) for name in source.namelist()}
     schema = members.pop(SCHEMA).decode()
-    places: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     schema = re.sub(
-        r'"__id__": (\d+)', lambda found: f'"__id__": {places.setdefault(found[1], FIRST + len(places))}', schema
+        r'"__id__": (\d+)', lambda match: f'"__id__": {numbers.setdefault(match[1], FIRST_ID + len(numbers))}', schema
     )
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as target:
-        for place, (name, data) in enumerate(members.items()):
-            steady = f"{place}.{name.rpartition('.')[2]}"
-            schema = schema.replace(f'"{name}"', f'"{steady}"')
-            target.writestr(zipfile.ZipInfo(steady, EPOCH), data)
+        for number, (name, data) in enumerate(members.items()):
+            new_name = f"{number}.{name.rpartition('.')[2]}"
+            schema = schema.replace(f'"{name}"', f'"{new_name}"')
+            target.writestr(zipfile.ZipInfo(new_name, EPOCH), data)
         target.writestr(zipfile.ZipInfo(SCHEMA, EPOCH), schema)
     return stream.getvalue()
+
+
+class _SkopsModel:
+    """A scikit-learn estimator."""
+
+    def __init__(self, estimator: Any) -> None:
+        self._estimator = estimator
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        try:
+            return np.asarray(self._estimator.predict(inputs))
+        except MALFORMED as error:
+            raise BadBundleError(f"the model cannot predict: {error}", hint=_HINT) from error
+
+    def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
+        return None
+
+
+def from_bytes(data: bytes) -> _SkopsModel:
+    """Deserialize a skops file.
+
+    Raises
+    ------
+    BadBundleError
+        If the bytes are malformed, or contain a type that is not allowed.
+    """
+    import skops.io
+
+    try:
+        untrusted = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
+        if untrusted:
+            raise BadBundleError(f"the model contains types that are not allowed: {', '.join(untrusted)}", hint=_HINT)
+        estimator = skops.io.loads(data, trusted=list(TRUSTED))
+    except MALFORMED as error:
+        raise BadBundleError(f"not a skops model: {error}", hint=_HINT) from error
+    if not callable(getattr(estimator, "predict", None)):
+        raise BadBundleError(f"a {type(estimator).__name__} is not a model", hint=_HINT)
+    return _SkopsModel(estimator)

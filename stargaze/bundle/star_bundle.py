@@ -1,7 +1,6 @@
-"""The bundle: a fitted predictor in files that run no code on load, checked before any of it is used.
+"""The star bundle: models that predict stars, in files that run no code on load and are verified before use.
 
-It lies between the room that makes it (tuning) and the room that uses it (serve): both read its models and
-intervals through the same few functions, so a figure on the page is the figure that was tested.
+``tune`` writes it and serving reads it. Both use the same functions, so the served predictions are the tested ones.
 """
 
 from __future__ import annotations
@@ -21,17 +20,16 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
+from stargaze.bundle import skops_model
 from stargaze.bundle.manifest import (
     BadBundleError,
+    check_file_names,
     check_kind,
-    check_named,
     read_verified,
     verify_files,
-    write_manifest,
 )
-from stargaze.bundle.prediction_intervals import Intervals, with_predicted
-from stargaze.bundle.serialization import MALFORMED as BROKEN
-from stargaze.bundle.serialization import Blend, Model, from_bytes, to_bytes
+from stargaze.bundle.prediction_intervals import Intervals, append_prediction
+from stargaze.bundle.serialization import Ensemble, Model, from_bytes
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.catalog import CATALOG
@@ -39,39 +37,37 @@ from stargaze.features.encoding.encoder import Encoder, needs_encoder
 from stargaze.features.ingest.user_input import rows_by_name
 from stargaze.features.matrix import build_matrix
 from stargaze.features.split import assign_folds
-from stargaze.system.files import scratch_folder
 
-__all__ = ["BadBundleError", "Bundle", "Intervals", "verify_files", "write_bundle"]
+__all__ = ["BadBundleError", "Bundle", "Intervals", "verify_files"]
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What Python, NumPy and pandas raise where a description is not made as it should be."""
-FORMAT = 2
-SUFFIXES = {"lightgbm": "txt", "skops": "skops", "xgboost": "json", "catboost": "json"}
+"""The exceptions of Python, NumPy and pandas for a malformed description."""
+FORMAT = 3
 DESCRIPTION, KNOWN, ENCODER = "bundle.json", "known.parquet", "encoder.npz"
 TOLERANCE = 1e-4
-"""How far the prototype's prediction may lie from the stored one [nat]: room for another processor's rounding."""
-AT_ONCE = 2_000
-"""Known repositories whose features are computed together: what is in between stays below 30 MB [rows]."""
+"""Largest difference between the predicted and the stored prototype prediction [nat]: processors round differently."""
+BATCH_ROWS = 2_000
+"""Rows per batch when the features of the known repositories are computed: intermediate arrays stay below 30 MB."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """One policy a repository can be judged under, and what must be known of it for that.
+class AnswerPolicy:
+    """A policy that can answer, and the features that a repository must have for it.
 
-    ``needs`` are features that were always known in training and weigh much: a model takes a missing one for none at all.
-    ``typical`` stands in for those that were always known and weigh little.
+    ``required`` are important features that were never missing in training. ``typical`` are the values that replace
+    missing values of the unimportant features that were never missing in training.
     """
 
     policy: str
-    needs: tuple[str, ...]
+    required: tuple[str, ...]
     typical: Mapping[str, float]
     intervals: Intervals
 
     @classmethod
-    def read(cls, value: Mapping[str, Any]) -> Step:
-        """Read what :meth:`as_dict` wrote."""
+    def from_dict(cls, value: Mapping[str, Any]) -> AnswerPolicy:
+        """Return the inverse of :meth:`as_dict`."""
         typical = {str(name): float(number) for name, number in value["typical"].items()}
-        return cls(str(value["policy"]), tuple(value["needs"]), typical, Intervals.read(value["intervals"]))
+        return cls(str(value["policy"]), tuple(value["required"]), typical, Intervals.from_dict(value["intervals"]))
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -80,7 +76,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Predictions of log1p(stars) [nat], their intervals [stars] and the policy of each row; shapes (n,)."""
+    """Predicted log1p(stars) [nat], prediction intervals [stars] and the policy used for each row; shapes (n,)."""
 
     predicted: np.ndarray
     low: np.ndarray
@@ -90,7 +86,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle; models are read from bytes that were hashed, never from the disk again."""
+    """A verified bundle; models are parsed from the bytes that were hashed, never read from disk again."""
 
     digest: str
     meta: dict[str, Any]
@@ -98,12 +94,12 @@ class Bundle:
 
     @classmethod
     def load(cls, folder: Path) -> Bundle:
-        """Verify every file against the manifest, then read the description.
+        """Verify every file against the manifest, then parse the description.
 
         Raises
         ------
         BadBundleError
-            If a file was changed, or the description is not one that this version can use.
+            If a file was changed, or another version wrote the bundle.
         """
         digest, content = read_verified(folder.resolve())
         try:
@@ -113,49 +109,52 @@ class Bundle:
             current = meta["format"] == FORMAT
             unknown = {name for names in meta["features"].values() for name in names} - set(CATALOG)
             if current:
-                check_named(bundle.named, content, folder, "stargaze tune makes a bundle; nothing of this one was run")
+                check_file_names(
+                    bundle.file_names,
+                    content,
+                    folder,
+                    "stargaze tune writes a new bundle; no file of this one was used",
+                )
             usable = current and bundle.is_complete()
         except MALFORMED as error:
-            raise BadBundleError(
-                f"{folder}: bundle.json is not well-formed: {error!r}", hint="stargaze tune"
-            ) from error
+            raise BadBundleError(f"{folder}: bundle.json is malformed: {error!r}", hint="stargaze tune") from error
         if not usable or unknown:
             raise BadBundleError(
-                f"{folder}: was made by another version: {', '.join(sorted(map(str, unknown))) or 'format'}",
-                hint="stargaze tune makes one for this version",
+                f"{folder}: another version wrote this bundle: {', '.join(sorted(map(str, unknown))) or 'format'}",
+                hint="stargaze tune writes one for this version",
             )
         return bundle
 
     def is_complete(self) -> bool:
-        """Tell whether everything is there that an answer is made of."""
+        """Return whether the description has every part that a prediction needs."""
         meta, intervals = self.meta, self.intervals
         return (
             {meta["estimate"], meta["explain"]} <= set(meta["models"]) <= set(meta["features"])
-            and intervals.is_sound()
+            and intervals.is_valid()
             and self.split.folds > 1
-            and {step.policy for step in self.steps} <= set(meta["models"]) & set(meta["spreads"])
-            and all(step.intervals.is_sound() for step in self.steps)
+            and {item.policy for item in self.answer_policies} <= set(meta["models"]) & set(meta["spreads"])
+            and all(item.intervals.is_valid() for item in self.answer_policies)
             and np.isfinite(np.asarray(meta["star_quantiles"], dtype="float64")).sum() > 1
             and all(_are_weights([item["weight"] for item in members]) for members in meta["models"].values())
         )
 
     @property
-    def named(self) -> set[str]:
-        """The names of all files that the description gives a meaning; any other could be anything."""
+    def file_names(self) -> set[str]:
+        """The names of all files that the description mentions."""
         parts = [item for members in self.meta["models"].values() for item in members]
-        taught = {ENCODER} if any(map(needs_encoder, self.meta["features"].values())) else set()
-        return {DESCRIPTION, KNOWN, *taught} | {str(item["file"]) for item in (*parts, *self.meta["spreads"].values())}
+        encoder = {ENCODER} if any(map(needs_encoder, self.meta["features"].values())) else set()
+        return {DESCRIPTION, KNOWN, *encoder} | {str(item["file"]) for item in (*parts, *self.meta["spreads"].values())}
 
     @cached_property
     def intervals(self) -> Intervals:
-        """The interval of the estimate."""
-        return Intervals.read(self.meta["intervals"])
+        """The prediction intervals of the widest policy."""
+        return Intervals.from_dict(self.meta["intervals"])
 
     @cached_property
-    def steps(self) -> tuple[Step, ...]:
-        """The policy of the estimate and, where the bundle has them, the narrower ones it can fall back to."""
-        found = tuple(Step.read(value) for value in self.meta.get("steps", ()))
-        return found or (Step(self.meta["estimate"], (), {}, self.intervals),)
+    def answer_policies(self) -> tuple[AnswerPolicy, ...]:
+        """The widest policy and, where the bundle has them, the narrower policies to fall back to."""
+        policies = tuple(AnswerPolicy.from_dict(value) for value in self.meta.get("answer_policies", ()))
+        return policies or (AnswerPolicy(self.meta["estimate"], (), {}, self.intervals),)
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -163,8 +162,8 @@ class Bundle:
         return frozenset(self.known["full_name"])
 
     @cached_property
-    def places(self) -> dict[str, int]:
-        """In which row of the known repositories each is, by its name in lower case."""
+    def row_by_name(self) -> dict[str, int]:
+        """The row of each known repository, by its name in lower case."""
         return rows_by_name(self.known)
 
     @cached_property
@@ -175,14 +174,14 @@ class Bundle:
 
     @cached_property
     def split(self) -> FeaturesSection:
-        """The rule by which repositories were parted when the model was fitted."""
+        """The split of the repositories at the time of fitting."""
         return FeaturesSection(**self.meta["split"])
 
     @cached_property
-    def models(self) -> dict[str, Blend]:
-        """One blend a policy."""
+    def models(self) -> dict[str, Ensemble]:
+        """One ensemble for each policy."""
         return {
-            policy: Blend(
+            policy: Ensemble(
                 tuple(float(item["weight"]) for item in members), tuple(self._model(item) for item in members)
             )
             for policy, members in self.meta["models"].items()
@@ -190,15 +189,15 @@ class Bundle:
 
     @cached_property
     def encoder(self) -> Encoder:
-        """What tells the columns that training rows taught."""
+        """The encoder that was fitted on the training rows."""
         try:
             return Encoder.from_bytes(self.content[ENCODER])
-        except BROKEN as error:
+        except skops_model.MALFORMED as error:
             raise BadBundleError(f"{ENCODER} cannot be read: {error!r}", hint="stargaze tune") from error
 
     @cached_property
     def spreads(self) -> dict[str, Model]:
-        """For each policy that is answered under, the model that tells how far off a prediction is [nat]."""
+        """For each answer policy, the model of the prediction error [nat]."""
         return {policy: self._model(item) for policy, item in self.meta["spreads"].items()}
 
     def _model(self, item: Mapping[str, str]) -> Model:
@@ -206,122 +205,125 @@ class Bundle:
 
     @cached_property
     def known(self) -> pd.DataFrame:
-        """The repositories that travel with the bundle, every column of the schema."""
+        """The repositories that the bundle contains, with every column of the schema."""
         try:
             return schema.conform(_table(self.content[KNOWN]))
         except (*MALFORMED, OSError) as error:
             raise BadBundleError(f"known.parquet cannot be read: {error}", hint="stargaze tune") from error
         finally:
-            pa.default_memory_pool().release_unused()  # Arrow would keep 20 MB for a next time that does not come
+            pa.default_memory_pool().release_unused()  # Arrow would keep 20 MB for reuse
 
     def inputs(self, repositories: pd.DataFrame, policy: str) -> pd.DataFrame:
-        """Compute what the policy's model is given; what was always known in training is never missing here."""
+        """Compute the inputs of a policy's models; missing values are replaced as :class:`AnswerPolicy` says."""
         names = self.meta["features"][policy]
         learned = self.encoder.transform(repositories) if needs_encoder(names) else None
         inputs = build_matrix(repositories, names, self.meta["vocabularies"], learned)
-        typical = next((step.typical for step in self.steps if step.policy == policy), {})
+        typical = next((item.typical for item in self.answer_policies if item.policy == policy), {})
         return inputs.fillna(dict(typical)) if typical else inputs
 
-    def estimate(self, repositories: pd.DataFrame, policy: str | None = None) -> np.ndarray:
-        """Predict log1p(stars) [nat], at least 0, under one policy; shape (n,)."""
-        chosen = policy or self.meta["estimate"]
-        return self.predict(self.inputs(repositories, chosen).to_numpy(), chosen)
+    def predict_repositories(self, repositories: pd.DataFrame, policy: str | None = None) -> np.ndarray:
+        """Predict log1p(stars) [nat], at least 0, under one policy (default: the widest); shape (n,)."""
+        policy = policy or str(self.meta["estimate"])
+        return self.predict(self.inputs(repositories, policy).to_numpy(), policy)
 
     def predict(self, inputs: np.ndarray, policy: str) -> np.ndarray:
-        """Predict log1p(stars) [nat], at least 0, from what the policy's models are given; shape (n,)."""
+        """Predict log1p(stars) [nat], at least 0, from the inputs of a policy's models; shape (n,)."""
         predicted: np.ndarray = np.maximum(self.models[policy].predict(inputs), 0.0)
         return predicted
 
     def spread(self, inputs: np.ndarray, predicted: np.ndarray, policy: str) -> np.ndarray:
-        """Tell how far off each prediction is thought to be [nat]; shape (n,)."""
-        return self.spreads[policy].predict(with_predicted(inputs, predicted))
+        """Predict the error of each prediction [nat]; shape (n,)."""
+        return self.spreads[policy].predict(append_prediction(inputs, predicted))
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Every feature that a policy's models are given or that a step needs."""
-        needs = [step.needs for step in self.steps]
-        return tuple(dict.fromkeys(name for names in (*self.meta["features"].values(), *needs) for name in names))
+        """Every feature that a model takes or that an answer policy requires."""
+        required = [item.required for item in self.answer_policies]
+        return tuple(dict.fromkeys(name for names in (*self.meta["features"].values(), *required) for name in names))
 
     def features(self, repositories: pd.DataFrame) -> np.ndarray:
-        """Compute :attr:`columns` once for all policies; shape (n, n_columns), float32, NaN where it is not known."""
+        """Compute :attr:`columns` once for all policies; shape (n, n_columns), float32, NaN where a value is missing."""
         learned = self.encoder.transform(repositories) if needs_encoder(self.columns) else None
         return build_matrix(repositories, self.columns, self.meta["vocabularies"], learned).to_numpy()
 
     @cached_property
     def known_features(self) -> np.ndarray:
         """The features of the known repositories; shape (n_known, n_columns)."""
-        begins = range(0, len(self.known), AT_ONCE)
-        parts = [self.features(self.known.iloc[begin : begin + AT_ONCE]) for begin in begins]
-        return np.concatenate(parts) if parts else self.features(self.known)
+        starts = range(0, len(self.known), BATCH_ROWS)
+        batches = [self.features(self.known.iloc[start : start + BATCH_ROWS]) for start in starts]
+        return np.concatenate(batches) if batches else self.features(self.known)
 
-    def given(self, features: np.ndarray, policy: str) -> np.ndarray:
-        """Take from computed features what the policy's models are given, as :meth:`inputs` does."""
-        places, typical = self._taken[policy]
-        inputs = features[:, places]
+    def select_inputs(self, features: np.ndarray, policy: str) -> np.ndarray:
+        """Return the inputs of a policy's models from computed features; the values are those of :meth:`inputs`."""
+        columns, typical = self._input_columns[policy]
+        inputs = features[:, columns]
         return inputs if typical is None else np.where(np.isnan(inputs), typical, inputs)
 
     @cached_property
-    def _taken(self) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-        """For each policy the places of its columns, and what stands in for a missing value."""
-        steps = {step.policy: step.typical for step in self.steps}
-        taken: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+    def _input_columns(self) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """For each policy the positions of its columns, and the replacements of missing values."""
+        typical_of = {item.policy: item.typical for item in self.answer_policies}
+        result: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
         for policy, names in self.meta["features"].items():
-            places = np.array([self.columns.index(name) for name in names], dtype="int64")
-            typical = steps.get(policy)
+            positions = np.array([self.columns.index(name) for name in names], dtype="int64")
+            typical = typical_of.get(policy)
             values = [typical.get(name, np.nan) for name in names] if typical else None
-            taken[policy] = (places, None if values is None else np.array(values, dtype="float32"))
-        return taken
+            result[policy] = (positions, None if values is None else np.array(values, dtype="float32"))
+        return result
 
-    def answer(self, repositories: pd.DataFrame) -> Estimate:
-        """Predict each repository under the widest policy whose needs are known of it."""
-        return self.judge(self.features(repositories))
+    def estimate(self, repositories: pd.DataFrame) -> Estimate:
+        """Predict each repository under the widest policy whose required features it has."""
+        return self.estimate_from_features(self.features(repositories))
 
-    def judge(self, features: np.ndarray) -> Estimate:
-        """Do what :meth:`answer` does with features that are computed already; shape (n, n_columns)."""
+    def estimate_from_features(self, features: np.ndarray) -> Estimate:
+        """Return the result of :meth:`estimate` for computed features; shape (n, n_columns)."""
         n_rows = len(features)
         predicted, low, high = np.zeros(n_rows), np.zeros(n_rows), np.zeros(n_rows)
         policy = np.full(n_rows, "", dtype="object")
-        for step in self.steps:
-            known = ~self._lacks(features, step).any(axis=1) | (step == self.steps[-1])
-            rows = np.flatnonzero(known & (policy == ""))
+        for item in self.answer_policies:
+            complete = ~self._is_missing(features, item).any(axis=1) | (item == self.answer_policies[-1])
+            rows = np.flatnonzero(complete & (policy == ""))
             if len(rows):
-                predicted[rows], low[rows], high[rows] = self.under(features[rows], step)
-                policy[rows] = step.policy
+                predicted[rows], low[rows], high[rows] = self.predict_with_interval(features[rows], item)
+                policy[rows] = item.policy
         return Estimate(predicted, low, high, policy)
 
-    def under(self, features: np.ndarray, step: Step) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Predict log1p(stars) [nat] and the interval [stars] under the policy of one step; shapes (n,)."""
-        inputs = self.given(features, step.policy)
-        predicted = self.predict(inputs, step.policy)
-        return (predicted, *step.intervals.around(predicted, self.spread(inputs, predicted, step.policy)))
+    def predict_with_interval(
+        self, features: np.ndarray, answer_policy: AnswerPolicy
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Predict log1p(stars) [nat] and the prediction interval [stars] under one policy; shapes (n,)."""
+        inputs = self.select_inputs(features, answer_policy.policy)
+        predicted = self.predict(inputs, answer_policy.policy)
+        spread = self.spread(inputs, predicted, answer_policy.policy)
+        return (predicted, *answer_policy.intervals.bounds(predicted, spread))
 
-    def absent(self, features: np.ndarray, step: Step) -> list[list[str]]:
-        """Name for each row what a step needs and the repository does not tell."""
-        absent = self._lacks(features, step)
-        return [[name for name, gone in zip(step.needs, row, strict=True) if gone] for row in absent.tolist()]
+    def missing_features(self, features: np.ndarray, answer_policy: AnswerPolicy) -> list[list[str]]:
+        """Return for each row the names of the required features that it lacks."""
+        missing = self._is_missing(features, answer_policy).tolist()
+        return [[name for name, is_nan in zip(answer_policy.required, row, strict=True) if is_nan] for row in missing]
 
-    def _lacks(self, features: np.ndarray, step: Step) -> np.ndarray:
-        lacks: np.ndarray = np.isnan(features[:, [self.columns.index(name) for name in step.needs]])
-        return lacks
+    def _is_missing(self, features: np.ndarray, answer_policy: AnswerPolicy) -> np.ndarray:
+        missing: np.ndarray = np.isnan(features[:, [self.columns.index(name) for name in answer_policy.required]])
+        return missing
 
     def check_prototype(self) -> None:
-        """Ask every model of every policy about the stored prototype row and compare.
+        """Predict the stored prototype row with every model and compare with the stored predictions.
 
         Raises
         ------
         BadBundleError
-            If an answer is not the one that was stored when the bundle was made.
+            If a prediction differs from the stored one.
         """
-        unchanged = "stargaze tune makes a new bundle; nothing was changed in production"
+        unchanged = "stargaze tune writes a new bundle; production was not changed"
         try:
             prototype = self.meta["prototype"]
-            found = self.asked(schema.conform(pd.DataFrame([prototype["record"]])))
-            expected = {policy: [float(value) for value in prototype["predicted"][policy]] for policy in found}
+            outputs = self.model_outputs(schema.conform(pd.DataFrame([prototype["record"]])))
+            expected = {policy: [float(value) for value in prototype["predicted"][policy]] for policy in outputs}
         except MALFORMED as error:
             raise BadBundleError(f"the prototype row cannot be predicted: {error!r}", hint=unchanged) from error
-        for policy, values in found.items():
-            told = list(zip(values, expected[policy], strict=False))
-            wrong = next((pair for pair in told if not abs(pair[0] - pair[1]) <= TOLERANCE), None)
+        for policy, values in outputs.items():
+            pairs = zip(values, expected[policy], strict=False)
+            wrong = next((pair for pair in pairs if not abs(pair[0] - pair[1]) <= TOLERANCE), None)
             if wrong or len(values) != len(expected[policy]):
                 value, other = wrong or (len(values), len(expected[policy]))
                 raise BadBundleError(
@@ -329,68 +331,24 @@ class Bundle:
                     hint=unchanged,
                 )
 
-    def asked(self, record: pd.DataFrame) -> dict[str, list[float]]:
-        """Return for each policy what each of its models says of one repository [nat], and last the spread where it has one."""
-        said = {}
-        for policy, blend in self.models.items():
+    def model_outputs(self, record: pd.DataFrame) -> dict[str, list[float]]:
+        """Return for each policy the prediction of each model for one repository [nat], and last the predicted error if any."""
+        outputs = {}
+        for policy, ensemble in self.models.items():
             inputs = self.inputs(record, policy).to_numpy()
-            said[policy] = [float(model.predict(inputs)[0]) for model in blend.models]
+            outputs[policy] = [float(model.predict(inputs)[0]) for model in ensemble.models]
             if policy in self.spreads:
-                said[policy].append(float(self.spread(inputs, self.predict(inputs, policy), policy)[0]))
-        return said
+                outputs[policy].append(float(self.spread(inputs, self.predict(inputs, policy), policy)[0]))
+        return outputs
 
 
 def _table(content: bytes) -> pd.DataFrame:
-    """Read a table without what pandas would load for tables in the cloud (15 MB)."""
+    """Read a table without the cloud file systems that pandas would load (15 MB)."""
     frame: pd.DataFrame = ParquetFile(io.BytesIO(content)).read(use_threads=False).to_pandas(use_threads=False)
     return frame
 
 
 def _are_weights(weights: list[Any]) -> bool:
-    """Tell whether these are shares of a whole; JSON may hold true, NaN and 1e999 as well."""
+    """Return whether these are positive numbers that sum to one; JSON may contain true, NaN and 1e999."""
     plain = all(type(weight) in (int, float) and 0.0 < weight <= 1.0 for weight in weights)
     return plain and math.isclose(sum(weights), 1.0, abs_tol=1e-6)
-
-
-def write_bundle(
-    parent: Path,
-    meta: dict[str, Any],
-    models: Mapping[str, Any],
-    spreads: Mapping[str, Any],
-    known: pd.DataFrame,
-    encoder: Encoder | None = None,
-) -> Path:
-    """Write a bundle into ``parent/<digest>`` in one rename and return that folder; one that is there already stays.
-
-    ``models`` has a blend a policy, ``spreads`` a model of the spread for each policy that is answered under. The
-    bundle is read back before it gets its name, and must say of the prototype what its makers said.
-    """
-    with scratch_folder(parent) as folder:
-        described: dict[str, Any] = {
-            "models": {
-                policy: [
-                    {**_put(folder, f"model-{policy}-{place}", model), "weight": weight}
-                    for place, (weight, model) in enumerate(zip(blend.weights, blend.models, strict=True), start=1)
-                ]
-                for policy, blend in models.items()
-            },
-            "spreads": {policy: _put(folder, f"spread-{policy}", model) for policy, model in spreads.items()},
-        }
-        text = json.dumps({**meta, "format": FORMAT, **described}, indent=1, sort_keys=True, allow_nan=False)
-        (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-        if encoder is not None:
-            (folder / ENCODER).write_bytes(encoder.to_bytes())
-        known.to_parquet(folder / KNOWN, compression="zstd", index=False)
-        final = parent / write_manifest(folder)
-        Bundle.load(folder).check_prototype()
-        if not final.exists():
-            folder.rename(final)
-    return final
-
-
-def _put(folder: Path, name: str, model: Any) -> dict[str, str]:
-    """Write one model and say where it lies."""
-    kind, data = to_bytes(model)
-    file = f"{name}.{SUFFIXES[kind]}"
-    (folder / file).write_bytes(data)
-    return {"file": file, "format": kind}

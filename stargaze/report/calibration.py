@@ -80,7 +80,7 @@ def ranks(evidence: Evidence, seed: int = 0) -> np.ndarray:
     """
     table, bundle = evidence.table, evidence.bundle
     held, test = table.repositories.iloc[table.validation], evidence.test
-    known, height = bundle.answer(held).predicted, bundle.answer(test).predicted
+    known, height = bundle.estimate(held).predicted, bundle.estimate(test).predicted
     residual = np.log1p(held["stars"].to_numpy()) - known
     return ranked(known, residual, height, test["stars"].to_numpy(), seed)
 

@@ -28,7 +28,7 @@ def judge(evidence: Evidence) -> pd.DataFrame:
         ``policy``, and ``error``, log1p(predicted) - log1p(true) [nat].
     """
     test = evidence.test
-    found = evidence.bundle.answer(test)
+    found = evidence.bundle.estimate(test)
     stars = test["stars"].to_numpy(dtype="float64")
     frame = {
         "repository": test["full_name"].astype("str").to_numpy(),
@@ -72,7 +72,7 @@ def policies(evidence: Evidence, judged: pd.DataFrame, seed: int = 0) -> pd.Data
         told = meta["scores"].get(policy, {})
         row = {"policy": policy, "features": len(evidence.feature_set.kept[policy]), **told}
         if policy in meta["models"]:
-            row |= _scored(stars, np.expm1(evidence.bundle.estimate(test, policy)), owner, seed)
+            row |= _scored(stars, np.expm1(evidence.bundle.predict_repositories(test, policy)), owner, seed)
         rows.append(row)
     answered = _scored(stars, judged["predicted"].to_numpy(), owner, seed)
     rows.append({"policy": ANSWERED, **answered, "coverage": float(inside(judged).mean())})

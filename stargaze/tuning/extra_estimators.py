@@ -10,8 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from stargaze.bundle import catboost_model as catboosted
-from stargaze.bundle import xgboost_model as xgboosted
+from stargaze.bundle import catboost_model, xgboost_model
 
 
 @dataclass
@@ -36,16 +35,16 @@ class CategoricalXGBoost:
             "seed": self.seed,
             "verbosity": 0,
         }
-        self.fitted = xgboost.train({**fixed, **chosen}, xgboosted.data(inputs, self.categories, target), rounds)
+        self.fitted = xgboost.train({**fixed, **chosen}, xgboost_model.data(inputs, self.categories, target), rounds)
         return self
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Predict log1p(stars) [nat]; shape (n,)."""
-        return xgboosted.Boosted(self.fitted, self.categories).predict(inputs)
+        return xgboost_model.XgboostModel(self.fitted, self.categories).predict(inputs)
 
     def to_bytes(self) -> tuple[str, bytes]:
         """Return the format's name and the model's bytes."""
-        return xgboosted.KIND, xgboosted.to_bytes(self.fitted)
+        return xgboost_model.KIND, xgboost_model.to_bytes(self.fitted)
 
 
 @dataclass
@@ -59,7 +58,7 @@ class CategoricalCatBoost:
     parameters: dict[str, Any]
     categories: tuple[int, ...]
     seed: int
-    fitted: catboosted.Oblivious | None = field(default=None, repr=False)
+    fitted: catboost_model.CatboostModel | None = field(default=None, repr=False)
 
     def fit(self, inputs: np.ndarray, target: np.ndarray) -> Self:
         """Fit on a float matrix; shape (n, n_features)."""
@@ -73,7 +72,7 @@ class CategoricalCatBoost:
         with tempfile.TemporaryDirectory(prefix="stargaze-catboost-") as folder:  # CatBoost writes JSON to files only
             path = Path(folder) / "model.json"
             model.save_model(str(path), format="json")
-            self.fitted = catboosted.from_catboost(json.loads(path.read_bytes()), columns, inputs.shape[1])
+            self.fitted = catboost_model.from_catboost(json.loads(path.read_bytes()), columns, inputs.shape[1])
         return self
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
@@ -82,9 +81,9 @@ class CategoricalCatBoost:
 
     def to_bytes(self) -> tuple[str, bytes]:
         """Return the format's name and the model's bytes."""
-        return catboosted.KIND, self._trees().to_bytes()
+        return catboost_model.KIND, self._trees().to_bytes()
 
-    def _trees(self) -> catboosted.Oblivious:
+    def _trees(self) -> catboost_model.CatboostModel:
         if self.fitted is None:
             raise ValueError("asked before fit")
         return self.fitted

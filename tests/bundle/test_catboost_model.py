@@ -13,7 +13,7 @@ import catboost
 import numpy as np
 import pytest
 
-from stargaze.bundle.catboost_model import Oblivious, from_catboost
+from stargaze.bundle.catboost_model import CatboostModel, from_catboost
 from stargaze.bundle.manifest import BadBundleError
 from stargaze.tuning.extra_estimators import CategoricalCatBoost
 
@@ -33,7 +33,7 @@ def target(rows: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def model(rows: np.ndarray, target: np.ndarray) -> Oblivious:
+def model(rows: np.ndarray, target: np.ndarray) -> CatboostModel:
     fitted = CategoricalCatBoost({"iterations": 20, "depth": 4}, (0,), 0).fit(rows, target).fitted
     assert fitted is not None
     return fitted
@@ -48,16 +48,16 @@ def original(rows: np.ndarray, target: np.ndarray, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture
-def translated(original: Any, tmp_path: Path) -> Oblivious:
+def translated(original: Any, tmp_path: Path) -> CatboostModel:
     original.save_model(str(tmp_path / "model.json"), format="json")
     return from_catboost(json.loads((tmp_path / "model.json").read_bytes()), [(0, None), (1, None), (2, None)], 3)
 
 
-def test_the_tables_predict_what_catboost_predicts(original: Any, translated: Oblivious, rows: np.ndarray) -> None:
+def test_the_tables_predict_what_catboost_predicts(original: Any, translated: CatboostModel, rows: np.ndarray) -> None:
     assert translated.predict(rows) == pytest.approx(original.predict(rows), abs=1e-12)
 
 
-def test_many_rows_take_no_memory_for_every_level_at_once(model: Oblivious, rows: np.ndarray) -> None:
+def test_many_rows_take_no_memory_for_every_level_at_once(model: CatboostModel, rows: np.ndarray) -> None:
     many = np.tile(rows, (50, 1))
     answers = len(many) * len(model.features) * 8  # of every tree for every row [byte]
 
@@ -69,14 +69,14 @@ def test_many_rows_take_no_memory_for_every_level_at_once(model: Oblivious, rows
     assert peak < 3 * answers
 
 
-def test_the_contributions_are_those_of_catboost(original: Any, translated: Oblivious, rows: np.ndarray) -> None:
+def test_the_contributions_are_those_of_catboost(original: Any, translated: CatboostModel, rows: np.ndarray) -> None:
     """Both are Shapley's values over the same trees, found in different ways."""
     own = original.get_feature_importance(catboost.Pool(rows), type="ShapValues", thread_count=1)
 
     assert translated.contributions(rows) == pytest.approx(own, abs=1e-9)
 
 
-def test_contributions_add_up_and_a_category_has_one(model: Oblivious, rows: np.ndarray) -> None:
+def test_contributions_add_up_and_a_category_has_one(model: CatboostModel, rows: np.ndarray) -> None:
     added = model.contributions(rows)
 
     assert added.shape == (400, 4)
@@ -84,18 +84,18 @@ def test_contributions_add_up_and_a_category_has_one(model: Oblivious, rows: np.
     assert np.abs(added[:, 0]).max() > 0.1
 
 
-def test_a_model_comes_back_as_it_went_and_asks_for_no_catboost(
-    model: Oblivious, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
+def test_a_model_survives_serialization_without_catboost(
+    model: CatboostModel, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "catboost", None)
 
-    back = Oblivious.from_bytes(model.to_bytes())
+    back = CatboostModel.from_bytes(model.to_bytes())
 
     assert np.array_equal(back.predict(rows), model.predict(rows))
     assert np.array_equal(back.contributions(rows), model.contributions(rows))
 
 
-def test_a_tree_that_asks_nothing_is_a_number(rows: np.ndarray) -> None:
+def test_a_tree_without_splits_is_a_constant(rows: np.ndarray) -> None:
     """Where all are alike there is nothing to ask."""
     alike = {"iterations": 3, "depth": 2, "allow_const_label": True, "bootstrap_type": "No"}
 
@@ -133,20 +133,22 @@ def changed(name: str, value: Any) -> Callable[[dict[str, Any]], Any]:
         lambda tables: tables.pop("weights"),
     ],
 )
-def test_tables_that_do_not_fit_are_refused(model: Oblivious, change: Callable[[dict[str, Any]], Any]) -> None:
+def test_tables_of_inconsistent_shape_are_refused(
+    model: CatboostModel, change: Callable[[dict[str, Any]], Any]
+) -> None:
     tables = json.loads(model.to_bytes())
     change(tables)
 
     with pytest.raises(BadBundleError, match="not a CatBoost model"):
-        Oblivious.from_bytes(json.dumps(tables).encode())
+        CatboostModel.from_bytes(json.dumps(tables).encode())
 
 
 @pytest.mark.parametrize("content", [b"", b"CBM1\x00\x00", b"[]", b"null", b"\x80\x04", b"[" * 100_000])
-def test_bytes_that_are_no_model_are_refused(content: bytes) -> None:
+def test_malformed_bytes_are_refused(content: bytes) -> None:
     with pytest.raises(BadBundleError, match="not a CatBoost model"):
-        Oblivious.from_bytes(content)
+        CatboostModel.from_bytes(content)
 
 
-def test_rows_of_another_width_are_refused(model: Oblivious) -> None:
+def test_a_wrong_number_of_columns_is_refused(model: CatboostModel) -> None:
     with pytest.raises(BadBundleError, match="takes 3 features"):
         model.predict(np.zeros((1, 2)))

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.bundle.growth_bundle import Forecast, GrowthBundle, forecast, squeezed, widened
+from stargaze.bundle.growth_bundle import Forecast, GrowthBundle, compress_growth, expand_growth, forecast
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import GrowthSection, TuningSection
@@ -51,7 +51,7 @@ def copy(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "copy"))
 
 
-def test_the_bundle_lies_under_its_digest_beside_no_bundle_of_stars(store: Store, folder: Path) -> None:
+def test_a_growth_bundle_is_stored_under_its_digest(store: Store, folder: Path) -> None:
     assert GrowthBundle.load(folder).digest == folder.name
     assert not store.latest.exists()
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -64,7 +64,7 @@ def test_the_bundle_lies_under_its_digest_beside_no_bundle_of_stars(store: Store
     ]
 
 
-def test_the_description_tells_how_good_it_was_beside_the_baselines(folder: Path) -> None:
+def test_the_description_contains_scores_and_baselines(folder: Path) -> None:
     meta = GrowthBundle.load(folder).meta
 
     methods = {row["method"] for row in meta["scores"]}
@@ -73,7 +73,7 @@ def test_the_description_tells_how_good_it_was_beside_the_baselines(folder: Path
     assert meta["cut"] == "2024-02-01"
 
 
-def test_a_forecast_goes_on_from_the_last_count(folder: Path) -> None:
+def test_a_forecast_starts_at_the_last_count(folder: Path) -> None:
     """Ten stars a week: about forty in a month."""
     found = forecast(GrowthBundle.load(folder), one_history("a/b", 1000 + 10.0 * np.arange(40)))
 
@@ -83,7 +83,7 @@ def test_a_forecast_goes_on_from_the_last_count(folder: Path) -> None:
     assert 1405 < found[0].stars < 1460
 
 
-def test_more_columns_are_not_needed(folder: Path) -> None:
+def test_optional_columns_may_be_absent(folder: Path) -> None:
     """Of what fetch gathers, names, days and stars are all there is."""
     plain = one_history("a/b", 1000 + 10.0 * np.arange(40))[["full_name", "date", "stars"]]
 
@@ -91,26 +91,26 @@ def test_more_columns_are_not_needed(folder: Path) -> None:
 
 
 def test_a_history_that_is_too_short_is_refused(folder: Path) -> None:
-    with pytest.raises(BadDataError, match=r"a/b: its history goes back 9 weeks .*, a forecast needs 26"):
+    with pytest.raises(BadDataError, match=r"a/b: the history covers 9 weeks .*, a forecast needs 26"):
         forecast(GrowthBundle.load(folder), one_history("a/b", np.arange(500.0, 510.0)))
 
 
-def test_only_what_follows_a_break_counts(folder: Path) -> None:
+def test_only_counts_after_a_break_are_used(folder: Path) -> None:
     stars = np.concatenate([np.full(40, 5000.0), np.full(10, 900.0)])
 
-    with pytest.raises(BadDataError, match=r"goes back 9 weeks without a break"):
+    with pytest.raises(BadDataError, match=r"covers 9 weeks without a break"):
         forecast(GrowthBundle.load(folder), one_history("a/b", stars))
 
 
 def test_two_repositories_at_once_are_refused(folder: Path) -> None:
-    with pytest.raises(BadDataError, match="of one repository, not of 2"):
+    with pytest.raises(BadDataError, match="has 2 repositories"):
         forecast(GrowthBundle.load(folder), histories(2))
 
 
 def test_each_kind_of_bundle_refuses_the_other_in_one_line(folder: Path, bundle_folder: Path) -> None:
-    with pytest.raises(BadBundleError, match=r"is a bundle of kind 'growth', and one of kind 'stars' is needed"):
+    with pytest.raises(BadBundleError, match=r"is a bundle of kind 'growth', but one of kind 'stars' is needed"):
         Bundle.load(folder)
-    with pytest.raises(BadBundleError, match=r"is a bundle of kind 'stars', and one of kind 'growth' is needed"):
+    with pytest.raises(BadBundleError, match=r"is a bundle of kind 'stars', but one of kind 'growth' is needed"):
         GrowthBundle.load(bundle_folder)
 
 
@@ -145,7 +145,7 @@ def _nan(meta: dict[str, Any]) -> None:
         lambda meta: meta.pop("prototype"),
     ],
 )
-def test_a_description_that_does_not_hold_is_refused(copy: Path, change: Callable[[dict[str, Any]], object]) -> None:
+def test_an_inconsistent_description_is_refused(copy: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Even with a manifest that fits."""
     meta = json.loads((copy / "bundle.json").read_text())
     change(meta)
@@ -156,24 +156,24 @@ def test_a_description_that_does_not_hold_is_refused(copy: Path, change: Callabl
         GrowthBundle.load(copy)
 
 
-def test_a_file_that_the_description_does_not_name_is_refused(copy: Path) -> None:
+def test_a_file_without_mention_in_the_description_is_refused(copy: Path) -> None:
     (copy / "model.pkl").write_bytes(b"\x80\x04.")
     write_manifest(copy)
 
-    with pytest.raises(BadBundleError, match=r"do not name the same files: model\.pkl"):
+    with pytest.raises(BadBundleError, match=r"and the manifest differ in model\.pkl"):
         GrowthBundle.load(copy)
 
 
-def test_squeezing_is_undone_by_widening() -> None:
+def test_expand_growth_inverts_compress_growth() -> None:
     growth = np.array([-0.5, -0.001, 0.0, 0.003, 0.7])
 
-    np.testing.assert_allclose(widened(squeezed(growth)), growth, atol=1e-12)
+    np.testing.assert_allclose(expand_growth(compress_growth(growth)), growth, atol=1e-12)
 
 
 # ---- as it is typed -----------------------------------------------------------------------------------------------
 
 
-def test_tune_makes_the_growth_bundle_and_prints_it_beside_the_baselines(run: Callable[..., Ended]) -> None:
+def test_tune_writes_a_growth_bundle_and_prints_the_baselines(run: Callable[..., Ended]) -> None:
     histories(120).to_csv("history.csv", index=False)
     Path("stargaze.toml").write_text(CONFIG)
 
@@ -193,7 +193,7 @@ def test_status_shows_the_growth_bundle(store: Store) -> None:
     assert found["growth bundle"] == store.latest_growth.read_text()[:12]
 
 
-def test_tune_again_makes_the_same_bundle(run: Callable[..., Ended]) -> None:
+def test_tuning_twice_writes_the_same_bundle(run: Callable[..., Ended]) -> None:
     """Apart from when it was made, nothing of it is by chance."""
     histories(120).to_csv("history.csv", index=False)
     Path("stargaze.toml").write_text(CONFIG)
@@ -214,7 +214,7 @@ def test_tune_again_makes_the_same_bundle(run: Callable[..., Ended]) -> None:
         (one_history("a/b", [5.0]).rename(columns={"date": "moment"}), "history.csv: no column for date"),
     ],
 )
-def test_bad_input_is_one_line_that_says_where(run: Callable[..., Ended], table: pd.DataFrame, said: str) -> None:
+def test_bad_input_is_one_line_with_its_place(run: Callable[..., Ended], table: pd.DataFrame, said: str) -> None:
     table.to_csv("history.csv", index=False)
     Path("stargaze.toml").write_text(CONFIG)
 
@@ -225,7 +225,7 @@ def test_bad_input_is_one_line_that_says_where(run: Callable[..., Ended], table:
     assert not Path("store/bundles").exists()
 
 
-def test_without_a_history_the_command_that_gathers_one_is_named(run: Callable[..., Ended]) -> None:
+def test_a_missing_history_names_the_command_that_fetches_it(run: Callable[..., Ended]) -> None:
     Path("stargaze.toml").write_text('[tuning]\ntarget = "growth"\n')
 
     ended = run("tune")
@@ -243,7 +243,9 @@ def test_without_a_history_the_command_that_gathers_one_is_named(run: Callable[.
         (("run",), "stargaze run walks"),
     ],
 )
-def test_what_growth_has_not_is_refused(run: Callable[..., Ended], words: tuple[str, ...], said: str) -> None:
+def test_options_without_effect_on_growth_are_refused(
+    run: Callable[..., Ended], words: tuple[str, ...], said: str
+) -> None:
     Path("stargaze.toml").write_text('[tuning]\ntarget = "growth"\n')
 
     ended = run(*words)

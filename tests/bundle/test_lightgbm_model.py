@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from stargaze.bundle import lightgbm_model as lightboosted
+from stargaze.bundle import lightgbm_model
 from stargaze.bundle.manifest import BadBundleError
 
 
@@ -26,8 +26,8 @@ def booster() -> lightgbm.Booster:
 
 
 @pytest.fixture(scope="module")
-def model(booster: lightgbm.Booster) -> lightboosted.Boosted:
-    return lightboosted.from_bytes(booster.model_to_string().encode())
+def model(booster: lightgbm.Booster) -> lightgbm_model.LightgbmModel:
+    return lightgbm_model.from_bytes(booster.model_to_string().encode())
 
 
 @given(
@@ -35,38 +35,40 @@ def model(booster: lightgbm.Booster) -> lightboosted.Boosted:
         st.sampled_from(["float32", "float64"]), st.tuples(st.integers(1, 5), st.just(3)), elements=st.floats(width=32)
     )
 )
-def test_the_package_says_the_same(model: lightboosted.Boosted, booster: lightgbm.Booster, rows: np.ndarray) -> None:
+def test_predictions_equal_those_of_the_package(
+    model: lightgbm_model.LightgbmModel, booster: lightgbm.Booster, rows: np.ndarray
+) -> None:
     """Of any numbers, missing and infinite ones among them."""
     assert np.array_equal(model.predict(rows), booster.predict(rows))
     assert np.array_equal(model.contributions(rows), booster.predict(rows, pred_contrib=True))
-    assert np.array_equal(model.reached(rows), booster.predict(rows, pred_leaf=True))
+    assert np.array_equal(model.leaf_indices(rows), booster.predict(rows, pred_leaf=True))
 
 
-def test_a_part_of_a_table_is_asked_as_its_copy(model: lightboosted.Boosted) -> None:
+def test_a_strided_view_is_predicted_like_its_copy(model: lightgbm_model.LightgbmModel) -> None:
     table = np.random.default_rng(1).normal(size=(10, 6)).astype("float32")
 
     assert np.array_equal(model.predict(table[::2, ::2]), model.predict(table[::2, ::2].copy()))
     assert np.array_equal(model.predict(np.asfortranarray(table[:, :3])), model.predict(table[:, :3].copy()))
 
 
-def test_whole_numbers_are_numbers(model: lightboosted.Boosted) -> None:
+def test_integer_inputs_are_predicted(model: lightgbm_model.LightgbmModel) -> None:
     assert np.array_equal(model.predict(np.ones((2, 3), dtype=int)), model.predict(np.ones((2, 3))))
 
 
-def test_no_row_has_no_answer(model: lightboosted.Boosted) -> None:
+def test_zero_rows_give_zero_predictions(model: lightgbm_model.LightgbmModel) -> None:
     assert model.predict(np.empty((0, 3))).shape == (0,)
 
 
 @pytest.mark.parametrize("columns", [1, 2, 4])
-def test_another_number_of_features_is_refused(model: lightboosted.Boosted, columns: int) -> None:
+def test_a_wrong_number_of_features_is_refused(model: lightgbm_model.LightgbmModel, columns: int) -> None:
     with pytest.raises(BadBundleError, match="the model cannot predict"):
         model.predict(np.ones((2, columns)))
 
 
 @pytest.mark.parametrize("content", [b"", b"tree\n", "é".encode(), b"tree\nversion=v4\nnum_class=1\n"])
-def test_what_is_no_model_is_refused(content: bytes) -> None:
+def test_malformed_text_is_refused(content: bytes) -> None:
     with pytest.raises(BadBundleError, match="not a LightGBM model"):
-        lightboosted.from_bytes(content)
+        lightgbm_model.from_bytes(content)
 
 
 def test_the_package_is_not_imported(booster: lightgbm.Booster) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.bundle.manifest import MOST_FILES, NAME, BadBundleError, read_verified, verify_files, write_manifest
+from stargaze.bundle.manifest import MANIFEST, MAX_FILES, BadBundleError, read_verified, verify_files, write_manifest
 
 
 @pytest.fixture
@@ -23,12 +23,12 @@ def folder(tmp_path: Path) -> Path:
 
 def rewritten(folder: Path, change: Callable[[dict], object]) -> None:
     """Change the manifest and write it back."""
-    manifest = json.loads((folder / NAME).read_text())
+    manifest = json.loads((folder / MANIFEST).read_text())
     changed = change(manifest)
-    (folder / NAME).write_text(json.dumps(manifest if changed is None else changed))
+    (folder / MANIFEST).write_text(json.dumps(manifest if changed is None else changed))
 
 
-def test_files_that_are_as_promised_come_back_whole(folder: Path) -> None:
+def test_files_that_match_the_manifest_are_returned(folder: Path) -> None:
     digest, content = read_verified(folder)
 
     assert content == {"model.txt": b"a model", "bundle.json": b"{}"}
@@ -87,12 +87,12 @@ def _put_a_pipe_in_a_files_place(folder: Path) -> None:
 
 
 def _remove_the_manifest(folder: Path) -> None:
-    (folder / NAME).unlink()
+    (folder / MANIFEST).unlink()
 
 
 def _make_the_manifest_a_link(folder: Path) -> None:
-    (folder / NAME).rename(folder.parent / "elsewhere.json")
-    (folder / NAME).symlink_to(folder.parent / "elsewhere.json")
+    (folder / MANIFEST).rename(folder.parent / "elsewhere.json")
+    (folder / MANIFEST).symlink_to(folder.parent / "elsewhere.json")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def _make_the_manifest_a_link(folder: Path) -> None:
         _make_the_manifest_a_link,
     ],
 )
-def test_a_folder_that_is_not_as_promised_is_refused(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+def test_a_folder_that_differs_from_the_manifest_is_refused(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     inside = tmp_path / "bundle"
     inside.mkdir()
     (inside / "model.txt").write_text("a model")
@@ -126,27 +126,27 @@ def test_a_folder_that_is_not_as_promised_is_refused(tmp_path: Path, spoil: Call
 @pytest.mark.parametrize(
     "name", ["../model.txt", "/etc/passwd", "a/b", ".hidden", "", "a b", "a\n", "ä", "-rf", "x" * 101, "a\x00b"]
 )
-def test_a_name_that_is_not_plain_is_refused(folder: Path, name: str) -> None:
+def test_an_unsafe_file_name_is_refused(folder: Path, name: str) -> None:
     rewritten(folder, lambda manifest: manifest["files"].update({name: manifest["files"]["model.txt"]}))
 
-    with pytest.raises(BadBundleError, match="another format, or names too much"):
+    with pytest.raises(BadBundleError, match="another format, too many files"):
         verify_files(folder)
 
 
-def test_a_manifest_that_names_too_many_files_is_refused(folder: Path) -> None:
+def test_a_manifest_with_too_many_files_is_refused(folder: Path) -> None:
     item = {"size": 1, "sha256": "0" * 64}
-    rewritten(folder, lambda manifest: manifest["files"].update({f"file-{n}": item for n in range(MOST_FILES)}))
+    rewritten(folder, lambda manifest: manifest["files"].update({f"file-{n}": item for n in range(MAX_FILES)}))
 
-    with pytest.raises(BadBundleError, match="names too much"):
+    with pytest.raises(BadBundleError, match="too many files or too large"):
         verify_files(folder)
 
 
 @pytest.mark.parametrize("size", [10**12, 10**30, -1, -2, True, 7.0, "7", None])
-def test_a_size_that_cannot_be_is_refused(folder: Path, size: object) -> None:
+def test_an_impossible_size_is_refused(folder: Path, size: object) -> None:
     """A size of -2 would read a whole file of any length, and would make room for a large one in the sum."""
     rewritten(folder, lambda manifest: manifest["files"]["model.txt"].update({"size": size}))
 
-    with pytest.raises(BadBundleError, match=r"names too much|not well-formed"):
+    with pytest.raises(BadBundleError, match=r"too many files|malformed"):
         verify_files(folder)
 
 
@@ -172,22 +172,22 @@ def test_a_size_that_cannot_be_is_refused(folder: Path, size: object) -> None:
         b'{"format": 1, "files": {"a": {"size": ' + b"9" * 5_000 + b', "sha256": ""}}}',
     ],
 )
-def test_a_manifest_that_is_not_well_formed_is_refused(folder: Path, text: bytes) -> None:
-    (folder / NAME).write_bytes(text)
+def test_a_malformed_manifest_is_refused(folder: Path, text: bytes) -> None:
+    (folder / MANIFEST).write_bytes(text)
 
     with pytest.raises(BadBundleError):
         verify_files(folder)
 
 
-def test_a_huge_manifest_is_refused_even_if_it_begins_well(folder: Path) -> None:
+def test_a_huge_manifest_is_refused_even_with_a_valid_start(folder: Path) -> None:
     """Only its beginning would be read, so that two manifests would have one digest."""
-    with (folder / NAME).open("ab") as stream:
+    with (folder / MANIFEST).open("ab") as stream:
         stream.write(b" " * 2_000_000)
 
     with pytest.raises(BadBundleError, match="larger"):
         verify_files(folder)
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadBundleError, match="is missing"):
         verify_files(tmp_path / "nothing")

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.bundle.prediction_intervals import LEAST_SPREAD, Intervals, scale, with_predicted
+from stargaze.bundle.prediction_intervals import MIN_SPREAD, Intervals, append_prediction, spread_scale
 
-SURE = np.array([LEAST_SPREAD])
+SURE = np.array([MIN_SPREAD])
 reaches = st.floats(-1, 40)
 
 
 def one(reach: float) -> Intervals:
     """Make intervals that have the same reach [nat] for every count and prediction, at the least spread."""
-    return Intervals(0.9, (0.0,), (0.0,), ((reach / float(scale(SURE)[0]),),))
+    return Intervals(0.9, (0.0,), (0.0,), ((reach / float(spread_scale(SURE)[0]),),))
 
 
 @given(
@@ -27,14 +27,14 @@ def one(reach: float) -> Intervals:
     st.integers(1, 3),
     st.data(),
 )
-def test_an_interval_is_never_empty_or_below_no_star(
+def test_an_interval_is_never_empty_or_negative(
     rows: list[tuple[float, float]], n_counts: int, n_heights: int, data: st.DataObject
 ) -> None:
     reach = tuple(tuple(data.draw(reaches) for _ in range(n_heights)) for _ in range(n_counts))
     counts = tuple([0.0, 1.0, 10.0, 77.0][:n_counts])
     predicted, spread = np.array(rows).T
 
-    low, high = Intervals(0.9, counts, (0.0, 1.0, 100.0)[:n_heights], reach).around(predicted, spread)
+    low, high = Intervals(0.9, counts, (0.0, 1.0, 100.0)[:n_heights], reach).bounds(predicted, spread)
 
     assert (low <= high).all()
     assert (low >= 0).all()
@@ -44,48 +44,48 @@ def test_an_interval_is_never_empty_or_below_no_star(
     assert np.array_equal(high, np.round(high))
 
 
-def test_a_count_is_inside_by_the_reach_of_its_class() -> None:
+def test_a_count_is_inside_within_the_radius_of_its_class() -> None:
     """From ten stars on the reach is longer: those who have many are predicted too few."""
-    root = float(scale(SURE)[0])
+    root = float(spread_scale(SURE)[0])
     intervals = Intervals(0.9, (0.0, 10.0), (0.0,), ((0.1 / root,), (1.0 / root,)))
 
-    low, high = intervals.around(np.log1p([9.0, 30.0]), np.repeat(SURE, 2))
+    low, high = intervals.bounds(np.log1p([9.0, 30.0]), np.repeat(SURE, 2))
 
     assert low.tolist() == [9.0, np.ceil(31 / np.e - 1)]  # 9 itself; from 30 on only the longer reach comes down to 11
     assert high.tolist() == [np.floor(10 * np.e - 1), np.floor(31 * np.e - 1)]
 
 
-def test_the_class_of_the_prediction_counts_as_well() -> None:
-    root = float(scale(SURE)[0])
+def test_the_class_of_the_prediction_selects_the_radius() -> None:
+    root = float(spread_scale(SURE)[0])
     intervals = Intervals(0.9, (0.0,), (0.0, 20.0), ((0.5 / root, 1.0 / root),))
 
-    low, high = intervals.around(np.log1p([19.0, 21.0]), np.repeat(SURE, 2))
+    low, high = intervals.bounds(np.log1p([19.0, 21.0]), np.repeat(SURE, 2))
 
     assert low.tolist() == [np.ceil(20 / np.e**0.5 - 1), np.ceil(22 / np.e - 1)]
     assert high.tolist() == [np.floor(20 * np.e**0.5 - 1), np.floor(22 * np.e - 1)]
 
 
-def test_what_is_hard_to_predict_has_a_wider_interval() -> None:
-    low, high = one(0.5).around(np.full(3, 5.0), np.array([0.05, 0.2, 1.0]))
+def test_a_larger_predicted_error_widens_the_interval() -> None:
+    low, high = one(0.5).bounds(np.full(3, 5.0), np.array([0.05, 0.2, 1.0]))
 
     assert np.diff(np.log1p(high) - np.log1p(low)).min() > 0.5
 
 
-def test_a_spread_below_the_least_is_the_least() -> None:
-    low, high = one(0.5).around(np.full(2, 5.0), np.array([-3.0, LEAST_SPREAD]))
+def test_a_predicted_error_below_the_minimum_is_raised_to_it() -> None:
+    low, high = one(0.5).bounds(np.full(2, 5.0), np.array([-3.0, MIN_SPREAD]))
 
     assert low[0] == low[1]
     assert high[0] == high[1]
 
 
-def test_the_lower_end_reaches_no_star() -> None:
-    low, _ = one(3.0).around(np.array([2.0]), SURE)
+def test_the_lower_bound_can_be_zero() -> None:
+    low, _ = one(3.0).bounds(np.array([2.0]), SURE)
 
     assert low.tolist() == [0.0]
 
 
-def test_between_whole_numbers_the_nearest_is_taken() -> None:
-    low, high = one(0.001).around(np.log1p(np.array([10.4])), SURE)
+def test_without_a_whole_count_inside_the_nearest_is_used() -> None:
+    low, high = one(0.001).bounds(np.log1p(np.array([10.4])), SURE)
 
     assert (low.tolist(), high.tolist()) == ([10.0], [10.0])
 
@@ -94,16 +94,16 @@ def test_a_count_on_the_bound_is_inside() -> None:
     """Ten stars are ten stars, also after a trip through the logarithm."""
     stars = np.arange(1.0, 2_000.0)
 
-    low, high = one(0.0).around(np.log1p(stars), np.repeat(SURE, len(stars)))
+    low, high = one(0.0).bounds(np.log1p(stars), np.repeat(SURE, len(stars)))
 
     assert np.array_equal(low, stars)
     assert np.array_equal(high, stars)
 
 
-def test_intervals_come_back_from_json_as_they_were() -> None:
+def test_intervals_survive_json() -> None:
     intervals = Intervals(0.9, (0.0, 10.0), (0.0,), ((0.1,), (1.0,)))
 
-    assert Intervals.read(json.loads(json.dumps(dataclasses.asdict(intervals)))) == intervals
+    assert Intervals.from_dict(json.loads(json.dumps(dataclasses.asdict(intervals)))) == intervals
 
 
 @pytest.mark.parametrize(
@@ -119,11 +119,11 @@ def test_intervals_come_back_from_json_as_they_were() -> None:
     ],
     ids=repr,
 )
-def test_numbers_that_are_no_intervals_are_told(intervals: Intervals) -> None:
-    assert not intervals.is_sound()
+def test_invalid_intervals_are_recognized(intervals: Intervals) -> None:
+    assert not intervals.is_valid()
 
 
-def test_the_model_of_the_spread_sees_the_prediction_last() -> None:
-    told = with_predicted(np.array([[1.0, 2.0]]), np.array([3.0]))
+def test_the_error_model_takes_the_prediction_as_last_column() -> None:
+    told = append_prediction(np.array([[1.0, 2.0]]), np.array([3.0]))
 
     assert told.tolist() == [[1.0, 2.0, 3.0]]

@@ -71,7 +71,7 @@ def changed_schema(data: bytes, change: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_every_family_predicts_the_same_after_a_trip_through_bytes(family: Family) -> None:
+def test_every_family_predicts_the_same_after_serialization(family: Family) -> None:
     model, inputs = made(family)
 
     kind, data = to_bytes(model)
@@ -142,7 +142,7 @@ def test_a_pickle_inside_a_skops_file_is_refused_and_never_run(tmp_path: Path) -
     ],
     ids=["function", "partial", "eval", "beside a model", "path"],
 )
-def test_a_type_that_is_not_on_the_list_is_refused(value: Any) -> None:
+def test_a_type_outside_the_allow_list_is_refused(value: Any) -> None:
     with pytest.raises(BadBundleError, match="not allowed"):
         from_bytes("skops", skops_of(value))
 
@@ -161,7 +161,7 @@ def test_a_type_that_is_not_on_the_list_is_refused(value: Any) -> None:
         {"protocol": "x"},
     ],
 )
-def test_a_skops_file_whose_description_was_changed_is_refused(change: dict[str, Any]) -> None:
+def test_a_skops_file_with_a_changed_schema_is_refused(change: dict[str, Any]) -> None:
     good = skops_of(Ridge().fit([[0.0], [1.0]], [0.0, 1.0]))
 
     with pytest.raises(BadBundleError):
@@ -169,13 +169,13 @@ def test_a_skops_file_whose_description_was_changed_is_refused(change: dict[str,
 
 
 @pytest.mark.parametrize("value", [{}, [1, 2], "text", 7.0, None, np.zeros(3)], ids=repr)
-def test_what_is_harmless_but_no_model_is_refused(value: Any) -> None:
+def test_a_harmless_object_that_is_not_a_model_is_refused(value: Any) -> None:
     with pytest.raises(BadBundleError, match="is not a model"):
         from_bytes("skops", skops_of(value))
 
 
 @pytest.mark.parametrize("family", ["ridge", "extra-trees", "histogram-boosting"])
-def test_bytes_that_were_cut_or_hurt_are_refused_or_read_but_never_a_crash(family: str) -> None:
+def test_damaged_bytes_are_refused_or_loaded_without_a_crash(family: str) -> None:
     """Random places, the same in every run; whatever comes out, it is a BadBundleError or a model."""
     _, data = to_bytes(made(FAMILIES[family])[0])
     random = np.random.default_rng(0)
@@ -202,13 +202,13 @@ def test_garbage_is_refused(kind: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pickle", "joblib", "", "onnx"])
-def test_another_format_is_refused(kind: str) -> None:
+def test_an_unknown_format_is_refused(kind: str) -> None:
     with pytest.raises(BadBundleError, match="not a model format"):
         from_bytes(kind, b"")
 
 
 @pytest.mark.parametrize("family", ["lightgbm", "ridge"])
-def test_a_model_of_other_columns_says_that_it_cannot_predict(family: str) -> None:
+def test_a_model_with_other_columns_cannot_predict(family: str) -> None:
     """The bundle's list of features and its model do not belong together."""
     model, inputs = made(FAMILIES[family])
     back = from_bytes(*to_bytes(model))

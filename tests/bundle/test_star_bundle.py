@@ -18,12 +18,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.bundle.manifest import NAME, BadBundleError, verify_files, write_manifest
-from stargaze.bundle.serialization import Blend
-from stargaze.bundle.star_bundle import Bundle, write_bundle
+from stargaze.bundle.manifest import MANIFEST, BadBundleError, verify_files, write_manifest
+from stargaze.bundle.serialization import Ensemble
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.bundle.write import write_bundle
 
 Meta = dict[str, Any]
-ODD_INTERVALS = {"coverage": 0.9, "counts": [0, 20], "heights": [0, 20], "reach": [[1.0, 1.0], [1.0, 1.0]]}
+ODD_INTERVALS = {
+    "coverage": 0.9,
+    "count_classes": [0, 20],
+    "prediction_classes": [0, 20],
+    "radius": [[1.0, 1.0], [1.0, 1.0]],
+}
 """Sound but for the one key that a test adds."""
 
 
@@ -42,7 +48,7 @@ def described_anew(folder: Path, change: Callable[[Meta], object]) -> Path:
     return folder
 
 
-def test_a_bundle_comes_back_as_it_was_written(bundle_folder: Path, sample: pd.DataFrame) -> None:
+def test_a_written_bundle_loads_unchanged(bundle_folder: Path, sample: pd.DataFrame) -> None:
     bundle = Bundle.load(bundle_folder)
 
     bundle.check_prototype()
@@ -51,7 +57,7 @@ def test_a_bundle_comes_back_as_it_was_written(bundle_folder: Path, sample: pd.D
     pd.testing.assert_frame_equal(bundle.known, sample)
 
 
-def test_a_bundle_lies_under_its_digest_and_nothing_else_is_left(bundle_folder: Path) -> None:
+def test_a_bundle_is_stored_under_its_digest_without_temporary_files(bundle_folder: Path) -> None:
     assert [path.name for path in bundle_folder.parent.iterdir()] == [bundle_folder.name]
     assert sorted(path.name for path in bundle_folder.iterdir()) == [
         "bundle.json",
@@ -69,28 +75,28 @@ def test_a_bundle_is_loaded_through_a_link(bundle_folder: Path, tmp_path: Path) 
     assert Bundle.load(tmp_path / "current").digest == bundle_folder.name
 
 
-def test_models_are_read_from_the_bytes_that_were_hashed(copy: Path, sample: pd.DataFrame) -> None:
+def test_models_are_parsed_from_the_hashed_bytes(copy: Path, sample: pd.DataFrame) -> None:
     """Whoever changes the file after the check changes nothing."""
     bundle = Bundle.load(copy)
-    before = Bundle.load(copy).estimate(sample.head(3))
+    before = Bundle.load(copy).predict_repositories(sample.head(3))
 
     (copy / "model-all-1.txt").write_text("garbage")
 
-    assert np.array_equal(bundle.estimate(sample.head(3)), before)
+    assert np.array_equal(bundle.predict_repositories(sample.head(3)), before)
 
 
-def test_no_estimate_is_below_no_star(bundle_folder: Path, sample: pd.DataFrame) -> None:
-    assert (Bundle.load(bundle_folder).estimate(sample) >= 0).all()
+def test_no_prediction_is_negative(bundle_folder: Path, sample: pd.DataFrame) -> None:
+    assert (Bundle.load(bundle_folder).predict_repositories(sample) >= 0).all()
 
 
-def test_a_changed_prototype_is_noticed(copy: Path) -> None:
+def test_a_changed_prototype_is_refused(copy: Path) -> None:
     described_anew(copy, lambda meta: meta["prototype"]["predicted"].update({"all": [1.0, 1.0]}))
 
     with pytest.raises(BadBundleError, match=r"policy all predicts .* not 1\.0"):
         Bundle.load(copy).check_prototype()
 
 
-def test_a_changed_model_is_noticed_even_if_the_manifest_fits(copy: Path) -> None:
+def test_a_changed_model_is_refused_even_if_the_manifest_matches(copy: Path) -> None:
     whole = lightgbm.Booster(model_file=copy / "model-all-1.txt")
     (copy / "model-all-1.txt").write_text(whole.model_to_string(num_iteration=whole.num_trees() // 2))
     write_manifest(copy)
@@ -159,7 +165,7 @@ def _no_vocabularies(meta: Meta) -> None:
         _no_vocabularies,
     ],
 )
-def test_a_bundle_whose_prototype_cannot_be_repeated_is_refused(copy: Path, spoil: Callable[[Meta], None]) -> None:
+def test_a_bundle_that_cannot_predict_its_prototype_is_refused(copy: Path, spoil: Callable[[Meta], None]) -> None:
     """Each model must have been asked: a description that expects nothing would let any model in."""
     with pytest.raises(BadBundleError):
         Bundle.load(described_anew(copy, spoil)).check_prototype()
@@ -169,7 +175,8 @@ def test_a_bundle_whose_prototype_cannot_be_repeated_is_refused(copy: Path, spoi
     "change",
     [
         {"format": 1},
-        {"format": 3},
+        {"format": 2},
+        {"format": 4},
         {"format": None},
         {"features": {"all": ["no_such_feature"], "activity": ["forks"]}},
         {"features": []},
@@ -187,11 +194,11 @@ def test_a_bundle_whose_prototype_cannot_be_repeated_is_refused(copy: Path, spoi
         {"intervals": {}},
         {"intervals": ODD_INTERVALS | {"coverage": "most"}},
         {"intervals": ODD_INTERVALS | {"coverage": 1.5}},
-        {"intervals": ODD_INTERVALS | {"counts": [0, 20, 10]}},
-        {"intervals": ODD_INTERVALS | {"heights": [1, 2]}},
-        {"intervals": ODD_INTERVALS | {"reach": [[1.0, 1.0]]}},
-        {"intervals": ODD_INTERVALS | {"reach": [[1.0, 1.0], [1.0, float("nan")]]}},
-        {"intervals": ODD_INTERVALS | {"reach": [[1.0, 1.0], [1.0, float("inf")]]}},
+        {"intervals": ODD_INTERVALS | {"count_classes": [0, 20, 10]}},
+        {"intervals": ODD_INTERVALS | {"prediction_classes": [1, 2]}},
+        {"intervals": ODD_INTERVALS | {"radius": [[1.0, 1.0]]}},
+        {"intervals": ODD_INTERVALS | {"radius": [[1.0, 1.0], [1.0, float("nan")]]}},
+        {"intervals": ODD_INTERVALS | {"radius": [[1.0, 1.0], [1.0, float("inf")]]}},
         {"intervals": None},
         {"split": {"no": "such key"}},
         {"star_quantiles": []},
@@ -205,19 +212,19 @@ def test_a_bundle_of_another_version_is_refused(copy: Path, change: Meta) -> Non
         Bundle.load(described_anew(copy, lambda meta: meta | change))
 
 
-def test_a_bundle_of_the_format_before_says_so(copy: Path) -> None:
+def test_the_error_for_an_older_format_names_the_format(copy: Path) -> None:
     """It had one model a policy, and intervals that went by the prediction alone."""
     before = {"file": "model-all-1.txt", "format": "lightgbm"}
     described_anew(copy, lambda meta: meta | {"format": 1, "models": {"all": before, "activity": before}})
 
-    with pytest.raises(BadBundleError, match="made by another version: format"):
+    with pytest.raises(BadBundleError, match="another version wrote this bundle: format"):
         Bundle.load(copy)
 
 
 @pytest.mark.parametrize(
     "weight", [float("nan"), float("inf"), -1.0, 0.0, 1e300, 2.0, 0.5, True, "1.0", None, [1.0]], ids=str
 )
-def test_weights_that_are_no_shares_are_refused(copy: Path, weight: Any) -> None:
+def test_weights_that_are_not_fractions_are_refused(copy: Path, weight: Any) -> None:
     described_anew(copy, lambda meta: meta["models"]["all"][0].update({"weight": weight}))
 
     with pytest.raises(BadBundleError):
@@ -237,20 +244,20 @@ def _two_members(meta: Meta, *weights: float) -> list[Meta]:
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "model.joblib", "encoder.npy", "sitecustomize.py", "note.txt"])
-def test_a_file_that_the_description_does_not_name_is_refused_unopened(copy: Path, tmp_path: Path, name: str) -> None:
+def test_a_file_without_mention_in_the_description_is_not_opened(copy: Path, tmp_path: Path, name: str) -> None:
     """Even under a manifest that fits: nothing in a bundle is there for a purpose of its own."""
     trace = tmp_path / "trace"
     (copy / name).write_bytes(pickle.dumps(Malicious(trace)))
     write_manifest(copy)
 
-    with pytest.raises(BadBundleError, match=f"do not name the same files: {name}"):
+    with pytest.raises(BadBundleError, match=f"and the manifest differ in {name}"):
         Bundle.load(copy)
     assert not trace.exists()
 
 
 @pytest.mark.parametrize("place", [("models", "all", 0), ("spreads", "all")], ids=["model", "spread"])
 @pytest.mark.parametrize("kind", ["lightgbm", "skops", "pickle", "joblib"])
-def test_a_pickle_in_the_place_of_a_model_is_refused_unopened(
+def test_a_pickle_in_place_of_a_model_is_not_opened(
     copy: Path, tmp_path: Path, kind: str, place: tuple[Any, ...]
 ) -> None:
     trace = tmp_path / "trace"
@@ -284,11 +291,11 @@ def test_a_model_outside_of_the_manifest_is_refused(copy: Path, place: str, file
         item = meta[place]["all"]
         (item[0] if place == "models" else item).update({"file": file})
 
-    with pytest.raises(BadBundleError, match="do not name the same files"):
+    with pytest.raises(BadBundleError, match="and the manifest differ in"):
         Bundle.load(described_anew(copy, point))
 
 
-def test_a_changed_spread_is_noticed_even_if_the_manifest_fits(copy: Path) -> None:
+def test_a_changed_error_model_is_refused_even_if_the_manifest_matches(copy: Path) -> None:
     """It would make every interval as narrow as somebody likes."""
     whole = lightgbm.Booster(model_file=copy / "spread-all.txt")
     (copy / "spread-all.txt").write_text(whole.model_to_string(num_iteration=2))
@@ -303,7 +310,7 @@ ODD = st.sampled_from([None, True, 0, -1, 1e308, float("nan"), "", "x", "../x", 
 
 @pytest.mark.thorough
 @given(data=st.data())
-def test_a_description_that_was_changed_anywhere_is_refused_or_answers(
+def test_a_randomly_changed_description_is_refused_or_predicts(
     bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     """One value, anywhere in it, becomes another; what comes out is a BadBundleError or whole counts around a prediction."""
@@ -320,7 +327,7 @@ def test_a_description_that_was_changed_anywhere_is_refused_or_answers(
     try:
         changed = Bundle.load(folder)
         changed.check_prototype()
-        answer = changed.answer(changed.known.head(2))
+        answer = changed.estimate(changed.known.head(2))
     except BadBundleError:
         return
     assert (answer.low <= answer.high).all()
@@ -330,7 +337,7 @@ def test_a_description_that_was_changed_anywhere_is_refused_or_answers(
 @given(
     place=st.integers(0, 10**6), value=st.integers(0, 255), name=st.sampled_from(["model-all-1.txt", "spread-all.txt"])
 )
-def test_a_byte_that_was_changed_is_refused_before_a_model_is_read(
+def test_a_changed_byte_is_refused_before_a_model_is_parsed(
     bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory, place: int, value: int, name: str
 ) -> None:
     folder = tmp_path_factory.mktemp("hurt") / "copy"
@@ -339,30 +346,30 @@ def test_a_byte_that_was_changed_is_refused_before_a_model_is_read(
     data[place % len(data)] ^= value or 1
     (folder / name).write_bytes(bytes(data))
 
-    with pytest.raises(BadBundleError, match="SHA-256 differs"):
+    with pytest.raises(BadBundleError, match="SHA-256"):
         Bundle.load(folder)
 
 
 def test_an_unknown_feature_is_named(copy: Path) -> None:
     described_anew(copy, lambda meta: meta["features"]["all"].append("moon_phase"))
 
-    with pytest.raises(BadBundleError, match="another version: moon_phase"):
+    with pytest.raises(BadBundleError, match="another version wrote this bundle: moon_phase"):
         Bundle.load(copy)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", "null", '"a"', "{", "[" * 100_000, "\x00"])
-def test_a_description_that_is_none_is_refused(copy: Path, text: str) -> None:
+def test_a_malformed_description_is_refused(copy: Path, text: str) -> None:
     (copy / "bundle.json").write_text(text)
     write_manifest(copy)
 
-    with pytest.raises(BadBundleError, match="not well-formed"):
+    with pytest.raises(BadBundleError, match="malformed"):
         Bundle.load(copy)
 
 
-@pytest.mark.parametrize("name", ["bundle.json", "model-all-1.txt", "known.parquet", NAME])
+@pytest.mark.parametrize("name", ["bundle.json", "model-all-1.txt", "known.parquet", MANIFEST])
 def test_a_bundle_without_one_of_its_files_is_refused(copy: Path, name: str) -> None:
     (copy / name).unlink()
-    if name != NAME:
+    if name != MANIFEST:
         write_manifest(copy)
 
     with pytest.raises(BadBundleError):
@@ -370,7 +377,7 @@ def test_a_bundle_without_one_of_its_files_is_refused(copy: Path, name: str) -> 
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"not parquet", b"PAR1" + b"\x00" * 100 + b"PAR1"])
-def test_known_repositories_that_cannot_be_read_are_refused(copy: Path, data: bytes) -> None:
+def test_malformed_known_repositories_are_refused(copy: Path, data: bytes) -> None:
     (copy / "known.parquet").write_bytes(data)
     write_manifest(copy)
 
@@ -378,11 +385,11 @@ def test_known_repositories_that_cannot_be_read_are_refused(copy: Path, data: by
         len(Bundle.load(copy).known)
 
 
-def test_the_same_content_is_the_same_bundle(bundle_folder: Path, tmp_path: Path, sample: pd.DataFrame) -> None:
+def test_the_same_content_gives_the_same_digest(bundle_folder: Path, tmp_path: Path, sample: pd.DataFrame) -> None:
     """One that is there already stays as it is."""
     meta = json.loads((bundle_folder / "bundle.json").read_text())
     models = {
-        policy: Blend((1.0,), (_Stored(bundle_folder / f"model-{policy}-1.txt"),)) for policy in ("all", "activity")
+        policy: Ensemble((1.0,), (_Stored(bundle_folder / f"model-{policy}-1.txt"),)) for policy in ("all", "activity")
     }
     spreads = {"all": _Stored(bundle_folder / "spread-all.txt")}
 
@@ -392,13 +399,11 @@ def test_the_same_content_is_the_same_bundle(bundle_folder: Path, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == [bundle_folder.name]
 
 
-def test_a_bundle_that_would_be_refused_is_not_written(
-    bundle_folder: Path, tmp_path: Path, sample: pd.DataFrame
-) -> None:
+def test_an_invalid_bundle_is_not_written(bundle_folder: Path, tmp_path: Path, sample: pd.DataFrame) -> None:
     meta = json.loads((bundle_folder / "bundle.json").read_text())
     meta["prototype"]["predicted"]["all"][0] = 99.0
     models = {
-        policy: Blend((1.0,), (_Stored(bundle_folder / f"model-{policy}-1.txt"),)) for policy in ("all", "activity")
+        policy: Ensemble((1.0,), (_Stored(bundle_folder / f"model-{policy}-1.txt"),)) for policy in ("all", "activity")
     }
 
     with pytest.raises(BadBundleError, match=r"not 99\.0"):

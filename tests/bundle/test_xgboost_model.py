@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from stargaze.bundle import xgboost_model as xgboosted
+from stargaze.bundle import xgboost_model
 from stargaze.bundle.manifest import BadBundleError
 
 Tree = dict[str, Any]
@@ -31,17 +31,19 @@ def rows() -> np.ndarray:
 def booster(rows: np.ndarray) -> xgboost.Booster:
     """Trees that split by the sets of categories, by numbers and by what is missing."""
     target = rows[:, 0] % 2 + np.clip(np.nan_to_num(rows[:, 2]), 0, 2)
-    return xgboost.train({"tree_method": "hist", "max_depth": 4, "nthread": 1}, xgboosted.data(rows, [0], target), 6)
+    return xgboost.train(
+        {"tree_method": "hist", "max_depth": 4, "nthread": 1}, xgboost_model.data(rows, [0], target), 6
+    )
 
 
-def test_a_model_comes_back_as_it_went(booster: xgboost.Booster, rows: np.ndarray) -> None:
-    back = xgboosted.from_bytes(xgboosted.to_bytes(booster))
+def test_a_model_survives_serialization(booster: xgboost.Booster, rows: np.ndarray) -> None:
+    back = xgboost_model.from_bytes(xgboost_model.to_bytes(booster))
 
-    assert np.array_equal(back.predict(rows), booster.predict(xgboosted.data(rows, [0])))
+    assert np.array_equal(back.predict(rows), booster.predict(xgboost_model.data(rows, [0])))
 
 
-def test_contributions_are_its_own_and_add_up(booster: xgboost.Booster, rows: np.ndarray) -> None:
-    back = xgboosted.from_bytes(xgboosted.to_bytes(booster))
+def test_contributions_equal_those_of_xgboost_and_add_up(booster: xgboost.Booster, rows: np.ndarray) -> None:
+    back = xgboost_model.from_bytes(xgboost_model.to_bytes(booster))
 
     added = back.contributions(rows)
 
@@ -50,19 +52,21 @@ def test_contributions_are_its_own_and_add_up(booster: xgboost.Booster, rows: np
     assert np.abs(added[:, 0]).max() > 0.1
 
 
-def test_what_was_never_seen_is_answered(booster: xgboost.Booster) -> None:
-    back = xgboosted.from_bytes(xgboosted.to_bytes(booster))
+def test_unseen_categories_are_predicted(booster: xgboost.Booster) -> None:
+    back = xgboost_model.from_bytes(xgboost_model.to_bytes(booster))
 
     assert np.isfinite(back.predict(np.array([[99.0, -np.inf, 1e30], [np.nan] * 3, [1e9, 0.0, 0.0]]))).all()
 
 
-def test_a_border_beyond_every_number_is_one_that_xgboost_sets_itself() -> None:
+def test_an_infinite_threshold_is_accepted() -> None:
     """All that is known goes one way, all that is missing the other."""
     column = np.where(np.arange(300) % 3, np.inf, np.nan).astype("float32")[:, None]
-    data = xgboosted.data(column, [], np.isnan(column[:, 0]) * 3.0)
+    data = xgboost_model.data(column, [], np.isnan(column[:, 0]) * 3.0)
     booster = xgboost.train({"tree_method": "hist", "nthread": 1}, data, 2)
 
-    assert np.array_equal(xgboosted.from_bytes(xgboosted.to_bytes(booster)).predict(column), booster.predict(data))
+    assert np.array_equal(
+        xgboost_model.from_bytes(xgboost_model.to_bytes(booster)).predict(column), booster.predict(data)
+    )
 
 
 def out_of(name: str, value: Any) -> Callable[[Tree], None]:
@@ -74,7 +78,7 @@ def chain(length: int) -> Tree:
     """Make a tree whose every question leads to a leaf and to the next question."""
     n = 2 * length + 1
     asked = range(0, n - 1, 2)
-    left, right, parents = [-1] * n, [-1] * n, [xgboosted.NO_PARENT] * n
+    left, right, parents = [-1] * n, [-1] * n, [xgboost_model.NO_PARENT] * n
     for node in asked:
         left[node], right[node] = node + 1, node + 2
         parents[node + 1] = parents[node + 2] = node
@@ -87,12 +91,12 @@ def chain(length: int) -> Tree:
     return {**ways, **same, **none, **numbers, "tree_param": size}
 
 
-def test_a_tree_of_the_greatest_depth_is_read(booster: xgboost.Booster, rows: np.ndarray) -> None:
+def test_a_tree_of_the_maximum_depth_is_accepted(booster: xgboost.Booster, rows: np.ndarray) -> None:
     """So that the refusal of one level more is of its depth."""
-    model = json.loads(xgboosted.to_bytes(booster))
-    model["learner"]["gradient_booster"]["model"]["trees"][0].update(chain(xgboosted.DEEPEST - 1))
+    model = json.loads(xgboost_model.to_bytes(booster))
+    model["learner"]["gradient_booster"]["model"]["trees"][0].update(chain(xgboost_model.MAX_DEPTH - 1))
 
-    back = xgboosted.from_bytes(json.dumps(model).encode())
+    back = xgboost_model.from_bytes(json.dumps(model).encode())
 
     assert back.contributions(rows).sum(axis=1) == pytest.approx(back.predict(rows), abs=1e-3)
 
@@ -117,7 +121,7 @@ def test_a_tree_of_the_greatest_depth_is_read(booster: xgboost.Booster, rows: np
         out_of("split_type", 2),
         lambda tree: tree["parents"].__setitem__(1, 10_000_000),
         lambda tree: tree["split_conditions"].__setitem__(-1, float("nan")),
-        lambda tree: tree.update(chain(xgboosted.DEEPEST + 1)),
+        lambda tree: tree.update(chain(xgboost_model.MAX_DEPTH + 1)),
         lambda tree: tree["split_conditions"].pop(),
         lambda tree: tree["parents"].append(0),
         lambda tree: tree.pop("left_children"),
@@ -125,59 +129,57 @@ def test_a_tree_of_the_greatest_depth_is_read(booster: xgboost.Booster, rows: np
         lambda tree: tree["tree_param"].update(size_leaf_vector="2"),
     ],
 )
-def test_a_tree_that_leads_out_of_itself_is_refused(booster: xgboost.Booster, change: Callable[[Tree], None]) -> None:
-    model = json.loads(xgboosted.to_bytes(booster))
+def test_an_invalid_tree_is_refused(booster: xgboost.Booster, change: Callable[[Tree], None]) -> None:
+    model = json.loads(xgboost_model.to_bytes(booster))
     change(model["learner"]["gradient_booster"]["model"]["trees"][0])
 
     with pytest.raises(BadBundleError, match="not an XGBoost model"):
-        xgboosted.from_bytes(json.dumps(model).encode())
+        xgboost_model.from_bytes(json.dumps(model).encode())
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda learner: learner["gradient_booster"].update(name="gblinear"), "no boosted tree"),
-        (lambda learner: learner["objective"].update(name="binary:logistic"), "no regression"),
-        (lambda learner: learner["learner_model_param"].update(num_feature="9"), "not those it says"),
+        (lambda learner: learner["gradient_booster"].update(name="gblinear"), "not a gbtree model"),
+        (lambda learner: learner["objective"].update(name="binary:logistic"), "objective is not reg:squarederror"),
+        (lambda learner: learner["learner_model_param"].update(num_feature="9"), "feature types do not match"),
         (lambda learner: learner["learner_model_param"].update(num_feature=float("inf")), "infinity"),
-        (lambda learner: learner["learner_model_param"].update(num_class="1000000000"), "more than one number"),
-        (lambda learner: learner["learner_model_param"].update(num_target="1000000000"), "more than one number"),
-        (lambda learner: learner["learner_model_param"].update(base_score="[1,2]"), "does not start from a number"),
-        (lambda learner: learner["learner_model_param"].update(base_score="NaN"), "does not start from a number"),
-        (lambda learner: learner["gradient_booster"]["model"]["tree_info"].append(0), "not those it says"),
-        (lambda learner: learner["gradient_booster"]["model"]["trees"].clear(), "not those it says"),
+        (lambda learner: learner["learner_model_param"].update(num_class="1000000000"), "more than one output"),
+        (lambda learner: learner["learner_model_param"].update(num_target="1000000000"), "more than one output"),
+        (lambda learner: learner["learner_model_param"].update(base_score="[1,2]"), "base score is not one number"),
+        (lambda learner: learner["learner_model_param"].update(base_score="NaN"), "base score is not one number"),
+        (lambda learner: learner["gradient_booster"]["model"]["tree_info"].append(0), "tree list is inconsistent"),
+        (lambda learner: learner["gradient_booster"]["model"]["trees"].clear(), "feature types do not match"),
     ],
 )
-def test_a_model_of_another_kind_is_refused(
-    booster: xgboost.Booster, change: Callable[[Any], Any], reason: str
-) -> None:
-    model = json.loads(xgboosted.to_bytes(booster))
+def test_an_unsupported_model_is_refused(booster: xgboost.Booster, change: Callable[[Any], Any], reason: str) -> None:
+    model = json.loads(xgboost_model.to_bytes(booster))
     change(model["learner"])
 
     with pytest.raises(BadBundleError, match=reason):
-        xgboosted.from_bytes(json.dumps(model).encode())
+        xgboost_model.from_bytes(json.dumps(model).encode())
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\x80\x04", b"[" * 100_000, b'{"learner": {}}'])
-def test_bytes_that_are_no_model_are_refused(content: bytes) -> None:
+def test_malformed_bytes_are_refused(content: bytes) -> None:
     with pytest.raises(BadBundleError, match="not an XGBoost model"):
-        xgboosted.from_bytes(content)
+        xgboost_model.from_bytes(content)
 
 
-def test_its_own_binary_format_is_not_read(booster: xgboost.Booster) -> None:
+def test_the_binary_format_is_refused(booster: xgboost.Booster) -> None:
     """Only JSON is checked."""
     with pytest.raises(BadBundleError, match="not an XGBoost model"):
-        xgboosted.from_bytes(bytes(booster.save_raw("ubj")))
+        xgboost_model.from_bytes(bytes(booster.save_raw("ubj")))
 
 
-def test_rows_of_another_width_are_refused(booster: xgboost.Booster) -> None:
+def test_a_wrong_number_of_columns_is_refused(booster: xgboost.Booster) -> None:
     with pytest.raises(BadBundleError, match="cannot predict"):
-        xgboosted.from_bytes(xgboosted.to_bytes(booster)).predict(np.zeros((1, 2)))
+        xgboost_model.from_bytes(xgboost_model.to_bytes(booster)).predict(np.zeros((1, 2)))
 
 
-def test_without_xgboost_the_line_to_type_is_told(booster: xgboost.Booster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_xgboost_gives_the_install_command(booster: xgboost.Booster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xgboost", None)
 
     with pytest.raises(BadBundleError, match="needs xgboost") as raised:
-        xgboosted.from_bytes(b"{}")
+        xgboost_model.from_bytes(b"{}")
     assert raised.value.hint == "pip install 'stargaze[xgboost]'"

@@ -35,7 +35,7 @@ class GithubLookup:
     def find(self, names: Sequence[str], now: datetime) -> LookupResult:
         """Look all names up at once."""
         spellings = {name.lower(): name for name in names}
-        remote = [name for key, name in spellings.items() if self.with_token or key not in self.bundle.places]
+        remote = [name for key, name in spellings.items() if self.with_token or key not in self.bundle.row_by_name]
         replies = self.github.fetch(remote) if remote else {}
         # A reply that was cached before GitHub became unavailable still counts.
         found = {key for key, reply in replies.items() if reply.record is not None or reply.gone}
@@ -98,7 +98,7 @@ class _Rows:
         self.source[key], self.notes[key] = "github", notes
 
     def _bundled_record(self, *keys: str) -> dict[str, Any]:
-        place = next((self.bundle.places[key] for key in keys if key in self.bundle.places), None)
+        place = next((self.bundle.row_by_name[key] for key in keys if key in self.bundle.row_by_name), None)
         if place is None:
             return {}
         row = self.bundle.known.iloc[place]

@@ -47,7 +47,7 @@ class BundledRepositories:
     def find(self, names: Sequence[str], now: datetime) -> LookupResult:
         """Look names up; the error of an unknown name suggests similar names."""
         spellings = {name.lower(): name for name in names}
-        places = self.bundle.places
+        places = self.bundle.row_by_name
         found = [name for name in spellings if name in places]
         return LookupResult(
             self.bundle.known.iloc[[places[name] for name in found]],

@@ -70,7 +70,7 @@ class PredictionBatch:
     def features(self) -> np.ndarray:
         """The features of each row, precomputed for the bundle's own; shape (n_rows, n_columns)."""
         own = {row for name, row in self.found.rows.items() if self.found.source[name] == "known"}
-        known = {row: self.bundle.places[self.records[row]["full_name"].lower()] for row in sorted(own)}
+        known = {row: self.bundle.row_by_name[self.records[row]["full_name"].lower()] for row in sorted(own)}
         fresh = [row for row in range(len(self.found.frame)) if row not in known]
         frames = [frame for frame in (self.found.frame.iloc[fresh], self.typed, *self.what_ifs) if len(frame)]
         features = np.empty((len(self.records), len(self.bundle.columns)), dtype="float32")
@@ -99,7 +99,7 @@ def predict_batch(
     """Predict these rows and all what-ifs; explain the rows in ``explained``."""
     bundle = context.bundle
     features, records = batch.features[list(rows)], [batch.records[row] for row in rows]
-    estimate = bundle.judge(features)
+    estimate = bundle.estimate_from_features(features)
     chosen = [i for i, row in enumerate(rows) if row in explained]
     explanations = [Explanation()] * len(rows)
     for i, explanation in zip(
@@ -140,11 +140,11 @@ def _predict_what_ifs(
     bundle: Bundle, batch: PredictionBatch, before: Mapping[int, tuple[float, str]]
 ) -> dict[int, dict[str, Any]]:
     """Predict each what-if under the policy of its original row."""
-    steps = {step.policy: step for step in bundle.steps}
+    steps = {step.policy: step for step in bundle.answer_policies}
     policies = {row: before[original][1] for row, original in batch.originals.items()}
 
     def estimates(rows: list[int], policy: str) -> list[Any]:
-        return list(zip(*bundle.under(batch.features[rows], steps[policy]), strict=True))
+        return list(zip(*bundle.predict_with_interval(batch.features[rows], steps[policy]), strict=True))
 
     return {
         row: {

@@ -50,7 +50,7 @@ class PredictionContext:
 
     def prepare(self) -> None:
         """Compute the indexes of the widest policy now, so that the first request does not wait for them."""
-        widest = self.bundle.steps[0].policy
+        widest = self.bundle.answer_policies[0].policy
         self.training_ranges.for_policy(widest)
         self.leaf_index.prepare(widest)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from stargaze.bundle.prediction_intervals import with_predicted
-from stargaze.bundle.serialization import Leaved
+from stargaze.bundle.serialization import LeafModel
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import POLICIES
 
@@ -85,19 +85,19 @@ class LeafIndex:
             return None
         parts = []
         for begin in range(0, len(inputs), BATCH_SIZE):
-            leaves = np.hstack([model.reached(inputs[begin : begin + BATCH_SIZE]) for model in models])
+            leaves = np.hstack([model.leaf_indices(inputs[begin : begin + BATCH_SIZE]) for model in models])
             trees = np.unique(np.linspace(0, leaves.shape[1] - 1, N_TREES).round().astype("int64"))
             parts.append(leaves[:, trees].astype("uint16"))
         return np.concatenate(parts) if parts else np.zeros((0, 0), dtype="uint16")
 
-    def _tree_models(self, features: np.ndarray, policy: str) -> tuple[np.ndarray, list[Leaved]]:
+    def _tree_models(self, features: np.ndarray, policy: str) -> tuple[np.ndarray, list[LeafModel]]:
         """Return the tree models whose leaves are compared, and their inputs."""
         bundle, explained = self._bundle, explanation_policy(self._bundle, policy)
-        members: list[Leaved] = [model for model in bundle.models[explained].models if isinstance(model, Leaved)]
+        members: list[LeafModel] = [model for model in bundle.models[explained].models if isinstance(model, LeafModel)]
         spread = bundle.spreads[policy]
-        if members or not isinstance(spread, Leaved):
-            return bundle.given(features, explained), members
-        inputs = bundle.given(features, policy)
+        if members or not isinstance(spread, LeafModel):
+            return bundle.select_inputs(features, explained), members
+        inputs = bundle.select_inputs(features, policy)
         return with_predicted(inputs, bundle.predict(inputs, policy)), [spread]
 
 

@@ -83,7 +83,7 @@ def predict(bundle: Bundle, repositories: pd.DataFrame, *, max_factors: int = 10
         In the order of the rows.
     """
     features, records = bundle.features(repositories), records_of(repositories)
-    estimate = bundle.judge(features)
+    estimate = bundle.estimate_from_features(features)
     explanations = explain(bundle, features, records, estimate.policy, max_factors=max_factors)
     return to_predictions(bundle, features, records, estimate, explanations)
 
@@ -109,7 +109,7 @@ def to_predictions(
     stars = np.expm1(estimate.predicted)
     ranks = np.searchsorted(quantiles, stars, side="right")
     percentile = np.interp(ranks, [0, len(quantiles)], [0.0, 100.0])
-    absent = bundle.absent(features, bundle.steps[0])
+    absent = bundle.missing_features(features, bundle.answer_policies[0])
     return [
         Prediction(
             **vars(explanation),
@@ -142,7 +142,7 @@ def explain(
     explanations = [Explanation()] * len(explained)
     for policy in dict.fromkeys(explained):
         rows = [row for row, own in enumerate(explained) if own == policy]
-        inputs = bundle.given(features[rows], policy)
+        inputs = bundle.select_inputs(features[rows], policy)
         added = contributions(bundle, inputs, policy)
         names = bundle.meta["features"][policy]
         for row, of_row, values in zip(rows, added, inputs, strict=True):

@@ -48,9 +48,9 @@ def list_commit(repository: git.Repository, commit: str, policy: HookPolicy) -> 
     size = sum(entry.size for entry in entries)
     if size > policy.max_bytes:
         raise RefusedError(f"the bundle has {size / 1e6:.1f} MB, at most {policy.max_bytes / 1e6:g} MB are allowed")
-    if manifest.NAME not in bundle:
-        raise RefusedError(f"the bundle has no {manifest.NAME}")
-    for entry in (top[RELEASE_FILE], bundle[manifest.NAME]):
+    if manifest.MANIFEST not in bundle:
+        raise RefusedError(f"the bundle has no {manifest.MANIFEST}")
+    for entry in (top[RELEASE_FILE], bundle[manifest.MANIFEST]):
         if entry.size > MAX_JSON:
             raise RefusedError(f"{entry.name} is larger than {MAX_JSON} bytes")
     return CommitTree(release=top[RELEASE_FILE].object, files={name: entry.object for name, entry in bundle.items()})
@@ -72,7 +72,7 @@ def _check_plain_file(entry: git.TreeEntry) -> None:
     if entry.kind != "blob" or entry.mode != _PLAIN_FILE:
         kind = _KINDS.get(entry.mode, f"of mode {entry.mode}")
         raise RefusedError(f"{_quote_names([entry.name])} is {kind}, only ordinary files are allowed")
-    if not manifest.PLAIN_NAME.fullmatch(entry.name):
+    if not manifest.FILE_NAME.fullmatch(entry.name):
         raise RefusedError(f"{_quote_names([entry.name])} is not a plain file name")
 
 

@@ -105,7 +105,7 @@ def _check_commit(
 ) -> tuple[str, CommitTree]:
     """Compare release.json with the parent commit and the manifest; return the bundle's digest and files."""
     tree = list_commit(repository, commit, policy)
-    release_json, manifest_json = git.read_objects(repository, [tree.release, tree.files[manifest.NAME]])
+    release_json, manifest_json = git.read_objects(repository, [tree.release, tree.files[manifest.MANIFEST]])
     try:
         release = parse_release(commit, release_json)
     except BadDataError as error:

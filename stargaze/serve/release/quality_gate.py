@@ -30,7 +30,7 @@ class Predictor(Protocol):
     def split(self) -> FeaturesSection:
         """The rule that split the repositories when it was fitted."""
 
-    def answer(self, repositories: pd.DataFrame) -> Estimate:
+    def estimate(self, repositories: pd.DataFrame) -> Estimate:
         """Predict log1p(stars) [nat]."""
 
 
@@ -113,7 +113,7 @@ def compare_predictors(challenger: Predictor, champion: Predictor, repositories:
         )
     held_out = held_out.reset_index(drop=True)
     truth = np.log1p(held_out["stars"].to_numpy(dtype="float64"))
-    new, old = challenger.answer(held_out).predicted, champion.answer(held_out).predicted
+    new, old = challenger.estimate(held_out).predicted, champion.estimate(held_out).predicted
     for name, predicted in (("the bundle", new), ("the bundle in production", old)):
         if count := len(held_out) - int(np.isfinite(predicted).sum()):
             raise DifferenceFoundError(f"{name} predicts no finite number for {count} of {len(held_out)} repositories")

@@ -35,7 +35,7 @@ class HookPolicy:
     serving: Path
     allowed_signers: Path
     max_bytes: int = 200_000_000
-    max_files: int = manifest.MOST_FILES + 1  # in a bundle, including its manifest; a real one has six to twenty
+    max_files: int = manifest.MAX_FILES + 1  # in a bundle, including its manifest; a real one has six to twenty
     max_releases: int = 100  # in one push
     max_installed: int = 5  # bundles that stay installed, for a rollback without a copy
     load_timeout: float = 60.0  # [s] for loading the model; a real one takes about 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.growth_bundle import Outlook
+from stargaze.bundle.growth_bundle import HorizonModel
 from stargaze.tuning.growth.baselines import BASELINES, fitted_log_linear
 from stargaze.tuning.growth.examples import Examples
 
@@ -16,7 +16,9 @@ OURS = "stargaze"
 FITTED = "log-linear, fitted"
 
 
-def scores(outlooks: Mapping[int, Outlook], judged: Mapping[int, tuple[Examples, Examples]]) -> list[dict[str, Any]]:
+def scores(
+    outlooks: Mapping[int, HorizonModel], judged: Mapping[int, tuple[Examples, Examples]]
+) -> list[dict[str, Any]]:
     """Score our models and every baseline on the test examples, a row a horizon and method."""
     rows = []
     for days, (train, test) in judged.items():

@@ -11,7 +11,7 @@ import lightgbm
 import numpy as np
 import pandas as pd
 
-from stargaze.bundle.growth_bundle import Outlook, drift, squeezed
+from stargaze.bundle.growth_bundle import HorizonModel, compress_growth, drift
 from stargaze.bundle.serialization import from_bytes
 from stargaze.errors import BadDataError
 from stargaze.features.history.features import LANGUAGE
@@ -47,7 +47,7 @@ DIFFICULTY = {"objective": "regression", "learning_rate": 0.08, "num_leaves": 15
 class Fitted:
     """An outlook, the bytes of its two models, and how its length was chosen."""
 
-    outlook: Outlook
+    outlook: HorizonModel
     model: bytes
     difficulty: bytes
     rounds: int
@@ -101,7 +101,7 @@ def fit_horizon(train: Examples, cut: float, coverage: float, seed: int) -> Fitt
     offsets = _calibrated(held, off, repositories, coverage, seed)
     model = _text(_boosted(train.features, _excess(train), GROWTH, ROUNDS[chosen], seed))
     difficulty = _text(_difficulty(held, off, seed))
-    outlook = Outlook(train.days, from_bytes("lightgbm", model), from_bytes("lightgbm", difficulty), offsets)
+    outlook = HorizonModel(train.days, from_bytes("lightgbm", model), from_bytes("lightgbm", difficulty), offsets)
     return Fitted(outlook, model, difficulty, ROUNDS[chosen], len(blocks))
 
 
@@ -118,7 +118,7 @@ def _blocks(train: Examples, cut: float) -> Iterator[tuple[Examples, Examples]]:
 
 def _excess(examples: Examples) -> np.ndarray:
     """Return what the growth exceeds the drift by, as a factor [nat]."""
-    return np.asarray(squeezed(examples.growth) - squeezed(drift(examples.origins, examples.days)))
+    return np.asarray(compress_growth(examples.growth) - compress_growth(drift(examples.origins, examples.days)))
 
 
 def _difficulty(features: pd.DataFrame, off: np.ndarray, seed: int) -> lightgbm.Booster:

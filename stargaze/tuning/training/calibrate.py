@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.prediction_intervals import Intervals, scale, with_predicted
+from stargaze.bundle.prediction_intervals import Intervals, append_prediction, spread_scale
 from stargaze.tuning.lightgbm_estimator import CategoricalLightGBM
 
 ROWS_PER_CLASS, LEAST_ROWS = 200, 50
@@ -41,9 +41,9 @@ class Calibrated:
     intervals: Intervals
     spread: Any
 
-    def around(self, inputs: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self, inputs: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the lowest and the highest count of stars of each repository; shapes (n,)."""
-        return self.intervals.around(predicted, self.spread.predict(with_predicted(inputs, predicted)))
+        return self.intervals.bounds(predicted, self.spread.predict(append_prediction(inputs, predicted)))
 
 
 def calibrate_on(
@@ -75,7 +75,7 @@ def calibrate_on(
     -------
     Calibrated
     """
-    told, off = with_predicted(inputs, predicted), np.abs(target - predicted)
+    told, off = append_prediction(inputs, predicted), np.abs(target - predicted)
     spread = np.zeros(len(target))
     for fold in np.unique(folds):
         out = folds == fold
@@ -117,7 +117,7 @@ def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, cov
     >>> random = np.random.default_rng(0)
     >>> target = random.uniform(5, 11, 4000)
     >>> found = calibrate(target + 0.5 * random.normal(size=4000), np.full(4000, 0.4), target, 0.9)
-    >>> low, high = found.around(np.array([8.0]), np.array([0.4]))
+    >>> low, high = found.bounds(np.array([8.0]), np.array([0.4]))
     >>> bool(0.75 < np.log(high / low)[0] / 2 < 0.9)
     True
     """
@@ -128,7 +128,7 @@ def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, cov
     groups = [np.searchsorted(edges, of, side="right") - 1 for edges, of in ((counts, stars), (heights, guess))]
     sizes = [np.bincount(group) for group in groups]
     levels = [np.full(len(size), coverage) for size in sizes]
-    score = np.abs(target - predicted) / scale(spread)
+    score = np.abs(target - predicted) / spread_scale(spread)
     for _ in range(ROUNDS):
         reach = _reach(score, groups, levels)
         found = Intervals(coverage, tuple(counts), tuple(heights), tuple(map(tuple, reach.tolist())))
@@ -227,8 +227,8 @@ def _shortened(found: Intervals, predicted: np.ndarray, spread: np.ndarray, star
     low, high, best = LEAST_FACTOR, 1.0, found
     for _ in range(HALVINGS):
         factor = (low + high) / 2.0
-        reach = _rounded_up(factor * np.asarray(found.reach))
-        shorter = replace(found, reach=tuple(map(tuple, reach.tolist())))
+        reach = _rounded_up(factor * np.asarray(found.radius))
+        shorter = replace(found, radius=tuple(map(tuple, reach.tolist())))
         if _inside(shorter, predicted, spread, stars).sum() >= enough:
             high, best = factor, shorter
         else:
@@ -241,7 +241,7 @@ def _rounded_up(reach: np.ndarray) -> np.ndarray:
 
 
 def _inside(found: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray) -> np.ndarray:
-    low, high = found.around(predicted, spread)
+    low, high = found.bounds(predicted, spread)
     return ((low <= stars) & (stars <= high)).astype(float)
 
 

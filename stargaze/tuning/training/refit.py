@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.serialization import Blend, to_bytes
+from stargaze.bundle.serialization import Ensemble, to_bytes
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.tuning.cross_validation import Arrays, fit, policy_arrays
 from stargaze.tuning.metrics import scores
@@ -26,7 +26,7 @@ OWN_FOLD = -1
 class Refitted:
     """What answers under one policy, from what it was made, and how good it is on the test rows."""
 
-    model: Blend
+    model: Ensemble
     made_of: tuple[Candidate, ...]
     calibrated: Calibrated
     figures: dict[str, Any]
@@ -86,7 +86,7 @@ def _made(ground: Ground, candidates: Sequence[Candidate], told: Sequence[np.nda
     candidates, ordered = _best_first(candidates, np.column_stack(told), ground.inside.target)
     weighed, models = _fitted(candidates, ordered, ground)
     chosen = np.flatnonzero(weighed.shares).tolist()
-    model = Blend(tuple(weighed.shares[chosen].tolist()), tuple(models[place] for place in chosen))
+    model = Ensemble(tuple(weighed.shares[chosen].tolist()), tuple(models[place] for place in chosen))
     out = np.maximum(ordered @ weighed.shares, 0.0)
     calibrated = _calibrated(model, out, ground, coverage, candidates[0].seed)
     figures = _figures(model, calibrated, ground) | _on_folds(out, ground.inside)
@@ -122,7 +122,7 @@ def _fitted(candidates: Sequence[Candidate], told: np.ndarray, ground: Ground) -
         allowed.remove(max((place for place in chosen if place), key=lambda place: sizes[place]))
 
 
-def _calibrated(model: Blend, out: np.ndarray, ground: Ground, coverage: float, seed: int) -> Calibrated:
+def _calibrated(model: Ensemble, out: np.ndarray, ground: Ground, coverage: float, seed: int) -> Calibrated:
     """Calibrate on all that no model of its prediction was fitted on: as many rows as there are in the highest decades.
 
     Each row's learned columns are as rows outside its fold teach them, along the directions of words that serving knows.
@@ -139,11 +139,11 @@ def _calibrated(model: Blend, out: np.ndarray, ground: Ground, coverage: float, 
     )
 
 
-def _figures(model: Blend, calibrated: Calibrated, ground: Ground) -> dict[str, Any]:
+def _figures(model: Ensemble, calibrated: Calibrated, ground: Ground) -> dict[str, Any]:
     whole, test = ground.whole, ground.test
     predicted = np.maximum(model.predict(whole.inputs[test]), 0.0)
     stars = np.round(np.expm1(whole.target[test]))
-    low, high = calibrated.around(whole.inputs[test], predicted)
+    low, high = calibrated.bounds(whole.inputs[test], predicted)
     width = np.log1p(high) - np.log1p(low)
     figures = scores(np.expm1(whole.target[test]), np.expm1(predicted)) | {
         "coverage": float(np.mean((low <= stars) & (stars <= high))),

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 import stargaze
-from stargaze.bundle.prediction_intervals import with_predicted
-from stargaze.bundle.star_bundle import Step, write_bundle
+from stargaze.bundle.prediction_intervals import append_prediction
+from stargaze.bundle.star_bundle import AnswerPolicy
+from stargaze.bundle.write import write_bundle
 from stargaze.config import POLICIES, TuningSection
 from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import Dataset, FeatureSet
@@ -64,7 +65,7 @@ def save_best(
         "seed": section.seed,
         "coverage": section.coverage,
         "intervals": dataclasses.asdict(refitted[section.estimate_policy].calibrated.intervals),
-        "steps": [step.as_dict() for step in steps],
+        "answer_policies": [step.as_dict() for step in steps],
         "features": {policy: feature_set.kept[policy] for policy in used},
         "vocabularies": feature_set.vocabularies,
         "scores": figures,
@@ -110,7 +111,7 @@ def _data(table: Dataset, feature_set: FeatureSet) -> dict[str, Any]:
     }
 
 
-def _step(table: Dataset, feature_set: FeatureSet, policy: str, refitted: Refitted, seed: int) -> Step:
+def _step(table: Dataset, feature_set: FeatureSet, policy: str, refitted: Refitted, seed: int) -> AnswerPolicy:
     """Find what a policy's model must be told: columns always known in training whose shuffling costs it most."""
     inputs = table.inputs(feature_set, policy)
     training, held = inputs.iloc[table.training], inputs.iloc[table.validation]
@@ -130,7 +131,7 @@ def _step(table: Dataset, feature_set: FeatureSet, policy: str, refitted: Refitt
         cost[name] = _squared(model, shuffled, target) - base
     most = max(cost.values(), default=0.0)
     needs = tuple(name for name in always if most > 0 and cost[name] >= WEIGHTY * most)
-    return Step(
+    return AnswerPolicy(
         policy, needs, {name: typical[name] for name in always if name not in needs}, refitted.calibrated.intervals
     )
 
@@ -153,7 +154,9 @@ def _background(table: Dataset, feature_set: FeatureSet, policies: list[str]) ->
     return typical
 
 
-def _prototype(table: Dataset, feature_set: FeatureSet, used: dict[str, Refitted], steps: list[Step]) -> dict[str, Any]:
+def _prototype(
+    table: Dataset, feature_set: FeatureSet, used: dict[str, Refitted], steps: list[AnswerPolicy]
+) -> dict[str, Any]:
     """Return one training repository and what each model says of it: what the receiving end repeats before it serves."""
     stars = table.repositories["stars"].iloc[table.training]
     place = int(table.training[int(np.argsort(stars.to_numpy(), kind="stable")[int(0.95 * (len(stars) - 1))])])
@@ -163,7 +166,7 @@ def _prototype(table: Dataset, feature_set: FeatureSet, used: dict[str, Refitted
         inputs = table.served(feature_set, policy, [place]).fillna(typical.get(policy, {})).to_numpy()
         predicted[policy] = [float(model.predict(inputs)[0]) for model in one.model.models]
         if policy in typical:
-            told = with_predicted(inputs, np.maximum(one.model.predict(inputs), 0.0))
+            told = append_prediction(inputs, np.maximum(one.model.predict(inputs), 0.0))
             predicted[policy].append(float(one.calibrated.spread.predict(told)[0]))
     return {"record": _plain(table.repositories.iloc[[place]]), "predicted": predicted}
 

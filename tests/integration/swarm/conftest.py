@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.bundle.manifest import NAME, write_manifest
+from stargaze.bundle.manifest import MANIFEST, write_manifest
 from stargaze.config import DeploySection
 from stargaze.serve.release import signing
 from stargaze.store import Store
@@ -148,7 +148,7 @@ def changed(folder: Path, bundles: Path, **meta: Any) -> str:
     """Make another bundle of one: with other words in its description, and sums that are right."""
     making = bundles / "making"
     shutil.copytree(folder, making)
-    (making / NAME).unlink()
+    (making / MANIFEST).unlink()
     described = json.loads((making / "bundle.json").read_text())
     (making / "bundle.json").write_text(json.dumps({**described, **meta}))
     digest = write_manifest(making)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.bundle.serialization import Blend, Model, from_bytes, to_bytes
+from stargaze.bundle.serialization import Ensemble, Model, from_bytes, to_bytes
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.prediction.attributions import contributions
 from stargaze.tuning.cross_validation import Arrays, fit
@@ -34,7 +34,7 @@ SMALL: dict[str, dict[str, Any]] = {
 class FakeBundle:
     """A bundle with one model."""
 
-    models: dict[str, Blend]
+    models: dict[str, Ensemble]
     meta: dict[str, Any]
 
 
@@ -51,7 +51,7 @@ class Additive:
 
 def explained(*models: Any, inputs: np.ndarray, weights: tuple[float, ...] = (1.0,)) -> np.ndarray:
     """Return the contributions of a blend of models."""
-    bundle: Any = FakeBundle({"activity": Blend(weights, models)}, {"background": {"activity": BACKGROUND}})
+    bundle: Any = FakeBundle({"activity": Ensemble(weights, models)}, {"background": {"activity": BACKGROUND}})
     return contributions(bundle, inputs, "activity")
 
 
@@ -113,7 +113,7 @@ def test_the_factors_of_any_blend_multiply_to_its_prediction(
     added = explained(*models, inputs=inputs, weights=weights)[0]
 
     product = math.exp(added[-1]) * math.prod(math.exp(value) for value in added[:-1])
-    assert product == pytest.approx(math.exp(Blend(weights, models).predict(inputs)[0]), rel=1e-4)
+    assert product == pytest.approx(math.exp(Ensemble(weights, models).predict(inputs)[0]), rel=1e-4)
 
 
 def test_contributions_of_a_blend_are_weighted(members: dict[str, Model], rows: np.ndarray) -> None:

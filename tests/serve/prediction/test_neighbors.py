@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.bundle.serialization import Leaved
+from stargaze.bundle.serialization import LeafModel
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.prediction.neighbors import LeafIndex, same_leaf_share
 
@@ -44,8 +44,8 @@ def test_five_other_repositories_are_listed_most_similar_first(bundle: Bundle, i
 @given(pair=st.tuples(st.integers(0, 1999), st.integers(0, 1999)))
 def test_similarity_is_symmetric(bundle: Bundle, pair: tuple[int, int]) -> None:
     model = bundle.models["activity"].models[0]
-    assert isinstance(model, Leaved)
-    leaves = model.reached(bundle.given(bundle.known_features, "activity"))
+    assert isinstance(model, LeafModel)
+    leaves = model.leaf_indices(bundle.select_inputs(bundle.known_features, "activity"))
     first, second = pair
 
     assert same_leaf_share(leaves.T, leaves[first])[second] == same_leaf_share(leaves.T, leaves[second])[first]
@@ -54,8 +54,8 @@ def test_similarity_is_symmetric(bundle: Bundle, pair: tuple[int, int]) -> None:
 
 def test_similarity_equals_the_counted_share(bundle: Bundle, index: LeafIndex) -> None:
     model = bundle.models["activity"].models[0]
-    assert isinstance(model, Leaved)
-    leaves = model.reached(bundle.given(bundle.known_features, "activity"))
+    assert isinstance(model, LeafModel)
+    leaves = model.leaf_indices(bundle.select_inputs(bundle.known_features, "activity"))
     share = (leaves == leaves[7]).mean(axis=1)
     share[7] = -1.0
 

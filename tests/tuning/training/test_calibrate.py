@@ -63,7 +63,7 @@ def _one_height(random: np.random.Generator, rows: int) -> Rows:
 
 def covered(rows: Rows, calibration: Rows, coverage: float = 0.9) -> np.ndarray:
     """Tell for each fresh row whether its interval holds it."""
-    low, high = calibrate(*calibration, coverage).around(*rows[:2])
+    low, high = calibrate(*calibration, coverage).bounds(*rows[:2])
     stars = np.round(np.expm1(rows[2]))
     return (low <= stars) & (stars <= high)
 
@@ -97,7 +97,7 @@ def test_each_decade_of_true_and_of_predicted_stars_is_covered(draw: Draw, by: s
 def test_where_nobody_has_a_star_the_interval_is_none_to_none() -> None:
     intervals = calibrate(np.zeros(500), np.zeros(500), np.zeros(500), 0.9)
 
-    low, high = intervals.around(np.zeros(3), np.zeros(3))
+    low, high = intervals.bounds(np.zeros(3), np.zeros(3))
 
     assert (low == 0).all()
     assert (high == 0).all()
@@ -110,7 +110,7 @@ def test_few_rows_give_a_wide_interval_not_an_error(rows: int) -> None:
 
     intervals = calibrate(*drawn, 0.9)
 
-    assert intervals.is_sound()
+    assert intervals.is_valid()
     assert covered(drawn, drawn).mean() >= 0.9
 
 
@@ -118,7 +118,7 @@ def test_more_coverage_is_a_wider_interval() -> None:
     drawn = _even(np.random.default_rng(0), CALIBRATION)
     widths = []
     for coverage in (0.5, 0.7, 0.9, 0.99):
-        low, high = calibrate(*drawn, coverage).around(np.array([5.0, 8.0]), np.full(2, 0.64))
+        low, high = calibrate(*drawn, coverage).bounds(np.array([5.0, 8.0]), np.full(2, 0.64))
         widths.append((high - low).tolist())
 
     assert widths == sorted(widths)
@@ -129,7 +129,7 @@ def test_who_knows_nothing_covers_at_least_as_often_as_asked() -> None:
     random = np.random.default_rng(0)
     calibration = _one_height(random, CALIBRATION)
 
-    assert len(calibrate(*calibration, 0.9).heights) == 1
+    assert len(calibrate(*calibration, 0.9).prediction_classes) == 1
     assert 0.88 < covered(_one_height(random, FRESH), calibration).mean() < 0.99
 
 
@@ -139,8 +139,8 @@ def test_a_class_has_enough_rows_and_the_decades_begin_classes() -> None:
     intervals = calibrate(*drawn, 0.9)
 
     stars = np.round(np.expm1(drawn[2]))
-    assert {0.0, 1.0, 10.0} <= set(intervals.counts)
-    assert np.bincount(np.searchsorted(intervals.counts, stars, side="right") - 1).min() >= 50
+    assert {0.0, 1.0, 10.0} <= set(intervals.count_classes)
+    assert np.bincount(np.searchsorted(intervals.count_classes, stars, side="right") - 1).min() >= 50
 
 
 def test_no_rows_are_a_programming_mistake() -> None:
@@ -157,7 +157,7 @@ def test_the_spread_is_learnt_from_the_inputs() -> None:
     old, new = slice(3_000), slice(3_000, None)
 
     found = calibrate_on(inputs[old], predicted[old], target[old], np.arange(3_000) % 3, (0,), 0.9, 0)
-    low, high = found.around(inputs[new], predicted[new])
+    low, high = found.bounds(inputs[new], predicted[new])
 
     width, stars = np.log1p(high) - np.log1p(low), np.round(np.expm1(target[new]))
     assert width[inputs[new, 0] == 1].mean() < 0.5 * width[inputs[new, 0] == 2].mean()

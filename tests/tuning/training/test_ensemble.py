@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stargaze.bundle.serialization import Blend
+from stargaze.bundle.serialization import Ensemble
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit
 from stargaze.tuning.training.ensemble import LEAST_WEIGHT, candidates, out_of_fold, weigh
 
@@ -79,7 +79,7 @@ def test_what_models_say_out_of_fold_adds_up_as_it_does_when_they_are_served(arr
     """One that says less than no star takes something off what the other says; only their sum is clipped."""
     whole = np.arange(len(arrays.target))
     pair = candidates([trial("ridge", 0.1), trial("elastic-net", 0.2)], 2, 0)
-    served = Blend((0.5, 0.5), tuple(fit(one.family, one.parameters, arrays, whole, one.seed) for one in pair))
+    served = Ensemble((0.5, 0.5), tuple(fit(one.family, one.parameters, arrays, whole, one.seed) for one in pair))
 
     told = np.column_stack([out_of_fold(one, arrays) for one in pair]).mean(axis=1)
 

@@ -72,7 +72,7 @@ def test_the_bundle_answers_and_is_the_newest(saved: Saved) -> None:
     bundle.check_prototype()
     assert folder == store.bundles / bundle.digest
     assert store.latest.read_text() == bundle.digest + "\n"
-    assert len(bundle.estimate(bundle.known)) == len(bundle.known)
+    assert len(bundle.predict_repositories(bundle.known)) == len(bundle.known)
 
 
 def test_every_policy_up_to_the_estimate_travels(saved: Saved) -> None:
@@ -126,7 +126,7 @@ def test_the_same_data_and_seed_make_the_same_predictor(saved: Saved, tmp_path: 
 
     assert again.meta == first.meta
     assert again.content["known.parquet"] == first.content["known.parquet"]
-    assert again.estimate(first.known).tolist() == first.estimate(first.known).tolist()
+    assert again.predict_repositories(first.known).tolist() == first.predict_repositories(first.known).tolist()
 
 
 @pytest.mark.parametrize(("known", "expected"), [(0, 0), (10, 10)])
@@ -162,21 +162,21 @@ def test_no_sentence_and_no_path_travels(saved: Saved) -> None:
 def test_what_is_not_told_is_answered_under_a_narrower_policy(saved: Saved) -> None:
     """A model takes a missing count for none at all: that would be a small number with a small interval."""
     bundle = Bundle.load(saved[1])
-    widest = bundle.steps[0]
+    widest = bundle.answer_policies[0]
     whole = bundle.known.head(3)
-    partly = whole.assign(**dict.fromkeys(set(widest.needs) & set(whole.columns), float("nan")))
+    partly = whole.assign(**dict.fromkeys(set(widest.required) & set(whole.columns), float("nan")))
 
-    assert widest.needs
-    assert bundle.answer(whole).policy.tolist() == ["all"] * 3
-    assert set(bundle.answer(partly).policy) <= {"activity", "static"}
-    assert all(bundle.absent(bundle.features(partly), widest))
+    assert widest.required
+    assert bundle.estimate(whole).policy.tolist() == ["all"] * 3
+    assert set(bundle.estimate(partly).policy) <= {"activity", "static"}
+    assert all(bundle.missing_features(bundle.features(partly), widest))
 
 
 def test_nothing_told_is_answered_under_the_narrowest_policy(saved: Saved) -> None:
     bundle = Bundle.load(saved[1])
     unknown = schema.conform(pd.DataFrame({"full_name": ["a/b"]}))
 
-    answer = bundle.answer(unknown)
+    answer = bundle.estimate(unknown)
 
     assert answer.policy.tolist() == ["static"]
     assert 0 <= answer.low[0] <= answer.high[0]
@@ -248,7 +248,7 @@ def test_the_interval_is_the_one_that_was_tested(saved: Saved) -> None:
     table, _ = read_dataset_and_features(store)
     bundle, rows = Bundle.load(folder), table.repositories.iloc[table.test]
 
-    answer = bundle.answer(rows)
+    answer = bundle.estimate(rows)
 
     inside = (answer.low <= rows["stars"]) & (rows["stars"] <= answer.high)
     assert set(answer.policy) == {"all"}

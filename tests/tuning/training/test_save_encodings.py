@@ -86,7 +86,9 @@ def test_the_prototype_is_predicted_as_it_will_be_served(saved: Saved) -> None:
 def test_nobody_is_asked_for_what_is_learned(saved: Saved) -> None:
     bundle = Bundle.load(saved[2])
 
-    assert all("text_score" not in step.needs and "text_score" not in step.typical for step in bundle.steps)
+    assert all(
+        "text_score" not in step.required and "text_score" not in step.typical for step in bundle.answer_policies
+    )
 
 
 def test_the_page_says_a_learned_figure_in_stars(saved: Saved) -> None:
