@@ -149,7 +149,7 @@ def test_an_invalid_tree_is_refused(booster: xgboost.Booster, change: Callable[[
         (lambda learner: learner["learner_model_param"].update(base_score="[1,2]"), "base score is not one number"),
         (lambda learner: learner["learner_model_param"].update(base_score="NaN"), "base score is not one number"),
         (lambda learner: learner["gradient_booster"]["model"]["tree_info"].append(0), "tree list is inconsistent"),
-        (lambda learner: learner["gradient_booster"]["model"]["trees"].clear(), "feature types do not match"),
+        (lambda learner: learner["gradient_booster"]["model"]["trees"].clear(), "tree list is inconsistent"),
     ],
 )
 def test_an_unsupported_model_is_refused(booster: xgboost.Booster, change: Callable[[Any], Any], reason: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.bundle.growth_bundle import AGAIN, GrowthBundle, forecast
+from stargaze.bundle.growth_bundle import HINT, GrowthBundle, forecast
 from stargaze.errors import MissingInputError, StargazeError
 from stargaze.features.history.read import read_history
 from stargaze.store import Store
@@ -160,7 +160,7 @@ def load_newest_growth_bundle(store: Store) -> GrowthBundle:
         If it is damaged.
     """
     if not store.latest_growth.is_file():
-        raise MissingInputError(f"there is no growth bundle below {store.root} yet", hint=AGAIN.partition(" for ")[0])
+        raise MissingInputError(f"there is no growth bundle below {store.root} yet", hint=HINT.partition(" for ")[0])
     return GrowthBundle.load(store.bundles / store.latest_growth.read_text(encoding="utf-8").strip())
 
 

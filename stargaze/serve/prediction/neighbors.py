@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.prediction_intervals import with_predicted
+from stargaze.bundle.prediction_intervals import append_prediction
 from stargaze.bundle.serialization import LeafModel
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import POLICIES
@@ -98,7 +98,7 @@ class LeafIndex:
         if members or not isinstance(spread, LeafModel):
             return bundle.select_inputs(features, explained), members
         inputs = bundle.select_inputs(features, policy)
-        return with_predicted(inputs, bundle.predict(inputs, policy)), [spread]
+        return append_prediction(inputs, bundle.predict(inputs, policy)), [spread]
 
 
 def _compact(leaves: np.ndarray) -> np.ndarray:
