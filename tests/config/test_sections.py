@@ -320,9 +320,9 @@ def test_a_renamed_key_names_its_successor() -> None:
 
 
 def test_a_renamed_key_in_the_environment_names_its_successor() -> None:
-    error = refused("", {"STARGAZE_SERVE_CACHE_TTL": "60"})
+    error = refused("", {"STARGAZE_SERVE_FRESH": "60"})
 
-    assert error.message == "environment: STARGAZE_SERVE_CACHE_TTL was renamed to STARGAZE_SERVE_CACHE_TTL"
+    assert error.message == "environment: STARGAZE_SERVE_FRESH was renamed to STARGAZE_SERVE_CACHE_TTL"
     assert error.hint == "write STARGAZE_SERVE_CACHE_TTL"
 
 

@@ -117,7 +117,7 @@ def test_the_whole_page_to_the_letter() -> None:
 
 
 def test_a_port_of_each_host_has_one_page_a_host_and_the_next_begins_when_it_has_ended() -> None:
-    web = of(publish_mode="host", endpoint_mode="dnsrr", web=5)["web"]["deploy"]
+    web = of(publish_mode="host", endpoint_mode="dnsrr", web_replicas=5)["web"]["deploy"]
 
     assert (web["mode"], web.get("replicas"), web["endpoint_mode"]) == ("global", None, "dnsrr")
     assert web["update_config"]["order"] == web["rollback_config"]["order"] == "stop-first"
