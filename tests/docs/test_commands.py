@@ -1,0 +1,148 @@
+"""Every command, option, make target, benchmark, config key and variable that the documentation quotes exists."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from stargaze.cli import app
+from stargaze.config.sections import Config
+from tests.docs.markdown import PAGES, ROOT, blocks, prose, snippets, spans
+
+KEY = re.compile(r"([a-z]+)\.([a-z_]+)(?: = .*)?")
+TABLE = re.compile(r"\[([a-z]+)(?:\.([a-z]+))?\](?: (\w+) = .*)?")
+VARIABLE = re.compile(r"\bSTARGAZE_[A-Z_]+\b")
+SUFFIXES = {"json", "py", "csv", "parquet", "toml", "sqlite", "git", "svg", "html", "yml", "yaml", "jsonl", "md"}
+SECTIONS = {section.name: getattr(Config(), section.name) for section in dataclasses.fields(Config)}
+
+
+@functools.cache
+def root() -> Any:
+    """Return the command line's root command."""
+    return typer.main.get_command(app)
+
+
+def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield every command below a group with its full name."""
+    for child_name, child in getattr(command, "commands", {}).items():
+        yield f"{name} {child_name}", child
+        yield from commands(child, f"{name} {child_name}")
+
+
+def options() -> set[str]:
+    """Return every option of every command."""
+    parameters = [item for _, command in commands(root(), "stargaze") for item in command.params]
+    return {option for item in parameters for option in (*item.opts, *item.secondary_opts)} | {"--help"}
+
+
+def words_of(snippet: str) -> list[str]:
+    """Return the words of a shell command without assignments in front; empty if it is none."""
+    try:
+        words = shlex.split(snippet)
+    except ValueError:
+        return []
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words = words[1:]
+    return words
+
+
+def quoted(page: str, program: str) -> list[list[str]]:
+    """Return the arguments of each call of a program that a page quotes."""
+    calls = (words_of(snippet) for snippet in snippets(page))
+    return [words[1:] for words in calls if words and words[0].removeprefix(".venv/bin/") == program]
+
+
+def resolve(words: list[str]) -> tuple[Any, list[str]]:
+    """Return the command that the words name, and its arguments."""
+    command, rest = root(), list(words)
+    while rest and hasattr(command, "commands") and not rest[0].startswith("-"):
+        assert rest[0] in command.commands, f"stargaze {' '.join(words)}: no command {rest[0]}"
+        command = command.commands[rest.pop(0)]
+    return command, rest
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_quoted_command_can_be_typed(page: str) -> None:
+    for words in quoted(page, "stargaze"):
+        if any(word.isupper() for word in words[:1]):  # stargaze COMMAND --help
+            continue
+        command, arguments = resolve(words)
+        if arguments and arguments not in (["--help"], ["--version"]):
+            command.make_context("stargaze", arguments)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_option_that_is_quoted_alone_exists(page: str) -> None:
+    scripts = "".join((ROOT / name).read_text(encoding="utf-8") for name in benchmarks(page))
+    for span in spans(page):
+        if re.match(r"--[a-z]", span):
+            option = span.split()[0].partition("=")[0]
+            assert option in options() or f'"{option}"' in scripts, f"{page}: {span}"
+
+
+def test_every_command_is_documented() -> None:
+    documented = "\n".join(snippet for page in PAGES for snippet in snippets(page))
+    missing = [name for name, _ in commands(root(), "stargaze") if not re.search(rf"{name}\b", documented)]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_quoted_make_target_exists(page: str) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for words in quoted(page, "make"):
+        assert {word for word in words if "=" not in word} <= set(targets), f"{page}: make {' '.join(words)}"
+
+
+def benchmarks(page: str) -> set[str]:
+    """Return the benchmark scripts that a page names."""
+    return set(re.findall(r"benchmarks/\w+\.py", "\n".join(snippets(page))))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_quoted_benchmark_exists_and_has_its_options(page: str) -> None:
+    for name in benchmarks(page):
+        assert (ROOT / name).is_file(), f"{page}: {name}"
+    for words in quoted(page, "python"):
+        if words[0].startswith("benchmarks/"):
+            source = (ROOT / words[0]).read_text(encoding="utf-8")
+            assert [word for word in words if word.startswith("--") and f'"{word}"' not in source] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_quoted_config_key_exists(page: str) -> None:
+    for span in spans(page):
+        key = KEY.fullmatch(span)
+        if key and key[1] in SECTIONS and key[2] not in SUFFIXES:
+            assert hasattr(SECTIONS[key[1]], key[2]), f"{page}: {span}"
+        table = TABLE.match(span)
+        if table:
+            assert table[1] in SECTIONS, f"{page}: {span}"
+            names = {table[2]} if table[2] else {table[3]} if table[3] else set()
+            assert all(hasattr(SECTIONS[table[1]], name) for name in names), f"{page}: {span}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_quoted_variable_is_a_key_or_is_read_by_the_program(page: str) -> None:
+    keys = {
+        f"STARGAZE_{name}_{field.name}".upper()
+        for name, section in SECTIONS.items()
+        for field in dataclasses.fields(section)
+    }
+    code = prose(page) + "".join(block.text for block in blocks(page))
+    for variable in set(VARIABLE.findall(code)) - keys:
+        if not variable.endswith("_"):  # STARGAZE_<SECTION>_<KEY>
+            assert source_contains(variable), f"{page}: {variable}"
+
+
+@functools.cache
+def source_contains(word: str) -> bool:
+    """Return whether a module of the package contains a word."""
+    return any(word in path.read_text(encoding="utf-8") for path in (ROOT / "stargaze").rglob("*.py"))

@@ -1,0 +1,57 @@
+"""What the pages say about the program agrees with it: sections, exit codes, faults, API fields, counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pyarrow.parquet as pq
+
+from stargaze import errors
+from stargaze.config.sections import Config, ServeSection
+from stargaze.serve.swarm.drill import HARDSHIPS
+from stargaze.serve.web.openapi import description
+from stargaze.tuning.families import FAMILIES
+from tests.docs.markdown import ROOT, rows, text
+
+
+def quoted_in_first_cells(page: str) -> set[str]:
+    """Return the inline code in the first column of a page's tables."""
+    return {code for row in rows(page) for code in re.findall(r"`([^`]+)`", row[0])}
+
+
+def test_every_config_section_is_explained() -> None:
+    sections = {f"[{field.name}]" for field in dataclasses.fields(Config)}
+
+    assert sections <= quoted_in_first_cells("docs/use.md")
+
+
+def test_every_exit_code_is_explained() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {str(kind.exit_code) for kind in kinds if issubclass(kind, errors.StargazeError)}
+
+    assert codes <= {row[0] for row in rows("docs/use.md")}
+
+
+def test_every_fault_of_a_drill_is_explained() -> None:
+    assert set(HARDSHIPS) <= quoted_in_first_cells("docs/production.md")
+
+
+def test_every_field_of_a_prediction_is_explained() -> None:
+    schema = description(ServeSection())["components"]["schemas"]["Prediction"]
+
+    assert set(schema["properties"]) <= quoted_in_first_cells("docs/page-and-api.md")
+
+
+def test_number_of_model_families() -> None:
+    extras = [family for family in FAMILIES.values() if family.extra]
+
+    assert (len(FAMILIES) - len(extras), len(FAMILIES)) == (10, 12)
+    assert "ten model families by cross-validation (twelve with the extras)" in text("docs/use.md")
+
+
+def test_size_of_the_sample() -> None:
+    path = ROOT / "stargaze" / "data" / "sample.parquet"
+
+    assert pq.read_metadata(path).num_rows == 13_777
+    assert f"13,777 repositories, {path.stat().st_size / 1e6:.1f} MB" in text("docs/data.md")
