@@ -50,7 +50,7 @@ SECTION = InfraSection(
     ssh_from=[f"{MACHINE}/32"],
     page_port=8000,
     ansible_variables={
-        "base_time": "false",  # all hosts have this machine's clock, which is not theirs to set
+        "base_time_sync": "false",  # all hosts have this machine's clock, which is not theirs to set
         "ray_cpus": "1",
         "stargaze_wheelhouse": str(FOLDER / "wheelhouse"),
     },

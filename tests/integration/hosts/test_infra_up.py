@@ -36,7 +36,7 @@ page_port = 8000
 timeout = 300
 
 [infra.ansible_variables]
-base_time = "false"
+base_time_sync = "false"
 stargaze_wheelhouse = "{FOLDER / "wheelhouse"}"
 """
 

@@ -66,13 +66,13 @@ def test_every_host_is_guarded_after_a_power_cut_too(configured: Configured) -> 
 
 def test_a_firewall_that_locks_us_out_takes_itself_away(configured: Configured) -> None:
     cluster = configured.cluster
-    elsewhere = {"stargaze_ssh_from": ["203.0.113.0/24"], "firewall_patience": 10}
+    elsewhere = {"stargaze_ssh_from": ["203.0.113.0/24"], "firewall_rollback_delay": 10}
 
     locked = cluster.play("base.yml", "--limit", "orchestration", **elsewhere)
     healed = cluster.play("base.yml", "--limit", "orchestration")
 
     assert locked.code != 0
-    assert "did not have to be undone, as stargaze_ssh_from leaves us out" in locked.said
+    assert "was not rolled back because stargaze_ssh_from excludes the controller" in locked.said
     assert healed.code == 0, healed.said
     assert healed.changed["orchestration"] > 0
     assert cluster.play("base.yml", "--limit", "orchestration").changed == {"orchestration": 0}

@@ -52,7 +52,7 @@ def test_two_managers_are_refused_before_anything_is_done(configured: Configured
     played = cluster.play("swarm.yml", "--inventory", str(more))
 
     assert played.code != 0
-    assert "2 managers survive the loss of no more than one fewer would" in played.said
+    assert "2 managers tolerate no more failures than one fewer" in played.said
     assert [node["Spec"]["Role"] for node in nodes(cluster)] == ["manager", "worker"]
 
 

@@ -58,7 +58,7 @@ production1 = "debian@{net}.21"
 production2 = "debian@{net}.22"
 
 [infra.ansible_variables]
-base_time = "false"
+base_time_sync = "false"
 stargaze_wheelhouse = "{wheelhouse}"
 """
 

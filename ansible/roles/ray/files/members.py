@@ -1,4 +1,4 @@
-"""Print the addresses of the living members of the Ray cluster whose head is at the address given."""
+"""Print the addresses of the alive members of the Ray cluster with its head at this address."""
 
 import sys
 
