@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from stargaze.cli import app
 from stargaze.config.sections import Config
 from tests.docs.markdown import PAGES, ROOT, blocks, prose, snippets, spans
 
-KEY = re.compile(r"([a-z]+)\.([a-z_]+)(?: = .*)?")
+KEY = re.compile(r"([a-z]+)\.([a-z_]+)(?: = (.*))?")
 TABLE = re.compile(r"\[([a-z]+)(?:\.([a-z]+))?\](?: (\w+) = .*)?")
 VARIABLE = re.compile(r"\bSTARGAZE_[A-Z_]+\b")
 SUFFIXES = {"json", "py", "csv", "parquet", "toml", "sqlite", "git", "svg", "html", "yml", "yaml", "jsonl", "md"}
@@ -116,12 +117,20 @@ def test_every_quoted_benchmark_exists_and_has_its_options(page: str) -> None:
             assert [word for word in words if word.startswith("--") and f'"{word}"' not in source] == []
 
 
+def is_allowed(section: str, key: str, value: str) -> bool:
+    """Return whether a TOML value is one of a key's choices, if it has any."""
+    field = next(field for field in dataclasses.fields(SECTIONS[section]) if field.name == key)
+    choices = field.metadata["choices"]
+    return not choices or tomllib.loads(f"value = {value}")["value"] in choices
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_quoted_config_key_exists(page: str) -> None:
     for span in spans(page):
         key = KEY.fullmatch(span)
         if key and key[1] in SECTIONS and key[2] not in SUFFIXES:
             assert hasattr(SECTIONS[key[1]], key[2]), f"{page}: {span}"
+            assert not key[3] or is_allowed(*key.groups()), f"{page}: {span}"
         table = TABLE.match(span)
         if table:
             assert table[1] in SECTIONS, f"{page}: {span}"
