@@ -92,7 +92,7 @@ def trained(
     dropped = apply_filters(inputs.iloc[train], target[train], FeaturesSection())
     kept = [name for name in names if name not in dropped]
     known = [name for name in kept if CATALOG[name].learned]
-    without = told.without[:, train][..., told.values.columns.get_indexer(pd.Index(known))]
+    without = told.by_excluded_fold[:, train][..., told.values.columns.get_indexer(pd.Index(known))]
     values, places = inputs[kept].to_numpy(), tuple(category_positions(kept))
     return (
         values,

@@ -210,8 +210,8 @@ def test_the_sample_is_whole(job: Job) -> None:
 def test_the_stars_under_another_name_are_refused_as_a_feature(job: Job) -> None:
     row = next(row for row in job.said["select-features"] if row["feature"] == "watchers")
 
-    assert row["all"].startswith("holds the stars")
-    kept = json.loads((job.machine.store / "features.json").read_text())["kept"]
+    assert row["all"].startswith("leaks the target")
+    kept = json.loads((job.machine.store / "features.json").read_text())["selected"]
     assert all("watchers" not in names for names in kept.values())
 
 

@@ -57,7 +57,9 @@ def main(argv: list[str]) -> None:
     with atomic_write(TARGET) as temporary:
         write(repositories, temporary)
     digest = hashlib.sha256(TARGET.read_bytes()).hexdigest()
-    print(f"{summary.repositories:,} repositories, {summary.bad_count:,} bad records, {TARGET.stat().st_size:,} bytes")
+    print(
+        f"{summary.repositories:,} repositories, {summary.invalid_count:,} invalid records, {TARGET.stat().st_size:,} bytes"
+    )
     print(f"SHA-256 {digest}")
 
 

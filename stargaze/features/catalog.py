@@ -7,11 +7,11 @@ from stargaze.features.extract import COMPUTED
 from stargaze.features.registry import Feature
 
 CATALOG: dict[str, Feature] = {**COMPUTED, **LEARNED}
-"""First what is computed from a record alone, then what is learned from other rows: the selection depends on this order."""
+"""Features computed from one record, then learned features. The result of the selection depends on this order."""
 
 
 def allowed_features(policy: str) -> list[Feature]:
-    """Return the features a policy may use; each policy includes the one before."""
+    """Return the features that a policy may use; each policy includes the one before."""
     order = ("static", "activity", "all")
-    reach = order.index(policy)
-    return [item for item in CATALOG.values() if order.index(item.policy) <= reach]
+    rank = order.index(policy)
+    return [feature for feature in CATALOG.values() if order.index(feature.policy) <= rank]

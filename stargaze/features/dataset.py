@@ -1,8 +1,9 @@
-"""Read the repositories and the feature set, and notice when one is older than the other."""
+"""Read the repositories and the feature set, and check that they belong together."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,81 +25,78 @@ from stargaze.system.files import read_json, sha256, write_json
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """What ``select-features`` found: kept columns per policy, vocabularies, the rule of the split."""
+    """The result of ``select-features``: selected features and scores of each policy, vocabularies, and the split's settings."""
 
-    kept: dict[str, list[str]]
+    selected: dict[str, list[str]]
     vocabularies: dict[str, list[str]]
     split: FeaturesSection
     fingerprint: str
+    """SHA-256 of the repositories that the features were selected on."""
     scores: dict[str, dict[str, float]]
 
     @property
     def digest(self) -> str:
-        """A short name for exactly this feature set."""
-        import hashlib
-
+        """The first 16 hexadecimal digits of the feature set's SHA-256."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Repositories with a known star count, their target and side, ready to be cut into folds."""
+    """The n repositories with a known star count, with log1p(stars) [nat] and fold of each (see :func:`assign_folds`)."""
 
     repositories: pd.DataFrame
     target: np.ndarray
-    side: np.ndarray
+    folds: np.ndarray
     fingerprint: str
-    _learned: dict[tuple[int, str], OutOfFoldEncodings] = field(
+    _encodings: dict[tuple[int, str], OutOfFoldEncodings] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
     @property
     def training(self) -> np.ndarray:
-        """Rows of the training folds; shape (n_training,)."""
-        return np.flatnonzero(self.side >= 0)
+        """Rows of the training folds."""
+        return np.flatnonzero(self.folds >= 0)
 
     @property
     def validation(self) -> np.ndarray:
-        """Rows that calibrate."""
-        return np.flatnonzero(self.side == VALIDATION)
+        """Rows for calibration."""
+        return np.flatnonzero(self.folds == VALIDATION)
 
     @property
     def test(self) -> np.ndarray:
-        """Rows that are looked at in the end."""
-        return np.flatnonzero(self.side == TEST)
+        """Rows for the final evaluation."""
+        return np.flatnonzero(self.folds == TEST)
 
-    def inputs(self, feature_set: FeatureSet, policy: str) -> pd.DataFrame:
-        """Compute the model's input for every row; what is learned is told to a training row by the folds that it is not in."""
-        kept = feature_set.kept[policy]
-        learned = self.learned(feature_set.split).values if needs_encoder(kept) else None
-        return build_matrix(self.repositories, kept, feature_set.vocabularies, learned)
+    def model_inputs(self, feature_set: FeatureSet, policy: str) -> pd.DataFrame:
+        """Return the design matrix of all rows, with out-of-fold encodings for training rows; shape (n, n_features)."""
+        names = feature_set.selected[policy]
+        learned = self.encodings(feature_set.split).values if needs_encoder(names) else None
+        return build_matrix(self.repositories, names, feature_set.vocabularies, learned)
 
-    def served(self, feature_set: FeatureSet, policy: str, rows: list[int]) -> pd.DataFrame:
-        """Compute the model's input for some rows as serving does, where nobody knows which rows were trained on."""
-        kept, chosen = feature_set.kept[policy], self.repositories.iloc[rows]
-        learned = self.learned(feature_set.split).encoder.transform(chosen) if needs_encoder(kept) else None
-        return build_matrix(chosen, kept, feature_set.vocabularies, learned)
+    def serving_inputs(self, feature_set: FeatureSet, policy: str, rows: list[int]) -> pd.DataFrame:
+        """Return the design matrix of some rows as serving computes it: encoded by all training rows."""
+        names, repositories = feature_set.selected[policy], self.repositories.iloc[rows]
+        learned = self.encodings(feature_set.split).encoder.transform(repositories) if needs_encoder(names) else None
+        return build_matrix(repositories, names, feature_set.vocabularies, learned)
 
-    def learned(self, section: FeaturesSection) -> OutOfFoldEncodings:
-        """Return what the training rows teach, learned once for all policies."""
+    def encodings(self, section: FeaturesSection) -> OutOfFoldEncodings:
+        """Return the out-of-fold encodings, which are fitted once and shared by all policies."""
         key = (section.seed, section.split_by)
-        if key not in self._learned:
-            owners = (
-                section.split_by == "repository"
-            )  # else no owner stands on two sides: there is nothing to know of any
-            self._learned[key] = fit_out_of_fold(
-                self.repositories, self.target, self.side, seed=section.seed, owners=owners
+        if key not in self._encodings:
+            owners = section.split_by == "repository"  # else no owner of a held-out repository is in the training data
+            self._encodings[key] = fit_out_of_fold(
+                self.repositories, self.target, self.folds, seed=section.seed, owners=owners
             )
-        return self._learned[key]
+        return self._encodings[key]
 
 
 def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
-    """Read the repositories and assign the sides.
+    """Read the repositories and assign the folds.
 
     Raises
     ------
     MissingInputError
-        If there are none yet, or too few to learn from.
+        If there are no repositories, or too few.
     ExternalError
         If the file is broken.
     """
@@ -107,23 +105,22 @@ def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
         repositories = schema.conform(pd.read_parquet(path))
     except (OSError, ValueError, TypeError) as error:
         raise ExternalError(f"{path}: cannot be read: {error}", hint="stargaze fetch makes it anew") from error
-    repositories = repositories[repositories["stars"].notna() & repositories["full_name"].notna()].reset_index(
-        drop=True
-    )
-    side = assign_folds(repositories["full_name"], section)
-    least = 20 * section.folds
-    if (side >= 0).sum() < least or not (side == VALIDATION).any() or not (side == TEST).any():
+    is_usable = repositories["stars"].notna() & repositories["full_name"].notna()
+    repositories = repositories[is_usable].reset_index(drop=True)
+    folds = assign_folds(repositories["full_name"], section)
+    minimum = 20 * section.folds
+    if (folds >= 0).sum() < minimum or not (folds == VALIDATION).any() or not (folds == TEST).any():
         raise MissingInputError(
-            f"{path}: {len(repositories)} repositories are too few: at least {least} must be left to train on",
+            f"{path}: {len(repositories)} repositories are too few: training needs at least {minimum}",
             hint="fetch more repositories: stargaze fetch --from FILE...",
         )
-    empty = section.folds - len(np.unique(side[side >= 0]))
+    empty = section.folds - len(np.unique(folds[folds >= 0]))
     if empty:
         raise MissingInputError(
             f"{path}: too few owners: {empty} of {section.folds} folds would be empty",
             hint='fetch more repositories, or set features.split_by = "repository"',
         )
-    return Dataset(repositories, np.log1p(repositories["stars"].to_numpy()), side, sha256(path))
+    return Dataset(repositories, np.log1p(repositories["stars"].to_numpy()), folds, sha256(path))
 
 
 def write_feature_set(store: Store, feature_set: FeatureSet) -> None:
@@ -134,32 +131,29 @@ def write_feature_set(store: Store, feature_set: FeatureSet) -> None:
 def read_feature_set(store: Store) -> FeatureSet:
     """Read ``features.json``."""
     value: dict[str, Any] = read_json(store.features, "select-features")
+    outdated = ExternalError(f"{store.features}: was written by another version", hint="stargaze select-features")
     try:
         split: FeaturesSection = parse_section("features", value["split"], source=str(store.features))
-        found = FeatureSet(**{**value, "split": split})
-        sound = set(found.kept) == set(POLICIES) and all(
-            name in CATALOG and (CATALOG[name].kind == "number" or isinstance(found.vocabularies[name], list))
-            for names in found.kept.values()
+        feature_set = FeatureSet(**{**value, "split": split})
+        is_valid = set(feature_set.selected) == set(POLICIES) and all(
+            name in CATALOG and (CATALOG[name].kind == "number" or isinstance(feature_set.vocabularies[name], list))
+            for names in feature_set.selected.values()
             for name in names
         )
     except (TypeError, KeyError, AttributeError, ConfigError) as error:
-        raise _of_another_version(store) from error
-    if not sound:
-        raise _of_another_version(store)
-    return found
-
-
-def _of_another_version(store: Store) -> ExternalError:
-    return ExternalError(f"{store.features}: was written by another version", hint="stargaze select-features")
+        raise outdated from error
+    if not is_valid:
+        raise outdated
+    return feature_set
 
 
 def read_dataset_and_features(store: Store) -> tuple[Dataset, FeatureSet]:
-    """Read repositories and feature set, and refuse a pair that does not belong together."""
+    """Read the repositories and the feature set; raise MissingInputError if they do not belong together."""
     feature_set = read_feature_set(store)
-    table = read_dataset(store, feature_set.split)
-    if table.fingerprint != feature_set.fingerprint:
+    dataset = read_dataset(store, feature_set.split)
+    if dataset.fingerprint != feature_set.fingerprint:
         raise MissingInputError(
             f"{store.features} was made from other repositories than {store.repositories}",
             hint="stargaze select-features",
         )
-    return table, feature_set
+    return dataset, feature_set

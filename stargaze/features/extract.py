@@ -1,7 +1,7 @@
-"""From repositories to feature columns: pure, vectorised, one function a feature, the same offline and on the page.
+"""Feature extraction: pure, vectorized functions from repositories to columns, the same in training and in serving.
 
-A new feature is one function here: it takes the repositories (n × the schema) and returns n values, NaN where the
-record does not tell. Nothing looks at the stars, at other rows, or at a clock.
+To add a feature, add one row or one function here. It maps n repositories (columns of the schema) to n values, NaN where the
+record does not have the input. It must not read the stars, other rows or a clock.
 """
 
 from __future__ import annotations
@@ -12,33 +12,18 @@ import numpy as np
 import pandas as pd
 
 from stargaze.features.licenses import license_family
-from stargaze.features.registry import Column, Compute, Feature, Registry
+from stargaze.features.registry import Column, Compute, Feature, Policy, Registry
 
 COMPUTED = Registry()
 """The features of this module."""
-feature, plain = COMPUTED.feature, COMPUTED.plain
+feature, add_fields = COMPUTED.feature, COMPUTED.add_fields
 
-plain("static", "owner_type", "language", "license", "default_branch", kind="category")
-plain(
-    "static",
-    *("owner_id", "description_length", "readme_length", "topic_count"),
-    *("has_homepage", "is_fork", "is_archived", "is_template", "is_mirror", "is_disabled", "is_empty"),
-    *("has_sponsorships", "has_funding_links", "has_code_of_conduct", "has_security_policy", "has_own_image"),
-    *("owner_is_verified", "owner_members", "languages", "code_bytes"),
-    *("has_issues", "has_projects", "has_wiki", "has_pages", "has_downloads", "has_discussions"),
-    *("allow_forking", "web_commit_signoff_required"),
-    *("package_dependencies", "package_dev_dependencies", "package_keywords", "package_scripts"),
-    *("package_description_length", "package_version_major", "package_version_minor", "package_version_patch"),
-    *("package_is_private", "package_has_bin", "package_has_engines"),
-)
-plain(
-    "activity",
-    *("size_kb", "commits", "recent_commits", "contributors", "open_issues", "closed_issues", "pull_requests"),
-    *("open_pull_requests", "merged_pull_requests", "discussions", "mentionable_users"),
-    *("releases", "prereleases", "release_assets", "release_text_length", "tags"),
-)
-plain("all", "forks", "subscribers", "watchers", "dependents", "downloads", "monthly_downloads")
-plain("all", "owner_followers")  # they come through this repository too: they follow from its stars
+AGE = ("created_at", "fetched_at")
+"""The fields that :func:`age` reads."""
+ISSUES = ("issues", "open_issues", "closed_issues")
+"""The fields that the number of issues is computed from."""
+DAMPING_DAYS = 30.0
+"""Added to the age in daily rates, so that those of new repositories stay moderate [days]."""
 
 
 def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.DataFrame:
@@ -59,7 +44,7 @@ def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.Da
     Raises
     ------
     ValueError
-        If no function of this module computes a name: it is unknown, or learned from other repositories.
+        If a name is unknown, or learned from other repositories.
 
     Examples
     --------
@@ -68,18 +53,18 @@ def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.Da
     >>> extract(schema.conform(record), ["name_length", "forks"]).iloc[0].tolist()
     [11.0, nan]
     """
-    chosen = list(COMPUTED) if names is None else names
-    unknown = [name for name in chosen if name not in COMPUTED]
+    selected = list(COMPUTED) if names is None else names
+    unknown = [name for name in selected if name not in COMPUTED]
     if unknown:
         raise ValueError(f"not computed from a record alone: {', '.join(unknown)}")
-    fields: Any = _Fields(repositories)
+    columns: Any = _ColumnCache(repositories)
     with np.errstate(all="ignore"):
-        columns = {name: _column(COMPUTED[name], fields) for name in chosen}
-    return pd.DataFrame(columns, index=repositories.index)
+        values = {name: _compute_column(COMPUTED[name], columns) for name in selected}
+    return pd.DataFrame(values, index=repositories.index)
 
 
-class _Fields(dict[str, pd.Series]):
-    """The columns of a frame, each taken out of it once: for one repository that is a third of the time."""
+class _ColumnCache(dict[str, pd.Series]):
+    """The columns of a frame, each looked up once; for one repository this saves two thirds of the time."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self._frame = frame
@@ -90,97 +75,151 @@ class _Fields(dict[str, pd.Series]):
         return self[name]
 
 
-def _column(item: Feature, repositories: pd.DataFrame) -> Column:
+def _compute_column(item: Feature, repositories: pd.DataFrame) -> Column:
     values = item.compute(repositories)
     return values if item.kind == "category" else np.asarray(values, dtype="float32")
 
 
-AGE = ("created_at", "fetched_at")
-ISSUES = ("issues", "open_issues", "closed_issues")
-"""What :func:`age` and the number of issues read, for the features that are made from them."""
+def days_between(earlier: pd.Series, later: pd.Series) -> np.ndarray:
+    """Return the time between two dates.
 
+    Parameters
+    ----------
+    earlier, later : Series of datetime, shape (n_repositories,)
 
-def days(later: pd.Series, earlier: pd.Series) -> np.ndarray:
-    """Return later - earlier [days], NaN where either is missing.
+    Returns
+    -------
+    array of float, shape (n_repositories,)
+        later - earlier [days]; NaN where a date is missing.
 
     Examples
     --------
-    >>> days(pd.to_datetime(pd.Series(["2020-01-03"])), pd.to_datetime(pd.Series(["2020-01-02"]))).tolist()
+    >>> days_between(pd.to_datetime(pd.Series(["2020-01-02"])), pd.to_datetime(pd.Series(["2020-01-03"]))).tolist()
     [1.0]
     """
     seconds = later.to_numpy("datetime64[s]") - earlier.to_numpy("datetime64[s]")
-    result = seconds.astype("int64") / 86_400.0
-    return np.where(np.isnat(seconds), np.nan, result)
+    return np.where(np.isnat(seconds), np.nan, seconds.astype("int64") / 86_400.0)
 
 
-def _rate(count: Column, per: Column, offset: float) -> np.ndarray:
-    """Return count / (per + offset); the offset keeps young and small repositories from exploding."""
-    rate: np.ndarray = np.asarray(count) / (np.maximum(np.asarray(per), 0.0) + offset)
-    return rate
+def _divide(count: Column, by: Column, offset: float = 1.0) -> np.ndarray:
+    """Return count / (by + offset); the offset bounds the ratios of new and small repositories."""
+    ratio: np.ndarray = np.asarray(count) / (np.maximum(np.asarray(by), 0.0) + offset)
+    return ratio
 
 
-def _either(first: Column, second: Column) -> np.ndarray:
-    """Return the first where it is known, else the second."""
+def _first_known(first: Column, second: Column) -> np.ndarray:
     known = np.asarray(first)
     return np.where(np.isnan(known), np.asarray(second), known)
 
 
-def _total_issues(r: pd.DataFrame) -> np.ndarray:
-    return _either(r["issues"], np.asarray(r["open_issues"]) + np.asarray(r["closed_issues"]))
+def _count(r: pd.DataFrame, name: str) -> Column:
+    """Return a count; issues are the stated total, else open and closed ones."""
+    return (
+        _first_known(r[name], np.asarray(r["open_issues"]) + np.asarray(r["closed_issues"]))
+        if name == "issues"
+        else r[name]
+    )
 
 
-# ---- static: what the maintainer writes ---------------------------------------------------------------------------
+def _count_fields(name: str) -> tuple[str, ...]:
+    return ISSUES if name == "issues" else (name,)
+
+
+def _add(compute: Compute, name: str, policy: Policy, unit: str, meaning: str, *source: str, group: str = "") -> None:
+    compute.__name__ = name
+    feature(policy, unit, meaning, *source, group=group)(compute)
+
+
+def _duration(name: str, policy: Policy, meaning: str, start: str, end: str) -> None:
+    """Add the time between two dates."""
+    _add(lambda r: days_between(r[start], r[end]), name, policy, "days", meaning, start, end)
+
+
+def _ratio(name: str, policy: Policy, unit: str, meaning: str, count: str, by: str) -> None:
+    """Add the ratio of two counts."""
+    source = (*_count_fields(count), *_count_fields(by))
+    _add(lambda r: _divide(_count(r, count), _count(r, by)), name, policy, unit, meaning, *source)
+
+
+def _daily_rate(name: str, policy: Policy, meaning: str, count: str) -> None:
+    """Add a count per day of the repository's age."""
+    _add(lambda r: _divide(r[count], age(r), DAMPING_DAYS), name, policy, "1/day", meaning, count, *AGE)
+
+
+# ---- static: written by the maintainer ----------------------------------------------------------------------------
+
+add_fields("static", "owner_type", "language", "license", "default_branch", kind="category")
+add_fields(
+    "static",
+    *("owner_id", "description_length", "readme_length", "topic_count"),
+    *("has_homepage", "is_fork", "is_archived", "is_template", "is_mirror", "is_disabled", "is_empty"),
+    *("has_sponsorships", "has_funding_links", "has_code_of_conduct", "has_security_policy", "has_custom_image"),
+    *("owner_is_verified", "owner_members", "languages", "code_bytes"),
+    *("has_issues", "has_projects", "has_wiki", "has_pages", "has_downloads", "has_discussions"),
+    *("allow_forking", "web_commit_signoff_required"),
+    *("package_dependencies", "package_dev_dependencies", "package_keywords", "package_scripts"),
+    *("package_description_length", "package_version_major", "package_version_minor", "package_version_patch"),
+    *("package_is_private", "package_has_bin", "package_has_engines"),
+)
+add_fields(
+    "activity",
+    *("size_kb", "commits", "recent_commits", "contributors", "open_issues", "closed_issues", "pull_requests"),
+    *("open_pull_requests", "merged_pull_requests", "discussions", "mentionable_users"),
+    *("releases", "prereleases", "release_assets", "release_text_length", "tags"),
+)
+add_fields("all", "forks", "subscribers", "watchers", "dependents", "downloads", "monthly_downloads")
+add_fields("all", "owner_followers")  # an owner's followers often come through this repository
 
 
 @feature("static", "days", "age of the repository", *AGE)
 def age(r: pd.DataFrame) -> Column:
-    return days(r["fetched_at"], r["created_at"])
+    return days_between(r["created_at"], r["fetched_at"])
 
 
-@feature("static", "days", "time from the first commit to the repository on GitHub", "created_at", "first_commit_at")
-def history_before(r: pd.DataFrame) -> Column:
-    return days(r["created_at"], r["first_commit_at"])
+_duration(
+    "history_before_creation",
+    "static",
+    "time from the first commit to the creation on GitHub",
+    "first_commit_at",
+    "created_at",
+)
+_duration(
+    "owner_age_at_creation",
+    "static",
+    "age of the owner's account at the creation of the repository",
+    "owner_created_at",
+    "created_at",
+)
+_duration("first_commit_age", "static", "time since the first commit", "first_commit_at", "fetched_at")
 
 
-@feature("static", "days", "age of the owner's account when the repository was made", "created_at", "owner_created_at")
-def owner_age(r: pd.DataFrame) -> Column:
-    return days(r["created_at"], r["owner_created_at"])
-
-
-@feature("static", "days", "time since the first commit", "first_commit_at", "fetched_at")
-def history(r: pd.DataFrame) -> Column:
-    return days(r["fetched_at"], r["first_commit_at"])
-
-
-# The year of creation would tell which list a row came from, the hour whether its source knows hours.
-@feature("static", "weekday", "day of the week on which it was made, Monday is 0", "created_at")
+# The year of creation would identify the list a row came from, the hour whether its source has hours.
+@feature("static", "weekday", "day of the week of the creation, Monday is 0", "created_at")
 def created_weekday(r: pd.DataFrame) -> Column:
     weekday: Column = r["created_at"].dt.day_of_week
     return weekday
 
 
-@feature("static", "degree", "copyleft of the licence: 0 permissive, 1 weak, 2 strong", "license")
+@feature("static", "degree", "copyleft of the license: 0 permissive, 1 weak, 2 strong", "license")
 def copyleft(r: pd.DataFrame) -> Column:
     degree = {"permissive": 0.0, "weak copyleft": 1.0, "strong copyleft": 2.0}
     return r["license"].map({key: degree.get(license_family(key), np.nan) for key in r["license"].dropna().unique()})
 
 
-@feature("static", "flag", "the licence is one of texts, fonts or data", "license")
-def license_of_texts(r: pd.DataFrame) -> Column:
-    return r["license"].map({key: float(license_family(key) == "of texts") for key in r["license"].dropna().unique()})
+@feature("static", "flag", "the license is meant for texts, fonts or data", "license")
+def content_license(r: pd.DataFrame) -> Column:
+    return r["license"].map({key: float(license_family(key) == "content") for key in r["license"].dropna().unique()})
 
 
-@feature("static", "B", "code for each language", "code_bytes", "languages")
-def code_per_language(r: pd.DataFrame) -> Column:
-    return _rate(r["code_bytes"], r["languages"], 1.0)
+_ratio("code_per_language", "static", "B", "code per language", "code_bytes", "languages")
 
 
-@feature("static", "characters", "length of all topics together", "topics")
+@feature("static", "characters", "total length of the topics", "topics")
 def topics_length(r: pd.DataFrame) -> Column:
-    known = [
+    lengths = [
         sum(map(len, map(str, value))) if isinstance(value, (list, np.ndarray)) else np.nan for value in r["topics"]
     ]
-    return pd.Series(known, index=r.index, dtype="float32")
+    return pd.Series(lengths, index=r.index, dtype="float32")
 
 
 @feature("static", "characters", "length of the name", "full_name")
@@ -208,7 +247,7 @@ def name_digits(r: pd.DataFrame) -> Column:
     return r["full_name"].str.count(r"\d")
 
 
-_KINDS = {
+_KEYWORDS = {
     "exercise": r"test|demo|example|sample|learn|tutorial|hello|playground|practice|boilerplate|starter|quick-start|template",
     "list": r"awesome|list|resource|interview|roadmap|book|cheat",
     "library": r"framework|library|toolkit|sdk|engine|package",
@@ -220,32 +259,28 @@ _KINDS = {
     "python": r"python|\bpy|jupyter|django|flask",
     "praise": r"fast|simple|easy|lightweight|powerful|modern|beautiful|elegant|blazing",
 }
-"""What a name or a description says the repository is; the words that course projects and lists sort by."""
+"""Keywords by kind of repository, as course projects and curated lists use them."""
 
 
-def _name_says(kind: str) -> Compute:
-    def says(r: pd.DataFrame) -> Column:
-        name = r["full_name"].str.lower().str.replace(r"^.*?/", "", regex=True)
-        return name.str.contains(f"(?:{_KINDS[kind]})")
-
-    says.__name__ = f"name_says_{kind}"
-    return says
+def _name_mentions(pattern: str) -> Compute:
+    return lambda r: r["full_name"].str.lower().str.replace(r"^.*?/", "", regex=True).str.contains(pattern)
 
 
-def _description_says(kind: str) -> Compute:
-    def says(r: pd.DataFrame) -> Column:
-        said = r["description"].str.lower().str.contains(f"(?:{_KINDS[kind]})")
-        return said.astype("float32").where(r["description"].notna())
+def _description_mentions(pattern: str) -> Compute:
+    def mentions(r: pd.DataFrame) -> Column:
+        found = r["description"].str.lower().str.contains(pattern)
+        return found.astype("float32").where(r["description"].notna())
 
-    says.__name__ = f"description_says_{kind}"
-    return says
+    return mentions
 
 
-for _kind in _KINDS:
-    feature("static", "flag", f"the name says {_kind}", "full_name", group="name_says")(_name_says(_kind))
-    feature("static", "flag", f"the description says {_kind}", "description", group="description_says")(
-        _description_says(_kind)
-    )
+for _kind, _words in _KEYWORDS.items():
+    for _text, _field, _mentions in (
+        ("name", "full_name", _name_mentions),
+        ("description", "description", _description_mentions),
+    ):
+        _meaning, _group = f"the {_text} has a keyword of kind {_kind}", f"{_text}_mentions"
+        _add(_mentions(f"(?:{_words})"), f"{_group}_{_kind}", "static", "flag", _meaning, _field, group=_group)
 
 
 @feature("static", "words", "words of the description", "description")
@@ -253,203 +288,113 @@ def description_words(r: pd.DataFrame) -> Column:
     return r["description"].str.count(r"\S+")
 
 
-@feature("static", "characters", "characters of the description beyond ASCII: emoji, other scripts", "description")
-def description_beyond_ascii(r: pd.DataFrame) -> Column:
+@feature("static", "characters", "non-ASCII characters of the description, such as emoji", "description")
+def description_non_ascii(r: pd.DataFrame) -> Column:
     return r["description"].str.count(r"[^\x00-\x7f]")
 
 
 @feature("static", "flag", "owner and repository have the same name", "full_name")
-def name_is_owner(r: pd.DataFrame) -> Column:
+def name_equals_owner(r: pd.DataFrame) -> Column:
     parts = r["full_name"].str.lower().str.split("/", n=1, expand=True).reindex(columns=[0, 1])
     return parts[0] == parts[1]
 
 
-# ---- activity: what people did with it ----------------------------------------------------------------------------
+# ---- activity: what happens in the repository ---------------------------------------------------------------------
+
+_duration("push_age", "activity", "time since the last push", "pushed_at", "fetched_at")
+_duration("active_span", "activity", "time from the creation to the last push", "created_at", "pushed_at")
 
 
-@feature("activity", "days", "time since the last push", "pushed_at", "fetched_at")
-def idle(r: pd.DataFrame) -> Column:
-    return days(r["fetched_at"], r["pushed_at"])
-
-
-@feature("activity", "days", "time from creation to the last push", "pushed_at", "created_at")
-def active(r: pd.DataFrame) -> Column:
-    return days(r["pushed_at"], r["created_at"])
-
-
-@feature("activity", "share", "part of its life in which it was pushed to", "pushed_at", "created_at", "fetched_at")
+@feature("activity", "share", "active span as a share of the age", "pushed_at", *AGE)
 def active_share(r: pd.DataFrame) -> Column:
-    return _rate(active(r), age(r), 1.0)
+    return _divide(days_between(r["created_at"], r["pushed_at"]), age(r))
 
 
 @feature("activity", "issues", "issues, open and closed", *ISSUES)
 def issues(r: pd.DataFrame) -> Column:
-    return _total_issues(r)
+    return _count(r, "issues")
 
 
-@feature("activity", "1/day", "issues a day", *ISSUES, *AGE)
+@feature("activity", "1/day", "issues per day", *ISSUES, *AGE)
 def issue_rate(r: pd.DataFrame) -> Column:
-    return _rate(_either(_total_issues(r), r["open_issues"]), age(r), 30.0)
+    return _divide(_first_known(_count(r, "issues"), r["open_issues"]), age(r), DAMPING_DAYS)
 
 
-@feature("activity", "issues", "open issues for each contributor", "open_issues", "contributors")
-def open_issues_per_contributor(r: pd.DataFrame) -> Column:
-    return _rate(r["open_issues"], r["contributors"], 1.0)
-
-
-@feature("activity", "issues", "issues for each contributor", *ISSUES, "contributors")
-def issues_per_contributor(r: pd.DataFrame) -> Column:
-    return _rate(_total_issues(r), r["contributors"], 1.0)
-
-
-@feature("activity", "share", "open part of all issues", *ISSUES)
-def open_issue_share(r: pd.DataFrame) -> Column:
-    return _rate(r["open_issues"], _total_issues(r), 1.0)
-
-
-@feature("activity", "1/issue", "pull requests for each issue", "pull_requests", *ISSUES)
-def pull_requests_per_issue(r: pd.DataFrame) -> Column:
-    return _rate(r["pull_requests"], _total_issues(r), 1.0)
-
-
-@feature("activity", "commits", "commits for each contributor", "commits", "contributors")
-def commits_per_contributor(r: pd.DataFrame) -> Column:
-    return _rate(r["commits"], r["contributors"], 1.0)
-
-
-@feature("activity", "1/contributor", "pull requests for each contributor", "pull_requests", "contributors")
-def pull_requests_per_contributor(r: pd.DataFrame) -> Column:
-    return _rate(r["pull_requests"], r["contributors"], 1.0)
-
-
-@feature("activity", "share", "part of all commits that are of the last three months", "recent_commits", "commits")
-def recent_commit_share(r: pd.DataFrame) -> Column:
-    return _rate(r["recent_commits"], r["commits"], 1.0)
-
-
-@feature("activity", "1/day", "commits a day", "commits", *AGE)
-def commit_rate(r: pd.DataFrame) -> Column:
-    return _rate(r["commits"], age(r), 30.0)
-
-
-@feature("activity", "1/day", "contributors a day", "contributors", *AGE)
-def contributor_rate(r: pd.DataFrame) -> Column:
-    return _rate(r["contributors"], age(r), 30.0)
-
-
-@feature("activity", "days", "time since the latest release", "latest_release_at", "fetched_at")
-def release_age(r: pd.DataFrame) -> Column:
-    return days(r["fetched_at"], r["latest_release_at"])
-
-
-@feature("activity", "days", "time from creation to the first release", "first_release_at", "created_at")
-def first_release_after(r: pd.DataFrame) -> Column:
-    return days(r["first_release_at"], r["created_at"])
-
-
-@feature("activity", "days", "last push after the latest release", "pushed_at", "latest_release_at")
-def pushed_after_release(r: pd.DataFrame) -> Column:
-    return days(r["pushed_at"], r["latest_release_at"])
-
-
-@feature("activity", "share", "merged part of all pull requests", "merged_pull_requests", "pull_requests")
-def merged_share(r: pd.DataFrame) -> Column:
-    return _rate(r["merged_pull_requests"], r["pull_requests"], 1.0)
-
-
-@feature("activity", "1/day", "pull requests a day", "pull_requests", *AGE)
-def pull_request_rate(r: pd.DataFrame) -> Column:
-    return _rate(r["pull_requests"], age(r), 30.0)
-
-
-@feature("activity", "1/day", "discussions a day", "discussions", *AGE)
-def discussion_rate(r: pd.DataFrame) -> Column:
-    return _rate(r["discussions"], age(r), 30.0)
-
-
-@feature("activity", "issues", "issues for each commit", *ISSUES, "commits")
-def issues_per_commit(r: pd.DataFrame) -> Column:
-    return _rate(_total_issues(r), r["commits"], 1.0)
-
-
-@feature("activity", "kB", "size for each commit", "size_kb", "commits")
-def size_per_commit(r: pd.DataFrame) -> Column:
-    return _rate(r["size_kb"], r["commits"], 1.0)
-
-
-@feature("activity", "commits", "commits for each release", "commits", "releases")
-def commits_per_release(r: pd.DataFrame) -> Column:
-    return _rate(r["commits"], r["releases"], 1.0)
-
-
-@feature("activity", "characters", "length of the notes of each release", "release_text_length", "releases")
-def text_per_release(r: pd.DataFrame) -> Column:
-    return _rate(r["release_text_length"], r["releases"], 1.0)
-
-
-@feature("activity", "days", "time from the first to the latest release", "latest_release_at", "first_release_at")
-def release_span(r: pd.DataFrame) -> Column:
-    return days(r["latest_release_at"], r["first_release_at"])
-
-
-@feature("activity", "1/day", "releases a day", "releases", *AGE)
-def release_rate(r: pd.DataFrame) -> Column:
-    return _rate(r["releases"], age(r), 30.0)
-
+_ratio(
+    "open_issues_per_contributor", "activity", "issues", "open issues per contributor", "open_issues", "contributors"
+)
+_ratio("issues_per_contributor", "activity", "issues", "issues per contributor", "issues", "contributors")
+_ratio("open_issue_share", "activity", "share", "open issues as a share of all issues", "open_issues", "issues")
+_ratio("pull_requests_per_issue", "activity", "1/issue", "pull requests per issue", "pull_requests", "issues")
+_ratio("commits_per_contributor", "activity", "commits", "commits per contributor", "commits", "contributors")
+_ratio(
+    "pull_requests_per_contributor",
+    "activity",
+    "1/contributor",
+    "pull requests per contributor",
+    "pull_requests",
+    "contributors",
+)
+_ratio(
+    "recent_commit_share",
+    "activity",
+    "share",
+    "commits of the last three months as a share of all commits",
+    "recent_commits",
+    "commits",
+)
+_daily_rate("commit_rate", "activity", "commits per day", "commits")
+_daily_rate("contributor_rate", "activity", "contributors per day", "contributors")
+_duration("release_age", "activity", "time since the latest release", "latest_release_at", "fetched_at")
+_duration(
+    "time_to_first_release", "activity", "time from the creation to the first release", "created_at", "first_release_at"
+)
+_duration(
+    "push_after_release", "activity", "time from the latest release to the last push", "latest_release_at", "pushed_at"
+)
+_ratio(
+    "merged_share",
+    "activity",
+    "share",
+    "merged pull requests as a share of all pull requests",
+    "merged_pull_requests",
+    "pull_requests",
+)
+_daily_rate("pull_request_rate", "activity", "pull requests per day", "pull_requests")
+_daily_rate("discussion_rate", "activity", "discussions per day", "discussions")
+_ratio("issues_per_commit", "activity", "issues", "issues per commit", "issues", "commits")
+_ratio("size_per_commit", "activity", "kB", "size per commit", "size_kb", "commits")
+_ratio("commits_per_release", "activity", "commits", "commits per release", "commits", "releases")
+_ratio(
+    "text_per_release", "activity", "characters", "length of the notes per release", "release_text_length", "releases"
+)
+_duration(
+    "release_span", "activity", "time from the first to the latest release", "first_release_at", "latest_release_at"
+)
+_daily_rate("release_rate", "activity", "releases per day", "releases")
 
 # ---- all: what follows from popularity ----------------------------------------------------------------------------
 
-
-@feature("all", "days", "last change of the record after the last push; a star changes it", "updated_at", "pushed_at")
-def updated_after_push(r: pd.DataFrame) -> Column:
-    return days(r["updated_at"], r["pushed_at"])
-
-
-@feature("all", "days", "time since the last change of the record", "updated_at", "fetched_at")
-def update_age(r: pd.DataFrame) -> Column:
-    return days(r["fetched_at"], r["updated_at"])
-
-
-@feature("all", "1/day", "forks a day", "forks", *AGE)
-def fork_rate(r: pd.DataFrame) -> Column:
-    return _rate(r["forks"], age(r), 30.0)
+_duration(
+    "updated_after_push",
+    "all",
+    "time from the last push to the last change of the record; a star changes it",
+    "pushed_at",
+    "updated_at",
+)
+_duration("update_age", "all", "time since the last change of the record", "updated_at", "fetched_at")
+_daily_rate("fork_rate", "all", "forks per day", "forks")
+_ratio("forks_per_contributor", "all", "forks", "forks per contributor", "forks", "contributors")
+_ratio("forks_per_subscriber", "all", "forks", "forks per subscriber", "forks", "subscribers")
 
 
-@feature("all", "forks", "forks for each contributor", "forks", "contributors")
-def forks_per_contributor(r: pd.DataFrame) -> Column:
-    return _rate(r["forks"], r["contributors"], 1.0)
-
-
-@feature("all", "forks", "forks for each subscriber", "forks", "subscribers")
-def forks_per_subscriber(r: pd.DataFrame) -> Column:
-    return _rate(r["forks"], r["subscribers"], 1.0)
-
-
-@feature("all", "forks", "forks for each issue", "forks", *ISSUES)
+@feature("all", "forks", "forks per issue", "forks", *ISSUES)
 def forks_per_issue(r: pd.DataFrame) -> Column:
-    return _rate(r["forks"], _either(_total_issues(r), r["open_issues"]), 1.0)
+    return _divide(r["forks"], _first_known(_count(r, "issues"), r["open_issues"]))
 
 
-@feature("all", "forks", "forks for each commit", "forks", "commits")
-def forks_per_commit(r: pd.DataFrame) -> Column:
-    return _rate(r["forks"], r["commits"], 1.0)
-
-
-@feature("all", "1/day", "subscribers a day", "subscribers", *AGE)
-def subscriber_rate(r: pd.DataFrame) -> Column:
-    return _rate(r["subscribers"], age(r), 30.0)
-
-
-@feature("all", "people", "subscribers for each contributor", "subscribers", "contributors")
-def subscribers_per_contributor(r: pd.DataFrame) -> Column:
-    return _rate(r["subscribers"], r["contributors"], 1.0)
-
-
-@feature("all", "1/day", "dependents a day", "dependents", *AGE)
-def dependent_rate(r: pd.DataFrame) -> Column:
-    return _rate(r["dependents"], age(r), 30.0)
-
-
-@feature("all", "downloads", "downloads of each release file", "downloads", "release_assets")
-def downloads_per_asset(r: pd.DataFrame) -> Column:
-    return _rate(r["downloads"], r["release_assets"], 1.0)
+_ratio("forks_per_commit", "all", "forks", "forks per commit", "forks", "commits")
+_daily_rate("subscriber_rate", "all", "subscribers per day", "subscribers")
+_ratio("subscribers_per_contributor", "all", "people", "subscribers per contributor", "subscribers", "contributors")
+_daily_rate("dependent_rate", "all", "dependents per day", "dependents")
+_ratio("downloads_per_asset", "all", "downloads", "downloads per release file", "downloads", "release_assets")

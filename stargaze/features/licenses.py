@@ -1,4 +1,4 @@
-"""One key for each licence, however a source spells it."""
+"""License keys, normalized from the spellings of all sources, and their families."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ KEY_BY_NAME = {
     "vim license": "vim",
     "zlib license": "zlib",
 }
-"""GitHub's full names (lower case) and their keys, from its list of licences."""
+"""GitHub's full names (lower case) and their keys, from its list of licenses."""
 
 KEY_BY_ALIAS = {
     "bsd-1": "bsd-1-clause",
@@ -72,24 +72,24 @@ FAMILIES = {
     "permissive": r"mit|apache|0?bsd|isc|zlib|bsl|ncsa|postgresql|unlicense|wtfpl|artistic|afl|blueoak|upl|vim|ms-pl|mulan",
     "weak copyleft": r"lgpl|mpl|epl|eupl|cddl|ms-rl|lppl|osl|ecl",
     "strong copyleft": r"a?gpl",
-    "of texts": r"cc|ofl|gfdl|odbl",
+    "content": r"cc|ofl|gfdl|odbl",
 }
-"""How the keys of each family begin; the Creative Commons' and the fonts' are not written for code."""
+"""Prefixes of the keys of each family; content licenses are meant for texts, fonts and data."""
 
 
 def license_family(key: str) -> str:
-    """Return the family of a licence's key.
+    """Return the family of a license key.
 
     Examples
     --------
     >>> [license_family(key) for key in ("mit", "lgpl-3.0", "agpl-3.0", "cc0-1.0", "other")]
-    ['permissive', 'weak copyleft', 'strong copyleft', 'of texts', 'other']
+    ['permissive', 'weak copyleft', 'strong copyleft', 'content', 'other']
     """
     return next((name for name, begin in FAMILIES.items() if re.match(f"(?:{begin})", key)), "other")
 
 
 def license_key(text: str) -> str | None:
-    """Return the licence's key in lower case, ``other`` for one of its own making, None for none.
+    """Return the license key in lower case, ``other`` for a custom license, None for no license.
 
     Examples
     --------

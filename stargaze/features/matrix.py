@@ -1,4 +1,4 @@
-"""From repositories to the numbers a model is fitted on: features, and categories as codes of a fixed vocabulary."""
+"""The design matrix: feature columns of float32, categories as integer codes of a fixed vocabulary."""
 
 from __future__ import annotations
 
@@ -29,15 +29,19 @@ def build_matrix(
     names : sequence of str
         Features, in the order the model expects.
     vocabularies : mapping of str to sequence of str
-        For each category its known values; the code is the place in it plus one.
-
+        Known values of each category; the code of a value is its position plus one.
     learned : DataFrame, shape (n_repositories, n_learned), optional
-        What an encoder tells of these repositories, if any of the names is learned.
+        An encoder's columns of these repositories; required if a name is learned.
 
     Returns
     -------
     DataFrame of float32, shape (n_repositories, n_features)
-        Categories as codes; missing values are NaN.
+        Missing values are NaN.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or learned and ``learned`` is missing.
 
     Examples
     --------
@@ -46,27 +50,47 @@ def build_matrix(
     >>> build_matrix(records, ["language"], {"language": ["C", "Python"]})["language"].tolist()
     [2.0, 0.0]
     """
-    told = [] if learned is None else [name for name in names if CATALOG[name].learned]
-    columns = extract(repositories, [name for name in names if name not in told])
-    for name in columns:
-        if CATALOG[str(name)].kind == "category":
-            columns[name] = _codes(columns[name], vocabularies.get(str(name), ()))
-    return pd.concat([columns, learned[told]], axis=1)[list(names)] if learned is not None and told else columns
+    encoded = [] if learned is None else [name for name in names if CATALOG[name].learned]
+    columns = extract(repositories, [name for name in names if name not in encoded])
+    for name in map(str, columns):
+        if CATALOG[name].kind == "category":
+            columns[name] = _encode_category(columns[name], vocabularies.get(name, ()))
+    return pd.concat([columns, learned[encoded]], axis=1)[list(names)] if learned is not None and encoded else columns
 
 
-def build_vocabulary(values: pd.Series, least: int = 20, most: int = 40) -> list[str]:
-    """Return the values seen at least ``least`` times, most frequent first, at most ``most``."""
+def build_vocabulary(values: pd.Series, min_count: int = 20, max_size: int = 40) -> list[str]:
+    """Return the values of a category that get a code of their own.
+
+    Parameters
+    ----------
+    values : Series of str, shape (n_repositories,)
+        Missing values are ignored.
+    min_count : int
+        Rarer values are left out [repositories].
+    max_size : int
+        Number of values at most.
+
+    Returns
+    -------
+    list of str
+        Most frequent first, equally frequent ones by name.
+
+    Examples
+    --------
+    >>> build_vocabulary(pd.Series(["C", "Go", "C", None, "Zig"]), min_count=1, max_size=2)
+    ['C', 'Go']
+    """
     counts = values.value_counts()
-    frequent = counts[counts >= least].sort_index().sort_values(ascending=False, kind="stable")
-    return [str(value) for value in frequent.index[:most]]
+    frequent = counts[counts >= min_count].sort_index().sort_values(ascending=False, kind="stable")
+    return [str(value) for value in frequent.index[:max_size]]
 
 
 def category_positions(names: Sequence[str]) -> list[int]:
-    """Return the places of the categories among the names."""
-    return [place for place, name in enumerate(names) if CATALOG[name].kind == "category"]
+    """Return the positions of the categories among the names."""
+    return [i for i, name in enumerate(names) if CATALOG[name].kind == "category"]
 
 
-def _codes(values: pd.Series, known: Sequence[str]) -> pd.Series:
-    code = {value.casefold(): float(place) for place, value in enumerate(known, start=1)}  # "javascript" is JavaScript
+def _encode_category(values: pd.Series, vocabulary: Sequence[str]) -> pd.Series:
+    code = {value.casefold(): float(i) for i, value in enumerate(vocabulary, start=1)}  # "javascript" is JavaScript
     codes = [code.get(value.casefold(), OTHER) if isinstance(value, str) else np.nan for value in values.tolist()]
     return pd.Series(codes, index=values.index, dtype="float32")

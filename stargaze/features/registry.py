@@ -1,4 +1,4 @@
-"""What a feature is, and the registry in which a module lists the features that it defines."""
+"""The definition of a feature, and the registry in which a module lists its features."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Compute = Callable[[pd.DataFrame], Column]
 
 @dataclass(frozen=True)
 class Feature:
-    """One column that a model may use: where it comes from, in which unit, from which policy on."""
+    """One input column of a model: its source fields, its unit, and the first policy that may use it."""
 
     name: str
     policy: Policy
@@ -29,9 +29,9 @@ class Feature:
     compute: Compute
     kind: Kind = "number"
     learned: bool = False
-    """Other rows teach it: an encoder gives its values, ``compute`` cannot."""
+    """Depends on other repositories: an encoder computes it, ``compute`` raises ValueError."""
     group: str = ""
-    """Features of one group say one thing in parts, and stay or go together."""
+    """Features of the same group are shuffled and selected together."""
 
 
 class Registry(dict[str, Feature]):
@@ -40,7 +40,7 @@ class Registry(dict[str, Feature]):
     def feature(
         self, policy: Policy, unit: str, meaning: str, *source: str, kind: Kind = "number", group: str = ""
     ) -> Callable[[Compute], Compute]:
-        """Register a function from repositories to one column; the function's name is the feature's."""
+        """Register a function from repositories to one column; the feature has the function's name."""
 
         def register(compute: Compute) -> Compute:
             self._add(Feature(compute.__name__, policy, unit, meaning, source, compute, kind, group=group))
@@ -48,14 +48,14 @@ class Registry(dict[str, Feature]):
 
         return register
 
-    def plain(self, policy: Policy, *names: str, kind: Kind = "number") -> None:
-        """Register fields of the schema that are features as they are."""
+    def add_fields(self, policy: Policy, *names: str, kind: Kind = "number") -> None:
+        """Register fields of the schema that are used as features unchanged."""
         for name in names:
             field = FIELD_BY_NAME[name]
-            self._add(Feature(name, policy, field.unit or field.kind, field.meaning, (name,), _column_of(name), kind))
+            self._add(Feature(name, policy, field.unit or field.kind, field.meaning, (name,), _get_column(name), kind))
 
-    def learned(self, name: str, policy: Policy, unit: str, meaning: str, *source: str, group: str = "") -> str:
-        """Register a column that an encoder fills (:mod:`stargaze.features.encoding.encoder`); return its name."""
+    def add_learned(self, name: str, policy: Policy, unit: str, meaning: str, *source: str, group: str = "") -> str:
+        """Register a column of an encoder (:mod:`stargaze.features.encoding.encoder`); return its name."""
 
         def compute(_repositories: pd.DataFrame) -> Column:
             raise ValueError(f"{name} is learned from other repositories: an encoder computes it")
@@ -63,14 +63,11 @@ class Registry(dict[str, Feature]):
         self._add(Feature(name, policy, unit, meaning, source, compute, learned=True, group=group))
         return name
 
-    def _add(self, item: Feature) -> None:
-        if item.name in self:
-            raise ValueError(f"two features are named {item.name}")
-        self[item.name] = item
+    def _add(self, feature: Feature) -> None:
+        if feature.name in self:
+            raise ValueError(f"two features are named {feature.name}")
+        self[feature.name] = feature
 
 
-def _column_of(name: str) -> Compute:
-    def column(repositories: pd.DataFrame) -> Column:
-        return repositories[name]
-
-    return column
+def _get_column(name: str) -> Compute:
+    return lambda repositories: repositories[name]

@@ -1,4 +1,4 @@
-"""The one schema of ``repositories.parquet``: every field that a record can bring, its kind, unit and meaning."""
+"""The schema of ``repositories.parquet``: every field of a repository with its kind, unit and meaning."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Kind = Literal["key", "count", "flag", "text", "category", "date", "list"]
 
 DTYPES: dict[str, str] = {
     "key": "Int64",
-    "count": "float64",  # whole numbers below 2**53 and NaN for "not known"
-    "flag": "float64",  # 0, 1 and NaN for "not known"
+    "count": "float64",  # whole numbers below 2**53, NaN if unknown
+    "flag": "float64",  # 0, 1, NaN if unknown
     "text": "str",
     "category": "str",
     "date": "datetime64[s, UTC]",
@@ -28,12 +28,12 @@ MAX_COUNT_BY_FIELD = {
     "code_bytes": 1e13,
 }
 MAX_COUNT = 1e9
-"""No count on GitHub comes near these; a larger one is a broken record."""
+"""Upper limits, far above every count on GitHub; a record with a larger one is invalid."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One column of the repositories."""
+    """One column of the repositories; the unit is empty where the meaning says what is counted."""
 
     name: str
     kind: Kind
@@ -41,8 +41,8 @@ class Field:
     meaning: str
 
     @property
-    def most(self) -> float:
-        """The largest count that can be true."""
+    def maximum(self) -> float:
+        """The largest valid count."""
         return MAX_COUNT_BY_FIELD.get(self.name, MAX_COUNT)
 
 
@@ -51,10 +51,10 @@ def _fields(kind: Kind, unit: str, rows: dict[str, str]) -> list[Field]:
 
 
 FIELDS: tuple[Field, ...] = (
-    Field("id", "key", "", "GitHub's number of the repository; the number inside either spelling of its node id"),
-    Field("node_id", "text", "", "GitHub's node id as the source spelled it"),
+    Field("id", "key", "", "GitHub's numeric id of the repository, which its node id contains"),
+    Field("node_id", "text", "", "GitHub's node id as in the source"),
     Field("full_name", "text", "", "owner/name"),
-    Field("fetched_at", "date", "UTC", "when the figures were true"),
+    Field("fetched_at", "date", "UTC", "date of the record"),
     Field("stars", "count", "stars", "stargazers: the target"),
     *_fields(
         "category",
@@ -62,21 +62,21 @@ FIELDS: tuple[Field, ...] = (
         {
             "owner_type": "User or Organization",
             "language": "primary language",
-            "license": "licence key, lower case (mit, apache-2.0)",
+            "license": "license key in lower case (mit, apache-2.0)",
             "default_branch": "name of the default branch",
         },
     ),
-    *_fields("text", "", {"description": "the maintainer's sentence"}),
-    *_fields("list", "", {"topics": "topics the maintainer set"}),
+    *_fields("text", "", {"description": "description"}),
+    *_fields("list", "", {"topics": "topics"}),
     *_fields(
         "date",
         "UTC",
         {
-            "created_at": "when the repository was created",
+            "created_at": "creation of the repository",
             "pushed_at": "last push",
-            "updated_at": "last change of the record, which a new star causes too",
+            "updated_at": "last change of the record; a new star changes it too",
             "first_commit_at": "date of the first commit",
-            "owner_created_at": "when the owner came to GitHub",
+            "owner_created_at": "creation of the owner's account",
             "first_release_at": "first release",
             "latest_release_at": "latest release",
         },
@@ -85,30 +85,30 @@ FIELDS: tuple[Field, ...] = (
         "flag",
         "",
         {
-            "has_homepage": "names a homepage",
+            "has_homepage": "has a homepage",
             "is_fork": "is a fork",
             "is_archived": "is archived",
             "is_template": "is a template",
-            "is_mirror": "mirrors another",
+            "is_mirror": "is a mirror of another repository",
             "is_disabled": "is disabled",
-            "is_empty": "holds no commit",
-            "owner_is_verified": "the owning organization has proved its domain",
-            "has_issues": "issues are on",
-            "has_projects": "projects are on",
-            "has_wiki": "the wiki is on",
-            "has_pages": "pages are on",
-            "has_downloads": "downloads are on",
-            "has_discussions": "discussions are on",
+            "is_empty": "has no commit",
+            "owner_is_verified": "the owning organization has a verified domain",
+            "has_issues": "issues are enabled",
+            "has_projects": "projects are enabled",
+            "has_wiki": "the wiki is enabled",
+            "has_pages": "GitHub Pages are enabled",
+            "has_downloads": "downloads are enabled",
+            "has_discussions": "discussions are enabled",
             "allow_forking": "forking is allowed",
-            "has_sponsorships": "sponsors are asked for",
-            "has_funding_links": "names where to send money",
+            "has_sponsorships": "sponsorships are enabled",
+            "has_funding_links": "has funding links",
             "has_code_of_conduct": "has a code of conduct",
             "has_security_policy": "has a security policy",
-            "has_own_image": "shows an image of its own when it is shared",
-            "web_commit_signoff_required": "commits in the browser are signed off",
+            "has_custom_image": "has a custom social preview image",
+            "web_commit_signoff_required": "commits in the browser must be signed off",
             "package_is_private": "the package is marked private",
             "package_has_bin": "the package installs a command",
-            "package_has_engines": "the package names the engines it runs on",
+            "package_has_engines": "the package states the engines it runs on",
         },
     ),
     *_fields(
@@ -116,7 +116,7 @@ FIELDS: tuple[Field, ...] = (
         "characters",
         {
             "description_length": "length of the description",
-            "readme_length": "length of the README; GitHub gives it in bytes",
+            "readme_length": "length of the README; GitHub counts bytes",
             "package_description_length": "length of the package's description",
             "release_text_length": "length of all release notes",
         },
@@ -125,10 +125,10 @@ FIELDS: tuple[Field, ...] = (
         "count",
         "",
         {
-            "owner_id": "GitHub's number of the owner, which grows with time",
+            "owner_id": "GitHub's numeric id of the owner, which increases with time",
             "topic_count": "topics",
-            "package_dependencies": "packages it depends on",
-            "package_dev_dependencies": "packages its development depends on",
+            "package_dependencies": "packages that it depends on",
+            "package_dev_dependencies": "packages that its development depends on",
             "package_keywords": "keywords of the package",
             "package_scripts": "scripts of the package",
             "package_version_major": "first number of the package's version",
@@ -138,9 +138,9 @@ FIELDS: tuple[Field, ...] = (
             "recent_commits": "commits of the last three months",
             "contributors": "contributors",
             "releases": "releases",
-            "prereleases": "releases marked as not final",
+            "prereleases": "pre-releases",
             "release_assets": "files attached to releases",
-            "open_issues": "open issues; GitHub's REST counts open pull requests with them",
+            "open_issues": "open issues; GitHub's REST API includes open pull requests",
             "closed_issues": "closed issues",
             "issues": "issues, open and closed",
             "pull_requests": "pull requests, open and closed",
@@ -148,16 +148,16 @@ FIELDS: tuple[Field, ...] = (
             "merged_pull_requests": "merged pull requests",
             "tags": "tags",
             "discussions": "discussions",
-            "mentionable_users": "people that can be named in it, the nearest to contributors that GraphQL has",
+            "mentionable_users": "users who can be mentioned, GraphQL's nearest equivalent of contributors",
             "languages": "programming languages",
             "owner_followers": "followers of the owner",
             "owner_members": "public members of the owning organization",
             "forks": "forks",
-            "subscribers": "people notified of every change",
-            "watchers": "REST's watchers_count: the stars under another name, never a feature",
+            "subscribers": "users who are notified of every change",
+            "watchers": "REST's watchers_count: equal to the stars, never selected as a feature",
             "dependents": "packages and repositories that depend on it",
             "downloads": "downloads of release files",
-            "monthly_downloads": "downloads from package registries in a month",
+            "monthly_downloads": "downloads from package registries per month",
         },
     ),
     Field("size_kb", "count", "kB", "size of the git repository"),
@@ -172,7 +172,21 @@ def empty(n_rows: int = 0) -> pd.DataFrame:
 
 
 def conform(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with exactly the schema's columns, in its order and dtypes; absent ones are missing.
+    """Return a frame with exactly the schema's columns, in its order and dtypes.
+
+    Parameters
+    ----------
+    frame : DataFrame, shape (n_rows, n_columns)
+        Any columns; those outside the schema are dropped, and absent ones are filled with missing values.
+
+    Returns
+    -------
+    DataFrame, shape (n_rows, n_fields)
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a column cannot be converted to its field's dtype.
 
     Examples
     --------
@@ -180,7 +194,7 @@ def conform(frame: pd.DataFrame) -> pd.DataFrame:
     [[3.0, nan]]
     """
     columns = {}
-    absent: dict[Kind, pd.Series] = {}  # one column for each kind: a question of ten figures lacks seventy
+    absent: dict[Kind, pd.Series] = {}  # one shared column per kind: a prediction request lacks seventy
     for field in FIELDS:
         if field.name in frame.columns:
             columns[field.name] = _cast(frame[field.name], field)
@@ -193,23 +207,11 @@ def conform(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _cast(column: pd.Series, field: Field) -> pd.Series:
     if field.kind == "date":
-        if isinstance(column.dtype, pd.DatetimeTZDtype):
-            moments: pd.Series = column.dt.as_unit("s")
-            return moments
-        return pd.to_datetime(column, utc=True).dt.as_unit("s")
-    if field.kind == "list":
-        return column.astype("object")
-    if field.kind in ("text", "category"):
-        texts: pd.Series = column.astype("str")
-        return texts
+        dates = column if isinstance(column.dtype, pd.DatetimeTZDtype) else pd.to_datetime(column, utc=True)
+        return dates.dt.as_unit("s")
     return column.astype(DTYPES[field.kind])  # type: ignore[call-overload, no-any-return]
 
 
 def _missing(field: Field, index: pd.Index) -> pd.Series:
-    if field.kind == "date":
-        return pd.Series(pd.NaT, index=index, dtype="datetime64[s, UTC]")
-    if field.kind in ("text", "category"):
-        return pd.Series(np.nan, index=index, dtype="str")
-    if field.kind == "list":
-        return pd.Series([None] * len(index), index=index, dtype="object")
-    return pd.Series(pd.NA if field.kind == "key" else np.nan, index=index, dtype=DTYPES[field.kind])
+    missing = {"key": pd.NA, "date": pd.NaT, "list": None}.get(field.kind, np.nan)
+    return pd.Series([missing] * len(index) if field.kind == "list" else missing, index=index, dtype=DTYPES[field.kind])

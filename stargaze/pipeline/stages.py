@@ -70,7 +70,7 @@ def _fetch(config: Config, store: Store, now: datetime, report: Report) -> str:
 def _select(config: Config, store: Store, report: Report) -> str:
     from stargaze.features.selection.select_features import select_features
 
-    kept = select_features(config.features, store, report).feature_set.kept
+    kept = select_features(config.features, store, report).feature_set.selected
     return ", ".join(f"{policy} {len(names)}" for policy, names in kept.items()) + " features kept"
 
 
@@ -246,7 +246,7 @@ def _kept(store: Store) -> str:
 
     found = read_feature_set(store)
     fits = found.fingerprint == sha256(store.repositories)
-    counts = ", ".join(f"{policy} {len(found.kept[policy])}" for policy in POLICIES)
+    counts = ", ".join(f"{policy} {len(found.selected[policy])}" for policy in POLICIES)
     return f"{counts} features{'' if fits else ' (of other repositories: stargaze select-features)'}"
 
 

@@ -70,7 +70,7 @@ def policies(evidence: Evidence, judged: pd.DataFrame, seed: int = 0) -> pd.Data
     rows = [{"policy": "none: the median", "features": 0, **_scored(stars, np.full(len(stars), median), owner, seed)}]
     for policy in POLICIES:
         told = meta["scores"].get(policy, {})
-        row = {"policy": policy, "features": len(evidence.feature_set.kept[policy]), **told}
+        row = {"policy": policy, "features": len(evidence.feature_set.selected[policy]), **told}
         if policy in meta["models"]:
             row |= _scored(stars, np.expm1(evidence.bundle.predict_repositories(test, policy)), owner, seed)
         rows.append(row)

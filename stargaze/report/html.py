@@ -36,8 +36,8 @@ def render(evidence: Evidence, numbers: Numbers) -> str:
         source=evidence.source,
         split=evidence.feature_set.split,
         sizes={
-            "validation": int((evidence.table.side == VALIDATION).sum()),
-            "test": int((evidence.table.side == TEST).sum()),
+            "validation": int((evidence.table.folds == VALIDATION).sum()),
+            "test": int((evidence.table.folds == TEST).sum()),
         },
     )
 

@@ -133,7 +133,7 @@ def _part(table: Dataset, rows: np.ndarray) -> Dataset:
     """Return a table that knows nothing but these training rows and the test side."""
     kept = np.concatenate([rows, table.test[:MOST_ROWS]])
     repositories = table.repositories.iloc[kept].reset_index(drop=True)
-    return Dataset(repositories, table.target[kept], table.side[kept], table.fingerprint)
+    return Dataset(repositories, table.target[kept], table.folds[kept], table.fingerprint)
 
 
 def _error(

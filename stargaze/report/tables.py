@@ -83,7 +83,7 @@ def _data(evidence: Evidence) -> dict[str, pd.DataFrame]:
         "languages": data.common(repositories["language"]),
         "licences": data.common(repositories["license"]),
         "missing": data.missing(repositories),
-        "features": data.features(evidence.selection, evidence.feature_set.kept),
+        "features": data.features(evidence.selection, evidence.feature_set.selected),
         "leaderboard": searched.leaderboard(evidence.board, evidence.bundle.meta["estimate"]),
         "trials": searched.trials(evidence.trials),
         "models": searched.members(evidence.bundle.meta),

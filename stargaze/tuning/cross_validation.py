@@ -72,15 +72,15 @@ class Arrays:
 def policy_arrays(table: Dataset, feature_set: FeatureSet, policy: str, rows: np.ndarray | None = None) -> Arrays:
     """Return what is fitted and cross-validated under a policy: the training rows, or those that are named."""
     chosen = table.training if rows is None else rows
-    kept = feature_set.kept[policy]
-    inputs = table.inputs(feature_set, policy).to_numpy()[chosen]
+    kept = feature_set.selected[policy]
+    inputs = table.model_inputs(feature_set, policy).to_numpy()[chosen]
     places = tuple(place for place, name in enumerate(kept) if CATALOG[name].learned)
     learned = _none()
     if places:
-        told = table.learned(feature_set.split)
+        told = table.encodings(feature_set.split)
         columns = [list(told.values).index(kept[place]) for place in places]
-        learned = told.without[:, chosen][..., columns]
-    return Arrays(inputs, table.target[chosen], table.side[chosen], tuple(category_positions(kept)), learned, places)
+        learned = told.by_excluded_fold[:, chosen][..., columns]
+    return Arrays(inputs, table.target[chosen], table.folds[chosen], tuple(category_positions(kept)), learned, places)
 
 
 @dataclass(frozen=True)

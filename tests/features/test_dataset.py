@@ -45,7 +45,7 @@ def test_every_row_is_on_exactly_one_side(store: Store) -> None:
 
     rows = np.sort(np.concatenate([table.training, table.validation, table.test]))
     assert rows.tolist() == list(range(300))
-    assert set(table.side[table.training]) == {0, 1, 2}
+    assert set(table.folds[table.training]) == {0, 1, 2}
 
 
 def test_the_target_is_the_logarithm_of_the_stars(store: Store) -> None:
@@ -67,7 +67,7 @@ def test_a_repository_whose_stars_are_not_known_is_left_out(store: Store, plausi
 
 
 def test_the_input_has_a_row_each_and_the_kept_columns(store: Store) -> None:
-    inputs = read_dataset(store, SECTION).inputs(feature_set(store), "all")
+    inputs = read_dataset(store, SECTION).model_inputs(feature_set(store), "all")
 
     assert inputs.shape == (300, 2)
     assert list(inputs) == ["age", "language"]
@@ -77,7 +77,7 @@ def test_the_input_has_a_row_each_and_the_kept_columns(store: Store) -> None:
 def test_too_few_repositories_are_refused(store: Store, plausible: Plausible, n: int) -> None:
     plausible(n).to_parquet(store.repositories)
 
-    with pytest.raises(MissingInputError, match=f"{n} repositories are too few: at least 60 must be left") as caught:
+    with pytest.raises(MissingInputError, match=f"{n} repositories are too few: training needs at least 60") as caught:
         read_dataset(store, SECTION)
 
     assert "fetch more" in caught.value.hint
@@ -100,7 +100,7 @@ def test_too_few_owners_for_the_folds_are_refused_with_the_way_out(store: Store,
         read_dataset(store, many)
 
     assert 'features.split_by = "repository"' in caught.value.hint
-    assert len(set(read_dataset(store, dataclasses.replace(many, split_by="repository")).side)) == 10
+    assert len(set(read_dataset(store, dataclasses.replace(many, split_by="repository")).folds)) == 10
 
 
 def test_a_feature_set_is_read_back_as_it_was_written(store: Store) -> None:
@@ -114,7 +114,7 @@ def test_a_feature_set_is_read_back_as_it_was_written(store: Store) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"kept": {policy: ["language", "age"] for policy in POLICIES}},
+        {"selected": {policy: ["language", "age"] for policy in POLICIES}},
         {"vocabularies": {"language": ["D"]}},
         {"split": FeaturesSection(folds=4)},
         {"fingerprint": "0"},

@@ -18,7 +18,7 @@ from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
 from stargaze.features.catalog import CATALOG, allowed_features
-from stargaze.features.extract import days, extract, feature
+from stargaze.features.extract import days_between, extract, feature
 from stargaze.features.registry import Feature
 
 Plausible = Callable[..., pd.DataFrame]
@@ -57,7 +57,7 @@ def _fields(seed: int) -> dict[str, Any]:
         if field.name in ("full_name", "description") or random.random() < 0.3:
             continue
         if field.kind == "count":
-            row[field.name] = float(random.choice([0, 1, random.integers(1000), field.most]))
+            row[field.name] = float(random.choice([0, 1, random.integers(1000), field.maximum]))
         elif field.kind == "flag":
             row[field.name] = float(random.integers(2))
         elif field.kind == "date":
@@ -176,7 +176,7 @@ def test_a_record_of_which_nothing_is_known_has_no_number_but_those_of_its_name(
 
     known = set(found.columns[found.notna().all()])
     assert all("full_name" in CATALOG[name].source for name in known)
-    assert {"name_length", "owner_length", "name_is_owner"} <= known
+    assert {"name_length", "owner_length", "name_equals_owner"} <= known
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
@@ -242,19 +242,19 @@ RECORD = {
     ("name", "value"),
     [
         ("age", 100),
-        ("history_before", 10),
+        ("history_before_creation", 10),
         ("name_length", 13),
         ("owner_length", 6),
         ("name_separators", 2),
         ("name_digits", 1),
-        ("name_is_owner", 0),
-        ("name_says_list", 1),
-        ("description_says_praise", 1),
-        ("description_says_python", 0),
+        ("name_equals_owner", 0),
+        ("name_mentions_list", 1),
+        ("description_mentions_praise", 1),
+        ("description_mentions_python", 0),
         ("description_words", 4),
-        ("description_beyond_ascii", 1),
-        ("idle", 50),
-        ("active", 50),
+        ("description_non_ascii", 1),
+        ("push_age", 50),
+        ("active_span", 50),
         ("active_share", 50 / 101),
         ("issues", 9),
         ("issue_rate", 9 / 130),
@@ -268,8 +268,8 @@ RECORD = {
         ("commit_rate", 2),
         ("contributor_rate", 2 / 130),
         ("release_age", 60),
-        ("first_release_after", 10),
-        ("pushed_after_release", 10),
+        ("time_to_first_release", 10),
+        ("push_after_release", 10),
         ("release_rate", 0.1),
         ("updated_after_push", 20),
         ("update_age", 30),
@@ -295,7 +295,7 @@ def test_issues_stated_whole_are_stronger_than_their_parts() -> None:
 def test_days_are_missing_where_either_date_is() -> None:
     dates = pd.to_datetime(pd.Series(["2020-01-01", None]), utc=True)
 
-    assert np.isnan(days(dates, dates.iloc[::-1].reset_index(drop=True))).all()
+    assert np.isnan(days_between(dates, dates.iloc[::-1].reset_index(drop=True))).all()
 
 
 # ---- the catalogue ------------------------------------------------------------------------------------------------

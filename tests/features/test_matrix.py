@@ -45,7 +45,7 @@ def test_a_vocabulary_holds_what_is_frequent_most_frequent_first() -> None:
     values = pd.Series(["b"] * 30 + ["a"] * 30 + ["c"] * 40 + ["rare"] * 3 + [None] * 50, dtype="str")
 
     assert build_vocabulary(values) == ["c", "a", "b"]
-    assert build_vocabulary(values, least=1, most=2) == ["c", "a"]
+    assert build_vocabulary(values, min_count=1, max_size=2) == ["c", "a"]
 
 
 @pytest.mark.parametrize("seed", range(5))

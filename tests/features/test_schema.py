@@ -19,7 +19,7 @@ def test_every_field_has_a_name_of_its_own() -> None:
 def test_every_field_says_what_it_is(field: Field) -> None:
     assert field.meaning
     assert field.kind in DTYPES
-    assert field.most > 0
+    assert field.maximum > 0
 
 
 def test_conforming_again_changes_nothing() -> None:

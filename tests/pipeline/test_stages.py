@@ -146,7 +146,7 @@ def test_other_repositories_do_anew_all_that_follows(store: Store, plausible: Pl
 
 def test_another_feature_set_does_anew_all_that_follows(store: Store) -> None:
     found = read_feature_set(store)
-    write_feature_set(store, dataclasses.replace(found, kept={policy: ["forks"] for policy in POLICIES}))
+    write_feature_set(store, dataclasses.replace(found, selected={policy: ["forks"] for policy in POLICIES}))
 
     assert left(store) == ALL[2:]
 

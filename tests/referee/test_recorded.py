@@ -57,15 +57,15 @@ def test_every_repository_that_github_ever_answered_is_read_and_can_be_true(stor
     with replaying(given) as server:
         client = connected(server, clock)
         rows = [(0, place, records.map_record(client.get(exchange.path).data)) for place, exchange in enumerate(given)]
-    ledger = FetchCounts([store.spool], read={0: len(rows)})
+    ledger = FetchCounts([store.spool], records={0: len(rows)})
     now = datetime.now(UTC)
     summary = assemble.write_repositories(
         assemble.batch_rows(rows), ledger, FetchSection(), store, now, lambda _what, _share: None
     )
     assert len(given) > 380
-    assert summary.read == len(given)
+    assert summary.records == len(given)
     starless = [place for _, place, row in rows if "stars" not in row]
-    assert [position for _, position, _ in summary.bad] == starless
+    assert [position for _, position, _ in summary.invalid] == starless
     assert all(b"stargazers_count" not in given[place].body for place in starless)
     found = pd.read_parquet(store.repositories)
     assert 50 < len(found) <= len({row["id"] for _, _, row in rows if "stars" in row})

@@ -106,7 +106,7 @@ def _selection() -> pd.DataFrame:
     frame = pd.DataFrame([dataclasses.asdict(item) for item in CATALOG.values()])[["name", "policy", "unit"]]
     frame = frame.rename(columns={"name": "feature"}).assign(missing=0.25, rho=np.nan)
     for policy in POLICIES:
-        frame[policy] = np.where(frame["feature"].isin(KEPT[policy]), "kept", "useless")
+        frame[policy] = np.where(frame["feature"].isin(KEPT[policy]), "selected", "useless")
         frame[f"importance_{policy}"] = 0.01
     return frame
 

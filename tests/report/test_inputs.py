@@ -57,7 +57,7 @@ def test_a_broken_table_of_trials_names_the_command_that_makes_it_anew(store: St
 
 def test_a_bundle_of_another_feature_set_is_refused(store: Store) -> None:
     features = json.loads(store.features.read_text())
-    features["kept"]["static"] = features["kept"]["static"][:-1]
+    features["selected"]["static"] = features["selected"]["static"][:-1]
     store.features.write_text(json.dumps(features))
     with pytest.raises(ExternalError, match="another feature set"):
         read(store)

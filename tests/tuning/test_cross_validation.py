@@ -122,7 +122,7 @@ def test_a_fold_is_judged_on_what_rows_outside_it_teach(arrays: Arrays) -> None:
     assert (learned.without(1)[:, 2] == 0.0).all()
 
 
-TAUGHT = ["owner_stars", "age", "text_score", "language", "text_direction_3"]
+TAUGHT = ["owner_stars", "age", "text_score", "language", "text_component_3"]
 
 
 @pytest.fixture
@@ -138,14 +138,14 @@ def taught(store: Store, few: pd.DataFrame) -> tuple[Dataset, FeatureSet]:
 
 def test_what_is_learned_stands_in_its_place_for_each_fold(taught: tuple[Dataset, FeatureSet]) -> None:
     table, feature_set = taught
-    told = table.learned(feature_set.split)
+    told = table.encodings(feature_set.split)
 
     arrays = policy_arrays(table, feature_set, "static")
 
     assert arrays.learned_places == (0, 2, 4)
     assert arrays.categories == (3,)
     for fold in range(3):
-        unseen = told.unseen(fold).iloc[table.training]
+        unseen = told.excluding_fold(fold).iloc[table.training]
         for place in arrays.learned_places:
             assert np.array_equal(arrays.without(fold)[:, place], unseen[TAUGHT[place]].to_numpy(), equal_nan=True)
     assert np.array_equal(arrays.without(1)[:, 1], arrays.inputs[:, 1])
@@ -155,12 +155,12 @@ def test_it_is_learned_once_for_all_policies(
     taught: tuple[Dataset, FeatureSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table, feature_set = taught
-    first = table.learned(feature_set.split)
+    first = table.encodings(feature_set.split)
     monkeypatch.setattr("stargaze.features.dataset.fit_out_of_fold", None)
 
     policy_arrays(table, feature_set, "static")
 
-    assert table.learned(feature_set.split) is first
+    assert table.encodings(feature_set.split) is first
 
 
 def test_without_a_learned_column_nothing_is_learned(

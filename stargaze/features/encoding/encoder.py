@@ -1,4 +1,4 @@
-"""Columns that other rows teach: fitted on training rows, told to a row only by rows that have not seen its stars."""
+"""The encoder: learned columns of any repository, fitted on training rows, stored as plain arrays."""
 
 from __future__ import annotations
 
@@ -17,79 +17,73 @@ from stargaze.features.registry import Registry
 
 LEARNED = Registry()
 """The features of this module."""
-learned = LEARNED.learned
 TEXT_FIELDS = ("full_name", "description", "topics")
 LOG_STARS = "log1p(stars)"
+
+
+def _learned(name: str, unit: str, meaning: str, *source: str, group: str = "") -> str:
+    return LEARNED.add_learned(name, "static", unit, meaning, *source, group=group)
+
+
 TARGET_ENCODED = (
-    learned(
-        "text_score",
-        "static",
-        LOG_STARS,
-        "the stars that the words of name, description and topics suggest",
-        *TEXT_FIELDS,
-    ),
-    learned("language_stars", "static", LOG_STARS, "mean of the repositories in its language", "language"),
-    learned("topics_stars", "static", LOG_STARS, "mean over its topics of their repositories' mean", "topics"),
-    learned("topics_stars_most", "static", LOG_STARS, "mean of the repositories of its most starred topic", "topics"),
+    _learned("text_score", LOG_STARS, "stars predicted from the words of name, description and topics", *TEXT_FIELDS),
+    _learned("language_stars", LOG_STARS, "mean of the repositories in its language", "language"),
+    _learned("topics_stars", LOG_STARS, "mean over its topics of their repositories' mean", "topics"),
+    _learned("topics_stars_max", LOG_STARS, "mean of the repositories of its most starred topic", "topics"),
 )
 OWNER_ENCODED = (
-    learned("owner_repositories", "static", "repositories", "known repositories of its owner", "full_name"),
-    learned("owner_stars", "static", LOG_STARS, "mean of the known repositories of its owner", "full_name"),
-    learned("owner_best", "static", LOG_STARS, "the most starred of the known repositories of its owner", "full_name"),
+    _learned("owner_repositories", "repositories", "known repositories of its owner", "full_name"),
+    _learned("owner_stars", LOG_STARS, "mean of the known repositories of its owner", "full_name"),
+    _learned("owner_stars_max", LOG_STARS, "stars of its owner's most starred known repository", "full_name"),
 )
-"""Static: the owner's name is the maintainer's. While models are fitted and judged, no star of the repository itself is in them;
-one that they were fitted on is served with itself among its owner's, and its answer says that it was learned from."""
+"""Out-of-fold in training and evaluation, so a row's own stars are not in them. In serving, a repository of the training data
+is among its owner's; the answer then says that the model was trained on it."""
 TEXT_COMPONENTS = tuple(
-    learned(
-        f"text_direction_{place}",
-        "static",
-        "share",
-        f"what it is about, direction {place} of the words",
-        *TEXT_FIELDS,
-        group="text_direction",
+    _learned(
+        f"text_component_{i}", "share", f"subject of the text, component {i}", *TEXT_FIELDS, group="text_component"
     )
-    for place in range(1, N_COMPONENTS + 1)
+    for i in range(1, N_COMPONENTS + 1)
 )
 SMOOTHING = {"language": 20.0, "topics": 20.0, "owner": 1.0}
-"""How many rows at the overall mean stand beside each key's own [rows]; the best of 1 to 50 on the best-of lists."""
+"""Weight of the overall mean in each key's mean [rows]; the best of 1 to 50 on curated lists."""
 MAX_BYTES = 64_000_000
-"""What an encoder may unpack to; one of 100,000 owners has 4 MB [byte]."""
+"""Uncompressed size of an encoder at most [byte]; one of 100,000 owners has 4 MB."""
 
 
 @dataclass(frozen=True)
 class TargetEncodings:
-    """What is fitted on stars: the score of the words, and the means of languages, topics and, if they may be known, owners."""
+    """Everything that is fitted on the stars: the text ridge, and target encoders of languages, topics and maybe owners."""
 
-    score: TextRidge
-    means: Mapping[str, TargetEncoder]
+    text_ridge: TextRidge
+    encoders: Mapping[str, TargetEncoder]
 
     @classmethod
-    def fit(cls, known: TokenizedText, target: np.ndarray, *, owners: bool) -> TargetEncodings:
+    def fit(cls, text: TokenizedText, target: np.ndarray, *, owners: bool) -> TargetEncodings:
         """Fit on n rows and their log1p(stars) [nat]."""
-        keys = ("language", "topics", "owner") if owners else ("language", "topics")
-        means = {name: TargetEncoder.fit(getattr(known, name), target, SMOOTHING[name]) for name in keys}
-        return cls(TextRidge.fit(known.words, target), means)
+        names = ("language", "topics", "owner") if owners else ("language", "topics")
+        encoders = {name: TargetEncoder.fit(getattr(text, name), target, SMOOTHING[name]) for name in names}
+        return cls(TextRidge.fit(text.words, target), encoders)
 
-    def values(self, known: TokenizedText) -> np.ndarray:
-        """Return the columns :data:`TARGET_ENCODED` and, where owners were learned, :data:`OWNER_ENCODED`; shape (n, 4 or 7)."""
-        language, topics = (self.means[name].transform(getattr(known, name)) for name in ("language", "topics"))
-        columns = [self.score.transform(known.words), language["mean"], topics["mean"], topics["largest"]]
-        if "owner" in self.means:
-            owner = self.means["owner"].transform(known.owner)
-            columns += [owner["count"], owner["mean"], owner["best"]]
+    def transform(self, text: TokenizedText) -> np.ndarray:
+        """Return the columns :data:`TARGET_ENCODED` and, if fitted, :data:`OWNER_ENCODED`; shape (n, 4 or 7)."""
+        language, topics = (self.encoders[name].transform(getattr(text, name)) for name in ("language", "topics"))
+        columns = [self.text_ridge.transform(text.words), language["mean"], topics["mean"], topics["largest_mean"]]
+        if "owner" in self.encoders:
+            owner = self.encoders["owner"].transform(text.owner)
+            columns += [owner["count"], owner["mean"], owner["maximum"]]
         return np.column_stack(columns).astype("float32")
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """The learned columns of any repository, as the rows it was fitted on teach them."""
+    """All encodings, fitted on the same rows."""
 
-    taught: TargetEncodings
-    directions: TextComponents
+    target_encodings: TargetEncodings
+    text_components: TextComponents
 
     @classmethod
     def fit(cls, repositories: pd.DataFrame, target: np.ndarray, *, seed: int, owners: bool) -> Encoder:
-        """Fit on training rows alone.
+        """Fit on training rows.
 
         Parameters
         ----------
@@ -98,67 +92,67 @@ class Encoder:
         target : array, shape (n_training,)
             log1p(stars) [nat].
         seed : int
-            Fixes the directions.
+            Seed of the text components.
         owners : bool
-            Whether an owner's other repositories may be known where this is used.
+            Whether to encode owners: only if an owner's other repositories are known at prediction time.
         """
-        return cls.of(tokenize(repositories), target, seed=seed, owners=owners)
+        return cls.fit_tokens(tokenize(repositories), target, seed=seed, owners=owners)
 
     @classmethod
-    def of(cls, known: TokenizedText, target: np.ndarray, *, seed: int, owners: bool) -> Encoder:
-        """Fit on what was hashed before."""
-        return cls(TargetEncodings.fit(known, target, owners=owners), TextComponents.fit(known.words, seed))
+    def fit_tokens(cls, text: TokenizedText, target: np.ndarray, *, seed: int, owners: bool) -> Encoder:
+        """Fit on tokenized repositories."""
+        return cls(TargetEncodings.fit(text, target, owners=owners), TextComponents.fit(text.words, seed))
 
     def transform(self, repositories: pd.DataFrame) -> pd.DataFrame:
         """Return the learned columns; shape (n_repositories, n_learned), float32."""
-        return pd.DataFrame(self.values(tokenize(repositories)), index=repositories.index, columns=list(self.names))
-
-    def values(self, known: TokenizedText) -> np.ndarray:
-        """Return the same without names, of what was hashed before."""
-        return np.hstack([self.directions.transform(known.words), self.taught.values(known)])
+        text = tokenize(repositories)
+        values = np.hstack([self.text_components.transform(text.words), self.target_encodings.transform(text)])
+        return pd.DataFrame(values, index=repositories.index, columns=list(self.columns))
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The learned columns in their order."""
-        return encoded_columns(owners="owner" in self.taught.means)
+    def columns(self) -> tuple[str, ...]:
+        """Names of the learned columns, in order."""
+        return encoded_columns(owners="owner" in self.target_encodings.encoders)
 
     def to_bytes(self) -> bytes:
-        """Write arrays of numbers as .npz; nothing that could run."""
-        parts = {"score": self.taught.score.arrays(), "directions": self.directions.arrays()}
-        parts |= {name: item.arrays() for name, item in self.taught.means.items()}
-        arrays = {f"{part}.{name}": array for part, own in parts.items() for name, array in own.items()}
+        """Serialize as .npz without pickle."""
+        parts = {"text_ridge": self.target_encodings.text_ridge.to_arrays()}
+        parts["text_components"] = self.text_components.to_arrays()
+        parts |= {name: item.to_arrays() for name, item in self.target_encodings.encoders.items()}
+        arrays = {f"{part}.{name}": array for part, items in parts.items() for name, array in items.items()}
         stream = io.BytesIO()
         np.savez_compressed(stream, allow_pickle=False, **arrays)
         return stream.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Encoder:
-        """Read what :meth:`to_bytes` wrote.
+        """Read untrusted bytes.
 
         Raises
         ------
         ValueError, KeyError, zipfile.BadZipFile
-            And what else NumPy raises, if they are not an encoder of this version, or unpack to too much.
+            Or another error of NumPy, if :meth:`to_bytes` of this version cannot have written them, or they are too large.
         """
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(item.file_size for item in archive.infolist()) > MAX_BYTES:
                 raise ValueError(f"an encoder of more than {MAX_BYTES:,} bytes")
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             parts: dict[str, dict[str, np.ndarray]] = {}
-            for name in archive.files:
-                part, _, own = name.partition(".")
-                parts.setdefault(part, {})[own] = archive[name]
-        means: dict[str, TargetEncoder] = {name: TargetEncoder.read(parts[name]) for name in SMOOTHING if name in parts}
-        if not {"language", "topics"} <= set(means):
-            raise ValueError("an encoder without its means")
-        return cls(TargetEncodings(TextRidge.read(parts["score"]), means), TextComponents.read(parts["directions"]))
+            for key in archive.files:
+                part, _, name = key.partition(".")
+                parts.setdefault(part, {})[name] = archive[key]
+        encoders = {name: TargetEncoder.from_arrays(parts[name]) for name in SMOOTHING if name in parts}
+        if not {"language", "topics"} <= set(encoders):
+            raise ValueError("an encoder without target encoders")
+        text_ridge = TextRidge.from_arrays(parts["text_ridge"])
+        return cls(TargetEncodings(text_ridge, encoders), TextComponents.from_arrays(parts["text_components"]))
 
 
 def encoded_columns(*, owners: bool) -> tuple[str, ...]:
-    """Return the columns that are learned, in the encoder's order."""
+    """Return the names of the learned columns, in the encoder's order."""
     return (*TEXT_COMPONENTS, *TARGET_ENCODED, *(OWNER_ENCODED if owners else ()))
 
 
-def needs_encoder(chosen: Sequence[str]) -> bool:
-    """Tell whether any of these features is learned."""
-    return not LEARNED.keys().isdisjoint(chosen)
+def needs_encoder(names: Sequence[str]) -> bool:
+    """Return whether any of the features is learned."""
+    return not LEARNED.keys().isdisjoint(names)

@@ -1,4 +1,4 @@
-"""Learned columns of a whole table: each row's as rows outside its fold teach them, so that a fit sees no row's own stars."""
+"""Out-of-fold encodings: each training row is encoded without its own fold, so that no fit sees a row's own stars."""
 
 from __future__ import annotations
 
@@ -21,38 +21,39 @@ from stargaze.features.encoding.tokens import TokenizedText, tokenize
 
 @dataclass(frozen=True)
 class OutOfFoldEncodings:
-    """What the training rows of a table taught.
+    """The learned columns of a table of n rows.
 
-    ``values`` (n, q): a training row's as the other folds teach them, any other's as all training rows do. ``without``
-    (n_folds, n, q): the same for whoever has not seen a fold. ``encoder`` has seen all training rows.
+    ``values`` (n, q): a training row is encoded without its own fold, any other row by all training rows.
+    ``by_excluded_fold`` (n_folds, n, q): the same without one more fold, for models that must not see that fold.
+    ``encoder`` is fitted on all training rows.
     """
 
     encoder: Encoder
     values: pd.DataFrame
-    without: np.ndarray
+    by_excluded_fold: np.ndarray
 
-    def unseen(self, fold: int) -> pd.DataFrame:
-        """Return all rows' columns as they are known without a fold."""
-        return pd.DataFrame(self.without[fold], columns=self.values.columns)
+    def excluding_fold(self, fold: int) -> pd.DataFrame:
+        """Return the columns of all rows, computed without a fold; shape (n, q)."""
+        return pd.DataFrame(self.by_excluded_fold[fold], columns=self.values.columns)
 
 
 def fit_out_of_fold(
-    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, *, seed: int, owners: bool
+    repositories: pd.DataFrame, target: np.ndarray, folds: np.ndarray, *, seed: int, owners: bool
 ) -> OutOfFoldEncodings:
-    """Learn the columns of all rows, for the whole training part and for it without each of its folds.
+    """Compute the learned columns of all rows, with the whole training data and without each of its folds.
 
     Parameters
     ----------
     repositories : DataFrame, shape (n, n_fields)
         Columns of :mod:`stargaze.features.schema`.
     target : array, shape (n,)
-        log1p(stars) [nat]; of rows outside the training folds nothing is read.
-    side : array of int, shape (n,)
-        0 … n_folds - 1 for the training folds, less for rows that are not trained on.
+        log1p(stars) [nat]; only values of training rows are read.
+    folds : array of int, shape (n,)
+        0 … n_folds - 1 for the training folds, negative for other rows.
     seed : int
-        Fixes the directions.
+        Seed of the text components.
     owners : bool
-        Whether an owner's repositories may stand on two sides, so that they can tell of each other.
+        Whether to encode owners: only if an owner's repositories can be in different folds.
 
     Returns
     -------
@@ -60,43 +61,43 @@ def fit_out_of_fold(
 
     Notes
     -----
-    A row of one fold, told to a model that has not seen another, is told by the rows of neither: K(K + 1) / 2 + 1 fits.
-    The directions look at no star, so one fit without each fold is enough.
+    The row of one fold, encoded for a model without another fold, needs an encoder without both: K(K + 1) / 2 + 1 fits.
+    The text components do not use the stars, so one fit without each fold is enough.
 
     References
     ----------
-    Wolpert, Stacked generalization, 1992 (out-of-fold values); Micci-Barreca, A preprocessing scheme for high-cardinality
-    categorical attributes, 2001 (smoothed means).
+    Wolpert, Stacked generalization, 1992.
     """
-    known, folds = tokenize(repositories), np.unique(side[side >= 0]).tolist()
-    training = side >= 0
-    encoder = Encoder.of(known.of(np.flatnonzero(training)), target[training], seed=seed, owners=owners)
+    text, fold_numbers = tokenize(repositories), np.unique(folds[folds >= 0]).tolist()
+    training = folds >= 0
+    encoder = Encoder.fit_tokens(text.take(np.flatnonzero(training)), target[training], seed=seed, owners=owners)
     columns = list(encoded_columns(owners=owners))
-    told = np.zeros((2 + max(folds), len(target), len(columns)), dtype="float32")
-    told[0, :, : len(TEXT_COMPONENTS)] = encoder.directions.transform(known.words)
-    for fold in folds:
-        seen = np.flatnonzero(training & (side != fold))
-        told[1 + fold, :, : len(TEXT_COMPONENTS)] = TextComponents.fit(known.words[seen], seed).transform(known.words)
-    for left_out in ((), *combinations(folds, 1), *combinations(folds, 2)):
-        _tell(told[:, :, len(TEXT_COMPONENTS) :], known, target, side, left_out)
-    return OutOfFoldEncodings(encoder, pd.DataFrame(told[0], index=repositories.index, columns=columns), told[1:])
+    values = np.zeros((2 + max(fold_numbers), len(target), len(columns)), dtype="float32")
+    values[0, :, : len(TEXT_COMPONENTS)] = encoder.text_components.transform(text.words)
+    for fold in fold_numbers:
+        seen = np.flatnonzero(training & (folds != fold))
+        components = TextComponents.fit(text.words[seen], seed)
+        values[1 + fold, :, : len(TEXT_COMPONENTS)] = components.transform(text.words)
+    for excluded in ((), *combinations(fold_numbers, 1), *combinations(fold_numbers, 2)):
+        _encode_excluding(values[:, :, len(TEXT_COMPONENTS) :], text, target, folds, excluded)
+    return OutOfFoldEncodings(encoder, pd.DataFrame(values[0], index=repositories.index, columns=columns), values[1:])
 
 
-def _tell(
-    told: np.ndarray, known: TokenizedText, target: np.ndarray, side: np.ndarray, left_out: tuple[int, ...]
+def _encode_excluding(
+    values: np.ndarray, text: TokenizedText, target: np.ndarray, folds: np.ndarray, excluded: tuple[int, ...]
 ) -> None:
-    """Fit without some folds and write into ``told`` (1 + n_folds, n, q) what that teaches, where just these may not be seen."""
-    seen = np.flatnonzero((side >= 0) & ~np.isin(side, left_out))
-    rows = np.flatnonzero((side < 0) | np.isin(side, left_out))
-    if not len(seen):  # of two folds both are left out: nobody is there to tell
-        for outer in left_out:
-            told[1 + outer, (side >= 0) & (side != outer)] = np.nan
+    """Fit without some folds; write the rows that need exactly this encoder into ``values`` (1 + n_folds, n, q)."""
+    seen = np.flatnonzero((folds >= 0) & ~np.isin(folds, excluded))
+    rows = np.flatnonzero((folds < 0) | np.isin(folds, excluded))
+    if not len(seen):  # there are only two folds, and both are excluded
+        for fold in excluded:
+            values[1 + fold, (folds >= 0) & (folds != fold)] = np.nan
         return
-    owners = told.shape[2] > len(TARGET_ENCODED)
-    values = TargetEncodings.fit(known.of(seen), target[seen], owners=owners).values(known.of(rows))
-    for reader in (None, *left_out):
-        own = [fold for fold in left_out if fold != reader]
-        if len(own) > 1:
+    owners = values.shape[2] > len(TARGET_ENCODED)
+    encoded = TargetEncodings.fit(text.take(seen), target[seen], owners=owners).transform(text.take(rows))
+    for model_fold in (None, *excluded):  # the fold that the model does not see
+        row_folds = [fold for fold in excluded if fold != model_fold]
+        if len(row_folds) > 1:
             continue
-        mine = np.isin(side[rows], own) if own else (side[rows] < 0) | np.isin(side[rows], left_out)
-        told[0 if reader is None else 1 + reader, rows[mine]] = values[mine]
+        needed = np.isin(folds[rows], row_folds) if row_folds else np.full(len(rows), True)
+        values[0 if model_fold is None else 1 + model_fold, rows[needed]] = encoded[needed]

@@ -1,4 +1,4 @@
-"""What rows with the same language, topic, name or owner earned on the average: means that hold for unseen values too."""
+"""Target encoding: smoothed mean stars by language, topic, name or owner."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ import numpy as np
 from stargaze.features.encoding.tokens import Keys
 
 MAX_KEYS = 100_000
-"""Keys that are kept, those of most rows first [keys]; a key costs 20 bytes."""
+"""Stored keys, the most frequent ones; a key takes 20 bytes."""
+_COLUMNS = ("keys", "count", "mean", "maximum")
 
 
 @dataclass(frozen=True)
 class TargetEncoder:
-    """Per key, sorted: on how many rows it was, the smoothed mean of their targets [nat], and the best of them [nat]."""
+    """Per sorted key: its number of rows, the smoothed mean of their targets [nat], and the largest target [nat]."""
 
     keys: np.ndarray
     count: np.ndarray
     mean: np.ndarray
-    best: np.ndarray
-    overall: float
+    maximum: np.ndarray
+    overall_mean: float
 
     @classmethod
-    def fit(cls, keys: Keys, target: np.ndarray, weight: float) -> TargetEncoder:
+    def fit(cls, keys: Keys, target: np.ndarray, smoothing: float) -> TargetEncoder:
         """Average the target over the rows of each key.
 
         Parameters
@@ -33,79 +34,87 @@ class TargetEncoder:
             Of n rows.
         target : array, shape (n,)
             log1p(stars) [nat].
-        weight : float
-            How many rows at the overall mean are added to each key's own [rows].
+        smoothing : float
+            Weight of the overall mean in each key's mean [rows].
+
+        References
+        ----------
+        Micci-Barreca, A preprocessing scheme for high-cardinality categorical attributes, 2001.
 
         Examples
         --------
-        >>> TargetEncoder.fit(Keys(np.array([0, 1]), np.array([7, 7]), 3), np.array([1.0, 3.0, 2.0]), 2.0).mean.tolist()
+        >>> keys = Keys(np.array([0, 1]), np.array([7, 7]), 3)
+        >>> TargetEncoder.fit(keys, np.array([1.0, 3.0, 2.0]), 2.0).mean.tolist()
         [2.0]
         """
-        overall = float(target.mean())
-        unique, place, count = np.unique(keys.keys, return_inverse=True, return_counts=True)
+        overall_mean = float(target.mean())
+        unique, index, count = np.unique(keys.keys, return_inverse=True, return_counts=True)
         values = target[keys.rows]
-        mean = (np.bincount(place, values, len(unique)) + weight * overall) / (count + weight)
-        best = np.zeros(len(unique))
-        np.maximum.at(best, place, values)
-        kept = np.sort(np.argsort(-count, kind="stable")[:MAX_KEYS])
-        count, mean, best = (item[kept].astype("float32") for item in (count, mean, best))
-        return cls(unique[kept], count, mean, best, overall)
+        mean = (np.bincount(index, values, len(unique)) + smoothing * overall_mean) / (count + smoothing)
+        maximum = np.zeros(len(unique))
+        np.maximum.at(maximum, index, values)
+        stored = np.sort(np.argsort(-count, kind="stable")[:MAX_KEYS])
+        count, mean, maximum = (item[stored].astype("float32") for item in (count, mean, maximum))
+        return cls(unique[stored], count, mean, maximum, overall_mean)
 
     def transform(self, keys: Keys) -> dict[str, np.ndarray]:
-        """Return for each row the count, the mean and the largest mean over its keys, and the best; NaN where it has no key.
+        """Summarize the keys of each row.
 
-        A key that was not seen counts as the overall mean on no row.
+        Parameters
+        ----------
+        keys : Keys
+            Of n rows; an unseen key has no rows and the overall mean.
+
+        Returns
+        -------
+        dict of array, shape (n,)
+            "count" of rows, "mean" and "largest_mean" over the row's keys [nat], and "maximum" target [nat]; NaN for a row
+            without keys.
         """
-        place = np.searchsorted(self.keys, keys.keys)
-        safe = np.minimum(place, max(len(self.keys) - 1, 0))
-        seen = (
-            (place < len(self.keys)) & (self.keys[safe] == keys.keys) if len(self.keys) else np.zeros(len(place), bool)
-        )
-        taken = safe[seen]
-        mean, count, best = np.full(len(place), self.overall), np.zeros(len(place)), np.full(len(place), np.nan)
-        mean[seen], count[seen], best[seen] = self.mean[taken], self.count[taken], self.best[taken]
-        each = np.bincount(keys.rows, minlength=keys.n)
-        with np.errstate(invalid="ignore"):  # a row without a key: 0 / 0 is NaN, as meant
-            average = np.bincount(keys.rows, mean, keys.n) / each
+        index = np.searchsorted(self.keys, keys.keys)
+        bounded = np.minimum(index, max(len(self.keys) - 1, 0))
+        is_seen = np.zeros(len(index), bool)
+        if len(self.keys):
+            is_seen = (index < len(self.keys)) & (self.keys[bounded] == keys.keys)
+        seen = bounded[is_seen]
+        mean, count, maximum = np.full(len(index), self.overall_mean), np.zeros(len(index)), np.full(len(index), np.nan)
+        mean[is_seen], count[is_seen], maximum[is_seen] = self.mean[seen], self.count[seen], self.maximum[seen]
+        n_keys = np.bincount(keys.rows, minlength=keys.n)
+        with np.errstate(invalid="ignore"):  # for a row without keys, 0 / 0 is NaN
+            average = np.bincount(keys.rows, mean, keys.n) / n_keys
         return {
-            "count": np.where(each > 0, np.bincount(keys.rows, count, keys.n), np.nan),
+            "count": np.where(n_keys > 0, np.bincount(keys.rows, count, keys.n), np.nan),
             "mean": average,
-            "largest": _largest(keys, mean),
-            "best": _largest(keys, best),
+            "largest_mean": _largest_by_row(keys, mean),
+            "maximum": _largest_by_row(keys, maximum),
         }
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return what :meth:`read` reads."""
-        return {**{name: getattr(self, name) for name in _COLUMNS}, "overall": np.array(self.overall)}
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that :meth:`from_arrays` reads."""
+        return {**{name: getattr(self, name) for name in _COLUMNS}, "overall_mean": np.array(self.overall_mean)}
 
     @classmethod
-    def read(cls, arrays: Mapping[str, np.ndarray]) -> TargetEncoder:
-        """Read arrays, whoever wrote them.
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> TargetEncoder:
+        """Read untrusted arrays.
 
         Raises
         ------
         ValueError
-            If they are not what :meth:`arrays` returns.
+            If :meth:`to_arrays` cannot have returned them.
         """
-        keys, count, mean, best = (arrays[name] for name in _COLUMNS)
-        values = (count, mean, best)
-        overall = arrays["overall"]
-        sound = keys.dtype == np.uint64 and keys.ndim == 1 and overall.shape == () and np.isfinite(overall)
-        if not sound or any(item.shape != keys.shape or item.dtype != np.float32 for item in values):
-            raise ValueError("means of another shape")
-        if (
-            len(keys) > MAX_KEYS
-            or not (keys[1:] > keys[:-1]).all()
-            or not all(np.isfinite(item).all() for item in values)
-        ):
-            raise ValueError("means that nobody fitted")
-        return cls(keys, count, mean, best, float(overall))
+        keys, count, mean, maximum = (arrays[name] for name in _COLUMNS)
+        values = (count, mean, maximum)
+        overall_mean = arrays["overall_mean"]
+        is_valid = keys.dtype == np.uint64 and keys.ndim == 1 and overall_mean.shape == () and np.isfinite(overall_mean)
+        if not is_valid or any(item.shape != keys.shape or item.dtype != np.float32 for item in values):
+            raise ValueError("target encoder: arrays of a wrong shape or type")
+        is_sorted = len(keys) <= MAX_KEYS and (keys[1:] > keys[:-1]).all()
+        if not is_sorted or not all(np.isfinite(item).all() for item in values):
+            raise ValueError("target encoder: values that no fit returns")
+        return cls(keys, count, mean, maximum, float(overall_mean))
 
 
-_COLUMNS = ("keys", "count", "mean", "best")
-
-
-def _largest(keys: Keys, values: np.ndarray) -> np.ndarray:
+def _largest_by_row(keys: Keys, values: np.ndarray) -> np.ndarray:
     largest = np.full(keys.n, np.nan)
     np.fmax.at(largest, keys.rows, values)
     return largest

@@ -1,4 +1,4 @@
-"""What the words of name, description and topics tell: a score that is fitted on stars, and directions that are not."""
+"""Models of the words of name, description and topics: a ridge regression on the stars, and components of an SVD."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from stargaze.features.encoding.tokens import BUCKETS
 
 N_COMPONENTS = 8
 PENALTY = 3.0
-"""Of the ridge, on rows of length 1."""
+"""L2 penalty of the ridge regression, on rows of length 1."""
 
 
 @dataclass(frozen=True)
 class TfidfWeights:
-    """How rare each word is among the rows that were seen; shape (BUCKETS,)."""
+    """The inverse document frequency of each word; shape (BUCKETS,)."""
 
-    rarity: np.ndarray
+    idf: np.ndarray
 
     @classmethod
     def fit(cls, words: CsrMatrix) -> TfidfWeights:
-        """Count in how many rows each word is.
+        """Fit on word counts, shape (n, BUCKETS).
 
         References
         ----------
-        Salton and Buckley, Term-weighting approaches in automatic text retrieval, 1988; smoothed as scikit-learn does.
+        Salton and Buckley, Term-weighting approaches in automatic text retrieval, 1988; smoothed as in scikit-learn.
         """
-        there = np.bincount(words.indices, minlength=BUCKETS)
-        return cls((np.log((1.0 + words.shape[0]) / (1.0 + there)) + 1.0).astype("float32"))
+        n_rows = np.bincount(words.indices, minlength=BUCKETS)
+        return cls((np.log((1.0 + words.shape[0]) / (1.0 + n_rows)) + 1.0).astype("float32"))
 
     def transform(self, words: CsrMatrix) -> CsrMatrix:
-        """Return rows of length 1 in which a rare word weighs more; a row without a word stays empty."""
-        data = np.sign(words.data) * np.log1p(np.abs(words.data)) * self.rarity[words.indices]
+        """Return weighted rows of length 1; a row without words stays empty."""
+        data = np.sign(words.data) * np.log1p(np.abs(words.data)) * self.idf[words.indices]
         rows = words.rows
         length = np.sqrt(np.bincount(rows, data**2, words.shape[0]))
         scaled = (data / np.maximum(length[rows], 1e-9)).astype("float32")
@@ -45,50 +45,50 @@ class TfidfWeights:
 
 @dataclass(frozen=True)
 class TextRidge:
-    """log1p(stars) [nat] as a ridge on weighted words alone predicts it."""
+    """A ridge regression of log1p(stars) [nat] on the weighted words."""
 
     weights: TfidfWeights
-    slope: np.ndarray
-    start: float
+    coefficients: np.ndarray
+    intercept: float
 
     @classmethod
     def fit(cls, words: CsrMatrix, target: np.ndarray) -> TextRidge:
-        """Fit on rows of words (n, BUCKETS) and their targets [nat] (n,)."""
+        """Fit on word counts, shape (n, BUCKETS), and targets [nat], shape (n,)."""
         from sklearn.linear_model import Ridge
 
         weights = TfidfWeights.fit(words)
-        with _the_same_everywhere():
-            ridge = Ridge(alpha=PENALTY, solver="sparse_cg", tol=1e-4).fit(weights.transform(words).as_scipy(), target)
+        with _single_threaded_blas():
+            ridge = Ridge(alpha=PENALTY, solver="sparse_cg", tol=1e-4).fit(weights.transform(words).to_scipy(), target)
         return cls(weights, ridge.coef_.astype("float32"), float(ridge.intercept_))
 
     def transform(self, words: CsrMatrix) -> np.ndarray:
-        """Return the score of each row; shape (n,)."""
-        return np.asarray(self.weights.transform(words) @ self.slope) + self.start
+        """Return the predicted log1p(stars) [nat] of each row; shape (n,)."""
+        return np.asarray(self.weights.transform(words) @ self.coefficients) + self.intercept
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return what :meth:`read` reads."""
-        return {"rarity": self.weights.rarity, "slope": self.slope, "start": np.array(self.start)}
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that :meth:`from_arrays` reads."""
+        return {"idf": self.weights.idf, "coefficients": self.coefficients, "intercept": np.array(self.intercept)}
 
     @classmethod
-    def read(cls, arrays: Mapping[str, np.ndarray]) -> TextRidge:
-        """Read arrays, whoever wrote them; raise ValueError if they are of another shape."""
-        rarity, slope, start = (arrays[name] for name in ("rarity", "slope", "start"))
-        _check(rarity, (BUCKETS,))
-        _check(slope, (BUCKETS,))
-        _check(start, ())
-        return cls(TfidfWeights(rarity), slope, float(start))
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> TextRidge:
+        """Read untrusted arrays; raise ValueError if their shapes or types are wrong."""
+        idf, coefficients, intercept = (arrays[name] for name in ("idf", "coefficients", "intercept"))
+        _check_array(idf, (BUCKETS,))
+        _check_array(coefficients, (BUCKETS,))
+        _check_array(intercept, ())
+        return cls(TfidfWeights(idf), coefficients, float(intercept))
 
 
 @dataclass(frozen=True)
 class TextComponents:
-    """The few directions along which weighted words differ most; fitted without looking at stars."""
+    """The principal components of the weighted words (latent semantic analysis); fitted without the stars."""
 
     weights: TfidfWeights
-    axes: np.ndarray
+    components: np.ndarray
 
     @classmethod
     def fit(cls, words: CsrMatrix, seed: int) -> TextComponents:
-        """Find the directions by a truncated singular value decomposition; axes (BUCKETS, N_COMPONENTS), none beyond the rows.
+        """Fit a truncated singular value decomposition; with fewer rows than components, the remaining ones are 0.
 
         References
         ----------
@@ -97,35 +97,35 @@ class TextComponents:
         from sklearn.utils.extmath import randomized_svd
 
         weights = TfidfWeights.fit(words)
-        with _the_same_everywhere():
-            *_, found = randomized_svd(weights.transform(words).as_scipy(), N_COMPONENTS, n_iter=4, random_state=seed)
-        axes = np.zeros((BUCKETS, N_COMPONENTS), dtype="float32")
-        axes[:, : len(found)] = found.T
-        return cls(weights, axes)
+        with _single_threaded_blas():
+            *_, fitted = randomized_svd(weights.transform(words).to_scipy(), N_COMPONENTS, n_iter=4, random_state=seed)
+        components = np.zeros((BUCKETS, N_COMPONENTS), dtype="float32")
+        components[:, : len(fitted)] = fitted.T
+        return cls(weights, components)
 
     def transform(self, words: CsrMatrix) -> np.ndarray:
-        """Return the place of each row along each direction; shape (n, N_COMPONENTS)."""
-        return np.asarray(self.weights.transform(words) @ self.axes)
+        """Return the coordinates of each row; shape (n, N_COMPONENTS)."""
+        return np.asarray(self.weights.transform(words) @ self.components)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return what :meth:`read` reads."""
-        return {"rarity": self.weights.rarity, "axes": self.axes}
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that :meth:`from_arrays` reads."""
+        return {"idf": self.weights.idf, "components": self.components}
 
     @classmethod
-    def read(cls, arrays: Mapping[str, np.ndarray]) -> TextComponents:
-        """Read arrays, whoever wrote them; raise ValueError if they are of another shape."""
-        _check(arrays["rarity"], (BUCKETS,))
-        _check(arrays["axes"], (BUCKETS, N_COMPONENTS))
-        return cls(TfidfWeights(arrays["rarity"]), arrays["axes"])
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> TextComponents:
+        """Read untrusted arrays; raise ValueError if their shapes or types are wrong."""
+        _check_array(arrays["idf"], (BUCKETS,))
+        _check_array(arrays["components"], (BUCKETS, N_COMPONENTS))
+        return cls(TfidfWeights(arrays["idf"]), arrays["components"])
 
 
-def _check(array: np.ndarray, shape: tuple[int, ...]) -> None:
+def _check_array(array: np.ndarray, shape: tuple[int, ...]) -> None:
     if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
-        raise ValueError(f"numbers of shape {array.shape} instead of {shape}")
+        raise ValueError(f"array of shape {array.shape} instead of {shape}, or not finite numbers")
 
 
-def _the_same_everywhere() -> AbstractContextManager[Any]:
-    """Compute on one thread: sums over several differ in their last digits, and all that is selected later may follow them."""
+def _single_threaded_blas() -> AbstractContextManager[Any]:
+    """Compute on one thread: sums over several threads differ in the last digits, and the selection may follow them."""
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1, user_api="blas")  # type: ignore[no-any-return]

@@ -1,9 +1,9 @@
-"""What a record says in words and names, as numbers that encodings are fitted on: hashed once, whatever is fitted then."""
+"""Hashed words, topics, language, name and owner of repositories: the input of all encoders, computed once."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,25 +14,26 @@ from stargaze.features.encoding.csr_matrix import CsrMatrix
 from stargaze.features.encoding.murmur3 import murmur3
 
 BUCKETS = 2**14
-"""Places that words are hashed to: two of a repository's forty words meet once in twenty repositories."""
+"""Hash buckets of the words: two of a repository's forty words collide in one repository of twenty."""
 _WORD = re.compile(r"[^\W_]+")
-_SEAM = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])")
+_WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])")
+"""Where a camel-case name is split."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Which keys each row has: ``keys[i]`` belongs to row ``rows[i]`` of ``n``; a key is a hashed name."""
+    """The categories of n rows, any number per row: row ``rows[i]`` has the hashed name ``keys[i]``."""
 
     rows: np.ndarray
     keys: np.ndarray
     n: int
 
-    def of(self, rows: np.ndarray) -> Keys:
-        """Return those of some rows, numbered anew."""
-        place = np.full(self.n, -1)
-        place[rows] = np.arange(len(rows))
-        kept = place[self.rows] >= 0
-        return Keys(place[self.rows[kept]], self.keys[kept], len(rows))
+    def take(self, rows: np.ndarray) -> Keys:
+        """Return the keys of some rows, renumbered from 0."""
+        position = np.full(self.n, -1)
+        position[rows] = np.arange(len(rows))
+        selected = position[self.rows] >= 0
+        return Keys(position[self.rows[selected]], self.keys[selected], len(rows))
 
 
 @dataclass(frozen=True)
@@ -45,78 +46,91 @@ class TokenizedText:
     name: Keys
     owner: Keys
 
-    def of(self, rows: np.ndarray) -> TokenizedText:
-        """Return what some rows say."""
+    def take(self, rows: np.ndarray) -> TokenizedText:
+        """Return the tokens of some rows."""
         keys = (self.topics, self.language, self.name, self.owner)
-        return TokenizedText(self.words[rows], *(item.of(rows) for item in keys))
+        return TokenizedText(self.words[rows], *(item.take(rows) for item in keys))
 
 
 def tokenize(repositories: pd.DataFrame) -> TokenizedText:
-    """Hash what repositories say: words, pairs of words, and names.
+    """Hash words, pairs of words, and names.
 
     Parameters
     ----------
     repositories : DataFrame, shape (n_repositories, n_fields)
-        Columns of :mod:`stargaze.features.schema`; a missing text says nothing.
+        Columns of :mod:`stargaze.features.schema`; a missing text has no tokens.
 
     Returns
     -------
-    Said
+    TokenizedText
 
     Examples
     --------
     >>> from stargaze.features import schema
     >>> record = schema.conform(pd.DataFrame({"full_name": ["a/b"], "description": ["one two"], "language": ["C"]}))
-    >>> len(tokenize(record).words.data), len(tokenize(record).language.keys), len(tokenize(record).topics.keys)
+    >>> text = tokenize(record)
+    >>> len(text.words.data), len(text.language.keys), len(text.topics.keys)
     (6, 1, 0)
     """
     lower = repositories["full_name"].str.lower()
     topics = [list(map(str, value)) if _is_list(value) else [] for value in repositories["topics"]]
     texts = zip(repositories["full_name"].fillna(""), repositories["description"], topics, strict=True)
-    tokens = [_tokens(name, description, of_it) for name, description, of_it in texts]
     return TokenizedText(
-        _counted(tokens),
-        _keys(topics),
-        _one_key(repositories["language"].str.lower()),
-        _one_key(lower.str.replace(r"^.*?/", "", regex=True)),
-        _one_key(lower.str.replace(r"/.*", "", regex=True)),
+        count_tokens([_split_words(*text) for text in texts]),
+        _hash_lists(topics),
+        _hash_column(repositories["language"].str.lower()),
+        _hash_column(lower.str.replace(r"^.*?/", "", regex=True)),
+        _hash_column(lower.str.replace(r"/.*", "", regex=True)),
     )
+
+
+def count_tokens(tokens: Sequence[Sequence[str]]) -> CsrMatrix:
+    """Count the tokens of each row by bucket.
+
+    Tokens have a sign each, so that collisions cancel on average.
+
+    Parameters
+    ----------
+    tokens : sequence of sequence of str, length n_rows
+
+    Returns
+    -------
+    CsrMatrix of float32, shape (n_rows, BUCKETS)
+
+    References
+    ----------
+    Weinberger et al., Feature hashing for large scale multitask learning, 2009.
+    """
+    codes = murmur3([token for row in tokens for token in row])
+    rows = np.repeat(np.arange(len(tokens)), [len(row) for row in tokens])
+    buckets, signs = np.abs(codes.astype("int64")) % BUCKETS, np.where(codes >= 0, 1.0, -1.0).astype("float32")
+    return CsrMatrix.from_coordinates(signs, buckets, rows, (len(tokens), BUCKETS))
 
 
 def _is_list(value: object) -> bool:
     return isinstance(value, (list, tuple, np.ndarray))
 
 
-def _tokens(full_name: str, description: object, topics: Sequence[str]) -> list[str]:
-    """Return words and pairs of neighbours; those of the name twice, as the name's and as anybody's."""
+def _split_words(full_name: str, description: object, topics: Sequence[str]) -> list[str]:
+    """Return words and pairs of adjacent words; the name's words occur twice, with and without the prefix "-"."""
     name = full_name.rpartition("/")[2]
-    own = _WORD.findall(_SEAM.sub(" ", name).lower())
-    text = _WORD.findall(description.lower()) if isinstance(description, str) else []
-    found = [f"={name.lower()}", *own, *text, *(f"#{topic.lower()}" for topic in topics)]
-    return [*found, *(f"-{word}" for word in own), *_pairs("-", own), *_pairs("", text)]
+    name_words = _WORD.findall(_WORD_BOUNDARY.sub(" ", name).lower())
+    text_words = _WORD.findall(description.lower()) if isinstance(description, str) else []
+    words = [f"={name.lower()}", *name_words, *text_words, *(f"#{topic.lower()}" for topic in topics)]
+    name_pairs = [f"-{first} {second}" for first, second in pairwise(name_words)]
+    text_pairs = [f"{first} {second}" for first, second in pairwise(text_words)]
+    return [*words, *(f"-{word}" for word in name_words), *name_pairs, *text_pairs]
 
 
-def _counted(tokens: Sequence[Sequence[str]]) -> CsrMatrix:
-    """Add up the tokens of each row in their buckets, with a sign each, so that what meets by chance cancels on the average."""
-    code = murmur3([token for of_row in tokens for token in of_row])
-    rows = np.repeat(np.arange(len(tokens)), [len(of_row) for of_row in tokens])
-    places, signs = np.abs(code.astype("int64")) % BUCKETS, np.where(code >= 0, 1.0, -1.0).astype("float32")
-    return CsrMatrix.of(signs, places, rows, (len(tokens), BUCKETS))
-
-
-def _pairs(mark: str, words: Sequence[str]) -> Iterable[str]:
-    return (f"{mark}{first} {second}" for first, second in pairwise(words))
-
-
-def _keys(values: Sequence[Sequence[str]]) -> Keys:
+def _hash_lists(values: Sequence[Sequence[str]]) -> Keys:
     rows = np.repeat(np.arange(len(values)), [len(items) for items in values])
-    return Keys(rows, _hashed([item.lower() for items in values for item in items]), len(values))
+    return Keys(rows, _hash_texts([item.lower() for items in values for item in items]), len(values))
 
 
-def _one_key(values: pd.Series) -> Keys:
+def _hash_column(values: pd.Series) -> Keys:
     known = np.flatnonzero(values.notna().to_numpy())
-    return Keys(known, _hashed(values.iloc[known].tolist()), len(values))
+    return Keys(known, _hash_texts(values.iloc[known].tolist()), len(values))
 
 
-def _hashed(texts: list[str]) -> np.ndarray:
+def _hash_texts(texts: list[str]) -> np.ndarray:
     return pd.util.hash_array(np.array(texts, dtype="object")) if texts else np.zeros(0, dtype="uint64")

@@ -1,4 +1,4 @@
-"""Which records are of one repository, and which of them stays."""
+"""Keep the newest record of each repository; GitHub's id, or else the name, identifies it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import re
 import numpy as np
 import pandas as pd
 
-_OLD = re.compile(rb"0*10:Repository(\d{1,15})")
+_OLD_ID = re.compile(rb"0*10:Repository(\d{1,15})")
 _WIDTHS = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
-"""MessagePack: the byte before an unsigned integer tells how many bytes it has."""
+"""MessagePack's prefixes of unsigned integers, and the number of bytes that follow."""
 
 
 def decode_node_id(node_id: str) -> int | None:
-    """Return GitHub's number of the repository that a node id holds, in either spelling; None if it holds none.
+    """Return the numeric id of the repository that a node id contains, in the old or the new format; else None.
 
     Old ids are base64 of ``010:Repository<number>``, new ones ``R_`` and base64url of MessagePack's ``[0, <number>]``.
 
@@ -33,7 +33,7 @@ def decode_node_id(node_id: str) -> int | None:
     except (binascii.Error, ValueError):
         return None
     if not new:
-        old = _OLD.fullmatch(raw)
+        old = _OLD_ID.fullmatch(raw)
         return int(old[1]) if old else None
     if len(raw) == 3 and raw[:2] == b"\x92\x00" and raw[2] < 0x80:
         return raw[2]
@@ -43,22 +43,21 @@ def decode_node_id(node_id: str) -> int | None:
 
 
 def deduplicate(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep one row a repository, the newest.
+    """Keep the newest row of each repository.
 
-    GitHub's number is the key. A row without it takes the number of the newest row of the same name (in lower
-    case) that has one, or is known by its name. A name belongs to one repository at a time, so of two numbers
-    with one name the newer stays. Newest is by ``fetched_at``, then by the later of ``pushed_at`` and
-    ``updated_at``, then by the order of the rows.
+    The id is the key. A row without an id takes that of the newest row of the same name, and is otherwise identified by its
+    name. A name belongs to one repository at a time, so of two ids with the same name the newer row stays. The newest row is
+    that with the latest ``fetched_at``, then the latest of ``pushed_at`` and ``updated_at``, then the last one.
 
     Parameters
     ----------
-    frame : DataFrame, shape (n_records, columns)
-        ``full_name`` without missing values; ``id`` (Int64) and the dates may be absent.
+    frame : DataFrame, shape (n_records, n_columns)
+        ``full_name`` without missing values; ``id`` (Int64) and the dates are optional.
 
     Returns
     -------
-    DataFrame, shape (n_repositories, columns)
-        In the order of their names, with a fresh index.
+    DataFrame, shape (n_repositories, n_columns)
+        Sorted by name without regard to case, with a new index.
 
     Examples
     --------
@@ -66,10 +65,10 @@ def deduplicate(frame: pd.DataFrame) -> pd.DataFrame:
     >>> deduplicate(rows).values.tolist()
     [['A/B', 7, 2]]
     """
-    ordered = frame.iloc[_oldest_first(frame)].reset_index(drop=True)
+    ordered = frame.iloc[_sort_by_age(frame)].reset_index(drop=True)
     names = ordered["full_name"].str.lower()
     if "id" in ordered.columns:
-        ordered["id"] = ordered["id"].fillna(_ids_by_name(ordered["id"], names))
+        ordered["id"] = ordered["id"].fillna(_latest_ids(ordered["id"], names))
         repeated = ordered["id"].duplicated(keep="last") & ordered["id"].notna()
         ordered, names = ordered[~repeated], names[~repeated]
     last = ~names.duplicated(keep="last")
@@ -77,14 +76,14 @@ def deduplicate(frame: pd.DataFrame) -> pd.DataFrame:
     return ordered.iloc[np.argsort(names.to_numpy(dtype="object"), kind="stable")].reset_index(drop=True)
 
 
-def _oldest_first(frame: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def _sort_by_age(frame: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     fetched = _seconds(frame, "fetched_at")
-    moved = np.maximum(_seconds(frame, "pushed_at"), _seconds(frame, "updated_at"))
-    return np.lexsort((moved, fetched))
+    changed = np.maximum(_seconds(frame, "pushed_at"), _seconds(frame, "updated_at"))
+    return np.lexsort((changed, fetched))
 
 
 def _seconds(frame: pd.DataFrame, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return dates as numbers; a missing one (NaT, the least number) is older than any."""
+    """Return dates as numbers; a missing one (NaT, the smallest number) sorts first."""
     if name not in frame.columns:
         return np.zeros(len(frame), dtype=np.int64)
     seconds: np.ndarray[tuple[int], np.dtype[np.int64]] = (
@@ -93,6 +92,6 @@ def _seconds(frame: pd.DataFrame, name: str) -> np.ndarray[tuple[int], np.dtype[
     return seconds
 
 
-def _ids_by_name(ids: pd.Series, names: pd.Series) -> pd.Series:
+def _latest_ids(ids: pd.Series, names: pd.Series) -> pd.Series:
     known = pd.DataFrame({"id": ids, "name": names}).dropna().drop_duplicates("name", keep="last")
     return names.map(known.set_index("name")["id"]).astype("Int64")

@@ -1,4 +1,4 @@
-"""What follows from a record's own words: the licence's key, a homepage that is one, lengths, GitHub's number."""
+"""Fields derived from other fields of a record: license key, homepage flag, lengths, GitHub's id."""
 
 from __future__ import annotations
 
@@ -16,36 +16,49 @@ OWNER_TYPES = {"user": "User", "organization": "Organization"}
 
 
 def detect_homepages(column: pd.Series, names: pd.Series) -> pd.Series:
-    """Tell from addresses whether a homepage is named; GitHub's page of the repository itself is none.
+    """Return whether each repository has a homepage other than its page on GitHub.
 
     Parameters
     ----------
-    column : Series of shape (n_rows,)
-        Addresses, empty texts for none, or true and false in any spelling, which stay as they are.
-    names : Series of shape (n_rows,)
+    column : Series, shape (n_rows,)
+        URLs, "" for none, or true and false in any spelling, which are returned unchanged.
+    names : Series of str, shape (n_rows,)
         owner/name of each row.
+
+    Returns
+    -------
+    Series of object, shape (n_rows,)
 
     Examples
     --------
     >>> detect_homepages(pd.Series(["https://x.org", "http://github.com/a/b/", "", "1"]), pd.Series(["a/b"] * 4)).tolist()
     [True, False, False, '1']
     """
-    found = []
+    values: list[object] = []
     for value, name in zip(column, names, strict=True):
         if is_url(value):
-            found.append(_bare(value) not in (f"github.com/{name}".lower(), str(name).lower()))
+            values.append(_normalize_url(value) not in (f"github.com/{name}".lower(), str(name).lower()))
         else:
-            found.append(False if value == "" else value)
-    return pd.Series(found, index=column.index, dtype="object")
+            values.append(False if value == "" else value)
+    return pd.Series(values, index=column.index, dtype="object")
 
 
 def is_url(value: object) -> TypeGuard[str]:
-    """Tell an address from the spellings of true, false and "not known"."""
+    """Return whether a value is a URL and not a spelling of true, false or missing."""
     return isinstance(value, str) and value.strip() not in MISSING and value.strip().lower() not in YES | NO
 
 
 def derive_fields(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add to checked columns what follows from them; what a source says itself stays.
+    """Normalize licenses and owner types, and fill missing lengths, topic counts and ids from other fields.
+
+    Parameters
+    ----------
+    frame : DataFrame, shape (n_rows, n_columns)
+        Validated columns of the schema, any of them.
+
+    Returns
+    -------
+    DataFrame, shape (n_rows, n_columns or more)
 
     Examples
     --------
@@ -54,17 +67,17 @@ def derive_fields(frame: pd.DataFrame) -> pd.DataFrame:
     """
     frame = frame.copy(deep=False)
     if "license" in frame.columns:
-        frame["license"] = _by_distinct(frame["license"], license_key)
+        frame["license"] = _map_distinct(frame["license"], license_key)
     if "owner_type" in frame.columns:
-        frame["owner_type"] = _by_distinct(frame["owner_type"], lambda text: OWNER_TYPES.get(text.lower(), text))
+        frame["owner_type"] = _map_distinct(frame["owner_type"], lambda text: OWNER_TYPES.get(text.lower(), text))
     if "description" in frame.columns:
         _fill(frame, "description_length", frame["description"].str.len().astype("float64"))
     if "topics" in frame.columns:
         counts = [len(topics) if isinstance(topics, list) else np.nan for topics in frame["topics"]]
         _fill(frame, "topic_count", pd.Series(counts, index=frame.index, dtype="float64"))
     if "node_id" in frame.columns:
-        numbers = [decode_node_id(text) if isinstance(text, str) else None for text in frame["node_id"]]
-        _fill(frame, "id", pd.Series(numbers, index=frame.index, dtype="Int64"))
+        ids = [decode_node_id(text) if isinstance(text, str) else None for text in frame["node_id"]]
+        _fill(frame, "id", pd.Series(ids, index=frame.index, dtype="Int64"))
     return frame
 
 
@@ -72,12 +85,12 @@ def _fill(frame: pd.DataFrame, name: str, values: pd.Series) -> None:
     frame[name] = frame[name].fillna(values) if name in frame.columns else values
 
 
-def _by_distinct(column: pd.Series, change: Callable[[str], str | None]) -> pd.Series:
-    """Change each distinct text once: a million rows have some forty licences."""
-    changed = {text: change(text) for text in column.dropna().unique()}
-    return column.map(changed).astype("str")
+def _map_distinct(column: pd.Series, convert: Callable[[str], str | None]) -> pd.Series:
+    """Convert each distinct text once: a million rows have about forty licenses."""
+    converted = {text: convert(text) for text in column.dropna().unique()}
+    return column.map(converted).astype("str")
 
 
-def _bare(address: str) -> str:
-    bare = address.strip().lower().removeprefix("https://").removeprefix("http://").removeprefix("www.")
+def _normalize_url(url: str) -> str:
+    bare = url.strip().lower().removeprefix("https://").removeprefix("http://").removeprefix("www.")
     return bare.split("#")[0].rstrip("/").removesuffix(".git")

@@ -1,4 +1,4 @@
-"""Ways into one of GitHub's records: each returns what it finds there, or None."""
+"""Getters for the fields of a GitHub record; each returns None where the field is absent."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?!\d)")
 
 
 def by_path(path: str) -> Getter:
-    """Look at a path; an object (a GraphQL connection, say) is never the value itself."""
+    """Return the value at a path such as ``owner.login``; an object (a GraphQL connection, say) is not a value."""
     keys = path.split(".")
 
-    def way(record: Record) -> Any:
+    def get(record: Record) -> Any:
         value: Any = record
         for key in keys:
             if not isinstance(value, dict):
@@ -27,63 +27,63 @@ def by_path(path: str) -> Getter:
             value = value.get(key)
         return None if isinstance(value, dict) else value
 
-    return way
+    return get
 
 
 def repository_id(key: str) -> Getter:
-    """Look for GitHub's number: as it is, as text, or inside a node id."""
+    """Return GitHub's numeric id, from a number, a text or a node id."""
 
-    def way(record: Record) -> Any:
+    def get(record: Record) -> Any:
         value = record.get(key)
         if isinstance(value, str):
             return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else decode_node_id(value)
         return value
 
-    return way
+    return get
 
 
 def list_length(key: str) -> Getter:
-    """Count the members of a list."""
+    """Return the length of a list."""
     return lambda record: len(record[key]) if isinstance(record.get(key), list) else None
 
 
 def has_items(key: str) -> Getter:
-    """Tell whether a list has a member."""
+    """Return whether a list has items."""
     return lambda record: bool(record[key]) if isinstance(record.get(key), list) else None
 
 
 def is_present(key: str) -> Getter:
-    """Tell whether an object is there: GitHub writes null for none."""
+    """Return whether an object is present: GitHub writes null for none."""
     return lambda record: record[key] is not None if key in record else None
 
 
 def text_length(key: str) -> Getter:
-    """Count the characters of a text; GitHub writes null for an empty one."""
+    """Return the length of a text; GitHub writes null for an empty one."""
 
-    def way(record: Record) -> Any:
+    def get(record: Record) -> Any:
         value = record.get(key, 0)
         return len(value) if isinstance(value, str) else 0 if value is None else None
 
-    return way
+    return get
 
 
 def url_or_false(*keys: str) -> Getter:
-    """Tell whether an address is given: it, or False where a key is there and empty."""
+    """Return the URL under the first existing key, or False if it is empty."""
 
-    def way(record: Record) -> Any:
-        there = [record[key] for key in keys if key in record]
-        return (there[0] or False) if there else None
+    def get(record: Record) -> Any:
+        values = [record[key] for key in keys if key in record]
+        return (values[0] or False) if values else None
 
-    return way
+    return get
 
 
 def textual_id(key: str) -> Getter:
-    """Take a node id only where it is text; REST's ``id`` is a number."""
+    """Return a node id; the ``id`` of GitHub's REST API is a number."""
     return lambda record: record[key] if isinstance(record.get(key), str) and not record[key].isdigit() else None
 
 
 def joined_full_name(record: Record) -> Any:
-    """Put the name together from the owner's and its own."""
+    """Return ``owner/name`` from its parts."""
     owner = record.get("owner")
     login = owner.get("login") if isinstance(owner, dict) else owner
     name = record.get("name")
@@ -91,79 +91,77 @@ def joined_full_name(record: Record) -> Any:
 
 
 def owner_id(record: Record) -> Any:
-    """Look for the owner's number; GraphQL gives a node id unless asked for the number."""
+    """Return the owner's numeric id; GraphQL's ``id`` is a node id."""
     owner = record.get("owner")
-    found = owner.get("databaseId", owner.get("id")) if isinstance(owner, dict) else None
-    return None if isinstance(found, str) else found
+    value = owner.get("databaseId", owner.get("id")) if isinstance(owner, dict) else None
+    return None if isinstance(value, str) else value
 
 
 def is_mirror(record: Record) -> Any:
-    """Tell a mirror by its origin: null means none."""
-    there = [record[key] for key in ("mirror_url", "mirrorUrl") if key in record]
-    return bool(there[0]) if there else None
+    """Return whether the repository has a mirrored origin; null means none."""
+    values = [record[key] for key in ("mirror_url", "mirrorUrl") if key in record]
+    return bool(values[0]) if values else None
 
 
 def graphql_topics(record: Record) -> Any:
-    """List the topics of a GraphQL connection, by nodes or by edges."""
+    """Return the topics of a GraphQL connection, from its nodes or edges."""
     connection = record.get("repositoryTopics")
     if not isinstance(connection, dict):
         return None
     edges = connection.get("edges")
-    nodes = (
-        [edge.get("node") for edge in edges if isinstance(edge, dict)]
-        if isinstance(edges, list)
-        else connection.get("nodes")
-    )
-    return (
-        [by_path("topic.name")(node) for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else None
-    )
+    nodes = connection.get("nodes")
+    if isinstance(edges, list):
+        nodes = [edge.get("node") for edge in edges if isinstance(edge, dict)]
+    get_name = by_path("topic.name")
+    return [get_name(node) for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else None
 
 
-def from_releases(read_all: Callable[[list[Record]], Any]) -> Getter:
-    """Sum up a list of releases, in either spelling."""
+def from_releases(summarize: Callable[[list[Record]], Any]) -> Getter:
+    """Return a summary of the list of releases."""
 
-    def way(record: Record) -> Any:
+    def get(record: Record) -> Any:
         releases = record.get("releases")
         if not isinstance(releases, list):
             return None
         if not all(isinstance(release, dict) for release in releases):
-            raise BadDataError("releases holds something that is no release")
-        return read_all(releases)
+            raise BadDataError("releases contains an item that is not a release")
+        return summarize(releases)
 
-    return way
+    return get
 
 
 def release_assets(release: Record) -> list[Record]:
-    """List the files of a release."""
-    found = release.get("assets")
-    return [asset for asset in found if isinstance(asset, dict)] if isinstance(found, list) else []
+    """Return the files of a release."""
+    assets = release.get("assets")
+    return [asset for asset in assets if isinstance(asset, dict)] if isinstance(assets, list) else []
 
 
 def count_downloads(releases: list[Record]) -> int:
-    """Sum the downloads of all files of all releases."""
-    counts = [asset.get("download_count", asset.get("downloadCount")) for r in releases for asset in release_assets(r)]
+    """Return the number of downloads of all files of all releases."""
+    assets = [asset for release in releases for asset in release_assets(release)]
+    counts = [asset.get("download_count", asset.get("downloadCount")) for asset in assets]
     return sum(count for count in counts if isinstance(count, int))
 
 
 def release_dates(releases: list[Record]) -> list[str]:
-    """List when they were published; a draft has only the day it was made."""
+    """Return the publication dates; a draft has only a creation date."""
     keys = ("published_at", "publishedAt", "created_at", "createdAt")
     dates = [next((release[key] for key in keys if release.get(key)), None) for release in releases]
     return [date for date in dates if isinstance(date, str)]
 
 
-def from_package(read_one: Callable[[Record], Any]) -> Getter:
-    """Read package.json, which its author wrote: whatever is odd there is not known, and no fault of the record."""
+def from_package(get_value: Callable[[Record], Any]) -> Getter:
+    """Return a value of package.json; its author wrote it, so an unexpected value is missing, not an error."""
 
-    def way(record: Record) -> Any:
+    def get(record: Record) -> Any:
         package = record.get("packageJSON")
-        return read_one(package) if isinstance(package, dict) else None
+        return get_value(package) if isinstance(package, dict) else None
 
-    return way
+    return get
 
 
 def package_count(key: str) -> Getter:
-    """Count what package.json lists under a key."""
+    """Return the number of items that package.json lists under a key."""
 
     def count(package: Record) -> int:
         value = package.get(key)
@@ -175,11 +173,11 @@ def package_count(key: str) -> Getter:
 
 
 def package_version(part: int) -> Getter:
-    """Take one number of the package's version."""
+    """Return one number of the package's version."""
 
-    def number_of(package: Record) -> int | None:
+    def parse(package: Record) -> int | None:
         text = package.get("version")
         match = _VERSION.match(text) if isinstance(text, str) else None
         return int(match[part]) if match else None
 
-    return from_package(number_of)
+    return from_package(parse)

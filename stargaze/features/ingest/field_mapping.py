@@ -1,8 +1,7 @@
-"""What each of our fields is called in GitHub's answers: REST, the same in camelCase, and GraphQL.
+"""Where each field is in GitHub's responses: REST, the same in camelCase, and GraphQL.
 
-A new field is one row of ``GETTERS``: the places to look, best first. A place is a path into the record
-(``"owner.login"``) or a function of the record; the first that gives something is taken. Our own name of a field
-always is the last place.
+To add a field, add one row to ``GETTERS``: paths into the record (``"owner.login"``) and functions of the record, best first.
+The first that returns a value is used. The field's own name is tried last.
 """
 
 from __future__ import annotations
@@ -12,8 +11,29 @@ from typing import Any
 
 from stargaze.errors import BadDataError
 from stargaze.features import schema
-from stargaze.features.ingest import field_getters as ways
-from stargaze.features.ingest.field_getters import Getter, Record
+from stargaze.features.ingest.field_getters import (
+    Getter,
+    Record,
+    by_path,
+    count_downloads,
+    from_package,
+    from_releases,
+    graphql_topics,
+    has_items,
+    is_mirror,
+    is_present,
+    joined_full_name,
+    list_length,
+    owner_id,
+    package_count,
+    package_version,
+    release_assets,
+    release_dates,
+    repository_id,
+    text_length,
+    textual_id,
+    url_or_false,
+)
 from stargaze.features.ingest.validate import shorten
 from stargaze.features.schema import Field
 
@@ -29,13 +49,13 @@ _EXPECTED: dict[str, tuple[tuple[type, ...], str]] = {
 
 
 def map_record(value: object) -> dict[str, Any]:
-    """Turn one of GitHub's records into our fields, those that it has.
+    """Return the fields of a GitHub record; absent ones are left out.
 
     Raises
     ------
     BadDataError
-        If it is no record, or a field has a type that GitHub never sends. Whether the values can be true is
-        judged later, for many at once, by :mod:`stargaze.features.ingest.validate`.
+        If it is not a record, or a field has a type that GitHub never sends. The values are validated later, in batches, by
+        :mod:`stargaze.features.ingest.validate`.
 
     Examples
     --------
@@ -45,80 +65,80 @@ def map_record(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadDataError("null instead of a record" if value is None else f"{shorten(value)} instead of a record")
     row = {}
-    for field, places in _COMPILED:
-        for way in places:
-            found = way(value)
+    for field, getters in _COMPILED:
+        for get in getters:
+            found = get(value)
             if found is not None:
-                row[field.name] = _typed(found, field)
+                row[field.name] = _check_type(found, field)
                 break
     if "full_name" not in row:
-        raise BadDataError(_why_nameless(value))
+        raise BadDataError(_explain_nameless(value))
     return row
 
 
-def _typed(value: Any, field: Field) -> Any:
-    types, why = _EXPECTED[field.kind]
-    good = isinstance(value, types)
+def _check_type(value: Any, field: Field) -> Any:
+    types, problem = _EXPECTED[field.kind]
+    is_valid = isinstance(value, types)
     if field.kind in ("key", "count"):
-        good = good and not isinstance(value, bool) and not (isinstance(value, float) and math.isnan(value))
-    if field.name == "has_homepage":  # the address itself; stargaze.features.ingest.derive judges it
-        good = isinstance(value, (str, bool, int))
-    if not good:
-        raise BadDataError(f"{field.name} is {shorten(value)}: {why}")
+        is_valid = is_valid and not isinstance(value, bool) and not (isinstance(value, float) and math.isnan(value))
+    if field.name == "has_homepage":  # a URL, which stargaze.features.ingest.derive turns into a flag
+        is_valid = isinstance(value, (str, bool, int))
+    if not is_valid:
+        raise BadDataError(f"{field.name} is {shorten(value)}: {problem}")
     return value
 
 
-def _why_nameless(record: Record) -> str:
-    answer = record.get("message") or record.get("status")
-    return f"GitHub answered {shorten(answer)}" if answer is not None else "full_name is missing"
+def _explain_nameless(record: Record) -> str:
+    message = record.get("message") or record.get("status")
+    return f"GitHub responded with {shorten(message)}" if message is not None else "full_name is missing"
 
 
 GETTERS: dict[str, tuple[str | Getter, ...]] = {
     "id": (
-        ways.repository_id("databaseId"),
-        ways.repository_id("fullDatabaseId"),
-        ways.repository_id("id"),
-        ways.repository_id("node_id"),
-        ways.repository_id("nodeId"),
+        repository_id("databaseId"),
+        repository_id("fullDatabaseId"),
+        repository_id("id"),
+        repository_id("node_id"),
+        repository_id("nodeId"),
     ),
-    "node_id": (ways.by_path("node_id"), ways.by_path("nodeId"), ways.textual_id("id")),
-    "full_name": ("full_name", "fullName", "nameWithOwner", ways.joined_full_name),
+    "node_id": (by_path("node_id"), by_path("nodeId"), textual_id("id")),
+    "full_name": ("full_name", "fullName", "nameWithOwner", joined_full_name),
     "fetched_at": ("_collected_at", "fetchedAt"),
     "stars": ("stargazers_count", "stargazersCount", "stargazerCount", "stargazers.totalCount"),
     "owner_type": ("owner.type", "owner.__typename"),
-    "owner_id": (ways.owner_id,),
+    "owner_id": (owner_id,),
     "language": ("language", "primaryLanguage.name", "primaryLanguage"),
     "license": (
         *("license.key", "license.spdx_id", "license.spdxId", "license.name"),
         *("licenseInfo.key", "licenseInfo.spdxId", "licenseInfo.name"),
     ),
     "default_branch": ("default_branch", "defaultBranch", "defaultBranchRef.name"),
-    "description_length": ("description_length", ways.text_length("description")),
-    "topics": ("topics", ways.graphql_topics),
-    "topic_count": (ways.list_length("topics"), "repositoryTopics.totalCount"),
+    "description_length": ("description_length", text_length("description")),
+    "topics": ("topics", graphql_topics),
+    "topic_count": (list_length("topics"), "repositoryTopics.totalCount"),
     "created_at": ("created_at", "createdAt"),
     "pushed_at": ("pushed_at", "pushedAt"),
     "updated_at": ("updated_at", "updatedAt"),
     "first_commit_at": ("firstCommit.commit.committer.date", "firstCommit.commit.author.date"),
-    "first_release_at": (ways.from_releases(lambda releases: min(ways.release_dates(releases), default=None)),),
+    "first_release_at": (from_releases(lambda releases: min(release_dates(releases), default=None)),),
     "latest_release_at": (
-        ways.from_releases(lambda releases: max(ways.release_dates(releases), default=None)),
+        from_releases(lambda releases: max(release_dates(releases), default=None)),
         "latestRelease.publishedAt",
     ),
-    "has_homepage": (ways.url_or_false("homepage", "homepageUrl"),),
+    "has_homepage": (url_or_false("homepage", "homepageUrl"),),
     "is_fork": ("fork", "isFork"),
     "is_archived": ("archived", "isArchived"),
     "is_template": ("is_template", "isTemplate"),
-    "is_mirror": ("isMirror", ways.is_mirror),
+    "is_mirror": ("isMirror", is_mirror),
     "is_disabled": ("disabled", "isDisabled"),
     "is_empty": ("isEmpty",),
     "owner_is_verified": ("owner.isVerified",),
     "owner_created_at": ("owner.createdAt",),
     "has_sponsorships": ("hasSponsorshipsEnabled",),
-    "has_funding_links": (ways.has_items("fundingLinks"),),
-    "has_code_of_conduct": (ways.is_present("codeOfConduct"), ways.is_present("code_of_conduct")),
+    "has_funding_links": (has_items("fundingLinks"),),
+    "has_code_of_conduct": (is_present("codeOfConduct"), is_present("code_of_conduct")),
     "has_security_policy": ("isSecurityPolicyEnabled",),
-    "has_own_image": ("usesCustomOpenGraphImage",),
+    "has_custom_image": ("usesCustomOpenGraphImage",),
     "has_issues": ("has_issues", "hasIssues", "hasIssuesEnabled"),
     "has_projects": ("has_projects", "hasProjects", "hasProjectsEnabled"),
     "has_wiki": ("has_wiki", "hasWiki", "hasWikiEnabled"),
@@ -127,30 +147,26 @@ GETTERS: dict[str, tuple[str | Getter, ...]] = {
     "has_discussions": ("has_discussions", "hasDiscussions", "hasDiscussionsEnabled"),
     "allow_forking": ("allow_forking", "allowForking", "forkingAllowed"),
     "web_commit_signoff_required": ("web_commit_signoff_required", "webCommitSignoffRequired"),
-    "package_is_private": (ways.from_package(lambda package: str(package.get("private")).lower() == "true"),),
-    "package_has_bin": (ways.from_package(lambda package: bool(package.get("bin"))),),
-    "package_has_engines": (ways.from_package(lambda package: bool(package.get("engines"))),),
-    "package_description_length": (ways.from_package(lambda package: ways.text_length("description")(package) or 0),),
-    "package_dependencies": (ways.package_count("dependencies"),),
-    "package_dev_dependencies": (ways.package_count("devDependencies"),),
-    "package_keywords": (ways.package_count("keywords"),),
-    "package_scripts": (ways.package_count("scripts"),),
-    "package_version_major": (ways.package_version(1),),
-    "package_version_minor": (ways.package_version(2),),
-    "package_version_patch": (ways.package_version(3),),
+    "package_is_private": (from_package(lambda package: str(package.get("private")).lower() == "true"),),
+    "package_has_bin": (from_package(lambda package: bool(package.get("bin"))),),
+    "package_has_engines": (from_package(lambda package: bool(package.get("engines"))),),
+    "package_description_length": (from_package(lambda package: text_length("description")(package) or 0),),
+    "package_dependencies": (package_count("dependencies"),),
+    "package_dev_dependencies": (package_count("devDependencies"),),
+    "package_keywords": (package_count("keywords"),),
+    "package_scripts": (package_count("scripts"),),
+    "package_version_major": (package_version(1),),
+    "package_version_minor": (package_version(2),),
+    "package_version_patch": (package_version(3),),
     "commits": ("commits_count", "commits.totalCount", "defaultBranchRef.target.history.totalCount"),
-    "contributors": ("contributors_count", ways.list_length("contributors")),
-    "releases": (ways.list_length("releases"), "releases.totalCount"),
-    "prereleases": (
-        ways.from_releases(lambda releases: sum(release.get("prerelease") is True for release in releases)),
-    ),
-    "release_assets": (
-        ways.from_releases(lambda releases: sum(len(ways.release_assets(release)) for release in releases)),
-    ),
+    "contributors": ("contributors_count", list_length("contributors")),
+    "releases": (list_length("releases"), "releases.totalCount"),
+    "prereleases": (from_releases(lambda releases: sum(release.get("prerelease") is True for release in releases)),),
+    "release_assets": (from_releases(lambda releases: sum(len(release_assets(release)) for release in releases)),),
     "release_text_length": (
-        ways.from_releases(lambda releases: sum(ways.text_length("body")(release) or 0 for release in releases)),
+        from_releases(lambda releases: sum(text_length("body")(release) or 0 for release in releases)),
     ),
-    "downloads": (ways.from_releases(ways.count_downloads),),
+    "downloads": (from_releases(count_downloads),),
     "open_issues": (
         "open_issues_count",
         "openIssuesCount",
@@ -179,17 +195,15 @@ GETTERS: dict[str, tuple[str | Getter, ...]] = {
 
 
 SPELLINGS: dict[str, tuple[str, ...]] = {
-    field: tuple(way for way in found if isinstance(way, str) and "." not in way) for field, found in GETTERS.items()
+    field: tuple(name for name in getters if isinstance(name, str) and "." not in name)
+    for field, getters in GETTERS.items()
 }
-"""The names that GitHub's own answers give a field, which a table made of them has kept."""
+"""Names of the fields in GitHub's responses, which tables made from them may still use."""
 
 
-def _compiled() -> list[tuple[Field, list[Getter]]]:
-    table = []
-    for field in schema.FIELDS:
-        places = dict.fromkeys((*GETTERS.get(field.name, ()), field.name))
-        table.append((field, [ways.by_path(place) if isinstance(place, str) else place for place in places]))
-    return table
+def _compile_getters(field: Field) -> list[Getter]:
+    getters = dict.fromkeys((*GETTERS.get(field.name, ()), field.name))
+    return [by_path(getter) if isinstance(getter, str) else getter for getter in getters]
 
 
-_COMPILED = _compiled()
+_COMPILED = [(field, _compile_getters(field)) for field in schema.FIELDS]

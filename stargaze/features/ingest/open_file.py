@@ -1,4 +1,4 @@
-"""Files of others, opened with care: what is in them is told from their content, and a bomb does not go off."""
+"""Open untrusted files: detect the format from the content, and limit the decompressed size."""
 
 from __future__ import annotations
 
@@ -17,60 +17,61 @@ from stargaze.errors import BadDataError, MissingInputError
 
 Format = Literal["json", "json list", "json lines", "csv", "parquet"]
 
-MOST_BYTES = 16 * 2**30
-"""Of one file, unpacked, read as a stream: records of all repositories with ten stars or more are smaller."""
-MOST_VALUE = 32 * 2**20
-"""Characters of one record or one search answer, which are parsed in memory: to ten times the size, or thirty if
-somebody means harm. A real record has up to 1.2 MB (its many release notes), an answer of GitHub's up to 2 MB."""
+MAX_BYTES = 16 * 2**30
+"""Decompressed size of a file [byte]; the records of all repositories with ten stars or more are smaller."""
+MAX_VALUE = 32 * 2**20
+"""Length of one record or search response, which takes ten times the memory when parsed, thirty if crafted [characters].
+A real record has up to 1.2 MB (its release notes), a response of GitHub up to 2 MB."""
 HEAD = 2**20
-"""Bytes that are looked at to tell what a file is."""
+"""Length of the beginning from which the format is detected [byte]."""
 
-PACKED = {
+UNSUPPORTED = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
-    b"\x28\xb5\x2f\xfd": "packed with zstd",
-    b"BZh": "packed with bzip2",
-    b"\xfd7zXZ": "packed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
     b"\x1f\x8b": "gzip inside gzip",
     b"SQLite format 3": "a SQLite database",
 }
+SUPPORTED = "save it as CSV, JSON or Parquet, or as .gz of these"
 
 
 @dataclass(frozen=True)
 class Source:
-    """An open file and what it holds."""
+    """An open file and its format."""
 
     path: Path
     format: Format
-    packed: bool
+    compressed: bool
     stream: io.BufferedReader[Any]
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The path, for messages."""
         return str(self.path)
 
     def text(self) -> io.TextIOWrapper:
-        """Read it as text; a broken character becomes a mark, the record around it may still be good."""
+        """Return a text stream; an invalid character becomes U+FFFD, as the rest of its record may be valid."""
         return io.TextIOWrapper(self.stream, encoding=_encoding(self.stream.peek(4)), errors="replace", newline="")
 
 
 @contextlib.contextmanager
 def open_source(path: Path) -> Iterator[Source]:
-    """Open a file, unpack it if it is gzip, and tell its format.
+    """Open a file, decompress it if it is gzip, and detect its format.
 
     Raises
     ------
     MissingInputError
-        If it is not there or cannot be read.
+        If it does not exist or cannot be read.
     BadDataError
-        If it is empty, cut short, too large, a web page, or of a kind that stargaze does not read.
+        If it is empty, truncated, too large, a web page, or of an unsupported format.
     """
     with contextlib.ExitStack() as stack:
         plain = stack.enter_context(_open(path))
-        packed = plain.peek(2)[:2] == b"\x1f\x8b"
-        raw = stack.enter_context(gzip.GzipFile(fileobj=plain)) if packed else plain
-        stream = stack.enter_context(io.BufferedReader(_Bounded(raw, path), buffer_size=HEAD))
-        yield Source(path, _format(stream.peek(HEAD), path), packed, stream)
+        compressed = plain.peek(2)[:2] == b"\x1f\x8b"
+        raw = stack.enter_context(gzip.GzipFile(fileobj=plain)) if compressed else plain
+        stream = stack.enter_context(io.BufferedReader(_LimitedReader(raw, path), buffer_size=HEAD))
+        yield Source(path, _detect_format(stream.peek(HEAD), path), compressed, stream)
 
 
 def _open(path: Path) -> io.BufferedReader:
@@ -78,7 +79,7 @@ def _open(path: Path) -> io.BufferedReader:
         return path.open("rb")
     except FileNotFoundError as error:
         raise MissingInputError(
-            f"{path}: no such file", hint="check the name; names are taken from this folder"
+            f"{path}: no such file", hint="check the path; it is relative to this folder"
         ) from error
     except IsADirectoryError as error:
         raise MissingInputError(f"{path} is a folder, not a file", hint=f"name its files: {path}/*") from error
@@ -86,8 +87,8 @@ def _open(path: Path) -> io.BufferedReader:
         raise MissingInputError(f"{path}: cannot be read: {error}", hint="check its name and permissions") from error
 
 
-class _Bounded(io.RawIOBase):
-    """A stream that ends in a clear error if it is broken or too large."""
+class _LimitedReader(io.RawIOBase):
+    """A stream that raises a clear error if it is broken or too large."""
 
     def __init__(self, raw: io.BufferedIOBase, path: Path) -> None:
         self._raw = raw
@@ -101,15 +102,16 @@ class _Bounded(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         filled = 0
         while filled < len(view):
-            piece = self._read(len(view) - filled)
-            if not piece:
+            chunk = self._read(len(view) - filled)
+            if not chunk:
                 break
-            view[filled : filled + len(piece)] = piece
-            filled += len(piece)
+            view[filled : filled + len(chunk)] = chunk
+            filled += len(chunk)
         self._count += filled
-        if self._count > MOST_BYTES:
+        if self._count > MAX_BYTES:
             raise BadDataError(
-                f"{self._path}: unpacks to more than {MOST_BYTES / 2**30:.0f} GiB", hint="split it into smaller files"
+                f"{self._path}: decompresses to more than {MAX_BYTES / 2**30:.0f} GiB",
+                hint="split it into smaller files",
             )
         return filled
 
@@ -117,37 +119,28 @@ class _Bounded(io.RawIOBase):
         try:
             return self._raw.read(size)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise BadDataError(
-                f"{self._path}: broken gzip: {error}", hint="the file is cut short or damaged; fetch it again"
-            ) from error
+            hint = "the file is truncated or damaged; fetch it again"
+            raise BadDataError(f"{self._path}: broken gzip: {error}", hint=hint) from error
         except OSError as error:
-            raise MissingInputError(
-                f"{self._path}: cannot be read: {error}", hint="check the disk it lies on"
-            ) from error
+            raise MissingInputError(f"{self._path}: cannot be read: {error}", hint="check the disk") from error
 
 
 def _encoding(head: bytes) -> str:
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    return "utf-8-sig"
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
-def _format(head: bytes, path: Path) -> Format:
-    """Tell what a file holds from how it begins."""
+def _detect_format(head: bytes, path: Path) -> Format:
+    """Return the format of a file from its beginning."""
     if head.startswith(b"PAR1"):
         return "parquet"
-    for magic, what in PACKED.items():
+    for magic, what in UNSUPPORTED.items():
         if head.startswith(magic):
-            raise BadDataError(
-                f"{path} is {what}", hint="unpack it, or save it as CSV, JSON or Parquet (.gz of each is read)"
-            )
+            raise BadDataError(f"{path} is {what}", hint=f"decompress it, or {SUPPORTED}")
     text = head.decode(_encoding(head), errors="replace").strip()
     if not text:
         raise BadDataError(f"{path} is empty", hint="fetch it again")
     if "\x00" in text:
-        raise BadDataError(
-            f"{path} is neither text nor Parquet", hint="save it as CSV, JSON or Parquet (.gz of each is read)"
-        )
+        raise BadDataError(f"{path} is neither text nor Parquet", hint=SUPPORTED)
     if text.startswith("<"):
         raise BadDataError(f"{path} is a web page (HTML or XML), not data", hint="download the raw file")
     if {".jsonl", ".ndjson"} & set(path.suffixes):
@@ -155,12 +148,12 @@ def _format(head: bytes, path: Path) -> Format:
     if text.startswith("["):
         return "json list"
     if text.startswith("{"):
-        return "json lines" if _is_lines(text) else "json"
+        return "json lines" if _is_json_lines(text) else "json"
     return "csv"
 
 
-def _is_lines(text: str) -> bool:
-    """Tell JSON lines from one document over several lines, even if the first line is broken."""
+def _is_json_lines(text: str) -> bool:
+    """Distinguish JSON lines from one document over several lines, even if the first line is broken."""
     first, _, rest = text.partition("\n")
     second = rest.lstrip()[:1]
     if not second:

@@ -1,4 +1,4 @@
-"""From what a person asks to repositories: names and URLs looked up, or figures typed, under the same checks as a fetch."""
+"""Repositories from user input: look up names and URLs, or validate typed figures as ``fetch`` does."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import pandas as pd
 
 from stargaze.errors import BadDataError, MissingInputError, did_you_mean
 from stargaze.features import schema
-from stargaze.features.ingest.validate import check_name, shorten, validate_repositories
+from stargaze.features.ingest.validate import NAME_HINT, check_name, shorten, validate_repositories
 
 _URL = re.compile(
     r"(?:https?://)?(?:www\.)?github\.com/(?P<name>[^/?#\s]+/[^/?#\s]+?)(?:\.git)?(?:[/?#]\S*)?", re.IGNORECASE
 )
-_ASKED = (
+_FORM_NAMES = (
     *("full_name", "created_at", "pushed_at", "updated_at", "fetched_at", "owner_type", "language", "license"),
     *("description_length", "has_homepage", "has_wiki", "has_pages", "topic_count", "readme_length", "size_kb"),
     *("contributors", "commits", "open_issues", "closed_issues", "pull_requests", "releases", "latest_release_at"),
     *("forks", "subscribers", "downloads"),
 )
-FORM_FIELDS: tuple[schema.Field, ...] = tuple(schema.FIELD_BY_NAME[name] for name in _ASKED)
-"""What a person who types the figures is asked for; whatever is left empty is "not known"."""
+FORM_FIELDS: tuple[schema.Field, ...] = tuple(schema.FIELD_BY_NAME[name] for name in _FORM_NAMES)
+"""Fields of the form in which figures are typed; an empty one is missing."""
 
 
 class UnknownRepositoryError(MissingInputError):
-    """A repository that is asked for is not among those known."""
+    """A requested repository is not among the known ones."""
 
 
 def parse_name(text: str) -> str:
@@ -37,41 +37,50 @@ def parse_name(text: str) -> str:
     Raises
     ------
     BadDataError
-        For anything else: another host, a path, 10,000 characters.
+        For anything else, such as another host or a path.
 
     Examples
     --------
     >>> parse_name(" https://github.com/pallets/flask/issues?q=1 ")
     'pallets/flask'
     """
-    asked = text.strip()
-    if len(asked) > 500:
-        raise BadDataError(
-            f"{shorten(asked)} is too long for a repository", hint="write it owner/name, as pallets/flask"
-        )
-    url = _URL.fullmatch(asked)
-    if url is None and "://" in asked:
-        raise BadDataError(f"{shorten(asked)} is not on github.com", hint="write it owner/name, as pallets/flask")
-    return check_name(url["name"] if url else asked)
+    name = text.strip()
+    if len(name) > 500:
+        raise BadDataError(f"{shorten(name)} is too long for a repository", hint=NAME_HINT)
+    url = _URL.fullmatch(name)
+    if url is None and "://" in name:
+        raise BadDataError(f"{shorten(name)} is not on github.com", hint=NAME_HINT)
+    return check_name(url["name"] if url else name)
 
 
 def look_up_repositories(names: Sequence[str], known: pd.DataFrame) -> pd.DataFrame:
-    """Return the known repositories of these names, in their order.
+    """Return the known repositories of the given names.
+
+    Parameters
+    ----------
+    names : sequence of str
+        owner/name; case-insensitive.
+    known : DataFrame, shape (n_known, n_fields)
+
+    Returns
+    -------
+    DataFrame, shape (n_names, n_fields)
+        In the order of the names.
 
     Raises
     ------
     UnknownRepositoryError
-        If one is not known; the hint has names that are near.
+        If a name is unknown; the hint lists similar names.
     """
-    place = rows_by_name(known)
-    unknown = [name for name in names if name.lower() not in place]
+    rows = rows_by_name(known)
+    unknown = [name for name in names if name.lower() not in rows]
     if unknown:
         raise unknown_repositories(unknown, known)
-    return known.iloc[[place[name.lower()] for name in names]].reset_index(drop=True)
+    return known.iloc[[rows[name.lower()] for name in names]].reset_index(drop=True)
 
 
 def rows_by_name(known: pd.DataFrame) -> dict[str, int]:
-    """Return in which row each repository is, by its name in lower case.
+    """Return the row of each repository by its name in lower case.
 
     Examples
     --------
@@ -82,53 +91,62 @@ def rows_by_name(known: pd.DataFrame) -> dict[str, int]:
 
 
 def unknown_repositories(names: Sequence[str], known: pd.DataFrame) -> UnknownRepositoryError:
-    """Notify that these repositories are not known, and which names are near."""
+    """Return the error for unknown repositories; its hint lists similar names."""
     lower = known["full_name"].str.lower()
-    near = [match for name in names for match in _near(name.lower(), lower, known)]
-    hint = f"Did you mean {', '.join(dict.fromkeys(near))}?" if near else "type its figures instead"
+    similar = [match for name in names for match in _find_similar(name.lower(), lower, known)]
+    hint = f"Did you mean {', '.join(dict.fromkeys(similar))}?" if similar else "type its figures instead"
     return UnknownRepositoryError(f"{', '.join(names)}: not among the {len(known):,} known repositories", hint=hint)
 
 
 def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> pd.DataFrame:
-    """Return repositories from typed figures; what is not said is not known, the day of the figures is today.
+    """Return repositories from typed figures.
+
+    Parameters
+    ----------
+    figures : sequence of mapping
+        Values by field of each repository; absent and empty ones are missing.
+    now : datetime
+        The date of the figures, if they have none [UTC].
+
+    Returns
+    -------
+    DataFrame, shape (n_repositories, n_fields)
 
     Raises
     ------
     BadDataError
-        If a field is unknown, or a value cannot be true.
+        If a field is unknown or a value is invalid.
     """
     for item in figures:
         for name in item:
             if name not in schema.FIELD_BY_NAME:
-                hint = did_you_mean(str(name), schema.FIELD_BY_NAME, "fields: " + ", ".join(_ASKED), likeness=0.6)
+                hint = did_you_mean(str(name), schema.FIELD_BY_NAME, "fields: " + ", ".join(_FORM_NAMES), likeness=0.6)
                 raise BadDataError(f"{shorten(name)} is not a field of a repository", hint=hint)
     filled = [
         {"fetched_at": now.isoformat(), **{name: value for name, value in item.items() if value not in ("", None)}}
         for item in figures
     ]
     frame = pd.DataFrame(filled, dtype="object")
-    good, bad = validate_repositories(frame, now)
-    if bad:
-        raise BadDataError(
-            "; ".join(f"{_title(filled[row], row)}: {reason}" for row, reason in bad), hint="put it right and ask again"
-        )
-    _check_order(good)
-    return good.reset_index(drop=True)
+    valid, invalid = validate_repositories(frame, now)
+    if invalid:
+        message = "; ".join(f"{_title(filled[row], row)}: {reason}" for row, reason in invalid)
+        raise BadDataError(message, hint="correct it and try again")
+    _check_date_order(valid)
+    return valid.reset_index(drop=True)
 
 
-def _check_order(frame: pd.DataFrame) -> None:
-    early = (frame["fetched_at"] < frame["created_at"]) | (
-        frame["pushed_at"] > frame["fetched_at"] + pd.Timedelta(days=1)
-    )
-    if early.any():
-        name = frame.loc[early, "full_name"].iloc[0]
-        raise BadDataError(
-            f"{name}: created and pushed must not lie after the day of the figures", hint="put the dates in order"
-        )
-    backwards = frame["pushed_at"] < frame["created_at"] - pd.Timedelta(days=1)
-    if backwards.any():
-        name = frame.loc[backwards, "full_name"].iloc[0]
-        raise BadDataError(f"{name}: pushed before it was created", hint="put the dates in order")
+def _check_date_order(frame: pd.DataFrame) -> None:
+    day = pd.Timedelta(days=1)
+    created, pushed, fetched = (frame[name] for name in ("created_at", "pushed_at", "fetched_at"))
+    for wrong, problem in (
+        (
+            (fetched < created) | (pushed > fetched + day),
+            "created_at and pushed_at must not be after the date of the figures",
+        ),
+        (pushed < created - day, "pushed_at must not be before created_at"),
+    ):
+        if wrong.any():
+            raise BadDataError(f"{frame.loc[wrong, 'full_name'].iloc[0]}: {problem}", hint="correct the dates")
 
 
 def _title(figures: Mapping[str, Any], row: int) -> str:
@@ -136,12 +154,11 @@ def _title(figures: Mapping[str, Any], row: int) -> str:
     return shorten(name) if isinstance(name, str) else f"repository {row + 1}"
 
 
-def _near(name: str, lower: pd.Series, known: pd.DataFrame) -> list[str]:
-    """Return up to two known names: the same repository of another owner first, then similar spellings."""
-    tail = "/" + name.partition("/")[2]
-    same = known["full_name"][lower.str.endswith(tail)].head(2).tolist()
-    if same:
-        return [str(match) for match in same]
-    alike = lower[lower.str.startswith(name[:2])]
-    places = difflib.get_close_matches(name, alike.tolist(), n=2, cutoff=0.6)
-    return [str(known["full_name"][lower == match].iloc[0]) for match in places]
+def _find_similar(name: str, lower: pd.Series, known: pd.DataFrame) -> list[str]:
+    """Return up to two known names: the same name of another owner first, then similar spellings."""
+    same_name = known["full_name"][lower.str.endswith("/" + name.partition("/")[2])].head(2).tolist()
+    if same_name:
+        return [str(match) for match in same_name]
+    candidates = lower[lower.str.startswith(name[:2])].tolist()
+    similar = difflib.get_close_matches(name, candidates, n=2, cutoff=0.6)
+    return [str(known["full_name"][lower == match].iloc[0]) for match in similar]

@@ -1,8 +1,4 @@
-"""What a record may claim: names, counts, switches and dates that can be true, checked a column at a time.
-
-The same checks stand before the store (``fetch``) and before a prediction (the page's form), so a figure that
-one refuses the other refuses too.
-"""
+"""Validation of records, one column at a time; ``fetch`` and prediction requests use the same checks."""
 
 from __future__ import annotations
 
@@ -20,36 +16,37 @@ from stargaze.features import schema
 from stargaze.features.schema import Field
 
 FULL_NAME = re.compile(r"(?P<owner>[A-Za-z0-9_-]{1,48})/(?P<name>(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100})")
-"""owner/name: an owner has up to 39 characters, with "_" and up to 8 more where an enterprise manages the user."""
+"""owner/name: an owner has up to 39 characters, and "_" with up to 8 more if an enterprise manages the user."""
+NAME_HINT = "write owner/name, as pallets/flask"
 GITHUB_START = datetime(2007, 10, 29, tzinfo=UTC)
-"""GitHub's first repository was made on this day."""
+"""Day of GitHub's first repository."""
 SLACK = timedelta(days=1)
-"""Clocks differ, and a bare day may be written in a time zone ahead of UTC."""
-MOST_ID = 1e12
-"""GitHub's numbers are near 1e9 and grow by about 1e8 a year."""
+"""How late a date may be: clocks differ, and a day may be of a time zone ahead of UTC."""
+MAX_ID = 1e12
+"""GitHub's ids are near 1e9 and grow by about 1e8 per year."""
 MAX_CATEGORY_LENGTH = 255
-"""Characters; git's limit for the name of a branch, the longest of the categories."""
+"""Git's limit for the name of a branch, the longest of the categories [characters]."""
 MISSING = frozenset({"", "nan", "NaN", "None", "null", "NULL", "NA", "N/A", "n/a", "<NA>", "NaT"})
-"""How tables write "not known"."""
+"""Spellings of a missing value in tables."""
 YES = frozenset({"1", "1.0", "true", "t", "yes", "y"})
 NO = frozenset({"0", "0.0", "false", "f", "no", "n"})
-BY_AUTHORS_CLOCK = frozenset({"first_commit_at"})
-"""Dates that GitHub passes on as git has them: one that cannot be true is not known, and no fault of the record."""
+UNRELIABLE_DATES = frozenset({"first_commit_at"})
+"""Dates of the authors' clocks: an impossible one becomes missing, and the record stays valid."""
 
-MEANS = frozenset({"monthly_downloads"})
-"""Counts that sources give as a mean over months; they are rounded."""
+ROUNDED = frozenset({"monthly_downloads"})
+"""Counts that sources give as means over months."""
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 Problem = tuple[Bools, str]
 
 
 def check_name(text: str) -> str:
-    """Return ``owner/name`` if GitHub could have given it.
+    """Return ``owner/name`` if it is a possible name on GitHub.
 
     Raises
     ------
     BadDataError
-        For anything else: a path, a URL, control characters, 10,000 characters.
+        For anything else, such as a path, a URL or control characters.
 
     Examples
     --------
@@ -57,48 +54,46 @@ def check_name(text: str) -> str:
     'pallets/flask'
     """
     if not isinstance(text, str) or FULL_NAME.fullmatch(text) is None:
-        raise BadDataError(
-            f"{shorten(text)} is not the name of a repository", hint="write it owner/name, as pallets/flask"
-        )
+        raise BadDataError(f"{shorten(text)} is not the name of a repository", hint=NAME_HINT)
     return text
 
 
 def validate_repositories(
-    frame: pd.DataFrame, now: datetime, *, need: Sequence[str] = ("full_name",)
+    frame: pd.DataFrame, now: datetime, *, required: Sequence[str] = ("full_name",)
 ) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
-    """Part the rows that can be true from those that cannot, and say of each of these why.
+    """Separate valid rows from invalid ones.
 
     Parameters
     ----------
     frame : DataFrame, shape (n_rows, any of the schema's columns)
-        Values as they came: numbers, texts, None. Other columns are left out.
+        Unconverted values: numbers, texts, None. Other columns are ignored.
     now : datetime
-        No date may be later, but for a day of slack.
-    need : sequence of str
+        No date may be later by more than a day.
+    required : sequence of str
         Fields that must not be missing.
 
     Returns
     -------
-    good : DataFrame, shape (n_good, the schema's columns)
-        In the schema's dtypes, under the index of ``frame``.
-    bad : list of (row, reason)
-        Position of the row in ``frame``, from 0, and its first fault.
+    valid : DataFrame, shape (n_valid, n_fields)
+        In the schema's columns and dtypes, with the index of ``frame``.
+    invalid : list of (row, reason)
+        Position of the row in ``frame``, from 0, and its first defect.
 
     Examples
     --------
     >>> rows = pd.DataFrame({"full_name": ["a/b", "../etc"], "forks": ["3", "4"]})
-    >>> good, bad = validate_repositories(rows, datetime(2025, 1, 1, tzinfo=UTC))
-    >>> good["forks"].tolist(), bad
+    >>> valid, invalid = validate_repositories(rows, datetime(2025, 1, 1, tzinfo=UTC))
+    >>> valid["forks"].tolist(), invalid
     ([3.0], [(1, "full_name is '../etc': not owner/name as GitHub writes it")])
     """
-    good, bad = validate_columns(frame, now, need=need)
-    return schema.conform(good), bad
+    valid, invalid = validate_columns(frame, now, required=required)
+    return schema.conform(valid), invalid
 
 
 def validate_columns(
-    frame: pd.DataFrame, now: datetime, *, need: Sequence[str] = ("full_name",)
+    frame: pd.DataFrame, now: datetime, *, required: Sequence[str] = ("full_name",)
 ) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
-    """Do what :func:`validate_repositories` does, but add no column: a million rows of seven columns stay small."""
+    """Do the same as :func:`validate_repositories`, without adding missing columns: large tables stay small."""
     columns: dict[str, pd.Series] = {}
     reasons: dict[int, str] = {}
     for field in schema.FIELDS:
@@ -106,21 +101,21 @@ def validate_columns(
             continue
         raw = frame[field.name]
         columns[field.name], problems = _PARSERS[field.kind](raw, field, now)
-        for mask, why in problems:
+        for mask, problem in problems:
             for row in np.flatnonzero(mask):
-                reasons.setdefault(int(row), f"{field.name} is {shorten(raw.iloc[row])}: {why}")
-    for name in need:
+                reasons.setdefault(int(row), f"{field.name} is {shorten(raw.iloc[row])}: {problem}")
+    for name in required:
         absent = columns[name].isna().to_numpy() if name in columns else np.ones(len(frame), dtype=bool)
         for row in np.flatnonzero(absent):
             reasons.setdefault(int(row), f"{name} is missing")
-    keep = np.ones(len(frame), dtype=bool)
-    keep[list(reasons)] = False
-    good = pd.DataFrame(columns, index=frame.index)
-    return (good if keep.all() else good[keep]), sorted(reasons.items())
+    is_valid = np.ones(len(frame), dtype=bool)
+    is_valid[list(reasons)] = False
+    valid = pd.DataFrame(columns, index=frame.index)
+    return (valid if is_valid.all() else valid[is_valid]), sorted(reasons.items())
 
 
 def shorten(value: object) -> str:
-    """Write a value so that a message stays one short line, whatever the value holds."""
+    """Return a short, one-line representation of any value for a message."""
     if isinstance(value, str):
         return repr(value) if len(value) <= 60 else f"{value[:40]!r}… ({len(value):,} characters)"
     if isinstance(value, (bool, int, float, np.number, np.bool_, datetime)):
@@ -128,21 +123,21 @@ def shorten(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def _keys(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    numbers, problems = _numbers(column, least=1.0, most=MOST_ID)
+def _parse_keys(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
+    numbers, problems = _parse_numbers(column, minimum=1.0, maximum=MAX_ID)
     return pd.Series(numbers, index=column.index).astype("Int64"), problems
 
 
-def _counts(column: pd.Series, field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    if field.name in MEANS and pd.api.types.is_float_dtype(column.dtype):
+def _parse_counts(column: pd.Series, field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
+    if field.name in ROUNDED and pd.api.types.is_float_dtype(column.dtype):
         column = column.round()
-    numbers, problems = _numbers(column, least=0.0, most=field.most)
+    numbers, problems = _parse_numbers(column, minimum=0.0, maximum=field.maximum)
     return pd.Series(numbers, index=column.index), problems
 
 
-def _numbers(column: pd.Series, *, least: float, most: float) -> tuple[np.ndarray[Any, Any], list[Problem]]:
-    """Read whole numbers; what is none becomes missing and a problem."""
-    absent = _absent(column)
+def _parse_numbers(column: pd.Series, *, minimum: float, maximum: float) -> tuple[np.ndarray[Any, Any], list[Problem]]:
+    """Return whole numbers; everything else becomes missing and a problem."""
+    absent = _find_missing(column)
     if pd.api.types.is_bool_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
         numbers = np.full(len(column), np.nan)
     elif pd.api.types.is_numeric_dtype(column.dtype):
@@ -150,32 +145,28 @@ def _numbers(column: pd.Series, *, least: float, most: float) -> tuple[np.ndarra
     else:
         texts = pd.Series([_number_or_text(value) for value in column], dtype="object").mask(absent, None)
         numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
-    none = np.isnan(numbers) & ~absent
-    finite = np.isfinite(numbers)
-    broken = (
-        ~none
-        & ~np.isnan(numbers)
-        & (~finite | (np.floor(np.where(finite, numbers, 0.0)) != np.where(finite, numbers, 0.0)))
-    )
-    few, many = finite & (numbers < least), finite & (numbers > most)
+    is_finite = np.isfinite(numbers)
+    finite = np.where(is_finite, numbers, 0.0)
+    not_whole = ~absent & (~is_finite | (np.floor(finite) != finite))
+    too_small, too_large = is_finite & (numbers < minimum), is_finite & (numbers > maximum)
     problems = [
-        (none | broken, "not a whole number"),
-        (few & ~broken, "too small to be true" if least else "a count cannot be negative"),
-        (many & ~broken, f"larger than GitHub can have ({most:,.0f})"),
+        (not_whole, "not a whole number"),
+        (too_small & ~not_whole, "too small" if minimum else "a count cannot be negative"),
+        (too_large & ~not_whole, f"larger than any on GitHub ({maximum:,.0f})"),
     ]
-    return np.where(none | broken | few | many, np.nan, numbers), problems
+    return np.where(not_whole | too_small | too_large, np.nan, numbers), problems
 
 
 def _number_or_text(value: object) -> object:
-    """Leave what may spell a number; an integer beyond 64 bits is infinite for our purpose."""
+    """Return what may be a number, else None; an integer beyond 64 bits becomes infinite."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value if abs(value) < 2**63 else float("inf")
     return value if isinstance(value, (str, float, np.number, Decimal)) else None
 
 
-def _flags(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    absent = _absent(column)
-    if pd.api.types.is_numeric_dtype(column.dtype):  # booleans too
+def _parse_flags(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
+    absent = _find_missing(column)
+    if pd.api.types.is_numeric_dtype(column.dtype):  # or boolean
         numbers = column.to_numpy(dtype="float64", na_value=np.nan)
     else:
         words = pd.Series([str(value)[:10].strip().lower() for value in column], dtype="object")
@@ -185,8 +176,8 @@ def _flags(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series,
     return flags, [(wrong, "should be true or false")]
 
 
-def _texts(column: pd.Series, field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    texts = _strings(column)
+def _parse_texts(column: pd.Series, field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
+    texts = _to_strings(column)
     texts = texts.mask(texts == "")
     if field.name != "full_name":
         return texts, []
@@ -194,40 +185,40 @@ def _texts(column: pd.Series, field: Field, _now: datetime) -> tuple[pd.Series, 
     return texts, [(wrong, "not owner/name as GitHub writes it")]
 
 
-def _categories(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    texts = _strings(column).mask(_absent(column))
-    long = (texts.str.len() > MAX_CATEGORY_LENGTH).to_numpy(dtype=bool, na_value=False)
-    return texts, [(long, f"longer than {MAX_CATEGORY_LENGTH} characters")]
+def _parse_categories(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
+    texts = _to_strings(column).mask(_find_missing(column))
+    too_long = (texts.str.len() > MAX_CATEGORY_LENGTH).to_numpy(dtype=bool, na_value=False)
+    return texts, [(too_long, f"longer than {MAX_CATEGORY_LENGTH} characters")]
 
 
-def _dates(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
-    absent = _absent(column)
+def _parse_dates(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
+    absent = _find_missing(column)
     if pd.api.types.is_numeric_dtype(column.dtype):
         dates = pd.Series(pd.NaT, index=column.index, dtype="datetime64[s, UTC]")
     elif pd.api.types.is_datetime64_any_dtype(column.dtype):
         dates = pd.to_datetime(column, utc=True).dt.as_unit("s")
     else:
-        texts = _strings(column).mask(absent)
+        texts = _to_strings(column).mask(absent)
         dates = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True).dt.as_unit("s")
-    none = ~absent & dates.isna().to_numpy()
+    not_a_date = ~absent & dates.isna().to_numpy()
     late = (dates > pd.Timestamp(now + SLACK)).to_numpy()
     early = (dates < pd.Timestamp(GITHUB_START)).to_numpy() & (field.name in ("created_at", "fetched_at"))
-    dates = dates.mask(none | late | early)
-    if field.name in BY_AUTHORS_CLOCK:
+    dates = dates.mask(not_a_date | late | early)
+    if field.name in UNRELIABLE_DATES:
         return dates, []
     return dates, [
-        (none, "not a date; write it YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ"),
+        (not_a_date, "not a date; write it YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ"),
         (late, "in the future"),
         (early, f"before GitHub began ({GITHUB_START:%Y-%m-%d})"),
     ]
 
 
-def _lists(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    return pd.Series([_words(value) for value in column], index=column.index, dtype="object"), []
+def _parse_lists(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
+    return pd.Series([_split_list(value) for value in column], index=column.index, dtype="object"), []
 
 
-def _words(value: object) -> list[str] | None:
-    """Read a list of words from a list, or from text: ``a, b`` or ``['a', 'b']`` or ``["a", "b"]``."""
+def _split_list(value: object) -> list[str] | None:
+    """Return the words of a list, or of a text such as ``a, b`` or ``['a', 'b']``; None for anything else."""
     if isinstance(value, str):
         parts: list[Any] = re.split(r"[\[\],'\"]", value)
     elif isinstance(value, (list, tuple, np.ndarray)):
@@ -237,8 +228,8 @@ def _words(value: object) -> list[str] | None:
     return [part.strip() for part in parts if isinstance(part, str) and part.strip()]
 
 
-def _absent(column: pd.Series) -> Bools:
-    """Tell the missing values, however they are written."""
+def _find_missing(column: pd.Series) -> Bools:
+    """Return which values are missing, in any spelling."""
     absent: Bools = column.isna().to_numpy(dtype=bool)
     if column.dtype == "str":
         absent = absent | column.str.strip().isin(MISSING).to_numpy(dtype=bool)
@@ -249,8 +240,8 @@ def _absent(column: pd.Series) -> Bools:
     return absent
 
 
-def _strings(column: pd.Series) -> pd.Series:
-    """Make texts of anything; JSON may hold half of a character (a lone surrogate), which no file can."""
+def _to_strings(column: pd.Series) -> pd.Series:
+    """Convert to strings; JSON may contain a lone surrogate, which no file can store."""
     try:
         return column.astype("str")
     except UnicodeEncodeError:
@@ -259,11 +250,11 @@ def _strings(column: pd.Series) -> pd.Series:
 
 
 _PARSERS: dict[str, Callable[[pd.Series, Field, datetime], tuple[pd.Series, list[Problem]]]] = {
-    "key": _keys,
-    "count": _counts,
-    "flag": _flags,
-    "text": _texts,
-    "category": _categories,
-    "date": _dates,
-    "list": _lists,
+    "key": _parse_keys,
+    "count": _parse_counts,
+    "flag": _parse_flags,
+    "text": _parse_texts,
+    "category": _parse_categories,
+    "date": _parse_dates,
+    "list": _parse_lists,
 }

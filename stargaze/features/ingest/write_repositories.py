@@ -1,4 +1,4 @@
-"""Checked rows of any source become the repositories: one row each, written in one rename."""
+"""Validate rows of any source, keep the newest of each repository, and write ``repositories.parquet`` atomically."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import pandas as pd
 from stargaze.config import FetchSection
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features import schema
-from stargaze.features.ingest import deduplicate as identity
-from stargaze.features.ingest import derive
-from stargaze.features.ingest import validate as checks
+from stargaze.features.ingest.deduplicate import deduplicate
+from stargaze.features.ingest.derive import derive_fields, detect_homepages
 from stargaze.features.ingest.fetch_summary import FetchCounts, FetchSummary
+from stargaze.features.ingest.validate import validate_columns
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
 from stargaze.system.progress import Report
 
-NEED = ("full_name", "stars")
+REQUIRED = ("full_name", "stars")
 BATCH = 20_000
-"""Records that are checked at once: enough for speed, few enough for memory."""
+"""Records that are validated at once: fast, and small in memory."""
 
 
 @dataclass(frozen=True)
 class RawBatch:
-    """Raw rows in our columns, with the number of the source and the position that each came from."""
+    """Raw rows in our columns, with the source (a number) and the position that each came from."""
 
     frame: pd.DataFrame
     sources: list[int]
@@ -36,53 +36,60 @@ class RawBatch:
 
 
 def batch_rows(rows: Iterable[tuple[int, int, dict[str, Any]]]) -> Iterator[RawBatch]:
-    """Put rows, each with its source and position, together to pieces of a good size."""
-    found: list[tuple[int, int, dict[str, Any]]] = []
+    """Group rows of source, position and values into batches."""
+    batch: list[tuple[int, int, dict[str, Any]]] = []
     for row in rows:
-        found.append(row)
-        if len(found) >= BATCH:
-            yield build_batch(found)
-            found = []
-    if found:
-        yield build_batch(found)
+        batch.append(row)
+        if len(batch) >= BATCH:
+            yield build_batch(batch)
+            batch = []
+    if batch:
+        yield build_batch(batch)
 
 
 def build_batch(rows: Sequence[tuple[int, int, dict[str, Any]]]) -> RawBatch:
-    """Make a piece of rows, each with its source and position."""
+    """Return one batch of rows of source, position and values."""
     sources, positions, records = zip(*rows, strict=True)
     return RawBatch(pd.DataFrame(list(records), dtype="object"), list(sources), list(positions))
 
 
 def write_repositories(
-    raw: Iterable[RawBatch], ledger: FetchCounts, section: FetchSection, store: Store, now: datetime, report: Report
+    batches: Iterable[RawBatch],
+    counts: FetchCounts,
+    section: FetchSection,
+    store: Store,
+    now: datetime,
+    report: Report,
 ) -> FetchSummary:
-    """Keep the newest good record of each repository and write ``repositories.parquet``.
+    """Keep the newest valid record of each repository and write ``repositories.parquet``.
 
     Raises
     ------
     BadDataError
-        If a source has no good record. What was stored before stays.
+        If a source has no valid record. Stored repositories stay unchanged.
     """
     since = parse_since(section.since)
-    good = [_judged(one, now, ledger) for one in raw]
-    ledger.refuse_empty()
+    valid = [_validate_batch(batch, now, counts) for batch in batches]
+    counts.check_sources()
     report("merging", 0.95)
-    whole = _timed(pd.concat(good, ignore_index=True), ledger, now)
-    recent = whole if since is None else whole[whole["fetched_at"] >= since]
+    records = _fill_fetched_at(pd.concat(valid, ignore_index=True), counts, now)
+    recent = records if since is None else records[records["fetched_at"] >= since]
     if recent.empty:
         raise BadDataError(
             f"no record was fetched since {section.since}", hint="set fetch.since to an earlier day, or to nothing"
         )
-    merged = schema.conform(identity.deduplicate(recent.drop(columns="source")))
+    repositories = schema.conform(deduplicate(recent.drop(columns="source")))
     report("writing", 0.98)
     with atomic_write(store.repositories) as temporary:
-        merged.to_parquet(temporary, compression="zstd", index=False)
+        repositories.to_parquet(temporary, compression="zstd", index=False)
     report("done", 1.0)
-    return ledger.summary(merged, left_out=len(whole) - len(recent), duplicates=len(recent) - len(merged))
+    return counts.summarize(
+        repositories, too_old=len(records) - len(recent), duplicates=len(recent) - len(repositories)
+    )
 
 
 def parse_since(text: str) -> pd.Timestamp | None:
-    """Read the day from which records are kept; empty keeps all."""
+    """Return the first day of the records to keep; None (from an empty text) keeps all."""
     if not text:
         return None
     try:
@@ -93,35 +100,34 @@ def parse_since(text: str) -> pd.Timestamp | None:
         ) from error
 
 
-def _judged(piece: RawBatch, now: datetime, ledger: FetchCounts) -> pd.DataFrame:
-    """Keep the good rows, with the number of their file."""
-    frame = piece.frame
+def _validate_batch(batch: RawBatch, now: datetime, counts: FetchCounts) -> pd.DataFrame:
+    """Return the valid rows with derived fields and the number of their source."""
+    frame = batch.frame
     if "has_homepage" in frame.columns:
-        frame = frame.assign(has_homepage=derive.detect_homepages(frame["has_homepage"], frame["full_name"]))
-    good, bad = checks.validate_columns(frame, now, need=NEED)
-    for row, reason in bad:
-        ledger.refuse(piece.sources[row], piece.positions[row], reason)
-    good = derive.derive_fields(good).assign(source=np.array(piece.sources, dtype=np.int64)[good.index.to_numpy()])
-    for source, count in good["source"].value_counts().items():
-        ledger.good[int(str(source))] = ledger.good.get(int(str(source)), 0) + int(count)
-    return good
+        frame = frame.assign(has_homepage=detect_homepages(frame["has_homepage"], frame["full_name"]))
+    valid, invalid = validate_columns(frame, now, required=REQUIRED)
+    for row, reason in invalid:
+        counts.reject(batch.sources[row], batch.positions[row], reason)
+    valid = derive_fields(valid).assign(source=np.array(batch.sources, dtype=np.int64)[valid.index.to_numpy()])
+    for source, count in valid["source"].value_counts().items():
+        counts.valid[int(str(source))] = counts.valid.get(int(str(source)), 0) + int(count)
+    return valid
 
 
-def _timed(frame: pd.DataFrame, ledger: FetchCounts, now: datetime) -> pd.DataFrame:
-    """Notify when the figures were true: at the latest date in the same file, where the record does not say.
+def _fill_fetched_at(frame: pd.DataFrame, counts: FetchCounts, now: datetime) -> pd.DataFrame:
+    """Set the fetch date of records that have none to the latest date in the same file, but at most to now.
 
-    The file cannot be older than that. Files of one record each that lie in one folder were fetched together.
+    The file cannot be older than that. Files of one record each in the same folder count as one file.
     """
     dates = [name for name in ("created_at", "pushed_at", "updated_at") if name in frame.columns]
-    stated = frame["fetched_at"] if "fetched_at" in frame.columns else schema.empty(len(frame))["fetched_at"]
-    if dates and stated.isna().any():
-        groups = {
-            number: str(path.parent) if ledger.read[number] == 1 else number
-            for number, path in enumerate(ledger.paths)
-            if number in ledger.read
+    fetched = frame["fetched_at"] if "fetched_at" in frame.columns else schema.empty(len(frame))["fetched_at"]
+    if dates and fetched.isna().any():
+        files = {
+            number: str(path.parent) if counts.records[number] == 1 else number
+            for number, path in enumerate(counts.paths)
+            if number in counts.records
         }
-        group = frame["source"].map(groups)
-        newest = frame[dates].max(axis=1).groupby(group).transform("max")
-        stated = stated.fillna(newest)
+        latest = frame[dates].max(axis=1).groupby(frame["source"].map(files)).transform("max")
+        fetched = fetched.fillna(latest)
     today = pd.Timestamp(now).as_unit("s")
-    return frame.assign(fetched_at=stated.dt.as_unit("s").mask(stated > today, today))
+    return frame.assign(fetched_at=fetched.dt.as_unit("s").mask(fetched > today, today))

@@ -1,4 +1,4 @@
-"""The catalogue for people and programs: what each feature is, and what this store knows of it."""
+"""The table of all features: their definition, and their missing values and importances in a store."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ COLUMNS = ["feature", "source", "unit", "policy", "meaning", "missing", *POLICIE
 
 
 def list_features(store: Store) -> list[dict[str, Any]]:
-    """Return a row a feature; what only repositories or a selection tell is None where there are none.
+    """Return one row per feature.
 
     Returns
     -------
     list of dict
-        ``source`` are fields of the repositories, ``missing`` is a share of the repositories, under each policy stands the growth
-        of the squared error [nat²] if a kept feature is shuffled, or why the feature does not stay.
+        ``source``: fields of the repositories; ``missing``: share of the repositories, None without repositories; each policy:
+        the increase of the squared error when the feature is shuffled [nat²], or the reason against it, None without a
+        selection.
 
     Raises
     ------
     ExternalError
         If the selection or the repositories cannot be read.
     """
-    selection = _selection(store)
-    missing = selection["missing"] if "missing" in selection else _missing(store)
+    selection = _read_selection(store)
+    missing = selection["missing"] if "missing" in selection else _missing_shares(store)
     return [
         {
             "feature": name,
@@ -40,14 +41,14 @@ def list_features(store: Store) -> list[dict[str, Any]]:
             "unit": item.unit,
             "policy": item.policy,
             "meaning": item.meaning,
-            "missing": _number(missing.get(name)),
-            **{policy: _told(selection, name, policy) for policy in POLICIES},
+            "missing": _round(missing.get(name)),
+            **{policy: _verdict(selection, name, policy) for policy in POLICIES},
         }
         for name, item in CATALOG.items()
     ]
 
 
-def _selection(store: Store) -> pd.DataFrame:
+def _read_selection(store: Store) -> pd.DataFrame:
     if not store.selection.exists():
         return pd.DataFrame()
     try:
@@ -56,7 +57,7 @@ def _selection(store: Store) -> pd.DataFrame:
         raise ExternalError(f"{store.selection}: cannot be read: {error}", hint="stargaze select-features") from error
 
 
-def _missing(store: Store) -> pd.Series:
+def _missing_shares(store: Store) -> pd.Series:
     if not store.repositories.exists():
         return pd.Series(dtype="float64")
     try:
@@ -66,13 +67,13 @@ def _missing(store: Store) -> pd.Series:
     return extract(repositories).isna().mean()
 
 
-def _told(selection: pd.DataFrame, name: str, policy: str) -> float | str | None:
-    """Return what a kept feature is worth, or why it went."""
+def _verdict(selection: pd.DataFrame, name: str, policy: str) -> float | str | None:
+    """Return the importance of a selected feature, or the reason against it."""
     if name not in selection.index or not {policy, f"importance_{policy}"} <= set(selection):
         return None
     row = selection.loc[name]
-    return _number(row[f"importance_{policy}"]) if row[policy] == SELECTED else str(row[policy])
+    return _round(row[f"importance_{policy}"]) if row[policy] == SELECTED else str(row[policy])
 
 
-def _number(value: Any) -> float | None:
+def _round(value: Any) -> float | None:
     return None if value is None or pd.isna(value) else round(float(value), 6)

@@ -1,118 +1,132 @@
-"""Columns that need no model to be dropped: missing, constant, holding the stars, or saying what another says."""
+"""Filters that need no model: features that are missing, constant, leak the target, or repeat another feature."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from stargaze.config import FeaturesSection
+from stargaze.config import POLICIES, FeaturesSection
 from stargaze.features.catalog import CATALOG
 
-NEVER = {"watchers": "REST's watchers_count is their number under another name"}
-"""Refused whatever the data look like."""
-LEAST_ROWS = 30
-"""Fewer rows than this tell nothing about a rank correlation."""
+LEAKS = {"watchers": "REST's watchers_count is the number of stars"}
+"""Features that are always dropped."""
+MIN_ROWS = 30
+"""A rank correlation of fewer rows has no meaning."""
 MANY_STARS = 10.0
-"""Counts of fewer stars are often equal by chance: no fork and no star."""
-PART = 0.2
-"""Share of the repositories with many stars in which a column is equal to them: the honest ones reach 0.02 [share]."""
+"""Small counts are often equal to the stars by chance: no forks and no stars."""
+MAX_EQUAL = 0.2
+"""A feature that equals the stars in more of the repositories with many stars is a leak; others reach 0.02 [share]."""
 
 
 def apply_filters(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSection) -> dict[str, str]:
-    """Return the columns that need no model to be dropped, each with its reason.
+    """Return the features that are dropped without fitting a model.
 
     Parameters
     ----------
     inputs : DataFrame, shape (n_training, n_features)
     target : array, shape (n_training,)
-        log1p of the stars [nat].
+        log1p(stars) [nat].
     section : FeaturesSection
         Thresholds.
 
     Returns
     -------
-    dict
-        Reason by name: missing, constant, holding the stars, duplicate or redundant.
+    dict of str to str
+        The reason by feature: missing, constant, leak, duplicate or redundant. Of two similar features, the one whose policy
+        comes first stays.
     """
     dropped: dict[str, str] = {}
-    kept: list[str] = []
+    remaining: list[str] = []
     ranks = inputs.rank()
-    order = ("static", "activity", "all")
-    for name in sorted(map(str, inputs), key=lambda item: order.index(CATALOG[item].policy)):
-        reason = _never(name) or _looks(inputs[name], target, section) or _twin(name, inputs, ranks, kept, section)
+    for name in sorted(map(str, inputs), key=lambda item: POLICIES.index(CATALOG[item].policy)):
+        reason = f"leaks the target: {LEAKS[name]}" if name in LEAKS else _find_defect(inputs[name], target, section)
+        reason = reason or _find_duplicate(name, inputs, ranks, remaining, section)
         if reason:
             dropped[name] = reason
         else:
-            kept.append(name)
+            remaining.append(name)
     return dropped
 
 
-def _never(name: str) -> str:
-    return f"holds the stars: {NEVER[name]}" if name in NEVER else ""
-
-
-def _looks(values: pd.Series, target: np.ndarray, section: FeaturesSection) -> str:
+def _find_defect(values: pd.Series, target: np.ndarray, section: FeaturesSection) -> str:
     missing = float(values.isna().mean())
     if missing > section.max_missing:
         return f"missing in {missing:.1%} of the repositories"
     if values.isna().all() or (values == values.iloc[0]).all():
         return "constant"
     known = values.notna().to_numpy()
-    apart = int((values[known] != values.mode().iloc[0]).sum())
-    if not known.all() and apart < LEAST_ROWS:  # what is left is whether it was collected
-        return f"constant but for {apart} repositories, and not known of others: tells how the record was collected"
-    return _holds_stars(values[known], target[known], section)
+    n_other = int((values[known] != values.mode().iloc[0]).sum())
+    if not known.all() and n_other < MIN_ROWS:
+        return f"constant except for {n_other} repositories, else missing: depends on how the record was collected"
+    return _find_leak(values[known], target[known], section)
 
 
-def _holds_stars(values: pd.Series, target: np.ndarray, section: FeaturesSection) -> str:
-    """Tell whether known values are the stars: equal, of the same order, or either in a part of the rows."""
+def _find_leak(values: pd.Series, target: np.ndarray, section: FeaturesSection) -> str:
+    """Check whether known values are the stars: equal or in the same order, in all rows or in a part of them."""
     if len(np.unique(target)) <= 2:
         return ""
     stars = np.round(np.expm1(target))
-    equal = values.to_numpy() == stars
-    same, rho = float(np.mean(equal)), rank_correlation(values, target)
-    if same >= 0.99 or abs(rho) >= section.leak_threshold:
-        return f"holds the stars: equal in {same:.0%}, Spearman's rho {rho:.3f}"
+    is_equal = values.to_numpy() == stars
+    equal, rho = float(np.mean(is_equal)), rank_correlation(values, target)
+    if equal >= 0.99 or abs(rho) >= section.leak_threshold:
+        return f"leaks the target: equal to the stars in {equal:.0%}, Spearman's rho {rho:.3f}"
     many = stars >= MANY_STARS
-    if many.sum() >= LEAST_ROWS and float(np.mean(equal[many])) >= PART:
-        return f"holds the stars of some: equal in {np.mean(equal[many]):.0%} of those with {MANY_STARS:.0f} or more"
+    if many.sum() >= MIN_ROWS and (equal := float(np.mean(is_equal[many]))) >= MAX_EQUAL:
+        return f"leaks the target in part: equal to the stars in {equal:.0%} of those with {MANY_STARS:.0f} or more"
     unusual = (values != values.mode().iloc[0]).to_numpy()
-    if LEAST_ROWS <= unusual.sum() < len(values) and len(np.unique(target[unusual])) > 2:
+    if MIN_ROWS <= unusual.sum() < len(values) and len(np.unique(target[unusual])) > 2:
         rho = rank_correlation(values[unusual], target[unusual])
         if abs(rho) >= section.leak_threshold:
-            return (
-                f"holds the stars of some: Spearman's rho {rho:.3f} in the {np.mean(unusual):.0%} that it tells apart"
-            )
+            share = f"{np.mean(unusual):.0%}"
+            return f"leaks the target in part: Spearman's rho {rho:.3f} in the {share} without the most frequent value"
     return ""
 
 
-def _twin(name: str, inputs: pd.DataFrame, ranks: pd.DataFrame, kept: list[str], section: FeaturesSection) -> str:
-    for other in kept:
+def _find_duplicate(
+    name: str, inputs: pd.DataFrame, ranks: pd.DataFrame, others: list[str], section: FeaturesSection
+) -> str:
+    for other in others:
         if inputs[name].equals(inputs[other].rename(name)):
             return f"duplicate of {other}"
         if CATALOG[name].kind == CATALOG[other].kind == "number":
-            rho = _rho_apart_from_ties(inputs[name], inputs[other], ranks[name], ranks[other])
+            rho = _rho_without_ties(inputs[name], inputs[other], ranks[name], ranks[other])
             if abs(rho) >= section.redundant_threshold:
                 return f"redundant with {other}: Spearman's rho {rho:.3f}"
     return ""
 
 
-def _rho_apart_from_ties(first: pd.Series, second: pd.Series, first_rank: pd.Series, second_rank: pd.Series) -> float:
-    """Return Spearman's rho over the rows in which at least one column leaves its most frequent value.
+def _rho_without_ties(first: pd.Series, second: pd.Series, first_rank: pd.Series, second_rank: pd.Series) -> float:
+    """Return Spearman's rho over the rows in which at least one feature does not have its most frequent value.
 
-    Most repositories have no fork and no release: counting those ties would make any two such columns look the same.
+    Most repositories have no forks and no releases: with these ties, any two such features would look the same.
     """
     if (first.isna() ^ second.isna()).any():
         return 0.0
-    usual = (first == first.mode().iloc[0]) & (second == second.mode().iloc[0])
-    rows = first.notna() & ~usual
-    if rows.sum() < LEAST_ROWS or first_rank[rows].nunique() < 2 or second_rank[rows].nunique() < 2:
+    is_usual = (first == first.mode().iloc[0]) & (second == second.mode().iloc[0])
+    rows = first.notna() & ~is_usual
+    if rows.sum() < MIN_ROWS or first_rank[rows].nunique() < 2 or second_rank[rows].nunique() < 2:
         return 0.0
     return float(np.corrcoef(first_rank[rows], second_rank[rows])[0, 1])
 
 
 def rank_correlation(values: pd.Series, target: np.ndarray) -> float:
-    """Return Spearman's rho over the rows whose value is known; 0 where there is no telling."""
+    """Return Spearman's rho over the rows with a known value.
+
+    Parameters
+    ----------
+    values : Series of float, shape (n,)
+    target : array, shape (n,)
+
+    Returns
+    -------
+    float
+        0 if fewer than three values are known, or either is constant.
+
+    Examples
+    --------
+    >>> rank_correlation(pd.Series([1.0, 4.0, 9.0, np.nan]), np.array([3.0, 2.0, 1.0, 0.0]))
+    -1.0
+    """
     known = values.notna().to_numpy()
     if known.sum() < 3 or values[known].nunique() < 2 or len(np.unique(target[known])) < 2:
         return 0.0

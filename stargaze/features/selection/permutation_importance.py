@@ -1,13 +1,12 @@
-"""What a column is worth to models that have not seen the fold they are judged on, measured against random probes."""
+"""Permutation importance of each feature on held-out folds, compared with random probes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypeVar
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -15,13 +14,12 @@ import pandas as pd
 
 from stargaze.config import FeaturesSection
 from stargaze.features.catalog import CATALOG
+from stargaze.system.parallel import map_in_threads
 
-S = TypeVar("S")
-T = TypeVar("T")
 PROBES = ("number", "number", "number", "category", "category")
-"""Kinds of the random columns of a run: one of noise beats them all once in six runs."""
+"""Kinds of the random columns of a run: a feature of noise beats them all in one run of six."""
 N_CODES = 40
-"""Values of a random category, as many as the largest vocabulary has."""
+"""Values of a random category, as many as in the largest vocabulary."""
 ROUNDS = 120
 PARAMETERS: dict[str, Any] = {
     "objective": "l2",
@@ -41,50 +39,54 @@ PARAMETERS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Training rows: inputs (n, n_features), log1p(stars) [nat] (n,) and folds (n,).
+    """The training rows: inputs (n, n_features), log1p(stars) [nat] (n,) and folds (n,).
 
-    ``unseen`` gives the learned columns of all rows as the rows outside a fold teach them.
+    ``encode_without`` returns the learned columns of all rows, computed without a fold.
     """
 
     inputs: pd.DataFrame
     target: np.ndarray
     folds: np.ndarray
-    unseen: Callable[[int], pd.DataFrame] | None = None
+    encode_without: Callable[[int], pd.DataFrame] | None = None
 
-    def without(self, fold: int, columns: Sequence[str]) -> pd.DataFrame:
-        """Return columns of all rows as they are known to whoever has not seen a fold."""
+    def inputs_without(self, fold: int, columns: Sequence[str]) -> pd.DataFrame:
+        """Return columns of all rows for a model that must not see a fold."""
         inputs = self.inputs[list(columns)]
-        if self.unseen is None:
+        if self.encode_without is None:
             return inputs
-        told = self.unseen(fold)
-        return inputs.assign(**{name: told[name].to_numpy() for name in columns if name in told})
+        encoded = self.encode_without(fold)
+        return inputs.assign(**{name: encoded[name].to_numpy() for name in columns if name in encoded})
 
 
 @dataclass(frozen=True)
 class Importances:
-    """Of each column: the mean growth of the squared error when it is shuffled [nat²], and the share of runs that it wins.
+    """By feature: the mean increase of the squared error when it is shuffled [nat²], and the share of runs above all probes.
 
-    ``errors`` are those of the models with all of them, as :func:`fold_errors` has them.
+    ``errors`` are those of the models with all features, as :func:`fold_errors` returns them.
     """
 
-    gain: dict[str, float]
-    wins: dict[str, float]
-    runs: int
+    increase: dict[str, float]
+    win_rate: dict[str, float]
+    n_runs: int
     errors: np.ndarray
 
+    def beats_probes(self, name: str, win_rate: float) -> bool:
+        """Return whether a feature is useful and beats the probes in more than this share of the runs."""
+        return self.win_rate[name] > win_rate and self.increase[name] > 0.0
 
-def permutation_importances(evidence: TrainingRows, columns: Sequence[str], section: FeaturesSection) -> Importances:
-    """Measure how much the squared error grows when a column is shuffled, in every fold and with several seeds.
 
-    Columns of one group are shuffled together, and each is worth what the group is.
+def permutation_importances(training: TrainingRows, columns: Sequence[str], section: FeaturesSection) -> Importances:
+    """Measure how much the squared error increases when a feature is shuffled, in every fold with several seeds.
+
+    Features of the same group are shuffled together and have the same importance.
 
     Parameters
     ----------
-    evidence : TrainingRows
+    training : TrainingRows
     columns : sequence of str
-        The columns to be compared.
+        Features to compare.
     section : FeaturesSection
-        ``repeats`` seeds a fold, each a model, random probes and a shuffling of its own; ``seed``.
+        ``repeats``: seeds per fold, each with its own model, probes and shuffling; ``seed``.
 
     Returns
     -------
@@ -92,108 +94,115 @@ def permutation_importances(evidence: TrainingRows, columns: Sequence[str], sect
 
     References
     ----------
-    Breiman, Random Forests, 2001 (permutation importance); Kursa and Rudnicki, Boruta, 2010 (random probes); Meinshausen and
-    Bühlmann, Stability selection, 2010 (how often over resampled fits).
+    Breiman, Random Forests, 2001 (permutation importance); Kursa and Rudnicki, Boruta, 2010 (random probes).
     """
     names = list(columns)
 
-    def one_run(run: tuple[int, int]) -> np.ndarray:
-        model, inputs, target, random = _run(evidence, names, section, *run)
-        squared = float(np.mean((_predict(model, inputs.to_numpy()) - target) ** 2))
-        return np.append(_growth(model, inputs, target, squared, random), np.sqrt(squared))
+    def measure(run: tuple[int, int]) -> np.ndarray:
+        model, inputs, target, random = _fit_run(training, names, section, *run)
+        squared = _squared_error(model, inputs.to_numpy(), target)
+        return np.append(_error_increases(model, inputs, target, squared, random), np.sqrt(squared))
 
-    runs = _runs(evidence, section)
-    *columns_growth, errors = np.array(_side_by_side(one_run, runs)).T
-    growth = np.array(columns_growth).T
-    best = np.maximum(growth[:, len(names) :].max(axis=1), 0.0)
-    gain, wins = growth[:, : len(names)].mean(axis=0), (growth[:, : len(names)] > best[:, None]).mean(axis=0)
+    runs = _list_runs(training, section)
+    measured = np.array(map_in_threads(measure, runs, _n_cores()))
+    increases, errors = measured[:, :-1], measured[:, -1]
+    best_probe = np.maximum(increases[:, len(names) :].max(axis=1), 0.0)
+    features = increases[:, : len(names)]
     return Importances(
-        dict(zip(names, gain.tolist(), strict=True)),
-        dict(zip(names, wins.tolist(), strict=True)),
+        dict(zip(names, features.mean(axis=0).tolist(), strict=True)),
+        dict(zip(names, (features > best_probe[:, None]).mean(axis=0).tolist(), strict=True)),
         len(runs),
         errors.reshape(-1, section.importance_repeats).mean(axis=1),
     )
 
 
-def fold_errors(evidence: TrainingRows, columns: Sequence[str], section: FeaturesSection) -> np.ndarray:
-    """Cross-validate a list of columns; return the RMSLE [nat] of each fold, the mean over the seeds, shape (n_folds,).
+def fold_errors(training: TrainingRows, columns: Sequence[str], section: FeaturesSection) -> np.ndarray:
+    """Cross-validate a list of features.
 
-    The models are as those of :func:`permutation_importances`, random probes and all: errors of two lists are paired run by run.
+    The models are those of :func:`permutation_importances`, with random probes, so that errors of two lists are paired.
+
+    Parameters
+    ----------
+    training : TrainingRows
+    columns : sequence of str
+    section : FeaturesSection
+
+    Returns
+    -------
+    array, shape (n_folds,)
+        RMSLE [nat] of each fold, averaged over the seeds.
     """
     names = list(columns)
 
-    def one_run(run: tuple[int, int]) -> float:
-        model, inputs, target, _ = _run(evidence, names, section, *run)
-        return float(np.sqrt(np.mean((_predict(model, inputs.to_numpy()) - target) ** 2)))
+    def measure(run: tuple[int, int]) -> float:
+        model, inputs, target, _ = _fit_run(training, names, section, *run)
+        return float(np.sqrt(_squared_error(model, inputs.to_numpy(), target)))
 
-    errors = np.array(_side_by_side(one_run, _runs(evidence, section)))
-    means: np.ndarray = errors.reshape(-1, section.importance_repeats).mean(axis=1)
-    return means
-
-
-def _runs(evidence: TrainingRows, section: FeaturesSection) -> list[tuple[int, int]]:
-    return list(product(np.unique(evidence.folds).tolist(), range(section.importance_repeats)))
+    errors = np.array(map_in_threads(measure, _list_runs(training, section), _n_cores()))
+    return np.asarray(errors.reshape(-1, section.importance_repeats).mean(axis=1))
 
 
-def _run(
-    evidence: TrainingRows, names: list[str], section: FeaturesSection, fold: int, seed: int
+def _list_runs(training: TrainingRows, section: FeaturesSection) -> list[tuple[int, int]]:
+    return list(product(np.unique(training.folds).tolist(), range(section.importance_repeats)))
+
+
+def _fit_run(
+    training: TrainingRows, names: list[str], section: FeaturesSection, fold: int, seed: int
 ) -> tuple[lightgbm.Booster, pd.DataFrame, np.ndarray, np.random.Generator]:
-    """Fit on all folds but one, with probes; return the model, that fold's inputs and target, and what shuffles them."""
+    """Fit with probes on all folds but one; return the model, that fold's inputs and target, and the random generator."""
     random = np.random.default_rng([section.seed, fold, seed])
-    widened = evidence.without(fold, names).assign(**_probes(len(evidence.target), random))
-    out = evidence.folds == fold
-    model = _fit(widened[~out], evidence.target[~out], section.seed + seed)
-    return model, widened[out], evidence.target[out], random
+    inputs = training.inputs_without(fold, names).assign(**_draw_probes(len(training.target), random))
+    held_out = training.folds == fold
+    model = _fit(inputs[~held_out], training.target[~held_out], section.seed + seed)
+    return model, inputs[held_out], training.target[held_out], random
 
 
-def _side_by_side(work: Callable[[S], T], items: Iterable[S]) -> list[T]:
-    """Work on a core each, one thread a fit: LightGBM's own threads cost more than they bring on so few rows."""
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(work, items))
+def _n_cores() -> int:
+    """Return how many fits run at once: on so few rows, LightGBM's own threads cost more than they gain."""
+    return len(os.sched_getaffinity(0))
 
 
-def _probes(rows: int, random: np.random.Generator) -> dict[str, np.ndarray]:
+def _draw_probes(rows: int, random: np.random.Generator) -> dict[str, np.ndarray]:
     columns = {}
-    for place, kind in enumerate(PROBES):
+    for i, kind in enumerate(PROBES):
         values = random.normal(size=rows) if kind == "number" else random.integers(0, N_CODES, rows)
-        columns[f"__{kind}_{place}"] = values.astype("float32")
+        columns[f"__{kind}_{i}"] = values.astype("float32")
     return columns
 
 
 def _fit(inputs: pd.DataFrame, target: np.ndarray, seed: int) -> lightgbm.Booster:
-    chosen = [name for name in map(str, inputs) if name.startswith("__category") or _is_category(name)]
-    return lightgbm.train(
-        {**PARAMETERS, "seed": seed}, lightgbm.Dataset(inputs, target, categorical_feature=chosen), ROUNDS
-    )
+    categories = [
+        name
+        for name in map(str, inputs)
+        if name.startswith("__category") or (name in CATALOG and CATALOG[name].kind == "category")
+    ]
+    data = lightgbm.Dataset(inputs, target, categorical_feature=categories)
+    return lightgbm.train({**PARAMETERS, "seed": seed}, data, ROUNDS)
 
 
-def _is_category(name: str) -> bool:
-    return name in CATALOG and CATALOG[name].kind == "category"
-
-
-def _growth(
-    model: lightgbm.Booster, inputs: pd.DataFrame, target: np.ndarray, base: float, random: np.random.Generator
+def _error_increases(
+    model: lightgbm.Booster, inputs: pd.DataFrame, target: np.ndarray, squared: float, random: np.random.Generator
 ) -> np.ndarray:
     values = inputs.to_numpy()
-    growth = np.zeros(values.shape[1])
+    increases = np.zeros(values.shape[1])
     used = model.feature_importance() > 0
     shuffled = values.copy()
-    for group in _groups(inputs):
-        if used[group].any():  # shuffling what no tree looks at changes nothing
+    for group in _group_columns(inputs):
+        if used[group].any():  # shuffling a column that no tree uses changes nothing
             shuffled[:, group] = values[random.permutation(len(values))][:, group]
-            growth[group] = np.mean((_predict(model, shuffled) - target) ** 2) - base
+            increases[group] = _squared_error(model, shuffled, target) - squared
             shuffled[:, group] = values[:, group]
-    return growth
+    return increases
 
 
-def _groups(inputs: pd.DataFrame) -> list[list[int]]:
-    """Return the places of the columns that are shuffled together."""
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(map(str, inputs)):
+def _group_columns(inputs: pd.DataFrame) -> list[list[int]]:
+    """Return the positions of the columns that are shuffled together."""
+    positions: dict[str, list[int]] = {}
+    for i, name in enumerate(map(str, inputs)):
         group = CATALOG[name].group if name in CATALOG else ""
-        places.setdefault(group or name, []).append(place)
-    return list(places.values())
+        positions.setdefault(group or name, []).append(i)
+    return list(positions.values())
 
 
-def _predict(model: lightgbm.Booster, values: np.ndarray) -> np.ndarray:
-    return np.asarray(model.predict(values, num_threads=1))
+def _squared_error(model: lightgbm.Booster, values: np.ndarray, target: np.ndarray) -> float:
+    return float(np.mean((np.asarray(model.predict(values, num_threads=1)) - target) ** 2))

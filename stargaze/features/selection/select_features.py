@@ -1,4 +1,4 @@
-"""Decide which features stay, and give the reason for each that goes; only training rows are looked at."""
+"""Select the features of each policy, with the reason for each that is dropped; only training rows are used."""
 
 from __future__ import annotations
 
@@ -20,124 +20,129 @@ from stargaze.store import Store
 from stargaze.system.files import atomic_write
 from stargaze.system.progress import Report
 
-SELECTED = "kept"
-NOT_LEARNED = 'not learned: no owner stands on two sides (features.split_by = "owner")'
+SELECTED = "selected"
+NO_OWNERS = 'not computed: the owner of a held-out repository is unknown (features.split_by = "owner")'
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The feature set and the table of reasons, one line a feature."""
+    """The feature set, and the table of reasons with one row per feature."""
 
     feature_set: FeatureSet
     reasons: pd.DataFrame
 
     def as_rows(self) -> list[dict[str, Any]]:
-        """Return a row a feature; a kept one shows what it is worth."""
+        """Return one row per feature; a selected one shows its importance."""
         rows = self.reasons.to_dict("records")
         for row in rows:
             for policy in POLICIES:
                 if row[policy] == SELECTED:
-                    row[policy] = f"kept, {row[f'importance_{policy}']:.2g}"
+                    row[policy] = f"selected, {row[f'importance_{policy}']:.2g}"
         return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def select_features(section: FeaturesSection, store: Store, report: Report = lambda _what, _done: None) -> Selection:
-    """Read the repositories, select, and write the feature set, the table of reasons and its picture."""
+    """Read the repositories, select, and write the feature set, the table of reasons and its plot."""
     selection = select(read_dataset(store, section), section, report)
-    with atomic_write(store.selection) as reasons, atomic_write(store.selection_plot) as picture:
+    with atomic_write(store.selection) as reasons, atomic_write(store.selection_plot) as plot:
         selection.reasons.to_csv(reasons, index=False)
-        draw_selection(selection.reasons, picture)
-        write_feature_set(store, selection.feature_set)  # inside: all three are new, or all three stay
+        draw_selection(selection.reasons, plot)
+        write_feature_set(store, selection.feature_set)  # inside the block: all three files are replaced, or none
     return selection
 
 
-def select(table: Dataset, section: FeaturesSection, report: Report = lambda _what, _done: None) -> Selection:
-    """Choose the features of each policy.
+def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _what, _done: None) -> Selection:
+    """Select the features of each policy.
 
-    Rules, in this order: missing, constant, holding the stars, duplicate, redundant by Spearman's rho, and no better than
-    random probes in most of the runs over folds and seeds (:func:`stargaze.features.selection.stability.choose_stable`).
+    A feature is dropped if it is missing, constant, a leak, a duplicate, redundant by Spearman's rho, or no better than random
+    probes in most runs over folds and seeds (:func:`stargaze.features.selection.stability.choose_stable`).
 
     Parameters
     ----------
-    table : Table
-        Repositories with sides; only the training folds are used.
+    dataset : Dataset
+        Only the training folds are used.
     section : FeaturesSection
         Thresholds, folds and seed.
     report : callable
-        Told what is being done and the share done.
+        Called with the current step and the fraction done.
 
     Returns
     -------
     Selection
-        ``reasons`` has for each feature: policy, unit, missing [share], rho with the stars, and per policy ``kept`` or why not,
-        the importance [nat²] and the stability [share of runs].
+        ``reasons`` has for each feature: policy, unit, missing [share], rho with the stars, and for each policy ``selected`` or
+        the reason against it, the importance [nat²] and the stability [share of runs].
+
+    Raises
+    ------
+    MissingInputError
+        If the filters leave a policy without features.
     """
-    evidence, vocabularies, dropped = _evidence(table, section)
-    report("columns that cannot help", 0.0)
-    dropped |= apply_filters(evidence.inputs, evidence.target, section)
-    reasons = _described(evidence)
-    kept: dict[str, list[str]] = {}
+    training, vocabularies, dropped = _prepare(dataset, section)
+    report("filters", 0.0)
+    dropped |= apply_filters(training.inputs, training.target, section)
+    reasons = _describe_features(training)
+    selected: dict[str, list[str]] = {}
     scores: dict[str, dict[str, float]] = {}
-    for place, policy in enumerate(POLICIES):
-        report(f"importance under policy {policy}", (place + 0.1) / len(POLICIES))
-        candidates = [item.name for item in allowed_features(policy) if item.name not in dropped]
-        if all(CATALOG[name].learned for name in candidates):  # names of one pattern teach nothing
+    for i, policy in enumerate(POLICIES):
+        report(f"importance under policy {policy}", (i + 0.1) / len(POLICIES))
+        allowed = [item.name for item in allowed_features(policy)]
+        candidates = [name for name in allowed if name not in dropped]
+        if all(CATALOG[name].learned for name in candidates):  # encodings of names alone have no information
             raise MissingInputError(
-                f"policy {policy}: no column is left to learn from: {_why_none(dropped)}",
+                f"policy {policy}: no usable feature is left: {_example_of(dropped)}",
                 hint="fetch repositories with more fields: stargaze fetch --from FILE...",
             )
-        choice = choose_stable(evidence, candidates, section)
-        kept[policy], scores[policy] = choice.kept, choice.errors
-        reasons[policy] = _verdicts(policy, dropped | choice.reasons)
-        reasons[f"importance_{policy}"] = pd.Series(choice.worth.gain).reindex(reasons.index).round(6)
-        reasons[f"stability_{policy}"] = pd.Series(choice.worth.wins).reindex(reasons.index).round(3)
-    report("done", 1.0)
-    return Selection(FeatureSet(kept, vocabularies, section, table.fingerprint, scores), reasons.reset_index())
-
-
-def _evidence(table: Dataset, section: FeaturesSection) -> tuple[TrainingRows, dict[str, list[str]], dict[str, str]]:
-    """Compute every column of the training rows; return the vocabularies, and why some columns cannot be learned."""
-    rows = table.training
-    training, told = table.repositories.iloc[rows], table.learned(section)
-    vocabularies = {
-        name: build_vocabulary(training[name])
-        for name, item in CATALOG.items()
-        if item.kind == "category" and name in training
-    }
-    unknown = {name: NOT_LEARNED for name, item in CATALOG.items() if item.learned and name not in told.values}
-    names = [name for name in CATALOG if name not in unknown]
-    inputs = build_matrix(training, names, vocabularies, told.values.iloc[rows])
-    evidence = TrainingRows(inputs, table.target[rows], table.side[rows], lambda fold: told.unseen(fold).iloc[rows])
-    return evidence, vocabularies, unknown
-
-
-def _described(evidence: TrainingRows) -> pd.DataFrame:
-    """Return a row a feature: policy, unit, what is missing and how it goes with the stars."""
-    inputs = evidence.inputs
-    numbers = [name for name in inputs if CATALOG[str(name)].kind == "number"]
-    rho = pd.Series({name: round(rank_correlation(inputs[name], evidence.target), 4) for name in numbers})
-    return pd.DataFrame(
-        {
-            "policy": [item.policy for item in CATALOG.values()],
-            "unit": [item.unit for item in CATALOG.values()],
-            "missing": inputs.isna().mean().round(4).reindex(list(CATALOG)).to_numpy(),
-            "rho": rho.reindex(list(CATALOG)).to_numpy(),
-        },
-        index=pd.Index(list(CATALOG), name="feature"),
-    )
-
-
-def _why_none(dropped: dict[str, str]) -> str:
-    """Name one of the columns that a repository always has, and why it does not help."""
-    always = (name for name in dropped if "full_name" in CATALOG[name].source and not CATALOG[name].learned)
-    return next(f"{name}: {dropped[name]}" for name in always)
-
-
-def _verdicts(policy: str, dropped: dict[str, str]) -> pd.Series:
-    permitted = {item.name for item in allowed_features(policy)}
-    return pd.Series(
-        {
-            name: dropped.get(name, SELECTED) if name in permitted else f"only from policy {item.policy} on"
+        choice = choose_stable(training, candidates, section)
+        selected[policy], scores[policy] = choice.selected, choice.errors
+        why = dropped | choice.reasons
+        verdicts = {
+            name: why.get(name, SELECTED) if name in allowed else f"needs policy {item.policy}"
             for name, item in CATALOG.items()
         }
+        reasons[policy] = pd.Series(verdicts)
+        reasons[f"importance_{policy}"] = pd.Series(choice.importances.increase).reindex(reasons.index).round(6)
+        reasons[f"stability_{policy}"] = pd.Series(choice.importances.win_rate).reindex(reasons.index).round(3)
+    report("done", 1.0)
+    feature_set = FeatureSet(selected, vocabularies, section, dataset.fingerprint, scores)
+    return Selection(feature_set, reasons.reset_index())
+
+
+def _prepare(dataset: Dataset, section: FeaturesSection) -> tuple[TrainingRows, dict[str, list[str]], dict[str, str]]:
+    """Compute all features of the training rows; return also the vocabularies, and why some features are not computed."""
+    rows = dataset.training
+    repositories, encodings = dataset.repositories.iloc[rows], dataset.encodings(section)
+    vocabularies = {
+        name: build_vocabulary(repositories[name])
+        for name, item in CATALOG.items()
+        if item.kind == "category" and name in repositories
+    }
+    dropped = {name: NO_OWNERS for name, item in CATALOG.items() if item.learned and name not in encodings.values}
+    names = [name for name in CATALOG if name not in dropped]
+    inputs = build_matrix(repositories, names, vocabularies, encodings.values.iloc[rows])
+    training = TrainingRows(
+        inputs, dataset.target[rows], dataset.folds[rows], lambda fold: encodings.excluding_fold(fold).iloc[rows]
+    )
+    return training, vocabularies, dropped
+
+
+def _describe_features(training: TrainingRows) -> pd.DataFrame:
+    """Return one row per feature: policy, unit, share of missing values, and rank correlation with the stars."""
+    inputs = training.inputs
+    numbers = [name for name in inputs if CATALOG[str(name)].kind == "number"]
+    rho = pd.Series({name: round(rank_correlation(inputs[name], training.target), 4) for name in numbers})
+    columns = {
+        "policy": [item.policy for item in CATALOG.values()],
+        "unit": [item.unit for item in CATALOG.values()],
+        "missing": inputs.isna().mean().round(4).reindex(list(CATALOG)).to_numpy(),
+        "rho": rho.reindex(list(CATALOG)).to_numpy(),
+    }
+    return pd.DataFrame(columns, index=pd.Index(list(CATALOG), name="feature"))
+
+
+def _example_of(dropped: dict[str, str]) -> str:
+    """Return the first dropped feature that every repository has, with the reason."""
+    return next(
+        f"{name}: {reason}"
+        for name, reason in dropped.items()
+        if "full_name" in CATALOG[name].source and not CATALOG[name].learned
     )

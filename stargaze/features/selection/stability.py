@@ -1,4 +1,4 @@
-"""Which of a policy's columns stay: those that beat random probes in most runs, and others if the folds are worse without."""
+"""Stability selection: keep the features that beat random probes in most runs, and others if the error is higher without."""
 
 from __future__ import annotations
 
@@ -16,80 +16,88 @@ from stargaze.features.selection.permutation_importance import (
 )
 
 STABLE = 0.5
-"""A column that beats the probes in more of the runs is stable [share]."""
-DOUBTFUL = 0.25
-"""One that beats them in more, but not in most, is doubtful; one of noise does in a sixth [share]."""
+"""A feature that beats the probes in more of the runs is stable [share]."""
+UNCERTAIN = 0.25
+"""One that beats them in more, but is not stable, is uncertain; noise beats them in a sixth of the runs [share]."""
 CLEARLY = 2.0
-"""Columns of noise come back with all the others only if a shorter list is worse by more than this [standard errors]."""
+"""The remaining features are added only if the error is higher without them by more than this [standard errors]."""
 
 
 @dataclass(frozen=True)
 class ErrorIncrease:
-    """How much the error of the same folds grows when columns are dropped, and the standard error of that [nat]."""
+    """The mean increase of the folds' errors when features are dropped, and its standard error [nat]."""
 
     mean: float
-    noise: float
+    standard_error: float
 
     @classmethod
-    def of(cls, gaps: np.ndarray) -> ErrorIncrease:
-        """Sum up the gaps of the paired folds; shape (n_folds,)."""
-        mean = float(gaps.mean())
-        return cls(mean, float(gaps.std(ddof=1) / np.sqrt(len(gaps))) if np.isfinite(mean) else 0.0)
+    def from_differences(cls, differences: np.ndarray) -> ErrorIncrease:
+        """Summarize the paired differences of the folds; shape (n_folds,)."""
+        mean = float(differences.mean())
+        standard_error = float(differences.std(ddof=1) / np.sqrt(len(differences))) if np.isfinite(mean) else 0.0
+        return cls(mean, standard_error)
 
-    def exceeds(self, errors: float) -> bool:
-        """Tell whether it is more than so many standard errors."""
-        return self.mean > errors * self.noise
+    def exceeds(self, standard_errors: float) -> bool:
+        """Return whether the increase is larger than so many standard errors."""
+        return self.mean > standard_errors * self.standard_error
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The kept columns of one policy, why each of the others went, what each is worth, and the errors of all and of the kept."""
+    """The selected features of one policy, the reasons against the others, all importances, and the errors [nat]."""
 
-    kept: list[str]
+    selected: list[str]
     reasons: dict[str, str]
-    worth: Importances
+    importances: Importances
     errors: dict[str, float]
 
 
-def choose_stable(evidence: TrainingRows, candidates: Sequence[str], section: FeaturesSection) -> Choice:
-    """Choose among columns by stability and by what dropping costs.
+def choose_stable(training: TrainingRows, candidates: Sequence[str], section: FeaturesSection) -> Choice:
+    """Select features by stability and by the error without them.
 
     Parameters
     ----------
-    evidence : TrainingRows
-        Training rows only.
+    training : TrainingRows
     candidates : sequence of str
+        Columns of the training rows.
     section : FeaturesSection
-        Seeds a fold, and the seed.
+        ``repeats`` (seeds per fold) and ``seed``.
 
     Returns
     -------
     Choice
-        The stable columns; with the doubtful, if the error grows by more than a standard error of the paired folds without them;
-        with those that won at all, if it clearly grows. All, if what is left is clearly worse than all.
+        The stable features; also the uncertain ones, if the error is higher without them by more than one standard error of
+        the paired folds; also those that beat the probes at all, if it is clearly higher. If the error is still clearly
+        higher than with all candidates, all are selected.
+
+    References
+    ----------
+    Meinshausen and Bühlmann, Stability selection, 2010.
     """
-    worth = permutation_importances(evidence, candidates, section)
-    whole = worth.errors
-    kept, errors, costs = list[str](), np.full(len(whole), np.inf), dict[float, ErrorIncrease]()
-    for least, much in ((STABLE, 0.0), (DOUBTFUL, 1.0), (0.0, CLEARLY)):
-        wider = [name for name in candidates if worth.wins[name] > least and worth.gain[name] > 0.0]
-        if len(wider) == len(kept):
+    importances = permutation_importances(training, candidates, section)
+    all_errors = importances.errors
+    selected, errors = list[str](), np.full(len(all_errors), np.inf)
+    increases = dict[float, ErrorIncrease]()
+    for win_rate, standard_errors in ((STABLE, 0.0), (UNCERTAIN, 1.0), (0.0, CLEARLY)):
+        wider = [name for name in candidates if importances.beats_probes(name, win_rate)]
+        if len(wider) == len(selected):
             continue
-        with_them = fold_errors(evidence, wider, section)
-        costs[least] = ErrorIncrease.of(errors - with_them)
-        if costs[least].exceeds(much):
-            kept, errors = wider, with_them
-    if ErrorIncrease.of(errors - whole).exceeds(CLEARLY):
-        kept, errors = list(candidates), whole
-    reasons = {name: _reason(name, worth, costs) for name in candidates if name not in kept}
-    means = {"rmsle_candidates": round(float(whole.mean()), 5), "rmsle_kept": round(float(errors.mean()), 5)}
-    return Choice(kept, reasons, worth, means)
+        wider_errors = fold_errors(training, wider, section)
+        increases[win_rate] = ErrorIncrease.from_differences(errors - wider_errors)
+        if increases[win_rate].exceeds(standard_errors):
+            selected, errors = wider, wider_errors
+    if ErrorIncrease.from_differences(errors - all_errors).exceeds(CLEARLY):
+        selected, errors = list(candidates), all_errors
+    reasons = {name: _explain(name, importances, increases) for name in candidates if name not in selected}
+    means = {"rmsle_candidates": round(float(all_errors.mean()), 5), "rmsle_selected": round(float(errors.mean()), 5)}
+    return Choice(selected, reasons, importances, means)
 
 
-def _reason(name: str, worth: Importances, costs: dict[float, ErrorIncrease]) -> str:
-    told = f"beats the random probes in {worth.wins[name]:.0%} of {worth.runs} runs"
-    least = next((least for least in (DOUBTFUL, 0.0) if worth.wins[name] > least and worth.gain[name] > 0.0), None)
-    if least is None:
-        return f"useless: {told}, importance {worth.gain[name]:.2g}"
-    cost = costs[least]
-    return f"doubtful: {told}; without its like the error grows by {cost.mean:.4f} ± {cost.noise:.4f} nat"
+def _explain(name: str, importances: Importances, increases: dict[float, ErrorIncrease]) -> str:
+    wins = f"beats the random probes in {importances.win_rate[name]:.0%} of {importances.n_runs} runs"
+    for win_rate in (UNCERTAIN, 0.0):
+        if importances.beats_probes(name, win_rate):
+            increase = increases[win_rate]
+            error = f"{increase.mean:.4f} ± {increase.standard_error:.4f} nat"
+            return f"uncertain: {wins}; without all such features the error increases by {error}"
+    return f"no better than a random probe: {wins}, importance {importances.increase[name]:.2g}"

@@ -132,7 +132,7 @@ def _validate(record: Mapping[str, Any], now: datetime) -> tuple[pd.DataFrame, l
     frame = pd.DataFrame([record], dtype="object")
     if "has_homepage" in frame.columns:
         frame["has_homepage"] = derive.detect_homepages(frame["has_homepage"], frame["full_name"])
-    valid, invalid = validate_columns(frame, _latest(record, now), need=("full_name", "stars"))
+    valid, invalid = validate_columns(frame, _latest(record, now), required=("full_name", "stars"))
     return schema.conform(derive.derive_fields(valid)), list(invalid)
 
 

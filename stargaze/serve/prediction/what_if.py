@@ -101,7 +101,7 @@ def list_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[di
 
 def _parse_typed(typed: Values, now: datetime) -> Values:
     """Validate the values with the checks of ``fetch``."""
-    valid, invalid = validate_columns(pd.DataFrame([typed], dtype="object"), now, need=())
+    valid, invalid = validate_columns(pd.DataFrame([typed], dtype="object"), now, required=())
     if invalid:
         raise BadDataError(invalid[0][1], hint="correct the value and try again")
     parsed: Values = {name: valid[name].iloc[0] for name in typed}

@@ -165,11 +165,11 @@ def _figure(field: Field, *words: str) -> dict[str, Any]:
     if field.name == "full_name":
         return {"type": "string", "pattern": f"^{NAME}$", **described}
     if field.kind == "count":
-        digits = rf"^[0-9]{{0,{len(str(int(field.most))) - 1}}}$"
+        digits = rf"^[0-9]{{0,{len(str(int(field.maximum))) - 1}}}$"
         return {
             "type": ["integer", "string", "null"],
             "minimum": 0,
-            "maximum": field.most,
+            "maximum": field.maximum,
             "pattern": digits,
             **described,
         }

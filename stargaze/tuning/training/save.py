@@ -66,7 +66,7 @@ def save_best(
         "coverage": section.coverage,
         "intervals": dataclasses.asdict(refitted[section.estimate_policy].calibrated.intervals),
         "answer_policies": [step.as_dict() for step in steps],
-        "features": {policy: feature_set.kept[policy] for policy in used},
+        "features": {policy: feature_set.selected[policy] for policy in used},
         "vocabularies": feature_set.vocabularies,
         "scores": figures,
         "split": dataclasses.asdict(feature_set.split),
@@ -77,7 +77,7 @@ def save_best(
     models = {policy: one.model for policy, one in used.items()}
     spreads = {policy: refitted[policy].calibrated.spread for policy in reach}
     taught = any(map(needs_encoder, meta["features"].values()))
-    encoder = table.learned(feature_set.split).encoder if taught else None
+    encoder = table.encodings(feature_set.split).encoder if taught else None
     folder = write_bundle(
         store.bundles, meta, models, spreads, _known(table.repositories, section.bundled_repositories), encoder
     )
@@ -113,7 +113,7 @@ def _data(table: Dataset, feature_set: FeatureSet) -> dict[str, Any]:
 
 def _step(table: Dataset, feature_set: FeatureSet, policy: str, refitted: Refitted, seed: int) -> AnswerPolicy:
     """Find what a policy's model must be told: columns always known in training whose shuffling costs it most."""
-    inputs = table.inputs(feature_set, policy)
+    inputs = table.model_inputs(feature_set, policy)
     training, held = inputs.iloc[table.training], inputs.iloc[table.validation]
     told = [str(name) for name in inputs if not CATALOG[str(name)].learned]  # what is learned, nobody needs to tell
     always = [name for name in told if training[name].isna().mean() < RARE]
@@ -144,8 +144,8 @@ def _background(table: Dataset, feature_set: FeatureSet, policies: list[str]) ->
     """Return each policy's typical row: the median of numbers, the most frequent code of categories; None where missing."""
     typical: dict[str, list[float | None]] = {}
     for policy in policies:
-        inputs = table.inputs(feature_set, policy).iloc[table.training]
-        places = category_positions(feature_set.kept[policy])
+        inputs = table.model_inputs(feature_set, policy).iloc[table.training]
+        places = category_positions(feature_set.selected[policy])
         values = inputs.median()
         for place in places:
             modes = inputs.iloc[:, place].mode()
@@ -163,7 +163,7 @@ def _prototype(
     typical = {step.policy: dict(step.typical) for step in steps}
     predicted = {}
     for policy, one in used.items():
-        inputs = table.served(feature_set, policy, [place]).fillna(typical.get(policy, {})).to_numpy()
+        inputs = table.serving_inputs(feature_set, policy, [place]).fillna(typical.get(policy, {})).to_numpy()
         predicted[policy] = [float(model.predict(inputs)[0]) for model in one.model.models]
         if policy in typical:
             told = append_prediction(inputs, np.maximum(one.model.predict(inputs), 0.0))

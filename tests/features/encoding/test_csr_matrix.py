@@ -17,7 +17,7 @@ def tables(draw: st.DrawFn) -> CsrMatrix:
     n = draw(st.integers(0, 30)) if n_rows else 0
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     places = random.integers(0, n_columns, n), random.integers(0, max(n_rows, 1), n)
-    return CsrMatrix.of(random.normal(size=n).astype("float32"), *places, (n_rows, n_columns))
+    return CsrMatrix.from_coordinates(random.normal(size=n).astype("float32"), *places, (n_rows, n_columns))
 
 
 @given(table=tables(), seed=st.integers(0, 2**32), wide=st.booleans())
@@ -25,7 +25,7 @@ def test_products_are_those_of_scipy(table: CsrMatrix, seed: int, wide: bool) ->
     shape = (table.n_columns, 3) if wide else (table.n_columns,)
     dense = np.random.default_rng(seed).normal(size=shape).astype("float32")
 
-    ours, theirs = table @ dense, table.as_scipy() @ dense
+    ours, theirs = table @ dense, table.to_scipy() @ dense
 
     assert ours.dtype == theirs.dtype
     assert np.array_equal(ours, theirs)
@@ -36,12 +36,14 @@ def test_chosen_rows_are_those_of_scipy(table: CsrMatrix, seed: int, mask: bool)
     n_rows, random = table.shape[0], np.random.default_rng(seed)
     chosen = random.integers(0, 2, n_rows).astype(bool) if mask else random.integers(0, max(n_rows, 1), min(n_rows, 4))
 
-    assert np.array_equal(table[chosen].as_scipy().toarray(), table.as_scipy()[chosen].toarray())
+    assert np.array_equal(table[chosen].to_scipy().toarray(), table.to_scipy()[chosen].toarray())
 
 
 def test_what_has_the_same_place_is_added_up() -> None:
-    table = CsrMatrix.of(np.array([1.0, -1.0, 2.0, 3.0]), np.array([1, 1, 0, 2]), np.array([2, 2, 2, 0]), (3, 3))
+    table = CsrMatrix.from_coordinates(
+        np.array([1.0, -1.0, 2.0, 3.0]), np.array([1, 1, 0, 2]), np.array([2, 2, 2, 0]), (3, 3)
+    )
 
-    assert table.as_scipy().toarray().tolist() == [[0, 0, 3], [0, 0, 0], [2, 0, 0]]
+    assert table.to_scipy().toarray().tolist() == [[0, 0, 3], [0, 0, 0], [2, 0, 0]]
     assert table.rows.tolist() == [0, 2, 2]
     assert table.data.sum() == pytest.approx(5.0)

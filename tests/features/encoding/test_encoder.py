@@ -41,7 +41,7 @@ def test_words_tell_the_stars_of_what_was_not_seen(encoder: Encoder, repositorie
     told = encoder.transform(repositories.tail(50))
 
     assert np.corrcoef(told["text_score"], np.log1p(repositories["stars"].tail(50)))[0, 1] > 0.95
-    assert list(told) == list(encoder.names)
+    assert list(told) == list(encoder.columns)
     assert set(told.dtypes) == {np.dtype("float32")}
 
 
@@ -73,12 +73,12 @@ def test_of_an_unknown_repository_there_is_a_guess_and_no_more(encoder: Encoder)
 
     assert told["owner_repositories"] == 0.0
     assert np.isfinite(told[["text_score", "owner_stars"]]).all()
-    assert told[["language_stars", "topics_stars", "owner_best"]].isna().all()
+    assert told[["language_stars", "topics_stars", "owner_stars_max"]].isna().all()
 
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_rows_of_which_nothing_is_known_are_no_trouble(encoder: Encoder, rows: int) -> None:
-    assert encoder.transform(schema.empty(rows)).shape == (rows, len(encoder.names))
+    assert encoder.transform(schema.empty(rows)).shape == (rows, len(encoder.columns))
 
 
 def test_it_comes_back_from_its_bytes(encoder: Encoder, repositories: pd.DataFrame) -> None:
@@ -100,7 +100,7 @@ def test_the_same_rows_and_seed_make_the_same_bytes(encoder: Encoder, repositori
 def test_without_owners_no_owner_is_remembered(repositories: pd.DataFrame) -> None:
     made = Encoder.fit(repositories, np.log1p(repositories["stars"].to_numpy()), seed=0, owners=False)
 
-    assert not set(OWNER_ENCODED) & set(Encoder.from_bytes(made.to_bytes()).names)
+    assert not set(OWNER_ENCODED) & set(Encoder.from_bytes(made.to_bytes()).columns)
 
 
 def _packed(**arrays: np.ndarray) -> bytes:
@@ -122,12 +122,12 @@ def _changed(encoder: Encoder, **changes: np.ndarray | None) -> bytes:
         lambda _encoder: b"",
         lambda _encoder: b"PK no archive",
         lambda encoder: encoder.to_bytes()[:5000],
-        lambda _encoder: _packed(score=np.zeros(3)),
-        lambda encoder: _changed(encoder, score__slope=None),
+        lambda _encoder: _packed(text_ridge=np.zeros(3)),
+        lambda encoder: _changed(encoder, text_ridge__coefficients=None),
         lambda encoder: _changed(encoder, language__keys=None),
-        lambda encoder: _changed(encoder, score__slope=np.zeros(5)),
-        lambda encoder: _changed(encoder, directions__axes=np.full((2**14, 8), np.nan)),
-        lambda encoder: _changed(encoder, score__start=np.array({"a": 1}, dtype=object)),
+        lambda encoder: _changed(encoder, text_ridge__coefficients=np.zeros(5)),
+        lambda encoder: _changed(encoder, text_components__components=np.full((2**14, 8), np.nan)),
+        lambda encoder: _changed(encoder, text_ridge__intercept=np.array({"a": 1}, dtype=object)),
     ],
 )
 def test_bytes_that_are_no_encoder_are_refused(encoder: Encoder, damage: Callable[[Encoder], bytes]) -> None:
@@ -143,6 +143,6 @@ def test_bytes_that_unpack_to_too_much_are_refused_unread(encoder: Encoder, monk
 
 
 def test_every_learned_feature_stands_in_the_catalogue(encoder: Encoder) -> None:
-    assert [name for name in CATALOG if CATALOG[name].learned] == sorted(encoder.names, key=list(CATALOG).index)
+    assert [name for name in CATALOG if CATALOG[name].learned] == sorted(encoder.columns, key=list(CATALOG).index)
     assert needs_encoder(["age", "text_score"])
     assert not needs_encoder(["age", "moon_phase"])

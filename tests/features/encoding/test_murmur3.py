@@ -9,7 +9,7 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.utils.murmurhash import murmurhash3_32
 
 from stargaze.features.encoding.murmur3 import murmur3
-from stargaze.features.encoding.tokens import BUCKETS, _counted
+from stargaze.features.encoding.tokens import BUCKETS, count_tokens
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
@@ -23,7 +23,7 @@ def test_any_texts_are_hashed_as_scikit_learn_hashes_them(texts: list[str]) -> N
 def test_rows_of_words_are_counted_as_scikit_learn_counts_them(rows: list[list[str]]) -> None:
     theirs = FeatureHasher(BUCKETS, input_type="string", dtype=np.float32).transform(rows)
 
-    ours = _counted(rows)
+    ours = count_tokens(rows)
 
     theirs.sort_indices()
     for part in ("data", "indices", "indptr"):
@@ -32,4 +32,4 @@ def test_rows_of_words_are_counted_as_scikit_learn_counts_them(rows: list[list[s
 
 
 def test_no_row_is_a_table_without_rows() -> None:
-    assert _counted([]).shape == (0, BUCKETS)
+    assert count_tokens([]).shape == (0, BUCKETS)

@@ -69,7 +69,7 @@ def test_a_model_that_has_not_seen_a_fold_is_told_nothing_that_the_fold_teaches(
     for fold in range(FOLDS):
         again = fit_out_of_fold(repositories, np.where(side == fold, 9.0, target), side, seed=0, owners=True)
 
-        assert np.array_equal(again.without[fold], learned.without[fold], equal_nan=True)
+        assert np.array_equal(again.by_excluded_fold[fold], learned.by_excluded_fold[fold], equal_nan=True)
 
 
 def test_not_even_then_is_a_row_told_its_own_stars(
@@ -79,7 +79,7 @@ def test_not_even_then_is_a_row_told_its_own_stars(
 
     again = fit_out_of_fold(repositories, changed, side, seed=0, owners=True)
 
-    assert np.array_equal(again.without[0][side == 1], learned.without[0][side == 1], equal_nan=True)
+    assert np.array_equal(again.by_excluded_fold[0][side == 1], learned.by_excluded_fold[0][side == 1], equal_nan=True)
 
 
 def test_rows_that_are_held_out_teach_nothing(
@@ -106,8 +106,8 @@ def test_of_two_folds_nothing_is_left_to_tell_where_both_may_not_be_seen(
 
     told = fit_out_of_fold(repositories, target, two, seed=0, owners=False)
 
-    assert told.unseen(0).loc[two == 1, "text_score"].isna().all()
-    assert told.unseen(0).loc[two == 0, "text_score"].notna().all()
+    assert told.excluding_fold(0).loc[two == 1, "text_score"].isna().all()
+    assert told.excluding_fold(0).loc[two == 0, "text_score"].notna().all()
 
 
 @pytest.mark.parametrize("others", [1, 4])
@@ -117,7 +117,7 @@ def test_one_owner_may_have_almost_all_rows(repositories: pd.DataFrame, target: 
 
     told = fit_out_of_fold(repositories, target, lopsided, seed=0, owners=False)
 
-    directions = told.unseen(0).filter(like="text_direction")
+    directions = told.excluding_fold(0).filter(like="text_component")
     assert (directions.iloc[:, others:] == 0.0).all(axis=None)
     assert directions.iloc[:, 0].abs().max() > 0.0
 
@@ -132,7 +132,7 @@ def test_stars_that_mean_nothing_are_not_predicted(repositories: pd.DataFrame, s
         noise = np.random.default_rng(seed).normal(size=len(side))
         learned = fit_out_of_fold(repositories, noise, side, seed=seed, owners=True)
         cheating = learned.encoder.transform(repositories)
-        honest.append(_r2(lambda fold, learned=learned: learned.unseen(fold), noise, side))
+        honest.append(_r2(lambda fold, learned=learned: learned.excluding_fold(fold), noise, side))
         told.append(_r2(lambda _fold, cheating=cheating: cheating, noise, side))
 
     assert np.mean(honest) < 0.02

@@ -26,7 +26,7 @@ def test_a_key_is_worth_its_rows_and_some_of_the_overall_mean() -> None:
 
     assert told["mean"] == pytest.approx([7 / 3, 5.5])
     assert told["count"].tolist() == [2.0, 1.0]
-    assert told["best"].tolist() == [3.0, 8.0]
+    assert told["maximum"].tolist() == [3.0, 8.0]
 
 
 def test_a_key_that_was_not_seen_is_worth_the_overall_mean() -> None:
@@ -34,14 +34,14 @@ def test_a_key_that_was_not_seen_is_worth_the_overall_mean() -> None:
 
     assert told["mean"].tolist() == [3.0, 3.0, 3.0]
     assert told["count"].tolist() == [0.0, 0.0, 0.0]
-    assert np.isnan(told["best"]).all()
+    assert np.isnan(told["maximum"]).all()
 
 
 def test_a_row_of_several_keys_has_their_mean_and_their_largest() -> None:
     told = FITTED.transform(keys([7, 9, 8]))
 
     assert told["mean"] == pytest.approx([(7 / 3 + 5.5 + 3.0) / 3])
-    assert told["largest"] == pytest.approx([5.5])
+    assert told["largest_mean"] == pytest.approx([5.5])
 
 
 def test_of_a_row_without_a_key_nothing_is_known() -> None:
@@ -55,7 +55,7 @@ def test_where_no_row_had_a_key_every_key_is_unseen() -> None:
 
 
 def test_means_come_back_from_their_arrays() -> None:
-    back = TargetEncoder.read(FITTED.arrays())
+    back = TargetEncoder.from_arrays(FITTED.to_arrays())
 
     assert back.transform(keys([7, 9]))["mean"] == FITTED.transform(keys([7, 9]))["mean"]
 
@@ -67,12 +67,12 @@ def test_means_come_back_from_their_arrays() -> None:
         {"keys": np.array([7.0, 9.0])},
         {"mean": np.array([np.nan, 1.0], dtype="float32")},
         {"mean": np.array([1.0], dtype="float32")},
-        {"overall": np.array(np.inf)},
+        {"overall_mean": np.array(np.inf)},
     ],
 )
 def test_arrays_that_nobody_fitted_are_refused(change: dict[str, np.ndarray]) -> None:
-    with pytest.raises(ValueError, match="means"):
-        TargetEncoder.read({**FITTED.arrays(), **change})
+    with pytest.raises(ValueError, match="target encoder"):
+        TargetEncoder.from_arrays({**FITTED.to_arrays(), **change})
 
 
 def test_only_the_most_frequent_keys_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,4 +84,4 @@ def test_only_the_most_frequent_keys_are_kept(monkeypatch: pytest.MonkeyPatch) -
 
 def test_they_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        FITTED.overall = 0.0  # type: ignore[misc]
+        FITTED.overall_mean = 0.0  # type: ignore[misc]

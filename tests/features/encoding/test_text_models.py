@@ -19,7 +19,7 @@ def test_one_core_and_two_find_the_same_to_the_last_digit(sample: pd.DataFrame) 
     found = []
     for cores in (1, 2):
         with threadpool_limits(cores):
-            found.append((TextComponents.fit(words, 0).axes, TextRidge.fit(words, target).slope))
+            found.append((TextComponents.fit(words, 0).components, TextRidge.fit(words, target).coefficients))
 
     assert np.array_equal(found[0][0], found[1][0])
     assert np.array_equal(found[0][1], found[1][1])

@@ -41,7 +41,7 @@ def test_a_search_is_fetched_with_counts_and_commits(run: Run, github: World) ->
     found = pd.read_parquet("store/repositories.parquet")
     assert (ended.code, len(found), answer["repositories"]) == (0, 150, 150)
     assert found[["commits", "subscribers", "stars"]].notna().all(axis=None)
-    assert {"requests", "refused", "failed", "waited", "gone", "short", "bad_count"} <= set(answer)
+    assert {"requests", "refused", "failed", "waited", "gone", "short", "invalid_count"} <= set(answer)
 
 
 def test_the_same_command_asks_nothing_the_second_time(run: Run, github: World) -> None:

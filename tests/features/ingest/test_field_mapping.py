@@ -227,7 +227,7 @@ def test_an_odd_package_is_no_fault_of_the_record() -> None:
         ({"created_at": 1400000000}, "created_at is 1400000000"),
         ({"fork": "no"}, "is_fork is 'no'"),
         ({"topics": "a,b"}, "topics is 'a,b'"),
-        ({"releases": [1]}, "no release"),
+        ({"releases": [1]}, "not a release"),
         ({"full_name": ["a/b"]}, "full_name is a list"),
     ],
 )
@@ -245,8 +245,8 @@ def test_a_type_that_github_never_sends_is_named(change: dict[str, Any], reason:
         ([], "a list instead of a record"),
         ("text", "'text' instead of a record"),
         ({}, "full_name is missing"),
-        ({"message": "Not Found"}, "GitHub answered 'Not Found'"),
-        ({"status": 404, "packageStatus": 404}, "GitHub answered 404"),
+        ({"message": "Not Found"}, "GitHub responded with 'Not Found'"),
+        ({"status": 404, "packageStatus": 404}, "GitHub responded with 404"),
     ],
 )
 def test_what_is_no_record_is_named(value: object, reason: str) -> None:
@@ -328,7 +328,7 @@ def test_what_graphql_adds_is_read() -> None:
         "has_funding_links": False,
         "has_code_of_conduct": False,
         "has_security_policy": True,
-        "has_own_image": False,
+        "has_custom_image": False,
         "open_issues": 2,
         "closed_issues": 3,
         "open_pull_requests": 4,

@@ -93,7 +93,7 @@ def test_all_kinds_of_files_come_out_in_one_schema(desk: Desk) -> None:
         ("parquet/x", 2),
     ]
     assert list(pd.read_parquet(desk.store.repositories).columns) == [field.name for field in schema.FIELDS]
-    assert (summary.repositories, summary.read, summary.bad_count) == (6, 6, 0)
+    assert (summary.repositories, summary.records, summary.invalid_count) == (6, 6, 0)
 
 
 def test_the_shipped_sample_is_taken_where_no_file_is_named(desk: Desk) -> None:
@@ -101,7 +101,7 @@ def test_the_shipped_sample_is_taken_where_no_file_is_named(desk: Desk) -> None:
     summary = desk.fetch(columns={"stars": "star_count"})
 
     assert summary.repositories > 10_000
-    assert summary.bad_count == 0
+    assert summary.invalid_count == 0
 
 
 def test_the_files_of_the_config_are_taken_where_the_command_names_none(desk: Desk) -> None:
@@ -138,7 +138,7 @@ def test_records_from_before_since_are_left_out_and_counted(desk: Desk) -> None:
 
     summary = desk.fetch(path, since="2023-01-01")
 
-    assert (summary.repositories, summary.left_out) == (1, 1)
+    assert (summary.repositories, summary.too_old) == (1, 1)
 
 
 def test_without_a_time_of_fetching_the_newest_date_of_the_file_stands_in(desk: Desk) -> None:
@@ -199,8 +199,8 @@ def test_a_bad_record_is_counted_and_named_and_the_rest_goes_on(desk: Desk, chan
 
     summary = desk.fetch(path)
 
-    assert (summary.repositories, summary.read, summary.bad_count) == (2, 3, 1)
-    (file, position, reason), *_ = summary.bad
+    assert (summary.repositories, summary.records, summary.invalid_count) == (2, 3, 1)
+    (file, position, reason), *_ = summary.invalid
     assert (file, position) == (str(path), 2)
     assert len(reason) < 150
     assert "\n" not in reason
@@ -212,7 +212,7 @@ def test_null_nodes_of_an_answer_are_bad_records(desk: Desk) -> None:
         "errors": [{"message": "x"}],
     }
 
-    assert desk.fetch(desk.put("x.json", answer)).bad[0][1:] == (1, "null instead of a record")
+    assert desk.fetch(desk.put("x.json", answer)).invalid[0][1:] == (1, "null instead of a record")
 
 
 def test_of_many_bad_records_the_first_thousand_are_named_and_all_counted(desk: Desk) -> None:
@@ -220,7 +220,7 @@ def test_of_many_bad_records_the_first_thousand_are_named_and_all_counted(desk: 
 
     summary = desk.fetch(path)
 
-    assert (len(summary.bad), summary.bad_count) == (MAX_LISTED, MAX_LISTED + 5)
+    assert (len(summary.invalid), summary.invalid_count) == (MAX_LISTED, MAX_LISTED + 5)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_file_with_no_good_record_is_an_error(desk: Desk, name: str, content: 
 
 
 def test_a_file_of_several_records_and_no_good_one_is_an_error_beside_a_good_file_too(desk: Desk) -> None:
-    with pytest.raises(BadDataError, match="no good record among 2"):
+    with pytest.raises(BadDataError, match="no valid record among 2"):
         desk.fetch(desk.put("good.json", REST), desk.put("x.csv", "full_name,stars\na/b,-1\nc/d,x\n"))
 
 
@@ -253,8 +253,8 @@ def test_among_files_of_one_record_a_bad_one_is_no_more_than_a_bad_record(desk: 
     """A folder of sixteen thousand answers has its deleted repositories."""
     summary = desk.fetch(desk.put("1.json", REST), desk.put("2.json", {"message": "Not Found"}))
 
-    assert summary.bad == ((str(desk.folder / "2.json"), 1, "GitHub answered 'Not Found'"),)
-    assert [(source.read, source.good, source.bad) for source in summary.by_source] == [(1, 1, 0), (1, 0, 1)]
+    assert summary.invalid == ((str(desk.folder / "2.json"), 1, "GitHub responded with 'Not Found'"),)
+    assert [(source.records, source.valid, source.invalid) for source in summary.sources] == [(1, 1, 0), (1, 0, 1)]
 
 
 def test_the_store_stays_as_it_was_when_a_file_is_bad(desk: Desk) -> None:
@@ -341,8 +341,8 @@ def test_the_summary_is_json(desk: Desk) -> None:
 
     told = json.loads(json.dumps(summary.as_dict()))
 
-    assert (told["repositories"], told["read"], told["bad_count"]) == (1, 2, 1)
-    assert told["by_source"] == [{"file": str(desk.folder / "x.json"), "read": 2, "good": 1, "bad": 1}]
+    assert (told["repositories"], told["records"], told["invalid_count"]) == (1, 2, 1)
+    assert told["sources"] == [{"file": str(desk.folder / "x.json"), "records": 2, "valid": 1, "invalid": 1}]
     assert told["latest"] == "2024-03-01T00:00:00+00:00"
 
 
@@ -390,5 +390,5 @@ def test_every_record_is_a_repository_a_duplicate_or_named_bad(desk: Desk, recor
 
     summary = desk.fetch(desk.put("x.json", [good, *records]))
 
-    assert summary.read == len(records) + 1 == summary.repositories + summary.duplicates + summary.bad_count
+    assert summary.records == len(records) + 1 == summary.repositories + summary.duplicates + summary.invalid_count
     assert desk.rows()["full_name"].str.lower().is_unique

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from stargaze.errors import BadDataError
 from stargaze.features.ingest import json_records as documents
-from stargaze.features.ingest.json_records import Member, read_records, unpack_records
+from stargaze.features.ingest.json_records import RecordAt, read_records, unpack_records
 from stargaze.features.ingest.open_file import open_source
 
 A: dict[str, Any] = {"full_name": "a/b", "stars": 1}
 B: dict[str, Any] = {"nameWithOwner": "c/d", "stargazerCount": 2}
 
 
-def stream(path: Path, content: str | bytes) -> list[Member]:
+def stream(path: Path, content: str | bytes) -> list[RecordAt]:
     """Write a file and read its members."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with open_source(path) as source:
@@ -53,7 +53,7 @@ def test_each_shape_is_unpacked(answer: object, inside: list[object]) -> None:
 def test_an_answer_that_is_only_an_error_is_a_bad_record_with_githubs_words(tmp_path: Path) -> None:
     answer = json.dumps({"data": None, "errors": [{"message": "API rate limit exceeded"}]})
 
-    assert stream(tmp_path / "x", answer) == [(1, None, "GitHub answered with an error: 'API rate limit exceeded'")]
+    assert stream(tmp_path / "x", answer) == [(1, None, "GitHub responded with an error: 'API rate limit exceeded'")]
 
 
 @pytest.mark.parametrize("indent", [None, 1])
@@ -75,12 +75,12 @@ def test_a_broken_line_is_a_bad_record_and_the_others_are_read(tmp_path: Path) -
 def test_a_line_that_nests_a_hundred_thousand_deep_is_a_bad_record(tmp_path: Path) -> None:
     found = stream(tmp_path / "x.jsonl", '{"a":' * 100_000 + "\n" + json.dumps(A))
 
-    assert found == [(1, None, "nested too deep"), (2, A, "")]
+    assert found == [(1, None, "nested too deeply"), (2, A, "")]
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, "[{}," + "[" * 100_000])
 def test_a_document_that_nests_a_hundred_thousand_deep_is_refused(tmp_path: Path, content: str) -> None:
-    with pytest.raises(BadDataError, match="nested too deep"):
+    with pytest.raises(BadDataError, match="nested too deeply"):
         stream(tmp_path / "x", content)
 
 
@@ -112,7 +112,7 @@ def test_a_number_of_thousands_of_digits_does_not_stop_the_file(tmp_path: Path, 
 
 
 def test_a_value_larger_than_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "MOST_VALUE", 1000)
+    monkeypatch.setattr(documents, "MAX_VALUE", 1000)
 
     for content in (
         '{"a": "' + "x" * 2000 + '"}',

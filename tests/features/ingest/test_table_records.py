@@ -13,10 +13,10 @@ import pytest
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features.ingest import table_records as tables
 from stargaze.features.ingest.open_file import open_source
-from stargaze.features.ingest.table_records import Batch, check_mapping, read_rows, resolve_columns
+from stargaze.features.ingest.table_records import TableBatch, check_mapping, read_rows, resolve_columns
 
 
-def rows(path: Path, content: bytes, columns: Mapping[str, str] | None = None) -> Batch:
+def rows(path: Path, content: bytes, columns: Mapping[str, str] | None = None) -> TableBatch:
     """Write a file and read its only batch."""
     path.write_bytes(content)
     with open_source(path) as source:
@@ -126,21 +126,21 @@ def test_a_row_with_too_few_or_too_many_cells_is_bad_and_the_rest_is_read(tmp_pa
     batch = rows(tmp_path / "x.csv", b"full_name,stars\na/b,1\nc/d\ne/f,2,3\ng/h,4\n")
 
     assert batch.positions == [1, 4]
-    assert batch.bad == [(2, "1 columns where the header has 2"), (3, "3 columns where the header has 2")]
+    assert batch.invalid == [(2, "1 columns instead of 2"), (3, "3 columns where the header has 2")]
 
 
 def test_a_quote_that_is_never_closed_is_said(tmp_path: Path) -> None:
     batch = rows(tmp_path / "x.csv", b'full_name,stars,description\na/b,1,x\nc/d,2,"never\ne/f,3,y\n')
 
     assert batch.positions == [1]
-    assert batch.bad == [(2, "unexpected end of data")]
+    assert batch.invalid == [(2, "unexpected end of data")]
 
 
 def test_a_cell_beyond_the_limit_is_a_bad_row(tmp_path: Path) -> None:
     batch = rows(tmp_path / "x.csv", b"full_name,stars,x\na/b,1," + b"x" * 200_000 + b"\nc/d,2,\n")
 
     assert batch.positions == [2]
-    assert batch.bad[0][0] == 1
+    assert batch.invalid[0][0] == 1
 
 
 def test_a_missing_description_or_homepage_in_a_table_that_has_them_is_an_empty_one(tmp_path: Path) -> None:
@@ -184,14 +184,14 @@ def test_broken_parquet_is_refused(tmp_path: Path, cut: slice) -> None:
 
 
 def test_parquet_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "MOST_ROWS", 10)
-    monkeypatch.setattr(tables, "MOST_IN_MEMORY", 10)
+    monkeypatch.setattr(tables, "MAX_ROWS", 10)
+    monkeypatch.setattr(tables, "MAX_IN_MEMORY", 10)
     pd.DataFrame({"full_name": ["a/b"] * 11, "stars": [1] * 11}).to_parquet(tmp_path / "t")
     content = (tmp_path / "t").read_bytes()
 
     with pytest.raises(BadDataError, match="too many"):
         rows(tmp_path / "x", content)
-    with pytest.raises(BadDataError, match="unpacks to more"):
+    with pytest.raises(BadDataError, match="decompresses to more"):
         rows(tmp_path / "x", gzip.compress(content))
 
 

@@ -65,7 +65,7 @@ def test_anything_else_is_one_short_line_with_an_example(text: str) -> None:
 
     assert len(caught.value.message) < 200
     assert caught.value.message.isprintable()
-    assert caught.value.hint == "write it owner/name, as pallets/flask"
+    assert caught.value.hint == "write owner/name, as pallets/flask"
 
 
 @given(st.text(max_size=40) | st.from_regex(r"(https?://)?(github\.com/)?[a-z./?#-]{0,20}", fullmatch=True))
@@ -149,7 +149,7 @@ def test_several_come_in_their_order() -> None:
     [
         ({"full_name": "a/b", "forks": "-1"}, "'a/b': forks is '-1': a count cannot be negative"),
         ({"full_name": "a/b", "forks": -1}, "forks is -1: a count cannot be negative"),
-        ({"full_name": "a/b", "forks": 10**12}, "larger than GitHub can have"),
+        ({"full_name": "a/b", "forks": 10**12}, "larger than any on GitHub"),
         ({"full_name": "a/b", "forks": 1e400}, "not a whole number"),
         ({"full_name": "a/b", "forks": "many"}, "forks is 'many': not a whole number"),
         ({"full_name": "a/b", "forks": [1]}, "forks is a list: not a whole number"),
@@ -168,8 +168,8 @@ def test_several_come_in_their_order() -> None:
         ({"full_name": "a/b", "language": "x" * 300}, "longer than 255 characters"),
         ({"full_name": "a/b", "fork": 1}, "'fork' is not a field of a repository"),
         ({"full_name": "a/b", "x" * 10_000: 1}, "is not a field of a repository"),
-        ({"full_name": "a/b", "created_at": "2020-01-02", "fetched_at": "2020-01-01"}, "must not lie after the day"),
-        ({"full_name": "a/b", "pushed_at": "2020-02-02", "fetched_at": "2020-01-01"}, "must not lie after the day"),
+        ({"full_name": "a/b", "created_at": "2020-01-02", "fetched_at": "2020-01-01"}, "must not be after the date"),
+        ({"full_name": "a/b", "pushed_at": "2020-02-02", "fetched_at": "2020-01-01"}, "must not be after the date"),
     ],
 )
 def test_figures_that_cannot_be_true_are_named(figures: dict[str, Any], message: str) -> None:

@@ -164,7 +164,7 @@ def test_the_first_fault_of_each_row_is_named_by_its_position() -> None:
 
 
 def test_a_field_that_is_needed_may_not_be_missing() -> None:
-    _, bad = validate_repositories(pd.DataFrame({"full_name": ["a/b"]}), NOW, need=("full_name", "stars"))
+    _, bad = validate_repositories(pd.DataFrame({"full_name": ["a/b"]}), NOW, required=("full_name", "stars"))
 
     assert bad == [(0, "stars is missing")]
 

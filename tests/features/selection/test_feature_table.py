@@ -42,7 +42,7 @@ def test_repositories_tell_what_is_missing(tmp_path: Path, plausible: object) ->
 
 def test_a_selection_tells_what_each_is_worth_or_why_it_went(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    verdicts = {policy: ["kept", "constant"] for policy in POLICIES}
+    verdicts = {policy: ["selected", "constant"] for policy in POLICIES}
     worth = {f"importance_{policy}": [0.25, None] for policy in POLICIES}
     told = {"feature": ["age", "forks"], "missing": [0.0, 0.125], **verdicts, **worth}
     pd.DataFrame(told).to_csv(store.selection, index=False)

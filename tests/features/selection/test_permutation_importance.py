@@ -33,18 +33,18 @@ def evidence() -> TrainingRows:
 def test_only_columns_that_tell_something_beat_the_probes(evidence: TrainingRows) -> None:
     worth = permutation_importances(evidence, list(evidence.inputs), SECTION)
 
-    assert list(worth.gain) == list(worth.wins) == ["forks", "language", "age", "size_kb"]
-    assert worth.runs == 6
-    assert worth.wins["forks"] == worth.wins["language"] == 1.0
-    assert worth.wins["age"] <= 0.5
-    assert min(worth.gain["forks"], worth.gain["language"]) > 50 * abs(worth.gain["age"])
-    assert worth.gain["size_kb"] == worth.wins["size_kb"] == 0.0
+    assert list(worth.increase) == list(worth.win_rate) == ["forks", "language", "age", "size_kb"]
+    assert worth.n_runs == 6
+    assert worth.win_rate["forks"] == worth.win_rate["language"] == 1.0
+    assert worth.win_rate["age"] <= 0.5
+    assert min(worth.increase["forks"], worth.increase["language"]) > 50 * abs(worth.increase["age"])
+    assert worth.increase["size_kb"] == worth.win_rate["size_kb"] == 0.0
 
 
 def test_measured_again_it_is_the_same(evidence: TrainingRows) -> None:
     first, again = (permutation_importances(evidence, list(evidence.inputs), SECTION) for _ in range(2))
 
-    assert (first.gain, first.wins) == (again.gain, again.wins)
+    assert (first.increase, first.win_rate) == (again.increase, again.win_rate)
 
 
 def test_the_errors_of_all_are_those_of_the_models_that_were_shuffled(evidence: TrainingRows) -> None:
@@ -79,9 +79,9 @@ def test_what_is_learned_is_judged_as_it_is_known_without_the_fold(evidence: Tra
 
 
 def test_columns_of_one_group_are_worth_what_they_are_worth_together(evidence: TrainingRows) -> None:
-    parts = {"text_direction_1": evidence.inputs["forks"], "text_direction_2": evidence.inputs["age"]}
+    parts = {"text_component_1": evidence.inputs["forks"], "text_component_2": evidence.inputs["age"]}
     worth = permutation_importances(
         TrainingRows(pd.DataFrame(parts), evidence.target, evidence.folds), list(parts), SECTION
     )
 
-    assert worth.gain["text_direction_1"] == worth.gain["text_direction_2"] > 0.5
+    assert worth.increase["text_component_1"] == worth.increase["text_component_2"] > 0.5

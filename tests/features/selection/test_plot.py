@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from stargaze.config import POLICIES
-from stargaze.features.selection.plot import MOST, draw_selection
+from stargaze.features.selection.plot import MAX_BARS, draw_selection
 
 
-def reasons(n: int, verdict: str = "kept") -> pd.DataFrame:
+def reasons(n: int, verdict: str = "selected") -> pd.DataFrame:
     """Make a table of reasons."""
     frame = pd.DataFrame({"feature": [f"feature_{place}" for place in range(n)]})
     for policy in POLICIES:
@@ -22,13 +22,13 @@ def reasons(n: int, verdict: str = "kept") -> pd.DataFrame:
     return frame
 
 
-@pytest.mark.parametrize(("n", "verdict", "shown"), [(40, "kept", MOST), (3, "constant", 0)])
+@pytest.mark.parametrize(("n", "verdict", "shown"), [(40, "selected", MAX_BARS), (3, "constant", 0)])
 def test_each_policy_is_a_panel_with_its_best_features(tmp_path: Path, n: int, verdict: str, shown: int) -> None:
     draw_selection(reasons(n, verdict), tmp_path / "x.svg")
 
     words = ["".join(element.itertext()).strip() for element in ET.parse(tmp_path / "x.svg").findall(".//{*}text")]
     for policy in POLICIES:
-        assert f"{policy}: {n if verdict == 'kept' else 0} features kept" in words
+        assert f"{policy}: {n if verdict == 'selected' else 0} features selected" in words
     assert sum(word == f"feature_{n - 1}" for word in words) == (len(POLICIES) if shown else 0)
     assert sum(word.startswith("feature_") for word in set(words)) == shown
 

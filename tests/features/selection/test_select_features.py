@@ -106,13 +106,13 @@ def verdicts(selection: Selection, name: str) -> list[str]:
 
 
 def test_a_planted_column_that_holds_the_stars_is_reported_and_kept_nowhere(selection: Selection) -> None:
-    assert all(verdict.startswith("holds the stars") for verdict in verdicts(selection, "planted_leak"))
-    assert not any("planted_leak" in names for names in selection.feature_set.kept.values())
+    assert all(verdict.startswith("leaks the target") for verdict in verdicts(selection, "planted_leak"))
+    assert not any("planted_leak" in names for names in selection.feature_set.selected.values())
 
 
 def test_watchers_are_refused_because_they_hold_the_stars(selection: Selection) -> None:
-    assert verdicts(selection, "watchers")[2].startswith("holds the stars")
-    assert "watchers" not in selection.feature_set.kept["all"]
+    assert verdicts(selection, "watchers")[2].startswith("leaks the target")
+    assert "watchers" not in selection.feature_set.selected["all"]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -122,7 +122,9 @@ def test_planted_columns_of_noise_are_dropped(selection: Selection, policy: str)
 
     assert (said == SELECTED).sum() <= 1
     assert (
-        said[said != SELECTED].str.fullmatch(r"(useless|doubtful): beats the random probes in \d+% of \d+ runs.*").all()
+        said[said != SELECTED]
+        .str.fullmatch(r"(no better than a random probe|uncertain): beats the random probes in \d+% of \d+ runs.*")
+        .all()
     )
 
 
@@ -131,34 +133,42 @@ def test_a_planted_twin_is_a_duplicate(selection: Selection) -> None:
 
 
 def test_what_tells_the_stars_stays(selection: Selection) -> None:
-    assert "forks" in selection.feature_set.kept["all"]
-    assert selection.feature_set.scores["all"]["rmsle_kept"] < selection.feature_set.scores["static"]["rmsle_kept"]
+    assert "forks" in selection.feature_set.selected["all"]
+    assert (
+        selection.feature_set.scores["all"]["rmsle_selected"] < selection.feature_set.scores["static"]["rmsle_selected"]
+    )
 
 
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        (lambda stars: stars, "holds the stars: equal in 100%"),
-        (lambda stars: -stars, "holds the stars"),
-        (np.log1p, "holds the stars"),
-        (lambda stars: stars * 1.05 + 3, "holds the stars"),
-        (lambda stars: np.where(np.arange(len(stars)) % 2, stars, np.nan), "holds the stars: equal in 100%"),
-        (lambda stars: np.where(np.arange(len(stars)) % 150, stars, 0), "holds the stars"),
+        (lambda stars: stars, "leaks the target: equal to the stars in 100%"),
+        (lambda stars: -stars, "leaks the target"),
+        (np.log1p, "leaks the target"),
+        (lambda stars: stars * 1.05 + 3, "leaks the target"),
+        (
+            lambda stars: np.where(np.arange(len(stars)) % 2, stars, np.nan),
+            "leaks the target: equal to the stars in 100%",
+        ),
+        (lambda stars: np.where(np.arange(len(stars)) % 150, stars, 0), "leaks the target"),
         (
             lambda stars: np.where(np.arange(len(stars)) % 3, stars, np.arange(len(stars))),
-            "holds the stars of some: equal in ",
+            "leaks the target in part: equal to the stars in ",
         ),
         (
             lambda stars: np.where(np.arange(len(stars)) % 2, np.sqrt(stars + 1), -1.0),
-            "holds the stars of some: Spearman's rho 1.000",
+            "leaks the target in part: Spearman's rho 1.000",
         ),
-        (lambda stars: stars + np.random.default_rng(0).normal(0.0, 0.5, len(stars)), "holds the stars: equal in 0%"),
+        (
+            lambda stars: stars + np.random.default_rng(0).normal(0.0, 0.5, len(stars)),
+            "leaks the target: equal to the stars in 0%",
+        ),
         (lambda stars: np.full(len(stars), np.nan), "missing in 100.0% of the repositories"),
         (lambda stars: np.where(np.arange(len(stars)) < 2, 1.0, np.nan), "missing in 99.3%"),
         (lambda stars: np.full(len(stars), 7.0), "constant"),
         (lambda stars: np.random.default_rng(0).normal(size=len(stars)), None),
         (lambda stars: stars * np.exp(np.random.default_rng(0).normal(size=len(stars))), None),
-        (lambda stars: np.where(np.arange(len(stars)) % 3, 1.0, np.nan), "constant but for 0 repositories"),
+        (lambda stars: np.where(np.arange(len(stars)) % 3, 1.0, np.nan), "constant except for 0 repositories"),
     ],
 )
 def test_a_column_goes_by_its_looks_with_the_reason(
@@ -215,24 +225,26 @@ NAMES = [plant.name for plant in PLANTS]
 def test_what_is_kept_is_said_to_be_kept(selection: Selection) -> None:
     for policy in POLICIES:
         said = selection.reasons.loc[selection.reasons[policy] == SELECTED, "feature"]
-        assert set(said) == set(selection.feature_set.kept[policy])
+        assert set(said) == set(selection.feature_set.selected[policy])
 
 
 def test_no_policy_keeps_what_it_may_not_use(selection: Selection) -> None:
     for policy in POLICIES:
-        assert set(selection.feature_set.kept[policy]) <= {item.name for item in allowed_features(policy)} | set(NOISE)
-    assert verdicts(selection, "forks")[:2] == ["only from policy all on"] * 2
+        assert set(selection.feature_set.selected[policy]) <= {item.name for item in allowed_features(policy)} | set(
+            NOISE
+        )
+    assert verdicts(selection, "forks")[:2] == ["needs policy all"] * 2
 
 
 def test_the_rows_for_people_say_what_a_kept_feature_is_worth(selection: Selection) -> None:
     row = next(row for row in selection.as_rows() if row["feature"] == "forks")
 
-    assert row["all"].startswith("kept, 0.")
+    assert row["all"].startswith("selected, 0.")
 
 
 def test_only_training_rows_are_looked_at(repositories: pd.DataFrame, selection: Selection) -> None:
     """Stars and figures of held-out repositories may be anything."""
-    held = table(repositories, MANY_RUNS).side < 0
+    held = table(repositories, MANY_RUNS).folds < 0
     changed = repositories.copy()
     changed.loc[held, "stars"] = 0.0
     changed.loc[held, "forks"] = 1e6
@@ -285,7 +297,7 @@ def test_repositories_without_any_column_that_helps_are_refused(plausible: Plaus
     names = [f"owner{number:04}/name" for number in range(300)]
     bare = schema.conform(plausible(300)[["stars"]].assign(full_name=names))
 
-    with pytest.raises(MissingInputError, match="no column is left to learn from: name_length: constant") as caught:
+    with pytest.raises(MissingInputError, match="no usable feature is left: name_length: constant") as caught:
         select(table(bare), SECTION)
 
     assert "more fields" in caught.value.hint

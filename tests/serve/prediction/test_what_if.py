@@ -61,7 +61,7 @@ def test_an_empty_field_is_not_changed(empty: Any) -> None:
         ({"readme_length": "-1"}, "readme_length is '-1': a count cannot be negative"),
         ({"readme_length": "long"}, "not a whole number"),
         ({"readme_length": "today"}, "not a whole number"),
-        ({"topic_count": "1e99"}, "larger than GitHub can have"),
+        ({"topic_count": "1e99"}, "larger than any on GitHub"),
         ({"topic_count": "nan"}, "not a valid value"),
         ({"topic_count": [1]}, "not a whole number"),
         ({"latest_release_at": "soon"}, "not a date"),

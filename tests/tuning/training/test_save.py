@@ -111,7 +111,7 @@ def test_quantiles_and_background_are_of_training_rows_only(saved: Saved) -> Non
     stars = table.repositories["stars"].iloc[table.training]
     assert (meta["star_quantiles"][0], meta["star_quantiles"][-1]) == (stars.min(), stars.max())
     typical = dict(zip(KEPT["all"], meta["background"]["all"], strict=True))
-    inputs = table.inputs(feature_set, "all").iloc[table.training]
+    inputs = table.model_inputs(feature_set, "all").iloc[table.training]
     assert typical["forks"] == inputs["forks"].median()
     assert typical["language"] == inputs["language"].mode()[0]
 

@@ -24,7 +24,7 @@ from stargaze.tuning.training.save import save_best
 
 pytestmark = pytest.mark.thorough
 
-KEPT = ["text_score", "owner_stars", "text_direction_2", "age", "description_length", "contributors"]
+KEPT = ["text_score", "owner_stars", "text_component_2", "age", "description_length", "contributors"]
 BEST = {
     "family": "lightgbm",
     "parameters": {"n_estimators": 20},
@@ -53,7 +53,7 @@ def test_serving_tells_of_rows_that_were_held_out_what_training_told(saved: Save
 
     served = Bundle.load(folder).inputs(held.assign(stars=float("nan")), "all")
 
-    pd.testing.assert_frame_equal(served, table.inputs(feature_set, "all").iloc[table.test], rtol=1e-6)
+    pd.testing.assert_frame_equal(served, table.model_inputs(feature_set, "all").iloc[table.test], rtol=1e-6)
 
 
 def test_intervals_are_learnt_from_the_columns_that_serving_makes(
@@ -71,7 +71,7 @@ def test_intervals_are_learnt_from_the_columns_that_serving_makes(
 
     refit(table, feature_set, ["all"], candidates([BEST], 1, 0), 0.9)["all"]
 
-    place = KEPT.index("text_direction_2")
+    place = KEPT.index("text_component_2")
     served = Bundle.load(folder).inputs(table.repositories, "all").iloc[[*table.training, *table.validation], place]
     assert given[0][:, place] == pytest.approx(served.to_numpy(), abs=1e-5)
 

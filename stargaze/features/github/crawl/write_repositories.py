@@ -50,11 +50,11 @@ def _rows(
         report(f"putting {position:,} of {len(repos):,} repositories together", 0.9 * position / max(len(repos), 1))
         for number, item in items.items():
             position += 1
-            ledger.read[0] = position
+            ledger.records[0] = position
             try:
                 row = records.map_record({**item, "_collected_at": page.at.isoformat()})
             except BadDataError as error:
-                ledger.refuse(0, position, error.message)
+                ledger.reject(0, position, error.message)
             else:
                 yield 0, position, {**row, **known.get(number, {})}
 
