@@ -54,8 +54,8 @@ def test_it_names_its_source_and_licence(tool: ModuleType) -> None:
     assert metadata[b"license"] == b"MIT"
 
 
-def test_the_readme_names_its_source_and_licence() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_names_its_source_and_license() -> None:
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 
     assert "repos-using-electron" in text
     assert "MIT" in text

@@ -126,7 +126,7 @@ def test_a_row_with_too_few_or_too_many_cells_is_bad_and_the_rest_is_read(tmp_pa
     batch = rows(tmp_path / "x.csv", b"full_name,stars\na/b,1\nc/d\ne/f,2,3\ng/h,4\n")
 
     assert batch.positions == [1, 4]
-    assert batch.invalid == [(2, "1 columns instead of 2"), (3, "3 columns where the header has 2")]
+    assert batch.invalid == [(2, "1 columns instead of 2"), (3, "3 columns instead of 2")]
 
 
 def test_a_quote_that_is_never_closed_is_said(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tests.features.github.conftest import FakeClock
     ],
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"github\.url"):
+    with pytest.raises(ConfigError, match=r"github\.api_url"):
         HttpTransport(url, "", FakeClock())
 
 
