@@ -80,13 +80,13 @@ class FakeCloud:
             self.calls.append(f"delete {resource.key}")
             deleted = {resource.key, f"rules {resource.name}"} if resource.kind == "security group" else {resource.key}
             self.existing = [
-                one
-                for one in self.existing
-                if one.key not in deleted or (one.kind != "rules" and one.id != resource.id)
+                other
+                for other in self.existing
+                if other.key not in deleted or (other.kind != "rules" and other.id != resource.id)
             ]
 
     def servers(self) -> tuple[ActualResource, ...]:
-        return tuple(one for one in self.existing if one.kind == "server")
+        return tuple(resource for resource in self.existing if resource.kind == "server")
 
     def console_output(self, server_id: str) -> str:
         return self.consoles.get(server_id, f"boot\n{BEGIN}\nssh-ed25519 AAAA{server_id} root@x\n{END}\n")

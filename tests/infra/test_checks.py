@@ -50,8 +50,10 @@ def test_every_problem_is_a_check_of_its_own(state_dir: StateDir) -> None:
 def test_a_rule_that_opens_more_than_the_page_is_an_error(cloud: FakeCloud, state_dir: StateDir) -> None:
     apply_plan(plan_up(SECTION, cloud, state_dir), cloud, lambda *_: None)
     cloud.existing = [
-        replace(one, spec={"rules": ["tcp 6379 from 0.0.0.0/0"]}) if one.key == "rules stargaze-ray" else one
-        for one in cloud.existing
+        replace(resource, spec={"rules": ["tcp 6379 from 0.0.0.0/0"]})
+        if resource.key == "rules stargaze-ray"
+        else resource
+        for resource in cloud.existing
     ]
 
     *_, rules = check_cloud(SECTION, cloud, state_dir, "token")

@@ -65,7 +65,7 @@ def test_up_creates_five_machines_and_a_second_run_changes_nothing(cloud: FakeCl
 def test_the_host_keys_of_new_servers_are_pinned_and_never_read_again(cloud: FakeCloud, state_dir: StateDir) -> None:
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
     before = state_dir.known_hosts.read_text()
-    server = next(one for one in cloud.existing if one.key == "server stargaze-production1")
+    server = next(resource for resource in cloud.existing if resource.key == "server stargaze-production1")
     cloud.consoles[server.id] = cloud.console_output(server.id).replace("AAAA", "EVIL")
 
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
@@ -76,7 +76,7 @@ def test_the_host_keys_of_new_servers_are_pinned_and_never_read_again(cloud: Fak
 
 def test_a_server_that_is_created_again_gets_a_new_pin(cloud: FakeCloud, state_dir: StateDir) -> None:
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
-    old = next(one for one in cloud.existing if one.key == "server stargaze-production1")
+    old = next(resource for resource in cloud.existing if resource.key == "server stargaze-production1")
     cloud.existing.remove(old)
 
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
@@ -175,7 +175,7 @@ def test_down_deletes_everything_and_the_list_of_machines(cloud: FakeCloud, stat
 
 def test_down_names_what_could_not_be_deleted(cloud: FakeCloud, state_dir: StateDir) -> None:
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
-    cloud.delete = lambda found: None  # type: ignore[method-assign]
+    cloud.delete = lambda resource: None  # type: ignore[method-assign]
 
     with pytest.raises(ExternalError, match=r"could not be deleted: .*server stargaze-production2"):
         tear_down(cloud, state_dir, plan_down(cloud), QUIET)
@@ -184,16 +184,16 @@ def test_down_names_what_could_not_be_deleted(cloud: FakeCloud, state_dir: State
 def test_down_deletes_a_resource_that_appears_during_the_run(cloud: FakeCloud, state_dir: StateDir) -> None:
     """For example a port of a killed run, which keeps its security group in use."""
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
-    late = next(one for one in cloud.existing if one.kind == "port")
+    late = next(resource for resource in cloud.existing if resource.kind == "port")
     cloud.existing.remove(late)
     plan = plan_down(cloud)
     cloud.existing.append(late)
     delete = cloud.delete
 
-    def refuse(found: ActualResource) -> None:
-        if found.kind == "security group" and late in cloud.existing:
-            raise ExternalError(f"{found.key} could not be deleted: in use", hint="")
-        delete(found)
+    def refuse(resource: ActualResource) -> None:
+        if resource.kind == "security group" and late in cloud.existing:
+            raise ExternalError(f"{resource.key} could not be deleted: in use", hint="")
+        delete(resource)
 
     cloud.delete = refuse  # type: ignore[method-assign]
 
@@ -206,9 +206,9 @@ def test_down_stops_when_a_resource_cannot_be_deleted(cloud: FakeCloud, state_di
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
     calls = []
 
-    def refuse(found: ActualResource) -> None:
-        calls.append(found.key)
-        raise ExternalError(f"{found.key} could not be deleted: locked", hint="")
+    def refuse(resource: ActualResource) -> None:
+        calls.append(resource.key)
+        raise ExternalError(f"{resource.key} could not be deleted: locked", hint="")
 
     cloud.delete = refuse  # type: ignore[method-assign]
 
@@ -253,16 +253,16 @@ def test_an_unpinned_host_key_can_be_forgotten(state_dir: StateDir) -> None:
 
 def test_a_foreign_keypair_is_used_and_never_deleted(cloud: FakeCloud, state_dir: StateDir) -> None:
     named = replace(SECTION, keypair="stargaze", key_file=str(ensure_private_key(SECTION, state_dir)))
-    theirs = ActualResource("keypair", "stargaze", "stargaze", {"public_key": "ssh-ed25519 BBBB"}, is_foreign=True)
+    foreign = ActualResource("keypair", "stargaze", "stargaze", {"public_key": "ssh-ed25519 BBBB"}, is_foreign=True)
     cloud.offered = replace(OFFERS, keypairs=("stargaze",))
-    cloud.existing.append(theirs)
+    cloud.existing.append(foreign)
 
     plan = plan_up(named, cloud, state_dir)
     bring_up(named, cloud, state_dir, plan, QUIET)
     tear_down(cloud, state_dir, plan_down(cloud), QUIET)
 
     assert plan.problems == ()
-    assert cloud.existing == [theirs]
+    assert cloud.existing == [foreign]
 
 
 def test_a_production_machine_leaves_the_swarm_before_it_is_deleted(
@@ -275,9 +275,9 @@ def test_a_production_machine_leaves_the_swarm_before_it_is_deleted(
     left_swarm: list[bool] = []
     delete = cloud.delete
 
-    def record_and_delete(found: ActualResource) -> None:
+    def record_and_delete(resource: ActualResource) -> None:
         left_swarm.append(log.is_file())
-        delete(found)
+        delete(resource)
 
     cloud.delete = record_and_delete  # type: ignore[method-assign]
     bring_up(
@@ -313,7 +313,7 @@ def test_a_machine_that_cannot_leave_the_swarm_is_deleted_anyway(
     )
 
     assert "production2 could not leave the Swarm: production1: no majority" in messages
-    assert "server stargaze-production2" not in [one.key for one in cloud.existing]
+    assert "server stargaze-production2" not in [resource.key for resource in cloud.existing]
 
 
 def test_a_network_with_attached_machines_is_not_deleted(cloud: FakeCloud, state_dir: StateDir) -> None:

@@ -100,10 +100,10 @@ def test_the_doctor_checks_every_machine_and_only_the_public_ports(
 
     monkeypatch.setattr(checks, "socket", copy_module(socket, create_connection=refuse))
 
-    found = check_machines(SECTION, state_dir)
+    results = check_machines(SECTION, state_dir)
 
-    assert [one.name for one in found if one.state == "ill"] == []
-    assert {f"{name}: ssh" for name in HOSTS} <= {one.name for one in found}
+    assert [check.name for check in results if check.state == "ill"] == []
+    assert {f"{name}: ssh" for name in HOSTS} <= {check.name for check in results}
     assert set(attempted) == {"203.0.113.9"}
     assert len(attempted) == len(checks.PRIVATE_PORTS)
 
@@ -112,15 +112,15 @@ def test_the_doctor_checks_every_machine_and_only_the_public_ports(
 def test_a_machine_without_facts_is_an_error(
     state_dir: StateDir, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch, output: str | None
 ) -> None:
-    monkeypatch.setattr(checks, "_check_port", lambda *_: checks.Check("door", "well", ""))
+    monkeypatch.setattr(checks, "_check_port", lambda *_: checks.Check("port", "well", ""))
     monkeypatch.setattr(checks, "PRIVATE_PORTS", {})
     if output is None:
         del answers["10.20.0.13"]
     else:
         answers["10.20.0.13"] = output
 
-    found = check_machines(SECTION, state_dir)
+    results = check_machines(SECTION, state_dir)
 
-    assert [(one.name, one.found, one.hint) for one in found if one.state == "ill"] == [
+    assert [(check.name, check.found, check.hint) for check in results if check.state == "ill"] == [
         ("production1: ssh", "login failed", "stargaze infra up")
     ]

@@ -126,7 +126,7 @@ class OpenStack:
         return str((answer or {}).get("output") or "")
 
     def _find(self, resource: DesiredResource) -> ActualResource | None:
-        matches = [one for one in self.resources() if one.key == resource.key and not one.conflict]
+        matches = [other for other in self.resources() if other.key == resource.key and not other.conflict]
         return min(matches, key=preference, default=None)
 
     def _list(self, kind: str) -> list[Any]:

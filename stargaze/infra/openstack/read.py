@@ -107,7 +107,9 @@ LIST: Mapping[str, Callable[[Any, str], Iterable[Any]]] = {
 def owned_resources(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[ActualResource, ...]:
     """Select the resources of a cluster from the lists of all kinds, with the values they are compared by."""
     tag = cluster_tag(name)
-    owned = {kind: [one for one in resources if _has_tag(one, tag)] for kind, resources in listed.items()}
+    owned = {
+        kind: [resource for resource in resources if _has_tag(resource, tag)] for kind, resources in listed.items()
+    }
     in_use = _ids_in_use(listed)
     raw_groups = {group.id: group for group in owned["security group"]}
     groups = sorted(
@@ -142,7 +144,7 @@ def owned_resources(listed: Mapping[str, Sequence[Any]], name: str) -> tuple[Act
         *(_anti_affinity_group(group) for group in listed["anti-affinity group"] if group.name == tag),
         *(_to_resource("port", port, tag, in_use, groups=group_names_of(port)) for port in owned["port"]),
         *owned_servers(listed["server"], name),
-        *(_floating_ip(one, name, tag, port_names) for one in owned["floating IP"]),
+        *(_floating_ip(address, name, tag, port_names) for address in owned["floating IP"]),
     )
 
 

@@ -124,7 +124,7 @@ def _apply_step(
     started = time.monotonic()
     on_step(step, "begun", "")
     try:
-        resource = _call_cloud(step, cloud, {key: one.id for key, one in resources.items()})
+        resource = _call_cloud(step, cloud, {key: resource.id for key, resource in resources.items()})
     except StargazeError as error:
         on_step(step, "failed", error.message)
         return error

@@ -94,17 +94,17 @@ def plan_changes(
     """
     all_problems = list(problems)
     existing: dict[str, list[ActualResource]] = defaultdict(list)
-    for resource in actual:
-        existing[resource.key].append(resource)
+    for actual_resource in actual:
+        existing[actual_resource.key].append(actual_resource)
     steps: list[Step] = []
-    for wanted in desired:
-        candidates = sorted(existing.pop(wanted.key, []), key=preference)
+    for resource in desired:
+        candidates = sorted(existing.pop(resource.key, []), key=preference)
         if candidates:
-            steps.append(_compare(wanted, candidates[0], all_problems))
+            steps.append(_compare(resource, candidates[0], all_problems))
         else:
-            steps.append(Step("create", wanted.kind, wanted.name, "", wanted))
+            steps.append(Step("create", resource.kind, resource.name, "", resource))
         steps += [_delete(duplicate, "duplicate") for duplicate in candidates[1:]]
-    steps += [_delete(one, NOT_IN_CONFIG) for others in existing.values() for one in others if _is_deletable(one)]
+    steps += [_delete(other, NOT_IN_CONFIG) for rest in existing.values() for other in rest if _is_deletable(other)]
     all_problems += _attached_networks(steps)
     all_problems += _exceeded_quotas(steps, resolved, limits)
     return Plan(tuple(steps), tuple(all_problems))

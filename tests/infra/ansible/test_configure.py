@@ -34,8 +34,10 @@ def store(tmp_path: Path) -> Store:
 def state_dir(store: Store, monkeypatch: pytest.MonkeyPatch) -> StateDir:
     """The state directory after five machines were configured."""
     state_dir = open_state_dir(SECTION, store)
-    write_hosts(state_dir, [Host(one, "10.20.0.9", "10.20.0.9", "debian") for one in list_machines(SECTION)])
-    pin_host_keys(state_dir, {one.name: (f"id of {one.name}", ["ssh-ed25519 AAAA"]) for one in list_machines(SECTION)})
+    write_hosts(state_dir, [Host(machine, "10.20.0.9", "10.20.0.9", "debian") for machine in list_machines(SECTION)])
+    pin_host_keys(
+        state_dir, {machine.name: (f"id of {machine.name}", ["ssh-ed25519 AAAA"]) for machine in list_machines(SECTION)}
+    )
     store.keys.mkdir()
     (store.keys / "allowed_signers").write_text("somebody\n")
     monkeypatch.setattr(configure, "run_playbook", lambda *_, **__: SimpleNamespace(changed={}))
@@ -51,7 +53,7 @@ def test_after_a_run_the_machines_are_up_to_date(state_dir: StateDir, store: Sto
     "change",
     [
         lambda state_dir, _: pin_host_keys(
-            state_dir, {one.name: ("another id", ["ssh-ed25519 AAAA"]) for one in list_machines(SECTION)}
+            state_dir, {machine.name: ("another id", ["ssh-ed25519 AAAA"]) for machine in list_machines(SECTION)}
         ),
         lambda _, store: (store.keys / "allowed_signers").write_text("somebody else\n"),
         lambda state_dir, _: state_dir.ray_token.write_text("another"),

@@ -20,7 +20,7 @@ from stargaze.system.signals import unwinding
 
 Reported = list[tuple[str, str, str]]
 HEAD = "- hosts: all\n  gather_facts: false\n  tasks:\n"
-pytestmark = pytest.mark.real  # it runs Ansible, against this machine alone
+pytestmark = pytest.mark.real  # it runs Ansible, on this machine only
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_signal_stops_the_playbook_and_then_the_command(
         run(tasks)
 
     assert not continued.exists()
-    assert not [one for one in psutil.process_iter() if _cmdline(one) == ["sleep", "31.4159"]]
+    assert not [process for process in psutil.process_iter() if _cmdline(process) == ["sleep", "31.4159"]]
     assert getattr(caught.value, "code", None) in (None, 128 + number)
 
 

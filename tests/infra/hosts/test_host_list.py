@@ -41,9 +41,11 @@ def test_ssh_uses_the_jump_host_and_pinned_keys() -> None:
 
 
 def test_ansible_uses_the_same_ssh_options() -> None:
-    found = {host.name: host for host in to_ssh_hosts(hosts(), ACCESS)}
+    ssh_hosts = {host.name: host for host in to_ssh_hosts(hosts(), ACCESS)}
 
-    assert (found["production1"].role, found["production1"].private_ip) == ("production", "10.20.0.13")
-    assert found["production1"].words(["true"]) == [*found["production1"].way, "true"]
+    assert (ssh_hosts["production1"].role, ssh_hosts["production1"].private_ip) == ("production", "10.20.0.13")
+    assert ssh_hosts["production1"].words(["true"]) == [*ssh_hosts["production1"].way, "true"]
     arguments = build_inventory(SECTION, hosts(), ACCESS, PlaybookFiles())["all"]["hosts"]["production1"]
-    assert shlex.split(arguments["ansible_ssh_common_args"]) == list(found["production1"].options[2:])  # after the key
+    assert shlex.split(arguments["ansible_ssh_common_args"]) == list(
+        ssh_hosts["production1"].options[2:]
+    )  # after the key

@@ -34,16 +34,16 @@ def port(name: str, group_id: str) -> Any:
 
 def read_resources(**listed: list[Any]) -> dict[str, ActualResource]:
     every = {kind: listed.get(kind.replace(" ", "_"), []) for kind in LIST}
-    return {f"{one.kind} {one.id}": one for one in owned_resources(every, "stargaze")}
+    return {f"{resource.kind} {resource.id}": resource for resource in owned_resources(every, "stargaze")}
 
 
 def test_a_resource_with_attachments_is_in_use() -> None:
-    found = read_resources(security_group=[group("first"), group("second")], port=[port("a", "second")])
+    resources = read_resources(security_group=[group("first"), group("second")], port=[port("a", "second")])
 
-    assert not found["security group first"].is_in_use
-    assert found["security group second"].is_in_use
-    assert found["rules second"].is_in_use
-    assert found["port a"].spec["groups"] == ["stargaze-page"]
+    assert not resources["security group first"].is_in_use
+    assert resources["security group second"].is_in_use
+    assert resources["rules second"].is_in_use
+    assert resources["port a"].spec["groups"] == ["stargaze-page"]
 
 
 def test_only_the_interface_in_the_owned_subnet_is_owned() -> None:
@@ -51,18 +51,22 @@ def test_only_the_interface_in_the_owned_subnet_is_owned() -> None:
         return SimpleNamespace(id=kind, name="stargaze", description=TAG, tags=[TAG], created_at="", **more)
 
     def interface(name: str, subnet: str) -> Any:
-        one = port(name, "")
-        one.device_owner, one.device_id, one.fixed_ips = "network:router_interface", "router", [{"subnet_id": subnet}]
-        one.description, one.tags = "", []
-        return one
+        interface_port = port(name, "")
+        interface_port.device_owner, interface_port.device_id, interface_port.fixed_ips = (
+            "network:router_interface",
+            "router",
+            [{"subnet_id": subnet}],
+        )
+        interface_port.description, interface_port.tags = "", []
+        return interface_port
 
     router = thing("router", external_gateway_info=None)
     subnet = thing("sub", cidr="10.20.0.0/24", dns_nameservers=[], network_id="net")
     ports = [interface("theirs", "another"), interface("ours", "sub")]
 
-    found = read_resources(router=[router], subnet=[subnet], port=ports)
+    resources = read_resources(router=[router], subnet=[subnet], port=ports)
 
-    assert [key for key in found if key.startswith("interface")] == ["interface ours"]
+    assert [key for key in resources if key.startswith("interface")] == ["interface ours"]
 
 
 def test_a_matching_name_without_the_tag_is_not_owned() -> None:
@@ -74,23 +78,23 @@ def test_a_matching_name_without_the_tag_is_not_owned() -> None:
     def servers(name: str) -> Any:
         return SimpleNamespace(id=name, name=name, policy="soft-anti-affinity", policies=[], member_ids=[])
 
-    theirs = read_resources(
+    foreign = read_resources(
         keypair=[key("ssh-ed25519 AAAA somebody@else")], **{"anti-affinity_group": [servers("stargaze")]}
     )
-    ours = read_resources(keypair=[key(f"ssh-ed25519 AAAA {TAG}")], **{"anti-affinity_group": [servers(TAG)]})
+    owned = read_resources(keypair=[key(f"ssh-ed25519 AAAA {TAG}")], **{"anti-affinity_group": [servers(TAG)]})
 
-    assert {name: one.is_foreign for name, one in theirs.items()} == {"keypair stargaze": True}
-    assert {name: one.is_foreign for name, one in ours.items()} == {
+    assert {name: resource.is_foreign for name, resource in foreign.items()} == {"keypair stargaze": True}
+    assert {name: resource.is_foreign for name, resource in owned.items()} == {
         "keypair stargaze": False,
         f"anti-affinity group {TAG}": False,
     }
-    assert ours["keypair stargaze"].spec == theirs["keypair stargaze"].spec == {"public_key": "ssh-ed25519 AAAA"}
+    assert owned["keypair stargaze"].spec == foreign["keypair stargaze"].spec == {"public_key": "ssh-ed25519 AAAA"}
 
 
 def test_a_port_in_the_duplicate_of_a_group_shows_the_id_of_that_group() -> None:
-    found = read_resources(
+    resources = read_resources(
         security_group=[group("first"), group("second")], port=[port("a", "second"), port("b", "first")]
     )
 
-    assert found["port b"].spec["groups"] == ["stargaze-page"]
-    assert found["port a"].spec["groups"] == ["second"]
+    assert resources["port b"].spec["groups"] == ["stargaze-page"]
+    assert resources["port a"].spec["groups"] == ["second"]

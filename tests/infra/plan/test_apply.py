@@ -26,7 +26,7 @@ def ignore(*_: object) -> None:
 def test_a_second_run_changes_nothing(cloud: FakeCloud) -> None:
     resources = apply_plan(plan_for(cloud), cloud, ignore)
 
-    assert set(resources) == {one.key for one in desired()}
+    assert set(resources) == {resource.key for resource in desired()}
     assert plan_for(cloud).changes == ()
 
 
@@ -64,8 +64,8 @@ def test_a_failure_skips_only_dependent_steps_and_the_next_run_continues(cloud: 
 
 def test_a_port_is_moved_from_a_duplicate_group_before_the_group_is_deleted(cloud: FakeCloud) -> None:
     apply_plan(plan_for(cloud), cloud, ignore)
-    group = next(one for one in cloud.existing if one.key == "security group stargaze-page")
-    port = next(one for one in cloud.existing if one.key == "port stargaze-orchestration")
+    group = next(resource for resource in cloud.existing if resource.key == "security group stargaze-page")
+    port = next(resource for resource in cloud.existing if resource.key == "port stargaze-orchestration")
     cloud.existing.append(replace(group, id="duplicate", created_at="9"))
     cloud.existing[cloud.existing.index(port)] = replace(port, spec={**port.spec, "groups": ["duplicate"]})
     cloud.calls.clear()
@@ -78,7 +78,7 @@ def test_a_port_is_moved_from_a_duplicate_group_before_the_group_is_deleted(clou
 
 def test_a_failed_server_is_replaced_on_its_port(cloud: FakeCloud) -> None:
     apply_plan(plan_for(cloud), cloud, ignore)
-    index = next(i for i, one in enumerate(cloud.existing) if one.key == "server stargaze-production1")
+    index = next(i for i, resource in enumerate(cloud.existing) if resource.key == "server stargaze-production1")
     cloud.existing[index] = replace(cloud.existing[index], state="ERROR", fault="boom")
     cloud.calls.clear()
 
@@ -99,7 +99,8 @@ def test_every_step_is_reported_when_it_starts_and_ends(cloud: FakeCloud) -> Non
 def test_a_server_that_fails_while_booting_ends_the_wait(cloud: FakeCloud) -> None:
     apply_plan(plan_for(cloud), cloud, ignore)
     cloud.existing = [
-        replace(one, state="ERROR", fault="No valid host") if one.kind == "server" else one for one in cloud.existing
+        replace(resource, state="ERROR", fault="No valid host") if resource.kind == "server" else resource
+        for resource in cloud.existing
     ]
 
     with pytest.raises(ExternalError, match="stargaze-production1 is in ERROR: No valid host"):
