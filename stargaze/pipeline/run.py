@@ -46,10 +46,10 @@ def travel(config: Config, store: Store, out: Output, *, once: bool, again: bool
     sources = Sources(config.github.api_url, config.growth.history_file)
     if not once:
         return serve(config.serve, store, sources, announce=lambda url: out.text(f"serving at {url} (Ctrl-C ends it)"))
-    from stargaze.serve.web.client import ask_once
+    from stargaze.serve.web.client import request_predictions
 
     with serving(config.serve, store, sources) as url:
-        answers = ask_once(url, _examples(store, min(EXAMPLES, config.serve.max_repositories)))
+        answers = request_predictions(url, _examples(store, min(EXAMPLES, config.serve.max_repositories)))
     out.note(f"asked once at {url}")
     rows = [
         {

@@ -1,4 +1,4 @@
-"""Flask's wiring: the guards around page and API, and the two questions that a health check asks."""
+"""Create the Flask app: security headers, error responses and health checks around page and API."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from werkzeug.exceptions import HTTPException, SecurityError
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError, StargazeError, UsageError
 from stargaze.serve.prediction.track_record import TrackRecord
-from stargaze.serve.prediction_request import IdempotencyKeyReusedError, PredictionQueue
+from stargaze.serve.prediction_request import IdempotencyKeyReusedError, PredictionQueue, error_details
 from stargaze.serve.queue.celery_app import make_app
 from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, now
-from stargaze.serve.runtime import request_log as requestlog
 from stargaze.serve.runtime.hot_reload import HotReloaded, TtlCached
 from stargaze.serve.runtime.metrics import observe_error
+from stargaze.serve.runtime.request_log import configure_logging, log_requests, request_id
 from stargaze.serve.runtime.settings import MAX_BODY, RETRY_AFTER, read_environment, session_key, trusted_hosts
 from stargaze.serve.runtime.status_files import draining_file, read_reload_interval, record_served_bundle
-from stargaze.serve.web import api, pages
-from stargaze.serve.web import exports as sharing
-from stargaze.serve.web import rate_limit as limits
-from stargaze.serve.web.bundle_view import BundleView, load_shown
+from stargaze.serve.web.api import api_blueprint
+from stargaze.serve.web.bundle_view import BundleView, load_bundle_view
+from stargaze.serve.web.exports import exports_blueprint
+from stargaze.serve.web.pages import find_or_submit, pages_blueprint
+from stargaze.serve.web.rate_limit import add_rate_limit
 from stargaze.store import Store
 
 HEADERS = {
@@ -42,33 +43,36 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+DESCRIPTIONS = {
+    HTTPStatus.NOT_FOUND: "this page does not exist",
+    HTTPStatus.TOO_MANY_REQUESTS: "too many requests",
+}
 HINTS = {
-    HTTPStatus.NOT_FOUND: "answers are kept for a day; ask again",
-    HTTPStatus.METHOD_NOT_ALLOWED: "POST asks, GET reads",
+    HTTPStatus.NOT_FOUND: "results are stored for a day; submit the request again",
+    HTTPStatus.METHOD_NOT_ALLOWED: "use POST to submit a request and GET to read its result",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"send at most {MAX_BODY // 1024} kB",
-    HTTPStatus.TOO_MANY_REQUESTS: "ask fewer at a time, or several repositories in one question",
+    HTTPStatus.TOO_MANY_REQUESTS: "try again later, or put several repositories into one request",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "send Content-Type: application/json",
 }
 
 
-class Sessions(SecureCookieSessionInterface):
-    """Flask's sessions, whose cookie is for https alone where the visitor came by https: here it need not be."""
+class SchemeAwareSessions(SecureCookieSessionInterface):
+    """Sessions whose cookie is marked Secure if the visitor uses https."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        """Say what the request says, as the proxies in front tell it."""
+        """Return whether the request came by https, as trusted proxy headers say."""
         return request.is_secure
 
 
 def create() -> Flask:
-    """Make the app of one web process; gunicorn calls this."""
+    """Create the app of one web process; gunicorn calls this."""
     section, store = read_environment(os.environ)
-    requestlog.configure_logging("web")
-    desk = CeleryPredictionQueue(make_app(section, store), section, store)
-    return make_web(section, store, desk)
+    configure_logging("web")
+    return make_web(section, store, CeleryPredictionQueue(make_app(section, store), section, store))
 
 
-def make_web(section: ServeSection, store: Store, desk: PredictionQueue, clock: Callable[[], datetime] = now) -> Flask:
-    """Put page and API behind the guards."""
+def make_web(section: ServeSection, store: Store, queue: PredictionQueue, clock: Callable[[], datetime] = now) -> Flask:
+    """Create the app with page, API, exports and health checks."""
     web = Flask("stargaze.serve.web")
     web.config.update(
         SECRET_KEY=session_key(store),
@@ -81,38 +85,38 @@ def make_web(section: ServeSection, store: Store, desk: PredictionQueue, clock: 
         SESSION_COOKIE_HTTPONLY=True,
         TEMPLATES_AUTO_RELOAD=False,
     )
-    web.session_interface = Sessions()
+    web.session_interface = SchemeAwareSessions()
     web.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    shown = HotReloaded(store.current, load_shown)
-    if pause := read_reload_interval(os.environ):
-        shown.reload_in_background(pause, partial(record_served_bundle, store.queue))
-    web.register_blueprint(api.make(section, desk, clock))
-    record = TtlCached(TrackRecord(store.predictions).summary) if section.track_record else dict
-    web.register_blueprint(pages.make(section, desk, shown, clock, record))
-    web.register_blueprint(sharing.exports_blueprint(desk, shown, partial(pages.asked, desk)))
-    requestlog.log_requests(web)
-    limits.limit(web, section)
-    web.after_request(_guard)
-    web.register_error_handler(StargazeError, _explain)
-    web.register_error_handler(HTTPException, _refuse)
-    _add_health(web, desk, shown, draining_file(store.queue))
+    view = HotReloaded(store.current, load_bundle_view)
+    if interval := read_reload_interval(os.environ):
+        view.reload_in_background(interval, partial(record_served_bundle, store.queue))
+    track_record = TtlCached(TrackRecord(store.predictions).summary) if section.track_record else dict
+    web.register_blueprint(api_blueprint(section, queue, clock))
+    web.register_blueprint(pages_blueprint(section, queue, view, clock, track_record))
+    web.register_blueprint(exports_blueprint(queue, view, partial(find_or_submit, queue, clock)))
+    log_requests(web)
+    add_rate_limit(web, section)
+    web.after_request(_add_headers)
+    web.register_error_handler(StargazeError, _handle_error)
+    web.register_error_handler(HTTPException, _handle_http_error)
+    _add_health_checks(web, queue, view, draining_file(store.queue))
     return web
 
 
-def _add_health(web: Flask, desk: PredictionQueue, shown: HotReloaded[BundleView], sign: Path) -> None:
+def _add_health_checks(web: Flask, queue: PredictionQueue, view: HotReloaded[BundleView], draining: Path) -> None:
     @web.get("/healthz")
     def healthz() -> Response:
         return jsonify(status="alive")
 
     @web.get("/readyz")
     def readyz() -> Response:
-        if sign.exists():
-            raise ExternalError("this page is about to end", hint="ask another replica")
-        desk.check()
-        return jsonify(status="ready", bundle=shown.get().digest)
+        if draining.exists():
+            raise ExternalError("this server is shutting down", hint="try again")
+        queue.check()
+        return jsonify(status="ready", bundle=view.get().digest)
 
 
-def _guard(response: Response) -> Response:
+def _add_headers(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if request.endpoint != "static":
@@ -120,34 +124,37 @@ def _guard(response: Response) -> Response:
     return response
 
 
-def _explain(error: StargazeError) -> tuple[Any, int, dict[str, str]]:
-    """Answer our own errors: what the client did wrong is 400, everything else is a reason to come back later."""
+def _handle_error(error: StargazeError) -> tuple[Any, int, dict[str, str]]:
+    """Return 4xx for mistakes of the client, and 503 for all other errors of ours."""
     if isinstance(error, IdempotencyKeyReusedError):
-        return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, error.message, error.hint)
+        return _error_response(HTTPStatus.UNPROCESSABLE_ENTITY, error)
     if isinstance(error, UsageError):
-        return _answer(HTTPStatus.BAD_REQUEST, error.message, error.hint)
+        return _error_response(HTTPStatus.BAD_REQUEST, error)
     observe_error(type(error).__name__)
-    outside = isinstance(error, ExternalError)
-    message = error.message if outside else f"not ready: {error.message}"
-    return _answer(HTTPStatus.SERVICE_UNAVAILABLE, message, error.hint)
+    if not isinstance(error, ExternalError):
+        error = StargazeError(f"not ready: {error.message}", hint=error.hint)
+    return _error_response(HTTPStatus.SERVICE_UNAVAILABLE, error)
 
 
-def _refuse(error: HTTPException) -> tuple[Any, int, dict[str, str]]:
-    """Answer what Flask refuses: an unknown path, a body that is too large, a host that is not ours."""
-    if isinstance(error, SecurityError):  # the host is not ours: there is no address to build links from
-        return "this server does not go by that name\n", HTTPStatus.BAD_REQUEST, {"Content-Type": "text/plain"}
+def _handle_http_error(error: HTTPException) -> tuple[Any, int, dict[str, str]]:
+    """Handle Flask's own errors: an unknown path, a large body, an unknown host."""
+    if isinstance(error, SecurityError):  # no links can be built for an unknown host
+        return "unknown host\n", HTTPStatus.BAD_REQUEST, {"Content-Type": "text/plain"}
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    message = DESCRIPTIONS.get(status) or status.description or status.phrase
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         observe_error(type(getattr(error, "original_exception", None) or error).__name__)
-    return _answer(status, status.description or status.phrase, HINTS.get(status, ""), dict(error.get_headers()))
+        message = f"something went wrong on our side (request {request_id()})"
+    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    return _error_response(status, StargazeError(message, hint=HINTS.get(status, "")), headers)
 
 
-def _answer(
-    status: HTTPStatus, message: str, hint: str, headers: dict[str, str] | None = None
+def _error_response(
+    status: HTTPStatus, error: StargazeError, headers: dict[str, str] | None = None
 ) -> tuple[Any, int, dict[str, str]]:
-    kept = {name: value for name, value in (headers or {}).items() if name in ("Allow", "Retry-After")}
+    headers = headers or {}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        kept["Retry-After"] = str(RETRY_AFTER)
+        headers["Retry-After"] = str(RETRY_AFTER)
     if request.path.startswith("/api/") or request.path in ("/healthz", "/readyz"):
-        return jsonify(error={"message": message, "hint": hint}), status, kept
-    return render_template("problem.html", status=status, message=message, hint=hint), status, kept
+        return jsonify(error=error_details(error)), status, headers
+    return render_template("error.html", status=status, error=error), status, headers

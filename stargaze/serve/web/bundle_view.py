@@ -1,4 +1,4 @@
-"""The part of a bundle that the page shows: what the model is, how good it is, and which repositories it knows."""
+"""The part of a bundle that the page shows: metadata, scores, and the names of its repositories."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 import pandas as pd
 
 from stargaze.bundle.manifest import read_verified
-from stargaze.serve.web.request_parsing import looked_at
+from stargaze.serve.web.request_parsing import source_fields
 
-SUGGESTIONS = 8
-"""More do not fit under the field on a phone."""
+MAX_SUGGESTIONS = 8
+"""As many as fit below the field on a phone."""
 
 
 @dataclass(frozen=True)
 class BundleView:
-    """What every page says about the release that answers."""
+    """What the page shows of the released bundle."""
 
     digest: str
     meta: dict[str, Any]
@@ -30,28 +30,28 @@ class BundleView:
 
     @property
     def scores(self) -> dict[str, float]:
-        """Scores of the estimating model on repositories that it never saw."""
+        """Scores of the estimate on held-out repositories."""
         scores: dict[str, float] = self.meta["scores"][self.meta["estimate"]]
         return scores
 
     @property
     def typical_error(self) -> str:
-        """The same as RMSLE, as a factor that people can picture."""
+        """RMSLE as a factor."""
         return f"{math.exp(self.scores['rmsle']):.1f}"
 
     @property
     def fields(self) -> frozenset[str]:
-        """What it looks at; to ask for anything else would be in vain."""
-        return looked_at(self.meta["features"])
+        """The fields that the model uses; the form shows no others."""
+        return source_fields(self.meta["features"])
 
     @property
     def data_date(self) -> str:
-        """The day of the newest record that it learnt from."""
+        """The day of the newest training record."""
         return str(self.meta["data"]["latest"])[:10]
 
 
-def load_shown(folder: Path) -> BundleView:
-    """Verify the bundle and read what the page needs of it; the models stay unread.
+def load_bundle_view(folder: Path) -> BundleView:
+    """Verify a bundle and read what the page shows; the models are not loaded.
 
     Raises
     ------
@@ -61,30 +61,24 @@ def load_shown(folder: Path) -> BundleView:
     digest, content = read_verified(folder)
     known = pd.read_parquet(io.BytesIO(content["known.parquet"]), columns=["full_name", "stars"])
     names = tuple(known.sort_values("stars", ascending=False, kind="stable")["full_name"])
-    return BundleView(digest, json.loads(content["bundle.json"]), names, _examples(names))
+    examples = tuple(names[rank] for rank in (0, 3, 15, 80, 400) if rank < len(names))  # from famous to little known
+    return BundleView(digest, json.loads(content["bundle.json"]), names, examples)
 
 
-def suggest(names: Sequence[str], like: str) -> list[str]:
-    """Return the first known names that hold the text, those first that begin with it.
+def search_names(names: Sequence[str], query: str) -> list[str]:
+    """Return the first names that contain the text, those first whose owner or name starts with it.
 
     Examples
     --------
-    >>> suggest(["electron/electron", "atom/atom", "electron/atom-x"], "atom")
+    >>> search_names(["electron/electron", "atom/atom", "electron/atom-x"], "atom")
     ['atom/atom', 'electron/atom-x']
     """
-    wanted = like.strip().casefold()
-    if not wanted:
+    text = query.strip().casefold()
+    if not text:
         return []
-    found = [name for name in names if wanted in name.casefold()]
-    return sorted(found, key=lambda name: wanted not in _beginnings(name, len(wanted)))[:SUGGESTIONS]
+    matches = [name for name in names if text in name.casefold()]
+    return sorted(matches, key=lambda name: not _starts_with(name.casefold(), text))[:MAX_SUGGESTIONS]
 
 
-def _beginnings(name: str, length: int) -> tuple[str, str]:
-    folded = name.casefold()
-    return folded[:length], folded.partition("/")[2][:length]
-
-
-def _examples(names: Sequence[str]) -> tuple[str, ...]:
-    """Take a few from very famous to little known; the known ones are sorted by stars."""
-    places = [place for place in (0, 3, 15, 80, 400) if place < len(names)]
-    return tuple(names[place] for place in places)
+def _starts_with(name: str, text: str) -> bool:
+    return name.startswith(text) or name.partition("/")[2].startswith(text)

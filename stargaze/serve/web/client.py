@@ -1,4 +1,4 @@
-"""Ask a running page once, as a program would: what ``make demo DEMO_ARGS=--once`` and the drills use."""
+"""A client of the API, for ``stargaze run --once`` and tests."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import requests
 
 from stargaze.errors import BadDataError, ExternalError
 
-PAUSE = 0.05
-"""Between two looks at the answer [s]."""
+POLL_INTERVAL = 0.05
+"""Seconds."""
 
 
-def ask_once(url: str, names: list[str], *, patience: float = 60.0) -> list[dict[str, Any]]:
+def request_predictions(url: str, names: list[str], *, timeout: float = 60.0) -> list[dict[str, Any]]:
     """Return the ranked predictions of the page at ``url`` for repositories ``owner/name``.
 
     Raises
     ------
     BadDataError
-        If the page refuses the question; the message is the page's.
+        If the server rejects the request; the message is the server's.
     ExternalError
-        If the page cannot be reached, fails, or has no answer within ``patience`` [s].
+        If the server cannot be reached, fails, or has no result within ``timeout`` [s].
     """
-    limit = time.monotonic() + patience
+    limit = time.monotonic() + timeout
     try:
         with requests.Session() as session:
-            session.trust_env = False  # a proxy of the environment knows nothing of this machine's own page
-            job = _read(session.post(f"{url}/api/v1/predictions", json={"repositories": names}, timeout=10))
+            session.trust_env = False  # a proxy of the environment does not know this machine's own server
+            job = _parse(session.post(f"{url}/api/v1/predictions", json={"repositories": names}, timeout=10))
             while job["state"] in ("queued", "running"):
                 if time.monotonic() > limit:
-                    raise ExternalError(f"{url}: no answer within {patience:g} s", hint="stargaze status")
-                time.sleep(PAUSE)
-                job = _read(session.get(f"{url}/api/v1/predictions/{job['id']}", timeout=10))
+                    raise ExternalError(f"{url}: no result within {timeout:g} s", hint="stargaze status")
+                time.sleep(POLL_INTERVAL)
+                job = _parse(session.get(f"{url}/api/v1/predictions/{job['id']}", timeout=10))
     except requests.RequestException as error:
         raise ExternalError(f"{url} cannot be reached: {error}", hint="stargaze serve") from error
     if job["state"] == "failed":
@@ -41,7 +41,7 @@ def ask_once(url: str, names: list[str], *, patience: float = 60.0) -> list[dict
     return predictions
 
 
-def _read(response: requests.Response) -> dict[str, Any]:
+def _parse(response: requests.Response) -> dict[str, Any]:
     body: dict[str, Any] = response.json()
     if response.ok:
         return body

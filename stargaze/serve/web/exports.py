@@ -1,4 +1,4 @@
-"""An answer for other places: files, a badge, a card, and the page to try the API."""
+"""Results in other formats: CSV and JSON files, a badge, a social card, and a page to try the API."""
 
 from __future__ import annotations
 
@@ -13,119 +13,112 @@ from typing import Any
 from flask import Blueprint, Response, abort, render_template
 
 from stargaze.errors import StargazeError
-from stargaze.features.ingest.user_input import parse_name
-from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, PredictionRequest, is_job_id
+from stargaze.serve.prediction_request import Answer, PredictionJob, PredictionQueue
 from stargaze.serve.runtime.hot_reload import HotReloaded
-from stargaze.serve.web import api
-from stargaze.serve.web import images as pictures
+from stargaze.serve.web.api import get_or_404, job_to_json
 from stargaze.serve.web.bundle_view import BundleView
+from stargaze.serve.web.images import format_short, render_badge, render_card
 
-COLUMNS = (
-    "rank",
-    "full_name",
-    "stars",
-    "low",
-    "high",
-    "coverage",
-    "percentile",
-    "actual",
-    "fetched_at",
-    "policy",
-    "expected",
+CSV_COLUMNS = (
+    *("rank", "full_name", "stars", "low", "high", "coverage", "percentile"),
+    *("actual", "fetched_at", "policy", "expected"),
 )
-EVERYBODY = {"Cross-Origin-Resource-Policy": "cross-origin"}
-"""A badge stands in other people's pages."""
-LONG, SOON = 3600, 5
-"""How long an answer, and the word that it is being computed, may be kept [s]."""
-DRAWN = 256
-"""Cards that a process remembers, some 10 kB each."""
+CROSS_ORIGIN = {"Cross-Origin-Resource-Policy": "cross-origin"}
+"""Other sites embed the badge."""
+MAX_AGE, MAX_AGE_PENDING = 3600, 5
+"""How long a picture of a result, and of a pending job, may be cached [s]."""
+MAX_CACHED_CARDS = 256
+"""Some 10 kB each."""
 
 
 def exports_blueprint(
-    desk: PredictionQueue, shown: HotReloaded[BundleView], asked: Callable[[PredictionRequest], PredictionJob]
+    queue: PredictionQueue, view: HotReloaded[BundleView], find_or_submit: Callable[[str, str], PredictionJob]
 ) -> Blueprint:
-    """Return the routes; ``asked`` gives the job of a question, which is asked if nobody has lately."""
-    blueprint = Blueprint("sharing", __name__)
-
-    @blueprint.get("/predictions/<job_id>.csv")
-    def as_csv(job_id: str) -> Response:
-        job = _done(desk, job_id)
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, "full_name": _plain(row["full_name"])} for row in (job.answer or {})["predictions"])
-        return _file(stream.getvalue(), "text/csv", job, "csv")
-
-    @blueprint.get("/predictions/<job_id>.json")
-    def as_json(job_id: str) -> Response:
-        job = _done(desk, job_id)
-        return _file(json.dumps(api.as_json(job), indent=1) + "\n", "application/json", job, "json")
-
-    @blueprint.get("/badge/<owner>/<name>.svg")
-    def badge(owner: str, name: str) -> Response:
-        job = _about(asked, owner, name)
-        if job is None or job.state == "failed":
-            return _picture(pictures.badge("unknown", known=False), "image/svg+xml", SOON, HTTPStatus.NOT_FOUND)
-        if job.answer is None:
-            return _picture(pictures.badge("…", known=False), "image/svg+xml", SOON)
-        return _picture(pictures.badge(pictures.short(_first(job)["stars"])), "image/svg+xml", LONG)
-
-    @blueprint.get("/card/<owner>/<name>.png")
-    def card(owner: str, name: str) -> Response:
-        job = _about(asked, owner, name)
-        if job is None or job.state == "failed":
-            abort(HTTPStatus.NOT_FOUND)
-        if job.answer is None:
-            return _picture(pictures.card(None, f"{owner}/{name}"), "image/png", SOON)
-        return _picture(_drawn(json.dumps(_first(job))), "image/png", LONG)
+    """Return the routes; ``find_or_submit`` returns the job of a repository, by owner and name."""
+    blueprint = Blueprint("exports", __name__)
+    _add_files(blueprint, queue)
+    _add_images(blueprint, find_or_submit)
 
     @blueprint.get("/try")
-    def try_it() -> str:
-        names = shown.get().examples[:1] or ("owner/name",)
-        return render_template("try.html", shown=shown.get(), example=json.dumps({"repositories": list(names)}))
+    def try_api() -> str:
+        names = view.get().examples[:1] or ("owner/name",)
+        return render_template("try.html", view=view.get(), example=json.dumps({"repositories": list(names)}))
 
     return blueprint
 
 
-def _done(desk: PredictionQueue, job_id: str) -> PredictionJob:
-    job = desk.get(job_id) if is_job_id(job_id) else None
-    if job is None or job.answer is None:
+def _add_files(blueprint: Blueprint, queue: PredictionQueue) -> None:
+    @blueprint.get("/predictions/<job_id>.csv")
+    def as_csv(job_id: str) -> Response:
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for row in _answer_or_404(get_or_404(queue, job_id))["predictions"]:
+            writer.writerow({**row, "full_name": _escape_formula(row["full_name"])})
+        return _file_response(stream.getvalue(), "text/csv", job_id, "csv")
+
+    @blueprint.get("/predictions/<job_id>.json")
+    def as_json(job_id: str) -> Response:
+        job = get_or_404(queue, job_id)
+        _answer_or_404(job)
+        return _file_response(json.dumps(job_to_json(job), indent=1) + "\n", "application/json", job_id, "json")
+
+
+def _add_images(blueprint: Blueprint, find_or_submit: Callable[[str, str], PredictionJob]) -> None:
+    def find_job(owner: str, name: str) -> PredictionJob | None:
+        """Return the job of a repository; None if it failed."""
+        try:
+            job = find_or_submit(owner, name)
+        except StargazeError:
+            return None
+        return None if job.state == "failed" else job
+
+    @blueprint.get("/badge/<owner>/<name>.svg")
+    def badge(owner: str, name: str) -> Response:
+        job = find_job(owner, name)
+        if job is None:
+            return _image_response(
+                render_badge("unknown", known=False), "svg+xml", MAX_AGE_PENDING, HTTPStatus.NOT_FOUND
+            )
+        if job.answer is None:
+            return _image_response(render_badge("…", known=False), "svg+xml", MAX_AGE_PENDING)
+        stars = job.answer["predictions"][0]["stars"]
+        return _image_response(render_badge(format_short(stars)), "svg+xml", MAX_AGE)
+
+    @blueprint.get("/card/<owner>/<name>.png")
+    def card(owner: str, name: str) -> Response:
+        job = find_job(owner, name)
+        if job is None:
+            abort(HTTPStatus.NOT_FOUND)
+        if job.answer is None:
+            return _image_response(render_card(None, f"{owner}/{name}"), "png", MAX_AGE_PENDING)
+        return _image_response(_cached_card(json.dumps(job.answer["predictions"][0])), "png", MAX_AGE)
+
+
+def _answer_or_404(job: PredictionJob) -> Answer:
+    if job.answer is None:
         abort(HTTPStatus.NOT_FOUND)
-    return job
+    return job.answer
 
 
-def _about(asked: Callable[[PredictionRequest], PredictionJob], owner: str, name: str) -> PredictionJob | None:
-    try:
-        return asked(PredictionRequest((parse_name(f"{owner}/{name}"),)))
-    except StargazeError:
-        return None
+@functools.lru_cache(MAX_CACHED_CARDS)
+def _cached_card(prediction: str) -> bytes:
+    values: dict[str, Any] = json.loads(prediction)
+    return render_card(values, values["full_name"])
 
 
-def _first(job: PredictionJob) -> dict[str, Any]:
-    first: dict[str, Any] = (job.answer or {})["predictions"][0]
-    return first
+def _file_response(text: str, mimetype: str, job_id: str, suffix: str) -> Response:
+    filename = f"stargaze-{job_id[:8]}.{suffix}"
+    return Response(text, mimetype=mimetype, headers={"Content-Disposition": f'attachment; filename="{filename}"'})
 
 
-@functools.lru_cache(DRAWN)
-def _drawn(prediction: str) -> bytes:
-    found = json.loads(prediction)
-    return pictures.card(found, found["full_name"])
-
-
-def _file(text: str, kind: str, job: PredictionJob, suffix: str) -> Response:
-    return Response(
-        text,
-        mimetype=kind,
-        headers={"Content-Disposition": f'attachment; filename="stargaze-{job.id[:8]}.{suffix}"'},
-    )
-
-
-def _picture(data: str | bytes, kind: str, keep: int, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    response = Response(data, status, {**EVERYBODY, "Cache-Control": f"public, max-age={keep}"}, mimetype=kind)
+def _image_response(data: str | bytes, kind: str, max_age: int, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    headers = {**CROSS_ORIGIN, "Cache-Control": f"public, max-age={max_age}"}
+    response = Response(data, status, headers, mimetype=f"image/{kind}")
     response.add_etag()
     return response
 
 
-def _plain(text: str) -> str:
-    """Return a text that a spreadsheet does not take for a formula."""
+def _escape_formula(text: str) -> str:
+    """Return a text that a spreadsheet does not evaluate as a formula."""
     return f"'{text}" if text[:1] in "=+-@\t\r" else text

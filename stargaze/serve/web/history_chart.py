@@ -1,4 +1,4 @@
-"""The history of a repository's stars joined to its forecast, as points of two drawings, linear and logarithmic, and as rows."""
+"""The chart of star history and forecast: SVG points on a linear and a logarithmic scale, and table rows."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from datetime import date, timedelta
 from typing import Any
 
 WIDTH, HEIGHT, MARGIN = 1000.0, 200.0, 8.0
-"""Of the drawing, in its own units."""
-ROWS = 12
-"""Of the table beside the drawing."""
+"""Of the chart, in its own units."""
+MAX_ROWS = 12
+"""Of the table."""
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A line across the drawing and the count that it stands for."""
+class Gridline:
+    """A horizontal line and its star count."""
 
     label: str
     y: str
@@ -24,18 +24,18 @@ class Mark:
 
 @dataclass(frozen=True)
 class Curve:
-    """One drawing: points for SVG's polyline and polygon, and the lines behind them."""
+    """The chart on one scale: points of SVG polylines and of the band's polygon, and the gridlines."""
 
-    name: str
-    counted: str
-    ahead: str
+    scale: str
+    history: str
+    forecast: str
     band: str
-    marks: tuple[Mark, ...]
+    gridlines: tuple[Gridline, ...]
 
 
 @dataclass(frozen=True)
-class Ahead:
-    """One horizon of the forecast in words."""
+class ForecastRow:
+    """One horizon of the forecast as texts."""
 
     days: int
     date: str
@@ -44,95 +44,92 @@ class Ahead:
 
 
 @dataclass(frozen=True)
-class Plot:
-    """Both drawings, what stands at their corners, and the rows of their text."""
+class HistoryChart:
+    """The chart on both scales, the texts at its corners, and the rows of its tables."""
 
     curves: tuple[Curve, ...]
-    first: str
-    last: str
-    least: str
-    most: str
-    now: str
-    """Where the counted part ends, across the drawing."""
+    first_day: str
+    last_day: str
+    min_stars: str
+    today: str
+    """Where the history ends, across the chart."""
     rows: tuple[tuple[str, str], ...]
-    ahead: tuple[Ahead, ...]
+    forecast: tuple[ForecastRow, ...]
 
 
-def plot_of(prediction: Mapping[str, Any]) -> Plot | None:
-    """Draw the history and the forecast of a prediction; None where there is no history."""
+def history_chart(prediction: Mapping[str, Any]) -> HistoryChart | None:
+    """Return the chart of a prediction's history and forecast; None without a history."""
     history, forecast = prediction.get("history"), prediction.get("forecast") or ()
     if not history or len(history["dates"]) < 2:
         return None
     days = [date.fromisoformat(day) for day in history["dates"]]
     stars = [float(value) for value in history["stars"]]
-    ahead = [(_day(item, days[-1]), item) for item in forecast]
-    last = ahead[-1][0] if ahead else days[-1]
-    values = [*stars, *(float(item[name]) for _, item in ahead for name in ("low", "high", "stars"))]
-    across = _scale(days[0].toordinal(), last.toordinal(), 0.0, WIDTH)
+    points = [(_forecast_day(point, days[-1]), point) for point in forecast]
+    last = points[-1][0] if points else days[-1]
+    values = [*stars, *(float(point[name]) for _, point in points for name in ("low", "high", "stars"))]
+    x = _linear_map(days[0].toordinal(), last.toordinal(), 0.0, WIDTH)
     curves = []
-    for name, there in (("linear", float), ("logarithmic", math.log1p)):
-        up = _scale(there(min(values)), there(max(values)), HEIGHT - MARGIN, MARGIN)
+    for scale, transform in (("linear", float), ("logarithmic", math.log1p)):
+        y = _linear_map(transform(min(values)), transform(max(values)), HEIGHT - MARGIN, MARGIN)
 
-        def point(day: date, value: float, there: Callable[[float], float] = there, up: Any = up) -> str:
-            return f"{across(day.toordinal()):.1f},{up(there(value)):.1f}"
+        def place(day: date, value: float, y: Any = y, transform: Callable[[float], float] = transform) -> str:
+            return f"{x(day.toordinal()):.1f},{y(transform(value)):.1f}"
 
-        counted = [point(day, value) for day, value in zip(days, stars, strict=True)]
-        ends = [point(day, item["stars"]) for day, item in ahead]
-        upper = [point(day, item["high"]) for day, item in ahead]
-        lower = [point(day, item["low"]) for day, item in ahead]
-        joined = [counted[-1], *ends] if ends else []
-        band = [counted[-1], *upper, *reversed(lower)] if ends else []
-        marks = tuple(
-            Mark(f"{value:,}", _part(up(there(value)), HEIGHT)) for value in _marks(name, min(values), max(values))
+        counted = [place(day, value) for day, value in zip(days, stars, strict=True)]
+        center, upper, lower = ([place(day, point[name]) for day, point in points] for name in ("stars", "high", "low"))
+        gridlines = tuple(
+            Gridline(f"{value:,}", _percent(y(transform(value)), HEIGHT))
+            for value in _gridline_values(scale, min(values), max(values))
         )
-        curves.append(Curve(name, " ".join(counted), " ".join(joined), " ".join(band), marks))
-    return Plot(
+        line = [counted[-1], *center] if points else []
+        band = [counted[-1], *upper, *reversed(lower)] if points else []
+        curves.append(Curve(scale, " ".join(counted), " ".join(line), " ".join(band), gridlines))
+    return HistoryChart(
         tuple(curves),
         days[0].isoformat(),
         last.isoformat(),
         f"{round(min(values)):,}",
-        f"{round(max(values)):,}",
-        _part(across(days[-1].toordinal()), WIDTH),
-        tuple((days[row].isoformat(), f"{round(stars[row]):,}") for row in _thinned(len(days))),
-        tuple(_ahead(day, item) for day, item in ahead),
+        _percent(x(days[-1].toordinal()), WIDTH),
+        tuple((days[row].isoformat(), f"{round(stars[row]):,}") for row in _spread_rows(len(days))),
+        tuple(_forecast_row(day, point) for day, point in points),
     )
 
 
-def _marks(name: str, least: float, most: float) -> list[int]:
-    """Return two to five round counts between the ends; powers of ten where the drawing is logarithmic.
+def _gridline_values(scale: str, least: float, most: float) -> list[int]:
+    """Return two to five round counts between the ends; powers of ten on the logarithmic scale.
 
     Examples
     --------
-    >>> _marks("linear", 8, 1995), _marks("logarithmic", 8, 1995), _marks("linear", 3, 3)
+    >>> _gridline_values("linear", 8, 1995), _gridline_values("logarithmic", 8, 1995), _gridline_values("linear", 3, 3)
     ([500, 1000, 1500], [10, 100, 1000], [])
     """
-    if name == "logarithmic":
+    if scale == "logarithmic":
         return [10**power for power in range(8) if least <= 10**power <= most]
     rough = max((most - least) / 4, 1.0)
     size = 10 ** math.floor(math.log10(rough))
-    step = next(size * times for times in (1, 2, 5, 10) if size * times >= rough)
+    step = next(size * digit for digit in (1, 2, 5, 10) if size * digit >= rough)
     first = math.floor(least / step) + 1
-    return [step * times for times in range(first, math.floor(most / step) + 1) if most > least]
+    return [step * i for i in range(first, math.floor(most / step) + 1) if most > least]
 
 
-def _part(value: float, whole: float) -> str:
+def _percent(value: float, whole: float) -> str:
     return f"{100 * value / whole:.2f}%"
 
 
-def _day(item: Mapping[str, Any], last: date) -> date:
-    return date.fromisoformat(item["date"]) if item.get("date") else last + timedelta(days=int(item["days"]))
+def _forecast_day(point: Mapping[str, Any], last: date) -> date:
+    return date.fromisoformat(point["date"]) if point.get("date") else last + timedelta(days=int(point["days"]))
 
 
-def _ahead(day: date, item: Mapping[str, Any]) -> Ahead:
-    between = f"{round(item['low']):,} to {round(item['high']):,}"
-    return Ahead(int(item["days"]), day.isoformat(), f"{round(item['stars']):,}", between)
+def _forecast_row(day: date, point: Mapping[str, Any]) -> ForecastRow:
+    interval = f"{round(point['low']):,} to {round(point['high']):,}"
+    return ForecastRow(int(point["days"]), day.isoformat(), f"{round(point['stars']):,}", interval)
 
 
-def _scale(low: float, high: float, begin: float, end: float) -> Callable[[float], float]:
+def _linear_map(low: float, high: float, begin: float, end: float) -> Callable[[float], float]:
     span = (high - low) or 1.0
     return lambda value: begin + (end - begin) * (value - low) / span
 
 
-def _thinned(number: int) -> Sequence[int]:
-    step = max(1, (number - 1) / (ROWS - 1))
-    return sorted({round(step * row) for row in range(ROWS) if round(step * row) < number} | {number - 1})
+def _spread_rows(count: int) -> Sequence[int]:
+    step = max(1, (count - 1) / (MAX_ROWS - 1))
+    return sorted({round(step * i) for i in range(MAX_ROWS) if round(step * i) < count} | {count - 1})

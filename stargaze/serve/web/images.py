@@ -1,25 +1,26 @@
-"""Pictures of one answer for other pages: a badge (SVG) for a README, a card (PNG) for whoever shares the address."""
+"""Pictures of a result for other sites: a badge (SVG) and a social card (PNG)."""
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from stargaze.serve.web.prediction_view import cards_of
+from stargaze.serve.web.prediction_view import prediction_views
 
 SIZE = (1200, 630)
-"""What those who show such cards ask for [pixels]."""
-PAPER, INK, QUIET, STAR, SPAN, LINE = "#faf8f4", "#1b2033", "#5d6377", "#c98307", "#f1d49a", "#dfdbd2"
-EDGE = 90
+"""What sites that show social cards expect [pixels]."""
+PAPER, INK, QUIET, STAR, INTERVAL, LINE = "#faf8f4", "#1b2033", "#5d6377", "#c98307", "#f1d49a", "#dfdbd2"
+MARGIN = 90
 BADGE = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{label}: {text}">'
     "<title>{label}: {text}</title>"
     '<rect width="{width}" height="20" rx="3" fill="#3d4354"/>'
-    '<path d="M{left} 0h{right}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3h-{right}z" fill="{colour}"/>'
+    '<path d="M{left} 0h{right}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3h-{right}z" fill="{color}"/>'
     '<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">'
     '<text x="{first}" y="14" textLength="{label_length}">{label}</text>'
     '<text x="{second}" y="14" textLength="{text_length}">{text}</text></g></svg>'
@@ -27,15 +28,15 @@ BADGE = (
 WIDE, NARROW = set("mwMW@%"), set("iljtf.,:;'|! ()[]")
 
 
-def badge(text: str, label: str = "stars expected", *, known: bool = True) -> str:
+def render_badge(text: str, label: str = "expected stars", *, known: bool = True) -> str:
     """Return a badge as SVG.
 
     Examples
     --------
-    >>> "1.2k" in badge("1.2k"), "&lt;b&gt;" in badge("<b>")
+    >>> "1.2k" in render_badge("1.2k"), "&lt;b&gt;" in render_badge("<b>")
     (True, True)
     """
-    label_length, text_length = _length(label), _length(text)
+    label_length, text_length = _text_width(label), _text_width(text)
     left = label_length + 12
     return BADGE.format(
         label=escape(label),
@@ -47,16 +48,16 @@ def badge(text: str, label: str = "stars expected", *, known: bool = True) -> st
         second=left + (text_length + 12) / 2,
         label_length=label_length,
         text_length=text_length,
-        colour="#a86a00" if known else "#5d6377",
+        color="#a86a00" if known else QUIET,
     )
 
 
-def short(value: float) -> str:
-    """Write a count in little room.
+def format_short(value: float) -> str:
+    """Return a count as a short text.
 
     Examples
     --------
-    >>> short(7.4), short(1234), short(56_789), short(2_345_678)
+    >>> format_short(7.4), format_short(1234), format_short(56_789), format_short(2_345_678)
     ('7', '1.2k', '57k', '2.3M')
     """
     for size, unit in ((1e6, "M"), (1e3, "k")):
@@ -65,80 +66,71 @@ def short(value: float) -> str:
     return f"{value:.0f}"
 
 
-def card(prediction: Mapping[str, Any] | None, name: str) -> bytes:
-    """Return a card as PNG; one that says so where the answer is not there yet.
+def render_card(prediction: Mapping[str, Any] | None, name: str) -> bytes:
+    """Return a social card as PNG of 1200 × 630 pixels.
 
     Parameters
     ----------
     prediction : mapping or None
-        Of the answer, as it travels.
+        From the answer; None while the job is pending.
     name : str
         owner/name.
-
-    Returns
-    -------
-    bytes
-        1200 × 630 pixels.
     """
     image = Image.new("RGB", SIZE, PAPER)
     draw = ImageDraw.Draw(image)
-    _star(draw, EDGE + 18, 92, 24)
-    draw.text((EDGE + 58, 92), "stargaze", INK, _font(34), anchor="lm")
-    draw.text((EDGE, 190), _fitting(draw, name, 52), INK, _font(52), anchor="lm")
+    _draw_star(draw, MARGIN + 18, 92, 24)
+    draw.text((MARGIN + 58, 92), "stargaze", INK, _font(34), anchor="lm")
+    draw.text((MARGIN, 190), _shorten_to_fit(draw, name, 52), INK, _font(52), anchor="lm")
     if prediction is None:
-        draw.text((EDGE, 330), "The answer is being computed.", QUIET, _font(40), anchor="lm")
+        draw.text((MARGIN, 330), "Calculating…", QUIET, _font(40), anchor="lm")
     else:
-        _answer(draw, prediction)
+        _draw_prediction(draw, prediction)
     stream = io.BytesIO()
     image.quantize(64).save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 
-def _answer(draw: ImageDraw.ImageDraw, prediction: Mapping[str, Any]) -> None:
-    cards, ticks = cards_of([prediction])
-    one = cards[0]
-    number = f"{one.stars} stars"
-    draw.text((EDGE, 300), number, STAR, _font(104), anchor="lm")
-    after = EDGE + draw.textlength(number, _font(104)) + 28
+def _draw_prediction(draw: ImageDraw.ImageDraw, prediction: Mapping[str, Any]) -> None:
+    views, ticks = prediction_views([prediction])
+    view = views[0]
+    text = f"{view.stars} stars"
+    draw.text((MARGIN, 300), text, STAR, _font(104), anchor="lm")
+    after = MARGIN + draw.textlength(text, _font(104)) + 28
     if after < SIZE[0] - 330:
-        draw.text((after, 318), "most likely", QUIET, _font(40), anchor="lm")
-    draw.text((EDGE, 405), one.interval, INK, _font(30), anchor="lm")
-    width = SIZE[0] - 2 * EDGE
+        draw.text((after, 318), "expected", QUIET, _font(40), anchor="lm")
+    draw.text((MARGIN, 405), view.interval, INK, _font(30), anchor="lm")
+    width = SIZE[0] - 2 * MARGIN
 
-    def at(text: str) -> float:
-        return EDGE + width * float(text.removesuffix("%")) / 100
+    def x_of(percent: str) -> float:
+        return MARGIN + width * float(percent.removesuffix("%")) / 100
 
     y = 490
-    draw.line((EDGE, y, EDGE + width, y), LINE, 3)
-    left = at(one.low_at)
-    draw.rounded_rectangle((left, y - 14, left + max(6.0, at(one.width) - EDGE), y + 14), 14, SPAN)
+    draw.line((MARGIN, y, MARGIN + width, y), LINE, 3)
+    left = x_of(view.low_at)
+    draw.rounded_rectangle((left, y - 14, left + max(6.0, x_of(view.width) - MARGIN), y + 14), 14, INTERVAL)
     for tick in ticks:
-        draw.line((at(tick.at), y - 8, at(tick.at), y + 8), QUIET, 2)
-        draw.text((at(tick.at), y + 40), tick.label, QUIET, _font(26), anchor="lm" if tick is ticks[0] else "mm")
-    if one.actual_at:
-        x = at(one.actual_at)
+        draw.line((x_of(tick.at), y - 8, x_of(tick.at), y + 8), QUIET, 2)
+        draw.text((x_of(tick.at), y + 40), tick.label, QUIET, _font(26), anchor="lm" if tick is ticks[0] else "mm")
+    if view.actual_at:
+        x = x_of(view.actual_at)
         draw.polygon([(x, y - 16), (x + 16, y), (x, y + 16), (x - 16, y)], PAPER, INK, 3)
-    x = at(one.at)
+    x = x_of(view.at)
     draw.ellipse((x - 13, y - 13, x + 13, y + 13), STAR)
-    if one.surprise:
-        draw.text((EDGE, 580), f"On {one.date} it had {one.actual}: {one.surprise}", QUIET, _font(28), anchor="lm")
+    if view.comparison:
+        sentence = f"On {view.date} it had {view.actual} stars, {view.comparison}"
+        draw.text((MARGIN, 580), sentence, QUIET, _font(28), anchor="lm")
 
 
-def _star(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float) -> None:
-    import math
-
-    points = [
-        (
-            x + (radius if corner % 2 == 0 else 0.42 * radius) * math.sin(math.pi * corner / 5),
-            y - (radius if corner % 2 == 0 else 0.42 * radius) * math.cos(math.pi * corner / 5),
-        )
-        for corner in range(10)
-    ]
+def _draw_star(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float) -> None:
+    points = []
+    for corner in range(10):
+        length, angle = radius if corner % 2 == 0 else 0.42 * radius, math.pi * corner / 5
+        points.append((x + length * math.sin(angle), y - length * math.cos(angle)))
     draw.polygon(points, STAR)
 
 
-def _fitting(draw: ImageDraw.ImageDraw, text: str, size: int) -> str:
-    most = SIZE[0] - 2 * EDGE
+def _shorten_to_fit(draw: ImageDraw.ImageDraw, text: str, size: int) -> str:
+    most = SIZE[0] - 2 * MARGIN
     if draw.textlength(text, _font(size)) <= most:
         return text
     while text and draw.textlength(text + "…", _font(size)) > most:
@@ -150,5 +142,5 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def _length(text: str) -> int:
+def _text_width(text: str) -> int:
     return round(sum(9.5 if letter in WIDE else 4.2 if letter in NARROW else 6.8 for letter in text))

@@ -1,4 +1,4 @@
-"""What the page says of the model: figures on repositories that it had not seen, what it is made of, and its limits."""
+"""The model card: scores on held-out repositories, the live track record, details and limitations."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from importlib.metadata import metadata
 from typing import Any
 
 from stargaze.features.catalog import CATALOG
+from stargaze.serve.prediction.labels import feature_label
 from stargaze.serve.web.bundle_view import BundleView
-from stargaze.serve.web.prediction_view import POLICY_WORDS
+from stargaze.serve.web.prediction_view import POLICY_TEXTS
 
 FEW = 100
-"""Of fewer repositories a share says little."""
-LIMITS = (
-    "Stars tell who was noticed, not what is good; whoever buys stars is taken at its word.",
-    "An estimate is of the day of the figures. It is no promise for the next year: the forecast is, where a history is known.",
-    "Reasons and what-ifs are associations in the data. Changing a figure need not change the stars.",
-    "Repositories unlike those it learnt from are answered with a warning, and should be taken with care.",
-    "It learnt from public repositories; a private one, or a company's whole estate, is another world.",
+"""With fewer repositories a share is uncertain."""
+LIMITATIONS = (
+    "Stars measure attention, not quality; bought stars are not detected.",
+    "An estimate is valid for the day of its figures. Only the forecast, which needs a star history, is about the future.",
+    "Explanations and what-ifs are associations in the data. Changing a value need not change the stars.",
+    "Predictions for repositories outside the training data carry a warning and are less reliable.",
+    "The model was trained on public repositories; it is not meant for private code.",
 )
+FEATURE_GROUPS = {"static": "Metadata", "activity": "Activity", "all": "Popularity"}
 
 
 @dataclass(frozen=True)
@@ -29,59 +31,53 @@ class ModelCard:
 
     policies: tuple[dict[str, str], ...]
     decades: tuple[dict[str, str], ...]
-    few: bool
+    has_few: bool
     facts: tuple[tuple[str, str], ...]
     features: tuple[dict[str, Any], ...]
-    limits: tuple[str, ...]
-    record: str
+    limitations: tuple[str, ...]
 
 
-def model_card(shown: BundleView, record: Mapping[str, Any] | None) -> ModelCard:
-    """Put together what is known of the release that serves, and of its predictions so far."""
-    meta = shown.meta
-    scores: Mapping[str, Any] = shown.scores
-    decades = tuple(_decade(row) for row in scores.get("coverage_by_decade", ()))
+def model_card(view: BundleView) -> ModelCard:
+    """Return the model card of the released bundle."""
+    meta = view.meta
+    scores: Mapping[str, Any] = view.scores
+    decades = scores.get("coverage_by_decade", ())
+    order = [name for name in POLICY_TEXTS if name in meta["scores"]]
+    order += [name for name in meta["scores"] if name not in POLICY_TEXTS]
     return ModelCard(
-        tuple(_policy(name, scores, meta) for name, scores in sorted(meta["scores"].items(), key=_place)),
-        decades,
-        any(int(row["n"].replace(",", "")) < FEW for row in decades),
-        tuple(_facts(shown)),
-        tuple(_features(meta)),
-        LIMITS,
-        track_record(record),
+        tuple(_policy_row(name, meta["scores"][name], meta) for name in order),
+        tuple(map(_decade_row, decades)),
+        any(int(row["n"]) < FEW for row in decades),
+        tuple(_facts(view)),
+        tuple(_feature_groups(meta)),
+        LIMITATIONS,
     )
 
 
-def track_record(record: Mapping[str, Any] | None) -> str:
-    """Say how predictions did that were kept until the repository was seen again.
+def describe_track_record(summary: Mapping[str, Any] | None) -> str:
+    """Return a sentence on predictions that were scored when the repository was seen again.
 
     Examples
     --------
-    >>> track_record({"recorded": 40, "scored": 20, "coverage": 0.9, "rmsle": 0.41})
-    'Of 20 predictions that were seen again on a later day, 90 % held the true count in their range (RMSLE 0.41).'
-    >>> track_record({"recorded": 3, "scored": 0}), track_record(None)
-    ('None of its 3 predictions was seen again on a later day yet.', 'No prediction of it was seen again yet.')
+    >>> describe_track_record({"recorded": 40, "scored": 20, "coverage": 0.9, "rmsle": 0.41})
+    'Of 20 live estimates that were checked later, 90% had the true count in their interval (RMSLE 0.41).'
+    >>> describe_track_record({"recorded": 3, "scored": 0}), describe_track_record(None)
+    ('None of 3 live estimates has been checked yet.', 'No live estimate has been checked yet.')
     """
-    if not record or not record.get("recorded"):
-        return "No prediction of it was seen again yet."
-    if not record.get("scored"):
-        return f"None of its {record['recorded']:,} predictions was seen again on a later day yet."
+    if not summary or not summary.get("recorded"):
+        return "No live estimate has been checked yet."
+    if not summary.get("scored"):
+        return f"None of {summary['recorded']:,} live estimates has been checked yet."
     return (
-        f"Of {record['scored']:,} predictions that were seen again on a later day, {100 * record['coverage']:.0f} % held "
-        f"the true count in their range (RMSLE {record['rmsle']:.2f})."
+        f"Of {summary['scored']:,} live estimates that were checked later, {100 * summary['coverage']:.0f}% had the "
+        f"true count in their interval (RMSLE {summary['rmsle']:.2f})."
     )
 
 
-def _place(item: tuple[str, Any]) -> int:
-    """Return where a policy stands: who is told less comes first."""
-    order = list(POLICY_WORDS)
-    return order.index(item[0]) if item[0] in order else len(order)
-
-
-def _policy(name: str, scores: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, str]:
-    roles = [word for word, role in (("estimate", "estimate"), ("reasons", "explain")) if meta[role] == name]
+def _policy_row(name: str, scores: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, str]:
+    roles = [role for role, key in (("estimate", "estimate"), ("explanations", "explain")) if meta[key] == name]
     return {
-        "words": POLICY_WORDS.get(name, name),
+        "inputs": POLICY_TEXTS.get(name, name),
         "role": " and ".join(roles),
         "rmsle": _number(scores.get("rmsle")),
         "r2": _number(scores.get("r2")),
@@ -90,7 +86,7 @@ def _policy(name: str, scores: Mapping[str, Any], meta: Mapping[str, Any]) -> di
     }
 
 
-def _decade(row: Mapping[str, Any]) -> dict[str, str]:
+def _decade_row(row: Mapping[str, Any]) -> dict[str, str]:
     ends = [f"{int(end):,}" for end in str(row["decade"]).split("-") if end.isdecimal()]
     return {
         "decade": " to ".join(ends) or str(row["decade"]),
@@ -100,37 +96,29 @@ def _decade(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _facts(shown: BundleView) -> Sequence[tuple[str, str]]:
-    meta = shown.meta
+def _facts(view: BundleView) -> Sequence[tuple[str, str]]:
+    meta = view.meta
     families = {str(item["family"]) for item in meta.get("blend", {}).get(meta["estimate"], ())} or {meta["family"]}
     return [
-        ("Release", shown.digest[:12]),
-        ("Made", str(meta["made_at"])[:10]),
-        ("Newest record", shown.data_date),
-        ("Repositories", f"{meta['data']['rows']:,}, of which it learnt from {meta['data']['training_rows']:,}"),
-        ("Families", ", ".join(sorted(families))),
+        ("Model version", view.digest[:12]),
+        ("Trained on", str(meta["made_at"])[:10]),
+        ("Newest record", view.data_date),
+        ("Repositories", f"{meta['data']['rows']:,}, of which {meta['data']['training_rows']:,} for training"),
+        ("Model families", ", ".join(sorted(families))),
         ("Chosen from", f"{meta['trials']:,} trials" if isinstance(meta.get("trials"), int) else "several families"),
-        ("Range", f"{100 * meta['coverage']:g} % are meant to hold"),
+        ("Intervals", f"{100 * meta['coverage']:g}% coverage"),
         ("Version", str(meta["version"])),
-        ("Licence", str(metadata("stargaze").json.get("license_expression", "see the package"))),
+        ("License", str(metadata("stargaze").json.get("license_expression", "see the package"))),
     ]
 
 
-def _features(meta: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+def _feature_groups(meta: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     groups: list[dict[str, Any]] = []
-    for policy in POLICY_WORDS:
+    for policy, title in FEATURE_GROUPS.items():
         names = [name for name in meta["features"].get(meta["estimate"], ()) if CATALOG[name].policy == policy]
-        rows = sorted((CATALOG[name].meaning.partition(";")[0], CATALOG[name].unit) for name in names)
-        if rows:
-            groups.append({"words": GROUPS[policy], "rows": rows})
+        if names:
+            groups.append({"title": title, "rows": sorted((feature_label(name), CATALOG[name].unit) for name in names)})
     return groups
-
-
-GROUPS = {
-    "static": "what its maintainers write",
-    "activity": "what they do",
-    "all": "how much it is used",
-}
 
 
 def _number(value: Any) -> str:
@@ -138,4 +126,4 @@ def _number(value: Any) -> str:
 
 
 def _share(value: Any) -> str:
-    return f"{100 * value:.0f} %" if isinstance(value, (int, float)) else "–"
+    return f"{100 * value:.0f}%" if isinstance(value, (int, float)) else "–"

@@ -1,4 +1,4 @@
-"""What the page says about an answer: every sentence, and where every mark of the drawings lies."""
+"""What the page shows of a prediction: every text, and the position of every mark in its charts."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stargaze.serve.web.history_chart import Plot, plot_of
-from stargaze.serve.web.waterfall import Bar, number_of_times, waterfall
+from stargaze.serve.web.history_chart import HistoryChart, history_chart
+from stargaze.serve.web.waterfall import Bar, format_factor, waterfall
 
-ABOUT = 1.25
-"""A true count within this factor of what was expected is "about as expected"."""
-POLICY_WORDS = {
-    "static": "only what its maintainers write",
-    "activity": "what its maintainers write and do, not how popular it is already",
-    "all": "all figures, forks and subscribers among them",
+AS_EXPECTED = 1.25
+"""A true count within this factor of the estimate is "about as expected"."""
+POLICY_TEXTS = {
+    "static": "metadata only (what the maintainers write)",
+    "activity": "metadata and activity, without popularity",
+    "all": "all features, with forks and subscribers",
 }
 
 
@@ -29,7 +29,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class WhatIf:
-    """What the estimate would be with some figures otherwise."""
+    """The estimate with some values changed."""
 
     changes: tuple[str, ...]
     before: str
@@ -40,7 +40,7 @@ class WhatIf:
 
 @dataclass(frozen=True)
 class PredictionView:
-    """One repository of an answer, in words and positions."""
+    """One repository of a result, as texts and positions."""
 
     rank: int
     name: str
@@ -48,7 +48,7 @@ class PredictionView:
     stars: str
     interval: str
     percentile: str
-    surprise: str | None
+    comparison: str | None
     sign: str | None
     actual: str | None
     date: str
@@ -64,118 +64,106 @@ class PredictionView:
     notes: tuple[str, ...]
     out_of_range: tuple[str, ...]
     similar: tuple[tuple[str, str, str], ...]
-    """Name, stars, and how alike."""
+    """Name, stars, similarity."""
     editable_fields: dict[str, Any]
     what_if: WhatIf | None
-    plot: Plot | None
+    chart: HistoryChart | None
 
 
-def cards_of(predictions: list[Mapping[str, Any]]) -> tuple[list[PredictionView], list[Tick]]:
-    """Turn ranked predictions into cards on one common axis, so that the drawings can be compared by eye."""
-    top = _top(predictions)
-    ticks = [Tick(number(value), _at(value, top)) for value in _powers(top)]
-    return [_card(prediction, top) for prediction in predictions], ticks
+def prediction_views(predictions: list[Mapping[str, Any]]) -> tuple[list[PredictionView], list[Tick]]:
+    """Return the views of ranked predictions and the ticks of their common axis."""
+    largest = max(max(row["high"], row["stars"], row["actual"] or 0) for row in predictions)
+    end = 1.15 * float(max(10.0, largest))  # so that no mark is at the edge
+    powers = [0.0, *(10.0**power for power in range(int(math.log10(end)) + 1))]
+    ticks = [Tick(format_count(value), _percent(_position(value, end))) for value in powers]
+    return [_view(prediction, end) for prediction in predictions], ticks
 
 
-def number(value: float) -> str:
-    """Write a count for people: ``12,340``."""
+def format_count(value: float) -> str:
+    """Return a count as text: ``12,340``."""
     return f"{round(value):,}"
 
 
-def _card(prediction: Mapping[str, Any], top: float) -> PredictionView:
+def _view(prediction: Mapping[str, Any], end: float) -> PredictionView:
     low, high, actual = prediction["low"], prediction["high"], prediction["actual"]
-    left, right = _share(low, top), _share(high, top)
+    left, right = _position(low, end), _position(high, end)
+    sign, comparison = (None, None) if actual is None else _compare(actual, prediction["stars"])
+    bounds = format_count(low) if low == high else f"{format_count(low)} to {format_count(high)}"
     return PredictionView(
         rank=prediction["rank"],
         name=prediction["full_name"],
         link=f"https://github.com/{prediction['full_name']}" if prediction["known"] else None,
-        stars=number(prediction["stars"]),
-        interval=f"In {prediction['coverage'] * 100:g} of 100 cases the true count {_between(low, high)}.",
-        percentile=f"{prediction['percentile']:.0f} % of the repositories it learnt from have as many or fewer.",
-        surprise=None if actual is None else _surprise(actual, prediction["stars"])[1],
-        sign=None if actual is None else _surprise(actual, prediction["stars"])[0],
-        actual=None if actual is None else number(actual),
+        stars=format_count(prediction["stars"]),
+        interval=f"{prediction['coverage'] * 100:g}% prediction interval: {bounds} stars.",
+        percentile=f"{prediction['percentile']:.0f}% of the training repositories have as many or fewer.",
+        comparison=comparison,
+        sign=sign,
+        actual=None if actual is None else format_count(actual),
         date=prediction["fetched_at"] or "",
         bars=waterfall(prediction),
-        at=_at(prediction["stars"], top),
+        at=_percent(_position(prediction["stars"], end)),
         low_at=_percent(left),
         width=_percent(right - left),
-        actual_at=None if actual is None else _at(actual, top),
+        actual_at=None if actual is None else _percent(_position(actual, end)),
         in_training_data=bool(prediction.get("in_training_data")),
         missing=", ".join(prediction.get("missing", ())),
         policy=prediction.get("policy", ""),
         source=_source(prediction),
         notes=tuple(map(_sentence, prediction.get("notes", ()))),
-        out_of_range=tuple(map(_outside, prediction.get("out_of_range", ()))),
+        out_of_range=tuple(map(_out_of_range, prediction.get("out_of_range", ()))),
         similar=tuple(
-            (row["full_name"], number(row["stars"]), f"{100 * row['similarity']:.0f} %")
+            (row["full_name"], format_count(row["stars"]), f"{100 * row['similarity']:.0f}%")
             for row in prediction.get("similar", ())
         ),
         editable_fields=dict(prediction.get("editable_fields") or {}),
         what_if=_what_if(prediction),
-        plot=plot_of(prediction),
+        chart=history_chart(prediction),
     )
 
 
-def _between(low: float, high: float) -> str:
-    return f"is {number(low)}" if low == high else f"lies between {number(low)} and {number(high)}"
-
-
-def _surprise(actual: float, expected: float) -> tuple[str, str]:
+def _compare(actual: float, expected: float) -> tuple[str, str]:
     ratio = (actual + 1) / (expected + 1)
-    if ratio >= ABOUT:
-        return "▲", "more than expected for such a repository"
-    if ratio <= 1 / ABOUT:
-        return "▼", "less than expected for such a repository"
-    return "=", "about as expected for such a repository"
+    if ratio >= AS_EXPECTED:
+        return "▲", "more than expected"
+    if ratio <= 1 / AS_EXPECTED:
+        return "▼", "less than expected"
+    return "=", "about as expected"
 
 
 def _what_if(prediction: Mapping[str, Any]) -> WhatIf | None:
-    found = prediction.get("what_if")
-    if not found:
+    what_if = prediction.get("what_if")
+    if not what_if:
         return None
     return WhatIf(
-        tuple(f"{change['label']}: {change['before']} → {change['after']}" for change in found["changes"]),
-        number(prediction["stars"]),
-        number(found["stars"]),
-        number_of_times(found["factor"]),
-        f"{number(found['low'])} to {number(found['high'])}",
+        tuple(f"{change['label']}: {change['before']} → {change['after']}" for change in what_if["changes"]),
+        format_count(prediction["stars"]),
+        format_count(what_if["stars"]),
+        format_factor(what_if["factor"]),
+        f"{format_count(what_if['low'])} to {format_count(what_if['high'])}",
     )
 
 
 def _source(prediction: Mapping[str, Any]) -> str:
-    day = prediction["fetched_at"] or "a day that is not known"
+    day = prediction["fetched_at"] or "an unknown day"
     if prediction.get("source") == "github":
-        return f"Figures as GitHub gave them on {day}."
-    return f"Figures as they were on {day}." if prediction["known"] else "Figures as you typed them."
+        return f"Live from GitHub, {day}."
+    return f"Data from {day}." if prediction["known"] else "Your values."
 
 
 def _sentence(note: str) -> str:
-    """Make a sentence of a note, so that it can stand behind another one."""
+    """Return a note as a sentence."""
     text = f"It {note}" if note.startswith(("is ", "was ", "has ")) else note[:1].upper() + note[1:]
     return text if text.endswith(".") else f"{text}."
 
 
-def _outside(row: Mapping[str, str]) -> str:
-    learnt = f"it learnt from {row['low']} to {row['high']}" if row["low"] else "it never saw that"
-    return f"{row['label']}: {row['value']} ({learnt})"
+def _out_of_range(row: Mapping[str, str]) -> str:
+    known = f"training data: {row['low']} to {row['high']}" if row["low"] else "not in the training data"
+    return f"{row['label']}: {row['value']} ({known})"
 
 
-def _top(predictions: list[Mapping[str, Any]]) -> float:
-    largest = max(max(row["high"], row["stars"], row["actual"] or 0) for row in predictions)
-    return 1.15 * float(max(10.0, largest))  # so that no mark stands on the edge
-
-
-def _powers(top: float) -> list[float]:
-    return [0.0, *(10.0**power for power in range(int(math.log10(top)) + 1))]
-
-
-def _share(value: float, top: float) -> float:
-    return math.log1p(value) / math.log1p(top)
-
-
-def _at(value: float, top: float) -> str:
-    return _percent(_share(value, top))
+def _position(value: float, end: float) -> float:
+    """Return the position on the logarithmic axis, from 0 to 1."""
+    return math.log1p(value) / math.log1p(end)
 
 
 def _percent(share: float) -> str:

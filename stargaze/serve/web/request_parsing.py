@@ -1,9 +1,10 @@
-"""From what a person or a program sends to a question, checked the same way for both."""
+"""Parse and validate prediction requests, in one place for forms and API; and describe the fields of the form."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,97 +15,147 @@ from stargaze.features.schema import Field
 from stargaze.serve.prediction.what_if import parse_what_if
 from stargaze.serve.prediction_request import PredictionRequest
 
-FIRST = ("full_name", "created_at", "language", "contributors", "commits", "releases", "forks", "subscribers")
-"""What is asked at once; the other figures wait behind a fold, because nobody knows all of them by heart."""
-TYPES = {"count": "number", "date": "date", "flag": "select"}
-"""The kind of a field and the control that fits it; everything else is a line of text."""
+MAIN_FIELDS = ("full_name", "created_at", "language", "contributors", "commits", "releases", "forks", "subscribers")
+"""Always visible, most important first; the other fields are folded away."""
+CONTROL_TYPES = {"count": "number", "date": "date", "flag": "select"}
+"""HTML controls by the kind of a field; all other kinds are text inputs."""
+TEXT_FIELDS = {field.name for field in FORM_FIELDS if field.kind not in ("count", "flag")}
+"""A number in one of these is an error; it would become a language named "3"."""
+BODY_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "repositories": ("a list of names", lambda value: _is_list_of(value, str)),
+    "figures": (
+        "a list of objects with texts and numbers",
+        lambda value: _is_list_of(value, dict) and all(map(_is_flat, value)),
+    ),
+    "what_if": ("an object with texts and numbers", lambda value: isinstance(value, dict) and _is_flat(value)),
+    "explain": ("true or false", lambda value: isinstance(value, bool)),
+}
+BODY_HINT = 'send {"repositories": ["owner/name"]} or {"figures": [{"full_name": "owner/name", "forks": 12}]}'
 
 
 def parse_request(
-    names: list[str],
-    figures: list[dict[str, Any]],
+    names: Sequence[str],
+    figures: Sequence[dict[str, Any]] = (),
     *,
-    most: int,
+    max_repositories: int,
     now: datetime,
     what_if: Mapping[str, Any] | None = None,
     explain: bool = True,
 ) -> PredictionRequest:
-    """Check a question before it is queued; that a name is a known one, the worker finds out.
+    """Validate a request before it is queued; only the worker finds out whether a repository exists.
 
     Raises
     ------
     BadDataError
-        If nothing is asked, too much is asked, a name cannot be one, a figure cannot be true or a change is none.
+        If the request is empty or too large, or a name, figure or what-if value is invalid.
     """
-    if not names and not figures:
-        raise BadDataError("nothing to predict yet", hint="name a repository, as owner/name or by its GitHub address")
-    if len(names) + len(figures) > most:
-        raise BadDataError(
-            f"{len(names) + len(figures)} repositories are too many at once", hint=f"ask for at most {most} at a time"
-        )
-    parsed = {name.casefold(): name for name in map(parse_name, names)}
+    count = len(names) + len(figures)
+    if not count:
+        raise BadDataError("enter at least one repository", hint="as owner/name, or as its GitHub URL")
+    if count > max_repositories:
+        raise BadDataError(f"{count} repositories are too many", hint=f"at most {max_repositories} per request")
+    unique = {name.casefold(): name for name in map(parse_name, names)}
     if figures:
         repositories_from_figures(figures, now)
     if what_if:
         parse_what_if(what_if, now)
-    return PredictionRequest(tuple(parsed.values()), tuple(figures), dict(what_if or {}), explain)
+    return PredictionRequest(tuple(unique.values()), tuple(figures), dict(what_if or {}), explain)
 
 
-def part_of(question: PredictionRequest, name: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the part of a question that is about one repository: its typed figures, or its name, which may be a new one."""
-    figures = [dict(row) for row in question.figures if row.get("full_name") == name]
+def parse_json_request(data: bytes, *, max_repositories: int, now: datetime) -> PredictionRequest:
+    """Parse the body of an API request.
+
+    Raises
+    ------
+    BadDataError
+        If the body is not JSON, has an unknown field or a value of the wrong type, or :func:`parse_request` fails.
+    """
+    try:
+        body = json.loads(data, parse_constant=_reject_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadDataError("the request body is not JSON", hint=BODY_HINT) from error
+    if not isinstance(body, dict):
+        raise BadDataError("the request body must be a JSON object with `repositories` or `figures`", hint=BODY_HINT)
+    for name, value in body.items():
+        if name not in BODY_TYPES:
+            raise BadDataError(f"unknown field {name[:60]!r} in the request body", hint=BODY_HINT)
+        expected, is_valid = BODY_TYPES[name]
+        if not is_valid(value):
+            raise BadDataError(f"{name} must be {expected}", hint=BODY_HINT)
+    body = {"repositories": [], **body}
+    return parse_request(body.pop("repositories"), max_repositories=max_repositories, now=now, **body)
+
+
+def _reject_constant(text: str) -> None:
+    raise ValueError(f"{text} is not valid JSON")
+
+
+def _is_list_of(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
+
+
+def _is_flat(values: dict[str, Any]) -> bool:
+    return all(
+        isinstance(value, str | None if name in TEXT_FIELDS else str | int | float | None)
+        for name, value in values.items()
+    )
+
+
+def part_of(request: PredictionRequest, name: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the names and figures of one repository of a request; the name may be its new one."""
+    figures = [dict(row) for row in request.figures if row.get("full_name") == name]
     return ([], figures) if figures else ([name], [])
 
 
-def names_in(text: str) -> list[str]:
-    """Split what was typed: one name a line; commas and blanks do as well."""
+def split_names(text: str) -> list[str]:
+    """Split typed names at line breaks, commas and blanks."""
     return [part for part in re.split(r"[\s,]+", text) if part]
 
 
-def figures_in(form: Mapping[str, str]) -> dict[str, str]:
-    """Take the figures that were filled in; an empty control means "not known"."""
+def form_figures(form: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields that were filled in; an empty field is unknown."""
     names = [field.name for field in FORM_FIELDS]
     return {name: form[name].strip() for name in names if form.get(name, "").strip()}
 
 
-def looked_at(features: Mapping[str, Iterable[str]]) -> frozenset[str]:
-    """Return the fields that a bundle's features are made of.
+def source_fields(features: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    """Return the fields from which features are computed.
 
     Parameters
     ----------
     features : mapping
-        Policy → names of its features, as the bundle tells them.
+        Policy → names of its features.
 
     Returns
     -------
     frozenset of str
-        Names of fields; one that no policy uses changes no estimate.
+        Names of fields; any other field changes no estimate.
 
     Examples
     --------
-    >>> sorted(looked_at({"all": ["forks", "fork_rate"]}))
+    >>> sorted(source_fields({"all": ["forks", "fork_rate"]}))
     ['created_at', 'fetched_at', 'forks']
     """
     return frozenset(field for names in features.values() for name in names for field in CATALOG[name].source)
 
 
-def first_fields(used: frozenset[str]) -> list[Field]:
-    """Return the fields that are asked at once, in the order of their importance; the name is always asked."""
+def main_fields(used: frozenset[str]) -> list[Field]:
+    """Return the fields that are always visible; the name is always among them."""
     fields = {field.name: field for field in FORM_FIELDS}
-    return [fields[name] for name in FIRST if name in used or name == "full_name"]
+    return [fields[name] for name in MAIN_FIELDS if name in used or name == "full_name"]
 
 
 def other_fields(used: frozenset[str]) -> list[Field]:
-    """Return the fields behind the fold."""
-    return [field for field in FORM_FIELDS if field.name not in FIRST and field.name in used]
+    """Return the fields that are folded away."""
+    return [field for field in FORM_FIELDS if field.name not in MAIN_FIELDS and field.name in used]
 
 
-def help_of(field: Field) -> str:
-    """Return the line below the control; nothing where it would only repeat the label."""
+def help_text(field: Field) -> str:
+    """Return the line below a control; empty if it would repeat the label."""
     unit = f" [{field.unit}]" if field.unit not in ("", "UTC") else ""
     return "" if field.meaning in (field.name, "owner/name") else field.meaning + unit
 
 
-def control_of(field: Field) -> str:
-    """Return the type of control for a field."""
-    return TYPES.get(field.kind, "text")
+def control_type(field: Field) -> str:
+    """Return the HTML control for a field."""
+    return CONTROL_TYPES.get(field.kind, "text")

@@ -1,4 +1,4 @@
-"""How the factors lead from a typical repository to this one: a waterfall on a logarithmic scale, and the same as rows."""
+"""The waterfall chart of an explanation, on a logarithmic scale: from a typical repository to this one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Bar:
-    """One step: what it is, and where it begins and ends across the drawing [%]."""
+    """One step with its texts and its horizontal positions [%]."""
 
     label: str
     value: str
     factor: str
     kind: str
-    """"raises", "lowers", or "total" for where the steps begin and end."""
+    """"raises", "lowers", or "total" for the first and the last bar."""
     left: str
     width: str
     begin: str
@@ -24,62 +24,62 @@ class Bar:
 
 
 def waterfall(prediction: Mapping[str, Any]) -> tuple[Bar, ...]:
-    """Draw base, factors, the rest and what is expected; (expected + 1) = (base + 1) × all factors × rest.
+    """Return the bars of base, factors, other factors and expected stars.
 
     Parameters
     ----------
     prediction : mapping
-        ``base`` and ``expected`` [stars], ``factors``, ``rest``.
+        ``base`` and ``expected`` [stars], ``factors``, ``other_factors``.
 
     Returns
     -------
     tuple of Bar
-        Empty where no reasons were asked for.
+        Empty if there is no explanation.
     """
     if prediction.get("base") is None or not prediction.get("factors"):
         return ()
     level = math.log1p(prediction["base"])
     steps = [(0.0, level)]
-    for times in (*(factor["factor"] for factor in prediction["factors"]), prediction["other_factors"]):
-        steps.append((level, level + math.log(times)))
+    for factor in (*(item["factor"] for item in prediction["factors"]), prediction["other_factors"]):
+        steps.append((level, level + math.log(factor)))
         level = steps[-1][1]
     steps.append((0.0, level))
     low, high = _range(steps)
 
-    def place(value: float) -> float:
+    def position(value: float) -> float:
         return 100 * (min(max(value, low), high) - low) / (high - low)
 
-    texts = [("A typical repository", f"{_small(prediction['base'])} stars", "")]
+    texts = [("Baseline: a typical repository", f"{_format_stars(prediction['base'])} stars", "")]
     texts += [
-        (factor["label"].partition(";")[0], factor["value"], number_of_times(factor["factor"]))
-        for factor in prediction["factors"]
+        (item["label"].partition(";")[0], item["value"], format_factor(item["factor"]))
+        for item in prediction["factors"]
     ]
-    texts += [("Everything else", "", number_of_times(prediction["other_factors"]))]
-    texts += [("Expected of such a repository", f"{_small(prediction['expected'])} stars", "")]
+    texts += [("Other features", "", format_factor(prediction["other_factors"]))]
+    texts += [("Expected for this repository", f"{_format_stars(prediction['expected'])} stars", "")]
     return tuple(
-        _bar(text, place(begin), place(end), total=row in (0, len(steps) - 1))
-        for row, (text, (begin, end)) in enumerate(zip(texts, steps, strict=True))
+        _bar(text, position(begin), position(end), is_total=i in (0, len(steps) - 1))
+        for i, (text, (begin, end)) in enumerate(zip(texts, steps, strict=True))
     )
 
 
-def number_of_times(factor: float) -> str:
-    """Write a factor for people: ``× 1.8``."""
+def format_factor(factor: float) -> str:
+    """Return a factor as text: ``× 1.8``."""
     return f"× {factor:.2f}" if factor < 1.095 else f"× {factor:.1f}" if factor < 100 else f"× {factor:,.0f}"
 
 
 def _range(steps: Sequence[tuple[float, float]]) -> tuple[float, float]:
     levels = [level for step in steps[1:-1] for level in step]
     low, high = min(levels), max(levels)
-    room = max(0.08 * (high - low), 0.15)  # small factors shall look small, and a total begin at an edge
-    return low - room, high + room
+    margin = max(0.08 * (high - low), 0.15)  # small factors must look small, and totals start at the edge
+    return low - margin, high + margin
 
 
-def _bar(text: tuple[str, str, str], begin: float, end: float, *, total: bool) -> Bar:
-    kind = "total" if total else "raises" if end >= begin else "lowers"
-    left = 0.0 if total else min(begin, end)
-    width = end if total else abs(end - begin)
+def _bar(text: tuple[str, str, str], begin: float, end: float, *, is_total: bool) -> Bar:
+    kind = "total" if is_total else "raises" if end >= begin else "lowers"
+    left = 0.0 if is_total else min(begin, end)
+    width = end if is_total else abs(end - begin)
     return Bar(*text, kind, f"{left:.2f}%", f"{max(width, 0.4):.2f}%", f"{begin:.2f}%", f"{end:.2f}%")
 
 
-def _small(value: float) -> str:
+def _format_stars(value: float) -> str:
     return f"{value:.1f}" if value < 10 else f"{round(value):,}"

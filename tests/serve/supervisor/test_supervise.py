@@ -20,7 +20,7 @@ from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.config import ServeSection
 from stargaze.errors import BadDataError, ExternalError, MissingInputError, UsageError
 from stargaze.serve.supervisor.supervise import log_folder, serve, serving
-from stargaze.serve.web.client import ask_once
+from stargaze.serve.web.client import request_predictions
 from stargaze.store import Store
 from tests.waiting import wait_for
 
@@ -65,7 +65,7 @@ def is_alive(pid: int) -> bool:
 def test_a_client_gets_ranked_predictions(site: tuple[str, Store], sample: pd.DataFrame) -> None:
     names = list(sample["full_name"].iloc[[900, 0, 300]])
 
-    predictions = ask_once(site[0], names)
+    predictions = request_predictions(site[0], names)
 
     assert [row["rank"] for row in predictions] == [1, 2, 3]
     assert {row["full_name"] for row in predictions} == set(names)
@@ -73,12 +73,12 @@ def test_a_client_gets_ranked_predictions(site: tuple[str, Store], sample: pd.Da
 
 def test_an_unknown_repository_is_an_error(site: tuple[str, Store]) -> None:
     with pytest.raises(BadDataError, match="no/such-one"):
-        ask_once(site[0], ["no/such-one"])
+        request_predictions(site[0], ["no/such-one"])
 
 
 def test_an_invalid_name_is_an_error(site: tuple[str, Store]) -> None:
     with pytest.raises(BadDataError, match="not the name of a repository"):
-        ask_once(site[0], ["../etc"])
+        request_predictions(site[0], ["../etc"])
 
 
 def test_the_server_is_ready(site: tuple[str, Store]) -> None:
@@ -102,7 +102,7 @@ def test_a_new_release_is_used_without_a_restart(site: tuple[str, Store], sample
     link.symlink_to(other)
     link.replace(store.current)
 
-    ask_once(url, [sample["full_name"].iloc[0]])
+    request_predictions(url, [sample["full_name"].iloc[0]])
 
     assert requests.get(f"{url}/readyz", timeout=10).json()["bundle"] == digest
     assert digest[:12] in requests.get(url, timeout=10).text

@@ -1,4 +1,4 @@
-"""The API for programs."""
+"""The JSON API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.serve.web.api import LONGEST_WAIT, preferred_wait
+from stargaze.serve.web.api import MAX_WAIT, preferred_wait
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue
@@ -24,7 +24,7 @@ def names(sample: pd.DataFrame) -> list[str]:
     return list(sample["full_name"].iloc[[0, 300, 900]])
 
 
-def test_a_question_is_accepted_with_the_place_of_its_answer(page: FlaskClient, names: list[str]) -> None:
+def test_an_accepted_request_returns_a_job_with_its_url(page: FlaskClient, names: list[str]) -> None:
     answer = page.post(PATH, json={"repositories": names})
 
     assert answer.status_code == 202
@@ -32,7 +32,7 @@ def test_a_question_is_accepted_with_the_place_of_its_answer(page: FlaskClient, 
     assert answer.headers["Location"] == answer.json["url"] == f"{PATH}/{answer.json['id']}"
 
 
-def test_the_answer_is_ranked(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
+def test_predictions_are_ranked(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
     url = page.post(PATH, json={"repositories": names}).json["url"]
     queue.work()
 
@@ -43,21 +43,21 @@ def test_the_answer_is_ranked(page: FlaskClient, queue: FakePredictionQueue, nam
     assert set(names) == {row["full_name"] for row in answer["predictions"]}
 
 
-def test_figures_are_a_question_too(page: FlaskClient, queue: FakePredictionQueue) -> None:
+def test_figures_can_be_submitted(page: FlaskClient, queue: FakePredictionQueue) -> None:
     url = page.post(PATH, json={"figures": [{"full_name": "me/mine", "forks": 12}]}).json["url"]
     queue.work()
 
     assert page.get(url).json["predictions"][0]["full_name"] == "me/mine"
 
 
-def test_a_github_address_is_a_name(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
+def test_a_github_url_is_accepted_as_a_name(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
     url = page.post(PATH, json={"repositories": [f"https://github.com/{names[0]}/issues"]}).json["url"]
     queue.work()
 
     assert page.get(url).json["predictions"][0]["full_name"] == names[0]
 
 
-def test_an_unknown_name_fails_with_the_reason(page: FlaskClient, queue: FakePredictionQueue) -> None:
+def test_an_unknown_repository_fails_with_a_message(page: FlaskClient, queue: FakePredictionQueue) -> None:
     url = page.post(PATH, json={"repositories": ["no/such-one"]}).json["url"]
     queue.work()
 
@@ -100,7 +100,7 @@ def test_an_unknown_name_fails_with_the_reason(page: FlaskClient, queue: FakePre
     ],
     ids=lambda body: json.dumps(body)[:40],
 )
-def test_a_wrong_question_is_400_with_message_and_hint(
+def test_an_invalid_request_is_400_with_message_and_hint(
     page: FlaskClient, queue: FakePredictionQueue, body: Any
 ) -> None:
     answer = page.post(PATH, data=json.dumps(body), content_type="application/json")
@@ -113,13 +113,13 @@ def test_a_wrong_question_is_400_with_message_and_hint(
 
 
 @pytest.mark.parametrize("text", ["", "{", "\x00", "[" * 50_000, '{"repositories": ["a/b"]}x', b"\xff\xfe"])
-def test_a_body_that_is_no_json_is_400(page: FlaskClient, text: str | bytes) -> None:
+def test_a_body_that_is_not_json_is_400(page: FlaskClient, text: str | bytes) -> None:
     assert page.post(PATH, data=text, content_type="application/json").status_code == 400
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data"])
 def test_another_content_type_is_415(page: FlaskClient, kind: str) -> None:
-    """A form of another site could send these without asking the browser's permission first."""
+    """Browsers let forms of other sites send these without a preflight request."""
     answer = page.post(PATH, data='{"repositories": ["a/b"]}', content_type=kind)
 
     assert answer.status_code == 415
@@ -145,7 +145,7 @@ def test_another_method_is_405(page: FlaskClient, method: str) -> None:
     assert answer.json["error"]["message"]
 
 
-def test_a_closed_queue_is_503_with_a_time_to_come_back(page: FlaskClient, queue: FakePredictionQueue) -> None:
+def test_an_unavailable_queue_is_503_with_retry_after(page: FlaskClient, queue: FakePredictionQueue) -> None:
     queue.closed = True
 
     answer = page.post(PATH, json={"repositories": ["a/b"]})
@@ -155,7 +155,7 @@ def test_a_closed_queue_is_503_with_a_time_to_come_back(page: FlaskClient, queue
     assert "queue" in answer.json["error"]["message"]
 
 
-def test_a_key_sent_again_gives_the_same_job(page: FlaskClient, names: list[str]) -> None:
+def test_a_repeated_idempotency_key_returns_the_same_job(page: FlaskClient, names: list[str]) -> None:
     headers = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 
     first, again = (page.post(PATH, json={"repositories": names}, headers=headers) for _ in range(2))
@@ -163,7 +163,7 @@ def test_a_key_sent_again_gives_the_same_job(page: FlaskClient, names: list[str]
     assert first.json["id"] == again.json["id"]
 
 
-def test_a_key_with_another_question_is_refused(page: FlaskClient, names: list[str]) -> None:
+def test_an_idempotency_key_with_a_different_request_is_422(page: FlaskClient, names: list[str]) -> None:
     headers = {"Idempotency-Key": "mine"}
     page.post(PATH, json={"repositories": names[:1]}, headers=headers)
 
@@ -171,31 +171,31 @@ def test_a_key_with_another_question_is_refused(page: FlaskClient, names: list[s
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "\u00e9"])
-def test_a_key_that_cannot_be_one_is_refused(page: FlaskClient, names: list[str], key: str) -> None:
+def test_an_invalid_idempotency_key_is_400(page: FlaskClient, names: list[str], key: str) -> None:
     answer = page.post(PATH, json={"repositories": names}, headers={"Idempotency-Key": key})
 
     assert answer.status_code == 400
     assert "Idempotency-Key" in answer.json["error"]["message"]
 
 
-def test_what_if_is_a_question_of_its_own(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
+def test_a_what_if_is_a_separate_job(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
     plain = page.post(PATH, json={"repositories": names[:1]}).json
-    asked = page.post(PATH, json={"repositories": names[:1], "what_if": {"license": "mit"}}).json
+    changed = page.post(PATH, json={"repositories": names[:1], "what_if": {"license": "mit"}}).json
     queue.work()
 
-    assert asked["id"] != plain["id"]
+    assert changed["id"] != plain["id"]
     assert page.get(plain["url"]).json["predictions"][0]["what_if"] is None
-    assert page.get(asked["url"]).json["predictions"][0]["what_if"]["changes"][0]["field"] == "license"
+    assert page.get(changed["url"]).json["predictions"][0]["what_if"]["changes"][0]["field"] == "license"
 
 
 @pytest.mark.parametrize(
     "what_if", [{"stars": 1}, {"readme_length": -1}, {"readme_length": "many"}, {"license": 3}, [], "mit"]
 )
-def test_a_change_that_is_none_is_refused(page: FlaskClient, names: list[str], what_if: Any) -> None:
+def test_an_invalid_what_if_is_400(page: FlaskClient, names: list[str], what_if: Any) -> None:
     assert page.post(PATH, json={"repositories": names[:1], "what_if": what_if}).status_code == 400
 
 
-def test_reasons_can_be_left_out(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
+def test_the_explanation_can_be_omitted(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
     url = page.post(PATH, json={"repositories": names[:1], "explain": False}).json["url"]
     queue.work()
 
@@ -205,9 +205,7 @@ def test_reasons_can_be_left_out(page: FlaskClient, queue: FakePredictionQueue, 
     assert answer["stars"] >= 0
 
 
-def test_an_answer_that_is_known_already_is_not_sent_again(
-    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
-) -> None:
+def test_an_unchanged_result_is_304(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
     url = page.post(PATH, json={"repositories": names[:1]}).json["url"]
     queue.work()
     tag = page.get(url).headers["ETag"]
@@ -217,23 +215,23 @@ def test_an_answer_that_is_known_already_is_not_sent_again(
     assert (again.status_code, again.data) == (304, b"")
 
 
-def test_who_likes_to_wait_gets_the_job_as_it_stands_after_that(page: FlaskClient, names: list[str]) -> None:
+def test_a_client_that_waits_gets_the_job_in_its_present_state(page: FlaskClient, names: list[str]) -> None:
     url = page.post(PATH, json={"repositories": names[:1]}).json["url"]
 
-    answer = page.get(url, headers={"Prefer": "wait=0"}), page.get(url, headers={"Prefer": "wait=1"})
+    answers = page.get(url, headers={"Prefer": "wait=0"}), page.get(url, headers={"Prefer": "wait=1"})
 
-    assert [one.json["state"] for one in answer] == ["queued", "queued"]
-    assert answer[1].headers["Preference-Applied"] == "wait=1"
+    assert [answer.json["state"] for answer in answers] == ["queued", "queued"]
+    assert answers[1].headers["Preference-Applied"] == "wait=1"
 
 
 @given(st.text(max_size=60))
-def test_no_preference_is_waited_for_longer_than_ten_seconds(text: str) -> None:
-    assert 0.0 <= preferred_wait(text) <= LONGEST_WAIT
-    assert 0.0 <= preferred_wait(f"wait={text}") <= LONGEST_WAIT
+def test_the_wait_is_limited_to_ten_seconds(text: str) -> None:
+    assert 0.0 <= preferred_wait(text) <= MAX_WAIT
+    assert 0.0 <= preferred_wait(f"wait={text}") <= MAX_WAIT
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_what_is_no_number_of_json_is_refused(page: FlaskClient, number: str) -> None:
+def test_numbers_outside_json_are_rejected(page: FlaskClient, number: str) -> None:
     body = f'{{"figures": [{{"full_name": "me/mine", "forks": {number}}}]}}'
 
     assert page.post(PATH, data=body, content_type="application/json").status_code == 400

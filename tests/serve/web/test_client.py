@@ -1,4 +1,4 @@
-"""Asking a page as a program does; that it is answered is tested with the real page, in test_processes."""
+"""The API client; test_supervise tests it with the real server."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import socket
 import pytest
 
 from stargaze.errors import ExternalError
-from stargaze.serve.web.client import ask_once
+from stargaze.serve.web.client import request_predictions
 
 
-def test_a_page_that_is_not_there_is_one_clear_line() -> None:
+def test_an_unreachable_server_is_an_error_with_a_hint() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
     with pytest.raises(ExternalError, match="cannot be reached") as caught:
-        ask_once(url, ["a/b"])
+        request_predictions(url, ["a/b"])
 
     assert caught.value.hint == "stargaze serve"

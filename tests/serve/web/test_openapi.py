@@ -1,4 +1,4 @@
-"""The description of the API and what the API says."""
+"""The OpenAPI document agrees with the responses."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def described(page: FlaskClient) -> dict[str, Any]:
-    found: dict[str, Any] = page.get("/api/v1/openapi.json").json
-    return found
+def document(page: FlaskClient) -> dict[str, Any]:
+    body: dict[str, Any] = page.get("/api/v1/openapi.json").json
+    return body
 
 
-def test_all_that_is_answered_is_described_and_the_reverse(
-    page: FlaskClient, queue: FakePredictionQueue, described: dict[str, Any], sample: pd.DataFrame
+def test_the_document_has_exactly_the_fields_of_the_responses(
+    page: FlaskClient, queue: FakePredictionQueue, document: dict[str, Any], sample: pd.DataFrame
 ) -> None:
     name = sample["full_name"].iloc[300]
-    asked = {"repositories": [name], "what_if": {"license": "mit"}}
-    url = page.post("/api/v1/predictions", json=asked).json["url"]
+    body = {"repositories": [name], "what_if": {"license": "mit"}}
+    url = page.post("/api/v1/predictions", json=body).json["url"]
     queue.work()
     job = page.get(url).json
-    schemas = described["components"]["schemas"]
+    schemas = document["components"]["schemas"]
 
-    assert set(job) == set(schemas["Job"]["properties"])
+    assert set(job) == set(schemas["PredictionJob"]["properties"])
     prediction = job["predictions"][0]
     assert set(prediction) == set(schemas["Prediction"]["properties"])
     for name in ("factors", "similar"):
@@ -39,13 +39,13 @@ def test_all_that_is_answered_is_described_and_the_reverse(
     assert set(prediction["what_if"]) == set(schemas["Prediction"]["properties"]["what_if"]["properties"])
 
 
-def test_every_figure_that_can_be_typed_is_described(described: dict[str, Any]) -> None:
-    figures = described["components"]["schemas"]["Question"]["properties"]["figures"]["items"]["properties"]
+def test_the_document_has_all_form_fields(document: dict[str, Any]) -> None:
+    figures = document["components"]["schemas"]["PredictionRequest"]["properties"]["figures"]["items"]["properties"]
 
     assert set(figures) == {field.name for field in FORM_FIELDS}
 
 
-def test_every_refusal_has_one_shape(page: FlaskClient, described: dict[str, Any]) -> None:
+def test_all_errors_have_the_same_form(page: FlaskClient, document: dict[str, Any]) -> None:
     answers = [
         page.get("/api/v1/predictions/none"),
         page.get("/api/v1/nothing"),
@@ -60,32 +60,32 @@ def test_every_refusal_has_one_shape(page: FlaskClient, described: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("names", "figures", "fits"), [(5, 0, True), (0, 5, True), (2, 3, True), (3, 3, False), (0, 0, False)]
+    ("names", "figures", "is_valid"), [(5, 0, True), (0, 5, True), (2, 3, True), (3, 3, False), (0, 0, False)]
 )
-def test_what_is_too_much_is_too_much_for_the_description_as_well(
-    page: FlaskClient, described: dict[str, Any], names: int, figures: int, fits: bool
+def test_the_document_has_the_limit_of_repositories(
+    page: FlaskClient, document: dict[str, Any], names: int, figures: int, is_valid: bool
 ) -> None:
     body = {
         "repositories": [f"a/b{number}" for number in range(names)],
         "figures": [{"full_name": f"c/d{number}"} for number in range(figures)],
     }
-    schemas = {**described["components"]["schemas"]["Question"], "components": described["components"]}
+    schemas = {**document["components"]["schemas"]["PredictionRequest"], "components": document["components"]}
 
-    assert jsonschema.Draft202012Validator(schemas).is_valid(body) is fits
-    assert (page.post("/api/v1/predictions", json=body).status_code == 202) is fits
+    assert jsonschema.Draft202012Validator(schemas).is_valid(body) is is_valid
+    assert (page.post("/api/v1/predictions", json=body).status_code == 202) is is_valid
 
 
-def test_the_example_of_the_description_can_be_asked(page: FlaskClient, described: dict[str, Any]) -> None:
-    example = described["paths"]["/api/v1/predictions"]["post"]["requestBody"]["content"]["application/json"]["example"]
+def test_the_example_is_accepted(page: FlaskClient, document: dict[str, Any]) -> None:
+    example = document["paths"]["/api/v1/predictions"]["post"]["requestBody"]["content"]["application/json"]["example"]
 
     assert page.post("/api/v1/predictions", json=example).status_code == 202
 
 
-def test_an_answer_is_valid_by_its_own_description(
-    page: FlaskClient, queue: FakePredictionQueue, described: dict[str, Any], sample: pd.DataFrame
+def test_responses_match_the_document(
+    page: FlaskClient, queue: FakePredictionQueue, document: dict[str, Any], sample: pd.DataFrame
 ) -> None:
     url = page.post("/api/v1/predictions", json={"repositories": [sample["full_name"].iloc[300]]}).json["url"]
-    schema = {"$ref": "#/components/schemas/Job", "components": described["components"]}
+    schema = {"$ref": "#/components/schemas/PredictionJob", "components": document["components"]}
     validator = jsonschema.Draft202012Validator(schema)
 
     validator.validate(page.get(url).json)

@@ -1,4 +1,4 @@
-"""The page as a browser without JavaScript sees it."""
+"""The pages without JavaScript."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def names(sample: pd.DataFrame) -> list[str]:
     return list(sample["full_name"].iloc[[0, 300, 900]])
 
 
-def test_the_form_leads_to_a_permanent_address(page: FlaskClient, names: list[str]) -> None:
+def test_the_form_redirects_to_the_job(page: FlaskClient, names: list[str]) -> None:
     answer = send(page, "\n".join(names))
 
     assert answer.status_code == 303
     assert re.fullmatch(r"/predictions/[0-9a-f-]{36}", answer.location)
 
 
-def test_while_it_waits_the_page_refreshes_itself_without_javascript(page: FlaskClient, names: list[str]) -> None:
+def test_a_pending_page_refreshes_itself(page: FlaskClient, names: list[str]) -> None:
     html = page.get(send(page, names[0]).location).text
 
     assert '<noscript><meta http-equiv="refresh"' in html
@@ -48,7 +48,7 @@ def test_while_it_waits_the_page_refreshes_itself_without_javascript(page: Flask
     assert 'role="status"' in html
 
 
-def test_the_answer_ranks_with_range_truth_and_factors(
+def test_the_result_shows_ranking_interval_actual_stars_and_factors(
     page: FlaskClient, queue: FakePredictionQueue, names: list[str]
 ) -> None:
     url = send(page, "\n".join(names)).location
@@ -58,30 +58,30 @@ def test_the_answer_ranks_with_range_truth_and_factors(
 
     assert html.count('class="card"') == 3
     assert f'href="https://github.com/{names[0]}"' in html
-    assert "In 90 of 100 cases the true count lies between" in html
-    assert "expected for such a repository" in html
+    assert "90% prediction interval: " in html
+    assert re.search(r"(more than|less than|about as) expected", html)
     assert "× " in html
     assert "refresh" not in html
 
 
-def test_the_page_says_which_release_answers_and_how_good_it_is(page: FlaskClient, queue: FakePredictionQueue) -> None:
+def test_the_footer_shows_the_release_and_its_accuracy(page: FlaskClient, queue: FakePredictionQueue) -> None:
     html = page.get("/").text
 
     assert queue.bundle.digest[:12] in html
     assert "2017-01-20" in html
     assert "RMSLE&nbsp;0.50" in html
-    assert "90&nbsp;of 100" in html
+    assert "90% of cases" in html
 
 
-def test_the_examples_exist(page: FlaskClient, names: list[str]) -> None:
+def test_the_examples_are_known_repositories(page: FlaskClient, names: list[str]) -> None:
     assert f'data-add="{names[0]}"' in page.get("/").text
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "nothing to predict yet"),
-        (" \n \r\n", "nothing to predict yet"),
+        ("", "enter at least one repository"),
+        (" \n \r\n", "enter at least one repository"),
         ("../etc", "is not the name of a repository"),
         ("a/" + "b" * 10_000, "too long"),
         ("\n".join(f"a/b{number}" for number in range(6)), "6 repositories are too many"),
@@ -89,7 +89,7 @@ def test_the_examples_exist(page: FlaskClient, names: list[str]) -> None:
         ("https://evil.example/a/b", "is not on github.com"),
     ],
 )
-def test_a_wrong_name_shows_the_form_again_with_the_reason(
+def test_an_invalid_name_shows_the_form_with_a_message(
     page: FlaskClient, queue: FakePredictionQueue, text: str, reason: str
 ) -> None:
     answer = send(page, text)
@@ -102,11 +102,13 @@ def test_a_wrong_name_shows_the_form_again_with_the_reason(
     assert queue.jobs == {}
 
 
-def test_what_was_typed_stays(page: FlaskClient) -> None:
+def test_the_form_keeps_its_input(page: FlaskClient) -> None:
     assert "../etc</textarea>" in send(page, "../etc").text
 
 
-def test_an_unknown_name_is_named_beside_the_filled_form(page: FlaskClient, queue: FakePredictionQueue) -> None:
+def test_an_unknown_repository_shows_the_filled_form_with_a_message(
+    page: FlaskClient, queue: FakePredictionQueue
+) -> None:
     url = send(page, "no/such-one").location
     queue.work()
 
@@ -118,10 +120,10 @@ def test_an_unknown_name_is_named_beside_the_filled_form(page: FlaskClient, queu
 
 @pytest.mark.parametrize("path", ["/", "/figures"])
 @pytest.mark.parametrize("sent", [None, "", "wrong", "ü"])
-def test_a_form_without_the_right_token_is_refused(
+def test_a_form_without_the_csrf_token_is_rejected(
     page: FlaskClient, queue: FakePredictionQueue, path: str, sent: str | None
 ) -> None:
-    """Another site can make a browser send the form, but cannot read the token."""
+    """Another site can submit the form, but cannot read the token."""
     token(page)
     data = {"repositories": "a/b"} | ({} if sent is None else {"token": sent})
 
@@ -131,7 +133,7 @@ def test_a_form_without_the_right_token_is_refused(
     assert queue.jobs == {}
 
 
-def test_a_token_without_its_cookie_is_refused(page: FlaskClient, queue: FakePredictionQueue) -> None:
+def test_a_csrf_token_without_its_cookie_is_rejected(page: FlaskClient, queue: FakePredictionQueue) -> None:
     stolen = token(page)
     page.delete_cookie("stargaze")
 
@@ -139,7 +141,7 @@ def test_a_token_without_its_cookie_is_refused(page: FlaskClient, queue: FakePre
     assert queue.jobs == {}
 
 
-def test_typed_figures_are_predicted_beside_a_known_repository(
+def test_typed_figures_are_compared_with_a_known_repository(
     page: FlaskClient, queue: FakePredictionQueue, names: list[str]
 ) -> None:
     url = send_figures(page, full_name="me/mine", forks="12", repositories=names[0]).location
@@ -161,7 +163,7 @@ def test_typed_figures_are_predicted_beside_a_known_repository(
         {"full_name": '"><script>alert(1)</script>'},
     ],
 )
-def test_figures_that_cannot_be_true_show_the_form_again(
+def test_impossible_figures_show_the_form_with_a_message(
     page: FlaskClient, queue: FakePredictionQueue, figures: dict[str, str]
 ) -> None:
     answer = send_figures(page, **figures)
@@ -180,7 +182,7 @@ def test_every_control_has_a_label(page: FlaskClient) -> None:
     assert all(f'<label for="{control}"' in html for control in controls)
 
 
-def test_a_closed_queue_keeps_what_was_typed(page: FlaskClient, queue: FakePredictionQueue) -> None:
+def test_the_form_keeps_its_input_when_the_queue_is_unavailable(page: FlaskClient, queue: FakePredictionQueue) -> None:
     form = token(page)
     queue.closed = True
 
@@ -196,15 +198,15 @@ def test_an_unknown_job_is_404(page: FlaskClient, wrong: str) -> None:
     assert page.get(f"/predictions/{wrong}").status_code == 404
 
 
-def test_names_are_found_by_a_part_of_them(page: FlaskClient, names: list[str]) -> None:
-    assert names[0] in page.get("/repositories", query_string={"like": names[0][:6]}).json
+def test_search_finds_names_by_a_part(page: FlaskClient, names: list[str]) -> None:
+    assert names[0] in page.get("/repositories", query_string={"query": names[0][:6]}).json
 
 
-def test_nothing_typed_finds_nothing(page: FlaskClient) -> None:
+def test_an_empty_search_finds_nothing(page: FlaskClient) -> None:
     assert page.get("/repositories").json == []
 
 
-def test_a_lever_that_cannot_be_is_explained_beside_the_answer(
+def test_an_invalid_what_if_shows_the_result_with_a_message(
     page: FlaskClient, queue: FakePredictionQueue, names: list[str]
 ) -> None:
     url = send(page, names[0]).location
@@ -218,8 +220,8 @@ def test_a_lever_that_cannot_be_is_explained_beside_the_answer(
     assert answer.text.count('class="card"') == 1
 
 
-def test_the_form_asks_only_for_what_the_bundle_looks_at(page: FlaskClient) -> None:
-    """The small bundle never looks at the wiki or the downloads."""
+def test_the_form_has_only_fields_that_the_bundle_uses(page: FlaskClient) -> None:
+    """The small bundle does not use the wiki or the downloads."""
     html = page.get("/figures").text
 
     assert 'name="forks"' in html
@@ -227,10 +229,10 @@ def test_the_form_asks_only_for_what_the_bundle_looks_at(page: FlaskClient) -> N
     assert 'name="downloads"' not in html
 
 
-def test_who_waits_is_led_to_the_job_and_never_asks_again(
+def test_a_pending_permalink_refreshes_to_the_job(
     page: FlaskClient, queue: FakePredictionQueue, names: list[str]
 ) -> None:
-    html = page.get(f"/of/{names[0]}").text
+    html = page.get(f"/repositories/{names[0]}").text
 
     assert f"url=/predictions/{next(iter(queue.jobs))}" in html
     assert f'property="og:image" content="http://localhost/card/{names[0]}.png"' in html

@@ -1,4 +1,4 @@
-"""What the page says and draws of an answer."""
+"""Texts and positions on the result page."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from stargaze.serve.web.prediction_view import cards_of, number
+from stargaze.serve.web.prediction_view import format_count, prediction_views
 
 
 def prediction(**changed: Any) -> dict[str, Any]:
     factors = [
         {"feature": "a", "label": "contributors", "value": "12", "factor": 4.0},
-        {"feature": "b", "label": "open issues; with pull requests", "value": "not known", "factor": 0.5},
+        {"feature": "b", "label": "open issues; with pull requests", "value": "unknown", "factor": 0.5},
     ]
     row = {
         "rank": 1, "known": True, "full_name": "a/b", "stars": 99.0, "low": 9.0, "high": 999.0, "coverage": 0.9,
@@ -26,89 +26,92 @@ def at(text: str) -> float:
     return float(text.removesuffix("%"))
 
 
-def test_the_drawing_is_logarithmic() -> None:
-    """From 9 to 99 is as far as from 99 to 999."""
-    card = cards_of([prediction()])[0][0]
+def test_the_axis_is_logarithmic() -> None:
+    """The distance from 9 to 99 is that from 99 to 999."""
+    view = prediction_views([prediction()])[0][0]
 
-    assert at(card.at) - at(card.low_at) == pytest.approx(at(card.width) / 2, abs=0.02)
+    assert at(view.at) - at(view.low_at) == pytest.approx(at(view.width) / 2, abs=0.02)
 
 
-def test_all_cards_share_one_axis() -> None:
-    small, large = cards_of([prediction(), prediction(stars=9_999.0, high=99_999.0)])[0]
+def test_all_repositories_share_one_axis() -> None:
+    small, large = prediction_views([prediction(), prediction(stars=9_999.0, high=99_999.0)])[0]
 
     assert at(small.at) < at(large.at)
 
 
 @pytest.mark.parametrize("field", ["low", "high", "stars", "actual"])
-def test_no_mark_leaves_the_drawing(field: str) -> None:
-    card = cards_of([prediction(**{field: 4_000_000.0 if field != "low" else 0.0})])[0][0]
+def test_all_marks_are_inside_the_chart(field: str) -> None:
+    view = prediction_views([prediction(**{field: 4_000_000.0 if field != "low" else 0.0})])[0][0]
 
-    assert all(0 <= at(mark) <= 100 for mark in (card.at, card.low_at, card.actual_at or "0%"))
-    assert at(card.low_at) + at(card.width) <= 100.01
+    assert all(0 <= at(position) <= 100 for position in (view.at, view.low_at, view.actual_at or "0%"))
+    assert at(view.low_at) + at(view.width) <= 100.01
 
 
 @pytest.mark.parametrize(
-    ("actual", "words"),
+    ("actual", "text"),
     [(300.0, "more than expected"), (99.0, "about as expected"), (20.0, "less than expected"), (None, None)],
 )
-def test_the_true_count_is_compared_with_what_is_expected(actual: float | None, words: str | None) -> None:
-    surprise = cards_of([prediction(actual=actual)])[0][0].surprise
-
-    assert surprise == (f"{words} for such a repository" if words else None)
+def test_the_true_count_is_compared_with_the_estimate(actual: float | None, text: str | None) -> None:
+    assert prediction_views([prediction(actual=actual)])[0][0].comparison == text
 
 
-def test_what_lies_outside_is_said_in_words() -> None:
-    beyond = [
+def test_values_out_of_range_are_texts() -> None:
+    rows = [
         {"label": "forks", "value": "900,000", "low": "0", "high": "20,000"},
         {"label": "language", "value": "Brainfuck", "low": "", "high": ""},
     ]
 
-    assert cards_of([prediction(out_of_range=beyond)])[0][0].out_of_range == (
-        "forks: 900,000 (it learnt from 0 to 20,000)",
-        "language: Brainfuck (it never saw that)",
+    assert prediction_views([prediction(out_of_range=rows)])[0][0].out_of_range == (
+        "forks: 900,000 (training data: 0 to 20,000)",
+        "language: Brainfuck (not in the training data)",
     )
 
 
-def test_a_change_is_told_with_before_and_after() -> None:
-    change = {"field": "license", "label": "License", "before": "not known", "after": "mit"}
-    told = {"stars": 120.0, "low": 10.0, "high": 1_200.0, "factor": 1.21, "changes": [change]}
+def test_a_what_if_shows_values_before_and_after() -> None:
+    change = {"field": "license", "label": "License", "before": "unknown", "after": "mit"}
+    what_if = {"stars": 120.0, "low": 10.0, "high": 1_200.0, "factor": 1.21, "changes": [change]}
 
-    found = cards_of([prediction(what_if=told)])[0][0].what_if
+    view = prediction_views([prediction(what_if=what_if)])[0][0].what_if
 
-    assert found is not None
-    assert (found.before, found.after, found.factor) == ("99", "120", "× 1.2")
-    assert found.changes == ("License: not known → mit",)
+    assert view is not None
+    assert (view.before, view.after, view.factor) == ("99", "120", "× 1.2")
+    assert view.changes == ("License: unknown → mit",)
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("row", "text"),
     [
-        ({"source": "github"}, "as GitHub gave them on 2017-01-20"),
-        ({"source": "known"}, "as they were on 2017-01-20"),
-        ({"source": "typed", "known": False}, "as you typed them"),
+        ({"source": "github"}, "Live from GitHub, 2017-01-20."),
+        ({"source": "known"}, "Data from 2017-01-20."),
+        ({"source": "typed", "known": False}, "Your values."),
     ],
 )
-def test_it_is_said_where_the_figures_come_from(row: dict[str, Any], words: str) -> None:
-    assert words in cards_of([prediction(**row)])[0][0].source
+def test_the_source_of_the_figures_is_shown(row: dict[str, Any], text: str) -> None:
+    assert prediction_views([prediction(**row)])[0][0].source == text
 
 
-def test_remarks_are_sentences() -> None:
-    card = cards_of([prediction(notes=["is a fork", "GitHub could not be reached; figures of 2026-01-01"])])[0][0]
+def test_notes_are_sentences() -> None:
+    view = prediction_views([prediction(notes=["is a fork", "GitHub could not be reached; figures of 2026-01-01"])])[0][
+        0
+    ]
 
-    assert card.notes == ("It is a fork.", "GitHub could not be reached; figures of 2026-01-01.")
-
-
-def test_an_answer_without_reasons_has_none() -> None:
-    assert cards_of([prediction(factors=[], base=None, rest=None, expected=None)])[0][0].bars == ()
+    assert view.notes == ("It is a fork.", "GitHub could not be reached; figures of 2026-01-01.")
 
 
-def test_a_repository_that_was_typed_has_no_link() -> None:
-    assert cards_of([prediction(known=False)])[0][0].link is None
+def test_without_an_explanation_there_are_no_bars() -> None:
+    assert prediction_views([prediction(factors=[], base=None, other_factors=None, expected=None)])[0][0].bars == ()
 
 
-def test_an_interval_of_one_count_says_so() -> None:
-    assert "the true count is 0." in cards_of([prediction(stars=0.2, low=-0.0, high=0.0)])[0][0].interval
+def test_a_typed_repository_has_no_link() -> None:
+    assert prediction_views([prediction(known=False)])[0][0].link is None
 
 
-def test_counts_read_well() -> None:
-    assert number(12340.4) == "12,340"
+def test_an_interval_of_one_count_is_one_number() -> None:
+    assert (
+        prediction_views([prediction(stars=0.2, low=-0.0, high=0.0)])[0][0].interval
+        == "90% prediction interval: 0 stars."
+    )
+
+
+def test_counts_have_thousands_separators() -> None:
+    assert format_count(12340.4) == "12,340"

@@ -1,4 +1,4 @@
-"""How much one visitor may ask."""
+"""The rate limit of a visitor."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def visit(released: Store, queue: FakePredictionQueue) -> Open:
     return lambda section: make_web(section, released, queue).test_client()
 
 
-def ask(page: FlaskClient, number: int, **how: object) -> int:
-    return page.post(PATH, json={"repositories": [f"a/b{number}"]}, **how).status_code
+def submit(page: FlaskClient, number: int, **options: object) -> int:
+    return page.post(PATH, json={"repositories": [f"a/b{number}"]}, **options).status_code
 
 
-def test_a_visitor_who_asks_too_much_is_told_when_to_come_again(visit: Open) -> None:
+def test_above_the_rate_limit_is_429_with_retry_after(visit: Open) -> None:
     page = visit(ServeSection(rate_limit=3))
 
     answers = [page.post(PATH, json={"repositories": [f"a/b{number}"]}) for number in range(4)]
@@ -41,43 +41,43 @@ def test_a_visitor_who_asks_too_much_is_told_when_to_come_again(visit: Open) -> 
     assert "error" in answers[3].json
 
 
-def test_reading_is_not_counted(visit: Open) -> None:
+def test_reading_is_not_limited(visit: Open) -> None:
     page = visit(ServeSection(rate_limit=2))
 
     assert [page.get("/").status_code for _ in range(5)] == [200] * 5
 
 
-def test_each_visitor_has_a_count_of_its_own(visit: Open) -> None:
+def test_each_address_is_counted_separately(visit: Open) -> None:
     page = visit(ServeSection(rate_limit=1, trusted_proxies=1))
 
-    answers = [ask(page, number, headers={"X-Forwarded-For": f"10.0.0.{number}"}) for number in (1, 2, 1)]
+    answers = [submit(page, number, headers={"X-Forwarded-For": f"10.0.0.{number}"}) for number in (1, 2, 1)]
 
     assert answers == [202, 202, 429]
 
 
-def test_what_a_visitor_says_of_its_address_counts_only_behind_a_proxy(visit: Open) -> None:
+def test_forwarded_addresses_are_used_only_behind_a_proxy(visit: Open) -> None:
     page = visit(ServeSection(rate_limit=1))
 
-    assert [ask(page, number, headers={"X-Forwarded-For": f"10.0.0.{number}"}) for number in (1, 2)] == [202, 429]
+    assert [submit(page, number, headers={"X-Forwarded-For": f"10.0.0.{number}"}) for number in (1, 2)] == [202, 429]
 
 
-def test_no_limit_is_no_limit(visit: Open) -> None:
+def test_zero_disables_the_rate_limit(visit: Open) -> None:
     page = visit(ServeSection(rate_limit=0))
 
-    assert {ask(page, number) for number in range(20)} == {202}
+    assert {submit(page, number) for number in range(20)} == {202}
 
 
-def test_counts_that_are_away_refuse_nobody(visit: Open, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_redis_rejects_nobody(visit: Open, caplog: pytest.LogCaptureFixture) -> None:
     page = visit(ServeSection(rate_limit=50, results_url="redis://127.0.0.1:1/0"))
 
     with caplog.at_level(logging.WARNING):
-        assert [ask(page, number) for number in range(3)] == [202] * 3
+        assert [submit(page, number) for number in range(3)] == [202] * 3
     assert any("storage" in record.getMessage().lower() for record in caplog.records)
 
 
-@pytest.mark.parametrize("path", ["/of/a/b", "/badge/a/b.svg", "/card/a/b.png"])
-def test_an_address_that_asks_is_counted_too(visit: Open, path: str) -> None:
-    """Each of them puts a question into the queue, if nobody has asked it lately."""
+@pytest.mark.parametrize("path", ["/repositories/a/b", "/badge/a/b.svg", "/card/a/b.png"])
+def test_paths_that_submit_jobs_are_limited(visit: Open, path: str) -> None:
+    """Each of them submits a job unless a recent one exists."""
     page = visit(ServeSection(rate_limit=2))
 
     answers = [page.get(path) for _ in range(3)]
@@ -87,18 +87,18 @@ def test_an_address_that_asks_is_counted_too(visit: Open, path: str) -> None:
 
 
 @pytest.mark.real  # it waits for seconds
-def test_counts_that_hang_cost_a_visitor_seconds_at_most(visit: Open) -> None:
-    """They accept a connection, and then say nothing."""
+def test_a_redis_that_does_not_answer_delays_by_seconds_at_most(visit: Open) -> None:
+    """It accepts connections and sends nothing."""
     with listen("127.0.0.1", 0) as silent:
         page = visit(ServeSection(rate_limit=50, results_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
         begun = time.monotonic()
 
-        assert [ask(page, number) for number in range(3)] == [202] * 3
+        assert [submit(page, number) for number in range(3)] == [202] * 3
 
     assert time.monotonic() - begun < 10.0
 
 
-def test_a_page_that_is_asked_too_often_says_so_as_a_page(visit: Open) -> None:
+def test_the_form_above_the_rate_limit_is_an_html_page(visit: Open) -> None:
     page = visit(ServeSection(rate_limit=1))
 
     answers = [page.post("/", data={"repositories": "a/b"}) for _ in range(2)]
@@ -108,7 +108,7 @@ def test_a_page_that_is_asked_too_often_says_so_as_a_page(visit: Open) -> None:
     assert "<html" in answers[1].text
 
 
-def test_only_who_is_refused_is_told_to_come_back_later(visit: Open) -> None:
+def test_only_rejected_requests_have_retry_after(visit: Open) -> None:
     page = visit(ServeSection(rate_limit=1))
 
     answers = [page.post(PATH, json={"repositories": [f"a/b{number}"]}) for number in range(2)]
@@ -117,9 +117,9 @@ def test_only_who_is_refused_is_told_to_come_back_later(visit: Open) -> None:
     assert "Retry-After" in answers[1].headers
 
 
-def test_a_refusal_has_the_id_of_its_request(visit: Open) -> None:
+def test_a_rejection_has_the_request_id(visit: Open) -> None:
     page = visit(ServeSection(rate_limit=1))
-    ask(page, 1)
+    submit(page, 1)
 
     answer = page.post(PATH, json={"repositories": ["a/b2"]}, headers={"X-Request-ID": "mine-1234"})
 

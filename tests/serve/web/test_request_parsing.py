@@ -1,4 +1,4 @@
-"""From what is sent to a question."""
+"""Requests are validated in one place, for forms and API."""
 
 from __future__ import annotations
 
@@ -10,64 +10,64 @@ from stargaze.errors import BadDataError
 from stargaze.features.ingest.user_input import FORM_FIELDS
 from stargaze.serve.prediction_request import PredictionRequest
 from stargaze.serve.web.request_parsing import (
-    FIRST,
-    figures_in,
-    first_fields,
-    looked_at,
-    names_in,
+    MAIN_FIELDS,
+    form_figures,
+    main_fields,
     other_fields,
     parse_request,
     part_of,
+    source_fields,
+    split_names,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["a/b\nc/d", "a/b\r\n c/d \n\n", "a/b, c/d", "a/b c/d"])
-def test_names_are_split_however_they_are_typed(text: str) -> None:
-    assert names_in(text) == ["a/b", "c/d"]
+def test_names_are_split_at_any_separator(text: str) -> None:
+    assert split_names(text) == ["a/b", "c/d"]
 
 
-def test_a_name_that_is_typed_twice_is_asked_once() -> None:
-    question = parse_request(["a/b", "https://github.com/A/B", "c/d"], [], most=5, now=NOW)
+def test_duplicate_names_are_removed() -> None:
+    request = parse_request(["a/b", "https://github.com/A/B", "c/d"], max_repositories=5, now=NOW)
 
-    assert len(question.repositories) == 2
+    assert len(request.repositories) == 2
 
 
-def test_names_and_figures_count_together() -> None:
+def test_names_and_figures_share_the_limit() -> None:
     with pytest.raises(BadDataError, match="2 repositories are too many"):
-        parse_request(["a/b"], [{"full_name": "c/d"}], most=1, now=NOW)
+        parse_request(["a/b"], [{"full_name": "c/d"}], max_repositories=1, now=NOW)
 
 
-def test_an_empty_control_means_not_known() -> None:
-    assert figures_in({"full_name": " a/b ", "forks": "", "token": "x", "else": "y"}) == {"full_name": "a/b"}
+def test_an_empty_field_is_unknown() -> None:
+    assert form_figures({"full_name": " a/b ", "forks": "", "token": "x", "else": "y"}) == {"full_name": "a/b"}
 
 
-EVERY = frozenset(field.name for field in FORM_FIELDS)
+ALL_FIELDS = frozenset(field.name for field in FORM_FIELDS)
 
 
-def test_every_field_is_asked_for_once() -> None:
-    asked = [field.name for field in first_fields(EVERY) + other_fields(EVERY)]
+def test_every_field_is_in_the_form_once() -> None:
+    names = [field.name for field in main_fields(ALL_FIELDS) + other_fields(ALL_FIELDS)]
 
-    assert sorted(asked) == sorted(field.name for field in FORM_FIELDS)
-
-
-def test_what_is_asked_first_exists() -> None:
-    assert [field.name for field in first_fields(EVERY)] == list(FIRST)
+    assert sorted(names) == sorted(field.name for field in FORM_FIELDS)
 
 
-def test_only_what_the_bundle_looks_at_is_asked_for() -> None:
-    used = looked_at({"static": ["has_wiki"], "all": ["forks", "fork_rate"]})
+def test_the_main_fields_exist() -> None:
+    assert [field.name for field in main_fields(ALL_FIELDS)] == list(MAIN_FIELDS)
 
-    assert [field.name for field in first_fields(used)] == ["full_name", "created_at", "forks"]
+
+def test_the_form_has_only_fields_that_the_bundle_uses() -> None:
+    used = source_fields({"static": ["has_wiki"], "all": ["forks", "fork_rate"]})
+
+    assert [field.name for field in main_fields(used)] == ["full_name", "created_at", "forks"]
     assert [field.name for field in other_fields(used)] == ["fetched_at", "has_wiki"]
 
 
-def test_a_repository_that_was_renamed_is_asked_for_by_its_new_name() -> None:
+def test_a_renamed_repository_is_requested_by_its_new_name() -> None:
     assert part_of(PredictionRequest(("old/name",)), "new/name") == (["new/name"], [])
 
 
-def test_typed_figures_are_asked_for_again_as_they_were_typed() -> None:
+def test_typed_figures_are_submitted_again_unchanged() -> None:
     row = {"full_name": "me/mine", "forks": "3"}
 
     assert part_of(PredictionRequest(("a/b",), (row,)), "me/mine") == ([], [row])

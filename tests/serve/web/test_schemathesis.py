@@ -1,4 +1,4 @@
-"""The API against a referee that reads its description and sends what nobody thought of."""
+"""Schemathesis tests the API against its OpenAPI document with generated requests."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue
 
 EXAMPLES, SEED, LIMIT = 40, 20260301, 300.0
-KEY_TAKEN = """
+CHECKS = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", 404, 422, 503]
 """
-"""That a key came before with another question, no schema of one request can say."""
+"""A schema of one request cannot express that a key was already used."""
 
 HOOKS = """
 import schemathesis
@@ -37,11 +37,11 @@ from hypothesis import strategies
 
 schemathesis.openapi.format("date", strategies.just("2025-06-01"))
 """
-"""Days that lie in the future, or in the wrong order, no schema can refuse."""
+"""A schema cannot reject dates in the future or in the wrong order."""
 
 
-class InstantDesk:
-    """Answers while it is asked, one at a time: an accepted question has its answer at the first look."""
+class InstantQueue:
+    """Answers each request when it is submitted."""
 
     def __init__(self, queue: FakePredictionQueue) -> None:
         self._queue = queue
@@ -69,18 +69,18 @@ class InstantDesk:
         self._queue.check()
 
 
-class Quiet(WSGIRequestHandler):
-    """Says nothing of each of a thousand requests."""
+class SilentHandler(WSGIRequestHandler):
+    """Does not log requests."""
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
         pass
 
 
 @contextlib.contextmanager
-def served(store: Store, queue: FakePredictionQueue) -> Iterator[str]:
-    """Serve the whole app on loopback; without a limit for one visitor, who asks a lot."""
-    web = make_web(ServeSection(rate_limit=0), store, InstantDesk(queue))
-    server = make_server("127.0.0.1", 0, web, threaded=True, request_handler=Quiet)
+def serve(store: Store, queue: FakePredictionQueue) -> Iterator[str]:
+    """Serve the app on loopback without a rate limit."""
+    web = make_web(ServeSection(rate_limit=0), store, InstantQueue(queue))
+    server = make_server("127.0.0.1", 0, web, threaded=True, request_handler=SilentHandler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -92,11 +92,9 @@ def served(store: Store, queue: FakePredictionQueue) -> Iterator[str]:
 
 
 @pytest.mark.real
-def test_the_referee_finds_nothing_that_the_description_does_not_say(
-    released: Store, queue: FakePredictionQueue, tmp_path: Path
-) -> None:
-    with served(released, queue) as url:
-        (tmp_path / "schemathesis.toml").write_text(KEY_TAKEN)
+def test_schemathesis_finds_no_difference(released: Store, queue: FakePredictionQueue, tmp_path: Path) -> None:
+    with serve(released, queue) as url:
+        (tmp_path / "schemathesis.toml").write_text(CHECKS)
         (tmp_path / "hooks.py").write_text(HOOKS)
         command = [
             str(Path(sys.executable).with_name("schemathesis")),

@@ -1,4 +1,4 @@
-"""A visitor whose line is slow, or who pretends it, keeps nobody else waiting."""
+"""A slow client does not block other clients."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from stargaze.store import Store
 
 pytestmark = pytest.mark.real
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 HEAD = b"POST /api/v1/predictions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Iterator[tuple[str, int]]:
-    """One web process as ``serve`` starts it, without workers: nothing is predicted here."""
+    """One web process as ``serve`` starts it, without workers."""
     store = Store(tmp_path_factory.mktemp("site"))
     store.serving.mkdir()
     store.current.symlink_to(bundle_folder)
@@ -42,30 +42,30 @@ def site(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Itera
             child.wait_or_kill()
 
 
-def ask(url: str) -> requests.Response:
+def get(url: str) -> requests.Response:
     return requests.get(url, timeout=10, proxies={"http": "", "https": ""})
 
 
 def wait_for_answer(url: str) -> None:
-    limit = time.monotonic() + PATIENCE
+    limit = time.monotonic() + TIMEOUT
     while time.monotonic() < limit:
         with contextlib.suppress(requests.RequestException):
-            ask(f"{url}/healthz")
+            get(f"{url}/healthz")
             return
-    raise AssertionError("the page does not answer")
+    raise AssertionError("the server does not answer")
 
 
 @contextlib.contextmanager
 def drip(port: int, at_once: bytes, slowly: bytes) -> Iterator[None]:
-    """Send the first part of a request at once and the rest one byte a second."""
-    over = threading.Event()
+    """Send the first part of a request at once and the rest at one byte per second."""
+    stopped = threading.Event()
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(at_once)
 
         def send() -> None:
             for byte in slowly:
                 connection.sendall(bytes([byte]))
-                if over.wait(1.0):
+                if stopped.wait(1.0):
                     return
 
         thread = threading.Thread(target=send)
@@ -73,27 +73,27 @@ def drip(port: int, at_once: bytes, slowly: bytes) -> Iterator[None]:
         try:
             yield
         finally:
-            over.set()
+            stopped.set()
             thread.join()
 
 
 @pytest.mark.parametrize("clients", [1, 3])
 @pytest.mark.parametrize("begun", [b"", HEAD + b"Content-Length: 900\r\n\r\n"], ids=["head", "body"])
-def test_who_sends_a_byte_a_second_keeps_nobody_waiting(site: tuple[str, int], clients: int, begun: bytes) -> None:
+def test_a_client_that_sends_a_byte_per_second_blocks_nobody(site: tuple[str, int], clients: int, begun: bytes) -> None:
     url, port = site
     with contextlib.ExitStack() as stack:
         for _ in range(clients):
             stack.enter_context(drip(port, begun, HEAD if not begun else b"{" * 900))
         begin = time.monotonic()
 
-        answers = [ask(url).status_code for _ in range(20)]
+        statuses = [get(url).status_code for _ in range(20)]
 
-    assert answers == [200] * 20
+    assert statuses == [200] * 20
     assert time.monotonic() - begin < 5.0
 
 
-def test_ten_megabytes_are_refused_before_they_are_read(site: tuple[str, int]) -> None:
-    """The client has sent nothing of the body yet, and knows already."""
+def test_ten_megabytes_are_rejected_before_they_are_sent(site: tuple[str, int]) -> None:
+    """The response arrives before the client has sent the body."""
     with socket.create_connection(("127.0.0.1", site[1]), timeout=10) as connection:
         connection.sendall(HEAD + b"Content-Length: 10000000\r\n\r\n")
 

@@ -1,166 +1,165 @@
 "use strict";
-// Everything here only makes livelier what works without it.
+// Progressive enhancement: every function of the page works without JavaScript too.
 
-/** Ask the API until the answer is there, then put the finished page in place of the waiting one. */
-async function follow(waiting) {
-  const say = waiting.querySelector("[data-say]");
-  const words = { queued: "Your question waits for a worker.", running: "A worker is at it." };
+/** Poll the API until the job is finished, then replace the pending page by the result. */
+async function follow(pending) {
+  const status = pending.querySelector("[data-status]");
+  const texts = { queued: "In queue…", running: "Calculating…" };
   let pause = 120;
   for (;;) {
-    await new Promise((done) => setTimeout(done, pause));
+    await new Promise((resolve) => setTimeout(resolve, pause));
     pause = Math.min(pause * 1.4, 2000);
     try {
-      const response = await fetch(waiting.dataset.poll, { headers: { Accept: "application/json" } });
+      const response = await fetch(pending.dataset.poll, { headers: { Accept: "application/json" } });
       const job = await response.json();
       if (!response.ok && response.status < 500) {
         location.reload();
         return;
       }
       if (job.state === "done" || job.state === "failed") {
-        await show(waiting);
+        await showResult(pending);
         return;
       }
-      if (words[job.state] && say.textContent !== words[job.state]) say.textContent = words[job.state];
+      if (texts[job.state] && status.textContent !== texts[job.state]) status.textContent = texts[job.state];
     } catch (error) {
-      say.textContent = "The connection is interrupted; trying again.";
+      status.textContent = "Connection lost, retrying";
     }
   }
 }
 
-/** Fetch this page once more, now with the answer, and show it without a reload; who listens hears that it is there. */
-async function show(waiting) {
-  const response = await fetch(waiting.dataset.page);
-  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-  document.title = fresh.title;
-  const footer = fresh.querySelector("footer");
+/** Fetch this page again, now with the result, and show it without a reload; screen readers announce it. */
+async function showResult(pending) {
+  const response = await fetch(pending.dataset.page);
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  document.title = page.title;
+  const footer = page.querySelector("footer");
   if (footer) document.querySelector("footer").replaceWith(document.importNode(footer, true));
-  const answer = fresh.querySelector("#answer");
-  waiting.dataset.state = answer.dataset.state;
-  waiting.removeAttribute("data-poll");
-  waiting.replaceChildren(...document.importNode(answer, true).childNodes);
-  prepare(waiting);
-  const heading = waiting.querySelector("h1");
-  document.querySelector("[data-announce]").textContent = (answer.dataset.state === "done" ? "The answer is there: " : "Failed: ") + heading.textContent;
+  const result = page.querySelector("#result");
+  pending.dataset.state = result.dataset.state;
+  pending.removeAttribute("data-poll");
+  pending.replaceChildren(...document.importNode(result, true).childNodes);
+  enhance(pending);
+  const heading = pending.querySelector("h1");
+  document.querySelector("[data-announce]").textContent = (result.dataset.state === "done" ? "Done: " : "Failed: ") + heading.textContent;
   heading.focus({ preventScroll: true });
 }
 
-/** Ask the API and wait for its answer; gives the job, or throws what it said. */
-async function askApi(url, question) {
-  const asked = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(question) });
-  let job = await asked.json();
-  while (asked.ok && (job.state === "queued" || job.state === "running")) {
+/** Submit a request to the API and wait for the result; returns the job, or throws its error. */
+async function submitToApi(url, body) {
+  const response = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  let job = await response.json();
+  while (response.ok && (job.state === "queued" || job.state === "running")) {
     job = await (await fetch(job.url, { headers: { Prefer: "wait=5" } })).json();
   }
   if (job.error) throw new Error([job.error.message, job.error.hint].filter(Boolean).join("; "));
   return job;
 }
 
-/** Show what a lever does beside it, without leaving the page. */
-function tryLevers(form) {
+/** Show the effect of a what-if without leaving the page. */
+function enhanceWhatIf(form) {
   if (!form.dataset.name) return;
-  const said = form.querySelector("[data-difference]");
+  const difference = form.querySelector("[data-difference]");
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const changes = {};
+    const values = {};
     for (const name of ["readme_length", "topic_count", "license", "latest_release_at"]) {
       const value = form.elements[name].value.trim();
-      if (value) changes[name] = value;
+      if (value) values[name] = value;
     }
-    said.textContent = "Computing …";
+    difference.textContent = "Calculating…";
     try {
-      const job = await askApi(form.dataset.whatIf, { repositories: [form.dataset.name], what_if: changes, explain: false });
-      const one = job.predictions[0];
-      const found = one.what_if;
-      const write = (value) => Math.round(value).toLocaleString("en");
-      if (!found || !found.changes.length) said.textContent = "Nothing would be otherwise.";
+      const job = await submitToApi(form.dataset.whatIf, { repositories: [form.dataset.name], what_if: values, explain: false });
+      const { stars, what_if: changed } = job.predictions[0];
+      const format = (value) => Math.round(value).toLocaleString("en");
+      if (!changed || !changed.changes.length) difference.textContent = "No change.";
       else {
-        const number = Object.assign(document.createElement("b"), { textContent: `${write(one.stars)} → ${write(found.stars)} stars` });
-        const texts = found.changes.map((change) => `${change.label}: ${change.before} → ${change.after}`).join("; ");
-        said.replaceChildren(number, `, × ${found.factor.toFixed(2)} (range ${write(found.low)} to ${write(found.high)}). ${texts}.`);
+        const counts = Object.assign(document.createElement("b"), { textContent: `${format(stars)} → ${format(changed.stars)} stars` });
+        const changes = changed.changes.map((change) => `${change.label}: ${change.before} → ${change.after}`).join("; ");
+        difference.replaceChildren(counts, `, × ${changed.factor.toFixed(2)} (interval ${format(changed.low)} to ${format(changed.high)}). ${changes}.`);
       }
     } catch (error) {
-      said.textContent = error.message;
+      difference.textContent = error.message;
     }
   });
 }
 
-/** Send what stands in the field, and show what comes back. */
-function tryApi(form) {
+/** Send the request body in the text field, and show the response. */
+function enhanceTryForm(form) {
   const button = form.querySelector("button");
-  const said = form.querySelector("[data-said]");
-  const shown = form.querySelector("pre");
+  const status = form.querySelector("[data-status]");
+  const response = form.querySelector("pre");
   button.hidden = false;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const begun = performance.now();
-    said.textContent = "Sent …";
+    const start = performance.now();
+    status.textContent = "Sent…";
     try {
-      const job = await askApi(form.dataset.try, JSON.parse(form.querySelector("textarea").value));
-      said.textContent = `Answered after ${Math.round(performance.now() - begun)} ms.`;
-      shown.firstElementChild.textContent = JSON.stringify(job, null, 1);
-      shown.hidden = false;
+      const job = await submitToApi(form.dataset.try, JSON.parse(form.querySelector("textarea").value));
+      status.textContent = `Finished after ${Math.round(performance.now() - start)} ms.`;
+      response.firstElementChild.textContent = JSON.stringify(job, null, 1);
+      response.hidden = false;
     } catch (error) {
-      said.textContent = `Refused: ${error.message}`;
-      shown.hidden = true;
+      status.textContent = `Error: ${error.message}`;
+      response.hidden = true;
     }
   });
 }
 
-/** Take the first click on a button; a second one would ask the same again. */
-function once(form) {
+/** Disable the button after the first click, so that a request is submitted once. */
+function preventDoubleSubmit(form) {
   form.addEventListener("submit", () => setTimeout(() => { form.querySelector("button").disabled = true; }));
 }
 
-/** Add a name as a line of its own, unless it stands there already. */
-function add(textarea, name) {
+/** Add a name as a line of its own, unless it is already there. */
+function addName(textarea, name) {
   const lines = textarea.value.split("\n").map((line) => line.trim()).filter(Boolean);
   if (!lines.includes(name)) lines.push(name);
   textarea.value = lines.join("\n") + "\n";
 }
 
-/** Offer known names while typing; the chosen one becomes a line of the question. */
-function help(find) {
-  const input = find.querySelector("input");
-  const list = find.querySelector("datalist");
-  const textarea = document.getElementById(find.dataset.into);
-  find.hidden = false;
-  const take = () => {
-    add(textarea, input.value.trim());
+/** Suggest known names while typing; the chosen name is added to the request. */
+function enhanceSearch(search) {
+  const input = search.querySelector("input");
+  const suggestions = search.querySelector("datalist");
+  const textarea = document.getElementById(search.dataset.into);
+  search.hidden = false;
+  const choose = () => {
+    addName(textarea, input.value.trim());
     input.value = "";
-    list.replaceChildren();
+    suggestions.replaceChildren();
   };
   input.addEventListener("input", async () => {
     const typed = input.value;
-    if (Array.from(list.children).some((option) => option.value === typed)) return take();
-    const response = await fetch(`${find.dataset.find}?like=${encodeURIComponent(typed)}`).catch(() => null);
+    if (Array.from(suggestions.children).some((option) => option.value === typed)) return choose();
+    const response = await fetch(`${search.dataset.search}?query=${encodeURIComponent(typed)}`).catch(() => null);
     if (!response || !response.ok || input.value !== typed) return;
     const names = await response.json();
-    list.replaceChildren(...names.map((name) => Object.assign(document.createElement("option"), { value: name })));
+    suggestions.replaceChildren(...names.map((name) => Object.assign(document.createElement("option"), { value: name })));
   });
   input.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
     event.preventDefault();
-    if (input.value.trim()) take();
+    if (input.value.trim()) choose();
   });
 }
 
-function prepare(root) {
-  for (const waiting of root.querySelectorAll("[data-poll]")) follow(waiting);
-  for (const find of root.querySelectorAll("[data-find]")) help(find);
-  for (const form of root.querySelectorAll("form.ask[method]")) once(form);
-  for (const form of root.querySelectorAll("[data-what-if]")) tryLevers(form);
-  for (const form of root.querySelectorAll("[data-try]")) tryApi(form);
+function enhance(root) {
+  for (const pending of root.querySelectorAll("[data-poll]")) follow(pending);
+  for (const search of root.querySelectorAll("[data-search]")) enhanceSearch(search);
+  for (const form of root.querySelectorAll("form.request[method]")) preventDoubleSubmit(form);
+  for (const form of root.querySelectorAll("[data-what-if]")) enhanceWhatIf(form);
+  for (const form of root.querySelectorAll("[data-try]")) enhanceTryForm(form);
   const textarea = root.querySelector("#repositories");
   for (const chip of root.querySelectorAll("[data-add], [data-fill]")) {
     chip.addEventListener("click", (event) => {
       event.preventDefault();
       if (chip.dataset.fill) textarea.value = chip.dataset.fill + "\n";
-      else add(textarea, chip.dataset.add);
+      else addName(textarea, chip.dataset.add);
       textarea.focus();
     });
   }
 }
 
-prepare(document);
-// A page that the browser kept while another was shown comes back with its buttons as they were left.
+enhance(document);
+// A page from the browser's back/forward cache still has its buttons disabled.
 addEventListener("pageshow", () => { for (const button of document.querySelectorAll("button[disabled]")) button.disabled = false; });
