@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from stargaze import errors
 from stargaze.config.sections import Config, ServeSection
 from stargaze.serve.swarm.drill import HARDSHIPS
-from stargaze.serve.web.openapi import description
+from stargaze.serve.web.openapi import openapi_document
 from stargaze.tuning.families import FAMILIES
 from tests.docs.markdown import ROOT, rows, text
 
@@ -38,7 +38,7 @@ def test_every_fault_of_a_drill_is_explained() -> None:
 
 
 def test_every_field_of_a_prediction_is_explained() -> None:
-    schema = description(ServeSection())["components"]["schemas"]["Prediction"]
+    schema = openapi_document(ServeSection())["components"]["schemas"]["Prediction"]
 
     assert set(schema["properties"]) <= quoted_in_first_cells("docs/page-and-api.md")
 
