@@ -17,11 +17,10 @@ from stargaze.infra.hosts.wait_for_ssh import wait_for_ssh
 from stargaze.infra.machines import Host, Machine, list_machines, parse_machine_name, server_name
 from stargaze.infra.plan.apply import OnStep, apply_plan, wait_until_active
 from stargaze.infra.plan.cloud import Cloud
-from stargaze.infra.plan.desired import desired_resources
 from stargaze.infra.plan.offers import Problem, resolve_offers
 from stargaze.infra.plan.own_address import detect_own_address
 from stargaze.infra.plan.plan import Plan, plan_changes, plan_teardown
-from stargaze.infra.plan.resources import ActualResource
+from stargaze.infra.plan.resources import ActualResource, desired_resources
 from stargaze.system.progress import Notify
 
 MAX_ROUNDS = 4

@@ -13,7 +13,7 @@ from stargaze.config import InfraSection
 from stargaze.infra.hosts.host_list import SshAccess, ssh_access, ssh_options
 from stargaze.infra.hosts.state_dir import StateDir
 from stargaze.infra.machines import Host, Role, find_jump_host
-from stargaze.infra.plan.desired import ANYWHERE
+from stargaze.infra.plan.resources import ANYWHERE
 from stargaze.system.files import atomic_write
 
 MANAGERS = 3

@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from stargaze.infra.plan.desired import ANYWHERE, Rule
 from stargaze.infra.plan.offers import Flavor, Image, Limit, Network
-from stargaze.infra.plan.resources import ActualResource, Kind, cluster_tag, preference
+from stargaze.infra.plan.resources import ANYWHERE, ActualResource, Kind, Rule, cluster_tag, preference
 
 MIB_PER_GB = 1024.0
 """Nova counts memory in MiB."""

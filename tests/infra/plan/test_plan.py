@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargaze.config import InfraSection
-from stargaze.infra.plan.desired import ANYWHERE, desired_resources
 from stargaze.infra.plan.offers import Limit, resolve_offers
 from stargaze.infra.plan.plan import Plan, plan_changes, plan_teardown
-from stargaze.infra.plan.resources import ActualResource, DesiredResource
+from stargaze.infra.plan.resources import ANYWHERE, ActualResource, DesiredResource, desired_resources
 from tests.infra.conftest import OFFERS, SECTION
 
 RESOLVED, _ = resolve_offers(SECTION, OFFERS)
