@@ -34,7 +34,7 @@ from pathlib import Path
 from stargaze.store import Store
 from stargaze.config import ServeSection
 from stargaze.serve.supervisor.supervise import serve
-section, store = ServeSection(port=0, processes=1), Store(Path(sys.argv[1]))
+section, store = ServeSection(port=0, web_processes=1), Store(Path(sys.argv[1]))
 sys.exit(serve(section, store, announce=lambda url: print(url, flush=True)))
 """
 
