@@ -1,4 +1,4 @@
-"""Celery's wiring: the app and its one task. What a prediction is stands in ``answer``."""
+"""The Celery app and its task, which answers a batch of prediction jobs."""
 
 from __future__ import annotations
 
@@ -27,32 +27,30 @@ from stargaze.serve.prediction_request import (
     job_from_result,
     time_limit_error,
 )
-from stargaze.serve.queue.backends import AWAY, queue_options, result_options
+from stargaze.serve.queue.backends import RESULT_STORE_ERRORS, queue_options, result_options
 from stargaze.serve.queue.batching import BatchTask, is_redelivered
-from stargaze.serve.queue.result_store import Results
+from stargaze.serve.queue.result_store import ResultStore
 from stargaze.serve.runtime.metrics import observe_job, observe_prediction, observe_queue_wait
 from stargaze.serve.runtime.settings import QUEUE_NAME
 from stargaze.store import Store
 
-TASK = "stargaze.predict"
-
-PAUSES = (0.0, 0.5, 2.0)
-"""Before each try to store an answer [s]."""
-
+TASK_NAME = "stargaze.predict"
+SAVE_DELAYS = (0.0, 0.5, 2.0)
+"""Before each attempt to store an answer [s]."""
 log = logging.getLogger(__name__)
 
-Respond = Callable[[Sequence[PredictionRequest]], Sequence[Answer | ErrorDetails]]
-"""Answers questions, one each and in their order; an error has ``message`` and ``hint``, an answer ``digest``."""
+AnswerRequests = Callable[[Sequence[PredictionRequest]], Sequence[Answer | ErrorDetails]]
+"""Returns one answer or error for each request, in their order."""
 
 
-def make_app(section: ServeSection, store: Store) -> Celery:
-    """Wire Celery to queue and results; page and worker share it."""
+def create_celery_app(section: ServeSection, store: Store) -> Celery:
+    """Create the Celery app for web processes and workers."""
     app = Celery("stargaze", set_as_current=False)
     app.conf.update(
         **queue_options(section, store),
         **result_options(section, store),
         broker_connection_retry_on_startup=True,
-        result_backend_always_retry=False,  # what is away is answered with 503 at once, not after some retries
+        result_backend_always_retry=False,  # if it is unreachable, the response is 503 at once
         result_expires=section.results_ttl,
         accept_content=["json"],
         result_accept_content=["json"],
@@ -64,9 +62,9 @@ def make_app(section: ServeSection, store: Store) -> Celery:
         task_soft_time_limit=section.time_limit,
         task_time_limit=section.time_limit + GRACE_PERIOD,
         task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
-        # A broker gives back what a dead worker had taken; files do not, so there a worker takes one at a time.
+        # A broker redelivers the messages of a dead worker; the filesystem does not, so there a worker takes one at a time.
         worker_prefetch_multiplier=section.max_batch_size if section.broker_url else 1,
-        worker_lost_wait=1.0,  # [s]; Celery waits ten for an answer that a dead worker may have sent
+        worker_lost_wait=1.0,  # [s]; Celery's default is ten, for an answer that a dead worker may have sent
         worker_enable_remote_control=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
@@ -75,82 +73,79 @@ def make_app(section: ServeSection, store: Store) -> Celery:
     return app
 
 
-def register(app: Celery, respond: Respond, section: ServeSection) -> None:
-    """Give the app its task: note what runs, answer all that waits at once, and let no failure go without a reason."""
+def register_task(app: Celery, answer_requests: AnswerRequests, section: ServeSection) -> None:
+    """Register the task that answers a batch: every job ends with an answer or an error."""
 
-    @app.task(base=BatchTask, name=TASK, resultrepr_maxsize=64)  # type: ignore[untyped-decorator]  # celery has no types
-    def predict(requests: Sequence[Any]) -> tuple[list[str], list[str]]:
-        results = Results(app)
-        begun = [_begin(request, results, section) for request in requests]
-        running = [one for one in begun if one.error is None]
-        dead = [one for one in begun if one.error is not None]
-        with contextlib.suppress(*AWAY):  # the answers are stored with more patience
-            results.keep(running, RUNNING)
+    @app.task(base=BatchTask, name=TASK_NAME, resultrepr_maxsize=64)  # type: ignore[untyped-decorator]  # celery has no types
+    def predict(messages: Sequence[Any]) -> tuple[list[str], list[str]]:
+        results = ResultStore(app)
+        jobs = [_start_job(message, results, section) for message in messages]
+        running = [job for job in jobs if job.error is None]
+        with contextlib.suppress(*RESULT_STORE_ERRORS):  # storing the answers is retried
+            results.save(running, RUNNING)
         started = time.perf_counter()
-        answered = _answered(running, respond, section.time_limit)
+        answered = _answer_jobs(running, answer_requests, section.time_limit)
         observe_prediction(time.perf_counter() - started, len(answered))
-        return _kept(answered, results), _kept(dead, results)
+        return _save_finished(answered, results), _save_finished([job for job in jobs if job.error], results)
 
-    predict.most = section.max_batch_size if section.broker_url else 1
+    predict.max_batch_size = section.max_batch_size if section.broker_url else 1
     predict.store_errors_even_if_ignored = True
 
 
-def _begin(request: Any, results: Results, section: ServeSection) -> PredictionJob:
-    """Note that a question runs, and how often it was begun; one whose worker died too often is answered so."""
-    ticket = job_from_result(request.id, RUNNING, request.args[0], now=datetime.now(UTC), time_limit=section.time_limit)
-    may_be_known = is_redelivered(request) or not section.broker_url  # the queue of files does not tell
-    before = _attempts(results, request.id) if may_be_known else 0
-    running = dataclasses.replace(ticket, attempt=before + 1)
-    if running.attempt > MAX_ATTEMPTS:  # acks_late brings back a question whose worker died: not for ever
-        return dataclasses.replace(running, error=_deadly(before))
-    if ticket.accepted_at:
-        observe_queue_wait((datetime.now(UTC) - ticket.accepted_at).total_seconds())
-    return running
+def _start_job(message: Any, results: ResultStore, section: ServeSection) -> PredictionJob:
+    """Return the job of a message with its attempt counted; a job whose worker died too often gets an error."""
+    now = datetime.now(UTC)
+    job = job_from_result(message.id, RUNNING, message.args[0], now=now, time_limit=section.time_limit)
+    # The filesystem does not report redelivery.
+    attempts = _count_attempts(results, message.id) if is_redelivered(message) or not section.broker_url else 0
+    job = dataclasses.replace(job, attempt=attempts + 1)
+    if job.attempt > MAX_ATTEMPTS:  # acks_late redelivers the job of a dead worker without limit
+        text = f"the worker died {attempts} times while it answered this request, so it is not tried again"
+        return dataclasses.replace(job, error={"message": text, "hint": "look into logs/worker.log below the store"})
+    if job.accepted_at:
+        observe_queue_wait((now - job.accepted_at).total_seconds())
+    return job
 
 
-def _attempts(results: Results, ticket_id: str) -> int:
-    """Return how often the question was begun before."""
-    with contextlib.suppress(*AWAY):
-        found = results.look(ticket_id)
-        return int(found[1].get("attempt", 0)) if found and isinstance(found[1], Mapping) else 0
+def _count_attempts(results: ResultStore, job_id: str) -> int:
+    with contextlib.suppress(*RESULT_STORE_ERRORS):
+        stored = results.get(job_id)
+        return int(stored[1].get("attempt", 0)) if stored and isinstance(stored[1], Mapping) else 0
     return 0
 
 
-def _answered(tickets: Sequence[PredictionJob], respond: Respond, time_limit: float) -> list[PredictionJob]:
-    questions = [ticket.request or PredictionRequest() for ticket in tickets]
+def _answer_jobs(
+    jobs: Sequence[PredictionJob], answer_requests: AnswerRequests, time_limit: float
+) -> list[PredictionJob]:
+    requests = [job.request or PredictionRequest() for job in jobs]
     try:
-        found = respond(questions) if questions else []
+        results = answer_requests(requests) if requests else []
     except SoftTimeLimitExceeded:
-        found = [time_limit_error(time_limit)] * len(tickets)
+        results = [time_limit_error(time_limit)] * len(jobs)
     except Exception:
-        log.exception("%d questions could not be answered", len(tickets))
-        found = [UNEXPECTED_ERROR] * len(tickets)
-    return [_with(ticket, said) for ticket, said in zip(tickets, found, strict=True)]
+        log.exception("%d jobs failed", len(jobs))
+        results = [UNEXPECTED_ERROR] * len(jobs)
+    return [_finish_job(job, result) for job, result in zip(jobs, results, strict=True)]
 
 
-def _with(ticket: PredictionJob, said: Answer | ErrorDetails) -> PredictionJob:
-    if "digest" in said:
+def _finish_job(job: PredictionJob, result: Answer | ErrorDetails) -> PredictionJob:
+    if "digest" in result:
         observe_job("done")
-        log.info("answered", extra={"request_id": ticket.request_id, "job_id": ticket.id})
-        return dataclasses.replace(ticket, answer=said)
+        log.info("answered", extra={"request_id": job.request_id, "job_id": job.id})
+        return dataclasses.replace(job, answer=result)
     observe_job("failed")
-    log.warning("%s: %s", ticket.id, said["message"], extra={"request_id": ticket.request_id})
-    return dataclasses.replace(ticket, error=said)
+    log.warning("failed: %s", result["message"], extra={"request_id": job.request_id, "job_id": job.id})
+    return dataclasses.replace(job, error=result)
 
 
-def _kept(tickets: Sequence[PredictionJob], results: Results) -> list[str]:
-    """Store answers and return the ids of those that are stored; the queue gives the others to a worker again."""
-    for pause in PAUSES if tickets else ():
-        time.sleep(pause)
+def _save_finished(jobs: Sequence[PredictionJob], results: ResultStore) -> list[str]:
+    """Store finished jobs and return the ids of those that are stored; the queue delivers the others again."""
+    for delay in SAVE_DELAYS if jobs else ():
+        time.sleep(delay)
         try:
-            results.keep(tickets, DONE)
-        except AWAY:
-            log.warning("%d answers are not stored yet", len(tickets), extra={"job_id": tickets[0].id})
+            results.save(jobs, DONE)
+        except RESULT_STORE_ERRORS:
+            log.warning("%d answers could not be stored", len(jobs), extra={"job_id": jobs[0].id})
         else:
-            return [ticket.id for ticket in tickets]
+            return [job.id for job in jobs]
     return []
-
-
-def _deadly(times: int) -> ErrorDetails:
-    message = f"the worker died {times} times while it answered this question, so it is not tried again"
-    return {"message": message, "hint": "look into logs/worker.log below the store"}

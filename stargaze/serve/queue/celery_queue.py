@@ -1,4 +1,4 @@
-"""Where the page hands in a question and picks up its answer: Celery behind a few verbs."""
+"""The prediction queue on Celery: submit requests, get jobs."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ from stargaze.serve.prediction_request import (
     job_from_result,
     new_job,
 )
-from stargaze.serve.queue.backends import AWAY, CLOSED, PATIENCE, declare, messages
-from stargaze.serve.queue.celery_app import TASK
-from stargaze.serve.queue.result_store import Results
+from stargaze.serve.queue.backends import QUEUE_ERRORS, RESULT_STORE_ERRORS, TIMEOUT, declare_queues, message_folder
+from stargaze.serve.queue.celery_app import TASK_NAME
+from stargaze.serve.queue.result_store import ResultStore, StoredJob
 from stargaze.serve.runtime.metrics import observe_job
 from stargaze.serve.runtime.settings import QUEUE_NAME, session_key
 from stargaze.store import Store
 
-WAY = 3 * PATIENCE
-"""The longest that a question is on its way to the queue [s]: to connect, to hand it over, to have it confirmed."""
-LOOK = 0.02
-"""How often it is looked whether one has arrived [s]."""
+SUBMIT_TIMEOUT = 3 * TIMEOUT
+"""The longest time between reserving and queuing a job [s]: to connect, to publish, to get the confirmation."""
+POLL_INTERVAL = 0.02
+"""Between two checks whether a reserved job was queued [s]."""
 
 
-def now() -> datetime:
-    """Return the time of day, in UTC."""
+def utc_now() -> datetime:
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 class CeleryPredictionQueue:
-    """Keep the promise of :class:`stargaze.serve.prediction_request.PredictionQueue` with Celery's queue and result store.
+    """Implement :class:`stargaze.serve.prediction_request.PredictionQueue` with Celery's queue and result store.
 
-    A ticket's number follows from its request, the release and the time, by a key that no visitor knows: whoever asks the same
-    comes to the same ticket, on whichever replica, and no index of questions has to be kept.
+    The id of a job is a keyed hash of request, release and time period. So identical requests get the same job on every
+    replica without an index of requests, and clients cannot guess ids.
     """
 
     def __init__(
-        self, app: Celery, section: ServeSection, store: Store, *, clock: Callable[[], datetime] = now
+        self, app: Celery, section: ServeSection, store: Store, *, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self._app = app
-        self._results = Results(app)
+        self._results = ResultStore(app)
         self._section = section
         self._store = store
         self._clock = clock
@@ -62,115 +62,112 @@ class CeleryPredictionQueue:
         self._declared = not section.broker_url
 
     def submit(self, request: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
-        """Reserve the ticket, queue the request, and call it queued; if the queue refuses, the ticket is taken back."""
-        job_id = self._number({"key": key}) if key else self._number_of(request)
-        ticket = new_job(
-            request, now=self._clock(), time_limit=self._section.time_limit, job_id=job_id, request_id=request_id
-        )
-        before = self._before(ticket)
-        if before and key and before.request not in (None, request):
+        """Reserve the job, publish it, and mark it as queued; if the queue refuses it, the reservation is removed."""
+        job_id = self._hash_id({"key": key}) if key else self._id_of(request)
+        limit = self._section.time_limit
+        job = new_job(request, now=self._clock(), time_limit=limit, job_id=job_id, request_id=request_id)
+        existing = self._reserve(job)
+        if existing and key and existing.request not in (None, request):
             raise IdempotencyKeyReusedError(
-                "this Idempotency-Key came with another question", hint="make a new key a question"
+                "this Idempotency-Key was already used for a different request", hint="use a new key for each request"
             )
-        if before and before.state != "failed":
-            return before
-        with _outside():
-            if before:  # it failed: it is asked anew
-                self._results.keep([ticket], RESERVED)
-            with self._taken_back_on_failure(ticket):
-                self._send(ticket)
-        with contextlib.suppress(*AWAY):  # the queue has it: that is what was promised
-            self._results.is_queued(ticket)
+        if existing and existing.state != "failed":
+            return existing
+        with _convert_errors():
+            if existing:  # a failed job is tried again
+                self._results.save([job], RESERVED)
+            with self._unreserve_on_failure(job):
+                self._publish(job)
+        with contextlib.suppress(*RESULT_STORE_ERRORS):  # the queue has the job, so it is accepted
+            self._results.mark_queued(job)
         observe_job("accepted")
-        return ticket
+        return job
 
-    def _before(self, ticket: PredictionJob) -> PredictionJob | None:
-        """Reserve a ticket's number, or return the ticket that has it already; one on its way to the queue is waited for.
+    def _reserve(self, job: PredictionJob) -> PredictionJob | None:
+        """Reserve the job's id, or return the existing job; wait while another process is publishing it.
 
-        What stays on its way belongs to a page that died, and never came there: it is reserved anew. One that is taken back
-        meanwhile was refused by the queue, as this one would be.
+        A reservation that stays too long belongs to a process that died before publishing: it is taken over. If it is
+        removed meanwhile, the queue refused the job, and would refuse this one.
         """
-        limit = time.monotonic() + WAY
-        with _outside():
-            if self._results.keep_new(ticket, RESERVED):
+        deadline = time.monotonic() + SUBMIT_TIMEOUT
+        with _convert_errors():
+            if self._results.add(job, RESERVED):
                 return None
-            while (found := self._results.look(ticket.id)) and found[0] == RESERVED:
-                if time.monotonic() > limit and self._read(ticket.id, found).request == ticket.request:
-                    self._results.keep([ticket], RESERVED)
+            while (stored := self._results.get(job.id)) and stored[0] == RESERVED:
+                if time.monotonic() > deadline and self._to_job(job.id, stored).request == job.request:
+                    self._results.save([job], RESERVED)
                     return None
-                time.sleep(LOOK)
-        if found is None:
-            raise ExternalError("the queue cannot be written: it has just refused the same", hint="stargaze doctor")
-        return self._read(ticket.id, found)
+                time.sleep(POLL_INTERVAL)
+        if stored is None:
+            raise ExternalError(
+                "the queue is unavailable: an identical request was refused a moment ago", hint="stargaze doctor"
+            )
+        return self._to_job(job.id, stored)
 
     def find(self, request: PredictionRequest) -> PredictionJob | None:
-        """Return the ticket that an identical question has already, and the queue as well."""
+        """Return the job of an identical request if it is queued."""
         if not self._section.cache_ttl:
             return None
-        job_id = self._number_of(request)
-        with _outside():
-            found = self._results.look(job_id)
-        return None if found is None or found[0] == RESERVED else self._read(job_id, found)
+        job_id = self._id_of(request)
+        with _convert_errors():
+            stored = self._results.get(job_id)
+        return None if stored is None or stored[0] == RESERVED else self._to_job(job_id, stored)
 
     def get(self, job_id: str) -> PredictionJob | None:
-        """Read the ticket and settle one that nobody will answer any more."""
-        with _outside():
-            found = self._results.look(job_id)
-        return None if found is None else self._read(job_id, found)
+        """Return the job; an unfinished one past its deadline is failed."""
+        with _convert_errors():
+            stored = self._results.get(job_id)
+        return None if stored is None else self._to_job(job_id, stored)
 
     def finished(self, job_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
-        """Read all that may have ended in one exchange."""
-        moment, limit = self._clock(), self._section.time_limit
-        with _outside():
-            moved = self._results.moved(job_ids)
-        tickets = {
-            one: seen and job_from_result(one, *seen, now=moment, time_limit=limit) for one, seen in moved.items()
-        }
-        return {one: ticket for one, ticket in tickets.items() if ticket is None or ticket.state in FINISHED_STATES}
+        """Return the finished and unknown jobs of these ids with one query."""
+        with _convert_errors():
+            stored = self._results.get_many(job_ids)
+        jobs = {job_id: value and self._to_job(job_id, value) for job_id, value in stored.items()}
+        return {job_id: job for job_id, job in jobs.items() if job is None or job.state in FINISHED_STATES}
 
     def check(self) -> None:
-        """Reach the queue and write to the results: what a full disk or a broker that is away would close."""
-        with _outside():
+        """Connect to the queue and write to the result store; fails if a disk is full or a server is unreachable."""
+        with _convert_errors():
             if self._section.broker_url:
                 with self._app.connection_for_write() as connection:
-                    connection.ensure_connection(max_retries=1, interval_start=0, timeout=PATIENCE)
+                    connection.ensure_connection(max_retries=1, interval_start=0, timeout=TIMEOUT)
             else:
-                probe = messages(self._store) / ".probe"
+                probe = message_folder(self._store) / ".probe"
                 probe.write_bytes(b"1")
                 probe.unlink()
             self._results.check()
 
-    def _read(self, job_id: str, found: tuple[str, Any]) -> PredictionJob:
-        return job_from_result(job_id, *found, now=self._clock(), time_limit=self._section.time_limit)
+    def _to_job(self, job_id: str, stored: StoredJob) -> PredictionJob:
+        return job_from_result(job_id, *stored, now=self._clock(), time_limit=self._section.time_limit)
 
-    def _send(self, ticket: PredictionJob) -> None:
+    def _publish(self, job: PredictionJob) -> None:
+        options: dict[str, Any] = {}
+        if self._section.broker_url:  # the queues are declared once, not with every message
+            options = {"declare": [], "timeout": TIMEOUT, "confirm_timeout": TIMEOUT}
         if not self._declared:
             with self._app.connection_for_write() as connection:
-                declare(connection)
+                declare_queues(connection)
             self._declared = True
         self._app.send_task(
-            TASK,
-            args=[ticket.to_json()],
-            task_id=ticket.id,
+            TASK_NAME,
+            args=[job.to_json()],
+            task_id=job.id,
             queue=QUEUE_NAME,
             expires=self._section.time_limit,
-            argsrepr="",  # for a monitor that nobody looks through
+            argsrepr="",  # only for monitoring, and long
             kwargsrepr="",
-            ignore_result=True,  # the worker stores tickets itself; Celery would have this process listen for each
-            **self._how(),
+            ignore_result=True,  # the worker stores jobs itself; otherwise Celery would subscribe to each result
+            **options,
         )
 
-    def _how(self) -> dict[str, Any]:
-        """RabbitMQ's queue was declared once and is not again with every message; no wait for it is longer than patience."""
-        return {"declare": [], "timeout": PATIENCE, "confirm_timeout": PATIENCE} if self._section.broker_url else {}
-
-    def _number_of(self, request: PredictionRequest) -> str:
+    def _id_of(self, request: PredictionRequest) -> str:
         if not self._section.cache_ttl:
             return str(uuid.uuid4())
         period = int(self._clock().timestamp() // self._section.cache_ttl)
-        return self._number({"request": request.to_json(), "release": self._release(), "period": period})
+        return self._hash_id({"request": request.to_json(), "release": self._release(), "period": period})
 
-    def _number(self, value: dict[str, Any]) -> str:
+    def _hash_id(self, value: dict[str, Any]) -> str:
         data = json.dumps(value, sort_keys=True).encode()
         return str(uuid.UUID(bytes=hmac.new(self._key, data, hashlib.sha256).digest()[:16]))
 
@@ -180,21 +177,21 @@ class CeleryPredictionQueue:
         return ""
 
     @contextlib.contextmanager
-    def _taken_back_on_failure(self, ticket: PredictionJob) -> Iterator[None]:
+    def _unreserve_on_failure(self, job: PredictionJob) -> Iterator[None]:
         try:
             yield
-        except CLOSED:
-            self._declared = not self._section.broker_url  # a broker that comes back may have forgotten
-            with contextlib.suppress(*AWAY):  # its deadline says the same, later
-                self._results.take_back(ticket)
+        except QUEUE_ERRORS:
+            self._declared = not self._section.broker_url  # a restarted broker may have lost the queues
+            with contextlib.suppress(*RESULT_STORE_ERRORS):  # otherwise the job fails at its deadline
+                self._results.remove_reserved(job)
             raise
 
 
 @contextlib.contextmanager
-def _outside() -> Iterator[None]:
+def _convert_errors() -> Iterator[None]:
     try:
         yield
-    except AWAY as error:
+    except RESULT_STORE_ERRORS as error:
         raise ExternalError(f"the result store cannot be reached: {error}", hint="df -h; stargaze doctor") from error
-    except CLOSED as error:
+    except QUEUE_ERRORS as error:
         raise ExternalError(f"the queue cannot be written: {error}", hint="df -h; stargaze doctor") from error

@@ -1,4 +1,4 @@
-"""Whoever waits for an answer in one process: all look together, so that a hundred who wait cost what one does."""
+"""Long polling: one thread polls the result store for all waiting requests of a process."""
 
 from __future__ import annotations
 
@@ -10,83 +10,83 @@ from concurrent.futures import Future
 from stargaze.errors import StargazeError
 from stargaze.serve.prediction_request import FINISHED_STATES, PredictionJob, PredictionQueue
 
-MOST = 32
-"""So many may wait at once in a process, half of its threads; others are told how it stands at once."""
-PAUSES = (0.01, 0.1)
-"""Between two looks: while somebody has come just now, and the longest [s]."""
-PATIENCE = 0.2
-"""The pause is this share of the time that the youngest has waited."""
+MAX_WAITING = 32
+"""How many requests of a process may wait, half of its threads; more get an immediate response."""
+MIN_INTERVAL, MAX_INTERVAL = 0.01, 0.1
+"""Between two polls [s]."""
+INTERVAL_SHARE = 0.2
+"""The interval is this share of the time that the newest request has waited."""
 
-Seen = Future[PredictionJob | None]
+JobFuture = Future[PredictionJob | None]
 
 
 class LongPoller:
-    """Looks for the tickets of all who wait, in one thread, which ends when nobody does.
+    """Polls the jobs of all waiting requests in one thread, which ends when no request waits.
 
     Parameters
     ----------
-    desk : Desk
-        Where the tickets are.
-    most : int
-        How many may wait at once.
+    queue : PredictionQueue
+        The source of jobs.
+    max_waiting : int
+        How many requests may wait at once.
     """
 
-    def __init__(self, desk: PredictionQueue, most: int = MOST) -> None:
-        self._desk = desk
-        self._most = most
+    def __init__(self, queue: PredictionQueue, max_waiting: int = MAX_WAITING) -> None:
+        self._queue = queue
+        self._max_waiting = max_waiting
         self._lock = threading.Lock()
-        self._waiting: dict[Seen, tuple[str, float]] = {}
-        self._looking = False
+        self._waiting: dict[JobFuture, tuple[str, float]] = {}
+        self._is_polling = False
 
-    def wait(self, ticket: PredictionJob, seconds: float) -> PredictionJob | None:
-        """Return the ticket when it has ended, or as it stands after so long; as it is where too many wait already.
+    def wait(self, job: PredictionJob, timeout: float) -> PredictionJob | None:
+        """Return the job when it is finished, or its present state after ``timeout`` [s] or if too many requests wait.
 
         Raises
         ------
         StargazeError
-            As :meth:`Desk.look` does.
+            As :meth:`PredictionQueue.get` does.
         """
-        if seconds <= 0 or ticket.state in FINISHED_STATES:
-            return ticket
-        seen: Seen = Future()
+        if timeout <= 0 or job.state in FINISHED_STATES:
+            return job
+        future: JobFuture = Future()
         with self._lock:
-            if len(self._waiting) >= self._most:
-                return ticket
-            self._waiting[seen] = (ticket.id, time.monotonic())
-            if not self._looking:
-                self._looking = True
-                threading.Thread(target=self._look, name="lookout", daemon=True).start()
+            if len(self._waiting) >= self._max_waiting:
+                return job
+            self._waiting[future] = (job.id, time.monotonic())
+            if not self._is_polling:
+                self._is_polling = True
+                threading.Thread(target=self._poll, name="long-polling", daemon=True).start()
         try:
-            return seen.result(seconds)
+            return future.result(timeout)
         except TimeoutError:
-            return self._desk.get(ticket.id)
+            return self._queue.get(job.id)
         finally:
             with self._lock:
-                self._waiting.pop(seen, None)
+                self._waiting.pop(future, None)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         while True:
             with self._lock:
                 waiting = dict(self._waiting)
-                self._looking = bool(waiting)
+                self._is_polling = bool(waiting)
             if not waiting:
                 return
-            youngest = time.monotonic() - max(since for _, since in waiting.values())
-            time.sleep(min(PAUSES[1], max(PAUSES[0], PATIENCE * youngest)))
-            self._tell(waiting)
+            newest = time.monotonic() - max(since for _, since in waiting.values())
+            time.sleep(min(MAX_INTERVAL, max(MIN_INTERVAL, INTERVAL_SHARE * newest)))
+            self._resolve(waiting)
 
-    def _tell(self, waiting: Mapping[Seen, tuple[str, float]]) -> None:
-        """Wake those whose ticket has ended, or is gone; a desk that fails is told to all of them."""
+    def _resolve(self, waiting: Mapping[JobFuture, tuple[str, float]]) -> None:
+        """Resolve the futures of finished and unknown jobs; an error of the queue goes to all of them."""
         try:
-            found = self._desk.finished({job_id for job_id, _ in waiting.values()})
+            finished = self._queue.finished({job_id for job_id, _ in waiting.values()})
         except StargazeError as error:
-            for seen in waiting:
-                seen.set_exception(error)
+            for future in waiting:
+                future.set_exception(error)
         else:
-            for seen, (job_id, _) in waiting.items():
-                if job_id in found:
-                    seen.set_result(found[job_id])
+            for future, (job_id, _) in waiting.items():
+                if job_id in finished:
+                    future.set_result(finished[job_id])
         with self._lock:
-            for seen in waiting:
-                if seen.done():
-                    self._waiting.pop(seen, None)
+            for future in waiting:
+                if future.done():
+                    self._waiting.pop(future, None)

@@ -1,6 +1,6 @@
-"""Tickets in the result store: many at once, and a new one only where there is none, in one exchange each with Redis.
+"""Jobs in the result store: saved in batches and created atomically, with one round trip to Redis each.
 
-Celery's own way would read before each write, publish what nobody listens to, and leave a failed ticket as it is.
+Celery's own functions would read before each write, publish messages without subscribers, and never overwrite a failure.
 """
 
 from __future__ import annotations
@@ -16,78 +16,80 @@ from celery.backends.redis import RedisBackend
 
 from stargaze.serve.prediction_request import QUEUED, RESERVED, RUNNING, PredictionJob
 
-UNDER_WAY = tuple(f'{{"status":"{status}",'.encode() for status in (RESERVED, QUEUED, RUNNING))
-"""How a ticket begins that has not ended, as :func:`_meta` writes it."""
+StoredJob = tuple[str, Any]
+"""Status and content of a job."""
+_UNFINISHED = tuple(f'{{"status":"{status}",'.encode() for status in (RESERVED, QUEUED, RUNNING))
+"""Prefixes of unfinished jobs, as :func:`_encode_meta` writes them."""
 _REPLACE = 'if redis.call("get", KEYS[1]) == ARGV[1] then redis.call("set", KEYS[1], ARGV[2], "ex", ARGV[3]) end'
-_FORGET = 'if redis.call("get", KEYS[1]) == ARGV[1] then redis.call("del", KEYS[1]) end'
+_DELETE = 'if redis.call("get", KEYS[1]) == ARGV[1] then redis.call("del", KEYS[1]) end'
 
 
-class Results:
-    """The result store of an app; Celery writes there as well what it has to say of tasks that were lost or were too slow."""
+class ResultStore:
+    """The result store of an app; Celery also writes there, about tasks that were lost or too slow."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
 
-    def keep(self, tickets: Sequence[PredictionJob], status: str) -> None:
-        """Store tickets under a status, whatever stood there before."""
+    def save(self, jobs: Sequence[PredictionJob], status: str) -> None:
+        """Store jobs with a status; existing ones are overwritten."""
         backend = self._backend
         if not isinstance(backend, RedisBackend):
-            for ticket in tickets:
-                backend.store_result(ticket.id, ticket.to_json(), status)
+            for job in jobs:
+                backend.store_result(job.id, job.to_json(), status)
             return
         with backend.client.pipeline(transaction=False) as pipe:
-            for ticket in tickets:
-                pipe.set(backend.get_key_for_task(ticket.id), _meta(ticket, status), ex=int(backend.expires))
+            for job in jobs:
+                pipe.set(backend.get_key_for_task(job.id), _encode_meta(job, status), ex=int(backend.expires))
             pipe.execute()
 
-    def keep_new(self, ticket: PredictionJob, status: str) -> bool:
-        """Store a ticket unless one of its number is there; tell whether it was stored."""
+    def add(self, job: PredictionJob, status: str) -> bool:
+        """Store a job unless its id exists; return whether it was stored."""
         backend = self._backend
         if isinstance(backend, RedisBackend):
-            key, value = backend.get_key_for_task(ticket.id), _meta(ticket, status)
+            key, value = backend.get_key_for_task(job.id), _encode_meta(job, status)
             return bool(backend.client.set(key, value, ex=int(backend.expires), nx=True))
-        if self.look(ticket.id) is not None:
+        if self.get(job.id) is not None:
             return False
-        self.keep([ticket], status)
+        self.save([job], status)
         return True
 
-    def is_queued(self, ticket: PredictionJob) -> None:
-        """Turn a reserved ticket into one that is queued; one that a worker took meanwhile stays as it is."""
+    def mark_queued(self, job: PredictionJob) -> None:
+        """Change the status of a reserved job to queued; one that a worker has started is not changed."""
         backend = self._backend
         if isinstance(backend, RedisBackend):
-            metas = _meta(ticket, RESERVED), _meta(ticket, QUEUED)
-            backend.client.eval(_REPLACE, 1, backend.get_key_for_task(ticket.id), *metas, int(backend.expires))
+            values = _encode_meta(job, RESERVED), _encode_meta(job, QUEUED)
+            backend.client.eval(_REPLACE, 1, backend.get_key_for_task(job.id), *values, int(backend.expires))
             return
-        rows = backend.task_cls
         session = backend.ResultSession()
         with session_cleanup(session):
-            session.query(rows).filter_by(task_id=ticket.id, status=RESERVED).update({"status": QUEUED})
+            rows = session.query(backend.task_cls).filter_by(task_id=job.id, status=RESERVED)
+            rows.update({"status": QUEUED})
             session.commit()
 
-    def look(self, ticket_id: str) -> tuple[str, Any] | None:
-        """Return status and what is stored of a ticket; None if nothing is."""
-        meta = self._backend.get_task_meta(ticket_id, cache=False)
-        # "PENDING" is Celery's word for "never heard of it"
+    def get(self, job_id: str) -> StoredJob | None:
+        """Return a stored job; None if the id is unknown."""
+        meta = self._backend.get_task_meta(job_id, cache=False)
+        # Celery reports an unknown id as "PENDING".
         return None if meta["status"] == "PENDING" else (meta["status"], meta["result"])
 
-    def moved(self, ticket_ids: Collection[str]) -> dict[str, tuple[str, Any] | None]:
-        """Look at all of these; Redis is asked once, and what it holds of tickets that still wait or run is not read."""
-        backend, ids = self._backend, list(ticket_ids)
+    def get_many(self, job_ids: Collection[str]) -> dict[str, StoredJob | None]:
+        """Return the jobs of these ids; Redis is queried once, and unfinished jobs are left out without decoding."""
+        backend, ids = self._backend, list(job_ids)
         if isinstance(backend, RedisBackend):
-            held = backend.client.mget([backend.get_key_for_task(one) for one in ids])
-            ids = [one for one, meta in zip(ids, held, strict=True) if not (meta or b"").startswith(UNDER_WAY)]
-        return {one: self.look(one) for one in ids}
+            metas = backend.client.mget([backend.get_key_for_task(job_id) for job_id in ids])
+            ids = [job_id for job_id, meta in zip(ids, metas, strict=True) if not (meta or b"").startswith(_UNFINISHED)]
+        return {job_id: self.get(job_id) for job_id in ids}
 
-    def take_back(self, ticket: PredictionJob) -> None:
-        """Forget a ticket that was reserved, unless somebody else has reserved it since."""
+    def remove_reserved(self, job: PredictionJob) -> None:
+        """Remove a reserved job, unless another process has reserved it since."""
         backend = self._backend
         if isinstance(backend, RedisBackend):
-            backend.client.eval(_FORGET, 1, backend.get_key_for_task(ticket.id), _meta(ticket, RESERVED))
+            backend.client.eval(_DELETE, 1, backend.get_key_for_task(job.id), _encode_meta(job, RESERVED))
         else:
-            backend.forget(ticket.id)
+            backend.forget(job.id)
 
     def check(self) -> None:
-        """Write something, or raise what writing raises."""
+        """Write a value, or raise the error of writing."""
         backend = self._backend
         if isinstance(backend, RedisBackend):
             backend.client.set(b"stargaze-readiness", b"1", ex=60)
@@ -96,17 +98,17 @@ class Results:
 
     @cached_property
     def _backend(self) -> Any:
-        """One for all threads: Celery makes each thread its own, with connections of its own."""
+        """One for all threads: Celery would create one per thread, each with its own connections."""
         return self._app.backend
 
 
-def _meta(ticket: PredictionJob, status: str) -> bytes:
-    """Write a ticket as Celery's stores do."""
+def _encode_meta(job: PredictionJob, status: str) -> bytes:
+    """Encode a job as Celery's backends do."""
     meta: dict[str, Any] = {
         "status": status,
-        "result": ticket.to_json(),
+        "result": job.to_json(),
         "traceback": None,
         "children": [],
-        "task_id": ticket.id,
+        "task_id": job.id,
     }
     return json.dumps(meta, separators=(",", ":")).encode()

@@ -18,8 +18,8 @@ from stargaze.config import ServeSection
 from stargaze.errors import ExternalError, StargazeError, UsageError
 from stargaze.serve.prediction.track_record import TrackRecord
 from stargaze.serve.prediction_request import IdempotencyKeyReusedError, PredictionQueue, error_details
-from stargaze.serve.queue.celery_app import make_app
-from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, now
+from stargaze.serve.queue.celery_app import create_celery_app
+from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, utc_now
 from stargaze.serve.runtime.hot_reload import HotReloaded, TtlCached
 from stargaze.serve.runtime.metrics import observe_error
 from stargaze.serve.runtime.request_log import configure_logging, log_requests, request_id
@@ -68,10 +68,12 @@ def create() -> Flask:
     """Create the app of one web process; gunicorn calls this."""
     section, store = read_environment(os.environ)
     configure_logging("web")
-    return make_web(section, store, CeleryPredictionQueue(make_app(section, store), section, store))
+    return make_web(section, store, CeleryPredictionQueue(create_celery_app(section, store), section, store))
 
 
-def make_web(section: ServeSection, store: Store, queue: PredictionQueue, clock: Callable[[], datetime] = now) -> Flask:
+def make_web(
+    section: ServeSection, store: Store, queue: PredictionQueue, clock: Callable[[], datetime] = utc_now
+) -> Flask:
     """Create the app with page, API, exports and health checks."""
     web = Flask("stargaze.serve.web")
     web.config.update(

@@ -1,4 +1,4 @@
-"""A worker process whose answers are made up: what it is asked for is what it does."""
+"""A worker process with fake answers: the requested name selects what it does."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from stargaze.errors import MissingInputError
 from stargaze.serve.prediction_request import Answer, ErrorDetails, PredictionRequest
-from stargaze.serve.queue.celery_app import make_app, register
-from stargaze.serve.queue.worker import run
+from stargaze.serve.queue.celery_app import create_celery_app, register_task
+from stargaze.serve.queue.worker import run_worker
 from stargaze.serve.runtime.settings import read_environment
 
 
-def respond(question: PredictionRequest, marker: Path) -> Answer:
-    """Do what the name says."""
-    name = question.repositories[0]
+def answer_one(request: PredictionRequest, marker: Path) -> Answer:
+    """Do what the name of the repository says."""
+    name = request.repositories[0]
     if name == "kill/always" or (name == "kill/once" and not marker.exists()):
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -35,25 +35,25 @@ def respond(question: PredictionRequest, marker: Path) -> Answer:
     return {"digest": "0" * 64, "predictions": [{"full_name": name}]}
 
 
-def respond_all(questions: Sequence[PredictionRequest], marker: Path) -> list[Answer | ErrorDetails]:
-    """Note how many come at once, and answer each."""
-    found: list[Answer | ErrorDetails] = []
+def answer_all(requests: Sequence[PredictionRequest], marker: Path) -> list[Answer | ErrorDetails]:
+    """Record the size of the batch, and answer each request."""
+    results: list[Answer | ErrorDetails] = []
     with (marker.parent / "batches").open("a") as stream:
-        stream.write(f"{len(questions)}\n")
-    for question in questions:
+        stream.write(f"{len(requests)}\n")
+    for request in requests:
         try:
-            found.append(respond(question, marker))
+            results.append(answer_one(request, marker))
         except MissingInputError as error:
-            found.append({"message": error.message, "hint": error.hint})
-    return found
+            results.append({"message": error.message, "hint": error.hint})
+    return results
 
 
 def main() -> None:
-    """Run until told to end."""
+    """Run until told to stop."""
     section, store = read_environment(os.environ)
-    app = make_app(section, store)
-    register(app, lambda questions: respond_all(questions, store.root / "marker"), section)
-    run(app, section, store, prepare=lambda: None)
+    app = create_celery_app(section, store)
+    register_task(app, lambda requests: answer_all(requests, store.root / "marker"), section)
+    run_worker(app, section, store, prepare=lambda: None)
 
 
 if __name__ == "__main__":

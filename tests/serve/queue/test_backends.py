@@ -1,4 +1,4 @@
-"""Questions through a real RabbitMQ and a real Redis: nothing that was accepted is lost, whoever dies."""
+"""Jobs through a real RabbitMQ and a real Redis: no accepted job is lost, whichever process dies."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from stargaze.serve.prediction_request import (
     PredictionRequest,
     new_job,
 )
-from stargaze.serve.queue.backends import waiting
-from stargaze.serve.queue.celery_app import make_app
-from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, now
-from stargaze.serve.queue.result_store import Results
+from stargaze.serve.queue.backends import count_messages
+from stargaze.serve.queue.celery_app import create_celery_app
+from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, utc_now
+from stargaze.serve.queue.result_store import ResultStore
 from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, ready_file, to_environment
 from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.serve.supervisor.supervise import prepare_store
@@ -41,10 +41,10 @@ PATIENCE = 60.0
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers(tmp_path_factory.mktemp("servers")) as found, pytest.MonkeyPatch.context() as patch:
-        for name, value in found.environment.items():
+    with servers(tmp_path_factory.mktemp("servers")) as both, pytest.MonkeyPatch.context() as patch:
+        for name, value in both.environment.items():
             patch.setenv(name, value)
-        yield found
+        yield both
 
 
 @pytest.fixture
@@ -55,256 +55,252 @@ def section(running: Servers) -> ServeSection:
 
 
 @pytest.fixture
-def desk(section: ServeSection, store: Store) -> CeleryPredictionQueue:
+def queue(section: ServeSection, store: Store) -> CeleryPredictionQueue:
     prepare_store(store)
-    return CeleryPredictionQueue(make_app(section, store), section, store)
+    return CeleryPredictionQueue(create_celery_app(section, store), section, store)
 
 
 @pytest.fixture
-def worker(section: ServeSection, store: Store, desk: CeleryPredictionQueue) -> Iterator[Callable[[], ChildProcess]]:
-    """Start workers; whatever still runs at the end is ended."""
-    begun: list[ChildProcess] = []
+def worker(section: ServeSection, store: Store, queue: CeleryPredictionQueue) -> Iterator[Callable[[], ChildProcess]]:
+    """Start workers, and stop them at the end."""
+    started: list[ChildProcess] = []
 
-    def begin() -> ChildProcess:
+    def start() -> ChildProcess:
         ready_file(store, os.getpid()).unlink(missing_ok=True)
         log = store.root / "logs" / "worker.log"
-        begun.append(
+        started.append(
             start_child("worker", ["tests.serve.queue.fake_worker"], to_environment(section, store), log, store.root)
         )
         wait_for(lambda: ready_file(store, os.getpid()).exists())
-        return begun[-1]
+        return started[-1]
 
-    yield begin
-    for child in begun:
+    yield start
+    for child in started:
         child.terminate()
-    for child in begun:
+    for child in started:
         child.wait_or_kill()
 
 
-def ended(desk: CeleryPredictionQueue, ticket: PredictionJob) -> PredictionJob:
-    """Wait for the end of a ticket."""
-    found: list[PredictionJob] = []
+def wait_for_end(queue: CeleryPredictionQueue, job: PredictionJob) -> PredictionJob:
+    """Return the job when it is finished."""
+    latest: list[PredictionJob] = []
 
-    def is_over() -> bool:
-        seen = desk.get(ticket.id)
-        assert seen is not None
-        found[:] = [seen]
-        return seen.state in ("done", "failed")
+    def is_finished() -> bool:
+        current = queue.get(job.id)
+        assert current is not None
+        latest[:] = [current]
+        return current.state in ("done", "failed")
 
-    wait_for(is_over)
-    return found[0]
+    wait_for(is_finished)
+    return latest[0]
 
 
 def batches(store: Store) -> list[int]:
     return [int(line) for line in (store.root / "batches").read_text().split()]
 
 
-def test_a_question_is_answered(desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess]) -> None:
+def test_a_job_is_answered(queue: CeleryPredictionQueue, worker: Callable[[], ChildProcess]) -> None:
     worker()
 
-    ticket = ended(desk, desk.submit(PredictionRequest(("a/b",)), request_id="r-1234567"))
+    job = wait_for_end(queue, queue.submit(PredictionRequest(("a/b",)), request_id="r-1234567"))
 
-    assert ticket.answer == {"digest": "0" * 64, "predictions": [{"full_name": "a/b"}]}
-    assert ticket.request_id == "r-1234567"
+    assert job.answer == {"digest": "0" * 64, "predictions": [{"full_name": "a/b"}]}
+    assert job.request_id == "r-1234567"
 
 
-def test_what_waits_is_answered_together(
-    desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess], store: Store
+def test_waiting_jobs_are_answered_in_batches(
+    queue: CeleryPredictionQueue, worker: Callable[[], ChildProcess], store: Store
 ) -> None:
-    tickets = [desk.submit(PredictionRequest((f"many/{number}",))) for number in range(100)]
+    jobs = [queue.submit(PredictionRequest((f"many/{number}",))) for number in range(100)]
 
     worker()
 
-    assert {ended(desk, ticket).state for ticket in tickets} == {"done"}
+    assert {wait_for_end(queue, job).state for job in jobs} == {"done"}
     assert sum(batches(store)) == 100
     assert len(batches(store)) < 20
 
 
-def test_who_asks_the_same_comes_to_the_same_ticket(
-    desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess]
-) -> None:
-    first = desk.submit(PredictionRequest(("same/one",)))
+def test_identical_requests_get_the_same_job(queue: CeleryPredictionQueue, worker: Callable[[], ChildProcess]) -> None:
+    first = queue.submit(PredictionRequest(("same/one",)))
 
-    assert desk.submit(PredictionRequest(("same/one",))).id == first.id
-    assert desk.submit(PredictionRequest(("same/other",))).id != first.id
-    assert (found := desk.find(PredictionRequest(("same/one",)))) is not None
+    assert queue.submit(PredictionRequest(("same/one",))).id == first.id
+    assert queue.submit(PredictionRequest(("same/other",))).id != first.id
+    assert (found := queue.find(PredictionRequest(("same/one",)))) is not None
     assert found.id == first.id
     worker()
-    assert ended(desk, first).state == "done"
-    assert desk.submit(PredictionRequest(("same/one",))).state == "done"
+    assert wait_for_end(queue, first).state == "done"
+    assert queue.submit(PredictionRequest(("same/one",))).state == "done"
 
 
-class Killed(BaseException):
-    """What a page ends with that is killed."""
+class ProcessKilled(BaseException):
+    """Simulates a killed web process."""
 
 
-def test_a_question_of_a_page_that_died_before_it_was_queued_is_answered_once_it_is_asked_again(
-    desk: CeleryPredictionQueue,
+def test_a_job_reserved_by_a_killed_web_process_is_answered_after_the_next_submit(
+    queue: CeleryPredictionQueue,
     section: ServeSection,
     store: Store,
     worker: Callable[[], ChildProcess],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def killed(_: PredictionJob) -> None:
-        raise Killed
+        raise ProcessKilled
 
     worker()
     with monkeypatch.context() as patched:
-        patched.setattr(desk, "_send", killed)
-        with pytest.raises(Killed):
-            desk.submit(PredictionRequest(("a/b",)), key="once")
+        patched.setattr(queue, "_publish", killed)
+        with pytest.raises(ProcessKilled):
+            queue.submit(PredictionRequest(("a/b",)), key="once")
 
-    ticket = CeleryPredictionQueue(make_app(section, store), section, store).submit(
+    job = CeleryPredictionQueue(create_celery_app(section, store), section, store).submit(
         PredictionRequest(("a/b",)), key="once"
     )
 
-    assert ended(desk, ticket).state == "done"
+    assert wait_for_end(queue, job).state == "done"
 
 
-def test_what_became_of_a_ticket_meanwhile_stays(desk: CeleryPredictionQueue) -> None:
-    """On Redis: a worker was quicker than the page, or another page has reserved the ticket anew."""
-    results = Results(desk._app)
+def test_a_job_that_changed_meanwhile_is_not_overwritten(queue: CeleryPredictionQueue) -> None:
+    """On Redis: a worker was faster than the web process, or another process has reserved the job since."""
+    results = ResultStore(queue._app)
     first, second = (
-        new_job(PredictionRequest(("a/b",)), now=now(), time_limit=20.0, job_id=str(uuid.UUID(int=7))) for _ in "ab"
+        new_job(PredictionRequest(("a/b",)), now=utc_now(), time_limit=20.0, job_id=str(uuid.UUID(int=7))) for _ in "ab"
     )
-    results.keep([second], RESERVED)
+    results.save([second], RESERVED)
 
-    results.take_back(first)
-    assert results.look(second.id) == (RESERVED, second.to_json())
-    results.is_queued(first)
-    assert results.look(second.id) == (RESERVED, second.to_json())
-    results.is_queued(second)
-    assert results.look(second.id) == (QUEUED, second.to_json())
-    results.keep([second], DONE)
-    results.is_queued(second)
-    results.take_back(second)
-    assert results.look(second.id) == (DONE, second.to_json())
+    results.remove_reserved(first)
+    assert results.get(second.id) == (RESERVED, second.to_json())
+    results.mark_queued(first)
+    assert results.get(second.id) == (RESERVED, second.to_json())
+    results.mark_queued(second)
+    assert results.get(second.id) == (QUEUED, second.to_json())
+    results.save([second], DONE)
+    results.mark_queued(second)
+    results.remove_reserved(second)
+    assert results.get(second.id) == (DONE, second.to_json())
 
 
-def test_a_key_stands_for_one_question(desk: CeleryPredictionQueue) -> None:
-    first = desk.submit(PredictionRequest(("key/one",)), key="mine")
+def test_an_idempotency_key_belongs_to_one_request(queue: CeleryPredictionQueue) -> None:
+    first = queue.submit(PredictionRequest(("key/one",)), key="mine")
 
-    assert desk.submit(PredictionRequest(("key/one",)), key="mine").id == first.id
+    assert queue.submit(PredictionRequest(("key/one",)), key="mine").id == first.id
     with pytest.raises(IdempotencyKeyReusedError):
-        desk.submit(PredictionRequest(("key/other",)), key="mine")
+        queue.submit(PredictionRequest(("key/other",)), key="mine")
 
 
-def test_a_question_whose_process_is_killed_is_answered_and_so_are_its_neighbours(
-    desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess]
+def test_a_job_whose_process_is_killed_and_its_batch_are_answered(
+    queue: CeleryPredictionQueue, worker: Callable[[], ChildProcess]
 ) -> None:
-    tickets = [desk.submit(PredictionRequest((name,))) for name in ("next/one", "kill/once", "next/two")]
+    jobs = [queue.submit(PredictionRequest((name,))) for name in ("next/one", "kill/once", "next/two")]
 
     worker()
 
-    assert [ended(desk, ticket).state for ticket in tickets] == ["done"] * 3
+    assert [wait_for_end(queue, job).state for job in jobs] == ["done"] * 3
 
 
-def test_a_question_that_kills_every_process_ends_and_its_neighbours_do_not(
-    desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess]
+def test_only_the_job_that_kills_every_process_fails(
+    queue: CeleryPredictionQueue, worker: Callable[[], ChildProcess]
 ) -> None:
-    tickets = [desk.submit(PredictionRequest((name,))) for name in ("near/one", "kill/always", "near/two")]
+    jobs = [queue.submit(PredictionRequest((name,))) for name in ("near/one", "kill/always", "near/two")]
 
     worker()
 
-    states = [ended(desk, ticket) for ticket in tickets]
-    assert [ticket.state for ticket in states] == ["done", "failed", "done"]
+    states = [wait_for_end(queue, job) for job in jobs]
+    assert [job.state for job in states] == ["done", "failed", "done"]
     assert "died" in (states[1].error or {})["message"]
 
 
-def test_a_worker_that_is_killed_as_a_whole_loses_nothing(
-    desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess]
-) -> None:
+def test_a_killed_worker_loses_no_job(queue: CeleryPredictionQueue, worker: Callable[[], ChildProcess]) -> None:
     first = worker()
-    ticket = desk.submit(PredictionRequest(("be/slower",)))
-    wait_for(lambda: (desk.get(ticket.id) or ticket).state == "running")
+    job = queue.submit(PredictionRequest(("be/slower",)))
+    wait_for(lambda: (queue.get(job.id) or job).state == "running")
     os.killpg(first.process.pid, signal.SIGKILL)
     first.process.wait()
 
     worker()
 
-    assert ended(desk, ticket).state == "done"
+    assert wait_for_end(queue, job).state == "done"
 
 
-def test_a_message_that_kills_whole_workers_ends_among_the_dead(
-    desk: CeleryPredictionQueue, worker: Callable[[], ChildProcess], section: ServeSection, store: Store
+def test_a_message_that_kills_whole_workers_becomes_a_dead_letter(
+    queue: CeleryPredictionQueue, worker: Callable[[], ChildProcess], section: ServeSection, store: Store
 ) -> None:
-    app = make_app(section, store)
-    ticket = desk.submit(PredictionRequest(("end/worker",)))
+    app = create_celery_app(section, store)
+    job = queue.submit(PredictionRequest(("end/worker",)))
     for _ in range(MAX_ATTEMPTS):
         child = worker()
         wait_for(child.has_ended)
 
     worker()
 
-    assert ended(desk, ticket).state == "failed"
+    assert wait_for_end(queue, job).state == "failed"
     with app.connection_for_read() as connection:
-        wait_for(lambda: waiting(connection, DEAD_LETTER_QUEUE) > 0)
-        assert waiting(connection) == 0
+        wait_for(lambda: count_messages(connection, DEAD_LETTER_QUEUE) > 0)
+        assert count_messages(connection) == 0
 
 
-def test_a_broker_that_is_silent_is_a_quick_refusal(desk: CeleryPredictionQueue, running: Servers) -> None:
-    desk.submit(PredictionRequest(("before/silence",)))
+def test_an_unresponsive_broker_is_a_quick_error(queue: CeleryPredictionQueue, running: Servers) -> None:
+    queue.submit(PredictionRequest(("before/silence",)))
     running.broker.send(signal.SIGSTOP)
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         with pytest.raises(ExternalError, match="the queue cannot be written"):
-            desk.submit(PredictionRequest(("during/silence",)))
-        assert time.monotonic() - begun < 10
+            queue.submit(PredictionRequest(("during/silence",)))
+        assert time.monotonic() - started < 10
     finally:
         running.broker.send(signal.SIGCONT)
 
 
-def test_a_broker_that_is_away_is_a_quick_refusal_and_keeps_what_it_took(
-    desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
+def test_an_unreachable_broker_is_a_quick_error_and_keeps_accepted_jobs(
+    queue: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
 ) -> None:
-    kept = desk.submit(PredictionRequest(("kept/one",)))
+    accepted = queue.submit(PredictionRequest(("accepted/one",)))
     running.broker.end(signal.SIGKILL)
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         with pytest.raises(ExternalError, match="the queue cannot be written"):
-            desk.submit(PredictionRequest(("away/one",)))
-        assert time.monotonic() - begun < 10
-        assert desk.get(kept.id) is not None
+            queue.submit(PredictionRequest(("away/one",)))
+        assert time.monotonic() - started < 10
+        assert queue.get(accepted.id) is not None
     finally:
         running.broker.start()
 
     worker()
 
-    assert ended(desk, kept).state == "done"
-    assert ended(desk, desk.submit(PredictionRequest(("away/one",)))).state == "done"
+    assert wait_for_end(queue, accepted).state == "done"
+    assert wait_for_end(queue, queue.submit(PredictionRequest(("away/one",)))).state == "done"
 
 
-def test_a_worker_outlives_a_restart_of_the_broker(
-    desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
+def test_a_worker_survives_a_restart_of_the_broker(
+    queue: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
 ) -> None:
     worker()
     running.broker.end()
     running.broker.start()
 
-    assert ended(desk, desk.submit(PredictionRequest(("after/restart",)))).state == "done"
+    assert wait_for_end(queue, queue.submit(PredictionRequest(("after/restart",)))).state == "done"
 
 
-def test_results_that_are_away_refuse_quickly_and_an_answer_waits_for_them(
-    desk: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
+def test_an_unreachable_result_store_is_a_quick_error_and_answers_wait_for_it(
+    queue: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
 ) -> None:
     worker()
-    slow = desk.submit(PredictionRequest(("be/slower",)))
-    wait_for(lambda: (desk.get(slow.id) or slow).state == "running")
+    slow = queue.submit(PredictionRequest(("be/slower",)))
+    wait_for(lambda: (queue.get(slow.id) or slow).state == "running")
     running.results.end(signal.SIGKILL)
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         with pytest.raises(ExternalError, match="the result store cannot be reached"):
-            desk.submit(PredictionRequest(("no/results",)))
-        assert time.monotonic() - begun < 10
+            queue.submit(PredictionRequest(("no/results",)))
+        assert time.monotonic() - started < 10
         time.sleep(2.0)  # until the answer could not be stored
     finally:
         running.results.start()
 
-    assert ended(desk, slow).state == "done"
+    assert wait_for_end(queue, slow).state == "done"
 
 
-def test_no_password_is_told(section: ServeSection, running: Servers, store: Store) -> None:
+def test_no_password_is_in_the_environment(section: ServeSection, running: Servers, store: Store) -> None:
     password = Path(running.environment["STARGAZE_BROKER_PASSWORD_FILE"]).read_text().strip()
 
     assert password not in json.dumps(to_environment(section, store))
-    assert password in make_app(section, store).conf.broker_url
+    assert password in create_celery_app(section, store).conf.broker_url

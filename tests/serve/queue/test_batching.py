@@ -1,4 +1,4 @@
-"""Questions that wait are handed over together, and no process is waited for that nobody told of them."""
+"""Waiting jobs are one batch, and a batch that a connection dropped does not block a process."""
 
 from __future__ import annotations
 
@@ -7,89 +7,89 @@ from typing import Any
 
 import pytest
 
-from stargaze.serve.queue import batching as batches
+from stargaze.serve.queue import batching
 from stargaze.serve.queue.batching import BatchTask
 
 
-class Pool:
-    """A pool of one process that keeps what it is given until it is told that this ended."""
+class FakePool:
+    """A pool of one process that runs a batch until the test ends it."""
 
     num_processes = 1
 
     def __init__(self) -> None:
-        self.given: list[dict[str, Any]] = []
+        self.batches: list[dict[str, Any]] = []
 
     def apply_async(self, _work: object, arguments: tuple[Any, ...], **callbacks: Any) -> None:
-        """Take a batch."""
-        (_task, (requests,), *_rest) = arguments
-        self.given.append({"ids": [request.id for request in requests], **callbacks})
+        """Start a batch."""
+        (_task, (messages,), *_rest) = arguments
+        self.batches.append({"ids": [message.id for message in messages], **callbacks})
 
-    def end(self, place: int) -> None:
-        """Say that all of a batch was answered and stored."""
-        one = self.given[place]
-        one["callback"]((one["ids"], []))
+    def finish(self, i: int) -> None:
+        """Report that all answers of batch ``i`` are stored."""
+        batch = self.batches[i]
+        batch["callback"]((batch["ids"], []))
 
 
 @pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The questions whose messages were acknowledged."""
-    told = list[str]()
-    monkeypatch.setattr(batches.SimpleRequest, "from_request", staticmethod(lambda request: request))
-    return told
+def acknowledged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of acknowledged messages."""
+    ids = list[str]()
+    monkeypatch.setattr(batching.SimpleRequest, "from_request", staticmethod(lambda message: message))
+    return ids
 
 
-def question(name: str, told: list[str]) -> SimpleNamespace:
-    """Make a request as Celery hands it over."""
+def message(name: str, acknowledged: list[str]) -> SimpleNamespace:
+    """Return a message as Celery passes it."""
     return SimpleNamespace(
-        id=name, delivery_info={}, revoked=lambda: False, on_success=lambda _result: told.append(name)
+        id=name, delivery_info={}, revoked=lambda: False, on_success=lambda _result: acknowledged.append(name)
     )
 
 
-def connected(together: BatchTask, pool: Pool) -> None:
-    """Let the worker reach the broker."""
+def connect(batch_task: BatchTask, pool: FakePool) -> None:
+    """Start a connection to the broker."""
     consumer = SimpleNamespace(pool=pool, hostname="", connection_errors=(), event_dispatcher=None, timer=None)
     task = SimpleNamespace(
         Request="celery.worker.request:Request", time_limit=None, soft_time_limit=None, __trace__=None, acks_late=True
     )
-    together.Strategy(task, SimpleNamespace(use_fast_trace_task=True), consumer)
+    batch_task.Strategy(task, SimpleNamespace(use_fast_trace_task=True), consumer)
 
 
-def test_what_waits_goes_together_once_the_process_is_free(settled: list[str]) -> None:
-    together, pool = BatchTask(), Pool()
-    connected(together, pool)
+def test_waiting_jobs_are_one_batch_for_the_next_free_process(acknowledged: list[str]) -> None:
+    batch_task, pool = BatchTask(), FakePool()
+    connect(batch_task, pool)
 
     for name in ("a", "b", "c"):
-        together.flush([question(name, settled)])
-    pool.end(0)
+        batch_task.flush([message(name, acknowledged)])
+    pool.finish(0)
 
-    assert [one["ids"] for one in pool.given] == [["a"], ["b", "c"]]
-    assert settled == ["a"]
-
-
-def test_a_batch_that_was_dropped_with_its_connection_holds_up_nothing(settled: list[str]) -> None:
-    """Celery clears what it has not yet written to a process: the queue gives it again, to whoever asks."""
-    together, pool = BatchTask(), Pool()
-    connected(together, pool)
-    together.flush([question("dropped", settled)])
-    together.flush([question("waits", settled)])
-
-    connected(together, pool)
-    together.flush([question("dropped", settled), question("waits", settled)])
-    pool.end(1)
-    together.flush([question("new", settled)])
-
-    assert [one["ids"] for one in pool.given] == [["dropped"], ["dropped", "waits"], ["new"]]
-    assert settled == ["dropped", "waits"]
+    assert [batch["ids"] for batch in pool.batches] == [["a"], ["b", "c"]]
+    assert acknowledged == ["a"]
 
 
-def test_a_batch_of_the_connection_before_that_ends_late_frees_no_process(settled: list[str]) -> None:
-    together, pool = BatchTask(), Pool()
-    connected(together, pool)
-    together.flush([question("slow", settled)])
+def test_a_batch_that_was_dropped_with_its_connection_blocks_no_process(acknowledged: list[str]) -> None:
+    """Celery drops what it has not yet passed to a process; the broker delivers it again."""
+    batch_task, pool = BatchTask(), FakePool()
+    connect(batch_task, pool)
+    batch_task.flush([message("dropped", acknowledged)])
+    batch_task.flush([message("waits", acknowledged)])
 
-    connected(together, pool)
-    together.flush([question("slow", settled)])
-    pool.end(0)
-    together.flush([question("next", settled)])
+    connect(batch_task, pool)
+    batch_task.flush([message("dropped", acknowledged), message("waits", acknowledged)])
+    pool.finish(1)
+    batch_task.flush([message("new", acknowledged)])
 
-    assert [one["ids"] for one in pool.given] == [["slow"], ["slow"]]
+    assert [batch["ids"] for batch in pool.batches] == [["dropped"], ["dropped", "waits"], ["new"]]
+    assert acknowledged == ["dropped", "waits"]
+
+
+def test_a_late_batch_of_an_earlier_connection_frees_no_process(acknowledged: list[str]) -> None:
+    batch_task, pool = BatchTask(), FakePool()
+    connect(batch_task, pool)
+    batch_task.flush([message("slow", acknowledged)])
+
+    connect(batch_task, pool)
+    batch_task.flush([message("slow", acknowledged)])
+    pool.finish(0)
+    batch_task.flush([message("next", acknowledged)])
+
+    assert [batch["ids"] for batch in pool.batches] == [["slow"], ["slow"]]

@@ -1,4 +1,4 @@
-"""Questions through the real queue and the real result store, to a worker that may die."""
+"""Jobs through the real filesystem queue and SQLite result store, to a worker that may die."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import pytest
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import DONE, PredictionJob, PredictionRequest, new_job
-from stargaze.serve.queue.backends import messages
-from stargaze.serve.queue.celery_app import make_app
+from stargaze.serve.queue.backends import message_folder
+from stargaze.serve.queue.celery_app import create_celery_app
 from stargaze.serve.queue.celery_queue import CeleryPredictionQueue
-from stargaze.serve.queue.result_store import Results
+from stargaze.serve.queue.result_store import ResultStore
 from stargaze.serve.runtime.settings import ready_file, to_environment
 from stargaze.serve.supervisor.child_process import start_child
 from stargaze.serve.supervisor.supervise import prepare_store
@@ -32,236 +32,241 @@ SECTION = ServeSection(time_limit=4.0, cache_ttl=0.0)
 PATIENCE = 40.0
 
 
-def desk_of(store: Store) -> CeleryPredictionQueue:
-    return CeleryPredictionQueue(make_app(SECTION, store), SECTION, store)
+def open_queue(store: Store) -> CeleryPredictionQueue:
+    return CeleryPredictionQueue(create_celery_app(SECTION, store), SECTION, store)
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryPredictionQueue]:
-    """A desk with a worker behind it."""
+def queue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryPredictionQueue]:
+    """A queue with a worker."""
     store = Store(tmp_path_factory.mktemp("store"))
     prepare_store(store)
     log = store.root / "logs" / "worker.log"
     worker = start_child("worker", ["tests.serve.queue.fake_worker"], to_environment(SECTION, store), log, store.root)
     wait_for(lambda: ready_file(store, os.getpid()).exists())
-    yield desk_of(store)
+    yield open_queue(store)
     worker.terminate()
     worker.wait_or_kill()
 
 
 @pytest.fixture
-def alone(store: Store) -> CeleryPredictionQueue:
-    """A desk without a worker."""
+def idle_queue(store: Store) -> CeleryPredictionQueue:
+    """A queue without a worker."""
     prepare_store(store)
-    return desk_of(store)
+    return open_queue(store)
 
 
 def killed(_: PredictionJob) -> None:
-    raise Killed
+    raise ProcessKilled
 
 
-def outcome(desk: CeleryPredictionQueue, name: str) -> PredictionJob:
-    """Ask and wait for the end."""
-    ticket_id = desk.submit(PredictionRequest((name,))).id
-    found: list[PredictionJob] = []
+def submit_and_wait(queue: CeleryPredictionQueue, name: str) -> PredictionJob:
+    """Submit a request and wait for its end."""
+    ticket_id = queue.submit(PredictionRequest((name,))).id
+    latest: list[PredictionJob] = []
 
-    def ended() -> bool:
-        ticket = desk.get(ticket_id)
-        assert ticket is not None
-        found[:] = [ticket]
-        return ticket.state in ("done", "failed")
+    def is_finished() -> bool:
+        job = queue.get(ticket_id)
+        assert job is not None
+        latest[:] = [job]
+        return job.state in ("done", "failed")
 
-    wait_for(ended)
-    return found[0]
-
-
-def test_a_question_is_answered(desk: CeleryPredictionQueue) -> None:
-    ticket = outcome(desk, "a/b")
-
-    assert ticket.state == "done"
-    assert ticket.answer == {"digest": "0" * 64, "predictions": [{"full_name": "a/b"}]}
-    assert ticket.request == PredictionRequest(("a/b",))
+    wait_for(is_finished)
+    return latest[0]
 
 
-def test_a_question_whose_worker_is_killed_is_answered_by_the_next(desk: CeleryPredictionQueue) -> None:
-    ticket = outcome(desk, "kill/once")
+def test_a_job_is_answered(queue: CeleryPredictionQueue) -> None:
+    job = submit_and_wait(queue, "a/b")
 
-    assert (ticket.state, ticket.attempt) == ("done", 2)
-
-
-def test_a_question_that_kills_every_worker_ends_and_the_queue_goes_on(desk: CeleryPredictionQueue) -> None:
-    ticket = outcome(desk, "kill/always")
-
-    assert ticket.state == "failed"
-    assert outcome(desk, "a/b").state == "done"
+    assert job.state == "done"
+    assert job.answer == {"digest": "0" * 64, "predictions": [{"full_name": "a/b"}]}
+    assert job.request == PredictionRequest(("a/b",))
 
 
-def test_a_question_that_takes_too_long_is_reported_failed(desk: CeleryPredictionQueue) -> None:
-    ticket = outcome(desk, "be/slow")
+def test_a_job_whose_worker_is_killed_is_answered_by_the_next(queue: CeleryPredictionQueue) -> None:
+    job = submit_and_wait(queue, "kill/once")
 
-    assert ticket.error is not None
-    assert ticket.error["message"] == "the prediction took longer than 4 s"
-
-
-def test_an_error_of_ours_arrives_with_its_hint(desk: CeleryPredictionQueue) -> None:
-    assert outcome(desk, "be/unknown").error == {"message": "be/unknown: not known", "hint": "Did you mean be/known?"}
+    assert (job.state, job.attempt) == ("done", 2)
 
 
-def test_a_mistake_of_ours_is_reported_without_its_inside(desk: CeleryPredictionQueue) -> None:
-    ticket = outcome(desk, "be/broken")
+def test_a_job_that_kills_every_worker_fails_and_the_next_is_answered(queue: CeleryPredictionQueue) -> None:
+    job = submit_and_wait(queue, "kill/always")
 
-    assert ticket.error is not None
-    assert "unexpected error" in ticket.error["message"]
-    assert "Zero" not in str(ticket.error)
-
-
-def test_a_ticket_that_was_never_given_is_unknown(alone: CeleryPredictionQueue) -> None:
-    assert alone.get("00000000-0000-4000-8000-000000000000") is None
+    assert job.state == "failed"
+    assert submit_and_wait(queue, "a/b").state == "done"
 
 
-def test_a_question_is_queued_as_long_as_there_is_no_worker(alone: CeleryPredictionQueue) -> None:
-    ticket = alone.submit(PredictionRequest(("a/b",)))
+def test_a_job_over_the_time_limit_fails(queue: CeleryPredictionQueue) -> None:
+    job = submit_and_wait(queue, "be/slow")
 
-    assert alone.get(ticket.id) == ticket
+    assert job.error is not None
+    assert job.error["message"] == "the prediction took longer than 4 s"
 
 
-def test_a_question_whose_message_is_lost_is_reported_failed(alone: CeleryPredictionQueue, store: Store) -> None:
-    """kombu's filesystem queue forgets the message of a worker that is killed as a whole."""
-    ticket = alone.submit(PredictionRequest(("a/b",)))
-    for message in messages(store).iterdir():
+def test_an_expected_error_is_returned_with_its_hint(queue: CeleryPredictionQueue) -> None:
+    assert submit_and_wait(queue, "be/unknown").error == {
+        "message": "be/unknown: not known",
+        "hint": "Did you mean be/known?",
+    }
+
+
+def test_an_unexpected_error_is_returned_without_details(queue: CeleryPredictionQueue) -> None:
+    job = submit_and_wait(queue, "be/broken")
+
+    assert job.error is not None
+    assert "unexpected error" in job.error["message"]
+    assert "Zero" not in str(job.error)
+
+
+def test_an_unknown_job_id_is_none(idle_queue: CeleryPredictionQueue) -> None:
+    assert idle_queue.get("00000000-0000-4000-8000-000000000000") is None
+
+
+def test_a_job_is_queued_while_there_is_no_worker(idle_queue: CeleryPredictionQueue) -> None:
+    job = idle_queue.submit(PredictionRequest(("a/b",)))
+
+    assert idle_queue.get(job.id) == job
+
+
+def test_a_job_whose_message_is_lost_fails_after_its_deadline(idle_queue: CeleryPredictionQueue, store: Store) -> None:
+    """kombu's filesystem queue loses the message of a worker whose processes are all killed."""
+    job = idle_queue.submit(PredictionRequest(("a/b",)))
+    for message in message_folder(store).iterdir():
         message.unlink()
     later = CeleryPredictionQueue(
-        make_app(SECTION, store), SECTION, store, clock=lambda: datetime.now(UTC) + timedelta(seconds=60)
+        create_celery_app(SECTION, store), SECTION, store, clock=lambda: datetime.now(UTC) + timedelta(seconds=60)
     )
 
-    found = later.get(ticket.id)
+    failed = later.get(job.id)
 
-    assert found is not None
-    assert found.error is not None
-    assert found.error["message"] == "no worker answered in time"
-
-
-class Killed(BaseException):
-    """What a page ends with that is killed."""
+    assert failed is not None
+    assert failed.error is not None
+    assert failed.error["message"] == "no worker answered in time"
 
 
-def test_a_question_of_a_page_that_died_before_it_was_queued_is_queued_by_the_next(
-    alone: CeleryPredictionQueue, store: Store, monkeypatch: pytest.MonkeyPatch
+class ProcessKilled(BaseException):
+    """Simulates a killed web process."""
+
+
+def test_a_job_reserved_by_a_killed_web_process_is_queued_by_the_next_submit(
+    idle_queue: CeleryPredictionQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A visitor whose connection broke asks the next page, with the same key."""
-    monkeypatch.setattr("stargaze.serve.queue.celery_queue.WAY", 0.1)
+    """A visitor whose connection broke submits to the next process, with the same key."""
+    monkeypatch.setattr("stargaze.serve.queue.celery_queue.SUBMIT_TIMEOUT", 0.1)
     with monkeypatch.context() as patched:
-        patched.setattr(alone, "_send", killed)
-        with pytest.raises(Killed):
-            alone.submit(PredictionRequest(("a/b",)), key="once")
-    assert not list(messages(store).iterdir())
+        patched.setattr(idle_queue, "_publish", killed)
+        with pytest.raises(ProcessKilled):
+            idle_queue.submit(PredictionRequest(("a/b",)), key="once")
+    assert not list(message_folder(store).iterdir())
 
-    ticket = desk_of(store).submit(PredictionRequest(("a/b",)), key="once")
+    job = open_queue(store).submit(PredictionRequest(("a/b",)), key="once")
 
-    assert len(list(messages(store).iterdir())) == 1
-    assert alone.get(ticket.id) == ticket
-    assert alone.submit(PredictionRequest(("a/b",)), key="once") == ticket
-    assert len(list(messages(store).iterdir())) == 1
+    assert len(list(message_folder(store).iterdir())) == 1
+    assert idle_queue.get(job.id) == job
+    assert idle_queue.submit(PredictionRequest(("a/b",)), key="once") == job
+    assert len(list(message_folder(store).iterdir())) == 1
 
 
-def test_nobody_is_given_a_ticket_that_the_queue_may_yet_refuse(
-    alone: CeleryPredictionQueue, store: Store, monkeypatch: pytest.MonkeyPatch
+def test_a_job_that_the_queue_may_still_refuse_is_not_returned(
+    idle_queue: CeleryPredictionQueue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reserved = threading.Event()
-    asked: list[Any] = []
+    outcomes: list[Any] = []
 
     def refuse(_: PredictionJob) -> None:
         reserved.set()
-        wait_for(lambda: len(asked) == 1)
+        wait_for(lambda: len(outcomes) == 1)
         time.sleep(0.2)
         raise OSError("full")
 
-    def ask_too() -> None:
+    def submit_too() -> None:
         reserved.wait()
-        asked.append("begun")
+        outcomes.append("started")
         try:
-            asked.append(desk_of(store).submit(PredictionRequest(("a/b",)), key="once"))
+            outcomes.append(open_queue(store).submit(PredictionRequest(("a/b",)), key="once"))
         except ExternalError as error:
-            asked.append(error.message)
+            outcomes.append(error.message)
 
-    monkeypatch.setattr(alone, "_send", refuse)
-    other = threading.Thread(target=ask_too)
+    monkeypatch.setattr(idle_queue, "_publish", refuse)
+    other = threading.Thread(target=submit_too)
     other.start()
     with pytest.raises(ExternalError, match="the queue cannot be written: full"):
-        alone.submit(PredictionRequest(("a/b",)), key="once")
+        idle_queue.submit(PredictionRequest(("a/b",)), key="once")
     other.join()
 
-    assert asked[1:] == ["the queue cannot be written: it has just refused the same"]
+    assert outcomes[1:] == ["the queue is unavailable: an identical request was refused a moment ago"]
 
 
-def test_what_may_not_be_queued_yet_is_found_by_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_ignores_a_reserved_job(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     section = dataclasses.replace(SECTION, cache_ttl=3600.0)
     prepare_store(store)
-    desk = CeleryPredictionQueue(make_app(section, store), section, store)
+    queue = CeleryPredictionQueue(create_celery_app(section, store), section, store)
     with monkeypatch.context() as patched:
-        patched.setattr(desk, "_send", killed)
-        with pytest.raises(Killed):
-            desk.submit(PredictionRequest(("a/b",)))
-    assert desk.find(PredictionRequest(("a/b",))) is None
-    monkeypatch.setattr("stargaze.serve.queue.celery_queue.WAY", 0.0)
+        patched.setattr(queue, "_publish", killed)
+        with pytest.raises(ProcessKilled):
+            queue.submit(PredictionRequest(("a/b",)))
+    assert queue.find(PredictionRequest(("a/b",))) is None
+    monkeypatch.setattr("stargaze.serve.queue.celery_queue.SUBMIT_TIMEOUT", 0.0)
 
-    ticket = desk.submit(PredictionRequest(("a/b",)))
+    job = queue.submit(PredictionRequest(("a/b",)))
 
-    assert desk.find(PredictionRequest(("a/b",))) == ticket
-
-
-def test_a_worker_that_is_quicker_than_the_page_is_not_overwritten(alone: CeleryPredictionQueue) -> None:
-    results = Results(alone._app)
-    ticket = new_job(PredictionRequest(("a/b",)), now=datetime.now(UTC), time_limit=4.0)
-    results.keep([ticket], DONE)
-
-    results.is_queued(ticket)
-
-    assert results.look(ticket.id) == (DONE, ticket.to_json())
+    assert queue.find(PredictionRequest(("a/b",))) == job
 
 
-def test_a_queue_that_is_gone_refuses_at_once_and_takes_the_ticket_back(
-    alone: CeleryPredictionQueue, store: Store
+def test_a_result_stored_before_the_job_is_marked_queued_is_kept(idle_queue: CeleryPredictionQueue) -> None:
+    results = ResultStore(idle_queue._app)
+    job = new_job(PredictionRequest(("a/b",)), now=datetime.now(UTC), time_limit=4.0)
+    results.save([job], DONE)
+
+    results.mark_queued(job)
+
+    assert results.get(job.id) == (DONE, job.to_json())
+
+
+def test_a_missing_queue_is_an_immediate_error_and_removes_the_reservation(
+    idle_queue: CeleryPredictionQueue, store: Store
 ) -> None:
-    messages(store).rename(store.queue / "away")
-    begun = time.monotonic()
+    message_folder(store).rename(store.queue / "moved")
+    started = time.monotonic()
 
     with pytest.raises(ExternalError, match="the queue cannot be written"):
-        alone.submit(PredictionRequest(("a/b",)))
+        idle_queue.submit(PredictionRequest(("a/b",)))
 
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started < 5
     with sqlite3.connect(store.results) as results:
         assert results.execute("SELECT count(*) FROM celery_taskmeta").fetchone() == (0,)
 
 
-def test_results_that_cannot_be_written_refuse_at_once(alone: CeleryPredictionQueue, store: Store) -> None:
+def test_an_unwritable_result_store_is_an_immediate_error(idle_queue: CeleryPredictionQueue, store: Store) -> None:
     store.results.mkdir()
-    begun = time.monotonic()
+    started = time.monotonic()
 
     with pytest.raises(ExternalError, match="the result store cannot be reached"):
-        alone.submit(PredictionRequest(("a/b",)))
+        idle_queue.submit(PredictionRequest(("a/b",)))
 
-    assert time.monotonic() - begun < 5
-    assert list(messages(store).iterdir()) == []
+    assert time.monotonic() - started < 5
+    assert list(message_folder(store).iterdir()) == []
 
 
-def test_a_desk_that_can_write_is_ready(alone: CeleryPredictionQueue) -> None:
-    alone.check()
+def test_a_writable_queue_is_ready(idle_queue: CeleryPredictionQueue) -> None:
+    idle_queue.check()
 
 
 @pytest.mark.parametrize("closed", ["queue", "results"])
-def test_a_desk_that_cannot_write_is_not_ready(alone: CeleryPredictionQueue, store: Store, closed: str) -> None:
+def test_an_unwritable_queue_or_result_store_is_not_ready(
+    idle_queue: CeleryPredictionQueue, store: Store, closed: str
+) -> None:
     if closed == "queue":
-        messages(store).rename(store.queue / "away")
+        message_folder(store).rename(store.queue / "moved")
     else:
         store.results.mkdir()
 
     with pytest.raises(ExternalError):
-        alone.check()
+        idle_queue.check()
 
 
-def test_only_json_travels(store: Store) -> None:
-    conf = make_app(SECTION, store).conf
+def test_only_json_is_accepted(store: Store) -> None:
+    conf = create_celery_app(SECTION, store).conf
 
     assert (conf.accept_content, conf.task_serializer, conf.result_serializer) == (["json"], "json", "json")
     assert (conf.task_acks_late, conf.task_reject_on_worker_lost) == (True, True)

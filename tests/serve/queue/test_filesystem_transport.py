@@ -1,4 +1,4 @@
-"""The filesystem queue: a message is there whole or not at all."""
+"""The filesystem queue: messages are written atomically."""
 
 from __future__ import annotations
 
@@ -32,35 +32,35 @@ def queue(folder: Path) -> Iterator[SimpleQueue]:
         yield connection.SimpleQueue("q", serializer="json")
 
 
-def test_messages_arrive_in_the_order_they_were_sent(queue: SimpleQueue) -> None:
+def test_messages_arrive_in_order(queue: SimpleQueue) -> None:
     for number in range(5):
         queue.put({"number": number})
 
     assert [queue.get(timeout=5).payload["number"] for _ in range(5)] == [0, 1, 2, 3, 4]
 
 
-def test_a_message_that_is_still_written_is_nobodys(queue: SimpleQueue, folder: Path) -> None:
+def test_an_unfinished_message_is_not_delivered(queue: SimpleQueue, folder: Path) -> None:
     (folder / "messages" / ".unfinished.00000000000000000001_x.q.msg").write_text("")
 
     with pytest.raises(queue.Empty):
         queue.get(timeout=0.05)
 
 
-def test_a_foreign_file_does_not_end_the_worker(queue: SimpleQueue, folder: Path) -> None:
-    (folder / "messages" / "00000000000000000001_x.q.msg").write_text("no JSON")
+def test_a_file_that_is_not_a_message_is_skipped(queue: SimpleQueue, folder: Path) -> None:
+    (folder / "messages" / "00000000000000000001_x.q.msg").write_text("not JSON")
     queue.put({"number": 1})
 
     assert queue.get(timeout=5).payload == {"number": 1}
 
 
-def test_a_message_that_would_go_nowhere_is_refused(queue: SimpleQueue, folder: Path) -> None:
+def test_a_message_without_a_bound_queue_is_refused(queue: SimpleQueue, folder: Path) -> None:
     (folder / "control" / "q.exchange").unlink()
 
-    with pytest.raises((ChannelError, OperationalError), match="no queue stands behind"):
+    with pytest.raises((ChannelError, OperationalError), match="no queue is bound to"):
         queue.put({"number": 1}, retry=False)
 
 
-def test_a_queue_that_cannot_be_written_says_so_and_leaves_nothing_behind(queue: SimpleQueue, folder: Path) -> None:
+def test_an_unwritable_queue_is_an_error_and_leaves_no_file(queue: SimpleQueue, folder: Path) -> None:
     (folder / "messages").rmdir()
 
     with pytest.raises((ChannelError, OperationalError), match="cannot add a message"):

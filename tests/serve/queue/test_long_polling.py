@@ -1,4 +1,4 @@
-"""Who waits: told as soon as it is there, told how it stands when the time is up, and never one too many."""
+"""Long polling: a result returns at once, a timeout returns the present state, and the number of waiting requests is limited."""
 
 from __future__ import annotations
 
@@ -17,86 +17,84 @@ from tests.serve.fake_queue import FakePredictionQueue
 from tests.waiting import wait_for
 
 
-class Counting:
-    """A queue that counts how often it was looked at."""
+class CountingQueue:
+    """A queue that records the polls."""
 
     def __init__(self, queue: FakePredictionQueue) -> None:
         self.queue = queue
-        self.looks: list[int] = []
+        self.polls: list[int] = []
 
     def __getattr__(self, name: str) -> Callable[..., object]:
         return getattr(self.queue, name)  # type: ignore[no-any-return]
 
     def finished(self, job_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
-        self.looks.append(len(job_ids))
+        self.polls.append(len(job_ids))
         return self.queue.finished(job_ids)
 
 
 @pytest.fixture
-def tickets(queue: FakePredictionQueue) -> list[PredictionJob]:
+def jobs(queue: FakePredictionQueue) -> list[PredictionJob]:
     return [queue.submit(PredictionRequest((f"own/name{number}",))) for number in range(8)]
 
 
-def finish(queue: FakePredictionQueue, ticket: PredictionJob) -> None:
-    queue.jobs[ticket.id] = dataclasses.replace(ticket, state="failed", error={"message": "no", "hint": ""})
+def finish(queue: FakePredictionQueue, job: PredictionJob) -> None:
+    queue.jobs[job.id] = dataclasses.replace(job, state="failed", error={"message": "no", "hint": ""})
 
 
-def test_all_who_wait_are_told_by_the_same_looks(queue: FakePredictionQueue, tickets: list[PredictionJob]) -> None:
-    counting = Counting(queue)
-    lookout = LongPoller(counting)  # type: ignore[arg-type]
-    with ThreadPoolExecutor(len(tickets)) as pool:
-        waits = [pool.submit(lookout.wait, ticket, 30.0) for ticket in tickets]
-        wait_for(lambda: len(tickets) in counting.looks)
-        for ticket in tickets:
-            finish(queue, ticket)
+def test_all_waiting_requests_share_one_poll(queue: FakePredictionQueue, jobs: list[PredictionJob]) -> None:
+    counting = CountingQueue(queue)
+    poller = LongPoller(counting)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        waits = [pool.submit(poller.wait, job, 30.0) for job in jobs]
+        wait_for(lambda: len(jobs) in counting.polls)
+        for job in jobs:
+            finish(queue, job)
 
-        found = [wait.result() for wait in waits]
+        finished = [wait.result() for wait in waits]
 
-    assert [one.id for one in found if one and one.state == "failed"] == [ticket.id for ticket in tickets]
-    wait_for(lambda: not any(thread.name == "lookout" for thread in threading.enumerate()))
-
-
-def test_when_the_time_is_up_the_ticket_is_told_as_it_stands(
-    queue: FakePredictionQueue, tickets: list[PredictionJob]
-) -> None:
-    assert LongPoller(queue).wait(tickets[0], 0.05) == tickets[0]
+    assert [job.id for job in finished if job and job.state == "failed"] == [job.id for job in jobs]
+    wait_for(lambda: not any(thread.name == "long-polling" for thread in threading.enumerate()))
 
 
-def test_a_ticket_that_goes_is_told_to_be_gone(queue: FakePredictionQueue, tickets: list[PredictionJob]) -> None:
-    del queue.jobs[tickets[0].id]
-
-    assert LongPoller(queue).wait(tickets[0], 30.0) is None
+def test_after_the_timeout_the_present_state_is_returned(queue: FakePredictionQueue, jobs: list[PredictionJob]) -> None:
+    assert LongPoller(queue).wait(jobs[0], 0.05) == jobs[0]
 
 
-def test_one_too_many_is_told_at_once(queue: FakePredictionQueue, tickets: list[PredictionJob]) -> None:
-    lookout = LongPoller(queue, most=2)
+def test_a_job_that_disappears_is_none(queue: FakePredictionQueue, jobs: list[PredictionJob]) -> None:
+    del queue.jobs[jobs[0].id]
+
+    assert LongPoller(queue).wait(jobs[0], 30.0) is None
+
+
+def test_a_request_above_the_limit_returns_at_once(queue: FakePredictionQueue, jobs: list[PredictionJob]) -> None:
+    poller = LongPoller(queue, max_waiting=2)
     with ThreadPoolExecutor(2) as pool:
-        waits = [pool.submit(lookout.wait, ticket, 30.0) for ticket in tickets[:2]]
-        wait_for(lambda: len(lookout._waiting) == 2)
-        begun = time.monotonic()
+        waits = [pool.submit(poller.wait, job, 30.0) for job in jobs[:2]]
+        wait_for(lambda: len(poller._waiting) == 2)
+        started = time.monotonic()
 
-        assert lookout.wait(tickets[2], 30.0) == tickets[2]
+        assert poller.wait(jobs[2], 30.0) == jobs[2]
 
-        assert time.monotonic() - begun < 20
-        for ticket in tickets[:2]:
-            finish(queue, ticket)
+        assert time.monotonic() - started < 20
+        for job in jobs[:2]:
+            finish(queue, job)
         assert all(wait.result() for wait in waits)
-    assert lookout.wait(tickets[3], 0.02) == tickets[3]
+    assert poller.wait(jobs[3], 0.02) == jobs[3]
 
 
-def test_a_desk_that_fails_is_told_to_all_and_the_next_wait_looks_again(
-    queue: FakePredictionQueue, tickets: list[PredictionJob]
+def test_an_error_of_the_queue_reaches_all_and_the_next_wait_polls_again(
+    queue: FakePredictionQueue, jobs: list[PredictionJob]
 ) -> None:
-    lookout = LongPoller(queue)
+    poller = LongPoller(queue)
     queue.closed = True
     with ThreadPoolExecutor(2) as pool:
-        for wait in [pool.submit(lookout.wait, ticket, 30.0) for ticket in tickets[:2]]:
+        for wait in [pool.submit(poller.wait, job, 30.0) for job in jobs[:2]]:
             with pytest.raises(ExternalError):
                 wait.result()
     queue.closed = False
-    finish(queue, tickets[0])
+    finish(queue, jobs[0])
 
-    found = lookout.wait(tickets[0], 30.0)
+    found = poller.wait(jobs[0], 30.0)
 
     assert found is not None
     assert found.state == "failed"

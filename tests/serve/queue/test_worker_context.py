@@ -1,4 +1,4 @@
-"""The config decides what a worker asks beside its bundle."""
+"""The config selects the lookups of a worker."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from stargaze.config import ServeSection
 from stargaze.errors import CredentialsError
 from stargaze.serve.lookup.live import GithubLookup
 from stargaze.serve.lookup.repositories import BundledRepositories
-from stargaze.serve.lookup.star_history import StarHistories
-from stargaze.serve.queue.worker_context import finders_of, ledger_of, past_of
+from stargaze.serve.queue.worker_context import create_lookup_factory, open_track_record
 from stargaze.serve.runtime.settings import Sources
 from stargaze.store import Store
 
@@ -22,35 +21,36 @@ def bundle(bundle_folder: Path) -> Bundle:
     return Bundle.load(bundle_folder)
 
 
-def test_without_github_the_bundle_alone_answers(bundle: Bundle, store: Store) -> None:
-    assert finders_of(ServeSection(github_lookup=False), Sources(), store, {})(bundle) == BundledRepositories(bundle)
+def test_without_github_only_the_bundle_is_searched(bundle: Bundle, store: Store) -> None:
+    assert create_lookup_factory(ServeSection(github_lookup=False), Sources(), store, {})(
+        bundle
+    ) == BundledRepositories(bundle)
 
 
 @pytest.mark.parametrize(("token", "with_token"), [(" secret\n", True), ("", False), (" ", False)])
-def test_a_token_of_the_environment_is_used(
+def test_the_token_of_the_environment_is_used(
     bundle: Bundle, store: Store, token: str, with_token: bool
 ) -> None:  # a case
-    finder = finders_of(ServeSection(), Sources(), store, {"GITHUB_TOKEN": token})(bundle)
+    lookup = create_lookup_factory(ServeSection(), Sources(), store, {"GITHUB_TOKEN": token})(bundle)
 
-    assert isinstance(finder, GithubLookup)
-    assert finder.with_token is with_token
+    assert isinstance(lookup, GithubLookup)
+    assert lookup.with_token is with_token
 
 
-def test_a_token_does_not_travel_unencrypted(store: Store) -> None:
+def test_a_token_is_never_sent_unencrypted(store: Store) -> None:
     with pytest.raises(CredentialsError, match="unencrypted"):
-        finders_of(ServeSection(), Sources("http://github.example.com"), store, {"GITHUB_TOKEN": "secret"})
+        create_lookup_factory(ServeSection(), Sources("http://github.example.com"), store, {"GITHUB_TOKEN": "secret"})
 
 
-def test_the_track_record_is_kept_where_the_config_says_so(store: Store) -> None:
-    assert ledger_of(ServeSection(track_record=False), store) is None
-    assert ledger_of(ServeSection(), store) is not None
-    assert isinstance(past_of(Sources(), store), StarHistories)
+def test_the_track_record_is_optional(store: Store) -> None:
+    assert open_track_record(ServeSection(track_record=False), store) is None
+    assert open_track_record(ServeSection(), store) is not None
 
 
-def test_a_deploy_forgets_nothing_of_what_github_said(bundle: Bundle, store: Store) -> None:
-    finders = finders_of(ServeSection(), Sources(), store, {})
+def test_all_releases_share_one_github_client(bundle: Bundle, store: Store) -> None:
+    create_lookup = create_lookup_factory(ServeSection(), Sources(), store, {})
 
-    first, second = finders(bundle), finders(bundle)
+    first, second = create_lookup(bundle), create_lookup(bundle)
 
     assert isinstance(first, GithubLookup)
     assert isinstance(second, GithubLookup)

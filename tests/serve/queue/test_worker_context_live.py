@@ -1,4 +1,4 @@
-"""GitHub asked while a visitor waits: over real sockets, whatever GitHub answers, and if it does not."""
+"""Live lookups over real sockets: every kind of response of GitHub, and none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.lookup.live import TYPE_HINT, GithubLookup
 from stargaze.serve.lookup.repositories import LookupResult
-from stargaze.serve.queue.worker_context import github_of
+from stargaze.serve.queue.worker_context import open_github
 from stargaze.store import Store
 from tests.simulated.server import running
 from tests.simulated.world import World
@@ -43,15 +43,15 @@ ROW = {
 }
 
 
-class TinyGitHub(ThreadingHTTPServer):
-    """Answers every path with what it is told to; it remembers what it was asked."""
+class FakeGithub(ThreadingHTTPServer):
+    """Responds to every path with the configured values and records the requests."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.status, self.body, self.headers = 200, dict[str, Any](ROW), dict[str, str]()
-        self.asked: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
         self.pause = 0.0
 
     @property
@@ -60,10 +60,10 @@ class TinyGitHub(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: TinyGitHub
+    server: FakeGithub
 
     def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("if-none-match", "")))
+        self.server.requests.append((self.path, self.headers.get("if-none-match", "")))
         time.sleep(self.server.pause)
         same = self.headers.get("if-none-match") == '"e1"' and self.server.status == 200
         body = b"" if same else json.dumps(self.server.body).encode()
@@ -83,8 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def tiny() -> Iterator[TinyGitHub]:
-    with TinyGitHub() as server:
+def github() -> Iterator[FakeGithub]:
+    with FakeGithub() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -94,14 +94,14 @@ def tiny() -> Iterator[TinyGitHub]:
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """A socket that takes connections and never answers."""
+    """A socket that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture
 def closed() -> str:
-    """A port on which nobody listens."""
+    """A port that no process listens on."""
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
 
@@ -112,7 +112,7 @@ def bundle(bundle_folder: Path) -> Bundle:
 
 
 class Clock:
-    """Time that a test moves."""
+    """A clock that a test sets ahead."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -121,25 +121,25 @@ class Clock:
         return time.time() + self.ahead
 
 
-def live(bundle: Bundle, url: str, store: Store, token: str = "", clock: Clock | None = None) -> GithubLookup:
-    """Make a finder as a worker has it."""
-    return GithubLookup(bundle, github_of(url, token, store, clock or Clock()), bool(token))
+def create_lookup(bundle: Bundle, url: str, store: Store, token: str = "", clock: Clock | None = None) -> GithubLookup:
+    """Return the lookup of a worker."""
+    return GithubLookup(bundle, open_github(url, token, store, clock or Clock()), bool(token))
 
 
 def stars(found: LookupResult, name: str) -> float:
-    """Return the stars that were found."""
+    """Return the stars of a repository."""
     return float(found.frame["stars"].iloc[found.rows[name]])
 
 
 @pytest.mark.parametrize("token", ["good", ""])
-def test_a_repository_is_as_github_has_it_now(bundle: Bundle, store: Store, token: str) -> None:
+def test_a_repository_has_githubs_present_values(bundle: Bundle, store: Store, token: str) -> None:
     world = World(200)
     world.people.rename(5)
     name = world.people.name(3)
     old = next(iter(world.people.renamed))
     world.people.here[9] = False
     with running(world) as url:
-        found = live(bundle, url, store, token).find([name, old, world.people.name(9)], datetime.now(UTC))
+        found = create_lookup(bundle, url, store, token).find([name, old, world.people.name(9)], datetime.now(UTC))
 
     assert stars(found, name.lower()) == world.people.stars[3]
     assert set(found.source.values()) == {"github"}
@@ -161,12 +161,12 @@ def test_a_repository_is_as_github_has_it_now(bundle: Bundle, store: Store, toke
     ],
     ids=["plain", "fork", "archived", "empty", "renamed"],
 )
-def test_what_is_unusual_is_said(
-    bundle: Bundle, store: Store, tiny: TinyGitHub, values: dict[str, Any], remarks: list[str]
+def test_an_unusual_repository_has_a_note(
+    bundle: Bundle, store: Store, github: FakeGithub, values: dict[str, Any], remarks: list[str]
 ) -> None:
-    tiny.body |= values
+    github.body |= values
 
-    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
+    found = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
     assert (found.errors, found.remarks["own/name"]) == ({}, remarks)
     assert stars(found, "own/name") == 500
@@ -182,54 +182,54 @@ def test_what_is_unusual_is_said(
     ],
     ids=["deleted", "private", "legal", "blocked"],
 )
-def test_what_nobody_may_see_is_not_answered(
-    bundle: Bundle, store: Store, tiny: TinyGitHub, status: int, body: dict[str, Any], words: str
+def test_an_inaccessible_repository_is_an_error(
+    bundle: Bundle, store: Store, github: FakeGithub, status: int, body: dict[str, Any], words: str
 ) -> None:
-    tiny.status, tiny.body = status, body
+    github.status, github.body = status, body
 
-    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
+    found = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
     assert found.rows == {}
     assert words in found.errors["own/name"]["message"]
     assert TYPE_HINT in found.errors["own/name"]["hint"]
 
 
-def test_homepage_and_licence_are_read_as_fetch_reads_them(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
-    tiny.body |= {"homepage": "https://name.example", "license": {"key": "mit", "name": "MIT License"}}
+def test_homepage_and_license_are_parsed_as_by_fetch(bundle: Bundle, store: Store, github: FakeGithub) -> None:
+    github.body |= {"homepage": "https://name.example", "license": {"key": "mit", "name": "MIT License"}}
 
-    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
+    found = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
     assert found.frame[["has_homepage", "license"]].iloc[0].tolist() == [1.0, "mit"]
 
 
-def test_a_private_repository_is_not_answered_though_the_token_sees_it(
-    bundle: Bundle, store: Store, tiny: TinyGitHub
+def test_a_private_repository_is_an_error_even_if_the_token_can_read_it(
+    bundle: Bundle, store: Store, github: FakeGithub
 ) -> None:
     node = {"id": "R_7", "databaseId": 7, "nameWithOwner": "own/name", "stargazerCount": 5, "isPrivate": True}
-    tiny.body = {"data": {"r0": node}}
+    github.body = {"data": {"r0": node}}
 
-    found = live(bundle, tiny.url, store, "good").find(["own/name"], NOW)
+    found = create_lookup(bundle, github.url, store, "good").find(["own/name"], NOW)
 
     assert found.rows == {}
     assert "or is private" in found.errors["own/name"]["message"]
-    assert len(tiny.asked) == 1
+    assert len(github.requests) == 1
 
 
-def test_without_a_token_the_known_cost_no_request(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
+def test_without_a_token_a_known_repository_costs_no_request(bundle: Bundle, store: Store, github: FakeGithub) -> None:
     name = str(bundle.known["full_name"].iloc[0])
 
-    found = live(bundle, tiny.url, store).find([name], NOW)
+    found = create_lookup(bundle, github.url, store).find([name], NOW)
 
-    assert (found.source, tiny.asked) == ({name.lower(): "known"}, [])
+    assert (found.source, github.requests) == ({name.lower(): "known"}, [])
 
 
-def test_what_github_did_not_tell_is_of_the_known_record_and_dated(
-    bundle: Bundle, store: Store, tiny: TinyGitHub
+def test_values_that_github_lacks_come_from_the_known_record_with_its_date(
+    bundle: Bundle, store: Store, github: FakeGithub
 ) -> None:
     known = bundle.known[bundle.known["contributors"].notna() & bundle.known["fetched_at"].notna()].iloc[0]
-    tiny.body["full_name"] = known["full_name"]
+    github.body["full_name"] = known["full_name"]
 
-    found = live(bundle, tiny.url, store).find(["old/name-of-it"], NOW)
+    found = create_lookup(bundle, github.url, store).find(["old/name-of-it"], NOW)
 
     row = found.frame.iloc[found.rows["old/name-of-it"]]
     assert (row["stars"], row["contributors"]) == (500, known["contributors"])
@@ -237,21 +237,21 @@ def test_what_github_did_not_tell_is_of_the_known_record_and_dated(
 
 
 @pytest.mark.parametrize("token", ["good", ""])
-def test_a_limit_is_not_waited_for_and_says_when_it_ends(
-    bundle: Bundle, store: Store, tiny: TinyGitHub, token: str
+def test_a_rate_limit_is_an_immediate_error_with_its_end(
+    bundle: Bundle, store: Store, github: FakeGithub, token: str
 ) -> None:
     reset = int(time.time()) + 1_800
-    tiny.status, tiny.body = 403, {"message": "API rate limit exceeded for user ID 1."}
-    tiny.headers = {"x-ratelimit-limit": "60", "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(reset)}
+    github.status, github.body = 403, {"message": "API rate limit exceeded for user ID 1."}
+    github.headers = {"x-ratelimit-limit": "60", "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(reset)}
     known = str(bundle.known["full_name"].iloc[0])
     clock = Clock()
-    finder = live(bundle, tiny.url, store, token, clock)
+    lookup = create_lookup(bundle, github.url, store, token, clock)
 
-    found = finder.find(["own/name", known], NOW)
+    found = lookup.find(["own/name", known], NOW)
     clock.ahead = 120.0
-    finder.find(["own/name"], NOW)
+    lookup.find(["own/name"], NOW)
 
-    assert len(tiny.asked) == 1
+    assert len(github.requests) == 1
     assert "GitHub limits us until " in found.errors["own/name"]["message"]
     assert found.errors["own/name"]["hint"] == TYPE_HINT
     assert found.source[known.lower()] == "known"
@@ -260,51 +260,53 @@ def test_a_limit_is_not_waited_for_and_says_when_it_ends(
         assert "these are the figures of" in found.remarks[known.lower()][-1]
 
 
-def test_a_second_limit_without_numbers_is_a_limit_too(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
-    tiny.status, tiny.body = 429, {"message": "You have exceeded a secondary rate limit."}
-    tiny.headers = {"retry-after": "90"}
+def test_a_secondary_rate_limit_is_a_rate_limit(bundle: Bundle, store: Store, github: FakeGithub) -> None:
+    github.status, github.body = 429, {"message": "You have exceeded a secondary rate limit."}
+    github.headers = {"retry-after": "90"}
 
-    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
+    found = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
     assert "GitHub limits us until " in found.errors["own/name"]["message"]
 
 
-def test_out_of_reach_is_found_out_once_a_minute(bundle: Bundle, store: Store, closed: str, tiny: TinyGitHub) -> None:
+def test_an_unreachable_github_is_detected_within_two_seconds(
+    bundle: Bundle, store: Store, closed: str, github: FakeGithub
+) -> None:
     clock = Clock()
-    finder = live(bundle, closed, store, clock=clock)
+    lookup = create_lookup(bundle, closed, store, clock=clock)
 
     before = time.monotonic()
-    found = finder.find(["own/name", "own/other"], NOW)
+    found = lookup.find(["own/name", "own/other"], NOW)
 
     assert time.monotonic() - before < 2.0
     assert all("GitHub cannot be reached at the moment" in error["message"] for error in found.errors.values())
     assert {error["hint"] for error in found.errors.values()} == {TYPE_HINT}
 
 
-def test_after_a_fault_github_is_left_alone_for_a_minute(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
+def test_after_an_error_github_is_not_requested_for_a_minute(bundle: Bundle, store: Store, github: FakeGithub) -> None:
     clock = Clock()
-    finder = live(bundle, tiny.url, store, clock=clock)
-    tiny.status, tiny.body = 502, {}
+    lookup = create_lookup(bundle, github.url, store, clock=clock)
+    github.status, github.body = 502, {}
 
-    assert finder.find(["own/name"], NOW).rows == {}
-    tiny.status, tiny.body = 200, dict(ROW)
-    assert finder.find(["own/name"], NOW).rows == {}
+    assert lookup.find(["own/name"], NOW).rows == {}
+    github.status, github.body = 200, dict(ROW)
+    assert lookup.find(["own/name"], NOW).rows == {}
     clock.ahead = 61.0
 
-    assert finder.find(["own/name"], NOW).source == {"own/name": "github"}
-    assert len(tiny.asked) == 2
+    assert lookup.find(["own/name"], NOW).source == {"own/name": "github"}
+    assert len(github.requests) == 2
 
 
 @pytest.mark.real  # it waits for seconds
 @pytest.mark.parametrize("token", ["good", ""])
-def test_a_server_that_never_answers_costs_seconds_once(bundle: Bundle, store: Store, silent: str, token: str) -> None:
+def test_an_unresponsive_github_delays_only_one_batch(bundle: Bundle, store: Store, silent: str, token: str) -> None:
     known = str(bundle.known["full_name"].iloc[0])
-    finder = live(bundle, silent, store, token)
+    lookup = create_lookup(bundle, silent, store, token)
 
     before = time.monotonic()
-    found = finder.find(["own/name", "own/other", known], NOW)
+    found = lookup.find(["own/name", "own/other", known], NOW)
     first = time.monotonic() - before
-    finder.find(["own/name", "own/more"], NOW)
+    lookup.find(["own/name", "own/more"], NOW)
 
     assert first < 7.0
     assert time.monotonic() - before - first < 1.0
@@ -312,59 +314,55 @@ def test_a_server_that_never_answers_costs_seconds_once(bundle: Bundle, store: S
 
 
 @pytest.mark.real  # it waits for seconds
-def test_a_slow_server_is_asked_no_longer_than_the_time_of_a_batch(
-    bundle: Bundle, store: Store, tiny: TinyGitHub
+def test_a_slow_github_is_requested_only_within_the_time_of_a_batch(
+    bundle: Bundle, store: Store, github: FakeGithub
 ) -> None:
-    tiny.pause = 2.0
+    github.pause = 2.0
 
     before = time.monotonic()
-    found = live(bundle, tiny.url, store).find([f"own/name{number}" for number in range(9)], NOW)
+    found = create_lookup(bundle, github.url, store).find([f"own/name{number}" for number in range(9)], NOW)
 
     assert time.monotonic() - before < 7.0
     assert len(found.rows) == 2
     assert len(found.errors) == 7
 
 
-def test_what_was_heard_is_not_asked_again_and_later_by_its_mark(
-    bundle: Bundle, store: Store, tiny: TinyGitHub
-) -> None:
+def test_a_cached_repository_is_revalidated_later_by_its_etag(bundle: Bundle, store: Store, github: FakeGithub) -> None:
     clock = Clock()
-    finder = live(bundle, tiny.url, store, clock=clock)
+    lookup = create_lookup(bundle, github.url, store, clock=clock)
 
-    finder.find(["own/name"], NOW)
-    finder.find(["Own/Name"], NOW)
-    assert len(tiny.asked) == 1
+    lookup.find(["own/name"], NOW)
+    lookup.find(["Own/Name"], NOW)
+    assert len(github.requests) == 1
     clock.ahead = 601.0
-    found = finder.find(["own/name"], NOW)
+    found = lookup.find(["own/name"], NOW)
 
-    assert [mark for _, mark in tiny.asked] == ["", '"e1"']
+    assert [etag for _, etag in github.requests] == ["", '"e1"']
     assert stars(found, "own/name") == 500
 
 
-def test_another_worker_knows_what_one_heard(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
-    live(bundle, tiny.url, store).find(["own/name"], NOW)
+def test_workers_share_the_cache(bundle: Bundle, store: Store, github: FakeGithub) -> None:
+    create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
-    found = live(bundle, tiny.url, store).find(["own/name"], NOW)
+    found = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
-    assert (len(tiny.asked), stars(found, "own/name")) == (1, 500)
+    assert (len(github.requests), stars(found, "own/name")) == (1, 500)
 
 
-def test_what_was_heard_earlier_answers_while_github_is_away(bundle: Bundle, store: Store, tiny: TinyGitHub) -> None:
+def test_cached_values_are_used_while_github_is_unreachable(bundle: Bundle, store: Store, github: FakeGithub) -> None:
     clock = Clock()
-    finder = live(bundle, tiny.url, store, clock=clock)
-    finder.find(["own/name"], NOW)
-    tiny.status, tiny.body, clock.ahead = 502, {}, 601.0
+    lookup = create_lookup(bundle, github.url, store, clock=clock)
+    lookup.find(["own/name"], NOW)
+    github.status, github.body, clock.ahead = 502, {}, 601.0
 
-    found = finder.find(["own/name"], NOW)
+    found = lookup.find(["own/name"], NOW)
 
     assert stars(found, "own/name") == 500
     assert found.remarks["own/name"][-1].startswith("GitHub cannot be reached at the moment: these are the figures of")
 
 
-def test_a_broken_file_of_what_was_heard_costs_a_request_and_no_answer(
-    bundle: Bundle, store: Store, tiny: TinyGitHub
-) -> None:
+def test_a_broken_cache_file_costs_only_a_request(bundle: Bundle, store: Store, github: FakeGithub) -> None:
     store.root.mkdir(parents=True)
-    (store.root / "heard.sqlite").write_text("no database " * 100)
+    (store.root / "github_lookups.sqlite").write_text("not a database " * 100)
 
-    assert live(bundle, tiny.url, store).find(["own/name"], NOW).source == {"own/name": "github"}
+    assert create_lookup(bundle, github.url, store).find(["own/name"], NOW).source == {"own/name": "github"}
