@@ -143,7 +143,7 @@ def test_a_repository_has_githubs_present_values(bundle: Bundle, store: Store, t
 
     assert stars(found, name.lower()) == world.people.stars[3]
     assert set(found.source.values()) == {"github"}
-    assert found.remarks[old] == [f"was renamed: you asked for {old}"]
+    assert found.notes[old] == [f"was renamed: you entered {old}"]
     assert found.errors.keys() == {world.people.name(9).lower()}
     assert "deleted or renamed, or is private" in found.errors[world.people.name(9).lower()]["message"]
     assert TYPE_HINT in found.errors[world.people.name(9).lower()]["hint"]
@@ -151,24 +151,24 @@ def test_a_repository_has_githubs_present_values(bundle: Bundle, store: Store, t
 
 
 @pytest.mark.parametrize(
-    ("values", "remarks"),
+    ("values", "notes"),
     [
         ({}, []),
         ({"fork": True}, ["is a fork"]),
         ({"archived": True}, ["is archived"]),
         ({"size": 0}, ["is empty"]),
-        ({"full_name": "new/name"}, ["was renamed: you asked for own/name"]),
+        ({"full_name": "new/name"}, ["was renamed: you entered own/name"]),
     ],
     ids=["plain", "fork", "archived", "empty", "renamed"],
 )
 def test_an_unusual_repository_has_a_note(
-    bundle: Bundle, store: Store, github: FakeGithub, values: dict[str, Any], remarks: list[str]
+    bundle: Bundle, store: Store, github: FakeGithub, values: dict[str, Any], notes: list[str]
 ) -> None:
     github.body |= values
 
     found = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
-    assert (found.errors, found.remarks["own/name"]) == ({}, remarks)
+    assert (found.errors, found.notes["own/name"]) == ({}, notes)
     assert stars(found, "own/name") == 500
 
 
@@ -177,8 +177,8 @@ def test_an_unusual_repository_has_a_note(
     [
         (404, {"message": "Not Found"}, "deleted or renamed, or is private"),
         (200, ROW | {"private": True}, "deleted or renamed, or is private"),
-        (451, {"message": "Repository access blocked"}, "gives no access to it"),
-        (403, {"message": "Repository access blocked"}, "gives no access to it"),
+        (451, {"message": "Repository access blocked"}, "GitHub blocks access to it"),
+        (403, {"message": "Repository access blocked"}, "GitHub blocks access to it"),
     ],
     ids=["deleted", "private", "legal", "blocked"],
 )
@@ -233,7 +233,7 @@ def test_values_that_github_lacks_come_from_the_known_record_with_its_date(
 
     row = found.frame.iloc[found.rows["old/name-of-it"]]
     assert (row["stars"], row["contributors"]) == (500, known["contributors"])
-    assert found.remarks["old/name-of-it"][-1].endswith(f"are of {known['fetched_at'].date()}")
+    assert found.notes["old/name-of-it"][-1].endswith(f"are of {known['fetched_at'].date()}")
 
 
 @pytest.mark.parametrize("token", ["good", ""])
@@ -252,12 +252,12 @@ def test_a_rate_limit_is_an_immediate_error_with_its_end(
     lookup.find(["own/name"], NOW)
 
     assert len(github.requests) == 1
-    assert "GitHub limits us until " in found.errors["own/name"]["message"]
+    assert "rate limited by GitHub until " in found.errors["own/name"]["message"]
     assert found.errors["own/name"]["hint"] == TYPE_HINT
     assert found.source[known.lower()] == "known"
     if token:
-        assert "GitHub limits us until " in found.remarks[known.lower()][-1]
-        assert "these are the figures of" in found.remarks[known.lower()][-1]
+        assert "rate limited by GitHub until " in found.notes[known.lower()][-1]
+        assert "these are the figures of" in found.notes[known.lower()][-1]
 
 
 def test_a_secondary_rate_limit_is_a_rate_limit(bundle: Bundle, store: Store, github: FakeGithub) -> None:
@@ -266,10 +266,10 @@ def test_a_secondary_rate_limit_is_a_rate_limit(bundle: Bundle, store: Store, gi
 
     found = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
-    assert "GitHub limits us until " in found.errors["own/name"]["message"]
+    assert "rate limited by GitHub until " in found.errors["own/name"]["message"]
 
 
-def test_an_unreachable_github_is_detected_within_two_seconds(
+def test_an_unreachable_github_is_detected_in_seconds(
     bundle: Bundle, store: Store, closed: str, github: FakeGithub
 ) -> None:
     clock = Clock()
@@ -358,7 +358,7 @@ def test_cached_values_are_used_while_github_is_unreachable(bundle: Bundle, stor
     found = lookup.find(["own/name"], NOW)
 
     assert stars(found, "own/name") == 500
-    assert found.remarks["own/name"][-1].startswith("GitHub cannot be reached at the moment: these are the figures of")
+    assert found.notes["own/name"][-1].startswith("GitHub cannot be reached at the moment: these are the figures of")
 
 
 def test_a_broken_cache_file_costs_only_a_request(bundle: Bundle, store: Store, github: FakeGithub) -> None:
