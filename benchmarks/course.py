@@ -39,7 +39,7 @@ from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.metrics import scores
-from stargaze.tuning.training.ensemble import Candidate, candidates, out_of_fold, weigh
+from stargaze.tuning.training.ensemble import Candidate, candidates, fit_weights, out_of_fold
 
 N_SPLITS = 10
 SMALL = {"lightgbm": {"n_estimators": 200, "learning_rate": 0.03, "num_leaves": 15, "colsample_bytree": 0.4}}
@@ -140,7 +140,7 @@ def _ours(repositories: pd.DataFrame, train: np.ndarray, test: np.ndarray, seed:
     inputs, places, arrays = trained(repositories, target, "all", side, told)
     chosen = candidates([_trial(name, arrays, seed) for name in RIVALS], MOST, seed)
     out = np.column_stack([out_of_fold(one, arrays) for one in chosen])
-    shares = weigh(out, arrays.target, arrays.folds).shares
+    shares = fit_weights(out, arrays.target, arrays.folds).shares
     whole = Arrays(inputs, target, np.zeros(len(target), dtype=int), places)
     models = [fit(one.family, one.parameters, whole, train, one.seed) for one in chosen]
     predicted = np.maximum(

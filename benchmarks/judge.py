@@ -17,7 +17,7 @@ from stargaze.features.split import TEST
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.metrics import scores
-from stargaze.tuning.training.calibrate import by_decade, calibrate_on
+from stargaze.tuning.training.calibrate import calibrate_on, coverage_by_decade
 
 N_FOLDS = 5
 COVERAGE = 0.9
@@ -65,7 +65,7 @@ def judge(
         model = fit(FAMILIES["lightgbm"], ROUNDS, arrays, np.arange(len(train)), seed)
         predicted[test] = np.maximum(model.predict(inputs[test]), 0.0)
         low[test], high[test] = calibrated.bounds(inputs[test], predicted[test])
-    decades = {f"stars {row['decade']}": row["coverage"] for row in by_decade(low, high, stars)}
+    decades = {f"stars {row['decade']}": row["coverage"] for row in coverage_by_decade(low, high, stars)}
     coverage = {"coverage": float(np.mean((low <= stars) & (stars <= high))), "width": _width(low, high)}
     return {**scores(stars, np.expm1(predicted)), **coverage, **decades}
 

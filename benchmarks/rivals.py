@@ -18,7 +18,7 @@ from sklearn.model_selection import HalvingRandomSearchCV, PredefinedSplit, Rand
 
 from stargaze.tuning.cross_validation import Arrays
 from stargaze.tuning.families import FAMILIES, Choice, Range
-from stargaze.tuning.search.trial import Ground, run_trial
+from stargaze.tuning.search.trial import TrialData, run_trial
 
 CORES = 2
 ROUNDS = Range(50, 1_000, "int", log=True)
@@ -61,10 +61,10 @@ class ThreadGrounds:
 
         self._arrays, self._local = arrays, threading.local()
 
-    def mine(self) -> Ground:
+    def mine(self) -> TrialData:
         """Return those of the calling thread."""
         if not hasattr(self._local, "ground"):
-            self._local.ground = Ground(self._arrays)
+            self._local.ground = TrialData(self._arrays)
         return self._local.ground  # type: ignore[no-any-return]
 
 

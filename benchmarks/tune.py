@@ -27,10 +27,10 @@ from rivals import RIVALS
 
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.search.optuna_searcher import FamilySearch
+from stargaze.tuning.search.optuna_searcher import OptunaSearcher
 from stargaze.tuning.search.racing import DONE
-from stargaze.tuning.search.ray_tune import Search, run_trials
-from stargaze.tuning.search.trial import Ground, run_trial
+from stargaze.tuning.search.ray_tune import SearchSpec, run_trials
+from stargaze.tuning.search.trial import TrialData, run_trial
 
 CORES = 2
 FAMILY = "lightgbm"
@@ -48,7 +48,7 @@ def main() -> None:
     arrays = made_up(asked.rows, asked.columns)
     memory = Memory()
     with memory.watched():
-        took, first, trials = tuned(arrays, FamilySearch([FAMILY], 0), asked.trials)
+        took, first, trials = tuned(arrays, OptunaSearcher([FAMILY], 0), asked.trials)
     print(
         f"tune: {took:.0f} s, the first trial began after {first:.1f} s, memory {memory.peak:.2f} GB, {_stops(trials)}"
     )
@@ -76,12 +76,12 @@ def made_up(rows: int, columns: int) -> Arrays:
     return Arrays(x, y, np.arange(rows) % 5, ())
 
 
-def tuned(arrays: Arrays, searcher: FamilySearch, n_trials: int) -> tuple[float, float, list[Trial]]:
+def tuned(arrays: Arrays, searcher: OptunaSearcher, n_trials: int) -> tuple[float, float, list[Trial]]:
     """Run trials through Ray; return the wall time [s], the start of the first trial [s], and the trials with their end times."""
     begun, trials = time.perf_counter(), list[Trial]()
     run_trials(
         arrays,
-        Search([FAMILY], 0, n_trials, 0.0, CORES),
+        SearchSpec([FAMILY], 0, n_trials, 0.0, CORES),
         lambda trial: trials.append({**trial, "at": time.perf_counter() - begun}),
         lambda trial: print("failed:", trial),
         searcher,
@@ -111,7 +111,7 @@ def cost(arrays: Arrays, trials: Sequence[Trial], took: float) -> None:
     print(f"tune with races off: {whole_took:.0f} s, {whole_took / plain_took:.3f} of the plain loop")
 
 
-class _Replay(FamilySearch):
+class _Replay(OptunaSearcher):
     """Suggest given configurations, one after the other."""
 
     def __init__(self, configurations: Sequence[dict[str, Any]]) -> None:
@@ -132,7 +132,7 @@ def plain_loop(arrays: Arrays, configurations: Sequence[dict[str, Any]]) -> tupl
 
 def _begin(arrays: Arrays) -> None:
     global ground  # noqa: PLW0603 - a process of the pool has no other place for what it keeps
-    ground = Ground(arrays)
+    ground = TrialData(arrays)
 
 
 def _one(configuration: dict[str, Any]) -> Trial:

@@ -264,7 +264,7 @@ def screen(
 ) -> None:
     """Compare the model families under cross-validation, each on its own: a process, a container or a Ray task."""
     from stargaze.store import lock_store
-    from stargaze.tuning.screen import records, screen
+    from stargaze.tuning.screen import leaderboard_rows, screen
 
     names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
     own = {
@@ -285,7 +285,7 @@ def screen(
         board = found.value
     else:
         with lock_store(place), out.progress("screen") as report:
-            board = records(screen(settings.screening, place, settings.features.seed, report))
+            board = leaderboard_rows(screen(settings.screening, place, settings.features.seed, report))
     columns = ["policy", "family", "status", "rmsle", "spread", "r2", "mdape", "rho", "fit_time", "size_mb", "note"]
     out.table(board, columns, "Leaderboard (RMSLE in nat, fit time in s)")
     out.note("next: stargaze tune")

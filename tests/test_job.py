@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.tuning.families import chosen
+from stargaze.tuning.families import select_families
 
 pytestmark = pytest.mark.job
 
@@ -218,7 +218,7 @@ def test_the_stars_under_another_name_are_refused_as_a_feature(job: Job) -> None
 def test_every_family_is_screened_under_every_policy_and_beats_the_dummy(job: Job) -> None:
     board = pd.DataFrame(job.said["screen"])
 
-    assert len(board) == 3 * len(chosen([]))
+    assert len(board) == 3 * len(select_families([]))
     assert (board["status"] == "ok").all()
     for _, rows in board.groupby("policy"):
         dummy = rows.loc[rows["family"] == "dummy", "rmsle"].item()

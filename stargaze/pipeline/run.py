@@ -17,9 +17,9 @@ EXAMPLES = 5
 
 def make(config: Config, store: Store, out: Output, *, again: bool, clock: Callable[[], datetime]) -> None:
     """Do what is left of the stages up to ``deploy``."""
-    from stargaze.tuning.families import chosen
+    from stargaze.tuning.families import select_families
 
-    chosen(config.screening.families)  # before the long stages, not after them
+    select_families(config.screening.families)  # before the long stages, not after them
     if config.tuning.target != "stars":
         raise UsageError(
             f"stargaze run walks to the page, which shows stars; tuning.target is {config.tuning.target!r}",

@@ -329,7 +329,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def chosen(names: Sequence[str]) -> list[str]:
+def select_families(names: Sequence[str]) -> list[str]:
     """Return the families to compare: those named, or all that are installed, and always the one that all must beat.
 
     Raises
@@ -339,7 +339,7 @@ def chosen(names: Sequence[str]) -> list[str]:
 
     Examples
     --------
-    >>> chosen(["ridge"])
+    >>> select_families(["ridge"])
     ['dummy', 'ridge']
     """
     unknown = [name for name in names if name not in FAMILIES]

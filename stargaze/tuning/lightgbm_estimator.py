@@ -12,7 +12,7 @@ import numpy as np
 FIXED: dict[str, Any] = {"subsample_freq": 1, "n_jobs": 1, "verbose": -1, "deterministic": True, "force_row_wise": True}
 PATIENCE = 50
 """Boosting ends after so many rounds without a better score on the fold that was left out [rounds]."""
-MOST_ROUNDS = 3_000
+MAX_ROUNDS = 3_000
 """And after so many in any case [rounds]."""
 
 

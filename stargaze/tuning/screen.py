@@ -1,4 +1,4 @@
-"""Compare all families under cross-validation, each on its own; a family that fails is a row that says why."""
+"""Screen the model families: cross-validate each in its own process, container or Ray task and write the leaderboard."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from stargaze.errors import ExternalError, UsageError
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset_and_features
 from stargaze.store import Store
 from stargaze.system.files import atomic_write, convert_disk_errors
-from stargaze.system.progress import Report
+from stargaze.system.progress import Notify, Report
 from stargaze.tuning.cross_validation import policy_arrays
-from stargaze.tuning.executors.executor import Executor, Job, Started, opened
-from stargaze.tuning.families import chosen
+from stargaze.tuning.executors.executor import Executor, Job, Started
+from stargaze.tuning.families import select_families
 
 COLUMNS = [
     "policy",
@@ -45,45 +46,46 @@ SLOWEST_FIRST = (
 
 
 @dataclass(frozen=True)
-class Running:
-    """A family that was started, and when."""
+class RunningFamily:
+    """A started family and its start time."""
 
     job: Job
     family: Started
-    begun: float
+    started_at: float
 
 
 def screen(
     section: ScreeningSection, store: Store, seed: int, report: Report = lambda _what, _done: None
 ) -> pd.DataFrame:
-    """Screen the families under the three policies and write the leaderboard.
+    """Screen the families under the three policies and write the leaderboard; a failed family is a row with the reason.
 
     Returns
     -------
     DataFrame, shape (n_families × 3, n_columns)
-        Best first inside each policy: score ± spread over folds [nat], fit time of a fold [s], size of the fitted model [MB].
+        Best first within each policy: RMSLE and its spread over folds [nat], fit time of a fold [s], model size [MB].
 
     Raises
     ------
     UsageError
-        If a family is not known.
+        If a family is unknown.
     ExternalError
-        If no family could be fitted.
+        If every family failed.
     """
-    names = sorted(chosen(section.families), key=_slowest_first)
+    names = sorted(select_families(section.families), key=_slowest_first)
     table, feature_set = read_dataset_and_features(store)
-    least = 20 * feature_set.split.folds
-    if 0 < section.max_rows < least:
+    minimum = 20 * feature_set.split.folds
+    if 0 < section.max_rows < minimum:
         raise UsageError(
-            f"screening.max_rows is {section.max_rows}: too few to compare on", hint=f"at least {least}, or 0 for all"
+            f"screening.max_rows is {section.max_rows}: too few rows to compare families",
+            hint=f"at least {minimum}, or 0 for all",
         )
     with convert_disk_errors(store.root), tempfile.TemporaryDirectory(prefix=".screen-", dir=store.root) as folder:
         jobs = _prepare(table, feature_set, names, section, seed, Path(folder))
-        with opened(section, Path(folder), names, lambda what: report(what, 0.0)) as executor:
+        with open_executor(section, Path(folder), names, lambda what: report(what, 0.0)) as executor:
             rows = _run(jobs, executor, section, report)
     board = pd.DataFrame(rows).reindex(columns=COLUMNS)
     board["feature_set"] = feature_set.digest
-    order = board["policy"].map({policy: place for place, policy in enumerate(reversed(POLICIES))})
+    order = board["policy"].map({policy: rank for rank, policy in enumerate(reversed(POLICIES))})
     board = (
         board.assign(order=order).sort_values(["order", "rmsle", "family"]).drop(columns="order").reset_index(drop=True)
     )
@@ -97,20 +99,37 @@ def screen(
     return board
 
 
-def records(board: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the leaderboard as a row a dictionary."""
+def open_executor(
+    section: ScreeningSection, folder: Path, families: list[str], say: Notify
+) -> AbstractContextManager[Executor]:
+    """Return the executor of ``screening.executor``; the data of the families are in ``folder``."""
+    if section.executor == "docker":
+        from stargaze.tuning.executors.docker_executor import containers
+
+        return containers(section, folder, families, say)
+    if section.executor == "ray":
+        from stargaze.tuning.executors.ray_executor import tasks
+
+        return tasks(folder, section.max_concurrent)
+    from stargaze.tuning.executors.process_executor import processes
+
+    return processes()
+
+
+def leaderboard_rows(board: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of the leaderboard as dictionaries."""
     return [{str(name): value for name, value in row.items()} for row in board.to_dict("records")]
 
 
 def read_leaderboard(store: Store, feature_set: FeatureSet) -> pd.DataFrame:
-    """Read the leaderboard and refuse one that was made from another feature set."""
+    """Read the leaderboard and refuse one of another feature set."""
     path = store.need(store.leaderboard)
     try:
         board = pd.read_csv(path)
     except (ValueError, OSError) as error:
-        raise ExternalError(f"{path}: cannot be read: {error}", hint="stargaze screen makes it anew") from error
+        raise ExternalError(f"{path}: cannot be read: {error}", hint="stargaze screen writes it again") from error
     if list(board.columns) != COLUMNS or not (board["feature_set"] == feature_set.digest).all():
-        raise ExternalError(f"{path} was made from another feature set", hint="stargaze screen")
+        raise ExternalError(f"{path} belongs to another feature set", hint="stargaze screen")
     return board
 
 
@@ -127,44 +146,44 @@ def _prepare(
     return [Job(name, folder, len(rows), seed) for name in names]
 
 
-def _sample(table: Dataset, most: int, seed: int) -> np.ndarray:
-    """Take whole owners at random until there are enough rows, so that folds stay honest."""
+def _sample(table: Dataset, max_rows: int, seed: int) -> np.ndarray:
+    """Return the rows of random owners, all rows of each, up to ``max_rows``: no owner is in two folds."""
     rows = table.training
-    if not most or len(rows) <= most:
+    if not max_rows or len(rows) <= max_rows:
         return rows
     owners, _ = pd.factorize(table.repositories["full_name"].iloc[rows].str.lower().str.partition("/")[0])
     shuffled = np.random.default_rng(seed).permutation(owners.max() + 1)
     order = np.argsort(shuffled[owners], kind="stable")
-    return np.sort(rows[order[:most]])
+    return np.sort(rows[order[:max_rows]])
 
 
 def _run(jobs: list[Job], executor: Executor, section: ScreeningSection, report: Report) -> list[dict[str, Any]]:
-    waiting, running, rows = list(jobs), list[Running](), list[dict[str, Any]]()
-    at_once = section.max_concurrent or executor.at_once
+    waiting, running, rows = list(jobs), list[RunningFamily](), list[dict[str, Any]]()
+    max_concurrent = section.max_concurrent or executor.at_once
     while waiting or running:
-        while waiting and len(running) < at_once:
+        while waiting and len(running) < max_concurrent:
             job = waiting.pop(0)
-            running.append(Running(job, executor.start(job), time.monotonic()))
-        for one in list(running):
-            ended = _finished(one, section.time_limit)
-            if ended is not None:
-                running.remove(one)
-                rows += ended
-                report(f"{one.job.family}: {_heard(ended)}", len(rows) / len(POLICIES) / len(jobs))
+            running.append(RunningFamily(job, executor.start(job), time.monotonic()))
+        for family in list(running):
+            finished = _finished_rows(family, section.time_limit)
+            if finished is not None:
+                running.remove(family)
+                rows += finished
+                report(f"{family.job.family}: {_format_rows(finished)}", len(rows) / len(POLICIES) / len(jobs))
         time.sleep(0.02)
     return rows
 
 
-def _finished(one: Running, limit: float) -> list[dict[str, Any]] | None:
-    """Return a row a policy of a family that ended, failed or ran out of time; None while it runs."""
-    if one.family.ended():
-        missing = {"status": "failed", "note": one.family.complaint()[:300]}
-    elif time.monotonic() - one.begun < limit:
+def _finished_rows(running: RunningFamily, limit: float) -> list[dict[str, Any]] | None:
+    """Return one row per policy of a family that finished, failed or reached the time limit; None while it runs."""
+    if running.family.ended():
+        missing = {"status": "failed", "note": running.family.complaint()[:300]}
+    elif time.monotonic() - running.started_at < limit:
         return None
     else:
-        one.family.kill()
-        missing = {"status": "time", "note": f"not done after {limit:g} s"}
-    return [_row(one.job, policy, missing) for policy in reversed(POLICIES)]
+        running.family.kill()
+        missing = {"status": "time", "note": f"time limit of {limit:g} s reached"}
+    return [_row(running.job, policy, missing) for policy in reversed(POLICIES)]
 
 
 def _row(job: Job, policy: str, missing: dict[str, Any]) -> dict[str, Any]:
@@ -174,7 +193,7 @@ def _row(job: Job, policy: str, missing: dict[str, Any]) -> dict[str, Any]:
     return {**row, **found}
 
 
-def _heard(rows: list[dict[str, Any]]) -> str:
+def _format_rows(rows: list[dict[str, Any]]) -> str:
     return ", ".join(
         f"{row['policy']} {row['rmsle']:.3f}" if row["status"] == "ok" else str(row["note"]) for row in rows
     )

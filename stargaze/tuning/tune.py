@@ -1,4 +1,4 @@
-"""Tune the finalists, refit the best on every policy, calibrate it, judge it on held-out rows and save the bundle."""
+"""Tune the finalists, refit the best trials on every policy, calibrate, evaluate on held-out rows and save the bundle."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from stargaze.tuning.training.save import save_best
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """What tuning found: the best trial, how many there were, and where the bundle lies."""
+class TuningResult:
+    """The best trial, the number of trials, the folder of the bundle and the scores per policy."""
 
     best: dict[str, Any]
     trials: int
@@ -33,18 +33,18 @@ class Tuned:
     scores: dict[str, dict[str, Any]]
 
     def as_text(self) -> str:
-        """Return the lines that a person reads."""
+        """Return the result as text lines."""
         lines = [
             f"bundle {self.bundle.name[:12]}: {self.best['family']}, best of {self.trials} trials ({self.failed} failed)"
         ]
         for policy, figures in self.scores.items():
             lines.append(
                 f"  {policy:8}  RMSLE {figures['rmsle']:.3f} "
-                f"(on the folds that chose it {figures['cv_rmsle']:.3f} ± {figures['cv_spread']:.3f}), "
+                f"(cross-validated {figures['cv_rmsle']:.3f} ± {figures['cv_spread']:.3f}), "
                 f"R² {figures['r2']:.3f}, rho {figures['rho']:.3f}, intervals cover {figures['coverage']:.1%}"
             )
             decades = [f"{row['decade']} {row['coverage']:.0%} of {row['n']}" for row in figures["coverage_by_decade"]]
-            lines.append(f"            by true stars: {', '.join(decades)}; {_models(figures)}")
+            lines.append(f"            by true stars: {', '.join(decades)}; {_format_ensemble(figures)}")
         return "\n".join(lines)
 
 
@@ -55,19 +55,19 @@ def tune(
     now: datetime,
     resume: bool = False,
     report: Report = lambda _what, _done: None,
-) -> Tuned:
-    """Search the finalists' parameters with Ray Tune and save the best as a bundle.
+) -> TuningResult:
+    """Search the hyperparameters of the finalists with Ray Tune and save the best as a bundle.
 
-    Every finished trial is in ``trials.jsonl`` before the next begins: after Ctrl-C or a kill, ``resume`` repeats none.
+    Every finished trial is written to the journal at once: after Ctrl-C or a kill, ``resume`` repeats none of them.
 
     Raises
     ------
     MissingInputError
-        If there is no leaderboard, or nothing to resume.
+        If there is no leaderboard, or no tuning to resume.
     ExternalError
         If every trial failed.
     KeyboardInterrupt
-        After Ctrl-C, when what was found is on disk.
+        After Ctrl-C; the finished trials are on disk.
     """
     table, feature_set = read_dataset_and_features(store)
     finalists = _finalists(read_leaderboard(store, feature_set), section)
@@ -86,32 +86,32 @@ def tune(
     arrays = policy_arrays(table, feature_set, section.estimate_policy)
     failed = _search(section, arrays, finalists, journal, trials, report)
     if not trials:
-        raise ExternalError("no trial ended well", hint=f"stargaze screen; the finalists are {', '.join(finalists)}")
+        raise ExternalError("every trial failed", hint=f"stargaze screen; the finalists are {', '.join(finalists)}")
     write_trials(store.trials, trials)
     best = _best(trials)
-    report("refitting the best on every policy", 1.0)
+    report("refitting the best trials on every policy", 1.0)
     bundle, scores = save_best(section, store, table, feature_set, trials, now)
     store.journal.unlink()
-    return Tuned(best, len(trials), failed, bundle, scores)
+    return TuningResult(best, len(trials), failed, bundle, scores)
 
 
-def _models(figures: dict[str, Any]) -> str:
+def _format_ensemble(figures: dict[str, Any]) -> str:
     if figures["members"] == 1:
         return "one model"
     return f"{figures['members']} models, {figures['blend_gain']:.4f} ± {figures['blend_error']:.4f} better than the best alone"
 
 
 def _finalists(board: pd.DataFrame, section: TuningSection) -> list[str]:
-    good = board[
+    candidates = board[
         (board["policy"] == section.estimate_policy) & (board["status"] == "ok") & (board["family"] != "dummy")
     ]
-    if good.empty:
-        raise ExternalError("the leaderboard has no family that was fitted", hint="stargaze screen")
-    return [str(name) for name in good.sort_values("rmsle")["family"].head(section.finalists)]
+    if candidates.empty:
+        raise ExternalError("the leaderboard has no family that succeeded", hint="stargaze screen")
+    return [str(name) for name in candidates.sort_values("rmsle")["family"].head(section.finalists)]
 
 
 def _best(trials: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the best trial that was judged on every fold; the first of a tuning always is."""
+    """Return the best trial with all folds; the first trial of a tuning always has all."""
     return min((trial for trial in trials if trial["stopped"] == DONE), key=lambda trial: float(trial["rmsle"]))
 
 
@@ -123,30 +123,36 @@ def _search(
     trials: list[dict[str, Any]],
     report: Report,
 ) -> int:
-    """Run the trials that are left; each finished one is appended to the journal and to ``trials``. Return the failed."""
-    left = section.trials - len(trials)
-    if left <= 0:
+    """Run the remaining trials, append each finished one to the journal and to ``trials``; return the number of failed ones."""
+    remaining_trials = section.trials - len(trials)
+    if remaining_trials <= 0:
         return 0
-    from stargaze.tuning.search.ray_tune import Search, run_trials
+    from stargaze.tuning.search.ray_tune import SearchSpec, run_trials
 
-    begun, before, failed = time.monotonic(), len(trials), list[dict[str, Any]]()
-    earlier = float(trials[-1].get("at", 0.0)) if trials else 0.0  # a journal of an older version does not say
+    started, before, failed = time.monotonic(), len(trials), list[dict[str, Any]]()
+    earlier = float(trials[-1].get("at", 0.0)) if trials else 0.0
 
     def finished(trial: dict[str, Any]) -> None:
-        trial = {**trial, "at": round(earlier + time.monotonic() - begun, 3)}
+        trial = {**trial, "at": round(earlier + time.monotonic() - started, 3)}
         journal.add(trial)
         trials.append(trial)
         best = float(_best(trials)["rmsle"])
         done = len(trials) - before
-        remaining = (time.monotonic() - begun) / done * (left - done)
+        remaining = (time.monotonic() - started) / done * (remaining_trials - done)
         report(
             f"trial {len(trials)} of {section.trials}, best {best:.4f}, {remaining:.0f} s left",
             len(trials) / section.trials,
         )
 
     report("starting Ray", len(trials) / section.trials)
-    search = Search(
-        finalists, section.seed, left, section.time_budget, section.max_concurrent, tuple(trials), section.racing
+    search = SearchSpec(
+        finalists,
+        section.seed,
+        remaining_trials,
+        section.time_budget,
+        section.max_concurrent,
+        tuple(trials),
+        section.racing,
     )
     run_trials(arrays, search, finished, failed.append)
     return len(failed)

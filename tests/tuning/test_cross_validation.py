@@ -13,7 +13,7 @@ import pytest
 from stargaze.config import FeaturesSection
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset
 from stargaze.store import Store
-from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, policy_arrays, summary
+from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, policy_arrays, summarize_folds
 from stargaze.tuning.families import FAMILIES, Family
 
 
@@ -92,7 +92,7 @@ def test_parameters_override_the_defaults(numbered: Arrays) -> None:
 def test_the_summary_is_the_mean_over_folds_with_their_spread(arrays: Arrays) -> None:
     folds = list(cross_validate(FAMILIES["ridge"], {}, arrays, seed=0))
 
-    found = summary(folds, arrays)
+    found = summarize_folds(folds, arrays)
 
     errors = [fold.rmsle for fold in folds]
     assert found["rmsle"] == pytest.approx(np.mean(errors))
@@ -104,7 +104,7 @@ def test_the_summary_is_the_mean_over_folds_with_their_spread(arrays: Arrays) ->
 def test_a_single_fold_has_no_spread(arrays: Arrays) -> None:
     folds = list(cross_validate(FAMILIES["ridge"], {}, arrays, seed=0))[:1]
 
-    assert summary(folds, arrays)["spread"] == 0.0
+    assert summarize_folds(folds, arrays)["spread"] == 0.0
 
 
 def test_a_fold_is_judged_on_what_rows_outside_it_teach(arrays: Arrays) -> None:
@@ -115,8 +115,8 @@ def test_a_fold_is_judged_on_what_rows_outside_it_teach(arrays: Arrays) -> None:
     learned = Arrays(inputs, arrays.target, arrays.folds, arrays.categories, blind, (2,))
     cheating = Arrays(inputs, arrays.target, arrays.folds, arrays.categories)
 
-    honest = summary(list(cross_validate(FAMILIES["lightgbm"], {}, learned, seed=0)), learned)
-    told = summary(list(cross_validate(FAMILIES["lightgbm"], {}, cheating, seed=0)), cheating)
+    honest = summarize_folds(list(cross_validate(FAMILIES["lightgbm"], {}, learned, seed=0)), learned)
+    told = summarize_folds(list(cross_validate(FAMILIES["lightgbm"], {}, cheating, seed=0)), cheating)
 
     assert honest["rmsle"] > 2 * told["rmsle"]
     assert (learned.without(1)[:, 2] == 0.0).all()

@@ -10,7 +10,7 @@ import pytest
 
 from stargaze.errors import UsageError
 from stargaze.tuning.cross_validation import Arrays, fit
-from stargaze.tuning.families import FAMILIES, Choice, Family, Range, chosen
+from stargaze.tuning.families import FAMILIES, Choice, Family, Range, select_families
 
 SMALL: dict[str, dict[str, Any]] = {
     "random-forest": {"n_estimators": 10},
@@ -103,7 +103,7 @@ def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_extras")
 def test_all_families_are_those_that_are_installed() -> None:
-    names = chosen([])
+    names = select_families([])
 
     assert len(names) == 10
     assert not {"xgboost", "catboost"} & set(names)
@@ -119,9 +119,9 @@ def test_all_families_are_those_that_are_installed() -> None:
 )
 def test_a_family_that_is_not_installed_is_named_with_the_line_to_type(names: list[str], hint: str) -> None:
     with pytest.raises(UsageError, match="catboost is not installed") as raised:
-        chosen(names)
+        select_families(names)
     assert raised.value.hint == hint
 
 
 def test_with_the_extras_installed_all_families_are_compared() -> None:
-    assert chosen([]) == list(FAMILIES)
+    assert select_families([]) == list(FAMILIES)

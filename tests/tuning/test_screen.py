@@ -10,7 +10,7 @@ from stargaze.config import ScreeningSection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store
-from stargaze.tuning.screen import COLUMNS, _sample, read_leaderboard, records, screen
+from stargaze.tuning.screen import COLUMNS, _sample, leaderboard_rows, read_leaderboard, screen
 from tests.tuning.conftest import fill
 
 pytestmark = pytest.mark.real
@@ -60,7 +60,7 @@ def test_the_leaderboard_is_written_and_read_back(screened: Screened) -> None:
     back = read_leaderboard(store, feature_set)
 
     pd.testing.assert_frame_equal(back.fillna({"note": ""}), board)
-    assert records(back)[0]["family"] == "lightgbm"
+    assert leaderboard_rows(back)[0]["family"] == "lightgbm"
 
 
 def test_progress_ends_at_all_of_it(screened: Screened) -> None:

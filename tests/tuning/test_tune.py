@@ -16,9 +16,9 @@ from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import policy_arrays
 from stargaze.tuning.screen import COLUMNS
-from stargaze.tuning.search import ray_tune as cluster
+from stargaze.tuning.search import ray_tune
 from stargaze.tuning.search.journal import Journal
-from stargaze.tuning.tune import Tuned, tune
+from stargaze.tuning.tune import TuningResult, tune
 
 pytestmark = pytest.mark.thorough
 
@@ -100,7 +100,7 @@ def test_a_tuning_that_an_older_version_began_goes_on(stopped: Store, monkeypatc
         line.pop("at", None)
     stopped.journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
     new = {name: value for name, value in trial("ridge", 0.5).items() if name != "at"}
-    monkeypatch.setattr(cluster, "run_trials", lambda _arrays, _search, finished, _failed: finished(new))
+    monkeypatch.setattr(ray_tune, "run_trials", lambda _arrays, _search, finished, _failed: finished(new))
 
     tuned = tune(TuningSection(trials=3), stopped, now=NOW, resume=True)
 
@@ -164,7 +164,7 @@ def test_trials_fit_training_rows_only(learnt: Store) -> None:
 def test_the_text_tells_what_a_person_wants_to_know(stopped: Store) -> None:
     tuned = tune(TuningSection(trials=2), stopped, now=NOW, resume=True)
 
-    text = Tuned.as_text(tuned)
+    text = TuningResult.as_text(tuned)
 
     assert text.startswith(f"bundle {tuned.bundle.name[:12]}: ridge, best of 2 trials (0 failed)")
     assert all(policy in text for policy in ("static", "activity", "all"))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-
-from stargaze.config import ScreeningSection
-from stargaze.system.progress import Notify
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Sums in another order differ in the last digit: one thread everywhere makes one leaderboard of all executors."""
@@ -50,20 +46,3 @@ class Executor(Protocol):
 
     def start(self, job: Job) -> Started:
         """Begin a family; it computes with one thread, sees its data and the seed, and nothing of the others."""
-
-
-def opened(
-    section: ScreeningSection, folder: Path, families: list[str], say: Notify
-) -> AbstractContextManager[Executor]:
-    """Return the executor that the config names, for families whose data lie in a folder of their store."""
-    if section.executor == "docker":
-        from stargaze.tuning.executors.docker_executor import containers
-
-        return containers(section, folder, families, say)
-    if section.executor == "ray":
-        from stargaze.tuning.executors.ray_executor import tasks
-
-        return tasks(folder, section.max_concurrent)
-    from stargaze.tuning.executors.process_executor import processes
-
-    return processes()

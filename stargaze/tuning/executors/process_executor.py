@@ -40,7 +40,7 @@ class Process:
 
     def complaint(self) -> str:
         """Return the last line that it wrote, or how it ended."""
-        return _last_line(self._log) or _ending(self._process.returncode)
+        return _last_line(self._log) or _describe_exit(self._process.returncode)
 
 
 class _Processes:
@@ -70,7 +70,7 @@ def _last_line(log: Path) -> str:
     return lines[-1] if lines else ""
 
 
-def _ending(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code >= 0:
         return f"ended with {code}"
     out_of_memory = ", perhaps for want of memory" if code == -signal.SIGKILL else ""

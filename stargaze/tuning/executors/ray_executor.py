@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ray
-
 from stargaze.config import POLICIES
 from stargaze.system.files import write_json
 from stargaze.tuning.cross_validation import Arrays
 from stargaze.tuning.executors.executor import Executor, Job
 from stargaze.tuning.executors.run_family import judge
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.search.ray_tune import ray_for, restore_process
+from stargaze.tuning.search.ray_runtime import connect_ray, ray, restore_process
 
 
 class Task:
@@ -68,7 +66,7 @@ class _Tasks:
 @contextlib.contextmanager
 def tasks(folder: Path, at_once: int = 0) -> Iterator[Executor]:
     """Run families with a core each: on a Ray that is started in place and ended with its workers, or as a job of a cluster."""
-    with restore_process(), ray_for(at_once) as cores:
+    with restore_process(), connect_ray(at_once) as cores:
         yield _Tasks(folder, cores)
 
 

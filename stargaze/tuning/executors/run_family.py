@@ -10,7 +10,7 @@ import numpy as np
 from stargaze.bundle.serialization import to_bytes
 from stargaze.config import POLICIES
 from stargaze.system.files import write_json
-from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, summary
+from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, summarize_folds
 from stargaze.tuning.families import FAMILIES, Family
 
 
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
 
 def judge(family: Family, arrays: Arrays, seed: int) -> dict[str, float]:
     """Return the scores of a family, and the size [MB] of one model fitted on all rows."""
-    row = summary(list(cross_validate(family, {}, arrays, seed)), arrays)
+    row = summarize_folds(list(cross_validate(family, {}, arrays, seed)), arrays)
     whole = fit(family, {}, arrays, np.arange(len(arrays.target)), seed)
     return {key: round(value, 5) for key, value in {**row, "size_mb": len(to_bytes(whole)[1]) / 1e6}.items()}
 

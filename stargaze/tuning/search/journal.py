@@ -1,4 +1,4 @@
-"""Finished trials, one JSON a line, on disk before the next begins: what a stopped tuning goes on from."""
+"""The trial journal: one JSON line for each finished trial, flushed to disk; a stopped tuning resumes from it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from stargaze.tuning.search.racing import DONE
 
 @dataclass(frozen=True)
 class Journal:
-    """The file of a tuning: its first line says of what, each further line is a finished trial."""
+    """The journal file: the first line identifies the tuning, each further line is a finished trial."""
 
     path: Path
 
     def begin(self, header: Mapping[str, Any]) -> None:
-        """Start anew; an older journal stays beside it until the next start."""
+        """Start a new journal; the previous one is kept until the next start."""
         if self.path.exists():
             self.path.replace(self.path.with_suffix(".before.jsonl"))
         self._append(header)
 
     def add(self, trial: Mapping[str, Any]) -> None:
-        """Append a finished trial and wait until it is on disk."""
+        """Append a finished trial and flush it to disk."""
         self._append(trial)
 
     def resume(self, header: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -38,18 +38,18 @@ class Journal:
         Raises
         ------
         MissingInputError
-            If there is no journal, or it belongs to other features, finalists or another policy.
+            If there is no journal, or it belongs to another feature set, finalists, policy or seed.
         """
         if not self.path.exists():
-            raise MissingInputError("there is no stopped tuning to go on with", hint="stargaze tune")
-        lines, whole = self._lines()
+            raise MissingInputError("there is no stopped tuning to resume", hint="stargaze tune")
+        lines, length = self._read_lines()
         if not lines or lines[0] != dict(header):
             raise MissingInputError(
-                f"{self.path} belongs to other features, finalists or another seed: it cannot be gone on with",
+                f"{self.path} belongs to another feature set, finalists or seed and cannot be resumed",
                 hint="stargaze tune",
             )
         with convert_disk_errors(self.path):
-            os.truncate(self.path, whole)  # or the next trial would be glued to a line that was left half written
+            os.truncate(self.path, length)  # remove an incomplete last line
         return lines[1:]
 
     def _append(self, value: Mapping[str, Any]) -> None:
@@ -58,18 +58,18 @@ class Journal:
             stream.flush()
             os.fsync(stream.fileno())
 
-    def _lines(self) -> tuple[list[dict[str, Any]], int]:
-        """Read whole lines and say where they end [byte]; the last may be half written by a process that was killed."""
-        lines, whole = [], 0
+    def _read_lines(self) -> tuple[list[dict[str, Any]], int]:
+        """Return the complete lines and their length [byte]; a killed process may leave an incomplete last line."""
+        lines, length = [], 0
         for line in self.path.read_bytes().splitlines(keepends=True):
             try:
                 lines.append(json.loads(line))
             except ValueError:
                 break
             if not line.endswith(b"\n"):
-                return lines[:-1], whole
-            whole += len(line)
-        return lines, whole
+                return lines[:-1], length
+            length += len(line)
+        return lines, length
 
 
 def write_trials(path: Path, trials: list[dict[str, Any]]) -> None:
@@ -79,7 +79,7 @@ def write_trials(path: Path, trials: list[dict[str, Any]]) -> None:
             "family": trial["family"],
             "parameters": json.dumps(trial["parameters"], sort_keys=True),
             "rmsle": trial["rmsle"],
-            **{f"fold_{place}": value for place, value in enumerate(trial["folds"])},
+            **{f"fold_{number}": value for number, value in enumerate(trial["folds"])},
             "seconds": trial["seconds"],
             "at": trial.get("at"),
             "stopped": trial["stopped"],
@@ -89,6 +89,6 @@ def write_trials(path: Path, trials: list[dict[str, Any]]) -> None:
     with atomic_write(path) as temporary:
         table = pd.DataFrame(rows).sort_values("rmsle", kind="stable")
         table = table.sort_values(
-            "stopped", key=lambda why: why != DONE, kind="stable"
-        )  # what was ended early has a guess
+            "stopped", key=lambda reason: reason != DONE, kind="stable"
+        )  # the scores of stopped trials are extrapolated
         table.to_parquet(temporary, compression="zstd", index=False)

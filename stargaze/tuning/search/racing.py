@@ -1,7 +1,7 @@
-"""When a trial has lost: its folds are compared with the best trial's, fold by fold, and it ends once it cannot win.
+"""Racing: compare a trial with the best one fold by fold and stop it once it is unlikely to win.
 
-Folds differ far more among themselves than two configurations differ on the same fold, so a gap is measured in pairs: after one
-fold of five it is known almost as well as after all.
+Scores differ more between folds than between configurations on one fold, so gaps are paired: one fold of five gives
+almost as much information as all.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from typing import Any
 import numpy as np
 
 DONE = "done"
-"""What ``stopped`` says of a trial that was judged on every fold."""
+"""The value of ``stopped`` for a trial that was evaluated on every fold."""
 CAUTION = 0.5
-"""How many standard errors of its mean gap a trial is given the benefit of [1]."""
+"""Tolerance for a trial in standard errors of its mean gap [1]."""
 MARGIN = 0.25
-"""By how much a trial must promise to win, as a part of the spread [1]: wins below it are a few hundredths of the standard error
-of a cross-validated score, and searching for them would double the time."""
-CONTENDERS = 12
-"""The best finished trials, whose gaps tell how far the gap of one that is as good spreads from fold to fold."""
-FEWEST = 3
-"""Nothing is stopped before so many trials are finished: of fewer the spread is not known."""
+"""The smallest improvement worth searching for, as a fraction of the spread [1]: smaller ones are a few hundredths of the
+standard error of a cross-validated score, and searching for them would double the time."""
+BEST_TRIALS = 12
+"""The number of best finished trials from which the spread of gaps over folds is estimated."""
+MIN_FINISHED = 3
+"""No trial is stopped before this many are finished: the spread is unknown."""
 
 
 @dataclass(frozen=True)
 class Race:
-    """What a trial runs against: the best trial's score of each fold and the spread of paired gaps over folds [nat]."""
+    """The best trial's score of each fold and the spread of paired gaps over folds [nat]."""
 
     best: tuple[float, ...]
     spread: float
 
     def gap(self, folds: Sequence[float]) -> float:
-        """Return how far behind the best a trial is on the folds it was judged on [nat]."""
+        """Return the mean gap to the best trial on the evaluated folds [nat]."""
         return float(np.mean(np.subtract(folds, self.best[: len(folds)])))
 
     def is_lost(self, folds: Sequence[float]) -> bool:
-        """Tell whether the mean over all folds would hardly come out below the best's by what is worth having.
+        """Return whether the trial is unlikely to beat the best one by a relevant amount.
 
-        The mean gap over ``k`` of ``n`` folds misses that over all by spread × √(1/k - 1/n): folds are drawn without return.
+        The standard error of the mean gap over ``k`` of ``n`` folds is spread × √(1/k - 1/n) (without replacement).
 
         Examples
         --------
@@ -48,33 +48,33 @@ class Race:
         >>> race.is_lost([0.500]), race.is_lost([0.501]), race.is_lost([0.500, 0.521]), race.is_lost([0.499, 0.520])
         (False, True, True, False)
         """
-        seen, every = len(folds), len(self.best)
-        if not 0 < seen < every:
+        done, total = len(folds), len(self.best)
+        if not 0 < done < total:
             return False
-        doubt = CAUTION * math.sqrt(1 / seen - 1 / every)
-        return self.gap(folds) > (doubt - MARGIN) * self.spread
+        tolerance = CAUTION * math.sqrt(1 / done - 1 / total)
+        return self.gap(folds) > (tolerance - MARGIN) * self.spread
 
     def expected(self, folds: Sequence[float]) -> float:
-        """Return the mean over all folds that a trial would have if its gap stayed what it is [nat]."""
+        """Return the mean score over all folds, extrapolated with a constant gap [nat]."""
         return float(np.mean(self.best)) + self.gap(folds)
 
 
-def race_against(finished: Sequence[Mapping[str, Any]]) -> Race | None:
-    """Return the race that the next trial runs, or None while too few trials are finished.
+def next_race(finished: Sequence[Mapping[str, Any]]) -> Race | None:
+    """Return the race of the next trial, or None while too few trials are finished.
 
     Parameters
     ----------
     finished : sequence of mapping
-        Trials with ``folds``, their score of each fold [nat], and ``stopped``.
+        Trials with ``folds``, the score of each fold [nat], and ``stopped``.
 
     Returns
     -------
     Race or None
-        The spread is pooled over the best trials, as it is wider where a configuration is worse.
+        The spread is the median over the best trials, because it is larger for worse configurations.
     """
-    whole = sorted((trial["folds"] for trial in finished if trial["stopped"] == DONE), key=np.mean)[:CONTENDERS]
-    if len(whole) < FEWEST or len(whole[0]) < 2:
+    complete = sorted((trial["folds"] for trial in finished if trial["stopped"] == DONE), key=np.mean)[:BEST_TRIALS]
+    if len(complete) < MIN_FINISHED or len(complete[0]) < 2:
         return None
-    best, others = np.asarray(whole[0]), np.asarray(whole[1:])
+    best, others = np.asarray(complete[0]), np.asarray(complete[1:])
     spreads = np.std(others - best, axis=1, ddof=1)
     return Race(tuple(best.tolist()), float(np.median(spreads)))

@@ -35,7 +35,7 @@ SPREAD = {
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class CalibratedIntervals:
     """Intervals and the model that tells for which repositories they are wide."""
 
     intervals: Intervals
@@ -54,7 +54,7 @@ def calibrate_on(
     categories: Sequence[int],
     coverage: float,
     seed: int,
-) -> Calibrated:
+) -> CalibratedIntervals:
     """Learn how far off predictions are, and calibrate intervals, from predictions that are out of fold.
 
     Parameters
@@ -73,14 +73,16 @@ def calibrate_on(
 
     Returns
     -------
-    Calibrated
+    CalibratedIntervals
     """
     told, off = append_prediction(inputs, predicted), np.abs(target - predicted)
     spread = np.zeros(len(target))
     for fold in np.unique(folds):
         out = folds == fold
-        spread[out] = _spread(told[~out], off[~out], categories, seed).predict(told[out])
-    return Calibrated(calibrate(predicted, spread, target, coverage), _spread(told, off, categories, seed))
+        spread[out] = _fit_error_model(told[~out], off[~out], categories, seed).predict(told[out])
+    return CalibratedIntervals(
+        calibrate(predicted, spread, target, coverage), _fit_error_model(told, off, categories, seed)
+    )
 
 
 def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, coverage: float) -> Intervals:
@@ -130,18 +132,18 @@ def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, cov
     levels = [np.full(len(size), coverage) for size in sizes]
     score = np.abs(target - predicted) / spread_scale(spread)
     for _ in range(ROUNDS):
-        reach = _reach(score, groups, levels)
+        reach = _fit_radius(score, groups, levels)
         found = Intervals(coverage, tuple(counts), tuple(heights), tuple(map(tuple, reach.tolist())))
         inside = _inside(found, predicted, spread, stars)
         # The smallest interval around several classes holds more than was asked: take that back where it happens.
         levels = [
-            _corrected(level, coverage, size, np.bincount(group, inside))
+            _correct_levels(level, coverage, size, np.bincount(group, inside))
             for level, group, size in zip(levels, groups, sizes, strict=True)
         ]
-    return _shortened(found, predicted, spread, stars)
+    return _shrink(found, predicted, spread, stars)
 
 
-def by_decade(low: np.ndarray, high: np.ndarray, stars: np.ndarray) -> list[dict[str, Any]]:
+def coverage_by_decade(low: np.ndarray, high: np.ndarray, stars: np.ndarray) -> list[dict[str, Any]]:
     """Notify for each decade of true counts how often the interval holds them, and how wide it is.
 
     Parameters
@@ -156,7 +158,7 @@ def by_decade(low: np.ndarray, high: np.ndarray, stars: np.ndarray) -> list[dict
 
     Examples
     --------
-    >>> by_decade(np.array([0.0, 2.0]), np.array([0.0, 9.0]), np.array([0.0, 20.0]))[1]["decade"]
+    >>> coverage_by_decade(np.array([0.0, 2.0]), np.array([0.0, 9.0]), np.array([0.0, 20.0]))[1]["decade"]
     '10-99'
     """
     inside, width = (low <= stars) & (stars <= high), np.log1p(high) - np.log1p(low)
@@ -172,7 +174,7 @@ def by_decade(low: np.ndarray, high: np.ndarray, stars: np.ndarray) -> list[dict
     ]
 
 
-def _spread(told: np.ndarray, off: np.ndarray, categories: Sequence[int], seed: int) -> CategoricalLightGBM:
+def _fit_error_model(told: np.ndarray, off: np.ndarray, categories: Sequence[int], seed: int) -> CategoricalLightGBM:
     return CategoricalLightGBM(dict(SPREAD), tuple(categories), seed).fit(told, off)
 
 
@@ -195,7 +197,7 @@ def _classes(stars: np.ndarray) -> list[float]:
     return [float(edge) for edge in edges]
 
 
-def _reach(score: np.ndarray, groups: list[np.ndarray], levels: list[np.ndarray]) -> np.ndarray:
+def _fit_radius(score: np.ndarray, groups: list[np.ndarray], levels: list[np.ndarray]) -> np.ndarray:
     """Fit the two parts in turn until both hold; the part for the counts last, so that it holds to the row."""
     rows = [
         [np.flatnonzero(group == one) for one in range(len(level))] for group, level in zip(groups, levels, strict=True)
@@ -212,22 +214,22 @@ def _reach(score: np.ndarray, groups: list[np.ndarray], levels: list[np.ndarray]
         parts = [parts[0] + shift, parts[1] - shift]
         if max(np.abs(part - old).max() for part, old in zip(parts, before, strict=True)) < CLOSE:
             break
-    return _rounded_up(parts[0][:, None] + parts[1])
+    return _round_up(parts[0][:, None] + parts[1])
 
 
-def _corrected(level: np.ndarray, coverage: float, size: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def _correct_levels(level: np.ndarray, coverage: float, size: np.ndarray, inside: np.ndarray) -> np.ndarray:
     wrong = (np.ceil((size + 1) * coverage) - inside) / size
     corrected: np.ndarray = np.clip(level + STEP * wrong, coverage - MOST_BELOW, min(coverage + MOST_ABOVE, 1.0))
     return corrected
 
 
-def _shortened(found: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray) -> Intervals:
+def _shrink(found: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray) -> Intervals:
     """Shorten all reaches evenly while the whole is still covered as often as asked: what no class could take back."""
     enough = math.ceil((len(stars) + 1) * found.coverage)
     low, high, best = LEAST_FACTOR, 1.0, found
     for _ in range(HALVINGS):
         factor = (low + high) / 2.0
-        reach = _rounded_up(factor * np.asarray(found.radius))
+        reach = _round_up(factor * np.asarray(found.radius))
         shorter = replace(found, radius=tuple(map(tuple, reach.tolist())))
         if _inside(shorter, predicted, spread, stars).sum() >= enough:
             high, best = factor, shorter
@@ -236,7 +238,7 @@ def _shortened(found: Intervals, predicted: np.ndarray, spread: np.ndarray, star
     return best
 
 
-def _rounded_up(reach: np.ndarray) -> np.ndarray:
+def _round_up(reach: np.ndarray) -> np.ndarray:
     return np.asarray(np.ceil(reach * FINE) / FINE)
 
 

@@ -13,9 +13,9 @@ from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES, Family
 from stargaze.tuning.search.racing import DONE
 
-LEAST_WEIGHT = 0.02
+MIN_WEIGHT = 0.02
 """A model with a smaller share is left out: it costs as much time as any other."""
-WHOLE = 1e4
+SUM_WEIGHT = 1e4
 """How much more than a row it weighs that the shares sum to one; sum and shares are then right to about 1e-6."""
 
 
@@ -29,7 +29,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Weighed:
+class EnsembleWeights:
     """The share of each candidate, and what blending gains over the first alone: mean and standard error over folds [nat]."""
 
     shares: np.ndarray
@@ -81,7 +81,7 @@ def out_of_fold(candidate: Candidate, arrays: Arrays) -> np.ndarray:
     return predicted
 
 
-def weigh(told: np.ndarray, target: np.ndarray, folds: np.ndarray) -> Weighed:
+def fit_weights(told: np.ndarray, target: np.ndarray, folds: np.ndarray) -> EnsembleWeights:
     """Find the shares that predict best together; all to the first one, if the others do not help by more than their noise.
 
     Each fold is judged with the shares that the other folds want, so the gain is one on rows that had no say in it.
@@ -96,7 +96,7 @@ def weigh(told: np.ndarray, target: np.ndarray, folds: np.ndarray) -> Weighed:
 
     Returns
     -------
-    Weighed
+    EnsembleWeights
 
     References
     ----------
@@ -106,28 +106,28 @@ def weigh(told: np.ndarray, target: np.ndarray, folds: np.ndarray) -> Weighed:
     --------
     >>> noise = np.random.default_rng(0).normal(size=(900, 2))
     >>> target = np.linspace(0, 8, 900)
-    >>> weigh(target[:, None] + noise, target, np.arange(900) % 3).shares.round(1).tolist()
+    >>> fit_weights(target[:, None] + noise, target, np.arange(900) % 3).shares.round(1).tolist()
     [0.5, 0.5]
     """
     alone = np.eye(told.shape[1])[0]
     gains = []
     for fold in np.unique(folds):
         out = folds == fold
-        shares = _shares(told[~out], target[~out])
+        shares = _fit_weights(told[~out], target[~out])
         gains.append(_error(told[out, 0], target[out]) - _error(told[out] @ shares, target[out]))
     gain, error = float(np.mean(gains)), float(np.std(gains, ddof=1) / np.sqrt(len(gains)))
-    return Weighed(_shares(told, target) if gain > error else alone, gain, error)
+    return EnsembleWeights(_fit_weights(told, target) if gain > error else alone, gain, error)
 
 
-def _shares(told: np.ndarray, target: np.ndarray) -> np.ndarray:
+def _fit_weights(told: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Return non-negative shares that sum to one and leave the smallest squared error; small ones are none."""
     kept = np.ones(told.shape[1], dtype=bool)
     while True:
         off = (told[:, kept] - target[:, None]) / np.sqrt(len(target))
-        shares = nnls(np.vstack([off, np.full(kept.sum(), WHOLE)]), np.append(np.zeros(len(off)), WHOLE))[0]
-        if (shares >= LEAST_WEIGHT).all() or not (shares >= LEAST_WEIGHT).any():
+        shares = nnls(np.vstack([off, np.full(kept.sum(), SUM_WEIGHT)]), np.append(np.zeros(len(off)), SUM_WEIGHT))[0]
+        if (shares >= MIN_WEIGHT).all() or not (shares >= MIN_WEIGHT).any():
             break
-        kept[kept] = shares >= LEAST_WEIGHT
+        kept[kept] = shares >= MIN_WEIGHT
     whole = np.zeros(told.shape[1])
     whole[kept] = shares / shares.sum()
     return whole

@@ -13,10 +13,10 @@ from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.tuning.cross_validation import Arrays, fit, policy_arrays
 from stargaze.tuning.metrics import scores
 from stargaze.tuning.search.parallel import parallel_map
-from stargaze.tuning.training.calibrate import Calibrated, by_decade, calibrate_on
-from stargaze.tuning.training.ensemble import Candidate, Weighed, out_of_fold, weigh
+from stargaze.tuning.training.calibrate import CalibratedIntervals, calibrate_on, coverage_by_decade
+from stargaze.tuning.training.ensemble import Candidate, EnsembleWeights, fit_weights, out_of_fold
 
-MOST_BYTES = 20_000_000
+MAX_BYTES = 20_000_000
 """No blend of one policy is larger: a forest of 14,000 repositories has 40 MB and gains 0.001 nat, three times a release."""
 OWN_FOLD = -1
 """The fold of rows that no fold's model has seen."""
@@ -28,12 +28,12 @@ class Refitted:
 
     model: Ensemble
     made_of: tuple[Candidate, ...]
-    calibrated: Calibrated
+    calibrated: CalibratedIntervals
     figures: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Ground:
+class PolicyRows:
     """The rows of one policy: those that are fitted, all that there are, and the places of each part among them."""
 
     inside: Arrays
@@ -43,7 +43,7 @@ class Ground:
     test: np.ndarray
 
     @classmethod
-    def of(cls, table: Dataset, feature_set: FeatureSet, policy: str) -> Ground:
+    def of(cls, table: Dataset, feature_set: FeatureSet, policy: str) -> PolicyRows:
         """Take them from a table."""
         whole = policy_arrays(table, feature_set, policy, np.arange(len(table.target)))
         inside = policy_arrays(table, feature_set, policy)
@@ -73,18 +73,20 @@ def refit(
         and median width of the intervals [nat], what the folds said, and what blending gained on them with its standard error
         [nat].
     """
-    grounds = [Ground.of(table, feature_set, policy) for policy in policies]
+    grounds = [PolicyRows.of(table, feature_set, policy) for policy in policies]
     told = parallel_map(out_of_fold, [(candidate, ground.inside) for ground in grounds for candidate in candidates])
     by_policy = [told[place : place + len(candidates)] for place in range(0, len(told), len(candidates))]
     made = parallel_map(
-        _made, [(ground, candidates, out, coverage) for ground, out in zip(grounds, by_policy, strict=True)]
+        _refit_policy, [(ground, candidates, out, coverage) for ground, out in zip(grounds, by_policy, strict=True)]
     )
     return dict(zip(policies, made, strict=True))
 
 
-def _made(ground: Ground, candidates: Sequence[Candidate], told: Sequence[np.ndarray], coverage: float) -> Refitted:
+def _refit_policy(
+    ground: PolicyRows, candidates: Sequence[Candidate], told: Sequence[np.ndarray], coverage: float
+) -> Refitted:
     candidates, ordered = _best_first(candidates, np.column_stack(told), ground.inside.target)
-    weighed, models = _fitted(candidates, ordered, ground)
+    weighed, models = _fit_ensemble(candidates, ordered, ground)
     chosen = np.flatnonzero(weighed.shares).tolist()
     model = Ensemble(tuple(weighed.shares[chosen].tolist()), tuple(models[place] for place in chosen))
     out = np.maximum(ordered @ weighed.shares, 0.0)
@@ -103,13 +105,15 @@ def _best_first(
     return [candidates[place] for place in order], told[:, order]
 
 
-def _fitted(candidates: Sequence[Candidate], told: np.ndarray, ground: Ground) -> tuple[Weighed, dict[int, Any]]:
+def _fit_ensemble(
+    candidates: Sequence[Candidate], told: np.ndarray, ground: PolicyRows
+) -> tuple[EnsembleWeights, dict[int, Any]]:
     """Weigh and fit; while the blend is too large, the largest that is not the best goes and the others are weighed again."""
     models: dict[int, Any] = {}
     sizes: dict[int, int] = {}
     allowed = list(range(len(candidates)))
     while True:
-        found = weigh(told[:, allowed], ground.inside.target, ground.inside.folds)
+        found = fit_weights(told[:, allowed], ground.inside.target, ground.inside.folds)
         shares = np.zeros(len(candidates))
         shares[allowed] = found.shares
         chosen = np.flatnonzero(shares).tolist()
@@ -117,12 +121,14 @@ def _fitted(candidates: Sequence[Candidate], told: np.ndarray, ground: Ground) -
             one = candidates[place]
             models[place] = fit(one.family, one.parameters, ground.whole, ground.training, one.seed)
             sizes[place] = len(to_bytes(models[place])[1])
-        if len(chosen) == 1 or sum(sizes[place] for place in chosen) <= MOST_BYTES:
+        if len(chosen) == 1 or sum(sizes[place] for place in chosen) <= MAX_BYTES:
             return replace(found, shares=shares), models
         allowed.remove(max((place for place in chosen if place), key=lambda place: sizes[place]))
 
 
-def _calibrated(model: Ensemble, out: np.ndarray, ground: Ground, coverage: float, seed: int) -> Calibrated:
+def _calibrated(
+    model: Ensemble, out: np.ndarray, ground: PolicyRows, coverage: float, seed: int
+) -> CalibratedIntervals:
     """Calibrate on all that no model of its prediction was fitted on: as many rows as there are in the highest decades.
 
     Each row's learned columns are as rows outside its fold teach them, along the directions of words that serving knows.
@@ -139,7 +145,7 @@ def _calibrated(model: Ensemble, out: np.ndarray, ground: Ground, coverage: floa
     )
 
 
-def _figures(model: Ensemble, calibrated: Calibrated, ground: Ground) -> dict[str, Any]:
+def _figures(model: Ensemble, calibrated: CalibratedIntervals, ground: PolicyRows) -> dict[str, Any]:
     whole, test = ground.whole, ground.test
     predicted = np.maximum(model.predict(whole.inputs[test]), 0.0)
     stars = np.round(np.expm1(whole.target[test]))
@@ -151,7 +157,7 @@ def _figures(model: Ensemble, calibrated: Calibrated, ground: Ground) -> dict[st
         "median_width": float(np.median(width)),
     }
     return {name: round(value, 5) for name, value in figures.items()} | {
-        "coverage_by_decade": by_decade(low, high, stars)
+        "coverage_by_decade": coverage_by_decade(low, high, stars)
     }
 
 

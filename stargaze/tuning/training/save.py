@@ -49,7 +49,7 @@ def save_best(
     figures = {policy: one.figures for policy, one in refitted.items()}
     reach = POLICIES[: POLICIES.index(section.estimate_policy) + 1]
     used = {policy: refitted[policy] for policy in sorted({*reach, section.explanation_policy})}
-    steps = [_step(table, feature_set, policy, refitted[policy], section.seed) for policy in reversed(reach)]
+    steps = [_answer_policy(table, feature_set, policy, refitted[policy], section.seed) for policy in reversed(reach)]
     meta = {
         "made_at": now.isoformat(timespec="seconds"),
         "version": stargaze.__version__,
@@ -59,7 +59,7 @@ def save_best(
         "explain": section.explanation_policy,
         "family": chosen[0].family.name,
         "parameters": _parameters(chosen[0]),
-        "blend": {policy: _made_of(one) for policy, one in used.items()},
+        "blend": {policy: _ensemble_members(one) for policy, one in used.items()},
         "trials": len(trials),
         "asked": section.trials,
         "seed": section.seed,
@@ -90,7 +90,7 @@ def _parameters(candidate: Candidate) -> dict[str, Any]:
     return {**candidate.family.defaults, **candidate.parameters}
 
 
-def _made_of(one: Refitted) -> list[dict[str, Any]]:
+def _ensemble_members(one: Refitted) -> list[dict[str, Any]]:
     return [
         {"family": part.family.name, "parameters": _parameters(part), "seed": part.seed, "weight": round(weight, 5)}
         for part, weight in zip(one.made_of, one.model.weights, strict=True)
@@ -111,7 +111,7 @@ def _data(table: Dataset, feature_set: FeatureSet) -> dict[str, Any]:
     }
 
 
-def _step(table: Dataset, feature_set: FeatureSet, policy: str, refitted: Refitted, seed: int) -> AnswerPolicy:
+def _answer_policy(table: Dataset, feature_set: FeatureSet, policy: str, refitted: Refitted, seed: int) -> AnswerPolicy:
     """Find what a policy's model must be told: columns always known in training whose shuffling costs it most."""
     inputs = table.model_inputs(feature_set, policy)
     training, held = inputs.iloc[table.training], inputs.iloc[table.validation]

@@ -67,7 +67,7 @@ def test_what_is_added_after_a_half_written_line_is_not_lost(journal: Journal, c
     "change", [{"feature_set": "g"}, {"finalists": ["ridge", "lightgbm"]}, {"policy": "static"}, {"seed": 1}]
 )
 def test_a_journal_of_another_tuning_is_refused(journal: Journal, change: dict[str, Any]) -> None:
-    with pytest.raises(MissingInputError, match="cannot be gone on with"):
+    with pytest.raises(MissingInputError, match="cannot be resumed"):
         journal.resume(HEADER | change)
 
 

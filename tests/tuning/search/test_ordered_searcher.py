@@ -6,10 +6,10 @@ import random
 from typing import Any
 
 import pytest
-from ray.tune.search import Searcher
 
-from stargaze.tuning.search.optuna_searcher import FamilySearch
-from stargaze.tuning.search.ordered_searcher import ATTEMPTS, LEAST_AHEAD, InOrder
+from stargaze.tuning.search.optuna_searcher import OptunaSearcher
+from stargaze.tuning.search.ordered_searcher import ATTEMPTS, MIN_LOOKAHEAD, OrderedSearcher
+from stargaze.tuning.search.ray_runtime import Searcher
 
 
 class Heard(Searcher):
@@ -33,7 +33,7 @@ class Heard(Searcher):
 
 def run(searcher: Searcher, trials: int, at_once: int, seed: int = 0, lost: float = 0.0) -> list[dict[str, Any]]:
     """Run trials that end in any order, and are lost now and then; return the configurations that ended well."""
-    chance, order = random.Random(seed), InOrder(searcher, trials, at_once)
+    chance, order = random.Random(seed), OrderedSearcher(searcher, trials, at_once)
     running, ended, begun = dict[str, dict[str, Any]](), list[dict[str, Any]](), 0
     while True:
         config = order.suggest(f"trial {begun}")
@@ -71,7 +71,7 @@ def test_the_searcher_hears_the_same_however_many_run_at_once(at_once: int, seed
 
 def test_a_search_finds_the_same_trials_on_one_core_and_on_four_of_which_some_die() -> None:
     def found(at_once: int, lost: float = 0.0) -> list[str]:
-        return sorted(map(key, run(FamilySearch(["ridge"], 0), 40, at_once, at_once, lost)))
+        return sorted(map(key, run(OptunaSearcher(["ridge"], 0), 40, at_once, at_once, lost)))
 
     assert found(1) == found(2) == found(4, 0.2)
 
@@ -79,35 +79,35 @@ def test_a_search_finds_the_same_trials_on_one_core_and_on_four_of_which_some_di
 def test_a_trial_is_asked_for_before_the_last_seven_are_told() -> None:
     heard = Heard()
 
-    run(heard, LEAST_AHEAD + 2, 1)
+    run(heard, MIN_LOOKAHEAD + 2, 1)
 
-    assert heard.log[:LEAST_AHEAD] == [f"ask {number}" for number in range(LEAST_AHEAD)]
-    assert heard.log[LEAST_AHEAD:] == ["told 0", "ask 8", "told 1", "ask 9"]
+    assert heard.log[:MIN_LOOKAHEAD] == [f"ask {number}" for number in range(MIN_LOOKAHEAD)]
+    assert heard.log[MIN_LOOKAHEAD:] == ["told 0", "ask 8", "told 1", "ask 9"]
 
 
 def test_what_was_lost_is_run_again_at_once_and_only_so_often() -> None:
-    order = InOrder(Heard(), 2, 1)
+    order = OrderedSearcher(Heard(), 2, 1)
     for attempt in range(ATTEMPTS):
         assert order.suggest(f"{attempt}") == {"number": 0}
         order.on_trial_complete(f"{attempt}", error=True)
 
-    assert [order.is_given_up(f"{attempt}") for attempt in range(ATTEMPTS)] == [False] * (ATTEMPTS - 1) + [True]
+    assert [order.is_abandoned(f"{attempt}") for attempt in range(ATTEMPTS)] == [False] * (ATTEMPTS - 1) + [True]
     assert order.suggest("next") == {"number": 1}
 
 
 def test_a_configuration_that_fails_is_told_as_failed_and_not_run_again() -> None:
     heard = Heard()
-    order = InOrder(heard, LEAST_AHEAD + 1, 1)
-    for number in range(LEAST_AHEAD):
+    order = OrderedSearcher(heard, MIN_LOOKAHEAD + 1, 1)
+    for number in range(MIN_LOOKAHEAD):
         order.suggest(f"{number}")
         order.on_trial_complete(f"{number}", {"failed": "ValueError: no", "rmsle": float("nan")})
 
-    assert order.suggest("last") == {"number": LEAST_AHEAD}
-    assert heard.log[-2:] == ["failed 0", f"ask {LEAST_AHEAD}"]
+    assert order.suggest("last") == {"number": MIN_LOOKAHEAD}
+    assert heard.log[-2:] == ["failed 0", f"ask {MIN_LOOKAHEAD}"]
 
 
 def test_the_end_waits_for_what_still_runs() -> None:
-    order = InOrder(Heard(), 2, 2)
+    order = OrderedSearcher(Heard(), 2, 2)
     order.suggest("a")
     order.suggest("b")
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from stargaze.tuning.search.parallel import JOB, parallel_map
+from stargaze.tuning.search.parallel import RAY_JOB_VARIABLE, parallel_map
 
 
 def test_answers_come_in_the_order_of_the_questions() -> None:
@@ -28,8 +28,8 @@ def test_an_error_of_one_is_the_error_of_all() -> None:
 
 def test_a_job_of_a_cluster_leaves_it_to_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "stargaze.tuning.search.ray_tune.each_on_nodes", lambda work, items: [("there", work, len(items))]
+        "stargaze.tuning.search.ray_runtime.map_on_nodes", lambda work, items: [("there", work, len(items))]
     )
-    monkeypatch.setenv(JOB, "{}")
+    monkeypatch.setenv(RAY_JOB_VARIABLE, "{}")
 
     assert parallel_map(pow, [(2, 3), (3, 2)]) == [("there", pow, 2)]

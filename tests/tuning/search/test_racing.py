@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stargaze.tuning.search.racing import DONE, FEWEST, Race, race_against
+from stargaze.tuning.search.racing import DONE, MIN_FINISHED, Race, next_race
 
 RACE = Race((0.50, 0.52, 0.48, 0.51, 0.49), spread=0.002)
 
@@ -62,16 +62,16 @@ def test_what_an_ended_trial_would_have_scored_is_the_best_and_its_gap() -> None
 
 
 def test_a_race_needs_a_few_finished_trials() -> None:
-    assert race_against([done(0.5, 0.6)] * (FEWEST - 1)) is None
-    assert race_against([*[done(0.5, 0.6)] * (FEWEST - 1), {"folds": [0.4], "stopped": "lost after fold 1"}]) is None
+    assert next_race([done(0.5, 0.6)] * (MIN_FINISHED - 1)) is None
+    assert next_race([*[done(0.5, 0.6)] * (MIN_FINISHED - 1), {"folds": [0.4], "stopped": "lost after fold 1"}]) is None
 
 
 def test_one_fold_has_no_race() -> None:
-    assert race_against([done(0.5)] * 5) is None
+    assert next_race([done(0.5)] * 5) is None
 
 
 def test_the_race_is_against_the_best_that_was_judged_on_every_fold() -> None:
-    race = race_against([done(0.5, 0.6), done(0.4, 0.5), done(0.6, 0.7), {"folds": [0.1], "stopped": "lost"}])
+    race = next_race([done(0.5, 0.6), done(0.4, 0.5), done(0.6, 0.7), {"folds": [0.1], "stopped": "lost"}])
 
     assert race is not None
     assert race.best == (0.4, 0.5)
@@ -84,7 +84,7 @@ def test_the_spread_is_that_of_paired_gaps_of_the_best_trials() -> None:
     good = [done(*(hard + random.normal(0.0, 0.001, 5))) for _ in range(12)]
     bad = [done(*(hard + 1.0 + random.normal(0.0, 0.5, 5))) for _ in range(50)]
 
-    race = race_against([*bad, *good])
+    race = next_race([*bad, *good])
 
     assert race is not None
     assert 0.0005 < race.spread < 0.003

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,15 +14,8 @@ import pytest
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.search.ray_tune import (
-    THREADS,
-    Trial,
-    _ending,
-    _one_thread_each,
-    _StopOnError,
-    _Tell,
-    restore_process,
-)
+from stargaze.tuning.search.ray_runtime import THREADS, _single_threaded_workers, convert_ray_errors, restore_process
+from stargaze.tuning.search.ray_tune import TrialActor, _StopOnError, _TrialCallback
 
 CONFIG = {"family": "ridge", "parameters": {"alpha": 3.0}, "seed": 0, "race": None}
 RESULT = {
@@ -33,9 +28,9 @@ RESULT = {
 }
 
 
-def begun(config: dict[str, Any], arrays: Arrays | None) -> Trial:
+def begun(config: dict[str, Any], arrays: Arrays | None) -> TrialActor:
     """Make a trial as Ray does, without the folders that Ray gives it."""
-    trial = Trial.__new__(Trial)
+    trial = TrialActor.__new__(TrialActor)
     trial.setup(config, arrays)
     return trial
 
@@ -58,7 +53,7 @@ def test_a_process_that_is_used_again_forgets_the_trial_before(arrays: Arrays) -
 
 
 def test_a_trial_without_data_is_a_programming_mistake() -> None:
-    with pytest.raises(ValueError, match="no data"):
+    with pytest.raises(ValueError, match="arrays are required"):
         begun(CONFIG, None)
 
 
@@ -71,7 +66,7 @@ def test_an_error_while_a_trial_is_heard_stops_the_search_and_is_kept() -> None:
     errors = list[StargazeError]()
     stop = _StopOnError(errors)
     before = stop.stop_all()
-    _Tell(disk_is_full, disk_is_full, errors, lambda _name: True).on_trial_complete(
+    _TrialCallback(disk_is_full, disk_is_full, errors, lambda _name: True).on_trial_complete(
         1, [], SimpleNamespace(config=CONFIG, last_result=RESULT)
     )
 
@@ -81,7 +76,7 @@ def test_an_error_while_a_trial_is_heard_stops_the_search_and_is_kept() -> None:
 
 def test_finished_and_failed_trials_are_told_apart() -> None:
     finished, failed = list[dict[str, Any]](), list[dict[str, Any]]()
-    tell = _Tell(finished.append, failed.append, [], lambda name: name == "given up")
+    tell = _TrialCallback(finished.append, failed.append, [], lambda name: name == "given up")
 
     tell.on_trial_complete(1, [], SimpleNamespace(config=CONFIG, last_result={**RESULT, "done": True, "pid": 7}))
     tell.on_trial_complete(
@@ -96,7 +91,9 @@ def test_finished_and_failed_trials_are_told_apart() -> None:
 def test_a_trial_whose_node_died_has_not_failed_as_long_as_it_is_run_again() -> None:
     failed = list[dict[str, Any]]()
 
-    _Tell(failed.append, failed.append, [], lambda _name: False).on_trial_error(1, [], SimpleNamespace(trial_id="lost"))
+    _TrialCallback(failed.append, failed.append, [], lambda _name: False).on_trial_error(
+        1, [], SimpleNamespace(trial_id="lost")
+    )
 
     assert failed == []
 
@@ -118,7 +115,7 @@ def test_what_the_listener_raises_is_kept_for_the_end_and_ends_the_search() -> N
     def listen(_trial: dict[str, Any]) -> None:
         raise full
 
-    tell = _Tell(listen, listen, errors, lambda _name: True)
+    tell = _TrialCallback(listen, listen, errors, lambda _name: True)
     before = stop.stop_all()
     tell.on_trial_error(1, [], SimpleNamespace(config=CONFIG, trial_id="given up"))
 
@@ -129,7 +126,7 @@ def test_what_the_listener_raises_is_kept_for_the_end_and_ends_the_search() -> N
 def test_a_ray_whose_processes_were_killed_is_one_line_that_says_how_to_go_on() -> None:
     said = "2 worker(s) were killed due to the node running low on memory.\nTop 10 memory users: ..."
 
-    with pytest.raises(ExternalError, match="running low on memory") as raised, _ending():
+    with pytest.raises(ExternalError, match="running low on memory") as raised, convert_ray_errors():
         raise RuntimeError(said)
 
     assert "\n" not in raised.value.message
@@ -141,7 +138,7 @@ def test_only_what_starts_inside_computes_with_one_thread(monkeypatch: pytest.Mo
     monkeypatch.setenv(THREADS[0], "7")
     monkeypatch.delenv(THREADS[1], raising=False)
 
-    with _one_thread_each():
+    with _single_threaded_workers():
         inside = [os.environ[name] for name in THREADS]
 
     assert inside == ["1", "1", "1"]
@@ -165,3 +162,19 @@ def test_ray_is_told_to_stay_on_loopback_and_to_report_to_nobody() -> None:
     """Set before Ray is imported, which reads them once."""
     assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@pytest.mark.parametrize(
+    "module", ["executors.ray_executor", "search.ray_tune", "search.optuna_searcher", "screen", "tune"]
+)
+def test_ray_is_imported_with_its_loopback_setting(module: str) -> None:
+    """Ray reads the setting when it is imported; without it, it listens on every interface."""
+    code = (
+        f"import stargaze.tuning.{module}, stargaze.tuning.search.ray_runtime\n"
+        "from ray._private.ray_constants import ENABLE_RAY_CLUSTER\n"
+        "print(ENABLE_RAY_CLUSTER)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False\n"

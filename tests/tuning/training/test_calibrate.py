@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from stargaze.tuning.training.calibrate import by_decade, calibrate, calibrate_on
+from stargaze.tuning.training.calibrate import calibrate, calibrate_on, coverage_by_decade
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 Draw = Callable[[np.random.Generator, int], Rows]
@@ -167,7 +167,7 @@ def test_the_spread_is_learnt_from_the_inputs() -> None:
 def test_decades_are_named_counted_and_measured() -> None:
     stars = np.array([0.0, 0.0, 1.0, 9.0, 10.0, 1000.0])
 
-    rows = by_decade(np.zeros(6), np.array([0.0, 3.0, 0.0, 9.0, 9.0, 2000.0]), stars)
+    rows = coverage_by_decade(np.zeros(6), np.array([0.0, 3.0, 0.0, 9.0, 9.0, 2000.0]), stars)
 
     assert [(row["decade"], row["n"], row["coverage"]) for row in rows] == [
         ("0", 2, 1.0),

@@ -9,7 +9,7 @@ import pytest
 
 from stargaze.bundle.serialization import Ensemble
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit
-from stargaze.tuning.training.ensemble import LEAST_WEIGHT, candidates, out_of_fold, weigh
+from stargaze.tuning.training.ensemble import MIN_WEIGHT, candidates, fit_weights, out_of_fold
 
 ROWS = 1_500
 FOLDS = np.arange(ROWS) % 5
@@ -92,13 +92,13 @@ def test_less_than_no_star_is_judged_as_none() -> None:
     """Both say of a starless repository what counts as nothing: neither is better for it."""
     target = np.zeros(ROWS)
 
-    found = weigh(np.column_stack([np.full(ROWS, -2.0), np.full(ROWS, -1.0)]), target, FOLDS)
+    found = fit_weights(np.column_stack([np.full(ROWS, -2.0), np.full(ROWS, -1.0)]), target, FOLDS)
 
     assert (found.gain, found.shares.tolist()) == (0.0, [1.0, 0.0])
 
 
 def test_two_that_are_wrong_in_different_places_answer_together() -> None:
-    found = weigh(told(0.5, 0.5), TARGET, FOLDS)
+    found = fit_weights(told(0.5, 0.5), TARGET, FOLDS)
 
     assert found.shares == pytest.approx([0.5, 0.5], abs=0.05)
     assert found.gain == pytest.approx(0.5 - 0.5 / 2**0.5, abs=0.03)
@@ -107,7 +107,7 @@ def test_two_that_are_wrong_in_different_places_answer_together() -> None:
 
 def test_the_better_one_weighs_more() -> None:
     """Of independent noises the best shares are as one over their squares."""
-    assert weigh(told(0.5, 1.0), TARGET, FOLDS).shares == pytest.approx([0.8, 0.2], abs=0.04)
+    assert fit_weights(told(0.5, 1.0), TARGET, FOLDS).shares == pytest.approx([0.8, 0.2], abs=0.04)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -115,7 +115,7 @@ def test_one_that_only_adds_noise_is_left_out(seed: int) -> None:
     first = told(0.5, seed=seed)
     noisy = first + np.random.default_rng(seed + 100).normal(size=first.shape)
 
-    found = weigh(np.hstack([first, noisy]), TARGET, FOLDS)
+    found = fit_weights(np.hstack([first, noisy]), TARGET, FOLDS)
 
     assert found.shares.tolist() == [1.0, 0.0]
 
@@ -123,17 +123,17 @@ def test_one_that_only_adds_noise_is_left_out(seed: int) -> None:
 def test_the_same_twice_gains_nothing_and_stays_alone() -> None:
     first = told(0.5)
 
-    found = weigh(np.hstack([first, first]), TARGET, FOLDS)
+    found = fit_weights(np.hstack([first, first]), TARGET, FOLDS)
 
     assert found.shares.tolist() == [1.0, 0.0]
     assert found.gain == pytest.approx(0.0, abs=1e-6)
 
 
 def test_shares_are_of_a_whole_and_none_is_small() -> None:
-    shares = weigh(told(0.5, 0.5, 3.9, 0.6, 9.0), TARGET, FOLDS).shares
+    shares = fit_weights(told(0.5, 0.5, 3.9, 0.6, 9.0), TARGET, FOLDS).shares
 
     assert shares.sum() == pytest.approx(1.0)
-    assert all(share == 0.0 or share >= LEAST_WEIGHT for share in shares)
+    assert all(share == 0.0 or share >= MIN_WEIGHT for share in shares)
     assert shares[4] == 0.0
 
 
@@ -142,11 +142,11 @@ def test_a_gain_on_one_fold_alone_is_noise() -> None:
     first = told(0.5)
     second = np.where(FOLDS == 0, TARGET, 0.0)[:, None]
 
-    found = weigh(np.hstack([first, second]), TARGET, FOLDS)
+    found = fit_weights(np.hstack([first, second]), TARGET, FOLDS)
 
     assert found.shares.tolist() == [1.0, 0.0]
     assert found.gain <= found.error
 
 
 def test_one_candidate_is_all_there_is() -> None:
-    assert weigh(told(0.5), TARGET, FOLDS).shares.tolist() == [1.0]
+    assert fit_weights(told(0.5), TARGET, FOLDS).shares.tolist() == [1.0]

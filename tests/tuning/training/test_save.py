@@ -213,7 +213,7 @@ def test_a_blend_that_would_be_too_large_leaves_out_the_largest(
     blended: Bundle, learnt: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The best stays, whatever its size."""
-    monkeypatch.setattr("stargaze.tuning.training.refit.MOST_BYTES", 1)
+    monkeypatch.setattr("stargaze.tuning.training.refit.MAX_BYTES", 1)
 
     bundle = Bundle.load(save_best(TuningSection(), learnt, *read_dataset_and_features(learnt), MIXED, NOW)[0])
 

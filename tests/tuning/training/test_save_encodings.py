@@ -17,7 +17,7 @@ from stargaze.config import POLICIES, FeaturesSection, TuningSection
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset
 from stargaze.serve.prediction.predict import predict
 from stargaze.store import Store
-from stargaze.tuning.training.calibrate import Calibrated, calibrate_on
+from stargaze.tuning.training.calibrate import CalibratedIntervals, calibrate_on
 from stargaze.tuning.training.ensemble import candidates
 from stargaze.tuning.training.refit import refit
 from stargaze.tuning.training.save import save_best
@@ -62,7 +62,7 @@ def test_intervals_are_learnt_from_the_columns_that_serving_makes(
     """Directions of words that were found without a fold are others: one model of the spread cannot read all of them."""
     given = list[np.ndarray]()
 
-    def watched(inputs: np.ndarray, *others: Any) -> Calibrated:
+    def watched(inputs: np.ndarray, *others: Any) -> CalibratedIntervals:
         given.append(inputs)
         return calibrate_on(inputs, *others)
 

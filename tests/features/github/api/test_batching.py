@@ -78,7 +78,7 @@ def test_a_few_that_fail_are_asked_in_half_and_not_as_they_were(clock: FakeClock
     assert github.asked[:3] == [[0, 1, 2, 3], [0, 1], [0]]
 
 
-def test_one_is_given_up_before_the_next_is_asked(clock: FakeClock) -> None:
+def test_one_is_abandoned_before_the_next_is_asked(clock: FakeClock) -> None:
     github = Numbers({0, 1})
     ask_about(github, clock, 2)
     assert github.asked == [[0, 1], *[[0], None] * 3, *[[1], None] * 3]
@@ -91,7 +91,7 @@ def test_the_example_that_is_not_there_is_an_answer_too(clock: FakeClock) -> Non
 
 
 @pytest.mark.parametrize("health", [HEAVY, answer(504, {}), answer(200, BROKEN), answer(200, NULL)])
-def test_a_github_that_counts_nothing_is_waited_for_longer_and_longer_and_nobody_is_given_up(
+def test_a_github_that_counts_nothing_is_waited_for_longer_and_longer_and_nobody_is_abandoned(
     clock: FakeClock, health: Response
 ) -> None:
     github = Numbers({5}, [health])
@@ -124,7 +124,7 @@ def test_a_github_that_is_well_every_other_time_is_not_asked_for_ever(clock: Fak
         ask_about(github, clock, 1)
 
 
-def test_what_is_missing_in_every_answer_is_given_up_and_nothing_else(clock: FakeClock) -> None:
+def test_what_is_missing_in_every_answer_is_abandoned_and_nothing_else(clock: FakeClock) -> None:
     class Forgetful(Numbers):
         def take(self, some: list[int], _reply: Reply) -> list[int]:
             self.done += [one for one in some if one != 7]

@@ -201,7 +201,7 @@ def test_a_fault_that_stays_ends_in_a_clear_line(canned: Canned, fault: object) 
     assert "goes on" in caught.value.hint
 
 
-def test_an_address_where_nobody_ever_answered_is_given_up_soon(canned: Canned, clock: FakeClock) -> None:
+def test_an_address_where_nobody_ever_answered_is_abandoned_soon(canned: Canned, clock: FakeClock) -> None:
     client, _ = canned(NoAnswerError("the server cannot be reached"))
     with pytest.raises(ExternalError, match="3 times with: the server cannot be reached"):
         client.get("/repos/a/b")

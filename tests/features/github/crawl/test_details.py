@@ -171,7 +171,7 @@ def test_a_count_that_fails_inside_an_answer_is_asked_for_again(
     assert commits_by(client, github, kept) == {"commits": 7}
 
 
-def test_what_was_answered_is_kept_when_the_rest_is_given_up(
+def test_what_was_answered_is_kept_when_the_rest_is_abandoned(
     github: SmallGitHub, kept: ResponseCache, canned: Canned
 ) -> None:
     (broken,) = answers((NAMED, ""))
