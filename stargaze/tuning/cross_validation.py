@@ -80,7 +80,9 @@ def policy_arrays(table: Dataset, feature_set: FeatureSet, policy: str, rows: np
         encodings = table.encodings(feature_set.split)
         columns = [list(encodings.values).index(selected[position]) for position in positions]
         learned = encodings.by_excluded_fold[:, rows][..., columns]
-    return Arrays(inputs, table.target[rows], table.folds[rows], tuple(category_positions(selected)), learned, positions)
+    return Arrays(
+        inputs, table.target[rows], table.folds[rows], tuple(category_positions(selected)), learned, positions
+    )
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def test_a_family_that_eats_memory_or_sleeps_is_a_row_that_says_so(desk: Desk) -
     assert rows["glutton", "all"]["status"] == "failed"
     assert rows["glutton", "all"]["note"] == "out of memory (limit 0.6 GB)"
     assert rows["sleeper", "all"]["status"] == "time"
-    assert rows["sleeper", "all"]["note"] == "not done after 45 s"
+    assert rows["sleeper", "all"]["note"] == "time limit of 45 s reached"
     assert left(desk) == []
 
 

@@ -110,7 +110,7 @@ def test_a_family_that_runs_out_of_time_is_a_row_that_says_so(learnt: Store) -> 
     """Nobody is done in no time, and then there is no leaderboard to go on with: the old one stays."""
     learnt.leaderboard.write_text("the one before")
 
-    with pytest.raises(ExternalError, match=r"no family could be fitted: not done after 0\.01 s") as raised:
+    with pytest.raises(ExternalError, match=r"no family could be fitted: time limit of 0\.01 s reached") as raised:
         screen(ScreeningSection(families=["ridge"], time_limit=0.01), learnt, 0)
 
     assert "--time-limit" in raised.value.hint

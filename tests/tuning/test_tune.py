@@ -116,7 +116,7 @@ def test_a_finished_tuning_leaves_no_journal(stopped: Store) -> None:
 
 def test_the_finalists_are_the_best_that_were_fitted_and_never_the_dummy(stopped: Store) -> None:
     """The header of the journal names them: one that named others would be refused."""
-    with pytest.raises(MissingInputError, match="cannot be gone on with"):
+    with pytest.raises(MissingInputError, match="cannot be resumed"):
         tune(TuningSection(trials=2, finalists=3), stopped, now=NOW, resume=True)
 
     assert tune(TuningSection(trials=2, finalists=2), stopped, now=NOW, resume=True).trials == 2

@@ -47,7 +47,7 @@ def test_a_family_that_fails_is_a_row_that_says_why(
 
 @pytest.mark.parametrize("executor", ["process", "ray"])
 def test_a_family_that_runs_out_of_time_is_a_row_that_says_so(executor: str, learnt: Store) -> None:
-    with pytest.raises(ExternalError, match=r"no family could be fitted: not done after 0\.01 s"):
+    with pytest.raises(ExternalError, match=r"no family could be fitted: time limit of 0\.01 s reached"):
         screen(
             ScreeningSection(families=["perceptron"], time_limit=0.01, executor=executor, max_concurrent=1), learnt, 0
         )
