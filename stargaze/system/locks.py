@@ -31,7 +31,7 @@ def locked(path: Path, *, busy: str = "", hint: str = "") -> Iterator[None]:
     """Hold the lock at ``path`` until the block or the process ends; one that is held is a BusyError with ``busy``, if given."""
     with convert_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a+")
+        stream = path.open("a+", encoding="utf-8")
     with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))

@@ -20,7 +20,8 @@ def unwinding() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the block as an exception, once: every ``finally`` runs, the exit code is 128 + signal.
 
     What arrives after the first is not heard: a terminal that closes and a supervisor say it more than once. A signal
-    that the starter chose to ignore (``nohup``) stays ignored.
+    that the starter chose to ignore (``nohup``) stays ignored. SIGCHLD does not: while it is ignored the kernel
+    discards exit codes, and a program that failed, such as the check of a signature, would look successful.
     """
     if threading.current_thread() is not threading.main_thread():  # only that one hears signals
         yield
@@ -35,6 +36,7 @@ def unwinding() -> Iterator[None]:
 
     heard = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
     before = {number: signal.signal(number, end) for number in heard}
+    before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         yield
     finally:

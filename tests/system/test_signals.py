@@ -64,6 +64,17 @@ def test_a_signal_that_the_starter_ignores_stays_ignored(
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
+def test_exit_codes_are_known_even_if_the_starter_ignores_sigchld(disposition: Disposition) -> None:
+    """The kernel discards them then, and Python takes an unknown exit code for 0."""
+    disposition(signal.SIGCHLD, signal.SIG_IGN)
+
+    with unwinding():
+        done = subprocess.run(["false"], check=False)
+
+    assert done.returncode == 1
+    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+
+
 @pytest.mark.real
 def test_nothing_starts_for_a_parent_that_is_gone() -> None:
     """Between fork and prctl the starter can die: nobody would ever end what starts then."""
