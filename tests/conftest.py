@@ -31,7 +31,7 @@ from stargaze.features.matrix import build_matrix, build_vocabulary
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
-from tests.isolation import check_isolation, check_patches, reset_signals  # noqa: F401 - fixtures of every test
+from tests.isolation import check_isolation, check_patches, disposition, reset_signals  # noqa: F401 - fixtures of every test
 from tests.serve.fake_queue import FakePredictionQueue
 
 EXAMPLES = 100 if os.environ.get("CI") else 40

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,9 +19,10 @@ INHERITED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGCHLD)
 """Signals that a starter may have ignored; a program that ignores them passes that on to what it starts."""
 GRACE = 5.0
 """How long a thread or a process may take to end after its test [s]."""
-
 SET_BY_IMPORTS = ("PYTEST_", "KMP_", "RAY_", "TUNE_")
 """Variables that pytest sets, or libraries when they are imported."""
+
+Disposition = Callable[[signal.Signals, signal.Handlers], None]
 
 
 def reset_signals() -> None:
@@ -38,6 +39,19 @@ def reset_signals() -> None:
 def copy_module(module: ModuleType, **changes: Any) -> SimpleNamespace:
     """Return a copy of a module with other attributes, for one module to use in its place."""
     return SimpleNamespace(**{**vars(module), **changes})
+
+
+@pytest.fixture
+def disposition() -> Iterator[Disposition]:
+    """Set what happens at a signal, whatever the starter of the tests chose, until the test ends."""
+    before: dict[signal.Signals, Any] = {}
+
+    def set_disposition(number: signal.Signals, handler: signal.Handlers) -> None:
+        before[number] = signal.signal(number, handler)
+
+    yield set_disposition
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

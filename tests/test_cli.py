@@ -32,7 +32,7 @@ from stargaze.config import FeaturesSection
 from stargaze.features.selection.select_features import Selection, select_features
 from stargaze.store import Store, lock_store
 from tests.conftest import Ended
-from tests.isolation import copy_module
+from tests.isolation import Disposition, copy_module
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent
@@ -754,11 +754,12 @@ def test_two_commands_at_once_in_a_store_are_one_too_many(run: Run, ready: Store
     ("number", "code", "left"), [(signal.SIGTERM, 143, 0), (signal.SIGHUP, 129, 0), (signal.SIGKILL, -9, 1)]
 )
 def test_however_screen_is_ended_none_of_its_processes_lives_on(
-    run: Run, ready: Store, number: signal.Signals, code: int, left: int
+    run: Run, ready: Store, number: signal.Signals, code: int, left: int, disposition: Disposition
 ) -> None:
     """By a supervisor, by a terminal that closes, by the kernel; only the last leaves the folder of the work behind."""
+    disposition(signal.SIGHUP, signal.SIG_DFL)  # the process inherits it, even if nohup started the tests
     process = subprocess.Popen([sys.executable, "-m", "stargaze", "screen"], stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: any("screen_family" in line for line in command_lines(ready).values()))
+    wait_for(lambda: any("run_family" in line for line in command_lines(ready).values()))
     started = command_lines(ready)
 
     process.send_signal(number)

@@ -6,28 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from stargaze.system.signals import unwinding
-
-Disposition = Callable[[signal.Signals, signal.Handlers], None]
-
-
-@pytest.fixture
-def disposition() -> Iterator[Disposition]:
-    """Set what happens at a signal, whatever the starter of the tests chose, until the test ends."""
-    before: dict[signal.Signals, Any] = {}
-
-    def set_disposition(number: signal.Signals, handler: signal.Handlers) -> None:
-        before[number] = signal.signal(number, handler)
-
-    yield set_disposition
-    for number, handler in before.items():
-        signal.signal(number, handler)
+from tests.isolation import Disposition
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -18,8 +18,10 @@ from stargaze.serve.runtime.settings import read_environment
 def answer_one(request: PredictionRequest, marker: Path) -> Answer:
     """Do what the name of the repository says."""
     name = request.repositories[0]
-    if name == "kill/always" or (name == "kill/once" and not marker.exists()):
+    if name == "kill/once" and not marker.exists():
         marker.touch()
+        name = "kill/always"
+    if name == "kill/always":
         os.kill(os.getpid(), signal.SIGKILL)
     if name == "end/worker":
         os.kill(os.getppid(), signal.SIGKILL)

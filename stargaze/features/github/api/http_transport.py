@@ -72,6 +72,10 @@ class HttpTransport:
         lower = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status_code, lower, answer.content, took, answer.url)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
     def address(self, ask: Request) -> str:
         """Return where a request goes: GraphQL of an Enterprise server lies beside its REST, not below."""
         if ask.path == "/graphql" and self._base.endswith("/api/v3"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import datetime
 
 from stargaze.config import FetchSection, GithubSection
@@ -31,8 +33,7 @@ def gather(
 ) -> GatherSummary:
     """Gather what the section asks for into the store; ``tell`` hears of each request."""
     token = token.strip()
-    client = _client(section, token, tell, clock)
-    with spool.opened(store.spool, section.api_url) as kept:
+    with _client(section, token, tell, clock) as client, spool.opened(store.spool, section.api_url) as kept:
         return collect(section, fetching, store, kept, client, now, token=bool(token), update=update, report=report)
 
 
@@ -48,14 +49,16 @@ def foresee(
 ) -> Plan:
     """Notify what a gather would ask and how long it would take."""
     token = token.strip()
-    client = _client(section, token, tell, clock)
-    check(section, client.now())
-    Pace(client, report)  # says every wait
-    with spool.opened(store.spool, section.api_url) as kept:
-        begun = kept.foresee(digest(section), client.theirs, update=update)
-        return plan(section, client, kept, begun, token=bool(token))
+    with _client(section, token, tell, clock) as client:
+        check(section, client.now())
+        Pace(client, report)  # says every wait
+        with spool.opened(store.spool, section.api_url) as kept:
+            begun = kept.foresee(digest(section), client.theirs, update=update)
+            return plan(section, client, kept, begun, token=bool(token))
 
 
-def _client(section: GithubSection, token: str, tell: Notify | None, clock: Clock | None) -> Client:
+@contextlib.contextmanager
+def _client(section: GithubSection, token: str, tell: Notify | None, clock: Clock | None) -> Iterator[Client]:
     clock = clock or RealClock()
-    return Client(HttpTransport(section.api_url, token, clock), clock, tell=tell)
+    with contextlib.closing(HttpTransport(section.api_url, token, clock)) as transport:
+        yield Client(transport, clock, tell=tell)
