@@ -1,4 +1,4 @@
-"""Headless Chromium, and what every page is held to: nothing complained about, nobody else asked."""
+"""Headless Chromium; every page must cause no console message and no request to another host."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PICTURES = Path(os.environ.get("STARGAZE_PICTURES", "build/pictures"))
-"""Where the pictures of the states are kept."""
-PATIENCE = 30_000
-"""How long the slowest machine may take to an answer [ms]."""
+SCREENSHOTS = Path(os.environ.get("STARGAZE_PICTURES", "build/pictures"))
+"""Folder of the screenshots."""
+TIMEOUT = 30_000
+"""For a result on the slowest machine [ms]."""
 WITHOUT_JAVASCRIPT = {"java_script_enabled": False}
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 DARK = {"color_scheme": "dark"}
@@ -33,7 +33,7 @@ Visit = Callable[..., Page]
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():
-        pytest.fail(f"{CHROMIUM} is not there: sh tools/prepare.sh browser, or CHROMIUM=path")
+        pytest.fail(f"{CHROMIUM} is missing: sh tools/prepare.sh browser, or CHROMIUM=path")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium
@@ -42,30 +42,28 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, url: str) -> Iterator[Visit]:
-    """Open an address as a visitor of some kind; at the end nothing was complained about and nobody else was asked."""
-    complaints: list[str] = []
+    """Open a path with some browser options; at the end there must be no console message and no foreign request."""
+    problems: list[str] = []
     contexts = []
 
-    def go(path: str, kind: dict[str, Any] | None = None) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **(kind or {})})
-        context.set_default_timeout(PATIENCE)
+    def visit(path: str, options: dict[str, Any] | None = None) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **(options or {})})
+        context.set_default_timeout(TIMEOUT)
         contexts.append(context)
         page = context.new_page()
-        page.on(
-            "console", lambda message: complaints.append(message.text) if "status of 4" not in message.text else None
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith(url) else None)
+        page.on("console", lambda message: problems.append(message.text) if "status of 4" not in message.text else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: problems.append(request.url) if not request.url.startswith(url) else None)
         page.goto(url + path)
         return page
 
-    yield go
+    yield visit
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert problems == []
 
 
-def picture(page: Page, name: str) -> None:
-    """Keep the page as it looks."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+def take_screenshot(page: Page, name: str) -> None:
+    """Save a screenshot of the page."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)

@@ -1,4 +1,4 @@
-"""States that a small bundle cannot bring about: a queue that stands, a history, a warning, a stranger's script."""
+"""States that need a fake queue: a pending job, a history, a warning, a script in a text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stargaze.config import ServeSection
 from stargaze.serve.prediction_request import JobState, PredictionJob, PredictionRequest
 from stargaze.serve.web.app import make_web
 from stargaze.store import Store
-from tests.browser.conftest import DARK, PATIENCE, PHONE, WITHOUT_JAVASCRIPT, Visit, picture
+from tests.browser.conftest import DARK, PHONE, TIMEOUT, WITHOUT_JAVASCRIPT, Visit, take_screenshot
 from tests.serve.fake_queue import FakePredictionQueue
 
 pytestmark = [
@@ -32,15 +32,15 @@ SCRIPT = "<script>document.title = 'taken over'</script>"
 FACTORS = [
     ("contributors", "412", 4.2),
     ("description; as text", SCRIPT, 1.6),
-    ("open issues", "not known", 0.7),
+    ("open issues", "unknown", 0.7),
     ("age", "2,300 days", 1.3),
 ]
 
 
-def told() -> dict[str, Any]:
-    """Everything that an answer can say."""
+def full_prediction() -> dict[str, Any]:
+    """A prediction with all fields."""
     days = [date(2025, 3, 1) + timedelta(days=step * 7) for step in range(52)]
-    ahead = [
+    forecast = [
         {
             "days": n,
             "date": (days[-1] + timedelta(days=n)).isoformat(),
@@ -61,7 +61,7 @@ def told() -> dict[str, Any]:
         "editable_fields": {"readme_length": 3_100.0, "topic_count": 3.0, "license": "mit", "latest_release_at": "2025-12-01"},
         "what_if": None,
         "history": {"dates": [day.isoformat() for day in days], "stars": [round(8 + step**1.72) for step in range(52)]},
-        "forecast": ahead,
+        "forecast": forecast,
     }  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def queue(bundle_folder: Path) -> FakePredictionQueue:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path, queue: FakePredictionQueue) -> Iterator[str]:
-    store = Store(tmp_path_factory.mktemp("told"))
+    store = Store(tmp_path_factory.mktemp("edge_states"))
     store.serving.mkdir()
     store.current.symlink_to(bundle_folder)
     web = make_web(ServeSection(rate_limit=0), store, queue, lambda: NOW)
@@ -85,42 +85,42 @@ def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path, queue: Fa
     server.server_close()
 
 
-def job(queue: FakePredictionQueue, state: JobState, **changed: Any) -> PredictionJob:
-    """Put a job on the queue that stands as the test says."""
-    given = replace(queue.submit(PredictionRequest((NAME,))), state=state, **changed)
-    queue.jobs[given.id] = given
-    return given
+def set_job(queue: FakePredictionQueue, state: JobState, **changed: Any) -> PredictionJob:
+    """Put a job of this state into the queue."""
+    job = replace(queue.submit(PredictionRequest((NAME,))), state=state, **changed)
+    queue.jobs[job.id] = job
+    return job
 
 
-def done(queue: FakePredictionQueue) -> PredictionJob:
-    answer = {"digest": queue.bundle.digest, "answered_at": NOW.isoformat(), "predictions": [told()]}
-    return job(queue, "done", answer=answer)
+def finish_job(queue: FakePredictionQueue) -> PredictionJob:
+    answer = {"digest": queue.bundle.digest, "answered_at": NOW.isoformat(), "predictions": [full_prediction()]}
+    return set_job(queue, "done", answer=answer)
 
 
-@pytest.mark.parametrize("kind", [{}, {**PHONE, **DARK}], ids=["desktop", "dark phone"])
-def test_an_answer_that_says_all_it_can_is_accessible(
-    visit: Visit, queue: FakePredictionQueue, kind: dict[str, Any]
+@pytest.mark.parametrize("options", [{}, {**PHONE, **DARK}], ids=["desktop", "dark phone"])
+def test_a_result_with_all_fields_is_accessible(
+    visit: Visit, queue: FakePredictionQueue, options: dict[str, Any]
 ) -> None:
-    page = visit(f"/predictions/{done(queue).id}", kind)
-    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
-    picture(page, "told-phone-dark" if kind else "told")
+    page = visit(f"/predictions/{finish_job(queue).id}", options)
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true })")
+    take_screenshot(page, "full-phone-dark" if options else "full")
 
     assert Axe().run(page).response["violations"] == []
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
-    assert page.get_by_text("Outside of what it learnt from").is_visible()
+    assert page.get_by_text("Outside the training data").is_visible()
     assert page.get_by_text("was renamed from mitsuhiko/flask").is_visible()
 
 
 def test_a_script_in_a_description_is_text(visit: Visit, queue: FakePredictionQueue) -> None:
-    page = visit(f"/predictions/{done(queue).id}", {})
+    page = visit(f"/predictions/{finish_job(queue).id}", {})
 
     assert page.title() == f"{NAME} · stargaze"
     assert page.get_by_text(SCRIPT).count() >= 2
     assert page.locator("script:not([src])").count() == 0
 
 
-def test_the_scale_of_a_history_is_switched_without_javascript(visit: Visit, queue: FakePredictionQueue) -> None:
-    page = visit(f"/predictions/{done(queue).id}", WITHOUT_JAVASCRIPT)
+def test_the_scale_of_the_chart_is_switched_without_javascript(visit: Visit, queue: FakePredictionQueue) -> None:
+    page = visit(f"/predictions/{finish_job(queue).id}", WITHOUT_JAVASCRIPT)
     linear, logarithmic = page.locator("svg.plot.linear"), page.locator("svg.plot.logarithmic")
     assert (linear.is_visible(), logarithmic.is_visible()) == (True, False)
 
@@ -129,29 +129,31 @@ def test_the_scale_of_a_history_is_switched_without_javascript(visit: Visit, que
     assert (linear.is_visible(), logarithmic.is_visible()) == (False, True)
 
 
-@pytest.mark.parametrize("kind", [{}, WITHOUT_JAVASCRIPT, {**PHONE, **DARK}], ids=["scripts", "plain", "dark phone"])
-def test_who_waits_is_told_how_far_it_is(visit: Visit, queue: FakePredictionQueue, kind: dict[str, Any]) -> None:
-    given = job(queue, "queued", answer=None)
-    page = visit(f"/of/{NAME}", kind)
-    say = page.locator("[data-say]")
-    expect(say).to_have_text("Your question waits for a worker.")
-    if "java_script_enabled" not in kind:
+@pytest.mark.parametrize("options", [{}, WITHOUT_JAVASCRIPT, {**PHONE, **DARK}], ids=["scripts", "plain", "dark phone"])
+def test_a_pending_page_shows_the_state_of_the_job(
+    visit: Visit, queue: FakePredictionQueue, options: dict[str, Any]
+) -> None:
+    job = set_job(queue, "queued", answer=None)
+    page = visit(f"/repositories/{NAME}", options)
+    status = page.locator("[data-status]")
+    expect(status).to_have_text("In queue…")
+    if "java_script_enabled" not in options:
         assert Axe().run(page).response["violations"] == []
-        picture(page, "queued-phone-dark" if kind else "queued")
+        take_screenshot(page, "queued-phone-dark" if options else "queued")
 
-    job(queue, "running", answer=None)
-    expect(say).to_have_text("A worker is at it.", timeout=PATIENCE)
-    done(queue)
+    set_job(queue, "running", answer=None)
+    expect(status).to_have_text("Calculating…", timeout=TIMEOUT)
+    finish_job(queue)
 
-    expect(page.locator("#answer")).to_have_attribute("data-state", "done", timeout=PATIENCE)
-    assert given.id in queue.jobs
-    if "java_script_enabled" not in kind:
-        assert page.locator("[data-announce]").inner_text().startswith("The answer is there:")
+    expect(page.locator("#result")).to_have_attribute("data-state", "done", timeout=TIMEOUT)
+    assert job.id in queue.jobs
+    if "java_script_enabled" not in options:
+        assert page.locator("[data-announce]").inner_text().startswith("Done:")
         assert page.evaluate("document.activeElement.tagName") == "H1"
 
 
-def test_on_paper_all_of_it_is_there(visit: Visit, queue: FakePredictionQueue) -> None:
-    page = visit(f"/predictions/{done(queue).id}", DARK)
+def test_the_printed_page_is_light_and_has_no_navigation(visit: Visit, queue: FakePredictionQueue) -> None:
+    page = visit(f"/predictions/{finish_job(queue).id}", DARK)
     page.emulate_media(media="print")
 
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -1,4 +1,4 @@
-"""The page in headless Chromium, before the real processes and a real bundle."""
+"""The page in headless Chromium, with the real processes and a real bundle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 from stargaze.config import ServeSection
 from stargaze.serve.supervisor.supervise import serving
 from stargaze.store import Store
-from tests.browser.conftest import DARK, PATIENCE, PHONE, WITHOUT_JAVASCRIPT
+from tests.browser.conftest import DARK, PHONE, TIMEOUT, WITHOUT_JAVASCRIPT
 
 pytestmark = [
     pytest.mark.browser,
@@ -32,24 +32,24 @@ def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Iterat
 
 @pytest.fixture
 def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
-    """A fresh visitor; a test that wants another kind gives its options by ``indirect``."""
+    """A new browser context; a test passes other options by ``indirect``."""
     context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **getattr(request, "param", {})})
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(TIMEOUT)
     yield context
     context.close()
 
 
 @pytest.fixture
 def page(context: BrowserContext, url: str) -> Iterator[Page]:
-    """The form; whatever the test does, nothing is complained about and no other host is asked."""
-    complaints: list[str] = []
+    """The form; there must be no console message and no request to another host."""
+    problems: list[str] = []
     page = context.new_page()
-    page.on("console", lambda message: complaints.append(message.text) if _complains(message) else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: complaints.append(request.url) if _foreign(request.url, url) else None)
+    page.on("console", lambda message: problems.append(message.text) if _is_problem(message) else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: problems.append(request.url) if _is_foreign(request.url, url) else None)
     page.goto(url)
     yield page
-    assert complaints == []
+    assert problems == []
 
 
 @pytest.fixture
@@ -57,69 +57,69 @@ def names(sample: pd.DataFrame) -> list[str]:
     return list(sample["full_name"].iloc[[900, 0, 300, 40, 1500]])
 
 
-def _complains(message: ConsoleMessage) -> bool:
-    """Chromium notes every refused question in the console; that is no fault of the page."""
+def _is_problem(message: ConsoleMessage) -> bool:
+    """Return whether a message is an error; Chromium also reports every response with status 400."""
     return message.type in ("error", "warning") and "status of 400" not in message.text
 
 
-def _foreign(asked: str, ours: str) -> bool:
-    return urlsplit(asked).netloc != urlsplit(ours).netloc
+def _is_foreign(requested: str, own: str) -> bool:
+    return urlsplit(requested).netloc != urlsplit(own).netloc
 
 
-def ask(page: Page, text: str) -> None:
+def submit(page: Page, text: str) -> None:
     page.get_by_label("Repositories").fill(text)
-    page.get_by_role("button", name="Predict the stars").click()
+    page.get_by_role("button", name="Estimate stars").click()
 
 
 def stars(page: Page) -> list[int]:
-    """Read the predictions off the page, in their order."""
+    """Return the predictions on the page, in their order."""
     return [int(text.replace(",", "")) for text in page.locator(".card .stars b").all_inner_texts()]
 
 
 @pytest.mark.parametrize("context", [{}, WITHOUT_JAVASCRIPT, PHONE, DARK], indirect=True, ids=str)
-def test_five_repositories_come_back_ranked(page: Page, names: list[str]) -> None:
-    ask(page, "\n".join(names))
+def test_five_repositories_are_ranked(page: Page, names: list[str]) -> None:
+    submit(page, "\n".join(names))
 
-    expect(page.locator(".card")).to_have_count(5, timeout=PATIENCE)
+    expect(page.locator(".card")).to_have_count(5, timeout=TIMEOUT)
     assert stars(page) == sorted(stars(page), reverse=True)
     assert set(page.locator(".card .name").all_inner_texts()) == set(names)
 
 
-def test_the_answer_arrives_without_a_reload(page: Page, names: list[str]) -> None:
-    ask(page, names[0])
+def test_the_result_appears_without_a_reload(page: Page, names: list[str]) -> None:
+    submit(page, names[0])
     page.wait_for_url("**/predictions/*")
     page.evaluate("window.sameDocument = true")
 
-    expect(page.locator(".card")).to_have_count(1, timeout=PATIENCE)
+    expect(page.locator(".card")).to_have_count(1, timeout=TIMEOUT)
 
     assert page.evaluate("window.sameDocument") is True
-    expect(page.locator("#answer")).to_have_attribute("data-state", "done")
+    expect(page.locator("#result")).to_have_attribute("data-state", "done")
 
 
-def test_the_address_of_an_answer_stays_valid(page: Page, names: list[str]) -> None:
-    ask(page, names[0])
-    expect(page.locator(".card")).to_have_count(1, timeout=PATIENCE)
+def test_the_url_of_a_result_stays_valid(page: Page, names: list[str]) -> None:
+    submit(page, names[0])
+    expect(page.locator(".card")).to_have_count(1, timeout=TIMEOUT)
 
     page.reload()
 
     expect(page.locator(".card .name")).to_have_text(names[0])
 
 
-def test_the_factors_are_drawn_and_written(page: Page, names: list[str]) -> None:
-    ask(page, names[1])
+def test_factors_are_shown_as_bars_and_numbers(page: Page, names: list[str]) -> None:
+    submit(page, names[1])
 
     rows = page.locator(".waterfall tbody tr")
     expect(rows.first).to_be_visible()
-    drawn = page.locator(".waterfall tbody .drawn rect").all()
+    bars = page.locator(".waterfall tbody .effect rect").all()
 
-    assert len(drawn) == rows.count()
+    assert len(bars) == rows.count()
     assert all(text.startswith("× ") for text in page.locator(".card td.factor").all_inner_texts()[1:-1])
-    assert (drawn[0].bounding_box() or {"width": 0})["width"] > 10
+    assert (bars[0].bounding_box() or {"width": 0})["width"] > 10
 
 
-def test_a_bad_name_is_explained_beside_what_was_typed(page: Page) -> None:
+def test_an_invalid_name_shows_a_message_and_keeps_the_input(page: Page) -> None:
     with page.expect_response("**/") as answer:
-        ask(page, "../etc")
+        submit(page, "../etc")
 
     assert answer.value.status == 400
     expect(page.get_by_role("alert")).to_contain_text("is not the name of a repository")
@@ -127,30 +127,30 @@ def test_a_bad_name_is_explained_beside_what_was_typed(page: Page) -> None:
 
 
 @pytest.mark.parametrize("context", [{}, WITHOUT_JAVASCRIPT], indirect=True, ids=str)
-def test_an_unknown_name_is_explained(page: Page) -> None:
-    ask(page, "no/such-one")
+def test_an_unknown_repository_shows_a_message(page: Page) -> None:
+    submit(page, "no/such-one")
 
-    expect(page.get_by_role("alert")).to_contain_text("no/such-one", timeout=PATIENCE)
+    expect(page.get_by_role("alert")).to_contain_text("no/such-one", timeout=TIMEOUT)
     expect(page.get_by_label("Repositories")).to_have_value("no/such-one")
 
 
-def test_a_script_in_a_name_stays_text(page: Page) -> None:
-    ask(page, "<img/src=x onerror=window.broken=1>")
+def test_a_script_in_a_name_is_escaped(page: Page) -> None:
+    submit(page, "<img/src=x onerror=window.broken=1>")
 
     expect(page.get_by_role("alert")).to_be_visible()
     assert page.evaluate("window.broken") is None
 
 
 @pytest.mark.parametrize("context", [{}, WITHOUT_JAVASCRIPT], indirect=True, ids=str)
-def test_typed_figures_are_ranked_with_a_known_repository(page: Page, names: list[str]) -> None:
+def test_typed_figures_are_compared_with_a_known_repository(page: Page, names: list[str]) -> None:
     page.get_by_role("link", name="Figures", exact=True).click()
     page.get_by_label("Name").fill("me/mine")
     page.get_by_label("Forks").fill("12")
     page.get_by_label("Subscribers").fill("3")
     page.get_by_label("Compare with").fill(names[1])
-    page.get_by_role("button", name="Predict the stars").click()
+    page.get_by_role("button", name="Estimate stars").click()
 
-    expect(page.locator(".card")).to_have_count(2, timeout=PATIENCE)
+    expect(page.locator(".card")).to_have_count(2, timeout=TIMEOUT)
     assert page.locator(".card .name").all_inner_texts() == [names[1], "me/mine"]
 
 
@@ -172,23 +172,23 @@ def test_an_example_is_added_by_a_click_without_javascript(page: Page) -> None:
     expect(page.get_by_label("Repositories")).to_have_value(name)
 
 
-def test_a_known_name_is_found_by_a_part_of_it(page: Page, names: list[str]) -> None:
-    page.get_by_label("Find one that it knows").fill(names[1][:6])
-    expect(page.locator(f'#found option[value="{names[1]}"]')).to_have_count(1)
+def test_search_adds_a_repository(page: Page, names: list[str]) -> None:
+    page.get_by_label("Search by name").fill(names[1][:6])
+    expect(page.locator(f'#suggestions option[value="{names[1]}"]')).to_have_count(1)
 
-    page.get_by_label("Find one that it knows").fill(names[1])
+    page.get_by_label("Search by name").fill(names[1])
 
     expect(page.get_by_label("Repositories")).to_have_value(names[1] + "\n")
 
 
-def test_the_keyboard_is_enough(page: Page, names: list[str]) -> None:
+def test_the_form_works_with_the_keyboard(page: Page, names: list[str]) -> None:
     page.get_by_label("Repositories").focus()
     page.keyboard.type(names[0])
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
 
-    expect(page.locator(".card")).to_have_count(1, timeout=PATIENCE)
+    expect(page.locator(".card")).to_have_count(1, timeout=TIMEOUT)
 
 
 @pytest.mark.parametrize("context", [PHONE], indirect=True, ids=str)
@@ -197,12 +197,12 @@ def test_nothing_is_wider_than_a_phone(page: Page, url: str, names: list[str]) -
         return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
     widths = [overhang()]
-    ask(page, "\n".join(names))
-    expect(page.locator(".card")).to_have_count(5, timeout=PATIENCE)
-    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    submit(page, "\n".join(names))
+    expect(page.locator(".card")).to_have_count(5, timeout=TIMEOUT)
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true })")
     widths.append(overhang())
     page.goto(f"{url}/figures")
-    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true })")
     widths.append(overhang())
 
     assert widths == [0, 0, 0]

@@ -1,4 +1,4 @@
-"""Every state of the page: as people with a screen reader, a phone or without JavaScript meet it, and what it costs to see it."""
+"""Every state of the page: accessibility, layout, size, and use without JavaScript."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ from playwright.sync_api import Page, expect
 from stargaze.config import ServeSection
 from stargaze.serve.supervisor.supervise import serving
 from stargaze.store import Store
-from tests.browser.conftest import DARK, PATIENCE, PHONE, WITHOUT_JAVASCRIPT, Visit, picture
+from tests.browser.conftest import DARK, PHONE, TIMEOUT, WITHOUT_JAVASCRIPT, Visit, take_screenshot
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # playwright's own pipes
 ]
-MOST_BYTES = 100_000
-"""Of the first view, all told."""
+MAX_BYTES = 100_000
+"""Of the first view with all its files."""
 SHIFTS = """() => new Promise((done) => {
   let shift = 0;
-  new PerformanceObserver((list) => { for (const one of list.getEntries()) if (!one.hadRecentInput) shift += one.value; })
+  new PerformanceObserver((list) => { for (const entry of list.getEntries()) if (!entry.hadRecentInput) shift += entry.value; })
     .observe({ type: "layout-shift", buffered: true });
   setTimeout(() => done(shift), 300);
 })"""
-SIZES = (
-    "['navigation', 'resource'].flatMap((kind) => performance.getEntriesByType(kind).map((one) => one.transferSize))"
-)
+SIZES = "['navigation', 'resource'].flatMap((kind) => performance.getEntriesByType(kind).map((entry) => entry.transferSize))"
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 
 
@@ -48,143 +46,145 @@ def names(sample: pd.DataFrame) -> list[str]:
     return list(sample["full_name"].iloc[[900, 0, 300, 40, 1500]])
 
 
-def answered(page: Page) -> Page:
-    """Wait for the answer and open all of it."""
-    expect(page.locator("#answer")).to_have_attribute("data-state", "done", timeout=PATIENCE)
-    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+def finished(page: Page) -> Page:
+    """Wait for the result and open all details."""
+    expect(page.locator("#result")).to_have_attribute("data-state", "done", timeout=TIMEOUT)
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true })")
     return page
 
 
-def five(page: Page, names: list[str]) -> Page:
+def submit_names(page: Page, names: list[str]) -> Page:
     page.get_by_label("Repositories").fill("\n".join(names))
-    page.get_by_role("button", name="Predict the stars").click()
-    return answered(page)
+    page.get_by_role("button", name="Estimate stars").click()
+    return finished(page)
 
 
-def state(visit: Visit, names: list[str], name: str, kind: dict[str, Any]) -> Page:
-    """Bring the page into one of its states."""
+def open_state(visit: Visit, names: list[str], name: str, options: dict[str, Any]) -> Page:
+    """Open the page in one of its states."""
     if name == "one":
-        return answered(visit(f"/of/{names[0]}", kind))
+        return finished(visit(f"/repositories/{names[0]}", options))
     if name == "five":
-        return five(visit("/", kind), names)
+        return submit_names(visit("/", options), names)
     if name == "failed":
-        page = visit("/of/no/such-one", kind)
-        expect(page.get_by_role("alert")).to_be_visible(timeout=PATIENCE)
+        page = visit("/repositories/no/such-one", options)
+        expect(page.get_by_role("alert")).to_be_visible(timeout=TIMEOUT)
         return page
     if name == "figures":
-        page = visit("/figures", kind)
-        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+        page = visit("/figures", options)
+        page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true })")
         return page
-    if name == "refused":
-        page = visit("/", kind)
+    if name == "invalid":
+        page = visit("/", options)
         page.get_by_label("Repositories").fill("../etc")
-        page.get_by_role("button", name="Predict the stars").click()
+        page.get_by_role("button", name="Estimate stars").click()
         return page
-    return visit({"form": "/", "model": "/model", "try": "/try", "lost": "/predictions/none"}[name], kind)
+    return visit({"form": "/", "model": "/model", "try": "/try", "expired": "/predictions/none"}[name], options)
 
 
-STATES = ("form", "one", "five", "failed", "refused", "figures", "model", "try", "lost")
+STATES = ("form", "one", "five", "failed", "invalid", "figures", "model", "try", "expired")
 
 
-@pytest.mark.parametrize("kind", [{}, DARK, {**PHONE, **DARK}], ids=["desktop", "dark", "dark phone"])
+@pytest.mark.parametrize("options", [{}, DARK, {**PHONE, **DARK}], ids=["desktop", "dark", "dark phone"])
 @pytest.mark.parametrize("name", STATES)
-def test_axe_finds_nothing(visit: Visit, names: list[str], name: str, kind: dict[str, Any]) -> None:
-    page = state(visit, names, name, kind)
-    words = "-".join([name, *(["phone"] if "is_mobile" in kind else []), *(["dark"] if "color_scheme" in kind else [])])
-    picture(page, words)
+def test_axe_finds_no_violation(visit: Visit, names: list[str], name: str, options: dict[str, Any]) -> None:
+    page = open_state(visit, names, name, options)
+    filename = "-".join(
+        [name, *(["phone"] if "is_mobile" in options else []), *(["dark"] if "color_scheme" in options else [])]
+    )
+    take_screenshot(page, filename)
 
-    found = Axe().run(page)
+    result = Axe().run(page)
 
-    assert found.response["violations"] == []
+    assert result.response["violations"] == []
     overhang = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(overhang) == 0
 
 
 @pytest.mark.parametrize("path", ["/", "/model"])
-def test_the_first_view_is_small_and_stands_still(visit: Visit, path: str) -> None:
+def test_the_first_view_is_small_and_has_no_layout_shift(visit: Visit, path: str) -> None:
     page = visit(path)
     page.wait_for_load_state("networkidle")
     sizes = page.evaluate(SIZES)
 
     paint = float(page.evaluate(PAINT))
     print(f"\n{path}: {sum(sizes):,} bytes, first contentful paint after {paint:.0f} ms")  # noqa: T201 - a figure to read
-    assert 0 < sum(sizes) < MOST_BYTES
+    assert 0 < sum(sizes) < MAX_BYTES
     assert page.evaluate(SHIFTS) == 0
 
 
-def test_an_answer_stands_still(visit: Visit, names: list[str]) -> None:
-    page = visit(f"/of/{names[1]}")
-    expect(page.locator("#answer")).to_have_attribute("data-state", "done", timeout=PATIENCE)
+def test_a_result_has_no_layout_shift(visit: Visit, names: list[str]) -> None:
+    page = visit(f"/repositories/{names[1]}")
+    expect(page.locator("#result")).to_have_attribute("data-state", "done", timeout=TIMEOUT)
     page.reload()
 
     assert page.evaluate(SHIFTS) == 0
 
 
-def test_a_second_click_on_the_button_asks_nothing_more(visit: Visit, names: list[str]) -> None:
+def test_a_double_click_submits_once(visit: Visit, names: list[str]) -> None:
     page = visit("/")
-    asked: list[str] = []
-    page.on("request", lambda one: asked.append(one.url) if one.method == "POST" else None)
+    posted: list[str] = []
+    page.on("request", lambda request: posted.append(request.url) if request.method == "POST" else None)
     page.get_by_label("Repositories").fill(names[2])
 
-    page.get_by_role("button", name="Predict the stars").dblclick()
+    page.get_by_role("button", name="Estimate stars").dblclick()
 
-    answered(page)
-    assert len(asked) == 1
+    finished(page)
+    assert len(posted) == 1
 
 
-def test_a_lever_moves_the_number_without_a_reload(visit: Visit, names: list[str]) -> None:
-    page = answered(visit(f"/of/{names[0]}"))
+def test_a_what_if_is_calculated_without_a_reload(visit: Visit, names: list[str]) -> None:
+    page = finished(visit(f"/repositories/{names[0]}"))
     page.evaluate("window.sameDocument = true")
 
-    page.get_by_label("Licence").fill("mit")
+    page.get_by_label("License").fill("mit")
     page.get_by_label("Topics").fill("12")
-    page.get_by_role("button", name="See the difference").click()
+    page.get_by_role("button", name="Recalculate").click()
 
-    expect(page.locator("[data-difference]")).to_contain_text("stars", timeout=PATIENCE)
+    expect(page.locator("[data-difference]")).to_contain_text("stars", timeout=TIMEOUT)
     assert "→" in page.locator("[data-difference]").inner_text()
     assert page.evaluate("window.sameDocument") is True
 
 
-def test_a_lever_moves_the_number_without_javascript(visit: Visit, names: list[str]) -> None:
-    page = visit(f"/of/{names[0]}", WITHOUT_JAVASCRIPT)
-    expect(page.locator("#answer")).to_have_attribute("data-state", "done", timeout=PATIENCE)
-    page.get_by_text("What if it were otherwise?").click()
+def test_a_what_if_works_without_javascript(visit: Visit, names: list[str]) -> None:
+    page = visit(f"/repositories/{names[0]}", WITHOUT_JAVASCRIPT)
+    expect(page.locator("#result")).to_have_attribute("data-state", "done", timeout=TIMEOUT)
+    page.get_by_text("What if…?").click()
     page.get_by_label("Topics").fill("12")
-    page.get_by_role("button", name="See the difference").click()
+    page.get_by_role("button", name="Recalculate").click()
 
-    expect(page.locator("[data-difference]")).to_contain_text("→", timeout=PATIENCE)
+    expect(page.locator("[data-difference]")).to_contain_text("→", timeout=TIMEOUT)
 
 
-def test_a_lever_that_cannot_be_is_explained(visit: Visit, names: list[str]) -> None:
-    page = answered(visit(f"/of/{names[0]}"))
+def test_an_invalid_what_if_shows_a_message(visit: Visit, names: list[str]) -> None:
+    page = finished(visit(f"/repositories/{names[0]}"))
 
     page.get_by_label("Latest release").fill("soon")
-    page.get_by_role("button", name="See the difference").click()
+    page.get_by_role("button", name="Recalculate").click()
 
-    expect(page.locator("[data-difference]")).to_contain_text("soon", timeout=PATIENCE)
+    expect(page.locator("[data-difference]")).to_contain_text("soon", timeout=TIMEOUT)
 
 
-def test_an_unknown_repository_leads_to_its_figures(visit: Visit) -> None:
-    page = visit("/of/no/such-one")
-    expect(page.get_by_role("alert")).to_be_visible(timeout=PATIENCE)
+def test_an_unknown_repository_links_the_figures_form(visit: Visit) -> None:
+    page = visit("/repositories/no/such-one")
+    expect(page.get_by_role("alert")).to_be_visible(timeout=TIMEOUT)
 
-    page.get_by_role("link", name="type those of no/such-one").click()
+    page.get_by_role("link", name="Enter the figures of no/such-one").click()
 
     expect(page.get_by_label("Name")).to_have_value("no/such-one")
 
 
-def test_the_api_is_tried_in_the_page(visit: Visit) -> None:
+def test_the_api_page_sends_a_request(visit: Visit) -> None:
     page = visit("/try")
 
-    page.get_by_role("button", name="Send it").click()
+    page.get_by_role("button", name="Send").click()
 
-    expect(page.locator("[data-said]")).to_contain_text("Answered after", timeout=PATIENCE)
-    expect(page.get_by_role("region", name="The answer")).to_contain_text('"state": "done"')
+    expect(page.locator("[data-status]")).to_contain_text("Finished after", timeout=TIMEOUT)
+    expect(page.get_by_role("region", name="Response")).to_contain_text('"state": "done"')
 
 
-def test_an_answer_that_has_expired_shows_a_way_on(visit: Visit) -> None:
+def test_an_expired_result_links_the_form(visit: Visit) -> None:
     page = visit("/predictions/00000000-0000-4000-8000-000000000000")
 
     expect(page.get_by_role("heading")).to_contain_text("Not Found")
-    page.get_by_role("link", name="Ask for a prediction").click()
+    page.get_by_role("link", name="Estimate stars").click()
     expect(page.get_by_label("Repositories")).to_be_visible()
