@@ -19,6 +19,8 @@ INHERITED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGCHLD)
 """Signals that a starter may have ignored; a program that ignores them passes that on to what it starts."""
 GRACE = 5.0
 """How long a thread or a process may take to end after its test [s]."""
+POOL_THREADS = "asyncio_"
+"""Prefix of the threads of an event loop's default executor. Playwright's loop lives as long as the browser of a module."""
 SET_BY_IMPORTS = ("PYTEST_", "KMP_", "RAY_", "TUNE_")
 """Variables that pytest sets, or libraries when they are imported."""
 
@@ -78,7 +80,7 @@ def check_patches(check_isolation: None, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def _left(threads: set[threading.Thread], children: set[psutil.Process]) -> list[str]:
-    new = [str(one) for one in threading.enumerate() if one not in threads]
+    new = [str(one) for one in threading.enumerate() if one not in threads and not one.name.startswith(POOL_THREADS)]
     return new + [str(one) for one in _children() - children]
 
 
