@@ -1,4 +1,4 @@
-"""One line of ``stargaze doctor``: what was looked at, whether it is well, what was found, and what to type."""
+"""One check of ``stargaze doctor``, and the checks of this machine."""
 
 from __future__ import annotations
 
@@ -12,72 +12,61 @@ from typing import Literal
 
 from stargaze.errors import StargazeError
 
-State = Literal["well", "warning", "ill"]
-LEAST_FREE = 2.0
-"""For a store [GB]: the sample takes 0.1, a million repositories 1.5."""
+CheckState = Literal["ok", "warning", "error"]
+MIN_FREE = 2.0
+"""Free space for a store [GB]: the sample takes 0.1, a million repositories 1.5."""
 PROGRAMS = {
     "git": ("releases are git commits", "apt-get install git"),
-    "ssh": ("machines are entered by ssh", "apt-get install openssh-client"),
+    "ssh": ("machines are reached by ssh", "apt-get install openssh-client"),
     "ssh-keygen": ("releases are signed with an ssh key", "apt-get install openssh-client"),
 }
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one check found."""
+    """The result of one check; ``fix`` is what to type where it is not ok."""
 
     name: str
-    state: State
-    found: str
-    hint: str = ""
+    state: CheckState
+    result: str
+    fix: str = ""
 
     def as_row(self) -> dict[str, str]:
-        """Return it as a row for people."""
-        return {
-            "check": self.name,
-            "state": self.state,
-            "found": self.found,
-            "type": "" if self.state == "well" else self.hint,
-        }
+        """Return the row of the table."""
+        fix = "" if self.state == "ok" else self.fix
+        return {"check": self.name, "state": self.state, "result": self.result, "fix": fix}
 
 
-def checked(name: str, look: Callable[[], Iterable[Check]]) -> tuple[Check, ...]:
-    """Look; an error that a look meets is what it found."""
+def catch_errors(name: str, check: Callable[[], Iterable[Check]]) -> tuple[Check, ...]:
+    """Return the results of a check; an error becomes a failed check of this name."""
     try:
-        return tuple(look())
+        return tuple(check())
     except StargazeError as error:
-        return (Check(name, "ill", error.message, error.hint),)
+        return (Check(name, "error", error.message, error.hint),)
 
 
-def of_this_machine(store: Path, environ: Mapping[str, str]) -> tuple[Check, ...]:
+def check_this_machine(store: Path, environ: Mapping[str, str]) -> tuple[Check, ...]:
     """Check what every stage needs of the machine that it runs on."""
-    free = shutil.disk_usage(_that_exists(store)).free / 1e9
+    path = store.resolve()
+    free = shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.is_dir())).free / 1e9
     version = ".".join(map(str, sys.version_info[:3]))
-    token = bool(environ.get("GITHUB_TOKEN"))
-    programs = [
-        Check(f"program {name}", "well", path)
-        if (path := shutil.which(name))
-        else Check(f"program {name}", "ill", f"not found: {why}", hint)
-        for name, (why, hint) in PROGRAMS.items()
-    ]
     return (
-        Check("python", "well" if sys.version_info >= (3, 11) else "ill", version, "use Python 3.11 or newer"),
+        Check("python", "ok" if sys.version_info >= (3, 11) else "error", version, "use Python 3.11 or newer"),
         Check(
             "disk",
-            "well" if free >= LEAST_FREE else "ill",
+            "ok" if free >= MIN_FREE else "error",
             f"{free:.1f} GB free for {store}",
             "free some space, or point store.path elsewhere",
         ),
-        Check("cores", "well", f"{os.cpu_count()}"),
-        *programs,
-        Check("GITHUB_TOKEN", "well", "is set")
-        if token
-        else Check(
-            "GITHUB_TOKEN", "warning", "is not set: GitHub answers 60 questions an hour", "export GITHUB_TOKEN=..."
-        ),
+        Check("cores", "ok", f"{os.cpu_count()}"),
+        *(_check_program(name, *details) for name, details in PROGRAMS.items()),
+        Check("GITHUB_TOKEN", "ok", "is set")
+        if environ.get("GITHUB_TOKEN")
+        else Check("GITHUB_TOKEN", "warning", "is not set: 60 requests/hour to GitHub", "export GITHUB_TOKEN=..."),
     )
 
 
-def _that_exists(path: Path) -> Path:
-    """Return the nearest folder above that is there."""
-    return next(one for one in (path.resolve(), *path.resolve().parents) if one.is_dir())
+def _check_program(name: str, purpose: str, fix: str) -> Check:
+    path = shutil.which(name)
+    state: CheckState = "ok" if path else "error"
+    return Check(f"program {name}", state, path or f"not found: {purpose}", fix)

@@ -205,7 +205,7 @@ def test_init_does_not_write_over_a_file(run: Run) -> None:
 
     ended = run("init")
 
-    assert (ended.code, ended.error) == (2, "stargaze.toml is there already")
+    assert (ended.code, ended.error) == (2, "stargaze.toml already exists")
     assert Path("stargaze.toml").read_text() == "[serve]\nport = 1\n"
 
 
@@ -478,12 +478,12 @@ def test_too_few_repositories_are_one_line(run: Run) -> None:
 
 
 def test_status_names_what_is_there_and_what_makes_the_rest(run: Run, ready: Store) -> None:
-    rows = {row["noun"]: row["holds"] for row in strict(run("status", "--json").out)}
+    rows = {row["artifact"]: row["contents"] for row in strict(run("status", "--json").out)}
 
     assert rows["repositories"] == "200 repositories"
     assert "features" in rows["feature set"]
-    assert rows["leaderboard"] == "not there yet: stargaze screen"
-    assert rows["release"] == "not there yet: stargaze deploy"
+    assert rows["leaderboard"] == "missing: stargaze screen"
+    assert rows["release"] == "missing: stargaze deploy"
 
 
 # ---- bundles, releases, the page ----------------------------------------------------------------------------------
@@ -694,8 +694,8 @@ def test_ctrl_c_in_the_middle_of_fetch_keeps_the_last_repositories(run: Run) -> 
     assert (out, err.splitlines()) == (
         "",
         [
-            "interrupted: what was finished before is kept",
-            "hint:  stargaze fetch begins this step again, and asks GitHub nothing twice",
+            "interrupted: finished work is kept",
+            "hint:  stargaze fetch starts this step again; cached responses of GitHub are not requested again",
         ],
     )
     assert state(Path("store")) == before
@@ -712,7 +712,7 @@ def test_ctrl_c_in_the_middle_of_select_features_keeps_the_last_feature_set(
     ended = run("select-features")
 
     assert ended.code == 130
-    assert ended.err.splitlines()[-1] == "hint:  stargaze select-features begins this step again"
+    assert ended.err.splitlines()[-1] == "hint:  stargaze select-features starts this step again"
     assert state(ready.root) == before
 
 
@@ -732,7 +732,7 @@ def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
     ended = run("screen")
 
     assert ended.code == 130
-    assert ended.err.splitlines()[-1] == "hint:  stargaze screen begins this step again"
+    assert ended.err.splitlines()[-1] == "hint:  stargaze screen starts this step again"
     assert [one.ended() for one in started] == [True, True]
     assert state(ready.root) == before
 
@@ -783,8 +783,8 @@ def command_lines(store: Store) -> dict[int, str]:
 @pytest.mark.parametrize(
     ("command", "of", "hint"),
     [
-        ("tune", "stargaze.tuning.tune.read_dataset_and_features", "hint:  stargaze tune --resume goes on"),
-        ("run", "stargaze.pipeline.run.stages", "hint:  stargaze run goes on"),
+        ("tune", "stargaze.tuning.tune.read_dataset_and_features", "hint:  stargaze tune --resume continues"),
+        ("run", "stargaze.pipeline.run.build_stages", "hint:  stargaze run continues"),
     ],
 )
 def test_ctrl_c_in_what_goes_on_says_how(

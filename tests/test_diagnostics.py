@@ -9,7 +9,7 @@ import pytest
 
 from stargaze import diagnostics as checks
 from stargaze.config import Config, InfraSection
-from stargaze.diagnostics import Check, checked, of_this_machine
+from stargaze.diagnostics import Check, catch_errors, check_this_machine
 from stargaze.errors import ExternalError
 from stargaze.pipeline import doctor
 from stargaze.store import Store
@@ -20,39 +20,39 @@ def states(found: tuple[Check, ...]) -> dict[str, str]:
 
 
 def test_a_good_machine_is_well_and_a_token_is_asked_for(tmp_path: Path) -> None:
-    found = of_this_machine(tmp_path / "store" / "not" / "yet", {})
+    found = check_this_machine(tmp_path / "store" / "not" / "yet", {})
 
-    assert states(found)["python"] == "well"
+    assert states(found)["python"] == "ok"
     assert states(found)["GITHUB_TOKEN"] == "warning"
-    assert states(of_this_machine(tmp_path, {"GITHUB_TOKEN": "x"}))["GITHUB_TOKEN"] == "well"
+    assert states(check_this_machine(tmp_path, {"GITHUB_TOKEN": "x"}))["GITHUB_TOKEN"] == "ok"
 
 
 def test_a_program_that_is_not_there_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    git = next(one for one in of_this_machine(tmp_path, os.environ) if one.name == "program git")
+    git = next(one for one in check_this_machine(tmp_path, os.environ) if one.name == "program git")
 
-    assert (git.state, git.hint) == ("ill", "apt-get install git")
-    assert git.as_row()["type"] == "apt-get install git"
+    assert (git.state, git.fix) == ("error", "apt-get install git")
+    assert git.as_row()["fix"] == "apt-get install git"
 
 
 def test_a_full_disk_is_ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "LEAST_FREE", 1e9)
+    monkeypatch.setattr(checks, "MIN_FREE", 1e9)
 
-    assert states(of_this_machine(tmp_path, {}))["disk"] == "ill"
+    assert states(check_this_machine(tmp_path, {}))["disk"] == "error"
 
 
 def test_what_a_look_raises_is_what_it_found() -> None:
     def look() -> list[Check]:
         raise ExternalError("no answer", hint="ping")
 
-    assert checked("cloud", look) == (Check("cloud", "ill", "no answer", "ping"),)
+    assert catch_errors("cloud", look) == (Check("cloud", "error", "no answer", "ping"),)
 
 
 def test_who_has_no_cloud_is_not_asked_about_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
-    names = {one.name for one in doctor.examine(Config(), Store(tmp_path), {"HOME": str(tmp_path)})}
+    names = {one.name for one in doctor.run_checks(Config(), Store(tmp_path), {"HOME": str(tmp_path)})}
 
     assert "credentials" not in names
 
@@ -65,7 +65,7 @@ def test_machines_that_do_not_answer_are_ill(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     settings = Config(infra=InfraSection(provider="static", hosts={"production1": "me@127.0.0.1"}))
 
-    found = states(doctor.examine(settings, Store(tmp_path), {"HOME": str(tmp_path)}))
+    found = states(doctor.run_checks(settings, Store(tmp_path), {"HOME": str(tmp_path)}))
 
-    assert found["production1: ssh"] == "ill"
-    assert found["port 2375 from here"] == "well"
+    assert found["production1: ssh"] == "error"
+    assert found["port 2375 from here"] == "ok"

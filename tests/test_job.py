@@ -345,7 +345,7 @@ def test_a_commit_is_trained_in_the_background_and_kept_back_where_it_is_worse(q
 
     commit = [*git, "commit", "--quiet", "--allow-empty", "--message", "more trials"]
     subprocess.run(commit, cwd=machine.folder, env=machine.environment(), check=True)
-    wait(lambda: (machine.store / "commit.json").is_file() and not machine.ask("hook", "status")["under way"])
+    wait(lambda: (machine.store / "commit.json").is_file() and not machine.ask("hook", "status")["running"])
 
     ended = machine.ask("hook", "status")
     assert (ended["well"], "predicts worse than" in ended["said"]) == (False, True), ended

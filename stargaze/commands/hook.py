@@ -1,85 +1,79 @@
-"""The commands of ``stargaze hook``: what a commit sets off."""
+"""The commands of ``stargaze hook``: run the pipeline after each git commit."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from stargaze.commands.options import AsJson, ConfigPath, StorePath, now, open_session
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from stargaze.commands.options import AsJson, ConfigPath, StorePath, command_with_example, open_session, utc_now
 
 EXAMPLES = {
     "hook install": "stargaze hook install",
     "hook remove": "stargaze hook remove",
-    "hook begin": "stargaze hook begin",
+    "hook start": "stargaze hook start",
     "hook run": "stargaze hook run",
     "hook status": "stargaze hook status --json",
 }
 app = typer.Typer(
-    help="Let a commit do the rest: train, compare with production, release.\n\nExample: stargaze hook install",
+    help="Train, compare with production and release after each git commit.\n\nExample: stargaze hook install",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
-Folder = Annotated[Path, typer.Argument(help="The git repository; default the one around this folder.")]
-
-
-def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command with its example below its help."""
-    return app.command(name, epilog=f"Example: {EXAMPLES[f'hook {name}']}")
+Folder = Annotated[Path, typer.Argument(help="The git repository; default the one of this folder.")]
+command = command_with_example(app, EXAMPLES, "hook")
 
 
 @command("install")
-def install(folder: Folder = Path(), path: ConfigPath = None, store: StorePath = None) -> None:
-    """Write a post-commit hook: each commit runs the stages from fetch to deploy, in the background."""
+def install(folder: Folder = Path(), config_path: ConfigPath = None, store_path: StorePath = None) -> None:
+    """Write a post-commit hook: each commit runs the stages from fetch to deploy in the background."""
     from stargaze.config import find_config_file
-    from stargaze.pipeline.post_commit import install
+    from stargaze.pipeline.post_commit import install_hook
 
-    out, _, place = open_session(path, store, as_json=False)
-    written = install(folder, place, find_config_file(path))
-    out.text(f"{written} is written; the next commit is trained, compared and released")
+    out, _, store = open_session(config_path, store_path)
+    path = install_hook(folder, store, find_config_file(config_path))
+    out.text(f"wrote {path}; the next commit is trained, compared and released")
 
 
 @command("remove")
 def remove(folder: Folder = Path()) -> None:
-    """Take the post-commit hook away."""
+    """Delete the post-commit hook."""
     from stargaze.output import Output
-    from stargaze.pipeline.post_commit import remove
+    from stargaze.pipeline.post_commit import remove_hook
 
-    Output().text(f"{remove(folder)} is removed")
+    Output().text(f"removed {remove_hook(folder)}")
 
 
-@command("begin")
-def begin_run(path: ConfigPath = None, store: StorePath = None) -> None:
-    """Start the stages apart from this terminal, as the hook does."""
-    from stargaze.pipeline import post_commit as on_commit
+@command("start")
+def start(config_path: ConfigPath = None, store_path: StorePath = None) -> None:
+    """Start the stages in the background, as the hook does."""
+    from stargaze.pipeline.post_commit import start_in_background
 
-    out, _, place = open_session(path, store, as_json=False)
-    config = ["--config", str(path.resolve())] if path else []
-    log = on_commit.begin([*config, "--store", str(place.root.resolve())], place)
-    out.text(f"stargaze: what is committed is being trained; stargaze hook status, or tail -f {log}")
+    out, _, store = open_session(config_path, store_path)
+    config_option = ["--config", str(config_path.resolve())] if config_path else []
+    log = start_in_background([*config_option, "--store", str(store.root.resolve())], store)
+    out.text(f"stargaze: training the committed state; see stargaze hook status, or tail -f {log}")
 
 
 @command("run")
-def run(path: ConfigPath = None, store: StorePath = None) -> None:
-    """Run the stages for the commits that wait; does nothing if they are run already."""
-    from stargaze.pipeline import post_commit as on_commit
-    from stargaze.pipeline.run import make
+def run(config_path: ConfigPath = None, store_path: StorePath = None) -> None:
+    """Run the stages for the waiting commits; does nothing if they already run."""
+    from stargaze.pipeline import post_commit
+    from stargaze.pipeline.run import run_stages
 
-    out, settings, place = open_session(path, store, as_json=False)
-    on_commit.ask(place)
-    on_commit.run(place, lambda: make(settings, place, out, again=False, clock=now), now)
+    out, config, store = open_session(config_path, store_path)
+    post_commit.request_run(store)
+    post_commit.run_requested(store, lambda: run_stages(config, store, out, again=False, clock=utc_now), utc_now)
 
 
 @command("status")
-def status(*, path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
-    """Notify how the stages of the last commit ended."""
-    from stargaze.pipeline.post_commit import outcome
+def status(*, config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False) -> None:
+    """Show how the stages of the last commit ended."""
+    from stargaze.pipeline.post_commit import read_outcome
 
-    out, _, place = open_session(path, store, as_json)
-    found = outcome(place)
-    word = "is under way" if found["under way"] else "ended well" if found["well"] else "failed"
-    out.answer(found, f"what began at {found['began']} {word}{': ' * bool(found['said'])}{found['said']}")
+    out, _, store = open_session(config_path, store_path, as_json)
+    outcome = read_outcome(store)
+    state = "is running" if outcome["running"] else "succeeded" if outcome["succeeded"] else "failed"
+    message = f": {outcome['message']}" if outcome["message"] else ""
+    out.answer(outcome, f"the run started at {outcome['started']} {state}{message}")

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from stargaze import __version__
 from stargaze.config import InfraSection
-from stargaze.diagnostics import Check, checked
+from stargaze.diagnostics import Check, catch_errors
 from stargaze.errors import ExternalError
 from stargaze.infra.hosts.host_list import read_ssh_hosts
 from stargaze.infra.hosts.state_dir import StateDir
@@ -67,7 +67,7 @@ printf '"ray nodes": "%s"}}\n' "$nodes"
 def check_cloud(section: InfraSection, cloud: Cloud, state_dir: StateDir, credential: str) -> tuple[Check, ...]:
     """Check the credentials, the plan of ``infra up``, and the actual security group rules."""
     credentials = (
-        Check("credentials", "well", f"{credential}: accepted")
+        Check("credentials", "ok", f"{credential}: accepted")
         if credential != "password"
         else Check(
             "credentials",
@@ -81,7 +81,7 @@ def check_cloud(section: InfraSection, cloud: Cloud, state_dir: StateDir, creden
         plan = plan_up(section, cloud, state_dir)
         return (*_check_plan(plan), _check_rules(plan))
 
-    return (credentials, *checked("plan", check))
+    return (credentials, *catch_errors("plan", check))
 
 
 def check_machines(section: InfraSection, state_dir: StateDir) -> tuple[Check, ...]:
@@ -97,14 +97,14 @@ def check_machines(section: InfraSection, state_dir: StateDir) -> tuple[Check, .
 
 def _check_plan(plan: Plan) -> list[Check]:
     if plan.problems:
-        return [Check("plan", "ill", problem.message, problem.hint) for problem in plan.problems]
+        return [Check("plan", "error", problem.message, problem.hint) for problem in plan.problems]
     if plan.changes:
         actions = [action for action in get_args(Action) if action != "keep" and plan.count(action)]
         counts = ", ".join(f"{plan.count(action)} to {action}" for action in actions)
         return [
             Check("plan", "warning", f"image, flavor, networks and quota are available; {counts}", "stargaze infra up")
         ]
-    return [Check("plan", "well", "all resources match the config")]
+    return [Check("plan", "ok", "all resources match the config")]
 
 
 def _check_rules(plan: Plan) -> Check:
@@ -114,8 +114,8 @@ def _check_rules(plan: Plan) -> Check:
     public = [(name, rule) for name, rule in rules if rule.endswith(tuple(f"from {source}" for source in ANYWHERE))]
     wrong = [f"{name}: {rule}" for name, rule in public if not name.endswith("-page")]
     if wrong:
-        return Check("open to the internet", "ill", "; ".join(wrong), "stargaze infra up corrects the rules")
-    return Check("open to the internet", "well", ", ".join(rule for _, rule in public) or "nothing")
+        return Check("open to the internet", "error", "; ".join(wrong), "stargaze infra up corrects the rules")
+    return Check("open to the internet", "ok", ", ".join(rule for _, rule in public) or "nothing")
 
 
 def _check_machine(host: SshHost, sizes: Mapping[str, int]) -> Sequence[Check]:
@@ -123,8 +123,8 @@ def _check_machine(host: SshHost, sizes: Mapping[str, int]) -> Sequence[Check]:
         result = host.ask("sh", "-s", stdin=FACTS_SCRIPT.encode(), seconds=FACTS_TIMEOUT)
         facts = json.loads(result.stdout.strip().splitlines()[-1])
     except (ExternalError, ValueError, IndexError):
-        return [Check(f"{host.name}: ssh", "ill", "login failed", "stargaze infra up")]
-    return [Check(f"{host.name}: ssh", "well", "ok"), *_check_facts(host.name, host.role, facts, time.time(), sizes)]
+        return [Check(f"{host.name}: ssh", "error", "login failed", "stargaze infra up")]
+    return [Check(f"{host.name}: ssh", "ok", "ok"), *_check_facts(host.name, host.role, facts, time.time(), sizes)]
 
 
 def _check_facts(
@@ -143,7 +143,7 @@ def _check_facts(
     tags = {"docker": "base", "stargaze": "ray,git"}
 
     def check(part: str, found: str, hint: str, *, is_ok: bool) -> Check:
-        return Check(f"{name}: {part}", "well" if is_ok else "ill", found, hint)
+        return Check(f"{name}: {part}", "ok" if is_ok else "error", found, hint)
 
     parts = [
         check(
@@ -182,6 +182,6 @@ def _check_port(address: str, port: int) -> Check:
         with socket.create_connection((address, port), PORT_TIMEOUT):
             pass
     except OSError:
-        return Check(name, "well", f"closed ({PRIVATE_PORTS[port]})")
+        return Check(name, "ok", f"closed ({PRIVATE_PORTS[port]})")
     message = f"{address} answers: {PRIVATE_PORTS[port]} must not be reachable from outside"
-    return Check(name, "ill", message, "stargaze infra configure --tags base")
+    return Check(name, "error", message, "stargaze infra configure --tags base")

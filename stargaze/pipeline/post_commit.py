@@ -1,7 +1,7 @@
-"""What a commit sets off: the stages from the repositories to production, in the background, one after the other.
+"""Run the stages from the repositories to production after a git commit, in the background.
 
-A hook of git's calls ``begin``, which answers at once. A commit that comes while the stages of another run is not lost and
-not run beside it: when those end, they go once more, with what is committed by then.
+The post-commit hook calls ``stargaze hook start``, which returns at once. A commit that arrives during a run is neither lost
+nor run concurrently: the stages run once more afterwards.
 """
 
 from __future__ import annotations
@@ -24,76 +24,75 @@ from stargaze.system.files import atomic_write, convert_disk_errors, read_json, 
 from stargaze.system.locks import BusyError, locked
 from stargaze.system.process import answer, good
 
-MARK = "# Written by `stargaze hook install`"
-NAME = "post-commit"
-CUT_SHORT = "it ended in its middle: it was killed, or the machine went down"
-CLOCKS = 60.0
-"""By how much the clocks of a disk and of processes may differ [s]."""
-BUSY = "the stages of an earlier commit are under way; they go once more after that"
+MARKER = "# Written by `stargaze hook install`"
+KILLED = "the run was killed, or the machine went down"
+CLOCK_TOLERANCE = 60.0
+"""Possible difference between the clocks of a disk and of processes [s]."""
+BUSY = "the stages of an earlier commit are running; they run again afterwards"
 
 
 @dataclass(frozen=True)
-class Files:
-    """Where in a store it is written down what commits set off."""
+class RunFiles:
+    """Files in a store about the runs that commits request."""
 
-    asked: Path
-    """Is there while a commit waits for its stages; says which process is about to run them, once that is there."""
+    request: Path
+    """Exists while a commit waits for its run; contains the id of the process that is about to start it, once there is one."""
     lock: Path
     outcome: Path
     log: Path
 
 
-def files_of(store: Store) -> Files:
+def run_files(store: Store) -> RunFiles:
     """Return the files of a store."""
     root = store.root
-    return Files(root / "commit.asked", root / "commit.lock", root / "commit.json", root / "logs" / "commit.log")
+    return RunFiles(root / "commit.request", root / "commit.lock", root / "commit.json", root / "logs" / "commit.log")
 
 
-def install(folder: Path, store: Store, config: Path | None) -> Path:
-    """Write the hook of the git repository around ``folder``; return its path.
+def install_hook(folder: Path, store: Store, config: Path | None) -> Path:
+    """Write the post-commit hook of the git repository around ``folder``; return its path.
 
-    Git calls it where the repository begins; it goes back to this folder, from where the paths in a config are seen.
+    Git starts hooks in the root of the repository; the hook returns to this folder, where relative paths of a config are valid.
 
     Raises
     ------
     UsageError
-        If there is no repository, or a hook that is not ours.
+        If there is no repository, or a hook that stargaze did not write.
     """
-    path = _hook(folder)
-    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
+    path = _hook_path(folder)
+    if path.exists() and not _is_ours(path):
         raise UsageError(
-            f"{path} is there and was not written by stargaze", hint=f"add to it: {_command(store, config)}"
+            f"{path} already exists and was not created by stargaze", hint=f"add to it: {_start_command(store, config)}"
         )
     with atomic_write(path, 0o755) as temporary:
         temporary.write_text(
-            f"#!/bin/sh\n{MARK}: a commit is trained, compared and released. `stargaze hook remove` ends that.\n"
-            f"cd {shlex.quote(str(Path.cwd()))} && exec {_command(store, config)}\n",
+            f"#!/bin/sh\n{MARKER}: train, compare and release each commit. `stargaze hook remove` deletes it.\n"
+            f"cd {shlex.quote(str(Path.cwd()))} && exec {_start_command(store, config)}\n",
             encoding="utf-8",
         )
     return path
 
 
-def remove(folder: Path) -> Path:
-    """Take the hook away; return where it was.
+def remove_hook(folder: Path) -> Path:
+    """Delete the hook; return its path.
 
     Raises
     ------
     MissingInputError
-        If there is none of ours.
+        If stargaze wrote none.
     """
-    path = _hook(folder)
-    if not path.is_file() or MARK not in path.read_text(encoding="utf-8", errors="replace"):
-        raise MissingInputError(f"{path} is not a hook of stargaze's", hint="stargaze hook install")
+    path = _hook_path(folder)
+    if not path.is_file() or not _is_ours(path):
+        raise MissingInputError(f"{path} is not a hook of stargaze", hint="stargaze hook install")
     path.unlink()
     return path
 
 
-def begin(arguments: list[str], store: Store) -> Path:
-    """Note that a commit asks, and start ``stargaze hook run`` apart from whoever commits; return its log."""
-    files = files_of(store)
+def start_in_background(arguments: list[str], store: Store) -> Path:
+    """Request a run and start ``stargaze hook run`` in a session of its own; return its log."""
+    files = run_files(store)
     with convert_disk_errors(files.log):
         files.log.parent.mkdir(parents=True, exist_ok=True)
-        files.asked.write_text("", encoding="utf-8")
+        files.request.write_text("", encoding="utf-8")
         with files.log.open("ab") as log:
             subprocess.Popen(
                 [sys.executable, "-P", "-m", "stargaze", "hook", "run", *arguments],
@@ -106,106 +105,109 @@ def begin(arguments: list[str], store: Store) -> Path:
     return files.log
 
 
-def ask(store: Store) -> None:
-    """Note that a commit asks, and that this process is about to run its stages."""
-    path = files_of(store).asked
+def request_run(store: Store) -> None:
+    """Request a run, which this process is about to start."""
+    path = run_files(store).request
     with convert_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{os.getpid()}\n", encoding="utf-8")
 
 
-def run(store: Store, stages: Callable[[], None], clock: Callable[[], datetime]) -> None:
-    """Run the stages as long as a commit asks, unless they are run already; keep how it ended.
+def run_requested(store: Store, stages: Callable[[], None], clock: Callable[[], datetime]) -> None:
+    """Run the stages until no commit requests a run, unless another process does so; record how the last run ended.
 
     Raises
     ------
-    StargazeError
-        What the last of the stages raised, after it was written down; so with whatever else they raise.
+    Exception
+        What the last run raised, after it was recorded.
     """
-    files = files_of(store)
+    files = run_files(store)
     failure: Exception | None = None
-    while files.asked.exists():  # looked at again once the lock is free: a commit may have come in between
+    while files.request.exists():  # checked again after the lock is released: a commit may have arrived in between
         try:
             with locked(files.lock, busy=BUSY):
-                while files.asked.exists():
-                    files.asked.unlink()
-                    failure = _once(files, stages, clock)
+                while files.request.exists():
+                    files.request.unlink()
+                    failure = _run_once(files, stages, clock)
         except BusyError:
             return
     if failure:
         raise failure
 
 
-def outcome(store: Store) -> dict[str, Any]:
-    """Return how the stages of the last commit ended: ``began``, ``ended`` [UTC], ``well``, ``said``; or are ``under way``.
+def read_outcome(store: Store) -> dict[str, Any]:
+    """Return the last run: ``started``, ``finished`` [UTC], ``succeeded``, ``message``, ``running``.
 
-    What no process is at any more is not under way: that one was killed, or the machine went down.
+    A run whose process no longer exists is not running: it was killed, or the machine went down.
 
     Raises
     ------
     MissingInputError
-        If none was run yet.
+        If there was none.
     """
-    files = files_of(store)
-    waits, before = _waits(files.asked), _lives(files.lock)
-    found: dict[str, Any] = read_json(files.outcome, "hook install")
-    at_work = before or _lives(files.lock)  # before and after: what was read may have begun or ended meanwhile
-    under_way = waits or (at_work and (files.asked.exists() or not found["ended"]))
-    cut = {} if under_way or found["ended"] else {"said": CUT_SHORT}
-    return {**found, **cut, "under way": under_way}
+    files = run_files(store)
+    is_waiting, held_before = _is_waiting(files.request), _is_alive(files.lock)
+    outcome: dict[str, Any] = read_json(files.outcome, "hook install")
+    if "started" not in outcome:
+        raise MissingInputError(f"{files.outcome} was written by an older version", hint="stargaze hook start")
+    is_held = held_before or _is_alive(files.lock)  # a run may have started or finished while the file was read
+    running = is_waiting or (is_held and (files.request.exists() or not outcome["finished"]))
+    killed = {} if running or outcome["finished"] else {"message": KILLED}
+    return {**outcome, **killed, "running": running}
 
 
-def _once(files: Files, stages: Callable[[], None], clock: Callable[[], datetime]) -> Exception | None:
-    row = {"began": clock().isoformat(timespec="seconds"), "ended": "", "well": False, "said": ""}
-    write_json(files.outcome, row)
+def _run_once(files: RunFiles, stages: Callable[[], None], clock: Callable[[], datetime]) -> Exception | None:
+    outcome = {"started": clock().isoformat(timespec="seconds"), "finished": "", "succeeded": False, "message": ""}
+    write_json(files.outcome, outcome)
 
-    def end(said: str, *, well: bool = False) -> None:
-        write_json(files.outcome, {**row, "ended": clock().isoformat(timespec="seconds"), "well": well, "said": said})
+    def record(message: str, *, succeeded: bool = False) -> None:
+        finished = clock().isoformat(timespec="seconds")
+        write_json(files.outcome, {**outcome, "finished": finished, "succeeded": succeeded, "message": message})
 
     try:
         stages()
     except StargazeError as error:
-        end(f"{error.message} ({error.hint})")
+        record(f"{error.message} ({error.hint})")
         return error
-    except Exception as error:  # noqa: BLE001 - is raised after a commit that waits has had its turn
-        end(_named(error))
+    except Exception as error:  # noqa: BLE001 - raised after the waiting commit was run
+        record(f"{type(error).__name__}: {error}")
         return error
     except BaseException as error:
-        end(_named(error))
+        record(f"{type(error).__name__}: {error}")
         raise
-    end("released", well=True)
+    record("released", succeeded=True)
     return None
 
 
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _waits(asked: Path) -> bool:
-    """Notify whether a commit waits for its stages and somebody is about to run them: whoever is being started, or is there."""
+def _is_waiting(request: Path) -> bool:
+    """Return whether a commit waits for a run and a process that starts it exists or is being started."""
     try:
-        return not asked.stat().st_size or _lives(asked)
+        return not request.stat().st_size or _is_alive(request)
     except OSError:
         return False
 
 
-def _lives(path: Path) -> bool:
-    """Notify whether the process whose number a file holds lives, and is the one that wrote it."""
+def _is_alive(path: Path) -> bool:
+    """Return whether the process whose id a file contains is alive and wrote that file."""
     try:
         process = psutil.Process(int(path.read_text(encoding="utf-8")))
-        wrote = process.create_time() <= path.stat().st_mtime + CLOCKS
-        return wrote and process.status() != psutil.STATUS_ZOMBIE
+        is_writer = process.create_time() <= path.stat().st_mtime + CLOCK_TOLERANCE
+        return is_writer and process.status() != psutil.STATUS_ZOMBIE
     except (OSError, ValueError, psutil.Error):
         return False
 
 
-def _hook(folder: Path) -> Path:
-    done = answer("git", "-C", str(folder), "rev-parse", "--path-format=absolute", "--git-path", f"hooks/{NAME}")
+def _is_ours(path: Path) -> bool:
+    return MARKER in path.read_text(encoding="utf-8", errors="replace")
+
+
+def _hook_path(folder: Path) -> Path:
+    done = answer("git", "-C", str(folder), "rev-parse", "--path-format=absolute", "--git-path", "hooks/post-commit")
     if done.returncode:
-        raise UsageError(f"{folder.resolve()} is in no git repository", hint="git init; or name another folder")
+        raise UsageError(f"{folder.resolve()} is not in a git repository", hint="git init; or name another folder")
     return Path(good("git rev-parse", done).decode().strip())
 
 
-def _command(store: Store, config: Path | None) -> str:
-    words = [sys.executable, "-P", "-m", "stargaze", "hook", "begin", "--store", str(store.root.resolve())]
-    return shlex.join([*words, *(["--config", str(config.resolve())] if config else [])])
+def _start_command(store: Store, config: Path | None) -> str:
+    argv = [sys.executable, "-P", "-m", "stargaze", "hook", "start", "--store", str(store.root.resolve())]
+    return shlex.join([*argv, *(["--config", str(config.resolve())] if config else [])])

@@ -1,4 +1,4 @@
-"""Production as the config names it: its machines are those of ``infra``, what is brought there is ``serve``'s."""
+"""The production target of the config: the machines of ``infra``, the image and the settings of ``serve``."""
 
 from __future__ import annotations
 
@@ -17,37 +17,35 @@ if TYPE_CHECKING:
     from stargaze.store import Store
 
 
-def alone(store: Store) -> AbstractContextManager[None]:
-    """Change production inside the block, alone among the commands of this store: none takes back what another has just brought.
+def lock_production(store: Store) -> AbstractContextManager[None]:
+    """Let no other command of this store change production while the block runs.
 
     Raises
     ------
     BusyError
-        If another command changes it now.
+        If another command is changing it.
     """
     busy = f"{store.root}: another command is changing production"
     return locked(store.root / "production.lock", busy=busy, hint="wait for it, or stargaze status")
 
 
-def site_of(settings: Config, store: Store) -> ProductionTarget:
-    """Return where production is and what it is built with, as the config says."""
-    state_dir = open_state_dir(settings.infra, store)
-    builder = None
-    if settings.deploy.build_on == "development":
-        builder = find_ssh_hosts(settings.infra, state_dir, "development")[0]
+def production_target(config: Config, store: Store) -> ProductionTarget:
+    """Return the machines of production and how its image is built."""
+    state_dir = open_state_dir(config.infra, store)
+    builds_remotely = config.deploy.build_on == "development"
+    builder = find_ssh_hosts(config.infra, state_dir, "development")[0] if builds_remotely else None
     return ProductionTarget(
-        production=find_ssh_hosts(settings.infra, state_dir, "production"),
+        production=find_ssh_hosts(config.infra, state_dir, "production"),
         engine=Engine(builder),
-        recipe=Recipe(settings.screening.base_image, tuple(settings.screening.build_options)),
-        serve=settings.serve,
-        sources=Sources(settings.github.api_url),
-        port=settings.infra.page_port,
+        recipe=Recipe(config.screening.base_image, tuple(config.screening.build_options)),
+        serve=config.serve,
+        sources=Sources(config.github.api_url),
+        port=config.infra.page_port,
     )
 
 
-def pages_of(settings: Config, store: Store, site: ProductionTarget) -> list[str]:
-    """Return where visitors find the page: at the machine that faces outside, where there is one."""
-    state_dir = open_state_dir(settings.infra, store)
-    outside = [one for one in read_hosts(settings.infra, state_dir) if one.machine.role == "orchestration"]
-    addresses = [one.address for one in outside] or [one.address for one in site.production]
-    return [f"{address}:{site.port}" for address in addresses]
+def page_addresses(config: Config, store: Store, target: ProductionTarget) -> list[str]:
+    """Return the addresses of the page: that of the orchestration machine, else those of the production machines."""
+    hosts = read_hosts(config.infra, open_state_dir(config.infra, store))
+    proxies = [host.address for host in hosts if host.machine.role == "orchestration"]
+    return [f"{address}:{target.port}" for address in proxies or [host.address for host in target.production]]

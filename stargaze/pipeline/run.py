@@ -1,4 +1,4 @@
-"""Walk the stages one after the other and end at the page: what ``stargaze run`` does."""
+"""Run all stages, then serve: ``stargaze run``."""
 
 from __future__ import annotations
 
@@ -8,75 +8,65 @@ from datetime import datetime
 from stargaze.config import Config
 from stargaze.errors import UsageError
 from stargaze.output import Output
-from stargaze.pipeline.stages import stages, walk
+from stargaze.pipeline.stages import build_stages, plan_stages
 from stargaze.store import Store, lock_store
 
 EXAMPLES = 5
-"""Repositories that a run with ``--once`` asks about: the most that the page takes by default."""
+"""Repositories that ``--once`` asks about: the default of serve.max_repositories."""
 
 
-def make(config: Config, store: Store, out: Output, *, again: bool, clock: Callable[[], datetime]) -> None:
-    """Do what is left of the stages up to ``deploy``."""
+def run_stages(config: Config, store: Store, out: Output, *, again: bool, clock: Callable[[], datetime]) -> None:
+    """Run the unfinished stages up to ``deploy``; with ``again`` all of them."""
     from stargaze.tuning.families import select_families
 
-    select_families(config.screening.families)  # before the long stages, not after them
+    select_families(config.screening.families)  # fails before the long stages
     if config.tuning.target != "stars":
         raise UsageError(
-            f"stargaze run walks to the page, which shows stars; tuning.target is {config.tuning.target!r}",
+            f'stargaze run needs tuning.target = "stars", not {config.tuning.target!r}: the page shows stars',
             hint=f"stargaze tune makes the {config.tuning.target} bundle; STARGAZE_TUNING_TARGET=stars stargaze run",
         )
     with lock_store(store):
         if again:
-            store.journal.unlink(missing_ok=True)  # all is done anew, a stopped tuning too
-        for stage, must in walk(stages(config, store, clock), again=again):
-            if must:
-                with out.progress(stage.name) as report:
-                    line = stage.act(report)
-                out.note(f"{stage.name}: {line}")
-            else:
-                out.note(f"{stage.name}: done already")
+            store.journal.unlink(missing_ok=True)
+        for stage, must_run in plan_stages(build_stages(config, store, clock), again=again):
+            if not must_run:
+                out.note(f"{stage.name}: already done")
+                continue
+            with out.progress(stage.name) as report:
+                line = stage.run(report)
+            out.note(f"{stage.name}: {line}")
 
 
-def travel(config: Config, store: Store, out: Output, *, once: bool, again: bool, clock: Callable[[], datetime]) -> int:
-    """Do what is left of the stages, then serve; with ``once``, ask the page about a few repositories and end."""
-    make(config, store, out, again=again, clock=clock)
+def run_pipeline(
+    config: Config, store: Store, out: Output, *, once: bool, again: bool, clock: Callable[[], datetime]
+) -> int:
+    """Run the unfinished stages, then serve; with ``once``, request predictions of a few repositories and return."""
+    run_stages(config, store, out, again=again, clock=clock)
     from stargaze.serve.runtime.settings import Sources
     from stargaze.serve.supervisor.supervise import serve, serving
+    from stargaze.serve.web.client import request_predictions
 
     sources = Sources(config.github.api_url, config.growth.history_file)
     if not once:
-        return serve(config.serve, store, sources, announce=lambda url: out.text(f"serving at {url} (Ctrl-C ends it)"))
-    from stargaze.serve.web.client import request_predictions
-
+        return serve(config.serve, store, sources, announce=lambda url: out.text(f"serving at {url} (Ctrl-C stops it)"))
     with serving(config.serve, store, sources) as url:
-        answers = request_predictions(url, _examples(store, min(EXAMPLES, config.serve.max_repositories)))
-    out.note(f"asked once at {url}")
-    rows = [
-        {
-            "repository": answer["full_name"],
-            "predicted": answer["stars"],
-            "from": answer["low"],
-            "to": answer["high"],
-            "true": answer["actual"],
-        }
-        for answer in answers
-    ]
-    out.table(answers if out.as_json else rows, ["repository", "predicted", "from", "to", "true"])
+        predictions = request_predictions(url, _pick_examples(store, min(EXAMPLES, config.serve.max_repositories)))
+    out.note(f"sent one request to {url}")
+    columns = {"repository": "full_name", "predicted": "stars", "low": "low", "high": "high", "actual": "actual"}
+    rows = [{column: prediction[key] for column, key in columns.items()} for prediction in predictions]
+    out.table(predictions if out.as_json else rows, list(columns))
     return 0
 
 
-def _examples(store: Store, most: int) -> list[str]:
-    """Return repositories that the page knows and the model has not seen, from many stars to few."""
+def _pick_examples(store: Store, limit: int) -> list[str]:
+    """Return repositories that the page knows and the model was not trained on, from many stars to few."""
     import numpy as np
 
     from stargaze.bundle.star_bundle import Bundle
     from stargaze.features.split import TEST, assign_folds
 
     bundle = Bundle.load(store.current)
-    known = bundle.known.sort_values("stars", ascending=False, kind="stable")
-    held_out = (
-        known["full_name"][assign_folds(known["full_name"], bundle.split) == TEST].tolist()
-        or known["full_name"].tolist()
-    )
-    places = np.unique(np.geomspace(1, len(held_out), most).astype(int) - 1)
-    return [str(held_out[place]) for place in places]
+    names = bundle.known.sort_values("stars", ascending=False, kind="stable")["full_name"]
+    held_out = names[assign_folds(names, bundle.split) == TEST].tolist() or names.tolist()
+    rows = np.unique(np.geomspace(1, len(held_out), limit).astype(int) - 1)
+    return [str(held_out[row]) for row in rows]

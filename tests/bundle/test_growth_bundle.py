@@ -18,7 +18,7 @@ from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError
-from stargaze.pipeline.stages import state
+from stargaze.pipeline.status import list_artifacts
 from stargaze.store import Store
 from stargaze.tuning.growth.tune_growth import tune_growth
 from tests.conftest import Ended
@@ -188,7 +188,7 @@ def test_tune_writes_a_growth_bundle_and_prints_the_baselines(run: Callable[...,
 
 
 def test_status_shows_the_growth_bundle(store: Store) -> None:
-    found = {row["noun"]: row["holds"] for row in state(store)}
+    found = {row["artifact"]: row["contents"] for row in list_artifacts(store)}
 
     assert found["growth bundle"] == store.latest_growth.read_text()[:12]
 
@@ -237,10 +237,10 @@ def test_a_missing_history_names_the_command_that_fetches_it(run: Callable[..., 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("tune", "--resume"), "--resume is about trials"),
-        (("tune", "--trials", "9"), "--trials is about trials"),
-        (("tune", "--no-racing"), "--racing is about trials"),
-        (("run",), "stargaze run walks"),
+        (("tune", "--resume"), '--resume has no effect when tuning.target is "growth"'),
+        (("tune", "--trials", "9"), '--trials has no effect when tuning.target is "growth"'),
+        (("tune", "--no-racing"), '--racing has no effect when tuning.target is "growth"'),
+        (("run",), "stargaze run needs tuning.target"),
     ],
 )
 def test_options_without_effect_on_growth_are_refused(

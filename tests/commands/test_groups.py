@@ -91,7 +91,7 @@ def test_the_doctor_answers_in_json_and_ends_with_what_is_ill(run: Run) -> None:
     ended = run("doctor", "--json")
 
     rows = json.loads(ended.out)
-    assert ended.code == (1 if any(row["state"] == "ill" for row in rows) else 0)
+    assert ended.code == (1 if any(row["state"] == "error" for row in rows) else 0)
     assert {"python", "disk", "GITHUB_TOKEN"} <= {row["check"] for row in rows}
 
 

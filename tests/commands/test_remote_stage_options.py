@@ -110,7 +110,7 @@ def test_ctrl_c_says_what_goes_on(run: Run, there: There, monkeypatch: pytest.Mo
     ended = run("tune", "--on", "cluster")
 
     assert (ended.code, ended.out) == (130, "")
-    assert ended.err.splitlines()[-1] == "hint:  stargaze tune --resume goes on"
+    assert ended.err.splitlines()[-1] == "hint:  stargaze tune --resume continues"
     assert not errand().exists()
 
 
@@ -180,7 +180,7 @@ def test_who_meets_a_stage_cannot_ask_for_another_one(run: Run, there: There, wo
     met = run(*words, "--attach")
 
     assert met.code == 2
-    assert met.error == f"--attach follows what was begun, and --{late} comes too late for that"
+    assert met.error == f"--{late} cannot be combined with --attach, which follows a job that is already running"
     assert errand().exists()
 
 
@@ -189,9 +189,9 @@ def test_who_meets_a_stage_cannot_ask_for_another_one(run: Run, there: There, wo
 @pytest.mark.parametrize(
     ("config", "code", "said", "hint"),
     [
-        ("", 3, "no machines were brought up from here", "stargaze infra up"),
+        ("", 3, "no machines have been created from this store", "stargaze infra up"),
         ('[infra]\nprovider = "static"\n', 2, "infra.hosts is empty", "[infra.hosts]"),
-        (CLUSTER.replace("development", "production1"), 3, "the cluster has no machine for development", "infra up"),
+        (CLUSTER.replace("development", "production1"), 3, "the cluster has no development machine", "infra up"),
     ],
     ids=["none", "without hosts", "without a head"],
 )
@@ -257,7 +257,7 @@ def test_what_is_about_trials_says_nothing_of_growth_there_either(
 
     ended = run("tune", "--on", "cluster", "--time-budget", "60")
 
-    assert (ended.code, ended.error) == (2, "--time-budget is about trials, and growth has none")
+    assert (ended.code, ended.error) == (2, '--time-budget has no effect when tuning.target is "growth"')
     assert there.jobs.known == {}
 
 

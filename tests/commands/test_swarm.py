@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from stargaze.commands import swarm as cli_delivery
+from stargaze.commands import swarm
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError
-from stargaze.pipeline.production import alone
+from stargaze.pipeline.production import lock_production
 from stargaze.serve.release.record import Release
 from stargaze.serve.swarm import deploy as delivery
 from stargaze.serve.swarm import drill
@@ -84,11 +84,21 @@ def small(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["logs", "web", "-n", "0"], 2, "Invalid value for '--lines'", "stargaze logs -h"),
         (["rollback", "0123"], 3, "there is no release to roll back to", "stargaze deploy"),
         (["deploy", "0123"], 3, "there is no bundle '0123'", "stargaze tune"),
-        (["deploy", "0123", "--rotate-secrets"], 2, "--rotate-secrets sends no bundle", "stargaze deploy --rotate"),
+        (
+            ["deploy", "0123", "--rotate-secrets"],
+            2,
+            "--rotate-secrets cannot be combined with a bundle",
+            "stargaze deploy --rotate",
+        ),
         (["deploy", "--force", " "], 2, "--force needs a reason; it is recorded", 'deploy --force "the'),
         (["deploy", "--force", ""], 2, "--force needs a reason; it is recorded", 'deploy --force "the'),
-        (["deploy", "--force", "why", "--rotate-secrets"], 2, "--rotate-secrets sends no bundle", "stargaze deploy"),
-        (["drill", "another"], 2, "this cluster is called stargaze, not another: nothing was done", "drill stargaze"),
+        (
+            ["deploy", "--force", "why", "--rotate-secrets"],
+            2,
+            "--rotate-secrets cannot be combined with a bundle",
+            "stargaze deploy",
+        ),
+        (["drill", "another"], 2, "this cluster is named stargaze, not another: nothing was done", "drill stargaze"),
         (["drill", "stargaze", "--only", "wroker"], 2, "wroker: no such hardship", "Did you mean worker?"),
         (["drill", "stargaze", "--rate", "0"], 2, "Invalid value for '--rate'", "stargaze drill -h"),
         (["drill", "stargaze", "--rate", "nan"], 2, "Invalid value for '--rate'", "stargaze drill -h"),
@@ -138,7 +148,7 @@ def test_a_swarm_without_machines_says_what_brings_them_up(run: Run, words: list
     ended = run(*words, "--json") if words[0] != "logs" else run(*words)
 
     assert (ended.code, ended.out) == (3, "")
-    assert (ended.error, ended.hint) == ("no machines were brought up from here", "stargaze infra up")
+    assert (ended.error, ended.hint) == ("no machines have been created from this store", "stargaze infra up")
 
 
 @pytest.mark.parametrize("words", [*SWARMS_OWN, ["rollback"], ["status"]], ids=" ".join)
@@ -150,7 +160,7 @@ def test_machines_none_of_which_is_for_production_are_no_place_to_deliver_to(run
 
     ended = run(*words)
 
-    assert (ended.code, ended.error) == (3, "the cluster has no machine for production")
+    assert (ended.code, ended.error) == (3, "the cluster has no production machine")
 
 
 @pytest.mark.parametrize("words", [["scale", "worker=2"], ["logs", "web"], ["status"]], ids=" ".join)
@@ -190,7 +200,7 @@ def test_status_is_three_tables_and_ends_well_where_all_is_well(run: Run, small:
     ended = run("status")
 
     assert (ended.code, ended.err) == (0, "")
-    for word in ("not there yet: stargaze fetch", "Production", "production2", "Services", "results"):
+    for word in ("missing: stargaze fetch", "Production", "production2", "Services", "results"):
         assert word in ended.out
 
 
@@ -200,9 +210,9 @@ def test_status_in_json_is_one_value_also_where_something_is_ill(run: Run, small
     ended = run("status", "--json")
 
     found = json.loads(ended.out)
-    assert set(found) == {"artefacts", "machines", "services"}
+    assert set(found) == {"artifacts", "machines", "services"}
     assert "does not let us in" in found["machines"][1]["state"]
-    assert (ended.code, ended.error) == (1, "not well: production2")
+    assert (ended.code, ended.error) == (1, "not ok: production2")
 
 
 def test_what_is_not_well_is_named_and_ends_with_1(
@@ -214,7 +224,7 @@ def test_what_is_not_well_is_named_and_ends_with_1(
     ended = run("status")
 
     assert ended.code == 1
-    assert ended.error == "not well: production1, production2, worker"
+    assert ended.error == "not ok: production1, production2, worker"
     assert ended.hint == "stargaze logs SERVICE; stargaze deploy"
 
 
@@ -230,7 +240,7 @@ def test_what_is_scaled_is_told_with_the_keys_that_keep_it(run: Run, small: Smal
 
 def test_a_log_is_what_docker_prints(run: Run, small: SmallSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
     become: list[Any] = []
-    monkeypatch.setattr(cli_delivery, "os", copy_module(os, execvp=lambda *argv: become.append(argv)))
+    monkeypatch.setattr(swarm, "os", copy_module(os, execvp=lambda *argv: become.append(argv)))
 
     run("logs", "worker", "-n", "7")
 
@@ -243,7 +253,7 @@ def test_a_log_is_what_docker_prints(run: Run, small: SmallSwarm, monkeypatch: p
     "words", [("deploy",), ("deploy", "--rotate-secrets"), ("rollback",), ("scale", "worker=3")], ids=" ".join
 )
 def test_one_command_changes_production_at_a_time(run: Run, small: SmallSwarm, words: list[str]) -> None:
-    with alone(Store(Path("store"))):
+    with lock_production(Store(Path("store"))):
         ended = run(*words)
 
     assert (ended.code, ended.hint) == (5, "wait for it, or stargaze status")
@@ -258,7 +268,7 @@ def test_new_secrets_are_told_by_their_version_alone(run: Run, small: SmallSwarm
     assert not [secret for secret in small.secrets.values() if secret.decode() in ended.out + ended.err]
 
 
-@pytest.mark.parametrize(("changed", "word"), [(True, "serves on"), (False, "serves already: nothing to do on")])
+@pytest.mark.parametrize(("changed", "word"), [(True, "serves on"), (False, "already serves: nothing to do on")])
 def test_a_delivery_says_what_serves_and_where(
     run: Run, small: SmallSwarm, monkeypatch: pytest.MonkeyPatch, changed: bool, word: str
 ) -> None:
@@ -321,7 +331,7 @@ def test_a_drill_whose_promises_held_ends_well(run: Run, struck: list[Any]) -> N
 @pytest.mark.parametrize(
     ("per_minute", "rate", "noted"),
     [
-        (120, 1.6, "asking 1.6 questions a second, not 50: serve.rate_limit = 120\n"),
+        (120, 1.6, "sending 1.6 requests/s, not 50: serve.rate_limit = 120\n"),
         (6000, 50.0, ""),
         (0, 50.0, ""),
     ],
@@ -338,7 +348,7 @@ def test_a_drill_asks_no_more_than_the_page_lets_one_address_ask(
     assert ended.code == 0
     assert struck[2] == rate
     assert noted in ended.err
-    assert ("questions a second" in ended.err) == bool(noted)
+    assert ("requests/s" in ended.err) == bool(noted)
 
 
 def test_a_promise_that_was_broken_is_named_and_ends_with_1(run: Run, struck: list[Any]) -> None:
@@ -347,5 +357,5 @@ def test_a_promise_that_was_broken_is_named_and_ends_with_1(run: Run, struck: li
     ended = run("drill", "stargaze", "--rate", "1", "--json", "-c", "other.toml")
 
     assert [sheet["hardship"] for sheet in json.loads(ended.out)] == list(HARDSHIPS)
-    assert (ended.code, ended.error) == (1, "broken: broker")
+    assert (ended.code, ended.error) == (1, "failed: broker")
     assert struck[0].command[-2:] == ["--config", "other.toml"]

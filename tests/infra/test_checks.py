@@ -30,21 +30,21 @@ def state_dir(tmp_path: Path) -> StateDir:
 def test_an_empty_project_with_sufficient_offers_has_a_plan_to_apply(cloud: FakeCloud, state_dir: StateDir) -> None:
     credentials, plan, rules = check_cloud(SECTION, cloud, state_dir, "applicationcredential")
 
-    assert (credentials.state, plan.state, rules.state) == ("well", "warning", "well")
-    assert plan.hint == "stargaze infra up"
-    assert "27 to create" in plan.found
+    assert (credentials.state, plan.state, rules.state) == ("ok", "warning", "ok")
+    assert plan.fix == "stargaze infra up"
+    assert "27 to create" in plan.result
 
 
 def test_a_password_causes_a_warning(cloud: FakeCloud, state_dir: StateDir) -> None:
     credentials, *_ = check_cloud(SECTION, cloud, state_dir, "password")
 
-    assert (credentials.state, "application credential" in credentials.hint) == ("warning", True)
+    assert (credentials.state, "application credential" in credentials.fix) == ("warning", True)
 
 
 def test_every_problem_is_a_check_of_its_own(state_dir: StateDir) -> None:
     checks = check_cloud(SECTION, FakeCloud(Offers()), state_dir, "token")
 
-    assert [check.state for check in checks] == ["well", "ill", "ill", "ill", "well"]
+    assert [check.state for check in checks] == ["ok", "error", "error", "error", "ok"]
 
 
 def test_a_rule_that_opens_more_than_the_page_is_an_error(cloud: FakeCloud, state_dir: StateDir) -> None:
@@ -58,7 +58,7 @@ def test_a_rule_that_opens_more_than_the_page_is_an_error(cloud: FakeCloud, stat
 
     *_, rules = check_cloud(SECTION, cloud, state_dir, "token")
 
-    assert (rules.state, rules.found) == ("ill", "stargaze-ray: tcp 6379 from 0.0.0.0/0")
+    assert (rules.state, rules.result) == ("error", "stargaze-ray: tcp 6379 from 0.0.0.0/0")
 
 
 @pytest.mark.parametrize(
@@ -82,5 +82,5 @@ def test_a_rule_that_opens_more_than_the_page_is_an_error(cloud: FakeCloud, stat
 def test_the_facts_are_compared_with_the_role(changes: dict[str, Any], role: str, failed: list[str]) -> None:
     checks = _check_facts("m", role, {**HEALTHY, **MEMBERS, **changes}, 1000.0, {"ray": 2, "swarm": 2})
 
-    assert [check.name for check in checks if check.state == "ill"] == failed
-    assert all(check.hint for check in checks if check.state == "ill")
+    assert [check.name for check in checks if check.state == "error"] == failed
+    assert all(check.fix for check in checks if check.state == "error")

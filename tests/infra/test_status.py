@@ -102,7 +102,7 @@ def test_the_doctor_checks_every_machine_and_only_the_public_ports(
 
     results = check_machines(SECTION, state_dir)
 
-    assert [check.name for check in results if check.state == "ill"] == []
+    assert [check.name for check in results if check.state == "error"] == []
     assert {f"{name}: ssh" for name in HOSTS} <= {check.name for check in results}
     assert set(attempted) == {"203.0.113.9"}
     assert len(attempted) == len(checks.PRIVATE_PORTS)
@@ -112,7 +112,7 @@ def test_the_doctor_checks_every_machine_and_only_the_public_ports(
 def test_a_machine_without_facts_is_an_error(
     state_dir: StateDir, answers: dict[str, str], monkeypatch: pytest.MonkeyPatch, output: str | None
 ) -> None:
-    monkeypatch.setattr(checks, "_check_port", lambda *_: checks.Check("port", "well", ""))
+    monkeypatch.setattr(checks, "_check_port", lambda *_: checks.Check("port", "ok", ""))
     monkeypatch.setattr(checks, "PRIVATE_PORTS", {})
     if output is None:
         del answers["10.20.0.13"]
@@ -121,6 +121,6 @@ def test_a_machine_without_facts_is_an_error(
 
     results = check_machines(SECTION, state_dir)
 
-    assert [(check.name, check.found, check.hint) for check in results if check.state == "ill"] == [
+    assert [(check.name, check.result, check.fix) for check in results if check.state == "error"] == [
         ("production1: ssh", "login failed", "stargaze infra up")
     ]

@@ -20,8 +20,8 @@ from stargaze.config import Config, FeaturesSection, ScreeningSection
 from stargaze.errors import ExternalError, UsageError
 from stargaze.features.split import TEST, assign_folds
 from stargaze.output import Output
-from stargaze.pipeline import run as journey
-from stargaze.pipeline.run import EXAMPLES, travel
+from stargaze.pipeline import run as pipeline
+from stargaze.pipeline.run import EXAMPLES, run_pipeline
 from stargaze.pipeline.stages import Stage
 from stargaze.store import Store
 from tests.waiting import wait_for
@@ -80,9 +80,11 @@ def go(
     **how: bool,
 ) -> int:
     """Travel over these stages."""
-    monkeypatch.setattr(journey, "stages", lambda *_arguments: todo)
+    monkeypatch.setattr(pipeline, "build_stages", lambda *_arguments: todo)
     options = {"once": False, "again": False, **how}
-    return travel(config or Config(), store, Output(as_json), clock=lambda: datetime(2026, 1, 1, tzinfo=UTC), **options)
+    return run_pipeline(
+        config or Config(), store, Output(as_json), clock=lambda: datetime(2026, 1, 1, tzinfo=UTC), **options
+    )
 
 
 def stage(name: str, *, done: bool, did: list[str]) -> Stage:
@@ -105,8 +107,8 @@ def test_what_is_left_is_done_and_each_says_its_line(
 
     out, err = capsys.readouterr()
     assert did == ["b"]
-    assert err.splitlines() == ["a: done already", "b:  50% half", "b: b is made"]
-    assert out == "serving at http://127.0.0.1:1 (Ctrl-C ends it)\n"
+    assert err.splitlines() == ["a: already done", "b:  50% half", "b: b is made"]
+    assert out == "serving at http://127.0.0.1:1 (Ctrl-C stops it)\n"
     assert code == 130
 
 
@@ -118,7 +120,7 @@ def test_again_does_all(monkeypatch: pytest.MonkeyPatch, store: Store, page: Pag
     assert did == ["a", "b"]
 
 
-def test_a_stage_that_fails_ends_the_journey(monkeypatch: pytest.MonkeyPatch, store: Store, page: Page) -> None:
+def test_a_stage_that_fails_ends_the_run(monkeypatch: pytest.MonkeyPatch, store: Store, page: Page) -> None:
     did: list[str] = []
 
     def fail(_report: object) -> str:
@@ -159,7 +161,7 @@ def test_once_asks_about_held_out_repositories_and_ends(
     assert stars[0] == held_out["stars"].max()
     out, err = capsys.readouterr()
     assert all(name in out for name in page.asked)
-    assert err == "asked once at http://127.0.0.1:1\n"
+    assert err == "sent one request to http://127.0.0.1:1\n"
 
 
 def test_once_as_json_is_the_answers(

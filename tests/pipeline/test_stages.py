@@ -26,7 +26,15 @@ from stargaze.config import (
     TuningSection,
 )
 from stargaze.features.dataset import FeatureSet, read_feature_set, write_feature_set
-from stargaze.pipeline.stages import Stage, _remember, _screen_settings, _tune_settings, stages, state, walk
+from stargaze.pipeline.stages import (
+    Stage,
+    _record_settings,
+    _screen_settings,
+    _tune_settings,
+    build_stages,
+    plan_stages,
+)
+from stargaze.pipeline.status import list_artifacts
 from stargaze.store import Store
 from stargaze.system.files import sha256
 from stargaze.tuning.screen import COLUMNS
@@ -70,8 +78,8 @@ def write_bundle(store: Store, meta: dict[str, Any]) -> Path:
 
 def left(store: Store, config: Config = CONFIG, *, again: bool = False) -> list[str]:
     """Return the names of the stages that are to be done."""
-    todo = stages(config, store, lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    return [stage.name for stage, must in walk(todo, again=again) if must]
+    todo = build_stages(config, store, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    return [stage.name for stage, must in plan_stages(todo, again=again) if must]
 
 
 ALL = ["fetch", "select-features", "screen", "tune", "deploy"]
@@ -81,7 +89,7 @@ ALL = ["fetch", "select-features", "screen", "tune", "deploy"]
 
 
 def test_every_stage_is_a_command_in_the_order_of_the_path() -> None:
-    names = [stage.name for stage in stages(CONFIG, Store(Path("gone")), lambda: datetime.now(UTC))]
+    names = [stage.name for stage in build_stages(CONFIG, Store(Path("gone")), lambda: datetime.now(UTC))]
 
     assert names == ALL
     assert [name for name in EXAMPLES if name in names] == names
@@ -113,7 +121,7 @@ def test_from_the_first_stage_that_is_not_done_all_that_follow_are_done() -> Non
     def stage(name: str, *, done: bool) -> Stage:
         return Stage(name, lambda: bool(asked.append(name)) or done, lambda _report: "")
 
-    found = list(walk([stage("a", done=True), stage("b", done=False), stage("c", done=True)]))
+    found = list(plan_stages([stage("a", done=True), stage("b", done=False), stage("c", done=True)]))
 
     assert [must for _, must in found] == [False, True, True]
     assert asked == ["a", "b"]
@@ -200,9 +208,9 @@ def test_a_stage_does_its_work_and_says_a_line_about_it(tmp_path: Path, plausibl
     plausible(200).drop(columns="topics").to_csv(tmp_path / "x.csv", index=False)
     config = dataclasses.replace(CONFIG, fetch=FetchSection(files=[str(tmp_path / "x.csv")]))
     store, heard = Store(tmp_path / "store"), list[tuple[str, float]]()
-    fetching = stages(config, store, lambda: datetime(2026, 1, 1, tzinfo=UTC))[0]
+    fetching = build_stages(config, store, lambda: datetime(2026, 1, 1, tzinfo=UTC))[0]
 
-    line = fetching.act(lambda what, done: heard.append((what, done)))
+    line = fetching.run(lambda what, done: heard.append((what, done)))
 
     assert line == "200 repositories"
     assert [done for _, done in heard][-1] == 1.0
@@ -214,13 +222,13 @@ def test_a_stage_does_its_work_and_says_a_line_about_it(tmp_path: Path, plausibl
 
 def holds(store: Store) -> dict[str, str]:
     """Return what each noun is said to hold."""
-    return {row["noun"]: row["holds"] for row in state(store)}
+    return {row["artifact"]: row["contents"] for row in list_artifacts(store)}
 
 
 def test_the_state_of_an_empty_store_names_the_command_for_each_noun(tmp_path: Path) -> None:
     found = holds(Store(tmp_path))
 
-    assert [text.removeprefix("not there yet: stargaze ") for text in found.values()] == [
+    assert [text.removeprefix("missing: stargaze ") for text in found.values()] == [
         *ALL[:4],
         "tune",
         "deploy",
@@ -236,7 +244,7 @@ def test_the_state_says_what_each_noun_holds(store: Store) -> None:
     assert found["leaderboard"] == "ridge leads: RMSLE 0.500"
     assert found["trials"] == "3 trials"
     assert found["bundle"] == store.latest.read_text()[:12]
-    assert all(datetime.fromisoformat(row["made"]).tzinfo for row in state(store) if row["made"])
+    assert all(datetime.fromisoformat(row["created"]).tzinfo for row in list_artifacts(store) if row["created"])
 
 
 def test_the_state_says_that_a_feature_set_is_of_other_repositories(store: Store, plausible: Plausible) -> None:
@@ -256,7 +264,7 @@ def test_broken_artefacts_are_shown_as_such_and_end_nothing(store: Store, conten
     assert found["repositories"].startswith("cannot be read")
     assert found["trials"].startswith("cannot be read")
     assert found["feature set"].startswith(f"{store.features}: ")
-    assert "cannot be read" in found["bundle"] or "not there: stargaze tune" in found["bundle"]
+    assert "cannot be read" in found["bundle"] or "missing bundle: stargaze tune" in found["bundle"]
     assert all("\n" not in text for text in found.values())
 
 
@@ -271,20 +279,20 @@ def test_folders_where_files_should_be_are_shown_as_such(store: Store) -> None:
 def test_a_run_with_other_files_fetches_anew(tmp_path: Path) -> None:
     """Else it would answer from the old data without a word."""
     store = Store(tmp_path)
-    fetch = stages(CONFIG, store, lambda: NOW)[0]
-    fetch.act(lambda _what, _done: None)
+    fetch = build_stages(CONFIG, store, lambda: NOW)[0]
+    fetch.run(lambda _what, _done: None)
     other = dataclasses.replace(CONFIG, fetch=FetchSection(since="2016-01-01"))
 
     assert fetch.is_done()
-    assert not stages(other, store, lambda: NOW)[0].is_done()
+    assert not build_stages(other, store, lambda: NOW)[0].is_done()
 
 
 def test_a_run_that_asks_github_for_something_else_fetches_anew(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    stages(CONFIG, store, lambda: NOW)[0].act(lambda _what, _done: None)
+    build_stages(CONFIG, store, lambda: NOW)[0].run(lambda _what, _done: None)
     other = dataclasses.replace(CONFIG, github=GithubSection(stars=">=1000"))
 
-    assert not stages(other, store, lambda: NOW)[0].is_done()
+    assert not build_stages(other, store, lambda: NOW)[0].is_done()
 
 
 @pytest.mark.parametrize(
@@ -298,8 +306,8 @@ def test_a_run_that_asks_github_for_something_else_fetches_anew(tmp_path: Path) 
 )
 def test_a_run_with_other_settings_does_anew_what_they_change(store: Store, config: Config, first: str) -> None:
     """Where a leaderboard is made changes nothing in it."""
-    _remember(store, "screen", _screen_settings(CONFIG))
-    _remember(store, "tune", _tune_settings(CONFIG))
+    _record_settings(store, "screen", _screen_settings(CONFIG))
+    _record_settings(store, "tune", _tune_settings(CONFIG))
 
     assert left(store)[0] == "deploy"
     assert left(store, config)[0] == first

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.pipeline.stages import state
+from stargaze.pipeline.status import list_artifacts
 from stargaze.report.write import bundle_of
 from stargaze.store import Store
 from tests.conftest import Ended
@@ -56,7 +56,7 @@ def test_without_a_bundle_it_says_what_to_type(run: Run, here: Store) -> None:
 
 def test_the_state_says_of_which_bundle_the_page_is(here: Store, page: Path) -> None:
     def holds() -> str:
-        return next(row["holds"] for row in state(here) if row["noun"] == "report")
+        return next(row["contents"] for row in list_artifacts(here) if row["artifact"] == "report")
 
     shutil.copy(page, here.report)
     fresh = holds()

@@ -34,7 +34,7 @@ def head(config: Config, store: Store) -> JobService:
     return head_of(machine, place_of(config.infra.ansible_variables), store.root)
 
 
-def begin(
+def start_stage(
     stage: str,
     config: Config,
     store: Store,
@@ -53,13 +53,13 @@ def begin(
     return send(one, head(config, store), store, now, secrets, report)
 
 
-def is_begun(stage: str, store: Store) -> bool:
+def is_started(stage: str, store: Store) -> bool:
     """Tell whether a stage was begun on the cluster and not brought back."""
     known = JobRecord(store).known()
     return known is not None and known["stage"] == stage
 
 
-def attend(stage: str, config: Config, store: Store, report: Report) -> Outcome:
+def attach_stage(stage: str, config: Config, store: Store, report: Report) -> Outcome:
     """Follow a stage that was begun on the cluster, put what it made in place, and return its answer as if it were made here."""
     JobRecord(store).of(stage)  # before a machine is asked
     found = follow(stage, head(config, store), store, report)

@@ -15,7 +15,7 @@ from stargaze.errors import ConfigError, ExternalError, MissingInputError
 from stargaze.infra.jobs import remote_stage as elsewhere
 from stargaze.infra.jobs.client import Outcome
 from stargaze.infra.jobs.ssh_client import SshHead
-from stargaze.pipeline.stages import _tuned
+from stargaze.pipeline.stages import _run_tuning
 from stargaze.store import Store
 from stargaze.system.files import write_json
 
@@ -54,7 +54,7 @@ def test_only_fetch_is_told_the_token(
     monkeypatch.setattr(elsewhere, "check_inputs", lambda *_: None)
     monkeypatch.setattr(elsewhere, "send", lambda one, _head, _store, _now, given, _report: sent.extend([one, given]))
 
-    elsewhere.begin(stage, Config(infra=MACHINES), store, NOW, quiet, words=["--update"], resume=stage == "tune")
+    elsewhere.start_stage(stage, Config(infra=MACHINES), store, NOW, quiet, words=["--update"], resume=stage == "tune")
 
     assert sent[1] == secrets
     assert sent[0].words == (stage, "--update", *(["--resume"] if stage == "tune" else []))
@@ -65,7 +65,7 @@ def test_the_answer_names_the_bundle_where_it_lies_here(store: Store, monkeypatc
     write_json(store.root / "errand.json", {"stage": "tune"})
     monkeypatch.setattr(elsewhere, "follow", lambda *_: Outcome({"bundle": "store/bundles/abc"}, "text"))
 
-    found = elsewhere.attend("tune", Config(infra=MACHINES), store, quiet)
+    found = elsewhere.attach_stage("tune", Config(infra=MACHINES), store, quiet)
 
     assert found == Outcome({"bundle": str(store.bundles / "abc")}, "text")
 
@@ -76,7 +76,7 @@ def test_a_stage_without_an_answer_is_an_error(store: Store, monkeypatch: pytest
     monkeypatch.setattr(elsewhere, "follow", lambda *_: Outcome(None))
 
     with pytest.raises(ExternalError, match="tune gave no answer"):
-        elsewhere.attend("tune", Config(infra=MACHINES), store, quiet)
+        elsewhere.attach_stage("tune", Config(infra=MACHINES), store, quiet)
 
 
 def test_no_machine_is_asked_before_all_that_is_sent_is_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,14 +85,14 @@ def test_no_machine_is_asked_before_all_that_is_sent_is_there(store: Store, monk
     monkeypatch.setattr(elsewhere, "send", lambda *_: pytest.fail("something was sent"))
 
     with pytest.raises(MissingInputError) as raised:
-        elsewhere.begin("screen", Config(infra=MACHINES), store, NOW, quiet)
+        elsewhere.start_stage("screen", Config(infra=MACHINES), store, NOW, quiet)
 
     assert raised.value.hint == "stargaze fetch"
 
 
 def test_nobody_is_asked_for_what_was_not_begun(store: Store) -> None:
     with pytest.raises(MissingInputError, match="no tune of this store is on the cluster"):
-        elsewhere.attend("tune", Config(), store, quiet)
+        elsewhere.attach_stage("tune", Config(), store, quiet)
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -103,10 +103,12 @@ def test_a_run_tunes_on_the_cluster_and_meets_what_it_began(
     if begun:
         write_json(store.root / "errand.json", {"stage": "tune"})
     done = list[str]()
-    monkeypatch.setattr(elsewhere, "begin", lambda stage, *_, **__: done.append(f"begin {stage}"))
-    monkeypatch.setattr(elsewhere, "attend", lambda stage, *_: done.append(f"attend {stage}") or Outcome({"trials": 3}))
+    monkeypatch.setattr(elsewhere, "start_stage", lambda stage, *_, **__: done.append(f"begin {stage}"))
+    monkeypatch.setattr(
+        elsewhere, "attach_stage", lambda stage, *_: done.append(f"attend {stage}") or Outcome({"trials": 3})
+    )
 
-    found = _tuned(Config(tuning=TuningSection(on="cluster")), store, NOW, quiet, resume=False)
+    found = _run_tuning(Config(tuning=TuningSection(on="cluster")), store, NOW, quiet, resume=False)
 
     assert found == {"trials": 3}
     assert done == [*([] if begun else ["begin tune"]), "attend tune"]
@@ -136,8 +138,8 @@ def away(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         asked.append(("attend", stage))
         return Outcome(values[stage], "in words")
 
-    monkeypatch.setattr(elsewhere, "begin", begin)
-    monkeypatch.setattr(elsewhere, "attend", attend)
+    monkeypatch.setattr(elsewhere, "start_stage", begin)
+    monkeypatch.setattr(elsewhere, "attach_stage", attend)
     return asked
 
 
@@ -196,18 +198,18 @@ def test_growth_is_made_there_too(run: Run, away: list[Any], monkeypatch: pytest
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("tune", "--detach", "--attach"), 2, "--detach leaves a stage to itself, and --attach follows it"),
-        (("tune", "--on", "local", "--detach"), 2, "--detach is about the cluster, and --on says local"),
-        (("fetch", "--on", "local", "--attach"), 2, "--attach is about the cluster, and --on says local"),
-        (("fetch", "--dry-run", "--detach"), 2, "--dry-run begins nothing that could be left or followed"),
-        (("fetch", "--dry-run", "--attach"), 2, "--dry-run begins nothing that could be left or followed"),
+        (("tune", "--detach", "--attach"), 2, "--detach and --attach cannot be combined"),
+        (("tune", "--on", "local", "--detach"), 2, "--detach needs --on cluster"),
+        (("fetch", "--on", "local", "--attach"), 2, "--attach needs --on cluster"),
+        (("fetch", "--dry-run", "--detach"), 2, "--dry-run cannot be combined with --detach or --attach"),
+        (("fetch", "--dry-run", "--attach"), 2, "--dry-run cannot be combined with --detach or --attach"),
         (("tune", "--attach"), 3, "no tune of this store is on the cluster"),
         (("tune", "--on", "moon"), 2, "option: tuning.on should be one of local, cluster, not 'moon'"),
         (("screen", "--on", "moon"), 2, "option: tuning.on should be one of local, cluster, not 'moon'"),
         (("tune", "--resume", "--on", "cluster"), 3, "store/repositories.parquet is not there yet"),
         (("fetch", "gone.json", "--on", "cluster"), 3, "gone.json: no such file"),
         (("select-features", "--on", "cluster"), 3, "store/repositories.parquet is not there yet"),
-        (("fetch", "--on", "cluster"), 3, "no machines were brought up from here"),
+        (("fetch", "--on", "cluster"), 3, "no machines have been created from this store"),
     ],
 )
 def test_what_cannot_be_is_one_line(run: Run, words: tuple[str, ...], code: int, message: str) -> None:

@@ -143,8 +143,8 @@ def test_one_command_makes_and_configures_a_cluster_and_one_takes_it_down(
     assert "nothing to configure" in again
     assert set(re.findall(r" (\d+)$", shell.type("infra", "configure"), re.MULTILINE)) == {"0"}
     checks = {row["check"]: row["state"] for row in json.loads(shell.type("doctor", "--json"))}
-    assert [name for name, state in checks.items() if state == "ill"] == []
-    assert {checks[f"{name}: docker"] for name in ("development", "production1", "production2")} == {"well"}
+    assert [name for name, state in checks.items() if state == "error"] == []
+    assert {checks[f"{name}: docker"] for name in ("development", "production1", "production2")} == {"ok"}
 
     shell.type("infra", "down", "--yes")
 

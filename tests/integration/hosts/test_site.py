@@ -32,7 +32,7 @@ def test_a_check_of_configured_hosts_finds_nothing_to_do(configured: Configured)
 def test_the_doctor_finds_every_part_of_every_machine_well(configured: Configured) -> None:
     checks = check_machines(SECTION, configured.cluster.state_dir)
 
-    assert [check for check in checks if check.state != "well"] == []
+    assert [check for check in checks if check.state != "ok"] == []
     assert {check.name for check in checks} >= {
         *(f"{name}: {part}" for name in MEMBERS for part in ("ssh", "clock", "disk")),
         *(f"{name}: docker" for name in ("development", "production1", "production2")),

@@ -1,0 +1,137 @@
+"""The commands about data: fetch repositories, list and select features."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stargaze.commands.cluster import run_on_cluster
+from stargaze.commands.options import (
+    AsJson,
+    Attach,
+    ConfigPath,
+    Detach,
+    On,
+    StorePath,
+    command_with_example,
+    open_session,
+    utc_now,
+)
+from stargaze.config import POLICIES
+from stargaze.errors import UsageError
+
+EXAMPLES = {
+    "fetch": "stargaze fetch --stars '>=1000' --language rust --limit 5000",
+    "features": "stargaze features --json",
+    "select-features": "stargaze select-features",
+}
+app = typer.Typer()
+command = command_with_example(app, EXAMPLES)
+
+
+@command("fetch")
+def fetch(
+    files: Annotated[list[Path] | None, typer.Option("--from", help="File of GitHub records; repeatable.")] = None,
+    more_files: Annotated[list[Path] | None, typer.Argument(help="More files.", metavar="[FILE]...")] = None,
+    query: Annotated[str | None, typer.Option(help="GitHub: words and qualifiers of its search.")] = None,
+    stars: Annotated[str | None, typer.Option(help="GitHub: range of stars, as '>=1000'.")] = None,
+    created: Annotated[str | None, typer.Option(help="GitHub: creation dates, as 2015..2020-06-30.")] = None,
+    language: Annotated[str | None, typer.Option(help="GitHub: primary language.")] = None,
+    topic: Annotated[str | None, typer.Option(help="GitHub: a topic.")] = None,
+    organization: Annotated[str | None, typer.Option(help="GitHub: an organization or a user.")] = None,
+    names: Annotated[list[str] | None, typer.Option("--name", help="GitHub: owner/name; repeatable.")] = None,
+    limit: Annotated[int | None, typer.Option(help="GitHub: how many repositories; 0 means all.")] = None,
+    sampling: Annotated[str | None, typer.Option(help="GitHub: top, stratified or random.")] = None,
+    details: Annotated[
+        bool | None, typer.Option("--details", help="GitHub: also contributors, README length and followers.")
+    ] = None,
+    star_history: Annotated[
+        list[str] | None, typer.Option(help="GitHub: weekly stars of owner/name, '*' for all; repeatable.")
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="GitHub: request again what may have changed, ignoring the cache.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="GitHub: print the requests that are needed, and fetch nothing.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each request.")] = False,
+    on: On = None,
+    detach: Detach = False,
+    attach: Attach = False,
+    config_path: ConfigPath = None,
+    store_path: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch repositories: the sample, files of GitHub records (JSON, CSV, Parquet, .gz), or GitHub itself."""
+    from stargaze.features.fetch import GithubOptions, foresee, repositories
+    from stargaze.infra.jobs.placement import runs_on_cluster
+    from stargaze.store import lock_store
+
+    search: dict[str, Any] = {"query": query, "stars": stars, "created": created, "language": language, "topic": topic}
+    search |= {"organization": organization, "limit": limit, "sampling": sampling}
+    search |= {"details": details, "star_history": star_history}
+    options = {f"github.{name}": value for name, value in {**search, "names": names}.items()}
+    session = open_session(config_path, store_path, as_json, options)
+    out, config, store = session
+    inputs = [*(files or []), *(more_files or [])]
+    if dry_run and (detach or attach):
+        raise UsageError("--dry-run cannot be combined with --detach or --attach", hint="stargaze fetch --dry-run")
+    given = {**search, "name": names, "update": update or None, "file": inputs}
+    if runs_on_cluster(on, detach=detach, attach=attach, options=given) and not dry_run:
+        remote = {"words": ["--update"] * update, "files": inputs or [Path(name) for name in config.fetch.files]}
+        outcome = run_on_cluster("fetch", session, detach=detach, attach=attach, **remote)
+        if outcome is not None:
+            out.answer(outcome.value, outcome.text)
+            out.note("next: stargaze select-features")
+        return
+    github = GithubOptions(token=os.environ.get("GITHUB_TOKEN", ""), update=update, tell=out.note if verbose else None)
+    with lock_store(store), out.progress("fetch") as report:
+        if dry_run:
+            result: Any = foresee(config, store, inputs, report, github)
+        else:
+            result = repositories(config, store, inputs, utc_now(), report, github)
+    out.answer(result.as_dict(), result.as_text())
+    out.note("next: stargaze fetch" if dry_run else "next: stargaze select-features")
+
+
+@command("features")
+def features(config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False) -> None:
+    """List the features with source, unit, policy and meaning; with a store, also missing values and importance."""
+    from stargaze.features.selection.feature_table import COLUMNS, list_features
+
+    out, _, store = open_session(config_path, store_path, as_json)
+    title = "Features (missing: share; under a policy: importance in nat², or why it was removed)"
+    out.table(list_features(store), COLUMNS, title)
+
+
+@command("select-features")
+def select_features(
+    on: On = None,
+    detach: Detach = False,
+    attach: Attach = False,
+    config_path: ConfigPath = None,
+    store_path: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Select the features of each policy, with a reason for each one that is removed."""
+    from stargaze.features.selection.select_features import select_features
+    from stargaze.infra.jobs.placement import runs_on_cluster
+    from stargaze.store import lock_store
+
+    session = open_session(config_path, store_path, as_json)
+    out, config, store = session
+    if runs_on_cluster(on, detach=detach, attach=attach, options={}):
+        outcome = run_on_cluster("select-features", session, detach=detach, attach=attach)
+        if outcome is None:
+            return
+        rows = outcome.value
+    else:
+        with lock_store(store), out.progress("select-features") as report:
+            rows = select_features(config.features, store, report).as_rows()
+    title = "Features (importance in nat², or why it was removed)"
+    out.table(rows, ["feature", "missing", "rho", *POLICIES], title)
+    out.text(f"plot: {store.selection_plot}")
+    out.note("next: stargaze screen")

@@ -1,0 +1,174 @@
+"""The commands about production: deploy, roll back, watch, scale, test and serve."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stargaze.commands.options import AsJson, ConfigPath, StorePath, command_with_example, open_session, utc_now
+from stargaze.errors import UsageError
+
+EXAMPLES = {
+    "deploy": "stargaze deploy",
+    "rollback": "stargaze rollback",
+    "releases": "stargaze releases --json",
+    "logs": "stargaze logs web --follow",
+    "scale": "stargaze scale web=4 worker=8",
+    "drill": "stargaze drill stargaze --only worker,broker",
+    "serve": "stargaze serve --port 8080",
+}
+app = typer.Typer()
+command = command_with_example(app, EXAMPLES)
+
+
+@command("deploy")
+def deploy(
+    digest: Annotated[
+        str | None, typer.Argument(help="Digest of a bundle or its first characters; default the newest.")
+    ] = None,
+    force: Annotated[
+        str | None,
+        typer.Option("--force", help="Reason to deploy even if it predicts worse than the release in production."),
+    ] = None,
+    rotate_secrets: Annotated[
+        bool, typer.Option("--rotate-secrets", help="swarm: replace all passwords and keys.")
+    ] = False,
+    config_path: ConfigPath = None,
+    store_path: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Push the bundle as a signed release, which hooks verify and install, unless it predicts worse than production."""
+    from stargaze.serve.release.publish import check_force_reason, deploy
+    from stargaze.serve.release.quality_gate import check_quality
+
+    session = open_session(config_path, store_path, as_json)
+    out, config, store = session
+    force_reason = check_force_reason(force)
+
+    def gate(challenger: Path, champion: Path) -> None:
+        out.note(check_quality(challenger, champion, store).as_text())
+
+    if config.deploy.to == "swarm":
+        from stargaze.commands import swarm
+
+        if rotate_secrets and (digest or force_reason):
+            raise UsageError(
+                "--rotate-secrets cannot be combined with a bundle", hint="stargaze deploy --rotate-secrets"
+            )
+        if rotate_secrets:
+            swarm.rotate_secrets(session)
+        else:
+            swarm.deploy(session, digest=digest, gate=gate, force_reason=force_reason)
+        return
+    if rotate_secrets:
+        raise UsageError('--rotate-secrets needs deploy.to = "swarm"', hint='deploy.to = "swarm"')
+    release = deploy(config.deploy, store, now=utc_now(), digest=digest, gate=gate, force_reason=force_reason)
+    result = "is deployed" if release.changed else "is already deployed: nothing to do"
+    out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} {result}")
+    out.note("next: stargaze serve")
+
+
+@command("rollback")
+def rollback(
+    to: Annotated[
+        str | None, typer.Argument(help="Digest of a release or its first characters; default the previous one.")
+    ] = None,
+    config_path: ConfigPath = None,
+    store_path: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Return to the previous release; this is recorded as a new release."""
+    from stargaze.serve.release.publish import rollback
+
+    session = open_session(config_path, store_path, as_json)
+    if session.config.deploy.to == "swarm":
+        from stargaze.commands import swarm
+
+        swarm.rollback(session, to=to)
+        return
+    release = rollback(session.config.deploy, session.store, now=utc_now(), to=to)
+    session.out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} serves again")
+
+
+@command("releases")
+def releases(config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False) -> None:
+    """List the releases, newest first: date, kind, bundle and author."""
+    from stargaze.serve.release.publish import list_releases
+
+    out, _, store = open_session(config_path, store_path, as_json)
+    rows = [dataclasses.asdict(release) for release in list_releases(store)]
+    short = [{**row, "digest": row["digest"][:12]} for row in rows]
+    out.table(rows if as_json else short, ["created_at", "kind", "digest", "author"])
+
+
+@command("logs")
+def logs(
+    service: Annotated[str, typer.Argument(help="A service as named by status: web, worker, broker, results.")],
+    lines: Annotated[int, typer.Option("--lines", "-n", help="Number of lines per replica.", min=1)] = 100,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until Ctrl-C.")] = False,
+    config_path: ConfigPath = None,
+    store_path: StorePath = None,
+) -> None:
+    """Print the log of a Swarm service, from all its replicas."""
+    from stargaze.commands import swarm
+
+    swarm.logs(open_session(config_path, store_path), service, lines=lines, follow=follow)
+
+
+@command("scale")
+def scale(
+    replicas: Annotated[list[str], typer.Argument(help="Replicas per service.", metavar="SERVICE=NUMBER...")],
+    config_path: ConfigPath = None,
+    store_path: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set the number of web and worker replicas in the Swarm, until the next deploy."""
+    from stargaze.commands import swarm
+
+    swarm.scale(open_session(config_path, store_path, as_json), replicas)
+
+
+@command("drill")
+def drill(
+    name: Annotated[
+        str, typer.Argument(help="The cluster's name (infra.name), as confirmation: parts of it will be killed.")
+    ],
+    only: Annotated[
+        str, typer.Option(help="Some of these faults, comma-separated: worker, web, broker, node, deploy.")
+    ] = "",
+    rate: Annotated[
+        float,
+        typer.Option(help="Load in requests/s; at most what serve.rate_limit allows.", min=0.1, max=1000),
+    ] = 50.0,
+    config_path: ConfigPath = None,
+    store_path: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Kill parts of production under load, one after the other, and check the expectations. Exits with 1 if one failed."""
+    from stargaze.commands import swarm
+
+    session = open_session(config_path, store_path, as_json)
+    options = ["--store", str(session.store.root), *(["--config", str(config_path)] if config_path else [])]
+    swarm.drill(session, name=name, only=only, rate=rate, deploy_options=options)
+
+
+@command("serve")
+def serve(
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Prediction processes.")] = None,
+    config_path: ConfigPath = None,
+    store_path: StorePath = None,
+) -> None:
+    """Serve the page and the API with gunicorn and a Celery worker, until Ctrl-C."""
+    from stargaze.serve.runtime.settings import Sources
+    from stargaze.serve.supervisor.supervise import serve
+
+    options = {"serve.port": port, "serve.host": host, "serve.worker_processes": workers}
+    out, config, store = open_session(config_path, store_path, options=options)
+    sources = Sources(config.github.api_url, config.growth.history_file)
+    code = serve(config.serve, store, sources, announce=lambda url: out.text(f"serving at {url} (Ctrl-C stops it)"))
+    raise typer.Exit(code)

@@ -1,0 +1,101 @@
+"""The commands about the project as a whole: config, the whole pipeline, and the state of everything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stargaze.commands.options import AsJson, ConfigPath, StorePath, command_with_example, open_session, utc_now
+from stargaze.config import DEFAULT_PATH, as_dict, render
+from stargaze.errors import DifferenceFoundError, UsageError
+from stargaze.output import Output
+
+EXAMPLES = {
+    "init": "stargaze init",
+    "config": "stargaze config --json",
+    "run": "stargaze run --once",
+    "status": "stargaze status",
+    "doctor": "stargaze doctor --json",
+}
+app = typer.Typer()
+command = command_with_example(app, EXAMPLES)
+
+
+@command("init")
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = DEFAULT_PATH,
+    *,
+    print_only: Annotated[bool, typer.Option("--print", help="Print it instead.")] = False,
+) -> None:
+    """Write the annotated config file with the default of every key."""
+    from stargaze.system.files import atomic_write
+
+    if print_only:
+        print(render(), end="")
+        return
+    if path.exists():
+        raise UsageError(f"{path} already exists", hint=f"stargaze init --print; or remove {path} first")
+    with atomic_write(path) as temporary:
+        temporary.write_text(render(), encoding="utf-8")
+    Output().answer({}, f"wrote {path}; next: stargaze run")
+
+
+@command("config")
+def show_config(config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False) -> None:
+    """Print the effective configuration (default, file, environment and option merged)."""
+    out, config, _ = open_session(config_path, store_path, as_json)
+    out.answer(as_dict(config), render(config))
+
+
+@command("run")
+def run(
+    once: Annotated[
+        bool, typer.Option("--once", help="Request one prediction over HTTP, then exit instead of serving.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run every stage, also the finished ones.")] = False,
+    trials: Annotated[int | None, typer.Option(help="Configurations to try.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    config_path: ConfigPath = None,
+    store_path: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole pipeline, from repositories to the web page; finished stages are skipped."""
+    from stargaze.pipeline.run import run_pipeline
+
+    options = {"tuning.trials": trials, "serve.port": port}
+    out, config, store = open_session(config_path, store_path, as_json, options)
+    raise typer.Exit(run_pipeline(config, store, out, once=once, again=again, clock=utc_now))
+
+
+@command("status")
+def status(config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False) -> None:
+    """List every artifact with its contents, date and path; with a Swarm, also its machines and services."""
+    from stargaze.pipeline.status import ARTIFACT_COLUMNS, list_artifacts
+
+    session = open_session(config_path, store_path, as_json)
+    artifacts = list_artifacts(session.store)
+    if session.config.deploy.to == "swarm":
+        from stargaze.commands.swarm import show_status
+
+        show_status(session, artifacts)
+    else:
+        session.out.table(artifacts, ARTIFACT_COLUMNS)
+
+
+@command("doctor")
+def doctor(config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False) -> None:
+    """Check this machine, the cloud and its machines, and show how to fix each problem. Exits with 1 if a check failed."""
+    from stargaze.pipeline.doctor import run_checks
+
+    out, config, store = open_session(config_path, store_path, as_json)
+    checks = run_checks(config, store, os.environ)
+    out.table([check.as_row() for check in checks], ["check", "state", "result", "fix"])
+    failed = [check.name for check in checks if check.state == "error"]
+    if failed:
+        raise DifferenceFoundError(
+            f"{len(failed)} check{'s' * (len(failed) > 1)} failed: {', '.join(failed)}",
+            hint="see the last column for the fix",
+        )

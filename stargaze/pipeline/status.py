@@ -1,0 +1,94 @@
+"""List the artifacts of a store for ``stargaze status``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stargaze.config import POLICIES
+from stargaze.errors import StargazeError
+from stargaze.store import Store
+from stargaze.system.files import sha256
+
+ARTIFACT_COLUMNS = ["artifact", "contents", "created", "path"]
+
+
+def list_artifacts(store: Store) -> list[dict[str, Any]]:
+    """Return one row per artifact: its contents, when it was created, and its path."""
+    rows = [
+        _row("repositories", store.repositories, "fetch", lambda: _describe_repositories(store)),
+        _row("feature set", store.features, "select-features", lambda: _describe_features(store)),
+        _row("leaderboard", store.leaderboard, "screen", lambda: _describe_leaderboard(store)),
+        _row("trials", store.trials, "tune", lambda: f"{_count_rows(store.trials):,} trials"),
+        _row("bundle", store.latest, "tune", lambda: _describe_bundle(store, store.latest)),
+        _row("release", store.releases, "deploy", lambda: _describe_releases(store)),
+    ]
+    if store.latest_growth.exists():  # optional: not listed as missing
+        rows.append(
+            _row("growth bundle", store.latest_growth, "tune", lambda: _describe_bundle(store, store.latest_growth))
+        )
+    return [*rows, _row("report", store.report, "report", lambda: _describe_report(store))]
+
+
+def _row(name: str, path: Path, stage: str, describe: Callable[[], str]) -> dict[str, Any]:
+    if not path.exists():
+        return {"artifact": name, "contents": f"missing: stargaze {stage}", "created": "", "path": str(path)}
+    created = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC).isoformat(timespec="minutes")
+    try:
+        contents = describe()
+    except StargazeError as error:
+        contents = error.message
+    except (OSError, ValueError, LookupError) as error:
+        contents = " ".join(f"cannot be read: {error}".split())
+    return {"artifact": name, "contents": contents, "created": created, "path": str(path)}
+
+
+def _count_rows(path: Path) -> int:
+    import pyarrow.parquet
+
+    rows: int = pyarrow.parquet.read_metadata(path).num_rows
+    return rows
+
+
+def _describe_repositories(store: Store) -> str:
+    return f"{_count_rows(store.repositories):,} repositories"
+
+
+def _describe_features(store: Store) -> str:
+    from stargaze.features.dataset import read_feature_set
+
+    feature_set = read_feature_set(store)
+    counts = ", ".join(f"{policy} {len(feature_set.selected[policy])}" for policy in POLICIES)
+    is_current = feature_set.fingerprint == sha256(store.repositories)
+    return f"{counts} features{'' if is_current else ' (of other repositories: stargaze select-features)'}"
+
+
+def _describe_leaderboard(store: Store) -> str:
+    from stargaze.features.dataset import read_feature_set
+    from stargaze.tuning.screen import read_leaderboard
+
+    best = read_leaderboard(store, read_feature_set(store)).iloc[0]
+    return f"{best['family']} leads: RMSLE {best['rmsle']:.3f}"
+
+
+def _describe_bundle(store: Store, latest: Path) -> str:
+    folder = store.bundles / latest.read_text(encoding="utf-8").strip()
+    exists = folder.parent == store.bundles and folder.is_dir()
+    return folder.name[:12] if exists else "names a missing bundle: stargaze tune"
+
+
+def _describe_releases(store: Store) -> str:
+    from stargaze.serve.release.publish import installed_digest, list_releases
+
+    installed = installed_digest(store)
+    return f"{len(list_releases(store))} releases, {installed[:12] if installed else 'none'} serves"
+
+
+def _describe_report(store: Store) -> str:
+    from stargaze.report.write import bundle_of
+
+    digest = bundle_of(store.report)
+    newest = store.latest.read_text(encoding="utf-8").strip() if store.latest.exists() else ""
+    return f"of bundle {digest[:12]}{'' if digest == newest else ' (not the newest: stargaze report)'}"
