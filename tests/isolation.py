@@ -21,6 +21,9 @@ GRACE = 5.0
 """How long a thread or a process may take to end after its test [s]."""
 POOL_THREADS = "asyncio_"
 """Prefix of the threads of an event loop's default executor. Playwright's loop lives as long as the browser of a module."""
+
+FIXTURE_PROCESSES = set[int]()
+"""Processes that a fixture of several tests started, or started again, and that it ends."""
 SET_BY_IMPORTS = ("PYTEST_", "KMP_", "RAY_", "TUNE_")
 """Variables that pytest sets, or libraries when they are imported."""
 
@@ -98,7 +101,8 @@ def _children() -> set[psutil.Process]:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:  # there are none: no need to look through all processes
         return set()
-    return {one for one in psutil.Process().children() if not _serves_multiprocessing(one)}
+    children = (one for one in psutil.Process().children() if one.pid not in FIXTURE_PROCESSES)
+    return {one for one in children if not _serves_multiprocessing(one)}
 
 
 def _serves_multiprocessing(process: psutil.Process) -> bool:

@@ -1,4 +1,4 @@
-"""A real RabbitMQ and a real Redis on loopback, each with a folder, a port and a password of its own; ended by their pids."""
+"""A real RabbitMQ and a real Redis on loopback, each with its own folder, port and password; stopped by their pids."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-START = 60.0
-"""How long a slow machine may take to start one [s]."""
+from tests.isolation import FIXTURE_PROCESSES
+
+START_TIMEOUT = 60.0
+"""For starting one on a slow machine [s]."""
 RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
-"""Debian's own script, below the one that changes the user."""
+"""Debian's inner script; the outer one changes the user."""
 
 
 @dataclass
 class Server:
-    """A program that listens on a port of 127.0.0.1; it can be killed and started again with what it had written."""
+    """A program that listens on a port of 127.0.0.1; it can be killed and restarted with its data."""
 
     command: list[str]
     port: int
@@ -32,16 +34,10 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it takes connections."""
+        """Start it and wait until it accepts connections."""
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "stargaze.system.die_with_parent",
-                    str(os.getpid()),
-                    *self.command,
-                ],  # ends with this process
+                [sys.executable, "-m", "stargaze.system.die_with_parent", str(os.getpid()), *self.command],
                 env={**os.environ, **self.environment},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -49,34 +45,36 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        limit = time.monotonic() + START
+        FIXTURE_PROCESSES.add(self.process.pid)
+        deadline = time.monotonic() + START_TIMEOUT
         while not _listens(self.port):
-            if self.process.poll() is not None or time.monotonic() > limit:
+            if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{self.command[0]} did not start:\n{(self.folder / 'log').read_text()[-3000:]}")
             time.sleep(0.05)
 
-    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End it and what it started, by the number of its group."""
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Stop it and its children by a signal to their process group."""
         if self.process is None:
             return
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, how)
+            os.killpg(self.process.pid, number)
         try:
-            self.process.wait(START)
+            self.process.wait(START_TIMEOUT)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+        FIXTURE_PROCESSES.discard(self.process.pid)
         self.process = None
 
-    def send(self, how: signal.Signals) -> None:
-        """Send a signal to it and what it started: SIGSTOP makes it silent without closing a connection."""
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it and its children: SIGSTOP makes it unresponsive without closing connections."""
         assert self.process is not None
-        os.killpg(self.process.pid, how)
+        os.killpg(self.process.pid, number)
 
 
 @dataclass(frozen=True)
 class Servers:
-    """A broker and a result store as a config names them, and what the environment says of their passwords."""
+    """A broker and a result store, their URLs for the config, and the environment with the password files."""
 
     broker: Server
     results: Server
@@ -87,18 +85,21 @@ class Servers:
 
 @contextlib.contextmanager
 def servers(folder: Path) -> Iterator[Servers]:
-    """Start both; end both, whatever happens inside the block."""
+    """Start both servers, and stop them after the block."""
     with contextlib.ExitStack() as stack:
         password = secrets.token_urlsafe(12)
-        secret = folder / "password"
-        secret.write_text(password + "\n")
+        password_file = folder / "password"
+        password_file.write_text(password + "\n")
         epmd, broker = _rabbitmq(folder / "rabbitmq", password)
         results = _redis(folder / "redis", password)
         for server in (epmd, broker, results):
-            stack.callback(server.end)
+            stack.callback(server.stop)
             server.start()
         _wait_for_login(broker.port)
-        environment = {"STARGAZE_BROKER_PASSWORD_FILE": str(secret), "STARGAZE_RESULTS_PASSWORD_FILE": str(secret)}
+        environment = {
+            "STARGAZE_BROKER_PASSWORD_FILE": str(password_file),
+            "STARGAZE_RESULTS_PASSWORD_FILE": str(password_file),
+        }
         yield Servers(
             broker,
             results,
@@ -111,7 +112,7 @@ def servers(folder: Path) -> Iterator[Servers]:
 def _rabbitmq(folder: Path, password: str) -> tuple[Server, Server]:
     folder.mkdir()
     (folder / "epmd").mkdir()
-    port, ports, names = _free(), _free(), _free()
+    port, dist_port, epmd_port = _free_port(), _free_port(), _free_port()
     (folder / "rabbitmq.conf").write_text(
         f"listeners.tcp.1 = 127.0.0.1:{port}\ndefault_user = stargaze\ndefault_pass = {password}\n"
         "disk_free_limit.absolute = 50MB\nvm_memory_high_watermark.absolute = 1GB\n"
@@ -120,37 +121,37 @@ def _rabbitmq(folder: Path, password: str) -> tuple[Server, Server]:
     environment = {
         "HOME": str(folder),
         "RABBITMQ_NODENAME": f"stargaze{port}@localhost",
-        "RABBITMQ_DIST_PORT": str(ports),
+        "RABBITMQ_DIST_PORT": str(dist_port),
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled"),
         "RABBITMQ_MNESIA_BASE": str(folder / "data"),
         "RABBITMQ_LOG_BASE": str(folder / "logs"),
         "RABBITMQ_PID_FILE": str(folder / "pid"),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false",
-        "ERL_EPMD_PORT": str(names),
+        "ERL_EPMD_PORT": str(epmd_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
     }
-    epmd = Server([_program("epmd"), "-address", "127.0.0.1", "-port", str(names)], names, folder / "epmd")
+    epmd = Server([_find_program("epmd"), "-address", "127.0.0.1", "-port", str(epmd_port)], epmd_port, folder / "epmd")
     return epmd, Server([RABBITMQ], port, folder, environment)
 
 
 def _redis(folder: Path, password: str) -> Server:
     folder.mkdir()
-    port = _free()
+    port = _free_port()
     (folder / "redis.conf").write_text(
         f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {folder}\nappendonly yes\nsave ''\n"
     )
-    return Server([_program("redis-server"), "redis.conf"], port, folder)
+    return Server([_find_program("redis-server"), "redis.conf"], port, folder)
 
 
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+def _find_program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
         raise RuntimeError(f"{name} is not installed; sh tools/prepare.sh servers")
-    return found
+    return path
 
 
-def _free() -> int:
+def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
@@ -162,12 +163,12 @@ def _listens(port: int) -> bool:
 
 
 def _wait_for_login(port: int) -> None:
-    """Wait until RabbitMQ speaks: it takes connections a moment before."""
-    limit = time.monotonic() + START
-    while time.monotonic() < limit:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as one:
-            one.sendall(b"AMQP\x00\x00\x09\x01")
-            if one.recv(1):
+    """Wait until RabbitMQ responds: it accepts connections a moment earlier."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as connection:
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            if connection.recv(1):
                 return
         time.sleep(0.1)
-    raise RuntimeError("RabbitMQ takes no login")
+    raise RuntimeError("RabbitMQ does not respond")

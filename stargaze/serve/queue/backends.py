@@ -94,13 +94,7 @@ def declare_queues(connection: Connection) -> None:
 
 
 def queue_length(section: ServeSection, store: Store) -> int:
-    """Count the waiting jobs.
-
-    Raises
-    ------
-    ExternalError
-        If RabbitMQ cannot be reached.
-    """
+    """Count the waiting jobs; raises ExternalError if RabbitMQ cannot be reached."""
     if not section.broker_url:
         return sum(1 for path in message_folder(store).glob(f"*.{QUEUE_NAME}.msg"))
     try:

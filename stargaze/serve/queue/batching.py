@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from celery.worker.state import task_ready
@@ -67,14 +68,14 @@ class BatchTask(Batches):  # type: ignore[misc]  # celery-batches has no types
         ended = threading.Event()
         self._running.add(ended)
 
-        def finish(settle: Callable[..., None], *arguments: Any) -> None:
+        def finish(settle: Callable[[Any], None]) -> None:
             with self._lock:
                 if ended.is_set():  # a time limit is reported twice
                     return
                 ended.set()
                 self._running.discard(ended)
                 for message in batch:
-                    settle(message, *arguments)
+                    settle(message)
                 self._dispatch()
 
         def on_accepted(pid: int, at: float) -> None:
@@ -83,35 +84,27 @@ class BatchTask(Batches):  # type: ignore[misc]  # celery-batches has no types
 
         def on_timeout(soft: bool, limit: float) -> None:  # noqa: FBT001 - billiard's signature
             if not soft:
-                finish(_time_out, limit)
+                finish(lambda message: message.on_timeout(soft=False, timeout=limit))
 
         self._pool.apply_async(
             apply_batches_task,
             (self, ([SimpleRequest.from_request(message) for message in batch],), 0, None),
             accept_callback=on_accepted,
-            callback=lambda ids: finish(_settle, *(ids or ((), ()))),
-            error_callback=lambda info: finish(_fail, info),
+            callback=lambda ids: finish(partial(_settle, *(ids or ((), ())))),
+            error_callback=lambda info: finish(lambda message: message.on_failure(info)),
             timeout_callback=on_timeout,
             soft_timeout=self.soft_time_limit,
             timeout=self.time_limit,
         )
 
 
-def _settle(message: Any, stored: Collection[str], dead: Collection[str]) -> None:
+def _settle(stored: Collection[str], dead: Collection[str], message: Any) -> None:
     """Acknowledge an answered message, reject a dead one, and requeue others, for example if the result store failed."""
     if message.id in stored:
         message.on_success((False, None, 0.0))
     else:
         task_ready(message)
         message.reject(requeue=message.id not in dead)
-
-
-def _fail(message: Any, info: Any) -> None:
-    message.on_failure(info)
-
-
-def _time_out(message: Any, limit: float) -> None:
-    message.on_timeout(soft=False, timeout=limit)
 
 
 def is_redelivered(message: Any) -> bool:

@@ -68,9 +68,8 @@ class CeleryPredictionQueue:
         job = new_job(request, now=self._clock(), time_limit=limit, job_id=job_id, request_id=request_id)
         existing = self._reserve(job)
         if existing and key and existing.request not in (None, request):
-            raise IdempotencyKeyReusedError(
-                "this Idempotency-Key was already used for a different request", hint="use a new key for each request"
-            )
+            message = "this Idempotency-Key was already used for a different request"
+            raise IdempotencyKeyReusedError(message, hint="use a new key for each request")
         if existing and existing.state != "failed":
             return existing
         with _convert_errors():
@@ -99,25 +98,17 @@ class CeleryPredictionQueue:
                     return None
                 time.sleep(POLL_INTERVAL)
         if stored is None:
-            raise ExternalError(
-                "the queue is unavailable: an identical request was refused a moment ago", hint="stargaze doctor"
-            )
+            message = "the queue is unavailable: an identical request was refused a moment ago"
+            raise ExternalError(message, hint="stargaze doctor")
         return self._to_job(job.id, stored)
 
     def find(self, request: PredictionRequest) -> PredictionJob | None:
         """Return the job of an identical request if it is queued."""
-        if not self._section.cache_ttl:
-            return None
-        job_id = self._id_of(request)
-        with _convert_errors():
-            stored = self._results.get(job_id)
-        return None if stored is None or stored[0] == RESERVED else self._to_job(job_id, stored)
+        return self._get(self._id_of(request), ignore=RESERVED) if self._section.cache_ttl else None
 
     def get(self, job_id: str) -> PredictionJob | None:
         """Return the job; an unfinished one past its deadline is failed."""
-        with _convert_errors():
-            stored = self._results.get(job_id)
-        return None if stored is None else self._to_job(job_id, stored)
+        return self._get(job_id)
 
     def finished(self, job_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
         """Return the finished and unknown jobs of these ids with one query."""
@@ -137,6 +128,11 @@ class CeleryPredictionQueue:
                 probe.write_bytes(b"1")
                 probe.unlink()
             self._results.check()
+
+    def _get(self, job_id: str, ignore: str = "") -> PredictionJob | None:
+        with _convert_errors():
+            stored = self._results.get(job_id)
+        return None if stored is None or stored[0] == ignore else self._to_job(job_id, stored)
 
     def _to_job(self, job_id: str, stored: StoredJob) -> PredictionJob:
         return job_from_result(job_id, *stored, now=self._clock(), time_limit=self._section.time_limit)
@@ -172,9 +168,7 @@ class CeleryPredictionQueue:
         return str(uuid.UUID(bytes=hmac.new(self._key, data, hashlib.sha256).digest()[:16]))
 
     def _release(self) -> str:
-        with contextlib.suppress(OSError):
-            return self._store.current.readlink().name
-        return ""
+        return self._store.current.readlink().name if self._store.current.is_symlink() else ""
 
     @contextlib.contextmanager
     def _unreserve_on_failure(self, job: PredictionJob) -> Iterator[None]:

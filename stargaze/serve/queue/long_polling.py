@@ -21,15 +21,7 @@ JobFuture = Future[PredictionJob | None]
 
 
 class LongPoller:
-    """Polls the jobs of all waiting requests in one thread, which ends when no request waits.
-
-    Parameters
-    ----------
-    queue : PredictionQueue
-        The source of jobs.
-    max_waiting : int
-        How many requests may wait at once.
-    """
+    """Polls the jobs of all waiting requests in one thread, which ends when no request waits."""
 
     def __init__(self, queue: PredictionQueue, max_waiting: int = MAX_WAITING) -> None:
         self._queue = queue
@@ -39,13 +31,7 @@ class LongPoller:
         self._is_polling = False
 
     def wait(self, job: PredictionJob, timeout: float) -> PredictionJob | None:
-        """Return the job when it is finished, or its present state after ``timeout`` [s] or if too many requests wait.
-
-        Raises
-        ------
-        StargazeError
-            As :meth:`PredictionQueue.get` does.
-        """
+        """Return the job when it is finished, or its present state after ``timeout`` [s] or if too many requests wait."""
         if timeout <= 0 or job.state in FINISHED_STATES:
             return job
         future: JobFuture = Future()

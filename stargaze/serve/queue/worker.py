@@ -26,8 +26,8 @@ from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import configure_logging
 from stargaze.serve.runtime.settings import read_environment, read_sources, ready_file
 from stargaze.serve.runtime.status_files import (
+    HEARTBEAT_FILE,
     HEARTBEAT_INTERVAL,
-    heartbeat_file,
     read_reload_interval,
     record_served_bundle,
 )
@@ -123,7 +123,7 @@ class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no
 
     def start(self, parent: Any) -> None:
         """Start, each time that the broker is reached."""
-        path = heartbeat_file(read_environment(os.environ)[1].queue)
+        path = read_environment(os.environ)[1].queue / HEARTBEAT_FILE
         self._timer = parent.timer.call_repeatedly(HEARTBEAT_INTERVAL, path.touch)
 
     def stop(self, parent: Any) -> None:

@@ -45,11 +45,6 @@ def create_lookup_factory(
     """Return the function that creates a bundle's lookup: GitHub first if the config allows it, else the bundle alone.
 
     All releases of a process share one GitHub client, so its cache and outages survive a deploy.
-
-    Raises
-    ------
-    ConfigError, CredentialsError
-        If the URL is invalid, or the token would be sent unencrypted.
     """
     if not section.github_lookup:
         return BundledRepositories

@@ -34,9 +34,8 @@ def list_commit(repository: git.Repository, commit: str, policy: HookPolicy) -> 
     """Check layout, number and size of a release commit's files and return them; reads only git's trees."""
     top = {entry.name: entry for entry in git.list_tree(repository, commit)}
     if set(top) != {BUNDLE_FOLDER, RELEASE_FILE} or top[BUNDLE_FOLDER].kind != "tree":
-        raise RefusedError(
-            f"a release contains {BUNDLE_FOLDER}/ and {RELEASE_FILE}, this one {_quote_names(list(top))}"
-        )
+        names = _quote_names(list(top))
+        raise RefusedError(f"a release contains {BUNDLE_FOLDER}/ and {RELEASE_FILE}, this one {names}")
     entries = git.list_tree(repository, top[BUNDLE_FOLDER].object)
     if len(entries) > policy.max_files:
         raise RefusedError(f"the bundle has {len(entries)} files, at most {policy.max_files} are allowed")

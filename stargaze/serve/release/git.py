@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from subprocess import CompletedProcess
+from typing import Any
 
 from stargaze.errors import ExternalError
 from stargaze.system.process import answer, good, need
@@ -20,6 +21,7 @@ from stargaze.system.process import answer, good, need
 BRANCH = "refs/heads/main"
 PUSH_TIMEOUT = 600.0  # [s]; longer than other calls because the remote hook loads a model
 QUARANTINE_VARIABLES = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH")
+UNLIMITED = -1
 EMAIL = "release@stargaze.invalid"
 
 
@@ -74,7 +76,9 @@ def object_info(repository: Repository, name: str) -> tuple[str, str, int] | Non
     return (words[0], words[1], int(words[2])) if len(words) == 3 else None
 
 
-def list_commits(repository: Repository, new: str, old: str | None, limit: int) -> list[tuple[str, list[str]]]:
+def list_commits(
+    repository: Repository, new: str, old: str | None, limit: int = UNLIMITED
+) -> list[tuple[str, list[str]]]:
     """Return at most ``limit`` pairs (commit, parents) reachable from ``new`` but not from ``old``, newest first."""
     exclude = [f"^{old}"] if old else []
     output = _git(repository, "rev-list", "--topo-order", "--parents", f"--max-count={limit}", new, *exclude)
@@ -95,10 +99,7 @@ def read_objects(repository: Repository, blobs: Sequence[str]) -> list[bytes]:
         end = data.index(b"\n", at)
         head = data[at:end].split()
         if len(head) != 3:
-            raise ExternalError(
-                f"{repository.path}: {blob} is missing",
-                hint=f"git --git-dir={repository.path} fsck lists what else is missing",
-            )
+            raise ExternalError(f"{repository.path}: {blob} is missing", hint="git fsck lists what else is missing")
         contents.append(data[end + 1 : end + 1 + int(head[2])])
         at = end + 2 + int(head[2])
     return contents
@@ -118,7 +119,7 @@ def is_signed(repository: Repository, commit: str, allowed_signers: Path) -> boo
     config = _config_variables(
         {"gpg.ssh.allowedSignersFile": str(allowed_signers), "gpg.minTrustLevel": "fully", **others}
     )
-    return _succeeds(repository, "verify-commit", commit, environment=config)
+    return _run(repository, "verify-commit", commit, environment=config).returncode == 0
 
 
 def with_alternates(repository: Repository, folder: Path) -> Repository:
@@ -163,7 +164,7 @@ def push(repository: Repository, commit: str, to: str, *, ssh: Sequence[str] = (
     """Push the commit as the new tip of ``to``; a rejection is a result, not an error. ``ssh`` is the ssh command."""
     argv = ["push", "--porcelain", "--no-verify", to, f"{commit}:{BRANCH}"]
     transport = {"GIT_SSH_COMMAND": shlex.join(ssh), "GIT_SSH_VARIANT": "ssh"} if ssh else {}
-    done = answer("git", _git_dir(repository), *argv, environment=_clean_environment(transport), seconds=PUSH_TIMEOUT)
+    done = _run(repository, *argv, environment=transport, seconds=PUSH_TIMEOUT)
     return PushResult(accepted=done.returncode == 0, output=(done.stdout + done.stderr).decode("utf-8", "replace"))
 
 
@@ -177,7 +178,7 @@ def unbundle(repository: Repository, data: bytes) -> None:
 
 def is_ancestor(repository: Repository, old: str, new: str) -> bool:
     """Return whether ``old`` is an ancestor of ``new`` or the same commit."""
-    return _succeeds(repository, "merge-base", "--is-ancestor", old, new)
+    return _run(repository, "merge-base", "--is-ancestor", old, new).returncode == 0
 
 
 def archive_branch(repository: Repository, tip: str) -> str:
@@ -194,25 +195,16 @@ def user_name() -> str:
     return done.stdout.decode("utf-8", "replace").strip()
 
 
-def _git(
-    repository: Repository,
-    *arguments: str,
-    stdin: bytes = b"",
-    stdout: IO[bytes] | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> bytes:
+def _git(repository: Repository, *arguments: str, **options: Any) -> bytes:
+    """Return git's output; raise ExternalError if it fails."""
+    return good(f"git {arguments[0]}", _run(repository, *arguments, **options))
+
+
+def _run(
+    repository: Repository, *arguments: str, environment: Mapping[str, str] | None = None, **options: Any
+) -> CompletedProcess[bytes]:
     variables = _clean_environment({**repository.quarantine, **(environment or {})})
-    done = answer("git", _git_dir(repository), *arguments, stdin=stdin, stdout=stdout, environment=variables)
-    return good(f"git {arguments[0]}", done)
-
-
-def _succeeds(repository: Repository, *arguments: str, environment: Mapping[str, str] | None = None) -> bool:
-    variables = _clean_environment({**repository.quarantine, **(environment or {})})
-    return answer("git", _git_dir(repository), *arguments, environment=variables).returncode == 0
-
-
-def _git_dir(repository: Repository) -> str:
-    return f"--git-dir={repository.path}"
+    return answer("git", f"--git-dir={repository.path}", *arguments, environment=variables, **options)
 
 
 def _config_variables(settings: Mapping[str, str]) -> dict[str, str]:

@@ -27,7 +27,14 @@ MAX_INPUT = 100_000  # [character] of git's list of updates; ours is one line of
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code; an error is printed to stderr as one line."""
-    parsed = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m stargaze.serve.release.git_hooks", description="Receive and install releases."
+    )
+    parser.add_argument("command", choices=sorted(_COMMANDS))
+    parser.add_argument(
+        "folder", nargs="?", default=".", help="the bare repository (git's working directory) or a bundle"
+    )
+    parsed = parser.parse_args(arguments)
     run, failure = _COMMANDS[parsed.command]
     try:
         with unwinding():  # a signal that ends git ends the hook, with cleanup
@@ -74,17 +81,6 @@ _COMMANDS = {
     "verify": (verify, ""),
 }
 """Each command's function and the prefix of its errors."""
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m stargaze.serve.release.git_hooks", description="Receive and install releases."
-    )
-    parser.add_argument("command", choices=sorted(_COMMANDS))
-    parser.add_argument(
-        "folder", nargs="?", default=".", help="the bare repository (where git starts its hooks), or a bundle"
-    )
-    return parser
 
 
 def _remove_quarantine(folder: Path) -> None:

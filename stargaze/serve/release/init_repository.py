@@ -16,12 +16,15 @@ from stargaze.errors import StargazeError
 from stargaze.serve.release.repository import HOOKS, POLICY_FILE, HookPolicy, prepare_repository
 from stargaze.store import Store
 
-_FILES = ("config", POLICY_FILE, *(f"hooks/{name}" for name in HOOKS))
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the path of the release repository and whether anything changed, as JSON."""
-    parsed = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m stargaze.serve.release.init_repository", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("folder", help="the folder of releases, installed bundles and allowed signers")
+    parser.add_argument("--max-size", type=float, default=DeploySection().max_release_size, help="of one release [MB]")
+    parsed = parser.parse_args(arguments)
     store = Store(Path(parsed.folder))
     before = _read_files(store.releases)
     try:
@@ -34,18 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _read_files(repository: Path) -> dict[str, tuple[int, bytes]]:
-    paths = [repository / name for name in _FILES]
-    return {path.name: (path.stat().st_mode, path.read_bytes()) for path in paths if path.is_file()}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m stargaze.serve.release.init_repository", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("folder", help="the folder of releases, installed bundles and allowed signers")
-    parser.add_argument("--max-size", type=float, default=DeploySection().max_release_size, help="of one release [MB]")
-    return parser
+def _read_files(repository: Path) -> dict[Path, tuple[int, bytes]]:
+    paths = [repository / name for name in ("config", POLICY_FILE, *(f"hooks/{name}" for name in HOOKS))]
+    return {path: (path.stat().st_mode, path.read_bytes()) for path in paths if path.is_file()}
 
 
 if __name__ == "__main__":

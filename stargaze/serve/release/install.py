@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,19 +21,11 @@ INSTALLED_FILE = "installed.json"
 MAX_HISTORY = 200  # newest releases among which the bundles to keep are searched
 
 
-@dataclass(frozen=True)
-class Installation:
-    """The installed release; ``changed`` is False if it was installed already."""
-
-    release: Release
-    changed: bool
-
-
-def install_newest(repository: git.Repository, policy: HookPolicy, *, now: datetime) -> Installation | None:
-    """Make ``serving/current`` the bundle of the newest release; None if there is no release yet.
+def install_newest(repository: git.Repository, policy: HookPolicy, *, now: datetime) -> Release | None:
+    """Make ``serving/current`` the bundle of the newest release and return it; None if there is no release yet.
 
     It always installs the newest release, read under a lock, and not the one that started the hook: two hooks that run
-    in the wrong order have the same result as in the right one.
+    in the wrong order have the same result as in the right one. ``changed`` is False if it was installed already.
     """
     with convert_disk_errors(policy.serving), locked(policy.serving / ".lock"):
         history = read_history(repository, MAX_HISTORY)
@@ -45,7 +37,7 @@ def install_newest(repository: git.Repository, policy: HookPolicy, *, now: datet
         changed |= _switch_link(policy.serving / "current", newest.digest)
         changed |= _record_installation(policy.serving / INSTALLED_FILE, newest, now, changed=changed)
         _prune_bundles(bundles, list(dict.fromkeys(release.digest for release in history)), policy.max_installed)
-    return Installation(newest, changed)
+    return dataclasses.replace(newest, changed=changed)
 
 
 def _extract_once(repository: git.Repository, release: Release, policy: HookPolicy, folder: Path) -> bool:
@@ -80,9 +72,8 @@ def _switch_link(link: Path, digest: str) -> bool:
     try:
         temporary.replace(link)
     except IsADirectoryError as error:
-        raise ExternalError(
-            f"{link} is a folder, not the link that deploy creates", hint=f"mv {link} {link}.old"
-        ) from error
+        message = f"{link} is a folder, not the link that deploy creates"
+        raise ExternalError(message, hint=f"mv {link} {link}.old") from error
     _fsync(link.parent)
     return True
 

@@ -114,7 +114,6 @@ def _check_commit(
         raise RefusedError(f"the previous release in {RELEASE_FILE} is not the parent commit")
     digest = hashlib.sha256(manifest_json).hexdigest()
     if release.digest != digest:
-        raise RefusedError(
-            f"{RELEASE_FILE} names bundle {release.digest[:12]}, but the manifest belongs to {digest[:12]}"
-        )
+        names = f"names bundle {release.digest[:12]}, but the manifest belongs to {digest[:12]}"
+        raise RefusedError(f"{RELEASE_FILE} {names}")
     return digest, tree

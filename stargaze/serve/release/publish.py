@@ -41,6 +41,7 @@ from stargaze.store import Store
 from stargaze.system.files import scratch_folder
 from stargaze.system.locks import locked
 
+TUNE_HINT = "stargaze tune creates a bundle"
 QualityGate = Callable[[Path, Path], None]
 """Gets the new bundle and the one in production; raises if the new one must not be published."""
 
@@ -115,7 +116,7 @@ def plan_deploy(
     """Plan the release of a verified bundle; ``force_reason`` skips the quality gate and is recorded."""
     history, force_reason = read_history(repository.bare), printable(force_reason)
     if history and history[0].digest == bundle.name:
-        return _plan_repair(history)
+        return ReleasePlan(dataclasses.replace(history[0], changed=False), {})
     if history and gate and not force_reason:
         with _bundle_of_release(repository, history[0]) as champion:
             gate(bundle, champion)
@@ -131,28 +132,20 @@ def plan_rollback(
     history = read_history(repository.bare)
     if not history:
         raise MissingInputError("there is no release to roll back to", hint="stargaze deploy")
-    target = _find_release(history, to) if to else _previous_release(history)
+    target = _find_target(history, to)
     if target.digest == history[0].digest:
-        return _plan_repair(history)
+        return ReleasePlan(dataclasses.replace(history[0], changed=False), {})
     draft = _draft_release(history, "rollback", target.digest, target.scores, author, now)
     return ReleasePlan(draft, list_commit(repository.bare, target.commit, repository.policy).files)
 
 
 def apply_release(repository: ReleaseRepository, plan: ReleasePlan, *, now: datetime) -> Release:
-    """Commit, sign and push the planned release, and verify that its bundle is installed.
-
-    Raises
-    ------
-    RefusedError
-        If the hook refuses it; the previous release stays in production.
-    ExternalError
-        If it is recorded but not installed.
-    """
+    """Commit, sign and push the planned release; raise ExternalError unless its bundle is installed then."""
     if not plan.release.changed:
-        installation = install_newest(repository.bare, repository.policy, now=now)
-        if installation is None:
+        installed = install_newest(repository.bare, repository.policy, now=now)
+        if installed is None:
             raise ExternalError(f"{repository.bare.path}: the releases have disappeared", hint="stargaze deploy")
-        return dataclasses.replace(installation.release, changed=installation.changed)
+        return installed
     with scratch_folder(repository.store.root.resolve()) as folder:
         scratch = git.with_alternates(repository.bare, folder)
         commit = _commit_release(scratch, plan, repository.signing_key)
@@ -164,18 +157,11 @@ def apply_release(repository: ReleaseRepository, plan: ReleasePlan, *, now: date
 
 
 def check_force_reason(text: str | None) -> str:
-    """Return the reason for skipping the quality gate as it is recorded; empty if it is not skipped (None).
-
-    Raises
-    ------
-    UsageError
-        If the reason is empty.
-    """
+    """Return the reason for skipping the quality gate as it is recorded; empty if it is not skipped (None)."""
     reason = printable(text or "")
     if text is not None and not reason:
-        raise UsageError(
-            "--force needs a reason; it is recorded with the release", hint='stargaze deploy --force "the reason"'
-        )
+        message = "--force needs a reason; it is recorded with the release"
+        raise UsageError(message, hint='stargaze deploy --force "the reason"')
     return reason
 
 
@@ -194,9 +180,7 @@ def verified_bundle_folder(store: Store, digest: str | None) -> Path:
     folder = _find_bundle(store, digest)
     actual = manifest.verify_files(folder)
     if actual != folder.name:
-        raise manifest.BadBundleError(
-            f"{folder}: the manifest belongs to bundle {actual[:12]}", hint="stargaze tune creates a bundle"
-        )
+        raise manifest.BadBundleError(f"{folder}: the manifest belongs to bundle {actual[:12]}", hint=TUNE_HINT)
     return folder
 
 
@@ -208,7 +192,7 @@ def _find_bundle(store: Store, digest: str | None) -> Path:
     digests = sorted(path.name for path in store.bundles.glob("*") if DIGEST.fullmatch(path.name))
     match = _match_digest(digest, digests)
     if match is None:
-        hint = "stargaze tune creates a bundle" + "".join(f"; available: {name[:12]}" for name in digests[:5])
+        hint = TUNE_HINT + "".join(f"; available: {name[:12]}" for name in digests[:5])
         raise MissingInputError(f"{store.bundles}: there is no bundle {printable(digest, 64)!r}", hint=hint)
     return store.bundles / match
 
@@ -220,25 +204,18 @@ def _match_digest(prefix: str, digests: Iterable[str]) -> str | None:
     return next(iter(matching), None)
 
 
-def _find_release(history: list[Release], prefix: str) -> Release:
-    digest = _match_digest(prefix, (release.digest for release in history))
-    if digest is None:
-        raise MissingInputError(f"no release has bundle {printable(prefix, 64)!r}", hint="stargaze releases")
-    return next(release for release in history if release.digest == digest)
-
-
-def _previous_release(history: list[Release]) -> Release:
-    earlier = [release for release in active_releases(history) if release.digest != history[0].digest]
+def _find_target(history: list[Release], prefix: str | None) -> Release:
+    if prefix:
+        digest = _match_digest(prefix, (release.digest for release in history))
+        if digest is None:
+            raise MissingInputError(f"no release has bundle {printable(prefix, 64)!r}", hint="stargaze releases")
+        return next(release for release in history if release.digest == digest)
+    current = history[0].digest
+    earlier = [release for release in active_releases(history) if release.digest != current]
     if not earlier:
-        raise MissingInputError(
-            f"there is no earlier release than {history[0].digest[:12]} to roll back to",
-            hint="stargaze releases lists all; stargaze rollback DIGEST returns to any of them",
-        )
+        message = f"there is no earlier release than {current[:12]} to roll back to"
+        raise MissingInputError(message, hint="stargaze releases lists all; stargaze rollback DIGEST names any of them")
     return earlier[-1]
-
-
-def _plan_repair(history: list[Release]) -> ReleasePlan:
-    return ReleasePlan(dataclasses.replace(history[0], changed=False), {})
 
 
 @contextlib.contextmanager
@@ -258,15 +235,9 @@ def _bundle_of_release(repository: ReleaseRepository, release: Release) -> Itera
 def _draft_release(
     history: list[Release], kind: str, digest: str, scores: Mapping[str, Any], author: str | None, now: datetime
 ) -> Release:
-    return Release(
-        commit="",
-        digest=digest,
-        kind=kind,
-        author=printable(author or _default_author()),
-        created_at=now.astimezone(UTC).isoformat(timespec="seconds"),
-        previous=history[0].commit if history else None,
-        scores=scores,
-    )
+    created_at = now.astimezone(UTC).isoformat(timespec="seconds")
+    previous = history[0].commit if history else None
+    return Release("", digest, kind, printable(author or _default_author()), created_at, previous, scores)
 
 
 def _default_author() -> str:
@@ -288,9 +259,7 @@ def _read_scores(bundle: Path) -> Mapping[str, Any]:
             for policy, scores in meta.get("scores", {}).items()
         }
     except (OSError, ValueError, AttributeError) as error:
-        raise manifest.BadBundleError(
-            f"{path}: cannot be read: {error}", hint="stargaze tune creates a bundle"
-        ) from error
+        raise manifest.BadBundleError(f"{path}: cannot be read: {error}", hint=TUNE_HINT) from error
 
 
 def _commit_release(scratch: git.Repository, plan: ReleasePlan, key: Path) -> str:
@@ -316,7 +285,5 @@ def _verify_installation(store: Store, digest: str, output: str) -> None:
     installed = installed_digest(store)
     if installed != digest:
         reason = find_remote_line(output, "not installed: ") or f"installed is {(installed or 'nothing')[:12]}"
-        raise ExternalError(
-            f"release {digest[:12]} is recorded but not installed: {reason}",
-            hint="fix the cause; `stargaze deploy` of the same bundle then installs it",
-        )
+        message = f"release {digest[:12]} is recorded but not installed: {reason}"
+        raise ExternalError(message, hint="fix the cause; `stargaze deploy` of the same bundle then installs it")

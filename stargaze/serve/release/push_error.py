@@ -18,10 +18,8 @@ def explain_push_failure(output: str, section: DeploySection) -> ExternalError:
     if reason := find_remote_line(output, "refused: "):
         return RefusedError(f"the release was refused: {reason}", hint=UNCHANGED)
     if "pack exceeds maximum allowed size" in output:
-        return RefusedError(
-            f"the release was refused: it is larger than deploy.max_release_size = {section.max_release_size:g} MB",
-            hint=UNCHANGED,
-        )
+        limit = f"deploy.max_release_size = {section.max_release_size:g} MB"
+        return RefusedError(f"the release was refused: it is larger than {limit}", hint=UNCHANGED)
     if lock := re.search(r"'([^']+\.lock)': File exists", output):
         path = Path(lock[1])
         return ExternalError(
@@ -29,10 +27,8 @@ def explain_push_failure(output: str, section: DeploySection) -> ExternalError:
             hint=f"repeat it; if the file remains and no git is running: rm {path}",
         )
     if any(text in output for text in ("[rejected]", "failed to update ref", "cannot lock ref")):
-        return ExternalError(
-            "another release arrived at the same time; this one was not published",
-            hint="stargaze releases; then repeat",
-        )
+        message = "another release arrived at the same time; this one was not published"
+        return ExternalError(message, hint="stargaze releases; then repeat")
     lines = [line.removeprefix("remote:").strip() for line in output.splitlines()]
     # If a machine cannot be reached, ssh prints the reason and git only the consequence.
     causes = [line for prefix in ("ssh:", "fatal:", "error:") for line in lines if line.startswith(prefix)]

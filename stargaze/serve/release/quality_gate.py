@@ -38,16 +38,14 @@ class Predictor(Protocol):
 class QualityComparison:
     """Errors of challenger and champion on repositories that neither was fitted on.
 
-    ``difference`` is the mean squared logarithmic error of the challenger minus that of the champion, ``standard_error``
-    its standard error with the repositories of an owner as one cluster [nat²].
+    RMSLE [nat]. ``difference`` is the mean squared logarithmic error of the challenger minus that of the champion [nat²],
+    ``standard_error`` its standard error with the repositories of an owner as one cluster.
     """
 
     repositories: int
     owners: int
     challenger_rmsle: float
-    """[nat]"""
     champion_rmsle: float
-    """[nat]"""
     difference: float
     standard_error: float
 
@@ -68,19 +66,14 @@ class QualityComparison:
 def check_quality(challenger: Path, champion: Path, store: Store) -> QualityComparison:
     """Compare two bundles on the repositories of the store, or on those in the challenger if the store has none.
 
-    Raises
-    ------
-    DifferenceFoundError
-        If the challenger is worse, or the two cannot be compared.
+    A challenger that is worse, or that cannot be compared, raises DifferenceFoundError.
     """
     new = Bundle.load(challenger)
     try:
         comparison = compare_predictors(new, Bundle.load(champion), _read_repositories(store, new))
     except StargazeError as error:
-        raise DifferenceFoundError(
-            f"the bundle cannot be compared with {champion.name[:12]}, which is in production: {error.message}",
-            hint=HINT,
-        ) from error
+        reason = f"cannot be compared with {champion.name[:12]}, which is in production: {error.message}"
+        raise DifferenceFoundError(f"the bundle {reason}", hint=HINT) from error
     if comparison.is_worse:
         raise DifferenceFoundError(
             f"{challenger.name[:12]} predicts worse than {champion.name[:12]}: {comparison.as_text()}",
@@ -90,27 +83,14 @@ def check_quality(challenger: Path, champion: Path, store: Store) -> QualityComp
 
 
 def compare_predictors(challenger: Predictor, champion: Predictor, repositories: pd.DataFrame) -> QualityComparison:
-    """Let both predict the repositories that both held out.
-
-    Parameters
-    ----------
-    repositories : DataFrame, columns of the schema
-        May include training data; only rows that are in the test set of both splits are used.
-
-    Raises
-    ------
-    DifferenceFoundError
-        If fewer than :data:`MIN_OWNERS` owners remain, or a prediction is not finite.
-    """
+    """Let both predict those of the repositories that both held out."""
     held_out = repositories[repositories["stars"].notna() & repositories["full_name"].notna()]
     for predictor in (challenger, champion):
         held_out = held_out[assign_folds(held_out["full_name"], predictor.split) == TEST]
     owners = held_out["full_name"].str.lower().str.replace(r"/.*", "", regex=True)
     if owners.nunique() < MIN_OWNERS:
-        raise DifferenceFoundError(
-            f"only {len(held_out)} repositories of {owners.nunique()} owners were held out by both",
-            hint="stargaze fetch",
-        )
+        few = f"{len(held_out)} repositories of {owners.nunique()} owners"
+        raise DifferenceFoundError(f"only {few} were held out by both", hint="stargaze fetch")
     held_out = held_out.reset_index(drop=True)
     truth = np.log1p(held_out["stars"].to_numpy(dtype="float64"))
     new, old = challenger.estimate(held_out).predicted, champion.estimate(held_out).predicted

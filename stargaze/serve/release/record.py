@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from stargaze.errors import BadDataError
 from stargaze.serve.release import git
@@ -17,7 +16,6 @@ RELEASE_FILE = "release.json"
 FORMAT = 2
 DIGEST = re.compile(r"[0-9a-f]{64}")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-UNLIMITED = 1_000_000
 _FIELDS = ("digest", "kind", "author", "created_at", "previous", "scores")
 
 
@@ -49,19 +47,16 @@ def encode_release(release: Release) -> bytes:
 
 
 def parse_release(commit: str, data: bytes) -> Release:
-    """Parse ``release.json`` of a commit.
-
-    Raises
-    ------
-    BadDataError
-        If :func:`encode_release` cannot have written it.
-    """
-    value = _parse_object(data)
+    """Parse ``release.json`` of a commit; raise BadDataError if :func:`encode_release` cannot have written it."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadDataError(f"{RELEASE_FILE} is not JSON") from error
+    if not isinstance(value, dict):
+        raise BadDataError(f"{RELEASE_FILE} is not well-formed: not an object")
     if value.pop("format", None) != FORMAT:
-        raise BadDataError(
-            f"{RELEASE_FILE} of release {commit[:12]} was written by another version of stargaze",
-            hint="remove releases.git and the folder serving; stargaze deploy creates both again",
-        )
+        message = f"{RELEASE_FILE} of release {commit[:12]} was written by another version of stargaze"
+        raise BadDataError(message, hint="remove releases.git and serving/; stargaze deploy creates both again")
     force_reason = value.pop("force_reason", "")
     if set(value) != set(_FIELDS):
         names = ", ".join(sorted(str(name)[:40] for name in set(value) ^ set(_FIELDS))[:5])
@@ -81,7 +76,7 @@ def parse_release(commit: str, data: bytes) -> Release:
     return Release(commit=commit, force_reason=force_reason, **value)
 
 
-def read_history(repository: git.Repository, limit: int = UNLIMITED) -> list[Release]:
+def read_history(repository: git.Repository, limit: int = git.UNLIMITED) -> list[Release]:
     """Return the releases of a repository from git's log, newest first."""
     tip = git.branch_tip(repository)
     if tip is None:
@@ -125,16 +120,6 @@ def is_score(value: object) -> bool:
 def printable(text: str, limit: int = 200) -> str:
     """Return the first ``limit`` characters of the text as one line without control characters."""
     return "".join(letter if letter.isprintable() else " " for letter in text)[:limit].strip()
-
-
-def _parse_object(data: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise BadDataError(f"{RELEASE_FILE} is not JSON") from error
-    if not isinstance(value, dict):
-        raise BadDataError(f"{RELEASE_FILE} is not well-formed: not an object")
-    return value
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:

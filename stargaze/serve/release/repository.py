@@ -78,9 +78,8 @@ def read_policy(path: Path) -> HookPolicy:
     try:
         return HookPolicy(**{name: types[name](value) if name in types else value for name, value in values.items()})
     except TypeError as error:
-        raise ExternalError(
-            f"{path / POLICY_FILE}: is incomplete: {error}", hint="stargaze deploy writes it again"
-        ) from error
+        message = f"{path / POLICY_FILE}: is incomplete: {error}"
+        raise ExternalError(message, hint="stargaze deploy writes it again") from error
 
 
 def hook_environment() -> dict[str, str]:
@@ -107,14 +106,9 @@ def _git_config(policy: HookPolicy) -> dict[str, str]:
 def _hook_script(name: str) -> str:
     fixed = [f"{key}={shlex.quote(value)}" for key, value in hook_environment().items()]
     passed = [f'{key}="${key}"' for key in git.QUARANTINE_VARIABLES]
-    return "\n".join(
-        [
-            "#!/bin/sh",
-            "# Written by `stargaze deploy`. Only git's quarantine variables are taken from the environment.",
-            " ".join(["exec", "env", "-i", *fixed, *passed, shlex.join([*HOOK_PROGRAM, name])]),
-            "",
-        ]
-    )
+    command = " ".join(["exec", "env", "-i", *fixed, *passed, shlex.join([*HOOK_PROGRAM, name])])
+    comment = "# Written by `stargaze deploy`. Only git's quarantine variables are taken from the environment."
+    return f"#!/bin/sh\n{comment}\n{command}\n"
 
 
 def _write_program(path: Path, text: str) -> None:
@@ -131,7 +125,6 @@ def _read_object(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ExternalError(
-            f"{path}: cannot be read: {error}", hint=f"rm {path}; stargaze deploy writes it again"
-        ) from error
+        message = f"{path}: cannot be read: {error}"
+        raise ExternalError(message, hint=f"rm {path}; stargaze deploy writes it again") from error
     return value if isinstance(value, dict) else {}

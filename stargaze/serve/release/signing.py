@@ -40,15 +40,10 @@ def allow_signer(key: Path, store: Store) -> None:
 
 def signer_line(key: Path) -> str:
     """Return the key's line for ssh's allowed signers file."""
-    return f'{PRINCIPAL} namespaces="git" {_public_key(key)}'
-
-
-def _public_key(key: Path) -> str:
-    """Return type and public key, without the comment."""
     public = key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
     # The public file suffices for a key with a passphrase.
     text = public.read_text(encoding="utf-8") if public.is_file() else sshkeys.derived(key)
     words = text.split()
     if len(words) < 2:
         raise CredentialsError(f"{public}: is not an ssh public key", hint=f"ssh-keygen -y -f {key} > {public}")
-    return f"{words[0]} {words[1]}"
+    return f'{PRINCIPAL} namespaces="git" {words[0]} {words[1]}'

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stargaze.serve.runtime.status_files import is_heartbeat_recent, role_file, served_bundles
+from stargaze.serve.runtime.status_files import ROLE_FILE, is_heartbeat_recent, served_bundles
 
 WEB_PORT = 8000
 """Port of the web server inside its container."""
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str], queue: Path) -> int:
     if list(arguments) == ["served-bundles"]:
         sys.stdout.write(json.dumps(served_bundles(queue)) + "\n")
         return 0
-    if role_file(queue).read_text(encoding="ascii") == "worker":
+    if (queue / ROLE_FILE).read_text(encoding="ascii") == "worker":
         return int(not (any(queue.glob("ready-*")) and is_heartbeat_recent(queue, MAX_HEARTBEAT_AGE)))
     return int(not _is_web_healthy(queue))
 

@@ -33,12 +33,7 @@ class HotReloaded(Generic[Loaded]):
     def get(self) -> Loaded:
         """Return the object of the current folder; with background reload, the object that was loaded last.
 
-        Raises
-        ------
-        MissingInputError
-            If there is no release.
-        StargazeError
-            Whatever ``load`` raises for an invalid bundle; an unverified object is never returned.
+        Raises MissingInputError if there is no release, and whatever ``load`` raises: no invalid bundle is ever returned.
         """
         current = self._current
         return current[1] if current and self._thread else self._reload()
@@ -98,13 +93,7 @@ class TtlCached(Generic[Loaded]):
 
 
 def current_bundle_folder(link: Path) -> Path:
-    """Return the folder of the current bundle.
-
-    Raises
-    ------
-    MissingInputError
-        If there is no release.
-    """
+    """Return the folder of the current bundle; raise MissingInputError if there is no release."""
     try:
         return link.resolve(strict=True)
     except OSError as error:

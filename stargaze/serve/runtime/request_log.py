@@ -69,6 +69,7 @@ def log_requests(web: Flask) -> None:
     @web.after_request
     def finish(response: Response) -> Response:
         response.headers["X-Request-ID"] = request_id()
+        job_id = JOB_ID.search(response.headers.get("Location", "") or request.path)
         now = time.perf_counter()
         seconds = now - g.get("started", now)
         route = request.url_rule.rule if request.url_rule else ""
@@ -82,13 +83,7 @@ def log_requests(web: Flask) -> None:
                 "status": response.status_code,
                 "duration_ms": round(1000 * seconds, 1),
                 "bytes": response.calculate_content_length(),
-                "job_id": _job_id(response),
+                "job_id": job_id[0] if job_id else "",
             },
         )
         return response
-
-
-def _job_id(response: Response) -> str:
-    """Return the id of the request's prediction job, from its URL or from the redirect."""
-    match = JOB_ID.search(response.headers.get("Location", "") or request.path)
-    return match[0] if match else ""

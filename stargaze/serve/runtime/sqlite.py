@@ -18,21 +18,8 @@ RETRY_DELAY = 0.01
 def open_transaction(path: Path, timeout: float, tables: Sequence[str] = ()) -> Iterator[sqlite3.Connection]:
     """Give a connection inside one transaction, committed if the block succeeds; it is closed then, so processes may fork.
 
-    Parameters
-    ----------
-    path : Path
-        Created if it is missing, with its folder.
-    timeout : float
-        How long to wait for a lock of another process [s].
-    tables : sequence of str
-        Statements that create missing tables; without them the block may only read.
-
-    Raises
-    ------
-    sqlite3.Error
-        If another process holds the lock for longer, or the file is not a database.
-    StargazeError
-        If the folder cannot be created.
+    ``timeout`` [s] is for locks of other processes. ``tables`` are statements that create missing tables; without them the
+    block may only read. A lock that is held for longer, or a file that is not a database, is a sqlite3.Error.
     """
     with convert_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,12 @@ RELOAD_INTERVAL_VARIABLE = "STARGAZE_RELOAD_INTERVAL"
 """Check the link to the release this often in a thread [s]; without it, at each request."""
 HEARTBEAT_INTERVAL = 2.0
 """Between two heartbeats of a worker's main loop [s]."""
+ROLE_FILE = "role"
+"""The role of a container: web or worker."""
+DRAINING_FILE = "draining"
+"""Exists while a web server is draining: it is to stop and must get no new visitors."""
+HEARTBEAT_FILE = "heartbeat"
+"""A worker's main loop touches it."""
 QUEUE_FORMAT = "2"
 """Changes with the content of messages and results."""
 
@@ -32,25 +38,10 @@ def prepare_queue_folder(store: Store) -> None:
         (store.queue / name).mkdir(exist_ok=True)
 
 
-def role_file(queue: Path) -> Path:
-    """Return the file with the role of a container: web or worker."""
-    return queue / "role"
-
-
-def draining_file(queue: Path) -> Path:
-    """Return the file that exists while a web server is draining: it is to stop and must get no new visitors."""
-    return queue / "draining"
-
-
-def heartbeat_file(queue: Path) -> Path:
-    """Return the file that a worker's main loop touches."""
-    return queue / "heartbeat"
-
-
 def is_heartbeat_recent(queue: Path, max_age: float) -> bool:
     """Return whether the last heartbeat is at most ``max_age`` old [s]."""
     with contextlib.suppress(OSError):
-        return time.time() - heartbeat_file(queue).stat().st_mtime <= max_age
+        return time.time() - (queue / HEARTBEAT_FILE).stat().st_mtime <= max_age
     return False
 
 

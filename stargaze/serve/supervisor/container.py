@@ -13,7 +13,7 @@ from pathlib import Path
 from stargaze.errors import UsageError
 from stargaze.serve.runtime.healthcheck import WEB_PORT
 from stargaze.serve.runtime.settings import read_environment, web_server_command
-from stargaze.serve.runtime.status_files import draining_file, prepare_queue_folder, role_file
+from stargaze.serve.runtime.status_files import DRAINING_FILE, ROLE_FILE, prepare_queue_folder
 from stargaze.serve.supervisor.child_process import PYTHON
 
 DRAIN_DELAY_VARIABLE = "STARGAZE_DRAIN_DELAY"
@@ -28,12 +28,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     section, store = read_environment(environ)
     (role,) = arguments
     prepare_queue_folder(store)
-    role_file(store.queue).write_text(role, encoding="ascii")
+    (store.queue / ROLE_FILE).write_text(role, encoding="ascii")
     if role == "worker":
         command = [*PYTHON, "stargaze.serve.queue.worker"]
         os.execv(command[0], command)  # noqa: S606 - our own list, no shell
     command = [*PYTHON, *web_server_command(section, f"0.0.0.0:{WEB_PORT}", grace=int(section.time_limit) + 5)]
-    return _run_web(command, draining_file(store.queue), float(environ.get(DRAIN_DELAY_VARIABLE, "0")))
+    return _run_web(command, store.queue / DRAINING_FILE, float(environ.get(DRAIN_DELAY_VARIABLE, "0")))
 
 
 def _run_web(command: Sequence[str], draining: Path, delay: float) -> int:

@@ -6,13 +6,13 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import requests
 
@@ -55,33 +55,24 @@ class RunningServer:
         """Raise ExternalError with the last lines of its log if a process ended."""
         for child in self.children:
             if child.has_ended():
-                raise ExternalError(
-                    f"{child.describe_exit()}; the other process was stopped too", hint=f"the whole log: {child.log}"
-                )
+                raise ExternalError(f"{child.describe_exit()}; the other was stopped too", hint=f"log: {child.log}")
 
 
 def serve(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOURCES, *, announce: Notify) -> int:
-    """Serve until Ctrl-C (returns 130) or SIGTERM (returns 0); ``announce`` gets the URL when the server is ready.
-
-    Raises
-    ------
-    MissingInputError
-        If no release is deployed.
-    UsageError
-        If the port is in use or not permitted.
-    ExternalError
-        If a process ends by itself; the other one is stopped first.
-    """
+    """Serve until Ctrl-C (returns 130) or SIGTERM (returns 0); ``announce`` gets the URL when the server is ready."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        with _raise_on_sigterm(), _run_server(section, store, sources) as server:
+        with _run_server(section, store, sources) as server:
             announce(server.url)
             while True:
                 server.check()
                 time.sleep(POLL_INTERVAL)
     except KeyboardInterrupt:
         return 130
-    except _Terminated:
+    except SystemExit:  # SIGTERM
         return 0
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @contextlib.contextmanager
@@ -129,9 +120,8 @@ def log_folder(store: Store) -> Path:
 def _start_worker(store: Store, environment: dict[str, str]) -> ChildProcess:
     # kombu moves each message to the temporary folder before it reads it: on the same file system that is one rename.
     variables = {**environment, "TMPDIR": str(store.queue / "tmp"), **LOW_MEMORY_VARIABLES}
-    return start_child(
-        "worker", ["stargaze.serve.queue.worker"], variables, log_folder(store) / "worker.log", store.root
-    )
+    log = log_folder(store) / "worker.log"
+    return start_child("worker", ["stargaze.serve.queue.worker"], variables, log, store.root)
 
 
 def _start_web(
@@ -147,10 +137,8 @@ def _start_metrics(section: ServeSection, store: Store, stack: contextlib.ExitSt
     if not section.metrics_port:
         return {}
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="metrics-", dir=store.queue))
-    length = partial(queue_length, section, store)
-    stack.callback(
-        serve_metrics(section.metrics_port, length, lambda: current_bundle_folder(store.current).name, folder=folder)
-    )
+    length, digest = partial(queue_length, section, store), lambda: current_bundle_folder(store.current).name
+    stack.callback(serve_metrics(section.metrics_port, folder, length, digest))
     return {METRICS_FOLDER_VARIABLE: folder}
 
 
@@ -160,9 +148,7 @@ def _wait_until_ready(server: RunningServer, ready: Path) -> None:
         server.check()
         if time.monotonic() > deadline:
             tails = "\n".join(child.log_tail() for child in server.children)
-            raise ExternalError(
-                f"the server was not ready within {START_TIMEOUT:g} s\n{tails}", hint="see the logs above"
-            )
+            raise ExternalError(f"not ready within {START_TIMEOUT:g} s\n{tails}", hint="see the logs above")
         time.sleep(POLL_INTERVAL)
 
 
@@ -179,19 +165,3 @@ def _stop(children: list[ChildProcess]) -> None:
         child.terminate()
     for child in children:
         child.wait_or_kill()
-
-
-class _Terminated(Exception):
-    """SIGTERM arrived."""
-
-
-@contextlib.contextmanager
-def _raise_on_sigterm() -> Iterator[None]:
-    def terminate(_signal: int, _frame: FrameType | None) -> None:
-        raise _Terminated
-
-    previous = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

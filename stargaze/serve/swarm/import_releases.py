@@ -12,7 +12,6 @@ from stargaze.errors import CredentialsError, ExternalError
 from stargaze.serve.release import git
 from stargaze.serve.release.publish import ReleaseRepository
 from stargaze.serve.release.push_error import explain_push_failure
-from stargaze.serve.release.record import UNLIMITED
 from stargaze.serve.swarm.docker import HOME, NodeInfo
 from stargaze.system.files import scratch_folder
 from stargaze.system.progress import Notify
@@ -66,7 +65,7 @@ def _take_in(repository: ReleaseRepository, machine: NodeInfo, machines: Sequenc
 
 def _steps(scratch: git.Repository, old: str | None, new: str, most: int) -> list[str]:
     """Return what to push one after the other, so that no push holds more releases than a hook takes."""
-    commits = [commit for commit, _ in reversed(git.list_commits(scratch, new, old, UNLIMITED))]
+    commits = [commit for commit, _ in reversed(git.list_commits(scratch, new, old))]
     return [*commits[most - 1 : -1 : most], new]
 
 

@@ -24,7 +24,7 @@ from stargaze.serve.runtime.hot_reload import HotReloaded, TtlCached
 from stargaze.serve.runtime.metrics import observe_error
 from stargaze.serve.runtime.request_log import configure_logging, log_requests, request_id
 from stargaze.serve.runtime.settings import MAX_BODY, RETRY_AFTER, read_environment, session_key, trusted_hosts
-from stargaze.serve.runtime.status_files import draining_file, read_reload_interval, record_served_bundle
+from stargaze.serve.runtime.status_files import DRAINING_FILE, read_reload_interval, record_served_bundle
 from stargaze.serve.web.api import api_blueprint
 from stargaze.serve.web.bundle_view import BundleView, load_bundle_view
 from stargaze.serve.web.exports import exports_blueprint
@@ -101,7 +101,7 @@ def make_web(
     web.after_request(_add_headers)
     web.register_error_handler(StargazeError, _handle_error)
     web.register_error_handler(HTTPException, _handle_http_error)
-    _add_health_checks(web, queue, view, draining_file(store.queue))
+    _add_health_checks(web, queue, view, store.queue / DRAINING_FILE)
     return web
 
 

@@ -254,7 +254,7 @@ def test_an_unreachable_broker_is_a_quick_error_and_keeps_accepted_jobs(
     queue: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
 ) -> None:
     accepted = queue.submit(PredictionRequest(("accepted/one",)))
-    running.broker.end(signal.SIGKILL)
+    running.broker.stop(signal.SIGKILL)
     started = time.monotonic()
     try:
         with pytest.raises(ExternalError, match="the queue cannot be written"):
@@ -274,7 +274,7 @@ def test_a_worker_survives_a_restart_of_the_broker(
     queue: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
 ) -> None:
     worker()
-    running.broker.end()
+    running.broker.stop()
     running.broker.start()
 
     assert wait_for_end(queue, queue.submit(PredictionRequest(("after/restart",)))).state == "done"
@@ -286,7 +286,7 @@ def test_an_unreachable_result_store_is_a_quick_error_and_answers_wait_for_it(
     worker()
     slow = queue.submit(PredictionRequest(("be/slower",)))
     wait_for(lambda: (queue.get(slow.id) or slow).state == "running")
-    running.results.end(signal.SIGKILL)
+    running.results.stop(signal.SIGKILL)
     started = time.monotonic()
     try:
         with pytest.raises(ExternalError, match="the result store cannot be reached"):

@@ -473,10 +473,10 @@ def test_installing_an_installed_release_changes_nothing(release_store: ReleaseS
     release_store.deploy("good")
     policy = read_policy(release_store.store.releases)
 
-    installation = install_newest(release_store.repository, policy, now=release_store.now)
+    installed = install_newest(release_store.repository, policy, now=release_store.now)
 
-    assert installation is not None
-    assert not installation.changed
+    assert installed is not None
+    assert not installed.changed
 
 
 def test_installing_before_the_first_release_does_nothing(release_store: ReleaseStore) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from stargaze.errors import ExternalError, UsageError
+from stargaze.errors import ExternalError
 from stargaze.serve.runtime.metrics import METRICS_FOLDER_VARIABLE, serve_metrics
 from stargaze.serve.supervisor.listen_socket import listen
 
@@ -50,7 +50,7 @@ def serve_and_scrape(
 ) -> str:
     """Serve, scrape once and close."""
     port = free_port()
-    close = serve_metrics(port, queue_length, digest, folder=str(folder))
+    close = serve_metrics(port, str(folder), queue_length, digest)
     try:
         return scrape(port)
     finally:
@@ -108,7 +108,7 @@ def test_an_unreachable_queue_leaves_out_only_its_length(tmp_path: Path) -> None
 
 def test_metrics_are_served_on_loopback_only(tmp_path: Path) -> None:
     port = free_port()
-    close = serve_metrics(port, lambda: 0, str, folder=str(tmp_path))
+    close = serve_metrics(port, str(tmp_path), lambda: 0, str)
     try:
         with listen("127.0.0.2", port):  # in use, if metrics were served on every address
             assert "stargaze_queue_length 0.0" in scrape(port)
@@ -118,14 +118,7 @@ def test_metrics_are_served_on_loopback_only(tmp_path: Path) -> None:
 
 def test_a_port_in_use_is_an_error_of_one_line(tmp_path: Path) -> None:
     with listen("127.0.0.1", 0) as listener, pytest.raises(ExternalError, match="metrics cannot be served on port"):
-        serve_metrics(listener.getsockname()[1], lambda: 0, str, folder=str(tmp_path))
-
-
-def test_metrics_without_a_folder_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(METRICS_FOLDER_VARIABLE, raising=False)
-
-    with pytest.raises(UsageError, match="no folder for metrics"):
-        serve_metrics(free_port(), lambda: 0, str)
+        serve_metrics(listener.getsockname()[1], str(tmp_path), lambda: 0, str)
 
 
 @pytest.mark.real

@@ -12,11 +12,11 @@ import pytest
 
 from stargaze.serve.runtime import healthcheck
 from stargaze.serve.runtime.status_files import (
-    heartbeat_file,
+    HEARTBEAT_FILE,
+    ROLE_FILE,
     is_heartbeat_recent,
     prepare_queue_folder,
     record_served_bundle,
-    role_file,
     served_bundles,
 )
 from stargaze.store import Store
@@ -41,21 +41,21 @@ def test_only_living_processes_report_their_bundle(queue: Path) -> None:
 
 
 def test_a_worker_is_healthy_if_it_is_ready_and_has_a_heartbeat(queue: Path) -> None:
-    role_file(queue).write_text("worker")
+    (queue / ROLE_FILE).write_text("worker")
     assert healthcheck.main([], queue) == 1
 
     (queue / "ready-0").touch()
-    heartbeat_file(queue).touch()
+    (queue / HEARTBEAT_FILE).touch()
     assert healthcheck.main([], queue) == 0
 
-    os.utime(heartbeat_file(queue), (0, 0))
+    os.utime((queue / HEARTBEAT_FILE), (0, 0))
     assert not is_heartbeat_recent(queue, 60)
     assert healthcheck.main([], queue) == 1
 
 
 def test_a_web_server_must_be_ready_once_and_then_only_listen(queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A restart of the container does not help while the broker is unreachable."""
-    role_file(queue).write_text("web")
+    (queue / ROLE_FILE).write_text("web")
     status = {"/readyz": 503}
 
     class WebServer(BaseHTTPRequestHandler):
