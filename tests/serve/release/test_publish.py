@@ -240,7 +240,7 @@ def test_a_growth_bundle_is_not_pushed(release_store: ReleaseStore) -> None:
     (folder / "bundle.json").write_text('{"kind": "growth", "scores": [{"days": 30}]}')
     named = folder.rename(folder.parent / write_manifest(folder))
 
-    with pytest.raises(BadBundleError, match="is a bundle of kind 'growth', and one of kind 'stars' is needed"):
+    with pytest.raises(BadBundleError, match="is a bundle of kind 'growth', but one of kind 'stars' is needed"):
         deploy(release_store.section, release_store.store, now=release_store.now, digest=named.name)
     assert list_releases(release_store.store) == []
 

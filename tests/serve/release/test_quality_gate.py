@@ -28,7 +28,7 @@ class NoisyPredictor:
     split: FeaturesSection = FeaturesSection()  # noqa: RUF009 - frozen
     predicted: pd.DataFrame | None = None
 
-    def answer(self, repositories: pd.DataFrame) -> Estimate:
+    def estimate(self, repositories: pd.DataFrame) -> Estimate:
         self.predicted = repositories
         truth = np.log1p(repositories["stars"].to_numpy())
         zeros = np.zeros(len(truth))
