@@ -1,36 +1,51 @@
-# Everything from nothing but python3: the two that matter are `make demo` and `make test`.
-#   make demo    the main job on the sample, ending with a page that predicts (DEMO_ARGS=--once: predict once and end)
-#   make test    every check: lint, types, contracts, unit and documentation tests, the whole job, the page in a browser
-#   make docker  screening in containers of a real Docker engine, which it starts and ends (Debian, as root)
-#   make openstack   the servers' life on a real OpenStack control plane, which it installs, starts and ends
-#   make hosts   the playbooks on hosts with systemd and ssh, which it boots and ends (Debian, as root)
-#   make cluster   stages on a Ray cluster of two nodes behind a real ssh server, which it starts and ends
-#   make swarm   deliveries to a Docker Swarm of two such hosts, under load, and kills
+# Everything starts from python3 alone. The two main targets are `make demo` and `make test`.
+#   make demo    the whole pipeline on the sample; it ends with a page that predicts (DEMO_ARGS=--once: predict once and exit)
+#   make test    the checks that need no root: lint, types, contracts, all fast tests, the pipeline, the page in a browser
 #   make check   the inner loop, under a minute: lint, types, contracts, tests that start no other program and fit little
-#   make audit   ask the advisories that PyPI knows of what page and workers run, and of all else (wants PyPI itself, no mirror)
-#   make lock    resolve the dependencies anew into the lock files
+#   make docker  screening in containers of a real Docker engine (Debian, as root)
+#   make openstack   `infra` on a real OpenStack control plane, installed beside the checkout's environment (570 MB)
+#   make hosts   the playbooks on hosts with systemd and ssh (Debian, as root)
+#   make cluster stages on a Ray cluster of two nodes behind a real ssh server
+#   make swarm   deliveries to a Docker Swarm of two hosts, under load and with kills (Debian, as root)
+#   make hosts-and-swarm  `make hosts` and `make swarm` on the same hosts, which boot once
+#   make kills   the tests that kill `infra` and `deploy` at random moments, 20 rounds each instead of 3 (half an hour)
+#   make audit   compare the locked packages with the advisories of PyPI (needs PyPI itself, not a mirror)
+#   make lock    resolve the dependencies again and write the lock files
+# The tests of each suite start all servers, engines and hosts that they need, and stop them.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
-# What the engine of the tests keeps: its base image and its layers, so that only the first run builds all of them.
+# Data of the tests' Docker engine: its images and layers are built by the first run only.
 ENGINE := $(CURDIR)/.engine
+# The minimal Debian from which hosts and containers of the tests are made.
+DEBIAN := $(CURDIR)/.debian
 # The demo screens on a part of the repositories and tries few configurations: two minutes instead of ten.
 DEMO_ENV := STARGAZE_SCREENING_MAX_ROWS=2000 STARGAZE_FEATURES_IMPORTANCE_REPEATS=1 STARGAZE_TUNING_TIME_BUDGET=45
-# On all cores, where pip would take one: the stages start many processes, and each reads the bytecode.
-COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
+PYTEST := $(BIN)/python -m pytest
+# Tests that `make tests` does not run: those of the other suites.
+OTHERS := referee or servers or job or browser or docker or openstack or hosts or cluster or swarm
+SKIP := --ignore tests/referee --ignore tests/browser --ignore tests/integration
 
-.PHONY: demo test check lint playbooks types unit thorough real referee servers job browser docker openstack hosts cluster swarm audit lock clean
+.PHONY: demo test check install debian lint playbooks types tests unit thorough real referee servers job browser docker openstack \
+	hosts cluster swarm hosts-and-swarm kills audit lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
 
-test: lint playbooks types unit thorough real referee servers job browser
+test:
+	+@$(PYTHON) tools/run_suites.py install lint playbooks types tests job browser servers referee
 
 check: lint types unit
+
+install: $(VENV)/.installed-dev
+
+debian:
+	sh tools/prepare.sh hosts debian docker
+	sh tests/labs/hosts/template.sh $(CURDIR)/.hosts $(DEBIAN)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -44,71 +59,85 @@ playbooks: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
+# unit, thorough and real in one pool of processes, which imports everything once.
+tests: $(VENV)/.installed-dev
+	$(PYTEST) --quiet --numprocesses auto --dist worksteal $(SKIP) -m "not ($(OTHERS))"
+
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --quiet --numprocesses auto --ignore tests/referee \
-		-m "not thorough and not real and not referee and not servers and not job and not browser and not docker and not openstack and not hosts and not cluster and not swarm"
+	$(PYTEST) --quiet --numprocesses auto --dist worksteal $(SKIP) -m "not (thorough or real or $(OTHERS))"
 
 thorough: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --quiet --numprocesses auto -m "thorough and not real and not browser"
+	$(PYTEST) --quiet --numprocesses auto $(SKIP) -m "thorough and not real"
 
 real: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --numprocesses auto -m real
+	$(PYTEST) --numprocesses auto $(SKIP) -m real
 
 referee: $(VENV)/.installed-dev
 	sh tools/referee.sh
-	$(BIN)/python -m pytest -m referee
+	$(PYTEST) -m referee tests/referee
 
 servers: $(VENV)/.installed-dev
 	sh tools/prepare.sh servers
-	$(BIN)/python -m pytest -m servers
+	$(PYTEST) -m servers tests/serve/queue
 
 job: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m job
+	$(PYTEST) --numprocesses 2 --dist loadgroup -m job tests/test_job.py
 
 browser: $(VENV)/.installed-dev
 	sh tools/prepare.sh browser
-	$(BIN)/python -m pytest -m browser
+	$(PYTEST) -m browser tests/browser
 
-# Not a part of `make test`: it builds an image of a gigabyte, and starts an engine.
+WITH_ENGINE = trap 'sh tools/docker-engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
+	sh tools/docker-engine.sh start $(ENGINE) $(DEBIAN) && DOCKER_HOST=unix://$(ENGINE)/docker.sock
+
 docker: $(VENV)/.installed-dev
-	trap 'sh tools/docker-engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
-		sh tools/docker-engine.sh start $(ENGINE) && \
-		DOCKER_HOST=unix://$(ENGINE)/docker.sock $(BIN)/python -m pytest -m docker
+	$(WITH_ENGINE) $(PYTEST) -m docker tests/integration
 
-# Not a part of `make test`: it installs 570 MB of OpenStack beside the checkout's own environment.
+# Two processes of tests share the control plane. One test boots the servers as hosts, which needs Debian and root.
 openstack: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.labs.openstack install
-	$(BIN)/python -m pytest -m "openstack and not hosts"
+	trap 'exit 130' INT; trap 'exit 143' TERM; \
+		$(BIN)/python -m tests.labs.openstack status >/dev/null || { \
+			trap '$(BIN)/python -m tests.labs.openstack down' EXIT; $(BIN)/python -m tests.labs.openstack up; } && \
+		$(PYTEST) --numprocesses 2 --dist worksteal -m "openstack$(if $(filter 0,$(shell id -u)),, and not hosts)" tests/integration
 
-# Not a part of `make test`: it makes a small Debian, and installs stargaze on four hosts.
 hosts: $(VENV)/.installed-dev
-	sh tools/prepare.sh hosts
-	$(BIN)/python -m pytest -m hosts; ended=$$?; $(BIN)/python -m tests.labs.hosts down; exit $$ended
+	sh tools/prepare.sh hosts debian
+	$(PYTEST) -m "hosts and not openstack" tests/integration; code=$$?; $(BIN)/python -m tests.labs.hosts down; exit $$code
 
-# Not a part of `make test` either: minutes, and two cores of its own. No root needed.
+# No root needed.
 cluster: $(VENV)/.installed-dev
 	sh tools/prepare.sh cluster
-	$(BIN)/python -m pytest -m cluster
+	$(PYTEST) -m cluster tests/integration/test_on_cluster.py
 
-# Not a part of `make test`: it builds three images, and boots two hosts that run them.
 swarm: $(VENV)/.installed-dev
-	sh tools/prepare.sh hosts
-	trap 'sh tools/docker-engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
-		sh tools/docker-engine.sh start $(ENGINE) && \
-		DOCKER_HOST=unix://$(ENGINE)/docker.sock $(BIN)/python -m pytest -m swarm
+	sh tools/prepare.sh hosts debian docker
+	$(WITH_ENGINE) $(PYTEST) -m swarm tests/integration
+
+hosts-and-swarm: $(VENV)/.installed-dev
+	sh tools/prepare.sh hosts debian docker
+	$(WITH_ENGINE) $(PYTEST) -m "(hosts or swarm) and not openstack" tests/integration
+
+kills: $(VENV)/.installed-dev
+	sh tools/prepare.sh hosts debian docker
+	$(BIN)/python -m tests.labs.openstack install
+	$(WITH_ENGINE) STARGAZE_KILL_ROUNDS=20 $(PYTEST) -m kills tests/integration
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	sh tools/prepare.sh run
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes --requirement requirements.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
-	$(COMPILE)
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true # pip would compile on one core; templates are no Python
 	touch $@
 
-$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
-	$(PIP) --require-hashes --requirement requirements-dev.lock
-	$(COMPILE)
-	touch $@
+# The lock file of the developers holds all of the other one, in the same versions.
+$(VENV)/.installed-dev: requirements-dev.lock requirements.lock pyproject.toml
+	sh tools/prepare.sh run
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	sh tools/install.sh requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $(VENV)/.installed $@
 
 audit: $(VENV)/.installed-dev
 	for part in serve dev; do $(BIN)/uv tool run pip-audit@2.10.1 --disable-pip --require-hashes \
@@ -123,4 +152,4 @@ lock:
 		--output-file requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) $(ENGINE) .openstack .hosts build dist store
+	rm -rf $(VENV) $(ENGINE) $(DEBIAN) .openstack .hosts build dist store

@@ -1,8 +1,7 @@
-"""A copy of the project with two families that no project should have, and the engine that its image is built on."""
+"""A copy of the project with two model families that misbehave, and workspaces in which it screens on the tests' engine."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -17,11 +16,13 @@ import pytest
 from stargaze.features import schema
 from stargaze.store import Store
 from stargaze.tuning.executors.docker_executor import owner_of
-from tests.integration.openstack_lab import cloud_lab, cloud_project, faults  # noqa: F401 - for the tests beside it
+from tests.integration.commands import CommandResult
+from tests.integration.hosts_lab import cluster_lab  # noqa: F401 - a fixture of the tests in subfolders
+from tests.integration.openstack_lab import cloud_lab, cloud_project, faults  # noqa: F401 - fixtures of the tests
 from tests.tuning.conftest import fill
 
 PROJECT = Path(__file__).parent.parent.parent
-TWO_MORE = """
+BAD_FAMILIES = """
 
 class _Glutton:
     def fit(self, inputs: Any, target: Any) -> Any:
@@ -38,7 +39,7 @@ class _Sleeper:
 for _name, _kind in (("glutton", _Glutton), ("sleeper", _Sleeper)):
     FAMILIES[_name] = Family(_name, "for tests", lambda *_given, kind=_kind: kind(), extra="xgboost")
 """
-"""Both want what the optional families want, so that one image does for all tests."""
+"""Both need the packages of the optional families, so that all tests use one image."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,80 +48,71 @@ def check_isolation() -> None:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What a command said and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def rows(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """The leaderboard by family and policy."""
-        return {(row["family"], row["policy"]): row for row in json.loads(self.out)}
-
-
-@dataclass(frozen=True)
-class Desk:
-    """A folder of its own in which stargaze screens a small store on the tests' engine."""
+class Workspace:
+    """A folder with a small store, which stargaze screens on the Docker engine of the tests."""
 
     project: Path
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def begin(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a screening in containers, as a user does."""
         command = [sys.executable, "-m", "stargaze", "screen", "--executor", "docker", "--json", *words]
-        # The tests' engine has no network but that of its machine.
-        ours = {"PYTHONPATH": str(self.project), "STARGAZE_SCREENING_BUILD_OPTIONS": "--network=host"}
-        environment = {**os.environ, **ours, **self.environment}
+        # The engine of the tests has only the network of this machine.
+        own = {"PYTHONPATH": str(self.project), "STARGAZE_SCREENING_BUILD_OPTIONS": "--network=host"}
+        environment = {**os.environ, **own, **self.environment}
         return subprocess.Popen(
             command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def screen(self, *words: str) -> Ended:
-        """Screen and wait."""
-        return told(self.begin(*words))
+    def screen(self, *words: str) -> CommandResult:
+        """Run a screening until it ends."""
+        return wait_for_result(self.start(*words))
 
     @property
     def store(self) -> Store:
-        """Where it keeps what it makes."""
+        """The store in the folder."""
         return Store(self.folder / "store")
 
 
-def told(process: subprocess.Popen[str]) -> Ended:
-    """Wait for a command."""
+def wait_for_result(process: subprocess.Popen[str]) -> CommandResult:
+    """Wait until a command ends."""
     out, err = process.communicate(timeout=600)
-    return Ended(process.returncode, out, err)
+    return CommandResult(process.returncode, out, err)
 
 
 def docker(*words: str) -> str:
-    """Ask the engine itself."""
+    """Run a Docker command and return its output."""
     return subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def left(desk: Desk) -> list[str]:
-    """Return the containers and volumes of a desk's screenings that the engine holds."""
-    mark = f"--filter=label=stargaze.store={owner_of(desk.store.root)}"
+def leaderboard(result: CommandResult) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the printed leaderboard by family and policy."""
+    return {(row["family"], row["policy"]): row for row in result.json}
+
+
+def remaining(workspace: Workspace) -> list[str]:
+    """Return the containers and volumes of a workspace's screenings that exist on the engine."""
+    label = f"--filter=label=stargaze.store={owner_of(workspace.store.root)}"
     listings = (["ps", "--all", "--quiet", "--no-trunc"], ["volume", "ls", "--quiet"])
-    return [one for listing in listings for one in docker(*listing, mark).split()]
+    return [one for listing in listings for one in docker(*listing, label).split()]
 
 
-def running(desk: Desk, family: str) -> str:
-    """Return the container in which a desk's family is at work; empty while there is none."""
-    name = f"--filter=name=stargaze-{owner_of(desk.store.root)}-{family}"
+def running(workspace: Workspace, family: str) -> str:
+    """Return the container in which a family is being screened; empty while there is none."""
+    name = f"--filter=name=stargaze-{owner_of(workspace.store.root)}-{family}"
     return docker("ps", "--quiet", "--no-trunc", name, "--filter=status=running")
 
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project, with the two families more."""
+    """A copy of the project with two more families."""
     copy = tmp_path_factory.mktemp("project")
     shutil.copytree(PROJECT / "stargaze", copy / "stargaze", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Dockerfile", "requirements.lock", "requirements-optional.lock"):
         shutil.copy(PROJECT / name, copy / name)
     with (copy / "stargaze" / "tuning" / "families.py").open("a") as families:
-        families.write(TWO_MORE)
+        families.write(BAD_FAMILIES)
     return copy
 
 
@@ -132,12 +124,12 @@ def part() -> pd.DataFrame:
 
 
 @pytest.fixture
-def desk(project: Path, part: pd.DataFrame, tmp_path: Path) -> Desk:
-    """A store as it is before a screening."""
-    return seated(project, part, tmp_path)
+def workspace(project: Path, part: pd.DataFrame, tmp_path: Path) -> Workspace:
+    """A workspace before a screening."""
+    return create_workspace(project, part, tmp_path)
 
 
-def seated(project: Path, part: pd.DataFrame, folder: Path) -> Desk:
-    """Fill a store."""
+def create_workspace(project: Path, part: pd.DataFrame, folder: Path) -> Workspace:
+    """Create a workspace with a filled store."""
     fill(Store(folder / "store"), part)
-    return Desk(project, folder)
+    return Workspace(project, folder)

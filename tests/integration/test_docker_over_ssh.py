@@ -1,4 +1,4 @@
-"""DOCKER_HOST=ssh://: all that a screening needs goes through one ssh, as to a development server."""
+"""DOCKER_HOST=ssh://: a screening uses the engine of another machine through one ssh connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.integration.conftest import Desk, left
+from tests.integration.conftest import Workspace, remaining
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.docker
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.docker
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """An ssh server on loopback whose docker is the tests' engine; what to set so that `docker` goes there."""
+    """An ssh server on loopback whose `docker` is the engine of the tests; the environment in which `docker` connects to it."""
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
     shutil.copy(tmp_path / "user.pub", tmp_path / "authorized")
-    Path("/run/sshd").mkdir(exist_ok=True)  # where it confines itself
+    Path("/run/sshd").mkdir(exist_ok=True)  # sshd needs it
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -46,39 +46,39 @@ def server(tmp_path: Path) -> Iterator[dict[str, str]]:
     with (tmp_path / "sshd.log").open("wb") as log:
         sshd = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", tmp_path / "sshd_config"], stderr=log)
     try:
-        wait_for(lambda: answers(port))
+        wait_for(lambda: accepts_connections(port))
         yield {"DOCKER_HOST": f"ssh://root@127.0.0.1:{port}", "PATH": f"{programs}:{os.environ['PATH']}"}
     finally:
         sshd.terminate()
         sshd.wait()
 
 
-def answers(port: int) -> bool:
+def accepts_connections(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
 
 
-def test_screening_over_ssh_makes_the_leaderboard_that_it_makes_here(desk: Desk, server: dict[str, str]) -> None:
-    here = desk.screen("--families", "ridge,xgboost", "--executor", "process")
-    by_process = pd.read_csv(desk.store.leaderboard)
+def test_screening_over_ssh_creates_the_same_leaderboard_as_here(workspace: Workspace, server: dict[str, str]) -> None:
+    local = workspace.screen("--families", "ridge,xgboost", "--executor", "process")
+    by_process = pd.read_csv(workspace.store.leaderboard)
 
-    ended = dataclasses.replace(desk, environment=server).screen("--families", "ridge,xgboost")
+    result = dataclasses.replace(workspace, environment=server).screen("--families", "ridge,xgboost")
 
-    assert (here.code, ended.code) == (0, 0), ended.err
+    assert (local.code, result.code) == (0, 0), result.err
     pd.testing.assert_frame_equal(
-        pd.read_csv(desk.store.leaderboard).drop(columns="fit_time"),
+        pd.read_csv(workspace.store.leaderboard).drop(columns="fit_time"),
         by_process.drop(columns="fit_time"),
         check_exact=True,
     )
-    assert left(desk) == []
+    assert remaining(workspace) == []
 
 
-def test_an_engine_that_is_not_there_is_named(desk: Desk, server: dict[str, str]) -> None:
-    away = {**server, "DOCKER_HOST": "ssh://root@127.0.0.1:1"}
+def test_an_unreachable_engine_is_named(workspace: Workspace, server: dict[str, str]) -> None:
+    unreachable = {**server, "DOCKER_HOST": "ssh://root@127.0.0.1:1"}
 
-    ended = dataclasses.replace(desk, environment=away).screen("--families", "ridge")
+    result = dataclasses.replace(workspace, environment=unreachable).screen("--families", "ridge")
 
-    assert ended.code == 5
-    assert "error: the Docker engine ssh://root@127.0.0.1:1 does not answer: " in ended.err
-    assert "hint:  start it, or name another" in ended.err
+    assert result.code == 5
+    assert "error: the Docker engine ssh://root@127.0.0.1:1 does not answer: " in result.err
+    assert "hint:  start it, or name another" in result.err

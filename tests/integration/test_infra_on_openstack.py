@@ -1,9 +1,8 @@
-"""``infra`` on a real OpenStack control plane: up, again, healed, scaled, killed at any moment, down to nothing."""
+"""``infra`` on a real OpenStack control plane: create, repeat, repair, scale, kill at any moment, delete."""
 
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -25,29 +24,31 @@ from stargaze.infra.openstack.client import OpenStack, connect
 from stargaze.infra.plan.plan import Plan
 from stargaze.infra.plan.resources import ActualResource
 from stargaze.store import Store
+from tests.integration.commands import kill_moments
 from tests.integration.openstack_lab import OPENSTACK, CloudLab
 from tests.labs.openstack.faults import Faults
 from tests.labs.openstack.tenancy import Tenancy
 
 pytestmark = OPENSTACK
+CALLS_UP, CALLS_DOWN = 24, 21
+"""Calls of `up` and `down` that change something."""
 SMALL = InfraSection(cloud="lab", production_servers=1, parameter_servers=0, min_disk=10, timeout=120)
 """Three machines."""
 FIVE = replace(SMALL, production_servers=2, parameter_servers=1)
-MOMENTS = 20
 UNTAGGED = ("keypair", "server group")
-"""Kinds that cannot carry a tag; their name is their mark."""
+"""Kinds that have no tags; they are recognized by their name."""
 DRIVER = """
 import sys
-from tests.integration.test_infra_on_openstack import SMALL, Cluster, at_home
-what, folder = sys.argv[1:]
-cluster = at_home(SMALL, folder)
-cluster.up() if what == "up" else cluster.down()
+from tests.integration.test_infra_on_openstack import SMALL, Cluster, open_cluster
+command, folder = sys.argv[1:]
+cluster = open_cluster(SMALL, folder)
+cluster.up() if command == "up" else cluster.down()
 """
 
 
 @dataclass
 class Cluster:
-    """What ``stargaze infra`` does with a cloud, but for entering machines: these have no inside."""
+    """Runs what ``stargaze infra`` does with a cloud, without the configuration of machines: these boot nothing."""
 
     section: InfraSection
     cloud: OpenStack
@@ -57,8 +58,8 @@ class Cluster:
         return provision.plan_up(self.section, self.cloud, self.state_dir)
 
     def up(self) -> Mapping[str, ActualResource]:
-        stands, _ = provision.converge(self.section, self.cloud, self.state_dir, self.plan(), QUIET)
-        return stands
+        resources, _ = provision.converge(self.section, self.cloud, self.state_dir, self.plan(), QUIET)
+        return resources
 
     def down(self) -> None:
         provision.tear_down(self.cloud, self.state_dir, provision.plan_down(self.cloud), QUIET)
@@ -68,43 +69,43 @@ QUIET = provision.ProgressCallbacks(lambda *_: None, lambda _: None)
 Open = Callable[..., Cluster]
 
 
-def at_home(section: InfraSection, folder: str | Path) -> Cluster:
+def open_cluster(section: InfraSection, folder: str | Path) -> Cluster:
     """Open the cloud that the environment names."""
     return Cluster(section, connect(section), open_state_dir(section, Store(Path(folder))))
 
 
 @pytest.fixture
 def opened(cloud_project: Tenancy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    """Open the test's own project as ``stargaze`` does: from clouds.yaml."""
+    """Return a function that opens the project of the test from clouds.yaml, as ``stargaze`` does."""
     for module in (client, errors):
         monkeypatch.setattr(module, "RETRY_DELAYS", (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4))
 
-    def go(section: InfraSection = SMALL, faults: Faults | None = None) -> Cluster:
+    def open_project(section: InfraSection = SMALL, faults: Faults | None = None) -> Cluster:
         monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(cloud_project.clouds(faults)))
-        return at_home(section, tmp_path / "store")
+        return open_cluster(section, tmp_path / "store")
 
-    return go
+    return open_project
 
 
-def kinds(project: Tenancy) -> Counter[str]:
-    """Count what is in the project, but for the port that a router has of its own."""
+def count_kinds(project: Tenancy) -> Counter[str]:
+    """Count the resources of each kind in the project."""
     return Counter(thing.kind for thing in project.inventory())
 
 
 # ---- up and down --------------------------------------------------------------------------------------------------
 
 
-def test_up_makes_five_machines_all_marked_and_a_second_time_changes_nothing(
+def test_up_creates_five_tagged_machines_and_a_second_up_changes_nothing(
     opened: Open, cloud_project: Tenancy, faults: Faults
 ) -> None:
-    ours = opened(FIVE, faults)
+    cluster = opened(FIVE, faults)
 
-    stands = ours.up()
+    resources = cluster.up()
 
-    counted = kinds(cloud_project)
-    assert counted["server"] == 5
+    count = count_kinds(cloud_project)
+    assert count["server"] == 5
     assert {
-        kind: counted[kind] for kind in ("network", "subnet", "router", "floating IP", "keypair", "server group")
+        kind: count[kind] for kind in ("network", "subnet", "router", "floating IP", "keypair", "server group")
     } == {
         "network": 1,
         "subnet": 1,
@@ -113,17 +114,17 @@ def test_up_makes_five_machines_all_marked_and_a_second_time_changes_nothing(
         "keypair": 1,
         "server group": 1,
     }
-    mark = "stargaze-infra-stargaze"
-    bare = [one for one in cloud_project.inventory() if mark not in one.tags and one.kind not in UNTAGGED]
-    assert [one.kind for one in bare] == ["port"]  # the router's own, which goes with its interface
-    assert str(stands["floating IP stargaze-orchestration"].spec["address"]).startswith("127.66.")
+    tag = "stargaze-infra-stargaze"
+    untagged = [one for one in cloud_project.inventory() if tag not in one.tags and one.kind not in UNTAGGED]
+    assert [one.kind for one in untagged] == ["port"]  # created and deleted by the router
+    assert str(resources["floating IP stargaze-orchestration"].spec["address"]).startswith("127.66.")
     faults.forget()
-    assert ours.plan().changes == ()
-    ours.up()
+    assert cluster.plan().changes == ()
+    cluster.up()
     assert {call.method for call in faults.calls} == {"GET"}
 
 
-def test_what_faces_the_world_is_ssh_from_here_and_the_page(opened: Open, cloud_project: Tenancy) -> None:
+def test_only_ssh_from_this_machine_and_the_page_are_open_to_the_internet(opened: Open, cloud_project: Tenancy) -> None:
     opened().up()
 
     rules = [
@@ -134,18 +135,18 @@ def test_what_faces_the_world_is_ssh_from_here_and_the_page(opened: Open, cloud_
     assert sorted(rules, key=str) == [(22, "127.0.0.1/32"), (80, "0.0.0.0/0"), (80, "::/0")]
 
 
-def test_down_leaves_nothing_of_ours_and_all_of_others(opened: Open, cloud_project: Tenancy) -> None:
+def test_down_deletes_all_own_resources_and_no_others(opened: Open, cloud_project: Tenancy) -> None:
     foreign = {thing.id for thing in cloud_project.foreign()}
-    ours = opened()
-    ours.up()
+    cluster = opened()
+    cluster.up()
 
-    ours.down()
+    cluster.down()
 
     assert {thing.id for thing in cloud_project.inventory()} == foreign
-    ours.down()  # again: nothing to do
+    cluster.down()  # a second time it has nothing to do
 
 
-def test_two_clusters_in_one_project_do_not_touch_each_other(opened: Open, cloud_project: Tenancy) -> None:
+def test_two_clusters_in_one_project_do_not_affect_each_other(opened: Open, cloud_project: Tenancy) -> None:
     cloud_project.limit(security_group=20)
     first, second = opened(), opened(replace(SMALL, name="other", cidr="10.30.0.0/24"))
     first.up()
@@ -157,12 +158,12 @@ def test_two_clusters_in_one_project_do_not_touch_each_other(opened: Open, cloud
     assert {thing.name.split("-")[0] for thing in cloud_project.inventory() if thing.kind == "server"} == {"other"}
 
 
-def test_a_number_scales_up_and_down(opened: Open, cloud_project: Tenancy) -> None:
+def test_up_scales_to_the_configured_number_of_machines(opened: Open, cloud_project: Tenancy) -> None:
     opened().up()
     more = opened(replace(SMALL, production_servers=3, parameter_servers=1))
     assert more.plan().count("create") == 6  # three servers and their ports
     more.up()
-    assert kinds(cloud_project)["server"] == 6
+    assert count_kinds(cloud_project)["server"] == 6
 
     opened().up()
 
@@ -173,25 +174,25 @@ def test_a_number_scales_up_and_down(opened: Open, cloud_project: Tenancy) -> No
     ]
 
 
-def test_a_network_a_keypair_and_a_project_without_routers_are_used_as_they_are(
+def test_an_existing_network_and_keypair_are_used_and_not_deleted(
     opened: Open, cloud_project: Tenancy, tmp_path: Path
 ) -> None:
-    theirs = cloud_project.connect()
-    network = theirs.network.create_network(name="campus")
-    theirs.network.create_subnet(name="campus", network_id=network.id, ip_version=4, cidr="10.40.0.0/24")
+    user = cloud_project.connect()
+    network = user.network.create_network(name="campus")
+    user.network.create_subnet(name="campus", network_id=network.id, ip_version=4, cidr="10.40.0.0/24")
     key = tmp_path / "mine"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    # Its name is the one that a keypair of ours would have.
-    theirs.compute.create_keypair(name="stargaze", public_key=key.with_suffix(".pub").read_text())
+    # It has the name that stargaze would give to a keypair.
+    user.compute.create_keypair(name="stargaze", public_key=key.with_suffix(".pub").read_text())
     cloud_project.limit(routers=0, floatingip=0, networks=1)
     section = replace(SMALL, network="campus", router=False, floating_ip=False, keypair="stargaze", key_file=str(key))
-    ours = opened(section)
+    cluster = opened(section)
 
-    ours.up()
+    cluster.up()
 
-    assert kinds(cloud_project)["router"] == 0
-    assert ours.plan().changes == ()
-    ours.down()
+    assert count_kinds(cloud_project)["router"] == 0
+    assert cluster.plan().changes == ()
+    cluster.down()
     assert [(one.kind, one.name) for one in cloud_project.inventory()] == [
         ("keypair", "stargaze"),
         ("network", "campus"),
@@ -199,25 +200,25 @@ def test_a_network_a_keypair_and_a_project_without_routers_are_used_as_they_are(
     ]
 
 
-# ---- what goes wrong ----------------------------------------------------------------------------------------------
+# ---- errors -------------------------------------------------------------------------------------------------------
 
 
-def test_a_server_that_breaks_is_told_and_the_next_up_makes_it_anew(opened: Open, cloud_project: Tenancy) -> None:
+def test_a_failed_server_is_reported_and_replaced_by_the_next_up(opened: Open, cloud_project: Tenancy) -> None:
     cloud_project.hypervisor.order("stargaze-production1", fail="the disk is broken")
-    ours = opened()
+    cluster = opened()
 
     with pytest.raises(ExternalError, match="stargaze-production1 is in ERROR") as caught:
-        ours.up()
+        cluster.up()
 
     assert "infra up" in caught.value.hint
     cloud_project.hypervisor.withdraw()
-    assert [(step.action, step.key) for step in ours.plan().changes] == [("replace", "server stargaze-production1")]
-    ours.up()
-    assert ours.plan().changes == ()
+    assert [(step.action, step.key) for step in cluster.plan().changes] == [("replace", "server stargaze-production1")]
+    cluster.up()
+    assert cluster.plan().changes == ()
 
 
 @pytest.mark.parametrize(
-    ("quotas", "said"),
+    ("quotas", "text"),
     [
         ({"instances": 2}, "3 more servers needed, 2 of 2 available"),
         ({"ram": 4096}, "memory needed, 4 of 4 available"),
@@ -225,35 +226,35 @@ def test_a_server_that_breaks_is_told_and_the_next_up_makes_it_anew(opened: Open
         ({"security_group": 3}, "5 more security groups needed"),
     ],
 )
-def test_a_quota_that_is_too_small_is_told_before_anything_is_made(
-    opened: Open, cloud_project: Tenancy, quotas: dict[str, int], said: str
+def test_an_insufficient_quota_is_reported_before_anything_is_created(
+    opened: Open, cloud_project: Tenancy, quotas: dict[str, int], text: str
 ) -> None:
     cloud_project.limit(**quotas)
-    ours = opened()
+    cluster = opened()
 
     with pytest.raises(ExternalError) as caught:
-        ours.up()
+        cluster.up()
 
-    assert said in caught.value.message
+    assert text in caught.value.message
     assert cloud_project.inventory() == []
 
 
-def test_a_pool_without_addresses_is_told_and_what_was_made_is_kept(
+def test_an_exhausted_address_pool_is_reported_and_created_resources_stay(
     opened: Open, cloud_project: Tenancy, cloud_lab: CloudLab
 ) -> None:
     with cloud_lab.external_network("narrow", addresses=1):  # the router takes the only one
-        ours = opened(replace(SMALL, external_network="narrow"))
+        cluster = opened(replace(SMALL, external_network="narrow"))
 
         with pytest.raises(ExternalError, match="floating IP stargaze-orchestration could not be created"):
-            ours.up()
+            cluster.up()
 
-        assert kinds(cloud_project)["server"] == 3
-        ours.down()
+        assert count_kinds(cloud_project)["server"] == 3
+        cluster.down()
     assert cloud_project.inventory() == []
 
 
 @pytest.mark.parametrize(
-    ("changes", "said", "hint"),
+    ("changes", "text", "hint"),
     [
         ({"image": "debian-13"}, "infra.image: debian-13 was not found", "Did you mean debian-12?"),
         ({"flavor": "m1.smal"}, "infra.flavor: m1.smal was not found", "Did you mean m1.small?"),
@@ -261,87 +262,89 @@ def test_a_pool_without_addresses_is_told_and_what_was_made_is_kept(
         ({"min_memory": 4000}, "no flavor has 2 cores, 4000 GB", "the largest is"),
     ],
 )
-def test_what_the_cloud_does_not_have_is_named(opened: Open, changes: dict[str, Any], said: str, hint: str) -> None:
-    todo = opened(replace(SMALL, **changes)).plan()
+def test_missing_cloud_resources_are_named(opened: Open, changes: dict[str, Any], text: str, hint: str) -> None:
+    plan = opened(replace(SMALL, **changes)).plan()
 
-    assert said in todo.problems[0].message
-    assert hint in todo.problems[0].hint
+    assert text in plan.problems[0].message
+    assert hint in plan.problems[0].hint
 
 
-def test_a_keypair_of_the_same_name_with_another_key_is_not_ours_to_take(opened: Open, cloud_project: Tenancy) -> None:
+def test_a_keypair_of_the_same_name_with_another_key_is_not_replaced(opened: Open, cloud_project: Tenancy) -> None:
     cloud_project.connect().compute.create_keypair(name="stargaze")
 
     with pytest.raises(ExternalError, match="keypair stargaze has another public key"):
         opened().up()
 
-    assert kinds(cloud_project)["server"] == 0
+    assert count_kinds(cloud_project)["server"] == 0
     opened().down()
     assert [(one.kind, one.name) for one in cloud_project.inventory()] == [("keypair", "stargaze")]
 
 
-def test_a_network_that_is_half_gone_is_made_whole(opened: Open, cloud_project: Tenancy) -> None:
-    theirs = cloud_project.connect()
-    ours = opened(replace(SMALL, floating_ip=False))
-    ours.up()
-    router = theirs.network.find_router("stargaze")
-    theirs.network.remove_interface_from_router(router, theirs.network.find_subnet("stargaze").id)
-    theirs.network.update_router(router, external_gateway_info=None)
-    group = theirs.network.find_security_group("stargaze-jump")
-    for rule in theirs.network.security_group_rules(security_group_id=group.id, direction="ingress"):
-        theirs.network.delete_security_group_rule(rule)
-    theirs.network.create_security_group_rule(
+def test_up_repairs_a_damaged_network(opened: Open, cloud_project: Tenancy) -> None:
+    user = cloud_project.connect()
+    cluster = opened(replace(SMALL, floating_ip=False))
+    cluster.up()
+    router = user.network.find_router("stargaze")
+    user.network.remove_interface_from_router(router, user.network.find_subnet("stargaze").id)
+    user.network.update_router(router, external_gateway_info=None)
+    group = user.network.find_security_group("stargaze-jump")
+    for rule in user.network.security_group_rules(security_group_id=group.id, direction="ingress"):
+        user.network.delete_security_group_rule(rule)
+    user.network.create_security_group_rule(
         security_group_id=group.id, direction="ingress", protocol="tcp", port_range_min=6379, port_range_max=6379,
         remote_ip_prefix="0.0.0.0/0",
     )  # fmt: skip
 
-    assert sorted((step.action, step.key) for step in ours.plan().changes) == [
+    assert sorted((step.action, step.key) for step in cluster.plan().changes) == [
         ("create", "interface stargaze"),
         ("update", "router stargaze"),
         ("update", "rules stargaze-jump"),
     ]
-    ours.up()
-    assert ours.plan().changes == ()
+    cluster.up()
+    assert cluster.plan().changes == ()
 
 
-def test_a_machine_that_was_switched_off_is_started(opened: Open, cloud_project: Tenancy) -> None:
-    ours = opened()
-    ours.up()
-    theirs = cloud_project.connect()
-    server = theirs.compute.find_server("stargaze-development")
-    theirs.compute.stop_server(server)
-    theirs.compute.wait_for_server(server, status="SHUTOFF", interval=0.2)
+def test_up_starts_a_machine_that_is_off(opened: Open, cloud_project: Tenancy) -> None:
+    cluster = opened()
+    cluster.up()
+    user = cloud_project.connect()
+    server = user.compute.find_server("stargaze-development")
+    user.compute.stop_server(server)
+    user.compute.wait_for_server(server, status="SHUTOFF", interval=0.2)
 
-    ours.up()
+    cluster.up()
 
-    assert theirs.compute.get_server(server).status == "ACTIVE"
+    assert user.compute.get_server(server).status == "ACTIVE"
 
 
 # ---- credentials --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("cloud", "kind", "said"),
+    ("cloud", "kind", "text"),
     [
         ("wrong", CredentialsError, "rejected the credentials"),
         ("nowhere", ConfigError, "infra.cloud: nowhere is not in clouds.yaml"),
     ],
 )
-def test_who_is_not_let_in_is_told_so(opened: Open, cloud: str, kind: type[StargazeError], said: str) -> None:
+def test_rejected_credentials_and_unknown_clouds_are_reported(
+    opened: Open, cloud: str, kind: type[StargazeError], text: str
+) -> None:
     with pytest.raises(kind) as caught:
         opened(replace(SMALL, cloud=cloud))
 
-    assert said in caught.value.message
+    assert text in caught.value.message
     assert caught.value.hint
 
 
-def test_a_credential_that_may_only_read_is_told_before_half_is_made(opened: Open, cloud_project: Tenancy) -> None:
+def test_a_read_only_credential_is_reported_before_servers_are_created(opened: Open, cloud_project: Tenancy) -> None:
     with pytest.raises(CredentialsError, match="denied the request"):
         opened(replace(SMALL, cloud="weak")).up()
 
-    assert kinds(cloud_project)["server"] == 0
+    assert count_kinds(cloud_project)["server"] == 0
 
 
-def test_a_credential_whose_time_is_over_is_told(
+def test_an_expired_credential_is_reported(
     cloud_project: Tenancy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "over.yaml"
@@ -354,20 +357,20 @@ def test_a_credential_whose_time_is_over_is_told(
     assert "expired" in caught.value.hint
 
 
-def test_an_application_credential_is_enough(opened: Open, cloud_project: Tenancy) -> None:
-    ours = opened(replace(SMALL, cloud="application"))
+def test_an_application_credential_is_sufficient(opened: Open, cloud_project: Tenancy) -> None:
+    cluster = opened(replace(SMALL, cloud="application"))
 
-    ours.up()
+    cluster.up()
 
-    assert ours.cloud.credential == "applicationcredential"
-    assert kinds(cloud_project)["server"] == 3
+    assert cluster.cloud.credential == "applicationcredential"
+    assert count_kinds(cloud_project)["server"] == 3
 
 
-# ---- a cloud that is slow, refuses for the moment, or drops calls -------------------------------------------------
+# ---- a cloud that is slow, rejects calls for a while, or drops connections ---------------------------------------
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "inject",
     [
         pytest.param(lambda faults: faults.delay(0.3), id="slow"),
         pytest.param(lambda faults: faults.refuse(429, retry_after=1, method="POST", times=3), id="429"),
@@ -383,62 +386,64 @@ def test_an_application_credential_is_enough(opened: Open, cloud_project: Tenanc
         pytest.param(lambda faults: faults.drop("within", method="GET", times=3, skip=2), id="dropped within"),
     ],
 )
-def test_a_cloud_in_trouble_is_borne_and_nothing_is_made_twice(
-    opened: Open, cloud_project: Tenancy, faults: Faults, spoil: Callable[[Faults], None]
+def test_up_succeeds_despite_temporary_faults_and_creates_nothing_twice(
+    opened: Open, cloud_project: Tenancy, faults: Faults, inject: Callable[[Faults], None]
 ) -> None:
-    ours = opened(SMALL, faults)
-    spoil(faults)
+    cluster = opened(SMALL, faults)
+    inject(faults)
 
-    ours.up()
+    cluster.up()
 
     faults.clear()
-    counted = kinds(cloud_project)
-    assert (counted["server"], counted["network"], counted["router"], counted["floating IP"]) == (3, 1, 1, 1)
-    assert counted["port"] == 4  # three machines and the router
-    assert ours.plan().changes == ()
+    count = count_kinds(cloud_project)
+    assert (count["server"], count["network"], count["router"], count["floating IP"]) == (3, 1, 1, 1)
+    assert count["port"] == 4  # three machines and the router
+    assert cluster.plan().changes == ()
 
 
-# ---- killed -------------------------------------------------------------------------------------------------------
+# ---- kills --------------------------------------------------------------------------------------------------------
 
 
-def killed(what: str, folder: Path, calls: int, faults: Faults) -> None:
-    """Run it in a process of its own, and kill that at so many calls that change something."""
+def run_and_kill(command: str, folder: Path, call: int, faults: Faults) -> None:
+    """Run `up` or `down` in a process of its own, and kill it at the call with this number that changes something."""
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", DRIVER, what, str(folder)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-W", "ignore", "-c", DRIVER, command, str(folder)], stderr=subprocess.PIPE, text=True
     )
 
     def kill() -> None:
         os.kill(process.pid, signal.SIGKILL)
 
-    method = "POST" if what == "up" else "DELETE"
-    faults.at(calls, kill, method=method, path="/v2*")
-    _, said = process.communicate(timeout=180)
+    method = "POST" if command == "up" else "DELETE"
+    faults.at(call, kill, method=method, path="/v2*")
+    _, stderr = process.communicate(timeout=180)
     faults.clear()
-    assert process.returncode in (0, -signal.SIGKILL), said
+    assert process.returncode in (0, -signal.SIGKILL), stderr
 
 
-def test_killed_at_any_moment_up_heals_and_down_leaves_nothing(
-    opened: Open, cloud_project: Tenancy, faults: Faults, tmp_path: Path
+@pytest.mark.kills
+@pytest.mark.parametrize(
+    ("up_call", "down_call"),
+    [
+        (1 + int(up), 1 + int(down))
+        for up, down in zip(kill_moments(CALLS_UP, seed=6), kill_moments(CALLS_DOWN, seed=7), strict=True)
+    ],
+)
+def test_up_repairs_what_a_killed_up_left_and_down_deletes_what_a_killed_down_left(
+    opened: Open, cloud_project: Tenancy, faults: Faults, tmp_path: Path, up_call: int, down_call: int
 ) -> None:
-    """Twenty times: killed on the way up, healed; killed on the way down, down again."""
-    ours = opened(SMALL, faults)
-    store = tmp_path / "store"
-    ups, downs = random.Random(6).sample(range(1, 25), MOMENTS), random.Random(7).sample(range(1, 22), MOMENTS)
-    for way_up, way_down in zip(ups, downs, strict=True):
-        killed("up", store, way_up, faults)
-        try:
-            ours.up()
-        except ExternalError as error:
-            raise AssertionError(f"{way_up} up: {cloud_project.inventory()}") from error
-        counted = kinds(cloud_project)
-        assert (counted["server"], counted["port"], counted["network"], counted["security group"]) == (3, 4, 1, 5), (
-            way_up
-        )
-        assert ours.plan().changes == (), way_up
+    cluster, store = opened(SMALL, faults), tmp_path / "store"
+    run_and_kill("up", store, up_call, faults)
+    try:
+        cluster.up()
+    except ExternalError as error:
+        raise AssertionError(f"after the kill of up: {cloud_project.inventory()}") from error
+    count = count_kinds(cloud_project)
+    assert (count["server"], count["port"], count["network"], count["security group"]) == (3, 4, 1, 5)
+    assert cluster.plan().changes == ()
 
-        killed("down", store, way_down, faults)
-        try:
-            ours.down()
-        except ExternalError as error:
-            raise AssertionError(f"{way_up} up, {way_down} down: {cloud_project.inventory()}") from error
-        assert cloud_project.inventory() == [], way_down
+    run_and_kill("down", store, down_call, faults)
+    try:
+        cluster.down()
+    except ExternalError as error:
+        raise AssertionError(f"after the kill of down: {cloud_project.inventory()}") from error
+    assert cloud_project.inventory() == []

@@ -1,4 +1,4 @@
-"""Screening in containers of a real Docker engine: the leaderboard of processes, and nothing that a container should not do."""
+"""Screening in containers of a real Docker engine: the same leaderboard as in processes, and confined containers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ import pytest
 
 from stargaze.tuning.executors.docker_cli import Client
 from stargaze.tuning.executors.docker_executor import owner_of, sweep
-from tests.integration.conftest import Desk, Ended, docker, left, running, seated, told
+from tests.integration.commands import CommandResult
+from tests.integration.conftest import (
+    Workspace,
+    create_workspace,
+    docker,
+    leaderboard,
+    remaining,
+    running,
+    wait_for_result,
+)
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.docker
@@ -23,20 +32,22 @@ FAMILIES = "ridge,elastic-net,random-forest,histogram-boosting,perceptron,lightg
 
 
 @pytest.fixture(scope="module")
-def screened(project: Path, part: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, Ended]:
-    """A screening in containers; the first on a new engine builds the image."""
-    desk = seated(project, part, tmp_path_factory.mktemp("screened"))
-    return desk, desk.screen("--families", FAMILIES)
+def screened(
+    project: Path, part: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Workspace, CommandResult]:
+    """A screening in containers; the first one on a new engine builds the image."""
+    workspace = create_workspace(project, part, tmp_path_factory.mktemp("screened"))
+    return workspace, workspace.screen("--families", FAMILIES)
 
 
-def test_the_leaderboard_is_that_of_processes_to_the_last_digit(screened: tuple[Desk, Ended]) -> None:
-    desk, ended = screened
-    assert ended.code == 0, ended.err
-    by_docker = pd.read_csv(desk.store.leaderboard)
+def test_the_leaderboard_equals_that_of_processes_to_the_last_digit(screened: tuple[Workspace, CommandResult]) -> None:
+    workspace, result = screened
+    assert result.code == 0, result.err
+    by_docker = pd.read_csv(workspace.store.leaderboard)
 
-    assert desk.screen("--families", FAMILIES, "--executor", "process").code == 0
+    assert workspace.screen("--families", FAMILIES, "--executor", "process").code == 0
 
-    by_process = pd.read_csv(desk.store.leaderboard)
+    by_process = pd.read_csv(workspace.store.leaderboard)
     assert (by_docker["status"] == "ok").all()
     assert len(by_docker) == 3 * 9
     pd.testing.assert_frame_equal(
@@ -44,20 +55,20 @@ def test_the_leaderboard_is_that_of_processes_to_the_last_digit(screened: tuple[
     )
 
 
-def test_nothing_of_a_screening_is_left_on_the_engine(screened: tuple[Desk, Ended]) -> None:
-    assert left(screened[0]) == []
+def test_a_screening_leaves_no_container_and_no_volume(screened: tuple[Workspace, CommandResult]) -> None:
+    assert remaining(screened[0]) == []
 
 
 @pytest.mark.usefixtures("screened")
-def test_the_image_is_built_once(desk: Desk) -> None:
-    ended = desk.screen("--families", "xgboost")
+def test_the_image_is_built_once(workspace: Workspace) -> None:
+    result = workspace.screen("--families", "xgboost")
 
-    assert ended.code == 0
-    assert "building" not in ended.err
+    assert result.code == 0
+    assert "building" not in result.err
 
 
 @pytest.mark.usefixtures("screened")
-def test_the_image_holds_no_tool_to_install_or_to_compile_with_and_no_root() -> None:
+def test_the_image_has_no_compiler_no_pip_and_no_root_user() -> None:
     image = docker("images", "--quiet", "stargaze").split()[0]
 
     assert docker("image", "inspect", "--format={{.Config.User}}", image) == "10001:10001"
@@ -65,42 +76,42 @@ def test_the_image_holds_no_tool_to_install_or_to_compile_with_and_no_root() -> 
     assert docker(*inside, "command -v gcc make cc; python -c 'import pip' 2>&1 | tail -n 1").endswith("'pip'")
 
 
-def test_a_family_that_eats_memory_or_sleeps_is_a_row_that_says_so(desk: Desk) -> None:
-    ended = desk.screen("--families", "glutton,sleeper,ridge", "--memory", "0.6", "--time-limit", "45")
+def test_a_family_that_exceeds_its_memory_or_time_limit_is_a_row_with_the_reason(workspace: Workspace) -> None:
+    result = workspace.screen("--families", "glutton,sleeper,ridge", "--memory", "0.6", "--time-limit", "45")
 
-    assert ended.code == 0, ended.err
-    rows = ended.rows
+    assert result.code == 0, result.err
+    rows = leaderboard(result)
     assert [rows["ridge", policy]["status"] for policy in ("all", "activity", "static")] == ["ok"] * 3
     assert rows["glutton", "all"]["status"] == "failed"
     assert rows["glutton", "all"]["note"] == "out of memory (limit 0.6 GB)"
     assert rows["sleeper", "all"]["status"] == "time"
     assert rows["sleeper", "all"]["note"] == "time limit of 45 s reached"
-    assert left(desk) == []
+    assert remaining(workspace) == []
 
 
 @pytest.fixture
-def at_work(desk: Desk) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A screening whose family sleeps, and its container."""
-    process = desk.begin("--families", "sleeper", "--cpus", "0.5", "--memory", "0.5")
+def sleeping(workspace: Workspace) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running screening whose family sleeps, and its container."""
+    process = workspace.start("--families", "sleeper", "--cpus", "0.5", "--memory", "0.5")
     try:
-        yield process, wait_for(lambda: running(desk, "sleeper"), 120)
+        yield process, wait_for(lambda: running(workspace, "sleeper"), 120)
     finally:
         process.kill()
         process.communicate()
-        sweep(Client(), f"stargaze.store={owner_of(desk.store.root)}")
+        sweep(Client(), f"stargaze.store={owner_of(workspace.store.root)}")
 
 
-def test_a_container_is_bounded_and_sees_nothing_but_its_data(at_work: tuple[subprocess.Popen[str], str]) -> None:
-    _, container = at_work
-    told = json.loads(docker("inspect", container))[0]
-    host = told["HostConfig"]
+def test_a_container_has_resource_limits_and_sees_only_its_data(sleeping: tuple[subprocess.Popen[str], str]) -> None:
+    _, container = sleeping
+    details = json.loads(docker("inspect", container))[0]
+    host = details["HostConfig"]
 
     assert (host["NanoCpus"], host["Memory"], host["MemorySwap"]) == (500_000_000, 500_000_000, 500_000_000)
     assert (host["NetworkMode"], host["ReadonlyRootfs"], host["CapDrop"]) == ("none", True, ["ALL"])
     assert host["SecurityOpt"] == ["no-new-privileges"]
     assert host["PidsLimit"] == 128
-    assert told["Config"]["User"] == "10001:10001"
-    mounts = {mount["Destination"]: mount for mount in told["Mounts"]}
+    assert details["Config"]["User"] == "10001:10001"
+    mounts = {mount["Destination"]: mount for mount in details["Mounts"]}
     assert {mount["Type"] for mount in mounts.values()} == {"volume"}
     assert (mounts["/data"]["RW"], mounts["/results"]["RW"]) == (False, True)
     limit = "cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes"
@@ -109,7 +120,7 @@ def test_a_container_is_bounded_and_sees_nothing_but_its_data(at_work: tuple[sub
     assert "CapEff:\t0000000000000000" in limits
 
 
-INSIDE: dict[str, tuple[str, str]] = {
+FORBIDDEN: dict[str, tuple[str, str]] = {
     "is root": ("import os; assert os.getuid() == 0", "AssertionError"),
     "writes its data": ("open('/data/all.npz', 'wb')", "Read-only file system"),
     "writes its program": ("open('/opt/app/stargaze/x', 'wb')", "Read-only file system"),
@@ -118,68 +129,68 @@ INSIDE: dict[str, tuple[str, str]] = {
 }
 
 
-def test_a_container_cannot_do_what_it_need_not(at_work: tuple[subprocess.Popen[str], str]) -> None:
-    _, container = at_work
-    for program, complaint in INSIDE.values():
-        tried = subprocess.run(
+def test_a_container_cannot_write_its_program_or_reach_a_network(sleeping: tuple[subprocess.Popen[str], str]) -> None:
+    _, container = sleeping
+    for program, error in FORBIDDEN.values():
+        done = subprocess.run(
             ["docker", "exec", container, "python", "-c", program], capture_output=True, text=True, check=False
         )
-        assert complaint in tried.stderr, program
+        assert error in done.stderr, program
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_however_it_is_interrupted_nothing_is_left(
-    desk: Desk, at_work: tuple[subprocess.Popen[str], str], number: signal.Signals, code: int
+def test_an_interrupted_screening_leaves_nothing(
+    workspace: Workspace, sleeping: tuple[subprocess.Popen[str], str], number: signal.Signals, code: int
 ) -> None:
-    process, _ = at_work
+    process, _ = sleeping
 
     process.send_signal(number)
 
-    assert told(process).code == code
-    assert left(desk) == []
+    assert wait_for_result(process).code == code
+    assert remaining(workspace) == []
 
 
-def test_what_a_killed_screening_left_is_swept_by_the_next(
-    desk: Desk, at_work: tuple[subprocess.Popen[str], str]
+def test_the_next_screening_deletes_what_a_killed_one_left(
+    workspace: Workspace, sleeping: tuple[subprocess.Popen[str], str]
 ) -> None:
-    process, container = at_work
+    process, container = sleeping
     process.kill()
     process.communicate()
-    assert container in left(desk)
+    assert container in remaining(workspace)
 
-    ended = desk.screen("--families", "ridge,xgboost")
+    result = workspace.screen("--families", "ridge,xgboost")
 
-    assert ended.code == 0
-    assert left(desk) == []
+    assert result.code == 0
+    assert remaining(workspace) == []
 
 
-def test_another_stores_screening_is_left_alone(
-    desk: Desk, part: pd.DataFrame, tmp_path: Path, at_work: tuple[subprocess.Popen[str], str]
+def test_the_screening_of_another_store_is_not_affected(
+    workspace: Workspace, part: pd.DataFrame, tmp_path: Path, sleeping: tuple[subprocess.Popen[str], str]
 ) -> None:
-    _, container = at_work
-    other = seated(desk.project, part, tmp_path / "other")
+    _, container = sleeping
+    other = create_workspace(workspace.project, part, tmp_path / "other")
 
     assert other.screen("--families", "xgboost").code == 0
 
-    assert running(desk, "sleeper") == container
+    assert running(workspace, "sleeper") == container
 
 
-def test_an_image_that_cannot_be_built_says_why(desk: Desk, tmp_path: Path) -> None:
+def test_a_failed_image_build_reports_the_reason(workspace: Workspace, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
-    shutil.copytree(desk.project, broken)
+    shutil.copytree(workspace.project, broken)
     (broken / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nRUN echo it broke just here >&2; exit 7\n")
 
-    ended = Desk(broken, desk.folder).screen("--families", "ridge")
+    result = Workspace(broken, workspace.folder).screen("--families", "ridge")
 
-    assert ended.code == 5
-    assert "error: the image cannot be built:" in ended.err
-    assert "it broke just here" in ended.err
-    assert "screening.base_image" in ended.err
-    assert left(desk) == []
+    assert result.code == 5
+    assert "error: the image cannot be built:" in result.err
+    assert "it broke just here" in result.err
+    assert "screening.base_image" in result.err
+    assert remaining(workspace) == []
 
 
-def test_more_than_the_engine_has_is_refused(desk: Desk) -> None:
-    ended: Any = desk.screen("--families", "ridge", "--cpus", "200")
+def test_more_cpus_than_the_engine_has_are_rejected(workspace: Workspace) -> None:
+    result: Any = workspace.screen("--families", "ridge", "--cpus", "200")
 
-    assert ended.code == 2
-    assert "screening.cpus is 200: the engine has" in ended.err
+    assert result.code == 2
+    assert "screening.cpus is 200: the engine has" in result.err

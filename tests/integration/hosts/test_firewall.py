@@ -1,4 +1,4 @@
-"""The firewall as a service, beside an engine that writes rules of its own."""
+"""The firewall service, beside a Docker engine that writes rules of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.hosts.conftest import MEMBERS, Configured
+from tests.integration.hosts.conftest import Configured
+from tests.integration.hosts_lab import MEMBERS
 from tests.labs.hosts.lab import Host
 
 pytestmark = pytest.mark.hosts
@@ -30,16 +31,16 @@ nft list table inet stargaze >/dev/null || echo no table
 """
 
 
-def reloaded(host: Host) -> str:
-    """Reload a host's firewall many times while its engine makes and removes networks; return what went wrong."""
+def reload_often(host: Host) -> str:
+    """Reload the firewall many times while the engine creates and removes networks; return the errors."""
     return host.run("sh", "-s", stdin=SCRIPT, check=False).stdout
 
 
-def test_it_is_reloaded_however_often_on_all_hosts_at_once(configured: Configured) -> None:
-    """Hosts of one machine must not share control groups either: a service of one took away the other's (219/CGROUP)."""
+def test_the_firewall_of_all_hosts_can_be_reloaded_often_at_the_same_time(configured: Configured) -> None:
+    """Hosts must not share control groups either: a service of one host deleted those of another (219/CGROUP)."""
     hosts = [configured.cluster.hosts[name] for name in MEMBERS]
 
     with ThreadPoolExecutor(len(hosts)) as pool:
-        said = dict(zip(MEMBERS, pool.map(reloaded, hosts), strict=True))
+        errors = dict(zip(MEMBERS, pool.map(reload_often, hosts), strict=True))
 
-    assert said == dict.fromkeys(MEMBERS, "")
+    assert errors == dict.fromkeys(MEMBERS, "")

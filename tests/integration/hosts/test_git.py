@@ -1,4 +1,4 @@
-"""The repository of releases on a production node: what is signed by whom may sign goes in, nothing else."""
+"""The release repository on a production node accepts releases of an allowed signer, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from stargaze.store import Store
-from tests.integration.hosts.conftest import Cluster, Configured
+from tests.integration.hosts.conftest import Configured
+from tests.integration.hosts_lab import Cluster
 
 pytestmark = pytest.mark.hosts
 
@@ -31,7 +32,7 @@ def url(cluster: Cluster) -> str:
 
 @pytest.fixture
 def released(configured: Configured, bundle_folder: Path, tmp_path: Path) -> Store:
-    """A store with one release, signed by whom the nodes believe."""
+    """A store with one release, signed by the allowed signer."""
     store = Store(tmp_path / "store")
     store.bundles.mkdir(parents=True)
     (store.bundles / bundle_folder.name).symlink_to(bundle_folder)
@@ -42,7 +43,7 @@ def released(configured: Configured, bundle_folder: Path, tmp_path: Path) -> Sto
     return store
 
 
-def test_an_unsigned_push_is_refused_and_leaves_nothing(configured: Configured, tmp_path: Path) -> None:
+def test_an_unsigned_push_is_rejected_and_leaves_nothing(configured: Configured, tmp_path: Path) -> None:
     cluster = configured.cluster
     git(cluster, tmp_path, "init", "--initial-branch=main")
     git(cluster, tmp_path, "commit", "--allow-empty", "--message=unsigned")
@@ -68,22 +69,24 @@ def test_a_signed_release_is_installed(configured: Configured, released: Store) 
 @pytest.mark.parametrize(
     ("options", "words"),
     [([], []), ([], ["id"]), (["-W", "127.0.0.1:22"], [])],
-    ids=["a shell", "a command", "a way through"],
+    ids=["a shell", "a command", "a tunnel"],
 )
-def test_whoever_pushes_can_do_nothing_else(configured: Configured, options: list[str], words: list[str]) -> None:
+def test_the_account_for_pushes_can_do_nothing_else(
+    configured: Configured, options: list[str], words: list[str]
+) -> None:
     cluster = configured.cluster
-    *ssh, there = cluster.ssh(cluster.hosts[NODE], user="git")
+    *ssh, destination = cluster.ssh(cluster.hosts[NODE], user="git")
 
-    argv = [*ssh, *options, there, *words]
-    tried = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    argv = [*ssh, *options, destination, *words]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
-    assert tried.returncode != 0
-    assert "uid=" not in tried.stdout
-    assert "SSH-" not in tried.stdout
+    assert done.returncode != 0
+    assert "uid=" not in done.stdout
+    assert "SSH-" not in done.stdout
 
 
-def test_who_may_sign_is_out_of_the_accounts_reach(configured: Configured) -> None:
+def test_the_account_for_pushes_cannot_change_the_allowed_signers(configured: Configured) -> None:
     host = configured.cluster.hosts[NODE]
-    tried = "echo x >>/srv/stargaze/keys/allowed_signers || mv /srv/stargaze/keys /srv/stargaze/other"
+    script = "echo x >>/srv/stargaze/keys/allowed_signers || mv /srv/stargaze/keys /srv/stargaze/other"
 
-    assert host.run("runuser", "-u", "git", "--", "sh", "-c", tried, check=False).returncode != 0
+    assert host.run("runuser", "-u", "git", "--", "sh", "-c", script, check=False).returncode != 0

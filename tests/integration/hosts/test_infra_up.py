@@ -1,10 +1,9 @@
-"""From a shell with ``clouds.yaml`` alone to configured machines: a real control plane, whose servers are real hosts."""
+"""From ``clouds.yaml`` to configured machines: a real OpenStack control plane, whose servers are real hosts."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -16,34 +15,34 @@ from typing import Any
 import pytest
 
 from tests.integration.openstack_lab import OPENSTACK
-from tests.labs.hosts.lab import FOLDER, Host, Lab
-from tests.labs.hosts.wheelhouse import fill
+from tests.labs.hosts.lab import Host, Lab
+from tests.labs.hosts.wheelhouse import WHEELHOUSE, fill_wheelhouse, package_layer
 from tests.labs.openstack import seed
 from tests.labs.openstack.hypervisor import host_keys
 from tests.labs.openstack.tenancy import Tenancy
 
 pytestmark = [*OPENSTACK, pytest.mark.hosts]
 INSIDE, OUTSIDE = "10.79.0", "10.79.255"
-"""Addresses of the machines, and floating ones: from here only the latter are reached."""
+"""Addresses of the machines, and floating IPs: this machine reaches only the latter."""
 CONFIG = f"""
 [infra]
 cloud = "application"
 image = "debian-12"
 min_disk = 10
 cidr = "{INSIDE}.0/24"
-external_network = "street"
+external_network = "outside"
 page_port = 8000
 timeout = 300
 
 [infra.ansible_variables]
 base_time_sync = "false"
-stargaze_wheelhouse = "{FOLDER / "wheelhouse"}"
+stargaze_wheelhouse = "{WHEELHOUSE}"
 """
 
 
 @dataclass
 class Machines:
-    """Hosts that come and go with the servers of a project, as a hypervisor's would."""
+    """Hosts that boot and vanish with the servers of a project, as on a hypervisor."""
 
     lab: Lab
     project: Tenancy
@@ -52,29 +51,34 @@ class Machines:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def react(self, event: dict[str, Any]) -> None:
-        """Do what happened."""
-        does = {"spawn": self.spawn, "destroy": self.destroy, "floating": self.float}
-        if act := does.get(event["event"]):
-            act(event)
+        """Do to the host what was done to the server."""
+        handlers = {"spawn": self.spawn, "destroy": self.destroy, "floating": self.float}
+        if handler := handlers.get(event["event"]):
+            handler(event)
 
     def spawn(self, event: dict[str, Any]) -> None:
-        """Boot a host with the server's address and key, and let its console tell the host keys."""
+        """Boot a host with address and key of the server, and print its host keys on the console.
+
+        Its disk has the locked packages already: the playbooks install them in the tests of the playbooks.
+        """
         address = event["ports"][0]["addresses"][0]
         name = event["name"].removeprefix("stargaze-")
-        host = self.hosts[address] = self.lab.boot(name, f"{address}/24", event["public_key"])
+        host = self.hosts[address] = self.lab.boot(
+            name, f"{address}/24", event["public_key"], layers=(package_layer(),)
+        )
         host.wait()
         self.project.hypervisor.say(event["id"], host_keys(host.host_keys, name))
         if outside := self.floating.get(address):
             host.add_address(f"{outside}/24")
 
     def destroy(self, event: dict[str, Any]) -> None:
-        """Take its host away."""
+        """Delete the host."""
         for address in [address for port in event["ports"] for address in port["addresses"]]:
             if host := self.hosts.pop(address, None):
                 host.remove()
 
     def float(self, event: dict[str, Any]) -> None:
-        """Give the host an address that is reached from here; a router would translate it."""
+        """Add an address that this machine reaches to the host; a router would translate it."""
         inside, outside = event["fixed_ip_address"], event["floating_ip_address"]
         if inside:
             self.floating[inside] = outside
@@ -84,31 +88,33 @@ class Machines:
 
 @pytest.fixture
 def machines(cloud_project: Tenancy) -> Iterator[Machines]:
-    lab = Lab(prefix="sgc", mine=(f"{OUTSIDE}.254/24",))
-    made = Machines(lab, cloud_project)
-    with lab.alone():
+    lab = Lab(prefix="sgc", own=(f"{OUTSIDE}.254/24",))
+    machines = Machines(lab, cloud_project)
+    with lab.exclusive():
         lab.remove()
         lab.prepare()
-        fill(FOLDER / "wheelhouse", FOLDER / "template")
-        street = seed.external_network(cloud_project.admin, "street", OUTSIDE, last=99)
+        fill_wheelhouse()
+        package_layer()
+        external = seed.external_network(cloud_project.admin, "outside", OUTSIDE, last=99)
         try:
-            with cloud_project.hypervisor.watched(made.react):
-                yield made
+            with cloud_project.hypervisor.watched(machines.react):
+                yield machines
         finally:
             lab.remove()
-            cloud_project.end()  # what is on the street goes before the street
-            cloud_project.admin.network.delete_network(street)
+            cloud_project.end()  # its ports have to be deleted before the network
+            cloud_project.admin.network.delete_network(external)
 
 
 class Shell:
-    """Somebody's shell, in a folder of their own."""
+    """A folder with a config, in which commands run as a user types them."""
 
     def __init__(self, folder: Path, clouds: Path) -> None:
         self._folder = folder
         self._environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(clouds), "NO_COLOR": "1"}
         (folder / "stargaze.toml").write_text(CONFIG)
 
-    def type(self, *words: str, code: int = 0) -> str:
+    def run(self, *words: str, code: int = 0) -> str:
+        """Run a command, compare its exit code and return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "stargaze", *words],
             cwd=self._folder,
@@ -122,31 +128,30 @@ class Shell:
         return done.stdout
 
 
-def test_one_command_makes_and_configures_a_cluster_and_one_takes_it_down(
+def test_one_command_creates_and_configures_a_cluster_and_one_deletes_it(
     machines: Machines, cloud_project: Tenancy, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "desk"
+    folder = tmp_path / "workspace"
     folder.mkdir()
     shell = Shell(folder, cloud_project.clouds())
 
-    shell.type("infra", "up")
+    shell.run("infra", "up")
 
-    rows = json.loads(shell.type("infra", "status", "--json"))
+    rows = json.loads(shell.run("infra", "status", "--json"))
     assert [(row["machine"], row["state"], row["ssh"]) for row in rows] == [
         (name, "active", "ok") for name in ("orchestration", "development", "parameter1", "production1", "production2")
     ]
-    assert shell.type("infra", "ssh", "production1", "--", "hostname").strip() == "production1"
-    nodes = shell.type("infra", "ssh", "production1", "--", "sudo docker node ls --format '{{.Hostname}} {{.Status}}'")
+    assert shell.run("infra", "ssh", "production1", "--", "hostname").strip() == "production1"
+    nodes = shell.run("infra", "ssh", "production1", "--", "sudo docker node ls --format '{{.Hostname}} {{.Status}}'")
     assert sorted(nodes.splitlines()) == ["production1 Ready", "production2 Ready"]
-    again = shell.type("infra", "up")
+    again = shell.run("infra", "up")
     assert "nothing to do" in again
     assert "nothing to configure" in again
-    assert set(re.findall(r" (\d+)$", shell.type("infra", "configure"), re.MULTILINE)) == {"0"}
-    checks = {row["check"]: row["state"] for row in json.loads(shell.type("doctor", "--json"))}
+    checks = {row["check"]: row["state"] for row in json.loads(shell.run("doctor", "--json"))}
     assert [name for name, state in checks.items() if state == "error"] == []
     assert {checks[f"{name}: docker"] for name in ("development", "production1", "production2")} == {"ok"}
 
-    shell.type("infra", "down", "--yes")
+    shell.run("infra", "down", "--yes")
 
     assert cloud_project.inventory() == []
     assert machines.hosts == {}

@@ -1,4 +1,4 @@
-"""The way to the page: the orchestration machine leads visitors to the production nodes that can answer."""
+"""The load balancer: the orchestration machine forwards requests for the page to the production nodes that can answer."""
 
 from __future__ import annotations
 
@@ -8,42 +8,43 @@ from typing import Any
 
 import pytest
 
-from tests.integration.hosts.conftest import MEMBERS, SECTION, Configured
+from tests.integration.hosts.conftest import Configured
+from tests.integration.hosts_lab import MEMBERS, SECTION
 from tests.labs.hosts.lab import Host
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.hosts
 
 NODES = ("production1", "production2")
-DOOR = f"http://{MEMBERS['orchestration']}:{SECTION.page_port}"
+URL = f"http://{MEMBERS['orchestration']}:{SECTION.page_port}"
 PAGE = """
 import http.server
 import json
 import socket
 
 class Page(http.server.BaseHTTPRequestHandler):
-    begun = []
+    dropped = []
 
     def answer(self):
-        if self.path == "/asked":
-            return self.say(self.begun)
+        if self.path == "/log":
+            return self.reply(self.dropped)
         if self.path == "/dropped":
-            self.begun.append(self.command)
+            self.dropped.append(self.command)
             if socket.gethostname() == "production1":
                 return
-        self.say({"node": socket.gethostname(), **{name.lower(): value for name, value in self.headers.items()}})
+        self.reply({"node": socket.gethostname(), **{name.lower(): value for name, value in self.headers.items()}})
 
     do_GET = do_POST = answer
 
-    def say(self, what):
+    def reply(self, content):
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps(what).encode())
+        self.wfile.write(json.dumps(content).encode())
 
 http.server.ThreadingHTTPServer(("", PORT), Page).serve_forever()
 """
-"""Stands where the page would: it says who it is and what it was asked, and one of the two leaves some without an answer."""
-ASK = """
+"""A server in place of the page: it returns its name and the request headers, and production1 drops some requests."""
+REQUESTS = """
 import json
 import sys
 import urllib.error
@@ -60,88 +61,90 @@ for _ in range(int(number)):
         answers.append([error.code, {}])
 print(json.dumps(answers))
 """
-"""A visitor, who claims to be someone else."""
+"""A client that sends forged forwarding headers."""
 
 
-def asked(host: Host, url: str, number: int = 1, method: str = "GET") -> list[tuple[int, Any]]:
-    """Ask so many times from a host; return status and body of each answer."""
-    done = host.run("python3", "-", url, method, str(number), stdin=ASK)
+def send(host: Host, url: str, number: int = 1, method: str = "GET") -> list[tuple[int, Any]]:
+    """Send requests from a host; return status and body of each response."""
+    done = host.run("python3", "-", url, method, str(number), stdin=REQUESTS)
     return [(status, body) for status, body in json.loads(done.stdout)]
 
 
 @pytest.fixture
 def visitor(configured: Configured) -> Iterator[Host]:
-    """Somebody outside, while both nodes have a page."""
+    """A host outside of the cluster, while both nodes serve a page."""
     cluster = configured.cluster
-    stranger = cluster.hosts["stranger"]
+    outsider = cluster.hosts["outsider"]
     for name in NODES:
-        stand(cluster.hosts[name])
+        start_page(cluster.hosts[name])
     try:
-        wait_for(lambda: answering(stranger) == set(NODES))
-        yield stranger
+        wait_for(lambda: responding_nodes(outsider) == set(NODES))
+        yield outsider
     finally:
         for name in NODES:
             cluster.hosts[name].run("systemctl", "stop", "page", check=False)
 
 
-def stand(host: Host) -> None:
-    """Start a page on a host; one that was killed is gone with all that is known of it."""
+def start_page(host: Host) -> None:
+    """Start a page on a host; systemd has forgotten one that was killed."""
     script = PAGE.replace("PORT", str(SECTION.page_port))
     host.run("systemd-run", "--unit=page", "--collect", "python3", "-c", script)
 
 
-def answering(visitor: Host) -> set[str]:
-    """Return who answers; a node that is not known to be up has not been asked."""
-    return {body["node"] for status, body in asked(visitor, DOOR, 4) if status == 200}
+def responding_nodes(visitor: Host) -> set[str]:
+    """Return the nodes that respond; the load balancer asks no node that it has not seen working."""
+    return {body["node"] for status, body in send(visitor, URL, 4) if status == 200}
 
 
-def test_a_visitor_is_led_to_both_nodes_and_cannot_claim_to_be_another(visitor: Host) -> None:
-    [(_, body)] = asked(visitor, DOOR)
+def test_forged_forwarding_headers_are_replaced(visitor: Host) -> None:
+    [(_, body)] = send(visitor, URL)
 
     assert body["x-forwarded-for"] == visitor.address
-    assert body["x-forwarded-host"] == DOOR.removeprefix("http://")
+    assert body["x-forwarded-host"] == URL.removeprefix("http://")
     assert body["x-forwarded-proto"] == "http"
 
 
-def test_a_node_that_is_away_is_missed_by_nobody_and_comes_back(configured: Configured, visitor: Host) -> None:
-    """Also in the seconds before it is known to be away."""
+def test_no_request_fails_when_a_node_fails_and_a_repaired_node_is_used_again(
+    configured: Configured, visitor: Host
+) -> None:
+    """Also in the seconds before the load balancer notices."""
     node = configured.cluster.hosts["production2"]
     node.run("systemctl", "kill", "--signal=KILL", "page")
 
-    answers = asked(visitor, DOOR, 40)
+    answers = send(visitor, URL, 40)
 
     assert {(status, body["node"]) for status, body in answers} == {(200, "production1")}
-    stand(node)
-    wait_for(lambda: answering(visitor) == set(NODES))
+    start_page(node)
+    wait_for(lambda: responding_nodes(visitor) == set(NODES))
 
 
-def test_only_what_may_be_asked_twice_is_asked_twice(configured: Configured, visitor: Host) -> None:
-    url = f"{DOOR}/dropped"
+def test_only_idempotent_requests_are_sent_to_a_second_node(configured: Configured, visitor: Host) -> None:
+    url = f"{URL}/dropped"
 
-    read, written = asked(visitor, url, 6), asked(visitor, url, 6, "POST")
+    read, written = send(visitor, url, 6), send(visitor, url, 6, "POST")
 
-    begun = [method for name in NODES for method in told(configured, name)]
+    dropped = [method for name in NODES for method in dropped_methods(configured, name)]
     assert {status for status, _ in read} == {200}
-    assert begun.count("GET") > 6
+    assert dropped.count("GET") > 6
     assert {status for status, _ in written} == {200, 502}
-    assert begun.count("POST") == 6
+    assert dropped.count("POST") == 6
 
 
-def told(configured: Configured, name: str) -> list[str]:
-    """Return the methods of what a node was asked and could leave without an answer."""
+def dropped_methods(configured: Configured, name: str) -> list[str]:
+    """Return the methods of the requests to /dropped that a node received."""
     host = configured.cluster.hosts[name]
-    [(_, begun)] = asked(host, f"http://127.0.0.1:{SECTION.page_port}/asked")
-    return list(begun)
+    [(_, methods)] = send(host, f"http://127.0.0.1:{SECTION.page_port}/log")
+    return list(methods)
 
 
-def test_the_nodes_are_reached_through_the_orchestration_machine_alone(
-    configured: Configured, visitor: Host, reached: Callable[..., list[int]]
+def test_the_nodes_are_reachable_only_through_the_orchestration_machine(
+    configured: Configured, visitor: Host, open_ports: Callable[..., list[int]]
 ) -> None:
     hosts, port = configured.cluster.hosts, SECTION.page_port
 
-    assert reached(visitor, hosts["orchestration"], port) == [port]
+    assert open_ports(visitor, hosts["orchestration"], port) == [port]
     for name in NODES:
-        assert reached(visitor, hosts[name], port) == []
-        assert reached(hosts["development"], hosts[name], port) == []
-        assert reached(hosts["orchestration"], hosts[name], port) == [port]
-    assert reached(hosts["production1"], hosts["production2"], port) == [port]
+        assert open_ports(visitor, hosts[name], port) == []
+        assert open_ports(hosts["development"], hosts[name], port) == []
+        assert open_ports(hosts["orchestration"], hosts[name], port) == [port]
+    assert open_ports(hosts["production1"], hosts["production2"], port) == [port]

@@ -1,4 +1,4 @@
-"""A Ray cluster of two hosts: it works for members with the token, and for nobody else."""
+"""A Ray cluster of two hosts, which accepts only members with the token."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ print("best", best.config["x"], *sorted({result.metrics["host"] for result in re
 
 
 def test_a_tune_job_runs_on_both_hosts(configured: Configured) -> None:
-    done = configured.cluster.on_cluster(JOB)
+    done = configured.cluster.run_on_ray_head(JOB)
 
     assert done.stdout.splitlines()[-1:] == ["best 3 development parameter1"], done.stderr
 
 
-def test_a_job_without_the_token_is_refused(configured: Configured) -> None:
-    done = configured.cluster.on_cluster("import ray; ray.init(); print('in')", token=False)
+def test_a_job_without_the_token_is_rejected(configured: Configured) -> None:
+    done = configured.cluster.run_on_ray_head("import ray; ray.init(); print('in')", token=False)
 
     assert done.returncode != 0
     assert "in" not in done.stdout.split()
     assert "token" in done.stderr
 
 
-def test_only_members_reach_rays_ports(configured: Configured, reached: Callable[..., list[int]]) -> None:
+def test_only_members_reach_the_ports_of_ray(configured: Configured, open_ports: Callable[..., list[int]]) -> None:
     hosts = configured.cluster.hosts
     head = hosts["development"]
 
-    assert reached(hosts["parameter1"], head, *PORTS)[:3] == [6379, 6380, 6381]
-    for outsider in (hosts["stranger"], hosts["production1"]):
-        assert reached(outsider, head, *PORTS) == []
-        assert reached(outsider, hosts["parameter1"], *PORTS) == []
+    assert open_ports(hosts["parameter1"], head, *PORTS)[:3] == [6379, 6380, 6381]
+    for outsider in (hosts["outsider"], hosts["production1"]):
+        assert open_ports(outsider, head, *PORTS) == []
+        assert open_ports(outsider, hosts["parameter1"], *PORTS) == []
 
 
-def test_the_token_is_its_own_accounts_alone(configured: Configured) -> None:
+def test_only_the_account_of_ray_can_read_the_token(configured: Configured) -> None:
     for name in ("development", "parameter1"):
-        told = configured.cluster.hosts[name].run("stat", "--format=%U %a", "/etc/stargaze/ray_token").stdout
-        assert told == "ray 600\n"
+        output = configured.cluster.hosts[name].run("stat", "--format=%U %a", "/etc/stargaze/ray_token").stdout
+        assert output == "ray 600\n"
 
 
 def test_a_worker_that_was_off_joins_again(configured: Configured) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from stargaze.infra.hosts.host_list import find_ssh_hosts
 from stargaze.infra.hosts.leave_swarm import remove_from_swarm
-from tests.integration.hosts.conftest import SECTION, Cluster, Configured
+from tests.integration.hosts.conftest import Configured
+from tests.integration.hosts_lab import SECTION, Cluster
 from tests.labs.hosts.lab import Host
 from tests.waiting import wait_for
 
@@ -18,17 +19,17 @@ pytestmark = pytest.mark.hosts
 
 
 def nodes(cluster: Cluster) -> list[dict[str, Any]]:
-    """Return what the manager says of each node."""
+    """Return the description of each node by the manager, sorted by hostname."""
     manager = cluster.hosts["production1"]
-    numbers = manager.run("docker", "node", "ls", "--quiet").stdout.split()
+    ids = manager.run("docker", "node", "ls", "--quiet").stdout.split()
     return sorted(
-        json.loads(manager.run("docker", "node", "inspect", *numbers).stdout),
+        json.loads(manager.run("docker", "node", "inspect", *ids).stdout),
         key=lambda node: node["Description"]["Hostname"],
     )
 
 
-def page(host: Host, port: int) -> bool:
-    """Say whether a host has an answer for itself at a port."""
+def serves(host: Host, port: int) -> bool:
+    """Return whether a host answers an HTTP request of its own at a port."""
     script = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{port}')"
     return host.run("python3", "-c", script, check=False).returncode == 0
 
@@ -44,29 +45,31 @@ def test_both_hosts_are_ready_and_one_of_two_manages(configured: Configured) -> 
     assert [node["Status"]["Addr"] for node in found] == ["10.78.0.21", "10.78.0.22"]
 
 
-def test_two_managers_are_refused_before_anything_is_done(configured: Configured) -> None:
+def test_two_managers_are_rejected_before_anything_is_changed(configured: Configured) -> None:
     cluster = configured.cluster
     more = cluster.store.root / "two-managers.json"
     more.write_text(json.dumps({"all": {"children": {"swarm_managers": {"hosts": {"production2": None}}}}}))
 
-    played = cluster.play("swarm.yml", "--inventory", str(more))
+    run = cluster.play("swarm.yml", "--inventory", str(more))
 
-    assert played.code != 0
-    assert "2 managers tolerate no more failures than one fewer" in played.said
+    assert run.code != 0
+    assert "2 managers tolerate no more failures than one fewer" in run.output
     assert [node["Spec"]["Role"] for node in nodes(cluster)] == ["manager", "worker"]
 
 
-def test_only_production_reaches_swarms_ports(configured: Configured, reached: Callable[..., list[int]]) -> None:
+def test_only_production_nodes_reach_the_ports_of_swarm(
+    configured: Configured, open_ports: Callable[..., list[int]]
+) -> None:
     hosts = configured.cluster.hosts
 
     ports = (2375, 2376, 2377, 7946)
-    assert reached(hosts["production2"], hosts["production1"], *ports) == [2377, 7946]
-    for outsider in (hosts["stranger"], hosts["development"]):
-        assert reached(outsider, hosts["production1"], *ports) == []
+    assert open_ports(hosts["production2"], hosts["production1"], *ports) == [2377, 7946]
+    for outsider in (hosts["outsider"], hosts["development"]):
+        assert open_ports(outsider, hosts["production1"], *ports) == []
 
 
-def test_what_a_container_publishes_is_reached_at_the_pages_port_alone(
-    configured: Configured, reached: Callable[..., list[int]]
+def test_a_published_port_is_reachable_only_if_it_is_the_port_of_the_page(
+    configured: Configured, open_ports: Callable[..., list[int]]
 ) -> None:
     hosts = configured.cluster.hosts
     engine = hosts["production2"]
@@ -88,43 +91,43 @@ def test_what_a_container_publishes_is_reached_at_the_pages_port_alone(
         engine.run("docker", "run", *words)
 
     try:
-        wait_for(lambda: all(page(engine, port) for port in (8000, 8001)))
-        assert reached(hosts["orchestration"], engine, 8000, 8001) == [8000]
-        assert reached(hosts["stranger"], engine, 8000, 8001) == []
+        wait_for(lambda: all(serves(engine, port) for port in (8000, 8001)))
+        assert open_ports(hosts["orchestration"], engine, 8000, 8001) == [8000]
+        assert open_ports(hosts["outsider"], engine, 8000, 8001) == []
     finally:
         engine.run("docker", "rm", "--force", "page8000", "page8001")
         engine.run("docker", "rmi", "python")
 
 
-def test_a_node_that_goes_is_forgotten_with_a_majority_left_and_may_come_back(configured: Configured) -> None:
-    """It manages, and so does one other: were it only switched off, nothing could be changed in the Swarm any more."""
-    cluster, said = configured.cluster, list[str]()
-    stays, goes = find_ssh_hosts(SECTION, cluster.state_dir, "production")
+def test_a_manager_leaves_the_swarm_without_losing_the_majority_and_can_join_again(configured: Configured) -> None:
+    """One of two managers leaves: if it were only switched off, the Swarm would have no majority left."""
+    cluster, messages = configured.cluster, list[str]()
+    stays, leaves = find_ssh_hosts(SECTION, cluster.state_dir, "production")
     cluster.hosts["production1"].run("docker", "node", "promote", "production2")
     wait_for(lambda: nodes(cluster)[1].get("ManagerStatus", {}).get("Reachability") == "reachable", 60)
 
-    remove_from_swarm([goes.name], [stays], said.append)
-    left = nodes(cluster)
-    played = cluster.play("site.yml", "--limit", "production1,production2", "--tags", "swarm")
+    remove_from_swarm([leaves.name], [stays], messages.append)
+    remaining = nodes(cluster)
+    run = cluster.play("site.yml", "--limit", "production1,production2", "--tags", "swarm")
 
-    assert said == ["production2 has left the Swarm"]
-    assert [node["Description"]["Hostname"] for node in left] == ["production1"]
-    assert played.code == 0, played.said
+    assert messages == ["production2 has left the Swarm"]
+    assert [node["Description"]["Hostname"] for node in remaining] == ["production1"]
+    assert run.code == 0, run.output
     assert [(node["Spec"]["Role"], node["Status"]["State"]) for node in nodes(cluster)] == [
         ("manager", "ready"),
         ("worker", "ready"),
     ]
 
 
-def test_a_rebuilt_node_is_healed(configured: Configured) -> None:
+def test_a_rebuilt_node_joins_the_swarm_again(configured: Configured) -> None:
     cluster = configured.cluster
     before = {node["ID"] for node in nodes(cluster)}
 
     cluster.boot("production2")
-    played = cluster.play("site.yml", "--limit", "production1,production2", "--tags", "base,swarm")
+    run = cluster.play("site.yml", "--limit", "production1,production2", "--tags", "base,swarm")
 
     found = nodes(cluster)
-    assert played.code == 0, played.said
+    assert run.code == 0, run.output
     assert [(node["Description"]["Hostname"], node["Status"]["State"]) for node in found] == [
         ("production1", "ready"),
         ("production2", "ready"),

@@ -1,4 +1,4 @@
-"""A Swarm of two real hosts, a desk to deliver to it from, and visitors who never stop asking."""
+"""A Swarm of two hosts, a workspace from which releases are deployed to it, and a load generator."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,18 +22,19 @@ from stargaze.bundle.manifest import MANIFEST, write_manifest
 from stargaze.config import DeploySection
 from stargaze.serve.release import signing
 from stargaze.store import Store
-from tests.labs.hosts.lab import FOLDER, Host, Lab
-from tests.labs.hosts.wheelhouse import fill
+from tests.integration.commands import CommandResult
+from tests.integration.hosts_lab import MEMBERS, TEST_MACHINE, Cluster
+from tests.labs.hosts.lab import Host
+from tests.labs.hosts.wheelhouse import WHEELHOUSE
 
 PROJECT = Path(__file__).parent.parent.parent.parent
 IMAGES = PROJECT / "tests" / "labs" / "images"
-NET = "10.80.0"
-ADDRESSES = {"production1": f"{NET}.21", "production2": f"{NET}.22"}
+ADDRESSES = {name: MEMBERS[name] for name in ("production1", "production2")}
 PORT = 8000
 CONFIG = """
 [deploy]
 to = "swarm"
-publish_mode = "host"     # the kernel of the lab has no IPVS, which one port for all nodes and virtual addresses want
+publish_mode = "host"     # the kernel of the lab has no IPVS, which routing meshes and virtual addresses need
 endpoint_mode = "dnsrr"
 timeout = 240
 
@@ -51,11 +53,11 @@ provider = "static"
 host_keys = "first-use"
 key_file = "{key}"
 page_port = {port}
-ssh_from = ["{net}.254/32"]
+ssh_from = ["{test_machine}/32"]
 
 [infra.hosts]
-production1 = "debian@{net}.21"
-production2 = "debian@{net}.22"
+production1 = "debian@{production1}"
+production2 = "debian@{production2}"
 
 [infra.ansible_variables]
 base_time_sync = "false"
@@ -64,22 +66,8 @@ stargaze_wheelhouse = "{wheelhouse}"
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a command ended, and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def answer(self) -> Any:
-        """What it answered, where that is JSON."""
-        return json.loads(self.out)
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Somebody's folder, with a config and a store."""
+class Workspace:
+    """A folder with config and store, from which two good bundles and a bad one can be deployed."""
 
     folder: Path
     hosts: dict[str, Host]
@@ -89,11 +77,31 @@ class Desk:
 
     @property
     def store(self) -> Store:
-        """Where everything lies."""
+        """The store in the folder."""
         return Store(self.folder / "store")
 
-    def type(self, *words: str, code: int | None = 0, **variables: str) -> Ended:
-        """Run a command as its user does."""
+    @contextlib.contextmanager
+    def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """Start a command in the background; kill it at the end if it still runs."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stargaze", *words],
+            cwd=self.folder,
+            env={**os.environ, "NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+    def run(self, *words: str, code: int | None = 0, **variables: str) -> CommandResult:
+        """Run a command as a user does, and compare its exit code."""
         done = subprocess.run(
             [sys.executable, "-m", "stargaze", *words],
             cwd=self.folder,
@@ -105,26 +113,26 @@ class Desk:
             timeout=900,
         )
         assert code is None or done.returncode == code, done.stdout + done.stderr
-        return Ended(done.returncode, done.stdout, done.stderr)
+        return CommandResult(done.returncode, done.stdout, done.stderr)
 
     @property
     def manager(self) -> Host:
         """The host that manages the Swarm."""
         return self.hosts["production1"]
 
-    def serving(self) -> dict[str, str]:
-        """Return with which bundle the page of each host is ready; empty where it is not."""
-        return {name: ready(host.address) for name, host in self.hosts.items()}
+    def served_bundles(self) -> dict[str, str]:
+        """Return the bundle that the page of each host serves; empty where the page is not ready."""
+        return {name: served_bundle(host.address) for name, host in self.hosts.items()}
 
     def tasks(self) -> set[str]:
-        """Return the numbers of all tasks that run: a service that was rolled has others."""
+        """Return the ids of all running tasks: a service that was updated has new ones."""
         names = self.manager.run("docker", "stack", "services", "--quiet", "stargaze").stdout.split()
         words = ["docker", "service", "ps", "--quiet", "--filter=desired-state=running", *names]
         return set(self.manager.run(*words).stdout.split())
 
 
-def ready(address: str) -> str:
-    """Return the bundle that a page says it is ready with."""
+def served_bundle(address: str) -> str:
+    """Return the bundle that a page is ready to serve, or nothing."""
     connection = http.client.HTTPConnection(address, PORT, timeout=5)
     with contextlib.suppress(OSError, ValueError), contextlib.closing(connection):
         connection.request("GET", "/readyz")
@@ -135,110 +143,106 @@ def ready(address: str) -> str:
 
 @pytest.fixture(scope="session")
 def images() -> None:
-    """The images of other people that the stack asks for, made of Debian's packages: the lab reaches no registry."""
+    """Build the images of RabbitMQ and Redis from Debian packages: the lab reaches no registry."""
     for name, folder in (("rabbitmq:3.13-management", "rabbitmq"), ("redis:7", "redis")):
-        there = subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False)
-        if there.returncode:
+        found = subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False)
+        if found.returncode:
             subprocess.run(
                 ["docker", "build", "--quiet", "--network=host", f"--tag={name}", IMAGES / folder], check=True
             )
 
 
-def changed(folder: Path, bundles: Path, **meta: Any) -> str:
-    """Make another bundle of one: with other words in its description, and sums that are right."""
-    making = bundles / "making"
-    shutil.copytree(folder, making)
-    (making / MANIFEST).unlink()
-    described = json.loads((making / "bundle.json").read_text())
-    (making / "bundle.json").write_text(json.dumps({**described, **meta}))
-    digest = write_manifest(making)
-    making.rename(bundles / digest)
+def copy_bundle(folder: Path, bundles: Path, **meta: Any) -> str:
+    """Copy a bundle with changed metadata and a valid manifest; return its digest."""
+    draft = bundles / "draft"
+    shutil.copytree(folder, draft)
+    (draft / MANIFEST).unlink()
+    before = json.loads((draft / "bundle.json").read_text())
+    (draft / "bundle.json").write_text(json.dumps({**before, **meta}))
+    digest = write_manifest(draft)
+    draft.rename(bundles / digest)
     return digest
 
 
 @pytest.fixture(scope="session")
-def desk(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path, images: None) -> Iterator[Desk]:
-    """Two hosts, configured by the project's own playbooks, and three bundles: two good ones, and one that predicts falsely.
+def workspace(
+    tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path, images: None, cluster_lab: Cluster
+) -> Workspace:
+    """The production hosts of the cluster, configured for deliveries from this workspace; the other hosts are removed.
 
-    With STARGAZE_KEEP_LAB=FOLDER hosts and desk stay, and are taken up again by the next run.
+    With STARGAZE_KEEP_LAB=FOLDER the workspace stays, and the next run uses it again.
     """
-    kept = os.environ.get("STARGAZE_KEEP_LAB")
-    folder = Path(kept) if kept else tmp_path_factory.mktemp("desk")
-    store, lab = Store(folder / "store"), Lab(prefix="sgd", mine=(f"{NET}.254/24",))
-    again = (folder / "bundles.json").is_file()
-    try:
-        if not again:
-            furnish(folder, store, bundle_folder)
-            boot(lab, folder)
-        hosts = {host.name: host for host in lab.hosts()}
-        made = Desk(folder, hosts, *json.loads((folder / "bundles.json").read_text()))
-        if not again:
-            made.type("infra", "configure")
-        yield made
-    finally:
-        if not kept:
-            lab.remove()
+    keep = os.environ.get("STARGAZE_KEEP_LAB")
+    folder = Path(keep) / "workspace" if keep else tmp_path_factory.mktemp("workspace")
+    is_new = not (folder / "bundles.json").is_file()
+    if is_new:
+        prepare_workspace(folder, bundle_folder, cluster_lab.key)
+        take_over(cluster_lab)
+    hosts = {name: cluster_lab.hosts[name] for name in ADDRESSES}
+    workspace = Workspace(folder, hosts, *json.loads((folder / "bundles.json").read_text()))
+    if is_new:
+        workspace.run("infra", "configure")
+    return workspace
 
 
-def furnish(folder: Path, store: Store, bundle_folder: Path) -> None:
-    """Write the config, and make a key and bundles."""
-    folder.mkdir(exist_ok=True)
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", folder / "key"], check=True)
+def prepare_workspace(folder: Path, bundle_folder: Path, key: Path) -> None:
+    """Write the config, and create a signing key and bundles."""
+    folder.mkdir(exist_ok=True, parents=True)
+    store = Store(folder / "store")
     (folder / "stargaze.toml").write_text(
-        CONFIG.format(key=folder / "key", port=PORT, net=NET, wheelhouse=FOLDER / "wheelhouse")
+        CONFIG.format(key=key, port=PORT, test_machine=TEST_MACHINE, wheelhouse=WHEELHOUSE, **ADDRESSES)
     )
     store.bundles.mkdir(parents=True)
     signing.allow(signing.signing_key(DeploySection(), store), store)
-    (folder / "bundles.json").write_text(json.dumps(bundles_of(bundle_folder, store)))
+    (folder / "bundles.json").write_text(json.dumps(create_bundles(bundle_folder, store)))
 
 
-def boot(lab: Lab, folder: Path) -> None:
-    """Boot the hosts."""
-    lab.remove()  # what a killed run left
-    lab.prepare()
-    fill(FOLDER / "wheelhouse", FOLDER / "template")
-    public = (folder / "key.pub").read_text()
-    for host in [lab.boot(name, f"{address}/24", public) for name, address in ADDRESSES.items()]:
-        host.wait()
+def take_over(cluster: Cluster) -> None:
+    """Boot the production hosts if the tests of the playbooks have not; otherwise delete the releases that they left."""
+    for name in [name for name in cluster.hosts if name not in ADDRESSES]:
+        cluster.hosts.pop(name).remove()
+    for host in cluster.hosts.values():
+        host.run("rm", "-rf", "/srv/stargaze")
+    cluster.boot(*(name for name in ADDRESSES if name not in cluster.hosts))
 
 
-def bundles_of(folder: Path, store: Store) -> tuple[str, str, str]:
-    """Put three bundles into a store."""
+def create_bundles(folder: Path, store: Store) -> tuple[str, str, str]:
+    """Store two good bundles, and one whose models do not predict its prototype row."""
     shutil.copytree(folder, store.bundles / folder.name)
-    described = json.loads((folder / "bundle.json").read_text())
-    false = {policy: [value + 1 for value in said] for policy, said in described["prototype"]["predicted"].items()}
-    prototype = {**described["prototype"], "predicted": false}
-    b = changed(folder, store.bundles, made_at="2026-03-02T12:00:00+00:00")
-    return folder.name, b, changed(folder, store.bundles, prototype=prototype)
+    meta = json.loads((folder / "bundle.json").read_text())
+    wrong = {policy: [value + 1 for value in values] for policy, values in meta["prototype"]["predicted"].items()}
+    prototype = {**meta["prototype"], "predicted": wrong}
+    b = copy_bundle(folder, store.bundles, made_at="2026-03-02T12:00:00+00:00")
+    return folder.name, b, copy_bundle(folder, store.bundles, prototype=prototype)
 
 
 class Load:
-    """Visitors in a process of their own."""
+    """The load generator, in a process of its own."""
 
-    def __init__(self, desk: Desk, rate: float) -> None:
-        names, self._log = desk.folder / "names", desk.folder / "load.log"
-        known = pd.read_parquet(desk.store.bundles / desk.a / "known.parquet", columns=["full_name"])
+    def __init__(self, workspace: Workspace, rate: float) -> None:
+        names, self._log = workspace.folder / "names", workspace.folder / "load.log"
+        known = pd.read_parquet(workspace.store.bundles / workspace.a / "known.parquet", columns=["full_name"])
         names.write_text("\n".join(known["full_name"].head(500)))
         hosts = [f"{address}:{PORT}" for address in ADDRESSES.values()]
         command = [sys.executable, "-P", "-m", "stargaze.serve.swarm.load_generator", str(rate), str(names), *hosts]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def end(self) -> dict[str, Any]:
-        """Stop asking, wait for the answers, and return the counts."""
-        said, _ = self._process.communicate(timeout=300)
-        found: dict[str, Any] = json.loads(said)
+        """Send no more requests, wait for the answers, and return the counts."""
+        output, _ = self._process.communicate(timeout=300)
+        counts: dict[str, Any] = json.loads(output)
         with self._log.open("a") as log:
-            log.write(f"{os.environ.get('PYTEST_CURRENT_TEST', '')}: {said}")
-        return found
+            log.write(f"{os.environ.get('PYTEST_CURRENT_TEST', '')}: {output}")
+        return counts
 
 
 @pytest.fixture
-def load(desk: Desk) -> Iterator[Load]:
-    """About fifty questions a second, from before the test's first step on."""
-    visitors = Load(desk, float(os.environ.get("STARGAZE_LOAD", "50")))
+def load(workspace: Workspace) -> Iterator[Load]:
+    """About fifty requests per second, from before the first step of the test."""
+    generator = Load(workspace, float(os.environ.get("STARGAZE_LOAD", "50")))
     try:
-        yield visitors
+        yield generator
     finally:
-        if visitors._process.poll() is None:
-            visitors._process.kill()
-            visitors._process.wait()
+        if generator._process.poll() is None:
+            generator._process.kill()
+            generator._process.wait()

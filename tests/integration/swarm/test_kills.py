@@ -1,4 +1,4 @@
-"""What is killed comes back, and what was accepted is answered."""
+"""What is killed comes back, and accepted requests are answered."""
 
 from __future__ import annotations
 
@@ -6,85 +6,69 @@ import time
 
 import pytest
 
-from tests.integration.swarm.conftest import ADDRESSES, Desk, Load
-from tests.labs.hosts.lab import Host
+from tests.integration.commands import kill_moments
+from tests.integration.swarm.conftest import ADDRESSES, Load, Workspace
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.swarm
-OF = "docker ps --quiet --filter label=com.docker.swarm.service.name=stargaze_{}"
+DELIVERY = 10.0
+"""Duration of the delivery of a bundle [s]."""
 
 
 @pytest.fixture(scope="module")
-def deployed(desk: Desk) -> Desk:
+def deployed(workspace: Workspace) -> Workspace:
     """A release on both hosts."""
-    desk.type("deploy", desk.a[:12])
-    return desk
+    workspace.run("deploy", workspace.a[:12])
+    return workspace
 
 
-def well(desk: Desk) -> bool:
-    """Say whether all runs as it should."""
-    return desk.type("status", code=None).code == 0
+def is_ok(workspace: Workspace) -> bool:
+    """Return whether all services run as configured."""
+    return workspace.run("status", code=None).code == 0
 
 
-def kept(counts: dict[str, int]) -> bool:
-    """Say whether every accepted question was answered."""
-    return counts["lost"] == counts["unanswered"] == 0 < counts["accepted"]
+@pytest.mark.kills
+def test_a_deploy_killed_at_any_moment_fails_no_request_and_the_next_deploy_succeeds(
+    deployed: Workspace, load: Load
+) -> None:
+    for number, moment in enumerate(kill_moments(DELIVERY, seed=8)):
+        bundle = deployed.a if number % 2 else deployed.b
+        with deployed.started("deploy", bundle[:12]):
+            time.sleep(moment)
+        deployed.run("deploy", bundle[:12])
+        assert deployed.served_bundles() == dict.fromkeys(ADDRESSES, bundle), moment
 
-
-def containers(host: Host, service: str) -> list[str]:
-    """Return the containers of a service on a host."""
-    return host.run("sh", "-c", OF.format(service)).stdout.split()
-
-
-def test_a_worker_that_is_killed_in_the_middle_of_its_work(deployed: Desk, load: Load) -> None:
-    time.sleep(5)
-    host = next(host for host in deployed.hosts.values() if containers(host, "worker"))
-    (worker, *_) = containers(host, "worker")
-
-    host.run("docker", "kill", "--signal=KILL", worker)
-    time.sleep(5)
     counts = load.end()
 
-    assert kept(counts), counts
-    assert counts["failed"] == counts["refused"] == 0, counts
-    wait_for(lambda: well(deployed), 120)
+    assert counts["accepted"] == counts["asked"] == counts["answered"] > 0, counts
+    deployed.run("deploy", deployed.a[:12])
 
 
-def test_rabbitmq_that_is_killed_has_kept_what_it_took(deployed: Desk, load: Load) -> None:
-    time.sleep(5)
-    (broker,) = containers(deployed.manager, "broker")
+def test_a_killed_docker_engine_restarts_with_its_containers_and_no_accepted_request_is_lost(
+    deployed: Workspace, load: Load
+) -> None:
+    """The engine on the host without queue and results: meanwhile the other host answers alone."""
+    time.sleep(3)  # requests are being answered
+    host = deployed.hosts["production2"]
 
-    deployed.manager.run("docker", "kill", "--signal=KILL", broker)
-    wait_for(lambda: containers(deployed.manager, "broker"), 60)
-    wait_for(lambda: all(deployed.serving().values()), 120)
-    time.sleep(5)
+    host.run("systemctl", "kill", "--signal=KILL", "docker")
+    wait_for(lambda: all(deployed.served_bundles().values()), 180)
     counts = load.end()
 
-    assert kept(counts), counts
-    wait_for(lambda: well(deployed), 120)
+    assert counts["lost"] == counts["unanswered"] == 0 < counts["accepted"], counts
+    wait_for(lambda: is_ok(deployed), 180)
+    assert deployed.served_bundles() == dict.fromkeys(ADDRESSES, deployed.a)
 
 
-def test_a_hosts_engine_that_is_killed_comes_back_with_all_that_ran_there(deployed: Desk, load: Load) -> None:
-    """The host without queue and results: the other one answers alone meanwhile."""
-    time.sleep(5)
-    lost = deployed.hosts["production2"]
+def test_the_drill_finds_that_every_expectation_holds(deployed: Workspace) -> None:
+    """It kills a worker, a page process, the queue and a deploy, and stops an engine, all under load."""
+    rejected = deployed.run("drill", "another", code=2)
 
-    lost.run("systemctl", "kill", "--signal=KILL", "docker")
-    wait_for(lambda: all(deployed.serving().values()), 180)
-    counts = load.end()
+    done = deployed.run("drill", "stargaze", "--json")
 
-    assert kept(counts), counts
-    wait_for(lambda: well(deployed), 180)
-    assert deployed.serving() == dict.fromkeys(ADDRESSES, deployed.a)
-
-
-def test_the_drill_finds_that_every_promise_holds(deployed: Desk) -> None:
-    """All of the above and a deploy that is killed in its middle, as an operator has it done."""
-    refused = deployed.type("drill", "another", code=2)
-
-    done = deployed.type("drill", "stargaze", "--json")
-
-    assert "this cluster is called stargaze, not another" in refused.err
-    assert [sheet["hardship"] for sheet in done.answer] == ["worker", "web", "broker", "node", "deploy"]
-    assert all(sheet["held"] for sheet in done.answer), done.answer
-    assert all(sheet["counts"]["answered"] > 0 for sheet in done.answer)
+    assert "this cluster is called stargaze, not another" in rejected.err
+    assert [row["hardship"] for row in done.json] == ["worker", "web", "broker", "node", "deploy"]
+    assert all(row["held"] for row in done.json), done.json
+    assert all(row["counts"]["answered"] > 0 for row in done.json)
+    assert is_ok(deployed)
+    assert deployed.served_bundles() == dict.fromkeys(ADDRESSES, deployed.a)

@@ -1,5 +1,5 @@
-"""Hosts of Debian on one machine, for tests that want real ones: each has systemd, an ssh server, its own disk and network.
+"""Debian hosts on one machine for tests: each has systemd, an ssh server, a disk and a network of its own.
 
-A :class:`~tests.labs.hosts.lab.Lab` boots them; ``python -m tests.labs.hosts`` does it by hand. It needs Linux, root and
-the packages that ``tools/prepare.sh hosts`` installs, and nothing but Python's own library.
+A :class:`~tests.labs.hosts.lab.Lab` boots them, as does ``python -m tests.labs.hosts``. It needs Linux, root, the packages that
+``tools/prepare.sh hosts debian`` installs, and only the standard library of Python.
 """

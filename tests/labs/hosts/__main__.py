@@ -1,4 +1,4 @@
-"""The lab by hand: ``python -m tests.labs.hosts up N | list | run NAME WORDS… | kill NAME | start NAME | down``."""
+"""The command line of the lab: ``python -m tests.labs.hosts up N | list | run NAME WORDS… | kill NAME | start NAME | down``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.labs.hosts.lab import Lab
 
 
 def main(words: list[str]) -> int:
-    """Do what is asked and say what there is."""
+    """Run one command."""
     lab = Lab()
     by_name = {host.name: host for host in lab.hosts()}
     match words:
@@ -33,8 +33,8 @@ def main(words: list[str]) -> int:
         case ["kill" | "start" as verb, name] if name in by_name:
             getattr(by_name[name], verb)()
         case ["down"]:
-            if by_name:  # the network may be another checkout's
-                with lab.alone():
+            if by_name:  # otherwise the network may belong to another checkout
+                with lab.exclusive():
                     lab.remove()
         case _:
             sys.stderr.write(f"{__doc__}\n")

@@ -1,26 +1,26 @@
 #!/bin/bash
-# Becomes the first process of a host: mounts its disk and what a system expects, then is systemd.
-#   first.sh FOLDER NAME TEMPLATE    FOLDER holds the host's disk; started in namespaces of its own by host.py
-# Every mount is made in this process's own namespace, and is gone when it ends.
+# The first process of a host: mounts the disk and the file systems that a Linux system expects, then becomes systemd.
+#   first.sh FOLDER NAME LAYERS    FOLDER holds the disk of the host, LAYERS are the read-only folders below it, divided by colons
+# It runs in namespaces of its own (lab.py starts it), so that its mounts vanish when it ends.
 set -euo pipefail
 
-folder=$1 name=$2 template=$3 root=$1/root
+folder=$1 name=$2 layers=$3 root=$1/root
 mount --make-rprivate /
 mkdir -p "$folder"/{root,upper,work,docker}
-mount -t overlay overlay -o "lowerdir=$template,upperdir=$folder/upper,workdir=$folder/work" "$root"
+mount -t overlay overlay -o "lowerdir=$layers,upperdir=$folder/upper,workdir=$folder/work" "$root"
 mount -t proc proc "$root/proc"
-# A host sets what belongs to its network; all else in there is this machine's.
+# A host may change the settings of its network; all others belong to this machine.
 mount --bind "$root/proc/sys" "$root/proc/sys"
 mount --bind "$root/proc/sys/net" "$root/proc/sys/net"
 mount -o remount,bind,ro "$root/proc/sys"
 mount -t sysfs sysfs "$root/sys"
 
-# The machine's own kind of control groups; what is their root in here is the host's group out there.
+# The same version of control groups as this machine; the root that the host sees is its own group.
 words=""
 if [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]; then
     mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 else
-    # Else it would use a tree of v2 beside them, in which all hosts are one and take each other's groups away.
+    # Otherwise systemd would use a tree of v2 beside them, in which all hosts share and delete each other's groups.
     words="systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
     mount -t tmpfs -o mode=755 tmpfs "$root/sys/fs/cgroup"
     for mounted in /sys/fs/cgroup/*; do

@@ -1,4 +1,4 @@
-"""Control groups of one host, of the machine's own kind: one tree (v2), or one per controller (v1)."""
+"""Control groups of one host, in the version that this machine uses: one tree (v2), or one per controller (v1)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ V1 = ("blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids
 
 
 def make(name: str) -> list[Path]:
-    """Make the groups of a host; return the files that a process's number is written to for it to be in them."""
+    """Create the groups of a host; return the files to which a pid is written to move that process into them."""
     if _is_one_tree():
-        _hand_down()
+        _delegate_controllers()
     folders = [tree / name for tree in _trees()]
     for folder in folders:
         folder.mkdir(exist_ok=True)
         for setting in ("cpuset.cpus", "cpuset.mems"):
-            if folder.parent.name == "cpuset":  # a group of v1 begins without any, and takes no process so
+            if folder.parent.name == "cpuset":  # a new group of v1 has none, and accepts no process without
                 (folder / setting).write_text((folder.parent / setting).read_text())
     return [folder / "cgroup.procs" for folder in folders]
 
 
 def remove(name: str, seconds: float = 10.0) -> None:
-    """Remove the groups of a host that has ended, and those below them; the kernel may take a moment to let go."""
+    """Remove the groups of a host that has ended, and those below them; the kernel may take a moment to release them."""
     limit = time.monotonic() + seconds
     for top in (tree / name for tree in _trees()):
         while top.is_dir():
@@ -42,10 +42,10 @@ def _is_one_tree() -> bool:
     return (ROOT / "cgroup.controllers").is_file()
 
 
-def _hand_down() -> None:
-    """Have every group below the root get every controller: an engine on a host limits its containers with them."""
+def _delegate_controllers() -> None:
+    """Enable every controller in the groups below the root: the engine of a host limits its containers with them."""
     for controller in (ROOT / "cgroup.controllers").read_text().split():
-        with contextlib.suppress(OSError):  # one of them may be in use by someone who does not share it
+        with contextlib.suppress(OSError):  # another program may use one of them exclusively
             (ROOT / "cgroup.subtree_control").write_text(f"+{controller}")
 
 

@@ -1,4 +1,4 @@
-"""Boot, power off and remove hosts; all that is known of them lies in a folder, so that any process may do it."""
+"""Boot, power off and remove hosts. Their state is stored in a folder, so that any process can do it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.labs.hosts.network import Network
 HERE = Path(__file__).parent
 PROJECT = HERE.parent.parent.parent
 FOLDER = Path(os.environ.get("STARGAZE_HOSTS", PROJECT / ".hosts"))
-"""Where the template and the disks lie: some gigabytes, on a disk that overlays may be made on."""
+"""Folder of the template and the disks: some gigabytes, on a file system that supports overlays."""
 PAUSE = 0.05  # [s]
-GREETING = 'read -r -t 1 -n 4 greeting <"/dev/tcp/$1/22" && printf "%s" "$greeting"'
+BANNER = 'read -r -t 1 -n 4 greeting <"/dev/tcp/$1/22" && printf "%s" "$greeting"'
 
 
 @dataclass(frozen=True)
 class Host:
-    """One host, on or off."""
+    """One host, powered on or off."""
 
     name: str
     addresses: tuple[str, ...]
@@ -38,27 +38,27 @@ class Host:
 
     @property
     def address(self) -> str:
-        """Its first address, without the prefix length."""
+        """The first address, without the prefix length."""
         return self.addresses[0].partition("/")[0]
 
     @property
     def host_keys(self) -> list[str]:
-        """Its ssh server's public keys, type and key each, as they stand in a list of known hosts."""
+        """Public keys of its ssh server, type and key each, as a `known_hosts` file has them."""
         files = sorted((self.folder / "upper" / "etc" / "ssh").glob("ssh_host_*_key.pub"))
         return [" ".join(file.read_text().split()[:2]) for file in files]
 
     @property
     def log(self) -> str:
-        """What was said while it was switched on; its journal says the rest."""
+        """Output of the boot; the journal of the host has the rest."""
         return (self.folder / "log").read_text(errors="replace")
 
     @property
     def first_process(self) -> int | None:
-        """The number that its process 1 has out here, None when it is off."""
+        """Pid of its process 1 on this machine; None while it is off."""
         return _child(self._starter())
 
     def run(self, *words: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a program on the host as root, past ssh: for what a test wants to know or to break."""
+        """Run a program on the host as root, without ssh, to inspect or to break something."""
         number = self.first_process
         if number is None:
             raise OSError(f"{self.name} is off")
@@ -67,14 +67,14 @@ class Host:
         return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=check, env=own)
 
     def kill(self) -> None:
-        """Cut its power: no process of it runs on, and its disk stays as it is."""
+        """Cut its power: all of its processes end at once, and its disk stays as it is."""
         number = self.first_process
         if number is not None:
             os.kill(number, signal.SIGKILL)
         _until(lambda: self._starter() is None, f"{self.name} does not end")
 
     def start(self) -> None:
-        """Switch it on with the disk and the addresses that it has; do nothing if it is on."""
+        """Power it on with its disk and its addresses; do nothing if it is on."""
         if self.first_process is not None:
             return
         self.network.plug(self.name, self.addresses)
@@ -83,8 +83,8 @@ class Host:
         (self.folder / "group").write_text(group)
         words = ["nsenter", f"--net=/run/netns/{group}"]
         words += ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--cgroup"]
-        words += [str(HERE / "first.sh"), str(self.folder), self.name, str(self.folder.parent.parent / "template")]
-        # No child of this process: a host outlives whoever boots it.
+        words += [str(HERE / "first.sh"), str(self.folder), self.name, (self.folder / "layers").read_text()]
+        # Not a child of this process: a host outlives the process that boots it.
         script = f'for group in {" ".join(entries)}; do echo $$ >"$group" || exit 1; done; exec "$@"'
         outer = f'sh -c "$0" - "$@" </dev/null >>{shlex.quote(str(self.folder / "log"))} 2>&1 & echo $!'
         done = subprocess.run(
@@ -93,7 +93,7 @@ class Host:
         (self.folder / "pid").write_text(done.stdout)
 
     def power_cycle(self) -> None:
-        """Cut its power and switch it on again."""
+        """Cut its power and power it on again."""
         self.kill()
         self.start()
 
@@ -102,22 +102,22 @@ class Host:
         _until(self._answers, f"{self.name} does not answer at {self.address}:22\n{self.log[-2000:]}", seconds)
 
     def add_address(self, address: str) -> None:
-        """Give it one more address (with its prefix length) while it runs, as a cloud does with a floating one."""
+        """Add an address (with its prefix length) while it runs, as a cloud does with a floating IP."""
         self.network.add_address(self.name, address)
 
     def remove_address(self, address: str) -> None:
-        """Take an address away."""
+        """Remove an address."""
         self.network.remove_address(self.name, address)
 
     def remove(self) -> None:
-        """Switch it off and forget it with its disk; do nothing if that is done."""
+        """Power it off and delete it with its disk; do nothing if there is none."""
         self.kill()
         self.network.unplug(self.name)
         groups.remove(self.network.namespace(self.name))
-        _discard(self.folder)
+        _delete(self.folder)
 
     def _starter(self) -> int | None:
-        """Return the process that waits for process 1; its number may be another's by now, so its words are compared."""
+        """Return the pid of the process that waits for process 1; pids are reused, so its arguments are compared."""
         with contextlib.suppress(OSError, ValueError):
             number = int((self.folder / "pid").read_text())
             words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
@@ -126,38 +126,46 @@ class Host:
         return None
 
     def _answers(self) -> bool:
-        """Ask from the host itself: not every host has an address that is reached from here."""
+        """Connect from the host itself: not every host has an address that this machine reaches."""
         with contextlib.suppress(OSError):
-            return self.run("bash", "-c", GREETING, "-", self.address, check=False).stdout == "SSH-"
+            return self.run("bash", "-c", BANNER, "-", self.address, check=False).stdout == "SSH-"
         return False
 
 
 class Lab:
-    """Hosts of one prefix on one switch. ``mine`` is what this machine is called on it, with its prefix length."""
+    """Hosts of one prefix on one switch. ``own`` are the addresses of this machine on it, with their prefix lengths."""
 
-    def __init__(self, prefix: str = "sgz", mine: Sequence[str] = ("10.78.0.254/24",), folder: Path = FOLDER) -> None:
+    def __init__(self, prefix: str = "sgz", own: Sequence[str] = ("10.78.0.254/24",), folder: Path = FOLDER) -> None:
         self.network = Network(prefix)
-        self.mine = tuple(mine)
+        self.own = tuple(own)
         self.folder = folder.resolve()
         self.hosts_folder = self.folder / f"hosts-{prefix}"
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Wait until no other checkout has a lab of this prefix, and keep it from one: names and addresses are the machine's."""
+    def exclusive(self) -> Iterator[None]:
+        """Wait until no other checkout uses this prefix, and reserve it: names and addresses are global on this machine."""
         with Path("/run/lock", f"stargaze-{self.network.prefix}").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def prepare(self) -> None:
-        """Make the template, if needed, and the switch."""
+        """Create the template, if needed, and the switch."""
         subprocess.run(["sh", str(HERE / "template.sh"), str(self.folder)], check=True)
-        self.network.make(self.mine)
+        self.network.make(self.own)
 
-    def boot(self, name: str, address: str | Sequence[str], authorized_key: str, host_key: Path | None = None) -> Host:
-        """Boot a host that the holder of the key reaches as ``debian``; it is on when this returns, ssh a second later.
+    def boot(
+        self,
+        name: str,
+        address: str | Sequence[str],
+        authorized_key: str,
+        host_key: Path | None = None,
+        layers: Sequence[Path] = (),
+    ) -> Host:
+        """Boot a host whose user ``debian`` accepts the key; it is on when this returns, its ssh server a second later.
 
         ``address`` has its prefix length, and may be several. ``host_key`` is the private key of the ssh server
-        (its public half beside it); without it one is made. A host of that name that was there before is removed.
+        (its public key beside it); without it one is created. ``layers`` are read-only folders above the template.
+        An existing host of that name is removed.
         """
         addresses = (address,) if isinstance(address, str) else tuple(address)
         host = Host(name, addresses, self.hosts_folder / name, self.network)
@@ -171,15 +179,16 @@ class Lab:
             path.chmod(0o700 if path.is_dir() else 0o600)
         _write(disk / "etc" / "hostname", f"{name}\n")
         _write(disk / "etc" / "hosts", f"127.0.0.1 localhost\n{host.address} {name}\n")
-        # The engine would hand its containers a public server if there were none.
+        # Without a name server, the engine would give its containers a public one.
         _write(disk / "etc" / "resolv.conf", f"nameserver {host.address}\n")
-        _give_host_key(disk / "etc" / "ssh" / "ssh_host_ed25519_key", host_key)
+        _install_host_key(disk / "etc" / "ssh" / "ssh_host_ed25519_key", host_key)
+        (host.folder / "layers").write_text(":".join(map(str, (*layers, self.folder / "template"))))
         (host.folder / "host.json").write_text(json.dumps({"addresses": addresses}))
         host.start()
         return host
 
     def hosts(self) -> list[Host]:
-        """Return the hosts that there are, also those that another process booted, on or off."""
+        """Return all hosts, on or off, also those that another process booted."""
         found = []
         for file in sorted(self.hosts_folder.glob("*/host.json")):
             addresses = tuple(json.loads(file.read_text())["addresses"])
@@ -187,11 +196,11 @@ class Lab:
         return found
 
     def remove(self) -> None:
-        """End and remove all hosts and the switch; the template stays."""
+        """Delete all hosts and the switch; the template stays."""
         for host in self.hosts():
             host.remove()
         self.network.remove()
-        _discard(self.hosts_folder)
+        _delete(self.hosts_folder)
 
 
 def _write(path: Path, text: str) -> None:
@@ -199,16 +208,16 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def _discard(folder: Path) -> None:
-    """Remove a folder: out of the way at once, off the disk in the background, which takes a minute for a host's disk."""
+def _delete(folder: Path) -> None:
+    """Move a folder away and delete it in the background, which takes a minute for the disk of a host."""
     if not folder.exists():
         return
-    gone = tempfile.mkdtemp(prefix="gone-", dir=folder.parent)
-    folder.rename(Path(gone, folder.name))
-    subprocess.run(["sh", "-c", 'rm -rf "$0" >/dev/null 2>&1 &', gone], start_new_session=True, check=True)
+    trash = tempfile.mkdtemp(prefix="trash-", dir=folder.parent)
+    folder.rename(Path(trash, folder.name))
+    subprocess.run(["sh", "-c", 'rm -rf "$0" >/dev/null 2>&1 &', trash], start_new_session=True, check=True)
 
 
-def _give_host_key(path: Path, given: Path | None) -> None:
+def _install_host_key(path: Path, given: Path | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if given is None:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], check=True)
@@ -227,9 +236,9 @@ def _child(number: int | None) -> int | None:
     return None
 
 
-def _until(claim: Callable[[], object], otherwise: str, seconds: float = 20.0) -> None:
+def _until(condition: Callable[[], object], message: str, seconds: float = 20.0) -> None:
     limit = time.monotonic() + seconds
-    while not claim():
+    while not condition():
         if time.monotonic() > limit:
-            raise TimeoutError(otherwise)
+            raise TimeoutError(message)
         time.sleep(PAUSE)

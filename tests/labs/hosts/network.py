@@ -1,4 +1,4 @@
-"""The lab's wiring: a switch that leads nowhere, this machine on one of its ports, and a namespace for every host."""
+"""The network of the hosts: a switch without a way out, this machine on one of its ports, and a namespace for every host."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Network:
 
     @property
     def link(self) -> str:
-        """This machine's own port."""
+        """The port of this machine."""
         return f"{self.prefix}-me"
 
     def namespace(self, name: str) -> str:
         """Return the namespace of a host."""
         return f"{self.prefix}-{name}"
 
-    def make(self, mine: Iterable[str]) -> None:
-        """Make the switch, with this machine on it under these addresses (with their prefix lengths)."""
+    def make(self, own: Iterable[str]) -> None:
+        """Create the switch, with this machine on it under these addresses (with their prefix lengths)."""
         if self.switch not in namespaces():
             _ip("netns", "add", self.switch)
             _ip("-n", self.switch, "link", "add", "switch", "type", "bridge")
@@ -40,12 +40,12 @@ class Network:
             return
         _ip("link", "add", self.link, "type", "veth", "peer", "name", "machine", "netns", self.switch)
         _ip("-n", self.switch, "link", "set", "machine", "master", "switch", "up")
-        for address in mine:
+        for address in own:
             _ip("address", "add", address, "dev", self.link)
         _ip("link", "set", self.link, "up")
 
     def plug(self, name: str, addresses: Sequence[str]) -> None:
-        """Give a host a namespace with these addresses on one link; without a default route, so nothing leaves."""
+        """Create the namespace of a host with these addresses on one link, and no default route."""
         there = self.namespace(name)
         if there in namespaces():
             return
@@ -53,23 +53,23 @@ class Network:
         _ip("-n", self.switch, "link", "add", f"to-{name}"[:15], "type", "veth", "peer", "name", "eth0", "netns", there)
         _ip("-n", self.switch, "link", "set", f"to-{name}"[:15], "master", "switch", "up")
         _ip("-n", there, "link", "set", "lo", "up")
-        # Always the same, so that nobody waits for what others remember of a host that was rebuilt.
+        # Always the same, so that the ARP caches of other hosts stay valid when a host is rebuilt.
         _ip("-n", there, "link", "set", "eth0", "address", _hardware_address(there), "up")
         for address in addresses:
             self.add_address(name, address)
 
     def add_address(self, name: str, address: str) -> None:
-        """Give a host one more address, as a cloud does with a floating one."""
+        """Add an address to a host, as a cloud does with a floating IP."""
         _ip("-n", self.namespace(name), "address", "replace", address, "dev", "eth0")
 
     def remove_address(self, name: str, address: str) -> None:
-        """Take an address away."""
+        """Remove an address from a host."""
         _ip("-n", self.namespace(name), "address", "del", address, "dev", "eth0")
 
     def unplug(self, name: str) -> None:
-        """Remove a host's namespace and with it its links."""
+        """Remove the namespace of a host and with it its links."""
         if self.namespace(name) in namespaces():
-            # A namespace goes when the kernel has time for it, a link at once; and a link takes its other end along.
+            # The kernel deletes a namespace later, but a link at once, and with it its other end.
             with contextlib.suppress(OSError):
                 _ip("-n", self.switch, "link", "del", f"to-{name}"[:15])
             _ip("netns", "del", self.namespace(name))

@@ -1,0 +1,175 @@
+"""Run test suites, which are targets of the Makefile, on all cores, and end with a table of minutes per suite.
+
+python3 tools/run_suites.py SUITE...
+
+Suites start in the given order, as soon as the cores that they need are free and the suites that they depend on have passed.
+The output of a suite is printed when it ends. The exit code is 1 if a suite failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+CORES = 2
+"""Cores that the suites share. Timings and time limits of the suites are for two, so more are not used."""
+NEEDS = {"tests": 2, "unit": 2, "thorough": 2, "real": 2, "cluster": 2, "hosts-and-swarm": 2, "hosts": 2, "swarm": 2}
+"""Cores that a suite keeps busy; 1 unless it is listed here."""
+AFTER = {"install": (), "debian": ()}
+"""Suites that a suite depends on, where they run as well; ("install",) unless it is listed here."""
+PAUSE = 0.1
+"""Between two looks at the running suites [s]."""
+GRACE = 30.0
+"""Time that suites have to clean up after a signal, before they are killed [s]."""
+
+
+@dataclass
+class Run:
+    """One suite: its process while it runs, then its result."""
+
+    suite: str
+    log: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    seconds: float = 0.0
+    code: int | None = None
+    """Exit code; None until it has ended, and for good if it was not started."""
+
+    @property
+    def cores(self) -> int:
+        """Cores that it keeps busy."""
+        return NEEDS.get(self.suite, 1)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has started and not ended."""
+        return self.process is not None and self.code is None
+
+    @property
+    def last_line(self) -> str:
+        """The last line of its output that is not empty."""
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").splitlines()
+        return next((line.strip(" =") for line in reversed(lines) if line.strip(" =")), "")
+
+    def start(self) -> None:
+        """Start `make SUITE` in a process group of its own."""
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [os.environ.get("MAKE", "make"), "--no-print-directory", self.suite],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def check(self) -> bool:
+        """Return whether it has just ended."""
+        if self.process is None or self.code is not None or self.process.poll() is None:
+            return False
+        self.code = self.process.returncode
+        self.seconds = time.monotonic() - self.started
+        return True
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to its process group, if it runs."""
+        if self.process and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+
+
+def main(suites: Sequence[str]) -> int:
+    """Run the suites and print the table; return the exit code."""
+    runs = [Run(suite) for suite in suites]
+    began = time.monotonic()
+    with stopping(runs):
+        while ready := startable(runs) or [run for run in runs if run.is_running]:
+            for run in ready:
+                if run.process is None:
+                    report(f"{run.suite}: started")
+                    run.start()
+            time.sleep(PAUSE)
+            for run in runs:
+                if run.check():
+                    print_log(run)
+    print_table(runs, time.monotonic() - began)
+    return 0 if all(run.code == 0 for run in runs) else 1
+
+
+def startable(runs: Sequence[Run]) -> list[Run]:
+    """Return the suites that can start now: in their order, none overtakes one that waits for cores."""
+    free = CORES - sum(run.cores for run in runs if run.is_running)
+    codes = {run.suite: run.code for run in runs}
+    found = []
+    for run in runs:
+        before = [codes[name] for name in AFTER.get(run.suite, ("install",)) if name in codes]
+        if run.process is not None or any(before):  # it has started, or cannot
+            continue
+        if None in before or run.cores > free:
+            break
+        free -= run.cores
+        found.append(run)
+    return found
+
+
+@contextlib.contextmanager
+def stopping(runs: Sequence[Run]) -> Iterator[None]:
+    """Pass SIGINT and SIGTERM on to the running suites, and leave no process behind."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)  # once is enough
+        for run in runs:
+            run.send(signal.SIGINT)
+        limit = time.monotonic() + GRACE
+        while any(run.process and run.process.poll() is None for run in runs) and time.monotonic() < limit:
+            time.sleep(PAUSE)
+        for run in runs:
+            run.send(signal.SIGKILL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def print_log(run: Run) -> None:
+    """Print all that a suite wrote."""
+    report(f"{run.suite}: {'passed' if run.code == 0 else f'FAILED with exit code {run.code}'}; its output:")
+    run.log.seek(0)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(run.log.read())
+    sys.stdout.flush()
+
+
+def print_table(runs: Sequence[Run], seconds: float) -> None:
+    """Print minutes and last line of each suite."""
+    width = max(len(run.suite) for run in runs)
+    report(f"\n{'suite':{width}}  minutes  result")
+    for run in runs:
+        result = "not run" if run.code is None else "passed" if run.code == 0 else f"FAILED ({run.code})"
+        minutes = "" if run.code is None else f"{run.seconds / 60:.1f}"
+        report(f"{run.suite:{width}}  {minutes:>7}  {result:11} {run.last_line[:100]}".rstrip())
+    report(f"{'total':{width}}  {seconds / 60:>7.1f}")
+
+
+def report(line: str) -> None:
+    """Print a line at once, also where the output is a file."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    os.chdir(Path(__file__).parent.parent)
+    raise SystemExit(main(sys.argv[1:]))
