@@ -21,8 +21,8 @@ import requests
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from stargaze.config import FetchSection, GithubSection
+from stargaze.features.fetch import GithubOptions, fetch_from_github
 from stargaze.features.github.api import graphql
-from stargaze.features.github.crawl.entry import gather
 from stargaze.store import Store
 from tests.simulated.elsewhere import collector
 from tests.simulated.graphql import execute
@@ -63,14 +63,13 @@ def _gathered(count: int, *, rich: bool) -> tuple[World, float]:
     world = World(count, faults=MISHAPS)
     begun = world.clock.now
     with running(world) as url, tempfile.TemporaryDirectory() as folder:
-        summary = gather(
+        summary = fetch_from_github(
             GithubSection(stars=">=1", limit=0, api_url=url, graphql=rich),
             FetchSection(),
             Store(Path(folder)),
             datetime.fromtimestamp(world.clock.time(), tz=UTC),
-            token="good",  # noqa: S106 # the simulated GitHub knows this one
-            report=lambda _what, _share: None,
-            clock=world.clock,
+            lambda _what, _share: None,
+            GithubOptions("good", clock=world.clock),  # the simulated GitHub knows this one
         )
     return world, summary.repositories / (world.clock.now - begun) * 3600
 

@@ -66,7 +66,7 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Fetch repositories: the sample, files of GitHub records (JSON, CSV, Parquet, .gz), or GitHub itself."""
-    from stargaze.features.fetch import GithubOptions, foresee, repositories
+    from stargaze.features.fetch import GithubOptions, fetch_repositories, plan_fetch
     from stargaze.infra.jobs.placement import runs_on_cluster
     from stargaze.store import lock_store
 
@@ -87,12 +87,12 @@ def fetch(
             out.answer(outcome.value, outcome.text)
             out.note("next: stargaze select-features")
         return
-    github = GithubOptions(token=os.environ.get("GITHUB_TOKEN", ""), update=update, tell=out.note if verbose else None)
+    github = GithubOptions(token=os.environ.get("GITHUB_TOKEN", ""), update=update, log=out.note if verbose else None)
     with lock_store(store), out.progress("fetch") as report:
         if dry_run:
-            result: Any = foresee(config, store, inputs, report, github)
+            result: Any = plan_fetch(config, store, inputs, report, github)
         else:
-            result = repositories(config, store, inputs, utc_now(), report, github)
+            result = fetch_repositories(config, store, inputs, utc_now(), report, github)
     out.answer(result.as_dict(), result.as_text())
     out.note("next: stargaze fetch" if dry_run else "next: stargaze select-features")
 

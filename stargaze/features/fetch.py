@@ -1,4 +1,4 @@
-"""Where repositories come from: files, GitHub, or the shipped sample; the config says which."""
+"""Fetch repositories from files, from GitHub or from the shipped sample, as the arguments and the config require."""
 
 from __future__ import annotations
 
@@ -7,64 +7,86 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from stargaze.config import Config
+from stargaze.config import Config, FetchSection, GithubSection
 from stargaze.errors import ConfigError
-from stargaze.features.github.crawl.crawl import is_asked
-from stargaze.features.github.crawl.entry import foresee as plan_ahead
-from stargaze.features.github.crawl.entry import gather
-from stargaze.features.github.crawl.estimate import Plan
+from stargaze.features.github.api import response_cache
+from stargaze.features.github.api.client import Client
+from stargaze.features.github.api.http_transport import HttpTransport
+from stargaze.features.github.api.transport import Clock, RealClock
+from stargaze.features.github.crawl.crawl import check, collect, digest, is_asked
+from stargaze.features.github.crawl.estimate import Plan, plan
+from stargaze.features.github.crawl.progress import Pace
 from stargaze.features.github.crawl.summary import GatherSummary
 from stargaze.features.ingest.fetch_summary import FetchSummary
 from stargaze.features.ingest.from_files import fetch_files
 from stargaze.store import Store
 from stargaze.system.progress import Notify, Report
 
-NOTHING = "say what to gather in [github], or as stargaze fetch --stars '>=1000'"
+NO_QUERY_HINT = "set a query in [github], or use an option such as --stars '>=1000'"
 
 
 @dataclass(frozen=True)
 class GithubOptions:
-    """How GitHub is asked: with which token, whether anew, and who hears of each request."""
+    """The token, whether to request again what may have changed, and the function that logs each request."""
 
     token: str = ""
     update: bool = False
-    tell: Notify | None = None
+    log: Notify | None = None
+    clock: Clock | None = None
 
 
-def repositories(
-    config: Config, store: Store, files: Sequence[Path], now: datetime, report: Report, way: GithubOptions
+def fetch_repositories(
+    config: Config, store: Store, files: Sequence[Path], now: datetime, report: Report, options: GithubOptions
 ) -> FetchSummary | GatherSummary:
-    """Make ``repositories.parquet`` from what is asked for: the files given here, else what the config names.
+    """Write ``repositories.parquet`` from the given files, or else from what the config names.
 
     Raises
     ------
     ConfigError
-        If the config names both files and something to gather, or a refresh of what is none of GitHub's.
+        If the config names both files and a query, or ``options.update`` is set without a query.
     """
-    if _from_github(config, files):
-        return gather(
-            config.github, config.fetch, store, now, token=way.token, update=way.update, tell=way.tell, report=report
-        )
-    if way.update:
-        raise ConfigError("--update asks GitHub anew, and nothing is asked of it", hint=NOTHING)
+    if _uses_github(config, files):
+        return fetch_from_github(config.github, config.fetch, store, now, report, options)
+    if options.update:
+        raise ConfigError("--update only applies when fetching from GitHub", hint=NO_QUERY_HINT)
     return fetch_files(config.fetch, store, files, now, report)
 
 
-def foresee(config: Config, store: Store, files: Sequence[Path], report: Report, way: GithubOptions) -> Plan:
-    """Notify what it would take to gather what the config asks of GitHub.
+def fetch_from_github(
+    section: GithubSection, fetch: FetchSection, store: Store, now: datetime, report: Report, options: GithubOptions
+) -> GatherSummary:
+    """Write ``repositories.parquet`` from GitHub; a stopped run continues from its cached responses."""
+    client = _connect(section, options)
+    with response_cache.opened(store.spool, section.api_url) as cache:
+        has_token = bool(options.token.strip())
+        return collect(section, fetch, store, cache, client, now, token=has_token, update=options.update, report=report)
+
+
+def plan_fetch(config: Config, store: Store, files: Sequence[Path], report: Report, options: GithubOptions) -> Plan:
+    """Estimate the requests and the time that fetching from GitHub takes.
 
     Raises
     ------
     ConfigError
-        If it asks nothing of GitHub.
+        If the config has no query.
     """
-    if not _from_github(config, files):
-        raise ConfigError("--dry-run tells of requests, and nothing is asked of GitHub", hint=NOTHING)
-    return plan_ahead(config.github, store, token=way.token, update=way.update, tell=way.tell, report=report)
+    if not _uses_github(config, files):
+        raise ConfigError("--dry-run only applies when fetching from GitHub", hint=NO_QUERY_HINT)
+    client = _connect(config.github, options)
+    check(config.github, client.now())
+    Pace(client, report)  # reports every wait
+    with response_cache.opened(store.spool, config.github.api_url) as cache:
+        run = cache.foresee(digest(config.github), client.theirs, update=options.update)
+        return plan(config.github, client, cache, run, token=bool(options.token.strip()))
 
 
-def _from_github(config: Config, files: Sequence[Path]) -> bool:
-    asked = is_asked(config.github)
-    if asked and config.fetch.files and not files:
-        raise ConfigError("fetch.files and [github] both say where repositories come from", hint="keep one of them")
-    return asked and not files
+def _uses_github(config: Config, files: Sequence[Path]) -> bool:
+    has_query = is_asked(config.github)
+    if has_query and config.fetch.files and not files:
+        raise ConfigError("fetch.files and [github] are both set", hint="keep one of them")
+    return has_query and not files
+
+
+def _connect(section: GithubSection, options: GithubOptions) -> Client:
+    clock = options.clock or RealClock()
+    return Client(HttpTransport(section.api_url, options.token.strip(), clock), clock, tell=options.log)

@@ -52,9 +52,9 @@ def plan_stages(stages: Sequence[Stage], *, again: bool = False) -> Iterator[tup
 
 
 def _fetch(config: Config, store: Store, now: datetime, report: Report) -> str:
-    from stargaze.features.fetch import GithubOptions, repositories
+    from stargaze.features.fetch import GithubOptions, fetch_repositories
 
-    summary = repositories(config, store, [], now, report, GithubOptions(os.environ.get("GITHUB_TOKEN", "")))
+    summary = fetch_repositories(config, store, [], now, report, GithubOptions(os.environ.get("GITHUB_TOKEN", "")))
     _record_settings(store, "fetch", _fetch_settings(config))
     return summary.as_line()
 
@@ -63,7 +63,7 @@ def _select(config: Config, store: Store, report: Report) -> str:
     from stargaze.features.selection.select_features import select_features
 
     selected = select_features(config.features, store, report).feature_set.selected
-    return ", ".join(f"{policy} {len(names)}" for policy, names in selected.items()) + " features kept"
+    return ", ".join(f"{policy} {len(names)}" for policy, names in selected.items()) + " features selected"
 
 
 def _screen(config: Config, store: Store, report: Report) -> str:

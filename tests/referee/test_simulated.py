@@ -17,9 +17,9 @@ import requests
 from graphql import GraphQLSchema, build_schema, execute, parse
 
 from stargaze.config import FetchSection, GithubSection
+from stargaze.features.fetch import GithubOptions, fetch_from_github
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.http_transport import ACCEPT, USER_AGENT
-from stargaze.features.github.crawl.entry import gather
 from stargaze.store import Store
 from tests.referee import description
 from tests.referee.recorded import REFEREE
@@ -94,14 +94,13 @@ def test_the_collectors_rest_traffic_breaks_no_rule_of_githubs_description(
     section: GithubSection, count: int, refereed: str, world: World, tmp_path: Path
 ) -> None:
     names = [world.people.name(3), world.people.name(7), "nobody/nothing"] if section.names else []
-    summary = gather(
+    summary = fetch_from_github(
         GithubSection(**{**vars(section), "api_url": refereed, "names": names, "graphql": False}),
         FetchSection(),
         Store(tmp_path),
         datetime.fromtimestamp(world.clock.time(), tz=UTC),
-        token="good",
-        report=lambda _what, _share: None,
-        clock=world.clock,
+        lambda _what, _share: None,
+        GithubOptions("good", clock=world.clock),
     )
     assert summary.repositories == pytest.approx(count, rel=0.05)
     assert (summary.failed, summary.refused, summary.short) == (0, 0, ())

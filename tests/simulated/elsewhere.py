@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from stargaze.config import FetchSection, GithubSection
-from stargaze.features.github.crawl.entry import gather
+from stargaze.features.fetch import GithubOptions, fetch_from_github
 from stargaze.store import Store
 
 
@@ -31,14 +31,13 @@ class SharedClock:
 def collector(url: str, store: Path, section: dict[str, Any], done: Any = None) -> None:
     """Gather; tell ``done`` the peak memory [kB]."""
     clock = SharedClock(url)
-    gather(
-        GithubSection(**{**section, "url": url}),
+    fetch_from_github(
+        GithubSection(**{**section, "api_url": url}),
         FetchSection(),
         Store(store),
         datetime.fromtimestamp(clock.time(), tz=UTC),
-        token="good",  # the simulated GitHub knows this one
-        report=lambda _what, _share: None,
-        clock=clock,
+        lambda _what, _share: None,
+        GithubOptions("good", clock=clock),  # the simulated GitHub knows this one
     )
     if done is not None:
         done.put(peak_memory())

@@ -101,8 +101,8 @@ def test_no_file_holds_the_token(run: Run, github: World) -> None:
         (TOKEN, ("fetch", "--name", "nobody/nothing"), 2, "no repository like this: nobody/nothing: Not Found"),
         (TOKEN, ("fetch", "--stars", ">=400000000"), 2, "no repository like this"),
         (TOKEN, ("fetch", "--sampling", "some"), 2, "github.sampling should be one of top, stratified, random"),
-        (TOKEN, ("fetch", "--update"), 2, "--update asks GitHub anew"),
-        (TOKEN, ("fetch", "--dry-run"), 2, "--dry-run tells of requests"),
+        (TOKEN, ("fetch", "--update"), 2, "--update only applies when fetching from GitHub"),
+        (TOKEN, ("fetch", "--dry-run"), 2, "--dry-run only applies when fetching from GitHub"),
         (TOKEN, ("fetch", "--name", "a/b", "--stars", "5"), 2, "exclude each other"),
     ],
 )
@@ -133,7 +133,7 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_asked(
 
 def test_files_beside_a_search_in_the_config_are_refused(run: Run, github: World) -> None:
     Path("stargaze.toml").write_text('[fetch]\nfiles = ["a.csv"]\n[github]\nstars = ">=5"\n')
-    assert "both say where repositories come from" in run("fetch").error
+    assert "fetch.files and [github] are both set" in run("fetch").error
 
 
 def test_a_file_that_is_named_is_read_whatever_the_config_asks_of_github(run: Run, github: World) -> None:

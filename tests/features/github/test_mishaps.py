@@ -13,7 +13,7 @@ import pytest
 
 from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import ExternalError
-from stargaze.features.github.crawl.entry import gather
+from stargaze.features.fetch import GithubOptions, fetch_from_github
 from stargaze.features.github.crawl.summary import GatherSummary
 from stargaze.store import Store
 from tests.simulated.server import running
@@ -30,14 +30,13 @@ Gathering = Callable[..., GatherSummary]
 def gathering(tmp_path: Path) -> Gathering:
     def run(world: World, **section: Any) -> GatherSummary:
         with running(world) as url:
-            return gather(
+            return fetch_from_github(
                 GithubSection(**{"stars": ">=1", "limit": 0, **section}, api_url=url),
                 FetchSection(),
                 Store(tmp_path),
                 datetime.fromtimestamp(world.clock.time(), tz=UTC),
-                token="good",
-                report=lambda _what, _share: None,
-                clock=world.clock,
+                lambda _what, _share: None,
+                GithubOptions("good", clock=world.clock),
             )
 
     return run

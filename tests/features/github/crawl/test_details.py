@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from stargaze.config import FetchSection, GithubSection
+from stargaze.features.fetch import GithubOptions, fetch_from_github
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api import response_cache as spool
 from stargaze.features.github.api.client import Client
@@ -16,7 +17,6 @@ from stargaze.features.github.api.response_cache import CrawlRun, ResponseCache
 from stargaze.features.github.api.transport import Response
 from stargaze.features.github.crawl import details
 from stargaze.features.github.crawl.details import DetailFetcher
-from stargaze.features.github.crawl.entry import gather
 from stargaze.features.github.search.search import RepoRef, repo
 from stargaze.store import Store
 from tests.features.github.conftest import NOW, FakeClock, FakeTransport, answer
@@ -292,14 +292,13 @@ def test_of_a_large_github_only_what_cannot_be_counted_or_is_refused_is_missing(
     world = World(3_000, faults=Faults(heavy=0.01, refusing=0.3))
     world.people.heavy[:6] = True
     with running(world) as url:
-        summary = gather(
+        summary = fetch_from_github(
             GithubSection(stars=">=1", limit=0, api_url=url),
             FetchSection(),
             store,
             datetime.fromtimestamp(world.clock.time(), tz=UTC),
-            token="good",
-            report=lambda _what, _share: None,
-            clock=world.clock,
+            lambda _what, _share: None,
+            GithubOptions("good", clock=world.clock),
         )
     found = pd.read_parquet(store.repositories).set_index("id")
     people = world.people
