@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -56,9 +57,8 @@ def fetch_from_github(
     section: GithubSection, fetch: FetchSection, store: Store, now: datetime, report: Report, options: GithubOptions
 ) -> GatherSummary:
     """Write ``repositories.parquet`` from GitHub; a stopped run continues from its cached responses."""
-    client = _connect(section, options)
-    with response_cache.opened(store.spool, section.api_url) as cache:
-        has_token = bool(options.token.strip())
+    has_token = bool(options.token.strip())
+    with _connect(section, options) as client, response_cache.opened(store.spool, section.api_url) as cache:
         return collect(section, fetch, store, cache, client, now, token=has_token, update=options.update, report=report)
 
 
@@ -72,12 +72,13 @@ def plan_fetch(config: Config, store: Store, files: Sequence[Path], report: Repo
     """
     if not _uses_github(config, files):
         raise ConfigError("--dry-run only applies when fetching from GitHub", hint=NO_QUERY_HINT)
-    client = _connect(config.github, options)
-    check(config.github, client.now())
-    Pace(client, report)  # reports every wait
-    with response_cache.opened(store.spool, config.github.api_url) as cache:
-        run = cache.foresee(digest(config.github), client.theirs, update=options.update)
-        return plan(config.github, client, cache, run, token=bool(options.token.strip()))
+    section = config.github
+    with _connect(section, options) as client:
+        check(section, client.now())
+        Pace(client, report)  # reports every wait
+        with response_cache.opened(store.spool, section.api_url) as cache:
+            run = cache.foresee(digest(section), client.theirs, update=options.update)
+            return plan(section, client, cache, run, token=bool(options.token.strip()))
 
 
 def _uses_github(config: Config, files: Sequence[Path]) -> bool:
@@ -87,6 +88,8 @@ def _uses_github(config: Config, files: Sequence[Path]) -> bool:
     return has_query and not files
 
 
-def _connect(section: GithubSection, options: GithubOptions) -> Client:
+@contextlib.contextmanager
+def _connect(section: GithubSection, options: GithubOptions) -> Iterator[Client]:
     clock = options.clock or RealClock()
-    return Client(HttpTransport(section.api_url, options.token.strip(), clock), clock, tell=options.log)
+    with contextlib.closing(HttpTransport(section.api_url, options.token.strip(), clock)) as transport:
+        yield Client(transport, clock, tell=options.log)
