@@ -1,7 +1,7 @@
 """Forecasts for 30, 90 and 365 days from 26 weeks of history: trained on data before a day, tested on origins from then on.
 
     python benchmarks/growth.py ranking-weekly.parquet
-    python benchmarks/growth.py FILE --faults faults.csv       also write every faulty or renamed series
+    python benchmarks/growth.py FILE --anomalies anomalies.csv   also write every anomaly
 
 Prophet and StatsForecast (AutoETS, AutoTheta), if they are installed (stargaze[bench] includes Prophet), forecast a
 random subset of the test examples, one series each; stargaze is evaluated on the same examples.
@@ -36,13 +36,13 @@ Outside = Callable[[np.ndarray, int], float]
 
 
 def main() -> None:
-    """Read the arguments, print the faults of the series, fit, print the tables."""
+    """Read the arguments, print the anomalies of the history, fit, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--cut", default=GrowthSection().train_until)
     parser.add_argument("--weeks", type=int, default=GrowthSection().history_weeks)
     parser.add_argument("--subset", type=int, default=300, help="examples a horizon for Prophet and StatsForecast")
-    parser.add_argument("--faults", type=Path, help="write every fault to this CSV")
+    parser.add_argument("--anomalies", type=Path, help="write every anomaly to this CSV")
     asked = parser.parse_args()
     begun, section = time.monotonic(), GrowthSection(train_until=asked.cut, history_weeks=asked.weeks)
     history = read_history(asked.file, now=datetime.now(UTC))
@@ -50,8 +50,8 @@ def main() -> None:
     whole = series.frame
     print(f"{len(whole):,} counts of {whole['full_name'].nunique():,} repositories; broken and renamed series:")
     print(pd.DataFrame(series.as_rows()).to_string(index=False))
-    if asked.faults:
-        series.faults.to_csv(asked.faults, index=False)
+    if asked.anomalies:
+        series.anomalies.to_csv(asked.anomalies, index=False)
     fitted, judged, _ = fit_all(section, TuningSection(), history, series, lambda _what, _done: None)
     outlooks = {days: one.outlook for days, one in fitted.items()}
     print(
@@ -82,7 +82,7 @@ def _covered(outlook: HorizonModel, test: Examples) -> list[dict[str, Any]]:
     """Return coverage and width by decade of stars and by quarter of the interval's width."""
     _, low, high = outlook.growth(test.origins, test.features)
     inside, width = (low <= test.growth) & (test.growth <= high), high - low
-    decade = np.floor(np.log10(np.maximum(test.origins.now, 1.0)))
+    decade = np.floor(np.log10(np.maximum(test.origins.current_stars, 1.0)))
     quarter = np.searchsorted(np.quantile(width, (0.25, 0.5, 0.75)), width)
     parts = {f"{10**one:,.0f} to {10 ** (one + 1):,.0f} stars": decade == one for one in np.unique(decade)}
     parts |= {f"quarter {one + 1} by width": quarter == one for one in range(4)}
@@ -109,7 +109,7 @@ def _beside(
     for name, method in outside.items():
         with ProcessPoolExecutor() as pool:
             found = np.array(list(pool.map(method, part.origins.stars, [part.days] * len(part), chunksize=10)))
-        growth = log_growth(part.origins.now, np.maximum(found, 0.0))
+        growth = log_growth(part.origins.current_stars, np.maximum(found, 0.0))
         rows.append({"days": part.days, "method": name, "examples": len(part)} | score(part, growth))
     return rows
 

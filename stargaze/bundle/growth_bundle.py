@@ -170,7 +170,7 @@ def forecast(bundle: GrowthBundle, history: pd.DataFrame) -> list[Forecast]:
     forecasts = []
     for models in bundle.horizon_models:
         growth = np.array([values[0] for values in models.growth(origin, features)])
-        stars, low, high = np.maximum(np.expm1(np.log1p(origin.now[0]) + growth), 0.0).tolist()
+        stars, low, high = np.maximum(np.expm1(np.log1p(origin.current_stars[0]) + growth), 0.0).tolist()
         forecasts.append(Forecast(models.days, round(stars), math.floor(low), math.ceil(high)))
     return forecasts
 
@@ -183,7 +183,7 @@ def last_origin(history: pd.DataFrame, weeks: int) -> Windows:
         raise BadDataError(
             f"the history has {len(names)} repositories, a forecast takes one", hint="select the rows of one full_name"
         )
-    counts = StarCounts.of(whole)
+    counts = StarCounts.from_frame(whole)
     origin = build_windows(counts, weeks, np.array([len(whole) - 1]))
     if not len(origin.rows):
         series = counts.day[counts.series == counts.series[-1]]
@@ -208,8 +208,8 @@ def log_growth(now: np.ndarray, later: np.ndarray) -> np.ndarray:
 
 def drift(origins: Windows, days: int) -> np.ndarray:
     """Return the log growth at the mean rate of the window; shape (n,) [nat]."""
-    gained = (origins.now - origins.stars[:, 0]) / (7 * origins.weeks) * days
-    return log_growth(origins.now, np.maximum(origins.now + gained, 0.0))
+    gained = (origins.current_stars - origins.stars[:, 0]) / (7 * origins.weeks) * days
+    return log_growth(origins.current_stars, np.maximum(origins.current_stars + gained, 0.0))
 
 
 def compress_growth(growth: np.ndarray) -> np.ndarray:

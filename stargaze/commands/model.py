@@ -190,7 +190,11 @@ def _tune_growth(session: Session, *, on_cluster: bool, detach: bool, attach: bo
     if out.as_json:
         out.answer(tuned)
         return
-    out.table(tuned["faults"], ["fault", "cases", "repositories", "done", "as"], "Broken and renamed series")
+    out.table(
+        tuned["anomalies"],
+        ["anomaly", "cases", "repositories", "action", "examples"],
+        "Anomalies of the history",
+    )
     columns = ["days", "method", "examples", "r2", "median_error", "coverage"]
     out.table(tuned["scores"], columns, "Growth (R² of its log, error as a share)")
     out.text(f"growth bundle {Path(tuned['bundle']).name[:12]} of {tuned['repositories']:,} repositories")

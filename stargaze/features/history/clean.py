@@ -79,13 +79,14 @@ def _keep_one_per_week(frame: pd.DataFrame, log: AnomalyLog) -> pd.DataFrame:
     """Keep the last count of each calendar week, so that all weeks have the same weight."""
     week = (frame["date"].dt.floor("D") - pd.Timestamp("1970-01-05", tz="UTC")) // pd.Timedelta(days=7)
     repeated = pd.DataFrame({"name": frame["full_name"], "week": week}).duplicated(keep="last").to_numpy()
-    for row in frame[repeated].drop_duplicates("full_name").itertuples():
-        log.add(row.full_name, "repeated week", row.date, "more than one count in a week", "kept the last of the week")
+    first = frame[repeated].drop_duplicates("full_name")
+    for name, date in zip(first["full_name"], first["date"], strict=True):
+        log.add(name, "repeated week", date, "more than one count in a week", "kept the last of the week")
     return frame[~repeated].reset_index(drop=True)
 
 
 def _split_series(frame: pd.DataFrame, log: AnomalyLog) -> pd.DataFrame:
-    """Number the stretches within which counts are comparable."""
+    """Assign a number to each stretch within which counts are comparable."""
     same_name = frame["full_name"].eq(frame["full_name"].shift()).to_numpy()
     before, now = frame["stars"].shift().to_numpy(), frame["stars"].to_numpy()
     days = frame["date"].diff().dt.total_seconds().to_numpy() / 86_400

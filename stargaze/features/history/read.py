@@ -124,7 +124,9 @@ def _rename_columns(table: pd.DataFrame, path: Path, *, date: str) -> pd.DataFra
         if ours not in renamed:
             listed = ", ".join(repr(name)[1:41].rstrip("'") for name in names[:20]) or "none"
             near = did_you_mean(ours, names, f"A history needs {', '.join(REQUIRED)}.")
-            raise BadDataError(f"{path}: no column for {ours}; it has {listed}", hint=f"{near} Rename the column to {ours}.")
+            raise BadDataError(
+                f"{path}: no column for {ours}; it has {listed}", hint=f"{near} Rename the column to {ours}."
+            )
     return pd.DataFrame(renamed)
 
 

@@ -32,9 +32,7 @@ class AnomalyLog:
 
     def add(self, name: str, anomaly: str, date: pd.Timestamp, observed: str, action: str) -> None:
         """Add one case."""
-        self.rows.append(
-            {"full_name": name, "anomaly": anomaly, "date": date, "observed": observed, "action": action}
-        )
+        self.rows.append({"full_name": name, "anomaly": anomaly, "date": date, "observed": observed, "action": action})
 
     def as_frame(self) -> pd.DataFrame:
         """Return the cases in the order in which they were found."""

@@ -24,14 +24,14 @@ def no_change(origins: Windows, _days: int) -> np.ndarray:
 
 def last_growth(origins: Windows, days: int) -> np.ndarray:
     """Gain as many stars a day as in the last four weeks."""
-    return _gaining(origins, (origins.now - origins.stars[:, -5]) / 28, days)
+    return _gaining(origins, (origins.current_stars - origins.stars[:, -5]) / 28, days)
 
 
 def seasonal(origins: Windows, days: int) -> np.ndarray:
     """Gain as many stars as in the same days a year before; where nobody counted then, drift."""
     series, day = origins.series, origins.day
-    begin = origins.counts.at("stars", series, day - YEAR, REACH)
-    end = origins.counts.at("stars", series, np.minimum(day - YEAR + days, day), REACH)
+    begin = origins.counts.interpolate("stars", series, day - YEAR, REACH)
+    end = origins.counts.interpolate("stars", series, np.minimum(day - YEAR + days, day), REACH)
     gained = (end - begin) / min(days, YEAR)
     return np.where(np.isnan(gained), drift(origins, days), _gaining(origins, np.nan_to_num(gained), days))
 
@@ -67,4 +67,4 @@ def fitted_log_linear(train: Examples, test: Examples) -> np.ndarray:
 
 
 def _gaining(origins: Windows, a_day: np.ndarray, days: int) -> np.ndarray:
-    return log_growth(origins.now, np.maximum(origins.now + a_day * days, 0.0))
+    return log_growth(origins.current_stars, np.maximum(origins.current_stars + a_day * days, 0.0))

@@ -50,7 +50,7 @@ def score(test: Examples, growth: np.ndarray) -> dict[str, float]:
         ``r2`` of log growth, log((later + 1) / (now + 1)); ``median_error``, of the stars gained, as a share of them (of one
         star where none were gained); ``median_nat``, of log growth [nat].
     """
-    now = test.origins.now
+    now = test.origins.current_stars
     true, foreseen = (np.expm1(np.log1p(now) + one) - now for one in (test.growth, growth))
     spread = float(np.sum((test.growth - test.growth.mean()) ** 2))
     return {

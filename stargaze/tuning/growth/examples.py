@@ -30,7 +30,7 @@ class Examples:
     def part(self, chosen: np.ndarray) -> Examples:
         """Keep some of the examples; a mask or places."""
         places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
-        return Examples(self.days, self.origins.part(places), self.features.iloc[places], self.growth[places])
+        return Examples(self.days, self.origins.take(places), self.features.iloc[places], self.growth[places])
 
     def before(self, day: float) -> Examples:
         """Keep those of which everything, target and the count after it included, was known on a day [days since 1970]."""
@@ -70,7 +70,7 @@ def growth_examples(
     features = growth_features(origins, languages)
     found = {}
     for days in horizons:
-        growth = log_growth(origins.now, origins.after(days, REACH))
+        growth = log_growth(origins.current_stars, origins.stars_after(days, REACH))
         found[days] = Examples(days, origins, features, growth).part(~np.isnan(growth))
     return found
 

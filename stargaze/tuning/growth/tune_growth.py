@@ -39,7 +39,7 @@ class GrowthTuned:
 
     bundle: Path
     repositories: int
-    faults: list[dict[str, Any]]
+    anomalies: list[dict[str, Any]]
     scores: list[dict[str, Any]]
     """A row a horizon and method."""
 
@@ -76,7 +76,7 @@ def tune_growth(
             "repositories": int(series.frame["full_name"].nunique()),
             "fingerprint": sha256(path),
             "latest": series.frame["date"].max().isoformat(),
-            "faults": _plain(series.as_rows()),
+            "anomalies": _plain(series.as_rows()),
         },
     }
     files: dict[str, bytes] = {}
@@ -117,9 +117,9 @@ def fit_all(
     What is fitted is made whole from what was counted before the cut alone: which of two names is a copy, or whose, may come
     out only later. What is tested is made of all of ``series``.
     """
-    cut, counts = cut_day(section), StarCounts.of(series.frame)
+    cut, counts = cut_day(section), StarCounts.from_frame(series.frame)
     report("making examples", 0.1)
-    past = StarCounts.of(clean_history(history[history["date"] < EPOCH + pd.Timedelta(days=cut)]).frame)
+    past = StarCounts.from_frame(clean_history(history[history["date"] < EPOCH + pd.Timedelta(days=cut)]).frame)
     languages = common_languages(past, cut)
     horizons = sorted(set(section.horizons))
     before = growth_examples(past, section.history_weeks, horizons, languages)
@@ -160,7 +160,7 @@ def _meta(
     train: Examples,
     languages: list[str],
 ) -> dict[str, Any]:
-    place = int(np.argsort(train.origins.now, kind="stable")[len(train) // 2])
+    place = int(np.argsort(train.origins.current_stars, kind="stable")[len(train) // 2])
     one = train.part(np.array([place]))
     return {
         "made_at": now.isoformat(timespec="seconds"),

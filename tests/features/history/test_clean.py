@@ -11,8 +11,8 @@ from stargaze.features.history.read import tidy_history
 from tests.histories import histories, one_history
 
 
-def faults(found: CleanHistory) -> list[tuple[str, str]]:
-    return list(zip(found.faults["full_name"], found.faults["fault"], strict=True))
+def anomalies(found: CleanHistory) -> list[tuple[str, str]]:
+    return list(zip(found.anomalies["full_name"], found.anomalies["anomaly"], strict=True))
 
 
 def together(*parts: pd.DataFrame) -> CleanHistory:
@@ -24,26 +24,26 @@ def test_sound_series_stay_as_they_are() -> None:
 
     found = clean_history(history)
 
-    assert found.faults.empty
+    assert found.anomalies.empty
     assert found.as_rows() == []
     pd.testing.assert_frame_equal(found.frame.drop(columns="series"), history)
     assert found.frame.groupby("full_name")["series"].nunique().eq(1).all()
 
 
 @pytest.mark.parametrize(
-    ("stars", "fault"),
+    ("stars", "anomaly"),
     [
-        ([1000, 1010, 500, 510], "fall"),
+        ([1000, 1010, 500, 510], "drop"),
         ([3000, 3010, 13_000, 13_050], "jump"),
     ],
 )
-def test_a_count_that_breaks_parts_its_series(stars: list[float], fault: str) -> None:
+def test_a_count_that_breaks_parts_its_series(stars: list[float], anomaly: str) -> None:
     found = clean_history(one_history("a/b", stars))
 
-    assert faults(found) == [("a/b", fault)]
+    assert anomalies(found) == [("a/b", anomaly)]
     assert found.frame["series"].tolist() == [0, 0, 1, 1]
     assert found.as_rows() == [
-        {"fault": fault, "cases": 1, "repositories": 1, "done": "parted there", "as": "a/b"},
+        {"anomaly": anomaly, "cases": 1, "repositories": 1, "action": "split the series", "examples": "a/b"},
     ]
 
 
@@ -51,7 +51,7 @@ def test_a_count_that_breaks_parts_its_series(stars: list[float], fault: str) ->
     "stars", [[1000, 1010, 990, 995], [40, 41, 20, 21], [100, 400, 900, 2000], [9, 4000, 4010, 4020]]
 )
 def test_a_few_lost_stars_and_a_steep_rise_are_no_break(stars: list[float]) -> None:
-    assert clean_history(one_history("a/b", stars)).faults.empty
+    assert clean_history(one_history("a/b", stars)).anomalies.empty
 
 
 def test_a_quarter_without_a_count_parts_the_series() -> None:
@@ -59,8 +59,8 @@ def test_a_quarter_without_a_count_parts_the_series() -> None:
 
     found = together(early, late)
 
-    assert faults(found) == [("a/b", "gap")]
-    assert "133 days" in found.faults["what"].iloc[0]
+    assert anomalies(found) == [("a/b", "gap")]
+    assert "133 days" in found.anomalies["observed"].iloc[0]
     assert MAX_GAP < 133
     assert found.frame["series"].nunique() == 2
 
@@ -83,7 +83,7 @@ def test_names_in_other_capitals_are_one_repository_under_the_last() -> None:
 
     found = together(old, new)
 
-    assert faults(found) == [("Microsoft/WSL", "two spellings")]
+    assert anomalies(found) == [("Microsoft/WSL", "spelling")]
     assert found.frame["full_name"].unique().tolist() == ["microsoft/WSL"]
     assert found.frame["stars"].tolist() == [900, 910, 920, 930]
 
@@ -101,8 +101,8 @@ def test_a_series_that_goes_on_under_a_new_name_is_joined(was: str, becomes: str
 
     found = together(old, new)
 
-    assert faults(found) == [(was, "renamed")]
-    assert found.faults["what"].iloc[0] == f"goes on as {becomes}"
+    assert anomalies(found) == [(was, "renamed")]
+    assert found.anomalies["observed"].iloc[0] == f"continues as {becomes}"
     assert found.frame["full_name"].unique().tolist() == [becomes]
     assert found.frame["series"].unique().tolist() == [0]
 
@@ -132,13 +132,13 @@ def test_a_repository_that_was_renamed_twice_is_one() -> None:
 def test_two_repositories_are_not_taken_for_one(name: str, stars: float, begin: str) -> None:
     found = together(one_history("ambv/black", [9000.0, 9010]), one_history(name, [stars, stars + 10], begin=begin))
 
-    assert "renamed" not in set(found.faults["fault"])
+    assert "renamed" not in set(found.anomalies["anomaly"])
 
 
 def test_where_two_names_may_be_the_successor_none_is_guessed() -> None:
     parts = [one_history(f"{owner}/black", [9020.0, 9030], begin="2022-01-17") for owner in ("psf", "python")]
 
-    assert "renamed" not in set(together(one_history("ambv/black", [9000.0, 9010]), *parts).faults["fault"])
+    assert "renamed" not in set(together(one_history("ambv/black", [9000.0, 9010]), *parts).anomalies["anomaly"])
 
 
 def test_of_two_names_with_the_same_counts_the_one_that_ends_first_is_left_out() -> None:
@@ -146,7 +146,7 @@ def test_of_two_names_with_the_same_counts_the_one_that_ends_first_is_left_out()
 
     found = together(one_history("old/name", stars[:8]), one_history("new/title", stars))
 
-    assert faults(found) == [("old/name", "copy")]
+    assert anomalies(found) == [("old/name", "copy")]
     assert found.frame["full_name"].unique().tolist() == ["new/title"]
 
 
@@ -157,14 +157,14 @@ def test_a_copy_that_was_there_before_leaves_its_past_to_the_one_that_stays() ->
 
     found = together(old, new)
 
-    assert faults(found) == [("old/name", "copy"), ("old/name", "renamed")]
+    assert anomalies(found) == [("old/name", "copy"), ("old/name", "renamed")]
     assert found.frame["full_name"].unique().tolist() == ["new/name"]
     assert found.frame["stars"].tolist() == stars.tolist()
     assert found.frame["series"].unique().tolist() == [0]
 
 
 def test_two_repositories_that_stand_still_at_one_count_are_no_copies() -> None:
-    assert together(one_history("a/b", [500.0] * 9), one_history("c/d", [500.0] * 9)).faults.empty
+    assert together(one_history("a/b", [500.0] * 9), one_history("c/d", [500.0] * 9)).anomalies.empty
 
 
 def test_of_two_counts_in_a_week_the_last_is_kept_and_the_repository_named() -> None:
@@ -172,5 +172,5 @@ def test_of_two_counts_in_a_week_the_last_is_kept_and_the_repository_named() -> 
 
     found = together(one_history("a/b", [100.0, 110]), again)
 
-    assert faults(found) == [("a/b", "counted twice")]
+    assert anomalies(found) == [("a/b", "repeated week")]
     assert found.frame["stars"].tolist() == [101.0, 110.0]

@@ -85,16 +85,16 @@ def test_names_of_others_for_our_columns_are_known(tmp_path: Path) -> None:
     ("change", "said"),
     [
         (lambda table: table.assign(stars=[30, -1, 20]), "row 2: stars is negative: -1"),
-        (lambda table: table.assign(stars=[30, "many", 20]), "row 2: stars is no number: many"),
-        (lambda table: table.assign(stars=[30, None, 20]), "row 2: stars is no number: nan"),
+        (lambda table: table.assign(stars=[30, "many", 20]), "row 2: stars is not a number: many"),
+        (lambda table: table.assign(stars=[30, None, 20]), "row 2: stars is not a number: nan"),
         (lambda table: table.assign(forks=[1, 2, -3]), "row 3: forks is negative: -3"),
-        (lambda table: table.assign(date=["2024-01-01", "2031-01-01", "2032-01-01"]), "row 2: date lies in the future"),
-        (lambda table: table.assign(date=["2024-01-01", "soon", "2024-01-08"]), "row 2: date is none: soon"),
-        (lambda table: table.assign(date=[20240101, 20240108, 20240115]), "row 1: date is none: 20240101"),
+        (lambda table: table.assign(date=["2024-01-01", "2031-01-01", "2032-01-01"]), "row 2: date is in the future"),
+        (lambda table: table.assign(date=["2024-01-01", "soon", "2024-01-08"]), "row 2: date is not a date: soon"),
+        (lambda table: table.assign(date=[20240101, 20240108, 20240115]), "row 1: date is not a date: 20240101"),
         (lambda table: table.assign(full_name=["a/b", " ", "a/b"]), "row 2: has no full_name"),
         (lambda table: table.drop(columns="stars"), "no column for stars; it has full_name, date"),
         (lambda table: table.drop(columns="date"), "no column for date"),
-        (lambda table: table.head(0), "holds no row"),
+        (lambda table: table.head(0), "has no rows"),
     ],
 )
 def test_what_cannot_be_true_is_refused_with_its_place(
@@ -137,7 +137,7 @@ def test_a_missing_history_says_how_to_gather_one(tmp_path: Path) -> None:
 def test_more_rows_than_can_be_true_are_refused_and_not_cut(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stargaze.features.history.read.MOST_ROWS", 2)
+    monkeypatch.setattr("stargaze.features.history.read.MAX_ROWS", 2)
 
     with pytest.raises(BadDataError, match="more than 2 rows are too many"):
         read_history(written(counted(), tmp_path, ending), now=NOW)

@@ -20,7 +20,7 @@ LANGUAGES = ["C", "Go"]
 
 
 def counts(history: pd.DataFrame) -> StarCounts:
-    return StarCounts.of(clean_history(history).frame)
+    return StarCounts.from_frame(clean_history(history).frame)
 
 
 def features_at(history: pd.DataFrame, name: str, place: int) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def test_a_column_of_the_future_would_be_caught() -> None:
 
     def ahead(table: pd.DataFrame) -> float:
         known = counts(table)
-        return float(build_windows(known, 26, np.array([60])).after(7, 21)[0])
+        return float(build_windows(known, 26, np.array([60])).stars_after(7, 21)[0])
 
     assert ahead(history) != ahead(later)
 
@@ -102,10 +102,13 @@ def test_a_count_between_two_days_lies_on_the_line_between_them() -> None:
     known = counts(one_history("a/b", [100.0, 170.0]))
     day = known.day[0]
 
-    assert known.at("stars", np.zeros(3, dtype=int), day + np.array([0.0, 1.0, 8.0]), 21)[:2].tolist() == [100.0, 110.0]
-    assert np.isnan(known.at("stars", np.zeros(1, dtype=int), np.array([day + 8.0]), 21)[0])
-    assert np.isnan(known.at("stars", np.zeros(1, dtype=int), np.array([day - 1.0]), 21)[0])
-    assert np.isnan(known.at("stars", np.zeros(1, dtype=int), np.array([day + 1.0]), 6)[0])
+    assert known.interpolate("stars", np.zeros(3, dtype=int), day + np.array([0.0, 1.0, 8.0]), 21)[:2].tolist() == [
+        100.0,
+        110.0,
+    ]
+    assert np.isnan(known.interpolate("stars", np.zeros(1, dtype=int), np.array([day + 8.0]), 21)[0])
+    assert np.isnan(known.interpolate("stars", np.zeros(1, dtype=int), np.array([day - 1.0]), 21)[0])
+    assert np.isnan(known.interpolate("stars", np.zeros(1, dtype=int), np.array([day + 1.0]), 6)[0])
 
 
 def test_origins_do_not_crowd() -> None:

@@ -127,7 +127,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         "fetch": {"repositories": 2},
         "select-features": [{"feature": "age"}],
         "screen": [{"family": "ridge", "status": "ok"}],
-        "tune": {"bundle": "b", "trials": 3, "faults": [], "scores": [], "repositories": 9},
+        "tune": {"bundle": "b", "trials": 3, "anomalies": [], "scores": [], "repositories": 9},
     }
 
     def begin(stage: str, *_: Any, **taken: Any) -> dict[str, str]:

@@ -37,7 +37,7 @@ def history() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def examples(history: pd.DataFrame) -> Examples:
-    return growth_examples(StarCounts.of(clean_history(history).frame), 26, [90], ["Go"])[90]
+    return growth_examples(StarCounts.from_frame(clean_history(history).frame), 26, [90], ["Go"])[90]
 
 
 def test_targets_are_what_came_so_many_days_later(examples: Examples, history: pd.DataFrame) -> None:
@@ -78,12 +78,13 @@ def test_each_block_is_judged_by_what_was_over_before_it(examples: Examples) -> 
 def test_baselines_go_on_as_their_names_say() -> None:
     """Ten stars a week for a year, then twenty; the origin has seen two such weeks."""
     stars = 1000 + np.concatenate([10.0 * np.arange(61), 600 + 20.0 * np.arange(1, 5)])
-    counts = StarCounts.of(clean_history(one_history("a/b", stars)).frame)
+    counts = StarCounts.from_frame(clean_history(one_history("a/b", stars)).frame)
     one = growth_examples(counts, 26, [1], [])[1].origins
-    last = one.part(one.rows == one.rows.max())
+    last = one.take(one.rows == one.rows.max())
 
     week = {
-        name: float((np.expm1(np.log1p(last.now) + go_on(last, 7)) - last.now)[0]) for name, go_on in BASELINES.items()
+        name: float((np.expm1(np.log1p(last.current_stars) + go_on(last, 7)) - last.current_stars)[0])
+        for name, go_on in BASELINES.items()
     }
 
     assert week["no change"] == pytest.approx(0.0)
@@ -96,11 +97,11 @@ def test_baselines_go_on_as_their_names_say() -> None:
 
 def test_beyond_a_year_the_season_is_the_whole_last_year() -> None:
     """It ends at the origin, so its gain is over 365 days and not over all that are asked for."""
-    counts = StarCounts.of(clean_history(one_history("a/b", 1000 + 10.0 * np.arange(80))).frame)
+    counts = StarCounts.from_frame(clean_history(one_history("a/b", 1000 + 10.0 * np.arange(80))).frame)
     origins = growth_examples(counts, 26, [1], [])[1].origins
-    last = origins.part(origins.rows == origins.rows.max())
+    last = origins.take(origins.rows == origins.rows.max())
 
-    gained = np.expm1(np.log1p(last.now) + BASELINES["seasonal"](last, 730)) - last.now
+    gained = np.expm1(np.log1p(last.current_stars) + BASELINES["seasonal"](last, 730)) - last.current_stars
 
     assert gained[0] == pytest.approx(730 / 7 * 10)
 
@@ -154,9 +155,11 @@ def test_what_comes_after_the_cut_changes_no_model(history: pd.DataFrame) -> Non
 
 def test_a_drift_is_the_mean_gain_of_the_window(examples: Examples) -> None:
     origins = examples.origins
-    gained = (origins.now - origins.stars[:, 0]) / 182 * 30
+    gained = (origins.current_stars - origins.stars[:, 0]) / 182 * 30
 
-    np.testing.assert_allclose(drift(origins, 30), np.log1p(origins.now + gained) - np.log1p(origins.now))
+    np.testing.assert_allclose(
+        drift(origins, 30), np.log1p(origins.current_stars + gained) - np.log1p(origins.current_stars)
+    )
 
 
 @pytest.mark.parametrize(
