@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from stargaze.errors import StargazeError
 from stargaze.system.progress import Report
+from stargaze.system.text import replace_unprintable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -24,7 +25,7 @@ EVENTS = "STARGAZE_EVENTS"
 one. Not stdout or stderr: Ray and others write there too, and in the middle of a line."""
 QUIET_INTERVAL = 5.0
 """Off a terminal, at most one line of progress in this many seconds."""
-LONGEST = 500
+MAX_LINE = 500
 """Characters of one line of an error; what a message quotes may be of any length."""
 
 
@@ -154,12 +155,9 @@ def _plain(value: Any) -> Any:
 
 
 def _printable(text: str) -> str:
-    """Keep each line short, and free of what a terminal would obey."""
-    lines = [
-        "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
-        for line in text.strip().split("\n")
-    ]
-    return "\n".join(line if len(line) <= LONGEST else f"{line[: LONGEST - 100]} … {line[-90:]}" for line in lines)
+    """Return the text without control characters and with shortened lines."""
+    lines = [replace_unprintable(line) for line in text.strip().split("\n")]
+    return "\n".join(line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 100]} … {line[-90:]}" for line in lines)
 
 
 def _is_number(rows: Sequence[Mapping[str, Any]], name: str) -> bool:

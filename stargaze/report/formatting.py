@@ -7,6 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from stargaze.formatting import format_percent
+from stargaze.system.text import replace_unprintable
+
 HEADINGS: Mapping[str, str] = {
     "at": "at [s]",
     "rmsle": "RMSLE [nat]",
@@ -91,7 +94,7 @@ def percent(share: float, digits: int = 1) -> str:
     >>> percent(0.8912).replace(chr(0xA0), " ")
     '89.1 %'
     """
-    return f"{100 * share:.{digits}f}{NO_BREAK}%"
+    return format_percent(share, digits, space=NO_BREAK)
 
 
 def printable(text: str) -> str:
@@ -102,4 +105,4 @@ def printable(text: str) -> str:
     >>> printable("a" + chr(0x202E) + "b" + chr(0) + "c")
     'a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c'
     """
-    return "".join(char if char.isprintable() or char == NO_BREAK else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return replace_unprintable(text, keep=NO_BREAK)

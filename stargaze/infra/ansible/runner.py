@@ -18,6 +18,7 @@ import psutil
 from stargaze.errors import ExternalError
 from stargaze.system.signals import held_back
 from stargaze.system.source_package import PACKAGE
+from stargaze.system.text import last_line
 
 PLAYBOOK_FOLDERS = (PACKAGE.parent / "ansible", PACKAGE / "ansible")
 """Beside the package in a checkout, inside it in an installation."""
@@ -149,8 +150,7 @@ def _failure_reason(result: Mapping[str, Any]) -> str:
 def _failure_message(run: PlaybookRun) -> str:
     if not run.failures:
         text = run.log.read_text(encoding="utf-8", errors="replace") if run.log.is_file() else ""
-        lines = text.strip().splitlines() or ["no output"]
-        return f"Ansible failed: {lines[-1]}"
+        return f"Ansible failed: {last_line(text, 'no output')}"
     host, task, reason = run.failures[0]
     others = sorted({other for other, _, _ in run.failures} - {host})
     return f"{host}: {task}: {reason}" + (f" (also on {', '.join(others)})" if others else "")

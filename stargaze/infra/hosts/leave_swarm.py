@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from stargaze.errors import StargazeError
 from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
+from stargaze.system.text import last_line
 
 REMOVE_NODE = """
 docker node ls >/dev/null 2>&1 || exit 44
@@ -50,5 +51,4 @@ def _remove_node(name: str, host: SshHost) -> str | None:
         return error.message
     if result.returncode == NOT_A_MANAGER:
         return None
-    lines = result.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-    return f"{host.name}: {lines[-1]}" if result.returncode else ""
+    return f"{host.name}: {last_line(result.stderr)}" if result.returncode else ""

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from stargaze.errors import BadDataError
 from stargaze.serve.release import git
+from stargaze.system.text import replace_unprintable
 
 RELEASE_FILE = "release.json"
 FORMAT = 2
@@ -119,7 +120,7 @@ def is_score(value: object) -> bool:
 
 def printable(text: str, limit: int = 200) -> str:
     """Return the first ``limit`` characters of the text as one line without control characters."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)[:limit].strip()
+    return replace_unprintable(text, replacement=" ")[:limit].strip()
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:

@@ -14,6 +14,7 @@ from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.record import printable
 from stargaze.serve.release.repository import HookPolicy, hook_environment
 from stargaze.system.signals import end_with
+from stargaze.system.text import last_line
 
 MAX_FILE = 1_000_000  # [byte] that the process may write to a file, including its stderr
 # One thread and one arena: libraries and malloc reserve address space for each. No .pyc: nothing is to be written.
@@ -71,5 +72,4 @@ def _describe_failure(code: int, stderr: IO[bytes]) -> str:
     if code < 0:
         return f"the process that loads it was killed by {signal.Signals(-code).name}"
     stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 4096))
-    lines = stderr.read().decode("utf-8", "replace").strip().splitlines()
-    return printable(lines[-1], 300) if lines else f"exit code {code}"
+    return printable(last_line(stderr.read(), f"exit code {code}"), 300)

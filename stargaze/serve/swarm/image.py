@@ -19,6 +19,7 @@ from stargaze.system.process import answer, good
 from stargaze.system.progress import Notify
 from stargaze.system.source_package import context, digest, packed
 from stargaze.system.ssh import SshHost
+from stargaze.system.text import last_line, last_lines
 
 LOCK = "requirements-serve.lock"
 SMALL, LARGE = "stargaze-serve", "stargaze-serve-skops"
@@ -164,9 +165,8 @@ def _build(image: str, recipe: Recipe, files: Mapping[str, bytes], engine: Engin
     words = ["build", "--force-rm", "--target=serve", f"--tag={image}", f"--build-arg=BASE={recipe.base}"]
     built = engine.ask([*words, *recipe.options, "-"], packed(files), BUILDING)
     if built.returncode:
-        log = (built.stdout + built.stderr).decode(errors="replace").strip().splitlines()[-LOG_LINES:]
         raise ExternalError(
-            "the image cannot be built:\n" + "\n".join(log),
+            "the image cannot be built:\n" + last_lines(built.stdout + built.stderr, LOG_LINES),
             hint="screening.base_image and screening.build_options (stargaze init --print) say how it is built",
         )
 
@@ -201,5 +201,5 @@ def _carry(image: str, engine: Engine, remote: SshHost) -> None:
             ) from error
         said = source.stderr.read() if source.stderr else b""
     if source.returncode or sink.returncode:
-        lines = (said + refused).decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise ExternalError(f"{image} does not arrive at {remote.name}: {lines[-1]}", hint="stargaze deploy, again")
+        reason = last_line(said + refused)
+        raise ExternalError(f"{image} does not arrive at {remote.name}: {reason}", hint="stargaze deploy, again")

@@ -21,6 +21,7 @@ from stargaze.serve.swarm.wait import await_well
 from stargaze.store import Store
 from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
+from stargaze.system.text import last_line
 
 _IN = """
 id=$(docker ps --quiet --filter "label=com.docker.swarm.service.name=$1" | head -n 1)
@@ -105,6 +106,6 @@ def _within(machines: Sequence[SshHost], services: Sequence[str], words: Sequenc
             if done.returncode == 0:
                 return
             if done.returncode != NOT_HERE:
-                lines = (done.stderr + done.stdout).decode(errors="replace").strip().splitlines() or ["no reason given"]
-                raise ExternalError(f"{name} on {remote.name}: {lines[-1]}", hint=f"stargaze logs {name}")
+                reason = last_line(done.stderr + done.stdout)
+                raise ExternalError(f"{name} on {remote.name}: {reason}", hint=f"stargaze logs {name}")
     raise ExternalError(f"{' and '.join(names)}: runs nowhere", hint="stargaze status")

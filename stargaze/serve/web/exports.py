@@ -13,11 +13,12 @@ from typing import Any
 from flask import Blueprint, Response, abort, render_template
 
 from stargaze.errors import StargazeError
+from stargaze.formatting import format_short
 from stargaze.serve.prediction_request import Answer, PredictionJob, PredictionQueue
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.api import get_or_404, job_to_json
 from stargaze.serve.web.bundle_view import BundleView
-from stargaze.serve.web.images import format_short, render_badge, render_card
+from stargaze.serve.web.images import render_badge, render_card
 
 CSV_COLUMNS = (
     *("rank", "full_name", "stars", "low", "high", "coverage", "percentile"),

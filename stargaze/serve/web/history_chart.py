@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from stargaze.formatting import format_percent
+
 WIDTH, HEIGHT, MARGIN = 1000.0, 200.0, 8.0
 """Of the chart, in its own units."""
 MAX_ROWS = 12
@@ -78,7 +80,7 @@ def history_chart(prediction: Mapping[str, Any]) -> HistoryChart | None:
         counted = [place(day, value) for day, value in zip(days, stars, strict=True)]
         center, upper, lower = ([place(day, point[name]) for day, point in points] for name in ("stars", "high", "low"))
         gridlines = tuple(
-            Gridline(f"{value:,}", _percent(y(transform(value)), HEIGHT))
+            Gridline(f"{value:,}", format_percent(y(transform(value)) / HEIGHT, 2))
             for value in _gridline_values(scale, min(values), max(values))
         )
         line = [counted[-1], *center] if points else []
@@ -89,7 +91,7 @@ def history_chart(prediction: Mapping[str, Any]) -> HistoryChart | None:
         days[0].isoformat(),
         last.isoformat(),
         f"{round(min(values)):,}",
-        _percent(x(days[-1].toordinal()), WIDTH),
+        format_percent(x(days[-1].toordinal()) / WIDTH, 2),
         tuple((days[row].isoformat(), f"{round(stars[row]):,}") for row in _spread_rows(len(days))),
         tuple(_forecast_row(day, point) for day, point in points),
     )
@@ -110,10 +112,6 @@ def _gridline_values(scale: str, least: float, most: float) -> list[int]:
     step = next(size * digit for digit in (1, 2, 5, 10) if size * digit >= rough)
     first = math.floor(least / step) + 1
     return [step * i for i in range(first, math.floor(most / step) + 1) if most > least]
-
-
-def _percent(value: float, whole: float) -> str:
-    return f"{100 * value / whole:.2f}%"
 
 
 def _forecast_day(point: Mapping[str, Any], last: date) -> date:

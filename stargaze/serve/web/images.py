@@ -52,20 +52,6 @@ def render_badge(text: str, label: str = "expected stars", *, known: bool = True
     )
 
 
-def format_short(value: float) -> str:
-    """Return a count as a short text.
-
-    Examples
-    --------
-    >>> format_short(7.4), format_short(1234), format_short(56_789), format_short(2_345_678)
-    ('7', '1.2k', '57k', '2.3M')
-    """
-    for size, unit in ((1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.1f}{unit}" if value < 10 * size else f"{value / size:.0f}{unit}"
-    return f"{value:.0f}"
-
-
 def render_card(prediction: Mapping[str, Any] | None, name: str) -> bytes:
     """Return a social card as PNG of 1200 × 630 pixels.
 

@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as Redirect
 
 from stargaze.config import ServeSection
 from stargaze.errors import BadDataError, StargazeError, UsageError
+from stargaze.formatting import format_count
 from stargaze.serve.prediction.labels import field_label
 from stargaze.serve.prediction.what_if import EDITABLE_FIELDS
 from stargaze.serve.prediction_request import PredictionJob, PredictionQueue
@@ -22,7 +23,7 @@ from stargaze.serve.runtime.settings import RETRY_AFTER
 from stargaze.serve.web.api import get_or_404
 from stargaze.serve.web.bundle_view import BundleView, search_names
 from stargaze.serve.web.model_card import describe_track_record, model_card
-from stargaze.serve.web.prediction_view import POLICY_TEXTS, format_count, prediction_views
+from stargaze.serve.web.prediction_view import POLICY_TEXTS, prediction_views
 from stargaze.serve.web.request_parsing import (
     control_type,
     form_figures,

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stargaze.formatting import format_count, format_factor, format_percent
 from stargaze.serve.web.history_chart import HistoryChart, history_chart
-from stargaze.serve.web.waterfall import Bar, format_factor, waterfall
+from stargaze.serve.web.waterfall import Bar, waterfall
 
 AS_EXPECTED = 1.25
 """A true count within this factor of the estimate is "about as expected"."""
@@ -75,13 +76,8 @@ def prediction_views(predictions: list[Mapping[str, Any]]) -> tuple[list[Predict
     largest = max(max(row["high"], row["stars"], row["actual"] or 0) for row in predictions)
     end = 1.15 * float(max(10.0, largest))  # so that no mark is at the edge
     powers = [0.0, *(10.0**power for power in range(int(math.log10(end)) + 1))]
-    ticks = [Tick(format_count(value), _percent(_position(value, end))) for value in powers]
+    ticks = [Tick(format_count(value), format_percent(_position(value, end), 2)) for value in powers]
     return [_view(prediction, end) for prediction in predictions], ticks
-
-
-def format_count(value: float) -> str:
-    """Return a count as text: ``12,340``."""
-    return f"{round(value):,}"
 
 
 def _view(prediction: Mapping[str, Any], end: float) -> PredictionView:
@@ -101,10 +97,10 @@ def _view(prediction: Mapping[str, Any], end: float) -> PredictionView:
         actual=None if actual is None else format_count(actual),
         date=prediction["fetched_at"] or "",
         bars=waterfall(prediction),
-        at=_percent(_position(prediction["stars"], end)),
-        low_at=_percent(left),
-        width=_percent(right - left),
-        actual_at=None if actual is None else _percent(_position(actual, end)),
+        at=format_percent(_position(prediction["stars"], end), 2),
+        low_at=format_percent(left, 2),
+        width=format_percent(right - left, 2),
+        actual_at=None if actual is None else format_percent(_position(actual, end), 2),
         in_training_data=bool(prediction.get("in_training_data")),
         missing=", ".join(prediction.get("missing", ())),
         policy=prediction.get("policy", ""),
@@ -164,7 +160,3 @@ def _out_of_range(row: Mapping[str, str]) -> str:
 def _position(value: float, end: float) -> float:
     """Return the position on the logarithmic axis, from 0 to 1."""
     return math.log1p(value) / math.log1p(end)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}%"

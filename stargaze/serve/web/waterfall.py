@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stargaze.formatting import format_factor
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -60,11 +62,6 @@ def waterfall(prediction: Mapping[str, Any]) -> tuple[Bar, ...]:
         _bar(text, position(begin), position(end), is_total=i in (0, len(steps) - 1))
         for i, (text, (begin, end)) in enumerate(zip(texts, steps, strict=True))
     )
-
-
-def format_factor(factor: float) -> str:
-    """Return a factor as text: ``× 1.8``."""
-    return f"× {factor:.2f}" if factor < 1.095 else f"× {factor:.1f}" if factor < 100 else f"× {factor:,.0f}"
 
 
 def _range(steps: Sequence[tuple[float, float]]) -> tuple[float, float]:

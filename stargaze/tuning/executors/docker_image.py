@@ -7,6 +7,7 @@ from stargaze.config import ScreeningSection
 from stargaze.errors import ExternalError
 from stargaze.system.progress import Notify
 from stargaze.system.source_package import context, digest, packed
+from stargaze.system.text import last_lines
 from stargaze.tuning.executors.docker_cli import Engine
 
 LOG_LINES = 12
@@ -32,9 +33,8 @@ def ensured(engine: Engine, section: ScreeningSection, say: Notify, *, optional:
     arguments = ["--force-rm", f"--tag={name}", f"--build-arg=BASE={section.base_image}", *section.build_options]
     built = engine.ask(["build", *arguments, "-"], packed(files))
     if built.returncode:
-        log = (built.stdout + built.stderr).decode(errors="replace").strip().splitlines()[-LOG_LINES:]
         raise ExternalError(
-            "the image cannot be built:\n" + "\n".join(log),
+            "the image cannot be built:\n" + last_lines(built.stdout + built.stderr, LOG_LINES),
             hint="screening.base_image and screening.build_options (stargaze init --print) say how it is built",
         )
     return name

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from stargaze.system.text import last_line
 from stargaze.tuning.executors.executor import ONE_THREAD, Executor, Job
 
 
@@ -66,8 +67,7 @@ def processes() -> Iterator[Executor]:
 
 def _last_line(log: Path) -> str:
     """Return the last line that a program wrote, where Python says what ended it."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
+    return last_line(log.read_text(encoding="utf-8", errors="replace"), "")
 
 
 def _describe_exit(code: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from stargaze.config import POLICIES
 from stargaze.system.files import write_json
+from stargaze.system.text import last_line
 from stargaze.tuning.cross_validation import Arrays
 from stargaze.tuning.executors.executor import Executor, Job
 from stargaze.tuning.executors.run_family import judge
@@ -48,7 +49,7 @@ class Task:
         except StopIteration:
             self._over = True
         except ray.exceptions.RayError as error:  # a task's own exception is one too
-            self._why = str(error).strip().splitlines()[-1]
+            self._why = last_line(str(error))
             self._over = True
         else:
             write_json(self._job.result(policy), row)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from stargaze.serve.web.prediction_view import format_count, prediction_views
+from stargaze.formatting import format_count
+from stargaze.serve.web.prediction_view import prediction_views
 
 
 def prediction(**changed: Any) -> dict[str, Any]:

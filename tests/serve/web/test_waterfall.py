@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.serve.web.waterfall import format_factor, waterfall
+from stargaze.formatting import format_factor
+from stargaze.serve.web.waterfall import waterfall
 
 
 def prediction(factors: list[float], other: float = 1.04, base: float = 2.3) -> dict[str, Any]:

@@ -1,0 +1,31 @@
+"""Text of unknown origin: without control characters, as one line, or only its end."""
+
+from __future__ import annotations
+
+
+def replace_unprintable(text: str, *, replacement: str = "\N{REPLACEMENT CHARACTER}", keep: str = "") -> str:
+    r"""Return the text without the characters that a terminal or a browser would interpret.
+
+    Examples
+    --------
+    >>> replace_unprintable("a\x1b[2Jb", replacement="?")
+    'a?[2Jb'
+    """
+    return "".join(char if char.isprintable() or char in keep else replacement for char in text)
+
+
+def last_line(output: str | bytes, default: str = "no reason given") -> str:
+    r"""Return the last line of a program's output that is not empty.
+
+    Examples
+    --------
+    >>> last_line(b"warning\nerror: no route\n\n"), last_line("")
+    ('error: no route', 'no reason given')
+    """
+    return last_lines(output, 1) or default
+
+
+def last_lines(output: str | bytes, count: int) -> str:
+    """Return the last ``count`` lines of a program's output, without empty lines at its ends."""
+    text = output.decode(errors="replace") if isinstance(output, bytes) else output
+    return "\n".join(text.strip().splitlines()[-count:])
