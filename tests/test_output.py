@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from stargaze.errors import ExternalError, StargazeError, UsageError
-from stargaze.output import LONGEST, Output
+from stargaze.output import MAX_LINE, Output
 
 ROWS = [{"name": "a/b", "stars": 1234.5, "rho": float("nan"), "note": None}, {"name": "c/d", "stars": 0.12345678}]
 
@@ -131,7 +131,7 @@ def test_a_log_keeps_its_lines_and_each_is_short(capsys: pytest.CaptureFixture[s
 
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert all(len(line) <= LONGEST + 10 for line in lines)
+    assert all(len(line) <= MAX_LINE + 10 for line in lines)
     assert lines[1].endswith("the end")
 
 
