@@ -47,12 +47,7 @@ class PredictionRequest:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that is sent to the worker."""
-        return {
-            "repositories": list(self.repositories),
-            "figures": [dict(row) for row in self.figures],
-            "what_if": dict(self.what_if),
-            "explain": self.explain,
-        }
+        return {**vars(self), "repositories": list(self.repositories), "figures": [dict(row) for row in self.figures]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PredictionRequest:
@@ -76,14 +71,10 @@ class PredictionJob:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the result store holds beside the status."""
-        return {
+        return {name: value for name, value in vars(self).items() if name not in ("id", "state")} | {
             "request": self.request.to_json() if self.request else None,
             "accepted_at": self.accepted_at.isoformat() if self.accepted_at else None,
             "deadline": self.deadline.isoformat() if self.deadline else None,
-            "attempt": self.attempt,
-            "request_id": self.request_id,
-            "answer": self.answer,
-            "error": self.error,
         }
 
 
@@ -145,17 +136,13 @@ def job_from_result(job_id: str, status: str, stored: Any, *, now: datetime, tim
 def _parse(job_id: str, status: str, stored: Mapping[str, Any]) -> PredictionJob:
     finished: JobState = "failed" if stored["error"] else "done"
     state: JobState = "queued" if status in (RESERVED, QUEUED) else "running" if status == RUNNING else finished
-    return PredictionJob(
-        job_id,
-        state,
-        PredictionRequest.from_json(stored["request"]),
-        datetime.fromisoformat(stored["accepted_at"]),
-        datetime.fromisoformat(stored["deadline"]),
-        stored["attempt"],
-        stored["request_id"],
-        stored["answer"],
-        stored["error"],
-    )
+    values = {
+        **stored,
+        "request": PredictionRequest.from_json(stored["request"]),
+        "accepted_at": datetime.fromisoformat(stored["accepted_at"]),
+        "deadline": datetime.fromisoformat(stored["deadline"]),
+    }
+    return PredictionJob(job_id, state, **values)
 
 
 def _celery_error(status: str, exception: str, time_limit: float) -> ErrorDetails:

@@ -73,7 +73,7 @@ class NoWaitClock:
 def connect_github(
     url: str, token: str, clock: NoWaitClock | None = None, cache: GithubCache | None = None
 ) -> GithubRepositories:
-    """Return the client of a GitHub server; without a token it sends one REST request for each name."""
+    """Return the client of a GitHub server."""
     clock, token = clock or NoWaitClock(), token.strip()
     transport = HttpTransport(url, token, clock, timeout=TIMEOUT, reconnect=NO_RETRY)
     return GithubRepositories(transport, clock, with_token=bool(token), cache=cache)
@@ -82,15 +82,7 @@ def connect_github(
 class GithubRepositories:
     """Fetches repositories by name and caches the replies; after a fault no request is sent for a while.
 
-    Parameters
-    ----------
-    transport : Transport
-        With short timeouts.
-    clock : NoWaitClock
-    with_token : bool
-        With a token all names are requested at once by GraphQL, without one by one with REST.
-    cache : GithubCache, optional
-        Shared with other processes.
+    With a token all names are requested at once by GraphQL, without one by one with REST.
     """
 
     def __init__(

@@ -27,15 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class GithubCache:
-    """JSON by repository name; a fault is logged and is a cache miss.
-
-    Parameters
-    ----------
-    path : Path
-        SQLite; may be deleted at any time.
-    server : str
-        Replies of one server, with or without a token, are not valid for another.
-    """
+    """JSON by repository name, of one server; a fault is logged and is a cache miss. The file may be deleted at any time."""
 
     def __init__(self, path: Path, server: str) -> None:
         self._path, self._server = path, server

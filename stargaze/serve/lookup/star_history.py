@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -72,15 +73,7 @@ class HistoryTable:
 
 
 class StarHistories:
-    """Loads the table and the growth bundle at the first call, and again when they are replaced.
-
-    Parameters
-    ----------
-    store : Store
-        With the newest growth bundle.
-    history : str
-        The table that the config names; empty for ``fetch``'s.
-    """
+    """Loads the table that the config names (or ``fetch``'s) and the newest growth bundle, again when they are replaced."""
 
     def __init__(self, store: Store, history: str = "") -> None:
         self._store = store
@@ -150,15 +143,7 @@ def to_curve(own: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def load_newest_growth_bundle(store: Store) -> GrowthBundle:
-    """Load the newest growth bundle of a store.
-
-    Raises
-    ------
-    MissingInputError
-        If there is none.
-    BadBundleError
-        If it is damaged.
-    """
+    """Load the newest growth bundle of a store; raise MissingInputError if there is none."""
     if not store.latest_growth.is_file():
         raise MissingInputError(f"there is no growth bundle below {store.root} yet", hint=HINT.partition(" for ")[0])
     return GrowthBundle.load(store.bundles / store.latest_growth.read_text(encoding="utf-8").strip())
@@ -166,15 +151,13 @@ def load_newest_growth_bundle(store: Store) -> GrowthBundle:
 
 def _file_version(path: Path) -> FileVersion:
     """Return numbers that change when a file is replaced, None if there is none."""
-    try:
+    with contextlib.suppress(OSError):
         status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+        return status.st_ino, status.st_mtime_ns, status.st_size
+    return None
 
 
 def _read_text(path: Path) -> str:
-    try:
+    with contextlib.suppress(OSError, ValueError):
         return path.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return ""
+    return ""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.features.ingest.user_input import UnknownRepositoryError, repositories_from_figures
 from stargaze.serve.lookup.repositories import LookupResult
+from stargaze.serve.lookup.star_history import NO_HISTORY
 from stargaze.serve.prediction.batch import BatchResult, PredictionBatch, Row, predict_batch
 from stargaze.serve.prediction.context import PredictionContext
 from stargaze.serve.prediction.what_if import apply_what_if, editable_values, parse_what_if
@@ -22,7 +23,6 @@ FAULTS = (
     *(RuntimeError, StargazeError, TypeError, ValueError),
 )
 """What a fault in one request can raise. SoftTimeLimitExceeded is not among them: it ends the whole batch."""
-NO_HISTORY: dict[str, Any] = {"history": None, "forecast": None}
 NO_EXPLANATION: dict[str, Any] = {"expected": None, "base": None, "factors": [], "other_factors": None, "similar": []}
 """Returned where no explanation was requested, even if another request of the batch computed one."""
 Outcome = Answer | StargazeError
@@ -140,11 +140,11 @@ def _answer(
     return {"digest": context.bundle.digest, "answered_at": now.isoformat(), "predictions": ranked}
 
 
-def _history(context: PredictionContext, full_name: str, now: datetime) -> dict[str, Any]:
+def _history(context: PredictionContext, full_name: str, now: datetime) -> Mapping[str, Any]:
     if context.star_histories is None:
         return NO_HISTORY
     try:
-        return {name: context.star_histories.find(full_name, now).get(name) for name in NO_HISTORY}
+        return context.star_histories.find(full_name, now)
     except StargazeError as error:
         log.warning("%s: no history: %s", full_name, error.message)
         return NO_HISTORY

@@ -61,26 +61,27 @@ class PredictionBatch:
         return index
 
     @cached_property
-    def records(self) -> list[Mapping[str, Any]]:
+    def records(self) -> Sequence[Mapping[str, Any]]:
         """The fields of each row that an answer repeats."""
-        frames = (self.found.frame, self.typed, *([pd.concat(self.what_ifs)] if self.what_ifs else []))
-        return [record for frame in frames if len(frame) for record in records_of(frame)]
+        return records_of(self._table)
 
     @cached_property
     def features(self) -> np.ndarray:
         """The features of each row, precomputed for the bundle's own; shape (n_rows, n_columns)."""
         own = {row for name, row in self.found.rows.items() if self.found.source[name] == "known"}
         known = {row: self.bundle.row_by_name[self.records[row]["full_name"].lower()] for row in sorted(own)}
-        fresh = [row for row in range(len(self.found.frame)) if row not in known]
-        frames = [frame for frame in (self.found.frame.iloc[fresh], self.typed, *self.what_ifs) if len(frame)]
-        features = np.empty((len(self.records), len(self.bundle.columns)), dtype="float32")
+        others = [row for row in range(len(self._table)) if row not in known]
+        features = np.empty((len(self._table), len(self.bundle.columns)), dtype="float32")
         if known:
             features[list(known)] = self.bundle.known_features[list(known.values())]
-        if frames:
-            others = [*fresh, *range(len(self.found.frame), len(features))]
-            whole = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-            features[others] = self.bundle.features(whole)
+        if others:
+            features[others] = self.bundle.features(self._table.iloc[others])
         return features
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        frames = [frame for frame in (self.found.frame, self.typed, *self.what_ifs) if len(frame)]
+        return pd.concat(frames, ignore_index=True) if len(frames) > 1 else (frames or [self.typed])[0]
 
 
 @dataclass(frozen=True)

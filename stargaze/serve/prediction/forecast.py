@@ -16,15 +16,7 @@ from stargaze.store import Store
 
 
 def forecast_rows(section: GrowthSection, store: Store, names: Sequence[str], *, now: datetime) -> list[dict[str, Any]]:
-    """Return one row for each repository and horizon: last count and its day, forecast and interval [stars].
-
-    Raises
-    ------
-    MissingInputError
-        If there is no growth bundle or no history, or the history lacks a repository.
-    BadDataError
-        If a name is invalid, or a history is too short since its last break.
-    """
+    """Return one row for each repository and horizon: last count and its day, forecast and interval [stars]."""
     unique = list(dict.fromkeys(parse_name(name) for name in names))
     bundle = load_newest_growth_bundle(store)
     path = store.history(section.history_file)

@@ -34,20 +34,8 @@ class LeafIndex:
     def nearest(self, features: np.ndarray, policy: str, names: list[str]) -> list[list[dict[str, Any]]]:
         """Return the most similar known repositories of each row, without the repository itself.
 
-        Parameters
-        ----------
-        features : array, shape (n, n_columns)
-            From :meth:`stargaze.bundle.star_bundle.Bundle.features`.
-        policy : str
-            The policy under which the rows are predicted.
-        names : list of str
-            Of the rows.
-
-        Returns
-        -------
-        list of list of dict
-            ``full_name``, ``stars`` and ``similarity``, the share of trees in which both reach the same leaf; at most
-            :data:`MAX_NEIGHBORS`, none if the bundle has no model of trees.
+        ``features`` are all columns of the bundle, ``policy`` is that of the predictions. ``similarity`` is the share of trees in
+        which both reach the same leaf. The lists are empty if the bundle has no model of trees.
         """
         known = self._known_leaves(policy)
         if known is None:
@@ -112,16 +100,9 @@ def explanation_policy(bundle: Bundle, policy: str) -> str:
 
 
 def same_leaf_share(known: np.ndarray, leaves: np.ndarray) -> np.ndarray:
-    """Return the share of trees in which each known repository reaches the same leaf.
+    """Return for each known repository the share of trees in which it reaches the same leaf.
 
-    Parameters
-    ----------
-    known : array of int, shape (n_trees, n_known)
-    leaves : array of int, shape (n_trees,)
-
-    Returns
-    -------
-    array, shape (n_known,)
+    The shapes are (n_trees, n_known), (n_trees,) and (n_known,).
 
     Examples
     --------

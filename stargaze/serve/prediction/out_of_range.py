@@ -48,21 +48,9 @@ class TrainingRanges:
     def find_outside(
         self, features: np.ndarray, policy: str, records: Sequence[Mapping[str, Any]]
     ) -> list[list[dict[str, str]]]:
-        """Return the values of each row that are out of range.
+        """Return ``label``, ``value``, ``low`` and ``high`` of the values out of range; the last two are empty for a new category.
 
-        Parameters
-        ----------
-        features : array, shape (n, n_columns)
-            From :meth:`stargaze.bundle.star_bundle.Bundle.features`.
-        policy : str
-            The policy under which the rows are predicted.
-        records : sequence of mapping
-            Fields of the rows, at least the categorical ones.
-
-        Returns
-        -------
-        list of list of dict
-            ``label``, ``value``, and ``low`` and ``high``, which are empty for an unseen category.
+        ``features`` are all columns of the bundle, ``policy`` is that of the predictions, ``records`` hold the categories.
         """
         own = self.for_policy(policy)
         values = features[:, own.columns]

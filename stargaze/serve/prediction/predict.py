@@ -67,21 +67,7 @@ class Prediction(Explanation):
 
 
 def predict(bundle: Bundle, repositories: pd.DataFrame, *, max_factors: int = 10) -> list[Prediction]:
-    """Predict the stars of each repository, with interval, percentile and the strongest factors.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    repositories : DataFrame, shape (n_repositories, n_fields)
-        Columns of :mod:`stargaze.features.schema`; the stars may be missing, they are only passed on.
-    max_factors : int
-        How many factors are listed; the product of the others is ``other_factors``.
-
-    Returns
-    -------
-    list of Prediction
-        In the order of the rows.
-    """
+    """Predict the stars of each repository; factors beyond ``max_factors`` are multiplied into ``other_factors``."""
     features, records = bundle.features(repositories), records_of(repositories)
     estimate = bundle.estimate_from_features(features)
     explanations = explain(bundle, features, records, estimate.policy, max_factors=max_factors)

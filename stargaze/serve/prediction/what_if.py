@@ -28,11 +28,6 @@ def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
 
     "none" stands for no license and for no release. "today" stays a word until the day of the figures is known.
 
-    Raises
-    ------
-    BadDataError
-        If a field cannot be edited, or a value is impossible.
-
     Examples
     --------
     >>> from datetime import UTC
@@ -61,10 +56,7 @@ def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
 def apply_what_if(frame: pd.DataFrame, values: Values, now: datetime) -> pd.DataFrame:
     """Return the rows with these values; "today" is the day of a row's figures, which is ``now`` for new ones.
 
-    Raises
-    ------
-    BadDataError
-        If a release would be later than the figures: the model knows nothing of the future.
+    A release later than the figures raises BadDataError: the model knows nothing of the future.
     """
     columns = {}
     for name, value in values.items():

@@ -51,13 +51,7 @@ class BundleView:
 
 
 def load_bundle_view(folder: Path) -> BundleView:
-    """Verify a bundle and read what the page shows; the models are not loaded.
-
-    Raises
-    ------
-    BadBundleError
-        If the manifest does not match.
-    """
+    """Verify a bundle and read what the page shows; the models are not loaded."""
     digest, content = read_verified(folder)
     known = pd.read_parquet(io.BytesIO(content["known.parquet"]), columns=["full_name", "stars"])
     names = tuple(known.sort_values("stars", ascending=False, kind="stable")["full_name"])

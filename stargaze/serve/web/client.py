@@ -14,14 +14,9 @@ POLL_INTERVAL = 0.05
 
 
 def request_predictions(url: str, names: list[str], *, timeout: float = 60.0) -> list[dict[str, Any]]:
-    """Return the ranked predictions of the page at ``url`` for repositories ``owner/name``.
+    """Return the ranked predictions of the server at ``url`` for repositories ``owner/name``.
 
-    Raises
-    ------
-    BadDataError
-        If the server rejects the request; the message is the server's.
-    ExternalError
-        If the server cannot be reached, fails, or has no result within ``timeout`` [s].
+    BadDataError is raised if it rejects the request, ExternalError if it fails or has no result within ``timeout`` [s].
     """
     limit = time.monotonic() + timeout
     try:

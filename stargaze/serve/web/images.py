@@ -53,15 +53,7 @@ def render_badge(text: str, label: str = "expected stars", *, known: bool = True
 
 
 def render_card(prediction: Mapping[str, Any] | None, name: str) -> bytes:
-    """Return a social card as PNG of 1200 × 630 pixels.
-
-    Parameters
-    ----------
-    prediction : mapping or None
-        From the answer; None while the job is pending.
-    name : str
-        owner/name.
-    """
+    """Return a social card as PNG; ``prediction`` is None while the job is pending."""
     image = Image.new("RGB", SIZE, PAPER)
     draw = ImageDraw.Draw(image)
     _draw_star(draw, MARGIN + 18, 92, 24)

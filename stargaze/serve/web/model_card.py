@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import metadata
 from typing import Any
 
@@ -25,33 +24,21 @@ LIMITATIONS = (
 FEATURE_GROUPS = {"static": "Metadata", "activity": "Activity", "all": "Popularity"}
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """Rows and sentences of the page ``/model``."""
-
-    policies: tuple[dict[str, str], ...]
-    decades: tuple[dict[str, str], ...]
-    has_few: bool
-    facts: tuple[tuple[str, str], ...]
-    features: tuple[dict[str, Any], ...]
-    limitations: tuple[str, ...]
-
-
-def model_card(view: BundleView) -> ModelCard:
-    """Return the model card of the released bundle."""
+def model_card(view: BundleView) -> dict[str, Any]:
+    """Return the rows and sentences of the page ``/model``."""
     meta = view.meta
     scores: Mapping[str, Any] = view.scores
     decades = scores.get("coverage_by_decade", ())
     order = [name for name in POLICY_TEXTS if name in meta["scores"]]
     order += [name for name in meta["scores"] if name not in POLICY_TEXTS]
-    return ModelCard(
-        tuple(_policy_row(name, meta["scores"][name], meta) for name in order),
-        tuple(map(_decade_row, decades)),
-        any(int(row["n"]) < FEW for row in decades),
-        tuple(_facts(view)),
-        tuple(_feature_groups(meta)),
-        LIMITATIONS,
-    )
+    return {
+        "policies": [_policy_row(name, meta["scores"][name], meta) for name in order],
+        "decades": [_decade_row(row) for row in decades],
+        "has_few": any(int(row["n"]) < FEW for row in decades),
+        "facts": _facts(view),
+        "features": _feature_groups(meta),
+        "limitations": LIMITATIONS,
+    }
 
 
 def describe_track_record(summary: Mapping[str, Any] | None) -> str:

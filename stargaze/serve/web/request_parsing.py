@@ -42,13 +42,7 @@ def parse_request(
     what_if: Mapping[str, Any] | None = None,
     explain: bool = True,
 ) -> PredictionRequest:
-    """Validate a request before it is queued; only the worker finds out whether a repository exists.
-
-    Raises
-    ------
-    BadDataError
-        If the request is empty or too large, or a name, figure or what-if value is invalid.
-    """
+    """Validate a request before it is queued; only the worker finds out whether a repository exists."""
     count = len(names) + len(figures)
     if not count:
         raise BadDataError("enter at least one repository", hint="as owner/name, or as its GitHub URL")
@@ -63,13 +57,7 @@ def parse_request(
 
 
 def parse_json_request(data: bytes, *, max_repositories: int, now: datetime) -> PredictionRequest:
-    """Parse the body of an API request.
-
-    Raises
-    ------
-    BadDataError
-        If the body is not JSON, has an unknown field or a value of the wrong type, or :func:`parse_request` fails.
-    """
+    """Parse and validate the body of an API request."""
     try:
         body = json.loads(data, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
@@ -119,17 +107,7 @@ def form_figures(form: Mapping[str, str]) -> dict[str, str]:
 
 
 def source_fields(features: Mapping[str, Iterable[str]]) -> frozenset[str]:
-    """Return the fields from which features are computed.
-
-    Parameters
-    ----------
-    features : mapping
-        Policy → names of its features.
-
-    Returns
-    -------
-    frozenset of str
-        Names of fields; any other field changes no estimate.
+    """Return the fields from which features (policy → names) are computed; any other field changes no estimate.
 
     Examples
     --------

@@ -26,18 +26,7 @@ class Bar:
 
 
 def waterfall(prediction: Mapping[str, Any]) -> tuple[Bar, ...]:
-    """Return the bars of base, factors, other factors and expected stars.
-
-    Parameters
-    ----------
-    prediction : mapping
-        ``base`` and ``expected`` [stars], ``factors``, ``other_factors``.
-
-    Returns
-    -------
-    tuple of Bar
-        Empty if there is no explanation.
-    """
+    """Return the bars of base, factors, other factors and expected stars; none without an explanation."""
     if prediction.get("base") is None or not prediction.get("factors"):
         return ()
     level = math.log1p(prediction["base"])

@@ -71,7 +71,7 @@ def test_the_error_of_an_unknown_repository_suggests_a_name_or_a_command(section
 
 
 def test_a_history_that_is_too_short_is_an_error(section: GrowthSection, store: Store) -> None:
-    with pytest.raises(BadDataError, match="new/short: its history goes back 3 weeks"):
+    with pytest.raises(BadDataError, match="new/short: the history covers 3 weeks"):
         forecast_rows(section, store, ["new/short"], now=NOW)
 
 
@@ -81,7 +81,7 @@ def test_without_a_growth_bundle_the_hint_names_the_command_that_creates_one(
     with pytest.raises(MissingInputError) as raised:
         forecast_rows(section, Store(tmp_path), ["a/b"], now=NOW)
 
-    assert raised.value.hint == 'stargaze tune with tuning.target = "growth" makes one'
+    assert raised.value.hint == 'stargaze tune with tuning.target = "growth" writes one'
 
 
 def test_an_invalid_name_is_rejected_before_anything_is_loaded(tmp_path: Path) -> None:
