@@ -19,8 +19,8 @@ Predict = Callable[[np.ndarray], np.ndarray]
 def contributions(bundle: Bundle, inputs: np.ndarray, policy: str) -> np.ndarray:
     """Return what each feature adds to each prediction.
 
-    ``inputs`` has the shape (n_rows, n_features). The result [nat] has one more column, the base value; its rows sum to the output
-    of the model. LightGBM computes exact Shapley values. For other models they are sampled: along random orders the features of a
+    ``inputs`` has the shape (n_rows, n_features). The result [nat] has one more column, the base value; its rows sum to the
+    output of the model. LightGBM computes exact Shapley values. For other models they are sampled: along random orders the features of a
     typical repository are replaced by those of the row. Contributions of an ensemble are weighted as its predictions are.
 
     References

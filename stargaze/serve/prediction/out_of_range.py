@@ -48,7 +48,7 @@ class TrainingRanges:
     def find_outside(
         self, features: np.ndarray, policy: str, records: Sequence[Mapping[str, Any]]
     ) -> list[list[dict[str, str]]]:
-        """Return ``label``, ``value``, ``low`` and ``high`` of the values out of range; the last two are empty for a new category.
+        """Return ``label``, ``value``, ``low`` and ``high`` of values out of range; both ends are empty for a category.
 
         ``features`` are all columns of the bundle, ``policy`` is that of the predictions, ``records`` hold the categories.
         """
