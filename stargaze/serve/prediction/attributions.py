@@ -20,8 +20,8 @@ def contributions(bundle: Bundle, inputs: np.ndarray, policy: str) -> np.ndarray
     """Return what each feature adds to each prediction.
 
     ``inputs`` has the shape (n_rows, n_features). The result [nat] has one more column, the base value; its rows sum to the
-    output of the model. LightGBM computes exact Shapley values. For other models they are sampled: along random orders the features of a
-    typical repository are replaced by those of the row. Contributions of an ensemble are weighted as its predictions are.
+    output of the model. LightGBM computes exact Shapley values. For other models they are sampled: along random orders the
+    features of a typical repository are replaced by those of the row. An ensemble's are weighted as its predictions are.
 
     References
     ----------
