@@ -17,6 +17,7 @@ from stargaze.infra.jobs.client import JobRecord, check_inputs, follow, send
 from stargaze.infra.jobs.spec import errand
 from stargaze.store import Store
 from tests.infra.jobs.conftest import NOW, FakeHead, There
+from tests.waiting import wait_for
 
 TOLD = list[tuple[str, float]]
 
@@ -256,7 +257,7 @@ def test_a_beginning_that_fails_leaves_no_trace_here(there: There, head: FakeHea
 def test_secrets_reach_the_job_and_no_file(there: There, head: FakeHead, filled: Store) -> None:
     begun(head, filled, "fetch", GITHUB_TOKEN="ghp_secret")
 
-    assert there.secrets == {"GITHUB_TOKEN": "ghp_secret"}
+    assert wait_for(lambda: there.secrets) == {"GITHUB_TOKEN": "ghp_secret"}
     files = [path for folder in (there.desk.folder, filled.root) for path in folder.rglob("*") if path.is_file()]
     assert [path for path in files if b"ghp_secret" in path.read_bytes()] == []
     assert not there.desk.secrets.exists()

@@ -77,7 +77,7 @@ def test_a_job_that_lacks_a_file_is_not_begun(there: There, file: Path) -> None:
 def test_ray_is_told_of_no_secret(there: There) -> None:
     there.desk.begin(asked({}, environment={"GITHUB_TOKEN": "ghp_secret"}), io.BytesIO(pack({})))
 
-    assert there.secrets == {"GITHUB_TOKEN": "ghp_secret"}
+    assert wait_for(lambda: there.secrets) == {"GITHUB_TOKEN": "ghp_secret"}
     assert "ghp_secret" not in there.jobs.commands["job-1"]
     assert "ghp_secret" not in (there.desk.folder / "job.json").read_text()
 
