@@ -19,7 +19,7 @@ from stargaze import __version__
 from stargaze.commands import data, deployment, hook, infra, model, project
 from stargaze.errors import StargazeError, UsageError
 from stargaze.output import Output
-from stargaze.system.signals import unwinding
+from stargaze.system.signals import exit_on_signals
 
 INTERRUPTED = 130
 SUBJECTS = (project, data, model, deployment)
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal's encoding lacks
     try:
-        with unwinding():
+        with exit_on_signals():
             code = app(argv, prog_name="stargaze", standalone_mode=False)
     except (StargazeError, typer.TyperException) as error:
         problem = error if isinstance(error, StargazeError) else _usage_error(error)

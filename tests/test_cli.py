@@ -342,11 +342,11 @@ def test_fetch_says_what_it_did_and_what_comes_next(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
-        (["select-features"], "store/repositories.parquet is not there yet", "stargaze fetch"),
-        (["screen"], "store/features.json is not there yet", "stargaze select-features"),
-        (["tune"], "store/features.json is not there yet", "stargaze select-features"),
-        (["report"], "store/features.json is not there yet", "stargaze select-features"),
-        (["tune", "--resume"], "store/features.json is not there yet", "stargaze select-features"),
+        (["select-features"], "store/repositories.parquet does not exist yet", "stargaze fetch"),
+        (["screen"], "store/features.json does not exist yet", "stargaze select-features"),
+        (["tune"], "store/features.json does not exist yet", "stargaze select-features"),
+        (["report"], "store/features.json does not exist yet", "stargaze select-features"),
+        (["tune", "--resume"], "store/features.json does not exist yet", "stargaze select-features"),
         (["deploy"], "store/bundles: there is no bundle yet", "stargaze tune"),
         (["deploy", "abc"], "there is no bundle 'abc'", "stargaze tune"),
         (["deploy", "../../etc"], "there is no bundle '../../etc'", "stargaze tune"),
@@ -368,8 +368,8 @@ def test_a_step_before_its_turn_names_the_one_that_is_missing(
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
-        (["tune"], "store/leaderboard.csv is not there yet", "stargaze screen"),
-        (["report"], "store/leaderboard.csv is not there yet", "stargaze screen"),
+        (["tune"], "store/leaderboard.csv does not exist yet", "stargaze screen"),
+        (["report"], "store/leaderboard.csv does not exist yet", "stargaze screen"),
         (["deploy"], "store/bundles: there is no bundle yet", "stargaze tune"),
         (["serve"], "no release is deployed yet", "stargaze deploy"),
         (["screen", "--families", "lightgmb"], "lightgmb: no such family", "Did you mean lightgbm?"),
@@ -450,7 +450,7 @@ def test_repositories_that_cannot_be_read_are_one_line(run: Run, ready: Store, c
 
     assert ended.code == 5
     assert ended.error.startswith("store/repositories.parquet: cannot be read")
-    assert ended.hint == "stargaze fetch makes it anew"
+    assert ended.hint == "stargaze fetch creates it again"
     assert state(ready.root) == before
 
 
@@ -641,7 +641,7 @@ def test_a_full_disk_is_one_line_and_all_that_was_good_stays(
         ended = run(command)
 
     assert ended.code == 5
-    assert "the disk is full; what was there before is unchanged" in ended.error
+    assert "the disk is full; the previous contents are unchanged" in ended.error
     assert "df -h" in ended.hint
     assert state(ready.root) == before
 
@@ -745,7 +745,7 @@ def test_two_commands_at_once_in_a_store_are_one_too_many(run: Run, ready: Store
         ended = run(command)
 
     assert (ended.code, ended.hint) == (5, "wait for it, or stargaze status")
-    assert ended.error == f"store: another command is at work on this store (process {os.getpid()})"
+    assert ended.error == f"store: another command is using this store (process {os.getpid()})"
     assert state(ready.root) == before
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from stargaze.cli import EXAMPLES
 from stargaze.errors import MissingInputError
-from stargaze.store import MAKERS, Store
+from stargaze.store import COMMANDS, Store
 
 ARTIFACTS = (
     "repositories",
@@ -27,8 +27,8 @@ ARTIFACTS = (
 def test_a_missing_artifact_names_the_command_that_makes_it(tmp_path: Path, artifact: str) -> None:
     store = Store(tmp_path)
 
-    with pytest.raises(MissingInputError, match="is not there yet") as caught:
-        store.need(getattr(store, artifact))
+    with pytest.raises(MissingInputError, match="does not exist yet") as caught:
+        store.require(getattr(store, artifact))
 
     assert caught.value.hint.removeprefix("stargaze ") in EXAMPLES
     assert caught.value.exit_code == 3
@@ -38,8 +38,8 @@ def test_an_artifact_that_exists_is_returned(tmp_path: Path) -> None:
     path = tmp_path / "features.json"
     path.touch()
 
-    assert Store(tmp_path).need(path) == path
+    assert Store(tmp_path).require(path) == path
 
 
-def test_every_maker_is_a_command() -> None:
-    assert set(MAKERS.values()) <= set(EXAMPLES)
+def test_every_artifact_is_created_by_a_command() -> None:
+    assert set(COMMANDS.values()) <= set(EXAMPLES)

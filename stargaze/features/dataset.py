@@ -100,11 +100,11 @@ def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
     ExternalError
         If the file is broken.
     """
-    path = store.need(store.repositories)
+    path = store.require(store.repositories)
     try:
         repositories = schema.conform(pd.read_parquet(path))
     except (OSError, ValueError, TypeError) as error:
-        raise ExternalError(f"{path}: cannot be read: {error}", hint="stargaze fetch makes it anew") from error
+        raise ExternalError(f"{path}: cannot be read: {error}", hint="stargaze fetch creates it again") from error
     is_usable = repositories["stars"].notna() & repositories["full_name"].notna()
     repositories = repositories[is_usable].reset_index(drop=True)
     folds = assign_folds(repositories["full_name"], section)

@@ -58,7 +58,7 @@ def fetch_from_github(
 ) -> GatherSummary:
     """Write ``repositories.parquet`` from GitHub; a stopped run continues from its cached responses."""
     has_token = bool(options.token.strip())
-    with _connect(section, options) as client, response_cache.opened(store.spool, section.api_url) as cache:
+    with _connect(section, options) as client, response_cache.opened(store.github_cache, section.api_url) as cache:
         return collect(section, fetch, store, cache, client, now, token=has_token, update=options.update, report=report)
 
 
@@ -76,7 +76,7 @@ def plan_fetch(config: Config, store: Store, files: Sequence[Path], report: Repo
     with _connect(section, options) as client:
         check(section, client.now())
         Pace(client, report)  # reports every wait
-        with response_cache.opened(store.spool, section.api_url) as cache:
+        with response_cache.opened(store.github_cache, section.api_url) as cache:
             run = cache.foresee(digest(section), client.theirs, update=options.update)
             return plan(section, client, cache, run, token=bool(options.token.strip()))
 

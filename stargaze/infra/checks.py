@@ -120,7 +120,7 @@ def _check_rules(plan: Plan) -> Check:
 
 def _check_machine(host: SshHost, sizes: Mapping[str, int]) -> Sequence[Check]:
     try:
-        result = host.ask("sh", "-s", stdin=FACTS_SCRIPT.encode(), seconds=FACTS_TIMEOUT)
+        result = host.try_run("sh", "-s", stdin=FACTS_SCRIPT.encode(), seconds=FACTS_TIMEOUT)
         facts = json.loads(result.stdout.strip().splitlines()[-1])
     except (ExternalError, ValueError, IndexError):
         return [Check(f"{host.name}: ssh", "error", "login failed", "stargaze infra up")]

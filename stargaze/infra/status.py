@@ -18,7 +18,7 @@ def survey_machines(section: InfraSection, state_dir: StateDir) -> list[dict[str
     """Return a row per machine: its state in the cloud, its addresses, and whether it accepts ssh."""
     hosts = read_ssh_hosts(section, state_dir)
     with ThreadPoolExecutor(8) as pool:
-        ssh_errors = list(pool.map(lambda host: host.barrier(seconds=ATTEMPT_TIMEOUT), hosts))
+        ssh_errors = list(pool.map(lambda host: host.connection_error(seconds=ATTEMPT_TIMEOUT), hosts))
     states = _read_server_states(section)
     return [
         {
@@ -41,7 +41,7 @@ def ssh_command(section: InfraSection, state_dir: StateDir, name: str, *, termin
         raise MissingInputError(
             f"{name}: no such machine", hint=did_you_mean(name, hosts, f"machines: {', '.join(hosts)}")
         )
-    program, *arguments = hosts[name].way
+    program, *arguments = hosts[name].login_argv
     return [program, *(["-t"] if terminal else []), *arguments]
 
 

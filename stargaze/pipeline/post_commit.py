@@ -21,8 +21,8 @@ import psutil
 from stargaze.errors import MissingInputError, StargazeError, UsageError
 from stargaze.store import Store
 from stargaze.system.files import atomic_write, convert_disk_errors, read_json, write_json
-from stargaze.system.locks import BusyError, locked
-from stargaze.system.process import answer, good
+from stargaze.system.locks import BusyError, file_lock
+from stargaze.system.process import checked_output, run_program
 
 MARKER = "# Written by `stargaze hook install`"
 KILLED = "the run was killed, or the machine went down"
@@ -125,7 +125,7 @@ def run_requested(store: Store, stages: Callable[[], None], clock: Callable[[], 
     failure: Exception | None = None
     while files.request.exists():  # checked again after the lock is released: a commit may have arrived in between
         try:
-            with locked(files.lock, busy=BUSY):
+            with file_lock(files.lock, busy=BUSY):
                 while files.request.exists():
                     files.request.unlink()
                     failure = _run_once(files, stages, clock)
@@ -202,10 +202,12 @@ def _is_ours(path: Path) -> bool:
 
 
 def _hook_path(folder: Path) -> Path:
-    done = answer("git", "-C", str(folder), "rev-parse", "--path-format=absolute", "--git-path", "hooks/post-commit")
+    done = run_program(
+        "git", "-C", str(folder), "rev-parse", "--path-format=absolute", "--git-path", "hooks/post-commit"
+    )
     if done.returncode:
         raise UsageError(f"{folder.resolve()} is not in a git repository", hint="git init; or name another folder")
-    return Path(good("git rev-parse", done).decode().strip())
+    return Path(checked_output("git rev-parse", done).decode().strip())
 
 
 def _start_command(store: Store, config: Path | None) -> str:

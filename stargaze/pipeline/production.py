@@ -10,7 +10,7 @@ from stargaze.infra.hosts.state_dir import open_state_dir
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.swarm.image import Engine, Recipe
 from stargaze.serve.swarm.production import ProductionTarget
-from stargaze.system.locks import locked
+from stargaze.system.locks import file_lock
 
 if TYPE_CHECKING:
     from stargaze.config import Config
@@ -26,7 +26,7 @@ def lock_production(store: Store) -> AbstractContextManager[None]:
         If another command is changing it.
     """
     busy = f"{store.root}: another command is changing production"
-    return locked(store.root / "production.lock", busy=busy, hint="wait for it, or stargaze status")
+    return file_lock(store.root / "production.lock", busy=busy, hint="wait for it, or stargaze status")
 
 
 def production_target(config: Config, store: Store) -> ProductionTarget:

@@ -46,9 +46,9 @@ def read(store: Store) -> Evidence:
     """
     table, feature_set = read_dataset_and_features(store)
     board = read_leaderboard(store, feature_set)
-    trials = _read(store.need(store.trials), pd.read_parquet, "tune")
-    selection = _read(store.need(store.selection), pd.read_csv, "select-features")
-    bundle = Bundle.load(store.bundles / store.need(store.latest).read_text(encoding="utf-8").strip())
+    trials = _read(store.require(store.trials), pd.read_parquet, "tune")
+    selection = _read(store.require(store.selection), pd.read_csv, "select-features")
+    bundle = Bundle.load(store.bundles / store.require(store.latest).read_text(encoding="utf-8").strip())
     if bundle.meta["data"].get("feature_set") != feature_set.digest:
         raise ExternalError(
             f"bundle {bundle.digest[:12]} was made from another feature set than {store.features}", hint="stargaze tune"
@@ -60,7 +60,7 @@ def _read(path: Path, reader: Callable[[Path], pd.DataFrame], maker: str) -> pd.
     try:
         return reader(path)
     except (OSError, ValueError) as error:
-        raise ExternalError(f"{path}: cannot be read: {error}", hint=f"stargaze {maker} makes it anew") from error
+        raise ExternalError(f"{path}: cannot be read: {error}", hint=f"stargaze {maker} creates it again") from error
 
 
 def _source(store: Store) -> str:

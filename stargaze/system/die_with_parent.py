@@ -1,4 +1,4 @@
-"""Become another program that ends when its starter ends, however that happened: ``python -m … PARENT COMMAND…``."""
+"""Exec a program that is killed when its parent dies (PR_SET_PDEATHSIG): ``python -m … PARENT COMMAND…``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 import signal
 import sys
 
-from stargaze.system.signals import end_with
+from stargaze.system.signals import die_with_parent
 
 
 def main(argv: list[str]) -> None:
-    """Ask the kernel for SIGTERM at the parent's death, then replace this program by the command."""
+    """Request SIGTERM at the parent's death, then exec the command."""
     parent, *command = argv
-    end_with(int(parent), signal.SIGTERM)
+    die_with_parent(int(parent), signal.SIGTERM)
     os.execv(command[0], command)  # noqa: S606 - a list of our own, no shell
 
 

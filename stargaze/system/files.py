@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all, JSON, checksums; disk errors become one clear message."""
+"""Atomic writes, JSON, checksums; disk errors become one clear message."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ UNUSABLE_PATH = (
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT),
     *(errno.ENAMETOOLONG, errno.EILSEQ, errno.ELOOP, errno.EIO, errno.EBUSY, errno.ESTALE, errno.EMFILE),
 )
-"""A file where a folder should be or the reverse, a name that the disk does not take, a disk that fails."""
+"""A file in place of a folder or the reverse, an invalid name, a failing disk."""
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path, mode: int = 0o644) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; rename it into place if the block ends well, else remove it.
+    """Yield a temporary path in the same folder; rename it to ``path`` if the block succeeds, else delete it.
 
     Raises
     ------
     ExternalError
-        If the disk is full or the folder cannot be written; the file that was there stays.
+        If the disk is full or the folder is not writable; the previous file stays.
     """
     with convert_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def atomic_write(path: Path, mode: int = 0o644) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """Give a temporary folder inside ``parent``, to be filled and renamed; what is left of it goes at the end."""
+    """Yield a temporary folder inside ``parent``, to be filled and renamed; delete it otherwise."""
     with convert_disk_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
@@ -65,13 +65,13 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def convert_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full, closed or unusable disk into one clear line."""
+    """Convert the errors of a full, protected or failing disk to ExternalError."""
     try:
         yield
     except OSError as error:
         if error.errno in DISK_FULL:
             raise ExternalError(
-                f"{path}: the disk is full; what was there before is unchanged",
+                f"{path}: the disk is full; the previous contents are unchanged",
                 hint=f"free some space, or point store.path elsewhere; df -h {path.parent}",
             ) from error
         if error.errno in NOT_PERMITTED:
@@ -81,25 +81,25 @@ def convert_disk_errors(path: Path) -> Iterator[None]:
         if error.errno in UNUSABLE_PATH:
             raise ExternalError(
                 f"{path}: cannot be written: {error.strerror}",
-                hint="point store.path to a folder that can be made there",
+                hint="point store.path to a folder that can be created",
             ) from error
         raise
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON in one rename, readable and in a fixed order."""
+    """Write JSON atomically, indented and in a fixed order."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, maker: str) -> Any:
-    """Read JSON that stargaze wrote; a broken file names the command that makes it anew."""
+def read_json(path: Path, command: str) -> Any:
+    """Read JSON that stargaze wrote; the hint of an error is the ``stargaze`` command that creates the file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise MissingInputError(f"{path} is not there yet", hint=f"stargaze {maker}") from error
+        raise MissingInputError(f"{path} does not exist yet", hint=f"stargaze {command}") from error
     except (ValueError, RecursionError, OSError) as error:
-        raise ExternalError(f"{path}: cannot be read: {error}", hint=f"stargaze {maker} makes it anew") from error
+        raise ExternalError(f"{path}: cannot be read: {error}", hint=f"stargaze {command} creates it again") from error
 
 
 def sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Calling a program: an argv list, no terminal, a time limit, and no child that outlives the call."""
+"""Run a program: an argv list, no terminal, a time limit, and no child that outlives the call."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from stargaze.errors import ExternalError
 
 TIME_LIMIT = 120.0
 """For one call [s]."""
-PATIENCE = 5.0
-"""To clear up, for a program that is to end [s]."""
+GRACE_PERIOD = 5.0
+"""Time between SIGTERM and SIGKILL [s]."""
 
 
-def answer(
+def run_program(
     program: str,
     *arguments: str,
     stdin: bytes = b"",
@@ -26,21 +26,21 @@ def answer(
     environment: Mapping[str, str] | None = None,
     seconds: float = TIME_LIMIT,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Return how a program ended and what it said; without an ``environment`` it has ours.
+    """Return the exit code and the output of a program; ``environment`` defaults to that of this process.
 
     Raises
     ------
     ExternalError
-        If it is not installed, or took too long.
+        If it is not installed, or exceeds the time limit.
     """
-    need(program)
+    require_program(program)
     process = subprocess.Popen(
         [program, *arguments],
         stdin=subprocess.PIPE,
         stdout=stdout or subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
-        start_new_session=True,  # no terminal: whoever needs a passphrase fails at once instead of asking
+        start_new_session=True,  # no terminal: a prompt for a passphrase fails at once
     )
     with process:
         try:
@@ -51,41 +51,42 @@ def answer(
             ) from error
         finally:
             if process.poll() is None:
-                _end(process)
+                _terminate_group(process)
     return subprocess.CompletedProcess(program, process.returncode, out or b"", err)
 
 
-def good(what: str, done: subprocess.CompletedProcess[bytes]) -> bytes:
-    """Return what a program printed, or raise ExternalError with the first line of what it complained of."""
-    if done.returncode == 0:
-        return done.stdout
-    lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    # git names the cause first and its consequence last.
-    reason = lines[0] if lines else f"exit code {done.returncode}"
-    full = any("No space left on device" in line for line in lines)
-    raise ExternalError(f"{what} failed: {reason}", hint="the disk is full: free some space" if full else "")
+def checked_output(description: str, completed: subprocess.CompletedProcess[bytes]) -> bytes:
+    """Return the stdout of a program; if it failed, raise ExternalError with the first line of its stderr."""
+    if completed.returncode == 0:
+        return completed.stdout
+    lines = [line.strip() for line in completed.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    # git prints the cause first and its consequence last.
+    reason = lines[0] if lines else f"exit code {completed.returncode}"
+    disk_full = any("No space left on device" in line for line in lines)
+    raise ExternalError(
+        f"{description} failed: {reason}", hint="the disk is full: free some space" if disk_full else ""
+    )
 
 
-def need(program: str) -> None:
+def require_program(program: str) -> None:
     """Raise ExternalError if a program is not installed."""
     if shutil.which(program) is None:
         raise ExternalError(f"{program} is not installed", hint="apt install git openssh-client")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the program and all that runs below it, also on Ctrl-C: hooks have a moment to clear up what they were at."""
-    limit = time.monotonic() + PATIENCE
+def _terminate_group(process: subprocess.Popen[bytes]) -> None:
+    """Terminate the program and its children, also on Ctrl-C; git hooks have a grace period for cleanup."""
+    deadline = time.monotonic() + GRACE_PERIOD
     try:
         os.killpg(process.pid, signal.SIGTERM)
-        while _lives(process) and time.monotonic() < limit:
+        while _group_is_alive(process) and time.monotonic() < deadline:
             time.sleep(0.02)
     finally:
-        if _lives(process):
+        if _group_is_alive(process):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _lives(process: subprocess.Popen[bytes]) -> bool:
-    """Notify whether anything of the process's group is left."""
+def _group_is_alive(process: subprocess.Popen[bytes]) -> bool:
     process.poll()
     try:
         os.killpg(process.pid, 0)

@@ -1,4 +1,4 @@
-"""What ends a program from outside: SIGTERM and SIGHUP, and the death of its starter, so that nothing stays behind."""
+"""Signals: exit cleanly on SIGTERM and SIGHUP, defer signals, and die with the parent process."""
 
 from __future__ import annotations
 
@@ -10,68 +10,72 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
-"""From Linux' ``prctl.h``; the setting outlives ``exec``."""
+"""From Linux' ``prctl.h``; the setting survives ``exec``."""
 
 
 @contextlib.contextmanager
-def unwinding() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the block as an exception, once: every ``finally`` runs, the exit code is 128 + signal.
+def exit_on_signals() -> Iterator[None]:
+    """Turn the first SIGTERM or SIGHUP into SystemExit(128 + signal), so that every ``finally`` runs; ignore later ones.
 
-    What arrives after the first is not heard: a terminal that closes and a supervisor say it more than once. A signal
-    that the starter chose to ignore (``nohup``) stays ignored. SIGCHLD does not: while it is ignored the kernel
-    discards exit codes, and a program that failed, such as the check of a signature, would look successful.
+    A signal that the parent process ignores (``nohup``) stays ignored. SIGCHLD is reset to its default: while it is ignored, the
+    kernel discards exit codes, and a failed program, such as the verification of a signature, would seem successful.
     """
-    if threading.current_thread() is not threading.main_thread():  # only that one hears signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield
         return
-    told = False
+    received = False
 
-    def end(number: int, _frame: FrameType | None) -> None:
-        nonlocal told
-        if not told:
-            told = True
+    def exit_once(number: int, _frame: FrameType | None) -> None:
+        nonlocal received
+        if not received:
+            received = True
             raise SystemExit(128 + number)
 
-    heard = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
-    before = {number: signal.signal(number, end) for number in heard}
-    before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
+    handlers: dict[int, Any] = dict.fromkeys(_not_ignored(signal.SIGTERM, signal.SIGHUP), exit_once)
+    with _handlers({**handlers, signal.SIGCHLD: signal.SIG_DFL}):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[Callable[[], bool]]:
-    """Hold SIGINT, SIGTERM and SIGHUP back while the block runs, which may ask whether one came; at its end it takes effect.
+def defer_signals() -> Iterator[Callable[[], bool]]:
+    """Defer SIGINT, SIGTERM and SIGHUP to the end of the block; the yielded function returns whether one has arrived.
 
-    For a library that would else hear them itself, and tell nobody. What the starter chose to ignore stays ignored.
+    For a library that would otherwise handle them itself. Signals that the parent process ignores stay ignored.
     """
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # only that one hears signals
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield lambda: False
         return
-    every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    heard = [one for one in every if signal.getsignal(one) != signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in heard}
+    numbers = _not_ignored(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     try:
-        yield lambda: bool(came)
+        with _handlers(dict.fromkeys(numbers, lambda number, _frame: received.append(number))):
+            yield lambda: bool(received)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
+        if received:
+            signal.raise_signal(received[0])
 
 
-def end_with(parent: int, number: signal.Signals) -> None:
-    """Ask the kernel to send this process the signal when its parent dies, however that happens.
-
-    A parent that died before that could not be heard: then this process ends at once.
-    """
+def die_with_parent(parent: int, number: signal.Signals) -> None:
+    """Have the kernel send this process the signal when its parent dies; exit at once if it is already dead."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def _not_ignored(*numbers: signal.Signals) -> list[signal.Signals]:
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+
+
+@contextlib.contextmanager
+def _handlers(handlers: dict[Any, Any]) -> Iterator[None]:
+    """Install signal handlers while the block runs."""
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

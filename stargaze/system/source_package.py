@@ -1,4 +1,4 @@
-"""The package that runs here as files: what an image and a wheel are made from, in a checkout and where it is installed."""
+"""The installed package as files: the input of images and wheels, from a checkout or an installation."""
 
 from __future__ import annotations
 
@@ -12,51 +12,55 @@ import stargaze
 from stargaze.errors import ExternalError
 
 PACKAGE = Path(stargaze.__file__).parent
-RECIPES = (PACKAGE.parent, PACKAGE / "recipe")
-"""Where Dockerfile and lock files lie: beside the package in a checkout, inside it where it is installed."""
+RECIPE_FOLDERS = (PACKAGE.parent, PACKAGE / "recipe")
+"""Folders of the Dockerfile and the lock files: the root of a checkout, or inside an installed package."""
 
 
-def source() -> dict[str, bytes]:
-    """Return the files of the package, by name."""
+def package_files() -> dict[str, bytes]:
+    """Return the files of the package by name."""
     files = sorted(path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {f"stargaze/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes() for path in files}
 
 
 def code_digest() -> str:
-    """Return a short name for the code that runs here: equal in a checkout, in its wheel and where that is installed."""
-    beside = ("stargaze/ansible/", "stargaze/recipe/")  # lie beside the package in a checkout
-    return digest({name: content for name, content in source().items() if not name.startswith(beside)})
+    """Return a short digest of the running code, the same for a checkout, its wheel and its installation."""
+    data = ("stargaze/ansible/", "stargaze/recipe/")  # outside the package in a checkout
+    return digest_files({name: content for name, content in package_files().items() if not name.startswith(data)})
 
 
-def recipe(name: str) -> Path:
-    """Return the path of a file that says how to build.
+def find_recipe(name: str) -> Path:
+    """Return the path of the Dockerfile or a lock file.
 
     Raises
     ------
     ExternalError
-        If this installation came without.
+        If this installation lacks it.
     """
-    for folder in RECIPES:
+    for folder in RECIPE_FOLDERS:
         if (folder / name).is_file():
             return folder / name
-    raise ExternalError(f"{name} came not with this installation", hint="install it anew")
+    raise ExternalError(f"{name} is missing from this installation", hint="reinstall stargaze")
 
 
-def digest(files: Mapping[str, bytes], *how: str) -> str:
-    """Return a short name for a content; the same files built in the same way have the same."""
-    whole = hashlib.sha256("\0".join(how).encode())
+def digest_files(files: Mapping[str, bytes], *options: str) -> str:
+    """Return a short digest of files and the options with which they are built."""
+    total = hashlib.sha256("\0".join(options).encode())
     for name, content in sorted(files.items()):
-        whole.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
-    return whole.hexdigest()[:12]
+        total.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
+    return total.hexdigest()[:12]
 
 
-def context(lock: str) -> dict[str, bytes]:
-    """Return all that an image is made from, by name: Dockerfile, the lock file of what it shall hold, source."""
-    return {"Dockerfile": recipe("Dockerfile").read_bytes(), "requirements.lock": recipe(lock).read_bytes(), **source()}
+def build_context(lock: str) -> dict[str, bytes]:
+    """Return the build context of an image by name: Dockerfile, the named lock file, package."""
+    return {
+        "Dockerfile": find_recipe("Dockerfile").read_bytes(),
+        "requirements.lock": find_recipe(lock).read_bytes(),
+        **package_files(),
+    }
 
 
-def packed(files: Mapping[str, bytes]) -> bytes:
-    """Return a tar that anybody may read and nobody write; always the same for the same files."""
+def pack_tar(files: Mapping[str, bytes]) -> bytes:
+    """Return a reproducible tar of read-only files."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         for name, content in files.items():

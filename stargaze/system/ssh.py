@@ -1,4 +1,4 @@
-"""A machine that is entered by ssh, for those who send work there and need not know who made it."""
+"""Run commands on a machine by ssh."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stargaze.errors import ExternalError
-from stargaze.system.process import TIME_LIMIT, answer, good, need
+from stargaze.system.process import TIME_LIMIT, checked_output, require_program, run_program
 
-LOST = 255
-"""Exit code of ssh itself; a command's own is passed on."""
-CHANGED = ("REMOTE HOST IDENTIFICATION HAS CHANGED", "Host key verification failed")
-REFUSED = ("Permission denied", "Too many authentication failures")
+SSH_FAILED = 255
+"""Exit code of ssh itself; other codes are those of the command."""
+HOST_KEY_ERRORS = ("REMOTE HOST IDENTIFICATION HAS CHANGED", "Host key verification failed")
+REASONS = (*HOST_KEY_ERRORS, "Permission denied", "Too many authentication failures")
 
 
 @dataclass(frozen=True)
 class SshHost:
-    """A machine: what it is called, who it is among the others, and how it is entered."""
+    """A machine that is reached by ssh."""
 
     name: str
     role: str
@@ -26,64 +26,70 @@ class SshHost:
     private_ip: str
     """The address by which the other machines reach it."""
     address: str
-    """The address by which ssh reaches it, through whatever ``options`` say."""
+    """The address by which ssh reaches it, with the ``options``."""
     user: str
-    """Who may sudo."""
+    """May use sudo."""
     options: tuple[str, ...]
-    """Of ssh: key, pinned host keys, way through the jump host."""
+    """Of ssh: key, pinned host keys, jump host."""
 
     @property
-    def way(self) -> list[str]:
-        """The argv that enters it, up to the command."""
+    def login_argv(self) -> list[str]:
+        """The argv that opens a shell; a command may follow."""
         return ["ssh", *self.options, f"{self.user}@{self.address}"]
 
-    def words(self, command: Sequence[str], *, root: bool = False) -> list[str]:
-        """Return the argv that runs a command there, each word arriving as it is."""
-        rights = [] if not root or self.user == "root" else ["sudo", "-n"]
-        return [*self.way, shlex.join([*rights, *command])]
+    def argv(self, command: Sequence[str], *, root: bool = False) -> list[str]:
+        """Return the argv that runs a command there; its arguments are quoted for the remote shell."""
+        sudo = ["sudo", "-n"] if root and self.user != "root" else []
+        return [*self.login_argv, shlex.join([*sudo, *command])]
 
-    def ask(
+    def try_run(
         self, *command: str, stdin: bytes = b"", root: bool = False, seconds: float = TIME_LIMIT
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a command there; a failure is an answer.
+        """Run a command there and return its exit code and output.
 
         Raises
         ------
         ExternalError
-            If the machine does not let us in, or it took longer than ``seconds``.
+            If the login fails, or it took longer than ``seconds``.
         """
-        program, *arguments = self.words(command, root=root)
-        done = answer(program, *arguments, stdin=stdin, seconds=seconds)
-        if done.returncode == LOST:
+        program, *arguments = self.argv(command, root=root)
+        completed = run_program(program, *arguments, stdin=stdin, seconds=seconds)
+        if completed.returncode == SSH_FAILED:
             raise ExternalError(
-                f"{self.name} does not let us in by ssh: {_reason(done.stderr)}", hint="stargaze infra status"
+                f"ssh login to {self.name} failed: {_reason(completed.stderr)}", hint="stargaze infra status"
             )
-        return done
+        return completed
 
     def run(self, *command: str, stdin: bytes = b"", root: bool = False, seconds: float = TIME_LIMIT) -> bytes:
-        """Run a command there that must end well; return what it printed."""
-        done = self.ask(*command, stdin=stdin, root=root, seconds=seconds)
-        return good(f"{self.name}: {' '.join(command[:2])}", done)
-
-    def barrier(self, *, seconds: float) -> str:
-        """Try to enter, once; return what is in the way, empty if nothing is.
+        """Run a command there and return its stdout.
 
         Raises
         ------
         ExternalError
-            If ssh is not installed here.
+            If the login or the command fails, or it took longer than ``seconds``.
         """
-        program, *arguments = self.words(["true"])
-        need(program)
+        completed = self.try_run(*command, stdin=stdin, root=root, seconds=seconds)
+        return checked_output(f"{self.name}: {' '.join(command[:2])}", completed)
+
+    def connection_error(self, *, seconds: float) -> str:
+        """Try to log in once; return the reason of a failure, empty on success.
+
+        Raises
+        ------
+        ExternalError
+            If ssh is not installed on this machine.
+        """
+        program, *arguments = self.argv(["true"])
+        require_program(program)
         try:
-            done = answer(program, *arguments, seconds=seconds)
-        except ExternalError:  # it took longer
+            completed = run_program(program, *arguments, seconds=seconds)
+        except ExternalError:  # timeout
             return "no answer"
-        return "" if done.returncode == 0 else _reason(done.stderr)
+        return "" if completed.returncode == 0 else _reason(completed.stderr)
 
 
-def _reason(said: bytes) -> str:
-    """Pick the line that tells most; ssh of a jump host adds its own."""
-    lines = [line for line in (one.strip("@ \r") for one in said.decode("utf-8", "replace").splitlines()) if line]
-    telling = [line for line in lines for word in (*CHANGED, *REFUSED) if word in line]
-    return next(iter([*telling, *reversed(lines)]), "no answer")
+def _reason(stderr: bytes) -> str:
+    """Return the most specific line; the ssh of a jump host adds lines of its own."""
+    lines = [line for raw in stderr.decode("utf-8", "replace").splitlines() if (line := raw.strip("@ \r"))]
+    specific = [line for line in lines if any(reason in line for reason in REASONS)]
+    return next(iter([*specific, *reversed(lines)]), "no answer")

@@ -1,4 +1,4 @@
-"""ssh keys: made whole or not at all, read without a question, refused where others may read them."""
+"""ssh keys: create them atomically, refuse those that others can read, derive public keys without a prompt."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from pathlib import Path
 
 from stargaze.errors import CredentialsError
 from stargaze.system.files import convert_disk_errors
-from stargaze.system.process import answer, good
+from stargaze.system.process import checked_output, run_program
 
 
-def make(key: Path, comment: str) -> None:
-    """Make a key without a passphrase, and its public half beside it, in a folder for its owner alone."""
+def create_key(key: Path, comment: str) -> None:
+    """Create a key pair without a passphrase in a folder that only its owner can read."""
     with convert_disk_errors(key):
         key.parent.mkdir(parents=True, exist_ok=True)
         key.parent.chmod(0o700)
-        # Beside it and renamed: after a crash there is no key without its public half.
+        # The public key is moved first: a crash leaves no private key without it.
         with tempfile.TemporaryDirectory(dir=key.parent) as folder:
-            made = Path(folder, key.name)
-            keygen("-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(made))
-            shutil.move(made.with_suffix(".pub"), key.with_suffix(".pub"))
-            made.rename(key)
+            temporary = Path(folder, key.name)
+            run_ssh_keygen("-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(temporary))
+            shutil.move(temporary.with_suffix(".pub"), key.with_suffix(".pub"))
+            temporary.rename(key)
 
 
-def configured(text: str, name: str, *, public: bool = False) -> Path:
-    """Return the path of a key that the config names; ``public`` says whether a public half is enough.
+def configured_key(text: str, name: str, *, public: bool = False) -> Path:
+    """Return the path of a key in the config; ``public`` allows a public key.
 
     Raises
     ------
     CredentialsError
-        If it is not there, or others may read it.
+        If it does not exist, or others can read it.
     """
     key = Path(text).expanduser()
     if not key.is_file():
-        raise CredentialsError(f"{name}: {key} is not there", hint=f"leave {name} empty and one is made")
+        raise CredentialsError(f"{name}: {key} does not exist", hint=f"leave {name} empty to create one")
     if not (public and key.suffix == ".pub") and key.stat().st_mode & 0o077:
-        raise CredentialsError(f"{name}: others may read {key}", hint=f"chmod 600 {key}")
+        raise CredentialsError(f"{name}: others can read {key}", hint=f"chmod 600 {key}")
     return key.resolve()
 
 
-def derived(key: Path) -> str:
-    """Return the public half of a private key; one with a passphrase fails here instead of asking."""
-    return keygen("-y", "-P", "", "-f", str(key))
+def public_key(key: Path) -> str:
+    """Return the public key of a private key; a key with a passphrase fails instead of prompting."""
+    return run_ssh_keygen("-y", "-P", "", "-f", str(key))
 
 
-def keygen(*arguments: str) -> str:
-    """Call ssh-keygen and return what it prints."""
+def run_ssh_keygen(*arguments: str) -> str:
+    """Run ssh-keygen and return its output."""
     environment = {**os.environ, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}
-    return good("ssh-keygen", answer("ssh-keygen", *arguments, environment=environment)).decode().strip()
+    return checked_output("ssh-keygen", run_program("ssh-keygen", *arguments, environment=environment)).decode().strip()

@@ -123,7 +123,7 @@ def leaderboard_rows(board: pd.DataFrame) -> list[dict[str, Any]]:
 
 def read_leaderboard(store: Store, feature_set: FeatureSet) -> pd.DataFrame:
     """Read the leaderboard and refuse one of another feature set."""
-    path = store.need(store.leaderboard)
+    path = store.require(store.leaderboard)
     try:
         board = pd.read_csv(path)
     except (ValueError, OSError) as error:

@@ -15,7 +15,7 @@ from stargaze.infra.jobs import client as carry
 from stargaze.infra.jobs import remote_stage as elsewhere
 from stargaze.infra.jobs.server import Desk
 from stargaze.store import Store, lock_store
-from stargaze.system.ssh import LOST
+from stargaze.system.ssh import SSH_FAILED
 from tests.conftest import Ended
 from tests.infra.jobs.conftest import FakeHead, FakeJobs, There
 
@@ -211,7 +211,13 @@ def test_a_cluster_that_is_not_there_is_said(
 @pytest.mark.parametrize(
     ("code", "out", "err", "said", "hint"),
     [
-        (LOST, "", "ssh: No route to host", "development does not let us in by ssh: ssh: No route", "infra status"),
+        (
+            SSH_FAILED,
+            "",
+            "ssh: No route to host",
+            "ssh login to development failed: ssh: No route",
+            "infra status",
+        ),
         (1, "", "python: No module named stargaze.errands", "development has no stargaze", "configure --tags ray"),
         (0, '{"code": "other"}', "", "development has another stargaze than this machine", "configure --tags ray"),
         (1, "", "sudo: a password is required", "development: sudo: a password is required", "stargaze infra status"),
@@ -222,7 +228,7 @@ def test_a_head_that_cannot_take_it_is_said_and_nothing_is_left_behind(
     run: Run, cluster: None, monkeypatch: pytest.MonkeyPatch, code: int, out: str, err: str, said: str, hint: str
 ) -> None:
     answered = subprocess.CompletedProcess("ssh", code, out.encode(), err.encode())
-    monkeypatch.setattr("stargaze.system.ssh.answer", lambda *_, **__: answered)
+    monkeypatch.setattr("stargaze.system.ssh.run_program", lambda *_, **__: answered)
 
     ended = run("screen", "--on", "cluster")
 

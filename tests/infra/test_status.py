@@ -49,7 +49,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
             return subprocess.CompletedProcess(program, 255, b"", PERMISSION_DENIED.encode())
         return subprocess.CompletedProcess(program, 0, f"a banner\n{outputs[address]}\n".encode(), b"")
 
-    monkeypatch.setattr("stargaze.system.ssh.answer", ssh)
+    monkeypatch.setattr("stargaze.system.ssh.run_program", ssh)
     monkeypatch.setattr(checks, "time", copy_module(time, time=lambda: 1000.5))
     return outputs
 

@@ -110,7 +110,7 @@ class Cluster:
         """Return the ssh command to a host; its last word is the destination."""
         machine_host = MachineHost(Machine(host.name, "production"), host.address, host.address, user)
         (remote,) = to_ssh_hosts([machine_host], ssh_access(SECTION, self.state_dir))
-        return remote.way
+        return remote.login_argv
 
     def play(self, playbook: str = "site.yml", *words: str, **variables: Any) -> PlaybookRun:
         """Run a playbook on the inventory that stargaze writes, with extra variables."""
@@ -144,7 +144,7 @@ def cluster_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     lab = Lab(own=(f"{TEST_MACHINE}/24",))
     cluster = Cluster(lab, Store(Path(folder) / "cluster" if folder else tmp_path_factory.mktemp("cluster")))
     if not cluster.signer.is_file():
-        ssh_keys.make(cluster.signer, "")
+        ssh_keys.create_key(cluster.signer, "")
         allowed = f'stargaze namespaces="git" {derive_public_key(cluster.signer)}\n'
         (cluster.store.keys / "allowed_signers").write_text(allowed)
     with lab.exclusive():

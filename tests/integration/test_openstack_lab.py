@@ -161,7 +161,7 @@ def test_quotas_refuse_with_their_own_numbers(cloud: Any, cloud_project: Tenancy
     """Nova says 403, Neutron 409, and both say which quota."""
     cloud_project.limit(instances=1, ram=65536, floatingip=0, networks=1, routers=0, key_pairs=0)
     nets = cloud.network
-    ready(cloud, create())  # Nova counts what a cell has: a server that is only asked for is not there yet
+    ready(cloud, create())  # Nova counts what a cell has: a server that is only asked for does not exist yet
 
     with pytest.raises(ForbiddenException, match="Quota exceeded for instances"):
         create("two")

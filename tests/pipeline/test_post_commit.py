@@ -227,5 +227,5 @@ def test_another_process_that_has_the_number_of_one_that_was_killed_is_not_at_wo
 
 
 def test_before_the_first_commit_there_is_nothing_to_say(store: Store) -> None:
-    with pytest.raises(MissingInputError, match=r"commit\.json is not there yet"):
+    with pytest.raises(MissingInputError, match=r"commit\.json does not exist yet"):
         post_commit.read_outcome(store)

@@ -50,7 +50,7 @@ def test_without_a_bundle_it_says_what_to_type(run: Run, here: Store) -> None:
     ended = run("report")
 
     assert ended.code == 3
-    assert "is not there yet" in ended.error
+    assert "does not exist yet" in ended.error
     assert ended.hint == "stargaze tune"
 
 

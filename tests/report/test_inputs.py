@@ -31,7 +31,7 @@ pytestmark = pytest.mark.thorough
 def test_what_is_missing_names_the_command_that_makes_it(store: Store, noun: str, hint: str) -> None:
     getattr(store, noun).unlink()
 
-    with pytest.raises(MissingInputError, match="is not there yet") as caught:
+    with pytest.raises(MissingInputError, match="does not exist yet") as caught:
         read(store)
 
     assert caught.value.hint == hint
@@ -52,7 +52,7 @@ def test_a_broken_table_of_trials_names_the_command_that_makes_it_anew(store: St
     with pytest.raises(ExternalError) as caught:
         read(store)
 
-    assert caught.value.hint == "stargaze tune makes it anew"
+    assert caught.value.hint == "stargaze tune creates it again"
 
 
 def test_a_bundle_of_another_feature_set_is_refused(store: Store) -> None:

@@ -94,7 +94,7 @@ def test_a_full_disk_is_one_clear_line_and_the_old_stays(old: Path, small_disk: 
     with pytest.raises(ExternalError) as caught, small_disk(1000), atomic_write(old) as temporary:
         temporary.write_text("n" * 10_000)
 
-    assert caught.value.message == f"{old}: the disk is full; what was there before is unchanged"
+    assert caught.value.message == f"{old}: the disk is full; the previous contents are unchanged"
     assert "df -h" in caught.value.hint
     assert old.read_text() == "old"
     assert inside(old.parent) == ["noun.txt"]
@@ -191,11 +191,11 @@ def test_a_broken_file_names_the_command_that_makes_it_anew(old: Path, content: 
     with pytest.raises(ExternalError, match="cannot be read") as caught:
         read_json(old, "screen")
 
-    assert caught.value.hint == "stargaze screen makes it anew"
+    assert caught.value.hint == "stargaze screen creates it again"
 
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match="is not there yet") as caught:
+    with pytest.raises(MissingInputError, match="does not exist yet") as caught:
         read_json(tmp_path / "gone", "screen")
 
     assert caught.value.hint == "stargaze screen"

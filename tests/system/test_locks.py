@@ -11,7 +11,7 @@ import pytest
 from stargaze.errors import ExternalError
 from stargaze.store import Store, lock_store
 from stargaze.system.files import atomic_write, scratch_folder
-from stargaze.system.locks import STALE, TEMPORARY, locked
+from stargaze.system.locks import STALE_AFTER, TEMPORARY_NAME, file_lock
 
 
 def test_a_second_at_work_in_a_store_is_told_who_is_there(store: Store) -> None:
@@ -30,12 +30,12 @@ def test_another_store_is_no_hindrance(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_lock_says_nobody_once_it_is_free(tmp_path: Path) -> None:
-    with locked(tmp_path / "a.lock"):
+    with file_lock(tmp_path / "a.lock"):
         assert (tmp_path / "a.lock").read_text() == f"{os.getpid()}\n"
     assert (tmp_path / "a.lock").read_text() == ""
 
 
-@pytest.mark.parametrize(("age", "stays"), [(STALE + 60.0, False), (0.0, True)])
+@pytest.mark.parametrize(("age", "stays"), [(STALE_AFTER + 60.0, False), (0.0, True)])
 def test_what_was_left_half_made_goes_after_a_while(store: Store, age: float, stays: bool) -> None:
     """Not at once: a deploy or the hook may be writing it."""
     left = [*(left_by_replacing(path) for path in nouns(store)), store.root / ".screen-abcdefg1"]
@@ -79,6 +79,6 @@ def left_by_replacing(path: Path) -> Path:
     with atomic_write(path) as temporary:
         pass
     path.unlink()
-    assert TEMPORARY.fullmatch(temporary.name)
+    assert TEMPORARY_NAME.fullmatch(temporary.name)
     temporary.touch()
     return temporary

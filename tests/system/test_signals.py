@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.system.signals import unwinding
+from stargaze.system.signals import exit_on_signals
 from tests.isolation import Disposition
 
 
@@ -29,7 +29,7 @@ def test_a_signal_runs_every_finally_and_a_second_one_does_not_disturb_it(
             os.kill(os.getpid(), number)
             done.append("cleared")
 
-    with pytest.raises(SystemExit) as caught, unwinding():
+    with pytest.raises(SystemExit) as caught, exit_on_signals():
         work()
 
     assert (caught.value.code, done) == (128 + number, ["cleared"])
@@ -42,7 +42,7 @@ def test_a_signal_that_the_starter_ignores_stays_ignored(
     """So that nohup does what it says."""
     disposition(signal.SIGHUP, signal.SIG_IGN)
 
-    with unwinding():
+    with exit_on_signals():
         os.kill(os.getpid(), signal.SIGHUP)
 
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
@@ -52,7 +52,7 @@ def test_exit_codes_are_known_even_if_the_starter_ignores_sigchld(disposition: D
     """The kernel discards them then, and Python takes an unknown exit code for 0."""
     disposition(signal.SIGCHLD, signal.SIG_IGN)
 
-    with unwinding():
+    with exit_on_signals():
         done = subprocess.run(["false"], check=False)
 
     assert done.returncode == 1

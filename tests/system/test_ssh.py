@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.errors import ExternalError
-from stargaze.system.ssh import LOST, SshHost
+from stargaze.system.ssh import SSH_FAILED, SshHost
 
 MACHINE = SshHost("production1", "production", "10.20.0.13", "10.20.0.13", "debian", ("-o", "BatchMode=yes"))
 SSH = """#!/bin/sh
@@ -36,28 +36,28 @@ def test_every_word_of_a_command_arrives_as_it_is() -> None:
 def test_root_is_asked_for_only_by_who_is_not_root() -> None:
     root = SshHost("production1", "production", "", "10.20.0.13", "root", ())
 
-    assert MACHINE.words(["docker", "ps"], root=True)[-1] == "sudo -n docker ps"
-    assert MACHINE.words(["docker", "ps"])[-2:] == ["debian@10.20.0.13", "docker ps"]
-    assert root.words(["docker", "ps"], root=True)[-1] == "docker ps"
+    assert MACHINE.argv(["docker", "ps"], root=True)[-1] == "sudo -n docker ps"
+    assert MACHINE.argv(["docker", "ps"])[-2:] == ["debian@10.20.0.13", "docker ps"]
+    assert root.argv(["docker", "ps"], root=True)[-1] == "docker ps"
 
 
 def test_a_command_that_fails_is_named_with_its_machine() -> None:
     with pytest.raises(ExternalError, match="production1: sh -c failed: no such thing"):
         MACHINE.run("sh", "-c", "echo no such thing >&2; exit 3")
-    assert MACHINE.ask("false").returncode == 1
+    assert MACHINE.try_run("false").returncode == 1
 
 
 def test_a_machine_that_lets_nobody_in_is_another_failure_than_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFUSES", "1")
 
-    with pytest.raises(ExternalError, match=r"production1 does not let us in by ssh.*Permission denied"):
-        MACHINE.ask("true")
+    with pytest.raises(ExternalError, match=r"ssh login to production1 failed.*Permission denied"):
+        MACHINE.try_run("true")
 
 
 def test_nothing_is_in_the_way_of_who_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert MACHINE.barrier(seconds=30) == ""
+    assert MACHINE.connection_error(seconds=30) == ""
     monkeypatch.setenv("REFUSES", "1")
-    assert MACHINE.barrier(seconds=30) == "debian@10.20.0.13: Permission denied (publickey)."
+    assert MACHINE.connection_error(seconds=30) == "debian@10.20.0.13: Permission denied (publickey)."
 
 
 @pytest.mark.parametrize(
@@ -77,23 +77,23 @@ def test_of_all_that_ssh_says_the_line_that_tells_most_is_the_reason(
     monkeypatch: pytest.MonkeyPatch, said: bytes, reason: str
 ) -> None:
     """Whoever looks whether a machine answers hears the same as who has work for it; a jump host adds lines of its own."""
-    lost = subprocess.CompletedProcess("ssh", LOST, b"", said)
-    monkeypatch.setattr("stargaze.system.ssh.answer", lambda *_, **__: lost)
+    lost = subprocess.CompletedProcess("ssh", SSH_FAILED, b"", said)
+    monkeypatch.setattr("stargaze.system.ssh.run_program", lambda *_, **__: lost)
 
-    assert MACHINE.barrier(seconds=30) == reason
+    assert MACHINE.connection_error(seconds=30) == reason
     with pytest.raises(ExternalError) as caught:
-        MACHINE.ask("true")
-    assert caught.value.message == f"production1 does not let us in by ssh: {reason}"
+        MACHINE.try_run("true")
+    assert caught.value.message == f"ssh login to production1 failed: {reason}"
 
 
 def test_a_machine_that_takes_too_long_does_not_answer(tmp_path: Path) -> None:
     (tmp_path / "ssh").write_text("#!/bin/sh\nexec sleep 60\n")
 
-    assert MACHINE.barrier(seconds=0.05) == "no answer"
+    assert MACHINE.connection_error(seconds=0.05) == "no answer"
 
 
 def test_without_ssh_here_no_machine_is_blamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
 
     with pytest.raises(ExternalError, match="ssh is not installed"):
-        MACHINE.barrier(seconds=30)
+        MACHINE.connection_error(seconds=30)

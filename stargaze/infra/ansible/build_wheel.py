@@ -10,7 +10,7 @@ from pathlib import Path
 
 import stargaze
 from stargaze.system.files import atomic_write
-from stargaze.system.source_package import digest, source
+from stargaze.system.source_package import digest_files, package_files
 
 WHEEL = "Wheel-Version: 1.0\nGenerator: stargaze\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -19,8 +19,8 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 def build_wheel(folder: Path) -> Path:
     """Write the wheel unless it exists, and return its path, ``stargaze-VERSION+DIGEST-py3-none-any.whl``."""
-    files = source()
-    version = f"{stargaze.__version__}+{digest(files)}"
+    files = package_files()
+    version = f"{stargaze.__version__}+{digest_files(files)}"
     path = folder / f"stargaze-{version}-py3-none-any.whl"
     if not path.is_file():
         with atomic_write(path) as temporary:

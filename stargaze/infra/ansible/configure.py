@@ -19,7 +19,7 @@ from stargaze.infra.hosts.host_list import read_hosts
 from stargaze.infra.hosts.state_dir import StateDir, read_pins
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
-from stargaze.system.source_package import recipe
+from stargaze.system.source_package import find_recipe
 
 
 def configure_hosts(
@@ -60,7 +60,7 @@ def prepare_inventory(section: InfraSection, state_dir: StateDir, store: Store) 
     signers = store.keys / "allowed_signers"
     files = PlaybookFiles(
         str(build_wheel(state_dir.root / "wheels")),
-        str(recipe("requirements.lock")),
+        str(find_recipe("requirements.lock")),
         str(signers.resolve()) if signers.is_file() else "",
         str(ensure_ray_token(state_dir)),
     )

@@ -16,7 +16,7 @@ import ansible_runner
 import psutil
 
 from stargaze.errors import ExternalError
-from stargaze.system.signals import held_back
+from stargaze.system.signals import defer_signals
 from stargaze.system.source_package import PACKAGE
 from stargaze.system.text import last_line
 
@@ -74,7 +74,7 @@ def run_playbook(
     run = PlaybookRun()
     arguments = [*(["--tags", ",".join(tags)] if tags else []), *(["--check", "--diff"] if check else [])]
     runs.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with held_back() as is_stopped:
+    with defer_signals() as is_stopped:
         result = ansible_runner.run(
             private_data_dir=str(runs),
             project_dir=str(playbook_folder()),

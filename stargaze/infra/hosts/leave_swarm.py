@@ -46,7 +46,7 @@ def remove_from_swarm(names: Sequence[str], others: Sequence[SshHost], notify: N
 def _remove_node(name: str, host: SshHost) -> str | None:
     """Return the error of one attempt; empty if it succeeded, None if the machine is not a manager."""
     try:
-        result = host.ask("sh", "-c", REMOVE_NODE, "sh", name, root=True, seconds=TIMEOUT)
+        result = host.try_run("sh", "-c", REMOVE_NODE, "sh", name, root=True, seconds=TIMEOUT)
     except StargazeError as error:
         return error.message
     if result.returncode == NOT_A_MANAGER:

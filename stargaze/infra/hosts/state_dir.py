@@ -12,7 +12,7 @@ from stargaze.errors import CredentialsError, ExternalError
 from stargaze.store import Store
 from stargaze.system import ssh_keys
 from stargaze.system.files import atomic_write, convert_disk_errors, write_json
-from stargaze.system.process import need
+from stargaze.system.process import require_program
 
 
 class StateDir:
@@ -48,17 +48,17 @@ def open_state_dir(section: InfraSection, store: Store) -> StateDir:
 def ensure_private_key(section: InfraSection, state_dir: StateDir) -> Path:
     """Return the ssh key of the machines: the configured one, or a generated one."""
     if section.key_file:
-        return ssh_keys.configured(section.key_file, "infra.key_file")
+        return ssh_keys.configured_key(section.key_file, "infra.key_file")
     if not state_dir.key.is_file():
-        ssh_keys.make(state_dir.key, f"stargaze {section.name}")
+        ssh_keys.create_key(state_dir.key, f"stargaze {section.name}")
     return state_dir.key
 
 
 def derive_public_key(key: Path) -> str:
     """Return type and value of the public key of a private key without a passphrase."""
-    need("ssh-keygen")
+    require_program("ssh-keygen")
     try:
-        fields = ssh_keys.derived(key).split()
+        fields = ssh_keys.public_key(key).split()
     except ExternalError as error:
         raise CredentialsError(error.message, hint="use a key without a passphrase") from error
     return " ".join(fields[:2])

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from stargaze.errors import CredentialsError, ExternalError, StargazeError
 from stargaze.system.progress import Notify
-from stargaze.system.ssh import CHANGED, SshHost
+from stargaze.system.ssh import HOST_KEY_ERRORS, SshHost
 
 POLL_INTERVAL = 2.0
 """Between two attempts [s]."""
@@ -39,8 +39,8 @@ def wait_for_ssh(hosts: Sequence[SshHost], timeout: float, notify: Notify) -> No
 
 def _wait_for_one(host: SshHost, deadline: float, notify: Notify) -> None:
     name = f"{host.name} ({host.address})"
-    while reason := host.barrier(seconds=ATTEMPT_TIMEOUT):
-        if any(text in reason for text in CHANGED):
+    while reason := host.connection_error(seconds=ATTEMPT_TIMEOUT):
+        if any(text in reason for text in HOST_KEY_ERRORS):
             raise CredentialsError(
                 f"the host key of {name} has changed: it may be a different machine",
                 hint=f"if the machine was created again, forget its key: stargaze infra forget {host.name}",

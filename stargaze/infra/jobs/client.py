@@ -92,7 +92,7 @@ def check_inputs(one: JobSpec, store: Store) -> None:
                 "there is no stopped tuning to go on with", hint=f"stargaze {one.stage} --on cluster"
             )
         if path.is_relative_to(store.root):
-            store.need(path)
+            store.require(path)
         elif not path.exists():
             raise MissingInputError(f"{path}: no such file", hint="is the name right?")
 

@@ -22,7 +22,7 @@ from stargaze.errors import ExternalError, StargazeError, UsageError
 from stargaze.infra.jobs.archive import pack, sums, unpack
 from stargaze.infra.jobs.ray_api import OVER, RayJobs, jobs_of
 from stargaze.system.files import convert_disk_errors, scratch_folder, sha256, write_json
-from stargaze.system.locks import TEMPORARY, locked, sweep
+from stargaze.system.locks import TEMPORARY_NAME, file_lock, remove_stale
 from stargaze.system.source_package import code_digest
 
 STAYS = ("github.sqlite", "github.sqlite-wal", "github.sqlite-shm")
@@ -74,11 +74,11 @@ class Desk:
 
     def begin(self, asked: dict[str, Any], parcel: IO[bytes]) -> dict[str, Any]:
         """Take the files in, and start the job; return when it has begun."""
-        with locked(self.folder / "lock", busy="another command sends an errand of this store", hint="try again"):
+        with file_lock(self.folder / "lock", busy="another command sends an errand of this store", hint="try again"):
             before = self.job()
             if before and before["runs"]:
                 raise ExternalError(f"{before['stage']} of this store runs already, since {before['began']}")
-            sweep(self.folder, TEMPORARY, now=time.time())  # what a sending that was killed has left
+            remove_stale(self.folder, TEMPORARY_NAME, now=time.time())  # what a sending that was killed has left
             self._take(asked["sums"], parcel)
             (self.folder / "stargaze.toml").write_text(asked["settings"], encoding="utf-8")
             for path in (self.events, self.secrets):
@@ -121,7 +121,7 @@ class Desk:
 
     def stop(self) -> None:
         """End the job, and wait until it has ended; one that is about to begin is awaited."""
-        with locked(self.folder / "lock"):
+        with file_lock(self.folder / "lock"):
             job, limit = self.job(), time.monotonic() + PATIENCE
         if job is None or not job["runs"]:
             return

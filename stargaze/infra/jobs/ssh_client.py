@@ -124,7 +124,7 @@ class SshHead:
 
     def follow(self, offset: int) -> Iterator[str]:
         """Read line by line what a command there prints; a heartbeat is an empty line."""
-        words = self.machine.words(self._command("follow", str(offset)), root=True)
+        words = self.machine.argv(self._command("follow", str(offset)), root=True)
         with subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         ) as process:
@@ -169,7 +169,7 @@ class SshHead:
         return ExternalError(f"{self.name} is out of reach: {why}")
 
     def _ask(self, verb: str, *more: str, stdin: bytes = b"", seconds: float = ANSWERS) -> bytes:
-        done = self.machine.ask(*self._command(verb, *more), stdin=stdin, root=True, seconds=seconds)
+        done = self.machine.try_run(*self._command(verb, *more), stdin=stdin, root=True, seconds=seconds)
         if done.returncode:
             raise _refused(self.name, done)
         return done.stdout

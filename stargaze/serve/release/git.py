@@ -16,7 +16,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 from stargaze.errors import ExternalError
-from stargaze.system.process import answer, good, need
+from stargaze.system.process import checked_output, require_program, run_program
 
 BRANCH = "refs/heads/main"
 PUSH_TIMEOUT = 600.0  # [s]; longer than other calls because the remote hook loads a model
@@ -113,7 +113,7 @@ def write_blob(repository: Repository, blob: str, path: Path) -> None:
 
 def is_signed(repository: Repository, commit: str, allowed_signers: Path) -> bool:
     """Return whether the commit has a valid ssh signature of an allowed signer."""
-    need("ssh-keygen")
+    require_program("ssh-keygen")
     # The signature selects its verifier: git would check a PGP or X.509 signature with this user's keyring.
     others = {"gpg.openpgp.program": "/bin/false", "gpg.x509.program": "/bin/false"}
     config = _config_variables(
@@ -150,7 +150,7 @@ def add_commit(
     repository: Repository, tree: str, parent: str | None, message: str, *, author: str, now: datetime, key: Path
 ) -> str:
     """Create a commit signed with the ssh key at ``key``; return it. Only the path of the key is passed to git."""
-    need("ssh-keygen")
+    require_program("ssh-keygen")
     date = f"{int(now.timestamp())} +0000"
     identity = {"GIT_AUTHOR_NAME": author, "GIT_AUTHOR_EMAIL": EMAIL, "GIT_AUTHOR_DATE": date}
     identity |= {"GIT_COMMITTER_NAME": "stargaze", "GIT_COMMITTER_EMAIL": EMAIL, "GIT_COMMITTER_DATE": date}
@@ -191,20 +191,20 @@ def archive_branch(repository: Repository, tip: str) -> str:
 
 def user_name() -> str:
     """Return git's ``user.name``, empty if unset. The only call that reads the user's git config."""
-    done = answer("git", "config", "--get", "user.name")
+    done = run_program("git", "config", "--get", "user.name")
     return done.stdout.decode("utf-8", "replace").strip()
 
 
 def _git(repository: Repository, *arguments: str, **options: Any) -> bytes:
     """Return git's output; raise ExternalError if it fails."""
-    return good(f"git {arguments[0]}", _run(repository, *arguments, **options))
+    return checked_output(f"git {arguments[0]}", _run(repository, *arguments, **options))
 
 
 def _run(
     repository: Repository, *arguments: str, environment: Mapping[str, str] | None = None, **options: Any
 ) -> CompletedProcess[bytes]:
     variables = _clean_environment({**repository.quarantine, **(environment or {})})
-    return answer("git", f"--git-dir={repository.path}", *arguments, environment=variables, **options)
+    return run_program("git", f"--git-dir={repository.path}", *arguments, environment=variables, **options)
 
 
 def _config_variables(settings: Mapping[str, str]) -> dict[str, str]:

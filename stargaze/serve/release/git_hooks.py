@@ -20,7 +20,7 @@ from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.install import install_newest
 from stargaze.serve.release.pre_receive import check_push, parse_updates
 from stargaze.serve.release.repository import QUARANTINE_FOLDER, read_policy
-from stargaze.system.signals import unwinding
+from stargaze.system.signals import exit_on_signals
 
 MAX_INPUT = 100_000  # [character] of git's list of updates; ours is one line of 100
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     run, failure = _COMMANDS[parsed.command]
     try:
-        with unwinding():  # a signal that ends git ends the hook, with cleanup
+        with exit_on_signals():  # a signal that ends git ends the hook, with cleanup
             run(Path(parsed.folder))
     except RefusedError as error:
         return _report_error(f"refused: {error.message}")

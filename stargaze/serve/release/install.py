@@ -15,7 +15,7 @@ from stargaze.serve.release.commit_tree import extract_bundle, list_commit
 from stargaze.serve.release.record import Release, read_history
 from stargaze.serve.release.repository import HookPolicy
 from stargaze.system.files import convert_disk_errors, read_json, scratch_folder, write_json
-from stargaze.system.locks import locked
+from stargaze.system.locks import file_lock
 
 INSTALLED_FILE = "installed.json"
 MAX_HISTORY = 200  # newest releases among which the bundles to keep are searched
@@ -27,7 +27,7 @@ def install_newest(repository: git.Repository, policy: HookPolicy, *, now: datet
     It always installs the newest release, read under a lock, and not the one that started the hook: two hooks that run
     in the wrong order have the same result as in the right one. ``changed`` is False if it was installed already.
     """
-    with convert_disk_errors(policy.serving), locked(policy.serving / ".lock"):
+    with convert_disk_errors(policy.serving), file_lock(policy.serving / ".lock"):
         history = read_history(repository, MAX_HISTORY)
         if not history:
             return None

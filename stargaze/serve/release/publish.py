@@ -39,7 +39,7 @@ from stargaze.serve.release.repository import HookPolicy, prepare_repository, re
 from stargaze.serve.release.signing import allow_signer, signing_key
 from stargaze.store import Store
 from stargaze.system.files import scratch_folder
-from stargaze.system.locks import locked
+from stargaze.system.locks import file_lock
 
 TUNE_HINT = "stargaze tune creates a bundle"
 QualityGate = Callable[[Path, Path], None]
@@ -97,7 +97,7 @@ def rollback(
 def open_release_repository(section: DeploySection, store: Store) -> Iterator[ReleaseRepository]:
     """Lock the release repository, which is created or updated first; one deploy or rollback at a time."""
     busy, hint = "another deploy or rollback is running", "repeat it when that one has ended"
-    with locked(store.root / "releases.lock", busy=busy, hint=hint):
+    with file_lock(store.root / "releases.lock", busy=busy, hint=hint):
         key = signing_key(section, store)
         allow_signer(key, store)
         bare = prepare_repository(store.releases.resolve(), HookPolicy.for_store(store, section.max_release_size))

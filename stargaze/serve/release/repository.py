@@ -18,7 +18,7 @@ from stargaze.serve.release import git
 from stargaze.serve.release.signing import allowed_signers_file
 from stargaze.store import Store
 from stargaze.system.files import atomic_write, convert_disk_errors, write_json
-from stargaze.system.locks import TEMPORARY, sweep
+from stargaze.system.locks import TEMPORARY_NAME, remove_stale
 
 POLICY_FILE = "stargaze.json"
 QUARANTINE_FOLDER = re.compile(r"tmp_objdir-.+|incoming-.+")
@@ -63,8 +63,8 @@ def prepare_repository(path: Path, policy: HookPolicy) -> git.Repository:
         paths = {name: str(getattr(policy, name).resolve()) for name in ("serving", "allowed_signers")}
         write_json(path / POLICY_FILE, _read_object(path / POLICY_FILE) | paths | {"max_bytes": policy.max_bytes})
         now = (path / POLICY_FILE).stat().st_mtime
-        sweep(path / "objects", QUARANTINE_FOLDER, now=now)
-        sweep(policy.serving, TEMPORARY, now=now)
+        remove_stale(path / "objects", QUARANTINE_FOLDER, now=now)
+        remove_stale(policy.serving, TEMPORARY_NAME, now=now)
     return repository
 
 

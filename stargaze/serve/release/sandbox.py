@@ -13,7 +13,7 @@ from typing import IO
 from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.record import printable
 from stargaze.serve.release.repository import HookPolicy, hook_environment
-from stargaze.system.signals import end_with
+from stargaze.system.signals import die_with_parent
 from stargaze.system.text import last_line
 
 MAX_FILE = 1_000_000  # [byte] that the process may write to a file, including its stderr
@@ -58,7 +58,7 @@ def _run_limited(command: list[str], policy: HookPolicy, stderr: IO[bytes]) -> i
 
 
 def _set_limits(policy: HookPolicy, parent: int) -> None:
-    end_with(parent, signal.SIGKILL)  # a killed hook leaves no process behind
+    die_with_parent(parent, signal.SIGKILL)  # a killed hook leaves no process behind
     memory = policy.load_megabytes * 1_000_000
     seconds = int(policy.load_timeout) + 1
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))

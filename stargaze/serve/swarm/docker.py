@@ -223,7 +223,7 @@ class Swarm:
         # Docker was seen to wait for ever for the end of a log: what is there by then has been printed.
         begin = [] if follow else ["timeout", str(LOGS)]
         words = ["docker", "service", "logs", "--timestamps", f"--tail={lines}", *(["--follow"] if follow else [])]
-        return self.manager.words([*begin, *words, f"{NAME}_{service}"], root=True)
+        return self.manager.argv([*begin, *words, f"{NAME}_{service}"], root=True)
 
     def _run(self, *words: str, stdin: bytes = b"") -> bytes:
         return self.manager.run("docker", *words, stdin=stdin, root=True)

@@ -15,9 +15,9 @@ from stargaze.config import DeploySection
 from stargaze.errors import ExternalError
 from stargaze.serve.swarm.docker import HOLDS, SUM, NodeInfo
 from stargaze.system.parallel import map_in_threads
-from stargaze.system.process import answer, good
+from stargaze.system.process import checked_output, run_program
 from stargaze.system.progress import Notify
-from stargaze.system.source_package import context, digest, packed
+from stargaze.system.source_package import build_context, digest_files, pack_tar
 from stargaze.system.ssh import SshHost
 from stargaze.system.text import last_line, last_lines
 
@@ -47,7 +47,7 @@ class Engine:
 
     def words(self, words: Sequence[str]) -> list[str]:
         """Return the argv that asks it."""
-        return ["docker", *words] if self.remote is None else self.remote.words(["docker", *words], root=True)
+        return ["docker", *words] if self.remote is None else self.remote.argv(["docker", *words], root=True)
 
     def ask(
         self, words: Sequence[str], stdin: bytes = b"", seconds: float = 120.0
@@ -59,7 +59,7 @@ class Engine:
                 f"the command {program} is not installed here",
                 hint='deploy.build_on = "development" builds on the cluster; or: sudo apt install docker.io',
             )
-        return answer(program, *arguments, stdin=stdin, seconds=seconds)
+        return run_program(program, *arguments, stdin=stdin, seconds=seconds)
 
     def has(self, image: str) -> bool:
         """Notify whether it holds an image."""
@@ -94,7 +94,7 @@ def without(lock: str, names: Collection[str]) -> str:
 
 def files_for(bundle: Path) -> dict[str, bytes]:
     """Return what the image is made from that a bundle wants."""
-    files = context(LOCK)
+    files = build_context(LOCK)
     if not _wants_skops(bundle):
         files["requirements.lock"] = without(files["requirements.lock"].decode(), FOR_SKOPS).encode()
     return files
@@ -107,7 +107,7 @@ def _wants_skops(bundle: Path) -> bool:
 def name_of(section: DeploySection, recipe: Recipe, bundle: Path) -> str:
     """Return the image's name, which says what it holds."""
     kind = LARGE if _wants_skops(bundle) else SMALL
-    name = f"{kind}:{stargaze.__version__}-{digest(files_for(bundle), recipe.base, *recipe.options)}"
+    name = f"{kind}:{stargaze.__version__}-{digest_files(files_for(bundle), recipe.base, *recipe.options)}"
     return f"{section.registry.rstrip('/')}/{name}" if section.registry else name
 
 
@@ -143,7 +143,7 @@ def ensured(
     lacking = [node.remote for node in nodes if node.contents.get(image) != content]
     if lacking and section.registry:
         say(f"pushing {image}")
-        good("docker push", engine.ask(["push", "--quiet", image], seconds=BUILDING))
+        checked_output("docker push", engine.ask(["push", "--quiet", image], seconds=BUILDING))
     _bring(image, lacking, None if section.registry else engine, say)
     return image, content
 
@@ -163,7 +163,7 @@ def _bring(image: str, lacking: Sequence[SshHost], source: Engine | None, say: N
 
 def _build(image: str, recipe: Recipe, files: Mapping[str, bytes], engine: Engine) -> None:
     words = ["build", "--force-rm", "--target=serve", f"--tag={image}", f"--build-arg=BASE={recipe.base}"]
-    built = engine.ask([*words, *recipe.options, "-"], packed(files), BUILDING)
+    built = engine.ask([*words, *recipe.options, "-"], pack_tar(files), BUILDING)
     if built.returncode:
         raise ExternalError(
             "the image cannot be built:\n" + last_lines(built.stdout + built.stderr, LOG_LINES),
@@ -181,7 +181,7 @@ def _carry(image: str, engine: Engine, remote: SshHost) -> None:
         subprocess.Popen(engine.words(["save", image]), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as source,
         subprocess.Popen([PACK, "-1"], stdin=source.stdout, stdout=subprocess.PIPE) as pack,
         subprocess.Popen(
-            remote.words(["docker", "load", "--quiet"], root=True),
+            remote.argv(["docker", "load", "--quiet"], root=True),
             stdin=pack.stdout,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -16,7 +16,7 @@ from stargaze.serve.swarm.image import Engine, is_ours
 from stargaze.serve.swarm.production import ProductionTarget
 from stargaze.store import Store
 from stargaze.system.parallel import map_in_threads
-from stargaze.system.process import good
+from stargaze.system.process import checked_output
 from stargaze.system.progress import Notify
 
 KEPT = 3
@@ -82,10 +82,14 @@ def _needs(whole: dict[str, Any]) -> Needs:
 
 def _images(engine: Engine, stacks: Sequence[Needs]) -> None:
     # A container that has ended counts too: Swarm keeps a few, and Docker removes no image under one.
-    in_use = good("docker ps", engine.ask(["ps", "--all", "--format", "{{.Image}}"])).decode().split()
-    held = good("docker image ls", engine.ask(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"])).decode().split()
+    in_use = checked_output("docker ps", engine.ask(["ps", "--all", "--format", "{{.Image}}"])).decode().split()
+    held = (
+        checked_output("docker image ls", engine.ask(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]))
+        .decode()
+        .split()
+    )
     if stale := stale_images(held, in_use, stacks):
-        good("docker image rm", engine.ask(["image", "rm", *stale]))
+        checked_output("docker image rm", engine.ask(["image", "rm", *stale]))
 
 
 def _or_note(what: str, remove: Callable[[], None], say: Notify) -> None:

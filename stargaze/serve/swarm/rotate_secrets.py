@@ -102,7 +102,7 @@ def _within(machines: Sequence[SshHost], services: Sequence[str], words: Sequenc
     names = [service.removeprefix(f"{NAME}_") for service in services]  # as people know them
     for service, name in zip(services, names, strict=True):
         for remote in machines:
-            done = remote.ask("sh", "-c", _IN, "sh", service, *words, stdin=stdin, root=True)
+            done = remote.try_run("sh", "-c", _IN, "sh", service, *words, stdin=stdin, root=True)
             if done.returncode == 0:
                 return
             if done.returncode != NOT_HERE:

@@ -23,7 +23,7 @@ from pathlib import Path
 from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import UsageError
 from stargaze.system.progress import Notify
-from stargaze.system.source_package import packed
+from stargaze.system.source_package import pack_tar
 from stargaze.tuning.executors.docker_cli import Client, Engine, Room, end_of, room
 from stargaze.tuning.executors.docker_image import ensured
 from stargaze.tuning.executors.executor import ONE_THREAD, Executor, Job
@@ -143,7 +143,7 @@ def containers(
     try:
         engine.must(carrier_words(place))
         data = {f"{policy}.npz": (folder / f"{policy}.npz").read_bytes() for policy in POLICIES}
-        engine.must(["cp", "-", f"{place.data}:/data"], packed(data))
+        engine.must(["cp", "-", f"{place.data}:/data"], pack_tar(data))
         yield there
     finally:
         for one in there.started:

@@ -57,7 +57,7 @@ class World:
         self.left = stop
         now = datetime.fromtimestamp(self.clock.time(), tz=UTC)
         client = Client(self, self.clock)
-        with spool.opened(self.store.spool, aim.api_url) as kept:
+        with spool.opened(self.store.github_cache, aim.api_url) as kept:
             try:
                 return collect(
                     aim, FetchSection(), self.store, kept, client, now, token=token, update=update, report=_silent
@@ -68,7 +68,7 @@ class World:
     def foresee(self, aim: GithubSection, *, update: bool, token: bool) -> None:
         self.left = -1
         client = Client(self, self.clock)
-        with spool.opened(self.store.spool, aim.api_url) as kept:
+        with spool.opened(self.store.github_cache, aim.api_url) as kept:
             plan(aim, client, kept, kept.foresee(digest(aim), client.theirs, update=update), token=token)
 
     def change(self, seed: int) -> None:

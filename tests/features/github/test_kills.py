@@ -126,13 +126,13 @@ def keys(url: str, body: bytes, store: Path) -> list[str]:
 
 
 def began(store: Path) -> int:
-    with contextlib.closing(sqlite3.connect(Store(store).spool)) as database:
+    with contextlib.closing(sqlite3.connect(Store(store).github_cache)) as database:
         return int(database.execute("SELECT began FROM gathers").fetchone()[0])
 
 
 def stored_asks(folder: Path) -> set[str]:
     """Return what is on the disk for good."""
-    path = Store(folder).spool
+    path = Store(folder).github_cache
     if not path.exists():
         return set()
     with contextlib.closing(sqlite3.connect(path)) as database:

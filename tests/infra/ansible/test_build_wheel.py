@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.infra.ansible.build_wheel import build_wheel
-from stargaze.system.source_package import recipe
+from stargaze.system.source_package import find_recipe
 
 
 def test_every_file_is_in_its_record(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_the_wheel_is_reproducible(tmp_path: Path) -> None:
 
 
 def test_the_lock_has_hashes_and_names_no_server() -> None:
-    text = recipe("requirements.lock").read_text(encoding="utf-8")
+    text = find_recipe("requirements.lock").read_text(encoding="utf-8")
 
     assert "--hash=sha256:" in text
     assert "://" not in text

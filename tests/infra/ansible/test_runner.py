@@ -16,7 +16,7 @@ import pytest
 from stargaze.errors import ExternalError
 from stargaze.infra.ansible import runner
 from stargaze.infra.ansible.runner import run_playbook
-from stargaze.system.signals import unwinding
+from stargaze.system.signals import exit_on_signals
 
 Reported = list[tuple[str, str, str]]
 HEAD = "- hosts: all\n  gather_facts: false\n  tasks:\n"
@@ -69,7 +69,7 @@ def test_a_signal_stops_the_playbook_and_then_the_command(
         signal.pthread_kill(main, number)
 
     threading.Thread(target=stop, daemon=True).start()
-    with unwinding(), pytest.raises(exception) as caught:
+    with exit_on_signals(), pytest.raises(exception) as caught:
         run(tasks)
 
     assert not continued.exists()

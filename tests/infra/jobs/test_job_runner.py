@@ -72,7 +72,7 @@ def test_an_error_is_an_event_with_its_hint_and_code(tmp_path: Path) -> None:
     assert bear(tmp_path, "tune").wait(60) == 3
 
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    error = {"error": "store/features.json is not there yet", "hint": "stargaze select-features", "code": 3}
+    error = {"error": "store/features.json does not exist yet", "hint": "stargaze select-features", "code": 3}
     assert error in events
     assert events[-1] == {"ended": 3}
 

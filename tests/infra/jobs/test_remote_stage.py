@@ -206,9 +206,9 @@ def test_growth_is_made_there_too(run: Run, away: list[Any], monkeypatch: pytest
         (("tune", "--attach"), 3, "no tune of this store is on the cluster"),
         (("tune", "--on", "moon"), 2, "option: tuning.on should be one of local, cluster, not 'moon'"),
         (("screen", "--on", "moon"), 2, "option: tuning.on should be one of local, cluster, not 'moon'"),
-        (("tune", "--resume", "--on", "cluster"), 3, "store/repositories.parquet is not there yet"),
+        (("tune", "--resume", "--on", "cluster"), 3, "store/repositories.parquet does not exist yet"),
         (("fetch", "gone.json", "--on", "cluster"), 3, "gone.json: no such file"),
-        (("select-features", "--on", "cluster"), 3, "store/repositories.parquet is not there yet"),
+        (("select-features", "--on", "cluster"), 3, "store/repositories.parquet does not exist yet"),
         (("fetch", "--on", "cluster"), 3, "no machines have been created from this store"),
     ],
 )

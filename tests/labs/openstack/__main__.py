@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from stargaze.system.signals import unwinding
+from stargaze.system.signals import exit_on_signals
 from tests.labs.openstack.lab import PROJECT, Lab
 
 PAUSE = 0.1
@@ -50,7 +50,7 @@ def _up(lab: Lab, hours: float) -> int:
 
 def _keep(lab: Lab, hours: float) -> int:
     """Keep the services, which end with this process, until told to end, until the time is over or one of them ended."""
-    with unwinding():
+    with exit_on_signals():
         lab.up()
         null = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):  # the terminal, or a pipe that somebody reads to its end

@@ -16,7 +16,7 @@ import pytest
 
 from stargaze.serve.release import git
 from stargaze.serve.release.signing import allowed_signers_file
-from stargaze.system.locks import STALE
+from stargaze.system.locks import STALE_AFTER
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def test_the_loader_ends_when_its_hook_is_killed(release_store: ReleaseStore) ->
         wait_for(lambda: loader_pids(release_store) == [])
 
 
-@pytest.mark.parametrize(("age", "remains"), [(STALE + 60.0, False), (0.0, True)])
+@pytest.mark.parametrize(("age", "remains"), [(STALE_AFTER + 60.0, False), (0.0, True)])
 def test_a_later_deploy_removes_what_a_killed_push_left(release_store: ReleaseStore, age: float, remains: bool) -> None:
     """Not at once: another push may still be running."""
     leftovers = [

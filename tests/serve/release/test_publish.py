@@ -28,7 +28,7 @@ from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.publish import deploy, installed_digest, list_releases, rollback
 from stargaze.serve.release.signing import allowed_signers_file, signing_key
 from stargaze.store import Store
-from stargaze.system.locks import locked
+from stargaze.system.locks import file_lock
 
 if TYPE_CHECKING:
     from stargaze.serve.release.record import Release
@@ -311,7 +311,7 @@ def test_a_moved_store_can_deploy(release_store: ReleaseStore) -> None:
 
 def test_a_concurrent_deploy_is_an_error(release_store: ReleaseStore) -> None:
     with (
-        locked(release_store.store.root / "releases.lock"),
+        file_lock(release_store.store.root / "releases.lock"),
         pytest.raises(ExternalError, match="another deploy or rollback"),
     ):
         release_store.deploy("good")

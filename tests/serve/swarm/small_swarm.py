@@ -24,7 +24,7 @@ from stargaze.serve.swarm import rotate_secrets as rotation
 from stargaze.serve.swarm.image import Engine, Recipe
 from stargaze.serve.swarm.production import ProductionTarget
 from stargaze.serve.swarm.push_releases import HEAL, TRUST
-from stargaze.system.ssh import LOST, SshHost
+from stargaze.system.ssh import SSH_FAILED, SshHost
 from tests.isolation import copy_module
 
 Done = subprocess.CompletedProcess[bytes]
@@ -88,7 +88,7 @@ class SmallSwarm:
 
     def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have all that goes over ssh, and to this machine's own engine, end here."""
-        monkeypatch.setattr("stargaze.system.ssh.answer", self.over_ssh)
+        monkeypatch.setattr("stargaze.system.ssh.run_program", self.over_ssh)
         monkeypatch.setattr("stargaze.serve.swarm.image.answer", self.engine)
         monkeypatch.setattr("stargaze.serve.swarm.image.shutil", copy_module(shutil, which=lambda program: program))
 
@@ -114,7 +114,7 @@ class SmallSwarm:
         address, line = words[-2].rpartition("@")[2], words[-1]
         name = next(one.name for one in self.machines if one.address == address)
         if name in self.away:
-            return subprocess.CompletedProcess(program, LOST, b"", f"ssh: {address}: No route to host\n".encode())
+            return subprocess.CompletedProcess(program, SSH_FAILED, b"", f"ssh: {address}: No route to host\n".encode())
         command = shlex.split(line)[2:] if line.startswith("sudo -n ") else shlex.split(line)
         if command[:2] == ["sh", "-c"] and command[2] == history.GIVE:
             script = history.GIVE.replace(f"{swarm.HOME}/releases.git", str(self.holds[name]))

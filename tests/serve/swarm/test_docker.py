@@ -18,7 +18,7 @@ from stargaze.serve.swarm.docker import Container, NodeInfo, State, Swarm, look,
 from stargaze.serve.swarm.image import FOR_SKOPS, LOCK, Engine, bring, ensured, files_for, name_of, suits
 from stargaze.serve.swarm.image import Recipe as ImageRecipe
 from stargaze.serve.swarm.service_status import node_mismatches
-from stargaze.system.source_package import recipe
+from stargaze.system.source_package import find_recipe
 from stargaze.system.ssh import SshHost
 
 MACHINE = SshHost("production1", "production", "10.20.0.13", "10.20.0.13", "root", ())
@@ -281,7 +281,7 @@ def test_other_peoples_images_are_carried_where_they_are_here_and_pulled_where_n
 
 
 def test_a_bundle_without_scikit_learns_models_has_an_image_without_scikit_learn(bundle: Path) -> None:
-    small, whole = files_for(bundle)["requirements.lock"].decode(), recipe(LOCK).read_text()
+    small, whole = files_for(bundle)["requirements.lock"].decode(), find_recipe(LOCK).read_text()
     (bundle / "model-all-1.skops").touch()
 
     assert files_for(bundle)["requirements.lock"].decode() == whole

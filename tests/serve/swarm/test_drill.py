@@ -71,7 +71,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found = b"c1" if lines[-1].startswith("10.20.0.22") else b""
         return subprocess.CompletedProcess(program, 0, found, b"")
 
-    monkeypatch.setattr("stargaze.system.ssh.answer", ssh)
+    monkeypatch.setattr("stargaze.system.ssh.run_program", ssh)
     monkeypatch.setattr(drill, "AWAY", 0.0)
     return lines
 

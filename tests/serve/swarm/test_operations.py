@@ -54,7 +54,7 @@ def test_what_cannot_be_is_refused_in_one_line(words: str, keys: dict[str, Any],
 
 def survey(remote: SshHost) -> NodeInfo:
     if remote.name == "production2":
-        raise ExternalError("production2 does not let us in by ssh: no route")
+        raise ExternalError("ssh login to production2 failed: no route")
     return NodeInfo(remote, "host1", "n1", True, frozenset(), "c" * 40, "a" * 64, ())
 
 
@@ -73,7 +73,7 @@ def test_a_machine_that_is_away_is_a_row_and_no_end(store: Store, monkeypatch: p
 
     assert [(row["machine"], row["state"], row["page"]) for row in machines] == [
         ("production1", "drain", "ready"),
-        ("production2", "production2 does not let us in by ssh: no route", "?"),
+        ("production2", "ssh login to production2 failed: no route", "?"),
     ]
     assert services == []
 
@@ -172,7 +172,7 @@ def test_a_machine_that_goes_away_while_it_is_asked_is_a_row_too(
     machines, _ = operating.status(store, small.site())
 
     assert (machines[0]["page"], machines[1]["machine"], machines[1]["page"]) == ("ready", "production2", "?")
-    assert "production2 does not let us in by ssh" in machines[1]["state"]
+    assert "ssh login to production2 failed" in machines[1]["state"]
 
 
 def test_a_machine_of_another_swarm_is_told_apart(

@@ -17,7 +17,7 @@ import pytest
 
 from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import ExternalError, UsageError
-from stargaze.system.source_package import PACKAGE, context, digest, packed
+from stargaze.system.source_package import PACKAGE, build_context, digest_files, pack_tar
 from stargaze.tuning.executors.docker_cli import Room
 from stargaze.tuning.executors.docker_executor import (
     Container,
@@ -204,18 +204,18 @@ def test_an_image_that_cannot_be_built_shows_the_end_of_the_log(job: Job) -> Non
 
 
 def test_an_image_is_named_by_what_it_holds() -> None:
-    files = context("requirements.lock")
+    files = build_context("requirements.lock")
 
-    assert digest(files, "a") == digest(dict(reversed(files.items())), "a")
-    assert digest(files, "a") != digest(files, "b")
-    assert digest(files, "a") != digest(files, "a", "--platform=linux/arm64")
-    assert digest({**files, "stargaze/cli.py": b""}, "a") != digest(files, "a")
-    assert context("requirements-optional.lock")["requirements.lock"] != files["requirements.lock"]
+    assert digest_files(files, "a") == digest_files(dict(reversed(files.items())), "a")
+    assert digest_files(files, "a") != digest_files(files, "b")
+    assert digest_files(files, "a") != digest_files(files, "a", "--platform=linux/arm64")
+    assert digest_files({**files, "stargaze/cli.py": b""}, "a") != digest_files(files, "a")
+    assert build_context("requirements-optional.lock")["requirements.lock"] != files["requirements.lock"]
     assert not [name for name in files if "__pycache__" in name]
 
 
 def test_the_dockerfile_names_no_registry_and_runs_as_nobody() -> None:
-    lines = context("requirements.lock")["Dockerfile"].decode().splitlines()
+    lines = build_context("requirements.lock")["Dockerfile"].decode().splitlines()
 
     froms = [line for line in lines if line.startswith("FROM")]
     assert all(line.split()[1] in ("${BASE}", "app") for line in froms)
@@ -243,7 +243,7 @@ def test_what_ended_a_container_is_said(job: Job, state: dict[str, object], comp
 
 
 def test_the_rows_of_a_container_that_is_killed_are_kept(job: Job) -> None:
-    rows = packed({"results/ridge-all.json": b'{"rmsle": 1.0}', "results/other": b"?"})
+    rows = pack_tar({"results/ridge-all.json": b'{"rmsle": 1.0}', "results/other": b"?"})
     state = json.dumps({"OOMKilled": False, "ExitCode": 137}).encode()
     engine = FakeEngine({"inspect": (0, state), "cp": (0, rows)})
     container = Container(engine, PLACE, job)
@@ -260,7 +260,7 @@ def test_the_rows_of_a_container_that_is_killed_are_kept(job: Job) -> None:
 def test_rows_that_came_in_half_are_none(job: Job) -> None:
     """The connection broke: the family is a row that says why, and the others go on."""
     state = json.dumps({"OOMKilled": False, "ExitCode": 0}).encode()
-    half = packed({"results/ridge-all.json": b'{"rmsle": 1.0}'})[:300]
+    half = pack_tar({"results/ridge-all.json": b'{"rmsle": 1.0}'})[:300]
     container = Container(FakeEngine({"inspect": (0, state), "cp": (1, half)}), PLACE, job)
 
     container.kill()

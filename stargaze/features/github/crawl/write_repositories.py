@@ -32,7 +32,7 @@ def write(
     report: Report,
 ) -> FetchSummary:
     """Write the newest row of each repository, with all that is known beside it."""
-    ledger = FetchCounts([store.spool])
+    ledger = FetchCounts([store.github_cache])
     rows = _rows(repos, spool, gather, ledger, report)
     return assemble.write_repositories(assemble.batch_rows(rows), ledger, section, store, now, report)
 

@@ -42,7 +42,7 @@ def gathering(github: SmallGitHub, clock: FakeClock, store: Store) -> Gathering:
     def run(section: GithubSection = SECTION, *, token: bool = False, via: Any = None, **more: Any) -> GatherSummary:
         client = Client(via or github, clock)
         now = datetime.fromtimestamp(clock.time(), tz=UTC)
-        with spool.opened(store.spool, section.api_url) as kept:
+        with spool.opened(store.github_cache, section.api_url) as kept:
             return collect(
                 section, FetchSection(), store, kept, client, now, token=token, report=lambda _w, _s: None, **more
             )
@@ -88,7 +88,7 @@ def test_a_sample_is_as_large_as_asked_and_the_same_every_time(
     section = dataclasses.replace(SECTION, limit=600, sampling=sampling)
     gathering(section)
     first = table(store)
-    store.spool.unlink()
+    store.github_cache.unlink()
     gathering(section)
     assert len(first) == 600
     pd.testing.assert_frame_equal(first.drop(columns="fetched_at"), table(store).drop(columns="fetched_at"))
@@ -119,7 +119,7 @@ def test_a_stratified_sample_costs_what_is_foreseen(
 ) -> None:
     section = dataclasses.replace(SECTION, limit=600, sampling="stratified")
     client = Client(github, clock)
-    with spool.opened(store.spool, SECTION.api_url) as kept:
+    with spool.opened(store.github_cache, SECTION.api_url) as kept:
         foreseen = plan(section, client, kept, kept.foresee(digest(section), client.theirs, update=False), token=False)
     counted = len(github.asked)
     gathering(section)
@@ -236,7 +236,7 @@ def test_an_open_issue_means_the_same_by_rest_and_by_graphql(
 ) -> None:
     gathering(GithubSection(names=["owner7/name7"]), token=False)
     rest = table(store)["open_issues"].tolist()
-    store.spool.unlink()
+    store.github_cache.unlink()
     gathering(GithubSection(names=["owner7/name7"]), token=True)
     assert table(store)["open_issues"].tolist() == rest
 
@@ -369,7 +369,7 @@ def test_a_plan_counts_what_is_asked_beside_a_gather_that_is_done(
     section = dataclasses.replace(SECTION, limit=20)
     gathering(section, token=True)
     more = dataclasses.replace(section, star_history=["*"], details=True)
-    with spool.opened(store.spool, SECTION.api_url) as kept:
+    with spool.opened(store.github_cache, SECTION.api_url) as kept:
         client = Client(github, clock)
         foreseen = plan(more, client, kept, kept.foresee(digest(more), client.theirs, update=False), token=True)
         assert (foreseen.search_requests, foreseen.graphql_requests) == (0, 0)
@@ -515,7 +515,7 @@ def test_a_gather_stopped_at_every_request_ends_as_one_that_was_not(
     section = dataclasses.replace(SECTION, limit=120, details=True, star_history=["owner1/name1"])
     gathering(section, token=True, via=SmallGitHub(FakeClock()))
     whole = table(store)
-    store.spool.unlink()
+    store.github_cache.unlink()
     store.repositories.unlink()
     github = SmallGitHub(clock)
     stops = 0
@@ -532,7 +532,7 @@ def test_a_gather_stopped_at_every_request_ends_as_one_that_was_not(
 
 def test_progress_tells_repositories_requests_and_the_end(github: SmallGitHub, clock: FakeClock, store: Store) -> None:
     lines: list[str] = []
-    with spool.opened(store.spool, SECTION.api_url) as kept:
+    with spool.opened(store.github_cache, SECTION.api_url) as kept:
         collect(
             SECTION,
             FetchSection(),

@@ -38,7 +38,7 @@ def github(clock: FakeClock) -> SmallGitHub:
 
 @pytest.fixture
 def kept(store: Store) -> Iterator[ResponseCache]:
-    with spool.opened(store.spool, API) as opened:
+    with spool.opened(store.github_cache, API) as opened:
         yield opened
 
 
