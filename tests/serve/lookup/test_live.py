@@ -202,7 +202,7 @@ def test_a_rate_limit_is_an_error_with_its_end_and_nobody_waits(
         "X-RateLimit-Resource": "core",
     }
     fake_github.replies["/repos/new/thing"] = 403, headers, {"message": "API rate limit exceeded for 127.0.0.1"}
-    begun = time.monotonic()
+    started = time.monotonic()
 
     error = lookup.find(["new/thing"], NOW).errors["new/thing"]
     lookup.find(["new/other"], NOW)
@@ -210,7 +210,7 @@ def test_a_rate_limit_is_an_error_with_its_end_and_nobody_waits(
     assert "rate limited by GitHub until" in error["message"]
     assert error["hint"] == "enter its figures instead"
     assert len(fake_github.requests) == 1
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - started < 3
 
 
 def test_an_unreachable_github_is_tried_once_a_minute(bundle: Bundle, clock: ManualClock) -> None:
@@ -240,11 +240,11 @@ def test_a_github_that_never_answers_does_not_block(bundle: Bundle) -> None:
         lookup = GithubLookup(
             bundle, connect_github(f"http://127.0.0.1:{silent.getsockname()[1]}", "", NoWaitClock()), with_token=False
         )
-        begun = time.monotonic()
+        started = time.monotonic()
 
         found = lookup.find(["a/one", "a/two", bundle.known["full_name"].iloc[0]], NOW)
 
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - started < 8
     assert set(found.errors) == {"a/one", "a/two"}
     assert len(found.rows) == 1
 

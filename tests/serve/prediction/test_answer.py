@@ -138,7 +138,7 @@ KINDS: dict[str, PredictionRequest] = {
 
 @pytest.mark.thorough
 @given(
-    asked=st.lists(
+    items=st.lists(
         st.one_of(
             st.sampled_from(sorted(KINDS)),
             st.tuples(st.lists(st.integers(0, 1999), min_size=1, max_size=3, unique=True), st.booleans()),
@@ -146,11 +146,11 @@ KINDS: dict[str, PredictionRequest] = {
         max_size=6,
     )
 )
-def test_a_batch_gives_the_same_answers_as_single_requests(context: PredictionContext, asked: list[Any]) -> None:
+def test_a_batch_gives_the_same_answers_as_single_requests(context: PredictionContext, items: list[Any]) -> None:
     """Whatever else is in the batch, the answer or the error is the same."""
     requests = [
         KINDS[item] if isinstance(item, str) else PredictionRequest(names_of(context.bundle, *item[0]), explain=item[1])
-        for item in asked
+        for item in items
     ]
 
     together = answer_requests(context, requests, NOW)

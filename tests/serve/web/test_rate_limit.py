@@ -91,11 +91,11 @@ def test_a_redis_that_does_not_answer_delays_by_seconds_at_most(visit: Open) -> 
     """It accepts connections and sends nothing."""
     with listen("127.0.0.1", 0) as silent:
         page = visit(ServeSection(rate_limit=50, results_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
-        begun = time.monotonic()
+        started = time.monotonic()
 
         assert [submit(page, number) for number in range(3)] == [202] * 3
 
-    assert time.monotonic() - begun < 10.0
+    assert time.monotonic() - started < 10.0
 
 
 def test_the_form_above_the_rate_limit_is_an_html_page(visit: Open) -> None:

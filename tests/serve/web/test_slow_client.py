@@ -78,18 +78,18 @@ def drip(port: int, at_once: bytes, slowly: bytes) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("clients", [1, 3])
-@pytest.mark.parametrize("begun", [b"", HEAD + b"Content-Length: 900\r\n\r\n"], ids=["head", "body"])
-def test_a_client_that_sends_a_byte_per_second_blocks_nobody(site: tuple[str, int], clients: int, begun: bytes) -> None:
+@pytest.mark.parametrize("sent", [b"", HEAD + b"Content-Length: 900\r\n\r\n"], ids=["head", "body"])
+def test_a_client_that_sends_a_byte_per_second_blocks_nobody(site: tuple[str, int], clients: int, sent: bytes) -> None:
     url, port = site
     with contextlib.ExitStack() as stack:
         for _ in range(clients):
-            stack.enter_context(drip(port, begun, HEAD if not begun else b"{" * 900))
-        begin = time.monotonic()
+            stack.enter_context(drip(port, sent, HEAD if not sent else b"{" * 900))
+        started = time.monotonic()
 
         statuses = [get(url).status_code for _ in range(20)]
 
     assert statuses == [200] * 20
-    assert time.monotonic() - begin < 5.0
+    assert time.monotonic() - started < 5.0
 
 
 def test_ten_megabytes_are_rejected_before_they_are_sent(site: tuple[str, int]) -> None:
