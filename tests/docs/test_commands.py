@@ -138,7 +138,7 @@ def test_every_quoted_config_key_exists(page: str) -> None:
             assert all(hasattr(SECTIONS[table[1]], name) for name in names), f"{page}: {span}"
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "Makefile"])
 def test_every_quoted_variable_is_a_key_or_is_read_by_the_program(page: str) -> None:
     keys = {
         f"STARGAZE_{name}_{field.name}".upper()
@@ -153,5 +153,6 @@ def test_every_quoted_variable_is_a_key_or_is_read_by_the_program(page: str) -> 
 
 @functools.cache
 def source_contains(word: str) -> bool:
-    """Return whether a module of the package contains a word."""
-    return any(word in path.read_text(encoding="utf-8") for path in (ROOT / "stargaze").rglob("*.py"))
+    """Return whether a module of the package or of the tests contains a word."""
+    modules = (path for folder in ("stargaze", "tests") for path in (ROOT / folder).rglob("*.py"))
+    return any(word in path.read_text(encoding="utf-8") for path in modules)
