@@ -335,7 +335,7 @@ def test_the_state_directory_is_accessible_only_by_its_owner(state_dir: StateDir
     assert len(ensure_ray_token(state_dir).read_text()) == 64
 
 
-@pytest.mark.parametrize(("mode", "message"), [(None, "is not there"), (0o644, "others may read")])
+@pytest.mark.parametrize(("mode", "message"), [(None, "does not exist"), (0o644, "others can read")])
 def test_a_configured_key_is_checked(state_dir: StateDir, tmp_path: Path, mode: int | None, message: str) -> None:
     key = tmp_path / "key"
     if mode:

@@ -89,7 +89,7 @@ class SmallSwarm:
     def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have all that goes over ssh, and to this machine's own engine, end here."""
         monkeypatch.setattr("stargaze.system.ssh.run_program", self.over_ssh)
-        monkeypatch.setattr("stargaze.serve.swarm.image.answer", self.engine)
+        monkeypatch.setattr("stargaze.serve.swarm.image.run_program", self.engine)
         monkeypatch.setattr("stargaze.serve.swarm.image.shutil", copy_module(shutil, which=lambda program: program))
 
     def engine(self, program: str, *words: str, **way: Any) -> Done:
