@@ -451,7 +451,9 @@ def test_a_rollback_reaches_whom_it_can_and_tells_of_the_others(delivered: Desk)
     with pytest.raises(ExternalError) as caught:
         delivered.rollback()
 
-    assert caught.value.message.startswith(f"release {first[:12]} serves again on production1; ssh login to production2 failed")
+    assert caught.value.message.startswith(
+        f"release {first[:12]} serves again on production1; ssh login to production2 failed"
+    )
     assert delivered.small.installed == {"production1": first, "production2": second}
     delivered.small.away.clear()
 
