@@ -84,22 +84,13 @@ class Dataset:
         key = (section.seed, section.split_by)
         if key not in self._encodings:
             owners = section.split_by == "repository"  # else no owner of a held-out repository is in the training data
-            self._encodings[key] = fit_out_of_fold(
-                self.repositories, self.target, self.folds, seed=section.seed, owners=owners
-            )
+            data = (self.repositories, self.target, self.folds)
+            self._encodings[key] = fit_out_of_fold(*data, seed=section.seed, owners=owners)
         return self._encodings[key]
 
 
 def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
-    """Read the repositories and assign the folds.
-
-    Raises
-    ------
-    MissingInputError
-        If there are no repositories, or too few.
-    ExternalError
-        If the file is broken.
-    """
+    """Read the repositories and assign the folds; raise MissingInputError if there are too few."""
     path = store.require(store.repositories)
     try:
         repositories = schema.conform(pd.read_parquet(path))
@@ -110,16 +101,12 @@ def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
     folds = assign_folds(repositories["full_name"], section)
     minimum = 20 * section.folds
     if (folds >= 0).sum() < minimum or not (folds == VALIDATION).any() or not (folds == TEST).any():
-        raise MissingInputError(
-            f"{path}: {len(repositories)} repositories are too few: training needs at least {minimum}",
-            hint="fetch more repositories: stargaze fetch --from FILE...",
-        )
+        message = f"{path}: {len(repositories)} repositories are too few: training needs at least {minimum}"
+        raise MissingInputError(message, hint="fetch more repositories: stargaze fetch --from FILE...")
     empty = section.folds - len(np.unique(folds[folds >= 0]))
     if empty:
-        raise MissingInputError(
-            f"{path}: too few owners: {empty} of {section.folds} folds would be empty",
-            hint='fetch more repositories, or set features.split_by = "repository"',
-        )
+        message = f"{path}: too few owners: {empty} of {section.folds} folds would be empty"
+        raise MissingInputError(message, hint='fetch more repositories, or set features.split_by = "repository"')
     return Dataset(repositories, np.log1p(repositories["stars"].to_numpy()), folds, sha256(path))
 
 
@@ -152,8 +139,6 @@ def read_dataset_and_features(store: Store) -> tuple[Dataset, FeatureSet]:
     feature_set = read_feature_set(store)
     dataset = read_dataset(store, feature_set.split)
     if dataset.fingerprint != feature_set.fingerprint:
-        raise MissingInputError(
-            f"{store.features} was made from other repositories than {store.repositories}",
-            hint="stargaze select-features",
-        )
+        message = f"{store.features} was made from other repositories than {store.repositories}"
+        raise MissingInputError(message, hint="stargaze select-features")
     return dataset, feature_set

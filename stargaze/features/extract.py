@@ -6,6 +6,7 @@ record does not have the input. It must not read the stars, other rows or a cloc
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -81,16 +82,7 @@ def _compute_column(item: Feature, repositories: pd.DataFrame) -> Column:
 
 
 def days_between(earlier: pd.Series, later: pd.Series) -> np.ndarray:
-    """Return the time between two dates.
-
-    Parameters
-    ----------
-    earlier, later : Series of datetime, shape (n_repositories,)
-
-    Returns
-    -------
-    array of float, shape (n_repositories,)
-        later - earlier [days]; NaN where a date is missing.
+    """Return later - earlier [days], NaN where a date is missing; shape (n,).
 
     Examples
     --------
@@ -125,25 +117,36 @@ def _count_fields(name: str) -> tuple[str, ...]:
     return ISSUES if name == "issues" else (name,)
 
 
-def _add(compute: Compute, name: str, policy: Policy, unit: str, meaning: str, *source: str, group: str = "") -> None:
-    compute.__name__ = name
-    feature(policy, unit, meaning, *source, group=group)(compute)
+@dataclass(frozen=True)
+class _Policy:
+    """Adds features of common kinds to one policy."""
+
+    policy: Policy
+
+    def add(self, compute: Compute, name: str, unit: str, meaning: str, *source: str, group: str = "") -> None:
+        """Add a feature that a function computes."""
+        compute.__name__ = name
+        feature(self.policy, unit, meaning, *source, group=group)(compute)
+
+    def duration(self, name: str, meaning: str, start: str, end: str) -> None:
+        """Add the time between two dates."""
+        self.add(lambda r: days_between(r[start], r[end]), name, "days", meaning, start, end)
+
+    def ratio(self, name: str, unit: str, meaning: str, count: str, by: str) -> None:
+        """Add the ratio of two counts."""
+        source = (*_count_fields(count), *_count_fields(by))
+        self.add(lambda r: _divide(_count(r, count), _count(r, by)), name, unit, meaning, *source)
+
+    def daily_rate(self, name: str, meaning: str, count: str) -> None:
+        """Add a count per day of the repository's age."""
+        self.add(lambda r: _divide(r[count], age(r), DAMPING_DAYS), name, "1/day", meaning, count, *AGE)
+
+    def pattern_count(self, name: str, unit: str, meaning: str, field: str, pattern: str) -> None:
+        """Add the number of matches of a pattern in a text."""
+        self.add(lambda r: r[field].str.count(pattern), name, unit, meaning, field)
 
 
-def _duration(name: str, policy: Policy, meaning: str, start: str, end: str) -> None:
-    """Add the time between two dates."""
-    _add(lambda r: days_between(r[start], r[end]), name, policy, "days", meaning, start, end)
-
-
-def _ratio(name: str, policy: Policy, unit: str, meaning: str, count: str, by: str) -> None:
-    """Add the ratio of two counts."""
-    source = (*_count_fields(count), *_count_fields(by))
-    _add(lambda r: _divide(_count(r, count), _count(r, by)), name, policy, unit, meaning, *source)
-
-
-def _daily_rate(name: str, policy: Policy, meaning: str, count: str) -> None:
-    """Add a count per day of the repository's age."""
-    _add(lambda r: _divide(r[count], age(r), DAMPING_DAYS), name, policy, "1/day", meaning, count, *AGE)
+static, activity, popularity = _Policy("static"), _Policy("activity"), _Policy("all")
 
 
 # ---- static: written by the maintainer ----------------------------------------------------------------------------
@@ -176,21 +179,9 @@ def age(r: pd.DataFrame) -> Column:
     return days_between(r["created_at"], r["fetched_at"])
 
 
-_duration(
-    "history_before_creation",
-    "static",
-    "time from the first commit to the creation on GitHub",
-    "first_commit_at",
-    "created_at",
-)
-_duration(
-    "owner_age_at_creation",
-    "static",
-    "age of the owner's account at the creation of the repository",
-    "owner_created_at",
-    "created_at",
-)
-_duration("first_commit_age", "static", "time since the first commit", "first_commit_at", "fetched_at")
+static.duration("history_before_creation", "time from first commit to creation", "first_commit_at", "created_at")
+static.duration("owner_age_at_creation", "age of the owner's account at the creation", "owner_created_at", "created_at")
+static.duration("first_commit_age", "time since the first commit", "first_commit_at", "fetched_at")
 
 
 # The year of creation would identify the list a row came from, the hour whether its source has hours.
@@ -211,7 +202,7 @@ def content_license(r: pd.DataFrame) -> Column:
     return r["license"].map({key: float(license_family(key) == "content") for key in r["license"].dropna().unique()})
 
 
-_ratio("code_per_language", "static", "B", "code per language", "code_bytes", "languages")
+static.ratio("code_per_language", "B", "code per language", "code_bytes", "languages")
 
 
 @feature("static", "characters", "total length of the topics", "topics")
@@ -232,9 +223,9 @@ def owner_length(r: pd.DataFrame) -> Column:
     return r["full_name"].str.find("/")
 
 
-@feature("static", "characters", "hyphens, underscores and dots in the name", "full_name")
-def name_separators(r: pd.DataFrame) -> Column:
-    return r["full_name"].str.count(r"[-_.]")
+static.pattern_count(
+    "name_separators", "characters", "hyphens, underscores and dots in the name", "full_name", r"[-_.]"
+)
 
 
 @feature("static", "characters", "capital letters in the name", "full_name")
@@ -242,10 +233,7 @@ def name_capitals(r: pd.DataFrame) -> Column:
     return r["full_name"].str.replace(r"^.*?/", "", regex=True).str.count(r"[A-Z]")
 
 
-@feature("static", "characters", "digits in the name", "full_name")
-def name_digits(r: pd.DataFrame) -> Column:
-    return r["full_name"].str.count(r"\d")
-
+static.pattern_count("name_digits", "characters", "digits in the name", "full_name", r"\d")
 
 _KEYWORDS = {
     "exercise": r"test|demo|example|sample|learn|tutorial|hello|playground|practice|boilerplate|starter|quick-start|template",
@@ -280,17 +268,13 @@ for _kind, _words in _KEYWORDS.items():
         ("description", "description", _description_mentions),
     ):
         _meaning, _group = f"the {_text} has a keyword of kind {_kind}", f"{_text}_mentions"
-        _add(_mentions(f"(?:{_words})"), f"{_group}_{_kind}", "static", "flag", _meaning, _field, group=_group)
+        static.add(_mentions(f"(?:{_words})"), f"{_group}_{_kind}", "flag", _meaning, _field, group=_group)
 
 
-@feature("static", "words", "words of the description", "description")
-def description_words(r: pd.DataFrame) -> Column:
-    return r["description"].str.count(r"\S+")
-
-
-@feature("static", "characters", "non-ASCII characters of the description, such as emoji", "description")
-def description_non_ascii(r: pd.DataFrame) -> Column:
-    return r["description"].str.count(r"[^\x00-\x7f]")
+static.pattern_count("description_words", "words", "words of the description", "description", r"\S+")
+static.pattern_count(
+    "description_non_ascii", "characters", "non-ASCII characters of the description", "description", r"[^\x00-\x7f]"
+)
 
 
 @feature("static", "flag", "owner and repository have the same name", "full_name")
@@ -301,8 +285,8 @@ def name_equals_owner(r: pd.DataFrame) -> Column:
 
 # ---- activity: what happens in the repository ---------------------------------------------------------------------
 
-_duration("push_age", "activity", "time since the last push", "pushed_at", "fetched_at")
-_duration("active_span", "activity", "time from the creation to the last push", "created_at", "pushed_at")
+activity.duration("push_age", "time since the last push", "pushed_at", "fetched_at")
+activity.duration("active_span", "time from creation to last push", "created_at", "pushed_at")
 
 
 @feature("activity", "share", "active span as a share of the age", "pushed_at", *AGE)
@@ -320,72 +304,50 @@ def issue_rate(r: pd.DataFrame) -> Column:
     return _divide(_first_known(_count(r, "issues"), r["open_issues"]), age(r), DAMPING_DAYS)
 
 
-_ratio(
-    "open_issues_per_contributor", "activity", "issues", "open issues per contributor", "open_issues", "contributors"
+activity.ratio("open_issues_per_contributor", "issues", "open issues per contributor", "open_issues", "contributors")
+activity.ratio("issues_per_contributor", "issues", "issues per contributor", "issues", "contributors")
+activity.ratio("open_issue_share", "share", "share of the issues that are open", "open_issues", "issues")
+activity.ratio("pull_requests_per_issue", "1/issue", "pull requests per issue", "pull_requests", "issues")
+activity.ratio("commits_per_contributor", "commits", "commits per contributor", "commits", "contributors")
+activity.ratio(
+    "pull_requests_per_contributor", "1/contributor", "pull requests per contributor", "pull_requests", "contributors"
 )
-_ratio("issues_per_contributor", "activity", "issues", "issues per contributor", "issues", "contributors")
-_ratio("open_issue_share", "activity", "share", "open issues as a share of all issues", "open_issues", "issues")
-_ratio("pull_requests_per_issue", "activity", "1/issue", "pull requests per issue", "pull_requests", "issues")
-_ratio("commits_per_contributor", "activity", "commits", "commits per contributor", "commits", "contributors")
-_ratio(
-    "pull_requests_per_contributor",
-    "activity",
-    "1/contributor",
-    "pull requests per contributor",
-    "pull_requests",
-    "contributors",
-)
-_ratio(
+activity.ratio(
     "recent_commit_share",
-    "activity",
     "share",
-    "commits of the last three months as a share of all commits",
+    "share of the commits that are of the last three months",
     "recent_commits",
     "commits",
 )
-_daily_rate("commit_rate", "activity", "commits per day", "commits")
-_daily_rate("contributor_rate", "activity", "contributors per day", "contributors")
-_duration("release_age", "activity", "time since the latest release", "latest_release_at", "fetched_at")
-_duration(
-    "time_to_first_release", "activity", "time from the creation to the first release", "created_at", "first_release_at"
+activity.daily_rate("commit_rate", "commits per day", "commits")
+activity.daily_rate("contributor_rate", "contributors per day", "contributors")
+activity.duration("release_age", "time since the latest release", "latest_release_at", "fetched_at")
+activity.duration("time_to_first_release", "time from creation to first release", "created_at", "first_release_at")
+activity.duration("push_after_release", "time from latest release to last push", "latest_release_at", "pushed_at")
+activity.ratio(
+    "merged_share", "share", "share of the pull requests that are merged", "merged_pull_requests", "pull_requests"
 )
-_duration(
-    "push_after_release", "activity", "time from the latest release to the last push", "latest_release_at", "pushed_at"
-)
-_ratio(
-    "merged_share",
-    "activity",
-    "share",
-    "merged pull requests as a share of all pull requests",
-    "merged_pull_requests",
-    "pull_requests",
-)
-_daily_rate("pull_request_rate", "activity", "pull requests per day", "pull_requests")
-_daily_rate("discussion_rate", "activity", "discussions per day", "discussions")
-_ratio("issues_per_commit", "activity", "issues", "issues per commit", "issues", "commits")
-_ratio("size_per_commit", "activity", "kB", "size per commit", "size_kb", "commits")
-_ratio("commits_per_release", "activity", "commits", "commits per release", "commits", "releases")
-_ratio(
-    "text_per_release", "activity", "characters", "length of the notes per release", "release_text_length", "releases"
-)
-_duration(
-    "release_span", "activity", "time from the first to the latest release", "first_release_at", "latest_release_at"
-)
-_daily_rate("release_rate", "activity", "releases per day", "releases")
+activity.daily_rate("pull_request_rate", "pull requests per day", "pull_requests")
+activity.daily_rate("discussion_rate", "discussions per day", "discussions")
+activity.ratio("issues_per_commit", "issues", "issues per commit", "issues", "commits")
+activity.ratio("size_per_commit", "kB", "size per commit", "size_kb", "commits")
+activity.ratio("commits_per_release", "commits", "commits per release", "commits", "releases")
+activity.ratio("text_per_release", "characters", "length of the notes per release", "release_text_length", "releases")
+activity.duration("release_span", "time from first to latest release", "first_release_at", "latest_release_at")
+activity.daily_rate("release_rate", "releases per day", "releases")
 
 # ---- all: what follows from popularity ----------------------------------------------------------------------------
 
-_duration(
+popularity.duration(
     "updated_after_push",
-    "all",
-    "time from the last push to the last change of the record; a star changes it",
+    "time from last push to last change of the record; a star changes it",
     "pushed_at",
     "updated_at",
 )
-_duration("update_age", "all", "time since the last change of the record", "updated_at", "fetched_at")
-_daily_rate("fork_rate", "all", "forks per day", "forks")
-_ratio("forks_per_contributor", "all", "forks", "forks per contributor", "forks", "contributors")
-_ratio("forks_per_subscriber", "all", "forks", "forks per subscriber", "forks", "subscribers")
+popularity.duration("update_age", "time since the last change of the record", "updated_at", "fetched_at")
+popularity.daily_rate("fork_rate", "forks per day", "forks")
+popularity.ratio("forks_per_contributor", "forks", "forks per contributor", "forks", "contributors")
+popularity.ratio("forks_per_subscriber", "forks", "forks per subscriber", "forks", "subscribers")
 
 
 @feature("all", "forks", "forks per issue", "forks", *ISSUES)
@@ -393,8 +355,8 @@ def forks_per_issue(r: pd.DataFrame) -> Column:
     return _divide(r["forks"], _first_known(_count(r, "issues"), r["open_issues"]))
 
 
-_ratio("forks_per_commit", "all", "forks", "forks per commit", "forks", "commits")
-_daily_rate("subscriber_rate", "all", "subscribers per day", "subscribers")
-_ratio("subscribers_per_contributor", "all", "people", "subscribers per contributor", "subscribers", "contributors")
-_daily_rate("dependent_rate", "all", "dependents per day", "dependents")
-_ratio("downloads_per_asset", "all", "downloads", "downloads per release file", "downloads", "release_assets")
+popularity.ratio("forks_per_commit", "forks", "forks per commit", "forks", "commits")
+popularity.daily_rate("subscriber_rate", "subscribers per day", "subscribers")
+popularity.ratio("subscribers_per_contributor", "people", "subscribers per contributor", "subscribers", "contributors")
+popularity.daily_rate("dependent_rate", "dependents per day", "dependents")
+popularity.ratio("downloads_per_asset", "downloads", "downloads per release file", "downloads", "release_assets")

@@ -59,21 +59,7 @@ def build_matrix(
 
 
 def build_vocabulary(values: pd.Series, min_count: int = 20, max_size: int = 40) -> list[str]:
-    """Return the values of a category that get a code of their own.
-
-    Parameters
-    ----------
-    values : Series of str, shape (n_repositories,)
-        Missing values are ignored.
-    min_count : int
-        Rarer values are left out [repositories].
-    max_size : int
-        Number of values at most.
-
-    Returns
-    -------
-    list of str
-        Most frequent first, equally frequent ones by name.
+    """Return the values of a category that occur ``min_count`` times or more, at most ``max_size``, most frequent first.
 
     Examples
     --------

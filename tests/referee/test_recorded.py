@@ -57,7 +57,7 @@ def test_every_repository_that_github_ever_answered_is_read_and_can_be_true(stor
     with replaying(given) as server:
         client = connected(server, clock)
         rows = [(0, place, records.map_record(client.get(exchange.path).data)) for place, exchange in enumerate(given)]
-    ledger = FetchCounts([store.github_cache], records={0: len(rows)})
+    ledger = FetchCounts([store.github_cache], records=Counter({0: len(rows)}))
     now = datetime.now(UTC)
     summary = assemble.write_repositories(
         assemble.batch_rows(rows), ledger, FetchSection(), store, now, lambda _what, _share: None

@@ -39,9 +39,7 @@ OWNER_ENCODED = (
 """Out-of-fold in training and evaluation, so a row's own stars are not in them. In serving, a repository of the training data
 is among its owner's; the answer then says that the model was trained on it."""
 TEXT_COMPONENTS = tuple(
-    _learned(
-        f"text_component_{i}", "share", f"subject of the text, component {i}", *TEXT_FIELDS, group="text_component"
-    )
+    _learned(f"text_component_{i}", "share", f"component {i} of the text", *TEXT_FIELDS, group="text_component")
     for i in range(1, N_COMPONENTS + 1)
 )
 SMOOTHING = {"language": 20.0, "topics": 20.0, "owner": 1.0}
@@ -82,25 +80,20 @@ class Encoder:
     text_components: TextComponents
 
     @classmethod
-    def fit(cls, repositories: pd.DataFrame, target: np.ndarray, *, seed: int, owners: bool) -> Encoder:
-        """Fit on training rows.
+    def fit(cls, text: TokenizedText, target: np.ndarray, *, seed: int, owners: bool) -> Encoder:
+        """Fit on n training rows.
 
         Parameters
         ----------
-        repositories : DataFrame, shape (n_training, n_fields)
-            Columns of :mod:`stargaze.features.schema`.
-        target : array, shape (n_training,)
+        text : TokenizedText
+            Of n repositories.
+        target : array, shape (n,)
             log1p(stars) [nat].
         seed : int
             Seed of the text components.
         owners : bool
             Whether to encode owners: only if an owner's other repositories are known at prediction time.
         """
-        return cls.fit_tokens(tokenize(repositories), target, seed=seed, owners=owners)
-
-    @classmethod
-    def fit_tokens(cls, text: TokenizedText, target: np.ndarray, *, seed: int, owners: bool) -> Encoder:
-        """Fit on tokenized repositories."""
         return cls(TargetEncodings.fit(text, target, owners=owners), TextComponents.fit(text.words, seed))
 
     def transform(self, repositories: pd.DataFrame) -> pd.DataFrame:

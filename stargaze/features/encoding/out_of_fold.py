@@ -70,7 +70,7 @@ def fit_out_of_fold(
     """
     text, fold_numbers = tokenize(repositories), np.unique(folds[folds >= 0]).tolist()
     training = folds >= 0
-    encoder = Encoder.fit_tokens(text.take(np.flatnonzero(training)), target[training], seed=seed, owners=owners)
+    encoder = Encoder.fit(text.take(np.flatnonzero(training)), target[training], seed=seed, owners=owners)
     columns = list(encoded_columns(owners=owners))
     values = np.zeros((2 + max(fold_numbers), len(target), len(columns)), dtype="float32")
     values[0, :, : len(TEXT_COMPONENTS)] = encoder.text_components.transform(text.words)

@@ -85,17 +85,7 @@ def tokenize(repositories: pd.DataFrame) -> TokenizedText:
 
 
 def count_tokens(tokens: Sequence[Sequence[str]]) -> CsrMatrix:
-    """Count the tokens of each row by bucket.
-
-    Tokens have a sign each, so that collisions cancel on average.
-
-    Parameters
-    ----------
-    tokens : sequence of sequence of str, length n_rows
-
-    Returns
-    -------
-    CsrMatrix of float32, shape (n_rows, BUCKETS)
+    """Count the tokens of each row by bucket, with a sign each, so that collisions cancel on average.
 
     References
     ----------

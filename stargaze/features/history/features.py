@@ -47,16 +47,7 @@ def growth_features(origins: Windows, languages: Sequence[str]) -> pd.DataFrame:
 
 
 def linear_trend(values: np.ndarray) -> np.ndarray:
-    """Return the slope of a least-squares line through each row.
-
-    Parameters
-    ----------
-    values : array, shape (n, n_steps)
-
-    Returns
-    -------
-    array, shape (n,)
-        Slope per step.
+    """Return the slope per step of a least-squares line through each row of an array (n, n_steps); shape (n,).
 
     Examples
     --------

@@ -63,16 +63,7 @@ def read_history(path: Path, *, now: datetime) -> pd.DataFrame:
 
 
 def tidy_history(frame: pd.DataFrame) -> pd.DataFrame:
-    """Sort a history by name and date, and add its missing columns.
-
-    Parameters
-    ----------
-    frame : DataFrame, shape (n_counts, n_columns)
-        ``full_name``, ``date``, ``stars`` and any other of :data:`COLUMNS`.
-
-    Returns
-    -------
-    DataFrame, shape (n_counts, 7)
+    """Sort a history by name and date, and add its missing columns; shape (n_counts, 7).
 
     Examples
     --------
@@ -88,10 +79,8 @@ def tidy_history(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
-        raise MissingInputError(
-            f"{path}: no such history",
-            hint="stargaze fetch --name OWNER/NAME --star-history '*'; or set growth.history_file to a table",
-        )
+        hint = "stargaze fetch --name OWNER/NAME --star-history '*'; or set growth.history_file to a table"
+        raise MissingInputError(f"{path}: no such history", hint=hint)
     try:
         if path.suffix == ".parquet":
             rows = pq.read_metadata(path).num_rows
@@ -101,13 +90,11 @@ def _read_table(path: Path) -> pd.DataFrame:
             rows = len(table)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).split("\n")[0][:200]
-        raise BadDataError(
-            f"{path}: cannot be read: {reason}", hint="growth.history_file takes Parquet and CSV"
-        ) from error
+        hint = "growth.history_file takes Parquet and CSV"
+        raise BadDataError(f"{path}: cannot be read: {reason}", hint=hint) from error
     if rows > MAX_ROWS:
-        raise BadDataError(
-            f"{path}: more than {MAX_ROWS:,} rows are too many", hint="keep one row per repository and week"
-        )
+        hint = "keep one row per repository and week"
+        raise BadDataError(f"{path}: more than {MAX_ROWS:,} rows are too many", hint=hint)
     return table
 
 
@@ -124,9 +111,8 @@ def _rename_columns(table: pd.DataFrame, path: Path, *, date: str) -> pd.DataFra
         if ours not in renamed:
             listed = ", ".join(repr(name)[1:41].rstrip("'") for name in names[:20]) or "none"
             near = did_you_mean(ours, names, f"A history needs {', '.join(REQUIRED)}.")
-            raise BadDataError(
-                f"{path}: no column for {ours}; it has {listed}", hint=f"{near} Rename the column to {ours}."
-            )
+            message = f"{path}: no column for {ours}; it has {listed}"
+            raise BadDataError(message, hint=f"{near} Rename the column to {ours}.")
     return pd.DataFrame(renamed)
 
 
@@ -163,9 +149,8 @@ def _reject(invalid: pd.Series, values: pd.Series, path: Path, problem: str) -> 
     if len(rows):
         value = str(values.iloc[rows[0]])[:60]
         more = f" (and {len(rows) - 1:,} more rows)" if len(rows) > 1 else ""
-        raise BadDataError(
-            f"{path}: row {rows[0] + 1}: {problem}: {value}{more}", hint="correct or remove the row, then stargaze tune"
-        )
+        message = f"{path}: row {rows[0] + 1}: {problem}: {value}{more}"
+        raise BadDataError(message, hint="correct or remove the row, then stargaze tune")
 
 
 def _accumulate(frame: pd.DataFrame, now: datetime) -> pd.DataFrame:

@@ -120,20 +120,7 @@ class Windows:
 
 
 def build_windows(counts: StarCounts, weeks: int, rows: np.ndarray | None = None) -> Windows:
-    """Return the windows of all origins whose series is long enough.
-
-    Parameters
-    ----------
-    counts : StarCounts
-    weeks : int
-        Length of the windows [weeks].
-    rows : array of int, optional
-        Rows of the origins in ``counts``, by default all.
-
-    Returns
-    -------
-    Windows
-    """
+    """Return the windows of the given origins (by default all counts) whose series has that many weeks before them."""
     origins = np.arange(len(counts.key)) if rows is None else rows
     series, day = counts.series[origins], counts.day[origins]
     origins = origins[~np.isnan(counts.interpolate("stars", series, day - 7 * weeks, MAX_GAP))]

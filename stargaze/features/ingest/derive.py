@@ -16,18 +16,7 @@ OWNER_TYPES = {"user": "User", "organization": "Organization"}
 
 
 def detect_homepages(column: pd.Series, names: pd.Series) -> pd.Series:
-    """Return whether each repository has a homepage other than its page on GitHub.
-
-    Parameters
-    ----------
-    column : Series, shape (n_rows,)
-        URLs, "" for none, or true and false in any spelling, which are returned unchanged.
-    names : Series of str, shape (n_rows,)
-        owner/name of each row.
-
-    Returns
-    -------
-    Series of object, shape (n_rows,)
+    """Return for each URL whether it is a homepage other than the repository's page on GitHub; other values stay unchanged.
 
     Examples
     --------
@@ -49,16 +38,7 @@ def is_url(value: object) -> TypeGuard[str]:
 
 
 def derive_fields(frame: pd.DataFrame) -> pd.DataFrame:
-    """Normalize licenses and owner types, and fill missing lengths, topic counts and ids from other fields.
-
-    Parameters
-    ----------
-    frame : DataFrame, shape (n_rows, n_columns)
-        Validated columns of the schema, any of them.
-
-    Returns
-    -------
-    DataFrame, shape (n_rows, n_columns or more)
+    """Normalize licenses and owner types, and fill missing lengths, topic counts and ids of validated columns.
 
     Examples
     --------

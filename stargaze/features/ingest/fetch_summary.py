@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,8 @@ import pandas as pd
 
 from stargaze.errors import BadDataError
 
-MAX_LISTED = 1000
-"""Invalid records that the summary lists; all are counted."""
-
-MAX_PRINTED = 5
-"""Invalid records that are printed."""
+MAX_LISTED, MAX_PRINTED = 1000, 5
+"""Invalid records that the summary contains and that are printed; all are counted."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +66,15 @@ class FetchCounts:
     """Counts by source (index in ``paths``) while the files are read."""
 
     paths: list[Path]
-    records: dict[int, int] = field(default_factory=dict)
-    valid: dict[int, int] = field(default_factory=dict)
+    records: Counter[int] = field(default_factory=Counter)
+    valid: Counter[int] = field(default_factory=Counter)
     invalid: list[tuple[int, int, str]] = field(default_factory=list)
-    invalid_counts: dict[int, int] = field(default_factory=dict)
+    invalid_counts: Counter[int] = field(default_factory=Counter)
     first_reasons: dict[int, str] = field(default_factory=dict)
 
     def reject(self, source: int, position: int, reason: str) -> None:
         """Count an invalid record; list the first ones."""
-        self.invalid_counts[source] = self.invalid_counts.get(source, 0) + 1
+        self.invalid_counts[source] += 1
         self.first_reasons.setdefault(source, f"record {position}: {reason}")
         if len(self.invalid) < MAX_LISTED:
             self.invalid.append((source, position, reason))
@@ -84,31 +82,28 @@ class FetchCounts:
     def check_sources(self) -> None:
         """Raise BadDataError for a file without a valid record; a file of one record is tolerated among valid files."""
         for source, path in enumerate(self.paths):
-            records = self.records.get(source, 0)
-            if self.valid.get(source, 0) or (records <= 1 and self.valid):
+            records = self.records[source]
+            if self.valid[source] or (records <= 1 and self.valid.total()):
                 continue
             if not records:
-                raise BadDataError(
-                    f"{path}: has no records", hint="is it a response of GitHub, or a list of repositories?"
-                )
-            raise BadDataError(
-                f"{path}: no valid record among {records:,}; {self.first_reasons[source]}",
-                hint="check that it contains repositories, and for CSV and Parquet the mapping in [fetch.columns]",
-            )
+                raise BadDataError(f"{path}: has no records", hint="is it a response of GitHub?")
+            hint = "check that it contains repositories, and for CSV and Parquet the mapping in [fetch.columns]"
+            message = f"{path}: no valid record among {records:,}; {self.first_reasons[source]}"
+            raise BadDataError(message, hint=hint)
 
     def summarize(self, repositories: pd.DataFrame, *, too_old: int, duplicates: int) -> FetchSummary:
         """Return the summary of the written repositories."""
         latest = repositories["fetched_at"].max()
         sources = [
-            SourceSummary(str(path), self.records.get(i, 0), self.valid.get(i, 0), self.invalid_counts.get(i, 0))
+            SourceSummary(str(path), self.records[i], self.valid[i], self.invalid_counts[i])
             for i, path in enumerate(self.paths)
         ]
         return FetchSummary(
             repositories=len(repositories),
-            records=sum(self.records.values()),
+            records=self.records.total(),
             duplicates=duplicates,
             too_old=too_old,
-            invalid_count=sum(self.invalid_counts.values()),
+            invalid_count=self.invalid_counts.total(),
             invalid=tuple((str(self.paths[source]), position, reason) for source, position, reason in self.invalid),
             latest=None if pd.isna(latest) else latest.isoformat(),
             sources=tuple(sources),

@@ -93,14 +93,12 @@ def _explain_nameless(record: Record) -> str:
     return f"GitHub responded with {shorten(message)}" if message is not None else "full_name is missing"
 
 
+def _notes_length(release: Record) -> int:
+    return text_length("body")(release) or 0
+
+
 GETTERS: dict[str, tuple[str | Getter, ...]] = {
-    "id": (
-        repository_id("databaseId"),
-        repository_id("fullDatabaseId"),
-        repository_id("id"),
-        repository_id("node_id"),
-        repository_id("nodeId"),
-    ),
+    "id": tuple(map(repository_id, ("databaseId", "fullDatabaseId", "id", "node_id", "nodeId"))),
     "node_id": (by_path("node_id"), by_path("nodeId"), textual_id("id")),
     "full_name": ("full_name", "fullName", "nameWithOwner", joined_full_name),
     "fetched_at": ("_collected_at", "fetchedAt"),
@@ -163,16 +161,10 @@ GETTERS: dict[str, tuple[str | Getter, ...]] = {
     "releases": (list_length("releases"), "releases.totalCount"),
     "prereleases": (from_releases(lambda releases: sum(release.get("prerelease") is True for release in releases)),),
     "release_assets": (from_releases(lambda releases: sum(len(release_assets(release)) for release in releases)),),
-    "release_text_length": (
-        from_releases(lambda releases: sum(text_length("body")(release) or 0 for release in releases)),
-    ),
+    "release_text_length": (from_releases(lambda releases: sum(map(_notes_length, releases))),),
     "downloads": (from_releases(count_downloads),),
     "open_issues": (
-        "open_issues_count",
-        "openIssuesCount",
-        "openIssues.totalCount",
-        "openIssues",
-        "issuesOpen.totalCount",
+        *("open_issues_count", "openIssuesCount", "openIssues.totalCount", "openIssues", "issuesOpen.totalCount"),
     ),
     "closed_issues": ("closedIssues.totalCount", "issuesClosed.totalCount"),
     "issues": ("issues.totalCount",),

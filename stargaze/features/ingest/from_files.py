@@ -91,7 +91,7 @@ def _read_batches(
 
 def _read_table(source: Source, columns: dict[str, str], number: int, counts: FetchCounts) -> Iterator[RawBatch]:
     for batch in read_rows(source, columns):
-        counts.records[number] = counts.records.get(number, 0) + len(batch.positions) + len(batch.invalid)
+        counts.records[number] += len(batch.positions) + len(batch.invalid)
         for position, reason in batch.invalid:
             counts.reject(number, position, reason)
         yield RawBatch(batch.frame, [number] * len(batch.positions), batch.positions)
@@ -99,7 +99,7 @@ def _read_table(source: Source, columns: dict[str, str], number: int, counts: Fe
 
 def _read_json(source: Source, number: int, counts: FetchCounts) -> Iterator[tuple[int, dict[str, Any]]]:
     for position, value, reason in read_records(source):
-        counts.records[number] = counts.records.get(number, 0) + 1
+        counts.records[number] += 1
         if reason:
             counts.reject(number, position, reason)
             continue

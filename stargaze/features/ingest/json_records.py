@@ -114,10 +114,8 @@ def _read_lines(source: Source) -> Iterator[RecordAt]:
     while line := text.readline(MAX_VALUE + 1):
         number += 1
         if len(line) > MAX_VALUE:
-            raise BadDataError(
-                f"{source.name}: line {number} is longer than {MAX_VALUE / 2**20:.0f} MB",
-                hint="is it JSON lines, with one record per line?",
-            )
+            message = f"{source.name}: line {number} is longer than {MAX_VALUE / 2**20:.0f} MB"
+            raise BadDataError(message, hint="is it JSON lines, with one record per line?")
         if not line.strip():
             continue
         try:
@@ -132,10 +130,8 @@ def _read_lines(source: Source) -> Iterator[RecordAt]:
 def _read_document(source: Source) -> object:
     text = source.text().read(MAX_VALUE + 1)
     if len(text) > MAX_VALUE:
-        raise BadDataError(
-            f"{source.name}: one JSON value of more than {MAX_VALUE / 2**20:.0f} MB",
-            hint="write a list, or one record per line",
-        )
+        message = f"{source.name}: one JSON value of more than {MAX_VALUE / 2**20:.0f} MB"
+        raise BadDataError(message, hint="write a list, or one record per line")
     try:
         return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
@@ -179,12 +175,9 @@ def _decode_next(buffer: str, at: int) -> tuple[object, int, Exception | None]:
 
 
 def _broken_json(source: Source, error: Exception, line: int = 1) -> BadDataError:
-    extra = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
-    hint = (
-        "write one value per file, or one per line in a file named .jsonl"
-        if extra
-        else "the file is truncated or damaged; fetch it again"
-    )
+    hint = "the file is truncated or damaged; fetch it again"
+    if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+        hint = "write one value per file, or one per line in a file named .jsonl"
     return BadDataError(f"{source.name}: broken JSON: {_explain(error, line)}", hint=hint)
 
 

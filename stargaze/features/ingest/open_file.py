@@ -78,9 +78,8 @@ def _open(path: Path) -> io.BufferedReader:
     try:
         return path.open("rb")
     except FileNotFoundError as error:
-        raise MissingInputError(
-            f"{path}: no such file", hint="check the path; it is relative to this folder"
-        ) from error
+        hint = "check the path; it is relative to this folder"
+        raise MissingInputError(f"{path}: no such file", hint=hint) from error
     except IsADirectoryError as error:
         raise MissingInputError(f"{path} is a folder, not a file", hint=f"name its files: {path}/*") from error
     except (OSError, ValueError) as error:
@@ -109,10 +108,8 @@ class _LimitedReader(io.RawIOBase):
             filled += len(chunk)
         self._count += filled
         if self._count > MAX_BYTES:
-            raise BadDataError(
-                f"{self._path}: decompresses to more than {MAX_BYTES / 2**30:.0f} GiB",
-                hint="split it into smaller files",
-            )
+            message = f"{self._path}: decompresses to more than {MAX_BYTES / 2**30:.0f} GiB"
+            raise BadDataError(message, hint="split it into smaller files")
         return filled
 
     def _read(self, size: int) -> bytes:

@@ -45,10 +45,8 @@ def check_mapping(columns: Mapping[str, str]) -> None:
     known = [*FIELD_BY_NAME, *NAME_PARTS]
     for field in columns:
         if field not in known:
-            raise ConfigError(
-                f"fetch.columns.{field} is not a field",
-                hint=did_you_mean(field, known, f"The fields are {_list_names(known)}"),
-            )
+            hint = did_you_mean(field, known, f"The fields are {_list_names(known)}")
+            raise ConfigError(f"fetch.columns.{field} is not a field", hint=hint)
 
 
 def read_rows(source: Source, columns: Mapping[str, str]) -> Iterator[TableBatch]:
@@ -78,10 +76,8 @@ def resolve_columns(header: list[str], columns: Mapping[str, str], name: str) ->
     """
     for field, theirs in columns.items():
         if theirs not in header:
-            raise ConfigError(
-                f"fetch.columns.{field}: {name} has no column {theirs!r}",
-                hint=did_you_mean(theirs, header, f"Its columns are {_list_names(header)}"),
-            )
+            hint = did_you_mean(theirs, header, f"Its columns are {_list_names(header)}")
+            raise ConfigError(f"fetch.columns.{field}: {name} has no column {theirs!r}", hint=hint)
     found = dict(columns)
     unused = set(header) - set(found.values())
     for ours in (*FIELD_BY_NAME, *NAME_PARTS):
@@ -92,11 +88,9 @@ def resolve_columns(header: list[str], columns: Mapping[str, str], name: str) ->
     missing += [] if "stars" in found else ["stars"]
     if missing:
         lines = ", ".join(f'{field} = "{_suggest_column(field, header)}"' for field in missing)
-        raise BadDataError(
-            f"{name}: no column for {' and '.join(missing)}; it has {_list_names(header)}",
-            hint=f"map them in stargaze.toml: [fetch.columns] {lines}"
-            + (' (or owner = "…" and name = "…")' if "full_name" in missing else ""),
-        )
+        or_parts = ' (or owner = "…" and name = "…")' if "full_name" in missing else ""
+        message = f"{name}: no column for {' and '.join(missing)}; it has {_list_names(header)}"
+        raise BadDataError(message, hint=f"map them in stargaze.toml: [fetch.columns] {lines}{or_parts}")
     return found
 
 
@@ -123,9 +117,8 @@ def _read_csv(source: Source, columns: Mapping[str, str]) -> Iterator[TableBatch
     try:
         header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter))]
     except csv.Error as error:
-        raise BadDataError(
-            f"{source.name}: neither JSON, Parquet nor CSV: {error}", hint="the first line of a CSV names its columns"
-        ) from error
+        hint = "the first line of a CSV names its columns"
+        raise BadDataError(f"{source.name}: neither JSON, Parquet nor CSV: {error}", hint=hint) from error
     found = resolve_columns(header, columns, source.name)
     indices = {ours: header.index(theirs) for ours, theirs in found.items()}
     cells = _read_cells(text, delimiter, len(header))
@@ -158,9 +151,8 @@ def _read_parquet(source: Source, columns: Mapping[str, str]) -> Iterator[TableB
         found = resolve_columns(list(file.schema_arrow.names), columns, source.name)
         size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
         if file.metadata.num_rows > MAX_ROWS or size > MAX_BYTES:
-            raise BadDataError(
-                f"{source.name}: {file.metadata.num_rows:,} rows are too many", hint="split it into smaller files"
-            )
+            message = f"{source.name}: {file.metadata.num_rows:,} rows are too many"
+            raise BadDataError(message, hint="split it into smaller files")
         position = 0
         for rows in file.iter_batches(batch_size=BATCH, columns=sorted(set(found.values()))):
             theirs = rows.to_pandas(date_as_object=False, ignore_metadata=True)

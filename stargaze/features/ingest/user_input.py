@@ -12,7 +12,7 @@ import pandas as pd
 
 from stargaze.errors import BadDataError, MissingInputError, did_you_mean
 from stargaze.features import schema
-from stargaze.features.ingest.validate import NAME_HINT, check_name, shorten, validate_repositories
+from stargaze.features.ingest.validate import NAME_HINT, check_name, shorten, validate_columns
 
 _URL = re.compile(
     r"(?:https?://)?(?:www\.)?github\.com/(?P<name>[^/?#\s]+/[^/?#\s]+?)(?:\.git)?(?:[/?#]\S*)?", re.IGNORECASE
@@ -54,18 +54,7 @@ def parse_name(text: str) -> str:
 
 
 def look_up_repositories(names: Sequence[str], known: pd.DataFrame) -> pd.DataFrame:
-    """Return the known repositories of the given names.
-
-    Parameters
-    ----------
-    names : sequence of str
-        owner/name; case-insensitive.
-    known : DataFrame, shape (n_known, n_fields)
-
-    Returns
-    -------
-    DataFrame, shape (n_names, n_fields)
-        In the order of the names.
+    """Return the known repositories of the given names, in their order; shape (n_names, n_fields).
 
     Raises
     ------
@@ -99,18 +88,7 @@ def unknown_repositories(names: Sequence[str], known: pd.DataFrame) -> UnknownRe
 
 
 def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> pd.DataFrame:
-    """Return repositories from typed figures.
-
-    Parameters
-    ----------
-    figures : sequence of mapping
-        Values by field of each repository; absent and empty ones are missing.
-    now : datetime
-        The date of the figures, if they have none [UTC].
-
-    Returns
-    -------
-    DataFrame, shape (n_repositories, n_fields)
+    """Return repositories from typed figures, values by field; without ``fetched_at`` they are of ``now``.
 
     Raises
     ------
@@ -127,10 +105,11 @@ def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetim
         for item in figures
     ]
     frame = pd.DataFrame(filled, dtype="object")
-    valid, invalid = validate_repositories(frame, now)
+    valid, invalid = validate_columns(frame, now)
     if invalid:
         message = "; ".join(f"{_title(filled[row], row)}: {reason}" for row, reason in invalid)
         raise BadDataError(message, hint="correct it and try again")
+    valid = schema.conform(valid)
     _check_date_order(valid)
     return valid.reset_index(drop=True)
 

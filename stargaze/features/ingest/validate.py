@@ -58,7 +58,7 @@ def check_name(text: str) -> str:
     return text
 
 
-def validate_repositories(
+def validate_columns(
     frame: pd.DataFrame, now: datetime, *, required: Sequence[str] = ("full_name",)
 ) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
     """Separate valid rows from invalid ones.
@@ -74,26 +74,18 @@ def validate_repositories(
 
     Returns
     -------
-    valid : DataFrame, shape (n_valid, n_fields)
-        In the schema's columns and dtypes, with the index of ``frame``.
+    valid : DataFrame, shape (n_valid, the columns of ``frame`` that are fields)
+        Converted, with the index of ``frame``.
     invalid : list of (row, reason)
         Position of the row in ``frame``, from 0, and its first defect.
 
     Examples
     --------
     >>> rows = pd.DataFrame({"full_name": ["a/b", "../etc"], "forks": ["3", "4"]})
-    >>> valid, invalid = validate_repositories(rows, datetime(2025, 1, 1, tzinfo=UTC))
+    >>> valid, invalid = validate_columns(rows, datetime(2025, 1, 1, tzinfo=UTC))
     >>> valid["forks"].tolist(), invalid
     ([3.0], [(1, "full_name is '../etc': not owner/name as GitHub writes it")])
     """
-    valid, invalid = validate_columns(frame, now, required=required)
-    return schema.conform(valid), invalid
-
-
-def validate_columns(
-    frame: pd.DataFrame, now: datetime, *, required: Sequence[str] = ("full_name",)
-) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
-    """Do the same as :func:`validate_repositories`, without adding missing columns: large tables stay small."""
     columns: dict[str, pd.Series] = {}
     reasons: dict[int, str] = {}
     for field in schema.FIELDS:

@@ -75,17 +75,15 @@ def write_repositories(
     records = _fill_fetched_at(pd.concat(valid, ignore_index=True), counts, now)
     recent = records if since is None else records[records["fetched_at"] >= since]
     if recent.empty:
-        raise BadDataError(
-            f"no record was fetched since {section.since}", hint="set fetch.since to an earlier day, or to nothing"
-        )
+        hint = "set fetch.since to an earlier day, or to nothing"
+        raise BadDataError(f"no record was fetched since {section.since}", hint=hint)
     repositories = schema.conform(deduplicate(recent.drop(columns="source")))
     report("writing", 0.98)
     with atomic_write(store.repositories) as temporary:
         repositories.to_parquet(temporary, compression="zstd", index=False)
     report("done", 1.0)
-    return counts.summarize(
-        repositories, too_old=len(records) - len(recent), duplicates=len(recent) - len(repositories)
-    )
+    too_old, duplicates = len(records) - len(recent), len(recent) - len(repositories)
+    return counts.summarize(repositories, too_old=too_old, duplicates=duplicates)
 
 
 def parse_since(text: str) -> pd.Timestamp | None:
@@ -95,9 +93,8 @@ def parse_since(text: str) -> pd.Timestamp | None:
     try:
         return pd.Timestamp(date.fromisoformat(text), tz="UTC")
     except ValueError as error:
-        raise ConfigError(
-            f"fetch.since should be a day, not {text!r}", hint="write it YYYY-MM-DD, as 2023-01-01"
-        ) from error
+        hint = "write it YYYY-MM-DD, as 2023-01-01"
+        raise ConfigError(f"fetch.since should be a day, not {text!r}", hint=hint) from error
 
 
 def _validate_batch(batch: RawBatch, now: datetime, counts: FetchCounts) -> pd.DataFrame:
@@ -109,8 +106,7 @@ def _validate_batch(batch: RawBatch, now: datetime, counts: FetchCounts) -> pd.D
     for row, reason in invalid:
         counts.reject(batch.sources[row], batch.positions[row], reason)
     valid = derive_fields(valid).assign(source=np.array(batch.sources, dtype=np.int64)[valid.index.to_numpy()])
-    for source, count in valid["source"].value_counts().items():
-        counts.valid[int(str(source))] = counts.valid.get(int(str(source)), 0) + int(count)
+    counts.valid.update(valid["source"].tolist())
     return valid
 
 

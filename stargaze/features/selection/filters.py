@@ -110,17 +110,7 @@ def _rho_without_ties(first: pd.Series, second: pd.Series, first_rank: pd.Series
 
 
 def rank_correlation(values: pd.Series, target: np.ndarray) -> float:
-    """Return Spearman's rho over the rows with a known value.
-
-    Parameters
-    ----------
-    values : Series of float, shape (n,)
-    target : array, shape (n,)
-
-    Returns
-    -------
-    float
-        0 if fewer than three values are known, or either is constant.
+    """Return Spearman's rho over the rows with a known value, 0 if it is undefined.
 
     Examples
     --------

@@ -96,70 +96,46 @@ def permutation_importances(training: TrainingRows, columns: Sequence[str], sect
     ----------
     Breiman, Random Forests, 2001 (permutation importance); Kursa and Rudnicki, Boruta, 2010 (random probes).
     """
-    names = list(columns)
-
-    def measure(run: tuple[int, int]) -> np.ndarray:
-        model, inputs, target, random = _fit_run(training, names, section, *run)
-        squared = _squared_error(model, inputs.to_numpy(), target)
-        return np.append(_error_increases(model, inputs, target, squared, random), np.sqrt(squared))
-
-    runs = _list_runs(training, section)
-    measured = np.array(map_in_threads(measure, runs, _n_cores()))
+    measured = _map_runs(_measure_increases, training, columns, section)
     increases, errors = measured[:, :-1], measured[:, -1]
-    best_probe = np.maximum(increases[:, len(names) :].max(axis=1), 0.0)
-    features = increases[:, : len(names)]
+    best_probe = np.maximum(increases[:, len(columns) :].max(axis=1), 0.0)
+    features = increases[:, : len(columns)]
     return Importances(
-        dict(zip(names, features.mean(axis=0).tolist(), strict=True)),
-        dict(zip(names, (features > best_probe[:, None]).mean(axis=0).tolist(), strict=True)),
-        len(runs),
+        dict(zip(columns, features.mean(axis=0).tolist(), strict=True)),
+        dict(zip(columns, (features > best_probe[:, None]).mean(axis=0).tolist(), strict=True)),
+        len(measured),
         errors.reshape(-1, section.importance_repeats).mean(axis=1),
     )
 
 
 def fold_errors(training: TrainingRows, columns: Sequence[str], section: FeaturesSection) -> np.ndarray:
-    """Cross-validate a list of features.
+    """Cross-validate a list of features; return the RMSLE [nat] of each fold, averaged over the seeds; shape (n_folds,).
 
     The models are those of :func:`permutation_importances`, with random probes, so that errors of two lists are paired.
-
-    Parameters
-    ----------
-    training : TrainingRows
-    columns : sequence of str
-    section : FeaturesSection
-
-    Returns
-    -------
-    array, shape (n_folds,)
-        RMSLE [nat] of each fold, averaged over the seeds.
     """
-    names = list(columns)
-
-    def measure(run: tuple[int, int]) -> float:
-        model, inputs, target, _ = _fit_run(training, names, section, *run)
-        return float(np.sqrt(_squared_error(model, inputs.to_numpy(), target)))
-
-    errors = np.array(map_in_threads(measure, _list_runs(training, section), _n_cores()))
+    errors = _map_runs(_measure_error, training, columns, section)
     return np.asarray(errors.reshape(-1, section.importance_repeats).mean(axis=1))
 
 
-def _list_runs(training: TrainingRows, section: FeaturesSection) -> list[tuple[int, int]]:
-    return list(product(np.unique(training.folds).tolist(), range(section.importance_repeats)))
+def _map_runs(
+    measure: Callable[[lightgbm.Booster, pd.DataFrame, np.ndarray, np.random.Generator], Any],
+    training: TrainingRows,
+    columns: Sequence[str],
+    section: FeaturesSection,
+) -> np.ndarray:
+    """Fit with probes on all folds but one, measure on that fold, and stack the results of all folds and seeds."""
 
+    def run(fold_and_seed: tuple[int, int]) -> Any:
+        fold, seed = fold_and_seed
+        random = np.random.default_rng([section.seed, fold, seed])
+        inputs = training.inputs_without(fold, columns).assign(**_draw_probes(len(training.target), random))
+        held_out = training.folds == fold
+        model = _fit(inputs[~held_out], training.target[~held_out], section.seed + seed)
+        return measure(model, inputs[held_out], training.target[held_out], random)
 
-def _fit_run(
-    training: TrainingRows, names: list[str], section: FeaturesSection, fold: int, seed: int
-) -> tuple[lightgbm.Booster, pd.DataFrame, np.ndarray, np.random.Generator]:
-    """Fit with probes on all folds but one; return the model, that fold's inputs and target, and the random generator."""
-    random = np.random.default_rng([section.seed, fold, seed])
-    inputs = training.inputs_without(fold, names).assign(**_draw_probes(len(training.target), random))
-    held_out = training.folds == fold
-    model = _fit(inputs[~held_out], training.target[~held_out], section.seed + seed)
-    return model, inputs[held_out], training.target[held_out], random
-
-
-def _n_cores() -> int:
-    """Return how many fits run at once: on so few rows, LightGBM's own threads cost more than they gain."""
-    return len(os.sched_getaffinity(0))
+    runs = list(product(np.unique(training.folds).tolist(), range(section.importance_repeats)))
+    n_cores = len(os.sched_getaffinity(0))  # one fit each: LightGBM's own threads cost more than they gain on few rows
+    return np.array(map_in_threads(run, runs, n_cores))
 
 
 def _draw_probes(rows: int, random: np.random.Generator) -> dict[str, np.ndarray]:
@@ -180,10 +156,18 @@ def _fit(inputs: pd.DataFrame, target: np.ndarray, seed: int) -> lightgbm.Booste
     return lightgbm.train({**PARAMETERS, "seed": seed}, data, ROUNDS)
 
 
-def _error_increases(
-    model: lightgbm.Booster, inputs: pd.DataFrame, target: np.ndarray, squared: float, random: np.random.Generator
+def _measure_error(
+    model: lightgbm.Booster, inputs: pd.DataFrame, target: np.ndarray, _random: np.random.Generator
+) -> float:
+    return float(np.sqrt(_squared_error(model, inputs.to_numpy(), target)))
+
+
+def _measure_increases(
+    model: lightgbm.Booster, inputs: pd.DataFrame, target: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
+    """Return the increase of the squared error for each column, and the error [nat]."""
     values = inputs.to_numpy()
+    squared = _squared_error(model, values, target)
     increases = np.zeros(values.shape[1])
     used = model.feature_importance() > 0
     shuffled = values.copy()
@@ -192,7 +176,7 @@ def _error_increases(
             shuffled[:, group] = values[random.permutation(len(values))][:, group]
             increases[group] = _squared_error(model, shuffled, target) - squared
             shuffled[:, group] = values[:, group]
-    return increases
+    return np.append(increases, np.sqrt(squared))
 
 
 def _group_columns(inputs: pd.DataFrame) -> list[list[int]]:

@@ -88,10 +88,8 @@ def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _
         allowed = [item.name for item in allowed_features(policy)]
         candidates = [name for name in allowed if name not in dropped]
         if all(CATALOG[name].learned for name in candidates):  # encodings of names alone have no information
-            raise MissingInputError(
-                f"policy {policy}: no usable feature is left: {_example_of(dropped)}",
-                hint="fetch repositories with more fields: stargaze fetch --from FILE...",
-            )
+            message = f"policy {policy}: no usable feature is left: {_example_of(dropped)}"
+            raise MissingInputError(message, hint="fetch records with more fields: stargaze fetch --from FILE...")
         choice = choose_stable(training, candidates, section)
         selected[policy], scores[policy] = choice.selected, choice.errors
         why = dropped | choice.reasons
@@ -119,10 +117,8 @@ def _prepare(dataset: Dataset, section: FeaturesSection) -> tuple[TrainingRows, 
     dropped = {name: NO_OWNERS for name, item in CATALOG.items() if item.learned and name not in encodings.values}
     names = [name for name in CATALOG if name not in dropped]
     inputs = build_matrix(repositories, names, vocabularies, encodings.values.iloc[rows])
-    training = TrainingRows(
-        inputs, dataset.target[rows], dataset.folds[rows], lambda fold: encodings.excluding_fold(fold).iloc[rows]
-    )
-    return training, vocabularies, dropped
+    data = (inputs, dataset.target[rows], dataset.folds[rows])
+    return TrainingRows(*data, lambda fold: encodings.excluding_fold(fold).iloc[rows]), vocabularies, dropped
 
 
 def _describe_features(training: TrainingRows) -> pd.DataFrame:

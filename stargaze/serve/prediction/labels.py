@@ -17,7 +17,7 @@ def feature_label(name: str) -> str:
     Examples
     --------
     >>> feature_label("updated_after_push")
-    'time from the last push to the last change of the record'
+    'time from last push to last change of the record'
     """
     return CATALOG[name].meaning.partition(";")[0]
 

@@ -15,6 +15,7 @@ from stargaze.features import schema
 from stargaze.features.catalog import CATALOG
 from stargaze.features.encoding import encoder as encode
 from stargaze.features.encoding.encoder import OWNER_ENCODED, Encoder, needs_encoder
+from stargaze.features.encoding.tokens import tokenize
 
 Plausible = Callable[..., pd.DataFrame]
 SUBJECTS = ("parser for json", "web framework", "deep learning models", "terminal game")
@@ -34,7 +35,7 @@ def repositories(plausible: Plausible) -> pd.DataFrame:
 def encoder(repositories: pd.DataFrame) -> Encoder:
     """Fitted on the first 150."""
     seen = repositories.head(150)
-    return Encoder.fit(seen, np.log1p(seen["stars"].to_numpy()), seed=0, owners=True)
+    return Encoder.fit(tokenize(seen), np.log1p(seen["stars"].to_numpy()), seed=0, owners=True)
 
 
 def test_words_tell_the_stars_of_what_was_not_seen(encoder: Encoder, repositories: pd.DataFrame) -> None:
@@ -92,13 +93,13 @@ def test_it_comes_back_from_its_bytes(encoder: Encoder, repositories: pd.DataFra
 def test_the_same_rows_and_seed_make_the_same_bytes(encoder: Encoder, repositories: pd.DataFrame) -> None:
     seen = repositories.head(150)
 
-    again = Encoder.fit(seen, np.log1p(seen["stars"].to_numpy()), seed=0, owners=True)
+    again = Encoder.fit(tokenize(seen), np.log1p(seen["stars"].to_numpy()), seed=0, owners=True)
 
     assert again.to_bytes() == encoder.to_bytes()
 
 
 def test_without_owners_no_owner_is_remembered(repositories: pd.DataFrame) -> None:
-    made = Encoder.fit(repositories, np.log1p(repositories["stars"].to_numpy()), seed=0, owners=False)
+    made = Encoder.fit(tokenize(repositories), np.log1p(repositories["stars"].to_numpy()), seed=0, owners=False)
 
     assert not set(OWNER_ENCODED) & set(Encoder.from_bytes(made.to_bytes()).columns)
 

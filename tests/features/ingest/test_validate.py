@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stargaze.errors import BadDataError
 from stargaze.features import schema
-from stargaze.features.ingest.validate import MISSING, check_name, shorten, validate_columns, validate_repositories
+from stargaze.features.ingest.validate import MISSING, check_name, shorten, validate_columns
 
 SOME_FIELDS = ("full_name", "id", "stars", "has_wiki", "created_at", "topics", "license")
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -28,9 +28,15 @@ ANYTHING = st.one_of(
 )
 
 
+def validate(frame: pd.DataFrame, now: datetime, **options: Any) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+    """Validate and add the missing columns."""
+    valid, invalid = validate_columns(frame, now, **options)
+    return schema.conform(valid), invalid
+
+
 def reason(**values: Any) -> str:
     """Return why one row is refused; empty if it is not."""
-    _, bad = validate_repositories(pd.DataFrame([{"full_name": "a/b", **values}]), NOW)
+    _, bad = validate(pd.DataFrame([{"full_name": "a/b", **values}]), NOW)
     return bad[0][1] if bad else ""
 
 
@@ -66,7 +72,7 @@ def test_a_count_that_cannot_be_true_is_refused(value: object) -> None:
 
 @pytest.mark.parametrize(("value", "count"), [(0, 0.0), (3, 3.0), (3.0, 3.0), ("12", 12.0), (np.int64(7), 7.0)])
 def test_a_whole_number_is_a_count_however_it_is_written(value: object, count: float) -> None:
-    good, _ = validate_repositories(pd.DataFrame({"full_name": ["a/b"], "stars": [value]}), NOW)
+    good, _ = validate(pd.DataFrame({"full_name": ["a/b"], "stars": [value]}), NOW)
 
     assert good["stars"].tolist() == [count]
 
@@ -74,7 +80,7 @@ def test_a_whole_number_is_a_count_however_it_is_written(value: object, count: f
 @pytest.mark.parametrize("value", [None, float("nan"), *sorted(MISSING)])
 @pytest.mark.parametrize("field", ["forks", "has_wiki", "created_at", "language", "id"])
 def test_what_is_missing_is_no_fault(field: str, value: object) -> None:
-    good, bad = validate_repositories(pd.DataFrame({"full_name": ["a/b"], field: [value]}), NOW)
+    good, bad = validate(pd.DataFrame({"full_name": ["a/b"], field: [value]}), NOW)
 
     assert bad == []
     assert good[field].isna().all()
@@ -85,7 +91,7 @@ def test_what_is_missing_is_no_fault(field: str, value: object) -> None:
     [(1, 1.0), (0, 0.0), (True, 1.0), ("true", 1.0), ("False", 0.0), ("1", 1.0), (" no ", 0.0), ("0.0", 0.0)],
 )
 def test_a_switch_is_read_from_numbers_and_words(value: object, flag: float) -> None:
-    good, _ = validate_repositories(pd.DataFrame({"full_name": ["a/b"], "has_wiki": [value]}), NOW)
+    good, _ = validate(pd.DataFrame({"full_name": ["a/b"], "has_wiki": [value]}), NOW)
 
     assert good["has_wiki"].tolist() == [flag]
 
@@ -112,7 +118,7 @@ def test_a_date_that_cannot_be_true_is_refused(field: str, value: object, why: s
 
 def test_the_date_of_a_commit_is_the_authors_claim_and_no_fault_of_the_record() -> None:
     """A wrong clock wrote it: it is not known, and the rest of the record is good."""
-    good, bad = validate_repositories(pd.DataFrame({"full_name": ["a/b"], "first_commit_at": ["2999-01-01"]}), NOW)
+    good, bad = validate(pd.DataFrame({"full_name": ["a/b"], "first_commit_at": ["2999-01-01"]}), NOW)
 
     assert bad == []
     assert good["first_commit_at"].isna().all()
@@ -126,25 +132,21 @@ def test_a_clock_that_is_an_hour_ahead_is_forgiven() -> None:
     "value", ["2020-01-02", "2020-01-02T00:00:00Z", "2020-01-02 00:00:00+00:00", "2020-01-02T00:00:00.000Z"]
 )
 def test_dates_are_read_in_the_spellings_of_iso_8601(value: str) -> None:
-    good, _ = validate_repositories(pd.DataFrame({"full_name": ["a/b"], "created_at": [value]}), NOW)
+    good, _ = validate(pd.DataFrame({"full_name": ["a/b"], "created_at": [value]}), NOW)
 
     assert good["created_at"].tolist() == [pd.Timestamp("2020-01-02", tz="UTC")]
 
 
 @pytest.mark.parametrize("value", ["a, b", "['a', 'b']", '["a","b"]', ["a", "b"], np.array(["a", "b"], dtype=object)])
 def test_topics_are_read_from_lists_and_from_their_texts(value: object) -> None:
-    good, _ = validate_repositories(
-        pd.DataFrame({"full_name": ["a/b"], "topics": pd.Series([value], dtype="object")}), NOW
-    )
+    good, _ = validate(pd.DataFrame({"full_name": ["a/b"], "topics": pd.Series([value], dtype="object")}), NOW)
 
     assert good["topics"].tolist() == [["a", "b"]]
 
 
 def test_half_a_character_in_a_text_becomes_a_question_mark() -> None:
     """JSON may spell a lone surrogate, and no Parquet file can hold it."""
-    good, _ = validate_repositories(
-        pd.DataFrame({"full_name": ["a/b"], "description": ["x\ud800"]}, dtype="object"), NOW
-    )
+    good, _ = validate(pd.DataFrame({"full_name": ["a/b"], "description": ["x\ud800"]}, dtype="object"), NOW)
 
     assert good["description"].tolist() == ["x?"]
 
@@ -156,7 +158,7 @@ def test_a_language_of_a_thousand_characters_is_refused() -> None:
 def test_the_first_fault_of_each_row_is_named_by_its_position() -> None:
     frame = pd.DataFrame({"full_name": ["a/b", "../etc", "c/d"], "stars": [1, -1, -2]}, index=[10, 20, 30])
 
-    good, bad = validate_repositories(frame, NOW)
+    good, bad = validate(frame, NOW)
 
     assert good.index.tolist() == [10]
     assert [row for row, _ in bad] == [1, 2]
@@ -164,23 +166,23 @@ def test_the_first_fault_of_each_row_is_named_by_its_position() -> None:
 
 
 def test_a_field_that_is_needed_may_not_be_missing() -> None:
-    _, bad = validate_repositories(pd.DataFrame({"full_name": ["a/b"]}), NOW, required=("full_name", "stars"))
+    _, bad = validate(pd.DataFrame({"full_name": ["a/b"]}), NOW, required=("full_name", "stars"))
 
     assert bad == [(0, "stars is missing")]
 
 
-def test_checking_columns_adds_none_and_checking_repositories_gives_the_schema() -> None:
+def test_only_known_columns_are_returned() -> None:
     frame = pd.DataFrame({"stars": [1], "full_name": ["a/b"], "stranger": [2]})
 
     assert list(validate_columns(frame, NOW)[0].columns) == ["full_name", "stars"]
-    assert list(validate_repositories(frame, NOW)[0].columns) == [field.name for field in schema.FIELDS]
+    assert list(validate(frame, NOW)[0].columns) == [field.name for field in schema.FIELDS]
 
 
 @pytest.mark.thorough
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(SOME_FIELDS, ANYTHING)), min_size=1, max_size=5))
 def test_any_values_are_good_or_named_bad_and_never_a_crash(rows: list[dict[str, object]]) -> None:
-    good, bad = validate_repositories(pd.DataFrame(rows, dtype="object"), NOW)
+    good, bad = validate(pd.DataFrame(rows, dtype="object"), NOW)
 
     assert len(good) + len(bad) == len(rows)
     assert (good["stars"].dropna() >= 0).all()
