@@ -1,4 +1,4 @@
-"""Repositories and feature set belong together or are refused; too little to learn from is said before it is tried."""
+"""Repositories and feature set must belong together; too few repositories are rejected before training."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def store(tmp_path: Path, plausible: Plausible) -> Store:
 
 
 def feature_set(store: Store, **changes: object) -> FeatureSet:
-    """Make a feature set of these repositories."""
-    kept = {policy: ["age", "language"] for policy in POLICIES}
-    made = FeatureSet(kept, {"language": ["C"]}, SECTION, sha256(store.repositories), {})
-    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+    """Return a feature set of these repositories."""
+    selected = {policy: ["age", "language"] for policy in POLICIES}
+    feature_set = FeatureSet(selected, {"language": ["C"]}, SECTION, sha256(store.repositories), {})
+    return dataclasses.replace(feature_set, **changes)  # type: ignore[arg-type]
 
 
-def test_every_row_is_on_exactly_one_side(store: Store) -> None:
+def test_every_row_is_in_exactly_one_part(store: Store) -> None:
     table = read_dataset(store, SECTION)
 
     rows = np.sort(np.concatenate([table.training, table.validation, table.test]))
@@ -54,7 +54,7 @@ def test_the_target_is_the_logarithm_of_the_stars(store: Store) -> None:
     assert np.expm1(table.target) == pytest.approx(table.repositories["stars"].to_numpy())
 
 
-def test_a_repository_whose_stars_are_not_known_is_left_out(store: Store, plausible: Plausible) -> None:
+def test_a_repository_without_stars_is_dropped(store: Store, plausible: Plausible) -> None:
     frame = plausible(300)
     frame.loc[:9, "stars"] = np.nan
     frame.loc[10:14, "full_name"] = None
@@ -66,7 +66,7 @@ def test_a_repository_whose_stars_are_not_known_is_left_out(store: Store, plausi
     assert np.isfinite(table.target).all()
 
 
-def test_the_input_has_a_row_each_and_the_kept_columns(store: Store) -> None:
+def test_the_design_matrix_has_all_rows_and_the_selected_features(store: Store) -> None:
     inputs = read_dataset(store, SECTION).model_inputs(feature_set(store), "all")
 
     assert inputs.shape == (300, 2)
@@ -74,7 +74,7 @@ def test_the_input_has_a_row_each_and_the_kept_columns(store: Store) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 10, 60])
-def test_too_few_repositories_are_refused(store: Store, plausible: Plausible, n: int) -> None:
+def test_too_few_repositories_are_rejected(store: Store, plausible: Plausible, n: int) -> None:
     plausible(n).to_parquet(store.repositories)
 
     with pytest.raises(MissingInputError, match=f"{n} repositories are too few: training needs at least 60") as caught:
@@ -83,15 +83,15 @@ def test_too_few_repositories_are_refused(store: Store, plausible: Plausible, n:
     assert "fetch more" in caught.value.hint
 
 
-def test_repositories_of_one_owner_cannot_be_parted(store: Store, plausible: Plausible) -> None:
+def test_repositories_of_one_owner_cannot_be_split(store: Store, plausible: Plausible) -> None:
     plausible(300, full_name=[f"one/r{number}" for number in range(300)]).to_parquet(store.repositories)
 
     with pytest.raises(MissingInputError):
         read_dataset(store, SECTION)
 
 
-def test_too_few_owners_for_the_folds_are_refused_with_the_way_out(store: Store, plausible: Plausible) -> None:
-    """A fold without a row would be judged on nothing."""
+def test_too_few_owners_for_the_folds_are_rejected_with_a_hint(store: Store, plausible: Plausible) -> None:
+    """A fold without rows cannot be evaluated."""
     names = [f"owner{number % 11}/r{number}" for number in range(400)]
     plausible(400, full_name=names).to_parquet(store.repositories)
     many = dataclasses.replace(SECTION, folds=8)
@@ -103,7 +103,7 @@ def test_too_few_owners_for_the_folds_are_refused_with_the_way_out(store: Store,
     assert len(set(read_dataset(store, dataclasses.replace(many, split_by="repository")).folds)) == 10
 
 
-def test_a_feature_set_is_read_back_as_it_was_written(store: Store) -> None:
+def test_a_feature_set_survives_writing_and_reading(store: Store) -> None:
     written = feature_set(store, scores={"all": {"rmsle_kept": 0.5}})
     write_feature_set(store, written)
 
@@ -120,12 +120,12 @@ def test_a_feature_set_is_read_back_as_it_was_written(store: Store) -> None:
         {"fingerprint": "0"},
     ],
 )
-def test_whatever_a_model_depends_on_gives_another_name(store: Store, change: dict[str, object]) -> None:
-    """The leaderboard and the trials carry this name, so none is used with features that it was not made from."""
+def test_the_digest_depends_on_everything_a_model_depends_on(store: Store, change: dict[str, object]) -> None:
+    """Leaderboard and trials store the digest, so they are not used with other features."""
     assert feature_set(store, **change).digest != feature_set(store).digest
 
 
-def test_a_feature_set_of_other_repositories_is_refused(store: Store, plausible: Plausible) -> None:
+def test_a_feature_set_of_other_repositories_is_rejected(store: Store, plausible: Plausible) -> None:
     write_feature_set(store, feature_set(store))
     plausible(300, seed=1).to_parquet(store.repositories)
 

@@ -1,4 +1,4 @@
-"""A feature is a function of its own row and of what it says it reads: never of the stars, of others, or of a clock."""
+"""A feature depends only on its declared fields of its own row: not on the stars, other rows or a clock."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Plausible = Callable[..., pd.DataFrame]
 POPULARITY = {"forks", "subscribers", "watchers", "dependents", "downloads", "monthly_downloads", "updated_at"}
 POPULARITY |= {"owner_followers"}
 """What follows from stars, or changes with one; only policy ``all`` may read it."""
-PURE = {name: item for name, item in CATALOG.items() if not item.learned}
-NAMES = [pytest.param(item, id=item.name) for item in PURE.values()]
+COMPUTED_FEATURES = {name: item for name, item in CATALOG.items() if not item.learned}
+NAMES = [pytest.param(item, id=item.name) for item in COMPUTED_FEATURES.values()]
 NAME = st.text(string.ascii_letters + string.digits + "-_.", min_size=1, max_size=12)
 MOMENT = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -41,7 +41,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 @st.composite
 def records(draw: st.DrawFn, *, least: int = 1) -> pd.DataFrame:
-    """Make repositories that know anything between nothing and all, possible or not."""
+    """Return repositories with any subset of the fields, with possible and impossible values."""
     rows = draw(st.lists(st.tuples(NAME, NAME, st.integers(0, 2**32)), min_size=least, max_size=4))
     frame = pd.DataFrame([{"full_name": f"{owner}/{name}", **_fields(seed)} for owner, name, seed in rows])
     frame["description"] = draw(st.lists(st.none() | VALUES["text"], min_size=len(rows), max_size=len(rows)))
@@ -68,19 +68,19 @@ def _fields(seed: int) -> dict[str, Any]:
 
 
 class Recording(pd.DataFrame):
-    """Repositories that remember which columns were asked for."""
+    """Repositories that record which columns are read."""
 
-    asked: ClassVar[set[str]] = set()
+    fields: ClassVar[set[str]] = set()
 
     def __getitem__(self, key: Any) -> Any:
-        """Give a column and write its name down."""
-        Recording.asked |= {key} if isinstance(key, str) else set(key)
+        """Return a column and record its name."""
+        Recording.fields |= {key} if isinstance(key, str) else set(key)
         return super().__getitem__(key)
 
 
 @pytest.fixture(scope="module")
-def some(plausible: Plausible) -> pd.DataFrame:
-    """A few made-up repositories in which every count and date is known."""
+def repositories(plausible: Plausible) -> pd.DataFrame:
+    """Return a few synthetic repositories in which every count and date is known."""
     frame = plausible(40)
     random = np.random.default_rng(1)
     for field in schema.FIELDS:
@@ -94,25 +94,27 @@ def some(plausible: Plausible) -> pd.DataFrame:
 # ---- leakage ------------------------------------------------------------------------------------------------------
 
 
-def test_no_feature_changes_with_the_stars(some: pd.DataFrame) -> None:
-    assert_frame_equal(extract(some), extract(some.assign(stars=some["stars"] * 7 + 3)))
-    assert_frame_equal(extract(some), extract(some.assign(stars=np.nan)))
+def test_no_feature_depends_on_the_stars(repositories: pd.DataFrame) -> None:
+    assert_frame_equal(extract(repositories), extract(repositories.assign(stars=repositories["stars"] * 7 + 3)))
+    assert_frame_equal(extract(repositories), extract(repositories.assign(stars=np.nan)))
 
 
-def test_no_feature_but_watchers_itself_changes_with_the_watchers(some: pd.DataFrame) -> None:
-    """REST's watchers are the stars; ``select-features`` refuses that one column by its look."""
-    others = [name for name in PURE if name != "watchers"]
+def test_only_the_feature_watchers_depends_on_the_watchers(repositories: pd.DataFrame) -> None:
+    """REST's watchers are the stars; ``select-features`` drops this feature as a leak."""
+    others = [name for name in COMPUTED_FEATURES if name != "watchers"]
 
-    assert_frame_equal(extract(some, others), extract(some.assign(watchers=some["stars"]), others))
+    assert_frame_equal(
+        extract(repositories, others), extract(repositories.assign(watchers=repositories["stars"]), others)
+    )
 
 
 @pytest.mark.parametrize("item", NAMES)
-def test_a_feature_reads_exactly_what_it_declares(item: Feature, some: pd.DataFrame) -> None:
-    Recording.asked = set()
+def test_a_feature_reads_exactly_what_it_declares(item: Feature, repositories: pd.DataFrame) -> None:
+    Recording.fields = set()
 
-    item.compute(Recording(some))
+    item.compute(Recording(repositories))
 
-    assert Recording.asked == set(item.source)
+    assert Recording.fields == set(item.source)
 
 
 @pytest.mark.parametrize("item", [case for case in NAMES if case.values[0].policy != "all"])
@@ -121,25 +123,25 @@ def test_only_policy_all_reads_what_follows_from_popularity(item: Feature) -> No
 
 
 @pytest.mark.parametrize("item", NAMES)
-def test_no_feature_says_that_it_reads_the_stars(item: Feature) -> None:
+def test_no_feature_declares_the_stars_as_its_source(item: Feature) -> None:
     assert "stars" not in item.source
     assert set(item.source) <= set(schema.FIELD_BY_NAME)
     if "watchers" in item.source:
         assert item.name == "watchers"
 
 
-def test_figures_of_popularity_change_nothing_below_policy_all(some: pd.DataFrame) -> None:
+def test_only_policy_all_depends_on_popularity(repositories: pd.DataFrame) -> None:
     names = [item.name for item in allowed_features("activity") if not item.learned]
-    changed = some.copy()
+    changed = repositories.copy()
     for name in POPULARITY:
         known = schema.FIELD_BY_NAME[name].kind == "date"
         changed[name] = changed["created_at"] if known else np.arange(len(changed), dtype="float64")
 
-    assert_frame_equal(extract(some, names), extract(changed, names))
+    assert_frame_equal(extract(repositories, names), extract(changed, names))
 
 
 @pytest.mark.parametrize(("policy", "before"), [("activity", "static"), ("all", "activity")])
-def test_each_policy_holds_the_one_before(policy: str, before: str) -> None:
+def test_each_policy_includes_the_previous_one(policy: str, before: str) -> None:
     assert {item.name for item in allowed_features(before)} < {item.name for item in allowed_features(policy)}
 
 
@@ -148,8 +150,8 @@ def test_each_policy_holds_the_one_before(policy: str, before: str) -> None:
 
 @given(records(least=2), st.randoms(use_true_random=False))
 @settings(max_examples=12)
-def test_a_row_alone_is_the_same_as_among_others(frame: pd.DataFrame, dice: Any) -> None:
-    """So the page computes for one repository what training computed for a million, in whatever order they come."""
+def test_a_single_row_has_the_same_features_as_in_a_table(frame: pd.DataFrame, dice: Any) -> None:
+    """Serving computes for one repository what training computed for a million, in any order."""
     order = list(range(len(frame)))
     dice.shuffle(order)
     whole = extract(frame.iloc[order])
@@ -160,56 +162,56 @@ def test_a_row_alone_is_the_same_as_among_others(frame: pd.DataFrame, dice: Any)
 
 @given(records())
 @settings(max_examples=12)
-def test_whatever_a_record_claims_a_number_is_finite_or_missing(frame: pd.DataFrame) -> None:
-    """Warnings are errors here: no division by zero, no overflow, no sum of missing dates."""
-    found = extract(frame)
+def test_numbers_of_any_record_are_finite_or_missing(frame: pd.DataFrame) -> None:
+    """Warnings are errors: no division by zero, no overflow, no sum of missing dates."""
+    features = extract(frame)
 
-    for name, item in PURE.items():
-        assert len(found[name]) == len(frame)
+    for name, item in COMPUTED_FEATURES.items():
+        assert len(features[name]) == len(frame)
         if item.kind == "number":
-            assert found[name].dtype == "float32"
-            assert not np.isinf(found[name]).any()
+            assert features[name].dtype == "float32"
+            assert not np.isinf(features[name]).any()
 
 
-def test_a_record_of_which_nothing_is_known_has_no_number_but_those_of_its_name() -> None:
-    found = extract(schema.conform(pd.DataFrame({"full_name": ["a/b"]})))
+def test_an_empty_record_has_only_the_features_of_its_name() -> None:
+    features = extract(schema.conform(pd.DataFrame({"full_name": ["a/b"]})))
 
-    known = set(found.columns[found.notna().all()])
+    known = set(features.columns[features.notna().all()])
     assert all("full_name" in CATALOG[name].source for name in known)
     assert {"name_length", "owner_length", "name_equals_owner"} <= known
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
-def test_rows_without_even_a_name_are_no_trouble(rows: int) -> None:
-    found = extract(schema.empty(rows))
+def test_rows_without_a_name_are_accepted(rows: int) -> None:
+    features = extract(schema.empty(rows))
 
-    assert found.shape == (rows, len(PURE))
-
-
-def test_the_repositories_are_left_as_they_were(some: pd.DataFrame) -> None:
-    before = some.copy(deep=True)
-
-    extract(some)
-
-    assert_frame_equal(some, before)
+    assert features.shape == (rows, len(COMPUTED_FEATURES))
 
 
-def test_the_index_of_the_rows_is_kept(some: pd.DataFrame) -> None:
-    assert extract(some.iloc[5:9]).index.tolist() == [5, 6, 7, 8]
+def test_the_repositories_are_not_modified(repositories: pd.DataFrame) -> None:
+    before = repositories.copy(deep=True)
+
+    extract(repositories)
+
+    assert_frame_equal(repositories, before)
 
 
-def test_only_the_features_that_are_asked_for_come_in_their_order(some: pd.DataFrame) -> None:
-    assert list(extract(some, ["forks", "age", "language"])) == ["forks", "age", "language"]
+def test_the_index_of_the_rows_is_kept(repositories: pd.DataFrame) -> None:
+    assert extract(repositories.iloc[5:9]).index.tolist() == [5, 6, 7, 8]
 
 
-def test_what_is_learned_is_told_by_no_record_alone(some: pd.DataFrame) -> None:
+def test_requested_features_are_returned_in_their_order(repositories: pd.DataFrame) -> None:
+    assert list(extract(repositories, ["forks", "age", "language"])) == ["forks", "age", "language"]
+
+
+def test_a_learned_feature_is_not_computed_from_a_record_alone(repositories: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="not computed from a record alone: text_score"):
-        extract(some, ["text_score"])
+        extract(repositories, ["text_score"])
 
 
-def test_an_unknown_feature_is_a_mistake_of_the_program(some: pd.DataFrame) -> None:
+def test_an_unknown_feature_raises_value_error(repositories: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="not computed from a record alone: gone"):
-        extract(some, ["age", "gone"])
+        extract(repositories, ["age", "gone"])
 
 
 # ---- figures ------------------------------------------------------------------------------------------------------
@@ -280,29 +282,29 @@ RECORD = {
         ("downloads_per_asset", 2),
     ],
 )
-def test_a_figure_is_what_its_meaning_says(name: str, value: float) -> None:
-    found = extract(schema.conform(pd.DataFrame([RECORD])), [name])
+def test_features_have_the_expected_values(name: str, value: float) -> None:
+    features = extract(schema.conform(pd.DataFrame([RECORD])), [name])
 
-    assert found[name].iloc[0] == pytest.approx(value)
-
-
-def test_issues_stated_whole_are_stronger_than_their_parts() -> None:
-    found = extract(schema.conform(pd.DataFrame([{**RECORD, "issues": 20}])), ["issues"])
-
-    assert found["issues"].iloc[0] == 20
+    assert features[name].iloc[0] == pytest.approx(value)
 
 
-def test_days_are_missing_where_either_date_is() -> None:
+def test_a_stated_total_of_issues_takes_precedence() -> None:
+    features = extract(schema.conform(pd.DataFrame([{**RECORD, "issues": 20}])), ["issues"])
+
+    assert features["issues"].iloc[0] == 20
+
+
+def test_durations_are_missing_where_a_date_is_missing() -> None:
     dates = pd.to_datetime(pd.Series(["2020-01-01", None]), utc=True)
 
     assert np.isnan(days_between(dates, dates.iloc[::-1].reset_index(drop=True))).all()
 
 
-# ---- the catalogue ------------------------------------------------------------------------------------------------
+# ---- the catalog --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("item", NAMES)
-def test_every_feature_says_what_it_is(item: Feature) -> None:
+def test_every_feature_is_documented(item: Feature) -> None:
     assert item.meaning
     assert item.unit
     assert item.source
@@ -310,7 +312,7 @@ def test_every_feature_says_what_it_is(item: Feature) -> None:
     assert item.name.islower()
 
 
-def test_two_features_of_one_name_are_a_mistake_of_the_program() -> None:
+def test_two_features_of_the_same_name_raise_value_error() -> None:
     def age(repositories: pd.DataFrame) -> pd.Series:
         return repositories["stars"]
 
@@ -319,8 +321,8 @@ def test_two_features_of_one_name_are_a_mistake_of_the_program() -> None:
 
 
 @pytest.mark.parametrize("first", ["dataset", "encoding.encoder", "extract", "selection.select_features"])
-def test_the_catalogue_has_one_order_whichever_module_is_imported_first(first: str) -> None:
-    """The selection depends on the order: a stage must not depend on the stage before it in the same process."""
+def test_the_order_of_the_catalog_does_not_depend_on_imports(first: str) -> None:
+    """The selection depends on the order, so it must not depend on a previous stage in the same process."""
     code = f"import stargaze.features.{first}\nfrom stargaze.features.catalog import CATALOG\nprint(*CATALOG)"
 
     listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

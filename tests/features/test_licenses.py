@@ -1,4 +1,4 @@
-"""However a source spells a licence, it has one key."""
+"""A license has one key in all spellings."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from stargaze.features.licenses import KEY_BY_NAME, license_key
         ("MPL-2.0", "mpl-2.0"),
     ],
 )
-def test_the_spellings_of_a_licence_have_one_key(text: str, key: str) -> None:
+def test_the_spellings_of_a_license_have_one_key(text: str, key: str) -> None:
     assert license_key(text) == key
 
 
 @pytest.mark.parametrize(
     "text", ["Other", "NOASSERTION", "https://x.org/LICENSE", "Modelica License 2", "Ask me first", "x" * 300]
 )
-def test_terms_of_ones_own_are_other(text: str) -> None:
+def test_custom_terms_are_other(text: str) -> None:
     assert license_key(text) == "other"
 
 
 @pytest.mark.parametrize("text", ["", " ", "None", "null", "undefined"])
-def test_no_licence_is_none(text: str) -> None:
+def test_no_license_is_none(text: str) -> None:
     assert license_key(text) is None
 
 

@@ -1,4 +1,4 @@
-"""The same repository is the same numbers, whatever else is in the table; a new language is "other", not an error."""
+"""A repository gives the same numbers in any table; an unknown language is "other", not an error."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from stargaze.features.matrix import build_matrix, build_vocabulary, category_po
 
 
 def languages(*names: str | None) -> pd.DataFrame:
-    """Make repositories in these languages."""
+    """Return repositories of these languages."""
     return schema.conform(pd.DataFrame({"full_name": [f"a/{place}" for place in range(len(names))], "language": names}))
 
 
-def test_a_code_is_the_place_in_the_vocabulary_and_nought_is_any_other() -> None:
-    found = build_matrix(languages("C", "Python", "Zig", None, ""), ["language"], {"language": ["C", "Python"]})
+def test_a_code_is_the_position_in_the_vocabulary_and_0_is_any_other_value() -> None:
+    codes = build_matrix(languages("C", "Python", "Zig", None, ""), ["language"], {"language": ["C", "Python"]})
 
-    assert found["language"].tolist()[:3] == [1.0, 2.0, 0.0]
-    assert np.isnan(found["language"].iloc[3])
+    assert codes["language"].tolist()[:3] == [1.0, 2.0, 0.0]
+    assert np.isnan(codes["language"].iloc[3])
 
 
 def test_a_category_without_a_vocabulary_is_other() -> None:
     assert build_matrix(languages("C", None), ["language"], {})["language"].tolist()[0] == 0.0
 
 
-def test_all_is_float32_in_the_order_asked_for(plausible: Callable[..., pd.DataFrame]) -> None:
+def test_all_columns_are_float32_in_the_requested_order(plausible: Callable[..., pd.DataFrame]) -> None:
     names = ["forks", "language", "age", "license"]
 
-    found = build_matrix(plausible(20), names, {"language": ["C"], "license": ["mit"]})
+    codes = build_matrix(plausible(20), names, {"language": ["C"], "license": ["mit"]})
 
-    assert list(found) == names
-    assert set(map(str, found.dtypes)) == {"float32"}
+    assert list(codes) == names
+    assert set(map(str, codes.dtypes)) == {"float32"}
 
 
 def test_categories_that_are_all_missing_are_missing() -> None:
     assert build_matrix(languages(None, None), ["language"], {"language": ["C"]})["language"].isna().all()
 
 
-def test_a_vocabulary_holds_what_is_frequent_most_frequent_first() -> None:
+def test_a_vocabulary_has_the_frequent_values_most_frequent_first() -> None:
     values = pd.Series(["b"] * 30 + ["a"] * 30 + ["c"] * 40 + ["rare"] * 3 + [None] * 50, dtype="str")
 
     assert build_vocabulary(values) == ["c", "a", "b"]
@@ -55,5 +55,5 @@ def test_a_vocabulary_does_not_depend_on_the_order_of_rows(seed: int) -> None:
     assert build_vocabulary(values.sample(frac=1, random_state=seed)) == list("abcdefgh")
 
 
-def test_the_places_of_categories_are_known() -> None:
+def test_the_positions_of_categories_are_returned() -> None:
     assert category_positions(["forks", "language", "age", "owner_type"]) == [1, 3]

@@ -1,4 +1,4 @@
-"""One schema: whatever comes in, the same columns in the same order and types come out."""
+"""Every frame is converted to the same columns, order and dtypes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from stargaze.features import schema
 from stargaze.features.schema import DTYPES, FIELD_BY_NAME, FIELDS, Field, conform, empty
 
 
-def test_every_field_has_a_name_of_its_own() -> None:
+def test_every_field_has_a_unique_name() -> None:
     assert len(FIELD_BY_NAME) == len(FIELDS)
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
-def test_every_field_says_what_it_is(field: Field) -> None:
+def test_every_field_is_documented(field: Field) -> None:
     assert field.meaning
     assert field.kind in DTYPES
     assert field.maximum > 0
@@ -30,7 +30,7 @@ def test_conforming_again_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5])
-def test_an_empty_frame_has_every_column_and_nothing_known(rows: int) -> None:
+def test_an_empty_frame_has_every_column_and_only_missing_values(rows: int) -> None:
     frame = empty(rows)
 
     assert frame.shape == (rows, len(FIELDS))
@@ -38,7 +38,7 @@ def test_an_empty_frame_has_every_column_and_nothing_known(rows: int) -> None:
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
-def test_a_missing_column_has_the_type_of_one_that_is_there(field: Field) -> None:
+def test_a_missing_column_has_the_dtype_of_an_existing_one(field: Field) -> None:
     value = {"date": "2020-01-01", "list": ["a"], "text": "x", "category": "x"}.get(field.kind, 1)
 
     given = conform(pd.DataFrame({field.name: [value, None]}))[field.name]
@@ -51,7 +51,7 @@ def test_the_index_is_kept() -> None:
     assert conform(pd.DataFrame({"stars": [1, 2]}, index=[7, 9])).index.tolist() == [7, 9]
 
 
-def test_a_store_written_and_read_is_the_same(tmp_path: object) -> None:
+def test_a_frame_survives_writing_and_reading(tmp_path: object) -> None:
     frame = conform(
         pd.DataFrame({"id": [2**40, None], "full_name": ["a/b", None], "stars": [1, np.nan], "topics": [["x"], None]})
     )

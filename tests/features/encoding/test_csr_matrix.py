@@ -1,4 +1,4 @@
-"""Sparse tables: the same sums as SciPy's, to the last bit."""
+"""The sparse matrix gives the same sums as SciPy's, to the last bit."""
 
 from __future__ import annotations
 
@@ -12,34 +12,36 @@ from stargaze.features.encoding.csr_matrix import CsrMatrix
 
 @st.composite
 def tables(draw: st.DrawFn) -> CsrMatrix:
-    """Make a table of any few values, many of them in one place."""
+    """Return a matrix of a few values, many of them in the same cell."""
     n_rows, n_columns = draw(st.integers(0, 5)), draw(st.integers(1, 6))
     n = draw(st.integers(0, 30)) if n_rows else 0
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    places = random.integers(0, n_columns, n), random.integers(0, max(n_rows, 1), n)
-    return CsrMatrix.from_coordinates(random.normal(size=n).astype("float32"), *places, (n_rows, n_columns))
+    coordinates = random.integers(0, n_columns, n), random.integers(0, max(n_rows, 1), n)
+    return CsrMatrix.from_coordinates(random.normal(size=n).astype("float32"), *coordinates, (n_rows, n_columns))
 
 
 @given(table=tables(), seed=st.integers(0, 2**32), wide=st.booleans())
-def test_products_are_those_of_scipy(table: CsrMatrix, seed: int, wide: bool) -> None:
+def test_products_equal_those_of_scipy(table: CsrMatrix, seed: int, wide: bool) -> None:
     shape = (table.n_columns, 3) if wide else (table.n_columns,)
     dense = np.random.default_rng(seed).normal(size=shape).astype("float32")
 
-    ours, theirs = table @ dense, table.to_scipy() @ dense
+    ours, expected = table @ dense, table.to_scipy() @ dense
 
-    assert ours.dtype == theirs.dtype
-    assert np.array_equal(ours, theirs)
+    assert ours.dtype == expected.dtype
+    assert np.array_equal(ours, expected)
 
 
 @given(table=tables(), seed=st.integers(0, 2**32), mask=st.booleans())
-def test_chosen_rows_are_those_of_scipy(table: CsrMatrix, seed: int, mask: bool) -> None:
+def test_selected_rows_equal_those_of_scipy(table: CsrMatrix, seed: int, mask: bool) -> None:
     n_rows, random = table.shape[0], np.random.default_rng(seed)
-    chosen = random.integers(0, 2, n_rows).astype(bool) if mask else random.integers(0, max(n_rows, 1), min(n_rows, 4))
+    selected = (
+        random.integers(0, 2, n_rows).astype(bool) if mask else random.integers(0, max(n_rows, 1), min(n_rows, 4))
+    )
 
-    assert np.array_equal(table[chosen].to_scipy().toarray(), table.to_scipy()[chosen].toarray())
+    assert np.array_equal(table[selected].to_scipy().toarray(), table.to_scipy()[selected].toarray())
 
 
-def test_what_has_the_same_place_is_added_up() -> None:
+def test_values_of_the_same_cell_are_added() -> None:
     table = CsrMatrix.from_coordinates(
         np.array([1.0, -1.0, 2.0, 3.0]), np.array([1, 1, 0, 2]), np.array([2, 2, 2, 0]), (3, 3)
     )

@@ -1,4 +1,4 @@
-"""An encoder tells the same of a repository wherever it is asked, goes through bytes without a pickle, and refuses others."""
+"""An encoder is deterministic, survives serialization without pickle, and rejects other bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUBJECTS = ("parser for json", "web framework", "deep learning models", "termina
 
 @pytest.fixture(scope="module")
 def repositories(plausible: Plausible) -> pd.DataFrame:
-    """Made-up repositories whose subject tells their stars."""
+    """Return synthetic repositories whose subject determines their stars."""
     frame = plausible(200)
     subject = np.arange(200) % 4
     stars = np.floor(np.exp(subject + 1.0))
@@ -33,20 +33,20 @@ def repositories(plausible: Plausible) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def encoder(repositories: pd.DataFrame) -> Encoder:
-    """Fitted on the first 150."""
+    """Return an encoder that is fitted on the first 150."""
     seen = repositories.head(150)
     return Encoder.fit(tokenize(seen), np.log1p(seen["stars"].to_numpy()), seed=0, owners=True)
 
 
-def test_words_tell_the_stars_of_what_was_not_seen(encoder: Encoder, repositories: pd.DataFrame) -> None:
-    told = encoder.transform(repositories.tail(50))
+def test_words_predict_the_stars_of_unseen_repositories(encoder: Encoder, repositories: pd.DataFrame) -> None:
+    encoded = encoder.transform(repositories.tail(50))
 
-    assert np.corrcoef(told["text_score"], np.log1p(repositories["stars"].tail(50)))[0, 1] > 0.95
-    assert list(told) == list(encoder.columns)
-    assert set(told.dtypes) == {np.dtype("float32")}
+    assert np.corrcoef(encoded["text_score"], np.log1p(repositories["stars"].tail(50)))[0, 1] > 0.95
+    assert list(encoded) == list(encoder.columns)
+    assert set(encoded.dtypes) == {np.dtype("float32")}
 
 
-def test_a_row_alone_is_told_the_same_as_among_others(encoder: Encoder, repositories: pd.DataFrame) -> None:
+def test_a_single_row_is_encoded_as_in_a_table(encoder: Encoder, repositories: pd.DataFrame) -> None:
     whole = encoder.transform(repositories)
 
     for row in (3, 170):
@@ -54,35 +54,35 @@ def test_a_row_alone_is_told_the_same_as_among_others(encoder: Encoder, reposito
         assert_frame_equal(alone, whole.iloc[[row]], rtol=1e-5, atol=1e-6)
 
 
-def test_its_own_stars_are_not_looked_at(encoder: Encoder, repositories: pd.DataFrame) -> None:
+def test_a_row_is_encoded_without_its_own_stars(encoder: Encoder, repositories: pd.DataFrame) -> None:
     other = repositories.assign(stars=7.0, watchers=7.0, forks=1e6)
 
     assert_frame_equal(encoder.transform(other), encoder.transform(repositories))
 
 
-def test_topics_are_found_in_any_case(encoder: Encoder, repositories: pd.DataFrame) -> None:
+def test_topics_are_case_insensitive(encoder: Encoder, repositories: pd.DataFrame) -> None:
     one = repositories.head(1).assign(topics=[["web"]])
     upper = repositories.head(1).assign(topics=[["WEB"]])
 
     assert encoder.transform(one)["topics_stars"].tolist() == encoder.transform(upper)["topics_stars"].tolist()
 
 
-def test_of_an_unknown_repository_there_is_a_guess_and_no_more(encoder: Encoder) -> None:
+def test_an_unknown_repository_has_default_encodings(encoder: Encoder) -> None:
     bare = schema.conform(pd.DataFrame({"full_name": ["nobody/nothing"]}))
 
-    told = encoder.transform(bare).iloc[0]
+    encoded = encoder.transform(bare).iloc[0]
 
-    assert told["owner_repositories"] == 0.0
-    assert np.isfinite(told[["text_score", "owner_stars"]]).all()
-    assert told[["language_stars", "topics_stars", "owner_stars_max"]].isna().all()
+    assert encoded["owner_repositories"] == 0.0
+    assert np.isfinite(encoded[["text_score", "owner_stars"]]).all()
+    assert encoded[["language_stars", "topics_stars", "owner_stars_max"]].isna().all()
 
 
 @pytest.mark.parametrize("rows", [0, 1])
-def test_rows_of_which_nothing_is_known_are_no_trouble(encoder: Encoder, rows: int) -> None:
+def test_empty_rows_are_encoded(encoder: Encoder, rows: int) -> None:
     assert encoder.transform(schema.empty(rows)).shape == (rows, len(encoder.columns))
 
 
-def test_it_comes_back_from_its_bytes(encoder: Encoder, repositories: pd.DataFrame) -> None:
+def test_an_encoder_survives_serialization(encoder: Encoder, repositories: pd.DataFrame) -> None:
     data = encoder.to_bytes()
 
     assert_frame_equal(Encoder.from_bytes(data).transform(repositories), encoder.transform(repositories))
@@ -90,7 +90,7 @@ def test_it_comes_back_from_its_bytes(encoder: Encoder, repositories: pd.DataFra
     assert len(data) < 1_000_000
 
 
-def test_the_same_rows_and_seed_make_the_same_bytes(encoder: Encoder, repositories: pd.DataFrame) -> None:
+def test_the_same_rows_and_seed_give_the_same_bytes(encoder: Encoder, repositories: pd.DataFrame) -> None:
     seen = repositories.head(150)
 
     again = Encoder.fit(tokenize(seen), np.log1p(seen["stars"].to_numpy()), seed=0, owners=True)
@@ -98,10 +98,12 @@ def test_the_same_rows_and_seed_make_the_same_bytes(encoder: Encoder, repositori
     assert again.to_bytes() == encoder.to_bytes()
 
 
-def test_without_owners_no_owner_is_remembered(repositories: pd.DataFrame) -> None:
-    made = Encoder.fit(tokenize(repositories), np.log1p(repositories["stars"].to_numpy()), seed=0, owners=False)
+def test_without_owners_no_owner_is_stored(repositories: pd.DataFrame) -> None:
+    without_owners = Encoder.fit(
+        tokenize(repositories), np.log1p(repositories["stars"].to_numpy()), seed=0, owners=False
+    )
 
-    assert not set(OWNER_ENCODED) & set(Encoder.from_bytes(made.to_bytes()).columns)
+    assert not set(OWNER_ENCODED) & set(Encoder.from_bytes(without_owners.to_bytes()).columns)
 
 
 def _packed(**arrays: np.ndarray) -> bytes:
@@ -113,8 +115,8 @@ def _packed(**arrays: np.ndarray) -> bytes:
 def _changed(encoder: Encoder, **changes: np.ndarray | None) -> bytes:
     with np.load(io.BytesIO(encoder.to_bytes())) as archive:
         arrays = {name: archive[name] for name in archive.files}
-    kept = {**arrays, **{name.replace("__", "."): value for name, value in changes.items()}}
-    return _packed(**{name: value for name, value in kept.items() if value is not None})
+    changed = {**arrays, **{name.replace("__", "."): value for name, value in changes.items()}}
+    return _packed(**{name: value for name, value in changed.items() if value is not None})
 
 
 @pytest.mark.parametrize(
@@ -131,19 +133,21 @@ def _changed(encoder: Encoder, **changes: np.ndarray | None) -> bytes:
         lambda encoder: _changed(encoder, text_ridge__intercept=np.array({"a": 1}, dtype=object)),
     ],
 )
-def test_bytes_that_are_no_encoder_are_refused(encoder: Encoder, damage: Callable[[Encoder], bytes]) -> None:
+def test_bytes_that_are_not_an_encoder_are_rejected(encoder: Encoder, damage: Callable[[Encoder], bytes]) -> None:
     with pytest.raises((ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile)):
         Encoder.from_bytes(damage(encoder))
 
 
-def test_bytes_that_unpack_to_too_much_are_refused_unread(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_that_decompress_to_too_much_are_rejected_before_decompression(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(encode, "MAX_BYTES", 10_000)
 
     with pytest.raises(ValueError, match="more than 10,000 bytes"):
         Encoder.from_bytes(encoder.to_bytes())
 
 
-def test_every_learned_feature_stands_in_the_catalogue(encoder: Encoder) -> None:
+def test_every_learned_feature_is_in_the_catalog(encoder: Encoder) -> None:
     assert [name for name in CATALOG if CATALOG[name].learned] == sorted(encoder.columns, key=list(CATALOG).index)
     assert needs_encoder(["age", "text_score"])
     assert not needs_encoder(["age", "moon_phase"])

@@ -1,4 +1,4 @@
-"""Hashes: the same as scikit-learn's, so that bundles of every age are served alike."""
+"""Hashes equal those of scikit-learn, which fitted the encoders."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
 @given(st.lists(TEXT, max_size=20))
-def test_any_texts_are_hashed_as_scikit_learn_hashes_them(texts: list[str]) -> None:
+def test_hashes_equal_those_of_scikit_learn(texts: list[str]) -> None:
     assert murmur3(texts).tolist() == [murmurhash3_32(text.encode(), seed=0) for text in texts]
 
 
 @given(st.lists(st.lists(TEXT, max_size=8), min_size=1, max_size=5))
-def test_rows_of_words_are_counted_as_scikit_learn_counts_them(rows: list[list[str]]) -> None:
-    theirs = FeatureHasher(BUCKETS, input_type="string", dtype=np.float32).transform(rows)
+def test_token_counts_equal_those_of_scikit_learn(rows: list[list[str]]) -> None:
+    expected = FeatureHasher(BUCKETS, input_type="string", dtype=np.float32).transform(rows)
 
     ours = count_tokens(rows)
 
-    theirs.sort_indices()
+    expected.sort_indices()
     for part in ("data", "indices", "indptr"):
-        assert np.array_equal(getattr(ours, part), getattr(theirs, part))
-    assert ours.data.dtype == theirs.dtype
+        assert np.array_equal(getattr(ours, part), getattr(expected, part))
+    assert ours.data.dtype == expected.dtype
 
 
-def test_no_row_is_a_table_without_rows() -> None:
+def test_no_tokens_give_a_matrix_without_rows() -> None:
     assert count_tokens([]).shape == (0, BUCKETS)

@@ -1,4 +1,4 @@
-"""What is learned is told to a row only by rows that have not seen its stars, and by none of a fold that is judged."""
+"""Out-of-fold encodings depend neither on a row's own stars nor on the held-out fold."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS = ("fast", "parser", "web", "kernel", "game", "tool", "bot", "list", "json
 
 @pytest.fixture(scope="module")
 def repositories(plausible: Plausible) -> pd.DataFrame:
-    """Made-up repositories with texts, topics and owners of several."""
+    """Return synthetic repositories with texts, topics and owners of several repositories."""
     random = np.random.default_rng(3)
     frame = plausible(600)
     texts = [" ".join(random.choice(WORDS, 5)) for _ in range(600)]
@@ -30,123 +30,124 @@ def repositories(plausible: Plausible) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def side() -> np.ndarray:
-    """Three folds, and every seventh row for the test."""
-    side = np.random.default_rng(4).integers(0, FOLDS, 600)
-    side[::7] = -1
-    return side
+def folds() -> np.ndarray:
+    """Return three folds, and every seventh row as test."""
+    folds = np.random.default_rng(4).integers(0, FOLDS, 600)
+    folds[::7] = -1
+    return folds
 
 
 @pytest.fixture(scope="module")
 def target(repositories: pd.DataFrame) -> np.ndarray:
-    """log1p of the stars."""
+    """Return log1p of the stars."""
     return np.log1p(repositories["stars"].to_numpy())
 
 
 @pytest.fixture(scope="module")
-def learned(repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray) -> OutOfFoldEncodings:
-    """Everything on, owners too."""
-    return fit_out_of_fold(repositories, target, side, seed=0, owners=True)
+def encodings(repositories: pd.DataFrame, target: np.ndarray, folds: np.ndarray) -> OutOfFoldEncodings:
+    """Return the encodings with owners."""
+    return fit_out_of_fold(repositories, target, folds, seed=0, owners=True)
 
 
-def test_no_row_is_told_its_own_stars(
-    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: OutOfFoldEncodings
+def test_a_training_row_is_encoded_without_the_stars_of_its_fold(
+    repositories: pd.DataFrame, target: np.ndarray, folds: np.ndarray, encodings: OutOfFoldEncodings
 ) -> None:
-    """The stars of a whole fold change: nothing that this fold is told does."""
+    """When the stars of a whole fold change, its encodings stay the same."""
     for fold in range(FOLDS):
-        changed = np.where(side == fold, 9.0, target)
+        changed = np.where(folds == fold, 9.0, target)
 
-        again = fit_out_of_fold(repositories, changed, side, seed=0, owners=True)
+        again = fit_out_of_fold(repositories, changed, folds, seed=0, owners=True)
 
-        own = side == fold
-        assert again.values[own].equals(learned.values[own])
-        assert not again.values[~own].equals(learned.values[~own])
+        own = folds == fold
+        assert again.values[own].equals(encodings.values[own])
+        assert not again.values[~own].equals(encodings.values[~own])
 
 
-def test_a_model_that_has_not_seen_a_fold_is_told_nothing_that_the_fold_teaches(
-    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: OutOfFoldEncodings
+def test_encodings_without_a_fold_do_not_depend_on_its_stars(
+    repositories: pd.DataFrame, target: np.ndarray, folds: np.ndarray, encodings: OutOfFoldEncodings
 ) -> None:
     for fold in range(FOLDS):
-        again = fit_out_of_fold(repositories, np.where(side == fold, 9.0, target), side, seed=0, owners=True)
+        again = fit_out_of_fold(repositories, np.where(folds == fold, 9.0, target), folds, seed=0, owners=True)
 
-        assert np.array_equal(again.by_excluded_fold[fold], learned.by_excluded_fold[fold], equal_nan=True)
+        assert np.array_equal(again.by_excluded_fold[fold], encodings.by_excluded_fold[fold], equal_nan=True)
 
 
-def test_not_even_then_is_a_row_told_its_own_stars(
-    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: OutOfFoldEncodings
+def test_encodings_without_a_fold_do_not_depend_on_a_rows_own_stars_either(
+    repositories: pd.DataFrame, target: np.ndarray, folds: np.ndarray, encodings: OutOfFoldEncodings
 ) -> None:
-    changed = np.where(side == 1, 9.0, target)
+    changed = np.where(folds == 1, 9.0, target)
 
-    again = fit_out_of_fold(repositories, changed, side, seed=0, owners=True)
+    again = fit_out_of_fold(repositories, changed, folds, seed=0, owners=True)
 
-    assert np.array_equal(again.by_excluded_fold[0][side == 1], learned.by_excluded_fold[0][side == 1], equal_nan=True)
+    assert np.array_equal(
+        again.by_excluded_fold[0][folds == 1], encodings.by_excluded_fold[0][folds == 1], equal_nan=True
+    )
 
 
-def test_rows_that_are_held_out_teach_nothing(
-    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray, learned: OutOfFoldEncodings
+def test_held_out_rows_do_not_change_the_encodings(
+    repositories: pd.DataFrame, target: np.ndarray, folds: np.ndarray, encodings: OutOfFoldEncodings
 ) -> None:
-    again = fit_out_of_fold(repositories, np.where(side < 0, 9.0, target), side, seed=0, owners=True)
+    again = fit_out_of_fold(repositories, np.where(folds < 0, 9.0, target), folds, seed=0, owners=True)
 
-    assert again.values.equals(learned.values)
-    assert again.encoder.to_bytes() == learned.encoder.to_bytes()
+    assert again.values.equals(encodings.values)
+    assert again.encoder.to_bytes() == encodings.encoder.to_bytes()
 
 
-def test_a_row_that_is_held_out_is_told_what_serving_tells(
-    repositories: pd.DataFrame, side: np.ndarray, learned: OutOfFoldEncodings
+def test_a_held_out_row_is_encoded_as_in_serving(
+    repositories: pd.DataFrame, folds: np.ndarray, encodings: OutOfFoldEncodings
 ) -> None:
-    held = side < 0
+    held_out = folds < 0
 
-    pd.testing.assert_frame_equal(learned.encoder.transform(repositories[held]), learned.values[held], rtol=1e-5)
+    pd.testing.assert_frame_equal(
+        encodings.encoder.transform(repositories[held_out]), encodings.values[held_out], rtol=1e-5
+    )
 
 
-def test_of_two_folds_nothing_is_left_to_tell_where_both_may_not_be_seen(
-    repositories: pd.DataFrame, target: np.ndarray, side: np.ndarray
+def test_of_two_folds_a_row_is_missing_where_both_are_excluded(
+    repositories: pd.DataFrame, target: np.ndarray, folds: np.ndarray
 ) -> None:
-    two = np.where(side == 2, 1, side)
+    two_folds = np.where(folds == 2, 1, folds)
 
-    told = fit_out_of_fold(repositories, target, two, seed=0, owners=False)
+    encoded = fit_out_of_fold(repositories, target, two_folds, seed=0, owners=False)
 
-    assert told.excluding_fold(0).loc[two == 1, "text_score"].isna().all()
-    assert told.excluding_fold(0).loc[two == 0, "text_score"].notna().all()
+    assert encoded.excluding_fold(0).loc[two_folds == 1, "text_score"].isna().all()
+    assert encoded.excluding_fold(0).loc[two_folds == 0, "text_score"].notna().all()
 
 
 @pytest.mark.parametrize("others", [1, 4])
 def test_one_owner_may_have_almost_all_rows(repositories: pd.DataFrame, target: np.ndarray, others: int) -> None:
-    """Outside that owner's fold are fewer rows than the words have directions: those that are left lead nowhere."""
+    """Outside that owner's fold are fewer rows than text components: the remaining components are 0."""
     lopsided = (np.arange(len(target)) < others).astype(int)
 
-    told = fit_out_of_fold(repositories, target, lopsided, seed=0, owners=False)
+    encoded = fit_out_of_fold(repositories, target, lopsided, seed=0, owners=False)
 
-    directions = told.excluding_fold(0).filter(like="text_component")
-    assert (directions.iloc[:, others:] == 0.0).all(axis=None)
-    assert directions.iloc[:, 0].abs().max() > 0.0
+    components = encoded.excluding_fold(0).filter(like="text_component")
+    assert (components.iloc[:, others:] == 0.0).all(axis=None)
+    assert components.iloc[:, 0].abs().max() > 0.0
 
 
-def test_stars_that_mean_nothing_are_not_predicted(repositories: pd.DataFrame, side: np.ndarray) -> None:
-    """Shuffled stars, all learned columns on: what is judged without its own teachings is no better than the mean.
-
-    Were a row's own stars in any of its columns, a model would find them: it does where it is told what it must not know.
-    """
-    honest, told = [], []
+def test_random_stars_are_not_predicted(repositories: pd.DataFrame, folds: np.ndarray) -> None:
+    """With random stars and all encodings features, a model without leaks is no better than the mean; one with leaks is."""
+    out_of_fold, leaking = [], []
     for seed in range(4):
-        noise = np.random.default_rng(seed).normal(size=len(side))
-        learned = fit_out_of_fold(repositories, noise, side, seed=seed, owners=True)
-        cheating = learned.encoder.transform(repositories)
-        honest.append(_r2(lambda fold, learned=learned: learned.excluding_fold(fold), noise, side))
-        told.append(_r2(lambda _fold, cheating=cheating: cheating, noise, side))
+        noise = np.random.default_rng(seed).normal(size=len(folds))
+        encodings = fit_out_of_fold(repositories, noise, folds, seed=seed, owners=True)
+        in_sample = encodings.encoder.transform(repositories)
+        out_of_fold.append(_r2(lambda fold, encodings=encodings: encodings.excluding_fold(fold), noise, folds))
+        leaking.append(_r2(lambda _fold, in_sample=in_sample: in_sample, noise, folds))
 
-    assert np.mean(honest) < 0.02
-    assert np.mean(told) > 0.1
+    assert np.mean(out_of_fold) < 0.02
+    assert np.mean(leaking) > 0.1
 
 
-def _r2(known: Callable[[int], pd.DataFrame], target: np.ndarray, side: np.ndarray) -> float:
-    """Cross-validate a small model; return the share of the variance that it explains out of fold."""
+def _r2(encode: Callable[[int], pd.DataFrame], target: np.ndarray, folds: np.ndarray) -> float:
+    """Cross-validate a small model; return its R²."""
     predicted = np.zeros(len(target))
     for fold in range(FOLDS):
-        inputs = known(fold).to_numpy()
-        fitted, judged = (side >= 0) & (side != fold), side == fold
+        inputs = encode(fold).to_numpy()
+        fitted, held_out = (folds >= 0) & (folds != fold), folds == fold
         parameters = {"num_leaves": 7, "learning_rate": 0.1, "verbose": -1, "num_threads": 1, "deterministic": True}
         model = lightgbm.train(parameters, lightgbm.Dataset(inputs[fitted], target[fitted]), 30)
-        predicted[judged] = np.asarray(model.predict(inputs[judged]))
-    training = side >= 0
+        predicted[held_out] = np.asarray(model.predict(inputs[held_out]))
+    training = folds >= 0
     return 1.0 - float(np.mean((predicted - target)[training] ** 2) / np.var(target[training]))

@@ -1,4 +1,4 @@
-"""What words tell is the same on every machine."""
+"""Text models give the same digits on every machine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from stargaze.features.encoding.tokens import tokenize
 pytestmark = pytest.mark.thorough
 
 
-def test_one_core_and_two_find_the_same_to_the_last_digit(sample: pd.DataFrame) -> None:
-    """Sums over several threads differ in their last digits, and selected features with them."""
+def test_one_core_and_two_give_the_same_digits(sample: pd.DataFrame) -> None:
+    """Sums over several threads differ in the last digits, which could change the selection."""
     words, target = tokenize(sample).words, np.log1p(sample["stars"].to_numpy())
-    found = []
+    results = []
     for cores in (1, 2):
         with threadpool_limits(cores):
-            found.append((TextComponents.fit(words, 0).components, TextRidge.fit(words, target).coefficients))
+            results.append((TextComponents.fit(words, 0).components, TextRidge.fit(words, target).coefficients))
 
-    assert np.array_equal(found[0][0], found[1][0])
-    assert np.array_equal(found[0][1], found[1][1])
+    assert np.array_equal(results[0][0], results[1][0])
+    assert np.array_equal(results[0][1], results[1][1])

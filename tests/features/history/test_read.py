@@ -1,4 +1,4 @@
-"""Both kinds of history are read into one form, and what cannot be true is refused by its row."""
+"""Both kinds of histories are read into one form, and invalid rows are rejected by number."""
 
 from __future__ import annotations
 
@@ -18,71 +18,73 @@ NOW = datetime(2024, 3, 1, tzinfo=UTC)
 WEEKS = pd.date_range("2024-01-01", periods=3, freq="7D", tz="UTC")
 
 
-def counted(**columns: Any) -> pd.DataFrame:
-    """Make a table of dates and counts, as somebody else keeps it."""
+def counts_table(**columns: Any) -> pd.DataFrame:
+    """Return a table of dates and counts of other origin."""
     return pd.DataFrame(
         {"full_name": "a/b", "date": ["2024-01-15", "2024-01-01", "2024-01-08"], "stars": [30, 10, 20], **columns}
     )
 
 
-def written(table: pd.DataFrame, folder: Path, ending: str = "csv") -> Path:
-    path = folder / f"history.{ending}"
-    table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
+def write_table(table: pd.DataFrame, folder: Path, suffix: str = "csv") -> Path:
+    path = folder / f"history.{suffix}"
+    table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path)
     return path
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_dates_and_counts_are_read_in_order_with_every_column(tmp_path: Path, ending: str) -> None:
-    found = read_history(written(counted(forks=[3, 1, 2]), tmp_path, ending), now=NOW)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_dates_and_counts_are_sorted_and_completed(tmp_path: Path, suffix: str) -> None:
+    history = read_history(write_table(counts_table(forks=[3, 1, 2]), tmp_path, suffix), now=NOW)
 
-    assert list(found.columns) == list(COLUMNS)
-    assert found["stars"].tolist() == [10.0, 20.0, 30.0]
-    assert found["forks"].tolist() == [1.0, 2.0, 3.0]
-    assert found["date"].tolist() == list(WEEKS)
-    assert found[["issues", "language", "last_commit"]].isna().all(axis=None)
-
-
-def test_what_fetch_gathered_is_added_up_to_the_end_of_each_week(tmp_path: Path) -> None:
-    """Newest first, as GitHub gives it."""
-    gained = pd.DataFrame({"full_name": "a/b", "week": WEEKS[::-1], "stars": [4, 2, 1], "days": [[0] * 7] * 3})
-
-    found = read_history(written(gained, tmp_path, "parquet"), now=NOW)
-
-    assert found["stars"].tolist() == [1.0, 3.0, 7.0]
-    assert found["date"].tolist() == [week + pd.Timedelta(days=7) for week in WEEKS]
+    assert list(history.columns) == list(COLUMNS)
+    assert history["stars"].tolist() == [10.0, 20.0, 30.0]
+    assert history["forks"].tolist() == [1.0, 2.0, 3.0]
+    assert history["date"].tolist() == list(WEEKS)
+    assert history[["issues", "language", "last_commit"]].isna().all(axis=None)
 
 
-def test_a_week_that_is_not_over_is_left_out(tmp_path: Path) -> None:
-    """Its stars would look as if the growth had stopped."""
-    gained = pd.DataFrame({"full_name": "a/b", "week": WEEKS, "stars": [1, 2, 4], "days": [[0] * 7] * 3})
+def test_weekly_gains_are_accumulated_at_the_end_of_each_week(tmp_path: Path) -> None:
+    """The weeks are in descending order, as in GitHub's responses."""
+    gains = pd.DataFrame({"full_name": "a/b", "week": WEEKS[::-1], "stars": [4, 2, 1], "days": [[0] * 7] * 3})
 
-    found = read_history(written(gained, tmp_path, "parquet"), now=datetime(2024, 1, 20, tzinfo=UTC))
+    history = read_history(write_table(gains, tmp_path, "parquet"), now=NOW)
 
-    assert found["stars"].tolist() == [1.0, 3.0]
+    assert history["stars"].tolist() == [1.0, 3.0, 7.0]
+    assert history["date"].tolist() == [week + pd.Timedelta(days=7) for week in WEEKS]
 
 
-def test_a_week_that_was_not_over_when_it_was_gathered_is_left_out_later_too(tmp_path: Path) -> None:
-    gained = pd.DataFrame({"full_name": "a/b", "week": WEEKS, "stars": [1, 2, 4], "days": [[0] * 7] * 3})
-    path = written(gained, tmp_path, "parquet")
+def test_an_unfinished_week_is_dropped(tmp_path: Path) -> None:
+    """Otherwise the growth would seem to stop."""
+    gains = pd.DataFrame({"full_name": "a/b", "week": WEEKS, "stars": [1, 2, 4], "days": [[0] * 7] * 3})
+
+    history = read_history(write_table(gains, tmp_path, "parquet"), now=datetime(2024, 1, 20, tzinfo=UTC))
+
+    assert history["stars"].tolist() == [1.0, 3.0]
+
+
+def test_a_week_that_was_unfinished_when_it_was_fetched_stays_dropped(tmp_path: Path) -> None:
+    gains = pd.DataFrame({"full_name": "a/b", "week": WEEKS, "stars": [1, 2, 4], "days": [[0] * 7] * 3})
+    path = write_table(gains, tmp_path, "parquet")
     os.utime(path, (datetime(2024, 1, 17, tzinfo=UTC).timestamp(),) * 2)
 
     assert read_history(path, now=NOW)["stars"].tolist() == [1.0, 3.0]
 
 
-def test_times_of_other_zones_become_utc(tmp_path: Path) -> None:
-    table = counted(date=["2024-01-01T00:00:00+02:00", "2024-01-08T00:00:00+02:00", "2024-01-15T00:00:00+02:00"])
+def test_other_time_zones_are_converted_to_utc(tmp_path: Path) -> None:
+    table = counts_table(date=["2024-01-01T00:00:00+02:00", "2024-01-08T00:00:00+02:00", "2024-01-15T00:00:00+02:00"])
 
-    assert read_history(written(table, tmp_path), now=NOW)["date"].iloc[0] == pd.Timestamp("2023-12-31T22:00", tz="UTC")
+    assert read_history(write_table(table, tmp_path), now=NOW)["date"].iloc[0] == pd.Timestamp(
+        "2023-12-31T22:00", tz="UTC"
+    )
 
 
-def test_names_of_others_for_our_columns_are_known(tmp_path: Path) -> None:
-    table = counted().rename(columns={"full_name": "repository", "stars": "stargazers_count"})
+def test_other_names_of_the_columns_are_known(tmp_path: Path) -> None:
+    table = counts_table().rename(columns={"full_name": "repository", "stars": "stargazers_count"})
 
-    assert read_history(written(table, tmp_path), now=NOW)["stars"].tolist() == [10.0, 20.0, 30.0]
+    assert read_history(write_table(table, tmp_path), now=NOW)["stars"].tolist() == [10.0, 20.0, 30.0]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda table: table.assign(stars=[30, -1, 20]), "row 2: stars is negative: -1"),
         (lambda table: table.assign(stars=[30, "many", 20]), "row 2: stars is not a number: many"),
@@ -97,21 +99,21 @@ def test_names_of_others_for_our_columns_are_known(tmp_path: Path) -> None:
         (lambda table: table.head(0), "has no rows"),
     ],
 )
-def test_what_cannot_be_true_is_refused_with_its_place(
-    tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], said: str
+def test_an_invalid_table_is_rejected_with_the_row(
+    tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], message: str
 ) -> None:
-    path = written(change(counted()), tmp_path)
+    path = write_table(change(counts_table()), tmp_path)
 
     with pytest.raises(BadDataError) as caught:
         read_history(path, now=NOW)
 
-    assert caught.value.message.startswith(f"{path}: {said}")
+    assert caught.value.message.startswith(f"{path}: {message}")
     assert caught.value.hint
 
 
-def test_a_column_that_is_nearly_ours_is_asked_about(tmp_path: Path) -> None:
+def test_a_similar_column_name_is_suggested(tmp_path: Path) -> None:
     with pytest.raises(BadDataError) as caught:
-        read_history(written(counted().rename(columns={"stars": "star"}), tmp_path), now=NOW)
+        read_history(write_table(counts_table().rename(columns={"stars": "star"}), tmp_path), now=NOW)
 
     assert "Did you mean star?" in caught.value.hint
 
@@ -119,25 +121,25 @@ def test_a_column_that_is_nearly_ours_is_asked_about(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"), [("x.parquet", b"no parquet"), ("x.csv", b""), ("x.csv", b"\xff\xfe\x00\x01")]
 )
-def test_a_file_that_is_no_table_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_that_is_not_a_table_is_rejected(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(BadDataError, match=r"cannot be read"):
         read_history(tmp_path / name, now=NOW)
 
 
-def test_a_missing_history_says_how_to_gather_one(tmp_path: Path) -> None:
+def test_a_missing_history_has_a_hint_how_to_fetch_one(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError) as caught:
         read_history(tmp_path / "star_history.parquet", now=NOW)
 
     assert "--star-history" in caught.value.hint
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_more_rows_than_can_be_true_are_refused_and_not_cut(
-    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_too_many_rows_are_rejected_and_not_truncated(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stargaze.features.history.read.MAX_ROWS", 2)
 
     with pytest.raises(BadDataError, match="more than 2 rows are too many"):
-        read_history(written(counted(), tmp_path, ending), now=NOW)
+        read_history(write_table(counts_table(), tmp_path, suffix), now=NOW)

@@ -1,4 +1,4 @@
-"""What is known at an origin is known on that day: nothing that comes later changes it."""
+"""Features at an origin do not depend on later counts."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def counts(history: pd.DataFrame) -> StarCounts:
     return StarCounts.from_frame(clean_history(history).frame)
 
 
-def features_at(history: pd.DataFrame, name: str, place: int) -> pd.DataFrame:
+def features_at(history: pd.DataFrame, name: str, index: int) -> pd.DataFrame:
     """Return the features of one repository at one of its counts."""
     known = counts(history)
-    row = int(np.flatnonzero(known.frame["full_name"] == name)[place])
+    row = int(np.flatnonzero(known.frame["full_name"] == name)[index])
     return growth_features(build_windows(known, 26, np.array([row])), LANGUAGES)
 
 
-def changed_after(history: pd.DataFrame, name: str, place: int, seed: int) -> pd.DataFrame:
-    """Change every value of a repository after one of its counts, in a way that breaks no series."""
+def changed_after(history: pd.DataFrame, name: str, index: int, seed: int) -> pd.DataFrame:
+    """Change every value of a repository after one of its counts without splitting its series."""
     random, later = np.random.default_rng(seed), history.copy()
-    rows = np.flatnonzero(history["full_name"] == name)[place + 1 :]
+    rows = np.flatnonzero(history["full_name"] == name)[index + 1 :]
     for column in ("stars", "forks", "issues"):
         later.loc[rows, column] = later.loc[rows, column] + random.integers(1, 400)
     later.loc[rows, "language"] = "C"
@@ -41,21 +41,21 @@ def changed_after(history: pd.DataFrame, name: str, place: int, seed: int) -> pd
     return later
 
 
-@given(place=st.integers(26, 78), seed=st.integers(0, 1000))
+@given(index=st.integers(26, 78), seed=st.integers(0, 1000))
 @settings(deadline=None, max_examples=20)
-def test_nothing_after_the_origin_changes_a_feature(place: int, seed: int) -> None:
-    """No time travel: whatever happens later, what was known is the same."""
+def test_nothing_after_the_origin_changes_a_feature(index: int, seed: int) -> None:
+    """Later values must not leak into earlier features."""
     history = histories(2, weeks=80)
 
-    before = features_at(history, "owner0/name0", place)
+    before = features_at(history, "owner0/name0", index)
 
     pd.testing.assert_frame_equal(
-        before, features_at(changed_after(history, "owner0/name0", place, seed), "owner0/name0", place)
+        before, features_at(changed_after(history, "owner0/name0", index, seed), "owner0/name0", index)
     )
 
 
 def test_cutting_the_history_at_the_origin_changes_no_feature() -> None:
-    """Not even through how the rest of the table is cleaned."""
+    """Cleaning the rest of the table must not leak later counts either."""
     history = histories(6)
     cut = pd.Timestamp("2023-06-05", tz="UTC")
     whole, short = counts(history), counts(history[history["date"] <= cut])
@@ -70,8 +70,8 @@ def test_cutting_the_history_at_the_origin_changes_no_feature() -> None:
     assert len(rows) == len(ends) == 6
 
 
-def test_a_column_of_the_future_would_be_caught() -> None:
-    """The check above can fail: a feature that looks one week ahead differs."""
+def test_a_feature_of_the_future_would_be_detected() -> None:
+    """The check above can fail: a feature that looks ahead by one week differs."""
     history = histories(4)
     later = changed_after(history, "owner0/name0", 60, 0)
 
@@ -89,16 +89,16 @@ def test_an_origin_needs_all_its_weeks(weeks: int, long_enough: bool) -> None:
     assert len(build_windows(known, weeks).rows) == int(long_enough)
 
 
-def test_no_window_reaches_over_a_break() -> None:
+def test_no_window_spans_a_break() -> None:
     stars = np.concatenate([np.arange(5000.0, 5020.0), np.arange(900.0, 920.0)])
 
-    found = build_windows(counts(one_history("a/b", stars)), 15)
+    windows = build_windows(counts(one_history("a/b", stars)), 15)
 
-    assert len(found.rows) == 2 * (20 - 15)
-    assert np.all(np.diff(found.stars) == 1.0)
+    assert len(windows.rows) == 2 * (20 - 15)
+    assert np.all(np.diff(windows.stars) == 1.0)
 
 
-def test_a_count_between_two_days_lies_on_the_line_between_them() -> None:
+def test_counts_are_interpolated_linearly() -> None:
     known = counts(one_history("a/b", [100.0, 170.0]))
     day = known.day[0]
 
@@ -111,28 +111,28 @@ def test_a_count_between_two_days_lies_on_the_line_between_them() -> None:
     assert np.isnan(known.interpolate("stars", np.zeros(1, dtype=int), np.array([day + 1.0]), 6)[0])
 
 
-def test_origins_do_not_crowd() -> None:
+def test_each_series_has_one_origin_per_period() -> None:
     known = counts(histories(3))
 
-    places = last_row_per_period(known, 28)
+    rows = last_row_per_period(known, 28)
 
-    assert set(np.unique(known.series[places])) == {0, 1, 2}
-    stretch = known.day[places] // 28
-    assert len(set(zip(known.series[places], stretch, strict=True))) == len(places)
-    assert 36 <= len(places) / 3 <= 40
+    assert set(np.unique(known.series[rows])) == {0, 1, 2}
+    period = known.day[rows] // 28
+    assert len(set(zip(known.series[rows], period, strict=True))) == len(rows)
+    assert 36 <= len(rows) / 3 <= 40
 
 
-def test_what_a_table_does_not_tell_is_missing_and_not_none() -> None:
+def test_unknown_columns_give_missing_features() -> None:
     history = tidy_history(one_history("a/b", np.arange(500.0, 530.0))[["full_name", "date", "stars"]])
 
-    found = features_at(history, "a/b", 29)
+    windows = features_at(history, "a/b", 29)
 
-    unknown = [name for name in found.columns if name.startswith(("forks", "issues")) or name in {"idle", "language"}]
-    assert found[unknown].isna().all(axis=None)
-    assert found.drop(columns=unknown).notna().all(axis=None)
+    unknown = [name for name in windows.columns if name.startswith(("forks", "issues")) or name in {"idle", "language"}]
+    assert windows[unknown].isna().all(axis=None)
+    assert windows.drop(columns=unknown).notna().all(axis=None)
 
 
-def test_a_trend_is_the_slope_of_the_best_line() -> None:
+def test_a_trend_is_the_slope_of_the_least_squares_line() -> None:
     values = np.random.default_rng(0).normal(size=(5, 27))
 
     np.testing.assert_allclose(linear_trend(values), np.polyfit(np.arange(27), values.T, 1)[0])

@@ -1,4 +1,4 @@
-"""Records of one repository are found under all its spellings, and the newest stays."""
+"""Records of one repository are found by id and name, and the newest stays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stargaze.features.ingest.deduplicate import decode_node_id, deduplicate
 
 
 def packed(number: int) -> bytes:
-    """MessagePack of [0, number] as GitHub writes it."""
+    """Return MessagePack of [0, id] as GitHub writes it."""
     if number < 0x80:
         return b"\x92\x00" + bytes([number])
     for marker, width in ((0xCC, 1), (0xCD, 2), (0xCE, 4), (0xCF, 8)):
@@ -25,7 +25,7 @@ def packed(number: int) -> bytes:
 
 
 @given(st.integers(0, 2**63))
-def test_both_spellings_of_a_node_id_hold_the_number(number: int) -> None:
+def test_both_formats_of_a_node_id_contain_the_id(number: int) -> None:
     new = "R_" + base64.urlsafe_b64encode(packed(number)).decode().rstrip("=")
     old = base64.b64encode(f"010:Repository{number % 10**15}".encode()).decode()
 
@@ -37,23 +37,23 @@ def test_both_spellings_of_a_node_id_hold_the_number(number: int) -> None:
     "text",
     ["", "R_", "R_kg", "R_!!!!", "R_kgDO", "MDQ6VXNlcjE=", "U_kgDOE6LwKg", "R_" + "A" * 10_000, "häh", "R_kgHOE6LwKg"],
 )
-def test_what_is_no_node_id_of_a_repository_holds_no_number(text: str) -> None:
+def test_other_texts_contain_no_id(text: str) -> None:
     assert decode_node_id(text) is None
 
 
 @given(st.text())
-def test_any_text_may_stand_for_a_node_id(text: str) -> None:
+def test_any_text_is_accepted_as_a_node_id(text: str) -> None:
     number = decode_node_id(text)
 
     assert number is None or number >= 0
 
 
 def frame(*rows: dict[str, object]) -> pd.DataFrame:
-    """Rows in the schema's columns."""
+    """Return rows in the schema's columns."""
     return schema.conform(pd.DataFrame(list(rows)))
 
 
-def test_the_newest_by_the_time_of_fetching_stays() -> None:
+def test_the_row_that_was_fetched_last_stays() -> None:
     rows = frame(
         {"full_name": "a/b", "id": 1, "stars": 2, "fetched_at": "2021-01-01", "pushed_at": "2020-01-01"},
         {"full_name": "a/b", "id": 1, "stars": 1, "fetched_at": "2020-01-01", "pushed_at": "2020-12-31"},
@@ -62,7 +62,7 @@ def test_the_newest_by_the_time_of_fetching_stays() -> None:
     assert deduplicate(rows)["stars"].tolist() == [2]
 
 
-def test_of_one_time_of_fetching_the_one_that_moved_last_stays() -> None:
+def test_of_rows_fetched_at_the_same_time_the_one_changed_last_stays() -> None:
     rows = frame(
         {"full_name": "a/b", "stars": 2, "fetched_at": "2021-01-01", "updated_at": "2020-12-01"},
         {"full_name": "a/b", "stars": 1, "fetched_at": "2021-01-01", "pushed_at": "2020-06-01"},
@@ -71,23 +71,23 @@ def test_of_one_time_of_fetching_the_one_that_moved_last_stays() -> None:
     assert deduplicate(rows)["stars"].tolist() == [2]
 
 
-def test_of_equal_times_the_later_row_stays() -> None:
+def test_of_rows_with_equal_times_the_last_stays() -> None:
     assert deduplicate(frame({"full_name": "a/b", "stars": 1}, {"full_name": "a/b", "stars": 2}))["stars"].tolist() == [
         2
     ]
 
 
-def test_a_record_that_says_when_it_was_fetched_is_newer_than_one_that_does_not() -> None:
+def test_a_record_with_a_fetch_date_is_newer_than_one_without() -> None:
     rows = frame({"full_name": "a/b", "stars": 2, "fetched_at": "2012-01-01"}, {"full_name": "a/b", "stars": 1})
 
     assert deduplicate(rows)["stars"].tolist() == [2]
 
 
-def test_names_differ_by_case_only_in_spelling() -> None:
+def test_names_are_case_insensitive() -> None:
     assert len(deduplicate(frame({"full_name": "A/b"}, {"full_name": "a/B"}))) == 1
 
 
-def test_a_record_without_number_joins_the_one_of_its_name_and_keeps_the_number() -> None:
+def test_a_record_without_id_takes_the_id_of_its_name() -> None:
     rows = frame(
         {"full_name": "a/b", "id": 7, "stars": 1, "fetched_at": "2020-01-01"},
         {"full_name": "A/B", "stars": 2, "fetched_at": "2021-01-01"},
@@ -98,7 +98,7 @@ def test_a_record_without_number_joins_the_one_of_its_name_and_keeps_the_number(
     assert merged[["id", "stars"]].values.tolist() == [[7, 2.0]]
 
 
-def test_a_repository_that_was_renamed_is_one() -> None:
+def test_a_renamed_repository_is_one_row() -> None:
     rows = frame(
         {"full_name": "new/name", "id": 7, "fetched_at": "2021-01-01"},
         {"full_name": "old/name", "id": 7, "fetched_at": "2020-01-01"},
@@ -107,8 +107,8 @@ def test_a_repository_that_was_renamed_is_one() -> None:
     assert deduplicate(rows)["full_name"].tolist() == ["new/name"]
 
 
-def test_a_name_that_was_given_again_belongs_to_the_newer() -> None:
-    """Deleted and made anew: GitHub has one repository of a name at a time."""
+def test_a_reused_name_belongs_to_the_newer_repository() -> None:
+    """The repository was deleted and created again: GitHub has one repository of a name at a time."""
     rows = frame(
         {"full_name": "a/b", "id": 9, "fetched_at": "2021-01-01"},
         {"full_name": "a/b", "id": 7, "fetched_at": "2020-01-01"},
@@ -117,7 +117,7 @@ def test_a_name_that_was_given_again_belongs_to_the_newer() -> None:
     assert deduplicate(rows)["id"].tolist() == [9]
 
 
-def test_a_frame_without_numbers_and_dates_is_merged_by_name() -> None:
+def test_a_frame_without_ids_and_dates_is_deduplicated_by_name() -> None:
     assert deduplicate(pd.DataFrame({"full_name": ["c/d", "a/b", "c/d"]}))["full_name"].tolist() == ["a/b", "c/d"]
 
 
@@ -137,7 +137,7 @@ ROWS = st.lists(
 
 @pytest.mark.thorough
 @given(ROWS)
-def test_merging_again_changes_nothing(rows: list[dict[str, object]]) -> None:
+def test_deduplicating_twice_changes_nothing(rows: list[dict[str, object]]) -> None:
     once = deduplicate(frame(*rows))
 
     pd.testing.assert_frame_equal(deduplicate(once), once)
@@ -157,10 +157,10 @@ def test_the_order_of_records_of_different_times_does_not_matter(
 
 
 @given(ROWS, st.randoms(use_true_random=False))
-def test_which_repositories_there_are_does_not_depend_on_the_order_even_of_equal_times(
+def test_the_set_of_repositories_does_not_depend_on_the_order_of_rows(
     rows: list[dict[str, object]], dice: random.Random
 ) -> None:
-    """Each number keeps its name here, as repositories that are not renamed do."""
+    """No repository is renamed here."""
     steady = [{"full_name": row["full_name"], "fetched_at": "2020-01-01", "stars": row["stars"]} for row in rows]
     shuffled = dice.sample(steady, len(steady))
 

@@ -1,4 +1,4 @@
-"""What follows from a record's own words is the same for every source."""
+"""Derived fields are the same for every source."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from stargaze.features.ingest.derive import derive_fields, detect_homepages, is_
         ("", False),
     ],
 )
-def test_a_homepage_that_is_only_githubs_page_is_none(address: str, there: bool) -> None:
+def test_the_repositorys_page_on_github_is_not_a_homepage(address: str, there: bool) -> None:
     assert detect_homepages(pd.Series([address]), pd.Series(["a/b"])).tolist() == [there]
 
 
 @pytest.mark.parametrize("value", [True, False, 1, 0, "1", "true", None])
-def test_a_switch_in_the_place_of_an_address_stays(value: object) -> None:
+def test_a_flag_instead_of_a_url_stays_unchanged(value: object) -> None:
     found = detect_homepages(pd.Series([value], dtype="object"), pd.Series(["a/b"])).tolist()
 
     assert found == [value]
     assert not is_url(value)
 
 
-def test_lengths_are_counted_where_they_are_not_given() -> None:
+def test_missing_lengths_are_computed() -> None:
     frame = pd.DataFrame(
         {"full_name": ["a/b", "c/d"], "description": ["four", "four"], "description_length": [None, 9.0]}
     )
@@ -46,13 +46,13 @@ def test_lengths_are_counted_where_they_are_not_given() -> None:
     assert derived["topic_count"].isna().tolist() == [False, True]
 
 
-def test_the_number_is_taken_from_the_node_id_where_it_is_not_given() -> None:
+def test_a_missing_id_is_decoded_from_the_node_id() -> None:
     frame = pd.DataFrame({"full_name": ["a/b"] * 3, "node_id": ["R_kgDOE6LwKg", "nonsense", None]})
 
     assert derive_fields(frame)["id"].tolist() == [329445418, pd.NA, pd.NA]
 
 
-def test_licences_and_owners_have_one_spelling() -> None:
+def test_licenses_and_owner_types_are_normalized() -> None:
     derived = derive_fields(pd.DataFrame({"license": ["MIT License", None], "owner_type": ["user", "Bot"]}))
 
     assert derived["license"].tolist()[0] == "mit"
@@ -60,7 +60,7 @@ def test_licences_and_owners_have_one_spelling() -> None:
     assert derived["owner_type"].tolist() == ["User", "Bot"]
 
 
-def test_the_frame_that_was_given_is_not_changed() -> None:
+def test_the_given_frame_is_not_modified() -> None:
     frame = pd.DataFrame({"license": ["MIT License"]})
 
     derive_fields(frame)

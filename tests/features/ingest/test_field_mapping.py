@@ -1,4 +1,4 @@
-"""REST, camelCase and GraphQL say the same of a repository in three ways."""
+"""REST, camelCase and GraphQL records give the same fields."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ CAMEL: dict[str, Any] = {
         ("default_branch", "main"),
     ],
 )
-def test_rest_is_read(field: str, value: object) -> None:
+def test_rest_records_are_mapped(field: str, value: object) -> None:
     assert map_record(REST)[field] == value
 
 
@@ -152,13 +152,13 @@ def test_rest_is_read(field: str, value: object) -> None:
         ("owner_type", "Organization"),
     ],
 )
-def test_graphql_is_read(field: str, value: object) -> None:
+def test_graphql_records_are_mapped(field: str, value: object) -> None:
     assert map_record(GRAPHQL)[field] == value
 
 
 @pytest.mark.parametrize("field", ["watchers", "owner_id", "open_issues", "is_mirror", "fetched_at"])
-def test_graphql_leaves_out_what_it_does_not_say(field: str) -> None:
-    """Its ``watchers`` are the subscribers; REST's are the stars."""
+def test_fields_that_graphql_lacks_are_absent(field: str) -> None:
+    """GraphQL's ``watchers`` are the subscribers; those of REST are the stars."""
     assert field not in map_record(GRAPHQL)
 
 
@@ -189,11 +189,11 @@ def test_graphql_leaves_out_what_it_does_not_say(field: str) -> None:
         ("package_has_engines", False),
     ],
 )
-def test_the_npm_packages_camel_case_is_read(field: str, value: object) -> None:
+def test_camel_case_records_of_the_npm_package_are_mapped(field: str, value: object) -> None:
     assert map_record(CAMEL)[field] == value
 
 
-def test_a_record_in_our_own_words_is_read() -> None:
+def test_a_record_with_our_own_names_is_mapped() -> None:
     assert map_record({"full_name": "a/b", "stars": 1, "readme_length": 5}) == {
         "full_name": "a/b",
         "stars": 1,
@@ -202,12 +202,12 @@ def test_a_record_in_our_own_words_is_read() -> None:
 
 
 @pytest.mark.parametrize("package", [None, [], "text", 3])
-def test_a_package_that_is_none_is_not_known(package: object) -> None:
+def test_a_package_of_a_wrong_type_is_missing(package: object) -> None:
     assert not any(name.startswith("package_") for name in map_record({**CAMEL, "packageJSON": package}))
 
 
-def test_an_odd_package_is_no_fault_of_the_record() -> None:
-    """Its author wrote it, not GitHub."""
+def test_an_unusual_package_does_not_make_the_record_invalid() -> None:
+    """Its author wrote package.json, not GitHub."""
     odd = {"version": 3, "dependencies": "none", "keywords": "a, b", "scripts": 7, "description": {}, "private": "true"}
 
     row = map_record({**CAMEL, "packageJSON": odd})
@@ -231,7 +231,7 @@ def test_an_odd_package_is_no_fault_of_the_record() -> None:
         ({"full_name": ["a/b"]}, "full_name is a list"),
     ],
 )
-def test_a_type_that_github_never_sends_is_named(change: dict[str, Any], reason: str) -> None:
+def test_a_type_that_github_never_sends_is_an_error(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(BadDataError) as caught:
         map_record({**REST, **change})
 
@@ -249,14 +249,14 @@ def test_a_type_that_github_never_sends_is_named(change: dict[str, Any], reason:
         ({"status": 404, "packageStatus": 404}, "GitHub responded with 404"),
     ],
 )
-def test_what_is_no_record_is_named(value: object, reason: str) -> None:
+def test_a_value_that_is_not_a_record_is_an_error(value: object, reason: str) -> None:
     with pytest.raises(BadDataError) as caught:
         map_record(value)
 
     assert caught.value.message == reason
 
 
-def test_every_row_of_the_table_is_a_field_of_ours() -> None:
+def test_every_getter_belongs_to_a_field_of_the_schema() -> None:
     assert set(GETTERS) <= set(schema.FIELD_BY_NAME)
 
 
@@ -273,7 +273,7 @@ VALUES = st.recursive(
         VALUES, st.dictionaries(st.sampled_from([*REST, *GRAPHQL, *CAMEL, *schema.FIELD_BY_NAME]), VALUES, max_size=8)
     )
 )
-def test_any_json_value_is_a_row_or_named_bad_and_never_a_crash(value: object) -> None:
+def test_any_json_value_is_a_row_or_invalid_and_never_a_crash(value: object) -> None:
     try:
         row = map_record(value)
     except BadDataError as error:
@@ -285,7 +285,7 @@ def test_any_json_value_is_a_row_or_named_bad_and_never_a_crash(value: object) -
 
 
 @given(st.sampled_from(sorted({*REST, *GRAPHQL, *CAMEL})), VALUES, st.sampled_from([REST, GRAPHQL, CAMEL]))
-def test_a_good_record_with_one_odd_value_is_a_row_or_named_bad(
+def test_a_valid_record_with_one_random_value_is_a_row_or_invalid(
     key: str, value: object, record: dict[str, Any]
 ) -> None:
     try:
@@ -298,8 +298,8 @@ def test_a_good_record_with_one_odd_value_is_a_row_or_named_bad(
     assert "full_name" in row
 
 
-def test_what_graphql_adds_is_read() -> None:
-    """Counts under the names that others' queries give them; null is none where GitHub says so."""
+def test_counts_of_graphql_are_mapped() -> None:
+    """Counts have the names of other queries; null means none where GitHub defines it so."""
     answer = {
         "nameWithOwner": "a/b",
         "owner": {"__typename": "Organization", "createdAt": "2012-01-01T00:00:00Z", "isVerified": True},

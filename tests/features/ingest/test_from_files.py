@@ -1,4 +1,4 @@
-"""Files of any kind become one row a repository; what is bad is named, and the last good store stays."""
+"""Files of all formats become one row per repository; invalid records are listed, and a failure leaves the store unchanged."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ REST = {
 }
 
 
-class Desk:
-    """A folder with a store, and ``fetch_files`` on what is put into it."""
+class InputFolder:
+    """A folder of input files with a store, and ``fetch_files`` on them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = Store(folder / "store")
 
     def put(self, name: str, content: object) -> Path:
-        """Write a file: text and bytes as they are, else JSON."""
+        """Write a file: text and bytes unchanged, other values as JSON."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         raw = (
@@ -58,33 +58,33 @@ class Desk:
         return fetch_files(FetchSection(**section), self.store, paths, now)
 
     def rows(self) -> pd.DataFrame:
-        """Return what is stored, by name."""
+        """Return the stored repositories by name."""
         return schema.conform(pd.read_parquet(self.store.repositories)).set_index("full_name", drop=False)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """Give an empty folder."""
-    return Desk(tmp_path)
+def inputs(tmp_path: Path) -> InputFolder:
+    """Return an empty folder."""
+    return InputFolder(tmp_path)
 
 
-def test_all_kinds_of_files_come_out_in_one_schema(desk: Desk) -> None:
-    desk.put("table.csv", "full_name,stars\ncsv/x,1\n")
-    pd.DataFrame({"full_name": ["parquet/x"], "stars": [2]}).to_parquet(desk.folder / "table.parquet")
-    desk.put("page.json.gz", gzip.compress(json.dumps({"items": [REST]}).encode()))
-    desk.put(
+def test_all_formats_give_the_same_schema(inputs: InputFolder) -> None:
+    inputs.put("table.csv", "full_name,stars\ncsv/x,1\n")
+    pd.DataFrame({"full_name": ["parquet/x"], "stars": [2]}).to_parquet(inputs.folder / "table.parquet")
+    inputs.put("page.json.gz", gzip.compress(json.dumps({"items": [REST]}).encode()))
+    inputs.put(
         "lines.json",
         json.dumps({"fullName": "camel/x", "stargazersCount": 3})
         + "\n"
         + json.dumps({**REST, "id": 8, "full_name": "c/d"}),
     )
-    desk.put(
+    inputs.put(
         "graphql.json", {"data": {"search": {"edges": [{"node": {"nameWithOwner": "gql/x", "stargazerCount": 4}}]}}}
     )
 
-    summary = desk.fetch(*sorted(path for path in desk.folder.iterdir() if path.is_file()))
+    summary = inputs.fetch(*sorted(path for path in inputs.folder.iterdir() if path.is_file()))
 
-    assert list(desk.rows()["stars"].items()) == [
+    assert list(inputs.rows()["stars"].items()) == [
         ("a/b", 5),
         ("c/d", 5),
         ("camel/x", 3),
@@ -92,25 +92,25 @@ def test_all_kinds_of_files_come_out_in_one_schema(desk: Desk) -> None:
         ("gql/x", 4),
         ("parquet/x", 2),
     ]
-    assert list(pd.read_parquet(desk.store.repositories).columns) == [field.name for field in schema.FIELDS]
+    assert list(pd.read_parquet(inputs.store.repositories).columns) == [field.name for field in schema.FIELDS]
     assert (summary.repositories, summary.records, summary.invalid_count) == (6, 6, 0)
 
 
-def test_the_shipped_sample_is_taken_where_no_file_is_named(desk: Desk) -> None:
-    """A mapping for the user's own tables does not concern it."""
-    summary = desk.fetch(columns={"stars": "star_count"})
+def test_without_a_file_the_shipped_sample_is_used(inputs: InputFolder) -> None:
+    """A mapping of the user's own tables does not apply to the sample."""
+    summary = inputs.fetch(columns={"stars": "star_count"})
 
     assert summary.repositories > 10_000
     assert summary.invalid_count == 0
 
 
-def test_the_files_of_the_config_are_taken_where_the_command_names_none(desk: Desk) -> None:
-    path = desk.put("x.json", REST)
+def test_without_a_file_argument_the_files_of_the_config_are_used(inputs: InputFolder) -> None:
+    path = inputs.put("x.json", REST)
 
-    assert desk.fetch(files=[str(path)]).repositories == 1
+    assert inputs.fetch(files=[str(path)]).repositories == 1
 
 
-def test_both_spellings_of_a_node_id_are_one_repository(desk: Desk) -> None:
+def test_both_formats_of_a_node_id_are_one_repository(inputs: InputFolder) -> None:
     old = {
         "node_id": "MDEwOlJlcG9zaXRvcnkzMjk0NDU0MTg=",
         "nameWithOwner": "old/x",
@@ -119,60 +119,60 @@ def test_both_spellings_of_a_node_id_are_one_repository(desk: Desk) -> None:
     }
     new = {"id": "R_kgDOE6LwKg", "nameWithOwner": "new/x", "stargazerCount": 2, "updatedAt": "2021-01-01T00:00:00Z"}
 
-    summary = desk.fetch(desk.put("x.json", [old, new]))
+    summary = inputs.fetch(inputs.put("x.json", [old, new]))
 
     assert summary.duplicates == 1
-    assert desk.rows()[["id", "stars"]].values.tolist() == [[329445418, 2.0]]
+    assert inputs.rows()[["id", "stars"]].values.tolist() == [[329445418, 2.0]]
 
 
-def test_the_newest_of_a_history_stays(desk: Desk) -> None:
-    path = desk.put("x.csv", "full_name,stars,date\na/b,1,2020-01-01\na/b,3,2022-01-01\na/b,2,2021-01-01\n")
+def test_the_newest_record_of_a_repository_stays(inputs: InputFolder) -> None:
+    path = inputs.put("x.csv", "full_name,stars,date\na/b,1,2020-01-01\na/b,3,2022-01-01\na/b,2,2021-01-01\n")
 
-    desk.fetch(path, columns={"fetched_at": "date"})
+    inputs.fetch(path, columns={"fetched_at": "date"})
 
-    assert desk.rows()["stars"].tolist() == [3]
+    assert inputs.rows()["stars"].tolist() == [3]
 
 
-def test_records_from_before_since_are_left_out_and_counted(desk: Desk) -> None:
-    path = desk.put("x.csv", "full_name,stars,fetched_at\na/b,1,2020-01-01\nc/d,3,2023-01-01\n")
+def test_records_older_than_since_are_dropped_and_counted(inputs: InputFolder) -> None:
+    path = inputs.put("x.csv", "full_name,stars,fetched_at\na/b,1,2020-01-01\nc/d,3,2023-01-01\n")
 
-    summary = desk.fetch(path, since="2023-01-01")
+    summary = inputs.fetch(path, since="2023-01-01")
 
     assert (summary.repositories, summary.too_old) == (1, 1)
 
 
-def test_without_a_time_of_fetching_the_newest_date_of_the_file_stands_in(desk: Desk) -> None:
+def test_without_a_fetch_date_the_latest_date_of_the_file_is_used(inputs: InputFolder) -> None:
     other = {**REST, "id": 8, "full_name": "c/d", "updated_at": "2024-05-05T00:00:00Z"}
 
-    desk.fetch(desk.put("x.json", [REST, other]))
+    inputs.fetch(inputs.put("x.json", [REST, other]))
 
-    assert desk.rows()["fetched_at"].astype(str).tolist() == ["2024-05-05 00:00:00+00:00"] * 2
-
-
-def test_files_of_one_record_in_one_folder_were_fetched_together(desk: Desk) -> None:
-    """Else each would seem fetched on the day somebody last starred it, and its age would tell its stars."""
-    one = desk.put("a/1.json", REST)
-    two = desk.put("a/2.json", {**REST, "id": 8, "full_name": "c/d", "updated_at": "2024-05-05T00:00:00Z"})
-    far = desk.put("b/3.json", {**REST, "id": 9, "full_name": "e/f", "updated_at": "2021-05-05T00:00:00Z"})
-
-    desk.fetch(one, two, far)
-
-    assert desk.rows()["fetched_at"].dt.year.tolist() == [2024, 2024, 2021]
-    assert desk.rows()["fetched_at"].dt.month.tolist() == [5, 5, 5]
+    assert inputs.rows()["fetched_at"].astype(str).tolist() == ["2024-05-05 00:00:00+00:00"] * 2
 
 
-def test_no_record_was_fetched_later_than_now(desk: Desk) -> None:
-    """Its clock may be an hour ahead, which is forgiven and cut."""
-    desk.fetch(desk.put("x.json", {**REST, "_collected_at": "2025-06-01T01:00:00Z"}))
+def test_files_of_one_record_in_one_folder_were_fetched_together(inputs: InputFolder) -> None:
+    """Otherwise each would seem to be fetched on the day of its last star, and its age would leak its stars."""
+    one = inputs.put("a/1.json", REST)
+    two = inputs.put("a/2.json", {**REST, "id": 8, "full_name": "c/d", "updated_at": "2024-05-05T00:00:00Z"})
+    far = inputs.put("b/3.json", {**REST, "id": 9, "full_name": "e/f", "updated_at": "2021-05-05T00:00:00Z"})
 
-    assert desk.rows()["fetched_at"].tolist() == [pd.Timestamp(NOW)]
+    inputs.fetch(one, two, far)
+
+    assert inputs.rows()["fetched_at"].dt.year.tolist() == [2024, 2024, 2021]
+    assert inputs.rows()["fetched_at"].dt.month.tolist() == [5, 5, 5]
 
 
-def test_a_file_that_knows_no_date_has_no_time_of_fetching(desk: Desk) -> None:
-    summary = desk.fetch(desk.put("x.csv", "full_name,stars\na/b,1\n"))
+def test_a_fetch_date_in_the_future_becomes_now(inputs: InputFolder) -> None:
+    """The clock of the source may be an hour ahead."""
+    inputs.fetch(inputs.put("x.json", {**REST, "_collected_at": "2025-06-01T01:00:00Z"}))
+
+    assert inputs.rows()["fetched_at"].tolist() == [pd.Timestamp(NOW)]
+
+
+def test_a_file_without_dates_has_no_fetch_date(inputs: InputFolder) -> None:
+    summary = inputs.fetch(inputs.put("x.csv", "full_name,stars\na/b,1\n"))
 
     assert summary.latest is None
-    assert desk.rows()["fetched_at"].isna().all()
+    assert inputs.rows()["fetched_at"].isna().all()
 
 
 BAD: list[dict[str, Any]] = [
@@ -194,10 +194,10 @@ BAD: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("change", BAD, ids=lambda change: str(change)[:40])
-def test_a_bad_record_is_counted_and_named_and_the_rest_goes_on(desk: Desk, change: dict[str, Any]) -> None:
-    path = desk.put("x.json", [REST, {**REST, "id": 8, **change}, {**REST, "id": 9, "full_name": "e/f"}])
+def test_an_invalid_record_is_listed_and_the_others_are_read(inputs: InputFolder, change: dict[str, Any]) -> None:
+    path = inputs.put("x.json", [REST, {**REST, "id": 8, **change}, {**REST, "id": 9, "full_name": "e/f"}])
 
-    summary = desk.fetch(path)
+    summary = inputs.fetch(path)
 
     assert (summary.repositories, summary.records, summary.invalid_count) == (2, 3, 1)
     (file, position, reason), *_ = summary.invalid
@@ -206,19 +206,19 @@ def test_a_bad_record_is_counted_and_named_and_the_rest_goes_on(desk: Desk, chan
     assert "\n" not in reason
 
 
-def test_null_nodes_of_an_answer_are_bad_records(desk: Desk) -> None:
+def test_null_nodes_of_a_response_are_invalid_records(inputs: InputFolder) -> None:
     answer = {
         "data": {"search": {"nodes": [None, {"nameWithOwner": "a/b", "stargazerCount": 1}]}},
         "errors": [{"message": "x"}],
     }
 
-    assert desk.fetch(desk.put("x.json", answer)).invalid[0][1:] == (1, "null instead of a record")
+    assert inputs.fetch(inputs.put("x.json", answer)).invalid[0][1:] == (1, "null instead of a record")
 
 
-def test_of_many_bad_records_the_first_thousand_are_named_and_all_counted(desk: Desk) -> None:
-    path = desk.put("x.csv", "full_name,stars\na/b,1\n" + "c/d,-1\n" * (MAX_LISTED + 5))
+def test_the_first_thousand_invalid_records_are_listed_and_all_counted(inputs: InputFolder) -> None:
+    path = inputs.put("x.csv", "full_name,stars\na/b,1\n" + "c/d,-1\n" * (MAX_LISTED + 5))
 
-    summary = desk.fetch(path)
+    summary = inputs.fetch(path)
 
     assert (len(summary.invalid), summary.invalid_count) == (MAX_LISTED, MAX_LISTED + 5)
 
@@ -235,45 +235,45 @@ def test_of_many_bad_records_the_first_thousand_are_named_and_all_counted(desk: 
         ("x.json", [1, 2, 3]),
     ],
 )
-def test_a_file_with_no_good_record_is_an_error(desk: Desk, name: str, content: object) -> None:
+def test_a_file_without_a_valid_record_is_an_error(inputs: InputFolder, name: str, content: object) -> None:
     with pytest.raises(BadDataError) as caught:
-        desk.fetch(desk.put(name, content))
+        inputs.fetch(inputs.put(name, content))
 
     assert caught.value.exit_code == 2
     assert caught.value.hint
     assert name in caught.value.message
 
 
-def test_a_file_of_several_records_and_no_good_one_is_an_error_beside_a_good_file_too(desk: Desk) -> None:
+def test_a_file_of_several_invalid_records_is_an_error_beside_a_valid_file_too(inputs: InputFolder) -> None:
     with pytest.raises(BadDataError, match="no valid record among 2"):
-        desk.fetch(desk.put("good.json", REST), desk.put("x.csv", "full_name,stars\na/b,-1\nc/d,x\n"))
+        inputs.fetch(inputs.put("good.json", REST), inputs.put("x.csv", "full_name,stars\na/b,-1\nc/d,x\n"))
 
 
-def test_among_files_of_one_record_a_bad_one_is_no_more_than_a_bad_record(desk: Desk) -> None:
-    """A folder of sixteen thousand answers has its deleted repositories."""
-    summary = desk.fetch(desk.put("1.json", REST), desk.put("2.json", {"message": "Not Found"}))
+def test_among_valid_files_a_file_of_one_invalid_record_is_only_counted(inputs: InputFolder) -> None:
+    """A folder of sixteen thousand responses includes deleted repositories."""
+    summary = inputs.fetch(inputs.put("1.json", REST), inputs.put("2.json", {"message": "Not Found"}))
 
-    assert summary.invalid == ((str(desk.folder / "2.json"), 1, "GitHub responded with 'Not Found'"),)
+    assert summary.invalid == ((str(inputs.folder / "2.json"), 1, "GitHub responded with 'Not Found'"),)
     assert [(source.records, source.valid, source.invalid) for source in summary.sources] == [(1, 1, 0), (1, 0, 1)]
 
 
-def test_the_store_stays_as_it_was_when_a_file_is_bad(desk: Desk) -> None:
-    desk.fetch(desk.put("good.json", REST))
-    before = desk.store.repositories.read_bytes()
+def test_a_broken_file_leaves_the_store_unchanged(inputs: InputFolder) -> None:
+    inputs.fetch(inputs.put("good.json", REST))
+    before = inputs.store.repositories.read_bytes()
 
     for broken in (b"", b"<html>", gzip.compress(os.urandom(9999))[:-9], b'{"items": [', b"PAR1"):
         with pytest.raises(BadDataError):
-            desk.fetch(desk.put("bad.json", broken))
+            inputs.fetch(inputs.put("bad.json", broken))
     with pytest.raises(MissingInputError):
-        desk.fetch(desk.folder / "absent.json")
+        inputs.fetch(inputs.folder / "absent.json")
 
-    assert desk.store.repositories.read_bytes() == before
-    assert [path.name for path in desk.store.root.iterdir()] == ["repositories.parquet"]
+    assert inputs.store.repositories.read_bytes() == before
+    assert [path.name for path in inputs.store.root.iterdir()] == ["repositories.parquet"]
 
 
-def test_the_store_stays_as_it_was_when_the_disk_is_full(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.fetch(desk.put("good.json", REST))
-    before = desk.store.repositories.read_bytes()
+def test_a_full_disk_leaves_the_store_unchanged(inputs: InputFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs.fetch(inputs.put("good.json", REST))
+    before = inputs.store.repositories.read_bytes()
 
     def full(frame: pd.DataFrame, path: Path, **options: object) -> None:
         path.write_bytes(b"half")
@@ -281,10 +281,10 @@ def test_the_store_stays_as_it_was_when_the_disk_is_full(desk: Desk, monkeypatch
 
     monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
     with pytest.raises(ExternalError, match="the disk is full"):
-        desk.fetch(desk.put("good.json", {**REST, "stargazers_count": 9}))
+        inputs.fetch(inputs.put("good.json", {**REST, "stargazers_count": 9}))
 
-    assert desk.store.repositories.read_bytes() == before
-    assert [path.name for path in desk.store.root.iterdir()] == ["repositories.parquet"]
+    assert inputs.store.repositories.read_bytes() == before
+    assert [path.name for path in inputs.store.root.iterdir()] == ["repositories.parquet"]
 
 
 LIMITED = """
@@ -305,66 +305,70 @@ except ExternalError as error:
 
 
 @pytest.mark.thorough
-def test_the_store_stays_as_it_was_when_the_system_refuses_the_write(desk: Desk) -> None:
-    """The real writer meets a real limit of the system: 4 kB a file, and the sample is larger."""
-    desk.fetch(desk.put("good.json", REST))
-    before = desk.store.repositories.read_bytes()
+def test_a_refused_write_leaves_the_store_unchanged(inputs: InputFolder) -> None:
+    """The real writer hits a real limit of the system: files of 4 kB, and the sample is larger."""
+    inputs.fetch(inputs.put("good.json", REST))
+    before = inputs.store.repositories.read_bytes()
 
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(desk.store.root)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", LIMITED, str(inputs.store.root)], capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 1
     assert "the disk is full" in done.stderr
-    assert desk.store.repositories.read_bytes() == before
-    assert [path.name for path in desk.store.root.iterdir()] == ["repositories.parquet"]
+    assert inputs.store.repositories.read_bytes() == before
+    assert [path.name for path in inputs.store.root.iterdir()] == ["repositories.parquet"]
 
 
 @pytest.mark.parametrize("day", ["2023", "yesterday", "01.02.2023", "2023-13-01"])
-def test_since_that_is_no_day_is_refused_before_reading(desk: Desk, day: str) -> None:
+def test_an_invalid_since_is_rejected_before_reading(inputs: InputFolder, day: str) -> None:
     with pytest.raises(ConfigError, match=r"fetch\.since"):
-        desk.fetch(desk.folder / "absent.json", since=day)
+        inputs.fetch(inputs.folder / "absent.json", since=day)
 
 
-def test_a_since_that_leaves_nothing_is_an_error(desk: Desk) -> None:
+def test_a_since_that_drops_every_record_is_an_error(inputs: InputFolder) -> None:
     with pytest.raises(BadDataError, match="no record was fetched since 2025-01-01"):
-        desk.fetch(desk.put("x.json", REST), since="2025-01-01")
+        inputs.fetch(inputs.put("x.json", REST), since="2025-01-01")
 
 
-def test_a_wrong_mapping_is_refused_before_reading(desk: Desk) -> None:
+def test_a_wrong_mapping_is_rejected_before_reading(inputs: InputFolder) -> None:
     with pytest.raises(ConfigError, match="not a field"):
-        desk.fetch(desk.folder / "absent.json", columns={"strs": "x"})
+        inputs.fetch(inputs.folder / "absent.json", columns={"strs": "x"})
 
 
-def test_the_summary_is_json(desk: Desk) -> None:
-    summary = desk.fetch(desk.put("x.json", [REST, None]))
+def test_the_summary_is_json(inputs: InputFolder) -> None:
+    summary = inputs.fetch(inputs.put("x.json", [REST, None]))
 
-    told = json.loads(json.dumps(summary.as_dict()))
+    values = json.loads(json.dumps(summary.as_dict()))
 
-    assert (told["repositories"], told["records"], told["invalid_count"]) == (1, 2, 1)
-    assert told["sources"] == [{"file": str(desk.folder / "x.json"), "records": 2, "valid": 1, "invalid": 1}]
-    assert told["latest"] == "2024-03-01T00:00:00+00:00"
+    assert (values["repositories"], values["records"], values["invalid_count"]) == (1, 2, 1)
+    assert values["sources"] == [{"file": str(inputs.folder / "x.json"), "records": 2, "valid": 1, "invalid": 1}]
+    assert values["latest"] == "2024-03-01T00:00:00+00:00"
 
 
-def test_progress_is_reported_from_nothing_to_all(desk: Desk) -> None:
+def test_progress_is_reported_from_0_to_1(inputs: InputFolder) -> None:
     shares: list[float] = []
 
-    fetch_files(FetchSection(), desk.store, [desk.put("x.json", REST)], NOW, lambda what, share: shares.append(share))
+    fetch_files(
+        FetchSection(), inputs.store, [inputs.put("x.json", REST)], NOW, lambda what, share: shares.append(share)
+    )
 
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 1.0)
 
 
-def test_fetching_what_was_fetched_changes_nothing(desk: Desk) -> None:
-    """The store is a Parquet file in our schema, and such a file is read like any other."""
-    desk.fetch(
-        desk.put("x.json", [REST, {**REST, "id": 8, "full_name": "c/d", "topics": ["x"], "homepage": "https://x.org"}])
+def test_fetching_the_stored_repositories_changes_nothing(inputs: InputFolder) -> None:
+    """The store is a Parquet file in our schema, which is read like any other."""
+    inputs.fetch(
+        inputs.put(
+            "x.json", [REST, {**REST, "id": 8, "full_name": "c/d", "topics": ["x"], "homepage": "https://x.org"}]
+        )
     )
-    before = desk.rows()
+    before = inputs.rows()
 
-    desk.fetch(desk.store.repositories)
+    inputs.fetch(inputs.store.repositories)
 
-    pd.testing.assert_frame_equal(desk.rows(), before)
+    pd.testing.assert_frame_equal(inputs.rows(), before)
 
 
 RECORDS = st.lists(
@@ -385,10 +389,12 @@ RECORDS = st.lists(
 @pytest.mark.thorough
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(RECORDS)
-def test_every_record_is_a_repository_a_duplicate_or_named_bad(desk: Desk, records: list[dict[str, Any]]) -> None:
+def test_every_record_is_a_repository_a_duplicate_or_invalid(
+    inputs: InputFolder, records: list[dict[str, Any]]
+) -> None:
     good = {"full_name": "always/good", "stars": 1, "fetched_at": "2020-01-01"}
 
-    summary = desk.fetch(desk.put("x.json", [good, *records]))
+    summary = inputs.fetch(inputs.put("x.json", [good, *records]))
 
     assert summary.records == len(records) + 1 == summary.repositories + summary.duplicates + summary.invalid_count
-    assert desk.rows()["full_name"].str.lower().is_unique
+    assert inputs.rows()["full_name"].str.lower().is_unique

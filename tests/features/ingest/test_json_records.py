@@ -1,4 +1,4 @@
-"""Pages, lists, lines and answers of GitHub become one stream of records."""
+"""Pages, lists, lines and responses of GitHub become one stream of records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ B: dict[str, Any] = {"nameWithOwner": "c/d", "stargazerCount": 2}
 
 
 def stream(path: Path, content: str | bytes) -> list[RecordAt]:
-    """Write a file and read its members."""
+    """Write a file and return its records."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with open_source(path) as source:
         return list(read_records(source))
@@ -50,36 +50,36 @@ def test_each_shape_is_unpacked(answer: object, inside: list[object]) -> None:
     assert list(unpack_records(answer)) == inside
 
 
-def test_an_answer_that_is_only_an_error_is_a_bad_record_with_githubs_words(tmp_path: Path) -> None:
+def test_an_error_response_is_an_invalid_record_with_githubs_message(tmp_path: Path) -> None:
     answer = json.dumps({"data": None, "errors": [{"message": "API rate limit exceeded"}]})
 
     assert stream(tmp_path / "x", answer) == [(1, None, "GitHub responded with an error: 'API rate limit exceeded'")]
 
 
 @pytest.mark.parametrize("indent", [None, 1])
-def test_a_page_is_read_on_one_line_or_on_many(tmp_path: Path, indent: int | None) -> None:
+def test_a_page_may_have_one_line_or_many(tmp_path: Path, indent: int | None) -> None:
     assert stream(tmp_path / "x", json.dumps({"items": [A, B]}, indent=indent)) == [(1, A, ""), (2, B, "")]
 
 
-def test_a_list_may_hold_pages(tmp_path: Path) -> None:
+def test_a_list_may_contain_pages(tmp_path: Path) -> None:
     assert [value for _, value, _ in stream(tmp_path / "x", json.dumps([{"items": [A]}, {"items": [B]}]))] == [A, B]
 
 
-def test_a_broken_line_is_a_bad_record_and_the_others_are_read(tmp_path: Path) -> None:
+def test_a_broken_line_is_an_invalid_record_and_the_others_are_read(tmp_path: Path) -> None:
     found = stream(tmp_path / "x", json.dumps(A) + '\n{"full_name": \n\n' + json.dumps(B) + "\n")
 
     assert [(line, value) for line, value, _ in found] == [(1, A), (2, None), (4, B)]
     assert found[1][2] == "Expecting value, column 14"
 
 
-def test_a_line_that_nests_a_hundred_thousand_deep_is_a_bad_record(tmp_path: Path) -> None:
+def test_a_line_of_a_hundred_thousand_levels_is_an_invalid_record(tmp_path: Path) -> None:
     found = stream(tmp_path / "x.jsonl", '{"a":' * 100_000 + "\n" + json.dumps(A))
 
     assert found == [(1, None, "nested too deeply"), (2, A, "")]
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, "[{}," + "[" * 100_000])
-def test_a_document_that_nests_a_hundred_thousand_deep_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_document_of_a_hundred_thousand_levels_is_rejected(tmp_path: Path, content: str) -> None:
     with pytest.raises(BadDataError, match="nested too deeply"):
         stream(tmp_path / "x", content)
 
@@ -97,7 +97,7 @@ def test_a_document_that_nests_a_hundred_thousand_deep_is_refused(tmp_path: Path
         ("[", "line 1"),
     ],
 )
-def test_broken_json_is_refused_with_line_and_column(tmp_path: Path, content: str, where: str) -> None:
+def test_broken_json_is_rejected_with_line_and_column(tmp_path: Path, content: str, where: str) -> None:
     with pytest.raises(BadDataError, match=where) as caught:
         stream(tmp_path / "x", content)
 
@@ -111,7 +111,7 @@ def test_a_number_of_thousands_of_digits_does_not_stop_the_file(tmp_path: Path, 
     assert [value["stars"] for _, value, _ in found if isinstance(value, dict)][1] == 1
 
 
-def test_a_value_larger_than_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_larger_than_the_limit_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "MAX_VALUE", 1000)
 
     for content in (
@@ -134,10 +134,10 @@ VALUES = st.recursive(
     items=st.lists(VALUES.filter(lambda value: not isinstance(value, (dict, list))), max_size=30),
     chunk=st.integers(2, 40),
 )
-def test_a_list_is_read_the_same_in_pieces_of_any_size(
+def test_a_list_is_read_in_chunks_of_any_size(
     tmp_path_factory: pytest.TempPathFactory, items: list[Any], chunk: int
 ) -> None:
-    """A piece may end within a number, a word or a character's escape."""
+    """A chunk may end within a number, a word or an escape sequence."""
     path = tmp_path_factory.mktemp("lists") / "x.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(documents, "CHUNK", chunk)
@@ -148,7 +148,7 @@ def test_a_list_is_read_the_same_in_pieces_of_any_size(
 
 @settings(deadline=None)
 @given(VALUES)
-def test_any_json_is_a_stream_of_values_or_refused(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+def test_any_json_is_a_stream_of_values_or_rejected(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     path = tmp_path_factory.mktemp("any") / "x.json"
 
     try:

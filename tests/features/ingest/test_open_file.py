@@ -1,4 +1,4 @@
-"""What a file holds is told from its content, and what cannot be read ends in one clear line."""
+"""The format is detected from the content, and an unreadable file is an error of one line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RECORD = b'{"full_name": "a/b", "stars": 1}'
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 @pytest.mark.parametrize("name", ["data", "data.csv", "data.parquet", "data.gz"])
-def test_the_content_tells_the_format_whatever_the_name_says(
+def test_the_format_is_detected_from_the_content_not_the_name(
     tmp_path: Path, content: bytes, kind: str, pack: object, name: str
 ) -> None:
     path = tmp_path / name
@@ -43,15 +43,15 @@ def test_the_content_tells_the_format_whatever_the_name_says(
         assert source.format == kind
 
 
-def test_parquet_is_told_by_its_first_bytes(tmp_path: Path) -> None:
+def test_parquet_is_detected_by_its_first_bytes(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "x.csv")
 
     with open_source(tmp_path / "x.csv") as source:
         assert source.format == "parquet"
 
 
-def test_a_name_that_says_json_lines_is_believed_for_a_single_line(tmp_path: Path) -> None:
-    """One line of JSON lines looks like one document; both read the same, but only lines may be broken alone."""
+def test_a_single_line_is_json_lines_if_the_name_says_so(tmp_path: Path) -> None:
+    """One line of JSON lines looks like one document, but only a broken line is a single invalid record."""
     (tmp_path / "x.jsonl").write_bytes(RECORD)
 
     with open_source(tmp_path / "x.jsonl") as source:
@@ -74,7 +74,7 @@ def test_a_name_that_says_json_lines_is_believed_for_a_single_line(tmp_path: Pat
         (b"\x1f\x8bnot gzip at all", "broken gzip"),
     ],
 )
-def test_what_holds_no_data_is_refused_by_what_it_is(tmp_path: Path, content: bytes, what: str) -> None:
+def test_an_unsupported_format_is_rejected_by_name(tmp_path: Path, content: bytes, what: str) -> None:
     (tmp_path / "x.json").write_bytes(content)
 
     with pytest.raises(BadDataError, match=what) as caught, open_source(tmp_path / "x.json"):
@@ -93,7 +93,7 @@ def test_a_file_that_cannot_be_opened_is_a_missing_input(tmp_path: Path, name: s
     assert caught.value.hint
 
 
-def test_a_bomb_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_stops_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MAX_BYTES", 4 * 2**20)
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"[" + b"1," * 10**7))
 
@@ -101,15 +101,15 @@ def test_a_bomb_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         source.stream.read()
 
 
-def test_a_truncated_gzip_is_told_when_its_end_is_reached(tmp_path: Path) -> None:
-    """Its beginning reads well; only the end shows that something is missing."""
+def test_a_truncated_gzip_is_detected_at_its_end(tmp_path: Path) -> None:
+    """The beginning is readable; the truncation is detected only at the end."""
     (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(os.urandom(3 * 2**20).hex().encode())[:-50_000])
 
     with pytest.raises(BadDataError, match="broken gzip"), open_source(tmp_path / "x.jsonl.gz") as source:
         source.text().read()
 
 
-def test_a_broken_character_does_not_spoil_the_text(tmp_path: Path) -> None:
+def test_an_invalid_character_does_not_stop_the_text(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"full_name,caf\xe9")
 
     with open_source(tmp_path / "x.csv") as source:

@@ -1,4 +1,4 @@
-"""Tables of others are read by a mapping, and a wrong mapping says what is there."""
+"""Tables are read by a mapping, and a wrong mapping lists the existing columns."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from stargaze.features.ingest.table_records import TableBatch, check_mapping, re
 
 
 def rows(path: Path, content: bytes, columns: Mapping[str, str] | None = None) -> TableBatch:
-    """Write a file and read its only batch."""
+    """Write a file and return its only batch."""
     path.write_bytes(content)
     with open_source(path) as source:
         (batch,) = read_rows(source, columns or {})
     return batch
 
 
-def test_columns_of_our_names_need_no_mapping() -> None:
+def test_columns_with_our_names_need_no_mapping() -> None:
     assert resolve_columns(["stars", "x", "full_name"], {}, "f") == {"full_name": "full_name", "stars": "stars"}
 
 
-def test_columns_of_githubs_names_need_no_mapping() -> None:
+def test_columns_with_githubs_names_need_no_mapping() -> None:
     header = ["nameWithOwner", "stargazers_count", "size", "forks_count", "fork"]
     expected = {"full_name": "nameWithOwner", "stars": "stargazers_count", "size_kb": "size", "is_fork": "fork"}
     assert resolve_columns(header, {}, "f") == {**expected, "forks": "forks_count"}
 
 
-def test_a_column_stands_for_one_field() -> None:
-    """Where both spellings are there, ours wins; what is mapped is not taken again."""
+def test_a_column_is_used_for_one_field() -> None:
+    """If both names exist, ours takes precedence; a mapped column is not used again."""
     assert resolve_columns(["full_name", "stars", "stargazers_count"], {}, "f")["stars"] == "stars"
     assert "size_kb" not in resolve_columns(["full_name", "stars", "size"], {"forks": "size"}, "f")
 
 
-def test_a_mapped_column_is_not_taken_a_second_time_by_its_name() -> None:
-    """Their ``issues`` may be our ``open_issues``; then it is not our ``issues`` too."""
+def test_a_mapped_column_is_not_used_again_by_its_name() -> None:
+    """If their ``issues`` is mapped to ``open_issues``, it is not used for ``issues`` too."""
     assert "issues" not in resolve_columns(["full_name", "stars", "issues"], {"open_issues": "issues"}, "f")
 
 
-def test_a_mapping_is_stronger_than_a_name() -> None:
+def test_a_mapping_takes_precedence_over_a_name() -> None:
     assert resolve_columns(["full_name", "stars", "star_count"], {"stars": "star_count"}, "f")["stars"] == "star_count"
 
 
-def test_a_mapped_column_that_is_not_there_is_suggested() -> None:
+def test_a_missing_mapped_column_has_a_suggestion() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve_columns(["full_name", "star_count"], {"stars": "star_cuont"}, "data.csv")
 
@@ -57,7 +57,7 @@ def test_a_mapped_column_that_is_not_there_is_suggested() -> None:
     assert caught.value.hint == "Did you mean star_count?"
 
 
-def test_a_mapping_of_a_field_that_we_do_not_have_is_suggested() -> None:
+def test_a_mapping_of_an_unknown_field_has_a_suggestion() -> None:
     with pytest.raises(ConfigError) as caught:
         check_mapping({"strs": "star_count"})
 
@@ -72,7 +72,7 @@ def test_a_mapping_of_a_field_that_we_do_not_have_is_suggested() -> None:
         (["owner", "stars"], "full_name", 'owner = "…" and name = "…"'),
     ],
 )
-def test_without_name_or_stars_it_says_what_is_there_and_how_to_map_it(
+def test_without_name_or_stars_the_columns_are_listed_with_a_mapping(
     header: list[str], missing: str, hint: str
 ) -> None:
     with pytest.raises(BadDataError) as caught:
@@ -90,7 +90,7 @@ def test_a_thousand_columns_are_not_all_listed() -> None:
     assert len(caught.value.message) < 2000
 
 
-def test_a_long_text_without_columns_is_refused(tmp_path: Path) -> None:
+def test_a_long_text_without_columns_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(BadDataError, match="neither JSON, Parquet nor CSV"):
         rows(tmp_path / "x.csv", b"x" * 300_000)
 
@@ -108,13 +108,13 @@ def test_a_long_text_without_columns_is_refused(tmp_path: Path) -> None:
         b"full_name,stars\ngithub.com/a/b.git,3\n",
     ],
 )
-def test_a_csv_is_read_in_the_spellings_of_its_writers(tmp_path: Path, content: bytes) -> None:
+def test_csv_dialects_are_read(tmp_path: Path, content: bytes) -> None:
     batch = rows(tmp_path / "x.csv", content)
 
     assert batch.frame[["full_name", "stars"]].values.tolist() == [["a/b", "3"]]
 
 
-def test_owner_and_name_make_the_full_name(tmp_path: Path) -> None:
+def test_owner_and_name_are_joined_to_the_full_name(tmp_path: Path) -> None:
     mapping = {"owner": "Owner", "name": "Repository Name", "stars": "Star Count"}
 
     batch = rows(tmp_path / "x.csv", b"Repository Name,Owner,Star Count\nnull,NA,3\n", mapping)
@@ -122,28 +122,28 @@ def test_owner_and_name_make_the_full_name(tmp_path: Path) -> None:
     assert batch.frame["full_name"].tolist() == ["NA/null"]
 
 
-def test_a_row_with_too_few_or_too_many_cells_is_bad_and_the_rest_is_read(tmp_path: Path) -> None:
+def test_a_row_with_too_few_or_too_many_cells_is_invalid_and_the_others_are_read(tmp_path: Path) -> None:
     batch = rows(tmp_path / "x.csv", b"full_name,stars\na/b,1\nc/d\ne/f,2,3\ng/h,4\n")
 
     assert batch.positions == [1, 4]
     assert batch.invalid == [(2, "1 columns instead of 2"), (3, "3 columns instead of 2")]
 
 
-def test_a_quote_that_is_never_closed_is_said(tmp_path: Path) -> None:
+def test_an_unclosed_quote_is_reported(tmp_path: Path) -> None:
     batch = rows(tmp_path / "x.csv", b'full_name,stars,description\na/b,1,x\nc/d,2,"never\ne/f,3,y\n')
 
     assert batch.positions == [1]
     assert batch.invalid == [(2, "unexpected end of data")]
 
 
-def test_a_cell_beyond_the_limit_is_a_bad_row(tmp_path: Path) -> None:
+def test_a_cell_beyond_the_limit_is_an_invalid_row(tmp_path: Path) -> None:
     batch = rows(tmp_path / "x.csv", b"full_name,stars,x\na/b,1," + b"x" * 200_000 + b"\nc/d,2,\n")
 
     assert batch.positions == [2]
     assert batch.invalid[0][0] == 1
 
 
-def test_a_missing_description_or_homepage_in_a_table_that_has_them_is_an_empty_one(tmp_path: Path) -> None:
+def test_a_missing_description_or_homepage_in_an_existing_column_is_empty(tmp_path: Path) -> None:
     content = b"full_name,stars,description,home\na/b,1,four,https://x.org\nc/d,2,,\n"
 
     frame = rows(tmp_path / "x.csv", content, {"has_homepage": "home"}).frame
@@ -176,14 +176,14 @@ def test_parquet_keeps_its_types(tmp_path: Path, pack: bool) -> None:
 
 
 @pytest.mark.parametrize("cut", [slice(0, 50), slice(0, -30)])
-def test_broken_parquet_is_refused(tmp_path: Path, cut: slice) -> None:
+def test_broken_parquet_is_rejected(tmp_path: Path, cut: slice) -> None:
     pd.DataFrame({"full_name": ["a/b"], "stars": [1]}).to_parquet(tmp_path / "t")
 
     with pytest.raises(BadDataError, match="broken Parquet"):
         rows(tmp_path / "x", (tmp_path / "t").read_bytes()[cut])
 
 
-def test_parquet_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_that_decompresses_to_too_much_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "MAX_ROWS", 10)
     monkeypatch.setattr(tables, "MAX_IN_MEMORY", 10)
     pd.DataFrame({"full_name": ["a/b"] * 11, "stars": [1] * 11}).to_parquet(tmp_path / "t")
@@ -195,7 +195,7 @@ def test_parquet_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch
         rows(tmp_path / "x", gzip.compress(content))
 
 
-def test_a_long_table_comes_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_table_is_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "BATCH", 3)
     (tmp_path / "x.csv").write_text("full_name,stars\n" + "a/b,1\n" * 7)
     pd.DataFrame({"full_name": ["a/b"] * 7, "stars": [1] * 7}).to_parquet(tmp_path / "x.parquet")
@@ -205,6 +205,6 @@ def test_a_long_table_comes_in_batches(tmp_path: Path, monkeypatch: pytest.Monke
             assert [batch.positions for batch in read_rows(source, {})] == [[1, 2, 3], [4, 5, 6], [7]]
 
 
-def test_the_library_that_reads_parquet_raises_what_we_catch() -> None:
-    """Its own errors have one root; were it to change, broken files would end in a traceback."""
+def test_the_errors_of_the_parquet_library_have_one_base_class() -> None:
+    """If this changes, broken files would end in a traceback."""
     assert issubclass(pa.ArrowInvalid, pa.ArrowException)

@@ -1,4 +1,4 @@
-"""What a person asks becomes repositories, or one clear line: a name, an address, or typed figures that can be true."""
+"""User input becomes repositories or an error of one line: names, URLs or typed figures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KNOWN = schema.conform(
         *("https://github.com/pallets/flask#readme", "https://github.com/pallets/flask/tree/main/src/flask"),
     ],
 )
-def test_a_name_is_found_in_what_people_paste(text: str) -> None:
+def test_a_name_is_parsed_from_names_and_urls(text: str) -> None:
     assert parse_name(text) == "pallets/flask"
 
 
@@ -59,7 +59,7 @@ def test_dots_in_a_name_are_kept(text: str) -> None:
         *("a" * 10_000, "a/" + "b" * 10_000, "https://github.com/a/" + "b" * 10_000, "\x1b[2J/x", "a/b\u202e"),
     ],
 )
-def test_anything_else_is_one_short_line_with_an_example(text: str) -> None:
+def test_anything_else_is_an_error_of_one_short_line_with_an_example(text: str) -> None:
     with pytest.raises(BadDataError) as caught:
         parse_name(text)
 
@@ -69,7 +69,7 @@ def test_anything_else_is_one_short_line_with_an_example(text: str) -> None:
 
 
 @given(st.text(max_size=40) | st.from_regex(r"(https?://)?(github\.com/)?[a-z./?#-]{0,20}", fullmatch=True))
-def test_whatever_is_typed_is_a_name_that_github_could_give_or_refused(text: str) -> None:
+def test_any_text_is_a_possible_name_on_github_or_rejected(text: str) -> None:
     try:
         name = parse_name(text)
     except BadDataError:
@@ -81,14 +81,14 @@ def test_whatever_is_typed_is_a_name_that_github_could_give_or_refused(text: str
 # ---- known ones ---------------------------------------------------------------------------------------------------
 
 
-def test_the_known_come_in_the_order_of_the_question() -> None:
+def test_known_repositories_are_returned_in_the_requested_order() -> None:
     found = look_up_repositories(["torvalds/linux", "PALLETS/Flask"], KNOWN)
 
     assert found["full_name"].tolist() == ["Torvalds/Linux", "pallets/flask"]
     assert found.index.tolist() == [0, 1]
 
 
-def test_asked_twice_is_answered_twice() -> None:
+def test_a_repeated_name_is_returned_twice() -> None:
     assert len(look_up_repositories(["pallets/flask", "pallets/flask"], KNOWN)) == 2
 
 
@@ -101,7 +101,7 @@ def test_asked_twice_is_answered_twice() -> None:
         ("zzz/nothing-like-it", "type its figures instead"),
     ],
 )
-def test_an_unknown_name_is_said_with_what_is_near(name: str, hint: str) -> None:
+def test_an_unknown_name_is_an_error_with_similar_names(name: str, hint: str) -> None:
     with pytest.raises(UnknownRepositoryError) as caught:
         look_up_repositories(["pallets/flask", name], KNOWN)
 
@@ -110,7 +110,7 @@ def test_an_unknown_name_is_said_with_what_is_near(name: str, hint: str) -> None
     assert caught.value.exit_code == 3
 
 
-def test_nothing_is_known_at_first() -> None:
+def test_without_known_repositories_every_name_is_unknown() -> None:
     with pytest.raises(UnknownRepositoryError, match="not among the 0 known"):
         look_up_repositories(["a/b"], KNOWN.head(0))
 
@@ -118,7 +118,7 @@ def test_nothing_is_known_at_first() -> None:
 # ---- figures ------------------------------------------------------------------------------------------------------
 
 
-def test_typed_figures_are_a_repository_of_today() -> None:
+def test_typed_figures_have_the_date_of_today() -> None:
     found = repositories_from_figures(
         [{"full_name": "a/b", "forks": "12", "language": "C", "has_wiki": "yes", "stars": ""}], NOW
     )
@@ -130,13 +130,13 @@ def test_typed_figures_are_a_repository_of_today() -> None:
     assert row["fetched_at"] == pd.Timestamp(NOW)
 
 
-def test_the_day_of_the_figures_may_be_said() -> None:
+def test_typed_figures_may_have_a_date() -> None:
     found = repositories_from_figures([{"full_name": "a/b", "fetched_at": "2020-01-01"}], NOW)
 
     assert found["fetched_at"].iloc[0] == pd.Timestamp("2020-01-01", tz="UTC")
 
 
-def test_several_come_in_their_order() -> None:
+def test_several_repositories_keep_their_order() -> None:
     found = repositories_from_figures([{"full_name": "c/d", "forks": 1}, {"full_name": "a/b", "commits": 2}], NOW)
 
     assert found["full_name"].tolist() == ["c/d", "a/b"]
@@ -172,7 +172,7 @@ def test_several_come_in_their_order() -> None:
         ({"full_name": "a/b", "pushed_at": "2020-02-02", "fetched_at": "2020-01-01"}, "must not be after the date"),
     ],
 )
-def test_figures_that_cannot_be_true_are_named(figures: dict[str, Any], message: str) -> None:
+def test_invalid_figures_are_rejected_with_the_reason(figures: dict[str, Any], message: str) -> None:
     with pytest.raises(BadDataError) as caught:
         repositories_from_figures([figures], NOW)
 
@@ -182,12 +182,12 @@ def test_figures_that_cannot_be_true_are_named(figures: dict[str, Any], message:
     assert caught.value.hint
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_invalid_repositories_are_listed_at_once() -> None:
     with pytest.raises(BadDataError, match=r"'a/b': forks .*; 'c/d': commits"):
         repositories_from_figures([{"full_name": "a/b", "forks": -1}, {"full_name": "c/d", "commits": -1}], NOW)
 
 
-def test_a_misspelt_field_is_suggested() -> None:
+def test_a_misspelled_field_has_a_suggestion() -> None:
     with pytest.raises(BadDataError) as caught:
         repositories_from_figures([{"full_name": "a/b", "contributers": 1}], NOW)
 
@@ -202,8 +202,8 @@ def test_a_misspelt_field_is_suggested() -> None:
     )
 )
 @settings(max_examples=40)
-def test_whatever_is_typed_is_a_repository_or_refused(figures: dict[str, Any]) -> None:
-    """A program may send any JSON; none of it may end in a traceback."""
+def test_any_figures_are_a_repository_or_rejected(figures: dict[str, Any]) -> None:
+    """A program may send any JSON; none may end in a traceback."""
     try:
         found = repositories_from_figures([{"full_name": "a/b", **figures}], NOW)
     except BadDataError as error:
@@ -214,5 +214,5 @@ def test_whatever_is_typed_is_a_repository_or_refused(figures: dict[str, Any]) -
     assert "\n" not in message
 
 
-def test_a_person_is_asked_for_nothing_that_holds_the_answer() -> None:
+def test_the_form_has_no_field_that_leaks_the_stars() -> None:
     assert not {"stars", "watchers"} & {field.name for field in FORM_FIELDS}

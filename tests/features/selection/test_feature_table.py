@@ -1,4 +1,4 @@
-"""The catalogue is told with and without a store; what a store knows stands beside each feature."""
+"""The feature table is complete without a store; a store adds missing values and importances."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stargaze.features.selection.feature_table import COLUMNS, list_features
 from stargaze.store import Store
 
 
-def test_without_a_store_every_feature_is_told_and_nothing_else(tmp_path: Path) -> None:
+def test_without_a_store_only_the_definitions_are_listed(tmp_path: Path) -> None:
     rows = list_features(Store(tmp_path / "none"))
 
     assert [row["feature"] for row in rows] == list(CATALOG)
@@ -23,14 +23,14 @@ def test_without_a_store_every_feature_is_told_and_nothing_else(tmp_path: Path) 
     assert all(row[name] is None for row in rows for name in ("missing", *POLICIES))
 
 
-def test_what_is_learned_says_so(tmp_path: Path) -> None:
+def test_a_learned_feature_is_marked(tmp_path: Path) -> None:
     rows = {row["feature"]: row for row in list_features(Store(tmp_path))}
 
     assert rows["text_score"]["source"] == "full_name description topics (learned)"
     assert rows["age"]["source"] == "created_at fetched_at"
 
 
-def test_repositories_tell_what_is_missing(tmp_path: Path, plausible: object) -> None:
+def test_with_repositories_the_missing_values_are_listed(tmp_path: Path, plausible: object) -> None:
     plausible(40, language=[None, "C"] * 20).to_parquet(tmp_path / "repositories.parquet")  # type: ignore[operator]
 
     rows = {row["feature"]: row for row in list_features(Store(tmp_path))}
@@ -40,12 +40,12 @@ def test_repositories_tell_what_is_missing(tmp_path: Path, plausible: object) ->
     assert rows["language"]["all"] is None
 
 
-def test_a_selection_tells_what_each_is_worth_or_why_it_went(tmp_path: Path) -> None:
+def test_with_a_selection_the_importances_and_reasons_are_listed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     verdicts = {policy: ["selected", "constant"] for policy in POLICIES}
-    worth = {f"importance_{policy}": [0.25, None] for policy in POLICIES}
-    told = {"feature": ["age", "forks"], "missing": [0.0, 0.125], **verdicts, **worth}
-    pd.DataFrame(told).to_csv(store.selection, index=False)
+    importances = {f"importance_{policy}": [0.25, None] for policy in POLICIES}
+    selection = {"feature": ["age", "forks"], "missing": [0.0, 0.125], **verdicts, **importances}
+    pd.DataFrame(selection).to_csv(store.selection, index=False)
 
     rows = {row["feature"]: row for row in list_features(store)}
 
@@ -57,7 +57,7 @@ def test_a_selection_tells_what_each_is_worth_or_why_it_went(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "hint"), [("selection.csv", "stargaze select-features"), ("repositories.parquet", "stargaze fetch")]
 )
-def test_a_broken_file_names_who_makes_it_anew(tmp_path: Path, name: str, hint: str) -> None:
+def test_a_broken_file_is_an_error_that_names_the_command_to_run(tmp_path: Path, name: str, hint: str) -> None:
     (tmp_path / name).write_bytes(b"no,table\n1,2\n")
 
     with pytest.raises(ExternalError, match=f"{name}: cannot be read") as caught:

@@ -1,4 +1,4 @@
-"""What tells something is worth more than a random probe, what tells nothing is not, and twice is the same."""
+"""Informative features beat random probes, uninformative ones do not, and importances are reproducible."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SECTION = FeaturesSection(importance_repeats=2)
 
 
 @pytest.fixture(scope="module")
-def evidence() -> TrainingRows:
-    """Made-up columns under names of the catalogue: two tell the target, one tells nothing, one is missing."""
+def training() -> TrainingRows:
+    """Return synthetic columns with names of the catalog: two informative, one uninformative, one missing."""
     random = np.random.default_rng(2025)  # not the seed of the probes, which would be these very columns
     n = 400
     inputs = pd.DataFrame(
@@ -30,58 +30,58 @@ def evidence() -> TrainingRows:
     return TrainingRows(inputs, target, random.integers(0, 3, n))
 
 
-def test_only_columns_that_tell_something_beat_the_probes(evidence: TrainingRows) -> None:
-    worth = permutation_importances(evidence, list(evidence.inputs), SECTION)
+def test_only_informative_features_beat_the_probes(training: TrainingRows) -> None:
+    importances = permutation_importances(training, list(training.inputs), SECTION)
 
-    assert list(worth.increase) == list(worth.win_rate) == ["forks", "language", "age", "size_kb"]
-    assert worth.n_runs == 6
-    assert worth.win_rate["forks"] == worth.win_rate["language"] == 1.0
-    assert worth.win_rate["age"] <= 0.5
-    assert min(worth.increase["forks"], worth.increase["language"]) > 50 * abs(worth.increase["age"])
-    assert worth.increase["size_kb"] == worth.win_rate["size_kb"] == 0.0
+    assert list(importances.increase) == list(importances.win_rate) == ["forks", "language", "age", "size_kb"]
+    assert importances.n_runs == 6
+    assert importances.win_rate["forks"] == importances.win_rate["language"] == 1.0
+    assert importances.win_rate["age"] <= 0.5
+    assert min(importances.increase["forks"], importances.increase["language"]) > 50 * abs(importances.increase["age"])
+    assert importances.increase["size_kb"] == importances.win_rate["size_kb"] == 0.0
 
 
-def test_measured_again_it_is_the_same(evidence: TrainingRows) -> None:
-    first, again = (permutation_importances(evidence, list(evidence.inputs), SECTION) for _ in range(2))
+def test_importances_are_reproducible(training: TrainingRows) -> None:
+    first, again = (permutation_importances(training, list(training.inputs), SECTION) for _ in range(2))
 
     assert (first.increase, first.win_rate) == (again.increase, again.win_rate)
 
 
-def test_the_errors_of_all_are_those_of_the_models_that_were_shuffled(evidence: TrainingRows) -> None:
-    columns = list(evidence.inputs)
+def test_the_errors_equal_those_of_cross_validation(training: TrainingRows) -> None:
+    columns = list(training.inputs)
 
     assert (
-        permutation_importances(evidence, columns, SECTION).errors.tolist()
-        == fold_errors(evidence, columns, SECTION).tolist()
+        permutation_importances(training, columns, SECTION).errors.tolist()
+        == fold_errors(training, columns, SECTION).tolist()
     )
 
 
-def test_a_fold_is_judged_by_a_model_that_has_not_seen_it(evidence: TrainingRows) -> None:
-    """A column that is the fold's own secret, learnt by heart, would look perfect if it were seen."""
-    secret = np.random.default_rng(1).permutation(len(evidence.target)).astype("float32")
-    told = TrainingRows(evidence.inputs.assign(age=secret), evidence.target, evidence.folds)
+def test_a_fold_is_predicted_by_a_model_that_has_not_seen_it(training: TrainingRows) -> None:
+    """A unique number of each row would seem perfect if the model had seen the fold."""
+    row_number = np.random.default_rng(1).permutation(len(training.target)).astype("float32")
+    other = TrainingRows(training.inputs.assign(age=row_number), training.target, training.folds)
 
-    errors = fold_errors(told, ["age"], SECTION)
+    errors = fold_errors(other, ["age"], SECTION)
 
     assert errors.shape == (3,)
-    assert (errors > 0.9 * evidence.target.std()).all()
-    assert (fold_errors(evidence, list(evidence.inputs), SECTION) < errors / 2).all()
+    assert (errors > 0.9 * training.target.std()).all()
+    assert (fold_errors(training, list(training.inputs), SECTION) < errors / 2).all()
 
 
-def test_what_is_learned_is_judged_as_it_is_known_without_the_fold(evidence: TrainingRows) -> None:
-    """Here the learned column is the target itself to all but those that have not seen the fold."""
-    blind = pd.DataFrame({"age": np.zeros(len(evidence.target), dtype="float32")})
-    told = TrainingRows(
-        evidence.inputs.assign(age=evidence.target), evidence.target, evidence.folds, lambda _fold: blind
+def test_learned_features_are_computed_without_the_held_out_fold(training: TrainingRows) -> None:
+    """The learned column is the target itself, except when computed without the fold."""
+    without_fold = pd.DataFrame({"age": np.zeros(len(training.target), dtype="float32")})
+    other = TrainingRows(
+        training.inputs.assign(age=training.target), training.target, training.folds, lambda _fold: without_fold
     )
 
-    assert (fold_errors(told, ["age"], SECTION) > 0.9 * evidence.target.std()).all()
+    assert (fold_errors(other, ["age"], SECTION) > 0.9 * training.target.std()).all()
 
 
-def test_columns_of_one_group_are_worth_what_they_are_worth_together(evidence: TrainingRows) -> None:
-    parts = {"text_component_1": evidence.inputs["forks"], "text_component_2": evidence.inputs["age"]}
-    worth = permutation_importances(
-        TrainingRows(pd.DataFrame(parts), evidence.target, evidence.folds), list(parts), SECTION
+def test_features_of_one_group_share_their_importance(training: TrainingRows) -> None:
+    columns = {"text_component_1": training.inputs["forks"], "text_component_2": training.inputs["age"]}
+    importances = permutation_importances(
+        TrainingRows(pd.DataFrame(columns), training.target, training.folds), list(columns), SECTION
     )
 
-    assert worth.increase["text_component_1"] == worth.increase["text_component_2"] > 0.5
+    assert importances.increase["text_component_1"] == importances.increase["text_component_2"] > 0.5

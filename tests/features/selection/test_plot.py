@@ -1,4 +1,4 @@
-"""The picture shows each policy's kept features, its words are text, and the same reasons are the same bytes."""
+"""The plot shows each policy's selected features with selectable text, and is reproducible."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stargaze.features.selection.plot import MAX_BARS, draw_selection
 
 
 def reasons(n: int, verdict: str = "selected") -> pd.DataFrame:
-    """Make a table of reasons."""
+    """Return a table of reasons."""
     frame = pd.DataFrame({"feature": [f"feature_{place}" for place in range(n)]})
     for policy in POLICIES:
         frame[policy] = verdict
@@ -23,7 +23,9 @@ def reasons(n: int, verdict: str = "selected") -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(("n", "verdict", "shown"), [(40, "selected", MAX_BARS), (3, "constant", 0)])
-def test_each_policy_is_a_panel_with_its_best_features(tmp_path: Path, n: int, verdict: str, shown: int) -> None:
+def test_each_policy_has_a_panel_with_its_most_important_features(
+    tmp_path: Path, n: int, verdict: str, shown: int
+) -> None:
     draw_selection(reasons(n, verdict), tmp_path / "x.svg")
 
     words = ["".join(element.itertext()).strip() for element in ET.parse(tmp_path / "x.svg").findall(".//{*}text")]
@@ -33,7 +35,7 @@ def test_each_policy_is_a_panel_with_its_best_features(tmp_path: Path, n: int, v
     assert sum(word.startswith("feature_") for word in set(words)) == shown
 
 
-def test_the_same_reasons_are_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_reasons_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         draw_selection(reasons(5), tmp_path / name)
 

@@ -1,4 +1,4 @@
-"""Every column stays or goes with a reason; what holds the stars, and what tells nothing, is found when it is planted."""
+"""Every feature is selected or dropped with a reason; planted leaks and planted noise are dropped."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ pytestmark = pytest.mark.thorough
 
 SECTION = FeaturesSection(folds=3, importance_repeats=2)
 MANY_RUNS = FeaturesSection(folds=4, importance_repeats=3)
-"""On few rows a run tells little: twelve of them part noise from what is no noise."""
+"""With few rows, twelve runs are needed to separate noise from informative features."""
 Plausible = Callable[..., pd.DataFrame]
 
 
 def planted(name: str, compute: Callable[[pd.DataFrame], Any], policy: Any = "static") -> Feature:
-    """Make a feature that is not in the catalogue yet."""
+    """Return a feature that is not in the catalog."""
     return Feature(name, policy, "made up", "planted by a test", ("full_name",), compute)
 
 
-def table(repositories: pd.DataFrame, section: FeaturesSection = SECTION) -> Dataset:
-    """Give the repositories their sides."""
+def dataset(repositories: pd.DataFrame, section: FeaturesSection = SECTION) -> Dataset:
+    """Return a dataset with folds."""
     stars = repositories["stars"].to_numpy()
     return Dataset(repositories, np.log1p(stars), assign_folds(repositories["full_name"], section), "print")
 
 
 def noise(seed: int) -> Callable[[pd.DataFrame], np.ndarray]:
-    """Return numbers that have nothing to do with anything."""
+    """Return a function that computes random numbers."""
     return lambda repositories: np.random.default_rng([seed, 9]).normal(size=len(repositories["stars"]))
 
 
 def codes(values: int) -> Callable[[pd.DataFrame], np.ndarray]:
-    """Return numbers of a few kinds, as codes of a category are."""
+    """Return a function that computes random codes of a category."""
     return lambda repositories: np.random.default_rng([values, 9]).integers(0, values, len(repositories["stars"]))
 
 
@@ -66,7 +66,7 @@ PLANTS = (
 
 @pytest.fixture(autouse=True, scope="module")
 def quick() -> Iterator[None]:
-    """Grow smaller models than in earnest: what is planted is plain."""
+    """Fit smaller models, which are enough for planted features."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(importance, "ROUNDS", 40)
         yield
@@ -74,7 +74,7 @@ def quick() -> Iterator[None]:
 
 @contextlib.contextmanager
 def plants() -> Iterator[None]:
-    """Let the catalogue hold the planted columns inside a block."""
+    """Add the planted features to the catalog inside a block."""
     with pytest.MonkeyPatch.context() as patch:
         for plant in PLANTS:
             patch.setitem(CATALOG, plant.name, plant)
@@ -84,20 +84,20 @@ def plants() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def repositories(plausible: Plausible) -> pd.DataFrame:
-    """Made-up repositories; the watchers are the stars of the day before, as REST has them."""
+    """Return synthetic repositories; the watchers are the stars of the day before, as in REST."""
     frame = plausible(640)
     return frame.assign(watchers=np.floor(frame["stars"] * 0.99))
 
 
 @pytest.fixture(scope="module")
 def selection(quick: None, repositories: pd.DataFrame) -> Selection:
-    """Select once, with what is planted."""
+    """Return a selection with the planted features."""
     with plants():
-        return select(table(repositories, MANY_RUNS), MANY_RUNS)
+        return select(dataset(repositories, MANY_RUNS), MANY_RUNS)
 
 
 def verdicts(selection: Selection, name: str) -> list[str]:
-    """Return what was said of a feature, a policy each."""
+    """Return the verdicts on a feature, one per policy."""
     row = selection.reasons.set_index("feature").loc[name]
     return [str(row[policy]) for policy in POLICIES]
 
@@ -105,34 +105,34 @@ def verdicts(selection: Selection, name: str) -> list[str]:
 # ---- leaks and noise ----------------------------------------------------------------------------------------------
 
 
-def test_a_planted_column_that_holds_the_stars_is_reported_and_kept_nowhere(selection: Selection) -> None:
+def test_a_planted_leak_is_reported_and_never_selected(selection: Selection) -> None:
     assert all(verdict.startswith("leaks the target") for verdict in verdicts(selection, "planted_leak"))
     assert not any("planted_leak" in names for names in selection.feature_set.selected.values())
 
 
-def test_watchers_are_refused_because_they_hold_the_stars(selection: Selection) -> None:
+def test_watchers_are_dropped_as_a_leak(selection: Selection) -> None:
     assert verdicts(selection, "watchers")[2].startswith("leaks the target")
     assert "watchers" not in selection.feature_set.selected["all"]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_planted_columns_of_noise_are_dropped(selection: Selection, policy: str) -> None:
-    """Numbers and categories of noise; by chance alone each wins one run in six, and on so few rows one may seem to pay."""
-    said = selection.reasons.set_index("feature").loc[NOISE, policy]
+def test_planted_noise_is_dropped(selection: Selection, policy: str) -> None:
+    """By chance, each feature of noise wins one run in six, and with so few rows one may be selected."""
+    reasons = selection.reasons.set_index("feature").loc[NOISE, policy]
 
-    assert (said == SELECTED).sum() <= 1
+    assert (reasons == SELECTED).sum() <= 1
     assert (
-        said[said != SELECTED]
+        reasons[reasons != SELECTED]
         .str.fullmatch(r"(no better than a random probe|uncertain): beats the random probes in \d+% of \d+ runs.*")
         .all()
     )
 
 
-def test_a_planted_twin_is_a_duplicate(selection: Selection) -> None:
+def test_a_planted_copy_is_a_duplicate(selection: Selection) -> None:
     assert verdicts(selection, "planted_twin")[2] == "duplicate of forks"
 
 
-def test_what_tells_the_stars_stays(selection: Selection) -> None:
+def test_an_informative_feature_is_selected(selection: Selection) -> None:
     assert "forks" in selection.feature_set.selected["all"]
     assert (
         selection.feature_set.scores["all"]["rmsle_selected"] < selection.feature_set.scores["static"]["rmsle_selected"]
@@ -171,31 +171,31 @@ def test_what_tells_the_stars_stays(selection: Selection) -> None:
         (lambda stars: np.where(np.arange(len(stars)) % 3, 1.0, np.nan), "constant except for 0 repositories"),
     ],
 )
-def test_a_column_goes_by_its_looks_with_the_reason(
+def test_a_feature_is_filtered_with_a_reason(
     plausible: Plausible, values: Callable[[np.ndarray], np.ndarray], reason: str | None
 ) -> None:
     stars = plausible(300)["stars"].to_numpy()
     inputs = pd.DataFrame({"age": values(stars).astype("float32")})
 
-    found = apply_filters(inputs, np.log1p(stars), SECTION).get("age")
+    dropped = apply_filters(inputs, np.log1p(stars), SECTION).get("age")
 
-    assert found is reason is None or str(found).startswith(str(reason))
+    assert dropped is reason is None or str(dropped).startswith(str(reason))
 
 
-def test_of_two_columns_that_say_the_same_the_one_of_the_wider_policy_goes(plausible: Plausible) -> None:
+def test_of_two_equal_features_the_one_of_the_wider_policy_is_dropped(plausible: Plausible) -> None:
     frame = plausible(300)
     age = frame["size_kb"].to_numpy()
     inputs = pd.DataFrame({"forks": np.log1p(age), "age": age, "name_digits": age}, dtype="float32")
 
-    found = apply_filters(inputs, np.log1p(frame["stars"].to_numpy()), SECTION)
+    dropped = apply_filters(inputs, np.log1p(frame["stars"].to_numpy()), SECTION)
 
-    assert found["name_digits"] == "duplicate of age"
-    assert found["forks"].startswith("redundant with age: Spearman's rho 1.000")
-    assert "age" not in found
+    assert dropped["name_digits"] == "duplicate of age"
+    assert dropped["forks"].startswith("redundant with age: Spearman's rho 1.000")
+    assert "age" not in dropped
 
 
-def test_two_columns_that_are_mostly_nought_are_not_the_same(plausible: Plausible) -> None:
-    """Ties of the most frequent value say nothing about a rank correlation."""
+def test_two_features_that_are_mostly_zero_are_not_redundant(plausible: Plausible) -> None:
+    """Ties of the most frequent value are not evidence of a rank correlation."""
     random = np.random.default_rng(0)
     rare = [np.where(random.random(300) < 0.2, random.integers(1, 100, 300), 0) for _ in range(2)]
     inputs = pd.DataFrame({"releases": rare[0], "commits": rare[1]}, dtype="float32")
@@ -203,7 +203,7 @@ def test_two_columns_that_are_mostly_nought_are_not_the_same(plausible: Plausibl
     assert apply_filters(inputs, np.log1p(plausible(300)["stars"].to_numpy()), SECTION) == {}
 
 
-def test_stars_that_are_all_the_same_accuse_no_column() -> None:
+def test_constant_stars_make_no_feature_a_leak() -> None:
     inputs = pd.DataFrame({"age": np.arange(100), "forks": np.arange(100) % 7}, dtype="float32")
 
     assert apply_filters(inputs, np.zeros(100), SECTION) == {}
@@ -222,13 +222,13 @@ def test_every_feature_has_a_verdict_under_every_policy(selection: Selection) ->
 NAMES = [plant.name for plant in PLANTS]
 
 
-def test_what_is_kept_is_said_to_be_kept(selection: Selection) -> None:
+def test_the_table_marks_the_selected_features(selection: Selection) -> None:
     for policy in POLICIES:
-        said = selection.reasons.loc[selection.reasons[policy] == SELECTED, "feature"]
-        assert set(said) == set(selection.feature_set.selected[policy])
+        reasons = selection.reasons.loc[selection.reasons[policy] == SELECTED, "feature"]
+        assert set(reasons) == set(selection.feature_set.selected[policy])
 
 
-def test_no_policy_keeps_what_it_may_not_use(selection: Selection) -> None:
+def test_no_policy_selects_a_feature_of_a_wider_policy(selection: Selection) -> None:
     for policy in POLICIES:
         assert set(selection.feature_set.selected[policy]) <= {item.name for item in allowed_features(policy)} | set(
             NOISE
@@ -236,20 +236,20 @@ def test_no_policy_keeps_what_it_may_not_use(selection: Selection) -> None:
     assert verdicts(selection, "forks")[:2] == ["needs policy all"] * 2
 
 
-def test_the_rows_for_people_say_what_a_kept_feature_is_worth(selection: Selection) -> None:
+def test_the_printed_rows_have_the_importance_of_selected_features(selection: Selection) -> None:
     row = next(row for row in selection.as_rows() if row["feature"] == "forks")
 
     assert row["all"].startswith("selected, 0.")
 
 
-def test_only_training_rows_are_looked_at(repositories: pd.DataFrame, selection: Selection) -> None:
-    """Stars and figures of held-out repositories may be anything."""
-    held = table(repositories, MANY_RUNS).folds < 0
+def test_only_training_rows_are_used(repositories: pd.DataFrame, selection: Selection) -> None:
+    """The values of held-out repositories may be anything."""
+    held_out = dataset(repositories, MANY_RUNS).folds < 0
     changed = repositories.copy()
-    changed.loc[held, "stars"] = 0.0
-    changed.loc[held, "forks"] = 1e6
+    changed.loc[held_out, "stars"] = 0.0
+    changed.loc[held_out, "forks"] = 1e6
     with plants():
-        again = select(table(changed, MANY_RUNS), MANY_RUNS)
+        again = select(dataset(changed, MANY_RUNS), MANY_RUNS)
 
     assert again.feature_set == selection.feature_set
     assert again.reasons.equals(selection.reasons)
@@ -265,18 +265,18 @@ def store(tmp_path: Path, plausible: Plausible) -> Store:
     return Store(tmp_path)
 
 
-def test_feature_set_reasons_and_picture_are_written(store: Store) -> None:
-    made = select_features(dataclasses.replace(SECTION, folds=2), store)
+def test_feature_set_reasons_and_plot_are_written(store: Store) -> None:
+    selection = select_features(dataclasses.replace(SECTION, folds=2), store)
 
-    assert read_feature_set(store) == made.feature_set
-    assert pd.read_csv(store.selection)["feature"].tolist() == made.reasons["feature"].tolist()
+    assert read_feature_set(store) == selection.feature_set
+    assert pd.read_csv(store.selection)["feature"].tolist() == selection.reasons["feature"].tolist()
     assert store.selection_plot.read_text(encoding="utf-8").startswith("<?xml")
 
 
-def test_all_three_are_new_or_all_three_stay(
+def test_all_three_files_are_replaced_or_none(
     store: Store, selection: Selection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A table of reasons beside another feature set would explain what is not so."""
+    """A table of reasons beside another feature set would be wrong."""
     for path in (store.features, store.selection, store.selection_plot):
         path.write_text("old")
 
@@ -292,12 +292,12 @@ def test_all_three_are_new_or_all_three_stay(
     assert {path.read_text() for path in store.root.iterdir() if path != store.repositories} == {"old"}
 
 
-def test_repositories_without_any_column_that_helps_are_refused(plausible: Plausible) -> None:
-    """Names of one pattern and nothing else: there is nothing to learn from."""
+def test_repositories_without_any_usable_feature_are_rejected(plausible: Plausible) -> None:
+    """The names have one pattern, and there are no other fields."""
     names = [f"owner{number:04}/name" for number in range(300)]
     bare = schema.conform(plausible(300)[["stars"]].assign(full_name=names))
 
     with pytest.raises(MissingInputError, match="no usable feature is left: name_length: constant") as caught:
-        select(table(bare), SECTION)
+        select(dataset(bare), SECTION)
 
     assert "more fields" in caught.value.hint
