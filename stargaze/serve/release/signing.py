@@ -7,8 +7,8 @@ from pathlib import Path
 from stargaze.config import DeploySection
 from stargaze.errors import CredentialsError
 from stargaze.store import Store
-from stargaze.system import ssh_keys as sshkeys
 from stargaze.system.files import atomic_write
+from stargaze.system.ssh_keys import configured_key, create_key, public_key
 
 PRINCIPAL = "stargaze"
 
@@ -16,10 +16,10 @@ PRINCIPAL = "stargaze"
 def signing_key(section: DeploySection, store: Store) -> Path:
     """Return the path of the signing key: the configured one, or one that is created in the store."""
     if section.signing_key:
-        return sshkeys.configured_key(section.signing_key, "deploy.signing_key", public=True)
+        return configured_key(section.signing_key, "deploy.signing_key", public=True)
     key = store.keys / "release"
     if not key.is_file():
-        sshkeys.create_key(key, "stargaze releases")
+        create_key(key, "stargaze releases")
     return key
 
 
@@ -42,7 +42,7 @@ def signer_line(key: Path) -> str:
     """Return the key's line for ssh's allowed signers file."""
     public = key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
     # The public file suffices for a key with a passphrase.
-    text = public.read_text(encoding="utf-8") if public.is_file() else sshkeys.public_key(key)
+    text = public.read_text(encoding="utf-8") if public.is_file() else public_key(key)
     words = text.split()
     if len(words) < 2:
         raise CredentialsError(f"{public}: is not an ssh public key", hint=f"ssh-keygen -y -f {key} > {public}")

@@ -36,7 +36,6 @@ from tests.servers import Servers, servers
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.filterwarnings("ignore::ResourceWarning")]  # sockets of killed servers
-PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -180,11 +179,11 @@ def test_a_job_that_changed_meanwhile_is_not_overwritten(queue: CeleryPrediction
 
 
 def test_an_idempotency_key_belongs_to_one_request(queue: CeleryPredictionQueue) -> None:
-    first = queue.submit(PredictionRequest(("key/one",)), key="mine")
+    first = queue.submit(PredictionRequest(("key/one",)), key="a-key")
 
-    assert queue.submit(PredictionRequest(("key/one",)), key="mine").id == first.id
+    assert queue.submit(PredictionRequest(("key/one",)), key="a-key").id == first.id
     with pytest.raises(IdempotencyKeyReusedError):
-        queue.submit(PredictionRequest(("key/other",)), key="mine")
+        queue.submit(PredictionRequest(("key/other",)), key="a-key")
 
 
 def test_a_job_whose_process_is_killed_and_its_batch_are_answered(

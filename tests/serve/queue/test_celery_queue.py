@@ -29,7 +29,6 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.real
 
 SECTION = ServeSection(time_limit=4.0, cache_ttl=0.0)
-PATIENCE = 40.0
 
 
 def open_queue(store: Store) -> CeleryPredictionQueue:

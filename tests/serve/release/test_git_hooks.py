@@ -85,8 +85,10 @@ def test_an_unsigned_release_below_a_signed_one_is_refused(shared_store: Release
     """Every new commit of a push is checked, not only the newest."""
     files = shared_store.release_files(shared_store.add_bundle("good"))
     tree = shared_store.raw_git("rev-parse", shared_store.commit(files) + "^{tree}")
-    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    unsigned = shared_store.raw_git(*who, "commit-tree", tree, "-p", str(shared_store.state()[0]), "-m", "unsigned")
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    unsigned = shared_store.raw_git(
+        *identity, "commit-tree", tree, "-p", str(shared_store.state()[0]), "-m", "unsigned"
+    )
     commit = shared_store.commit(files, parent=unsigned)
 
     assert_refused(shared_store, f"commit {unsigned[:12]} is not signed", lambda: shared_store.push(commit))
@@ -308,8 +310,8 @@ def test_an_unrelated_history_is_refused(shared_store: ReleaseStore) -> None:
 def test_a_merge_is_refused(shared_store: ReleaseStore) -> None:
     one = shared_store.commit(shared_store.release_files(shared_store.add_bundle("good 1")))
     two = shared_store.commit(shared_store.release_files(shared_store.add_bundle("good 2")))
-    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    merge = shared_store.raw_git(*who, "commit-tree", f"{one}^{{tree}}", "-p", one, "-p", two, "-m", "merge")
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    merge = shared_store.raw_git(*identity, "commit-tree", f"{one}^{{tree}}", "-p", one, "-p", two, "-m", "merge")
 
     assert_refused(shared_store, "the push contains a merge", lambda: shared_store.push(merge))
 

@@ -467,16 +467,16 @@ def test_importing_the_hook_imports_no_model_library() -> None:
 
 def test_the_gate_gets_the_new_bundle_and_the_one_in_production(release_store: ReleaseStore) -> None:
     first, second = release_store.deploy("good 1"), release_store.add_bundle("good 2")
-    seen: list[tuple[str, str]] = []
+    compared: list[tuple[str, str]] = []
 
     def gate(challenger: Path, champion: Path) -> None:
-        seen.append(((challenger / "model.txt").read_text(), (champion / "model.txt").read_text()))
+        compared.append(((challenger / "model.txt").read_text(), (champion / "model.txt").read_text()))
 
     deploy(release_store.section, release_store.store, now=release_store.now, digest=second, gate=gate)
     shutil.rmtree(release_store.store.serving / "bundles" / second)  # only the release repository has it now
     deploy(release_store.section, release_store.store, now=release_store.now, digest=first.digest, gate=gate)
 
-    assert seen == [("good 2", "good 1"), ("good 1", "good 2")]
+    assert compared == [("good 2", "good 1"), ("good 1", "good 2")]
 
 
 def test_a_bundle_that_the_gate_refuses_needs_a_reason_which_is_recorded(release_store: ReleaseStore) -> None:

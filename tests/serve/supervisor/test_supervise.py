@@ -27,7 +27,7 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.real
 
 SECTION = ServeSection(port=0, web_processes=1)
-PATIENCE = 60.0
+TIMEOUT = 60.0
 SUPERVISOR = """
 import sys
 from pathlib import Path
@@ -139,11 +139,11 @@ def test_a_crashed_process_stops_the_other_and_shows_its_last_lines(released: St
     started: list[int] = []
 
     def kill_the_worker(_url: str) -> None:
-        # Other tests may run servers at the same time: ours work in this store.
-        ours = [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/cwd").resolve() == released.root]
-        started.extend(ours)
+        # Other tests may run servers at the same time; this one runs in this store.
+        children_here = [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/cwd").resolve() == released.root]
+        started.extend(children_here)
         os.kill(
-            next(pid for pid in ours if "serve.queue.worker" in Path(f"/proc/{pid}/cmdline").read_text()),
+            next(pid for pid in children_here if "serve.queue.worker" in Path(f"/proc/{pid}/cmdline").read_text()),
             signal.SIGKILL,
         )
 
@@ -166,6 +166,6 @@ def test_no_process_outlives_the_supervisor(released: Store, sent: signal.Signal
 
         supervisor.send_signal(sent)
 
-        assert supervisor.wait(PATIENCE) == code
+        assert supervisor.wait(TIMEOUT) == code
     assert len(started) >= 4
     wait_for(lambda: not any(is_alive(pid) for pid in started))
