@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class Server:
     port: int
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    wait_until_ready: Callable[[int], None] = lambda _port: None
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -51,6 +52,7 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{self.command[0]} did not start:\n{(self.folder / 'log').read_text()[-3000:]}")
             time.sleep(0.05)
+        self.wait_until_ready(self.port)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Stop it and its children by a signal to their process group."""
@@ -95,7 +97,6 @@ def servers(folder: Path) -> Iterator[Servers]:
         for server in (epmd, broker, results):
             stack.callback(server.stop)
             server.start()
-        _wait_for_login(broker.port)
         environment = {
             "STARGAZE_BROKER_PASSWORD_FILE": str(password_file),
             "STARGAZE_RESULTS_PASSWORD_FILE": str(password_file),
@@ -132,7 +133,7 @@ def _rabbitmq(folder: Path, password: str) -> tuple[Server, Server]:
         "ERL_EPMD_ADDRESS": "127.0.0.1",
     }
     epmd = Server([_find_program("epmd"), "-address", "127.0.0.1", "-port", str(epmd_port)], epmd_port, folder / "epmd")
-    return epmd, Server([RABBITMQ], port, folder, environment)
+    return epmd, Server([RABBITMQ], port, folder, environment, _wait_for_login)
 
 
 def _redis(folder: Path, password: str) -> Server:

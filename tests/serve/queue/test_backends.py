@@ -49,7 +49,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 @pytest.fixture
 def section(running: Servers) -> ServeSection:
     return ServeSection(
-        broker_url=running.broker_url, results_url=running.results_url, time_limit=20.0, worker_processes=1
+        broker_url=running.broker_url, results_url=running.results_url, time_limit=120.0, worker_processes=1
     )
 
 
@@ -92,6 +92,15 @@ def wait_for_end(queue: CeleryPredictionQueue, job: PredictionJob) -> Prediction
 
     wait_for(is_finished)
     return latest[0]
+
+
+def is_ready(queue: CeleryPredictionQueue) -> bool:
+    """Return whether the queue accepts requests: a restarted RabbitMQ needs some seconds."""
+    try:
+        queue.check()
+    except ExternalError:
+        return False
+    return True
 
 
 def batches(store: Store) -> list[int]:
@@ -275,6 +284,7 @@ def test_a_worker_survives_a_restart_of_the_broker(
     worker()
     running.broker.stop()
     running.broker.start()
+    wait_for(lambda: is_ready(queue))
 
     assert wait_for_end(queue, queue.submit(PredictionRequest(("after/restart",)))).state == "done"
 

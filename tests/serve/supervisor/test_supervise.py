@@ -140,10 +140,10 @@ def test_a_crashed_process_stops_the_other_and_shows_its_last_lines(released: St
 
     def kill_the_worker(_url: str) -> None:
         # Other tests may run servers at the same time; this one runs in this store.
-        children_here = [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/cwd").resolve() == released.root]
-        started.extend(children_here)
+        pids = [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/cwd").resolve() == released.root]
+        started.extend(pids)
         os.kill(
-            next(pid for pid in children_here if "serve.queue.worker" in Path(f"/proc/{pid}/cmdline").read_text()),
+            next(pid for pid in pids if "serve.queue.worker" in Path(f"/proc/{pid}/cmdline").read_text()),
             signal.SIGKILL,
         )
 
