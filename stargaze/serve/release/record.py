@@ -54,14 +54,14 @@ def parse_release(commit: str, data: bytes) -> Release:
     except (ValueError, RecursionError) as error:
         raise BadDataError(f"{RELEASE_FILE} is not JSON") from error
     if not isinstance(value, dict):
-        raise BadDataError(f"{RELEASE_FILE} is not well-formed: not an object")
+        raise BadDataError(f"{RELEASE_FILE} is malformed: not an object")
     if value.pop("format", None) != FORMAT:
         message = f"{RELEASE_FILE} of release {commit[:12]} was written by another version of stargaze"
         raise BadDataError(message, hint="remove releases.git and serving/; stargaze deploy creates both again")
     force_reason = value.pop("force_reason", "")
     if set(value) != set(_FIELDS):
         names = ", ".join(sorted(str(name)[:40] for name in set(value) ^ set(_FIELDS))[:5])
-        raise BadDataError(f"{RELEASE_FILE} is not well-formed: missing or unknown keys: {printable(names)}")
+        raise BadDataError(f"{RELEASE_FILE} is malformed: missing or unknown keys: {printable(names)}")
     is_valid = {
         "digest": _matches(DIGEST, value["digest"]),
         "kind": value["kind"] in ("deploy", "rollback"),
@@ -73,7 +73,7 @@ def parse_release(commit: str, data: bytes) -> Release:
     }
     invalid = [name for name, valid in is_valid.items() if not valid]
     if invalid:
-        raise BadDataError(f"{RELEASE_FILE} is not well-formed: {', '.join(invalid)}")
+        raise BadDataError(f"{RELEASE_FILE} is malformed: {', '.join(invalid)}")
     return Release(commit=commit, force_reason=force_reason, **value)
 
 

@@ -125,7 +125,7 @@ def with_file(path: str, content: bytes) -> Change:
 
 
 INVALID_CONTENT = {
-    "a tampered file": (with_file("bundle/model.txt", b"evil"), "model.txt: is not the file that the manifest names"),
+    "a tampered file": (with_file("bundle/model.txt", b"evil"), "model.txt: differs from the manifest (SHA-256)"),
     "a missing file": (without("bundle/model.txt"), "the manifest and the folder differ in model.txt"),
     "an extra file": (with_file("bundle/extra.txt", b"x"), "the manifest and the folder differ in extra.txt"),
     "no manifest": (without("bundle/manifest.json"), "the bundle has no manifest.json"),
@@ -149,22 +149,22 @@ INVALID_CONTENT = {
         with_keys(digest="0" * 64),
         "release.json names bundle 000000000000, but the manifest belongs to",
     ),
-    "no digest": (with_keys(digest="latest"), "release.json is not well-formed: digest"),
-    "an unknown kind": (with_keys(kind="replace"), "release.json is not well-formed: kind"),
+    "no digest": (with_keys(digest="latest"), "release.json is malformed: digest"),
+    "an unknown kind": (with_keys(kind="replace"), "release.json is malformed: kind"),
     "a time without time zone": (
         with_keys(created_at="2026-03-01T12:00:00"),
-        "release.json is not well-formed: created_at",
+        "release.json is malformed: created_at",
     ),
-    "no author": (with_keys(author=""), "release.json is not well-formed: author"),
-    "control characters in the author": (with_keys(author="\x1b[2J"), "release.json is not well-formed: author"),
+    "no author": (with_keys(author=""), "release.json is malformed: author"),
+    "control characters in the author": (with_keys(author="\x1b[2J"), "release.json is malformed: author"),
     "another previous release": (
         with_keys(previous="0" * 40),
         "the previous release in release.json is not the parent commit",
     ),
-    "scores that are text": (with_keys(scores={"all": {"rmsle": "good"}}), "release.json is not well-formed: scores"),
+    "scores that are text": (with_keys(scores={"all": {"rmsle": "good"}}), "release.json is malformed: scores"),
     "a score too large for a float": (
         with_keys(scores={"all": {"rmsle": 10**400}}),
-        "release.json is not well-formed: scores",
+        "release.json is malformed: scores",
     ),
     "the format of another version": (with_keys(format=1), "was written by another version of stargaze"),
     "an unknown key": (with_keys(run="evil"), "missing or unknown keys: run"),
@@ -176,7 +176,7 @@ INVALID_CONTENT = {
     ),
     "a manifest that is not JSON": (
         lambda files: with_keys(digest=hashlib.sha256(b"[").hexdigest())(files | {"bundle/manifest.json": b"["}),
-        "manifest.json is not well-formed",
+        "manifest.json is malformed",
     ),
 }
 
@@ -534,7 +534,7 @@ def test_verify_reports_a_folder_that_is_not_a_bundle_in_one_line(
     digest = release_store.add_bundle("good")
 
     assert main(["verify", str(release_store.store.bundles / digest)]) == 1
-    assert "bundle.json is not well-formed" in capsys.readouterr().err
+    assert "bundle.json is malformed" in capsys.readouterr().err
 
 
 HISTORIES = [
