@@ -377,7 +377,7 @@ def test_a_configured_key_signs(release_store: ReleaseStore, tmp_path: Path) -> 
 def test_a_missing_configured_key_is_named(release_store: ReleaseStore, tmp_path: Path) -> None:
     release_store.add_bundle("good")
 
-    with pytest.raises(CredentialsError, match=r"signing_key: .*/none is not there"):
+    with pytest.raises(CredentialsError, match=r"signing_key: .*/none does not exist"):
         deploy(DeploySection(signing_key=str(tmp_path / "none")), release_store.store, now=release_store.now)
 
 
