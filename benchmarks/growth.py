@@ -27,9 +27,9 @@ from stargaze.bundle.growth_bundle import HorizonModel, log_growth
 from stargaze.config import GrowthSection, TuningSection
 from stargaze.features.history.clean import clean_history
 from stargaze.features.history.read import read_history
-from stargaze.tuning.growth.evaluate import score, scores
+from stargaze.tuning.growth.evaluate import evaluate_horizons, growth_scores
 from stargaze.tuning.growth.examples import Examples
-from stargaze.tuning.growth.tune_growth import fit_all
+from stargaze.tuning.growth.tune_growth import fit_horizons
 
 Outside = Callable[[np.ndarray, int], float]
 """A forecast of another library: weekly counts and a number of days to a count."""
@@ -52,12 +52,12 @@ def main() -> None:
     print(pd.DataFrame(series.as_rows()).to_string(index=False))
     if asked.anomalies:
         series.anomalies.to_csv(asked.anomalies, index=False)
-    fitted, judged, _ = fit_all(section, TuningSection(), history, series, lambda _what, _done: None)
+    fitted, judged, _ = fit_horizons(section, TuningSection(), history, series, lambda _what, _done: None)
     outlooks = {days: one.outlook for days, one in fitted.items()}
     print(
         f"\nhistory of {asked.weeks} weeks, cut {asked.cut}; R² of log((later + 1) / (now + 1)), error of the stars gained"
     )
-    print(_shown(pd.DataFrame(scores(outlooks, judged))))
+    print(_shown(pd.DataFrame(evaluate_horizons(outlooks, judged))))
     print("\nhow often the 90 % interval holds, and its width as a factor of growth, by stars and by expected error")
     print(
         pd.DataFrame([row for days in judged for row in _covered(outlooks[days], judged[days][1])])
@@ -105,12 +105,12 @@ def _beside(
     train, test = parted
     places = np.sort(np.random.default_rng(0).permutation(len(test))[:number])
     part = test.part(places)
-    rows = scores({part.days: outlook}, {part.days: (train, part)})
+    rows = evaluate_horizons({part.days: outlook}, {part.days: (train, part)})
     for name, method in outside.items():
         with ProcessPoolExecutor() as pool:
             found = np.array(list(pool.map(method, part.origins.stars, [part.days] * len(part), chunksize=10)))
         growth = log_growth(part.origins.current_stars, np.maximum(found, 0.0))
-        rows.append({"days": part.days, "method": name, "examples": len(part)} | score(part, growth))
+        rows.append({"days": part.days, "method": name, "examples": len(part)} | growth_scores(part, growth))
     return rows
 
 

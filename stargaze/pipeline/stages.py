@@ -161,7 +161,7 @@ def _is_tuned(config: Config, store: Store) -> bool:
     try:
         _, files = read_verified(store.bundles / store.latest.read_text(encoding="utf-8").strip())
         metadata = json.loads(files["bundle.json"])
-        fits = metadata.get("asked", metadata["trials"]) >= tuning.trials and metadata.items() >= expected.items()
+        fits = metadata["requested_trials"] >= tuning.trials and metadata.items() >= expected.items()
         fits = fits and metadata["data"]["feature_set"] == read_feature_set(store).digest
         return bool(fits and _has_settings(store, "tune", store.latest, _tune_settings(config)))
     except (StargazeError, OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -84,7 +84,7 @@ def members(meta: Mapping[str, Any]) -> pd.DataFrame:
     rows = [
         {"policy": policy, **member, "parameters": json.dumps(member["parameters"], sort_keys=True)}
         for policy in POLICIES
-        for member in meta["blend"].get(policy, ())
+        for member in meta["ensemble"].get(policy, ())
     ]
     return pd.DataFrame(rows)[["policy", "weight", "family", "seed", "parameters"]]
 

@@ -68,7 +68,7 @@ class CategoricalCatBoost:
         model = catboost.CatBoostRegressor(
             random_seed=self.seed, thread_count=1, allow_writing_files=False, verbose=False, **self.parameters
         )
-        model.fit(_expanded(inputs, columns), target)
+        model.fit(_expand_categories(inputs, columns), target)
         with tempfile.TemporaryDirectory(prefix="stargaze-catboost-") as folder:  # CatBoost writes JSON to files only
             path = Path(folder) / "model.json"
             model.save_model(str(path), format="json")
@@ -97,6 +97,6 @@ class CategoricalCatBoost:
         return numbers + [(place, float(code)) for place, codes in known for code in codes[~np.isnan(codes)]]
 
 
-def _expanded(inputs: np.ndarray, columns: list[tuple[int, float | None]]) -> np.ndarray:
+def _expand_categories(inputs: np.ndarray, columns: list[tuple[int, float | None]]) -> np.ndarray:
     given = [inputs[:, place] if code is None else inputs[:, place] == code for place, code in columns]
     return np.column_stack(given).astype("float32")

@@ -10,7 +10,7 @@ import lightgbm
 import numpy as np
 
 FIXED: dict[str, Any] = {"subsample_freq": 1, "n_jobs": 1, "verbose": -1, "deterministic": True, "force_row_wise": True}
-PATIENCE = 50
+EARLY_STOPPING_ROUNDS = 50
 """Boosting ends after so many rounds without a better score on the fold that was left out [rounds]."""
 MAX_ROUNDS = 3_000
 """And after so many in any case [rounds]."""
@@ -60,12 +60,12 @@ class BinnedFold:
             most_rounds,
             valid_sets=[self.inside],
             feval=_clipped_error,
-            callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
+            callbacks=[lightgbm.early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)],
         )
         return float(booster.best_score["valid_0"]["rmsle"]), int(booster.best_iteration)
 
 
-def binned(inputs: np.ndarray, target: np.ndarray, categories: Sequence[int]) -> lightgbm.Dataset:
+def bin_dataset(inputs: np.ndarray, target: np.ndarray, categories: Sequence[int]) -> lightgbm.Dataset:
     """Put all rows into LightGBM's bins; shapes (n, n_features) and (n,), log1p(stars) [nat]."""
     # With its filter on, the bins would depend on a trial's least number of rows in a leaf.
     fixed = {"verbose": -1, "feature_pre_filter": False, "num_threads": 1}

@@ -98,7 +98,7 @@ def tune(
 def _format_ensemble(figures: dict[str, Any]) -> str:
     if figures["members"] == 1:
         return "one model"
-    return f"{figures['members']} models, {figures['blend_gain']:.4f} ± {figures['blend_error']:.4f} better than the best alone"
+    return f"{figures['members']} models, {figures['ensemble_gain']:.4f} ± {figures['ensemble_error']:.4f} nat better than one"
 
 
 def _finalists(board: pd.DataFrame, section: TuningSection) -> list[str]:

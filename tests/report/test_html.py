@@ -210,7 +210,7 @@ def test_the_page_says_which_bundle_it_is_of(evidence: Evidence, page: Path, tex
         "2025-06-01",
     ):
         assert told in words
-    for members in meta["blend"].values():
+    for members in meta["ensemble"].values():
         for member in members:
             assert json.dumps(member["parameters"], sort_keys=True) in words
 

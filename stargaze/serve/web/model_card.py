@@ -85,7 +85,7 @@ def _decade_row(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _facts(view: BundleView) -> Sequence[tuple[str, str]]:
     meta = view.meta
-    families = {str(item["family"]) for item in meta.get("blend", {}).get(meta["estimate"], ())} or {meta["family"]}
+    families = {str(item["family"]) for item in meta.get("ensemble", {}).get(meta["estimate"], ())} or {meta["family"]}
     return [
         ("Model version", view.digest[:12]),
         ("Trained on", str(meta["made_at"])[:10]),

@@ -9,11 +9,11 @@ import numpy as np
 from stargaze.bundle.growth_bundle import drift, log_growth
 from stargaze.features.history.features import linear_trend
 from stargaze.features.history.windows import Windows
-from stargaze.tuning.growth.examples import REACH, Examples
+from stargaze.tuning.growth.examples import MAX_COUNT_GAP, Examples
 
 Baseline = Callable[[Windows, int], np.ndarray]
 YEAR = 365
-STEEPEST = 20.0
+MAX_LOG_GROWTH = 20.0
 """Growth beyond which a line through logs is cut off [nat]: there are not that many people."""
 
 
@@ -22,33 +22,33 @@ def no_change(origins: Windows, _days: int) -> np.ndarray:
     return np.zeros(len(origins.rows))
 
 
-def last_growth(origins: Windows, days: int) -> np.ndarray:
+def last_four_weeks(origins: Windows, days: int) -> np.ndarray:
     """Gain as many stars a day as in the last four weeks."""
-    return _gaining(origins, (origins.current_stars - origins.stars[:, -5]) / 28, days)
+    return _growth_at_rate(origins, (origins.current_stars - origins.stars[:, -5]) / 28, days)
 
 
 def seasonal(origins: Windows, days: int) -> np.ndarray:
     """Gain as many stars as in the same days a year before; where nobody counted then, drift."""
     series, day = origins.series, origins.day
-    begin = origins.counts.interpolate("stars", series, day - YEAR, REACH)
-    end = origins.counts.interpolate("stars", series, np.minimum(day - YEAR + days, day), REACH)
+    begin = origins.counts.interpolate("stars", series, day - YEAR, MAX_COUNT_GAP)
+    end = origins.counts.interpolate("stars", series, np.minimum(day - YEAR + days, day), MAX_COUNT_GAP)
     gained = (end - begin) / min(days, YEAR)
-    return np.where(np.isnan(gained), drift(origins, days), _gaining(origins, np.nan_to_num(gained), days))
+    return np.where(np.isnan(gained), drift(origins, days), _growth_at_rate(origins, np.nan_to_num(gained), days))
 
 
 def linear(origins: Windows, days: int) -> np.ndarray:
     """Gain stars at the slope of a least-squares line through the window."""
-    return _gaining(origins, linear_trend(origins.stars) / 7, days)
+    return _growth_at_rate(origins, linear_trend(origins.stars) / 7, days)
 
 
 def log_linear(origins: Windows, days: int) -> np.ndarray:
     """Grow at the slope of a least-squares line through the logs of the counts."""
-    return np.clip(linear_trend(np.log1p(origins.stars)) / 7 * days, -STEEPEST, STEEPEST)
+    return np.clip(linear_trend(np.log1p(origins.stars)) / 7 * days, -MAX_LOG_GROWTH, MAX_LOG_GROWTH)
 
 
 BASELINES: dict[str, Baseline] = {
     "no change": no_change,
-    "last growth": last_growth,
+    "last growth": last_four_weeks,
     "drift": drift,
     "seasonal": seasonal,
     "linear": linear,
@@ -66,5 +66,5 @@ def fitted_log_linear(train: Examples, test: Examples) -> np.ndarray:
     return fitted
 
 
-def _gaining(origins: Windows, a_day: np.ndarray, days: int) -> np.ndarray:
+def _growth_at_rate(origins: Windows, a_day: np.ndarray, days: int) -> np.ndarray:
     return log_growth(origins.current_stars, np.maximum(origins.current_stars + a_day * days, 0.0))

@@ -16,7 +16,7 @@ OURS = "stargaze"
 FITTED = "log-linear, fitted"
 
 
-def scores(
+def evaluate_horizons(
     outlooks: Mapping[int, HorizonModel], judged: Mapping[int, tuple[Examples, Examples]]
 ) -> list[dict[str, Any]]:
     """Score our models and every baseline on the test examples, a row a horizon and method."""
@@ -25,16 +25,17 @@ def scores(
         middle, low, high = outlooks[days].growth(test.origins, test.features)
         inside = (low <= test.growth) & (test.growth <= high)
         row = {"days": days, "method": OURS, "examples": len(test)}
-        rows.append(row | score(test, middle) | {"coverage": float(inside.mean())})
+        rows.append(row | growth_scores(test, middle) | {"coverage": float(inside.mean())})
         others = {name: baseline(test.origins, days) for name, baseline in BASELINES.items()}
         others[FITTED] = fitted_log_linear(train, test)
         rows += [
-            {"days": days, "method": name, "examples": len(test)} | score(test, found) for name, found in others.items()
+            {"days": days, "method": name, "examples": len(test)} | growth_scores(test, found)
+            for name, found in others.items()
         ]
     return rows
 
 
-def score(test: Examples, growth: np.ndarray) -> dict[str, float]:
+def growth_scores(test: Examples, growth: np.ndarray) -> dict[str, float]:
     """Score foreseen log growth.
 
     Parameters

@@ -12,9 +12,9 @@ from stargaze.bundle.growth_bundle import log_growth
 from stargaze.features.history.features import growth_features
 from stargaze.features.history.windows import StarCounts, Windows, build_windows, last_row_per_period
 
-STEP = 28
+ORIGIN_STEP = 28
 """Days from an origin of a series to the next: nearer ones tell nearly the same."""
-REACH = 21
+MAX_COUNT_GAP = 21
 """Most days between the two counts that the target lies between: the true count is on that line to a few stars."""
 
 
@@ -34,7 +34,7 @@ class Examples:
 
     def before(self, day: float) -> Examples:
         """Keep those of which everything, target and the count after it included, was known on a day [days since 1970]."""
-        return self.part(self.origins.day + self.days + REACH <= day)
+        return self.part(self.origins.day + self.days + MAX_COUNT_GAP <= day)
 
     def since(self, day: float) -> Examples:
         """Keep those whose origin lies on a day or after it."""
@@ -66,11 +66,11 @@ def growth_examples(
         An origin is an example where the stars were counted about its target day: repositories that left the table are not
         among them.
     """
-    origins = build_windows(counts, weeks, last_row_per_period(counts, STEP))
+    origins = build_windows(counts, weeks, last_row_per_period(counts, ORIGIN_STEP))
     features = growth_features(origins, languages)
     found = {}
     for days in horizons:
-        growth = log_growth(origins.current_stars, origins.stars_after(days, REACH))
+        growth = log_growth(origins.current_stars, origins.stars_after(days, MAX_COUNT_GAP))
         found[days] = Examples(days, origins, features, growth).part(~np.isnan(growth))
     return found
 

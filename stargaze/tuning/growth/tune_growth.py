@@ -26,21 +26,21 @@ from stargaze.features.history.windows import StarCounts
 from stargaze.store import Store
 from stargaze.system.files import atomic_write, sha256
 from stargaze.system.progress import Report
-from stargaze.tuning.growth.evaluate import scores
+from stargaze.tuning.growth.evaluate import evaluate_horizons
 from stargaze.tuning.growth.examples import Examples, common_languages, growth_examples
-from stargaze.tuning.growth.fit import FEWEST, Fitted, fit_horizon
+from stargaze.tuning.growth.fit import MIN_EXAMPLES, FittedHorizon, fit_horizon
 
 PACKAGES = ("lightgbm", "numpy", "pandas")
 
 
 @dataclass(frozen=True)
-class GrowthTuned:
+class GrowthResult:
     """What tuning found: what was wrong with the history, the figures, and where the bundle lies."""
 
     bundle: Path
     repositories: int
     anomalies: list[dict[str, Any]]
-    scores: list[dict[str, Any]]
+    evaluate_horizons: list[dict[str, Any]]
     """A row a horizon and method."""
 
 
@@ -51,7 +51,7 @@ def tune_growth(
     *,
     now: datetime,
     report: Report = lambda _what, _done: None,
-) -> GrowthTuned:
+) -> GrowthResult:
     """Fit and judge all horizons and save them as a growth bundle; ``bundles/latest-growth`` names it.
 
     Raises
@@ -63,20 +63,20 @@ def tune_growth(
     ConfigError
         If the cut is no date, or a horizon none.
     """
-    check(section)
+    check_growth_config(section)
     path = store.history(section.history_file)
     report("reading the history", 0.0)
     history = read_history(path, now=now)
     series = clean_history(history)
-    fitted, judged, languages = fit_all(section, tuning, history, series, report)
+    fitted, judged, languages = fit_horizons(section, tuning, history, series, report)
     meta = _meta(section, tuning, now, fitted, judged[min(judged)][0], languages) | {
-        "scores": _plain(scores({days: one.outlook for days, one in fitted.items()}, judged)),
+        "scores": _json_rows(evaluate_horizons({days: one.outlook for days, one in fitted.items()}, judged)),
         "data": {
             "rows": len(series.frame),
             "repositories": int(series.frame["full_name"].nunique()),
             "fingerprint": sha256(path),
             "latest": series.frame["date"].max().isoformat(),
-            "anomalies": _plain(series.as_rows()),
+            "anomalies": _json_rows(series.as_rows()),
         },
     }
     files: dict[str, bytes] = {}
@@ -86,19 +86,19 @@ def tune_growth(
     folder = write_growth(store.bundles, meta, files)
     with atomic_write(store.latest_growth) as temporary:
         temporary.write_text(folder.name + "\n", encoding="utf-8")
-    return GrowthTuned(folder, meta["data"]["repositories"], series.as_rows(), meta["scores"])
+    return GrowthResult(folder, meta["data"]["repositories"], series.as_rows(), meta["scores"])
 
 
-def check(section: GrowthSection) -> None:
+def check_growth_config(section: GrowthSection) -> None:
     """Refuse a cut that is no date and horizons that are none, before any file is opened."""
-    cut_day(section)
+    train_until_day(section)
     if not section.horizons or min(section.horizons) < 1 or max(section.horizons) > 3650:
         raise ConfigError(
             f"growth.horizons should be from 1 to 3,650 days, not {section.horizons}", hint="horizons = [30, 90, 365]"
         )
 
 
-def cut_day(section: GrowthSection) -> float:
+def train_until_day(section: GrowthSection) -> float:
     """Return the cut [days since 1970]."""
     try:
         cut = datetime.fromisoformat(section.train_until)
@@ -109,15 +109,15 @@ def cut_day(section: GrowthSection) -> float:
     return (pd.Timestamp(cut.replace(tzinfo=cut.tzinfo or UTC)) - EPOCH) / pd.Timedelta(days=1)
 
 
-def fit_all(
+def fit_horizons(
     section: GrowthSection, tuning: TuningSection, history: pd.DataFrame, series: CleanHistory, report: Report
-) -> tuple[dict[int, Fitted], dict[int, tuple[Examples, Examples]], list[str]]:
+) -> tuple[dict[int, FittedHorizon], dict[int, tuple[Examples, Examples]], list[str]]:
     """Fit every horizon before the cut; return with them its training and test examples, and the languages.
 
     What is fitted is made whole from what was counted before the cut alone: which of two names is a copy, or whose, may come
     out only later. What is tested is made of all of ``series``.
     """
-    cut, counts = cut_day(section), StarCounts.from_frame(series.frame)
+    cut, counts = train_until_day(section), StarCounts.from_frame(series.frame)
     report("making examples", 0.1)
     past = StarCounts.from_frame(clean_history(history[history["date"] < EPOCH + pd.Timedelta(days=cut)]).frame)
     languages = common_languages(past, cut)
@@ -126,10 +126,10 @@ def fit_all(
     since = growth_examples(counts, section.history_weeks, horizons, languages)
     parted = {days: (before[days].before(cut), since[days].since(cut)) for days in horizons}
     for days, (train, test) in parted.items():
-        _enough(section, counts, days, train, test)
+        _require_examples(section, counts, days, train, test)
     done: list[int] = []
 
-    def fit(days: int) -> Fitted:
+    def fit(days: int) -> FittedHorizon:
         fitted = fit_horizon(parted[days][0], cut, tuning.coverage, tuning.seed)
         done.append(days)
         report(f"fitted {days} days", 0.1 + 0.9 * len(done) / len(parted))
@@ -140,11 +140,13 @@ def fit_all(
     return fitted, parted, languages
 
 
-def _enough(section: GrowthSection, counts: StarCounts, days: int, train: Examples, test: Examples) -> None:
-    if len(train) >= FEWEST and len(test):
+def _require_examples(section: GrowthSection, counts: StarCounts, days: int, train: Examples, test: Examples) -> None:
+    if len(train) >= MIN_EXAMPLES and len(test):
         return
     first, last = (str((EPOCH + pd.Timedelta(days=day)).date()) for day in (counts.day.min(), counts.day.max()))
-    lacking = f"only {len(train):,} examples are over before" if len(train) < FEWEST else "no example begins after"
+    lacking = (
+        f"only {len(train):,} examples are over before" if len(train) < MIN_EXAMPLES else "no example begins after"
+    )
     raise BadDataError(
         f"growth over {days} days from {section.history_weeks} weeks: {lacking} the cut {section.train_until}; "
         f"the history has {len(np.unique(counts.series)):,} whole series from {first} to {last}",
@@ -156,7 +158,7 @@ def _meta(
     section: GrowthSection,
     tuning: TuningSection,
     now: datetime,
-    fitted: Mapping[int, Fitted],
+    fitted: Mapping[int, FittedHorizon],
     train: Examples,
     languages: list[str],
 ) -> dict[str, Any]:
@@ -193,7 +195,7 @@ def _meta(
     }
 
 
-def _plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _json_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Write what is no number as none, and numbers to as many digits as they are good for."""
     return [
         {

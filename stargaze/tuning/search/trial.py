@@ -13,7 +13,7 @@ import numpy as np
 
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES, Family
-from stargaze.tuning.lightgbm_estimator import MAX_ROUNDS, BinnedFold, binned
+from stargaze.tuning.lightgbm_estimator import MAX_ROUNDS, BinnedFold, bin_dataset
 from stargaze.tuning.search.racing import DONE, Race
 
 EXTRA_ROUNDS = 0.4
@@ -34,7 +34,7 @@ class TrialData:
             arrays = self.arrays
             whole = self._whole
             if whole is None:
-                whole = binned(arrays.without(number), arrays.target, arrays.categories)
+                whole = bin_dataset(arrays.without(number), arrays.target, arrays.categories)
             if not arrays.learned_places:
                 self._whole = whole
             self._folds[number] = BinnedFold.cut(whole, arrays.folds == number)

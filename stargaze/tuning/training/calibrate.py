@@ -1,4 +1,4 @@
-"""Calibrate intervals on repositories that no model was fitted on, and say how often they hold the true count."""
+"""Calibrate conformal prediction intervals on out-of-fold predictions, and measure their coverage."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from stargaze.bundle.prediction_intervals import Intervals, append_prediction, s
 from stargaze.tuning.lightgbm_estimator import CategoricalLightGBM
 
 ROWS_PER_CLASS, LEAST_ROWS = 200, 50
-"""A decade with more rows than that is parted; a class with fewer than this goes with the one below."""
+"""Decades are divided into classes of this many rows; a class with fewer than the minimum joins the one below."""
 ROUNDS, SWEEPS, CLOSE = 8, 15, 1e-4
-"""How often levels are corrected, reaches are fitted in turn, and when these stand still [nat]."""
+"""Iterations of the level correction and of the alternating fit, and its convergence tolerance [nat]."""
 MOST_BELOW, MOST_ABOVE, STEP = 0.2, 0.05, 0.7
-"""How far a level may be corrected, below and above what is asked [share], and by what part of what is wrong at a time."""
+"""Largest correction of a level below and above the nominal coverage [fraction], and the step size."""
 LEAST_FACTOR, HALVINGS = 0.05, 14
-"""By how much all reaches may be shortened in the end, and how finely that is searched."""
+"""The smallest factor of the final shrinkage, and the iterations of its bisection."""
 FINE = 1e5
-"""Parts of a nat that a reach is rounded up to: none is a star, even among the most starred."""
+"""Resolution of a radius [1/nat]: finer than one star at any count."""
 SPREAD = {
     "n_estimators": 120,
     "learning_rate": 0.05,
@@ -31,18 +31,18 @@ SPREAD = {
     "subsample": 0.8,
     "reg_lambda": 5.0,
 }
-"""Small trees: what is left to explain of a residual's size is little, and mostly noise."""
+"""Small trees, because the size of residuals is mostly noise."""
 
 
 @dataclass(frozen=True)
 class CalibratedIntervals:
-    """Intervals and the model that tells for which repositories they are wide."""
+    """Calibrated intervals and the model of the prediction error."""
 
     intervals: Intervals
     spread: Any
 
     def bounds(self, inputs: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lowest and the highest count of stars of each repository; shapes (n,)."""
+        """Return the bounds of each prediction interval [stars]; shapes (n,)."""
         return self.intervals.bounds(predicted, self.spread.predict(append_prediction(inputs, predicted)))
 
 
@@ -55,50 +55,49 @@ def calibrate_on(
     coverage: float,
     seed: int,
 ) -> CalibratedIntervals:
-    """Learn how far off predictions are, and calibrate intervals, from predictions that are out of fold.
+    """Fit the error model and calibrate the intervals on out-of-fold predictions.
 
     Parameters
     ----------
     inputs : array, shape (n, n_features)
-        What the model was given for each row.
+        The inputs of the model.
     predicted, target : array, shape (n,)
-        Predicted and true log1p(stars) [nat]; no row's prediction is of a model that was fitted on it.
+        Out-of-fold predictions and true log1p(stars) [nat].
     folds : array of int, shape (n,)
-        No row's spread is told by a model that was fitted on its fold.
+        The error of each row is predicted by a model that was not fitted on its fold.
     categories : sequence of int
-        Places of the categories among the columns.
+        The categorical columns.
     coverage : float
-        Share of true counts that shall lie inside.
+        Nominal coverage [fraction].
     seed : int
 
     Returns
     -------
     CalibratedIntervals
     """
-    told, off = append_prediction(inputs, predicted), np.abs(target - predicted)
+    error_inputs, errors = append_prediction(inputs, predicted), np.abs(target - predicted)
     spread = np.zeros(len(target))
     for fold in np.unique(folds):
         out = folds == fold
-        spread[out] = _fit_error_model(told[~out], off[~out], categories, seed).predict(told[out])
+        spread[out] = _fit_error_model(error_inputs[~out], errors[~out], categories, seed).predict(error_inputs[out])
     return CalibratedIntervals(
-        calibrate(predicted, spread, target, coverage), _fit_error_model(told, off, categories, seed)
+        calibrate(predicted, spread, target, coverage), _fit_error_model(error_inputs, errors, categories, seed)
     )
 
 
 def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, coverage: float) -> Intervals:
-    """Find reaches so that the interval holds the true count as often as asked, whatever that count is and whatever is predicted.
+    """Calibrate the radii so that the coverage holds in every class of true and of predicted counts.
 
-    A width that follows from the prediction alone leaves out most repositories with many stars: the model predicts less for
-    them than they have. A width that follows from the candidate count alone is honest to them but not to who reads a
-    prediction. Here the reach is a sum of a part for the class of the count and a part for the class of the prediction, each
-    fitted in turn as a quantile of what the other leaves, until both hold.
+    A radius that depends on the prediction alone misses most repositories with many stars, because models underestimate
+    them; one that depends on the true count alone misleads the reader of a prediction. Here the radius is the sum of a part
+    for each; the parts are fitted alternately as quantiles of the residual of the other.
 
     Parameters
     ----------
     predicted, spread, target : array, shape (n,)
-        Predicted log1p(stars), how far off it is thought to be, and the true log1p(stars) [nat] of rows that were not fitted.
+        Predicted log1p(stars), predicted error and true log1p(stars) [nat] of rows outside the training data.
     coverage : float
-        Share of true counts that shall lie inside.
+        Nominal coverage [fraction].
 
     Returns
     -------
@@ -126,16 +125,19 @@ def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, cov
     if not len(target):
         raise ValueError("no rows to calibrate on")
     stars, guess = np.round(np.expm1(target)), np.round(np.expm1(predicted))
-    counts, heights = _classes(stars), _classes(guess)
-    groups = [np.searchsorted(edges, of, side="right") - 1 for edges, of in ((counts, stars), (heights, guess))]
+    count_classes, prediction_classes = _classes(stars), _classes(guess)
+    groups = [
+        np.searchsorted(edges, of, side="right") - 1
+        for edges, of in ((count_classes, stars), (prediction_classes, guess))
+    ]
     sizes = [np.bincount(group) for group in groups]
     levels = [np.full(len(size), coverage) for size in sizes]
     score = np.abs(target - predicted) / spread_scale(spread)
     for _ in range(ROUNDS):
-        reach = _fit_radius(score, groups, levels)
-        found = Intervals(coverage, tuple(counts), tuple(heights), tuple(map(tuple, reach.tolist())))
+        radius = tuple(map(tuple, _fit_radius(score, groups, levels).tolist()))
+        found = Intervals(coverage, tuple(count_classes), tuple(prediction_classes), radius)
         inside = _inside(found, predicted, spread, stars)
-        # The smallest interval around several classes holds more than was asked: take that back where it happens.
+        # An interval that spans several classes covers too much: lower the levels where that happens.
         levels = [
             _correct_levels(level, coverage, size, np.bincount(group, inside))
             for level, group, size in zip(levels, groups, sizes, strict=True)
@@ -144,17 +146,17 @@ def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, cov
 
 
 def coverage_by_decade(low: np.ndarray, high: np.ndarray, stars: np.ndarray) -> list[dict[str, Any]]:
-    """Notify for each decade of true counts how often the interval holds them, and how wide it is.
+    """Return the coverage and the width of the intervals for each decade of true counts.
 
     Parameters
     ----------
     low, high, stars : array, shape (n,)
-        Ends of the intervals and true counts [stars].
+        Bounds of the intervals and true counts [stars].
 
     Returns
     -------
     list of dict
-        ``decade`` (as "0", "1-9"), ``n``, ``coverage`` [share], ``width``, the mean of log1p(high) - log1p(low) [nat].
+        ``decade`` (as "0", "1-9"), ``n``, ``coverage`` [fraction], ``width``, the mean of log1p(high) - log1p(low) [nat].
 
     Examples
     --------
@@ -174,12 +176,14 @@ def coverage_by_decade(low: np.ndarray, high: np.ndarray, stars: np.ndarray) -> 
     ]
 
 
-def _fit_error_model(told: np.ndarray, off: np.ndarray, categories: Sequence[int], seed: int) -> CategoricalLightGBM:
-    return CategoricalLightGBM(dict(SPREAD), tuple(categories), seed).fit(told, off)
+def _fit_error_model(
+    inputs: np.ndarray, errors: np.ndarray, categories: Sequence[int], seed: int
+) -> CategoricalLightGBM:
+    return CategoricalLightGBM(dict(SPREAD), tuple(categories), seed).fit(inputs, errors)
 
 
 def _classes(stars: np.ndarray) -> list[float]:
-    """Return the lowest count of each class: none, and the decades, parted where there are many rows, joined where few."""
+    """Return the lowest count of each class: 0 and the decades, divided where there are many rows and joined where few."""
     ascending = np.sort(stars)
     edges = [0.0, 1.0]
     while edges[-1] <= ascending[-1]:
@@ -198,7 +202,7 @@ def _classes(stars: np.ndarray) -> list[float]:
 
 
 def _fit_radius(score: np.ndarray, groups: list[np.ndarray], levels: list[np.ndarray]) -> np.ndarray:
-    """Fit the two parts in turn until both hold; the part for the counts last, so that it holds to the row."""
+    """Fit the two parts alternately until they converge; the part of the count classes last, so that it is exact."""
     rows = [
         [np.flatnonzero(group == one) for one in range(len(level))] for group, level in zip(groups, levels, strict=True)
     ]
@@ -210,7 +214,7 @@ def _fit_radius(score: np.ndarray, groups: list[np.ndarray], levels: list[np.nda
             parts[own] = np.array(
                 [_order_statistic(left[some], level) for some, level in zip(rows[own], levels[own], strict=True)]
             )
-        shift = parts[1].mean()  # only the sum counts: keep the two from drifting apart
+        shift = parts[1].mean()  # only the sum matters: keep the two parts centered
         parts = [parts[0] + shift, parts[1] - shift]
         if max(np.abs(part - old).max() for part, old in zip(parts, before, strict=True)) < CLOSE:
             break
@@ -218,19 +222,19 @@ def _fit_radius(score: np.ndarray, groups: list[np.ndarray], levels: list[np.nda
 
 
 def _correct_levels(level: np.ndarray, coverage: float, size: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    wrong = (np.ceil((size + 1) * coverage) - inside) / size
-    corrected: np.ndarray = np.clip(level + STEP * wrong, coverage - MOST_BELOW, min(coverage + MOST_ABOVE, 1.0))
+    error = (np.ceil((size + 1) * coverage) - inside) / size
+    corrected: np.ndarray = np.clip(level + STEP * error, coverage - MOST_BELOW, min(coverage + MOST_ABOVE, 1.0))
     return corrected
 
 
 def _shrink(found: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray) -> Intervals:
-    """Shorten all reaches evenly while the whole is still covered as often as asked: what no class could take back."""
+    """Shrink all radii by one factor while the overall coverage holds."""
     enough = math.ceil((len(stars) + 1) * found.coverage)
     low, high, best = LEAST_FACTOR, 1.0, found
     for _ in range(HALVINGS):
         factor = (low + high) / 2.0
-        reach = _round_up(factor * np.asarray(found.radius))
-        shorter = replace(found, radius=tuple(map(tuple, reach.tolist())))
+        radius = _round_up(factor * np.asarray(found.radius))
+        shorter = replace(found, radius=tuple(map(tuple, radius.tolist())))
         if _inside(shorter, predicted, spread, stars).sum() >= enough:
             high, best = factor, shorter
         else:
@@ -238,8 +242,8 @@ def _shrink(found: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: 
     return best
 
 
-def _round_up(reach: np.ndarray) -> np.ndarray:
-    return np.asarray(np.ceil(reach * FINE) / FINE)
+def _round_up(radius: np.ndarray) -> np.ndarray:
+    return np.asarray(np.ceil(radius * FINE) / FINE)
 
 
 def _inside(found: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray) -> np.ndarray:
@@ -248,6 +252,6 @@ def _inside(found: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: 
 
 
 def _order_statistic(values: np.ndarray, level: float) -> float:
-    """Return the value that a new one exceeds with probability at most 1 - level, counting the new one itself."""
-    place = min(math.ceil((len(values) + 1) * level), len(values)) - 1
-    return float(np.partition(values, place)[place])
+    """Return the conformal quantile: a new value exceeds it with probability at most 1 - level."""
+    index = min(math.ceil((len(values) + 1) * level), len(values)) - 1
+    return float(np.partition(values, index)[index])

@@ -1,4 +1,4 @@
-"""Which models answer together: the best trials, weighted by their predictions out of fold where that wins beyond its noise."""
+"""The ensemble: non-negative weights of the best trials, fitted on out-of-fold predictions where the gain exceeds its noise."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from stargaze.tuning.families import FAMILIES, Family
 from stargaze.tuning.search.racing import DONE
 
 MIN_WEIGHT = 0.02
-"""A model with a smaller share is left out: it costs as much time as any other."""
+"""A model with a smaller weight is left out: it costs as much time as any other."""
 SUM_WEIGHT = 1e4
-"""How much more than a row it weighs that the shares sum to one; sum and shares are then right to about 1e-6."""
+"""The weight of the sum-to-one constraint relative to a row; the sum is then exact to about 1e-6."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One configuration that may take part, and the seed it is fitted with."""
+    """A configuration that may join the ensemble, and its seed."""
 
     family: Family
     parameters: dict[str, Any]
@@ -30,24 +30,23 @@ class Candidate:
 
 @dataclass(frozen=True)
 class EnsembleWeights:
-    """The share of each candidate, and what blending gains over the first alone: mean and standard error over folds [nat]."""
+    """The weight of each candidate, and the gain over the first candidate alone: mean and standard error over folds [nat]."""
 
-    shares: np.ndarray
+    weights: np.ndarray
     gain: float
     error: float
 
 
-def candidates(trials: Sequence[dict[str, Any]], most: int, seed: int) -> list[Candidate]:
-    """Return what may be blended, the best first: other seeds of the best trial, the best of each other family, the second best.
+def candidates(trials: Sequence[dict[str, Any]], max_candidates: int, seed: int) -> list[Candidate]:
+    """Return the candidates, the best first: the best trial of each family, another seed of the best, and the second best.
 
     Parameters
     ----------
     trials : sequence of dict
-        ``family``, ``parameters``, ``rmsle``, ``stopped``; those that were stopped early have no say.
-    most : int
-        How many are returned at most.
+        With ``family``, ``parameters``, ``rmsle``, ``stopped``; trials that were stopped early are ignored.
+    max_candidates : int
     seed : int
-        Of the first; the same configuration again has the next.
+        The seed of the best trial; repeated configurations get the next ones.
 
     Returns
     -------
@@ -56,24 +55,26 @@ def candidates(trials: Sequence[dict[str, Any]], most: int, seed: int) -> list[C
     Raises
     ------
     ValueError
-        If no trial ran to its end.
+        If no trial has all folds.
     """
     done = sorted((trial for trial in trials if trial["stopped"] == DONE), key=lambda trial: float(trial["rmsle"]))
     if not done:
-        raise ValueError("no trial ran to its end")
+        raise ValueError("no trial has all folds")
     best = done[0]
     firsts = {str(trial["family"]): trial for trial in reversed(done)}
     others = [trial for trial in firsts.values() if trial is not best]
     second = [t for t in done if t["family"] == best["family"] and t["parameters"] != best["parameters"]]
     chosen = [(best, seed), *((trial, seed) for trial in sorted(others, key=lambda trial: float(trial["rmsle"])))]
     chosen += [(best, seed + 1), *((trial, seed + 2) for trial in second[:1])]
-    return [Candidate(FAMILIES[trial["family"]], dict(trial["parameters"]), own) for trial, own in chosen[:most]]
+    return [
+        Candidate(FAMILIES[trial["family"]], dict(trial["parameters"]), own) for trial, own in chosen[:max_candidates]
+    ]
 
 
 def out_of_fold(candidate: Candidate, arrays: Arrays) -> np.ndarray:
-    """Predict log1p(stars) [nat] of every row by a model that has not seen its fold; shape (n,).
+    """Return out-of-fold predictions of log1p(stars) [nat]; shape (n,).
 
-    Below no star too: a blend adds up what its models say, and is clipped after that.
+    They are not clipped at 0, because an ensemble is clipped after its weighted sum.
     """
     predicted = np.zeros(len(arrays.target))
     for fold in cross_validate(candidate.family, candidate.parameters, arrays, candidate.seed):
@@ -81,15 +82,15 @@ def out_of_fold(candidate: Candidate, arrays: Arrays) -> np.ndarray:
     return predicted
 
 
-def fit_weights(told: np.ndarray, target: np.ndarray, folds: np.ndarray) -> EnsembleWeights:
-    """Find the shares that predict best together; all to the first one, if the others do not help by more than their noise.
+def fit_weights(predictions: np.ndarray, target: np.ndarray, folds: np.ndarray) -> EnsembleWeights:
+    """Fit the weights with the smallest error; the first candidate gets weight 1 if the gain does not exceed its standard error.
 
-    Each fold is judged with the shares that the other folds want, so the gain is one on rows that had no say in it.
+    The gain on each fold is measured with weights that were fitted on the other folds.
 
     Parameters
     ----------
-    told : array, shape (n, n_candidates)
-        Out-of-fold predictions of log1p(stars) [nat], not clipped; what they say together is judged as it is served, at least 0.
+    predictions : array, shape (n, n_candidates)
+        Out-of-fold predictions of log1p(stars) [nat], not clipped; the weighted sum is clipped at 0.
     target : array, shape (n,)
         True log1p(stars) [nat].
     folds : array of int, shape (n,)
@@ -106,31 +107,33 @@ def fit_weights(told: np.ndarray, target: np.ndarray, folds: np.ndarray) -> Ense
     --------
     >>> noise = np.random.default_rng(0).normal(size=(900, 2))
     >>> target = np.linspace(0, 8, 900)
-    >>> fit_weights(target[:, None] + noise, target, np.arange(900) % 3).shares.round(1).tolist()
+    >>> fit_weights(target[:, None] + noise, target, np.arange(900) % 3).weights.round(1).tolist()
     [0.5, 0.5]
     """
-    alone = np.eye(told.shape[1])[0]
+    alone = np.eye(predictions.shape[1])[0]
     gains = []
     for fold in np.unique(folds):
         out = folds == fold
-        shares = _fit_weights(told[~out], target[~out])
-        gains.append(_error(told[out, 0], target[out]) - _error(told[out] @ shares, target[out]))
+        weights = _fit_weights(predictions[~out], target[~out])
+        gains.append(_error(predictions[out, 0], target[out]) - _error(predictions[out] @ weights, target[out]))
     gain, error = float(np.mean(gains)), float(np.std(gains, ddof=1) / np.sqrt(len(gains)))
-    return EnsembleWeights(_fit_weights(told, target) if gain > error else alone, gain, error)
+    return EnsembleWeights(_fit_weights(predictions, target) if gain > error else alone, gain, error)
 
 
-def _fit_weights(told: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return non-negative shares that sum to one and leave the smallest squared error; small ones are none."""
-    kept = np.ones(told.shape[1], dtype=bool)
+def _fit_weights(predictions: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return non-negative weights that sum to one and minimize the squared error; small weights become 0."""
+    kept = np.ones(predictions.shape[1], dtype=bool)
     while True:
-        off = (told[:, kept] - target[:, None]) / np.sqrt(len(target))
-        shares = nnls(np.vstack([off, np.full(kept.sum(), SUM_WEIGHT)]), np.append(np.zeros(len(off)), SUM_WEIGHT))[0]
-        if (shares >= MIN_WEIGHT).all() or not (shares >= MIN_WEIGHT).any():
+        residuals = (predictions[:, kept] - target[:, None]) / np.sqrt(len(target))
+        weights = nnls(
+            np.vstack([residuals, np.full(kept.sum(), SUM_WEIGHT)]), np.append(np.zeros(len(residuals)), SUM_WEIGHT)
+        )[0]
+        if (weights >= MIN_WEIGHT).all() or not (weights >= MIN_WEIGHT).any():
             break
-        kept[kept] = shares >= MIN_WEIGHT
-    whole = np.zeros(told.shape[1])
-    whole[kept] = shares / shares.sum()
-    return whole
+        kept[kept] = weights >= MIN_WEIGHT
+    result = np.zeros(predictions.shape[1])
+    result[kept] = weights / weights.sum()
+    return result
 
 
 def _error(predicted: np.ndarray, target: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Refit the best configurations under every policy, and write the bundle that holds them."""
+"""Refit the best trials under every policy and write the bundle."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from stargaze.system.files import atomic_write
 from stargaze.tuning.training.ensemble import Candidate, candidates
 from stargaze.tuning.training.refit import Refitted, refit
 
-RARE = 0.01
-"""A column that is missing more seldom than this in training counts as always known [share]."""
-WEIGHTY = 0.1
-"""A column whose shuffling costs at least this part of what the weightiest costs has to be known [share]."""
+MAX_MISSING = 0.01
+"""A column with a smaller fraction of missing values in training counts as never missing."""
+MIN_RELATIVE_IMPORTANCE = 0.1
+"""A column with at least this fraction of the largest permutation importance is required."""
 CATEGORIES = frozenset(name for name, item in CATALOG.items() if item.kind == "category")
 PACKAGES = ("lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 
@@ -43,13 +43,15 @@ def save_best(
     trials: Sequence[dict[str, Any]],
     now: datetime,
 ) -> tuple[Path, dict[str, dict[str, Any]]]:
-    """Write the bundle of the best trials; return its folder and the scores of every policy."""
+    """Write the bundle of the best trials; return its folder and the scores of each policy."""
     chosen = candidates(trials, section.ensemble_size, section.seed)
     refitted = refit(table, feature_set, POLICIES, chosen, section.coverage)
-    figures = {policy: one.figures for policy, one in refitted.items()}
-    reach = POLICIES[: POLICIES.index(section.estimate_policy) + 1]
-    used = {policy: refitted[policy] for policy in sorted({*reach, section.explanation_policy})}
-    steps = [_answer_policy(table, feature_set, policy, refitted[policy], section.seed) for policy in reversed(reach)]
+    scores = {policy: predictor.figures for policy, predictor in refitted.items()}
+    narrower = POLICIES[: POLICIES.index(section.estimate_policy) + 1]
+    used = {policy: refitted[policy] for policy in sorted({*narrower, section.explanation_policy})}
+    answer_policies = [
+        _answer_policy(table, feature_set, policy, refitted[policy], section.seed) for policy in reversed(narrower)
+    ]
     meta = {
         "made_at": now.isoformat(timespec="seconds"),
         "version": stargaze.__version__,
@@ -59,41 +61,46 @@ def save_best(
         "explain": section.explanation_policy,
         "family": chosen[0].family.name,
         "parameters": _parameters(chosen[0]),
-        "blend": {policy: _ensemble_members(one) for policy, one in used.items()},
+        "ensemble": {policy: _ensemble_members(predictor) for policy, predictor in used.items()},
         "trials": len(trials),
-        "asked": section.trials,
+        "requested_trials": section.trials,
         "seed": section.seed,
         "coverage": section.coverage,
         "intervals": dataclasses.asdict(refitted[section.estimate_policy].calibrated.intervals),
-        "answer_policies": [step.as_dict() for step in steps],
+        "answer_policies": [item.as_dict() for item in answer_policies],
         "features": {policy: feature_set.selected[policy] for policy in used},
         "vocabularies": feature_set.vocabularies,
-        "scores": figures,
+        "scores": scores,
         "split": dataclasses.asdict(feature_set.split),
         "background": _background(table, feature_set, list(used)),
-        "prototype": _prototype(table, feature_set, used, steps),
+        "prototype": _prototype(table, feature_set, used, answer_policies),
         **_data(table, feature_set),
     }
-    models = {policy: one.model for policy, one in used.items()}
-    spreads = {policy: refitted[policy].calibrated.spread for policy in reach}
-    taught = any(map(needs_encoder, meta["features"].values()))
-    encoder = table.encodings(feature_set.split).encoder if taught else None
+    models = {policy: predictor.model for policy, predictor in used.items()}
+    spreads = {policy: refitted[policy].calibrated.spread for policy in narrower}
+    has_encoder = any(map(needs_encoder, meta["features"].values()))
+    encoder = table.encodings(feature_set.split).encoder if has_encoder else None
     folder = write_bundle(
         store.bundles, meta, models, spreads, _known(table.repositories, section.bundled_repositories), encoder
     )
     with atomic_write(store.latest) as temporary:
         temporary.write_text(folder.name + "\n", encoding="utf-8")
-    return folder, figures
+    return folder, scores
 
 
 def _parameters(candidate: Candidate) -> dict[str, Any]:
     return {**candidate.family.defaults, **candidate.parameters}
 
 
-def _ensemble_members(one: Refitted) -> list[dict[str, Any]]:
+def _ensemble_members(predictor: Refitted) -> list[dict[str, Any]]:
     return [
-        {"family": part.family.name, "parameters": _parameters(part), "seed": part.seed, "weight": round(weight, 5)}
-        for part, weight in zip(one.made_of, one.model.weights, strict=True)
+        {
+            "family": member.family.name,
+            "parameters": _parameters(member),
+            "seed": member.seed,
+            "weight": round(weight, 5),
+        }
+        for member, weight in zip(predictor.members, predictor.model.weights, strict=True)
     ]
 
 
@@ -112,36 +119,40 @@ def _data(table: Dataset, feature_set: FeatureSet) -> dict[str, Any]:
 
 
 def _answer_policy(table: Dataset, feature_set: FeatureSet, policy: str, refitted: Refitted, seed: int) -> AnswerPolicy:
-    """Find what a policy's model must be told: columns always known in training whose shuffling costs it most."""
+    """Return the required columns of a policy: never missing in training and important by permutation importance."""
     inputs = table.model_inputs(feature_set, policy)
     training, held = inputs.iloc[table.training], inputs.iloc[table.validation]
-    told = [str(name) for name in inputs if not CATALOG[str(name)].learned]  # what is learned, nobody needs to tell
-    always = [name for name in told if training[name].isna().mean() < RARE]
+    given = [str(name) for name in inputs if not CATALOG[str(name)].learned]  # encoded columns are computed
+    complete = [name for name in given if training[name].isna().mean() < MAX_MISSING]
     typical = {
-        name: float(training[name].mode().iloc[0] if name in CATEGORIES else training[name].median()) for name in always
+        name: float(training[name].mode().iloc[0] if name in CATEGORIES else training[name].median())
+        for name in complete
     }
     values, target = held.to_numpy(), table.target[table.validation]
     random = np.random.default_rng(seed)
     model = refitted.model
-    base, cost = _squared(model, values, target), {}
-    for name in always:
+    base, cost = _mean_squared_error(model, values, target), {}
+    for name in complete:
         shuffled = values.copy()
-        place = inputs.columns.get_loc(name)
-        shuffled[:, place] = random.permutation(values[:, place])
-        cost[name] = _squared(model, shuffled, target) - base
-    most = max(cost.values(), default=0.0)
-    needs = tuple(name for name in always if most > 0 and cost[name] >= WEIGHTY * most)
+        column = inputs.columns.get_loc(name)
+        shuffled[:, column] = random.permutation(values[:, column])
+        cost[name] = _mean_squared_error(model, shuffled, target) - base
+    largest = max(cost.values(), default=0.0)
+    required = tuple(name for name in complete if largest > 0 and cost[name] >= MIN_RELATIVE_IMPORTANCE * largest)
     return AnswerPolicy(
-        policy, needs, {name: typical[name] for name in always if name not in needs}, refitted.calibrated.intervals
+        policy,
+        required,
+        {name: typical[name] for name in complete if name not in required},
+        refitted.calibrated.intervals,
     )
 
 
-def _squared(model: Any, values: np.ndarray, target: np.ndarray) -> float:
+def _mean_squared_error(model: Any, values: np.ndarray, target: np.ndarray) -> float:
     return float(np.mean((np.maximum(model.predict(values), 0.0) - target) ** 2))
 
 
 def _background(table: Dataset, feature_set: FeatureSet, policies: list[str]) -> dict[str, list[float | None]]:
-    """Return each policy's typical row: the median of numbers, the most frequent code of categories; None where missing."""
+    """Return the typical row of each policy: medians of numbers, most frequent codes of categories; None where missing."""
     typical: dict[str, list[float | None]] = {}
     for policy in policies:
         inputs = table.model_inputs(feature_set, policy).iloc[table.training]
@@ -155,19 +166,19 @@ def _background(table: Dataset, feature_set: FeatureSet, policies: list[str]) ->
 
 
 def _prototype(
-    table: Dataset, feature_set: FeatureSet, used: dict[str, Refitted], steps: list[AnswerPolicy]
+    table: Dataset, feature_set: FeatureSet, used: dict[str, Refitted], answer_policies: list[AnswerPolicy]
 ) -> dict[str, Any]:
-    """Return one training repository and what each model says of it: what the receiving end repeats before it serves."""
+    """Return one training repository and the prediction of each model; the receiver repeats them before it serves."""
     stars = table.repositories["stars"].iloc[table.training]
     place = int(table.training[int(np.argsort(stars.to_numpy(), kind="stable")[int(0.95 * (len(stars) - 1))])])
-    typical = {step.policy: dict(step.typical) for step in steps}
+    typical = {item.policy: dict(item.typical) for item in answer_policies}
     predicted = {}
-    for policy, one in used.items():
+    for policy, predictor in used.items():
         inputs = table.serving_inputs(feature_set, policy, [place]).fillna(typical.get(policy, {})).to_numpy()
-        predicted[policy] = [float(model.predict(inputs)[0]) for model in one.model.models]
+        predicted[policy] = [float(model.predict(inputs)[0]) for model in predictor.model.models]
         if policy in typical:
-            told = append_prediction(inputs, np.maximum(one.model.predict(inputs), 0.0))
-            predicted[policy].append(float(one.calibrated.spread.predict(told)[0]))
+            error_inputs = append_prediction(inputs, np.maximum(predictor.model.predict(inputs), 0.0))
+            predicted[policy].append(float(predictor.calibrated.spread.predict(error_inputs)[0]))
     return {"record": _plain(table.repositories.iloc[[place]]), "predicted": predicted}
 
 
@@ -183,6 +194,6 @@ def _plain(record: pd.DataFrame) -> dict[str, Any]:
     return row
 
 
-def _known(repositories: pd.DataFrame, most: int) -> pd.DataFrame:
-    chosen = repositories.sort_values("stars", ascending=False, kind="stable").head(most).sort_index()
+def _known(repositories: pd.DataFrame, max_rows: int) -> pd.DataFrame:
+    chosen = repositories.sort_values("stars", ascending=False, kind="stable").head(max_rows).sort_index()
     return chosen.dropna(axis="columns", how="all")

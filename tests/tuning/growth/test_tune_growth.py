@@ -18,10 +18,10 @@ from stargaze.features.history.read import tidy_history
 from stargaze.features.history.windows import StarCounts
 from stargaze.store import Store
 from stargaze.tuning.growth.baselines import BASELINES, fitted_log_linear
-from stargaze.tuning.growth.evaluate import OURS, score, scores
-from stargaze.tuning.growth.examples import REACH, Examples, growth_examples
-from stargaze.tuning.growth.fit import BLOCK, FEWEST, _blocks
-from stargaze.tuning.growth.tune_growth import cut_day, fit_all, tune_growth
+from stargaze.tuning.growth.evaluate import OURS, evaluate_horizons, growth_scores
+from stargaze.tuning.growth.examples import MAX_COUNT_GAP, Examples, growth_examples
+from stargaze.tuning.growth.fit import BLOCK, MIN_EXAMPLES, _forward_chaining_blocks
+from stargaze.tuning.growth.tune_growth import fit_horizons, train_until_day, tune_growth
 from tests.histories import histories, one_history
 
 pytestmark = pytest.mark.thorough
@@ -54,25 +54,25 @@ def test_targets_are_what_came_so_many_days_later(examples: Examples, history: p
 
 
 def test_no_training_target_and_no_count_it_is_read_from_lies_after_the_cut(examples: Examples) -> None:
-    cut = cut_day(SECTION)
+    cut = train_until_day(SECTION)
     train, test = examples.before(cut), examples.since(cut)
 
     assert len(train)
     assert len(test)
-    assert np.all(train.origins.day + 90 + REACH <= cut)
+    assert np.all(train.origins.day + 90 + MAX_COUNT_GAP <= cut)
     assert np.all(test.origins.day >= cut)
 
 
 def test_each_block_is_judged_by_what_was_over_before_it(examples: Examples) -> None:
-    cut = cut_day(SECTION)
+    cut = train_until_day(SECTION)
 
-    blocks = list(_blocks(examples.before(cut), cut))
+    blocks = list(_forward_chaining_blocks(examples.before(cut), cut))
 
     assert blocks
     for before, block in blocks:
-        assert np.all(before.origins.day + 90 + REACH <= block.origins.day.min())
+        assert np.all(before.origins.day + 90 + MAX_COUNT_GAP <= block.origins.day.min())
         assert np.ptp(block.origins.day) < BLOCK
-        assert min(len(before), len(block)) >= FEWEST
+        assert min(len(before), len(block)) >= MIN_EXAMPLES
 
 
 def test_baselines_go_on_as_their_names_say() -> None:
@@ -107,14 +107,14 @@ def test_beyond_a_year_the_season_is_the_whole_last_year() -> None:
 
 
 def test_a_fitted_line_through_logs_is_no_worse_than_the_plain_one_where_it_was_fitted(examples: Examples) -> None:
-    plain = score(examples, BASELINES["log-linear"](examples.origins, 90))["r2"]
+    plain = growth_scores(examples, BASELINES["log-linear"](examples.origins, 90))["r2"]
 
-    assert score(examples, fitted_log_linear(examples, examples))["r2"] >= plain
+    assert growth_scores(examples, fitted_log_linear(examples, examples))["r2"] >= plain
 
 
 def test_scores_are_of_log_growth_and_of_stars_gained(examples: Examples) -> None:
-    perfect = score(examples, examples.growth)
-    still = score(examples, np.zeros(len(examples)))
+    perfect = growth_scores(examples, examples.growth)
+    still = growth_scores(examples, np.zeros(len(examples)))
 
     assert perfect == {"r2": 1.0, "median_error": pytest.approx(0.0, abs=1e-9), "median_nat": 0.0}
     assert still["median_error"] == pytest.approx(1.0)
@@ -122,9 +122,11 @@ def test_scores_are_of_log_growth_and_of_stars_gained(examples: Examples) -> Non
 
 
 def test_a_fading_growth_is_foreseen_better_than_by_going_on(history: pd.DataFrame) -> None:
-    fitted, judged, _ = fit_all(SECTION, TuningSection(), history, clean_history(history), lambda _what, _done: None)
+    fitted, judged, _ = fit_horizons(
+        SECTION, TuningSection(), history, clean_history(history), lambda _what, _done: None
+    )
 
-    rows = pd.DataFrame(scores({days: one.outlook for days, one in fitted.items()}, judged))
+    rows = pd.DataFrame(evaluate_horizons({days: one.outlook for days, one in fitted.items()}, judged))
 
     ours = rows[rows["method"] == OURS].set_index("days")
     others = rows[rows["method"] != OURS].groupby("days").agg({"r2": "max", "median_error": "min"})
@@ -144,7 +146,7 @@ def test_what_comes_after_the_cut_changes_no_model(history: pd.DataFrame) -> Non
     later = tidy_history(pd.concat([later, new, twin], ignore_index=True))
 
     fitted = [
-        fit_all(section, TuningSection(), table, clean_history(table), lambda _what, _done: None)[0][30]
+        fit_horizons(section, TuningSection(), table, clean_history(table), lambda _what, _done: None)[0][30]
         for table in (history, later)
     ]
 

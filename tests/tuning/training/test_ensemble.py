@@ -94,20 +94,20 @@ def test_less_than_no_star_is_judged_as_none() -> None:
 
     found = fit_weights(np.column_stack([np.full(ROWS, -2.0), np.full(ROWS, -1.0)]), target, FOLDS)
 
-    assert (found.gain, found.shares.tolist()) == (0.0, [1.0, 0.0])
+    assert (found.gain, found.weights.tolist()) == (0.0, [1.0, 0.0])
 
 
 def test_two_that_are_wrong_in_different_places_answer_together() -> None:
     found = fit_weights(told(0.5, 0.5), TARGET, FOLDS)
 
-    assert found.shares == pytest.approx([0.5, 0.5], abs=0.05)
+    assert found.weights == pytest.approx([0.5, 0.5], abs=0.05)
     assert found.gain == pytest.approx(0.5 - 0.5 / 2**0.5, abs=0.03)
     assert found.gain > found.error
 
 
 def test_the_better_one_weighs_more() -> None:
     """Of independent noises the best shares are as one over their squares."""
-    assert fit_weights(told(0.5, 1.0), TARGET, FOLDS).shares == pytest.approx([0.8, 0.2], abs=0.04)
+    assert fit_weights(told(0.5, 1.0), TARGET, FOLDS).weights == pytest.approx([0.8, 0.2], abs=0.04)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -117,7 +117,7 @@ def test_one_that_only_adds_noise_is_left_out(seed: int) -> None:
 
     found = fit_weights(np.hstack([first, noisy]), TARGET, FOLDS)
 
-    assert found.shares.tolist() == [1.0, 0.0]
+    assert found.weights.tolist() == [1.0, 0.0]
 
 
 def test_the_same_twice_gains_nothing_and_stays_alone() -> None:
@@ -125,12 +125,12 @@ def test_the_same_twice_gains_nothing_and_stays_alone() -> None:
 
     found = fit_weights(np.hstack([first, first]), TARGET, FOLDS)
 
-    assert found.shares.tolist() == [1.0, 0.0]
+    assert found.weights.tolist() == [1.0, 0.0]
     assert found.gain == pytest.approx(0.0, abs=1e-6)
 
 
 def test_shares_are_of_a_whole_and_none_is_small() -> None:
-    shares = fit_weights(told(0.5, 0.5, 3.9, 0.6, 9.0), TARGET, FOLDS).shares
+    shares = fit_weights(told(0.5, 0.5, 3.9, 0.6, 9.0), TARGET, FOLDS).weights
 
     assert shares.sum() == pytest.approx(1.0)
     assert all(share == 0.0 or share >= MIN_WEIGHT for share in shares)
@@ -144,9 +144,9 @@ def test_a_gain_on_one_fold_alone_is_noise() -> None:
 
     found = fit_weights(np.hstack([first, second]), TARGET, FOLDS)
 
-    assert found.shares.tolist() == [1.0, 0.0]
+    assert found.weights.tolist() == [1.0, 0.0]
     assert found.gain <= found.error
 
 
 def test_one_candidate_is_all_there_is() -> None:
-    assert fit_weights(told(0.5), TARGET, FOLDS).shares.tolist() == [1.0]
+    assert fit_weights(told(0.5), TARGET, FOLDS).weights.tolist() == [1.0]

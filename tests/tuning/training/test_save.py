@@ -196,9 +196,9 @@ def test_models_that_help_each_other_travel_together(blended: Bundle) -> None:
 
     assert max(len(blend.models) for blend in blended.models.values()) > 1
     for policy, blend in blended.models.items():
-        made_of, scores = blended.meta["blend"][policy], blended.meta["scores"][policy]
+        made_of, scores = blended.meta["ensemble"][policy], blended.meta["scores"][policy]
         assert [part["weight"] for part in made_of] == pytest.approx(blend.weights, abs=1e-5)
-        assert (len(made_of) > 1) == (scores["blend_gain"] > scores["blend_error"])
+        assert (len(made_of) > 1) == (scores["ensemble_gain"] > scores["ensemble_error"])
 
 
 def test_the_factors_of_a_blend_multiply_to_its_prediction(blended: Bundle) -> None:
@@ -262,4 +262,4 @@ def test_the_first_is_the_best_out_of_fold_whatever_its_trial_said(learnt: Store
 
     found = refit(table, feature_set, ["all"], [flattered, honest], 0.9)["all"]
 
-    assert found.made_of[0] == honest
+    assert found.members[0] == honest
