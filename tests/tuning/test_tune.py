@@ -147,7 +147,7 @@ def test_a_leaderboard_of_failures_names_the_command(screened: Store) -> None:
     board = pd.read_csv(screened.leaderboard).assign(status="failed")
     board.to_csv(screened.leaderboard, index=False)
 
-    with pytest.raises(ExternalError, match="no family that was fitted"):
+    with pytest.raises(ExternalError, match="no family that succeeded"):
         tune(TuningSection(), screened, now=NOW)
 
 

@@ -40,7 +40,7 @@ class GrowthResult:
     bundle: Path
     repositories: int
     anomalies: list[dict[str, Any]]
-    evaluate_horizons: list[dict[str, Any]]
+    scores: list[dict[str, Any]]
     """A row a horizon and method."""
 
 

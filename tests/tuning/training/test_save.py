@@ -136,7 +136,7 @@ def test_as_many_repositories_travel_as_the_config_says_most_starred_first(
     copy = Store(Path(shutil.copytree(saved[0].root, tmp_path / "copy")))
     table, _ = read_dataset_and_features(copy)
 
-    bundle = Bundle.load(save(copy, known=known)[0])
+    bundle = Bundle.load(save(copy, bundled_repositories=known)[0])
 
     assert len(bundle.known) == expected
     least = table.repositories["stars"].nlargest(known).min() if known else 0
@@ -146,7 +146,7 @@ def test_as_many_repositories_travel_as_the_config_says_most_starred_first(
 def test_a_policy_that_estimates_and_explains_is_one_model(saved: Saved, tmp_path: Path) -> None:
     copy = Store(Path(shutil.copytree(saved[0].root, tmp_path / "copy")))
 
-    folder, _ = save(copy, estimate="static", explain="static")
+    folder, _ = save(copy, estimate_policy="static", explanation_policy="static")
 
     assert sorted(path.name for path in folder.iterdir() if path.name.startswith("model")) == ["model-static-1.skops"]
     Bundle.load(folder).check_prototype()
@@ -203,8 +203,8 @@ def test_models_that_help_each_other_travel_together(blended: Bundle) -> None:
 
 def test_the_factors_of_a_blend_multiply_to_its_prediction(blended: Bundle) -> None:
     """(expected + 1) = (base + 1) × all factors × rest, as far as the shown digits go."""
-    for answer in predict(blended, blended.known.iloc[::40], factors=3):
-        product = (answer.base + 1) * math.prod(factor.times for factor in answer.factors) * answer.rest
+    for answer in predict(blended, blended.known.iloc[::40], max_factors=3):
+        product = (answer.base + 1) * math.prod(factor.factor for factor in answer.factors) * answer.other_factors
         assert product == pytest.approx(answer.expected + 1, rel=2e-3, abs=0.01)
         assert answer.low <= answer.high
 
