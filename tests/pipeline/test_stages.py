@@ -62,7 +62,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, plausible: Plausible) -> Stor
     row = {"policy": "all", "family": "ridge", "status": "ok", "rmsle": 0.5, "feature_set": digest}
     pd.DataFrame([row]).reindex(columns=COLUMNS).to_csv(store.leaderboard, index=False)
     pd.DataFrame({"rmsle": [0.5, 0.6, 0.7]}).to_parquet(store.trials)
-    write_bundle(store, {"requested_trials": 3, "data": {"feature_set": digest}, "estimate": "all", "explain": "activity"})
+    write_bundle(
+        store, {"requested_trials": 3, "data": {"feature_set": digest}, "estimate": "all", "explain": "activity"}
+    )
     return store
 
 
@@ -177,7 +179,9 @@ def test_a_bundle_that_is_not_what_its_manifest_says_is_made_anew(store: Store, 
     assert left(store)[0] == "tune"
 
 
-@pytest.mark.parametrize("meta", [{}, {"requested_trials": None}, {"requested_trials": "many"}, {"requested_trials": 9, "data": []}])
+@pytest.mark.parametrize(
+    "meta", [{}, {"requested_trials": None}, {"requested_trials": "many"}, {"requested_trials": 9, "data": []}]
+)
 def test_a_bundle_of_another_version_is_made_anew(store: Store, meta: dict[str, Any]) -> None:
     write_bundle(store, meta)
 
