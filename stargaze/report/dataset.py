@@ -14,7 +14,7 @@ from stargaze.report.formatting import percent
 DECADES = (0.0, 1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0)
 """Where a decade of stars begins [stars]; what has none stands apart."""
 COMMON = 12
-"""Languages and licences that are named; the rest is one row."""
+"""Languages and licenses that are listed; the others share one row."""
 SIDES = ("training", "validation", "test")
 
 

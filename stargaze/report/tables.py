@@ -81,7 +81,7 @@ def _data(evidence: Evidence) -> dict[str, pd.DataFrame]:
         "sides": data.sides(evidence.table),
         "stars": data.by_decade(evidence.table),
         "languages": data.common(repositories["language"]),
-        "licences": data.common(repositories["license"]),
+        "licenses": data.common(repositories["license"]),
         "missing": data.missing(repositories),
         "features": data.features(evidence.selection, evidence.feature_set.selected),
         "leaderboard": searched.leaderboard(evidence.board, evidence.bundle.meta["estimate"]),

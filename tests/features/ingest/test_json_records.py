@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stargaze.errors import BadDataError
-from stargaze.features.ingest import json_records as documents
+from stargaze.features.ingest import json_records
 from stargaze.features.ingest.json_records import RecordAt, read_records, unpack_records
 from stargaze.features.ingest.open_file import open_source
 
@@ -112,7 +112,7 @@ def test_a_number_of_thousands_of_digits_does_not_stop_the_file(tmp_path: Path, 
 
 
 def test_a_value_larger_than_the_limit_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "MAX_VALUE", 1000)
+    monkeypatch.setattr(json_records, "MAX_VALUE", 1000)
 
     for content in (
         '{"a": "' + "x" * 2000 + '"}',
@@ -140,7 +140,7 @@ def test_a_list_is_read_in_chunks_of_any_size(
     """A chunk may end within a number, a word or an escape sequence."""
     path = tmp_path_factory.mktemp("lists") / "x.json"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(documents, "CHUNK", chunk)
+        patch.setattr(json_records, "CHUNK", chunk)
         found = stream(path, json.dumps([{"full_name": item} for item in items], indent=1) + "\n")
 
     assert [value for _, value, _ in found] == [{"full_name": item} for item in items]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from stargaze.errors import BadDataError, ConfigError
-from stargaze.features.ingest import table_records as tables
+from stargaze.features.ingest import table_records
 from stargaze.features.ingest.open_file import open_source
 from stargaze.features.ingest.table_records import TableBatch, check_mapping, read_rows, resolve_columns
 
@@ -184,8 +184,8 @@ def test_broken_parquet_is_rejected(tmp_path: Path, cut: slice) -> None:
 
 
 def test_parquet_that_decompresses_to_too_much_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "MAX_ROWS", 10)
-    monkeypatch.setattr(tables, "MAX_IN_MEMORY", 10)
+    monkeypatch.setattr(table_records, "MAX_ROWS", 10)
+    monkeypatch.setattr(table_records, "MAX_IN_MEMORY", 10)
     pd.DataFrame({"full_name": ["a/b"] * 11, "stars": [1] * 11}).to_parquet(tmp_path / "t")
     content = (tmp_path / "t").read_bytes()
 
@@ -196,7 +196,7 @@ def test_parquet_that_decompresses_to_too_much_is_rejected(tmp_path: Path, monke
 
 
 def test_a_long_table_is_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "BATCH", 3)
+    monkeypatch.setattr(table_records, "BATCH", 3)
     (tmp_path / "x.csv").write_text("full_name,stars\n" + "a/b,1\n" * 7)
     pd.DataFrame({"full_name": ["a/b"] * 7, "stars": [1] * 7}).to_parquet(tmp_path / "x.parquet")
 
