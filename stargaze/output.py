@@ -38,13 +38,13 @@ class Output:
     def answer(self, value: Mapping[str, Any] | Sequence[Mapping[str, Any]], text: str = "") -> None:
         """Print the answer: JSON if asked for, else the text."""
         if EVENTS in os.environ:
-            _event({"answer": _plain(value), "text": text})
+            _event({"result": _plain(value), "text": text})
         print(_json(value) if self.as_json else text, flush=True)
 
     def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
         """Print rows as the answer."""
         if EVENTS in os.environ:
-            _event({"answer": _plain(list(rows)), "text": ""})
+            _event({"result": _plain(list(rows)), "text": ""})
         if self.as_json:
             print(_json(list(rows)), flush=True)
             return
@@ -85,7 +85,7 @@ class Output:
     def progress(self, name: str) -> Iterator[Report]:
         """Show how far a long step is: a bar on a terminal, a line now and then elsewhere."""
         if EVENTS in os.environ:
-            yield lambda what, done: _event({"what": what, "done": done})
+            yield lambda what, done: _event({"activity": what, "fraction": done})
         elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             with _bar(name) as report:
                 yield report

@@ -188,8 +188,8 @@ def test_the_program_that_started_this_one_is_told_in_events(tmp_path: Path, mon
     out.error(ExternalError("the disk is full", hint="df -h"))
 
     assert [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()] == [
-        {"what": "trial 1 of 2", "done": 0.5},
-        {"answer": {"trials": 2}, "text": "two\ntrials"},
-        {"answer": [{"a": None}], "text": ""},
+        {"activity": "trial 1 of 2", "fraction": 0.5},
+        {"result": {"trials": 2}, "text": "two\ntrials"},
+        {"result": [{"a": None}], "text": ""},
         {"error": "the disk is full", "hint": "df -h", "code": 5},
     ]

@@ -81,7 +81,7 @@ def fetch(
         raise UsageError("--dry-run cannot be combined with --detach or --attach", hint="stargaze fetch --dry-run")
     given = {**search, "name": names, "update": update or None, "file": inputs}
     if runs_on_cluster(on, detach=detach, attach=attach, options=given) and not dry_run:
-        remote = {"words": ["--update"] * update, "files": inputs or [Path(name) for name in config.fetch.files]}
+        remote = {"options": ["--update"] * update, "files": inputs or [Path(name) for name in config.fetch.files]}
         outcome = run_on_cluster("fetch", session, detach=detach, attach=attach, **remote)
         if outcome is not None:
             out.answer(outcome.value, outcome.text)

@@ -83,13 +83,13 @@ class Workspace:
 
     def remote_journal(self) -> list[str]:
         """Return the finished trials of the tuning that runs on the head."""
-        paths = list((self.cluster.root / "ray" / "errands").glob("*/store/trials.jsonl"))
+        paths = list((self.cluster.root / "ray" / "jobs").glob("*/store/trials.jsonl"))
         mine = [path for path in paths if json.loads((path.parent.parent / "job.json").read_text())["id"] == self.job()]
         return mine[0].read_text().splitlines()[1:] if mine else []
 
     def job(self) -> str:
         """Return the id of the job that was started from here."""
-        return str(json.loads((self.store.root / "errand.json").read_text())["id"])
+        return str(json.loads((self.store.root / "job.json").read_text())["id"])
 
 
 def ray_status(cluster: Cluster, job: str) -> str:
@@ -134,7 +134,7 @@ def test_tuning_on_the_cluster_finds_the_same_trials_as_locally(workspace: Works
     assert verify_files(workspace.folder / bundle) == bundle.name == workspace.store.latest.read_text().strip()
     assert (workspace.folder / bundle).parent == workspace.store.bundles
     assert not workspace.store.journal.exists()
-    assert not (workspace.store.root / "errand.json").exists()
+    assert not (workspace.store.root / "job.json").exists()
 
     local = workspace.run_json("tune", "--trials", "24")
 
@@ -155,16 +155,14 @@ def test_progress_is_shown_as_in_a_local_run(workspace: Workspace) -> None:
 
 def test_ctrl_c_stops_the_job_and_downloads_the_finished_trials(workspace: Workspace) -> None:
     with workspace.started("tune", "--trials", "2000", "--on", "cluster") as process:
-        wait_for(
-            lambda: (workspace.store.root / "errand.json").exists() and len(workspace.remote_journal()) >= 5, TIMEOUT
-        )
+        wait_for(lambda: (workspace.store.root / "job.json").exists() and len(workspace.remote_journal()) >= 5, TIMEOUT)
         job = workspace.job()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=TIMEOUT)
 
     assert (process.returncode, ray_status(workspace.cluster, job)) == (130, "STOPPED"), err
     assert "hint:  stargaze tune --resume goes on" in err
-    assert not (workspace.store.root / "errand.json").exists()
+    assert not (workspace.store.root / "job.json").exists()
     kept = [json.loads(line) for line in workspace.store.journal.read_text().splitlines()[1:]]
     assert len(kept) >= 5
 
@@ -177,7 +175,7 @@ def test_ctrl_c_stops_the_job_and_downloads_the_finished_trials(workspace: Works
 
 def test_a_job_continues_after_its_command_is_killed(workspace: Workspace) -> None:
     with workspace.started("tune", "--trials", "150", "--on", "cluster") as process:
-        wait_for(lambda: (workspace.store.root / "errand.json").exists() and workspace.remote_journal(), TIMEOUT)
+        wait_for(lambda: (workspace.store.root / "job.json").exists() and workspace.remote_journal(), TIMEOUT)
         process.kill()
     job = workspace.job()
 
@@ -211,7 +209,7 @@ def test_an_error_of_the_job_is_the_error_of_the_command(workspace: Workspace) -
         "error: the leaderboard has no family that was fitted",
         "hint:  stargaze screen",
     ]
-    assert not (workspace.store.root / "errand.json").exists()
+    assert not (workspace.store.root / "job.json").exists()
 
 
 def test_missing_input_is_reported_before_anything_is_sent(workspace: Workspace) -> None:
@@ -271,7 +269,7 @@ def test_trials_of_a_failed_node_run_on_the_other_node(workspace: Workspace) -> 
     try:
         with workspace.started("tune", "--trials", "200", "--on", "cluster", "--json") as process:
             wait_for(
-                lambda: (workspace.store.root / "errand.json").exists() and len(workspace.remote_journal()) >= 100,
+                lambda: (workspace.store.root / "job.json").exists() and len(workspace.remote_journal()) >= 100,
                 TIMEOUT,
             )
             node.kill()

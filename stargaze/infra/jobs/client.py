@@ -1,4 +1,4 @@
-"""Carry an errand out: send it, show how far it is, stop it on Ctrl-C, and put what it made in place."""
+"""Submit a job, show its progress, stop it on Ctrl-C, and download its results."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from typing import Any
 
 from stargaze.bundle.manifest import verify_files
 from stargaze.errors import ExternalError, MissingInputError, StargazeError, UsageError
-from stargaze.infra.jobs.archive import pack, sums, unpack
+from stargaze.infra.jobs.archive import checksums, pack_files, unpack_files
 from stargaze.infra.jobs.spec import JobSpec
-from stargaze.infra.jobs.ssh_client import JobService, raised
+from stargaze.infra.jobs.ssh_client import JobService, error_from_code
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors, read_json, scratch_folder, write_json
 from stargaze.system.progress import Report
 
-AGAIN = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Pauses before a connection that broke is tried again [s]."""
-SAID = 20
-"""Of what a command says beside its events the last lines are kept, for the case that it dies without a word."""
+RETRY_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Pauses before a lost connection is opened again [s]."""
+KEPT_LINES = 20
+"""Last lines that a command printed, for the error message if it crashes."""
 STOPPED = (130, 143, -2, -15)
+"""Exit codes of a command that was stopped."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The answer of a command, as JSON and as a person reads it."""
+    """The result of a command, as JSON and as text."""
 
     value: Any
     text: str = ""
@@ -40,250 +41,258 @@ class Outcome:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """What a store knows of its errand: ``errand.json``, from before it is sent until its outcome is in place."""
+    """The job of a store on the cluster: ``job.json``, from its submission until its results are downloaded."""
 
     store: Store
 
     @property
     def path(self) -> Path:
-        """Where that is written."""
-        return self.store.root / "errand.json"
+        """Path of the record."""
+        return self.store.root / "job.json"
 
-    def known(self) -> dict[str, Any] | None:
-        """Return the errand that was sent and not brought back."""
+    def read(self) -> dict[str, Any] | None:
+        """Return the job, None if there is none."""
         if not self.path.exists():
             return None
-        found: dict[str, Any] = read_json(self.path, "status")
-        return found
+        job: dict[str, Any] = read_json(self.path, "status")
+        return job
 
-    def of(self, stage: str) -> dict[str, Any]:
-        """Return the errand of a stage.
+    def read_stage(self, stage: str) -> dict[str, Any]:
+        """Return the job of a stage.
 
         Raises
         ------
         MissingInputError
-            If none was sent.
+            If there is no job.
         UsageError
-            If it is another stage's.
+            If it is a job of another stage.
         """
-        found = self.known()
-        if found is None:
+        job = self.read()
+        if job is None:
             raise MissingInputError(
-                f"no {stage} of this store is on the cluster", hint=f"stargaze {stage} --on cluster"
+                f"this store has no {stage} job on the cluster", hint=f"stargaze {stage} --on cluster"
             )
-        if found["stage"] != stage:
+        if job["stage"] != stage:
             raise UsageError(
-                f"it is {found['stage']} that is on the cluster", hint=f"stargaze {found['stage']} --attach"
+                f"the job on the cluster is {job['stage']}, not {stage}", hint=f"stargaze {job['stage']} --attach"
             )
-        return found
+        return job
 
 
-def check_inputs(one: JobSpec, store: Store) -> None:
-    """See that everything is there that an errand takes along.
+def check_inputs(spec: JobSpec, store: Store) -> None:
+    """Check that every input of a job exists.
 
     Raises
     ------
     MissingInputError
-        If not; it says which command makes it.
+        With the command that creates the missing one.
     """
-    for path in one.sends.values():
+    for path in spec.inputs.values():
         if path == store.journal and not path.exists():
-            raise MissingInputError(
-                "there is no stopped tuning to go on with", hint=f"stargaze {one.stage} --on cluster"
-            )
+            raise MissingInputError("there is no stopped tuning to resume", hint=f"stargaze {spec.stage} --on cluster")
         if path.is_relative_to(store.root):
             store.require(path)
         elif not path.exists():
             raise MissingInputError(f"{path}: no such file", hint="is the name right?")
 
 
-def send(
-    one: JobSpec, head: JobService, store: Store, now: datetime, environment: Mapping[str, str], report: Report
+def submit_job(
+    spec: JobSpec,
+    service: JobService,
+    store: Store,
+    now: datetime,
+    environment: Mapping[str, str],
+    report: Report,
 ) -> dict[str, str]:
-    """Send the errand, whose inputs were seen to be there, and have it begun; return its id, stage, machine and time.
+    """Upload the inputs, which exist, and start the job; return its id, stage, machine and time.
 
     Raises
     ------
     ExternalError
-        If an errand of this store is on the cluster already, the head has other code, or cannot be reached.
+        If the store already has a job on the cluster, or the head node has other code or cannot be reached.
     """
-    under = JobRecord(store)
-    report(f"looking at {head.name}", 0.0)
-    wanted = sums(one.sends)
-    found = head.look(wanted)
-    _check_free(under, head, found["job"])
-    lacks = {name: one.sends[name] for name in found["lacks"]}
-    report(f"sending {sum(path.stat().st_size for path in lacks.values()) / 1e6:.1f} MB to {head.name}", 0.0)
-    job = {
-        "id": f"stargaze-{uuid.uuid4().hex[:12]}",
-        "stage": one.stage,
-        "began": now.isoformat(timespec="seconds"),
+    record = JobRecord(store)
+    report(f"inspecting {service.name}", 0.0)
+    expected = checksums(spec.inputs)
+    state = service.inspect(expected)
+    _check_no_job(record, service, state["job"])
+    missing = {name: spec.inputs[name] for name in state["missing"]}
+    size = sum(path.stat().st_size for path in missing.values()) / 1e6
+    report(f"uploading {size:.1f} MB to {service.name}", 0.0)
+    started = now.isoformat(timespec="seconds")
+    job = {"id": f"stargaze-{uuid.uuid4().hex[:12]}", "stage": spec.stage, "started": started}
+    public = {**job, "machine": service.name}
+    files = {
+        "inputs": list(expected),
+        "outputs": list(spec.outputs),
+        "partial_outputs": list(spec.partial_outputs),
     }
-    begun = {**job, "machine": head.name}
-    mine = {**begun, "sent": list(wanted), "brings": list(one.brings), "keeps": list(one.keeps)}
-    write_json(under.path, mine)
-    asked = {
+    write_json(record.path, {**public, **files})
+    request = {
         **job,
-        "words": list(one.words),
-        "settings": one.settings,
-        "sums": wanted,
+        "argv": list(spec.argv),
+        "config": spec.config,
+        "checksums": expected,
         "environment": dict(environment),
     }
     try:
-        head.begin(asked, pack(lacks))
+        service.submit(request, pack_files(missing))
     except KeyboardInterrupt:
-        head.stop()  # waits for a beginning that is still on its way
-        under.path.unlink(missing_ok=True)
+        service.stop()  # waits for a submission in progress
+        record.path.unlink(missing_ok=True)
         raise
     except StargazeError:
-        if not _has_begun(head, job["id"]):
-            under.path.unlink(missing_ok=True)
+        if not _may_be_running(service, job["id"]):
+            record.path.unlink(missing_ok=True)
         raise
-    return begun
+    return public
 
 
-def follow(stage: str, head: JobService, store: Store, report: Report) -> Outcome:
-    """Show how far the errand is until it has ended, and put what it made in place; return its answer.
+def follow_job(stage: str, service: JobService, store: Store, report: Report) -> Outcome:
+    """Show the progress of the job until it has ended, download its results and return its result.
 
-    On Ctrl-C it is stopped, and what it had found is brought back; when this process is ended in another way, or the connection
-    breaks, it goes on there.
+    Ctrl-C stops the job and downloads its partial results. If this process ends in another way or the connection is lost, the job
+    continues.
 
     Raises
     ------
     KeyboardInterrupt
         After Ctrl-C.
     StargazeError
-        As the command there ended.
+        The error of the job.
     """
-    known = JobRecord(store).of(stage)
-    heard = Heard()
+    job = JobRecord(store).read_stage(stage)
+    output = JobOutput()
     try:
-        ended = _follow(head, report, stage, heard)
+        exit_code = _read_events(service, report, stage, output)
     except KeyboardInterrupt:
-        report(f"stopping {stage} on {head.name}", 0.0)
-        head.stop()
-        download_results(head, store, known["keeps"])
+        report(f"stopping {stage} on {service.name}", 0.0)
+        service.stop()
+        download_results(service, store, job["partial_outputs"])
         raise
-    if ended == 0:
-        download_results(head, store, known["brings"])
-        if store.journal.name in known["keeps"]:
-            _settle_journal(store, resumed=store.journal.name in known["sent"])
-        return Outcome(heard.answer, heard.text)
-    download_results(head, store, known["keeps"])
-    if heard.error is not None and ended not in STOPPED:
-        raise raised(heard.error["error"], heard.error["hint"], heard.error["code"])
-    hint = f"stargaze {stage} --on cluster{' --resume' if known['keeps'] else ''}"
-    raise ExternalError(f"{stage} was ended on {head.name}{heard.why(ended)}", hint=hint)
+    if exit_code == 0:
+        download_results(service, store, job["outputs"])
+        if store.journal.name in job["partial_outputs"]:
+            _clean_journal(store, resumed=store.journal.name in job["inputs"])
+        return Outcome(output.result, output.text)
+    download_results(service, store, job["partial_outputs"])
+    if output.error is not None and exit_code not in STOPPED:
+        raise error_from_code(output.error["error"], output.error["hint"], output.error["code"])
+    hint = f"stargaze {stage} --on cluster{' --resume' if job['partial_outputs'] else ''}"
+    raise ExternalError(f"{stage} ended on {service.name}{output.describe_end(exit_code)}", hint=hint)
 
 
-def download_results(head: JobService, store: Store, names: Sequence[str]) -> None:
-    """Fetch files, check them, put them in place by renames, and forget the errand."""
+def download_results(service: JobService, store: Store, names: Sequence[str]) -> None:
+    """Download files, verify them, move them into place, and delete the record of the job."""
     if names:
         with scratch_folder(store.root) as scratch:
-            got = unpack(io.BytesIO(head.give(names)), scratch)
-            for name in [one for one in got if one.startswith("bundles/latest")]:
-                _check_bundle(scratch, name)
-            _put(scratch, store, got)
+            downloaded = unpack_files(io.BytesIO(service.download(names)), scratch)
+            for name in downloaded:
+                if name.startswith("bundles/latest"):
+                    _verify_bundle(scratch, name)
+            _move_into_place(scratch, store, downloaded)
     JobRecord(store).path.unlink(missing_ok=True)
 
 
 @dataclass
-class Heard:
-    """What a command has told beside how far it is: its error, its answer for a person, and its last lines."""
+class JobOutput:
+    """What a command reported beside its progress: its error, its result, and its last lines."""
 
     error: dict[str, Any] | None = None
-    answer: Any = None
+    result: Any = None
     text: str = ""
-    said: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
 
-    def take(self, told: Mapping[str, Any]) -> None:
-        """Keep what is worth keeping."""
-        if "error" in told:
-            self.error = dict(told)
-        if "answer" in told:
-            self.answer, self.text = told["answer"], told["text"]
-        if str(told.get("said", "")).strip():
-            self.said = [*self.said, told["said"]][-SAID:]
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Record an event."""
+        if "error" in event:
+            self.error = dict(event)
+        if "result" in event:
+            self.result, self.text = event["result"], event["text"]
+        if str(event.get("output", "")).strip():
+            self.lines = [*self.lines, event["output"]][-KEPT_LINES:]
 
-    def why(self, ended: int | None) -> str:
-        """Report why a command ended that was to go on."""
-        words = (self.error or {}).get("error") or next(reversed(self.said), "")
-        return f": {words}" if words else "" if ended is None else f" with exit code {ended}"
+    def describe_end(self, exit_code: int | None) -> str:
+        """Return why the command ended, to be appended to a message."""
+        reason = (self.error or {}).get("error") or next(reversed(self.lines), "")
+        return f": {reason}" if reason else "" if exit_code is None else f" with exit code {exit_code}"
 
 
-def _follow(head: JobService, report: Report, stage: str, heard: Heard) -> int | None:
-    """Follow the job over connections that break; return how it ended, None where nobody can say."""
+def _read_events(service: JobService, report: Report, stage: str, output: JobOutput) -> int | None:
+    """Read the events of the job, also after lost connections; return its exit code, None if it is unknown."""
     offset, failures = 0, 0
     while True:
         try:
-            for line in head.follow(offset):
-                told, failures = json.loads(line), 0
-                if "ended" in told:
-                    heard.take({"said": told.get("why") or ""})
-                    return int(told["ended"]) if told["ended"] is not None else None
+            for line in service.follow(offset):
+                event, failures = json.loads(line), 0
+                if "exit_code" in event:
+                    output.add({"output": event.get("reason") or ""})
+                    return int(event["exit_code"]) if event["exit_code"] is not None else None
                 offset += len(line.encode()) + 1
-                heard.take(told)
-                if "what" in told:
-                    report(told["what"], told["done"])
-        except ExternalError as lost:
-            if failures == len(AGAIN):
-                hint = f"it goes on there; stargaze {stage} --attach follows it again"
-                raise ExternalError(lost.message, hint=hint) from lost
-            time.sleep(AGAIN[failures])
+                output.add(event)
+                if "activity" in event:
+                    report(event["activity"], event["fraction"])
+        except ExternalError as error:
+            if failures == len(RETRY_PAUSES):
+                hint = f"the job continues; stargaze {stage} --attach follows it"
+                raise ExternalError(error.message, hint=hint) from error
+            time.sleep(RETRY_PAUSES[failures])
             failures += 1
 
 
-def _check_free(under: JobRecord, head: JobService, there: Mapping[str, Any] | None) -> None:
-    mine = under.known()
-    if mine is not None and there is not None and there["id"] == mine["id"]:
-        state = "runs" if there["runs"] else "has ended"
-        raise ExternalError(
-            f"{mine['stage']} of this store {state} on {head.name}, begun at {mine['began']}, and is not brought back",
-            hint=f"stargaze {mine['stage']} --attach",
+def _check_no_job(record: JobRecord, service: JobService, running: Mapping[str, Any] | None) -> None:
+    job = record.read()
+    if job is not None and running is not None and running["id"] == job["id"]:
+        state, results = (
+            ("is running", "") if running["running"] else ("has finished", "; its results have not been downloaded")
         )
-    if there is not None and there["runs"]:
         raise ExternalError(
-            f"{there['stage']} of this store runs on {head.name}, begun at {there['began']}, and was not begun from here",
+            f"{job['stage']} of this store {state} on {service.name} (started {job['started']}){results}",
+            hint=f"stargaze {job['stage']} --attach",
+        )
+    if running is not None and running["running"]:
+        raise ExternalError(
+            f"{running['stage']} of this store is running on {service.name} (started {running['started']}) "
+            "and was not started from this machine",
             hint="wait for it",
         )
 
 
-def _has_begun(head: JobService, job: str) -> bool:
-    """Tell whether a job runs whose beginning was not heard of; if nobody can say, it may."""
+def _may_be_running(service: JobService, job: str) -> bool:
+    """Return whether a job runs although its submission failed; True if nobody knows."""
     try:
-        found = head.look({})["job"]
+        state = service.inspect({})["job"]
     except ExternalError:
         return True
-    return found is not None and found["id"] == job and found["runs"]
+    return state is not None and state["id"] == job and state["running"]
 
 
-def _check_bundle(scratch: Path, latest: str) -> None:
-    """See that a bundle is whole, and the one that was meant: nothing is loaded from it."""
-    name = (scratch / latest).read_text(encoding="utf-8").strip()
-    digest = verify_files(scratch / "bundles" / Path(name).name)
-    if digest != name:
-        raise ExternalError("the bundle that came back is not the one that was made", hint="stargaze tune --attach")
+def _verify_bundle(scratch: Path, latest: str) -> None:
+    """Check that the bundle is complete and the one that is named; nothing is loaded from it."""
+    digest = (scratch / latest).read_text(encoding="utf-8").strip()
+    if verify_files(scratch / "bundles" / Path(digest).name) != digest:
+        raise ExternalError("the downloaded bundle is not the one that was created", hint="stargaze tune --attach")
 
 
-def _put(scratch: Path, store: Store, names: Sequence[str]) -> None:
-    """Rename everything into place: bundles first, and what names them last."""
+def _move_into_place(scratch: Path, store: Store, names: Sequence[str]) -> None:
+    """Move bundles first, and the files that name them last."""
     for folder in sorted({Path(name).parent for name in names if name.count("/") == 2}):
         target = store.root / folder
         with convert_disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():  # of the same digest
+            if target.exists():  # the same digest
                 shutil.rmtree(target)
             (scratch / folder).rename(target)
             target.chmod(0o755)
-    for name in (one for one in names if one.count("/") < 2):
+    for name in (name for name in names if name.count("/") < 2):
         with convert_disk_errors(store.root / name):
             (store.root / name).parent.mkdir(parents=True, exist_ok=True)
             (scratch / name).chmod(0o644)
             (scratch / name).replace(store.root / name)
 
 
-def _settle_journal(store: Store, *, resumed: bool) -> None:
-    """Leave the journal as a tuning here would: gone after it, or beside it where another was begun anew."""
+def _clean_journal(store: Store, *, resumed: bool) -> None:
+    """Delete the journal after a resumed tuning, rename it after another one, as a local tuning does."""
     with contextlib.suppress(FileNotFoundError):
         if resumed:
             store.journal.unlink()

@@ -1,4 +1,4 @@
-"""A stage on the cluster instead of here: which machine, what it takes along, and its answer in the words of a stage here."""
+"""Run a pipeline stage as a job on the cluster."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 from stargaze.config import Config
 from stargaze.errors import ExternalError
-from stargaze.infra.jobs.client import JobRecord, Outcome, check_inputs, follow, send
-from stargaze.infra.jobs.spec import errand
-from stargaze.infra.jobs.ssh_client import JobService, head_of, place_of
+from stargaze.infra.jobs.client import JobRecord, Outcome, check_inputs, follow_job, submit_job
+from stargaze.infra.jobs.spec import build_spec
+from stargaze.infra.jobs.ssh_client import HeadLayout, JobService, SshJobService, store_id
 from stargaze.store import Store
 from stargaze.system.progress import Report
 
 SECRETS = {"fetch": ("GITHUB_TOKEN",)}
-"""What a stage there is told of our environment."""
+"""Environment variables of this machine that a stage receives."""
 
 
-def head(config: Config, store: Store) -> JobService:
-    """Return the head of the cluster that the config names.
+def connect_cluster(config: Config, store: Store) -> JobService:
+    """Return the job server of the cluster that the config names.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def head(config: Config, store: Store) -> JobService:
     from stargaze.infra.hosts.state_dir import open_state_dir
 
     machine = find_ssh_hosts(config.infra, open_state_dir(config.infra, store), "development")[0]
-    return head_of(machine, place_of(config.infra.ansible_variables), store.root)
+    return SshJobService(machine, HeadLayout.from_variables(config.infra.ansible_variables), store_id(store.root))
 
 
 def start_stage(
@@ -41,30 +41,30 @@ def start_stage(
     now: datetime,
     report: Report,
     *,
-    words: Sequence[str] = (),
+    options: Sequence[str] = (),
     files: Sequence[Path] = (),
     resume: bool = False,
 ) -> dict[str, str]:
-    """Begin a stage on the cluster; ``words`` are options that are no keys of the config. Return its id, machine and time."""
+    """Start a stage on the cluster; return its id, stage, machine and time."""
     secrets = {name: os.environ[name] for name in SECRETS.get(stage, ()) if os.environ.get(name)}
-    words = [*words, *(["--resume"] if resume else [])]
-    one = errand(stage, config, store, words=words, files=files, resume=resume)
-    check_inputs(one, store)  # before a machine is asked
-    return send(one, head(config, store), store, now, secrets, report)
+    options = [*options, *(["--resume"] if resume else [])]
+    spec = build_spec(stage, config, store, options=options, files=files, resume=resume)
+    check_inputs(spec, store)  # before the cluster is contacted
+    return submit_job(spec, connect_cluster(config, store), store, now, secrets, report)
 
 
 def is_started(stage: str, store: Store) -> bool:
-    """Tell whether a stage was begun on the cluster and not brought back."""
-    known = JobRecord(store).known()
-    return known is not None and known["stage"] == stage
+    """Return whether the stage was started on the cluster and its results are not downloaded."""
+    job = JobRecord(store).read()
+    return job is not None and job["stage"] == stage
 
 
 def attach_stage(stage: str, config: Config, store: Store, report: Report) -> Outcome:
-    """Follow a stage that was begun on the cluster, put what it made in place, and return its answer as if it were made here."""
-    JobRecord(store).of(stage)  # before a machine is asked
-    found = follow(stage, head(config, store), store, report)
-    if found.value is None:
-        raise ExternalError(f"{stage} gave no answer", hint=f"stargaze {stage} --on cluster")
-    if isinstance(found.value, dict) and "bundle" in found.value:
-        found.value["bundle"] = str(store.bundles / Path(found.value["bundle"]).name)
-    return found
+    """Follow a stage that was started on the cluster and download its results; return its result as if it ran here."""
+    JobRecord(store).read_stage(stage)  # before the cluster is contacted
+    outcome = follow_job(stage, connect_cluster(config, store), store, report)
+    if outcome.value is None:
+        raise ExternalError(f"{stage} returned no result", hint=f"stargaze {stage} --on cluster")
+    if isinstance(outcome.value, dict) and "bundle" in outcome.value:
+        outcome.value["bundle"] = str(store.bundles / Path(outcome.value["bundle"]).name)
+    return outcome

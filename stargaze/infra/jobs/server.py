@@ -1,7 +1,7 @@
-"""The desk on the head of a cluster: takes an errand in, has Ray carry it out, tells how far it is, gives the outcome out.
+"""The job server on the Ray head node: inspect, submit, follow, stop, download.
 
-Runs there as Ray's account, called by ssh once for each verb: ``python -m stargaze.infra.jobs.server FOLDER SETTINGS JOBS VERB``.
-A folder is that of one store: what was sent once stays, and one job runs there at a time.
+Runs there under Ray's account, once per call by ssh: ``python -m stargaze.infra.jobs.server FOLDER SETTINGS RAY_ADDRESS METHOD``.
+A folder belongs to one store: uploaded files stay for the next job, and one job runs at a time.
 """
 
 from __future__ import annotations
@@ -19,172 +19,180 @@ from pathlib import Path
 from typing import IO, Any
 
 from stargaze.errors import ExternalError, StargazeError, UsageError
-from stargaze.infra.jobs.archive import pack, sums, unpack
-from stargaze.infra.jobs.ray_api import OVER, RayJobs, jobs_of
+from stargaze.infra.jobs.archive import checksums, pack_files, unpack_files
+from stargaze.infra.jobs.ray_api import FINAL_STATES, RayJobs
 from stargaze.system.files import convert_disk_errors, scratch_folder, sha256, write_json
 from stargaze.system.locks import TEMPORARY_NAME, file_lock, remove_stale
 from stargaze.system.source_package import code_digest
 
-STAYS = ("github.sqlite", "github.sqlite-wal", "github.sqlite-shm")
-"""What GitHub has answered is asked for once, also by the next job."""
-LOOK = 0.2
-"""Between two looks at what a job has told [s]."""
-ASK = 2.0
-"""Between two questions to Ray whether it lives [s]."""
+CACHE_FILES = ("github.sqlite", "github.sqlite-wal", "github.sqlite-shm")
+"""Stay for the next job, so that responses of GitHub are not requested again."""
+POLL_INTERVAL = 0.2
+"""Between two looks at the events of a job [s]."""
+STATUS_INTERVAL = 2.0
+"""Between two requests to Ray for the status of a job [s]."""
 HEARTBEAT = 5.0
-"""An empty line so often tells both ends that the other is there [s]."""
-PATIENCE = 120.0
-"""How long a job may take to begin, or to end when it is told to [s]; a busy machine needs a minute."""
+"""Interval of empty lines, which tell both ends that the connection is alive [s]."""
+TIMEOUT = 120.0
+"""For a job to start or to stop [s]; a busy machine needs a minute."""
+DONE = (*FINAL_STATES, "")
+"""An empty state is that of a job that Ray does not know."""
 
 
 @dataclass(frozen=True)
-class Desk:
-    """The folder of a store's errands on the head, and Ray's job API."""
+class JobServer:
+    """The folder of a store's jobs on the head node, and Ray's job API."""
 
     folder: Path
     jobs: RayJobs
 
     @property
     def store(self) -> Path:
-        """What the job works on."""
+        """The store of the job."""
         return self.folder / "store"
 
     @property
     def events(self) -> Path:
-        """What the job has told, one JSON a line."""
+        """Events of the job, one JSON object per line."""
         return self.folder / "events.jsonl"
 
     @property
     def secrets(self) -> Path:
-        """A pipe, through which secrets go from this process into the job's: they are in no file, and Ray is not told."""
+        """A named pipe for the secrets of the job: they are neither written to a file nor sent to Ray."""
         return self.folder / "secrets"
 
-    def look(self, wanted: dict[str, str]) -> dict[str, Any]:
-        """Report which code is here, whether a job runs, and which of the files are not here yet."""
-        lacks = [name for name, digest in wanted.items() if not _is(self.store / name, digest)]
-        return {"code": code_digest(), "job": self.job(), "lacks": lacks}
+    def inspect(self, expected: dict[str, str]) -> dict[str, Any]:
+        """Return the digest of the code, the last job, and which of the expected files are missing or different."""
+        missing = [name for name, digest in expected.items() if not _has_checksum(self.store / name, digest)]
+        return {"code": code_digest(), "job": self.job(), "missing": missing}
 
     def job(self) -> dict[str, Any] | None:
-        """Return the job that was begun last, and whether it runs."""
+        """Return the last job and whether it is ``running``."""
         try:
-            known: dict[str, Any] = json.loads((self.folder / "job.json").read_text(encoding="utf-8"))
+            job: dict[str, Any] = json.loads((self.folder / "job.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
-        return {**known, "runs": self.jobs.status(known["id"])[0] in ("PENDING", "RUNNING")}
+        return {**job, "running": self.jobs.status(job["id"])[0] in ("PENDING", "RUNNING")}
 
-    def begin(self, asked: dict[str, Any], parcel: IO[bytes]) -> dict[str, Any]:
-        """Take the files in, and start the job; return when it has begun."""
-        with file_lock(self.folder / "lock", busy="another command sends an errand of this store", hint="try again"):
-            before = self.job()
-            if before and before["runs"]:
-                raise ExternalError(f"{before['stage']} of this store runs already, since {before['began']}")
-            remove_stale(self.folder, TEMPORARY_NAME, now=time.time())  # what a sending that was killed has left
-            self._take(asked["sums"], parcel)
-            (self.folder / "stargaze.toml").write_text(asked["settings"], encoding="utf-8")
+    def submit(self, request: dict[str, Any], archive: IO[bytes]) -> dict[str, Any]:
+        """Receive the files and start the job; return when it runs."""
+        with file_lock(
+            self.folder / "lock", busy="another command is submitting a job of this store", hint="try again"
+        ):
+            previous = self.job()
+            if previous and previous["running"]:
+                raise ExternalError(
+                    f"{previous['stage']} of this store is already running (started {previous['started']})"
+                )
+            remove_stale(self.folder, TEMPORARY_NAME, now=time.time())
+            self._receive_files(request["checksums"], archive)
+            (self.folder / "stargaze.toml").write_text(request["config"], encoding="utf-8")
             for path in (self.events, self.secrets):
                 path.unlink(missing_ok=True)
             os.mkfifo(self.secrets, 0o600)
-            known = {name: asked[name] for name in ("id", "stage", "words", "began")}
-            write_json(self.folder / "job.json", known)
+            job = {name: request[name] for name in ("id", "stage", "argv", "started")}
+            write_json(self.folder / "job.json", job)
             try:
                 command = [sys.executable, "-I", "-m", "stargaze.infra.jobs.job_runner", str(self.folder)]
-                self.jobs.submit(known["id"], shlex.join(command))
-                self._hand_over(known["id"], json.dumps(asked["environment"]).encode())
+                self.jobs.submit(job["id"], shlex.join(command))
+                self._send_secrets(job["id"], json.dumps(request["environment"]).encode())
             finally:
                 self.secrets.unlink(missing_ok=True)
-        return known
+        return job
 
     def follow(self, offset: int) -> Iterator[str]:
-        """Yield what the job tells, from a place on [byte], until it has ended; an empty line is a heartbeat."""
-        job, spoke, asked = self.job(), time.monotonic(), 0.0
+        """Yield the events of the job from an offset [byte] until it has ended; an empty line is a heartbeat."""
+        job, last_output, last_status = self.job(), time.monotonic(), 0.0
         if job is None:
-            yield json.dumps({"ended": None, "why": "no job is known here"})
+            yield json.dumps({"exit_code": None, "reason": "there is no job"})
             return
         while True:
-            over, why = False, ""
-            if time.monotonic() - asked > ASK:
-                status, why = self.jobs.status(job["id"])
-                over, asked = status in (*OVER, ""), time.monotonic()
-            for line in _lines(self.events, offset):  # after the question: what it told last is not missed
+            is_done, reason = False, ""
+            if time.monotonic() - last_status > STATUS_INTERVAL:
+                status, reason = self.jobs.status(job["id"])
+                is_done, last_status = status in DONE, time.monotonic()
+            for line in _read_lines(self.events, offset):  # after the status: the last events are not missed
                 offset += len(line)
-                spoke = time.monotonic()
+                last_output = time.monotonic()
                 yield line.decode("utf-8", "replace").rstrip("\n")
-                if b'"ended"' in line and "ended" in json.loads(line):
+                if b'"exit_code"' in line and "exit_code" in json.loads(line):
                     return
-            if over:
-                yield json.dumps({"ended": None, "why": why})
+            if is_done:
+                yield json.dumps({"exit_code": None, "reason": reason})
                 return
-            if time.monotonic() - spoke > HEARTBEAT:
-                spoke = time.monotonic()
+            if time.monotonic() - last_output > HEARTBEAT:
+                last_output = time.monotonic()
                 yield ""
-            time.sleep(LOOK)
+            time.sleep(POLL_INTERVAL)
 
     def stop(self) -> None:
-        """End the job, and wait until it has ended; one that is about to begin is awaited."""
+        """Stop the job and wait until it has ended; wait for a submission in progress first."""
         with file_lock(self.folder / "lock"):
-            job, limit = self.job(), time.monotonic() + PATIENCE
-        if job is None or not job["runs"]:
+            job, deadline = self.job(), time.monotonic() + TIMEOUT
+        if job is None or not job["running"]:
             return
         self.jobs.stop(job["id"])
-        while self.jobs.status(job["id"])[0] not in (*OVER, ""):
-            if time.monotonic() > limit:
-                raise ExternalError(f"{job['stage']} does not end: Ray was told to end it {PATIENCE:g} s ago")
-            time.sleep(LOOK)
+        while self.jobs.status(job["id"])[0] not in DONE:
+            if time.monotonic() > deadline:
+                raise ExternalError(f"{job['stage']} did not stop within {TIMEOUT:g} s of the stop request to Ray")
+            time.sleep(POLL_INTERVAL)
 
-    def give(self, names: list[str]) -> bytes:
-        """Pack the outcome: of these files those that are there, a bundle by the file that names it."""
+    def download(self, names: list[str]) -> bytes:
+        """Pack those of the files that exist; the file that names a bundle stands for the bundle too."""
         files = dict[str, Path]()
         for name in names:
             path = self.store / name
             if path.is_file() and path.parent.name == "bundles":
-                folder = path.parent / path.read_text(encoding="utf-8").strip()
-                files |= {f"bundles/{folder.name}/{file.name}": file for file in sorted(folder.iterdir())}
+                bundle = path.parent / path.read_text(encoding="utf-8").strip()
+                files |= {f"bundles/{bundle.name}/{file.name}": file for file in sorted(bundle.iterdir())}
             if path.is_file():
                 files[name] = path
-        return pack(files)
+        return pack_files(files)
 
-    def _take(self, wanted: dict[str, str], parcel: IO[bytes]) -> None:
+    def _receive_files(self, expected: dict[str, str], archive: IO[bytes]) -> None:
         self.store.mkdir(parents=True, exist_ok=True)
         with scratch_folder(self.folder) as scratch:
-            for name in unpack(parcel, scratch):
+            for name in unpack_files(archive, scratch):
                 (self.store / name).parent.mkdir(parents=True, exist_ok=True)
                 (scratch / name).replace(self.store / name)
         for path in sorted(self.store.rglob("*"), reverse=True):
             name = path.relative_to(self.store).as_posix()
             if path.is_dir() and not path.is_symlink():
-                with contextlib.suppress(OSError):  # it holds something
+                with contextlib.suppress(OSError):  # not empty
                     path.rmdir()
-            elif name not in wanted and name not in STAYS:
+            elif name not in expected and name not in CACHE_FILES:
                 path.unlink()
-        there = {name: self.store / name for name in wanted}
-        if any(not path.is_file() for path in there.values()) or sums(there) != wanted:
-            raise ExternalError("the files on the head are not those that were sent", hint="try again")
+        files = {name: self.store / name for name in expected}
+        if any(not path.is_file() for path in files.values()) or checksums(files) != expected:
+            raise ExternalError(
+                "checksum mismatch: the files on the cluster differ from those that were uploaded", hint="try again"
+            )
 
-    def _hand_over(self, job: str, content: bytes) -> None:
-        limit = time.monotonic() + PATIENCE
+    def _send_secrets(self, job: str, content: bytes) -> None:
+        deadline = time.monotonic() + TIMEOUT
         while True:
             try:
                 pipe = os.open(self.secrets, os.O_WRONLY | os.O_NONBLOCK)
                 break
             except OSError as error:
-                if error.errno != errno.ENXIO:  # else nobody reads yet
+                if error.errno != errno.ENXIO:  # ENXIO: the job does not read yet
                     raise
-            status, why = self.jobs.status(job)
-            if status in (*OVER, "") or time.monotonic() > limit:
+            status, reason = self.jobs.status(job)
+            if status in DONE or time.monotonic() > deadline:
                 self.jobs.stop(job)
-                raise ExternalError(f"Ray did not begin the job: {why or status or 'it took too long'}")
-            time.sleep(LOOK)
+                raise ExternalError(f"Ray did not start the job: {reason or status or 'timeout'}")
+            time.sleep(POLL_INTERVAL)
         with os.fdopen(pipe, "wb") as stream:
             os.set_blocking(pipe, True)
             stream.write(content)
 
 
-def _is(path: Path, digest: str) -> bool:
+def _has_checksum(path: Path, digest: str) -> bool:
     return path.is_file() and sha256(path) == digest
 
 
-def _lines(path: Path, offset: int) -> list[bytes]:
-    """Return the whole lines of a file that grows, from a place on."""
+def _read_lines(path: Path, offset: int) -> list[bytes]:
+    """Return the complete lines of a growing file from an offset [byte]."""
     try:
         with path.open("rb") as stream:
             stream.seek(offset)
@@ -194,37 +202,38 @@ def _lines(path: Path, offset: int) -> list[bytes]:
 
 
 def main(arguments: list[str]) -> None:
-    """Do what is asked; an error is a line of JSON and the code that it has everywhere."""
-    folder, settings, address, verb, *more = arguments
+    """Run one method; an error is one line of JSON and its exit code."""
+    folder, settings, address, method, *parameters = arguments
     try:
         with convert_disk_errors(Path(folder)):
             os.umask(0o077)
             Path(folder).mkdir(parents=True, exist_ok=True)
-            _serve(Desk(Path(folder).resolve(), jobs_of(Path(settings), address)), verb, more)
+            server = JobServer(Path(folder).resolve(), RayJobs.from_settings(Path(settings), address))
+            _run_method(server, method, parameters)
     except StargazeError as error:
-        refused = {"error": error.message, "hint": error.hint, "code": error.exit_code}
-        print(json.dumps({"refused": refused}), flush=True)  # a job's own error is an event, and no refusal
+        rejected = {"error": error.message, "hint": error.hint, "code": error.exit_code}
+        print(json.dumps({"rejected": rejected}), flush=True)  # an error of the job is an event instead
         raise SystemExit(error.exit_code) from error
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever followed has gone; the job goes on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the client has gone; the job continues
 
 
-def _serve(desk: Desk, verb: str, more: list[str]) -> None:
+def _run_method(server: JobServer, method: str, parameters: list[str]) -> None:
     stdin = sys.stdin.buffer
-    if verb == "look":
-        print(json.dumps(desk.look(json.loads(stdin.read()))))
-    elif verb == "begin":
-        print(json.dumps(desk.begin(json.loads(stdin.readline()), stdin)))
-    elif verb == "follow":
-        for line in desk.follow(int(more[0])):
+    if method == "inspect":
+        print(json.dumps(server.inspect(json.loads(stdin.read()))))
+    elif method == "submit":
+        print(json.dumps(server.submit(json.loads(stdin.readline()), stdin)))
+    elif method == "follow":
+        for line in server.follow(int(parameters[0])):
             print(line, flush=True)
-    elif verb == "stop":
-        desk.stop()
+    elif method == "stop":
+        server.stop()
         print("{}")
-    elif verb == "give":
-        sys.stdout.buffer.write(desk.give(more))
+    elif method == "download":
+        sys.stdout.buffer.write(server.download(parameters))
     else:
-        raise UsageError(f"{verb}: no such verb")
+        raise UsageError(f"{method}: unknown method")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The head of a cluster as it is reached from here: one call by ssh for each verb of its desk."""
+"""SSH client of the job server on the Ray head node: one call per method."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ from stargaze.errors import (
 )
 from stargaze.system.source_package import code_digest
 from stargaze.system.ssh import SshHost
+from stargaze.system.text import last_line
 
 CONFIGURE = "stargaze infra configure --tags ray"
-TRAVELS = 3600.0
-"""Longest time that files may travel [s]."""
-ANSWERS = 300.0
-"""Longest wait for an answer [s]; a job that begins on a busy machine takes its time."""
-SILENCE = 30.0
-"""A head that has told nothing for so long, not even that it is there, is out of reach [s]."""
-ABSENT = ("No module named", "No such file or directory", "not found", "ModuleNotFoundError")
-KINDS = {
+TRANSFER_TIMEOUT = 3600.0
+"""For the transfer of files [s]."""
+REQUEST_TIMEOUT = 300.0
+"""For other calls [s]; starting a job on a busy machine takes time."""
+SILENCE_TIMEOUT = 30.0
+"""A head node without even a heartbeat for so long has lost the connection [s]."""
+NOT_INSTALLED = ("No module named", "No such file or directory", "not found", "ModuleNotFoundError")
+ERRORS_BY_CODE = {
     kind.exit_code: kind
     for kind in (DifferenceFoundError, UsageError, MissingInputError, CredentialsError, ExternalError)
 }
@@ -44,164 +45,164 @@ KINDS = {
 
 @dataclass(frozen=True)
 class HeadLayout:
-    """Where things are on the head, as the playbooks leave them."""
+    """Paths and addresses on the head node, as the playbooks set them."""
 
     python: str = "/opt/stargaze/bin/python"
     settings: str = "/etc/stargaze/ray.env"
     user: str = "ray"
     folder: str = "/var/lib/ray"
-    jobs: str = "http://127.0.0.1:8265"
+    ray_address: str = "http://127.0.0.1:8265"
 
+    @classmethod
+    def from_variables(cls, variables: Mapping[str, str]) -> HeadLayout:
+        """Return the layout with the Ansible variables of a config.
 
-def place_of(variables: Mapping[str, str]) -> HeadLayout:
-    """Return the place where a config has given variables to the playbooks' role.
-
-    Examples
-    --------
-    >>> place_of({"ray_user": "worker", "ray_dashboard_port": "8266"}).jobs
-    'http://127.0.0.1:8266'
-    """
-    usual = HeadLayout()
-    return HeadLayout(
-        user=variables.get("ray_user", usual.user),
-        folder=variables.get("ray_folder", usual.folder),
-        jobs=f"http://127.0.0.1:{variables.get('ray_dashboard_port', '8265')}",
-    )
+        Examples
+        --------
+        >>> HeadLayout.from_variables({"ray_user": "worker", "ray_dashboard_port": "8266"}).ray_address
+        'http://127.0.0.1:8266'
+        """
+        return cls(
+            user=variables.get("ray_user", cls.user),
+            folder=variables.get("ray_folder", cls.folder),
+            ray_address=f"http://127.0.0.1:{variables.get('ray_dashboard_port', '8265')}",
+        )
 
 
 class JobService(Protocol):
-    """The desk on the head. Every verb but ``begin`` may be repeated."""
+    """The job server of one store. Every method but ``submit`` may be repeated."""
 
     @property
     def name(self) -> str:
-        """What the machine is called."""
+        """Name of the machine."""
 
-    def look(self, wanted: Mapping[str, str]) -> dict[str, Any]:
-        """Return ``job`` (None, or what was begun last and whether it ``runs``) and ``lacks``, the files that it has not.
+    def inspect(self, checksums: Mapping[str, str]) -> dict[str, Any]:
+        """Return ``job`` (None, or the last job and whether it is ``running``) and the names of ``missing`` files.
 
-        A head with other code than ours is an ExternalError.
+        Other code on the head node than on this machine is an ExternalError.
         """
 
-    def begin(self, asked: Mapping[str, Any], parcel: bytes) -> None:
-        """Send files and start the job; one that runs already is an ExternalError."""
+    def submit(self, request: Mapping[str, Any], archive: bytes) -> None:
+        """Upload files and start the job; a running job is an ExternalError."""
 
     def follow(self, offset: int) -> Iterator[str]:
-        """Yield what the job tells from a place on; the last has ``ended``. A connection that breaks is an ExternalError.
-
-        What the desk itself refuses is the error that it is: no line of the job's.
-        """
+        """Yield the events of the job from an offset; the last one has ``exit_code``. A lost connection is an ExternalError."""
 
     def stop(self) -> None:
-        """End the job and wait for that; nothing happens to one that is over."""
+        """Stop the job and wait until it has ended; do nothing if it is not running."""
 
-    def give(self, names: Sequence[str]) -> bytes:
-        """Return a parcel with what there is of these files."""
+    def download(self, names: Sequence[str]) -> bytes:
+        """Return an archive of those of the files that exist."""
 
 
 @dataclass(frozen=True)
-class SshHead:
-    """The desk of a machine that is entered by ssh, for one store."""
+class SshJobService:
+    """The job server of one store, called by ssh."""
 
     machine: SshHost
-    place: HeadLayout
-    store: str
+    layout: HeadLayout
+    store_id: str
 
     @property
     def name(self) -> str:
-        """What the machine is called."""
+        """Name of the machine."""
         return self.machine.name
 
-    def look(self, wanted: Mapping[str, str]) -> dict[str, Any]:
-        """Ask what is there; refuse other code."""
-        found: dict[str, Any] = json.loads(self._ask("look", stdin=json.dumps(wanted).encode()))
-        if found["code"] != code_digest():
-            raise ExternalError(f"{self.name} has another stargaze than this machine", hint=CONFIGURE)
-        return found
+    def inspect(self, checksums: Mapping[str, str]) -> dict[str, Any]:
+        """Return the state of the job server; reject other code."""
+        state: dict[str, Any] = json.loads(self._call("inspect", stdin=json.dumps(checksums).encode()))
+        if state["code"] != code_digest():
+            raise ExternalError(f"{self.name} has a different version of stargaze than this machine", hint=CONFIGURE)
+        return state
 
-    def begin(self, asked: Mapping[str, Any], parcel: bytes) -> None:
-        """Send the errand in one stream: what is asked, secrets among it, in its first line, and then the files."""
-        self._ask("begin", stdin=json.dumps(asked).encode() + b"\n" + parcel, seconds=TRAVELS)
+    def submit(self, request: Mapping[str, Any], archive: bytes) -> None:
+        """Send one stream: the request with the secrets in its first line, then the files."""
+        self._call("submit", stdin=json.dumps(request).encode() + b"\n" + archive, seconds=TRANSFER_TIMEOUT)
 
     def follow(self, offset: int) -> Iterator[str]:
-        """Read line by line what a command there prints; a heartbeat is an empty line."""
-        words = self.machine.argv(self._command("follow", str(offset)), root=True)
+        """Yield the lines that the server prints, without heartbeats."""
+        argv = self.machine.argv(self._command("follow", str(offset)), root=True)
         with subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         ) as process:
             try:
-                yield from self._lines(process)
+                yield from self._read_lines(process)
             finally:
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # with a jump host's ssh, which would hold the pipe open
+                    os.killpg(process.pid, signal.SIGKILL)  # also the ssh of a jump host, which keeps the pipe open
 
     def stop(self) -> None:
-        """End the job."""
-        self._ask("stop")
+        """Stop the job."""
+        self._call("stop")
 
-    def give(self, names: Sequence[str]) -> bytes:
-        """Fetch the outcome."""
-        return self._ask("give", *names, seconds=TRAVELS)
+    def download(self, names: Sequence[str]) -> bytes:
+        """Download files."""
+        return self._call("download", *names, seconds=TRANSFER_TIMEOUT)
 
-    def _lines(self, process: subprocess.Popen[bytes]) -> Iterator[str]:
+    def _read_lines(self, process: subprocess.Popen[bytes]) -> Iterator[str]:
         lines = queue.SimpleQueue[bytes]()
 
         def read() -> None:
             for line in process.stdout or ():
-                if line.endswith(b"\n"):  # of a connection that breaks the last may be a part
+                if line.endswith(b"\n"):  # the last line of a lost connection may be incomplete
                     lines.put(line)
             lines.put(b"")
 
         threading.Thread(target=read, daemon=True).start()
         while True:
             try:
-                line = lines.get(timeout=SILENCE)
+                line = lines.get(timeout=SILENCE_TIMEOUT)
             except queue.Empty:
-                raise self._out_of_reach(f"nothing in {SILENCE:g} s") from None
+                raise self._connection_lost(f"no output for {SILENCE_TIMEOUT:g} s") from None
             if not line:
-                said = (process.stderr.read() if process.stderr else b"").decode("utf-8", "replace").strip()
-                raise self._out_of_reach((said.splitlines() or ["the connection was closed"])[-1])
-            if line.startswith(b'{"refused"'):
-                raise _told(self.name, line)
+                stderr = process.stderr.read() if process.stderr else b""
+                raise self._connection_lost(last_line(stderr, "the connection was closed"))
+            if line.startswith(b'{"rejected"'):
+                raise _rejection(self.name, line)
             if line.strip():
                 yield line.decode("utf-8", "replace").rstrip("\n")
 
-    def _out_of_reach(self, why: str) -> ExternalError:
-        return ExternalError(f"{self.name} is out of reach: {why}")
+    def _connection_lost(self, reason: str) -> ExternalError:
+        return ExternalError(f"lost the connection to {self.name}: {reason}")
 
-    def _ask(self, verb: str, *more: str, stdin: bytes = b"", seconds: float = ANSWERS) -> bytes:
-        done = self.machine.try_run(*self._command(verb, *more), stdin=stdin, root=True, seconds=seconds)
-        if done.returncode:
-            raise _refused(self.name, done)
-        return done.stdout
+    def _call(self, method: str, *parameters: str, stdin: bytes = b"", seconds: float = REQUEST_TIMEOUT) -> bytes:
+        completed = self.machine.try_run(*self._command(method, *parameters), stdin=stdin, root=True, seconds=seconds)
+        if completed.returncode:
+            raise _call_error(self.name, completed)
+        return completed.stdout
 
-    def _command(self, verb: str, *more: str) -> list[str]:
-        place = self.place
-        command = [place.python, "-I", "-m", "stargaze.infra.jobs.server", f"{place.folder}/errands/{self.store}"]
-        return ["runuser", "-u", place.user, "--", *command, place.settings, place.jobs, verb, *more]
-
-
-def head_of(machine: SshHost, place: HeadLayout, store: Path) -> SshHead:
-    """Return the desk for a store: its folder there has a name that no other store of any machine is likely to have."""
-    told = f"{platform.node()} {uuid.getnode()} {os.getuid()} {store.resolve()}"
-    return SshHead(machine, place, hashlib.sha256(told.encode()).hexdigest()[:12])
+    def _command(self, method: str, *parameters: str) -> list[str]:
+        layout = self.layout
+        program = [layout.python, "-I", "-m", "stargaze.infra.jobs.server", f"{layout.folder}/jobs/{self.store_id}"]
+        return [
+            *("runuser", "-u", layout.user, "--"),
+            *(*program, layout.settings, layout.ray_address, method, *parameters),
+        ]
 
 
-def _refused(name: str, done: subprocess.CompletedProcess[bytes]) -> StargazeError:
+def store_id(store: Path) -> str:
+    """Return a name for a store that differs from those of other stores, users and machines."""
+    identity = f"{platform.node()} {uuid.getnode()} {os.getuid()} {store.resolve()}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+
+def error_from_code(message: str, hint: str, code: int) -> StargazeError:
+    """Return the error whose class has this exit code."""
+    return ERRORS_BY_CODE.get(code, ExternalError)(message, hint=hint)
+
+
+def _call_error(name: str, completed: subprocess.CompletedProcess[bytes]) -> StargazeError:
     try:
-        return _told(name, done.stdout.splitlines()[-1])
+        return _rejection(name, completed.stdout.splitlines()[-1])
     except (ValueError, LookupError, TypeError):
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
-    if any(word in line for word in ABSENT for line in lines):
-        return ExternalError(f"{name} has no stargaze, or an older one: {lines[-1][:200]}", hint=CONFIGURE)
-    return ExternalError(f"{name}: {lines[-1][:300]}", hint="stargaze infra status")
+        stderr = completed.stderr.decode("utf-8", "replace")
+    reason = last_line(stderr, f"exit code {completed.returncode}")
+    if any(text in stderr for text in NOT_INSTALLED):
+        return ExternalError(f"{name} has no stargaze, or an old version: {reason[:200]}", hint=CONFIGURE)
+    return ExternalError(f"{name}: {reason[:300]}", hint="stargaze infra status")
 
 
-def _told(name: str, line: bytes) -> StargazeError:
-    """Return the error of the desk itself that is told in a line."""
-    told = json.loads(line)["refused"]
-    return raised(f"{name}: {told['error']}", told["hint"], told["code"])
-
-
-def raised(message: str, hint: str, code: int) -> StargazeError:
-    """Return an error that was told as JSON, of the kind that has this exit code."""
-    return KINDS.get(code, ExternalError)(message, hint=hint)
+def _rejection(name: str, line: bytes) -> StargazeError:
+    """Return the error that the job server reported."""
+    error = json.loads(line)["rejected"]
+    return error_from_code(f"{name}: {error['error']}", error["hint"], error["code"])

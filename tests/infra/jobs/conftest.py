@@ -1,4 +1,4 @@
-"""A desk whose Ray is a table of jobs, and a head that is this machine."""
+"""A job server with a fake Ray, in this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from stargaze.infra.jobs.ray_api import RayJobs
-from stargaze.infra.jobs.server import Desk
+from stargaze.infra.jobs.server import JobServer
 from stargaze.store import Store
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -47,81 +47,81 @@ class FakeJobs:
 
 
 @dataclass
-class FakeHead:
-    """A head that is a desk of this process; connections break as often as they are told to."""
+class FakeJobService:
+    """A client of a job server in this process; its first ``breaks`` connections are lost after one line."""
 
-    desk: Desk
+    server: JobServer
     breaks: int = 0
     secrets: list[dict[str, str]] = field(default_factory=list)
     name: str = "development"
 
-    def look(self, wanted: Mapping[str, str]) -> dict[str, Any]:
-        return json.loads(json.dumps(self.desk.look(dict(wanted))))
+    def inspect(self, wanted: Mapping[str, str]) -> dict[str, Any]:
+        return json.loads(json.dumps(self.server.inspect(dict(wanted))))
 
-    def begin(self, asked: Mapping[str, Any], parcel: bytes) -> None:
-        self.desk.begin(json.loads(json.dumps(asked)), io.BytesIO(parcel))
+    def submit(self, asked: Mapping[str, Any], parcel: bytes) -> None:
+        self.server.submit(json.loads(json.dumps(asked)), io.BytesIO(parcel))
 
     def follow(self, offset: int) -> Iterator[str]:
         from stargaze.errors import ExternalError
 
-        for line in self.desk.follow(offset):
+        for line in self.server.follow(offset):
             yield line
             if self.breaks:
                 self.breaks -= 1
-                raise ExternalError("development is out of reach: gone")
+                raise ExternalError("lost the connection to development: gone")
 
     def stop(self) -> None:
-        self.desk.stop()
+        self.server.stop()
 
-    def give(self, names: Sequence[str]) -> bytes:
-        return self.desk.give(list(names))
+    def download(self, names: Sequence[str]) -> bytes:
+        return self.server.download(list(names))
 
 
 @dataclass
-class There:
-    """The head's side, for a test: what a job does is told by :meth:`does`."""
+class RemoteSide:
+    """The job server and its fake Ray; :meth:`job_does` sets what the next job does."""
 
-    desk: Desk
+    server: JobServer
     jobs: FakeJobs
     secrets: dict[str, str] = field(default_factory=dict)
 
-    def does(self, *events: dict[str, Any], answer: Any = None, makes: Mapping[str, str] | None = None) -> None:
-        """Let the next job take its secrets, make files in the store, tell these events and answer."""
+    def job_does(self, *events: dict[str, Any], result: Any = None, creates: Mapping[str, str] | None = None) -> None:
+        """Let the next job read its secrets, create files, and report a result and these events."""
 
         def work() -> None:
-            self.secrets.update(json.loads(self.desk.secrets.read_bytes()))
-            for name, text in (makes or {}).items():
-                path = self.desk.store / name
+            self.secrets.update(json.loads(self.server.secrets.read_bytes()))
+            for name, text in (creates or {}).items():
+                path = self.server.store / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
-            first = [] if answer is None else [{"answer": answer, "text": "in words"}]
-            self.desk.events.write_text("".join(json.dumps(event) + "\n" for event in (*first, *events)))
+            first = [] if result is None else [{"result": result, "text": "in words"}]
+            self.server.events.write_text("".join(json.dumps(event) + "\n" for event in (*first, *events)))
 
         self.jobs.work = work
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> There:
-    """A desk with nothing on it."""
-    folder = tmp_path / "there"
+def remote(tmp_path: Path) -> RemoteSide:
+    """A job server without a job."""
+    folder = tmp_path / "remote"
     folder.mkdir()
     jobs = FakeJobs()
     typed: Any = jobs
     assert isinstance(typed, FakeJobs | RayJobs)
-    made = There(Desk(folder, typed), jobs)
-    made.does({"ended": 0})
+    made = RemoteSide(JobServer(folder, typed), jobs)
+    made.job_does({"exit_code": 0})
     return made
 
 
 @pytest.fixture
-def head(there: There) -> FakeHead:
-    """The head, as it is reached from here."""
-    return FakeHead(there.desk)
+def service(remote: RemoteSide) -> FakeJobService:
+    """The client of that server."""
+    return FakeJobService(remote.server)
 
 
 @pytest.fixture
-def filled(store: Store) -> Store:
-    """A store with what tuning needs; nobody here looks inside."""
+def filled_store(store: Store) -> Store:
+    """A store with the inputs of tune; their contents do not matter."""
     store.root.mkdir()
     for path in (store.repositories, store.features, store.leaderboard):
         path.write_text(path.name)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.errors import ExternalError
-from stargaze.infra.jobs.archive import SUMS, pack, unpack
+from stargaze.infra.jobs.archive import CHECKSUMS, pack_files, unpack_files
 
 
 def parcel(*entries: tuple[tarfile.TarInfo, bytes]) -> io.BytesIO:
@@ -23,7 +23,7 @@ def parcel(*entries: tuple[tarfile.TarInfo, bytes]) -> io.BytesIO:
 
 
 def announced(**names: str) -> tuple[tarfile.TarInfo, bytes]:
-    return tarfile.TarInfo(SUMS), json.dumps(
+    return tarfile.TarInfo(CHECKSUMS), json.dumps(
         {name.replace("__", "/"): digest for name, digest in names.items()}
     ).encode()
 
@@ -34,13 +34,15 @@ def link(name: str, target: str) -> tarfile.TarInfo:
     return entry
 
 
-def test_files_arrive_as_they_were(tmp_path: Path) -> None:
+def test_unpacked_files_equal_the_packed_ones(tmp_path: Path) -> None:
     content = bytes(range(256)) * 10_000
     (tmp_path / "a").write_bytes(content)
     digest = "0" * 64
     name = f"bundles/{digest}/model.txt"
 
-    names = unpack(io.BytesIO(pack({"trials.parquet": tmp_path / "a", name: tmp_path / "a"})), tmp_path / "there")
+    names = unpack_files(
+        io.BytesIO(pack_files({"trials.parquet": tmp_path / "a", name: tmp_path / "a"})), tmp_path / "there"
+    )
 
     assert names == ["trials.parquet", name]
     assert (tmp_path / "there" / name).read_bytes() == content
@@ -49,38 +51,38 @@ def test_files_arrive_as_they_were(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["../a", "/etc/passwd", "a/b", "bundles/../a", ".ssh", "bundles/latest/a", "given/1/../a", ""]
 )
-def test_a_name_that_is_no_file_of_a_store_is_refused(tmp_path: Path, name: str) -> None:
-    told = (tarfile.TarInfo(SUMS), json.dumps({name: "0"}).encode())
+def test_a_name_that_is_not_a_file_of_a_store_is_rejected(tmp_path: Path, name: str) -> None:
+    told = (tarfile.TarInfo(CHECKSUMS), json.dumps({name: "0"}).encode())
 
-    with pytest.raises(ExternalError, match="is no file of a store"):
-        unpack(parcel(told, (tarfile.TarInfo(name), b"x")), tmp_path / "there")
+    with pytest.raises(ExternalError, match="is not a file of a store"):
+        unpack_files(parcel(told, (tarfile.TarInfo(name), b"x")), tmp_path / "there")
 
     assert not (tmp_path / "there").exists()
 
 
-def test_what_was_not_announced_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExternalError, match="was not announced"):
-        unpack(parcel(announced(a="0"), (tarfile.TarInfo("b"), b"x")), tmp_path)
-    with pytest.raises(ExternalError, match="does not begin with"):
-        unpack(parcel((tarfile.TarInfo("b"), b"x")), tmp_path)
+def test_a_file_without_a_checksum_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(ExternalError, match="has no checksum"):
+        unpack_files(parcel(announced(a="0"), (tarfile.TarInfo("b"), b"x")), tmp_path)
+    with pytest.raises(ExternalError, match="is not the first entry"):
+        unpack_files(parcel((tarfile.TarInfo("b"), b"x")), tmp_path)
 
 
-def test_a_link_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExternalError, match="is no plain file"):
-        unpack(parcel(announced(a="0"), (link("a", "/etc/passwd"), b"")), tmp_path)
+def test_a_link_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(ExternalError, match="is not a plain file"):
+        unpack_files(parcel(announced(a="0"), (link("a", "/etc/passwd"), b"")), tmp_path)
 
 
-def test_a_file_that_changed_or_is_missing_is_noticed(tmp_path: Path) -> None:
-    with pytest.raises(ExternalError, match="not what was sent"):
-        unpack(parcel(announced(a="0"), (tarfile.TarInfo("a"), b"x")), tmp_path)
-    with pytest.raises(ExternalError, match="not what was sent"):
-        unpack(parcel(announced(a="0")), tmp_path)
+def test_a_changed_or_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ExternalError, match="files are corrupt"):
+        unpack_files(parcel(announced(a="0"), (tarfile.TarInfo("a"), b"x")), tmp_path)
+    with pytest.raises(ExternalError, match="files are corrupt"):
+        unpack_files(parcel(announced(a="0")), tmp_path)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.8])
-def test_a_stream_that_was_cut_off_is_one_clear_error(tmp_path: Path, share: float) -> None:
+def test_a_truncated_stream_is_one_clear_error(tmp_path: Path, share: float) -> None:
     (tmp_path / "a").write_bytes(b"x" * 50_000)
-    whole = pack({"trials.parquet": tmp_path / "a"})
+    whole = pack_files({"trials.parquet": tmp_path / "a"})
 
-    with pytest.raises(ExternalError, match="not what was sent"):
-        unpack(io.BytesIO(whole[: int(share * len(whole))]), tmp_path / "there")
+    with pytest.raises(ExternalError, match="files are corrupt"):
+        unpack_files(io.BytesIO(whole[: int(share * len(whole))]), tmp_path / "there")

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.infra.jobs.job_runner import LONGEST, environment, said
+from stargaze.infra.jobs.job_runner import MAX_LINE, job_environment, output_event
 from tests.waiting import wait_for
 
 
-def test_the_command_sees_no_config_but_its_own() -> None:
+def test_the_environment_contains_no_config_of_the_head_node() -> None:
     ours = {"STARGAZE_TUNING_TRIALS": "9", "RAY_ADDRESS": "a:1", "OMP_NUM_THREADS": "1"}
 
-    found = environment(ours, {"GITHUB_TOKEN": "t"})
+    found = job_environment(ours, {"GITHUB_TOKEN": "t"})
 
     here = Path.cwd()
     assert found == {
@@ -33,21 +33,21 @@ def test_the_command_sees_no_config_but_its_own() -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        (b'{"ended": 0}\n', '{"ended": 0}'),
+        (b'{"exit_code": 0}\n', '{"exit_code": 0}'),
         (b"next: stargaze deploy\n", "next: stargaze deploy"),
         (b"\xff\n", "\ufffd"),
-        (b"x" * 10_000, "x" * LONGEST),
+        (b"x" * 10_000, "x" * MAX_LINE),
     ],
 )
-def test_whatever_is_printed_is_an_event_and_no_other_than_that(line: bytes, told: str) -> None:
-    assert json.loads(said(line)) == {"said": told}
-    assert said(line).isascii()
-    assert said(line).endswith(b"\n")
+def test_each_printed_line_is_an_output_event(line: bytes, told: str) -> None:
+    assert json.loads(output_event(line)) == {"output": told}
+    assert output_event(line).isascii()
+    assert output_event(line).endswith(b"\n")
 
 
 def bear(folder: Path, *words: str) -> subprocess.Popen[bytes]:
     """Start it as Ray does, and hand it its secrets as the desk does."""
-    (folder / "job.json").write_text(json.dumps({"words": words}))
+    (folder / "job.json").write_text(json.dumps({"argv": words}))
     (folder / "stargaze.toml").write_text('[store]\npath = "store"\n')
     os.mkfifo(folder / "secrets")
     process = subprocess.Popen([sys.executable, "-I", "-m", "stargaze.infra.jobs.job_runner", str(folder)])
@@ -56,15 +56,15 @@ def bear(folder: Path, *words: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.real
-def test_a_command_that_ends_well_leaves_its_answer_among_the_events(tmp_path: Path) -> None:
+def test_the_result_of_a_successful_command_is_an_event(tmp_path: Path) -> None:
     code = bear(tmp_path, "fetch").wait(60)
 
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    assert (code, events[-1]) == (0, {"ended": 0})
-    answers = [one for one in events if "answer" in one]
-    assert [one["answer"]["repositories"] for one in answers] == [13_777]
+    assert (code, events[-1]) == (0, {"exit_code": 0})
+    answers = [one for one in events if "result" in one]
+    assert [one["result"]["repositories"] for one in answers] == [13_777]
     assert [one["text"] for one in answers] == ["13,777 repositories from 13,777 records"]
-    assert any("what" in one for one in events)
+    assert any("activity" in one for one in events)
 
 
 @pytest.mark.real
@@ -74,11 +74,11 @@ def test_an_error_is_an_event_with_its_hint_and_code(tmp_path: Path) -> None:
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     error = {"error": "store/features.json does not exist yet", "hint": "stargaze select-features", "code": 3}
     assert error in events
-    assert events[-1] == {"ended": 3}
+    assert events[-1] == {"exit_code": 3}
 
 
 @pytest.mark.real
-def test_a_command_that_is_told_to_end_says_that_it_did(tmp_path: Path) -> None:
+def test_a_terminated_command_records_its_exit_code(tmp_path: Path) -> None:
     """Ray sends SIGTERM to both, and forgets them."""
     os.mkfifo(tmp_path / "endless.json")  # nobody writes: it is read for ever
     process = bear(tmp_path, "fetch", "endless.json")
@@ -90,4 +90,4 @@ def test_a_command_that_is_told_to_end_says_that_it_did(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGTERM)
 
     assert process.wait(60) == 143
-    assert json.loads((tmp_path / "events.jsonl").read_text().splitlines()[-1]) == {"ended": 143}
+    assert json.loads((tmp_path / "events.jsonl").read_text().splitlines()[-1]) == {"exit_code": 143}

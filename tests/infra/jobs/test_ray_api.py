@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from stargaze.errors import CredentialsError, ExternalError
-from stargaze.infra.jobs.ray_api import RayJobs, jobs_of
+from stargaze.infra.jobs.ray_api import RayJobs
 
 
 class Ray(BaseHTTPRequestHandler):
@@ -55,7 +55,7 @@ def address() -> Iterator[str]:
         thread.join()
 
 
-def test_a_job_is_submitted_and_asked_for_by_its_name(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_is_submitted_stopped_and_found_by_its_id(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # what is on this machine is reached without it
     jobs = RayJobs(address, "good")
 
@@ -70,38 +70,38 @@ def test_a_job_is_submitted_and_asked_for_by_its_name(address: str, monkeypatch:
     ]
 
 
-def test_a_token_that_ray_does_not_take_is_a_matter_of_credentials(address: str) -> None:
-    with pytest.raises(CredentialsError, match="refuses the cluster's token"):
+def test_a_rejected_token_is_a_credentials_error(address: str) -> None:
+    with pytest.raises(CredentialsError, match="rejected the cluster's token"):
         RayJobs(address, "old").status("known")
 
 
-def test_what_ray_complains_of_is_told_in_a_line(address: str) -> None:
+def test_an_error_of_ray_is_one_line(address: str) -> None:
     with pytest.raises(ExternalError, match="Ray's job API: RuntimeError: no room"):
         RayJobs(address, "good").submit("new", "broken")
 
 
-def test_a_ray_that_was_just_started_is_asked_again(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stargaze.infra.jobs.ray_api.PAUSE", 0.01)
+def test_a_submission_is_retried_while_ray_is_starting(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stargaze.infra.jobs.ray_api.RETRY_INTERVAL", 0.01)
 
     RayJobs(address, "good").submit("early", "python -m it")
 
     assert len(Ray.asked) == 3
-    monkeypatch.setattr("stargaze.infra.jobs.ray_api.STARTS", 0.0)
+    monkeypatch.setattr("stargaze.infra.jobs.ray_api.START_TIMEOUT", 0.0)
     Ray.asked.clear()
     with pytest.raises(ExternalError, match="No available agent"):
         RayJobs(address, "good").submit("early", "python -m it")
 
 
-def test_a_ray_that_is_not_there_says_what_to_type() -> None:
+def test_without_ray_the_hint_is_the_command_that_configures_it() -> None:
     with pytest.raises(ExternalError, match="does not answer") as raised:
         RayJobs("http://127.0.0.1:1", "good").status("known")
     assert raised.value.hint == "stargaze infra configure --tags ray"
 
 
-def test_the_token_is_where_the_settings_say(tmp_path: Path) -> None:
+def test_the_token_is_read_from_the_file_in_the_settings(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("good\n")
     (tmp_path / "ray.env").write_text(f"# Ray's\nRAY_AUTH_MODE=token\nRAY_AUTH_TOKEN_PATH={tmp_path}/token\n")
 
-    assert jobs_of(tmp_path / "ray.env", "http://a") == RayJobs("http://a", "good")
+    assert RayJobs.from_settings(tmp_path / "ray.env", "http://a") == RayJobs("http://a", "good")
     with pytest.raises(ExternalError, match="Ray is not configured here"):
-        jobs_of(tmp_path / "other.env", "http://a")
+        RayJobs.from_settings(tmp_path / "other.env", "http://a")

@@ -12,9 +12,9 @@ import pytest
 
 from stargaze.config import Config, InfraSection, TuningSection
 from stargaze.errors import ConfigError, ExternalError, MissingInputError
-from stargaze.infra.jobs import remote_stage as elsewhere
+from stargaze.infra.jobs import remote_stage
 from stargaze.infra.jobs.client import Outcome
-from stargaze.infra.jobs.ssh_client import SshHead
+from stargaze.infra.jobs.ssh_client import SshJobService
 from stargaze.pipeline.stages import _run_tuning
 from stargaze.store import Store
 from stargaze.system.files import write_json
@@ -30,82 +30,86 @@ MACHINES = InfraSection(
 def quiet(_what: str, _done: float) -> None: ...
 
 
-def test_the_head_is_the_development_machine(store: Store) -> None:
-    found = elsewhere.head(Config(infra=MACHINES), store)
+def test_the_job_server_is_on_the_development_machine(store: Store) -> None:
+    found = remote_stage.connect_cluster(Config(infra=MACHINES), store)
 
-    assert isinstance(found, SshHead)
-    assert (found.name, found.machine.address, found.place.folder) == ("development", "10.0.0.4", "/srv/ray")
+    assert isinstance(found, SshJobService)
+    assert (found.name, found.machine.address, found.layout.folder) == ("development", "10.0.0.4", "/srv/ray")
 
 
-def test_without_machines_it_is_said_what_to_type(store: Store) -> None:
+def test_without_machines_the_hint_is_infra_up(store: Store) -> None:
     with pytest.raises(MissingInputError) as raised:
-        elsewhere.head(Config(), store)
+        remote_stage.connect_cluster(Config(), store)
     assert raised.value.hint == "stargaze infra up"
     with pytest.raises(ConfigError):
-        elsewhere.head(Config(infra=InfraSection(provider="static")), store)
+        remote_stage.connect_cluster(Config(infra=InfraSection(provider="static")), store)
 
 
 @pytest.mark.parametrize(("stage", "secrets"), [("fetch", {"GITHUB_TOKEN": "t"}), ("tune", {}), ("screen", {})])
-def test_only_fetch_is_told_the_token(
+def test_only_fetch_receives_the_token(
     store: Store, monkeypatch: pytest.MonkeyPatch, stage: str, secrets: dict[str, str]
 ) -> None:
     monkeypatch.setenv("GITHUB_TOKEN", "t")
     sent = list[Any]()
-    monkeypatch.setattr(elsewhere, "check_inputs", lambda *_: None)
-    monkeypatch.setattr(elsewhere, "send", lambda one, _head, _store, _now, given, _report: sent.extend([one, given]))
+    monkeypatch.setattr(remote_stage, "check_inputs", lambda *_: None)
+    monkeypatch.setattr(
+        remote_stage, "submit_job", lambda one, _head, _store, _now, given, _report: sent.extend([one, given])
+    )
 
-    elsewhere.start_stage(stage, Config(infra=MACHINES), store, NOW, quiet, words=["--update"], resume=stage == "tune")
+    remote_stage.start_stage(
+        stage, Config(infra=MACHINES), store, NOW, quiet, options=["--update"], resume=stage == "tune"
+    )
 
     assert sent[1] == secrets
-    assert sent[0].words == (stage, "--update", *(["--resume"] if stage == "tune" else []))
+    assert sent[0].argv == (stage, "--update", *(["--resume"] if stage == "tune" else []))
 
 
-def test_the_answer_names_the_bundle_where_it_lies_here(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_contains_the_local_path_of_the_bundle(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.root.mkdir()
-    write_json(store.root / "errand.json", {"stage": "tune"})
-    monkeypatch.setattr(elsewhere, "follow", lambda *_: Outcome({"bundle": "store/bundles/abc"}, "text"))
+    write_json(store.root / "job.json", {"stage": "tune"})
+    monkeypatch.setattr(remote_stage, "follow_job", lambda *_: Outcome({"bundle": "store/bundles/abc"}, "text"))
 
-    found = elsewhere.attach_stage("tune", Config(infra=MACHINES), store, quiet)
+    found = remote_stage.attach_stage("tune", Config(infra=MACHINES), store, quiet)
 
     assert found == Outcome({"bundle": str(store.bundles / "abc")}, "text")
 
 
-def test_a_stage_without_an_answer_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_without_a_result_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.root.mkdir()
-    write_json(store.root / "errand.json", {"stage": "tune"})
-    monkeypatch.setattr(elsewhere, "follow", lambda *_: Outcome(None))
+    write_json(store.root / "job.json", {"stage": "tune"})
+    monkeypatch.setattr(remote_stage, "follow_job", lambda *_: Outcome(None))
 
-    with pytest.raises(ExternalError, match="tune gave no answer"):
-        elsewhere.attach_stage("tune", Config(infra=MACHINES), store, quiet)
+    with pytest.raises(ExternalError, match="tune returned no result"):
+        remote_stage.attach_stage("tune", Config(infra=MACHINES), store, quiet)
 
 
-def test_no_machine_is_asked_before_all_that_is_sent_is_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_are_checked_before_the_cluster_is_contacted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.root.mkdir()
-    monkeypatch.setattr(elsewhere, "head", lambda *_: pytest.fail("the head was looked for"))
-    monkeypatch.setattr(elsewhere, "send", lambda *_: pytest.fail("something was sent"))
+    monkeypatch.setattr(remote_stage, "connect_cluster", lambda *_: pytest.fail("the head was looked for"))
+    monkeypatch.setattr(remote_stage, "submit_job", lambda *_: pytest.fail("something was sent"))
 
     with pytest.raises(MissingInputError) as raised:
-        elsewhere.start_stage("screen", Config(infra=MACHINES), store, NOW, quiet)
+        remote_stage.start_stage("screen", Config(infra=MACHINES), store, NOW, quiet)
 
     assert raised.value.hint == "stargaze fetch"
 
 
-def test_nobody_is_asked_for_what_was_not_begun(store: Store) -> None:
-    with pytest.raises(MissingInputError, match="no tune of this store is on the cluster"):
-        elsewhere.attach_stage("tune", Config(), store, quiet)
+def test_attach_without_a_job_does_not_contact_the_cluster(store: Store) -> None:
+    with pytest.raises(MissingInputError, match="this store has no tune job on the cluster"):
+        remote_stage.attach_stage("tune", Config(), store, quiet)
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_run_tunes_on_the_cluster_and_meets_what_it_began(
+def test_a_run_tunes_on_the_cluster_and_attaches_to_a_running_job(
     store: Store, monkeypatch: pytest.MonkeyPatch, begun: bool
 ) -> None:
     store.root.mkdir()
     if begun:
-        write_json(store.root / "errand.json", {"stage": "tune"})
+        write_json(store.root / "job.json", {"stage": "tune"})
     done = list[str]()
-    monkeypatch.setattr(elsewhere, "start_stage", lambda stage, *_, **__: done.append(f"begin {stage}"))
+    monkeypatch.setattr(remote_stage, "start_stage", lambda stage, *_, **__: done.append(f"begin {stage}"))
     monkeypatch.setattr(
-        elsewhere, "attach_stage", lambda stage, *_: done.append(f"attend {stage}") or Outcome({"trials": 3})
+        remote_stage, "attach_stage", lambda stage, *_: done.append(f"attend {stage}") or Outcome({"trials": 3})
     )
 
     found = _run_tuning(Config(tuning=TuningSection(on="cluster")), store, NOW, quiet, resume=False)
@@ -138,13 +142,13 @@ def away(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         asked.append(("attend", stage))
         return Outcome(values[stage], "in words")
 
-    monkeypatch.setattr(elsewhere, "start_stage", begin)
-    monkeypatch.setattr(elsewhere, "attach_stage", attend)
+    monkeypatch.setattr(remote_stage, "start_stage", begin)
+    monkeypatch.setattr(remote_stage, "attach_stage", attend)
     return asked
 
 
 @pytest.mark.parametrize("stage", ["fetch", "select-features", "screen", "tune"])
-def test_a_stage_goes_to_the_cluster_and_its_answer_is_printed_here(run: Run, away: list[Any], stage: str) -> None:
+def test_a_stage_runs_on_the_cluster_and_its_result_is_printed(run: Run, away: list[Any], stage: str) -> None:
     ended = run(stage, "--on", "cluster", "--json")
 
     assert ended.code == 0
@@ -153,12 +157,12 @@ def test_a_stage_goes_to_the_cluster_and_its_answer_is_printed_here(run: Run, aw
     assert "next: stargaze " in ended.err
 
 
-def test_what_a_person_reads_comes_from_there(run: Run, away: list[Any]) -> None:
+def test_the_text_of_the_result_is_printed(run: Run, away: list[Any]) -> None:
     assert run("tune", "--on", "cluster").out == "in words\n"
     assert run("fetch", "--on", "cluster").out == "in words\n"
 
 
-def test_who_leaves_it_is_told_how_to_meet_it(run: Run, away: list[Any]) -> None:
+def test_detach_prints_how_to_attach(run: Run, away: list[Any]) -> None:
     ended = run("tune", "--detach", "--resume")
 
     assert (ended.code, ended.out) == (0, "tune runs on development\n")
@@ -166,18 +170,18 @@ def test_who_leaves_it_is_told_how_to_meet_it(run: Run, away: list[Any]) -> None
     assert "next: stargaze tune --attach" in ended.err
 
 
-def test_who_meets_it_begins_nothing(run: Run, away: list[Any]) -> None:
+def test_attach_starts_no_job(run: Run, away: list[Any]) -> None:
     assert run("screen", "--attach").code == 0
     assert away == [("attend", "screen")]
 
 
-def test_files_and_updates_go_along(run: Run, away: list[Any]) -> None:
+def test_files_and_the_update_option_are_passed_on(run: Run, away: list[Any]) -> None:
     run("fetch", "a.json", "--from", "b.csv", "--update", "--on", "cluster")
 
-    assert away[0][2] == {"words": ["--update"], "files": [Path("b.csv"), Path("a.json")]}
+    assert away[0][2] == {"options": ["--update"], "files": [Path("b.csv"), Path("a.json")]}
 
 
-def test_the_config_may_name_the_place_and_an_option_overrules_it(
+def test_the_option_overrides_the_place_in_the_config(
     run: Run, away: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STARGAZE_TUNING_ON", "cluster")
@@ -188,7 +192,7 @@ def test_the_config_may_name_the_place_and_an_option_overrules_it(
     assert len(away) == 2
 
 
-def test_growth_is_made_there_too(run: Run, away: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growth_is_tuned_on_the_cluster_too(run: Run, away: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STARGAZE_TUNING_TARGET", "growth")
 
     assert "growth bundle b of 9 repositories" in run("tune", "--on", "cluster").out
@@ -203,7 +207,7 @@ def test_growth_is_made_there_too(run: Run, away: list[Any], monkeypatch: pytest
         (("fetch", "--on", "local", "--attach"), 2, "--attach needs --on cluster"),
         (("fetch", "--dry-run", "--detach"), 2, "--dry-run cannot be combined with --detach or --attach"),
         (("fetch", "--dry-run", "--attach"), 2, "--dry-run cannot be combined with --detach or --attach"),
-        (("tune", "--attach"), 3, "no tune of this store is on the cluster"),
+        (("tune", "--attach"), 3, "this store has no tune job on the cluster"),
         (("tune", "--on", "moon"), 2, "option: tuning.on should be one of local, cluster, not 'moon'"),
         (("screen", "--on", "moon"), 2, "option: tuning.on should be one of local, cluster, not 'moon'"),
         (("tune", "--resume", "--on", "cluster"), 3, "store/repositories.parquet does not exist yet"),
@@ -212,7 +216,7 @@ def test_growth_is_made_there_too(run: Run, away: list[Any], monkeypatch: pytest
         (("fetch", "--on", "cluster"), 3, "no machines have been created from this store"),
     ],
 )
-def test_what_cannot_be_is_one_line(run: Run, words: tuple[str, ...], code: int, message: str) -> None:
+def test_invalid_combinations_are_one_line(run: Run, words: tuple[str, ...], code: int, message: str) -> None:
     ended = run(*words)
 
     assert (ended.code, ended.error) == (code, message)

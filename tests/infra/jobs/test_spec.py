@@ -1,4 +1,4 @@
-"""What travels for each stage, and what the config there says."""
+"""What travels for each stage, and what the config job_config says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stargaze.config import (
     TuningSection,
     load,
 )
-from stargaze.infra.jobs.spec import errand
+from stargaze.infra.jobs.spec import build_spec
 from stargaze.store import Store
 
 STORE = Store(Path("store"))
@@ -33,7 +33,7 @@ OURS = Config(
 
 
 @pytest.mark.parametrize(
-    ("stage", "sends", "brings"),
+    ("stage", "inputs", "outputs"),
     [
         ("fetch", [], ("star_history.parquet", "repositories.parquet")),
         ("select-features", ["repositories.parquet"], ("selection.csv", "selection.svg", "features.json")),
@@ -41,49 +41,49 @@ OURS = Config(
         ("tune", ["repositories.parquet", "features.json", "leaderboard.csv"], ("trials.parquet", "bundles/latest")),
     ],
 )
-def test_each_stage_takes_what_it_reads_and_brings_what_it_makes(stage: str, sends: list[str], brings: Any) -> None:
-    one = errand(stage, Config(), STORE)
+def test_each_stage_has_its_inputs_and_outputs(stage: str, inputs: list[str], outputs: Any) -> None:
+    spec = build_spec(stage, Config(), STORE)
 
-    assert (list(one.sends), one.brings, one.words) == (sends, brings, (stage,))
-
-
-def test_a_tuning_that_goes_on_takes_its_journal_along() -> None:
-    assert "trials.jsonl" not in errand("tune", Config(), STORE).sends
-    assert "trials.jsonl" in errand("tune", Config(), STORE, resume=True).sends
-    assert errand("tune", Config(), STORE).keeps == ("trials.jsonl",)
+    assert (list(spec.inputs), spec.outputs, spec.argv) == (inputs, outputs, (stage,))
 
 
-def test_the_config_there_holds_nothing_of_this_machine() -> None:
-    one = errand("tune", OURS, STORE)
-    there = tomllib.loads(one.settings)
-
-    assert "/home/me" not in one.settings
-    assert "10.0.0" not in one.settings
-    assert there["tuning"]["on"] == "local"
-    assert (there["tuning"]["trials"], there["fetch"]["since"]) == (7, "2020-01-01")
-    assert there["store"]["path"] == "store"
+def test_a_resumed_tuning_has_its_journal_as_input() -> None:
+    assert "trials.jsonl" not in build_spec("tune", Config(), STORE).inputs
+    assert "trials.jsonl" in build_spec("tune", Config(), STORE, resume=True).inputs
+    assert build_spec("tune", Config(), STORE).partial_outputs == ("trials.jsonl",)
 
 
-def test_the_config_there_is_one_that_can_be_read(tmp_path: Path) -> None:
-    (tmp_path / "there.toml").write_text(errand("tune", OURS, STORE).settings)
+def test_the_config_of_a_job_contains_nothing_of_this_machine() -> None:
+    spec = build_spec("tune", OURS, STORE)
+    job_config = tomllib.loads(spec.config)
 
-    assert load(tmp_path / "there.toml", environ={}).tuning == dataclasses.replace(OURS.tuning, on="local")
-
-
-def test_files_of_records_are_given_under_names_that_keep_their_endings() -> None:
-    one = errand("fetch", Config(), STORE, files=[Path("/a/my repos.csv.gz"), Path("/b/my repos.csv.gz")])
-
-    assert list(one.sends) == ["given/0/my_repos.csv.gz", "given/1/my_repos.csv.gz"]
-    assert one.words == ("fetch", "--from", "store/given/0/my_repos.csv.gz", "--from", "store/given/1/my_repos.csv.gz")
+    assert "/home/me" not in spec.config
+    assert "10.0.0" not in spec.config
+    assert job_config["tuning"]["on"] == "local"
+    assert (job_config["tuning"]["trials"], job_config["fetch"]["since"]) == (7, "2020-01-01")
+    assert job_config["store"]["path"] == "store"
 
 
-def test_growth_takes_its_histories_along() -> None:
+def test_the_config_of_a_job_can_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "remote.toml").write_text(build_spec("tune", OURS, STORE).config)
+
+    assert load(tmp_path / "remote.toml", environ={}).tuning == dataclasses.replace(OURS.tuning, on="local")
+
+
+def test_input_files_keep_their_suffixes() -> None:
+    spec = build_spec("fetch", Config(), STORE, files=[Path("/a/my repos.csv.gz"), Path("/b/my repos.csv.gz")])
+
+    assert list(spec.inputs) == ["given/0/my_repos.csv.gz", "given/1/my_repos.csv.gz"]
+    assert spec.argv == ("fetch", "--from", "store/given/0/my_repos.csv.gz", "--from", "store/given/1/my_repos.csv.gz")
+
+
+def test_growth_has_the_star_history_as_input() -> None:
     config = Config(tuning=TuningSection(target="growth"), growth=GrowthSection(history_file="/data/weekly.parquet"))
 
-    one = errand("tune", config, STORE)
+    spec = build_spec("tune", config, STORE)
 
-    assert one.sends == {"given/0/weekly.parquet": Path("/data/weekly.parquet")}
-    assert tomllib.loads(one.settings)["growth"]["history_file"] == "store/given/0/weekly.parquet"
-    assert one.brings[-1] == "bundles/latest-growth"
-    gathered = errand("tune", Config(tuning=TuningSection(target="growth")), STORE)
-    assert gathered.sends == {"star_history.parquet": STORE.star_history}
+    assert spec.inputs == {"given/0/weekly.parquet": Path("/data/weekly.parquet")}
+    assert tomllib.loads(spec.config)["growth"]["history_file"] == "store/given/0/weekly.parquet"
+    assert spec.outputs[-1] == "bundles/latest-growth"
+    gathered = build_spec("tune", Config(tuning=TuningSection(target="growth")), STORE)
+    assert gathered.inputs == {"star_history.parquet": STORE.star_history}
