@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.manifest import BadBundleError, check_file_names, check_kind, read_verified, write_manifest
-from stargaze.bundle.serialization import Model, from_bytes
+from stargaze.bundle.serialization import Model, deserialize_model
 from stargaze.errors import BadDataError
 from stargaze.features.history.clean import clean_history
 from stargaze.features.history.features import growth_features
@@ -110,8 +110,8 @@ class GrowthBundle:
         return tuple(
             HorizonModel(
                 int(item["days"]),
-                from_bytes("lightgbm", self.content[item["model"]]),
-                from_bytes("lightgbm", self.content[item["difficulty"]]),
+                deserialize_model("lightgbm", self.content[item["model"]]),
+                deserialize_model("lightgbm", self.content[item["difficulty"]]),
                 (float(item["offsets"][0]), float(item["offsets"][1])),
             )
             for item in self.meta["horizons"]

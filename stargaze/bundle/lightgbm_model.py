@@ -23,7 +23,7 @@ PARAMETERS = b"num_threads=1"
 log = logging.getLogger(__name__)
 
 
-def from_bytes(content: bytes) -> LightgbmModel:
+def load_lightgbm(content: bytes) -> LightgbmModel:
     """Parse a model in LightGBM's text format.
 
     Raises

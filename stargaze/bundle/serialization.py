@@ -43,7 +43,7 @@ class Ensemble:
         return np.asarray(sum(predictions))
 
 
-def to_bytes(model: Any) -> tuple[str, bytes]:
+def serialize_model(model: Any) -> tuple[str, bytes]:
     """Return the name of the format and the serialized model."""
     own: Callable[[], tuple[str, bytes]] | None = getattr(model, "to_bytes", None)
     if own is not None:
@@ -51,10 +51,10 @@ def to_bytes(model: Any) -> tuple[str, bytes]:
     booster = getattr(model, "booster", None)
     if booster is not None:
         return "lightgbm", booster.model_to_string().encode()
-    return skops_model.KIND, skops_model.to_bytes(model)
+    return skops_model.KIND, skops_model.serialize_skops(model)
 
 
-def from_bytes(kind: str, data: bytes) -> Model:
+def deserialize_model(kind: str, data: bytes) -> Model:
     """Deserialize a model. Call this only with bytes that were verified by a signature or a manifest.
 
     Raises
@@ -63,9 +63,9 @@ def from_bytes(kind: str, data: bytes) -> Model:
         If the bytes are malformed, or contain a type that is not allowed.
     """
     parsers: dict[str, Callable[[bytes], Model]] = {
-        lightgbm_model.KIND: lightgbm_model.from_bytes,
-        skops_model.KIND: skops_model.from_bytes,
-        xgboost_model.KIND: xgboost_model.from_bytes,
+        lightgbm_model.KIND: lightgbm_model.load_lightgbm,
+        skops_model.KIND: skops_model.load_skops,
+        xgboost_model.KIND: xgboost_model.load_xgboost,
         catboost_model.KIND: catboost_model.CatboostModel.from_bytes,
     }
     if kind not in parsers:

@@ -53,7 +53,7 @@ MALFORMED = (
 """The exceptions that skops, zipfile and NumPy raise for malformed bytes."""
 
 
-def to_bytes(model: Any) -> bytes:
+def serialize_skops(model: Any) -> bytes:
     """Return a fitted estimator as a reproducible skops file."""
     import skops.io
 
@@ -95,7 +95,7 @@ class _SkopsModel:
         return None
 
 
-def from_bytes(data: bytes) -> _SkopsModel:
+def load_skops(data: bytes) -> _SkopsModel:
     """Deserialize a skops file.
 
     Raises

@@ -21,15 +21,9 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
 from stargaze.bundle import skops_model
-from stargaze.bundle.manifest import (
-    BadBundleError,
-    check_file_names,
-    check_kind,
-    read_verified,
-    verify_files,
-)
+from stargaze.bundle.manifest import BadBundleError, check_file_names, check_kind, read_verified
 from stargaze.bundle.prediction_intervals import Intervals, append_prediction
-from stargaze.bundle.serialization import Ensemble, Model, from_bytes
+from stargaze.bundle.serialization import Ensemble, Model, deserialize_model
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.catalog import CATALOG
@@ -37,8 +31,6 @@ from stargaze.features.encoding.encoder import Encoder, needs_encoder
 from stargaze.features.ingest.user_input import rows_by_name
 from stargaze.features.matrix import build_matrix
 from stargaze.features.split import assign_folds
-
-__all__ = ["BadBundleError", "Bundle", "Intervals", "verify_files"]
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """The exceptions of Python, NumPy and pandas for a malformed description."""
@@ -201,7 +193,7 @@ class Bundle:
         return {policy: self._model(item) for policy, item in self.meta["spreads"].items()}
 
     def _model(self, item: Mapping[str, str]) -> Model:
-        return from_bytes(item["format"], self.content[item["file"]])
+        return deserialize_model(item["format"], self.content[item["file"]])
 
     @cached_property
     def known(self) -> pd.DataFrame:
@@ -314,13 +306,13 @@ class Bundle:
         BadBundleError
             If a prediction differs from the stored one.
         """
-        unchanged = "stargaze tune writes a new bundle; production was not changed"
+        hint = "stargaze tune writes a new bundle; production was not changed"
         try:
             prototype = self.meta["prototype"]
             outputs = self.model_outputs(schema.conform(pd.DataFrame([prototype["record"]])))
             expected = {policy: [float(value) for value in prototype["predicted"][policy]] for policy in outputs}
         except MALFORMED as error:
-            raise BadBundleError(f"the prototype row cannot be predicted: {error!r}", hint=unchanged) from error
+            raise BadBundleError(f"the prototype row cannot be predicted: {error!r}", hint=hint) from error
         for policy, values in outputs.items():
             pairs = zip(values, expected[policy], strict=False)
             wrong = next((pair for pair in pairs if not abs(pair[0] - pair[1]) <= TOLERANCE), None)
@@ -328,7 +320,7 @@ class Bundle:
                 value, other = wrong or (len(values), len(expected[policy]))
                 raise BadBundleError(
                     f"the model of policy {policy} predicts {value:.6f} for the prototype row, not {other:.6f}",
-                    hint=unchanged,
+                    hint=hint,
                 )
 
     def model_outputs(self, record: pd.DataFrame) -> dict[str, list[float]]:

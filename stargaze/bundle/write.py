@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from stargaze.bundle.manifest import write_manifest
-from stargaze.bundle.serialization import to_bytes
+from stargaze.bundle.serialization import serialize_model
 from stargaze.bundle.star_bundle import DESCRIPTION, ENCODER, FORMAT, KNOWN, Bundle
 from stargaze.features.encoding.encoder import Encoder
 from stargaze.system.files import scratch_folder
@@ -58,7 +58,7 @@ def write_bundle(
 
 def _write_model(folder: Path, name: str, model: Any) -> dict[str, str]:
     """Write one model and return its file and format."""
-    kind, data = to_bytes(model)
+    kind, data = serialize_model(model)
     file = f"{name}.{SUFFIXES[kind]}"
     (folder / file).write_bytes(data)
     return {"file": file, "format": kind}

@@ -40,13 +40,13 @@ def data(inputs: np.ndarray, categories: Sequence[int], target: np.ndarray | Non
     return xgboost.DMatrix(bounded, target, feature_types=kinds, enable_categorical=True, nthread=1)
 
 
-def to_bytes(booster: Any) -> bytes:
+def serialize_xgboost(booster: Any) -> bytes:
     """Return a fitted booster as JSON."""
     return bytes(booster.save_raw("json"))
 
 
-def from_bytes(content: bytes) -> XgboostModel:
-    """Deserialize the output of :func:`to_bytes`.
+def load_xgboost(content: bytes) -> XgboostModel:
+    """Deserialize the output of :func:`serialize_xgboost`.
 
     Raises
     ------

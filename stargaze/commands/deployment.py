@@ -41,7 +41,7 @@ def deploy(
     as_json: AsJson = False,
 ) -> None:
     """Push the bundle as a signed release, which hooks verify and install, unless it predicts worse than production."""
-    from stargaze.serve.release.publish import check_force_reason, deploy
+    from stargaze.serve.release.publish import check_force_reason, publish_release
     from stargaze.serve.release.quality_gate import check_quality
 
     session = open_session(config_path, store_path, as_json)
@@ -65,7 +65,7 @@ def deploy(
         return
     if rotate_secrets:
         raise UsageError('--rotate-secrets needs deploy.to = "swarm"', hint='deploy.to = "swarm"')
-    release = deploy(config.deploy, store, now=utc_now(), digest=digest, gate=gate, force_reason=force_reason)
+    release = publish_release(config.deploy, store, now=utc_now(), digest=digest, gate=gate, force_reason=force_reason)
     result = "is deployed" if release.changed else "is already deployed: nothing to do"
     out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} {result}")
     out.note("next: stargaze serve")
@@ -81,7 +81,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Return to the previous release; this is recorded as a new release."""
-    from stargaze.serve.release.publish import rollback
+    from stargaze.serve.release.publish import rollback_release
 
     session = open_session(config_path, store_path, as_json)
     if session.config.deploy.to == "swarm":
@@ -89,7 +89,7 @@ def rollback(
 
         swarm.rollback(session, to=to)
         return
-    release = rollback(session.config.deploy, session.store, now=utc_now(), to=to)
+    release = rollback_release(session.config.deploy, session.store, now=utc_now(), to=to)
     session.out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} serves again")
 
 

@@ -62,7 +62,7 @@ def show_status(session: Session, artifacts: Sequence[dict[str, Any]]) -> None:
         If something does not run as it should.
     """
     out, config, store = session
-    machines, services = operations.status(store, production_target(config, store))
+    machines, services = operations.production_status(store, production_target(config, store))
     if out.as_json:
         out.answer({"artifacts": list(artifacts), "machines": machines, "services": services})
     else:

@@ -102,7 +102,7 @@ def _run_tuning(config: Config, store: Store, now: datetime, report: Report, *, 
 
 
 def _deploy(config: Config, store: Store, now: datetime, report: Report) -> str:
-    from stargaze.serve.release.publish import deploy
+    from stargaze.serve.release.publish import publish_release
     from stargaze.serve.release.quality_gate import check_quality
 
     def gate(challenger: Path, champion: Path) -> None:
@@ -117,7 +117,7 @@ def _deploy(config: Config, store: Store, now: datetime, report: Report) -> str:
         target = production_target(config, store)
         done = delivery.deploy(config.deploy, store, target, now=now, say=lambda line: report(line, 0.0), gate=gate)
         return f"release {done.release.digest[:12]} serves on {', '.join(done.machines)}"
-    release = deploy(config.deploy, store, now=now, gate=gate)
+    release = publish_release(config.deploy, store, now=now, gate=gate)
     report("serving it", 1.0)
     return f"release {release.digest[:12]} serves"
 

@@ -44,7 +44,7 @@ class CategoricalXGBoost:
 
     def to_bytes(self) -> tuple[str, bytes]:
         """Return the format's name and the model's bytes."""
-        return xgboost_model.KIND, xgboost_model.to_bytes(self.fitted)
+        return xgboost_model.KIND, xgboost_model.serialize_xgboost(self.fitted)
 
 
 @dataclass

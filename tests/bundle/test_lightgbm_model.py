@@ -27,7 +27,7 @@ def booster() -> lightgbm.Booster:
 
 @pytest.fixture(scope="module")
 def model(booster: lightgbm.Booster) -> lightgbm_model.LightgbmModel:
-    return lightgbm_model.from_bytes(booster.model_to_string().encode())
+    return lightgbm_model.load_lightgbm(booster.model_to_string().encode())
 
 
 @given(
@@ -68,14 +68,14 @@ def test_a_wrong_number_of_features_is_refused(model: lightgbm_model.LightgbmMod
 @pytest.mark.parametrize("content", [b"", b"tree\n", "é".encode(), b"tree\nversion=v4\nnum_class=1\n"])
 def test_malformed_text_is_refused(content: bytes) -> None:
     with pytest.raises(BadBundleError, match="not a LightGBM model"):
-        lightgbm_model.from_bytes(content)
+        lightgbm_model.load_lightgbm(content)
 
 
 def test_the_package_is_not_imported(booster: lightgbm.Booster) -> None:
     """It brings scikit-learn, and both together 75 MB into every worker."""
     program = (
         "import sys, numpy; from stargaze.bundle import serialization\n"
-        "model = serialization.from_bytes('lightgbm', sys.stdin.buffer.read())\n"
+        "model = serialization.deserialize_model('lightgbm', sys.stdin.buffer.read())\n"
         "model.predict(numpy.zeros((1, 3)))\n"
         "print(sorted({'lightgbm', 'sklearn', 'skops', 'xgboost', 'matplotlib'} & set(sys.modules)))\n"
     )

@@ -19,7 +19,7 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import FunctionTransformer
 
 from stargaze.bundle.manifest import BadBundleError
-from stargaze.bundle.serialization import from_bytes, to_bytes
+from stargaze.bundle.serialization import deserialize_model, serialize_model
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES, Family
 
@@ -74,22 +74,25 @@ def changed_schema(data: bytes, change: dict[str, Any]) -> bytes:
 def test_every_family_predicts_the_same_after_serialization(family: Family) -> None:
     model, inputs = made(family)
 
-    kind, data = to_bytes(model)
-    back = from_bytes(kind, data)
+    kind, data = serialize_model(model)
+    back = deserialize_model(kind, data)
 
     assert back.predict(inputs) == pytest.approx(model.predict(inputs), abs=1e-9)
     assert kind == (family.name if family.name in {"lightgbm", "xgboost", "catboost"} else "skops")
 
 
 def test_lightgbm_is_plain_text() -> None:
-    _, data = to_bytes(made(FAMILIES["lightgbm"])[0])
+    _, data = serialize_model(made(FAMILIES["lightgbm"])[0])
 
     assert data.startswith(b"tree\n")
 
 
 def test_only_lightgbm_has_exact_contributions() -> None:
     lightgbm, inputs = made(FAMILIES["lightgbm"])
-    boosted, ridge = from_bytes(*to_bytes(lightgbm)), from_bytes(*to_bytes(made(FAMILIES["ridge"])[0]))
+    boosted, ridge = (
+        deserialize_model(*serialize_model(lightgbm)),
+        deserialize_model(*serialize_model(made(FAMILIES["ridge"])[0])),
+    )
 
     added = boosted.contributions(inputs)
 
@@ -109,7 +112,7 @@ def test_a_pickle_is_refused_and_never_run(kind: str, dump: Any, tmp_path: Path)
         data = dump(trap)
 
     with pytest.raises(BadBundleError):
-        from_bytes(kind, data)
+        deserialize_model(kind, data)
 
     assert not trap.trace.exists()
 
@@ -126,7 +129,7 @@ def test_a_pickle_inside_a_skops_file_is_refused_and_never_run(tmp_path: Path) -
             new.writestr(name, array.getvalue() if name.endswith(".npy") else old.read(name))
 
     with pytest.raises(BadBundleError):
-        from_bytes("skops", out.getvalue())
+        deserialize_model("skops", out.getvalue())
 
     assert not trap.trace.exists()
 
@@ -144,7 +147,7 @@ def test_a_pickle_inside_a_skops_file_is_refused_and_never_run(tmp_path: Path) -
 )
 def test_a_type_outside_the_allow_list_is_refused(value: Any) -> None:
     with pytest.raises(BadBundleError, match="not allowed"):
-        from_bytes("skops", skops_of(value))
+        deserialize_model("skops", skops_of(value))
 
 
 @pytest.mark.parametrize(
@@ -165,29 +168,29 @@ def test_a_skops_file_with_a_changed_schema_is_refused(change: dict[str, Any]) -
     good = skops_of(Ridge().fit([[0.0], [1.0]], [0.0, 1.0]))
 
     with pytest.raises(BadBundleError):
-        from_bytes("skops", changed_schema(good, change))
+        deserialize_model("skops", changed_schema(good, change))
 
 
 @pytest.mark.parametrize("value", [{}, [1, 2], "text", 7.0, None, np.zeros(3)], ids=repr)
 def test_a_harmless_object_that_is_not_a_model_is_refused(value: Any) -> None:
     with pytest.raises(BadBundleError, match="is not a model"):
-        from_bytes("skops", skops_of(value))
+        deserialize_model("skops", skops_of(value))
 
 
 @pytest.mark.parametrize("family", ["ridge", "extra-trees", "histogram-boosting"])
 def test_damaged_bytes_are_refused_or_loaded_without_a_crash(family: str) -> None:
     """Random places, the same in every run; whatever comes out, it is a BadBundleError or a model."""
-    _, data = to_bytes(made(FAMILIES[family])[0])
+    _, data = serialize_model(made(FAMILIES[family])[0])
     random = np.random.default_rng(0)
     for cut in np.linspace(0, len(data) - 1, 12).astype(int):
         with pytest.raises(BadBundleError):
-            from_bytes("skops", data[:cut])
+            deserialize_model("skops", data[:cut])
     for _ in range(25):
         hurt = bytearray(data)
         for place in random.integers(0, len(data), 5):
             hurt[place] = random.integers(256)
         try:
-            from_bytes("skops", bytes(hurt))
+            deserialize_model("skops", bytes(hurt))
         except BadBundleError:
             continue
 
@@ -198,20 +201,20 @@ def test_damaged_bytes_are_refused_or_loaded_without_a_crash(family: str) -> Non
 @pytest.mark.parametrize("kind", ["lightgbm", "skops"])
 def test_garbage_is_refused(kind: str, data: bytes) -> None:
     with pytest.raises(BadBundleError):
-        from_bytes(kind, data)
+        deserialize_model(kind, data)
 
 
 @pytest.mark.parametrize("kind", ["pickle", "joblib", "", "onnx"])
 def test_an_unknown_format_is_refused(kind: str) -> None:
     with pytest.raises(BadBundleError, match="not a model format"):
-        from_bytes(kind, b"")
+        deserialize_model(kind, b"")
 
 
 @pytest.mark.parametrize("family", ["lightgbm", "ridge"])
 def test_a_model_with_other_columns_cannot_predict(family: str) -> None:
     """The bundle's list of features and its model do not belong together."""
     model, inputs = made(FAMILIES[family])
-    back = from_bytes(*to_bytes(model))
+    back = deserialize_model(*serialize_model(model))
 
     with pytest.raises(BadBundleError, match="cannot predict"):
         back.predict(inputs[:, :2])

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skops import io
 
-from stargaze.bundle.serialization import from_bytes
+from stargaze.bundle.serialization import deserialize_model
 from stargaze.bundle.skops_model import make_reproducible
 
 INPUTS = np.random.default_rng(0).normal(size=(60, 3))
@@ -32,7 +32,7 @@ print([hashlib.sha256(to_bytes(model)[1]).hexdigest() for model in MODELS])
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 def test_a_model_survives_serialization(model: object) -> None:
-    back = from_bytes("skops", make_reproducible(io.dumps(model)))
+    back = deserialize_model("skops", make_reproducible(io.dumps(model)))
 
     assert np.array_equal(back.predict(INPUTS), model.predict(INPUTS))  # type: ignore[attr-defined]
 

@@ -16,7 +16,7 @@ import pytest
 from stargaze.bundle.manifest import write_manifest
 from stargaze.config import DeploySection
 from stargaze.serve.release import git
-from stargaze.serve.release.publish import deploy, installed_digest
+from stargaze.serve.release.publish import installed_digest, publish_release
 from stargaze.serve.release.record import Release, encode_release
 from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, prepare_repository
 from stargaze.serve.release.signing import allow_signer, signing_key
@@ -68,7 +68,7 @@ class ReleaseStore:
 
     def deploy(self, model: str) -> Release:
         """Create a bundle and deploy it."""
-        return deploy(self.section, self.store, now=self.now, digest=self.add_bundle(model), author="a tester")
+        return publish_release(self.section, self.store, now=self.now, digest=self.add_bundle(model), author="a tester")
 
     def release_files(self, digest: str) -> dict[str, bytes]:
         """Return the files of a valid release commit of this bundle: path → content."""

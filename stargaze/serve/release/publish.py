@@ -68,7 +68,7 @@ class ReleasePlan:
     files: Mapping[str, Path | str]
 
 
-def deploy(
+def publish_release(
     section: DeploySection,
     store: Store,
     *,
@@ -85,7 +85,7 @@ def deploy(
         return apply_release(repository, plan, now=now)
 
 
-def rollback(
+def rollback_release(
     section: DeploySection, store: Store, *, now: datetime, to: str | None = None, author: str | None = None
 ) -> Release:
     """Return to the bundle of the previous release, or of any release; see :func:`plan_rollback`."""

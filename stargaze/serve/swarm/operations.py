@@ -24,7 +24,7 @@ KEYS = {"web": "web_replicas", "worker": "worker_replicas"}
 MOST = 256
 
 
-def status(store: Store, site: ProductionTarget) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def production_status(store: Store, site: ProductionTarget) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return a row for each machine and one for each service; a machine that does not answer is a row that says so."""
     found = surveys(site.production)
     swarm = manager_of(found)

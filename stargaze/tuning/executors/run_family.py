@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stargaze.bundle.serialization import to_bytes
+from stargaze.bundle.serialization import serialize_model
 from stargaze.config import POLICIES
 from stargaze.system.files import write_json
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, summarize_folds
@@ -27,7 +27,7 @@ def judge(family: Family, arrays: Arrays, seed: int) -> dict[str, float]:
     """Return the scores of a family, and the size [MB] of one model fitted on all rows."""
     row = summarize_folds(list(cross_validate(family, {}, arrays, seed)), arrays)
     whole = fit(family, {}, arrays, np.arange(len(arrays.target)), seed)
-    return {key: round(value, 5) for key, value in {**row, "size_mb": len(to_bytes(whole)[1]) / 1e6}.items()}
+    return {key: round(value, 5) for key, value in {**row, "size_mb": len(serialize_model(whole)[1]) / 1e6}.items()}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.growth_bundle import HorizonModel, compress_growth, drift
-from stargaze.bundle.serialization import from_bytes
+from stargaze.bundle.serialization import deserialize_model
 from stargaze.errors import BadDataError
 from stargaze.features.history.features import LANGUAGE
 from stargaze.tuning.growth.examples import MAX_COUNT_GAP, Examples
@@ -101,7 +101,9 @@ def fit_horizon(train: Examples, cut: float, coverage: float, seed: int) -> Fitt
     offsets = _calibrate_offsets(held, off, repositories, coverage, seed)
     model = _serialize(_boost(train.features, _excess(train), GROWTH, ROUNDS[chosen], seed))
     difficulty = _serialize(_fit_difficulty(held, off, seed))
-    outlook = HorizonModel(train.days, from_bytes("lightgbm", model), from_bytes("lightgbm", difficulty), offsets)
+    outlook = HorizonModel(
+        train.days, deserialize_model("lightgbm", model), deserialize_model("lightgbm", difficulty), offsets
+    )
     return FittedHorizon(outlook, model, difficulty, ROUNDS[chosen], len(blocks))
 
 

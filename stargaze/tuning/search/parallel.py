@@ -8,10 +8,9 @@ from typing import Any, TypeVar
 
 from stargaze.system.parallel import map_in_threads
 from stargaze.tuning.cross_validation import single_threaded
+from stargaze.tuning.search.ray_job import is_ray_job
 
 T = TypeVar("T")
-RAY_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Ray sets this variable in a job of a cluster; such a process joins that cluster instead of starting Ray."""
 
 
 def parallel_map(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> list[T]:
@@ -34,7 +33,7 @@ def parallel_map(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> li
     >>> parallel_map(pow, [(2, 3), (3, 2)])
     [8, 9]
     """
-    if RAY_JOB_VARIABLE in os.environ:
+    if is_ray_job():
         from stargaze.tuning.search.ray_runtime import map_on_nodes
 
         return map_on_nodes(work, items)

@@ -30,7 +30,7 @@ from ray.tune.search import Searcher
 from stargaze.errors import ExternalError
 from stargaze.system.source_package import code_digest
 from stargaze.tuning.cross_validation import single_threaded
-from stargaze.tuning.search.parallel import RAY_JOB_VARIABLE
+from stargaze.tuning.search.ray_job import is_ray_job
 
 __all__ = ["Searcher", "connect_ray", "convert_ray_errors", "map_on_nodes", "ray", "restore_process", "tune"]
 T = TypeVar("T")
@@ -90,7 +90,7 @@ def connect_ray(max_concurrent: int) -> Iterator[int]:
     try:
         yield (
             _join_cluster(max_concurrent)
-            if RAY_JOB_VARIABLE in os.environ
+            if is_ray_job()
             else _start_local(max_concurrent or len(os.sched_getaffinity(0)))
         )
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.serialization import Ensemble, to_bytes
+from stargaze.bundle.serialization import Ensemble, serialize_model
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.tuning.cross_validation import Arrays, fit, policy_arrays
 from stargaze.tuning.metrics import scores
@@ -127,7 +127,7 @@ def _fit_ensemble(
         for index in set(chosen) - set(models):
             candidate = candidates[index]
             models[index] = fit(candidate.family, candidate.parameters, rows.whole, rows.training, candidate.seed)
-            sizes[index] = len(to_bytes(models[index])[1])
+            sizes[index] = len(serialize_model(models[index])[1])
         if len(chosen) == 1 or sum(sizes[index] for index in chosen) <= MAX_BYTES:
             return replace(found, weights=weights), models
         allowed.remove(max((index for index in chosen if index), key=lambda index: sizes[index]))

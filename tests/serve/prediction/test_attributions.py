@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.bundle.serialization import Ensemble, Model, from_bytes, to_bytes
+from stargaze.bundle.serialization import Ensemble, Model, deserialize_model, serialize_model
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.prediction.attributions import contributions
 from stargaze.tuning.cross_validation import Arrays, fit
@@ -58,7 +58,7 @@ def explained(*models: Any, inputs: np.ndarray, weights: tuple[float, ...] = (1.
 def fit_model(family: str, rows: np.ndarray) -> Model:
     """Fit a small model, serialize it and load it."""
     arrays = Arrays(rows, np.abs(rows[:, 0] + rows[:, 1]).astype(float), np.zeros(200, dtype=int), (0,))
-    return from_bytes(*to_bytes(fit(FAMILIES[family], SMALL.get(family, {}), arrays, np.arange(200), 0)))
+    return deserialize_model(*serialize_model(fit(FAMILIES[family], SMALL.get(family, {}), arrays, np.arange(200), 0)))
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,9 @@ def test_a_typical_repository_has_no_contributions() -> None:
 
 def test_the_same_input_has_the_same_explanation(rows: np.ndarray) -> None:
     arrays = Arrays(rows, np.abs(rows[:, 0] * rows[:, 1]).astype(float), np.zeros(200, dtype=int), (0,))
-    model = from_bytes(*to_bytes(fit(FAMILIES["extra-trees"], SMALL["extra-trees"], arrays, np.arange(200), 0)))
+    model = deserialize_model(
+        *serialize_model(fit(FAMILIES["extra-trees"], SMALL["extra-trees"], arrays, np.arange(200), 0))
+    )
 
     together = explained(model, inputs=rows[:5])
 

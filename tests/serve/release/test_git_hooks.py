@@ -22,7 +22,7 @@ from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.git_hooks import main
 from stargaze.serve.release.install import install_newest
 from stargaze.serve.release.pre_receive import RefUpdate, check_push
-from stargaze.serve.release.publish import deploy, installed_digest
+from stargaze.serve.release.publish import installed_digest, publish_release
 from stargaze.serve.release.record import Release, active_releases
 from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, hook_environment, read_policy
 from stargaze.serve.release.sandbox import load_in_sandbox
@@ -458,7 +458,7 @@ def test_the_hook_program_installs_after_a_crash(release_store: ReleaseStore) ->
 def test_deploying_again_installs_after_a_crash(release_store: ReleaseStore) -> None:
     digest = crash_after_pre_receive(release_store)
 
-    assert deploy(release_store.section, release_store.store, now=release_store.now).changed
+    assert publish_release(release_store.section, release_store.store, now=release_store.now).changed
     assert installed_digest(release_store.store) == digest
 
 

@@ -25,7 +25,7 @@ from stargaze.errors import (
 )
 from stargaze.serve.release import git
 from stargaze.serve.release.commit_tree import RefusedError
-from stargaze.serve.release.publish import deploy, installed_digest, list_releases, rollback
+from stargaze.serve.release.publish import installed_digest, list_releases, publish_release, rollback_release
 from stargaze.serve.release.signing import allowed_signers_file, signing_key
 from stargaze.store import Store
 from stargaze.system.locks import file_lock
@@ -50,14 +50,17 @@ def test_the_newest_bundle_is_deployed_by_default(release_store: ReleaseStore) -
     release_store.add_bundle("good 1")
     newest = release_store.add_bundle("good 2")
 
-    assert deploy(release_store.section, release_store.store, now=release_store.now).digest == newest
+    assert publish_release(release_store.section, release_store.store, now=release_store.now).digest == newest
 
 
 def test_a_prefix_of_the_digest_is_enough(release_store: ReleaseStore) -> None:
     older = release_store.add_bundle("good 1")
     release_store.add_bundle("good 2")
 
-    assert deploy(release_store.section, release_store.store, now=release_store.now, digest=older[:12]).digest == older
+    assert (
+        publish_release(release_store.section, release_store.store, now=release_store.now, digest=older[:12]).digest
+        == older
+    )
 
 
 def test_the_record_has_author_bundle_and_time(release_store: ReleaseStore) -> None:
@@ -87,14 +90,16 @@ def test_the_default_author_is_the_git_user_and_the_account(
     monkeypatch.chdir(tmp_path)  # the checkout may have its own user.name, which takes precedence
     release_store.add_bundle("good")
 
-    assert deploy(release_store.section, release_store.store, now=release_store.now).author.startswith("Jane Doe / ")
+    assert publish_release(release_store.section, release_store.store, now=release_store.now).author.startswith(
+        "Jane Doe / "
+    )
 
 
 def test_deploying_the_current_bundle_changes_nothing(release_store: ReleaseStore) -> None:
     done = release_store.deploy("good")
     before = release_store.state()
 
-    again = deploy(release_store.section, release_store.store, now=release_store.now, digest=done.digest)
+    again = publish_release(release_store.section, release_store.store, now=release_store.now, digest=done.digest)
 
     assert not again.changed
     assert release_store.state() == before
@@ -104,7 +109,7 @@ def test_a_rollback_is_a_new_release_of_the_previous_bundle(release_store: Relea
     first = release_store.deploy("good 1")
     second = release_store.deploy("good 2")
 
-    back = rollback(release_store.section, release_store.store, now=release_store.now, author="a tester")
+    back = rollback_release(release_store.section, release_store.store, now=release_store.now, author="a tester")
 
     assert (back.digest, back.kind, back.previous) == (first.digest, "rollback", second.commit)
     assert installed_digest(release_store.store) == first.digest
@@ -117,7 +122,7 @@ def test_two_rollbacks_go_back_two_releases(release_store: ReleaseStore) -> None
     for model in ("good 2", "good 3"):
         release_store.deploy(model)
     for _ in range(2):
-        rollback(release_store.section, release_store.store, now=release_store.now)
+        rollback_release(release_store.section, release_store.store, now=release_store.now)
 
     assert installed_digest(release_store.store) == first.digest
 
@@ -129,7 +134,7 @@ def test_a_rollback_needs_no_copy_of_the_bundle_in_the_store(release_store: Rele
     shutil.rmtree(release_store.store.bundles)
     shutil.rmtree(release_store.store.serving / "bundles" / first.digest)
 
-    rollback(release_store.section, release_store.store, now=release_store.now)
+    rollback_release(release_store.section, release_store.store, now=release_store.now)
 
     assert (release_store.store.current / "model.txt").read_text() == "good 1"
 
@@ -139,7 +144,7 @@ def test_a_rollback_can_name_any_release(release_store: ReleaseStore) -> None:
     for model in ("good 2", "good 3"):
         release_store.deploy(model)
 
-    back = rollback(release_store.section, release_store.store, now=release_store.now, to=first.digest[:10])
+    back = rollback_release(release_store.section, release_store.store, now=release_store.now, to=first.digest[:10])
 
     assert installed_digest(release_store.store) == back.digest == first.digest
 
@@ -147,26 +152,28 @@ def test_a_rollback_can_name_any_release(release_store: ReleaseStore) -> None:
 def test_a_rollback_to_the_current_bundle_changes_nothing(release_store: ReleaseStore) -> None:
     done = release_store.deploy("good")
 
-    assert not rollback(release_store.section, release_store.store, now=release_store.now, to=done.digest).changed
+    assert not rollback_release(
+        release_store.section, release_store.store, now=release_store.now, to=done.digest
+    ).changed
 
 
 def test_a_rollback_without_an_earlier_release_is_an_error(release_store: ReleaseStore) -> None:
     release_store.deploy("good")
 
     with pytest.raises(MissingInputError, match="there is no earlier release than"):
-        rollback(release_store.section, release_store.store, now=release_store.now)
+        rollback_release(release_store.section, release_store.store, now=release_store.now)
 
 
 def test_a_rollback_before_the_first_release_is_an_error(release_store: ReleaseStore) -> None:
     with pytest.raises(MissingInputError, match="there is no release to roll back to"):
-        rollback(release_store.section, release_store.store, now=release_store.now)
+        rollback_release(release_store.section, release_store.store, now=release_store.now)
 
 
 def test_a_rollback_to_an_unknown_bundle_is_an_error(release_store: ReleaseStore) -> None:
     release_store.deploy("good")
 
     with pytest.raises(MissingInputError, match="no release has bundle '0123'"):
-        rollback(release_store.section, release_store.store, now=release_store.now, to="0123")
+        rollback_release(release_store.section, release_store.store, now=release_store.now, to="0123")
 
 
 def test_the_record_is_empty_before_the_first_release(tmp_path: Path) -> None:
@@ -183,7 +190,7 @@ def test_a_repository_of_another_version_is_an_error_that_says_what_to_remove(re
     release_store.raw_git(f"--git-dir={release_store.repository.path}", "fetch", str(release_store.clone.path), commit)
     release_store.raw_git(f"--git-dir={release_store.repository.path}", "update-ref", git.BRANCH, commit)
 
-    for call in (deploy, rollback):
+    for call in (publish_release, rollback_release):
         with pytest.raises(BadDataError, match=f"release {commit[:12]} was written by another version") as caught:
             call(release_store.section, release_store.store, now=release_store.now)
         assert "remove releases.git" in caught.value.hint
@@ -191,7 +198,7 @@ def test_a_repository_of_another_version_is_an_error_that_says_what_to_remove(re
 
 def test_deploy_before_tune_names_the_command(release_store: ReleaseStore, tmp_path: Path) -> None:
     with pytest.raises(MissingInputError) as caught:
-        deploy(DeploySection(), Store(tmp_path / "new"), now=release_store.now)
+        publish_release(DeploySection(), Store(tmp_path / "new"), now=release_store.now)
 
     assert caught.value.hint == "stargaze tune"
 
@@ -201,7 +208,7 @@ def test_an_unknown_digest_is_an_error(release_store: ReleaseStore, digest: str)
     release_store.add_bundle("good")
 
     with pytest.raises(MissingInputError, match="there is no bundle"):
-        deploy(release_store.section, release_store.store, now=release_store.now, digest=digest)
+        publish_release(release_store.section, release_store.store, now=release_store.now, digest=digest)
 
 
 def test_an_ambiguous_prefix_is_an_error(release_store: ReleaseStore) -> None:
@@ -211,7 +218,7 @@ def test_an_ambiguous_prefix_is_an_error(release_store: ReleaseStore) -> None:
     shared = next(letter for letter in first if first.count(letter) > 1)
 
     with pytest.raises(UsageError, match=r"matches \d+ bundles"):
-        deploy(release_store.section, release_store.store, now=release_store.now, digest=shared)
+        publish_release(release_store.section, release_store.store, now=release_store.now, digest=shared)
 
 
 def test_a_bundle_that_was_changed_after_tuning_is_not_pushed(release_store: ReleaseStore) -> None:
@@ -219,7 +226,7 @@ def test_a_bundle_that_was_changed_after_tuning_is_not_pushed(release_store: Rel
     (release_store.store.bundles / digest / "model.txt").write_text("evil")
 
     with pytest.raises(BadBundleError):
-        deploy(release_store.section, release_store.store, now=release_store.now, digest=digest)
+        publish_release(release_store.section, release_store.store, now=release_store.now, digest=digest)
     assert release_store.state() == (None, None)
 
 
@@ -231,7 +238,7 @@ def test_a_bundle_without_a_description_is_not_pushed(release_store: ReleaseStor
     folder.rename(release_store.store.bundles / (digest := write_manifest(folder)))
 
     with pytest.raises(BadBundleError, match=r"bundle\.json: cannot be read"):
-        deploy(release_store.section, release_store.store, now=release_store.now, digest=digest)
+        publish_release(release_store.section, release_store.store, now=release_store.now, digest=digest)
     assert release_store.state() == (None, None)
 
 
@@ -241,7 +248,7 @@ def test_a_growth_bundle_is_not_pushed(release_store: ReleaseStore) -> None:
     named = folder.rename(folder.parent / write_manifest(folder))
 
     with pytest.raises(BadBundleError, match="is a bundle of kind 'growth', but one of kind 'stars' is needed"):
-        deploy(release_store.section, release_store.store, now=release_store.now, digest=named.name)
+        publish_release(release_store.section, release_store.store, now=release_store.now, digest=named.name)
     assert list_releases(release_store.store) == []
 
 
@@ -283,7 +290,7 @@ def test_deploying_again_repairs_the_installation_after_a_crash(release_store: R
     path = release_store.store.serving / lost.format(digest=done.digest)
     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
-    again = deploy(release_store.section, release_store.store, now=release_store.now, digest=done.digest)
+    again = publish_release(release_store.section, release_store.store, now=release_store.now, digest=done.digest)
 
     assert again.changed
     assert installed_digest(release_store.store) == done.digest
@@ -369,7 +376,7 @@ def test_a_configured_key_signs(release_store: ReleaseStore, tmp_path: Path) -> 
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     digest = release_store.add_bundle("good")
 
-    deploy(DeploySection(signing_key=str(key)), release_store.store, now=release_store.now, digest=digest)
+    publish_release(DeploySection(signing_key=str(key)), release_store.store, now=release_store.now, digest=digest)
 
     assert installed_digest(release_store.store) == digest
 
@@ -378,7 +385,7 @@ def test_a_missing_configured_key_is_named(release_store: ReleaseStore, tmp_path
     release_store.add_bundle("good")
 
     with pytest.raises(CredentialsError, match=r"signing_key: .*/none does not exist"):
-        deploy(DeploySection(signing_key=str(tmp_path / "none")), release_store.store, now=release_store.now)
+        publish_release(DeploySection(signing_key=str(tmp_path / "none")), release_store.store, now=release_store.now)
 
 
 def test_a_key_that_others_can_read_is_an_error(release_store: ReleaseStore) -> None:
@@ -386,7 +393,7 @@ def test_a_key_that_others_can_read_is_an_error(release_store: ReleaseStore) -> 
     release_store.key.chmod(0o644)
 
     with pytest.raises(CredentialsError) as caught:
-        deploy(DeploySection(signing_key=str(release_store.key)), release_store.store, now=release_store.now)
+        publish_release(DeploySection(signing_key=str(release_store.key)), release_store.store, now=release_store.now)
     assert caught.value.hint == f"chmod 600 {release_store.key}"
 
 
@@ -396,7 +403,7 @@ def test_a_key_with_a_passphrase_fails_without_a_prompt(release_store: ReleaseSt
     release_store.add_bundle("good")
 
     with pytest.raises(ExternalError, match=r"passphrase|sign"):
-        deploy(DeploySection(signing_key=str(key)), release_store.store, now=release_store.now)
+        publish_release(DeploySection(signing_key=str(key)), release_store.store, now=release_store.now)
     assert release_store.state() == (None, None)
 
 
@@ -412,7 +419,7 @@ def test_a_missing_program_is_named(
     monkeypatch.setenv("PATH", str(programs))
 
     with pytest.raises(ExternalError, match=f"{missing} is not installed") as caught:
-        deploy(release_store.section, release_store.store, now=release_store.now)
+        publish_release(release_store.section, release_store.store, now=release_store.now)
     assert caught.value.hint == "apt install git openssh-client"
 
 
@@ -472,9 +479,9 @@ def test_the_gate_gets_the_new_bundle_and_the_one_in_production(release_store: R
     def gate(challenger: Path, champion: Path) -> None:
         compared.append(((challenger / "model.txt").read_text(), (champion / "model.txt").read_text()))
 
-    deploy(release_store.section, release_store.store, now=release_store.now, digest=second, gate=gate)
+    publish_release(release_store.section, release_store.store, now=release_store.now, digest=second, gate=gate)
     shutil.rmtree(release_store.store.serving / "bundles" / second)  # only the release repository has it now
-    deploy(release_store.section, release_store.store, now=release_store.now, digest=first.digest, gate=gate)
+    publish_release(release_store.section, release_store.store, now=release_store.now, digest=first.digest, gate=gate)
 
     assert compared == [("good 2", "good 1"), ("good 1", "good 2")]
 
@@ -487,7 +494,7 @@ def test_a_bundle_that_the_gate_refuses_needs_a_reason_which_is_recorded(release
         raise DifferenceFoundError(f"worse than {champion.name[:12]}")
 
     def deploy_with(reason: str) -> Release:
-        return deploy(
+        return publish_release(
             release_store.section,
             release_store.store,
             now=release_store.now,

@@ -14,7 +14,7 @@ from stargaze.config import DeploySection
 from stargaze.errors import DifferenceFoundError, ExternalError, MissingInputError
 from stargaze.serve.release import git
 from stargaze.serve.release.commit_tree import RefusedError
-from stargaze.serve.release.publish import deploy, list_releases
+from stargaze.serve.release.publish import list_releases, publish_release
 from stargaze.serve.swarm import deploy as delivery
 from stargaze.serve.swarm import wait as watching
 from stargaze.serve.swarm.delivery_state import kept
@@ -159,7 +159,7 @@ def test_what_a_killed_delivery_left_half_done_the_next_one_ends(delivered: Desk
     """The release was on one machine when it was killed, and the services were not sent."""
     digest = delivered.release_store.add_bundle("good 2")
     section = dataclasses.replace(delivered.section, web_memory=2.0)
-    deploy(section, delivered.store, now=delivered.release_store.now, digest=digest)
+    publish_release(section, delivered.store, now=delivered.release_store.now, digest=digest)
     tip = git.branch_tip(delivered.release_store.repository)
     assert tip
     delivered.small.tips["production1"], delivered.small.installed["production1"] = tip, digest

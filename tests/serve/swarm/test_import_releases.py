@@ -10,7 +10,7 @@ import pytest
 
 from stargaze.errors import CredentialsError, DifferenceFoundError, ExternalError
 from stargaze.serve.release import git
-from stargaze.serve.release.publish import deploy, list_releases
+from stargaze.serve.release.publish import list_releases, publish_release
 from stargaze.serve.release.signing import allow_signer
 from tests.serve.conftest import ReleaseStore, create_release_store
 from tests.serve.swarm.test_deploy import BOTH, Desk, opened
@@ -99,7 +99,7 @@ def test_somebody_whom_this_store_does_not_believe_is_named_with_the_way_to_beli
 
 
 def test_releases_that_never_came_to_production_step_aside_and_are_kept(delivered: Desk, other: Desk) -> None:
-    lone = deploy(
+    lone = publish_release(
         other.section,
         other.store,
         now=other.release_store.now,

@@ -69,7 +69,7 @@ def test_a_machine_that_is_away_is_a_row_and_no_end(store: Store, monkeypatch: p
     monkeypatch.setattr(operating, "look", lambda remote, *_: Seen(remote.name, "a" * 64, (), "200 {}"))
     monkeypatch.setattr(Swarm, "state", lambda _: State([node], [], []))
 
-    machines, services = operating.status(store, SITE)
+    machines, services = operating.production_status(store, SITE)
 
     assert [(row["machine"], row["state"], row["page"]) for row in machines] == [
         ("production1", "drain", "ready"),
@@ -120,7 +120,7 @@ def small(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Smal
 
 
 def test_all_that_is_well_is_shown_as_it_is(small: SmallSwarm, store: Store) -> None:
-    machines, services = operating.status(store, small.site())
+    machines, services = operating.production_status(store, small.site())
 
     assert machines == [
         {"machine": name, "role": role, "state": "ready", "release": "a" * 12, "page": "ready"}
@@ -141,7 +141,7 @@ def test_a_service_that_somebody_else_changed_is_not_well(small: SmallSwarm, sto
     del small.services["stargaze_worker"]
     small.services["stargaze_web"]["Spec"]["TaskTemplate"]["ContainerSpec"]["Labels"] = {}
 
-    _, services = operating.status(store, small.site())
+    _, services = operating.production_status(store, small.site())
 
     found = {row["service"]: (row["state"], row["why"]) for row in services}
     assert found["worker"] == ("failed", "it is not there")
@@ -152,7 +152,7 @@ def test_before_the_first_delivery_machines_are_shown_and_no_service(small: Smal
     small.services.clear()
     (store.root / "delivery" / "stack.yml").unlink()
 
-    machines, services = operating.status(store, small.site())
+    machines, services = operating.production_status(store, small.site())
 
     assert [row["state"] for row in machines] == ["ready", "ready"]
     assert services == []
@@ -169,7 +169,7 @@ def test_a_machine_that_goes_away_while_it_is_asked_is_a_row_too(
 
     monkeypatch.setattr(operating, "look", lost)
 
-    machines, _ = operating.status(store, small.site())
+    machines, _ = operating.production_status(store, small.site())
 
     assert (machines[0]["page"], machines[1]["machine"], machines[1]["page"]) == ("ready", "production2", "?")
     assert "ssh login to production2 failed" in machines[1]["state"]
@@ -182,7 +182,7 @@ def test_a_machine_of_another_swarm_is_told_apart(
         site, "survey", lambda one: dataclasses.replace(survey(MACHINES[0]), remote=one, node="elsewhere")
     )
 
-    machines, _ = operating.status(store, small.site())
+    machines, _ = operating.production_status(store, small.site())
 
     assert {row["state"] for row in machines} == {"not in this Swarm"}
 
@@ -201,7 +201,7 @@ def test_a_page_says_what_is_in_its_way(
 ) -> None:
     monkeypatch.setattr(operating, "look", lambda one, *_: Seen(one.name, "a" * 64, (), page))
 
-    machines, _ = operating.status(store, small.site())
+    machines, _ = operating.production_status(store, small.site())
 
     assert [row["page"] for row in machines] == [said, said]
 

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from stargaze.tuning.search.parallel import RAY_JOB_VARIABLE, parallel_map
+from stargaze.tuning.search.parallel import parallel_map
+from stargaze.tuning.search.ray_job import RAY_JOB_VARIABLE
 
 
 def test_answers_come_in_the_order_of_the_questions() -> None:
