@@ -183,7 +183,7 @@ FAMILIES: dict[str, Family] = {
             {"alpha": Range(1e-4, 1.0, log=True), "l1_ratio": Range(0.05, 1.0)},
         ),
         Family(
-            "nearest-neighbours",
+            "nearest-neighbors",
             "mean of the most similar repositories",
             _nearest,
             {"n_neighbors": 20, "weights": "distance", "p": 2},

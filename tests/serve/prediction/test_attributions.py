@@ -20,7 +20,7 @@ from stargaze.serve.prediction.attributions import contributions
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 
-MEMBERS = ("extra-trees", "lightgbm", "nearest-neighbours", "perceptron", "ridge")
+MEMBERS = ("extra-trees", "lightgbm", "nearest-neighbors", "perceptron", "ridge")
 BACKGROUND = [1.0, 0.0, None]
 SMALL: dict[str, dict[str, Any]] = {
     "extra-trees": {"n_estimators": 5},

@@ -9,7 +9,7 @@ import pytest
 from stargaze.tuning.families import FAMILIES, Choice, Range
 from stargaze.tuning.search.optuna_searcher import OptunaSearcher
 
-FINALISTS = ["lightgbm", "ridge", "nearest-neighbours"]
+FINALISTS = ["lightgbm", "ridge", "nearest-neighbors"]
 
 
 def searched(search: OptunaSearcher, trials: int) -> list[dict[str, Any]]:
@@ -54,10 +54,10 @@ def test_each_configuration_is_told_the_best_that_was_finished_before_it() -> No
 
 def test_a_family_races_against_itself_alone() -> None:
     """The best nearest neighbours may be worth their place in a blend, though ridge is far ahead."""
-    search = OptunaSearcher(["ridge", "nearest-neighbours"], seed=0)
+    search = OptunaSearcher(["ridge", "nearest-neighbors"], seed=0)
     trials = searched(search, 30)
 
-    others = [trial["race"] for trial in trials if trial["family"] == "nearest-neighbours"]
+    others = [trial["race"] for trial in trials if trial["family"] == "nearest-neighbors"]
     assert others[0] is None
     assert {race["best"] for race in others if race} <= {(1.9, 2.0, 2.1)}
 
@@ -115,7 +115,7 @@ def test_a_resumed_search_repeats_no_finished_defaults() -> None:
 
     resumed = searched(OptunaSearcher(FINALISTS, seed=0, finished=finished), 10)
 
-    assert resumed[0]["family"] == "nearest-neighbours"
+    assert resumed[0]["family"] == "nearest-neighbors"
     assert not [trial for trial in resumed if trial["parameters"] in [one["parameters"] for one in finished]]
 
 

@@ -45,7 +45,7 @@ TRIALS = [trial("ridge", 0.7, alpha=9.0), trial("ridge", 0.6, alpha=5.0), trial(
 MIXED = [
     trial("lightgbm", 0.4, n_estimators=60, learning_rate=0.1),
     trial("ridge", 0.5),
-    trial("nearest-neighbours", 0.6),
+    trial("nearest-neighbors", 0.6),
     trial("extra-trees", 0.7, n_estimators=15),
 ]
 Saved = tuple[Store, Path, dict[str, dict[str, float]]]
