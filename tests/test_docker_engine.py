@@ -1,4 +1,4 @@
-"""The tests' Docker engine is ended by its own number, and by nothing else that may go by that number later."""
+"""The Docker engine of the tests is stopped by its pid, and no other process that has this pid later."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SCRIPT = Path(__file__).parent.parent / "tools" / "docker-engine.sh"
 
 
 @contextlib.contextmanager
-def begun(*words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a program that waits, with words that it does not look at."""
+def started(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program that waits and ignores its arguments."""
     program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", *words])
     try:
         yield program
@@ -26,31 +26,31 @@ def begun(*words: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def stop(folder: Path) -> str:
-    """Stop the engine of a folder and return the complaints."""
+    """Stop the engine of a folder and return the error output."""
     words = ["sh", SCRIPT, "stop", folder]
     return subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stderr
 
 
-def test_what_listens_on_its_socket_is_ended_though_nobody_buries_it(tmp_path: Path) -> None:
-    """Where nobody waits for orphans it stays a zombie, which signals reach for ever."""
-    with begun("--host", f"unix://{tmp_path}/docker.sock") as engine:
+def test_the_engine_is_stopped_even_if_it_stays_a_zombie(tmp_path: Path) -> None:
+    """Without a process that waits for orphans it stays a zombie, to which signals can still be sent."""
+    with started("--host", f"unix://{tmp_path}/docker.sock") as engine:
         (tmp_path / "pid").write_text(str(engine.pid))
 
         assert stop(tmp_path) == ""
         assert engine.wait(30) == -15
 
 
-def test_another_program_that_has_its_number_now_is_left_alone(tmp_path: Path) -> None:
-    with begun() as other:
+def test_another_program_with_the_same_pid_is_not_stopped(tmp_path: Path) -> None:
+    with started() as other:
         (tmp_path / "pid").write_text(str(other.pid))
 
         assert stop(tmp_path) == ""
         assert other.poll() is None
 
 
-@pytest.mark.parametrize("number", ["", "4194305"])  # none that Linux gives
-def test_where_no_engine_is_there_is_nothing_to_do(tmp_path: Path, number: str) -> None:
-    (tmp_path / "pid").write_text(number)
+@pytest.mark.parametrize("pid", ["", "4194305"])  # larger than any pid of Linux
+def test_stopping_without_an_engine_does_nothing(tmp_path: Path, pid: str) -> None:
+    (tmp_path / "pid").write_text(pid)
 
     assert stop(tmp_path) == ""
     assert stop(tmp_path / "nowhere") == ""

@@ -1,4 +1,4 @@
-"""Waiting for what other processes bring about: as soon as it holds, and never for ever."""
+"""Wait for conditions that other processes bring about."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 PAUSE = 0.02
 
 
-def wait_for(claim: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Return what is claimed as soon as it holds."""
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Return the value of the condition as soon as it is true; fail after the timeout."""
     limit = time.monotonic() + seconds
-    while not (found := claim()):
-        assert time.monotonic() < limit
+    while not (value := condition()):
+        assert time.monotonic() < limit, f"not within {seconds:g} s"
         time.sleep(PAUSE)
-    return found
+    return value

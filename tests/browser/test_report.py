@@ -1,4 +1,4 @@
-"""The report in headless Chromium: without JavaScript, on a phone, in the dark, on paper, and with nothing asked of anyone."""
+"""The report in headless Chromium: without JavaScript, on a phone, in dark mode, printed, and without network requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.browser.conftest import DARK, PHONE, WITHOUT_JAVASCRIPT
 from tests.report.conftest import HOSTILE, finished, page
 
 REPORT = os.environ.get("STARGAZE_REPORT", "")
-"""A page to look at instead of the small one that is made here."""
+"""A report to test instead of the small one that is created here."""
 
 __all__ = ["finished", "page"]
 
@@ -25,7 +25,7 @@ pytestmark = [
 
 @pytest.fixture
 def report(browser: Browser, page: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The page as a visitor sees it; nothing is complained about, and nothing is asked for but the file."""
+    """The page as a reader sees it; there must be no console message and no request but that of the file."""
     context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **getattr(request, "param", {})})
     address = Path(REPORT or page).resolve().as_uri()
     noted: list[str] = []
@@ -44,7 +44,7 @@ VISITORS = [{}, WITHOUT_JAVASCRIPT, PHONE, DARK, {**PHONE, **DARK}]
 
 
 @pytest.mark.parametrize("report", VISITORS, indirect=True, ids=str)
-def test_all_of_it_is_read_and_nothing_is_asked_for(report: Page) -> None:
+def test_the_report_is_complete_without_network_requests(report: Page) -> None:
     figures = report.locator("figure")
 
     assert figures.count() >= 11
@@ -59,7 +59,7 @@ def test_all_of_it_is_read_and_nothing_is_asked_for(report: Page) -> None:
 
 
 @pytest.mark.parametrize("report", [{}, WITHOUT_JAVASCRIPT], indirect=True, ids=str)
-def test_the_numbers_of_a_chart_unfold(report: Page) -> None:
+def test_the_numbers_of_a_chart_can_be_expanded(report: Page) -> None:
     numbers = report.locator("#chart-calibration table")
     assert not numbers.is_visible()
 
@@ -70,15 +70,15 @@ def test_the_numbers_of_a_chart_unfold(report: Page) -> None:
 
 
 @pytest.mark.parametrize("report", [{}, PHONE], indirect=True, ids=str)
-def test_nothing_sticks_out_of_the_page(report: Page) -> None:
+def test_nothing_is_wider_than_the_page(report: Page) -> None:
     report.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
 
     assert report.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
 
 
 @pytest.mark.parametrize("report", [{}, DARK], indirect=True, ids=str)
-def test_words_in_the_charts_stand_out_from_the_card_that_they_are_on(report: Page) -> None:
-    """4.5 to 1 is what accessible text has."""
+def test_text_in_charts_has_sufficient_contrast(report: Page) -> None:
+    """WCAG requires a contrast of 4.5 to 1."""
     ratio = report.evaluate(
         """() => {
             const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number).map((one) => {
@@ -94,14 +94,14 @@ def test_words_in_the_charts_stand_out_from_the_card_that_they_are_on(report: Pa
     assert ratio >= 4.5
 
 
-def test_on_paper_it_is_light_and_whole(report: Page) -> None:
+def test_the_printed_report_is_light_and_has_no_navigation(report: Page) -> None:
     report.emulate_media(media="print", color_scheme="dark")
 
     assert report.evaluate("getComputedStyle(document.querySelector('figure')).backgroundColor") == "rgb(255, 255, 255)"
     assert not report.locator("nav").is_visible()
 
 
-@pytest.mark.skipif(bool(REPORT), reason="the page is not the one with strangers' names")
-def test_a_script_in_a_name_is_a_name(report: Page) -> None:
+@pytest.mark.skipif(bool(REPORT), reason="the report does not contain the hostile name")
+def test_a_script_in_a_name_is_escaped(report: Page) -> None:
     assert report.get_by_text(HOSTILE).count() > 0
     assert report.locator("script").count() == 0

@@ -118,7 +118,7 @@ def test_up_creates_five_tagged_machines_and_a_second_up_changes_nothing(
     untagged = [one for one in cloud_project.inventory() if tag not in one.tags and one.kind not in UNTAGGED]
     assert [one.kind for one in untagged] == ["port"]  # created and deleted by the router
     assert str(resources["floating IP stargaze-orchestration"].spec["address"]).startswith("127.66.")
-    faults.forget()
+    faults.clear_calls()
     assert cluster.plan().changes == ()
     cluster.up()
     assert {call.method for call in faults.calls} == {"GET"}
@@ -136,7 +136,7 @@ def test_only_ssh_from_this_machine_and_the_page_are_open_to_the_internet(opened
 
 
 def test_down_deletes_all_own_resources_and_no_others(opened: Open, cloud_project: Tenancy) -> None:
-    foreign = {thing.id for thing in cloud_project.foreign()}
+    foreign = {thing.id for thing in cloud_project.create_foreign()}
     cluster = opened()
     cluster.up()
 
@@ -147,7 +147,7 @@ def test_down_deletes_all_own_resources_and_no_others(opened: Open, cloud_projec
 
 
 def test_two_clusters_in_one_project_do_not_affect_each_other(opened: Open, cloud_project: Tenancy) -> None:
-    cloud_project.limit(security_group=20)
+    cloud_project.set_quotas(security_group=20)
     first, second = opened(), opened(replace(SMALL, name="other", cidr="10.30.0.0/24"))
     first.up()
     second.up()
@@ -184,7 +184,7 @@ def test_an_existing_network_and_keypair_are_used_and_not_deleted(
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     # It has the name that stargaze would give to a keypair.
     user.compute.create_keypair(name="stargaze", public_key=key.with_suffix(".pub").read_text())
-    cloud_project.limit(routers=0, floatingip=0, networks=1)
+    cloud_project.set_quotas(routers=0, floatingip=0, networks=1)
     section = replace(SMALL, network="campus", router=False, floating_ip=False, keypair="stargaze", key_file=str(key))
     cluster = opened(section)
 
@@ -204,14 +204,14 @@ def test_an_existing_network_and_keypair_are_used_and_not_deleted(
 
 
 def test_a_failed_server_is_reported_and_replaced_by_the_next_up(opened: Open, cloud_project: Tenancy) -> None:
-    cloud_project.hypervisor.order("stargaze-production1", fail="the disk is broken")
+    cloud_project.hypervisor.set_behavior("stargaze-production1", fail="the disk is broken")
     cluster = opened()
 
     with pytest.raises(ExternalError, match="stargaze-production1 is in ERROR") as caught:
         cluster.up()
 
     assert "infra up" in caught.value.hint
-    cloud_project.hypervisor.withdraw()
+    cloud_project.hypervisor.reset()
     assert [(step.action, step.key) for step in cluster.plan().changes] == [("replace", "server stargaze-production1")]
     cluster.up()
     assert cluster.plan().changes == ()
@@ -229,7 +229,7 @@ def test_a_failed_server_is_reported_and_replaced_by_the_next_up(opened: Open, c
 def test_an_insufficient_quota_is_reported_before_anything_is_created(
     opened: Open, cloud_project: Tenancy, quotas: dict[str, int], text: str
 ) -> None:
-    cloud_project.limit(**quotas)
+    cloud_project.set_quotas(**quotas)
     cluster = opened()
 
     with pytest.raises(ExternalError) as caught:
@@ -348,7 +348,7 @@ def test_an_expired_credential_is_reported(
     cloud_project: Tenancy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "over.yaml"
-    place.write_text(yaml.safe_dump({"clouds": {"lab": cloud_project.expired()}}))
+    place.write_text(yaml.safe_dump({"clouds": {"lab": cloud_project.expired_login()}}))
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(place))
 
     with pytest.raises(CredentialsError, match="rejected the credentials") as caught:
@@ -373,9 +373,9 @@ def test_an_application_credential_is_sufficient(opened: Open, cloud_project: Te
     "inject",
     [
         pytest.param(lambda faults: faults.delay(0.3), id="slow"),
-        pytest.param(lambda faults: faults.refuse(429, retry_after=1, method="POST", times=3), id="429"),
-        pytest.param(lambda faults: faults.refuse(500, method="POST", times=4), id="500"),
-        pytest.param(lambda faults: faults.refuse(503, times=6, skip=4), id="503"),
+        pytest.param(lambda faults: faults.reject(429, retry_after=1, method="POST", times=3), id="429"),
+        pytest.param(lambda faults: faults.reject(500, method="POST", times=4), id="500"),
+        pytest.param(lambda faults: faults.reject(503, times=6, skip=4), id="503"),
         pytest.param(lambda faults: faults.drop("before", method="POST", times=5), id="dropped before"),
         pytest.param(
             lambda faults: faults.drop("after", service="neutron", method="POST", times=6), id="dropped after"

@@ -1,4 +1,4 @@
-"""The lab itself: a control plane that answers as a cloud does, and fails when it is told to."""
+"""The lab itself: a control plane that responds as a cloud does, with the faults that tests inject."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from openstack.exceptions import (
 from tests.integration.openstack_lab import OPENSTACK, CloudLab
 from tests.labs.openstack.configuration import PROJECT
 from tests.labs.openstack.faults import Faults
-from tests.labs.openstack.hypervisor import host_keys
-from tests.labs.openstack.logins import through
+from tests.labs.openstack.hypervisor import console_with_host_keys
+from tests.labs.openstack.logins import through_proxies
 from tests.labs.openstack.processes import Program
 from tests.labs.openstack.seed import PUBLIC
 from tests.labs.openstack.tenancy import Tenancy
@@ -61,7 +61,7 @@ def network(cloud: Any) -> Any:
 
 @pytest.fixture
 def create(cloud: Any, network: Any) -> Callable[..., Any]:
-    """Ask for a server; return it as it is then."""
+    """Request a server; return it in its first state."""
 
     def create(name: str = "one", **more: Any) -> Any:
         given = {
@@ -78,12 +78,14 @@ def ready(cloud: Any, server: Any, **more: Any) -> Any:
     return cloud.compute.wait_for_server(server, interval=0.1, **more)
 
 
-def test_a_member_builds_what_a_cluster_needs(cloud: Any, cloud_project: Tenancy, network: Any, create: Any) -> None:
-    """Key, network, router, groups whose rules name themselves, a port with tags, a server, a floating IP."""
+def test_a_member_can_create_all_resources_of_a_cluster(
+    cloud: Any, cloud_project: Tenancy, network: Any, create: Any
+) -> None:
+    """Keypair, network, router, groups whose rules refer to themselves, a tagged port, a server, a floating IP."""
     nets = cloud.network
     cloud.compute.create_keypair(name="key", public_key=KEY)
     public = nets.find_network(PUBLIC)
-    router = nets.create_router(name="way-out", external_gateway_info={"network_id": public.id})
+    router = nets.create_router(name="router", external_gateway_info={"network_id": public.id})
     nets.add_interface_to_router(router, subnet=_subnet(cloud))
     group = nets.create_security_group(name="nodes")
     rule = nets.create_security_group_rule(
@@ -116,19 +118,19 @@ def test_a_member_builds_what_a_cluster_needs(cloud: Any, cloud_project: Tenancy
     assert floating["fixed_ip_address"] == port.fixed_ips[0]["ip_address"]
 
 
-def test_tags_are_set_after_the_making(cloud: Any, network: Any) -> None:
-    """Neutron refuses them with a new network, and forgets those of a new port without a word."""
+def test_tags_are_set_after_the_creation(cloud: Any, network: Any) -> None:
+    """Neutron rejects them with a new network, and ignores those of a new port."""
     with pytest.raises(BadRequestException, match="Attribute 'tags' not allowed in POST"):
         cloud.network.create_network(name="two", tags=[TAG])
     assert cloud.network.create_port(network_id=network.id, tags=[TAG]).tags == []
 
 
-def test_everything_carries_tags(cloud: Any, cloud_project: Tenancy, network: Any, create: Any) -> None:
-    """Each kind that stargaze makes can be told from others' by its tags, and listed by them."""
+def test_every_kind_of_resource_has_tags(cloud: Any, cloud_project: Tenancy, network: Any, create: Any) -> None:
+    """The resources of stargaze can be listed by their tags."""
     nets = cloud.network
     group = nets.create_security_group(name="nodes")
     port = nets.create_port(name="one", network_id=network.id)
-    router = nets.create_router(name="way-out")
+    router = nets.create_router(name="router")
     address = nets.create_ip(floating_network_id=nets.find_network(PUBLIC).id)
     subnet = nets.get_subnet(_subnet(cloud))
     for resource in (network, subnet, group, port, router, address):
@@ -144,7 +146,7 @@ def test_everything_carries_tags(cloud: Any, cloud_project: Tenancy, network: An
 
 
 def test_no_two_servers_of_a_group_share_a_host(cloud_lab: CloudLab, cloud: Any, create: Any) -> None:
-    """Anti-affinity is kept; the one for which no host is left goes to ERROR and says why."""
+    """Anti-affinity is enforced; a server without a free host goes to ERROR with the reason."""
     group = cloud.compute.create_server_group(name="apart", policy="anti-affinity")
     servers = [create(f"s{number}", scheduler_hints={"group": group.id}) for number in range(5)]
     hosts = {cloud_lab.admin.compute.get_server(ready(cloud, one).id).compute_host for one in servers}
@@ -157,11 +159,11 @@ def test_no_two_servers_of_a_group_share_a_host(cloud_lab: CloudLab, cloud: Any,
     assert cloud.compute.get_server(last.id).fault["message"].startswith("No valid host was found")
 
 
-def test_quotas_refuse_with_their_own_numbers(cloud: Any, cloud_project: Tenancy, create: Any) -> None:
-    """Nova says 403, Neutron 409, and both say which quota."""
-    cloud_project.limit(instances=1, ram=65536, floatingip=0, networks=1, routers=0, key_pairs=0)
+def test_exceeded_quotas_have_their_own_status_codes(cloud: Any, cloud_project: Tenancy, create: Any) -> None:
+    """Nova responds with 403, Neutron with 409, and both name the quota."""
+    cloud_project.set_quotas(instances=1, ram=65536, floatingip=0, networks=1, routers=0, key_pairs=0)
     nets = cloud.network
-    ready(cloud, create())  # Nova counts what a cell has: a server that is only asked for does not exist yet
+    ready(cloud, create())  # Nova counts the servers of a cell: one that was only requested is not counted yet
 
     with pytest.raises(ForbiddenException, match="Quota exceeded for instances"):
         create("two")
@@ -175,92 +177,92 @@ def test_quotas_refuse_with_their_own_numbers(cloud: Any, cloud_project: Tenancy
         nets.create_router(name="two")
 
 
-def test_a_pool_without_addresses_refuses(cloud_lab: CloudLab, cloud: Any) -> None:
-    """The router took the only address: none is left to float."""
+def test_an_exhausted_address_pool_is_an_error(cloud_lab: CloudLab, cloud: Any) -> None:
+    """The router uses the only address: none is left for a floating IP."""
     with cloud_lab.external_network("small", addresses=1) as small:
-        router = cloud.network.create_router(name="way-out", external_gateway_info={"network_id": small.id})
+        router = cloud.network.create_router(name="router", external_gateway_info={"network_id": small.id})
         with pytest.raises(ConflictException, match="No more IP addresses available"):
             cloud.network.create_ip(floating_network_id=small.id)
         cloud.network.delete_router(router)
 
 
-def test_a_network_of_somebody_else_can_be_shared(cloud_lab: CloudLab, cloud: Any, cloud_project: Tenancy) -> None:
-    """An operator's network is seen by the project it is shared with."""
+def test_a_network_of_another_project_can_be_shared(cloud_lab: CloudLab, cloud: Any, cloud_project: Tenancy) -> None:
+    """A network of the operator is visible to the project with which it is shared."""
     theirs = cloud_lab.admin.network.create_network(name="provided")
     try:
         assert cloud.network.find_network("provided") is None
-        cloud_project.share(theirs)
+        cloud_project.share_network(theirs)
         assert cloud.network.find_network("provided").id == theirs.id
     finally:
         cloud_lab.admin.network.delete_network(theirs)
 
 
-def test_a_server_that_fails_to_start_is_in_error_and_says_why(
+def test_a_server_that_fails_to_start_is_in_error_with_the_reason(
     cloud: Any, cloud_project: Tenancy, create: Callable[..., Any]
 ) -> None:
-    """Only the named one fails, and once the order is withdrawn another of the name starts."""
-    cloud_project.hypervisor.order("b*", fail="the disk is on fire")
+    """Only the named one fails, and after a reset another of this name starts."""
+    cloud_project.hypervisor.set_behavior("b*", fail="the disk is broken")
     good, bad = create("a1"), create("b1")
 
     assert ready(cloud, good).status == "ACTIVE"
     with pytest.raises(ResourceFailure, match="ERROR"):
         ready(cloud, bad)
-    assert "the disk is on fire" in cloud.compute.get_server(bad.id).fault["message"]
+    assert "the disk is broken" in cloud.compute.get_server(bad.id).fault["message"]
 
-    cloud_project.hypervisor.withdraw()
+    cloud_project.hypervisor.reset()
     cloud.compute.delete_server(bad)
     assert ready(cloud, create("b1")).status == "ACTIVE"
 
 
 def test_a_server_can_be_held_while_it_builds(cloud: Any, cloud_project: Tenancy, create: Callable[..., Any]) -> None:
-    """It stays in BUILD until the order is withdrawn; a server being held can be deleted."""
-    cloud_project.hypervisor.order("slow", hold=True)
+    """It stays in BUILD until the reset; a held server can be deleted."""
+    cloud_project.hypervisor.set_behavior("slow", hold=True)
     server = create("slow")
 
     with pytest.raises(openstack.exceptions.ResourceTimeout):
         ready(cloud, server, wait=1)
     assert cloud.compute.get_server(server.id).status == "BUILD"
-    cloud_project.hypervisor.withdraw()
+    cloud_project.hypervisor.reset()
     assert ready(cloud, server).status == "ACTIVE"
 
 
-def test_consoles_say_what_the_tests_write(cloud: Any, cloud_project: Tenancy, create: Callable[..., Any]) -> None:
-    """For a name before the server is there, for one server by its id, and nothing by itself."""
-    cloud_project.hypervisor.order("told", console=host_keys([KEY]))
-    told, silent = ready(cloud, create("told")), ready(cloud, create("silent"))
+def test_tests_set_the_console_output(cloud: Any, cloud_project: Tenancy, create: Callable[..., Any]) -> None:
+    """By name before the server exists, or by its id; otherwise it is empty."""
+    cloud_project.hypervisor.set_behavior("named", console=console_with_host_keys([KEY]))
+    named, silent = ready(cloud, create("named")), ready(cloud, create("silent"))
 
-    said = cloud.compute.get_server_console_output(told)["output"]
-    assert "-----BEGIN SSH HOST KEY KEYS-----\nssh-ed25519 AAAA" in said
+    output = cloud.compute.get_server_console_output(named)["output"]
+    assert "-----BEGIN SSH HOST KEY KEYS-----\nssh-ed25519 AAAA" in output
     assert cloud.compute.get_server_console_output(silent)["output"] == ""
-    cloud_project.hypervisor.say(silent.id, "login: ")
+    cloud_project.hypervisor.write_console(silent.id, "login: ")
     assert cloud.compute.get_server_console_output(silent)["output"] == "login: "
 
 
-def test_what_becomes_of_a_server_is_told(cloud: Any, cloud_project: Tenancy, create: Callable[..., Any]) -> None:
-    """Whoever watches can switch a real host on and off with it."""
-    told: list[str] = []
-    with cloud_project.hypervisor.watched(lambda event: told.append(event["event"])):
+def test_changes_of_a_server_are_events(cloud: Any, cloud_project: Tenancy, create: Callable[..., Any]) -> None:
+    """A watcher can power a real host on and off with the server."""
+    events: list[str] = []
+    with cloud_project.hypervisor.watched(lambda event: events.append(event["event"])):
         server = ready(cloud, create())
         cloud.compute.stop_server(server)
         ready(cloud, server, status="SHUTOFF")
         cloud.compute.start_server(server)
         ready(cloud, server)
         cloud.compute.reboot_server(server, "HARD")
-        wait_for(lambda: "reboot" in told)
+        wait_for(lambda: "reboot" in events)
         ready(cloud, server)
         cloud.compute.rebuild_server(server, image=cloud.image.find_image("ubuntu-24.04").id)
-        wait_for(lambda: told.count("spawn") == 2)
+        wait_for(lambda: events.count("spawn") == 2)
         ready(cloud, server)
         cloud.compute.delete_server(server)
         cloud.compute.wait_for_delete(server, interval=0.1)
 
-    ended = [kind for kind in told if kind in {"spawn", "destroy", "reboot"}]
+    ended = [kind for kind in events if kind in {"spawn", "destroy", "reboot"}]
     assert ended == ["spawn", "reboot", "destroy", "spawn", "destroy"]
-    assert told.index("power_off") < told.index("power_on") < told.index("reboot")
+    assert events.index("power_off") < events.index("power_on") < events.index("reboot")
 
 
-def test_there_are_no_volumes_and_the_sdk_says_so(cloud: Any) -> None:
-    """A cloud without Cinder is a cloud."""
+def test_the_cloud_has_no_volumes(cloud: Any) -> None:
+    """A cloud without Cinder is valid."""
     assert not cloud.has_service("block-storage")
     assert not cloud.has_service("volume")
     assert cloud.has_service("compute")
@@ -269,10 +271,10 @@ def test_there_are_no_volumes_and_the_sdk_says_so(cloud: Any) -> None:
 
 
 @pytest.mark.parametrize("login", ["weak", "wrong"])
-def test_logins_that_do_not_suffice(cloud_project: Tenancy, login: str) -> None:
-    """Too weak a credential reads and is refused what it may not; a wrong password is refused all."""
-    said = yaml.safe_load(cloud_project.clouds().read_text(encoding="utf-8"))["clouds"][login]
-    cloud = cloud_project.connect(said)
+def test_insufficient_logins_are_rejected(cloud_project: Tenancy, login: str) -> None:
+    """A read-only credential can read and not write; a wrong password can do nothing."""
+    credentials = yaml.safe_load(cloud_project.clouds().read_text(encoding="utf-8"))["clouds"][login]
+    cloud = cloud_project.connect(credentials)
 
     if login == "wrong":
         with pytest.raises(Unauthorized):
@@ -281,17 +283,19 @@ def test_logins_that_do_not_suffice(cloud_project: Tenancy, login: str) -> None:
     assert list(cloud.compute.servers()) == []
     with pytest.raises(ForbiddenException):
         cloud.network.create_network(name="mine")
-    assert cloud.compute.create_keypair(name="mine", public_key=KEY).name == "mine"  # Nova leaves those to the user
+    assert cloud.compute.create_keypair(name="mine", public_key=KEY).name == "mine"  # Nova allows this to every user
 
 
-def test_a_credential_whose_time_is_over(cloud_project: Tenancy) -> None:
-    """Keystone answers as if the password were wrong."""
+def test_an_expired_credential_is_rejected(cloud_project: Tenancy) -> None:
+    """Keystone responds as to a wrong password."""
     with pytest.raises(Unauthorized):
-        list(cloud_project.connect(cloud_project.expired()).compute.servers())
+        list(cloud_project.connect(cloud_project.expired_login()).compute.servers())
 
 
-def test_clouds_yaml_is_for_its_owner_only_and_found_by_the_sdk(cloud_lab: CloudLab, cloud_project: Tenancy) -> None:
-    """The files are as a user has them."""
+def test_clouds_yaml_is_readable_only_by_its_owner_and_valid_for_the_sdk(
+    cloud_lab: CloudLab, cloud_project: Tenancy
+) -> None:
+    """The files are like those of a user."""
     for path, name in ((cloud_lab.clouds, "lab"), (cloud_project.clouds(), "application")):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         config = openstack.config.OpenStackConfig(config_files=[str(path)], load_envvars=False)
@@ -299,9 +303,9 @@ def test_clouds_yaml_is_for_its_owner_only_and_found_by_the_sdk(cloud_lab: Cloud
             assert {image.name for image in cloud.image.images()} == {"debian-12", "ubuntu-24.04"}
 
 
-def test_a_foreign_server_lives_beside_ours(cloud_lab: CloudLab, cloud_project: Tenancy) -> None:
-    """All that somebody else may have is listed, none of it tagged; the end of the project takes it away."""
-    theirs = cloud_project.foreign()
+def test_foreign_resources_can_be_created_in_the_project(cloud_lab: CloudLab, cloud_project: Tenancy) -> None:
+    """They are listed, have no tags, and are deleted with the project."""
+    theirs = cloud_project.create_foreign()
 
     kinds = {"server", "keypair", "network", "subnet", "router", "port", "security group", "floating IP"}
     assert {thing.kind for thing in theirs} == kinds
@@ -310,22 +314,22 @@ def test_a_foreign_server_lives_beside_ours(cloud_lab: CloudLab, cloud_project: 
 
 
 @pytest.fixture
-def spoilt(cloud_project: Tenancy, faults: Faults) -> Any:
-    """A connection whose calls all pass by the faults."""
-    cloud = cloud_project.connect(through(cloud_project.login(), faults))
+def proxied(cloud_project: Tenancy, faults: Faults) -> Any:
+    """A connection whose calls all pass through the proxies."""
+    cloud = cloud_project.connect(through_proxies(cloud_project.login(), faults))
     list(cloud.compute.servers())
     list(cloud.network.ports())
-    faults.forget()
+    faults.clear_calls()
     return cloud
 
 
-def test_calls_are_counted_by_what_they_are(spoilt: Any, faults: Faults) -> None:
-    """Identities and names are one; links in the answers lead by here too."""
-    made = [spoilt.network.create_network(name=f"n{number}") for number in range(3)]
+def test_calls_are_counted_by_service_method_and_path(proxied: Any, faults: Faults) -> None:
+    """Ids and names are replaced in paths; links in responses lead through the proxies."""
+    made = [proxied.network.create_network(name=f"n{number}") for number in range(3)]
     for one in made:
-        spoilt.network.get_network(one.id)
-    spoilt.compute.create_keypair(name="mine", public_key=KEY)
-    spoilt.compute.delete_keypair("mine")
+        proxied.network.get_network(one.id)
+    proxied.compute.create_keypair(name="mine", public_key=KEY)
+    proxied.compute.delete_keypair("mine")
 
     assert faults.count() == {
         "neutron POST /v2.0/networks": 3,
@@ -337,16 +341,16 @@ def test_calls_are_counted_by_what_they_are(spoilt: Any, faults: Faults) -> None
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_service_that_refuses(spoilt: Any, faults: Faults, status: int) -> None:
-    """The status arrives, with the time to wait; what was not done is not there."""
-    faults.refuse(status, retry_after=0, service="neutron", method="POST", path="*/networks", times=1)
+def test_a_service_can_reject_calls(proxied: Any, faults: Faults, status: int) -> None:
+    """The client gets the status and the time to wait, and the call is not executed."""
+    faults.reject(status, retry_after=0, service="neutron", method="POST", path="*/networks", times=1)
 
     with pytest.raises(HttpException) as caught:
-        spoilt.network.create_network(name="once")
+        proxied.network.create_network(name="once")
     assert caught.value.status_code == status
     assert caught.value.response.headers["Retry-After"] == "0"
-    assert spoilt.network.find_network("once") is None
-    assert spoilt.network.create_network(name="once").name == "once"
+    assert proxied.network.find_network("once") is None
+    assert proxied.network.create_network(name="once").name == "once"
 
 
 @pytest.mark.parametrize(
@@ -357,41 +361,43 @@ def test_a_service_that_refuses(spoilt: Any, faults: Faults, status: int) -> Non
         ("within", UnknownConnectionError, True),
     ],
 )
-def test_a_connection_that_drops(spoilt: Any, faults: Faults, moment: Any, seen: type[Exception], done: bool) -> None:
-    """The client cannot tell whether it was done: that is to be asked."""
+def test_a_connection_can_be_dropped(
+    proxied: Any, faults: Faults, moment: Any, seen: type[Exception], done: bool
+) -> None:
+    """The client cannot know whether the call was executed, and has to check."""
     faults.drop(moment, service="neutron", method="POST", path="*/networks", times=1)
 
     with pytest.raises(seen):
-        spoilt.network.create_network(name="once")
-    assert [one.name for one in spoilt.network.networks(name="once")] == ["once"] * done
+        proxied.network.create_network(name="once")
+    assert [one.name for one in proxied.network.networks(name="once")] == ["once"] * done
     assert [call.status for call in faults.calls if call.method == "POST"] == [None]
 
 
-def test_a_service_that_is_slow(spoilt: Any, faults: Faults) -> None:
-    """Each call takes longer, and calls of several threads take no longer than one."""
+def test_a_service_can_be_slow(proxied: Any, faults: Faults) -> None:
+    """Each call takes longer, and concurrent calls are delayed at the same time."""
     faults.delay(0.5, service="neutron", method="GET", path="*/networks")
 
     began = time.monotonic()
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda _: list(spoilt.network.networks()), range(8)))
+        list(threads.map(lambda _: list(proxied.network.networks()), range(8)))
     assert 0.5 < time.monotonic() - began < 3.5
     assert faults.count()["neutron GET /v2.0/networks"] == 8
 
 
-def test_something_happens_at_the_call_of_a_number(spoilt: Any, faults: Faults) -> None:
-    """So that a test can end a program in the middle of a certain step."""
+def test_a_function_is_called_at_the_call_with_a_number(proxied: Any, faults: Faults) -> None:
+    """With this, a test can kill a program in the middle of a certain step."""
     happened = threading.Event()
     faults.at(3, happened.set, service="neutron")
 
-    list(spoilt.network.networks())
-    list(spoilt.network.ports())
+    list(proxied.network.networks())
+    list(proxied.network.ports())
     assert not happened.is_set()
-    list(spoilt.network.routers())
+    list(proxied.network.routers())
     assert happened.is_set()
 
 
-def test_requests_that_no_cloud_takes(cloud: Any, network: Any, create: Callable[..., Any]) -> None:
-    """Unknown names, images that do not fit, addresses in use, networks that are held: each with its own status."""
+def test_invalid_requests_are_rejected(cloud: Any, network: Any, create: Callable[..., Any]) -> None:
+    """Unknown names, unsuitable images, addresses and networks in use: each has its own status."""
     nobody = "00000000-0000-4000-8000-000000000000"
     with pytest.raises(BadRequestException, match="Can not find requested image"):
         create(image_id=nobody)
@@ -410,16 +416,16 @@ def test_requests_that_no_cloud_takes(cloud: Any, network: Any, create: Callable
         cloud.network.delete_network(network)
 
 
-def test_programs_are_known_by_number_and_time_of_start(cloud_lab: CloudLab) -> None:
-    """A number that is another program's by now is not ended."""
+def test_programs_are_recognized_by_pid_and_start_time(cloud_lab: CloudLab) -> None:
+    """A later program with the same pid is not stopped."""
     programs = cloud_lab.lab.programs()
 
     assert {one.name for one in programs} == {"keystone", "placement", "glance", "neutron", "nova"}
     assert not any(dataclasses.replace(one, started=one.started + 1).runs for one in programs)
 
 
-def test_programs_end_with_their_starter(tmp_path: Path) -> None:
-    """However it ended: a test run that is killed leaves nothing."""
+def test_programs_end_with_their_parent(tmp_path: Path) -> None:
+    """Also after SIGKILL: a killed test run leaves no process."""
     script = (
         "import os, pathlib; from tests.labs.openstack import processes; "
         f"one = processes.start('sleep', ['/bin/sleep', '600'], {{}}, pathlib.Path({str(tmp_path / 'log')!r})); "

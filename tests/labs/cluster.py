@@ -1,7 +1,7 @@
-"""A cluster as the playbooks leave it, of processes on loopback: two Ray nodes of one core each, the head behind a real sshd.
+"""A cluster like a configured one, made of processes on loopback: two Ray nodes of one core each, the head behind a real sshd.
 
-Needs no root. What lies below ``/opt/stargaze``, ``/etc/stargaze`` and ``/var/lib/ray`` on such a machine lies below a folder
-here: a word in front of each command that ssh brings says so to the shell.
+It needs no root. ``/opt/stargaze``, ``/etc/stargaze`` and ``/var/lib/ray`` of a configured machine are folders below a temporary
+one: the forced command of the ssh server replaces these paths in each command.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tests.waiting import wait_for
 
 BIN = Path(sys.prefix, "bin")
 HEAD, WORKER = "127.0.0.2", "127.0.0.3"
-"""Ray takes 127.0.0.1 for this machine's outer address; its neighbours are addresses like any other."""
-WITH_US = ("setpriv", "--pdeathsig", "TERM")
-"""A program that ends with this process, however that ends; a node that is ended so ends all that it started."""
-ENTER = """#!/bin/sh
+"""Ray replaces 127.0.0.1 by the external address of this machine, but not other loopback addresses."""
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
+"""Prefix of a command that ends with this process; a Ray node stops its own processes then."""
+FORCED_COMMAND = """#!/bin/sh
 line=$(printf '%s' "$SSH_ORIGINAL_COMMAND" | sed -e 's#^\\(sudo -n \\)\\?runuser -u ray -- ##' \
     -e 's#/opt/stargaze/#{root}/opt/stargaze/#g; s#/etc/stargaze/#{root}/etc/stargaze/#g; s#/var/lib/ray#{root}/ray#g' \
     -e 's#http://127.0.0.1:8265#http://127.0.0.1:{dashboard}#')
@@ -47,28 +47,28 @@ PidFile none
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """Return a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass
 class Node:
-    """A Ray node: ``ray start`` and all that it started."""
+    """A Ray node: ``ray start`` and its child processes."""
 
     address: str
     process: subprocess.Popen[bytes]
 
     def kill(self) -> None:
-        """End it as a power cut does: all of its processes at once, without a word."""
+        """Kill all of its processes at once, as a power cut does."""
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
     def pids(self) -> list[int]:
-        """Return its processes: those of its session, and workers, which begin sessions of their own, by their parents."""
+        """Return the pids of the node: all descendants, as workers have sessions of their own."""
         parents = dict[int, int]()
         for path in Path("/proc").iterdir():
             if path.name.isdigit():
@@ -92,24 +92,24 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the user's commands run in: an ssh that finds the port, as all else is told by the project itself."""
+        """Environment of commands: an ssh with the port of the server comes first in PATH."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("STARGAZE_", "RAY_"))}
         return {**clean, "PATH": f"{self.root}/client:{os.environ['PATH']}", "XDG_CONFIG_HOME": str(self.root)}
 
     @property
     def config(self) -> str:
-        """The part of ``stargaze.toml`` that names the machines."""
+        """The section of ``stargaze.toml`` that names the machines."""
         return (
             f'[infra]\nprovider = "static"\nhost_keys = "first-use"\nkey_file = "{self.root}/user"\n'
             f'[infra.hosts]\ndevelopment = "{getpass.getuser()}@127.0.0.1"\n'
         )
 
     def start_worker(self) -> Node:
-        """Let a second node join."""
+        """Start a second node."""
         return self._start(WORKER, "--address", f"{HEAD}:{self.gcs}")
 
     def alive(self) -> list[str]:
-        """Return the addresses of the nodes that Ray takes for alive."""
+        """Return the addresses of the nodes that are alive according to Ray."""
         members = Path(__file__).parent.parent.parent / "ansible" / "roles" / "ray" / "files" / "members.py"
         done = subprocess.run(
             [BIN / "python", members, f"{HEAD}:{self.gcs}"],
@@ -121,7 +121,7 @@ class Cluster:
         return sorted(done.stdout.split())
 
     def _start(self, address: str, *words: str) -> Node:
-        command = [*_kept(address), BIN / "ray", "start", "--block", "--disable-usage-stats", "--num-cpus=1", *words]
+        command = [*_pinned(address), BIN / "ray", "start", "--block", "--disable-usage-stats", "--num-cpus=1", *words]
         command += [f"--node-ip-address={address}", f"--dashboard-agent-listen-port={free_port()}"]
         command += ["--object-store-memory=200000000"]
         with (self.root / f"{address}.log").open("ab") as log:
@@ -143,36 +143,38 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(**settings: str) -> Iterator[Cluster]:
-    """Start a head and its ssh server; at the end all nodes are ended. ``settings`` are more lines of ``ray.env``."""
-    made = Cluster(Path(tempfile.mkdtemp(prefix="sgc-", dir="/tmp")))  # short: Ray's sockets lie below
+    """Start a head and its ssh server; stop all nodes at the end. ``settings`` are more lines of ``ray.env``."""
+    lab = Cluster(
+        Path(tempfile.mkdtemp(prefix="sgc-", dir="/tmp"))
+    )  # short, as it is part of the paths of Ray's sockets
     sshd = None
     try:
-        _furnish(made, settings)
-        sshd = _sshd(made)
-        made._start_head()
-        yield made
+        _create_files(lab, settings)
+        sshd = _sshd(lab)
+        lab._start_head()
+        yield lab
     finally:
-        for node in made.nodes.values():
+        for node in lab.nodes.values():
             node.kill()
         if sshd is not None:
             sshd.terminate()
             sshd.wait()
         if not os.environ.get("KEEP_CLUSTER"):
-            shutil.rmtree(made.root, ignore_errors=True)
+            shutil.rmtree(lab.root, ignore_errors=True)
 
 
-def _furnish(made: Cluster, settings: Mapping[str, str]) -> None:
-    root = made.root
+def _create_files(lab: Cluster, settings: Mapping[str, str]) -> None:
+    root = lab.root
     for folder in ("opt/stargaze/bin", "etc/stargaze", "ray", "client"):
         (root / folder).mkdir(parents=True)
     _script(root / "opt/stargaze/bin/python", f'#!/bin/sh\nexec {BIN}/python "$@"\n')
-    _script(root / "client/ssh", f'#!/bin/sh\nexec {shutil.which("ssh")} -p {made.ssh} "$@"\n')
-    _script(root / "enter", ENTER.format(root=root, dashboard=made.dashboard))
+    _script(root / "client/ssh", f'#!/bin/sh\nexec {shutil.which("ssh")} -p {lab.ssh} "$@"\n')
+    _script(root / "enter", FORCED_COMMAND.format(root=root, dashboard=lab.dashboard))
     token = root / "etc/stargaze/ray_token"
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
     values = {
-        "RAY_ADDRESS": f"{HEAD}:{made.gcs}",
+        "RAY_ADDRESS": f"{HEAD}:{lab.gcs}",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_TMPDIR": str(root / "ray"),
@@ -182,26 +184,28 @@ def _furnish(made: Cluster, settings: Mapping[str, str]) -> None:
     (root / "etc/stargaze/ray.env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
 
 
-def _sshd(made: Cluster) -> subprocess.Popen[bytes]:
+def _sshd(lab: Cluster) -> subprocess.Popen[bytes]:
     for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", made.root / name], check=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", lab.root / name], check=True)
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where it confines itself
-    (made.root / "sshd_config").write_text(SSHD.format(port=made.ssh, root=made.root))
-    with (made.root / "sshd.log").open("wb") as log:
-        sshd = subprocess.Popen([*WITH_US, "/usr/sbin/sshd", "-D", "-e", "-f", made.root / "sshd_config"], stderr=log)
-    wait_for(lambda: _answers(made.ssh))
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd needs it
+    (lab.root / "sshd_config").write_text(SSHD.format(port=lab.ssh, root=lab.root))
+    with (lab.root / "sshd.log").open("wb") as log:
+        sshd = subprocess.Popen(
+            [*DIE_WITH_PARENT, "/usr/sbin/sshd", "-D", "-e", "-f", lab.root / "sshd_config"], stderr=log
+        )
+    wait_for(lambda: _accepts_connections(lab.ssh))
     return sshd
 
 
-def _kept(address: str) -> list[str]:
-    """Keep a node to a core of its own: what it borrowed of another's would be taken for its own speed."""
+def _pinned(address: str) -> list[str]:
+    """Bind a node to one core, so that its speed does not depend on the load of the other."""
     cores = sorted(os.sched_getaffinity(0))
     core = cores[(HEAD, WORKER).index(address) % len(cores)]
-    return [*WITH_US, "taskset", "--cpu-list", str(core)]
+    return [*DIE_WITH_PARENT, "taskset", "--cpu-list", str(core)]
 
 
-def _answers(port: int) -> bool:
+def _accepts_connections(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False

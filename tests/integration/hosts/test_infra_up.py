@@ -18,7 +18,7 @@ from tests.integration.openstack_lab import OPENSTACK
 from tests.labs.hosts.lab import Host, Lab
 from tests.labs.hosts.wheelhouse import WHEELHOUSE, fill_wheelhouse, package_layer
 from tests.labs.openstack import seed
-from tests.labs.openstack.hypervisor import host_keys
+from tests.labs.openstack.hypervisor import console_with_host_keys
 from tests.labs.openstack.tenancy import Tenancy
 
 pytestmark = [*OPENSTACK, pytest.mark.hosts]
@@ -67,7 +67,7 @@ class Machines:
             name, f"{address}/24", event["public_key"], layers=(package_layer(),)
         )
         host.wait()
-        self.project.hypervisor.say(event["id"], host_keys(host.host_keys, name))
+        self.project.hypervisor.write_console(event["id"], console_with_host_keys(host.host_keys, name))
         if outside := self.floating.get(address):
             host.add_address(f"{outside}/24")
 
@@ -95,13 +95,13 @@ def machines(cloud_project: Tenancy) -> Iterator[Machines]:
         lab.prepare()
         fill_wheelhouse()
         package_layer()
-        external = seed.external_network(cloud_project.admin, "outside", OUTSIDE, last=99)
+        external = seed.create_external_network(cloud_project.admin, "outside", OUTSIDE, last=99)
         try:
             with cloud_project.hypervisor.watched(machines.react):
                 yield machines
         finally:
             lab.remove()
-            cloud_project.end()  # its ports have to be deleted before the network
+            cloud_project.delete()  # its ports have to be deleted before the network
             cloud_project.admin.network.delete_network(external)
 
 

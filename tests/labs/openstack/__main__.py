@@ -1,4 +1,4 @@
-"""``python -m tests.labs.openstack install | up | status | down``: the lab for a developer, between runs of the tests."""
+"""``python -m tests.labs.openstack install | up | status | down``: the command line of the lab."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ PAUSE = 0.1
 
 
 def main() -> int:
-    """Do one of the five."""
+    """Run one command."""
     parser = argparse.ArgumentParser(prog="python -m tests.labs.openstack", description=__doc__)
     parser.add_argument("what", choices=["install", "up", "status", "down", "keep"])
-    parser.add_argument("--hours", type=float, default=3.0, help="end by itself after so long (default: 3)")
+    parser.add_argument("--hours", type=float, default=3.0, help="stop after this time (default: 3)")
     options = parser.parse_args()
     began = time.monotonic()
-    lab = Lab(say=lambda line: print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True))
-    does = {"install": _install, "up": _up, "status": _status, "down": _down, "keep": _keep}
-    return does[options.what](lab, options.hours)
+    lab = Lab(log=lambda line: print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True))
+    commands = {"install": _install, "up": _up, "status": _status, "down": _down, "keep": _keep}
+    return commands[options.what](lab, options.hours)
 
 
 def _install(lab: Lab, _hours: float) -> int:
     lab.install()
-    lab.say(f"installed in {lab.folder}")
+    lab.log(f"installed in {lab.folder}")
     return 0
 
 
 def _up(lab: Lab, hours: float) -> int:
-    """Leave a process behind that keeps the services, and return when they answer."""
+    """Start a background process that runs the services, and wait until they respond."""
     if lab.programs():
         print(f"it is up: {lab.clouds}")
         return 0
@@ -49,15 +49,15 @@ def _up(lab: Lab, hours: float) -> int:
 
 
 def _keep(lab: Lab, hours: float) -> int:
-    """Keep the services, which end with this process, until told to end, until the time is over or one of them ended."""
+    """Run the services until a signal, until the time is over, or until one of them ends."""
     with exit_on_signals():
         lab.up()
         null = os.open(os.devnull, os.O_WRONLY)
-        for stream in (1, 2):  # the terminal, or a pipe that somebody reads to its end
+        for stream in (1, 2):  # the terminal, or a pipe whose reader waits for its end
             os.dup2(null, stream)
         limit = time.monotonic() + hours * 3600
-        all_of_them = len(lab.programs())
-        while time.monotonic() < limit and len(lab.programs()) == all_of_them:
+        number = len(lab.programs())
+        while time.monotonic() < limit and len(lab.programs()) == number:
             time.sleep(1)
         lab.down()
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 INSIDE = HERE / "inside"
-"""Programs of ours that run in the services' environment."""
+"""Own programs that run in the environment of the services."""
 PROJECT = HERE.parent.parent.parent
 REGION = "RegionOne"
 SERVICES = {
@@ -19,16 +19,16 @@ SERVICES = {
     "neutron": ("network", ""),
     "nova": ("compute", "/v2.1"),
 }
-"""What each is in the catalogue, and where its API begins."""
+"""Type in the catalog and root path of the API of each service."""
 HOSTS = 6
-"""Compute hosts of Nova: enough for five servers of which no two may share one."""
+"""Compute hosts of Nova: enough for five servers with anti-affinity."""
 
 Section = Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the services listen and what they may write."""
+    """Ports, folders and passwords of the services."""
 
     venv: Path
     folder: Path
@@ -37,19 +37,19 @@ class Layout:
     service_password: str
 
     def bin(self, name: str) -> Path:
-        """Return a program that the services' packages brought."""
+        """Return a program that is part of the packages of the services."""
         return self.venv / "bin" / name
 
     def own(self, script: str, *words: object) -> list[object]:
-        """Return the command of a script of ours that runs in the services' environment."""
+        """Return the command of an own script, in the environment of the services."""
         return [self.bin("python"), INSIDE / f"{script}.py", *words]
 
     def url(self, service: str) -> str:
-        """Return where the API of a service begins."""
+        """Return the root URL of the API of a service."""
         return f"http://127.0.0.1:{self.ports[service]}{SERVICES[service][1]}"
 
     def database(self, name: str) -> str:
-        """Return a database as SQLAlchemy names it."""
+        """Return the SQLAlchemy URL of a database."""
         return f"sqlite:///{self.folder}/databases/{name}.db?timeout=60"
 
     def conf(self, service: str) -> Path:
@@ -57,13 +57,13 @@ class Layout:
         return self.folder / "conf" / service / f"{service if service != 'glance' else 'glance-api'}.conf"
 
     def paste(self, service: str) -> Path:
-        """Return the pipeline of a service, which its package brings."""
+        """Return the pipeline file of a service, which is part of its package."""
         names = {"glance": "glance-api-paste.ini"}
         return self.venv / "etc" / service / names.get(service, "api-paste.ini")
 
 
 def files(layout: Layout) -> dict[Path, str]:
-    """Return the text of each file."""
+    """Return the content of each file."""
     sections = {
         "keystone": _keystone(layout),
         "placement": _placement(layout),
@@ -75,7 +75,7 @@ def files(layout: Layout) -> dict[Path, str]:
 
 
 def environment(layout: Layout) -> dict[str, str]:
-    """Return all that the services' programs learn from their environment."""
+    """Return the environment variables of the services."""
     conf = layout.folder / "conf"
     return {
         "PATH": f"{layout.venv / 'bin'}:{os.environ.get('PATH', os.defpath)}",
@@ -111,7 +111,7 @@ def _common(layout: Layout, service: str) -> dict[str, Section]:
 
 
 def _database(layout: Layout, name: str) -> Section:
-    # what is in it ends with the lab: no need to wait for the disk
+    # the data ends with the lab, so writes need not wait for the disk
     return {"connection": layout.database(name), "sqlite_synchronous": False}
 
 

@@ -1,4 +1,4 @@
-"""The services' databases: made by their own migrations, kept once they are seeded, taken again at the next start."""
+"""The databases of the services: created by their own migrations, stored after the seed, restored at the next start."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.labs.openstack.configuration import REGION, Layout, environment
 
 NAMES = ("keystone", "placement", "glance", "neutron", "nova", "nova_api", "nova_cell0")
 FOLDERS = ("keys", "images")
-"""What lies beside them and belongs to what is in them."""
+"""Folders whose content belongs to that of the databases."""
 PAUSE = 0.1
 
 
-def make(layout: Layout) -> None:
-    """Run each service's own steps, in two rows: there are rarely more cores, and each step begins with long imports."""
+def create(layout: Layout) -> None:
+    """Run the migrations of the services in two sequences at the same time: each starts with long imports."""
     keystone = [layout.bin("keystone-manage"), "--config-file", layout.conf("keystone")]
     user = ["--keystone-user", os.getuid(), "--keystone-group", os.getgid()]
     place = [f"--bootstrap-{one}-url={layout.url('keystone')}" for one in ("public", "internal", "admin")]
     region = [f"--bootstrap-region-id={REGION}", f"--bootstrap-password={layout.admin_password}"]
-    rows: list[list[list[object]]] = [
+    sequences: list[list[list[object]]] = [
         [
             [*keystone, "db_sync"],
             [*keystone, "fernet_setup", *user],
@@ -44,15 +44,15 @@ def make(layout: Layout) -> None:
         with contextlib.closing(sqlite3.connect(_file(layout.folder / "databases", name))) as database:
             database.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for one another
     with contextlib.ExitStack() as stack:
-        begun = [_Row(row, environment(layout), layout.folder / "log" / "databases.out") for row in rows]
-        for row in begun:
+        started = [_Sequence(row, environment(layout), layout.folder / "log" / "databases.out") for row in sequences]
+        for row in started:
             stack.callback(row.end)
-        while any([row.goes_on() for row in begun]):  # noqa: C419 - each is to be asked
+        while any([row.advance() for row in started]):  # noqa: C419 - all of them have to advance
             time.sleep(PAUSE)
 
 
-def keep(cache: Path, layout: Layout, facts: Mapping[str, Any]) -> None:
-    """Keep what a seeded lab has written, for the next start; what other versions have written goes."""
+def store(cache: Path, layout: Layout, facts: Mapping[str, Any]) -> None:
+    """Store the databases of a seeded lab for the next start, in place of those of other versions."""
     shutil.rmtree(cache.parent, ignore_errors=True)
     draft = cache.with_name("draft")
     draft.mkdir(parents=True, mode=0o700)
@@ -60,22 +60,22 @@ def keep(cache: Path, layout: Layout, facts: Mapping[str, Any]) -> None:
         with contextlib.ExitStack() as stack:
             read = stack.enter_context(contextlib.closing(sqlite3.connect(_file(layout.folder / "databases", name))))
             written = stack.enter_context(contextlib.closing(sqlite3.connect(_file(draft, name))))
-            read.backup(written)  # whole, though the services go on
+            read.backup(written)  # consistent, although the services are running
     for folder in FOLDERS:
         shutil.copytree(layout.folder / folder, draft / folder)
     (draft / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     draft.rename(cache)
 
 
-def kept(cache: Path) -> dict[str, Any]:
-    """Return what was said with what is kept; nothing if nothing is."""
+def stored_facts(cache: Path) -> dict[str, Any]:
+    """Return the facts that were stored with the databases; empty if there are none."""
     with contextlib.suppress(FileNotFoundError):
         return dict(json.loads((cache / "facts.json").read_text(encoding="utf-8")))
     return {}
 
 
 def restore(cache: Path, layout: Layout, ports: Mapping[str, int]) -> None:
-    """Take what is kept, and have the catalogue name the ports of this start instead of those of that one."""
+    """Restore the stored databases, and set the ports of this start in the catalog."""
     for name in NAMES:
         shutil.copy(_file(cache, name), layout.folder / "databases")
     for folder in FOLDERS:
@@ -86,20 +86,20 @@ def restore(cache: Path, layout: Layout, ports: Mapping[str, int]) -> None:
             keystone.execute("UPDATE endpoint SET url = replace(url, ?, ?)", changed)
 
 
-class _Row:
-    """Commands that run one after the other, beside other rows."""
+class _Sequence:
+    """Commands that run one after the other."""
 
-    def __init__(self, commands: Sequence[list[object]], surroundings: Mapping[str, str], log: Path) -> None:
-        self.left, self.environment, self.log = list(commands), dict(surroundings), log
+    def __init__(self, commands: Sequence[list[object]], environment: Mapping[str, str], log: Path) -> None:
+        self.left, self.environment, self.log = list(commands), dict(environment), log
         self.process: subprocess.Popen[bytes] | None = None
 
-    def goes_on(self) -> bool:
-        """Begin the next if one ended."""
+    def advance(self) -> bool:
+        """Start the next command if one has ended; return whether commands remain."""
         if self.process and self.process.poll() is None:
             return True
         if self.process and self.process.returncode:
-            said = self.log.read_text(encoding="utf-8", errors="replace")
-            raise RuntimeError(f"{self.process.args!r} failed:\n{said[-3000:]}")
+            output = self.log.read_text(encoding="utf-8", errors="replace")
+            raise RuntimeError(f"{self.process.args!r} failed:\n{output[-3000:]}")
         if not self.left:
             return False
         words = [str(word) for word in self.left.pop(0)]
@@ -108,7 +108,7 @@ class _Row:
         return True
 
     def end(self) -> None:
-        """End the one that runs."""
+        """Kill the running command."""
         if self.process:
             self.process.kill()
             self.process.wait()

@@ -1,7 +1,7 @@
-"""Stand before the services on ports of our own, count each call, and spoil those that a test names.
+"""Proxies in front of the services that count each call and inject the faults that a test asks for.
 
-with faults_before(ports) as faults:
-    faults.refuse(503, service="nova", method="POST", path="*/servers", times=2)
+with fault_proxies(ports) as faults:
+    faults.reject(503, service="nova", method="POST", path="*/servers", times=2)
     faults.drop("after", service="neutron", method="POST", path="*/networks", times=1)
     ...
     assert faults.count()["nova POST /v2.1/servers"] == 3
@@ -26,27 +26,27 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 Moment = Literal["before", "after", "within"]
-"""Of a connection's end: before the service has the call, after it has done it, or in the middle of its answer."""
+"""When a connection is dropped: before the service gets the call, after it has executed it, or in the middle of its response."""
 
-PATIENCE = 300.0
-"""With a service [s]."""
+TIMEOUT = 300.0
+"""Of a call to a service [s]."""
 OWN_NAMES = re.compile(r"(?<=/os-keypairs/)[^/]+|(?<=/tags/)[^/]+")
 IDS = re.compile(r"(?<=/)[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}(?=/|$)")
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "te", "trailer", "upgrade"}
-"""Headers that end at each station (RFC 9110, 7.6.1), and the one that is written anew."""
+"""Hop-by-hop headers (RFC 9110, 7.6.1), and the one that the proxy sets itself."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call, as it was seen here."""
+    """One call, as the proxy saw it."""
 
     service: str
     method: str
     path: str
-    """With ``{id}`` for each identity, without the question mark and what follows."""
+    """With ``{id}`` for each id, without the query."""
     query: str
     status: int | None
-    """As told to the client; None if the connection ended before the answer did."""
+    """As sent to the client; None if the response was not sent completely."""
     began: float
     """On the clock of ``time.monotonic`` [s]."""
     seconds: float
@@ -54,43 +54,43 @@ class Call:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to calls that match; patterns are those of a shell, against ``Call``'s words."""
+    """A fault for calls that match shell patterns of service, method and path."""
 
     service: str = "*"
     method: str = "*"
     path: str = "*"
     skip: int = 0
-    """So many matching calls pass first."""
+    """Number of matching calls that pass first."""
     times: int | None = None
-    """So many are spoilt after that; None is all."""
+    """Number of calls with the fault after that; None is all."""
     delay: float = 0.0
     """Before the service gets the call [s]."""
     status: int | None = None
-    """Told in the service's place."""
+    """Response in place of the service's."""
     headers: Mapping[str, str] = field(default_factory=dict)
     drop: Moment | None = None
     act: Callable[[], None] | None = None
-    """Run before all else, by the thread that carries the call."""
+    """Called first, by the thread that handles the call."""
 
     def matches(self, service: str, method: str, path: str) -> bool:
-        """Whether a call is meant."""
+        """Return whether a call matches."""
         pairs = ((service, self.service), (method, self.method), (path, self.path))
-        return all(fnmatch.fnmatchcase(said, pattern) for said, pattern in pairs)
+        return all(fnmatch.fnmatchcase(value, pattern) for value, pattern in pairs)
 
 
 class Faults:
-    """The faults in force and the calls seen; may be changed at any time, by any thread."""
+    """The active faults and the recorded calls; any thread may change them at any time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._faults: list[tuple[Fault, list[int]]] = []
         self._calls: list[Call] = []
         self.urls: dict[str, str] = {}
-        """Where each service is to be called, by its name."""
+        """Address of the proxy of each service."""
 
     @property
     def calls(self) -> list[Call]:
-        """All calls that ended, in the order of their ends."""
+        """All finished calls, in the order in which they finished."""
         with self._lock:
             return list(self._calls)
 
@@ -98,40 +98,40 @@ class Faults:
         """Return how often each ``service METHOD /path`` was called."""
         return Counter(f"{call.service} {call.method} {call.path}" for call in self.calls)
 
-    def forget(self) -> None:
-        """Forget the calls seen so far."""
+    def clear_calls(self) -> None:
+        """Delete the recorded calls."""
         with self._lock:
             self._calls.clear()
 
     def clear(self) -> None:
-        """Spoil nothing any more."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
 
     def add(self, fault: Fault) -> None:
-        """Put a fault in force, behind those that are."""
+        """Add a fault after the existing ones."""
         with self._lock:
             self._faults.append((fault, [0]))
 
-    def refuse(self, status: int, *, retry_after: int | None = None, **match: Any) -> None:
-        """Answer in the service's place."""
+    def reject(self, status: int, *, retry_after: int | None = None, **match: Any) -> None:
+        """Respond with an error status in place of the service."""
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         self.add(Fault(status=status, headers=headers, **match))
 
     def drop(self, moment: Moment, **match: Any) -> None:
-        """End the connection."""
+        """Drop the connection."""
         self.add(Fault(drop=moment, **match))
 
     def delay(self, seconds: float, **match: Any) -> None:
-        """Let calls take longer."""
+        """Delay calls."""
         self.add(Fault(delay=seconds, **match))
 
     def at(self, number: int, act: Callable[[], None], **match: Any) -> None:
-        """Do something at the matching call of that number, the first being 1, before the service gets it."""
+        """Call a function at the matching call with this number, starting at 1, before the service gets it."""
         self.add(Fault(skip=number - 1, times=1, act=act, **match))
 
-    def for_call(self, service: str, method: str, path: str) -> list[Fault]:
-        """Return what happens to a call; all that match count it."""
+    def matching(self, service: str, method: str, path: str) -> list[Fault]:
+        """Return the faults of a call; each matching fault counts it."""
         found = []
         with self._lock:
             for fault, seen in self._faults:
@@ -141,15 +141,15 @@ class Faults:
                         found.append(fault)
         return found
 
-    def note(self, call: Call) -> None:
-        """Remember a call."""
+    def record(self, call: Call) -> None:
+        """Record a call."""
         with self._lock:
             self._calls.append(call)
 
 
 @contextlib.contextmanager
-def faults_before(ports: Mapping[str, int]) -> Iterator[Faults]:
-    """Listen on a free port for each of the services."""
+def fault_proxies(ports: Mapping[str, int]) -> Iterator[Faults]:
+    """Start a proxy on a free port for each service."""
     faults = Faults()
     with contextlib.ExitStack() as stack:
         for service, port in ports.items():
@@ -164,7 +164,7 @@ def faults_before(ports: Mapping[str, int]) -> Iterator[Faults]:
 
 
 def normal(path: str) -> str:
-    """Return the path with ``{id}`` in the place of each identity.
+    """Return the path with ``{id}`` in place of each id.
 
     >>> normal("/v2.1/servers/4ba9039e-6d87-4a30-968c-b1bfd3f061f5/action")
     '/v2.1/servers/{id}/action'
@@ -177,7 +177,7 @@ def normal(path: str) -> str:
 @dataclass(frozen=True)
 class _Answer:
     status: int
-    """0 is none at all."""
+    """0 means no response."""
     headers: Sequence[tuple[str, str]] = ()
     content: bytes = b""
     whole: bool = True
@@ -208,24 +208,24 @@ class _Server(ThreadingHTTPServer):
                 one.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients are killed in mid-call on purpose."""
+        """Print nothing: tests kill clients in the middle of a call."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
-    def _carry(self) -> None:
-        """Carry one call there and back, with all that is to go wrong on the way."""
+    def _proxy(self) -> None:
+        """Handle one call, with its faults."""
         began = time.monotonic()
         raw, _, query = self.path.partition("?")
         path = normal(raw)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        answer = self._answer(self.server.faults.for_call(self.server.service, self.command, path), body)
+        answer = self._answer(self.server.faults.matching(self.server.service, self.command, path), body)
         status = answer.status if answer.whole else None
         took = time.monotonic() - began
-        # before the client knows, so that whoever has the answer finds the call
-        self.server.faults.note(Call(self.server.service, self.command, path, query, status, began, took))
+        # before the response is sent, so that a client with a response finds the call
+        self.server.faults.record(Call(self.server.service, self.command, path, query, status, began, took))
         if answer.status:
             self._write(answer)
         if not answer.whole:
@@ -233,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _carry  # noqa: N815 - the contract of the base class
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _proxy  # noqa: N815 - the contract of the base class
 
     def _answer(self, faults: list[Fault], body: bytes) -> _Answer:
         for fault in faults:
@@ -252,8 +252,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self, body: bytes) -> _Answer:
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=PATIENCE)) as service:
-            # with the host that the client called, so that links in the answer lead here
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=TIMEOUT)) as service:
+            # with the Host header of the client, so that links in the response lead to the proxy
             service.request(self.command, self.path, body or None, {**headers, "Content-Length": str(len(body))})
             answer = service.getresponse()
             kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP]
@@ -271,10 +271,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the contract of the base class
-        """Say nothing: the calls are kept."""
+        """Print nothing: the calls are recorded."""
 
 
 def _refusal(status: int, headers: Mapping[str, str]) -> _Answer:
     title = HTTPStatus(status).phrase
-    error = {"error": {"code": status, "title": title, "message": f"{title}, said by the tests"}}
+    error = {"error": {"code": status, "title": title, "message": f"{title}, injected by the tests"}}
     return _Answer(status, [("Content-Type", "application/json"), *headers.items()], json.dumps(error).encode())

@@ -1,4 +1,4 @@
-"""The tests' side of the lab's hypervisor: order what happens to a project's servers, and read what happened."""
+"""The hypervisor as tests control it: set the behavior of the servers of a project, and read events."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ from pathlib import Path
 from typing import Any
 
 PAUSE = 0.05
-"""Between two looks into the folder [s]."""
+"""Between two reads of the folder [s]."""
 
 
 @dataclass(frozen=True)
 class Hypervisor:
-    """The servers of one project; orders of one do not reach another's."""
+    """The servers of one project."""
 
     folder: Path
     project: str
 
-    def order(self, name: str = "*", **what: Any) -> None:
-        """Add an order for servers whose name matches, from their next start on.
+    def set_behavior(self, name: str = "*", **what: Any) -> None:
+        """Set the behavior of servers whose name matches, from their next start on.
 
-        ``fail="why"``     the server goes to ERROR with these words in its fault
+        ``fail="why"``     the server goes to ERROR with this text in its fault
         ``delay=2.0``      the server starts later [s]
-        ``hold=True``      the server stays in BUILD until ``withdraw``
-        ``console="…"``    what its console says, unless ``say`` gave words to this very server
+        ``hold=True``      the server stays in BUILD until ``reset``
+        ``console="…"``    output of its console, unless ``write_console`` was called for this server
         """
         self._write([*self._orders(), {"name": name, **what}])
 
-    def withdraw(self) -> None:
-        """Take all orders back."""
+    def reset(self) -> None:
+        """Restore the normal behavior."""
         self._write([])
 
-    def say(self, server: str, text: str) -> None:
-        """Let the console of a server, by its id, say this."""
+    def write_console(self, server: str, text: str) -> None:
+        """Set the console output of a server, by its id."""
         _replace(self.folder / "consoles" / f"{server}.log", text)
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
-        """Return what happened: spawn, destroy, reboot, power_on, power_off of servers, floating for a floating IP."""
+        """Return the events: spawn, destroy, reboot, power_on, power_off of servers, floating for a floating IP."""
         return [
             event for name in self._names() if (event := self._read(name)) and (not kinds or event["event"] in kinds)
         ]
 
     @contextlib.contextmanager
     def watched(self, react: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-        """Call a function with each event from now on, in their order, from a thread of its own; raise its error at the end."""
+        """Call a function with each new event, in order, in a thread; raise its error at the end."""
         over, failed = threading.Event(), []
-        seen = set(self._names())  # not the last of them: two services write, each at its own pace
+        seen = set(self._names())  # all of them, not only the last: two services write
 
         def watch() -> None:
             ends = False
             while not ends:
-                ends = over.wait(PAUSE)  # and look once more
+                ends = over.wait(PAUSE)  # then read once more
                 for name in self._names():
                     if name not in seen:
                         seen.add(name)
@@ -97,8 +97,8 @@ class Hypervisor:
         _replace(self._path, json.dumps(orders))
 
 
-def host_keys(public_keys: Sequence[str], host: str = "host") -> str:
-    """Return what cloud-init prints on the console about a host's ssh keys, amid other lines."""
+def console_with_host_keys(public_keys: Sequence[str], host: str = "host") -> str:
+    """Return the console output in which cloud-init prints the ssh keys of a host, among other lines."""
     lines = [
         "[    0.000000] Linux version 6.1.0-25-cloud-amd64",
         "-----BEGIN SSH HOST KEY FINGERPRINTS-----",

@@ -1,4 +1,4 @@
-"""An OpenStack control plane on loopback: install, start, look at and end it, all below one folder."""
+"""An OpenStack control plane on loopback: install, start, inspect and stop it. All of its files are in one folder."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ FOLDER = Path(os.environ.get("STARGAZE_OPENSTACK_LAB", PROJECT / ".openstack"))
 LOCK = HERE / "requirements.lock"
 USERS = ("admin", "services", "member")
 START = 300.0
-"""What a busy machine may take to start one service [s]."""
+"""Time for a busy machine to start one service [s]."""
 PAUSE = 0.1
 
 
 @dataclass
 class Lab:
-    """One control plane; ``venv``, ``cache`` (databases) and ``run`` (all else) in its folder."""
+    """One control plane; its folder has ``venv``, ``cache`` (databases) and ``run`` (all else)."""
 
     folder: Path = FOLDER
-    say: Callable[[str], None] = lambda _line: None
+    log: Callable[[str], None] = lambda _line: None
     _programs: list[processes.Program] = field(default_factory=list)
 
     @property
     def run(self) -> Path:
-        """What this run wrote: logs, databases, ``clouds.yaml``."""
+        """Files of this run: logs, databases, ``clouds.yaml``."""
         return self.folder / "run"
 
     @property
@@ -55,11 +55,11 @@ class Lab:
 
     @property
     def hypervisor(self) -> Path:
-        """Where the driver of the servers reads orders and tells what it did."""
+        """Folder in which the driver of the servers reads its behavior and writes events."""
         return self.run / "hypervisor"
 
     def install(self) -> None:
-        """Make the services' own environment as the lock file says, unless it is made."""
+        """Create the environment of the services from the lock file, unless it exists."""
         mark = self.folder / "venv" / ".installed"
         wanted = _digest(LOCK)
         if mark.exists() and mark.read_text(encoding="ascii") == wanted:
@@ -71,10 +71,10 @@ class Lab:
         mark.write_text(wanted, encoding="ascii")
 
     def up(self) -> None:
-        """Start all and return when they answer; they end with this process."""
+        """Start all services and wait until they respond; they end with this process."""
         if not (self.folder / "venv" / ".installed").exists():
             raise RuntimeError("the lab is not installed: python -m tests.labs.openstack install")
-        with self._alone():
+        with self._exclusive():
             if self.programs():
                 raise RuntimeError(f"a lab is up in {self.folder}: python -m tests.labs.openstack down")
             shutil.rmtree(self.run, ignore_errors=True)
@@ -85,27 +85,27 @@ class Lab:
                 raise
 
     def down(self) -> None:
-        """End what was started here, or else what runs in the folder, and nothing else."""
-        with self._alone():
+        """Stop the services that this object started, or else those that run in the folder."""
+        with self._exclusive():
             programs = self._programs or self.programs()
             processes.end(programs)
-            if not self.programs():  # somebody may have started another since ours ended
+            if not self.programs():  # another process may have started a lab since
                 (self.run / "lab.json").unlink(missing_ok=True)
 
     def programs(self) -> list[processes.Program]:
-        """Return what runs."""
+        """Return the running programs."""
         facts = self.facts()
         return [one for one in (processes.Program(**row) for row in facts.get("programs", [])) if one.runs]
 
     def facts(self) -> dict[str, Any]:
-        """Return ports and programs of the lab that is up, or nothing."""
+        """Return ports and programs of the running lab; empty if there is none."""
         with contextlib.suppress(FileNotFoundError):
             return dict(json.loads((self.run / "lab.json").read_text(encoding="utf-8")))
         return {}
 
     def _up(self) -> None:
         cache = self.folder / "cache" / self._key()
-        before = databases.kept(cache)
+        before = databases.stored_facts(cache)
         passwords = before.get("passwords") or {one: secrets.token_urlsafe(12) for one in USERS}
         ports = _ports(before.get("ports", {}))
         layout = Layout(self.folder / "venv", self.run, ports, passwords["admin"], passwords["services"])
@@ -113,14 +113,14 @@ class Lab:
         if before:
             databases.restore(cache, layout, before["ports"])
         else:
-            databases.make(layout)
-        self.say("databases of an earlier start" if before else "databases made")
+            databases.create(layout)
+        self.log("databases of an earlier start" if before else "databases made")
         self._start_services(layout, seeded=bool(before))
         if not before:
             with self._admin() as admin:
-                seed.offer(admin, passwords["member"])
-            databases.keep(cache, layout, {"ports": ports, "passwords": passwords})
-            self.say("flavors, images, external network")
+                seed.create_offers(admin, passwords["member"])
+            databases.store(cache, layout, {"ports": ports, "passwords": passwords})
+            self.log("flavors, images, external network")
         facts = {"ports": ports, "programs": [asdict(one) for one in self._programs]}
         (self.run / "lab.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
@@ -132,7 +132,7 @@ class Lab:
         for path, text in configuration.files(layout).items():
             path.parent.mkdir(parents=True)
             path.write_text(text, encoding="utf-8")
-        # Nova refuses to start where a known host has lost its identity
+        # Nova refuses to start if a known host has lost its id
         (self.run / "state" / "nova" / "compute_id").write_text(
             str(uuid.uuid5(uuid.NAMESPACE_URL, "lab")), encoding="ascii"
         )
@@ -150,8 +150,8 @@ class Lab:
         self._wait(layout, "keystone")
         if not seeded:
             with self._admin() as admin:
-                seed.catalogue(admin, layout)
-            self.say("catalogue")
+                seed.create_catalog(admin, layout)
+            self.log("catalog")
         files, ports = (layout.conf("nova"), layout.paste("nova")), layout.ports
         nova = layout.own("nova_services", *files, ports["nova"], HOSTS, ports["placement"])
         self._start(layout, "nova", nova)
@@ -167,22 +167,22 @@ class Lab:
         limit = time.monotonic() + START
         while not _answers(layout.ports[service]):
             if not program.runs or time.monotonic() > limit:
-                said = (self.run / "log" / f"{service}.out").read_text(encoding="utf-8", errors="replace")
-                raise RuntimeError(f"{service} did not start:\n{said[-3000:]}")
+                output = (self.run / "log" / f"{service}.out").read_text(encoding="utf-8", errors="replace")
+                raise RuntimeError(f"{service} did not start:\n{output[-3000:]}")
             time.sleep(PAUSE)
-        self.say(f"{service} answers")
+        self.log(f"{service} answers")
 
     def _admin(self) -> contextlib.AbstractContextManager[Any]:
         return connect(yaml.safe_load(self.clouds.read_text(encoding="utf-8"))["clouds"]["lab-admin"])
 
     def _key(self) -> str:
-        """Return a name for what the databases depend on."""
+        """Return a digest of all files that the databases depend on."""
         sources = [LOCK, HERE / "seed.py", HERE / "configuration.py", *sorted(INSIDE.glob("*_schema.py"))]
         return _digest(*sources, more=str(self.folder))[:12]
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let no other process start or end a lab in this folder meanwhile."""
+    def _exclusive(self) -> Iterator[None]:
+        """Keep other processes from starting or stopping a lab in this folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -190,7 +190,7 @@ class Lab:
 
 
 def _ports(wanted: Mapping[str, int]) -> dict[str, int]:
-    """Return a free port for each service, those of the last time if they are free."""
+    """Return a free port for each service, the previous one if it is free."""
     with contextlib.ExitStack() as held:
         return {service: _free(held, wanted.get(service, 0)) for service in SERVICES}
 

@@ -1,4 +1,4 @@
-"""Logins as ``clouds.yaml`` has them, and connections by them."""
+"""Logins in the format of ``clouds.yaml``, and connections with them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def by_application(auth_url: str, identity: str, secret: str) -> Login:
     return _login("v3applicationcredential", auth_url, auth)
 
 
-def through(login: Login, faults: Faults) -> Login:
-    """Return the login that leads to the stations before the services."""
+def through_proxies(login: Login, faults: Faults) -> Login:
+    """Return the login with the addresses of the proxies in place of the services."""
     overrides = {f"{SERVICES[name][0]}_endpoint_override": url + SERVICES[name][1] for name, url in faults.urls.items()}
     auth = {**login["auth"], "auth_url": faults.urls["keystone"] + SERVICES["keystone"][1]}
     return {**login, "auth": auth, **overrides}
@@ -41,7 +41,7 @@ def through(login: Login, faults: Faults) -> Login:
 
 @contextlib.contextmanager
 def connect(login: Mapping[str, Any], **options: Any) -> Iterator[Any]:
-    """Connect by a login alone, whatever files and variables the machine has."""
+    """Connect with a login only, independent of the files and variables of the machine."""
     config = openstack.config.OpenStackConfig(
         config_files=[], vendor_files=[], secure_files=[], load_envvars=False, load_yaml_config=False
     )

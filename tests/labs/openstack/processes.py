@@ -1,4 +1,4 @@
-"""Start programs that end with their starter, know them again by number and time of start, and end just those."""
+"""Start programs that end with their parent, recognize them by pid and start time, and stop only those."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE = 10.0
-"""What a program has to end by itself [s]."""
+TIMEOUT = 10.0
+"""Time for a program to stop after SIGTERM [s]."""
 PAUSE = 0.05
 
 
 @dataclass(frozen=True)
 class Program:
-    """A running program: a number alone may be another program's by now."""
+    """A running program; its start time tells it from a later program with the same pid."""
 
     name: str
     pid: int
     started: int
-    """In ticks since the machine started, as the kernel counts."""
+    """Clock ticks between the boot of the machine and the start."""
 
     @classmethod
     def of(cls, name: str, pid: int) -> Program:
-        """Take note of a program that runs."""
+        """Describe a running program."""
         return cls(name, pid, _started(pid))
 
     @property
     def runs(self) -> bool:
-        """Whether it is still there, and no zombie."""
+        """Whether it still runs and is no zombie."""
         with contextlib.suppress(OSError):
             return _started(self.pid) == self.started and _fields(self.pid)[0] != "Z"
         return False
 
     @property
     def memory(self) -> int:
-        """What it holds in memory [MiB]."""
+        """Resident memory [MiB]."""
         with contextlib.suppress(OSError):
             pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
             return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
@@ -48,10 +48,10 @@ class Program:
 
 
 def start(name: str, command: Sequence[object], environment: Mapping[str, str], log: Path) -> Program:
-    """Start a program that gets SIGTERM when this thread ends, so start it from the main one."""
+    """Start a program that gets SIGTERM when this thread ends; call this from the main thread."""
     words = [sys.executable, "-m", "stargaze.system.die_with_parent", str(os.getpid()), *map(str, command)]
     with log.open("ab") as file:
-        # waited for in `end`, or by nobody when this process ends
+        # `end` waits for it
         process = subprocess.Popen(
             words, env=dict(environment), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
         )
@@ -60,12 +60,12 @@ def start(name: str, command: Sequence[object], environment: Mapping[str, str], 
 
 
 def end(programs: Sequence[Program]) -> None:
-    """End them all at once: politely, then not."""
+    """Stop all of them at the same time: by SIGTERM, then by SIGKILL."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         for one in programs:
             if one.runs:
                 os.kill(one.pid, how)
-        limit = time.monotonic() + PATIENCE
+        limit = time.monotonic() + TIMEOUT
         while any(one.runs for one in programs) and time.monotonic() < limit:
             time.sleep(PAUSE)
     for one in programs:
@@ -77,7 +77,7 @@ _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def _fields(pid: int) -> list[str]:
-    """Return what the kernel says of a process from its state on: the name before it may hold anything."""
+    """Return the fields of /proc/PID/stat after the name, which may contain any character."""
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 

@@ -1,4 +1,4 @@
-"""What an operator sets up once in a new cloud: its catalogue, users, flavors, images and the way out."""
+"""The setup of a new cloud by its operator: catalog, users, flavors, images and external network."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PUBLIC = "public"
 MEMBER, PROJECT = "member", "lab"
 
 
-def catalogue(admin: Any, layout: Layout) -> None:
-    """Tell Keystone of the other services and of the user that they log in as."""
+def create_catalog(admin: Any, layout: Layout) -> None:
+    """Register the other services in Keystone, and the user that they log in as."""
     identity = admin.identity
     for name, (kind, _) in SERVICES.items():
         if name == "keystone":
@@ -35,8 +35,8 @@ def catalogue(admin: Any, layout: Layout) -> None:
         identity.assign_project_role_to_user(project, user, roles[role])
 
 
-def offer(admin: Any, member_password: str) -> None:
-    """Make flavors, images, the external network and one plain member of one project."""
+def create_offers(admin: Any, member_password: str) -> None:
+    """Create flavors, images, the external network and one project with a plain member."""
     identity = admin.identity
     project = identity.create_project(name=PROJECT, domain_id="default")
     user = identity.create_user(name=MEMBER, password=member_password, domain_id="default")
@@ -55,11 +55,11 @@ def offer(admin: Any, member_password: str) -> None:
             os_version=version,
             wait=True,
         )
-    external_network(admin, PUBLIC, "127.66.0", last=200)
+    create_external_network(admin, PUBLIC, "127.66.0", last=200)
 
 
-def external_network(admin: Any, name: str, prefix: str, *, last: int) -> Any:
-    """Make a network whose floating IPs are loopback addresses: on Linux each of 127/8 answers without being set up.
+def create_external_network(admin: Any, name: str, prefix: str, *, last: int) -> Any:
+    """Create a network whose floating IPs are loopback addresses: Linux accepts all of 127/8 without configuration.
 
     Neutron takes a subnet of loopback addresses only without DHCP.
     """

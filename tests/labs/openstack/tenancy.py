@@ -1,4 +1,4 @@
-"""Projects for tests: each with its own user, its own logins of every strength, and an end that leaves nothing."""
+"""Projects for tests: each has its own user and logins, and is deleted with all of its resources."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tests.labs.openstack.configuration import SERVICES
 from tests.labs.openstack.faults import Faults
 from tests.labs.openstack.hypervisor import Hypervisor
 from tests.labs.openstack.lab import Lab
-from tests.labs.openstack.logins import Login, by_application, by_password, connect, through
+from tests.labs.openstack.logins import Login, by_application, by_password, connect, through_proxies
 
-BRIEF = 2.0
-"""How long a login lives that is to be over [s]."""
-LEAVING = 120.0
-"""What a project may take to get empty [s]."""
+LIFETIME = 2.0
+"""Of a credential that is meant to expire [s]."""
+TIMEOUT = 120.0
+"""Until a project is empty [s]."""
 PAUSE = 0.1
 
 
 @dataclass(frozen=True, order=True)
-class Thing:
-    """Something in a project."""
+class Resource:
+    """A resource in a project."""
 
     kind: str
     name: str
@@ -54,7 +54,7 @@ class Tenancy:
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def clouds(self, faults: Faults | None = None) -> Path:
-        """Write ``clouds.yaml`` with the logins that are for the taking at once; with faults, they lead through these.
+        """Write ``clouds.yaml`` with four logins; with faults, they lead through the proxies.
 
         ``lab``           the user's password
         ``application``   an application credential that may do what the user may
@@ -68,7 +68,7 @@ class Tenancy:
             "wrong": self.login("not-this"),
         }
         if faults:
-            made = {name: through(one, faults) for name, one in made.items()}
+            made = {name: through_proxies(one, faults) for name, one in made.items()}
         place = self.folder / ("clouds-through.yaml" if faults else "clouds.yaml")
         place.touch(mode=0o600)
         place.write_text(yaml.safe_dump({"clouds": made}), encoding="utf-8")
@@ -79,7 +79,7 @@ class Tenancy:
         return by_password(self._auth_url, self.user.name, password or self.password, self.project.name)
 
     def credential(self, role: str, *, seconds: float | None = None) -> Login:
-        """Make an application credential with one role, and return the login with it."""
+        """Create an application credential with one role, and return the login with it."""
         made = self.connect().identity.create_application_credential(
             user=self.user.id,
             name=f"{role}-{secrets.token_hex(4)}",
@@ -88,10 +88,10 @@ class Tenancy:
         )
         return by_application(self._auth_url, made.id, made.secret)
 
-    def expired(self) -> Login:
-        """Return the login with an application credential whose time is over; takes the time that Keystone wants."""
-        login = self.credential("member", seconds=BRIEF)
-        limit = time.monotonic() + LEAVING
+    def expired_login(self) -> Login:
+        """Return the login with an expired application credential; waits until it expires."""
+        login = self.credential("member", seconds=LIFETIME)
+        limit = time.monotonic() + TIMEOUT
         while time.monotonic() < limit:
             try:
                 self.connect(login).session.get_token()
@@ -104,7 +104,7 @@ class Tenancy:
         """Return a connection that is closed with the project."""
         return self._closing.enter_context(connect(login or self.login(), **options))
 
-    def limit(self, **quotas: int) -> None:
+    def set_quotas(self, **quotas: int) -> None:
         """Set quotas: ``instances``, ``cores``, ``ram`` [MiB], ``key_pairs``; ``networks``, ``routers``, ``floatingip`` …"""
         of_nova = {name: quotas.pop(name) for name in list(quotas) if name in NOVA}
         if of_nova:
@@ -112,12 +112,12 @@ class Tenancy:
         if quotas:
             self.admin.set_network_quotas(self.project.id, **quotas)
 
-    def inventory(self) -> list[Thing]:
-        """Return all that is in the project, but what each project has by itself."""
+    def inventory(self) -> list[Resource]:
+        """Return all resources of the project, without the default security group."""
         return sorted(thing for thing in self._all() if (thing.kind, thing.name) != ("security group", "default"))
 
-    def share(self, network: Any) -> None:
-        """Let the project use a network of another one."""
+    def share_network(self, network: Any) -> None:
+        """Let the project use a network of another project."""
         self.admin.network.create_rbac_policy(
             action="access_as_shared",
             object_type="network",
@@ -125,8 +125,8 @@ class Tenancy:
             target_project_id=self.project.id,
         )
 
-    def foreign(self, name: str = "somebody-elses") -> list[Thing]:
-        """Make what somebody else may have in the same project, a server and all that it needs, and return it."""
+    def create_foreign(self, name: str = "foreign") -> list[Resource]:
+        """Create resources that are not stargaze's in the same project: a server and all that it needs; return them."""
         before = self.inventory()
         cloud = self.connect()
         network = cloud.network.create_network(name=name)
@@ -148,9 +148,9 @@ class Tenancy:
         cloud.compute.wait_for_server(server, interval=PAUSE)
         return [thing for thing in self.inventory() if thing.id not in {one.id for one in before}]
 
-    def end(self) -> None:
-        """Delete all that is left, then user and project."""
-        self.hypervisor.withdraw()
+    def delete(self) -> None:
+        """Delete all remaining resources, then user and project."""
+        self.hypervisor.reset()
         self._empty()
         self.admin.identity.delete_user(self.user)
         self.admin.identity.delete_project(self.project)
@@ -160,11 +160,11 @@ class Tenancy:
     def _auth_url(self) -> str:
         return f"http://127.0.0.1:{self.lab.facts()['ports']['keystone']}{SERVICES['keystone'][1]}"
 
-    def _all(self) -> Iterator[Thing]:
+    def _all(self) -> Iterator[Resource]:
         network, mine = self.admin.network, {"project_id": self.project.id}
         for server in self.admin.compute.servers(all_projects=True, **mine):
             tags = self.admin.compute.get(f"/servers/{server.id}/tags", microversion="2.26").json().get("tags", [])
-            yield Thing("server", server.name, server.id, tuple(tags), server.status)
+            yield Resource("server", server.name, server.id, tuple(tags), server.status)
         lists: list[tuple[str, Callable[..., Any]]] = [
             ("floating IP", network.ips),
             ("router", network.routers),
@@ -175,18 +175,18 @@ class Tenancy:
         ]
         for kind, query in lists:
             for one in query(**mine):
-                yield Thing(kind, one.name or "", one.id, tuple(one.tags or ()), getattr(one, "status", None) or "")
+                yield Resource(kind, one.name or "", one.id, tuple(one.tags or ()), getattr(one, "status", None) or "")
         for group in self.admin.compute.server_groups(all_projects=True):
             if group.project_id == self.project.id:
-                yield Thing("server group", group.name, group.id)
+                yield Resource("server group", group.name, group.id)
         for keypair in self.admin.compute.keypairs(user_id=self.user.id):
-            yield Thing("keypair", keypair.name, keypair.name)
+            yield Resource("keypair", keypair.name, keypair.name)
         for image in self.admin.image.images(owner=self.project.id):
-            yield Thing("image", image.name, image.id, tuple(image.tags))
+            yield Resource("image", image.name, image.id, tuple(image.tags))
 
     def _empty(self) -> None:
-        """Delete in the order in which things hold one another, and again what is still held or comes up late."""
-        limit = time.monotonic() + LEAVING
+        """Delete in the order of the dependencies, and repeat it for resources that were still in use or appeared late."""
+        limit = time.monotonic() + TIMEOUT
         while left := self.inventory():
             for kind, delete in self._deletes().items():
                 for thing in left:
@@ -196,11 +196,11 @@ class Tenancy:
             if time.monotonic() > limit:
                 raise RuntimeError(f"the project does not get empty: {left}")
             time.sleep(PAUSE)
-        for group in self.admin.network.security_groups(project_id=self.project.id):  # asking makes the default one
+        for group in self.admin.network.security_groups(project_id=self.project.id):  # a query creates the default one
             self.admin.network.delete_security_group(group)
 
     def _deletes(self) -> dict[str, Callable[[str], Any]]:
-        """Return how each kind is deleted; none minds if it is gone already."""
+        """Return the function that deletes each kind; a missing resource is no error."""
         network, compute = self.admin.network, self.admin.compute
         return {
             "server": compute.delete_server,
@@ -225,7 +225,7 @@ NOVA = {"instances", "cores", "ram", "key_pairs", "server_groups", "server_group
 
 @contextlib.contextmanager
 def tenancy(lab: Lab, admin: Any, folder: Path, name: str) -> Iterator[Tenancy]:
-    """Make a project with one user who is a plain member of it; end it with all that is in it."""
+    """Create a project with one user, who is a plain member; delete it with all of its resources."""
     password = secrets.token_urlsafe(12)
     project = admin.identity.create_project(name=name, domain_id="default")
     user = admin.identity.create_user(name=name, password=password, domain_id="default")
@@ -235,4 +235,4 @@ def tenancy(lab: Lab, admin: Any, folder: Path, name: str) -> Iterator[Tenancy]:
     try:
         yield made
     finally:
-        made.end()
+        made.delete()

@@ -1,4 +1,4 @@
-"""What the services tell the tests: a folder with one JSON file per event, whose names sort by time."""
+"""Events of the services for the tests: one JSON file per event, whose names sort by time."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Events:
-    """The writing side; each file appears whole."""
+    """Writes events; each file appears complete."""
 
     folder: Path
 
     @classmethod
-    def of_environment(cls) -> Events:
-        """Find the folder where the starter said."""
+    def from_environment(cls) -> Events:
+        """Use the folder that the environment names."""
         return cls(Path(os.environ["LAB_HYPERVISOR"]) / "events")
 
-    def tell(self, event: str, facts: Mapping[str, Any]) -> None:
+    def write(self, event: str, facts: Mapping[str, Any]) -> None:
         """Write one event."""
         name = f"{time.time_ns():020d}-{event}-{facts['id']}"
         draft = self.folder / f".{name}"

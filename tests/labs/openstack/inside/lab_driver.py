@@ -1,8 +1,8 @@
-"""Nova's fake hypervisor, which the tests can make slow or fail, give consoles to, and watch, all by files in one folder.
+"""Nova's fake hypervisor; tests control and watch it through files in one folder.
 
-``orders/PROJECT.json``  a list of orders for servers whose names match, see ``Order``
-``consoles/SERVER.log``  what the console of a server says
-``events/*.json``        what became of servers, see ``events.py``
+``orders/PROJECT.json``  a list of behaviors for servers whose names match, see ``Hypervisor.set_behavior``
+``consoles/SERVER.log``  console output of a server
+``events/*.json``        events of servers, see ``events.py``
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nova import exception
 from nova.virt import fake
 
 PAUSE = 0.05
-"""Between two looks at whether a server that is held may start [s]."""
+"""Between two checks whether a held server may start [s]."""
 
 
 class LabDriver(fake.FakeDriver):
@@ -34,52 +34,52 @@ class LabDriver(fake.FakeDriver):
         self._events = Events(self._folder / "events")
 
     def get_available_resource(self, nodename: str) -> dict[str, Any]:
-        """Say what the host has."""
+        """Return the resources of the host."""
         return {**super().get_available_resource(nodename), "uuid": _identity(nodename)}
 
     def get_nodenames_by_uuid(self, refresh: bool = False) -> dict[str, str]:  # noqa: FBT002 - Nova's contract
-        """Be the same hosts after each start: the fake driver's are others."""
+        """Return the same ids after each start, unlike the fake driver."""
         return {_identity(name): name for name in self.get_available_nodes()}
 
     def spawn(self, context: Any, instance: Any, *rest: Any, **more: Any) -> None:
-        """Start the server as ordered: later, not at all, or at once."""
+        """Start the server, later or not at all if the tests have set this."""
         for order in self._orders(instance):
             time.sleep(order.get("delay", 0.0))
             while order.get("hold") and order in self._orders(instance):
                 time.sleep(PAUSE)
             if "fail" in order:
-                # the one error that Nova does not answer by trying the next host
+                # the only error after which Nova does not try the next host
                 raise exception.BuildAbortException(instance_uuid=instance.uuid, reason=order["fail"])
         super().spawn(context, instance, *rest, **more)
-        self._tell("spawn", instance, more.get("network_info"))
+        self._write_event("spawn", instance, more.get("network_info"))
 
     def destroy(self, context: Any, instance: Any, network_info: Any, *rest: Any, **more: Any) -> None:
-        """End the server."""
+        """Delete the server."""
         super().destroy(context, instance, network_info, *rest, **more)
-        self._tell("destroy", instance, network_info)
+        self._write_event("destroy", instance, network_info)
 
     def reboot(self, context: Any, instance: Any, network_info: Any, *rest: Any, **more: Any) -> None:
-        """Restart the server, softly or hard."""
+        """Restart the server."""
         super().reboot(context, instance, network_info, *rest, **more)
-        self._tell("reboot", instance, network_info)
+        self._write_event("reboot", instance, network_info)
 
     def power_off(self, instance: Any, *rest: Any, **more: Any) -> None:
         """Switch the server off."""
         super().power_off(instance, *rest, **more)
-        self._tell("power_off", instance, None)
+        self._write_event("power_off", instance, None)
 
     def power_on(self, context: Any, instance: Any, network_info: Any, *rest: Any, **more: Any) -> None:
         """Switch the server on."""
         super().power_on(context, instance, network_info, *rest, **more)
-        self._tell("power_on", instance, network_info)
+        self._write_event("power_on", instance, network_info)
 
     def get_console_output(self, context: Any, instance: Any) -> str:
-        """Say what the tests wrote for this server, or for its name; a server that booted nothing says nothing."""
+        """Return the output that the tests set for this server, or for its name."""
         written = self._folder / "consoles" / f"{instance.uuid}.log"
         if written.exists():
             return written.read_text(encoding="utf-8")
-        said = [order["console"] for order in self._orders(instance) if "console" in order]
-        return said[-1] if said else ""
+        consoles = [order["console"] for order in self._orders(instance) if "console" in order]
+        return consoles[-1] if consoles else ""
 
     def _orders(self, instance: Any) -> Iterator[dict[str, Any]]:
         orders = self._folder / "orders" / f"{instance.project_id}.json"
@@ -88,7 +88,7 @@ class LabDriver(fake.FakeDriver):
                 if fnmatch.fnmatch(instance.display_name, order["name"]):
                     yield order
 
-    def _tell(self, event: str, instance: Any, network_info: Any) -> None:
+    def _write_event(self, event: str, instance: Any, network_info: Any) -> None:
         facts = {
             "id": instance.uuid,
             "name": instance.display_name,
@@ -104,7 +104,7 @@ class LabDriver(fake.FakeDriver):
             "config_drive": bool(instance.config_drive),
             "ports": [_port(vif) for vif in network_info or instance.get_network_info()],
         }
-        self._events.tell(event, facts)
+        self._events.write(event, facts)
 
 
 def _identity(host: str) -> str:

@@ -1,4 +1,4 @@
-"""Make Neutron's database from its own models: ``neutron_schema.py CONF URL``.
+"""Create Neutron's database from its own models: ``neutron_schema.py CONF URL``.
 
 Its migrations cannot run on SQLite, which alters no constraints; its unit tests do as this does. One migration also writes
 rows (the rules of a new security group): of that one the own code runs.

@@ -1,4 +1,4 @@
-"""Make Nova's three databases by its own migrations, in one process: ``nova_schema.py CONF CELL0_URL CELL1_URL``.
+"""Create Nova's three databases by its own migrations, in one process: ``nova_schema.py CONF CELL0_URL CELL1_URL``.
 
 Each of the ``nova-manage`` calls that this stands for would spend six seconds of a core on its imports.
 """

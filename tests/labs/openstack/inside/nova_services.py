@@ -18,7 +18,7 @@ from nova import monkey_patch
 
 monkey_patch.patch(backend="threading")
 
-import nova.conf  # noqa: E402 - Nova asks for its patch before all else
+import nova.conf  # noqa: E402 - Nova requires its patch first
 import nova.virt  # noqa: E402
 import os_brick  # noqa: E402
 import os_vif  # noqa: E402
@@ -38,7 +38,7 @@ PAUSE = 0.1
 
 
 def main(conf: str, paste: str, port: int, hosts: int, placement: int) -> None:
-    """Start them in the order in which they need one another, once Placement listens."""
+    """Start them in the order of their dependencies, once Placement listens."""
     sys.argv = ["nova"]
     config.parse_args(["nova", "--config-file", conf])
     log.setup(nova.conf.CONF, "nova")
@@ -47,8 +47,8 @@ def main(conf: str, paste: str, port: int, hosts: int, placement: int) -> None:
     os_brick.setup(nova.conf.CONF)
     os_vif.initialize()
     objects.Service.enable_min_version_cache()
-    nova.virt.__path__.append(str(Path(__file__).parent))  # Nova looks for drivers there only
-    while not _listens(placement):  # what a host has is told once, at its start, and then each minute
+    nova.virt.__path__.append(str(Path(__file__).parent))  # Nova finds drivers only there
+    while not _listens(placement):  # a host reports its resources at its start, and then each minute
         time.sleep(PAUSE)
     running = [_start("nova-conductor", conductor.RPC_TOPIC), _start("nova-scheduler", scheduler.RPC_TOPIC)]
     for number in range(1, hosts + 1):
@@ -66,7 +66,7 @@ def _listens(port: int) -> bool:
 
 
 def _start(binary: str, topic: str, **more: str) -> service.Service:
-    nova.conf.CONF.set_override("host", more.get("host", "compute1"))  # a few places of Nova look there
+    nova.conf.CONF.set_override("host", more.get("host", "compute1"))  # some parts of Nova read it
     started = service.Service.create(binary=binary, topic=topic, **more)
     started.start()
     return started
@@ -75,6 +75,6 @@ def _start(binary: str, topic: str, **more: str) -> service.Service:
 if __name__ == "__main__":
     try:
         main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))
-    except BaseException:  # noqa: BLE001 - whatever it is: the threads of what was started would keep half of it up
+    except BaseException:  # noqa: BLE001 - threads of started services would keep the process running
         traceback.print_exc()
         os._exit(1)

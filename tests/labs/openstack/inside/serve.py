@@ -1,4 +1,4 @@
-"""Serve one OpenStack API on 127.0.0.1 until told to end: ``serve.py MODULE PORT``."""
+"""Serve one OpenStack API on 127.0.0.1 until a signal: ``serve.py MODULE PORT``."""
 
 from __future__ import annotations
 

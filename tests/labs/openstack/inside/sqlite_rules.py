@@ -1,4 +1,4 @@
-"""Import this to have SQLite do what the services expect of a database server.
+"""Import this module to give SQLite the behavior that the services expect of a database server.
 
 Writers queue: a transaction takes its lock when it begins. oslo.db begins with a plain BEGIN; two threads that read and then
 both want to write are refused at once then ("database is locked"), whatever the time limit says, because neither could go on
@@ -25,7 +25,7 @@ def _begin_immediately(
 
 
 def hold_foreign_keys() -> None:
-    """Let connections from now on delete what hangs on the deleted."""
+    """Enforce foreign keys in new connections, including cascading deletes."""
 
     @sqlalchemy.event.listens_for(sqlalchemy.engine.Engine, "connect")
     def _hold(connection: Any, _record: Any) -> None:

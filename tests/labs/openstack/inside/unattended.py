@@ -1,4 +1,4 @@
-"""Neutron without agents: ports are bound and floating IPs are active at once, and the latter are told to the tests."""
+"""Neutron without agents: ports are bound and floating IPs active at once; changes of floating IPs are events."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from neutron_lib.plugins.ml2 import api
 
 
 class Ports(api.MechanismDriver):
-    """Binds each port on each host. Neutron's own drivers want an agent, or refuse what Nova asks."""
+    """Binds each port on each host. Neutron's own drivers need an agent or reject what Nova asks."""
 
     def initialize(self) -> None:
-        """Do nothing; the contract asks for it."""
+        """Do nothing; the interface requires this method."""
 
     def bind_port(self, context: Any) -> None:
-        """Take the first segment and call the port active."""
+        """Bind the first segment and set the port active."""
         segment = context.segments_to_bind[0][api.ID]
         details = {portbindings.CAP_PORT_FILTER: True}
         context.set_binding(segment, portbindings.VIF_TYPE_OVS, details, status=constants.PORT_STATUS_ACTIVE)
 
 
 class Routers(l3_router_plugin.L3RouterPlugin):
-    """Neutron's own routers, whose floating IPs wait for no agent."""
+    """Neutron's own routers, whose floating IPs do not wait for an agent."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._events = Events.of_environment()
+        self._events = Events.from_environment()
 
     def create_floatingip(self, context: Any, floatingip: Any) -> Any:
-        """Create it active, as an agent would make it a moment later."""
+        """Create it active, as an agent would set it a moment later."""
         made = super(l3_router_plugin.L3RouterPlugin, self).create_floatingip(
             context, floatingip, initial_status=constants.FLOATINGIP_STATUS_ACTIVE
         )
-        self._tell("floating", made)
+        self._write_event("floating", made)
         return made
 
     def update_floatingip(self, context: Any, id: str, floatingip: Any) -> Any:  # noqa: A002 - Neutron's own name
         """Bind it to a port, or to none."""
         made = super().update_floatingip(context, id, floatingip)
-        self._tell("floating", made)
+        self._write_event("floating", made)
         return made
 
     def delete_floatingip(self, context: Any, id: str) -> None:  # noqa: A002 - Neutron's own name
-        """Give the address back."""
+        """Release the address."""
         gone = self.get_floatingip(context, id)
         super().delete_floatingip(context, id)
-        self._tell("floating", {**gone, "fixed_ip_address": None, "port_id": None})
+        self._write_event("floating", {**gone, "fixed_ip_address": None, "port_id": None})
 
     def disassociate_floatingips(self, context: Any, port_id: str) -> Any:
-        """Take the addresses from a port that goes."""
+        """Remove the addresses from a port that is deleted."""
         bound = self.get_floatingips(context.elevated(), filters={"port_id": [port_id]})
         routers = super().disassociate_floatingips(context, port_id)
         for one in bound:
-            self._tell("floating", {**one, "fixed_ip_address": None, "port_id": None})
+            self._write_event("floating", {**one, "fixed_ip_address": None, "port_id": None})
         return routers
 
-    def _tell(self, event: str, floating_ip: Any) -> None:
+    def _write_event(self, event: str, floating_ip: Any) -> None:
         kept = ("id", "project_id", "floating_ip_address", "fixed_ip_address", "port_id")
-        self._events.tell(event, {name: floating_ip.get(name) for name in kept})
+        self._events.write(event, {name: floating_ip.get(name) for name in kept})
