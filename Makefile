@@ -39,7 +39,8 @@ demo: $(VENV)/.installed
 test:
 	+@$(PYTHON) tools/run_suites.py install lint playbooks types tests job browser servers referee
 
-check: lint types unit
+check:
+	+@$(PYTHON) tools/run_suites.py install lint types unit
 
 install: $(VENV)/.installed-dev
 
