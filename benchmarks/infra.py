@@ -33,7 +33,7 @@ from stargaze.infra.openstack.client import connect  # noqa: E402
 from stargaze.infra.plan.plan import Plan, Step  # noqa: E402
 from stargaze.infra.provision import ProgressCallbacks, converge, plan_up  # noqa: E402
 from stargaze.store import Store  # noqa: E402
-from tests.labs.openstack.faults import Faults, faults_before  # noqa: E402
+from tests.labs.openstack.faults import Faults, fault_proxies  # noqa: E402
 from tests.labs.openstack.lab import Lab  # noqa: E402
 from tests.labs.openstack.logins import connect as log_in  # noqa: E402
 from tests.labs.openstack.tenancy import Tenancy, tenancy  # noqa: E402
@@ -77,7 +77,7 @@ def measured(lab: Lab, admin: Any, way: Callable[[Tenancy, Path, Faults], str]) 
     with (
         tempfile.TemporaryDirectory() as folder,
         tenancy(lab, admin, Path(folder), f"bench-{time.time_ns()}") as project,
-        faults_before(lab.facts()["ports"]) as station,
+        fault_proxies(lab.facts()["ports"]) as station,
     ):
         clouds = project.clouds(station)
         os.environ["OS_CLIENT_CONFIG_FILE"] = str(clouds)
