@@ -1,4 +1,4 @@
-"""An errand from its beginning to what it leaves here."""
+"""A job from its submission to its downloaded results."""
 
 from __future__ import annotations
 
