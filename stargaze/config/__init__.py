@@ -1,21 +1,19 @@
 """The config: typed sections, read from TOML files, the environment and options."""
 
 from stargaze.config.loading import DEFAULT_PATH, find_config_file, load, parse_section
-from stargaze.config.rendering import as_dict, render
-from stargaze.config.sections import (
+from stargaze.config.model_sections import (
     POLICIES,
-    Config,
-    DeploySection,
     FeaturesSection,
     FetchSection,
     GithubSection,
     GrowthSection,
-    InfraSection,
     ScreeningSection,
-    ServeSection,
     StoreSection,
     TuningSection,
 )
+from stargaze.config.production_sections import DeploySection, InfraSection, ServeSection
+from stargaze.config.rendering import as_dict, render
+from stargaze.config.sections import Config
 
 __all__ = [
     "DEFAULT_PATH",

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from stargaze.cli import app
-from stargaze.config.sections import Config
+from stargaze.config import Config
 from tests.docs.markdown import PAGES, ROOT, blocks, prose, snippets, spans
 
 KEY = re.compile(r"([a-z]+)\.([a-z_]+)(?: = (.*))?")

@@ -8,7 +8,7 @@ import re
 import pyarrow.parquet as pq
 
 from stargaze import errors
-from stargaze.config.sections import Config, ServeSection
+from stargaze.config import Config, ServeSection
 from stargaze.serve.swarm.drill import HARDSHIPS
 from stargaze.serve.web.openapi import openapi_document
 from stargaze.tuning.families import FAMILIES

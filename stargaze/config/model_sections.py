@@ -1,0 +1,200 @@
+"""The sections about data and models: store, fetch, github, features, screening, tuning, growth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stargaze.config.key import key
+
+POLICIES = ("static", "activity", "all")
+TARGETS = ("stars", "growth")
+SAMPLINGS = ("top", "stratified", "random")
+EXECUTORS = ("process", "docker", "ray")
+PLACES = ("local", "cluster")
+
+
+@dataclass(frozen=True)
+class StoreSection:
+    """Where stargaze stores everything that it creates."""
+
+    path: str = key("store", "Folder of all artifacts; safe to delete, all of it can be created again.", not_empty=True)
+
+
+@dataclass(frozen=True)
+class FetchSection:
+    """Where repositories come from."""
+
+    files: list[str] = key(
+        [], "Files of GitHub records (JSON, JSON lines, CSV, Parquet, .gz of each); empty means the included sample."
+    )
+    since: str = key("", "Ignore records fetched before this day (YYYY-MM-DD); empty keeps all.", unit="date")
+    columns: dict[str, str] = key(
+        {}, 'For CSV and Parquet: field = "column of the file", as stars = "star_count". Equal names need no line.'
+    )
+
+
+@dataclass(frozen=True)
+class GithubSection:
+    """What to fetch from GitHub. If any key differs from its default, `stargaze fetch` requests it from GitHub."""
+
+    query: str = key("", 'Words and qualifiers of GitHub\'s search, as "parser license:mit fork:true".')
+    stars: str = key("", 'Range of stars, as ">=1000" or "100..500".')
+    created: str = key("", 'Creation dates, as "2015-01-01..2020-12-31" or ">=2020".', unit="date")
+    language: str = key("", "Primary language.")
+    topic: str = key("", "One of its topics.")
+    organization: str = key("", "Only the repositories of this organization or user.")
+    names: list[str] = key([], "Exactly these repositories, owner/name each, instead of a search.")
+    limit: int = key(
+        1000, "How many repositories of a search; 0 means all.", unit="repositories", minimum=0, maximum=10_000_000
+    )
+    sampling: str = key(
+        "top",
+        "Which repositories of a search: the most starred; evenly over log stars and creation year; uniformly at random.",
+        choices=SAMPLINGS,
+    )
+    seed: int = key(0, "Seed of the sample.", minimum=0, maximum=2**31 - 1)
+    graphql: bool = key(
+        True, "With GITHUB_TOKEN, also fetch counts and commits by GraphQL; false uses the search only."
+    )
+    details: bool = key(
+        False, "Also fetch contributors, followers of organizations and README length: up to 3 requests per repository."
+    )
+    star_history: list[str] = key(
+        [], 'Weekly star history of these, owner/name each; "*" means all fetched repositories.'
+    )
+    api_url: str = key(
+        "https://api.github.com", "The API; of GitHub Enterprise it is https://HOST/api/v3.", not_empty=True
+    )
+
+
+@dataclass(frozen=True)
+class FeaturesSection:
+    """How features are computed and selected."""
+
+    seed: int = key(0, "Seed of the split, the folds and the random probes.", minimum=0, maximum=2**31 - 1)
+    test_size: float = key(
+        0.15,
+        "Share held out for the reported scores, never used for training.",
+        unit="share",
+        minimum=0.02,
+        maximum=0.5,
+    )
+    validation_size: float = key(
+        0.15,
+        "Share that calibrates the prediction intervals, never used for training.",
+        unit="share",
+        minimum=0.02,
+        maximum=0.5,
+    )
+    folds: int = key(5, "Cross-validation folds inside the training part.", unit="folds", minimum=2, maximum=20)
+    split_by: str = key(
+        "owner",
+        "What must not be on two sides of the split: all repositories of an owner, or only the repository itself.",
+        choices=("owner", "repository"),
+    )
+    max_missing: float = key(
+        0.98, "Drop a column with a larger share of missing values.", unit="share", minimum=0, maximum=1
+    )
+    redundant_threshold: float = key(
+        0.99, "Drop a column whose Spearman's rho with a kept one is at least this.", unit="rho", minimum=0.5, maximum=1
+    )
+    leak_threshold: float = key(
+        0.97,
+        "Drop a column whose Spearman's rho with the stars is at least this: it leaks them.",
+        unit="rho",
+        minimum=0.5,
+        maximum=1,
+    )
+    importance_repeats: int = key(
+        2,
+        "Repetitions of the permutation importance in each fold, with a different seed each.",
+        minimum=1,
+        maximum=100,
+    )
+
+
+@dataclass(frozen=True)
+class ScreeningSection:
+    """How the model families are compared by cross-validation."""
+
+    families: list[str] = key([], "Families to screen (see `stargaze screen --help`); empty means all.")
+    max_rows: int = key(
+        0, "Screen on at most this many training repositories, whole owners; 0 means all.", unit="rows", minimum=0
+    )
+    time_limit: float = key(300.0, "A family that takes longer is listed as timed out.", unit="s", minimum=1)
+    max_concurrent: int = key(0, "Families at the same time; 0 means as many as fit.", minimum=0, maximum=256)
+    executor: str = key(
+        "process",
+        "Where they run: local processes; containers of the Docker engine of DOCKER_HOST; Ray tasks.",
+        choices=EXECUTORS,
+    )
+    cpus: float = key(
+        1.0,
+        "Limit of a container; families compute with one thread.",
+        unit="cores",
+        minimum=0.1,
+        maximum=256,
+    )
+    memory: float = key(
+        2.0,
+        "Limit of a container; a family that needs more is listed as failed.",
+        unit="GB",
+        minimum=0.05,
+        maximum=4096,
+    )
+    base_image: str = key(
+        "python:3.11-slim-bookworm",
+        "Base image of the container image, or a mirror of it.",
+        not_empty=True,
+    )
+    build_options: list[str] = key([], 'More options of `docker build`, as "--network=host".')
+
+
+@dataclass(frozen=True)
+class TuningSection:
+    """How the finalists are tuned and what goes into the bundle."""
+
+    target: str = key(
+        "stars", "What is predicted: the stars of a repository, or the stars that it will gain.", choices=TARGETS
+    )
+    on: str = key(
+        "local", "Where it runs: on this machine, or on the machines of `stargaze infra` as a Ray job.", choices=PLACES
+    )
+    trials: int = key(50, "Configurations to try.", unit="trials", minimum=1, maximum=100_000)
+    finalists: int = key(2, "How many of the best families are tuned.", unit="families", minimum=1, maximum=10)
+    time_budget: float = key(0.0, "Stop starting trials after this long; 0 means no limit.", unit="s", minimum=0)
+    max_concurrent: int = key(0, "Trials at the same time, one core each; 0 means one a core.", minimum=0, maximum=4096)
+    racing: bool = key(True, "Stop a trial after the fold that shows that it cannot win.")
+    seed: int = key(0, "Seed of the search and the models.", minimum=0, maximum=2**31 - 1)
+    ensemble_size: int = key(
+        4,
+        "Maximum number of models in the ensemble, which is used if it wins; 1 keeps the single best.",
+        unit="models",
+        minimum=1,
+        maximum=8,
+    )
+    coverage: float = key(
+        0.9, "Share of the prediction intervals that contain the true count.", unit="share", minimum=0.5, maximum=0.99
+    )
+    estimate_policy: str = key("all", "Feature policy of the estimate.", choices=POLICIES)
+    explanation_policy: str = key("activity", "Feature policy of the explanation.", choices=POLICIES)
+    bundled_repositories: int = key(
+        50_000,
+        "Repositories in the bundle, most starred first, that the page knows by name.",
+        unit="rows",
+        minimum=0,
+    )
+
+
+@dataclass(frozen=True)
+class GrowthSection:
+    """The forecast that `stargaze tune` fits if tuning.target is "growth"."""
+
+    history_file: str = key(
+        "", "Table of dates and counts (CSV, Parquet: full_name, date, stars); empty means the history of fetch."
+    )
+    history_weeks: int = key(26, "Length of the history that a forecast uses.", unit="weeks", minimum=4, maximum=260)
+    horizons: list[int] = key([30, 90, 365], "Forecast horizons.", unit="days")
+    train_until: str = key(
+        "2024-07-01", "Train on what ended before this day, test on what began on it or later.", unit="date"
+    )

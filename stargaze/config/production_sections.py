@@ -1,0 +1,198 @@
+"""The sections about production: deploy, serve, infra."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stargaze.config.key import key
+from stargaze.config.validators import (
+    network_ranges,
+    normalized_addresses,
+    valid_cluster_name,
+    valid_page_port,
+    valid_subnet,
+)
+
+
+@dataclass(frozen=True)
+class DeploySection:
+    """How a bundle is deployed."""
+
+    signing_key: str = key("", "ssh private key that signs releases; empty creates one in the store.", unit="path")
+    max_release_size: float = key(
+        200.0, "The hook refuses a release larger than this.", unit="MB", minimum=1, maximum=1000
+    )
+    to: str = key(
+        "local",
+        "Production: this machine, or the Swarm of the cluster's production machines.",
+        choices=("local", "swarm"),
+    )
+    web_replicas: int = key(
+        2,
+        "Web replicas; with publish_mode = host there is one per node instead.",
+        unit="replicas",
+        minimum=1,
+        maximum=64,
+    )
+    worker_replicas: int = key(2, "Worker replicas, spread over the nodes.", unit="replicas", minimum=1, maximum=256)
+    registry: str = key(
+        "",
+        'A registry that the nodes pull the image from, as "registry.example/team"; empty: it is sent by ssh.',
+    )
+    build_on: str = key(
+        "local",
+        "Where the image is built: on the Docker engine of DOCKER_HOST, or on the development machine.",
+        choices=("local", "development"),
+    )
+    publish_mode: str = key(
+        "ingress",
+        "Port of the page: Swarm's routing mesh over all nodes, or each node's own port, for a proxy in front.",
+        choices=("ingress", "host"),
+    )
+    endpoint_mode: str = key(
+        "vip",
+        "How the page's name is resolved inside: one virtual address (needs IPVS in the kernel), or all replicas.",
+        choices=("vip", "dnsrr"),
+    )
+    broker_image: str = key("rabbitmq:3.13-management", "Image of RabbitMQ.", not_empty=True)
+    results_image: str = key("redis:7", "Image of Redis.", not_empty=True)
+    flower: bool = key(False, "Run Flower beside the workers, on the inner network only.")
+    flower_image: str = key("mher/flower:2.0", "Image of Flower.", not_empty=True)
+    prometheus: bool = key(False, "Run Prometheus beside the page, on the inner network only.")
+    prometheus_image: str = key("prom/prometheus:v2.53.2", "Image of Prometheus.", not_empty=True)
+    web_cpus: float = key(1.0, "Limit of a web replica.", unit="cores", minimum=0.1, maximum=256)
+    web_memory: float = key(1.0, "Limit of a web replica.", unit="GB", minimum=0.05, maximum=4096)
+    worker_cpus: float = key(1.0, "Limit of a worker replica.", unit="cores", minimum=0.1, maximum=256)
+    worker_memory: float = key(2.0, "Limit of a worker replica.", unit="GB", minimum=0.05, maximum=4096)
+    broker_memory: float = key(1.0, "Limit of RabbitMQ.", unit="GB", minimum=0.25, maximum=4096)
+    results_memory: float = key(1.0, "Limit of Redis.", unit="GB", minimum=0.05, maximum=4096)
+    timeout: int = key(300, "Time for the services to become ready after a change.", unit="s", minimum=10, maximum=7200)
+
+
+@dataclass(frozen=True)
+class ServeSection:
+    """The web page and its workers."""
+
+    host: str = key("127.0.0.1", "Address to listen on; the default answers this machine only.", not_empty=True)
+    port: int = key(8000, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65_535)
+    web_processes: int = key(2, "Web processes.", minimum=1, maximum=64)
+    worker_processes: int = key(1, "Prediction processes.", minimum=1, maximum=64)
+    max_repositories: int = key(5, "Maximum number of repositories in one prediction request.", minimum=1, maximum=100)
+    allowed_hosts: list[str] = key(
+        [], "Host names of the page, in addition to the address above and this machine's own."
+    )
+    trusted_proxies: int = key(
+        0, "Number of reverse proxies in front whose X-Forwarded headers are trusted.", minimum=0, maximum=10
+    )
+    github_lookup: bool = key(
+        True, "Look up named repositories at GitHub's API (github.api_url); false: only those in the bundle."
+    )
+    max_batch_size: int = key(
+        64, "Maximum number of prediction requests that a worker answers in one batch.", minimum=1, maximum=1000
+    )
+    cache_ttl: float = key(
+        600.0,
+        "An identical prediction request within this time returns the same result.",
+        unit="s",
+        minimum=0,
+        maximum=86_400,
+    )
+    rate_limit: int = key(
+        120, "Prediction requests per minute and visitor; 0 means no limit.", minimum=0, maximum=1_000_000
+    )
+    track_record: bool = key(
+        True, "Store predictions (without personal data) and score them when the repository is fetched again."
+    )
+    metrics_port: int = key(
+        0,
+        "Prometheus metrics on this port of 127.0.0.1, never on the page's; 0 serves none.",
+        minimum=0,
+        maximum=65_535,
+    )
+    broker_url: str = key(
+        "",
+        'RabbitMQ, as "amqp://user@host:5672/stargaze"; empty: files in the store. The password is a file\'s, see results.',
+    )
+    results_url: str = key(
+        "",
+        'Redis, as "redis://host:6379/0"; empty: SQLite in the store. Passwords stand in the files that '
+        "STARGAZE_BROKER_PASSWORD_FILE and STARGAZE_RESULTS_PASSWORD_FILE name.",
+    )
+    time_limit: float = key(30.0, "A prediction that takes longer fails.", unit="s", minimum=1, maximum=3600)
+    results_ttl: float = key(86_400.0, "Results are stored this long.", unit="s", minimum=60, maximum=31_536_000)
+
+
+@dataclass(frozen=True)
+class InfraSection:
+    """The machines of the cluster. Credentials of the cloud belong to OpenStack's clouds.yaml, not here."""
+
+    provider: str = key(
+        "openstack", "Create machines on OpenStack, or use those in infra.hosts.", choices=("openstack", "static")
+    )
+    cloud: str = key("", "Name of the cloud in clouds.yaml; empty means OS_CLOUD, else the only one.")
+    name: str = key(
+        "stargaze",
+        "Tag of all created resources; two clusters in one project need two names.",
+        not_empty=True,
+        normalize=valid_cluster_name,
+    )
+    parameter_servers: int = key(
+        1, "Ray workers beside the development server.", unit="machines", minimum=0, maximum=64
+    )
+    production_servers: int = key(
+        2, "Nodes of the Swarm; three or more survive the loss of one.", unit="machines", minimum=1, maximum=64
+    )
+    image: str = key(
+        "debian-12",
+        "Image of all machines: its name or id, or a prefix of its name (the newest is used).",
+        not_empty=True,
+    )
+    user: str = key("debian", "The image's user, who may sudo.", not_empty=True)
+    flavor: str = key("", "Flavor of all machines, name or id; empty means the smallest with the resources below.")
+    min_cpus: int = key(2, "Minimum per machine.", unit="cores", minimum=1, maximum=256)
+    min_memory: float = key(4, "Minimum per machine.", unit="GB", minimum=0.25, maximum=4096)
+    min_disk: int = key(20, "Minimum per machine.", unit="GB", minimum=0, maximum=10_000)
+    availability_zone: str = key("", "Availability zone of the machines; empty means the default of the cloud.")
+    network: str = key("", "An existing network, name or id; empty creates one with a subnet.")
+    cidr: str = key("10.20.0.0/24", "Address range of the created network.", not_empty=True, normalize=valid_subnet)
+    nameservers: list[str] = key(
+        [], "Nameservers of the created network; empty means those of the cloud.", normalize=normalized_addresses
+    )
+    router: bool = key(
+        True, "Create a router to the external network; false if the network has one, or none is allowed."
+    )
+    external_network: str = key("", "Network of the floating IPs, name or id; empty means the only one.")
+    floating_ip: bool = key(
+        True, "Give the orchestration machine a floating IP; false if its own address is reachable."
+    )
+    keypair: str = key("", "An existing keypair of the project; empty creates one.")
+    key_file: str = key("", "The private ssh key of the machines; empty creates one in the store.")
+    ssh_from: list[str] = key(
+        [],
+        "From where the orchestration machine may be reached by ssh; empty: what the cloud lets in, which is this machine's "
+        "own address; of static hosts, whoever has a key.",
+        unit="CIDR",
+        normalize=network_ranges,
+    )
+    page_port: int = key(
+        80,
+        "Port of the page, the only public port besides ssh.",
+        minimum=1,
+        maximum=65_535,
+        normalize=valid_page_port,
+    )
+    host_keys: str = key(
+        "console",
+        "How ssh host keys are verified: against the console output of the first boot, or trusted on the first connection.",
+        choices=("console", "first-use"),
+    )
+    unattended_upgrades: bool = key(True, "Install security updates automatically.")
+    timeout: int = key(900, "Time for a machine to boot and accept ssh.", unit="s", minimum=10, maximum=7200)
+    ansible_variables: dict[str, str] = key(
+        {}, 'Variables of the playbooks\' roles (ansible/roles/*/defaults), as base_journal_size = "900".'
+    )
+    hosts: dict[str, str] = key(
+        {},
+        'For provider "static": name = "user@address" of machines that exist; names as orchestration, development, '
+        "parameter1, production1.",
+    )
