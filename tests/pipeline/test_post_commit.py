@@ -229,3 +229,12 @@ def test_another_process_that_has_the_number_of_one_that_was_killed_is_not_at_wo
 def test_before_the_first_commit_there_is_nothing_to_say(store: Store) -> None:
     with pytest.raises(MissingInputError, match=r"commit\.json does not exist yet"):
         post_commit.read_outcome(store)
+
+
+def test_an_outcome_of_an_older_version_is_one_clear_error(store: Store) -> None:
+    write_json(run_files(store).outcome, {"began": "2026-03-01T12:00:00+00:00", "ended": "", "well": True, "said": ""})
+
+    with pytest.raises(MissingInputError, match="was written by an older version") as caught:
+        read_outcome(store)
+
+    assert caught.value.hint == "stargaze hook start"
