@@ -350,7 +350,7 @@ def test_fetch_says_what_it_did_and_what_comes_next(run: Run) -> None:
         (["deploy"], "store/bundles: there is no bundle yet", "stargaze tune"),
         (["deploy", "abc"], "there is no bundle 'abc'", "stargaze tune"),
         (["deploy", "../../etc"], "there is no bundle '../../etc'", "stargaze tune"),
-        (["rollback"], "nothing was released yet", "stargaze deploy"),
+        (["rollback"], "there is no release to roll back to", "stargaze deploy"),
         (["serve"], "no release is deployed yet", "stargaze deploy"),
         (["predict", "a/b"], "there is no bundle below store yet", "stargaze run"),
     ],
