@@ -14,10 +14,10 @@ from stargaze.features.github.api import response_cache
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.http_transport import HttpTransport
 from stargaze.features.github.api.transport import Clock, RealClock
-from stargaze.features.github.crawl.crawl import check, collect, digest, is_asked
-from stargaze.features.github.crawl.estimate import Plan, plan
-from stargaze.features.github.crawl.progress import Pace
-from stargaze.features.github.crawl.summary import GatherSummary
+from stargaze.features.github.crawl.crawl import check_section, crawl, crawl_digest, is_github_configured
+from stargaze.features.github.crawl.estimate import CrawlEstimate, estimate_crawl
+from stargaze.features.github.crawl.progress import ProgressReporter
+from stargaze.features.github.crawl.summary import CrawlSummary
 from stargaze.features.ingest.fetch_summary import FetchSummary
 from stargaze.features.ingest.from_files import fetch_files
 from stargaze.store import Store
@@ -38,7 +38,7 @@ class GithubOptions:
 
 def fetch_repositories(
     config: Config, store: Store, files: Sequence[Path], now: datetime, report: Report, options: GithubOptions
-) -> FetchSummary | GatherSummary:
+) -> FetchSummary | CrawlSummary:
     """Write ``repositories.parquet`` from the given files, or else from what the config names.
 
     Raises
@@ -55,14 +55,19 @@ def fetch_repositories(
 
 def fetch_from_github(
     section: GithubSection, fetch: FetchSection, store: Store, now: datetime, report: Report, options: GithubOptions
-) -> GatherSummary:
+) -> CrawlSummary:
     """Write ``repositories.parquet`` from GitHub; a stopped run continues from its cached responses."""
     has_token = bool(options.token.strip())
-    with _connect(section, options) as client, response_cache.opened(store.github_cache, section.api_url) as cache:
-        return collect(section, fetch, store, cache, client, now, token=has_token, update=options.update, report=report)
+    with (
+        _connect(section, options) as client,
+        response_cache.open_response_cache(store.github_cache, section.api_url) as cache,
+    ):
+        return crawl(section, fetch, store, cache, client, now, token=has_token, update=options.update, report=report)
 
 
-def plan_fetch(config: Config, store: Store, files: Sequence[Path], report: Report, options: GithubOptions) -> Plan:
+def plan_fetch(
+    config: Config, store: Store, files: Sequence[Path], report: Report, options: GithubOptions
+) -> CrawlEstimate:
     """Estimate the requests and the time that fetching from GitHub takes.
 
     Raises
@@ -74,15 +79,15 @@ def plan_fetch(config: Config, store: Store, files: Sequence[Path], report: Repo
         raise ConfigError("--dry-run only applies when fetching from GitHub", hint=NO_QUERY_HINT)
     section = config.github
     with _connect(section, options) as client:
-        check(section, client.now())
-        Pace(client, report)  # reports every wait
-        with response_cache.opened(store.github_cache, section.api_url) as cache:
-            run = cache.foresee(digest(section), client.theirs, update=options.update)
-            return plan(section, client, cache, run, token=bool(options.token.strip()))
+        check_section(section, client.now())
+        ProgressReporter(client, report)  # reports every wait
+        with response_cache.open_response_cache(store.github_cache, section.api_url) as cache:
+            run = cache.plan_run(crawl_digest(section), client.server_time, update=options.update)
+            return estimate_crawl(section, client, cache, run, token=bool(options.token.strip()))
 
 
 def _uses_github(config: Config, files: Sequence[Path]) -> bool:
-    has_query = is_asked(config.github)
+    has_query = is_github_configured(config.github)
     if has_query and config.fetch.files and not files:
         raise ConfigError("fetch.files and [github] are both set", hint="keep one of them")
     return has_query and not files
@@ -92,4 +97,4 @@ def _uses_github(config: Config, files: Sequence[Path]) -> bool:
 def _connect(section: GithubSection, options: GithubOptions) -> Iterator[Client]:
     clock = options.clock or RealClock()
     with contextlib.closing(HttpTransport(section.api_url, options.token.strip(), clock)) as transport:
-        yield Client(transport, clock, tell=options.log)
+        yield Client(transport, clock, notify=options.log)

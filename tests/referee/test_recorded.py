@@ -14,7 +14,7 @@ import pytest
 
 from stargaze.config import FetchSection
 from stargaze.errors import CredentialsError, ExternalError
-from stargaze.features.github.api import rate_limit as manners
+from stargaze.features.github.api import rate_limit
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.http_transport import USER_AGENT, HttpTransport
 from stargaze.features.github.api.rate_limit import classify_response
@@ -103,7 +103,7 @@ def test_a_renamed_repository_is_followed_to_its_record(file: str, clock: FakeCl
 @pytest.mark.parametrize("file", ["Requester.testBaseUrlHostRedirection.txt", "PublicReleaseAsset.testDownload.txt"])
 def test_a_redirect_to_another_server_is_not_followed_and_gets_no_token(file: str, clock: FakeClock) -> None:
     """The other server listens on loopback in its place, and hears nothing."""
-    moved = next(exchange for exchange in named(file) if exchange.status in manners.MOVED_STATUS)
+    moved = next(exchange for exchange in named(file) if exchange.status in rate_limit.REDIRECT_STATUS)
     there = urlsplit(moved.headers["location"])
     with replaying([]) as other:
         location = there._replace(scheme="http", netloc=urlsplit(other.url).netloc).geturl()
@@ -111,7 +111,7 @@ def test_a_redirect_to_another_server_is_not_followed_and_gets_no_token(file: st
         with replaying([moved]) as server, pytest.raises(ExternalError, match="another server"):
             connected(server, clock).get(moved.path)
         with replaying([moved]) as server:
-            assert "another server" in connected(server, clock).get(moved.path, forgiving=True).gone
+            assert "another server" in connected(server, clock).get(moved.path, allow_refusal=True).gone
     assert other.asked == []
     assert clock.slept == []
 
@@ -120,7 +120,7 @@ def test_an_answer_that_still_holds_is_told_from_a_new_one(clock: FakeClock) -> 
     (same,) = [one for one in named("ConditionalRequestUpdate.testDidNotUpdate.txt") if one.status == 304]
     with replaying([same]) as server:
         reply = connected(server, clock).get(same.path, etag='"8600bedcb7fed1d8065e1693e05529ce"')
-    assert reply.same
+    assert reply.not_modified
     assert server.asked[0][2]["If-None-Match"] == '"8600bedcb7fed1d8065e1693e05529ce"'
 
 
@@ -152,7 +152,7 @@ def test_limits_are_waited_for(clock: FakeClock) -> None:
         with replaying([limit, good]) as server:
             client = connected(server, clock)
             assert client.get(limit.path).data
-            assert client.tally.refused == 1
+            assert client.stats.refused == 1
     assert len(clock.slept) == 2
     assert all(1 <= pause <= 3601 for pause in clock.slept)
 
@@ -201,7 +201,7 @@ def test_each_of_them_is_judged_by_what_it_is() -> None:
     """Downloads of files are no JSON and are never asked for; all else is. A refusal without a word is not GitHub's."""
     for exchange in json_only([one for one in exchanges() if one.status != 205]):
         try:
-            said = manners.said(json.loads(exchange.body or b"{}"))
+            said = rate_limit.error_message(json.loads(exchange.body or b"{}"))
         except ValueError:
             continue
         verdict = classify_response(Response(exchange.status, exchange.headers, exchange.body), local_time=0.0)

@@ -12,7 +12,7 @@ from tests.referee.recorded import REFEREE
 pytestmark = pytest.mark.referee
 
 QUERIES = {
-    "alive": graphql.ALIVE,
+    "alive": graphql.ALIVE_QUERY,
     **{kind.name: kind.text for kind in graphql.KINDS},
     **{f"{kind.name} without {name}": kind.without([name]) for kind in graphql.KINDS for name in kind.names},
     **{f"{kind.name} without any": kind.without(kind.names) for kind in graphql.KINDS},

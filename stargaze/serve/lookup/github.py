@@ -15,8 +15,8 @@ from stargaze.features.github.api import graphql
 from stargaze.features.github.api.client import Client, Reply, TooHeavyError
 from stargaze.features.github.api.http_transport import NO_RETRY, HttpTransport
 from stargaze.features.github.api.transport import Transport
-from stargaze.features.github.crawl.by_name import answered_names
-from stargaze.features.github.search.search import is_row
+from stargaze.features.github.crawl.by_name import parse_names_reply
+from stargaze.features.github.search.search import is_repository
 from stargaze.features.ingest import field_mapping as records
 from stargaze.serve.lookup.github_cache import GithubCache
 
@@ -126,7 +126,7 @@ class GithubRepositories:
     def _fetch_missing(self, names: Sequence[str]) -> dict[str, GithubReply]:
         fetched: dict[str, GithubReply] = {}
         if self._clock.time() >= self._paused_until:
-            self._started_at, refused = self._clock.time(), self._client.tally.refused
+            self._started_at, refused = self._clock.time(), self._client.stats.refused
             try:
                 if self._with_token:
                     return self._fetch_by_graphql(names)
@@ -134,7 +134,7 @@ class GithubRepositories:
                     self._check_time_limit()
                     fetched[name.lower()] = self._fetch_by_rest(name)
             except (StargazeError, WaitRequiredError, TooHeavyError) as error:
-                self._pause(error, is_limited=self._client.tally.refused > refused)
+                self._pause(error, is_limited=self._client.stats.refused > refused)
                 log.warning("no requests to GitHub for a while: %s", error)
         reason = self._pause_reason
         earlier = {
@@ -160,17 +160,17 @@ class GithubRepositories:
 
     def _fetch_by_rest(self, name: str) -> GithubReply:
         before = self._cache.get(name.lower())
-        reply = self._client.get(f"/repos/{name}", etag=before.etag if before else "", forgiving=True)
-        if reply.same and before:
+        reply = self._client.get(f"/repos/{name}", etag=before.etag if before else "", allow_refusal=True)
+        if reply.not_modified and before:
             return replace(before, received_at=self._clock.time())
-        if reply.gone or not is_row(reply.data) or reply.data.get("private"):
+        if reply.gone or not is_repository(reply.data) or reply.data.get("private"):
             return GithubReply(gone=reply.gone or "Not Found", received_at=self._clock.time())
         return self._parse(reply.data, {}, reply, is_complete=False)
 
     def _fetch_by_graphql(self, names: Sequence[str]) -> dict[str, GithubReply]:
-        text = graphql.names_query(len(names), also="isPrivate isEmpty")
+        text = graphql.names_query(len(names), extra="isPrivate isEmpty")
         reply = self._client.query(text, graphql.names_variables(list(names)))
-        nodes = answered_names(list(names), reply)
+        nodes = parse_names_reply(list(names), reply)
         public = {name: node for name, node in nodes.items() if "gone" not in node and not node.get("isPrivate")}
         details, complete = self._fetch_details({str(node["id"]): name for name, node in public.items()})
         replies = {}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stargaze.features.github.api.client import Client
-from stargaze.features.github.api.transport import NoAnswerError, Request, Response
+from stargaze.features.github.api.transport import NoResponseError, Request, Response
 
 NOW = 1_780_000_000.0
 
@@ -33,13 +33,13 @@ class FakeClock:
 class FakeTransport:
     """Gives one canned answer after the other; an exception among them is raised."""
 
-    def __init__(self, answers: Sequence[Response | NoAnswerError]) -> None:
+    def __init__(self, answers: Sequence[Response | NoResponseError]) -> None:
         self.answers, self.asked = list(answers), list[Request]()
 
     def send(self, ask: Request) -> Response:
         self.asked.append(ask)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, NoAnswerError):
+        if isinstance(answer, NoResponseError):
             raise answer
         return answer
 
@@ -63,7 +63,7 @@ def clock() -> FakeClock:
 def canned(clock: FakeClock) -> Callable[..., tuple[Client, FakeTransport]]:
     """Make a client that hears these answers."""
 
-    def make(*answers: Response | NoAnswerError, skew: float = 0.0) -> tuple[Client, FakeTransport]:
+    def make(*answers: Response | NoResponseError, skew: float = 0.0) -> tuple[Client, FakeTransport]:
         clock.skew = skew
         transport = FakeTransport(answers)
         return Client(transport, clock), transport

@@ -133,7 +133,7 @@ class SmallGitHub:
         if not self.token:
             return answer(401, {"message": "Bad credentials"})
         variables = body["variables"]
-        if body["query"] == graphql.ALIVE:
+        if body["query"] == graphql.ALIVE_QUERY:
             return self._alive()
         numbers = [self._number(node) for node in variables.get("ids", [])]
         names = (

@@ -65,13 +65,13 @@ def test_a_dry_run_says_slices_requests_points_and_time_and_writes_no_repositori
 
 def test_a_dry_run_comes_near_to_what_the_run_then_asks(run: Run, github: World) -> None:
     words = ("fetch", "--stars", ">=130", "--limit", "0")
-    plan = json.loads(run(*words, "--dry-run", "--json").out)
+    estimate_crawl = json.loads(run(*words, "--dry-run", "--json").out)
     before = github.counts.requests
     run(*words)
     asked = github.counts.requests - before
-    planned = plan["search_requests"] + plan["graphql_requests"]
+    planned = estimate_crawl["search_requests"] + estimate_crawl["graphql_requests"]
     assert planned / 2.5 < asked <= planned  # it counts on pages of 40, which a quick GitHub lets grow
-    assert plan["points"] >= plan["graphql_requests"] >= len(KINDS)
+    assert estimate_crawl["points"] >= estimate_crawl["graphql_requests"] >= len(KINDS)
 
 
 def test_every_request_is_logged_if_wished_and_no_token_in_it(run: Run, github: World) -> None:

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stargaze.config import FetchSection, GithubSection
-from stargaze.features.github.api import response_cache as spool
+from stargaze.features.github.api import response_cache
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.transport import Request, Response
-from stargaze.features.github.crawl.crawl import collect, digest
-from stargaze.features.github.crawl.estimate import plan
-from stargaze.features.github.crawl.summary import GatherSummary
+from stargaze.features.github.crawl.crawl import crawl, crawl_digest
+from stargaze.features.github.crawl.estimate import estimate_crawl
+from stargaze.features.github.crawl.summary import CrawlSummary
 from stargaze.store import Store
 from tests.features.github.conftest import FakeClock
 from tests.features.github.small_github import SmallGitHub
@@ -53,13 +53,13 @@ class World:
         self.left -= 1
         return self.github.send(ask)
 
-    def gather(self, aim: GithubSection, *, update: bool, token: bool, stop: int = -1) -> GatherSummary | None:
+    def run(self, aim: GithubSection, *, update: bool, token: bool, stop: int = -1) -> CrawlSummary | None:
         self.left = stop
         now = datetime.fromtimestamp(self.clock.time(), tz=UTC)
         client = Client(self, self.clock)
-        with spool.opened(self.store.github_cache, aim.api_url) as kept:
+        with response_cache.open_response_cache(self.store.github_cache, aim.api_url) as kept:
             try:
-                return collect(
+                return crawl(
                     aim, FetchSection(), self.store, kept, client, now, token=token, update=update, report=_silent
                 )
             except Stopped:
@@ -68,8 +68,10 @@ class World:
     def foresee(self, aim: GithubSection, *, update: bool, token: bool) -> None:
         self.left = -1
         client = Client(self, self.clock)
-        with spool.opened(self.store.github_cache, aim.api_url) as kept:
-            plan(aim, client, kept, kept.foresee(digest(aim), client.theirs, update=update), token=token)
+        with response_cache.open_response_cache(self.store.github_cache, aim.api_url) as kept:
+            estimate_crawl(
+                aim, client, kept, kept.plan_run(crawl_digest(aim), client.server_time, update=update), token=token
+            )
 
     def change(self, seed: int) -> None:
         row = self.github.rows[random.Random(seed).choice([1, 2, 3, 4, 50, 100])]
@@ -137,7 +139,7 @@ def act(world: World, what: str, aim: GithubSection, *, update: bool, token: boo
     elif what == "stop":
         world.gather(aim, update=update, token=token, stop=number)
     elif what == "foresee":
-        world.foresee(aim, update=update, token=token)
+        world.plan_run(aim, update=update, token=token)
     elif what == "change":
         world.change(number)
     else:

@@ -14,7 +14,7 @@ import pytest
 from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import ExternalError
 from stargaze.features.fetch import GithubOptions, fetch_from_github
-from stargaze.features.github.crawl.summary import GatherSummary
+from stargaze.features.github.crawl.summary import CrawlSummary
 from stargaze.store import Store
 from tests.simulated.server import running
 from tests.simulated.world import Faults, World
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.real
 
 BAD_DAY = Faults(0.03, 0.02, 0.03, 0.03, 0.02, 0.05, changes_every=10)
 COUNT = 2_000
-Gathering = Callable[..., GatherSummary]
+Gathering = Callable[..., CrawlSummary]
 
 
 @pytest.fixture
 def gathering(tmp_path: Path) -> Gathering:
-    def run(world: World, **section: Any) -> GatherSummary:
+    def run(world: World, **section: Any) -> CrawlSummary:
         with running(world) as url:
             return fetch_from_github(
                 GithubSection(**{"stars": ">=1", "limit": 0, **section}, api_url=url),

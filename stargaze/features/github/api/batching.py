@@ -9,44 +9,44 @@ from typing import TypeVar
 
 from stargaze.errors import ExternalError
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.client import KEPT, Client, Reply, TooHeavyError
+from stargaze.features.github.api.client import RESUME_HINT, Client, Reply, TooHeavyError
 from stargaze.features.github.api.rate_limit import FIRST_RETRY, backoff
 
-GIVE_UP = 3
+MAX_TRIES_ALONE = 3
 """Tries for one alone, each with GitHub well: some repositories have more commits than it counts in ten seconds."""
-PATIENCE = 9
+MAX_TRIES_DOWN = 9
 """Failures in a row with GitHub unwell, over a quarter of an hour, after which the same command may go on later."""
 
 T = TypeVar("T")
 
 
 @dataclass
-class PageSize:
+class BatchSize:
     """How many are asked about at once."""
 
-    now: int
-    most: int = 100
+    current: int
+    maximum: int = 100
     quick: float = 4.5
     """Seconds. GitHub gives up at ten, and what is slow by chance may take twice as long."""
     slow: float = 7.0
 
-    def halve(self, asked: int) -> None:
+    def halve(self, count: int) -> None:
         """Ask for half of what was asked: the answer did not come, or not whole."""
-        self.now = max(min(self.now, asked) // 2, 1)
+        self.current = max(min(self.current, count) // 2, 1)
 
-    def after(self, took: float, asked: int) -> None:
+    def adjust(self, duration: float, count: int) -> None:
         """Grow after a quick answer to a full page, shrink a little after a slow one."""
-        if took > self.slow:
-            self.now = max(int(self.now * 0.8), 1)
-        elif took < self.quick and asked >= self.now:
-            self.now = min(self.now + max(self.now // 4, 1), self.most)
+        if duration > self.slow:
+            self.current = max(int(self.current * 0.8), 1)
+        elif duration < self.quick and count >= self.current:
+            self.current = min(self.current + max(self.current // 4, 1), self.maximum)
 
 
-def ask_all(
-    todo: Iterable[T],
-    size: PageSize,
-    ask: Callable[[list[T]], Reply],
-    take: Callable[[list[T], Reply], list[T]],
+def query_in_batches(
+    items: Iterable[T],
+    size: BatchSize,
+    query: Callable[[list[T]], Reply],
+    store: Callable[[list[T], Reply], list[T]],
     give_up: Callable[[T], None],
     client: Client,
 ) -> None:
@@ -57,54 +57,54 @@ def ask_all(
     ExternalError
         If nothing is answered for long.
     """
-    queue, doubt = deque(todo), _Doubt(client)
+    queue, check = deque(items), _FailureCheck(client)
     while queue:
-        some = [queue.popleft() for _ in range(min(size.now, len(queue)))]
-        why = "parts of the answer missing"
+        batch = [queue.popleft() for _ in range(min(size.current, len(queue)))]
+        reason = "parts of the answer missing"
         try:
-            reply = ask(some)
-            left = take(some, reply)
+            reply = query(batch)
+            remaining = store(batch, reply)
         except TooHeavyError as error:
-            left, why = some, str(error)
-        if len(left) < len(some):
-            doubt = _Doubt(client)
-        if not left:
-            size.after(reply.took, len(some))
+            remaining, reason = batch, str(error)
+        if len(remaining) < len(batch):
+            check = _FailureCheck(client)
+        if not remaining:
+            size.adjust(reply.duration, len(batch))
             continue
-        size.halve(len(some))
-        if len(some) == 1 and doubt.is_settled(why):
-            doubt = _Doubt(client)
-            give_up(some[0])
+        size.halve(len(batch))
+        if len(batch) == 1 and check.is_hopeless(reason):
+            check = _FailureCheck(client)
+            give_up(batch[0])
         else:
-            queue.extendleft(reversed(left))
+            queue.extendleft(reversed(remaining))
 
 
 @dataclass
-class _Doubt:
+class _FailureCheck:
     """Whether one that fails alone is too heavy, or GitHub is down: it is asked to count a small one after each try."""
 
     client: Client
     tries: int = 0
-    silence: int = 0
+    tries_down: int = 0
 
-    def is_settled(self, why: str) -> bool:
+    def is_hopeless(self, reason: str) -> bool:
         """Tell whether the one is hopeless; if not, rest before it is tried again."""
-        if _counts(self.client):
+        if _is_github_up(self.client):
             self.tries += 1
-            if self.tries < GIVE_UP:
-                self.client.rest(why, FIRST_RETRY)
-            return self.tries >= GIVE_UP
-        self.tries, self.silence = 0, self.silence + 1
-        if self.silence > PATIENCE:
-            raise ExternalError(f"GitHub's GraphQL does not answer: {why}", hint=KEPT)
-        self.client.rest(why, backoff(self.silence - 1))
+            if self.tries < MAX_TRIES_ALONE:
+                self.client.wait_before_retry(reason, FIRST_RETRY)
+            return self.tries >= MAX_TRIES_ALONE
+        self.tries, self.tries_down = 0, self.tries_down + 1
+        if self.tries_down > MAX_TRIES_DOWN:
+            raise ExternalError(f"GitHub's GraphQL does not answer: {reason}", hint=RESUME_HINT)
+        self.client.wait_before_retry(reason, backoff(self.tries_down - 1))
         return False
 
 
-def _counts(client: Client) -> bool:
+def _is_github_up(client: Client) -> bool:
     """Tell whether GitHub counts anything at the moment."""
     try:
-        reply = client.query(graphql.ALIVE, {})
+        reply = client.query(graphql.ALIVE_QUERY, {})
     except TooHeavyError:
         return False
     return graphql.is_alive(reply.data)

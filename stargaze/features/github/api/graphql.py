@@ -12,7 +12,7 @@ from typing import Any
 
 from stargaze.features.ingest import field_mapping as records
 
-CORE = """fragment Core on Repository {
+CORE_FRAGMENT = """fragment Core on Repository {
   id databaseId nameWithOwner description createdAt pushedAt updatedAt diskUsage forkCount stargazerCount
   isArchived isDisabled isFork isTemplate isMirror forkingAllowed webCommitSignoffRequired
   hasIssuesEnabled hasProjectsEnabled hasWikiEnabled hasDiscussionsEnabled homepageUrl
@@ -20,7 +20,7 @@ CORE = """fragment Core on Repository {
   owner { __typename login ... on User { databaseId } ... on Organization { databaseId } }
   repositoryTopics(first: 20) { nodes { topic { name } } }
 }"""
-COUNTS = (
+COUNT_FIELDS = (
     "watchers { totalCount }",
     "releases { totalCount }",
     "mentionableUsers { totalCount }",
@@ -35,8 +35,8 @@ COUNTS = (
     'readme: object(expression: "HEAD:README.md") { ... on Blob { byteSize } }',
     "owner { ... on User { followers { totalCount } } ... on Organization { membersWithRole { totalCount } } }",
 )
-COMMITS = ("defaultBranchRef { target { ... on Commit { history { totalCount } } } }",)
-ALIVE = """query Alive {
+COMMIT_FIELDS = ("defaultBranchRef { target { ... on Commit { history { totalCount } } } }",)
+ALIVE_QUERY = """query Alive {
   repository(owner: "octocat", name: "Hello-World") {
     watchers { totalCount } defaultBranchRef { target { ... on Commit { history { totalCount } } } }
   }
@@ -91,30 +91,30 @@ class Kind:
         >>> "membersWithRole" in KINDS[0].without(), "membersWithRole" in KINDS[0].without(["owner"])
         (True, False)
         """
-        asked = [field for name, field in zip(self.names, self.fields, strict=True) if name not in refused]
-        fields = "\n    ".join(["id databaseId nameWithOwner", *asked])
+        selected = [field for name, field in zip(self.names, self.fields, strict=True) if name not in refused]
+        fields = "\n    ".join(["id databaseId nameWithOwner", *selected])
         title = self.name.capitalize()
         return f"query {title}($ids: [ID!]!) {{\n  nodes(ids: $ids) {{ ... on Repository {{\n    {fields}\n  }} }}\n}}"
 
 
-KINDS = (Kind("counts", COUNTS, 40, 12), Kind("commits", COMMITS, 40, 1))
+KINDS = (Kind("counts", COUNT_FIELDS, 40, 12), Kind("commits", COMMIT_FIELDS, 40, 1))
 
 
-def names_query(count: int, also: str = "") -> str:
+def names_query(count: int, extra: str = "") -> str:
     """Write the query for the core of so many repositories by name, and fields beside it; renamed ones are found too."""
-    arguments = ", ".join(f"$o{place}: String!, $n{place}: String!" for place in range(count))
+    arguments = ", ".join(f"$o{index}: String!, $n{index}: String!" for index in range(count))
     fields = "\n  ".join(
-        f"r{place}: repository(owner: $o{place}, name: $n{place}) {{ ...Core {also}}}" for place in range(count)
+        f"r{index}: repository(owner: $o{index}, name: $n{index}) {{ ...Core {extra}}}" for index in range(count)
     )
-    return f"query Names({arguments}) {{\n  {fields}\n}}\n{CORE}"
+    return f"query Names({arguments}) {{\n  {fields}\n}}\n{CORE_FRAGMENT}"
 
 
 def names_variables(names: list[str]) -> dict[str, str]:
     """Give the names that :func:`names_query` asks about."""
-    found = {}
-    for place, name in enumerate(names):
-        found[f"o{place}"], _, found[f"n{place}"] = name.partition("/")
-    return found
+    result = {}
+    for index, name in enumerate(names):
+        result[f"o{index}"], _, result[f"n{index}"] = name.partition("/")
+    return result
 
 
 def fields(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,21 +133,21 @@ def fields(node: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_alive(data: Mapping[str, Any]) -> bool:
     """Tell from the answer to :data:`ALIVE` whether GitHub counts anything at the moment."""
-    errors = errors_by_place(data).get("repository", [])
+    errors = errors_by_index(data).get("repository", [])
     answered = isinstance(data["data"].get("repository"), dict) or bool(errors)
     return answered and all(error.type in REFUSED for error in errors)
 
 
-def errors_by_place(data: Mapping[str, Any]) -> dict[int | str, list[NodeError]]:
+def errors_by_index(data: Mapping[str, Any]) -> dict[int | str, list[NodeError]]:
     """Tell the errors of single nodes: place among ``nodes``, or alias, and what GitHub says of it."""
-    found: dict[int | str, list[NodeError]] = {}
+    result: dict[int | str, list[NodeError]] = {}
     for error in data.get("errors") or ():
         path = error.get("path") if isinstance(error, dict) else None
         if isinstance(path, list) and path:
-            place, *below = path[1:] if path[0] == "nodes" and len(path) > 1 else path
+            index, *below = path[1:] if path[0] == "nodes" and len(path) > 1 else path
             text, kind = str(error.get("message") or "unknown"), str(error.get("type") or "")
-            found.setdefault(place, []).append(NodeError(kind, text, str(below[0]) if below else ""))
-    return found
+            result.setdefault(index, []).append(NodeError(kind, text, str(below[0]) if below else ""))
+    return result
 
 
 def _total(node: Mapping[str, Any], name: str) -> int:

@@ -12,7 +12,7 @@ from urllib3.util import Retry
 
 from stargaze import __version__
 from stargaze.errors import ConfigError, CredentialsError
-from stargaze.features.github.api.transport import Clock, ElsewhereError, NoAnswerError, Request, Response
+from stargaze.features.github.api.transport import Clock, NoResponseError, OtherServerError, Request, Response
 
 USER_AGENT = f"stargaze/{__version__}"
 ACCEPT = "application/vnd.github+json"
@@ -50,70 +50,70 @@ class HttpTransport:
         timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT),
         reconnect: Retry = RECONNECT,
     ) -> None:
-        self._base = _checked(url, token)
+        self._base = _check_url(url, token)
         self._clock = clock
         self._session = requests.Session()
         self._timeout = timeout
         self._session.mount("https://", HTTPAdapter(max_retries=reconnect))
         self._session.mount("http://", HTTPAdapter(max_retries=reconnect))
-        self._session.auth = _Bearer(token)
+        self._session.auth = _TokenAuth(token)
         self._session.headers.update({"User-Agent": USER_AGENT, "Accept": ACCEPT, "X-GitHub-Api-Version": VERSION})
 
-    def send(self, ask: Request) -> Response:
+    def send(self, request: Request) -> Response:
         """Carry a request to the base URL's server, and to no other."""
-        request = self._prepared(ask)
-        settings = self._session.merge_environment_settings(request.url, {}, None, None, None)
-        begun = self._clock.time()
+        prepared = self._prepare(request)
+        settings = self._session.merge_environment_settings(prepared.url, {}, None, None, None)
+        start = self._clock.time()
         try:
-            answer = self._session.send(request, timeout=self._timeout, allow_redirects=False, **settings)
+            response = self._session.send(prepared, timeout=self._timeout, allow_redirects=False, **settings)
         except requests.RequestException as error:
-            raise NoAnswerError(_why(error, self._timeout[1])) from error
-        took = self._clock.time() - begun
-        lower = {name.lower(): value for name, value in answer.headers.items()}
-        return Response(answer.status_code, lower, answer.content, took, answer.url)
+            raise NoResponseError(_describe_failure(error, self._timeout[1])) from error
+        duration = self._clock.time() - start
+        lower = {name.lower(): value for name, value in response.headers.items()}
+        return Response(response.status_code, lower, response.content, duration, response.url)
 
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
 
-    def address(self, ask: Request) -> str:
+    def address(self, request: Request) -> str:
         """Return where a request goes: GraphQL of an Enterprise server lies beside its REST, not below."""
-        if ask.path == "/graphql" and self._base.endswith("/api/v3"):
+        if request.path == "/graphql" and self._base.endswith("/api/v3"):
             return self._base.removesuffix("/v3") + "/graphql"
-        return f"{self._base}/{ask.path.lstrip('/')}" if ask.path.startswith("/") else ask.path
+        return f"{self._base}/{request.path.lstrip('/')}" if request.path.startswith("/") else request.path
 
-    def _prepared(self, ask: Request) -> requests.PreparedRequest:
+    def _prepare(self, request: Request) -> requests.PreparedRequest:
         """Make a request as it will be sent, and compare servers only then: an address has many ways of writing."""
-        headers = {"If-None-Match": ask.etag} if ask.etag else {}
-        if ask.body is not None:
+        headers = {"If-None-Match": request.etag} if request.etag else {}
+        if request.body is not None:
             headers["Content-Type"] = "application/json"
-        method = "GET" if ask.body is None else "POST"
-        url = self.address(ask)
+        method = "GET" if request.body is None else "POST"
+        url = self.address(request)
         try:
-            request = self._session.prepare_request(
-                requests.Request(method, url, headers=headers, params=dict(ask.params), data=ask.body)
+            prepared = self._session.prepare_request(
+                requests.Request(method, url, headers=headers, params=dict(request.params), data=request.body)
             )
-            origin = _origin(str(request.url))
+            origin = _origin(str(prepared.url))
         except ValueError as error:
-            raise ElsewhereError("whose address is none") from error
+            raise OtherServerError("whose address is none") from error
         if origin != _origin(self._base):
-            raise ElsewhereError(_server(origin, self._base))
-        return request
+            raise OtherServerError(_server_name(origin, self._base))
+        return prepared
 
 
-class _Bearer(requests.auth.AuthBase):
+class _TokenAuth(requests.auth.AuthBase):
     """The token as a header; an own class, so that no password of ``~/.netrc`` takes its place."""
 
     def __init__(self, token: str) -> None:
         self._token = token
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+            prepared.headers["Authorization"] = f"Bearer {self._token}"
+        return prepared
 
 
-def _checked(url: str, token: str) -> str:
+def _check_url(url: str, token: str) -> str:
     """Return the URL in the one way of writing that requests sends, which others are compared with."""
     try:
         base = str(requests.Request("GET", url).prepare().url)
@@ -152,18 +152,18 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", port
 
 
-def _server(origin: tuple[str, str, int | None], base: str) -> str:
+def _server_name(origin: tuple[str, str, int | None], base: str) -> str:
     """Name another server by its host, and where only the scheme differs by that."""
     scheme, host, port = origin
-    ours = _origin(base)
-    prefix = f"{scheme}://" if host in ("", ours[1]) and scheme != ours[0] else ""
+    base_origin = _origin(base)
+    prefix = f"{scheme}://" if host in ("", base_origin[1]) and scheme != base_origin[0] else ""
     return prefix + host + ("" if port == DEFAULT_PORTS.get(scheme) else f":{port}")
 
 
-def _why(error: requests.RequestException, patience: float) -> str:
+def _describe_failure(error: requests.RequestException, timeout: float) -> str:
     """Notify in a few words what failed; requests nests its reasons."""
-    if isinstance(error, requests.Timeout) or any(isinstance(one, ReadTimeoutError) for one in error.args):
-        return f"no answer within {patience:g} s"
+    if isinstance(error, requests.Timeout) or any(isinstance(part, ReadTimeoutError) for part in error.args):
+        return f"no answer within {timeout:g} s"
     if isinstance(error, requests.exceptions.SSLError):
         return "the server's certificate is not trusted here"
     if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):

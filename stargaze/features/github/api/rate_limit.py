@@ -20,22 +20,22 @@ from stargaze.features.github.api.transport import Response
 Kind = Literal["good", "same", "moved", "elsewhere", "gone", "limit", "heavy", "broken", "refused", "token", "foreign"]
 """``elsewhere``: it points to another server; ``foreign``: it is no answer of GitHub's API."""
 
-MINUTE = 60.0
-LONGEST_WINDOW = 3600.0
+FIRST_LIMIT_WAIT = 60.0
+MAX_WINDOW = 3600.0
 """Seconds of GitHub's longest rate-limit window; no honest reset is further away."""
-LONGEST_STATED = 366 * 86_400.0
+MAX_STATED_WAIT = 366 * 86_400.0
 """Seconds to which a retry-after is cut, that a date can be made of it."""
-LONGEST_PAUSE = 960.0
+MAX_BACKOFF = 960.0
 SLACK = 0.5
 """Seconds beyond a pause that GitHub states in whole ones."""
 FIRST_RETRY = 2.0
 LIMIT_STATUS = (403, 429)
 GONE_STATUS = (404, 410)
-HEAVY_STATUS = (502, 504)
-TOO_SLOW = 408
-PAGE = 4096
+TOO_HEAVY_STATUS = (502, 504)
+REQUEST_TIMEOUT = 408
+MAX_PAGE_BYTES = 4096
 """Bytes of a web page that are looked through for a word of limits."""
-MOVED_STATUS = (301, 302, 307, 308)
+REDIRECT_STATUS = (301, 302, 307, 308)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ResponseAction:
 
 
 def classify_response(
-    answer: Response, *, local_time: float, limits: int = 0, faults: int = 0, is_graphql: bool = False
+    response: Response, *, local_time: float, limits: int = 0, faults: int = 0, is_graphql: bool = False
 ) -> ResponseAction:
     """Tell what an answer asks of us.
 
@@ -64,29 +64,31 @@ def classify_response(
     is_graphql : bool
         GraphQL tells limits and faults inside an answer of status 200, and is itself never gone.
     """
-    status = answer.status
+    status = response.status
     if status in (204, 304) and not is_graphql:
         return ResponseAction("same" if status == 304 else "good", data=[])
-    if status in MOVED_STATUS:
-        return ResponseAction("moved", why=answer.headers.get("location", ""))
-    data = _parsed(answer)
-    message = said(data)
-    if _is_limit(answer, message, data):
-        return ResponseAction("limit", why=_which(answer, message), wait=pause(answer, local_time, limits))
-    if status >= 300:
-        verdict = _fault(answer, message, data, _patience(answer, local_time, faults))
-        return replace(verdict, kind="refused") if is_graphql and verdict.kind == "gone" else verdict
-    if not isinstance(data, (dict, list)):
-        return ResponseAction("broken", why=_unreadable(answer), wait=backoff(faults))
-    return _graphql(data, faults) if is_graphql else ResponseAction("good", data=data)
-
-
-def _fault(answer: Response, message: str, data: Any, wait: float) -> ResponseAction:
-    status = answer.status
-    if status < 500 and not message:
-        what = "a web page" if _is_page(answer) else "no word of GitHub"
+    if status in REDIRECT_STATUS:
+        return ResponseAction("moved", why=response.headers.get("location", ""))
+    data = _parse_body(response)
+    message = error_message(data)
+    if _is_limit(response, message, data):
         return ResponseAction(
-            "broken" if status == TOO_SLOW else "foreign", why=f"status {status} and {what}", wait=wait
+            "limit", why=_limit_name(response, message), wait=limit_wait(response, local_time, limits)
+        )
+    if status >= 300:
+        action = _classify_error(response, message, data, _fault_wait(response, local_time, faults))
+        return replace(action, kind="refused") if is_graphql and action.kind == "gone" else action
+    if not isinstance(data, (dict, list)):
+        return ResponseAction("broken", why=_describe_unreadable(response), wait=backoff(faults))
+    return _classify_graphql(data, faults) if is_graphql else ResponseAction("good", data=data)
+
+
+def _classify_error(response: Response, message: str, data: Any, wait: float) -> ResponseAction:
+    status = response.status
+    if status < 500 and not message:
+        what = "a web page" if _is_page(response) else "no word of GitHub"
+        return ResponseAction(
+            "broken" if status == REQUEST_TIMEOUT else "foreign", why=f"status {status} and {what}", wait=wait
         )
     if _is_blocked(status, message, data):
         return ResponseAction("gone", why=_why_blocked(data), data=data)
@@ -95,37 +97,37 @@ def _fault(answer: Response, message: str, data: Any, wait: float) -> ResponseAc
     if status in GONE_STATUS:
         return ResponseAction("gone", why=message, data=data)
     if status < 500:
-        return ResponseAction("refused", why=_details(message, data), data=data)
-    kind: Kind = "heavy" if status in HEAVY_STATUS else "broken"
-    why = _unreadable(answer) if data is None and status not in HEAVY_STATUS else f"status {status}"
+        return ResponseAction("refused", why=_join_messages(message, data), data=data)
+    kind: Kind = "heavy" if status in TOO_HEAVY_STATUS else "broken"
+    why = _describe_unreadable(response) if data is None and status not in TOO_HEAVY_STATUS else f"status {status}"
     return ResponseAction(kind, why=why, wait=wait)
 
 
-def pause(answer: Response, local_time: float, limits: int) -> float:
+def limit_wait(response: Response, local_time: float, limits: int) -> float:
     """Return how long to wait [s] after a limit, in the order that GitHub documents."""
-    now = _theirs(answer, local_time)
-    rest = retry_after(answer.headers, now)
-    if rest is None and answer.headers.get("x-ratelimit-remaining") == "0":
-        rest = until_reset(answer.headers, now)
-    if rest is None:
-        return float(min(MINUTE * 2**limits, LONGEST_PAUSE))
-    return max(rest, float(min(MINUTE * 2 ** (limits - 1), LONGEST_PAUSE))) if limits else rest
+    now = _server_time(response, local_time)
+    wait = retry_after(response.headers, now)
+    if wait is None and response.headers.get("x-ratelimit-remaining") == "0":
+        wait = seconds_until_reset(response.headers, now)
+    if wait is None:
+        return float(min(FIRST_LIMIT_WAIT * 2**limits, MAX_BACKOFF))
+    return max(wait, float(min(FIRST_LIMIT_WAIT * 2 ** (limits - 1), MAX_BACKOFF))) if limits else wait
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Return the seconds after which GitHub wants to be asked again, or until the date that it names; None if neither."""
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
-        rest = float(text)
+        wait = float(text)
     else:
-        moment = _moment(text)
+        moment = _parse_http_date(text)
         if moment is None:
             return None
-        rest = max(moment - now, 0.0)
-    return min(rest, LONGEST_STATED) + SLACK
+        wait = max(moment - now, 0.0)
+    return min(wait, MAX_STATED_WAIT) + SLACK
 
 
-def until_reset(headers: Mapping[str, str], now: float) -> float | None:
+def seconds_until_reset(headers: Mapping[str, str], now: float) -> float | None:
     """Return the seconds until the window of a limit ends, None where GitHub does not say.
 
     ``now`` is GitHub's time as well as it is known [s since 1970]; no window is longer than an hour.
@@ -134,30 +136,30 @@ def until_reset(headers: Mapping[str, str], now: float) -> float | None:
     if not (text.isascii() and text.isdigit()):
         return None
     reset = float(text) / (1000.0 if len(text) > 11 else 1.0)  # recorded traffic has milliseconds
-    return min(max(reset - now, 0.0), LONGEST_WINDOW) + SLACK
+    return min(max(reset - now, 0.0), MAX_WINDOW) + SLACK
 
 
-def date(headers: Mapping[str, str]) -> float | None:
+def response_time(headers: Mapping[str, str]) -> float | None:
     """Return when GitHub answered [s since 1970], by its own clock."""
-    return _moment(headers.get("date", ""))
+    return _parse_http_date(headers.get("date", ""))
 
 
 def backoff(faults: int) -> float:
     """Return the pause [s] before the same is asked again after a fault: 2, 4, 8 … up to 16 minutes."""
-    return float(min(FIRST_RETRY * 2.0**faults, LONGEST_PAUSE))
+    return float(min(FIRST_RETRY * 2.0**faults, MAX_BACKOFF))
 
 
-def _patience(answer: Response, local_time: float, faults: int) -> float:
+def _fault_wait(response: Response, local_time: float, faults: int) -> float:
     """Return how long to wait [s] after a fault: GitHub may know when it is over."""
-    return max(backoff(faults), retry_after(answer.headers, _theirs(answer, local_time)) or 0.0)
+    return max(backoff(faults), retry_after(response.headers, _server_time(response, local_time)) or 0.0)
 
 
-def _theirs(answer: Response, local_time: float) -> float:
-    theirs = date(answer.headers)
-    return local_time if theirs is None else theirs
+def _server_time(response: Response, local_time: float) -> float:
+    server_time = response_time(response.headers)
+    return local_time if server_time is None else server_time
 
 
-def _moment(text: str) -> float | None:
+def _parse_http_date(text: str) -> float | None:
     """Read a date of HTTP's [s since 1970], None where it is none."""
     try:
         moment = email.utils.parsedate_to_datetime(text)
@@ -166,7 +168,7 @@ def _moment(text: str) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def said(data: Any) -> str:
+def error_message(data: Any) -> str:
     """Return GitHub's own words about an error, empty where there are none."""
     if not isinstance(data, dict):
         return ""
@@ -179,9 +181,9 @@ def said(data: Any) -> str:
     return message if isinstance(message, str) else ""
 
 
-def _parsed(answer: Response) -> Any:
+def _parse_body(response: Response) -> Any:
     try:
-        return json.loads(answer.body)
+        return json.loads(response.body)
     except (ValueError, RecursionError):
         return None
 
@@ -192,21 +194,21 @@ def _is_blocked(status: int, message: str, data: Any) -> bool:
     return status == 451 or (status == 403 and (named or "access blocked" in message.lower()))
 
 
-def _is_limit(answer: Response, message: str, data: Any) -> bool:
+def _is_limit(response: Response, message: str, data: Any) -> bool:
     """Tell a limit, primary or secondary, from other refusals: some come as 403, some as 429, some as 200."""
-    text = (answer.body[:PAGE].decode(errors="replace") if data is None else message).lower()
-    if _is_blocked(answer.status, message, data):
+    text = (response.body[:MAX_PAGE_BYTES].decode(errors="replace") if data is None else message).lower()
+    if _is_blocked(response.status, message, data):
         return False
-    if answer.status == 429 or "rate limit" in text or "abuse detection" in text:
-        return answer.status in (200, *LIMIT_STATUS)
-    if answer.status == 200:
-        return _first_type(data) == "RATE_LIMITED"
-    stated = "retry-after" in answer.headers or answer.headers.get("x-ratelimit-remaining") == "0"
-    return answer.status in LIMIT_STATUS and stated
+    if response.status == 429 or "rate limit" in text or "abuse detection" in text:
+        return response.status in (200, *LIMIT_STATUS)
+    if response.status == 200:
+        return _error_type(data) == "RATE_LIMITED"
+    stated = "retry-after" in response.headers or response.headers.get("x-ratelimit-remaining") == "0"
+    return response.status in LIMIT_STATUS and stated
 
 
-def _which(answer: Response, message: str) -> str:
-    name = answer.headers.get("x-ratelimit-resource", "")
+def _limit_name(response: Response, message: str) -> str:
+    name = response.headers.get("x-ratelimit-resource", "")
     kind = "secondary limit" if "secondary" in message.lower() or "abuse" in message.lower() else "limit"
     return f"{name} {kind}".strip()
 
@@ -217,31 +219,31 @@ def _why_blocked(data: Any) -> str:
     return f"blocked ({reason})" if isinstance(reason, str) else "blocked"
 
 
-def _details(message: str, data: Any) -> str:
+def _join_messages(message: str, data: Any) -> str:
     """Join GitHub's message with what it says of each field."""
     errors = data.get("errors") if isinstance(data, dict) else None
     if not isinstance(errors, list):
         return message
-    parts = [one.get("message") if isinstance(one, dict) else one for one in errors]
+    parts = [error.get("message") if isinstance(error, dict) else error for error in errors]
     return "; ".join(dict.fromkeys(part for part in (message, *parts) if isinstance(part, str) and part))
 
 
-def _unreadable(answer: Response) -> str:
-    return "a web page instead of JSON" if _is_page(answer) else "JSON that is broken or cut short"
+def _describe_unreadable(response: Response) -> str:
+    return "a web page instead of JSON" if _is_page(response) else "JSON that is broken or cut short"
 
 
-def _is_page(answer: Response) -> bool:
-    head = answer.body[:200].lstrip().lower()
-    return "html" in answer.headers.get("content-type", "") or head.startswith((b"<!doctype", b"<html"))
+def _is_page(response: Response) -> bool:
+    head = response.body[:200].lstrip().lower()
+    return "html" in response.headers.get("content-type", "") or head.startswith((b"<!doctype", b"<html"))
 
 
-def _graphql(data: Any, faults: int) -> ResponseAction:
+def _classify_graphql(data: Any, faults: int) -> ResponseAction:
     """Judge what a GraphQL answer of status 200 says of itself; errors at single nodes are left to who asked."""
     if not isinstance(data, dict):
         return ResponseAction("broken", why="no GraphQL answer", wait=backoff(faults))
     if isinstance(data.get("data"), dict):
         return ResponseAction("good", data=data)
-    message, kind = said(data), _first_type(data)
+    message, kind = error_message(data), _error_type(data)
     text = message.lower()
     if kind in ("INSUFFICIENT_SCOPES", "FORBIDDEN"):
         return ResponseAction("token", why=message)
@@ -250,14 +252,14 @@ def _graphql(data: Any, faults: int) -> ResponseAction:
     return ResponseAction("refused", why=message or "no data", data=data)
 
 
-def _first_type(data: Any) -> str:
+def _error_type(data: Any) -> str:
     errors = data.get("errors") if isinstance(data, dict) else None
     first = errors[0] if isinstance(errors, list) and errors else None
     kind = first.get("type") if isinstance(first, dict) else None
     return kind if isinstance(kind, str) else ""
 
 
-def whole_seconds(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Write a span of time for people.
 
     Examples

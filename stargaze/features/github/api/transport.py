@@ -26,24 +26,24 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    took: float = 0.0
+    duration: float = 0.0
     """Seconds until the answer was whole."""
     url: str = ""
     """Who answered: what a redirect is relative to."""
 
 
-class NoAnswerError(Exception):
+class NoResponseError(Exception):
     """Nothing usable came back: no connection, a time-out, or a body cut short."""
 
 
-class ElsewhereError(Exception):
+class OtherServerError(Exception):
     """An address of another server than the base URL's, which is sent nothing; the message names the server."""
 
 
 class Transport(Protocol):
     """Carries one request to one server and brings its answer; follows no redirect and repeats nothing that was sent."""
 
-    def send(self, ask: Request) -> Response:
+    def send(self, request: Request) -> Response:
         """Return the answer, whatever its status; NoAnswerError where there is none, ElsewhereError if not sent."""
 
 

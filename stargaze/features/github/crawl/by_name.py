@@ -7,89 +7,89 @@ from collections.abc import Iterable
 from typing import Any
 
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.batching import PageSize, ask_all
-from stargaze.features.github.api.cached_get import page_once
+from stargaze.features.github.api.batching import BatchSize, query_in_batches
 from stargaze.features.github.api.client import Client, Reply
-from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache
-from stargaze.features.github.search.search import RepoRef, is_row, repo
+from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache, cached_get
+from stargaze.features.github.search.search import RepoRef, is_repository, parse_repository
 from stargaze.system.progress import Advance
 
 FIRST_SIZE = 100
 
 
-def ask_of(name: str) -> str:
+def repository_key(name: str) -> str:
     """Return what the page of a repository is filed under; GitHub does not mind the case of names."""
     return f"repo {name.lower()}"
 
 
-def look_up(
-    names: Iterable[str], client: Client, spool: ResponseCache, gather: CrawlRun, *, graph: bool, tell: Advance
+def fetch_by_name(
+    names: Iterable[str], client: Client, cache: ResponseCache, run: CrawlRun, *, use_graphql: bool, advance: Advance
 ) -> tuple[list[RepoRef], dict[str, str]]:
     """Ask for each name; return those that are there, and of the others why they are not."""
-    wanted: dict[str, str] = {}
+    unique_names: dict[str, str] = {}
     for name in names:
-        wanted.setdefault(name.lower(), name)
-    todo = [name for name in wanted.values() if spool.page(gather, ask_of(name)) is None]
-    tell(len(wanted) - len(todo))
-    if graph:
-        _by_graphql(todo, client, spool, gather, tell)
+        unique_names.setdefault(name.lower(), name)
+    missing = [name for name in unique_names.values() if cache.get_page(run, repository_key(name)) is None]
+    advance(len(unique_names) - len(missing))
+    if use_graphql:
+        _by_graphql(missing, client, cache, run, advance)
     else:
-        for name in todo:
-            _by_rest(name, client, spool, gather)
-            tell(1)
-    found: dict[int, RepoRef] = {}
+        for name in missing:
+            _by_rest(name, client, cache, run)
+            advance(1)
+    repositories: dict[int, RepoRef] = {}
     gone: dict[str, str] = {}
-    for name in wanted.values():
-        page = spool.page(gather, ask_of(name))
+    for name in unique_names.values():
+        page = cache.get_page(run, repository_key(name))
         data = page.data if page else {"gone": "GitHub gave no answer"}
         if "gone" in data:
             gone[name] = data["gone"]
         else:
-            one = repo(data, ask_of(name))
-            found[one.id] = one
-    return list(found.values()), gone
+            repository = parse_repository(data, repository_key(name))
+            repositories[repository.id] = repository
+    return list(repositories.values()), gone
 
 
-def _by_rest(name: str, client: Client, spool: ResponseCache, gather: CrawlRun) -> None:
-    page_once(ask_of(name), f"/repos/{name}", {}, _read, client, spool, gather)
+def _by_rest(name: str, client: Client, cache: ResponseCache, run: CrawlRun) -> None:
+    cached_get(repository_key(name), f"/repos/{name}", {}, _to_cached, client, cache, run)
 
 
-def _read(reply: Reply) -> CachedResponse:
-    if is_row(reply.data) and not reply.gone:
+def _to_cached(reply: Reply) -> CachedResponse:
+    if is_repository(reply.data) and not reply.gone:
         return CachedResponse(reply.at, reply.etag, reply.raw)
     return CachedResponse(reply.at, "", json.dumps({"gone": reply.gone or "an answer that is no repository"}).encode())
 
 
-def _by_graphql(names: list[str], client: Client, spool: ResponseCache, gather: CrawlRun, tell: Advance) -> None:
-    def ask(some: list[str]) -> Reply:
-        return client.query(graphql.names_query(len(some)), graphql.names_variables(some))
+def _by_graphql(names: list[str], client: Client, cache: ResponseCache, run: CrawlRun, advance: Advance) -> None:
+    def query(batch: list[str]) -> Reply:
+        return client.query(graphql.names_query(len(batch)), graphql.names_variables(batch))
 
-    def take(some: list[str], reply: Reply) -> list[str]:
-        answered = answered_names(some, reply)
+    def store(batch: list[str], reply: Reply) -> list[str]:
+        answered = parse_names_reply(batch, reply)
         pages = {
-            ask_of(name): CachedResponse(reply.at, "", json.dumps(body).encode()) for name, body in answered.items()
+            repository_key(name): CachedResponse(reply.at, "", json.dumps(body).encode())
+            for name, body in answered.items()
         }
-        spool.keep(gather, pages)
-        tell(len(answered))
-        return [name for name in some if name not in answered]
+        cache.store_pages(run, pages)
+        advance(len(answered))
+        return [name for name in batch if name not in answered]
 
     def give_up(name: str) -> None:
-        _by_rest(name, client, spool, gather)
-        tell(1)
+        _by_rest(name, client, cache, run)
+        advance(1)
 
-    ask_all(names, PageSize(FIRST_SIZE), ask, take, give_up, client)
+    query_in_batches(names, BatchSize(FIRST_SIZE), query, store, give_up, client)
 
 
-def answered_names(names: list[str], reply: Reply) -> dict[str, dict[str, Any]]:
+def parse_names_reply(names: list[str], reply: Reply) -> dict[str, dict[str, Any]]:
     """Return what GitHub said of each name, without those that it did not get to."""
-    errors = graphql.errors_by_place(reply.data)
-    found: dict[str, dict[str, Any]] = {}
-    for place, name in enumerate(names):
-        node = reply.data["data"].get(f"r{place}")
-        refusals = [error for error in errors.get(f"r{place}", ()) if error.type in graphql.REFUSED]
+    errors = graphql.errors_by_index(reply.data)
+    repositories: dict[str, dict[str, Any]] = {}
+    for index, name in enumerate(names):
+        node = reply.data["data"].get(f"r{index}")
+        refusals = [error for error in errors.get(f"r{index}", ()) if error.type in graphql.REFUSED]
         if isinstance(node, dict):
-            found[name] = node
+            repositories[name] = node
         elif refusals:
             first = refusals[0]
-            found[name] = {"gone": "Not Found" if first.is_gone else first.message}
-    return found
+            repositories[name] = {"gone": "Not Found" if first.is_gone else first.message}
+    return repositories

@@ -14,25 +14,25 @@ from stargaze.features.github.api import graphql
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.response_cache import CrawlRun, ResponseCache
 from stargaze.features.github.crawl import details
-from stargaze.features.github.crawl import write_repositories as table
-from stargaze.features.github.crawl.by_name import ask_of, look_up
-from stargaze.features.github.crawl.progress import Pace
-from stargaze.features.github.crawl.star_history import Histories, gather_history
-from stargaze.features.github.crawl.summary import GatherSummary
+from stargaze.features.github.crawl.by_name import fetch_by_name, repository_key
+from stargaze.features.github.crawl.progress import ProgressReporter
+from stargaze.features.github.crawl.star_history import StarHistorySummary, fetch_star_history
+from stargaze.features.github.crawl.summary import CrawlSummary
+from stargaze.features.github.crawl.write_repositories import write_crawl
 from stargaze.features.github.search.query import read_search
-from stargaze.features.github.search.search import CachedSearch, Progress, RepoRef, find
+from stargaze.features.github.search.search import CachedSearch, RepoRef, SearchProgress, search_repositories
 from stargaze.features.ingest.validate import check_name
 from stargaze.store import Store
 from stargaze.system.progress import Report
 
-ASIDE = ("graphql", "details", "star_history")
+EXTRA_KEYS = ("graphql", "details", "star_history")
 """Keys that only add to what is found: changing them goes on with the same pages."""
-SEARCHED = ("query", "stars", "created", "language", "topic", "organization")
-OLD = timedelta(days=1)
+SEARCH_KEYS = ("query", "stars", "created", "language", "topic", "organization")
+OLD_RESPONSES = timedelta(days=1)
 """Age of answers from which on it is told that they are used."""
 
 
-def is_asked(section: GithubSection) -> bool:
+def is_github_configured(section: GithubSection) -> bool:
     """Tell whether the section says anything but where: then GitHub is asked, and not the sample.
 
     Examples
@@ -43,18 +43,18 @@ def is_asked(section: GithubSection) -> bool:
     return dataclasses.replace(section, api_url="") != dataclasses.replace(GithubSection(), api_url="")
 
 
-def collect(
+def crawl(
     section: GithubSection,
     fetching: FetchSection,
     store: Store,
-    spool: ResponseCache,
+    cache: ResponseCache,
     client: Client,
     now: datetime,
     *,
     token: bool,
     update: bool = False,
     report: Report,
-) -> GatherSummary:
+) -> CrawlSummary:
     """Gather repositories and write them; stopped at any moment, the same call goes on without asking twice.
 
     Parameters
@@ -83,51 +83,55 @@ def collect(
     ConfigError, BadDataError, CredentialsError, ExternalError
         As the client raises them, or where nothing was found; all that was answered is kept.
     """
-    check(section, now)
-    gather = spool.begin(digest(section), client.theirs, update=update)
-    notes = _age(gather, now)
-    pace = Pace(client, report)
-    graph = token and section.graphql
-    learner = details.DetailFetcher(client, spool, graphql.KINDS if graph else (), gather)
-    repos, gone, progress = _found(section, client, spool, gather, pace, learner, graph=graph)
-    if not repos:
-        spool.forget(gather, [ask_of(name) for name in section.names])
-        if any(piece.incomplete for piece in progress.short):
+    check_section(section, now)
+    run = cache.start_run(crawl_digest(section), client.server_time, update=update)
+    notes = _age_notes(run, now)
+    progress_reporter = ProgressReporter(client, report)
+    use_graphql = token and section.graphql
+    fetcher = details.DetailFetcher(client, cache, graphql.KINDS if use_graphql else (), run)
+    repositories, gone, progress = _find_repositories(
+        section, client, cache, run, progress_reporter, fetcher, use_graphql=use_graphql
+    )
+    if not repositories:
+        cache.delete_run(run, [repository_key(name) for name in section.names])
+        if any(part.incomplete for part in progress.short):
             raise ExternalError(
                 "GitHub gave up on the search, and showed nothing", hint="try again, or narrow the ranges in [github]"
             )
         raise BadDataError(
-            _nothing(gone), hint="check the names" if gone else "widen the query or the ranges in [github]"
+            _nothing_message(gone), hint="check the names" if gone else "widen the query or the ranges in [github]"
         )
-    if graph:
-        with pace.step("details", len(repos) * len(graphql.KINDS), "answers") as tell:
-            learner.learn(repos, tell)
-    remarks = details.remarks(repos, spool)
+    if use_graphql:
+        with progress_reporter.step("details", len(repositories) * len(graphql.KINDS), "answers") as advance:
+            fetcher.fetch(repositories, advance)
+    remarks = details.remarks(repositories, cache)
     gone.update((name, why) for name, why in remarks.items() if why != details.TOO_LARGE)
     if section.details:
-        with pace.step("closer look", len(repos)) as tell:
-            details.look_closer(repos, client, spool, gather, tell)
-    history = _history(section, repos, client, spool, gather, store, pace)
-    today = max(now, spool.latest(gather))  # the clock here may be behind GitHub's
-    summary = table.write({one.id: one for one in repos}, spool, gather, fetching, store, today, report)
-    spool.finish(gather)
-    tally = client.tally
-    return GatherSummary(
+        with progress_reporter.step("closer look", len(repositories)) as advance:
+            details.fetch_rest_details(repositories, client, cache, run, advance)
+    history = _fetch_history(section, repositories, client, cache, run, store, progress_reporter)
+    today = max(now, cache.last_response_time(run))  # the clock here may be behind GitHub's
+    summary = write_crawl(
+        {repository.id: repository for repository in repositories}, cache, run, fetching, store, today, report
+    )
+    cache.finish_run(run)
+    stats = client.stats
+    return CrawlSummary(
         fetch=summary,
-        requests=tally.requests,
-        refused=tally.refused,
-        failed=tally.failed,
-        waited=tally.waited,
+        requests=stats.requests,
+        refused=stats.refused,
+        failed=stats.failed,
+        waited=stats.waited,
         slices=progress.slices,
-        short=tuple(f"{piece.region.as_text()}: {len(piece.ids):,} of {piece.expected:,}" for piece in progress.short),
+        short=tuple(f"{part.region.as_text()}: {len(part.ids):,} of {part.expected:,}" for part in progress.short),
         gone=gone,
         too_large=tuple(name for name, why in remarks.items() if why == details.TOO_LARGE),
         history=history,
-        notes=(*notes, *tally.notes),
+        notes=(*notes, *stats.notes),
     )
 
 
-def check(section: GithubSection, now: datetime) -> None:
+def check_section(section: GithubSection, now: datetime) -> None:
     """Refuse what cannot be asked for before anything is asked.
 
     Raises
@@ -135,65 +139,69 @@ def check(section: GithubSection, now: datetime) -> None:
     ConfigError, BadDataError
         If a range or a name is none, or names stand beside a search.
     """
-    if section.names and any(getattr(section, name).strip() for name in SEARCHED):
+    if section.names and any(getattr(section, name).strip() for name in SEARCH_KEYS):
         raise ConfigError("github.names and a search exclude each other", hint="keep one of them")
     for name in (*section.names, *(name for name in section.star_history if name != "*")):
         check_name(name)
     read_search(section, now)
 
 
-def digest(section: GithubSection) -> str:
+def crawl_digest(section: GithubSection) -> str:
     """Return what names a gather: the same aim is the same gather, however often it is stopped."""
-    aside = {*ASIDE, "seed"} if section.names or section.sampling == "top" else ASIDE
-    aim = {name: value for name, value in dataclasses.asdict(section).items() if name not in aside}
-    return hashlib.blake2b(json.dumps(aim, sort_keys=True).encode(), digest_size=8).hexdigest()
+    excluded = {*EXTRA_KEYS, "seed"} if section.names or section.sampling == "top" else EXTRA_KEYS
+    settings = {name: value for name, value in dataclasses.asdict(section).items() if name not in excluded}
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def _found(
+def _find_repositories(
     section: GithubSection,
     client: Client,
-    spool: ResponseCache,
-    gather: CrawlRun,
-    pace: Pace,
-    learner: details.DetailFetcher,
+    cache: ResponseCache,
+    run: CrawlRun,
+    progress_reporter: ProgressReporter,
+    fetcher: details.DetailFetcher,
     *,
-    graph: bool,
-) -> tuple[list[RepoRef], dict[str, str], Progress]:
+    use_graphql: bool,
+) -> tuple[list[RepoRef], dict[str, str], SearchProgress]:
     if section.names:
-        with pace.step("repositories", len(section.names)) as tell:
-            repos, gone = look_up(section.names, client, spool, gather, graph=graph, tell=tell)
-        return repos, gone, Progress()
-    search = read_search(section, gather.began)
-    finder = CachedSearch(client, spool, gather, search)
-    with pace.search(finder, len(graphql.KINDS) if graph else 0) as (progress, learned):
-        repos = find(finder, search, section, progress, lambda found: learner.learn(found, learned))
-    return repos, {}, progress
+        with progress_reporter.step("repositories", len(section.names)) as advance:
+            repositories, gone = fetch_by_name(
+                section.names, client, cache, run, use_graphql=use_graphql, advance=advance
+            )
+        return repositories, gone, SearchProgress()
+    search = read_search(section, run.began)
+    search_cache = CachedSearch(client, cache, run, search)
+    with progress_reporter.search(search_cache, len(graphql.KINDS) if use_graphql else 0) as (progress, learned):
+        repositories = search_repositories(
+            search_cache, search, section, progress, lambda found: fetcher.fetch(found, learned)
+        )
+    return repositories, {}, progress
 
 
-def _history(
+def _fetch_history(
     section: GithubSection,
-    repos: Sequence[RepoRef],
+    repositories: Sequence[RepoRef],
     client: Client,
-    spool: ResponseCache,
-    gather: CrawlRun,
+    cache: ResponseCache,
+    run: CrawlRun,
     store: Store,
-    pace: Pace,
-) -> Histories | None:
+    progress_reporter: ProgressReporter,
+) -> StarHistorySummary | None:
     if not section.star_history:
         return None
-    known = [one.full_name for one in repos]
-    names = known if "*" in section.star_history else section.star_history
-    with pace.step("star history", len(names)) as tell:
-        return gather_history(names, set(known), client, spool, gather, store, tell)
+    names_found = [repository.full_name for repository in repositories]
+    names = names_found if "*" in section.star_history else section.star_history
+    with progress_reporter.step("star history", len(names)) as advance:
+        return fetch_star_history(names, set(names_found), client, cache, run, store, advance)
 
 
-def _age(gather: CrawlRun, now: datetime) -> list[str]:
+def _age_notes(run: CrawlRun, now: datetime) -> list[str]:
     """Notify how old the answers are that are used again."""
-    if now - gather.began < OLD:
+    if now - run.began < OLD_RESPONSES:
         return []
-    return [f"answers since {gather.began:%Y-%m-%d} are used again; stargaze fetch --update asks what may have changed"]
+    return [f"answers since {run.began:%Y-%m-%d} are used again; stargaze fetch --update asks what may have changed"]
 
 
-def _nothing(gone: Mapping[str, str]) -> str:
+def _nothing_message(gone: Mapping[str, str]) -> str:
     first = next(iter(gone.items()), None)
     return "GitHub has no repository like this" + (f": {first[0]}: {first[1]}" if first else "")

@@ -10,15 +10,15 @@ from typing import Any
 from stargaze.config import GithubSection
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.graphql import KINDS
-from stargaze.features.github.api.rate_limit import whole_seconds
+from stargaze.features.github.api.rate_limit import format_seconds
 from stargaze.features.github.api.response_cache import CrawlRun, ResponseCache
 from stargaze.features.github.crawl import details
-from stargaze.features.github.crawl.by_name import FIRST_SIZE, ask_of
-from stargaze.features.github.crawl.star_history import page_of
+from stargaze.features.github.crawl.by_name import FIRST_SIZE, repository_key
+from stargaze.features.github.crawl.star_history import history_key
 from stargaze.features.github.search import sampling
-from stargaze.features.github.search.page import CAP, PER_PAGE, Page, Pages, sure_page
+from stargaze.features.github.search.page import MAX_RESULTS, PER_PAGE, Page, PageSource, complete_page
 from stargaze.features.github.search.query import Region, read_search
-from stargaze.features.github.search.search import CachedSearch, RepoRef, repo
+from stargaze.features.github.search.search import CachedSearch, RepoRef, parse_repository
 
 OVERLAP = 1.03
 """Pages for each hundred repositories: neighbours that are seen twice, last pages that are not full."""
@@ -28,13 +28,13 @@ DEEP_REQUESTS = {False: 2.5, True: 1.5}
 """Requests for a closer look: contributors, README, and the owner where it is a new one; GraphQL tells most of the latter."""
 HISTORY_REQUESTS = 7
 """Pages of 30 weeks for a repository of four years."""
-SHOWN = 20
+MAX_SHOWN = 20
 LIMITS = {False: {"search": 10, "core": 60, "graphql": 0}, True: {"search": 30, "core": 5000, "graphql": 5000}}
 """By whether there is a token, where GitHub does not say: search a minute, the others an hour."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class CrawlEstimate:
     """What is left to ask; ``slices`` are (what, about how many repositories there)."""
 
     total: int
@@ -52,9 +52,9 @@ class Plan:
     def as_text(self) -> str:
         """Return the lines that a person reads."""
         lines = [f"{self.repositories:,} repositories of {self.total:,}, in {len(self.slices):,} slices:"]
-        lines += [f"  {what}: about {count:,}" for what, count in self.slices[:SHOWN]]
-        if len(self.slices) > SHOWN:
-            lines.append(f"  and {len(self.slices) - SHOWN:,} more")
+        lines += [f"  {what}: about {count:,}" for what, count in self.slices[:MAX_SHOWN]]
+        if len(self.slices) > MAX_SHOWN:
+            lines.append(f"  and {len(self.slices) - MAX_SHOWN:,} more")
         if self.answered:
             lines.append(f"{self.answered:,} requests are answered already, these counts among them; left to ask are")
         lines.append(
@@ -62,59 +62,65 @@ class Plan:
             f"{self.graphql_requests:,} GraphQL requests ({self.points:,} points)"
         )
         means = "with the token" if self.token else "without a token (export GITHUB_TOKEN=... is three times as fast)"
-        return "\n".join([*lines, f"about {whole_seconds(self.hours * 3600)} {means}"])
+        return "\n".join([*lines, f"about {format_seconds(self.hours * 3600)} {means}"])
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
 
 
-def plan(section: GithubSection, client: Client, spool: ResponseCache, gather: CrawlRun, *, token: bool) -> Plan:
+def estimate_crawl(
+    section: GithubSection, client: Client, cache: ResponseCache, run: CrawlRun, *, token: bool
+) -> CrawlEstimate:
     """Estimate what is left to ask for a gather; counts that have to be asked for are kept for it."""
     limits = _limits(client, token=token)
     graph = token and section.graphql
     n_search = n_graph = points = n_core = 0
-    known: list[RepoRef] | None = None
+    repositories: list[RepoRef] | None = None
     if section.names:
         names = list(dict.fromkeys(name.lower() for name in section.names))
-        pages = [(name, spool.page(gather, ask_of(name))) for name in names]
-        known = [repo(page.data, ask_of(name)) for name, page in pages if page and "gone" not in page.data]
+        pages = [(name, cache.get_page(run, repository_key(name))) for name in names]
+        repositories = [
+            parse_repository(page.data, repository_key(name))
+            for name, page in pages
+            if page and "gone" not in page.data
+        ]
         answered = sum(page is not None for _, page in pages)
         total = n_repos = len(names)
         slices = [("by name", total)]
         n_graph, n_core = (math.ceil((total - answered) / FIRST_SIZE), 0) if graph else (0, total - answered)
         points = n_graph
     else:
-        search = read_search(section, gather.began)
-        finder = _Looked(CachedSearch(client, spool, gather, search))
-        groups = sampling.groups(finder, search, section)
-        counted = len(finder.at)
-        total = sure_page(finder, search.whole, 1).total
+        search = read_search(section, run.began)
+        page_source = _Looked(CachedSearch(client, cache, run, search))
+        groups = sampling.sample_groups(page_source, search, section)
+        counted = len(page_source.at)
+        total = complete_page(page_source, search.whole, 1).total
         n_repos = min(section.limit or total, sum(group.expected for group in groups))
-        slices = _slices(finder, groups)
-        answered = spool.searched(gather)
-        n_search = 0 if gather.done else max(counted + sum(_further(group) for group in groups) - answered, 0)
+        slices = _describe_slices(page_source, groups)
+        answered = cache.count_search_pages(run)
+        n_search = 0 if run.done else max(counted + sum(_remaining_pages(group) for group in groups) - answered, 0)
     n_details = 0
     for kind in KINDS if graph else ():
-        unknown = _unknown(details.known(kind, spool, gather), n_repos, known, gather)
+        unknown = _count_missing_details(details.known_details(kind, cache, run), n_repos, repositories, run)
         requests = math.ceil(unknown / kind.first_size)
         n_details = max(n_details, unknown)
         n_graph += requests
         points += requests * max(1, round(kind.first_size * kind.connections / 100))
     if section.details:
-        closer = spool.stamps("contributors", gather.began - details.FRESH)
-        n_core += math.ceil(_unknown(closer, n_repos, known, gather) * DEEP_REQUESTS[graph])
-    n_core += HISTORY_REQUESTS * _without_history(section, n_repos, spool, gather)
+        closer = cache.stamps("contributors", run.began - details.DETAILS_MAX_AGE)
+        n_core += math.ceil(_count_missing_details(closer, n_repos, repositories, run) * DEEP_REQUESTS[graph])
+    n_core += HISTORY_REQUESTS * _count_missing_histories(section, n_repos, cache, run)
     hours = n_search / (limits["search"] * 60) + n_core / limits["core"]
     if n_graph:
         hours += max(points / limits["graphql"], n_details * COMPUTING / 3600)
-    return Plan(total, n_repos, tuple(slices), answered, n_search, n_core, n_graph, points, hours, token)
+    return CrawlEstimate(total, n_repos, tuple(slices), answered, n_search, n_core, n_graph, points, hours, token)
 
 
 class _Looked:
     """Remembers which pages were looked at, wherever their answers came from."""
 
-    def __init__(self, pages: Pages) -> None:
+    def __init__(self, pages: PageSource) -> None:
         self._pages = pages
         self.at: set[tuple[Region, int, int]] = set()
 
@@ -123,74 +129,76 @@ class _Looked:
         return self._pages.page(region, number, attempt)
 
 
-def _unknown(stamps: Mapping[int, str], n_repos: int, known: Sequence[RepoRef] | None, gather: CrawlRun) -> int:
+def _count_missing_details(
+    stamps: Mapping[int, str], n_repos: int, repositories: Sequence[RepoRef] | None, run: CrawlRun
+) -> int:
     """Count of how many repositories a kind of details is not known.
 
     Those of a search are known by number only once they are walked: of one that is done, details are known of most.
     """
-    if known is not None:
-        return n_repos - sum(stamps.get(one.id) == one.stamp for one in known)
-    return max(n_repos - len(stamps), 0) if gather.done else n_repos
+    if repositories is not None:
+        return n_repos - sum(stamps.get(repository.id) == repository.stamp for repository in repositories)
+    return max(n_repos - len(stamps), 0) if run.done else n_repos
 
 
-def _without_history(section: GithubSection, n_repos: int, spool: ResponseCache, gather: CrawlRun) -> int:
+def _count_missing_histories(section: GithubSection, n_repos: int, cache: ResponseCache, run: CrawlRun) -> int:
     if "*" in section.star_history:
-        return max(n_repos - spool.shared(gather, page_of("")), 0) if gather.done else n_repos
-    return sum(spool.page(gather, page_of(name)) is None for name in section.star_history)
+        return max(n_repos - cache.count_shared_pages(run, history_key("")), 0) if run.done else n_repos
+    return sum(cache.get_page(run, history_key(name)) is None for name in section.star_history)
 
 
-def _further(group: sampling.Group) -> int:
+def _remaining_pages(group: sampling.Group) -> int:
     """Estimate the pages of a group that counting it has not asked for.
 
     They are its rows and neighbours that are seen twice; a window is no page that was counted, and its last is half full.
     """
     full = group.expected / PER_PAGE
     if len(group.regions) == 1 and not group.spare:
-        return max(math.ceil(full * (OVERLAP if group.expected > CAP else 1)) - 1, 0)
+        return max(math.ceil(full * (OVERLAP if group.expected > MAX_RESULTS else 1)) - 1, 0)
     return max(len(group.regions), round(full + len(group.regions) / 2))
 
 
 def _limits(client: Client, *, token: bool) -> dict[str, int]:
     """Ask for the limits, which costs none; a server without limits says nothing of them."""
     limits = dict(LIMITS[token])
-    reply = client.get("/rate_limit", forgiving=True)
-    said = reply.data.get("resources") if isinstance(reply.data, dict) and not reply.gone else None
+    reply = client.get("/rate_limit", allow_refusal=True)
+    resources = reply.data.get("resources") if isinstance(reply.data, dict) and not reply.gone else None
     for name in limits:
-        stated = said.get(name) if isinstance(said, dict) else None
-        if isinstance(stated, dict) and isinstance(stated.get("limit"), int) and stated["limit"] > 0:
-            limits[name] = stated["limit"]
+        resource = resources.get(name) if isinstance(resources, dict) else None
+        if isinstance(resource, dict) and isinstance(resource.get("limit"), int) and resource["limit"] > 0:
+            limits[name] = resource["limit"]
     return limits
 
 
-def _slices(finder: Pages, groups: Sequence[sampling.Group]) -> list[tuple[str, int]]:
-    found = []
+def _describe_slices(page_source: PageSource, groups: Sequence[sampling.Group]) -> list[tuple[str, int]]:
+    slices = []
     for group in groups:
         if len(groups) == 1 and len(group.regions) == 1:
-            found += _predicted(finder, group.regions[0], group.expected)
+            slices += _predict_slices(page_source, group.regions[0], group.expected)
         else:
             whole = group.regions[0]
             spans = [(region.created_low, region.created_high) for region in group.regions]
             wide = whole.with_created(min(low for low, _ in spans), max(high for _, high in spans))
             windows = f", in {len(group.regions)} {'window' if len(group.regions) == 1 else 'windows'}"
-            found.append((f"{wide.as_text()}{windows * bool(group.spare)}", group.expected))
-    return found
+            slices.append((f"{wide.as_text()}{windows * bool(group.spare)}", group.expected))
+    return slices
 
 
-def _predicted(finder: Pages, region: Region, expected: int) -> list[tuple[str, int]]:
+def _predict_slices(page_source: PageSource, region: Region, expected: int) -> list[tuple[str, int]]:
     """Predict where the slices will lie: how many have more than s stars falls as a power of s."""
-    if expected <= CAP:
+    if expected <= MAX_RESULTS:
         return [(region.as_text(), expected)]
-    first = sure_page(finder, region, 1)
+    first = complete_page(page_source, region, 1)
     if not first.hits:
         return [(region.as_text(), expected)]
     low, top = max(region.stars_low, 1), first.hits[-1].stars
     power = max(math.log(first.total / len(first.hits)) / math.log(max(top / low, 1.01)), 0.1)
-    count = math.ceil(expected / CAP)
-    edges = [round(low * (first.total / (CAP * number)) ** (1 / power)) for number in range(1, count)]
+    count = math.ceil(expected / MAX_RESULTS)
+    edges = [round(low * (first.total / (MAX_RESULTS * number)) ** (1 / power)) for number in range(1, count)]
     starts = [*(max(edge, low) for edge in edges), region.stars_low]
     ends = [region.stars_high, *(start - 1 for start in starts[:-1])]
-    found: list[tuple[str, int]] = []
+    slices: list[tuple[str, int]] = []
     for start, end in zip(starts, ends, strict=True):
         part = region.with_stars(start, max(end, start) if end is not None else None)
-        found.append((part.as_text(), min(CAP, expected - CAP * len(found))))
-    return found
+        slices.append((part.as_text(), min(MAX_RESULTS, expected - MAX_RESULTS * len(slices))))
+    return slices

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from stargaze.features.github.api.client import Client
-from stargaze.features.github.api.rate_limit import whole_seconds
-from stargaze.features.github.search.search import CachedSearch, Progress
+from stargaze.features.github.api.rate_limit import format_seconds
+from stargaze.features.github.search.search import CachedSearch, SearchProgress
 from stargaze.system.progress import Advance, Report
 
 
-class Pace:
+class ProgressReporter:
     """Says how far each step is, and how long it will take at its present speed."""
 
     def __init__(self, client: Client, report: Report) -> None:
         self._client = client
         self._report = report
-        client.waiting = self._waits
+        client.on_wait = self._report_wait
         self._line = ""
         self._share = 0.0
         report("asking GitHub", 0.0)
@@ -26,61 +26,63 @@ class Pace:
     @contextlib.contextmanager
     def step(self, name: str, total: int, unit: str = "repositories") -> Iterator[Advance]:
         """Count a step of so many; call what is given with how many more are done."""
-        begun, done, before = self._client.now(), 0, 0
+        start, done, before = self._client.now(), 0, 0
 
-        def tell(more: int) -> None:
+        def advance(count_details: int) -> None:
             nonlocal done, before
-            if not self._client.tally.requests:
-                before += more  # answered in an earlier run: no measure of speed
-            done += more
-            self._say(f"{name}: {done:,} of {total:,} {unit}", done, total, begun.timestamp(), before)
+            if not self._client.stats.requests:
+                before += count_details  # answered in an earlier run: no measure of speed
+            done += count_details
+            self._report_progress(f"{name}: {done:,} of {total:,} {unit}", done, total, start.timestamp(), before)
 
-        yield tell
+        yield advance
 
     @contextlib.contextmanager
-    def search(self, finder: CachedSearch, kinds: int) -> Iterator[tuple[Progress, Advance]]:
+    def search(self, search_cache: CachedSearch, n_kinds: int) -> Iterator[tuple[SearchProgress, Advance]]:
         """Count what a search finds, and the details, of so many kinds, that are learned meanwhile."""
-        progress, begun, before, learned = Progress(), self._client.now().timestamp(), 0, 0
+        progress, start, before, n_details = SearchProgress(), self._client.now().timestamp(), 0, 0
 
-        def say() -> None:
+        def report_search() -> None:
             nonlocal before
             total = progress.expected
-            seen = min(len(finder.repos), total or len(finder.repos))
-            if not self._client.tally.requests:
-                before = seen + learned
-            beside = f", details of {min(learned // kinds, total):,}" if kinds else ""
-            what = f"search: {seen:,}{f' of {total:,}' if total else ''} repositories{beside}"
-            self._say(what, min(seen + learned, total * (1 + kinds)), total * (1 + kinds), begun, before)
+            found = min(len(search_cache.repos), total or len(search_cache.repos))
+            if not self._client.stats.requests:
+                before = found + n_details
+            details = f", details of {min(n_details // n_kinds, total):,}" if n_kinds else ""
+            what = f"search: {found:,}{f' of {total:,}' if total else ''} repositories{details}"
+            self._report_progress(
+                what, min(found + n_details, total * (1 + n_kinds)), total * (1 + n_kinds), start, before
+            )
 
-        def more(answers: int) -> None:
-            nonlocal learned
-            learned += answers
-            say()
+        def count_details(answers: int) -> None:
+            nonlocal n_details
+            n_details += answers
+            report_search()
 
-        self._client.answered = say
+        self._client.on_response = report_search
         try:
-            yield progress, more
+            yield progress, count_details
         finally:
-            self._client.answered = lambda: None
+            self._client.on_response = lambda: None
 
-    def _say(self, what: str, done: int, total: int, begun: float, before: int) -> None:
-        parts = [what, f"{self._client.tally.requests:,} requests", *self._allowed()]
+    def _report_progress(self, what: str, done: int, total: int, start: float, before: int) -> None:
+        parts = [what, f"{self._client.stats.requests:,} requests", *self._limit_text()]
         if done - before > 0 and done < total:
-            left = (self._client.now().timestamp() - begun) * (total - done) / (done - before)
+            left = (self._client.now().timestamp() - start) * (total - done) / (done - before)
             end = self._client.now() + timedelta(seconds=left)
-            parts.append(f"{whole_seconds(left)} to go, until {end:%H:%M} UTC")
+            parts.append(f"{format_seconds(left)} to go, until {end:%H:%M} UTC")
         self._line, self._share = ", ".join(parts), min(done / total, 1.0) * 0.99 if total else 0.0
         self._report(self._line, self._share)
 
-    def _allowed(self) -> list[str]:
+    def _limit_text(self) -> list[str]:
         """Notify what GitHub still allows, of the limit that was used last."""
-        name, known = self._client.latest
-        if known is None:
+        name, state = self._client.latest
+        if state is None:
             return []
-        rest = max(known.until - self._client.now().timestamp(), 0.0)
-        return [f"{known.remaining:,} of {known.limit:,} {name} left, reset in {whole_seconds(rest)}"]
+        seconds = max(state.until - self._client.now().timestamp(), 0.0)
+        return [f"{state.remaining:,} of {state.limit:,} {name} left, reset in {format_seconds(seconds)}"]
 
-    def _waits(self, why: str, seconds: float) -> None:
+    def _report_wait(self, why: str, seconds: float) -> None:
         self._report(
-            "; ".join(filter(None, (f"waiting {whole_seconds(seconds)} for the {why}", self._line))), self._share
+            "; ".join(filter(None, (f"waiting {format_seconds(seconds)} for the {why}", self._line))), self._share
         )

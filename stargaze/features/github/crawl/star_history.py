@@ -12,18 +12,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stargaze.features.github.api.cached_get import page_once
 from stargaze.features.github.api.client import Client, Reply
-from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache
+from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache, cached_get
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
 from stargaze.system.progress import Advance
 
-REFUSALS = 3
+MAX_REFUSALS = 3
 """Repositories in a row whose history is refused, after which no more are asked for."""
-A_PAGE = 30
+WEEKS_PER_PAGE = 30
 """Weeks of a full page."""
-MOST_PAGES = 60
+MAX_PAGES = 60
 """GitHub is some 20 years old, which is 35 pages."""
 SCHEMA = pa.schema(
     [
@@ -33,12 +32,12 @@ SCHEMA = pa.schema(
         ("days", pa.list_(pa.int32())),
     ]
 )
-GROUP = 50_000
+BATCH_ROWS = 50_000
 """Rows that are written at once: the weeks of some hundreds of repositories."""
 
 
 @dataclass(frozen=True)
-class Histories:
+class StarHistorySummary:
     """What was learned: weeks in all, and of whom it was refused, with GitHub's reason."""
 
     repositories: int
@@ -46,15 +45,15 @@ class Histories:
     refused: dict[str, str]
 
 
-def gather_history(
+def fetch_star_history(
     names: Sequence[str],
     known: Collection[str],
     client: Client,
-    spool: ResponseCache,
-    gather: CrawlRun,
+    cache: ResponseCache,
+    run: CrawlRun,
     store: Store,
-    tell: Advance,
-) -> Histories:
+    advance: Advance,
+) -> StarHistorySummary:
     """Ask for the weeks of each repository and write ``star_history.parquet``.
 
     The file has a row a repository and week: ``week`` [UTC, its first day], ``stars`` [stars gained], ``days`` [stars
@@ -62,78 +61,78 @@ def gather_history(
     there is no history of the first few of them, there is none of others either.
     """
     refused: dict[str, str] = {}
-    given: list[str] = []
+    available: list[str] = []
     streak = 0
     for name in names:
-        if streak >= REFUSALS and not given:
+        if streak >= MAX_REFUSALS and not available:
             refused[name] = "not asked for: refused for the ones before"
         else:
-            why = _ask(name, client, spool, gather)
-            if why:
-                refused[name] = why
+            reason = _fetch_weeks(name, client, cache, run)
+            if reason:
+                refused[name] = reason
                 streak += name in known
             else:
-                given.append(name)
-        tell(1)
-    if not given:
-        return Histories(0, 0, refused)
+                available.append(name)
+        advance(1)
+    if not available:
+        return StarHistorySummary(0, 0, refused)
     with atomic_write(store.star_history) as temporary:
-        weeks = _write(temporary, given, spool, gather)
-    return Histories(len(given), weeks, refused)
+        weeks = _write_weeks(temporary, available, cache, run)
+    return StarHistorySummary(len(available), weeks, refused)
 
 
-def page_of(name: str, number: int = 1) -> str:
+def history_key(name: str, number: int = 1) -> str:
     """Return what a page of a repository's history is filed under."""
     return f"history {number} {name.lower()}"
 
 
-def _ask(name: str, client: Client, spool: ResponseCache, gather: CrawlRun) -> str:
+def _fetch_weeks(name: str, client: Client, cache: ResponseCache, run: CrawlRun) -> str:
     """Ask for all weeks of a repository; return why there are none."""
-    for number in range(1, MOST_PAGES + 1):
+    for number in range(1, MAX_PAGES + 1):
         path = f"/repos/{name}/stargazers/history"
-        page = page_once(page_of(name, number), path, {"page": number}, _kept, client, spool, gather)
+        page = cached_get(history_key(name, number), path, {"page": number}, _to_cached, client, cache, run)
         data = page.data
         if isinstance(data, dict):
             return str(data.get("gone") or "no history")
-        if len(data) < A_PAGE:
+        if len(data) < WEEKS_PER_PAGE:
             break
     return ""
 
 
-def _kept(reply: Reply) -> CachedResponse:
+def _to_cached(reply: Reply) -> CachedResponse:
     if reply.gone or not isinstance(reply.data, list):
         return CachedResponse(reply.at, "", json.dumps({"gone": reply.gone or "no history"}).encode())
     return CachedResponse(reply.at, reply.etag, reply.raw)
 
 
-def _write(path: Path, names: Iterable[str], spool: ResponseCache, gather: CrawlRun) -> int:
+def _write_weeks(path: Path, names: Iterable[str], cache: ResponseCache, run: CrawlRun) -> int:
     """Write what was kept, some at a time; return how many weeks they are."""
-    rows = _rows(names, spool, gather)
+    rows = _rows(names, cache, run)
     count = 0
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-        while group := list(itertools.islice(rows, GROUP)):
-            writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
-            count += len(group)
+        while batch := list(itertools.islice(rows, BATCH_ROWS)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=SCHEMA))
+            count += len(batch)
     return count
 
 
-def _rows(names: Iterable[str], spool: ResponseCache, gather: CrawlRun) -> Iterator[dict[str, Any]]:
+def _rows(names: Iterable[str], cache: ResponseCache, run: CrawlRun) -> Iterator[dict[str, Any]]:
     for name in names:
-        for week in _weeks(name, spool, gather):
+        for week in _read_weeks(name, cache, run):
             yield {"full_name": name, "week": week["week"], "stars": week["total"], "days": week["days"]}
 
 
-def _weeks(name: str, spool: ResponseCache, gather: CrawlRun) -> list[dict[str, Any]]:
+def _read_weeks(name: str, cache: ResponseCache, run: CrawlRun) -> list[dict[str, Any]]:
     """Return the weeks of a repository, newest first; pages that were asked on two days show some of them twice."""
-    found: dict[int, dict[str, Any]] = {}
-    for number in range(1, MOST_PAGES + 1):
-        page = spool.page(gather, page_of(name, number))
+    weeks_by_time: dict[int, dict[str, Any]] = {}
+    for number in range(1, MAX_PAGES + 1):
+        page = cache.get_page(run, history_key(name, number))
         data = page.data if page else []
         for week in filter(_is_week, data):
-            found.setdefault(week["week"], week)
-        if len(data) < A_PAGE:
+            weeks_by_time.setdefault(week["week"], week)
+        if len(data) < WEEKS_PER_PAGE:
             break
-    return list(found.values())
+    return list(weeks_by_time.values())
 
 
 def _is_week(week: Any) -> bool:

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stargaze.features.github.api.rate_limit import whole_seconds
-from stargaze.features.github.crawl.star_history import Histories
+from stargaze.features.github.api.rate_limit import format_seconds
+from stargaze.features.github.crawl.star_history import StarHistorySummary
 from stargaze.features.ingest.fetch_summary import FetchSummary
 
-NAMED = 10
+MAX_NAMED = 10
 """Repositories and slices that a person is shown of a kind."""
 
 
 @dataclass(frozen=True)
-class GatherSummary:
+class CrawlSummary:
     """What a gather did, for people and for ``--json``."""
 
     fetch: FetchSummary
@@ -28,7 +28,7 @@ class GatherSummary:
     short: tuple[str, ...]
     gone: dict[str, str]
     too_large: tuple[str, ...]
-    history: Histories | None = None
+    history: StarHistorySummary | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -42,7 +42,7 @@ class GatherSummary:
         if self.requests:
             lines.append(
                 f"{self.requests:,} requests, of which {self.refused:,} were refused by a limit and {self.failed:,} failed; "
-                f"waited {whole_seconds(self.waited)}"
+                f"waited {format_seconds(self.waited)}"
             )
         else:
             lines.append("nothing to ask: all was answered before; stargaze fetch --update asks what may have changed")
@@ -75,5 +75,5 @@ class GatherSummary:
 def _listed(what: str, names: Sequence[str]) -> list[str]:
     if not names:
         return []
-    more = [f"  and {len(names) - NAMED:,} more"] if len(names) > NAMED else []
-    return [f"{len(names):,} {what}:", *(f"  {name}" for name in names[:NAMED]), *more]
+    more = [f"  and {len(names) - MAX_NAMED:,} more"] if len(names) > MAX_NAMED else []
+    return [f"{len(names):,} {what}:", *(f"  {name}" for name in names[:MAX_NAMED]), *more]

@@ -10,57 +10,66 @@ from stargaze.config import FetchSection
 from stargaze.errors import BadDataError
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache
-from stargaze.features.github.crawl.details import CLOSER
-from stargaze.features.github.search.search import RepoRef, is_row
+from stargaze.features.github.crawl.details import REST_DETAILS
+from stargaze.features.github.search.search import RepoRef, is_repository
 from stargaze.features.ingest import field_mapping as records
-from stargaze.features.ingest import write_repositories as assemble
 from stargaze.features.ingest.fetch_summary import FetchCounts, FetchSummary
+from stargaze.features.ingest.write_repositories import write_repositories
 from stargaze.store import Store
 from stargaze.system.progress import Report
 
-KINDS = (*(kind.name for kind in graphql.KINDS), *CLOSER)
+KINDS = (*(kind.name for kind in graphql.KINDS), *REST_DETAILS)
 """Of details, the later ones over the earlier."""
 
 
-def write(
-    repos: Mapping[int, RepoRef],
-    spool: ResponseCache,
-    gather: CrawlRun,
+def write_crawl(
+    repositories: Mapping[int, RepoRef],
+    cache: ResponseCache,
+    run: CrawlRun,
     section: FetchSection,
     store: Store,
     now: datetime,
     report: Report,
 ) -> FetchSummary:
     """Write the newest row of each repository, with all that is known beside it."""
-    ledger = FetchCounts([store.github_cache])
-    rows = _rows(repos, spool, gather, ledger, report)
-    return assemble.write_repositories(assemble.batch_rows(rows), ledger, section, store, now, report)
+    counts = FetchCounts([store.github_cache])
+    rows = _rows(repositories, cache, run, counts, report)
+    return write_repositories.write_repositories(
+        write_repositories.batch_rows(rows), counts, section, store, now, report
+    )
 
 
 def _rows(
-    repos: Mapping[int, RepoRef], spool: ResponseCache, gather: CrawlRun, ledger: FetchCounts, report: Report
+    repositories: Mapping[int, RepoRef], cache: ResponseCache, run: CrawlRun, counts: FetchCounts, report: Report
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
     position = 0
-    for ask in dict.fromkeys(one.ask for one in repos.values()):
-        page = spool.page(gather, ask)
+    for key in dict.fromkeys(repository.page_key for repository in repositories.values()):
+        page = cache.get_page(run, key)
         if page is None:
             continue
-        items = {number: item for number, item in _items(page) if number in repos and repos[number].ask == ask}
-        known = spool.details(KINDS, {number: repos[number].stamp for number in items})
-        report(f"putting {position:,} of {len(repos):,} repositories together", 0.9 * position / max(len(repos), 1))
+        items = {
+            number: item
+            for number, item in _page_items(page)
+            if number in repositories and repositories[number].page_key == key
+        }
+        known = cache.details(KINDS, {number: repositories[number].stamp for number in items})
+        report(
+            f"putting {position:,} of {len(repositories):,} repositories together",
+            0.9 * position / max(len(repositories), 1),
+        )
         for number, item in items.items():
             position += 1
-            ledger.records[0] = position
+            counts.records[0] = position
             try:
                 row = records.map_record({**item, "_collected_at": page.at.isoformat()})
             except BadDataError as error:
-                ledger.reject(0, position, error.message)
+                counts.reject(0, position, error.message)
             else:
                 yield 0, position, {**row, **known.get(number, {})}
 
 
-def _items(page: CachedResponse) -> Iterator[tuple[int, dict[str, Any]]]:
+def _page_items(page: CachedResponse) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows of a search page, or the one of a single repository, by GitHub's number."""
     data = page.data
-    for item in filter(is_row, data["items"]) if "items" in data else [data]:
+    for item in filter(is_repository, data["items"]) if "items" in data else [data]:
         yield int(item.get("databaseId") or item["id"]), item

@@ -12,19 +12,27 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from stargaze.features.github.search.page import CAP, PER_PAGE, REPEATS, Hit, Page, Pages, sure_page
+from stargaze.features.github.search.page import (
+    MAX_REPEATS,
+    MAX_RESULTS,
+    PER_PAGE,
+    Hit,
+    Page,
+    PageSource,
+    complete_page,
+)
 from stargaze.features.github.search.query import Region
 
-FILL = 0.93
+BAND_FILL = 0.93
 """Share of the cap that a predicted band shall hold: chance is some 30 rows, and one too large is parted again."""
-LEAST_BAND = 2 * CAP
+MIN_BAND_ROWS = 2 * MAX_RESULTS
 """Rows of a band below which its last, partly filled page costs more than shared star counts do."""
-FEW_STARS = 10
+MIN_BAND_STARS = 10
 """Below, so many share a star count that bands lose some sqrt(1 / (30 stars)) of all rows, 6 % at ten: each count is
 parted by time alone, which loses as much."""
-TAIL = 11
+TAIL_ROWS = 11
 """Last rows whose middle says where a slice ends: one out of order, by a stale index, does not."""
-REMEMBERED = 20_000
+MAX_REMEMBERED = 20_000
 """Creation times of rows seen that are kept to tell where a band should end."""
 
 
@@ -46,25 +54,25 @@ class Slice:
 
 
 @dataclass
-class _Seen:
+class _CreationTimes:
     """What the walk has learned of creation times, to part a region evenly."""
 
     created: list[int] = field(default_factory=list)
 
     def learn(self, hits: Sequence[Hit]) -> None:
-        if len(self.created) < REMEMBERED:
+        if len(self.created) < MAX_REMEMBERED:
             self.created.extend(hit.created for hit in hits)
 
     def bands(self, region: Region, count: int) -> list[Region]:
         """Part a region into bands of creation time that should hold equally many."""
         low, high = region.created_low, region.created_high
         count = min(count, high - low + 1)
-        inside = sorted(moment for moment in self.created if low <= moment <= high)
-        if len(inside) < 20 * count:
+        times = sorted(moment for moment in self.created if low <= moment <= high)
+        if len(times) < 20 * count:
             step = (high - low + 1) / count
             inner = [low + round(step * number) for number in range(1, count)]
         else:
-            inner = [inside[len(inside) * number // count] for number in range(1, count)]
+            inner = [times[len(times) * number // count] for number in range(1, count)]
         starts = sorted({low, *(moment for moment in inner if low < moment <= high)})
         if len(starts) == 1 < count:  # all that was seen is of one moment
             starts.append(low + (high - low + 1) // 2)
@@ -72,7 +80,7 @@ class _Seen:
         return [region.with_created(start, end) for start, end in zip(starts, ends, strict=True)]
 
 
-def walk(pages: Pages, whole: Region) -> Iterator[Slice]:
+def partition_search(pages: PageSource, whole: Region) -> Iterator[Slice]:
     """Yield slices that cover the region exactly once, most starred first as far as bands allow.
 
     Parameters
@@ -88,70 +96,70 @@ def walk(pages: Pages, whole: Region) -> Iterator[Slice]:
         Disjoint regions whose union is ``whole``. ``ids`` may hold neighbours too: rows whose stars changed
         since GitHub indexed them, and those of the last star count, which the next slice holds as well.
     """
-    seen = _Seen()
+    times = _CreationTimes()
     todo: list[tuple[Region, Page | None]] = [(whole, None)]
     while todo:
         region, known = todo.pop()
-        first = known or sure_page(pages, region, 1)
-        seen.learn(first.hits)
-        if first.total <= CAP or not first.hits:
-            done = _whole(pages, region, first)
-            if done.expected > CAP >= first.total:  # GitHub counted too few at first
+        first = known or complete_page(pages, region, 1)
+        times.learn(first.hits)
+        if first.total <= MAX_RESULTS or not first.hits:
+            done = _read_slice(pages, region, first)
+            if done.expected > MAX_RESULTS >= first.total:  # GitHub counted too few at first
                 todo.append((region, replace(first, total=done.expected)))
             else:
                 yield done
         elif region.stars_low == region.stars_high:
-            parts = seen.bands(region, math.ceil(first.total / (FILL * CAP)))
+            parts = times.bands(region, math.ceil(first.total / (BAND_FILL * MAX_RESULTS)))
             if len(parts) == 1:  # more than the cap, alike to the second: the rest cannot be reached
-                yield _whole(pages, region, first)
+                yield _read_slice(pages, region, first)
             else:
                 todo += [(part, None) for part in reversed(parts)]
-        elif region.stars_low < FEW_STARS:
+        elif region.stars_low < MIN_BAND_STARS:
             todo.append((region.with_stars(region.stars_low, region.stars_low), None))
             todo.append((region.with_stars(region.stars_low + 1, region.stars_high), None))
         else:
-            top, rest = _top(pages, region, first, seen)
+            top, rest = _read_top(pages, region, first, times)
             if top:
                 yield top
             todo += reversed(rest)
 
 
-def head(pages: Pages, region: Region, number: int) -> Slice:
+def top_slice(pages: PageSource, region: Region, number: int) -> Slice:
     """Read only the most starred of a region, at most the cap: no slices are needed for them."""
-    first = sure_page(pages, region, 1)
-    hits, incomplete, total = _read(pages, region, first, number)
+    first = complete_page(pages, region, 1)
+    hits, incomplete, total = _read_pages(pages, region, first, number)
     return Slice(region, frozenset(hit.id for hit in hits), min(total, number), incomplete)
 
 
-def _whole(pages: Pages, region: Region, first: Page) -> Slice:
-    hits, incomplete, total = _read(pages, region, first)
+def _read_slice(pages: PageSource, region: Region, first: Page) -> Slice:
+    hits, incomplete, total = _read_pages(pages, region, first)
     return Slice(region, frozenset(hit.id for hit in hits), total, incomplete)
 
 
-def _top(
-    pages: Pages, region: Region, first: Page, seen: _Seen
+def _read_top(
+    pages: PageSource, region: Region, first: Page, times: _CreationTimes
 ) -> tuple[Slice | None, list[tuple[Region, Page | None]]]:
     """Read the most starred of a region that is too large: return their slice, if they make one, and what is left to do."""
     top = max(hit.stars for hit in first.hits)
     if top == min(hit.stars for hit in first.hits):
-        return _alike(pages, region, first, top)
-    hits, incomplete, _ = _read(pages, region, first)
-    seen.learn(hits)
-    lowest = max(int(statistics.median_high(hit.stars for hit in hits[-TAIL:])), region.stars_low)
+        return _split_star_count(pages, region, first, top)
+    hits, incomplete, _ = _read_pages(pages, region, first)
+    times.learn(hits)
+    lowest = max(int(statistics.median_high(hit.stars for hit in hits[-TAIL_ROWS:])), region.stars_low)
     if lowest >= top or (region.stars_high is not None and lowest >= region.stars_high):
-        return _alike(pages, region, replace(first, hits=tuple(hits)), lowest)
+        return _split_star_count(pages, region, replace(first, hits=tuple(hits)), lowest)
     rest = region.with_stars(region.stars_low, lowest)
-    below = sure_page(pages, rest, 1)
+    below = complete_page(pages, rest, 1)
     upper = region.with_stars(lowest + 1, region.stars_high)
-    done = Slice(upper, frozenset(hit.id for hit in hits), min(first.total, CAP), incomplete)
+    done = Slice(upper, frozenset(hit.id for hit in hits), min(first.total, MAX_RESULTS), incomplete)
     if first.total - below.total > sum(hit.stars > lowest for hit in hits):  # some slipped through while we read
-        return _again(pages, upper, done.ids, [(rest, below)])
-    bands = n_bands(below.total, rest.stars_low, lowest)
-    return done, [(rest, below)] if bands == 1 else [(part, None) for part in seen.bands(rest, bands)]
+        return _read_above(pages, upper, done.ids, [(rest, below)])
+    bands = band_count(below.total, rest.stars_low, lowest)
+    return done, [(rest, below)] if bands == 1 else [(part, None) for part in times.bands(rest, bands)]
 
 
-def _alike(
-    pages: Pages, region: Region, first: Page, stars: int
+def _split_star_count(
+    pages: PageSource, region: Region, first: Page, stars: int
 ) -> tuple[Slice | None, list[tuple[Region, Page | None]]]:
     """Part off one star count that many share.
 
@@ -163,26 +171,26 @@ def _alike(
     parts = [region.with_stars(stars, stars)]
     if region.stars_low < stars:
         parts.append(region.with_stars(region.stars_low, stars - 1))
-    rest: list[tuple[Region, Page | None]] = [(part, sure_page(pages, part, 1)) for part in parts]
+    rest: list[tuple[Region, Page | None]] = [(part, complete_page(pages, part, 1)) for part in parts]
     upper = region.with_stars(stars + 1, region.stars_high)
     done = Slice(upper, frozenset(hit.id for hit in first.hits), 0)
     if first.total > sum(page.total for _, page in rest if page) and stars != region.stars_high:
-        return _again(pages, upper, done.ids, rest)
+        return _read_above(pages, upper, done.ids, rest)
     return done, rest
 
 
-def _again(
-    pages: Pages, upper: Region, ids: frozenset[int], rest: list[tuple[Region, Page | None]]
+def _read_above(
+    pages: PageSource, upper: Region, ids: frozenset[int], rest: list[tuple[Region, Page | None]]
 ) -> tuple[Slice | None, list[tuple[Region, Page | None]]]:
     """Read for itself what lies above the rest, since less of it was seen than GitHub counts."""
-    first = sure_page(pages, upper, 1)
-    if first.total > CAP:
+    first = complete_page(pages, upper, 1)
+    if first.total > MAX_RESULTS:
         return None, [(upper, first), *rest]
-    whole = _whole(pages, upper, first)
+    whole = _read_slice(pages, upper, first)
     return Slice(upper, ids | whole.ids, whole.expected, whole.incomplete, len(whole.ids)), rest
 
 
-def n_bands(total: int, low: int, high: int) -> int:
+def band_count(total: int, low: int, high: int) -> int:
     """Return into how many bands of creation time the rest of a walk is best parted.
 
     A slice loses half of those that share its last star count, a band half a page at its end. Star counts fall
@@ -200,27 +208,31 @@ def n_bands(total: int, low: int, high: int) -> int:
     else:
         spread = 1 / low - 1 / high
         shared = total / spread * (low**-3 - high**-3) / 3 / spread
-    best = round(math.sqrt(shared * total / (CAP * PER_PAGE)))
-    return max(min(best, total // LEAST_BAND), 1)
+    best = round(math.sqrt(shared * total / (MAX_RESULTS * PER_PAGE)))
+    return max(min(best, total // MIN_BAND_ROWS), 1)
 
 
-def _read(pages: Pages, region: Region, first: Page, most: int = CAP) -> tuple[list[Hit], bool, int]:
+def _read_pages(
+    pages: PageSource, region: Region, first: Page, maximum: int = MAX_RESULTS
+) -> tuple[list[Hit], bool, int]:
     """Read all pages that the cap allows; if rows moved between them meanwhile, read them once more.
 
     Returns the rows, whether GitHub says that some are missing, and its latest total.
     """
     hits = {hit.id: hit for hit in first.hits}
-    total, incomplete, moved, number = first.total, first.incomplete, False, 1
-    while number < math.ceil(min(total, most) / PER_PAGE):
+    total, incomplete, has_moved, number = first.total, first.incomplete, False, 1
+    while number < math.ceil(min(total, maximum) / PER_PAGE):
         number += 1
-        page = sure_page(pages, region, number, most)
-        moved = moved or any(hit.id in hits for hit in page.hits) or (total <= CAP and page.total != total)
+        page = complete_page(pages, region, number, maximum)
+        has_moved = (
+            has_moved or any(hit.id in hits for hit in page.hits) or (total <= MAX_RESULTS and page.total != total)
+        )
         hits.update((hit.id, hit) for hit in page.hits)
         incomplete = incomplete or page.incomplete
         total = max(total, page.total) if page.incomplete else page.total
-    if moved:
+    if has_moved:
         for again in range(1, number + 1):
-            page = pages.page(region, again, REPEATS + 1)
+            page = pages.page(region, again, MAX_REPEATS + 1)
             if not page.incomplete:
                 hits.update((hit.id, hit) for hit in page.hits)
                 total = page.total

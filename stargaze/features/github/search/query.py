@@ -12,9 +12,9 @@ from stargaze.features.ingest.validate import GITHUB_START
 
 DAY = 86_400
 _RANGE = re.compile(r"(?P<sign>>=|<=|>|<)?(?P<low>[^.\s*]+|\*)(?:\.\.(?P<high>[^.\s]+|\*))?")
-_SEEN_BY = re.compile(r"(?<![\w-])(is:(public|private|internal)|visibility:\w+)(?!\S)", re.IGNORECASE)
+_VISIBILITY = re.compile(r"(?<![\w-])(is:(public|private|internal)|visibility:\w+)(?!\S)", re.IGNORECASE)
 """Says itself who may see what is searched for; else what the token's owner alone may see is left out."""
-_OURS = re.compile(r"(?<![\w-])(?P<name>stars|created|sort):(?P<value>\S+)", re.IGNORECASE)
+_RANGE_QUALIFIER = re.compile(r"(?<![\w-])(?P<name>stars|created|sort):(?P<value>\S+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Search:
             parts.append(f"stars:{low}" if low == high else f"stars:{low}..{high}")
         elif region.stars_low:
             parts.append(f"stars:>={region.stars_low}")
-        parts.append(f"created:{_moment(region.created_low)}..{_moment(region.created_high)}")
+        parts.append(f"created:{_format_time(region.created_low)}..{_format_time(region.created_high)}")
         return " ".join(parts)
 
     def name(self, region: Region) -> str:
@@ -74,26 +74,26 @@ def read_search(section: GithubSection, now: datetime) -> Search:
     ConfigError
         If a range cannot be read, is empty, or is given twice.
     """
-    found: dict[str, str] = {}
-    for match in _OURS.finditer(section.query):
+    ranges: dict[str, str] = {}
+    for match in _RANGE_QUALIFIER.finditer(section.query):
         name = match["name"].lower()
-        if name == "sort" or name in found:
+        if name == "sort" or name in ranges:
             raise ConfigError(
                 f"github.query: {match[0]} cannot stand there"
                 if name == "sort"
                 else f"github.query: two {name}: ranges",
                 hint="the order is github.sampling's" if name == "sort" else f"write one {name}:LOW..HIGH",
             )
-        found[name] = match["value"]
+        ranges[name] = match["value"]
     for name, value in (("stars", section.stars), ("created", section.created)):
-        if value.strip() and name in found:
+        if value.strip() and name in ranges:
             raise ConfigError(f"github.{name} and github.query both give {name}", hint="keep one of them")
         if value.strip():
-            found[name] = value.strip()
-    low, high = stars_range(found.get("stars", ""))
-    first, last = created_range(found.get("created", ""), now)
-    words = [" ".join(_OURS.sub(" ", section.query).split())]
-    words += [f"{name}:{_quoted(value)}" for name, value in _qualifiers(section) if value.strip()]
+            ranges[name] = value.strip()
+    low, high = stars_range(ranges.get("stars", ""))
+    first, last = created_range(ranges.get("created", ""), now)
+    words = [" ".join(_RANGE_QUALIFIER.sub(" ", section.query).split())]
+    words += [f"{name}:{_quote(value)}" for name, value in _qualifiers(section) if value.strip()]
     return Search(" ".join(word for word in words if word), Region(low, high, first, last))
 
 
@@ -107,13 +107,13 @@ def stars_range(text: str) -> tuple[int, int | None]:
     """
     if not text:
         return 0, None
-    sign, first, last = _split("stars", text)
-    low = _count(text, first) or 0
-    high = low if last is None and first != "*" else _count(text, last or "*")
+    sign, first, last = _split_range("stars", text)
+    low = _parse_count(text, first) or 0
+    high = low if last is None and first != "*" else _parse_count(text, last or "*")
     if sign:
         low, high = {">=": (low, None), ">": (low + 1, None), "<=": (0, low), "<": (0, low - 1)}[sign]
     if high is not None and high < low:
-        raise _unreadable("stars", text)
+        raise _range_error("stars", text)
     return low, high
 
 
@@ -122,9 +122,9 @@ def created_range(text: str, now: datetime) -> tuple[int, int]:
     beginning, end = int(GITHUB_START.timestamp()), int(now.timestamp())
     if not text:
         return beginning, end
-    sign, first, last = _split("created", text)
-    low, after = _day(text, first, beginning)
-    high = after if last is None else _day(text, last, end)[1]
+    sign, first, last = _split_range("created", text)
+    low, after = _parse_day(text, first, beginning)
+    high = after if last is None else _parse_day(text, last, end)[1]
     if sign:
         low, high = {
             ">=": (low, end),
@@ -134,31 +134,31 @@ def created_range(text: str, now: datetime) -> tuple[int, int]:
         }[sign]
     low, high = max(low, beginning), min(high, end)
     if high < low:
-        raise _unreadable("created", text)
+        raise _range_error("created", text)
     return low, high
 
 
-def _split(name: str, text: str) -> tuple[str, str, str | None]:
+def _split_range(name: str, text: str) -> tuple[str, str, str | None]:
     match = _RANGE.fullmatch(text.replace(" ", ""))
     if match is None or (match["sign"] and (match["high"] or match["low"] == "*")):
-        raise _unreadable(name, text)
+        raise _range_error(name, text)
     return match["sign"] or "", match["low"], match["high"]
 
 
-def _unreadable(name: str, text: str) -> ConfigError:
+def _range_error(name: str, text: str) -> ConfigError:
     example = ">=1000, 100..500 or <50" if name == "stars" else "2015-01-01..2020-12-31 or >=2020-01-01"
     return ConfigError(f"github.{name} is {text!r}: not a range that holds anything", hint=f"write it as {example}")
 
 
-def _count(text: str, part: str) -> int | None:
+def _parse_count(text: str, part: str) -> int | None:
     if part == "*":
         return None
     if not (part.isascii() and part.isdigit() and len(part) < 10):
-        raise _unreadable("stars", text)
+        raise _range_error("stars", text)
     return int(part)
 
 
-def _day(text: str, part: str, open_end: int) -> tuple[int, int]:
+def _parse_day(text: str, part: str, open_end: int) -> tuple[int, int]:
     """Return the first and the last second of a day, of a month, of a year, or a moment twice."""
     if part == "*":
         return open_end, open_end
@@ -176,20 +176,20 @@ def _day(text: str, part: str, open_end: int) -> tuple[int, int]:
             second = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
             return second, second
     except (ValueError, OverflowError) as error:
-        raise _unreadable("created", text) from error
+        raise _range_error("created", text) from error
     starts = [int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) for day in (begin, after)]
     return starts[0], starts[1] - 1
 
 
 def _qualifiers(section: GithubSection) -> list[tuple[str, str]]:
-    found = [("language", section.language), ("topic", section.topic), ("org", section.organization)]
-    return found if _SEEN_BY.search(re.sub(r'"[^"]*"', '""', section.query)) else [*found, ("is", "public")]
+    ranges = [("language", section.language), ("topic", section.topic), ("org", section.organization)]
+    return ranges if _VISIBILITY.search(re.sub(r'"[^"]*"', '""', section.query)) else [*ranges, ("is", "public")]
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     value = value.strip().replace('"', "")
     return f'"{value}"' if re.search(r"\s", value) else value
 
 
-def _moment(second: int) -> str:
+def _format_time(second: int) -> str:
     return f"{datetime.fromtimestamp(second, tz=UTC):%Y-%m-%dT%H:%M:%SZ}"

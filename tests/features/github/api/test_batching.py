@@ -8,7 +8,7 @@ import pytest
 
 from stargaze.errors import ExternalError
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.batching import PATIENCE, PageSize, ask_all
+from stargaze.features.github.api.batching import MAX_TRIES_DOWN, BatchSize, query_in_batches
 from stargaze.features.github.api.client import Client, Reply
 from stargaze.features.github.api.transport import Request, Response
 from tests.features.github.conftest import FakeClock, answer
@@ -37,7 +37,7 @@ class Numbers:
         self.down -= 1
         if self.down >= 0:
             return HEAVY
-        if graphql.ALIVE.encode()[:11] in (ask.body or b""):
+        if graphql.ALIVE_QUERY.encode()[:11] in (ask.body or b""):
             self.asked.append(None)
             return self.health.pop(0) if len(self.health) > 1 else self.health[0]
         some = [int(one) for one in (ask.body or b"").decode().partition('"ids": [')[2].rstrip("]}").split(",")]
@@ -51,9 +51,9 @@ class Numbers:
 
 def ask_about(github: Numbers, clock: FakeClock, count: int = 40) -> None:
     client = Client(github, clock)
-    ask_all(
+    query_in_batches(
         range(count),
-        PageSize(20),
+        BatchSize(20),
         lambda some: client.query("query Numbers", {"ids": some}),
         github.take,
         github.given_up.append,
@@ -97,7 +97,7 @@ def test_a_github_that_counts_nothing_is_waited_for_longer_and_longer_and_nobody
     github = Numbers({5}, [health])
     with pytest.raises(ExternalError, match="does not answer") as error:
         ask_about(github, clock)
-    assert clock.slept == [2.0**power for power in range(1, PATIENCE + 1)]
+    assert clock.slept == [2.0**power for power in range(1, MAX_TRIES_DOWN + 1)]
     assert github.given_up == []
     assert "the same command" in error.value.hint
 

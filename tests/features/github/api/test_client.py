@@ -12,10 +12,10 @@ import pytest
 
 from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
 from stargaze.features.github.api import client as module
-from stargaze.features.github.api import rate_limit as manners
+from stargaze.features.github.api import rate_limit
 from stargaze.features.github.api.client import TooHeavyError
 from stargaze.features.github.api.http_transport import HttpTransport
-from stargaze.features.github.api.transport import NoAnswerError
+from stargaze.features.github.api.transport import NoResponseError
 from tests.features.github.conftest import NOW, FakeClock, answer
 from tests.referee.recorded import Exchange
 from tests.referee.replay import replaying
@@ -70,7 +70,7 @@ def test_a_limit_is_waited_for_in_the_order_that_github_documents(
     client, _ = canned(refusal, GOOD)
     assert client.get("/repos/a/b").data == {"full_name": "a/b"}
     assert clock.slept == pauses
-    assert client.tally.refused == 1
+    assert client.stats.refused == 1
 
 
 LIMITED = b"<!DOCTYPE html><title>GitHub</title><p>You have exceeded a secondary rate limit.</p>"
@@ -79,7 +79,7 @@ LIMITED = b"<!DOCTYPE html><title>GitHub</title><p>You have exceeded a secondary
 def test_a_limit_that_is_said_by_a_web_page_is_one(canned: Canned, clock: FakeClock) -> None:
     client, _ = canned(answer(403, raw=LIMITED), GOOD)
     client.get("/repos/a/b")
-    assert (clock.slept, client.tally.refused) == ([60], 1)
+    assert (clock.slept, client.stats.refused) == ([60], 1)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 408])
@@ -142,7 +142,7 @@ def test_where_nothing_is_left_the_next_request_waits_before_it_is_sent(canned: 
     assert clock.slept == []
     client.get("/search/repositories")
     assert clock.slept == [40.5]
-    assert client.tally.refused == 0
+    assert client.stats.refused == 0
 
 
 def test_the_limits_of_search_do_not_hold_up_other_requests(canned: Canned, clock: FakeClock) -> None:
@@ -158,7 +158,7 @@ def test_a_clock_that_is_off_changes_no_pause_and_is_told_once(canned: Canned, c
     reply = client.get("/repos/a/b")
     assert clock.slept == [900.5]
     assert reply.at.timestamp() == NOW
-    (note,) = client.tally.notes
+    (note,) = client.stats.notes
     assert ("behind" if skew < 0 else "ahead of") in note
 
 
@@ -169,7 +169,7 @@ FAULTS = [
     answer(500, {"message": "Server Error"}),
     answer(200, raw=b'{"full_name": "a/'),
     answer(200, raw=b""),
-    NoAnswerError("the answer was cut short"),
+    NoResponseError("the answer was cut short"),
 ]
 
 
@@ -178,7 +178,7 @@ def test_a_fault_is_tried_again_after_a_growing_pause(canned: Canned, clock: Fak
     client, _ = canned(fault, fault, GOOD)
     assert client.get("/repos/a/b").data == {"full_name": "a/b"}
     assert clock.slept == [2, 4]
-    assert client.tally.failed == 2
+    assert client.stats.failed == 2
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
@@ -197,12 +197,12 @@ def test_a_fault_that_stays_ends_in_a_clear_line(canned: Canned, fault: object) 
     client.get("/repos/a/b")
     with pytest.raises(ExternalError, match="8 times") as caught:
         client.get("/repos/a/b")
-    assert len(transport.asked) == 1 + module.TRIES
+    assert len(transport.asked) == 1 + module.MAX_TRIES
     assert "goes on" in caught.value.hint
 
 
 def test_an_address_where_nobody_ever_answered_is_abandoned_soon(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(NoAnswerError("the server cannot be reached"))
+    client, _ = canned(NoResponseError("the server cannot be reached"))
     with pytest.raises(ExternalError, match="3 times with: the server cannot be reached"):
         client.get("/repos/a/b")
     assert sum(clock.slept) < 10
@@ -233,9 +233,9 @@ def test_a_web_page_instead_of_an_api_says_where_the_mistake_may_be(canned: Cann
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda client: client.theirs(),
+        lambda client: client.server_time(),
         lambda client: client.get("/repos/a/b"),
-        lambda client: client.get("/repos/a/b/readme", forgiving=True),
+        lambda client: client.get("/repos/a/b/readme", allow_refusal=True),
         lambda client: client.query("query", {}),
     ],
     ids=["theirs", "get", "forgiving", "query"],
@@ -295,7 +295,7 @@ def test_what_is_gone_is_an_answer_whatever_the_limit_is(
 ) -> None:
     client, _ = canned(answer(status, body, **left(remaining, NOW + 900)))
     assert client.get("/repos/a/b").gone == why
-    assert (client.tally.refused, clock.slept) == (0, [])
+    assert (client.stats.refused, clock.slept) == (0, [])
 
 
 def test_a_renamed_repository_is_followed(canned: Canned) -> None:
@@ -310,7 +310,7 @@ def test_redirects_without_end_are_not_followed(canned: Canned) -> None:
     client, transport = canned(answer(301, {}, location="https://api.github.com/repositories/1"))
     with pytest.raises(ExternalError, match="without end"):
         client.get("/repos/a/old")
-    assert len(transport.asked) == 1 + module.MOST_REDIRECTS
+    assert len(transport.asked) == 1 + module.MAX_REDIRECTS
 
 
 def test_a_redirect_to_nowhere_is_not_followed(canned: Canned) -> None:
@@ -345,10 +345,10 @@ def test_a_redirect_sends_no_other_server_anything(clock: FakeClock, form: str) 
         location = form.format(there, here=here)
         server.answers = [served(301, location=location), served(404, {"message": "Not Found"})]
         client = module.Client(HttpTransport(server.url, "secret", clock), clock)
-        gone = client.get("/repos/a/old", forgiving=True).gone
+        gone = client.get("/repos/a/old", allow_refusal=True).gone
     assert other.asked == []
     assert gone == (f"points to another server, {there}" if form in ELSEWHERE else "Not Found")
-    assert (client.tally.requests, clock.slept) == (len(server.asked), [])
+    assert (client.stats.requests, clock.slept) == (len(server.asked), [])
 
 
 def test_who_may_not_be_gone_ends_at_a_redirect_to_another_server_in_one_line(clock: FakeClock) -> None:
@@ -359,13 +359,13 @@ def test_who_may_not_be_gone_ends_at_a_redirect_to_another_server_in_one_line(cl
         lambda client: client.query("query", {}),
     ):
         with replaying([served(301, location="https://evil.example/x?jwt=abc")]) as server:
-            client = module.Client(HttpTransport(server.url, "secret", clock), clock, tell=said.append)
+            client = module.Client(HttpTransport(server.url, "secret", clock), clock, notify=said.append)
             with pytest.raises(ExternalError, match=r"points to another server, evil\.example") as caught:
                 ask(client)
         assert "github.api_url" in caught.value.hint
         assert "kept" in caught.value.hint
         assert "jwt" not in caught.value.message + caught.value.hint
-        assert len(server.asked) == client.tally.requests == 1
+        assert len(server.asked) == client.stats.requests == 1
     assert clock.slept == []
     assert "not asked: another server, evil.example" in said
 
@@ -374,12 +374,12 @@ def test_what_is_gone_elsewhere_has_the_date_of_the_redirect(clock: FakeClock) -
     clock.skew = 5_000.0
     with replaying([served(301, location="https://evil.example/x")]) as server:
         client = module.Client(HttpTransport(server.url, "secret", clock), clock)
-        assert client.get("/repos/a/old", forgiving=True).at.timestamp() == NOW
+        assert client.get("/repos/a/old", allow_refusal=True).at.timestamp() == NOW
 
 
 def test_an_answer_that_still_holds_is_told(canned: Canned) -> None:
     client, transport = canned(answer(304, raw=b""))
-    assert client.get("/repos/a/b", etag='"x"').same
+    assert client.get("/repos/a/b", etag='"x"').not_modified
     assert transport.asked[0].etag == '"x"'
 
 
@@ -450,7 +450,7 @@ ENDS = {
 
 
 def test_every_verdict_is_among_the_ends() -> None:
-    assert set(get_args(manners.Kind)) <= set(ENDS)
+    assert set(get_args(rate_limit.Kind)) <= set(ENDS)
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -458,7 +458,7 @@ def test_every_verdict_is_among_the_ends() -> None:
     "ask",
     [
         lambda client: client.get("/repos/a/b", {"page": 1}, etag='"x"'),
-        lambda client: client.get("/repos/a/b", forgiving=True),
+        lambda client: client.get("/repos/a/b", allow_refusal=True),
         lambda client: client.query("query", {}),
     ],
     ids=["get", "forgiving", "query"],
@@ -470,12 +470,12 @@ def test_no_message_holds_the_token(
     caplog.set_level(0)
     said: list[str] = []
     with replaying([ENDS[end]] * 20) as server:
-        client = module.Client(HttpTransport(server.url, TOKEN, clock), clock, tell=said.append)
-        client.waiting = lambda why, _seconds: said.append(why)
+        client = module.Client(HttpTransport(server.url, TOKEN, clock), clock, notify=said.append)
+        client.on_wait = lambda why, _seconds: said.append(why)
         try:
             said.append(str(ask(client)))
         except (StargazeError, TooHeavyError) as error:
             said += [*traceback.format_exception(error), repr(vars(error))]
     assert {headers["Authorization"] for _, _, headers in server.asked} == {f"Bearer {TOKEN}"}
     assert len(said) > 1
-    assert TOKEN not in "".join(said) + caplog.text + repr(client.tally)
+    assert TOKEN not in "".join(said) + caplog.text + repr(client.stats)

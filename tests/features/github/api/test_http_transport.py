@@ -10,9 +10,9 @@ from typing import BinaryIO, Self
 import pytest
 
 from stargaze.errors import ConfigError, CredentialsError, ExternalError
-from stargaze.features.github.api.client import FIRST_TRIES, Client
+from stargaze.features.github.api.client import MAX_FIRST_TRIES, Client
 from stargaze.features.github.api.http_transport import HttpTransport
-from stargaze.features.github.api.transport import ElsewhereError, NoAnswerError, Request
+from stargaze.features.github.api.transport import NoResponseError, OtherServerError, Request
 from tests.features.github.conftest import FakeClock
 
 
@@ -78,7 +78,7 @@ def test_requests_go_below_the_base_url_and_graphql_of_an_enterprise_beside_it(
     ],
 )
 def test_another_server_gets_nothing(url: str, name: str) -> None:
-    with pytest.raises(ElsewhereError) as caught:
+    with pytest.raises(OtherServerError) as caught:
         HttpTransport("https://api.github.com", "secret", FakeClock()).send(Request(url))
     assert str(caught.value) == name
 
@@ -128,9 +128,9 @@ class Rude:
 
 def _request(stream: BinaryIO) -> bytes:
     """Read a whole request: who closes before that resets the connection, and the answer with it."""
-    head = b"".join(iter(stream.readline, b"\r\n"))
-    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-    return head + stream.read(int(length[1]) if length else 0)
+    top_slice = b"".join(iter(stream.readline, b"\r\n"))
+    length = re.search(rb"content-length: (\d+)", top_slice, re.IGNORECASE)
+    return top_slice + stream.read(int(length[1]) if length else 0)
 
 
 CUT = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"
@@ -151,7 +151,7 @@ def test_an_answer_that_does_not_come_whole_is_none_and_is_asked_for_once(
 ) -> None:
     """To ask again is for the client, which counts, tells and waits."""
     with Rude(says, closes=closes) as server:
-        with pytest.raises(NoAnswerError, match=why):
+        with pytest.raises(NoResponseError, match=why):
             HttpTransport(server.url, "", FakeClock(), timeout=(10, 0.1)).send(Request("/graphql", body=body))
         assert len(server.heard) == 1
 
@@ -159,16 +159,16 @@ def test_an_answer_that_does_not_come_whole_is_none_and_is_asked_for_once(
 def test_each_request_to_a_server_that_does_not_answer_is_counted_and_told(clock: FakeClock) -> None:
     said: list[str] = []
     with Rude(b"") as server:
-        client = Client(HttpTransport(server.url, "", clock), clock, tell=said.append)
+        client = Client(HttpTransport(server.url, "", clock), clock, notify=said.append)
         with pytest.raises(ExternalError, match="closed the connection"):
             client.query("query", {})
         told = [line for line in said if line.startswith("POST /graphql")]
-        assert len(server.heard) == len(told) == client.tally.requests == client.tally.failed == FIRST_TRIES
+        assert len(server.heard) == len(told) == client.stats.requests == client.stats.failed == MAX_FIRST_TRIES
 
 
 @pytest.mark.real  # it waits between its tries
 def test_a_server_that_is_not_there_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(NoAnswerError, match="cannot be reached"):
+    with pytest.raises(NoResponseError, match="cannot be reached"):
         HttpTransport(f"http://127.0.0.1:{port}", "", FakeClock()).send(Request("/repos/a/b"))

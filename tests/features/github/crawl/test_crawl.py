@@ -13,12 +13,12 @@ import pytest
 
 from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import BadDataError, ConfigError, ExternalError
-from stargaze.features.github.api import response_cache as spool
+from stargaze.features.github.api import response_cache
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.transport import Request, Response
-from stargaze.features.github.crawl.crawl import collect, digest
-from stargaze.features.github.crawl.estimate import plan
-from stargaze.features.github.crawl.summary import GatherSummary
+from stargaze.features.github.crawl.crawl import crawl, crawl_digest
+from stargaze.features.github.crawl.estimate import estimate_crawl
+from stargaze.features.github.crawl.summary import CrawlSummary
 from stargaze.store import Store
 from tests.features.github.conftest import NOW, FakeClock
 from tests.features.github.small_github import SmallGitHub, Stops
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.thorough
 
 DAY = 86_400
 SECTION = GithubSection(stars=">=10", limit=0)
-Gathering = Callable[..., GatherSummary]
+Gathering = Callable[..., CrawlSummary]
 
 
 @pytest.fixture
@@ -39,11 +39,11 @@ def github(clock: FakeClock) -> SmallGitHub:
 def gathering(github: SmallGitHub, clock: FakeClock, store: Store) -> Gathering:
     """Gather as the command does, through another transport if given."""
 
-    def run(section: GithubSection = SECTION, *, token: bool = False, via: Any = None, **more: Any) -> GatherSummary:
+    def run(section: GithubSection = SECTION, *, token: bool = False, via: Any = None, **more: Any) -> CrawlSummary:
         client = Client(via or github, clock)
         now = datetime.fromtimestamp(clock.time(), tz=UTC)
-        with spool.opened(store.github_cache, section.api_url) as kept:
-            return collect(
+        with response_cache.open_response_cache(store.github_cache, section.api_url) as kept:
+            return crawl(
                 section, FetchSection(), store, kept, client, now, token=token, report=lambda _w, _s: None, **more
             )
 
@@ -119,8 +119,10 @@ def test_a_stratified_sample_costs_what_is_foreseen(
 ) -> None:
     section = dataclasses.replace(SECTION, limit=600, sampling="stratified")
     client = Client(github, clock)
-    with spool.opened(store.github_cache, SECTION.api_url) as kept:
-        foreseen = plan(section, client, kept, kept.foresee(digest(section), client.theirs, update=False), token=False)
+    with response_cache.open_response_cache(store.github_cache, SECTION.api_url) as kept:
+        foreseen = estimate_crawl(
+            section, client, kept, kept.plan_run(crawl_digest(section), client.server_time, update=False), token=False
+        )
     counted = len(github.asked)
     gathering(section)
     asked = sum(ask.startswith("/search") for ask in github.asked[counted:])
@@ -369,9 +371,11 @@ def test_a_plan_counts_what_is_asked_beside_a_gather_that_is_done(
     section = dataclasses.replace(SECTION, limit=20)
     gathering(section, token=True)
     more = dataclasses.replace(section, star_history=["*"], details=True)
-    with spool.opened(store.github_cache, SECTION.api_url) as kept:
+    with response_cache.open_response_cache(store.github_cache, SECTION.api_url) as kept:
         client = Client(github, clock)
-        foreseen = plan(more, client, kept, kept.foresee(digest(more), client.theirs, update=False), token=True)
+        foreseen = estimate_crawl(
+            more, client, kept, kept.plan_run(crawl_digest(more), client.server_time, update=False), token=True
+        )
         assert (foreseen.search_requests, foreseen.graphql_requests) == (0, 0)
         assert foreseen.core_requests > 20
 
@@ -532,8 +536,8 @@ def test_a_gather_stopped_at_every_request_ends_as_one_that_was_not(
 
 def test_progress_tells_repositories_requests_and_the_end(github: SmallGitHub, clock: FakeClock, store: Store) -> None:
     lines: list[str] = []
-    with spool.opened(store.github_cache, SECTION.api_url) as kept:
-        collect(
+    with response_cache.open_response_cache(store.github_cache, SECTION.api_url) as kept:
+        crawl(
             SECTION,
             FetchSection(),
             store,

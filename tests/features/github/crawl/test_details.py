@@ -10,14 +10,13 @@ import pytest
 
 from stargaze.config import FetchSection, GithubSection
 from stargaze.features.fetch import GithubOptions, fetch_from_github
-from stargaze.features.github.api import graphql
-from stargaze.features.github.api import response_cache as spool
+from stargaze.features.github.api import graphql, response_cache
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.response_cache import CrawlRun, ResponseCache
 from stargaze.features.github.api.transport import Response
 from stargaze.features.github.crawl import details
 from stargaze.features.github.crawl.details import DetailFetcher
-from stargaze.features.github.search.search import RepoRef, repo
+from stargaze.features.github.search.search import RepoRef, parse_repository
 from stargaze.store import Store
 from tests.features.github.conftest import NOW, FakeClock, FakeTransport, answer
 from tests.features.github.small_github import SmallGitHub, Stops, rest
@@ -38,12 +37,12 @@ def github(clock: FakeClock) -> SmallGitHub:
 
 @pytest.fixture
 def kept(store: Store) -> Iterator[ResponseCache]:
-    with spool.opened(store.github_cache, API) as opened:
-        yield opened
+    with response_cache.open_response_cache(store.github_cache, API) as open_response_cache:
+        yield open_response_cache
 
 
 def everybody(github: SmallGitHub) -> list[RepoRef]:
-    return [repo(rest(row), "") for row in github.rows.values()]
+    return [parse_repository(rest(row), "") for row in github.rows.values()]
 
 
 def told(github: SmallGitHub, kept: ResponseCache) -> list[str]:
@@ -64,7 +63,7 @@ def too_large(github: SmallGitHub, kept: ResponseCache) -> list[str]:
 
 def begun(since: datetime) -> CrawlRun:
     """Return a gather for which details that were learned since then hold."""
-    return CrawlRun("aim", 1, since + details.FRESH, done=False)
+    return CrawlRun("aim", 1, since + details.DETAILS_MAX_AGE, done=False)
 
 
 def learn(
@@ -73,7 +72,7 @@ def learn(
     """Learn all there is as a run does, and return it."""
     heard: list[int] = []
     repos = everybody(github)
-    DetailFetcher(Client(via or github, github.clock), kept, graphql.KINDS, begun(since)).learn(repos, heard.append)
+    DetailFetcher(Client(via or github, github.clock), kept, graphql.KINDS, begun(since)).fetch(repos, heard.append)
     assert sum(heard) == len(repos) * len(graphql.KINDS)
     return kept.details([kind.name for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
 
@@ -123,7 +122,7 @@ def test_the_points_of_graphql_are_read_from_its_headers_and_asked_for_in_no_que
 
 
 SAML = "Resource protected by organization SAML enforcement."
-ALIVE = answer(200, {"data": {"repository": {"watchers": {"totalCount": 3}}}})
+ALIVE_QUERY = answer(200, {"data": {"repository": {"watchers": {"totalCount": 3}}}})
 
 
 def test_a_refused_field_takes_no_other_with_it(github: SmallGitHub, kept: ResponseCache) -> None:
@@ -153,13 +152,13 @@ def answers(*nodes: tuple[dict[str, object] | None, str]) -> Iterator[Response]:
         yield answer(200, {"data": {"nodes": [node]}, **({} if kind == "none" else {"errors": [error]})})
 
 
-NAMED = {"id": "R_1", "databaseId": 1, "nameWithOwner": "a/b", "defaultBranchRef": {"name": "main", "target": None}}
-COUNTED = {**NAMED, "defaultBranchRef": {"target": {"history": {"totalCount": 7}}}}
+MAX_NAMED = {"id": "R_1", "databaseId": 1, "nameWithOwner": "a/b", "defaultBranchRef": {"name": "main", "target": None}}
+COUNTED = {**MAX_NAMED, "defaultBranchRef": {"target": {"history": {"totalCount": 7}}}}
 
 
 def commits_by(client: Client, github: SmallGitHub, kept: ResponseCache) -> dict[str, object]:
     one = everybody(github)[0]
-    DetailFetcher(client, kept, [graphql.KINDS[1]], begun(LONG_AGO)).learn([one], lambda _count: None)
+    DetailFetcher(client, kept, [graphql.KINDS[1]], begun(LONG_AGO)).fetch([one], lambda _count: None)
     return kept.details(["commits"], {one.id: one.stamp})[one.id]
 
 
@@ -167,15 +166,15 @@ def commits_by(client: Client, github: SmallGitHub, kept: ResponseCache) -> dict
 def test_a_count_that_fails_inside_an_answer_is_asked_for_again(
     github: SmallGitHub, kept: ResponseCache, canned: Canned, kind: str
 ) -> None:
-    client, _ = canned(*answers((NAMED, kind)), ALIVE, *answers((COUNTED, "none")))
+    client, _ = canned(*answers((MAX_NAMED, kind)), ALIVE_QUERY, *answers((COUNTED, "none")))
     assert commits_by(client, github, kept) == {"commits": 7}
 
 
 def test_what_was_answered_is_kept_when_the_rest_is_abandoned(
     github: SmallGitHub, kept: ResponseCache, canned: Canned
 ) -> None:
-    (broken,) = answers((NAMED, ""))
-    client, _ = canned(*[broken, ALIVE] * 3)
+    (broken,) = answers((MAX_NAMED, ""))
+    client, _ = canned(*[broken, ALIVE_QUERY] * 3)
     assert commits_by(client, github, kept) == {"default_branch": "main"}
     assert too_large(github, kept) == [github.rows[1]["name"]]
 
@@ -183,7 +182,7 @@ def test_what_was_answered_is_kept_when_the_rest_is_abandoned(
 def test_a_refused_count_inside_an_answer_is_not_asked_for_again(
     github: SmallGitHub, kept: ResponseCache, canned: Canned
 ) -> None:
-    client, transport = canned(*answers((NAMED, "FORBIDDEN")))
+    client, transport = canned(*answers((MAX_NAMED, "FORBIDDEN")))
     assert commits_by(client, github, kept) == {"default_branch": "main"}
     assert len(transport.asked) == 1
 
@@ -228,10 +227,10 @@ def test_what_was_missing_and_is_known_by_now_is_not_told_any_more(
 def test_what_is_missing_of_one_kind_is_told_though_the_other_is_known(
     github: SmallGitHub, kept: ResponseCache, canned: Canned
 ) -> None:
-    (broken,) = answers((NAMED, ""))
-    client, _ = canned(*[broken, ALIVE] * 3)
+    (broken,) = answers((MAX_NAMED, ""))
+    client, _ = canned(*[broken, ALIVE_QUERY] * 3)
     commits_by(client, github, kept)
-    DetailFetcher(Client(github, github.clock), kept, [graphql.KINDS[0]], begun(LONG_AGO)).learn(
+    DetailFetcher(Client(github, github.clock), kept, [graphql.KINDS[0]], begun(LONG_AGO)).fetch(
         everybody(github), lambda _count: None
     )
     assert told(github, kept) == [github.rows[1]["name"]]
@@ -240,8 +239,8 @@ def test_what_is_missing_of_one_kind_is_told_though_the_other_is_known(
 def look(github: SmallGitHub, kept: ResponseCache, aim: str = "all") -> list[str]:
     """Look closer at all as a run does; return what was asked for."""
     before = len(github.asked)
-    run = kept.begin(aim, lambda: datetime.fromtimestamp(github.clock.now, tz=UTC), update=False)
-    details.look_closer(everybody(github), Client(github, github.clock), kept, run, lambda _count: None)
+    run = kept.start_run(aim, lambda: datetime.fromtimestamp(github.clock.now, tz=UTC), update=False)
+    details.fetch_rest_details(everybody(github), Client(github, github.clock), kept, run, lambda _count: None)
     return [ask.partition("?")[0] for ask in github.asked[before:]]
 
 
@@ -254,7 +253,7 @@ def test_a_closer_look_asks_for_nothing_that_graphql_told(github: SmallGitHub, k
     assert {ask for ask in asked if ask.count("/") == 2} == {f"/orgs/{login}" for login in organizations}
     assert sum(ask.endswith("/contributors") for ask in asked) == 60
     assert len(asked) == 60 + 1 + len(organizations)
-    closer = kept.details(list(details.CLOSER), {one.id: one.stamp for one in everybody(github)})
+    closer = kept.details(list(details.REST_DETAILS), {one.id: one.stamp for one in everybody(github)})
     both = [{**fields, **closer[number]} for number, fields in found.items()]
     assert {one["readme_length"] for one in both} == {77, 4321}
     assert {one["owner_followers"] for one in both} == {15, 12}
@@ -271,7 +270,9 @@ def test_what_rest_said_long_ago_does_not_hide_what_graphql_tells_now(github: Sm
     kinds = [asked.rpartition("/")[2] for asked in look(github, kept, aim="later")]
     assert kinds.count("readme") == 0
     one = everybody(github)[0]
-    assert kept.details([details.COUNTS.name, *details.CLOSER], {one.id: one.stamp})[one.id]["readme_length"] == 77
+    assert (
+        kept.details([details.COUNTS.name, *details.REST_DETAILS], {one.id: one.stamp})[one.id]["readme_length"] == 77
+    )
 
 
 def test_a_closer_look_goes_by_no_count_of_long_ago(github: SmallGitHub, kept: ResponseCache) -> None:

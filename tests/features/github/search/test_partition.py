@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stargaze.features.github.search import page as pages
-from stargaze.features.github.search.page import CAP, PER_PAGE, Hit, Page
-from stargaze.features.github.search.partition import Slice, head, n_bands, walk
+from stargaze.features.github.search.page import MAX_RESULTS, PER_PAGE, Hit, Page
+from stargaze.features.github.search.partition import Slice, band_count, partition_search, top_slice
 from stargaze.features.github.search.query import Region
 
 BEGIN, END = 1_200_000_000, 1_790_000_000
@@ -32,7 +32,7 @@ class World:
 
     def page(self, region: Region, number: int, attempt: int) -> Page:
         self.asked.append((region, number, attempt))
-        assert number <= CAP // PER_PAGE
+        assert number <= MAX_RESULTS // PER_PAGE
         there = self.inside(region)
         shown = there[(number - 1) * PER_PAGE : number * PER_PAGE]
         hits = [Hit(int(self.ids[row]), int(self.stars[row]), int(self.created[row])) for row in shown]
@@ -57,7 +57,7 @@ def worlds(draw: st.DrawFn) -> tuple[World, Region]:
         stars, BEGIN + (moments * random.beta(2, draw(st.sampled_from([0.2, 1.4, 9])), count)).astype(int), seed
     )
     _, alike = np.unique(np.column_stack([world.stars, world.created]), axis=0, return_counts=True)
-    assume(alike.max(initial=0) <= CAP)
+    assume(alike.max(initial=0) <= MAX_RESULTS)
     high = draw(st.sampled_from([None, None, 5_000]))
     return world, Region(draw(st.integers(0, 60)), high, BEGIN, END)
 
@@ -66,13 +66,13 @@ def worlds(draw: st.DrawFn) -> tuple[World, Region]:
 @given(worlds())
 def test_slices_cover_every_repository_exactly_once(case: tuple[World, Region]) -> None:
     world, whole = case
-    done = list(walk(world, whole))
+    done = list(partition_search(world, whole))
 
     covered = np.zeros(len(world.ids), dtype=int)
     for piece in done:
         rows = world.inside(piece.region)
         covered[rows] += 1
-        assert len(rows) <= CAP
+        assert len(rows) <= MAX_RESULTS
         assert set(world.ids[rows].tolist()) <= piece.ids
     inside = np.zeros(len(world.ids), dtype=int)
     inside[world.inside(whole)] = 1
@@ -84,7 +84,7 @@ def test_slices_cover_every_repository_exactly_once(case: tuple[World, Region]) 
 @given(worlds())
 def test_no_page_is_asked_twice(case: tuple[World, Region]) -> None:
     world, whole = case
-    list(walk(world, whole))
+    list(partition_search(world, whole))
     assert len(world.asked) == len(set(world.asked))
 
 
@@ -92,14 +92,14 @@ def test_no_page_is_asked_twice(case: tuple[World, Region]) -> None:
 @pytest.mark.parametrize(("count", "least", "share"), [(300_000, 130, 0.97), (20_000, 1000, 0.97), (100_000, 10, 0.85)])
 def test_few_requests_bring_less_than_a_full_page(count: int, least: int, share: float) -> None:
     world = powers(count, least, 1)
-    found = set().union(*(piece.ids for piece in walk(world, Region(least, None, BEGIN, END))))
+    found = set().union(*(piece.ids for piece in partition_search(world, Region(least, None, BEGIN, END))))
     assert len(found) == count
     assert count / (PER_PAGE * len(world.asked)) > share
 
 
 def test_more_than_the_cap_in_one_second_are_reported_and_not_looked_for_without_end() -> None:
     world = World(np.full(1500, 7), np.full(1500, BEGIN + 5))
-    done = list(walk(world, Region(0, None, BEGIN, END)))
+    done = list(partition_search(world, Region(0, None, BEGIN, END)))
     assert sum(piece.missing for piece in done) == 500
     assert len(world.asked) < 100
 
@@ -107,7 +107,7 @@ def test_more_than_the_cap_in_one_second_are_reported_and_not_looked_for_without
 def test_a_search_that_counts_many_and_shows_none_is_reported() -> None:
     world = World(np.arange(3_000), np.full(3_000, BEGIN))
     world.page = lambda _region, _number, _attempt: Page(3_000, False, ())  # type: ignore[method-assign]
-    (piece,) = walk(world, Region(0, None, BEGIN, END))
+    (piece,) = partition_search(world, Region(0, None, BEGIN, END))
     assert piece.missing == 3_000
 
 
@@ -128,7 +128,7 @@ class Faulty(World):
 @pytest.mark.parametrize("says_so", [True, False])
 def test_a_page_with_rows_missing_is_asked_again_and_nothing_is_lost(says_so: bool) -> None:
     world = Faulty(np.arange(950) + 10, np.linspace(BEGIN, END, 950).astype(int), says_so=says_so)
-    (piece,) = walk(world, Region(0, None, BEGIN, END))
+    (piece,) = partition_search(world, Region(0, None, BEGIN, END))
     assert (len(piece.ids), piece.missing, piece.incomplete) == (950, 0, False)
 
 
@@ -153,10 +153,10 @@ class Hurried(World):
 def test_a_count_that_github_did_not_finish_hides_nobody(every: int, shown: float) -> None:
     many = powers(20_000, 100, 5)
     world = Hurried(many.stars, many.created, every=every, shown=shown)
-    done = list(walk(world, Region(100, None, BEGIN, END)))
+    done = list(partition_search(world, Region(100, None, BEGIN, END)))
     assert len(set().union(*(piece.ids for piece in done))) == 20_000
     assert all(piece.missing == 0 and not piece.incomplete for piece in done)
-    assert len(head(world, Region(100, None, BEGIN, END), 500).ids) >= 500
+    assert len(top_slice(world, Region(100, None, BEGIN, END), 500).ids) >= 500
 
 
 class Thinned(World):
@@ -183,7 +183,7 @@ class Thinned(World):
 def test_answers_that_are_thinned_by_haste_hide_nobody(seed: int, share: float, least: int) -> None:
     many = powers(9_000, least, seed)
     world = Thinned(many.stars, many.created, seed=seed, share=share)
-    done = list(walk(world, Region(least, None, BEGIN, END)))
+    done = list(partition_search(world, Region(least, None, BEGIN, END)))
     assert len(set().union(*(piece.ids for piece in done))) == 9_000
 
 
@@ -195,7 +195,7 @@ def test_what_is_missing_of_a_slice_is_told_though_it_shows_neighbours() -> None
 def test_a_search_that_never_finishes_is_reported() -> None:
     world = World(np.arange(0), np.arange(0))
     world.page = lambda _region, _number, _attempt: Page(0, True, ())  # type: ignore[method-assign]
-    (piece,) = walk(world, Region(0, None, BEGIN, END))
+    (piece,) = partition_search(world, Region(0, None, BEGIN, END))
     assert piece.incomplete
 
 
@@ -211,16 +211,16 @@ class Stale(World):
 def test_rows_that_the_index_ranks_above_all_that_share_a_count_are_found(ahead: int) -> None:
     stars = np.array([57] * ahead + [56] * 1200 + [40] * 500)
     world = Stale(stars, np.linspace(BEGIN, END, len(stars)).astype(int))
-    done = list(walk(world, Region(30, None, BEGIN, END)))
+    done = list(partition_search(world, Region(30, None, BEGIN, END)))
     assert len(set().union(*(piece.ids for piece in done))) == len(stars)
     assert sum(piece.missing for piece in done) == 0
 
 
 def test_rows_that_stay_missing_are_reported() -> None:
     world = Faulty(np.arange(950) + 10, np.linspace(BEGIN, END, 950).astype(int), says_so=True, forever=True)
-    (piece,) = walk(world, Region(0, None, BEGIN, END))
+    (piece,) = partition_search(world, Region(0, None, BEGIN, END))
     assert (piece.missing, piece.incomplete) == (20, True)
-    assert len(world.asked) == 10 * (1 + pages.REPEATS)
+    assert len(world.asked) == 10 * (1 + pages.MAX_REPEATS)
 
 
 class Drifting(World):
@@ -237,7 +237,7 @@ class Drifting(World):
 
 def test_a_slice_whose_rows_moved_while_it_was_read_is_read_again() -> None:
     world = Drifting(np.arange(950) + 10, np.linspace(BEGIN, END, 950).astype(int))
-    (piece,) = walk(world, Region(0, None, BEGIN, END))
+    (piece,) = partition_search(world, Region(0, None, BEGIN, END))
     assert (len(piece.ids), piece.missing) == (950, 0)
 
 
@@ -267,7 +267,7 @@ def test_who_slips_through_while_pages_are_read_is_found(count: int, when: int, 
     """One is deleted from a page that was read, so the rest move up; or one moves from the rest to such a page."""
     moments = np.linspace(BEGIN, END, count).astype(int)
     world = Changing(np.arange(count) + 100, moments, when=when, stars=stars)
-    found = set().union(*(piece.ids for piece in walk(world, Region(100, None, BEGIN, END))))
+    found = set().union(*(piece.ids for piece in partition_search(world, Region(100, None, BEGIN, END))))
     assert set(world.ids.tolist()) <= found
 
 
@@ -283,17 +283,17 @@ def test_a_row_out_of_order_makes_no_gap() -> None:
         return Page(page.total, False, (*page.hits[:-1], Hit(page.hits[-1].id, 1, page.hits[-1].created)))
 
     world.page = stale  # type: ignore[method-assign]
-    found = set().union(*(piece.ids for piece in walk(world, Region(100, None, BEGIN, END))))
+    found = set().union(*(piece.ids for piece in partition_search(world, Region(100, None, BEGIN, END))))
     assert len(found) == 5_000
 
 
 def test_the_head_of_a_search_needs_no_more_pages_than_it_fills() -> None:
     world = powers(5_000, 100, 3)
-    piece = head(world, Region(100, None, BEGIN, END), 250)
+    piece = top_slice(world, Region(100, None, BEGIN, END), 250)
     assert len(world.asked) == 3
     assert set(world.ids[:250].tolist()) <= piece.ids
 
 
 def test_bands_are_never_so_many_that_each_holds_less_than_two_slices() -> None:
-    assert all(n_bands(total, 10, 400_000) <= max(total // 2000, 1) for total in (10, 2_000, 50_000, 10**7))
-    assert math.isclose(n_bands(300_000, 130, 500_000), 48, abs_tol=1)
+    assert all(band_count(total, 10, 400_000) <= max(total // 2000, 1) for total in (10, 2_000, 50_000, 10**7))
+    assert math.isclose(band_count(300_000, 130, 500_000), 48, abs_tol=1)
