@@ -173,23 +173,23 @@ def test_what_is_not_there_is_an_answer() -> None:
 
 
 EXPECTED = {
-    200: {"good"},
-    201: {"good"},
-    202: {"good"},
-    204: {"good"},
-    304: {"same"},
-    301: {"moved"},
-    302: {"moved"},
+    200: {"ok"},
+    201: {"ok"},
+    202: {"ok"},
+    204: {"ok"},
+    304: {"not_modified"},
+    301: {"redirect"},
+    302: {"redirect"},
     400: {"refused"},
-    401: {"token"},
+    401: {"unauthorized"},
     404: {"gone"},
     405: {"refused"},
     409: {"refused"},
     422: {"refused"},
-    403: {"refused", "limit"},
-    500: {"broken"},
-    502: {"heavy"},
-    503: {"broken"},
+    403: {"refused", "rate_limit"},
+    500: {"failed"},
+    502: {"too_heavy"},
+    503: {"failed"},
 }
 
 

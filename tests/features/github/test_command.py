@@ -49,7 +49,7 @@ def test_the_same_command_asks_nothing_the_second_time(run: Run, github: World) 
     before = github.counts.requests
     ended = run(*SEARCH)
     assert github.counts.requests == before
-    assert "nothing to ask" in ended.out
+    assert "no requests" in ended.out
 
 
 def test_a_dry_run_says_slices_requests_points_and_time_and_writes_no_repositories(run: Run, github: World) -> None:
@@ -98,8 +98,8 @@ def test_no_file_holds_the_token(run: Run, github: World) -> None:
         (TOKEN, ("fetch", "--organization", "nobody"), 2, "cannot be searched"),
         (TOKEN, ("fetch", "--stars", "many"), 2, "github.stars is 'many'"),
         (TOKEN, ("fetch", "--name", "no name"), 2, "'no name' is not the name of a repository"),
-        (TOKEN, ("fetch", "--name", "nobody/nothing"), 2, "no repository like this: nobody/nothing: Not Found"),
-        (TOKEN, ("fetch", "--stars", ">=400000000"), 2, "no repository like this"),
+        (TOKEN, ("fetch", "--name", "nobody/nothing"), 2, "no repository on GitHub matches: nobody/nothing: Not Found"),
+        (TOKEN, ("fetch", "--stars", ">=400000000"), 2, "no repository on GitHub matches"),
         (TOKEN, ("fetch", "--sampling", "some"), 2, "github.sampling should be one of top, stratified, random"),
         (TOKEN, ("fetch", "--update"), 2, "--update only applies when fetching from GitHub"),
         (TOKEN, ("fetch", "--dry-run"), 2, "--dry-run only applies when fetching from GitHub"),

@@ -1,4 +1,4 @@
-"""Ask GraphQL about many repositories, as many at once as it can answer: half after a time-out, more when it is quick."""
+"""Adaptive batch size of GraphQL queries: half after a timeout, larger after quick responses."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from stargaze.features.github.api.client import RESUME_HINT, Client, Reply, TooH
 from stargaze.features.github.api.rate_limit import FIRST_RETRY, backoff
 
 MAX_TRIES_ALONE = 3
-"""Tries for one alone, each with GitHub well: some repositories have more commits than it counts in ten seconds."""
+"""Tries of a single item while GitHub works; some repositories have too many commits to count in ten seconds."""
 MAX_TRIES_DOWN = 9
-"""Failures in a row with GitHub unwell, over a quarter of an hour, after which the same command may go on later."""
+"""Consecutive failures while GitHub is down, over a quarter of an hour, before the command stops."""
 
 T = TypeVar("T")
 
 
 @dataclass
 class BatchSize:
-    """How many are asked about at once."""
+    """The adaptive number of items per query."""
 
     current: int
     maximum: int = 100
     quick: float = 4.5
-    """Seconds. GitHub gives up at ten, and what is slow by chance may take twice as long."""
+    """Seconds; GitHub gives up after ten, and the same query may take twice as long."""
     slow: float = 7.0
 
     def halve(self, count: int) -> None:
-        """Ask for half of what was asked: the answer did not come, or not whole."""
+        """Halve the size after a missing or incomplete response."""
         self.current = max(min(self.current, count) // 2, 1)
 
     def adjust(self, duration: float, count: int) -> None:
-        """Grow after a quick answer to a full page, shrink a little after a slow one."""
+        """Grow after a quick response to a full batch, shrink a little after a slow one."""
         if duration > self.slow:
             self.current = max(int(self.current * 0.8), 1)
         elif duration < self.quick and count >= self.current:
@@ -50,17 +50,17 @@ def query_in_batches(
     give_up: Callable[[T], None],
     client: Client,
 ) -> None:
-    """Ask about all; ``take`` keeps an answer and returns those that it lacks, ``give_up`` hears of each hopeless one.
+    """Query all items; ``store`` saves a reply and returns the items missing in it, ``give_up`` gets each failing item.
 
     Raises
     ------
     ExternalError
-        If nothing is answered for long.
+        If GitHub does not respond for long.
     """
     queue, check = deque(items), _FailureCheck(client)
     while queue:
         batch = [queue.popleft() for _ in range(min(size.current, len(queue)))]
-        reason = "parts of the answer missing"
+        reason = "the response is incomplete"
         try:
             reply = query(batch)
             remaining = store(batch, reply)
@@ -81,14 +81,14 @@ def query_in_batches(
 
 @dataclass
 class _FailureCheck:
-    """Whether one that fails alone is too heavy, or GitHub is down: it is asked to count a small one after each try."""
+    """Distinguishes an item that is too heavy from GitHub being down, by a small query after each failure."""
 
     client: Client
     tries: int = 0
     tries_down: int = 0
 
     def is_hopeless(self, reason: str) -> bool:
-        """Tell whether the one is hopeless; if not, rest before it is tried again."""
+        """Return whether to give the item up; if not, wait before the retry."""
         if _is_github_up(self.client):
             self.tries += 1
             if self.tries < MAX_TRIES_ALONE:
@@ -96,13 +96,13 @@ class _FailureCheck:
             return self.tries >= MAX_TRIES_ALONE
         self.tries, self.tries_down = 0, self.tries_down + 1
         if self.tries_down > MAX_TRIES_DOWN:
-            raise ExternalError(f"GitHub's GraphQL does not answer: {reason}", hint=RESUME_HINT)
+            raise ExternalError(f"GitHub's GraphQL does not respond: {reason}", hint=RESUME_HINT)
         self.client.wait_before_retry(reason, backoff(self.tries_down - 1))
         return False
 
 
 def _is_github_up(client: Client) -> bool:
-    """Tell whether GitHub counts anything at the moment."""
+    """Return whether GitHub answers a small query."""
     try:
         reply = client.query(graphql.ALIVE_QUERY, {})
     except TooHeavyError:

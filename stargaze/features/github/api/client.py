@@ -1,4 +1,4 @@
-"""One request at a time, asked until it is answered: limits are waited for, faults retried, redirects followed."""
+"""GitHub API client: waits for rate limits, retries faults, follows redirects; one request at a time."""
 
 from __future__ import annotations
 
@@ -24,33 +24,32 @@ from stargaze.features.github.api.transport import (
 from stargaze.system.progress import Notify
 
 MAX_TRIES = 8
-"""Of one request that fails: with pauses of 2, 4, 8 … seconds some four minutes, and a night of faults when each
-page gets through at last."""
+"""Tries of one failing request: about four minutes, with waits of 2, 4, 8 … seconds."""
 MAX_FIRST_TRIES = 3
-"""Where nobody has answered yet, the address is wrong, or there is no network."""
+"""Tries before the first response, when the address may be wrong or the network down."""
 MAX_LIMIT_WAITS = 8
-"""Refusals of one request by a limit that says it lifts, and does not: over an hour by the growing pauses."""
+"""Waits of one request for a rate limit that does not lift: over an hour with the growing waits."""
 MAX_WAIT = 3 * 3600.0
-"""Seconds that are waited at once, a day in so many refusals: beyond, a person is told when to come back."""
+"""Seconds of the longest single wait; for a longer one, the command stops and names the time."""
 MAX_REDIRECTS = 5
 MAX_CLOCK_SKEW = 300.0
-"""Seconds by which the clock here may differ from GitHub's before it is said."""
+"""Seconds of clock difference to GitHub that are not reported."""
 CLOCK_SAMPLES = 60
-"""GitHub dates its answers in whole seconds, cut off: the least difference of so many is the clocks' own."""
+"""Responses whose smallest time difference is the clock offset; GitHub truncates dates to whole seconds."""
 TOKEN_HINT = "make a token (no scope is needed), then: export GITHUB_TOKEN=..."  # noqa: S105 # no password
 EMPTY_RESPONSE = Response(0, {}, b"")
-REFUSAL_KINDS = ("refused", "elsewhere")
+REFUSAL_KINDS = ("refused", "other_server")
 API_URL_HINT = "is github.api_url right? For GitHub Enterprise it ends in /api/v3"
-RESUME_HINT = "what was answered is kept; stargaze fetch, the same command, goes on"
+RESUME_HINT = "responses so far are kept in the cache; the same command (stargaze fetch) continues"
 
 
 class TooHeavyError(Exception):
-    """GitHub did not finish in its ten seconds: ask for less at once."""
+    """GitHub did not finish within its ten seconds; the request must be split."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer that can be used: ``same`` where an earlier one still holds, ``gone`` with the reason why."""
+    """A usable response; ``gone`` is the reason why a resource is not available."""
 
     data: Any
     at: datetime
@@ -64,12 +63,12 @@ class Reply:
 
 @dataclass
 class LimitState:
-    """What GitHub last said of one of its limits."""
+    """The last reported state of one rate limit."""
 
     limit: int
     remaining: int
     until: float
-    """Seconds since 1970 by the clock here, when the window ends."""
+    """End of the window [s since 1970, local clock]."""
 
 
 @dataclass
@@ -84,10 +83,9 @@ class RequestStats:
 
 
 class Client:
-    """GitHub, asked politely.
+    """Client of the REST and GraphQL API.
 
-    ``tell`` hears of each request and wait, ``waiting`` of each wait before it begins, ``answered`` of each answer that
-    can be used.
+    ``notify`` is called for each request and wait, ``on_wait`` before each wait, ``on_response`` for each usable response.
     """
 
     def __init__(
@@ -111,36 +109,36 @@ class Client:
     def get(
         self, path: str, params: Mapping[str, str | int] | None = None, *, etag: str = "", allow_refusal: bool = False
     ) -> Reply:
-        """Ask REST; with ``forgiving``, a refusal of this one question is an answer, as that it is gone.
+        """GET a REST resource.
 
-        So is a redirect to another server, which is never followed.
+        With ``allow_refusal``, a refused request and a redirect to another server (never followed) return ``gone``.
 
         Raises
         ------
         ConfigError
-            If GitHub refuses the question itself (422 and the like).
+            If GitHub rejects the request itself (422 and similar).
         CredentialsError
-            If it does not take the token.
+            If GitHub rejects the token.
         ExternalError
-            If faults or limits outlast all patience, GitHub points to another server, or it is not GitHub that answers.
+            If faults or limits outlast all retries, GitHub redirects to another server, or the server is not GitHub.
         """
         return self._request(Request(path, params or {}, etag=etag), _resource_of(path), allow_refusal=allow_refusal)
 
     def query(self, text: str, variables: Mapping[str, Any]) -> Reply:
-        """Ask GraphQL; errors as for :meth:`get`, and TooHeavyError where less should be asked for at once."""
+        """POST a GraphQL query; errors as for :meth:`get`, and TooHeavyError if the query must be split."""
         body = json.dumps({"query": text, "variables": variables}).encode()
         return self._request(Request("/graphql", body=body), "graphql")
 
     def server_time(self) -> datetime:
-        """Ask GitHub for its time, which costs none of its limits, and shows early whether it takes the token."""
+        """Return GitHub's time; the request is free and reveals an invalid token early."""
         return self.get("/rate_limit", allow_refusal=True).at
 
     def wait_before_retry(self, why: str, seconds: float) -> None:
-        """Wait before the next request, and say so."""
+        """Report the wait, then wait before the next request."""
         self._pause(f"next try ({why})", seconds)
 
     def now(self) -> datetime:
-        """Return the time here, for what GitHub gave no date of its own."""
+        """Return the local time, for responses without a date."""
         return datetime.fromtimestamp(self._clock.time(), tz=UTC)
 
     def _request(self, request: Request, resource: str, *, allow_refusal: bool = False) -> Reply:
@@ -159,33 +157,33 @@ class Client:
                     is_graphql=resource == "graphql",
                 )
             except NoResponseError as error:
-                action = ResponseAction("broken", why=str(error), wait=rate_limit.backoff(faults))
-            except OtherServerError as error:  # the last answer is the redirect that leads there
-                action = ResponseAction("elsewhere", why=f"points to another server, {error}")
+                action = ResponseAction("failed", why=str(error), wait=rate_limit.backoff(faults))
+            except OtherServerError as error:  # the last response is the redirect to it
+                action = ResponseAction("other_server", why=f"points to another server, {error}")
             action = self._adjust_action(action, allow_refusal=allow_refusal)
-            if action.kind in ("good", "same", "gone"):
+            if action.kind in ("ok", "not_modified", "gone"):
                 self._is_github = True
                 self.on_response()
                 return _reply(action, response, self._response_time(response))
-            if action.kind == "moved":
+            if action.kind == "redirect":
                 redirects += 1
                 target = _redirected(target, response, action, redirects)
-            elif action.kind == "limit":
+            elif action.kind == "rate_limit":
                 limits += 1
                 self._handle_limit(request, action, limits, self._response_time(response))
-            elif action.kind == "heavy" and resource == "graphql":
+            elif action.kind == "too_heavy" and resource == "graphql":
                 self.stats.failed += 1
                 raise TooHeavyError(action.why)
-            elif action.kind in ("heavy", "broken"):
+            elif action.kind in ("too_heavy", "failed"):
                 faults += 1
                 self._handle_fault(request, action, faults, self._response_time(response))
             else:
                 raise _error_for(action, request, resource)
 
     def _adjust_action(self, action: ResponseAction, *, allow_refusal: bool) -> ResponseAction:
-        """Take into account what was answered before, and what the one who asks can bear."""
-        if action.kind == "foreign" and self._is_github:  # it is GitHub's API, on a bad day
-            return replace(action, kind="broken")
+        """Adjust the action to earlier responses and to ``allow_refusal``."""
+        if action.kind == "not_github" and self._is_github:  # earlier responses came from GitHub's API
+            return replace(action, kind="failed")
         return replace(action, kind="gone") if allow_refusal and action.kind in REFUSAL_KINDS else action
 
     def _send(self, request: Request) -> Response:
@@ -197,7 +195,7 @@ class Client:
             raise
         except OtherServerError as error:
             self.stats.requests -= 1
-            self._notify(f"not asked: another server, {error}")
+            self._notify(f"not requested: another server, {error}")
             raise
         self._has_response = True
         left = response.headers.get("x-ratelimit-remaining", "?")
@@ -207,7 +205,7 @@ class Client:
         return response
 
     def _wait_for(self, resource: str) -> None:
-        """Wait where it is known beforehand that GitHub would refuse."""
+        """Wait if the limit is known to be used up."""
         state = self.limits.get(resource)
         if state and state.remaining <= 0:
             self._pause(f"{resource} limit", state.until - self._clock.time())
@@ -249,13 +247,13 @@ class Client:
         if limits > MAX_LIMIT_WAITS:
             raise ExternalError(
                 f"GitHub's {action.why} did not lift in {limits} waits ({_describe(request)})",
-                hint=f"{RESUME_HINT}; wait an hour, and let no other program use the token",
+                hint=f"{RESUME_HINT}; wait an hour, and use the token in no other program",
             )
         _check_wait(request, action, at)
         self._pause(action.why, action.wait)
         _, state = self.latest
         if state:
-            state.remaining = max(state.remaining, 1)  # what GitHub asked for has been waited for
+            state.remaining = max(state.remaining, 1)  # the requested wait is over
 
     def _handle_fault(self, request: Request, action: ResponseAction, faults: int, at: datetime) -> None:
         self.stats.failed += 1
@@ -269,23 +267,23 @@ class Client:
 
 
 def _check_wait(request: Request, action: ResponseAction, at: datetime) -> None:
-    """Refuse to sit and wait for what takes days."""
+    """Raise an error instead of waiting longer than MAX_WAIT."""
     if action.wait > MAX_WAIT:
         until = at + timedelta(seconds=action.wait)
         raise ExternalError(
-            f"GitHub wants no request before {until:%Y-%m-%d %H:%M} UTC, in {format_seconds(action.wait)} "
+            f"rate limited by GitHub until {until:%Y-%m-%d %H:%M} UTC, in {format_seconds(action.wait)} "
             f"({_describe(request)}: {action.why})",
-            hint=f"come back then: {RESUME_HINT}",
+            hint=f"run it again then: {RESUME_HINT}",
         )
 
 
 def _redirected(request: Request, response: Response, action: ResponseAction, redirects: int) -> Request:
-    """Return the same request where GitHub points to; what is asked of GraphQL changes nothing, so it may follow too."""
+    """Return the request for the redirect target; GraphQL queries change nothing, so they follow too."""
     if redirects > MAX_REDIRECTS or not action.why:
-        raise ExternalError(f"{request.path}: GitHub redirects without end, or to nowhere", hint=RESUME_HINT)
+        raise ExternalError(f"{request.path}: GitHub redirects without end, or to no address", hint=RESUME_HINT)
     try:
         path = urljoin(response.url, action.why)
-    except ValueError:  # an address that is none: the transport says so
+    except ValueError:  # not an address: the transport reports it
         path = action.why
     return replace(request, path=path, params=request.params if "?" not in path else {})
 
@@ -295,7 +293,7 @@ def _reply(action: ResponseAction, response: Response, at: datetime) -> Reply:
         data=action.data,
         at=at,
         etag=response.headers.get("etag", ""),
-        not_modified=action.kind == "same",
+        not_modified=action.kind == "not_modified",
         gone=action.why if action.kind == "gone" else "",
         last_page=_last_page(response.headers.get("link", "")),
         duration=response.duration,
@@ -304,20 +302,22 @@ def _reply(action: ResponseAction, response: Response, at: datetime) -> Reply:
 
 
 def _error_for(action: ResponseAction, request: Request, resource: str) -> StargazeError:
-    if action.kind == "token":
+    if action.kind == "unauthorized":
         hint = f"it is wrong, expired or too narrow; {TOKEN_HINT}"
-        return CredentialsError(f"GitHub does not take GITHUB_TOKEN: {action.why}", hint=hint)
-    if action.kind == "foreign":
-        hint = f"{API_URL_HINT}; or a proxy answers in GitHub's place; {RESUME_HINT}"
+        return CredentialsError(f"GitHub rejects GITHUB_TOKEN: {action.why}", hint=hint)
+    if action.kind == "not_github":
+        hint = f"{API_URL_HINT}; or a proxy responds instead of GitHub; {RESUME_HINT}"
         return ExternalError(
             f"{_describe(request)} was answered with {action.why}: that is not GitHub's API", hint=hint
         )
-    if action.kind == "elsewhere":
-        hint = f"it is not asked, and gets no token; if GitHub's API is there, set github.api_url to it; {RESUME_HINT}"
+    if action.kind == "other_server":
+        hint = (
+            f"no request and no token is sent there; if GitHub's API is there, set github.api_url to it; {RESUME_HINT}"
+        )
         return ExternalError(f"GitHub {action.why} ({_describe(request)})", hint=hint)
-    rich = "github.graphql = false asks the search alone; " if resource == "graphql" else ""
-    hint = f"{rich}change it; what was answered is kept"
-    return ConfigError(f"GitHub refuses what [github] asks for: {action.why}", hint=hint)
+    graphql_hint = "github.graphql = false uses the search only; " if resource == "graphql" else ""
+    hint = f"{graphql_hint}change it; responses so far are kept"
+    return ConfigError(f"GitHub rejects the request made from [github]: {action.why}", hint=hint)
 
 
 def _resource_of(path: str) -> str:
@@ -325,7 +325,7 @@ def _resource_of(path: str) -> str:
 
 
 def _describe(request: Request) -> str:
-    """Name a request in one line; a GraphQL body is long, and its size says enough."""
+    """Describe a request in one line; of a GraphQL body only the size."""
     if request.body is not None:
         return f"POST {request.path} ({len(request.body):,} bytes)"
     query = "&".join(f"{name}={value}" for name, value in request.params.items())
@@ -333,7 +333,7 @@ def _describe(request: Request) -> str:
 
 
 def _last_page(link: str) -> int:
-    """Return the number of the last page that a Link header names, 1 where it names none.
+    """Return the number of the last page in a Link header, 1 without one.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""What GraphQL is asked, in three requests of their own sizes, and how its answers become our fields.
+"""GraphQL queries and the conversion of their responses to feature fields.
 
-Counts and commits are counted while GitHub answers: too many at once, and it gives up after ten seconds.
+GitHub computes counts and commits per query; with too many at once it gives up after ten seconds.
 """
 
 from __future__ import annotations
@@ -41,50 +41,50 @@ ALIVE_QUERY = """query Alive {
     watchers { totalCount } defaultBranchRef { target { ... on Commit { history { totalCount } } } }
   }
 }"""
-"""Counts of GitHub's own example, which has few of anything; where GitHub Enterprise has none, that is an answer too."""
+"""Counts of GitHub's small example repository; NOT_FOUND on GitHub Enterprise is a valid response too."""
 
 GONE = "NOT_FOUND"
 REFUSED = (GONE, "FORBIDDEN", "INSUFFICIENT_SCOPES")
-"""Types of errors that stay as they are, however often the same is asked with this token."""
+"""Permanent error types: a retry with the same token does not help."""
 
 
 @dataclass(frozen=True)
 class NodeError:
-    """What went wrong at a node, or below it; below one that cannot be null, the whole node is null."""
+    """An error of a node or of a field below it; for a non-null field the whole node is null."""
 
     type: str
     message: str
     field: str = ""
-    """The first below the node, empty where the error is the node's own."""
+    """The first field below the node, empty for an error of the node itself."""
 
     @property
     def is_gone(self) -> bool:
-        """Whether GitHub says that there is no such node; what it lacks below one is another matter."""
+        """Whether the node itself does not exist."""
         return self.type == GONE and not self.field
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of details: what is asked of each repository, and of how many at once to begin with."""
+    """A kind of details: the fields per repository and the initial batch size."""
 
     name: str
     fields: tuple[str, ...]
     first_size: int
     connections: int
-    """Lists that GitHub goes to for each repository, which its points count."""
+    """GraphQL connections per repository, which count as points."""
 
     @property
     def text(self) -> str:
-        """The query for all of it."""
+        """The query with all fields."""
         return self.without()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the fields are called in the answer."""
+        """The names of the fields in the response."""
         return tuple(re.split(r"\W", field, maxsplit=1)[0] for field in self.fields)
 
     def without(self, refused: Collection[str] = ()) -> str:
-        """Write the query without the fields of these names: a refused one would take the others with it.
+        """Return the query without these fields; a refused field would make the others fail.
 
         Examples
         --------
@@ -101,7 +101,7 @@ KINDS = (Kind("counts", COUNT_FIELDS, 40, 12), Kind("commits", COMMIT_FIELDS, 40
 
 
 def names_query(count: int, extra: str = "") -> str:
-    """Write the query for the core of so many repositories by name, and fields beside it; renamed ones are found too."""
+    """Return the query of core and ``extra`` fields of ``count`` repositories by name; renamed ones are found too."""
     arguments = ", ".join(f"$o{index}: String!, $n{index}: String!" for index in range(count))
     fields = "\n  ".join(
         f"r{index}: repository(owner: $o{index}, name: $n{index}) {{ ...Core {extra}}}" for index in range(count)
@@ -110,7 +110,7 @@ def names_query(count: int, extra: str = "") -> str:
 
 
 def names_variables(names: list[str]) -> dict[str, str]:
-    """Give the names that :func:`names_query` asks about."""
+    """Return the variables of :func:`names_query`."""
     result = {}
     for index, name in enumerate(names):
         result[f"o{index}"], _, result[f"n{index}"] = name.partition("/")
@@ -118,9 +118,9 @@ def names_variables(names: list[str]) -> dict[str, str]:
 
 
 def fields(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn a node of one of the :data:`KINDS` into our fields, without those that only name it.
+    """Convert a node of one of the :data:`KINDS` to feature fields, without its identifiers.
 
-    REST counts pull requests with the open issues; so does this, that a field means one thing.
+    As in REST, pull requests count as open issues.
     """
     row = records.map_record(dict(node))
     for name in ("id", "node_id", "full_name", "fetched_at", "owner_type", "owner_id"):
@@ -132,14 +132,14 @@ def fields(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_alive(data: Mapping[str, Any]) -> bool:
-    """Tell from the answer to :data:`ALIVE` whether GitHub counts anything at the moment."""
+    """Return whether the response to :data:`ALIVE_QUERY` shows that GitHub works."""
     errors = errors_by_index(data).get("repository", [])
     answered = isinstance(data["data"].get("repository"), dict) or bool(errors)
     return answered and all(error.type in REFUSED for error in errors)
 
 
 def errors_by_index(data: Mapping[str, Any]) -> dict[int | str, list[NodeError]]:
-    """Tell the errors of single nodes: place among ``nodes``, or alias, and what GitHub says of it."""
+    """Return the errors of single nodes by index in ``nodes`` or by alias."""
     result: dict[int | str, list[NodeError]] = {}
     for error in data.get("errors") or ():
         path = error.get("path") if isinstance(error, dict) else None

@@ -1,4 +1,4 @@
-"""GitHub's API over HTTP: the one file that imports requests."""
+"""HTTP transport of the GitHub API; the only module that imports requests."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from stargaze.features.github.api.transport import Clock, NoResponseError, Other
 USER_AGENT = f"stargaze/{__version__}"
 ACCEPT = "application/vnd.github+json"
 VERSION = "2022-11-28"
-"""Of the REST API, sent with each request, so that a newer default changes nothing here."""
+"""REST API version, sent with each request so that a new default changes nothing."""
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
-"""Seconds; GitHub itself cuts a request after ten."""
+"""Seconds; GitHub cuts a request after ten."""
 DEFAULT_PORTS = {"https": 443, "http": 80}
 RECONNECT = Retry(total=None, connect=3, read=False, other=0, status=0, redirect=0, backoff_factor=0.5)
-"""Only where nothing was sent yet: all else is counted, logged and bided by who asked."""
+"""Retries only connecting, before a request is sent; the client does all other retries."""
 NO_RETRY = Retry(total=0, read=False)
-"""For who cannot wait."""
+"""For callers that cannot wait."""
 
 
 class HttpTransport:
-    """Requests over one kept-alive connection, with the token in a header and nowhere else.
+    """Sends requests over one keep-alive connection, with the token only in a header.
 
-    ``timeout`` are the longest waits for a connection and for each part of an answer [s].
+    ``timeout`` are the connect and read timeouts [s].
 
     Raises
     ------
     ConfigError
-        If the URL is none.
+        If the URL is invalid.
     CredentialsError
-        If a token would travel unencrypted to another machine, or cannot stand in a header.
+        If a token would be sent unencrypted to another machine, or is not valid in a header.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class HttpTransport:
         self._session.headers.update({"User-Agent": USER_AGENT, "Accept": ACCEPT, "X-GitHub-Api-Version": VERSION})
 
     def send(self, request: Request) -> Response:
-        """Carry a request to the base URL's server, and to no other."""
+        """Send a request to the server of the base URL, and to no other."""
         prepared = self._prepare(request)
         settings = self._session.merge_environment_settings(prepared.url, {}, None, None, None)
         start = self._clock.time()
@@ -77,13 +77,13 @@ class HttpTransport:
         self._session.close()
 
     def address(self, request: Request) -> str:
-        """Return where a request goes: GraphQL of an Enterprise server lies beside its REST, not below."""
+        """Return the URL of a request; the GraphQL endpoint of GitHub Enterprise is beside /api/v3, not below."""
         if request.path == "/graphql" and self._base.endswith("/api/v3"):
             return self._base.removesuffix("/v3") + "/graphql"
         return f"{self._base}/{request.path.lstrip('/')}" if request.path.startswith("/") else request.path
 
     def _prepare(self, request: Request) -> requests.PreparedRequest:
-        """Make a request as it will be sent, and compare servers only then: an address has many ways of writing."""
+        """Prepare a request; servers are compared afterwards, since only prepared URLs are normalized."""
         headers = {"If-None-Match": request.etag} if request.etag else {}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
@@ -95,14 +95,14 @@ class HttpTransport:
             )
             origin = _origin(str(prepared.url))
         except ValueError as error:
-            raise OtherServerError("whose address is none") from error
+            raise OtherServerError("whose address is invalid") from error
         if origin != _origin(self._base):
             raise OtherServerError(_server_name(origin, self._base))
         return prepared
 
 
 class _TokenAuth(requests.auth.AuthBase):
-    """The token as a header; an own class, so that no password of ``~/.netrc`` takes its place."""
+    """Sets the token header; a class of its own, so that ``~/.netrc`` does not replace it."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -114,7 +114,7 @@ class _TokenAuth(requests.auth.AuthBase):
 
 
 def _check_url(url: str, token: str) -> str:
-    """Return the URL in the one way of writing that requests sends, which others are compared with."""
+    """Return the base URL as requests normalizes it, after checking it."""
     try:
         base = str(requests.Request("GET", url).prepare().url)
         (scheme, host, _), parts = _origin(base), urlsplit(base)
@@ -126,9 +126,9 @@ def _check_url(url: str, token: str) -> str:
             hint="https://api.github.com, or https://HOST/api/v3 for GitHub Enterprise",
         )
     if token and scheme == "http" and not _is_loopback(host):
-        raise CredentialsError(f"github.api_url is {url}: the token would travel unencrypted", hint="write https://")
+        raise CredentialsError(f"github.api_url is {url}: the token would be sent unencrypted", hint="write https://")
     if not (token.isascii() and token.isprintable() and " " not in token):
-        raise CredentialsError("GITHUB_TOKEN holds characters that no token has", hint="export GITHUB_TOKEN=...")
+        raise CredentialsError("GITHUB_TOKEN contains invalid characters", hint="export GITHUB_TOKEN=...")
     return base.rstrip("/")
 
 
@@ -140,7 +140,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port, which name a server.
+    """Return scheme, host and port, which identify a server.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 
 
 def _server_name(origin: tuple[str, str, int | None], base: str) -> str:
-    """Name another server by its host, and where only the scheme differs by that."""
+    """Name another server by its host, with the scheme if only that differs."""
     scheme, host, port = origin
     base_origin = _origin(base)
     prefix = f"{scheme}://" if host in ("", base_origin[1]) and scheme != base_origin[0] else ""
@@ -161,15 +161,15 @@ def _server_name(origin: tuple[str, str, int | None], base: str) -> str:
 
 
 def _describe_failure(error: requests.RequestException, timeout: float) -> str:
-    """Notify in a few words what failed; requests nests its reasons."""
+    """Describe in a few words what failed; requests nests its reasons."""
     if isinstance(error, requests.Timeout) or any(isinstance(part, ReadTimeoutError) for part in error.args):
-        return f"no answer within {timeout:g} s"
+        return f"no response within {timeout:g} s"
     if isinstance(error, requests.exceptions.SSLError):
         return "the server's certificate is not trusted here"
     if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):
-        return "the answer was cut short"
+        return "the response was truncated"
     if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy does not answer"
+        return "the proxy does not respond"
     if isinstance(error, requests.ConnectionError):
         return "the server cannot be reached, or closed the connection"
     return type(error).__name__

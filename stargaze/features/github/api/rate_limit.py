@@ -1,8 +1,8 @@
-"""What an answer of GitHub's asks of us: go on, wait so long, ask for less, ask again, or stop.
+"""Classify a GitHub response: success, wait for the rate limit, retry, split the request, or give up.
 
-The order is that of GitHub's documentation: ``retry-after`` first, then ``x-ratelimit-reset`` where nothing remains,
-else a minute and longer each time; who is refused in spite of having waited waits longer too. Times are differences
-between GitHub's own dates, so a clock here that is off does no harm.
+The wait follows GitHub's documentation: ``retry-after``, then ``x-ratelimit-reset`` if nothing remains, else a minute,
+doubled each time; after a repeated refusal the wait grows too. Waits are differences of GitHub's own dates, so a wrong
+local clock does no harm.
 """
 
 from __future__ import annotations
@@ -17,30 +17,42 @@ from typing import Any, Literal
 
 from stargaze.features.github.api.transport import Response
 
-Kind = Literal["good", "same", "moved", "elsewhere", "gone", "limit", "heavy", "broken", "refused", "token", "foreign"]
-"""``elsewhere``: it points to another server; ``foreign``: it is no answer of GitHub's API."""
+Kind = Literal[
+    "ok",
+    "not_modified",
+    "redirect",
+    "other_server",
+    "gone",
+    "rate_limit",
+    "too_heavy",
+    "failed",
+    "refused",
+    "unauthorized",
+    "not_github",
+]
+"""``other_server``: a redirect to another server; ``not_github``: not a response of GitHub's API."""
 
 FIRST_LIMIT_WAIT = 60.0
 MAX_WINDOW = 3600.0
-"""Seconds of GitHub's longest rate-limit window; no honest reset is further away."""
+"""Seconds of GitHub's longest rate limit window; a later reset is cut to it."""
 MAX_STATED_WAIT = 366 * 86_400.0
-"""Seconds to which a retry-after is cut, that a date can be made of it."""
+"""Seconds to which retry-after is cut, so that it fits a date."""
 MAX_BACKOFF = 960.0
 SLACK = 0.5
-"""Seconds beyond a pause that GitHub states in whole ones."""
+"""Seconds added to a wait that GitHub states in whole seconds."""
 FIRST_RETRY = 2.0
 LIMIT_STATUS = (403, 429)
 GONE_STATUS = (404, 410)
 TOO_HEAVY_STATUS = (502, 504)
 REQUEST_TIMEOUT = 408
 MAX_PAGE_BYTES = 4096
-"""Bytes of a web page that are looked through for a word of limits."""
+"""Bytes of a web page that are searched for a rate limit message."""
 REDIRECT_STATUS = (301, 302, 307, 308)
 
 
 @dataclass(frozen=True)
 class ResponseAction:
-    """What to do about an answer; ``data`` is its JSON, ``wait`` the seconds until the same may be asked again."""
+    """How to handle a response; ``data`` is its JSON, ``wait`` the seconds before a retry."""
 
     kind: Kind
     why: str = ""
@@ -51,60 +63,60 @@ class ResponseAction:
 def classify_response(
     response: Response, *, local_time: float, limits: int = 0, faults: int = 0, is_graphql: bool = False
 ) -> ResponseAction:
-    """Tell what an answer asks of us.
+    """Return how to handle a response.
 
     Parameters
     ----------
-    answer : Answer
+    response : Response
         Status, headers, body.
     local_time : float
-        Seconds since 1970 by the clock here; used only where GitHub sends no date.
+        Local clock [s since 1970], used only if GitHub sends no date.
     limits, faults : int
-        How often this request was refused by a limit, and how often it failed: pauses without a stated end grow.
+        How often this request was rate limited and how often it failed; unstated waits grow with them.
     is_graphql : bool
-        GraphQL tells limits and faults inside an answer of status 200, and is itself never gone.
+        GraphQL reports limits and faults with status 200; its own endpoint is never gone.
     """
     status = response.status
     if status in (204, 304) and not is_graphql:
-        return ResponseAction("same" if status == 304 else "good", data=[])
+        return ResponseAction("not_modified" if status == 304 else "ok", data=[])
     if status in REDIRECT_STATUS:
-        return ResponseAction("moved", why=response.headers.get("location", ""))
+        return ResponseAction("redirect", why=response.headers.get("location", ""))
     data = _parse_body(response)
     message = error_message(data)
     if _is_limit(response, message, data):
         return ResponseAction(
-            "limit", why=_limit_name(response, message), wait=limit_wait(response, local_time, limits)
+            "rate_limit", why=_limit_name(response, message), wait=limit_wait(response, local_time, limits)
         )
     if status >= 300:
         action = _classify_error(response, message, data, _fault_wait(response, local_time, faults))
         return replace(action, kind="refused") if is_graphql and action.kind == "gone" else action
     if not isinstance(data, (dict, list)):
-        return ResponseAction("broken", why=_describe_unreadable(response), wait=backoff(faults))
-    return _classify_graphql(data, faults) if is_graphql else ResponseAction("good", data=data)
+        return ResponseAction("failed", why=_describe_unreadable(response), wait=backoff(faults))
+    return _classify_graphql(data, faults) if is_graphql else ResponseAction("ok", data=data)
 
 
 def _classify_error(response: Response, message: str, data: Any, wait: float) -> ResponseAction:
     status = response.status
     if status < 500 and not message:
-        what = "a web page" if _is_page(response) else "no word of GitHub"
+        what = "a web page" if _is_page(response) else "no message from GitHub"
         return ResponseAction(
-            "broken" if status == REQUEST_TIMEOUT else "foreign", why=f"status {status} and {what}", wait=wait
+            "failed" if status == REQUEST_TIMEOUT else "not_github", why=f"status {status} and {what}", wait=wait
         )
     if _is_blocked(status, message, data):
         return ResponseAction("gone", why=_why_blocked(data), data=data)
     if status == 401:
-        return ResponseAction("token", why=message)
+        return ResponseAction("unauthorized", why=message)
     if status in GONE_STATUS:
         return ResponseAction("gone", why=message, data=data)
     if status < 500:
         return ResponseAction("refused", why=_join_messages(message, data), data=data)
-    kind: Kind = "heavy" if status in TOO_HEAVY_STATUS else "broken"
+    kind: Kind = "too_heavy" if status in TOO_HEAVY_STATUS else "failed"
     why = _describe_unreadable(response) if data is None and status not in TOO_HEAVY_STATUS else f"status {status}"
     return ResponseAction(kind, why=why, wait=wait)
 
 
 def limit_wait(response: Response, local_time: float, limits: int) -> float:
-    """Return how long to wait [s] after a limit, in the order that GitHub documents."""
+    """Return the wait [s] for a rate limit, in the order that GitHub documents."""
     now = _server_time(response, local_time)
     wait = retry_after(response.headers, now)
     if wait is None and response.headers.get("x-ratelimit-remaining") == "0":
@@ -115,7 +127,7 @@ def limit_wait(response: Response, local_time: float, limits: int) -> float:
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds after which GitHub wants to be asked again, or until the date that it names; None if neither."""
+    """Return the seconds of the retry-after header, which may be a date; None without a valid one."""
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         wait = float(text)
@@ -128,10 +140,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def seconds_until_reset(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds until the window of a limit ends, None where GitHub does not say.
-
-    ``now`` is GitHub's time as well as it is known [s since 1970]; no window is longer than an hour.
-    """
+    """Return the seconds until the rate limit resets, None if not stated; ``now`` is GitHub's time [s since 1970]."""
     text = headers.get("x-ratelimit-reset", "")
     if not (text.isascii() and text.isdigit()):
         return None
@@ -140,17 +149,17 @@ def seconds_until_reset(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def response_time(headers: Mapping[str, str]) -> float | None:
-    """Return when GitHub answered [s since 1970], by its own clock."""
+    """Return the date of a response [s since 1970, GitHub's clock]."""
     return _parse_http_date(headers.get("date", ""))
 
 
 def backoff(faults: int) -> float:
-    """Return the pause [s] before the same is asked again after a fault: 2, 4, 8 … up to 16 minutes."""
+    """Return the wait [s] before a retry after a fault: 2, 4, 8 … up to 16 minutes."""
     return float(min(FIRST_RETRY * 2.0**faults, MAX_BACKOFF))
 
 
 def _fault_wait(response: Response, local_time: float, faults: int) -> float:
-    """Return how long to wait [s] after a fault: GitHub may know when it is over."""
+    """Return the wait [s] after a fault, at least the retry-after header."""
     return max(backoff(faults), retry_after(response.headers, _server_time(response, local_time)) or 0.0)
 
 
@@ -160,7 +169,7 @@ def _server_time(response: Response, local_time: float) -> float:
 
 
 def _parse_http_date(text: str) -> float | None:
-    """Read a date of HTTP's [s since 1970], None where it is none."""
+    """Parse an HTTP date [s since 1970], None if it is invalid."""
     try:
         moment = email.utils.parsedate_to_datetime(text)
     except (ValueError, OverflowError):
@@ -169,7 +178,7 @@ def _parse_http_date(text: str) -> float | None:
 
 
 def error_message(data: Any) -> str:
-    """Return GitHub's own words about an error, empty where there are none."""
+    """Return GitHub's error message, empty without one."""
     if not isinstance(data, dict):
         return ""
     message = data.get("message")
@@ -189,13 +198,13 @@ def _parse_body(response: Response) -> Any:
 
 
 def _is_blocked(status: int, message: str, data: Any) -> bool:
-    """Tell a repository that GitHub has closed: 451 by law, 403 by its terms, which may come when no request is left."""
+    """Return whether GitHub blocks the repository: 451 for legal reasons, 403 by its terms, even with a used-up limit."""
     named = isinstance(data, dict) and isinstance(data.get("block"), dict)
     return status == 451 or (status == 403 and (named or "access blocked" in message.lower()))
 
 
 def _is_limit(response: Response, message: str, data: Any) -> bool:
-    """Tell a limit, primary or secondary, from other refusals: some come as 403, some as 429, some as 200."""
+    """Return whether a primary or secondary rate limit applies; the status may be 403, 429 or 200."""
     text = (response.body[:MAX_PAGE_BYTES].decode(errors="replace") if data is None else message).lower()
     if _is_blocked(response.status, message, data):
         return False
@@ -220,7 +229,7 @@ def _why_blocked(data: Any) -> str:
 
 
 def _join_messages(message: str, data: Any) -> str:
-    """Join GitHub's message with what it says of each field."""
+    """Join the error message with the messages of each field."""
     errors = data.get("errors") if isinstance(data, dict) else None
     if not isinstance(errors, list):
         return message
@@ -238,17 +247,17 @@ def _is_page(response: Response) -> bool:
 
 
 def _classify_graphql(data: Any, faults: int) -> ResponseAction:
-    """Judge what a GraphQL answer of status 200 says of itself; errors at single nodes are left to who asked."""
+    """Classify a GraphQL response of status 200; errors of single nodes are left to the caller."""
     if not isinstance(data, dict):
-        return ResponseAction("broken", why="no GraphQL answer", wait=backoff(faults))
+        return ResponseAction("failed", why="not a GraphQL response", wait=backoff(faults))
     if isinstance(data.get("data"), dict):
-        return ResponseAction("good", data=data)
+        return ResponseAction("ok", data=data)
     message, kind = error_message(data), _error_type(data)
     text = message.lower()
     if kind in ("INSUFFICIENT_SCOPES", "FORBIDDEN"):
-        return ResponseAction("token", why=message)
+        return ResponseAction("unauthorized", why=message)
     if "timeout" in text or "something went wrong" in text or kind == "RESOURCE_LIMITS_EXCEEDED":
-        return ResponseAction("heavy", why=message, wait=backoff(faults))
+        return ResponseAction("too_heavy", why=message, wait=backoff(faults))
     return ResponseAction("refused", why=message or "no data", data=data)
 
 
@@ -260,7 +269,7 @@ def _error_type(data: Any) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a span of time for people.
+    """Format a duration for people.
 
     Examples
     --------

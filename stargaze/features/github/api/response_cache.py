@@ -1,9 +1,8 @@
-"""Every answer that was paid for, on disk before the next is asked: one SQLite file below the store.
+"""Cache of GitHub responses in one SQLite file; each response is stored before the next request.
 
-A gather that was stopped is walked again from its beginning; what is here is answered from here. Pages of a search belong
-to a gather (what was asked for) and its generation (``--update`` begins a new one). What was asked about a single
-repository or owner belongs to the server, so that every gather can use what is not older than itself, and details to the
-repository's state as well.
+A stopped crawl starts again and reads cached responses. Search pages belong to a crawl run and its generation
+(``--update`` starts a new one). Pages of a repository or owner are shared by all runs of the server, if recent enough;
+details also belong to the state of the repository.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from stargaze.features.github.api.client import Client, Reply
 from stargaze.system.files import convert_disk_errors
 
 SCHEMA_VERSION = 2
-"""Of the tables below; raise it with every change that an older file does not have."""
+"""Version of the tables; raise it with every incompatible change."""
 TABLES = """
 CREATE TABLE IF NOT EXISTS pages (gather TEXT, ask TEXT, at INTEGER, etag TEXT, body BLOB, PRIMARY KEY (gather, ask));
 CREATE TABLE IF NOT EXISTS details (
@@ -35,20 +34,20 @@ CREATE TABLE IF NOT EXISTS gathers (
 );
 """
 CHUNK = 500
-"""Repositories looked up in one statement; SQLite takes at least 999 values."""
+"""Repositories per SELECT; SQLite accepts at least 999 values."""
 PLAN_MAX_AGE = timedelta(hours=1)
-"""Counts that a plan asked for serve a gather that begins within this time."""
+"""A run that starts within this time uses the counts fetched by a plan."""
 SHARED_MAX_AGE = timedelta(days=1)
-"""A gather that is no update takes what another asked about a repository so long before it began."""
+"""A run without ``--update`` uses shared pages up to this age."""
 SEARCH_PREFIX = "search "
-"""How the names of pages begin that belong to one gather."""
+"""Prefix of the keys of pages that belong to one run."""
 ABANDONED_AFTER = timedelta(days=7)
-"""A gather that was left unfinished for so long is begun anew by ``--update``, not gone on with."""
+"""``--update`` restarts an unfinished run of this age instead of continuing it."""
 
 
 @dataclass(frozen=True)
 class CachedResponse:
-    """One stored page: when GitHub answered it, its mark, and the JSON."""
+    """A stored response: its date, ETag and JSON."""
 
     at: datetime
     etag: str
@@ -56,13 +55,13 @@ class CachedResponse:
 
     @property
     def data(self) -> Any:
-        """The page, parsed."""
+        """The parsed JSON."""
         return json.loads(self.body)
 
 
 @dataclass(frozen=True)
 class CrawlRun:
-    """One run towards one aim: what stays the same however often it is stopped."""
+    """A crawl with one configuration, however often it is stopped and resumed."""
 
     digest: str
     generation: int
@@ -71,12 +70,12 @@ class CrawlRun:
 
     @property
     def key(self) -> str:
-        """What its pages are filed under."""
+        """The key of its search pages."""
         return f"{self.digest}.{self.generation}"
 
 
 class ResponseCache:
-    """The file; use :func:`opened`."""
+    """The cache; use :func:`open_response_cache`."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, server: str) -> None:
         self._db = connection
@@ -84,9 +83,9 @@ class ResponseCache:
         self._server = server
 
     def start_run(self, digest: str, now: Callable[[], datetime], *, update: bool) -> CrawlRun:
-        """Return the gather to go on with, or a new one; ``update`` begins a new generation after one that was done.
+        """Return the run to resume, or a new one; ``update`` starts a new generation after a finished run.
 
-        ``now`` is asked only for a new one, and for an update.
+        ``now`` is called only for a new run and for an update.
         """
         run, is_new = self._find_run(digest, now, update=update)
         if is_new:
@@ -96,11 +95,11 @@ class ResponseCache:
         return run
 
     def plan_run(self, digest: str, now: Callable[[], datetime], *, update: bool) -> CrawlRun:
-        """Return what :meth:`begin` would, and begin nothing."""
+        """Return the run that :meth:`start_run` would return, without starting it."""
         return self._find_run(digest, now, update=update)[0]
 
     def delete_run(self, run: CrawlRun, keys: Iterable[str]) -> None:
-        """Drop a gather that found nothing, and these pages that it shares with others: the next is a new one."""
+        """Delete a run without results and these shared pages, so that the next run starts anew."""
         with self._transaction():
             self._db.execute("DELETE FROM pages WHERE gather = ?", (run.key,))
             self._db.executemany(
@@ -109,7 +108,7 @@ class ResponseCache:
             self._db.execute("DELETE FROM gathers WHERE digest = ? AND generation = ?", (run.digest, run.generation))
 
     def finish_run(self, run: CrawlRun) -> None:
-        """Mark it as done, and drop the generations that nobody needs any more."""
+        """Mark the run as done and delete earlier generations."""
         values = (run.digest, run.generation)
         old = [f"{run.digest}.{number}" for number in range(1, run.generation)]
         with self._transaction():
@@ -118,17 +117,17 @@ class ResponseCache:
             self._db.executemany("DELETE FROM pages WHERE gather = ?", [(key,) for key in old])
 
     def get_page(self, run: CrawlRun, key: str) -> CachedResponse | None:
-        """Return a page that was answered in this generation, or by another gather in its time."""
+        """Return a page of this generation, or a shared page that is recent enough."""
         page = self._read_page(self._scope(run, key), key)
         return page if page and (key.startswith(SEARCH_PREFIX) or page.at >= self._valid_since(run)) else None
 
     def get_previous(self, run: CrawlRun, key: str) -> CachedResponse | None:
-        """Return the same page of an earlier time, to ask GitHub whether it still holds."""
+        """Return the outdated version of a page, to revalidate it."""
         before = replace(run, generation=run.generation - 1)
         return self._read_page(self._scope(before, key), key)
 
     def store_pages(self, run: CrawlRun, pages: Mapping[str, CachedResponse]) -> None:
-        """Put pages on the disk, all or none, for good: the call returns when they are there."""
+        """Store pages in one transaction; they are on disk when the call returns."""
         values = [
             (self._scope(run, key), key, int(page.at.timestamp()), page.etag, zlib.compress(page.body))
             for key, page in pages.items()
@@ -137,38 +136,38 @@ class ResponseCache:
             self._db.executemany("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?)", values)
 
     def count_search_pages(self, run: CrawlRun) -> int:
-        """Count the pages of its search that were answered in this generation."""
+        """Count the search pages of this generation."""
         (count,) = self._db.execute("SELECT count(*) FROM pages WHERE gather = ?", (run.key,)).fetchone()
         return int(count)
 
     def count_shared_pages(self, run: CrawlRun, prefix: str) -> int:
-        """Count the pages of repositories whose names begin so and that this gather can use."""
+        """Count the shared pages with this key prefix that the run can use."""
         since = int(self._valid_since(run).timestamp())
         values = (self._server, len(prefix), prefix, since)
         count = "SELECT count(*) FROM pages WHERE gather = ? AND substr(ask, 1, ?) = ? AND at >= ?"
         return int(self._db.execute(count, values).fetchone()[0])
 
     def last_response_time(self, run: CrawlRun) -> datetime:
-        """Return when GitHub answered last, by its own clock."""
+        """Return the date of the last response, by GitHub's clock."""
         keys = (run.key, self._server)
         (timestamp,) = self._db.execute("SELECT max(at) FROM pages WHERE gather IN (?, ?)", keys).fetchone()
         return run.began if timestamp is None else _from_timestamp(timestamp)
 
     def store_details(self, kind: str, rows: Iterable[tuple[int, str, dict[str, Any]]], at: datetime) -> None:
-        """Put what was learned of repositories on the disk: number, state they were in, fields."""
+        """Store details of repositories: id, state stamp, fields."""
         timestamp = int(at.timestamp())
         values = [(self._server, number, kind, stamp, timestamp, json.dumps(fields)) for number, stamp, fields in rows]
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO details VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def stamps(self, kind: str, since: datetime | None = None) -> dict[int, str]:
-        """Return of every repository the state in which this kind was learned, ``since`` then."""
+        """Return the state stamps by repository id of the details of this kind stored after ``since``."""
         values = (self._server, kind, int(since.timestamp()) if since else 0)
         rows = self._db.execute("SELECT id, stamp FROM details WHERE server = ? AND kind = ? AND at >= ?", values)
         return dict(rows.fetchall())
 
     def details(self, kinds: Sequence[str], stamps: Mapping[int, str]) -> dict[int, dict[str, Any]]:
-        """Return what is known of repositories in these states: all kinds together, the later of them over the earlier."""
+        """Return the details of repositories in these states, merged over all kinds; later kinds take precedence."""
         found: dict[int, dict[str, Any]] = {}
         ids = list(stamps)
         for kind, start in itertools.product(kinds, range(0, len(ids), CHUNK)):
@@ -184,7 +183,7 @@ class ResponseCache:
         return found
 
     def _find_run(self, digest: str, now: Callable[[], datetime], *, update: bool) -> tuple[CrawlRun, bool]:
-        """Return the gather to go on with, or a new one, and which of it; what was foreseen for it long ago is dropped."""
+        """Return the run to resume or a new one, and whether it is new; outdated pages of a plan are deleted."""
         row = self._db.execute(
             "SELECT generation, began, done FROM gathers WHERE digest = ? ORDER BY generation DESC", (digest,)
         ).fetchone()
@@ -198,11 +197,11 @@ class ResponseCache:
         return new, True
 
     def _valid_since(self, run: CrawlRun) -> datetime:
-        """Return from when on an answer about a repository serves this gather."""
+        """Return the earliest date of shared pages that the run uses."""
         return run.began - (SHARED_MAX_AGE if run.generation == 1 else timedelta())
 
     def _scope(self, run: CrawlRun, key: str) -> str:
-        """Return what a page is filed under: the gather, or the server."""
+        """Return the scope of a key: the run or the server."""
         return run.key if key.startswith(SEARCH_PREFIX) else self._server
 
     def _read_page(self, scope: str, key: str) -> CachedResponse | None:
@@ -211,7 +210,7 @@ class ResponseCache:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Write in one transaction, whole or not at all."""
+        """Write in one transaction."""
         with _convert_database_errors(self._path), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             yield
@@ -219,24 +218,24 @@ class ResponseCache:
 
 @contextlib.contextmanager
 def open_response_cache(path: Path, server: str) -> Iterator[ResponseCache]:
-    """Open the file, or make it; ``server`` is the address of the API whose repositories they are.
+    """Open or create the cache; ``server`` is the URL of the API.
 
     Raises
     ------
     ExternalError
-        If it is of another layout, broken, or the disk does not take it.
+        If it has another schema version, is corrupt, or the disk fails.
     """
     with convert_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with _convert_database_errors(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         (layout,) = connection.execute("PRAGMA user_version").fetchone()
         if layout == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-            raise ExternalError(f"{path} is a database of something else", hint=f"move it away (mv {path} {path}.old)")
+            raise ExternalError(f"{path} is a database of another program", hint=f"move it away (mv {path} {path}.old)")
         if layout not in (0, SCHEMA_VERSION):
             raise ExternalError(
-                f"{path} is of layout {layout}, made by {'a newer' if layout > SCHEMA_VERSION else 'an older'} stargaze; "
+                f"{path} has schema version {layout}, created by {'a newer' if layout > SCHEMA_VERSION else 'an older'} stargaze; "
                 f"this one reads {SCHEMA_VERSION}",
-                hint=f"use that version, or move the file away (mv {path} {path}.old) to ask GitHub anew",
+                hint=f"use that version, or move the file away (mv {path} {path}.old) to fetch everything again",
             )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -281,20 +280,20 @@ def cached_get(
 
 @contextlib.contextmanager
 def _convert_database_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite says into one clear line."""
+    """Convert SQLite errors to ExternalError."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         text = str(error)
         if "full" in text or "disk I/O" in text:
             raise ExternalError(
-                f"{path}: the disk is full or fails; every page before is kept",
-                hint=f"free some space, then the same command goes on; df -h {path.parent}",
+                f"{path}: the disk is full or fails; stored responses are kept",
+                hint=f"free some space, then run the same command; df -h {path.parent}",
             ) from error
         if isinstance(error, sqlite3.OperationalError):
-            raise ExternalError(f"{path}: {text}", hint="point store.path to a folder that you own") from error
+            raise ExternalError(f"{path}: {text}", hint="set store.path to a folder that you own") from error
         raise ExternalError(
-            f"{path}: cannot be read: {text}", hint=f"move it away (mv {path} {path}.old) to ask GitHub anew"
+            f"{path}: cannot be read: {text}", hint=f"move it away (mv {path} {path}.old) to fetch everything again"
         ) from error
 
 

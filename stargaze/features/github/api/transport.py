@@ -1,4 +1,4 @@
-"""What the collector needs of the world: somebody who carries a request, and a clock. Tests bring their own."""
+"""Interfaces of the HTTP transport and the clock, which tests replace."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Request:
-    """One request: a path below the base URL (or a whole URL of the same server), and for GraphQL a body."""
+    """A path below the base URL (or a URL of the same server), and for GraphQL a body."""
 
     path: str
     params: Mapping[str, str | int] = field(default_factory=dict)
     body: bytes | None = None
     etag: str = ""
-    """What an earlier answer was marked with: GitHub says 304 if it still holds."""
+    """ETag of an earlier response; GitHub returns 304 if it is still valid."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """What came back, as it came: header names in lower case."""
+    """The raw response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     duration: float = 0.0
-    """Seconds until the answer was whole."""
+    """Seconds until the response was complete."""
     url: str = ""
-    """Who answered: what a redirect is relative to."""
+    """URL of the response, the base of a relative redirect."""
 
 
 class NoResponseError(Exception):
-    """Nothing usable came back: no connection, a time-out, or a body cut short."""
+    """No usable response: no connection, a timeout, or a truncated body."""
 
 
 class OtherServerError(Exception):
-    """An address of another server than the base URL's, which is sent nothing; the message names the server."""
+    """The URL belongs to another server, which is sent nothing; the message names the server."""
 
 
 class Transport(Protocol):
-    """Carries one request to one server and brings its answer; follows no redirect and repeats nothing that was sent."""
+    """Sends one request to one server; follows no redirect and repeats no sent request."""
 
     def send(self, request: Request) -> Response:
-        """Return the answer, whatever its status; NoAnswerError where there is none, ElsewhereError if not sent."""
+        """Return the response of any status; raise NoResponseError without one, OtherServerError if not sent."""
 
 
 class Clock(Protocol):
-    """Time as the collector sees it [s]; only differences are used, so a clock that is off does no harm."""
+    """Time [s]; only differences are used, so a wrong clock does no harm."""
 
     def time(self) -> float:
-        """Return seconds since 1970 as this machine has them."""
+        """Return seconds since 1970."""
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
 
 
 class RealClock:
-    """The machine's own clock."""
+    """The system clock."""
 
     def time(self) -> float:
         """Return seconds since 1970."""

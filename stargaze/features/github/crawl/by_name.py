@@ -1,4 +1,4 @@
-"""Repositories asked for by name: by GraphQL many at once, without a token one by one; those that are gone are told."""
+"""Fetch repositories by name: in batches by GraphQL, one by one by REST without a token."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FIRST_SIZE = 100
 
 
 def repository_key(name: str) -> str:
-    """Return what the page of a repository is filed under; GitHub does not mind the case of names."""
+    """Return the cache key of a repository; names are case-insensitive."""
     return f"repo {name.lower()}"
 
 
 def fetch_by_name(
     names: Iterable[str], client: Client, cache: ResponseCache, run: CrawlRun, *, use_graphql: bool, advance: Advance
 ) -> tuple[list[RepoRef], dict[str, str]]:
-    """Ask for each name; return those that are there, and of the others why they are not."""
+    """Fetch each name; return the existing repositories, and the reason for each missing one."""
     unique_names: dict[str, str] = {}
     for name in names:
         unique_names.setdefault(name.lower(), name)
@@ -40,7 +40,7 @@ def fetch_by_name(
     gone: dict[str, str] = {}
     for name in unique_names.values():
         page = cache.get_page(run, repository_key(name))
-        data = page.data if page else {"gone": "GitHub gave no answer"}
+        data = page.data if page else {"gone": "GitHub did not respond"}
         if "gone" in data:
             gone[name] = data["gone"]
         else:
@@ -56,7 +56,7 @@ def _by_rest(name: str, client: Client, cache: ResponseCache, run: CrawlRun) -> 
 def _to_cached(reply: Reply) -> CachedResponse:
     if is_repository(reply.data) and not reply.gone:
         return CachedResponse(reply.at, reply.etag, reply.raw)
-    return CachedResponse(reply.at, "", json.dumps({"gone": reply.gone or "an answer that is no repository"}).encode())
+    return CachedResponse(reply.at, "", json.dumps({"gone": reply.gone or "the response is not a repository"}).encode())
 
 
 def _by_graphql(names: list[str], client: Client, cache: ResponseCache, run: CrawlRun, advance: Advance) -> None:
@@ -81,7 +81,7 @@ def _by_graphql(names: list[str], client: Client, cache: ResponseCache, run: Cra
 
 
 def parse_names_reply(names: list[str], reply: Reply) -> dict[str, dict[str, Any]]:
-    """Return what GitHub said of each name, without those that it did not get to."""
+    """Return the response for each name, without names missing in the reply."""
     errors = graphql.errors_by_index(reply.data)
     repositories: dict[str, dict[str, Any]] = {}
     for index, name in enumerate(names):

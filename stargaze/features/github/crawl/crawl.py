@@ -1,4 +1,4 @@
-"""Gather what ``[github]`` asks for: found, looked at closer, and written, each answer kept as it comes."""
+"""The crawl of ``[github]``: find repositories, fetch details, write; every response is cached."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from stargaze.store import Store
 from stargaze.system.progress import Report
 
 EXTRA_KEYS = ("graphql", "details", "star_history")
-"""Keys that only add to what is found: changing them goes on with the same pages."""
+"""Keys that only add data; after changing them the same run continues."""
 SEARCH_KEYS = ("query", "stars", "created", "language", "topic", "organization")
 OLD_RESPONSES = timedelta(days=1)
-"""Age of answers from which on it is told that they are used."""
+"""Age from which reuse of cached responses is reported."""
 
 
 def is_github_configured(section: GithubSection) -> bool:
-    """Tell whether the section says anything but where: then GitHub is asked, and not the sample.
+    """Return whether the section sets anything besides ``api_url``, so that GitHub is crawled instead of the sample.
 
     Examples
     --------
@@ -55,33 +55,33 @@ def crawl(
     update: bool = False,
     report: Report,
 ) -> CrawlSummary:
-    """Gather repositories and write them; stopped at any moment, the same call goes on without asking twice.
+    """Fetch repositories and write them; after a stop, the same call resumes without repeating requests.
 
     Parameters
     ----------
     section : GithubSection
-        What to gather.
+        What to fetch.
     fetching : FetchSection
-        ``since`` leaves out older records.
+        ``since`` excludes older records.
     store : Store
-        Where ``repositories.parquet`` is written.
-    spool : Spool
-        GitHub's answers.
+        Receives ``repositories.parquet``.
+    cache : ResponseCache
+        Cached responses.
     client : Client
-        GitHub.
+        API client.
     now : datetime
-        UTC; the time here, which GitHub's own takes the place of where it is later.
+        Local time, UTC; GitHub's time is used if it is later.
     token : bool
-        Whether GraphQL can be asked.
+        Whether GraphQL can be used.
     update : bool
-        Ask anew what may have changed since all was gathered.
+        Fetch again what may have changed since the last finished run.
     report : callable
-        Told what is done and the share that is done, 0 to 1.
+        Called with the step and the fraction done, 0 to 1.
 
     Raises
     ------
     ConfigError, BadDataError, CredentialsError, ExternalError
-        As the client raises them, or where nothing was found; all that was answered is kept.
+        As raised by the client, or if nothing was found; all responses stay cached.
     """
     check_section(section, now)
     run = cache.start_run(crawl_digest(section), client.server_time, update=update)
@@ -96,21 +96,21 @@ def crawl(
         cache.delete_run(run, [repository_key(name) for name in section.names])
         if any(part.incomplete for part in progress.short):
             raise ExternalError(
-                "GitHub gave up on the search, and showed nothing", hint="try again, or narrow the ranges in [github]"
+                "GitHub's search timed out and returned nothing", hint="try again, or narrow the ranges in [github]"
             )
         raise BadDataError(
             _nothing_message(gone), hint="check the names" if gone else "widen the query or the ranges in [github]"
         )
     if use_graphql:
-        with progress_reporter.step("details", len(repositories) * len(graphql.KINDS), "answers") as advance:
+        with progress_reporter.step("details", len(repositories) * len(graphql.KINDS), "responses") as advance:
             fetcher.fetch(repositories, advance)
     remarks = details.remarks(repositories, cache)
     gone.update((name, why) for name, why in remarks.items() if why != details.TOO_LARGE)
     if section.details:
-        with progress_reporter.step("closer look", len(repositories)) as advance:
+        with progress_reporter.step("REST details", len(repositories)) as advance:
             details.fetch_rest_details(repositories, client, cache, run, advance)
     history = _fetch_history(section, repositories, client, cache, run, store, progress_reporter)
-    today = max(now, cache.last_response_time(run))  # the clock here may be behind GitHub's
+    today = max(now, cache.last_response_time(run))  # the local clock may be behind GitHub's
     summary = write_crawl(
         {repository.id: repository for repository in repositories}, cache, run, fetching, store, today, report
     )
@@ -132,12 +132,12 @@ def crawl(
 
 
 def check_section(section: GithubSection, now: datetime) -> None:
-    """Refuse what cannot be asked for before anything is asked.
+    """Validate the section before any request.
 
     Raises
     ------
     ConfigError, BadDataError
-        If a range or a name is none, or names stand beside a search.
+        If a range or a name is invalid, or names are combined with a search.
     """
     if section.names and any(getattr(section, name).strip() for name in SEARCH_KEYS):
         raise ConfigError("github.names and a search exclude each other", hint="keep one of them")
@@ -147,7 +147,7 @@ def check_section(section: GithubSection, now: datetime) -> None:
 
 
 def crawl_digest(section: GithubSection) -> str:
-    """Return what names a gather: the same aim is the same gather, however often it is stopped."""
+    """Return the id of a run: the same configuration resumes the same run."""
     excluded = {*EXTRA_KEYS, "seed"} if section.names or section.sampling == "top" else EXTRA_KEYS
     settings = {name: value for name, value in dataclasses.asdict(section).items() if name not in excluded}
     return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
@@ -196,12 +196,14 @@ def _fetch_history(
 
 
 def _age_notes(run: CrawlRun, now: datetime) -> list[str]:
-    """Notify how old the answers are that are used again."""
+    """Return a note if cached responses are old."""
     if now - run.began < OLD_RESPONSES:
         return []
-    return [f"answers since {run.began:%Y-%m-%d} are used again; stargaze fetch --update asks what may have changed"]
+    return [
+        f"cached responses since {run.began:%Y-%m-%d} are used; stargaze fetch --update fetches what may have changed"
+    ]
 
 
 def _nothing_message(gone: Mapping[str, str]) -> str:
     first = next(iter(gone.items()), None)
-    return "GitHub has no repository like this" + (f": {first[0]}: {first[1]}" if first else "")
+    return "no repository on GitHub matches" + (f": {first[0]}: {first[1]}" if first else "")

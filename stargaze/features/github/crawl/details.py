@@ -1,4 +1,4 @@
-"""What a search row does not tell: counts and commits by GraphQL, contributors and more by REST where asked for."""
+"""Fetch what search results lack: counts and commits by GraphQL, contributors and more by REST if enabled."""
 
 from __future__ import annotations
 
@@ -16,24 +16,19 @@ from stargaze.features.github.search.search import RepoRef
 from stargaze.system.progress import Advance
 
 REMARK = "remark"
-"""Begins the name of the details that say why those of a kind are missing, and is their only field."""
+"""Prefix of the kind, and only field, of details that state why others are missing."""
 GONE = "deleted meanwhile"
 REFUSED = "access refused: "
-"""GitHub's own words come after it."""
+"""Followed by GitHub's message."""
 TOO_LARGE = "too large for GitHub to count"
 DETAILS_MAX_AGE = timedelta(days=30)
-"""Before a gather began: details that are older are asked for again, whatever the repository's state."""
+"""Details older than this at the start of a run are fetched again in any case."""
 
 COUNTS = graphql.KINDS[0]
 
-"""Told how many repositories more are done."""
-
 
 class DetailFetcher:
-    """Learns counts and commits of repositories as they are found; page sizes are kept from one call to the next.
-
-    So a slice's details are asked for while the search has to wait for its own limit.
-    """
+    """Fetches counts and commits while the search waits for its own rate limit; batch sizes persist between calls."""
 
     def __init__(self, client: Client, cache: ResponseCache, kinds: Sequence[Kind], run: CrawlRun) -> None:
         self._client = client
@@ -43,10 +38,7 @@ class DetailFetcher:
         self._sizes = {kind: BatchSize(kind.first_size) for kind in kinds}
 
     def fetch(self, repositories: Sequence[RepoRef], advance: Advance) -> None:
-        """Ask for what is not known of their present state; each answer is kept at once.
-
-        ``tell`` hears how many more details are known, as many as there are repositories and kinds.
-        """
+        """Fetch and store missing details; ``advance`` counts repositories times kinds."""
         for kind, known_details in self._known.items():
             missing = [
                 repository for repository in repositories if known_details.get(repository.id) != repository.stamp
@@ -55,7 +47,7 @@ class DetailFetcher:
             self._fetch_kind(kind, missing, advance)
 
     def _fetch_kind(self, kind: Kind, missing: Sequence[RepoRef], advance: Advance) -> None:
-        """Ask for all, then of those that refuse some fields for the others."""
+        """Fetch all fields, then for repositories that refuse some fields the others."""
         pending: dict[frozenset[str], list[RepoRef]] = {frozenset(): list(missing)}
         while pending:
             without, batch = pending.popitem()
@@ -65,7 +57,7 @@ class DetailFetcher:
     def _fetch_without(
         self, without: frozenset[str], kind: Kind, missing: Sequence[RepoRef], advance: Advance
     ) -> list[tuple[RepoRef, frozenset[str]]]:
-        """Ask without some fields; return those that refuse more, and which."""
+        """Fetch without some fields; return the repositories that refuse more fields, and which."""
         text, asked = kind.without(without), frozenset(kind.names) - without
         parts: dict[int, dict[str, Any]] = {}
         refused: list[tuple[RepoRef, frozenset[str]]] = []
@@ -94,7 +86,7 @@ class DetailFetcher:
         return refused
 
     def _remark(self, kind: Kind, remarks: Mapping[RepoRef, str], at: datetime) -> None:
-        """Note why nothing is known, for every later summary, or that what was noted is no longer so."""
+        """Store why details are missing, or clear an outdated remark."""
         before = self._remarked[kind]
         rows = [
             (repository.id, repository.stamp, {REMARK: remark} if remark else {})
@@ -114,10 +106,7 @@ class DetailFetcher:
 
 
 def known_details(kind: Kind, cache: ResponseCache, run: CrawlRun) -> dict[int, str]:
-    """Return of every repository the state in which this kind was learned, and need not be learned again.
-
-    What is old is learned again; so is, in every gather, what could not be had before it began.
-    """
+    """Return the state stamp of each repository whose details are current; earlier failures are fetched again."""
     stamps = cache.stamps(kind.name, run.began - DETAILS_MAX_AGE)
     remarked = cache.stamps(_remark_kind(kind))
     recent = cache.stamps(_remark_kind(kind), run.began)
@@ -129,7 +118,7 @@ def known_details(kind: Kind, cache: ResponseCache, run: CrawlRun) -> dict[int, 
 
 
 def remarks(repositories: Sequence[RepoRef], cache: ResponseCache) -> dict[str, str]:
-    """Return the names of those whose details could not be had, in their present state, and why."""
+    """Return why details are missing, by repository name, for the current state."""
     stamps = cache.details(
         [_remark_kind(kind) for kind in graphql.KINDS], {repository.id: repository.stamp for repository in repositories}
     )
@@ -144,13 +133,13 @@ def _remark_kind(kind: Kind) -> str:
 
 @dataclass(frozen=True)
 class _NodeResult:
-    """What an answer says of one repository: fields, and whether there is nothing to wait for beyond them."""
+    """The result for one repository: its fields, and whether they are complete."""
 
     fields: dict[str, Any]
     whole: bool
     remark: str = ""
     refused: frozenset[str] = frozenset()
-    """Fields without which the others may be had."""
+    """Refused fields; a query without them may succeed."""
 
 
 def _parse_nodes(batch: Sequence[RepoRef], reply: Reply, asked: frozenset[str]) -> list[_NodeResult]:
@@ -173,9 +162,9 @@ def _parse_node(node: Any, errors: Sequence[NodeError], asked: frozenset[str]) -
 def fetch_rest_details(
     repositories: Sequence[RepoRef], client: Client, cache: ResponseCache, run: CrawlRun, advance: Advance
 ) -> None:
-    """Ask REST for what GraphQL lacks, or did not tell: contributors and README, followers of each owner.
+    """Fetch by REST what GraphQL did not return: contributors, README, and followers of each owner.
 
-    What it told is noted as nothing, over what REST may have said before.
+    Where GraphQL returned the field, empty details replace earlier ones from REST.
     """
     since = run.began - DETAILS_MAX_AGE
     known_details = {kind: cache.stamps(kind, since) for kind in REST_DETAILS}
@@ -193,7 +182,7 @@ def fetch_rest_details(
 
 
 def _contributors(repository: RepoRef, client: Client, _spool: ResponseCache, _gather: CrawlRun) -> dict[str, Any]:
-    """Count by the number of the last page of one; an empty repository has no page at all."""
+    """Count contributors by the last page number at one per page; an empty repository has no page."""
     reply = client.get(
         f"/repos/{repository.full_name}/contributors", {"per_page": 1, "anon": "true"}, allow_refusal=True
     )
@@ -208,7 +197,7 @@ def _readme(repository: RepoRef, client: Client, _spool: ResponseCache, _gather:
 
 
 def _followers(repository: RepoRef, client: Client, cache: ResponseCache, run: CrawlRun) -> dict[str, Any]:
-    """Ask once an owner; many repositories may be theirs."""
+    """Fetch an owner once for all its repositories."""
     owner = repository.full_name.partition("/")[0]
     path = f"/{'orgs' if repository.owner_type == 'Organization' else 'users'}/{owner}"
 
@@ -225,7 +214,7 @@ REST_DETAILS: dict[str, Callable[[RepoRef, Client, ResponseCache, CrawlRun], dic
     "followers": _followers,
 }
 GRAPHQL_FIELDS = {"readme": "readme_length", "followers": "owner_followers"}
-"""The field that GraphQL tells of many: where the README is called README.md, where the owner is a person."""
+"""Fields that GraphQL returns for most: if the README is README.md, if the owner is a user."""
 
 
 def _integer_field(data: Any, name: str, field: str) -> dict[str, Any]:

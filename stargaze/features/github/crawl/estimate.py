@@ -1,4 +1,4 @@
-"""What a gather will take: slices, requests, points, hours; a few counts are asked for, and kept for the run itself."""
+"""Estimate of a crawl: slices, requests, points, hours; a few counts are fetched and cached for the crawl."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from stargaze.features.github.search.query import Region, read_search
 from stargaze.features.github.search.search import CachedSearch, RepoRef, parse_repository
 
 OVERLAP = 1.03
-"""Pages for each hundred repositories: neighbours that are seen twice, last pages that are not full."""
-COMPUTING = 0.1
-"""Seconds that GraphQL computes for the details of a repository: 28,000 to 40,000 an hour were seen."""
-DEEP_REQUESTS = {False: 2.5, True: 1.5}
-"""Requests for a closer look: contributors, README, and the owner where it is a new one; GraphQL tells most of the latter."""
+"""Pages per hundred repositories, with duplicate neighbors and partly filled last pages."""
+SECONDS_PER_REPOSITORY = 0.1
+"""Seconds of GraphQL computation per repository; 28,000 to 40,000 an hour were measured."""
+REST_DETAIL_REQUESTS = {False: 2.5, True: 1.5}
+"""REST requests per repository by whether GraphQL is used: contributors, README, new owner."""
 HISTORY_REQUESTS = 7
 """Pages of 30 weeks for a repository of four years."""
 MAX_SHOWN = 20
 LIMITS = {False: {"search": 10, "core": 60, "graphql": 0}, True: {"search": 30, "core": 5000, "graphql": 5000}}
-"""By whether there is a token, where GitHub does not say: search a minute, the others an hour."""
+"""Default limits without and with a token: search per minute, others per hour."""
 
 
 @dataclass(frozen=True)
 class CrawlEstimate:
-    """What is left to ask; ``slices`` are (what, about how many repositories there)."""
+    """The remaining requests; ``slices`` are (description, estimated repositories)."""
 
     total: int
     repositories: int
     slices: tuple[tuple[str, int], ...]
     answered: int
-    """Search requests, or names, that were answered before and are not asked again."""
+    """Search requests or names that are cached already."""
     search_requests: int
     core_requests: int
     graphql_requests: int
@@ -50,13 +50,13 @@ class CrawlEstimate:
     token: bool
 
     def as_text(self) -> str:
-        """Return the lines that a person reads."""
+        """Return the lines of the terminal output."""
         lines = [f"{self.repositories:,} repositories of {self.total:,}, in {len(self.slices):,} slices:"]
         lines += [f"  {what}: about {count:,}" for what, count in self.slices[:MAX_SHOWN]]
         if len(self.slices) > MAX_SHOWN:
             lines.append(f"  and {len(self.slices) - MAX_SHOWN:,} more")
         if self.answered:
-            lines.append(f"{self.answered:,} requests are answered already, these counts among them; left to ask are")
+            lines.append(f"{self.answered:,} requests are cached, including these counts; remaining:")
         lines.append(
             f"{self.search_requests:,} search requests, {self.core_requests:,} other REST requests, "
             f"{self.graphql_requests:,} GraphQL requests ({self.points:,} points)"
@@ -72,9 +72,9 @@ class CrawlEstimate:
 def estimate_crawl(
     section: GithubSection, client: Client, cache: ResponseCache, run: CrawlRun, *, token: bool
 ) -> CrawlEstimate:
-    """Estimate what is left to ask for a gather; counts that have to be asked for are kept for it."""
+    """Estimate the remaining requests of a run; counts that must be fetched are cached for it."""
     limits = _limits(client, token=token)
-    graph = token and section.graphql
+    use_graphql = token and section.graphql
     n_search = n_graph = points = n_core = 0
     repositories: list[RepoRef] | None = None
     if section.names:
@@ -88,11 +88,11 @@ def estimate_crawl(
         answered = sum(page is not None for _, page in pages)
         total = n_repos = len(names)
         slices = [("by name", total)]
-        n_graph, n_core = (math.ceil((total - answered) / FIRST_SIZE), 0) if graph else (0, total - answered)
+        n_graph, n_core = (math.ceil((total - answered) / FIRST_SIZE), 0) if use_graphql else (0, total - answered)
         points = n_graph
     else:
         search = read_search(section, run.began)
-        page_source = _Looked(CachedSearch(client, cache, run, search))
+        page_source = _RecordingSource(CachedSearch(client, cache, run, search))
         groups = sampling.sample_groups(page_source, search, section)
         counted = len(page_source.at)
         total = complete_page(page_source, search.whole, 1).total
@@ -101,24 +101,26 @@ def estimate_crawl(
         answered = cache.count_search_pages(run)
         n_search = 0 if run.done else max(counted + sum(_remaining_pages(group) for group in groups) - answered, 0)
     n_details = 0
-    for kind in KINDS if graph else ():
-        unknown = _count_missing_details(details.known_details(kind, cache, run), n_repos, repositories, run)
-        requests = math.ceil(unknown / kind.first_size)
-        n_details = max(n_details, unknown)
+    for kind in KINDS if use_graphql else ():
+        n_missing = _count_missing_details(details.known_details(kind, cache, run), n_repos, repositories, run)
+        requests = math.ceil(n_missing / kind.first_size)
+        n_details = max(n_details, n_missing)
         n_graph += requests
         points += requests * max(1, round(kind.first_size * kind.connections / 100))
     if section.details:
-        closer = cache.stamps("contributors", run.began - details.DETAILS_MAX_AGE)
-        n_core += math.ceil(_count_missing_details(closer, n_repos, repositories, run) * DEEP_REQUESTS[graph])
+        stamps = cache.stamps("contributors", run.began - details.DETAILS_MAX_AGE)
+        n_core += math.ceil(
+            _count_missing_details(stamps, n_repos, repositories, run) * REST_DETAIL_REQUESTS[use_graphql]
+        )
     n_core += HISTORY_REQUESTS * _count_missing_histories(section, n_repos, cache, run)
     hours = n_search / (limits["search"] * 60) + n_core / limits["core"]
     if n_graph:
-        hours += max(points / limits["graphql"], n_details * COMPUTING / 3600)
+        hours += max(points / limits["graphql"], n_details * SECONDS_PER_REPOSITORY / 3600)
     return CrawlEstimate(total, n_repos, tuple(slices), answered, n_search, n_core, n_graph, points, hours, token)
 
 
-class _Looked:
-    """Remembers which pages were looked at, wherever their answers came from."""
+class _RecordingSource:
+    """Records which pages were requested, from the cache or from GitHub."""
 
     def __init__(self, pages: PageSource) -> None:
         self._pages = pages

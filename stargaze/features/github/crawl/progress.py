@@ -1,4 +1,4 @@
-"""How far a gather is, said in one line: repositories, requests, what GitHub still allows, and when it will be done."""
+"""Progress of a crawl in one line: repositories, requests, rate limit, and estimated end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stargaze.system.progress import Advance, Report
 
 
 class ProgressReporter:
-    """Says how far each step is, and how long it will take at its present speed."""
+    """Reports the progress of each step and the remaining time at the current speed."""
 
     def __init__(self, client: Client, report: Report) -> None:
         self._client = client
@@ -21,17 +21,17 @@ class ProgressReporter:
         client.on_wait = self._report_wait
         self._line = ""
         self._share = 0.0
-        report("asking GitHub", 0.0)
+        report("connecting to GitHub", 0.0)
 
     @contextlib.contextmanager
     def step(self, name: str, total: int, unit: str = "repositories") -> Iterator[Advance]:
-        """Count a step of so many; call what is given with how many more are done."""
+        """Report a step of ``total`` items; yield the function that counts finished ones."""
         start, done, before = self._client.now(), 0, 0
 
         def advance(count_details: int) -> None:
             nonlocal done, before
             if not self._client.stats.requests:
-                before += count_details  # answered in an earlier run: no measure of speed
+                before += count_details  # cached responses are no measure of speed
             done += count_details
             self._report_progress(f"{name}: {done:,} of {total:,} {unit}", done, total, start.timestamp(), before)
 
@@ -39,7 +39,7 @@ class ProgressReporter:
 
     @contextlib.contextmanager
     def search(self, search_cache: CachedSearch, n_kinds: int) -> Iterator[tuple[SearchProgress, Advance]]:
-        """Count what a search finds, and the details, of so many kinds, that are learned meanwhile."""
+        """Report a search and the details that are fetched meanwhile."""
         progress, start, before, n_details = SearchProgress(), self._client.now().timestamp(), 0, 0
 
         def report_search() -> None:
@@ -75,7 +75,7 @@ class ProgressReporter:
         self._report(self._line, self._share)
 
     def _limit_text(self) -> list[str]:
-        """Notify what GitHub still allows, of the limit that was used last."""
+        """Describe the rate limit that was used last."""
         name, state = self._client.latest
         if state is None:
             return []

@@ -1,4 +1,4 @@
-"""Weekly star history of chosen repositories, in one rename: GitHub gives counts by day, and names nobody."""
+"""Weekly star history of selected repositories; GitHub returns daily counts without users."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from stargaze.system.files import atomic_write
 from stargaze.system.progress import Advance
 
 MAX_REFUSALS = 3
-"""Repositories in a row whose history is refused, after which no more are asked for."""
+"""Consecutive refused repositories after which no more are requested."""
 WEEKS_PER_PAGE = 30
-"""Weeks of a full page."""
+"""Weeks on a full page."""
 MAX_PAGES = 60
-"""GitHub is some 20 years old, which is 35 pages."""
+"""Safety limit; 20 years are 35 pages."""
 SCHEMA = pa.schema(
     [
         ("full_name", pa.string()),
@@ -33,12 +33,12 @@ SCHEMA = pa.schema(
     ]
 )
 BATCH_ROWS = 50_000
-"""Rows that are written at once: the weeks of some hundreds of repositories."""
+"""Rows per write: the weeks of some hundreds of repositories."""
 
 
 @dataclass(frozen=True)
 class StarHistorySummary:
-    """What was learned: weeks in all, and of whom it was refused, with GitHub's reason."""
+    """The number of weeks written, and GitHub's reason for each refused repository."""
 
     repositories: int
     weeks: int
@@ -54,18 +54,18 @@ def fetch_star_history(
     store: Store,
     advance: Advance,
 ) -> StarHistorySummary:
-    """Ask for the weeks of each repository and write ``star_history.parquet``.
+    """Fetch the weeks of each repository and write ``star_history.parquet``.
 
-    The file has a row a repository and week: ``week`` [UTC, its first day], ``stars`` [stars gained], ``days`` [stars
-    gained on each of its seven days]. It is not written where nothing was given. Those of ``known`` names do exist: if
-    there is no history of the first few of them, there is none of others either.
+    The file has one row per repository and week: ``week`` [UTC, its first day], ``stars`` [stars gained], ``days`` [stars
+    gained on each of its seven days]. It is not written without any history. The ``known`` repositories exist: if the
+    first few of them are refused, no more are requested.
     """
     refused: dict[str, str] = {}
     available: list[str] = []
     streak = 0
     for name in names:
         if streak >= MAX_REFUSALS and not available:
-            refused[name] = "not asked for: refused for the ones before"
+            refused[name] = "not requested: refused for the previous ones"
         else:
             reason = _fetch_weeks(name, client, cache, run)
             if reason:
@@ -82,12 +82,12 @@ def fetch_star_history(
 
 
 def history_key(name: str, number: int = 1) -> str:
-    """Return what a page of a repository's history is filed under."""
+    """Return the cache key of a page of a repository's history."""
     return f"history {number} {name.lower()}"
 
 
 def _fetch_weeks(name: str, client: Client, cache: ResponseCache, run: CrawlRun) -> str:
-    """Ask for all weeks of a repository; return why there are none."""
+    """Fetch all weeks of a repository; return the reason if there are none."""
     for number in range(1, MAX_PAGES + 1):
         path = f"/repos/{name}/stargazers/history"
         page = cached_get(history_key(name, number), path, {"page": number}, _to_cached, client, cache, run)
@@ -106,7 +106,7 @@ def _to_cached(reply: Reply) -> CachedResponse:
 
 
 def _write_weeks(path: Path, names: Iterable[str], cache: ResponseCache, run: CrawlRun) -> int:
-    """Write what was kept, some at a time; return how many weeks they are."""
+    """Write the cached weeks in batches; return their number."""
     rows = _rows(names, cache, run)
     count = 0
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
@@ -123,7 +123,7 @@ def _rows(names: Iterable[str], cache: ResponseCache, run: CrawlRun) -> Iterator
 
 
 def _read_weeks(name: str, cache: ResponseCache, run: CrawlRun) -> list[dict[str, Any]]:
-    """Return the weeks of a repository, newest first; pages that were asked on two days show some of them twice."""
+    """Return the weeks of a repository, newest first; pages fetched on different days may overlap."""
     weeks_by_time: dict[int, dict[str, Any]] = {}
     for number in range(1, MAX_PAGES + 1):
         page = cache.get_page(run, history_key(name, number))

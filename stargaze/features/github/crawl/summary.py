@@ -1,4 +1,4 @@
-"""What a gather did, and what it lacks and why: for people, for ``--json`` and in one line for a run."""
+"""Summary of a crawl and of missing data: as text, JSON, or one line."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from stargaze.features.github.crawl.star_history import StarHistorySummary
 from stargaze.features.ingest.fetch_summary import FetchSummary
 
 MAX_NAMED = 10
-"""Repositories and slices that a person is shown of a kind."""
+"""Repositories and slices listed per kind."""
 
 
 @dataclass(frozen=True)
 class CrawlSummary:
-    """What a gather did, for people and for ``--json``."""
+    """Summary of a crawl."""
 
     fetch: FetchSummary
     requests: int
@@ -33,19 +33,21 @@ class CrawlSummary:
 
     @property
     def repositories(self) -> int:
-        """How many were written."""
+        """Number of repositories written."""
         return self.fetch.repositories
 
     def as_text(self) -> str:
-        """Return the lines that a person reads."""
+        """Return the lines of the terminal output."""
         lines = [self.fetch.as_text()]
         if self.requests:
             lines.append(
-                f"{self.requests:,} requests, of which {self.refused:,} were refused by a limit and {self.failed:,} failed; "
+                f"{self.requests:,} requests, of which {self.refused:,} were rate limited and {self.failed:,} failed; "
                 f"waited {format_seconds(self.waited)}"
             )
         else:
-            lines.append("nothing to ask: all was answered before; stargaze fetch --update asks what may have changed")
+            lines.append(
+                "no requests: all responses were cached; stargaze fetch --update fetches what may have changed"
+            )
         for what, which in self._missing():
             lines += _listed(what, which)
         if self.history:
@@ -53,7 +55,7 @@ class CrawlSummary:
         return "\n".join([*lines, *self.notes])
 
     def as_line(self) -> str:
-        """Return the one line of a run; the same command as ``fetch`` names each of what is missing."""
+        """Return one line for ``stargaze run``; ``stargaze fetch`` lists the missing items."""
         missing = [f"{len(which):,} {what}" for what, which in self._missing() if which]
         return "; ".join([self.fetch.as_line(), *missing, *self.notes])
 

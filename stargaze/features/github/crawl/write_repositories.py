@@ -1,4 +1,4 @@
-"""What was gathered, from the disk into ``repositories.parquet``, a page at a time."""
+"""Write cached responses to ``repositories.parquet``, page by page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stargaze.store import Store
 from stargaze.system.progress import Report
 
 KINDS = (*(kind.name for kind in graphql.KINDS), *REST_DETAILS)
-"""Of details, the later ones over the earlier."""
+"""Kinds of details; later ones take precedence."""
 
 
 def write_crawl(
@@ -31,7 +31,7 @@ def write_crawl(
     now: datetime,
     report: Report,
 ) -> FetchSummary:
-    """Write the newest row of each repository, with all that is known beside it."""
+    """Write the newest row of each repository with its details."""
     counts = FetchCounts([store.github_cache])
     rows = _rows(repositories, cache, run, counts, report)
     return write_repositories.write_repositories(
@@ -54,7 +54,7 @@ def _rows(
         }
         known = cache.details(KINDS, {number: repositories[number].stamp for number in items})
         report(
-            f"putting {position:,} of {len(repositories):,} repositories together",
+            f"writing {position:,} of {len(repositories):,} repositories",
             0.9 * position / max(len(repositories), 1),
         )
         for number, item in items.items():
@@ -69,7 +69,7 @@ def _rows(
 
 
 def _page_items(page: CachedResponse) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows of a search page, or the one of a single repository, by GitHub's number."""
+    """Yield the rows of a search page or of a single repository by id."""
     data = page.data
     for item in filter(is_repository, data["items"]) if "items" in data else [data]:
         yield int(item.get("databaseId") or item["id"]), item

@@ -1,4 +1,4 @@
-"""One page of a search's answer, and how to come by one that is whole."""
+"""A page of search results, and repeated requests until it is complete."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Protocol
 from stargaze.features.github.search.query import Region
 
 MAX_RESULTS = 1000
-"""Results of one query that GitHub's search gives, REST and GraphQL alike."""
+"""Results per query that GitHub's search returns, by REST and GraphQL."""
 PER_PAGE = 100
 MAX_REPEATS = 2
-"""How often a page that says it is incomplete, or is short, is asked again before it is reported."""
+"""Repeats of an incomplete or short page before it is reported."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A row of a search answer, as far as slicing looks at it."""
+    """A search result with the fields that partitioning uses."""
 
     id: int
     stars: int
@@ -26,7 +26,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Page:
-    """One answered page: GitHub's total of the whole query, and the rows."""
+    """A page of results and the total of the query."""
 
     total: int
     incomplete: bool
@@ -34,17 +34,16 @@ class Page:
 
 
 class PageSource(Protocol):
-    """Who answers a page of a region, most stars first."""
+    """Returns pages of a region, most stars first."""
 
     def page(self, region: Region, number: int, attempt: int) -> Page:
-        """Return page ``number`` from 1; ``attempt`` counts from 0 how often it is asked anew."""
+        """Return page ``number`` from 1; ``attempt`` counts repeats from 0."""
 
 
 def complete_page(source: PageSource, region: Region, number: int, maximum: int = MAX_RESULTS) -> Page:
-    """Ask for a page until GitHub shows all of it, a few times at most.
+    """Request a page until it is complete, a few times at most.
 
-    A search that takes GitHub too long counts and shows only what it came to, even nothing; so where all answers are
-    incomplete, the largest total is the best.
+    A search that times out returns partial counts and rows; if all responses are incomplete, the largest total is used.
     """
     pages: list[Page] = []
     for attempt in range(MAX_REPEATS + 1):
@@ -53,7 +52,7 @@ def complete_page(source: PageSource, region: Region, number: int, maximum: int 
         n_expected = min(page.total, maximum, MAX_RESULTS) - PER_PAGE * (number - 1)
         if not page.incomplete and len(page.hits) >= min(PER_PAGE, n_expected):
             break
-    whole = [page for page in pages if not page.incomplete]  # where rows are left out, others move up: never mix both
+    whole = [page for page in pages if not page.incomplete]  # missing rows shift others, so never mix both
     hits = {hit.id: hit for page in whole or pages for hit in page.hits}
     total = whole[-1].total if whole else max(page.total for page in pages)
     return Page(total, not whole, tuple(hits.values()))

@@ -1,8 +1,7 @@
-"""Walk past the search's cap of 1,000: slices of stars and creation that cover every repository exactly once.
+"""Partition a search beyond its limit of 1,000 results: slices of stars and creation time, each repository once.
 
-A search sorted by stars gives its first 1,000 in ten full pages; the next slice begins at the stars of the last
-row. What is lost are the rows of that last star count, seen twice. Where many share a count, the rest is first parted into
-bands of creation time, so that few of a band share one.
+A search sorted by stars returns its first 1,000 in ten full pages; the next slice starts at the stars of the last row,
+whose rows are seen twice. Where many share a star count, the rest is first split into bands of creation time.
 """
 
 from __future__ import annotations
@@ -24,38 +23,38 @@ from stargaze.features.github.search.page import (
 from stargaze.features.github.search.query import Region
 
 BAND_FILL = 0.93
-"""Share of the cap that a predicted band shall hold: chance is some 30 rows, and one too large is parted again."""
+"""Planned fill of a band relative to the limit: chance is some 30 rows, and a band too large is split again."""
 MIN_BAND_ROWS = 2 * MAX_RESULTS
-"""Rows of a band below which its last, partly filled page costs more than shared star counts do."""
+"""Rows of a band below which its partly filled last page costs more than shared star counts."""
 MIN_BAND_STARS = 10
-"""Below, so many share a star count that bands lose some sqrt(1 / (30 stars)) of all rows, 6 % at ten: each count is
-parted by time alone, which loses as much."""
+"""Below, bands lose some sqrt(1 / (30 stars)) of all rows, 6 % at ten: each star count is split by time alone, at the
+same loss."""
 TAIL_ROWS = 11
-"""Last rows whose middle says where a slice ends: one out of order, by a stale index, does not."""
+"""Last rows whose median ends a slice, so that one row out of order does not."""
 MAX_REMEMBERED = 20_000
-"""Creation times of rows seen that are kept to tell where a band should end."""
+"""Creation times that are kept to place the ends of bands."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A region that is done: what was found there, and what GitHub said there is."""
+    """A finished region: the ids found and the number that GitHub reported."""
 
     region: Region
     ids: frozenset[int]
     expected: int
     incomplete: bool = False
     shown: int | None = None
-    """How many of those expected are among the ids, where these hold others too; None means all ids are."""
+    """Ids inside the region if ``ids`` holds others too; None means all."""
 
     @property
     def missing(self) -> int:
-        """Repositories that GitHub counts and did not show."""
+        """Repositories that GitHub counted but did not return."""
         return max(self.expected - (len(self.ids) if self.shown is None else self.shown), 0)
 
 
 @dataclass
 class _CreationTimes:
-    """What the walk has learned of creation times, to part a region evenly."""
+    """Creation times seen so far, to split a region evenly."""
 
     created: list[int] = field(default_factory=list)
 
@@ -64,7 +63,7 @@ class _CreationTimes:
             self.created.extend(hit.created for hit in hits)
 
     def bands(self, region: Region, count: int) -> list[Region]:
-        """Part a region into bands of creation time that should hold equally many."""
+        """Split a region into bands of creation time with about equal counts."""
         low, high = region.created_low, region.created_high
         count = min(count, high - low + 1)
         times = sorted(moment for moment in self.created if low <= moment <= high)
@@ -74,26 +73,26 @@ class _CreationTimes:
         else:
             inner = [times[len(times) * number // count] for number in range(1, count)]
         starts = sorted({low, *(moment for moment in inner if low < moment <= high)})
-        if len(starts) == 1 < count:  # all that was seen is of one moment
+        if len(starts) == 1 < count:  # all times seen are equal
             starts.append(low + (high - low + 1) // 2)
         ends = [start - 1 for start in starts[1:]] + [high]
         return [region.with_created(start, end) for start, end in zip(starts, ends, strict=True)]
 
 
 def partition_search(pages: PageSource, whole: Region) -> Iterator[Slice]:
-    """Yield slices that cover the region exactly once, most starred first as far as bands allow.
+    """Yield slices that cover the region exactly once, most stars first as far as bands allow.
 
     Parameters
     ----------
     pages : Pages
-        Answers each page; what it has answered before it may answer from what it kept.
+        Returns each page, possibly from a cache.
     whole : Region
-        What to cover.
+        The region to cover.
 
     Yields
     ------
     Slice
-        Disjoint regions whose union is ``whole``. ``ids`` may hold neighbours too: rows whose stars changed
+        Disjoint regions whose union is ``whole``. ``ids`` may hold neighbors too: rows whose stars changed
         since GitHub indexed them, and those of the last star count, which the next slice holds as well.
     """
     times = _CreationTimes()
@@ -104,13 +103,13 @@ def partition_search(pages: PageSource, whole: Region) -> Iterator[Slice]:
         times.learn(first.hits)
         if first.total <= MAX_RESULTS or not first.hits:
             done = _read_slice(pages, region, first)
-            if done.expected > MAX_RESULTS >= first.total:  # GitHub counted too few at first
+            if done.expected > MAX_RESULTS >= first.total:  # the first total was too low
                 todo.append((region, replace(first, total=done.expected)))
             else:
                 yield done
         elif region.stars_low == region.stars_high:
             parts = times.bands(region, math.ceil(first.total / (BAND_FILL * MAX_RESULTS)))
-            if len(parts) == 1:  # more than the cap, alike to the second: the rest cannot be reached
+            if len(parts) == 1:  # more than the limit in one second: the rest is out of reach
                 yield _read_slice(pages, region, first)
             else:
                 todo += [(part, None) for part in reversed(parts)]
@@ -125,7 +124,7 @@ def partition_search(pages: PageSource, whole: Region) -> Iterator[Slice]:
 
 
 def top_slice(pages: PageSource, region: Region, number: int) -> Slice:
-    """Read only the most starred of a region, at most the cap: no slices are needed for them."""
+    """Read only the most starred repositories of a region, at most the limit of one query."""
     first = complete_page(pages, region, 1)
     hits, incomplete, total = _read_pages(pages, region, first, number)
     return Slice(region, frozenset(hit.id for hit in hits), min(total, number), incomplete)
@@ -139,7 +138,7 @@ def _read_slice(pages: PageSource, region: Region, first: Page) -> Slice:
 def _read_top(
     pages: PageSource, region: Region, first: Page, times: _CreationTimes
 ) -> tuple[Slice | None, list[tuple[Region, Page | None]]]:
-    """Read the most starred of a region that is too large: return their slice, if they make one, and what is left to do."""
+    """Read the top of a region that is too large; return its slice, if any, and the remaining regions."""
     top = max(hit.stars for hit in first.hits)
     if top == min(hit.stars for hit in first.hits):
         return _split_star_count(pages, region, first, top)
@@ -152,7 +151,7 @@ def _read_top(
     below = complete_page(pages, rest, 1)
     upper = region.with_stars(lowest + 1, region.stars_high)
     done = Slice(upper, frozenset(hit.id for hit in hits), min(first.total, MAX_RESULTS), incomplete)
-    if first.total - below.total > sum(hit.stars > lowest for hit in hits):  # some slipped through while we read
+    if first.total - below.total > sum(hit.stars > lowest for hit in hits):  # rows moved while reading
         return _read_above(pages, upper, done.ids, [(rest, below)])
     bands = band_count(below.total, rest.stars_low, lowest)
     return done, [(rest, below)] if bands == 1 else [(part, None) for part in times.bands(rest, bands)]
@@ -161,10 +160,9 @@ def _read_top(
 def _split_star_count(
     pages: PageSource, region: Region, first: Page, stars: int
 ) -> tuple[Slice | None, list[tuple[Region, Page | None]]]:
-    """Part off one star count that many share.
+    """Split off one star count that many share.
 
-    Above it is nothing, since the answer begins there; unless the index is older than the rows that it shows, which the
-    totals tell.
+    Nothing lies above it, since the results start there, unless the search index is outdated, which the totals show.
     """
     if region.stars_high is not None:
         stars = min(stars, region.stars_high)
@@ -182,7 +180,7 @@ def _split_star_count(
 def _read_above(
     pages: PageSource, upper: Region, ids: frozenset[int], rest: list[tuple[Region, Page | None]]
 ) -> tuple[Slice | None, list[tuple[Region, Page | None]]]:
-    """Read for itself what lies above the rest, since less of it was seen than GitHub counts."""
+    """Read the region above the rest on its own, since fewer rows were seen than GitHub counts."""
     first = complete_page(pages, upper, 1)
     if first.total > MAX_RESULTS:
         return None, [(upper, first), *rest]
@@ -191,7 +189,7 @@ def _read_above(
 
 
 def band_count(total: int, low: int, high: int) -> int:
-    """Return into how many bands of creation time the rest of a walk is best parted.
+    """Return the best number of bands of creation time for the rest of a region.
 
     A slice loses half of those that share its last star count, a band half a page at its end. Star counts fall
     as a power of -2, so of ``total`` repositories with ``low`` to ``high`` stars, one shares its count with
@@ -215,9 +213,9 @@ def band_count(total: int, low: int, high: int) -> int:
 def _read_pages(
     pages: PageSource, region: Region, first: Page, maximum: int = MAX_RESULTS
 ) -> tuple[list[Hit], bool, int]:
-    """Read all pages that the cap allows; if rows moved between them meanwhile, read them once more.
+    """Read all pages of a query; if rows moved between pages, read them once more.
 
-    Returns the rows, whether GitHub says that some are missing, and its latest total.
+    Returns the rows, whether they are incomplete, and the latest total.
     """
     hits = {hit.id: hit for hit in first.hits}
     total, incomplete, has_moved, number = first.total, first.incomplete, False, 1

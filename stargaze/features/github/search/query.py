@@ -1,4 +1,4 @@
-"""GitHub's search language, as far as slices need it: ranges of stars and of creation, in and out of text."""
+"""GitHub search syntax: parse and format ranges of stars and creation time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from stargaze.features.ingest.validate import GITHUB_START
 DAY = 86_400
 _RANGE = re.compile(r"(?P<sign>>=|<=|>|<)?(?P<low>[^.\s*]+|\*)(?:\.\.(?P<high>[^.\s]+|\*))?")
 _VISIBILITY = re.compile(r"(?<![\w-])(is:(public|private|internal)|visibility:\w+)(?!\S)", re.IGNORECASE)
-"""Says itself who may see what is searched for; else what the token's owner alone may see is left out."""
+"""Explicit visibility; without it, private repositories are excluded."""
 _RANGE_QUALIFIER = re.compile(r"(?<![\w-])(?P<name>stars|created|sort):(?P<value>\S+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle of stars × creation, both ends in it; ``stars_high`` None has no end."""
+    """A rectangle of stars × creation time, ends included; ``stars_high`` None is unlimited."""
 
     stars_low: int
     stars_high: int | None
@@ -28,28 +28,28 @@ class Region:
     created_high: int
 
     def with_stars(self, low: int, high: int | None) -> Region:
-        """Return the same years with other stars."""
+        """Return the region with another range of stars."""
         return replace(self, stars_low=low, stars_high=high)
 
     def with_created(self, low: int, high: int) -> Region:
-        """Return the same stars with other years."""
+        """Return the region with another range of creation time."""
         return replace(self, created_low=low, created_high=high)
 
     def as_text(self) -> str:
-        """Name it for people, as ``stars 100..250, created 2015-01-01..2016-06-30``."""
+        """Format it as ``stars 100..250, created 2015-01-01..2016-06-30``."""
         days = [datetime.fromtimestamp(second, tz=UTC).date() for second in (self.created_low, self.created_high)]
         return f"stars {self.stars_low}..{'*' if self.stars_high is None else self.stars_high}, created {days[0]}..{days[1]}"
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is asked for as a whole: words and qualifiers, and the rectangle to gather."""
+    """The whole search: words and qualifiers, and the region to crawl."""
 
     text: str
     whole: Region
 
     def render(self, region: Region) -> str:
-        """Write the query of a part of it; where a range is as wide as it can be, it is left out."""
+        """Return the query of a region; an unlimited range is omitted."""
         parts = [self.text] if self.text else []
         if region.stars_high is not None:
             low, high = region.stars_low, region.stars_high
@@ -60,29 +60,27 @@ class Search:
         return " ".join(parts)
 
     def name(self, region: Region) -> str:
-        """Name a part the same whenever it is asked for: "until now" is another moment in every update."""
+        """Return a stable name of a region; "until now" differs in every update."""
         end = "end" if region.created_high == self.whole.created_high else str(region.created_high)
         high = "" if region.stars_high is None else region.stars_high
         return f"stars {region.stars_low}..{high} created {region.created_low}..{end}"
 
 
 def read_search(section: GithubSection, now: datetime) -> Search:
-    """Read the section's query and ranges; what the query says of stars and creation becomes a range too.
+    """Parse the query and ranges of the section; star and creation qualifiers in the query become ranges.
 
     Raises
     ------
     ConfigError
-        If a range cannot be read, is empty, or is given twice.
+        If a range is invalid, empty, or given twice.
     """
     ranges: dict[str, str] = {}
     for match in _RANGE_QUALIFIER.finditer(section.query):
         name = match["name"].lower()
         if name == "sort" or name in ranges:
             raise ConfigError(
-                f"github.query: {match[0]} cannot stand there"
-                if name == "sort"
-                else f"github.query: two {name}: ranges",
-                hint="the order is github.sampling's" if name == "sort" else f"write one {name}:LOW..HIGH",
+                f"github.query: {match[0]} is not allowed" if name == "sort" else f"github.query: two {name}: ranges",
+                hint="github.sampling sets the order" if name == "sort" else f"write one {name}:LOW..HIGH",
             )
         ranges[name] = match["value"]
     for name, value in (("stars", section.stars), ("created", section.created)):
@@ -98,7 +96,7 @@ def read_search(section: GithubSection, now: datetime) -> Search:
 
 
 def stars_range(text: str) -> tuple[int, int | None]:
-    """Read a range of stars; empty is all.
+    """Parse a range of stars; empty is all.
 
     Examples
     --------
@@ -118,7 +116,7 @@ def stars_range(text: str) -> tuple[int, int | None]:
 
 
 def created_range(text: str, now: datetime) -> tuple[int, int]:
-    """Read a range of creation [s since 1970, both ends in it]; what is open ends at GitHub's beginning or now."""
+    """Parse a range of creation time [s since 1970, ends included]; open ends are GitHub's start and now."""
     beginning, end = int(GITHUB_START.timestamp()), int(now.timestamp())
     if not text:
         return beginning, end
@@ -147,7 +145,7 @@ def _split_range(name: str, text: str) -> tuple[str, str, str | None]:
 
 def _range_error(name: str, text: str) -> ConfigError:
     example = ">=1000, 100..500 or <50" if name == "stars" else "2015-01-01..2020-12-31 or >=2020-01-01"
-    return ConfigError(f"github.{name} is {text!r}: not a range that holds anything", hint=f"write it as {example}")
+    return ConfigError(f"github.{name} is {text!r}: not a valid range", hint=f"write it as {example}")
 
 
 def _parse_count(text: str, part: str) -> int | None:
@@ -159,7 +157,7 @@ def _parse_count(text: str, part: str) -> int | None:
 
 
 def _parse_day(text: str, part: str, open_end: int) -> tuple[int, int]:
-    """Return the first and the last second of a day, of a month, of a year, or a moment twice."""
+    """Return the first and last second of a day, month or year; a time is returned twice."""
     if part == "*":
         return open_end, open_end
     try:

@@ -1,7 +1,7 @@
-"""Which part of a search is gathered: the most starred, an even sample over stars and years, or a fair one.
+"""Sampling of a search: top stars, stratified over stars and years, or random.
 
-A fair sample takes all repositories that were created in random windows of time, so each has the same chance,
-and a window costs as many requests as it holds hundreds.
+A random sample takes all repositories created in random time windows, so each has the same probability, and a window
+costs one request per hundred repositories.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from stargaze.features.github.search.page import MAX_RESULTS, PER_PAGE, Page, Pa
 from stargaze.features.github.search.query import Region, Search
 
 STAR_EDGES = (0, 1, 3, 10, 32, 100, 316, 1000, 3162, 10_000, 31_623, 100_000)
-"""Star counts where a stratum begins: two to a power of ten."""
+"""Star counts where strata begin: two per power of ten."""
 WINDOW_MARGIN = 1.15
-"""Windows are made this much larger than needed: how many a window holds is known when it is read."""
+"""Factor by which windows are larger than needed, since their counts are unknown."""
 THRESHOLD_TOLERANCE = 1.02
-"""A threshold of stars is good enough if so many times the number wanted lie above it."""
+"""A star threshold is accepted if at most this multiple of the limit lies above it."""
 MAX_COUNT_REQUESTS = 20
-"""Counts that are asked for until a threshold is found; five or six are usual."""
+"""Count requests to find a star threshold; five or six are usual."""
 ROWS_PER_WINDOW = 500
 MIN_WINDOWS, MAX_WINDOWS = 12, 200
-"""Of a fair sample: fewer would show how one season differs from the next."""
+"""Of a random sample; fewer windows would show seasonal differences."""
 MAX_WHOLE_PAGES = 3
-"""Pages of a stratum that is read as a whole, and drawn from: windows would cost as much."""
+"""Pages of a stratum that is read completely; windows would cost as much."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Regions to gather, and how many of what they hold are kept; None keeps all."""
+    """Regions to crawl, and how many of their repositories to keep; None keeps all."""
 
     regions: tuple[Region, ...]
     quota: int | None = None
     expected: int = 0
-    """Repositories there, as far as GitHub has said."""
+    """Estimated repositories in the regions."""
     spare: tuple[Region, ...] = ()
-    """Regions to go on with, in this order, where the others hold fewer than the quota."""
+    """Further regions, in this order, if the others hold fewer than the quota."""
 
 
 def sample_groups(pages: PageSource, search: Search, section: GithubSection) -> list[Group]:
-    """Return what to walk for the sample that is asked for; counts are asked for where they are needed."""
+    """Return the groups of regions for the configured sample; counts are requested as needed."""
     first = complete_page(pages, search.whole, 1)
     number = section.limit or first.total
     if number >= first.total or not first.hits or (section.sampling == "top" and number <= MAX_RESULTS):
@@ -59,7 +59,7 @@ def sample_groups(pages: PageSource, search: Search, section: GithubSection) -> 
 
 
 def draw_sample(ids: Iterable[int], quota: int | None, seed: int) -> list[int]:
-    """Draw ``quota`` of the ids, the same ones whatever order they come in.
+    """Draw ``quota`` ids, independent of their order.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def draw_sample(ids: Iterable[int], quota: int | None, seed: int) -> list[int]:
 
 
 def share_evenly(counts: Sequence[int], number: int) -> list[int]:
-    """Share a number out evenly; a stratum that holds less gives what it has, the others make up for it.
+    """Allocate a number evenly; other strata compensate for one that holds less.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def share_evenly(counts: Sequence[int], number: int) -> list[int]:
 
 
 def _top_groups(pages: PageSource, whole: Region, number: int, first: Page) -> list[Group]:
-    """Find the star count above which about as many lie as are wanted; of those that share it, as many as are missing."""
+    """Find the star threshold of the top ``number``; tied repositories at the threshold are sampled."""
     low, n_low = whole.stars_low, first.total
     high, n_high = max(hit.stars for hit in first.hits) + 1, 0
     for _ in range(MAX_COUNT_REQUESTS):
@@ -111,7 +111,7 @@ def _top_groups(pages: PageSource, whole: Region, number: int, first: Page) -> l
 
 
 def _interpolate(low: int, n_low: int, high: int, n_high: int, number: int) -> int:
-    """Guess by a straight line in logarithms, as star counts fall; never at an end."""
+    """Interpolate linearly in logarithms, as star counts decline; never return an end."""
     x_low, x_high = math.log(low + 1), math.log(high + 1)
     y_low, y_high, y = math.log(n_low), math.log(max(n_high, 0.5)), math.log(number * (1 + THRESHOLD_TOLERANCE) / 2)
     share = (y_low - y) / (y_low - y_high)
@@ -158,8 +158,8 @@ def _random_windows(
 ) -> Group:
     """Choose random windows of creation time that hold a little more than ``number``.
 
-    The time is parted evenly, and each part has one window that begins anywhere and goes round its end, so every
-    moment has the same chance. What follows each window, longer each time, is spare.
+    The time is split evenly; each part has one window that starts anywhere and wraps around, so every moment has the
+    same probability. The ranges after each window, growing in length, are spare.
     """
     share = min(WINDOW_MARGIN * number / total, 1.0)
     span = region.created_high - region.created_low + 1
@@ -176,13 +176,13 @@ def _random_windows(
             spare += [(turn, piece) for piece in pieces] if turn else []
             done += width
             turn, width = turn + 1, min(max(done // 2, 1), length - done)
-    chance = random.permutation(len(spare))  # of those that are equally far, none shall have a better one
+    chance = random.permutation(len(spare))  # random order among equally distant ones
     order = sorted(range(len(spare)), key=lambda index: (spare[index][0], chance[index]))
     return Group(tuple(regions), number, round(share * total), tuple(spare[index][1] for index in order))
 
 
 def _wrap(start: int, width: int, length: int) -> list[tuple[int, int]]:
-    """Part a stretch of a circle at the circle's end: begin and end of each piece.
+    """Split an arc at the end of the circle; return begin and end of each piece.
 
     Examples
     --------

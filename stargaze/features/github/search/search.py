@@ -1,4 +1,4 @@
-"""Repositories found by search: each page asked once, kept on disk, and looked at for what slices and details need."""
+"""Search for repositories: each page is requested once and cached."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ STATE_FIELDS = {
     "stargazers_count": "stargazerCount",
     "forks_count": "forkCount",
 }
-"""Fields that change when nearly anything about a repository does, by REST and by GraphQL."""
+"""Fields that change with nearly any change of a repository, by REST and GraphQL name."""
 REQUIRED_FIELDS = {"id": int, "node_id": str, "full_name": str, "created_at": str, "stargazers_count": int}
-"""What every row of GitHub's search has; one without is none."""
+"""Required fields of a search result and their types."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepoRef:
-    """What is remembered of a repository while it is gathered; its row stays on disk."""
+    """The data of a repository kept in memory during a crawl; its row stays on disk."""
 
     id: int
     node_id: str
@@ -45,14 +45,14 @@ class RepoRef:
     owner_type: str
     stars: int
     stamp: str
-    """Of the state that it was in; details that were learned in the same state still hold."""
+    """Hash of its state; details stored with the same stamp are current."""
     page_key: str
-    """The page that holds its newest row."""
+    """Cache key of the page with its newest row."""
 
 
 @dataclass
 class SearchProgress:
-    """How far the search is: how many it should find, and where GitHub showed fewer than it counts."""
+    """Progress of a search; ``short`` are slices where GitHub returned fewer than it counted."""
 
     expected: int = 0
     slices: int = 0
@@ -60,12 +60,12 @@ class SearchProgress:
 
 
 def is_repository(item: Any) -> bool:
-    """Tell whether this is a repository as GitHub's REST API writes one."""
+    """Return whether this is a repository record of the REST API."""
     return isinstance(item, dict) and all(isinstance(item.get(name), kind) for name, kind in REQUIRED_FIELDS.items())
 
 
 def parse_repository(item: Mapping[str, Any], key: str) -> RepoRef:
-    """Read what is remembered of a REST row or a GraphQL node."""
+    """Parse a REST record or a GraphQL node."""
     owner = item.get("owner") or {}
     stamp = json.dumps([item.get(rest, item.get(graph)) for rest, graph in STATE_FIELDS.items()])
     return RepoRef(
@@ -80,7 +80,7 @@ def parse_repository(item: Mapping[str, Any], key: str) -> RepoRef:
 
 
 class CachedSearch:
-    """Answers the walk's pages: from the disk what was answered before, else from GitHub, and then onto the disk."""
+    """Source of search pages: from the cache, else from GitHub."""
 
     def __init__(self, client: Client, cache: ResponseCache, run: CrawlRun, search: Search) -> None:
         self._client = client
@@ -127,9 +127,9 @@ def search_repositories(
     progress: SearchProgress,
     on_slice: Callable[[list[RepoRef]], None],
 ) -> list[RepoRef]:
-    """Gather what the sample asks for; ``progress`` is kept up to date, also with what GitHub answered incompletely.
+    """Search for the configured sample and update ``progress``.
 
-    ``meanwhile`` gets those of each slice that are sure to stay, or nearly: the search itself has to wait so often.
+    ``on_slice`` gets the (almost) certain results of each slice, to be used while the search waits.
     """
     groups = sampling.sample_groups(search_cache, search, section)
     expected = sum(group.expected for group in groups)
@@ -161,14 +161,14 @@ def search_repositories(
 
 
 def _star_rank(repository: RepoRef) -> tuple[int, int]:
-    """Order by stars, the most first."""
+    """Sort key: most stars first."""
     return -repository.stars, repository.id
 
 
 def _read_slices(
     search_cache: CachedSearch, group: sampling.Group, section: GithubSection, found: set[int]
 ) -> Iterator[Slice]:
-    """Walk the group's regions, and its spare ones while too few are ``found``."""
+    """Read the regions of the group, then spare ones while too few are ``found``."""
     if section.sampling == "top" and 0 < section.limit <= MAX_RESULTS:
         yield top_slice(search_cache, group.regions[0], section.limit)
         return
@@ -181,7 +181,7 @@ def _read_slices(
 
 
 def _is_inside(repository: RepoRef, group: sampling.Group) -> bool:
-    """Tell whether a row belongs to the group: a slice's pages show some of its neighbours."""
+    """Return whether a row belongs to the group; pages of a slice include neighbors."""
     return group.quota is None or any(
         region.stars_low <= repository.stars and (region.stars_high is None or repository.stars <= region.stars_high)
         for region in group.regions
@@ -189,15 +189,15 @@ def _is_inside(repository: RepoRef, group: sampling.Group) -> bool:
 
 
 def _to_cached(reply: Reply) -> CachedResponse:
-    """Keep an answer of GitHub's search."""
+    """Validate a search response for the cache."""
     data = reply.data
     if isinstance(data, dict) and isinstance(data.get("items"), list) and isinstance(data.get("total_count"), int):
         return CachedResponse(reply.at, reply.etag, reply.raw)
-    raise ExternalError("GitHub's search answered with something that is no search result", hint=RESUME_HINT)
+    raise ExternalError("GitHub's search returned an invalid response", hint=RESUME_HINT)
 
 
 def _parse_time(text: str) -> int:
-    """Read a moment of GitHub's; one that is none lies at the beginning of time."""
+    """Parse a GitHub time [s since 1970]; 0 if it is invalid."""
     try:
         return int(datetime.fromisoformat(text).astimezone(UTC).timestamp())
     except ValueError:

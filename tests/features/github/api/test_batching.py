@@ -95,7 +95,7 @@ def test_a_github_that_counts_nothing_is_waited_for_longer_and_longer_and_nobody
     clock: FakeClock, health: Response
 ) -> None:
     github = Numbers({5}, [health])
-    with pytest.raises(ExternalError, match="does not answer") as error:
+    with pytest.raises(ExternalError, match="does not respond") as error:
         ask_about(github, clock)
     assert clock.slept == [2.0**power for power in range(1, MAX_TRIES_DOWN + 1)]
     assert github.given_up == []

@@ -140,10 +140,10 @@ CUT = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"
 @pytest.mark.parametrize(
     ("says", "closes", "why"),
     [
-        (CUT, True, "cut short"),
+        (CUT, True, "truncated"),
         (b"", True, "closed"),
-        (b"", False, "no answer within"),
-        (CUT, False, "no answer within"),
+        (b"", False, "no response within"),
+        (CUT, False, "no response within"),
     ],
 )
 def test_an_answer_that_does_not_come_whole_is_none_and_is_asked_for_once(

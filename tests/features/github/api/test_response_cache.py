@@ -126,7 +126,7 @@ def test_a_gather_that_is_forgotten_begins_anew(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layout", "words"), [(99, "a newer stargaze"), (1, "an older stargaze"), (0, "of something else")]
+    ("layout", "words"), [(99, "a newer stargaze"), (1, "an older stargaze"), (0, "of another program")]
 )
 def test_a_file_of_another_layout_is_refused_and_left_alone(path: Path, layout: int, words: str) -> None:
     path.parent.mkdir()

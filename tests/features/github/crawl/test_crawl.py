@@ -146,7 +146,7 @@ def test_of_many_that_share_a_star_count_as_many_are_looked_at_as_are_wanted(
 
 def test_a_search_that_counts_many_and_shows_none_is_told(github: SmallGitHub, gathering: Gathering) -> None:
     github.odd = {"total_count": 5000, "items": []}
-    with pytest.raises(BadDataError, match="no repository like this"):
+    with pytest.raises(BadDataError, match="no repository on GitHub matches"):
         gathering(dataclasses.replace(SECTION, limit=2000))
 
 
@@ -194,7 +194,7 @@ def test_a_graphql_that_answers_nothing_ends_and_marks_nobody_as_too_large(
     github: SmallGitHub, gathering: Gathering, store: Store
 ) -> None:
     github.too_heavy = 0
-    with pytest.raises(ExternalError, match="does not answer"):
+    with pytest.raises(ExternalError, match="does not respond"):
         gathering(dataclasses.replace(SECTION, limit=100), token=True)
     github.too_heavy = 100
     assert gathering(dataclasses.replace(SECTION, limit=100), token=True).too_large == ()
@@ -249,7 +249,7 @@ def test_names_beside_a_search_are_refused(gathering: Gathering) -> None:
 
 
 def test_a_search_that_finds_nothing_says_so(gathering: Gathering, store: Store) -> None:
-    with pytest.raises(BadDataError, match="no repository like this"):
+    with pytest.raises(BadDataError, match="no repository on GitHub matches"):
         gathering(dataclasses.replace(SECTION, stars=">=999999999"))
     assert not store.repositories.exists()
 
@@ -382,7 +382,7 @@ def test_a_plan_counts_what_is_asked_beside_a_gather_that_is_done(
 
 def test_a_search_that_github_gives_up_on_is_no_empty_one(github: SmallGitHub, gathering: Gathering) -> None:
     github.odd = {"total_count": 0, "items": [], "incomplete_results": True}
-    with pytest.raises(ExternalError, match="gave up"):
+    with pytest.raises(ExternalError, match="timed out"):
         gathering()
     github.odd = {}
     assert gathering().repositories == 3_000
@@ -424,7 +424,7 @@ def test_an_update_asks_again_for_details_that_are_old(
     gathering(section, token=True)
     clock.now += 31 * 86_400
     asked = len(github.asked)
-    assert "answers since" in "\n".join(gathering(section, token=True).notes)
+    assert "cached responses since" in "\n".join(gathering(section, token=True).notes)
     assert len(github.asked) == asked
     gathering(section, token=True, update=True)
     assert sum("Counts" in ask for ask in github.asked[asked:]) == 2
@@ -468,7 +468,7 @@ def test_the_same_command_again_asks_nothing(github: SmallGitHub, gathering: Gat
     section = dataclasses.replace(SECTION, limit=200, details=True, star_history=["*"])
     gathering(section, token=True)
     before, asked = table(store), len(github.asked)
-    assert "nothing to ask" in gathering(section, token=True).as_text()
+    assert "no requests" in gathering(section, token=True).as_text()
     assert len(github.asked) == asked
     pd.testing.assert_frame_equal(before, table(store))
 
