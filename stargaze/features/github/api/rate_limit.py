@@ -273,7 +273,7 @@ def format_seconds(seconds: float) -> str:
 
     Examples
     --------
-    >>> whole_seconds(42.2), whole_seconds(125), whole_seconds(9000)
+    >>> format_seconds(42.2), format_seconds(125), format_seconds(9000)
     ('43 s', '3 min', '2.5 h')
     """
     if seconds < 100:

@@ -228,13 +228,13 @@ def open_response_cache(path: Path, server: str) -> Iterator[ResponseCache]:
     with convert_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with _convert_database_errors(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        (layout,) = connection.execute("PRAGMA user_version").fetchone()
-        if layout == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             raise ExternalError(f"{path} is a database of another program", hint=f"move it away (mv {path} {path}.old)")
-        if layout not in (0, SCHEMA_VERSION):
+        if version not in (0, SCHEMA_VERSION):
             raise ExternalError(
-                f"{path} has schema version {layout}, created by {'a newer' if layout > SCHEMA_VERSION else 'an older'} stargaze; "
-                f"this one reads {SCHEMA_VERSION}",
+                f"{path} has schema version {version}, created by "
+                f"{'a newer' if version > SCHEMA_VERSION else 'an older'} stargaze; this one reads {SCHEMA_VERSION}",
                 hint=f"use that version, or move the file away (mv {path} {path}.old) to fetch everything again",
             )
         connection.execute("PRAGMA journal_mode = WAL")

@@ -37,7 +37,7 @@ def is_github_configured(section: GithubSection) -> bool:
 
     Examples
     --------
-    >>> is_asked(GithubSection()), is_asked(GithubSection(stars=">=1000"))
+    >>> is_github_configured(GithubSection()), is_github_configured(GithubSection(stars=">=1000"))
     (False, True)
     """
     return dataclasses.replace(section, api_url="") != dataclasses.replace(GithubSection(), api_url="")

@@ -134,10 +134,7 @@ class _RecordingSource:
 def _count_missing_details(
     stamps: Mapping[int, str], n_repos: int, repositories: Sequence[RepoRef] | None, run: CrawlRun
 ) -> int:
-    """Count of how many repositories a kind of details is not known.
-
-    Those of a search are known by number only once they are walked: of one that is done, details are known of most.
-    """
+    """Count repositories without current details; for a search the ids are known only after it has finished."""
     if repositories is not None:
         return n_repos - sum(stamps.get(repository.id) == repository.stamp for repository in repositories)
     return max(n_repos - len(stamps), 0) if run.done else n_repos
@@ -150,10 +147,7 @@ def _count_missing_histories(section: GithubSection, n_repos: int, cache: Respon
 
 
 def _remaining_pages(group: sampling.Group) -> int:
-    """Estimate the pages of a group that counting it has not asked for.
-
-    They are its rows and neighbours that are seen twice; a window is no page that was counted, and its last is half full.
-    """
+    """Estimate the uncounted pages of a group, with duplicate neighbors and half-filled last pages of windows."""
     full = group.expected / PER_PAGE
     if len(group.regions) == 1 and not group.spare:
         return max(math.ceil(full * (OVERLAP if group.expected > MAX_RESULTS else 1)) - 1, 0)
@@ -161,7 +155,7 @@ def _remaining_pages(group: sampling.Group) -> int:
 
 
 def _limits(client: Client, *, token: bool) -> dict[str, int]:
-    """Ask for the limits, which costs none; a server without limits says nothing of them."""
+    """Fetch the rate limits, which is free; a server without limits keeps the defaults."""
     limits = dict(LIMITS[token])
     reply = client.get("/rate_limit", allow_refusal=True)
     resources = reply.data.get("resources") if isinstance(reply.data, dict) and not reply.gone else None
@@ -187,7 +181,7 @@ def _describe_slices(page_source: PageSource, groups: Sequence[sampling.Group]) 
 
 
 def _predict_slices(page_source: PageSource, region: Region, expected: int) -> list[tuple[str, int]]:
-    """Predict where the slices will lie: how many have more than s stars falls as a power of s."""
+    """Predict the slices: the number of repositories above s stars declines as a power of s."""
     if expected <= MAX_RESULTS:
         return [(region.as_text(), expected)]
     first = complete_page(page_source, region, 1)

@@ -58,7 +58,7 @@ class _CreationTimes:
 
     created: list[int] = field(default_factory=list)
 
-    def learn(self, hits: Sequence[Hit]) -> None:
+    def add(self, hits: Sequence[Hit]) -> None:
         if len(self.created) < MAX_REMEMBERED:
             self.created.extend(hit.created for hit in hits)
 
@@ -100,7 +100,7 @@ def partition_search(pages: PageSource, whole: Region) -> Iterator[Slice]:
     while todo:
         region, known = todo.pop()
         first = known or complete_page(pages, region, 1)
-        times.learn(first.hits)
+        times.add(first.hits)
         if first.total <= MAX_RESULTS or not first.hits:
             done = _read_slice(pages, region, first)
             if done.expected > MAX_RESULTS >= first.total:  # the first total was too low
@@ -143,7 +143,7 @@ def _read_top(
     if top == min(hit.stars for hit in first.hits):
         return _split_star_count(pages, region, first, top)
     hits, incomplete, _ = _read_pages(pages, region, first)
-    times.learn(hits)
+    times.add(hits)
     lowest = max(int(statistics.median_high(hit.stars for hit in hits[-TAIL_ROWS:])), region.stars_low)
     if lowest >= top or (region.stars_high is not None and lowest >= region.stars_high):
         return _split_star_count(pages, region, replace(first, hits=tuple(hits)), lowest)
@@ -197,7 +197,7 @@ def band_count(total: int, low: int, high: int) -> int:
 
     Examples
     --------
-    >>> n_bands(300_000, 130, 500_000), n_bands(3_000, 5_000, 400_000)
+    >>> band_count(300_000, 130, 500_000), band_count(3_000, 5_000, 400_000)
     (48, 1)
     """
     low = max(low, 1)

@@ -63,7 +63,7 @@ def draw_sample(ids: Iterable[int], quota: int | None, seed: int) -> list[int]:
 
     Examples
     --------
-    >>> kept([3, 1, 2], 2, 0) == kept([2, 3, 1], 2, 0), len(kept([3, 1, 2], None, 0))
+    >>> draw_sample([3, 1, 2], 2, 0) == draw_sample([2, 3, 1], 2, 0), len(draw_sample([3, 1, 2], None, 0))
     (True, 3)
     """
     if quota is None:
@@ -76,7 +76,7 @@ def share_evenly(counts: Sequence[int], number: int) -> list[int]:
 
     Examples
     --------
-    >>> shares([5, 1000, 1000], 105), shares([1, 1], 9)
+    >>> share_evenly([5, 1000, 1000], 105), share_evenly([1, 1], 9)
     ([5, 50, 50], [1, 1])
     """
     allotted = [0] * len(counts)
@@ -186,7 +186,7 @@ def _wrap(start: int, width: int, length: int) -> list[tuple[int, int]]:
 
     Examples
     --------
-    >>> _round(7, 5, 10), _round(12, 3, 10)
+    >>> _wrap(7, 5, 10), _wrap(12, 3, 10)
     ([(7, 10), (0, 2)], [(2, 5)])
     """
     start %= length
