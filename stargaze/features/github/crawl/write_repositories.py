@@ -34,9 +34,7 @@ def write_crawl(
     """Write the newest row of each repository with its details."""
     counts = FetchCounts([store.github_cache])
     rows = _rows(repositories, cache, run, counts, report)
-    return write_repositories.write_repositories(
-        write_repositories.batch_rows(rows), counts, section, store, now, report
-    )
+    return write_repositories(batch_rows(rows), counts, section, store, now, report)
 
 
 def _rows(
