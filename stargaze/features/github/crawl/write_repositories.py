@@ -14,7 +14,7 @@ from stargaze.features.github.crawl.details import REST_DETAILS
 from stargaze.features.github.search.search import RepoRef, is_repository
 from stargaze.features.ingest import field_mapping as records
 from stargaze.features.ingest.fetch_summary import FetchCounts, FetchSummary
-from stargaze.features.ingest.write_repositories import write_repositories
+from stargaze.features.ingest.write_repositories import batch_rows, write_repositories
 from stargaze.store import Store
 from stargaze.system.progress import Report
 
