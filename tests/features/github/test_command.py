@@ -91,7 +91,7 @@ def test_no_file_holds_the_token(run: Run, github: World) -> None:
 @pytest.mark.parametrize(
     ("token", "words", "code", "said"),
     [
-        ("old", SEARCH, 4, "does not take GITHUB_TOKEN: Bad credentials"),
+        ("old", SEARCH, 4, "rejects GITHUB_TOKEN: Bad credentials"),
         ("narrow", SEARCH, 4, "not accessible"),
         ("two words", SEARCH, 4, "no token has"),
         (TOKEN, ("fetch", "--query", "nonsense:value"), 2, "nonsense is no qualifier"),

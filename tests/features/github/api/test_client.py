@@ -223,11 +223,11 @@ def test_a_web_page_instead_of_an_api_says_where_the_mistake_may_be(canned: Cann
         (answer(403, raw=b"Blocked by policy", content_type="text/html"), "status 403 and a web page"),
         (answer(401, raw=b"<html>Log in</html>"), "status 401 and a web page"),
         (answer(451, raw=b"<html>By order of"), "status 451 and a web page"),
-        (answer(404, raw=b""), "status 404 and no word of GitHub"),
-        (answer(404, raw=b"404 page not found"), "no word of GitHub"),
-        (answer(404, {"detail": "Not Found"}), "no word of GitHub"),
-        (answer(404, ["message"]), "no word of GitHub"),
-        (answer(300, {}), "status 300 and no word of GitHub"),
+        (answer(404, raw=b""), "status 404 and no message from GitHub"),
+        (answer(404, raw=b"404 page not found"), "no message from GitHub"),
+        (answer(404, {"detail": "Not Found"}), "no message from GitHub"),
+        (answer(404, ["message"]), "no message from GitHub"),
+        (answer(300, {}), "status 300 and no message from GitHub"),
     ],
 )
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_who_may_not_be_gone_ends_at_a_redirect_to_another_server_in_one_line(cl
         assert "jwt" not in caught.value.message + caught.value.hint
         assert len(server.asked) == client.stats.requests == 1
     assert clock.slept == []
-    assert "not asked: another server, evil.example" in said
+    assert "not requested: another server, evil.example" in said
 
 
 def test_what_is_gone_elsewhere_has_the_date_of_the_redirect(clock: FakeClock) -> None:

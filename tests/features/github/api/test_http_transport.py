@@ -71,10 +71,10 @@ def test_requests_go_below_the_base_url_and_graphql_of_an_enterprise_beside_it(
         ("https://api.github.com.evil.example/x", "api.github.com.evil.example"),
         ("https://evil.example\\@api.github.com/x", "evil.example"),
         ("file:///etc/passwd", "file://"),
-        ("https:///evil.example/x", "whose address is none"),
-        ("https://[evil/x", "whose address is none"),
-        ("https://api.github.com:99999/x", "whose address is none"),
-        ("evil.example/x", "whose address is none"),
+        ("https:///evil.example/x", "whose address is invalid"),
+        ("https://[evil/x", "whose address is invalid"),
+        ("https://api.github.com:99999/x", "whose address is invalid"),
+        ("evil.example/x", "whose address is invalid"),
     ],
 )
 def test_another_server_gets_nothing(url: str, name: str) -> None:
@@ -90,7 +90,7 @@ def test_another_server_gets_nothing(url: str, name: str) -> None:
     "url", ["https://api.github.com/x", "https://api.github.com:443/x", "HTTPS://API.github.COM/x"]
 )
 def test_the_same_server_may_be_written_in_many_ways(base: str, url: str) -> None:
-    request = HttpTransport(base, "secret", FakeClock())._prepared(Request(url))
+    request = HttpTransport(base, "secret", FakeClock())._prepare(Request(url))
     assert request.headers["Authorization"] == "Bearer secret"
 
 

@@ -265,7 +265,7 @@ def test_what_found_nothing_is_asked_again_by_the_same_command(
 
 
 @pytest.mark.parametrize(
-    ("odd", "words"), [({"items": None}, "invalid response"), ({"total_count": None}, "no search result")]
+    ("odd", "words"), [({"items": None}, "invalid response"), ({"total_count": None}, "invalid response")]
 )
 def test_a_search_answer_of_an_odd_shape_is_refused_and_not_kept(
     github: SmallGitHub, gathering: Gathering, odd: dict[str, Any], words: str
