@@ -171,7 +171,7 @@ def report(
     out, _, store = open_session(config_path, store_path, as_json)
     with out.progress("report") as progress:
         written = write_report(store, output, progress)
-    out.answer(written.numbers.as_dict(), written.as_text())
+    out.answer(written.tables.as_dict(), written.as_text())
 
 
 def _tune_growth(session: Session, *, on_cluster: bool, detach: bool, attach: bool) -> None:

@@ -87,8 +87,8 @@ def _describe_releases(store: Store) -> str:
 
 
 def _describe_report(store: Store) -> str:
-    from stargaze.report.write import bundle_of
+    from stargaze.report.write import read_report_bundle
 
-    digest = bundle_of(store.report)
+    digest = read_report_bundle(store.report)
     newest = store.latest.read_text(encoding="utf-8").strip() if store.latest.exists() else ""
     return f"of bundle {digest[:12]}{'' if digest == newest else ' (not the newest: stargaze report)'}"

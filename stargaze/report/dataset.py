@@ -1,4 +1,4 @@
-"""The figures of the data card: how many repositories, of which stars, dates and languages, and what is not known of them."""
+"""Tables of the data card: repositories by stars, date, language and license, and missing rates."""
 
 from __future__ import annotations
 
@@ -9,144 +9,140 @@ from stargaze.config import POLICIES
 from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import Dataset
 from stargaze.features.schema import FIELDS
-from stargaze.report.formatting import percent
+from stargaze.report.formatting import format_share
 
 DECADES = (0.0, 1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0)
-"""Where a decade of stars begins [stars]; what has none stands apart."""
-COMMON = 12
-"""Languages and licenses that are listed; the others share one row."""
-SIDES = ("training", "validation", "test")
+"""Lower edge of each decade of stars [stars]; zero stars are a group of their own."""
+MAX_VALUES = 12
+"""Maximum number of languages or licenses listed; the others share one row."""
+SETS = ("training", "validation", "test")
 
 
-def decade_names() -> list[str]:
-    """Return the names of the decades, from no star to many.
-
-    Examples
-    --------
-    >>> decade_names()[:3]
-    ['0', '1–9', '10–99']
-    """
-    named = [f"{low:,.0f}–{10 * low - 1:,.0f}" for low in DECADES[1:-1]]
-    return ["0", *named, f"{DECADES[-1]:,.0f} and more"]
-
-
-def decades(stars: np.ndarray) -> list[str]:
-    """Name the decade of each count of stars.
+def list_decades() -> list[str]:
+    """Return the labels of the decades in ascending order.
 
     Examples
     --------
-    >>> decades(np.array([0.0, 9.0, 10.0]))
+    >>> list_decades()[:3]
     ['0', '1–9', '10–99']
     """
-    places = np.searchsorted(DECADES, np.asarray(stars, dtype="float64"), side="right") - 1
-    names = decade_names()
-    return [names[place] for place in places]
+    return ["0", *(f"{low:,.0f}–{10 * low - 1:,.0f}" for low in DECADES[1:-1]), f"{DECADES[-1]:,.0f} and more"]
 
 
-def facts(table: Dataset) -> pd.DataFrame:
-    """Return what the data are, a row a fact: ``fact``, ``value``."""
-    repositories = table.repositories
+def label_decades(stars: np.ndarray) -> list[str]:
+    """Return the label of the decade of each number of stars.
+
+    Examples
+    --------
+    >>> label_decades(np.array([0.0, 9.0, 10.0]))
+    ['0', '1–9', '10–99']
+    """
+    labels = list_decades()
+    return [labels[index] for index in np.searchsorted(DECADES, np.asarray(stars, dtype="float64"), side="right") - 1]
+
+
+def summarize_dataset(dataset: Dataset) -> pd.DataFrame:
+    """Return one row per property of the data: ``fact``, ``value``."""
+    repositories = dataset.repositories
     stars = repositories["stars"]
-    rows = {
+    facts = {
         "repositories": f"{len(repositories):,}",
-        "owners": f"{owners(repositories['full_name']).nunique():,}",
-        "figures as of": _span(repositories["fetched_at"]),
-        "repositories created": _span(repositories["created_at"]),
+        "owners": f"{parse_owners(repositories['full_name']).nunique():,}",
+        "data as of": _format_dates(repositories["fetched_at"]),
+        "repositories created": _format_dates(repositories["created_at"]),
         "stars, median": f"{stars.median():,.0f}",
-        "stars, most": f"{stars.max():,.0f}",
-        "without a star": percent(float((stars == 0).mean())),
+        "stars, maximum": f"{stars.max():,.0f}",
+        "without stars": format_share(float((stars == 0).mean())),
     }
-    return pd.DataFrame({"fact": list(rows), "value": list(rows.values())})
+    return pd.DataFrame({"fact": list(facts), "value": list(facts.values())})
 
 
-def owners(full_name: pd.Series) -> pd.Series:
-    """Return the owner of each repository, in lower case: GitHub takes no notice of case."""
+def parse_owners(full_name: pd.Series) -> pd.Series:
+    """Return the owner of each repository in lower case, as GitHub names are case-insensitive."""
     return full_name.str.lower().str.partition("/")[0]
 
 
-def sides(table: Dataset) -> pd.DataFrame:
-    """Return what is on each side of the split: ``side``, ``repositories``, ``owners``, ``share``, ``median_stars``."""
+def summarize_split(dataset: Dataset) -> pd.DataFrame:
+    """Return the sets of the split: ``set``, ``repositories``, ``owners``, ``share``, ``median_stars``."""
     rows = []
-    for name, places in zip(SIDES, (table.training, table.validation, table.test), strict=True):
-        part = table.repositories.iloc[places]
+    for name, indices in zip(SETS, (dataset.training, dataset.validation, dataset.test), strict=True):
+        subset = dataset.repositories.iloc[indices]
         rows.append(
             {
-                "side": name,
-                "repositories": len(part),
-                "owners": owners(part["full_name"]).nunique(),
-                "share": len(part) / len(table.repositories),
-                "median_stars": float(part["stars"].median()),
+                "set": name,
+                "repositories": len(subset),
+                "owners": parse_owners(subset["full_name"]).nunique(),
+                "share": len(subset) / len(dataset.repositories),
+                "median_stars": float(subset["stars"].median()),
             }
         )
     return pd.DataFrame(rows)
 
 
-def by_decade(table: Dataset) -> pd.DataFrame:
-    """Count repositories in each decade of stars, whole and by side: ``decade``, ``repositories``, ``training`` and so on."""
-    names = pd.Series(decades(table.repositories["stars"].to_numpy()))
-    counts = {"repositories": names.value_counts()}
-    for side, places in zip(SIDES, (table.training, table.validation, table.test), strict=True):
-        counts[side] = names.iloc[places].value_counts()
-    whole = pd.DataFrame(counts).reindex(decade_names()).fillna(0).astype("int64")
-    return whole.rename_axis("decade").reset_index()
+def count_by_decade(dataset: Dataset) -> pd.DataFrame:
+    """Count repositories per decade of stars: ``decade``, ``repositories``, ``training``, ``validation``, ``test``."""
+    labels = pd.Series(label_decades(dataset.repositories["stars"].to_numpy()))
+    counts = {"repositories": labels.value_counts()}
+    for name, indices in zip(SETS, (dataset.training, dataset.validation, dataset.test), strict=True):
+        counts[name] = labels.iloc[indices].value_counts()
+    table = pd.DataFrame(counts).reindex(list_decades()).fillna(0).astype("int64")
+    return table.rename_axis("decade").reset_index()
 
 
-def common(values: pd.Series, most: int = COMMON) -> pd.DataFrame:
-    """Count the most frequent values; the others and those that are not known are a row each.
+def count_values(values: pd.Series, max_values: int = MAX_VALUES) -> pd.DataFrame:
+    """Count the most frequent values; the others and the unknown ones are a row each.
 
     Examples
     --------
-    >>> common(pd.Series(["C", "C", "Go", None], name="language"), 1)["language"].tolist()
-    ['C', '1 others', 'not known']
+    >>> count_values(pd.Series(["C", "C", "Go", None], name="language"), 1)["language"].tolist()
+    ['C', '1 others', 'unknown']
     """
-    counts = (
-        values.value_counts().rename_axis(str(values.name)).sort_index().sort_values(ascending=False, kind="stable")
-    )
-    named = counts.head(most)
-    rows = list(zip(named.index.astype("str"), named.tolist(), strict=True))
-    if len(counts) > most:
-        rows.append((f"{len(counts) - most:,} others", int(counts.iloc[most:].sum())))
+    name = str(values.name)
+    counts = values.value_counts().rename_axis(name).sort_index().sort_values(ascending=False, kind="stable")
+    frequent = counts.head(max_values)
+    rows = list(zip(frequent.index.astype("str"), frequent.tolist(), strict=True))
+    if len(counts) > max_values:
+        rows.append((f"{len(counts) - max_values:,} others", int(counts.iloc[max_values:].sum())))
     if values.isna().any():
-        rows.append(("not known", int(values.isna().sum())))
-    frame = pd.DataFrame(rows, columns=[str(values.name), "repositories"])
+        rows.append(("unknown", int(values.isna().sum())))
+    frame = pd.DataFrame(rows, columns=[name, "repositories"])
     return frame.assign(share=frame["repositories"] / len(values))
 
 
-def missing(repositories: pd.DataFrame) -> pd.DataFrame:
-    """Return how often each field is not told, most often first: ``field``, ``unit``, ``meaning``, ``missing`` [share]."""
-    fields = [item for item in FIELDS if item.name in repositories]
+def missing_rates(repositories: pd.DataFrame) -> pd.DataFrame:
+    """Return the missing rate of each field, highest first: ``field``, ``unit``, ``meaning``, ``missing`` [share]."""
+    fields = [field for field in FIELDS if field.name in repositories]
     frame = pd.DataFrame(
         {
-            "field": [item.name for item in fields],
-            "unit": [item.unit or item.kind for item in fields],
-            "meaning": [item.meaning for item in fields],
-            "missing": [float(repositories[item.name].isna().mean()) for item in fields],
+            "field": [field.name for field in fields],
+            "unit": [field.unit or field.kind for field in fields],
+            "meaning": [field.meaning for field in fields],
+            "missing": [float(repositories[field.name].isna().mean()) for field in fields],
         }
     )
     return frame.sort_values(["missing", "field"], ascending=[False, True], ignore_index=True)
 
 
-def features(selection: pd.DataFrame, kept: dict[str, list[str]]) -> pd.DataFrame:
-    """Return each feature that a model may use: from which policy on, unit, source, how often missing, where it was kept."""
-    rows = []
-    missing_rates = selection.set_index("feature")["missing"]
-    for name, item in CATALOG.items():
-        rows.append(
-            {
-                "feature": name,
-                "meaning": item.meaning,
-                "source": ", ".join(item.source),
-                "unit": item.unit,
-                "policy": item.policy,
-                "missing": float(missing_rates.get(name, np.nan)),
-                "kept": ", ".join(policy for policy in POLICIES if name in kept[policy]) or "–",
-            }
-        )
+def describe_features(selection: pd.DataFrame, selected: dict[str, list[str]]) -> pd.DataFrame:
+    """Return each feature of the catalog with source, unit, narrowest policy, missing rate and policies that select it."""
+    rates = selection.set_index("feature")["missing"]
+    rows = [
+        {
+            "feature": name,
+            "meaning": feature.meaning,
+            "source": ", ".join(feature.source),
+            "unit": feature.unit,
+            "policy": feature.policy,
+            "missing": float(rates.get(name, np.nan)),
+            "selected": ", ".join(policy for policy in POLICIES if name in selected[policy]) or "–",
+        }
+        for name, feature in CATALOG.items()
+    ]
     return pd.DataFrame(rows)
 
 
-def _span(dates: pd.Series) -> str:
+def _format_dates(dates: pd.Series) -> str:
     if dates.isna().all():
-        return "not known"
+        return "unknown"
     first, last = dates.min().date().isoformat(), dates.max().date().isoformat()
     return first if first == last else f"{first} to {last}"

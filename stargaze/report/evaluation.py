@@ -1,4 +1,4 @@
-"""How good the bundle is, on repositories that no model was fitted on and no interval calibrated on."""
+"""Scores of the bundle on the test set, on which no model was fitted and no interval calibrated."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config import POLICIES
-from stargaze.report.dataset import decade_names, decades, owners
-from stargaze.report.inputs import Evidence
+from stargaze.report.dataset import label_decades, list_decades, parse_owners
+from stargaze.report.inputs import ReportInputs
 from stargaze.tuning.metrics import scores
 
-DRAWS = 500
-"""Bootstrap samples of owners: their 2.5 and 97.5 % points move by a hundredth of the width."""
-LONGEST = 100
-"""Characters of a description that are kept: some are essays."""
-FEWEST = 30
-"""A language with fewer test repositories has no row of its own: its interval would fill the scale."""
+BOOTSTRAP_DRAWS = 500
+"""Bootstrap samples of owners; the error of the 2.5 and 97.5 % points is about 1 % of the interval's width."""
+MAX_DESCRIPTION = 100
+"""Maximum length of a description [characters]."""
+MIN_LANGUAGE_ROWS = 30
+"""Languages with fewer test repositories share one row: their intervals would be too wide to plot."""
+SERVED = "as served"
+"""The row of what is served: the widest policy whose required fields a repository has."""
 
 
-def judge(evidence: Evidence) -> pd.DataFrame:
-    """Predict every test repository as the page would.
+def predict_test_set(inputs: ReportInputs) -> pd.DataFrame:
+    """Predict every test repository as the server would.
 
     Returns
     -------
@@ -27,130 +29,124 @@ def judge(evidence: Evidence) -> pd.DataFrame:
         ``repository``, ``owner``, ``language``, ``description``; ``true``, ``predicted``, ``low`` and ``high`` [stars];
         ``policy``, and ``error``, log1p(predicted) - log1p(true) [nat].
     """
-    test = evidence.test
-    found = evidence.bundle.estimate(test)
+    test = inputs.test
+    estimate = inputs.bundle.estimate(test)
     stars = test["stars"].to_numpy(dtype="float64")
-    frame = {
+    columns = {
         "repository": test["full_name"].astype("str").to_numpy(),
-        "owner": owners(test["full_name"]).to_numpy(),
-        "language": test["language"].fillna("not known").astype("str").to_numpy(),
-        "description": test["description"].fillna("").astype("str").str.slice(0, LONGEST).to_numpy(),
+        "owner": parse_owners(test["full_name"]).to_numpy(),
+        "language": test["language"].fillna("unknown").astype("str").to_numpy(),
+        "description": test["description"].fillna("").astype("str").str.slice(0, MAX_DESCRIPTION).to_numpy(),
         "true": stars,
-        "predicted": np.expm1(found.predicted),
-        "low": found.low,
-        "high": found.high,
-        "policy": found.policy,
-        "error": found.predicted - np.log1p(stars),
+        "predicted": np.expm1(estimate.predicted),
+        "low": estimate.low,
+        "high": estimate.high,
+        "policy": estimate.policy,
+        "error": estimate.predicted - np.log1p(stars),
     }
-    return pd.DataFrame(frame)
+    return pd.DataFrame(columns)
 
 
-def inside(judged: pd.DataFrame) -> pd.Series:
-    """Tell which true counts lie in their interval."""
-    return (judged["low"] <= judged["true"]) & (judged["true"] <= judged["high"])
+def is_covered(predictions: pd.DataFrame) -> pd.Series:
+    """Return whether each true count lies in its interval."""
+    return (predictions["low"] <= predictions["true"]) & (predictions["true"] <= predictions["high"])
 
 
-ANSWERED = "as answered"
-"""The row of what is served: the widest policy whose needs are known of a repository."""
-
-
-def policies(evidence: Evidence, judged: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Score each policy on the test side, beside them the median of the training side, and what is answered in the end.
+def score_policies(inputs: ReportInputs, predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Score the median of the training set, each policy and the served predictions on the test set.
 
     Returns
     -------
     DataFrame
         ``policy``, ``features``, ``rmsle`` with the 95 % interval ``rmsle_low`` to ``rmsle_high`` of a bootstrap over owners,
-        ``r2``, ``mdape``, ``rho``, ``coverage``, and ``cv_rmsle`` ± ``cv_spread`` on the folds that chose the model.
+        ``r2``, ``mdape``, ``rho``, ``coverage``, and ``cv_rmsle`` ± ``cv_spread`` on the cross-validation folds.
     """
-    test, meta = evidence.test, evidence.bundle.meta
+    test, meta, dataset = inputs.test, inputs.bundle.meta, inputs.dataset
     stars = test["stars"].to_numpy(dtype="float64")
-    owner = owners(test["full_name"]).to_numpy()
-    median = float(evidence.table.repositories["stars"].iloc[evidence.table.training].median())
-    rows = [{"policy": "none: the median", "features": 0, **_scored(stars, np.full(len(stars), median), owner, seed)}]
+    owners = parse_owners(test["full_name"]).to_numpy()
+    median = float(dataset.repositories["stars"].iloc[dataset.training].median())
+    rows = [{"policy": "none: the median", "features": 0, **_score(stars, np.full(len(stars), median), owners, seed)}]
     for policy in POLICIES:
-        told = meta["scores"].get(policy, {})
-        row = {"policy": policy, "features": len(evidence.feature_set.selected[policy]), **told}
+        stored = meta["scores"].get(policy, {})
+        row = {"policy": policy, "features": len(inputs.feature_set.selected[policy]), **stored}
         if policy in meta["models"]:
-            row |= _scored(stars, np.expm1(evidence.bundle.predict_repositories(test, policy)), owner, seed)
+            row |= _score(stars, np.expm1(inputs.bundle.predict_repositories(test, policy)), owners, seed)
         rows.append(row)
-    answered = _scored(stars, judged["predicted"].to_numpy(), owner, seed)
-    rows.append({"policy": ANSWERED, **answered, "coverage": float(inside(judged).mean())})
+    served = _score(stars, predictions["predicted"].to_numpy(), owners, seed)
+    rows.append({"policy": SERVED, **served, "coverage": float(is_covered(predictions).mean())})
     columns = ["policy", "features", "rmsle", "rmsle_low", "rmsle_high", "r2", "mdape", "rho", "coverage"]
     return pd.DataFrame(rows).reindex(columns=[*columns, "cv_rmsle", "cv_spread"])
 
 
-def _scored(stars: np.ndarray, predicted: np.ndarray, owner: np.ndarray, seed: int) -> dict[str, float]:
-    low, high = rmsle_interval(np.log1p(predicted) - np.log1p(stars), owner, seed)
+def _score(stars: np.ndarray, predicted: np.ndarray, owners: np.ndarray, seed: int) -> dict[str, float]:
+    low, high = bootstrap_rmsle(np.log1p(predicted) - np.log1p(stars), owners, seed)
     return {**scores(stars, predicted), "rmsle_low": low, "rmsle_high": high}
 
 
-def rmsle_interval(error: np.ndarray, owner: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % interval of the RMSLE if other owners had been drawn: repositories of one owner are no independent draws.
+def bootstrap_rmsle(error: np.ndarray, owners: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % interval of the RMSLE [nat] by a bootstrap over owners, whose repositories are not independent.
 
     Parameters
     ----------
     error : array of float, shape (n,)
         log1p(predicted) - log1p(true) [nat].
-    owner : array of str, shape (n,)
+    owners : array of str, shape (n,)
     seed : int
-
-    Returns
-    -------
-    tuple of float
-        2.5 and 97.5 % points of a bootstrap over whole owners [nat].
 
     Examples
     --------
-    >>> rmsle_interval(np.full(10, 0.5), np.array(list("aabbccddee")))
+    >>> bootstrap_rmsle(np.full(10, 0.5), np.array(list("aabbccddee")))
     (0.5, 0.5)
     """
-    codes, names = pd.factorize(owner)
+    codes, names = pd.factorize(owners)
     squares, rows = np.bincount(codes, error**2), np.bincount(codes)
-    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
-    drawn = np.sqrt((draws @ squares) / (draws @ rows))
-    return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
+    weights = np.full(len(names), 1 / len(names))
+    draws = np.random.default_rng(seed).multinomial(len(names), weights, size=BOOTSTRAP_DRAWS)
+    samples = np.sqrt((draws @ squares) / (draws @ rows))
+    return float(np.quantile(samples, 0.025)), float(np.quantile(samples, 0.975))
 
 
-def by_decade(judged: pd.DataFrame) -> pd.DataFrame:
+def score_by_decade(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return coverage and error for each decade of true stars."""
-    return _by(judged, pd.Series(decades(judged["true"].to_numpy())), decade_names(), "decade")
+    return _score_groups(
+        predictions, pd.Series(label_decades(predictions["true"].to_numpy())), list_decades(), "decade"
+    )
 
 
-def by_language(judged: pd.DataFrame) -> pd.DataFrame:
-    """Return coverage and error for each language with enough test repositories, most frequent first; the others are one row."""
-    counts = judged["language"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    named = [str(name) for name in counts.index[counts >= FEWEST]][:14]
-    group = judged["language"].where(judged["language"].isin(named), "all others")
-    return _by(judged, group, [*named, "all others"], "language")
+def score_by_language(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return coverage and error per language, most frequent first; rare languages share one row."""
+    counts = predictions["language"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    frequent = [str(name) for name in counts.index[counts >= MIN_LANGUAGE_ROWS]][:14]
+    groups = predictions["language"].where(predictions["language"].isin(frequent), "all others")
+    return _score_groups(predictions, groups, [*frequent, "all others"], "language")
 
 
-def _by(judged: pd.DataFrame, group: pd.Series, order: list[str], name: str) -> pd.DataFrame:
+def _score_groups(predictions: pd.DataFrame, groups: pd.Series, order: list[str], column: str) -> pd.DataFrame:
     rows = []
-    for one in order:
-        part = judged[(group == one).to_numpy()]
-        if part.empty:
+    for label in order:
+        group = predictions[(groups == label).to_numpy()]
+        if group.empty:
             continue
-        hits, n_rows = int(inside(part).sum()), len(part)
-        low, high = share_interval(hits, n_rows)
-        width = (part["high"] + 1) / (part["low"] + 1)
+        hits, n_rows = int(is_covered(group).sum()), len(group)
+        low, high = wilson_interval(hits, n_rows)
+        width = (group["high"] + 1) / (group["low"] + 1)
         rows.append(
             {
-                name: one,
+                column: label,
                 "repositories": n_rows,
                 "coverage": hits / n_rows,
                 "coverage_low": low,
                 "coverage_high": high,
-                "rmsle": float(np.sqrt(np.mean(part["error"] ** 2))),
-                "typical_factor": float(np.exp(part["error"].abs().median())),
-                "predicted_to_true": float(np.exp(part["error"].median())),
+                "rmsle": float(np.sqrt(np.mean(group["error"] ** 2))),
+                "typical_factor": float(np.exp(group["error"].abs().median())),
+                "predicted_to_true": float(np.exp(group["error"].median())),
                 "interval_factor": float(width.median()),
             }
         )
     return pd.DataFrame(rows)
 
 
-def share_interval(hits: int, n: int) -> tuple[float, float]:
+def wilson_interval(hits: int, n: int) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share.
 
     References
@@ -159,7 +155,7 @@ def share_interval(hits: int, n: int) -> tuple[float, float]:
 
     Examples
     --------
-    >>> [round(value, 2) for value in share_interval(9, 10)]
+    >>> [round(value, 2) for value in wilson_interval(9, 10)]
     [0.6, 0.98]
     """
     z = 1.959964
@@ -168,30 +164,33 @@ def share_interval(hits: int, n: int) -> tuple[float, float]:
     return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
 
 
-def shown(judged: pd.DataFrame, most: int = 320) -> pd.DataFrame:
-    """Take repositories to draw, evenly over the heights of prediction: most have few stars, and would hide the others."""
-    if judged.empty:
-        return judged
-    height = np.log1p(judged["predicted"])
-    place = np.minimum((height / max(height.max(), 1e-9) * 16).astype("int64"), 15)
-    order = judged.assign(place=place).sort_values(["place", "predicted", "repository"], kind="stable")
-    each = max(most // order["place"].nunique(), 1)
-    taken = [
-        part.iloc[np.unique(np.linspace(0, len(part) - 1, each).astype(int))] for _, part in order.groupby("place")
+def sample_predictions(predictions: pd.DataFrame, max_rows: int = 320) -> pd.DataFrame:
+    """Sample rows evenly over the range of predictions: otherwise the many with few stars would hide the others."""
+    if predictions.empty:
+        return predictions
+    log_predicted = np.log1p(predictions["predicted"])
+    bins = np.minimum((log_predicted / max(log_predicted.max(), 1e-9) * 16).astype("int64"), 15)
+    ordered = predictions.assign(bin=bins).sort_values(["bin", "predicted", "repository"], kind="stable")
+    n_each = max(max_rows // ordered["bin"].nunique(), 1)
+    samples = [
+        group.iloc[np.unique(np.linspace(0, len(group) - 1, n_each).astype(int))] for _, group in ordered.groupby("bin")
     ]
-    frame = pd.concat(taken).sort_values(["predicted", "repository"], ascending=[False, True], ignore_index=True)
+    frame = pd.concat(samples).sort_values(["predicted", "repository"], ascending=[False, True], ignore_index=True)
     frame = frame[["repository", "true", "predicted", "low", "high"]]
-    return frame.assign(inside=np.where(inside(frame), "inside", "outside"))
+    return frame.assign(inside=np.where(is_covered(frame), "inside", "outside"))
 
 
-def surprises(judged: pd.DataFrame, most: int = 10) -> pd.DataFrame:
+def largest_errors(predictions: pd.DataFrame, max_rows: int = 10) -> pd.DataFrame:
     """Return the most over- and the most under-estimated repositories: ``direction``, the counts, ``factor``."""
-    ordered = judged.sort_values(["error", "repository"], kind="stable")
-    over, under = ordered[ordered["error"] > 0].iloc[::-1].head(most), ordered[ordered["error"] < 0].head(most)
+    ordered = predictions.sort_values(["error", "repository"], kind="stable")
+    over, under = ordered[ordered["error"] > 0].iloc[::-1].head(max_rows), ordered[ordered["error"] < 0].head(max_rows)
     frame = pd.concat([over, under], ignore_index=True)
     frame = frame.assign(
         direction=np.where(frame["error"] > 0, "over-estimated", "under-estimated"), factor=np.exp(frame["error"].abs())
     )
     columns = ["direction", "repository", "language", "true", "predicted", "low", "high", "factor", "policy"]
-    told = {"description": judged["description"].ne("").any(), "language": judged["language"].ne("not known").any()}
-    return frame[[name for name in [*columns, "description"] if told.get(name, True)]]
+    has_values = {
+        "description": predictions["description"].ne("").any(),
+        "language": predictions["language"].ne("unknown").any(),
+    }
+    return frame[[name for name in [*columns, "description"] if has_values.get(name, True)]]

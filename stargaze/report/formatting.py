@@ -1,4 +1,4 @@
-"""How a value is written for people: the heading of each column, and its numbers with as many digits as they are good for."""
+"""Headings of columns and formats of their values."""
 
 from __future__ import annotations
 
@@ -27,18 +27,17 @@ HEADINGS: Mapping[str, str] = {
     "seconds": "time [s]",
     "coverage_low": "from",
     "coverage_high": "to",
-    "typical_factor": "typical factor off",
+    "typical_factor": "typical error factor",
     "predicted_to_true": "predicted over true",
-    "interval_factor": "interval, to over from",
+    "interval_factor": "upper over lower bound",
     "true_low": "from",
     "true_high": "to",
     "nominal": "nominal coverage",
     "contribution": "mean |contribution| [nat]",
-    "importance": "cost of shuffling [nat²]",
+    "importance": "permutation importance [nat²]",
     "median_stars": "median stars",
     "low": "from",
     "high": "to",
-    "factor": "factor",
 }
 SHARES = frozenset(
     {"share", "missing", "coverage", "coverage_low", "coverage_high", "nominal", "mdape", "expected", "weight"}
@@ -50,59 +49,59 @@ COUNTS = frozenset({"owners", "repositories"})
 EXACT = frozenset(
     {"rmsle", "rmsle_low", "rmsle_high", "spread", "r2", "rho", "cv_rmsle", "cv_spread", "best", "contribution"}
 )
-"""Columns that are compared with each other: always three digits behind the point."""
+"""Columns that readers compare with each other: always three decimal places."""
 
 
-def heading(column: str) -> str:
-    """Return what stands above a column."""
+def column_heading(column: str) -> str:
+    """Return the heading of a column."""
     return HEADINGS.get(column, column.replace("_", " "))
 
 
-def shown(column: str, value: Any) -> str:
-    """Write one value of a column; what is not known is a dash.
+def format_value(column: str, value: Any) -> str:
+    """Format one value of a column; an unknown value is a dash.
 
     Examples
     --------
-    >>> [shown("factor", 1.834), shown("true", 12345.0), shown("rmsle", 0.45), shown("at", None)]
-    ['× 1.83', '12,345', '0.450', '–']
+    >>> [format_value("factor", 1.834), format_value("true", 12345.0), format_value("at", None)]
+    ['× 1.83', '12,345', '–']
     """
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return "–"
     if isinstance(value, str):
-        return printable(value) or "–"
-    return _number(column, float(value))
+        return replace_control_characters(value) or "–"
+    return _format_number(column, float(value))
 
 
-def _number(column: str, number: float) -> str:
-    whole = number == round(number)
+def _format_number(column: str, number: float) -> str:
+    is_whole = number == round(number)
     if column in SHARES:
-        return percent(number)
+        return format_share(number)
     if column in FACTORS:
         return f"× {number:,.2f}" if number < 100 else f"× {number:,.0f}"
     if column in EXACT:
         return f"{number:.3f}"
-    if column in COUNTS or (whole and abs(number) >= 1) or (column in STARS and (whole or number >= 10)):
+    if column in COUNTS or (is_whole and abs(number) >= 1) or (column in STARS and (is_whole or number >= 10)):
         return f"{number:,.0f}"
     return f"{number:.2g}" if column in STARS else f"{number:,.3g}"
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """Write a share with its sign, which never stands at the beginning of a line.
+def format_share(share: float, digits: int = 1) -> str:
+    """Format a share in format_share, with a non-breaking space before the sign.
 
     Examples
     --------
-    >>> percent(0.8912).replace(chr(0xA0), " ")
+    >>> format_share(0.8912).replace(chr(0xA0), " ")
     '89.1 %'
     """
     return format_percent(share, digits, space=NO_BREAK)
 
 
-def printable(text: str) -> str:
-    """Leave out what a browser or a drawing would obey instead of show: control marks, changes of direction.
+def replace_control_characters(text: str) -> str:
+    """Replace control and bidirectional characters, which a browser would interpret instead of show.
 
     Examples
     --------
-    >>> printable("a" + chr(0x202E) + "b" + chr(0) + "c")
+    >>> replace_control_characters("a" + chr(0x202E) + "b" + chr(0) + "c")
     'a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c'
     """
     return replace_unprintable(text, keep=NO_BREAK)

@@ -1,4 +1,4 @@
-"""The page itself: numbers and charts put into one HTML file that asks for nothing from outside and runs nothing."""
+"""Render the report as one HTML file that loads nothing from outside and runs no script."""
 
 from __future__ import annotations
 
@@ -7,47 +7,39 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from stargaze.features.split import TEST, VALIDATION
-from stargaze.report.figures import pictures
-from stargaze.report.formatting import heading, percent, printable, shown
-from stargaze.report.inputs import Evidence
-from stargaze.report.tables import Numbers
+from stargaze.report.figures import draw_charts
+from stargaze.report.formatting import column_heading, format_share, format_value, replace_control_characters
+from stargaze.report.inputs import ReportInputs
+from stargaze.report.tables import ReportTables
 
 
-def render(evidence: Evidence, numbers: Numbers) -> str:
-    """Return the whole page; the same evidence gives the same bytes."""
-    templates = Environment(
+def render_report(inputs: ReportInputs, tables: ReportTables) -> str:
+    """Return the page; the same inputs give the same bytes."""
+    environment = Environment(
         loader=PackageLoader("stargaze.report"),
-        autoescape=True,  # names of repositories, owners and languages are whatever strangers typed
+        autoescape=True,  # names of repositories, owners and languages are untrusted
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,  # not what is markup already
+        finalize=lambda value: replace_control_characters(value) if type(value) is str else value,  # skips Markup
     )
-    templates.filters |= {"table": _table, "heading": heading, "percent": percent}
-    page = templates.get_template("report.html")
-    return page.render(
-        numbers=numbers,
-        head=numbers.headline,
-        charts=pictures(numbers),
-        meta=evidence.bundle.meta,
-        bundle=evidence.bundle,
-        files={name: len(content) for name, content in sorted(evidence.bundle.content.items())},
-        source=evidence.source,
-        split=evidence.feature_set.split,
-        sizes={
-            "validation": int((evidence.table.folds == VALIDATION).sum()),
-            "test": int((evidence.table.folds == TEST).sum()),
-        },
+    environment.filters |= {"table": _format_rows, "heading": column_heading, "percent": format_share}
+    return environment.get_template("report.html").render(
+        tables=tables,
+        head=tables.headline,
+        charts=draw_charts(tables),
+        meta=inputs.bundle.meta,
+        files={name: len(content) for name, content in sorted(inputs.bundle.content.items())},
+        source=inputs.source,
+        split=inputs.feature_set.split,
     )
 
 
-def _table(frame: pd.DataFrame) -> list[list[tuple[str, bool]]]:
-    """Return rows of cells, each with whether it is a number."""
-    numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame]
+def _format_rows(frame: pd.DataFrame) -> list[list[tuple[str, bool]]]:
+    """Return rows of cells: the text, and whether it is a number."""
+    columns = [(str(column), pd.api.types.is_numeric_dtype(frame[column])) for column in frame]
     rows: list[list[Any]] = frame.to_numpy(dtype="object").tolist()
-    columns = [str(column) for column in frame]
     return [
-        [(shown(column, value), is_number) for column, value, is_number in zip(columns, row, numeric, strict=True)]
+        [(format_value(name, value), is_number) for (name, is_number), value in zip(columns, row, strict=True)]
         for row in rows
     ]

@@ -1,4 +1,4 @@
-"""Which features a policy's model listens to, and how much each is worth."""
+"""Contribution and permutation importance of each feature."""
 
 from __future__ import annotations
 
@@ -6,41 +6,34 @@ import numpy as np
 import pandas as pd
 
 from stargaze.features.catalog import CATALOG
-from stargaze.report.inputs import Evidence
+from stargaze.report.inputs import ReportInputs
 from stargaze.serve.prediction.attributions import contributions
 
-MOST_ROWS = 400
-"""Test repositories whose contributions are averaged: a model without exact ones is asked hundreds of times for each."""
+MAX_ROWS = 400
+"""Maximum number of test repositories: a model without exact contributions needs hundreds of predictions for each."""
 
 
-def importance(evidence: Evidence, policy: str) -> pd.DataFrame:
-    """Return what each kept feature does to predictions, and what it was worth when features were selected.
-
-    Parameters
-    ----------
-    evidence : Evidence
-    policy : str
-        One that the bundle has a model of.
+def rank_features(inputs: ReportInputs, policy: str) -> pd.DataFrame:
+    """Return the selected features of a policy that the bundle has a model of, largest contribution first.
 
     Returns
     -------
     DataFrame
-        ``feature``, ``meaning``, ``contribution``, the mean size of what it adds to a prediction on the test side [nat],
-        ``factor``, the same as a factor of stars, and ``importance``, the growth of the squared error when it was shuffled
-        in the training folds [nat²]; largest contribution first.
+        ``feature``, ``meaning``, ``contribution``, the mean absolute contribution to a prediction on the test set [nat],
+        ``factor``, the same as a factor of stars, and ``importance``, the growth of the squared error when the feature was
+        shuffled in the training folds [nat²].
     """
-    test = evidence.test.iloc[:MOST_ROWS]
-    inputs = evidence.bundle.inputs(test, policy)
-    added = np.abs(contributions(evidence.bundle, inputs.to_numpy(), policy)[:, :-1]).mean(axis=0)
-    worth = evidence.selection.set_index("feature")[f"importance_{policy}"]
-    names = [str(name) for name in inputs.columns]
+    features = inputs.bundle.inputs(inputs.test.iloc[:MAX_ROWS], policy)
+    contribution = np.abs(contributions(inputs.bundle, features.to_numpy(), policy)[:, :-1]).mean(axis=0)
+    importance = inputs.selection.set_index("feature")[f"importance_{policy}"]
+    names = [str(name) for name in features.columns]
     frame = pd.DataFrame(
         {
             "feature": names,
             "meaning": [CATALOG[name].meaning.partition(";")[0] for name in names],
-            "contribution": added,
-            "factor": np.exp(added),
-            "importance": worth.reindex(names).to_numpy(dtype="float64"),
+            "contribution": contribution,
+            "factor": np.exp(contribution),
+            "importance": importance.reindex(names).to_numpy(dtype="float64"),
         }
     )
     return frame.sort_values(["contribution", "feature"], ascending=[False, True], ignore_index=True)

@@ -1,4 +1,4 @@
-"""What the report is made from: the artefacts of a store, read once, and refused if they do not belong together."""
+"""The artifacts of a store that the report needs, read once and checked to belong together."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from stargaze.tuning.screen import read_leaderboard
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Repositories with their sides, the feature set, the leaderboard, the trials, the reasons of the selection, the bundle."""
+class ReportInputs:
+    """Dataset, feature set, leaderboard, trials, feature selection and bundle, and where the repositories came from."""
 
-    table: Dataset
+    dataset: Dataset
     feature_set: FeatureSet
-    board: pd.DataFrame
+    leaderboard: pd.DataFrame
     trials: pd.DataFrame
     selection: pd.DataFrame
     bundle: Bundle
@@ -30,49 +30,49 @@ class Evidence:
 
     @property
     def test(self) -> pd.DataFrame:
-        """The repositories that are looked at in the end."""
-        return self.table.repositories.iloc[self.table.test]
+        """The repositories of the test set."""
+        return self.dataset.repositories.iloc[self.dataset.test]
 
 
-def read(store: Store) -> Evidence:
-    """Read the newest bundle and what it was made from.
+def read_report_inputs(store: Store) -> ReportInputs:
+    """Read the newest bundle and the artifacts that it was made from.
 
     Raises
     ------
     MissingInputError
-        If a stage before is not done yet.
+        If an earlier stage has not run yet.
     ExternalError
-        If a file is broken, a bundle was changed, or one artefact is older than another.
+        If a file is broken, a bundle was changed, or one artifact is older than another.
     """
-    table, feature_set = read_dataset_and_features(store)
-    board = read_leaderboard(store, feature_set)
-    trials = _read(store.require(store.trials), pd.read_parquet, "tune")
-    selection = _read(store.require(store.selection), pd.read_csv, "select-features")
+    dataset, feature_set = read_dataset_and_features(store)
+    leaderboard = read_leaderboard(store, feature_set)
+    trials = _read_table(store.require(store.trials), pd.read_parquet, "tune")
+    selection = _read_table(store.require(store.selection), pd.read_csv, "select-features")
     bundle = Bundle.load(store.bundles / store.require(store.latest).read_text(encoding="utf-8").strip())
     if bundle.meta["data"].get("feature_set") != feature_set.digest:
         raise ExternalError(
             f"bundle {bundle.digest[:12]} was made from another feature set than {store.features}", hint="stargaze tune"
         )
-    return Evidence(table, feature_set, board, trials, selection, bundle, _source(store))
+    return ReportInputs(dataset, feature_set, leaderboard, trials, selection, bundle, _describe_source(store))
 
 
-def _read(path: Path, reader: Callable[[Path], pd.DataFrame], maker: str) -> pd.DataFrame:
+def _read_table(path: Path, reader: Callable[[Path], pd.DataFrame], stage: str) -> pd.DataFrame:
     try:
         return reader(path)
     except (OSError, ValueError) as error:
-        raise ExternalError(f"{path}: cannot be read: {error}", hint=f"stargaze {maker} creates it again") from error
+        raise ExternalError(f"{path}: cannot be read: {error}", hint=f"stargaze {stage} creates it again") from error
 
 
-def _source(store: Store) -> str:
-    """Notify where the repositories came from, if a run has noted it and none has fetched since."""
+def _describe_source(store: Store) -> str:
+    """Return where the repositories came from, if a run recorded it and no later fetch replaced them."""
     record = store.settings / "fetch.json"
     if not record.exists() or store.repositories.stat().st_mtime > record.stat().st_mtime:
         return "not recorded"
     try:
-        noted = read_json(record, "run")
-        files = [Path(str(name)).name for name in noted.get("files", [])]  # a folder's name is nobody else's concern
+        settings = read_json(record, "run")
+        files = [Path(str(name)).name for name in settings.get("files", [])]  # folder names are private
     except (StargazeError, AttributeError, TypeError):
         return "not recorded"
-    if noted.get("github"):
-        return "GitHub, asked by stargaze fetch"
+    if settings.get("github"):
+        return "GitHub, by stargaze fetch"
     return ", ".join(files) or "the sample that is shipped with stargaze"

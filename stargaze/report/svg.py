@@ -1,4 +1,4 @@
-"""Draw with matplotlib, and make of it an SVG that stands inside a page: its words are text, its colours the page's own."""
+"""Render matplotlib figures as inline SVG whose text stays text and whose colors come from the style sheet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PALETTE = {
     THIRD: "var(--third)",
     SPAN: "var(--span)",
 }
-"""What is drawn with, and the colour of the style sheet that it stands for: the page has a light and a dark set."""
+"""Placeholder colors and the variables of the style sheet that replace them, for light and dark mode."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "stargaze",
@@ -53,32 +53,32 @@ STYLE: dict[Any, Any] = {
 XLINK = "{http://www.w3.org/1999/xlink}href"
 
 
-def draw(name: str, alt: str, size: tuple[float, float], paint: Callable[[Figure], None]) -> str:
-    """Return what ``paint`` draws on a figure of that size [inch] as an SVG element that a reader can be told of in words."""
+def render_svg(name: str, alt: str, size: tuple[float, float], plot: Callable[[Figure], None]) -> str:
+    """Return the SVG element, with alternative text, that ``plot`` draws on a figure of this size [inch]."""
     with rc_context(STYLE), warnings.catch_warnings(), io.StringIO() as stream:
-        warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts draw the words, not matplotlib's
+        warnings.filterwarnings("ignore", "Glyph")  # the browser's fonts are used, not matplotlib's
         figure = Figure(figsize=size, layout="constrained")
-        paint(figure)
+        plot(figure)
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-        return inlined(stream.getvalue(), name, alt)
+        return inline_svg(stream.getvalue(), name, alt)
 
 
-def inlined(text: str, name: str, alt: str) -> str:
-    """Make an SVG file an element of a page: no foreign name, no id that another picture has, the page's fonts and colours.
+def inline_svg(text: str, name: str, alt: str) -> str:
+    """Convert an SVG file to an element of a page: no namespaces, unique ids, the fonts and colors of the page.
 
     Examples
     --------
-    >>> inlined('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><g id="a"/></svg>', "stars", "a < b")
+    >>> inline_svg('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><g id="a"/></svg>', "stars", "a < b")
     '<svg viewBox="0 0 1 1" role="img" aria-label="a &lt; b"><g /></svg>'
     """
-    root = ET.fromstring(text)  # noqa: S314 -- what matplotlib has just written
+    root = ET.fromstring(text)  # noqa: S314 -- written by matplotlib just now
     used = set(re.findall(r'(?:href="|url\()#([\w.-]+)', text))
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         for child in [child for child in element if child.tag.rpartition("}")[2] in ("metadata", "style")]:
             element.remove(child)
-        _rewrite(element, name, used)
-        element.text, element.tail = _trimmed(element.text), _trimmed(element.tail)
+        _rewrite_attributes(element, name, used)
+        element.text, element.tail = _drop_blank(element.text), _drop_blank(element.tail)
     for attribute in ("width", "height", "version"):
         width = root.attrib.pop(attribute, "")
         if attribute == "width" and width:
@@ -88,7 +88,7 @@ def inlined(text: str, name: str, alt: str) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def _rewrite(element: ET.Element, name: str, used: set[str]) -> None:
+def _rewrite_attributes(element: ET.Element, name: str, used: set[str]) -> None:
     identity = element.attrib.pop("id", None)
     if identity in used:
         element.set("id", f"{name}-{identity}")
@@ -97,19 +97,19 @@ def _rewrite(element: ET.Element, name: str, used: set[str]) -> None:
     for attribute, value in element.attrib.items():
         if attribute in ("aria-label", "id", "href"):
             continue
-        shorter = re.sub(r"(\.\d\d)\d+", r"\1", " ".join(value.split()))  # a hundredth of a point is not seen
-        shorter = re.sub(r"url\(#", f"url(#{name}-", shorter)
-        shorter = re.sub(r"; font-family: [^;]*|font-family: [^;]*;? ?", "", shorter)
-        element.set(attribute, _coloured(shorter))
+        text = re.sub(r"(\.\d\d)\d+", r"\1", " ".join(value.split()))  # a hundredth of a point is invisible
+        text = re.sub(r"url\(#", f"url(#{name}-", text)
+        text = re.sub(r"; font-family: [^;]*|font-family: [^;]*;? ?", "", text)
+        element.set(attribute, _apply_palette(text))
     if element.get("transform", "").startswith("rotate(-0 "):
         del element.attrib["transform"]
 
 
-def _coloured(value: str) -> str:
-    for drawn, meant in PALETTE.items():
-        value = value.replace(drawn, meant)
+def _apply_palette(value: str) -> str:
+    for placeholder, variable in PALETTE.items():
+        value = value.replace(placeholder, variable)
     return value
 
 
-def _trimmed(text: str | None) -> str | None:
+def _drop_blank(text: str | None) -> str | None:
     return text if text and text.strip() else None

@@ -1,4 +1,4 @@
-"""All numbers of the report as named frames: what the page draws and tells, and what ``--json`` prints."""
+"""All numbers of the report as named tables: the page shows them, and ``--json`` prints them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config import POLICIES
-from stargaze.report import calibration as calibrated
-from stargaze.report import dataset as data
-from stargaze.report import evaluation as judged
-from stargaze.report import importance as reasons
-from stargaze.report import search as searched
-from stargaze.report.inputs import Evidence
+from stargaze.report import calibration, dataset, evaluation, search
+from stargaze.report.importance import rank_features
+from stargaze.report.inputs import ReportInputs
 from stargaze.system.progress import Report
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """The headline, and frames by name."""
+class ReportTables:
+    """The headline, and tables by name."""
 
     headline: dict[str, Any]
     frames: dict[str, pd.DataFrame]
@@ -33,72 +30,69 @@ class Numbers:
         return {"headline": self.headline} | {name: frame.to_dict("records") for name, frame in self.frames.items()}
 
 
-def numbers(evidence: Evidence, report: Report = lambda _what, _done: None) -> Numbers:
-    """Compute everything that the report says; the same evidence gives the same numbers."""
-    report("the data", 0.0)
-    frames = _data(evidence)
-    report("predictions of the test side", 0.05)
-    test = judged.judge(evidence)
-    frames |= _judged(evidence, test)
-    report("why it predicts what it does", 0.3)
+def compute_tables(inputs: ReportInputs, report: Report = lambda _what, _done: None) -> ReportTables:
+    """Compute all numbers of the report; the same inputs give the same numbers."""
+    report("data", 0.0)
+    frames = _dataset_tables(inputs)
+    report("predictions on the test set", 0.05)
+    predictions = evaluation.predict_test_set(inputs)
+    frames |= _test_tables(inputs, predictions)
+    report("feature importance", 0.3)
     for policy in POLICIES:
-        if policy in evidence.bundle.meta["models"]:
-            frames[f"importance_{policy}"] = reasons.importance(evidence, policy)
+        if policy in inputs.bundle.meta["models"]:
+            frames[f"importance_{policy}"] = rank_features(inputs, policy)
     report("learning curve", 0.5)
-    frames["learning_curve"] = searched.learning_curve(evidence)
-    return Numbers(headline(evidence, test, frames["policies"]), frames)
+    frames["learning_curve"] = search.compute_learning_curve(inputs)
+    return ReportTables(compute_headline(inputs, predictions, frames["policies"]), frames)
 
 
-def headline(evidence: Evidence, test: pd.DataFrame, policies: pd.DataFrame) -> dict[str, Any]:
-    """Return what the first sentence of the page is made of."""
-    meta = evidence.bundle.meta
-    own = policies[policies["policy"] == judged.ANSWERED].iloc[0]
-    starred = test[test["true"] >= 10]
+def compute_headline(inputs: ReportInputs, predictions: pd.DataFrame, policies: pd.DataFrame) -> dict[str, Any]:
+    """Return the values of the first paragraph of the page."""
+    meta = inputs.bundle.meta
+    served = policies[policies["policy"] == evaluation.SERVED].iloc[0]
+    starred = predictions[predictions["true"] >= 10]
     factor = float(np.exp(starred["error"].abs().median())) if len(starred) else None
+    scores = {name: float(served[name]) for name in ("rmsle", "rmsle_low", "rmsle_high", "r2", "coverage")}
     return {
-        "bundle": evidence.bundle.digest,
+        "bundle": inputs.bundle.digest,
         "made_at": meta["made_at"],
         "data_date": str(meta["data"]["latest"])[:10],
         "estimate": meta["estimate"],
-        "test_repositories": len(test),
-        "test_owners": int(test["owner"].nunique()),
-        "rmsle": float(own["rmsle"]),
-        "rmsle_low": float(own["rmsle_low"]),
-        "rmsle_high": float(own["rmsle_high"]),
-        "r2": float(own["r2"]),
+        "test_repositories": len(predictions),
+        "test_owners": int(predictions["owner"].nunique()),
+        **scores,
         "rmsle_of_the_median": float(policies["rmsle"].iloc[0]),
         "nominal": float(meta["coverage"]),
-        "coverage": float(own["coverage"]),
         "starred_repositories": len(starred),
         "typical_factor_starred": factor,
     }
 
 
-def _data(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    repositories = evidence.table.repositories
+def _dataset_tables(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
+    repositories, meta = inputs.dataset.repositories, inputs.bundle.meta
     return {
-        "facts": data.facts(evidence.table),
-        "sides": data.sides(evidence.table),
-        "stars": data.by_decade(evidence.table),
-        "languages": data.common(repositories["language"]),
-        "licenses": data.common(repositories["license"]),
-        "missing": data.missing(repositories),
-        "features": data.features(evidence.selection, evidence.feature_set.selected),
-        "leaderboard": searched.leaderboard(evidence.board, evidence.bundle.meta["estimate"]),
-        "trials": searched.trials(evidence.trials),
-        "models": searched.members(evidence.bundle.meta),
+        "facts": dataset.summarize_dataset(inputs.dataset),
+        "split": dataset.summarize_split(inputs.dataset),
+        "stars": dataset.count_by_decade(inputs.dataset),
+        "languages": dataset.count_values(repositories["language"]),
+        "licenses": dataset.count_values(repositories["license"]),
+        "missing": dataset.missing_rates(repositories),
+        "features": dataset.describe_features(inputs.selection, inputs.feature_set.selected),
+        "leaderboard": search.sort_leaderboard(inputs.leaderboard, meta["estimate"]),
+        "trials": search.sort_trials(inputs.trials),
+        "models": search.list_models(meta),
     }
 
 
-def _judged(evidence: Evidence, test: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    ranks = calibrated.ranks(evidence)
+def _test_tables(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    ranks = calibration.rank_test_set(inputs)
     return {
-        "policies": judged.policies(evidence, test),
-        "predictions": judged.shown(test),
-        "decades": judged.by_decade(test),
-        "by_language": judged.by_language(test),
-        "calibration": calibrated.calibration(test),
-        "nominal": calibrated.nominal(ranks, test, float(evidence.bundle.meta["coverage"])),
-        "ranks": calibrated.rank_counts(ranks),
-        "surprises": judged.surprises(test),
+        "policies": evaluation.score_policies(inputs, predictions),
+        "predictions": evaluation.sample_predictions(predictions),
+        "decades": evaluation.score_by_decade(predictions),
+        "by_language": evaluation.score_by_language(predictions),
+        "calibration": calibration.calibrate_bins(predictions),
+        "nominal": calibration.coverage_by_level(ranks, predictions, float(inputs.bundle.meta["coverage"])),
+        "ranks": calibration.rank_histogram(ranks),
+        "largest_errors": evaluation.largest_errors(predictions),
     }

@@ -1,4 +1,4 @@
-"""``stargaze report`` as it is typed."""
+"""The command ``stargaze report``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.pipeline.status import list_artifacts
-from stargaze.report.write import bundle_of
+from stargaze.report.write import read_report_bundle
 from stargaze.store import Store
 from tests.conftest import Ended
 
@@ -20,32 +20,32 @@ Run = Callable[..., Ended]
 
 
 @pytest.fixture
-def here(run: Run, finished: Store) -> Store:
-    """The finished store below the empty folder."""
+def project(run: Run, finished: Store) -> Store:
+    """The finished store in an empty folder."""
     return Store(shutil.copytree(finished.root, Path("store")))
 
 
-def test_it_writes_the_page_into_the_store(run: Run, here: Store) -> None:
+def test_it_writes_the_page_into_the_store(run: Run, project: Store) -> None:
     ended = run("report")
 
     assert ended.code == 0, ended.err
-    assert ended.out.startswith(f"{here.report}: bundle {bundle_of(here.report)[:12]}")
-    assert here.report.read_text().startswith("<!doctype html>")
+    assert ended.out.startswith(f"{project.report}: bundle {read_report_bundle(project.report)[:12]}")
+    assert project.report.read_text().startswith("<!doctype html>")
 
 
-def test_it_writes_elsewhere_and_prints_the_numbers_as_json(run: Run, here: Store) -> None:
+def test_it_writes_to_another_path_and_prints_the_tables_as_json(run: Run, project: Store) -> None:
     ended = run("report", "--output", "deep/page.html", "--json")
 
-    told = json.loads(ended.out, parse_constant=pytest.fail)
+    values = json.loads(ended.out, parse_constant=pytest.fail)
     assert Path("deep/page.html").exists()
-    assert not here.report.exists()
-    assert told["headline"]["bundle"] == bundle_of(Path("deep/page.html"))
-    assert {row["policy"] for row in told["policies"]} >= {"static", "activity", "all"}
-    assert len(told["trials"]) == 4
+    assert not project.report.exists()
+    assert values["headline"]["bundle"] == read_report_bundle(Path("deep/page.html"))
+    assert {row["policy"] for row in values["policies"]} >= {"static", "activity", "all"}
+    assert len(values["trials"]) == 4
 
 
-def test_without_a_bundle_it_says_what_to_type(run: Run, here: Store) -> None:
-    here.latest.unlink()
+def test_without_a_bundle_the_hint_names_the_command(run: Run, project: Store) -> None:
+    project.latest.unlink()
 
     ended = run("report")
 
@@ -54,13 +54,13 @@ def test_without_a_bundle_it_says_what_to_type(run: Run, here: Store) -> None:
     assert ended.hint == "stargaze tune"
 
 
-def test_the_state_says_of_which_bundle_the_page_is(here: Store, page: Path) -> None:
-    def holds() -> str:
-        return next(row["contents"] for row in list_artifacts(here) if row["artifact"] == "report")
+def test_status_names_the_bundle_of_the_page(project: Store, page: Path) -> None:
+    def contents() -> str:
+        return next(row["contents"] for row in list_artifacts(project) if row["artifact"] == "report")
 
-    shutil.copy(page, here.report)
-    fresh = holds()
-    here.report.write_text(page.read_text().replace(bundle_of(page), "0" * 64))
+    shutil.copy(page, project.report)
+    fresh = contents()
+    project.report.write_text(page.read_text().replace(read_report_bundle(page), "0" * 64))
 
-    assert fresh == f"of bundle {here.latest.read_text()[:12]}"
-    assert holds() == "of bundle 000000000000 (not the newest: stargaze report)"
+    assert fresh == f"of bundle {project.latest.read_text()[:12]}"
+    assert contents() == "of bundle 000000000000 (not the newest: stargaze report)"

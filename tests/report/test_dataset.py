@@ -1,4 +1,4 @@
-"""The data card counts every repository once, and says what is not known."""
+"""The data card counts every repository once and reports missing values."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.report import dataset as data
-from stargaze.report.inputs import Evidence
-from stargaze.report.tables import Numbers
+from stargaze.report.dataset import count_values, label_decades, parse_owners
+from stargaze.report.inputs import ReportInputs
+from stargaze.report.tables import ReportTables
 
 pytestmark = pytest.mark.thorough
 
 
-def test_every_repository_stands_in_one_decade_and_on_one_side(found: Numbers) -> None:
-    frame = found["stars"]
+def test_every_repository_is_in_one_decade_and_in_one_set(tables: ReportTables) -> None:
+    frame = tables["stars"]
 
-    assert frame["repositories"].sum() == found["sides"]["repositories"].sum() == 900
+    assert frame["repositories"].sum() == tables["split"]["repositories"].sum() == 900
     assert (frame[["training", "validation", "test"]].sum(axis="columns") == frame["repositories"]).all()
-    assert np.isclose(found["sides"]["share"].sum(), 1.0)
+    assert np.isclose(tables["split"]["share"].sum(), 1.0)
 
 
-def test_decades_begin_where_a_digit_is_added() -> None:
+def test_decades_start_at_powers_of_ten() -> None:
     edges = np.array([0, 1, 9, 10, 99, 100, 99_999, 100_000, 3_000_000], dtype=float)
 
-    assert data.decades(edges) == [
+    assert label_decades(edges) == [
         "0",
         "1–9",
         "1–9",
@@ -36,32 +36,32 @@ def test_decades_begin_where_a_digit_is_added() -> None:
     ]
 
 
-def test_no_owner_stands_on_two_sides(evidence: Evidence, found: Numbers) -> None:
-    owners = data.owners(evidence.table.repositories["full_name"]).nunique()
+def test_no_owner_is_in_two_sets(inputs: ReportInputs, tables: ReportTables) -> None:
+    n_owners = parse_owners(inputs.dataset.repositories["full_name"]).nunique()
 
-    assert found["sides"]["owners"].sum() == owners
+    assert tables["split"]["owners"].sum() == n_owners
 
 
-def test_the_rest_of_the_values_is_counted_too() -> None:
-    frame = data.common(pd.Series([*"aaabbcd", None], name="language"), most=2)
+def test_other_and_unknown_values_are_counted() -> None:
+    frame = count_values(pd.Series([*"aaabbcd", None], name="language"), max_values=2)
 
-    assert frame["language"].tolist() == ["a", "b", "2 others", "not known"]
+    assert frame["language"].tolist() == ["a", "b", "2 others", "unknown"]
     assert frame["repositories"].tolist() == [3, 2, 2, 1]
     assert frame["share"].sum() == 1.0
 
 
-def test_missing_rates_are_those_of_the_repositories(evidence: Evidence, found: Numbers) -> None:
-    rates = found["missing"].set_index("field")["missing"]
+def test_missing_rates_match_the_repositories(inputs: ReportInputs, tables: ReportTables) -> None:
+    rates = tables["missing"].set_index("field")["missing"]
 
-    assert rates["description_length"] == evidence.table.repositories["description_length"].isna().mean() > 0
+    assert rates["description_length"] == inputs.dataset.repositories["description_length"].isna().mean() > 0
     assert rates["stars"] == 0
     assert rates["commits"] == 1
 
 
-def test_a_feature_says_where_it_comes_from_and_where_it_was_kept(found: Numbers) -> None:
-    features = found["features"].set_index("feature")
+def test_features_list_their_source_and_the_policies_that_select_them(tables: ReportTables) -> None:
+    features = tables["features"].set_index("feature")
 
     assert features.loc["age", "source"] == "created_at, fetched_at"
-    assert features.loc["age", "kept"] == "static, activity, all"
-    assert features.loc["forks", "kept"] == "all"
-    assert features.loc["watchers", "kept"] == "–"
+    assert features.loc["age", "selected"] == "static, activity, all"
+    assert features.loc["forks", "selected"] == "all"
+    assert features.loc["watchers", "selected"] == "–"

@@ -1,4 +1,4 @@
-"""The figures on the test side are those of the bundle, and their uncertainty is that of the owners."""
+"""Scores on the test set match the bundle, and their intervals account for owners."""
 
 from __future__ import annotations
 
@@ -6,117 +6,119 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.report import evaluation as judged
-from stargaze.report.inputs import Evidence
-from stargaze.report.tables import Numbers
+from stargaze.report import evaluation
+from stargaze.report.inputs import ReportInputs
+from stargaze.report.tables import ReportTables
 
 pytestmark = pytest.mark.thorough
 
 
-def made_up(n: int = 400, seed: int = 1) -> pd.DataFrame:
-    """Make test repositories whose predictions are off by noise."""
+def make_predictions(n: int = 400, seed: int = 1) -> pd.DataFrame:
+    """Return synthetic predictions with random errors."""
     random = np.random.default_rng([seed, 11])
-    height = random.exponential(1.5, n)
-    true = np.floor(np.expm1(np.clip(height + random.normal(0, 0.5, n), 0, None)))
-    predicted = np.expm1(height)
+    log_predicted = random.exponential(1.5, n)
+    true = np.floor(np.expm1(np.clip(log_predicted + random.normal(0, 0.5, n), 0, None)))
+    predicted = np.expm1(log_predicted)
     frame = pd.DataFrame({"true": true, "predicted": predicted, "low": predicted * 0.5, "high": predicted * 2 + 1})
-    error = height - np.log1p(true)
+    error = log_predicted - np.log1p(true)
     names = [f"a/{row}" for row in range(n)]
     return frame.assign(repository=names, language="C", description="", owner="a", policy="all", error=error)
 
 
-def test_the_scores_are_those_that_the_bundle_was_saved_with(evidence: Evidence, found: Numbers) -> None:
-    """Computed anew from the model, they are what tuning has found."""
-    frame = found["policies"].set_index("policy")
+def test_scores_match_those_stored_in_the_bundle(inputs: ReportInputs, tables: ReportTables) -> None:
+    """Scores recomputed from the model equal those of tuning."""
+    frame = tables["policies"].set_index("policy")
 
-    for policy, told in evidence.bundle.meta["scores"].items():
-        assert frame.loc[policy, "rmsle"] == pytest.approx(told["rmsle"], abs=1e-4)
-        assert frame.loc[policy, "coverage"] == told["coverage"]
+    for policy, stored in inputs.bundle.meta["scores"].items():
+        assert frame.loc[policy, "rmsle"] == pytest.approx(stored["rmsle"], abs=1e-4)
+        assert frame.loc[policy, "coverage"] == stored["coverage"]
         assert frame.loc[policy, "rmsle_low"] < frame.loc[policy, "rmsle"] < frame.loc[policy, "rmsle_high"]
 
 
-def test_the_headline_tells_of_the_policy_of_the_estimate(evidence: Evidence, found: Numbers) -> None:
-    head, own = found.headline, evidence.bundle.meta["scores"]["all"]
+def test_the_headline_scores_the_policy_of_the_estimate(inputs: ReportInputs, tables: ReportTables) -> None:
+    head, own = tables.headline, inputs.bundle.meta["scores"]["all"]
 
     assert head["rmsle"] == pytest.approx(own["rmsle"], abs=1e-4)
     assert head["coverage"] == pytest.approx(own["coverage"], abs=1e-4)
     assert head["rmsle_of_the_median"] > head["rmsle"]
-    assert head["test_repositories"] == len(evidence.table.test)
+    assert head["test_repositories"] == len(inputs.dataset.test)
 
 
-def test_the_headline_is_of_what_is_answered(evidence: Evidence, found: Numbers) -> None:
-    answers = judged.judge(evidence)
+def test_the_headline_scores_served_predictions(inputs: ReportInputs, tables: ReportTables) -> None:
+    predictions = evaluation.predict_test_set(inputs)
 
-    assert found.headline["rmsle"] == pytest.approx(np.sqrt(np.mean(answers["error"] ** 2)))
-    assert found.headline["coverage"] == judged.inside(answers).mean()
+    assert tables.headline["rmsle"] == pytest.approx(np.sqrt(np.mean(predictions["error"] ** 2)))
+    assert tables.headline["coverage"] == evaluation.is_covered(predictions).mean()
 
 
-def test_owners_with_many_repositories_make_the_score_less_certain() -> None:
+def test_owners_with_many_repositories_widen_the_interval_of_the_score() -> None:
     random = np.random.default_rng(5)
     error = np.repeat(np.abs(random.normal(1.0, 0.5, 50)), 10)
 
-    apart = judged.rmsle_interval(error, np.arange(500))
-    together = judged.rmsle_interval(error, np.repeat(np.arange(50), 10))
+    apart = evaluation.bootstrap_rmsle(error, np.arange(500))
+    together = evaluation.bootstrap_rmsle(error, np.repeat(np.arange(50), 10))
 
     assert together[1] - together[0] > 2 * (apart[1] - apart[0])
 
 
-def test_groups_hold_every_repository_once() -> None:
-    frame = made_up()
-    by_decade = judged.by_decade(frame)
+def test_every_repository_is_in_one_group() -> None:
+    frame = make_predictions()
+    by_decade = evaluation.score_by_decade(frame)
 
     assert by_decade["repositories"].sum() == len(frame)
     covered = (by_decade["coverage"] * by_decade["repositories"]).sum() / len(frame)
-    assert covered == pytest.approx(judged.inside(frame).mean())
+    assert covered == pytest.approx(evaluation.is_covered(frame).mean())
     squares = (by_decade["rmsle"] ** 2 * by_decade["repositories"]).sum() / len(frame)
     assert squares == pytest.approx((frame["error"] ** 2).mean())
 
 
 def test_a_rare_language_has_no_row_of_its_own() -> None:
-    frame = made_up(100).assign(language=["C"] * 60 + ["Zig"] * 5 + ["Go"] * 35)
+    frame = make_predictions(100).assign(language=["C"] * 60 + ["Zig"] * 5 + ["Go"] * 35)
 
-    assert judged.by_language(frame)["language"].tolist() == ["C", "Go", "all others"]
+    assert evaluation.score_by_language(frame)["language"].tolist() == ["C", "Go", "all others"]
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (0, 50), (50, 50), (45, 50)])
-def test_the_interval_of_a_share_holds_it_and_stays_a_share(hits: int, n: int) -> None:
-    low, high = judged.share_interval(hits, n)
+def test_the_wilson_interval_contains_the_share_and_stays_between_0_and_1(hits: int, n: int) -> None:
+    low, high = evaluation.wilson_interval(hits, n)
 
     assert 0 <= low <= hits / n <= high <= 1
     assert high > low
 
 
-def test_what_is_drawn_reaches_over_all_heights_and_is_told_right() -> None:
-    frame = made_up(5_000)
-    drawn = judged.shown(frame, most=200)
+def test_sampled_predictions_span_the_range_and_are_labeled_correctly() -> None:
+    frame = make_predictions(5_000)
+    sample = evaluation.sample_predictions(frame, max_rows=200)
 
-    assert len(drawn) <= 200
-    assert drawn["repository"].is_unique
-    assert drawn["predicted"].max() == frame["predicted"].max()
-    assert drawn["predicted"].min() == frame["predicted"].min()
-    assert ((drawn["inside"] == "inside") == ((drawn["low"] <= drawn["true"]) & (drawn["true"] <= drawn["high"]))).all()
+    assert len(sample) <= 200
+    assert sample["repository"].is_unique
+    assert sample["predicted"].max() == frame["predicted"].max()
+    assert sample["predicted"].min() == frame["predicted"].min()
+    assert (
+        (sample["inside"] == "inside") == ((sample["low"] <= sample["true"]) & (sample["true"] <= sample["high"]))
+    ).all()
 
 
-def test_the_largest_errors_come_first_on_either_side() -> None:
-    frame = made_up()
-    surprises = judged.surprises(frame, most=3)
+def test_the_largest_errors_come_first_in_both_directions() -> None:
+    frame = make_predictions()
+    errors = evaluation.largest_errors(frame, max_rows=3)
 
-    over, under = (surprises[surprises["direction"] == side] for side in ("over-estimated", "under-estimated"))
+    over, under = (errors[errors["direction"] == direction] for direction in ("over-estimated", "under-estimated"))
     assert len(over) == len(under) == 3
     assert np.log(over["factor"].iloc[0]) == pytest.approx(frame["error"].max())
     assert np.log(under["factor"].iloc[0]) == pytest.approx(-frame["error"].min())
     assert over["factor"].is_monotonic_decreasing
 
 
-def test_descriptions_are_shown_where_there_are_any() -> None:
-    frame = made_up()
+def test_descriptions_and_languages_are_shown_only_if_known() -> None:
+    frame = make_predictions()
 
-    assert "description" not in judged.surprises(frame)
-    assert set(judged.surprises(frame.assign(description="a parser"))["description"]) == {"a parser"}
-    assert "language" not in judged.surprises(frame.assign(language="not known"))
+    assert "description" not in evaluation.largest_errors(frame)
+    assert set(evaluation.largest_errors(frame.assign(description="a parser"))["description"]) == {"a parser"}
+    assert "language" not in evaluation.largest_errors(frame.assign(language="unknown"))
 
 
-def test_where_all_are_estimated_too_low_nothing_is_named_as_too_high() -> None:
-    frame = made_up(5).assign(error=-1.0)
+def test_without_over_estimates_only_under_estimates_are_listed() -> None:
+    frame = make_predictions(5).assign(error=-1.0)
 
-    assert set(judged.surprises(frame)["direction"]) == {"under-estimated"}
+    assert set(evaluation.largest_errors(frame)["direction"]) == {"under-estimated"}

@@ -1,4 +1,4 @@
-"""What is missing, changed or does not belong together is refused with the command that puts it right."""
+"""Missing, changed or inconsistent artifacts are refused, and the hint names the command that fixes them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 
 from stargaze.bundle.manifest import BadBundleError
 from stargaze.errors import ExternalError, MissingInputError
-from stargaze.report.inputs import read
+from stargaze.report.inputs import read_report_inputs
 from stargaze.store import Store
 
 pytestmark = pytest.mark.thorough
 
 
 @pytest.mark.parametrize(
-    ("noun", "hint"),
+    ("artifact", "hint"),
     [
         ("repositories", "stargaze fetch"),
         ("features", "stargaze select-features"),
@@ -28,31 +28,31 @@ pytestmark = pytest.mark.thorough
         ("latest", "stargaze tune"),
     ],
 )
-def test_what_is_missing_names_the_command_that_makes_it(store: Store, noun: str, hint: str) -> None:
-    getattr(store, noun).unlink()
+def test_a_missing_artifact_names_the_command_that_creates_it(store: Store, artifact: str, hint: str) -> None:
+    getattr(store, artifact).unlink()
 
-    with pytest.raises(MissingInputError, match="does not exist yet") as caught:
-        read(store)
+    with pytest.raises(MissingInputError, match="does not exist yet") as error:
+        read_report_inputs(store)
 
-    assert caught.value.hint == hint
+    assert error.value.hint == hint
 
 
-def test_a_changed_model_is_refused_before_it_is_read(store: Store) -> None:
+def test_a_changed_model_is_refused(store: Store) -> None:
     folder = store.bundles / store.latest.read_text().strip()
     model = next(path for path in sorted(folder.iterdir()) if path.name.startswith("model-all"))
     model.write_bytes(model.read_bytes().replace(b"0", b"1", 1))
 
     with pytest.raises(BadBundleError):
-        read(store)
+        read_report_inputs(store)
 
 
-def test_a_broken_table_of_trials_names_the_command_that_makes_it_anew(store: Store) -> None:
+def test_broken_trials_name_the_command_that_creates_them_again(store: Store) -> None:
     store.trials.write_bytes(b"PAR1")
 
-    with pytest.raises(ExternalError) as caught:
-        read(store)
+    with pytest.raises(ExternalError) as error:
+        read_report_inputs(store)
 
-    assert caught.value.hint == "stargaze tune creates it again"
+    assert error.value.hint == "stargaze tune creates it again"
 
 
 def test_a_bundle_of_another_feature_set_is_refused(store: Store) -> None:
@@ -60,30 +60,28 @@ def test_a_bundle_of_another_feature_set_is_refused(store: Store) -> None:
     features["selected"]["static"] = features["selected"]["static"][:-1]
     store.features.write_text(json.dumps(features))
     with pytest.raises(ExternalError, match="another feature set"):
-        read(store)
+        read_report_inputs(store)
 
 
-def test_the_source_is_what_a_run_has_noted(store: Store) -> None:
-    assert read(store).source == "not recorded"
+def test_the_source_comes_from_the_recorded_settings(store: Store) -> None:
+    assert read_report_inputs(store).source == "not recorded"
     store.settings.mkdir()
 
     sources = []
-    for noted in ({"files": []}, {"files": ["/home/ann/secret/stars.csv"]}, {"files": [], "github": {"stars": "1"}}):
-        (store.settings / "fetch.json").write_text(json.dumps(noted))
-        sources.append(read(store).source)
+    for settings in ({"files": []}, {"files": ["/home/ann/secret/stars.csv"]}, {"files": [], "github": {"stars": "1"}}):
+        (store.settings / "fetch.json").write_text(json.dumps(settings))
+        sources.append(read_report_inputs(store).source)
 
     assert sources == [
         "the sample that is shipped with stargaze",
         "stars.csv",
-        "GitHub, asked by stargaze fetch",
+        "GitHub, by stargaze fetch",
     ]
 
 
-def test_what_was_fetched_after_the_note_has_no_known_source(
-    store: Store, plausible: Callable[..., pd.DataFrame]
-) -> None:
+def test_the_source_is_unknown_after_a_later_fetch(store: Store, plausible: Callable[..., pd.DataFrame]) -> None:
     store.settings.mkdir()
     (store.settings / "fetch.json").write_text("{}")
     os.utime(store.settings / "fetch.json", (1, 1))
 
-    assert read(store).source == "not recorded"
+    assert read_report_inputs(store).source == "not recorded"
