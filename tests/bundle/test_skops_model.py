@@ -25,8 +25,8 @@ PROGRAM = """
 import hashlib, sys
 kept = [object() for _ in range(int(sys.argv[1]))]  # so that all else lies elsewhere in memory
 from tests.bundle.test_skops_model import MODELS
-from stargaze.bundle.serialization import to_bytes
-print([hashlib.sha256(to_bytes(model)[1]).hexdigest() for model in MODELS])
+from stargaze.bundle.serialization import serialize_model
+print([hashlib.sha256(serialize_model(model)[1]).hexdigest() for model in MODELS])
 """
 
 

@@ -36,8 +36,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from stargaze.store import Store
 from stargaze.config import DeploySection
-from stargaze.serve.release.publish import deploy
-deploy(DeploySection(max_release_size=1.0), Store(Path(sys.argv[1])), now=datetime(2026, 3, 1, tzinfo=UTC))
+from stargaze.serve.release.publish import publish_release
+publish_release(DeploySection(max_release_size=1.0), Store(Path(sys.argv[1])), now=datetime(2026, 3, 1, tzinfo=UTC))
 """
 
 
