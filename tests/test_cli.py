@@ -720,12 +720,12 @@ def test_ctrl_c_in_the_middle_of_select_features_keeps_the_last_feature_set(
 def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
     run: Run, ready: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stargaze.tuning.executors import process_executor as processes
+    from stargaze.tuning.executors import process_executor
 
     before = state(ready.root)
-    started: list[processes.Process] = []
-    start = processes.Process
-    monkeypatch.setattr(processes, "Process", lambda job: started.append(start(job)) or started[-1])
+    started: list[process_executor.FamilyProcess] = []
+    start = process_executor.FamilyProcess
+    monkeypatch.setattr(process_executor, "FamilyProcess", lambda job: started.append(start(job)) or started[-1])
     monkeypatch.setenv("STARGAZE_SCREENING_MAX_CONCURRENT", "2")
     monkeypatch.setattr("stargaze.tuning.screen.time", copy_module(time, sleep=interrupting(0)))
 
@@ -733,7 +733,7 @@ def test_ctrl_c_in_the_middle_of_screen_ends_its_processes_and_keeps_all(
 
     assert ended.code == 130
     assert ended.err.splitlines()[-1] == "hint:  stargaze screen starts this step again"
-    assert [one.ended() for one in started] == [True, True]
+    assert [process.has_ended() for process in started] == [True, True]
     assert state(ready.root) == before
 
 

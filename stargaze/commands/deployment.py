@@ -12,7 +12,7 @@ from stargaze.commands.options import AsJson, ConfigPath, StorePath, command_wit
 from stargaze.errors import UsageError
 
 EXAMPLES = {
-    "deploy": "stargaze deploy",
+    "deploy": "stargaze deploy --dry-run",
     "rollback": "stargaze rollback",
     "releases": "stargaze releases --json",
     "logs": "stargaze logs web --follow",
@@ -33,6 +33,9 @@ def deploy(
         str | None,
         typer.Option("--force", help="Reason to deploy even if it predicts worse than the release in production."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="swarm: print what would change and why, and change nothing.")
+    ] = False,
     rotate_secrets: Annotated[
         bool, typer.Option("--rotate-secrets", help="swarm: replace all passwords and keys.")
     ] = False,
@@ -54,17 +57,21 @@ def deploy(
     if config.deploy.to == "swarm":
         from stargaze.commands import swarm
 
-        if rotate_secrets and (digest or force_reason):
+        if rotate_secrets and (digest or force_reason or dry_run):
+            other = "--dry-run" if dry_run else "a bundle"
             raise UsageError(
-                "--rotate-secrets cannot be combined with a bundle", hint="stargaze deploy --rotate-secrets"
+                f"--rotate-secrets cannot be combined with {other}", hint="stargaze deploy --rotate-secrets"
             )
         if rotate_secrets:
             swarm.rotate_secrets(session)
+        elif dry_run:
+            swarm.show_deploy_plan(session, digest=digest, gate=gate, force_reason=force_reason)
         else:
             swarm.deploy(session, digest=digest, gate=gate, force_reason=force_reason)
         return
-    if rotate_secrets:
-        raise UsageError('--rotate-secrets needs deploy.to = "swarm"', hint='deploy.to = "swarm"')
+    if rotate_secrets or dry_run:
+        option = "--rotate-secrets" if rotate_secrets else "--dry-run"
+        raise UsageError(f'{option} needs deploy.to = "swarm"', hint='deploy.to = "swarm"')
     release = publish_release(config.deploy, store, now=utc_now(), digest=digest, gate=gate, force_reason=force_reason)
     result = "is deployed" if release.changed else "is already deployed: nothing to do"
     out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} {result}")

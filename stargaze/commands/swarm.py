@@ -1,4 +1,4 @@
-"""What the deployment commands do where production is a Swarm."""
+"""The deployment commands for production in a Docker Swarm."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from stargaze.commands.options import Session, utc_now
 from stargaze.errors import DifferenceFoundError, UsageError
 from stargaze.pipeline.production import lock_production, page_addresses, production_target
 from stargaze.pipeline.status import ARTIFACT_COLUMNS
-from stargaze.serve.swarm import deploy as delivery
-from stargaze.serve.swarm import drill as drills
+from stargaze.serve.swarm import deploy as swarm_deploy
+from stargaze.serve.swarm import drill as swarm_drill
 from stargaze.serve.swarm import operations
-from stargaze.serve.swarm import rotate_secrets as rotation
-from stargaze.serve.swarm.production import ProductionTarget, survey_all
+from stargaze.serve.swarm.plan import plan_deploy_changes
+from stargaze.serve.swarm.production import ProductionTarget, survey_production
+from stargaze.serve.swarm.rotate_secrets import rotate_secrets as rotate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,16 +24,36 @@ if TYPE_CHECKING:
 
     from stargaze.serve.release.publish import QualityGate
 
+SERVICE_COLUMNS = ["service", "running", "desired", "state", "machines", "image", "reason"]
+PLAN_COLUMNS = ["action", "resource", "reason"]
+
 
 def deploy(session: Session, *, digest: str | None, gate: QualityGate, force_reason: str) -> None:
     """Deploy a bundle."""
     out, config, store = session
     target = production_target(config, store)
     with lock_production(store):
-        delivered = delivery.deploy(
-            config.deploy, store, target, now=utc_now(), say=out.note, digest=digest, gate=gate, forced=force_reason
+        result = swarm_deploy.deploy(
+            config.deploy,
+            store,
+            target,
+            now=utc_now(),
+            notify=out.note,
+            digest=digest,
+            gate=gate,
+            force_reason=force_reason,
         )
-    _show_release(session, delivered, "serves" if delivered.changed else "already serves: nothing to do")
+    _show_release(session, result, "serves" if result.changed else "already serves: nothing to do")
+
+
+def show_deploy_plan(session: Session, *, digest: str | None, gate: QualityGate, force_reason: str) -> None:
+    """Print what a deploy would change and why."""
+    out, config, store = session
+    target = production_target(config, store)
+    changes = plan_deploy_changes(config.deploy, store, target, digest=digest, gate=gate, force_reason=force_reason)
+    out.table([dataclasses.asdict(change) for change in changes], PLAN_COLUMNS)
+    if all(change.action == "keep" for change in changes):
+        out.note("nothing to do")
 
 
 def rotate_secrets(session: Session) -> None:
@@ -40,17 +61,17 @@ def rotate_secrets(session: Session) -> None:
     out, config, store = session
     target = production_target(config, store)
     with lock_production(store):
-        version = rotation.rotate(config.deploy, store, target, say=out.note)
+        version = rotate(config.deploy, store, target, notify=out.note)
     out.answer({"secrets": version}, f"the secrets have version {version}; the old ones are deleted")
 
 
 def rollback(session: Session, *, to: str | None) -> None:
-    """Return to a release."""
+    """Return to an earlier release."""
     out, config, store = session
     with lock_production(store):
         target = production_target(config, store)
-        delivered = delivery.rollback(config.deploy, store, target, now=utc_now(), to=to, say=out.note)
-    _show_release(session, delivered, "serves again")
+        result = swarm_deploy.rollback(config.deploy, store, target, now=utc_now(), to=to, notify=out.note)
+    _show_release(session, result, "serves again")
 
 
 def show_status(session: Session, artifacts: Sequence[dict[str, Any]]) -> None:
@@ -59,7 +80,7 @@ def show_status(session: Session, artifacts: Sequence[dict[str, Any]]) -> None:
     Raises
     ------
     DifferenceFoundError
-        If something does not run as it should.
+        If a machine is not ready or a service does not run.
     """
     out, config, store = session
     machines, services = operations.production_status(store, production_target(config, store))
@@ -68,27 +89,27 @@ def show_status(session: Session, artifacts: Sequence[dict[str, Any]]) -> None:
     else:
         out.table(artifacts, ARTIFACT_COLUMNS)
         out.table(machines, ["machine", "role", "state", "release", "page"], "Production")
-        out.table(services, ["service", "running", "wanted", "state", "machines", "image", "why"], "Services")
+        out.table(services, SERVICE_COLUMNS, "Services")
     failed = [row["machine"] for row in machines if row["state"] != "ready" or row["page"] != "ready"]
-    failed += [row["service"] for row in services if row["state"] != "well"]
+    failed += [row["service"] for row in services if row["state"] != "ok"]
     if failed:
         raise DifferenceFoundError(f"not ok: {', '.join(failed)}", hint="stargaze logs SERVICE; stargaze deploy")
 
 
 def logs(session: Session, service: str, *, lines: int, follow: bool) -> None:
     """Replace this process by the one that prints a log."""
-    argv = operations.log_words(_swarm_target(session), service, lines=lines, follow=follow)
+    argv = operations.service_log_argv(_swarm_target(session), service, lines=lines, follow=follow)
     os.execvp(argv[0], argv)  # noqa: S606 - a list of our own, no shell
 
 
-def scale(session: Session, replicas: Sequence[str]) -> None:
+def scale(session: Session, arguments: Sequence[str]) -> None:
     """Set the numbers of replicas."""
     out, config, store = session
-    numbers = operations.numbers(replicas, config.deploy)
+    replicas = operations.parse_replicas(arguments, config.deploy)
     with lock_production(store):
-        services = operations.scale(config.deploy, _swarm_target(session), numbers, out.note)
-    out.table(services, ["service", "running", "wanted", "machines"])
-    keys = ", ".join(f"deploy.{operations.KEYS[name]} = {number}" for name, number in numbers.items())
+        services = operations.scale_production(config.deploy, _swarm_target(session), replicas, out.note)
+    out.table(services, ["service", "running", "desired", "machines"])
+    keys = ", ".join(f"deploy.{operations.REPLICA_KEYS[name]} = {number}" for name, number in replicas.items())
     out.note(f"the next deploy sets the numbers of the config; to keep these: {keys}")
 
 
@@ -98,26 +119,26 @@ def drill(session: Session, *, name: str, only: str, rate: float, deploy_options
     Raises
     ------
     DifferenceFoundError
-        If an expectation was not met.
+        If an expectation did not hold.
     """
     out, config, store = session
-    faults = drills.named(only)
+    faults = swarm_drill.select_faults(only)
     if name != config.infra.name:
         raise UsageError(
             f"this cluster is named {config.infra.name}, not {name}: nothing was done",
             hint=f"stargaze drill {config.infra.name}",
         )
     target = _swarm_target(session)
-    machines, swarm = survey_all(target)
-    deploy_command = [sys.executable, "-P", "-m", "stargaze", "deploy", *deploy_options]
-    context = drills.DrillContext(config.deploy, store, target, machines, swarm, deploy_command)
-    allowed = drills.max_rate(rate, config.serve.rate_limit)
+    survey = survey_production(target.hosts)
+    deploy_argv = [sys.executable, "-P", "-m", "stargaze", "deploy", *deploy_options]
+    context = swarm_drill.DrillContext(config.deploy, store, target, survey, deploy_argv)
+    allowed = swarm_drill.max_rate(rate, config.serve.rate_limit)
     if allowed < rate:
         out.note(f"sending {allowed:g} requests/s, not {rate:g}: serve.rate_limit = {config.serve.rate_limit}")
-    results = drills.drill(context, page_addresses(config, store, target), faults, allowed, out.note)
+    results = swarm_drill.run_drill(context, page_addresses(config, store, target), faults, allowed, out.note)
     rows = [dataclasses.asdict(result) if out.as_json else result.as_row() for result in results]
     out.table(rows, list(results[0].as_row()), "Expectations")
-    failed = [result.hardship for result in results if not result.held]
+    failed = [result.fault for result in results if not result.passed]
     if failed:
         raise DifferenceFoundError(f"failed: {', '.join(failed)}", hint="see the last column; stargaze logs")
 
@@ -128,7 +149,7 @@ def _swarm_target(session: Session) -> ProductionTarget:
     return production_target(session.config, session.store)
 
 
-def _show_release(session: Session, delivered: delivery.Delivered, result: str) -> None:
-    digest, machines = delivered.release.digest[:12], ", ".join(delivered.machines)
-    text = f"release {digest} {result} on {machines} ({delivered.seconds:.1f} s)"
-    session.out.answer(dataclasses.asdict(delivered), text)
+def _show_release(session: Session, result: swarm_deploy.DeployResult, outcome: str) -> None:
+    digest, machines = result.release.digest[:12], ", ".join(result.machines)
+    text = f"release {digest} {outcome} on {machines} ({result.seconds:.1f} s)"
+    session.out.answer(dataclasses.asdict(result), text)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from stargaze.infra.hosts.host_list import find_ssh_hosts, read_hosts
 from stargaze.infra.hosts.state_dir import open_state_dir
 from stargaze.serve.runtime.settings import Sources
-from stargaze.serve.swarm.image import Engine, Recipe
 from stargaze.serve.swarm.production import ProductionTarget
+from stargaze.system.docker import DockerEngine, ImageRecipe
 from stargaze.system.locks import file_lock
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def production_target(config: Config, store: Store) -> ProductionTarget:
     builds_remotely = config.deploy.build_on == "development"
     builder = find_ssh_hosts(config.infra, state_dir, "development")[0] if builds_remotely else None
     return ProductionTarget(
-        production=find_ssh_hosts(config.infra, state_dir, "production"),
-        engine=Engine(builder),
-        recipe=Recipe(config.screening.base_image, tuple(config.screening.build_options)),
+        hosts=find_ssh_hosts(config.infra, state_dir, "production"),
+        engine=DockerEngine(builder, alternative='deploy.build_on = "development" builds on the cluster'),
+        recipe=ImageRecipe(config.screening.base_image, tuple(config.screening.build_options)),
         serve=config.serve,
         sources=Sources(config.github.api_url),
         port=config.infra.page_port,
@@ -48,4 +48,4 @@ def page_addresses(config: Config, store: Store, target: ProductionTarget) -> li
     """Return the addresses of the page: that of the orchestration machine, else those of the production machines."""
     hosts = read_hosts(config.infra, open_state_dir(config.infra, store))
     proxies = [host.address for host in hosts if host.machine.role == "orchestration"]
-    return [f"{address}:{target.port}" for address in proxies or [host.address for host in target.production]]
+    return [f"{address}:{target.port}" for address in proxies or [host.address for host in target.hosts]]

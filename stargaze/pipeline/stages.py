@@ -112,11 +112,13 @@ def _deploy(config: Config, store: Store, now: datetime, report: Report) -> str:
     report("pushing the release", 0.0)
     if config.deploy.to == "swarm":
         from stargaze.pipeline.production import production_target
-        from stargaze.serve.swarm import deploy as delivery
+        from stargaze.serve.swarm.deploy import deploy as deploy_to_swarm
 
         target = production_target(config, store)
-        done = delivery.deploy(config.deploy, store, target, now=now, say=lambda line: report(line, 0.0), gate=gate)
-        return f"release {done.release.digest[:12]} serves on {', '.join(done.machines)}"
+        result = deploy_to_swarm(
+            config.deploy, store, target, now=now, notify=lambda line: report(line, 0.0), gate=gate
+        )
+        return f"release {result.release.digest[:12]} serves on {', '.join(result.machines)}"
     release = publish_release(config.deploy, store, now=now, gate=gate)
     report("serving it", 1.0)
     return f"release {release.digest[:12]} serves"

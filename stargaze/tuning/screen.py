@@ -21,7 +21,7 @@ from stargaze.store import Store
 from stargaze.system.files import atomic_write, convert_disk_errors
 from stargaze.system.progress import Notify, Report
 from stargaze.tuning.cross_validation import policy_arrays
-from stargaze.tuning.executors.executor import Executor, Job, Started
+from stargaze.tuning.executors.executor import Executor, FamilyJob, StartedFamily
 from stargaze.tuning.families import select_families
 
 COLUMNS = [
@@ -49,8 +49,8 @@ SLOWEST_FIRST = (
 class RunningFamily:
     """A started family and its start time."""
 
-    job: Job
-    family: Started
+    job: FamilyJob
+    family: StartedFamily
     started_at: float
 
 
@@ -104,16 +104,16 @@ def open_executor(
 ) -> AbstractContextManager[Executor]:
     """Return the executor of ``screening.executor``; the data of the families are in ``folder``."""
     if section.executor == "docker":
-        from stargaze.tuning.executors.docker_executor import containers
+        from stargaze.tuning.executors.docker_executor import docker_executor
 
-        return containers(section, folder, families, say)
+        return docker_executor(section, folder, families, say)
     if section.executor == "ray":
-        from stargaze.tuning.executors.ray_executor import tasks
+        from stargaze.tuning.executors.ray_executor import ray_executor
 
-        return tasks(folder, section.max_concurrent)
-    from stargaze.tuning.executors.process_executor import processes
+        return ray_executor(folder, section.max_concurrent)
+    from stargaze.tuning.executors.process_executor import process_executor
 
-    return processes()
+    return process_executor()
 
 
 def leaderboard_rows(board: pd.DataFrame) -> list[dict[str, Any]]:
@@ -139,11 +139,11 @@ def _slowest_first(family: str) -> int:
 
 def _prepare(
     table: Dataset, feature_set: FeatureSet, names: Sequence[str], section: ScreeningSection, seed: int, folder: Path
-) -> list[Job]:
+) -> list[FamilyJob]:
     rows = _sample(table, section.max_rows, seed)
     for policy in POLICIES:
         policy_arrays(table, feature_set, policy, rows).save(folder / f"{policy}.npz")
-    return [Job(name, folder, len(rows), seed) for name in names]
+    return [FamilyJob(name, folder, len(rows), seed) for name in names]
 
 
 def _sample(table: Dataset, max_rows: int, seed: int) -> np.ndarray:
@@ -157,9 +157,9 @@ def _sample(table: Dataset, max_rows: int, seed: int) -> np.ndarray:
     return np.sort(rows[order[:max_rows]])
 
 
-def _run(jobs: list[Job], executor: Executor, section: ScreeningSection, report: Report) -> list[dict[str, Any]]:
+def _run(jobs: list[FamilyJob], executor: Executor, section: ScreeningSection, report: Report) -> list[dict[str, Any]]:
     waiting, running, rows = list(jobs), list[RunningFamily](), list[dict[str, Any]]()
-    max_concurrent = section.max_concurrent or executor.at_once
+    max_concurrent = section.max_concurrent or executor.max_concurrent
     while waiting or running:
         while waiting and len(running) < max_concurrent:
             job = waiting.pop(0)
@@ -176,8 +176,8 @@ def _run(jobs: list[Job], executor: Executor, section: ScreeningSection, report:
 
 def _finished_rows(running: RunningFamily, limit: float) -> list[dict[str, Any]] | None:
     """Return one row per policy of a family that finished, failed or reached the time limit; None while it runs."""
-    if running.family.ended():
-        missing = {"status": "failed", "note": running.family.complaint()[:300]}
+    if running.family.has_ended():
+        missing = {"status": "failed", "note": running.family.failure_reason()[:300]}
     elif time.monotonic() - running.started_at < limit:
         return None
     else:
@@ -186,9 +186,9 @@ def _finished_rows(running: RunningFamily, limit: float) -> list[dict[str, Any]]
     return [_row(running.job, policy, missing) for policy in reversed(POLICIES)]
 
 
-def _row(job: Job, policy: str, missing: dict[str, Any]) -> dict[str, Any]:
+def _row(job: FamilyJob, policy: str, missing: dict[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"policy": policy, "family": job.family, "rows": job.rows, "note": ""}
-    result = job.result(policy)
+    result = job.result_path(policy)
     found = {"status": "ok", **json.loads(result.read_text(encoding="utf-8"))} if result.is_file() else missing
     return {**row, **found}
 

@@ -15,19 +15,18 @@ from stargaze.config import DeploySection
 from stargaze.errors import ExternalError
 from stargaze.pipeline.production import lock_production
 from stargaze.serve.release.record import Release
-from stargaze.serve.swarm import deploy as delivery
-from stargaze.serve.swarm import drill
-from stargaze.serve.swarm import operations as operating
-from stargaze.serve.swarm import wait as watching
-from stargaze.serve.swarm.delivery_state import apply, keep
-from stargaze.serve.swarm.deploy import Delivered
-from stargaze.serve.swarm.docker import Seen
-from stargaze.serve.swarm.drill import HARDSHIPS
-from stargaze.serve.swarm.production import prepare_stack, survey_all
+from stargaze.serve.swarm import deploy as swarm_deploy
+from stargaze.serve.swarm import drill, operations, wait
+from stargaze.serve.swarm.delivery_state import save_verified_stack, send_stack
+from stargaze.serve.swarm.deploy import DeployResult
+from stargaze.serve.swarm.docker import NodeStatus
+from stargaze.serve.swarm.drill import FAULTS
+from stargaze.serve.swarm.plan import plan_stack, prepare_stack
+from stargaze.serve.swarm.production import survey_production
 from stargaze.store import Store
 from tests.conftest import Ended
 from tests.isolation import copy_module
-from tests.serve.swarm.small_swarm import SmallSwarm
+from tests.serve.swarm.fake_swarm import FakeSwarm
 
 Run = Callable[..., Ended]
 CONFIG = """
@@ -56,15 +55,16 @@ def configured(run: Run) -> None:
 
 
 @pytest.fixture
-def small(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallSwarm:
+def small(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
     """The Swarm behind those addresses, to which a stack was delivered."""
-    monkeypatch.setattr(watching, "PAUSE", 0.0)
-    made = SmallSwarm(installed=dict.fromkeys(("production1", "production2"), "a" * 64))
+    monkeypatch.setattr(wait, "POLL_INTERVAL", 0.0)
+    made = FakeSwarm(installed=dict.fromkeys(("production1", "production2"), "a" * 64))
     made.enter(monkeypatch)
-    machines, swarm = survey_all(made.site())
-    ready = prepare_stack(SECTION, made.site(), machines, swarm, tmp_path / "none", lambda _: None)
-    apply(Store(Path("store")), swarm, ready.whole)
-    keep(Store(Path("store")), ready.whole)
+    survey = survey_production(made.target().hosts)
+    plan = plan_stack(SECTION, made.target(), survey, tmp_path / "none")
+    ready = prepare_stack(plan, SECTION, made.target(), survey, lambda _: None)
+    send_stack(Store(Path("store")), survey.swarm, ready)
+    save_verified_stack(Store(Path("store")), ready)
     made.done.clear()
     return made
 
@@ -77,9 +77,9 @@ def small(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         (["scale", "wrker=2"], 2, "wrker: not a service to scale", "Did you mean worker?"),
         (["scale", "results=3"], 2, "results: not a service to scale", "web=4 worker=8"),
-        (["scale", "worker=0"], 2, "worker=0: wants a number from 1 to 256", "stargaze scale web=4 worker=8"),
-        (["scale", "worker=-1"], 2, "worker=-1: wants a number from 1 to 256", "stargaze scale web=4 worker=8"),
-        (["scale", "web=2", "worker"], 2, "worker: wants a number from 1 to 256", "stargaze scale web=4 worker=8"),
+        (["scale", "worker=0"], 2, "worker=0: the number must be from 1 to 256", "stargaze scale web=4 worker=8"),
+        (["scale", "worker=-1"], 2, "worker=-1: the number must be from 1 to 256", "stargaze scale web=4 worker=8"),
+        (["scale", "web=2", "worker"], 2, "worker: the number must be from 1 to 256", "stargaze scale web=4 worker=8"),
         (["logs", "wep"], 2, "wep: no such service", "Did you mean web?"),
         (["logs", "web", "-n", "0"], 2, "Invalid value for '--lines'", "stargaze logs -h"),
         (["rollback", "0123"], 3, "there is no release to roll back to", "stargaze deploy"),
@@ -99,14 +99,14 @@ def small(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             "stargaze deploy",
         ),
         (["drill", "another"], 2, "this cluster is named stargaze, not another: nothing was done", "drill stargaze"),
-        (["drill", "stargaze", "--only", "wroker"], 2, "wroker: no such hardship", "Did you mean worker?"),
+        (["drill", "stargaze", "--only", "wroker"], 2, "wroker: no such fault", "Did you mean worker?"),
         (["drill", "stargaze", "--rate", "0"], 2, "Invalid value for '--rate'", "stargaze drill -h"),
         (["drill", "stargaze", "--rate", "nan"], 2, "Invalid value for '--rate'", "stargaze drill -h"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_is_one_line_and_changes_nothing(
-    run: Run, small: SmallSwarm, words: list[str], code: int, message: str, hint: str
+    run: Run, small: FakeSwarm, words: list[str], code: int, message: str, hint: str
 ) -> None:
     ended = run(*words)
 
@@ -116,12 +116,15 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(
     assert small.done == []
 
 
-def test_pages_that_have_a_port_of_each_machine_are_not_scaled(run: Run, small: SmallSwarm) -> None:
+def test_pages_that_have_a_port_of_each_machine_are_not_scaled(run: Run, small: FakeSwarm) -> None:
     Path("stargaze.toml").write_text(CONFIG.format(more='publish_mode = "host"'))
 
     ended = run("scale", "web=4")
 
-    assert (ended.code, ended.error) == (2, "the page has a port of each machine, so there is one on each")
+    assert (ended.code, ended.error) == (
+        2,
+        'web cannot be scaled with deploy.publish_mode = "host": one replica per node',
+    )
     assert "stargaze scale worker=8" in ended.hint
 
 
@@ -130,7 +133,7 @@ SWARMS_OWN = [["scale", "worker=2"], ["logs", "web"], ["drill", "stargaze"], ["d
 
 @pytest.mark.parametrize("words", SWARMS_OWN, ids=" ".join)
 def test_where_production_is_this_machine_the_swarm_is_let_alone(
-    run: Run, small: SmallSwarm, words: list[str], monkeypatch: pytest.MonkeyPatch
+    run: Run, small: FakeSwarm, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though there is one: a drill would hurt it and then fail to deliver to it."""
     monkeypatch.setenv("STARGAZE_DEPLOY_TO", "local")
@@ -164,26 +167,26 @@ def test_machines_none_of_which_is_for_production_are_no_place_to_deliver_to(run
 
 
 @pytest.mark.parametrize("words", [["scale", "worker=2"], ["logs", "web"], ["status"]], ids=" ".join)
-def test_machines_that_nobody_reaches_are_an_outside_failure(run: Run, small: SmallSwarm, words: list[str]) -> None:
+def test_machines_that_nobody_reaches_are_an_outside_failure(run: Run, small: FakeSwarm, words: list[str]) -> None:
     small.away = {"production1", "production2"}
 
     ended = run(*words)
 
     assert (ended.code, ended.hint) == (5, "stargaze infra status")
-    assert "no manager of the Swarm answers: ssh login to production1 failed" in ended.error
+    assert "no Swarm manager is reachable: ssh login to production1 failed" in ended.error
 
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["scale", "worker=2"], 3, "nothing was deployed to the Swarm yet"),
-        (["rollback"], 3, "nothing was deployed to the Swarm yet"),
-        (["deploy", "--rotate-secrets"], 3, "nothing was deployed to the Swarm yet"),
+        (["scale", "worker=2"], 3, "nothing has been deployed to the Swarm"),
+        (["rollback"], 3, "nothing has been deployed to the Swarm"),
+        (["deploy", "--rotate-secrets"], 3, "nothing has been deployed to the Swarm"),
         (["logs", "web"], 2, "web: no such service"),
     ],
 )
 def test_before_the_first_delivery_deploy_is_what_to_type(
-    run: Run, small: SmallSwarm, words: list[str], code: int, said: str
+    run: Run, small: FakeSwarm, words: list[str], code: int, said: str
 ) -> None:
     small.services.clear()
 
@@ -196,7 +199,7 @@ def test_before_the_first_delivery_deploy_is_what_to_type(
 # ---- answers --------------------------------------------------------------------------------------------------------
 
 
-def test_status_is_three_tables_and_ends_well_where_all_is_well(run: Run, small: SmallSwarm) -> None:
+def test_status_is_three_tables_and_ends_well_where_all_is_well(run: Run, small: FakeSwarm) -> None:
     ended = run("status")
 
     assert (ended.code, ended.err) == (0, "")
@@ -204,7 +207,7 @@ def test_status_is_three_tables_and_ends_well_where_all_is_well(run: Run, small:
         assert word in ended.out
 
 
-def test_status_in_json_is_one_value_also_where_something_is_ill(run: Run, small: SmallSwarm) -> None:
+def test_status_in_json_is_one_value_also_where_something_is_ill(run: Run, small: FakeSwarm) -> None:
     small.away.add("production2")
 
     ended = run("status", "--json")
@@ -215,11 +218,9 @@ def test_status_in_json_is_one_value_also_where_something_is_ill(run: Run, small
     assert (ended.code, ended.error) == (1, "not ok: production2")
 
 
-def test_what_is_not_well_is_named_and_ends_with_1(
-    run: Run, small: SmallSwarm, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_not_well_is_named_and_ends_with_1(run: Run, small: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
     small.dead.add("stargaze_worker")
-    monkeypatch.setattr(operating, "look", lambda one, *_: Seen(one.name, "a" * 64, (), "503 {}"))
+    monkeypatch.setattr(operations, "inspect_node", lambda one, *_: NodeStatus(one.name, "a" * 64, (), "503 {}"))
 
     ended = run("status")
 
@@ -228,7 +229,7 @@ def test_what_is_not_well_is_named_and_ends_with_1(
     assert ended.hint == "stargaze logs SERVICE; stargaze deploy"
 
 
-def test_what_is_scaled_is_told_with_the_keys_that_keep_it(run: Run, small: SmallSwarm) -> None:
+def test_what_is_scaled_is_told_with_the_keys_that_keep_it(run: Run, small: FakeSwarm) -> None:
     ended = run("scale", "worker=5", "web=3", "--json")
 
     assert ended.code == 0
@@ -238,7 +239,7 @@ def test_what_is_scaled_is_told_with_the_keys_that_keep_it(run: Run, small: Smal
     assert "deploy.worker_replicas = 5, deploy.web_replicas = 3" in ended.err
 
 
-def test_a_log_is_what_docker_prints(run: Run, small: SmallSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_is_what_docker_prints(run: Run, small: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
     become: list[Any] = []
     monkeypatch.setattr(swarm, "os", copy_module(os, execvp=lambda *argv: become.append(argv)))
 
@@ -252,7 +253,7 @@ def test_a_log_is_what_docker_prints(run: Run, small: SmallSwarm, monkeypatch: p
 @pytest.mark.parametrize(
     "words", [("deploy",), ("deploy", "--rotate-secrets"), ("rollback",), ("scale", "worker=3")], ids=" ".join
 )
-def test_one_command_changes_production_at_a_time(run: Run, small: SmallSwarm, words: list[str]) -> None:
+def test_one_command_changes_production_at_a_time(run: Run, small: FakeSwarm, words: list[str]) -> None:
     with lock_production(Store(Path("store"))):
         ended = run(*words)
 
@@ -261,7 +262,7 @@ def test_one_command_changes_production_at_a_time(run: Run, small: SmallSwarm, w
     assert small.done == []
 
 
-def test_new_secrets_are_told_by_their_version_alone(run: Run, small: SmallSwarm) -> None:
+def test_new_secrets_are_told_by_their_version_alone(run: Run, small: FakeSwarm) -> None:
     ended = run("deploy", "--rotate-secrets", "--json")
 
     assert (ended.code, json.loads(ended.out)) == (0, {"secrets": 2})
@@ -270,29 +271,29 @@ def test_new_secrets_are_told_by_their_version_alone(run: Run, small: SmallSwarm
 
 @pytest.mark.parametrize(("changed", "word"), [(True, "serves on"), (False, "already serves: nothing to do on")])
 def test_a_delivery_says_what_serves_and_where(
-    run: Run, small: SmallSwarm, monkeypatch: pytest.MonkeyPatch, changed: bool, word: str
+    run: Run, small: FakeSwarm, monkeypatch: pytest.MonkeyPatch, changed: bool, word: str
 ) -> None:
-    done = Delivered(MADE, "image:1", ("production1", "production2"), changed, 2.0)
+    done = DeployResult(MADE, "image:1", ("production1", "production2"), changed, 2.0)
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(delivery, "deploy", lambda *_, **given: asked.append(given) or done)
+    monkeypatch.setattr(swarm_deploy, "deploy", lambda *_, **given: asked.append(given) or done)
 
     ended = run("deploy", "aaaa", "--force", "a new policy")
 
     assert ended.out == f"release {'a' * 12} {word} production1, production2 (2.0 s)\n"
-    assert (asked[0]["digest"], asked[0]["forced"]) == ("aaaa", "a new policy")
+    assert (asked[0]["digest"], asked[0]["force_reason"]) == ("aaaa", "a new policy")
     assert json.loads(run("deploy", "--json").out)["release"]["digest"] == "a" * 64
 
 
 def test_a_delivery_that_failed_ends_with_what_serves_now(
-    run: Run, small: SmallSwarm, monkeypatch: pytest.MonkeyPatch
+    run: Run, small: FakeSwarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failed(*_: Any, **__: Any) -> Delivered:
+    def failed(*_: Any, **__: Any) -> DeployResult:
         raise ExternalError(
             "release b does not serve: web: 0 of 2 run; release a serves as before", hint="stargaze logs"
         )
 
-    monkeypatch.setattr(delivery, "deploy", failed)
-    monkeypatch.setattr(delivery, "rollback", failed)
+    monkeypatch.setattr(swarm_deploy, "deploy", failed)
+    monkeypatch.setattr(swarm_deploy, "rollback", failed)
 
     for command in ("deploy", "rollback"):
         ended = run(command, "--json")
@@ -304,16 +305,18 @@ def test_a_delivery_that_failed_ends_with_what_serves_now(
 
 
 @pytest.fixture
-def struck(small: SmallSwarm, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def struck(small: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """A drill whose blows are not struck: every promise holds but that of the queue."""
     asked: list[Any] = []
-    counts = {"asked": 9, "answered": 9, "unanswered": 0, "refused": 0, "failed": 0, "slowest": 0.5, "said": {}}
+    counts = {"sent": 9, "answered": 9, "job_failed": 0, "refused": 0, "failed": 0, "slowest": 0.5, "reasons": {}}
 
-    def undergo(ground: drill.DrillContext, hosts: Any, chosen: Any, rate: float, say: Any) -> list[drill.DrillResult]:
-        asked.extend([ground, hosts, rate])
-        return [drill.judged(one, {**counts, "lost": int(one.name == "broker")}, 4.0, "") for one in chosen]
+    def undergo(
+        context: drill.DrillContext, addresses: Any, faults: Any, rate: float, notify: Any
+    ) -> list[drill.DrillResult]:
+        asked.extend([context, addresses, rate])
+        return [drill.evaluate_fault(one, {**counts, "lost": int(one.name == "broker")}, 4.0, "") for one in faults]
 
-    monkeypatch.setattr(drill, "drill", undergo)
+    monkeypatch.setattr(drill, "run_drill", undergo)
     return asked
 
 
@@ -321,11 +324,11 @@ def test_a_drill_whose_promises_held_ends_well(run: Run, struck: list[Any]) -> N
     ended = run("drill", "stargaze", "--only", "worker,web", "--rate", "1.5")
 
     assert ended.code == 0
-    assert ended.out.count("held") == 2
-    ground, hosts, rate = struck
-    assert (hosts, rate) == (["10.20.0.21:80", "10.20.0.22:80"], 1.5)
+    assert ended.out.count("passed") == 2
+    context, addresses, rate = struck
+    assert (addresses, rate) == (["10.20.0.21:80", "10.20.0.22:80"], 1.5)
     assert "questions a second" not in ended.err
-    assert ground.command[-3:] == ["deploy", "--store", "store"]
+    assert context.deploy_argv[-3:] == ["deploy", "--store", "store"]
 
 
 @pytest.mark.parametrize(
@@ -356,6 +359,6 @@ def test_a_promise_that_was_broken_is_named_and_ends_with_1(run: Run, struck: li
 
     ended = run("drill", "stargaze", "--rate", "1", "--json", "-c", "other.toml")
 
-    assert [sheet["hardship"] for sheet in json.loads(ended.out)] == list(HARDSHIPS)
+    assert [result["fault"] for result in json.loads(ended.out)] == list(FAULTS)
     assert (ended.code, ended.error) == (1, "failed: broker")
-    assert struck[0].command[-2:] == ["--config", "other.toml"]
+    assert struck[0].deploy_argv[-2:] == ["--config", "other.toml"]

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from stargaze import errors
 from stargaze.config import Config, ServeSection
-from stargaze.serve.swarm.drill import HARDSHIPS
+from stargaze.serve.swarm.drill import FAULTS
 from stargaze.serve.web.openapi import openapi_document
 from stargaze.tuning.families import FAMILIES
 from tests.docs.markdown import ROOT, rows, text
@@ -34,7 +34,7 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def test_every_fault_of_a_drill_is_explained() -> None:
-    assert set(HARDSHIPS) <= quoted_in_first_cells("docs/production.md")
+    assert set(FAULTS) <= quoted_in_first_cells("docs/production.md")
 
 
 def test_every_field_of_a_prediction_is_explained() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from stargaze.features import schema
 from stargaze.store import Store
-from stargaze.tuning.executors.docker_executor import owner_of
+from stargaze.tuning.executors.docker_executor import store_id
 from tests.integration.commands import CommandResult
 from tests.integration.hosts_lab import cluster_lab  # noqa: F401 - a fixture of the tests in subfolders
 from tests.integration.openstack_lab import cloud_lab, cloud_project, faults  # noqa: F401 - fixtures of the tests
@@ -93,14 +93,14 @@ def leaderboard(result: CommandResult) -> dict[tuple[str, str], dict[str, Any]]:
 
 def remaining(workspace: Workspace) -> list[str]:
     """Return the containers and volumes of a workspace's screenings that exist on the engine."""
-    label = f"--filter=label=stargaze.store={owner_of(workspace.store.root)}"
+    label = f"--filter=label=stargaze.store={store_id(workspace.store.root)}"
     listings = (["ps", "--all", "--quiet", "--no-trunc"], ["volume", "ls", "--quiet"])
     return [one for listing in listings for one in docker(*listing, label).split()]
 
 
 def running(workspace: Workspace, family: str) -> str:
     """Return the container in which a family is being screened; empty while there is none."""
-    name = f"--filter=name=stargaze-{owner_of(workspace.store.root)}-{family}"
+    name = f"--filter=name=stargaze-{store_id(workspace.store.root)}-{family}"
     return docker("ps", "--quiet", "--no-trunc", name, "--filter=status=running")
 
 

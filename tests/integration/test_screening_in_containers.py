@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.tuning.executors.docker_cli import Client
-from stargaze.tuning.executors.docker_executor import owner_of, sweep
+from stargaze.system.docker import DockerEngine
+from stargaze.tuning.executors.docker_executor import remove_labeled, store_id
 from tests.integration.commands import CommandResult
 from tests.integration.conftest import (
     Workspace,
@@ -98,7 +98,7 @@ def sleeping(workspace: Workspace) -> Iterator[tuple[subprocess.Popen[str], str]
     finally:
         process.kill()
         process.communicate()
-        sweep(Client(), f"stargaze.store={owner_of(workspace.store.root)}")
+        remove_labeled(DockerEngine(), f"stargaze.store={store_id(workspace.store.root)}")
 
 
 def test_a_container_has_resource_limits_and_sees_only_its_data(sleeping: tuple[subprocess.Popen[str], str]) -> None:

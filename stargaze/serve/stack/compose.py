@@ -1,7 +1,7 @@
-"""The services of production as one Compose file: a pure function of config, image, secrets and nodes.
+"""The production services as one Compose file: a pure function of config, image, secrets and nodes.
 
-Two networks lie apart: ``page`` holds what the world reaches and what reaches the world, ``inside`` has no way out and holds the
-queue and the results. Nothing but the page's port is published.
+There are two networks: ``page`` connects web processes and GitHub lookups to the outside; ``inside`` has no way out and connects
+the broker and the result store. Only the page's port is published.
 """
 
 from __future__ import annotations
@@ -22,139 +22,150 @@ from stargaze.serve.runtime.settings import (
     to_environment,
 )
 from stargaze.serve.runtime.status_files import RELOAD_INTERVAL_VARIABLE
-from stargaze.serve.stack import backing_services as backing
-from stargaze.serve.stack.service_options import CONTENT, DROP, NAME, PLACED, USER, StackSpec, limits, ordered, secret
+from stargaze.serve.stack.backing_services import backing_services, config_files, volume_names
+from stargaze.serve.stack.service_options import (
+    CONTAINER_USER,
+    CONTENT_LABEL,
+    HARDENING,
+    PLACEMENT_CONSTRAINTS,
+    STACK_NAME,
+    StackSpec,
+    resource_limits,
+    secret_mount,
+    update_policy,
+)
 from stargaze.serve.supervisor.container import DRAIN_DELAY_VARIABLE
 from stargaze.store import Store
 
-MARK = "stargaze.stack"
-"""Label of every service: the digest of the whole stack that it is a part of."""
-PART = "stargaze.service"
-"""Label of every container: the digest of its service's own definition, which says whether it runs what was sent."""
-STORE = "/store"
-"""Where the store lies in a container: in its memory, with what is released below it, read-only."""
-LOOK = "1"
-"""Page and workers look for a new release this often [s]."""
-LEAD = 6
-"""A page that is to end says so this long before it takes no more visitors [s]: a proxy that asks every 2 s has heard it."""
+STACK_LABEL = "stargaze.stack"
+"""Label of every service: the digest of the whole stack."""
+SERVICE_LABEL = "stargaze.service"
+"""Label of every container: the digest of its service's definition."""
+STORE_FOLDER = "/store"
+"""The store of a container: in memory, with the installed releases mounted read-only."""
+RELOAD_INTERVAL = 1
+"""How often web and workers look for a new release [s]."""
+DRAIN_DELAY = 6
+"""How long ``/readyz`` fails before a web process stops [s]: a proxy that asks every 2 s has noticed by then."""
 
 
-def stack(wanted: StackSpec) -> dict[str, Any]:
-    """Return the Compose file, whose services carry its digest; ``x-configs`` holds the text of each config that it names."""
-    services = {"web": _web(wanted), "worker": _worker(wanted), **backing.services(wanted)}
-    texts = backing.configs(wanted)
-    secrets = sorted({one["source"] for service in services.values() for one in service.get("secrets", [])})
-    whole: dict[str, Any] = {
+def render_stack(spec: StackSpec) -> dict[str, Any]:
+    """Return the Compose file with labels that carry digests; ``x-configs`` holds the text of each config."""
+    services = {"web": _web(spec), "worker": _worker(spec), **backing_services(spec)}
+    texts = config_files(spec)
+    secrets = sorted({secret["source"] for service in services.values() for secret in service.get("secrets", [])})
+    stack: dict[str, Any] = {
         "version": "3.8",
         "services": services,
         "networks": {
             "page": {"driver": "overlay"},
             "inside": {"driver": "overlay", "internal": True},
         },
-        "volumes": {name: {} for name in backing.volumes(wanted)},
+        "volumes": {name: {} for name in volume_names(spec)},
         "secrets": {name: {"external": True} for name in secrets},
         "configs": {name: {"external": True} for name in texts},
         "x-configs": texts,
     }
     for service in services.values():
-        # Without the number of replicas: one more of the same changes none of those that run.
-        same = {name: value for name, value in service["deploy"].items() if name != "replicas"}
-        service["labels"] = {**service.get("labels", {}), PART: _digest({**service, "deploy": same})}
-    mark = _digest(whole)
+        # Without the number of replicas: scaling replaces no container.
+        deploy = {name: value for name, value in service["deploy"].items() if name != "replicas"}
+        service["labels"] = {**service.get("labels", {}), SERVICE_LABEL: _digest({**service, "deploy": deploy})}
+    digest = _digest(stack)
     for service in services.values():
-        service["deploy"]["labels"] = {MARK: mark}
-    return whole
+        service["deploy"]["labels"] = {STACK_LABEL: digest}
+    return stack
 
 
-def mark_of(whole: Mapping[str, Any]) -> str:
-    """Return the digest that the services of a stack carry."""
-    labels: Mapping[str, str] = whole["services"]["web"]["deploy"]["labels"]
-    return labels[MARK]
+def stack_digest(stack: Mapping[str, Any]) -> str:
+    """Return the digest of a stack, from the label of its services."""
+    labels: Mapping[str, str] = stack["services"]["web"]["deploy"]["labels"]
+    return labels[STACK_LABEL]
 
 
-def written(whole: Mapping[str, Any]) -> bytes:
-    """Return the Compose file as it is sent and kept; JSON is YAML."""
-    return (json.dumps(whole, indent=1) + "\n").encode()
+def encode_stack(stack: Mapping[str, Any]) -> bytes:
+    """Return the Compose file as it is sent and stored; JSON is YAML."""
+    return (json.dumps(stack, indent=1) + "\n").encode()
 
 
-def environment(wanted: StackSpec) -> dict[str, str]:
-    """Return the variables of page and workers: the section as it holds inside, and files where the secrets stand."""
-    version = wanted.secrets
-    hosts = [address for node in wanted.nodes for address in (node.hostname, *node.addresses)]
+def app_environment(spec: StackSpec) -> dict[str, str]:
+    """Return the environment of web and workers: the ``serve`` section inside the stack, and the paths of the secrets."""
+    version = spec.secrets
+    hosts = [address for node in spec.nodes for address in (node.hostname, *node.addresses)]
     section = dataclasses.replace(
-        wanted.serve,
-        host="0.0.0.0",  # noqa: S104 - of the container
+        spec.serve,
+        host="0.0.0.0",  # noqa: S104 - in the container
         port=WEB_PORT,
         worker_processes=1,
-        broker_url=f"amqp://{NAME}_{version}@broker:5672/{NAME}",
-        results_url=f"redis://{NAME}_{version}@results:6379/0",
-        allowed_hosts=list(dict.fromkeys([*wanted.serve.allowed_hosts, *hosts])),
+        broker_url=f"amqp://{STACK_NAME}_{version}@broker:5672/{STACK_NAME}",
+        results_url=f"redis://{STACK_NAME}_{version}@results:6379/0",
+        allowed_hosts=list(dict.fromkeys([*spec.serve.allowed_hosts, *hosts])),
         metrics_port=0,
-        track_record=False,  # a record on each node would be several that contradict each other
+        track_record=False,  # each node would have its own
     )
     return {
-        **to_environment(section, Store(Path(STORE)), dataclasses.replace(wanted.sources, history="")),
+        **to_environment(section, Store(Path(STORE_FOLDER)), dataclasses.replace(spec.sources, history="")),
         BROKER_PASSWORD_VARIABLE: "/run/secrets/broker",
         RESULTS_PASSWORD_VARIABLE: "/run/secrets/results",
         SESSION_KEY_VARIABLE: "/run/secrets/session",
-        RELOAD_INTERVAL_VARIABLE: LOOK,
+        RELOAD_INTERVAL_VARIABLE: str(RELOAD_INTERVAL),
     }
 
 
-def _web(wanted: StackSpec) -> dict[str, Any]:
-    section = wanted.deploy
-    own = section.publish_mode == "host"
+def _web(spec: StackSpec) -> dict[str, Any]:
+    section = spec.deploy
+    host_mode = section.publish_mode == "host"
     return {
-        **_ours(wanted, ["web"], ["page", "inside"], {DRAIN_DELAY_VARIABLE: str(LEAD)}),
-        "ports": [{"target": WEB_PORT, "published": wanted.port, "protocol": "tcp", "mode": section.publish_mode}],
-        "stop_grace_period": f"{LEAD + wanted.serve.time_limit + 15:g}s",
+        **_app_service(spec, ["web"], ["page", "inside"], {DRAIN_DELAY_VARIABLE: str(DRAIN_DELAY)}),
+        "ports": [{"target": WEB_PORT, "published": spec.port, "protocol": "tcp", "mode": section.publish_mode}],
+        "stop_grace_period": f"{DRAIN_DELAY + spec.serve.time_limit + 15:g}s",
         "deploy": {
-            # Two containers cannot have one port of a node: there the next one begins when the one before has ended.
-            **({"mode": "global"} if own else {"mode": "replicated", "replicas": section.web_replicas}),
+            # Two containers cannot share a port of a node, so the old one stops first.
+            **({"mode": "global"} if host_mode else {"mode": "replicated", "replicas": section.web_replicas}),
             "endpoint_mode": section.endpoint_mode,
-            "placement": {"constraints": PLACED, "preferences": [{"spread": "node.id"}]},
-            **limits(section.web_cpus, section.web_memory),
-            **ordered(spread=not own),
+            "placement": {"constraints": PLACEMENT_CONSTRAINTS, "preferences": [{"spread": "node.id"}]},
+            **resource_limits(section.web_cpus, section.web_memory),
+            **update_policy(start_first=not host_mode),
         },
     }
 
 
-def _worker(wanted: StackSpec) -> dict[str, Any]:
-    section = wanted.deploy
-    networks = ["page", "inside"] if wanted.serve.github_lookup else ["inside"]  # GitHub is outside
+def _worker(spec: StackSpec) -> dict[str, Any]:
+    section = spec.deploy
+    networks = ["page", "inside"] if spec.serve.github_lookup else ["inside"]  # for GitHub
     return {
-        **_ours(wanted, ["worker"], networks, LOW_MEMORY_VARIABLES),
-        "stop_grace_period": f"{wanted.serve.time_limit + 15:g}s",
+        **_app_service(spec, ["worker"], networks, LOW_MEMORY_VARIABLES),
+        "stop_grace_period": f"{spec.serve.time_limit + 15:g}s",
         "deploy": {
             "mode": "replicated",
             "replicas": section.worker_replicas,
-            "endpoint_mode": "dnsrr",  # nobody calls a worker
-            "placement": {"constraints": PLACED, "preferences": [{"spread": "node.id"}]},
-            **limits(section.worker_cpus, section.worker_memory),
-            **ordered(spread=True),
+            "endpoint_mode": "dnsrr",  # no service connects to a worker
+            "placement": {"constraints": PLACEMENT_CONSTRAINTS, "preferences": [{"spread": "node.id"}]},
+            **resource_limits(section.worker_cpus, section.worker_memory),
+            **update_policy(start_first=True),
         },
     }
 
 
-def _ours(
-    wanted: StackSpec, command: Sequence[str], networks: Sequence[str], more: Mapping[str, str]
+def _app_service(
+    spec: StackSpec, command: Sequence[str], networks: Sequence[str], variables: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return what page and workers have in common."""
-    version = wanted.secrets
+    """Return the common definition of web and worker."""
     return {
-        "image": wanted.image,
-        # A name may come to stand for another image: where it does, the containers are made anew.
-        **({"labels": {CONTENT: wanted.content}} if wanted.content else {}),
+        "image": spec.image,
+        # The same name may stand for another image; another content replaces the containers.
+        **({"labels": {CONTENT_LABEL: spec.image_content}} if spec.image_content else {}),
         "command": list(command),
-        "user": USER,
-        **DROP,
-        "environment": {**environment(wanted), **more},
-        "secrets": [secret(f"{NAME}_{name}_{version}", name) for name in ("broker", "results", "session")],
+        "user": CONTAINER_USER,
+        **HARDENING,
+        "environment": {**app_environment(spec), **variables},
+        "secrets": [
+            secret_mount(f"{STACK_NAME}_{name}_{spec.secrets}", name) for name in ("broker", "results", "session")
+        ],
         "networks": list(networks),
         "volumes": [
-            {"type": "tmpfs", "target": STORE, "tmpfs": {"size": 256_000_000}},
-            {"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": 256_000_000}},  # noqa: S108 - of the container
-            {"type": "bind", "source": wanted.serving, "target": f"{STORE}/serving", "read_only": True},
+            {"type": "tmpfs", "target": STORE_FOLDER, "tmpfs": {"size": 256_000_000}},
+            {"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": 256_000_000}},  # noqa: S108 - in the container
+            {"type": "bind", "source": spec.serving_folder, "target": f"{STORE_FOLDER}/serving", "read_only": True},
         ],
         "healthcheck": {
             "test": ["CMD", "python", "-m", "stargaze.serve.runtime.healthcheck"],

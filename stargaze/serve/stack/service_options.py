@@ -1,4 +1,4 @@
-"""What all services of the stack are described with: of what they are rendered, how they are changed, what they may."""
+"""Compose options shared by all services: update policy, limits, permissions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 from stargaze.config import DeploySection, ServeSection
 from stargaze.serve.runtime.settings import Sources
 
-NAME = "stargaze"
-"""Of the stack; its services are ``stargaze_web``, ``stargaze_worker`` and so on."""
-CONTENT = "stargaze.image"
-"""Label of the containers of page and workers: what their image holds, as its builder saw it."""
-PLACED = ["node.labels.stargaze.role == production"]
-USER = "10001:10001"
-LOGS = {"driver": "local", "options": {"max-size": "20m", "max-file": "5"}}
-DROP = {"read_only": True, "cap_drop": ["ALL"], "logging": LOGS}
+STACK_NAME = "stargaze"
+"""The services are named ``stargaze_web``, ``stargaze_worker`` and so on."""
+CONTENT_LABEL = "stargaze.image"
+"""Label of web and worker containers: the content digest of their image, as the builder computed it."""
+PLACEMENT_CONSTRAINTS = ["node.labels.stargaze.role == production"]
+CONTAINER_USER = "10001:10001"
+LOGGING = {"driver": "local", "options": {"max-size": "20m", "max-file": "5"}}
+HARDENING = {"read_only": True, "cap_drop": ["ALL"], "logging": LOGGING}
 
 
 @dataclass(frozen=True)
 class Node:
-    """A production machine as Swarm knows it; ``addresses`` are what visitors may call it by."""
+    """A production node of the Swarm; visitors may use each of its addresses."""
 
     hostname: str
     addresses: tuple[str, ...] = ()
@@ -28,48 +28,48 @@ class Node:
 
 @dataclass(frozen=True)
 class StackSpec:
-    """All that a stack is rendered from."""
+    """Everything that a stack is rendered from."""
 
     deploy: DeploySection
     serve: ServeSection
     sources: Sources
     image: str
     port: int
-    """The page's, outside."""
+    """Published port of the page."""
     secrets: int
-    """The version of the secrets that page and workers show."""
-    behind: int
-    """That of the secrets that queue and results know from their start; behind the other while they are rotated."""
+    """Version of the secrets that web and workers use."""
+    backing_secrets: int
+    """Version of the secrets with which broker and results start; older than ``secrets`` during a rotation."""
     nodes: tuple[Node, ...]
-    serving: str = "/srv/stargaze/serving"
+    serving_folder: str = "/srv/stargaze/serving"
     """Where the nodes install releases."""
-    content: str = ""
-    """What the image holds; empty where nobody knows."""
+    image_content: str = ""
+    """Content digest of the image; empty if it is unknown."""
 
 
-def ordered(*, spread: bool) -> dict[str, Any]:
-    """Return how a service is changed: one replica after the other, and back again where the new one is not well."""
-    way = {
+def update_policy(*, start_first: bool) -> dict[str, Any]:
+    """Return how a service is updated: one replica at a time, with a rollback if a new one is unhealthy."""
+    policy = {
         "parallelism": 1,
         "delay": "1s",
         "monitor": "15s",
         "max_failure_ratio": 0,
-        "order": "start-first" if spread else "stop-first",
+        "order": "start-first" if start_first else "stop-first",
     }
     return {
-        "update_config": {**way, "failure_action": "rollback"},
-        "rollback_config": {**way, "failure_action": "pause"},
+        "update_config": {**policy, "failure_action": "rollback"},
+        "rollback_config": {**policy, "failure_action": "pause"},
         "restart_policy": {"condition": "any", "delay": "2s"},
     }
 
 
-def limits(cpus: float, memory: float) -> dict[str, Any]:
-    """Return the resources of a service: cores, and GB of memory."""
+def resource_limits(cpus: float, memory: float) -> dict[str, Any]:
+    """Return the limits of a service: cores, and memory [GB]."""
     return {"resources": {"limits": {"cpus": f"{cpus:g}", "memory": f"{round(memory * 1e9)}"}}}
 
 
-def secret(source: str, target: str, *, everyone: bool = False) -> dict[str, Any]:
-    """Return a secret of a service, which only its own user reads, or whoever is in the container."""
-    if everyone:
+def secret_mount(source: str, target: str, *, world_readable: bool = False) -> dict[str, Any]:
+    """Return a secret of a service, readable for the app's user or for every user of the container."""
+    if world_readable:
         return {"source": source, "target": target, "mode": 0o444}
     return {"source": source, "target": target, "uid": "10001", "gid": "10001", "mode": 0o400}

@@ -1,6 +1,6 @@
-"""The stacks that were sent: each is kept under its digest, and the last that was seen to be well is the one to return to.
+"""The local record of deploys in ``delivery/``: every stack that was sent, the last verified one, and unverified releases.
 
-So with releases: one that was sent and never seen to serve, because its delivery was ended, is not.
+Only verified stacks and releases are rollback targets; those of an interrupted deploy are not.
 """
 
 from __future__ import annotations
@@ -9,60 +9,58 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stargaze.serve.stack.compose import mark_of, written
+from stargaze.serve.stack.compose import encode_stack, stack_digest
 from stargaze.serve.swarm.docker import Swarm
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
 
 
-def apply(store: Store, swarm: Swarm, whole: dict[str, Any]) -> None:
-    """Hand the stack to Swarm, and keep a copy under its digest."""
-    with atomic_write(folder_of(store) / f"stack-{mark_of(whole)}.yml") as temporary:
-        temporary.write_bytes(written(whole))
-    swarm.keep_configs(whole["x-configs"])
-    swarm.deploy(written(whole))
+def send_stack(store: Store, swarm: Swarm, stack: dict[str, Any]) -> None:
+    """Deploy a stack to the Swarm and store a copy under its digest."""
+    with atomic_write(_folder(store) / f"stack-{stack_digest(stack)}.yml") as temporary:
+        temporary.write_bytes(encode_stack(stack))
+    swarm.create_configs(stack["x-configs"])
+    swarm.deploy_stack(encode_stack(stack))
 
 
-def sent(store: Store) -> list[Path]:
-    """Return the copies of the stacks that were sent, newest first."""
-    found = folder_of(store).glob("stack-*.yml")
-    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+def sent_stacks(store: Store) -> list[Path]:
+    """Return the copies of all stacks that were sent, newest first."""
+    return sorted(_folder(store).glob("stack-*.yml"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
-def folder_of(store: Store) -> Path:
-    """Return where the stacks are kept that were sent."""
-    return store.root / "delivery"
+def save_verified_stack(store: Store, stack: dict[str, Any]) -> None:
+    """Record a stack whose services all run as the one to restore."""
+    with atomic_write(_folder(store) / "stack.yml") as temporary:
+        temporary.write_bytes(encode_stack(stack))
 
 
-def keep(store: Store, whole: dict[str, Any]) -> None:
-    """Remember the stack that is well as the one to return to."""
-    with atomic_write(folder_of(store) / "stack.yml") as temporary:
-        temporary.write_bytes(written(whole))
-
-
-def kept(store: Store) -> dict[str, Any] | None:
-    """Return the stack that was well last; None before the first."""
-    path = folder_of(store) / "stack.yml"
+def load_verified_stack(store: Store) -> dict[str, Any] | None:
+    """Return the last verified stack; None before the first."""
+    path = _folder(store) / "stack.yml"
     if not path.is_file():
         return None
-    found: dict[str, Any] = json.loads(path.read_bytes())
-    return found
+    stack: dict[str, Any] = json.loads(path.read_bytes())
+    return stack
 
 
-def underway(store: Store) -> list[str]:
-    """Return the commits of the releases that were sent and not seen to serve."""
-    path = folder_of(store) / "underway"
+def unverified_releases(store: Store) -> list[str]:
+    """Return the commits of the releases that were sent but not verified."""
+    path = _folder(store) / "unverified"
     return path.read_text(encoding="ascii").split() if path.is_file() else []
 
 
-def begin(store: Store, commit: str) -> None:
-    """Note that a release is on its way: until it is seen to serve it is none to return to."""
-    known = underway(store)
-    if commit not in known:
-        with atomic_write(folder_of(store) / "underway") as temporary:
-            temporary.write_text("\n".join([*known, commit]), encoding="ascii")
+def mark_unverified(store: Store, commit: str) -> None:
+    """Record that a release is being delivered; until it is verified it is not a rollback target."""
+    commits = unverified_releases(store)
+    if commit not in commits:
+        with atomic_write(_folder(store) / "unverified") as temporary:
+            temporary.write_text("\n".join([*commits, commit]), encoding="ascii")
 
 
-def arrived(store: Store) -> None:
-    """Note that the newest release was seen to serve on every machine."""
-    (folder_of(store) / "underway").unlink(missing_ok=True)
+def clear_unverified(store: Store) -> None:
+    """Record that every machine serves the newest release."""
+    (_folder(store) / "unverified").unlink(missing_ok=True)
+
+
+def _folder(store: Store) -> Path:
+    return store.root / "delivery"

@@ -1,6 +1,6 @@
-"""A release on its way to the Swarm: what is done in which order, what is believed only when it was seen, and the way back.
+"""Deploy a bundle to the Swarm, or roll back: plan, apply, verify; a failure restores what was deployed before.
 
-Image and secrets come first, then the signed release, then the services; a step that fails puts back all that was changed.
+Image and secrets come first, then the signed release, then the services.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, StargazeError
@@ -20,23 +21,22 @@ from stargaze.serve.release.publish import (
     verified_bundle_folder,
 )
 from stargaze.serve.release.record import Release
-from stargaze.serve.swarm.delivery_state import apply, arrived, begin, keep
-from stargaze.serve.swarm.docker import NodeInfo, Swarm
-from stargaze.serve.swarm.image import suits
-from stargaze.serve.swarm.import_releases import catch_up
-from stargaze.serve.swarm.production import Prepared, ProductionTarget, image_in_use, prepare_stack, reached, survey_all
-from stargaze.serve.swarm.prune import sweep
-from stargaze.serve.swarm.push_releases import send, trust_signing_key
-from stargaze.serve.swarm.restore import restore, standing
-from stargaze.serve.swarm.service_status import is_as_sent
-from stargaze.serve.swarm.wait import await_serving, await_well
+from stargaze.serve.swarm.delivery_state import clear_unverified, mark_unverified, save_verified_stack, send_stack
+from stargaze.serve.swarm.image import image_fits
+from stargaze.serve.swarm.plan import plan_stack, prepare_stack
+from stargaze.serve.swarm.production import ProductionTarget, image_in_use, survey_production
+from stargaze.serve.swarm.prune import prune_deployments
+from stargaze.serve.swarm.release_sync import import_missing_releases, push_release, trust_signing_key
+from stargaze.serve.swarm.restore import DeployContext, read_previous_state, restore_previous
+from stargaze.serve.swarm.service_status import stack_is_deployed
+from stargaze.serve.swarm.wait import await_services, await_serving
 from stargaze.store import Store
 from stargaze.system.progress import Notify
 
 
 @dataclass(frozen=True)
-class Delivered:
-    """What serves now, on which machines; ``changed`` is False where all of it did already."""
+class DeployResult:
+    """The release that serves, on which machines; ``changed`` is False if there was nothing to do."""
 
     release: Release
     image: str
@@ -48,110 +48,105 @@ class Delivered:
 def deploy(
     section: DeploySection,
     store: Store,
-    site: ProductionTarget,
+    target: ProductionTarget,
     *,
     now: datetime,
-    say: Notify,
+    notify: Notify,
     digest: str | None = None,
     gate: QualityGate | None = None,
-    forced: str = "",
-) -> Delivered:
-    """Have a bundle serve on every production machine, with the services that the config asks for.
-
-    One that the ``gate`` would not let through goes with ``forced``, the reason.
+    force_reason: str = "",
+) -> DeployResult:
+    """Have every production machine serve a bundle, with the services of the config; ``force_reason`` skips the gate.
 
     Raises
     ------
     StargazeError
-        If it does not serve; what served before serves again, or the message says why that failed too.
+        If it does not serve; the previous state is restored, or the message tells why that failed too.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     bundle = verified_bundle_folder(store, digest)
-    machines, swarm = survey_all(site)
+    survey = survey_production(target.hosts)
     with open_release_repository(section, store) as repository:
-        catch_up(repository, machines, say)
-        plan = plan_deploy(repository, bundle, now=now, gate=gate, force_reason=forced)
-        trust_signing_key(section, store, machines, say)
-        ready = prepare_stack(section, site, machines, swarm, bundle, say)
-        before = standing(store, ready.services)
-        made = apply_release(repository, plan, now=now)
-        begin(store, made.commit)
+        context = DeployContext(repository, target, survey, now, notify)
+        import_missing_releases(repository, survey.nodes, notify)
+        release_plan = plan_deploy(repository, bundle, now=now, gate=gate, force_reason=force_reason)
+        stack_plan = plan_stack(section, target, survey, bundle)
+        previous = read_previous_state(store, survey.state.services)
+        trust_signing_key(section, store, survey.nodes, notify)
+        stack = prepare_stack(stack_plan, section, target, survey, notify)
+        release = apply_release(repository, release_plan, now=now)
+        mark_unverified(store, release.commit)
         try:
-            changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
-            await_serving(section, site.production, ready.image, site.port, made.digest)
+            changed = _apply(context, release, stack_plan.image.name, stack)
         except StargazeError as error:
-            raise restore(repository, site, before, made, error, now, say) from error
-    keep(store, ready.whole)
-    arrived(store)
-    sweep(store, site, swarm, say)
-    return Delivered(made, ready.image, tuple(one.remote.name for one in machines), changed, time.monotonic() - began)
+            raise restore_previous(context, previous, release, error) from error
+    save_verified_stack(store, stack)
+    clear_unverified(store)
+    prune_deployments(store, target, survey.swarm, notify)
+    names = tuple(host.name for host in target.hosts)
+    return DeployResult(release, stack_plan.image.name, names, release.changed or changed, time.monotonic() - started)
 
 
 def rollback(
-    section: DeploySection, store: Store, site: ProductionTarget, *, now: datetime, say: Notify, to: str | None = None
-) -> Delivered:
-    """Return to the release before, or to a named one, on every production machine.
+    section: DeploySection,
+    store: Store,
+    target: ProductionTarget,
+    *,
+    now: datetime,
+    notify: Notify,
+    to: str | None = None,
+) -> DeployResult:
+    """Return to the previous release, or to the one whose digest starts with ``to``, on every machine that answers.
 
-    The services stay as they are, unless they lack what that release wants. A machine that does not answer keeps the others from
-    nothing.
+    The services do not change, unless that release needs another image.
 
     Raises
     ------
     StargazeError
-        If it does not serve, as with `deploy`; or if it serves and a machine did not answer, which is told.
+        If it does not serve, as with `deploy`; or if it serves but a machine did not answer.
     """
-    began = time.monotonic()
-    found = reached(site.production)
-    machines, swarm = found.machines, found.swarm
+    started = time.monotonic()
+    survey = survey_production(target.hosts, require_all=False)
     with open_release_repository(section, store) as repository:
-        catch_up(repository, machines, say)
-        services = swarm.state().services
-        image = image_in_use(services)
-        before = standing(store, services)
-        made = apply_release(repository, plan_rollback(repository, now=now, to=to), now=now)
-        begin(store, made.commit)
-        bundle = store.current.resolve()
-        ready = None
+        context = DeployContext(repository, target, survey, now, notify)
+        import_missing_releases(repository, survey.nodes, notify)
+        image = image_in_use(survey.state.services)
+        previous = read_previous_state(store, survey.state.services)
+        release = apply_release(repository, plan_rollback(repository, now=now, to=to), now=now)
+        mark_unverified(store, release.commit)
+        bundle, stack = store.current.resolve(), None
         try:
-            if suits(image, bundle):
-                changed = made.changed | send(section, store, machines, made.digest)
-            elif found.away:
-                raise ExternalError(f"that release wants another image; {'; '.join(found.away)}")
-            else:
-                ready = prepare_stack(section, site, machines, swarm, bundle, say)
-                changed = made.changed | _carry_out(section, store, machines, swarm, ready, made, say)
-                image = ready.image
-            await_serving(section, [one.remote for one in machines], image, site.port, made.digest)
+            if not image_fits(image, bundle):
+                if survey.errors:
+                    raise ExternalError(f"that release needs another image; {survey.error_text}")
+                plan = plan_stack(section, target, survey, bundle)
+                image, stack = plan.image.name, prepare_stack(plan, section, target, survey, notify)
+            changed = _apply(context, release, image, stack)
         except StargazeError as error:
-            raise restore(repository, site, before, made, error, now, say) from error
-    if ready:
-        keep(store, ready.whole)
-    names = tuple(one.remote.name for one in machines)
-    if found.away:
+            raise restore_previous(context, previous, release, error) from error
+    if stack:
+        save_verified_stack(store, stack)
+    names = tuple(host.name for host in survey.hosts)
+    if survey.errors:
         raise ExternalError(
-            f"release {made.digest[:12]} serves again on {', '.join(names)}; {'; '.join(found.away)}",
-            hint=f"once it is back: stargaze deploy {made.digest[:12]}",
+            f"release {release.digest[:12]} serves again on {', '.join(names)}; {survey.error_text}",
+            hint=f"when it is back: stargaze deploy {release.digest[:12]}",
         )
-    arrived(store)
-    return Delivered(made, image, names, changed, time.monotonic() - began)
+    clear_unverified(store)
+    return DeployResult(release, image, names, release.changed or changed, time.monotonic() - started)
 
 
-def _carry_out(
-    section: DeploySection,
-    store: Store,
-    machines: list[NodeInfo],
-    swarm: Swarm,
-    ready: Prepared,
-    made: Release,
-    say: Notify,
-) -> bool:
-    """Send what is not there yet, release first, and wait until the services are well; say whether anything was sent."""
-    changed = send(section, store, machines, made.digest)
-    if changed:
-        say(f"release {made.digest[:12]} is on every machine")
-    if not is_as_sent(ready.services, ready.whole):
-        say("sending the services")
-        apply(store, swarm, ready.whole)
-        changed = True
-    await_well(section, swarm, ready.whole, say)
+def _apply(context: DeployContext, release: Release, image: str, stack: dict[str, Any] | None) -> bool:
+    """Push the release, send the stack if it differs, and verify both; return whether anything was sent."""
+    section, store, survey = context.section, context.store, context.survey
+    changed = push_release(section, store, survey.nodes, release.digest)
+    if stack:
+        if changed:
+            context.notify(f"release {release.digest[:12]} is on every machine")
+        if not stack_is_deployed(survey.state.services, stack):
+            context.notify("deploying the services")
+            send_stack(store, survey.swarm, stack)
+            changed = True
+        await_services(section, survey.swarm, stack, context.notify)
+    await_serving(section, survey.hosts, image, context.target.port, release.digest)
     return changed

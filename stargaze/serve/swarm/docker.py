@@ -1,6 +1,6 @@
-"""The one file that asks Docker on the cluster: on each production machine, and on one that manages the Swarm.
+"""Docker on the production nodes, and the Swarm behind one of its managers; all over ssh.
 
-Every verb may be repeated safely. What is asked goes over ssh as a list of words, what is secret as standard input.
+Every method may be repeated safely. Commands are argv lists; secrets are passed as standard input.
 """
 
 from __future__ import annotations
@@ -11,159 +11,156 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stargaze.errors import ExternalError
-from stargaze.serve.stack.service_options import CONTENT, NAME, Node
+from stargaze.serve.stack.service_options import CONTENT_LABEL, STACK_NAME, Node
+from stargaze.system.docker import CONTENT_DIGEST_LENGTH, CONTENT_FORMAT, DockerEngine
 from stargaze.system.ssh import SshHost
 
-HOME = "/srv/stargaze"
-"""Where the git role's account receives releases and installs them."""
-LOGS = 60
-"""How long a log may take that is not followed [s]."""
-HOLDS = "{{json .RootFS.Layers}} {{json .Config.Entrypoint}} {{json .Config.Env}} {{json .Config.User}}"
-"""What Docker is asked for to know an image by what it holds. Its Id is no such thing: engines that keep images with containerd
-call the same image otherwise than those that do not."""
-SUM = 12
-_CONTENT = f"""
+RELEASE_HOME = "/srv/stargaze"
+"""Where the account ``git`` of a node receives and installs releases."""
+LOG_TIMEOUT = 60
+"""For a log that is not followed [s]."""
+_CONTENT_FUNCTION = f"""
 content() {{
-  holds=$(docker image inspect --format '{HOLDS}' "$1" 2>/dev/null) && printf %s "$holds" | sha256sum | cut -c -{SUM}
+  description=$(docker image inspect --format '{CONTENT_FORMAT}' "$1" 2>/dev/null) &&
+    printf %s "$description" | sha256sum | cut -c -{CONTENT_DIGEST_LENGTH}
 }}
 """
-_SURVEY = f"""{_CONTENT}
+SURVEY_SCRIPT = f"""{_CONTENT_FUNCTION}
 docker info --format '{{{{json .}}}}'
 docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | tr '\\n' '\\t'; echo
-docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | grep -F {NAME}-serve | while read -r name; do
+docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | grep -F {STACK_NAME}-serve | while read -r name; do
   printf '%s=%s\\t' "$name" "$(content "$name")"
 done; echo
-git --git-dir={HOME}/releases.git rev-parse --verify --quiet refs/heads/main 2>/dev/null || echo
-readlink {HOME}/serving/current || echo
-cat {HOME}/keys/allowed_signers 2>/dev/null || :
+git --git-dir={RELEASE_HOME}/releases.git rev-parse --verify --quiet refs/heads/main 2>/dev/null || echo
+readlink {RELEASE_HOME}/serving/current || echo
+cat {RELEASE_HOME}/keys/allowed_signers 2>/dev/null || :
 """
-_STATE = f"""
+STATE_SCRIPT = f"""
 nodes=$(docker node ls --quiet) || exit 1
 docker node inspect $nodes | tr -d '\\n'; echo
-ids=$(docker service ls --quiet --filter label=com.docker.stack.namespace={NAME}) || exit 1
+ids=$(docker service ls --quiet --filter label=com.docker.stack.namespace={STACK_NAME}) || exit 1
 test -n "$ids" || {{ echo '[]'; echo '[]'; exit 0; }}
 docker service inspect $ids | tr -d '\\n'; echo
 tasks=$(docker service ps --quiet --no-trunc $ids)
 test -n "$tasks" && docker inspect --type task $tasks | tr -d '\\n' || echo '[]'
 """
-_LOOK = f"""{_CONTENT}
-readlink {HOME}/serving/current || echo
+INSPECT_SCRIPT = f"""{_CONTENT_FUNCTION}
+readlink {RELEASE_HOME}/serving/current || echo
 own=$(content "$1")
-docker ps --no-trunc --filter label=com.docker.stack.namespace={NAME} \
+docker ps --no-trunc --filter label=com.docker.stack.namespace={STACK_NAME} \
   --format '{{{{.ID}}}} {{{{.Label "com.docker.swarm.service.name"}}}}' | while read -r id service; do
   case $service in
-  {NAME}_web|{NAME}_worker)
-    serves=$(docker exec "$id" python -m stargaze.serve.runtime.healthcheck served-bundles </dev/null 2>/dev/null);;
-  *) serves='[]';;
+  {STACK_NAME}_web|{STACK_NAME}_worker)
+    bundles=$(docker exec "$id" python -m stargaze.serve.runtime.healthcheck served-bundles </dev/null 2>/dev/null);;
+  *) bundles='[]';;
   esac
-  runs=$(content "$(docker inspect --format '{{{{.Image}}}}' "$id")")
-  wanted=$(docker inspect --format '{{{{index .Config.Labels "{CONTENT}"}}}}' "$id")
-  same=$(test -n "$runs" && test "$runs" = "${{wanted:-$own}}" && echo yes || echo no)
-  echo "$service $same ${{serves:-null}}"
+  actual=$(content "$(docker inspect --format '{{{{.Image}}}}' "$id")")
+  desired=$(docker inspect --format '{{{{index .Config.Labels "{CONTENT_LABEL}"}}}}' "$id")
+  matches=$(test -n "$actual" && test "$actual" = "${{desired:-$own}}" && echo yes || echo no)
+  echo "$service $matches ${{bundles:-null}}"
 done
 echo "page $(python3 -c "$4" "$2" "$3" 2>/dev/null)"
 """
-_PAGE = """
+_PAGE_PROGRAM = """
 import http.client, sys
 connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=5)
 connection.request("GET", "/readyz")
-answer = connection.getresponse()
-print(answer.status, *answer.read().decode(errors="replace").split())
+response = connection.getresponse()
+print(response.status, *response.read().decode(errors="replace").split())
 """
-"""Prints status and body on one line, whoever it is that answers there."""
+"""Prints status and body on one line, whatever server listens on the port."""
 
 
 @dataclass(frozen=True)
 class NodeInfo:
-    """A production machine, as it stands."""
+    """A production node: its place in the Swarm, its images and its release repository."""
 
-    remote: SshHost
+    host: SshHost
     hostname: str
-    node: str
-    """Its number in the Swarm; empty if it is in none."""
-    manages: bool
+    node_id: str
+    is_manager: bool
     images: frozenset[str]
-    tip: str
-    """The newest release that it holds; empty before the first."""
-    installed: str
-    """The digest of the bundle that it serves; empty before the first."""
-    signers: tuple[str, ...]
-    """Whose releases it takes, a line each."""
-    contents: Mapping[str, str] = field(default_factory=dict)
-    """What each image of ours holds that it has, by the image's name."""
+    release_commit: str
+    """The newest release in its repository; empty before the first."""
+    installed_digest: str
+    """The digest of the installed bundle; empty before the first release."""
+    allowed_signers: tuple[str, ...]
+    """Lines of the file that lists whose releases it accepts."""
+    image_contents: Mapping[str, str] = field(default_factory=dict)
+    """The content digest of each of its web and worker images, by name."""
 
     def as_node(self) -> Node:
-        """Return it as the stack knows it."""
-        addresses = dict.fromkeys([self.remote.name, self.remote.address, self.remote.private_ip])
+        """Return the node as the stack needs it."""
+        addresses = dict.fromkeys([self.host.name, self.host.address, self.host.private_ip])
         return Node(self.hostname, tuple(addresses))
 
 
 @dataclass(frozen=True)
 class Container:
-    """A container of the stack on one machine, and which bundles its processes answer with; None if it does not say."""
+    """A container of the stack, and the bundles that its processes serve; None if they do not report any."""
 
     service: str
-    as_sent: bool
-    """Whether its image holds what the builder's does; where that is not known, what its node's own of that name does."""
-    serves: Sequence[str] | None
+    has_expected_image: bool
+    """Whether its image has the content that the builder labeled, or without a label that of the node's image of that name."""
+    bundles: Sequence[str] | None
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What runs on one machine."""
+class NodeStatus:
+    """What a node runs at the moment."""
 
     name: str
-    installed: str
+    installed_digest: str
     containers: tuple[Container, ...]
-    page: str
-    """What the page said of itself at the machine's own port."""
+    page_response: str
+    """Status code and body of ``/readyz`` on the node's port; empty without an answer."""
 
 
-def survey(remote: SshHost) -> NodeInfo:
-    """Ask a machine what it is and holds.
+def survey_node(host: SshHost) -> NodeInfo:
+    """Read the state of a production node.
 
     Raises
     ------
     ExternalError
-        If its engine does not answer, or is in no Swarm.
+        If ssh or its engine does not answer, or it is not part of a Swarm.
     """
-    lines = [*remote.run("sh", "-c", _SURVEY, root=True).decode().split("\n"), "", "", "", "", ""]
+    lines = [*host.run("sh", "-c", SURVEY_SCRIPT, root=True).decode().split("\n"), "", "", "", "", ""]
     try:
         info = json.loads(lines[0])
         swarm = info["Swarm"]
     except (ValueError, KeyError, TypeError) as error:
         raise ExternalError(
-            f"{remote.name}: its Docker engine does not answer", hint="stargaze infra configure"
+            f"{host.name}: the Docker engine does not answer", hint="stargaze infra configure"
         ) from error
     if not swarm.get("NodeID"):
-        raise ExternalError(f"{remote.name} is in no Swarm", hint="stargaze infra configure --tags swarm")
+        raise ExternalError(f"{host.name} is not part of a Swarm", hint="stargaze infra configure --tags swarm")
     return NodeInfo(
-        remote=remote,
+        host=host,
         hostname=info["Name"],
-        node=swarm["NodeID"],
-        manages=bool(swarm.get("ControlAvailable")),
+        node_id=swarm["NodeID"],
+        is_manager=bool(swarm.get("ControlAvailable")),
         images=frozenset(lines[1].split()),
-        tip=lines[3].strip(),
-        installed=lines[4].strip().rpartition("/")[2],
-        signers=tuple(filter(None, lines[5:])),
-        contents=dict(one.split("=", 1) for one in lines[2].split()),
+        release_commit=lines[3].strip(),
+        installed_digest=lines[4].strip().rpartition("/")[2],
+        allowed_signers=tuple(filter(None, lines[5:])),
+        image_contents=dict(pair.split("=", 1) for pair in lines[2].split()),
     )
 
 
-def look(remote: SshHost, image: str, port: int) -> Seen:
-    """Ask a machine what runs on it, and of the image that was sent; and its page whether it can take questions."""
-    words = ["sh", "-c", _LOOK, "sh", image, remote.private_ip, str(port), _PAGE]
-    first, *lines, last = remote.run(*words, root=True).decode().splitlines()
-    found = []
+def inspect_node(host: SshHost, image: str, port: int) -> NodeStatus:
+    """Read which containers a node runs, whether they have the image's content, and the response of its page."""
+    arguments = ["sh", "-c", INSPECT_SCRIPT, "sh", image, host.private_ip, str(port), _PAGE_PROGRAM]
+    first, *lines, last = host.run(*arguments, root=True).decode().splitlines()
+    containers = []
     for line in lines:
-        service, as_sent, serves = line.split(" ", 2)
-        found.append(Container(service.removeprefix(f"{NAME}_"), as_sent == "yes", json.loads(serves)))
-    return Seen(remote.name, first.rpartition("/")[2], tuple(found), last.removeprefix("page").strip())
+        service, matches, bundles = line.split(" ", 2)
+        containers.append(Container(service.removeprefix(f"{STACK_NAME}_"), matches == "yes", json.loads(bundles)))
+    return NodeStatus(host.name, first.rpartition("/")[2], tuple(containers), last.removeprefix("page").strip())
 
 
 @dataclass(frozen=True)
-class State:
-    """Nodes, services and tasks of the Swarm, as Docker describes them; no service before the first deploy."""
+class SwarmState:
+    """Nodes, services and tasks of the Swarm as Docker describes them; no services before the first deploy."""
 
     nodes: list[dict[str, Any]]
     services: list[dict[str, Any]]
@@ -176,54 +173,56 @@ class Swarm:
 
     manager: SshHost
 
-    def state(self) -> State:
-        """Return how all is at this moment."""
-        return State(*map(json.loads, self.manager.run("sh", "-c", _STATE, root=True).decode().strip().splitlines()))
+    def read_state(self) -> SwarmState:
+        """Return the current nodes, services and tasks."""
+        output = self.manager.run("sh", "-c", STATE_SCRIPT, root=True).decode()
+        return SwarmState(*map(json.loads, output.strip().splitlines()))
 
-    def secrets(self) -> list[str]:
+    def list_secrets(self) -> list[str]:
         """Return the names of the secrets."""
         return self._run("secret", "ls", "--format", "{{.Name}}").decode().split()
 
-    def keep_secret(self, name: str, content: bytes) -> None:
-        """Hand a secret to Swarm, once; nobody reads it again but the containers that it is given to."""
+    def create_secret(self, name: str, content: bytes) -> None:
+        """Create a secret; only containers can read it afterwards."""
         self._run("secret", "create", name, "-", stdin=content)
 
-    def forget_secrets(self, names: Sequence[str]) -> None:
-        """Have Swarm forget secrets that no service has any more."""
+    def remove_secrets(self, names: Sequence[str]) -> None:
+        """Remove secrets that no service uses."""
         if names:
             self._run("secret", "rm", *names)
 
-    def configs(self) -> list[str]:
+    def list_configs(self) -> list[str]:
         """Return the names of the configs."""
         return self._run("config", "ls", "--format", "{{.Name}}").decode().split()
 
-    def forget_configs(self, names: Sequence[str]) -> None:
-        """Have Swarm forget configs that no service has any more."""
+    def remove_configs(self, names: Sequence[str]) -> None:
+        """Remove configs that no service uses."""
         if names:
             self._run("config", "rm", *names)
 
-    def keep_configs(self, texts: Mapping[str, str]) -> None:
-        """Hand files to Swarm that it does not hold yet; another text has another name."""
-        held = self.configs()
+    def create_configs(self, texts: Mapping[str, str]) -> None:
+        """Create the configs that do not exist; a name implies the text."""
+        existing = self.list_configs()
         for name, text in texts.items():
-            if name not in held:
+            if name not in existing:
                 self._run("config", "create", name, "-", stdin=text.encode())
 
-    def deploy(self, compose: bytes) -> None:
-        """Have the stack be as the Compose file says; services that are so already stay as they are."""
-        words = ("stack", "deploy", "--prune", "--resolve-image", "never", "--compose-file", "-", NAME)
-        self._run(*words, stdin=compose)
+    def deploy_stack(self, compose_file: bytes) -> None:
+        """Have the services match the Compose file; those that match already are not touched."""
+        options = ("--prune", "--resolve-image", "never", "--compose-file", "-")
+        self._run("stack", "deploy", *options, STACK_NAME, stdin=compose_file)
 
-    def scale(self, replicas: Mapping[str, int]) -> None:
-        """Set how many replicas services have."""
-        self._run("service", "scale", "--detach", *(f"{NAME}_{name}={number}" for name, number in replicas.items()))
+    def scale_services(self, replicas: Mapping[str, int]) -> None:
+        """Set the number of replicas of services."""
+        numbers = (f"{STACK_NAME}_{name}={number}" for name, number in replicas.items())
+        self._run("service", "scale", "--detach", *numbers)
 
-    def log_words(self, service: str, lines: int, *, follow: bool) -> list[str]:
+    def log_argv(self, service: str, lines: int, *, follow: bool) -> list[str]:
         """Return the argv that prints a service's log."""
-        # Docker was seen to wait for ever for the end of a log: what is there by then has been printed.
-        begin = [] if follow else ["timeout", str(LOGS)]
-        words = ["docker", "service", "logs", "--timestamps", f"--tail={lines}", *(["--follow"] if follow else [])]
-        return self.manager.argv([*begin, *words, f"{NAME}_{service}"], root=True)
+        # Docker sometimes waits forever at the end of a log, after everything was printed.
+        limit = [] if follow else ["timeout", str(LOG_TIMEOUT)]
+        command = ["docker", "service", "logs", "--timestamps", f"--tail={lines}", *(["--follow"] if follow else [])]
+        return self.manager.argv([*limit, *command, f"{STACK_NAME}_{service}"], root=True)
 
-    def _run(self, *words: str, stdin: bytes = b"") -> bytes:
-        return self.manager.run("docker", *words, stdin=stdin, root=True)
+    def _run(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        return DockerEngine(self.manager).run(arguments, stdin)

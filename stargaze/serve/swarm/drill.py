@@ -1,7 +1,7 @@
-"""Hardships that production is put through on purpose, under load, and whether its promises held.
+"""Inject faults into production under load, and check that every expectation holds.
 
-Each is a blow that a cluster will meet one day: a process that is killed, a queue that goes away, a machine whose engine stops,
-a deploy that ends in its middle. Visitors ask all the while; afterwards every service must be well again by itself.
+Each fault is one that a cluster will meet: a killed process, a lost queue, a machine whose engine stops, a deploy that is killed
+halfway. A load generator sends requests meanwhile; afterwards every service must have recovered by itself.
 """
 
 from __future__ import annotations
@@ -21,32 +21,30 @@ from typing import Any
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError, StargazeError, UsageError, did_you_mean
 from stargaze.serve.release.publish import list_releases, verified_bundle_folder
-from stargaze.serve.stack.service_options import NAME
-from stargaze.serve.swarm.docker import NodeInfo, Swarm
-from stargaze.serve.swarm.production import ProductionTarget, image_in_use
-from stargaze.serve.swarm.wait import await_serving, await_well
+from stargaze.serve.stack.service_options import STACK_NAME
+from stargaze.serve.swarm.production import ProductionTarget, Survey, image_in_use
+from stargaze.serve.swarm.wait import await_services, await_serving
 from stargaze.store import Store
 from stargaze.system.progress import Notify
-from stargaze.system.ssh import SshHost
 
-BEFORE = 3.0
-"""Visitors ask for so long before the blow [s]."""
-AWAY = 20.0
-"""How long a machine's engine is away [s]."""
-NOTICE = 5.0
-"""After a blow, before services are asked whether they are well: a Swarm takes as long to see it [s]."""
-MID_WAY = 6.0
-"""After so long a deploy that changes pages and workers is in its middle [s]."""
-LESS = 0.98
-"""The part of their memory that such a deploy leaves them: too little less to be missed, and yet other services."""
-QUIET_LIMIT = 180.0
-"""Within which visitors have all their answers, once they ask no more [s]."""
-BROKEN = ("lost", "unanswered", "failed")
-"""What may become of no question, whatever is struck."""
-ROOM = 0.8
-"""The part of what the page lets one address ask that visitors take: a question that is led to another page counts twice [1]."""
-_KILL = f"""
-for id in $(docker ps --quiet --filter "name={NAME}_$1" | head -n 1); do
+WARM_UP = 3.0
+"""Load before the fault [s]."""
+ENGINE_DOWNTIME = 20.0
+"""How long a machine's engine is stopped [s]."""
+DETECTION_DELAY = 5.0
+"""How long a Swarm takes to notice a fault [s]; the services are checked afterwards."""
+KILL_DELAY = 6.0
+"""When a deploy that changes web and workers is halfway [s]."""
+MEMORY_FACTOR = 0.98
+"""Memory of web and workers in the deploy that is killed, relative to the config: another definition, hardly less memory."""
+RESPONSE_TIMEOUT = 180.0
+"""How long the load generator may wait for responses after its last request [s]."""
+FORBIDDEN_OUTCOMES = ("lost", "job_failed", "failed")
+"""Outcomes of requests that no fault may cause."""
+RATE_SHARE = 0.8
+"""Load relative to the page's rate limit [1]: a request that is repeated at another address counts twice."""
+_KILL_SCRIPT = f"""
+for id in $(docker ps --quiet --filter "name={STACK_NAME}_$1" | head -n 1); do
   docker kill --signal KILL "$id"
 done
 """
@@ -54,225 +52,225 @@ done
 
 @dataclass(frozen=True)
 class DrillContext:
-    """Where the drill takes place."""
+    """The production that is drilled."""
 
     section: DeploySection
     store: Store
-    site: ProductionTarget
-    machines: Sequence[NodeInfo]
-    swarm: Swarm
-    command: Sequence[str]
-    """``stargaze deploy`` as it is typed for this cluster."""
+    target: ProductionTarget
+    survey: Survey
+    deploy_argv: Sequence[str]
+    """``stargaze deploy`` with the options for this cluster."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One blow, the promise that it tries, and whether visitors may be sent away with a 503 meanwhile."""
+    """A fault, the expectation that it checks, and whether the page may refuse requests with a 503 meanwhile."""
 
     name: str
-    promise: str
-    strike: Callable[[DrillContext], None]
-    refuses: bool = False
+    expectation: str
+    inject: Callable[[DrillContext], None]
+    allows_refusals: bool = False
 
 
 @dataclass(frozen=True)
 class DrillResult:
-    """What became of one hardship."""
+    """The result of one fault."""
 
-    hardship: str
-    promise: str
-    held: bool
+    fault: str
+    expectation: str
+    passed: bool
     counts: Mapping[str, Any]
-    healed: float
-    """From the blow until all services were well [s]; NaN if they were not."""
-    why: str = ""
+    recovered: float
+    """From the fault until all services ran again, or until that was given up [s]."""
+    reason: str = ""
 
     def as_row(self) -> dict[str, Any]:
-        """Return it as a row for people."""
-        names = ("asked", "answered", "unanswered", "refused", "failed", "lost", "slowest")
+        """Return the result as a row of a table."""
+        names = ("sent", "answered", "job_failed", "refused", "failed", "lost", "slowest")
         return {
-            "hardship": self.hardship,
-            "promise": self.promise,
-            "state": "held" if self.held else "BROKEN",
+            "fault": self.fault,
+            "expectation": self.expectation,
+            "state": "passed" if self.passed else "FAILED",
             **{name: self.counts.get(name, "") for name in names},
-            "healed": self.healed,
-            "why": self.why,
+            "recovered": self.recovered,
+            "reason": self.reason,
         }
 
 
-def drill(
-    ground: DrillContext, hosts: Sequence[str], chosen: Sequence[Fault], rate: float, say: Notify
+def run_drill(
+    context: DrillContext, addresses: Sequence[str], faults: Sequence[Fault], rate: float, notify: Notify
 ) -> list[DrillResult]:
-    """Put production through the hardships, one after the other; return a sheet each.
+    """Inject the faults one after the other.
 
     Parameters
     ----------
-    hosts : sequence of str
+    addresses : sequence of str
         Addresses of the page, each as ``host:port``.
     rate : float
-        Questions that visitors ask [1/s].
+        Load [requests/s].
 
     Raises
     ------
     StargazeError
-        If production is not well before: then nothing is done.
+        If a service does not run at the beginning; no fault is injected then.
     """
-    await_well(ground.section, ground.swarm, None, say)
-    sheets = []
+    await_services(context.section, context.survey.swarm, None, notify)
+    results = []
     with tempfile.TemporaryDirectory() as folder:
         names = Path(folder) / "names"
-        names.write_text("\n".join(_names(ground.store)), encoding="utf-8")
-        for hardship in chosen:
-            say(f"{hardship.name}: {hardship.promise}")
-            sheets.append(_undergone(hardship, ground, hosts, names, rate, say))
-    return sheets
+        names.write_text("\n".join(_repository_names(context.store)), encoding="utf-8")
+        argv = [sys.executable, "-P", "-m", "stargaze.serve.swarm.load_generator", f"{rate:g}", str(names), *addresses]
+        for fault in faults:
+            notify(f"{fault.name}: {fault.expectation}")
+            results.append(_run_fault(fault, context, argv, notify))
+    return results
 
 
-def named(names: str) -> list[Fault]:
-    """Return the hardships of these names, divided by commas; all where none is named.
+def select_faults(names: str) -> list[Fault]:
+    """Return the faults of comma-separated names, or all if there is no name.
 
     Raises
     ------
     UsageError
-        If one has no such name.
+        If there is no such fault.
     """
-    asked = [name.strip() for name in names.split(",") if name.strip()]
-    for name in asked:
-        if name not in HARDSHIPS:
-            raise UsageError(f"{name}: no such hardship", hint=did_you_mean(name, HARDSHIPS, ", ".join(HARDSHIPS)))
-    return [HARDSHIPS[name] for name in asked or HARDSHIPS]
+    selected = [name.strip() for name in names.split(",") if name.strip()]
+    for name in selected:
+        if name not in FAULTS:
+            raise UsageError(f"{name}: no such fault", hint=did_you_mean(name, FAULTS, ", ".join(FAULTS)))
+    return [FAULTS[name] for name in selected or FAULTS]
 
 
-def max_rate(rate: float, per_minute: int) -> float:
-    """Return how many questions visitors may ask who all have one address [1/s]: no more than the page would answer.
-
-    ``per_minute`` is that of the config's section ``serve``, where 0 sets no limit.
+def max_rate(rate: float, rate_limit: int) -> float:
+    """Return the load from one address [requests/s] that stays below ``serve.rate_limit`` [requests/min]; 0 is no limit.
 
     >>> max_rate(50.0, 0), max_rate(50.0, 120), max_rate(1.0, 120)
     (50.0, 1.6, 1.0)
     """
-    return min(rate, ROOM * per_minute / 60) if per_minute else rate
+    return min(rate, RATE_SHARE * rate_limit / 60) if rate_limit else rate
 
 
-def _undergone(
-    hardship: Fault, ground: DrillContext, hosts: Sequence[str], names: Path, rate: float, say: Notify
-) -> DrillResult:
-    words = [sys.executable, "-P", "-m", "stargaze.serve.swarm.load_generator", f"{rate:g}", str(names), *hosts]
-    why = ""
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as visitors:
+def evaluate_fault(fault: Fault, counts: Mapping[str, Any], recovered: float, error: str) -> DrillResult:
+    """Return whether the expectation held: accepted requests were answered, no request failed, all services recovered."""
+    forbidden = (*FORBIDDEN_OUTCOMES, *(() if fault.allows_refusals else ("refused",)))
+    outcomes = ", ".join(f"{counts[name]} {name}" for name in forbidden if counts[name])
+    reasons = [error, outcomes, *(counts["reasons"] if outcomes else [])]
+    reason = "; ".join(filter(None, reasons))
+    passed = not reason and counts["answered"] > 0
+    return DrillResult(fault.name, fault.expectation, passed, counts, recovered, reason[:300])
+
+
+def _run_fault(fault: Fault, context: DrillContext, load_argv: Sequence[str], notify: Notify) -> DrillResult:
+    error = ""
+    with subprocess.Popen(load_argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as load:
         try:
-            time.sleep(BEFORE)
-            struck = time.monotonic()
+            time.sleep(WARM_UP)
+            started = time.monotonic()
             try:
-                hardship.strike(ground)
-                time.sleep(NOTICE)
-                await_well(ground.section, ground.swarm, None, say)
-                await_serving(
-                    ground.section,
-                    ground.site.production,
-                    image_in_use(ground.swarm.state().services),
-                    ground.site.port,
-                    _released(ground.store),
-                )
-            except StargazeError as error:
-                why = error.message
-            healed = time.monotonic() - struck
-            said, _ = visitors.communicate(timeout=QUIET_LIMIT)
-        except subprocess.TimeoutExpired:  # the sheets of other hardships are worth having
-            late = [f"visitors had not all their answers after {QUIET_LIMIT:g} s"]
-            said_why = "; ".join([why, *late] if why else late)
-            return DrillResult(hardship.name, hardship.promise, False, {}, round(healed, 1), said_why)
+                fault.inject(context)
+                time.sleep(DETECTION_DELAY)
+                _await_recovery(context, notify)
+            except StargazeError as failure:
+                error = failure.message
+            recovered = round(time.monotonic() - started, 1)
+            output, _ = load.communicate(timeout=RESPONSE_TIMEOUT)
+        except subprocess.TimeoutExpired:  # the other faults are still worth a result
+            reason = "; ".join(filter(None, [error, f"responses are missing after {RESPONSE_TIMEOUT:g} s"]))
+            return DrillResult(fault.name, fault.expectation, False, {}, recovered, reason)
         finally:
-            visitors.kill()
-    return judged(hardship, json.loads(said), round(healed, 1), why)
+            load.kill()
+    return evaluate_fault(fault, json.loads(output), recovered, error)
 
 
-def judged(hardship: Fault, counts: Mapping[str, Any], healed: float, why: str) -> DrillResult:
-    """Notify whether a promise held: all that was accepted was answered, nobody met an error, and all is well again."""
-    bad = {name: counts[name] for name in (*BROKEN, *(() if hardship.refuses else ("refused",)))}
-    met = [f"{number} {name}" for name, number in bad.items() if number]
-    said = "; ".join([*([why] if why else []), *([", ".join(met)] if met else []), *(counts["said"] if met else [])])
-    return DrillResult(hardship.name, hardship.promise, not said and counts["answered"] > 0, counts, healed, said[:300])
+def _await_recovery(context: DrillContext, notify: Notify) -> None:
+    swarm = context.survey.swarm
+    await_services(context.section, swarm, None, notify)
+    image = image_in_use(swarm.read_state().services)
+    digest = _released_digest(context.store)
+    await_serving(context.section, context.target.hosts, image, context.target.port, digest)
 
 
-def _names(store: Store) -> list[str]:
-    """Return repositories that production knows."""
+def _repository_names(store: Store) -> list[str]:
+    """Return the repositories that the released bundle contains."""
     from stargaze.bundle.star_bundle import Bundle
 
-    return [str(name) for name in Bundle.load(verified_bundle_folder(store, _released(store))).known["full_name"]]
+    bundle = Bundle.load(verified_bundle_folder(store, _released_digest(store)))
+    return [str(name) for name in bundle.known["full_name"]]
 
 
-def _released(store: Store) -> str:
-    """Return the bundle that was released last."""
-    made = list_releases(store)
-    if not made:
-        raise MissingInputError("nothing was released from here", hint="stargaze deploy")
-    return made[0].digest
+def _released_digest(store: Store) -> str:
+    """Return the bundle of the newest release."""
+    releases = list_releases(store)
+    if not releases:
+        raise MissingInputError("this store has no release", hint="stargaze deploy")
+    return releases[0].digest
 
 
-def _kill_one(service: str) -> Callable[[DrillContext], None]:
-    """Return the blow that kills one container of a service, on the first machine that has one."""
+def _kill_container(service: str) -> Callable[[DrillContext], None]:
+    """Return a function that kills one container of a service, on the first machine that has one."""
 
-    def strike(ground: DrillContext) -> None:
-        for remote in ground.site.production:
-            if remote.run("sh", "-c", _KILL, "sh", service, root=True).strip():
+    def inject(context: DrillContext) -> None:
+        for host in context.target.hosts:
+            if host.run("sh", "-c", _KILL_SCRIPT, "sh", service, root=True).strip():
                 return
-        raise ExternalError(f"{service}: runs nowhere", hint="stargaze status")
+        raise ExternalError(f"{service}: no running container", hint="stargaze status")
 
-    return strike
+    return inject
 
 
-def _stop_machine(ground: DrillContext) -> None:
-    """Have the engine of one machine stop for a while: not of one that the others need to agree."""
-    managers = [one.remote for one in ground.machines if one.manages]
-    workers = [one.remote for one in ground.machines if not one.manages]
-    spare: Sequence[SshHost] = workers or (managers[1:] if len(managers) >= 3 else [])
-    if not spare:
+def _stop_engine(context: DrillContext) -> None:
+    """Stop the engine of one machine for a while, but not of a manager that the majority needs."""
+    managers = [node.host for node in context.survey.nodes if node.is_manager]
+    workers = [node.host for node in context.survey.nodes if not node.is_manager]
+    expendable = workers or (managers[1:] if len(managers) >= 3 else [])
+    if not expendable:
         raise ExternalError(
-            "the cluster has no machine to spare", hint="infra.production_servers = 2 or more; stargaze infra up"
+            "the cluster has no machine that it can lose",
+            hint="infra.production_servers = 2 or more; stargaze infra up",
         )
-    remote = spare[-1]
+    host = expendable[-1]
     try:
-        remote.run("systemctl", "stop", "docker.socket", "docker.service", root=True)
-        time.sleep(AWAY)
+        host.run("systemctl", "stop", "docker.socket", "docker.service", root=True)
+        time.sleep(ENGINE_DOWNTIME)
     finally:  # also after Ctrl-C
-        remote.run("systemctl", "start", "docker.socket", "docker.service", root=True)
+        host.run("systemctl", "start", "docker.socket", "docker.service", root=True)
 
 
-def _cut_a_deploy(ground: DrillContext) -> None:
-    """Kill a deploy that changes pages and workers in its middle; then deploy as the config says."""
-    sizes = {"WEB_MEMORY": ground.section.web_memory, "WORKER_MEMORY": ground.section.worker_memory}
-    other = {f"STARGAZE_DEPLOY_{name}": f"{size * LESS:g}" for name, size in sizes.items()}
-    words = [*ground.command, _released(ground.store)[:12]]
+def _kill_deploy(context: DrillContext) -> None:
+    """Kill a deploy that is changing web and workers, then deploy with the settings of the config."""
+    memory = {"WEB_MEMORY": context.section.web_memory, "WORKER_MEMORY": context.section.worker_memory}
+    changed = {f"STARGAZE_DEPLOY_{name}": f"{size * MEMORY_FACTOR:g}" for name, size in memory.items()}
+    argv = [*context.deploy_argv, _released_digest(context.store)[:12]]
     with subprocess.Popen(
-        words,
-        env={**os.environ, **other},
+        argv,
+        env={**os.environ, **changed},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-    ) as cut:
-        time.sleep(MID_WAY)
-        os.killpg(cut.pid, signal.SIGKILL)
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        errors = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
-        why = next(reversed(errors), f"exit code {done.returncode}")
-        raise ExternalError(f"the deploy after it failed: {why}", hint="stargaze status")
+    ) as killed:
+        time.sleep(KILL_DELAY)
+        os.killpg(killed.pid, signal.SIGKILL)
+    completed = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if completed.returncode:
+        lines = completed.stderr.splitlines()
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        reason = next(reversed(errors), f"exit code {completed.returncode}")
+        raise ExternalError(f"the deploy after the killed one failed: {reason}", hint="stargaze status")
 
 
-HARDSHIPS = {
-    one.name: one
-    for one in (
-        Fault("worker", "a worker is killed in mid-task: its questions are answered", _kill_one("worker")),
-        Fault("web", "a page process is killed: visitors are led to another", _kill_one("web")),
+FAULTS = {
+    fault.name: fault
+    for fault in (
+        Fault("worker", "a worker is killed in mid-task: its requests are answered", _kill_container("worker")),
+        Fault("web", "a web process is killed: visitors reach another one", _kill_container("web")),
         Fault(
             "broker",
             "the queue is killed: a quick 503, and nothing accepted is lost",
-            _kill_one("broker"),
-            refuses=True,
+            _kill_container("broker"),
+            allows_refusals=True,
         ),
-        Fault("node", "a machine's engine stops and comes back: the others answer", _stop_machine),
-        Fault("deploy", "a deploy is killed in its middle: what served serves, and the next one heals", _cut_a_deploy),
+        Fault("node", "a machine's engine stops and comes back: the others answer", _stop_engine),
+        Fault("deploy", "a deploy is killed halfway: the old release serves, the next deploy repairs", _kill_deploy),
     )
 }
-"""What ``stargaze drill`` knows, in the order in which it is done."""
+"""The faults by name, in the order in which they are injected."""

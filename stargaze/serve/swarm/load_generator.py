@@ -1,8 +1,8 @@
-"""Load at a steady rate, each request followed to its end: ``-m stargaze.serve.swarm.load_generator RATE NAMES HOST…``.
+"""Send prediction requests at a fixed rate and count the outcomes: ``-m stargaze.serve.swarm.load_generator RATE NAMES HOST…``.
 
-They ask until standard input ends, then wait for all answers and print what became of them, as JSON. Each question goes to one
-address after the other in turn. One that cannot be reached, or that ends the connection before it has said anything, is left
-for the next, as a browser behind a proxy would be led; a question that is asked twice so has one key, and so one ticket.
+It sends until standard input ends, waits for all responses and prints the counts as JSON. Each request starts at the next address
+in turn. If that cannot be reached, or closes the connection without a response, the following one is tried, as a proxy would do;
+the idempotency key ensures that a repeated request has one job.
 """
 
 from __future__ import annotations
@@ -22,121 +22,121 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 90.0
-"""An answer that has not come by then is lost [s]."""
-AT_ONCE = 200
-"""Most questions that are open at the same time."""
-PAUSE = 0.02
-LOOK = 0.2
-"""Between two looks at an answer that is not there yet [s]."""
-ENDS = ("answered", "unanswered", "refused", "failed", "lost")
-"""What becomes of a question: answered; accepted and reported failed; 503 with a time to come back; anything else instead of a
-ticket; accepted and never heard of again."""
-COUNTED = ("accepted", *ENDS)
+TIMEOUT = 90.0
+"""A job without a result by then counts as lost [s]."""
+MAX_CONCURRENT = 200
+SEND_INTERVAL = 0.02
+"""[s]"""
+POLL_INTERVAL = 0.2
+"""Between two requests for a result [s]."""
+OUTCOMES = ("answered", "job_failed", "refused", "failed", "lost")
+"""The job was answered; its result is an error; the request got a 503; it got another error or no response; the accepted job was
+never finished or not found."""
+COUNTERS = ("accepted", *OUTCOMES)
 
 
 @dataclass
-class Visitors:
-    """Ask, follow every accepted question to its end, and count."""
+class LoadGenerator:
+    """Sends requests, follows every accepted job to its end, and counts the outcomes."""
 
     hosts: Sequence[str]
     names: Iterable[str]
     counts: Counter[str] = field(default_factory=Counter)
-    said: Counter[str] = field(default_factory=Counter)
-    """Why questions were not answered."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why requests were not answered."""
     slowest: float = 0.0
-    """From the question to the answer read [s]."""
+    """From the request to the result [s]."""
 
     def __post_init__(self) -> None:
         self._names = itertools.cycle(self.names)
         self._turn = itertools.cycle(range(len(self.hosts)))
         self._lock = threading.Lock()
 
-    def ask(self) -> None:
-        """Ask one question, from the first word to the answer read."""
+    def send(self) -> None:
+        """Send one request and wait for its outcome."""
         with self._lock:
-            name, first = next(self._names), next(self._turn)
-        began = time.monotonic()
+            name, first_host = next(self._names), next(self._turn)
+        started = time.monotonic()
         body = json.dumps({"repositories": [name]}).encode()
         headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json", "Prefer": "wait=5"}
-        status, answer = self._call(first, "POST", "/api/v1/predictions", body, headers)
+        status, response = self._call(first_host, "POST", "/api/v1/predictions", body, headers)
         if status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
             refused = status == HTTPStatus.SERVICE_UNAVAILABLE
-            self._count("refused" if refused else "failed", f"{status}: {str(answer)[:120]}")
+            self._count("refused" if refused else "failed", f"{status}: {str(response)[:120]}")
             return
         self._count("accepted")
-        outcome, why = self._followed(first, answer, began + PATIENCE)
-        self.slowest = max(self.slowest, time.monotonic() - began)
-        self._count(outcome, why)
+        outcome, reason = self._follow(first_host, response, started + TIMEOUT)
+        self.slowest = max(self.slowest, time.monotonic() - started)
+        self._count(outcome, reason)
 
-    def told(self) -> dict[str, Any]:
-        """Return the counts, the slowest answer [s], and why questions were not answered."""
-        counts = {name: self.counts[name] for name in COUNTED}
-        return {**counts, "slowest": round(self.slowest, 1), "said": dict(self.said.most_common(5))}
+    def summary(self) -> dict[str, Any]:
+        """Return the counts, the slowest result [s], and why requests were not answered."""
+        counts = {name: self.counts[name] for name in COUNTERS}
+        return {**counts, "slowest": round(self.slowest, 1), "reasons": dict(self.reasons.most_common(5))}
 
-    def _followed(self, first: int, answer: Mapping[str, Any], limit: float) -> tuple[str, str]:
-        """Look until the answer is there; return what became of the question, and why."""
-        seen = dict(answer)
-        while seen.get("state") not in ("done", "failed"):
-            if time.monotonic() > limit:
-                return "lost", str(seen)[:120]
-            time.sleep(LOOK)
-            status, now = self._call(first, "GET", str(answer["url"]), None, {"Prefer": "wait=5"})
+    def _follow(self, first_host: int, job: Mapping[str, Any], deadline: float) -> tuple[str, str]:
+        """Poll a job until it is finished; return outcome and reason."""
+        latest = dict(job)
+        while latest.get("state") not in ("done", "failed"):
+            if time.monotonic() > deadline:
+                return "lost", str(latest)[:120]
+            time.sleep(POLL_INTERVAL)
+            status, response = self._call(first_host, "GET", str(latest["url"]), None, {"Prefer": "wait=5"})
             if status == HTTPStatus.NOT_FOUND:
-                return "lost", "nobody knows its ticket any more"
+                return "lost", "job not found"
             if status == HTTPStatus.OK:
-                seen |= now
-        return ("answered", "") if seen["state"] == "done" else ("unanswered", str(seen.get("error", ""))[:120])
+                latest |= response
+        return ("answered", "") if latest["state"] == "done" else ("job_failed", str(latest.get("error", ""))[:120])
 
-    def _count(self, what: str, why: str = "") -> None:
+    def _count(self, outcome: str, reason: str = "") -> None:
         with self._lock:
-            self.counts[what] += 1
-            if why:
-                self.said[f"{what}: {why}"] += 1
+            self.counts[outcome] += 1
+            if reason:
+                self.reasons[f"{outcome}: {reason}"] += 1
 
     def _call(
-        self, first: int, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+        self, first_host: int, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
-        """Ask one page after the other: the next where one does not answer, or sends us away and has accepted nothing."""
-        why, sent_away = "", list[Any]()
+        """Send to one address after the other until one responds with another status than 503."""
+        error, refusals = "", list[Any]()
         for turn in range(2 * len(self.hosts)):
-            connection = http.client.HTTPConnection(self.hosts[(first + turn) % len(self.hosts)], timeout=20)
+            connection = http.client.HTTPConnection(self.hosts[(first_host + turn) % len(self.hosts)], timeout=20)
             try:
                 connection.request(method, path, body, dict(headers))
-                answer = connection.getresponse()
-                said = json.loads(answer.read() or b"null")
-                if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
-                    return answer.status, said
-                sent_away.append(said)
-                if len(sent_away) == len(self.hosts):
+                response = connection.getresponse()
+                content = json.loads(response.read() or b"null")
+                if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                    return response.status, content
+                refusals.append(content)
+                if len(refusals) == len(self.hosts):
                     break
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                why = f"{type(error).__name__}: {error}"
+            except (OSError, http.client.HTTPException, ValueError) as failure:
+                error = f"{type(failure).__name__}: {failure}"
             finally:
                 connection.close()
-        return (HTTPStatus.SERVICE_UNAVAILABLE, sent_away[-1]) if sent_away else (0, why)
+        return (HTTPStatus.SERVICE_UNAVAILABLE, refusals[-1]) if refusals else (0, error)
 
 
-def main(rate: float, file: str, *hosts: str) -> None:
-    """Ask at once, then ``rate`` questions a second until standard input ends; then print what became of all of them."""
+def main(rate: float, names_file: str, *hosts: str) -> None:
+    """Send one request at once and then ``rate`` per second until standard input ends; print the counts."""
     ended = threading.Event()
 
-    def listen() -> None:
+    def wait_for_end_of_input() -> None:
         sys.stdin.read()
         ended.set()
 
-    threading.Thread(target=listen, daemon=True).start()
-    visitors = Visitors(hosts, Path(file).read_text(encoding="utf-8").split())
-    began, asked = time.monotonic(), 0
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    threading.Thread(target=wait_for_end_of_input, daemon=True).start()
+    generator = LoadGenerator(hosts, Path(names_file).read_text(encoding="utf-8").split())
+    started, sent = time.monotonic(), 0
+    with ThreadPoolExecutor(MAX_CONCURRENT) as pool:
         while not ended.is_set():
-            due = 1 + int((time.monotonic() - began) * rate)
-            for _ in range(due - asked):
-                pool.submit(visitors.ask)
-            asked = max(asked, due)
-            time.sleep(PAUSE)
-        seconds = round(time.monotonic() - began)
-    sys.stdout.write(json.dumps({"asked": asked, "seconds": seconds, **visitors.told()}) + "\n")
+            due = 1 + int((time.monotonic() - started) * rate)
+            for _ in range(due - sent):
+                pool.submit(generator.send)
+            sent = max(sent, due)
+            time.sleep(SEND_INTERVAL)
+        seconds = round(time.monotonic() - started)
+    sys.stdout.write(json.dumps({"sent": sent, "seconds": seconds, **generator.summary()}) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,77 +1,80 @@
-"""What is asked of production from day to day: how it is, what it logs, how many replicas it has."""
+"""Day-to-day operations in production: status, logs, scaling."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stargaze.config import DeploySection
 from stargaze.errors import StargazeError, UsageError, did_you_mean
-from stargaze.serve.stack.service_options import NAME
-from stargaze.serve.swarm.delivery_state import kept
-from stargaze.serve.swarm.docker import NodeInfo, Seen, look
-from stargaze.serve.swarm.production import ProductionTarget, image_in_use, manager_of, surveys
-from stargaze.serve.swarm.service_status import Service, service_status
-from stargaze.serve.swarm.wait import await_well
+from stargaze.serve.stack.service_options import STACK_NAME
+from stargaze.serve.swarm.delivery_state import load_verified_stack
+from stargaze.serve.swarm.docker import NodeInfo, NodeStatus, inspect_node
+from stargaze.serve.swarm.production import ProductionTarget, image_in_use, survey_production
+from stargaze.serve.swarm.service_status import ServiceStatus, error_message, service_status
+from stargaze.serve.swarm.wait import await_services
 from stargaze.store import Store
 from stargaze.system.parallel import map_in_threads
 from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
 
-KEYS = {"web": "web_replicas", "worker": "worker_replicas"}
-"""Keys of ``deploy`` by the services whose number may be set."""
-MOST = 256
+REPLICA_KEYS = {"web": "web_replicas", "worker": "worker_replicas"}
+"""Keys of ``deploy`` by the services that can be scaled."""
+MAX_REPLICAS = 256
 
 
-def production_status(store: Store, site: ProductionTarget) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return a row for each machine and one for each service; a machine that does not answer is a row that says so."""
-    found = surveys(site.production)
-    swarm = manager_of(found)
-    state = swarm.state()
-    shown = service_status(state, kept(store))
+def production_status(store: Store, target: ProductionTarget) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return a row for each machine, also for one that does not answer, and a row for each service."""
+    survey = survey_production(target.hosts, require_all=False)
+    state = survey.state
+    services = service_status(state, load_verified_stack(store))
     image = image_in_use(state.services) if state.services else ""
-    states = {node["ID"]: node for node in state.nodes}
-    pairs = list(zip(site.production, found, strict=True))
-    rows = map_in_threads(lambda pair: _machine(*pair, states, image, site.port), pairs)
-    return rows, [_row(service) for service in shown]
+    results: dict[str, NodeInfo | StargazeError] = {node.host.name: node for node in survey.nodes}
+    results |= survey.errors
+    swarm_nodes = {node["ID"]: node for node in state.nodes}
+    rows = map_in_threads(
+        lambda host: _machine_row(host, results[host.name], swarm_nodes, image, target.port), target.hosts
+    )
+    return rows, [_service_row(service) for service in services]
 
 
-def numbers(asked: Sequence[str], section: DeploySection) -> dict[str, int]:
-    """Read "web=4 worker=8".
+def parse_replicas(arguments: Sequence[str], section: DeploySection) -> dict[str, int]:
+    """Parse arguments such as ``web=4`` and ``worker=8``.
 
     Raises
     ------
     UsageError
-        If a service is none, its number is not to be set, or is no number.
+        If a service cannot be scaled, or its number is not valid.
     """
-    found = {}
-    for words in asked:
-        name, _, text = words.partition("=")
-        if name not in KEYS:
-            raise UsageError(f"{name}: not a service to scale", hint=did_you_mean(name, KEYS, "web=4 worker=8"))
-        if not text.isdecimal() or not 1 <= int(text) <= MOST:
-            raise UsageError(f"{words}: wants a number from 1 to {MOST}", hint="stargaze scale web=4 worker=8")
+    replicas = {}
+    for argument in arguments:
+        name, _, number = argument.partition("=")
+        if name not in REPLICA_KEYS:
+            hint = did_you_mean(name, REPLICA_KEYS, "web=4 worker=8")
+            raise UsageError(f"{name}: not a service to scale", hint=hint)
+        if not number.isdecimal() or not 1 <= int(number) <= MAX_REPLICAS:
+            message = f"{argument}: the number must be from 1 to {MAX_REPLICAS}"
+            raise UsageError(message, hint="stargaze scale web=4 worker=8")
         if name == "web" and section.publish_mode == "host":
             raise UsageError(
-                "the page has a port of each machine, so there is one on each",
-                hint='deploy.publish_mode = "ingress" lets more share a port; stargaze scale worker=8',
+                'web cannot be scaled with deploy.publish_mode = "host": one replica per node',
+                hint='deploy.publish_mode = "ingress" shares the port between replicas; stargaze scale worker=8',
             )
-        found[name] = int(text)
-    return found
+        replicas[name] = int(number)
+    return replicas
 
 
-def scale(
-    section: DeploySection, site: ProductionTarget, wanted: Mapping[str, int], say: Notify
+def scale_production(
+    section: DeploySection, target: ProductionTarget, replicas: Mapping[str, int], notify: Notify
 ) -> list[dict[str, Any]]:
-    """Set numbers of replicas and wait until so many run; return a row for each service."""
-    swarm = manager_of(surveys(site.production))
-    image_in_use(swarm.state().services)
-    swarm.scale(wanted)
-    return [_row(service) for service in await_well(section, swarm, None, say)]
+    """Set numbers of replicas and wait until they run; return a row for each service."""
+    survey = survey_production(target.hosts, require_all=False)
+    image_in_use(survey.state.services)
+    survey.swarm.scale_services(replicas)
+    return [_service_row(service) for service in await_services(section, survey.swarm, None, notify)]
 
 
-def log_words(site: ProductionTarget, service: str, *, lines: int, follow: bool) -> list[str]:
+def service_log_argv(target: ProductionTarget, service: str, *, lines: int, follow: bool) -> list[str]:
     """Return the argv that prints the log of a service.
 
     Raises
@@ -79,52 +82,47 @@ def log_words(site: ProductionTarget, service: str, *, lines: int, follow: bool)
     UsageError
         If there is no such service.
     """
-    swarm = manager_of(surveys(site.production))
-    names = [str(one["Spec"]["Name"]).removeprefix(f"{NAME}_") for one in swarm.state().services]
+    survey = survey_production(target.hosts, require_all=False)
+    names = [str(each["Spec"]["Name"]).removeprefix(f"{STACK_NAME}_") for each in survey.state.services]
     if service not in names:
-        hint = did_you_mean(service, names, f"there are: {', '.join(names) or 'none; stargaze deploy'}")
-        raise UsageError(f"{service}: no such service", hint=hint)
-    return swarm.log_words(service, lines, follow=follow)
+        available = f"available: {', '.join(names)}" if names else "nothing is deployed: stargaze deploy"
+        raise UsageError(f"{service}: no such service", hint=did_you_mean(service, names, available))
+    return survey.swarm.log_argv(service, lines, follow=follow)
 
 
-def _machine(
-    remote: SshHost, found: NodeInfo | StargazeError, nodes: Mapping[str, Any], image: str, port: int
+def _machine_row(
+    host: SshHost, result: NodeInfo | StargazeError, swarm_nodes: Mapping[str, Any], image: str, port: int
 ) -> dict[str, Any]:
-    if isinstance(found, StargazeError):
-        return _away(remote, found)
+    if isinstance(result, StargazeError):
+        return _error_row(host, result)
     try:
-        page = _page(look(remote, image, port))
-    except StargazeError as lost:
-        return _away(remote, lost)
-    node = nodes.get(found.node)
-    state = f"{node['Status']['State']}" if node else "not in this Swarm"
+        page = _page_state(inspect_node(host, image, port))
+    except StargazeError as error:
+        return _error_row(host, error)
+    node = swarm_nodes.get(result.node_id)
+    state = str(node["Status"]["State"]) if node else "not in this Swarm"
     if node and node["Spec"]["Availability"] != "active":
         state = str(node["Spec"]["Availability"])
-    role = "manager" if found.manages else "worker"
-    return {"machine": remote.name, "role": role, "state": state, "release": found.installed[:12], "page": page}
+    role = "manager" if result.is_manager else "worker"
+    return {"machine": host.name, "role": role, "state": state, "release": result.installed_digest[:12], "page": page}
 
 
-def _away(remote: SshHost, why: StargazeError) -> dict[str, Any]:
-    return {"machine": remote.name, "role": "?", "state": why.message, "release": "?", "page": "?"}
+def _error_row(host: SshHost, error: StargazeError) -> dict[str, Any]:
+    return {"machine": host.name, "role": "?", "state": error.message, "release": "?", "page": "?"}
 
 
-def _page(seen: Seen) -> str:
-    status, _, body = seen.page.partition(" ")
-    if status == "200":
-        return "ready"
-    try:
-        return str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return status or "no answer"
+def _page_state(status: NodeStatus) -> str:
+    code, _, body = status.page_response.partition(" ")
+    return "ready" if code == "200" else error_message(body, code or "no answer")
 
 
-def _row(service: Service) -> dict[str, Any]:
+def _service_row(service: ServiceStatus) -> dict[str, Any]:
     return {
         "service": service.name,
         "running": service.running,
-        "wanted": service.wanted,
+        "desired": service.desired,
         "state": service.state,
         "machines": ", ".join(service.nodes),
         "image": service.image.partition("@")[0],
-        "why": service.why,
+        "reason": service.reason,
     }

@@ -1,4 +1,4 @@
-"""The way back: how production stood before a delivery, and how a delivery that failed has it stand so again."""
+"""Restore the last verified release and services after a failed deploy."""
 
 from __future__ import annotations
 
@@ -7,91 +7,108 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.serve.release.publish import ReleaseRepository, apply_release, list_releases, plan_rollback
 from stargaze.serve.release.record import Release
-from stargaze.serve.stack.compose import written
-from stargaze.serve.swarm.delivery_state import arrived, kept, underway
-from stargaze.serve.swarm.production import ProductionTarget, image_in_use, reached
-from stargaze.serve.swarm.push_releases import send
-from stargaze.serve.swarm.service_status import is_as_sent, replicas_of
-from stargaze.serve.swarm.wait import await_serving, await_well
+from stargaze.serve.stack.compose import encode_stack
+from stargaze.serve.swarm.delivery_state import clear_unverified, load_verified_stack, unverified_releases
+from stargaze.serve.swarm.production import ProductionTarget, Survey, image_in_use, survey_production
+from stargaze.serve.swarm.release_sync import push_release
+from stargaze.serve.swarm.service_status import replica_counts, stack_is_deployed
+from stargaze.serve.swarm.wait import await_services, await_serving
 from stargaze.store import Store
 from stargaze.system.progress import Notify
 
-Whole = dict[str, Any]
+Stack = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DeployContext:
+    """One deploy or rollback: the locked release repository, the target and its survey."""
+
+    repository: ReleaseRepository
+    target: ProductionTarget
+    survey: Survey
+    now: datetime
+    notify: Notify
+
+    @property
+    def section(self) -> DeploySection:
+        """The section ``deploy`` of the config."""
+        return self.repository.section
+
+    @property
+    def store(self) -> Store:
+        """The store that is deployed from."""
+        return self.repository.store
 
 
 @dataclass(frozen=True)
 class PreviousState:
-    """The release that was seen to serve last, and the stack with the replicas that it had.
+    """The last verified release, and the last verified stack with the replicas that run.
 
-    Neither is there before the first delivery; after deliveries from another store alone, the stack is not known here.
+    Both are None before the first deploy; the stack also if only other stores have deployed.
     """
 
     release: Release | None
-    stack: Whole | None
+    stack: Stack | None
 
 
-def standing(store: Store, services: Sequence[Mapping[str, Any]]) -> PreviousState:
-    """Return how production stands, by the record here and the services that run."""
-    unseen = underway(store)
-    before = list_releases(store) if services else []
-    serves = next((one for one in before if one.commit not in unseen), None)
-    stack = kept(store)
-    return PreviousState(serves, stack and scaled(stack, replicas_of(services)))
+def read_previous_state(store: Store, services: Sequence[Mapping[str, Any]]) -> PreviousState:
+    """Return the state to restore, from the record of this store and the running services."""
+    unverified = unverified_releases(store)
+    releases = list_releases(store) if services else []
+    verified = next((release for release in releases if release.commit not in unverified), None)
+    stack = load_verified_stack(store)
+    return PreviousState(verified, stack and with_replicas(stack, replica_counts(services)))
 
 
-def scaled(whole: Whole, replicas: Mapping[str, int]) -> Whole:
+def with_replicas(stack: Stack, replicas: Mapping[str, int]) -> Stack:
     """Return a stack with other numbers of replicas."""
     services = {
-        name: {**one, "deploy": {**one["deploy"], "replicas": replicas.get(name, one["deploy"]["replicas"])}}
-        if "replicas" in one["deploy"]
-        else one
-        for name, one in whole["services"].items()
+        name: {
+            **service,
+            "deploy": {**service["deploy"], "replicas": replicas.get(name, service["deploy"]["replicas"])},
+        }
+        if "replicas" in service["deploy"]
+        else service
+        for name, service in stack["services"].items()
     }
-    return {**whole, "services": services}
+    return {**stack, "services": services}
 
 
-def restore(
-    repository: ReleaseRepository,
-    site: ProductionTarget,
-    before: PreviousState,
-    made: Release,
-    error: StargazeError,
-    now: datetime,
-    say: Notify,
+def restore_previous(
+    context: DeployContext, previous: PreviousState, release: Release, error: StargazeError
 ) -> ExternalError:
-    """Return services and release to how they stood, on every machine that answers.
-
-    The error says what failed and what serves now.
-    """
-    section, store = repository.section, repository.store
-    failed = f"release {made.digest[:12]} does not serve: {error.message}"
-    if before.release is None:
-        return ExternalError(f"{failed}; nothing served before it", hint=error.hint or "stargaze status")
-    say(f"{error.message}; putting back what was before")
+    """Restore release and services on every machine that answers; return an error that tells what failed and what serves."""
+    section, store, notify = context.section, context.store, context.notify
+    failed, hint = f"release {release.digest[:12]} does not serve: {error.message}", error.hint or "stargaze status"
+    if previous.release is None:
+        return ExternalError(f"{failed}; nothing was deployed before", hint=hint)
+    notify(f"{error.message}; restoring the previous release")
     try:
-        found = reached(site.production)
-        ours = {"", *(one.commit for one in list_releases(store))}
-        if any(machine.tip not in ours for machine in found.machines):
-            return ExternalError(f"{failed}; another release has arrived since, and stays", hint="stargaze status")
-        if made.commit != before.release.commit:
-            made = apply_release(repository, plan_rollback(repository, now=now, to=before.release.digest), now=now)
-        send(section, store, found.machines, made.digest)
-        services = found.swarm.state().services
-        if before.stack and not is_as_sent(services, before.stack):
-            found.swarm.keep_configs(before.stack["x-configs"])
-            found.swarm.deploy(written(before.stack))
-        await_well(section, found.swarm, before.stack, say)
-        image = before.stack["services"]["web"]["image"] if before.stack else image_in_use(services)
-        await_serving(section, [one.remote for one in found.machines], image, site.port, made.digest)
+        survey = survey_production(context.target.hosts, require_all=False)
+        known_commits = {"", *(known.commit for known in list_releases(store))}
+        if any(node.release_commit not in known_commits for node in survey.nodes):
+            return ExternalError(f"{failed}; somebody else deployed another release since", hint="stargaze status")
+        if release.commit != previous.release.commit:
+            plan = plan_rollback(context.repository, now=context.now, to=previous.release.digest)
+            release = apply_release(context.repository, plan, now=context.now)
+        push_release(section, store, survey.nodes, release.digest)
+        services, stack = survey.state.services, previous.stack
+        if stack and not stack_is_deployed(services, stack):
+            survey.swarm.create_configs(stack["x-configs"])
+            survey.swarm.deploy_stack(encode_stack(stack))
+        await_services(section, survey.swarm, stack, notify)
+        image = stack["services"]["web"]["image"] if stack else image_in_use(services)
+        await_serving(section, survey.hosts, image, context.target.port, release.digest)
     except StargazeError as second:
-        return ExternalError(f"{failed}; putting it back failed too: {second.message}", hint="stargaze status")
-    serves = f"{failed}; release {made.digest[:12]} serves as before"
-    if found.away:
-        where = ", ".join(one.remote.name for one in found.machines)
-        again = f"once it is back: stargaze deploy {made.digest[:12]}"
-        return ExternalError(f"{serves} on {where}; {'; '.join(found.away)}", hint=again)
-    arrived(store)
-    return ExternalError(serves, hint=error.hint or "stargaze status")
+        return ExternalError(f"{failed}; restoring failed too: {second.message}", hint="stargaze status")
+    serves = f"{failed}; release {release.digest[:12]} serves as before"
+    if survey.errors:
+        names = ", ".join(host.name for host in survey.hosts)
+        hint = f"when it is back: stargaze deploy {release.digest[:12]}"
+        return ExternalError(f"{serves} on {names}; {survey.error_text}", hint=hint)
+    clear_unverified(store)
+    return ExternalError(serves, hint=hint)

@@ -1,4 +1,4 @@
-"""Does what runs agree with what was sent? Pure functions on what Docker answers, which say the truth of every service."""
+"""Compare the running services with the desired ones. Pure functions on Docker's output."""
 
 from __future__ import annotations
 
@@ -7,155 +7,188 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stargaze.serve.stack.compose import MARK, PART, mark_of
-from stargaze.serve.stack.service_options import NAME
-from stargaze.serve.swarm.docker import Seen, State
+from stargaze.serve.stack.compose import SERVICE_LABEL, STACK_LABEL, stack_digest
+from stargaze.serve.stack.service_options import STACK_NAME
+from stargaze.serve.swarm.docker import NodeStatus, SwarmState
 
 Json = Mapping[str, Any]
-STOPPED = ("paused", "rollback_paused")
-OLD_LOGS = 5
-"""Tasks that ended, newest first, among which a reason is looked for."""
+PAUSED_STATES = ("paused", "rollback_paused")
+"""Update states in which Swarm has given up."""
+RECENT_TASKS = 5
+"""Newest tasks that are searched for the reason of a failure."""
 
 
 @dataclass(frozen=True)
-class Service:
-    """How one service is: how many of its tasks run as they should, of how many, and what is in the way."""
+class ServiceStatus:
+    """How many tasks of a service run with the desired definition, and the reason if not all do."""
 
     name: str
     running: int
-    wanted: int
+    desired: int
     image: str
     state: str
-    """``well``, ``changing`` or ``failed``."""
-    why: str = ""
+    """``ok``, ``updating`` or ``failed``."""
+    reason: str = ""
     nodes: tuple[str, ...] = ()
 
 
-def service_status(state: State, whole: Json | None) -> list[Service]:
-    """Return how each service is, beside a stack that it should be (None: as it is defined now)."""
-    services, tasks, nodes = state.services, state.tasks, state.nodes
-    names = {node["ID"]: str(node["Description"]["Hostname"]) for node in nodes}
-    up = [node["ID"] for node in nodes if node["Status"]["State"] == "ready"]
-    ready = [node["ID"] for node in nodes if node["ID"] in up and _is_production(node)]
-    tasks = [
-        task for task in tasks if task.get("NodeID") in (None, "", *up)
-    ]  # of a lost node Swarm says what it knew last
-    found = {str(service["Spec"]["Name"]).removeprefix(f"{NAME}_"): service for service in services}
-    wanted = whole["services"] if whole else found
-    return [_service(name, found.get(name), tasks, names, ready, whole) for name in wanted]
+@dataclass(frozen=True)
+class ServiceChange:
+    """What deploying a stack does to a service: create, update, delete or keep it."""
+
+    name: str
+    action: str
+    reason: str
+    running_label: str = ""
+    """The digest of the definition that runs."""
+    has_new_settings: bool = False
 
 
-def is_as_sent(services: Sequence[Json], whole: Json) -> bool:
-    """Notify whether every service was made from this stack and has as many replicas: then there is nothing to send.
-
-    One at which Swarm gave up wants to be sent again, though it may run: Swarm changes nothing more of it until then.
-    """
-    mine = {str(service["Spec"]["Name"]).removeprefix(f"{NAME}_"): service for service in services}
-    return set(mine) == set(whole["services"]) and all(
-        service["Spec"]["Labels"].get(MARK) == mark_of(whole)
-        and _label(service["Spec"]["TaskTemplate"]) == whole["services"][name]["labels"][PART]
-        and _replicas(service) == whole["services"][name]["deploy"].get("replicas")
-        and (service.get("UpdateStatus") or {}).get("State") not in STOPPED
-        for name, service in mine.items()
-    )
+def service_status(state: SwarmState, stack: Json | None) -> list[ServiceStatus]:
+    """Return the status of each service of a stack; without one, of each running service with its own definition."""
+    hostnames = {node["ID"]: str(node["Description"]["Hostname"]) for node in state.nodes}
+    up = [node["ID"] for node in state.nodes if node["Status"]["State"] == "ready"]
+    available = [node["ID"] for node in state.nodes if node["ID"] in up and _is_available(node)]
+    # Swarm shows the last known state of tasks on a lost node.
+    tasks = [task for task in state.tasks if task.get("NodeID") in (None, "", *up)]
+    services = _by_name(state.services)
+    names = stack["services"] if stack else services
+    return [_status(name, services.get(name), tasks, hostnames, len(available), stack) for name in names]
 
 
-def replicas_of(services: Sequence[Json]) -> dict[str, int]:
-    """Return how many replicas each service has that has a number of them."""
-    numbers = {str(one["Spec"]["Name"]).removeprefix(f"{NAME}_"): _replicas(one) for one in services}
-    return {name: number for name, number in numbers.items() if number is not None}
+def service_changes(services: Sequence[Json], stack: Json) -> list[ServiceChange]:
+    """Return what deploying a stack would do to each of its services and to other services of the stack's name."""
+    running = _by_name(services)
+    changes = [_change(name, running.get(name), stack) for name in stack["services"]]
+    removed = [name for name in running if name not in stack["services"]]
+    return changes + [ServiceChange(name, "delete", "not in the config") for name in removed]
 
 
-def node_mismatches(seen: Seen, digest: str) -> list[str]:
-    """Return what is not as it should be on one machine: what is installed, what runs, what answers."""
+def stack_is_deployed(services: Sequence[Json], stack: Json) -> bool:
+    """Return whether every service has the definition and the replicas of a stack, and no update is paused."""
+    return all(change.action == "keep" for change in service_changes(services, stack))
+
+
+def replica_counts(services: Sequence[Json]) -> dict[str, int]:
+    """Return the number of replicas of each service that is not global."""
+    counts = {name: _replicas(service) for name, service in _by_name(services).items()}
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def node_mismatches(status: NodeStatus, digest: str) -> list[str]:
+    """Return the differences between a node and a release: installed bundle, containers, page."""
     found = []
-    if seen.installed != digest:
-        found.append(f"{seen.installed[:12] or 'no release'} is installed")
-    for container in seen.containers:
+    if status.installed_digest != digest:
+        found.append(f"{status.installed_digest[:12] or 'no release'} is installed")
+    for container in status.containers:
         if container.service in ("web", "worker"):
-            if not container.as_sent:
-                found.append(f"a {container.service} runs another image")
-            if not container.serves or set(container.serves) != {digest}:
-                other = ", ".join(sorted({one[:12] for one in container.serves or ()})) or "nothing yet"
-                found.append(f"a {container.service} answers with {other}")
-    status, _, body = seen.page.partition(" ")
-    if status != "200":
-        found.append(f"its page says {status or 'nothing'}" + (f": {_message(body)}" if body else ""))
+            if not container.has_expected_image:
+                found.append(f"a {container.service} container has another image")
+            if not container.bundles or set(container.bundles) != {digest}:
+                others = ", ".join(sorted({bundle[:12] for bundle in container.bundles or ()})) or "no bundle yet"
+                found.append(f"a {container.service} container serves {others}")
+    code, _, body = status.page_response.partition(" ")
+    if code != "200":
+        message = f": {error_message(body, body[:100])}" if body else ""
+        found.append(f"its page returns {code or 'no response'}{message}")
     elif _bundle(body) != digest:
         found.append("its page shows another release")
-    return [f"{seen.name}: {what}" for what in found]
+    return [f"{status.name}: {mismatch}" for mismatch in found]
 
 
-def _service(
+def error_message(body: str, default: str) -> str:
+    """Return the message of an error response of the page."""
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return default
+
+
+def _status(
     name: str,
     service: Json | None,
     tasks: Sequence[Json],
-    names: Mapping[str, str],
-    ready: Sequence[str],
-    whole: Json | None,
-) -> Service:
-    if service is None or (whole and name not in whole["services"]):
-        return Service(name, 0, 1, "", "failed", "it is not there")
+    hostnames: Mapping[str, str],
+    available_nodes: int,
+    stack: Json | None,
+) -> ServiceStatus:
+    if service is None:
+        return ServiceStatus(name, 0, 1, "", "failed", "the service does not exist")
     template = service["Spec"]["TaskTemplate"]
-    image = str(template["ContainerSpec"]["Image"])
-    part = whole["services"][name]["labels"][PART] if whole else _label(template)
+    label = stack["services"][name]["labels"][SERVICE_LABEL] if stack else _label(template)
     own = [task for task in tasks if task["ServiceID"] == service["ID"]]
-    living = [
+    alive = [
         task for task in own if task["DesiredState"] in ("running", "ready") or task["Status"]["State"] == "running"
     ]
-    as_sent = [
+    current = [
         task
-        for task in living
-        if task["Status"]["State"] == "running" and task["DesiredState"] == "running" and _label(task["Spec"]) == part
+        for task in alive
+        if task["Status"]["State"] == "running" and task["DesiredState"] == "running" and _label(task["Spec"]) == label
     ]
     replicas = _replicas(service)
-    wanted = len(ready) if replicas is None else replicas
+    desired = available_nodes if replicas is None else replicas
     update = service.get("UpdateStatus") or {}
-    where = tuple(sorted({names.get(str(task.get("NodeID")), "?") for task in as_sent}))
-    if whole and _label(template) != part:
-        why = f"Swarm went back to what ran before: {_reason(own) or update.get('Message', 'it was not well')}"
-        return Service(name, len(as_sent), wanted, image, "failed", why, where)
-    if update.get("State") in STOPPED:
-        return Service(
-            name, len(as_sent), wanted, image, "failed", _reason(own) or str(update.get("Message", "")), where
-        )
-    at_work = update.get("State") in ("updating", "rollback_started") or len(living) != len(as_sent)
-    if len(as_sent) == wanted and not at_work:
-        return Service(name, wanted, wanted, image, "well", "", where)
-    return Service(name, len(as_sent), wanted, image, "changing", _reason(own), where)
+    reason = _failure_reason(own)
+    if stack and _label(template) != label:
+        state = "failed"
+        reason = f"Swarm rolled back to the previous definition: {reason or update.get('Message', 'it was unhealthy')}"
+    elif update.get("State") in PAUSED_STATES:
+        state, reason = "failed", reason or str(update.get("Message", ""))
+    elif len(current) != desired or len(alive) != desired or update.get("State") in ("updating", "rollback_started"):
+        state = "updating"
+    else:
+        state, reason = "ok", ""
+    nodes = tuple(sorted({hostnames.get(str(task.get("NodeID")), "?") for task in current}))
+    image = str(template["ContainerSpec"]["Image"])
+    return ServiceStatus(name, len(current), desired, image, state, reason, nodes)
 
 
-def _is_production(node: Json) -> bool:
+def _change(name: str, service: Json | None, stack: Json) -> ServiceChange:
+    desired = stack["services"][name]
+    if service is None:
+        return ServiceChange(name, "create", "it does not exist")
+    label = _label(service["Spec"]["TaskTemplate"])
+    if label != desired["labels"][SERVICE_LABEL]:
+        return ServiceChange(name, "update", "its settings differ", label, has_new_settings=True)
+    replicas, new_replicas = _replicas(service), desired["deploy"].get("replicas")
+    if replicas != new_replicas:
+        return ServiceChange(name, "update", f"replicas {replicas} -> {new_replicas}", label)
+    if (service.get("UpdateStatus") or {}).get("State") in PAUSED_STATES:
+        # It may run, but Swarm does not update it again before it is deployed again.
+        return ServiceChange(name, "update", "its last update was paused", label)
+    if service["Spec"]["Labels"].get(STACK_LABEL) != stack_digest(stack):
+        return ServiceChange(name, "update", "other parts of the stack differ; its containers stay", label)
+    return ServiceChange(name, "keep", "up to date", label)
+
+
+def _by_name(services: Sequence[Json]) -> dict[str, Json]:
+    return {str(service["Spec"]["Name"]).removeprefix(f"{STACK_NAME}_"): service for service in services}
+
+
+def _is_available(node: Json) -> bool:
     spec = node["Spec"]
     return spec.get("Availability") == "active" and (spec.get("Labels") or {}).get("stargaze.role") == "production"
 
 
 def _replicas(service: Json) -> int | None:
-    """Return how many there shall be; None for one a node."""
+    """Return the desired number of replicas; None for a global service."""
     replicated = service["Spec"]["Mode"].get("Replicated")
     return int(replicated["Replicas"]) if replicated else None
 
 
 def _label(template: Json) -> str:
-    return str((template["ContainerSpec"].get("Labels") or {}).get(PART, ""))
+    return str((template["ContainerSpec"].get("Labels") or {}).get(SERVICE_LABEL, ""))
 
 
-def _reason(tasks: Sequence[Json]) -> str:
-    """Return why the newest task that ended did so, or why one waits."""
-    newest = sorted(tasks, key=lambda task: str(task["Status"]["Timestamp"]), reverse=True)[:OLD_LOGS]
-    said = (str(task["Status"].get("Err", "")) for task in newest if task["Status"]["State"] != "running")
-    return next(filter(None, said), "")
+def _failure_reason(tasks: Sequence[Json]) -> str:
+    """Return why the newest task with an error ended, or why one is waiting."""
+    newest = sorted(tasks, key=lambda task: str(task["Status"]["Timestamp"]), reverse=True)[:RECENT_TASKS]
+    errors = (str(task["Status"].get("Err", "")) for task in newest if task["Status"]["State"] != "running")
+    return next(filter(None, errors), "")
 
 
 def _bundle(body: str) -> str:
     try:
         return str(json.loads(body)["bundle"])
     except (ValueError, KeyError, TypeError):
-        return ""  # somebody else's page
-
-
-def _message(body: str) -> str:
-    try:
-        return str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return body[:100]
+        return ""  # not our page

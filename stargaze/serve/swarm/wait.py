@@ -1,4 +1,4 @@
-"""Waiting until services are well and machines serve, and giving up with the reason once they cannot be."""
+"""Wait until services run and machines serve a release; raise with the reason when that fails."""
 
 from __future__ import annotations
 
@@ -8,68 +8,67 @@ from typing import Any
 
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError
-from stargaze.serve.swarm.docker import Swarm, look
-from stargaze.serve.swarm.service_status import Service, node_mismatches, service_status
+from stargaze.serve.swarm.docker import Swarm, inspect_node
+from stargaze.serve.swarm.service_status import ServiceStatus, node_mismatches, service_status
 from stargaze.system.parallel import map_in_threads
 from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
 
-PAUSE = 1.0
-"""Between two looks [s]."""
-SWITCH = 60.0
-"""How long page and workers may take to load a release that is installed [s]; it takes about 5."""
+POLL_INTERVAL = 1.0
+"""[s]"""
+RELOAD_TIMEOUT = 60.0
+"""How long web and workers may take to load an installed release [s]; they take about 5."""
 
 
-def await_well(section: DeploySection, swarm: Swarm, whole: dict[str, Any] | None, say: Notify) -> list[Service]:
-    """Wait until every service runs as it was sent; without a stack, as it is defined now.
+def await_services(
+    section: DeploySection, swarm: Swarm, stack: dict[str, Any] | None, notify: Notify
+) -> list[ServiceStatus]:
+    """Wait until every service of a stack runs; without one, every service with its own definition.
 
     Raises
     ------
     ExternalError
-        If Swarm went back, stopped, or ``deploy.timeout`` ended: services, and why.
+        If Swarm rolled back or paused an update, or after ``deploy.timeout``; it names services and reasons.
     """
-    limit = time.monotonic() + section.timeout
-    told = ""
+    deadline = time.monotonic() + section.timeout
+    last_line = ""
     while True:
-        found = service_status(swarm.state(), whole)
-        failed = [service for service in found if service.state == "failed"]
-        waiting = [service for service in found if service.state == "changing"]
-        if failed or (waiting and time.monotonic() > limit):
+        services = service_status(swarm.read_state(), stack)
+        failed = [service for service in services if service.state == "failed"]
+        updating = [service for service in services if service.state == "updating"]
+        if failed or (updating and time.monotonic() > deadline):
             raise ExternalError(
-                "; ".join(_said(service) for service in failed or waiting),
-                hint=f"stargaze logs {(failed or waiting)[0].name}",
+                "; ".join(_describe(service) for service in failed or updating),
+                hint=f"stargaze logs {(failed or updating)[0].name}",
             )
-        if not waiting:
-            return found
-        now = ", ".join(f"{service.name} {service.running} of {service.wanted}" for service in waiting)
-        if now != told:
-            say(f"waiting for {now}")
-            told = now
-        time.sleep(PAUSE)
+        if not updating:
+            return services
+        line = ", ".join(f"{service.name} {service.running} of {service.desired}" for service in updating)
+        if line != last_line:
+            notify(f"waiting for {line}")
+            last_line = line
+        time.sleep(POLL_INTERVAL)
 
 
-def await_serving(section: DeploySection, machines: Sequence[SshHost], image: str, port: int, digest: str) -> None:
-    """Wait until every process of every machine answers with a release.
+def await_serving(section: DeploySection, hosts: Sequence[SshHost], image: str, port: int, digest: str) -> None:
+    """Wait until every process of every machine serves a release.
 
     Raises
     ------
     ExternalError
-        If one does not within a minute: which, and with what it answers.
+        If one does not within a minute; it tells which, and what it serves.
     """
-    limit = time.monotonic() + min(SWITCH, section.timeout)
+    deadline = time.monotonic() + min(RELOAD_TIMEOUT, section.timeout)
     while True:
-        found = [
-            what
-            for seen in map_in_threads(lambda one: look(one, image, port), machines)
-            for what in node_mismatches(seen, digest)
-        ]
-        if not found:
+        statuses = map_in_threads(lambda host: inspect_node(host, image, port), hosts)
+        mismatches = [mismatch for status in statuses for mismatch in node_mismatches(status, digest)]
+        if not mismatches:
             return
-        if time.monotonic() > limit:
-            raise ExternalError("; ".join(found), hint="stargaze status")
-        time.sleep(PAUSE)
+        if time.monotonic() > deadline:
+            raise ExternalError("; ".join(mismatches), hint="stargaze status")
+        time.sleep(POLL_INTERVAL)
 
 
-def _said(service: Service) -> str:
-    counted = f"{service.name}: {service.running} of {service.wanted} run"
-    return f"{counted}: {service.why}" if service.why else counted
+def _describe(service: ServiceStatus) -> str:
+    counts = f"{service.name}: {service.running} of {service.desired} run"
+    return f"{counts}: {service.reason}" if service.reason else counts

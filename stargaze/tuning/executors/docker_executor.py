@@ -1,7 +1,7 @@
-"""A container a family, on a Docker engine here or elsewhere: bounded, read-only, without a network.
+"""Run each family in a Docker container with resource limits, a read-only root and no network.
 
-Nothing is mounted from this machine, which the engine may not be on: the data travel once into a volume, the rows come
-back as files.
+Nothing is mounted from this machine, because the engine may be on another one: the data are copied once into a volume, and
+the rows are copied back.
 """
 
 from __future__ import annotations
@@ -20,231 +20,234 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import stargaze
 from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import UsageError
+from stargaze.system.docker import LONG_TIME_LIMIT, DockerEngine, EngineCapacity, ImageRecipe, error_line
 from stargaze.system.progress import Notify
-from stargaze.system.source_package import pack_tar
-from stargaze.tuning.executors.docker_cli import Client, Engine, Room, end_of, room
-from stargaze.tuning.executors.docker_image import ensured
-from stargaze.tuning.executors.executor import ONE_THREAD, Executor, Job
+from stargaze.system.source_package import build_context, digest_files, pack_tar
+from stargaze.tuning.executors.executor import ONE_THREAD, Executor, FamilyJob
 from stargaze.tuning.families import FAMILIES
 
-USER = "10001:10001"
-"""Whom the image makes the folder of results for."""
-LONGEST_ROW = 100_000
-"""A file of results that is larger is none [byte]; a row is a few hundred."""
-OUT_OF_MEMORY = 137
-"""128 + SIGKILL, which is how the kernel ends who wants more memory than the limit."""
+CONTAINER_USER = "10001:10001"
+"""The owner of ``/results`` in the image."""
+MAX_ROW_SIZE = 100_000
+"""Larger result files are ignored [byte]; a row is a few hundred."""
+SIGKILL_EXIT_CODE = 137
+"""128 + SIGKILL: the exit code after the kernel's out-of-memory killer."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """What all containers of one screening share: the image, their limits, and the label by which they are found."""
+class ContainerSpec:
+    """What all containers of one screening share: image, limits, and the id of the store in their names and label."""
 
     image: str
-    owner: str
+    store_id: str
     cpus: float
     memory: float
     time_limit: float
 
     @property
     def label(self) -> str:
-        """Mark what belongs to this store."""
-        return f"stargaze.store={self.owner}"
+        """The label of every container and volume of this store."""
+        return f"stargaze.store={self.store_id}"
 
     @property
     def data(self) -> str:
-        """Name the volume of the data, and the container that never runs and only carries it."""
-        return f"stargaze-{self.owner}-data"
+        """The name of the data volume, and of the never started container through which it is filled."""
+        return f"stargaze-{self.store_id}-data"
 
-    def name(self, family: str) -> str:
-        """Name the container of a family."""
-        return f"stargaze-{self.owner}-{family}"
+    def container_name(self, family: str) -> str:
+        """Return the name of a family's container."""
+        return f"stargaze-{self.store_id}-{family}"
 
 
-class Container:
+class FamilyContainer:
     """A family in a container, and the docker command that is attached to it."""
 
-    def __init__(self, engine: Engine, place: Place, job: Job) -> None:
+    def __init__(self, engine: DockerEngine, spec: ContainerSpec, job: FamilyJob) -> None:
         self._engine = engine
-        self._place = place
+        self._spec = spec
         self._job = job
+        self._name = spec.container_name(job.family)
         self._log = job.folder / f"{job.family}.log"
-        self._collected = False
+        self._is_collected = False
         self._out_of_memory = False
         with self._log.open("wb") as stream:
-            self._attached: subprocess.Popen[bytes] = engine.attach(run_words(place, job), stream)
+            self._command: subprocess.Popen[bytes] = engine.start(run_arguments(spec, job), stream)
 
-    def ended(self) -> bool:
-        """Tell whether the container is over; when it is, its rows are fetched and it is removed."""
-        if not self._collected and self._attached.poll() is not None:
+    def has_ended(self) -> bool:
+        """Return whether the container has ended; its rows are fetched then, and it is removed."""
+        if not self._is_collected and self._command.poll() is not None:
             self._collect()
-        return self._collected
+        return self._is_collected
 
     def kill(self) -> None:
-        """End the container, fetch the rows that it made, and remove it."""
-        if not self._collected:
-            self._engine.ask(["kill", self._place.name(self._job.family)])
+        """Kill the container, fetch its finished rows and remove it."""
+        if not self._is_collected:
+            self._engine.try_run(["kill", self._name])
             self._collect()
 
-    def complaint(self) -> str:
-        """Return its last line, or what ended it."""
+    def failure_reason(self) -> str:
+        """Return the last line of its stderr, or what ended it."""
         if self._out_of_memory:
-            return f"out of memory (limit {self._place.memory:g} GB)"
-        said = self._log.read_bytes()
-        return end_of(said) if said.strip() else f"ended with {self._attached.returncode}"
+            return f"out of memory (limit {self._spec.memory:g} GB)"
+        stderr = self._log.read_bytes()
+        return error_line(stderr) if stderr.strip() else f"exit code {self._command.returncode}"
 
-    def let_go(self) -> None:
-        """End the docker command, which may be about to make its container still; the container itself may live on."""
-        if self._attached.poll() is None:
-            os.killpg(
-                self._attached.pid, signal.SIGKILL
-            )  # it leads a session, with ssh in it where the engine is elsewhere
-            self._attached.wait()
+    def detach(self) -> None:
+        """Kill the docker command, which may not have created its container yet; the container itself may go on."""
+        if self._command.poll() is None:
+            # It leads a session that contains ssh if the engine is on another machine.
+            os.killpg(self._command.pid, signal.SIGKILL)
+            self._command.wait()
 
     def _collect(self) -> None:
-        name = self._place.name(self._job.family)
-        state = self._engine.ask(["inspect", "--format={{json .State}}", name])
-        if state.returncode == 0:
-            told = json.loads(state.stdout)
-            self._out_of_memory = told["OOMKilled"] and told["ExitCode"] == OUT_OF_MEMORY
-            rows = self._engine.ask(["cp", f"{name}:/results", "-"])
-            whole = rows.stdout if rows.returncode == 0 else b""  # a connection that broke leaves half a tar
-            unpack(whole, {f"results/{self._job.result(policy).name}": self._job.result(policy) for policy in POLICIES})
-        self._engine.ask(["rm", "--force", "--volumes", name])
-        self.let_go()
-        self._collected = True
+        inspected = self._engine.try_run(["inspect", "--format={{json .State}}", self._name])
+        if inspected.returncode == 0:
+            state = json.loads(inspected.stdout)
+            self._out_of_memory = state["OOMKilled"] and state["ExitCode"] == SIGKILL_EXIT_CODE
+            copied = self._engine.try_run(["cp", f"{self._name}:/results", "-"], seconds=LONG_TIME_LIMIT)
+            if copied.returncode == 0:  # otherwise the tar may be incomplete
+                paths = [self._job.result_path(policy) for policy in POLICIES]
+                extract_files(copied.stdout, {f"results/{path.name}": path for path in paths})
+        self._engine.try_run(["rm", "--force", "--volumes", self._name])
+        self.detach()
+        self._is_collected = True
 
 
-class _Containers:
-    def __init__(self, engine: Engine, place: Place, at_once: int) -> None:
+class _DockerExecutor:
+    def __init__(self, engine: DockerEngine, spec: ContainerSpec, max_concurrent: int) -> None:
         self._engine = engine
-        self._place = place
-        self.at_once = at_once
-        self.started: list[Container] = []
+        self._spec = spec
+        self.max_concurrent = max_concurrent
+        self.started: list[FamilyContainer] = []
 
-    def start(self, job: Job) -> Container:
-        self.started.append(Container(self._engine, self._place, job))
+    def start(self, job: FamilyJob) -> FamilyContainer:
+        self.started.append(FamilyContainer(self._engine, self._spec, job))
         return self.started[-1]
 
 
 @contextlib.contextmanager
-def containers(
-    section: ScreeningSection, folder: Path, families: Sequence[str], say: Notify, engine: Engine | None = None
+def docker_executor(
+    section: ScreeningSection, folder: Path, families: Sequence[str], notify: Notify, engine: DockerEngine | None = None
 ) -> Iterator[Executor]:
-    """Run families in containers; at the end, and before the beginning, nothing of this store is left on the engine."""
-    engine = engine or Client()
-    at_once = fitting(room(engine), section)
-    owner = owner_of(folder.parent)
-    image = ensured(engine, section, say, optional=any(FAMILIES[name].extra for name in families))
-    place = Place(image, owner, section.cpus, section.memory, section.time_limit)
-    sweep(engine, place.label)  # what a screening that was killed has left; one store has one screening at a time
-    there = _Containers(engine, place, at_once)
+    """Run families in containers; what earlier screenings of this store left on the engine is removed, and at the end all."""
+    engine = engine or DockerEngine(alternative="stargaze screen --executor process")
+    max_concurrent = containers_that_fit(engine.capacity(), section)
+    image = ensure_screening_image(engine, section, notify, optional=any(FAMILIES[name].extra for name in families))
+    spec = ContainerSpec(image, store_id(folder.parent), section.cpus, section.memory, section.time_limit)
+    remove_labeled(engine, spec.label)  # a killed screening; a store has one at a time
+    executor = _DockerExecutor(engine, spec, max_concurrent)
     try:
-        engine.must(carrier_words(place))
+        engine.run(data_container_arguments(spec))
         data = {f"{policy}.npz": (folder / f"{policy}.npz").read_bytes() for policy in POLICIES}
-        engine.must(["cp", "-", f"{place.data}:/data"], pack_tar(data))
-        yield there
+        engine.run(["cp", "-", f"{spec.data}:/data"], pack_tar(data), LONG_TIME_LIMIT)
+        yield executor
     finally:
-        for one in there.started:
-            one.let_go()
-        sweep(engine, place.label)
+        for container in executor.started:
+            container.detach()
+        remove_labeled(engine, spec.label)
 
 
-def fitting(has: Room, section: ScreeningSection) -> int:
-    """Return how many containers of the configured size fit on the engine's machine at once.
+def containers_that_fit(capacity: EngineCapacity, section: ScreeningSection) -> int:
+    """Return how many containers of the configured size fit on the engine's machine at the same time.
 
     Raises
     ------
     UsageError
-        If not even one does.
+        If not even one fits.
 
     Examples
     --------
-    >>> fitting(Room(cores=8, memory=16_000_000_000), ScreeningSection(cpus=1.5, memory=4.0))
+    >>> containers_that_fit(EngineCapacity(cores=8, memory=16_000_000_000), ScreeningSection(cpus=1.5, memory=4.0))
     4
     """
-    if section.cpus > has.cores:
+    if section.cpus > capacity.cores:
         raise UsageError(
-            f"screening.cpus is {section.cpus:g}: the engine has {has.cores}", hint="stargaze screen --cpus 1"
+            f"screening.cpus is {section.cpus:g}: the engine has {capacity.cores}", hint="stargaze screen --cpus 1"
         )
-    if section.memory * 1e9 > has.memory:
+    if section.memory * 1e9 > capacity.memory:
         raise UsageError(
-            f"screening.memory is {section.memory:g} GB: the engine has {has.memory / 1e9:.1f}",
+            f"screening.memory is {section.memory:g} GB: the engine has {capacity.memory / 1e9:.1f}",
             hint="stargaze screen --memory 2",
         )
-    return max(1, min(int(has.cores // section.cpus), int(has.memory // (section.memory * 1e9))))
+    return max(1, min(int(capacity.cores // section.cpus), int(capacity.memory // (section.memory * 1e9))))
 
 
-def owner_of(store: Path) -> str:
-    """Return a short name of a store that no other store of any machine is likely to have."""
-    told = f"{platform.node()} {uuid.getnode()} {os.getuid()} {store.resolve()}"
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+def ensure_screening_image(engine: DockerEngine, section: ScreeningSection, notify: Notify, *, optional: bool) -> str:
+    """Return the name of the image, which is built if the engine lacks it; ``optional`` adds the extras' packages."""
+    files = build_context("requirements-optional.lock" if optional else "requirements.lock")
+    recipe = ImageRecipe(section.base_image, tuple(section.build_options))
+    image = f"stargaze:{stargaze.__version__}-{digest_files(files, recipe.base, *recipe.options)}"
+    if engine.try_run(["image", "inspect", image]).returncode:
+        notify(f"building the image {image}, once per engine; this takes minutes")
+        engine.build(image, files, recipe)
+    return image
 
 
-def carrier_words(place: Place) -> list[str]:
-    """Return the words that make the volume of the data, with a container that never runs and only carries it."""
-    mount = f"--mount=type=volume,source={place.data},destination=/data,volume-label={place.label},volume-nocopy"
-    return [
-        "create",
-        "--pull=never",
-        "--network=none",
-        f"--name={place.data}",
-        f"--label={place.label}",
-        mount,
-        place.image,
-    ]
+def store_id(store: Path) -> str:
+    """Return a short id that differs for every store of every machine and user."""
+    identity = f"{platform.node()} {uuid.getnode()} {os.getuid()} {store.resolve()}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
-def run_words(place: Place, job: Job) -> list[str]:
-    """Return the words that run a family: what it may use, see and write, and nothing else."""
-    memory = f"{int(place.memory * 1e9)}b"
-    # Were this machine switched off, nobody would look at the clock: then the kernel does [s of CPU time].
-    last_resort = int((place.time_limit + 60) * max(place.cpus, 1))
+def data_container_arguments(spec: ContainerSpec) -> list[str]:
+    """Return the docker arguments that create the data volume with the container through which it is filled."""
+    mount = f"--mount=type=volume,source={spec.data},destination=/data,volume-label={spec.label},volume-nocopy"
+    names = [f"--name={spec.data}", f"--label={spec.label}"]
+    return ["create", "--pull=never", "--network=none", *names, mount, spec.image]
+
+
+def run_arguments(spec: ContainerSpec, job: FamilyJob) -> list[str]:
+    """Return the docker arguments that run a family with limits, its data and nothing else."""
+    memory = f"{int(spec.memory * 1e9)}b"
+    # If this machine fails, the kernel still enforces a limit [s of CPU time].
+    cpu_time = int((spec.time_limit + 60) * max(spec.cpus, 1))
     return [
         "run",
         "--pull=never",
         "--sig-proxy=false",
-        f"--name={place.name(job.family)}",
-        f"--label={place.label}",
+        f"--name={spec.container_name(job.family)}",
+        f"--label={spec.label}",
         "--network=none",
         "--read-only",
-        f"--user={USER}",
+        f"--user={CONTAINER_USER}",
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
-        f"--cpus={place.cpus:g}",
+        f"--cpus={spec.cpus:g}",
         f"--memory={memory}",
         f"--memory-swap={memory}",
         "--pids-limit=128",
-        f"--ulimit=cpu={last_resort}",
+        f"--ulimit=cpu={cpu_time}",
         "--log-driver=none",
         "--tmpfs=/tmp:rw,noexec,nosuid,nodev,size=64m",
-        f"--mount=type=volume,source={place.data},destination=/data,readonly,volume-nocopy",
-        f"--mount=type=volume,destination=/results,volume-label={place.label}",
+        f"--mount=type=volume,source={spec.data},destination=/data,readonly,volume-nocopy",
+        f"--mount=type=volume,destination=/results,volume-label={spec.label}",
         *(f"--env={name}={value}" for name, value in ONE_THREAD.items()),
         "--entrypoint=python",
-        place.image,
+        spec.image,
         *("-m", "stargaze.tuning.executors.run_family", job.family, "/data", "/results", str(job.seed)),
     ]
 
 
-def sweep(engine: Engine, label: str) -> None:
-    """Remove all containers, running or not, and all volumes that carry a label."""
-    for listing, removal in (
+def remove_labeled(engine: DockerEngine, label: str) -> None:
+    """Remove all containers, running or not, and all volumes with a label."""
+    for list_arguments, remove_arguments in (
         (["ps", "--all", "--quiet", "--no-trunc"], ["rm", "--force", "--volumes"]),
         (["volume", "ls", "--quiet"], ["volume", "rm", "--force"]),
     ):
-        found = engine.must([*listing, f"--filter=label={label}"]).decode().split()
-        if found:
-            engine.must([*removal, *found])
+        ids = engine.run([*list_arguments, f"--filter=label={label}"]).decode().split()
+        if ids:
+            engine.run([*remove_arguments, *ids])
 
 
-def unpack(archive: bytes, wanted: dict[str, Path]) -> None:
-    """Write the members of a tar that are wanted where they are wanted; what else it holds is not looked at."""
+def extract_files(archive: bytes, paths: dict[str, Path]) -> None:
+    """Write the regular files of a tar that have a path, up to `MAX_ROW_SIZE`; ignore all other members."""
     if not archive:
         return
     with tarfile.open(fileobj=io.BytesIO(archive)) as members:
         for member in members:
-            if member.name in wanted and member.isfile() and member.size <= LONGEST_ROW:
+            if member.name in paths and member.isfile() and member.size <= MAX_ROW_SIZE:
                 content = members.extractfile(member)
-                wanted[member.name].write_bytes(content.read() if content else b"")
+                paths[member.name].write_bytes(content.read() if content else b"")

@@ -1,4 +1,4 @@
-"""What screening asks of whoever runs its families, and which of them the config names."""
+"""The protocol of executors, which run the model families of a screening."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from pathlib import Path
 from typing import Protocol
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""Sums in another order differ in the last digit: one thread everywhere makes one leaderboard of all executors."""
+"""With one thread all executors add numbers in the same order and produce the same leaderboard."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """One family: the folder that holds each policy's data (``<policy>.npz``) and takes its results."""
+class FamilyJob:
+    """One family and the folder with each policy's data (``<policy>.npz``), which also receives the results."""
 
     family: str
     folder: Path
     rows: int
     seed: int
 
-    def result(self, policy: str) -> Path:
+    def result_path(self, policy: str) -> Path:
         """Return the file of a policy's row."""
         return self.folder / f"{self.family}-{policy}.json"
 
 
-class Started(Protocol):
-    """A family at work. Every verb may be repeated."""
+class StartedFamily(Protocol):
+    """A family that an executor started. Every method may be repeated."""
 
-    def ended(self) -> bool:
-        """Tell whether it is over, without waiting; by then the rows that it made lie in the job's folder."""
+    def has_ended(self) -> bool:
+        """Return without waiting whether it has ended; its rows are in the job's folder by then."""
 
     def kill(self) -> None:
-        """End it if it is not over; the rows that it made before lie in the job's folder after that."""
+        """Kill it if it still runs; rows that it finished before are in the job's folder afterwards."""
 
-    def complaint(self) -> str:
-        """Notify in a line why a family that is over made no row, or not all."""
+    def failure_reason(self) -> str:
+        """Return in one line why an ended family did not finish all rows."""
 
 
 class Executor(Protocol):
-    """A place where families run, each apart from the others. Leaving it ends all of them and leaves nothing behind."""
+    """Runs families isolated from each other. Closing it kills them and leaves nothing behind."""
 
     @property
-    def at_once(self) -> int:
-        """How many families it has room for at the same time."""
+    def max_concurrent(self) -> int:
+        """How many families fit at the same time."""
 
-    def start(self, job: Job) -> Started:
-        """Begin a family; it computes with one thread, sees its data and the seed, and nothing of the others."""
+    def start(self, job: FamilyJob) -> StartedFamily:
+        """Start a family with one thread; it has access to its data and the seed only."""

@@ -1,4 +1,4 @@
-"""A process a family, on this machine."""
+"""Run each family in a process of this machine."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from stargaze.system.text import last_line
-from stargaze.tuning.executors.executor import ONE_THREAD, Executor, Job
+from stargaze.tuning.executors.executor import ONE_THREAD, Executor, FamilyJob
 
 
-class Process:
-    """A family in a process; what it complains of goes to a file."""
+class FamilyProcess:
+    """A family in a process, which ends with this one; its stderr goes to a file."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: FamilyJob) -> None:
         program = ["stargaze.tuning.executors.run_family", job.family, str(job.folder), str(job.folder), str(job.seed)]
-        command = [sys.executable, "-m", "stargaze.system.die_with_parent", str(os.getpid())]  # it ends with this one
+        command = [sys.executable, "-m", "stargaze.system.die_with_parent", str(os.getpid())]
         self._log = job.folder / f"{job.family}.log"
         with self._log.open("wb") as stream:
             self._process = subprocess.Popen(
@@ -30,48 +29,43 @@ class Process:
                 env={**os.environ, **ONE_THREAD},
             )
 
-    def ended(self) -> bool:
-        """Tell whether the process is over."""
+    def has_ended(self) -> bool:
+        """Return whether the process has ended."""
         return self._process.poll() is not None
 
     def kill(self) -> None:
-        """End the process at once and wait until it is gone."""
+        """Kill the process and wait for its end."""
         self._process.kill()
         self._process.wait()
 
-    def complaint(self) -> str:
-        """Return the last line that it wrote, or how it ended."""
-        return _last_line(self._log) or _describe_exit(self._process.returncode)
+    def failure_reason(self) -> str:
+        """Return the last line of its stderr, where Python names the exception, or else its exit code."""
+        return last_line(self._log.read_bytes(), "") or _describe_exit(self._process.returncode)
 
 
-class _Processes:
+class _ProcessExecutor:
     def __init__(self) -> None:
-        self.at_once = len(os.sched_getaffinity(0))
-        self.started: list[Process] = []
+        self.max_concurrent = len(os.sched_getaffinity(0))
+        self.started: list[FamilyProcess] = []
 
-    def start(self, job: Job) -> Process:
-        self.started.append(Process(job))
+    def start(self, job: FamilyJob) -> FamilyProcess:
+        self.started.append(FamilyProcess(job))
         return self.started[-1]
 
 
 @contextlib.contextmanager
-def processes() -> Iterator[Executor]:
-    """Run families in processes of this machine; those that are at work at the end are ended."""
-    here = _Processes()
+def process_executor() -> Iterator[Executor]:
+    """Run families in processes of this machine; kill those that still run at the end."""
+    executor = _ProcessExecutor()
     try:
-        yield here
+        yield executor
     finally:
-        for one in here.started:
-            one.kill()
-
-
-def _last_line(log: Path) -> str:
-    """Return the last line that a program wrote, where Python says what ended it."""
-    return last_line(log.read_text(encoding="utf-8", errors="replace"), "")
+        for process in executor.started:
+            process.kill()
 
 
 def _describe_exit(code: int) -> str:
     if code >= 0:
-        return f"ended with {code}"
-    out_of_memory = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
-    return f"ended by signal {-code} ({signal.Signals(-code).name}){out_of_memory}"
+        return f"exit code {code}"
+    out_of_memory = ", perhaps out of memory" if code == -signal.SIGKILL else ""
+    return f"killed by signal {-code} ({signal.Signals(-code).name}){out_of_memory}"

@@ -1,4 +1,4 @@
-"""A Ray task a family; the data go through Ray's object store, so that the task may be on another machine."""
+"""Run each family as a Ray task; the data are in Ray's object store, so the task may run on another machine."""
 
 from __future__ import annotations
 
@@ -11,67 +11,66 @@ from stargaze.config import POLICIES
 from stargaze.system.files import write_json
 from stargaze.system.text import last_line
 from stargaze.tuning.cross_validation import Arrays
-from stargaze.tuning.executors.executor import Executor, Job
-from stargaze.tuning.executors.run_family import judge
+from stargaze.tuning.executors.executor import Executor, FamilyJob
+from stargaze.tuning.executors.run_family import score_family
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.search.ray_runtime import connect_ray, ray, restore_process
 
 
-class Task:
-    """A family in a Ray task, which hands a row over as soon as it is there."""
+class FamilyTask:
+    """A family as a Ray task, which returns each row when it is finished."""
 
-    def __init__(self, job: Job, data: dict[str, Any]) -> None:
+    def __init__(self, job: FamilyJob, data: dict[str, Any]) -> None:
         self._job = job
-        self._policies = list(reversed(POLICIES))
-        self._rows: Any = _judged.remote(job.family, job.seed, *(data[policy] for policy in self._policies))
-        self._why = ""
-        self._over = False
+        self._rows: Any = _score_policies.remote(job.family, job.seed, *(data[policy] for policy in reversed(POLICIES)))
+        self._failure_reason = ""
+        self._has_ended = False
 
-    def ended(self) -> bool:
-        """Write the rows that are there, and tell whether there will be no more."""
-        while not self._over and ray.wait([self._rows], timeout=0)[0]:
-            self._take()
-        return self._over
+    def has_ended(self) -> bool:
+        """Write the finished rows and return whether there are no more."""
+        while not self._has_ended and ray.wait([self._rows], timeout=0)[0]:
+            self._write_row()
+        return self._has_ended
 
     def kill(self) -> None:
-        """Let Ray end the worker that runs it."""
-        if not self.ended():
+        """Have Ray end the worker process of the task."""
+        if not self.has_ended():
             ray.cancel(self._rows, force=True)
-            self._over = True
+            self._has_ended = True
 
-    def complaint(self) -> str:
-        """Return the last line of what Ray says of the failure."""
-        return self._why
+    def failure_reason(self) -> str:
+        """Return the last line of Ray's error."""
+        return self._failure_reason
 
-    def _take(self) -> None:
+    def _write_row(self) -> None:
         try:
             policy, row = ray.get(next(self._rows))
         except StopIteration:
-            self._over = True
-        except ray.exceptions.RayError as error:  # a task's own exception is one too
-            self._why = last_line(str(error))
-            self._over = True
+            self._has_ended = True
+        except ray.exceptions.RayError as error:  # also wraps an exception of the task
+            self._failure_reason = last_line(str(error))
+            self._has_ended = True
         else:
-            write_json(self._job.result(policy), row)
+            write_json(self._job.result_path(policy), row)
 
 
-class _Tasks:
-    def __init__(self, folder: Path, at_once: int) -> None:
-        self.at_once = at_once
+class _RayExecutor:
+    def __init__(self, folder: Path, max_concurrent: int) -> None:
+        self.max_concurrent = max_concurrent
         self._data = {policy: ray.put(Arrays.load(folder / f"{policy}.npz")) for policy in POLICIES}
 
-    def start(self, job: Job) -> Task:
-        return Task(job, self._data)
+    def start(self, job: FamilyJob) -> FamilyTask:
+        return FamilyTask(job, self._data)
 
 
 @contextlib.contextmanager
-def tasks(folder: Path, at_once: int = 0) -> Iterator[Executor]:
-    """Run families with a core each: on a Ray that is started in place and ended with its workers, or as a job of a cluster."""
-    with restore_process(), connect_ray(at_once) as cores:
-        yield _Tasks(folder, cores)
+def ray_executor(folder: Path, max_concurrent: int = 0) -> Iterator[Executor]:
+    """Run families with one core each, on a local Ray that ends with this block, or within a job of the cluster."""
+    with restore_process(), connect_ray(max_concurrent) as cores:
+        yield _RayExecutor(folder, cores)
 
 
 @ray.remote(num_cpus=1, max_retries=0)
-def _judged(name: str, seed: int, *data: Arrays) -> Iterator[tuple[str, dict[str, float]]]:
+def _score_policies(name: str, seed: int, *data: Arrays) -> Iterator[tuple[str, dict[str, float]]]:
     for policy, arrays in zip(reversed(POLICIES), data, strict=True):
-        yield policy, judge(FAMILIES[name], arrays, seed)
+        yield policy, score_family(FAMILIES[name], arrays, seed)

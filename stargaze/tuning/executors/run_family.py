@@ -1,4 +1,4 @@
-"""The program of one family that is screened: arrays in by a file, scores out by a file, nothing else."""
+"""The program of one screened family: reads arrays from files and writes scores to files."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from stargaze.tuning.families import FAMILIES, Family
 
 
 def main(argv: list[str]) -> None:
-    """Cross-validate a family under each policy and write a row for each as soon as it is there: NAME DATA RESULTS SEED."""
+    """Cross-validate a family with each policy, the largest first, and write each row: NAME DATA RESULTS SEED."""
     name, data, results, seed = argv
     for policy in reversed(POLICIES):
         arrays = Arrays.load(Path(data) / f"{policy}.npz")
-        row = judge(FAMILIES[name], arrays, int(seed))
+        row = score_family(FAMILIES[name], arrays, int(seed))
         write_json(Path(results) / f"{name}-{policy}.json", row)
 
 
-def judge(family: Family, arrays: Arrays, seed: int) -> dict[str, float]:
-    """Return the scores of a family, and the size [MB] of one model fitted on all rows."""
-    row = summarize_folds(list(cross_validate(family, {}, arrays, seed)), arrays)
-    whole = fit(family, {}, arrays, np.arange(len(arrays.target)), seed)
-    return {key: round(value, 5) for key, value in {**row, "size_mb": len(serialize_model(whole)[1]) / 1e6}.items()}
+def score_family(family: Family, arrays: Arrays, seed: int) -> dict[str, float]:
+    """Return the cross-validation scores of a family and the size [MB] of a model fitted on all rows."""
+    scores = summarize_folds(list(cross_validate(family, {}, arrays, seed)), arrays)
+    model = fit(family, {}, arrays, np.arange(len(arrays.target)), seed)
+    return {key: round(value, 5) for key, value in {**scores, "size_mb": len(serialize_model(model)[1]) / 1e6}.items()}
 
 
 if __name__ == "__main__":

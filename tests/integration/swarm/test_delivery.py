@@ -19,7 +19,7 @@ pytestmark = pytest.mark.swarm
 
 def all_answered(counts: dict[str, Any]) -> bool:
     """Return whether every request was accepted and every accepted one answered."""
-    return counts["accepted"] == counts["asked"] == counts["answered"] > 0
+    return counts["accepted"] == counts["sent"] == counts["answered"] > 0
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +37,12 @@ def everywhere(digest: str) -> dict[str, str]:
 def test_one_command_starts_page_and_workers_on_both_hosts(deployed: Workspace) -> None:
     assert deployed.served_bundles() == everywhere(deployed.a)
     status = deployed.run("status", "--json").json
-    services = {row["service"]: (row["running"], row["wanted"], row["state"]) for row in status["services"]}
+    services = {row["service"]: (row["running"], row["desired"], row["state"]) for row in status["services"]}
     assert services == {
-        "web": (2, 2, "well"),
-        "worker": (2, 2, "well"),
-        "broker": (1, 1, "well"),
-        "results": (1, 1, "well"),
+        "web": (2, 2, "ok"),
+        "worker": (2, 2, "ok"),
+        "broker": (1, 1, "ok"),
+        "results": (1, 1, "ok"),
     }
     assert [(row["machine"], row["role"], row["state"], row["release"], row["page"]) for row in status["machines"]] == [
         ("production1", "manager", "ready", deployed.a[:12], "ready"),
@@ -175,7 +175,7 @@ def test_scale_changes_a_service_and_the_next_deploy_restores_the_configured_num
     status = deployed.run("status", "--json").json
 
     assert {row["service"]: row["running"] for row in rows}["worker"] == 3
-    assert "a port of each machine" in rejected.err
+    assert "one replica per node" in rejected.err
     assert {row["service"]: row["running"] for row in status["services"]}["worker"] == 2
 
 

@@ -40,7 +40,7 @@ def test_a_deploy_killed_at_any_moment_fails_no_request_and_the_next_deploy_succ
 
     counts = load.end()
 
-    assert counts["accepted"] == counts["asked"] == counts["answered"] > 0, counts
+    assert counts["accepted"] == counts["sent"] == counts["answered"] > 0, counts
     deployed.run("deploy", deployed.a[:12])
 
 
@@ -55,7 +55,7 @@ def test_a_killed_docker_engine_restarts_with_its_containers_and_no_accepted_req
     wait_for(lambda: all(deployed.served_bundles().values()), 180)
     counts = load.end()
 
-    assert counts["lost"] == counts["unanswered"] == 0 < counts["accepted"], counts
+    assert counts["lost"] == counts["job_failed"] == 0 < counts["accepted"], counts
     wait_for(lambda: is_ok(deployed), 180)
     assert deployed.served_bundles() == dict.fromkeys(ADDRESSES, deployed.a)
 
@@ -66,9 +66,9 @@ def test_the_drill_finds_that_every_expectation_holds(deployed: Workspace) -> No
 
     done = deployed.run("drill", "stargaze", "--json")
 
-    assert "this cluster is called stargaze, not another" in rejected.err
-    assert [row["hardship"] for row in done.json] == ["worker", "web", "broker", "node", "deploy"]
-    assert all(row["held"] for row in done.json), done.json
+    assert "this cluster is named stargaze, not another" in rejected.err
+    assert [row["fault"] for row in done.json] == ["worker", "web", "broker", "node", "deploy"]
+    assert all(row["passed"] for row in done.json), done.json
     assert all(row["counts"]["answered"] > 0 for row in done.json)
     assert is_ok(deployed)
     assert deployed.served_bundles() == dict.fromkeys(ADDRESSES, deployed.a)

@@ -13,8 +13,8 @@ import yaml
 
 from stargaze.config import DeploySection, ServeSection
 from stargaze.serve.runtime.settings import Sources
-from stargaze.serve.stack.compose import MARK, PART, mark_of, stack, written
-from stargaze.serve.stack.service_options import CONTENT, Node, StackSpec
+from stargaze.serve.stack.compose import SERVICE_LABEL, STACK_LABEL, encode_stack, render_stack, stack_digest
+from stargaze.serve.stack.service_options import CONTENT_LABEL, Node, StackSpec
 
 TWO = (Node("production1", ("10.20.0.21",)), Node("production2", ("10.20.0.22",)))
 WANTED = StackSpec(
@@ -24,7 +24,7 @@ WANTED = StackSpec(
     image="stargaze-serve:1-abc",
     port=80,
     secrets=2,
-    behind=1,
+    backing_secrets=1,
     nodes=TWO,
 )
 OURS = ("web", "worker")
@@ -32,12 +32,14 @@ OURS = ("web", "worker")
 
 def of(**keys: Any) -> dict[str, Any]:
     """Return the services of a stack with other keys of ``deploy``."""
-    services: dict[str, Any] = stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", **keys)))["services"]
+    services: dict[str, Any] = render_stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", **keys)))[
+        "services"
+    ]
     return services
 
 
 def test_the_whole_page_to_the_letter() -> None:
-    web = stack(WANTED)["services"]["web"]
+    web = render_stack(WANTED)["services"]["web"]
     environment = web.pop("environment")
 
     assert (
@@ -57,7 +59,7 @@ def test_the_whole_page_to_the_letter() -> None:
         }.items()
     )
     labels, marks = web.pop("labels"), web["deploy"].pop("labels")
-    assert (set(labels), set(marks)) == ({PART}, {MARK})
+    assert (set(labels), set(marks)) == ({SERVICE_LABEL}, {STACK_LABEL})
     kept = {"uid": "10001", "gid": "10001", "mode": 0o400}
     assert web == {
         "image": "stargaze-serve:1-abc",
@@ -139,8 +141,8 @@ def test_every_service_is_bounded_unprivileged_and_goes_back_by_itself(name: str
 
 
 def test_only_the_page_and_who_asks_github_reach_outside() -> None:
-    known = stack(WANTED)
-    asks = stack(dataclasses.replace(WANTED, serve=ServeSection(github_lookup=True)))
+    known = render_stack(WANTED)
+    asks = render_stack(dataclasses.replace(WANTED, serve=ServeSection(github_lookup=True)))
 
     assert known["networks"]["inside"]["internal"]
     assert known["services"]["worker"]["networks"] == ["inside"]
@@ -149,7 +151,7 @@ def test_only_the_page_and_who_asks_github_reach_outside() -> None:
 
 
 def test_two_nodes_have_one_broker_and_three_have_a_majority_of_them() -> None:
-    three = stack(dataclasses.replace(WANTED, nodes=(*TWO, Node("production3"))))
+    three = render_stack(dataclasses.replace(WANTED, nodes=(*TWO, Node("production3"))))
     brokers = {name: service for name, service in three["services"].items() if name.startswith("broker")}
     text = next(text for name, text in three["x-configs"].items() if name.startswith("stargaze_broker_"))
 
@@ -166,7 +168,7 @@ def test_two_nodes_have_one_broker_and_three_have_a_majority_of_them() -> None:
 
 
 def test_each_config_holds_what_its_reader_understands() -> None:
-    whole = stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True, prometheus=True)))
+    whole = render_stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True, prometheus=True)))
     texts = {name.split("_")[1]: text for name, text in whole["x-configs"].items()}
     read_by = {
         name: [(one["source"].split("_")[1], one["target"]) for one in service["configs"]]
@@ -176,7 +178,7 @@ def test_each_config_holds_what_its_reader_understands() -> None:
 
     assert read_by == {
         "broker": [("broker", "/etc/rabbitmq/conf.d/20-stargaze.conf")],
-        "flower": [("flower", "/etc/stargaze/stargaze_watched.py")],
+        "flower": [("flower", "/etc/stargaze/stargaze_flower.py")],
         "prometheus": [("prometheus", "/etc/prometheus/prometheus.yml")],
     }
     assert texts.keys() == {"broker", "flower", "prometheus"}
@@ -187,14 +189,16 @@ def test_each_config_holds_what_its_reader_understands() -> None:
 
 
 def test_what_serves_behind_may_know_older_secrets_while_they_are_rotated() -> None:
-    services = stack(WANTED)["services"]
+    services = render_stack(WANTED)["services"]
 
     assert services["broker"]["secrets"][0]["source"] == "stargaze_broker_conf_1"
     assert services["results"]["secrets"][0]["source"] == "stargaze_results_conf_1"
 
 
 def test_no_secret_stands_in_it() -> None:
-    text = written(stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True)))).decode()
+    text = encode_stack(
+        render_stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True)))
+    ).decode()
 
     assert "default_pass" not in text
 
@@ -203,7 +207,7 @@ def test_flower_reads_the_password_from_its_file_and_no_variable_or_word_holds_i
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As celery does it: the module is imported, and says where the queue is."""
-    whole = stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True)))
+    whole = render_stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True)))
     flower = whole["services"]["flower"]
     text = whole["x-configs"][flower["configs"][0]["source"]]
     (tmp_path / "broker").write_text("hidden\n")
@@ -214,26 +218,30 @@ def test_flower_reads_the_password_from_its_file_and_no_variable_or_word_holds_i
 
     assert module["app"].connection().as_uri(include_password=True) == "amqp://stargaze_2:hidden@broker:5672/stargaze"
     assert dict(os.environ) == before
-    assert flower["entrypoint"] == ["celery", "--app=stargaze_watched", "flower", "--port=5555"]
+    assert flower["entrypoint"] == ["celery", "--app=stargaze_flower", "flower", "--port=5555"]
     assert flower["environment"] == {"PYTHONPATH": "/etc/stargaze"}
 
 
 def test_the_same_wish_is_the_same_stack_and_another_is_another() -> None:
     other = dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", worker_replicas=3))
-    one, two = stack(WANTED), stack(other)
+    one, two = render_stack(WANTED), render_stack(other)
 
-    assert written(stack(WANTED)) == written(one)
-    assert mark_of(one) != mark_of(two)
+    assert encode_stack(render_stack(WANTED)) == encode_stack(one)
+    assert stack_digest(one) != stack_digest(two)
     assert one["services"]["web"]["labels"] == two["services"]["web"]["labels"]  # which is not rolled
-    assert json.loads(written(one)) == one
+    assert json.loads(encode_stack(one)) == one
 
 
 def test_an_image_that_holds_something_else_under_the_same_name_makes_pages_and_workers_anew() -> None:
-    one, two = (stack(dataclasses.replace(WANTED, content=content))["services"] for content in ("aa", "bb"))
+    one, two = (
+        render_stack(dataclasses.replace(WANTED, image_content=content))["services"] for content in ("aa", "bb")
+    )
 
-    assert [one[name]["labels"][CONTENT] for name in OURS] == ["aa", "aa"]
-    assert {name for name in one if one[name]["labels"][PART] != two[name]["labels"][PART]} == set(OURS)
-    assert {name for name in one if CONTENT in one[name]["labels"]} == set(OURS)
+    assert [one[name]["labels"][CONTENT_LABEL] for name in OURS] == ["aa", "aa"]
+    assert {name for name in one if one[name]["labels"][SERVICE_LABEL] != two[name]["labels"][SERVICE_LABEL]} == set(
+        OURS
+    )
+    assert {name for name in one if CONTENT_LABEL in one[name]["labels"]} == set(OURS)
 
 
 def test_a_number_of_replicas_changes_no_container() -> None:
@@ -243,7 +251,7 @@ def test_a_number_of_replicas_changes_no_container() -> None:
 
 
 def test_each_file_says_what_its_service_reads() -> None:
-    whole = stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", prometheus=True)))
+    whole = render_stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", prometheus=True)))
     texts = {source: whole["x-configs"][source] for source in whole["configs"]}
 
     def read_by(name: str) -> str:

@@ -6,22 +6,22 @@ import hashlib
 
 import pytest
 
-from stargaze.serve.stack import secret_versions as vault
+from stargaze.serve.stack import secret_versions
 
 
 def held(*versions: int) -> list[str]:
-    return [f"stargaze_{name}_{version}" for name in vault.NAMES for version in versions]
+    return [f"stargaze_{name}_{version}" for name in secret_versions.SECRET_NAMES for version in versions]
 
 
 def test_one_version_is_made_whole_and_no_two_are_alike() -> None:
-    one, two = vault.made(1), vault.made(2)
+    one, two = secret_versions.generate_secrets(1), secret_versions.generate_secrets(2)
 
     assert sorted(one) == sorted(held(1))
     assert not set(one.values()) & set(two.values())
 
 
 def test_queue_and_results_know_what_the_page_shows() -> None:
-    made = vault.made(3)
+    made = secret_versions.generate_secrets(3)
     password = made["stargaze_results_3"]
 
     assert f"default_pass = {made['stargaze_broker_3'].decode()}\n".encode() in made["stargaze_broker_conf_3"]
@@ -36,10 +36,10 @@ def test_queue_and_results_know_what_the_page_shows() -> None:
 def test_half_a_version_that_a_stopped_deploy_left_is_never_used() -> None:
     names = [*held(1), "stargaze_broker_2", "stargaze_cookie", "another"]
 
-    assert vault.versions(names) == [1]
-    assert vault.next_version(names) == 3
-    assert vault.older(names, 3) == sorted([*held(1), "stargaze_broker_2"])
-    assert vault.next_version([]) == 1
+    assert secret_versions.complete_versions(names) == [1]
+    assert secret_versions.next_version(names) == 3
+    assert secret_versions.older_secrets(names, 3) == sorted([*held(1), "stargaze_broker_2"])
+    assert secret_versions.next_version([]) == 1
 
 
 def service(*names: str) -> dict[str, object]:
@@ -50,8 +50,8 @@ def service(*names: str) -> dict[str, object]:
 def test_what_is_in_use_says_the_services() -> None:
     services = [service("stargaze_broker_2", "stargaze_session_2"), service("stargaze_broker_conf_1"), service()]
 
-    assert vault.in_use(services) == (2, 1)
-    assert vault.in_use([]) is None
+    assert secret_versions.versions_in_use(services) == (2, 1)
+    assert secret_versions.versions_in_use([]) is None
 
 
 @pytest.mark.parametrize("turned", [False, True], ids=["in this order", "in the other"])
@@ -60,5 +60,5 @@ def test_of_services_that_disagree_the_page_is_held_to_the_older_and_what_is_beh
     pages = [service("stargaze_broker_1"), service("stargaze_broker_2"), service("stargaze_broker_conf_1")]
     behind = [service("stargaze_broker_2"), service("stargaze_broker_conf_1"), service("stargaze_results_conf_2")]
 
-    assert vault.in_use(pages[::-1] if turned else pages) == (1, 1)
-    assert vault.in_use(behind[::-1] if turned else behind) == (2, 2)
+    assert secret_versions.versions_in_use(pages[::-1] if turned else pages) == (1, 1)
+    assert secret_versions.versions_in_use(behind[::-1] if turned else behind) == (2, 2)

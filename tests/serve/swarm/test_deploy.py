@@ -15,14 +15,14 @@ from stargaze.errors import DifferenceFoundError, ExternalError, MissingInputErr
 from stargaze.serve.release import git
 from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.publish import list_releases, publish_release
-from stargaze.serve.swarm import deploy as delivery
-from stargaze.serve.swarm import wait as watching
-from stargaze.serve.swarm.delivery_state import kept
-from stargaze.serve.swarm.deploy import Delivered
-from stargaze.serve.swarm.restore import standing
+from stargaze.serve.swarm import deploy as swarm_deploy
+from stargaze.serve.swarm import wait
+from stargaze.serve.swarm.delivery_state import load_verified_stack
+from stargaze.serve.swarm.deploy import DeployResult
+from stargaze.serve.swarm.restore import read_previous_state
 from stargaze.store import Store
 from tests.serve.conftest import ReleaseStore
-from tests.serve.swarm.small_swarm import SmallSwarm
+from tests.serve.swarm.fake_swarm import FakeSwarm
 
 pytestmark = pytest.mark.real
 BOTH = ("production1", "production2")
@@ -31,31 +31,31 @@ BOTH = ("production1", "production2")
 class Desk:
     """Somebody who delivers: a release_store for bundles, a Swarm to bring them to, and peers that take every push but some."""
 
-    def __init__(self, release_store: ReleaseStore, small: SmallSwarm) -> None:
+    def __init__(self, release_store: ReleaseStore, small: FakeSwarm) -> None:
         self.release_store, self.small = release_store, small
         self.store: Store = release_store.store
         self.section = dataclasses.replace(release_store.section, to="swarm", registry="registry.example", timeout=0)
         self.refusing: dict[str, str] = {}
         """Machines whose repository takes nothing, and what it says."""
-        self.said: list[str] = []
+        self.notes: list[str] = []
 
-    def deploy(self, model: str = "good", **more: Any) -> Delivered:
+    def deploy(self, model: str = "good", **more: Any) -> DeployResult:
         """Make a bundle and deliver it, or deliver the one of a ``digest`` again."""
         digest = more.pop("digest", None) or self.release_store.add_bundle(model)
-        return delivery.deploy(
+        return swarm_deploy.deploy(
             more.pop("section", self.section),
             self.store,
-            self.small.site(),
+            self.small.target(),
             now=self.release_store.now,
-            say=self.said.append,
+            notify=self.notes.append,
             digest=digest,
             **more,
         )
 
-    def rollback(self, to: str | None = None, section: DeploySection | None = None) -> Delivered:
+    def rollback(self, to: str | None = None, section: DeploySection | None = None) -> DeployResult:
         """Return to a release."""
-        where = (section or self.section, self.store, self.small.site())
-        return delivery.rollback(*where, now=self.release_store.now, say=self.said.append, to=to)
+        where = (section or self.section, self.store, self.small.target())
+        return swarm_deploy.rollback(*where, now=self.release_store.now, notify=self.notes.append, to=to)
 
     def take(self, repository: git.Repository, commit: str, to: str, **_: Any) -> git.PushResult:
         """Answer a push as the repository of a machine."""
@@ -75,7 +75,7 @@ class Desk:
     def everything(self) -> dict[str, Any]:
         """Return all that serves, which a delivery that fails must leave as it was."""
         services = {name: {**one, "UpdateStatus": None} for name, one in self.small.services.items()}
-        return {"services": services, "installed": dict(self.small.installed), "stack": kept(self.store)}
+        return {"services": services, "installed": dict(self.small.installed), "stack": load_verified_stack(self.store)}
 
     @property
     def record(self) -> list[tuple[str, str]]:
@@ -91,8 +91,8 @@ def desk(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 def opened(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """Open a desk, and have all its words end in a Swarm in memory."""
-    monkeypatch.setattr(watching, "PAUSE", 0.0)
-    made = Desk(release_store, SmallSwarm())
+    monkeypatch.setattr(wait, "POLL_INTERVAL", 0.0)
+    made = Desk(release_store, FakeSwarm())
     made.small.enter(monkeypatch)
     push = git.push
     monkeypatch.setattr(git, "push", lambda *words, **way: (made.take if way else push)(*words, **way))
@@ -126,7 +126,7 @@ def test_image_and_secrets_lie_ready_before_the_release_goes_and_services_come_l
         "TaskTemplate"
     ]["ContainerSpec"]["Image"])  # fmt: skip
     assert desk.small.installed == dict.fromkeys(BOTH, done.release.digest)
-    assert kept(desk.store) is not None
+    assert load_verified_stack(desk.store) is not None
 
 
 def test_the_same_again_has_nothing_to_do(delivered: Desk) -> None:
@@ -135,7 +135,7 @@ def test_the_same_again_has_nothing_to_do(delivered: Desk) -> None:
     done = delivered.deploy("good 1")
 
     assert not done.changed
-    assert delivered.small.done == delivered.said == []
+    assert delivered.small.done == delivered.notes == []
     assert delivered.everything() == before
 
 
@@ -206,11 +206,11 @@ def test_what_the_gate_holds_back_is_not_even_built_and_a_reason_lets_it_through
     first = delivered.small.installed["production1"]
     for none in ("", " "):
         with pytest.raises(DifferenceFoundError, match="it predicts worse"):
-            delivered.deploy("good 2", gate=gate, forced=none)
+            delivered.deploy("good 2", gate=gate, force_reason=none)
     assert seen == [(delivered.release_store.add_bundle("good 2"), first)] * 2
     assert delivered.small.done == []
 
-    done = delivered.deploy("good 2", gate=gate, forced="a new policy")
+    done = delivered.deploy("good 2", gate=gate, force_reason="a new policy")
 
     assert list_releases(delivered.store)[0].force_reason == "a new policy"
     assert delivered.small.installed == dict.fromkeys(BOTH, done.release.digest)
@@ -272,15 +272,15 @@ def test_a_machine_that_refuses_a_release_has_the_others_go_back(delivered: Desk
     delivered.refusing["production2"] = "remote: refused: commit abc is not signed by an allowed signer\n"
 
     def heals(line: str) -> None:
-        delivered.said.append(line)
-        if "putting back" in line:
+        delivered.notes.append(line)
+        if "restoring" in line:
             delivered.refusing.clear()
 
     with pytest.raises(
         ExternalError, match=r"production2: the release was refused: .* not signed by an allowed"
     ) as caught:
-        delivery.deploy(
-            delivered.section, delivered.store, delivered.small.site(), now=delivered.release_store.now, say=heals,
+        swarm_deploy.deploy(
+            delivered.section, delivered.store, delivered.small.target(), now=delivered.release_store.now, notify=heals,
             digest=delivered.release_store.add_bundle("good 2"),
         )  # fmt: skip
 
@@ -293,7 +293,9 @@ def test_a_process_that_goes_on_with_another_release_puts_it_back(delivered: Des
     first = delivered.small.installed["production1"]
     delivered.small.stuck["production2"] = first
 
-    with pytest.raises(ExternalError, match=rf"production2: a worker answers with {first[:12]}; release .* as before"):
+    with pytest.raises(
+        ExternalError, match=rf"production2: a worker container serves {first[:12]}; release .* as before"
+    ):
         delivered.deploy("good 2")
 
     assert delivered.small.installed == dict.fromkeys(BOTH, first)
@@ -329,7 +331,7 @@ def test_a_release_whose_delivery_was_interrupted_is_none_to_return_to(
 ) -> None:
     first = delivered.small.installed["production1"]
     with monkeypatch.context() as patched:
-        patched.setattr(delivery, "await_serving", interrupted)
+        patched.setattr(swarm_deploy, "await_serving", interrupted)
         with pytest.raises(KeyboardInterrupt):
             delivered.deploy("good 2")
     delivered.small.ill["web"] = "unhealthy"
@@ -338,7 +340,7 @@ def test_a_release_whose_delivery_was_interrupted_is_none_to_return_to(
         delivered.deploy("good 3", section=dataclasses.replace(delivered.section, web_memory=0.05))
 
     assert delivered.small.installed == dict.fromkeys(BOTH, first)
-    stands = standing(delivered.store, list(delivered.small.services.values()))
+    stands = read_previous_state(delivered.store, list(delivered.small.services.values()))
     assert stands.release == list_releases(delivered.store)[0]
 
 
@@ -346,13 +348,13 @@ def test_what_somebody_else_has_brought_meanwhile_is_not_taken_back(delivered: D
     delivered.small.ill["web"] = "unhealthy"
 
     def arrives(line: str) -> None:
-        if "putting back" in line:
+        if "restoring" in line:
             delivered.small.tips["production2"] = "another"
 
-    with pytest.raises(ExternalError, match="another release has arrived since, and stays"):
-        delivery.deploy(
-            dataclasses.replace(delivered.section, web_memory=0.05), delivered.store, delivered.small.site(),
-            now=delivered.release_store.now, say=arrives, digest=delivered.release_store.add_bundle("good 2"),
+    with pytest.raises(ExternalError, match="somebody else deployed another release since"):
+        swarm_deploy.deploy(
+            dataclasses.replace(delivered.section, web_memory=0.05), delivered.store, delivered.small.target(),
+            now=delivered.release_store.now, notify=arrives, digest=delivered.release_store.add_bundle("good 2"),
         )  # fmt: skip
 
     assert [kind for kind, _ in delivered.record] == ["deploy", "deploy"]
@@ -363,19 +365,19 @@ def test_a_machine_that_is_lost_on_the_way_keeps_the_others_from_nothing(deliver
     delivered.refusing["production2"] = "Connection closed"
 
     def lose(line: str) -> None:
-        if "putting back" in line:
+        if "restoring" in line:
             delivered.small.away.add("production2")
 
     with pytest.raises(ExternalError) as caught:
-        delivery.deploy(
-            delivered.section, delivered.store, delivered.small.site(),
-            now=delivered.release_store.now, say=lose, digest=delivered.release_store.add_bundle("good 2"),
+        swarm_deploy.deploy(
+            delivered.section, delivered.store, delivered.small.target(),
+            now=delivered.release_store.now, notify=lose, digest=delivered.release_store.add_bundle("good 2"),
         )  # fmt: skip
 
     assert f"release {first[:12]} serves as before on production1; ssh login to production2 failed" in (
         caught.value.message
     )
-    assert caught.value.hint == f"once it is back: stargaze deploy {first[:12]}"
+    assert caught.value.hint == f"when it is back: stargaze deploy {first[:12]}"
     assert delivered.small.installed["production1"] == first
     delivered.refusing.clear()
     delivered.small.away.clear()
@@ -388,29 +390,28 @@ def test_a_machine_that_is_lost_on_the_way_keeps_the_others_from_nothing(deliver
 def test_where_nothing_served_before_there_is_nothing_to_go_back_to(desk: Desk) -> None:
     desk.small.ill["broker"] = "no such volume"
 
-    with pytest.raises(ExternalError, match=r"broker: .*no such volume; nothing served before it"):
+    with pytest.raises(ExternalError, match=r"broker: .*no such volume; nothing was deployed before"):
         desk.deploy()
 
-    assert kept(desk.store) is None
+    assert load_verified_stack(desk.store) is None
 
 
 def test_a_way_back_that_fails_too_is_told_with_both_reasons(delivered: Desk) -> None:
     delivered.small.ill["web"] = "unhealthy"
 
     def lose(line: str) -> None:
-        if "putting back" in line:
+        if "restoring" in line:
             delivered.small.away.add("production1")
 
     with pytest.raises(ExternalError) as caught:
-        delivery.deploy(
-            dataclasses.replace(delivered.section, web_memory=0.05), delivered.store, delivered.small.site(),
-            now=delivered.release_store.now, say=lose, digest=delivered.release_store.add_bundle("good 2"),
+        swarm_deploy.deploy(
+            dataclasses.replace(delivered.section, web_memory=0.05), delivered.store, delivered.small.target(),
+            now=delivered.release_store.now, notify=lose, digest=delivered.release_store.add_bundle("good 2"),
         )  # fmt: skip
 
     assert "unhealthy" in caught.value.message
     assert (
-        "putting it back failed too: no manager of the Swarm answers: ssh login to production1 failed"
-        in caught.value.message
+        "restoring failed too: no Swarm manager is reachable: ssh login to production1 failed" in caught.value.message
     )
     assert caught.value.hint == "stargaze status"
 
@@ -436,7 +437,9 @@ def test_a_rollback_that_does_not_serve_is_put_back_as_a_delivery_is(delivered: 
     before, record = delivered.everything(), delivered.record
     delivered.small.stuck["production1"] = second
 
-    with pytest.raises(ExternalError, match=rf"production1: a worker answers with .*release {second[:12]} serves as"):
+    with pytest.raises(
+        ExternalError, match=rf"production1: a worker container serves .*release {second[:12]} serves as"
+    ):
         delivered.rollback()
 
     assert delivered.everything() == before
@@ -481,7 +484,7 @@ def test_a_rollback_to_another_image_wants_every_machine(delivered: Desk) -> Non
     third = delivered.deploy("good 3").release.digest
     delivered.small.away.add("production2")
 
-    with pytest.raises(ExternalError, match="wants another image; ssh login to production2 failed"):
+    with pytest.raises(ExternalError, match="needs another image; ssh login to production2 failed"):
         delivered.rollback()
 
     assert delivered.small.installed == dict.fromkeys(BOTH, third)
@@ -499,7 +502,7 @@ def test_a_rollback_to_models_that_want_more_of_an_image_brings_it_first(deliver
     assert small != large == done.image
     assert steps(delivered.small.done) == ["here:", "pull", "take a release", "stack deploy"]
     assert delivered.small.installed == dict.fromkeys(BOTH, wants)
-    assert (kept(delivered.store) or {})["services"]["web"]["image"] == large
+    assert (load_verified_stack(delivered.store) or {})["services"]["web"]["image"] == large
 
 
 def test_a_delivery_that_succeeded_sweeps_and_one_that_failed_removes_nothing(delivered: Desk) -> None:
@@ -518,7 +521,7 @@ def test_a_delivery_that_succeeded_sweeps_and_one_that_failed_removes_nothing(de
 
 
 def test_before_the_first_delivery_there_is_nothing_to_return_to(desk: Desk) -> None:
-    with pytest.raises(MissingInputError, match="nothing was deployed to the Swarm yet"):
+    with pytest.raises(MissingInputError, match="nothing has been deployed to the Swarm"):
         desk.rollback()
 
     assert desk.small.done == []

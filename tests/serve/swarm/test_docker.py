@@ -6,18 +6,28 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError
-from stargaze.serve.swarm.docker import Container, NodeInfo, State, Swarm, look, survey
-from stargaze.serve.swarm.image import FOR_SKOPS, LOCK, Engine, bring, ensured, files_for, name_of, suits
-from stargaze.serve.swarm.image import Recipe as ImageRecipe
+from stargaze.serve.swarm.docker import Container, NodeInfo, Swarm, SwarmState, inspect_node, survey_node
+from stargaze.serve.swarm.image import (
+    LOCK_FILE,
+    SKOPS_PACKAGES,
+    apply_image_plan,
+    image_files,
+    image_fits,
+    image_name,
+    plan_image,
+    transfer_public_image,
+)
 from stargaze.serve.swarm.service_status import node_mismatches
+from stargaze.system.docker import DockerEngine, ImageRecipe
 from stargaze.system.source_package import find_recipe
 from stargaze.system.ssh import SshHost
 
@@ -84,30 +94,51 @@ def content(holds: str = "layers") -> str:
 def node(*images: str, holds: str = "layers") -> NodeInfo:
     contents = dict.fromkeys(images, content(holds))
     return NodeInfo(
-        MACHINE, "host1", "n1", True, frozenset(images), tip="", installed="", signers=(), contents=contents
+        MACHINE,
+        "host1",
+        "n1",
+        True,
+        frozenset(images),
+        release_commit="",
+        installed_digest="",
+        allowed_signers=(),
+        image_contents=contents,
     )
+
+
+def ensure(
+    section: DeploySection,
+    recipe: ImageRecipe,
+    nodes: list[NodeInfo],
+    bundle: Path,
+    deployed: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[str, str]:
+    """Plan and apply the image of a bundle; return its name and content digest."""
+    plan = plan_image(section, recipe, DockerEngine(), nodes, bundle, deployed)
+    return plan.name, apply_image_plan(plan, section, recipe, DockerEngine(), bundle, print)
 
 
 def test_a_machine_says_what_it_is_and_holds(fake: Path) -> None:
     (fake / "held").write_text("stargaze-serve:1=layers\n")
 
-    found = survey(MACHINE)
+    found = survey_node(MACHINE)
 
-    assert (found.hostname, found.node, found.manages) == ("host1", "n1", True)
+    assert (found.hostname, found.node_id, found.is_manager) == ("host1", "n1", True)
     assert found.images == {"redis:7", "stargaze-serve:1"}
-    assert found.contents == {"stargaze-serve:1": content()}
-    assert (found.tip, found.installed, found.signers) == ("", "", ())
+    assert found.image_contents == {"stargaze-serve:1": content()}
+    assert (found.release_commit, found.installed_digest, found.allowed_signers) == ("", "", ())
     assert found.as_node().addresses == ("production1", "10.20.0.13")
 
 
 @pytest.mark.parametrize(
-    ("told", "said"), [('{"Name": "h", "Swarm": {}}', "is in no Swarm"), ("", "its Docker engine does not answer")]
+    ("told", "said"),
+    [('{"Name": "h", "Swarm": {}}', "is not part of a Swarm"), ("", "the Docker engine does not answer")],
 )
 def test_a_machine_that_is_no_node_is_named(fake: Path, told: str, said: str) -> None:
     (fake / "info").write_text(f"{told}\n")
 
     with pytest.raises(ExternalError, match=said):
-        survey(MACHINE)
+        survey_node(MACHINE)
 
 
 @pytest.fixture
@@ -145,14 +176,14 @@ def test_a_machine_says_what_runs_on_it_and_what_its_page_answers(fake: Path, pa
     (fake / "held").write_text("image:1=layers\nimage-of-c1=layers\nimage-of-c2=others\n")
     (fake / "running").write_text("c1 stargaze_web\nc2 stargaze_worker\nc3 stargaze_broker\n")
 
-    found = look(HERE, "image:1", page.server_port)
+    found = inspect_node(HERE, "image:1", page.server_port)
 
     assert found.containers == (
         Container("web", True, ["aa"]),
         Container("worker", False, None),
         Container("broker", False, []),
     )
-    assert (found.name, found.installed, found.page) == ("production1", "", '200 {"status": "ready"}')
+    assert (found.name, found.installed_digest, found.page_response) == ("production1", "", '200 {"status": "ready"}')
 
 
 @pytest.mark.parametrize(("sent", "as_sent"), [("layers", True), ("what the builder made", False)])
@@ -163,7 +194,7 @@ def test_an_image_that_a_node_has_under_the_right_name_is_not_the_right_one_for_
     (fake / "running").write_text("c1 stargaze_web\n")
     (fake / "sent").write_text(f"{content(sent)}\n")
 
-    found = look(HERE, "image:1", page.server_port)
+    found = inspect_node(HERE, "image:1", page.server_port)
 
     assert found.containers == (Container("web", as_sent, ["aa"]),)
 
@@ -173,9 +204,9 @@ def test_whoever_else_answers_at_the_port_is_heard_as_one_line(fake: Path, page:
     (fake / "running").write_text("")
     page.answer = (status, "<html>\n\n<h1>It works!</h1>\n</html>\n")
 
-    found = look(HERE, "image:1", page.server_port)
+    found = inspect_node(HERE, "image:1", page.server_port)
 
-    assert (found.containers, found.page) == ((), f"{status} <html> <h1>It works!</h1> </html>")
+    assert (found.containers, found.page_response) == ((), f"{status} <html> <h1>It works!</h1> </html>")
     assert "production1: its page " in node_mismatches(found, "a" * 64)[-1]
 
 
@@ -183,41 +214,41 @@ def test_where_nobody_answers_at_the_port_nothing_is_said(fake: Path, page: Page
     (fake / "running").write_text("")
     page.server_close()
 
-    assert look(HERE, "image:1", page.server_port).page == ""
+    assert inspect_node(HERE, "image:1", page.server_port).page_response == ""
 
 
 def test_a_secret_travels_as_input_and_never_as_a_word(fake: Path) -> None:
-    Swarm(MACHINE).keep_secret("stargaze_broker_1", b"hidden")
+    Swarm(MACHINE).create_secret("stargaze_broker_1", b"hidden")
 
     assert (fake / "stargaze_broker_1").read_bytes() == b"hidden"
     assert not [line for line in asked(fake) if "hidden" in line]
 
 
 def test_a_file_is_handed_over_once(fake: Path) -> None:
-    Swarm(MACHINE).keep_configs({"stargaze_broker_old": "a", "stargaze_broker_new": "b"})
+    Swarm(MACHINE).create_configs({"stargaze_broker_old": "a", "stargaze_broker_new": "b"})
 
     assert [line for line in asked(fake) if line.startswith("config create")] == ["config create stargaze_broker_new -"]
 
 
 def test_before_the_first_deploy_there_is_nothing(fake: Path) -> None:
-    assert Swarm(MACHINE).state() == State([], [], [])
+    assert Swarm(MACHINE).read_state() == SwarmState([], [], [])
 
 
 def test_a_swarm_that_lost_its_majority_is_said_and_not_taken_for_an_empty_one(fake: Path) -> None:
     (fake / "leaderless").write_text("rpc error: The swarm does not have a leader.")
 
     with pytest.raises(ExternalError, match=r"production1: .*The swarm does not have a leader"):
-        Swarm(MACHINE).state()
+        Swarm(MACHINE).read_state()
 
 
 def test_an_image_is_built_and_carried_only_where_it_is_missing(fake: Path, bundle: Path) -> None:
-    section, how = DeploySection(), ImageRecipe("python:3")
-    name = name_of(section, how, bundle)
+    section, recipe = DeploySection(), ImageRecipe("python:3")
+    name = image_name(section, recipe, bundle)
 
-    assert ensured(section, how, Engine(), [node(name)], bundle, print) == (name, content())
+    assert ensure(section, recipe, [node(name)], bundle) == (name, content())
     assert [line.split()[0] for line in asked(fake)] == ["image"]
 
-    ensured(section, how, Engine(), [node(name), node()], bundle, print)
+    ensure(section, recipe, [node(name), node()], bundle)
     assert [line.split()[0] for line in asked(fake)[1:]] == ["image", "build", "image", "save", "load"]
     assert (fake / "loaded").read_text() == "image"
 
@@ -225,41 +256,39 @@ def test_an_image_is_built_and_carried_only_where_it_is_missing(fake: Path, bund
 def test_what_somebody_else_built_and_sent_stays_though_the_builder_has_another_of_that_name(
     fake: Path, bundle: Path
 ) -> None:
-    section, how = DeploySection(), ImageRecipe("python:3")
-    name = name_of(section, how, bundle)
+    section, recipe = DeploySection(), ImageRecipe("python:3")
+    name = image_name(section, recipe, bundle)
     nodes = [node(name, holds="somebody's"), node(name, holds="somebody's")]
     (fake / "held").write_text(f"{name}=layers\n")
     known = {name: content("somebody's")}
 
-    assert ensured(section, how, Engine(), nodes, bundle, print, known) == (name, content("somebody's"))
+    assert ensure(section, recipe, nodes, bundle, known) == (name, content("somebody's"))
     assert asked(fake) == []
-    assert ensured(section, how, Engine(), [*nodes, node()], bundle, print, known) == (name, content())
+    assert ensure(section, recipe, [*nodes, node()], bundle, known) == (name, content())
 
 
 def test_a_node_whose_image_of_that_name_holds_something_else_is_sent_the_builders(fake: Path, bundle: Path) -> None:
-    section, how = DeploySection(), ImageRecipe("python:3")
-    name = name_of(section, how, bundle)
+    section, recipe = DeploySection(), ImageRecipe("python:3")
+    name = image_name(section, recipe, bundle)
     (fake / "held").write_text(f"{name}=layers\n")
 
-    found = ensured(section, how, Engine(), [node(name, holds="something else")], bundle, print)
+    found = ensure(section, recipe, [node(name, holds="something else")], bundle)
 
     assert found == (name, content())
     assert [line.split()[0] for line in asked(fake)] == ["image", "save", "load"]
 
 
 def test_nodes_that_do_not_agree_on_an_image_that_nobody_else_has_get_a_new_one(fake: Path, bundle: Path) -> None:
-    section, how = DeploySection(), ImageRecipe("python:3")
-    name = name_of(section, how, bundle)
+    section, recipe = DeploySection(), ImageRecipe("python:3")
+    name = image_name(section, recipe, bundle)
 
-    ensured(section, how, Engine(), [node(name), node(name, holds="something else")], bundle, print)
+    ensure(section, recipe, [node(name), node(name, holds="something else")], bundle)
 
     assert [line.split()[0] for line in asked(fake)] == ["image", "build", "image", "save", "load"]
 
 
 def test_an_image_of_a_registry_is_pushed_once_and_pulled_by_the_nodes(fake: Path, bundle: Path) -> None:
-    name, _ = ensured(
-        DeploySection(registry="registry.example/team/"), ImageRecipe("x"), Engine(), [node()], bundle, print
-    )
+    name, _ = ensure(DeploySection(registry="registry.example/team/"), ImageRecipe("x"), [node()], bundle)
 
     assert name.startswith("registry.example/team/stargaze-serve:")
     assert [line.split()[0] for line in asked(fake)] == ["image", "build", "image", "push", "pull"]
@@ -269,23 +298,23 @@ def test_an_image_that_cannot_be_built_says_why(fake: Path, bundle: Path) -> Non
     (fake / "broken").touch()
 
     with pytest.raises(ExternalError, match="no such base"):
-        ensured(DeploySection(), ImageRecipe("x"), Engine(), [node()], bundle, print)
+        ensure(DeploySection(), ImageRecipe("x"), [node()], bundle)
 
 
 def test_other_peoples_images_are_carried_where_they_are_here_and_pulled_where_not(fake: Path) -> None:
     (fake / "held").write_text("redis:7=layers\n")
     for image in ("redis:7", "rabbitmq:3"):
-        bring(image, Engine(), [node()], print)
+        transfer_public_image(image, DockerEngine(), [MACHINE], print)
 
     assert [line.split()[0] for line in asked(fake)] == ["image", "save", "load", "image", "pull"]
 
 
 def test_a_bundle_without_scikit_learns_models_has_an_image_without_scikit_learn(bundle: Path) -> None:
-    small, whole = files_for(bundle)["requirements.lock"].decode(), find_recipe(LOCK).read_text()
+    small, whole = image_files(bundle)["requirements.lock"].decode(), find_recipe(LOCK_FILE).read_text()
     (bundle / "model-all-1.skops").touch()
 
-    assert files_for(bundle)["requirements.lock"].decode() == whole
-    assert all(f"\n{name}==" in whole and f"\n{name}==" not in small for name in FOR_SKOPS)
+    assert image_files(bundle)["requirements.lock"].decode() == whole
+    assert all(f"\n{name}==" in whole and f"\n{name}==" not in small for name in SKOPS_PACKAGES)
     assert small.count("==") + 7 == whole.count("==")  # scipy has two, by the version of Python
-    assert suits("registry.example/stargaze-serve-skops:1", bundle)
-    assert not suits("stargaze-serve:1", bundle)
+    assert image_fits("registry.example/stargaze-serve-skops:1", bundle)
+    assert not image_fits("stargaze-serve:1", bundle)

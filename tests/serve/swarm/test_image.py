@@ -9,7 +9,7 @@ import pytest
 
 from stargaze.errors import ExternalError
 from stargaze.serve.swarm import image
-from stargaze.serve.swarm.image import Engine
+from stargaze.system.docker import DockerEngine
 from stargaze.system.ssh import SshHost
 
 pytestmark = pytest.mark.real
@@ -25,9 +25,9 @@ def test_an_image_that_does_not_arrive_in_time_is_said_and_nobody_sends_on(
         program.write_text(f"#!/bin/sh\necho $$ >>{here}\nexec sleep 600\n")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(image, "BUILDING", 1.0)
+    monkeypatch.setattr(image, "LONG_TIME_LIMIT", 1.0)
 
-    with pytest.raises(ExternalError, match="stargaze-serve:1 did not arrive at two within 1 s"):
-        image._carry("stargaze-serve:1", Engine(), SshHost("two", "production", "two", "two", "root", ()))
+    with pytest.raises(ExternalError, match="stargaze-serve:1 to two took longer than 1 s"):
+        image._copy("stargaze-serve:1", DockerEngine(), SshHost("two", "production", "two", "two", "root", ()))
 
     assert not any(Path(f"/proc/{number}").exists() for number in here.read_text().split())

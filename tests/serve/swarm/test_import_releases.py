@@ -77,7 +77,7 @@ def test_what_fails_from_another_store_is_put_back_to_what_served(delivered: Des
     delivered.small.stuck["production2"] = first
 
     with pytest.raises(
-        ExternalError, match=rf"production2: a worker answers with .*release {first[:12]} serves as before"
+        ExternalError, match=rf"production2: a worker container serves .*release {first[:12]} serves as before"
     ):
         other.deploy("good 2")
 
@@ -92,7 +92,7 @@ def test_somebody_whom_this_store_does_not_believe_is_named_with_the_way_to_beli
     with pytest.raises(CredentialsError) as caught:
         stranger.deploy("good 2")
 
-    assert caught.value.message == "production1 holds a release by somebody whom this store does not believe"
+    assert caught.value.message == "production1 has a release whose signer is not trusted by this store"
     assert caught.value.hint.endswith(f"/keys/allowed_signers >>{stranger.store.keys}/allowed_signers")
     assert stranger.record == []
     assert "take a release" not in " ".join(delivered.small.done)
@@ -110,7 +110,7 @@ def test_releases_that_never_came_to_production_step_aside_and_are_kept(delivere
     other.deploy("good 2")
 
     assert [digest for _, digest in other.record][1:] == [delivered.record[0][1]]
-    assert f"kept as refs/archive/{lone.commit[:12]}" in " ".join(other.said)
+    assert f"archived as refs/archive/{lone.commit[:12]}" in " ".join(other.notes)
     repository = git.Repository(other.store.releases.resolve())
     assert git.object_info(repository, f"refs/archive/{lone.commit[:12]}") is not None
 

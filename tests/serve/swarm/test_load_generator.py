@@ -1,4 +1,4 @@
-"""Visitors that count what becomes of their questions, before a page that the test scripts."""
+"""LoadGenerator that count what becomes of their questions, before a page that the test scripts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from stargaze.serve.swarm import load_generator as visitors
-from stargaze.serve.swarm.load_generator import Visitors
+from stargaze.serve.swarm import load_generator
+from stargaze.serve.swarm.load_generator import LoadGenerator
 
 Answer = tuple[int, dict[str, Any]]
 Page = Callable[[Callable[[str], Answer | None]], str]
@@ -61,7 +61,7 @@ def page() -> Iterator[Page]:
     [
         ((200, {"state": "done"}), None, "answered"),
         ((202, {"state": "waiting", "url": "/t"}), (200, {"state": "done"}), "answered"),
-        ((202, {"state": "waiting", "url": "/t"}), (200, {"state": "failed", "error": "late"}), "unanswered"),
+        ((202, {"state": "waiting", "url": "/t"}), (200, {"state": "failed", "error": "late"}), "job_failed"),
         ((202, {"state": "waiting", "url": "/t"}), (404, {}), "lost"),
         ((503, {}), None, "refused"),
         ((500, {}), None, "failed"),
@@ -70,24 +70,24 @@ def page() -> Iterator[Page]:
 def test_every_end_of_a_question_is_counted_as_what_it_is(
     page: Page, first: Answer, then: Answer | None, outcome: str
 ) -> None:
-    ours = Visitors([page(lambda method: first if method == "POST" else then)], ["a/b"])
+    ours = LoadGenerator([page(lambda method: first if method == "POST" else then)], ["a/b"])
 
-    ours.ask()
+    ours.send()
 
-    told = ours.told()
+    told = ours.summary()
     assert told[outcome] == 1
     assert told["accepted"] == (outcome not in ("refused", "failed"))
-    assert sum(told[name] for name in visitors.ENDS) == 1
+    assert sum(told[name] for name in load_generator.OUTCOMES) == 1
 
 
 def test_an_answer_that_never_comes_is_lost(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(visitors, "PATIENCE", 0.3)
+    monkeypatch.setattr(load_generator, "TIMEOUT", 0.3)
     waits = {"state": "waiting", "url": "/t"}
-    ours = Visitors([page(lambda method: (202, waits) if method == "POST" else (200, waits))], ["a/b"])
+    ours = LoadGenerator([page(lambda method: (202, waits) if method == "POST" else (200, waits))], ["a/b"])
 
-    ours.ask()
+    ours.send()
 
-    assert ours.told()["lost"] == 1
+    assert ours.summary()["lost"] == 1
 
 
 def test_where_one_address_is_silent_the_next_is_asked(page: Page) -> None:
@@ -95,12 +95,12 @@ def test_where_one_address_is_silent_the_next_is_asked(page: Page) -> None:
         closed.bind(("127.0.0.1", 0))
         nobody = f"127.0.0.1:{closed.getsockname()[1]}"
         mute, good = page(lambda _: None), page(lambda _: (200, {"state": "done"}))
-        ours = Visitors([nobody, mute, good], ["a/b"])
+        ours = LoadGenerator([nobody, mute, good], ["a/b"])
 
         for _ in range(3):
-            ours.ask()
+            ours.send()
 
-    assert ours.told()["answered"] == 3
+    assert ours.summary()["answered"] == 3
 
 
 def test_whom_one_page_sends_away_the_next_is_asked_and_each_but_once(page: Page) -> None:
@@ -110,23 +110,23 @@ def test_whom_one_page_sends_away_the_next_is_asked_and_each_but_once(page: Page
         asked.append("away")
         return 503, {}
 
-    ours = Visitors([page(away), page(lambda _: (200, {"state": "done"}))], ["a/b"])
-    both = Visitors([page(away), page(away)], ["a/b"])
-    ours.ask()
+    ours = LoadGenerator([page(away), page(lambda _: (200, {"state": "done"}))], ["a/b"])
+    both = LoadGenerator([page(away), page(away)], ["a/b"])
+    ours.send()
     asked.clear()
-    both.ask()
+    both.send()
 
-    assert (ours.told()["answered"], ours.told()["refused"]) == (1, 0)
-    assert (both.told()["refused"], asked) == (1, ["away", "away"])
+    assert (ours.summary()["answered"], ours.summary()["refused"]) == (1, 0)
+    assert (both.summary()["refused"], asked) == (1, ["away", "away"])
 
 
 def test_where_nobody_answers_that_is_a_failure(page: Page) -> None:
-    ours = Visitors([page(lambda _: None)], ["a/b"])
+    ours = LoadGenerator([page(lambda _: None)], ["a/b"])
 
-    ours.ask()
+    ours.send()
 
-    assert ours.told()["failed"] == 1
-    assert "RemoteDisconnected" in next(iter(ours.told()["said"]))
+    assert ours.summary()["failed"] == 1
+    assert "RemoteDisconnected" in next(iter(ours.summary()["reasons"]))
 
 
 def test_however_slowly_visitors_ask_one_question_is_asked_at_once(
@@ -142,7 +142,7 @@ def test_however_slowly_visitors_ask_one_question_is_asked_at_once(
     (tmp_path / "names").write_text("a/b")
     monkeypatch.setattr("sys.stdin", SimpleNamespace(read=lambda: met.wait(30)))
 
-    visitors.main(0.001, str(tmp_path / "names"), page(say))
+    load_generator.main(0.001, str(tmp_path / "names"), page(say))
 
     told = json.loads(capsys.readouterr().out)
-    assert (told["asked"], told["answered"]) == (1, 1)
+    assert (told["sent"], told["answered"]) == (1, 1)

@@ -14,7 +14,7 @@ from stargaze.serve.release import git
 from stargaze.serve.release.publish import installed_digest
 from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, prepare_repository
 from stargaze.serve.release.signing import allow_signer, allowed_signers_file
-from stargaze.serve.swarm import push_releases as sending
+from stargaze.serve.swarm import release_sync
 from stargaze.serve.swarm.docker import NodeInfo
 from stargaze.store import Store
 from stargaze.system.ssh import SshHost
@@ -48,11 +48,11 @@ def machines(release_store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.Mo
         rules = store.releases / POLICY_FILE
         verify = [sys.executable, "-S", "-c", LOADER]
         rules.write_text(json.dumps(json.loads(rules.read_text()) | {"verify_command": verify, "load_timeout": 20.0}))
-        found.append(standing(name, tmp_path))
+        found.append(surveyed_node(name, tmp_path))
     return found
 
 
-def standing(name: str, folder: Path) -> NodeInfo:
+def surveyed_node(name: str, folder: Path) -> NodeInfo:
     store = Store(folder / name)
     remote = SshHost(name, "production", name, name, "root", ())
     tip = git.branch_tip(git.Repository(store.releases)) or ""
@@ -69,10 +69,10 @@ def test_a_release_is_installed_on_every_machine_and_sent_once(
 ) -> None:
     made = release_store.deploy("good")
 
-    assert sending.send(release_store.section, release_store.store, machines, made.digest)
+    assert release_sync.push_release(release_store.section, release_store.store, machines, made.digest)
     assert installed(tmp_path) == [made.digest] * 2
-    again = [standing(name, tmp_path) for name in ("one", "two")]
-    assert not sending.send(release_store.section, release_store.store, again, made.digest)
+    again = [surveyed_node(name, tmp_path) for name in ("one", "two")]
+    assert not release_sync.push_release(release_store.section, release_store.store, again, made.digest)
 
 
 def test_a_machine_that_refuses_is_named_with_its_reason(
@@ -82,7 +82,7 @@ def test_a_machine_that_refuses_is_named_with_its_reason(
     allowed_signers_file(Store(tmp_path / "two")).write_text("")
 
     with pytest.raises(ExternalError, match=r"two: the release was refused: .* is not signed by an allowed signer"):
-        sending.send(release_store.section, release_store.store, machines, made.digest)
+        release_sync.push_release(release_store.section, release_store.store, machines, made.digest)
     assert installed(tmp_path) == [made.digest, None]
 
 
@@ -91,7 +91,7 @@ def test_a_machine_that_is_away_is_named(release_store: ReleaseStore, machines: 
     (tmp_path / "two").rename(tmp_path / "gone")
 
     with pytest.raises(ExternalError, match=r"two: .*No route to host"):
-        sending.send(release_store.section, release_store.store, machines, made.digest)
+        release_sync.push_release(release_store.section, release_store.store, machines, made.digest)
 
 
 @pytest.mark.parametrize("there", [OTHER, OTHER.rstrip(), ""], ids=["whole", "without its last newline", "empty"])
@@ -104,8 +104,8 @@ def test_a_machine_that_does_not_know_the_key_is_told(
     said: list[str] = []
 
     for _ in range(2):
-        known = [standing(name, tmp_path) for name in ("one", "two")]
-        sending.trust_signing_key(release_store.section, release_store.store, known, said.append)
+        known = [surveyed_node(name, tmp_path) for name in ("one", "two")]
+        release_sync.trust_signing_key(release_store.section, release_store.store, known, said.append)
 
     assert signers.read_text() == (f"{OTHER}{line}" if there else line)
-    assert said == ["two believes our signing key from now on"]
+    assert said == ["adding our signing key to two"]

@@ -9,11 +9,11 @@ import pytest
 
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError
-from stargaze.serve.swarm import wait as watching
-from stargaze.serve.swarm.docker import Container, Seen, State, Swarm
-from stargaze.serve.swarm.service_status import Service
-from stargaze.serve.swarm.wait import await_serving, await_well
-from tests.serve.swarm.small_swarm import machine
+from stargaze.serve.swarm import wait
+from stargaze.serve.swarm.docker import Container, NodeStatus, Swarm, SwarmState
+from stargaze.serve.swarm.service_status import ServiceStatus
+from stargaze.serve.swarm.wait import await_services, await_serving
+from tests.serve.swarm.fake_swarm import machine
 
 SECTION = DeploySection(timeout=300)
 MACHINES = (machine(1), machine(2))
@@ -37,8 +37,8 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(watching, "time", made)
-    monkeypatch.setattr(Swarm, "state", lambda _: State([], [], []))
+    monkeypatch.setattr(wait, "time", made)
+    monkeypatch.setattr(Swarm, "read_state", lambda _: SwarmState([], [], []))
     return made
 
 
@@ -46,43 +46,43 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let services be so, at one look after the other; the last again and again."""
 
-    def let(*looks: list[Service]) -> None:
+    def let(*looks: list[ServiceStatus]) -> None:
         left = list(looks)
-        monkeypatch.setattr(watching, "service_status", lambda *_: left.pop(0) if len(left) > 1 else left[0])
+        monkeypatch.setattr(wait, "service_status", lambda *_: left.pop(0) if len(left) > 1 else left[0])
 
     return let
 
 
-def web(running: int, state: str, why: str = "") -> Service:
-    return Service("web", running, 2, "image", state, why)
+def web(running: int, state: str, why: str = "") -> ServiceStatus:
+    return ServiceStatus("web", running, 2, "image", state, why)
 
 
-def broker(state: str = "well", why: str = "") -> Service:
-    return Service("broker", int(state == "well"), 1, "image", state, why)
+def broker(state: str = "ok", why: str = "") -> ServiceStatus:
+    return ServiceStatus("broker", int(state == "ok"), 1, "image", state, why)
 
 
 def test_services_that_are_well_are_returned_without_a_word(look: Callable[..., None]) -> None:
     said: list[str] = []
-    look([web(2, "well"), broker()])
+    look([web(2, "ok"), broker()])
 
-    assert await_well(SECTION, SWARM, None, said.append) == [web(2, "well"), broker()]
+    assert await_services(SECTION, SWARM, None, said.append) == [web(2, "ok"), broker()]
     assert said == []
 
 
 def test_what_is_waited_for_is_said_whenever_it_changes_and_not_at_every_look(look: Callable[..., None]) -> None:
     said: list[str] = []
-    none, one, both = web(0, "changing"), web(1, "changing"), web(2, "well")
-    look([none, broker("changing")], [none, broker("changing")], [one, broker()], [one, broker()], [both, broker()])
+    none, one, both = web(0, "updating"), web(1, "updating"), web(2, "ok")
+    look([none, broker("updating")], [none, broker("updating")], [one, broker()], [one, broker()], [both, broker()])
 
-    assert await_well(SECTION, SWARM, None, said.append) == [both, broker()]
+    assert await_services(SECTION, SWARM, None, said.append) == [both, broker()]
     assert said == ["waiting for web 0 of 2, broker 0 of 1", "waiting for web 1 of 2"]
 
 
 def test_a_service_that_failed_ends_the_wait_at_once(look: Callable[..., None], clock: Clock) -> None:
-    look([web(1, "changing"), broker("failed", "no such image")])
+    look([web(1, "updating"), broker("failed", "no such image")])
 
     with pytest.raises(ExternalError) as caught:
-        await_well(SECTION, SWARM, None, lambda _: None)
+        await_services(SECTION, SWARM, None, lambda _: None)
 
     assert caught.value.message == "broker: 0 of 1 run: no such image"
     assert caught.value.hint == "stargaze logs broker"
@@ -90,31 +90,31 @@ def test_a_service_that_failed_ends_the_wait_at_once(look: Callable[..., None], 
 
 
 def test_patience_ends_and_names_all_that_is_not_well(look: Callable[..., None], clock: Clock) -> None:
-    look([web(1, "changing", "unhealthy"), broker("changing"), Service("results", 1, 1, "", "well")])
+    look([web(1, "updating", "unhealthy"), broker("updating"), ServiceStatus("results", 1, 1, "", "ok")])
 
     with pytest.raises(ExternalError) as caught:
-        await_well(SECTION, SWARM, None, lambda _: None)
+        await_services(SECTION, SWARM, None, lambda _: None)
 
     assert caught.value.message == "web: 1 of 2 run: unhealthy; broker: 0 of 1 run"
     assert caught.value.hint == "stargaze logs web"
     assert 300 < clock.now <= 302
 
 
-def seen(name: str, serves: str = DIGEST) -> Seen:
+def seen(name: str, serves: str = DIGEST) -> NodeStatus:
     page = f'200 {{"bundle": "{DIGEST}"}}'
-    return Seen(name, DIGEST, (Container("web", True, [DIGEST]), Container("worker", True, [serves])), page)
+    return NodeStatus(name, DIGEST, (Container("web", True, [DIGEST]), Container("worker", True, [serves])), page)
 
 
 def test_a_release_serves_once_every_process_of_every_machine_answers_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers load it one after the other."""
     asked: list[tuple[str, str, int]] = []
 
-    def look(remote: object, image: str, port: int) -> Seen:
-        name = remote.name  # type: ignore[attr-defined]
+    def inspect(host: object, image: str, port: int) -> NodeStatus:
+        name = host.name  # type: ignore[attr-defined]
         asked.append((name, image, port))
         return seen(name, DIGEST if len(asked) > 4 or name == "production1" else "b" * 64)
 
-    monkeypatch.setattr(watching, "look", look)
+    monkeypatch.setattr(wait, "inspect_node", inspect)
 
     await_serving(SECTION, MACHINES, "image:1", 80, DIGEST)
 
@@ -123,13 +123,13 @@ def test_a_release_serves_once_every_process_of_every_machine_answers_with_it(mo
 
 def test_a_machine_that_goes_on_with_another_release_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        watching, "look", lambda one, *_: seen(one.name, "b" * 64 if one.name == "production2" else DIGEST)
+        wait, "inspect_node", lambda one, *_: seen(one.name, "b" * 64 if one.name == "production2" else DIGEST)
     )
 
     with pytest.raises(ExternalError) as caught:
         await_serving(SECTION, MACHINES, "image:1", 80, DIGEST)
 
-    assert caught.value.message == f"production2: a worker answers with {'b' * 12}"
+    assert caught.value.message == f"production2: a worker container serves {'b' * 12}"
     assert caught.value.hint == "stargaze status"
 
 
@@ -137,7 +137,7 @@ def test_a_machine_that_goes_on_with_another_release_is_named(monkeypatch: pytes
 def test_a_release_is_waited_for_a_minute_at_most_and_not_as_long_as_services(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, patience: int, most: int
 ) -> None:
-    monkeypatch.setattr(watching, "look", lambda one, *_: seen(one.name, "b" * 64))
+    monkeypatch.setattr(wait, "inspect_node", lambda one, *_: seen(one.name, "b" * 64))
 
     with pytest.raises(ExternalError, match=r"production1: .*; production2: .*"):
         await_serving(DeploySection(timeout=patience), MACHINES, "image:1", 80, DIGEST)

@@ -9,7 +9,6 @@ import sys
 import tarfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,71 +16,68 @@ import pytest
 
 from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import ExternalError, UsageError
+from stargaze.system.docker import DockerEngine, EngineCapacity
 from stargaze.system.source_package import PACKAGE, build_context, digest_files, pack_tar
-from stargaze.tuning.executors.docker_cli import Room
 from stargaze.tuning.executors.docker_executor import (
-    Container,
-    Place,
-    carrier_words,
-    containers,
-    fitting,
-    owner_of,
-    run_words,
-    sweep,
-    unpack,
+    ContainerSpec,
+    FamilyContainer,
+    containers_that_fit,
+    data_container_arguments,
+    docker_executor,
+    extract_files,
+    remove_labeled,
+    run_arguments,
+    store_id,
 )
-from stargaze.tuning.executors.executor import Job
+from stargaze.tuning.executors.executor import FamilyJob
 
-PLACE = Place("stargaze:1", "abc", cpus=1.5, memory=2.0, time_limit=100.0)
+SPEC = ContainerSpec("stargaze:1", "abc", cpus=1.5, memory=2.0, time_limit=100.0)
 Answer = tuple[int, bytes]
 
 
-@dataclass
-class FakeEngine:
-    """Answers by the first words that it knows, well and with nothing by default, and keeps what it was asked."""
+class FakeEngine(DockerEngine):
+    """Returns prepared answers by the first words of a command, success without output by default; records all commands."""
 
-    answers: dict[str, Answer] = field(default_factory=dict)
-    asked: list[list[str]] = field(default_factory=list)
-    given: list[bytes] = field(default_factory=list)
+    def __init__(self, answers: dict[str, Answer] | None = None) -> None:
+        super().__init__()
+        self.answers = answers or {}
+        self.commands: list[list[str]] = []
+        self.inputs: list[bytes] = []
 
-    def ask(self, words: Sequence[str], content: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-        self.asked.append(list(words))
-        if content is not None:
-            self.given.append(content)
-        line = " ".join(words)
+    def try_run(
+        self, arguments: Sequence[str], stdin: bytes = b"", seconds: float = 0.0
+    ) -> subprocess.CompletedProcess[bytes]:
+        self.commands.append(list(arguments))
+        if stdin:
+            self.inputs.append(stdin)
+        line = " ".join(arguments)
         code, out = next((answer for start, answer in self.answers.items() if line.startswith(start)), (0, b""))
-        return subprocess.CompletedProcess(list(words), code, out, b"" if code == 0 else b"refused")
+        return subprocess.CompletedProcess(list(arguments), code, out, b"" if code == 0 else b"refused")
 
-    def must(self, words: Sequence[str], content: bytes | None = None) -> bytes:
-        done = self.ask(words, content)
-        if done.returncode:
-            raise ExternalError("refused")
-        return done.stdout
-
-    def attach(self, words: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
-        self.asked.append(list(words))
+    def start(self, arguments: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
+        self.commands.append(list(arguments))
         log.write(b"first\nlast\n")
         return subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], start_new_session=True)
 
     def lines(self) -> list[str]:
-        """Return what was asked, a line each."""
-        return [" ".join(words) for words in self.asked]
+        """Return the commands, one line each."""
+        return [" ".join(arguments) for arguments in self.commands]
 
 
 INFO = {"info": (0, json.dumps({"NCPU": 4, "MemTotal": 8_000_000_000}).encode())}
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path) -> FamilyJob:
     folder = tmp_path / "store" / ".screen-x"
     folder.mkdir(parents=True)
     for policy in POLICIES:
         (folder / f"{policy}.npz").write_bytes(policy.encode())
-    return Job("ridge", folder, rows=10, seed=7)
+    return FamilyJob("ridge", folder, rows=10, seed=7)
 
 
-def test_a_family_is_given_bounds_its_data_and_nothing_of_this_machine(job: Job) -> None:
-    words = run_words(PLACE, job)
+def test_a_family_is_given_bounds_its_data_and_nothing_of_this_machine(job: FamilyJob) -> None:
+    words = run_arguments(SPEC, job)
 
     bounds = {"--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--cpus=1.5"}
     assert bounds | {"--memory=2000000000b", "--memory-swap=2000000000b", "--user=10001:10001"} <= set(words)
@@ -93,29 +89,30 @@ def test_a_family_is_given_bounds_its_data_and_nothing_of_this_machine(job: Job)
     assert words[-6:] == ["-m", "stargaze.tuning.executors.run_family", "ridge", "/data", "/results", "7"]
 
 
-def test_what_nobody_looks_at_any_more_ends_by_the_kernels_clock(job: Job) -> None:
+def test_what_nobody_looks_at_any_more_ends_by_the_kernels_clock(job: FamilyJob) -> None:
     """This machine may be switched off meanwhile."""
-    assert "--ulimit=cpu=240" in run_words(PLACE, job)
+    assert "--ulimit=cpu=240" in run_arguments(SPEC, job)
 
 
-def test_all_that_is_made_carries_the_label_of_its_store(job: Job) -> None:
-    assert f"--label={PLACE.label}" in run_words(PLACE, job)
-    assert f"--label={PLACE.label}" in carrier_words(PLACE)
+def test_all_that_is_made_carries_the_label_of_its_store(job: FamilyJob) -> None:
+    assert f"--label={SPEC.label}" in run_arguments(SPEC, job)
+    assert f"--label={SPEC.label}" in data_container_arguments(SPEC)
     assert all(
-        f"volume-label={PLACE.label}" in " ".join(words) for words in (run_words(PLACE, job), carrier_words(PLACE))
+        f"volume-label={SPEC.label}" in " ".join(words)
+        for words in (run_arguments(SPEC, job), data_container_arguments(SPEC))
     )
 
 
 def test_stores_are_told_apart(tmp_path: Path) -> None:
-    assert owner_of(tmp_path / "a") == owner_of(tmp_path / "b" / ".." / "a")
-    assert owner_of(tmp_path / "a") != owner_of(tmp_path / "b")
+    assert store_id(tmp_path / "a") == store_id(tmp_path / "b" / ".." / "a")
+    assert store_id(tmp_path / "a") != store_id(tmp_path / "b")
 
 
 @pytest.mark.parametrize(
     ("cpus", "memory", "at_once"), [(1.0, 2.0, 4), (2.0, 2.0, 2), (0.5, 1.0, 8), (1.0, 5.0, 1), (4.0, 8.0, 1)]
 )
 def test_as_many_run_at_once_as_fit_on_the_engines_machine(cpus: float, memory: float, at_once: int) -> None:
-    assert fitting(Room(4, 8_000_000_000), ScreeningSection(cpus=cpus, memory=memory)) == at_once
+    assert containers_that_fit(EngineCapacity(4, 8_000_000_000), ScreeningSection(cpus=cpus, memory=memory)) == at_once
 
 
 @pytest.mark.parametrize(
@@ -127,24 +124,24 @@ def test_as_many_run_at_once_as_fit_on_the_engines_machine(cpus: float, memory: 
 )
 def test_one_that_does_not_fit_is_refused(cpus: float, memory: float, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        fitting(Room(4, 8_000_000_000), ScreeningSection(cpus=cpus, memory=memory))
+        containers_that_fit(EngineCapacity(4, 8_000_000_000), ScreeningSection(cpus=cpus, memory=memory))
 
 
-def test_the_data_travel_once_as_files_that_nobody_can_change(job: Job) -> None:
+def test_the_data_travel_once_as_files_that_nobody_can_change(job: FamilyJob) -> None:
     engine = FakeEngine(INFO)
 
-    with containers(ScreeningSection(), job.folder, ["ridge"], print, engine) as executor:
-        assert executor.at_once == 4
+    with docker_executor(ScreeningSection(), job.folder, ["ridge"], print, engine) as executor:
+        assert executor.max_concurrent == 4
 
-    with tarfile.open(fileobj=io.BytesIO(engine.given[-1])) as archive:
+    with tarfile.open(fileobj=io.BytesIO(engine.inputs[-1])) as archive:
         assert {item.name: item.mode for item in archive} == {f"{policy}.npz": 0o444 for policy in POLICIES}
     assert sum(line.startswith("cp -") for line in engine.lines()) == 1
 
 
-def test_leftovers_go_before_and_after_also_when_the_work_fails(job: Job) -> None:
+def test_leftovers_go_before_and_after_also_when_the_work_fails(job: FamilyJob) -> None:
     engine = FakeEngine(INFO | {"ps": (0, b"left-over\n"), "volume ls": (0, b"its-volume\n")})
 
-    with pytest.raises(KeyboardInterrupt), containers(ScreeningSection(), job.folder, ["ridge"], print, engine):
+    with pytest.raises(KeyboardInterrupt), docker_executor(ScreeningSection(), job.folder, ["ridge"], print, engine):
         raise KeyboardInterrupt
 
     lines = engine.lines()
@@ -158,7 +155,7 @@ def test_leftovers_go_before_and_after_also_when_the_work_fails(job: Job) -> Non
 def test_only_what_carries_the_label_is_removed() -> None:
     engine = FakeEngine()
 
-    sweep(engine, "stargaze.store=abc")
+    remove_labeled(engine, "stargaze.store=abc")
 
     assert engine.lines() == [
         "ps --all --quiet --no-trunc --filter=label=stargaze.store=abc",
@@ -166,37 +163,40 @@ def test_only_what_carries_the_label_is_removed() -> None:
     ]
 
 
-def test_an_image_that_is_there_is_not_built(job: Job) -> None:
+def test_an_image_that_is_there_is_not_built(job: FamilyJob) -> None:
     engine, said = FakeEngine(INFO), list[str]()
 
-    with containers(ScreeningSection(), job.folder, ["ridge"], said.append, engine):
+    with docker_executor(ScreeningSection(), job.folder, ["ridge"], said.append, engine):
         pass
 
     assert not [line for line in engine.lines() if line.startswith("build")]
     assert said == []
 
 
-def test_an_image_that_is_missing_is_built_from_dockerfile_lock_and_source(job: Job) -> None:
+def test_an_image_that_is_missing_is_built_from_dockerfile_lock_and_source(job: FamilyJob) -> None:
     engine, said = FakeEngine(INFO | {"image inspect": (1, b"")}), list[str]()
     section = ScreeningSection(base_image="mirror/python:3.12", build_options=["--network=host"])
 
-    with containers(section, job.folder, ["ridge"], said.append, engine):
+    with docker_executor(section, job.folder, ["ridge"], said.append, engine):
         pass
 
-    built = next(words for words in engine.asked if words[0] == "build")
+    built = next(words for words in engine.commands if words[0] == "build")
     assert {"--build-arg=BASE=mirror/python:3.12", "--network=host", "--force-rm"} <= set(built)
     assert built[-1] == "-"
-    with tarfile.open(fileobj=io.BytesIO(engine.given[0])) as archive:
+    with tarfile.open(fileobj=io.BytesIO(engine.inputs[0])) as archive:
         assert {"Dockerfile", "requirements.lock", "stargaze/cli.py"} <= set(archive.getnames())
     assert len(said) == 1
     assert "building the image stargaze:" in said[0]
 
 
-def test_an_image_that_cannot_be_built_shows_the_end_of_the_log(job: Job) -> None:
+def test_an_image_that_cannot_be_built_shows_the_end_of_the_log(job: FamilyJob) -> None:
     log = "\n".join(f"step {number}" for number in range(100)).encode()
     engine = FakeEngine(INFO | {"image inspect": (1, b""), "build": (1, log)})
 
-    with pytest.raises(ExternalError) as raised, containers(ScreeningSection(), job.folder, ["ridge"], print, engine):
+    with (
+        pytest.raises(ExternalError) as raised,
+        docker_executor(ScreeningSection(), job.folder, ["ridge"], print, engine),
+    ):
         pass
 
     assert "step 99" in raised.value.message
@@ -232,50 +232,50 @@ def test_the_dockerfile_names_no_registry_and_runs_as_nobody() -> None:
         ({"OOMKilled": False, "ExitCode": 1}, "last"),
     ],
 )
-def test_what_ended_a_container_is_said(job: Job, state: dict[str, object], complaint: str) -> None:
+def test_what_ended_a_container_is_said(job: FamilyJob, state: dict[str, object], complaint: str) -> None:
     engine = FakeEngine({"inspect": (0, json.dumps(state).encode())})
-    container = Container(engine, PLACE, job)
+    container = FamilyContainer(engine, SPEC, job)
 
     wait_for_end(container)
 
-    assert container.complaint() == complaint
+    assert container.failure_reason() == complaint
     assert engine.lines()[-1] == "rm --force --volumes stargaze-abc-ridge"
 
 
-def test_the_rows_of_a_container_that_is_killed_are_kept(job: Job) -> None:
+def test_the_rows_of_a_container_that_is_killed_are_kept(job: FamilyJob) -> None:
     rows = pack_tar({"results/ridge-all.json": b'{"rmsle": 1.0}', "results/other": b"?"})
     state = json.dumps({"OOMKilled": False, "ExitCode": 137}).encode()
     engine = FakeEngine({"inspect": (0, state), "cp": (0, rows)})
-    container = Container(engine, PLACE, job)
+    container = FamilyContainer(engine, SPEC, job)
 
     container.kill()
     container.kill()
 
-    assert job.result("all").read_bytes() == b'{"rmsle": 1.0}'
+    assert job.result_path("all").read_bytes() == b'{"rmsle": 1.0}'
     assert engine.lines()[1] == "kill stargaze-abc-ridge"
     assert sum(line.startswith("kill") for line in engine.lines()) == 1
-    assert container.ended()
+    assert container.has_ended()
 
 
-def test_rows_that_came_in_half_are_none(job: Job) -> None:
+def test_rows_that_came_in_half_are_none(job: FamilyJob) -> None:
     """The connection broke: the family is a row that says why, and the others go on."""
     state = json.dumps({"OOMKilled": False, "ExitCode": 0}).encode()
     half = pack_tar({"results/ridge-all.json": b'{"rmsle": 1.0}'})[:300]
-    container = Container(FakeEngine({"inspect": (0, state), "cp": (1, half)}), PLACE, job)
+    container = FamilyContainer(FakeEngine({"inspect": (0, state), "cp": (1, half)}), SPEC, job)
 
     container.kill()
 
-    assert container.ended()
-    assert not job.result("all").exists()
+    assert container.has_ended()
+    assert not job.result_path("all").exists()
 
 
-def test_a_container_that_never_came_to_be_says_what_docker_said(job: Job) -> None:
-    container = Container(FakeEngine({"inspect": (1, b"")}), PLACE, job)
+def test_a_container_that_never_came_to_be_says_what_docker_said(job: FamilyJob) -> None:
+    container = FamilyContainer(FakeEngine({"inspect": (1, b"")}), SPEC, job)
 
     wait_for_end(container)
 
-    assert container.complaint() == "last"
-    assert not job.result("all").exists()
+    assert container.failure_reason() == "last"
+    assert not job.result_path("all").exists()
 
 
 def test_of_a_tar_only_wanted_files_of_a_fair_size_are_written(tmp_path: Path) -> None:
@@ -289,14 +289,14 @@ def test_of_a_tar_only_wanted_files_of_a_fair_size_are_written(tmp_path: Path) -
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
 
-    unpack(stream.getvalue(), {f"results/{name}": tmp_path / name for name in ("a", "large", "link")})
+    extract_files(stream.getvalue(), {f"results/{name}": tmp_path / name for name in ("a", "large", "link")})
 
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def wait_for_end(container: Container) -> None:
+def wait_for_end(container: FamilyContainer) -> None:
     """Look until it is over, as screening does."""
     limit = time.monotonic() + 60
-    while not container.ended():
+    while not container.has_ended():
         assert time.monotonic() < limit
         time.sleep(0.01)

@@ -9,15 +9,15 @@ import pytest
 
 from stargaze.config import POLICIES
 from stargaze.tuning.cross_validation import Arrays
-from stargaze.tuning.executors.run_family import judge, main
+from stargaze.tuning.executors.run_family import main, score_family
 from stargaze.tuning.families import FAMILIES
 
 
 def test_a_row_tells_scores_time_and_size(arrays: Arrays) -> None:
-    row = judge(FAMILIES["ridge"], arrays, seed=0)
+    row = score_family(FAMILIES["ridge"], arrays, seed=0)
 
     assert set(row) == {"rmsle", "r2", "mdape", "rho", "spread", "fit_time", "size_mb"}
-    assert 0 < row["rmsle"] < judge(FAMILIES["dummy"], arrays, seed=0)["rmsle"]
+    assert 0 < row["rmsle"] < score_family(FAMILIES["dummy"], arrays, seed=0)["rmsle"]
     assert 0 < row["size_mb"] < 1
 
 

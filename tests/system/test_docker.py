@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.errors import ExternalError
-from stargaze.tuning.executors.docker_cli import Client, Room, end_of, room
+from stargaze.system.docker import DockerEngine, EngineCapacity, error_line
 
 
 @pytest.fixture
@@ -28,14 +28,14 @@ def test_without_the_command_the_way_out_is_told(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(ExternalError, match="docker is not installed") as raised:
-        Client()
+        DockerEngine(alternative="stargaze screen --executor process").capacity()
     assert "--executor process" in raised.value.hint
 
 
 def test_an_engine_tells_what_it_has(docker: Path) -> None:
     says(docker, """echo '{"NCPU": 8, "MemTotal": 16000000000}'""")
 
-    assert room(Client()) == Room(8, 16_000_000_000)
+    assert DockerEngine().capacity() == EngineCapacity(8, 16_000_000_000)
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_an_engine_tells_what_it_has(docker: Path) -> None:
     [
         ("echo 'Cannot connect to the daemon' >&2; exit 1", "Cannot connect to the daemon"),
         ("""echo '{"ServerErrors": ["permission denied"], "NCPU": 0}'""", "permission denied"),
-        ("echo '{}'", "it says nothing"),
-        ("echo not json", "it says nothing"),
+        ("echo '{}'", "no reason given"),
+        ("echo not json", "no reason given"),
     ],
 )
 def test_an_engine_that_is_away_is_named_with_the_reason(
@@ -54,33 +54,33 @@ def test_an_engine_that_is_away_is_named_with_the_reason(
     monkeypatch.setenv("DOCKER_HOST", "ssh://dev")
 
     with pytest.raises(ExternalError, match=f"the Docker engine ssh://dev does not answer: {reason}") as raised:
-        room(Client())
+        DockerEngine().capacity()
     assert "DOCKER_HOST=ssh://" in raised.value.hint
 
 
 def test_what_is_refused_is_an_error_with_the_last_words(docker: Path) -> None:
     says(docker, "echo 'no such volume' >&2; echo >&2; echo \"See 'docker volume rm --help'.\" >&2; exit 1")
 
-    with pytest.raises(ExternalError, match="docker volume: no such volume"):
-        Client().must(["volume", "rm", "x"])
+    with pytest.raises(ExternalError, match="docker volume rm failed: no such volume"):
+        DockerEngine().run(["volume", "rm", "x"])
 
 
 def test_content_is_what_the_command_reads(docker: Path) -> None:
     says(docker, "cat")
 
-    assert Client().must(["cp", "-", "x:/"], b"content") == b"content"
-    assert Client().must(["cp", "x:/", "-"]) == b""
+    assert DockerEngine().run(["cp", "-", "x:/"], b"content") == b"content"
+    assert DockerEngine().run(["cp", "x:/", "-"]) == b""
 
 
 def test_what_is_attached_writes_its_complaints_to_the_log(docker: Path, tmp_path: Path) -> None:
     says(docker, 'echo "$@" >&2; exit 4')
 
     with (tmp_path / "log").open("wb") as log:
-        process = Client().attach(["run", "image"], log)
+        process = DockerEngine().start(["run", "image"], log)
 
     assert process.wait(60) == 4
     assert (tmp_path / "log").read_text() == "run image\n"
 
 
 def test_an_empty_complaint_is_said_to_be_one() -> None:
-    assert end_of(b"\n \n") == "it says nothing"
+    assert error_line(b"\n \n") == "no reason given"

@@ -16,14 +16,12 @@ import pytest
 
 from stargaze.config import ServeSection
 from stargaze.serve.runtime.settings import Sources
-from stargaze.serve.stack.compose import MARK, PART
-from stargaze.serve.stack.service_options import NAME
-from stargaze.serve.swarm import docker as swarm
-from stargaze.serve.swarm import import_releases as history
-from stargaze.serve.swarm import rotate_secrets as rotation
-from stargaze.serve.swarm.image import Engine, Recipe
+from stargaze.serve.stack.compose import SERVICE_LABEL, STACK_LABEL
+from stargaze.serve.stack.service_options import STACK_NAME
+from stargaze.serve.swarm import docker, release_sync, rotate_secrets
 from stargaze.serve.swarm.production import ProductionTarget
-from stargaze.serve.swarm.push_releases import HEAL, TRUST
+from stargaze.serve.swarm.release_sync import REINSTALL_ARGV, TRUST_SCRIPT
+from stargaze.system.docker import CONTENT_DIGEST_LENGTH, DockerEngine, ImageRecipe
 from stargaze.system.ssh import SSH_FAILED, SshHost
 from tests.isolation import copy_module
 
@@ -40,7 +38,7 @@ def machine(number: int) -> SshHost:
 
 
 @dataclass
-class SmallSwarm:
+class FakeSwarm:
     """Answers as ssh, Docker and programs in containers do; tests change its moods. ``done`` is all that changed something."""
 
     machines: tuple[SshHost, ...] = (machine(1), machine(2))
@@ -79,23 +77,21 @@ class SmallSwarm:
     refuses: dict[str, str] = field(default_factory=dict)
     """Programs in containers that fail, and what they say."""
     done: list[str] = field(default_factory=list)
-    heard: list[tuple[str, bytes]] = field(default_factory=list)
+    stdin: list[tuple[str, bytes]] = field(default_factory=list)
     """What was typed on standard input, and to what."""
 
-    def site(self) -> ProductionTarget:
+    def target(self) -> ProductionTarget:
         """Return it as a place to deliver to."""
-        return ProductionTarget(self.machines, Engine(), Recipe("python:3"), ServeSection(), Sources(), 80)
+        return ProductionTarget(self.machines, DockerEngine(), ImageRecipe("python:3"), ServeSection(), Sources(), 80)
 
     def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have all that goes over ssh, and to this machine's own engine, end here."""
         monkeypatch.setattr("stargaze.system.ssh.run_program", self.over_ssh)
-        monkeypatch.setattr("stargaze.serve.swarm.image.run_program", self.engine)
-        monkeypatch.setattr("stargaze.serve.swarm.image.shutil", copy_module(shutil, which=lambda program: program))
+        monkeypatch.setattr("stargaze.system.docker.run_program", self.engine)
+        monkeypatch.setattr("stargaze.system.docker.shutil", copy_module(shutil, which=lambda program: program))
 
-    def engine(self, program: str, *words: str, **way: Any) -> Done:
+    def engine(self, program: str, *words: str, **_: Any) -> Done:
         """Answer as this machine's engine, which has nothing at first and makes everything."""
-        if program == "ssh":
-            return self.over_ssh(program, *words, **way)
         if words[:2] == ("image", "inspect"):
             has = words[-1] in self.built
             return subprocess.CompletedProcess(program, int(not has), HELD if has else b"", b"")
@@ -116,8 +112,8 @@ class SmallSwarm:
         if name in self.away:
             return subprocess.CompletedProcess(program, SSH_FAILED, b"", f"ssh: {address}: No route to host\n".encode())
         command = shlex.split(line)[2:] if line.startswith("sudo -n ") else shlex.split(line)
-        if command[:2] == ["sh", "-c"] and command[2] == history.GIVE:
-            script = history.GIVE.replace(f"{swarm.HOME}/releases.git", str(self.holds[name]))
+        if command[:2] == ["sh", "-c"] and command[2] == release_sync.EXPORT_SCRIPT:
+            script = release_sync.EXPORT_SCRIPT.replace(f"{docker.RELEASE_HOME}/releases.git", str(self.holds[name]))
             return subprocess.run(["sh", "-c", script, *command[3:]], capture_output=True, check=False)
         code, out, err = self.answer(name, command, stdin)
         return subprocess.CompletedProcess(program, code, out.encode(), err.encode())
@@ -126,22 +122,26 @@ class SmallSwarm:
         """Answer a command on a machine."""
         if command[:2] == ["sh", "-c"]:
             return self._script(name, command[2], command[4:], stdin)
-        if tuple(command[-len(HEAL) :]) == HEAL:
+        if tuple(command[-len(REINSTALL_ARGV) :]) == REINSTALL_ARGV:
             self.done.append(f"{name}: heal")
             self.installed[name] = self.releases[self.tips[name]]
             return 0, "", ""
         return self._docker(name, list(command), stdin)
 
     def _script(self, name: str, script: str, more: Sequence[str], stdin: bytes) -> tuple[int, str, str]:
-        if script == TRUST:
+        if script == TRUST_SCRIPT:
             self.done.append(f"{name}: believe a key")
             self.signers.setdefault(name, []).append(stdin.decode().strip())
             return 0, "", ""
-        if script == rotation._IN:
+        if script == rotate_secrets.EXEC_SCRIPT:
             return self._within(name, more[0], more[1:], stdin)
-        if script == swarm._STATE and self.leaderless:
+        if script == docker.STATE_SCRIPT and self.leaderless:
             return 1, "", "Error response from daemon: rpc error: The swarm does not have a leader.\n"
-        scripts = {swarm._SURVEY: self._survey, swarm._STATE: self._state, swarm._LOOK: self._look}
+        scripts = {
+            docker.SURVEY_SCRIPT: self._survey,
+            docker.STATE_SCRIPT: self._state,
+            docker.INSPECT_SCRIPT: self._look,
+        }
         return 0, scripts[script](name, *more), ""
 
     def _docker(self, name: str, command: list[str], stdin: bytes) -> tuple[int, str, str]:
@@ -149,7 +149,7 @@ class SmallSwarm:
         if not line.startswith(READS):
             self.done.append(line if command[1] != "pull" else f"{name}: {line}")
         if stdin:
-            self.heard.append((line, stdin))
+            self.stdin.append((line, stdin))
         held = {"secret": self.secrets, "config": self.configs}
         match command[1:]:
             case ["secret" | "config" as kind, "ls", *_]:
@@ -195,25 +195,26 @@ class SmallSwarm:
     def _deploy(self, whole: dict[str, Any]) -> None:
         assert set(whole["secrets"]) <= set(self.secrets)
         assert set(whole["configs"]) <= set(self.configs)
-        wanted = {f"{NAME}_{name}": _described(name, given) for name, given in whole["services"].items()}
+        wanted = {f"{STACK_NAME}_{name}": _described(name, given) for name, given in whole["services"].items()}
         for name, service in wanted.items():
             before = self.services.get(name)
             changed = before is None or _part(before) != _part(service)
-            if name.removeprefix(f"{NAME}_") in self.ill and changed:
-                self.failed[name] = self.ill[name.removeprefix(f"{NAME}_")]
+            if name.removeprefix(f"{STACK_NAME}_") in self.ill and changed:
+                self.failed[name] = self.ill[name.removeprefix(f"{STACK_NAME}_")]
                 wanted[name] = {**before, "UpdateStatus": {"State": "rollback_completed"}} if before else service
                 self.dead |= set() if before else {name}
         self.services = wanted
 
     def _within(self, name: str, service: str, words: Sequence[str], stdin: bytes) -> tuple[int, str, str]:
         if self.runs_on.get(service, name) != name or service not in self.services:
-            return rotation.NOT_HERE, "", ""
-        what = {rotation._MAKE: "make a user", rotation._ONLY: "delete all users but"}.get(
-            " ".join(words[2:3]), words[-1]
-        )
+            return rotate_secrets.NO_CONTAINER, "", ""
+        what = {
+            rotate_secrets.ADD_BROKER_USER: "make a user",
+            rotate_secrets.DELETE_OTHER_USERS: "delete all users but",
+        }.get(" ".join(words[2:3]), words[-1])
         told = f"{name}: {service}: {what} {words[-1] if len(words) > 3 else ''}".strip()
         self.done.append(told)
-        self.heard.append((told, stdin))
+        self.stdin.append((told, stdin))
         return (1, "", f"a first line\n{self.refuses[what]}\n") if what in self.refuses else (0, "", "")
 
     def _survey(self, name: str) -> str:
@@ -224,8 +225,8 @@ class SmallSwarm:
         }
         digest = self.installed.get(name, "")
         serves = f"bundles/{digest}" if digest else ""
-        images, content = self.images.get(name, ()), hashlib.sha256(HELD.strip()).hexdigest()[: swarm.SUM]
-        ours = (f"{image}={content}" for image in images if f"{NAME}-serve" in image)
+        images, content = self.images.get(name, ()), hashlib.sha256(HELD.strip()).hexdigest()[:CONTENT_DIGEST_LENGTH]
+        ours = (f"{image}={content}" for image in images if f"{STACK_NAME}-serve" in image)
         lines = [json.dumps(info), "\t".join(images), "\t".join(ours), self.tips.get(name, ""), serves]
         return "\n".join([*lines, *self.signers.get(name, ()), ""])
 
@@ -261,7 +262,7 @@ class SmallSwarm:
         lines = [f"bundles/{digest}"]
         for service, one in self.services.items():
             runs = one["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
-            ours = service.removeprefix(f"{NAME}_") in ("web", "worker")
+            ours = service.removeprefix(f"{STACK_NAME}_") in ("web", "worker")
             serves = [self.stuck.get(name, digest) if service.endswith("worker") else digest] if ours else []
             lines.append(f"{service} {'yes' if runs == image else 'no'} {json.dumps(serves)}")
         return "\n".join([*lines, f'page 200 {{"status": "ready", "bundle": "{digest}"}}', ""])
@@ -276,8 +277,8 @@ def _described(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     }
     replicas = given["deploy"].get("replicas")
     spec = {
-        "Name": f"{NAME}_{name}",
-        "Labels": {MARK: given["deploy"]["labels"][MARK]},
+        "Name": f"{STACK_NAME}_{name}",
+        "Labels": {STACK_LABEL: given["deploy"]["labels"][STACK_LABEL]},
         "TaskTemplate": {"ContainerSpec": container},
         "Mode": {"Replicated": {"Replicas": replicas}} if replicas else {"Global": {}},
     }
@@ -285,7 +286,7 @@ def _described(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _part(service: Mapping[str, Any]) -> str:
-    return str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Labels"][PART])
+    return str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Labels"][SERVICE_LABEL])
 
 
 def _status(state: str, why: str = "") -> dict[str, str]:
