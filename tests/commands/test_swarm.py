@@ -1,4 +1,4 @@
-"""What is typed about production in a Swarm: each slip one line before a machine is asked, and the answers of a small Swarm."""
+"""The deployment commands with a fake Swarm: usage errors, output and exit codes."""
 
 from __future__ import annotations
 
@@ -48,28 +48,28 @@ MADE = Release("c" * 40, "a" * 64, "deploy", "ann", "2026-03-01T12:00:00+00:00",
 
 @pytest.fixture
 def configured(run: Run) -> None:
-    """A config of a Swarm on two machines that exist, and the key to them."""
+    """A config of a Swarm on two existing machines, and their ssh key."""
     Path("key").touch(0o600)
     Path("key").with_suffix(".pub").write_text("ssh-ed25519 AAAA\n")
     Path("stargaze.toml").write_text(CONFIG.format(more=""))
 
 
 @pytest.fixture
-def small(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
-    """The Swarm behind those addresses, to which a stack was delivered."""
+def fake(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
+    """A fake Swarm with a deployed stack, at the addresses of the config."""
     monkeypatch.setattr(wait, "POLL_INTERVAL", 0.0)
     made = FakeSwarm(installed=dict.fromkeys(("production1", "production2"), "a" * 64))
-    made.enter(monkeypatch)
+    made.install(monkeypatch)
     survey = survey_production(made.target().hosts)
     plan = plan_stack(SECTION, made.target(), survey, tmp_path / "none")
     ready = prepare_stack(plan, SECTION, made.target(), survey, lambda _: None)
     send_stack(Store(Path("store")), survey.swarm, ready)
     save_verified_stack(Store(Path("store")), ready)
-    made.done.clear()
+    made.changes.clear()
     return made
 
 
-# ---- what cannot be -------------------------------------------------------------------------------------------------
+# ---- usage errors -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -105,18 +105,18 @@ def small(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_is_one_line_and_changes_nothing(
-    run: Run, small: FakeSwarm, words: list[str], code: int, message: str, hint: str
+def test_invalid_arguments_are_one_line_and_change_nothing(
+    run: Run, fake: FakeSwarm, words: list[str], code: int, message: str, hint: str
 ) -> None:
     ended = run(*words)
 
     assert (ended.code, ended.out) == (code, "")
     assert message in ended.error
     assert hint in ended.hint
-    assert small.done == []
+    assert fake.changes == []
 
 
-def test_pages_that_have_a_port_of_each_machine_are_not_scaled(run: Run, small: FakeSwarm) -> None:
+def test_web_is_not_scaled_in_host_mode(run: Run, fake: FakeSwarm) -> None:
     Path("stargaze.toml").write_text(CONFIG.format(more='publish_mode = "host"'))
 
     ended = run("scale", "web=4")
@@ -128,24 +128,24 @@ def test_pages_that_have_a_port_of_each_machine_are_not_scaled(run: Run, small: 
     assert "stargaze scale worker=8" in ended.hint
 
 
-SWARMS_OWN = [["scale", "worker=2"], ["logs", "web"], ["drill", "stargaze"], ["deploy", "--rotate-secrets"]]
+SWARM_COMMANDS = [["scale", "worker=2"], ["logs", "web"], ["drill", "stargaze"], ["deploy", "--rotate-secrets"]]
 
 
-@pytest.mark.parametrize("words", SWARMS_OWN, ids=" ".join)
-def test_where_production_is_this_machine_the_swarm_is_let_alone(
-    run: Run, small: FakeSwarm, words: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("words", SWARM_COMMANDS, ids=" ".join)
+def test_swarm_commands_require_the_swarm_as_target(
+    run: Run, fake: FakeSwarm, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though there is one: a drill would hurt it and then fail to deliver to it."""
+    """Even if there is a Swarm."""
     monkeypatch.setenv("STARGAZE_DEPLOY_TO", "local")
 
     ended = run(*words)
 
     assert (ended.code, ended.hint) == (2, 'deploy.to = "swarm"')
-    assert small.done == []
+    assert fake.changes == []
 
 
-@pytest.mark.parametrize("words", [*SWARMS_OWN, ["deploy"], ["rollback"], ["status"]], ids=" ".join)
-def test_a_swarm_without_machines_says_what_brings_them_up(run: Run, words: list[str]) -> None:
+@pytest.mark.parametrize("words", [*SWARM_COMMANDS, ["deploy"], ["rollback"], ["status"]], ids=" ".join)
+def test_without_machines_the_hint_names_the_command_that_creates_them(run: Run, words: list[str]) -> None:
     Path("stargaze.toml").write_text('[deploy]\nto = "swarm"\n')
 
     ended = run(*words, "--json") if words[0] != "logs" else run(*words)
@@ -154,8 +154,8 @@ def test_a_swarm_without_machines_says_what_brings_them_up(run: Run, words: list
     assert (ended.error, ended.hint) == ("no machines have been created from this store", "stargaze infra up")
 
 
-@pytest.mark.parametrize("words", [*SWARMS_OWN, ["rollback"], ["status"]], ids=" ".join)
-def test_machines_none_of_which_is_for_production_are_no_place_to_deliver_to(run: Run, words: list[str]) -> None:
+@pytest.mark.parametrize("words", [*SWARM_COMMANDS, ["rollback"], ["status"]], ids=" ".join)
+def test_a_cluster_without_production_machines_is_an_error(run: Run, words: list[str]) -> None:
     Path("key").touch(0o600)
     Path("stargaze.toml").write_text(
         CONFIG.format(more="").partition("production1")[0] + 'development = "a@10.0.0.4"\n'
@@ -167,8 +167,8 @@ def test_machines_none_of_which_is_for_production_are_no_place_to_deliver_to(run
 
 
 @pytest.mark.parametrize("words", [["scale", "worker=2"], ["logs", "web"], ["status"]], ids=" ".join)
-def test_machines_that_nobody_reaches_are_an_outside_failure(run: Run, small: FakeSwarm, words: list[str]) -> None:
-    small.away = {"production1", "production2"}
+def test_unreachable_machines_are_an_external_error(run: Run, fake: FakeSwarm, words: list[str]) -> None:
+    fake.unreachable = {"production1", "production2"}
 
     ended = run(*words)
 
@@ -185,10 +185,10 @@ def test_machines_that_nobody_reaches_are_an_outside_failure(run: Run, small: Fa
         (["logs", "web"], 2, "web: no such service"),
     ],
 )
-def test_before_the_first_delivery_deploy_is_what_to_type(
-    run: Run, small: FakeSwarm, words: list[str], code: int, said: str
+def test_before_the_first_deploy_the_hint_is_deploy(
+    run: Run, fake: FakeSwarm, words: list[str], code: int, said: str
 ) -> None:
-    small.services.clear()
+    fake.services.clear()
 
     ended = run(*words)
 
@@ -196,10 +196,10 @@ def test_before_the_first_delivery_deploy_is_what_to_type(
     assert ended.hint.endswith("stargaze deploy")
 
 
-# ---- answers --------------------------------------------------------------------------------------------------------
+# ---- output --------------------------------------------------------------------------------------------------------
 
 
-def test_status_is_three_tables_and_ends_well_where_all_is_well(run: Run, small: FakeSwarm) -> None:
+def test_status_prints_three_tables_and_exits_with_0_if_all_is_ok(run: Run, fake: FakeSwarm) -> None:
     ended = run("status")
 
     assert (ended.code, ended.err) == (0, "")
@@ -207,8 +207,8 @@ def test_status_is_three_tables_and_ends_well_where_all_is_well(run: Run, small:
         assert word in ended.out
 
 
-def test_status_in_json_is_one_value_also_where_something_is_ill(run: Run, small: FakeSwarm) -> None:
-    small.away.add("production2")
+def test_status_in_json_is_one_value_also_with_an_unreachable_machine(run: Run, fake: FakeSwarm) -> None:
+    fake.unreachable.add("production2")
 
     ended = run("status", "--json")
 
@@ -218,8 +218,8 @@ def test_status_in_json_is_one_value_also_where_something_is_ill(run: Run, small
     assert (ended.code, ended.error) == (1, "not ok: production2")
 
 
-def test_what_is_not_well_is_named_and_ends_with_1(run: Run, small: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
-    small.dead.add("stargaze_worker")
+def test_status_names_what_failed_and_exits_with_1(run: Run, fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.never_started.add("stargaze_worker")
     monkeypatch.setattr(operations, "inspect_node", lambda one, *_: NodeStatus(one.name, "a" * 64, (), "503 {}"))
 
     ended = run("status")
@@ -229,7 +229,7 @@ def test_what_is_not_well_is_named_and_ends_with_1(run: Run, small: FakeSwarm, m
     assert ended.hint == "stargaze logs SERVICE; stargaze deploy"
 
 
-def test_what_is_scaled_is_told_with_the_keys_that_keep_it(run: Run, small: FakeSwarm) -> None:
+def test_scale_prints_the_keys_that_keep_the_numbers(run: Run, fake: FakeSwarm) -> None:
     ended = run("scale", "worker=5", "web=3", "--json")
 
     assert ended.code == 0
@@ -239,13 +239,13 @@ def test_what_is_scaled_is_told_with_the_keys_that_keep_it(run: Run, small: Fake
     assert "deploy.worker_replicas = 5, deploy.web_replicas = 3" in ended.err
 
 
-def test_a_log_is_what_docker_prints(run: Run, small: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
-    become: list[Any] = []
-    monkeypatch.setattr(swarm, "os", copy_module(os, execvp=lambda *argv: become.append(argv)))
+def test_logs_runs_docker_on_a_manager(run: Run, fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    executed: list[Any] = []
+    monkeypatch.setattr(swarm, "os", copy_module(os, execvp=lambda *argv: executed.append(argv)))
 
     run("logs", "worker", "-n", "7")
 
-    ((program, argv),) = become
+    ((program, argv),) = executed
     assert (program, argv[-2]) == ("ssh", "debian@10.20.0.21")
     assert argv[-1] == "sudo -n timeout 60 docker service logs --timestamps --tail=7 stargaze_worker"
 
@@ -253,25 +253,25 @@ def test_a_log_is_what_docker_prints(run: Run, small: FakeSwarm, monkeypatch: py
 @pytest.mark.parametrize(
     "words", [("deploy",), ("deploy", "--rotate-secrets"), ("rollback",), ("scale", "worker=3")], ids=" ".join
 )
-def test_one_command_changes_production_at_a_time(run: Run, small: FakeSwarm, words: list[str]) -> None:
+def test_one_command_at_a_time_changes_production(run: Run, fake: FakeSwarm, words: list[str]) -> None:
     with lock_production(Store(Path("store"))):
         ended = run(*words)
 
     assert (ended.code, ended.hint) == (5, "wait for it, or stargaze status")
     assert ended.error.startswith("store: another command is changing production (process ")
-    assert small.done == []
+    assert fake.changes == []
 
 
-def test_new_secrets_are_told_by_their_version_alone(run: Run, small: FakeSwarm) -> None:
+def test_a_rotation_prints_the_version_and_no_secret(run: Run, fake: FakeSwarm) -> None:
     ended = run("deploy", "--rotate-secrets", "--json")
 
     assert (ended.code, json.loads(ended.out)) == (0, {"secrets": 2})
-    assert not [secret for secret in small.secrets.values() if secret.decode() in ended.out + ended.err]
+    assert not [secret for secret in fake.secrets.values() if secret.decode() in ended.out + ended.err]
 
 
 @pytest.mark.parametrize(("changed", "word"), [(True, "serves on"), (False, "already serves: nothing to do on")])
-def test_a_delivery_says_what_serves_and_where(
-    run: Run, small: FakeSwarm, monkeypatch: pytest.MonkeyPatch, changed: bool, word: str
+def test_a_deploy_prints_release_and_machines(
+    run: Run, fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch, changed: bool, word: str
 ) -> None:
     done = DeployResult(MADE, "image:1", ("production1", "production2"), changed, 2.0)
     asked: list[dict[str, Any]] = []
@@ -284,9 +284,7 @@ def test_a_delivery_says_what_serves_and_where(
     assert json.loads(run("deploy", "--json").out)["release"]["digest"] == "a" * 64
 
 
-def test_a_delivery_that_failed_ends_with_what_serves_now(
-    run: Run, small: FakeSwarm, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_deploy_prints_what_serves_now(run: Run, fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
     def failed(*_: Any, **__: Any) -> DeployResult:
         raise ExternalError(
             "release b does not serve: web: 0 of 2 run; release a serves as before", hint="stargaze logs"
@@ -305,27 +303,27 @@ def test_a_delivery_that_failed_ends_with_what_serves_now(
 
 
 @pytest.fixture
-def struck(small: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """A drill whose blows are not struck: every promise holds but that of the queue."""
+def recorded_drill(fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A drill without faults: every expectation holds except that of the broker."""
     asked: list[Any] = []
     counts = {"sent": 9, "answered": 9, "job_failed": 0, "refused": 0, "failed": 0, "slowest": 0.5, "reasons": {}}
 
-    def undergo(
+    def run(
         context: drill.DrillContext, addresses: Any, faults: Any, rate: float, notify: Any
     ) -> list[drill.DrillResult]:
         asked.extend([context, addresses, rate])
         return [drill.evaluate_fault(one, {**counts, "lost": int(one.name == "broker")}, 4.0, "") for one in faults]
 
-    monkeypatch.setattr(drill, "run_drill", undergo)
+    monkeypatch.setattr(drill, "run_drill", run)
     return asked
 
 
-def test_a_drill_whose_promises_held_ends_well(run: Run, struck: list[Any]) -> None:
+def test_a_drill_exits_with_0_if_every_expectation_held(run: Run, recorded_drill: list[Any]) -> None:
     ended = run("drill", "stargaze", "--only", "worker,web", "--rate", "1.5")
 
     assert ended.code == 0
     assert ended.out.count("passed") == 2
-    context, addresses, rate = struck
+    context, addresses, rate = recorded_drill
     assert (addresses, rate) == (["10.20.0.21:80", "10.20.0.22:80"], 1.5)
     assert "questions a second" not in ended.err
     assert context.deploy_argv[-3:] == ["deploy", "--store", "store"]
@@ -339,26 +337,26 @@ def test_a_drill_whose_promises_held_ends_well(run: Run, struck: list[Any]) -> N
         (0, 50.0, ""),
     ],
 )
-def test_a_drill_asks_no_more_than_the_page_lets_one_address_ask(
-    run: Run, struck: list[Any], per_minute: int, rate: float, noted: str
+def test_a_drill_stays_below_the_rate_limit(
+    run: Run, recorded_drill: list[Any], per_minute: int, rate: float, noted: str
 ) -> None:
-    """What the page refuses to who asks too much would be called a broken promise."""
+    """Requests over the limit would count as failures."""
     with Path("stargaze.toml").open("a") as config:
         config.write(f"[serve]\nrate_limit = {per_minute}\n")
 
     ended = run("drill", "stargaze", "--only", "worker,web")
 
     assert ended.code == 0
-    assert struck[2] == rate
+    assert recorded_drill[2] == rate
     assert noted in ended.err
     assert ("requests/s" in ended.err) == bool(noted)
 
 
-def test_a_promise_that_was_broken_is_named_and_ends_with_1(run: Run, struck: list[Any]) -> None:
+def test_a_drill_names_the_failed_expectation_and_exits_with_1(run: Run, recorded_drill: list[Any]) -> None:
     Path("stargaze.toml").rename("other.toml")
 
     ended = run("drill", "stargaze", "--rate", "1", "--json", "-c", "other.toml")
 
     assert [result["fault"] for result in json.loads(ended.out)] == list(FAULTS)
     assert (ended.code, ended.error) == (1, "failed: broker")
-    assert struck[0].deploy_argv[-2:] == ["--config", "other.toml"]
+    assert recorded_drill[0].deploy_argv[-2:] == ["--config", "other.toml"]

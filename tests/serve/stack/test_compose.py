@@ -1,4 +1,4 @@
-"""The stack is data: what is wanted goes in, a Compose file comes out, and every line that keeps a promise is held to it."""
+"""The rendered Compose file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stargaze.serve.stack.compose import SERVICE_LABEL, STACK_LABEL, encode_stac
 from stargaze.serve.stack.service_options import CONTENT_LABEL, Node, StackSpec
 
 TWO = (Node("production1", ("10.20.0.21",)), Node("production2", ("10.20.0.22",)))
-WANTED = StackSpec(
+SPEC = StackSpec(
     DeploySection(to="swarm"),
     ServeSection(github_lookup=False),
     Sources(),
@@ -27,19 +27,19 @@ WANTED = StackSpec(
     backing_secrets=1,
     nodes=TWO,
 )
-OURS = ("web", "worker")
+APP_SERVICES = ("web", "worker")
 
 
-def of(**keys: Any) -> dict[str, Any]:
-    """Return the services of a stack with other keys of ``deploy``."""
-    services: dict[str, Any] = render_stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", **keys)))[
+def services_with(**keys: Any) -> dict[str, Any]:
+    """Return the services of a stack with other settings of ``deploy``."""
+    services: dict[str, Any] = render_stack(dataclasses.replace(SPEC, deploy=DeploySection(to="swarm", **keys)))[
         "services"
     ]
     return services
 
 
-def test_the_whole_page_to_the_letter() -> None:
-    web = render_stack(WANTED)["services"]["web"]
+def test_the_complete_web_service() -> None:
+    web = render_stack(SPEC)["services"]["web"]
     environment = web.pop("environment")
 
     assert (
@@ -60,7 +60,7 @@ def test_the_whole_page_to_the_letter() -> None:
     )
     labels, marks = web.pop("labels"), web["deploy"].pop("labels")
     assert (set(labels), set(marks)) == ({SERVICE_LABEL}, {STACK_LABEL})
-    kept = {"uid": "10001", "gid": "10001", "mode": 0o400}
+    mode = {"uid": "10001", "gid": "10001", "mode": 0o400}
     assert web == {
         "image": "stargaze-serve:1-abc",
         "command": ["web"],
@@ -69,9 +69,9 @@ def test_the_whole_page_to_the_letter() -> None:
         "cap_drop": ["ALL"],
         "logging": {"driver": "local", "options": {"max-size": "20m", "max-file": "5"}},
         "secrets": [
-            {"source": "stargaze_broker_2", "target": "broker", **kept},
-            {"source": "stargaze_results_2", "target": "results", **kept},
-            {"source": "stargaze_session_2", "target": "session", **kept},
+            {"source": "stargaze_broker_2", "target": "broker", **mode},
+            {"source": "stargaze_results_2", "target": "results", **mode},
+            {"source": "stargaze_session_2", "target": "session", **mode},
         ],
         "networks": ["page", "inside"],
         "volumes": [
@@ -118,16 +118,16 @@ def test_the_whole_page_to_the_letter() -> None:
     }
 
 
-def test_a_port_of_each_host_has_one_page_a_host_and_the_next_begins_when_it_has_ended() -> None:
-    web = of(publish_mode="host", endpoint_mode="dnsrr", web_replicas=5)["web"]["deploy"]
+def test_host_mode_has_one_web_replica_per_node_which_stops_first() -> None:
+    web = services_with(publish_mode="host", endpoint_mode="dnsrr", web_replicas=5)["web"]["deploy"]
 
     assert (web["mode"], web.get("replicas"), web["endpoint_mode"]) == ("global", None, "dnsrr")
     assert web["update_config"]["order"] == web["rollback_config"]["order"] == "stop-first"
 
 
 @pytest.mark.parametrize("name", ["web", "worker", "broker", "results", "flower", "prometheus"])
-def test_every_service_is_bounded_unprivileged_and_goes_back_by_itself(name: str) -> None:
-    service = of(flower=True, prometheus=True)[name]
+def test_every_service_is_limited_unprivileged_and_rolls_back(name: str) -> None:
+    service = services_with(flower=True, prometheus=True)[name]
 
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
@@ -140,9 +140,9 @@ def test_every_service_is_bounded_unprivileged_and_goes_back_by_itself(name: str
     assert ("ports" in service) == (name == "web")
 
 
-def test_only_the_page_and_who_asks_github_reach_outside() -> None:
-    known = render_stack(WANTED)
-    asks = render_stack(dataclasses.replace(WANTED, serve=ServeSection(github_lookup=True)))
+def test_only_web_and_github_lookups_reach_the_outside() -> None:
+    known = render_stack(SPEC)
+    asks = render_stack(dataclasses.replace(SPEC, serve=ServeSection(github_lookup=True)))
 
     assert known["networks"]["inside"]["internal"]
     assert known["services"]["worker"]["networks"] == ["inside"]
@@ -150,12 +150,12 @@ def test_only_the_page_and_who_asks_github_reach_outside() -> None:
     assert set(known["services"]["broker"]["networks"]) == set(known["services"]["results"]["networks"]) == {"inside"}
 
 
-def test_two_nodes_have_one_broker_and_three_have_a_majority_of_them() -> None:
-    three = render_stack(dataclasses.replace(WANTED, nodes=(*TWO, Node("production3"))))
+def test_two_nodes_have_one_broker_and_three_a_cluster() -> None:
+    three = render_stack(dataclasses.replace(SPEC, nodes=(*TWO, Node("production3"))))
     brokers = {name: service for name, service in three["services"].items() if name.startswith("broker")}
     text = next(text for name, text in three["x-configs"].items() if name.startswith("stargaze_broker_"))
 
-    assert [name for name in of() if name.startswith("broker")] == ["broker"]
+    assert [name for name in services_with() if name.startswith("broker")] == ["broker"]
     assert list(brokers) == ["broker1", "broker2", "broker3"]
     assert [one["deploy"]["placement"]["constraints"] for one in brokers.values()] == [
         ["node.hostname == production1"],
@@ -167,12 +167,12 @@ def test_two_nodes_have_one_broker_and_three_have_a_majority_of_them() -> None:
     assert "stargaze_cookie" in three["secrets"]
 
 
-def test_each_config_holds_what_its_reader_understands() -> None:
-    whole = render_stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True, prometheus=True)))
-    texts = {name.split("_")[1]: text for name, text in whole["x-configs"].items()}
+def test_each_config_is_valid_for_its_service() -> None:
+    rendered = render_stack(dataclasses.replace(SPEC, deploy=DeploySection(to="swarm", flower=True, prometheus=True)))
+    texts = {name.split("_")[1]: text for name, text in rendered["x-configs"].items()}
     read_by = {
         name: [(one["source"].split("_")[1], one["target"]) for one in service["configs"]]
-        for name, service in whole["services"].items()
+        for name, service in rendered["services"].items()
         if "configs" in service
     }
 
@@ -188,28 +188,24 @@ def test_each_config_holds_what_its_reader_understands() -> None:
     assert asked["rabbitmq"]["dns_sd_configs"] == [{"names": ["tasks.broker"], "type": "A", "port": 15692}]
 
 
-def test_what_serves_behind_may_know_older_secrets_while_they_are_rotated() -> None:
-    services = render_stack(WANTED)["services"]
+def test_backing_services_may_have_older_secrets_during_a_rotation() -> None:
+    services = render_stack(SPEC)["services"]
 
     assert services["broker"]["secrets"][0]["source"] == "stargaze_broker_conf_1"
     assert services["results"]["secrets"][0]["source"] == "stargaze_results_conf_1"
 
 
-def test_no_secret_stands_in_it() -> None:
-    text = encode_stack(
-        render_stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True)))
-    ).decode()
+def test_the_stack_contains_no_secret() -> None:
+    text = encode_stack(render_stack(dataclasses.replace(SPEC, deploy=DeploySection(to="swarm", flower=True)))).decode()
 
     assert "default_pass" not in text
 
 
-def test_flower_reads_the_password_from_its_file_and_no_variable_or_word_holds_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As celery does it: the module is imported, and says where the queue is."""
-    whole = render_stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", flower=True)))
-    flower = whole["services"]["flower"]
-    text = whole["x-configs"][flower["configs"][0]["source"]]
+def test_flower_reads_the_password_from_its_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module is executed as Celery does it."""
+    rendered = render_stack(dataclasses.replace(SPEC, deploy=DeploySection(to="swarm", flower=True)))
+    flower = rendered["services"]["flower"]
+    text = rendered["x-configs"][flower["configs"][0]["source"]]
     (tmp_path / "broker").write_text("hidden\n")
     monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
     before = dict(os.environ)
@@ -222,40 +218,38 @@ def test_flower_reads_the_password_from_its_file_and_no_variable_or_word_holds_i
     assert flower["environment"] == {"PYTHONPATH": "/etc/stargaze"}
 
 
-def test_the_same_wish_is_the_same_stack_and_another_is_another() -> None:
-    other = dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", worker_replicas=3))
-    one, two = render_stack(WANTED), render_stack(other)
+def test_equal_specs_render_equal_stacks() -> None:
+    other = dataclasses.replace(SPEC, deploy=DeploySection(to="swarm", worker_replicas=3))
+    one, two = render_stack(SPEC), render_stack(other)
 
-    assert encode_stack(render_stack(WANTED)) == encode_stack(one)
+    assert encode_stack(render_stack(SPEC)) == encode_stack(one)
     assert stack_digest(one) != stack_digest(two)
     assert one["services"]["web"]["labels"] == two["services"]["web"]["labels"]  # which is not rolled
     assert json.loads(encode_stack(one)) == one
 
 
-def test_an_image_that_holds_something_else_under_the_same_name_makes_pages_and_workers_anew() -> None:
-    one, two = (
-        render_stack(dataclasses.replace(WANTED, image_content=content))["services"] for content in ("aa", "bb")
-    )
+def test_other_content_of_the_same_image_name_replaces_web_and_worker() -> None:
+    one, two = (render_stack(dataclasses.replace(SPEC, image_content=content))["services"] for content in ("aa", "bb"))
 
-    assert [one[name]["labels"][CONTENT_LABEL] for name in OURS] == ["aa", "aa"]
+    assert [one[name]["labels"][CONTENT_LABEL] for name in APP_SERVICES] == ["aa", "aa"]
     assert {name for name in one if one[name]["labels"][SERVICE_LABEL] != two[name]["labels"][SERVICE_LABEL]} == set(
-        OURS
+        APP_SERVICES
     )
-    assert {name for name in one if CONTENT_LABEL in one[name]["labels"]} == set(OURS)
+    assert {name for name in one if CONTENT_LABEL in one[name]["labels"]} == set(APP_SERVICES)
 
 
-def test_a_number_of_replicas_changes_no_container() -> None:
-    one, two = of(worker_replicas=2)["worker"], of(worker_replicas=3)["worker"]
+def test_the_number_of_replicas_changes_no_container() -> None:
+    one, two = services_with(worker_replicas=2)["worker"], services_with(worker_replicas=3)["worker"]
 
     assert one["labels"] == two["labels"]
 
 
-def test_each_file_says_what_its_service_reads() -> None:
-    whole = render_stack(dataclasses.replace(WANTED, deploy=DeploySection(to="swarm", prometheus=True)))
-    texts = {source: whole["x-configs"][source] for source in whole["configs"]}
+def test_each_config_has_the_text_of_its_service() -> None:
+    rendered = render_stack(dataclasses.replace(SPEC, deploy=DeploySection(to="swarm", prometheus=True)))
+    texts = {source: rendered["x-configs"][source] for source in rendered["configs"]}
 
     def read_by(name: str) -> str:
-        (config,) = whole["services"][name]["configs"]
+        (config,) = rendered["services"][name]["configs"]
         return str(texts.pop(config["source"]))
 
     assert read_by("broker").startswith("vm_memory_high_watermark.absolute")

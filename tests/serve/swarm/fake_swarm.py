@@ -1,4 +1,4 @@
-"""A Docker Swarm of a few machines in memory, behind the one call that reaches them: what ssh carries there, it answers."""
+"""A Docker Swarm of a few machines in memory: it replaces the functions that run ssh and docker."""
 
 from __future__ import annotations
 
@@ -25,76 +25,75 @@ from stargaze.system.docker import CONTENT_DIGEST_LENGTH, DockerEngine, ImageRec
 from stargaze.system.ssh import SSH_FAILED, SshHost
 from tests.isolation import copy_module
 
-Done = subprocess.CompletedProcess[bytes]
-HELD = b"[layers]\n"
-"""What every image holds."""
-READS = ("docker secret ls", "docker config ls", "docker ps", "docker image ls")
+Completed = subprocess.CompletedProcess[bytes]
+CONTENT = b"[layers]\n"
+"""The content of every image."""
+READ_COMMANDS = ("docker secret ls", "docker config ls", "docker ps", "docker image ls")
 
 
 def machine(number: int) -> SshHost:
-    """Return a production machine as deliveries know it."""
+    """Return a production machine."""
     address = f"10.20.0.{20 + number}"
     return SshHost(f"production{number}", "production", address, address, "debian", ())
 
 
 @dataclass
 class FakeSwarm:
-    """Answers as ssh, Docker and programs in containers do; tests change its moods. ``done`` is all that changed something."""
+    """Answers like ssh, Docker and programs in containers; ``changes`` are the commands that change something."""
 
     machines: tuple[SshHost, ...] = (machine(1), machine(2))
     managers: int = 1
-    away: set[str] = field(default_factory=set)
-    """Machines that nobody reaches."""
-    leaderless: bool = False
-    """Whether too few managers are left to agree on anything."""
+    unreachable: set[str] = field(default_factory=set)
+    has_no_leader: bool = False
+    """Whether the managers have lost their majority."""
     images: dict[str, set[str]] = field(default_factory=dict)
     built: set[str] = field(default_factory=set)
-    """Images that this machine's engine has."""
+    """Images of this machine's engine."""
     secrets: dict[str, bytes] = field(default_factory=dict)
     configs: dict[str, bytes] = field(default_factory=dict)
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
     """As Docker describes them, by name."""
-    ill: dict[str, str] = field(default_factory=dict)
-    """Services that are not well once they are changed, and why: Swarm goes back."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """Why a task of a service failed."""
-    ended: list[str] = field(default_factory=list)
-    """Images of containers that have ended and are still there."""
-    dead: set[str] = field(default_factory=set)
-    """Services that were made and of which no task ever ran."""
+    unhealthy: dict[str, str] = field(default_factory=dict)
+    """Services that become unhealthy after a change, with the reason; Swarm rolls them back."""
+    task_errors: dict[str, str] = field(default_factory=dict)
+    """The error of a task of a service."""
+    ended_images: list[str] = field(default_factory=list)
+    """Images of ended containers."""
+    never_started: set[str] = field(default_factory=set)
+    """Services of which no task ever ran."""
     releases: dict[str, str] = field(default_factory=dict)
-    """The bundle of each commit that a machine took."""
-    tips: dict[str, str] = field(default_factory=dict)
-    holds: dict[str, Path] = field(default_factory=dict)
-    """A real repository with all that a machine took."""
+    """The bundle of each release commit."""
+    release_commits: dict[str, str] = field(default_factory=dict)
+    repositories: dict[str, Path] = field(default_factory=dict)
+    """A real git repository with all releases of a machine."""
     installed: dict[str, str] = field(default_factory=dict)
-    """The digest that each machine serves."""
-    stuck: dict[str, str] = field(default_factory=dict)
-    """Machines whose workers go on with another bundle."""
+    """The bundle that each machine has installed."""
+    stale_bundles: dict[str, str] = field(default_factory=dict)
+    """Machines whose workers keep serving another bundle."""
     signers: dict[str, list[str]] = field(default_factory=dict)
     runs_on: dict[str, str] = field(default_factory=dict)
-    """On which machine the containers of a service are; else on all."""
-    refuses: dict[str, str] = field(default_factory=dict)
-    """Programs in containers that fail, and what they say."""
-    done: list[str] = field(default_factory=list)
+    """The only machine with containers of a service; by default all."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Programs in containers that fail, with their error."""
+    changes: list[str] = field(default_factory=list)
     stdin: list[tuple[str, bytes]] = field(default_factory=list)
-    """What was typed on standard input, and to what."""
+    """Each command that got standard input, with that input."""
 
     def target(self) -> ProductionTarget:
-        """Return it as a place to deliver to."""
+        """Return the target of a deploy."""
         return ProductionTarget(self.machines, DockerEngine(), ImageRecipe("python:3"), ServeSection(), Sources(), 80)
 
-    def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Have all that goes over ssh, and to this machine's own engine, end here."""
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Replace ssh and this machine's docker by this fake."""
         monkeypatch.setattr("stargaze.system.ssh.run_program", self.over_ssh)
         monkeypatch.setattr("stargaze.system.docker.run_program", self.engine)
         monkeypatch.setattr("stargaze.system.docker.shutil", copy_module(shutil, which=lambda program: program))
 
-    def engine(self, program: str, *words: str, **_: Any) -> Done:
-        """Answer as this machine's engine, which has nothing at first and makes everything."""
+    def engine(self, program: str, *words: str, **_: Any) -> Completed:
+        """Answer like this machine's engine, which has no image at first and can build any."""
         if words[:2] == ("image", "inspect"):
             has = words[-1] in self.built
-            return subprocess.CompletedProcess(program, int(not has), HELD if has else b"", b"")
+            return subprocess.CompletedProcess(program, int(not has), CONTENT if has else b"", b"")
         if words[0] == "ps" or words[:2] == ("image", "ls"):
             return subprocess.CompletedProcess(
                 program, 0, "\n".join(self.built if words[0] == "image" else ()).encode(), b""
@@ -102,52 +101,54 @@ class FakeSwarm:
         if words[:2] == ("image", "rm"):
             self.built -= set(words[2:])
         self.built |= {word.removeprefix("--tag=") for word in words if word.startswith("--tag=")}
-        self.done.append(f"here: {words[0]}")
+        self.changes.append(f"here: {words[0]}")
         return subprocess.CompletedProcess(program, 0, b"", b"")
 
-    def over_ssh(self, program: str, *words: str, stdin: bytes = b"", **_: Any) -> Done:
-        """Answer as sshd of the machine that is asked."""
+    def over_ssh(self, program: str, *words: str, stdin: bytes = b"", **_: Any) -> Completed:
+        """Answer like sshd of a machine."""
         address, line = words[-2].rpartition("@")[2], words[-1]
         name = next(one.name for one in self.machines if one.address == address)
-        if name in self.away:
+        if name in self.unreachable:
             return subprocess.CompletedProcess(program, SSH_FAILED, b"", f"ssh: {address}: No route to host\n".encode())
         command = shlex.split(line)[2:] if line.startswith("sudo -n ") else shlex.split(line)
         if command[:2] == ["sh", "-c"] and command[2] == release_sync.EXPORT_SCRIPT:
-            script = release_sync.EXPORT_SCRIPT.replace(f"{docker.RELEASE_HOME}/releases.git", str(self.holds[name]))
+            script = release_sync.EXPORT_SCRIPT.replace(
+                f"{docker.RELEASE_HOME}/releases.git", str(self.repositories[name])
+            )
             return subprocess.run(["sh", "-c", script, *command[3:]], capture_output=True, check=False)
         code, out, err = self.answer(name, command, stdin)
         return subprocess.CompletedProcess(program, code, out.encode(), err.encode())
 
     def answer(self, name: str, command: Sequence[str], stdin: bytes) -> tuple[int, str, str]:
-        """Answer a command on a machine."""
+        """Run a command on a machine."""
         if command[:2] == ["sh", "-c"]:
             return self._script(name, command[2], command[4:], stdin)
         if tuple(command[-len(REINSTALL_ARGV) :]) == REINSTALL_ARGV:
-            self.done.append(f"{name}: heal")
-            self.installed[name] = self.releases[self.tips[name]]
+            self.changes.append(f"{name}: reinstall")
+            self.installed[name] = self.releases[self.release_commits[name]]
             return 0, "", ""
         return self._docker(name, list(command), stdin)
 
     def _script(self, name: str, script: str, more: Sequence[str], stdin: bytes) -> tuple[int, str, str]:
         if script == TRUST_SCRIPT:
-            self.done.append(f"{name}: believe a key")
+            self.changes.append(f"{name}: trust a key")
             self.signers.setdefault(name, []).append(stdin.decode().strip())
             return 0, "", ""
         if script == rotate_secrets.EXEC_SCRIPT:
-            return self._within(name, more[0], more[1:], stdin)
-        if script == docker.STATE_SCRIPT and self.leaderless:
+            return self._exec(name, more[0], more[1:], stdin)
+        if script == docker.STATE_SCRIPT and self.has_no_leader:
             return 1, "", "Error response from daemon: rpc error: The swarm does not have a leader.\n"
         scripts = {
             docker.SURVEY_SCRIPT: self._survey,
             docker.STATE_SCRIPT: self._state,
-            docker.INSPECT_SCRIPT: self._look,
+            docker.INSPECT_SCRIPT: self._inspect,
         }
         return 0, scripts[script](name, *more), ""
 
     def _docker(self, name: str, command: list[str], stdin: bytes) -> tuple[int, str, str]:
         line = " ".join(command)
-        if not line.startswith(READS):
-            self.done.append(line if command[1] != "pull" else f"{name}: {line}")
+        if not line.startswith(READ_COMMANDS):
+            self.changes.append(line if command[1] != "pull" else f"{name}: {line}")
         if stdin:
             self.stdin.append((line, stdin))
         held = {"secret": self.secrets, "config": self.configs}
@@ -167,7 +168,7 @@ class FakeSwarm:
             case ["service", "scale", "--detach", *wanted]:
                 self._scale(dict(one.split("=") for one in wanted))
             case _:
-                pytest.fail(f"nobody knows how to answer {line}")
+                pytest.fail(f"unexpected command: {line}")
         return 0, "", ""
 
     def _images(self, name: str, words: list[str]) -> tuple[int, str, str]:
@@ -175,17 +176,17 @@ class FakeSwarm:
         match words:
             case ["ps", "--all", *_]:
                 running = (one["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] for one in self.services.values())
-                return 0, "\n".join([*running, *self.ended]), ""
+                return 0, "\n".join([*running, *self.ended_images]), ""
             case ["image", "ls", *_]:
                 return 0, "\n".join(held), ""
             case ["image", "rm", *names]:
-                if "image rm" in self.refuses:
-                    return 1, "", self.refuses["image rm"]
+                if "image rm" in self.failures:
+                    return 1, "", self.failures["image rm"]
                 held -= set(names)
             case ["pull", "--quiet", image]:
                 held.add(image)
             case _:
-                pytest.fail(f"nobody knows how to answer docker {' '.join(words)}")
+                pytest.fail(f"unexpected command: docker {' '.join(words)}")
         return 0, "", ""
 
     def _scale(self, wanted: Mapping[str, str]) -> None:
@@ -195,27 +196,27 @@ class FakeSwarm:
     def _deploy(self, whole: dict[str, Any]) -> None:
         assert set(whole["secrets"]) <= set(self.secrets)
         assert set(whole["configs"]) <= set(self.configs)
-        wanted = {f"{STACK_NAME}_{name}": _described(name, given) for name, given in whole["services"].items()}
+        wanted = {f"{STACK_NAME}_{name}": _describe(name, given) for name, given in whole["services"].items()}
         for name, service in wanted.items():
             before = self.services.get(name)
-            changed = before is None or _part(before) != _part(service)
-            if name.removeprefix(f"{STACK_NAME}_") in self.ill and changed:
-                self.failed[name] = self.ill[name.removeprefix(f"{STACK_NAME}_")]
+            changed = before is None or _label(before) != _label(service)
+            if name.removeprefix(f"{STACK_NAME}_") in self.unhealthy and changed:
+                self.task_errors[name] = self.unhealthy[name.removeprefix(f"{STACK_NAME}_")]
                 wanted[name] = {**before, "UpdateStatus": {"State": "rollback_completed"}} if before else service
-                self.dead |= set() if before else {name}
+                self.never_started |= set() if before else {name}
         self.services = wanted
 
-    def _within(self, name: str, service: str, words: Sequence[str], stdin: bytes) -> tuple[int, str, str]:
+    def _exec(self, name: str, service: str, words: Sequence[str], stdin: bytes) -> tuple[int, str, str]:
         if self.runs_on.get(service, name) != name or service not in self.services:
             return rotate_secrets.NO_CONTAINER, "", ""
         what = {
-            rotate_secrets.ADD_BROKER_USER: "make a user",
+            rotate_secrets.ADD_BROKER_USER: "add a user",
             rotate_secrets.DELETE_OTHER_USERS: "delete all users but",
         }.get(" ".join(words[2:3]), words[-1])
         told = f"{name}: {service}: {what} {words[-1] if len(words) > 3 else ''}".strip()
-        self.done.append(told)
+        self.changes.append(told)
         self.stdin.append((told, stdin))
-        return (1, "", f"a first line\n{self.refuses[what]}\n") if what in self.refuses else (0, "", "")
+        return (1, "", f"a first line\n{self.failures[what]}\n") if what in self.failures else (0, "", "")
 
     def _survey(self, name: str) -> str:
         number = [one.name for one in self.machines].index(name)
@@ -225,9 +226,9 @@ class FakeSwarm:
         }
         digest = self.installed.get(name, "")
         serves = f"bundles/{digest}" if digest else ""
-        images, content = self.images.get(name, ()), hashlib.sha256(HELD.strip()).hexdigest()[:CONTENT_DIGEST_LENGTH]
+        images, content = self.images.get(name, ()), hashlib.sha256(CONTENT.strip()).hexdigest()[:CONTENT_DIGEST_LENGTH]
         ours = (f"{image}={content}" for image in images if f"{STACK_NAME}-serve" in image)
-        lines = [json.dumps(info), "\t".join(images), "\t".join(ours), self.tips.get(name, ""), serves]
+        lines = [json.dumps(info), "\t".join(images), "\t".join(ours), self.release_commits.get(name, ""), serves]
         return "\n".join([*lines, *self.signers.get(name, ()), ""])
 
     def _state(self, _name: str) -> str:
@@ -235,7 +236,7 @@ class FakeSwarm:
             {
                 "ID": f"n{number}",
                 "Description": {"Hostname": f"host{number + 1}"},
-                "Status": {"State": "down" if one.name in self.away else "ready"},
+                "Status": {"State": "down" if one.name in self.unreachable else "ready"},
                 "Spec": {"Availability": "active", "Labels": {"stargaze.role": "production"}},
             }
             for number, one in enumerate(self.machines)
@@ -246,29 +247,29 @@ class FakeSwarm:
     def _tasks(self, name: str, service: dict[str, Any], nodes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         ready = [node["ID"] for node in nodes if node["Status"]["State"] == "ready"]
         replicated = service["Spec"]["Mode"].get("Replicated")
-        number = 0 if name in self.dead else replicated["Replicas"] if replicated else len(ready)
+        number = 0 if name in self.never_started else replicated["Replicas"] if replicated else len(ready)
         common = {"ServiceID": service["ID"], "Spec": service["Spec"]["TaskTemplate"]}
         found = [
             {**common, "NodeID": ready[one % len(ready)], "DesiredState": "running", "Status": _status("running")}
             for one in range(number)
         ]
-        if name in self.failed:
-            broken = {"DesiredState": "shutdown", "Status": _status("failed", self.failed[name])}
+        if name in self.task_errors:
+            broken = {"DesiredState": "shutdown", "Status": _status("failed", self.task_errors[name])}
             found.append({**common, "NodeID": ready[0], **broken})
         return found
 
-    def _look(self, name: str, image: str, *_: str) -> str:
+    def _inspect(self, name: str, image: str, *_: str) -> str:
         digest = self.installed.get(name, "")
         lines = [f"bundles/{digest}"]
         for service, one in self.services.items():
             runs = one["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
             ours = service.removeprefix(f"{STACK_NAME}_") in ("web", "worker")
-            serves = [self.stuck.get(name, digest) if service.endswith("worker") else digest] if ours else []
+            serves = [self.stale_bundles.get(name, digest) if service.endswith("worker") else digest] if ours else []
             lines.append(f"{service} {'yes' if runs == image else 'no'} {json.dumps(serves)}")
         return "\n".join([*lines, f'page 200 {{"status": "ready", "bundle": "{digest}"}}', ""])
 
 
-def _described(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a service of a Compose file as Docker describes it."""
     container = {
         "Image": given["image"],
@@ -285,7 +286,7 @@ def _described(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {"ID": name, "Spec": spec}
 
 
-def _part(service: Mapping[str, Any]) -> str:
+def _label(service: Mapping[str, Any]) -> str:
     return str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Labels"][SERVICE_LABEL])
 
 

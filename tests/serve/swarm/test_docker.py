@@ -1,4 +1,4 @@
-"""What is asked of Docker on the cluster; a program of the name ``ssh`` stands in for the network, another for the engine."""
+"""Docker on the cluster; fake programs ``ssh`` and ``docker`` replace network and engine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ for last; do :; done
 exec sh -c "$last"
 """
 DOCKER = """#!/bin/sh
-echo "$*" >>"$FAKE/asked"
+echo "$*" >>"$FAKE/commands"
 case "$1 $2" in
 "info --format") cat "$FAKE/info" ;;
 "image ls") printf 'redis:7\\nstargaze-serve:1\\n' ;;
@@ -71,7 +71,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FAKE", str(tmp_path))
     swarm = {"NodeID": "n1", "ControlAvailable": True}
     (tmp_path / "info").write_text(json.dumps({"Name": "host1", "Swarm": swarm}) + "\n")
-    (tmp_path / "asked").touch()
+    (tmp_path / "commands").touch()
     (tmp_path / "sent").write_text("\n")
     return tmp_path
 
@@ -83,8 +83,8 @@ def bundle(tmp_path: Path) -> Path:
     return folder
 
 
-def asked(fake: Path) -> list[str]:
-    return (fake / "asked").read_text().splitlines()
+def commands(fake: Path) -> list[str]:
+    return (fake / "commands").read_text().splitlines()
 
 
 def content(holds: str = "layers") -> str:
@@ -118,7 +118,7 @@ def ensure(
     return plan.name, apply_image_plan(plan, section, recipe, DockerEngine(), bundle, print)
 
 
-def test_a_machine_says_what_it_is_and_holds(fake: Path) -> None:
+def test_the_survey_of_a_node(fake: Path) -> None:
     (fake / "held").write_text("stargaze-serve:1=layers\n")
 
     found = survey_node(MACHINE)
@@ -134,7 +134,7 @@ def test_a_machine_says_what_it_is_and_holds(fake: Path) -> None:
     ("told", "said"),
     [('{"Name": "h", "Swarm": {}}', "is not part of a Swarm"), ("", "the Docker engine does not answer")],
 )
-def test_a_machine_that_is_no_node_is_named(fake: Path, told: str, said: str) -> None:
+def test_a_machine_outside_of_a_swarm_is_named(fake: Path, told: str, said: str) -> None:
     (fake / "info").write_text(f"{told}\n")
 
     with pytest.raises(ExternalError, match=said):
@@ -152,7 +152,7 @@ def page() -> Iterator[Page]:
 
 
 class Page(HTTPServer):
-    """What answers at a machine's port."""
+    """The server on a machine's port."""
 
     answer = (200, '{"status": "ready"}')
 
@@ -172,7 +172,7 @@ class Answers(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-def test_a_machine_says_what_runs_on_it_and_what_its_page_answers(fake: Path, page: Page) -> None:
+def test_the_inspection_of_a_node_returns_containers_and_page(fake: Path, page: Page) -> None:
     (fake / "held").write_text("image:1=layers\nimage-of-c1=layers\nimage-of-c2=others\n")
     (fake / "running").write_text("c1 stargaze_web\nc2 stargaze_worker\nc3 stargaze_broker\n")
 
@@ -187,9 +187,7 @@ def test_a_machine_says_what_runs_on_it_and_what_its_page_answers(fake: Path, pa
 
 
 @pytest.mark.parametrize(("sent", "as_sent"), [("layers", True), ("what the builder made", False)])
-def test_an_image_that_a_node_has_under_the_right_name_is_not_the_right_one_for_that(
-    fake: Path, page: Page, sent: str, as_sent: bool
-) -> None:
+def test_a_container_is_compared_with_the_labeled_content(fake: Path, page: Page, sent: str, as_sent: bool) -> None:
     (fake / "held").write_text("image:1=layers\nimage-of-c1=layers\n")
     (fake / "running").write_text("c1 stargaze_web\n")
     (fake / "sent").write_text(f"{content(sent)}\n")
@@ -200,7 +198,7 @@ def test_an_image_that_a_node_has_under_the_right_name_is_not_the_right_one_for_
 
 
 @pytest.mark.parametrize("status", [200, 404])
-def test_whoever_else_answers_at_the_port_is_heard_as_one_line(fake: Path, page: Page, status: int) -> None:
+def test_a_foreign_page_is_reported_in_one_line(fake: Path, page: Page, status: int) -> None:
     (fake / "running").write_text("")
     page.answer = (status, "<html>\n\n<h1>It works!</h1>\n</html>\n")
 
@@ -210,64 +208,64 @@ def test_whoever_else_answers_at_the_port_is_heard_as_one_line(fake: Path, page:
     assert "production1: its page " in node_mismatches(found, "a" * 64)[-1]
 
 
-def test_where_nobody_answers_at_the_port_nothing_is_said(fake: Path, page: Page) -> None:
+def test_a_closed_port_is_an_empty_response(fake: Path, page: Page) -> None:
     (fake / "running").write_text("")
     page.server_close()
 
     assert inspect_node(HERE, "image:1", page.server_port).page_response == ""
 
 
-def test_a_secret_travels_as_input_and_never_as_a_word(fake: Path) -> None:
+def test_a_secret_is_standard_input_and_never_an_argument(fake: Path) -> None:
     Swarm(MACHINE).create_secret("stargaze_broker_1", b"hidden")
 
     assert (fake / "stargaze_broker_1").read_bytes() == b"hidden"
-    assert not [line for line in asked(fake) if "hidden" in line]
+    assert not [line for line in commands(fake) if "hidden" in line]
 
 
-def test_a_file_is_handed_over_once(fake: Path) -> None:
+def test_an_existing_config_is_not_created_again(fake: Path) -> None:
     Swarm(MACHINE).create_configs({"stargaze_broker_old": "a", "stargaze_broker_new": "b"})
 
-    assert [line for line in asked(fake) if line.startswith("config create")] == ["config create stargaze_broker_new -"]
+    assert [line for line in commands(fake) if line.startswith("config create")] == [
+        "config create stargaze_broker_new -"
+    ]
 
 
-def test_before_the_first_deploy_there_is_nothing(fake: Path) -> None:
+def test_the_state_before_the_first_deploy_is_empty(fake: Path) -> None:
     assert Swarm(MACHINE).read_state() == SwarmState([], [], [])
 
 
-def test_a_swarm_that_lost_its_majority_is_said_and_not_taken_for_an_empty_one(fake: Path) -> None:
+def test_a_swarm_without_majority_is_an_error_and_not_empty(fake: Path) -> None:
     (fake / "leaderless").write_text("rpc error: The swarm does not have a leader.")
 
     with pytest.raises(ExternalError, match=r"production1: .*The swarm does not have a leader"):
         Swarm(MACHINE).read_state()
 
 
-def test_an_image_is_built_and_carried_only_where_it_is_missing(fake: Path, bundle: Path) -> None:
+def test_an_image_is_built_and_transferred_only_where_it_is_missing(fake: Path, bundle: Path) -> None:
     section, recipe = DeploySection(), ImageRecipe("python:3")
     name = image_name(section, recipe, bundle)
 
     assert ensure(section, recipe, [node(name)], bundle) == (name, content())
-    assert [line.split()[0] for line in asked(fake)] == ["image"]
+    assert [line.split()[0] for line in commands(fake)] == ["image"]
 
     ensure(section, recipe, [node(name), node()], bundle)
-    assert [line.split()[0] for line in asked(fake)[1:]] == ["image", "build", "image", "save", "load"]
+    assert [line.split()[0] for line in commands(fake)[1:]] == ["image", "build", "image", "save", "load"]
     assert (fake / "loaded").read_text() == "image"
 
 
-def test_what_somebody_else_built_and_sent_stays_though_the_builder_has_another_of_that_name(
-    fake: Path, bundle: Path
-) -> None:
+def test_a_deployed_image_of_another_builder_is_kept(fake: Path, bundle: Path) -> None:
     section, recipe = DeploySection(), ImageRecipe("python:3")
     name = image_name(section, recipe, bundle)
-    nodes = [node(name, holds="somebody's"), node(name, holds="somebody's")]
+    nodes = [node(name, holds="another builder's"), node(name, holds="another builder's")]
     (fake / "held").write_text(f"{name}=layers\n")
-    known = {name: content("somebody's")}
+    known = {name: content("another builder's")}
 
-    assert ensure(section, recipe, nodes, bundle, known) == (name, content("somebody's"))
-    assert asked(fake) == []
+    assert ensure(section, recipe, nodes, bundle, known) == (name, content("another builder's"))
+    assert commands(fake) == []
     assert ensure(section, recipe, [*nodes, node()], bundle, known) == (name, content())
 
 
-def test_a_node_whose_image_of_that_name_holds_something_else_is_sent_the_builders(fake: Path, bundle: Path) -> None:
+def test_a_node_with_other_content_gets_the_image_of_the_builder(fake: Path, bundle: Path) -> None:
     section, recipe = DeploySection(), ImageRecipe("python:3")
     name = image_name(section, recipe, bundle)
     (fake / "held").write_text(f"{name}=layers\n")
@@ -275,41 +273,41 @@ def test_a_node_whose_image_of_that_name_holds_something_else_is_sent_the_builde
     found = ensure(section, recipe, [node(name, holds="something else")], bundle)
 
     assert found == (name, content())
-    assert [line.split()[0] for line in asked(fake)] == ["image", "save", "load"]
+    assert [line.split()[0] for line in commands(fake)] == ["image", "save", "load"]
 
 
-def test_nodes_that_do_not_agree_on_an_image_that_nobody_else_has_get_a_new_one(fake: Path, bundle: Path) -> None:
+def test_an_image_is_built_again_if_the_nodes_have_different_ones(fake: Path, bundle: Path) -> None:
     section, recipe = DeploySection(), ImageRecipe("python:3")
     name = image_name(section, recipe, bundle)
 
     ensure(section, recipe, [node(name), node(name, holds="something else")], bundle)
 
-    assert [line.split()[0] for line in asked(fake)] == ["image", "build", "image", "save", "load"]
+    assert [line.split()[0] for line in commands(fake)] == ["image", "build", "image", "save", "load"]
 
 
-def test_an_image_of_a_registry_is_pushed_once_and_pulled_by_the_nodes(fake: Path, bundle: Path) -> None:
+def test_an_image_is_pushed_once_to_the_registry_and_pulled_by_the_nodes(fake: Path, bundle: Path) -> None:
     name, _ = ensure(DeploySection(registry="registry.example/team/"), ImageRecipe("x"), [node()], bundle)
 
     assert name.startswith("registry.example/team/stargaze-serve:")
-    assert [line.split()[0] for line in asked(fake)] == ["image", "build", "image", "push", "pull"]
+    assert [line.split()[0] for line in commands(fake)] == ["image", "build", "image", "push", "pull"]
 
 
-def test_an_image_that_cannot_be_built_says_why(fake: Path, bundle: Path) -> None:
+def test_a_failed_build_shows_the_reason(fake: Path, bundle: Path) -> None:
     (fake / "broken").touch()
 
     with pytest.raises(ExternalError, match="no such base"):
         ensure(DeploySection(), ImageRecipe("x"), [node()], bundle)
 
 
-def test_other_peoples_images_are_carried_where_they_are_here_and_pulled_where_not(fake: Path) -> None:
+def test_public_images_are_transferred_from_the_builder_or_pulled(fake: Path) -> None:
     (fake / "held").write_text("redis:7=layers\n")
     for image in ("redis:7", "rabbitmq:3"):
         transfer_public_image(image, DockerEngine(), [MACHINE], print)
 
-    assert [line.split()[0] for line in asked(fake)] == ["image", "save", "load", "image", "pull"]
+    assert [line.split()[0] for line in commands(fake)] == ["image", "save", "load", "image", "pull"]
 
 
-def test_a_bundle_without_scikit_learns_models_has_an_image_without_scikit_learn(bundle: Path) -> None:
+def test_a_bundle_without_scikit_learn_models_has_an_image_without_scikit_learn(bundle: Path) -> None:
     small, whole = image_files(bundle)["requirements.lock"].decode(), find_recipe(LOCK_FILE).read_text()
     (bundle / "model-all-1.skops").touch()
 

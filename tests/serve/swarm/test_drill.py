@@ -1,4 +1,4 @@
-"""The drill's sheet: which promise held, and why one did not; and where blows would fall, which they do on a real Swarm only."""
+"""The results of a drill and where faults are injected; real faults are injected in the integration tests."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from stargaze.store import Store
 from tests.serve.swarm.fake_swarm import FakeSwarm, machine
 from tests.waiting import wait_for
 
-WELL = {"sent": 500, "accepted": 500, "answered": 500, "job_failed": 0, "refused": 0, "failed": 0, "lost": 0}
-WELL |= {"slowest": 1.0, "reasons": {}}
+OK_COUNTS = {"sent": 500, "accepted": 500, "answered": 500, "job_failed": 0, "refused": 0, "failed": 0, "lost": 0}
+OK_COUNTS |= {"slowest": 1.0, "reasons": {}}
 
 
 @pytest.mark.parametrize(
@@ -40,18 +40,18 @@ WELL |= {"slowest": 1.0, "reasons": {}}
         ("node", {"answered": 0, "accepted": 0}, "", False),
     ],
 )
-def test_a_promise_held_if_all_was_answered_nobody_met_an_error_and_all_is_well(
+def test_an_expectation_holds_if_no_request_failed_and_all_services_recovered(
     fault: str, counts: dict[str, Any], why: str, held: bool
 ) -> None:
-    sheet = evaluate_fault(FAULTS[fault], {**WELL, **counts}, 9.0, why)
+    result = evaluate_fault(FAULTS[fault], {**OK_COUNTS, **counts}, 9.0, why)
 
-    assert sheet.passed is held
-    assert why in sheet.reason
-    assert bool(sheet.reason) == (not held and counts.get("answered") != 0)
-    assert sheet.as_row()["state"] == ("passed" if held else "FAILED")
+    assert result.passed is held
+    assert why in result.reason
+    assert bool(result.reason) == (not held and counts.get("answered") != 0)
+    assert result.as_row()["state"] == ("passed" if held else "FAILED")
 
 
-def test_faults_are_chosen_by_name_and_all_where_none_is_named() -> None:
+def test_faults_are_selected_by_name_and_all_by_default() -> None:
     assert [one.name for one in select_faults("")] == list(FAULTS)
     assert [one.name for one in select_faults(" broker, worker")] == ["broker", "worker"]
     with pytest.raises(UsageError, match="brokre: no such fault") as caught:
@@ -59,12 +59,12 @@ def test_faults_are_chosen_by_name_and_all_where_none_is_named() -> None:
     assert caught.value.hint == "Did you mean broker?"
 
 
-# ---- blows ----------------------------------------------------------------------------------------------------------
+# ---- faults ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What machines are told by ssh; the second alone has containers."""
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The commands that machines get; only the second one has containers."""
     lines: list[str] = []
 
     def ssh(program: str, *words: str, **_: Any) -> subprocess.CompletedProcess[bytes]:
@@ -80,24 +80,26 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def context(store: Store, *managers: bool) -> DrillContext:
-    """Return machines, each a manager or not."""
-    small = FakeSwarm(machines=tuple(machine(number) for number, _ in enumerate(managers, 1)))
+    """Return a drill of machines, each a manager or not."""
+    fake = FakeSwarm(machines=tuple(machine(number) for number, _ in enumerate(managers, 1)))
     surveyed = [
         NodeInfo(one, one.name, one.name, manages, frozenset(), "", "", ())
-        for one, manages in zip(small.machines, managers, strict=True)
+        for one, manages in zip(fake.machines, managers, strict=True)
     ]
-    survey = Survey(surveyed, {}, Swarm(small.machines[0]), SwarmState([], [], []))
-    return DrillContext(DeploySection(), store, small.target(), survey, [])
+    survey = Survey(surveyed, {}, Swarm(fake.machines[0]), SwarmState([], [], []))
+    return DrillContext(DeploySection(), store, fake.target(), survey, [])
 
 
 @pytest.mark.parametrize("name", ["worker", "web", "broker"])
-def test_one_container_is_killed_wherever_there_is_one(told: list[str], store: Store, name: str) -> None:
+def test_one_container_is_killed_on_the_first_machine_that_has_one(
+    commands: list[str], store: Store, name: str
+) -> None:
     FAULTS[name].inject(context(store, True, False, False))
 
-    assert told == [f"10.20.0.{number}: sh -c '' sh {name}" for number in (21, 22)]
+    assert commands == [f"10.20.0.{number}: sh -c '' sh {name}" for number in (21, 22)]
 
 
-def test_what_runs_nowhere_cannot_be_killed(told: list[str], store: Store) -> None:
+def test_a_service_without_containers_cannot_be_killed(commands: list[str], store: Store) -> None:
     with pytest.raises(ExternalError, match="worker: no running container"):
         FAULTS["worker"].inject(context(store, True))
 
@@ -111,32 +113,32 @@ def test_what_runs_nowhere_cannot_be_killed(told: list[str], store: Store) -> No
         ((True, True, True, False), "10.20.0.24"),
     ],
 )
-def test_only_a_machine_that_the_others_do_not_need_to_agree_is_stopped(
-    told: list[str], store: Store, managers: tuple[bool, ...], address: str
+def test_no_engine_is_stopped_that_the_majority_needs(
+    commands: list[str], store: Store, managers: tuple[bool, ...], address: str
 ) -> None:
     FAULTS["node"].inject(context(store, *managers))
 
-    assert told == [f"{address}: systemctl {verb} docker.socket docker.service" for verb in ("stop", "start")]
+    assert commands == [f"{address}: systemctl {verb} docker.socket docker.service" for verb in ("stop", "start")]
 
 
 @pytest.mark.parametrize("managers", [(True,), (True, True)])
-def test_a_cluster_without_a_machine_to_spare_keeps_all(
-    told: list[str], store: Store, managers: tuple[bool, ...]
+def test_a_cluster_that_can_lose_no_machine_loses_none(
+    commands: list[str], store: Store, managers: tuple[bool, ...]
 ) -> None:
     with pytest.raises(ExternalError, match="no machine that it can lose"):
         FAULTS["node"].inject(context(store, *managers))
 
-    assert told == []
+    assert commands == []
 
 
 @pytest.mark.parametrize(
     ("script", "why"),
     [
-        ("echo waiting for web; echo error: web is ill; echo hint: stargaze logs web; exit 5", "web is ill"),
+        ("echo waiting for web; echo error: web failed; echo hint: stargaze logs web; exit 5", "web failed"),
         ("exit 7", "exit code 7"),
     ],
 )
-def test_a_deploy_that_fails_after_the_one_that_was_cut_says_why(
+def test_a_failed_deploy_after_the_killed_one_reports_the_reason(
     store: Store, monkeypatch: pytest.MonkeyPatch, script: str, why: str
 ) -> None:
     monkeypatch.setattr(drill, "KILL_DELAY", 0.0)
@@ -149,10 +151,10 @@ def test_a_deploy_that_fails_after_the_one_that_was_cut_says_why(
     assert caught.value.message == f"the deploy after the killed one failed: {why}"
 
 
-def test_a_deploy_that_heals_the_one_that_was_cut_is_no_failure(
+def test_a_deploy_that_repairs_the_killed_one_passes(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It makes other services of the same release, and would go on for a minute; the second is as the config says."""
+    """The killed one would run for a minute; the second one has the settings of the config."""
     monkeypatch.setattr(drill, "_released_digest", lambda _store: "a" * 64)
     say = f'echo "$0" "$STARGAZE_DEPLOY_WEB_MEMORY" >>{tmp_path}/typed'
     command = ["sh", "-c", f'{say}; test "$(wc -l <{tmp_path}/typed)" = 2 || exec sleep 60']
@@ -163,46 +165,46 @@ def test_a_deploy_that_heals_the_one_that_was_cut_is_no_failure(
     assert (tmp_path / "typed").read_text().splitlines() == ["aaaaaaaaaaaa 0.98", "aaaaaaaaaaaa "]
 
 
-def test_an_engine_that_was_stopped_is_started_also_after_ctrl_c(
-    told: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
+def test_a_stopped_engine_is_started_also_after_ctrl_c(
+    commands: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def pressed(_seconds: float) -> None:
+    def interrupt(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(drill, "time", SimpleNamespace(sleep=pressed))
+    monkeypatch.setattr(drill, "time", SimpleNamespace(sleep=interrupt))
 
     with pytest.raises(KeyboardInterrupt):
         FAULTS["node"].inject(context(store, True, False))
 
-    assert told[-1] == "10.20.0.22: systemctl start docker.socket docker.service"
+    assert commands[-1] == "10.20.0.22: systemctl start docker.socket docker.service"
 
 
-def test_a_swarm_that_is_not_well_before_is_not_hurt(
-    told: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
+def test_a_swarm_with_failed_services_is_not_drilled(
+    commands: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ill(*_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise ExternalError("web: 1 of 2 run")
 
-    monkeypatch.setattr(drill, "await_services", ill)
+    monkeypatch.setattr(drill, "await_services", fail)
 
     with pytest.raises(ExternalError, match="web: 1 of 2 run"):
         drill.run_drill(context(store, True), ["10.20.0.21:80"], list(FAULTS.values()), 1.0, lambda _: None)
 
-    assert told == []
+    assert commands == []
 
 
-def test_without_a_release_of_this_store_nobody_knows_what_to_ask(
-    told: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
+def test_a_drill_requires_a_release_of_this_store(
+    commands: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drill, "await_services", lambda *_: None)
 
     with pytest.raises(MissingInputError, match="this store has no release"):
         drill.run_drill(context(store, True), ["10.20.0.21:80"], list(FAULTS.values()), 1.0, lambda _: None)
 
-    assert told == []
+    assert commands == []
 
 
-def test_visitors_that_never_end_are_ended_and_cost_no_other_sheet(
+def test_a_load_generator_that_never_ends_is_killed_and_costs_no_other_result(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = tmp_path / "here"
@@ -218,16 +220,16 @@ def test_visitors_that_never_end_are_ended_and_cost_no_other_sheet(
     monkeypatch.setattr(drill, "await_services", lambda *_: None)
     monkeypatch.setattr(drill, "_repository_names", lambda _store: ["a/b"])
 
-    def strike(times: int) -> Callable[[DrillContext], None]:
-        def struck(_context: DrillContext) -> None:
+    def fault(times: int) -> Callable[[DrillContext], None]:
+        def inject(_context: DrillContext) -> None:
             wait_for(lambda: here.exists() and here.read_text().count("\n") == times)
             raise ExternalError("worker: no running container")
 
-        return struck
+        return inject
 
-    blows = [dataclasses.replace(FAULTS["worker"], inject=strike(times)) for times in (1, 2)]
-    sheets = drill.run_drill(context(store, True), ["10.20.0.21:80"], blows, 1.0, lambda _: None)
+    faults = [dataclasses.replace(FAULTS["worker"], inject=fault(times)) for times in (1, 2)]
+    results = drill.run_drill(context(store, True), ["10.20.0.21:80"], faults, 1.0, lambda _: None)
 
     why = "worker: no running container; responses are missing after 0.1 s"
-    assert [(sheet.as_row()["state"], sheet.reason) for sheet in sheets] == [("FAILED", why)] * 2
+    assert [(result.as_row()["state"], result.reason) for result in results] == [("FAILED", why)] * 2
     assert not any(Path(f"/proc/{number}").exists() for number in here.read_text().split())

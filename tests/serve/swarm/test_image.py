@@ -1,4 +1,4 @@
-"""An image on its way to a machine: programs of the names ``docker`` and ``ssh`` stand in for engine and network."""
+"""Transfer of an image; fake programs ``docker`` and ``ssh`` replace engine and network."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from stargaze.system.ssh import SshHost
 pytestmark = pytest.mark.real
 
 
-def test_an_image_that_does_not_arrive_in_time_is_said_and_nobody_sends_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_transfer_timeout_kills_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = tmp_path / "here"
     here.touch()
     for name in ("docker", "ssh"):

@@ -1,4 +1,4 @@
-"""Two stores that deliver to one production: each takes in what the other has sent, from real repositories."""
+"""Two stores that deploy to one production: each imports the releases of the other, from real git repositories."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from stargaze.serve.release import git
 from stargaze.serve.release.publish import list_releases, publish_release
 from stargaze.serve.release.signing import allow_signer
 from tests.serve.conftest import ReleaseStore, create_release_store
-from tests.serve.swarm.test_deploy import BOTH, Desk, opened
+from tests.serve.swarm.test_deploy import BOTH, Deployer, create_deployer
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def delivered(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """Somebody whose first release serves."""
-    made = opened(release_store, monkeypatch)
+def deployed(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> Deployer:
+    """A store whose first release serves."""
+    made = create_deployer(release_store, monkeypatch)
     made.deploy("good 1")
-    made.small.done.clear()
+    made.swarm.changes.clear()
     return made
 
 
 @pytest.fixture
-def other(delivered: Desk, tmp_path: Path) -> Desk:
-    """Somebody else with a store of their own, who believes the first."""
-    made = Desk(create_release_store(tmp_path / "other"), delivered.small)
-    allow_signer(delivered.release_store.key, made.store)
+def other(deployed: Deployer, tmp_path: Path) -> Deployer:
+    """Another store, which trusts the first one."""
+    made = Deployer(create_release_store(tmp_path / "other"), deployed.swarm)
+    allow_signer(deployed.release_store.key, made.store)
     return made
 
 
-def test_what_another_store_has_sent_is_before_what_this_one_sends(delivered: Desk, other: Desk) -> None:
+def test_releases_of_another_store_are_imported_before_a_deploy(deployed: Deployer, other: Deployer) -> None:
     seen: list[Any] = []
 
     done = other.deploy("good 2", gate=lambda _, champion: seen.append(champion.name))
 
-    first = delivered.record[0][1]
+    first = deployed.record[0][1]
     assert seen == [first]
     assert [digest for _, digest in other.record] == [done.release.digest, first]
-    assert delivered.small.installed == dict.fromkeys(BOTH, done.release.digest)
+    assert deployed.swarm.installed == dict.fromkeys(BOTH, done.release.digest)
 
-    allow_signer(other.release_store.key, delivered.store)
-    third = delivered.deploy("good 3").release.digest
+    allow_signer(other.release_store.key, deployed.store)
+    third = deployed.deploy("good 3").release.digest
 
-    assert [digest for _, digest in delivered.record] == [third, done.release.digest, first]
-    assert len(set(delivered.small.tips.values())) == 1
+    assert [digest for _, digest in deployed.record] == [third, done.release.digest, first]
+    assert len(set(deployed.swarm.release_commits.values())) == 1
 
 
-def test_the_gate_holds_another_stores_release_against_this_bundle(delivered: Desk, other: Desk) -> None:
+def test_the_quality_gate_compares_with_a_release_of_another_store(deployed: Deployer, other: Deployer) -> None:
     def gate(*_: Any) -> None:
         raise DifferenceFoundError("it predicts worse")
 
@@ -62,9 +62,9 @@ def test_the_gate_holds_another_stores_release_against_this_bundle(delivered: De
     assert [kind for kind, _ in other.record] == ["deploy"]
 
 
-def test_a_rollback_returns_to_what_another_store_has_sent(delivered: Desk, other: Desk) -> None:
-    first = delivered.record[0][1]
-    second = delivered.deploy("good 2").release.digest
+def test_a_rollback_returns_to_a_release_of_another_store(deployed: Deployer, other: Deployer) -> None:
+    first = deployed.record[0][1]
+    second = deployed.deploy("good 2").release.digest
 
     done = other.rollback()
 
@@ -72,22 +72,20 @@ def test_a_rollback_returns_to_what_another_store_has_sent(delivered: Desk, othe
     assert [digest for _, digest in other.record] == [first, second, first]
 
 
-def test_what_fails_from_another_store_is_put_back_to_what_served(delivered: Desk, other: Desk) -> None:
-    first = delivered.record[0][1]
-    delivered.small.stuck["production2"] = first
+def test_a_failed_deploy_of_another_store_is_restored(deployed: Deployer, other: Deployer) -> None:
+    first = deployed.record[0][1]
+    deployed.swarm.stale_bundles["production2"] = first
 
     with pytest.raises(
         ExternalError, match=rf"production2: a worker container serves .*release {first[:12]} serves as before"
     ):
         other.deploy("good 2")
 
-    assert delivered.small.installed == dict.fromkeys(BOTH, first)
+    assert deployed.swarm.installed == dict.fromkeys(BOTH, first)
 
 
-def test_somebody_whom_this_store_does_not_believe_is_named_with_the_way_to_believe_them(
-    delivered: Desk, tmp_path: Path
-) -> None:
-    stranger = Desk(create_release_store(tmp_path / "stranger"), delivered.small)
+def test_an_untrusted_signer_is_an_error_with_the_command_to_trust_it(deployed: Deployer, tmp_path: Path) -> None:
+    stranger = Deployer(create_release_store(tmp_path / "stranger"), deployed.swarm)
 
     with pytest.raises(CredentialsError) as caught:
         stranger.deploy("good 2")
@@ -95,11 +93,11 @@ def test_somebody_whom_this_store_does_not_believe_is_named_with_the_way_to_beli
     assert caught.value.message == "production1 has a release whose signer is not trusted by this store"
     assert caught.value.hint.endswith(f"/keys/allowed_signers >>{stranger.store.keys}/allowed_signers")
     assert stranger.record == []
-    assert "take a release" not in " ".join(delivered.small.done)
+    assert "accept a release" not in " ".join(deployed.swarm.changes)
 
 
-def test_releases_that_never_came_to_production_step_aside_and_are_kept(delivered: Desk, other: Desk) -> None:
-    lone = publish_release(
+def test_releases_that_never_reached_production_are_archived(deployed: Deployer, other: Deployer) -> None:
+    lone = deploy(
         other.section,
         other.store,
         now=other.release_store.now,
@@ -109,17 +107,17 @@ def test_releases_that_never_came_to_production_step_aside_and_are_kept(delivere
 
     other.deploy("good 2")
 
-    assert [digest for _, digest in other.record][1:] == [delivered.record[0][1]]
+    assert [digest for _, digest in other.record][1:] == [deployed.record[0][1]]
     assert f"archived as refs/archive/{lone.commit[:12]}" in " ".join(other.notes)
     repository = git.Repository(other.store.releases.resolve())
     assert git.object_info(repository, f"refs/archive/{lone.commit[:12]}") is not None
 
 
-def test_more_releases_than_a_hook_takes_at_once_come_in_several_pushes(
-    delivered: Desk, other: Desk, monkeypatch: pytest.MonkeyPatch
+def test_many_releases_are_imported_in_several_pushes(
+    deployed: Deployer, other: Deployer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(2, 7):
-        delivered.deploy(f"good {number}")
+        deployed.deploy(f"good {number}")
     other.release_store.set_policy(max_releases=2)
     pushed: list[str] = []
     push = git.push
@@ -128,11 +126,11 @@ def test_more_releases_than_a_hook_takes_at_once_come_in_several_pushes(
     other.rollback()
 
     assert len(other.record) == 7
-    assert len([commit for commit in pushed if commit in {one.commit for one in list_releases(delivered.store)}]) >= 3
+    assert len([commit for commit in pushed if commit in {one.commit for one in list_releases(deployed.store)}]) >= 3
 
 
-def test_a_bundle_of_objects_that_is_cut_off_is_an_error_of_one_line(delivered: Desk, other: Desk) -> None:
-    subprocess.run(["rm", "-r", str(delivered.small.holds["production1"] / "refs")], check=True)
+def test_a_truncated_git_bundle_is_an_error_of_one_line(deployed: Deployer, other: Deployer) -> None:
+    subprocess.run(["rm", "-r", str(deployed.swarm.repositories["production1"] / "refs")], check=True)
 
     with pytest.raises(ExternalError, match="production1"):
         other.deploy("good 2")
@@ -140,7 +138,7 @@ def test_a_bundle_of_objects_that_is_cut_off_is_an_error_of_one_line(delivered: 
     assert other.record == []
 
 
-def test_a_store_that_knows_all_asks_nothing(delivered: Desk, release_store: ReleaseStore) -> None:
-    delivered.small.holds.clear()  # whoever asked would fail
+def test_a_store_with_all_releases_imports_nothing(deployed: Deployer, release_store: ReleaseStore) -> None:
+    deployed.swarm.repositories.clear()  # an export would fail
 
-    delivered.deploy("good 2")
+    deployed.deploy("good 2")

@@ -1,4 +1,4 @@
-"""Day to day: numbers of replicas that can be, and rows that say what is not well."""
+"""Status, logs and scaling of production."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SITE = ProductionTarget(MACHINES, DockerEngine(), ImageRecipe("base"), ServeSect
 SWARM = DeploySection(to="swarm", registry="registry.example", timeout=0)
 
 
-def test_numbers_are_read() -> None:
+def test_replicas_are_parsed() -> None:
     assert operations.parse_replicas(["web=4", "worker=8"], DeploySection()) == {"web": 4, "worker": 8}
 
 
@@ -46,7 +46,7 @@ def test_numbers_are_read() -> None:
         ("web=4", {"publish_mode": "host"}, "one replica per node"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(words: str, keys: dict[str, Any], said: str) -> None:
+def test_invalid_replicas_are_rejected(words: str, keys: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         operations.parse_replicas([words], DeploySection(**keys))
 
@@ -57,7 +57,7 @@ def survey(host: SshHost) -> NodeInfo:
     return NodeInfo(host, "host1", "n1", True, frozenset(), "c" * 40, "a" * 64, ())
 
 
-def test_a_machine_that_is_away_is_a_row_and_no_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_machine_is_a_row_of_the_status(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     node = {
         "ID": "n1",
         "Description": {"Hostname": "host1"},
@@ -77,7 +77,7 @@ def test_a_machine_that_is_away_is_a_row_and_no_end(store: Store, monkeypatch: p
     assert services == []
 
 
-def test_without_a_manager_the_reason_is_that_of_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_reachable_manager_the_error_names_each_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(host: SshHost) -> NodeInfo:
         raise ExternalError(f"{host.name} is away")
 
@@ -100,33 +100,33 @@ def test_a_log_is_printed_by_docker_on_a_manager(monkeypatch: pytest.MonkeyPatch
         operations.service_log_argv(SITE, "wep", lines=7, follow=True)
 
 
-# ---- over a small Swarm ---------------------------------------------------------------------------------------------
+# ---- with a fake Swarm ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def small(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
-    """A Swarm in memory, to which a stack was delivered."""
+def fake(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
+    """A fake Swarm with a deployed stack."""
     monkeypatch.setattr(wait, "POLL_INTERVAL", 0.0)
     store.root.mkdir()
     made = FakeSwarm(installed=dict.fromkeys(("production1", "production2"), "a" * 64))
-    made.enter(monkeypatch)
+    made.install(monkeypatch)
     survey = survey_production(made.target().hosts)
     plan = plan_stack(SWARM, made.target(), survey, tmp_path)
     ready = prepare_stack(plan, SWARM, made.target(), survey, lambda _: None)
     send_stack(store, survey.swarm, ready)
     save_verified_stack(store, ready)
-    made.done.clear()
+    made.changes.clear()
     return made
 
 
-def test_all_that_is_well_is_shown_as_it_is(small: FakeSwarm, store: Store) -> None:
-    machines, services = operations.production_status(store, small.target())
+def test_the_status_of_a_healthy_production(fake: FakeSwarm, store: Store) -> None:
+    machines, services = operations.production_status(store, fake.target())
 
     assert machines == [
         {"machine": name, "role": role, "state": "ready", "release": "a" * 12, "page": "ready"}
         for name, role in (("production1", "manager"), ("production2", "worker"))
     ]
-    image = small.services["stargaze_web"]["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
+    image = fake.services["stargaze_web"]["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
     assert [(row["service"], row["running"], row["desired"], row["state"], row["reason"]) for row in services] == [
         ("web", 2, 2, "ok", ""),
         ("worker", 2, 2, "ok", ""),
@@ -134,55 +134,53 @@ def test_all_that_is_well_is_shown_as_it_is(small: FakeSwarm, store: Store) -> N
         ("results", 1, 1, "ok", ""),
     ]
     assert (services[0]["machines"], services[0]["image"]) == ("host1, host2", image)
-    assert small.done == []
+    assert fake.changes == []
 
 
-def test_a_service_that_somebody_else_changed_is_not_well(small: FakeSwarm, store: Store) -> None:
-    del small.services["stargaze_worker"]
-    small.services["stargaze_web"]["Spec"]["TaskTemplate"]["ContainerSpec"]["Labels"] = {}
+def test_a_service_that_somebody_else_changed_is_failed(fake: FakeSwarm, store: Store) -> None:
+    del fake.services["stargaze_worker"]
+    fake.services["stargaze_web"]["Spec"]["TaskTemplate"]["ContainerSpec"]["Labels"] = {}
 
-    _, services = operations.production_status(store, small.target())
+    _, services = operations.production_status(store, fake.target())
 
     found = {row["service"]: (row["state"], row["reason"]) for row in services}
     assert found["worker"] == ("failed", "the service does not exist")
     assert found["web"][0] == "failed"
 
 
-def test_before_the_first_delivery_machines_are_shown_and_no_service(small: FakeSwarm, store: Store) -> None:
-    small.services.clear()
+def test_the_status_before_the_first_deploy_has_machines_and_no_services(fake: FakeSwarm, store: Store) -> None:
+    fake.services.clear()
     (store.root / "delivery" / "stack.yml").unlink()
 
-    machines, services = operations.production_status(store, small.target())
+    machines, services = operations.production_status(store, fake.target())
 
     assert [row["state"] for row in machines] == ["ready", "ready"]
     assert services == []
 
 
-def test_a_machine_that_goes_away_while_it_is_asked_is_a_row_too(
-    small: FakeSwarm, store: Store, monkeypatch: pytest.MonkeyPatch
+def test_a_machine_that_becomes_unreachable_during_the_status_is_a_row(
+    fake: FakeSwarm, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look = operations.inspect_node
 
     def lost(host: SshHost, image: str, port: int) -> NodeStatus:
-        small.away.add("production2")
+        fake.unreachable.add("production2")
         return look(host, image, port)
 
     monkeypatch.setattr(operations, "inspect_node", lost)
 
-    machines, _ = operations.production_status(store, small.target())
+    machines, _ = operations.production_status(store, fake.target())
 
     assert (machines[0]["page"], machines[1]["machine"], machines[1]["page"]) == ("ready", "production2", "?")
     assert "ssh login to production2 failed" in machines[1]["state"]
 
 
-def test_a_machine_of_another_swarm_is_told_apart(
-    small: FakeSwarm, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_machine_of_another_swarm_is_marked(fake: FakeSwarm, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         production, "survey_node", lambda one: dataclasses.replace(survey(MACHINES[0]), host=one, node_id="elsewhere")
     )
 
-    machines, _ = operations.production_status(store, small.target())
+    machines, _ = operations.production_status(store, fake.target())
 
     assert {row["state"] for row in machines} == {"not in this Swarm"}
 
@@ -196,20 +194,20 @@ def test_a_machine_of_another_swarm_is_told_apart(
         ("", "no answer"),
     ],
 )
-def test_a_page_says_what_is_in_its_way(
-    small: FakeSwarm, store: Store, monkeypatch: pytest.MonkeyPatch, page: str, said: str
+def test_the_status_shows_why_a_page_is_not_ready(
+    fake: FakeSwarm, store: Store, monkeypatch: pytest.MonkeyPatch, page: str, said: str
 ) -> None:
     monkeypatch.setattr(operations, "inspect_node", lambda one, *_: NodeStatus(one.name, "a" * 64, (), page))
 
-    machines, _ = operations.production_status(store, small.target())
+    machines, _ = operations.production_status(store, fake.target())
 
     assert [row["page"] for row in machines] == [said, said]
 
 
-def test_numbers_are_set_and_waited_for(small: FakeSwarm) -> None:
-    rows = operations.scale_production(SWARM, small.target(), {"web": 3, "worker": 4}, lambda _: None)
+def test_scale_waits_until_the_replicas_run(fake: FakeSwarm) -> None:
+    rows = operations.scale_production(SWARM, fake.target(), {"web": 3, "worker": 4}, lambda _: None)
 
-    assert small.done == ["docker service scale --detach stargaze_web=3 stargaze_worker=4"]
+    assert fake.changes == ["docker service scale --detach stargaze_web=3 stargaze_worker=4"]
     assert {row["service"]: (row["running"], row["state"]) for row in rows} == {
         "web": (3, "ok"),
         "worker": (4, "ok"),
@@ -218,27 +216,27 @@ def test_numbers_are_set_and_waited_for(small: FakeSwarm) -> None:
     }
 
 
-def test_what_was_not_delivered_is_not_scaled(small: FakeSwarm) -> None:
-    small.services.clear()
+def test_scale_before_the_first_deploy_is_an_error(fake: FakeSwarm) -> None:
+    fake.services.clear()
 
     with pytest.raises(MissingInputError, match="nothing has been deployed to the Swarm"):
-        operations.scale_production(SWARM, small.target(), {"worker": 4}, lambda _: None)
+        operations.scale_production(SWARM, fake.target(), {"worker": 4}, lambda _: None)
 
-    assert small.done == []
+    assert fake.changes == []
 
 
-def test_replicas_that_do_not_come_up_are_named_with_the_reason(small: FakeSwarm) -> None:
-    small.dead.add("stargaze_worker")
-    small.failed["stargaze_worker"] = "no suitable node (insufficient resources)"
+def test_replicas_that_do_not_start_are_named_with_the_reason(fake: FakeSwarm) -> None:
+    fake.never_started.add("stargaze_worker")
+    fake.task_errors["stargaze_worker"] = "no suitable node (insufficient resources)"
 
     with pytest.raises(ExternalError, match=r"worker: 0 of 9 run: no suitable node"):
-        operations.scale_production(SWARM, small.target(), {"worker": 9}, lambda _: None)
+        operations.scale_production(SWARM, fake.target(), {"worker": 9}, lambda _: None)
 
 
-def test_without_any_service_the_hint_of_a_log_is_what_makes_them(small: FakeSwarm) -> None:
-    small.services.clear()
+def test_without_services_the_hint_of_a_log_is_deploy(fake: FakeSwarm) -> None:
+    fake.services.clear()
 
     with pytest.raises(UsageError) as caught:
-        operations.service_log_argv(small.target(), "web", lines=1, follow=False)
+        operations.service_log_argv(fake.target(), "web", lines=1, follow=False)
 
     assert caught.value.hint == "nothing is deployed: stargaze deploy"

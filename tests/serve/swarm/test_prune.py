@@ -1,4 +1,4 @@
-"""What deliveries leave behind: what goes is said by pure functions, and it goes from a small Swarm in memory."""
+"""Old images, configs and stacks: which are deleted, by pure functions and from a fake Swarm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stargaze.serve.swarm.delivery_state import save_verified_stack, send_stack,
 from stargaze.serve.swarm.docker import Swarm
 from stargaze.serve.swarm.prune import StackReferences, prune_deployments, stale_configs, stale_images, stale_stacks
 from stargaze.store import Store
-from tests.serve.stack.test_compose import WANTED
+from tests.serve.stack.test_compose import SPEC
 from tests.serve.swarm.fake_swarm import FakeSwarm
 
 
@@ -22,11 +22,11 @@ def of(number: int, *configs: str) -> StackReferences:
     return StackReferences(f"stargaze-serve:{number}", frozenset(configs))
 
 
-def test_three_stacks_stay() -> None:
+def test_three_stacks_are_kept() -> None:
     assert stale_stacks([Path(name) for name in "edcba"]) == [Path("b"), Path("a")]
 
 
-def test_three_different_images_stay_however_often_each_was_sent() -> None:
+def test_three_different_images_are_kept_however_often_each_was_deployed() -> None:
     stacks = [of(5), of(5), of(5), of(4), of(4), of(3), of(2), of(1)]
 
     assert stale_images([f"stargaze-serve:{number}" for number in range(1, 6)], [], stacks) == [
@@ -46,7 +46,7 @@ def test_three_different_images_stay_however_often_each_was_sent() -> None:
         "registry.example/stargaze-serve-skops:used",
     ],
 )
-def test_other_peoples_images_stay_and_those_of_any_container(image: str) -> None:
+def test_other_images_and_images_in_use_are_kept(image: str) -> None:
     used = ["stargaze-serve:used", "registry.example/stargaze-serve-skops:used"]
 
     assert stale_images([image, "registry.example/stargaze-serve-skops:1"], used, [of(2)]) == [
@@ -54,7 +54,7 @@ def test_other_peoples_images_stay_and_those_of_any_container(image: str) -> Non
     ]
 
 
-def test_configs_of_the_stacks_that_stay_do_so_and_other_peoples() -> None:
+def test_configs_of_kept_stacks_and_other_configs_are_kept() -> None:
     ours = [f"stargaze_broker_0000000{number}" for number in range(6)]
     stacks = [of(1, ours[5]), *(of(1, name) for name in reversed(ours))]
 
@@ -62,69 +62,67 @@ def test_configs_of_the_stacks_that_stay_do_so_and_other_peoples() -> None:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
     made = FakeSwarm()
-    made.enter(monkeypatch)
+    made.install(monkeypatch)
     return made
 
 
-def wanted(number: int) -> StackSpec:
-    deploy = dataclasses.replace(WANTED.deploy, broker_memory=float(number))
-    return dataclasses.replace(WANTED, deploy=deploy, image=f"stargaze-serve:{number}", secrets=1, backing_secrets=1)
+def spec(number: int) -> StackSpec:
+    deploy = dataclasses.replace(SPEC.deploy, broker_memory=float(number))
+    return dataclasses.replace(SPEC, deploy=deploy, image=f"stargaze-serve:{number}", secrets=1, backing_secrets=1)
 
 
 @pytest.fixture
-def used(small: FakeSwarm, store: Store) -> FakeSwarm:
-    """A Swarm to which five stacks were sent, each with an image and configs of its own."""
-    small.secrets = dict.fromkeys(render_stack(wanted(1))["secrets"], b"")
+def used(fake: FakeSwarm, store: Store) -> FakeSwarm:
+    """A fake Swarm with five deployed stacks, each with its own image and configs."""
+    fake.secrets = dict.fromkeys(render_stack(spec(1))["secrets"], b"")
     for number in range(1, 6):
-        whole = render_stack(wanted(number))
-        send_stack(store, Swarm(small.machines[0]), whole)
+        stack = render_stack(spec(number))
+        send_stack(store, Swarm(fake.machines[0]), stack)
         os.utime(sent_stacks(store)[0], (number, number))
-        save_verified_stack(store, whole)
+        save_verified_stack(store, stack)
     every = {f"stargaze-serve:{number}" for number in range(1, 6)}
-    small.images = {one.name: {*every, "redis:7"} for one in small.machines}
-    small.built = set(every)
-    return small
+    fake.images = {one.name: {*every, "redis:7"} for one in fake.machines}
+    fake.built = set(every)
+    return fake
 
 
-def left(small: FakeSwarm) -> list[set[str]]:
-    return [*small.images.values(), small.built]
+def left(fake: FakeSwarm) -> list[set[str]]:
+    return [*fake.images.values(), fake.built]
 
 
-def test_what_nobody_returns_to_goes_from_every_node_the_builder_the_swarm_and_the_store(
-    used: FakeSwarm, store: Store
-) -> None:
+def test_prune_deletes_from_nodes_builder_swarm_and_store(used: FakeSwarm, store: Store) -> None:
     said: list[str] = []
 
     prune_deployments(store, used.target(), Swarm(used.machines[0]), said.append)
 
     newest = {f"stargaze-serve:{number}" for number in (3, 4, 5)}
     assert left(used) == [{*newest, "redis:7"}, {*newest, "redis:7"}, newest]
-    assert set(used.configs) == {name for number in (3, 4, 5) for name in render_stack(wanted(number))["configs"]}
+    assert set(used.configs) == {name for number in (3, 4, 5) for name in render_stack(spec(number))["configs"]}
     assert [path.stat().st_mtime for path in sent_stacks(store)] == [5, 4, 3]
     assert said == []
 
 
-def test_swept_twice_is_swept_once(used: FakeSwarm, store: Store) -> None:
+def test_a_second_prune_does_nothing(used: FakeSwarm, store: Store) -> None:
     prune_deployments(store, used.target(), Swarm(used.machines[0]), print)
-    used.done.clear()
+    used.changes.clear()
 
     prune_deployments(store, used.target(), Swarm(used.machines[0]), print)
 
-    assert used.done == []
+    assert used.changes == []
 
 
-def test_the_image_of_a_container_that_has_ended_waits_for_the_next_time(used: FakeSwarm, store: Store) -> None:
-    used.ended = ["stargaze-serve:1"]
+def test_the_image_of_an_ended_container_is_kept(used: FakeSwarm, store: Store) -> None:
+    used.ended_images = ["stargaze-serve:1"]
 
     prune_deployments(store, used.target(), Swarm(used.machines[0]), print)
 
     assert ["stargaze-serve:1" in images for images in left(used)] == [True, True, False]
 
 
-def test_what_cannot_be_removed_is_a_note_and_keeps_nothing_else(used: FakeSwarm, store: Store) -> None:
-    used.refuses = {"image rm": "Error response from daemon: conflict"}
+def test_a_failed_deletion_is_a_note_and_the_rest_is_deleted(used: FakeSwarm, store: Store) -> None:
+    used.failures = {"image rm": "Error response from daemon: conflict"}
     said: list[str] = []
 
     prune_deployments(store, used.target(), Swarm(used.machines[0]), said.append)
@@ -137,7 +135,7 @@ def test_what_cannot_be_removed_is_a_note_and_keeps_nothing_else(used: FakeSwarm
     assert len(used.configs) == len(sent_stacks(store)) == len(used.built) == 3
 
 
-def test_before_the_first_delivery_nothing_is_asked(small: FakeSwarm, store: Store) -> None:
-    small.away = {one.name for one in small.machines}
+def test_prune_before_the_first_deploy_does_nothing(fake: FakeSwarm, store: Store) -> None:
+    fake.unreachable = {one.name for one in fake.machines}
 
-    prune_deployments(store, small.target(), Swarm(small.machines[0]), pytest.fail)
+    prune_deployments(store, fake.target(), Swarm(fake.machines[0]), pytest.fail)

@@ -1,4 +1,4 @@
-"""New secrets, over a small Swarm in memory: which of them is known to whom at each step, whatever stops it."""
+"""Rotation of secrets in a fake Swarm: which services know which version at each step, also after an interruption."""
 
 from __future__ import annotations
 
@@ -23,64 +23,64 @@ from stargaze.store import Store
 from tests.serve.swarm.fake_swarm import FakeSwarm, machine
 
 SECTION = DeploySection(to="swarm", registry="registry.example", timeout=0)
-NEW = [f"docker secret create stargaze_{name}_2 -" for name in secret_versions.SECRET_NAMES]
-SENT = "docker stack deploy --prune --resolve-image never --compose-file - stargaze"
+CREATED = [f"docker secret create stargaze_{name}_2 -" for name in secret_versions.SECRET_NAMES]
+STACK_DEPLOY = "docker stack deploy --prune --resolve-image never --compose-file - stargaze"
 
 
 @pytest.fixture
-def small(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
-    """A Swarm to which something was delivered, with secrets of version 1."""
+def fake(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
+    """A fake Swarm with a deployed stack and secrets of version 1."""
     monkeypatch.setattr(wait, "POLL_INTERVAL", 0.0)
     store.root.mkdir()
     made = FakeSwarm()
-    made.enter(monkeypatch)
-    deliver(made, store, tmp_path)
+    made.install(monkeypatch)
+    deploy(made, store, tmp_path)
     return made
 
 
-def deliver(small: FakeSwarm, store: Store, bundle: Path) -> None:
-    survey = survey_production(small.target().hosts)
-    plan = plan_stack(SECTION, small.target(), survey, bundle)
-    ready = prepare_stack(plan, SECTION, small.target(), survey, lambda _: None)
+def deploy(fake: FakeSwarm, store: Store, bundle: Path) -> None:
+    survey = survey_production(fake.target().hosts)
+    plan = plan_stack(SECTION, fake.target(), survey, bundle)
+    ready = prepare_stack(plan, SECTION, fake.target(), survey, lambda _: None)
     send_stack(store, survey.swarm, ready)
     save_verified_stack(store, ready)
-    small.done.clear()
-    small.stdin.clear()
+    fake.changes.clear()
+    fake.stdin.clear()
 
 
-def turn(small: FakeSwarm, store: Store) -> int:
-    return rotate_secrets(SECTION, store, small.target(), notify=lambda _: None)
+def rotate(fake: FakeSwarm, store: Store) -> int:
+    return rotate_secrets(SECTION, store, fake.target(), notify=lambda _: None)
 
 
-def in_use(small: FakeSwarm) -> tuple[int, int] | None:
-    return secret_versions.versions_in_use(Swarm(small.machines[0]).read_state().services)
+def in_use(fake: FakeSwarm) -> tuple[int, int] | None:
+    return secret_versions.versions_in_use(Swarm(fake.machines[0]).read_state().services)
 
 
-def held(small: FakeSwarm) -> set[str]:
-    """Return the versions of the secrets that Swarm holds."""
-    return {name.rpartition("_")[2] for name in small.secrets}
+def held(fake: FakeSwarm) -> set[str]:
+    """Return the versions of all secrets of the Swarm."""
+    return {name.rpartition("_")[2] for name in fake.secrets}
 
 
-def test_nobody_shows_a_secret_before_the_other_side_knows_it_and_the_old_ones_go_last(
-    small: FakeSwarm, store: Store
+def test_new_secrets_are_known_before_they_are_used_and_old_ones_are_deleted_last(
+    fake: FakeSwarm, store: Store
 ) -> None:
-    assert turn(small, store) == 2
+    assert rotate(fake, store) == 2
 
-    assert [line for line in small.done if "config create" not in line] == [
-        *NEW,
-        "production1: stargaze_broker: make a user stargaze_2",
+    assert [line for line in fake.changes if "config create" not in line] == [
+        *CREATED,
+        "production1: stargaze_broker: add a user stargaze_2",
         "production1: stargaze_web: stargaze.serve.supervisor.redis_user",
-        SENT,
-        SENT,
+        STACK_DEPLOY,
+        STACK_DEPLOY,
         "production1: stargaze_broker: delete all users but stargaze_2",
         "docker secret rm " + " ".join(sorted(f"stargaze_{name}_1" for name in secret_versions.SECRET_NAMES)),
     ]
 
 
-def test_page_and_workers_change_first_and_queue_and_results_only_after_them(small: FakeSwarm, store: Store) -> None:
-    turn(small, store)
+def test_web_and_workers_change_before_broker_and_results(fake: FakeSwarm, store: Store) -> None:
+    rotate(fake, store)
 
-    sent = [json.loads(stdin) for line, stdin in small.stdin if line == SENT]
+    sent = [json.loads(stdin) for line, stdin in fake.stdin if line == STACK_DEPLOY]
     assert [
         (one["services"][name]["secrets"][0]["source"], one["services"][behind]["secrets"][0]["source"])
         for one in sent
@@ -93,187 +93,185 @@ def test_page_and_workers_change_first_and_queue_and_results_only_after_them(sma
     ]
 
 
-def test_new_secrets_go_with_the_image_that_runs_and_what_it_holds(small: FakeSwarm, store: Store) -> None:
-    before = small.services["stargaze_web"]["Spec"]["TaskTemplate"]["ContainerSpec"]
+def test_a_rotation_keeps_the_running_image(fake: FakeSwarm, store: Store) -> None:
+    before = fake.services["stargaze_web"]["Spec"]["TaskTemplate"]["ContainerSpec"]
 
-    turn(small, store)
+    rotate(fake, store)
 
-    after = small.services["stargaze_web"]["Spec"]["TaskTemplate"]["ContainerSpec"]
+    after = fake.services["stargaze_web"]["Spec"]["TaskTemplate"]["ContainerSpec"]
     assert (after["Image"], after["Labels"][CONTENT_LABEL]) == (before["Image"], before["Labels"][CONTENT_LABEL])
 
 
-def test_queue_and_results_are_told_of_the_very_secrets_that_are_shown_later(small: FakeSwarm, store: Store) -> None:
-    turn(small, store)
+def test_broker_and_results_get_the_secrets_that_are_used_later(fake: FakeSwarm, store: Store) -> None:
+    rotate(fake, store)
 
-    told = {line.partition(": ")[2]: stdin for line, stdin in small.stdin}
-    assert told["stargaze_broker: make a user stargaze_2"] == small.secrets["stargaze_broker_2"]
-    digest = hashlib.sha256(small.secrets["stargaze_results_2"]).hexdigest()
+    told = {line.partition(": ")[2]: stdin for line, stdin in fake.stdin}
+    assert told["stargaze_broker: add a user stargaze_2"] == fake.secrets["stargaze_broker_2"]
+    digest = hashlib.sha256(fake.secrets["stargaze_results_2"]).hexdigest()
     assert json.loads(told["stargaze_web: stargaze.serve.supervisor.redis_user"]) == {
         "user": "stargaze_2",
         "digest": digest,
     }
 
 
-def test_no_password_is_a_word_of_a_command_or_lies_in_a_file(small: FakeSwarm, store: Store) -> None:
-    turn(small, store)
+def test_no_password_is_an_argument_or_in_a_file(fake: FakeSwarm, store: Store) -> None:
+    rotate(fake, store)
 
-    texts = [*small.done, *(path.read_text() for path in store.root.rglob("*") if path.is_file())]
-    assert not [text for text in texts for secret in small.secrets.values() if secret.decode() in text]
-
-
-def test_what_was_rotated_is_what_a_later_failure_goes_back_to(small: FakeSwarm, store: Store) -> None:
-    turn(small, store)
-
-    assert (in_use(small), held(small)) == ((2, 2), {"2"})
-    assert set((load_verified_stack(store) or {})["secrets"]) <= set(small.secrets)
+    texts = [*fake.changes, *(path.read_text() for path in store.root.rglob("*") if path.is_file())]
+    assert not [text for text in texts for secret in fake.secrets.values() if secret.decode() in text]
 
 
-def test_a_queue_is_told_where_it_runs(small: FakeSwarm, store: Store) -> None:
-    small.runs_on = {"stargaze_broker": "production2", "stargaze_web": "production2"}
+def test_the_rotated_stack_is_the_one_to_restore(fake: FakeSwarm, store: Store) -> None:
+    rotate(fake, store)
 
-    turn(small, store)
+    assert (in_use(fake), held(fake)) == ((2, 2), {"2"})
+    assert set((load_verified_stack(store) or {})["secrets"]) <= set(fake.secrets)
 
-    assert [line.split(":")[0] for line in small.done if ": stargaze_" in line] == ["production2"] * 3
+
+def test_the_user_is_added_on_the_machine_of_the_broker(fake: FakeSwarm, store: Store) -> None:
+    fake.runs_on = {"stargaze_broker": "production2", "stargaze_web": "production2"}
+
+    rotate(fake, store)
+
+    assert [line.split(":")[0] for line in fake.changes if ": stargaze_" in line] == ["production2"] * 3
 
 
-def test_one_of_several_queues_tells_the_others(
-    small: FakeSwarm, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_one_broker_of_a_cluster_gets_the_new_user(
+    fake: FakeSwarm, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small.machines = (machine(1), machine(2), machine(3))
-    small.services.clear()
-    deliver(small, store, tmp_path)
-    small.runs_on = {"stargaze_broker1": "nowhere", "stargaze_broker2": "production2"}
+    fake.machines = (machine(1), machine(2), machine(3))
+    fake.services.clear()
+    deploy(fake, store, tmp_path)
+    fake.runs_on = {"stargaze_broker1": "nowhere", "stargaze_broker2": "production2"}
 
-    turn(small, store)
+    rotate(fake, store)
 
-    assert [line for line in small.done if "stargaze_broker" in line and "docker" not in line] == [
-        "production2: stargaze_broker2: make a user stargaze_2",
+    assert [line for line in fake.changes if "stargaze_broker" in line and "docker" not in line] == [
+        "production2: stargaze_broker2: add a user stargaze_2",
         "production2: stargaze_broker2: delete all users but stargaze_2",
     ]
-    assert secret_versions.COOKIE_SECRET in small.secrets
+    assert secret_versions.COOKIE_SECRET in fake.secrets
 
 
-# ---- what stops it --------------------------------------------------------------------------------------------------
+# ---- interruptions --------------------------------------------------------------------------------------------------
 
 
-def test_where_nothing_is_deployed_nothing_is_made(small: FakeSwarm, store: Store) -> None:
-    small.services.clear()
+def test_a_rotation_before_the_first_deploy_creates_nothing(fake: FakeSwarm, store: Store) -> None:
+    fake.services.clear()
 
     with pytest.raises(MissingInputError, match="nothing has been deployed to the Swarm"):
-        turn(small, store)
+        rotate(fake, store)
 
-    assert small.done == []
+    assert fake.changes == []
 
 
-def test_services_without_our_secrets_are_not_given_any(small: FakeSwarm, store: Store) -> None:
-    for one in small.services.values():
+def test_services_without_our_secrets_are_not_changed(fake: FakeSwarm, store: Store) -> None:
+    for one in fake.services.values():
         one["Spec"]["TaskTemplate"]["ContainerSpec"]["Secrets"] = None
 
     with pytest.raises(MissingInputError, match="no secrets are in use") as caught:
-        turn(small, store)
+        rotate(fake, store)
 
     assert caught.value.hint == "stargaze deploy"
-    assert small.done == []
+    assert fake.changes == []
 
 
 @pytest.mark.parametrize(
     ("what", "said", "hint"),
     [
-        ("make a user", "broker on production1: the node is down", "stargaze logs broker"),
+        ("add a user", "broker on production1: the node is down", "stargaze logs broker"),
         ("stargaze.serve.supervisor.redis_user", "web on production1: the node is down", "stargaze logs web"),
     ],
 )
-def test_a_side_that_learns_nothing_ends_it_before_anybody_shows_the_new_secrets(
-    small: FakeSwarm, store: Store, what: str, said: str, hint: str
+def test_a_failed_new_user_ends_the_rotation_before_any_service_changes(
+    fake: FakeSwarm, store: Store, what: str, said: str, hint: str
 ) -> None:
-    small.refuses[what] = "the node is down"
+    fake.failures[what] = "the node is down"
 
     with pytest.raises(ExternalError) as caught:
-        turn(small, store)
+        rotate(fake, store)
 
     assert (caught.value.message, caught.value.hint) == (said, hint)
-    assert SENT not in small.done
-    assert (in_use(small), held(small)) == ((1, 1), {"1", "2"})
+    assert STACK_DEPLOY not in fake.changes
+    assert (in_use(fake), held(fake)) == ((1, 1), {"1", "2"})
 
 
-def test_a_queue_that_runs_nowhere_is_said(small: FakeSwarm, store: Store) -> None:
-    small.runs_on["stargaze_broker"] = "nowhere"
+def test_a_broker_without_container_is_an_error(fake: FakeSwarm, store: Store) -> None:
+    fake.runs_on["stargaze_broker"] = "nowhere"
 
     with pytest.raises(ExternalError, match=r"^broker: no running container") as caught:
-        turn(small, store)
+        rotate(fake, store)
 
     assert caught.value.hint == "stargaze status"
-    assert SENT not in small.done
+    assert STACK_DEPLOY not in fake.changes
 
 
-def test_pages_that_are_not_well_with_the_new_ones_leave_both_valid(small: FakeSwarm, store: Store) -> None:
+def test_a_web_service_that_fails_with_new_secrets_leaves_both_versions_valid(fake: FakeSwarm, store: Store) -> None:
     before = load_verified_stack(store)
-    small.ill["web"] = "unhealthy"
+    fake.unhealthy["web"] = "unhealthy"
 
     with pytest.raises(ExternalError, match=r"web: .*unhealthy"):
-        turn(small, store)
+        rotate(fake, store)
 
-    assert held(small) == {"1", "2"}
+    assert held(fake) == {"1", "2"}
     assert load_verified_stack(store) == before
-    assert not [line for line in small.done if "delete all users" in line]
+    assert not [line for line in fake.changes if "delete all users" in line]
 
 
-def test_the_same_command_ends_what_was_stopped_half_way(small: FakeSwarm, store: Store) -> None:
-    small.ill["results"] = "no memory"
+def test_a_repeated_rotation_completes_an_interrupted_one(fake: FakeSwarm, store: Store) -> None:
+    fake.unhealthy["results"] = "no memory"
     with pytest.raises(ExternalError, match=r"results: .*no memory"):
-        turn(small, store)
-    small.ill.clear()
+        rotate(fake, store)
+    fake.unhealthy.clear()
 
-    assert turn(small, store) == 3
+    assert rotate(fake, store) == 3
 
-    assert (in_use(small), held(small)) == ((3, 3), {"3"})
-    assert "production1: stargaze_broker: delete all users but stargaze_3" in small.done
+    assert (in_use(fake), held(fake)) == ((3, 3), {"3"})
+    assert "production1: stargaze_broker: delete all users but stargaze_3" in fake.changes
 
 
-def test_a_queue_that_went_back_alone_does_not_have_the_results_forget_whom_the_pages_are(
-    small: FakeSwarm, store: Store, tmp_path: Path
+def test_a_broker_that_was_rolled_back_alone_restarts_with_the_newer_secrets(
+    fake: FakeSwarm, store: Store, tmp_path: Path
 ) -> None:
-    small.ill["broker"] = "no memory"
+    fake.unhealthy["broker"] = "no memory"
     with pytest.raises(ExternalError, match=r"broker: .*no memory"):
-        turn(small, store)
-    small.ill.clear()
+        rotate(fake, store)
+    fake.unhealthy.clear()
 
-    deliver(small, store, tmp_path)
+    deploy(fake, store, tmp_path)
 
-    assert in_use(small) == (2, 2)
-    behind = [small.services[f"stargaze_{name}"]["Spec"]["TaskTemplate"] for name in ("broker", "results")]
+    assert in_use(fake) == (2, 2)
+    behind = [fake.services[f"stargaze_{name}"]["Spec"]["TaskTemplate"] for name in ("broker", "results")]
     assert [one["ContainerSpec"]["Secrets"][0]["SecretName"] for one in behind] == [
         "stargaze_broker_conf_2",
         "stargaze_results_conf_2",
     ]
 
 
-def test_results_that_began_anew_between_two_rotations_learn_the_present_user_before_the_next(
-    small: FakeSwarm, store: Store
-) -> None:
-    """They knew the page's user by word of mouth alone, and refuse it now: nothing else would end that."""
-    small.ill |= {"broker": "no memory", "results": "no memory"}
+def test_a_restarted_result_store_gets_the_current_user_before_the_next_rotation(fake: FakeSwarm, store: Store) -> None:
+    """The user was added while Redis ran, so it is unknown after a restart."""
+    fake.unhealthy |= {"broker": "no memory", "results": "no memory"}
     with pytest.raises(ExternalError, match="no memory"):
-        turn(small, store)
-    assert in_use(small) == (2, 1)
-    small.ill.clear()
-    small.refuses["stargaze.serve.supervisor.redis_user"] = "Redis: invalid username-password pair"
-    deploy = small._deploy
+        rotate(fake, store)
+    assert in_use(fake) == (2, 1)
+    fake.unhealthy.clear()
+    fake.failures["stargaze.serve.supervisor.redis_user"] = "Redis: invalid username-password pair"
+    deploy_stack = fake._deploy
 
-    def learn(whole: dict[str, Any]) -> None:
-        deploy(whole)
-        if "stargaze_results_conf_2" in whole["secrets"]:
-            small.refuses.clear()
+    def add_user(stack: dict[str, Any]) -> None:
+        deploy_stack(stack)
+        if "stargaze_results_conf_2" in stack["secrets"]:
+            fake.failures.clear()
 
-    small._deploy = learn  # type: ignore[method-assign]
-    small.stdin.clear()
+    fake._deploy = add_user  # type: ignore[method-assign]
+    fake.stdin.clear()
 
-    assert turn(small, store) == 3
+    assert rotate(fake, store) == 3
 
-    sent = [json.loads(stdin)["services"] for line, stdin in small.stdin if line == SENT]
+    sent = [json.loads(stdin)["services"] for line, stdin in fake.stdin if line == STACK_DEPLOY]
     assert [[one[name]["secrets"][0]["source"] for name in ("web", "results")] for one in sent] == [
         ["stargaze_broker_2", "stargaze_results_conf_2"],
         ["stargaze_broker_3", "stargaze_results_conf_2"],
         ["stargaze_broker_3", "stargaze_results_conf_3"],
     ]
-    assert (in_use(small), held(small)) == ((3, 3), {"3"})
+    assert (in_use(fake), held(fake)) == ((3, 3), {"3"})

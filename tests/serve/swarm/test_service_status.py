@@ -1,4 +1,4 @@
-"""What Docker says of services, and what is made of it; the shapes are those of Docker's own answers."""
+"""The status of services from Docker's output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stargaze.serve.swarm.docker import Container, NodeStatus, SwarmState
 from stargaze.serve.swarm.service_status import ServiceStatus, node_mismatches, service_status, stack_is_deployed
 
 NODES = (Node("production1"), Node("production2"))
-WANTED = StackSpec(
+SPEC = StackSpec(
     DeploySection(to="swarm", publish_mode="host", endpoint_mode="dnsrr"),
     ServeSection(),
     Sources(),
@@ -25,9 +25,9 @@ WANTED = StackSpec(
     1,
     NODES,
 )
-WHOLE = render_stack(WANTED)
-OLD = render_stack(dataclasses.replace(WANTED, image="stargaze-serve:0"))
-TOLD = [
+STACK = render_stack(SPEC)
+OLD = render_stack(dataclasses.replace(SPEC, image="stargaze-serve:0"))
+SWARM_NODES = [
     {
         "ID": node.hostname,
         "Description": {"Hostname": node.hostname},
@@ -38,43 +38,43 @@ TOLD = [
 ]
 
 
-def service(name: str, whole: dict[str, Any] = WHOLE, **more: Any) -> dict[str, Any]:
-    given = whole["services"][name]
+def service(name: str, stack: dict[str, Any] = STACK, **more: Any) -> dict[str, Any]:
+    given = stack["services"][name]
     replicas = given["deploy"].get("replicas")
     return {
         "ID": name,
         "Spec": {
             "Name": f"stargaze_{name}",
             "Labels": {STACK_LABEL: given["deploy"]["labels"][STACK_LABEL]},
-            "TaskTemplate": template(name, whole),
+            "TaskTemplate": template(name, stack),
             "Mode": {"Replicated": {"Replicas": replicas}} if replicas else {"Global": {}},
         },
         **more,
     }
 
 
-def template(name: str, whole: dict[str, Any] = WHOLE) -> dict[str, Any]:
-    given = whole["services"][name]
+def template(name: str, stack: dict[str, Any] = STACK) -> dict[str, Any]:
+    given = stack["services"][name]
     return {"ContainerSpec": {"Image": given["image"], "Labels": {SERVICE_LABEL: given["labels"][SERVICE_LABEL]}}}
 
 
 def task(
-    name: str, node: str, state: str = "running", whole: dict[str, Any] = WHOLE, wish: str = "running", why: str = ""
+    name: str, node: str, state: str = "running", stack: dict[str, Any] = STACK, desired: str = "running", why: str = ""
 ) -> dict[str, Any]:
     return {
         "ServiceID": name,
         "NodeID": node,
-        "Spec": template(name, whole),
-        "DesiredState": wish,
+        "Spec": template(name, stack),
+        "DesiredState": desired,
         "Status": {"State": state, "Timestamp": "2026-01-01T00:00:00Z", "Err": why},
     }
 
 
-def web(services: list[Any], tasks: list[Any], whole: dict[str, Any] | None = WHOLE) -> ServiceStatus:
-    return next(one for one in service_status(SwarmState(TOLD, services, tasks), whole) if one.name == "web")
+def web(services: list[Any], tasks: list[Any], stack: dict[str, Any] | None = STACK) -> ServiceStatus:
+    return next(one for one in service_status(SwarmState(SWARM_NODES, services, tasks), stack) if one.name == "web")
 
 
-def test_one_page_on_each_node_is_well() -> None:
+def test_one_web_task_per_node_is_ok() -> None:
     tasks = [task("web", "production1"), task("web", "production2")]
 
     found = web([service("web")], tasks)
@@ -88,25 +88,25 @@ def test_one_page_on_each_node_is_well() -> None:
     [
         [task("web", "production1")],
         [task("web", "production1"), task("web", "production2", "starting")],
-        [task("web", "production1"), task("web", "production2", whole=OLD)],
+        [task("web", "production1"), task("web", "production2", stack=OLD)],
     ],
-    ids=["one is missing", "one begins", "one is of before"],
+    ids=["missing", "starting", "old"],
 )
-def test_what_is_not_all_there_is_changing(tasks: list[Any]) -> None:
+def test_missing_starting_or_old_tasks_are_updating(tasks: list[Any]) -> None:
     assert web([service("web")], tasks).state == "updating"
 
 
-def test_an_update_that_is_still_watched_is_not_believed() -> None:
+def test_an_update_that_is_still_monitored_is_updating() -> None:
     tasks = [task("web", "production1"), task("web", "production2")]
 
     assert web([service("web", UpdateStatus={"State": "updating"})], tasks).state == "updating"
 
 
-def test_what_swarm_took_back_failed_with_the_tasks_own_reason() -> None:
-    """Docker's own command ends well then."""
-    tasks = [task("web", node.hostname, whole=OLD) for node in NODES]
+def test_a_rollback_by_swarm_is_failed_with_the_reason_of_the_task() -> None:
+    """The exit code of docker is 0 then."""
+    tasks = [task("web", node.hostname, stack=OLD) for node in NODES]
     tasks += [
-        task("web", "production1", "failed", wish="shutdown", why="task: non-zero exit (137): dockerexec: unhealthy")
+        task("web", "production1", "failed", desired="shutdown", why="task: non-zero exit (137): dockerexec: unhealthy")
     ]
 
     found = web([service("web", OLD, UpdateStatus={"State": "rollback_completed"})], tasks)
@@ -115,14 +115,14 @@ def test_what_swarm_took_back_failed_with_the_tasks_own_reason() -> None:
     assert "unhealthy" in found.reason
 
 
-def test_a_rollback_of_long_ago_says_nothing_of_now() -> None:
+def test_an_earlier_rollback_does_not_matter() -> None:
     tasks = [task("web", "production1"), task("web", "production2")]
 
     assert web([service("web", UpdateStatus={"State": "rollback_completed"})], tasks).state == "ok"
 
 
 @pytest.mark.parametrize("state", ["paused", "rollback_paused"])
-def test_an_update_that_swarm_stopped_failed_though_as_many_run_as_should(state: str) -> None:
+def test_a_paused_update_is_failed_although_all_tasks_run(state: str) -> None:
     tasks = [task("web", "production1"), task("web", "production2")]
 
     found = web([service("web", UpdateStatus={"State": state, "Message": "update paused due to failure"})], tasks)
@@ -130,9 +130,9 @@ def test_an_update_that_swarm_stopped_failed_though_as_many_run_as_should(state:
     assert (found.state, found.reason) == ("failed", "update paused due to failure")
 
 
-def test_the_reason_is_that_of_the_newest_task_that_has_one() -> None:
+def test_the_reason_is_that_of_the_newest_failed_task() -> None:
     def at(second: int, state: str, why: str) -> dict[str, Any]:
-        one = task("web", "production1", state, wish="shutdown", why=why)
+        one = task("web", "production1", state, desired="shutdown", why=why)
         one["Status"]["Timestamp"] = f"2026-01-01T00:00:0{second}Z"
         return one
 
@@ -141,77 +141,79 @@ def test_the_reason_is_that_of_the_newest_task_that_has_one() -> None:
     assert web([service("web")], tasks).reason == "newer"
 
 
-def test_a_task_that_waits_for_room_says_so() -> None:
+def test_a_task_that_waits_for_resources_has_a_reason() -> None:
     waits = task("worker", "", "pending", why="no suitable node (insufficient resources on 2 nodes)")
 
     (found,) = [
-        one for one in service_status(SwarmState(TOLD, [service("worker")], [waits]), None) if one.name == "worker"
+        one
+        for one in service_status(SwarmState(SWARM_NODES, [service("worker")], [waits]), None)
+        if one.name == "worker"
     ]
 
     assert (found.state, found.running, found.desired) == ("updating", 0, 2)
     assert "no suitable node" in found.reason
 
 
-def test_a_node_that_takes_no_services_is_not_waited_for() -> None:
-    down, drained = [{**node} for node in TOLD], [{**node} for node in TOLD]
+def test_unavailable_nodes_are_not_counted() -> None:
+    down, drained = [{**node} for node in SWARM_NODES], [{**node} for node in SWARM_NODES]
     down[1]["Status"] = {"State": "down"}
-    drained[1]["Spec"] = {**TOLD[1]["Spec"], "Availability": "drain"}
+    drained[1]["Spec"] = {**SWARM_NODES[1]["Spec"], "Availability": "drain"}
 
     for nodes in (down, drained):
         (found,) = service_status(SwarmState(nodes, [service("web")], [task("web", "production1")]), None)
         assert (found.state, found.running, found.desired) == ("ok", 1, 1)
 
 
-def test_what_ran_on_a_node_that_was_lost_is_not_waited_for() -> None:
-    """Swarm wants it ended there, and says of it what it knew last."""
-    lost = {**TOLD[1], "Status": {"State": "down"}}
+def test_tasks_of_a_lost_node_are_not_counted() -> None:
+    """Swarm shows their last known state."""
+    lost = {**SWARM_NODES[1], "Status": {"State": "down"}}
     tasks = [
         task("worker", "production1"),
         task("worker", "production1"),
-        task("worker", "production2", wish="shutdown"),
+        task("worker", "production2", desired="shutdown"),
     ]
 
-    found = service_status(SwarmState([TOLD[0], lost], [service("worker")], tasks), WHOLE)
+    found = service_status(SwarmState([SWARM_NODES[0], lost], [service("worker")], tasks), STACK)
 
     assert [(one.state, one.running) for one in found if one.name == "worker"] == [("ok", 2)]
 
 
 @pytest.mark.parametrize("state", ["paused", "rollback_paused"])
-def test_what_swarm_gave_up_is_sent_again_though_it_runs(state: str) -> None:
-    services = [service(name) for name in WHOLE["services"]]
-    assert stack_is_deployed(services, WHOLE)
+def test_a_paused_service_is_deployed_again_although_it_runs(state: str) -> None:
+    services = [service(name) for name in STACK["services"]]
+    assert stack_is_deployed(services, STACK)
 
     services[0]["UpdateStatus"] = {"State": state}
 
-    assert not stack_is_deployed(services, WHOLE)
+    assert not stack_is_deployed(services, STACK)
 
 
-def test_a_service_that_nobody_asked_for_is_not_judged_and_has_the_stack_sent() -> None:
-    services = [*(service(name) for name in WHOLE["services"]), {**service("web"), "ID": "old"}]
+def test_an_additional_service_has_no_status_and_requires_a_deploy() -> None:
+    services = [*(service(name) for name in STACK["services"]), {**service("web"), "ID": "old"}]
     services[-1]["Spec"] = {**services[-1]["Spec"], "Name": "stargaze_flower"}
 
-    assert [one.name for one in service_status(SwarmState(TOLD, services, []), WHOLE)] == list(WHOLE["services"])
-    assert not stack_is_deployed(services, WHOLE)
+    assert [one.name for one in service_status(SwarmState(SWARM_NODES, services, []), STACK)] == list(STACK["services"])
+    assert not stack_is_deployed(services, STACK)
 
 
-def test_a_service_that_is_not_there_failed() -> None:
+def test_a_missing_service_is_failed() -> None:
     assert web([], []).reason == "the service does not exist"
 
 
-def test_without_a_stack_a_service_is_held_to_its_own_definition() -> None:
-    tasks = [task("web", "production1", whole=OLD), task("web", "production2", whole=OLD)]
+def test_without_a_stack_a_service_is_compared_with_its_own_definition() -> None:
+    tasks = [task("web", "production1", stack=OLD), task("web", "production2", stack=OLD)]
 
     assert web([service("web", OLD)], tasks, None).state == "ok"
 
 
-def test_nothing_is_sent_where_all_is_as_sent() -> None:
-    services = [service(name) for name in WHOLE["services"]]
+def test_an_unchanged_stack_is_deployed() -> None:
+    services = [service(name) for name in STACK["services"]]
 
-    assert stack_is_deployed(services, WHOLE)
-    assert not stack_is_deployed(services[1:], WHOLE)
+    assert stack_is_deployed(services, STACK)
+    assert not stack_is_deployed(services[1:], STACK)
     assert not stack_is_deployed(services, OLD)
     services[1]["Spec"]["Mode"]["Replicated"]["Replicas"] = 7
-    assert not stack_is_deployed(services, WHOLE)
+    assert not stack_is_deployed(services, STACK)
 
 
 GOOD = NodeStatus(
@@ -222,7 +224,7 @@ GOOD = NodeStatus(
 )
 
 
-def test_a_machine_on_which_all_answers_with_the_release_is_believed() -> None:
+def test_a_node_that_serves_the_release_has_no_mismatches() -> None:
     assert node_mismatches(GOOD, "a" * 64) == []
 
 
@@ -247,5 +249,5 @@ def test_a_machine_on_which_all_answers_with_the_release_is_believed() -> None:
         ({"page_response": "200 []"}, "production1: its page shows another release"),
     ],
 )
-def test_what_is_not_so_is_named(changed: dict[str, Any], said: str) -> None:
+def test_each_mismatch_is_named(changed: dict[str, Any], said: str) -> None:
     assert node_mismatches(dataclasses.replace(GOOD, **changed), "a" * 64) == [said]

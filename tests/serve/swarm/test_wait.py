@@ -1,4 +1,4 @@
-"""Waiting for services and machines: what is said meanwhile, and when it is given up, with which reason."""
+"""Waiting for services and machines: messages and timeouts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DIGEST = "a" * 64
 
 @dataclass
 class Clock:
-    """Time that passes only where somebody waits."""
+    """Time that passes only in ``sleep``."""
 
     now: float = 0.0
 
@@ -43,8 +43,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let services be so, at one look after the other; the last again and again."""
+def polls(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set the services of each poll; the last ones are repeated."""
 
     def let(*looks: list[ServiceStatus]) -> None:
         left = list(looks)
@@ -61,25 +61,25 @@ def broker(state: str = "ok", why: str = "") -> ServiceStatus:
     return ServiceStatus("broker", int(state == "ok"), 1, "image", state, why)
 
 
-def test_services_that_are_well_are_returned_without_a_word(look: Callable[..., None]) -> None:
-    said: list[str] = []
-    look([web(2, "ok"), broker()])
+def test_running_services_are_returned_without_a_message(polls: Callable[..., None]) -> None:
+    notes: list[str] = []
+    polls([web(2, "ok"), broker()])
 
-    assert await_services(SECTION, SWARM, None, said.append) == [web(2, "ok"), broker()]
-    assert said == []
+    assert await_services(SECTION, SWARM, None, notes.append) == [web(2, "ok"), broker()]
+    assert notes == []
 
 
-def test_what_is_waited_for_is_said_whenever_it_changes_and_not_at_every_look(look: Callable[..., None]) -> None:
-    said: list[str] = []
+def test_waiting_is_reported_when_the_counts_change(polls: Callable[..., None]) -> None:
+    notes: list[str] = []
     none, one, both = web(0, "updating"), web(1, "updating"), web(2, "ok")
-    look([none, broker("updating")], [none, broker("updating")], [one, broker()], [one, broker()], [both, broker()])
+    polls([none, broker("updating")], [none, broker("updating")], [one, broker()], [one, broker()], [both, broker()])
 
-    assert await_services(SECTION, SWARM, None, said.append) == [both, broker()]
-    assert said == ["waiting for web 0 of 2, broker 0 of 1", "waiting for web 1 of 2"]
+    assert await_services(SECTION, SWARM, None, notes.append) == [both, broker()]
+    assert notes == ["waiting for web 0 of 2, broker 0 of 1", "waiting for web 1 of 2"]
 
 
-def test_a_service_that_failed_ends_the_wait_at_once(look: Callable[..., None], clock: Clock) -> None:
-    look([web(1, "updating"), broker("failed", "no such image")])
+def test_a_failed_service_ends_the_wait_at_once(polls: Callable[..., None], clock: Clock) -> None:
+    polls([web(1, "updating"), broker("failed", "no such image")])
 
     with pytest.raises(ExternalError) as caught:
         await_services(SECTION, SWARM, None, lambda _: None)
@@ -89,8 +89,8 @@ def test_a_service_that_failed_ends_the_wait_at_once(look: Callable[..., None], 
     assert clock.now == 0.0
 
 
-def test_patience_ends_and_names_all_that_is_not_well(look: Callable[..., None], clock: Clock) -> None:
-    look([web(1, "updating", "unhealthy"), broker("updating"), ServiceStatus("results", 1, 1, "", "ok")])
+def test_the_timeout_error_names_every_updating_service(polls: Callable[..., None], clock: Clock) -> None:
+    polls([web(1, "updating", "unhealthy"), broker("updating"), ServiceStatus("results", 1, 1, "", "ok")])
 
     with pytest.raises(ExternalError) as caught:
         await_services(SECTION, SWARM, None, lambda _: None)
@@ -105,8 +105,8 @@ def seen(name: str, serves: str = DIGEST) -> NodeStatus:
     return NodeStatus(name, DIGEST, (Container("web", True, [DIGEST]), Container("worker", True, [serves])), page)
 
 
-def test_a_release_serves_once_every_process_of_every_machine_answers_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers load it one after the other."""
+def test_a_release_serves_when_every_process_of_every_machine_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers reload one after the other."""
     asked: list[tuple[str, str, int]] = []
 
     def inspect(host: object, image: str, port: int) -> NodeStatus:
@@ -121,7 +121,7 @@ def test_a_release_serves_once_every_process_of_every_machine_answers_with_it(mo
     assert sorted(asked) == [(one.name, "image:1", 80) for one in MACHINES for _ in range(3)]
 
 
-def test_a_machine_that_goes_on_with_another_release_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_serves_another_release_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         wait, "inspect_node", lambda one, *_: seen(one.name, "b" * 64 if one.name == "production2" else DIGEST)
     )
@@ -133,13 +133,13 @@ def test_a_machine_that_goes_on_with_another_release_is_named(monkeypatch: pytes
     assert caught.value.hint == "stargaze status"
 
 
-@pytest.mark.parametrize(("patience", "most"), [(300, 62), (10, 12)])
-def test_a_release_is_waited_for_a_minute_at_most_and_not_as_long_as_services(
-    monkeypatch: pytest.MonkeyPatch, clock: Clock, patience: int, most: int
+@pytest.mark.parametrize(("timeout", "limit"), [(300, 62), (10, 12)])
+def test_serving_is_awaited_for_a_minute_at_most(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, timeout: int, limit: int
 ) -> None:
     monkeypatch.setattr(wait, "inspect_node", lambda one, *_: seen(one.name, "b" * 64))
 
     with pytest.raises(ExternalError, match=r"production1: .*; production2: .*"):
-        await_serving(DeploySection(timeout=patience), MACHINES, "image:1", 80, DIGEST)
+        await_serving(DeploySection(timeout=timeout), MACHINES, "image:1", 80, DIGEST)
 
-    assert most - 2 < clock.now <= most
+    assert limit - 2 < clock.now <= limit

@@ -1,4 +1,4 @@
-"""What is asked of a Docker engine, told by one that only listens; a real one is asked in the integration tests."""
+"""The docker commands of a screening, recorded by a fake engine; the integration tests use a real one."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def job(tmp_path: Path) -> FamilyJob:
     return FamilyJob("ridge", folder, rows=10, seed=7)
 
 
-def test_a_family_is_given_bounds_its_data_and_nothing_of_this_machine(job: FamilyJob) -> None:
+def test_a_family_has_limits_its_data_and_nothing_of_this_machine(job: FamilyJob) -> None:
     words = run_arguments(SPEC, job)
 
     bounds = {"--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--cpus=1.5"}
@@ -89,12 +89,12 @@ def test_a_family_is_given_bounds_its_data_and_nothing_of_this_machine(job: Fami
     assert words[-6:] == ["-m", "stargaze.tuning.executors.run_family", "ridge", "/data", "/results", "7"]
 
 
-def test_what_nobody_looks_at_any_more_ends_by_the_kernels_clock(job: FamilyJob) -> None:
-    """This machine may be switched off meanwhile."""
+def test_the_kernel_limits_the_cpu_time(job: FamilyJob) -> None:
+    """This machine may fail meanwhile."""
     assert "--ulimit=cpu=240" in run_arguments(SPEC, job)
 
 
-def test_all_that_is_made_carries_the_label_of_its_store(job: FamilyJob) -> None:
+def test_everything_has_the_label_of_its_store(job: FamilyJob) -> None:
     assert f"--label={SPEC.label}" in run_arguments(SPEC, job)
     assert f"--label={SPEC.label}" in data_container_arguments(SPEC)
     assert all(
@@ -103,7 +103,7 @@ def test_all_that_is_made_carries_the_label_of_its_store(job: FamilyJob) -> None
     )
 
 
-def test_stores_are_told_apart(tmp_path: Path) -> None:
+def test_stores_have_different_ids(tmp_path: Path) -> None:
     assert store_id(tmp_path / "a") == store_id(tmp_path / "b" / ".." / "a")
     assert store_id(tmp_path / "a") != store_id(tmp_path / "b")
 
@@ -111,7 +111,7 @@ def test_stores_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cpus", "memory", "at_once"), [(1.0, 2.0, 4), (2.0, 2.0, 2), (0.5, 1.0, 8), (1.0, 5.0, 1), (4.0, 8.0, 1)]
 )
-def test_as_many_run_at_once_as_fit_on_the_engines_machine(cpus: float, memory: float, at_once: int) -> None:
+def test_the_engine_runs_as_many_containers_as_fit(cpus: float, memory: float, at_once: int) -> None:
     assert containers_that_fit(EngineCapacity(4, 8_000_000_000), ScreeningSection(cpus=cpus, memory=memory)) == at_once
 
 
@@ -122,12 +122,12 @@ def test_as_many_run_at_once_as_fit_on_the_engines_machine(cpus: float, memory: 
         (1.0, 9.0, r"screening.memory is 9 GB: the engine has 8\.0"),
     ],
 )
-def test_one_that_does_not_fit_is_refused(cpus: float, memory: float, message: str) -> None:
+def test_a_container_that_does_not_fit_is_rejected(cpus: float, memory: float, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         containers_that_fit(EngineCapacity(4, 8_000_000_000), ScreeningSection(cpus=cpus, memory=memory))
 
 
-def test_the_data_travel_once_as_files_that_nobody_can_change(job: FamilyJob) -> None:
+def test_the_data_are_copied_once_as_read_only_files(job: FamilyJob) -> None:
     engine = FakeEngine(INFO)
 
     with docker_executor(ScreeningSection(), job.folder, ["ridge"], print, engine) as executor:
@@ -138,7 +138,7 @@ def test_the_data_travel_once_as_files_that_nobody_can_change(job: FamilyJob) ->
     assert sum(line.startswith("cp -") for line in engine.lines()) == 1
 
 
-def test_leftovers_go_before_and_after_also_when_the_work_fails(job: FamilyJob) -> None:
+def test_leftovers_are_removed_before_and_after_also_on_failure(job: FamilyJob) -> None:
     engine = FakeEngine(INFO | {"ps": (0, b"left-over\n"), "volume ls": (0, b"its-volume\n")})
 
     with pytest.raises(KeyboardInterrupt), docker_executor(ScreeningSection(), job.folder, ["ridge"], print, engine):
@@ -152,7 +152,7 @@ def test_leftovers_go_before_and_after_also_when_the_work_fails(job: FamilyJob) 
     assert lines[-1] == "volume rm --force its-volume"
 
 
-def test_only_what_carries_the_label_is_removed() -> None:
+def test_only_labeled_objects_are_removed() -> None:
     engine = FakeEngine()
 
     remove_labeled(engine, "stargaze.store=abc")
@@ -163,7 +163,7 @@ def test_only_what_carries_the_label_is_removed() -> None:
     ]
 
 
-def test_an_image_that_is_there_is_not_built(job: FamilyJob) -> None:
+def test_an_existing_image_is_not_built(job: FamilyJob) -> None:
     engine, said = FakeEngine(INFO), list[str]()
 
     with docker_executor(ScreeningSection(), job.folder, ["ridge"], said.append, engine):
@@ -173,7 +173,7 @@ def test_an_image_that_is_there_is_not_built(job: FamilyJob) -> None:
     assert said == []
 
 
-def test_an_image_that_is_missing_is_built_from_dockerfile_lock_and_source(job: FamilyJob) -> None:
+def test_a_missing_image_is_built_from_dockerfile_lock_file_and_source(job: FamilyJob) -> None:
     engine, said = FakeEngine(INFO | {"image inspect": (1, b"")}), list[str]()
     section = ScreeningSection(base_image="mirror/python:3.12", build_options=["--network=host"])
 
@@ -189,7 +189,7 @@ def test_an_image_that_is_missing_is_built_from_dockerfile_lock_and_source(job: 
     assert "building the image stargaze:" in said[0]
 
 
-def test_an_image_that_cannot_be_built_shows_the_end_of_the_log(job: FamilyJob) -> None:
+def test_a_failed_build_shows_the_end_of_the_log(job: FamilyJob) -> None:
     log = "\n".join(f"step {number}" for number in range(100)).encode()
     engine = FakeEngine(INFO | {"image inspect": (1, b""), "build": (1, log)})
 
@@ -203,7 +203,7 @@ def test_an_image_that_cannot_be_built_shows_the_end_of_the_log(job: FamilyJob) 
     assert "step 50" not in raised.value.message
 
 
-def test_an_image_is_named_by_what_it_holds() -> None:
+def test_the_image_name_depends_on_its_content() -> None:
     files = build_context("requirements.lock")
 
     assert digest_files(files, "a") == digest_files(dict(reversed(files.items())), "a")
@@ -232,7 +232,7 @@ def test_the_dockerfile_names_no_registry_and_runs_as_nobody() -> None:
         ({"OOMKilled": False, "ExitCode": 1}, "last"),
     ],
 )
-def test_what_ended_a_container_is_said(job: FamilyJob, state: dict[str, object], complaint: str) -> None:
+def test_the_failure_reason_of_a_container(job: FamilyJob, state: dict[str, object], complaint: str) -> None:
     engine = FakeEngine({"inspect": (0, json.dumps(state).encode())})
     container = FamilyContainer(engine, SPEC, job)
 
@@ -242,7 +242,7 @@ def test_what_ended_a_container_is_said(job: FamilyJob, state: dict[str, object]
     assert engine.lines()[-1] == "rm --force --volumes stargaze-abc-ridge"
 
 
-def test_the_rows_of_a_container_that_is_killed_are_kept(job: FamilyJob) -> None:
+def test_the_rows_of_a_killed_container_are_kept(job: FamilyJob) -> None:
     rows = pack_tar({"results/ridge-all.json": b'{"rmsle": 1.0}', "results/other": b"?"})
     state = json.dumps({"OOMKilled": False, "ExitCode": 137}).encode()
     engine = FakeEngine({"inspect": (0, state), "cp": (0, rows)})
@@ -257,8 +257,8 @@ def test_the_rows_of_a_container_that_is_killed_are_kept(job: FamilyJob) -> None
     assert container.has_ended()
 
 
-def test_rows_that_came_in_half_are_none(job: FamilyJob) -> None:
-    """The connection broke: the family is a row that says why, and the others go on."""
+def test_a_truncated_copy_of_rows_is_ignored(job: FamilyJob) -> None:
+    """After a broken connection the family has a row with the reason."""
     state = json.dumps({"OOMKilled": False, "ExitCode": 0}).encode()
     half = pack_tar({"results/ridge-all.json": b'{"rmsle": 1.0}'})[:300]
     container = FamilyContainer(FakeEngine({"inspect": (0, state), "cp": (1, half)}), SPEC, job)
@@ -269,7 +269,7 @@ def test_rows_that_came_in_half_are_none(job: FamilyJob) -> None:
     assert not job.result_path("all").exists()
 
 
-def test_a_container_that_never_came_to_be_says_what_docker_said(job: FamilyJob) -> None:
+def test_a_container_that_was_not_created_has_the_reason_of_docker(job: FamilyJob) -> None:
     container = FamilyContainer(FakeEngine({"inspect": (1, b"")}), SPEC, job)
 
     wait_for_end(container)
@@ -278,7 +278,7 @@ def test_a_container_that_never_came_to_be_says_what_docker_said(job: FamilyJob)
     assert not job.result_path("all").exists()
 
 
-def test_of_a_tar_only_wanted_files_of_a_fair_size_are_written(tmp_path: Path) -> None:
+def test_only_expected_regular_files_of_limited_size_are_extracted(tmp_path: Path) -> None:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         for name, size in (("results/../../evil", 3), ("results/a", 3), ("results/large", 200_000)):
@@ -295,7 +295,7 @@ def test_of_a_tar_only_wanted_files_of_a_fair_size_are_written(tmp_path: Path) -
 
 
 def wait_for_end(container: FamilyContainer) -> None:
-    """Look until it is over, as screening does."""
+    """Poll until it has ended, as screening does."""
     limit = time.monotonic() + 60
     while not container.has_ended():
         assert time.monotonic() < limit

@@ -1,4 +1,4 @@
-"""Whoever runs the families: the same leaderboard, the same rows for what fails or takes too long, nothing left behind."""
+"""All executors: the same leaderboard, rows for failures and time limits, nothing left behind."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ FAMILIES = ["ridge", "random-forest", "histogram-boosting", "perceptron", "light
 
 @pytest.fixture(scope="module")
 def by_process(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> pd.DataFrame:
-    """The leaderboard that processes make."""
-    return board("process", tmp_path_factory.mktemp("process"), few, FAMILIES)
+    """The leaderboard of the process executor."""
+    return leaderboard("process", tmp_path_factory.mktemp("process"), few, FAMILIES)
 
 
-def test_ray_makes_the_leaderboard_that_processes_make(
+def test_ray_and_processes_produce_the_same_leaderboard(
     by_process: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame
 ) -> None:
-    by_ray = board("ray", tmp_path_factory.mktemp("ray"), few, FAMILIES)
+    by_ray = leaderboard("ray", tmp_path_factory.mktemp("ray"), few, FAMILIES)
 
     pd.testing.assert_frame_equal(by_ray, by_process, check_exact=True)
 
 
 @pytest.mark.parametrize("executor", ["process", "ray"])
-def test_a_family_that_fails_is_a_row_that_says_why(
+def test_a_failed_family_is_a_row_with_the_reason(
     executor: str, tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame
 ) -> None:
-    """Some counts are infinite: that is beyond linear models, and the median does not look."""
+    """Some counts are infinite: linear models fail, the median does not use them."""
     infinite = few.copy()
     infinite.loc[infinite.index[::50], "forks"] = np.inf
 
-    rows = board(executor, tmp_path_factory.mktemp(executor), infinite, ["ridge"]).set_index(["family", "policy"])
+    rows = leaderboard(executor, tmp_path_factory.mktemp(executor), infinite, ["ridge"]).set_index(["family", "policy"])
 
     assert rows.loc["dummy", "status"].tolist() == ["ok"] * 3
     assert rows.loc[("ridge", "all"), "status"] == "failed"
@@ -46,7 +46,7 @@ def test_a_family_that_fails_is_a_row_that_says_why(
 
 
 @pytest.mark.parametrize("executor", ["process", "ray"])
-def test_a_family_that_runs_out_of_time_is_a_row_that_says_so(executor: str, learnt: Store) -> None:
+def test_a_family_that_reaches_the_time_limit_is_a_row_with_the_reason(executor: str, learnt: Store) -> None:
     with pytest.raises(ExternalError, match=r"no family could be fitted: time limit of 0\.01 s reached"):
         screen(
             ScreeningSection(families=["perceptron"], time_limit=0.01, executor=executor, max_concurrent=1), learnt, 0
@@ -55,8 +55,8 @@ def test_a_family_that_runs_out_of_time_is_a_row_that_says_so(executor: str, lea
     assert not list(learnt.root.glob(".screen-*"))
 
 
-def board(executor: str, root: object, repositories: pd.DataFrame, families: list[str]) -> pd.DataFrame:
-    """Screen in a store of its own; fit times are nobody's to repeat."""
+def leaderboard(executor: str, root: object, repositories: pd.DataFrame, families: list[str]) -> pd.DataFrame:
+    """Screen in a new store; fit times are not reproducible."""
     store = Store(root)  # type: ignore[arg-type]
     fill(store, repositories)
     return screen(ScreeningSection(families=families, executor=executor), store, 0).drop(columns="fit_time")

@@ -13,7 +13,7 @@ from stargaze.tuning.executors.run_family import main, score_family
 from stargaze.tuning.families import FAMILIES
 
 
-def test_a_row_tells_scores_time_and_size(arrays: Arrays) -> None:
+def test_a_row_has_scores_time_and_size(arrays: Arrays) -> None:
     row = score_family(FAMILIES["ridge"], arrays, seed=0)
 
     assert set(row) == {"rmsle", "r2", "mdape", "rho", "spread", "fit_time", "size_mb"}
@@ -21,7 +21,7 @@ def test_a_row_tells_scores_time_and_size(arrays: Arrays) -> None:
     assert 0 < row["size_mb"] < 1
 
 
-def test_a_file_for_each_policy_is_written(arrays: Arrays, tmp_path: Path) -> None:
+def test_one_file_per_policy_is_written(arrays: Arrays, tmp_path: Path) -> None:
     for policy in POLICIES:
         arrays.save(tmp_path / f"{policy}.npz")
 
@@ -31,8 +31,8 @@ def test_a_file_for_each_policy_is_written(arrays: Arrays, tmp_path: Path) -> No
     assert len({row["rmsle"] for row in rows}) == 1
 
 
-def test_what_was_done_before_a_failure_is_written(arrays: Arrays, tmp_path: Path) -> None:
-    """The largest policy comes first: it is the one that the estimate needs."""
+def test_rows_before_a_failure_are_written(arrays: Arrays, tmp_path: Path) -> None:
+    """The largest policy comes first."""
     arrays.save(tmp_path / "all.npz")
 
     with pytest.raises(FileNotFoundError):

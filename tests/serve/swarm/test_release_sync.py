@@ -1,4 +1,4 @@
-"""Releases on their way to machines: real git pushes to real hooks; a program of the name ``ssh`` stands in for the network."""
+"""Pushing releases to machines: real git with real hooks; a fake program ``ssh`` replaces the network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.serve.conftest import LOADER, ReleaseStore
 pytestmark = pytest.mark.real
 OTHER = 'other namespaces="git" ssh-ed25519 AAAA\n'
 SSH = """#!/bin/sh
-# Each machine's address names a folder; what is asked for below the home of releases is looked for there.
+# Each machine's address names a folder, which replaces the home of releases.
 for last; do :; done
 for word; do case $word in *@*) machine=${word#*@} ;; esac; done
 test -d "$FAKE/$machine" || { echo "ssh: connect to host $machine: No route to host" >&2; exit 255; }
@@ -33,7 +33,7 @@ exec sh -c "$(echo "$last" | sed "s|/srv/stargaze|$FAKE/$machine|g")"
 
 @pytest.fixture
 def machines(release_store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[NodeInfo]:
-    """Two machines that take what the release_store signs."""
+    """Two machines that accept releases of the store."""
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
     program.write_text(SSH)
@@ -64,7 +64,7 @@ def installed(folder: Path) -> list[str | None]:
     return [installed_digest(Store(folder / name)) for name in ("one", "two")]
 
 
-def test_a_release_is_installed_on_every_machine_and_sent_once(
+def test_a_release_is_installed_on_every_machine_and_pushed_once(
     release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path
 ) -> None:
     made = release_store.deploy("good")
@@ -75,7 +75,7 @@ def test_a_release_is_installed_on_every_machine_and_sent_once(
     assert not release_sync.push_release(release_store.section, release_store.store, again, made.digest)
 
 
-def test_a_machine_that_refuses_is_named_with_its_reason(
+def test_a_machine_that_rejects_a_release_is_named_with_its_reason(
     release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path
 ) -> None:
     made = release_store.deploy("good")
@@ -86,7 +86,7 @@ def test_a_machine_that_refuses_is_named_with_its_reason(
     assert installed(tmp_path) == [made.digest, None]
 
 
-def test_a_machine_that_is_away_is_named(release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path) -> None:
+def test_an_unreachable_machine_is_named(release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path) -> None:
     made = release_store.deploy("good")
     (tmp_path / "two").rename(tmp_path / "gone")
 
@@ -95,7 +95,7 @@ def test_a_machine_that_is_away_is_named(release_store: ReleaseStore, machines: 
 
 
 @pytest.mark.parametrize("there", [OTHER, OTHER.rstrip(), ""], ids=["whole", "without its last newline", "empty"])
-def test_a_machine_that_does_not_know_the_key_is_told(
+def test_a_missing_signing_key_is_added_to_a_machine(
     release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path, there: str
 ) -> None:
     signers = allowed_signers_file(Store(tmp_path / "two"))
