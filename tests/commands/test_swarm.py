@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from stargaze.serve.swarm.delivery_state import save_verified_stack, send_stack
 from stargaze.serve.swarm.deploy import DeployResult
 from stargaze.serve.swarm.docker import NodeStatus
 from stargaze.serve.swarm.drill import FAULTS
-from stargaze.serve.swarm.plan import plan_stack, prepare_stack
+from stargaze.serve.swarm.plan import PlannedChange, plan_stack, prepare_stack
 from stargaze.serve.swarm.production import survey_production
 from stargaze.store import Store
 from tests.conftest import Ended
@@ -90,6 +91,12 @@ def fake(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> F
             "--rotate-secrets cannot be combined with a bundle",
             "stargaze deploy --rotate",
         ),
+        (
+            ["deploy", "--dry-run", "--rotate-secrets"],
+            2,
+            "--rotate-secrets cannot be combined with --dry-run",
+            "stargaze deploy --rotate",
+        ),
         (["deploy", "--force", " "], 2, "--force needs a reason; it is recorded", 'deploy --force "the'),
         (["deploy", "--force", ""], 2, "--force needs a reason; it is recorded", 'deploy --force "the'),
         (
@@ -128,7 +135,13 @@ def test_web_is_not_scaled_in_host_mode(run: Run, fake: FakeSwarm) -> None:
     assert "stargaze scale worker=8" in ended.hint
 
 
-SWARM_COMMANDS = [["scale", "worker=2"], ["logs", "web"], ["drill", "stargaze"], ["deploy", "--rotate-secrets"]]
+SWARM_COMMANDS = [
+    ["scale", "worker=2"],
+    ["logs", "web"],
+    ["drill", "stargaze"],
+    ["deploy", "--rotate-secrets"],
+    ["deploy", "--dry-run"],
+]
 
 
 @pytest.mark.parametrize("words", SWARM_COMMANDS, ids=" ".join)
@@ -267,6 +280,17 @@ def test_a_rotation_prints_the_version_and_no_secret(run: Run, fake: FakeSwarm) 
 
     assert (ended.code, json.loads(ended.out)) == (0, {"secrets": 2})
     assert not [secret for secret in fake.secrets.values() if secret.decode() in ended.out + ended.err]
+
+
+def test_a_dry_run_prints_the_planned_changes(run: Run, fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = [PlannedChange("update", "service web", "deploy.resources.limits.memory 1 -> 2")]
+    monkeypatch.setattr(swarm, "plan_deploy_changes", lambda *_, **__: changes)
+
+    ended = run("deploy", "--dry-run", "--json")
+
+    assert (ended.code, json.loads(ended.out)) == (0, [dataclasses.asdict(changes[0])])
+    assert "service web" in run("deploy", "--dry-run").out
+    assert fake.changes == []
 
 
 @pytest.mark.parametrize(("changed", "word"), [(True, "serves on"), (False, "already serves: nothing to do on")])

@@ -117,6 +117,16 @@ def test_a_new_bundle_is_served_within_seconds_without_restarts_or_failed_reques
     assert took < 30, took
 
 
+def test_a_dry_run_names_the_release_and_changes_no_task(deployed: Workspace) -> None:
+    before = deployed.tasks()
+
+    changes = deployed.run("deploy", deployed.a[:12], "--dry-run", "--json").json
+
+    actions = {row["resource"]: row["action"] for row in changes}
+    assert actions[f"release of bundle {deployed.a[:12]}"] == "create"
+    assert (deployed.tasks(), deployed.served_bundles()) == (before, everywhere(deployed.b))
+
+
 def test_a_rollback_fails_no_request(deployed: Workspace, load: Load) -> None:
     deployed.run("rollback")
 

@@ -166,7 +166,7 @@ def test_the_next_deploy_completes_a_killed_one(deployed: Deployer) -> None:
     """The release was on one machine when the deploy was killed, and the services were not deployed."""
     digest = deployed.release_store.add_bundle("good 2")
     section = dataclasses.replace(deployed.section, web_memory=2.0)
-    deploy(section, deployed.store, now=deployed.release_store.now, digest=digest)
+    publish_release(section, deployed.store, now=deployed.release_store.now, digest=digest)
     tip = git.branch_tip(deployed.release_store.repository)
     assert tip
     deployed.swarm.release_commits["production1"], deployed.swarm.installed["production1"] = tip, digest

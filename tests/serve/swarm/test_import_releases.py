@@ -97,7 +97,7 @@ def test_an_untrusted_signer_is_an_error_with_the_command_to_trust_it(deployed: 
 
 
 def test_releases_that_never_reached_production_are_archived(deployed: Deployer, other: Deployer) -> None:
-    lone = deploy(
+    lone = publish_release(
         other.section,
         other.store,
         now=other.release_store.now,
