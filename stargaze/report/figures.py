@@ -147,7 +147,7 @@ def _group_chart(name: str, frame: pd.DataFrame, title: str, nominal: float) -> 
         note += (
             " Groups by the true count exaggerate errors: a repository with more stars than its features suggest is "
         )
-        note += "always predicted too low."
+        note += "by nature predicted too low."
     height = 1.0 + 0.3 * len(frame)
     return _draw_chart(
         name,

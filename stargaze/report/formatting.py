@@ -62,8 +62,8 @@ def format_value(column: str, value: Any) -> str:
 
     Examples
     --------
-    >>> [format_value("factor", 1.834), format_value("true", 12345.0), format_value("at", None)]
-    ['× 1.83', '12,345', '–']
+    >>> [format_value(*cell) for cell in (("factor", 1.834), ("true", 12345.0), ("rmsle", 0.45), ("at", None))]
+    ['× 1.83', '12,345', '0.450', '–']
     """
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return "–"
