@@ -93,7 +93,7 @@ def test_no_file_holds_the_token(run: Run, github: World) -> None:
     [
         ("old", SEARCH, 4, "rejects GITHUB_TOKEN: Bad credentials"),
         ("narrow", SEARCH, 4, "not accessible"),
-        ("two words", SEARCH, 4, "no token has"),
+        ("two words", SEARCH, 4, "contains invalid characters"),
         (TOKEN, ("fetch", "--query", "nonsense:value"), 2, "nonsense is no qualifier"),
         (TOKEN, ("fetch", "--organization", "nobody"), 2, "cannot be searched"),
         (TOKEN, ("fetch", "--stars", "many"), 2, "github.stars is 'many'"),
