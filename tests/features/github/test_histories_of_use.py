@@ -65,7 +65,7 @@ class World:
             except Stopped:
                 return None
 
-    def foresee(self, aim: GithubSection, *, update: bool, token: bool) -> None:
+    def plan(self, aim: GithubSection, *, update: bool, token: bool) -> None:
         self.left = -1
         client = Client(self, self.clock)
         with response_cache.open_response_cache(self.store.github_cache, aim.api_url) as kept:
@@ -110,18 +110,18 @@ def test_whatever_was_done_before_a_gather_holds_what_is_there(
         world = World(Path(folder))
         for what, aim, update, with_token, number in steps:
             act(world, what, aim, update=update, token=with_token, number=number)
-        summary = world.gather(last, update=False, token=token)
+        summary = world.run(last, update=False, token=token)
         assert summary
         assert summary.repositories == world.whole(last)
         asked = len(world.github.asked)
-        again = world.gather(last, update=False, token=token)
+        again = world.run(last, update=False, token=token)
         assert again
         assert (again.repositories, len(world.github.asked)) == (world.whole(last), asked)
 
         world.clock.now += 3601  # counts that were foreseen serve an hour
         world.change(0)
         world.change(2)
-        assert world.gather(last, update=True, token=token)
+        assert world.run(last, update=True, token=token)
         found = pd.read_parquet(world.store.repositories).set_index("id")
         assert len(found) == world.whole(last)
         for number, row in found.iterrows():
@@ -133,13 +133,13 @@ def test_whatever_was_done_before_a_gather_holds_what_is_there(
 
 def act(world: World, what: str, aim: GithubSection, *, update: bool, token: bool, number: int) -> None:
     if what == "gather":
-        summary = world.gather(aim, update=update, token=token)
+        summary = world.run(aim, update=update, token=token)
         assert summary
         assert summary.repositories == world.whole(aim)
     elif what == "stop":
-        world.gather(aim, update=update, token=token, stop=number)
+        world.run(aim, update=update, token=token, stop=number)
     elif what == "foresee":
-        world.plan_run(aim, update=update, token=token)
+        world.plan(aim, update=update, token=token)
     elif what == "change":
         world.change(number)
     else:
