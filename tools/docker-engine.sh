@@ -38,9 +38,11 @@ base_image() {
     cp /etc/pip.conf "$extra/etc/" 2>/dev/null || true
     # As in the official image, `python` is a command and pip may install into the system; manuals and translations are left out.
     ln -s /usr/bin/python3 "$extra/usr/local/bin/python"
+    # Files only: the engine refuses a path that an archive holds twice, a folder too.
+    (cd "$extra" && find . ! -type d >"$folder/extra-files")
     tar -c --exclude EXTERNALLY-MANAGED --exclude './var/cache/apt/*' --exclude './var/lib/apt/lists/*' \
         --exclude './usr/share/doc/*' --exclude './usr/share/man/*' --exclude './usr/share/info/*' \
-        --exclude './usr/share/locale/*' -C "$debian/base" . -C "$extra" ./etc ./usr |
+        --exclude './usr/share/locale/*' -C "$debian/base" . -C "$extra" --files-from "$folder/extra-files" |
         engine import --change 'ENV LANG=C.UTF-8' - "$base" >/dev/null
 }
 
