@@ -40,9 +40,9 @@ class CloudLab:
         return self.lab.clouds
 
     @contextlib.contextmanager
-    def external_network(self, name: str, *, addresses: int) -> Iterator[Any]:
-        """Create another external network with few addresses: each router and each floating IP uses one."""
-        made = seed.create_external_network(self.admin, name, "127.67.0", last=9 + addresses)
+    def external_network(self, project: Tenancy, name: str, *, addresses: int) -> Iterator[Any]:
+        """Create another external network for one project, with few addresses: each router and each floating IP uses one."""
+        made = seed.create_external_network(self.admin, name, "127.67.0", last=9 + addresses, project=project.project)
         try:
             yield made
         finally:

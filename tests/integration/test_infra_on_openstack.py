@@ -242,7 +242,7 @@ def test_an_insufficient_quota_is_reported_before_anything_is_created(
 def test_an_exhausted_address_pool_is_reported_and_created_resources_stay(
     opened: Open, cloud_project: Tenancy, cloud_lab: CloudLab
 ) -> None:
-    with cloud_lab.external_network("narrow", addresses=1):  # the router takes the only one
+    with cloud_lab.external_network(cloud_project, "narrow", addresses=1):  # the router takes the only one
         cluster = opened(replace(SMALL, external_network="narrow"))
 
         with pytest.raises(ExternalError, match="floating IP stargaze-orchestration could not be created"):

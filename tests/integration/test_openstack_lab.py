@@ -177,9 +177,9 @@ def test_exceeded_quotas_have_their_own_status_codes(cloud: Any, cloud_project: 
         nets.create_router(name="two")
 
 
-def test_an_exhausted_address_pool_is_an_error(cloud_lab: CloudLab, cloud: Any) -> None:
+def test_an_exhausted_address_pool_is_an_error(cloud_lab: CloudLab, cloud: Any, cloud_project: Tenancy) -> None:
     """The router uses the only address: none is left for a floating IP."""
-    with cloud_lab.external_network("small", addresses=1) as small:
+    with cloud_lab.external_network(cloud_project, "small", addresses=1) as small:
         router = cloud.network.create_router(name="router", external_gateway_info={"network_id": small.id})
         with pytest.raises(ConflictException, match="No more IP addresses available"):
             cloud.network.create_ip(floating_network_id=small.id)

@@ -95,7 +95,9 @@ def machines(cloud_project: Tenancy) -> Iterator[Machines]:
         lab.prepare()
         fill_wheelhouse()
         package_layer()
-        external = seed.create_external_network(cloud_project.admin, "outside", OUTSIDE, last=99)
+        external = seed.create_external_network(
+            cloud_project.admin, "outside", OUTSIDE, last=99, project=cloud_project.project
+        )
         try:
             with cloud_project.hypervisor.watched(machines.react):
                 yield machines

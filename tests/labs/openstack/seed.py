@@ -58,14 +58,21 @@ def create_offers(admin: Any, member_password: str) -> None:
     create_external_network(admin, PUBLIC, "127.66.0", last=200)
 
 
-def create_external_network(admin: Any, name: str, prefix: str, *, last: int) -> Any:
+def create_external_network(admin: Any, name: str, prefix: str, *, last: int, project: Any = None) -> Any:
     """Create a network whose floating IPs are loopback addresses: Linux accepts all of 127/8 without configuration.
 
-    Neutron takes a subnet of loopback addresses only without DHCP.
+    With a project, only this one sees it as external. Neutron takes a subnet of loopback addresses only without DHCP.
     """
     network = admin.network.create_network(
-        name=name, is_router_external=True, provider_network_type="flat", provider_physical_network=name
+        name=name,
+        is_router_external=project is None,
+        provider_network_type="flat",
+        provider_physical_network=name,
     )
+    if project is not None:
+        admin.network.create_rbac_policy(
+            action="access_as_external", object_type="network", object_id=network.id, target_project_id=project.id
+        )
     admin.network.create_subnet(
         name=f"{name}-v4",
         network_id=network.id,
