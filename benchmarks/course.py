@@ -140,7 +140,7 @@ def _ours(repositories: pd.DataFrame, train: np.ndarray, test: np.ndarray, seed:
     inputs, places, arrays = trained(repositories, target, "all", side, told)
     chosen = candidates([_trial(name, arrays, seed) for name in RIVALS], MOST, seed)
     out = np.column_stack([out_of_fold(one, arrays) for one in chosen])
-    shares = fit_weights(out, arrays.target, arrays.folds).shares
+    shares = fit_weights(out, arrays.target, arrays.folds).weights
     whole = Arrays(inputs, target, np.zeros(len(target), dtype=int), places)
     models = [fit(one.family, one.parameters, whole, train, one.seed) for one in chosen]
     predicted = np.maximum(

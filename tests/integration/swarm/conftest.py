@@ -193,7 +193,7 @@ def prepare_workspace(folder: Path, bundle_folder: Path, key: Path) -> None:
         CONFIG.format(key=key, port=PORT, test_machine=TEST_MACHINE, wheelhouse=WHEELHOUSE, **ADDRESSES)
     )
     store.bundles.mkdir(parents=True)
-    signing.allow(signing.signing_key(DeploySection(), store), store)
+    signing.allow_signer(signing.signing_key(DeploySection(), store), store)
     (folder / "bundles.json").write_text(json.dumps(create_bundles(bundle_folder, store)))
 
 
