@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,11 @@ class Workspace:
     def store(self) -> Store:
         """The store in the folder."""
         return Store(self.folder / "store")
+
+    @property
+    def key(self) -> Path:
+        """The ssh key that the config names."""
+        return Path(tomllib.loads((self.folder / "stargaze.toml").read_text())["infra"]["key_file"])
 
     @contextlib.contextmanager
     def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:

@@ -154,7 +154,7 @@ def test_a_bundle_with_wrong_predictions_is_rejected_and_production_does_not_cha
 
 def test_an_unsigned_push_is_rejected_by_the_host_itself(deployed: Workspace, load: Load, tmp_path: Path) -> None:
     known = deployed.folder / "store" / "infra" / "stargaze" / "known_hosts"
-    ssh = ["ssh", "-i", str(deployed.folder / "key"), "-o", f"UserKnownHostsFile={known}"]
+    ssh = ["ssh", "-i", str(deployed.key), "-o", f"UserKnownHostsFile={known}"]
     ssh += ["-o", "HostKeyAlias=production2", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]
     identity = {f"GIT_{who}_{what}": "a@b.invalid" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     environment = {**os.environ, **identity, "GIT_SSH_COMMAND": shlex.join(ssh), "GIT_CONFIG_GLOBAL": os.devnull}
