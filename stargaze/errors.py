@@ -38,7 +38,7 @@ class BadDataError(UsageError):
 
 
 class MissingInputError(StargazeError):
-    """An artefact or a file that this step needs is not there yet."""
+    """An artifact or a file that this step needs is not there yet."""
 
     exit_code = 3
 

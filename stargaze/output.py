@@ -66,7 +66,7 @@ class Output:
             print(line, flush=True)
 
     def note(self, line: str) -> None:
-        """Notify something beside the answer."""
+        """Print a note on stderr, beside the answer."""
         print(line, file=sys.stderr, flush=True)
 
     def error(self, error: StargazeError) -> None:

@@ -1,4 +1,4 @@
-"""A stage is done if its artefact fits the one before it and the config; what no longer fits is made anew."""
+"""A stage is done if its artifact fits the one before it and the config; what no longer fits is made anew."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def store(tmp_path: Path, made: Store) -> Store:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, plausible: Plausible) -> Store:
-    """The artefacts of every stage but ``deploy``, as small as can be."""
+    """The artifacts of every stage but ``deploy``, as small as can be."""
     store = Store(tmp_path_factory.mktemp("made") / "store")
     store.bundles.mkdir(parents=True)
     plausible(200).to_parquet(store.repositories)
@@ -166,7 +166,7 @@ JUNK = [b"", b"{", b"[]", b"7", b'"x"', b"{}", b"\xff\xfe\x00", b"a,b\n1,2\n"]
 
 @pytest.mark.parametrize("content", JUNK)
 @pytest.mark.parametrize(("noun", "first"), [("features", "select-features"), ("leaderboard", "screen")])
-def test_a_broken_artefact_is_made_anew(store: Store, noun: str, first: str, content: bytes) -> None:
+def test_a_broken_artifact_is_made_anew(store: Store, noun: str, first: str, content: bytes) -> None:
     getattr(store, noun).write_bytes(content)
 
     assert left(store)[0] == first
@@ -258,7 +258,7 @@ def test_the_state_says_that_a_feature_set_is_of_other_repositories(store: Store
 
 
 @pytest.mark.parametrize("content", [*JUNK, b"policy,family\n"])
-def test_broken_artefacts_are_shown_as_such_and_end_nothing(store: Store, content: bytes) -> None:
+def test_broken_artifacts_are_shown_as_such_and_end_nothing(store: Store, content: bytes) -> None:
     nouns = [store.repositories, store.features, store.leaderboard, store.trials, store.latest]
     for path in nouns:
         path.write_bytes(content)

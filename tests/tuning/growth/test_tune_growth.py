@@ -201,3 +201,10 @@ def test_too_little_history_is_one_clear_line(
     assert said in caught.value.message
     assert "from 2022-01-03 to 2024-11-11" in caught.value.message
     assert caught.value.hint
+
+
+def test_the_hint_for_a_date_names_the_key_of_the_config() -> None:
+    with pytest.raises(ConfigError, match=r"growth\.train_until") as raised:
+        train_until_day(GrowthSection(train_until="yesterday"))
+
+    assert raised.value.hint == 'train_until = "2024-07-01"'
