@@ -104,7 +104,8 @@ def train_until_day(section: GrowthSection) -> float:
         cut = datetime.fromisoformat(section.train_until)
     except ValueError as error:
         raise ConfigError(
-            f"growth.train_until should be a date as 2024-07-01, not {section.train_until!r}", hint='train_until = "2024-07-01"'
+            f"growth.train_until should be a date as 2024-07-01, not {section.train_until!r}",
+            hint='train_until = "2024-07-01"',
         ) from error
     return (pd.Timestamp(cut.replace(tzinfo=cut.tzinfo or UTC)) - EPOCH) / pd.Timedelta(days=1)
 
