@@ -1,4 +1,4 @@
-"""What the referee tests share."""
+"""Fixtures of the referee tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.referee.recorded import REFEREE
 
 @pytest.fixture(autouse=True)
 def _installed() -> None:
-    assert (REFEREE / "stamp").exists(), "sh tools/referee.sh installs what these tests compare with"
+    assert (REFEREE / "stamp").exists(), "sh tools/referee.sh installs the data of these tests"
 
 
 @pytest.fixture

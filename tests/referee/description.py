@@ -1,4 +1,4 @@
-"""GitHub's OpenAPI description, cut down to what the collector asks and mended where it contradicts GitHub itself."""
+"""GitHub's OpenAPI description, reduced to the endpoints of the crawl and corrected where GitHub behaves differently."""
 
 from __future__ import annotations
 
@@ -14,53 +14,55 @@ PATHS = (
     *("/repos/{owner}/{repo}/contributors", "/repos/{owner}/{repo}/readme", "/users/{username}", "/orgs/{org}"),
 )
 MEDIA = "application/vnd.github+json"
-"""What GitHub asks clients to accept; the description lists plain JSON alone."""
+"""The media type that GitHub tells clients to accept; the description only lists plain JSON."""
 
 
-def write(path: Path) -> None:
-    """Write the short description."""
+def write_description(path: Path) -> None:
+    """Write the reduced description."""
     published = REFEREE / "node_modules/@octokit/openapi/generated/api.github.com.json"
     whole = json.loads(published.read_text(encoding="utf-8"))
     paths = {}
     for name in PATHS:
-        described = whole["paths"].get(name) or {"get": _by_number(whole)}
+        described = whole["paths"].get(name) or {"get": _by_id(whole)}
         paths[name] = {key: described[key] for key in ("get", "parameters") if key in described}
-    short = {key: whole[key] for key in ("openapi", "info", "servers")} | {"paths": paths, "components": {}}
+    reduced = {key: whole[key] for key in ("openapi", "info", "servers")} | {"paths": paths, "components": {}}
     for reference in _references(paths, whole, {}):
         _, kind, name = reference
-        short["components"].setdefault(kind, {})[name] = copy.deepcopy(whole["components"][kind][name])
-    _accept_media(short)
-    short["components"]["parameters"]["per-page"]["schema"] |= {"minimum": 1, "maximum": 100}
-    path.write_text(json.dumps(short), encoding="utf-8")
+        reduced["components"].setdefault(kind, {})[name] = copy.deepcopy(whole["components"][kind][name])
+    _accept_media(reduced)
+    reduced["components"]["parameters"]["per-page"]["schema"] |= {"minimum": 1, "maximum": 100}
+    path.write_text(json.dumps(reduced), encoding="utf-8")
 
 
-def _by_number(whole: dict[str, Any]) -> dict[str, Any]:
-    """Describe a repository by its number, where redirects lead: as by its name."""
+def _by_id(whole: dict[str, Any]) -> dict[str, Any]:
+    """Describe ``/repositories/ID``, the target of redirects, like the endpoint by name."""
     described = copy.deepcopy(whole["paths"]["/repos/{owner}/{repo}"]["get"])
-    number = {"name": "repository_id", "in": "path", "required": True, "schema": {"type": "integer"}}
-    return {**described, "operationId": "repos/get-by-id", "parameters": [number]}
+    parameter = {"name": "repository_id", "in": "path", "required": True, "schema": {"type": "integer"}}
+    return {**described, "operationId": "repos/get-by-id", "parameters": [parameter]}
 
 
-def _references(part: Any, whole: dict[str, Any], found: dict[tuple[str, ...], None]) -> dict[tuple[str, ...], None]:
-    """Collect everything that a part refers to, and what that refers to."""
+def _references(
+    part: Any, whole: dict[str, Any], references: dict[tuple[str, ...], None]
+) -> dict[tuple[str, ...], None]:
+    """Collect all references of a part, recursively."""
     if isinstance(part, dict):
         reference = part.get("$ref")
         if isinstance(reference, str):
             steps = tuple(reference.removeprefix("#/").split("/"))
-            if steps not in found:
-                found[steps] = None
-                _references(whole[steps[0]][steps[1]][steps[2]], whole, found)
+            if steps not in references:
+                references[steps] = None
+                _references(whole[steps[0]][steps[1]][steps[2]], whole, references)
         for value in part.values():
-            _references(value, whole, found)
+            _references(value, whole, references)
     elif isinstance(part, list):
         for value in part:
-            _references(value, whole, found)
-    return found
+            _references(value, whole, references)
+    return references
 
 
-def _accept_media(short: dict[str, Any]) -> None:
-    answers = [answer for path in short["paths"].values() for answer in path["get"]["responses"].values()]
-    for answer in [*answers, *short["components"].get("responses", {}).values()]:
-        content = answer.get("content", {})
+def _accept_media(reduced: dict[str, Any]) -> None:
+    responses = [response for path in reduced["paths"].values() for response in path["get"]["responses"].values()]
+    for response in [*responses, *reduced["components"].get("responses", {}).values()]:
+        content = response.get("content", {})
         if "application/json" in content:
             content.setdefault(MEDIA, content["application/json"])

@@ -1,4 +1,4 @@
-"""A server on loopback that gives recorded answers, one after the other, whatever is asked."""
+"""A server on loopback that returns recorded responses in order, whatever is requested."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from tests.referee.recorded import Exchange
 
-GITHUB = b"https://api.github.com"
+GITHUB = "https://api.github.com"
 
 
 class Replay(HTTPServer):
-    """The server, and what it was asked: method, path and headers."""
+    """The server; ``requests`` holds the method, path and headers of each request."""
 
-    def __init__(self, answers: Sequence[Exchange]) -> None:
+    def __init__(self, responses: Sequence[Exchange]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers = list(answers)
-        self.asked: list[tuple[str, str, dict[str, str]]] = []
+        self.responses = list(responses)
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Base URL of the server."""
         return f"http://127.0.0.1:{self.server_port}"
 
 
 @contextlib.contextmanager
-def replaying(answers: Sequence[Exchange]) -> Iterator[Replay]:
-    """Serve the answers inside the block."""
-    with Replay(answers) as server:
+def replaying(responses: Sequence[Exchange]) -> Iterator[Replay]:
+    """Serve the responses inside the block."""
+    with Replay(responses) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -43,12 +43,12 @@ class _Handler(BaseHTTPRequestHandler):
     server: Replay
 
     def do_GET(self) -> None:
-        self.server.asked.append((self.command, self.path, dict(self.headers)))
-        exchange = self.server.answers.pop(0)
-        here = self.server.url.encode()
+        self.server.requests.append((self.command, self.path, dict(self.headers)))
+        exchange = self.server.responses.pop(0)
+        url = self.server.url
         self.send_response_only(exchange.status)
         for name, value in exchange.headers.items():
-            self.send_header(name, value.replace(GITHUB.decode(), here.decode()))
+            self.send_header(name, value.replace(GITHUB, url))
         body = b"" if exchange.status in (204, 304) else exchange.body
         self.send_header("content-length", str(len(body)))
         self.end_headers()

@@ -1,4 +1,4 @@
-"""Every GraphQL query that the collector can send is valid by GitHub's own schema, and asks for nothing deprecated."""
+"""Every GraphQL query that the crawl can send is valid in GitHub's published schema and uses no deprecated field."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ QUERIES = {
 
 @pytest.fixture(scope="module")
 def schema() -> GraphQLSchema:
-    """GitHub's schema; it defines a field twice, so it is not itself checked."""
+    """GitHub's schema; it defines a field twice, so the schema itself is not validated."""
     path = REFEREE / "node_modules" / "@octokit" / "graphql-schema" / "schema.graphql"
     return build_schema(path.read_text(encoding="utf-8"), assume_valid=True)
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_a_query_is_valid_and_asks_for_nothing_deprecated(name: str, schema: GraphQLSchema) -> None:
+def test_a_query_is_valid_and_uses_no_deprecated_field(name: str, schema: GraphQLSchema) -> None:
     document = parse(QUERIES[name])
     assert validate(schema, document) == []
     assert validate(schema, document, [NoDeprecatedCustomRule]) == []
 
 
-def test_a_field_that_github_does_not_have_would_be_noticed(schema: GraphQLSchema) -> None:
+def test_an_unknown_field_makes_a_query_invalid(schema: GraphQLSchema) -> None:
     assert validate(schema, parse(graphql.KINDS[0].text.replace("nameWithOwner", "nameWithOwners")))

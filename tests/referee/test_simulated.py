@@ -1,4 +1,4 @@
-"""The simulated GitHub, and what the collector asks of it, agree with GitHub's own descriptions, REST and GraphQL."""
+"""The simulated GitHub and the requests of the crawl conform to GitHub's published REST and GraphQL descriptions."""
 
 from __future__ import annotations
 
@@ -38,46 +38,46 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def refereed(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The simulated GitHub behind Prism, which answers 422 or 500 where either side breaks the description."""
-    short = tmp_path_factory.mktemp("prism") / "github.json"
-    description.write(short)
-    with running(world) as url, prism(short, url) as proxy:
+def validating_proxy(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The simulated GitHub behind Prism, which returns 422 or 500 if a request or a response violates the description."""
+    path = tmp_path_factory.mktemp("prism") / "github.json"
+    description.write_description(path)
+    with running(world) as url, run_prism(path, url) as proxy:
         yield proxy
 
 
 @contextlib.contextmanager
-def prism(path: Path, upstream: str) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def run_prism(path: Path, upstream: str) -> Iterator[str]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     command = ["node", str(PRISM), "proxy", "-h", "127.0.0.1", "-p", str(port), "--errors", str(path), upstream]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             assert process.stdout is not None
-            heard = []
+            output = []
             while "listening" not in (line := process.stdout.readline()):
-                heard.append(line)
-                assert process.poll() is None, "".join(heard)
+                output.append(line)
+                assert process.poll() is None, "".join(output)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
 
 
-def look(url: str) -> requests.Response:
+def get(url: str) -> requests.Response:
     headers = {"Accept": ACCEPT, "User-Agent": USER_AGENT, "Authorization": "Bearer good"}
     return requests.get(url, headers=headers, timeout=30)
 
 
-def test_the_referee_notices_both_sides(refereed: str, world: World) -> None:
-    assert look(f"{refereed}/search/repositories?q=stars:>5&per_page=101").status_code == 422
+def test_the_proxy_detects_an_invalid_request_and_an_invalid_response(validating_proxy: str, world: World) -> None:
+    assert get(f"{validating_proxy}/search/repositories?q=stars:>5&per_page=101").status_code == 422
     name = world.people.name(0)
-    honest, world.people.record = world.people.record, lambda row: {"id": "not a number"}  # type: ignore[method-assign]
+    original, world.people.record = world.people.record, lambda row: {"id": "not a number"}  # type: ignore[method-assign]
     try:
-        assert look(f"{refereed}/repos/{name}").status_code == 500
+        assert get(f"{validating_proxy}/repos/{name}").status_code == 500
     finally:
-        world.people.record = honest  # type: ignore[method-assign]
-    assert look(f"{refereed}/repos/{name}").status_code == 200
+        world.people.record = original  # type: ignore[method-assign]
+    assert get(f"{validating_proxy}/repos/{name}").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -86,20 +86,20 @@ def test_the_referee_notices_both_sides(refereed: str, world: World) -> None:
         (GithubSection(stars=">=130", limit=0), 2_500),
         (GithubSection(stars=">=130", limit=40, details=True), 40),
         (GithubSection(stars=">=130", limit=300, sampling="random"), 300),
-        (GithubSection(names=["two/that-are-there", "nobody/nothing"]), 2),
+        (GithubSection(names=["two/existing", "nobody/nothing"]), 2),
     ],
-    ids=["all", "deep", "random", "names"],
+    ids=["all", "details", "random", "names"],
 )
-def test_the_collectors_rest_traffic_breaks_no_rule_of_githubs_description(
-    section: GithubSection, count: int, refereed: str, world: World, tmp_path: Path
+def test_the_rest_requests_of_the_crawl_conform_to_githubs_description(
+    section: GithubSection, count: int, validating_proxy: str, world: World, tmp_path: Path
 ) -> None:
     names = [world.people.name(3), world.people.name(7), "nobody/nothing"] if section.names else []
     summary = fetch_from_github(
-        GithubSection(**{**vars(section), "api_url": refereed, "names": names, "graphql": False}),
+        GithubSection(**{**vars(section), "api_url": validating_proxy, "names": names, "graphql": False}),
         FetchSection(),
         Store(tmp_path),
         datetime.fromtimestamp(world.clock.time(), tz=UTC),
-        lambda _what, _share: None,
+        lambda _step, _fraction: None,
         GithubOptions("good", clock=world.clock),
     )
     assert summary.repositories == pytest.approx(count, rel=0.05)
@@ -113,29 +113,34 @@ def schema() -> GraphQLSchema:
     return build_schema(path.read_text(encoding="utf-8"), assume_valid=True)
 
 
-def value_of(source: Any, info: Any, **_arguments: Any) -> Any:
+def resolve_field(source: Any, info: Any, **_arguments: Any) -> Any:
     return source[info.path.key]
 
 
-def type_of(value: Any, info: Any, abstract: Any) -> str:
+def resolve_type(value: Any, info: Any, abstract: Any) -> str:
     if abstract.name in ("Node", "GitObject"):
         return {"Node": "Repository", "GitObject": "Commit" if "history" in value else "Blob"}[abstract.name]
     return str(value.get("__typename") or ("User" if "followers" in value else "Organization"))
 
 
 @pytest.mark.parametrize("query", [*(kind.text for kind in graphql.KINDS), graphql.names_query(2)])
-def test_the_simulated_graphql_answers_in_the_types_of_githubs_schema(
+def test_the_simulated_graphql_responses_have_the_types_of_githubs_schema(
     query: str, schema: GraphQLSchema, world: World
 ) -> None:
-    """The answer is put through the schema once more: what is missing, or of another type, is an error."""
+    """Executing the query on the response itself fails if a field is missing or has another type."""
     variables: dict[str, Any] = {"ids": [node_id(int(number)) for number in world.people.id[:20]]}
     if "$o0" in query:
         variables = graphql.names_variables([world.people.name(1), world.people.name(4)])
     body = json.dumps({"query": query, "variables": variables}).encode()
-    answer = world.answer("POST", "/graphql", {"authorization": "Bearer good"}, body)
-    data = json.loads(answer.body)["data"]
-    again = execute(
-        schema, parse(query), root_value=data, variable_values=variables, field_resolver=value_of, type_resolver=type_of
+    response = world.answer("POST", "/graphql", {"authorization": "Bearer good"}, body)
+    data = json.loads(response.body)["data"]
+    result = execute(
+        schema,
+        parse(query),
+        root_value=data,
+        variable_values=variables,
+        field_resolver=resolve_field,
+        type_resolver=resolve_type,
     )
-    assert again.errors is None  # type: ignore[union-attr]
-    assert again.data == data  # type: ignore[union-attr]
+    assert result.errors is None  # type: ignore[union-attr]
+    assert result.data == data  # type: ignore[union-attr]
