@@ -58,8 +58,6 @@ class ExternalError(StargazeError):
 def did_you_mean(name: str, known: Iterable[str], otherwise: str, *, likeness: float = 0.5) -> str:
     """Return the hint for a name that is not known: the nearest of the known ones, or what to say where none is near.
 
-    Examples
-    --------
     >>> did_you_mean("strs", ["stars", "forks"], "Known here: stars, forks")
     'Did you mean stars?'
     """

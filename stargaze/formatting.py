@@ -6,8 +6,6 @@ from __future__ import annotations
 def format_count(value: float) -> str:
     """Return a rounded count with thousands separators.
 
-    Examples
-    --------
     >>> format_count(12339.6)
     '12,340'
     """
@@ -17,8 +15,6 @@ def format_count(value: float) -> str:
 def format_short(value: float) -> str:
     """Return a count as a short text.
 
-    Examples
-    --------
     >>> format_short(7.4), format_short(1234), format_short(56_789), format_short(2_345_678)
     ('7', '1.2k', '57k', '2.3M')
     """
@@ -31,8 +27,6 @@ def format_short(value: float) -> str:
 def format_percent(share: float, digits: int = 0, *, space: str = "") -> str:
     """Return a share as a percentage.
 
-    Examples
-    --------
     >>> format_percent(0.8912), format_percent(0.8912, 1, space=" ")
     ('89%', '89.1 %')
     """
@@ -42,8 +36,6 @@ def format_percent(share: float, digits: int = 0, *, space: str = "") -> str:
 def format_factor(factor: float) -> str:
     """Return a factor with two to four significant digits.
 
-    Examples
-    --------
     >>> format_factor(1.034), format_factor(1.84), format_factor(1234.5)
     ('× 1.03', '× 1.8', '× 1,234')
     """

@@ -150,13 +150,7 @@ class Store:
 
 @contextlib.contextmanager
 def lock_store(store: Store) -> Iterator[None]:
-    """Let no other command create artifacts in this store while the block runs; delete stale temporary files first.
-
-    Raises
-    ------
-    BusyError
-        If another command holds the lock.
-    """
+    """Let no other command create artifacts in this store, else BusyError; delete stale temporary files first."""
     path = store.root / "work.lock"
     busy = f"{store.root}: another command is using this store"
     with file_lock(path, busy=busy, hint="wait for it, or stargaze status"):

@@ -75,13 +75,7 @@ def rollback(session: Session, *, to: str | None) -> None:
 
 
 def show_status(session: Session, artifacts: Sequence[dict[str, Any]]) -> None:
-    """Print artifacts, machines and services.
-
-    Raises
-    ------
-    DifferenceFoundError
-        If a machine is not ready or a service does not run.
-    """
+    """Print artifacts, machines and services; DifferenceFoundError if a machine is not ready or a service does not run."""
     out, config, store = session
     machines, services = operations.production_status(store, production_target(config, store))
     if out.as_json:
@@ -114,13 +108,7 @@ def scale(session: Session, arguments: Sequence[str]) -> None:
 
 
 def drill(session: Session, *, name: str, only: str, rate: float, deploy_options: Sequence[str]) -> None:
-    """Inject faults into production.
-
-    Raises
-    ------
-    DifferenceFoundError
-        If an expectation did not hold.
-    """
+    """Inject faults into production; DifferenceFoundError if an expectation did not hold."""
     out, config, store = session
     faults = swarm_drill.select_faults(only)
     if name != config.infra.name:

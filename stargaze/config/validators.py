@@ -15,8 +15,6 @@ LONGEST_PREFIX = 28
 def valid_cluster_name(text: str) -> str:
     """Return a name that can be a folder, a tag and a part of names in OpenStack.
 
-    Examples
-    --------
     >>> valid_cluster_name("lab-1.a")
     'lab-1.a'
     """
@@ -28,8 +26,6 @@ def valid_cluster_name(text: str) -> str:
 def network_ranges(texts: list[str]) -> list[str]:
     """Return ranges as Neutron writes them, each once: otherwise each look would find them changed.
 
-    Examples
-    --------
     >>> network_ranges(["192.0.2.7", "2001:DB8::/32", "192.0.2.7/32"])
     ['192.0.2.7/32', '2001:db8::/32']
     """
@@ -39,8 +35,6 @@ def network_ranges(texts: list[str]) -> list[str]:
 def valid_subnet(text: str) -> str:
     """Return the range of a network that can be made.
 
-    Examples
-    --------
     >>> valid_subnet("10.20.0.0/255.255.255.0")
     '10.20.0.0/24'
     """
@@ -53,8 +47,6 @@ def valid_subnet(text: str) -> str:
 def normalized_addresses(texts: list[str]) -> list[str]:
     """Return addresses in their normal form, each once.
 
-    Examples
-    --------
     >>> normalized_addresses(["2001:DB8::1", "192.0.2.1"])
     ['2001:db8::1', '192.0.2.1']
     """
@@ -64,8 +56,6 @@ def normalized_addresses(texts: list[str]) -> list[str]:
 def valid_page_port(number: int) -> int:
     """Return a port that the cluster does not need itself.
 
-    Examples
-    --------
     >>> valid_page_port(80)
     80
     """

@@ -49,14 +49,9 @@ def run_files(store: Store) -> RunFiles:
 
 
 def install_hook(folder: Path, store: Store, config: Path | None) -> Path:
-    """Write the post-commit hook of the git repository around ``folder``; return its path.
+    """Write the post-commit hook of the git repository around ``folder``, unless another program wrote one; return its path.
 
     Git starts hooks in the root of the repository; the hook returns to this folder, where relative paths of a config are valid.
-
-    Raises
-    ------
-    UsageError
-        If there is no repository, or a hook that stargaze did not write.
     """
     path = _hook_path(folder)
     if path.exists() and not _is_ours(path):
@@ -73,13 +68,7 @@ def install_hook(folder: Path, store: Store, config: Path | None) -> Path:
 
 
 def remove_hook(folder: Path) -> Path:
-    """Delete the hook; return its path.
-
-    Raises
-    ------
-    MissingInputError
-        If stargaze wrote none.
-    """
+    """Delete the hook that stargaze wrote; return its path."""
     path = _hook_path(folder)
     if not path.is_file() or not _is_ours(path):
         raise MissingInputError(f"{path} is not a hook of stargaze", hint="stargaze hook install")
@@ -116,10 +105,7 @@ def request_run(store: Store) -> None:
 def run_requested(store: Store, stages: Callable[[], None], clock: Callable[[], datetime]) -> None:
     """Run the stages until no commit requests a run, unless another process does so; record how the last run ended.
 
-    Raises
-    ------
-    Exception
-        What the last run raised, after it was recorded.
+    An exception of the last run is raised after it was recorded.
     """
     files = run_files(store)
     failure: Exception | None = None
@@ -136,14 +122,9 @@ def run_requested(store: Store, stages: Callable[[], None], clock: Callable[[], 
 
 
 def read_outcome(store: Store) -> dict[str, Any]:
-    """Return the last run: ``started``, ``finished`` [UTC], ``succeeded``, ``message``, ``running``.
+    """Return the last run, if there was one: ``started``, ``finished`` [UTC], ``succeeded``, ``message``, ``running``.
 
     A run whose process no longer exists is not running: it was killed, or the machine went down.
-
-    Raises
-    ------
-    MissingInputError
-        If there was none.
     """
     files = run_files(store)
     is_waiting, held_before = _is_waiting(files.request), _is_alive(files.lock)

@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 
 def lock_production(store: Store) -> AbstractContextManager[None]:
-    """Let no other command of this store change production while the block runs.
-
-    Raises
-    ------
-    BusyError
-        If another command is changing it.
-    """
+    """Let no other command of this store change production while the block runs, else BusyError."""
     busy = f"{store.root}: another command is changing production"
     return file_lock(store.root / "production.lock", busy=busy, hint="wait for it, or stargaze status")
 

@@ -63,10 +63,7 @@ class DockerEngine:
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a docker command and return its exit code and output; Ctrl-C does not reach it.
 
-        Raises
-        ------
-        ExternalError
-            If docker is not installed, or the engine or its host does not answer in time.
+        ExternalError if docker is not installed, or the engine or its host does not answer in time.
         """
         if self.host is not None:
             return self.host.try_run("docker", *arguments, stdin=stdin, root=True, seconds=seconds)
@@ -118,13 +115,7 @@ class DockerEngine:
             )
 
     def capacity(self) -> EngineCapacity:
-        """Return the cores and the memory of the engine's machine.
-
-        Raises
-        ------
-        ExternalError
-            If the engine does not answer.
-        """
+        """Return the cores and the memory of the engine's machine; ExternalError if the engine does not answer."""
         completed = self.try_run(["info", "--format", "{{json .}}"])
         try:
             info = json.loads(completed.stdout)

@@ -28,10 +28,7 @@ UNUSABLE_PATH = (
 def atomic_write(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to ``path`` if the block succeeds, else delete it.
 
-    Raises
-    ------
-    ExternalError
-        If the disk is full or the folder is not writable; the previous file stays.
+    If the disk is full or the folder is not writable, ExternalError is raised and the previous file stays.
     """
     with convert_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,6 @@ Result = TypeVar("Result")
 def map_in_threads(work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None) -> list[Result]:
     """Return ``work(item)`` of each item in order, one thread per item by default; the first exception is raised.
 
-    Examples
-    --------
     >>> map_in_threads(str.upper, ["a", "b"])
     ['A', 'B']
     """

@@ -26,13 +26,7 @@ def run_program(
     environment: Mapping[str, str] | None = None,
     seconds: float = TIME_LIMIT,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Return the exit code and the output of a program; ``environment`` defaults to that of this process.
-
-    Raises
-    ------
-    ExternalError
-        If it is not installed, or exceeds the time limit.
-    """
+    """Return the exit code and the output of a program; ExternalError if it is not installed or exceeds the time limit."""
     require_program(program)
     process = subprocess.Popen(
         [program, *arguments],

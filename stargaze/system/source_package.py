@@ -29,13 +29,7 @@ def code_digest() -> str:
 
 
 def find_recipe(name: str) -> Path:
-    """Return the path of the Dockerfile or a lock file.
-
-    Raises
-    ------
-    ExternalError
-        If this installation lacks it.
-    """
+    """Return the path of the Dockerfile or a lock file."""
     for folder in RECIPE_FOLDERS:
         if (folder / name).is_file():
             return folder / name

@@ -45,13 +45,7 @@ class SshHost:
     def try_run(
         self, *command: str, stdin: bytes = b"", root: bool = False, seconds: float = TIME_LIMIT
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a command there and return its exit code and output.
-
-        Raises
-        ------
-        ExternalError
-            If the login fails, or it took longer than ``seconds``.
-        """
+        """Run a command there and return its exit code and output; ExternalError if the login fails or the time is over."""
         program, *arguments = self.argv(command, root=root)
         completed = run_program(program, *arguments, stdin=stdin, seconds=seconds)
         if completed.returncode == SSH_FAILED:
@@ -61,24 +55,12 @@ class SshHost:
         return completed
 
     def run(self, *command: str, stdin: bytes = b"", root: bool = False, seconds: float = TIME_LIMIT) -> bytes:
-        """Run a command there and return its stdout.
-
-        Raises
-        ------
-        ExternalError
-            If the login or the command fails, or it took longer than ``seconds``.
-        """
+        """Run a command there and return its stdout; also a nonzero exit code is an ExternalError."""
         completed = self.try_run(*command, stdin=stdin, root=root, seconds=seconds)
         return checked_output(f"{self.name}: {' '.join(command[:2])}", completed)
 
     def connection_error(self, *, seconds: float) -> str:
-        """Try to log in once; return the reason of a failure, empty on success.
-
-        Raises
-        ------
-        ExternalError
-            If ssh is not installed on this machine.
-        """
+        """Try to log in once; return the reason of a failure, empty on success."""
         program, *arguments = self.argv(["true"])
         require_program(program)
         try:

@@ -26,13 +26,7 @@ def create_key(key: Path, comment: str) -> None:
 
 
 def configured_key(text: str, name: str, *, public: bool = False) -> Path:
-    """Return the path of a key in the config; ``public`` allows a public key.
-
-    Raises
-    ------
-    CredentialsError
-        If it does not exist, or others can read it.
-    """
+    """Return the path of a key in the config if only its owner can read it; ``public`` allows a public key."""
     key = Path(text).expanduser()
     if not key.is_file():
         raise CredentialsError(f"{name}: {key} does not exist", hint=f"leave {name} empty to create one")

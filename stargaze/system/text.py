@@ -6,8 +6,6 @@ from __future__ import annotations
 def replace_unprintable(text: str, *, replacement: str = "\N{REPLACEMENT CHARACTER}", keep: str = "") -> str:
     r"""Return the text without the characters that a terminal or a browser would interpret.
 
-    Examples
-    --------
     >>> replace_unprintable("a\x1b[2Jb", replacement="?")
     'a?[2Jb'
     """
@@ -17,8 +15,6 @@ def replace_unprintable(text: str, *, replacement: str = "\N{REPLACEMENT CHARACT
 def last_line(output: str | bytes, default: str = "no reason given") -> str:
     r"""Return the last line of a program's output that is not empty.
 
-    Examples
-    --------
     >>> last_line(b"warning\nerror: no route\n\n"), last_line("")
     ('error: no route', 'no reason given')
     """

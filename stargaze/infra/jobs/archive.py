@@ -39,10 +39,7 @@ def pack_files(files: Mapping[str, Path]) -> bytes:
 def unpack_files(stream: IO[bytes], folder: Path) -> list[str]:
     """Write the files of a tar below a folder; return their names.
 
-    Raises
-    ------
-    ExternalError
-        If it is truncated, contains anything but plain files of a store, or a checksum differs.
+    ExternalError if it is truncated, contains anything but plain files of a store, or a checksum differs.
     """
     try:
         with tarfile.open(fileobj=stream, mode="r|") as archive:

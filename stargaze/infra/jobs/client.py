@@ -58,15 +58,7 @@ class JobRecord:
         return job
 
     def read_stage(self, stage: str) -> dict[str, Any]:
-        """Return the job of a stage.
-
-        Raises
-        ------
-        MissingInputError
-            If there is no job.
-        UsageError
-            If it is a job of another stage.
-        """
+        """Return the job of a stage; MissingInputError if there is no job, UsageError if it is a job of another stage."""
         job = self.read()
         if job is None:
             raise MissingInputError(
@@ -80,13 +72,7 @@ class JobRecord:
 
 
 def check_inputs(spec: JobSpec, store: Store) -> None:
-    """Check that every input of a job exists.
-
-    Raises
-    ------
-    MissingInputError
-        With the command that creates the missing one.
-    """
+    """Check that every input of a job exists; the hint of MissingInputError is the command that creates it."""
     for path in spec.inputs.values():
         if path == store.journal and not path.exists():
             raise MissingInputError("there is no stopped tuning to resume", hint=f"stargaze {spec.stage} --on cluster")
@@ -106,10 +92,7 @@ def submit_job(
 ) -> dict[str, str]:
     """Upload the inputs, which exist, and start the job; return its id, stage, machine and time.
 
-    Raises
-    ------
-    ExternalError
-        If the store already has a job on the cluster, or the head node has other code or cannot be reached.
+    ExternalError if the store already has a job on the cluster, or the head node has other code or cannot be reached.
     """
     record = JobRecord(store)
     report(f"inspecting {service.name}", 0.0)
@@ -149,17 +132,10 @@ def submit_job(
 
 
 def follow_job(stage: str, service: JobService, store: Store, report: Report) -> Outcome:
-    """Show the progress of the job until it has ended, download its results and return its result.
+    """Show the progress of the job until it has ended, download its results and return its result, or raise its error.
 
-    Ctrl-C stops the job and downloads its partial results. If this process ends in another way or the connection is lost, the job
-    continues.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        After Ctrl-C.
-    StargazeError
-        The error of the job.
+    Ctrl-C stops the job, downloads its partial results and raises KeyboardInterrupt. If this process ends in another way or the
+    connection is lost, the job continues.
     """
     job = JobRecord(store).read_stage(stage)
     output = JobOutput()

@@ -39,13 +39,7 @@ class RayJobs:
 
     @classmethod
     def from_settings(cls, settings: Path, address: str) -> RayJobs:
-        """Return the job API with the token that Ray's environment file names.
-
-        Raises
-        ------
-        ExternalError
-            If Ray is not configured on this machine.
-        """
+        """Return the job API with the token that Ray's environment file names; ExternalError if Ray is not configured here."""
         try:
             lines = settings.read_text(encoding="utf-8").splitlines()
             values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))

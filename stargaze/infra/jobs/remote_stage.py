@@ -20,13 +20,7 @@ SECRETS = {"fetch": ("GITHUB_TOKEN",)}
 
 
 def connect_cluster(config: Config, store: Store) -> JobService:
-    """Return the job server of the cluster that the config names.
-
-    Raises
-    ------
-    MissingInputError
-        If there is no cluster.
-    """
+    """Return the job server of the cluster that the config names; MissingInputError if there is no cluster."""
     from stargaze.infra.hosts.host_list import find_ssh_hosts
     from stargaze.infra.hosts.state_dir import open_state_dir
 

@@ -57,8 +57,6 @@ class HeadLayout:
     def from_variables(cls, variables: Mapping[str, str]) -> HeadLayout:
         """Return the layout with the Ansible variables of a config.
 
-        Examples
-        --------
         >>> HeadLayout.from_variables({"ray_user": "worker", "ray_dashboard_port": "8266"}).ray_address
         'http://127.0.0.1:8266'
         """
