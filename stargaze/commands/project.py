@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from stargaze.commands.options import AsJson, ConfigPath, StorePath, command_with_example, open_session, utc_now
-from stargaze.config import DEFAULT_PATH, as_dict, render
+from stargaze.config import DEFAULT_PATH, render
 from stargaze.errors import DifferenceFoundError, UsageError
 from stargaze.output import Output
 
@@ -47,7 +48,7 @@ def init(
 def show_config(config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False) -> None:
     """Print the effective configuration (default, file, environment and option merged)."""
     out, config, _ = open_session(config_path, store_path, as_json)
-    out.answer(as_dict(config), render(config))
+    out.answer(dataclasses.asdict(config), render(config))
 
 
 @command("run")

@@ -12,8 +12,7 @@ from stargaze.config.model_sections import (
     TuningSection,
 )
 from stargaze.config.production_sections import DeploySection, InfraSection, ServeSection
-from stargaze.config.rendering import as_dict, render
-from stargaze.config.sections import Config
+from stargaze.config.sections import Config, render
 
 __all__ = [
     "DEFAULT_PATH",
@@ -29,7 +28,6 @@ __all__ = [
     "ServeSection",
     "StoreSection",
     "TuningSection",
-    "as_dict",
     "find_config_file",
     "load",
     "parse_section",

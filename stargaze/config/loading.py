@@ -12,26 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.config.renamed_keys import RENAMED_KEYS
-from stargaze.config.rendering import describe_key
-from stargaze.config.sections import Config
+from stargaze.config.sections import Config, describe_key
 from stargaze.errors import ConfigError, MissingInputError, did_you_mean
 
 DEFAULT_PATH = Path("stargaze.toml")
-TYPE_NAMES = {
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    bool: "true or false",
-    list: "a list",
-    dict: "a table",
-}
+TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+TYPE_NAMES |= {list: "a list", dict: "a table"}
 
 
 def load(
-    path: Path | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    options: Mapping[str, Any] | None = None,
+    path: Path | None = None, *, environ: Mapping[str, str] | None = None, options: Mapping[str, Any] | None = None
 ) -> Config:
     """Return the effective config.
 
@@ -39,13 +29,11 @@ def load(
     (``tuning.trials``) to values; None means "not given".
     """
     environ = os.environ if environ is None else environ
-    layers: list[tuple[str, Mapping[str, Any]]] = [
-        (str(file), _read_toml(file)) for file in (_user_file(environ), find_config_file(path)) if file is not None
-    ]
-    layers += [("environment", _read_environment(environ)), ("option", _nest_options(options or {}))]
     config = Config()
-    for source, table in layers:
-        config = _merge(config, table, source)
+    for file in filter(None, (_user_file(environ), find_config_file(path))):
+        config = _merge(config, _read_toml(file), str(file))
+    config = _merge(config, _read_environment(environ), "environment")
+    config = _merge(config, _nest_options(options or {}), "option")
     _check_combinations(config)
     return config
 
@@ -85,20 +73,20 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    sections = typing.get_type_hints(Config)
     known = {
-        _variable(f"{section.name}.{field.name}"): (section.name, field.name)
-        for section in dataclasses.fields(Config)
-        for field in dataclasses.fields(_section_type(section.name))
+        _variable(f"{name}.{field.name}"): (name, field.name)
+        for name, section in sections.items()
+        for field in dataclasses.fields(section)
     }
-    prefixes = tuple(f"STARGAZE_{section.name}_".upper() for section in dataclasses.fields(Config))
+    prefixes = tuple(f"STARGAZE_{name}_".upper() for name in sections)
     table: dict[str, Any] = {}
     for variable in filter(lambda name: name.startswith(prefixes), environ):
         if variable not in known:
             renamed = {_variable(old): _variable(new) for old, new in RENAMED_KEYS.items()}
             raise _unknown_key(f"environment: {_shorten(variable)}", variable, list(known), renamed)
         section, name = known[variable]
-        text = environ[variable]
-        table.setdefault(section, {})[name] = _parse_text(text, _key_type(section, name), _item_type(section, name))
+        table.setdefault(section, {})[name] = _parse_text(environ[variable], *_key_types(section, name))
     return table
 
 
@@ -131,12 +119,11 @@ def _nest_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _merge(config: Config, table: Mapping[str, Any], source: str) -> Config:
     changed: dict[str, Any] = {}
-    sections = [field.name for field in dataclasses.fields(Config)]
+    sections = list(typing.get_type_hints(Config))
     for section_name, values in table.items():
         if section_name not in sections:
-            raise ConfigError(
-                f"{source}: {_shorten(section_name)} is not a section", hint=_suggest(section_name, sections)
-            )
+            hint = _suggest(section_name, sections)
+            raise ConfigError(f"{source}: {_shorten(section_name)} is not a section", hint=hint)
         if not isinstance(values, Mapping):
             raise ConfigError(
                 f"{source}: {section_name} should be a section, written [{section_name}]",
@@ -167,30 +154,20 @@ def _suggest(name: str, known: list[str]) -> str:
     return did_you_mean(name, known, "Known here: " + ", ".join(known))
 
 
-def _section_type(name: str) -> Any:
-    return typing.get_type_hints(Config)[name]
-
-
-def _key_type(section: str, name: str) -> type:
-    hint = typing.get_type_hints(_section_type(section))[name]
-    kind: type = typing.get_origin(hint) or hint
-    return kind
-
-
-def _item_type(section: str, name: str) -> type:
-    """Return the item type of a list; ``str`` for other keys."""
-    arguments = typing.get_args(typing.get_type_hints(_section_type(section))[name])
-    return arguments[0] if arguments else str
+def _key_types(section: str, name: str) -> tuple[type, type]:
+    """Return the type of a key and the item type of a list; the latter is ``str`` for other keys."""
+    hint = typing.get_type_hints(typing.get_type_hints(Config)[section])[name]
+    return typing.get_origin(hint) or hint, next(iter(typing.get_args(hint)), str)
 
 
 def _validate(source: str, section: str, name: str, value: Any) -> Any:
     """Return the value of a key in its normal form."""
-    kind = _key_type(section, name)
-    metadata = next(field.metadata for field in dataclasses.fields(_section_type(section)) if field.name == name)
+    kind, item_type = _key_types(section, name)
+    metadata = typing.get_type_hints(Config)[section].__dataclass_fields__[name].metadata
     unit = f" [{metadata['unit']}]" if metadata["unit"] else ""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 1e300 else math.inf
-    problem = _type_problem(value, kind, _item_type(section, name), unit) or _value_problem(value, metadata, unit)
+    problem = _type_problem(value, kind, item_type, unit) or _value_problem(value, metadata, unit)
     normalized = value
     if metadata["normalize"] and not problem:
         try:
@@ -215,7 +192,7 @@ def _value_problem(value: Any, metadata: Mapping[str, Any], unit: str) -> str:
     if isinstance(value, bool):
         return ""
     if isinstance(value, (int, float)):
-        return _number_problem(value, metadata["minimum"], metadata["maximum"], unit)
+        return _number_problem(value, metadata["limits"], unit)
     texts = [value] if isinstance(value, str) else [*value, *value.values()] if isinstance(value, dict) else value
     if any(isinstance(text, str) and "\0" in text for text in texts):
         return "should hold no NUL"
@@ -225,7 +202,8 @@ def _value_problem(value: Any, metadata: Mapping[str, Any], unit: str) -> str:
     return f"should be one of {', '.join(choices)}" if choices and value not in choices else ""
 
 
-def _number_problem(value: float, minimum: float, maximum: float | None, unit: str) -> str:
+def _number_problem(value: float, limits: tuple[float, float | None], unit: str) -> str:
+    minimum, maximum = limits
     if maximum is None:
         infinite = not math.isfinite(value)
         return f"should be at least {minimum:g}{unit}{' and finite' * infinite}" if infinite or value < minimum else ""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stargaze.config.key import key
+from stargaze.config.keys import key
 
 POLICIES = ("static", "activity", "all")
-TARGETS = ("stars", "growth")
-SAMPLINGS = ("top", "stratified", "random")
-EXECUTORS = ("process", "docker", "ray")
-PLACES = ("local", "cluster")
 
 
 @dataclass(frozen=True)
@@ -45,14 +41,14 @@ class GithubSection:
     organization: str = key("", "Only the repositories of this organization or user.")
     names: list[str] = key([], "Exactly these repositories, owner/name each, instead of a search.")
     limit: int = key(
-        1000, "How many repositories of a search; 0 means all.", unit="repositories", minimum=0, maximum=10_000_000
+        1000, "How many repositories of a search; 0 means all.", unit="repositories", limits=(0, 10_000_000)
     )
     sampling: str = key(
         "top",
         "Which repositories of a search: the most starred; evenly over log stars and creation year; uniformly at random.",
-        choices=SAMPLINGS,
+        choices=("top", "stratified", "random"),
     )
-    seed: int = key(0, "Seed of the sample.", minimum=0, maximum=2**31 - 1)
+    seed: int = key(0, "Seed of the sample.", limits=(0, 2**31 - 1))
     graphql: bool = key(
         True, "With GITHUB_TOKEN, also fetch counts and commits by GraphQL; false uses the search only."
     )
@@ -71,45 +67,34 @@ class GithubSection:
 class FeaturesSection:
     """How features are computed and selected."""
 
-    seed: int = key(0, "Seed of the split, the folds and the random probes.", minimum=0, maximum=2**31 - 1)
+    seed: int = key(0, "Seed of the split, the folds and the random probes.", limits=(0, 2**31 - 1))
     test_size: float = key(
-        0.15,
-        "Share held out for the reported scores, never used for training.",
-        unit="share",
-        minimum=0.02,
-        maximum=0.5,
+        0.15, "Share held out for the reported scores, never used for training.", unit="share", limits=(0.02, 0.5)
     )
     validation_size: float = key(
         0.15,
         "Share that calibrates the prediction intervals, never used for training.",
         unit="share",
-        minimum=0.02,
-        maximum=0.5,
+        limits=(0.02, 0.5),
     )
-    folds: int = key(5, "Cross-validation folds inside the training part.", unit="folds", minimum=2, maximum=20)
+    folds: int = key(5, "Cross-validation folds inside the training part.", unit="folds", limits=(2, 20))
     split_by: str = key(
         "owner",
         "What must not be on two sides of the split: all repositories of an owner, or only the repository itself.",
         choices=("owner", "repository"),
     )
-    max_missing: float = key(
-        0.98, "Drop a column with a larger share of missing values.", unit="share", minimum=0, maximum=1
-    )
+    max_missing: float = key(0.98, "Drop a column with a larger share of missing values.", unit="share", limits=(0, 1))
     redundant_threshold: float = key(
-        0.99, "Drop a column whose Spearman's rho with a kept one is at least this.", unit="rho", minimum=0.5, maximum=1
+        0.99, "Drop a column whose Spearman's rho with a kept one is at least this.", unit="rho", limits=(0.5, 1)
     )
     leak_threshold: float = key(
         0.97,
         "Drop a column whose Spearman's rho with the stars is at least this: it leaks them.",
         unit="rho",
-        minimum=0.5,
-        maximum=1,
+        limits=(0.5, 1),
     )
     importance_repeats: int = key(
-        2,
-        "Repetitions of the permutation importance in each fold, with a different seed each.",
-        minimum=1,
-        maximum=100,
+        2, "Repetitions of the permutation importance in each fold, with a different seed each.", limits=(1, 100)
     )
 
 
@@ -119,33 +104,24 @@ class ScreeningSection:
 
     families: list[str] = key([], "Families to screen (see `stargaze screen --help`); empty means all.")
     max_rows: int = key(
-        0, "Screen on at most this many training repositories, whole owners; 0 means all.", unit="rows", minimum=0
+        0,
+        "Screen on at most this many training repositories, whole owners; 0 means all.",
+        unit="rows",
+        limits=(0, None),
     )
-    time_limit: float = key(300.0, "A family that takes longer is listed as timed out.", unit="s", minimum=1)
-    max_concurrent: int = key(0, "Families at the same time; 0 means as many as fit.", minimum=0, maximum=256)
+    time_limit: float = key(300.0, "A family that takes longer is listed as timed out.", unit="s", limits=(1, None))
+    max_concurrent: int = key(0, "Families at the same time; 0 means as many as fit.", limits=(0, 256))
     executor: str = key(
         "process",
         "Where they run: local processes; containers of the Docker engine of DOCKER_HOST; Ray tasks.",
-        choices=EXECUTORS,
+        choices=("process", "docker", "ray"),
     )
-    cpus: float = key(
-        1.0,
-        "Limit of a container; families compute with one thread.",
-        unit="cores",
-        minimum=0.1,
-        maximum=256,
-    )
+    cpus: float = key(1.0, "Limit of a container; families compute with one thread.", unit="cores", limits=(0.1, 256))
     memory: float = key(
-        2.0,
-        "Limit of a container; a family that needs more is listed as failed.",
-        unit="GB",
-        minimum=0.05,
-        maximum=4096,
+        2.0, "Limit of a container; a family that needs more is listed as failed.", unit="GB", limits=(0.05, 4096)
     )
     base_image: str = key(
-        "python:3.11-slim-bookworm",
-        "Base image of the container image, or a mirror of it.",
-        not_empty=True,
+        "python:3.11-slim-bookworm", "Base image of the container image, or a mirror of it.", not_empty=True
     )
     build_options: list[str] = key([], 'More options of `docker build`, as "--network=host".')
 
@@ -155,26 +131,29 @@ class TuningSection:
     """How the finalists are tuned and what goes into the bundle."""
 
     target: str = key(
-        "stars", "What is predicted: the stars of a repository, or the stars that it will gain.", choices=TARGETS
+        "stars",
+        "What is predicted: the stars of a repository, or the stars that it will gain.",
+        choices=("stars", "growth"),
     )
     on: str = key(
-        "local", "Where it runs: on this machine, or on the machines of `stargaze infra` as a Ray job.", choices=PLACES
+        "local",
+        "Where it runs: on this machine, or on the machines of `stargaze infra` as a Ray job.",
+        choices=("local", "cluster"),
     )
-    trials: int = key(50, "Configurations to try.", unit="trials", minimum=1, maximum=100_000)
-    finalists: int = key(2, "How many of the best families are tuned.", unit="families", minimum=1, maximum=10)
-    time_budget: float = key(0.0, "Stop starting trials after this long; 0 means no limit.", unit="s", minimum=0)
-    max_concurrent: int = key(0, "Trials at the same time, one core each; 0 means one a core.", minimum=0, maximum=4096)
+    trials: int = key(50, "Configurations to try.", unit="trials", limits=(1, 100_000))
+    finalists: int = key(2, "How many of the best families are tuned.", unit="families", limits=(1, 10))
+    time_budget: float = key(0.0, "Stop starting trials after this long; 0 means no limit.", unit="s", limits=(0, None))
+    max_concurrent: int = key(0, "Trials at the same time, one core each; 0 means one a core.", limits=(0, 4096))
     racing: bool = key(True, "Stop a trial after the fold that shows that it cannot win.")
-    seed: int = key(0, "Seed of the search and the models.", minimum=0, maximum=2**31 - 1)
+    seed: int = key(0, "Seed of the search and the models.", limits=(0, 2**31 - 1))
     ensemble_size: int = key(
         4,
         "Maximum number of models in the ensemble, which is used if it wins; 1 keeps the single best.",
         unit="models",
-        minimum=1,
-        maximum=8,
+        limits=(1, 8),
     )
     coverage: float = key(
-        0.9, "Share of the prediction intervals that contain the true count.", unit="share", minimum=0.5, maximum=0.99
+        0.9, "Share of the prediction intervals that contain the true count.", unit="share", limits=(0.5, 0.99)
     )
     estimate_policy: str = key("all", "Feature policy of the estimate.", choices=POLICIES)
     explanation_policy: str = key("activity", "Feature policy of the explanation.", choices=POLICIES)
@@ -182,7 +161,7 @@ class TuningSection:
         50_000,
         "Repositories in the bundle, most starred first, that the page knows by name.",
         unit="rows",
-        minimum=0,
+        limits=(0, None),
     )
 
 
@@ -193,7 +172,7 @@ class GrowthSection:
     history_file: str = key(
         "", "Table of dates and counts (CSV, Parquet: full_name, date, stars); empty means the history of fetch."
     )
-    history_weeks: int = key(26, "Length of the history that a forecast uses.", unit="weeks", minimum=4, maximum=260)
+    history_weeks: int = key(26, "Length of the history that a forecast uses.", unit="weeks", limits=(4, 260))
     horizons: list[int] = key([30, 90, 365], "Forecast horizons.", unit="days")
     train_until: str = key(
         "2024-07-01", "Train on what ended before this day, test on what began on it or later.", unit="date"

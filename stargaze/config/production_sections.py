@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stargaze.config.key import key
-from stargaze.config.validators import (
+from stargaze.config.keys import (
+    key,
     network_ranges,
     normalized_addresses,
     valid_cluster_name,
@@ -19,25 +19,18 @@ class DeploySection:
     """How a bundle is deployed."""
 
     signing_key: str = key("", "ssh private key that signs releases; empty creates one in the store.", unit="path")
-    max_release_size: float = key(
-        200.0, "The hook refuses a release larger than this.", unit="MB", minimum=1, maximum=1000
-    )
+    max_release_size: float = key(200.0, "The hook refuses a release larger than this.", unit="MB", limits=(1, 1000))
     to: str = key(
         "local",
         "Production: this machine, or the Swarm of the cluster's production machines.",
         choices=("local", "swarm"),
     )
     web_replicas: int = key(
-        2,
-        "Web replicas; with publish_mode = host there is one per node instead.",
-        unit="replicas",
-        minimum=1,
-        maximum=64,
+        2, "Web replicas; with publish_mode = host there is one per node instead.", unit="replicas", limits=(1, 64)
     )
-    worker_replicas: int = key(2, "Worker replicas, spread over the nodes.", unit="replicas", minimum=1, maximum=256)
+    worker_replicas: int = key(2, "Worker replicas, spread over the nodes.", unit="replicas", limits=(1, 256))
     registry: str = key(
-        "",
-        'A registry that the nodes pull the image from, as "registry.example/team"; empty: it is sent by ssh.',
+        "", 'A registry that the nodes pull the image from, as "registry.example/team"; empty: it is sent by ssh.'
     )
     build_on: str = key(
         "local",
@@ -60,13 +53,13 @@ class DeploySection:
     flower_image: str = key("mher/flower:2.0", "Image of Flower.", not_empty=True)
     prometheus: bool = key(False, "Run Prometheus beside the page, on the inner network only.")
     prometheus_image: str = key("prom/prometheus:v2.53.2", "Image of Prometheus.", not_empty=True)
-    web_cpus: float = key(1.0, "Limit of a web replica.", unit="cores", minimum=0.1, maximum=256)
-    web_memory: float = key(1.0, "Limit of a web replica.", unit="GB", minimum=0.05, maximum=4096)
-    worker_cpus: float = key(1.0, "Limit of a worker replica.", unit="cores", minimum=0.1, maximum=256)
-    worker_memory: float = key(2.0, "Limit of a worker replica.", unit="GB", minimum=0.05, maximum=4096)
-    broker_memory: float = key(1.0, "Limit of RabbitMQ.", unit="GB", minimum=0.25, maximum=4096)
-    results_memory: float = key(1.0, "Limit of Redis.", unit="GB", minimum=0.05, maximum=4096)
-    timeout: int = key(300, "Time for the services to become ready after a change.", unit="s", minimum=10, maximum=7200)
+    web_cpus: float = key(1.0, "Limit of a web replica.", unit="cores", limits=(0.1, 256))
+    web_memory: float = key(1.0, "Limit of a web replica.", unit="GB", limits=(0.05, 4096))
+    worker_cpus: float = key(1.0, "Limit of a worker replica.", unit="cores", limits=(0.1, 256))
+    worker_memory: float = key(2.0, "Limit of a worker replica.", unit="GB", limits=(0.05, 4096))
+    broker_memory: float = key(1.0, "Limit of RabbitMQ.", unit="GB", limits=(0.25, 4096))
+    results_memory: float = key(1.0, "Limit of Redis.", unit="GB", limits=(0.05, 4096))
+    timeout: int = key(300, "Time for the services to become ready after a change.", unit="s", limits=(10, 7200))
 
 
 @dataclass(frozen=True)
@@ -74,40 +67,31 @@ class ServeSection:
     """The web page and its workers."""
 
     host: str = key("127.0.0.1", "Address to listen on; the default answers this machine only.", not_empty=True)
-    port: int = key(8000, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65_535)
-    web_processes: int = key(2, "Web processes.", minimum=1, maximum=64)
-    worker_processes: int = key(1, "Prediction processes.", minimum=1, maximum=64)
-    max_repositories: int = key(5, "Maximum number of repositories in one prediction request.", minimum=1, maximum=100)
+    port: int = key(8000, "Port to listen on; 0 takes a free one.", limits=(0, 65_535))
+    web_processes: int = key(2, "Web processes.", limits=(1, 64))
+    worker_processes: int = key(1, "Prediction processes.", limits=(1, 64))
+    max_repositories: int = key(5, "Maximum number of repositories in one prediction request.", limits=(1, 100))
     allowed_hosts: list[str] = key(
         [], "Host names of the page, in addition to the address above and this machine's own."
     )
     trusted_proxies: int = key(
-        0, "Number of reverse proxies in front whose X-Forwarded headers are trusted.", minimum=0, maximum=10
+        0, "Number of reverse proxies in front whose X-Forwarded headers are trusted.", limits=(0, 10)
     )
     github_lookup: bool = key(
         True, "Look up named repositories at GitHub's API (github.api_url); false: only those in the bundle."
     )
     max_batch_size: int = key(
-        64, "Maximum number of prediction requests that a worker answers in one batch.", minimum=1, maximum=1000
+        64, "Maximum number of prediction requests that a worker answers in one batch.", limits=(1, 1000)
     )
     cache_ttl: float = key(
-        600.0,
-        "An identical prediction request within this time returns the same result.",
-        unit="s",
-        minimum=0,
-        maximum=86_400,
+        600.0, "An identical prediction request within this time returns the same result.", unit="s", limits=(0, 86_400)
     )
-    rate_limit: int = key(
-        120, "Prediction requests per minute and visitor; 0 means no limit.", minimum=0, maximum=1_000_000
-    )
+    rate_limit: int = key(120, "Prediction requests per minute and visitor; 0 means no limit.", limits=(0, 1_000_000))
     track_record: bool = key(
         True, "Store predictions (without personal data) and score them when the repository is fetched again."
     )
     metrics_port: int = key(
-        0,
-        "Prometheus metrics on this port of 127.0.0.1, never on the page's; 0 serves none.",
-        minimum=0,
-        maximum=65_535,
+        0, "Prometheus metrics on this port of 127.0.0.1, never on the page's; 0 serves none.", limits=(0, 65_535)
     )
     broker_url: str = key(
         "",
@@ -118,8 +102,8 @@ class ServeSection:
         'Redis, as "redis://host:6379/0"; empty: SQLite in the store. Passwords stand in the files that '
         "STARGAZE_BROKER_PASSWORD_FILE and STARGAZE_RESULTS_PASSWORD_FILE name.",
     )
-    time_limit: float = key(30.0, "A prediction that takes longer fails.", unit="s", minimum=1, maximum=3600)
-    results_ttl: float = key(86_400.0, "Results are stored this long.", unit="s", minimum=60, maximum=31_536_000)
+    time_limit: float = key(30.0, "A prediction that takes longer fails.", unit="s", limits=(1, 3600))
+    results_ttl: float = key(86_400.0, "Results are stored this long.", unit="s", limits=(60, 31_536_000))
 
 
 @dataclass(frozen=True)
@@ -136,11 +120,9 @@ class InfraSection:
         not_empty=True,
         normalize=valid_cluster_name,
     )
-    parameter_servers: int = key(
-        1, "Ray workers beside the development server.", unit="machines", minimum=0, maximum=64
-    )
+    parameter_servers: int = key(1, "Ray workers beside the development server.", unit="machines", limits=(0, 64))
     production_servers: int = key(
-        2, "Nodes of the Swarm; three or more survive the loss of one.", unit="machines", minimum=1, maximum=64
+        2, "Nodes of the Swarm; three or more survive the loss of one.", unit="machines", limits=(1, 64)
     )
     image: str = key(
         "debian-12",
@@ -149,9 +131,9 @@ class InfraSection:
     )
     user: str = key("debian", "The image's user, who may sudo.", not_empty=True)
     flavor: str = key("", "Flavor of all machines, name or id; empty means the smallest with the resources below.")
-    min_cpus: int = key(2, "Minimum per machine.", unit="cores", minimum=1, maximum=256)
-    min_memory: float = key(4, "Minimum per machine.", unit="GB", minimum=0.25, maximum=4096)
-    min_disk: int = key(20, "Minimum per machine.", unit="GB", minimum=0, maximum=10_000)
+    min_cpus: int = key(2, "Minimum per machine.", unit="cores", limits=(1, 256))
+    min_memory: float = key(4, "Minimum per machine.", unit="GB", limits=(0.25, 4096))
+    min_disk: int = key(20, "Minimum per machine.", unit="GB", limits=(0, 10_000))
     availability_zone: str = key("", "Availability zone of the machines; empty means the default of the cloud.")
     network: str = key("", "An existing network, name or id; empty creates one with a subnet.")
     cidr: str = key("10.20.0.0/24", "Address range of the created network.", not_empty=True, normalize=valid_subnet)
@@ -175,11 +157,7 @@ class InfraSection:
         normalize=network_ranges,
     )
     page_port: int = key(
-        80,
-        "Port of the page, the only public port besides ssh.",
-        minimum=1,
-        maximum=65_535,
-        normalize=valid_page_port,
+        80, "Port of the page, the only public port besides ssh.", limits=(1, 65_535), normalize=valid_page_port
     )
     host_keys: str = key(
         "console",
@@ -187,7 +165,7 @@ class InfraSection:
         choices=("console", "first-use"),
     )
     unattended_upgrades: bool = key(True, "Install security updates automatically.")
-    timeout: int = key(900, "Time for a machine to boot and accept ssh.", unit="s", minimum=10, maximum=7200)
+    timeout: int = key(900, "Time for a machine to boot and accept ssh.", unit="s", limits=(10, 7200))
     ansible_variables: dict[str, str] = key(
         {}, 'Variables of the playbooks\' roles (ansible/roles/*/defaults), as base_journal_size = "900".'
     )

@@ -1,30 +1,56 @@
-"""Validators that return the normal form of a config value or raise a ValueError."""
+"""A key of a config section: default, description, unit, allowed values, and the validators of some values.
+
+A validator returns the normal form of a value or raises a ValueError.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
+from dataclasses import field
+from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 RESERVED_PORTS = {22: "ssh", 2377: "Swarm", 7946: "Swarm", 4789: "Swarm", 6379: "Ray", 8265: "Ray", 10001: "Ray"}
 """Ports that the machines of the cluster use themselves."""
 LONGEST_PREFIX = 28
-"""Prefix length of the smallest network with room for the machines, a router and the addresses that OpenStack reserves."""
+"""Prefix length of the smallest network with enough addresses for the machines, a router and OpenStack itself."""
+
+
+def key(
+    default: Any,
+    description: str,
+    *,
+    unit: str = "",
+    limits: tuple[float, float | None] | None = None,
+    choices: tuple[str, ...] = (),
+    not_empty: bool = False,
+    normalize: Callable[[Any], Any] | None = None,
+) -> Any:
+    """Declare one key; ``limits`` are its minimum and maximum, and ``normalize`` is its validator."""
+    metadata = {
+        "description": description,
+        "unit": unit,
+        "limits": limits,
+        "choices": choices,
+        "not_empty": not_empty,
+        "normalize": normalize,
+    }
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def valid_cluster_name(text: str) -> str:
-    """Return a name that can be a folder, a tag and a part of names in OpenStack.
-
-    >>> valid_cluster_name("lab-1.a")
-    'lab-1.a'
-    """
+    """Return a name that can be a folder, a tag and a part of names in OpenStack."""
     if not NAME.fullmatch(text):
         raise ValueError("should be at most 40 of letters, digits, - _ and ., of which a letter or digit begins")
     return text
 
 
 def network_ranges(texts: list[str]) -> list[str]:
-    """Return ranges as Neutron writes them, each once: otherwise each look would find them changed.
+    """Return ranges without duplicates, as Neutron writes them: otherwise each comparison would find a difference.
 
     >>> network_ranges(["192.0.2.7", "2001:DB8::/32", "192.0.2.7/32"])
     ['192.0.2.7/32', '2001:db8::/32']
@@ -33,7 +59,7 @@ def network_ranges(texts: list[str]) -> list[str]:
 
 
 def valid_subnet(text: str) -> str:
-    """Return the range of a network that can be made.
+    """Return the range of a network that can be created.
 
     >>> valid_subnet("10.20.0.0/255.255.255.0")
     '10.20.0.0/24'
@@ -45,7 +71,7 @@ def valid_subnet(text: str) -> str:
 
 
 def normalized_addresses(texts: list[str]) -> list[str]:
-    """Return addresses in their normal form, each once.
+    """Return addresses in their normal form, without duplicates.
 
     >>> normalized_addresses(["2001:DB8::1", "192.0.2.1"])
     ['2001:db8::1', '192.0.2.1']
@@ -54,11 +80,7 @@ def normalized_addresses(texts: list[str]) -> list[str]:
 
 
 def valid_page_port(number: int) -> int:
-    """Return a port that the cluster does not need itself.
-
-    >>> valid_page_port(80)
-    80
-    """
+    """Return a port that the cluster does not use itself."""
     if number in RESERVED_PORTS:
         raise ValueError(f"should be a port that the cluster does not use: this one is {RESERVED_PORTS[number]}'s")
     return number
@@ -66,23 +88,23 @@ def valid_page_port(number: int) -> int:
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
-        whole = ipaddress.ip_network(_plain(text), strict=False)
+        network = ipaddress.ip_network(_without_zone(text), strict=False)
     except ValueError:
         raise ValueError(f"should hold ranges of addresses, as 192.0.2.0/24: {text!r} is none") from None
-    if str(ipaddress.ip_interface(text).ip) != str(whole.network_address):
-        raise ValueError(f"should hold ranges by their first address: {text} is one of {whole}")
-    return whole
+    if str(ipaddress.ip_interface(text).ip) != str(network.network_address):
+        raise ValueError(f"should hold ranges by their first address: {text} is one of {network}")
+    return network
 
 
 def _address(text: str) -> str:
     try:
-        return str(ipaddress.ip_address(_plain(text)))
+        return str(ipaddress.ip_address(_without_zone(text)))
     except ValueError:
         raise ValueError(f"should hold addresses, as 192.0.2.1: {text!r} is none") from None
 
 
-def _plain(text: str) -> str:
-    """Refuse an address of one link: it means nothing elsewhere."""
+def _without_zone(text: str) -> str:
+    """Reject an address with a zone, as fe80::1%eth0: it is valid on one link only."""
     if "%" in text:
         raise ValueError(text)
     return text
