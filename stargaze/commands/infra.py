@@ -203,22 +203,22 @@ def _run_playbooks(
     section: InfraSection, state_dir: StateDir, store: Store, *, tags: tuple[str, ...] = (), check: bool = False
 ) -> list[dict[str, Any]]:
     from stargaze.infra.ansible.configure import configure_hosts
-    from stargaze.live_table import board
+    from stargaze.output import live_table
 
-    with board("infra configure") as table:
-        return configure_hosts(section, state_dir, store, table.say, tags=tags, check=check)
+    with live_table("infra configure") as table:
+        return configure_hosts(section, state_dir, store, table.set_row, tags=tags, check=check)
 
 
 @contextlib.contextmanager
 def _show_progress(title: str) -> Iterator[ProgressCallbacks]:
     """Show a live table with each resource and each machine."""
     from stargaze.infra.provision import ProgressCallbacks
-    from stargaze.live_table import board
+    from stargaze.output import live_table
 
-    with board(title) as table:
+    with live_table(title) as table:
         yield ProgressCallbacks(
-            lambda step, state, detail: table.say(f"{step.action} {step.key}", state, detail),
-            lambda line: table.say(line, "done"),
+            lambda step, state, detail: table.set_row(f"{step.action} {step.key}", state, detail),
+            lambda line: table.set_row(line, "done"),
         )
 
 

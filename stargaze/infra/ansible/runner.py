@@ -128,7 +128,7 @@ def _handle_event(event: Mapping[str, Any], run: PlaybookRun, on_task: OnTask) -
     data = event.get("event_data") or {}
     host, task, kind = data.get("host", ""), str(data.get("task", "")), event.get("event", "")
     if kind == "runner_on_start":
-        on_task(host, "begun", task)
+        on_task(host, "running", task)
     elif kind in ("runner_on_failed", "runner_on_unreachable") and not data.get("ignore_errors"):
         reason = _failure_reason(data.get("res") or {})
         run.failures.append((host, task, reason))

@@ -20,7 +20,7 @@ POLL_INTERVAL = 1.0
 """Between two requests for the state of the servers [s]."""
 DELETED_LAST: Kind = "security group"
 """Deleted after all updates: an update may detach a port from it."""
-StepState = Literal["begun", "done", "failed"]
+StepState = Literal["running", "done", "failed"]
 OnStep = Callable[[Step, StepState, str], None]
 
 
@@ -122,7 +122,7 @@ def _apply_step(
     if step.action == "keep":
         return step.actual
     started = time.monotonic()
-    on_step(step, "begun", "")
+    on_step(step, "running", "")
     try:
         resource = _call_cloud(step, cloud, {key: resource.id for key, resource in resources.items()})
     except StargazeError as error:

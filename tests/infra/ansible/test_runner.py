@@ -46,7 +46,7 @@ def test_changes_are_counted_and_each_task_is_reported(run: Callable[[str], tupl
     result, reported = run("    - name: Touch\n      ansible.builtin.command: 'true'\n")
 
     assert result.changed == {"one": 1, "two": 1}
-    assert ("one", "begun", "Touch") in reported
+    assert ("one", "running", "Touch") in reported
     assert ("two", "done", "1 changed") in reported
     assert "Touch" in result.log.read_text()
 

@@ -93,7 +93,7 @@ def test_every_step_is_reported_when_it_starts_and_ends(cloud: FakeCloud) -> Non
     apply_plan(plan_for(cloud), cloud, lambda step, state, _: reported.append((step.key, state)))
 
     assert len(reported) == 2 * len(desired())
-    assert reported.index(("network stargaze", "done")) < reported.index(("subnet stargaze", "begun"))
+    assert reported.index(("network stargaze", "done")) < reported.index(("subnet stargaze", "running"))
 
 
 def test_a_server_that_fails_while_booting_ends_the_wait(cloud: FakeCloud) -> None:
