@@ -10,135 +10,52 @@ from pathlib import Path
 from stargaze.errors import MissingInputError
 from stargaze.system.locks import TEMPORARY_NAME, file_lock, remove_stale
 
-COMMANDS = {
-    "repositories.parquet": "fetch",
-    "star_history.parquet": "fetch",
-    "features.json": "select-features",
-    "selection.csv": "select-features",
-    "leaderboard.csv": "screen",
-    "trials.parquet": "tune",
-    "bundles": "tune",
-    "releases.git": "deploy",
-    "serving": "deploy",
-    "report.html": "report",
-}
-"""The command that creates each artifact."""
+
+@dataclass(frozen=True)
+class Artifact:
+    """An attribute of a store: the path of an artifact, and the command that creates it."""
+
+    name: str
+    description: str
+    command: str = ""
+
+    def __get__(self, store: Store, owner: type[Store]) -> Path:
+        return store.root / self.name
 
 
 @dataclass(frozen=True)
 class Store:
-    """The folder of all artifacts; each property is the path of one."""
+    """The folder of all artifacts; each attribute is the path of one."""
 
     root: Path
 
-    @property
-    def repositories(self) -> Path:
-        """One row per repository, with the fields of GitHub."""
-        return self.root / "repositories.parquet"
-
-    @property
-    def star_history(self) -> Path:
-        """One row per repository and week: stars."""
-        return self.root / "star_history.parquet"
+    repositories = Artifact("repositories.parquet", "One row per repository, with the fields of GitHub.", "fetch")
+    star_history = Artifact("star_history.parquet", "One row per repository and week: stars.", "fetch")
+    github_cache = Artifact("github.sqlite", "Responses of GitHub (SQLite).")
+    features = Artifact("features.json", "Selected features per policy, split and folds.", "select-features")
+    selection = Artifact(
+        "selection.csv", "One line per feature: importance, or the reason for its removal.", "select-features"
+    )
+    selection_plot = Artifact("selection.svg", "The plot of the selection.")
+    leaderboard = Artifact("leaderboard.csv", "One line per model family: score, spread, time.", "screen")
+    trials = Artifact("trials.parquet", "One row per trial.", "tune")
+    journal = Artifact("trials.jsonl", "Finished trials of an unfinished tuning, one JSON object per line.")
+    bundles = Artifact("bundles", "One folder per bundle, named by its digest.", "tune")
+    latest = Artifact("bundles/latest", "Digest of the newest bundle.")
+    latest_growth = Artifact("bundles/latest-growth", "Digest of the newest growth bundle.")
+    report = Artifact("report.html", "HTML page about the newest bundle.", "report")
+    releases = Artifact("releases.git", "Bare git repository of the releases.", "deploy")
+    serving = Artifact("serving", "Installed bundles, and the link ``current``.", "deploy")
+    current = Artifact("serving/current", "Link to the bundle in production.")
+    keys = Artifact("keys", "Signing keys and allowed signers of ``deploy``.")
+    settings = Artifact("settings", "Settings with which ``run`` created each artifact, one JSON file per stage.")
+    queue = Artifact("queue", "Messages between page and workers (kombu's filesystem transport).")
+    results = Artifact("results.sqlite", "Results of the workers (SQLite).")
+    predictions = Artifact("predictions.sqlite", "Track record of the predictions (SQLite).")
 
     def history(self, configured: str) -> Path:
         """Return the history table that the config names, by default the one of ``fetch``."""
         return Path(configured) if configured else self.star_history
-
-    @property
-    def github_cache(self) -> Path:
-        """Responses of GitHub (SQLite)."""
-        return self.root / "github.sqlite"
-
-    @property
-    def features(self) -> Path:
-        """Selected features per policy, split and folds."""
-        return self.root / "features.json"
-
-    @property
-    def selection(self) -> Path:
-        """One line per feature: importance, or the reason for its removal."""
-        return self.root / "selection.csv"
-
-    @property
-    def selection_plot(self) -> Path:
-        """The plot of the selection."""
-        return self.root / "selection.svg"
-
-    @property
-    def leaderboard(self) -> Path:
-        """One line per model family: score, spread, time."""
-        return self.root / "leaderboard.csv"
-
-    @property
-    def trials(self) -> Path:
-        """One row per trial."""
-        return self.root / "trials.parquet"
-
-    @property
-    def journal(self) -> Path:
-        """Finished trials of an unfinished tuning, one JSON object per line."""
-        return self.root / "trials.jsonl"
-
-    @property
-    def bundles(self) -> Path:
-        """One folder per bundle, named by its digest."""
-        return self.root / "bundles"
-
-    @property
-    def latest(self) -> Path:
-        """Digest of the newest bundle."""
-        return self.bundles / "latest"
-
-    @property
-    def latest_growth(self) -> Path:
-        """Digest of the newest growth bundle."""
-        return self.bundles / "latest-growth"
-
-    @property
-    def report(self) -> Path:
-        """HTML page about the newest bundle."""
-        return self.root / "report.html"
-
-    @property
-    def releases(self) -> Path:
-        """Bare git repository of the releases."""
-        return self.root / "releases.git"
-
-    @property
-    def serving(self) -> Path:
-        """Installed bundles, and the link ``current``."""
-        return self.root / "serving"
-
-    @property
-    def current(self) -> Path:
-        """Link to the bundle in production."""
-        return self.serving / "current"
-
-    @property
-    def keys(self) -> Path:
-        """Signing keys and allowed signers of ``deploy``."""
-        return self.root / "keys"
-
-    @property
-    def settings(self) -> Path:
-        """Settings with which ``run`` created each artifact, one JSON file per stage."""
-        return self.root / "settings"
-
-    @property
-    def queue(self) -> Path:
-        """Messages between page and workers (kombu's filesystem transport)."""
-        return self.root / "queue"
-
-    @property
-    def results(self) -> Path:
-        """Results of the workers (SQLite)."""
-        return self.root / "results.sqlite"
-
-    @property
-    def predictions(self) -> Path:
-        """Track record of the predictions (SQLite)."""
-        return self.root / "predictions.sqlite"
 
     def require(self, path: Path) -> Path:
         """Return the path if it exists; otherwise raise MissingInputError with the command that creates it."""
@@ -146,6 +63,10 @@ class Store:
             command = COMMANDS[path.relative_to(self.root).parts[0]]
             raise MissingInputError(f"{path} does not exist yet", hint=f"stargaze {command}")
         return path
+
+
+COMMANDS = {item.name: item.command for item in vars(Store).values() if isinstance(item, Artifact) and item.command}
+"""The command that creates each artifact."""
 
 
 @contextlib.contextmanager
