@@ -136,13 +136,10 @@ def job_from_result(job_id: str, status: str, stored: Any, *, now: datetime, tim
 def _parse(job_id: str, status: str, stored: Mapping[str, Any]) -> PredictionJob:
     finished: JobState = "failed" if stored["error"] else "done"
     state: JobState = "queued" if status in (RESERVED, QUEUED) else "running" if status == RUNNING else finished
-    values = {
-        **stored,
-        "request": PredictionRequest.from_json(stored["request"]),
-        "accepted_at": datetime.fromisoformat(stored["accepted_at"]),
-        "deadline": datetime.fromisoformat(stored["deadline"]),
-    }
-    return PredictionJob(job_id, state, **values)
+    # A worker that gets a malformed message stores its error without request and times.
+    times = {name: stored[name] and datetime.fromisoformat(stored[name]) for name in ("accepted_at", "deadline")}
+    request = stored["request"] and PredictionRequest.from_json(stored["request"])
+    return PredictionJob(job_id, state, **{**stored, "request": request, **times})
 
 
 def _celery_error(status: str, exception: str, time_limit: float) -> ErrorDetails:

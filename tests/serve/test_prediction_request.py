@@ -86,6 +86,13 @@ def test_a_failure_of_celery_becomes_an_error_message(status: str, stored: objec
     assert found.error["hint"]
 
 
+def test_the_error_of_a_malformed_message_survives_the_store() -> None:
+    """The worker stores it without a request: the message had none."""
+    job = job_from_result("x", RUNNING, "not a job", now=NOW, time_limit=30.0)
+
+    assert job_from_result("x", "SUCCESS", job.to_json(), now=NOW, time_limit=30.0) == job
+
+
 @pytest.mark.parametrize("text", ["", "x", "../../x", "A" * 36, "{12345678-1234-5678-1234-567812345678}", "readiness"])
 def test_other_texts_are_not_job_ids(text: str) -> None:
     assert not is_job_id(text)
