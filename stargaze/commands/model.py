@@ -149,7 +149,7 @@ def forecast(
     names: Names, config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False
 ) -> None:
     """Forecast the stars of repositories from their star history, one row per horizon, with the growth bundle."""
-    from stargaze.serve.prediction.forecast import forecast_rows
+    from stargaze.serve.prediction.local import forecast_rows
 
     out, config, store = open_session(config_path, store_path, as_json)
     rows = forecast_rows(config.growth, store, names, now=utc_now())

@@ -17,7 +17,7 @@ from stargaze.errors import ExternalError
 from stargaze.pipeline.production import lock_production
 from stargaze.serve.release.record import Release
 from stargaze.serve.swarm import deploy as swarm_deploy
-from stargaze.serve.swarm import drill, operations, wait
+from stargaze.serve.swarm import drill, operations, production
 from stargaze.serve.swarm.delivery_state import save_verified_stack, send_stack
 from stargaze.serve.swarm.deploy import DeployResult
 from stargaze.serve.swarm.docker import NodeStatus
@@ -58,7 +58,7 @@ def configured(run: Run) -> None:
 @pytest.fixture
 def fake(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
     """A fake Swarm with a deployed stack, at the addresses of the config."""
-    monkeypatch.setattr(wait, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(production, "POLL_INTERVAL", 0.0)
     made = FakeSwarm(installed=dict.fromkeys(("production1", "production2"), "a" * 64))
     made.install(monkeypatch)
     survey = survey_production(made.target().hosts)

@@ -18,8 +18,7 @@ from stargaze.config import DeploySection
 from stargaze.serve.release import git
 from stargaze.serve.release.publish import installed_digest, publish_release
 from stargaze.serve.release.record import Release, encode_release
-from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, prepare_repository
-from stargaze.serve.release.signing import allow_signer, signing_key
+from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, allow_signer, prepare_repository, signing_key
 from stargaze.store import Store
 
 LOADER = """

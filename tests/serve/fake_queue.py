@@ -9,9 +9,9 @@ from typing import Any
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import ExternalError
-from stargaze.serve.lookup.repositories import BundledRepositories
+from stargaze.serve.lookup.live import BundledRepositories
 from stargaze.serve.prediction.answer import answer_requests
-from stargaze.serve.prediction.context import PredictionContext
+from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction_request import (
     FINISHED_STATES,
     Answer,

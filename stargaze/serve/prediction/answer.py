@@ -11,10 +11,9 @@ from typing import Any
 
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.features.ingest.user_input import UnknownRepositoryError, repositories_from_figures
-from stargaze.serve.lookup.repositories import LookupResult
+from stargaze.serve.lookup.live import LookupResult
 from stargaze.serve.lookup.star_history import NO_HISTORY
-from stargaze.serve.prediction.batch import BatchResult, PredictionBatch, Row, predict_batch
-from stargaze.serve.prediction.context import PredictionContext
+from stargaze.serve.prediction.batch import BatchResult, PredictionBatch, PredictionContext, Row, predict_batch
 from stargaze.serve.prediction.what_if import apply_what_if, editable_values, parse_what_if
 from stargaze.serve.prediction_request import UNEXPECTED_ERROR, Answer, ErrorDetails, PredictionRequest, error_details
 

@@ -9,22 +9,28 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, bootsteps, signals
 from celery.worker import state
 
+from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import StargazeError
+from stargaze.serve.lookup.github import GithubRepositories, NoWaitClock, connect_github
+from stargaze.serve.lookup.github_cache import GithubCache
+from stargaze.serve.lookup.live import BundledRepositories, GithubLookup, RepositoryLookup
+from stargaze.serve.lookup.star_history import StarHistories
 from stargaze.serve.prediction.answer import answer_requests
-from stargaze.serve.prediction.context import PredictionContext
+from stargaze.serve.prediction.batch import PredictionContext
+from stargaze.serve.prediction.track_record import TrackRecord
 from stargaze.serve.prediction_request import Answer, ErrorDetails, PredictionRequest, error_details
 from stargaze.serve.queue.backends import declare_queues
 from stargaze.serve.queue.celery_app import create_celery_app, register_task
-from stargaze.serve.queue.worker_context import create_context_loader
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import configure_logging
-from stargaze.serve.runtime.settings import read_environment, read_sources, ready_file
+from stargaze.serve.runtime.settings import Sources, read_environment, read_sources, ready_file
 from stargaze.serve.runtime.status_files import (
     HEARTBEAT_FILE,
     HEARTBEAT_INTERVAL,
@@ -35,6 +41,7 @@ from stargaze.store import Store
 
 CLEANUP_INTERVAL = 3600.0
 """Between two removals of expired results [s]."""
+TOKEN_VARIABLE = "GITHUB_TOKEN"  # noqa: S105 # the name of a variable
 
 
 def main(environ: Mapping[str, str]) -> None:
@@ -129,6 +136,47 @@ class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no
     def stop(self, parent: Any) -> None:
         """Stop."""
         self._timer.cancel()
+
+
+def create_context_loader(
+    section: ServeSection, sources: Sources, store: Store, environ: Mapping[str, str]
+) -> Callable[[Path], PredictionContext]:
+    """Return the function that loads the prediction context of a bundle folder."""
+    create_lookup = create_lookup_factory(section, sources, store, environ)
+    histories, track_record = StarHistories(store, sources.history), open_track_record(section, store)
+
+    def load_context(folder: Path) -> PredictionContext:
+        bundle = Bundle.load(folder)
+        bundle.check_prototype()  # a model that predicts other values on this machine must not be used
+        context = PredictionContext(bundle, create_lookup(bundle), histories, track_record)
+        context.prepare()
+        return context
+
+    return load_context
+
+
+def create_lookup_factory(
+    section: ServeSection, sources: Sources, store: Store, environ: Mapping[str, str]
+) -> Callable[[Bundle], RepositoryLookup]:
+    """Return the function that creates a bundle's lookup: GitHub first if the config allows it, else the bundle alone.
+
+    All releases of a process share one GitHub client, so its cache and outages survive a deploy.
+    """
+    if not section.github_lookup:
+        return BundledRepositories
+    token = environ.get(TOKEN_VARIABLE, "").strip()
+    return partial(GithubLookup, github=open_github(sources.github_url, token, store), with_token=bool(token))
+
+
+def open_github(url: str, token: str, store: Store, clock: Callable[[], float] = time.time) -> GithubRepositories:
+    """Return the client of GitHub at this URL, which responds within seconds or fails."""
+    cache = GithubCache(store.root / "github_lookups.sqlite", f"{url} {'with' if token else 'without'} a token")
+    return connect_github(url, token, NoWaitClock(clock), cache)
+
+
+def open_track_record(section: ServeSection, store: Store) -> TrackRecord | None:
+    """Return the track record; None if the config disables it."""
+    return TrackRecord(store.predictions) if section.track_record else None
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import dataclasses
 import getpass
 import json
 import os
+import re
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,9 +23,8 @@ from stargaze.bundle import manifest
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.serve.release import git
-from stargaze.serve.release.commit_tree import BUNDLE_FOLDER, extract_bundle, list_commit
+from stargaze.serve.release.commit_tree import BUNDLE_FOLDER, RefusedError, extract_bundle, list_commit
 from stargaze.serve.release.install import install_newest
-from stargaze.serve.release.push_error import explain_push_failure, find_remote_line
 from stargaze.serve.release.record import (
     DIGEST,
     RELEASE_FILE,
@@ -35,8 +35,7 @@ from stargaze.serve.release.record import (
     printable,
     read_history,
 )
-from stargaze.serve.release.repository import HookPolicy, prepare_repository, read_policy
-from stargaze.serve.release.signing import allow_signer, signing_key
+from stargaze.serve.release.repository import HookPolicy, allow_signer, prepare_repository, read_policy, signing_key
 from stargaze.store import Store
 from stargaze.system.files import scratch_folder
 from stargaze.system.locks import file_lock
@@ -44,6 +43,7 @@ from stargaze.system.locks import file_lock
 TUNE_HINT = "stargaze tune creates a bundle"
 QualityGate = Callable[[Path, Path], None]
 """Gets the new bundle and the one in production; raises if the new one must not be published."""
+UNCHANGED = "the previous release stays in production"
 
 
 @dataclass(frozen=True)
@@ -287,3 +287,32 @@ def _verify_installation(store: Store, digest: str, output: str) -> None:
         reason = find_remote_line(output, "not installed: ") or f"installed is {(installed or 'nothing')[:12]}"
         message = f"release {digest[:12]} is recorded but not installed: {reason}"
         raise ExternalError(message, hint="fix the cause; `stargaze deploy` of the same bundle then installs it")
+
+
+def explain_push_failure(output: str, section: DeploySection) -> ExternalError:
+    """Return the error for the output of git and the hooks of a push that was not accepted."""
+    if reason := find_remote_line(output, "refused: "):
+        return RefusedError(f"the release was refused: {reason}", hint=UNCHANGED)
+    if "pack exceeds maximum allowed size" in output:
+        limit = f"deploy.max_release_size = {section.max_release_size:g} MB"
+        return RefusedError(f"the release was refused: it is larger than {limit}", hint=UNCHANGED)
+    if lock := re.search(r"'([^']+\.lock)': File exists", output):
+        path = Path(lock[1])
+        return ExternalError(
+            f"git push failed: {path} exists, so another push is running or one was killed",
+            hint=f"repeat it; if the file remains and no git is running: rm {path}",
+        )
+    if any(text in output for text in ("[rejected]", "failed to update ref", "cannot lock ref")):
+        message = "another release arrived at the same time; this one was not published"
+        return ExternalError(message, hint="stargaze releases; then repeat")
+    lines = [line.removeprefix("remote:").strip() for line in output.splitlines()]
+    # If a machine cannot be reached, ssh prints the reason and git only the consequence.
+    causes = [line for prefix in ("ssh:", "fatal:", "error:") for line in lines if line.startswith(prefix)]
+    reason = next(iter(causes), next(filter(None, reversed(lines)), ""))
+    return ExternalError(f"git push failed: {printable(reason)}", hint=UNCHANGED)
+
+
+def find_remote_line(output: str, prefix: str) -> str:
+    """Return the rest of the first line from the remote side that starts with ``prefix``, empty if there is none."""
+    lines = [line.removeprefix("remote:").strip() for line in output.splitlines() if line.startswith("remote:")]
+    return next((printable(line.removeprefix(prefix), 500) for line in lines if line.startswith(prefix)), "")

@@ -13,12 +13,13 @@ from typing import Any
 
 import stargaze
 from stargaze.bundle import manifest
-from stargaze.errors import ExternalError
+from stargaze.config import DeploySection
+from stargaze.errors import CredentialsError, ExternalError
 from stargaze.serve.release import git
-from stargaze.serve.release.signing import allowed_signers_file
 from stargaze.store import Store
 from stargaze.system.files import atomic_write, convert_disk_errors, write_json
 from stargaze.system.locks import TEMPORARY_NAME, remove_stale
+from stargaze.system.ssh_keys import configured_key, create_key, public_key
 
 POLICY_FILE = "stargaze.json"
 QUARANTINE_FOLDER = re.compile(r"tmp_objdir-.+|incoming-.+")
@@ -26,6 +27,7 @@ QUARANTINE_FOLDER = re.compile(r"tmp_objdir-.+|incoming-.+")
 HOOKS = ("pre-receive", "post-receive")
 HOOK_PROGRAM = (sys.executable, "-P", "-m", "stargaze.serve.release.git_hooks")
 PACKAGE_ROOT = Path(stargaze.__file__).resolve().parent.parent
+PRINCIPAL = "stargaze"
 
 
 @dataclass(frozen=True)
@@ -128,3 +130,39 @@ def _read_object(path: Path) -> dict[str, Any]:
         message = f"{path}: cannot be read: {error}"
         raise ExternalError(message, hint=f"rm {path}; stargaze deploy writes it again") from error
     return value if isinstance(value, dict) else {}
+
+
+def signing_key(section: DeploySection, store: Store) -> Path:
+    """Return the path of the signing key: the configured one, or one that is created in the store."""
+    if section.signing_key:
+        return configured_key(section.signing_key, "deploy.signing_key", public=True)
+    key = store.keys / "release"
+    if not key.is_file():
+        create_key(key, "stargaze releases")
+    return key
+
+
+def allowed_signers_file(store: Store) -> Path:
+    """Return the path of the list of allowed signers."""
+    return store.keys / "allowed_signers"
+
+
+def allow_signer(key: Path, store: Store) -> None:
+    """Add the key to the store's allowed signers; existing lines stay."""
+    path = allowed_signers_file(store)
+    line = signer_line(key)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if line not in lines:
+        with atomic_write(path) as temporary:
+            temporary.write_text("\n".join([*lines, line]) + "\n", encoding="utf-8")
+
+
+def signer_line(key: Path) -> str:
+    """Return the key's line for ssh's allowed signers file."""
+    public = key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
+    # The public file suffices for a key with a passphrase.
+    text = public.read_text(encoding="utf-8") if public.is_file() else public_key(key)
+    words = text.split()
+    if len(words) < 2:
+        raise CredentialsError(f"{public}: is not an ssh public key", hint=f"ssh-keygen -y -f {key} > {public}")
+    return f'{PRINCIPAL} namespaces="git" {words[0]} {words[1]}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -18,11 +19,12 @@ import requests
 
 from stargaze.bundle.manifest import verify_files
 from stargaze.config import ServeSection
-from stargaze.errors import ExternalError
+from stargaze.errors import ExternalError, UsageError
 from stargaze.serve.queue.backends import queue_length
 from stargaze.serve.runtime.hot_reload import current_bundle_folder
 from stargaze.serve.runtime.metrics import METRICS_FOLDER_VARIABLE, serve_metrics
 from stargaze.serve.runtime.settings import (
+    ANY_ADDRESS,
     DEFAULT_SOURCES,
     LOW_MEMORY_VARIABLES,
     Sources,
@@ -33,7 +35,6 @@ from stargaze.serve.runtime.settings import (
 )
 from stargaze.serve.runtime.status_files import prepare_queue_folder
 from stargaze.serve.supervisor.child_process import ChildProcess, start_child
-from stargaze.serve.supervisor.listen_socket import listen, url_of
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors
 from stargaze.system.progress import Notify
@@ -42,6 +43,7 @@ START_TIMEOUT = 120.0
 """Importing the libraries takes 3 s, on a busy machine 15 s; a process that ends earlier is noticed at once [s]."""
 POLL_INTERVAL = 0.1
 """Between two checks of the processes [s]."""
+LOOPBACK_HINT = "stargaze serve --host 127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -165,3 +167,33 @@ def _stop(children: list[ChildProcess]) -> None:
         child.terminate()
     for child in children:
         child.wait_or_kill()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on ``host:port``; port 0 takes a free one. gunicorn inherits the socket."""
+    if ":" in host:  # werkzeug's check of the Host header takes the first colon as the port separator
+        raise UsageError(f"serve.host: {host} is not an IPv4 address", hint=LOOPBACK_HINT)
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        raise _convert_error(host, port, error) from error
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the URL for a browser; for the address that means "any" it is the loopback address."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{'127.0.0.1' if host in ANY_ADDRESS else host}:{port}"
+
+
+def _convert_error(host: str, port: int, error: OSError) -> UsageError:
+    number = error.errno or 0
+    other = port + 1 if 1024 <= port < 65_535 else 8000
+    hint = f"stargaze serve --port {other}, or --port 0 for a free one"
+    if number == errno.EADDRINUSE:
+        return UsageError(f"port {port} on {host} is in use", hint=hint)
+    if number in (errno.EACCES, errno.EPERM):
+        return UsageError(f"this user may not use port {port}", hint=hint)
+    if number < 0:  # an error of name resolution
+        return UsageError(f"{host!r} is not an address", hint=LOOPBACK_HINT)
+    message = f"cannot listen on {host}:{port}: {error.strerror or error}"
+    return UsageError(message, hint=LOOPBACK_HINT if number == errno.EADDRNOTAVAIL else hint)

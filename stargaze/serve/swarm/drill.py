@@ -22,8 +22,7 @@ from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError, StargazeError, UsageError, did_you_mean
 from stargaze.serve.release.publish import list_releases, verified_bundle_folder
 from stargaze.serve.stack.service_options import STACK_NAME
-from stargaze.serve.swarm.production import ProductionTarget, Survey, image_in_use
-from stargaze.serve.swarm.wait import await_services, await_serving
+from stargaze.serve.swarm.production import ProductionTarget, Survey, await_services, await_serving, image_in_use
 from stargaze.store import Store
 from stargaze.system.progress import Notify
 

@@ -10,9 +10,8 @@ from stargaze.errors import StargazeError, UsageError, did_you_mean
 from stargaze.serve.stack.service_options import STACK_NAME
 from stargaze.serve.swarm.delivery_state import load_verified_stack
 from stargaze.serve.swarm.docker import NodeInfo, NodeStatus, inspect_node
-from stargaze.serve.swarm.production import ProductionTarget, image_in_use, survey_production
+from stargaze.serve.swarm.production import ProductionTarget, await_services, image_in_use, survey_production
 from stargaze.serve.swarm.service_status import ServiceStatus, error_message, service_status
-from stargaze.serve.swarm.wait import await_services
 from stargaze.store import Store
 from stargaze.system.parallel import map_in_threads
 from stargaze.system.progress import Notify

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from stargaze.config import DeploySection
 from stargaze.errors import CredentialsError, ExternalError, StargazeError
-from stargaze.serve.release import git, signing
-from stargaze.serve.release.publish import ReleaseRepository
-from stargaze.serve.release.push_error import explain_push_failure
+from stargaze.serve.release import git
+from stargaze.serve.release.publish import ReleaseRepository, explain_push_failure
+from stargaze.serve.release.repository import signer_line, signing_key
 from stargaze.serve.swarm.docker import RELEASE_HOME, NodeInfo
 from stargaze.store import Store
 from stargaze.system.files import scratch_folder
@@ -79,7 +79,7 @@ def push_release(section: DeploySection, store: Store, nodes: Sequence[NodeInfo]
 
 def trust_signing_key(section: DeploySection, store: Store, nodes: Sequence[NodeInfo], notify: Notify) -> None:
     """Have every machine accept releases that are signed here; root on a machine may decide that."""
-    line = signing.signer_line(signing.signing_key(section, store))
+    line = signer_line(signing_key(section, store))
     for node in nodes:
         if line not in node.allowed_signers:
             notify(f"adding our signing key to {node.host.name}")

@@ -17,8 +17,13 @@ from stargaze.serve.stack.secret_versions import generate_secrets, next_version,
 from stargaze.serve.stack.service_options import STACK_NAME
 from stargaze.serve.swarm.delivery_state import save_verified_stack, send_stack
 from stargaze.serve.swarm.plan import desired_stack
-from stargaze.serve.swarm.production import ProductionTarget, contents_in_use, image_in_use, survey_production
-from stargaze.serve.swarm.wait import await_services
+from stargaze.serve.swarm.production import (
+    ProductionTarget,
+    await_services,
+    contents_in_use,
+    image_in_use,
+    survey_production,
+)
 from stargaze.store import Store
 from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost

@@ -9,7 +9,10 @@ from typing import Any
 
 from stargaze import __version__
 from stargaze.config import ServeSection
-from stargaze.serve.web.openapi_schemas import ID, TEXT, reference, schemas
+from stargaze.features.ingest.user_input import FORM_FIELDS
+from stargaze.features.ingest.validate import MAX_CATEGORY_LENGTH
+from stargaze.features.schema import FIELD_BY_NAME, Field
+from stargaze.serve.prediction.what_if import EDITABLE_FIELDS
 
 PREFER = {
     "name": "Prefer",
@@ -35,6 +38,16 @@ ERRORS = {
     "503": "The request cannot be accepted at present.",
 }
 RETRY_AFTER = {"Retry-After": {"description": "When to retry [s].", "required": True, "schema": {"type": "integer"}}}
+Schema = dict[str, Any]
+TEXT = {"type": "string"}
+NUMBER = {"type": "number"}
+OPTIONAL_NUMBER = {"type": ["number", "null"]}
+SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+BOOLEAN = {"type": "boolean"}
+ID = {"type": "string", "format": "uuid"}
+DAY = {"type": ["string", "null"], "format": "date"}
+FULL_NAME = r"[A-Za-z0-9_-]{1,48}/[A-Za-z0-9._-]{0,99}[A-Za-z0-9_-]"
+NAME_OR_URL = rf"^({FULL_NAME}|(https?://)?(www\.)?github\.com/{FULL_NAME}([/?#][!-~]*)?)$"
 
 
 def openapi_document(section: ServeSection) -> dict[str, Any]:
@@ -109,3 +122,162 @@ def _errors(*statuses: str) -> dict[str, Any]:
         }
         for status in statuses
     }
+
+
+def schemas(max_repositories: int) -> dict[str, Schema]:
+    """Return all schemas by name."""
+    return {
+        "PredictionRequest": _request(max_repositories),
+        "PredictionJob": _job(),
+        "Prediction": _prediction(),
+        "Error": _object({"error": _object({"message": TEXT, "hint": TEXT})}),
+    }
+
+
+def reference(name: str) -> dict[str, str]:
+    """Return a reference to one of the schemas."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _request(most: int) -> Schema:
+    limits = [_limit("figures", most, "repositories", 0)]
+    limits += [_limit("repositories", count, "figures", most - count) for count in range(1, most + 1)]
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "description": f"Names, figures, or both; at most {most} repositories in total.",
+        "anyOf": limits,
+        "properties": {
+            "repositories": {
+                "type": "array",
+                "maxItems": most,
+                "description": "owner/name, or a URL on github.com.",
+                "items": {"type": "string", "maxLength": 500, "pattern": NAME_OR_URL},
+            },
+            "figures": {
+                "type": "array",
+                "maxItems": most,
+                "description": "Repositories by their figures; missing fields are unknown.",
+                "items": {
+                    "type": "object",
+                    "required": ["full_name"],
+                    "additionalProperties": False,
+                    "properties": {field.name: _field(field) for field in FORM_FIELDS},
+                },
+            },
+            "what_if": {
+                "type": "object",
+                "additionalProperties": False,
+                "description": "Also predict with these values changed. An association, not advice.",
+                "properties": {name: _field(FIELD_BY_NAME[name], "today", "none", "no") for name in EDITABLE_FIELDS},
+            },
+            "explain": {
+                "type": "boolean",
+                "default": True,
+                "description": "false omits factors, similar repositories and history, and is faster.",
+            },
+        },
+    }
+
+
+def _limit(name: str, most: int, other: str, most_of_other: int) -> Schema:
+    """Return one way to stay within the limit, which names and figures share."""
+    lists = {name: {"minItems": 1, "maxItems": most}, other: {"maxItems": most_of_other}}
+    return {"required": [name], "properties": lists}
+
+
+def _field(field: Field, *words: str) -> Schema:
+    """Return the schema of one value; null and the empty text mean "unknown"."""
+    unit = f" [{field.unit}]" if field.unit else ""
+    description = {"description": field.meaning + unit}
+    if field.name == "full_name":
+        return {"type": "string", "pattern": f"^{FULL_NAME}$", **description}
+    if field.kind == "count":
+        return {
+            "type": ["integer", "string", "null"],
+            "minimum": 0,
+            "maximum": field.maximum,
+            "pattern": rf"^[0-9]{{0,{len(str(int(field.maximum))) - 1}}}$",
+            **description,
+        }
+    if field.kind == "flag":
+        return {"enum": [True, False, 1, 0, "true", "false", "yes", "no", "1", "0", "", None], **description}
+    if field.kind == "date":
+        return {"anyOf": [{"type": "string", "format": "date"}, {"enum": ["", *words, None]}], **description}
+    return {"type": ["string", "null"], "maxLength": MAX_CATEGORY_LENGTH, **description}
+
+
+def _job() -> Schema:
+    return _object(
+        {
+            "id": ID,
+            "state": {"enum": ["queued", "running", "done", "failed"]},
+            "url": {**TEXT, "description": "Path of this job."},
+            "page": {**TEXT, "description": "Path of the result as a web page."},
+            "digest": {"type": ["string", "null"], "description": "SHA-256 of the bundle that predicted."},
+            "answered_at": {"type": ["string", "null"], "format": "date-time"},
+            "predictions": {
+                "type": ["array", "null"],
+                "description": "Most predicted stars first.",
+                "items": reference("Prediction"),
+            },
+            "error": _optional({"message": TEXT, "hint": TEXT}),
+        }
+    )
+
+
+def _prediction() -> Schema:
+    factor = _object({"feature": TEXT, "label": TEXT, "value": TEXT, "factor": NUMBER})
+    change = _object({"field": TEXT, "label": TEXT, "before": TEXT, "after": TEXT})
+    interval = {"stars": NUMBER, "low": NUMBER, "high": NUMBER}
+    return _object(
+        {
+            "rank": {"type": "integer", "minimum": 1},
+            "full_name": TEXT,
+            "known": {**BOOLEAN, "description": "false for typed figures."},
+            "source": {"enum": ["github", "known", "typed"]},
+            "stars": {**NUMBER, "minimum": 0, "description": "The estimate."},
+            "low": NUMBER,
+            "high": NUMBER,
+            "coverage": {**SHARE, "description": "How often the true count is between low and high."},
+            "percentile": {**NUMBER, "minimum": 0, "maximum": 100},
+            "actual": {**OPTIONAL_NUMBER, "description": "The true count, if it is known."},
+            "fetched_at": {**DAY, "description": "The day of the figures."},
+            "in_training_data": {**BOOLEAN, "description": "Whether the model was trained on this repository."},
+            "policy": {**TEXT, "description": "The feature policy of the estimate."},
+            "missing": _list_of(TEXT),
+            "notes": _list_of(TEXT),
+            "expected": {**OPTIONAL_NUMBER, "description": "(base + 1) times all factors and other_factors, minus 1."},
+            "base": OPTIONAL_NUMBER,
+            "factors": _list_of(factor),
+            "other_factors": OPTIONAL_NUMBER,
+            "similar": _list_of(_object({"full_name": TEXT, "stars": OPTIONAL_NUMBER, "similarity": SHARE})),
+            "out_of_range": {
+                **_list_of(_object({"label": TEXT, "value": TEXT, "low": TEXT, "high": TEXT})),
+                "description": "Values outside the range of the training data.",
+            },
+            "editable_fields": {
+                "type": "object",
+                "description": "Present values of the fields that `what_if` may change.",
+                "required": list(EDITABLE_FIELDS),
+            },
+            "what_if": _optional({**interval, "factor": NUMBER, "changes": _list_of(change)}),
+            "history": _optional({"dates": _list_of(DAY), "stars": _list_of(NUMBER)}),
+            "forecast": {
+                "type": ["array", "null"],
+                "items": _object({"days": {"type": "integer"}, "date": DAY, **interval}),
+            },
+        }
+    )
+
+
+def _object(properties: Schema) -> Schema:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _optional(properties: Schema) -> Schema:
+    return {**_object(properties), "type": ["object", "null"]}
+
+
+def _list_of(items: Schema) -> Schema:
+    return {"type": "array", "items": items}

@@ -21,7 +21,7 @@ import pytest
 
 from stargaze.bundle.manifest import MANIFEST, write_manifest
 from stargaze.config import DeploySection
-from stargaze.serve.release import signing
+from stargaze.serve.release.repository import allow_signer, signing_key
 from stargaze.store import Store
 from tests.integration.commands import CommandResult
 from tests.integration.hosts_lab import MEMBERS, TEST_MACHINE, Cluster
@@ -199,7 +199,7 @@ def prepare_workspace(folder: Path, bundle_folder: Path, key: Path) -> None:
         CONFIG.format(key=key, port=PORT, test_machine=TEST_MACHINE, wheelhouse=WHEELHOUSE, **ADDRESSES)
     )
     store.bundles.mkdir(parents=True)
-    signing.allow_signer(signing.signing_key(DeploySection(), store), store)
+    allow_signer(signing_key(DeploySection(), store), store)
     (folder / "bundles.json").write_text(json.dumps(create_bundles(bundle_folder, store)))
 
 

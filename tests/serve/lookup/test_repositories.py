@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.lookup.repositories import BundledRepositories
+from stargaze.serve.lookup.live import BundledRepositories
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

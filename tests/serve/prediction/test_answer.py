@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import ExternalError
-from stargaze.serve.lookup.repositories import BundledRepositories, LookupResult
+from stargaze.serve.lookup.live import BundledRepositories, LookupResult
 from stargaze.serve.prediction.answer import answer_requests
-from stargaze.serve.prediction.context import PredictionContext
+from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction_request import Answer, PredictionRequest
 from tests.serve.fake_queue import answer_one
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.lookup.repositories import BundledRepositories
-from stargaze.serve.prediction.context import PredictionContext
+from stargaze.serve.lookup.live import BundledRepositories
+from stargaze.serve.prediction.batch import PredictionContext
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.history.read import read_history
 from stargaze.features.ingest.user_input import UnknownRepositoryError
-from stargaze.serve.prediction.forecast import forecast_rows
+from stargaze.serve.prediction.local import forecast_rows
 from stargaze.store import Store
 from stargaze.tuning.growth.tune_growth import tune_growth
 from tests.histories import histories

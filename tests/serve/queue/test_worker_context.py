@@ -9,9 +9,8 @@ import pytest
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import CredentialsError
-from stargaze.serve.lookup.live import GithubLookup
-from stargaze.serve.lookup.repositories import BundledRepositories
-from stargaze.serve.queue.worker_context import create_lookup_factory, open_track_record
+from stargaze.serve.lookup.live import BundledRepositories, GithubLookup
+from stargaze.serve.queue.worker import create_lookup_factory, open_track_record
 from stargaze.serve.runtime.settings import Sources
 from stargaze.store import Store
 

@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.lookup.live import TYPE_HINT, GithubLookup
-from stargaze.serve.lookup.repositories import LookupResult
-from stargaze.serve.queue.worker_context import open_github
+from stargaze.serve.lookup.live import TYPE_HINT, GithubLookup, LookupResult
+from stargaze.serve.queue.worker import open_github
 from stargaze.store import Store
 from tests.simulated.server import running
 from tests.simulated.world import World

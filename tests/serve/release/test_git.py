@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stargaze.serve.release import git
-from stargaze.serve.release.signing import allowed_signers_file
+from stargaze.serve.release.repository import allowed_signers_file
 from stargaze.system.locks import STALE_AFTER
 from tests.waiting import wait_for
 

@@ -8,8 +8,7 @@ import os
 import pytest
 
 from stargaze.serve.release.init_repository import main
-from stargaze.serve.release.repository import read_policy
-from stargaze.serve.release.signing import allowed_signers_file
+from stargaze.serve.release.repository import allowed_signers_file, read_policy
 from stargaze.store import Store
 
 pytestmark = pytest.mark.real

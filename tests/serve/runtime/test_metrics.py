@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from stargaze.errors import ExternalError
 from stargaze.serve.runtime.metrics import METRICS_FOLDER_VARIABLE, serve_metrics
-from stargaze.serve.supervisor.listen_socket import listen
+from stargaze.serve.supervisor.supervise import listen
 
 OBSERVED = """
 from stargaze.serve.runtime.metrics import *

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stargaze.errors import UsageError
-from stargaze.serve.supervisor.listen_socket import listen, url_of
+from stargaze.serve.supervisor.supervise import listen, url_of
 
 
 def test_a_port_in_use_is_an_error_with_a_hint() -> None:

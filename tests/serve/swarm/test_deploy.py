@@ -16,10 +16,9 @@ from stargaze.serve.release import git
 from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.publish import list_releases, publish_release
 from stargaze.serve.swarm import deploy as swarm_deploy
-from stargaze.serve.swarm import wait
+from stargaze.serve.swarm import production
 from stargaze.serve.swarm.delivery_state import load_verified_stack
-from stargaze.serve.swarm.deploy import DeployResult
-from stargaze.serve.swarm.restore import read_previous_state
+from stargaze.serve.swarm.deploy import DeployResult, read_previous_state
 from stargaze.store import Store
 from tests.serve.conftest import ReleaseStore
 from tests.serve.swarm.fake_swarm import FakeSwarm
@@ -91,7 +90,7 @@ def deployer(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> De
 
 def create_deployer(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> Deployer:
     """Return a store that deploys to a fake Swarm."""
-    monkeypatch.setattr(wait, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(production, "POLL_INTERVAL", 0.0)
     made = Deployer(release_store, FakeSwarm())
     made.swarm.install(monkeypatch)
     push = git.push

@@ -11,7 +11,7 @@ import pytest
 from stargaze.errors import CredentialsError, DifferenceFoundError, ExternalError
 from stargaze.serve.release import git
 from stargaze.serve.release.publish import list_releases, publish_release
-from stargaze.serve.release.signing import allow_signer
+from stargaze.serve.release.repository import allow_signer
 from tests.serve.conftest import ReleaseStore, create_release_store
 from tests.serve.swarm.test_deploy import BOTH, Deployer, create_deployer
 

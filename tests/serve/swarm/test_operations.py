@@ -11,7 +11,7 @@ import pytest
 from stargaze.config import DeploySection, ServeSection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.serve.runtime.settings import Sources
-from stargaze.serve.swarm import operations, production, wait
+from stargaze.serve.swarm import operations, production
 from stargaze.serve.swarm.delivery_state import save_verified_stack, send_stack
 from stargaze.serve.swarm.docker import NodeInfo, NodeStatus, Swarm, SwarmState
 from stargaze.serve.swarm.plan import plan_stack, prepare_stack
@@ -106,7 +106,7 @@ def test_a_log_is_printed_by_docker_on_a_manager(monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def fake(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
     """A fake Swarm with a deployed stack."""
-    monkeypatch.setattr(wait, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(production, "POLL_INTERVAL", 0.0)
     store.root.mkdir()
     made = FakeSwarm(installed=dict.fromkeys(("production1", "production2"), "a" * 64))
     made.install(monkeypatch)

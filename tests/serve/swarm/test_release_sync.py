@@ -12,8 +12,13 @@ import pytest
 from stargaze.errors import ExternalError
 from stargaze.serve.release import git
 from stargaze.serve.release.publish import installed_digest
-from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, prepare_repository
-from stargaze.serve.release.signing import allow_signer, allowed_signers_file
+from stargaze.serve.release.repository import (
+    POLICY_FILE,
+    HookPolicy,
+    allow_signer,
+    allowed_signers_file,
+    prepare_repository,
+)
 from stargaze.serve.swarm import release_sync
 from stargaze.serve.swarm.docker import NodeInfo
 from stargaze.store import Store

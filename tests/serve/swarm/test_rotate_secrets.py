@@ -13,7 +13,7 @@ from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.serve.stack import secret_versions
 from stargaze.serve.stack.service_options import CONTENT_LABEL
-from stargaze.serve.swarm import wait
+from stargaze.serve.swarm import production
 from stargaze.serve.swarm.delivery_state import load_verified_stack, save_verified_stack, send_stack
 from stargaze.serve.swarm.docker import Swarm
 from stargaze.serve.swarm.plan import plan_stack, prepare_stack
@@ -30,7 +30,7 @@ STACK_DEPLOY = "docker stack deploy --prune --resolve-image never --compose-file
 @pytest.fixture
 def fake(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
     """A fake Swarm with a deployed stack and secrets of version 1."""
-    monkeypatch.setattr(wait, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(production, "POLL_INTERVAL", 0.0)
     store.root.mkdir()
     made = FakeSwarm()
     made.install(monkeypatch)

@@ -9,10 +9,10 @@ import pytest
 
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError
-from stargaze.serve.swarm import wait
+from stargaze.serve.swarm import production
 from stargaze.serve.swarm.docker import Container, NodeStatus, Swarm, SwarmState
+from stargaze.serve.swarm.production import await_services, await_serving
 from stargaze.serve.swarm.service_status import ServiceStatus
-from stargaze.serve.swarm.wait import await_services, await_serving
 from tests.serve.swarm.fake_swarm import machine
 
 SECTION = DeploySection(timeout=300)
@@ -37,7 +37,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(wait, "time", made)
+    monkeypatch.setattr(production, "time", made)
     monkeypatch.setattr(Swarm, "read_state", lambda _: SwarmState([], [], []))
     return made
 
@@ -48,7 +48,7 @@ def polls(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def let(*looks: list[ServiceStatus]) -> None:
         left = list(looks)
-        monkeypatch.setattr(wait, "service_status", lambda *_: left.pop(0) if len(left) > 1 else left[0])
+        monkeypatch.setattr(production, "service_status", lambda *_: left.pop(0) if len(left) > 1 else left[0])
 
     return let
 
@@ -114,7 +114,7 @@ def test_a_release_serves_when_every_process_of_every_machine_does(monkeypatch: 
         asked.append((name, image, port))
         return seen(name, DIGEST if len(asked) > 4 or name == "production1" else "b" * 64)
 
-    monkeypatch.setattr(wait, "inspect_node", inspect)
+    monkeypatch.setattr(production, "inspect_node", inspect)
 
     await_serving(SECTION, MACHINES, "image:1", 80, DIGEST)
 
@@ -123,7 +123,7 @@ def test_a_release_serves_when_every_process_of_every_machine_does(monkeypatch: 
 
 def test_a_machine_that_serves_another_release_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        wait, "inspect_node", lambda one, *_: seen(one.name, "b" * 64 if one.name == "production2" else DIGEST)
+        production, "inspect_node", lambda one, *_: seen(one.name, "b" * 64 if one.name == "production2" else DIGEST)
     )
 
     with pytest.raises(ExternalError) as caught:
@@ -137,7 +137,7 @@ def test_a_machine_that_serves_another_release_is_named(monkeypatch: pytest.Monk
 def test_serving_is_awaited_for_a_minute_at_most(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, timeout: int, limit: int
 ) -> None:
-    monkeypatch.setattr(wait, "inspect_node", lambda one, *_: seen(one.name, "b" * 64))
+    monkeypatch.setattr(production, "inspect_node", lambda one, *_: seen(one.name, "b" * 64))
 
     with pytest.raises(ExternalError, match=r"production1: .*; production2: .*"):
         await_serving(DeploySection(timeout=timeout), MACHINES, "image:1", 80, DIGEST)

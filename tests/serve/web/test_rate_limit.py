@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from stargaze.config import ServeSection
-from stargaze.serve.supervisor.listen_socket import listen
+from stargaze.serve.supervisor.supervise import listen
 from stargaze.serve.web.app import make_web
 from stargaze.store import Store
 

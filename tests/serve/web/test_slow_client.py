@@ -15,7 +15,7 @@ import requests
 from stargaze.config import ServeSection
 from stargaze.serve.runtime.settings import to_environment
 from stargaze.serve.supervisor import supervise as processes
-from stargaze.serve.supervisor.listen_socket import listen, url_of
+from stargaze.serve.supervisor.supervise import listen, url_of
 from stargaze.store import Store
 
 pytestmark = pytest.mark.real

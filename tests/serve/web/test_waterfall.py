@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargaze.formatting import format_factor
-from stargaze.serve.web.waterfall import waterfall
+from stargaze.serve.web.prediction_view import waterfall
 
 
 def prediction(factors: list[float], other: float = 1.04, base: float = 2.3) -> dict[str, Any]:
