@@ -1,7 +1,4 @@
-"""The local record of deploys in ``delivery/``: every stack that was sent, the last verified one, and unverified releases.
-
-Only verified stacks and releases are rollback targets; those of an interrupted deploy are not.
-"""
+"""The local record of deploys in ``delivery/``: sent stacks, and which stack and releases are verified, so can be restored."""
 
 from __future__ import annotations
 
@@ -19,8 +16,7 @@ def send_stack(store: Store, swarm: Swarm, stack: dict[str, Any]) -> None:
     """Deploy a stack to the Swarm and store a copy under its digest."""
     with atomic_write(_folder(store) / f"stack-{stack_digest(stack)}.yml") as temporary:
         temporary.write_bytes(encode_stack(stack))
-    swarm.create_configs(stack["x-configs"])
-    swarm.deploy_stack(encode_stack(stack))
+    swarm.deploy_stack(stack)
 
 
 def sent_stacks(store: Store) -> list[Path]:

@@ -1,10 +1,8 @@
-"""Deploy a bundle to the Swarm, or roll back: plan, apply, verify; a failure restores what was deployed before.
-
-Image and secrets come first, then the signed release, then the services.
-"""
+"""Deploy a bundle to the Swarm, or roll back: plan, apply, verify; a failure restores what was deployed before."""
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +22,6 @@ from stargaze.serve.release.publish import (
     verified_bundle_folder,
 )
 from stargaze.serve.release.record import Release
-from stargaze.serve.stack.compose import encode_stack
 from stargaze.serve.swarm.delivery_state import (
     clear_unverified,
     load_verified_stack,
@@ -76,10 +73,7 @@ def deploy(
 ) -> DeployResult:
     """Have every production machine serve a bundle, with the services of the config; ``force_reason`` skips the gate.
 
-    Raises
-    ------
-    StargazeError
-        If it does not serve; the previous state is restored, or the message tells why that failed too.
+    If it does not serve, the error says so after the previous state was restored, or tells why that failed too.
     """
     started = time.monotonic()
     bundle = verified_bundle_folder(store, digest)
@@ -116,12 +110,7 @@ def rollback(
 ) -> DeployResult:
     """Return to the previous release, or to the one whose digest starts with ``to``, on every machine that answers.
 
-    The services do not change, unless that release needs another image.
-
-    Raises
-    ------
-    StargazeError
-        If it does not serve, as with `deploy`; or if it serves but a machine did not answer.
+    The services do not change, unless that release needs another image. A machine that did not answer is an error at the end.
     """
     started = time.monotonic()
     survey = survey_production(target.hosts, require_all=False)
@@ -164,23 +153,10 @@ class DeployContext:
     now: datetime
     notify: Notify
 
-    @property
-    def section(self) -> DeploySection:
-        """The section ``deploy`` of the config."""
-        return self.repository.section
-
-    @property
-    def store(self) -> Store:
-        """The store that is deployed from."""
-        return self.repository.store
-
 
 @dataclass(frozen=True)
 class PreviousState:
-    """The last verified release, and the last verified stack with the replicas that run.
-
-    Both are None before the first deploy; the stack also if only other stores have deployed.
-    """
+    """The last verified release, and the last verified stack with the replicas that run; None if this store has none."""
 
     release: Release | None
     stack: Stack | None
@@ -197,23 +173,18 @@ def read_previous_state(store: Store, services: Sequence[Mapping[str, Any]]) -> 
 
 def with_replicas(stack: Stack, replicas: Mapping[str, int]) -> Stack:
     """Return a stack with other numbers of replicas."""
-    services = {
-        name: {
-            **service,
-            "deploy": {**service["deploy"], "replicas": replicas.get(name, service["deploy"]["replicas"])},
-        }
-        if "replicas" in service["deploy"]
-        else service
-        for name, service in stack["services"].items()
-    }
-    return {**stack, "services": services}
+    changed = copy.deepcopy(stack)
+    for name, service in changed["services"].items():
+        if "replicas" in service["deploy"] and name in replicas:
+            service["deploy"]["replicas"] = replicas[name]
+    return changed
 
 
 def restore_previous(
     context: DeployContext, previous: PreviousState, release: Release, error: StargazeError
 ) -> ExternalError:
-    """Restore release and services on every machine that answers; return an error that tells what failed and what serves."""
-    section, store, notify = context.section, context.store, context.notify
+    """Restore release and services on every machine that answers; return the error that tells what failed and what serves."""
+    section, store, notify = context.repository.section, context.repository.store, context.notify
     failed, hint = f"release {release.digest[:12]} does not serve: {error.message}", error.hint or "stargaze status"
     if previous.release is None:
         return ExternalError(f"{failed}; nothing was deployed before", hint=hint)
@@ -229,8 +200,7 @@ def restore_previous(
         push_release(section, store, survey.nodes, release.digest)
         services, stack = survey.state.services, previous.stack
         if stack and not stack_is_deployed(services, stack):
-            survey.swarm.create_configs(stack["x-configs"])
-            survey.swarm.deploy_stack(encode_stack(stack))
+            survey.swarm.deploy_stack(stack)
         await_services(section, survey.swarm, stack, notify)
         image = stack["services"]["web"]["image"] if stack else image_in_use(services)
         await_serving(section, survey.hosts, image, context.target.port, release.digest)
@@ -247,7 +217,7 @@ def restore_previous(
 
 def _apply(context: DeployContext, release: Release, image: str, stack: dict[str, Any] | None) -> bool:
     """Push the release, send the stack if it differs, and verify both; return whether anything was sent."""
-    section, store, survey = context.section, context.store, context.survey
+    section, store, survey = context.repository.section, context.repository.store, context.survey
     changed = push_release(section, store, survey.nodes, release.digest)
     if stack:
         if changed:

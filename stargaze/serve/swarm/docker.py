@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stargaze.errors import ExternalError
+from stargaze.serve.stack.compose import encode_stack
 from stargaze.serve.stack.service_options import CONTENT_LABEL, STACK_NAME, Node
 from stargaze.system.docker import CONTENT_DIGEST_LENGTH, CONTENT_FORMAT, DockerEngine
 from stargaze.system.ssh import SshHost
@@ -117,13 +118,7 @@ class NodeStatus:
 
 
 def survey_node(host: SshHost) -> NodeInfo:
-    """Read the state of a production node.
-
-    Raises
-    ------
-    ExternalError
-        If ssh or its engine does not answer, or it is not part of a Swarm.
-    """
+    """Read the state of a production node; ExternalError if it or its engine does not answer, or it is in no Swarm."""
     lines = [*host.run("sh", "-c", SURVEY_SCRIPT, root=True).decode().split("\n"), "", "", "", "", ""]
     try:
         info = json.loads(lines[0])
@@ -200,17 +195,14 @@ class Swarm:
         if names:
             self._run("config", "rm", *names)
 
-    def create_configs(self, texts: Mapping[str, str]) -> None:
-        """Create the configs that do not exist; a name implies the text."""
+    def deploy_stack(self, stack: Mapping[str, Any]) -> None:
+        """Create missing configs (a name implies the text) and change the services that do not match the stack."""
         existing = self.list_configs()
-        for name, text in texts.items():
+        for name, text in stack["x-configs"].items():
             if name not in existing:
                 self._run("config", "create", name, "-", stdin=text.encode())
-
-    def deploy_stack(self, compose_file: bytes) -> None:
-        """Have the services match the Compose file; those that match already are not touched."""
         options = ("--prune", "--resolve-image", "never", "--compose-file", "-")
-        self._run("stack", "deploy", *options, STACK_NAME, stdin=compose_file)
+        self._run("stack", "deploy", *options, STACK_NAME, stdin=encode_stack(stack))
 
     def scale_services(self, replicas: Mapping[str, int]) -> None:
         """Set the number of replicas of services."""

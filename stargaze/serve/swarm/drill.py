@@ -1,7 +1,6 @@
-"""Inject faults into production under load, and check that every expectation holds.
+"""Inject faults into production while a load generator sends requests, and check that every expectation holds.
 
-Each fault is one that a cluster will meet: a killed process, a lost queue, a machine whose engine stops, a deploy that is killed
-halfway. A load generator sends requests meanwhile; afterwards every service must have recovered by itself.
+A fault is what a cluster will meet: a killed process, queue, engine or deploy. Every service must recover by itself.
 """
 
 from __future__ import annotations
@@ -99,19 +98,9 @@ class DrillResult:
 def run_drill(
     context: DrillContext, addresses: Sequence[str], faults: Sequence[Fault], rate: float, notify: Notify
 ) -> list[DrillResult]:
-    """Inject the faults one after the other.
+    """Inject the faults one after the other, at a load of ``rate`` [requests/s] on the page's addresses ``host:port``.
 
-    Parameters
-    ----------
-    addresses : sequence of str
-        Addresses of the page, each as ``host:port``.
-    rate : float
-        Load [requests/s].
-
-    Raises
-    ------
-    StargazeError
-        If a service does not run at the beginning; no fault is injected then.
+    If a service does not run at the beginning, that error is raised and no fault is injected.
     """
     await_services(context.section, context.survey.swarm, None, notify)
     results = []
@@ -126,13 +115,7 @@ def run_drill(
 
 
 def select_faults(names: str) -> list[Fault]:
-    """Return the faults of comma-separated names, or all if there is no name.
-
-    Raises
-    ------
-    UsageError
-        If there is no such fault.
-    """
+    """Return the faults of comma-separated names, or all if there is no name; UsageError if there is no such fault."""
     selected = [name.strip() for name in names.split(",") if name.strip()]
     for name in selected:
         if name not in FAULTS:
@@ -193,8 +176,7 @@ def _repository_names(store: Store) -> list[str]:
     """Return the repositories that the released bundle contains."""
     from stargaze.bundle.star_bundle import Bundle
 
-    bundle = Bundle.load(verified_bundle_folder(store, _released_digest(store)))
-    return [str(name) for name in bundle.known["full_name"]]
+    return list(map(str, Bundle.load(verified_bundle_folder(store, _released_digest(store))).known["full_name"]))
 
 
 def _released_digest(store: Store) -> str:
@@ -223,10 +205,8 @@ def _stop_engine(context: DrillContext) -> None:
     workers = [node.host for node in context.survey.nodes if not node.is_manager]
     expendable = workers or (managers[1:] if len(managers) >= 3 else [])
     if not expendable:
-        raise ExternalError(
-            "the cluster has no machine that it can lose",
-            hint="infra.production_servers = 2 or more; stargaze infra up",
-        )
+        hint = "infra.production_servers = 2 or more; stargaze infra up"
+        raise ExternalError("the cluster has no machine that it can lose", hint=hint)
     host = expendable[-1]
     try:
         host.run("systemctl", "stop", "docker.socket", "docker.service", root=True)

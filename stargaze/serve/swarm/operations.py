@@ -11,7 +11,7 @@ from stargaze.serve.stack.service_options import STACK_NAME
 from stargaze.serve.swarm.delivery_state import load_verified_stack
 from stargaze.serve.swarm.docker import NodeInfo, NodeStatus, inspect_node
 from stargaze.serve.swarm.production import ProductionTarget, await_services, image_in_use, survey_production
-from stargaze.serve.swarm.service_status import ServiceStatus, error_message, service_status
+from stargaze.serve.swarm.service_status import ServiceStatus, page_value, service_status
 from stargaze.store import Store
 from stargaze.system.parallel import map_in_threads
 from stargaze.system.progress import Notify
@@ -31,20 +31,15 @@ def production_status(store: Store, target: ProductionTarget) -> tuple[list[dict
     results: dict[str, NodeInfo | StargazeError] = {node.host.name: node for node in survey.nodes}
     results |= survey.errors
     swarm_nodes = {node["ID"]: node for node in state.nodes}
-    rows = map_in_threads(
-        lambda host: _machine_row(host, results[host.name], swarm_nodes, image, target.port), target.hosts
-    )
-    return rows, [_service_row(service) for service in services]
+
+    def machine_row(host: SshHost) -> dict[str, Any]:
+        return _machine_row(host, results[host.name], swarm_nodes, image, target.port)
+
+    return map_in_threads(machine_row, target.hosts), [_service_row(service) for service in services]
 
 
 def parse_replicas(arguments: Sequence[str], section: DeploySection) -> dict[str, int]:
-    """Parse arguments such as ``web=4`` and ``worker=8``.
-
-    Raises
-    ------
-    UsageError
-        If a service cannot be scaled, or its number is not valid.
-    """
+    """Parse arguments such as ``web=4`` and ``worker=8``; UsageError if a service cannot be scaled, or so far."""
     replicas = {}
     for argument in arguments:
         name, _, number = argument.partition("=")
@@ -74,13 +69,7 @@ def scale_production(
 
 
 def service_log_argv(target: ProductionTarget, service: str, *, lines: int, follow: bool) -> list[str]:
-    """Return the argv that prints the log of a service.
-
-    Raises
-    ------
-    UsageError
-        If there is no such service.
-    """
+    """Return the argv that prints the log of a service; UsageError if there is no such service."""
     survey = survey_production(target.hosts, require_all=False)
     names = [str(each["Spec"]["Name"]).removeprefix(f"{STACK_NAME}_") for each in survey.state.services]
     if service not in names:
@@ -112,7 +101,7 @@ def _error_row(host: SshHost, error: StargazeError) -> dict[str, Any]:
 
 def _page_state(status: NodeStatus) -> str:
     code, _, body = status.page_response.partition(" ")
-    return "ready" if code == "200" else error_message(body, code or "no answer")
+    return "ready" if code == "200" else page_value(body, "error", "message", default=code or "no answer")
 
 
 def _service_row(service: ServiceStatus) -> dict[str, Any]:

@@ -97,18 +97,8 @@ def desired_stack(
 ) -> dict[str, Any]:
     """Return the stack of the config, with an image (name and content digest) and secret versions."""
     nodes = tuple(node.as_node() for node in survey.nodes)
-    spec = StackSpec(
-        section,
-        target.serve,
-        target.sources,
-        image[0],
-        target.port,
-        secrets,
-        backing_secrets,
-        nodes,
-        image_content=image[1],
-    )
-    return render_stack(spec)
+    settings = section, target.serve, target.sources, image[0], target.port, secrets, backing_secrets, nodes
+    return render_stack(StackSpec(*settings, image_content=image[1]))
 
 
 def plan_deploy_changes(
@@ -197,9 +187,7 @@ def _release_changes(
 
 
 def _describe_service(
-    change: ServiceChange,
-    stack: Mapping[str, Any],
-    deployed: Mapping[str, Any] | None,
+    change: ServiceChange, stack: Mapping[str, Any], deployed: Mapping[str, Any] | None
 ) -> PlannedChange:
     """Name the changed settings if the definition that runs is known in this store."""
     before = (deployed or {"services": {}})["services"].get(change.name)

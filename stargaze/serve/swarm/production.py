@@ -1,4 +1,4 @@
-"""The production target, and one survey of it: nodes, Swarm, services."""
+"""The production target: survey nodes, Swarm and services, and wait until services run and machines serve a release."""
 
 from __future__ import annotations
 
@@ -60,25 +60,21 @@ class Survey:
 def survey_production(hosts: Sequence[SshHost], *, require_all: bool = True) -> Survey:
     """Read the state of all production nodes at the same time, and of the Swarm through its first manager.
 
-    Raises
-    ------
-    ExternalError
-        If no manager answers; if all are required, the first error of a node.
+    Without a manager that answers, or if all are required and one does not answer, the error is raised.
     """
+    failed: dict[str, StargazeError] = {}
 
-    def try_survey(host: SshHost) -> NodeInfo | StargazeError:
+    def try_survey(host: SshHost) -> NodeInfo | None:
         try:
             return survey_node(host)
         except StargazeError as error:
-            return error
+            if require_all:
+                raise
+            failed[host.name] = error
+            return None
 
-    results = map_in_threads(try_survey, hosts)
-    nodes = [result for result in results if isinstance(result, NodeInfo)]
-    errors = {
-        host.name: result for host, result in zip(hosts, results, strict=True) if isinstance(result, StargazeError)
-    }
-    for error in errors.values() if require_all else ():
-        raise error
+    nodes = [node for node in map_in_threads(try_survey, hosts) if node]
+    errors = {host.name: failed[host.name] for host in hosts if host.name in failed}
     managers = [node.host for node in nodes if node.is_manager]
     if not managers and errors:
         reasons = "; ".join(error.message for error in errors.values())
@@ -90,13 +86,7 @@ def survey_production(hosts: Sequence[SshHost], *, require_all: bool = True) -> 
 
 
 def image_in_use(services: Sequence[Mapping[str, Any]]) -> str:
-    """Return the image of the running web service.
-
-    Raises
-    ------
-    MissingInputError
-        If nothing is deployed.
-    """
+    """Return the image of the running web service; MissingInputError if nothing is deployed."""
     for service in services:
         if service["Spec"]["Name"].endswith("_web"):
             return str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])
@@ -115,10 +105,7 @@ def await_services(
 ) -> list[ServiceStatus]:
     """Wait until every service of a stack runs; without one, every service with its own definition.
 
-    Raises
-    ------
-    ExternalError
-        If Swarm rolled back or paused an update, or after ``deploy.timeout``; it names services and reasons.
+    ExternalError names services and reasons if Swarm rolled back or paused an update, or after ``deploy.timeout``.
     """
     deadline = time.monotonic() + section.timeout
     last_line = ""
@@ -127,10 +114,8 @@ def await_services(
         failed = [service for service in services if service.state == "failed"]
         updating = [service for service in services if service.state == "updating"]
         if failed or (updating and time.monotonic() > deadline):
-            raise ExternalError(
-                "; ".join(_describe(service) for service in failed or updating),
-                hint=f"stargaze logs {(failed or updating)[0].name}",
-            )
+            missing = failed or updating
+            raise ExternalError("; ".join(map(_describe, missing)), hint=f"stargaze logs {missing[0].name}")
         if not updating:
             return services
         line = ", ".join(f"{service.name} {service.running} of {service.desired}" for service in updating)
@@ -141,13 +126,7 @@ def await_services(
 
 
 def await_serving(section: DeploySection, hosts: Sequence[SshHost], image: str, port: int, digest: str) -> None:
-    """Wait until every process of every machine serves a release.
-
-    Raises
-    ------
-    ExternalError
-        If one does not within a minute; it tells which, and what it serves.
-    """
+    """Wait until every process of every machine serves a release; after a minute, ExternalError tells which do not."""
     deadline = time.monotonic() + min(RELOAD_TIMEOUT, section.timeout)
     while True:
         statuses = map_in_threads(lambda host: inspect_node(host, image, port), hosts)

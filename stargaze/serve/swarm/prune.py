@@ -31,11 +31,6 @@ class StackReferences:
     configs: frozenset[str]
 
 
-def stale_stacks(newest_first: Sequence[Path]) -> Sequence[Path]:
-    """Return the stack files to delete."""
-    return newest_first[KEEP:]
-
-
 def stale_configs(names: Collection[str], stacks: Sequence[StackReferences]) -> list[str]:
     """Return our configs to delete; the first of ``stacks`` runs, the others are earlier ones, newest first."""
     referenced = frozenset[str]().union(*(stack.configs for stack in stacks[: KEEP + 1]))
@@ -60,7 +55,7 @@ def prune_deployments(store: Store, target: ProductionTarget, swarm: Swarm, noti
         lambda engine: _try_delete("old images", lambda: _delete_images(engine, stacks), notify), list(engines.values())
     )
     _try_delete("old configs", lambda: swarm.remove_configs(stale_configs(swarm.list_configs(), stacks)), notify)
-    for path in stale_stacks(files):
+    for path in files[KEEP:]:
         _try_delete(str(path), path.unlink, notify)
 
 

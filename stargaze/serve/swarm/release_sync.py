@@ -39,14 +39,8 @@ REINSTALL_ARGV = (
 def import_missing_releases(repository: ReleaseRepository, nodes: Sequence[NodeInfo], notify: Notify) -> None:
     """Import releases that other stores deployed; releases of this store that production lacks are archived.
 
-    They are pushed to the release repository here, whose hook checks signature, content and the newest model.
-
-    Raises
-    ------
-    CredentialsError
-        If one has a signer that is not allowed here.
-    ExternalError
-        If one is refused for another reason, or the machines have different releases.
+    They are pushed to the release repository here, whose hook checks signature, content and the newest model. A signer who is
+    not allowed here is a CredentialsError; another refusal, or machines with different releases, an ExternalError.
     """
     for node in nodes:
         if node.release_commit and git.object_info(repository.bare, node.release_commit) is None:
@@ -57,12 +51,8 @@ def import_missing_releases(repository: ReleaseRepository, nodes: Sequence[NodeI
 def push_release(section: DeploySection, store: Store, nodes: Sequence[NodeInfo], digest: str) -> bool:
     """Push the newest release to every machine that lacks it; return whether there was one.
 
-    A machine that has the release but not its bundle, after a crash, installs it again.
-
-    Raises
-    ------
-    ExternalError
-        If a machine refused it or did not answer; others may have it already.
+    A machine that has the release but not its bundle, after a crash, installs it again. ExternalError if a machine refused the
+    release or did not answer; others may have it already.
     """
     repository = git.Repository(store.releases.resolve())
     commit = git.branch_tip(repository)

@@ -1,6 +1,6 @@
-"""Replace all secrets without interrupting service: a second user is added, everything changes to it, the first one is deleted.
+"""Replace all secrets without interrupting service.
 
-Broker and results create the new user while they run. Web and workers change to it one replica at a time. Only then do broker and
+Broker and results create a second user while they run. Web and workers change to it one replica at a time. Only then broker and
 results restart with the new secrets; accepted jobs wait on their disks meanwhile.
 """
 
@@ -51,12 +51,7 @@ done
 def rotate_secrets(section: DeploySection, store: Store, target: ProductionTarget, *, notify: Notify) -> int:
     """Return the version of the new secrets after the old ones were deleted everywhere.
 
-    Raises
-    ------
-    MissingInputError
-        If nothing is deployed.
-    ExternalError
-        If a service fails with the new secrets; both versions are valid then, and the command may be repeated.
+    ExternalError if a service fails with the new ones; both versions are valid then, and the command may be repeated.
     """
     survey = survey_production(target.hosts)
     swarm, services = survey.swarm, survey.state.services

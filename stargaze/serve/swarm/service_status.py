@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,17 +91,17 @@ def node_mismatches(status: NodeStatus, digest: str) -> list[str]:
                 found.append(f"a {container.service} container serves {others}")
     code, _, body = status.page_response.partition(" ")
     if code != "200":
-        message = f": {error_message(body, body[:100])}" if body else ""
+        message = f": {page_value(body, 'error', 'message', default=body[:100])}" if body else ""
         found.append(f"its page returns {code or 'no response'}{message}")
-    elif _bundle(body) != digest:
+    elif page_value(body, "bundle", default="") != digest:
         found.append("its page shows another release")
     return [f"{status.name}: {mismatch}" for mismatch in found]
 
 
-def error_message(body: str, default: str) -> str:
-    """Return the message of an error response of the page."""
+def page_value(body: str, *keys: str, default: str) -> str:
+    """Return a value of the page's JSON response, for example the message of an error; the default if it has none."""
     try:
-        return str(json.loads(body)["error"]["message"])
+        return str(functools.reduce(operator.getitem, keys, json.loads(body)))
     except (ValueError, KeyError, TypeError):
         return default
 
@@ -185,10 +187,3 @@ def _failure_reason(tasks: Sequence[Json]) -> str:
     newest = sorted(tasks, key=lambda task: str(task["Status"]["Timestamp"]), reverse=True)[:RECENT_TASKS]
     errors = (str(task["Status"].get("Err", "")) for task in newest if task["Status"]["State"] != "running")
     return next(filter(None, errors), "")
-
-
-def _bundle(body: str) -> str:
-    try:
-        return str(json.loads(body)["bundle"])
-    except (ValueError, KeyError, TypeError):
-        return ""  # not our page

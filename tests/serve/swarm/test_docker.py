@@ -229,7 +229,7 @@ def test_a_secret_is_standard_input_and_never_an_argument(fake: Path) -> None:
 
 
 def test_an_existing_config_is_not_created_again(fake: Path) -> None:
-    Swarm(MACHINE).create_configs({"stargaze_broker_old": "a", "stargaze_broker_new": "b"})
+    Swarm(MACHINE).deploy_stack({"x-configs": {"stargaze_broker_old": "a", "stargaze_broker_new": "b"}})
 
     assert [line for line in commands(fake) if line.startswith("config create")] == [
         "config create stargaze_broker_new -"

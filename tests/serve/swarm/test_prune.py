@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from stargaze.serve.stack.compose import render_stack
 from stargaze.serve.stack.service_options import StackSpec
 from stargaze.serve.swarm.delivery_state import save_verified_stack, send_stack, sent_stacks
 from stargaze.serve.swarm.docker import Swarm
-from stargaze.serve.swarm.prune import StackReferences, prune_deployments, stale_configs, stale_images, stale_stacks
+from stargaze.serve.swarm.prune import StackReferences, prune_deployments, stale_configs, stale_images
 from stargaze.store import Store
 from tests.serve.stack.test_compose import SPEC
 from tests.serve.swarm.fake_swarm import FakeSwarm
@@ -20,10 +19,6 @@ from tests.serve.swarm.fake_swarm import FakeSwarm
 
 def of(number: int, *configs: str) -> StackReferences:
     return StackReferences(f"stargaze-serve:{number}", frozenset(configs))
-
-
-def test_three_stacks_are_kept() -> None:
-    assert stale_stacks([Path(name) for name in "edcba"]) == [Path("b"), Path("a")]
 
 
 def test_three_different_images_are_kept_however_often_each_was_deployed() -> None:
