@@ -39,48 +39,49 @@ def main() -> None:
     """Read the arguments, print the anomalies of the history, fit, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--cut", default=GrowthSection().train_until)
+    parser.add_argument("--train-until", default=GrowthSection().train_until)
     parser.add_argument("--weeks", type=int, default=GrowthSection().history_weeks)
     parser.add_argument("--subset", type=int, default=300, help="examples a horizon for Prophet and StatsForecast")
     parser.add_argument("--anomalies", type=Path, help="write every anomaly to this CSV")
-    asked = parser.parse_args()
-    begun, section = time.monotonic(), GrowthSection(train_until=asked.cut, history_weeks=asked.weeks)
-    history = read_history(asked.file, now=datetime.now(UTC))
+    arguments = parser.parse_args()
+    start, section = time.monotonic(), GrowthSection(train_until=arguments.train_until, history_weeks=arguments.weeks)
+    history = read_history(arguments.file, now=datetime.now(UTC))
     series = clean_history(history)
     whole = series.frame
     print(f"{len(whole):,} counts of {whole['full_name'].nunique():,} repositories; broken and renamed series:")
     print(pd.DataFrame(series.as_rows()).to_string(index=False))
-    if asked.anomalies:
-        series.anomalies.to_csv(asked.anomalies, index=False)
-    fitted, judged, _ = fit_horizons(section, TuningSection(), history, series, lambda _what, _done: None)
-    outlooks = {days: one.outlook for days, one in fitted.items()}
+    if arguments.anomalies:
+        series.anomalies.to_csv(arguments.anomalies, index=False)
+    fitted, examples, _ = fit_horizons(section, TuningSection(), history, series, lambda _what, _done: None)
+    models = {days: horizon.model for days, horizon in fitted.items()}
     print(
-        f"\nhistory of {asked.weeks} weeks, cut {asked.cut}; R² of log((later + 1) / (now + 1)), error of the stars gained"
+        f"\nhistory of {arguments.weeks} weeks, trained until {arguments.train_until}; "
+        "R² of log((later + 1) / (now + 1)), error of the stars gained"
     )
-    print(_shown(pd.DataFrame(evaluate_horizons(outlooks, judged))))
+    print(_shown(pd.DataFrame(evaluate_horizons(models, examples))))
     print("\nhow often the 90 % interval holds, and its width as a factor of growth, by stars and by expected error")
     print(
-        pd.DataFrame([row for days in judged for row in _covered(outlooks[days], judged[days][1])])
+        pd.DataFrame([row for days in examples for row in _covered(models[days], examples[days][1])])
         .round(3)
         .to_string(index=False)
     )
     print(
-        f"\n{time.monotonic() - begun:.0f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB at the peak"
+        f"\n{time.monotonic() - start:.0f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB at the peak"
     )
     if outside := _outside():
-        print(f"\n{asked.subset} random test examples a horizon, beside {', '.join(outside)}")
-        rows = [row for days in judged for row in _beside(outlooks[days], judged[days], outside, asked.subset)]
+        print(f"\n{arguments.subset} random test examples a horizon, beside {', '.join(outside)}")
+        rows = [row for days in examples for row in _beside(models[days], examples[days], outside, arguments.subset)]
         print(_shown(pd.DataFrame(rows)))
 
 
 def _shown(rows: pd.DataFrame) -> str:
-    kept = rows.drop(columns="median_nat")
-    return kept.round(3).astype("object").where(kept.notna(), "").to_string(index=False)
+    shown = rows.drop(columns="median_nat")
+    return shown.round(3).astype("object").where(shown.notna(), "").to_string(index=False)
 
 
-def _covered(outlook: HorizonModel, test: Examples) -> list[dict[str, Any]]:
+def _covered(model: HorizonModel, test: Examples) -> list[dict[str, Any]]:
     """Return coverage and width by decade of stars and by quarter of the interval's width."""
-    _, low, high = outlook.growth(test.origins, test.features)
+    _, low, high = model.growth(test.origins, test.features)
     inside, width = (low <= test.growth) & (test.growth <= high), high - low
     decade = np.floor(np.log10(np.maximum(test.origins.current_stars, 1.0)))
     quarter = np.searchsorted(np.quantile(width, (0.25, 0.5, 0.75)), width)
@@ -100,12 +101,12 @@ def _covered(outlook: HorizonModel, test: Examples) -> list[dict[str, Any]]:
 
 
 def _beside(
-    outlook: HorizonModel, parted: tuple[Examples, Examples], outside: dict[str, Outside], number: int
+    model: HorizonModel, examples: tuple[Examples, Examples], outside: dict[str, Outside], number: int
 ) -> list[dict[str, Any]]:
-    train, test = parted
+    train, test = examples
     places = np.sort(np.random.default_rng(0).permutation(len(test))[:number])
-    part = test.part(places)
-    rows = evaluate_horizons({part.days: outlook}, {part.days: (train, part)})
+    part = test.subset(places)
+    rows = evaluate_horizons({part.days: model}, {part.days: (train, part)})
     for name, method in outside.items():
         with ProcessPoolExecutor() as pool:
             found = np.array(list(pool.map(method, part.origins.stars, [part.days] * len(part), chunksize=10)))

@@ -17,11 +17,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from stargaze.bundle.manifest import BadBundleError
+from stargaze.bundle.manifest import MALFORMED, BadBundleError
 
 KIND = "catboost"
 BATCH_TREES = 32
 """Trees per batch of contributions: enough for NumPy, few enough for the memory (17 MB at 8 levels)."""
+TABLES = {"features": "int64", "borders": "float32", "codes": "bool", "leaves": "float64", "weights": "float64"}
 MAX_DEPTH = 10
 """Levels; CatBoost recommends at most 10, and a tree has 2 ** levels leaves."""
 
@@ -63,27 +64,18 @@ class CatboostModel:
             If the bytes are malformed, or the shapes of the tables do not fit.
         """
         try:
-            tables = json.loads(content)
-            model = cls(
-                int(tables["n_features"]),
-                np.array(tables["features"], dtype="int64"),
-                np.array(tables["borders"], dtype="float32"),
-                np.array(tables["codes"], dtype="bool"),
-                np.array(tables["leaves"], dtype="float64"),
-                np.array(tables["weights"], dtype="float64"),
-                float(tables["bias"]),
-            )
-        except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
-            raise BadBundleError(f"not a CatBoost model: {error}", hint="stargaze tune writes a new bundle") from error
+            values = json.loads(content)
+            tables = {name: np.array(values[name], dtype=dtype) for name, dtype in TABLES.items()}
+            model = cls(n_features=int(values["n_features"]), bias=float(values["bias"]), **tables)
+        except MALFORMED as error:
+            raise BadBundleError(f"not a CatBoost model: {error}") from error
         if not model._is_valid():
-            raise BadBundleError(
-                "not a CatBoost model: its tables do not fit", hint="stargaze tune writes a new bundle"
-            )
+            raise BadBundleError("not a CatBoost model: its tables do not fit")
         return model
 
     def to_bytes(self) -> bytes:
         """Return the tables as JSON, which preserves every digit."""
-        tables = {name: getattr(self, name).tolist() for name in ("features", "borders", "codes", "leaves", "weights")}
+        tables = {name: getattr(self, name).tolist() for name in TABLES}
         return json.dumps({"n_features": self.n_features, "bias": self.bias, **tables}).encode()
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
@@ -102,10 +94,7 @@ class CatboostModel:
     def _leaf_indices(self, inputs: np.ndarray) -> np.ndarray:
         """Return the leaf index of each row in each tree; shape (n, n_trees)."""
         if np.ndim(inputs) != 2 or inputs.shape[1] != self.n_features:
-            raise BadBundleError(
-                f"the model cannot predict: it takes {self.n_features} features",
-                hint="stargaze tune writes a new bundle",
-            )
+            raise BadBundleError(f"the model cannot predict: it takes {self.n_features} features")
         values = np.asarray(inputs, dtype="float32")
         indices = np.zeros((len(values), len(self.features)), dtype="int16")
         for level, (features, borders, codes) in enumerate(

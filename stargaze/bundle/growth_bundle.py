@@ -5,7 +5,6 @@ The manifest and the formats are those of :mod:`stargaze.bundle.star_bundle`. ``
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,21 +15,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.bundle.manifest import BadBundleError, check_file_names, check_kind, read_verified, write_manifest
+from stargaze.bundle.manifest import (
+    DESCRIPTION,
+    MALFORMED,
+    BadBundleError,
+    check_file_names,
+    convert_malformed,
+    read_description,
+)
 from stargaze.bundle.serialization import Model, deserialize_model
 from stargaze.errors import BadDataError
 from stargaze.features.history.clean import clean_history
 from stargaze.features.history.features import growth_features
 from stargaze.features.history.read import tidy_history
 from stargaze.features.history.windows import StarCounts, Windows, build_windows
-from stargaze.system.files import scratch_folder
 
-KIND = "growth"
+FORMAT, KIND = 1, "growth"
 LINEAR_BELOW = 0.002
 """Log growth [nat] below which errors count linearly, as single stars; above it they count as factors."""
 TOLERANCE = 1e-4
 """Largest difference between the forecast and the stored prototype forecast [nat]: processors round differently."""
-MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+DATES = ("date", "last_commit")
 HINT = 'stargaze tune with tuning.target = "growth" writes one for this version'
 
 
@@ -83,17 +88,11 @@ class GrowthBundle:
         BadBundleError
             If a file was changed, the bundle has another kind or version, or a forecast differs from the stored one.
         """
-        digest, content = read_verified(folder.resolve())
-        try:
-            meta = json.loads(content["bundle.json"])
-            check_kind(meta, KIND, folder)
-            bundle = cls(digest, meta, content)
-            current = meta["format"] == 1
-            if current:
-                check_file_names(bundle.file_names, content, folder, HINT)
-            usable = current and len(bundle.horizon_models) > 0 and bundle.weeks > 0
-        except MALFORMED as error:
-            raise BadBundleError(f"{folder}: bundle.json is malformed: {error!r}", hint=HINT) from error
+        digest, meta, content = read_description(folder, KIND, FORMAT, HINT)
+        bundle = cls(digest, meta, content)
+        with convert_malformed(folder, HINT):
+            check_file_names(bundle.file_names, content, folder, HINT)
+            usable = len(bundle.horizon_models) > 0 and bundle.weeks > 0
         if not usable:
             raise BadBundleError(f"{folder}: another version wrote this bundle", hint=HINT)
         bundle.check_prototype()
@@ -102,7 +101,7 @@ class GrowthBundle:
     @property
     def file_names(self) -> set[str]:
         """The names of all files that the description mentions."""
-        return {"bundle.json"} | {str(item[part]) for item in self.meta["horizons"] for part in ("model", "difficulty")}
+        return {DESCRIPTION} | {str(item[part]) for item in self.meta["horizons"] for part in ("model", "difficulty")}
 
     @cached_property
     def horizon_models(self) -> tuple[HorizonModel, ...]:
@@ -123,26 +122,14 @@ class GrowthBundle:
         return int(self.meta["history_weeks"])
 
     def compute_features(self, origins: Windows) -> pd.DataFrame:
-        """Compute the inputs of the models.
-
-        Raises
-        ------
-        BadBundleError
-            If this version computes other features than the bundle was fitted on.
-        """
+        """Compute the inputs of the models; raise BadBundleError if the bundle was fitted on other features."""
         features = growth_features(origins, self.meta["languages"])
         if list(features.columns) != self.meta["features"]:
             raise BadBundleError("the growth bundle was fitted on other features", hint=HINT)
         return features
 
     def check_prototype(self) -> None:
-        """Forecast the stored prototype history with every model and compare with the stored forecasts.
-
-        Raises
-        ------
-        BadBundleError
-            If a forecast differs from the stored one.
-        """
+        """Raise BadBundleError if a model's forecast of the prototype history differs from the stored one."""
         try:
             stored = self.meta["prototype"]
             origin = last_origin(prototype_history(stored["history"]), self.weeks)
@@ -234,28 +221,11 @@ def prototype_rows(origins: Windows, index: int) -> list[dict[str, Any]]:
     row = int(origins.rows[index])
     known = frame.iloc[: row + 1][origins.counts.series[: row + 1] == origins.counts.series[row]]
     rows = known.drop(columns="series").astype("object").where(known.notna().drop(columns="series"), None)
-    dates = {name: [None if value is None else value.isoformat() for value in rows[name]] for name in _DATES}
+    dates = {name: [None if value is None else value.isoformat() for value in rows[name]] for name in DATES}
     return list(rows.assign(**dates).to_dict("records"))
 
 
 def prototype_history(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the inverse of :func:`prototype_rows`."""
     frame = pd.DataFrame(rows)
-    return frame.assign(**{name: pd.to_datetime(frame[name], utc=True, format="ISO8601") for name in _DATES})
-
-
-_DATES = ("date", "last_commit")
-
-
-def write_growth(parent: Path, meta: dict[str, Any], files: Mapping[str, bytes]) -> Path:
-    """Write a growth bundle to ``parent/<digest>`` with one rename and return that folder; an existing one is kept."""
-    with scratch_folder(parent) as folder:
-        for name, data in files.items():
-            (folder / name).write_bytes(data)
-        text = json.dumps({**meta, "format": 1, "kind": KIND}, indent=1, sort_keys=True, allow_nan=False)
-        (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
-        final = parent / write_manifest(folder)
-        GrowthBundle.load(folder)
-        if not final.exists():
-            folder.rename(final)
-    return final
+    return frame.assign(**{name: pd.to_datetime(frame[name], utc=True, format="ISO8601") for name in DATES})

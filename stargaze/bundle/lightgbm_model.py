@@ -15,7 +15,6 @@ import numpy as np
 from stargaze.bundle.manifest import BadBundleError
 
 KIND = "lightgbm"
-HINT = "stargaze tune writes a new bundle"
 VALUE, LEAF, CONTRIBUTION = 0, 2, 3
 """The prediction types of LightGBM's C API."""
 TYPES = {"float32": 0, "float64": 1}
@@ -34,7 +33,7 @@ def load_lightgbm(content: bytes) -> LightgbmModel:
     try:
         return LightgbmModel(content.decode("ascii"))
     except (_RefusedError, UnicodeDecodeError) as error:
-        raise BadBundleError(f"not a LightGBM model: {error}", hint=HINT) from error
+        raise BadBundleError(f"not a LightGBM model: {error}") from error
 
 
 class LightgbmModel:
@@ -74,7 +73,7 @@ class LightgbmModel:
                 output.ctypes.data_as(ctypes.c_void_p),
             )
         except _RefusedError as error:
-            raise BadBundleError(f"the model cannot predict: {error}", hint=HINT) from error
+            raise BadBundleError(f"the model cannot predict: {error}") from error
         return output[: length.value].reshape(n_rows, -1) if n_rows else output.reshape(0, 1)
 
 

@@ -5,23 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from stargaze.errors import StargazeError
 
 FORMAT = 1
-MANIFEST = "manifest.json"
+MANIFEST, DESCRIPTION = "manifest.json", "bundle.json"
 MAX_FILES = 32
 MAX_BYTES = 1_000_000_000
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""The exceptions of Python, NumPy and pandas for malformed content."""
 
 
 class BadBundleError(StargazeError):
     """A bundle does not match its manifest, or its content is malformed."""
 
-    exit_code = 5
+    def __init__(self, message: str, *, hint: str = "stargaze tune writes a new bundle") -> None:
+        super().__init__(message, hint=hint)
 
 
 def write_manifest(folder: Path) -> str:
@@ -62,14 +66,34 @@ def verify_files(folder: Path) -> str:
     return read_verified(folder)[0]
 
 
-def check_kind(meta: Any, kind: str, folder: Path) -> None:
-    """Refuse a valid bundle of another kind; the kind of a bundle that names none is "stars".
+def read_description(folder: Path, kind: str, version: int, hint: str) -> tuple[str, dict[str, Any], dict[str, bytes]]:
+    """Return the digest, the parsed description and the content of all files, verified by :func:`read_verified`.
 
     Raises
     ------
     BadBundleError
-        If the bundle is of another kind.
+        If a file was changed, or the bundle has another kind or format.
     """
+    digest, content = read_verified(folder.resolve())
+    with convert_malformed(folder, hint):
+        meta = json.loads(content[DESCRIPTION])
+        check_kind(meta, kind, folder)
+        if meta["format"] != version:
+            raise BadBundleError(f"{folder}: another version wrote this bundle: format", hint=hint)
+    return digest, meta, content
+
+
+@contextmanager
+def convert_malformed(folder: Path, hint: str) -> Iterator[None]:
+    """Convert the exceptions of a malformed description to BadBundleError."""
+    try:
+        yield
+    except MALFORMED as error:
+        raise BadBundleError(f"{folder}: {DESCRIPTION} is malformed: {error!r}", hint=hint) from error
+
+
+def check_kind(meta: Any, kind: str, folder: Path) -> None:
+    """Raise BadBundleError for a bundle of another kind; the default kind is "stars"."""
     found = meta.get("kind", "stars") if isinstance(meta, dict) else "stars"
     if found != kind:
         raise BadBundleError(
@@ -79,15 +103,9 @@ def check_kind(meta: Any, kind: str, folder: Path) -> None:
 
 
 def check_file_names(names: set[str], content: Mapping[str, bytes], folder: Path, hint: str) -> None:
-    """Refuse a bundle whose description mentions other files than the folder has.
-
-    Raises
-    ------
-    BadBundleError
-        If a file is mentioned and missing, or present and not mentioned.
-    """
+    """Raise BadBundleError if the description does not mention exactly the files of the folder."""
     if differing := ", ".join(sorted(names ^ set(content))):
-        raise BadBundleError(f"{folder}: bundle.json and the manifest differ in {differing}", hint=hint)
+        raise BadBundleError(f"{folder}: {DESCRIPTION} and the manifest differ in {differing}", hint=hint)
 
 
 _HINT = "stargaze tune writes a new bundle; stargaze rollback restores the previous release"

@@ -69,7 +69,5 @@ def deserialize_model(kind: str, data: bytes) -> Model:
         catboost_model.KIND: catboost_model.CatboostModel.from_bytes,
     }
     if kind not in parsers:
-        raise BadBundleError(
-            f"{kind!r} is not a model format: {', '.join(parsers)}", hint="stargaze tune writes a new bundle"
-        )
+        raise BadBundleError(f"{kind!r} is not a model format: {', '.join(parsers)}")
     return parsers[kind](data)

@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.manifest import BadBundleError
+from stargaze.bundle.manifest import MALFORMED, BadBundleError
 
 KIND = "skops"
-_HINT = "stargaze tune writes a new bundle"
 SCHEMA = "schema.json"
 FIRST_ID = 1_000_000_000
 """Object numbers start here, so that all have the same length and the file size does not vary."""
@@ -37,18 +36,10 @@ TRUSTED = (
     "sklearn.tree._tree.Tree",
 )
 """Types that our model families contain, beyond skops' own safe list; a bundle cannot extend it."""
-MALFORMED = (
-    *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError),
-    *(
-        RuntimeError,
-        SyntaxError,
-        TypeError,
-        ValueError,
-        struct.error,
-        tokenize.TokenError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ),
+LOAD_ERRORS = (
+    *MALFORMED,
+    *(AssertionError, EOFError, ImportError, MemoryError, OSError, RuntimeError, SyntaxError),
+    *(struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
 """The exceptions that skops, zipfile and NumPy raise for malformed bytes."""
 
@@ -88,8 +79,8 @@ class _SkopsModel:
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         try:
             return np.asarray(self._estimator.predict(inputs))
-        except MALFORMED as error:
-            raise BadBundleError(f"the model cannot predict: {error}", hint=_HINT) from error
+        except LOAD_ERRORS as error:
+            raise BadBundleError(f"the model cannot predict: {error}") from error
 
     def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
         return None
@@ -108,10 +99,10 @@ def load_skops(data: bytes) -> _SkopsModel:
     try:
         untrusted = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
         if untrusted:
-            raise BadBundleError(f"the model contains types that are not allowed: {', '.join(untrusted)}", hint=_HINT)
+            raise BadBundleError(f"the model contains types that are not allowed: {', '.join(untrusted)}")
         estimator = skops.io.loads(data, trusted=list(TRUSTED))
-    except MALFORMED as error:
-        raise BadBundleError(f"not a skops model: {error}", hint=_HINT) from error
+    except LOAD_ERRORS as error:
+        raise BadBundleError(f"not a skops model: {error}") from error
     if not callable(getattr(estimator, "predict", None)):
-        raise BadBundleError(f"a {type(estimator).__name__} is not a model", hint=_HINT)
+        raise BadBundleError(f"a {type(estimator).__name__} is not a model")
     return _SkopsModel(estimator)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +20,14 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
 from stargaze.bundle import skops_model
-from stargaze.bundle.manifest import BadBundleError, check_file_names, check_kind, read_verified
+from stargaze.bundle.manifest import (
+    DESCRIPTION,
+    MALFORMED,
+    BadBundleError,
+    check_file_names,
+    convert_malformed,
+    read_description,
+)
 from stargaze.bundle.prediction_intervals import Intervals, append_prediction
 from stargaze.bundle.serialization import Ensemble, Model, deserialize_model
 from stargaze.config import FeaturesSection
@@ -32,10 +38,9 @@ from stargaze.features.ingest.user_input import rows_by_name
 from stargaze.features.matrix import build_matrix
 from stargaze.features.split import assign_folds
 
-MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""The exceptions of Python, NumPy and pandas for a malformed description."""
 FORMAT = 3
-DESCRIPTION, KNOWN, ENCODER = "bundle.json", "known.parquet", "encoder.npz"
+KNOWN, ENCODER = "known.parquet", "encoder.npz"
+HINT = "stargaze tune writes one for this version"
 TOLERANCE = 1e-4
 """Largest difference between the predicted and the stored prototype prediction [nat]: processors round differently."""
 BATCH_ROWS = 2_000
@@ -93,28 +98,15 @@ class Bundle:
         BadBundleError
             If a file was changed, or another version wrote the bundle.
         """
-        digest, content = read_verified(folder.resolve())
-        try:
-            meta = json.loads(content[DESCRIPTION])
-            check_kind(meta, "stars", folder)
-            bundle = cls(digest, meta, content)
-            current = meta["format"] == FORMAT
+        digest, meta, content = read_description(folder, "stars", FORMAT, HINT)
+        bundle = cls(digest, meta, content)
+        with convert_malformed(folder, HINT):
             unknown = {name for names in meta["features"].values() for name in names} - set(CATALOG)
-            if current:
-                check_file_names(
-                    bundle.file_names,
-                    content,
-                    folder,
-                    "stargaze tune writes a new bundle; no file of this one was used",
-                )
-            usable = current and bundle.is_complete()
-        except MALFORMED as error:
-            raise BadBundleError(f"{folder}: bundle.json is malformed: {error!r}", hint="stargaze tune") from error
+            check_file_names(bundle.file_names, content, folder, HINT)
+            usable = bundle.is_complete()
         if not usable or unknown:
-            raise BadBundleError(
-                f"{folder}: another version wrote this bundle: {', '.join(sorted(map(str, unknown))) or 'format'}",
-                hint="stargaze tune writes one for this version",
-            )
+            parts = ", ".join(sorted(map(str, unknown))) or "format"
+            raise BadBundleError(f"{folder}: another version wrote this bundle: {parts}", hint=HINT)
         return bundle
 
     def is_complete(self) -> bool:
@@ -184,7 +176,7 @@ class Bundle:
         """The encoder that was fitted on the training rows."""
         try:
             return Encoder.from_bytes(self.content[ENCODER])
-        except skops_model.MALFORMED as error:
+        except skops_model.LOAD_ERRORS as error:
             raise BadBundleError(f"{ENCODER} cannot be read: {error!r}", hint="stargaze tune") from error
 
     @cached_property

@@ -1,64 +1,93 @@
-"""Write a star bundle atomically and verify it before it gets its name."""
+"""Write bundles atomically; each is loaded and verified before it gets its name."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
-from collections.abc import Mapping
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stargaze.bundle.manifest import write_manifest
+import stargaze
+from stargaze.bundle import growth_bundle, star_bundle
+from stargaze.bundle.manifest import DESCRIPTION, write_manifest
 from stargaze.bundle.serialization import serialize_model
-from stargaze.bundle.star_bundle import DESCRIPTION, ENCODER, FORMAT, KNOWN, Bundle
 from stargaze.features.encoding.encoder import Encoder
-from stargaze.system.files import scratch_folder
+from stargaze.system.files import atomic_write, scratch_folder
 
 SUFFIXES = {"lightgbm": "txt", "skops": "skops", "xgboost": "json", "catboost": "json"}
 
 
 def write_bundle(
     parent: Path,
-    meta: dict[str, Any],
+    meta: Mapping[str, Any],
     models: Mapping[str, Any],
     spreads: Mapping[str, Any],
     known: pd.DataFrame,
     encoder: Encoder | None = None,
 ) -> Path:
-    """Write a bundle to ``parent/<digest>`` with one rename and return that folder; an existing one is kept.
+    """Write a star bundle to ``parent/<digest>`` with one rename and return that folder; an existing one is kept.
 
     ``models`` maps each policy to an ensemble, ``spreads`` each answer policy to a model of the prediction error. The
     bundle is loaded and must reproduce the stored prototype predictions before it gets its name.
     """
+    files = {star_bundle.KNOWN: known.to_parquet(compression="zstd", index=False)}
+    if encoder is not None:
+        files[star_bundle.ENCODER] = encoder.to_bytes()
+
+    def add_model(name: str, model: Any) -> dict[str, Any]:
+        kind, content = serialize_model(model)
+        file = f"{name}.{SUFFIXES[kind]}"
+        files[file] = content
+        return {"file": file, "format": kind}
+
+    models_meta = {
+        policy: [
+            {**add_model(f"model-{policy}-{number}", model), "weight": weight}
+            for number, (weight, model) in enumerate(zip(ensemble.weights, ensemble.models, strict=True), start=1)
+        ]
+        for policy, ensemble in models.items()
+    }
+    spreads_meta = {policy: add_model(f"spread-{policy}", model) for policy, model in spreads.items()}
+    meta = {**meta, "format": star_bundle.FORMAT, "models": models_meta, "spreads": spreads_meta}
+    return _write_folder(parent, meta, files, lambda folder: star_bundle.Bundle.load(folder).check_prototype())
+
+
+def write_growth_bundle(parent: Path, meta: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:
+    """Write a growth bundle as :func:`write_bundle` does; ``files`` are the models that ``meta`` mentions."""
+    meta = {**meta, "format": growth_bundle.FORMAT, "kind": growth_bundle.KIND}
+    return _write_folder(parent, meta, files, growth_bundle.GrowthBundle.load)
+
+
+def describe_origin(now: datetime, packages: Iterable[str]) -> dict[str, Any]:
+    """Return the entries of a description that tell when and with which versions a bundle was made."""
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {
+        "made_at": now.isoformat(timespec="seconds"),
+        "version": stargaze.__version__,
+        "versions": {**versions, "python": platform.python_version()},
+    }
+
+
+def record_newest(pointer: Path, folder: Path) -> None:
+    """Write the digest of the newest bundle to a file of the store."""
+    with atomic_write(pointer) as temporary:
+        temporary.write_text(folder.name + "\n", encoding="utf-8")
+
+
+def _write_folder(
+    parent: Path, meta: Mapping[str, Any], files: Mapping[str, bytes], check: Callable[[Path], object]
+) -> Path:
+    text = json.dumps(meta, indent=1, sort_keys=True, allow_nan=False) + "\n"
     with scratch_folder(parent) as folder:
-        files: dict[str, Any] = {
-            "models": {
-                policy: [
-                    {**_write_model(folder, f"model-{policy}-{number}", model), "weight": weight}
-                    for number, (weight, model) in enumerate(
-                        zip(ensemble.weights, ensemble.models, strict=True), start=1
-                    )
-                ]
-                for policy, ensemble in models.items()
-            },
-            "spreads": {policy: _write_model(folder, f"spread-{policy}", model) for policy, model in spreads.items()},
-        }
-        text = json.dumps({**meta, "format": FORMAT, **files}, indent=1, sort_keys=True, allow_nan=False)
-        (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-        if encoder is not None:
-            (folder / ENCODER).write_bytes(encoder.to_bytes())
-        known.to_parquet(folder / KNOWN, compression="zstd", index=False)
+        for name, content in {**files, DESCRIPTION: text.encode()}.items():
+            (folder / name).write_bytes(content)
         final = parent / write_manifest(folder)
-        Bundle.load(folder).check_prototype()
+        check(folder)
         if not final.exists():
             folder.rename(final)
     return final
-
-
-def _write_model(folder: Path, name: str, model: Any) -> dict[str, str]:
-    """Write one model and return its file and format."""
-    kind, data = serialize_model(model)
-    file = f"{name}.{SUFFIXES[kind]}"
-    (folder / file).write_bytes(data)
-    return {"file": file, "format": kind}

@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.manifest import BadBundleError
+from stargaze.bundle.manifest import MALFORMED, BadBundleError
 
 KIND = "xgboost"
-HINT = "stargaze tune writes a new bundle"
 LARGEST = float(np.finfo("float32").max)
 """XGBoost refuses infinity; values beyond every threshold are equal for a tree."""
 MAX_DEPTH = 64
 """Levels; our search goes to 10. The memory of XGBoost's contributions grows with the square of the depth."""
 NO_PARENT = 2**31 - 1
 """The parent of the root."""
-MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 NODES = (
     "left_children",
     "right_children",
@@ -62,7 +60,7 @@ def load_xgboost(content: bytes) -> XgboostModel:
         booster = xgboost.Booster({"nthread": 1})
         booster.load_model(bytearray(content))
     except (*MALFORMED, xgboost.core.XGBoostError) as error:
-        raise BadBundleError(f"not an XGBoost model: {str(error).splitlines()[0][:200]}", hint=HINT) from error
+        raise BadBundleError(f"not an XGBoost model: {str(error).splitlines()[0][:200]}") from error
     return XgboostModel(booster, categories)
 
 
@@ -86,11 +84,11 @@ class XgboostModel:
 
         n_features = self._booster.num_features()
         if np.ndim(inputs) != 2 or inputs.shape[1] != n_features:  # XGBoost would fill missing columns
-            raise BadBundleError(f"the model cannot predict: it takes {n_features} features", hint=HINT)
+            raise BadBundleError(f"the model cannot predict: it takes {n_features} features")
         try:
             return np.asarray(self._booster.predict(data(inputs, self._categories), **options))
         except (xgboost.core.XGBoostError, ValueError) as error:
-            raise BadBundleError(f"the model cannot predict: {error}", hint=HINT) from error
+            raise BadBundleError(f"the model cannot predict: {error}") from error
 
 
 def _validate(model: Any) -> list[int]:

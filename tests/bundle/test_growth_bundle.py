@@ -1,4 +1,4 @@
-"""The growth bundle: what was tested is what goes on from a history, and one that is not sound is refused."""
+"""The growth bundle: it forecasts as it was tested, and an invalid one is refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def folder(store: Store) -> Path:
 
 @pytest.fixture
 def copy(folder: Path, tmp_path: Path) -> Path:
-    """A copy of the bundle that may be spoilt."""
+    """A copy of the bundle that a test may damage."""
     return Path(shutil.copytree(folder, tmp_path / "copy"))
 
 
@@ -70,7 +70,7 @@ def test_the_description_contains_scores_and_baselines(folder: Path) -> None:
     methods = {row["method"] for row in meta["scores"]}
     assert {"stargaze", "no change", "last growth", "drift", "seasonal", "linear", "log-linear"} <= methods
     assert meta["kind"] == "growth"
-    assert meta["cut"] == "2024-02-01"
+    assert meta["train_until"] == "2024-02-01"
 
 
 def test_a_forecast_starts_at_the_last_count(folder: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_forecast_starts_at_the_last_count(folder: Path) -> None:
 
 
 def test_optional_columns_may_be_absent(folder: Path) -> None:
-    """Of what fetch gathers, names, days and stars are all there is."""
+    """Names, dates and stars are enough."""
     plain = one_history("a/b", 1000 + 10.0 * np.arange(40))[["full_name", "date", "stars"]]
 
     assert forecast(GrowthBundle.load(folder), plain)[0].stars > 1390
@@ -146,7 +146,7 @@ def _nan(meta: dict[str, Any]) -> None:
     ],
 )
 def test_an_inconsistent_description_is_refused(copy: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Even with a manifest that fits."""
+    """Even if the manifest matches."""
     meta = json.loads((copy / "bundle.json").read_text())
     change(meta)
     (copy / "bundle.json").write_text(json.dumps(meta))
@@ -170,7 +170,7 @@ def test_expand_growth_inverts_compress_growth() -> None:
     np.testing.assert_allclose(expand_growth(compress_growth(growth)), growth, atol=1e-12)
 
 
-# ---- as it is typed -----------------------------------------------------------------------------------------------
+# ---- command line -------------------------------------------------------------------------------------------------
 
 
 def test_tune_writes_a_growth_bundle_and_prints_the_baselines(run: Callable[..., Ended]) -> None:
@@ -194,7 +194,7 @@ def test_status_shows_the_growth_bundle(store: Store) -> None:
 
 
 def test_tuning_twice_writes_the_same_bundle(run: Callable[..., Ended]) -> None:
-    """Apart from when it was made, nothing of it is by chance."""
+    """Only the time of creation differs."""
     histories(120).to_csv("history.csv", index=False)
     Path("stargaze.toml").write_text(CONFIG)
 

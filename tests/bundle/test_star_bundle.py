@@ -35,7 +35,7 @@ ODD_INTERVALS = {
 
 @pytest.fixture
 def copy(bundle_folder: Path, tmp_path: Path) -> Path:
-    """A copy of the bundle that may be spoilt."""
+    """A copy of the bundle that a test may damage."""
     return Path(shutil.copytree(bundle_folder, tmp_path / "copy"))
 
 

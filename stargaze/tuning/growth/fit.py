@@ -1,4 +1,4 @@
-"""Fit one horizon of growth: boosting on what exceeds the drift, its length and its intervals from forward chaining."""
+"""Fit the model of one horizon: boosting on the difference from the drift, with rounds and intervals from forward chaining."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from stargaze.features.history.features import LANGUAGE
 from stargaze.tuning.growth.examples import MAX_COUNT_GAP, Examples
 
 BLOCK, BLOCKS = 91, 3
-"""Length of a validation block [day], and how many follow each other up to the cut."""
+"""Length of a validation block [day], and the number of consecutive blocks before the training ends."""
 MIN_EXAMPLES = 200
-"""Examples below which nothing is fitted, and no block is judged."""
+"""Minimum number of examples to fit a model or to score a block."""
 ROUNDS = (25, 50, 75, 100, 150, 200)
-"""Lengths of boosting that forward chaining chooses from."""
+"""Numbers of boosting rounds from which forward chaining chooses."""
 DIFFICULTY_ROUNDS = 60
 MIN_ERROR = 0.02
-"""Added to an error before its log is taken, so that a lucky hit is not infinitely easy."""
+"""Added to an error before its logarithm is taken, because an error may be 0."""
 FIXED: dict[str, Any] = {
     "verbose": -1,
     "num_threads": 1,
@@ -37,120 +37,112 @@ FIXED: dict[str, Any] = {
     "lambda_l2": 5.0,
 }
 GROWTH = {"objective": "regression_l1", "learning_rate": 0.08, "num_leaves": 31}
-"""The median of the factor, not its mean: a burst of stars is not the rule. On the last block before the cut,
-squared errors cost .005 to .01 of the median error, and growth that is not squeezed .02 to .03;
-leaves from 15 to 63 differ by .003."""
+"""The L1 objective predicts the median, which bursts of stars do not change. On the last validation block, the L2 objective
+increased the median error by .005 to .01 and growth that is not compressed by .02 to .03; 15 to 63 leaves differ by .003."""
 DIFFICULTY = {"objective": "regression", "learning_rate": 0.08, "num_leaves": 15}
 
 
 @dataclass(frozen=True)
 class FittedHorizon:
-    """An outlook, the bytes of its two models, and how its length was chosen."""
+    """A fitted horizon: its model, the serialized boosters of growth and difficulty, boosting rounds and number of blocks."""
 
-    outlook: HorizonModel
-    model: bytes
-    difficulty: bytes
+    model: HorizonModel
+    growth_booster: bytes
+    difficulty_booster: bytes
     rounds: int
     blocks: int
 
 
-def fit_horizon(train: Examples, cut: float, coverage: float, seed: int) -> FittedHorizon:
-    """Choose the length, fit, and calibrate one horizon on examples that were over before the cut.
+def fit_horizon(train: Examples, train_until: float, coverage: float, seed: int) -> FittedHorizon:
+    """Choose the number of rounds, fit and calibrate one horizon.
 
     Parameters
     ----------
     train : Examples
-        All that was known before the cut.
-    cut : float
-        The day [days since 1970] from which on nothing may be looked at.
+        All examples that were known on the day ``train_until``.
+    train_until : float
+        The first day that is not used [days since 1970].
     coverage : float
-        How often the interval shall hold the true growth [share].
+        Nominal coverage of the prediction intervals [share], which are conformal and scaled by the predicted error.
     seed : int
-        Fixes the boosting.
-
-    Returns
-    -------
-    FittedHorizon
-        The interval is conformal, scaled by how far off the model is expected to be.
 
     Raises
     ------
     BadDataError
-        If there are too few examples for a model, or for a block to judge it on.
+        If there are too few examples to fit a model or to score a block.
 
     References
     ----------
     Papadopoulos, Gammerman, Vovk, Normalized nonconformity measures for regression conformal prediction, 2008.
     """
-    blocks = list(_forward_chaining_blocks(train, cut))
+    blocks = list(_forward_chaining_blocks(train, train_until))
     if not blocks:
         raise BadDataError(
-            f"only {len(train):,} examples of {train.days} days are over before the cut, too few to train and to judge on",
+            f"only {len(train):,} examples of {train.days} days end before growth.train_until, too few to fit and validate",
             hint="a longer history, a later growth.train_until, or smaller growth.horizons or growth.history_weeks",
         )
-    errors = []
+    errors = []  # of each block, shape (n_rounds, n)
     for before, block in blocks:
         booster = _boost(before.features, _excess(before), GROWTH, ROUNDS[-1], seed)
         staged = [booster.predict(block.features.to_numpy(), num_iteration=rounds, num_threads=1) for rounds in ROUNDS]
         errors.append(_excess(block)[None, :] - np.asarray(staged))
-    chosen = int(np.argmin([np.mean([np.abs(one[place]).mean() for one in errors]) for place in range(len(ROUNDS))]))
-    held = pd.concat([block.features for _, block in blocks], ignore_index=True)
-    # Not the numbers of the series: repositories that first appear after the cut would shift them.
+    best = int(np.argmin(np.mean([np.abs(values).mean(axis=1) for values in errors], axis=0)))
+    features = pd.concat([block.features for _, block in blocks], ignore_index=True)
+    # Not the numbers of the series: repositories that first appear later would shift them.
     repositories = pd.factorize(np.concatenate([block.origins.names for _, block in blocks]))[0]
-    off = np.concatenate([one[chosen] for one in errors])
-    offsets = _calibrate_offsets(held, off, repositories, coverage, seed)
-    model = _serialize(_boost(train.features, _excess(train), GROWTH, ROUNDS[chosen], seed))
-    difficulty = _serialize(_fit_difficulty(held, off, seed))
-    outlook = HorizonModel(
-        train.days, deserialize_model("lightgbm", model), deserialize_model("lightgbm", difficulty), offsets
+    error = np.concatenate([values[best] for values in errors])
+    offsets = _calibrate_offsets(features, error, repositories, coverage, seed)
+    growth = _serialize(_boost(train.features, _excess(train), GROWTH, ROUNDS[best], seed))
+    difficulty = _serialize(_fit_difficulty(features, error, seed))
+    model = HorizonModel(
+        train.days, deserialize_model("lightgbm", growth), deserialize_model("lightgbm", difficulty), offsets
     )
-    return FittedHorizon(outlook, model, difficulty, ROUNDS[chosen], len(blocks))
+    return FittedHorizon(model, growth, difficulty, ROUNDS[best], len(blocks))
 
 
-def _forward_chaining_blocks(train: Examples, cut: float) -> Iterator[tuple[Examples, Examples]]:
-    """Yield what was over before each block, and the block: always a model that has seen nothing of what it is judged on."""
-    last = cut - train.days - MAX_COUNT_GAP
+def _forward_chaining_blocks(train: Examples, train_until: float) -> Iterator[tuple[Examples, Examples]]:
+    """Yield each validation block after the examples that were known when it began."""
+    last = train_until - train.days - MAX_COUNT_GAP
     for number in range(BLOCKS, 0, -1):
         begin = last - BLOCK * number
         before, block = train.before(begin), train.since(begin)
-        block = block.part(block.origins.day < begin + BLOCK)
-        if len(before) >= MIN_EXAMPLES and len(block) >= MIN_EXAMPLES:
+        block = block.subset(block.origins.day < begin + BLOCK)
+        if min(len(before), len(block)) >= MIN_EXAMPLES:
             yield before, block
 
 
 def _excess(examples: Examples) -> np.ndarray:
-    """Return what the growth exceeds the drift by, as a factor [nat]."""
+    """Return the difference of growth and drift on the compressed scale."""
     return np.asarray(compress_growth(examples.growth) - compress_growth(drift(examples.origins, examples.days)))
 
 
-def _fit_difficulty(features: pd.DataFrame, off: np.ndarray, seed: int) -> lightgbm.Booster:
-    """Learn how far off a forecast will be [nat, as a log]."""
-    return _boost(features, np.log(np.abs(off) + MIN_ERROR), DIFFICULTY, DIFFICULTY_ROUNDS, seed)
+def _fit_difficulty(features: pd.DataFrame, error: np.ndarray, seed: int) -> lightgbm.Booster:
+    """Fit the model of the logarithm of the absolute error."""
+    return _boost(features, np.log(np.abs(error) + MIN_ERROR), DIFFICULTY, DIFFICULTY_ROUNDS, seed)
 
 
 def _calibrate_offsets(
-    features: pd.DataFrame, off: np.ndarray, repositories: np.ndarray, coverage: float, seed: int
+    features: pd.DataFrame, error: np.ndarray, repositories: np.ndarray, coverage: float, seed: int
 ) -> tuple[float, float]:
-    """Find the offsets in units of the expected error; a difficulty is taken from a model that has not seen the repository."""
-    scaled = np.empty(len(off))
-    for side in (0, 1):
-        here = repositories % 2 == side
-        if here.all() or not here.any():  # a single side: the difficulty is taken as it is
-            return _quantiles(off / _expected_error(_fit_difficulty(features, off, seed), features), coverage)
-        booster = _fit_difficulty(features[~here], off[~here], seed)
-        scaled[here] = off[here] / _expected_error(booster, features[here])
+    """Return the offsets of the interval in units of the expected error, which is predicted without the same repository."""
+    scaled = np.empty(len(error))
+    for half in (0, 1):
+        inside = repositories % 2 == half
+        if inside.all() or not inside.any():  # a single repository
+            return _quantiles(error / _expected_error(_fit_difficulty(features, error, seed), features), coverage)
+        booster = _fit_difficulty(features[~inside], error[~inside], seed)
+        scaled[inside] = error[inside] / _expected_error(booster, features[inside])
     return _quantiles(scaled, coverage)
 
 
 def _expected_error(difficulty: lightgbm.Booster, features: pd.DataFrame) -> np.ndarray:
-    logs = np.asarray(difficulty.predict(features.to_numpy(), num_threads=1))
-    return np.asarray(np.exp(logs))
+    return np.asarray(np.exp(np.asarray(difficulty.predict(features.to_numpy(), num_threads=1))))
 
 
 def _quantiles(scaled: np.ndarray, coverage: float) -> tuple[float, float]:
     ascending = np.sort(scaled)
-    place = min(math.ceil((len(ascending) + 1) * (1 + coverage) / 2) - 1, len(ascending) - 1)
-    return float(ascending[len(ascending) - 1 - place]), float(ascending[place])
+    index = min(math.ceil((len(ascending) + 1) * (1 + coverage) / 2) - 1, len(ascending) - 1)
+    return float(ascending[len(ascending) - 1 - index]), float(ascending[index])
 
 
 def _boost(

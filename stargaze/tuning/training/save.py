@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
-import platform
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,17 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import stargaze
 from stargaze.bundle.prediction_intervals import append_prediction
 from stargaze.bundle.star_bundle import AnswerPolicy
-from stargaze.bundle.write import write_bundle
+from stargaze.bundle.write import describe_origin, record_newest, write_bundle
 from stargaze.config import POLICIES, TuningSection
 from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.encoding.encoder import needs_encoder
 from stargaze.features.matrix import category_positions
 from stargaze.store import Store
-from stargaze.system.files import atomic_write
 from stargaze.tuning.training.ensemble import Candidate, candidates
 from stargaze.tuning.training.refit import Refitted, refit
 
@@ -53,10 +49,7 @@ def save_best(
         _answer_policy(table, feature_set, policy, refitted[policy], section.seed) for policy in reversed(narrower)
     ]
     meta = {
-        "made_at": now.isoformat(timespec="seconds"),
-        "version": stargaze.__version__,
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
-        | {"python": platform.python_version()},
+        **describe_origin(now, PACKAGES),
         "estimate": section.estimate_policy,
         "explain": section.explanation_policy,
         "family": chosen[0].family.name,
@@ -83,8 +76,7 @@ def save_best(
     folder = write_bundle(
         store.bundles, meta, models, spreads, _known(table.repositories, section.bundled_repositories), encoder
     )
-    with atomic_write(store.latest) as temporary:
-        temporary.write_text(folder.name + "\n", encoding="utf-8")
+    record_newest(store.latest, folder)
     return folder, scores
 
 

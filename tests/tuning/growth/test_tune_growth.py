@@ -1,4 +1,4 @@
-"""Growth is fitted on what was over before the cut, judged on what began after it, and beats going on as before."""
+"""Growth models are fitted on examples that end before train_until, scored on later ones, and beat the baselines."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from stargaze.features.history.clean import clean_history
 from stargaze.features.history.read import tidy_history
 from stargaze.features.history.windows import StarCounts
 from stargaze.store import Store
-from stargaze.tuning.growth.baselines import BASELINES, fitted_log_linear
-from stargaze.tuning.growth.evaluate import OURS, evaluate_horizons, growth_scores
+from stargaze.tuning.growth.evaluate import BASELINES, OURS, evaluate_horizons, fitted_log_linear, growth_scores
 from stargaze.tuning.growth.examples import MAX_COUNT_GAP, Examples, growth_examples
 from stargaze.tuning.growth.fit import BLOCK, MIN_EXAMPLES, _forward_chaining_blocks
 from stargaze.tuning.growth.tune_growth import fit_horizons, train_until_day, tune_growth
@@ -40,33 +39,33 @@ def examples(history: pd.DataFrame) -> Examples:
     return growth_examples(StarCounts.from_frame(clean_history(history).frame), 26, [90], ["Go"])[90]
 
 
-def test_targets_are_what_came_so_many_days_later(examples: Examples, history: pd.DataFrame) -> None:
+def test_targets_are_the_growth_after_the_horizon(examples: Examples, history: pd.DataFrame) -> None:
     origins = examples.origins
     frame = origins.counts.frame.iloc[origins.rows]
     later = frame.assign(date=frame["date"] + pd.Timedelta(days=91)).merge(
         history, on=["full_name", "date"], suffixes=("", "_later")
     )
 
-    nearly = log_growth(later["stars"].to_numpy(), later["stars_later"].to_numpy())
+    expected = log_growth(later["stars"].to_numpy(), later["stars_later"].to_numpy())
 
     assert len(later) == len(examples)
-    np.testing.assert_allclose(examples.growth, nearly, atol=0.05)
+    np.testing.assert_allclose(examples.growth, expected, atol=0.05)
 
 
-def test_no_training_target_and_no_count_it_is_read_from_lies_after_the_cut(examples: Examples) -> None:
-    cut = train_until_day(SECTION)
-    train, test = examples.before(cut), examples.since(cut)
+def test_training_targets_use_no_count_after_train_until(examples: Examples) -> None:
+    train_until = train_until_day(SECTION)
+    train, test = examples.before(train_until), examples.since(train_until)
 
     assert len(train)
     assert len(test)
-    assert np.all(train.origins.day + 90 + MAX_COUNT_GAP <= cut)
-    assert np.all(test.origins.day >= cut)
+    assert np.all(train.origins.day + 90 + MAX_COUNT_GAP <= train_until)
+    assert np.all(test.origins.day >= train_until)
 
 
-def test_each_block_is_judged_by_what_was_over_before_it(examples: Examples) -> None:
-    cut = train_until_day(SECTION)
+def test_training_examples_of_a_block_end_before_it(examples: Examples) -> None:
+    train_until = train_until_day(SECTION)
 
-    blocks = list(_forward_chaining_blocks(examples.before(cut), cut))
+    blocks = list(_forward_chaining_blocks(examples.before(train_until), train_until))
 
     assert blocks
     for before, block in blocks:
@@ -75,16 +74,16 @@ def test_each_block_is_judged_by_what_was_over_before_it(examples: Examples) -> 
         assert min(len(before), len(block)) >= MIN_EXAMPLES
 
 
-def test_baselines_go_on_as_their_names_say() -> None:
-    """Ten stars a week for a year, then twenty; the origin has seen two such weeks."""
+def test_baselines_extrapolate_as_their_names_say() -> None:
+    """Ten stars a week for a year, then twenty; the last origin is two weeks after the change."""
     stars = 1000 + np.concatenate([10.0 * np.arange(61), 600 + 20.0 * np.arange(1, 5)])
     counts = StarCounts.from_frame(clean_history(one_history("a/b", stars)).frame)
-    one = growth_examples(counts, 26, [1], [])[1].origins
-    last = one.take(one.rows == one.rows.max())
+    origins = growth_examples(counts, 26, [1], [])[1].origins
+    last = origins.take(origins.rows == origins.rows.max())
 
     week = {
-        name: float((np.expm1(np.log1p(last.current_stars) + go_on(last, 7)) - last.current_stars)[0])
-        for name, go_on in BASELINES.items()
+        name: float((np.expm1(np.log1p(last.current_stars) + baseline(last, 7)) - last.current_stars)[0])
+        for name, baseline in BASELINES.items()
     }
 
     assert week["no change"] == pytest.approx(0.0)
@@ -95,8 +94,8 @@ def test_baselines_go_on_as_their_names_say() -> None:
     assert 9.0 < week["log-linear"] < 13.0
 
 
-def test_beyond_a_year_the_season_is_the_whole_last_year() -> None:
-    """It ends at the origin, so its gain is over 365 days and not over all that are asked for."""
+def test_the_seasonal_baseline_uses_the_whole_last_year_for_longer_horizons() -> None:
+    """The season ends at the origin, so its gain is over 365 days and not over the whole horizon."""
     counts = StarCounts.from_frame(clean_history(one_history("a/b", 1000 + 10.0 * np.arange(80))).frame)
     origins = growth_examples(counts, 26, [1], [])[1].origins
     last = origins.take(origins.rows == origins.rows.max())
@@ -106,27 +105,27 @@ def test_beyond_a_year_the_season_is_the_whole_last_year() -> None:
     assert gained[0] == pytest.approx(730 / 7 * 10)
 
 
-def test_a_fitted_line_through_logs_is_no_worse_than_the_plain_one_where_it_was_fitted(examples: Examples) -> None:
+def test_the_fitted_log_linear_baseline_is_no_worse_than_the_plain_one_on_its_training_data(examples: Examples) -> None:
     plain = growth_scores(examples, BASELINES["log-linear"](examples.origins, 90))["r2"]
 
     assert growth_scores(examples, fitted_log_linear(examples, examples))["r2"] >= plain
 
 
-def test_scores_are_of_log_growth_and_of_stars_gained(examples: Examples) -> None:
+def test_scores_are_of_log_growth_and_of_gained_stars(examples: Examples) -> None:
     perfect = growth_scores(examples, examples.growth)
-    still = growth_scores(examples, np.zeros(len(examples)))
+    unchanged = growth_scores(examples, np.zeros(len(examples)))
 
     assert perfect == {"r2": 1.0, "median_error": pytest.approx(0.0, abs=1e-9), "median_nat": 0.0}
-    assert still["median_error"] == pytest.approx(1.0)
-    assert still["r2"] < 0.0
+    assert unchanged["median_error"] == pytest.approx(1.0)
+    assert unchanged["r2"] < 0.0
 
 
-def test_a_fading_growth_is_foreseen_better_than_by_going_on(history: pd.DataFrame) -> None:
-    fitted, judged, _ = fit_horizons(
+def test_the_model_beats_the_baselines_on_fading_growth(history: pd.DataFrame) -> None:
+    fitted, examples, _ = fit_horizons(
         SECTION, TuningSection(), history, clean_history(history), lambda _what, _done: None
     )
 
-    rows = pd.DataFrame(evaluate_horizons({days: one.outlook for days, one in fitted.items()}, judged))
+    rows = pd.DataFrame(evaluate_horizons({days: horizon.model for days, horizon in fitted.items()}, examples))
 
     ours = rows[rows["method"] == OURS].set_index("days")
     others = rows[rows["method"] != OURS].groupby("days").agg({"r2": "max", "median_error": "min"})
@@ -135,8 +134,8 @@ def test_a_fading_growth_is_foreseen_better_than_by_going_on(history: pd.DataFra
     assert ours["coverage"].between(0.8, 0.97).all()
 
 
-def test_what_comes_after_the_cut_changes_no_model(history: pd.DataFrame) -> None:
-    """Fitted with another future, with repositories that are new in it and with a copy, the bytes are the same."""
+def test_counts_after_train_until_change_no_model(history: pd.DataFrame) -> None:
+    """The bytes are equal although later counts differ, later repositories are added and one is copied."""
     section = dataclasses.replace(SECTION, horizons=[30])
     later = history.copy()
     after = later["date"] >= pd.Timestamp(section.train_until, tz="UTC")
@@ -150,12 +149,12 @@ def test_what_comes_after_the_cut_changes_no_model(history: pd.DataFrame) -> Non
         for table in (history, later)
     ]
 
-    assert fitted[0].model == fitted[1].model
-    assert fitted[0].difficulty == fitted[1].difficulty
-    assert fitted[0].outlook.offsets == fitted[1].outlook.offsets
+    assert fitted[0].growth_booster == fitted[1].growth_booster
+    assert fitted[0].difficulty_booster == fitted[1].difficulty_booster
+    assert fitted[0].model.offsets == fitted[1].model.offsets
 
 
-def test_a_drift_is_the_mean_gain_of_the_window(examples: Examples) -> None:
+def test_the_drift_is_the_mean_rate_of_the_window(examples: Examples) -> None:
     origins = examples.origins
     gained = (origins.current_stars - origins.stars[:, 0]) / 182 * 30
 
@@ -165,31 +164,31 @@ def test_a_drift_is_the_mean_gain_of_the_window(examples: Examples) -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "said"),
+    ("section", "message"),
     [
         (GrowthSection(train_until="soon"), "growth.train_until should be a date"),
         (GrowthSection(horizons=[]), "growth.horizons should be from 1"),
         (GrowthSection(horizons=[30, -1]), "growth.horizons should be from 1"),
     ],
 )
-def test_a_cut_or_horizon_that_is_none_is_refused_before_anything_is_read(
-    tmp_path: Path, section: GrowthSection, said: str
+def test_an_invalid_date_or_horizon_is_rejected_before_any_file_is_read(
+    tmp_path: Path, section: GrowthSection, message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         tune_growth(section, TuningSection(), Store(tmp_path), now=NOW)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ({"train_until": "2030-01-01"}, "no example begins after the cut 2030-01-01"),
-        ({"train_until": "2022-03-01"}, "only 0 examples are over before the cut"),
+        ({"train_until": "2030-01-01"}, "no example begins after growth.train_until, 2030-01-01"),
+        ({"train_until": "2022-03-01"}, "only 0 examples end before growth.train_until, 2022-03-01"),
         ({"horizons": [3650]}, "growth over 3650 days from 26 weeks"),
         ({"history_weeks": 200}, "growth over 30 days from 200 weeks"),
     ],
 )
-def test_too_little_history_is_one_clear_line(
-    tmp_path: Path, history: pd.DataFrame, change: dict[str, object], said: str
+def test_a_history_that_is_too_short_is_rejected_in_one_line(
+    tmp_path: Path, history: pd.DataFrame, change: dict[str, object], message: str
 ) -> None:
     path = tmp_path / "history.parquet"
     history.to_parquet(path)
@@ -198,12 +197,12 @@ def test_too_little_history_is_one_clear_line(
     with pytest.raises(BadDataError) as caught:
         tune_growth(section, TuningSection(), Store(tmp_path / "store"), now=NOW)
 
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert "from 2022-01-03 to 2024-11-11" in caught.value.message
     assert caught.value.hint
 
 
-def test_the_hint_for_a_date_names_the_key_of_the_config() -> None:
+def test_the_hint_for_an_invalid_date_names_the_config_key() -> None:
     with pytest.raises(ConfigError, match=r"growth\.train_until") as raised:
         train_until_day(GrowthSection(train_until="yesterday"))
 
