@@ -39,7 +39,7 @@ from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.metrics import scores
-from stargaze.tuning.training.ensemble import Candidate, candidates, fit_weights, out_of_fold
+from stargaze.tuning.training.ensemble import Candidate, fit_weights, out_of_fold, select_candidates
 
 N_SPLITS = 10
 SMALL = {"lightgbm": {"n_estimators": 200, "learning_rate": 0.03, "num_leaves": 15, "colsample_bytree": 0.4}}
@@ -138,7 +138,7 @@ def _ours(repositories: pd.DataFrame, train: np.ndarray, test: np.ndarray, seed:
     side[train] = np.random.default_rng(seed).integers(0, N_FOLDS, len(train))
     told = fit_out_of_fold(repositories, target, side, seed=seed, owners=True)
     inputs, places, arrays = trained(repositories, target, "all", side, told)
-    chosen = candidates([_trial(name, arrays, seed) for name in RIVALS], MOST, seed)
+    chosen = select_candidates([_trial(name, arrays, seed) for name in RIVALS], MOST, seed)
     out = np.column_stack([out_of_fold(one, arrays) for one in chosen])
     shares = fit_weights(out, arrays.target, arrays.folds).weights
     whole = Arrays(inputs, target, np.zeros(len(target), dtype=int), places)

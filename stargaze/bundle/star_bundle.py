@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import math
 from collections.abc import Mapping
@@ -62,13 +61,9 @@ class AnswerPolicy:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> AnswerPolicy:
-        """Return the inverse of :meth:`as_dict`."""
+        """Return the inverse of ``dataclasses.asdict``."""
         typical = {str(name): float(number) for name, number in value["typical"].items()}
         return cls(str(value["policy"]), tuple(value["required"]), typical, Intervals.from_dict(value["intervals"]))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)

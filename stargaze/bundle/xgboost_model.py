@@ -29,7 +29,7 @@ NODES = (
 """Arrays of a tree with one number per node."""
 
 
-def data(inputs: np.ndarray, categories: Sequence[int], target: np.ndarray | None = None) -> Any:
+def to_matrix(inputs: np.ndarray, categories: Sequence[int], target: np.ndarray | None = None) -> Any:
     """Return a float matrix of shape (n, n_features) as XGBoost's type."""
     import xgboost
 
@@ -86,7 +86,7 @@ class XgboostModel:
         if np.ndim(inputs) != 2 or inputs.shape[1] != n_features:  # XGBoost would fill missing columns
             raise BadBundleError(f"the model cannot predict: it takes {n_features} features")
         try:
-            return np.asarray(self._booster.predict(data(inputs, self._categories), **options))
+            return np.asarray(self._booster.predict(to_matrix(inputs, self._categories), **options))
         except (xgboost.core.XGBoostError, ValueError) as error:
             raise BadBundleError(f"the model cannot predict: {error}") from error
 

@@ -18,7 +18,7 @@ from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.matrix import category_positions
 from stargaze.tuning.families import Family, Parameters
-from stargaze.tuning.metrics import scores
+from stargaze.tuning.metrics import clipped_rmse, scores
 
 
 def _no_columns() -> np.ndarray:
@@ -29,9 +29,8 @@ def _no_columns() -> np.ndarray:
 class Arrays:
     """The training rows of one policy, serializable without pickle.
 
-    ``inputs`` (n, n_features), ``target`` log1p(stars) [nat] (n,), ``folds`` (n,), ``categories`` the categorical columns.
-    Encoded columns (words, the owner's other repositories) are in ``inputs`` fitted on all folds, and out-of-fold in
-    ``learned`` (n_folds, n, n_learned); ``learned_places`` are their columns.
+    ``inputs`` has shape (n, n_features), ``target`` is log1p(stars) [nat]. ``learned`` holds the encoded columns out-of-fold,
+    shape (n_folds, n, n_learned); ``inputs`` holds them fitted on all folds, at the positions ``learned_columns``.
     """
 
     inputs: np.ndarray
@@ -39,34 +38,27 @@ class Arrays:
     folds: np.ndarray
     categories: tuple[int, ...]
     learned: np.ndarray = field(default_factory=_no_columns)
-    learned_places: tuple[int, ...] = ()
+    learned_columns: tuple[int, ...] = ()
 
     def without(self, fold: int) -> np.ndarray:
-        """Return the inputs with encoders fitted without one fold; shape (n, n_features)."""
-        if not self.learned_places:
+        """Return the inputs with encoders that were fitted without one fold."""
+        if not self.learned_columns:
             return self.inputs
         inputs = self.inputs.copy()
-        inputs[:, self.learned_places] = self.learned[fold]
+        inputs[:, self.learned_columns] = self.learned[fold]
         return inputs
 
     def save(self, path: Path) -> None:
         """Write an .npz file without pickle."""
-        np.savez(
-            path,
-            inputs=self.inputs,
-            target=self.target,
-            folds=self.folds,
-            categories=np.array(self.categories, dtype=int),
-            learned=self.learned,
-            learned_places=np.array(self.learned_places, dtype=int),
-        )
+        columns = {name: np.array(getattr(self, name), dtype=int) for name in ("categories", "learned_columns")}
+        np.savez(path, **vars(self) | columns)
 
     @classmethod
     def load(cls, path: Path) -> Arrays:
         """Read a file of :meth:`save`; object arrays are refused."""
         with np.load(path, allow_pickle=False) as data:
-            places = (tuple(data[name].tolist()) for name in ("categories", "learned_places"))
-            return cls(data["inputs"], data["target"], data["folds"], next(places), data["learned"], next(places))
+            values = {name: data[name] for name in data.files}
+        return cls(**values | {name: tuple(values[name].tolist()) for name in ("categories", "learned_columns")})
 
 
 def policy_arrays(table: Dataset, feature_set: FeatureSet, policy: str, rows: np.ndarray | None = None) -> Arrays:
@@ -87,7 +79,7 @@ def policy_arrays(table: Dataset, feature_set: FeatureSet, policy: str, rows: np
 
 @dataclass(frozen=True)
 class Fold:
-    """Out-of-fold predictions and fit time of one fold; ``raw`` may be negative, ``predicted`` is clipped at 0."""
+    """Out-of-fold predictions of log1p(stars) [nat], raw and clipped at 0, and the time of one fold [s]."""
 
     fold: int
     rows: np.ndarray
@@ -98,31 +90,15 @@ class Fold:
 
 
 def cross_validate(family: Family, parameters: Parameters, arrays: Arrays, seed: int) -> Iterator[Fold]:
-    """Fit on all folds but one and predict that one, for each fold.
-
-    Parameters
-    ----------
-    family : Family
-    parameters : mapping
-        Override the family's defaults.
-    arrays : Arrays
-        Inputs (n, n_features), target log1p(stars) [nat], folds (n,).
-    seed : int
-
-    Yields
-    ------
-    Fold
-        Predictions of log1p(stars) [nat], raw and clipped at 0, and the fit time [s].
-    """
+    """Fit on all folds but one and predict that one, for each fold; ``parameters`` override the family's defaults."""
     for fold in np.unique(arrays.folds):
         started = time.perf_counter()
         out = arrays.folds == fold
         inputs = arrays.without(int(fold))
         model = fit(family, parameters, arrays, np.flatnonzero(~out), seed, inputs)
         raw = np.asarray(model.predict(inputs[out]))
-        predicted = np.maximum(raw, 0.0)
-        error = float(np.sqrt(np.mean((predicted - arrays.target[out]) ** 2)))
-        yield Fold(int(fold), np.flatnonzero(out), raw, predicted, error, time.perf_counter() - started)
+        error, seconds = clipped_rmse(arrays.target[out], raw), time.perf_counter() - started
+        yield Fold(int(fold), np.flatnonzero(out), raw, np.maximum(raw, 0.0), error, seconds)
 
 
 def fit(
@@ -134,8 +110,8 @@ def fit(
     inputs: np.ndarray | None = None,
 ) -> Any:
     """Fit one model on some rows; a family with a row limit gets a random sample."""
-    if family.most_rows and len(rows) > family.most_rows:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, family.most_rows, replace=False))
+    if family.max_rows and len(rows) > family.max_rows:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, family.max_rows, replace=False))
     inputs = (arrays.inputs if inputs is None else inputs)[rows]
     inputs[:, np.isnan(inputs).all(axis=0)] = 0.0  # missing in all rows: some families cannot bin such a column
     model = family.build({**family.defaults, **parameters}, arrays.categories, seed)

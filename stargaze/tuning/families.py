@@ -1,14 +1,16 @@
-"""The model families: one row each, with how it is built and where its parameters are searched.
+"""The model families: how each is built and where its parameters are searched.
 
-A new family is one row in :data:`FAMILIES`. ``build`` gets parameters, the places of the categories among the columns, and
-a seed, and returns an estimator on float matrices with NaN for missing values whose ``predict`` is in log1p(stars) [nat].
+A new family is one row of :data:`FAMILIES`. ``build`` takes parameters, the categorical columns and a seed; it returns an
+estimator on float matrices, with NaN for missing values, that predicts log1p(stars) [nat].
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from stargaze.errors import UsageError, did_you_mean
@@ -19,7 +21,7 @@ Build = Callable[[Parameters, Sequence[int], int], Any]
 
 @dataclass(frozen=True)
 class Range:
-    """Where one parameter is searched."""
+    """The search range of a parameter."""
 
     low: float
     high: float
@@ -29,7 +31,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """A parameter with a few values."""
+    """The values of a parameter that has only a few."""
 
     values: tuple[Any, ...]
 
@@ -43,25 +45,37 @@ class Family:
     build: Build
     defaults: dict[str, Any] = field(default_factory=dict)
     space: dict[str, Range | Choice] = field(default_factory=dict)
-    most_rows: int = 0
-    """Fit on at most this many rows, 0 for all: for families whose cost grows faster than the rows."""
+    max_rows: int = 0
+    """Maximum number of rows to fit on, 0 for all: for families whose cost grows faster than the rows."""
     starts: tuple[dict[str, Any], ...] = ()
-    """Configurations that often do well: tried right after the defaults."""
+    """Configurations that often perform well: tried right after the defaults."""
     finds_rounds: bool = False
-    """A trial finds the number of boosting rounds itself, on folds that LightGBM has binned once."""
+    """Whether a trial finds the number of boosting rounds itself, on folds that LightGBM has binned once."""
     extra: str = ""
-    """The package that it needs and the optional extra that brings it; empty for what is always there."""
+    """The optional package that the family needs, which is also the name of the extra; empty if it needs none."""
 
     @property
     def installed(self) -> bool:
-        """Tell whether its package is here, without importing it."""
+        """Whether its package is installed; nothing is imported."""
         return not self.extra or importlib.util.find_spec(self.extra) is not None
 
 
-def _dense(estimator: Any, categories: Sequence[int]) -> Any:
-    """Wrap an estimator that wants complete, comparable columns: ranks for numbers, target means for categories.
+def _import_class(path: str) -> Any:
+    """Import a class only when a model of it is built, because these packages load slowly."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
-    The encoder is fitted inside each fold, so a category's mean never holds the row that is predicted.
+
+def _estimator(path: str, parameters: Parameters, seed: int) -> Any:
+    """Return an estimator of scikit-learn, with the seed if it takes one."""
+    estimator = _import_class(f"sklearn.{path}")(**parameters)
+    return estimator.set_params(random_state=seed) if "random_state" in estimator.get_params() else estimator
+
+
+def _build_scaled(path: str, parameters: Parameters, categories: Sequence[int], seed: int, **fixed: Any) -> Any:
+    """Build an estimator that needs complete, comparable columns: ranks for numbers, target means for categories.
+
+    The encoder is fitted inside each fold, so the mean of a category never contains the row that is predicted.
     """
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer
@@ -80,112 +94,65 @@ def _dense(estimator: Any, categories: Sequence[int]) -> Any:
         StandardScaler(),
     )
     columns = make_column_transformer((encoder, list(categories)), remainder=numbers) if categories else numbers
-    return make_pipeline(columns, estimator)
+    return make_pipeline(columns, _estimator(path, {**fixed, **parameters}, seed))
 
 
-def _filled(estimator: Any) -> Any:
+def _build_filled(path: str, parameters: Parameters, _categories: Sequence[int], seed: int, **fixed: Any) -> Any:
+    """Build an estimator that needs complete columns; categories are numbers to it."""
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
 
-    return make_pipeline(SimpleImputer(strategy="constant", fill_value=-1.0, keep_empty_features=True), estimator)
+    imputer = SimpleImputer(strategy="constant", fill_value=-1.0, keep_empty_features=True)
+    return make_pipeline(imputer, _estimator(path, {**fixed, **parameters}, seed))
 
 
-def _dummy(_parameters: Parameters, _categories: Sequence[int], _seed: int) -> Any:
-    from sklearn.dummy import DummyRegressor
-
-    return DummyRegressor(strategy="median")
-
-
-def _ridge(parameters: Parameters, categories: Sequence[int], _seed: int) -> Any:
-    from sklearn.linear_model import Ridge
-
-    return _dense(Ridge(**parameters), categories)
+def _build_categorical(path: str, parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
+    """Build one of our own estimators, which handle categories and missing values themselves."""
+    return _import_class(f"stargaze.tuning.{path}")(dict(parameters), tuple(categories), seed)
 
 
-def _elastic_net(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
-    from sklearn.linear_model import ElasticNet
-
-    return _dense(ElasticNet(random_state=seed, max_iter=5_000, **parameters), categories)
+def _build_dummy(parameters: Parameters, _categories: Sequence[int], seed: int) -> Any:
+    return _estimator("dummy.DummyRegressor", {"strategy": "median", **parameters}, seed)
 
 
-def _nearest(parameters: Parameters, categories: Sequence[int], _seed: int) -> Any:
-    from sklearn.neighbors import KNeighborsRegressor
-
-    return _dense(KNeighborsRegressor(**parameters), categories)
-
-
-def _support_vectors(parameters: Parameters, categories: Sequence[int], _seed: int) -> Any:
-    from sklearn.svm import SVR
-
-    return _dense(SVR(cache_size=500, **parameters), categories)
+def _build_histogram_boosting(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
+    fixed = {"early_stopping": False, "categorical_features": list(categories) or None}
+    return _estimator("ensemble.HistGradientBoostingRegressor", {**fixed, **parameters}, seed)
 
 
-def _random_forest(parameters: Parameters, _categories: Sequence[int], seed: int) -> Any:
-    from sklearn.ensemble import RandomForestRegressor
-
-    return _filled(RandomForestRegressor(random_state=seed, n_jobs=1, **parameters))
-
-
-def _extra_trees(parameters: Parameters, _categories: Sequence[int], seed: int) -> Any:
-    from sklearn.ensemble import ExtraTreesRegressor
-
-    return _filled(ExtraTreesRegressor(random_state=seed, n_jobs=1, **parameters))
+def _build_perceptron(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
+    others = dict(parameters)
+    width = others.pop("width")
+    layers = {"hidden_layer_sizes": (width, width // 2), "early_stopping": True}
+    return _build_scaled("neural_network.MLPRegressor", {**layers, **others}, categories, seed)
 
 
-def _histogram_boosting(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    chosen = list(categories) or None
-    return HistGradientBoostingRegressor(
-        random_state=seed, early_stopping=False, categorical_features=chosen, **parameters
-    )
-
-
-def _perceptron(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
-    from sklearn.neural_network import MLPRegressor
-
-    chosen = dict(parameters)
-    width = chosen.pop("width")
-    return _dense(
-        MLPRegressor(hidden_layer_sizes=(width, width // 2), early_stopping=True, random_state=seed, **chosen),
-        categories,
-    )
-
-
-def _lightgbm(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
-    from stargaze.tuning.lightgbm_estimator import CategoricalLightGBM
-
-    return CategoricalLightGBM(dict(parameters), tuple(categories), seed)
-
-
-def _xgboost(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
-    from stargaze.tuning.extra_estimators import CategoricalXGBoost
-
-    return CategoricalXGBoost(dict(parameters), tuple(categories), seed)
-
-
-def _catboost(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
-    from stargaze.tuning.extra_estimators import CategoricalCatBoost
-
-    return CategoricalCatBoost(dict(parameters), tuple(categories), seed)
-
-
+FOREST_SPACE: dict[str, Range | Choice] = {
+    "min_samples_leaf": Range(2, 20, "int", log=True),
+    "max_features": Range(0.1, 0.7),
+}
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        Family("dummy", "the median: what every model must beat", _dummy),
-        Family("ridge", "linear, squared penalty", _ridge, {"alpha": 10.0}, {"alpha": Range(1e-2, 1e4, log=True)}),
+        Family("dummy", "the median: what every model must beat", _build_dummy),
+        Family(
+            "ridge",
+            "linear, squared penalty",
+            partial(_build_scaled, "linear_model.Ridge"),
+            {"alpha": 10.0},
+            {"alpha": Range(1e-2, 1e4, log=True)},
+        ),
         Family(
             "elastic-net",
             "linear, mixed penalty",
-            _elastic_net,
+            partial(_build_scaled, "linear_model.ElasticNet", max_iter=5_000),
             {"alpha": 0.003, "l1_ratio": 0.5},
             {"alpha": Range(1e-4, 1.0, log=True), "l1_ratio": Range(0.05, 1.0)},
         ),
         Family(
             "nearest-neighbors",
             "mean of the most similar repositories",
-            _nearest,
+            partial(_build_scaled, "neighbors.KNeighborsRegressor"),
             {"n_neighbors": 20, "weights": "distance", "p": 2},
             {
                 "n_neighbors": Range(3, 100, "int", log=True),
@@ -196,39 +163,33 @@ FAMILIES: dict[str, Family] = {
         Family(
             "support-vectors",
             "radial kernel",
-            _support_vectors,
+            partial(_build_scaled, "svm.SVR", cache_size=500),
             {"C": 1.0, "epsilon": 0.2, "gamma": "scale"},
             {
                 "C": Range(0.1, 30.0, log=True),
                 "epsilon": Range(0.02, 0.6),
                 "gamma": Choice(("scale", 0.003, 0.01, 0.03)),
             },
-            most_rows=6_000,
+            max_rows=6_000,
         ),
         Family(
             "random-forest",
             "bagged trees",
-            _random_forest,
+            partial(_build_filled, "ensemble.RandomForestRegressor", n_jobs=1),
             {"n_estimators": 150, "min_samples_leaf": 3, "max_features": 0.35},
-            {
-                "min_samples_leaf": Range(2, 20, "int", log=True),
-                "max_features": Range(0.1, 0.7),
-            },
+            FOREST_SPACE,
         ),
         Family(
             "extra-trees",
             "bagged trees with random cuts",
-            _extra_trees,
+            partial(_build_filled, "ensemble.ExtraTreesRegressor", n_jobs=1),
             {"n_estimators": 150, "min_samples_leaf": 3, "max_features": 0.5},
-            {
-                "min_samples_leaf": Range(2, 20, "int", log=True),
-                "max_features": Range(0.1, 0.7),
-            },
+            FOREST_SPACE,
         ),
         Family(
             "histogram-boosting",
             "scikit-learn's boosted trees on binned columns",
-            _histogram_boosting,
+            _build_histogram_boosting,
             {
                 "learning_rate": 0.05,
                 "max_iter": 200,
@@ -249,7 +210,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "perceptron",
             "neural network, two hidden layers",
-            _perceptron,
+            _build_perceptron,
             {"width": 64, "alpha": 1e-3, "learning_rate_init": 3e-3, "max_iter": 60},
             {
                 "width": Range(16, 256, "int", log=True),
@@ -261,7 +222,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "lightgbm",
             "boosted trees grown leaf by leaf",
-            _lightgbm,
+            partial(_build_categorical, "lightgbm_estimator.CategoricalLightGBM"),
             {
                 "learning_rate": 0.04,
                 "n_estimators": 300,
@@ -290,7 +251,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "xgboost",
             "boosted trees with a penalty on their leaves",
-            _xgboost,
+            partial(_build_categorical, "extra_estimators.CategoricalXGBoost"),
             {
                 "learning_rate": 0.05,
                 "n_estimators": 250,
@@ -314,7 +275,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "catboost",
             "boosted trees that ask one question a level",
-            _catboost,
+            partial(_build_categorical, "extra_estimators.CategoricalCatBoost"),
             {"learning_rate": 0.06, "iterations": 400, "depth": 6, "l2_leaf_reg": 3.0, "rsm": 0.7},
             {
                 "learning_rate": Range(0.02, 0.15, log=True),
@@ -330,12 +291,12 @@ FAMILIES: dict[str, Family] = {
 
 
 def select_families(names: Sequence[str]) -> list[str]:
-    """Return the families to compare: those named, or all that are installed, and always the one that all must beat.
+    """Return the families to compare: the named or all installed ones, and always the dummy.
 
     Raises
     ------
     UsageError
-        If a name is none of :data:`FAMILIES`, or one that is not installed.
+        If a family is unknown or not installed.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""LightGBM with the places of its categories: ``fit`` and ``predict`` as the other families have, and folds binned once."""
+"""LightGBM with categorical columns behind ``fit`` and ``predict``, and folds that are binned once."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import Any, Self
 import lightgbm
 import numpy as np
 
+from stargaze.tuning.metrics import clipped_rmse
+
 FIXED: dict[str, Any] = {"subsample_freq": 1, "n_jobs": 1, "verbose": -1, "deterministic": True, "force_row_wise": True}
 EARLY_STOPPING_ROUNDS = 50
-"""Boosting ends after so many rounds without a better score on the fold that was left out [rounds]."""
+"""Boosting stops after this number of rounds without a better score on the validation fold."""
 MAX_ROUNDS = 3_000
-"""And after so many in any case [rounds]."""
+"""Maximum number of boosting rounds."""
 
 
 @dataclass
 class CategoricalLightGBM:
-    """A LightGBM regressor that knows which columns are categories; state is the fitted booster."""
+    """A LightGBM regressor with categorical columns; ``booster`` is the fitted model."""
 
     parameters: dict[str, Any]
     categories: tuple[int, ...]
@@ -26,7 +28,7 @@ class CategoricalLightGBM:
     booster: lightgbm.Booster | None = field(default=None, repr=False)
 
     def fit(self, inputs: np.ndarray, target: np.ndarray) -> Self:
-        """Fit on a float matrix; shape (n, n_features)."""
+        """Fit on a float matrix of shape (n, n_features)."""
         model = lightgbm.LGBMRegressor(random_state=self.seed, **FIXED, **self.parameters)
         model.fit(np.asarray(inputs), target, categorical_feature=list(self.categories) or "auto")
         self.booster = model.booster_
@@ -41,24 +43,24 @@ class CategoricalLightGBM:
 
 @dataclass(frozen=True)
 class BinnedFold:
-    """The rows outside a fold and those inside it, in LightGBM's bins: made once, used by every trial of a process."""
+    """The training and the validation rows of a fold in LightGBM's bins, shared by all trials of a process."""
 
-    outside: lightgbm.Dataset
-    inside: lightgbm.Dataset
+    training: lightgbm.Dataset
+    validation: lightgbm.Dataset
 
     @classmethod
-    def cut(cls, whole: lightgbm.Dataset, inside: np.ndarray) -> BinnedFold:
-        """Take the rows that a fold leaves out (array of bool, shape (n,)) and all others as subsets of one binned table."""
-        return cls(*(whole.subset(np.flatnonzero(part).tolist()).construct() for part in (~inside, inside)))
+    def split(cls, whole: lightgbm.Dataset, inside: np.ndarray) -> BinnedFold:
+        """Split a binned table into the rows outside and inside of a fold; ``inside`` is a mask of shape (n,)."""
+        return cls(*(whole.subset(np.flatnonzero(mask).tolist()).construct() for mask in (~inside, inside)))
 
-    def boosted(self, parameters: Mapping[str, Any], seed: int, most_rounds: int) -> tuple[float, int]:
-        """Boost until the score inside gets no better; return that score [nat] and its rounds."""
+    def boost(self, parameters: Mapping[str, Any], seed: int, max_rounds: int) -> tuple[float, int]:
+        """Boost with early stopping; return the best validation score [nat] and its number of rounds."""
         chosen = {name: value for name, value in parameters.items() if name != "n_estimators"}
         booster = lightgbm.train(
             {"objective": "l2", "metric": "None", "seed": seed, "feature_pre_filter": False, **FIXED, **chosen},
-            self.outside,
-            most_rounds,
-            valid_sets=[self.inside],
+            self.training,
+            max_rounds,
+            valid_sets=[self.validation],
             feval=_clipped_error,
             callbacks=[lightgbm.early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)],
         )
@@ -66,13 +68,11 @@ class BinnedFold:
 
 
 def bin_dataset(inputs: np.ndarray, target: np.ndarray, categories: Sequence[int]) -> lightgbm.Dataset:
-    """Put all rows into LightGBM's bins; shapes (n, n_features) and (n,), log1p(stars) [nat]."""
-    # With its filter on, the bins would depend on a trial's least number of rows in a leaf.
+    """Put all rows into LightGBM's bins; shapes (n, n_features) and (n,)."""
+    # With the filter, the bins would depend on ``min_child_samples`` of a trial.
     fixed = {"verbose": -1, "feature_pre_filter": False, "num_threads": 1}
     return lightgbm.Dataset(inputs, target, categorical_feature=list(categories), params=fixed).construct()
 
 
 def _clipped_error(predicted: np.ndarray, data: lightgbm.Dataset) -> tuple[str, float, bool]:
-    """Score as predictions are used: there are no fewer than no stars."""
-    residual = np.maximum(predicted, 0.0) - data.get_label()
-    return "rmsle", float(np.sqrt(np.mean(residual**2))), False
+    return "rmsle", clipped_rmse(np.asarray(data.get_label()), predicted), False

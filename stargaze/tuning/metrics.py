@@ -1,4 +1,4 @@
-"""How good a prediction is, in the field's usual figures."""
+"""Scores of predicted star counts."""
 
 from __future__ import annotations
 
@@ -8,19 +8,7 @@ from scipy.stats import rankdata
 
 
 def rmsle(stars: ArrayLike, predicted: ArrayLike) -> float:
-    """Root mean squared logarithmic error of predicted star counts.
-
-    A prediction off by a factor of two costs the same at 100 stars and at 100 000.
-
-    Parameters
-    ----------
-    stars, predicted : array of float, shape (n_repositories,)
-        True and predicted counts [stars], both >= 0.
-
-    Returns
-    -------
-    float
-        Error [nat], 0 is perfect; ln 2 = 0.69 is "off by a factor of two".
+    """Return the root mean squared logarithmic error [nat] of predicted counts [stars]; ln 2 = 0.69 is a factor of two.
 
     Raises
     ------
@@ -32,23 +20,22 @@ def rmsle(stars: ArrayLike, predicted: ArrayLike) -> float:
     >>> round(rmsle([99.0, 0.0], [199.0, 0.0]), 2)
     0.49
     """
-    true, guess = _pair(stars, predicted)
-    return float(np.sqrt(np.mean((np.log1p(true) - np.log1p(guess)) ** 2)))
+    return clipped_rmse(*map(np.log1p, _as_counts(stars, predicted)))
+
+
+def clipped_rmse(target: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the root mean squared error of log1p(stars) [nat], with predictions clipped at 0 as in serving."""
+    return float(np.sqrt(np.mean((np.maximum(predicted, 0.0) - target) ** 2)))
 
 
 def scores(stars: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
-    """Compute all figures that are reported beside each other.
-
-    Parameters
-    ----------
-    stars, predicted : array of float, shape (n_repositories,)
-        True and predicted counts [stars], both >= 0.
+    """Compute all scores of predicted counts [stars].
 
     Returns
     -------
     dict
-        ``rmsle`` [nat]; ``r2`` of log1p(stars); ``mdape``, the median of |predicted - true| / true over repositories with a
-        star [share]; ``rho``, Spearman's rank correlation.
+        ``rmsle`` [nat]; ``r2`` of log1p(stars); ``mdape``, the median of |predicted - true| / true over repositories with at
+        least one star [share]; ``rho``, Spearman's rank correlation.
 
     Raises
     ------
@@ -60,22 +47,22 @@ def scores(stars: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
     >>> scores([1.0, 10.0, 100.0], [2.0, 10.0, 100.0])["rho"]
     1.0
     """
-    true, guess = _pair(stars, predicted)
+    true, guess = _as_counts(stars, predicted)
     log_true, log_guess = np.log1p(true), np.log1p(guess)
     spread = float(np.sum((log_true - log_true.mean()) ** 2))
     starred = true > 0
-    # Repositories that look alike are predicted alike but for the last bit, which is chance: without it they share a rank.
+    # Predictions of similar repositories may differ in the last bit only: rounded, they share a rank.
     ranks = rankdata(true), rankdata(np.round(log_guess, 9))
     varied = all(rank.std() > 0 for rank in ranks)
     return {
-        "rmsle": rmsle(true, guess),
+        "rmsle": clipped_rmse(log_true, log_guess),
         "r2": 1.0 - float(np.sum((log_true - log_guess) ** 2)) / spread if spread > 0 else 0.0,
         "mdape": float(np.median(np.abs(guess - true)[starred] / true[starred])) if starred.any() else 0.0,
         "rho": float(np.corrcoef(*ranks)[0, 1]) if varied else 0.0,
     }
 
 
-def _pair(stars: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def _as_counts(stars: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     true, guess = np.asarray(stars, dtype="float64"), np.asarray(predicted, dtype="float64")
     if true.shape != guess.shape:
         raise ValueError(f"shapes differ: {true.shape} and {guess.shape}")

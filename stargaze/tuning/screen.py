@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,21 +23,8 @@ from stargaze.tuning.cross_validation import policy_arrays
 from stargaze.tuning.executors.executor import Executor, FamilyJob, StartedFamily
 from stargaze.tuning.families import select_families
 
-COLUMNS = [
-    "policy",
-    "family",
-    "status",
-    "rmsle",
-    "spread",
-    "r2",
-    "mdape",
-    "rho",
-    "fit_time",
-    "size_mb",
-    "rows",
-    "note",
-    "feature_set",
-]
+SCORE_COLUMNS = ("rmsle", "spread", "r2", "mdape", "rho", "fit_time", "size_mb")
+COLUMNS = ["policy", "family", "status", *SCORE_COLUMNS, "rows", "note", "feature_set"]
 SLOWEST_FIRST = (
     *("random-forest", "extra-trees", "support-vectors", "histogram-boosting", "perceptron"),
     *("xgboost", "lightgbm", "catboost"),
@@ -61,8 +47,8 @@ def screen(
 
     Returns
     -------
-    DataFrame, shape (n_families × 3, n_columns)
-        Best first within each policy: RMSLE and its spread over folds [nat], fit time of a fold [s], model size [MB].
+    DataFrame
+        :data:`COLUMNS`, best first within each policy: RMSLE ± spread over folds [nat], fit time of a fold [s], size [MB].
 
     Raises
     ------
@@ -71,7 +57,8 @@ def screen(
     ExternalError
         If every family failed.
     """
-    names = sorted(select_families(section.families), key=_slowest_first)
+    order = {family: rank for rank, family in enumerate(SLOWEST_FIRST)}
+    names = sorted(select_families(section.families), key=lambda family: order.get(family, len(order)))
     table, feature_set = read_dataset_and_features(store)
     minimum = 20 * feature_set.split.folds
     if 0 < section.max_rows < minimum:
@@ -79,34 +66,32 @@ def screen(
             f"screening.max_rows is {section.max_rows}: too few rows to compare families",
             hint=f"at least {minimum}, or 0 for all",
         )
+    rows = _sample(table, section.max_rows, seed)
     with convert_disk_errors(store.root), tempfile.TemporaryDirectory(prefix=".screen-", dir=store.root) as folder:
-        jobs = _prepare(table, feature_set, names, section, seed, Path(folder))
-        with open_executor(section, Path(folder), names, lambda what: report(what, 0.0)) as executor:
-            rows = _run(jobs, executor, section, report)
-    board = pd.DataFrame(rows).reindex(columns=COLUMNS)
-    board["feature_set"] = feature_set.digest
-    order = board["policy"].map({policy: rank for rank, policy in enumerate(reversed(POLICIES))})
-    board = (
-        board.assign(order=order).sort_values(["order", "rmsle", "family"]).drop(columns="order").reset_index(drop=True)
-    )
+        for policy in POLICIES:
+            policy_arrays(table, feature_set, policy, rows).save(Path(folder) / f"{policy}.npz")
+        jobs = [FamilyJob(name, Path(folder), len(rows), seed) for name in names]
+        with open_executor(section, Path(folder), names, lambda message: report(message, 0.0)) as executor:
+            results = _run(jobs, executor, section, report)
+    board = pd.DataFrame(results).assign(feature_set=feature_set.digest).reindex(columns=COLUMNS)
+    board = board.sort_values(["rmsle", "family"], ignore_index=True)
+    board = board.sort_values("policy", key=lambda names: -names.map(POLICIES.index), kind="stable", ignore_index=True)
     if not (board["status"] == "ok").any():
-        raise ExternalError(
-            f"no family could be fitted: {board['note'].iloc[0]}",
-            hint="stargaze screen --time-limit 600",
-        )
+        reason = board["note"].iloc[0]
+        raise ExternalError(f"no family could be fitted: {reason}", hint="stargaze screen --time-limit 600")
     with atomic_write(store.leaderboard) as temporary:
         board.to_csv(temporary, index=False)
     return board
 
 
 def open_executor(
-    section: ScreeningSection, folder: Path, families: list[str], say: Notify
+    section: ScreeningSection, folder: Path, families: list[str], notify: Notify
 ) -> AbstractContextManager[Executor]:
     """Return the executor of ``screening.executor``; the data of the families are in ``folder``."""
     if section.executor == "docker":
         from stargaze.tuning.executors.docker_executor import docker_executor
 
-        return docker_executor(section, folder, families, say)
+        return docker_executor(section, folder, families, notify)
     if section.executor == "ray":
         from stargaze.tuning.executors.ray_executor import ray_executor
 
@@ -122,7 +107,7 @@ def leaderboard_rows(board: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def read_leaderboard(store: Store, feature_set: FeatureSet) -> pd.DataFrame:
-    """Read the leaderboard and refuse one of another feature set."""
+    """Read the leaderboard; raise ExternalError if it belongs to another feature set."""
     path = store.require(store.leaderboard)
     try:
         board = pd.read_csv(path)
@@ -131,19 +116,6 @@ def read_leaderboard(store: Store, feature_set: FeatureSet) -> pd.DataFrame:
     if list(board.columns) != COLUMNS or not (board["feature_set"] == feature_set.digest).all():
         raise ExternalError(f"{path} belongs to another feature set", hint="stargaze screen")
     return board
-
-
-def _slowest_first(family: str) -> int:
-    return SLOWEST_FIRST.index(family) if family in SLOWEST_FIRST else len(SLOWEST_FIRST)
-
-
-def _prepare(
-    table: Dataset, feature_set: FeatureSet, names: Sequence[str], section: ScreeningSection, seed: int, folder: Path
-) -> list[FamilyJob]:
-    rows = _sample(table, section.max_rows, seed)
-    for policy in POLICIES:
-        policy_arrays(table, feature_set, policy, rows).save(folder / f"{policy}.npz")
-    return [FamilyJob(name, folder, len(rows), seed) for name in names]
 
 
 def _sample(table: Dataset, max_rows: int, seed: int) -> np.ndarray:
@@ -187,10 +159,9 @@ def _finished_rows(running: RunningFamily, limit: float) -> list[dict[str, Any]]
 
 
 def _row(job: FamilyJob, policy: str, missing: dict[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {"policy": policy, "family": job.family, "rows": job.rows, "note": ""}
-    result = job.result_path(policy)
-    found = {"status": "ok", **json.loads(result.read_text(encoding="utf-8"))} if result.is_file() else missing
-    return {**row, **found}
+    path = job.result_path(policy)
+    result = {"status": "ok", **json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else missing
+    return {"policy": policy, "family": job.family, "rows": job.rows, "note": "", **result}
 
 
 def _format_rows(rows: list[dict[str, Any]]) -> str:

@@ -37,14 +37,14 @@ class TuningResult:
         lines = [
             f"bundle {self.bundle.name[:12]}: {self.best['family']}, best of {self.trials} trials ({self.failed} failed)"
         ]
-        for policy, figures in self.scores.items():
+        for policy, scores in self.scores.items():
             lines.append(
-                f"  {policy:8}  RMSLE {figures['rmsle']:.3f} "
-                f"(cross-validated {figures['cv_rmsle']:.3f} ± {figures['cv_spread']:.3f}), "
-                f"R² {figures['r2']:.3f}, rho {figures['rho']:.3f}, intervals cover {figures['coverage']:.1%}"
+                f"  {policy:8}  RMSLE {scores['rmsle']:.3f} "
+                f"(cross-validated {scores['cv_rmsle']:.3f} ± {scores['cv_spread']:.3f}), "
+                f"R² {scores['r2']:.3f}, rho {scores['rho']:.3f}, intervals cover {scores['coverage']:.1%}"
             )
-            decades = [f"{row['decade']} {row['coverage']:.0%} of {row['n']}" for row in figures["coverage_by_decade"]]
-            lines.append(f"            by true stars: {', '.join(decades)}; {_format_ensemble(figures)}")
+            decades = [f"{row['decade']} {row['coverage']:.0%} of {row['n']}" for row in scores["coverage_by_decade"]]
+            lines.append(f"            by true stars: {', '.join(decades)}; {_format_ensemble(scores)}")
         return "\n".join(lines)
 
 
@@ -71,18 +71,10 @@ def tune(
     """
     table, feature_set = read_dataset_and_features(store)
     finalists = _finalists(read_leaderboard(store, feature_set), section)
-    header = {
-        "feature_set": feature_set.digest,
-        "finalists": finalists,
-        "policy": section.estimate_policy,
-        "seed": section.seed,
-    }
+    header: dict[str, Any] = {"feature_set": feature_set.digest, "finalists": finalists}
+    header |= {"policy": section.estimate_policy, "seed": section.seed}
     journal = Journal(store.journal)
-    if resume:
-        trials = journal.resume(header)
-    else:
-        journal.begin(header)
-        trials = []
+    trials = journal.resume(header) if resume else journal.begin(header)
     arrays = policy_arrays(table, feature_set, section.estimate_policy)
     failed = _search(section, arrays, finalists, journal, trials, report)
     if not trials:
@@ -95,19 +87,19 @@ def tune(
     return TuningResult(best, len(trials), failed, bundle, scores)
 
 
-def _format_ensemble(figures: dict[str, Any]) -> str:
-    if figures["members"] == 1:
+def _format_ensemble(scores: dict[str, Any]) -> str:
+    if scores["members"] == 1:
         return "one model"
-    return f"{figures['members']} models, {figures['ensemble_gain']:.4f} ± {figures['ensemble_error']:.4f} nat better than one"
+    return f"{scores['members']} models, {scores['ensemble_gain']:.4f} ± {scores['ensemble_error']:.4f} nat better than one"
 
 
 def _finalists(board: pd.DataFrame, section: TuningSection) -> list[str]:
-    candidates = board[
+    is_candidate = (
         (board["policy"] == section.estimate_policy) & (board["status"] == "ok") & (board["family"] != "dummy")
-    ]
-    if candidates.empty:
+    )
+    if not is_candidate.any():
         raise ExternalError("the leaderboard has no family that succeeded", hint="stargaze screen")
-    return [str(name) for name in candidates.sort_values("rmsle")["family"].head(section.finalists)]
+    return [str(name) for name in board[is_candidate].sort_values("rmsle")["family"].head(section.finalists)]
 
 
 def _best(trials: list[dict[str, Any]]) -> dict[str, Any]:

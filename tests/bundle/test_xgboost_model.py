@@ -32,14 +32,14 @@ def booster(rows: np.ndarray) -> xgboost.Booster:
     """Trees that split by the sets of categories, by numbers and by what is missing."""
     target = rows[:, 0] % 2 + np.clip(np.nan_to_num(rows[:, 2]), 0, 2)
     return xgboost.train(
-        {"tree_method": "hist", "max_depth": 4, "nthread": 1}, xgboost_model.data(rows, [0], target), 6
+        {"tree_method": "hist", "max_depth": 4, "nthread": 1}, xgboost_model.to_matrix(rows, [0], target), 6
     )
 
 
 def test_a_model_survives_serialization(booster: xgboost.Booster, rows: np.ndarray) -> None:
     back = xgboost_model.load_xgboost(xgboost_model.serialize_xgboost(booster))
 
-    assert np.array_equal(back.predict(rows), booster.predict(xgboost_model.data(rows, [0])))
+    assert np.array_equal(back.predict(rows), booster.predict(xgboost_model.to_matrix(rows, [0])))
 
 
 def test_contributions_equal_those_of_xgboost_and_add_up(booster: xgboost.Booster, rows: np.ndarray) -> None:
@@ -61,7 +61,7 @@ def test_unseen_categories_are_predicted(booster: xgboost.Booster) -> None:
 def test_an_infinite_threshold_is_accepted() -> None:
     """All that is known goes one way, all that is missing the other."""
     column = np.where(np.arange(300) % 3, np.inf, np.nan).astype("float32")[:, None]
-    data = xgboost_model.data(column, [], np.isnan(column[:, 0]) * 3.0)
+    data = xgboost_model.to_matrix(column, [], np.isnan(column[:, 0]) * 3.0)
     booster = xgboost.train({"tree_method": "hist", "nthread": 1}, data, 2)
 
     assert np.array_equal(

@@ -68,7 +68,7 @@ def test_no_prediction_is_below_no_star(numbered: Arrays) -> None:
 
 def test_a_family_that_grows_faster_than_its_rows_gets_a_part_of_them(numbered: Arrays) -> None:
     made: list[Memory] = []
-    family = remembering(made, most_rows=5)
+    family = remembering(made, max_rows=5)
 
     for _ in range(2):
         fit(family, {}, numbered, np.arange(12), seed=4)
@@ -142,11 +142,11 @@ def test_what_is_learned_stands_in_its_place_for_each_fold(taught: tuple[Dataset
 
     arrays = policy_arrays(table, feature_set, "static")
 
-    assert arrays.learned_places == (0, 2, 4)
+    assert arrays.learned_columns == (0, 2, 4)
     assert arrays.categories == (3,)
     for fold in range(3):
         unseen = told.excluding_fold(fold).iloc[table.training]
-        for place in arrays.learned_places:
+        for place in arrays.learned_columns:
             assert np.array_equal(arrays.without(fold)[:, place], unseen[TAUGHT[place]].to_numpy(), equal_nan=True)
     assert np.array_equal(arrays.without(1)[:, 1], arrays.inputs[:, 1])
 
@@ -168,7 +168,7 @@ def test_without_a_learned_column_nothing_is_learned(
 ) -> None:
     monkeypatch.setattr("stargaze.features.dataset.fit_out_of_fold", None)
 
-    assert policy_arrays(*taught, "all").learned_places == ()
+    assert policy_arrays(*taught, "all").learned_columns == ()
 
 
 def test_arrays_come_back_from_their_file_as_they_were(arrays: Arrays, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_arrays_come_back_from_their_file_as_they_were(arrays: Arrays, tmp_path:
     assert np.array_equal(back.target, arrays.target)
     assert np.array_equal(back.folds, arrays.folds)
     assert back.categories == arrays.categories
-    assert back.learned_places == arrays.learned_places
+    assert back.learned_columns == arrays.learned_columns
 
 
 def test_a_file_that_holds_a_pickle_is_refused(tmp_path: Path) -> None:

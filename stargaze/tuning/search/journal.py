@@ -22,15 +22,19 @@ class Journal:
 
     path: Path
 
-    def begin(self, header: Mapping[str, Any]) -> None:
-        """Start a new journal; the previous one is kept until the next start."""
+    def begin(self, header: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Start a new journal, which has no trials; the previous one is kept until the next start."""
         if self.path.exists():
             self.path.replace(self.path.with_suffix(".before.jsonl"))
-        self._append(header)
+        self.add(header)
+        return []
 
     def add(self, trial: Mapping[str, Any]) -> None:
         """Append a finished trial and flush it to disk."""
-        self._append(trial)
+        with convert_disk_errors(self.path), self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(trial, sort_keys=True) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def resume(self, header: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the finished trials of the same tuning.
@@ -51,12 +55,6 @@ class Journal:
         with convert_disk_errors(self.path):
             os.truncate(self.path, length)  # remove an incomplete last line
         return lines[1:]
-
-    def _append(self, value: Mapping[str, Any]) -> None:
-        with convert_disk_errors(self.path), self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(value, sort_keys=True) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
 
     def _read_lines(self) -> tuple[list[dict[str, Any]], int]:
         """Return the complete lines and their length [byte]; a killed process may leave an incomplete last line."""
@@ -88,7 +86,6 @@ def write_trials(path: Path, trials: list[dict[str, Any]]) -> None:
     ]
     with atomic_write(path) as temporary:
         table = pd.DataFrame(rows).sort_values("rmsle", kind="stable")
-        table = table.sort_values(
-            "stopped", key=lambda reason: reason != DONE, kind="stable"
-        )  # the scores of stopped trials are extrapolated
+        # Stopped trials come last, because their scores are extrapolated.
+        table = table.sort_values("stopped", key=lambda reason: reason != DONE, kind="stable")
         table.to_parquet(temporary, compression="zstd", index=False)

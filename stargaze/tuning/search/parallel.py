@@ -16,17 +16,13 @@ T = TypeVar("T")
 def parallel_map(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> list[T]:
     """Return ``work(*item)`` for each item in order; each call computes with one thread.
 
-    Parameters
-    ----------
-    work : callable
-        A function of a module, because nodes of a cluster import it by name.
-    items : sequence of tuple
-        The arguments of each call. An argument that several items share is sent to the cluster once.
+    ``work`` is a function of a module, because nodes of a cluster import it by name. An argument that several items share
+    is sent to the cluster once. The items of a node that dies run again on others.
 
     Raises
     ------
     ExternalError
-        If the cluster fails. The items of a node that dies run again on others.
+        If the cluster fails.
 
     Examples
     --------

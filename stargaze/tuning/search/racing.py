@@ -62,15 +62,7 @@ class Race:
 def next_race(finished: Sequence[Mapping[str, Any]]) -> Race | None:
     """Return the race of the next trial, or None while too few trials are finished.
 
-    Parameters
-    ----------
-    finished : sequence of mapping
-        Trials with ``folds``, the score of each fold [nat], and ``stopped``.
-
-    Returns
-    -------
-    Race or None
-        The spread is the median over the best trials, because it is larger for worse configurations.
+    The spread is the median over the best trials, because it is larger for worse configurations.
     """
     complete = sorted((trial["folds"] for trial in finished if trial["stopped"] == DONE), key=np.mean)[:BEST_TRIALS]
     if len(complete) < MIN_FINISHED or len(complete[0]) < 2:

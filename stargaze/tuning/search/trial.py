@@ -32,23 +32,16 @@ class TrialData:
         """Return a binned fold; with out-of-fold columns each fold has its own table."""
         if number not in self._folds:
             arrays = self.arrays
-            whole = self._whole
-            if whole is None:
-                whole = bin_dataset(arrays.without(number), arrays.target, arrays.categories)
-            if not arrays.learned_places:
-                self._whole = whole
-            self._folds[number] = BinnedFold.cut(whole, arrays.folds == number)
+            whole = self._whole or bin_dataset(arrays.without(number), arrays.target, arrays.categories)
+            self._whole = None if arrays.learned_columns else whole
+            self._folds[number] = BinnedFold.split(whole, arrays.folds == number)
         return self._folds[number]
 
 
 def run_trial(config: Mapping[str, Any], data: TrialData) -> dict[str, Any]:
     """Evaluate a configuration fold by fold; stop as soon as its race is lost.
 
-    Parameters
-    ----------
-    config : mapping
-        ``family``, ``parameters``, ``seed`` and optionally ``race`` with the fields of :class:`Race`.
-    data : TrialData
+    ``config`` has ``family``, ``parameters``, ``seed`` and optionally ``race`` with the fields of :class:`Race`.
 
     Returns
     -------
@@ -65,10 +58,10 @@ def run_trial(config: Mapping[str, Any], data: TrialData) -> dict[str, Any]:
         if race is not None and race.is_lost(scores):
             break
     whole = len(scores) == len(np.unique(data.arrays.folds))
-    found = {"n_estimators": int(np.median(rounds))} if rounds else {}
+    best_rounds = {"n_estimators": int(np.median(rounds))} if rounds else {}
     return {
         "family": family.name,
-        "parameters": {**config["parameters"], **found},
+        "parameters": {**config["parameters"], **best_rounds},
         "rmsle": float(np.mean(scores)) if whole or race is None else race.expected(scores),
         "folds": scores,
         "seconds": time.perf_counter() - started,
@@ -88,4 +81,4 @@ def _scores(
     parameters = {**family.defaults, **config["parameters"]}
     for number in np.unique(data.arrays.folds).tolist():
         most = math.ceil((1 + EXTRA_ROUNDS) * max(rounds)) if bounded and rounds else MAX_ROUNDS
-        yield data.fold(number).boosted(parameters, config["seed"], min(most, MAX_ROUNDS))
+        yield data.fold(number).boost(parameters, config["seed"], min(most, MAX_ROUNDS))

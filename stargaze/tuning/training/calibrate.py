@@ -55,25 +55,10 @@ def calibrate_on(
     coverage: float,
     seed: int,
 ) -> CalibratedIntervals:
-    """Fit the error model and calibrate the intervals on out-of-fold predictions.
+    """Fit the error model and calibrate the intervals with a nominal coverage [fraction] on out-of-fold predictions.
 
-    Parameters
-    ----------
-    inputs : array, shape (n, n_features)
-        The inputs of the model.
-    predicted, target : array, shape (n,)
-        Out-of-fold predictions and true log1p(stars) [nat].
-    folds : array of int, shape (n,)
-        The error of each row is predicted by a model that was not fitted on its fold.
-    categories : sequence of int
-        The categorical columns.
-    coverage : float
-        Nominal coverage [fraction].
-    seed : int
-
-    Returns
-    -------
-    CalibratedIntervals
+    ``inputs`` (n, n_features) are those of the model, ``predicted`` and ``target`` (n,) are log1p(stars) [nat]. The error of
+    each row is predicted by a model that was not fitted on its fold.
     """
     error_inputs, errors = append_prediction(inputs, predicted), np.abs(target - predicted)
     spread = np.zeros(len(target))
@@ -92,16 +77,8 @@ def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, cov
     them; one that depends on the true count alone misleads the reader of a prediction. Here the radius is the sum of a part
     for each; the parts are fitted alternately as quantiles of the residual of the other.
 
-    Parameters
-    ----------
-    predicted, spread, target : array, shape (n,)
-        Predicted log1p(stars), predicted error and true log1p(stars) [nat] of rows outside the training data.
-    coverage : float
-        Nominal coverage [fraction].
-
-    Returns
-    -------
-    Intervals
+    ``predicted`` and ``target`` are log1p(stars), ``spread`` is the predicted error [nat] of rows outside the training data;
+    shapes (n,). ``coverage`` is nominal [fraction].
 
     Raises
     ------
@@ -126,32 +103,25 @@ def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, cov
         raise ValueError("no rows to calibrate on")
     stars, guess = np.round(np.expm1(target)), np.round(np.expm1(predicted))
     count_classes, prediction_classes = _classes(stars), _classes(guess)
-    groups = [
-        np.searchsorted(edges, of, side="right") - 1
-        for edges, of in ((count_classes, stars), (prediction_classes, guess))
-    ]
+    pairs = ((count_classes, stars), (prediction_classes, guess))
+    groups = [np.searchsorted(edges, counts, side="right") - 1 for edges, counts in pairs]
     sizes = [np.bincount(group) for group in groups]
     levels = [np.full(len(size), coverage) for size in sizes]
     score = np.abs(target - predicted) / spread_scale(spread)
     for _ in range(ROUNDS):
         radius = tuple(map(tuple, _fit_radius(score, groups, levels).tolist()))
-        found = Intervals(coverage, tuple(count_classes), tuple(prediction_classes), radius)
-        inside = _inside(found, predicted, spread, stars)
+        intervals = Intervals(coverage, tuple(count_classes), tuple(prediction_classes), radius)
+        inside = _inside(intervals, predicted, spread, stars)
         # An interval that spans several classes covers too much: lower the levels where that happens.
         levels = [
             _correct_levels(level, coverage, size, np.bincount(group, inside))
             for level, group, size in zip(levels, groups, sizes, strict=True)
         ]
-    return _shrink(found, predicted, spread, stars)
+    return _shrink(intervals, predicted, spread, stars)
 
 
 def coverage_by_decade(low: np.ndarray, high: np.ndarray, stars: np.ndarray) -> list[dict[str, Any]]:
-    """Return the coverage and the width of the intervals for each decade of true counts.
-
-    Parameters
-    ----------
-    low, high, stars : array, shape (n,)
-        Bounds of the intervals and true counts [stars].
+    """Return the coverage of the intervals for each decade of true counts, from bounds and counts [stars] of shape (n,).
 
     Returns
     -------
@@ -164,15 +134,15 @@ def coverage_by_decade(low: np.ndarray, high: np.ndarray, stars: np.ndarray) -> 
     '10-99'
     """
     inside, width = (low <= stars) & (stars <= high), np.log1p(high) - np.log1p(low)
-    decade = np.where(stars < 1, -1, np.floor(np.log10(np.maximum(stars, 1.0)) + 1e-12)).astype(int)
+    decades = np.where(stars < 1, -1, np.floor(np.log10(np.maximum(stars, 1.0)) + 1e-12)).astype(int)
     return [
         {
-            "decade": "0" if one < 0 else f"{10**one}-{10 ** (one + 1) - 1}",
-            "n": int((decade == one).sum()),
-            "coverage": round(float(inside[decade == one].mean()), 5),
-            "width": round(float(width[decade == one].mean()), 5),
+            "decade": "0" if decade < 0 else f"{10**decade}-{10 ** (decade + 1) - 1}",
+            "n": int((decades == decade).sum()),
+            "coverage": round(float(inside[decades == decade].mean()), 5),
+            "width": round(float(width[decades == decade].mean()), 5),
         }
-        for one in np.unique(decade).tolist()
+        for decade in np.unique(decades).tolist()
     ]
 
 
@@ -204,16 +174,16 @@ def _classes(stars: np.ndarray) -> list[float]:
 def _fit_radius(score: np.ndarray, groups: list[np.ndarray], levels: list[np.ndarray]) -> np.ndarray:
     """Fit the two parts alternately until they converge; the part of the count classes last, so that it is exact."""
     rows = [
-        [np.flatnonzero(group == one) for one in range(len(level))] for group, level in zip(groups, levels, strict=True)
+        [np.flatnonzero(group == number) for number in range(len(level))]
+        for group, level in zip(groups, levels, strict=True)
     ]
     parts = [np.zeros(len(level)) for level in levels]
     for _ in range(SWEEPS):
         before = [part.copy() for part in parts]
         for own, other in ((1, 0), (0, 1)):
-            left = score - parts[other][groups[other]]
-            parts[own] = np.array(
-                [_order_statistic(left[some], level) for some, level in zip(rows[own], levels[own], strict=True)]
-            )
+            rest = score - parts[other][groups[other]]
+            pairs = zip(rows[own], levels[own], strict=True)
+            parts[own] = np.array([_order_statistic(rest[members], level) for members, level in pairs])
         shift = parts[1].mean()  # only the sum matters: keep the two parts centered
         parts = [parts[0] + shift, parts[1] - shift]
         if max(np.abs(part - old).max() for part, old in zip(parts, before, strict=True)) < CLOSE:
@@ -227,14 +197,14 @@ def _correct_levels(level: np.ndarray, coverage: float, size: np.ndarray, inside
     return corrected
 
 
-def _shrink(found: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray) -> Intervals:
+def _shrink(intervals: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray) -> Intervals:
     """Shrink all radii by one factor while the overall coverage holds."""
-    enough = math.ceil((len(stars) + 1) * found.coverage)
-    low, high, best = LEAST_FACTOR, 1.0, found
+    enough = math.ceil((len(stars) + 1) * intervals.coverage)
+    low, high, best = LEAST_FACTOR, 1.0, intervals
     for _ in range(HALVINGS):
         factor = (low + high) / 2.0
-        radius = _round_up(factor * np.asarray(found.radius))
-        shorter = replace(found, radius=tuple(map(tuple, radius.tolist())))
+        radius = _round_up(factor * np.asarray(intervals.radius))
+        shorter = replace(intervals, radius=tuple(map(tuple, radius.tolist())))
         if _inside(shorter, predicted, spread, stars).sum() >= enough:
             high, best = factor, shorter
         else:
@@ -246,8 +216,8 @@ def _round_up(radius: np.ndarray) -> np.ndarray:
     return np.asarray(np.ceil(radius * FINE) / FINE)
 
 
-def _inside(found: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray) -> np.ndarray:
-    low, high = found.bounds(predicted, spread)
+def _inside(intervals: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray) -> np.ndarray:
+    low, high = intervals.bounds(predicted, spread)
     return ((low <= stars) & (stars <= high)).astype(float)
 
 

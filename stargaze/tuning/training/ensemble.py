@@ -11,6 +11,7 @@ from scipy.optimize import nnls
 
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES, Family
+from stargaze.tuning.metrics import clipped_rmse
 from stargaze.tuning.search.racing import DONE
 
 MIN_WEIGHT = 0.02
@@ -37,25 +38,10 @@ class EnsembleWeights:
     error: float
 
 
-def candidates(trials: Sequence[dict[str, Any]], max_candidates: int, seed: int) -> list[Candidate]:
+def select_candidates(trials: Sequence[dict[str, Any]], max_candidates: int, seed: int) -> list[Candidate]:
     """Return the candidates, the best first: the best trial of each family, another seed of the best, and the second best.
 
-    Parameters
-    ----------
-    trials : sequence of dict
-        With ``family``, ``parameters``, ``rmsle``, ``stopped``; trials that were stopped early are ignored.
-    max_candidates : int
-    seed : int
-        The seed of the best trial; repeated configurations get the next ones.
-
-    Returns
-    -------
-    list of Candidate
-
-    Raises
-    ------
-    ValueError
-        If no trial has all folds.
+    ``seed`` is the seed of the best trial. Trials that were stopped early are ignored; if there is no other, ValueError.
     """
     done = sorted((trial for trial in trials if trial["stopped"] == DONE), key=lambda trial: float(trial["rmsle"]))
     if not done:
@@ -72,10 +58,7 @@ def candidates(trials: Sequence[dict[str, Any]], max_candidates: int, seed: int)
 
 
 def out_of_fold(candidate: Candidate, arrays: Arrays) -> np.ndarray:
-    """Return out-of-fold predictions of log1p(stars) [nat]; shape (n,).
-
-    They are not clipped at 0, because an ensemble is clipped after its weighted sum.
-    """
+    """Return out-of-fold predictions of log1p(stars) [nat], not clipped at 0: an ensemble is clipped after its weighted sum."""
     predicted = np.zeros(len(arrays.target))
     for fold in cross_validate(candidate.family, candidate.parameters, arrays, candidate.seed):
         predicted[fold.rows] = fold.raw
@@ -85,19 +68,8 @@ def out_of_fold(candidate: Candidate, arrays: Arrays) -> np.ndarray:
 def fit_weights(predictions: np.ndarray, target: np.ndarray, folds: np.ndarray) -> EnsembleWeights:
     """Fit the weights with the smallest error; the first candidate gets weight 1 if the gain does not exceed its standard error.
 
-    The gain on each fold is measured with weights that were fitted on the other folds.
-
-    Parameters
-    ----------
-    predictions : array, shape (n, n_candidates)
-        Out-of-fold predictions of log1p(stars) [nat], not clipped; the weighted sum is clipped at 0.
-    target : array, shape (n,)
-        True log1p(stars) [nat].
-    folds : array of int, shape (n,)
-
-    Returns
-    -------
-    EnsembleWeights
+    ``predictions`` are out-of-fold and not clipped, shape (n, n_candidates) [nat]; the weighted sum is clipped at 0. The gain
+    on each fold is measured with weights that were fitted on the other folds.
 
     References
     ----------
@@ -110,31 +82,31 @@ def fit_weights(predictions: np.ndarray, target: np.ndarray, folds: np.ndarray) 
     >>> fit_weights(target[:, None] + noise, target, np.arange(900) % 3).weights.round(1).tolist()
     [0.5, 0.5]
     """
-    alone = np.eye(predictions.shape[1])[0]
     gains = []
     for fold in np.unique(folds):
         out = folds == fold
         weights = _fit_weights(predictions[~out], target[~out])
-        gains.append(_error(predictions[out, 0], target[out]) - _error(predictions[out] @ weights, target[out]))
+        alone, together = (
+            clipped_rmse(target[out], values) for values in (predictions[out, 0], predictions[out] @ weights)
+        )
+        gains.append(alone - together)
     gain, error = float(np.mean(gains)), float(np.std(gains, ddof=1) / np.sqrt(len(gains)))
-    return EnsembleWeights(_fit_weights(predictions, target) if gain > error else alone, gain, error)
+    return EnsembleWeights(
+        _fit_weights(predictions, target) if gain > error else np.eye(predictions.shape[1])[0], gain, error
+    )
 
 
 def _fit_weights(predictions: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Return non-negative weights that sum to one and minimize the squared error; small weights become 0."""
-    kept = np.ones(predictions.shape[1], dtype=bool)
+    members = np.ones(predictions.shape[1], dtype=bool)
     while True:
-        residuals = (predictions[:, kept] - target[:, None]) / np.sqrt(len(target))
+        residuals = (predictions[:, members] - target[:, None]) / np.sqrt(len(target))
         weights = nnls(
-            np.vstack([residuals, np.full(kept.sum(), SUM_WEIGHT)]), np.append(np.zeros(len(residuals)), SUM_WEIGHT)
+            np.vstack([residuals, np.full(members.sum(), SUM_WEIGHT)]), np.append(np.zeros(len(residuals)), SUM_WEIGHT)
         )[0]
         if (weights >= MIN_WEIGHT).all() or not (weights >= MIN_WEIGHT).any():
             break
-        kept[kept] = weights >= MIN_WEIGHT
+        members[members] = weights >= MIN_WEIGHT
     result = np.zeros(predictions.shape[1])
-    result[kept] = weights / weights.sum()
+    result[members] = weights / weights.sum()
     return result
-
-
-def _error(predicted: np.ndarray, target: np.ndarray) -> float:
-    return float(np.sqrt(np.mean((np.maximum(predicted, 0.0) - target) ** 2)))

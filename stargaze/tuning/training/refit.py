@@ -29,7 +29,7 @@ class Refitted:
     model: Ensemble
     members: tuple[Candidate, ...]
     calibrated: CalibratedIntervals
-    figures: dict[str, Any]
+    scores: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -53,25 +53,11 @@ class PolicyRows:
 def refit(
     table: Dataset, feature_set: FeatureSet, policies: Sequence[str], candidates: Sequence[Candidate], coverage: float
 ) -> dict[str, Refitted]:
-    """Fit an ensemble on training rows, calibrate out-of-fold and on validation rows, score on test rows.
+    """Fit an ensemble per policy on training rows, calibrate out-of-fold and on validation rows, score on test rows.
 
-    Parameters
-    ----------
-    table : Dataset
-    feature_set : FeatureSet
-    policies : sequence of str
-        Feature policies.
-    candidates : sequence of Candidate
-        Possible members of the ensemble.
-    coverage : float
-        The nominal coverage of the prediction intervals [fraction].
-
-    Returns
-    -------
-    dict of Refitted
-        By policy. ``figures`` contains the scores on the test rows, coverage overall and by decade of true stars, mean and
-        median width of the intervals [nat], the cross-validated score, and the gain of the ensemble with its standard error
-        [nat].
+    ``candidates`` are the possible members, ``coverage`` is that of the prediction intervals [fraction]. The scores are those
+    on the test rows, the coverage overall and by decade of true stars, mean and median width of the intervals [nat], the
+    cross-validated score, and the gain of the ensemble with its standard error [nat].
     """
     policy_rows = [PolicyRows.of(table, feature_set, policy) for policy in policies]
     predictions = parallel_map(
@@ -94,13 +80,13 @@ def _refit_policy(
     model = Ensemble(tuple(fitted.weights[chosen].tolist()), tuple(models[index] for index in chosen))
     out = np.maximum(ordered @ fitted.weights, 0.0)
     calibrated = _calibrate(model, out, rows, coverage, candidates[0].seed)
-    figures = _test_scores(model, calibrated, rows) | _fold_scores(out, rows.inside)
-    figures |= {
+    scores = _test_scores(model, calibrated, rows) | _fold_scores(out, rows.inside)
+    scores |= {
         "members": len(chosen),
         "ensemble_gain": round(fitted.gain, 5),
         "ensemble_error": round(fitted.error, 5),
     }
-    return Refitted(model, tuple(candidates[index] for index in chosen), calibrated, figures)
+    return Refitted(model, tuple(candidates[index] for index in chosen), calibrated, scores)
 
 
 def _best_first(
@@ -153,12 +139,12 @@ def _test_scores(model: Ensemble, calibrated: CalibratedIntervals, rows: PolicyR
     stars = np.round(np.expm1(whole.target[test]))
     low, high = calibrated.bounds(whole.inputs[test], predicted)
     width = np.log1p(high) - np.log1p(low)
-    figures = scores(np.expm1(whole.target[test]), np.expm1(predicted)) | {
+    test_scores = scores(np.expm1(whole.target[test]), np.expm1(predicted)) | {
         "coverage": float(np.mean((low <= stars) & (stars <= high))),
         "width": float(width.mean()),
         "median_width": float(np.median(width)),
     }
-    return {name: round(value, 5) for name, value in figures.items()} | {
+    return {name: round(value, 5) for name, value in test_scores.items()} | {
         "coverage_by_decade": coverage_by_decade(low, high, stars)
     }
 

@@ -18,9 +18,8 @@ from stargaze.config import POLICIES, TuningSection
 from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.encoding.encoder import needs_encoder
-from stargaze.features.matrix import category_positions
 from stargaze.store import Store
-from stargaze.tuning.training.ensemble import Candidate, candidates
+from stargaze.tuning.training.ensemble import Candidate, select_candidates
 from stargaze.tuning.training.refit import Refitted, refit
 
 MAX_MISSING = 0.01
@@ -40,9 +39,9 @@ def save_best(
     now: datetime,
 ) -> tuple[Path, dict[str, dict[str, Any]]]:
     """Write the bundle of the best trials; return its folder and the scores of each policy."""
-    chosen = candidates(trials, section.ensemble_size, section.seed)
+    chosen = select_candidates(trials, section.ensemble_size, section.seed)
     refitted = refit(table, feature_set, POLICIES, chosen, section.coverage)
-    scores = {policy: predictor.figures for policy, predictor in refitted.items()}
+    scores = {policy: predictor.scores for policy, predictor in refitted.items()}
     narrower = POLICIES[: POLICIES.index(section.estimate_policy) + 1]
     used = {policy: refitted[policy] for policy in sorted({*narrower, section.explanation_policy})}
     answer_policies = [
@@ -60,7 +59,7 @@ def save_best(
         "seed": section.seed,
         "coverage": section.coverage,
         "intervals": dataclasses.asdict(refitted[section.estimate_policy].calibrated.intervals),
-        "answer_policies": [item.as_dict() for item in answer_policies],
+        "answer_policies": [dataclasses.asdict(item) for item in answer_policies],
         "features": {policy: feature_set.selected[policy] for policy in used},
         "vocabularies": feature_set.vocabularies,
         "scores": scores,
@@ -113,14 +112,10 @@ def _data(table: Dataset, feature_set: FeatureSet) -> dict[str, Any]:
 def _answer_policy(table: Dataset, feature_set: FeatureSet, policy: str, refitted: Refitted, seed: int) -> AnswerPolicy:
     """Return the required columns of a policy: never missing in training and important by permutation importance."""
     inputs = table.model_inputs(feature_set, policy)
-    training, held = inputs.iloc[table.training], inputs.iloc[table.validation]
-    given = [str(name) for name in inputs if not CATALOG[str(name)].learned]  # encoded columns are computed
-    complete = [name for name in given if training[name].isna().mean() < MAX_MISSING]
-    typical = {
-        name: float(training[name].mode().iloc[0] if name in CATEGORIES else training[name].median())
-        for name in complete
-    }
-    values, target = held.to_numpy(), table.target[table.validation]
+    training, validation = inputs.iloc[table.training], inputs.iloc[table.validation]
+    entered = [str(name) for name in inputs if not CATALOG[str(name)].learned]  # encoded columns are computed
+    complete = [name for name in entered if training[name].isna().mean() < MAX_MISSING]
+    values, target = validation.to_numpy(), table.target[table.validation]
     random = np.random.default_rng(seed)
     model = refitted.model
     base, cost = _mean_squared_error(model, values, target), {}
@@ -134,7 +129,7 @@ def _answer_policy(table: Dataset, feature_set: FeatureSet, policy: str, refitte
     return AnswerPolicy(
         policy,
         required,
-        {name: typical[name] for name in complete if name not in required},
+        {name: _typical_value(training[name]) for name in complete if name not in required},
         refitted.calibrated.intervals,
     )
 
@@ -144,17 +139,17 @@ def _mean_squared_error(model: Any, values: np.ndarray, target: np.ndarray) -> f
 
 
 def _background(table: Dataset, feature_set: FeatureSet, policies: list[str]) -> dict[str, list[float | None]]:
-    """Return the typical row of each policy: medians of numbers, most frequent codes of categories; None where missing."""
-    typical: dict[str, list[float | None]] = {}
-    for policy in policies:
-        inputs = table.model_inputs(feature_set, policy).iloc[table.training]
-        places = category_positions(feature_set.selected[policy])
-        values = inputs.median()
-        for place in places:
-            modes = inputs.iloc[:, place].mode()
-            values.iloc[place] = modes.iloc[0] if len(modes) else np.nan
-        typical[policy] = [None if np.isnan(value) else float(value) for value in values]
-    return typical
+    """Return the typical row of each policy, None where a value is missing."""
+    inputs = {policy: table.model_inputs(feature_set, policy).iloc[table.training] for policy in policies}
+    typical = {policy: [_typical_value(frame[name]) for name in frame] for policy, frame in inputs.items()}
+    return {policy: [None if np.isnan(value) else value for value in values] for policy, values in typical.items()}
+
+
+def _typical_value(column: pd.Series) -> float:
+    """Return the median of numbers, the most frequent code of a category; NaN if all are missing."""
+    if column.name not in CATEGORIES:
+        return float(column.median())
+    return float(next(iter(column.mode()), np.nan))
 
 
 def _prototype(
@@ -162,16 +157,16 @@ def _prototype(
 ) -> dict[str, Any]:
     """Return one training repository and the prediction of each model; the receiver repeats them before it serves."""
     stars = table.repositories["stars"].iloc[table.training]
-    place = int(table.training[int(np.argsort(stars.to_numpy(), kind="stable")[int(0.95 * (len(stars) - 1))])])
+    row = int(table.training[int(np.argsort(stars.to_numpy(), kind="stable")[int(0.95 * (len(stars) - 1))])])
     typical = {item.policy: dict(item.typical) for item in answer_policies}
     predicted = {}
     for policy, predictor in used.items():
-        inputs = table.serving_inputs(feature_set, policy, [place]).fillna(typical.get(policy, {})).to_numpy()
+        inputs = table.serving_inputs(feature_set, policy, [row]).fillna(typical.get(policy, {})).to_numpy()
         predicted[policy] = [float(model.predict(inputs)[0]) for model in predictor.model.models]
         if policy in typical:
             error_inputs = append_prediction(inputs, np.maximum(predictor.model.predict(inputs), 0.0))
             predicted[policy].append(float(predictor.calibrated.spread.predict(error_inputs)[0]))
-    return {"record": _plain(table.repositories.iloc[[place]]), "predicted": predicted}
+    return {"record": _plain(table.repositories.iloc[[row]]), "predicted": predicted}
 
 
 def _plain(record: pd.DataFrame) -> dict[str, Any]:

@@ -65,13 +65,13 @@ def test_in_a_race_later_folds_boost_little_longer_than_the_first(
     from stargaze.tuning.lightgbm_estimator import BinnedFold
 
     bounds = list[int]()
-    boosted = BinnedFold.boosted
+    boost = BinnedFold.boost
 
     def watched(self: BinnedFold, parameters: Any, seed: int, most: int) -> tuple[float, int]:
         bounds.append(most)
-        return boosted(self, parameters, seed, most)
+        return boost(self, parameters, seed, most)
 
-    monkeypatch.setattr(BinnedFold, "boosted", watched)
+    monkeypatch.setattr(BinnedFold, "boost", watched)
 
     run_trial(config("lightgbm", Race((9.0, 9.0, 9.0), 0.001), **SMALL), TrialData(arrays))
     run_trial(config("lightgbm", **SMALL), TrialData(arrays))

@@ -9,7 +9,7 @@ import pytest
 
 from stargaze.bundle.serialization import Ensemble
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit
-from stargaze.tuning.training.ensemble import MIN_WEIGHT, candidates, fit_weights, out_of_fold
+from stargaze.tuning.training.ensemble import MIN_WEIGHT, fit_weights, out_of_fold, select_candidates
 
 ROWS = 1_500
 FOLDS = np.arange(ROWS) % 5
@@ -28,7 +28,7 @@ def told(*noises: float, seed: int = 0) -> np.ndarray:
 
 def named(*trials: dict[str, Any], most: int = 4) -> list[tuple[str, dict[str, Any], int]]:
     """Return what would be blended, as plain values."""
-    return [(one.family.name, one.parameters, one.seed) for one in candidates(trials, most, 7)]
+    return [(one.family.name, one.parameters, one.seed) for one in select_candidates(trials, most, 7)]
 
 
 def test_the_best_comes_first_then_other_families_another_seed_and_the_second_best() -> None:
@@ -63,11 +63,11 @@ def test_the_same_configuration_twice_is_not_its_own_second() -> None:
 
 def test_no_trial_that_ran_to_its_end_is_a_programming_mistake() -> None:
     with pytest.raises(ValueError, match="no trial"):
-        candidates([trial("ridge", 0.1, "race")], 4, 0)
+        select_candidates([trial("ridge", 0.1, "race")], 4, 0)
 
 
 def test_every_row_is_predicted_by_who_has_not_seen_its_fold(arrays: Arrays) -> None:
-    one = candidates([trial("ridge", 0.1)], 1, 0)[0]
+    one = select_candidates([trial("ridge", 0.1)], 1, 0)[0]
 
     predicted = out_of_fold(one, arrays)
 
@@ -78,7 +78,7 @@ def test_every_row_is_predicted_by_who_has_not_seen_its_fold(arrays: Arrays) -> 
 def test_what_models_say_out_of_fold_adds_up_as_it_does_when_they_are_served(arrays: Arrays) -> None:
     """One that says less than no star takes something off what the other says; only their sum is clipped."""
     whole = np.arange(len(arrays.target))
-    pair = candidates([trial("ridge", 0.1), trial("elastic-net", 0.2)], 2, 0)
+    pair = select_candidates([trial("ridge", 0.1), trial("elastic-net", 0.2)], 2, 0)
     served = Ensemble((0.5, 0.5), tuple(fit(one.family, one.parameters, arrays, whole, one.seed) for one in pair))
 
     told = np.column_stack([out_of_fold(one, arrays) for one in pair]).mean(axis=1)

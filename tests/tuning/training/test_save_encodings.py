@@ -18,7 +18,7 @@ from stargaze.features.dataset import Dataset, FeatureSet, read_dataset
 from stargaze.serve.prediction.predict import predict
 from stargaze.store import Store
 from stargaze.tuning.training.calibrate import CalibratedIntervals, calibrate_on
-from stargaze.tuning.training.ensemble import candidates
+from stargaze.tuning.training.ensemble import select_candidates
 from stargaze.tuning.training.refit import refit
 from stargaze.tuning.training.save import save_best
 
@@ -69,7 +69,7 @@ def test_intervals_are_learnt_from_the_columns_that_serving_makes(
     monkeypatch.setattr("stargaze.tuning.training.refit.calibrate_on", watched)
     table, feature_set, folder = saved
 
-    refit(table, feature_set, ["all"], candidates([BEST], 1, 0), 0.9)["all"]
+    refit(table, feature_set, ["all"], select_candidates([BEST], 1, 0), 0.9)["all"]
 
     place = KEPT.index("text_component_2")
     served = Bundle.load(folder).inputs(table.repositories, "all").iloc[[*table.training, *table.validation], place]
