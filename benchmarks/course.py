@@ -32,9 +32,9 @@ from sklearn.ensemble import RandomForestRegressor
 from stargaze import config
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
+from stargaze.features.dataset import TEST
 from stargaze.features.encoding.out_of_fold import fit_out_of_fold
-from stargaze.features.ingest.from_files import fetch_files
-from stargaze.features.split import TEST
+from stargaze.features.fetch import fetch_files
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES

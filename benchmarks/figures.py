@@ -20,7 +20,7 @@ from judge import dummy, judge, taught
 from stargaze import config
 from stargaze.config import POLICIES
 from stargaze.features import schema
-from stargaze.features.ingest.from_files import fetch_files
+from stargaze.features.fetch import fetch_files
 from stargaze.store import Store
 
 

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config import FeaturesSection
-from stargaze.features.catalog import CATALOG, allowed_features
+from stargaze.features.dataset import TEST
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
-from stargaze.features.matrix import build_matrix, build_vocabulary, category_positions
+from stargaze.features.matrix import CATALOG, allowed_features, build_matrix, build_vocabulary, category_positions
 from stargaze.features.selection.filters import apply_filters
-from stargaze.features.split import TEST
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.metrics import scores

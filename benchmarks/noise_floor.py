@@ -23,7 +23,7 @@ from rivals import automl
 from stargaze import config
 from stargaze.config import POLICIES
 from stargaze.features import schema
-from stargaze.features.ingest.from_files import fetch_files
+from stargaze.features.fetch import fetch_files
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES

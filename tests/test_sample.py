@@ -13,7 +13,7 @@ import pytest
 
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
-from stargaze.features.split import assign_folds
+from stargaze.features.dataset import assign_folds
 from stargaze.system.files import sha256
 
 ROOT = Path(__file__).parent.parent

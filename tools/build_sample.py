@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from stargaze.config import FetchSection
 from stargaze.errors import BadDataError
-from stargaze.features.ingest.from_files import fetch_files
+from stargaze.features.fetch import fetch_files
 from stargaze.store import Store
 from stargaze.system.files import atomic_write, sha256
 

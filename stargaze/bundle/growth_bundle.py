@@ -26,9 +26,8 @@ from stargaze.bundle.manifest import (
 from stargaze.bundle.serialization import Model, deserialize_model
 from stargaze.errors import BadDataError
 from stargaze.features.history.clean import clean_history
-from stargaze.features.history.features import growth_features
+from stargaze.features.history.features import StarCounts, Windows, build_windows, growth_features
 from stargaze.features.history.read import tidy_history
-from stargaze.features.history.windows import StarCounts, Windows, build_windows
 
 FORMAT, KIND = 1, "growth"
 LINEAR_BELOW = 0.002

@@ -31,11 +31,10 @@ from stargaze.bundle.prediction_intervals import Intervals, append_prediction
 from stargaze.bundle.serialization import Ensemble, Model, deserialize_model
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
-from stargaze.features.catalog import CATALOG
+from stargaze.features.dataset import assign_folds
 from stargaze.features.encoding.encoder import Encoder, needs_encoder
 from stargaze.features.ingest.user_input import rows_by_name
-from stargaze.features.matrix import build_matrix
-from stargaze.features.split import assign_folds
+from stargaze.features.matrix import CATALOG, build_matrix
 
 FORMAT = 3
 KNOWN, ENCODER = "known.parquet", "encoder.npz"

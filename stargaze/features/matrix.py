@@ -1,4 +1,4 @@
-"""The design matrix: feature columns of float32, categories as integer codes of a fixed vocabulary."""
+"""The catalog of all features, and the design matrix: float32 columns, categories as integer codes of a vocabulary."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from stargaze.features.catalog import CATALOG
-from stargaze.features.extract import extract
+from stargaze.features.encoding.encoder import LEARNED
+from stargaze.features.extract import COMPUTED, extract
+from stargaze.features.registry import Feature
 
+CATALOG: dict[str, Feature] = {**COMPUTED, **LEARNED}
+"""Features computed from one record, then learned features. The result of the selection depends on this order."""
 OTHER = 0.0
 """Code of a value that is not in the vocabulary; a missing value is NaN."""
+
+
+def allowed_features(policy: str) -> list[Feature]:
+    """Return the features that a policy may use; each policy includes the one before."""
+    order = ("static", "activity", "all")
+    rank = order.index(policy)
+    return [feature for feature in CATALOG.values() if order.index(feature.policy) <= rank]
 
 
 def build_matrix(

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config import POLICIES
-from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import Dataset
+from stargaze.features.matrix import CATALOG
 from stargaze.features.schema import FIELDS
 from stargaze.report.formatting import format_share
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stargaze.features.catalog import CATALOG
+from stargaze.features.matrix import CATALOG
 from stargaze.report.inputs import ReportInputs
 from stargaze.serve.prediction.attributions import contributions
 

@@ -14,9 +14,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import Dataset, FeatureSet
-from stargaze.features.matrix import category_positions
+from stargaze.features.matrix import CATALOG, category_positions
 from stargaze.tuning.families import Family, Parameters
 from stargaze.tuning.metrics import clipped_rmse, scores
 

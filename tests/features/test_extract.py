@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
-from stargaze.features.catalog import CATALOG, allowed_features
 from stargaze.features.extract import days_between, extract, feature
+from stargaze.features.matrix import CATALOG, allowed_features
 from stargaze.features.registry import Feature
 
 Plausible = Callable[..., pd.DataFrame]
@@ -323,7 +323,7 @@ def test_two_features_of_the_same_name_raise_value_error() -> None:
 @pytest.mark.parametrize("first", ["dataset", "encoding.encoder", "extract", "selection.select_features"])
 def test_the_order_of_the_catalog_does_not_depend_on_imports(first: str) -> None:
     """The selection depends on the order, so it must not depend on a previous stage in the same process."""
-    code = f"import stargaze.features.{first}\nfrom stargaze.features.catalog import CATALOG\nprint(*CATALOG)"
+    code = f"import stargaze.features.{first}\nfrom stargaze.features.matrix import CATALOG\nprint(*CATALOG)"
 
     listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stargaze.config import FeaturesSection
-from stargaze.features.split import TEST, VALIDATION, assign_folds
+from stargaze.features.dataset import TEST, VALIDATION, assign_folds
 
 LETTERS = st.text("abAB-", min_size=1, max_size=4)
 NAMES = st.lists(st.builds("{}/{}".format, LETTERS, LETTERS), min_size=1, max_size=30)

@@ -14,9 +14,8 @@ import pandas as pd
 import pytest
 
 from stargaze.config import POLICIES, FeaturesSection, TuningSection
-from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import FeatureSet, read_dataset, write_feature_set
-from stargaze.features.matrix import build_vocabulary
+from stargaze.features.matrix import CATALOG, build_vocabulary
 from stargaze.report.inputs import ReportInputs, read_report_inputs
 from stargaze.report.tables import ReportTables, compute_tables
 from stargaze.report.write import write_report

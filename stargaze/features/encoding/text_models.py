@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.features.encoding.csr_matrix import CsrMatrix
-from stargaze.features.encoding.tokens import BUCKETS
+from stargaze.features.encoding.tokens import BUCKETS, CsrMatrix
 
 N_COMPONENTS = 8
 PENALTY = 3.0

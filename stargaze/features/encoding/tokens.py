@@ -6,18 +6,130 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from stargaze.features.encoding.csr_matrix import CsrMatrix
-from stargaze.features.encoding.murmur3 import murmur3
 
 BUCKETS = 2**14
 """Hash buckets of the words: two of a repository's forty words collide in one repository of twenty."""
 _WORD = re.compile(r"[^\W_]+")
 _WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])")
 """Where a camel-case name is split."""
+
+
+def murmur3(texts: Sequence[str]) -> np.ndarray:
+    """Hash texts as scikit-learn's FeatureHasher does; importing scikit-learn would cost a worker 65 MB.
+
+    Parameters
+    ----------
+    texts : sequence of str, length n
+        Hashed as UTF-8.
+
+    Returns
+    -------
+    array of int32, shape (n,)
+
+    References
+    ----------
+    Appleby, MurmurHash3, x86, 32 bits, seed 0; in the public domain.
+
+    Examples
+    --------
+    >>> murmur3(["", "flask", "stars"]).tolist()
+    [0, 548690082, -1655965037]
+    """
+    encoded = [text.encode("utf-8") for text in texts]
+    lengths = np.fromiter(map(len, encoded), dtype="int64", count=len(encoded))
+    n_blocks = (lengths + 3) // 4
+    hashes = np.zeros(len(encoded), dtype="uint32")
+    for count in np.unique(n_blocks):
+        rows = np.flatnonzero(n_blocks == count)
+        padded = b"".join(encoded[row].ljust(4 * count, b"\0") for row in rows)
+        blocks = np.frombuffer(padded, dtype="<u4").reshape(len(rows), count)
+        hashes[rows] = _finalize(_mix(blocks, lengths[rows] % 4 == 0), lengths[rows].astype("uint32"))
+    return hashes.view("int32")
+
+
+def _mix(blocks: np.ndarray, is_full: np.ndarray) -> np.ndarray:
+    """Mix in four bytes at a time; ``is_full`` marks the rows whose last block is not padded."""
+    state = np.zeros(len(blocks), dtype="uint32")
+    for i, block in enumerate(blocks.T):
+        mixed = state ^ (_rotate_left(block * np.uint32(0xCC9E2D51), 15) * np.uint32(0x1B873593))
+        after = _rotate_left(mixed, 13) * np.uint32(5) + np.uint32(0xE6546B64)
+        state = after if i + 1 < blocks.shape[1] else np.where(is_full, after, mixed)
+    return state
+
+
+def _finalize(state: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    state = state ^ lengths
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        state = (state ^ (state >> np.uint32(shift))) * np.uint32(factor)
+    return np.asarray(state ^ (state >> np.uint32(16)))
+
+
+def _rotate_left(values: np.ndarray, bits: int) -> np.ndarray:
+    return np.asarray((values << np.uint32(bits)) | (values >> np.uint32(32 - bits)))
+
+
+@dataclass(frozen=True)
+class CsrMatrix:
+    """Row i has the values ``data[indptr[i]:indptr[i + 1]]`` in the columns ``indices`` of the same slice."""
+
+    data: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
+    n_columns: int
+
+    @classmethod
+    def from_coordinates(
+        cls, values: np.ndarray, columns: np.ndarray, rows: np.ndarray, shape: tuple[int, int]
+    ) -> CsrMatrix:
+        """Build a matrix from values and their coordinates; values with the same coordinates are added.
+
+        Examples
+        --------
+        >>> values, columns, rows = np.array([1.0, 1.0, 5.0]), np.array([2, 2, 0]), np.array([0, 0, 1])
+        >>> matrix = CsrMatrix.from_coordinates(values, columns, rows, (2, 3))
+        >>> matrix.data.tolist(), matrix.indices.tolist(), matrix.indptr.tolist()
+        ([2.0, 5.0], [2, 0], [0, 1, 2])
+        """
+        cells, inverse = np.unique(rows.astype("int64") * shape[1] + columns, return_inverse=True)
+        data = np.bincount(inverse, values, len(cells)).astype(values.dtype)
+        ends = np.cumsum(np.bincount(cells // shape[1], minlength=shape[0]))
+        return cls(data, (cells % shape[1]).astype("int32"), np.append(0, ends), shape[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and columns."""
+        return len(self.indptr) - 1, self.n_columns
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The row of each value."""
+        return np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
+
+    def __getitem__(self, selected: np.ndarray) -> CsrMatrix:
+        """Return rows by their numbers or by a mask."""
+        rows = np.arange(self.shape[0])[selected]
+        starts, counts = self.indptr[rows], np.diff(self.indptr)[rows]
+        ends = np.append(0, np.cumsum(counts))
+        taken = np.arange(ends[-1]) + np.repeat(starts - ends[:-1], counts)
+        return CsrMatrix(self.data[taken], self.indices[taken], ends, self.n_columns)
+
+    def __matmul__(self, dense: np.ndarray) -> np.ndarray:
+        """Multiply by a vector or a matrix; sums run in the order of the columns, as in SciPy."""
+        columns = dense.reshape(self.n_columns, -1).T
+        product, rows = np.zeros((self.shape[0], len(columns)), dtype=np.result_type(self.data, dense)), self.rows
+        for i, column in enumerate(columns):
+            np.add.at(product[:, i], rows, self.data * column[self.indices])
+        return product.reshape(self.shape[0], *dense.shape[1:])
+
+    def to_scipy(self) -> Any:
+        """Return a SciPy matrix, which scikit-learn can fit on."""
+        from scipy.sparse import csr_matrix
+
+        return csr_matrix((self.data, self.indices, self.indptr), shape=self.shape)
 
 
 @dataclass(frozen=True)

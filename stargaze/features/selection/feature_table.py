@@ -9,8 +9,8 @@ import pandas as pd
 from stargaze.config import POLICIES
 from stargaze.errors import ExternalError
 from stargaze.features import schema
-from stargaze.features.catalog import CATALOG
 from stargaze.features.extract import extract
+from stargaze.features.matrix import CATALOG
 from stargaze.features.selection.select_features import SELECTED
 from stargaze.store import Store
 

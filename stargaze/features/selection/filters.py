@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config import POLICIES, FeaturesSection
-from stargaze.features.catalog import CATALOG
+from stargaze.features.matrix import CATALOG
 
 LEAKS = {"watchers": "REST's watchers_count is the number of stars"}
 """Features that are always dropped."""

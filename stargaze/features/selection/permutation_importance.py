@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config import FeaturesSection
-from stargaze.features.catalog import CATALOG
+from stargaze.features.matrix import CATALOG
 from stargaze.system.parallel import map_in_threads
 
 PROBES = ("number", "number", "number", "category", "category")

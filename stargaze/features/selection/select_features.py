@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError
-from stargaze.features.catalog import CATALOG, allowed_features
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset, write_feature_set
-from stargaze.features.matrix import build_matrix, build_vocabulary
+from stargaze.features.matrix import CATALOG, allowed_features, build_matrix, build_vocabulary
 from stargaze.features.selection.filters import apply_filters, rank_correlation
 from stargaze.features.selection.permutation_importance import TrainingRows
-from stargaze.features.selection.plot import draw_selection
 from stargaze.features.selection.stability import choose_stable
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
@@ -22,6 +21,8 @@ from stargaze.system.progress import Report
 
 SELECTED = "selected"
 NO_OWNERS = 'not computed: the owner of a held-out repository is unknown (features.split_by = "owner")'
+MAX_BARS = 25
+"""Bars per policy; more are illegible."""
 
 
 @dataclass(frozen=True)
@@ -142,3 +143,21 @@ def _example_of(dropped: dict[str, str]) -> str:
         for name, reason in dropped.items()
         if "full_name" in CATALOG[name].source and not CATALOG[name].learned
     )
+
+
+def draw_selection(reasons: pd.DataFrame, path: Path) -> None:
+    """Write a bar chart of the importances [nat²] with one panel per policy, as SVG with selectable text."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "stargaze", "font.size": 9}):
+        figure = Figure(figsize=(13, 7), layout="constrained")
+        for axes, policy in zip(figure.subplots(1, len(POLICIES)), POLICIES, strict=True):
+            selected = reasons[reasons[policy] == "selected"]
+            shown = selected.nlargest(MAX_BARS, f"importance_{policy}").iloc[::-1]
+            axes.barh(shown["feature"], shown[f"importance_{policy}"], color="#2a6f97")
+            axes.set_xscale("symlog", linthresh=1e-3)
+            axes.set_title(f"{policy}: {len(selected)} features selected")
+            axes.set_xlabel("increase of the squared error when shuffled [nat²]")
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path, format="svg", metadata={"Date": None})

@@ -13,8 +13,7 @@ from typing import Any
 from stargaze.errors import BadDataError, CredentialsError, StargazeError
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.client import Client, Reply, TooHeavyError
-from stargaze.features.github.api.http_transport import NO_RETRY, HttpTransport
-from stargaze.features.github.api.transport import Transport
+from stargaze.features.github.api.http_transport import NO_RETRY, HttpTransport, Transport
 from stargaze.features.github.crawl.by_name import parse_names_reply
 from stargaze.features.github.search.search import is_repository
 from stargaze.features.ingest import field_mapping as records

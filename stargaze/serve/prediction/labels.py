@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from stargaze.features.catalog import CATALOG
 from stargaze.features.encoding.encoder import LOG_STARS
+from stargaze.features.matrix import CATALOG
 from stargaze.features.schema import Field
 
 UNKNOWN = "unknown"

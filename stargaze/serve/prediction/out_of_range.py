@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.features.catalog import CATALOG
-from stargaze.features.split import assign_folds
+from stargaze.features.dataset import assign_folds
+from stargaze.features.matrix import CATALOG
 from stargaze.serve.prediction.labels import feature_label, format_value
 
 MAX_LISTED = 8

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle, Estimate
-from stargaze.features.catalog import CATALOG
+from stargaze.features.matrix import CATALOG
 from stargaze.serve.prediction.attributions import contributions
 from stargaze.serve.prediction.labels import UNKNOWN, feature_label, format_value
 from stargaze.serve.prediction.neighbors import explanation_policy

@@ -13,7 +13,7 @@ from stargaze.bundle.star_bundle import Bundle, Estimate
 from stargaze.config import FeaturesSection
 from stargaze.errors import DifferenceFoundError, StargazeError
 from stargaze.features import schema
-from stargaze.features.split import TEST, assign_folds
+from stargaze.features.dataset import TEST, assign_folds
 from stargaze.store import Store
 
 MAX_STANDARD_ERRORS = 2.0

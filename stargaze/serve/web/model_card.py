@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import metadata
 from typing import Any
 
-from stargaze.features.catalog import CATALOG
+from stargaze.features.matrix import CATALOG
 from stargaze.serve.prediction.labels import feature_label
 from stargaze.serve.web.bundle_view import BundleView
 from stargaze.serve.web.prediction_view import POLICY_TEXTS

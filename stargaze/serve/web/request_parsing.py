@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from stargaze.errors import BadDataError
-from stargaze.features.catalog import CATALOG
 from stargaze.features.ingest.user_input import FORM_FIELDS, parse_name, repositories_from_figures
+from stargaze.features.matrix import CATALOG
 from stargaze.features.schema import Field
 from stargaze.serve.prediction.what_if import parse_what_if
 from stargaze.serve.prediction_request import PredictionRequest

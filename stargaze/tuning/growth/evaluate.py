@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from stargaze.bundle.growth_bundle import HorizonModel, drift, log_growth
-from stargaze.features.history.features import linear_trend
-from stargaze.features.history.windows import Windows
+from stargaze.features.history.features import Windows, linear_trend
 from stargaze.tuning.growth.examples import MAX_COUNT_GAP, Examples
 
 YEAR = 365

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.growth_bundle import log_growth
-from stargaze.features.history.features import growth_features
-from stargaze.features.history.windows import StarCounts, Windows, build_windows, last_row_per_period
+from stargaze.features.history.features import StarCounts, Windows, build_windows, growth_features, last_row_per_period
 
 ORIGIN_STEP = 28
 """Days between two origins of a series: closer ones are nearly equal."""

@@ -18,8 +18,8 @@ from stargaze.bundle.write import describe_origin, record_newest, write_growth_b
 from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features.history.clean import CleanHistory, clean_history
+from stargaze.features.history.features import StarCounts
 from stargaze.features.history.read import EPOCH, read_history
-from stargaze.features.history.windows import StarCounts
 from stargaze.store import Store
 from stargaze.system.files import sha256
 from stargaze.system.parallel import map_in_threads

@@ -15,9 +15,9 @@ from stargaze.bundle.prediction_intervals import append_prediction
 from stargaze.bundle.star_bundle import AnswerPolicy
 from stargaze.bundle.write import describe_origin, record_newest, write_bundle
 from stargaze.config import POLICIES, TuningSection
-from stargaze.features.catalog import CATALOG
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.encoding.encoder import needs_encoder
+from stargaze.features.matrix import CATALOG
 from stargaze.store import Store
 from stargaze.tuning.training.ensemble import Candidate, select_candidates
 from stargaze.tuning.training.refit import Refitted, refit

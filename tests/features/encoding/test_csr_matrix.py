@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.features.encoding.csr_matrix import CsrMatrix
+from stargaze.features.encoding.tokens import CsrMatrix
 
 
 @st.composite

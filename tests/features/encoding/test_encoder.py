@@ -12,10 +12,10 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
-from stargaze.features.catalog import CATALOG
 from stargaze.features.encoding import encoder as encode
 from stargaze.features.encoding.encoder import OWNER_ENCODED, Encoder, needs_encoder
 from stargaze.features.encoding.tokens import tokenize
+from stargaze.features.matrix import CATALOG
 
 Plausible = Callable[..., pd.DataFrame]
 SUBJECTS = ("parser for json", "web framework", "deep learning models", "terminal game")

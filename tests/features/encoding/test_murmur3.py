@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.utils.murmurhash import murmurhash3_32
 
-from stargaze.features.encoding.murmur3 import murmur3
-from stargaze.features.encoding.tokens import BUCKETS, count_tokens
+from stargaze.features.encoding.tokens import BUCKETS, count_tokens, murmur3
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stargaze.features.github.api.client import Client
-from stargaze.features.github.api.transport import NoResponseError, Request, Response
+from stargaze.features.github.api.http_transport import NoResponseError, Request, Response
 
 NOW = 1_780_000_000.0
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.transport import Request, Response
+from stargaze.features.github.api.http_transport import Request, Response
 from tests.features.github.conftest import NOW, FakeClock, answer
 
 BEGIN = 1_300_000_000

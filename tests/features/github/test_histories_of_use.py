@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from stargaze.config import FetchSection, GithubSection
 from stargaze.features.github.api import response_cache
 from stargaze.features.github.api.client import Client
-from stargaze.features.github.api.transport import Request, Response
+from stargaze.features.github.api.http_transport import Request, Response
 from stargaze.features.github.crawl.crawl import crawl, crawl_digest
 from stargaze.features.github.crawl.estimate import estimate_crawl
-from stargaze.features.github.crawl.summary import CrawlSummary
+from stargaze.features.github.crawl.progress import CrawlSummary
 from stargaze.store import Store
 from tests.features.github.conftest import FakeClock
 from tests.features.github.small_github import SmallGitHub

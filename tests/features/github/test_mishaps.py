@@ -14,7 +14,7 @@ import pytest
 from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import ExternalError
 from stargaze.features.fetch import GithubOptions, fetch_from_github
-from stargaze.features.github.crawl.summary import CrawlSummary
+from stargaze.features.github.crawl.progress import CrawlSummary
 from stargaze.store import Store
 from tests.simulated.server import running
 from tests.simulated.world import Faults, World

@@ -9,9 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stargaze.features.history.clean import clean_history
-from stargaze.features.history.features import growth_features, linear_trend
+from stargaze.features.history.features import (
+    StarCounts,
+    build_windows,
+    growth_features,
+    last_row_per_period,
+    linear_trend,
+)
 from stargaze.features.history.read import tidy_history
-from stargaze.features.history.windows import StarCounts, build_windows, last_row_per_period
 from tests.histories import histories, one_history
 
 pytestmark = pytest.mark.thorough

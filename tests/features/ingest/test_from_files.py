@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from stargaze.config import FetchSection
 from stargaze.errors import BadDataError, ConfigError, ExternalError, MissingInputError
 from stargaze.features import schema
-from stargaze.features.ingest.fetch_summary import MAX_LISTED, FetchSummary
-from stargaze.features.ingest.from_files import fetch_files
+from stargaze.features.fetch import fetch_files
+from stargaze.features.ingest.write_repositories import MAX_LISTED, FetchSummary
 from stargaze.store import Store
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -294,7 +294,7 @@ from pathlib import Path
 from stargaze.store import Store
 from stargaze.config import FetchSection
 from stargaze.errors import ExternalError
-from stargaze.features.ingest.from_files import fetch_files
+from stargaze.features.fetch import fetch_files
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:

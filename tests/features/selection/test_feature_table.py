@@ -9,7 +9,7 @@ import pytest
 
 from stargaze.config import POLICIES
 from stargaze.errors import ExternalError
-from stargaze.features.catalog import CATALOG
+from stargaze.features.matrix import CATALOG
 from stargaze.features.selection.feature_table import COLUMNS, list_features
 from stargaze.store import Store
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from stargaze.config import POLICIES
-from stargaze.features.selection.plot import MAX_BARS, draw_selection
+from stargaze.features.selection.select_features import MAX_BARS, draw_selection
 
 
 def reasons(n: int, verdict: str = "selected") -> pd.DataFrame:

@@ -14,8 +14,8 @@ from stargaze.bundle.growth_bundle import drift, log_growth
 from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features.history.clean import clean_history
+from stargaze.features.history.features import StarCounts
 from stargaze.features.history.read import tidy_history
-from stargaze.features.history.windows import StarCounts
 from stargaze.store import Store
 from stargaze.tuning.growth.evaluate import BASELINES, OURS, evaluate_horizons, fitted_log_linear, growth_scores
 from stargaze.tuning.growth.examples import MAX_COUNT_GAP, Examples, growth_examples

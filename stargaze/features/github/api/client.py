@@ -12,8 +12,7 @@ from urllib.parse import urljoin
 
 from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
 from stargaze.features.github.api import rate_limit
-from stargaze.features.github.api.rate_limit import ResponseAction, format_seconds
-from stargaze.features.github.api.transport import (
+from stargaze.features.github.api.http_transport import (
     Clock,
     NoResponseError,
     OtherServerError,
@@ -21,6 +20,7 @@ from stargaze.features.github.api.transport import (
     Response,
     Transport,
 )
+from stargaze.features.github.api.rate_limit import ResponseAction, format_seconds
 from stargaze.system.progress import Notify
 
 MAX_TRIES = 8

@@ -1,4 +1,4 @@
-"""GraphQL queries and the conversion of their responses to feature fields.
+"""GraphQL queries, their adaptive batch size, and the conversion of their responses to feature fields.
 
 GitHub computes counts and commits per query; with too many at once it gives up after ten seconds.
 """
@@ -6,11 +6,15 @@ GitHub computes counts and commits per query; with too many at once it gives up 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from stargaze.features.ingest import field_mapping as records
+from stargaze.errors import ExternalError
+from stargaze.features.github.api.client import RESUME_HINT, Client, Reply, TooHeavyError
+from stargaze.features.github.api.rate_limit import FIRST_RETRY, backoff
+from stargaze.features.ingest.field_mapping import map_record
 
 CORE_FRAGMENT = """fragment Core on Repository {
   id databaseId nameWithOwner description createdAt pushedAt updatedAt diskUsage forkCount stargazerCount
@@ -46,6 +50,12 @@ ALIVE_QUERY = """query Alive {
 GONE = "NOT_FOUND"
 REFUSED = (GONE, "FORBIDDEN", "INSUFFICIENT_SCOPES")
 """Permanent error types: a retry with the same token does not help."""
+MAX_TRIES_ALONE = 3
+"""Tries of a single item while GitHub works; some repositories have too many commits to count in ten seconds."""
+MAX_TRIES_DOWN = 9
+"""Consecutive failures while GitHub is down, over a quarter of an hour, before the command stops."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,7 @@ def fields(node: Mapping[str, Any]) -> dict[str, Any]:
 
     As in REST, pull requests count as open issues.
     """
-    row = records.map_record(dict(node))
+    row = map_record(dict(node))
     for name in ("id", "node_id", "full_name", "fetched_at", "owner_type", "owner_id"):
         row.pop(name, None)
     if "open_issues" in row:
@@ -154,3 +164,93 @@ def _total(node: Mapping[str, Any], name: str) -> int:
     connection = node.get(name)
     count = connection.get("totalCount") if isinstance(connection, dict) else None
     return count if isinstance(count, int) else 0
+
+
+@dataclass
+class BatchSize:
+    """The adaptive number of items per query."""
+
+    current: int
+    maximum: int = 100
+    quick: float = 4.5
+    """Seconds; GitHub gives up after ten, and the same query may take twice as long."""
+    slow: float = 7.0
+
+    def halve(self, count: int) -> None:
+        """Halve the size after a missing or incomplete response."""
+        self.current = max(min(self.current, count) // 2, 1)
+
+    def adjust(self, duration: float, count: int) -> None:
+        """Grow after a quick response to a full batch, shrink a little after a slow one."""
+        if duration > self.slow:
+            self.current = max(int(self.current * 0.8), 1)
+        elif duration < self.quick and count >= self.current:
+            self.current = min(self.current + max(self.current // 4, 1), self.maximum)
+
+
+def query_in_batches(
+    items: Iterable[T],
+    size: BatchSize,
+    query: Callable[[list[T]], Reply],
+    store: Callable[[list[T], Reply], list[T]],
+    give_up: Callable[[T], None],
+    client: Client,
+) -> None:
+    """Query all items; ``store`` saves a reply and returns the items missing in it, ``give_up`` gets each failing item.
+
+    Raises
+    ------
+    ExternalError
+        If GitHub does not respond for long.
+    """
+    queue, check = deque(items), _FailureCheck(client)
+    while queue:
+        batch = [queue.popleft() for _ in range(min(size.current, len(queue)))]
+        reason = "the response is incomplete"
+        try:
+            reply = query(batch)
+            remaining = store(batch, reply)
+        except TooHeavyError as error:
+            remaining, reason = batch, str(error)
+        if len(remaining) < len(batch):
+            check = _FailureCheck(client)
+        if not remaining:
+            size.adjust(reply.duration, len(batch))
+            continue
+        size.halve(len(batch))
+        if len(batch) == 1 and check.is_hopeless(reason):
+            check = _FailureCheck(client)
+            give_up(batch[0])
+        else:
+            queue.extendleft(reversed(remaining))
+
+
+@dataclass
+class _FailureCheck:
+    """Distinguishes an item that is too heavy from GitHub being down, by a small query after each failure."""
+
+    client: Client
+    tries: int = 0
+    tries_down: int = 0
+
+    def is_hopeless(self, reason: str) -> bool:
+        """Return whether to give the item up; if not, wait before the retry."""
+        if _is_github_up(self.client):
+            self.tries += 1
+            if self.tries < MAX_TRIES_ALONE:
+                self.client.wait_before_retry(reason, FIRST_RETRY)
+            return self.tries >= MAX_TRIES_ALONE
+        self.tries, self.tries_down = 0, self.tries_down + 1
+        if self.tries_down > MAX_TRIES_DOWN:
+            raise ExternalError(f"GitHub's GraphQL does not respond: {reason}", hint=RESUME_HINT)
+        self.client.wait_before_retry(reason, backoff(self.tries_down - 1))
+        return False
+
+
+def _is_github_up(client: Client) -> bool:
+    """Return whether GitHub answers a small query."""
+    try:
+        reply = client.query(ALIVE_QUERY, {})
+    except TooHeavyError:
+        return False
+    return is_alive(reply.data)

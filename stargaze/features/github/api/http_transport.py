@@ -1,8 +1,12 @@
-"""HTTP transport of the GitHub API; the only module that imports requests."""
+"""HTTP transport of the GitHub API, and the interfaces that tests replace; the only module that imports requests."""
 
 from __future__ import annotations
 
 import ipaddress
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import requests
@@ -12,7 +16,6 @@ from urllib3.util import Retry
 
 from stargaze import __version__
 from stargaze.errors import ConfigError, CredentialsError
-from stargaze.features.github.api.transport import Clock, NoResponseError, OtherServerError, Request, Response
 
 USER_AGENT = f"stargaze/{__version__}"
 ACCEPT = "application/vnd.github+json"
@@ -26,6 +29,67 @@ RECONNECT = Retry(total=None, connect=3, read=False, other=0, status=0, redirect
 """Retries only connecting, before a request is sent; the client does all other retries."""
 NO_RETRY = Retry(total=0, read=False)
 """For callers that cannot wait."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A path below the base URL (or a URL of the same server), and for GraphQL a body."""
+
+    path: str
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    body: bytes | None = None
+    etag: str = ""
+    """ETag of an earlier response; GitHub returns 304 if it is still valid."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """The raw response; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    duration: float = 0.0
+    """Seconds until the response was complete."""
+    url: str = ""
+    """URL of the response, the base of a relative redirect."""
+
+
+class NoResponseError(Exception):
+    """No usable response: no connection, a timeout, or a truncated body."""
+
+
+class OtherServerError(Exception):
+    """The URL belongs to another server, which is sent nothing; the message names the server."""
+
+
+class Transport(Protocol):
+    """Sends one request to one server; follows no redirect and repeats no sent request."""
+
+    def send(self, request: Request) -> Response:
+        """Return the response of any status; raise NoResponseError without one, OtherServerError if not sent."""
+
+
+class Clock(Protocol):
+    """Time [s]; only differences are used, so a wrong clock does no harm."""
+
+    def time(self) -> float:
+        """Return seconds since 1970."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class RealClock:
+    """The system clock."""
+
+    def time(self) -> float:
+        """Return seconds since 1970."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
 
 
 class HttpTransport:

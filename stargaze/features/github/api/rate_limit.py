@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any, Literal
 
-from stargaze.features.github.api.transport import Response
+from stargaze.features.github.api.http_transport import Response
 
 Kind = Literal[
     "ok",

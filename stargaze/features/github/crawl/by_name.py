@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.batching import BatchSize, query_in_batches
 from stargaze.features.github.api.client import Client, Reply
+from stargaze.features.github.api.graphql import BatchSize, query_in_batches
 from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache, cached_get
 from stargaze.features.github.search.search import RepoRef, is_repository, parse_repository
 from stargaze.system.progress import Advance

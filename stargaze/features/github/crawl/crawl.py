@@ -5,23 +5,30 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import BadDataError, ConfigError, ExternalError
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.client import Client
-from stargaze.features.github.api.response_cache import CrawlRun, ResponseCache
+from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache
 from stargaze.features.github.crawl import details
 from stargaze.features.github.crawl.by_name import fetch_by_name, repository_key
-from stargaze.features.github.crawl.progress import ProgressReporter
+from stargaze.features.github.crawl.progress import CrawlSummary, ProgressReporter
 from stargaze.features.github.crawl.star_history import StarHistorySummary, fetch_star_history
-from stargaze.features.github.crawl.summary import CrawlSummary
-from stargaze.features.github.crawl.write_repositories import write_crawl
 from stargaze.features.github.search.query import read_search
-from stargaze.features.github.search.search import CachedSearch, RepoRef, SearchProgress, search_repositories
+from stargaze.features.github.search.search import (
+    CachedSearch,
+    RepoRef,
+    SearchProgress,
+    is_repository,
+    search_repositories,
+)
+from stargaze.features.ingest.field_mapping import map_record
 from stargaze.features.ingest.validate import check_name
+from stargaze.features.ingest.write_repositories import FetchCounts, FetchSummary, batch_rows, write_repositories
 from stargaze.store import Store
 from stargaze.system.progress import Report
 
@@ -30,6 +37,8 @@ EXTRA_KEYS = ("graphql", "details", "star_history")
 SEARCH_KEYS = ("query", "stars", "created", "language", "topic", "organization")
 OLD_RESPONSES = timedelta(days=1)
 """Age from which reuse of cached responses is reported."""
+KINDS = (*(kind.name for kind in graphql.KINDS), *details.REST_DETAILS)
+"""Kinds of details; later ones take precedence."""
 
 
 def is_github_configured(section: GithubSection) -> bool:
@@ -207,3 +216,54 @@ def _age_notes(run: CrawlRun, now: datetime) -> list[str]:
 def _nothing_message(gone: Mapping[str, str]) -> str:
     first = next(iter(gone.items()), None)
     return "no repository on GitHub matches" + (f": {first[0]}: {first[1]}" if first else "")
+
+
+def write_crawl(
+    repositories: Mapping[int, RepoRef],
+    cache: ResponseCache,
+    run: CrawlRun,
+    section: FetchSection,
+    store: Store,
+    now: datetime,
+    report: Report,
+) -> FetchSummary:
+    """Write the newest row of each repository with its details."""
+    counts = FetchCounts([store.github_cache])
+    rows = _rows(repositories, cache, run, counts, report)
+    return write_repositories(batch_rows(rows), counts, section, store, now, report)
+
+
+def _rows(
+    repositories: Mapping[int, RepoRef], cache: ResponseCache, run: CrawlRun, counts: FetchCounts, report: Report
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    position = 0
+    for key in dict.fromkeys(repository.page_key for repository in repositories.values()):
+        page = cache.get_page(run, key)
+        if page is None:
+            continue
+        items = {
+            number: item
+            for number, item in _page_items(page)
+            if number in repositories and repositories[number].page_key == key
+        }
+        known = cache.details(KINDS, {number: repositories[number].stamp for number in items})
+        report(
+            f"writing {position:,} of {len(repositories):,} repositories",
+            0.9 * position / max(len(repositories), 1),
+        )
+        for number, item in items.items():
+            position += 1
+            counts.records[0] = position
+            try:
+                row = map_record({**item, "_collected_at": page.at.isoformat()})
+            except BadDataError as error:
+                counts.reject(0, position, error.message)
+            else:
+                yield 0, position, {**row, **known.get(number, {})}
+
+
+def _page_items(page: CachedResponse) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of a search page or of a single repository by id."""
+    data = page.data
+    for item in filter(is_repository, data["items"]) if "items" in data else [data]:
+        yield int(item.get("databaseId") or item["id"]), item

@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.batching import BatchSize, query_in_batches
 from stargaze.features.github.api.client import Client, Reply
-from stargaze.features.github.api.graphql import Kind, NodeError
+from stargaze.features.github.api.graphql import BatchSize, Kind, NodeError, query_in_batches
 from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache, cached_get
 from stargaze.features.github.search.search import RepoRef
 from stargaze.system.progress import Advance

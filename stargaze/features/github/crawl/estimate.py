@@ -16,8 +16,15 @@ from stargaze.features.github.crawl import details
 from stargaze.features.github.crawl.by_name import FIRST_SIZE, repository_key
 from stargaze.features.github.crawl.star_history import history_key
 from stargaze.features.github.search import sampling
-from stargaze.features.github.search.page import MAX_RESULTS, PER_PAGE, Page, PageSource, complete_page
-from stargaze.features.github.search.query import Region, read_search
+from stargaze.features.github.search.query import (
+    MAX_RESULTS,
+    PER_PAGE,
+    Page,
+    PageSource,
+    Region,
+    complete_page,
+    read_search,
+)
 from stargaze.features.github.search.search import CachedSearch, RepoRef, parse_repository
 
 OVERLAP = 1.03

@@ -11,16 +11,16 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from stargaze.features.github.search.page import (
+from stargaze.features.github.search.query import (
     MAX_REPEATS,
     MAX_RESULTS,
     PER_PAGE,
     Hit,
     Page,
     PageSource,
+    Region,
     complete_page,
 )
-from stargaze.features.github.search.query import Region
 
 BAND_FILL = 0.93
 """Planned fill of a band relative to the limit: chance is some 30 rows, and a band too large is split again."""

@@ -15,8 +15,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from stargaze.config import GithubSection
-from stargaze.features.github.search.page import MAX_RESULTS, PER_PAGE, Page, PageSource, complete_page
-from stargaze.features.github.search.query import Region, Search
+from stargaze.features.github.search.query import MAX_RESULTS, PER_PAGE, Page, PageSource, Region, Search, complete_page
 
 STAR_EDGES = (0, 1, 3, 10, 32, 100, 316, 1000, 3162, 10_000, 31_623, 100_000)
 """Star counts where strata begin: two per power of ten."""

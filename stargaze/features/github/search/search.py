@@ -20,9 +20,8 @@ from stargaze.features.github.api.response_cache import (
     cached_get,
 )
 from stargaze.features.github.search import sampling
-from stargaze.features.github.search.page import MAX_RESULTS, PER_PAGE, Hit, Page
 from stargaze.features.github.search.partition import Slice, partition_search, top_slice
-from stargaze.features.github.search.query import Region, Search
+from stargaze.features.github.search.query import MAX_RESULTS, PER_PAGE, Hit, Page, Region, Search
 
 STATE_FIELDS = {
     "pushed_at": "pushedAt",

@@ -11,16 +11,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
-from stargaze.features.github.api import client as module
 from stargaze.features.github.api import rate_limit
-from stargaze.features.github.api.client import TooHeavyError
-from stargaze.features.github.api.http_transport import HttpTransport
-from stargaze.features.github.api.transport import NoResponseError
+from stargaze.features.github.api.client import MAX_REDIRECTS, MAX_TRIES, Client, TooHeavyError
+from stargaze.features.github.api.http_transport import HttpTransport, NoResponseError
 from tests.features.github.conftest import NOW, FakeClock, answer
 from tests.referee.recorded import Exchange
 from tests.referee.replay import replaying
 
-Canned = Callable[..., tuple[module.Client, object]]
+Canned = Callable[..., tuple[Client, object]]
 GOOD = answer(200, {"full_name": "a/b"})
 HTML = answer(200, raw=b"<!DOCTYPE html><html>", content_type="text/html")
 SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}
@@ -197,7 +195,7 @@ def test_a_fault_that_stays_ends_in_a_clear_line(canned: Canned, fault: object) 
     client.get("/repos/a/b")
     with pytest.raises(ExternalError, match="8 times") as caught:
         client.get("/repos/a/b")
-    assert len(transport.asked) == 1 + module.MAX_TRIES
+    assert len(transport.asked) == 1 + MAX_TRIES
     assert "continues" in caught.value.hint
 
 
@@ -241,7 +239,7 @@ def test_a_web_page_instead_of_an_api_says_where_the_mistake_may_be(canned: Cann
     ids=["theirs", "get", "forgiving", "query"],
 )
 def test_what_another_than_github_answers_is_no_answer_and_not_asked_for_again(
-    canned: Canned, clock: FakeClock, other: object, words: str, ask: Callable[[module.Client], object]
+    canned: Canned, clock: FakeClock, other: object, words: str, ask: Callable[[Client], object]
 ) -> None:
     """A proxy, or a web site in the place of the API, knows nothing of what is gone or forbidden."""
     client, transport = canned(other)
@@ -310,7 +308,7 @@ def test_redirects_without_end_are_not_followed(canned: Canned) -> None:
     client, transport = canned(answer(301, {}, location="https://api.github.com/repositories/1"))
     with pytest.raises(ExternalError, match="without end"):
         client.get("/repos/a/old")
-    assert len(transport.asked) == 1 + module.MAX_REDIRECTS
+    assert len(transport.asked) == 1 + MAX_REDIRECTS
 
 
 def test_a_redirect_to_nowhere_is_not_followed(canned: Canned) -> None:
@@ -322,16 +320,16 @@ def test_a_redirect_to_nowhere_is_not_followed(canned: Canned) -> None:
 
 def test_a_redirect_is_relative_to_who_answered(clock: FakeClock) -> None:
     with replaying([served(307, location="/api/v3/repositories/1"), served(200, {"full_name": "a/b"})]) as server:
-        client = module.Client(HttpTransport(f"{server.url}/api/v3", "secret", clock), clock)
+        client = Client(HttpTransport(f"{server.url}/api/v3", "secret", clock), clock)
         assert client.get("/repos/a/old").data == {"full_name": "a/b"}
-    assert [path for _, path, _ in server.asked] == ["/api/v3/repos/a/old", "/api/v3/repositories/1"]
+    assert [path for _, path, _ in server.requests] == ["/api/v3/repos/a/old", "/api/v3/repositories/1"]
 
 
 def test_a_query_is_sent_on_as_it_was(clock: FakeClock) -> None:
     with replaying([served(308, location="/api/graphql"), served(200, {"data": {}})]) as server:
-        client = module.Client(HttpTransport(server.url, "secret", clock), clock)
+        client = Client(HttpTransport(server.url, "secret", clock), clock)
         assert client.query("query", {}).data == {"data": {}}
-    assert [(method, path) for method, path, _ in server.asked] == [("POST", "/graphql"), ("POST", "/api/graphql")]
+    assert [(method, path) for method, path, _ in server.requests] == [("POST", "/graphql"), ("POST", "/api/graphql")]
 
 
 ELSEWHERE = ["http://{}/x", "//{}/x", "HTTP://{}", "http://{here}@{}/x", "http://{}\\@{here}/x", "\t//{}/x"]
@@ -343,12 +341,12 @@ def test_a_redirect_sends_no_other_server_anything(clock: FakeClock, form: str) 
     with replaying([]) as other, replaying([served(301)] * 2) as server:
         there, here = urlsplit(other.url).netloc, urlsplit(server.url).netloc
         location = form.format(there, here=here)
-        server.answers = [served(301, location=location), served(404, {"message": "Not Found"})]
-        client = module.Client(HttpTransport(server.url, "secret", clock), clock)
+        server.responses = [served(301, location=location), served(404, {"message": "Not Found"})]
+        client = Client(HttpTransport(server.url, "secret", clock), clock)
         gone = client.get("/repos/a/old", allow_refusal=True).gone
-    assert other.asked == []
+    assert other.requests == []
     assert gone == (f"points to another server, {there}" if form in ELSEWHERE else "Not Found")
-    assert (client.stats.requests, clock.slept) == (len(server.asked), [])
+    assert (client.stats.requests, clock.slept) == (len(server.requests), [])
 
 
 def test_who_may_not_be_gone_ends_at_a_redirect_to_another_server_in_one_line(clock: FakeClock) -> None:
@@ -359,13 +357,13 @@ def test_who_may_not_be_gone_ends_at_a_redirect_to_another_server_in_one_line(cl
         lambda client: client.query("query", {}),
     ):
         with replaying([served(301, location="https://evil.example/x?jwt=abc")]) as server:
-            client = module.Client(HttpTransport(server.url, "secret", clock), clock, notify=said.append)
+            client = Client(HttpTransport(server.url, "secret", clock), clock, notify=said.append)
             with pytest.raises(ExternalError, match=r"points to another server, evil\.example") as caught:
                 ask(client)
         assert "github.api_url" in caught.value.hint
         assert "kept" in caught.value.hint
         assert "jwt" not in caught.value.message + caught.value.hint
-        assert len(server.asked) == client.stats.requests == 1
+        assert len(server.requests) == client.stats.requests == 1
     assert clock.slept == []
     assert "not requested: another server, evil.example" in said
 
@@ -373,7 +371,7 @@ def test_who_may_not_be_gone_ends_at_a_redirect_to_another_server_in_one_line(cl
 def test_what_is_gone_elsewhere_has_the_date_of_the_redirect(clock: FakeClock) -> None:
     clock.skew = 5_000.0
     with replaying([served(301, location="https://evil.example/x")]) as server:
-        client = module.Client(HttpTransport(server.url, "secret", clock), clock)
+        client = Client(HttpTransport(server.url, "secret", clock), clock)
         assert client.get("/repos/a/old", allow_refusal=True).at.timestamp() == NOW
 
 
@@ -464,18 +462,18 @@ def test_every_verdict_is_among_the_ends() -> None:
     ids=["get", "forgiving", "query"],
 )
 def test_no_message_holds_the_token(
-    clock: FakeClock, caplog: pytest.LogCaptureFixture, end: str, ask: Callable[[module.Client], module.Reply]
+    clock: FakeClock, caplog: pytest.LogCaptureFixture, end: str, ask: Callable[[Client], Reply]
 ) -> None:
     """However it ends: errors with their causes, hints, lines for people and the logs of others know nothing of it."""
     caplog.set_level(0)
     said: list[str] = []
     with replaying([ENDS[end]] * 20) as server:
-        client = module.Client(HttpTransport(server.url, TOKEN, clock), clock, notify=said.append)
+        client = Client(HttpTransport(server.url, TOKEN, clock), clock, notify=said.append)
         client.on_wait = lambda why, _seconds: said.append(why)
         try:
             said.append(str(ask(client)))
         except (StargazeError, TooHeavyError) as error:
             said += [*traceback.format_exception(error), repr(vars(error))]
-    assert {headers["Authorization"] for _, _, headers in server.asked} == {f"Bearer {TOKEN}"}
+    assert {headers["Authorization"] for _, _, headers in server.requests} == {f"Bearer {TOKEN}"}
     assert len(said) > 1
     assert TOKEN not in "".join(said) + caplog.text + repr(client.stats)

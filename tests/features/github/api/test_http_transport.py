@@ -11,8 +11,7 @@ import pytest
 
 from stargaze.errors import ConfigError, CredentialsError, ExternalError
 from stargaze.features.github.api.client import MAX_FIRST_TRIES, Client
-from stargaze.features.github.api.http_transport import HttpTransport
-from stargaze.features.github.api.transport import NoResponseError, OtherServerError, Request
+from stargaze.features.github.api.http_transport import HttpTransport, NoResponseError, OtherServerError, Request
 from tests.features.github.conftest import FakeClock
 
 

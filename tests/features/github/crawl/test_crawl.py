@@ -15,10 +15,10 @@ from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import BadDataError, ConfigError, ExternalError
 from stargaze.features.github.api import response_cache
 from stargaze.features.github.api.client import Client
-from stargaze.features.github.api.transport import Request, Response
+from stargaze.features.github.api.http_transport import Request, Response
 from stargaze.features.github.crawl.crawl import crawl, crawl_digest
 from stargaze.features.github.crawl.estimate import estimate_crawl
-from stargaze.features.github.crawl.summary import CrawlSummary
+from stargaze.features.github.crawl.progress import CrawlSummary
 from stargaze.store import Store
 from tests.features.github.conftest import NOW, FakeClock
 from tests.features.github.small_github import SmallGitHub, Stops

@@ -12,8 +12,8 @@ from stargaze.config import FetchSection, GithubSection
 from stargaze.features.fetch import GithubOptions, fetch_from_github
 from stargaze.features.github.api import graphql, response_cache
 from stargaze.features.github.api.client import Client
+from stargaze.features.github.api.http_transport import Response
 from stargaze.features.github.api.response_cache import CrawlRun, ResponseCache
-from stargaze.features.github.api.transport import Response
 from stargaze.features.github.crawl import details
 from stargaze.features.github.crawl.details import DetailFetcher
 from stargaze.features.github.search.search import RepoRef, parse_repository

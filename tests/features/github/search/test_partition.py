@@ -9,10 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stargaze.features.github.search import page as pages
-from stargaze.features.github.search.page import MAX_RESULTS, PER_PAGE, Hit, Page
 from stargaze.features.github.search.partition import Slice, band_count, partition_search, top_slice
-from stargaze.features.github.search.query import Region
+from stargaze.features.github.search.query import MAX_REPEATS, MAX_RESULTS, PER_PAGE, Hit, Page, Region
 
 BEGIN, END = 1_200_000_000, 1_790_000_000
 
@@ -220,7 +218,7 @@ def test_rows_that_stay_missing_are_reported() -> None:
     world = Faulty(np.arange(950) + 10, np.linspace(BEGIN, END, 950).astype(int), says_so=True, forever=True)
     (piece,) = partition_search(world, Region(0, None, BEGIN, END))
     assert (piece.missing, piece.incomplete) == (20, True)
-    assert len(world.asked) == 10 * (1 + pages.MAX_REPEATS)
+    assert len(world.asked) == 10 * (1 + MAX_REPEATS)
 
 
 class Drifting(World):
