@@ -12,7 +12,7 @@ import pytest
 
 from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
 from stargaze.features.github.api import rate_limit
-from stargaze.features.github.api.client import MAX_REDIRECTS, MAX_TRIES, Client, TooHeavyError
+from stargaze.features.github.api.client import MAX_REDIRECTS, MAX_TRIES, Client, Reply, TooHeavyError
 from stargaze.features.github.api.http_transport import HttpTransport, NoResponseError
 from tests.features.github.conftest import NOW, FakeClock, answer
 from tests.referee.recorded import Exchange
