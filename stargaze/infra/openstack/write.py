@@ -55,35 +55,10 @@ def _create_keypair(cloud: TaggedConnection, resource: DesiredResource, _: Ids) 
     return cloud.compute.create_keypair(name=resource.name, public_key=f"{resource.spec['public_key']} {cloud.tag}")
 
 
-def _create_network(cloud: TaggedConnection, resource: DesiredResource, _: Ids) -> Any:
-    return _create_tagged(cloud, cloud.network.create_network, name=resource.name)
-
-
-def _create_subnet(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) -> Any:
-    return _create_tagged(
-        cloud,
-        cloud.network.create_subnet,
-        name=resource.name,
-        network_id=ids[f"network {resource.name}"],
-        ip_version=4,
-        cidr=resource.spec["cidr"],
-        dns_nameservers=resource.spec["nameservers"],
-    )
-
-
-def _create_router(cloud: TaggedConnection, resource: DesiredResource, _: Ids) -> Any:
-    gateway = _gateway(resource, {})
-    return _create_tagged(cloud, cloud.network.create_router, name=resource.name, **gateway)
-
-
 def _create_interface(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) -> Any:
     subnet_id = ids[f"subnet {resource.name}"]
     interface = cloud.network.add_interface_to_router(ids[f"router {resource.name}"], subnet_id)
     return cloud.network.get_port(interface["port_id"])
-
-
-def _create_security_group(cloud: TaggedConnection, resource: DesiredResource, _: Ids) -> Any:
-    return _create_tagged(cloud, cloud.network.create_security_group, name=resource.name)
 
 
 def _create_rules(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) -> Any:
@@ -95,13 +70,6 @@ def _create_rules(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) 
 
 def _create_anti_affinity_group(cloud: TaggedConnection, resource: DesiredResource, _: Ids) -> Any:
     return cloud.compute.create_server_group(name=resource.name, policy="soft-anti-affinity")
-
-
-def _create_port(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) -> Any:
-    network_id = resource.spec["network"] or next(value for key, value in ids.items() if key.startswith("network "))
-    return _create_tagged(
-        cloud, cloud.network.create_port, name=resource.name, network_id=network_id, **_port_groups(resource, ids)
-    )
 
 
 def _create_server(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) -> Any:
@@ -127,46 +95,68 @@ def _create_server(cloud: TaggedConnection, resource: DesiredResource, ids: Ids)
     )
 
 
-def _create_floating_ip(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) -> Any:
-    network_id = resource.spec["external_network"]
-    return _create_tagged(
-        cloud, cloud.network.create_ip, floating_network_id=network_id, **_floating_ip_port(resource, ids)
-    )
+def _create_with(kind: str, values: Callable[[DesiredResource, Ids], dict[str, Any]]) -> Callable[..., Any]:
+    """Return a function that creates a resource of Neutron with these values.
+
+    The tag is its description too, because Neutron sets tags only in a second call.
+    """
+
+    def create(cloud: TaggedConnection, resource: DesiredResource, ids: Ids) -> Any:
+        created = getattr(cloud.network, f"create_{kind}")(description=cloud.tag, **values(resource, ids))
+        cloud.network.set_tags(created, [cloud.tag])
+        return created
+
+    return create
 
 
-def _create_tagged(cloud: TaggedConnection, create: Callable[..., Any], **values: Any) -> Any:
-    """Create a resource with the tag as its description too, because Neutron sets tags only in a second call."""
-    created = create(description=cloud.tag, **values)
-    cloud.network.set_tags(created, [cloud.tag])
-    return created
+def _name(resource: DesiredResource, _: Ids) -> dict[str, Any]:
+    return {"name": resource.name}
 
 
-CREATE: Mapping[Kind, Callable[[TaggedConnection, DesiredResource, Ids], Any]] = {
-    "keypair": _create_keypair,
-    "network": _create_network,
-    "subnet": _create_subnet,
-    "router": _create_router,
-    "interface": _create_interface,
-    "security group": _create_security_group,
-    "rules": _create_rules,
-    "anti-affinity group": _create_anti_affinity_group,
-    "port": _create_port,
-    "server": _create_server,
-    "floating IP": _create_floating_ip,
-}
-"""The functions that create each kind; ``ids`` are those of its dependencies."""
+def _subnet(resource: DesiredResource, ids: Ids) -> dict[str, Any]:
+    network = {"network_id": ids[f"network {resource.name}"], "ip_version": 4, "cidr": resource.spec["cidr"]}
+    return {"name": resource.name, **network, **_nameservers(resource, ids)}
+
+
+def _nameservers(resource: DesiredResource, _: Ids) -> dict[str, Any]:
+    return {"dns_nameservers": resource.spec["nameservers"]}
 
 
 def _gateway(resource: DesiredResource, _: Ids) -> dict[str, Any]:
     return {"external_gateway_info": {"network_id": resource.spec["external_network"]}}
 
 
+def _port(resource: DesiredResource, ids: Ids) -> dict[str, Any]:
+    network_id = resource.spec["network"] or next(value for key, value in ids.items() if key.startswith("network "))
+    return {"name": resource.name, "network_id": network_id, **_port_groups(resource, ids)}
+
+
 def _port_groups(resource: DesiredResource, ids: Ids) -> dict[str, Any]:
     return {"security_group_ids": [ids[f"{GROUP_PREFIX}{name}"] for name in resource.spec["groups"]]}
 
 
+def _floating_ip(resource: DesiredResource, ids: Ids) -> dict[str, Any]:
+    return {"floating_network_id": resource.spec["external_network"], **_floating_ip_port(resource, ids)}
+
+
 def _floating_ip_port(resource: DesiredResource, ids: Ids) -> dict[str, Any]:
     return {"port_id": ids[f"port {resource.spec['port']}"]}
+
+
+CREATE: Mapping[Kind, Callable[[TaggedConnection, DesiredResource, Ids], Any]] = {
+    "keypair": _create_keypair,
+    "network": _create_with("network", _name),
+    "subnet": _create_with("subnet", _subnet),
+    "router": _create_with("router", lambda *arguments: _name(*arguments) | _gateway(*arguments)),
+    "interface": _create_interface,
+    "security group": _create_with("security_group", _name),
+    "rules": _create_rules,
+    "anti-affinity group": _create_anti_affinity_group,
+    "port": _create_with("port", _port),
+    "server": _create_server,
+    "floating IP": _create_with("ip", _floating_ip),
+}
+"""The functions that create each kind; ``ids`` are those of its dependencies."""
 
 
 def _update_rules(cloud: TaggedConnection, resource: DesiredResource, actual: ActualResource, ids: Ids) -> None:
@@ -195,7 +185,7 @@ def _update_with(kind: str, values: Callable[[DesiredResource, Ids], dict[str, A
 
 UPDATE: Mapping[Kind, Callable[..., None]] = {
     "network": _update_with("network", lambda *_: {}),
-    "subnet": _update_with("subnet", lambda resource, _: {"dns_nameservers": resource.spec["nameservers"]}),
+    "subnet": _update_with("subnet", _nameservers),
     "router": _update_with("router", _gateway),
     "security group": _update_with("security_group", lambda *_: {}),
     "rules": _update_rules,
