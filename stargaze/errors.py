@@ -1,4 +1,4 @@
-"""One tree of errors: each says what is wrong, what to type next, and how the command ends."""
+"""One tree of errors, each with a message, a hint about what to do next, and the exit code of the command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class StargazeError(Exception):
-    """Something a user can put right: a message, a hint and an exit code."""
+    """An error that the user can solve."""
 
     exit_code = 5
 
@@ -18,27 +18,27 @@ class StargazeError(Exception):
 
 
 class DifferenceFoundError(StargazeError):
-    """A check ran to its end and found a difference."""
+    """A check completed and found a difference."""
 
     exit_code = 1
 
 
 class UsageError(StargazeError):
-    """The command line or the config asks for something that cannot be."""
+    """The command line or the config is not valid."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """A key or a value of the config is wrong; the message begins with its path."""
+    """A key or a value of the config is not valid; the message begins with its path."""
 
 
 class BadDataError(UsageError):
-    """A file or a record holds something that cannot be true."""
+    """A file or a record contains impossible values."""
 
 
 class MissingInputError(StargazeError):
-    """An artifact or a file that this step needs is not there yet."""
+    """An artifact or a file that this step needs does not exist."""
 
     exit_code = 3
 
@@ -52,14 +52,18 @@ class CredentialsError(StargazeError):
 class ExternalError(StargazeError):
     """A system outside the program failed: disk, network, git, a server."""
 
-    exit_code = 5
 
-
-def did_you_mean(name: str, known: Iterable[str], otherwise: str, *, likeness: float = 0.5) -> str:
-    """Return the hint for a name that is not known: the nearest of the known ones, or what to say where none is near.
+def did_you_mean(name: str, known: Iterable[str], otherwise: str, *, cutoff: float = 0.5) -> str:
+    """Return the hint for an unknown name: the most similar known name, or the hint ``otherwise`` if none is similar.
 
     >>> did_you_mean("strs", ["stars", "forks"], "Known here: stars, forks")
     'Did you mean stars?'
     """
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)
-    return f"Did you mean {near[0]}?" if near else otherwise
+    similar = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"Did you mean {similar[0]}?" if similar else otherwise
+
+
+def error_from_code(message: str, hint: str, code: int) -> StargazeError:
+    """Return the error whose class has this exit code."""
+    kinds = (DifferenceFoundError, UsageError, MissingInputError, CredentialsError)
+    return next((kind for kind in kinds if kind.exit_code == code), ExternalError)(message, hint=hint)

@@ -43,6 +43,7 @@ class Store:
     bundles = Artifact("bundles", "One folder per bundle, named by its digest.", "tune")
     latest = Artifact("bundles/latest", "Digest of the newest bundle.")
     latest_growth = Artifact("bundles/latest-growth", "Digest of the newest growth bundle.")
+    job = Artifact("job.json", "The job on the cluster, from its submission until its results are downloaded.")
     report = Artifact("report.html", "HTML page about the newest bundle.", "report")
     releases = Artifact("releases.git", "Bare git repository of the releases.", "deploy")
     serving = Artifact("serving", "Installed bundles, and the link ``current``.", "deploy")

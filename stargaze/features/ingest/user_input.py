@@ -98,7 +98,7 @@ def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetim
     for item in figures:
         for name in item:
             if name not in schema.FIELD_BY_NAME:
-                hint = did_you_mean(str(name), schema.FIELD_BY_NAME, "fields: " + ", ".join(_FORM_NAMES), likeness=0.6)
+                hint = did_you_mean(str(name), schema.FIELD_BY_NAME, "fields: " + ", ".join(_FORM_NAMES), cutoff=0.6)
                 raise BadDataError(f"{shorten(name)} is not a field of a repository", hint=hint)
     filled = [
         {"fetched_at": now.isoformat(), **{name: value for name, value in item.items() if value not in ("", None)}}

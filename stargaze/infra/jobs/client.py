@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.bundle.manifest import verify_files
-from stargaze.errors import ExternalError, MissingInputError, StargazeError, UsageError
+from stargaze.errors import ExternalError, MissingInputError, StargazeError, UsageError, error_from_code
 from stargaze.infra.jobs.archive import checksums, pack_files, unpack_files
 from stargaze.infra.jobs.spec import JobSpec
-from stargaze.infra.jobs.ssh_client import JobService, error_from_code
+from stargaze.infra.jobs.ssh_client import JobService
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors, read_json, scratch_folder, write_json
 from stargaze.system.progress import Report
@@ -39,36 +39,21 @@ class Outcome:
     text: str = ""
 
 
-@dataclass(frozen=True)
-class JobRecord:
-    """The job of a store on the cluster: ``job.json``, from its submission until its results are downloaded."""
+def read_job(store: Store) -> dict[str, Any] | None:
+    """Return the job of a store on the cluster, None if there is none."""
+    job: dict[str, Any] | None = read_json(store.job, "status") if store.job.exists() else None
+    return job
 
-    store: Store
 
-    @property
-    def path(self) -> Path:
-        """Path of the record."""
-        return self.store.root / "job.json"
-
-    def read(self) -> dict[str, Any] | None:
-        """Return the job, None if there is none."""
-        if not self.path.exists():
-            return None
-        job: dict[str, Any] = read_json(self.path, "status")
-        return job
-
-    def read_stage(self, stage: str) -> dict[str, Any]:
-        """Return the job of a stage; MissingInputError if there is no job, UsageError if it is a job of another stage."""
-        job = self.read()
-        if job is None:
-            raise MissingInputError(
-                f"this store has no {stage} job on the cluster", hint=f"stargaze {stage} --on cluster"
-            )
-        if job["stage"] != stage:
-            raise UsageError(
-                f"the job on the cluster is {job['stage']}, not {stage}", hint=f"stargaze {job['stage']} --attach"
-            )
-        return job
+def require_job(stage: str, store: Store) -> dict[str, Any]:
+    """Return the job of a stage; MissingInputError if there is no job, UsageError if it is a job of another stage."""
+    job = read_job(store)
+    if job is None:
+        raise MissingInputError(f"this store has no {stage} job on the cluster", hint=f"stargaze {stage} --on cluster")
+    if job["stage"] != stage:
+        hint = f"stargaze {job['stage']} --attach"
+        raise UsageError(f"the job on the cluster is {job['stage']}, not {stage}", hint=hint)
+    return job
 
 
 def check_inputs(spec: JobSpec, store: Store) -> None:
@@ -94,39 +79,29 @@ def submit_job(
 
     ExternalError if the store already has a job on the cluster, or the head node has other code or cannot be reached.
     """
-    record = JobRecord(store)
     report(f"inspecting {service.name}", 0.0)
     expected = checksums(spec.inputs)
     state = service.inspect(expected)
-    _check_no_job(record, service, state["job"])
+    _check_no_job(store, service, state["job"])
     missing = {name: spec.inputs[name] for name in state["missing"]}
     size = sum(path.stat().st_size for path in missing.values()) / 1e6
     report(f"uploading {size:.1f} MB to {service.name}", 0.0)
     started = now.isoformat(timespec="seconds")
     job = {"id": f"stargaze-{uuid.uuid4().hex[:12]}", "stage": spec.stage, "started": started}
     public = {**job, "machine": service.name}
-    files = {
-        "inputs": list(expected),
-        "outputs": list(spec.outputs),
-        "partial_outputs": list(spec.partial_outputs),
-    }
-    write_json(record.path, {**public, **files})
-    request = {
-        **job,
-        "argv": list(spec.argv),
-        "config": spec.config,
-        "checksums": expected,
-        "environment": dict(environment),
-    }
+    outputs = {"outputs": list(spec.outputs), "partial_outputs": list(spec.partial_outputs)}
+    write_json(store.job, {**public, "inputs": list(expected), **outputs})
+    request: dict[str, Any] = {**job, "argv": list(spec.argv), "config": spec.config}
+    request |= {"checksums": expected, "environment": dict(environment)}
     try:
         service.submit(request, pack_files(missing))
     except KeyboardInterrupt:
         service.stop()  # waits for a submission in progress
-        record.path.unlink(missing_ok=True)
+        store.job.unlink(missing_ok=True)
         raise
     except StargazeError:
         if not _may_be_running(service, job["id"]):
-            record.path.unlink(missing_ok=True)
+            store.job.unlink(missing_ok=True)
         raise
     return public
 
@@ -137,7 +112,7 @@ def follow_job(stage: str, service: JobService, store: Store, report: Report) ->
     Ctrl-C stops the job, downloads its partial results and raises KeyboardInterrupt. If this process ends in another way or the
     connection is lost, the job continues.
     """
-    job = JobRecord(store).read_stage(stage)
+    job = require_job(stage, store)
     output = JobOutput()
     try:
         exit_code = _read_events(service, report, stage, output)
@@ -167,7 +142,7 @@ def download_results(service: JobService, store: Store, names: Sequence[str]) ->
                 if name.startswith("bundles/latest"):
                     _verify_bundle(scratch, name)
             _move_into_place(scratch, store, downloaded)
-    JobRecord(store).path.unlink(missing_ok=True)
+    store.job.unlink(missing_ok=True)
 
 
 @dataclass
@@ -216,8 +191,8 @@ def _read_events(service: JobService, report: Report, stage: str, output: JobOut
             failures += 1
 
 
-def _check_no_job(record: JobRecord, service: JobService, running: Mapping[str, Any] | None) -> None:
-    job = record.read()
+def _check_no_job(store: Store, service: JobService, running: Mapping[str, Any] | None) -> None:
+    job = read_job(store)
     if job is not None and running is not None and running["id"] == job["id"]:
         state, results = (
             ("is running", "") if running["running"] else ("has finished", "; its results have not been downloaded")

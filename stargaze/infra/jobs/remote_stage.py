@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stargaze.config import Config
 from stargaze.errors import ExternalError
-from stargaze.infra.jobs.client import JobRecord, Outcome, check_inputs, follow_job, submit_job
+from stargaze.infra.jobs.client import Outcome, check_inputs, follow_job, read_job, require_job, submit_job
 from stargaze.infra.jobs.spec import build_spec
 from stargaze.infra.jobs.ssh_client import HeadLayout, JobService, SshJobService, store_id
 from stargaze.store import Store
@@ -49,13 +49,13 @@ def start_stage(
 
 def is_started(stage: str, store: Store) -> bool:
     """Return whether the stage was started on the cluster and its results are not downloaded."""
-    job = JobRecord(store).read()
+    job = read_job(store)
     return job is not None and job["stage"] == stage
 
 
 def attach_stage(stage: str, config: Config, store: Store, report: Report) -> Outcome:
     """Follow a stage that was started on the cluster and download its results; return its result as if it ran here."""
-    JobRecord(store).read_stage(stage)  # before the cluster is contacted
+    require_job(stage, store)  # before the cluster is contacted
     outcome = follow_job(stage, connect_cluster(config, store), store, report)
     if outcome.value is None:
         raise ExternalError(f"{stage} returned no result", hint=f"stargaze {stage} --on cluster")

@@ -17,14 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from stargaze.errors import (
-    CredentialsError,
-    DifferenceFoundError,
-    ExternalError,
-    MissingInputError,
-    StargazeError,
-    UsageError,
-)
+from stargaze.errors import ExternalError, StargazeError, error_from_code
 from stargaze.system.source_package import code_digest
 from stargaze.system.ssh import SshHost
 from stargaze.system.text import last_line
@@ -37,10 +30,6 @@ REQUEST_TIMEOUT = 300.0
 SILENCE_TIMEOUT = 30.0
 """A head node without even a heartbeat for so long has lost the connection [s]."""
 NOT_INSTALLED = ("No module named", "No such file or directory", "not found", "ModuleNotFoundError")
-ERRORS_BY_CODE = {
-    kind.exit_code: kind
-    for kind in (DifferenceFoundError, UsageError, MissingInputError, CredentialsError, ExternalError)
-}
 
 
 @dataclass(frozen=True)
@@ -182,11 +171,6 @@ def store_id(store: Path) -> str:
     """Return a name for a store that differs from those of other stores, users and machines."""
     identity = f"{platform.node()} {uuid.getnode()} {os.getuid()} {store.resolve()}"
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
-
-
-def error_from_code(message: str, hint: str, code: int) -> StargazeError:
-    """Return the error whose class has this exit code."""
-    return ERRORS_BY_CODE.get(code, ExternalError)(message, hint=hint)
 
 
 def _call_error(name: str, completed: subprocess.CompletedProcess[bytes]) -> StargazeError:

@@ -193,7 +193,7 @@ def _not_found(key: str, name: str, offered: Iterable[str]) -> Problem:
     names = sorted(set(offered))
     first = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     fallback = f"the cloud offers: {first}" if names else "the cloud offers none to this project"
-    return Problem(f"infra.{key}: {name} was not found", did_you_mean(name, names, fallback, likeness=0.6))
+    return Problem(f"infra.{key}: {name} was not found", did_you_mean(name, names, fallback, cutoff=0.6))
 
 
 def _check_address_ranges(section: InfraSection) -> list[Problem]:

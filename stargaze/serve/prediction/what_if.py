@@ -37,7 +37,7 @@ def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
     for name in what_if:
         if name not in EDITABLE_FIELDS:
             fields = ", ".join(EDITABLE_FIELDS)
-            hint = did_you_mean(str(name), EDITABLE_FIELDS, f"editable fields: {fields}", likeness=0.7)
+            hint = did_you_mean(str(name), EDITABLE_FIELDS, f"editable fields: {fields}", cutoff=0.7)
             raise BadDataError(f"{shorten(name)} cannot be changed here, only {fields}", hint=hint)
     parsed: Values = {}
     typed: Values = {}

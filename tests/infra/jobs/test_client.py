@@ -13,7 +13,7 @@ from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.config import Config
 from stargaze.errors import CredentialsError, ExternalError, MissingInputError, StargazeError, UsageError
 from stargaze.infra.jobs import client as job_client
-from stargaze.infra.jobs.client import JobRecord, check_inputs, follow_job, submit_job
+from stargaze.infra.jobs.client import check_inputs, follow_job, submit_job
 from stargaze.infra.jobs.spec import build_spec
 from stargaze.store import Store
 from tests.infra.jobs.conftest import NOW, FakeJobService, RemoteSide
@@ -67,14 +67,14 @@ def test_results_are_downloaded_as_if_they_were_created_here(
     assert {name: (store.root / name).read_text() for name in files} == files
     assert store.trials.read_text() == "trials"
     assert not store.journal.exists()
-    assert not JobRecord(store).path.exists()
+    assert not store.job.exists()
     assert [path.name for path in store.root.iterdir() if path.name.startswith(".")] == []
 
 
 def test_only_missing_files_are_uploaded(remote: RemoteSide, service: FakeJobService, store: Store) -> None:
     lacking = list[list[str]]()
     begun(service, store)
-    JobRecord(store).path.unlink()
+    store.job.unlink()
     store.leaderboard.write_text("another")
 
     class Watched(FakeJobService):
@@ -102,7 +102,7 @@ def test_an_incomplete_bundle_is_rejected_and_nothing_is_moved_into_place(
 
     assert not store.bundles.exists()
     assert not store.trials.exists()
-    assert JobRecord(store).path.exists()  # it can be tried again
+    assert store.job.exists()  # it can be tried again
 
 
 def test_ctrl_c_stops_the_job_and_downloads_the_journal(
@@ -121,7 +121,7 @@ def test_ctrl_c_stops_the_job_and_downloads_the_journal(
 
     assert list(remote.jobs.known.values()) == ["STOPPED"]
     assert store.journal.read_text() == "a journal"
-    assert not JobRecord(store).path.exists()
+    assert not store.job.exists()
 
 
 def _and_then_runs_on(remote: RemoteSide) -> Any:
@@ -161,7 +161,7 @@ def test_without_a_connection_the_job_continues(remote: RemoteSide, service: Fak
         follow_job("tune", Gone(remote.server), store, lambda *_: None)
 
     assert "stargaze tune --attach" in raised.value.hint
-    assert JobRecord(store).path.exists()
+    assert store.job.exists()
 
 
 def test_a_rejected_follow_is_not_retried(remote: RemoteSide, service: FakeJobService, store: Store) -> None:
@@ -177,7 +177,7 @@ def test_a_rejected_follow_is_not_retried(remote: RemoteSide, service: FakeJobSe
         follow_job("tune", Refusing(remote.server), store, lambda *_: None)
 
     assert asked == [0]
-    assert JobRecord(store).path.exists()  # it goes on there
+    assert store.job.exists()  # it goes on there
 
 
 def test_an_error_of_the_job_is_raised_with_hint_and_class(
@@ -190,7 +190,7 @@ def test_an_error_of_the_job_is_raised_with_hint_and_class(
         follow_job("tune", service, store, lambda *_: None)
 
     assert raised.value.hint == "stargaze screen"
-    assert not JobRecord(store).path.exists()
+    assert not store.job.exists()
 
 
 def test_a_crashed_job_reports_its_last_line_and_how_to_resume(
@@ -220,7 +220,7 @@ def test_a_running_job_that_was_started_elsewhere_is_left_alone(
 ) -> None:
     remote.jobs.work = _and_then_runs_on(remote)
     begun(service, store)
-    JobRecord(store).path.unlink()
+    store.job.unlink()
 
     with pytest.raises(ExternalError, match="was not started from this machine"):
         begun(service, store)
@@ -266,7 +266,7 @@ def test_a_failed_submission_leaves_no_record(remote: RemoteSide, service: FakeJ
     with pytest.raises(StargazeError, match="disk is full"):
         begun(Full(remote.server), store)
 
-    assert not JobRecord(store).path.exists()
+    assert not store.job.exists()
 
 
 def test_secrets_reach_the_job_and_no_file(remote: RemoteSide, service: FakeJobService, store: Store) -> None:
@@ -290,7 +290,7 @@ def test_an_older_journal_is_handled_as_by_a_local_tuning(
 
     store.journal.write_text("gone on with")
     begun(service, store, resume=True)
-    assert json.loads(JobRecord(store).path.read_text())["inputs"][-1] == "trials.jsonl"
+    assert json.loads(store.job.read_text())["inputs"][-1] == "trials.jsonl"
     follow_job("tune", service, store, lambda *_: None)
     assert (before.read_text(), store.journal.exists()) == ("older", False)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.errors import CredentialsError, ExternalError, MissingInputError
+from stargaze.errors import CredentialsError, ExternalError, MissingInputError, error_from_code
 from stargaze.infra.jobs import ssh_client as module
-from stargaze.infra.jobs.ssh_client import HeadLayout, SshJobService, error_from_code, store_id
+from stargaze.infra.jobs.ssh_client import HeadLayout, SshJobService, store_id
 from stargaze.system.source_package import code_digest
 from stargaze.system.ssh import SshHost
 
