@@ -34,6 +34,14 @@ STYLES = {"failed": "bold red", "done": "green", "running": "yellow"}
 
 
 @dataclass(frozen=True)
+class CommandResult:
+    """The result of a command, as JSON and as text."""
+
+    value: Any
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class Output:
     """The output of a command; ``as_json`` makes the answer machine-readable."""
 

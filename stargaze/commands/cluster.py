@@ -1,24 +1,50 @@
-"""Run a stage as a job on the cluster and print its start."""
+"""Run a stage on this machine or as a job on the cluster."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from stargaze.commands.options import Session, utc_now
+from stargaze.commands.options import PlaceOptions, Session, utc_now
+from stargaze.config import parse_section
+from stargaze.errors import UsageError
+from stargaze.output import CommandResult
+from stargaze.store import lock_store
+from stargaze.system.progress import Report
 
-if TYPE_CHECKING:
-    from stargaze.infra.jobs.client import Outcome
+
+def resolve_place(place: PlaceOptions, options: Mapping[str, Any], configured: str = "local") -> PlaceOptions:
+    """Return the place with ``on`` set to local or cluster; ``--detach`` and ``--attach`` imply the cluster.
+
+    ``options`` are the stage's own options, None where not given; they cannot be combined with ``--attach``.
+    """
+    on, detach, attach = place.on, place.detach, place.attach
+    if detach and attach:
+        raise UsageError("--detach and --attach cannot be combined", hint="give one of them")
+    given = [name.replace("_", "-") for name, value in options.items() if value is not None and value != []]
+    if attach and given:
+        raise UsageError(
+            f"--{given[0]} cannot be combined with --attach, which follows a job that is already running",
+            hint=f"leave out --{given[0]}",
+        )
+    on = configured if on is None else parse_section("tuning", {"on": on}, source="option").on
+    if place.on == "local" and (detach or attach):
+        raise UsageError(f"--{'detach' if detach else 'attach'} needs --on cluster", hint="--on cluster")
+    return PlaceOptions("cluster" if detach or attach else on, detach, attach)
 
 
-def run_on_cluster(stage: str, session: Session, *, detach: bool, attach: bool, **inputs: Any) -> Outcome | None:
-    """Run a stage on the cluster, or follow the running one; return None if it was only started."""
-    from stargaze.infra.jobs.remote_stage import attach_stage, start_stage
-    from stargaze.store import lock_store
-
+def run_stage(
+    stage: str, session: Session, place: PlaceOptions, run: Callable[[Report], CommandResult], **inputs: Any
+) -> CommandResult | None:
+    """Run a stage here with ``run``, or on the cluster, or follow the one that runs there; None if it was only started."""
     out, config, store = session
     with lock_store(store), out.progress(stage) as report:
-        job = {} if attach else start_stage(stage, config, store, utc_now(), report, **inputs)
-        if not detach:
+        if place.on == "local":
+            return run(report)
+        from stargaze.infra.jobs.remote_stage import attach_stage, start_stage
+
+        job = {} if place.attach else start_stage(stage, config, store, utc_now(), report, **inputs)
+        if not place.detach:
             return attach_stage(stage, config, store, report)
     out.answer(job, f"{stage} runs on {job['machine']}")
     out.note(f"next: stargaze {stage} --attach")

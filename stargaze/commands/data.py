@@ -8,20 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from stargaze.commands.cluster import run_on_cluster
-from stargaze.commands.options import (
-    AsJson,
-    Attach,
-    ConfigPath,
-    Detach,
-    On,
-    StorePath,
-    command_with_example,
-    open_session,
-    utc_now,
-)
+from stargaze.commands.cluster import resolve_place, run_stage
+from stargaze.commands.options import CommonOptions, PlaceOptions, command_with_example, utc_now
 from stargaze.config import POLICIES
 from stargaze.errors import UsageError
+from stargaze.output import CommandResult
+from stargaze.system.progress import Report
 
 EXAMPLES = {
     "fetch": "stargaze fetch --stars '>=1000' --language rust --limit 5000",
@@ -58,80 +50,68 @@ def fetch(
         bool, typer.Option("--dry-run", help="GitHub: print the requests that are needed, and fetch nothing.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each request.")] = False,
-    on: On = None,
-    detach: Detach = False,
-    attach: Attach = False,
-    config_path: ConfigPath = None,
-    store_path: StorePath = None,
-    as_json: AsJson = False,
+    *,
+    place: PlaceOptions,
+    common: CommonOptions,
 ) -> None:
     """Fetch repositories: the sample, files of GitHub records (JSON, CSV, Parquet, .gz), or GitHub itself."""
     from stargaze.features.fetch import GithubOptions, fetch_repositories, plan_fetch
-    from stargaze.infra.jobs.placement import runs_on_cluster
-    from stargaze.store import lock_store
 
     search: dict[str, Any] = {"query": query, "stars": stars, "created": created, "language": language, "topic": topic}
     search |= {"organization": organization, "limit": limit, "sampling": sampling}
     search |= {"details": details, "star_history": star_history}
     options = {f"github.{name}": value for name, value in {**search, "names": names}.items()}
-    session = open_session(config_path, store_path, as_json, options)
+    session = common.open_session(options)
     out, config, store = session
     inputs = [*(files or []), *(more_files or [])]
-    if dry_run and (detach or attach):
+    if dry_run and (place.detach or place.attach):
         raise UsageError("--dry-run cannot be combined with --detach or --attach", hint="stargaze fetch --dry-run")
     given = {**search, "name": names, "update": update or None, "file": inputs}
-    if runs_on_cluster(on, detach=detach, attach=attach, options=given) and not dry_run:
-        remote = {"options": ["--update"] * update, "files": inputs or [Path(name) for name in config.fetch.files]}
-        outcome = run_on_cluster("fetch", session, detach=detach, attach=attach, **remote)
-        if outcome is not None:
-            out.answer(outcome.value, outcome.text)
-            out.note("next: stargaze select-features")
-        return
+    place = resolve_place(place, given)
+    if dry_run:
+        place = PlaceOptions("local")
     github = GithubOptions(token=os.environ.get("GITHUB_TOKEN", ""), update=update, log=out.note if verbose else None)
-    with lock_store(store), out.progress("fetch") as report:
+
+    def run(report: Report) -> CommandResult:
         if dry_run:
-            result: Any = plan_fetch(config, store, inputs, report, github)
-        else:
-            result = fetch_repositories(config, store, inputs, utc_now(), report, github)
-    out.answer(result.as_dict(), result.as_text())
-    out.note("next: stargaze fetch" if dry_run else "next: stargaze select-features")
+            plan = plan_fetch(config, store, inputs, report, github)
+            return CommandResult(plan.as_dict(), plan.as_text())
+        summary = fetch_repositories(config, store, inputs, utc_now(), report, github)
+        return CommandResult(summary.as_dict(), summary.as_text())
+
+    files_of_job = inputs or [Path(name) for name in config.fetch.files]
+    if result := run_stage("fetch", session, place, run, options=["--update"] * update, files=files_of_job):
+        out.answer(result.value, result.text)
+        out.note("next: stargaze fetch" if dry_run else "next: stargaze select-features")
 
 
 @command("features")
-def features(config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False) -> None:
+def features(common: CommonOptions) -> None:
     """List the features with source, unit, policy and meaning; with a store, also missing values and importance."""
     from stargaze.features.selection.feature_table import COLUMNS, list_features
 
-    out, _, store = open_session(config_path, store_path, as_json)
+    out, _, store = common.open_session()
     title = "Features (missing: share; under a policy: importance in nat², or why it was removed)"
     out.table(list_features(store), COLUMNS, title)
 
 
 @command("select-features")
 def select_features(
-    on: On = None,
-    detach: Detach = False,
-    attach: Attach = False,
-    config_path: ConfigPath = None,
-    store_path: StorePath = None,
-    as_json: AsJson = False,
+    *,
+    place: PlaceOptions,
+    common: CommonOptions,
 ) -> None:
     """Select the features of each policy, with a reason for each one that is removed."""
     from stargaze.features.selection.select_features import select_features
-    from stargaze.infra.jobs.placement import runs_on_cluster
-    from stargaze.store import lock_store
 
-    session = open_session(config_path, store_path, as_json)
+    session = common.open_session()
     out, config, store = session
-    if runs_on_cluster(on, detach=detach, attach=attach, options={}):
-        outcome = run_on_cluster("select-features", session, detach=detach, attach=attach)
-        if outcome is None:
-            return
-        rows = outcome.value
-    else:
-        with lock_store(store), out.progress("select-features") as report:
-            rows = select_features(config.features, store, report).as_rows()
-    title = "Features (importance in nat², or why it was removed)"
-    out.table(rows, ["feature", "missing", "rho", *POLICIES], title)
-    out.text(f"plot: {store.selection_plot}")
-    out.note("next: stargaze screen")
+
+    def run(report: Report) -> CommandResult:
+        return CommandResult(select_features(config.features, store, report).as_rows())
+
+    if result := run_stage("select-features", session, resolve_place(place, {}), run):
+        title = "Features (importance in nat², or why it was removed)"
+        out.table(result.value, ["feature", "missing", "rho", *POLICIES], title)
+        out.text(f"plot: {store.selection_plot}")
+        out.note("next: stargaze screen")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stargaze.commands.options import AsJson, ConfigPath, StorePath, command_with_example, open_session, utc_now
+from stargaze.commands.options import CommonOptions, ConfigOptions, command_with_example, utc_now
 from stargaze.errors import UsageError
 
 EXAMPLES = {
@@ -39,15 +39,14 @@ def deploy(
     rotate_secrets: Annotated[
         bool, typer.Option("--rotate-secrets", help="swarm: replace all passwords and keys.")
     ] = False,
-    config_path: ConfigPath = None,
-    store_path: StorePath = None,
-    as_json: AsJson = False,
+    *,
+    common: CommonOptions,
 ) -> None:
     """Push the bundle as a signed release, which hooks verify and install, unless it predicts worse than production."""
     from stargaze.serve.release.publish import check_force_reason, publish_release
     from stargaze.serve.release.quality_gate import check_quality
 
-    session = open_session(config_path, store_path, as_json)
+    session = common.open_session()
     out, config, store = session
     force_reason = check_force_reason(force)
 
@@ -83,14 +82,13 @@ def rollback(
     to: Annotated[
         str | None, typer.Argument(help="Digest of a release or its first characters; default the previous one.")
     ] = None,
-    config_path: ConfigPath = None,
-    store_path: StorePath = None,
-    as_json: AsJson = False,
+    *,
+    common: CommonOptions,
 ) -> None:
     """Return to the previous release; this is recorded as a new release."""
     from stargaze.serve.release.publish import rollback_release
 
-    session = open_session(config_path, store_path, as_json)
+    session = common.open_session()
     if session.config.deploy.to == "swarm":
         from stargaze.commands import swarm
 
@@ -101,14 +99,14 @@ def rollback(
 
 
 @command("releases")
-def releases(config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False) -> None:
+def releases(common: CommonOptions) -> None:
     """List the releases, newest first: date, kind, bundle and author."""
     from stargaze.serve.release.publish import list_releases
 
-    out, _, store = open_session(config_path, store_path, as_json)
+    out, _, store = common.open_session()
     rows = [dataclasses.asdict(release) for release in list_releases(store)]
     short = [{**row, "digest": row["digest"][:12]} for row in rows]
-    out.table(rows if as_json else short, ["created_at", "kind", "digest", "author"])
+    out.table(rows if common.as_json else short, ["created_at", "kind", "digest", "author"])
 
 
 @command("logs")
@@ -116,26 +114,25 @@ def logs(
     service: Annotated[str, typer.Argument(help="A service as named by status: web, worker, broker, results.")],
     lines: Annotated[int, typer.Option("--lines", "-n", help="Number of lines per replica.", min=1)] = 100,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until Ctrl-C.")] = False,
-    config_path: ConfigPath = None,
-    store_path: StorePath = None,
+    *,
+    common: ConfigOptions,
 ) -> None:
     """Print the log of a Swarm service, from all its replicas."""
     from stargaze.commands import swarm
 
-    swarm.logs(open_session(config_path, store_path), service, lines=lines, follow=follow)
+    swarm.logs(common.open_session(), service, lines=lines, follow=follow)
 
 
 @command("scale")
 def scale(
     replicas: Annotated[list[str], typer.Argument(help="Replicas per service.", metavar="SERVICE=NUMBER...")],
-    config_path: ConfigPath = None,
-    store_path: StorePath = None,
-    as_json: AsJson = False,
+    *,
+    common: CommonOptions,
 ) -> None:
     """Set the number of web and worker replicas in the Swarm, until the next deploy."""
     from stargaze.commands import swarm
 
-    swarm.scale(open_session(config_path, store_path, as_json), replicas)
+    swarm.scale(common.open_session(), replicas)
 
 
 @command("drill")
@@ -150,15 +147,18 @@ def drill(
         float,
         typer.Option(help="Load in requests/s; at most what serve.rate_limit allows.", min=0.1, max=1000),
     ] = 50.0,
-    config_path: ConfigPath = None,
-    store_path: StorePath = None,
-    as_json: AsJson = False,
+    *,
+    common: CommonOptions,
 ) -> None:
     """Kill parts of production under load, one after the other, and check the expectations. Exits with 1 if one failed."""
     from stargaze.commands import swarm
 
-    session = open_session(config_path, store_path, as_json)
-    options = ["--store", str(session.store.root), *(["--config", str(config_path)] if config_path else [])]
+    session = common.open_session()
+    options = [
+        "--store",
+        str(session.store.root),
+        *(["--config", str(common.config_path)] if common.config_path else []),
+    ]
     swarm.drill(session, name=name, only=only, rate=rate, deploy_options=options)
 
 
@@ -167,15 +167,15 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     workers: Annotated[int | None, typer.Option(help="Prediction processes.")] = None,
-    config_path: ConfigPath = None,
-    store_path: StorePath = None,
+    *,
+    common: ConfigOptions,
 ) -> None:
     """Serve the page and the API with gunicorn and a Celery worker, until Ctrl-C."""
     from stargaze.serve.runtime.settings import Sources
     from stargaze.serve.supervisor.supervise import serve
 
     options = {"serve.port": port, "serve.host": host, "serve.worker_processes": workers}
-    out, config, store = open_session(config_path, store_path, options=options)
+    out, config, store = common.open_session(options)
     sources = Sources(config.github.api_url, config.growth.history_file)
     code = serve(config.serve, store, sources, announce=lambda url: out.text(f"serving at {url} (Ctrl-C stops it)"))
     raise typer.Exit(code)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stargaze.commands.options import AsJson, ConfigPath, StorePath, command_with_example, open_session, utc_now
+from stargaze.commands.options import CommonOptions, ConfigOptions, command_with_example, utc_now
 
 EXAMPLES = {
     "hook install": "stargaze hook install",
@@ -26,13 +26,13 @@ command = command_with_example(app, EXAMPLES, "hook")
 
 
 @command("install")
-def install(folder: Folder = Path(), config_path: ConfigPath = None, store_path: StorePath = None) -> None:
+def install(folder: Folder = Path(), *, common: ConfigOptions) -> None:
     """Write a post-commit hook: each commit runs the stages from fetch to deploy in the background."""
     from stargaze.config import find_config_file
     from stargaze.pipeline.post_commit import install_hook
 
-    out, _, store = open_session(config_path, store_path)
-    path = install_hook(folder, store, find_config_file(config_path))
+    out, _, store = common.open_session()
+    path = install_hook(folder, store, find_config_file(common.config_path))
     out.text(f"wrote {path}; the next commit is trained, compared and released")
 
 
@@ -46,33 +46,33 @@ def remove(folder: Folder = Path()) -> None:
 
 
 @command("start")
-def start(config_path: ConfigPath = None, store_path: StorePath = None) -> None:
+def start(common: ConfigOptions) -> None:
     """Start the stages in the background, as the hook does."""
     from stargaze.pipeline.post_commit import start_in_background
 
-    out, _, store = open_session(config_path, store_path)
-    config_option = ["--config", str(config_path.resolve())] if config_path else []
+    out, _, store = common.open_session()
+    config_option = ["--config", str(common.config_path.resolve())] if common.config_path else []
     log = start_in_background([*config_option, "--store", str(store.root.resolve())], store)
     out.text(f"stargaze: training the committed state; see stargaze hook status, or tail -f {log}")
 
 
 @command("run")
-def run(config_path: ConfigPath = None, store_path: StorePath = None) -> None:
+def run(common: ConfigOptions) -> None:
     """Run the stages for the waiting commits; does nothing if they already run."""
     from stargaze.pipeline import post_commit
     from stargaze.pipeline.run import run_stages
 
-    out, config, store = open_session(config_path, store_path)
+    out, config, store = common.open_session()
     post_commit.request_run(store)
     post_commit.run_requested(store, lambda: run_stages(config, store, out, again=False, clock=utc_now), utc_now)
 
 
 @command("status")
-def status(*, config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False) -> None:
+def status(common: CommonOptions) -> None:
     """Show how the stages of the last commit ended."""
     from stargaze.pipeline.post_commit import read_outcome
 
-    out, _, store = open_session(config_path, store_path, as_json)
+    out, _, store = common.open_session()
     outcome = read_outcome(store)
     state = "is running" if outcome["running"] else "succeeded" if outcome["succeeded"] else "failed"
     message = f": {outcome['message']}" if outcome["message"] else ""

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stargaze.commands.options import AsJson, ConfigPath, StorePath, open_session
+from stargaze.commands.options import CommonOptions, ConfigOptions, command_with_example
 from stargaze.errors import DifferenceFoundError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from stargaze.config import InfraSection
     from stargaze.infra.hosts.state_dir import StateDir
@@ -37,12 +36,7 @@ app = typer.Typer(
 )
 
 
-def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command with its example below its help."""
-    more = {"ignore_unknown_options": True} if name == "ssh" else {}
-    return app.command(name, epilog=f"Example: {EXAMPLES[f'infra {name}']}", context_settings=more)
-
-
+command = command_with_example(app, EXAMPLES, "infra")
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and change nothing.")]
 
 
@@ -51,46 +45,44 @@ def up(
     *,
     dry_run: DryRun = False,
     configure: Annotated[bool, typer.Option(help="Run the playbooks on the machines afterwards.")] = True,
-    path: ConfigPath = None,
-    store: StorePath = None,
-    as_json: AsJson = False,
+    common: CommonOptions,
 ) -> None:
     """Create, update or delete machines until the cloud matches the config, then configure them. A second run changes nothing."""
-    out, section, state_dir, opened = _open(path, store, as_json)
+    out, section, state_dir, opened = _open(common)
     answer = {"plan": _bring_up(out, section, state_dir, dry_run=dry_run) if section.provider == "openstack" else []}
     if not dry_run:
         answer["machines"] = _configure_if_changed(out, section, state_dir, opened) if configure else []
-    if as_json:
+    if out.as_json:
         out.answer(answer)
 
 
 @command("status")
-def status(path: ConfigPath = None, store: StorePath = None, as_json: AsJson = False) -> None:
+def status(common: CommonOptions) -> None:
     """Show every machine: its state in the cloud, its addresses, and whether it accepts ssh."""
     from stargaze.infra.status import survey_machines
 
-    out, section, state_dir, _ = _open(path, store, as_json)
+    out, section, state_dir, _ = _open(common)
     rows = survey_machines(section, state_dir)
     out.table(rows, ["machine", "state", "address", "private_ip", "ssh"], f"Machines of {section.name}")
     if any(row["ssh"] != "ok" for row in rows):
         raise DifferenceFoundError("cannot log in to every machine", hint="stargaze infra up")
 
 
-@command("ssh")
+@command("ssh", context_settings={"ignore_unknown_options": True})
 def ssh(
     name: Annotated[str, typer.Argument(help="A machine as named by infra status.")],
     remote_command: Annotated[
         list[str] | None, typer.Argument(metavar="COMMAND", help="A command to run instead of a shell.")
     ] = None,
-    path: ConfigPath = None,
-    store: StorePath = None,
+    *,
+    common: ConfigOptions,
 ) -> None:
     """Open a shell on a machine by ssh, through the orchestration machine; only the pinned host key is trusted."""
     import os
 
     from stargaze.infra.status import ssh_command
 
-    _, section, state_dir, _ = _open(path, store, as_json=False)
+    _, section, state_dir, _ = _open(common)
     argv = [*ssh_command(section, state_dir, name, terminal=not remote_command), *(remote_command or [])]
     os.execvp(argv[0], argv)  # noqa: S606 - a list of our own, no shell
 
@@ -100,12 +92,10 @@ def configure(
     *,
     tags: Annotated[str, typer.Option(help="Only these parts, comma-separated: base, ray, swarm, page, git.")] = "",
     check: Annotated[bool, typer.Option("--check", help="Print what would change, and change nothing.")] = False,
-    path: ConfigPath = None,
-    store: StorePath = None,
-    as_json: AsJson = False,
+    common: CommonOptions,
 ) -> None:
     """Run the playbooks on all machines: users, firewall, Docker, Ray, the Swarm, the proxy, the release repositories."""
-    out, section, state_dir, opened = _open(path, store, as_json)
+    out, section, state_dir, opened = _open(common)
     tag_list = tuple(filter(None, tags.split(",")))
     out.table(
         _run_playbooks(section, state_dir, opened, tags=tag_list, check=check), ["machine", "changed"], "Configured"
@@ -115,13 +105,13 @@ def configure(
 @command("forget")
 def forget(
     name: Annotated[str, typer.Argument(help="A machine as named by infra status.")],
-    path: ConfigPath = None,
-    store: StorePath = None,
+    *,
+    common: ConfigOptions,
 ) -> None:
     """Forget the ssh host key of a machine that was created again, so that infra up reads the new one."""
     from stargaze.infra.hosts.host_keys import forget_host_key
 
-    out, _, state_dir, _ = _open(path, store, as_json=False)
+    out, _, state_dir, _ = _open(common)
     forget_host_key(state_dir, name)
     out.text(f"{name}: host key forgotten; next: stargaze infra up")
 
@@ -131,15 +121,13 @@ def down(
     *,
     dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
-    path: ConfigPath = None,
-    store: StorePath = None,
-    as_json: AsJson = False,
+    common: CommonOptions,
 ) -> None:
     """Delete everything that infra up created, and nothing else."""
     from stargaze.infra.openstack.client import connect
     from stargaze.infra.provision import plan_down, tear_down
 
-    out, section, state_dir, _ = _open(path, store, as_json)
+    out, section, state_dir, _ = _open(common)
     if section.provider == "static":
         raise UsageError(
             "stargaze did not create these machines and does not delete them", hint="stargaze infra status"
@@ -157,10 +145,10 @@ def down(
     out.text(f"{section.name}: everything is deleted")
 
 
-def _open(path: Path | None, store: str | None, as_json: bool) -> tuple[Output, InfraSection, StateDir, Store]:
+def _open(common: ConfigOptions) -> tuple[Output, InfraSection, StateDir, Store]:
     from stargaze.infra.hosts.state_dir import open_state_dir
 
-    out, settings, opened = open_session(path, store, as_json)
+    out, settings, opened = common.open_session()
     return out, settings.infra, open_state_dir(settings.infra, opened), opened
 
 

@@ -8,20 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from stargaze.commands.cluster import run_on_cluster
-from stargaze.commands.options import (
-    AsJson,
-    Attach,
-    ConfigPath,
-    Detach,
-    On,
-    Session,
-    StorePath,
-    command_with_example,
-    open_session,
-    utc_now,
-)
+from stargaze.commands.cluster import resolve_place, run_stage
+from stargaze.commands.options import CommonOptions, PlaceOptions, Session, command_with_example, utc_now
 from stargaze.errors import UsageError
+from stargaze.output import CommandResult
+from stargaze.system.progress import Report
 
 EXAMPLES = {
     "screen": "stargaze screen --families lightgbm,ridge",
@@ -50,34 +41,26 @@ def screen(
     ] = None,
     cpus: Annotated[float | None, typer.Option(help="docker: cores of a container.")] = None,
     memory: Annotated[float | None, typer.Option(help="docker: memory of a container in GB.")] = None,
-    on: On = None,
-    detach: Detach = False,
-    attach: Attach = False,
-    config_path: ConfigPath = None,
-    store_path: StorePath = None,
-    as_json: AsJson = False,
+    *,
+    place: PlaceOptions,
+    common: CommonOptions,
 ) -> None:
     """Compare the model families by cross-validation, each one isolated in a process, a container or a Ray task."""
-    from stargaze.infra.jobs.placement import runs_on_cluster
-    from stargaze.store import lock_store
     from stargaze.tuning.screen import leaderboard_rows, screen
 
     names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
     options = {"families": names, "max_rows": max_rows, "time_limit": time_limit, "executor": executor}
     options |= {"max_concurrent": max_concurrent, "cpus": cpus, "memory": memory}
     keys = {f"screening.{name}": value for name, value in options.items()}
-    session = open_session(config_path, store_path, as_json, keys)
+    session = common.open_session(keys)
     out, config, store = session
-    if runs_on_cluster(on, detach=detach, attach=attach, options=options):
-        outcome = run_on_cluster("screen", session, detach=detach, attach=attach)
-        if outcome is None:
-            return
-        rows = outcome.value
-    else:
-        with lock_store(store), out.progress("screen") as report:
-            rows = leaderboard_rows(screen(config.screening, store, config.features.seed, report))
-    out.table(rows, LEADERBOARD_COLUMNS, "Leaderboard (RMSLE in nat, fit time in s)")
-    out.note("next: stargaze tune")
+
+    def run(report: Report) -> CommandResult:
+        return CommandResult(leaderboard_rows(screen(config.screening, store, config.features.seed, report)))
+
+    if result := run_stage("screen", session, resolve_place(place, options), run):
+        out.table(result.value, LEADERBOARD_COLUMNS, "Leaderboard (RMSLE in nat, fit time in s)")
+        out.note("next: stargaze tune")
 
 
 @command("tune")
@@ -90,68 +73,57 @@ def tune(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a stopped tuning; finished trials are not repeated.")
     ] = False,
-    on: On = None,
-    detach: Detach = False,
-    attach: Attach = False,
-    config_path: ConfigPath = None,
-    store_path: StorePath = None,
-    as_json: AsJson = False,
+    *,
+    place: PlaceOptions,
+    common: CommonOptions,
 ) -> None:
     """Tune the finalists with Ray Tune and save the best as a bundle; with `tuning.target = "growth"`, fit forecasts.
 
     On the machines of stargaze infra: stargaze tune --on cluster
     """
-    from stargaze.infra.jobs.placement import runs_on_cluster
-    from stargaze.store import lock_store
     from stargaze.tuning.tune import tune
 
     options: dict[str, Any] = {"trials": trials, "time_budget": time_budget, "seed": seed}
     options |= {"max_concurrent": max_concurrent, "racing": racing}
-    keys = {f"tuning.{name}": value for name, value in {**options, "on": on}.items()}
-    session = open_session(config_path, store_path, as_json, keys)
+    keys = {f"tuning.{name}": value for name, value in {**options, "on": place.on}.items()}
+    session = common.open_session(keys)
     out, config, store = session
     options["resume"] = resume or None
-    on_cluster = runs_on_cluster(on, detach=detach, attach=attach, options=options, configured=config.tuning.on)
+    place = resolve_place(place, options, config.tuning.on)
     if config.tuning.target == "growth":
         search_options = [name for name, value in options.items() if value is not None and name != "seed"]
         if search_options:
             option = search_options[0].replace("_", "-")
             raise UsageError(f'--{option} has no effect when tuning.target is "growth"', hint="stargaze tune")
-        _tune_growth(session, on_cluster=on_cluster, detach=detach, attach=attach)
+        _tune_growth(session, place)
         return
-    if on_cluster:
-        outcome = run_on_cluster("tune", session, detach=detach, attach=attach, resume=resume)
-        if outcome is None:
-            return
-        out.answer(outcome.value, outcome.text)
-    else:
-        with lock_store(store), out.progress("tune") as report:
-            tuned = tune(config.tuning, store, now=utc_now(), resume=resume, report=report)
-        out.answer(dataclasses.asdict(tuned), tuned.as_text())
-    out.note("next: stargaze deploy")
+
+    def run(report: Report) -> CommandResult:
+        tuned = tune(config.tuning, store, now=utc_now(), resume=resume, report=report)
+        return CommandResult(dataclasses.asdict(tuned), tuned.as_text())
+
+    if result := run_stage("tune", session, place, run, resume=resume):
+        out.answer(result.value, result.text)
+        out.note("next: stargaze deploy")
 
 
 @command("predict")
-def predict(
-    names: Names, config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False
-) -> None:
+def predict(names: Names, common: CommonOptions) -> None:
     """Predict the stars of known repositories on this machine, with interval and the strongest factors."""
     from stargaze.serve.prediction.local import predict_locally
 
-    out, _, store = open_session(config_path, store_path, as_json)
+    out, _, store = common.open_session()
     rows = predict_locally(store, names)
     columns = ["rank", "repository", "predicted", "interval", "percentile", "actual", "factors"]
-    out.table(rows if not as_json else [row["prediction"] for row in rows], columns)
+    out.table(rows if not common.as_json else [row["prediction"] for row in rows], columns)
 
 
 @command("forecast")
-def forecast(
-    names: Names, config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False
-) -> None:
+def forecast(names: Names, common: CommonOptions) -> None:
     """Forecast the stars of repositories from their star history, one row per horizon, with the growth bundle."""
     from stargaze.serve.prediction.local import forecast_rows
 
-    out, config, store = open_session(config_path, store_path, as_json)
+    out, config, store = common.open_session()
     rows = forecast_rows(config.growth, store, names, now=utc_now())
     out.table(rows, ["repository", "last_day", "stars", "days", "forecast", "low", "high"], "Forecast")
 
@@ -161,40 +133,35 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write it; default report.html in the store.")
     ] = None,
-    config_path: ConfigPath = None,
-    store_path: StorePath = None,
-    as_json: AsJson = False,
+    *,
+    common: CommonOptions,
 ) -> None:
     """Write one HTML page about the newest bundle: data card, model card, charts, and their numbers."""
     from stargaze.report.write import write_report
 
-    out, _, store = open_session(config_path, store_path, as_json)
+    out, _, store = common.open_session()
     with out.progress("report") as progress:
         written = write_report(store, output, progress)
     out.answer(written.tables.as_dict(), written.as_text())
 
 
-def _tune_growth(session: Session, *, on_cluster: bool, detach: bool, attach: bool) -> None:
-    from stargaze.store import lock_store
+def _tune_growth(session: Session, place: PlaceOptions) -> None:
     from stargaze.tuning.growth.tune_growth import tune_growth
 
     out, config, store = session
-    if on_cluster:
-        outcome = run_on_cluster("tune", session, detach=detach, attach=attach)
-        if outcome is None:
-            return
-        tuned = outcome.value
-    else:
-        with lock_store(store), out.progress("tune") as report:
-            tuned = dataclasses.asdict(tune_growth(config.growth, config.tuning, store, now=utc_now(), report=report))
+
+    def run(report: Report) -> CommandResult:
+        tuned = tune_growth(config.growth, config.tuning, store, now=utc_now(), report=report)
+        return CommandResult(dataclasses.asdict(tuned))
+
+    if not (result := run_stage("tune", session, place, run)):
+        return
+    tuned = result.value
     if out.as_json:
         out.answer(tuned)
         return
-    out.table(
-        tuned["anomalies"],
-        ["anomaly", "cases", "repositories", "action", "examples"],
-        "Anomalies of the history",
-    )
+    anomaly_columns = ["anomaly", "cases", "repositories", "action", "examples"]
+    out.table(tuned["anomalies"], anomaly_columns, "Anomalies of the history")
     columns = ["days", "method", "examples", "r2", "median_error", "coverage"]
     out.table(tuned["scores"], columns, "Growth (R² of its log, error as a share)")
     out.text(f"growth bundle {Path(tuned['bundle']).name[:12]} of {tuned['repositories']:,} repositories")

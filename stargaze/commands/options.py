@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import typing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -10,22 +14,12 @@ import typer
 
 from stargaze.config import Config, load
 from stargaze.output import Output
+from stargaze.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from stargaze.store import Store
-
-ConfigPath = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Config file [default: stargaze.toml if it exists].")
-]
-StorePath = Annotated[str | None, typer.Option("--store", help="Folder of all artifacts.")]
-On = Annotated[
-    str | None, typer.Option("--on", help="Where it runs: local, or cluster (the machines of stargaze infra).")
-]
-Detach = Annotated[bool, typer.Option("--detach", help="cluster: start the job and return at once.")]
-Attach = Annotated[bool, typer.Option("--attach", help="cluster: follow the running job and download its results.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+    Command = Callable[..., None]
 
 
 class Session(NamedTuple):
@@ -36,25 +30,78 @@ class Session(NamedTuple):
     store: Store
 
 
-def open_session(
-    config_path: Path | None, store_path: str | None, as_json: bool = False, options: Mapping[str, Any] | None = None
-) -> Session:
-    """Load the config with the options applied, and open the store."""
-    from stargaze.store import Store
+@dataclass(frozen=True)
+class ConfigOptions:
+    """The options of every command that reads the config."""
 
-    config = load(config_path, options={"store.path": store_path, **(options or {})})
-    return Session(Output(as_json), config, Store(Path(config.store.path)))
+    config_path: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Config file [default: stargaze.toml if it exists].")
+    ] = None
+    store_path: Annotated[str | None, typer.Option("--store", help="Folder of all artifacts.")] = None
+
+    def open_session(self, options: Mapping[str, Any] | None = None) -> Session:
+        """Load the config with these options, named as its keys, applied; open the store."""
+        config = load(self.config_path, options={"store.path": self.store_path, **(options or {})})
+        return Session(Output(getattr(self, "as_json", False)), config, Store(Path(config.store.path)))
+
+
+@dataclass(frozen=True)
+class CommonOptions(ConfigOptions):
+    """The options of every command that prints a result."""
+
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False
+
+
+@dataclass(frozen=True)
+class PlaceOptions:
+    """The options of a stage that can run on the cluster."""
+
+    on: Annotated[
+        str | None, typer.Option(help="Where it runs: local, or cluster (the machines of stargaze infra).")
+    ] = None
+    detach: Annotated[bool, typer.Option("--detach", help="cluster: start the job and return at once.")] = False
+    attach: Annotated[
+        bool, typer.Option("--attach", help="cluster: follow the running job and download its results.")
+    ] = False
 
 
 def command_with_example(
     app: typer.Typer, examples: Mapping[str, str], group: str = ""
-) -> Callable[..., Callable[[Callable[..., None]], Callable[..., None]]]:
+) -> Callable[..., Callable[[Command], Command]]:
     """Return a decorator that registers a command with its example below its help."""
 
-    def command(name: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-        return app.command(name, epilog=f"Example: {examples[f'{group} {name}'.strip()]}", **settings)
+    def command(name: str, **settings: Any) -> Callable[[Command], Command]:
+        register = app.command(name, epilog=f"Example: {examples[f'{group} {name}'.strip()]}", **settings)
+        return lambda function: register(_expand_options(function))
 
     return command
+
+
+def _expand_options(function: Command) -> Command:
+    """Return a function that has the single options in place of each parameter that is a dataclass of options."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    groups = {name: dataclasses.fields(hint) for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+
+    def expanded(**values: Any) -> None:
+        for name, fields in groups.items():
+            values[name] = hints[name](**{field.name: values.pop(field.name) for field in fields})
+        function(**values)
+
+    parameters = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in groups:
+            types = typing.get_type_hints(hints[name], include_extras=True)
+            options = [(field.name, field.default, types[field.name]) for field in groups[name]]
+        else:
+            options = [(name, parameter.default, hints[name])]
+        parameters += [
+            inspect.Parameter(option, parameter.KEYWORD_ONLY, default=default, annotation=hint)
+            for option, default, hint in options
+        ]
+    expanded.__doc__ = function.__doc__
+    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return expanded
 
 
 def utc_now() -> datetime:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from stargaze.commands.options import AsJson, ConfigPath, StorePath, command_with_example, open_session, utc_now
+from stargaze.commands.options import CommonOptions, command_with_example, utc_now
 from stargaze.config import DEFAULT_PATH, render
 from stargaze.errors import DifferenceFoundError, UsageError
 from stargaze.output import Output
@@ -45,9 +45,9 @@ def init(
 
 
 @command("config")
-def show_config(config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False) -> None:
+def show_config(common: CommonOptions) -> None:
     """Print the effective configuration (default, file, environment and option merged)."""
-    out, config, _ = open_session(config_path, store_path, as_json)
+    out, config, _ = common.open_session()
     out.answer(dataclasses.asdict(config), render(config))
 
 
@@ -59,24 +59,23 @@ def run(
     again: Annotated[bool, typer.Option("--again", help="Run every stage, also the finished ones.")] = False,
     trials: Annotated[int | None, typer.Option(help="Configurations to try.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
-    config_path: ConfigPath = None,
-    store_path: StorePath = None,
-    as_json: AsJson = False,
+    *,
+    common: CommonOptions,
 ) -> None:
     """Run the whole pipeline, from repositories to the web page; finished stages are skipped."""
     from stargaze.pipeline.run import run_pipeline
 
     options = {"tuning.trials": trials, "serve.port": port}
-    out, config, store = open_session(config_path, store_path, as_json, options)
+    out, config, store = common.open_session(options)
     raise typer.Exit(run_pipeline(config, store, out, once=once, again=again, clock=utc_now))
 
 
 @command("status")
-def status(config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False) -> None:
+def status(common: CommonOptions) -> None:
     """List every artifact with its contents, date and path; with a Swarm, also its machines and services."""
     from stargaze.pipeline.status import ARTIFACT_COLUMNS, list_artifacts
 
-    session = open_session(config_path, store_path, as_json)
+    session = common.open_session()
     artifacts = list_artifacts(session.store)
     if session.config.deploy.to == "swarm":
         from stargaze.commands.swarm import show_status
@@ -87,11 +86,11 @@ def status(config_path: ConfigPath = None, store_path: StorePath = None, as_json
 
 
 @command("doctor")
-def doctor(config_path: ConfigPath = None, store_path: StorePath = None, as_json: AsJson = False) -> None:
+def doctor(common: CommonOptions) -> None:
     """Check this machine, the cloud and its machines, and show how to fix each problem. Exits with 1 if a check failed."""
     from stargaze.pipeline.doctor import run_checks
 
-    out, config, store = open_session(config_path, store_path, as_json)
+    out, config, store = common.open_session()
     checks = run_checks(config, store, os.environ)
     out.table([check.as_row() for check in checks], ["check", "state", "result", "fix"])
     failed = [check.name for check in checks if check.state == "error"]

@@ -19,6 +19,7 @@ from stargaze.errors import ExternalError, MissingInputError, StargazeError, Usa
 from stargaze.infra.jobs.archive import checksums, pack_files, unpack_files
 from stargaze.infra.jobs.spec import JobSpec
 from stargaze.infra.jobs.ssh_client import JobService
+from stargaze.output import CommandResult
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors, read_json, scratch_folder, write_json
 from stargaze.system.progress import Report
@@ -29,14 +30,6 @@ KEPT_LINES = 20
 """Last lines that a command printed, for the error message if it crashes."""
 STOPPED = (130, 143, -2, -15)
 """Exit codes of a command that was stopped."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a command, as JSON and as text."""
-
-    value: Any
-    text: str = ""
 
 
 def read_job(store: Store) -> dict[str, Any] | None:
@@ -106,7 +99,7 @@ def submit_job(
     return public
 
 
-def follow_job(stage: str, service: JobService, store: Store, report: Report) -> Outcome:
+def follow_job(stage: str, service: JobService, store: Store, report: Report) -> CommandResult:
     """Show the progress of the job until it has ended, download its results and return its result, or raise its error.
 
     Ctrl-C stops the job, downloads its partial results and raises KeyboardInterrupt. If this process ends in another way or the
@@ -125,7 +118,7 @@ def follow_job(stage: str, service: JobService, store: Store, report: Report) ->
         download_results(service, store, job["outputs"])
         if store.journal.name in job["partial_outputs"]:
             _clean_journal(store, resumed=store.journal.name in job["inputs"])
-        return Outcome(output.result, output.text)
+        return CommandResult(output.result, output.text)
     download_results(service, store, job["partial_outputs"])
     if output.error is not None and exit_code not in STOPPED:
         raise error_from_code(output.error["error"], output.error["hint"], output.error["code"])

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from stargaze.config import Config
 from stargaze.errors import ExternalError
-from stargaze.infra.jobs.client import Outcome, check_inputs, follow_job, read_job, require_job, submit_job
+from stargaze.infra.jobs.client import check_inputs, follow_job, read_job, require_job, submit_job
 from stargaze.infra.jobs.spec import build_spec
 from stargaze.infra.jobs.ssh_client import HeadLayout, JobService, SshJobService, store_id
+from stargaze.output import CommandResult
 from stargaze.store import Store
 from stargaze.system.progress import Report
 
@@ -53,7 +54,7 @@ def is_started(stage: str, store: Store) -> bool:
     return job is not None and job["stage"] == stage
 
 
-def attach_stage(stage: str, config: Config, store: Store, report: Report) -> Outcome:
+def attach_stage(stage: str, config: Config, store: Store, report: Report) -> CommandResult:
     """Follow a stage that was started on the cluster and download its results; return its result as if it ran here."""
     require_job(stage, store)  # before the cluster is contacted
     outcome = follow_job(stage, connect_cluster(config, store), store, report)

@@ -15,6 +15,7 @@ from stargaze.errors import CredentialsError, ExternalError, MissingInputError, 
 from stargaze.infra.jobs import client as job_client
 from stargaze.infra.jobs.client import check_inputs, follow_job, submit_job
 from stargaze.infra.jobs.spec import build_spec
+from stargaze.output import CommandResult
 from stargaze.store import Store
 from tests.infra.jobs.conftest import NOW, FakeJobService, RemoteSide
 from tests.waiting import wait_for
@@ -296,4 +297,4 @@ def test_an_older_journal_is_handled_as_by_a_local_tuning(
 
 
 def test_an_outcome_converts_to_a_dict() -> None:
-    assert dataclasses.asdict(job_client.Outcome([1], "one")) == {"value": [1], "text": "one"}
+    assert dataclasses.asdict(CommandResult([1], "one")) == {"value": [1], "text": "one"}

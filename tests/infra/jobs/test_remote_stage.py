@@ -13,8 +13,8 @@ import pytest
 from stargaze.config import Config, InfraSection, TuningSection
 from stargaze.errors import ConfigError, ExternalError, MissingInputError
 from stargaze.infra.jobs import remote_stage
-from stargaze.infra.jobs.client import Outcome
 from stargaze.infra.jobs.ssh_client import SshJobService
+from stargaze.output import CommandResult
 from stargaze.pipeline.stages import _run_tuning
 from stargaze.store import Store
 from stargaze.system.files import write_json
@@ -67,17 +67,17 @@ def test_only_fetch_receives_the_token(
 def test_the_result_contains_the_local_path_of_the_bundle(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.root.mkdir()
     write_json(store.root / "job.json", {"stage": "tune"})
-    monkeypatch.setattr(remote_stage, "follow_job", lambda *_: Outcome({"bundle": "store/bundles/abc"}, "text"))
+    monkeypatch.setattr(remote_stage, "follow_job", lambda *_: CommandResult({"bundle": "store/bundles/abc"}, "text"))
 
     found = remote_stage.attach_stage("tune", Config(infra=MACHINES), store, quiet)
 
-    assert found == Outcome({"bundle": str(store.bundles / "abc")}, "text")
+    assert found == CommandResult({"bundle": str(store.bundles / "abc")}, "text")
 
 
 def test_a_stage_without_a_result_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.root.mkdir()
     write_json(store.root / "job.json", {"stage": "tune"})
-    monkeypatch.setattr(remote_stage, "follow_job", lambda *_: Outcome(None))
+    monkeypatch.setattr(remote_stage, "follow_job", lambda *_: CommandResult(None))
 
     with pytest.raises(ExternalError, match="tune returned no result"):
         remote_stage.attach_stage("tune", Config(infra=MACHINES), store, quiet)
@@ -109,7 +109,7 @@ def test_a_run_tunes_on_the_cluster_and_attaches_to_a_running_job(
     done = list[str]()
     monkeypatch.setattr(remote_stage, "start_stage", lambda stage, *_, **__: done.append(f"begin {stage}"))
     monkeypatch.setattr(
-        remote_stage, "attach_stage", lambda stage, *_: done.append(f"attend {stage}") or Outcome({"trials": 3})
+        remote_stage, "attach_stage", lambda stage, *_: done.append(f"attend {stage}") or CommandResult({"trials": 3})
     )
 
     found = _run_tuning(Config(tuning=TuningSection(on="cluster")), store, NOW, quiet, resume=False)
@@ -138,9 +138,9 @@ def away(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         asked.append(("begin", stage, taken))
         return {"machine": "development"}
 
-    def attend(stage: str, *_: Any) -> Outcome:
+    def attend(stage: str, *_: Any) -> CommandResult:
         asked.append(("attend", stage))
-        return Outcome(values[stage], "in words")
+        return CommandResult(values[stage], "in words")
 
     monkeypatch.setattr(remote_stage, "start_stage", begin)
     monkeypatch.setattr(remote_stage, "attach_stage", attend)
