@@ -96,11 +96,7 @@ def features(common: CommonOptions) -> None:
 
 
 @command("select-features")
-def select_features(
-    *,
-    place: PlaceOptions,
-    common: CommonOptions,
-) -> None:
+def select_features(*, place: PlaceOptions, common: CommonOptions) -> None:
     """Select the features of each policy, with a reason for each one that is removed."""
     from stargaze.features.selection.select_features import select_features
 

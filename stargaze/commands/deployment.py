@@ -144,8 +144,7 @@ def drill(
         str, typer.Option(help="Some of these faults, comma-separated: worker, web, broker, node, deploy.")
     ] = "",
     rate: Annotated[
-        float,
-        typer.Option(help="Load in requests/s; at most what serve.rate_limit allows.", min=0.1, max=1000),
+        float, typer.Option(help="Load in requests/s; at most what serve.rate_limit allows.", min=0.1, max=1000)
     ] = 50.0,
     *,
     common: CommonOptions,

@@ -104,9 +104,7 @@ def configure(
 
 @command("forget")
 def forget(
-    name: Annotated[str, typer.Argument(help="A machine as named by infra status.")],
-    *,
-    common: ConfigOptions,
+    name: Annotated[str, typer.Argument(help="A machine as named by infra status.")], *, common: ConfigOptions
 ) -> None:
     """Forget the ssh host key of a machine that was created again, so that infra up reads the new one."""
     from stargaze.infra.hosts.host_keys import forget_host_key

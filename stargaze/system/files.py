@@ -77,8 +77,7 @@ def convert_disk_errors(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in UNUSABLE_PATH:
             raise ExternalError(
-                f"{path}: cannot be written: {error.strerror}",
-                hint="point store.path to a folder that can be created",
+                f"{path}: cannot be written: {error.strerror}", hint="point store.path to a folder that can be created"
             ) from error
         raise
 

@@ -61,12 +61,7 @@ def check_inputs(spec: JobSpec, store: Store) -> None:
 
 
 def submit_job(
-    spec: JobSpec,
-    service: JobService,
-    store: Store,
-    now: datetime,
-    environment: Mapping[str, str],
-    report: Report,
+    spec: JobSpec, service: JobService, store: Store, now: datetime, environment: Mapping[str, str], report: Report
 ) -> dict[str, str]:
     """Upload the inputs, which exist, and start the job; return its id, stage, machine and time.
 
