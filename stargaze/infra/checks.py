@@ -15,9 +15,8 @@ from stargaze.diagnostics import Check, catch_errors
 from stargaze.errors import ExternalError
 from stargaze.infra.hosts.host_list import read_ssh_hosts
 from stargaze.infra.hosts.state_dir import StateDir
-from stargaze.infra.plan.cloud import Cloud
 from stargaze.infra.plan.plan import Action, Plan
-from stargaze.infra.plan.resources import ANYWHERE
+from stargaze.infra.plan.resources import ANYWHERE, Cloud
 from stargaze.infra.provision import plan_up
 from stargaze.system.ssh import SshHost
 

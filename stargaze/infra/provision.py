@@ -8,19 +8,16 @@ from dataclasses import dataclass
 
 from stargaze.config import InfraSection
 from stargaze.errors import ExternalError
-from stargaze.infra.hosts.cloud_init import render_user_data
-from stargaze.infra.hosts.host_keys import learn_host_keys
+from stargaze.infra.hosts.host_keys import learn_host_keys, render_cloud_init
 from stargaze.infra.hosts.host_list import find_ssh_hosts, ssh_access, to_ssh_hosts, write_hosts
 from stargaze.infra.hosts.leave_swarm import remove_from_swarm
 from stargaze.infra.hosts.state_dir import StateDir, derive_public_key, ensure_private_key
 from stargaze.infra.hosts.wait_for_ssh import wait_for_ssh
 from stargaze.infra.machines import Host, Machine, list_machines, parse_machine_name, server_name
 from stargaze.infra.plan.apply import OnStep, apply_plan, wait_until_active
-from stargaze.infra.plan.cloud import Cloud
-from stargaze.infra.plan.offers import Problem, resolve_offers
-from stargaze.infra.plan.own_address import detect_own_address
+from stargaze.infra.plan.offers import Problem, detect_own_address, resolve_offers
 from stargaze.infra.plan.plan import Plan, plan_changes, plan_teardown
-from stargaze.infra.plan.resources import ActualResource, desired_resources
+from stargaze.infra.plan.resources import ActualResource, Cloud, desired_resources
 from stargaze.system.progress import Notify
 
 MAX_ROUNDS = 4
@@ -48,7 +45,7 @@ def plan_up(section: InfraSection, cloud: Cloud, state_dir: StateDir) -> Plan:
         actual = tuple(resource for resource in actual if resource.key != f"keypair {section.keypair}")
     resolved, unresolved = resolve_offers(section, offers)
     desired = desired_resources(
-        section, resolved, public_key, lambda machine: render_user_data(public_key, machine.name)
+        section, resolved, public_key, lambda machine: render_cloud_init(public_key, machine.name)
     )
     return plan_changes(desired, actual, resolved, offers.limits, (*unresolved, *problems))
 

@@ -11,7 +11,7 @@ import pytest
 
 from stargaze.config import InfraSection
 from stargaze.errors import ExternalError
-from stargaze.infra.hosts.cloud_init import BEGIN, END
+from stargaze.infra.hosts.host_keys import BEGIN, END
 from stargaze.infra.plan.offers import Flavor, Image, Limit, Network, Offers
 from stargaze.infra.plan.resources import ActualResource, DesiredResource
 
@@ -33,7 +33,7 @@ SECTION = InfraSection(ssh_from=["192.0.2.0/24"], timeout=10)
 
 
 class FakeCloud:
-    """Implements :class:`stargaze.infra.plan.cloud.Cloud` in memory; ``failures`` has the errors of ``create`` by key."""
+    """Implements :class:`stargaze.infra.plan.resources.Cloud` in memory; ``failures`` has the errors of ``create`` by key."""
 
     auth_host = "127.0.0.1"
 

@@ -1,4 +1,4 @@
-"""The OpenStack client: implements :class:`stargaze.infra.plan.cloud.Cloud` with openstacksdk."""
+"""The OpenStack client: implements :class:`stargaze.infra.plan.resources.Cloud` with openstacksdk."""
 
 from __future__ import annotations
 

@@ -9,9 +9,8 @@ from graphlib import TopologicalSorter
 from typing import Literal
 
 from stargaze.errors import ExternalError, StargazeError
-from stargaze.infra.plan.cloud import Cloud
 from stargaze.infra.plan.plan import Plan, Step
-from stargaze.infra.plan.resources import DEPENDS_ON, FAILED_STATES, ActualResource, Kind, preference
+from stargaze.infra.plan.resources import DEPENDS_ON, FAILED_STATES, ActualResource, Cloud, Kind, preference
 from stargaze.system.progress import Notify
 
 MAX_PARALLEL = 8

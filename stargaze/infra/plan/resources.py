@@ -1,14 +1,14 @@
-"""Resources as plain data: the actual ones in the cloud, and the desired ones of a cluster."""
+"""Resources as plain data: the actual ones in the cloud, the desired ones of a cluster; and the protocol of a cloud."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from stargaze.config import InfraSection
 from stargaze.infra.machines import Machine, Role, list_machines, server_name
-from stargaze.infra.plan.offers import ResolvedOffers
+from stargaze.infra.plan.offers import Offers, ResolvedOffers
 
 Kind = Literal[
     "keypair",
@@ -89,6 +89,39 @@ class ActualResource:
     def key(self) -> str:
         """Kind and name."""
         return f"{self.kind} {self.name}"
+
+
+class Cloud(Protocol):
+    """A cloud that hosts the machines. Every method is safe to repeat and raises ExternalError or CredentialsError.
+
+    A call that fails temporarily (429, 5xx, a dropped connection) is retried. A resource whose creation was not confirmed is
+    looked up before it is created again.
+    """
+
+    @property
+    def auth_host(self) -> str:
+        """The host name of the cloud's identity service."""
+
+    def offers(self) -> Offers:
+        """Return the images, flavors, networks and quotas of the project."""
+
+    def resources(self) -> tuple[ActualResource, ...]:
+        """List all resources with the cluster's tag, and those that occupy a name it needs."""
+
+    def create(self, resource: DesiredResource, ids: Mapping[str, str]) -> ActualResource:
+        """Create a resource, or return the existing one; ``ids`` are those of its dependencies, by key."""
+
+    def update(self, resource: DesiredResource, actual: ActualResource, ids: Mapping[str, str]) -> ActualResource:
+        """Update a resource in place to match its spec."""
+
+    def delete(self, resource: ActualResource) -> None:
+        """Delete a resource and wait until it is gone; do nothing if it does not exist."""
+
+    def servers(self) -> tuple[ActualResource, ...]:
+        """List the cluster's servers."""
+
+    def console_output(self, server_id: str) -> str:
+        """Return the console output of a server; empty if there is none yet."""
 
 
 def preference(resource: ActualResource) -> tuple[bool, bool, bool, str, str]:

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import pytest
 
-from stargaze.infra.plan import own_address
-from stargaze.infra.plan.own_address import detect_own_address
+from stargaze.infra.plan import offers
+from stargaze.infra.plan.offers import detect_own_address
 from tests.isolation import copy_module
 
 
@@ -38,7 +38,7 @@ def test_behind_nat_the_range_must_be_configured(monkeypatch: pytest.MonkeyPatch
         def getsockname(self) -> tuple[str, int]:
             return "192.168.1.7", 0
 
-    monkeypatch.setattr(own_address, "socket", copy_module(socket, socket=lambda *_: Socket()))
+    monkeypatch.setattr(offers, "socket", copy_module(socket, socket=lambda *_: Socket()))
 
     ranges, (problem,) = detect_own_address("8.8.8.8")
 
@@ -54,6 +54,6 @@ def test_the_ipv4_address_is_preferred_because_floating_ips_are_ipv4(monkeypatch
         ]
         return [answer for answer in answers if family in (0, answer[0])]
 
-    monkeypatch.setattr(own_address, "socket", copy_module(socket, getaddrinfo=both))
+    monkeypatch.setattr(offers, "socket", copy_module(socket, getaddrinfo=both))
 
     assert detect_own_address("cloud.example") == (["127.0.0.1/32"], ())

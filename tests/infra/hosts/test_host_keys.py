@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.infra.hosts.cloud_init import BEGIN, END, parse_host_keys, render_user_data
+from stargaze.infra.hosts.host_keys import BEGIN, END, parse_host_keys, render_cloud_init
 
 CLOUD_INIT = f"""[   12.1] cloud-init[512]: Cloud-init v. 22.4.2 running 'modules:final'
 <14>Nov 25 09:00:01 cloud-init: #############################################################
@@ -40,7 +40,7 @@ def test_any_console_output_yields_only_keys(console: str) -> None:
 
 
 def test_passwords_and_root_logins_are_disabled() -> None:
-    head, _, body = render_user_data("ssh-ed25519 AAAA", "production1").partition("\n")
+    head, _, body = render_cloud_init("ssh-ed25519 AAAA", "production1").partition("\n")
     config = json.loads(body)
 
     assert head == "#cloud-config"
