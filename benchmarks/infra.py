@@ -30,8 +30,8 @@ import yaml  # noqa: E402
 from stargaze.config import InfraSection  # noqa: E402
 from stargaze.infra.hosts.state_dir import open_state_dir  # noqa: E402
 from stargaze.infra.openstack.client import connect  # noqa: E402
-from stargaze.infra.plan.plan import Plan, Step  # noqa: E402
-from stargaze.infra.provision import ProgressCallbacks, converge, plan_up  # noqa: E402
+from stargaze.infra.plan.plan import Plan  # noqa: E402
+from stargaze.infra.provision import converge, plan_up  # noqa: E402
 from stargaze.store import Store  # noqa: E402
 from tests.labs.openstack.faults import Faults, fault_proxies  # noqa: E402
 from tests.labs.openstack.lab import Lab  # noqa: E402
@@ -94,14 +94,17 @@ def ours(_: Tenancy, folder: Path, __: Faults) -> str:
     times: dict[str, list[float]] = {}
     ups: list[float] = []
 
-    def step(one: Step, _state: str, _words: str) -> None:
-        times.setdefault(one.key, []).append(time.monotonic())
+    def set_row(row: str, _state: str, _text: str) -> None:
+        if row.endswith(" is active"):
+            ups.append(time.monotonic())
+        else:
+            times.setdefault(row.partition(" ")[2], []).append(time.monotonic())
 
     begun = time.monotonic()
     cloud, state_dir = connect(SECTION), open_state_dir(SECTION, Store(folder / "store"))
     todo = plan_up(SECTION, cloud, state_dir)
     planned = time.monotonic() - begun
-    converge(SECTION, cloud, state_dir, todo, ProgressCallbacks(step, lambda _line: ups.append(time.monotonic())))
+    converge(SECTION, cloud, state_dir, todo, set_row)
     took = {key: ends[-1] - ends[0] for key, ends in times.items()}
     boots = max(ups) - max(ends[-1] for key, ends in times.items() if key.startswith("server "))
     chain = planned + longest(todo, took) + max(0.0, boots)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stargaze.commands.options import CommonOptions, ConfigOptions, command_with_example
 from stargaze.errors import DifferenceFoundError, UsageError
+from stargaze.output import Output, live_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from stargaze.config import InfraSection
     from stargaze.infra.hosts.state_dir import StateDir
-    from stargaze.infra.provision import ProgressCallbacks
-    from stargaze.output import Output
     from stargaze.store import Store
 
 EXAMPLES = {
@@ -138,8 +134,8 @@ def down(
         return
     if not yes:
         _confirm(section)
-    with _show_progress("infra down") as progress:
-        tear_down(cloud, state_dir, plan, progress)
+    with live_table("infra down") as table:
+        tear_down(cloud, state_dir, plan, table.set_row)
     out.text(f"{section.name}: everything is deleted")
 
 
@@ -164,8 +160,8 @@ def _bring_up(out: Output, section: InfraSection, state_dir: StateDir, *, dry_ru
         out.answer({"plan": rows})
     check_plan(plan)
     if not dry_run:
-        with _show_progress("infra up") as progress:
-            bring_up(section, cloud, state_dir, plan, progress)
+        with live_table("infra up") as table:
+            bring_up(section, cloud, state_dir, plan, table.set_row)
     out.text("nothing to do" if not plan.changes else "next: stargaze infra up" if dry_run else "all machines are up")
     return rows
 
@@ -189,23 +185,9 @@ def _run_playbooks(
     section: InfraSection, state_dir: StateDir, store: Store, *, tags: tuple[str, ...] = (), check: bool = False
 ) -> list[dict[str, Any]]:
     from stargaze.infra.ansible.configure import configure_hosts
-    from stargaze.output import live_table
 
     with live_table("infra configure") as table:
         return configure_hosts(section, state_dir, store, table.set_row, tags=tags, check=check)
-
-
-@contextlib.contextmanager
-def _show_progress(title: str) -> Iterator[ProgressCallbacks]:
-    """Show a live table with each resource and each machine."""
-    from stargaze.infra.provision import ProgressCallbacks
-    from stargaze.output import live_table
-
-    with live_table(title) as table:
-        yield ProgressCallbacks(
-            lambda step, state, detail: table.set_row(f"{step.action} {step.key}", state, detail),
-            lambda line: table.set_row(line, "done"),
-        )
 
 
 def _confirm(section: InfraSection) -> None:

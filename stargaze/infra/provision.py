@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from stargaze.config import InfraSection
 from stargaze.errors import ExternalError
@@ -14,22 +13,14 @@ from stargaze.infra.hosts.leave_swarm import remove_from_swarm
 from stargaze.infra.hosts.state_dir import StateDir, derive_public_key, ensure_private_key
 from stargaze.infra.hosts.wait_for_ssh import wait_for_ssh
 from stargaze.infra.machines import Host, Machine, list_machines, parse_machine_name, server_name
-from stargaze.infra.plan.apply import OnStep, apply_plan, wait_until_active
+from stargaze.infra.plan.apply import apply_plan, wait_until_active
 from stargaze.infra.plan.offers import Problem, detect_own_address, resolve_offers
 from stargaze.infra.plan.plan import Plan, plan_changes, plan_teardown
 from stargaze.infra.plan.resources import ActualResource, Cloud, desired_resources
-from stargaze.system.progress import Notify
+from stargaze.system.progress import Notify, SetRow
 
 MAX_ROUNDS = 4
 """A plan that is not empty after as many rounds is an error: another command changes the same resources."""
-
-
-@dataclass(frozen=True)
-class ProgressCallbacks:
-    """Called for every step that starts or ends, and with every line for the user."""
-
-    on_step: OnStep
-    notify: Notify
 
 
 def plan_up(section: InfraSection, cloud: Cloud, state_dir: StateDir) -> Plan:
@@ -64,22 +55,24 @@ def check_plan(plan: Plan) -> None:
         )
 
 
-def bring_up(
-    section: InfraSection, cloud: Cloud, state_dir: StateDir, plan: Plan, progress: ProgressCallbacks
-) -> tuple[Host, ...]:
+def bring_up(section: InfraSection, cloud: Cloud, state_dir: StateDir, plan: Plan, set_row: SetRow) -> tuple[Host, ...]:
     """Apply a plan, then verify it: nothing is left to change, and every machine accepts ssh with a pinned host key.
 
     If a step fails, the completed ones stay, and the next run continues from them.
     """
     check_plan(plan)
-    _drain_deleted_nodes(section, state_dir, plan, progress.notify)
-    resources, servers = converge(section, cloud, state_dir, plan, progress)
+    _drain_deleted_nodes(section, state_dir, plan, _notify(set_row))
+    resources, servers = converge(section, cloud, state_dir, plan, set_row)
     hosts = tuple(_to_host(section, machine, resources) for machine in list_machines(section))
     write_hosts(state_dir, hosts)
     server_ids = {host.machine.name: servers[server_name(section, host.machine)].id for host in hosts}
     learn_host_keys(section, server_ids, cloud, state_dir)
-    wait_for_ssh(to_ssh_hosts(hosts, ssh_access(section, state_dir)), section.timeout, progress.notify)
+    wait_for_ssh(to_ssh_hosts(hosts, ssh_access(section, state_dir)), section.timeout, _notify(set_row))
     return hosts
+
+
+def _notify(set_row: SetRow) -> Notify:
+    return lambda line: set_row(line, "done", "")
 
 
 def _drain_deleted_nodes(section: InfraSection, state_dir: StateDir, plan: Plan, notify: Notify) -> None:
@@ -93,7 +86,7 @@ def _drain_deleted_nodes(section: InfraSection, state_dir: StateDir, plan: Plan,
 
 
 def converge(
-    section: InfraSection, cloud: Cloud, state_dir: StateDir, plan: Plan, progress: ProgressCallbacks
+    section: InfraSection, cloud: Cloud, state_dir: StateDir, plan: Plan, set_row: SetRow
 ) -> tuple[Mapping[str, ActualResource], Mapping[str, ActualResource]]:
     """Apply the plan and compute it again until it is empty, because a call of a killed run may take effect late.
 
@@ -102,8 +95,8 @@ def converge(
     names = [server_name(section, machine) for machine in list_machines(section)]
     for _ in range(MAX_ROUNDS):
         check_plan(plan)
-        resources = apply_plan(plan, cloud, progress.on_step)
-        servers = wait_until_active(names, cloud, section.timeout, progress.notify)
+        resources = apply_plan(plan, cloud, set_row)
+        servers = wait_until_active(names, cloud, section.timeout, _notify(set_row))
         if not plan.changes or not (plan := plan_up(section, cloud, state_dir)).changes:
             return resources, servers
     changes = ", ".join(f"{step.action} {step.key}" for step in plan.changes)
@@ -112,13 +105,13 @@ def converge(
     )
 
 
-def tear_down(cloud: Cloud, state_dir: StateDir, plan: Plan, progress: ProgressCallbacks) -> None:
+def tear_down(cloud: Cloud, state_dir: StateDir, plan: Plan, set_row: SetRow) -> None:
     """Delete all owned resources until none is left, then the files that describe the machines.
 
     A call of a killed run may create a resource late, which keeps others in use; the next round finds it.
     """
     for _ in range(MAX_ROUNDS):
-        failure = _try_apply(plan, cloud, progress)
+        failure = _try_apply(plan, cloud, set_row)
         previous, plan = plan, plan_down(cloud)
         if not plan.changes:
             break
@@ -131,9 +124,9 @@ def tear_down(cloud: Cloud, state_dir: StateDir, plan: Plan, progress: ProgressC
         path.unlink(missing_ok=True)
 
 
-def _try_apply(plan: Plan, cloud: Cloud, progress: ProgressCallbacks) -> ExternalError | None:
+def _try_apply(plan: Plan, cloud: Cloud, set_row: SetRow) -> ExternalError | None:
     try:
-        apply_plan(plan, cloud, progress.on_step)
+        apply_plan(plan, cloud, set_row)
     except ExternalError as error:
         return error
     return None

@@ -10,3 +10,5 @@ Advance = Callable[[int], None]
 """Called with the number of items that were finished since the last call."""
 Notify = Callable[[str], None]
 """Called with one line for the user."""
+SetRow = Callable[[str, str, str], None]
+"""Called with the name of a row of a live table, its state (running, done, failed) and a text."""

@@ -17,11 +17,13 @@ from stargaze.infra.hosts.host_list import read_hosts
 from stargaze.infra.hosts.state_dir import StateDir, ensure_private_key, open_state_dir, read_pins
 from stargaze.infra.plan.offers import Limit, Offers
 from stargaze.infra.plan.resources import ActualResource
-from stargaze.infra.provision import ProgressCallbacks, bring_up, plan_down, plan_up, tear_down
+from stargaze.infra.provision import bring_up, plan_down, plan_up, tear_down
 from stargaze.store import Store
 from tests.infra.conftest import OFFERS, SECTION, FakeCloud
 
-QUIET = ProgressCallbacks(lambda *_: None, lambda _: None)
+
+def ignore(*_: str) -> None:
+    """Report nothing."""
 
 
 @pytest.fixture
@@ -44,11 +46,11 @@ def reachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 def test_up_creates_five_machines_and_a_second_run_changes_nothing(cloud: FakeCloud, state_dir: StateDir) -> None:
-    hosts = bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    hosts = bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
     cloud.calls.clear()
 
     again = plan_up(SECTION, cloud, state_dir)
-    bring_up(SECTION, cloud, state_dir, again, QUIET)
+    bring_up(SECTION, cloud, state_dir, again, ignore)
 
     assert [host.machine.name for host in hosts] == [
         "orchestration",
@@ -63,23 +65,23 @@ def test_up_creates_five_machines_and_a_second_run_changes_nothing(cloud: FakeCl
 
 
 def test_the_host_keys_of_new_servers_are_pinned_and_never_read_again(cloud: FakeCloud, state_dir: StateDir) -> None:
-    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
     before = state_dir.known_hosts.read_text()
     server = next(resource for resource in cloud.existing if resource.key == "server stargaze-production1")
     cloud.consoles[server.id] = cloud.console_output(server.id).replace("AAAA", "EVIL")
 
-    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
 
     assert f"production1 ssh-ed25519 AAAA{server.id}\n" in before
     assert state_dir.known_hosts.read_text() == before
 
 
 def test_a_server_that_is_created_again_gets_a_new_pin(cloud: FakeCloud, state_dir: StateDir) -> None:
-    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
     old = next(resource for resource in cloud.existing if resource.key == "server stargaze-production1")
     cloud.existing.remove(old)
 
-    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
 
     assert old.id not in state_dir.known_hosts.read_text()
     assert read_pins(state_dir)["production1"]["id"] != old.id
@@ -91,7 +93,7 @@ def test_a_console_without_keys_is_an_error_after_the_timeout(cloud: FakeCloud, 
     section = replace(SECTION, timeout=0)
 
     with pytest.raises(ExternalError, match="orchestration: no ssh host keys in its console output") as caught:
-        bring_up(section, cloud, state_dir, plan_up(section, cloud, state_dir), QUIET)
+        bring_up(section, cloud, state_dir, plan_up(section, cloud, state_dir), ignore)
 
     assert "first-use" in caught.value.hint
 
@@ -136,7 +138,7 @@ def test_a_failed_ssh_login_names_the_machine(
     section = replace(SECTION, timeout=0)
 
     with pytest.raises(kind) as caught:
-        bring_up(section, cloud, state_dir, plan_up(section, cloud, state_dir), QUIET)
+        bring_up(section, cloud, state_dir, plan_up(section, cloud, state_dir), ignore)
 
     assert caught.value.message.startswith(message)
     assert caught.value.message.endswith(ending)
@@ -147,7 +149,7 @@ def test_problems_are_raised_before_anything_is_created(state_dir: StateDir) -> 
     plan = plan_up(SECTION, cloud, state_dir)
 
     with pytest.raises(ExternalError) as caught:
-        bring_up(SECTION, cloud, state_dir, plan, QUIET)
+        bring_up(SECTION, cloud, state_dir, plan, ignore)
 
     assert "infra.image: debian-12 was not found" in caught.value.message
     assert "5 more servers needed, 2 of 2 available" in caught.value.message
@@ -164,9 +166,9 @@ def test_without_ssh_from_only_this_machine_may_connect(cloud: FakeCloud, state_
 
 
 def test_down_deletes_everything_and_the_list_of_machines(cloud: FakeCloud, state_dir: StateDir) -> None:
-    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
 
-    tear_down(cloud, state_dir, plan_down(cloud), QUIET)
+    tear_down(cloud, state_dir, plan_down(cloud), ignore)
 
     assert cloud.existing == []
     with pytest.raises(MissingInputError, match="no machines have been created"):
@@ -174,16 +176,16 @@ def test_down_deletes_everything_and_the_list_of_machines(cloud: FakeCloud, stat
 
 
 def test_down_names_what_could_not_be_deleted(cloud: FakeCloud, state_dir: StateDir) -> None:
-    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
     cloud.delete = lambda resource: None  # type: ignore[method-assign]
 
     with pytest.raises(ExternalError, match=r"could not be deleted: .*server stargaze-production2"):
-        tear_down(cloud, state_dir, plan_down(cloud), QUIET)
+        tear_down(cloud, state_dir, plan_down(cloud), ignore)
 
 
 def test_down_deletes_a_resource_that_appears_during_the_run(cloud: FakeCloud, state_dir: StateDir) -> None:
     """For example a port of a killed run, which keeps its security group in use."""
-    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
     late = next(resource for resource in cloud.existing if resource.kind == "port")
     cloud.existing.remove(late)
     plan = plan_down(cloud)
@@ -197,13 +199,13 @@ def test_down_deletes_a_resource_that_appears_during_the_run(cloud: FakeCloud, s
 
     cloud.delete = refuse  # type: ignore[method-assign]
 
-    tear_down(cloud, state_dir, plan, QUIET)
+    tear_down(cloud, state_dir, plan, ignore)
 
     assert cloud.existing == []
 
 
 def test_down_stops_when_a_resource_cannot_be_deleted(cloud: FakeCloud, state_dir: StateDir) -> None:
-    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
     calls = []
 
     def refuse(resource: ActualResource) -> None:
@@ -213,13 +215,13 @@ def test_down_stops_when_a_resource_cannot_be_deleted(cloud: FakeCloud, state_di
     cloud.delete = refuse  # type: ignore[method-assign]
 
     with pytest.raises(ExternalError, match="locked"):
-        tear_down(cloud, state_dir, plan_down(cloud), QUIET)
+        tear_down(cloud, state_dir, plan_down(cloud), ignore)
 
     assert len(calls) == len(set(calls))
 
 
 def test_a_forgotten_host_key_is_read_again(cloud: FakeCloud, state_dir: StateDir) -> None:
-    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
 
     forget_host_key(state_dir, "production1")
 
@@ -228,7 +230,7 @@ def test_a_forgotten_host_key_is_read_again(cloud: FakeCloud, state_dir: StateDi
         forget_host_key(state_dir, "production1")
     with pytest.raises(ConfigError):
         forget_host_key(state_dir, "nothing")
-    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
     assert "production1 " in state_dir.known_hosts.read_text()
 
 
@@ -258,8 +260,8 @@ def test_a_foreign_keypair_is_used_and_never_deleted(cloud: FakeCloud, state_dir
     cloud.existing.append(foreign)
 
     plan = plan_up(named, cloud, state_dir)
-    bring_up(named, cloud, state_dir, plan, QUIET)
-    tear_down(cloud, state_dir, plan_down(cloud), QUIET)
+    bring_up(named, cloud, state_dir, plan, ignore)
+    tear_down(cloud, state_dir, plan_down(cloud), ignore)
 
     assert plan.problems == ()
     assert cloud.existing == [foreign]
@@ -268,7 +270,7 @@ def test_a_foreign_keypair_is_used_and_never_deleted(cloud: FakeCloud, state_dir
 def test_a_production_machine_leaves_the_swarm_before_it_is_deleted(
     cloud: FakeCloud, state_dir: StateDir, tmp_path: Path, reachable: Path
 ) -> None:
-    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
     log = tmp_path / "log"
     (tmp_path / "bin" / "ssh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\n')
     smaller, messages = replace(SECTION, production_servers=1), list[str]()
@@ -285,7 +287,7 @@ def test_a_production_machine_leaves_the_swarm_before_it_is_deleted(
         cloud,
         state_dir,
         plan_up(smaller, cloud, state_dir),
-        ProgressCallbacks(lambda *_: None, messages.append),
+        lambda row, *_: messages.append(row),
     )
 
     assert "production2 has left the Swarm" in messages
@@ -299,7 +301,7 @@ def test_a_production_machine_leaves_the_swarm_before_it_is_deleted(
 def test_a_machine_that_cannot_leave_the_swarm_is_deleted_anyway(
     cloud: FakeCloud, state_dir: StateDir, tmp_path: Path
 ) -> None:
-    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
     program = tmp_path / "bin" / "ssh"
     program.write_text('#!/bin/sh\ncase "$*" in *"docker node"*) echo "no majority" >&2; exit 1;; esac\n')
     smaller, messages = replace(SECTION, production_servers=1), list[str]()
@@ -309,7 +311,7 @@ def test_a_machine_that_cannot_leave_the_swarm_is_deleted_anyway(
         cloud,
         state_dir,
         plan_up(smaller, cloud, state_dir),
-        ProgressCallbacks(lambda *_: None, messages.append),
+        lambda row, *_: messages.append(row),
     )
 
     assert "production2 could not leave the Swarm: production1: no majority" in messages
@@ -317,7 +319,7 @@ def test_a_machine_that_cannot_leave_the_swarm_is_deleted_anyway(
 
 
 def test_a_network_with_attached_machines_is_not_deleted(cloud: FakeCloud, state_dir: StateDir) -> None:
-    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), QUIET)
+    bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
 
     plan = plan_up(replace(SECTION, network="shared"), cloud, state_dir)
 

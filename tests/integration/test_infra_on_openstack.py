@@ -58,14 +58,17 @@ class Cluster:
         return provision.plan_up(self.section, self.cloud, self.state_dir)
 
     def up(self) -> Mapping[str, ActualResource]:
-        resources, _ = provision.converge(self.section, self.cloud, self.state_dir, self.plan(), QUIET)
+        resources, _ = provision.converge(self.section, self.cloud, self.state_dir, self.plan(), ignore)
         return resources
 
     def down(self) -> None:
-        provision.tear_down(self.cloud, self.state_dir, provision.plan_down(self.cloud), QUIET)
+        provision.tear_down(self.cloud, self.state_dir, provision.plan_down(self.cloud), ignore)
 
 
-QUIET = provision.ProgressCallbacks(lambda *_: None, lambda _: None)
+def ignore(*_: str) -> None:
+    """Report nothing."""
+
+
 Open = Callable[..., Cluster]
 
 

@@ -13,12 +13,13 @@ from stargaze.config import InfraSection
 from stargaze.errors import UsageError, did_you_mean
 from stargaze.infra.ansible.build_wheel import build_wheel
 from stargaze.infra.ansible.inventory import PlaybookFiles, write_inventory
-from stargaze.infra.ansible.runner import TAGS, OnTask, playbook_folder, run_playbook
+from stargaze.infra.ansible.runner import TAGS, playbook_folder, run_playbook
 from stargaze.infra.hosts.host_keys import check_host_keys
 from stargaze.infra.hosts.host_list import read_hosts
 from stargaze.infra.hosts.state_dir import StateDir, read_pins
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
+from stargaze.system.progress import SetRow
 from stargaze.system.source_package import find_recipe
 
 
@@ -26,7 +27,7 @@ def configure_hosts(
     section: InfraSection,
     state_dir: StateDir,
     store: Store,
-    on_task: OnTask,
+    set_row: SetRow,
     *,
     tags: Sequence[str] = (),
     check: bool = False,
@@ -39,7 +40,7 @@ def configure_hosts(
     inventory, files = prepare_inventory(section, state_dir, store)
     if not check:
         state_dir.configured.unlink(missing_ok=True)  # an interrupted run leaves the machines in an unknown state
-    run = run_playbook(inventory, state_dir.runs, on_task, tags=tags, check=check)
+    run = run_playbook(inventory, state_dir.runs, set_row, tags=tags, check=check)
     if not tags and not check:
         with atomic_write(state_dir.configured) as temporary:
             temporary.write_text(_digest(state_dir, inventory, files), encoding="ascii")

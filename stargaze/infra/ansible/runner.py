@@ -16,6 +16,7 @@ import ansible_runner
 import psutil
 
 from stargaze.errors import ExternalError
+from stargaze.system.progress import SetRow
 from stargaze.system.signals import defer_signals
 from stargaze.system.source_package import PACKAGE
 from stargaze.system.text import last_line
@@ -37,8 +38,6 @@ HINTS = (
     (r"pip|index|hash", "the machine must reach the package index"),
 )
 DEFAULT_HINT = "read the log; then run stargaze infra configure to continue"
-OnTask = Callable[[str, str, str], None]
-"""Called with host, state and task."""
 
 
 @dataclass
@@ -61,7 +60,7 @@ def playbook_folder() -> Path:
 def run_playbook(
     inventory: Path,
     runs: Path,
-    on_task: OnTask,
+    set_row: SetRow,
     *,
     tags: Sequence[str] = (),
     check: bool = False,
@@ -85,7 +84,7 @@ def run_playbook(
             settings={"suppress_ansible_output": True, "pexpect_timeout": POLL_INTERVAL},
             suppress_env_files=True,
             rotate_artifacts=KEPT_RUNS,
-            event_handler=lambda event: _handle_event(event, run, on_task),
+            event_handler=lambda event: _handle_event(event, run, set_row),
             cancel_callback=_cancel_callback(is_stopped),
             quiet=True,
         )
@@ -123,20 +122,20 @@ def ansible_environment() -> dict[str, str]:
     return {"PATH": path, "ANSIBLE_CONFIG": str(playbook_folder() / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
 
 
-def _handle_event(event: Mapping[str, Any], run: PlaybookRun, on_task: OnTask) -> bool:
+def _handle_event(event: Mapping[str, Any], run: PlaybookRun, set_row: SetRow) -> bool:
     """Report one of Ansible's events and record failures; return True, which stores the event."""
     data = event.get("event_data") or {}
     host, task, kind = data.get("host", ""), str(data.get("task", "")), event.get("event", "")
     if kind == "runner_on_start":
-        on_task(host, "running", task)
+        set_row(host, "running", task)
     elif kind in ("runner_on_failed", "runner_on_unreachable") and not data.get("ignore_errors"):
         reason = _failure_reason(data.get("res") or {})
         run.failures.append((host, task, reason))
-        on_task(host, "failed", f"{task}: {reason}")
+        set_row(host, "failed", f"{task}: {reason}")
     elif kind == "playbook_on_stats":
         for name in data.get("processed") or {}:
             if not any(name == host for host, _, _ in run.failures):
-                on_task(name, "done", f"{(data.get('changed') or {}).get(name, 0)} changed")
+                set_row(name, "done", f"{(data.get('changed') or {}).get(name, 0)} changed")
     return True
 
 

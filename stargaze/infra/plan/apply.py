@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from graphlib import TopologicalSorter
-from typing import Literal
 
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.infra.plan.plan import Plan, Step
 from stargaze.infra.plan.resources import DEPENDS_ON, FAILED_STATES, ActualResource, Cloud, Kind, preference
-from stargaze.system.progress import Notify
+from stargaze.system.progress import Notify, SetRow
 
 MAX_PARALLEL = 8
 """More calls at the same time would reach the rate limits of clouds."""
@@ -19,21 +18,19 @@ POLL_INTERVAL = 1.0
 """Between two requests for the state of the servers [s]."""
 DELETED_LAST: Kind = "security group"
 """Deleted after all updates: an update may detach a port from it."""
-StepState = Literal["running", "done", "failed"]
-OnStep = Callable[[Step, StepState, str], None]
 
 
-def apply_plan(plan: Plan, cloud: Cloud, on_step: OnStep) -> Mapping[str, ActualResource]:
+def apply_plan(plan: Plan, cloud: Cloud, set_row: SetRow) -> Mapping[str, ActualResource]:
     """Apply all steps; return the resulting resources by key.
 
     If a step fails, only the steps that depend on it are skipped; nothing is undone, and one error names all failures.
     """
     deleted = [step for step in plan.changes if step.action == "delete"]
-    _apply_deletions([step for step in deleted if step.kind != DELETED_LAST], cloud, on_step)
+    _apply_deletions([step for step in deleted if step.kind != DELETED_LAST], cloud, set_row)
     others = {step.key: step for step in plan.steps if step.action != "delete"}
     order = {key: step.desired.depends_on if step.desired else () for key, step in others.items()}
-    resources = _apply_in_order(others, order, cloud, on_step)
-    _apply_deletions([step for step in deleted if step.kind == DELETED_LAST], cloud, on_step)
+    resources = _apply_in_order(others, order, cloud, set_row)
+    _apply_deletions([step for step in deleted if step.kind == DELETED_LAST], cloud, set_row)
     return resources
 
 
@@ -63,13 +60,13 @@ def wait_until_active(
         time.sleep(POLL_INTERVAL)
 
 
-def _apply_deletions(steps: Sequence[Step], cloud: Cloud, on_step: OnStep) -> None:
+def _apply_deletions(steps: Sequence[Step], cloud: Cloud, set_row: SetRow) -> None:
     """Delete each resource after all that depend on its kind."""
     order = {
         _unique_key(step): [_unique_key(other) for other in steps if step.kind in _all_dependencies(other.kind)]
         for step in steps
     }
-    _apply_in_order({_unique_key(step): step for step in steps}, order, cloud, on_step)
+    _apply_in_order({_unique_key(step): step for step in steps}, order, cloud, set_row)
 
 
 def _unique_key(step: Step) -> str:
@@ -83,7 +80,7 @@ def _all_dependencies(kind: str) -> set[str]:
 
 
 def _apply_in_order(
-    steps: Mapping[str, Step], order: Mapping[str, Iterable[str]], cloud: Cloud, on_step: OnStep
+    steps: Mapping[str, Step], order: Mapping[str, Iterable[str]], cloud: Cloud, set_row: SetRow
 ) -> dict[str, ActualResource]:
     """Apply each step as soon as all its dependencies are applied; skip it if one of them failed."""
     sorter = TopologicalSorter({key: [need for need in needs if need in steps] for key, needs in order.items()})
@@ -99,7 +96,7 @@ def _apply_in_order(
                     skipped.add(key)
                     sorter.done(key)
                 else:
-                    running[pool.submit(_apply_step, steps[key], cloud, dict(resources), on_step)] = key
+                    running[pool.submit(_apply_step, steps[key], cloud, dict(resources), set_row)] = key
             if not running:
                 continue
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -115,19 +112,19 @@ def _apply_in_order(
 
 
 def _apply_step(
-    step: Step, cloud: Cloud, resources: Mapping[str, ActualResource], on_step: OnStep
+    step: Step, cloud: Cloud, resources: Mapping[str, ActualResource], set_row: SetRow
 ) -> ActualResource | StargazeError | None:
     """Return the resulting resource, None after a deletion, or the error."""
     if step.action == "keep":
         return step.actual
-    started = time.monotonic()
-    on_step(step, "running", "")
+    started, row = time.monotonic(), f"{step.action} {step.key}"
+    set_row(row, "running", "")
     try:
         resource = _call_cloud(step, cloud, {key: resource.id for key, resource in resources.items()})
     except StargazeError as error:
-        on_step(step, "failed", error.message)
+        set_row(row, "failed", error.message)
         return error
-    on_step(step, "done", f"{time.monotonic() - started:.1f} s")
+    set_row(row, "done", f"{time.monotonic() - started:.1f} s")
     return resource
 
 

@@ -90,10 +90,10 @@ def test_a_failed_server_is_replaced_on_its_port(cloud: FakeCloud) -> None:
 def test_every_step_is_reported_when_it_starts_and_ends(cloud: FakeCloud) -> None:
     reported: list[tuple[str, str]] = []
 
-    apply_plan(plan_for(cloud), cloud, lambda step, state, _: reported.append((step.key, state)))
+    apply_plan(plan_for(cloud), cloud, lambda row, state, _: reported.append((row, state)))
 
     assert len(reported) == 2 * len(desired())
-    assert reported.index(("network stargaze", "done")) < reported.index(("subnet stargaze", "running"))
+    assert reported.index(("create network stargaze", "done")) < reported.index(("create subnet stargaze", "running"))
 
 
 def test_a_server_that_fails_while_booting_ends_the_wait(cloud: FakeCloud) -> None:
