@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from stargaze.config import InfraSection
@@ -12,13 +11,13 @@ from stargaze.infra.hosts.host_list import read_ssh_hosts
 from stargaze.infra.hosts.state_dir import StateDir
 from stargaze.infra.hosts.wait_for_ssh import ATTEMPT_TIMEOUT
 from stargaze.infra.machines import parse_machine_name, server_name
+from stargaze.system.parallel import map_in_threads
 
 
 def survey_machines(section: InfraSection, state_dir: StateDir) -> list[dict[str, Any]]:
     """Return a row per machine: its state in the cloud, its addresses, and whether it accepts ssh."""
     hosts = read_ssh_hosts(section, state_dir)
-    with ThreadPoolExecutor(8) as pool:
-        ssh_errors = list(pool.map(lambda host: host.connection_error(seconds=ATTEMPT_TIMEOUT), hosts))
+    ssh_errors = map_in_threads(lambda host: host.connection_error(seconds=ATTEMPT_TIMEOUT), hosts, 8)
     states = _read_server_states(section)
     return [
         {

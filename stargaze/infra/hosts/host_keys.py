@@ -6,13 +6,13 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from stargaze.config import InfraSection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.infra.hosts.state_dir import StateDir, machines_with_known_keys, pin_host_keys, read_pins
 from stargaze.infra.machines import parse_machine_name
 from stargaze.infra.plan.resources import Cloud
+from stargaze.system.parallel import map_in_threads
 
 BEGIN, END = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
 """cloud-init prints the public host keys between these lines."""
@@ -59,10 +59,8 @@ def learn_host_keys(section: InfraSection, server_ids: Mapping[str, str], cloud:
         return
     new = [name for name in server_ids if name not in pinned]
     deadline = time.monotonic() + section.timeout
-    with ThreadPoolExecutor(max(1, len(new))) as pool:
-        keys = dict(
-            zip(new, pool.map(lambda name: _read_console(name, server_ids[name], cloud, deadline), new), strict=True)
-        )
+    read = map_in_threads(lambda name: _read_console(name, server_ids[name], cloud, deadline), new)
+    keys = dict(zip(new, read, strict=True))
     keys |= {name: pin["keys"] for name, pin in pinned.items()}
     pin_host_keys(state_dir, {name: (server_id, keys[name]) for name, server_id in server_ids.items()})
 

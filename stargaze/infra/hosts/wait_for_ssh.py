@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from stargaze.errors import CredentialsError, ExternalError, StargazeError
+from stargaze.system.parallel import map_in_threads
 from stargaze.system.progress import Notify
 from stargaze.system.ssh import HOST_KEY_ERRORS, SshHost
 
@@ -19,25 +19,23 @@ ATTEMPT_TIMEOUT = 30.0
 def wait_for_ssh(hosts: Sequence[SshHost], timeout: float, notify: Notify) -> None:
     """Wait at most ``timeout`` [s] until all machines accept ssh, the jump host first; a changed host key is an error."""
     deadline = time.monotonic() + timeout
-    jump_hosts = [host for host in hosts if host.role == "orchestration"]
-    for host in jump_hosts:
-        _wait_for_one(host, deadline, notify)
-    others = [host for host in hosts if host not in jump_hosts]
-    failures = list[StargazeError]()
+    for host in hosts:
+        if host.role == "orchestration":
+            _wait_for_host(host, deadline, notify)
 
-    def attempt(host: SshHost) -> None:
+    def attempt(host: SshHost) -> StargazeError | None:
         try:
-            _wait_for_one(host, deadline, notify)
+            _wait_for_host(host, deadline, notify)
         except StargazeError as error:
-            failures.append(error)
+            return error
+        return None
 
-    with ThreadPoolExecutor(max(1, len(others))) as pool:
-        list(pool.map(attempt, others))
-    if failures:
+    others = [host for host in hosts if host.role != "orchestration"]
+    if failures := list(filter(None, map_in_threads(attempt, others))):
         raise ExternalError("; ".join(error.message for error in failures), hint=failures[0].hint)
 
 
-def _wait_for_one(host: SshHost, deadline: float, notify: Notify) -> None:
+def _wait_for_host(host: SshHost, deadline: float, notify: Notify) -> None:
     name = f"{host.name} ({host.address})"
     while reason := host.connection_error(seconds=ATTEMPT_TIMEOUT):
         if any(text in reason for text in HOST_KEY_ERRORS):

@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -33,6 +32,7 @@ from stargaze.infra.openstack.errors import (
 )
 from stargaze.infra.plan.offers import Offers
 from stargaze.infra.plan.resources import ActualResource, DesiredResource, cluster_tag, preference
+from stargaze.system.parallel import map_in_threads
 
 T = TypeVar("T")
 API_TIMEOUT = 60
@@ -67,15 +67,14 @@ class OpenStack:
 
     def offers(self) -> Offers:
         """Read images, flavors, networks and quotas in parallel."""
-        with ThreadPoolExecutor(len(read.OFFERS)) as pool:
-            parts = pool.map(lambda function: self._retry(lambda: function(self._connection)), read.OFFERS.values())
-            return Offers(**dict(zip(read.OFFERS, parts, strict=True)), anti_affinity=self._anti_affinity)
+        functions = list(read.OFFERS.values())
+        parts = map_in_threads(lambda function: self._retry(lambda: function(self._connection)), functions)
+        return Offers(**dict(zip(read.OFFERS, parts, strict=True)), anti_affinity=self._anti_affinity)
 
     def resources(self) -> tuple[ActualResource, ...]:
         """List all kinds in parallel; references between them are resolved afterwards."""
-        with ThreadPoolExecutor(len(read.LIST)) as pool:
-            lists = pool.map(self._list, read.LIST)
-            return read.owned_resources(dict(zip(read.LIST, lists, strict=True)), self._cluster)
+        lists = map_in_threads(self._list, list(read.LIST))
+        return read.owned_resources(dict(zip(read.LIST, lists, strict=True)), self._cluster)
 
     def create(self, resource: DesiredResource, ids: Mapping[str, str]) -> ActualResource:
         """Create a resource; after a lost response or a conflict with a late call, look for it before the next attempt."""
