@@ -25,22 +25,10 @@ VALIDATION = -2
 
 
 def assign_folds(full_name: pd.Series, section: FeaturesSection) -> np.ndarray:
-    """Assign every repository to a training fold, to validation or to test.
+    """Assign every repository to a training fold (0 … folds - 1), to :data:`VALIDATION` or to :data:`TEST`; shape (n,).
 
-    The assignment depends only on the owner's name and the seed. It does not change when other repositories are added or
-    removed, so two fetches are comparable and a held-out repository is never trained on later.
-
-    Parameters
-    ----------
-    full_name : Series of str, shape (n_repositories,)
-        owner/name; case-insensitive, as on GitHub.
-    section : FeaturesSection
-        Fractions of test and validation, number of folds, seed, and the grouping (``split_by``).
-
-    Returns
-    -------
-    array of int, shape (n_repositories,)
-        0 … folds - 1 for training, :data:`TEST` or :data:`VALIDATION`.
+    The assignment depends only on the owner's name (case-insensitive) and the seed. It does not change when other repositories
+    are added or removed, so two fetches are comparable and a held-out repository is never trained on later.
 
     Examples
     --------

@@ -28,18 +28,11 @@ DAMPING_DAYS = 30.0
 
 
 def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.DataFrame:
-    """Compute the features of every repository.
-
-    Parameters
-    ----------
-    repositories : DataFrame, shape (n_repositories, n_fields)
-        Columns of :mod:`stargaze.features.schema`.
-    names : list of str, optional
-        Features to compute, by default all of this module.
+    """Compute features (by default all of this module) of n repositories, columns of :mod:`stargaze.features.schema`.
 
     Returns
     -------
-    DataFrame, shape (n_repositories, n_features)
+    DataFrame, shape (n, n_features)
         float32 for numbers, ``str`` for categories; missing values are NaN.
 
     Raises

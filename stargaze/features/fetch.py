@@ -52,10 +52,7 @@ def fetch_repositories(
 ) -> FetchSummary | CrawlSummary:
     """Write ``repositories.parquet`` from the given files, or else from what the config names.
 
-    Raises
-    ------
-    ConfigError
-        If the config names both files and a query, or ``options.update`` is set without a query.
+    Raise ConfigError if the config names both files and a query, or ``options.update`` is set without a query.
     """
     if _uses_github(config, files):
         return fetch_from_github(config.github, config.fetch, store, now, report, options)
@@ -79,13 +76,7 @@ def fetch_from_github(
 def plan_fetch(
     config: Config, store: Store, files: Sequence[Path], report: Report, options: GithubOptions
 ) -> CrawlEstimate:
-    """Estimate the requests and the time that fetching from GitHub takes.
-
-    Raises
-    ------
-    ConfigError
-        If the config has no query.
-    """
+    """Estimate the requests and the time that fetching from GitHub takes; raise ConfigError if the config has no query."""
     if not _uses_github(config, files):
         raise ConfigError("--dry-run only applies when fetching from GitHub", hint=NO_QUERY_HINT)
     section = config.github
@@ -120,25 +111,8 @@ def fetch_files(
 ) -> FetchSummary:
     """Read every file, keep the newest valid record of each repository, and write ``repositories.parquet``.
 
-    Parameters
-    ----------
-    section : FetchSection
-        ``since`` and the mapping of columns; ``files`` is used if the argument is empty.
-    store : Store
-        Where the repositories are written.
-    files : sequence of Path
-        JSON, JSON lines, CSV, Parquet and gzip of each; none means the shipped sample.
-    now : datetime
-        No record may be later [UTC].
-    report : callable, optional
-        Called with the current step and the fraction done, 0 to 1.
-
-    Raises
-    ------
-    BadDataError, MissingInputError
-        If a file is missing, broken as a whole, or has no valid record. Stored repositories stay unchanged.
-    ConfigError
-        If the mapping or ``since`` is wrong.
+    ``files`` (JSON, JSON lines, CSV, Parquet, and gzip of each) override those of the section; without any, the shipped sample
+    is read. No record may be later than ``now`` [UTC]. Stored repositories stay unchanged on any error.
     """
     parse_since(section.since)
     check_mapping(section.columns)

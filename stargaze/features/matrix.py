@@ -30,28 +30,18 @@ def build_matrix(
     vocabularies: Mapping[str, Sequence[str]],
     learned: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Compute the input of a model.
+    """Compute the input of a model: float32, shape (n_repositories, n_features), NaN where missing.
 
     Parameters
     ----------
     repositories : DataFrame, shape (n_repositories, n_fields)
         Columns of :mod:`stargaze.features.schema`.
     names : sequence of str
-        Features, in the order the model expects.
+        Features, in the order the model expects; ValueError for an unknown one.
     vocabularies : mapping of str to sequence of str
         Known values of each category; the code of a value is its position plus one.
     learned : DataFrame, shape (n_repositories, n_learned), optional
-        An encoder's columns of these repositories; required if a name is learned.
-
-    Returns
-    -------
-    DataFrame of float32, shape (n_repositories, n_features)
-        Missing values are NaN.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, or learned and ``learned`` is missing.
+        An encoder's columns of these repositories; ValueError if a name needs it.
 
     Examples
     --------

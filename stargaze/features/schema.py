@@ -140,10 +140,7 @@ def empty(n_rows: int = 0) -> pd.DataFrame:
 def conform(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame with exactly the schema's columns, in its order and dtypes; absent ones are filled with missing values.
 
-    Raises
-    ------
-    ValueError, TypeError
-        If a column cannot be converted to its field's dtype.
+    Raise ValueError or TypeError if a column cannot be converted to its field's dtype.
 
     Examples
     --------

@@ -81,18 +81,9 @@ class Encoder:
 
     @classmethod
     def fit(cls, text: TokenizedText, target: np.ndarray, *, seed: int, owners: bool) -> Encoder:
-        """Fit on n training rows.
+        """Fit on n training rows and their log1p(stars) [nat], shape (n,).
 
-        Parameters
-        ----------
-        text : TokenizedText
-            Of n repositories.
-        target : array, shape (n,)
-            log1p(stars) [nat].
-        seed : int
-            Seed of the text components.
-        owners : bool
-            Whether to encode owners: only if an owner's other repositories are known at prediction time.
+        ``owners``: whether to encode owners, which is useful only if an owner's other repositories are known at prediction time.
         """
         return cls(TargetEncodings.fit(text, target, owners=owners), TextComponents.fit(text.words, seed))
 
@@ -119,13 +110,7 @@ class Encoder:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Encoder:
-        """Read untrusted bytes.
-
-        Raises
-        ------
-        ValueError, KeyError, zipfile.BadZipFile
-            Or another error of NumPy, if :meth:`to_bytes` of this version cannot have written them, or they are too large.
-        """
+        """Read untrusted bytes; raise an error of zipfile, NumPy, ValueError or KeyError for bytes of another origin or size."""
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(item.file_size for item in archive.infolist()) > MAX_BYTES:
                 raise ValueError(f"an encoder of more than {MAX_BYTES:,} bytes")

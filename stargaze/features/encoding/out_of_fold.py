@@ -50,14 +50,8 @@ def fit_out_of_fold(
         log1p(stars) [nat]; only values of training rows are read.
     folds : array of int, shape (n,)
         0 … n_folds - 1 for the training folds, negative for other rows.
-    seed : int
-        Seed of the text components.
-    owners : bool
-        Whether to encode owners: only if an owner's repositories can be in different folds.
-
-    Returns
-    -------
-    OutOfFoldEncodings
+    seed, owners : int, bool
+        As in :meth:`Encoder.fit`.
 
     Notes
     -----

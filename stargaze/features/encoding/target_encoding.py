@@ -26,20 +26,10 @@ class TargetEncoder:
 
     @classmethod
     def fit(cls, keys: Keys, target: np.ndarray, smoothing: float) -> TargetEncoder:
-        """Average the target over the rows of each key.
+        """Average log1p(stars) [nat], shape (n,), over the rows of each key.
 
-        Parameters
-        ----------
-        keys : Keys
-            Of n rows.
-        target : array, shape (n,)
-            log1p(stars) [nat].
-        smoothing : float
-            Weight of the overall mean in each key's mean [rows].
-
-        References
-        ----------
-        Micci-Barreca, A preprocessing scheme for high-cardinality categorical attributes, 2001.
+        ``smoothing`` is the weight of the overall mean in each key's mean [rows]: Micci-Barreca, A preprocessing scheme for
+        high-cardinality categorical attributes, 2001.
 
         Examples
         --------
@@ -58,18 +48,9 @@ class TargetEncoder:
         return cls(unique[stored], count, mean, maximum, overall_mean)
 
     def transform(self, keys: Keys) -> dict[str, np.ndarray]:
-        """Summarize the keys of each row.
+        """Return "count" (rows of a row's keys), "mean", "largest_mean" and "maximum" [nat] of their targets; shape (n,) each.
 
-        Parameters
-        ----------
-        keys : Keys
-            Of n rows; an unseen key has no rows and the overall mean.
-
-        Returns
-        -------
-        dict of array, shape (n,)
-            "count" of rows, "mean" and "largest_mean" over the row's keys [nat], and "maximum" target [nat]; NaN for a row
-            without keys.
+        An unseen key has no rows and the overall mean; a row without keys has NaN.
         """
         index = np.searchsorted(self.keys, keys.keys)
         bounded = np.minimum(index, max(len(self.keys) - 1, 0))
@@ -95,13 +76,7 @@ class TargetEncoder:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> TargetEncoder:
-        """Read untrusted arrays.
-
-        Raises
-        ------
-        ValueError
-            If :meth:`to_arrays` cannot have returned them.
-        """
+        """Read untrusted arrays; raise ValueError if :meth:`to_arrays` cannot have returned them."""
         keys, count, mean, maximum = (arrays[name] for name in _COLUMNS)
         values = (count, mean, maximum)
         overall_mean = arrays["overall_mean"]

@@ -24,11 +24,9 @@ class TfidfWeights:
 
     @classmethod
     def fit(cls, words: CsrMatrix) -> TfidfWeights:
-        """Fit on word counts, shape (n, BUCKETS).
+        """Fit on word counts, shape (n, BUCKETS), smoothed as in scikit-learn.
 
-        References
-        ----------
-        Salton and Buckley, Term-weighting approaches in automatic text retrieval, 1988; smoothed as in scikit-learn.
+        Salton and Buckley, Term-weighting approaches in automatic text retrieval, 1988.
         """
         n_rows = np.bincount(words.indices, minlength=BUCKETS)
         return cls((np.log((1.0 + words.shape[0]) / (1.0 + n_rows)) + 1.0).astype("float32"))
@@ -89,8 +87,6 @@ class TextComponents:
     def fit(cls, words: CsrMatrix, seed: int) -> TextComponents:
         """Fit a truncated singular value decomposition; with fewer rows than components, the remaining ones are 0.
 
-        References
-        ----------
         Halko, Martinsson and Tropp, Finding structure with randomness, 2011.
         """
         from sklearn.utils.extmath import randomized_svd

@@ -19,20 +19,9 @@ _WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])")
 
 
 def murmur3(texts: Sequence[str]) -> np.ndarray:
-    """Hash texts as scikit-learn's FeatureHasher does; importing scikit-learn would cost a worker 65 MB.
+    """Hash texts (UTF-8) as scikit-learn's FeatureHasher does; return int32, shape (n,).
 
-    Parameters
-    ----------
-    texts : sequence of str, length n
-        Hashed as UTF-8.
-
-    Returns
-    -------
-    array of int32, shape (n,)
-
-    References
-    ----------
-    Appleby, MurmurHash3, x86, 32 bits, seed 0; in the public domain.
+    Appleby's MurmurHash3, x86, 32 bits, seed 0, in the public domain. Importing scikit-learn would cost a worker 65 MB.
 
     Examples
     --------
@@ -165,16 +154,9 @@ class TokenizedText:
 
 
 def tokenize(repositories: pd.DataFrame) -> TokenizedText:
-    """Hash words, pairs of words, and names.
+    """Hash words, pairs of words, and names of n repositories (columns of :mod:`stargaze.features.schema`).
 
-    Parameters
-    ----------
-    repositories : DataFrame, shape (n_repositories, n_fields)
-        Columns of :mod:`stargaze.features.schema`; a missing text has no tokens.
-
-    Returns
-    -------
-    TokenizedText
+    A missing text has no tokens.
 
     Examples
     --------
@@ -199,8 +181,6 @@ def tokenize(repositories: pd.DataFrame) -> TokenizedText:
 def count_tokens(tokens: Sequence[Sequence[str]]) -> CsrMatrix:
     """Count the tokens of each row by bucket, with a sign each, so that collisions cancel on average.
 
-    References
-    ----------
     Weinberger et al., Feature hashing for large scale multitask learning, 2009.
     """
     codes = murmur3([token for row in tokens for token in row])

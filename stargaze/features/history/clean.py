@@ -60,15 +60,8 @@ class CleanHistory:
 def clean_history(history: pd.DataFrame) -> CleanHistory:
     """Merge the names of one repository, drop what was counted twice, and split series at breaks.
 
-    Parameters
-    ----------
-    history : DataFrame, shape (n_counts, n_columns)
-        As :func:`stargaze.features.history.read.tidy_history` returns it.
-
-    Returns
-    -------
-    CleanHistory
-        Series are split, not dropped, at a break: what is before it does not depend on whether one follows.
+    ``history`` is what :func:`stargaze.features.history.read.tidy_history` returns. Series are split, not dropped, at a break:
+    what is before it does not depend on whether one follows.
 
     Examples
     --------

@@ -46,21 +46,9 @@ class StarCounts:
         return self.frame[name].to_numpy(dtype="float64")
 
     def interpolate(self, column: str, series: np.ndarray, day: np.ndarray, max_gap: float) -> np.ndarray:
-        """Interpolate a column linearly between the counts before and after given days.
+        """Interpolate a column linearly between the counts before and after given days; NaN outside of the series.
 
-        Parameters
-        ----------
-        column : str
-            "stars", "forks" or "issues".
-        series, day : array, shape (m,)
-            The series, and the day [days since 1970].
-        max_gap : float
-            Largest time between the two counts [days].
-
-        Returns
-        -------
-        array, shape (m,)
-            NaN outside of the series and in larger gaps.
+        ``series`` and ``day`` [days since 1970] have the shape (m,), as the result. Gaps over ``max_gap`` [days] are NaN.
         """
         values, key = self.column(column), series * _MAX_DAYS + day
         before = np.searchsorted(self.key, key, side="right") - 1
@@ -146,19 +134,10 @@ def last_row_per_period(counts: StarCounts, days: int) -> np.ndarray:
 
 
 def growth_features(origins: Windows, languages: Sequence[str]) -> pd.DataFrame:
-    """Compute the features of each origin from what was known on that day.
+    """Compute the features of each of n origins from what was known on that day; shape (n, n_features).
 
-    Parameters
-    ----------
-    origins : Windows
-        The n origins.
-    languages : sequence of str
-        Languages with a code, which is the position; others are missing.
-
-    Returns
-    -------
-    DataFrame of float, shape (n, n_features)
-        Growth in nat per week, counts as log1p, shares from 0 to 1; NaN where the history lacks a value.
+    Growth is in nat per week, counts are log1p, shares from 0 to 1; NaN where the history lacks a value. The code of a language
+    is its position in ``languages``; others are missing.
 
     Examples
     --------

@@ -32,28 +32,12 @@ MAX_ROWS = 50_000_000
 
 
 def read_history(path: Path, *, now: datetime) -> pd.DataFrame:
-    """Read a star history.
+    """Read a star history: shape (n_counts, 7), the columns of :data:`COLUMNS`, sorted by name and date.
 
-    Parameters
-    ----------
-    path : Path
-        Parquet or CSV with either weekly gains (``full_name``, ``week``, ``stars``, ``days``) or dates and counts (``full_name``,
-        ``date``, ``stars``, optionally ``forks``, ``issues``, ``language``, ``last_commit``).
-    now : datetime
-        No count may be later. A week that was not over when the file was written is dropped.
-
-    Returns
-    -------
-    DataFrame, shape (n_counts, 7)
-        ``full_name``, ``date`` [UTC], ``stars`` (total), ``forks``, ``issues``, ``language``, ``last_commit``, sorted by name
-        and date; missing columns are NaN or None.
-
-    Raises
-    ------
-    MissingInputError
-        If the file does not exist.
-    BadDataError
-        If it is not such a table, or a row is invalid.
+    The file (Parquet or CSV) has either weekly gains (``full_name``, ``week``, ``stars``, ``days``) or dates and counts
+    (``full_name``, ``date`` [UTC], ``stars`` (total), others optional). No count may be later than ``now``. A week that had not
+    ended when the file was written is dropped; missing columns are NaN or None. Raise MissingInputError if the file does not
+    exist, BadDataError if it is not such a table or a row is invalid.
     """
     table = _read_table(path)
     has_gains = {"week", "days"} <= set(table.columns)
@@ -119,7 +103,7 @@ def _rename_columns(table: pd.DataFrame, path: Path, *, date: str) -> pd.DataFra
 def _validate(frame: pd.DataFrame, path: Path, now: datetime) -> pd.DataFrame:
     """Convert dates and counts; raise BadDataError with the number of the first invalid row."""
     if frame.empty:
-        hint = "stargaze fetch --name OWNER/NAME --star-history '*' gathers some"
+        hint = "stargaze fetch --name OWNER/NAME --star-history '*' fetches one"
         raise BadDataError(f"{path}: has no rows", hint=hint)
     frame = frame.assign(full_name=frame["full_name"].astype("str").str.strip())
     _reject(frame["full_name"].eq("") | frame["full_name"].isna(), frame["full_name"], path, "has no full_name")

@@ -43,21 +43,12 @@ def decode_node_id(node_id: str) -> int | None:
 
 
 def deduplicate(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep the newest row of each repository.
+    """Keep the newest row of each repository; ``full_name`` is required, ``id`` (Int64) and the dates are optional.
 
     The id is the key. A row without an id takes that of the newest row of the same name, and is otherwise identified by its
     name. A name belongs to one repository at a time, so of two ids with the same name the newer row stays. The newest row is
-    that with the latest ``fetched_at``, then the latest of ``pushed_at`` and ``updated_at``, then the last one.
-
-    Parameters
-    ----------
-    frame : DataFrame, shape (n_records, n_columns)
-        ``full_name`` without missing values; ``id`` (Int64) and the dates are optional.
-
-    Returns
-    -------
-    DataFrame, shape (n_repositories, n_columns)
-        Sorted by name without regard to case, with a new index.
+    that with the latest ``fetched_at``, then the latest of ``pushed_at`` and ``updated_at``, then the last one. The result is
+    sorted by name without regard to case, with a new index.
 
     Examples
     --------

@@ -51,11 +51,8 @@ _EXPECTED: dict[str, tuple[tuple[type, ...], str]] = {
 def map_record(value: object) -> dict[str, Any]:
     """Return the fields of a GitHub record; absent ones are left out.
 
-    Raises
-    ------
-    BadDataError
-        If it is not a record, or a field has a type that GitHub never sends. The values are validated later, in batches, by
-        :mod:`stargaze.features.ingest.validate`.
+    Raise BadDataError if it is not a record, or a field has a type that GitHub never sends. Values are validated later, in
+    batches, by :mod:`stargaze.features.ingest.validate`.
 
     Examples
     --------

@@ -26,10 +26,7 @@ RecordAt = tuple[int, object, str]
 def read_records(source: Source) -> Iterator[RecordAt]:
     """Yield every record of a file with its position.
 
-    Raises
-    ------
-    BadDataError
-        If the file as a whole is broken JSON; the message has the line and the column.
+    Raise BadDataError with line and column if the file as a whole is broken JSON.
     """
     if source.format == "json lines":
         yield from _read_lines(source)

@@ -59,12 +59,8 @@ class Source:
 def open_source(path: Path) -> Iterator[Source]:
     """Open a file, decompress it if it is gzip, and detect its format.
 
-    Raises
-    ------
-    MissingInputError
-        If it does not exist or cannot be read.
-    BadDataError
-        If it is empty, truncated, too large, a web page, or of an unsupported format.
+    Raise MissingInputError if it cannot be read; BadDataError if it is empty, truncated, too large, a web page, or of an
+    unsupported format.
     """
     with contextlib.ExitStack() as stack:
         plain = stack.enter_context(_open(path))

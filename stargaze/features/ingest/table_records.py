@@ -52,12 +52,8 @@ def check_mapping(columns: Mapping[str, str]) -> None:
 def read_rows(source: Source, columns: Mapping[str, str]) -> Iterator[TableBatch]:
     """Yield a table's rows in our columns, with unconverted values.
 
-    Raises
-    ------
-    ConfigError
-        If the mapping names a column that does not exist.
-    BadDataError
-        If there is no column for the name or the stars, or the file is broken.
+    Raise ConfigError if the mapping names a column that does not exist; BadDataError if there is no column for the name or the
+    stars, or the file is broken.
     """
     batches = _read_parquet(source, columns) if source.format == "parquet" else _read_csv(source, columns)
     for batch in batches:

@@ -1,4 +1,4 @@
-"""Repositories from user input: look up names and URLs, or validate typed figures as ``fetch`` does."""
+"""Repositories from user input: look up names and URLs, or validate entered figures as ``fetch`` does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FORM_NAMES = (
     *("forks", "subscribers", "downloads"),
 )
 FORM_FIELDS: tuple[schema.Field, ...] = tuple(schema.FIELD_BY_NAME[name] for name in _FORM_NAMES)
-"""Fields of the form in which figures are typed; an empty one is missing."""
+"""Fields of the form in which figures are entered; an empty one is missing."""
 
 
 class UnknownRepositoryError(MissingInputError):
@@ -32,12 +32,7 @@ class UnknownRepositoryError(MissingInputError):
 
 
 def parse_name(text: str) -> str:
-    """Return ``owner/name`` from a name or a GitHub URL.
-
-    Raises
-    ------
-    BadDataError
-        For anything else, such as another host or a path.
+    """Return ``owner/name`` from a name or a GitHub URL; raise BadDataError for another host or a path.
 
     Examples
     --------
@@ -56,10 +51,7 @@ def parse_name(text: str) -> str:
 def look_up_repositories(names: Sequence[str], known: pd.DataFrame) -> pd.DataFrame:
     """Return the known repositories of the given names, in their order; shape (n_names, n_fields).
 
-    Raises
-    ------
-    UnknownRepositoryError
-        If a name is unknown; the hint lists similar names.
+    Raise UnknownRepositoryError if a name is unknown; the hint lists similar names.
     """
     rows = rows_by_name(known)
     unknown = [name for name in names if name.lower() not in rows]
@@ -83,17 +75,14 @@ def unknown_repositories(names: Sequence[str], known: pd.DataFrame) -> UnknownRe
     """Return the error for unknown repositories; its hint lists similar names."""
     lower = known["full_name"].str.lower()
     similar = [match for name in names for match in _find_similar(name.lower(), lower, known)]
-    hint = f"Did you mean {', '.join(dict.fromkeys(similar))}?" if similar else "type its figures instead"
+    hint = f"Did you mean {', '.join(dict.fromkeys(similar))}?" if similar else "enter its figures instead"
     return UnknownRepositoryError(f"{', '.join(names)}: not among the {len(known):,} known repositories", hint=hint)
 
 
 def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> pd.DataFrame:
-    """Return repositories from typed figures, values by field; without ``fetched_at`` they are of ``now``.
+    """Return repositories from entered figures, values by field; without ``fetched_at`` they are of ``now``.
 
-    Raises
-    ------
-    BadDataError
-        If a field is unknown or a value is invalid.
+    Raise BadDataError if a field is unknown or a value is invalid.
     """
     for item in figures:
         for name in item:

@@ -41,12 +41,7 @@ Problem = tuple[Bools, str]
 
 
 def check_name(text: str) -> str:
-    """Return ``owner/name`` if it is a possible name on GitHub.
-
-    Raises
-    ------
-    BadDataError
-        For anything else, such as a path, a URL or control characters.
+    """Return ``owner/name`` if it is a possible name on GitHub; raise BadDataError for a path, a URL or control characters.
 
     Examples
     --------
@@ -63,14 +58,8 @@ def validate_columns(
 ) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
     """Separate valid rows from invalid ones.
 
-    Parameters
-    ----------
-    frame : DataFrame, shape (n_rows, any of the schema's columns)
-        Unconverted values: numbers, texts, None. Other columns are ignored.
-    now : datetime
-        No date may be later by more than a day.
-    required : sequence of str
-        Fields that must not be missing.
+    ``frame`` (n_rows, any of the schema's columns) has unconverted values: numbers, texts, None; other columns are ignored. No
+    date may be later than ``now`` by more than a day.
 
     Returns
     -------

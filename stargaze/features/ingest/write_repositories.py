@@ -161,10 +161,7 @@ def write_repositories(
 ) -> FetchSummary:
     """Keep the newest valid record of each repository and write ``repositories.parquet``.
 
-    Raises
-    ------
-    BadDataError
-        If a source has no valid record. Stored repositories stay unchanged.
+    Raise BadDataError if a source has no valid record. Stored repositories stay unchanged.
     """
     since = parse_since(section.since)
     valid = [_validate_batch(batch, now, counts) for batch in batches]

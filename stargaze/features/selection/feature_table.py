@@ -18,19 +18,10 @@ COLUMNS = ["feature", "source", "unit", "policy", "meaning", "missing", *POLICIE
 
 
 def list_features(store: Store) -> list[dict[str, Any]]:
-    """Return one row per feature.
+    """Return one row per feature; raise ExternalError if the selection or the repositories cannot be read.
 
-    Returns
-    -------
-    list of dict
-        ``source``: fields of the repositories; ``missing``: share of the repositories, None without repositories; each policy:
-        the increase of the squared error when the feature is shuffled [nat²], or the reason against it, None without a
-        selection.
-
-    Raises
-    ------
-    ExternalError
-        If the selection or the repositories cannot be read.
+    ``missing`` is the share of the repositories, None without repositories. Each policy has the increase of the squared error
+    when the feature is shuffled [nat²], or the reason against it, None without a selection.
     """
     selection = _read_selection(store)
     missing = selection["missing"] if "missing" in selection else _missing_shares(store)

@@ -19,21 +19,10 @@ MAX_EQUAL = 0.2
 
 
 def apply_filters(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSection) -> dict[str, str]:
-    """Return the features that are dropped without fitting a model.
+    """Return the features that are dropped without fitting a model, each with the reason.
 
-    Parameters
-    ----------
-    inputs : DataFrame, shape (n_training, n_features)
-    target : array, shape (n_training,)
-        log1p(stars) [nat].
-    section : FeaturesSection
-        Thresholds.
-
-    Returns
-    -------
-    dict of str to str
-        The reason by feature: missing, constant, leak, duplicate or redundant. Of two similar features, the one whose policy
-        comes first stays.
+    ``inputs`` (n_training, n_features) and ``target`` (n_training,), log1p(stars) [nat]. Of two similar features, the one whose
+    policy comes first stays.
     """
     dropped: dict[str, str] = {}
     remaining: list[str] = []

@@ -78,19 +78,8 @@ class Importances:
 def permutation_importances(training: TrainingRows, columns: Sequence[str], section: FeaturesSection) -> Importances:
     """Measure how much the squared error increases when a feature is shuffled, in every fold with several seeds.
 
-    Features of the same group are shuffled together and have the same importance.
-
-    Parameters
-    ----------
-    training : TrainingRows
-    columns : sequence of str
-        Features to compare.
-    section : FeaturesSection
-        ``repeats``: seeds per fold, each with its own model, probes and shuffling; ``seed``.
-
-    Returns
-    -------
-    Importances
+    Features of the same group are shuffled together and have the same importance. ``importance_repeats`` of the section is the
+    number of seeds per fold, each with its own model, probes and shuffling.
 
     References
     ----------

@@ -53,30 +53,12 @@ def select_features(section: FeaturesSection, store: Store, report: Report = lam
 
 
 def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _what, _done: None) -> Selection:
-    """Select the features of each policy.
+    """Select the features of each policy, on the training folds only.
 
     A feature is dropped if it is missing, constant, a leak, a duplicate, redundant by Spearman's rho, or no better than random
-    probes in most runs over folds and seeds (:func:`stargaze.features.selection.stability.choose_stable`).
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Only the training folds are used.
-    section : FeaturesSection
-        Thresholds, folds and seed.
-    report : callable
-        Called with the current step and the fraction done.
-
-    Returns
-    -------
-    Selection
-        ``reasons`` has for each feature: policy, unit, missing [share], rho with the stars, and for each policy ``selected`` or
-        the reason against it, the importance [nat²] and the stability [share of runs].
-
-    Raises
-    ------
-    MissingInputError
-        If the filters leave a policy without features.
+    probes in most runs over folds and seeds (:func:`stargaze.features.selection.stability.choose_stable`). ``reasons`` has for
+    each feature: policy, unit, missing [share], rho with the stars, and for each policy ``selected`` or the reason against it,
+    the importance [nat²] and the stability [share of runs]. Raise MissingInputError if a policy has no features left.
     """
     training, vocabularies, dropped = _prepare(dataset, section)
     report("filters", 0.0)

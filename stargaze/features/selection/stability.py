@@ -55,20 +55,9 @@ class Choice:
 def choose_stable(training: TrainingRows, candidates: Sequence[str], section: FeaturesSection) -> Choice:
     """Select features by stability and by the error without them.
 
-    Parameters
-    ----------
-    training : TrainingRows
-    candidates : sequence of str
-        Columns of the training rows.
-    section : FeaturesSection
-        ``repeats`` (seeds per fold) and ``seed``.
-
-    Returns
-    -------
-    Choice
-        The stable features; also the uncertain ones, if the error is higher without them by more than one standard error of
-        the paired folds; also those that beat the probes at all, if it is clearly higher. If the error is still clearly
-        higher than with all candidates, all are selected.
+    These are the stable features; also the uncertain ones, if the error is higher without them by more than one standard error of
+    the paired folds; also those that beat the probes at all, if it is clearly higher. If the error is still clearly higher than
+    with all candidates, all are selected.
 
     References
     ----------

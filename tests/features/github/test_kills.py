@@ -127,7 +127,7 @@ def keys(url: str, body: bytes, store: Path) -> list[str]:
 
 def began(store: Path) -> int:
     with contextlib.closing(sqlite3.connect(Store(store).github_cache)) as database:
-        return int(database.execute("SELECT began FROM gathers").fetchone()[0])
+        return int(database.execute("SELECT began FROM runs").fetchone()[0])
 
 
 def stored_asks(folder: Path) -> set[str]:

@@ -98,7 +98,7 @@ def test_a_repeated_name_is_returned_twice() -> None:
         ("somebody/flask", "Did you mean pallets/flask?"),
         ("pallets/flsk", "Did you mean pallets/flask?"),
         ("Another/Flask-Logn", "Did you mean another/flask-login?"),
-        ("zzz/nothing-like-it", "type its figures instead"),
+        ("zzz/nothing-like-it", "enter its figures instead"),
     ],
 )
 def test_an_unknown_name_is_an_error_with_similar_names(name: str, hint: str) -> None:

@@ -111,16 +111,9 @@ class Client:
     ) -> Reply:
         """GET a REST resource.
 
-        With ``allow_refusal``, a refused request and a redirect to another server (never followed) return ``gone``.
-
-        Raises
-        ------
-        ConfigError
-            If GitHub rejects the request itself (422 and similar).
-        CredentialsError
-            If GitHub rejects the token.
-        ExternalError
-            If faults or limits outlast all retries, GitHub redirects to another server, or the server is not GitHub.
+        With ``allow_refusal``, a refused request and a redirect to another server (never followed) return ``gone``. Raise
+        ConfigError if GitHub rejects the request itself (422 and similar), CredentialsError if it rejects the token, and
+        ExternalError if faults or limits outlast all retries or the server is not GitHub.
         """
         return self._request(Request(path, params or {}, etag=etag), _resource_of(path), allow_refusal=allow_refusal)
 

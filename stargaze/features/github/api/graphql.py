@@ -198,10 +198,7 @@ def query_in_batches(
 ) -> None:
     """Query all items; ``store`` saves a reply and returns the items missing in it, ``give_up`` gets each failing item.
 
-    Raises
-    ------
-    ExternalError
-        If GitHub does not respond for long.
+    Raise ExternalError if GitHub does not respond for long.
     """
     queue, check = deque(items), _FailureCheck(client)
     while queue:

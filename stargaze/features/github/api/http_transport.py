@@ -95,14 +95,8 @@ class RealClock:
 class HttpTransport:
     """Sends requests over one keep-alive connection, with the token only in a header.
 
-    ``timeout`` are the connect and read timeouts [s].
-
-    Raises
-    ------
-    ConfigError
-        If the URL is invalid.
-    CredentialsError
-        If a token would be sent unencrypted to another machine, or is not valid in a header.
+    ``timeout`` are the connect and read timeouts [s]. Raise ConfigError for an invalid URL, CredentialsError if a token would
+    be sent unencrypted to another machine or is not valid in a header.
     """
 
     def __init__(

@@ -65,16 +65,9 @@ def classify_response(
 ) -> ResponseAction:
     """Return how to handle a response.
 
-    Parameters
-    ----------
-    response : Response
-        Status, headers, body.
-    local_time : float
-        Local clock [s since 1970], used only if GitHub sends no date.
-    limits, faults : int
-        How often this request was rate limited and how often it failed; unstated waits grow with them.
-    is_graphql : bool
-        GraphQL reports limits and faults with status 200; its own endpoint is never gone.
+    ``limits`` and ``faults`` count how often this request was rate limited and failed; unstated waits grow with them.
+    ``local_time`` [s since 1970] is used only if GitHub sends no date. GraphQL reports limits and faults with status 200, and
+    its own endpoint is never gone.
     """
     status = response.status
     if status in (204, 304) and not is_graphql:

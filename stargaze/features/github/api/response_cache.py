@@ -22,14 +22,14 @@ from stargaze.errors import ExternalError
 from stargaze.features.github.api.client import Client, Reply
 from stargaze.system.files import convert_disk_errors
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the tables; raise it with every incompatible change."""
 TABLES = """
-CREATE TABLE IF NOT EXISTS pages (gather TEXT, ask TEXT, at INTEGER, etag TEXT, body BLOB, PRIMARY KEY (gather, ask));
+CREATE TABLE IF NOT EXISTS pages (scope TEXT, key TEXT, at INTEGER, etag TEXT, body BLOB, PRIMARY KEY (scope, key));
 CREATE TABLE IF NOT EXISTS details (
     server TEXT, id INTEGER, kind TEXT, stamp TEXT, at INTEGER, body TEXT, PRIMARY KEY (server, id, kind)
 );
-CREATE TABLE IF NOT EXISTS gathers (
+CREATE TABLE IF NOT EXISTS runs (
     digest TEXT, generation INTEGER, began INTEGER, done INTEGER, PRIMARY KEY (digest, generation)
 );
 """
@@ -91,7 +91,7 @@ class ResponseCache:
         if is_new:
             with self._transaction():
                 values = (digest, run.generation, int(run.began.timestamp()), 0)
-                self._db.execute("INSERT INTO gathers VALUES (?, ?, ?, ?)", values)
+                self._db.execute("INSERT INTO runs VALUES (?, ?, ?, ?)", values)
         return run
 
     def plan_run(self, digest: str, now: Callable[[], datetime], *, update: bool) -> CrawlRun:
@@ -101,20 +101,18 @@ class ResponseCache:
     def delete_run(self, run: CrawlRun, keys: Iterable[str]) -> None:
         """Delete a run without results and these shared pages, so that the next run starts anew."""
         with self._transaction():
-            self._db.execute("DELETE FROM pages WHERE gather = ?", (run.key,))
-            self._db.executemany(
-                "DELETE FROM pages WHERE gather = ? AND ask = ?", [(self._server, key) for key in keys]
-            )
-            self._db.execute("DELETE FROM gathers WHERE digest = ? AND generation = ?", (run.digest, run.generation))
+            self._db.execute("DELETE FROM pages WHERE scope = ?", (run.key,))
+            self._db.executemany("DELETE FROM pages WHERE scope = ? AND key = ?", [(self._server, key) for key in keys])
+            self._db.execute("DELETE FROM runs WHERE digest = ? AND generation = ?", (run.digest, run.generation))
 
     def finish_run(self, run: CrawlRun) -> None:
         """Mark the run as done and delete earlier generations."""
         values = (run.digest, run.generation)
         old = [f"{run.digest}.{number}" for number in range(1, run.generation)]
         with self._transaction():
-            self._db.execute("UPDATE gathers SET done = 1 WHERE digest = ? AND generation = ?", values)
-            self._db.execute("DELETE FROM gathers WHERE digest = ? AND generation < ?", values)
-            self._db.executemany("DELETE FROM pages WHERE gather = ?", [(key,) for key in old])
+            self._db.execute("UPDATE runs SET done = 1 WHERE digest = ? AND generation = ?", values)
+            self._db.execute("DELETE FROM runs WHERE digest = ? AND generation < ?", values)
+            self._db.executemany("DELETE FROM pages WHERE scope = ?", [(key,) for key in old])
 
     def get_page(self, run: CrawlRun, key: str) -> CachedResponse | None:
         """Return a page of this generation, or a shared page that is recent enough."""
@@ -137,20 +135,20 @@ class ResponseCache:
 
     def count_search_pages(self, run: CrawlRun) -> int:
         """Count the search pages of this generation."""
-        (count,) = self._db.execute("SELECT count(*) FROM pages WHERE gather = ?", (run.key,)).fetchone()
+        (count,) = self._db.execute("SELECT count(*) FROM pages WHERE scope = ?", (run.key,)).fetchone()
         return int(count)
 
     def count_shared_pages(self, run: CrawlRun, prefix: str) -> int:
         """Count the shared pages with this key prefix that the run can use."""
         since = int(self._valid_since(run).timestamp())
         values = (self._server, len(prefix), prefix, since)
-        count = "SELECT count(*) FROM pages WHERE gather = ? AND substr(ask, 1, ?) = ? AND at >= ?"
+        count = "SELECT count(*) FROM pages WHERE scope = ? AND substr(key, 1, ?) = ? AND at >= ?"
         return int(self._db.execute(count, values).fetchone()[0])
 
     def last_response_time(self, run: CrawlRun) -> datetime:
         """Return the date of the last response, by GitHub's clock."""
         keys = (run.key, self._server)
-        (timestamp,) = self._db.execute("SELECT max(at) FROM pages WHERE gather IN (?, ?)", keys).fetchone()
+        (timestamp,) = self._db.execute("SELECT max(at) FROM pages WHERE scope IN (?, ?)", keys).fetchone()
         return run.began if timestamp is None else _from_timestamp(timestamp)
 
     def store_details(self, kind: str, rows: Iterable[tuple[int, str, dict[str, Any]]], at: datetime) -> None:
@@ -168,24 +166,24 @@ class ResponseCache:
 
     def details(self, kinds: Sequence[str], stamps: Mapping[int, str]) -> dict[int, dict[str, Any]]:
         """Return the details of repositories in these states, merged over all kinds; later kinds take precedence."""
-        found: dict[int, dict[str, Any]] = {}
+        details: dict[int, dict[str, Any]] = {}
         ids = list(stamps)
         for kind, start in itertools.product(kinds, range(0, len(ids), CHUNK)):
             chunk = ids[start : start + CHUNK]
             placeholders = ",".join("?" * len(chunk))
             rows = self._db.execute(
-                f"SELECT id, stamp, body FROM details WHERE server = ? AND kind = ? AND id IN ({placeholders})",  # noqa: S608 # marks only
+                f"SELECT id, stamp, body FROM details WHERE server = ? AND kind = ? AND id IN ({placeholders})",  # noqa: S608 # placeholders only
                 (self._server, kind, *chunk),
             )
             for number, stamp, body in rows:
                 if stamp == stamps[number]:
-                    found.setdefault(number, {}).update(json.loads(body))
-        return found
+                    details.setdefault(number, {}).update(json.loads(body))
+        return details
 
     def _find_run(self, digest: str, now: Callable[[], datetime], *, update: bool) -> tuple[CrawlRun, bool]:
         """Return the run to resume or a new one, and whether it is new; outdated pages of a plan are deleted."""
         row = self._db.execute(
-            "SELECT generation, began, done FROM gathers WHERE digest = ? ORDER BY generation DESC", (digest,)
+            "SELECT generation, began, done FROM runs WHERE digest = ? ORDER BY generation DESC", (digest,)
         ).fetchone()
         latest = CrawlRun(digest, row[0], _from_timestamp(row[1]), bool(row[2])) if row else None
         if latest and not (update and (latest.done or now() - latest.began > ABANDONED_AFTER)):
@@ -193,7 +191,7 @@ class ResponseCache:
         new = CrawlRun(digest, latest.generation + 1 if latest else 1, now().replace(microsecond=0), done=False)
         old = int((new.began - PLAN_MAX_AGE).timestamp())
         with self._transaction():
-            self._db.execute("DELETE FROM pages WHERE gather = ? AND at < ?", (new.key, old))
+            self._db.execute("DELETE FROM pages WHERE scope = ? AND at < ?", (new.key, old))
         return new, True
 
     def _valid_since(self, run: CrawlRun) -> datetime:
@@ -205,7 +203,7 @@ class ResponseCache:
         return run.key if key.startswith(SEARCH_PREFIX) else self._server
 
     def _read_page(self, scope: str, key: str) -> CachedResponse | None:
-        row = self._db.execute("SELECT at, etag, body FROM pages WHERE gather = ? AND ask = ?", (scope, key)).fetchone()
+        row = self._db.execute("SELECT at, etag, body FROM pages WHERE scope = ? AND key = ?", (scope, key)).fetchone()
         return CachedResponse(_from_timestamp(row[0]), row[1], zlib.decompress(row[2])) if row else None
 
     @contextlib.contextmanager
@@ -218,12 +216,9 @@ class ResponseCache:
 
 @contextlib.contextmanager
 def open_response_cache(path: Path, server: str) -> Iterator[ResponseCache]:
-    """Open or create the cache; ``server`` is the URL of the API.
+    """Open or create the cache of the API at the URL ``server``.
 
-    Raises
-    ------
-    ExternalError
-        If it has another schema version, is corrupt, or the disk fails.
+    Raise ExternalError if the cache has another schema version, is corrupt, or the disk fails.
     """
     with convert_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,18 +251,7 @@ def cached_get(
 ) -> CachedResponse:
     """Return the cached page ``key``, or GET it from GitHub; an outdated page is revalidated with its ETag.
 
-    Parameters
-    ----------
-    key : str
-        The cache key of the page.
-    path, params : str, mapping
-        The REST request.
-    to_cached : callable
-        Converts a new reply into the response to store, or raises.
-    client, cache, run : Client, ResponseCache, CrawlRun
-        The API client, the cache, and the run that needs the page.
-    allow_refusal : bool
-        As in :meth:`Client.get`, whose errors are raised.
+    ``to_cached`` converts a new reply into the response to store, or raises. Errors are those of :meth:`Client.get`.
     """
     page = cache.get_page(run, key)
     if page is None:

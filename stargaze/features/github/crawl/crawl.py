@@ -64,33 +64,11 @@ def crawl(
     update: bool = False,
     report: Report,
 ) -> CrawlSummary:
-    """Fetch repositories and write them; after a stop, the same call resumes without repeating requests.
+    """Fetch repositories and write ``repositories.parquet``; after a stop, the same call resumes without repeating requests.
 
-    Parameters
-    ----------
-    section : GithubSection
-        What to fetch.
-    fetching : FetchSection
-        ``since`` excludes older records.
-    store : Store
-        Receives ``repositories.parquet``.
-    cache : ResponseCache
-        Cached responses.
-    client : Client
-        API client.
-    now : datetime
-        Local time, UTC; GitHub's time is used if it is later.
-    token : bool
-        Whether GraphQL can be used.
-    update : bool
-        Fetch again what may have changed since the last finished run.
-    report : callable
-        Called with the step and the fraction done, 0 to 1.
-
-    Raises
-    ------
-    ConfigError, BadDataError, CredentialsError, ExternalError
-        As raised by the client, or if nothing was found; all responses stay cached.
+    ``now`` is the local time [UTC]; GitHub's time is used if it is later. ``token`` tells whether GraphQL can be used. ``update``
+    fetches again what may have changed since the last finished run. Raise the client's errors, and BadDataError or
+    ExternalError if nothing was found; all responses stay cached.
     """
     check_section(section, now)
     run = cache.start_run(crawl_digest(section), client.server_time, update=update)
@@ -141,13 +119,7 @@ def crawl(
 
 
 def check_section(section: GithubSection, now: datetime) -> None:
-    """Validate the section before any request.
-
-    Raises
-    ------
-    ConfigError, BadDataError
-        If a range or a name is invalid, or names are combined with a search.
-    """
+    """Raise ConfigError or BadDataError for an invalid range or name, or names combined with a search, before any request."""
     if section.names and any(getattr(section, name).strip() for name in SEARCH_KEYS):
         raise ConfigError("github.names and a search exclude each other", hint="keep one of them")
     for name in (*section.names, *(name for name in section.star_history if name != "*")):

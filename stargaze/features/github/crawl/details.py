@@ -31,7 +31,7 @@ class DetailFetcher:
 
     def __init__(self, client: Client, cache: ResponseCache, kinds: Sequence[Kind], run: CrawlRun) -> None:
         self._client = client
-        self._spool = cache
+        self._cache = cache
         self._known = {kind: known_details(kind, cache, run) for kind in kinds}
         self._remarked = {kind: cache.stamps(_remark_kind(kind)) for kind in kinds}
         self._sizes = {kind: BatchSize(kind.first_size) for kind in kinds}
@@ -93,10 +93,10 @@ class DetailFetcher:
             if remark or before.get(repository.id) == repository.stamp
         ]
         if rows:
-            self._spool.store_details(_remark_kind(kind), rows, at)
+            self._cache.store_details(_remark_kind(kind), rows, at)
 
     def _store(self, kind: Kind, fields: Mapping[RepoRef, dict[str, Any]], at: datetime) -> None:
-        self._spool.store_details(
+        self._cache.store_details(
             kind.name,
             [(repository.id, repository.stamp, known_details) for repository, known_details in fields.items()],
             at,
@@ -180,7 +180,7 @@ def fetch_rest_details(
         advance(1)
 
 
-def _contributors(repository: RepoRef, client: Client, _spool: ResponseCache, _gather: CrawlRun) -> dict[str, Any]:
+def _contributors(repository: RepoRef, client: Client, _cache: ResponseCache, _run: CrawlRun) -> dict[str, Any]:
     """Count contributors by the last page number at one per page; an empty repository has no page."""
     reply = client.get(
         f"/repos/{repository.full_name}/contributors", {"per_page": 1, "anon": "true"}, allow_refusal=True
@@ -190,7 +190,7 @@ def _contributors(repository: RepoRef, client: Client, _spool: ResponseCache, _g
     return {"contributors": reply.last_page if reply.data else 0}
 
 
-def _readme(repository: RepoRef, client: Client, _spool: ResponseCache, _gather: CrawlRun) -> dict[str, Any]:
+def _readme(repository: RepoRef, client: Client, _cache: ResponseCache, _run: CrawlRun) -> dict[str, Any]:
     reply = client.get(f"/repos/{repository.full_name}/readme", allow_refusal=True)
     return {"readme_length": 0} if reply.gone else _integer_field(reply.data, "size", "readme_length")
 

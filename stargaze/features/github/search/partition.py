@@ -80,20 +80,10 @@ class _CreationTimes:
 
 
 def partition_search(pages: PageSource, whole: Region) -> Iterator[Slice]:
-    """Yield slices that cover the region exactly once, most stars first as far as bands allow.
+    """Yield disjoint slices whose union is the region ``whole``, most stars first as far as bands allow.
 
-    Parameters
-    ----------
-    pages : Pages
-        Returns each page, possibly from a cache.
-    whole : Region
-        The region to cover.
-
-    Yields
-    ------
-    Slice
-        Disjoint regions whose union is ``whole``. ``ids`` may hold neighbors too: rows whose stars changed
-        since GitHub indexed them, and those of the last star count, which the next slice holds as well.
+    ``ids`` of a slice may hold neighbors too: rows whose stars changed since GitHub indexed them, and those of the last star
+    count, which the next slice holds as well.
     """
     times = _CreationTimes()
     todo: list[tuple[Region, Page | None]] = [(whole, None)]

@@ -75,10 +75,7 @@ class Search:
 def read_search(section: GithubSection, now: datetime) -> Search:
     """Parse the query and ranges of the section; star and creation qualifiers in the query become ranges.
 
-    Raises
-    ------
-    ConfigError
-        If a range is invalid, empty, or given twice.
+    Raise ConfigError if a range is invalid, empty, or given twice.
     """
     ranges: dict[str, str] = {}
     for match in _RANGE_QUALIFIER.finditer(section.query):

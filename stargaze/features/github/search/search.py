@@ -83,8 +83,8 @@ class CachedSearch:
 
     def __init__(self, client: Client, cache: ResponseCache, run: CrawlRun, search: Search) -> None:
         self._client = client
-        self._spool = cache
-        self._gather = run
+        self._cache = cache
+        self._run = run
         self._search = search
         self.repos: dict[int, RepoRef] = {}
 
@@ -104,8 +104,8 @@ class CachedSearch:
             parameters,
             _to_cached,
             self._client,
-            self._spool,
-            self._gather,
+            self._cache,
+            self._run,
             allow_refusal=False,
         )
         data = response.data
