@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ def plot_leaderboard(figure: Figure, frame: pd.DataFrame) -> None:
     axes.invert_yaxis()
     axes.grid(axis="x")
     axes.set_xlabel("RMSLE [nat] ± spread over folds")
-    figure.legend(loc="outside upper left", ncols=3, title="feature policy", alignment="left", title_fontsize=9)
+    _add_legend(figure, title="feature policy")
 
 
 def plot_trials(figure: Figure, frame: pd.DataFrame) -> None:
@@ -68,7 +69,7 @@ def plot_trials(figure: Figure, frame: pd.DataFrame) -> None:
     axes.grid(axis="y")
     axes.set_xlabel("time since the start of tuning [s]" if is_timed else "trial (the order was not recorded)")
     axes.set_ylabel("RMSLE [nat]")
-    figure.legend(loc="outside upper left", ncols=3)
+    _add_legend(figure)
 
 
 def plot_learning_curve(figure: Figure, frame: pd.DataFrame) -> None:
@@ -76,16 +77,8 @@ def plot_learning_curve(figure: Figure, frame: pd.DataFrame) -> None:
     axes = figure.add_subplot()
     for number, (policy, subset) in enumerate(frame.groupby("policy", sort=False)):
         marker, color, line = SERIES_STYLES[number % len(SERIES_STYLES)]
-        spread = [subset["rmsle"] - subset["rmsle_low"], subset["rmsle_high"] - subset["rmsle"]]
-        axes.errorbar(
-            subset["owners"],
-            subset["rmsle"],
-            yerr=spread,
-            marker=marker,
-            color=color,
-            linestyle=line,
-            label=str(policy),
-        )
+        style: dict[str, Any] = {"marker": marker, "color": color, "linestyle": line, "label": str(policy)}
+        axes.errorbar(subset["owners"], subset["rmsle"], yerr=_error_bars(subset, "rmsle"), **style)
     axes.set_xscale("log")
     ticks = sorted(set(frame["owners"].round()))
     axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
@@ -93,7 +86,7 @@ def plot_learning_curve(figure: Figure, frame: pd.DataFrame) -> None:
     axes.grid(axis="y")
     axes.set_xlabel("training owners (log scale)")
     axes.set_ylabel("RMSLE on the test set [nat]")
-    figure.legend(loc="outside upper left", ncols=3, title="feature policy", alignment="left", title_fontsize=9)
+    _add_legend(figure, title="feature policy")
 
 
 def plot_predictions(figure: Figure, frame: pd.DataFrame) -> None:
@@ -102,27 +95,26 @@ def plot_predictions(figure: Figure, frame: pd.DataFrame) -> None:
     top = float(np.log1p(frame[["true", "predicted", "high"]].max().max())) * 1.03
     x = np.log1p(frame["predicted"])
     axes.vlines(x, np.log1p(frame["low"]), np.log1p(frame["high"]), color=SPAN, linewidth=2.2, label="interval")
-    axes.plot([0, top], [0, top], color=QUIET, linestyle="--", linewidth=1, label="predicted = true")
+    _draw_diagonal(axes, top, "predicted = true")
     for label, marker, color in (("inside", "o", FIRST), ("outside", "x", SECOND)):
         rows = frame["inside"] == label
-        axes.plot(
-            *(x[rows], np.log1p(frame["true"][rows]), marker),
-            color=color,
-            markersize=4,
-            markeredgewidth=1.1,
-            markerfacecolor=PAPER if marker == "o" else color,
-            label=f"true count, {label}",
-        )
+        style: dict[str, Any] = {
+            "color": color,
+            "markersize": 4,
+            "markeredgewidth": 1.1,
+            "label": f"true count, {label}",
+        }
+        face = PAPER if marker == "o" else color
+        axes.plot(x[rows], np.log1p(frame["true"][rows]), marker, markerfacecolor=face, **style)
     _set_star_axes(axes, top, "predicted stars", "true stars")
-    figure.legend(loc="outside upper left", ncols=2)
+    _add_legend(figure, columns=2)
 
 
 def plot_groups(figure: Figure, frame: pd.DataFrame, column: str, nominal: float) -> None:
     """Plot the coverage, with its uncertainty, and the error of each group."""
     left, right = figure.subplots(1, 2, sharey=True)
     positions = np.arange(len(frame))
-    spread = [frame["coverage"] - frame["coverage_low"], frame["coverage_high"] - frame["coverage"]]
-    left.errorbar(frame["coverage"], positions, xerr=np.clip(spread, 0, None), fmt="o", color=FIRST)
+    left.errorbar(frame["coverage"], positions, xerr=_error_bars(frame, "coverage"), fmt="o", color=FIRST)
     left.axvline(nominal, color=INK, linestyle="--", linewidth=1)
     left.set_xlim(min(0.5, float(np.floor(10 * frame["coverage_low"].min())) / 10), 1.01)
     left.xaxis.set_major_formatter(PERCENT)
@@ -133,40 +125,35 @@ def plot_groups(figure: Figure, frame: pd.DataFrame, column: str, nominal: float
         positions, [f"{label} ({count:,})" for label, count in zip(frame[column], frame["repositories"], strict=True)]
     )
     left.set_ylim(max(len(frame), 2) - 0.4, -0.6)
-    for axes in (left, right):
-        axes.locator_params(axis="x", nbins=3)
-        axes.grid(axis="x")
+    _set_few_ticks(left, right)
 
 
 def plot_calibration(figure: Figure, frame: pd.DataFrame) -> None:
     """Plot the mean truth over the mean prediction of each bin."""
     axes = figure.add_subplot()
-    x, true = np.log1p(frame["predicted"]), np.log1p(frame["true"])
-    spread = [true - np.log1p(frame["true_low"]), np.log1p(frame["true_high"]) - true]
-    top = float(max(x.max(), np.log1p(frame["true_high"]).max())) * 1.05
-    axes.plot([0, top], [0, top], color=QUIET, linestyle="--", linewidth=1, label="predicted = true")
-    axes.errorbar(x, true, yerr=np.clip(spread, 0, None), fmt="o", color=FIRST, label="mean ± 2 standard errors")
+    logs = frame[["predicted", "true", "true_low", "true_high"]].transform(np.log1p)
+    x, true = logs["predicted"], logs["true"]
+    top = float(max(x.max(), logs["true_high"].max())) * 1.05
+    _draw_diagonal(axes, top, "predicted = true")
+    axes.errorbar(x, true, yerr=_error_bars(logs, "true"), fmt="o", color=FIRST, label="mean ± 2 standard errors")
     _set_star_axes(axes, top, "mean predicted stars", "mean true stars")
-    figure.legend(loc="outside upper left", ncols=2)
+    _add_legend(figure, columns=2)
 
 
 def plot_coverage_by_level(figure: Figure, frame: pd.DataFrame) -> None:
     """Plot the coverage of intervals over their nominal level."""
     axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color=QUIET, linestyle="--", linewidth=1, label="ideal")
-    styles = (("residual ranks", "o", FIRST, 5), ("bundle", "*", SECOND, 12))
-    for interval, marker, color, size in styles:
+    _draw_diagonal(axes, 1, "ideal")
+    for interval, marker, color, size in (("residual ranks", "o", FIRST, 5), ("bundle", "*", SECOND, 12)):
         rows = frame[frame["interval"] == interval]
-        spread = [rows["coverage"] - rows["coverage_low"], rows["coverage_high"] - rows["coverage"]]
-        axes.errorbar(
-            *(rows["nominal"], rows["coverage"]), yerr=spread, fmt=marker, color=color, markersize=size, label=interval
-        )
+        style: dict[str, Any] = {"fmt": marker, "color": color, "markersize": size, "label": interval}
+        axes.errorbar(rows["nominal"], rows["coverage"], yerr=_error_bars(rows, "coverage"), **style)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PERCENT)
     axes.grid()
     axes.set_xlabel("nominal coverage")
     axes.set_ylabel("share of true counts inside")
-    figure.legend(loc="outside upper left", ncols=3)
+    _add_legend(figure)
 
 
 def plot_ranks(figure: Figure, frame: pd.DataFrame) -> None:
@@ -193,9 +180,27 @@ def plot_importance(figure: Figure, frame: pd.DataFrame) -> None:
     left.invert_yaxis()
     left.set_xlabel("contribution [nat]")
     right.set_xlabel("if shuffled [nat²]")
-    for axes in (left, right):
-        axes.locator_params(axis="x", nbins=3)
-        axes.grid(axis="x")
+    _set_few_ticks(left, right)
+
+
+def _add_legend(figure: Figure, *, columns: int = 3, title: str | None = None) -> None:
+    figure.legend(loc="outside upper left", ncols=columns, title=title, alignment="left", title_fontsize=9)
+
+
+def _set_few_ticks(*axes: Axes) -> None:
+    for each in axes:
+        each.locator_params(axis="x", nbins=3)
+        each.grid(axis="x")
+
+
+def _draw_diagonal(axes: Axes, top: float, label: str) -> None:
+    axes.plot([0, top], [0, top], color=QUIET, linestyle="--", linewidth=1, label=label)
+
+
+def _error_bars(frame: pd.DataFrame, column: str) -> np.ndarray:
+    """Return the distances of a column to its bounds below and above; shape (2, n)."""
+    value = frame[column]
+    return np.clip([value - frame[f"{column}_low"], frame[f"{column}_high"] - value], 0, None)
 
 
 def _set_star_axes(axes: Axes, top: float, x_label: str, y_label: str) -> None:

@@ -65,8 +65,8 @@ def parse_owners(full_name: pd.Series) -> pd.Series:
 def summarize_split(dataset: Dataset) -> pd.DataFrame:
     """Return the sets of the split: ``set``, ``repositories``, ``owners``, ``share``, ``median_stars``."""
     rows = []
-    for name, indices in zip(SETS, (dataset.training, dataset.validation, dataset.test), strict=True):
-        subset = dataset.repositories.iloc[indices]
+    for name in SETS:
+        subset = dataset.repositories.iloc[getattr(dataset, name)]
         rows.append(
             {
                 "set": name,
@@ -83,8 +83,8 @@ def count_by_decade(dataset: Dataset) -> pd.DataFrame:
     """Count repositories per decade of stars: ``decade``, ``repositories``, ``training``, ``validation``, ``test``."""
     labels = pd.Series(label_decades(dataset.repositories["stars"].to_numpy()))
     counts = {"repositories": labels.value_counts()}
-    for name, indices in zip(SETS, (dataset.training, dataset.validation, dataset.test), strict=True):
-        counts[name] = labels.iloc[indices].value_counts()
+    for name in SETS:
+        counts[name] = labels.iloc[getattr(dataset, name)].value_counts()
     table = pd.DataFrame(counts).reindex(list_decades()).fillna(0).astype("int64")
     return table.rename_axis("decade").reset_index()
 
@@ -112,14 +112,11 @@ def count_values(values: pd.Series, max_values: int = MAX_VALUES) -> pd.DataFram
 def missing_rates(repositories: pd.DataFrame) -> pd.DataFrame:
     """Return the missing rate of each field, highest first: ``field``, ``unit``, ``meaning``, ``missing`` [share]."""
     fields = [field for field in FIELDS if field.name in repositories]
-    frame = pd.DataFrame(
-        {
-            "field": [field.name for field in fields],
-            "unit": [field.unit or field.kind for field in fields],
-            "meaning": [field.meaning for field in fields],
-            "missing": [float(repositories[field.name].isna().mean()) for field in fields],
-        }
-    )
+    rows = [
+        (field.name, field.unit or field.kind, field.meaning, float(repositories[field.name].isna().mean()))
+        for field in fields
+    ]
+    frame = pd.DataFrame(rows, columns=["field", "unit", "meaning", "missing"])
     return frame.sort_values(["missing", "field"], ascending=[False, True], ignore_index=True)
 
 

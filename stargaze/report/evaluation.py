@@ -86,12 +86,7 @@ def _score(stars: np.ndarray, predicted: np.ndarray, owners: np.ndarray, seed: i
 def bootstrap_rmsle(error: np.ndarray, owners: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """Return the 95 % interval of the RMSLE [nat] by a bootstrap over owners, whose repositories are not independent.
 
-    Parameters
-    ----------
-    error : array of float, shape (n,)
-        log1p(predicted) - log1p(true) [nat].
-    owners : array of str, shape (n,)
-    seed : int
+    ``error`` is log1p(predicted) - log1p(true) [nat], ``owners`` the name of each owner; shapes (n,).
 
     Examples
     --------

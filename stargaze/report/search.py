@@ -16,7 +16,8 @@ from stargaze.report.dataset import parse_owners
 from stargaze.report.inputs import ReportInputs
 from stargaze.tuning.cross_validation import fit, policy_arrays
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.metrics import rmsle
+from stargaze.tuning.metrics import clipped_rmse
+from stargaze.tuning.screen import SCORE_COLUMNS
 from stargaze.tuning.search.parallel import parallel_map
 from stargaze.tuning.search.racing import DONE
 
@@ -39,13 +40,12 @@ def sort_leaderboard(leaderboard: pd.DataFrame, estimate: str) -> pd.DataFrame:
     """
     best = leaderboard[leaderboard["policy"] == estimate].set_index("family")["rmsle"].sort_values(kind="stable")
     family_ranks = {family: rank for rank, family in enumerate(best.index)}
-    policy_ranks = {policy: rank for rank, policy in enumerate(reversed(POLICIES))}
-    frame = leaderboard.assign(
-        family_rank=leaderboard["family"].map(family_ranks), policy_rank=leaderboard["policy"].map(policy_ranks)
-    )
-    frame = frame.sort_values(["family_rank", "family", "policy_rank"], kind="stable", ignore_index=True)
-    columns = ["family", "policy", "rmsle", "spread", "r2", "mdape", "rho", "fit_time", "size_mb", "status", "note"]
-    return frame.reindex(columns=columns)
+    ranks = {
+        "family_rank": leaderboard["family"].map(family_ranks),
+        "policy_rank": leaderboard["policy"].map({policy: -rank for rank, policy in enumerate(POLICIES)}),
+    }
+    frame = leaderboard.assign(**ranks).sort_values(["family_rank", "family", "policy_rank"], ignore_index=True)
+    return frame.reindex(columns=["family", "policy", *SCORE_COLUMNS, "status", "note"])
 
 
 def sort_trials(table: pd.DataFrame) -> pd.DataFrame:
@@ -115,11 +115,9 @@ def compute_learning_curve(inputs: ReportInputs) -> pd.DataFrame:
     rows = [row for draw in parallel_map(score_draw, list(itertools.product(SHARES, range(DRAWS)))) for row in draw]
     frame = pd.DataFrame(rows, columns=["policy", "share", "owners", "repositories", "rmsle"])
     groups = frame.groupby(["policy", "share"], sort=False)
-    curve = groups.mean()
-    curve["rmsle_low"], curve["rmsle_high"] = groups["rmsle"].min(), groups["rmsle"].max()
-    order = {policy: rank for rank, policy in enumerate(policies)}
-    return curve.reset_index().sort_values(
-        ["policy", "share"], key=lambda values: values.replace(order), ignore_index=True
+    curve = groups.mean().assign(rmsle_low=groups["rmsle"].min(), rmsle_high=groups["rmsle"].max()).reset_index()
+    return curve.sort_values("share").sort_values(
+        "policy", key=lambda names: names.map(policies.index), kind="stable", ignore_index=True
     )
 
 
@@ -144,5 +142,4 @@ def _score(
 ) -> float:
     arrays = policy_arrays(dataset, feature_set, policy, np.arange(len(dataset.target)))
     model = fit(FAMILIES[family], parameters, arrays, dataset.training, seed)
-    predicted = np.maximum(model.predict(arrays.inputs[dataset.test]), 0.0)
-    return rmsle(np.expm1(dataset.target[dataset.test]), np.expm1(predicted))
+    return clipped_rmse(dataset.target[dataset.test], model.predict(arrays.inputs[dataset.test]))
