@@ -29,21 +29,12 @@ MAX_DEPTH = 10
 
 @dataclass(frozen=True)
 class CatboostModel:
-    """A fitted model.
+    """A fitted model; ``bias`` is the base value of predictions [nat].
 
-    Attributes
-    ----------
-    n_features : int
-    features : array of int, shape (n_trees, n_levels)
-        The column of each level's split; the first level is the lowest bit of the leaf index.
-    borders : array of float32, shape (n_trees, n_levels)
-        The threshold: a number above it sets the bit; infinity for a level that a tree lacks.
-    codes : array of bool, shape (n_trees, n_levels)
-        Whether the column is a category, which sets the bit if it equals the border.
-    leaves, weights : array of float, shape (n_trees, 2 ** n_levels)
-        The value of each leaf [nat], and the number of training rows in it.
-    bias : float
-        The base value of predictions [nat].
+    ``features``, ``borders`` and ``codes`` have shape (n_trees, n_levels): the column of each level's split; the threshold
+    above which a number sets the bit of the leaf index, infinity for a level that a tree lacks; and whether the column is a
+    category, which sets the bit if it equals the border. The first level is the lowest bit. ``leaves`` and ``weights`` have
+    shape (n_trees, 2 ** n_levels): the value of each leaf [nat], and the number of training rows in it.
     """
 
     n_features: int
@@ -56,13 +47,7 @@ class CatboostModel:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Return the inverse of :meth:`to_bytes`.
-
-        Raises
-        ------
-        BadBundleError
-            If the bytes are malformed, or the shapes of the tables do not fit.
-        """
+        """Return the inverse of :meth:`to_bytes`; raise BadBundleError if the bytes are malformed or the shapes do not fit."""
         try:
             values = json.loads(content)
             tables = {name: np.array(values[name], dtype=dtype) for name, dtype in TABLES.items()}

@@ -82,10 +82,7 @@ class GrowthBundle:
     def load(cls, folder: Path) -> GrowthBundle:
         """Verify every file against the manifest, parse the description and repeat the prototype forecast.
 
-        Raises
-        ------
-        BadBundleError
-            If a file was changed, the bundle has another kind or version, or a forecast differs from the stored one.
+        Raise BadBundleError if a file was changed, the bundle has another kind or version, or a forecast differs.
         """
         digest, meta, content = read_description(folder, KIND, FORMAT, HINT)
         bundle = cls(digest, meta, content)
@@ -146,10 +143,7 @@ class GrowthBundle:
 def forecast(bundle: GrowthBundle, history: pd.DataFrame) -> list[Forecast]:
     """Forecast the stars of one repository after each horizon, from the end of its history.
 
-    Raises
-    ------
-    BadDataError
-        If the history has several repositories, or is too short since its last break.
+    Raise BadDataError if the history has several repositories, or is too short since its last break.
     """
     origin = last_origin(history, bundle.weeks)
     features = bundle.compute_features(origin)

@@ -23,13 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def load_lightgbm(content: bytes) -> LightgbmModel:
-    """Parse a model in LightGBM's text format.
-
-    Raises
-    ------
-    BadBundleError
-        If LightGBM refuses the text.
-    """
+    """Parse a model in LightGBM's text format; raise BadBundleError if LightGBM refuses it."""
     try:
         return LightgbmModel(content.decode("ascii"))
     except (_RefusedError, UnicodeDecodeError) as error:

@@ -43,10 +43,7 @@ def write_manifest(folder: Path) -> str:
 def read_verified(folder: Path) -> tuple[str, dict[str, bytes]]:
     """Return the digest and the content of every file, each read once and equal to its entry in the manifest.
 
-    Raises
-    ------
-    BadBundleError
-        If a file is missing, unexpected, changed or a link, or the manifest is malformed.
+    Raise BadBundleError if a file is missing, unexpected, changed or a link, or the manifest is malformed.
     """
     try:
         text = _read_bytes(folder / MANIFEST, 1_000_000)
@@ -69,10 +66,7 @@ def verify_files(folder: Path) -> str:
 def read_description(folder: Path, kind: str, version: int, hint: str) -> tuple[str, dict[str, Any], dict[str, bytes]]:
     """Return the digest, the parsed description and the content of all files, verified by :func:`read_verified`.
 
-    Raises
-    ------
-    BadBundleError
-        If a file was changed, or the bundle has another kind or format.
+    Raise BadBundleError if a file was changed, or the bundle has another kind or format.
     """
     digest, content = read_verified(folder.resolve())
     with convert_malformed(folder, hint):

@@ -45,23 +45,16 @@ class Ensemble:
 
 def serialize_model(model: Any) -> tuple[str, bytes]:
     """Return the name of the format and the serialized model."""
-    own: Callable[[], tuple[str, bytes]] | None = getattr(model, "to_bytes", None)
-    if own is not None:
-        return own()
-    booster = getattr(model, "booster", None)
-    if booster is not None:
-        return "lightgbm", booster.model_to_string().encode()
+    if hasattr(model, "to_bytes"):
+        kind, content = model.to_bytes()
+        return kind, content
+    if getattr(model, "booster", None) is not None:
+        return lightgbm_model.KIND, model.booster.model_to_string().encode()
     return skops_model.KIND, skops_model.serialize_skops(model)
 
 
 def deserialize_model(kind: str, data: bytes) -> Model:
-    """Deserialize a model. Call this only with bytes that were verified by a signature or a manifest.
-
-    Raises
-    ------
-    BadBundleError
-        If the bytes are malformed, or contain a type that is not allowed.
-    """
+    """Deserialize a model from bytes that a manifest verified; raise BadBundleError if they are malformed or not allowed."""
     parsers: dict[str, Callable[[bytes], Model]] = {
         lightgbm_model.KIND: lightgbm_model.load_lightgbm,
         skops_model.KIND: skops_model.load_skops,

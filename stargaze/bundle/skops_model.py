@@ -87,13 +87,7 @@ class _SkopsModel:
 
 
 def load_skops(data: bytes) -> _SkopsModel:
-    """Deserialize a skops file.
-
-    Raises
-    ------
-    BadBundleError
-        If the bytes are malformed, or contain a type that is not allowed.
-    """
+    """Deserialize a skops file; raise BadBundleError if it is malformed or contains a type that is not allowed."""
     import skops.io
 
     try:

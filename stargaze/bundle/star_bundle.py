@@ -87,10 +87,7 @@ class Bundle:
     def load(cls, folder: Path) -> Bundle:
         """Verify every file against the manifest, then parse the description.
 
-        Raises
-        ------
-        BadBundleError
-            If a file was changed, or another version wrote the bundle.
+        Raise BadBundleError if a file was changed, or the bundle has another kind, format or features.
         """
         digest, meta, content = read_description(folder, "stars", FORMAT, HINT)
         bundle = cls(digest, meta, content)
@@ -184,8 +181,9 @@ class Bundle:
     @cached_property
     def known(self) -> pd.DataFrame:
         """The repositories that the bundle contains, with every column of the schema."""
-        try:
-            return schema.conform(_table(self.content[KNOWN]))
+        try:  # without the cloud file systems that pandas would load (15 MB)
+            table = ParquetFile(io.BytesIO(self.content[KNOWN])).read(use_threads=False)
+            return schema.conform(table.to_pandas(use_threads=False))
         except (*MALFORMED, OSError) as error:
             raise BadBundleError(f"known.parquet cannot be read: {error}", hint="stargaze tune") from error
         finally:
@@ -196,7 +194,7 @@ class Bundle:
         names = self.meta["features"][policy]
         learned = self.encoder.transform(repositories) if needs_encoder(names) else None
         inputs = build_matrix(repositories, names, self.meta["vocabularies"], learned)
-        typical = next((item.typical for item in self.answer_policies if item.policy == policy), {})
+        typical = self._typical.get(policy)
         return inputs.fillna(dict(typical)) if typical else inputs
 
     def predict_repositories(self, repositories: pd.DataFrame, policy: str | None = None) -> np.ndarray:
@@ -238,13 +236,16 @@ class Bundle:
         return inputs if typical is None else np.where(np.isnan(inputs), typical, inputs)
 
     @cached_property
+    def _typical(self) -> dict[str, Mapping[str, float]]:
+        return {item.policy: item.typical for item in self.answer_policies}
+
+    @cached_property
     def _input_columns(self) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
         """For each policy the positions of its columns, and the replacements of missing values."""
-        typical_of = {item.policy: item.typical for item in self.answer_policies}
         result: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
         for policy, names in self.meta["features"].items():
             positions = np.array([self.columns.index(name) for name in names], dtype="int64")
-            typical = typical_of.get(policy)
+            typical = self._typical.get(policy)
             values = [typical.get(name, np.nan) for name in names] if typical else None
             result[policy] = (positions, None if values is None else np.array(values, dtype="float32"))
         return result
@@ -255,9 +256,8 @@ class Bundle:
 
     def estimate_from_features(self, features: np.ndarray) -> Estimate:
         """Return the result of :meth:`estimate` for computed features; shape (n, n_columns)."""
-        n_rows = len(features)
-        predicted, low, high = np.zeros(n_rows), np.zeros(n_rows), np.zeros(n_rows)
-        policy = np.full(n_rows, "", dtype="object")
+        predicted, low, high = np.zeros((3, len(features)))
+        policy = np.full(len(features), "", dtype="object")
         for item in self.answer_policies:
             complete = ~self._is_missing(features, item).any(axis=1) | (item == self.answer_policies[-1])
             rows = np.flatnonzero(complete & (policy == ""))
@@ -285,13 +285,7 @@ class Bundle:
         return missing
 
     def check_prototype(self) -> None:
-        """Predict the stored prototype row with every model and compare with the stored predictions.
-
-        Raises
-        ------
-        BadBundleError
-            If a prediction differs from the stored one.
-        """
+        """Raise BadBundleError if a model's prediction of the prototype row differs from the stored one."""
         hint = "stargaze tune writes a new bundle; production was not changed"
         try:
             prototype = self.meta["prototype"]
@@ -318,12 +312,6 @@ class Bundle:
             if policy in self.spreads:
                 outputs[policy].append(float(self.spread(inputs, self.predict(inputs, policy), policy)[0]))
         return outputs
-
-
-def _table(content: bytes) -> pd.DataFrame:
-    """Read a table without the cloud file systems that pandas would load (15 MB)."""
-    frame: pd.DataFrame = ParquetFile(io.BytesIO(content)).read(use_threads=False).to_pandas(use_threads=False)
-    return frame
 
 
 def _are_weights(weights: list[Any]) -> bool:

@@ -18,13 +18,8 @@ MAX_DEPTH = 64
 NO_PARENT = 2**31 - 1
 """The parent of the root."""
 NODES = (
-    "left_children",
-    "right_children",
-    "parents",
-    "split_indices",
-    "split_conditions",
-    "split_type",
-    "default_left",
+    *("left_children", "right_children", "parents"),
+    *("split_indices", "split_conditions", "split_type", "default_left"),
 )
 """Arrays of a tree with one number per node."""
 
@@ -38,19 +33,8 @@ def to_matrix(inputs: np.ndarray, categories: Sequence[int], target: np.ndarray 
     return xgboost.DMatrix(bounded, target, feature_types=kinds, enable_categorical=True, nthread=1)
 
 
-def serialize_xgboost(booster: Any) -> bytes:
-    """Return a fitted booster as JSON."""
-    return bytes(booster.save_raw("json"))
-
-
 def load_xgboost(content: bytes) -> XgboostModel:
-    """Deserialize the output of :func:`serialize_xgboost`.
-
-    Raises
-    ------
-    BadBundleError
-        If XGBoost is not installed, the content is malformed, or a tree is invalid.
-    """
+    """Deserialize a saved booster; raise BadBundleError if it is malformed or invalid, or XGBoost is not installed."""
     try:
         import xgboost
     except ImportError as error:

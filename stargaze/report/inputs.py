@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle
+from stargaze.config import POLICIES
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset_and_features
 from stargaze.store import Store
@@ -37,17 +38,14 @@ class ReportInputs:
 def read_report_inputs(store: Store) -> ReportInputs:
     """Read the newest bundle and the artifacts that it was made from.
 
-    Raises
-    ------
-    MissingInputError
-        If an earlier stage has not run yet.
-    ExternalError
-        If a file is broken, a bundle was changed, or one artifact is older than another.
+    Raise MissingInputError if an earlier stage has not run yet; ExternalError if a file is broken, a bundle was
+    changed, or one artifact is older than another.
     """
     dataset, feature_set = read_dataset_and_features(store)
     leaderboard = read_leaderboard(store, feature_set)
-    trials = _read_table(store.require(store.trials), pd.read_parquet, "tune")
-    selection = _read_table(store.require(store.selection), pd.read_csv, "select-features")
+    trials = _read_table(store.require(store.trials), pd.read_parquet, {"family", "parameters"}, "tune")
+    columns = {"feature", "missing", *(f"importance_{policy}" for policy in POLICIES)}
+    selection = _read_table(store.require(store.selection), pd.read_csv, columns, "select-features")
     bundle = Bundle.load(store.bundles / store.require(store.latest).read_text(encoding="utf-8").strip())
     if bundle.meta["data"].get("feature_set") != feature_set.digest:
         raise ExternalError(
@@ -56,11 +54,15 @@ def read_report_inputs(store: Store) -> ReportInputs:
     return ReportInputs(dataset, feature_set, leaderboard, trials, selection, bundle, _describe_source(store))
 
 
-def _read_table(path: Path, reader: Callable[[Path], pd.DataFrame], stage: str) -> pd.DataFrame:
+def _read_table(path: Path, reader: Callable[[Path], pd.DataFrame], columns: set[str], stage: str) -> pd.DataFrame:
+    hint = f"stargaze {stage} creates it again"
     try:
-        return reader(path)
+        table = reader(path)
     except (OSError, ValueError) as error:
-        raise ExternalError(f"{path}: cannot be read: {error}", hint=f"stargaze {stage} creates it again") from error
+        raise ExternalError(f"{path}: cannot be read: {error}", hint=hint) from error
+    if missing := ", ".join(sorted(columns - set(table))):
+        raise ExternalError(f"{path}: was written by another version: it lacks {missing}", hint=hint)
+    return table
 
 
 def _describe_source(store: Store) -> str:

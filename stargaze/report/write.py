@@ -38,12 +38,8 @@ class WrittenReport:
 def write_report(store: Store, path: Path | None = None, report: Report = lambda _what, _done: None) -> WrittenReport:
     """Write the page of the newest bundle, by default to ``store/report.html``.
 
-    Raises
-    ------
-    MissingInputError
-        If an earlier stage has not run yet.
-    ExternalError
-        If an artifact is broken or changed, or the page cannot be written.
+    Raise MissingInputError if an earlier stage has not run yet; ExternalError if an artifact is broken or changed,
+    or the page cannot be written.
     """
     inputs = read_report_inputs(store)
     tables = compute_tables(inputs, report)

@@ -38,7 +38,7 @@ class CategoricalXGBoost:
 
     def to_bytes(self) -> tuple[str, bytes]:
         """Return the format's name and the model's bytes."""
-        return xgboost_model.KIND, xgboost_model.serialize_xgboost(self.fitted)
+        return xgboost_model.KIND, bytes(self.fitted.save_raw("json"))
 
 
 @dataclass

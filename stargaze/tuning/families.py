@@ -293,10 +293,7 @@ FAMILIES: dict[str, Family] = {
 def select_families(names: Sequence[str]) -> list[str]:
     """Return the families to compare: the named or all installed ones, and always the dummy.
 
-    Raises
-    ------
-    UsageError
-        If a family is unknown or not installed.
+    Raise UsageError if a family is unknown or not installed.
 
     Examples
     --------

@@ -10,10 +10,7 @@ from scipy.stats import rankdata
 def rmsle(stars: ArrayLike, predicted: ArrayLike) -> float:
     """Return the root mean squared logarithmic error [nat] of predicted counts [stars]; ln 2 = 0.69 is a factor of two.
 
-    Raises
-    ------
-    ValueError
-        If the shapes differ or a count is negative.
+    Raise ValueError if the shapes differ or a count is negative.
 
     Examples
     --------
@@ -31,16 +28,13 @@ def clipped_rmse(target: np.ndarray, predicted: np.ndarray) -> float:
 def scores(stars: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
     """Compute all scores of predicted counts [stars].
 
+    Raise ValueError if the shapes differ or a count is negative.
+
     Returns
     -------
     dict
         ``rmsle`` [nat]; ``r2`` of log1p(stars); ``mdape``, the median of |predicted - true| / true over repositories with at
         least one star [share]; ``rho``, Spearman's rank correlation.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or a count is negative.
 
     Examples
     --------

@@ -45,17 +45,12 @@ def screen(
 ) -> pd.DataFrame:
     """Screen the families under the three policies and write the leaderboard; a failed family is a row with the reason.
 
+    Raise UsageError if a family is unknown; ExternalError if every family failed.
+
     Returns
     -------
     DataFrame
         :data:`COLUMNS`, best first within each policy: RMSLE ± spread over folds [nat], fit time of a fold [s], size [MB].
-
-    Raises
-    ------
-    UsageError
-        If a family is unknown.
-    ExternalError
-        If every family failed.
     """
     order = {family: rank for rank, family in enumerate(SLOWEST_FIRST)}
     names = sorted(select_families(section.families), key=lambda family: order.get(family, len(order)))

@@ -156,6 +156,20 @@ def test_an_inconsistent_description_is_refused(copy: Path, change: Callable[[di
         GrowthBundle.load(copy)
 
 
+def test_a_bundle_that_was_fitted_on_other_features_names_the_command_to_run_again(copy: Path) -> None:
+    """Growth bundles from before the renames have other feature names; their keys are those of this version."""
+    meta = json.loads((copy / "bundle.json").read_text())
+    meta["features"] = ["age_of_" + meta["features"][0], *meta["features"][1:]]
+    meta["cut"] = meta.pop("train_until")
+    (copy / "bundle.json").write_text(json.dumps(meta))
+    write_manifest(copy)
+
+    with pytest.raises(BadBundleError, match="the growth bundle was fitted on other features") as raised:
+        GrowthBundle.load(copy)
+
+    assert raised.value.hint == 'stargaze tune with tuning.target = "growth" writes one for this version'
+
+
 def test_a_file_without_mention_in_the_description_is_refused(copy: Path) -> None:
     (copy / "model.pkl").write_bytes(b"\x80\x04.")
     write_manifest(copy)

@@ -22,6 +22,9 @@ from stargaze.bundle.manifest import MANIFEST, BadBundleError, verify_files, wri
 from stargaze.bundle.serialization import Ensemble
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.bundle.write import write_bundle
+from stargaze.store import Store
+from tests.conftest import Ended
+from tests.previous_format import META, write_previous_bundle
 
 Meta = dict[str, Any]
 ODD_INTERVALS = {
@@ -135,6 +138,28 @@ def _odd_record(meta: Meta) -> None:
 
 def _other_columns(meta: Meta) -> None:
     meta["features"]["all"] = meta["features"]["all"][:-1]
+
+
+def test_a_bundle_in_the_previous_format_is_refused_in_one_line(run: Callable[..., Ended]) -> None:
+    write_previous_bundle(Store(Path("store")), META)
+
+    ended = run("predict", "a/b")
+
+    assert ended.code == 5
+    assert ended.error.endswith("another version wrote this bundle: format")
+    assert ended.hint == "stargaze tune writes one for this version"
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_description_in_the_previous_format_is_refused_whatever_its_number(
+    run: Callable[..., Ended], number: int
+) -> None:
+    write_previous_bundle(Store(Path("store")), META | {"format": number})
+
+    ended = run("predict", "a/b")
+
+    assert ended.code == 5
+    assert ended.hint == "stargaze tune writes one for this version"
 
 
 def _not_the_format(meta: Meta) -> None:

@@ -37,13 +37,13 @@ def booster(rows: np.ndarray) -> xgboost.Booster:
 
 
 def test_a_model_survives_serialization(booster: xgboost.Booster, rows: np.ndarray) -> None:
-    back = xgboost_model.load_xgboost(xgboost_model.serialize_xgboost(booster))
+    back = xgboost_model.load_xgboost(bytes(booster.save_raw("json")))
 
     assert np.array_equal(back.predict(rows), booster.predict(xgboost_model.to_matrix(rows, [0])))
 
 
 def test_contributions_equal_those_of_xgboost_and_add_up(booster: xgboost.Booster, rows: np.ndarray) -> None:
-    back = xgboost_model.load_xgboost(xgboost_model.serialize_xgboost(booster))
+    back = xgboost_model.load_xgboost(bytes(booster.save_raw("json")))
 
     added = back.contributions(rows)
 
@@ -53,7 +53,7 @@ def test_contributions_equal_those_of_xgboost_and_add_up(booster: xgboost.Booste
 
 
 def test_unseen_categories_are_predicted(booster: xgboost.Booster) -> None:
-    back = xgboost_model.load_xgboost(xgboost_model.serialize_xgboost(booster))
+    back = xgboost_model.load_xgboost(bytes(booster.save_raw("json")))
 
     assert np.isfinite(back.predict(np.array([[99.0, -np.inf, 1e30], [np.nan] * 3, [1e9, 0.0, 0.0]]))).all()
 
@@ -65,7 +65,7 @@ def test_an_infinite_threshold_is_accepted() -> None:
     booster = xgboost.train({"tree_method": "hist", "nthread": 1}, data, 2)
 
     assert np.array_equal(
-        xgboost_model.load_xgboost(xgboost_model.serialize_xgboost(booster)).predict(column), booster.predict(data)
+        xgboost_model.load_xgboost(bytes(booster.save_raw("json"))).predict(column), booster.predict(data)
     )
 
 
@@ -93,7 +93,7 @@ def chain(length: int) -> Tree:
 
 def test_a_tree_of_the_maximum_depth_is_accepted(booster: xgboost.Booster, rows: np.ndarray) -> None:
     """So that the refusal of one level more is of its depth."""
-    model = json.loads(xgboost_model.serialize_xgboost(booster))
+    model = json.loads(bytes(booster.save_raw("json")))
     model["learner"]["gradient_booster"]["model"]["trees"][0].update(chain(xgboost_model.MAX_DEPTH - 1))
 
     back = xgboost_model.load_xgboost(json.dumps(model).encode())
@@ -130,7 +130,7 @@ def test_a_tree_of_the_maximum_depth_is_accepted(booster: xgboost.Booster, rows:
     ],
 )
 def test_an_invalid_tree_is_refused(booster: xgboost.Booster, change: Callable[[Tree], None]) -> None:
-    model = json.loads(xgboost_model.serialize_xgboost(booster))
+    model = json.loads(bytes(booster.save_raw("json")))
     change(model["learner"]["gradient_booster"]["model"]["trees"][0])
 
     with pytest.raises(BadBundleError, match="not an XGBoost model"):
@@ -153,7 +153,7 @@ def test_an_invalid_tree_is_refused(booster: xgboost.Booster, change: Callable[[
     ],
 )
 def test_an_unsupported_model_is_refused(booster: xgboost.Booster, change: Callable[[Any], Any], reason: str) -> None:
-    model = json.loads(xgboost_model.serialize_xgboost(booster))
+    model = json.loads(bytes(booster.save_raw("json")))
     change(model["learner"])
 
     with pytest.raises(BadBundleError, match=reason):
@@ -174,7 +174,7 @@ def test_the_binary_format_is_refused(booster: xgboost.Booster) -> None:
 
 def test_a_wrong_number_of_columns_is_refused(booster: xgboost.Booster) -> None:
     with pytest.raises(BadBundleError, match="cannot predict"):
-        xgboost_model.load_xgboost(xgboost_model.serialize_xgboost(booster)).predict(np.zeros((1, 2)))
+        xgboost_model.load_xgboost(bytes(booster.save_raw("json"))).predict(np.zeros((1, 2)))
 
 
 def test_a_missing_xgboost_gives_the_install_command(booster: xgboost.Booster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from stargaze.pipeline.status import list_artifacts
 from stargaze.report.write import read_report_bundle
 from stargaze.store import Store
 from tests.conftest import Ended
+from tests.previous_format import META, write_previous_bundle, write_previous_trials
 
 pytestmark = pytest.mark.thorough
 
@@ -52,6 +54,36 @@ def test_without_a_bundle_the_hint_names_the_command(run: Run, project: Store) -
     assert ended.code == 3
     assert "does not exist yet" in ended.error
     assert ended.hint == "stargaze tune"
+
+
+def test_a_bundle_and_trials_in_the_previous_format_name_the_command_to_run_again(run: Run, project: Store) -> None:
+    write_previous_trials(project)
+    write_previous_bundle(project, META)
+
+    ended = run("report")
+
+    assert ended.code == 5
+    assert ended.error.endswith("another version wrote this bundle: format")
+    assert ended.hint == "stargaze tune writes one for this version"
+
+
+@pytest.mark.parametrize(
+    ("artifact", "column", "command"), [("trials", "parameters", "tune"), ("selection", "feature", "select-features")]
+)
+def test_a_table_with_other_columns_names_the_command_to_run_again(
+    run: Run, project: Store, artifact: str, column: str, command: str
+) -> None:
+    path = getattr(project, artifact)
+    if artifact == "trials":
+        pd.read_parquet(path).drop(columns=column).to_parquet(path)
+    else:
+        pd.read_csv(path).drop(columns=column).to_csv(path, index=False)
+
+    ended = run("report")
+
+    assert ended.code == 5
+    assert ended.error == f"{path}: was written by another version: it lacks {column}"
+    assert ended.hint == f"stargaze {command} creates it again"
 
 
 def test_status_names_the_bundle_of_the_page(project: Store, page: Path) -> None:

@@ -153,10 +153,7 @@ def docker_executor(
 def containers_that_fit(capacity: EngineCapacity, section: ScreeningSection) -> int:
     """Return how many containers of the configured size fit on the engine's machine at the same time.
 
-    Raises
-    ------
-    UsageError
-        If not even one fits.
+    Raise UsageError if not even one fits.
 
     Examples
     --------

@@ -56,6 +56,8 @@ class FittedHorizon:
 def fit_horizon(train: Examples, train_until: float, coverage: float, seed: int) -> FittedHorizon:
     """Choose the number of rounds, fit and calibrate one horizon.
 
+    Raise BadDataError if there are too few examples to fit a model or to score a block.
+
     Parameters
     ----------
     train : Examples
@@ -65,11 +67,6 @@ def fit_horizon(train: Examples, train_until: float, coverage: float, seed: int)
     coverage : float
         Nominal coverage of the prediction intervals [share], which are conformal and scaled by the predicted error.
     seed : int
-
-    Raises
-    ------
-    BadDataError
-        If there are too few examples to fit a model or to score a block.
 
     References
     ----------

@@ -49,14 +49,8 @@ def tune_growth(
 ) -> GrowthResult:
     """Fit and score all horizons and save them as a growth bundle; ``bundles/latest-growth`` names it.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no history.
-    BadDataError
-        If the history contains impossible values, or too few counts.
-    ConfigError
-        If ``train_until`` is not a date, or a horizon is out of range.
+    Raise MissingInputError if there is no history; BadDataError if the history contains impossible values, or too
+    few counts; ConfigError if ``train_until`` is not a date, or a horizon is out of range.
     """
     check_growth_config(section)
     path = store.history(section.history_file)

@@ -39,10 +39,8 @@ class Journal:
     def resume(self, header: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the finished trials of the same tuning.
 
-        Raises
-        ------
-        MissingInputError
-            If there is no journal, or it belongs to another feature set, finalists, policy or seed.
+        Raise MissingInputError if there is no journal, or it belongs to another feature set, finalists, policy
+        or seed.
         """
         if not self.path.exists():
             raise MissingInputError("there is no stopped tuning to resume", hint="stargaze tune")

@@ -19,10 +19,7 @@ def parallel_map(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> li
     ``work`` is a function of a module, because nodes of a cluster import it by name. An argument that several items share
     is sent to the cluster once. The items of a node that dies run again on others.
 
-    Raises
-    ------
-    ExternalError
-        If the cluster fails.
+    Raise ExternalError if the cluster fails.
 
     Examples
     --------

@@ -114,10 +114,7 @@ def _start_local(cores: int) -> int:
 def _join_cluster(max_concurrent: int) -> int:
     """Join the cluster of ``RAY_ADDRESS``; return its number of cores, at most ``max_concurrent`` if that is not 0.
 
-    Raises
-    ------
-    ExternalError
-        If a node has another version of the code.
+    Raise ExternalError if a node has another version of the code.
     """
     ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": dict.fromkeys(THREADS, "1")})
     _silence_state_log()

@@ -80,10 +80,7 @@ def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, cov
     ``predicted`` and ``target`` are log1p(stars), ``spread`` is the predicted error [nat] of rows outside the training data;
     shapes (n,). ``coverage`` is nominal [fraction].
 
-    Raises
-    ------
-    ValueError
-        If there are no rows.
+    Raise ValueError if there are no rows.
 
     References
     ----------
