@@ -12,9 +12,9 @@ from typing import Any
 
 from stargaze.config import Config, FetchSection, GithubSection
 from stargaze.errors import BadDataError, ConfigError
-from stargaze.features.github.api import response_cache
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.http_transport import Clock, HttpTransport, RealClock
+from stargaze.features.github.api.response_cache import CrawlSession, open_response_cache
 from stargaze.features.github.crawl.crawl import check_section, crawl, crawl_digest, is_github_configured
 from stargaze.features.github.crawl.estimate import CrawlEstimate, estimate_crawl
 from stargaze.features.github.crawl.progress import CrawlSummary, ProgressReporter
@@ -68,7 +68,7 @@ def fetch_from_github(
     has_token = bool(options.token.strip())
     with (
         _connect(section, options) as client,
-        response_cache.open_response_cache(store.github_cache, section.api_url) as cache,
+        open_response_cache(store.github_cache, section.api_url) as cache,
     ):
         return crawl(section, fetch, store, cache, client, now, token=has_token, update=options.update, report=report)
 
@@ -83,9 +83,10 @@ def plan_fetch(
     with _connect(section, options) as client:
         check_section(section, client.now())
         ProgressReporter(client, report)  # reports every wait
-        with response_cache.open_response_cache(store.github_cache, section.api_url) as cache:
+        with open_response_cache(store.github_cache, section.api_url) as cache:
             run = cache.plan_run(crawl_digest(section), client.server_time, update=options.update)
-            return estimate_crawl(section, client, cache, run, token=bool(options.token.strip()))
+            session = CrawlSession(client, cache, run)
+            return estimate_crawl(section, session, token=bool(options.token.strip()))
 
 
 def _uses_github(config: Config, files: Sequence[Path]) -> bool:

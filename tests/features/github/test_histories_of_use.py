@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stargaze.config import FetchSection, GithubSection
-from stargaze.features.github.api import response_cache
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.http_transport import Request, Response
+from stargaze.features.github.api.response_cache import CrawlSession, open_response_cache
 from stargaze.features.github.crawl.crawl import crawl, crawl_digest
 from stargaze.features.github.crawl.estimate import estimate_crawl
 from stargaze.features.github.crawl.progress import CrawlSummary
@@ -57,7 +57,7 @@ class World:
         self.left = stop
         now = datetime.fromtimestamp(self.clock.time(), tz=UTC)
         client = Client(self, self.clock)
-        with response_cache.open_response_cache(self.store.github_cache, aim.api_url) as kept:
+        with open_response_cache(self.store.github_cache, aim.api_url) as kept:
             try:
                 return crawl(
                     aim, FetchSection(), self.store, kept, client, now, token=token, update=update, report=_silent
@@ -68,9 +68,11 @@ class World:
     def plan(self, aim: GithubSection, *, update: bool, token: bool) -> None:
         self.left = -1
         client = Client(self, self.clock)
-        with response_cache.open_response_cache(self.store.github_cache, aim.api_url) as kept:
+        with open_response_cache(self.store.github_cache, aim.api_url) as kept:
             estimate_crawl(
-                aim, client, kept, kept.plan_run(crawl_digest(aim), client.server_time, update=update), token=token
+                aim,
+                CrawlSession(client, kept, kept.plan_run(crawl_digest(aim), client.server_time, update=update)),
+                token=token,
             )
 
     def change(self, seed: int) -> None:

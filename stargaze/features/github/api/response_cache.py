@@ -20,6 +20,7 @@ from typing import Any
 
 from stargaze.errors import ExternalError
 from stargaze.features.github.api.client import Client, Reply
+from stargaze.features.github.api.crawl_run import SEARCH_PREFIX, CrawlRun
 from stargaze.system.files import convert_disk_errors
 
 SCHEMA_VERSION = 3
@@ -37,10 +38,6 @@ CHUNK = 500
 """Repositories per SELECT; SQLite accepts at least 999 values."""
 PLAN_MAX_AGE = timedelta(hours=1)
 """A run that starts within this time uses the counts fetched by a plan."""
-SHARED_MAX_AGE = timedelta(days=1)
-"""A run without ``--update`` uses shared pages up to this age."""
-SEARCH_PREFIX = "search "
-"""Prefix of the keys of pages that belong to one run."""
 ABANDONED_AFTER = timedelta(days=7)
 """``--update`` restarts an unfinished run of this age instead of continuing it."""
 
@@ -57,21 +54,6 @@ class CachedResponse:
     def data(self) -> Any:
         """The parsed JSON."""
         return json.loads(self.body)
-
-
-@dataclass(frozen=True)
-class CrawlRun:
-    """A crawl with one configuration, however often it is stopped and resumed."""
-
-    digest: str
-    generation: int
-    began: datetime
-    done: bool
-
-    @property
-    def key(self) -> str:
-        """The key of its search pages."""
-        return f"{self.digest}.{self.generation}"
 
 
 class ResponseCache:
@@ -117,7 +99,7 @@ class ResponseCache:
     def get_page(self, run: CrawlRun, key: str) -> CachedResponse | None:
         """Return a page of this generation, or a shared page that is recent enough."""
         page = self._read_page(self._scope(run, key), key)
-        return page if page and (key.startswith(SEARCH_PREFIX) or page.at >= self._valid_since(run)) else None
+        return page if page and (key.startswith(SEARCH_PREFIX) or page.at >= run.valid_since) else None
 
     def get_previous(self, run: CrawlRun, key: str) -> CachedResponse | None:
         """Return the outdated version of a page, to revalidate it."""
@@ -140,7 +122,7 @@ class ResponseCache:
 
     def count_shared_pages(self, run: CrawlRun, prefix: str) -> int:
         """Count the shared pages with this key prefix that the run can use."""
-        since = int(self._valid_since(run).timestamp())
+        since = int(run.valid_since.timestamp())
         values = (self._server, len(prefix), prefix, since)
         count = "SELECT count(*) FROM pages WHERE scope = ? AND substr(key, 1, ?) = ? AND at >= ?"
         return int(self._db.execute(count, values).fetchone()[0])
@@ -194,10 +176,6 @@ class ResponseCache:
             self._db.execute("DELETE FROM pages WHERE scope = ? AND at < ?", (new.key, old))
         return new, True
 
-    def _valid_since(self, run: CrawlRun) -> datetime:
-        """Return the earliest date of shared pages that the run uses."""
-        return run.began - (SHARED_MAX_AGE if run.generation == 1 else timedelta())
-
     def _scope(self, run: CrawlRun, key: str) -> str:
         """Return the scope of a key: the run or the server."""
         return run.key if key.startswith(SEARCH_PREFIX) else self._server
@@ -238,28 +216,38 @@ def open_response_cache(path: Path, server: str) -> Iterator[ResponseCache]:
         yield ResponseCache(connection, path, server)
 
 
-def cached_get(
-    key: str,
-    path: str,
-    params: Mapping[str, str | int],
-    to_cached: Callable[[Reply], CachedResponse],
-    client: Client,
-    cache: ResponseCache,
-    run: CrawlRun,
-    *,
-    allow_refusal: bool = True,
-) -> CachedResponse:
-    """Return the cached page ``key``, or GET it from GitHub; an outdated page is revalidated with its ETag.
+@dataclass(frozen=True)
+class CrawlSession:
+    """The API client and the response cache of one crawl run."""
 
-    ``to_cached`` converts a new reply into the response to store, or raises. Errors are those of :meth:`Client.get`.
-    """
-    page = cache.get_page(run, key)
-    if page is None:
-        before = cache.get_previous(run, key)
-        reply = client.get(path, params, etag=before.etag if before else "", allow_refusal=allow_refusal)
-        page = CachedResponse(reply.at, before.etag, before.body) if reply.not_modified and before else to_cached(reply)
-        cache.store_pages(run, {key: page})
-    return page
+    client: Client
+    cache: ResponseCache
+    run: CrawlRun
+
+    def get_page(self, key: str) -> CachedResponse | None:
+        """Return the cached page, None without a valid one."""
+        return self.cache.get_page(self.run, key)
+
+    def get(
+        self,
+        key: str,
+        path: str,
+        params: Mapping[str, str | int],
+        to_cached: Callable[[Reply], CachedResponse],
+        *,
+        allow_refusal: bool = True,
+    ) -> CachedResponse:
+        """Return the cached page ``key``, or GET it from GitHub; an outdated page is revalidated with its ETag.
+
+        ``to_cached`` converts a new reply into the response to store, or raises. Errors are those of :meth:`Client.get`.
+        """
+        page = self.get_page(key)
+        if page is None:
+            before = self.cache.get_previous(self.run, key)
+            reply = self.client.get(path, params, etag=before.etag if before else "", allow_refusal=allow_refusal)
+            page = replace(before, at=reply.at) if reply.not_modified and before else to_cached(reply)
+            self.cache.store_pages(self.run, {key: page})
+        return page
 
 
 @contextlib.contextmanager

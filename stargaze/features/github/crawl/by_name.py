@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.client import Client, Reply
+from stargaze.features.github.api.client import Reply
 from stargaze.features.github.api.graphql import BatchSize, query_in_batches
-from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache, cached_get
+from stargaze.features.github.api.response_cache import CachedResponse, CrawlSession
 from stargaze.features.github.search.search import RepoRef, is_repository, parse_repository
 from stargaze.system.progress import Advance
 
@@ -22,24 +22,24 @@ def repository_key(name: str) -> str:
 
 
 def fetch_by_name(
-    names: Iterable[str], client: Client, cache: ResponseCache, run: CrawlRun, *, use_graphql: bool, advance: Advance
+    names: Iterable[str], session: CrawlSession, *, use_graphql: bool, advance: Advance
 ) -> tuple[list[RepoRef], dict[str, str]]:
     """Fetch each name; return the existing repositories, and the reason for each missing one."""
     unique_names: dict[str, str] = {}
     for name in names:
         unique_names.setdefault(name.lower(), name)
-    missing = [name for name in unique_names.values() if cache.get_page(run, repository_key(name)) is None]
+    missing = [name for name in unique_names.values() if session.get_page(repository_key(name)) is None]
     advance(len(unique_names) - len(missing))
     if use_graphql:
-        _by_graphql(missing, client, cache, run, advance)
+        _by_graphql(missing, session, advance)
     else:
         for name in missing:
-            _by_rest(name, client, cache, run)
+            _by_rest(name, session)
             advance(1)
     repositories: dict[int, RepoRef] = {}
     gone: dict[str, str] = {}
     for name in unique_names.values():
-        page = cache.get_page(run, repository_key(name))
+        page = session.get_page(repository_key(name))
         data = page.data if page else {"gone": "GitHub did not respond"}
         if "gone" in data:
             gone[name] = data["gone"]
@@ -49,8 +49,8 @@ def fetch_by_name(
     return list(repositories.values()), gone
 
 
-def _by_rest(name: str, client: Client, cache: ResponseCache, run: CrawlRun) -> None:
-    cached_get(repository_key(name), f"/repos/{name}", {}, _to_cached, client, cache, run)
+def _by_rest(name: str, session: CrawlSession) -> None:
+    session.get(repository_key(name), f"/repos/{name}", {}, _to_cached)
 
 
 def _to_cached(reply: Reply) -> CachedResponse:
@@ -59,9 +59,9 @@ def _to_cached(reply: Reply) -> CachedResponse:
     return CachedResponse(reply.at, "", json.dumps({"gone": reply.gone or "the response is not a repository"}).encode())
 
 
-def _by_graphql(names: list[str], client: Client, cache: ResponseCache, run: CrawlRun, advance: Advance) -> None:
+def _by_graphql(names: list[str], session: CrawlSession, advance: Advance) -> None:
     def query(batch: list[str]) -> Reply:
-        return client.query(graphql.names_query(len(batch)), graphql.names_variables(batch))
+        return session.client.query(graphql.names_query(len(batch)), graphql.names_variables(batch))
 
     def store(batch: list[str], reply: Reply) -> list[str]:
         answered = parse_names_reply(batch, reply)
@@ -69,15 +69,15 @@ def _by_graphql(names: list[str], client: Client, cache: ResponseCache, run: Cra
             repository_key(name): CachedResponse(reply.at, "", json.dumps(body).encode())
             for name, body in answered.items()
         }
-        cache.store_pages(run, pages)
+        session.cache.store_pages(session.run, pages)
         advance(len(answered))
         return [name for name in batch if name not in answered]
 
     def give_up(name: str) -> None:
-        _by_rest(name, client, cache, run)
+        _by_rest(name, session)
         advance(1)
 
-    query_in_batches(names, BatchSize(FIRST_SIZE), query, store, give_up, client)
+    query_in_batches(names, BatchSize(FIRST_SIZE), query, store, give_up, session.client)
 
 
 def parse_names_reply(names: list[str], reply: Reply) -> dict[str, dict[str, Any]]:

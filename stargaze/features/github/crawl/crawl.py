@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,8 @@ from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import BadDataError, ConfigError, ExternalError
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.client import Client
-from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache
+from stargaze.features.github.api.crawl_run import CrawlRun
+from stargaze.features.github.api.response_cache import CachedResponse, CrawlSession, ResponseCache
 from stargaze.features.github.crawl import details
 from stargaze.features.github.crawl.by_name import fetch_by_name, repository_key
 from stargaze.features.github.crawl.progress import CrawlSummary, ProgressReporter
@@ -72,12 +73,13 @@ def crawl(
     """
     check_section(section, now)
     run = cache.start_run(crawl_digest(section), client.server_time, update=update)
+    session = CrawlSession(client, cache, run)
     notes = _age_notes(run, now)
     progress_reporter = ProgressReporter(client, report)
     use_graphql = token and section.graphql
-    fetcher = details.DetailFetcher(client, cache, graphql.KINDS if use_graphql else (), run)
+    fetcher = details.DetailFetcher(session, graphql.KINDS if use_graphql else ())
     repositories, gone, progress = _find_repositories(
-        section, client, cache, run, progress_reporter, fetcher, use_graphql=use_graphql
+        section, session, progress_reporter, fetcher, use_graphql=use_graphql
     )
     if not repositories:
         cache.delete_run(run, [repository_key(name) for name in section.names])
@@ -95,12 +97,10 @@ def crawl(
     gone.update((name, why) for name, why in remarks.items() if why != details.TOO_LARGE)
     if section.details:
         with progress_reporter.step("REST details", len(repositories)) as advance:
-            details.fetch_rest_details(repositories, client, cache, run, advance)
-    history = _fetch_history(section, repositories, client, cache, run, store, progress_reporter)
+            details.fetch_rest_details(repositories, session, advance)
+    history = _fetch_history(section, repositories, session, store, progress_reporter)
     today = max(now, cache.last_response_time(run))  # the local clock may be behind GitHub's
-    summary = write_crawl(
-        {repository.id: repository for repository in repositories}, cache, run, fetching, store, today, report
-    )
+    summary = _write_crawl(repositories, session, fetching, store, today, report)
     cache.finish_run(run)
     stats = client.stats
     return CrawlSummary(
@@ -136,9 +136,7 @@ def crawl_digest(section: GithubSection) -> str:
 
 def _find_repositories(
     section: GithubSection,
-    client: Client,
-    cache: ResponseCache,
-    run: CrawlRun,
+    session: CrawlSession,
     progress_reporter: ProgressReporter,
     fetcher: details.DetailFetcher,
     *,
@@ -146,12 +144,10 @@ def _find_repositories(
 ) -> tuple[list[RepoRef], dict[str, str], SearchProgress]:
     if section.names:
         with progress_reporter.step("repositories", len(section.names)) as advance:
-            repositories, gone = fetch_by_name(
-                section.names, client, cache, run, use_graphql=use_graphql, advance=advance
-            )
+            repositories, gone = fetch_by_name(section.names, session, use_graphql=use_graphql, advance=advance)
         return repositories, gone, SearchProgress()
-    search = read_search(section, run.began)
-    search_cache = CachedSearch(client, cache, run, search)
+    search = read_search(section, session.run.began)
+    search_cache = CachedSearch(session, search)
     with progress_reporter.search(search_cache, len(graphql.KINDS) if use_graphql else 0) as (progress, learned):
         repositories = search_repositories(
             search_cache, search, section, progress, lambda found: fetcher.fetch(found, learned)
@@ -162,9 +158,7 @@ def _find_repositories(
 def _fetch_history(
     section: GithubSection,
     repositories: Sequence[RepoRef],
-    client: Client,
-    cache: ResponseCache,
-    run: CrawlRun,
+    session: CrawlSession,
     store: Store,
     progress_reporter: ProgressReporter,
 ) -> StarHistorySummary | None:
@@ -173,7 +167,7 @@ def _fetch_history(
     names_found = [repository.full_name for repository in repositories]
     names = names_found if "*" in section.star_history else section.star_history
     with progress_reporter.step("star history", len(names)) as advance:
-        return fetch_star_history(names, set(names_found), client, cache, run, store, advance)
+        return fetch_star_history(names, set(names_found), session, store, advance)
 
 
 def _age_notes(run: CrawlRun, now: datetime) -> list[str]:
@@ -190,27 +184,26 @@ def _nothing_message(gone: Mapping[str, str]) -> str:
     return "no repository on GitHub matches" + (f": {first[0]}: {first[1]}" if first else "")
 
 
-def write_crawl(
-    repositories: Mapping[int, RepoRef],
-    cache: ResponseCache,
-    run: CrawlRun,
+def _write_crawl(
+    repositories: Iterable[RepoRef],
+    session: CrawlSession,
     section: FetchSection,
     store: Store,
     now: datetime,
     report: Report,
 ) -> FetchSummary:
-    """Write the newest row of each repository with its details."""
+    """Write the newest row of each repository with its details, page by page."""
     counts = FetchCounts([store.github_cache])
-    rows = _rows(repositories, cache, run, counts, report)
+    rows = _rows({repository.id: repository for repository in repositories}, session, counts, report)
     return write_repositories(batch_rows(rows), counts, section, store, now, report)
 
 
 def _rows(
-    repositories: Mapping[int, RepoRef], cache: ResponseCache, run: CrawlRun, counts: FetchCounts, report: Report
+    repositories: Mapping[int, RepoRef], session: CrawlSession, counts: FetchCounts, report: Report
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
     position = 0
     for key in dict.fromkeys(repository.page_key for repository in repositories.values()):
-        page = cache.get_page(run, key)
+        page = session.get_page(key)
         if page is None:
             continue
         items = {
@@ -218,7 +211,7 @@ def _rows(
             for number, item in _page_items(page)
             if number in repositories and repositories[number].page_key == key
         }
-        known = cache.details(KINDS, {number: repositories[number].stamp for number in items})
+        known = session.cache.details(KINDS, {number: repositories[number].stamp for number in items})
         report(
             f"writing {position:,} of {len(repositories):,} repositories",
             0.9 * position / max(len(repositories), 1),

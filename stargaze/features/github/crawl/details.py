@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.client import Client, Reply
+from stargaze.features.github.api.client import Reply
 from stargaze.features.github.api.graphql import BatchSize, Kind, NodeError, query_in_batches
-from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache, cached_get
+from stargaze.features.github.api.response_cache import CachedResponse, CrawlSession, ResponseCache
 from stargaze.features.github.search.search import RepoRef
 from stargaze.system.progress import Advance
 
@@ -29,19 +29,17 @@ COUNTS = graphql.KINDS[0]
 class DetailFetcher:
     """Fetches counts and commits while the search waits for its own rate limit; batch sizes persist between calls."""
 
-    def __init__(self, client: Client, cache: ResponseCache, kinds: Sequence[Kind], run: CrawlRun) -> None:
-        self._client = client
-        self._cache = cache
-        self._known = {kind: known_details(kind, cache, run) for kind in kinds}
-        self._remarked = {kind: cache.stamps(_remark_kind(kind)) for kind in kinds}
+    def __init__(self, session: CrawlSession, kinds: Sequence[Kind]) -> None:
+        self._client = session.client
+        self._cache = session.cache
+        self._known = {kind: known_details(kind, session) for kind in kinds}
+        self._remarked = {kind: session.cache.stamps(_remark_kind(kind)) for kind in kinds}
         self._sizes = {kind: BatchSize(kind.first_size) for kind in kinds}
 
     def fetch(self, repositories: Sequence[RepoRef], advance: Advance) -> None:
         """Fetch and store missing details; ``advance`` counts repositories times kinds."""
-        for kind, known_details in self._known.items():
-            missing = [
-                repository for repository in repositories if known_details.get(repository.id) != repository.stamp
-            ]
+        for kind, stamps in self._known.items():
+            missing = [repository for repository in repositories if stamps.get(repository.id) != repository.stamp]
             advance(len(repositories) - len(missing))
             self._fetch_kind(kind, missing, advance)
 
@@ -96,16 +94,14 @@ class DetailFetcher:
             self._cache.store_details(_remark_kind(kind), rows, at)
 
     def _store(self, kind: Kind, fields: Mapping[RepoRef, dict[str, Any]], at: datetime) -> None:
-        self._cache.store_details(
-            kind.name,
-            [(repository.id, repository.stamp, known_details) for repository, known_details in fields.items()],
-            at,
-        )
+        rows = [(repository.id, repository.stamp, values) for repository, values in fields.items()]
+        self._cache.store_details(kind.name, rows, at)
         self._known[kind].update((repository.id, repository.stamp) for repository in fields)
 
 
-def known_details(kind: Kind, cache: ResponseCache, run: CrawlRun) -> dict[int, str]:
+def known_details(kind: Kind, session: CrawlSession) -> dict[int, str]:
     """Return the state stamp of each repository whose details are current; earlier failures are fetched again."""
+    cache, run = session.cache, session.run
     stamps = cache.stamps(kind.name, run.began - DETAILS_MAX_AGE)
     remarked = cache.stamps(_remark_kind(kind))
     recent = cache.stamps(_remark_kind(kind), run.began)
@@ -158,31 +154,29 @@ def _parse_node(node: Any, errors: Sequence[NodeError], asked: frozenset[str]) -
     return _NodeResult({}, whole=False, refused=frozenset(error.field for error in refusals))
 
 
-def fetch_rest_details(
-    repositories: Sequence[RepoRef], client: Client, cache: ResponseCache, run: CrawlRun, advance: Advance
-) -> None:
+def fetch_rest_details(repositories: Sequence[RepoRef], session: CrawlSession, advance: Advance) -> None:
     """Fetch by REST what GraphQL did not return: contributors, README, and followers of each owner.
 
     Where GraphQL returned the field, empty details replace earlier ones from REST.
     """
-    since = run.began - DETAILS_MAX_AGE
-    known_details = {kind: cache.stamps(kind, since) for kind in REST_DETAILS}
+    cache, since = session.cache, session.run.began - DETAILS_MAX_AGE
+    known = {kind: cache.stamps(kind, since) for kind in REST_DETAILS}
     counted = cache.stamps(COUNTS.name, since)
     for repository in repositories:
-        missing = [kind for kind in REST_DETAILS if known_details[kind].get(repository.id) != repository.stamp]
+        missing = [kind for kind in REST_DETAILS if known[kind].get(repository.id) != repository.stamp]
         is_counted = missing and counted.get(repository.id) == repository.stamp
         results = (
             cache.details([COUNTS.name], {repository.id: repository.stamp}).get(repository.id, {}) if is_counted else {}
         )
         for kind in missing:
-            fields = {} if GRAPHQL_FIELDS.get(kind) in results else REST_DETAILS[kind](repository, client, cache, run)
-            cache.store_details(kind, [(repository.id, repository.stamp, fields)], client.now())
+            fields = {} if GRAPHQL_FIELDS.get(kind) in results else REST_DETAILS[kind](repository, session)
+            cache.store_details(kind, [(repository.id, repository.stamp, fields)], session.client.now())
         advance(1)
 
 
-def _contributors(repository: RepoRef, client: Client, _cache: ResponseCache, _run: CrawlRun) -> dict[str, Any]:
+def _contributors(repository: RepoRef, session: CrawlSession) -> dict[str, Any]:
     """Count contributors by the last page number at one per page; an empty repository has no page."""
-    reply = client.get(
+    reply = session.client.get(
         f"/repos/{repository.full_name}/contributors", {"per_page": 1, "anon": "true"}, allow_refusal=True
     )
     if reply.gone or not isinstance(reply.data, list):
@@ -190,24 +184,24 @@ def _contributors(repository: RepoRef, client: Client, _cache: ResponseCache, _r
     return {"contributors": reply.last_page if reply.data else 0}
 
 
-def _readme(repository: RepoRef, client: Client, _cache: ResponseCache, _run: CrawlRun) -> dict[str, Any]:
-    reply = client.get(f"/repos/{repository.full_name}/readme", allow_refusal=True)
+def _readme(repository: RepoRef, session: CrawlSession) -> dict[str, Any]:
+    reply = session.client.get(f"/repos/{repository.full_name}/readme", allow_refusal=True)
     return {"readme_length": 0} if reply.gone else _integer_field(reply.data, "size", "readme_length")
 
 
-def _followers(repository: RepoRef, client: Client, cache: ResponseCache, run: CrawlRun) -> dict[str, Any]:
+def _followers(repository: RepoRef, session: CrawlSession) -> dict[str, Any]:
     """Fetch an owner once for all its repositories."""
     owner = repository.full_name.partition("/")[0]
     path = f"/{'orgs' if repository.owner_type == 'Organization' else 'users'}/{owner}"
 
-    def read(reply: Reply) -> CachedResponse:
+    def to_cached(reply: Reply) -> CachedResponse:
         return CachedResponse(reply.at, reply.etag, b"{}" if reply.gone else reply.raw)
 
-    page = cached_get(f"owner {owner}", path, {}, read, client, cache, run)
+    page = session.get(f"owner {owner}", path, {}, to_cached)
     return _integer_field(page.data, "followers", "owner_followers")
 
 
-REST_DETAILS: dict[str, Callable[[RepoRef, Client, ResponseCache, CrawlRun], dict[str, Any]]] = {
+REST_DETAILS: dict[str, Callable[[RepoRef, CrawlSession], dict[str, Any]]] = {
     "contributors": _contributors,
     "readme": _readme,
     "followers": _followers,

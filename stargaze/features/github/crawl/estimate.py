@@ -9,9 +9,10 @@ from typing import Any
 
 from stargaze.config import GithubSection
 from stargaze.features.github.api.client import Client
+from stargaze.features.github.api.crawl_run import CrawlRun
 from stargaze.features.github.api.graphql import KINDS
 from stargaze.features.github.api.rate_limit import format_seconds
-from stargaze.features.github.api.response_cache import CrawlRun, ResponseCache
+from stargaze.features.github.api.response_cache import CrawlSession
 from stargaze.features.github.crawl import details
 from stargaze.features.github.crawl.by_name import FIRST_SIZE, repository_key
 from stargaze.features.github.crawl.star_history import history_key
@@ -76,17 +77,16 @@ class CrawlEstimate:
         return asdict(self)
 
 
-def estimate_crawl(
-    section: GithubSection, client: Client, cache: ResponseCache, run: CrawlRun, *, token: bool
-) -> CrawlEstimate:
+def estimate_crawl(section: GithubSection, session: CrawlSession, *, token: bool) -> CrawlEstimate:
     """Estimate the remaining requests of a run; counts that must be fetched are cached for it."""
-    limits = _limits(client, token=token)
+    cache, run = session.cache, session.run
+    limits = _limits(session.client, token=token)
     use_graphql = token and section.graphql
     n_search = n_graph = points = n_core = 0
     repositories: list[RepoRef] | None = None
     if section.names:
         names = list(dict.fromkeys(name.lower() for name in section.names))
-        pages = [(name, cache.get_page(run, repository_key(name))) for name in names]
+        pages = [(name, session.get_page(repository_key(name))) for name in names]
         repositories = [
             parse_repository(page.data, repository_key(name))
             for name, page in pages
@@ -99,7 +99,7 @@ def estimate_crawl(
         points = n_graph
     else:
         search = read_search(section, run.began)
-        page_source = _RecordingSource(CachedSearch(client, cache, run, search))
+        page_source = _RecordingSource(CachedSearch(session, search))
         groups = sampling.sample_groups(page_source, search, section)
         counted = len(page_source.at)
         total = complete_page(page_source, search.whole, 1).total
@@ -109,7 +109,7 @@ def estimate_crawl(
         n_search = 0 if run.done else max(counted + sum(_remaining_pages(group) for group in groups) - answered, 0)
     n_details = 0
     for kind in KINDS if use_graphql else ():
-        n_missing = _count_missing_details(details.known_details(kind, cache, run), n_repos, repositories, run)
+        n_missing = _count_missing_details(details.known_details(kind, session), n_repos, repositories, run)
         requests = math.ceil(n_missing / kind.first_size)
         n_details = max(n_details, n_missing)
         n_graph += requests
@@ -119,7 +119,7 @@ def estimate_crawl(
         n_core += math.ceil(
             _count_missing_details(stamps, n_repos, repositories, run) * REST_DETAIL_REQUESTS[use_graphql]
         )
-    n_core += HISTORY_REQUESTS * _count_missing_histories(section, n_repos, cache, run)
+    n_core += HISTORY_REQUESTS * _count_missing_histories(section, n_repos, session)
     hours = n_search / (limits["search"] * 60) + n_core / limits["core"]
     if n_graph:
         hours += max(points / limits["graphql"], n_details * SECONDS_PER_REPOSITORY / 3600)
@@ -147,10 +147,11 @@ def _count_missing_details(
     return max(n_repos - len(stamps), 0) if run.done else n_repos
 
 
-def _count_missing_histories(section: GithubSection, n_repos: int, cache: ResponseCache, run: CrawlRun) -> int:
+def _count_missing_histories(section: GithubSection, n_repos: int, session: CrawlSession) -> int:
+    run = session.run
     if "*" in section.star_history:
-        return max(n_repos - cache.count_shared_pages(run, history_key("")), 0) if run.done else n_repos
-    return sum(cache.get_page(run, history_key(name)) is None for name in section.star_history)
+        return max(n_repos - session.cache.count_shared_pages(run, history_key("")), 0) if run.done else n_repos
+    return sum(session.get_page(history_key(name)) is None for name in section.star_history)
 
 
 def _remaining_pages(group: sampling.Group) -> int:

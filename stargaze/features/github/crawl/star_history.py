@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stargaze.features.github.api.client import Client, Reply
-from stargaze.features.github.api.response_cache import CachedResponse, CrawlRun, ResponseCache, cached_get
+from stargaze.features.github.api.client import Reply
+from stargaze.features.github.api.response_cache import CachedResponse, CrawlSession
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
 from stargaze.system.progress import Advance
@@ -46,13 +46,7 @@ class StarHistorySummary:
 
 
 def fetch_star_history(
-    names: Sequence[str],
-    known: Collection[str],
-    client: Client,
-    cache: ResponseCache,
-    run: CrawlRun,
-    store: Store,
-    advance: Advance,
+    names: Sequence[str], known: Collection[str], session: CrawlSession, store: Store, advance: Advance
 ) -> StarHistorySummary:
     """Fetch the weeks of each repository and write ``star_history.parquet``.
 
@@ -67,7 +61,7 @@ def fetch_star_history(
         if streak >= MAX_REFUSALS and not available:
             refused[name] = "not requested: refused for the previous ones"
         else:
-            reason = _fetch_weeks(name, client, cache, run)
+            reason = _fetch_weeks(name, session)
             if reason:
                 refused[name] = reason
                 streak += name in known
@@ -77,7 +71,7 @@ def fetch_star_history(
     if not available:
         return StarHistorySummary(0, 0, refused)
     with atomic_write(store.star_history) as temporary:
-        weeks = _write_weeks(temporary, available, cache, run)
+        weeks = _write_weeks(temporary, available, session)
     return StarHistorySummary(len(available), weeks, refused)
 
 
@@ -86,12 +80,11 @@ def history_key(name: str, number: int = 1) -> str:
     return f"history {number} {name.lower()}"
 
 
-def _fetch_weeks(name: str, client: Client, cache: ResponseCache, run: CrawlRun) -> str:
+def _fetch_weeks(name: str, session: CrawlSession) -> str:
     """Fetch all weeks of a repository; return the reason if there are none."""
     for number in range(1, MAX_PAGES + 1):
         path = f"/repos/{name}/stargazers/history"
-        page = cached_get(history_key(name, number), path, {"page": number}, _to_cached, client, cache, run)
-        data = page.data
+        data = session.get(history_key(name, number), path, {"page": number}, _to_cached).data
         if isinstance(data, dict):
             return str(data.get("gone") or "no history")
         if len(data) < WEEKS_PER_PAGE:
@@ -105,9 +98,9 @@ def _to_cached(reply: Reply) -> CachedResponse:
     return CachedResponse(reply.at, reply.etag, reply.raw)
 
 
-def _write_weeks(path: Path, names: Iterable[str], cache: ResponseCache, run: CrawlRun) -> int:
+def _write_weeks(path: Path, names: Iterable[str], session: CrawlSession) -> int:
     """Write the cached weeks in batches; return their number."""
-    rows = _rows(names, cache, run)
+    rows = _rows(names, session)
     count = 0
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         while batch := list(itertools.islice(rows, BATCH_ROWS)):
@@ -116,17 +109,17 @@ def _write_weeks(path: Path, names: Iterable[str], cache: ResponseCache, run: Cr
     return count
 
 
-def _rows(names: Iterable[str], cache: ResponseCache, run: CrawlRun) -> Iterator[dict[str, Any]]:
+def _rows(names: Iterable[str], session: CrawlSession) -> Iterator[dict[str, Any]]:
     for name in names:
-        for week in _read_weeks(name, cache, run):
+        for week in _read_weeks(name, session):
             yield {"full_name": name, "week": week["week"], "stars": week["total"], "days": week["days"]}
 
 
-def _read_weeks(name: str, cache: ResponseCache, run: CrawlRun) -> list[dict[str, Any]]:
+def _read_weeks(name: str, session: CrawlSession) -> list[dict[str, Any]]:
     """Return the weeks of a repository, newest first; pages fetched on different days may overlap."""
     weeks_by_time: dict[int, dict[str, Any]] = {}
     for number in range(1, MAX_PAGES + 1):
-        page = cache.get_page(run, history_key(name, number))
+        page = session.get_page(history_key(name, number))
         data = page.data if page else []
         for week in filter(_is_week, data):
             weeks_by_time.setdefault(week["week"], week)

@@ -11,14 +11,9 @@ from typing import Any
 
 from stargaze.config import GithubSection
 from stargaze.errors import ExternalError
-from stargaze.features.github.api.client import RESUME_HINT, Client, Reply
-from stargaze.features.github.api.response_cache import (
-    SEARCH_PREFIX,
-    CachedResponse,
-    CrawlRun,
-    ResponseCache,
-    cached_get,
-)
+from stargaze.features.github.api.client import RESUME_HINT, Reply
+from stargaze.features.github.api.crawl_run import SEARCH_PREFIX
+from stargaze.features.github.api.response_cache import CachedResponse, CrawlSession
 from stargaze.features.github.search import sampling
 from stargaze.features.github.search.partition import Slice, partition_search, top_slice
 from stargaze.features.github.search.query import MAX_RESULTS, PER_PAGE, Hit, Page, Region, Search
@@ -81,10 +76,8 @@ def parse_repository(item: Mapping[str, Any], key: str) -> RepoRef:
 class CachedSearch:
     """Source of search pages: from the cache, else from GitHub."""
 
-    def __init__(self, client: Client, cache: ResponseCache, run: CrawlRun, search: Search) -> None:
-        self._client = client
-        self._cache = cache
-        self._run = run
+    def __init__(self, session: CrawlSession, search: Search) -> None:
+        self._session = session
         self._search = search
         self.repos: dict[int, RepoRef] = {}
 
@@ -98,17 +91,7 @@ class CachedSearch:
             "per_page": PER_PAGE,
             "page": number,
         }
-        response = cached_get(
-            key,
-            "/search/repositories",
-            parameters,
-            _to_cached,
-            self._client,
-            self._cache,
-            self._run,
-            allow_refusal=False,
-        )
-        data = response.data
+        data = self._session.get(key, "/search/repositories", parameters, _to_cached, allow_refusal=False).data
         items = [item for item in data["items"] if is_repository(item)]
         found = [parse_repository(item, key) for item in items]
         self.repos.update((repository.id, repository) for repository in found)

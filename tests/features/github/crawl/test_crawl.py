@@ -13,9 +13,9 @@ import pytest
 
 from stargaze.config import FetchSection, GithubSection
 from stargaze.errors import BadDataError, ConfigError, ExternalError
-from stargaze.features.github.api import response_cache
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.http_transport import Request, Response
+from stargaze.features.github.api.response_cache import CrawlSession, open_response_cache
 from stargaze.features.github.crawl.crawl import crawl, crawl_digest
 from stargaze.features.github.crawl.estimate import estimate_crawl
 from stargaze.features.github.crawl.progress import CrawlSummary
@@ -42,7 +42,7 @@ def gathering(github: SmallGitHub, clock: FakeClock, store: Store) -> Gathering:
     def run(section: GithubSection = SECTION, *, token: bool = False, via: Any = None, **more: Any) -> CrawlSummary:
         client = Client(via or github, clock)
         now = datetime.fromtimestamp(clock.time(), tz=UTC)
-        with response_cache.open_response_cache(store.github_cache, section.api_url) as kept:
+        with open_response_cache(store.github_cache, section.api_url) as kept:
             return crawl(
                 section, FetchSection(), store, kept, client, now, token=token, report=lambda _w, _s: None, **more
             )
@@ -119,9 +119,11 @@ def test_a_stratified_sample_costs_what_is_foreseen(
 ) -> None:
     section = dataclasses.replace(SECTION, limit=600, sampling="stratified")
     client = Client(github, clock)
-    with response_cache.open_response_cache(store.github_cache, SECTION.api_url) as kept:
+    with open_response_cache(store.github_cache, SECTION.api_url) as kept:
         foreseen = estimate_crawl(
-            section, client, kept, kept.plan_run(crawl_digest(section), client.server_time, update=False), token=False
+            section,
+            CrawlSession(client, kept, kept.plan_run(crawl_digest(section), client.server_time, update=False)),
+            token=False,
         )
     counted = len(github.asked)
     gathering(section)
@@ -371,10 +373,12 @@ def test_a_plan_counts_what_is_asked_beside_a_gather_that_is_done(
     section = dataclasses.replace(SECTION, limit=20)
     gathering(section, token=True)
     more = dataclasses.replace(section, star_history=["*"], details=True)
-    with response_cache.open_response_cache(store.github_cache, SECTION.api_url) as kept:
+    with open_response_cache(store.github_cache, SECTION.api_url) as kept:
         client = Client(github, clock)
         foreseen = estimate_crawl(
-            more, client, kept, kept.plan_run(crawl_digest(more), client.server_time, update=False), token=True
+            more,
+            CrawlSession(client, kept, kept.plan_run(crawl_digest(more), client.server_time, update=False)),
+            token=True,
         )
         assert (foreseen.search_requests, foreseen.graphql_requests) == (0, 0)
         assert foreseen.core_requests > 20
@@ -536,7 +540,7 @@ def test_a_gather_stopped_at_every_request_ends_as_one_that_was_not(
 
 def test_progress_tells_repositories_requests_and_the_end(github: SmallGitHub, clock: FakeClock, store: Store) -> None:
     lines: list[str] = []
-    with response_cache.open_response_cache(store.github_cache, SECTION.api_url) as kept:
+    with open_response_cache(store.github_cache, SECTION.api_url) as kept:
         crawl(
             SECTION,
             FetchSection(),

@@ -12,8 +12,9 @@ from stargaze.config import FetchSection, GithubSection
 from stargaze.features.fetch import GithubOptions, fetch_from_github
 from stargaze.features.github.api import graphql, response_cache
 from stargaze.features.github.api.client import Client
+from stargaze.features.github.api.crawl_run import CrawlRun
 from stargaze.features.github.api.http_transport import Response
-from stargaze.features.github.api.response_cache import CrawlRun, ResponseCache
+from stargaze.features.github.api.response_cache import CrawlSession, ResponseCache
 from stargaze.features.github.crawl import details
 from stargaze.features.github.crawl.details import DetailFetcher
 from stargaze.features.github.search.search import RepoRef, parse_repository
@@ -72,7 +73,9 @@ def learn(
     """Learn all there is as a run does, and return it."""
     heard: list[int] = []
     repos = everybody(github)
-    DetailFetcher(Client(via or github, github.clock), kept, graphql.KINDS, begun(since)).fetch(repos, heard.append)
+    DetailFetcher(CrawlSession(Client(via or github, github.clock), kept, begun(since)), graphql.KINDS).fetch(
+        repos, heard.append
+    )
     assert sum(heard) == len(repos) * len(graphql.KINDS)
     return kept.details([kind.name for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
 
@@ -158,7 +161,7 @@ COUNTED = {**MAX_NAMED, "defaultBranchRef": {"target": {"history": {"totalCount"
 
 def commits_by(client: Client, github: SmallGitHub, kept: ResponseCache) -> dict[str, object]:
     one = everybody(github)[0]
-    DetailFetcher(client, kept, [graphql.KINDS[1]], begun(LONG_AGO)).fetch([one], lambda _count: None)
+    DetailFetcher(CrawlSession(client, kept, begun(LONG_AGO)), [graphql.KINDS[1]]).fetch([one], lambda _count: None)
     return kept.details(["commits"], {one.id: one.stamp})[one.id]
 
 
@@ -230,7 +233,7 @@ def test_what_is_missing_of_one_kind_is_told_though_the_other_is_known(
     (broken,) = answers((MAX_NAMED, ""))
     client, _ = canned(*[broken, ALIVE_QUERY] * 3)
     commits_by(client, github, kept)
-    DetailFetcher(Client(github, github.clock), kept, [graphql.KINDS[0]], begun(LONG_AGO)).fetch(
+    DetailFetcher(CrawlSession(Client(github, github.clock), kept, begun(LONG_AGO)), [graphql.KINDS[0]]).fetch(
         everybody(github), lambda _count: None
     )
     assert told(github, kept) == [github.rows[1]["name"]]
@@ -240,7 +243,8 @@ def look(github: SmallGitHub, kept: ResponseCache, aim: str = "all") -> list[str
     """Look closer at all as a run does; return what was asked for."""
     before = len(github.asked)
     run = kept.start_run(aim, lambda: datetime.fromtimestamp(github.clock.now, tz=UTC), update=False)
-    details.fetch_rest_details(everybody(github), Client(github, github.clock), kept, run, lambda _count: None)
+    session = CrawlSession(Client(github, github.clock), kept, run)
+    details.fetch_rest_details(everybody(github), session, lambda _count: None)
     return [ask.partition("?")[0] for ask in github.asked[before:]]
 
 
