@@ -88,7 +88,7 @@ def fetch(
 @command("features")
 def features(common: CommonOptions) -> None:
     """List the features with source, unit, policy and meaning; with a store, also missing values and importance."""
-    from stargaze.features.selection.feature_table import COLUMNS, list_features
+    from stargaze.features.selection.select_features import COLUMNS, list_features
 
     out, _, store = common.open_session()
     title = "Features (missing: share; under a policy: importance in nat², or why it was removed)"

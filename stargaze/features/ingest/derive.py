@@ -1,18 +1,23 @@
-"""Fields derived from other fields of a record: license key, homepage flag, lengths, GitHub's id."""
+"""Fields derived from other fields of a record, and the newest record of each repository by GitHub's id or the name."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 from collections.abc import Callable
 from typing import TypeGuard
 
 import numpy as np
 import pandas as pd
 
-from stargaze.features.ingest.deduplicate import decode_node_id
 from stargaze.features.ingest.validate import MISSING, NO, YES
 from stargaze.features.licenses import license_key
 
 OWNER_TYPES = {"user": "User", "organization": "Organization"}
+_OLD_ID = re.compile(rb"0*10:Repository(\d{1,15})")
+_WIDTHS = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
+"""MessagePack's prefixes of unsigned integers, and the number of bytes that follow."""
 
 
 def detect_homepages(column: pd.Series, names: pd.Series) -> pd.Series:
@@ -74,3 +79,77 @@ def _map_distinct(column: pd.Series, convert: Callable[[str], str | None]) -> pd
 def _normalize_url(url: str) -> str:
     bare = url.strip().lower().removeprefix("https://").removeprefix("http://").removeprefix("www.")
     return bare.split("#")[0].rstrip("/").removesuffix(".git")
+
+
+def decode_node_id(node_id: str) -> int | None:
+    """Return the numeric id of the repository that a node id contains, in the old or the new format; else None.
+
+    Old ids are base64 of ``010:Repository<number>``, new ones ``R_`` and base64url of MessagePack's ``[0, <number>]``.
+
+    Examples
+    --------
+    >>> decode_node_id("MDEwOlJlcG9zaXRvcnkzMjk0NDU0MTg="), decode_node_id("R_kgDOE6LwKg"), decode_node_id("U_kgDOE6LwKg")
+    (329445418, 329445418, None)
+    """
+    new = node_id.startswith("R_")
+    text = node_id[2:] if new else node_id
+    if len(text) > 100:
+        return None
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_" if new else None, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if not new:
+        old = _OLD_ID.fullmatch(raw)
+        return int(old[1]) if old else None
+    if len(raw) == 3 and raw[:2] == b"\x92\x00" and raw[2] < 0x80:
+        return raw[2]
+    if len(raw) > 3 and raw[:2] == b"\x92\x00" and _WIDTHS.get(raw[2]) == len(raw) - 3:
+        return int.from_bytes(raw[3:], "big")
+    return None
+
+
+def deduplicate(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep the newest row of each repository; ``full_name`` is required, ``id`` (Int64) and the dates are optional.
+
+    The id is the key. A row without an id takes that of the newest row of the same name, and is otherwise identified by its
+    name. A name belongs to one repository at a time, so of two ids with the same name the newer row stays. The newest row is
+    that with the latest ``fetched_at``, then the latest of ``pushed_at`` and ``updated_at``, then the last one. The result is
+    sorted by name without regard to case, with a new index.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"full_name": ["a/b", "A/B"], "id": pd.array([7, None], "Int64"), "stars": [1, 2]})
+    >>> deduplicate(rows).values.tolist()
+    [['A/B', 7, 2]]
+    """
+    ordered = frame.iloc[_sort_by_age(frame)].reset_index(drop=True)
+    names = ordered["full_name"].str.lower()
+    if "id" in ordered.columns:
+        ordered["id"] = ordered["id"].fillna(_latest_ids(ordered["id"], names))
+        repeated = ordered["id"].duplicated(keep="last") & ordered["id"].notna()
+        ordered, names = ordered[~repeated], names[~repeated]
+    last = ~names.duplicated(keep="last")
+    ordered, names = ordered[last], names[last]
+    return ordered.iloc[np.argsort(names.to_numpy(dtype="object"), kind="stable")].reset_index(drop=True)
+
+
+def _sort_by_age(frame: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    fetched = _seconds(frame, "fetched_at")
+    changed = np.maximum(_seconds(frame, "pushed_at"), _seconds(frame, "updated_at"))
+    return np.lexsort((changed, fetched))
+
+
+def _seconds(frame: pd.DataFrame, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return dates as numbers; a missing one (NaT, the smallest number) sorts first."""
+    if name not in frame.columns:
+        return np.zeros(len(frame), dtype=np.int64)
+    seconds: np.ndarray[tuple[int], np.dtype[np.int64]] = (
+        frame[name].dt.tz_localize(None).to_numpy("datetime64[s]").astype(np.int64)
+    )
+    return seconds
+
+
+def _latest_ids(ids: pd.Series, names: pd.Series) -> pd.Series:
+    known = pd.DataFrame({"id": ids, "name": names}).dropna().drop_duplicates("name", keep="last")
+    return names.map(known.set_index("name")["id"]).astype("Int64")

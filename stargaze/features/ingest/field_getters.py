@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stargaze.errors import BadDataError
-from stargaze.features.ingest.deduplicate import decode_node_id
+from stargaze.features.ingest.derive import decode_node_id
 
 Record = Mapping[str, Any]
 Getter = Callable[[Record], Any]

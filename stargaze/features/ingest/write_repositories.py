@@ -16,8 +16,7 @@ import pandas as pd
 from stargaze.config import FetchSection
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features import schema
-from stargaze.features.ingest.deduplicate import deduplicate
-from stargaze.features.ingest.derive import derive_fields, detect_homepages
+from stargaze.features.ingest.derive import deduplicate, derive_fields, detect_homepages
 from stargaze.features.ingest.validate import validate_columns
 from stargaze.store import Store
 from stargaze.system.files import atomic_write

@@ -14,7 +14,7 @@ from stargaze.errors import BadDataError, CredentialsError, StargazeError
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.client import Client, Reply, TooHeavyError
 from stargaze.features.github.api.http_transport import NO_RETRY, HttpTransport, Transport
-from stargaze.features.github.crawl.by_name import parse_names_reply
+from stargaze.features.github.crawl.details import parse_names_reply
 from stargaze.features.github.search.search import is_repository
 from stargaze.features.ingest import field_mapping as records
 from stargaze.serve.lookup.github_cache import GithubCache
@@ -201,7 +201,7 @@ class GithubRepositories:
             nodes = reply.data["data"].get("nodes") or []
             for node_id, node in zip(ids, nodes, strict=False):
                 if isinstance(node, dict) and "nameWithOwner" in node:
-                    details.setdefault(ids[node_id], {}).update(graphql.fields(node))
+                    details.setdefault(ids[node_id], {}).update(graphql.parse_fields(node))
                     received[ids[node_id]] += 1
         return details, {name for name, count in received.items() if count == len(graphql.KINDS)}
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargaze.features import schema
-from stargaze.features.ingest.deduplicate import decode_node_id, deduplicate
+from stargaze.features.ingest.derive import decode_node_id, deduplicate
 
 
 def packed(number: int) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from stargaze.config import POLICIES
 from stargaze.errors import ExternalError
 from stargaze.features.matrix import CATALOG
-from stargaze.features.selection.feature_table import COLUMNS, list_features
+from stargaze.features.selection.select_features import COLUMNS, list_features
 from stargaze.store import Store
 
 

@@ -127,7 +127,7 @@ def names_variables(names: list[str]) -> dict[str, str]:
     return result
 
 
-def fields(node: Mapping[str, Any]) -> dict[str, Any]:
+def parse_fields(node: Mapping[str, Any]) -> dict[str, Any]:
     """Convert a node of one of the :data:`KINDS` to feature fields, without its identifiers.
 
     As in REST, pull requests count as open issues.

@@ -140,13 +140,13 @@ class ResponseCache:
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO details VALUES (?, ?, ?, ?, ?, ?)", values)
 
-    def stamps(self, kind: str, since: datetime | None = None) -> dict[int, str]:
+    def get_stamps(self, kind: str, since: datetime | None = None) -> dict[int, str]:
         """Return the state stamps by repository id of the details of this kind stored after ``since``."""
         values = (self._server, kind, int(since.timestamp()) if since else 0)
         rows = self._db.execute("SELECT id, stamp FROM details WHERE server = ? AND kind = ? AND at >= ?", values)
         return dict(rows.fetchall())
 
-    def details(self, kinds: Sequence[str], stamps: Mapping[int, str]) -> dict[int, dict[str, Any]]:
+    def get_details(self, kinds: Sequence[str], stamps: Mapping[int, str]) -> dict[int, dict[str, Any]]:
         """Return the details of repositories in these states, merged over all kinds; later kinds take precedence."""
         details: dict[int, dict[str, Any]] = {}
         ids = list(stamps)

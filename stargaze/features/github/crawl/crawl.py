@@ -16,7 +16,7 @@ from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.crawl_run import CrawlRun
 from stargaze.features.github.api.response_cache import CachedResponse, CrawlSession, ResponseCache
 from stargaze.features.github.crawl import details
-from stargaze.features.github.crawl.by_name import fetch_by_name, repository_key
+from stargaze.features.github.crawl.details import fetch_by_name, repository_key
 from stargaze.features.github.crawl.progress import CrawlSummary, ProgressReporter
 from stargaze.features.github.crawl.star_history import StarHistorySummary, fetch_star_history
 from stargaze.features.github.search.query import read_search
@@ -93,7 +93,7 @@ def crawl(
     if use_graphql:
         with progress_reporter.step("details", len(repositories) * len(graphql.KINDS), "responses") as advance:
             fetcher.fetch(repositories, advance)
-    remarks = details.remarks(repositories, cache)
+    remarks = details.read_remarks(repositories, cache)
     gone.update((name, why) for name, why in remarks.items() if why != details.TOO_LARGE)
     if section.details:
         with progress_reporter.step("REST details", len(repositories)) as advance:
@@ -194,11 +194,11 @@ def _write_crawl(
 ) -> FetchSummary:
     """Write the newest row of each repository with its details, page by page."""
     counts = FetchCounts([store.github_cache])
-    rows = _rows({repository.id: repository for repository in repositories}, session, counts, report)
+    rows = _read_rows({repository.id: repository for repository in repositories}, session, counts, report)
     return write_repositories(batch_rows(rows), counts, section, store, now, report)
 
 
-def _rows(
+def _read_rows(
     repositories: Mapping[int, RepoRef], session: CrawlSession, counts: FetchCounts, report: Report
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
     position = 0
@@ -211,7 +211,7 @@ def _rows(
             for number, item in _page_items(page)
             if number in repositories and repositories[number].page_key == key
         }
-        known = session.cache.details(KINDS, {number: repositories[number].stamp for number in items})
+        known = session.cache.get_details(KINDS, {number: repositories[number].stamp for number in items})
         report(
             f"writing {position:,} of {len(repositories):,} repositories",
             0.9 * position / max(len(repositories), 1),

@@ -14,7 +14,7 @@ from stargaze.features.github.api.graphql import KINDS
 from stargaze.features.github.api.rate_limit import format_seconds
 from stargaze.features.github.api.response_cache import CrawlSession
 from stargaze.features.github.crawl import details
-from stargaze.features.github.crawl.by_name import FIRST_SIZE, repository_key
+from stargaze.features.github.crawl.details import FIRST_SIZE, repository_key
 from stargaze.features.github.crawl.star_history import history_key
 from stargaze.features.github.search import sampling
 from stargaze.features.github.search.query import (
@@ -80,7 +80,7 @@ class CrawlEstimate:
 def estimate_crawl(section: GithubSection, session: CrawlSession, *, token: bool) -> CrawlEstimate:
     """Estimate the remaining requests of a run; counts that must be fetched are cached for it."""
     cache, run = session.cache, session.run
-    limits = _limits(session.client, token=token)
+    limits = _fetch_limits(session.client, token=token)
     use_graphql = token and section.graphql
     n_search = n_graph = points = n_core = 0
     repositories: list[RepoRef] | None = None
@@ -109,13 +109,13 @@ def estimate_crawl(section: GithubSection, session: CrawlSession, *, token: bool
         n_search = 0 if run.done else max(counted + sum(_remaining_pages(group) for group in groups) - answered, 0)
     n_details = 0
     for kind in KINDS if use_graphql else ():
-        n_missing = _count_missing_details(details.known_details(kind, session), n_repos, repositories, run)
+        n_missing = _count_missing_details(details.read_current_stamps(kind, session), n_repos, repositories, run)
         requests = math.ceil(n_missing / kind.first_size)
         n_details = max(n_details, n_missing)
         n_graph += requests
         points += requests * max(1, round(kind.first_size * kind.connections / 100))
     if section.details:
-        stamps = cache.stamps("contributors", run.began - details.DETAILS_MAX_AGE)
+        stamps = cache.get_stamps("contributors", run.began - details.DETAILS_MAX_AGE)
         n_core += math.ceil(
             _count_missing_details(stamps, n_repos, repositories, run) * REST_DETAIL_REQUESTS[use_graphql]
         )
@@ -162,7 +162,7 @@ def _remaining_pages(group: sampling.Group) -> int:
     return max(len(group.regions), round(full + len(group.regions) / 2))
 
 
-def _limits(client: Client, *, token: bool) -> dict[str, int]:
+def _fetch_limits(client: Client, *, token: bool) -> dict[str, int]:
     """Fetch the rate limits, which is free; a server without limits keeps the defaults."""
     limits = dict(LIMITS[token])
     reply = client.get("/rate_limit", allow_refusal=True)

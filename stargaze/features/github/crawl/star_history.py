@@ -100,7 +100,7 @@ def _to_cached(reply: Reply) -> CachedResponse:
 
 def _write_weeks(path: Path, names: Iterable[str], session: CrawlSession) -> int:
     """Write the cached weeks in batches; return their number."""
-    rows = _rows(names, session)
+    rows = _read_rows(names, session)
     count = 0
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         while batch := list(itertools.islice(rows, BATCH_ROWS)):
@@ -109,7 +109,7 @@ def _write_weeks(path: Path, names: Iterable[str], session: CrawlSession) -> int
     return count
 
 
-def _rows(names: Iterable[str], session: CrawlSession) -> Iterator[dict[str, Any]]:
+def _read_rows(names: Iterable[str], session: CrawlSession) -> Iterator[dict[str, Any]]:
     for name in names:
         for week in _read_weeks(name, session):
             yield {"full_name": name, "week": week["week"], "stars": week["total"], "days": week["days"]}

@@ -61,33 +61,33 @@ def test_details_of_a_repository_are_found_by_many(path: Path) -> None:
     with response_cache.open_response_cache(path, SERVER) as kept:
         kept.store_details("counts", [(number, "s", {"releases": number}) for number in range(2_000)], NOW)
         kept.store_details("commits", [(7, "s", {"commits": 5})], NOW)
-        found = kept.details(["counts", "commits"], dict.fromkeys(range(5_000), "s"))
+        found = kept.get_details(["counts", "commits"], dict.fromkeys(range(5_000), "s"))
         assert len(found) == 2_000
         assert found[7] == {"releases": 7, "commits": 5}
-        assert kept.stamps("commits") == {7: "s"}
+        assert kept.get_stamps("commits") == {7: "s"}
 
 
 def test_details_hold_for_the_state_in_which_they_were_learned_and_no_other(path: Path) -> None:
     with response_cache.open_response_cache(path, SERVER) as kept:
         kept.store_details("counts", [(1, "before", {"releases": 3})], NOW)
-        assert kept.details(["counts"], {1: "after"}) == {}
-        assert kept.stamps("counts", NOW + timedelta(seconds=1)) == {}
+        assert kept.get_details(["counts"], {1: "after"}) == {}
+        assert kept.get_stamps("counts", NOW + timedelta(seconds=1)) == {}
 
 
 def test_a_later_kind_stands_over_an_earlier_one(path: Path) -> None:
     with response_cache.open_response_cache(path, SERVER) as kept:
         kept.store_details("b", [(1, "s", {"x": "b"})], NOW)
         kept.store_details("a", [(1, "s", {"x": "a"})], NOW)
-        assert kept.details(["b", "a"], {1: "s"}) == {1: {"x": "a"}}
-        assert kept.details(["a", "b"], {1: "s"}) == {1: {"x": "b"}}
+        assert kept.get_details(["b", "a"], {1: "s"}) == {1: {"x": "a"}}
+        assert kept.get_details(["a", "b"], {1: "s"}) == {1: {"x": "b"}}
 
 
 def test_another_server_has_other_repositories_under_the_same_numbers(path: Path) -> None:
     with response_cache.open_response_cache(path, SERVER) as kept:
         kept.store_details("counts", [(1, "s", {"releases": 3})], NOW)
     with response_cache.open_response_cache(path, "https://other.example/api/v3") as other:
-        assert other.stamps("counts") == {}
-        assert other.details(["counts"], {1: "s"}) == {}
+        assert other.get_stamps("counts") == {}
+        assert other.get_details(["counts"], {1: "s"}) == {}
 
 
 def test_an_update_begins_anew_what_was_left_unfinished_long_ago(path: Path) -> None:

@@ -48,18 +48,18 @@ def everybody(github: SmallGitHub) -> list[RepoRef]:
 
 def told(github: SmallGitHub, kept: ResponseCache) -> list[str]:
     """Return whose details are said to be missing."""
-    return list(details.remarks(everybody(github), kept))
+    return list(details.read_remarks(everybody(github), kept))
 
 
 def lost(github: SmallGitHub, kept: ResponseCache) -> dict[str, str]:
     """Return who is gone or refused, and which of it."""
-    remarks = details.remarks(everybody(github), kept)
+    remarks = details.read_remarks(everybody(github), kept)
     return {name: why for name, why in remarks.items() if why != details.TOO_LARGE}
 
 
 def too_large(github: SmallGitHub, kept: ResponseCache) -> list[str]:
     """Return who could not be counted."""
-    return [name for name, why in details.remarks(everybody(github), kept).items() if why == details.TOO_LARGE]
+    return [name for name, why in details.read_remarks(everybody(github), kept).items() if why == details.TOO_LARGE]
 
 
 def begun(since: datetime) -> CrawlRun:
@@ -77,7 +77,7 @@ def learn(
         repos, heard.append
     )
     assert sum(heard) == len(repos) * len(graphql.KINDS)
-    return kept.details([kind.name for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
+    return kept.get_details([kind.name for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
 
 
 def test_many_too_heavy_to_count_are_told_and_all_others_are_known(github: SmallGitHub, kept: ResponseCache) -> None:
@@ -162,7 +162,7 @@ COUNTED = {**MAX_NAMED, "defaultBranchRef": {"target": {"history": {"totalCount"
 def commits_by(client: Client, github: SmallGitHub, kept: ResponseCache) -> dict[str, object]:
     one = everybody(github)[0]
     DetailFetcher(CrawlSession(client, kept, begun(LONG_AGO)), [graphql.KINDS[1]]).fetch([one], lambda _count: None)
-    return kept.details(["commits"], {one.id: one.stamp})[one.id]
+    return kept.get_details(["commits"], {one.id: one.stamp})[one.id]
 
 
 @pytest.mark.parametrize("kind", ["", "SERVICE_UNAVAILABLE"])
@@ -257,7 +257,7 @@ def test_a_closer_look_asks_for_nothing_that_graphql_told(github: SmallGitHub, k
     assert {ask for ask in asked if ask.count("/") == 2} == {f"/orgs/{login}" for login in organizations}
     assert sum(ask.endswith("/contributors") for ask in asked) == 60
     assert len(asked) == 60 + 1 + len(organizations)
-    closer = kept.details(list(details.REST_DETAILS), {one.id: one.stamp for one in everybody(github)})
+    closer = kept.get_details(list(details.REST_DETAILS), {one.id: one.stamp for one in everybody(github)})
     both = [{**fields, **closer[number]} for number, fields in found.items()]
     assert {one["readme_length"] for one in both} == {77, 4321}
     assert {one["owner_followers"] for one in both} == {15, 12}
@@ -275,7 +275,8 @@ def test_what_rest_said_long_ago_does_not_hide_what_graphql_tells_now(github: Sm
     assert kinds.count("readme") == 0
     one = everybody(github)[0]
     assert (
-        kept.details([details.COUNTS.name, *details.REST_DETAILS], {one.id: one.stamp})[one.id]["readme_length"] == 77
+        kept.get_details([details.COUNTS.name, *details.REST_DETAILS], {one.id: one.stamp})[one.id]["readme_length"]
+        == 77
     )
 
 
