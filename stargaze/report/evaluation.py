@@ -124,7 +124,6 @@ def _score_groups(predictions: pd.DataFrame, groups: pd.Series, order: list[str]
             continue
         hits, n_rows = int(is_covered(group).sum()), len(group)
         low, high = wilson_interval(hits, n_rows)
-        width = (group["high"] + 1) / (group["low"] + 1)
         rows.append(
             {
                 column: label,
@@ -135,7 +134,7 @@ def _score_groups(predictions: pd.DataFrame, groups: pd.Series, order: list[str]
                 "rmsle": float(np.sqrt(np.mean(group["error"] ** 2))),
                 "typical_factor": float(np.exp(group["error"].abs().median())),
                 "predicted_to_true": float(np.exp(group["error"].median())),
-                "interval_factor": float(width.median()),
+                "interval_factor": float(((group["high"] + 1) / (group["low"] + 1)).median()),
             }
         )
     return pd.DataFrame(rows)
@@ -179,10 +178,8 @@ def largest_errors(predictions: pd.DataFrame, max_rows: int = 10) -> pd.DataFram
     """Return the most over- and the most under-estimated repositories: ``direction``, the counts, ``factor``."""
     ordered = predictions.sort_values(["error", "repository"], kind="stable")
     over, under = ordered[ordered["error"] > 0].iloc[::-1].head(max_rows), ordered[ordered["error"] < 0].head(max_rows)
-    frame = pd.concat([over, under], ignore_index=True)
-    frame = frame.assign(
-        direction=np.where(frame["error"] > 0, "over-estimated", "under-estimated"), factor=np.exp(frame["error"].abs())
-    )
+    frame = pd.concat([over.assign(direction="over-estimated"), under.assign(direction="under-estimated")])
+    frame = frame.assign(factor=np.exp(frame["error"].abs())).reset_index(drop=True)
     columns = ["direction", "repository", "language", "true", "predicted", "low", "high", "factor", "policy"]
     has_values = {
         "description": predictions["description"].ne("").any(),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from stargaze.report import charts
 from stargaze.report.formatting import format_share, replace_control_characters
@@ -47,10 +46,11 @@ def draw_charts(tables: ReportTables) -> dict[str, Chart]:
 
 
 def _draw_chart(
-    name: str, title: str, alt: str, note: str, frame: pd.DataFrame, height: float, plot: Callable[[Figure], None]
+    name: str, title: str, alt: str, note: str, frame: pd.DataFrame, height: float, plot: Callable[..., None]
 ) -> Chart:
+    """Draw one chart with ``plot(figure, frame=frame)``."""
     alt = replace_control_characters(alt)
-    return Chart(name, title, alt, note, frame, render_svg(name, alt, (WIDTH, height), plot))
+    return Chart(name, title, alt, note, frame, render_svg(name, alt, (WIDTH, height), partial(plot, frame=frame)))
 
 
 def _dataset_charts(tables: ReportTables) -> list[Chart]:
@@ -59,9 +59,7 @@ def _dataset_charts(tables: ReportTables) -> list[Chart]:
     alt = f"Bars on a log scale: of {frame['repositories'].sum():,} repositories, {largest['repositories']:,}, the largest "
     alt += f"group, have {largest['decade']} stars; {int(frame['repositories'].iloc[3:].sum()):,} have at least 100."
     note = "Only repositories with a known number of stars are counted."
-    return [
-        _draw_chart("stars", "Repositories by stars", alt, note, frame, 2.6, partial(charts.plot_decades, frame=frame))
-    ]
+    return [_draw_chart("stars", "Repositories by stars", alt, note, frame, 2.6, charts.plot_decades)]
 
 
 def _search_charts(tables: ReportTables) -> list[Chart]:
@@ -86,7 +84,7 @@ def _search_charts(tables: ReportTables) -> list[Chart]:
             "dummy, which always predicts the median.",
             board,
             1.6 + 0.3 * families,
-            partial(charts.plot_leaderboard, frame=board),
+            charts.plot_leaderboard,
         ),
         _draw_chart(
             "trials",
@@ -96,7 +94,7 @@ def _search_charts(tables: ReportTables) -> list[Chart]:
             "stopped early because it could not win; its score assumes that its gap to the best stays the same.",
             trials,
             3.3,
-            partial(charts.plot_trials, frame=trials),
+            charts.plot_trials,
         ),
         _draw_chart(
             "learning_curve",
@@ -107,7 +105,7 @@ def _search_charts(tables: ReportTables) -> list[Chart]:
             "more repositories would help.",
             curve,
             3.3,
-            partial(charts.plot_learning_curve, frame=curve),
+            charts.plot_learning_curve,
         ),
     ]
 
@@ -126,7 +124,7 @@ def _test_charts(tables: ReportTables) -> list[Chart]:
             "it, a cross one outside. The share of crosses in the sample differs from the share in the test set.",
             points,
             4.6,
-            partial(charts.plot_predictions, frame=points),
+            charts.plot_predictions,
         ),
         _group_chart("decades", tables["decades"], "Coverage and error by true stars", nominal),
         _group_chart("by_language", tables["by_language"], "Coverage and error by language", nominal),
@@ -144,20 +142,10 @@ def _group_chart(name: str, frame: pd.DataFrame, title: str, nominal: float) -> 
         alt += f"{format_share(worst['coverage'])}, the nominal coverage {format_share(nominal, 0)}."
     note = "Bars around the coverage are 95 % Wilson intervals. In parentheses: repositories of the test set."
     if label == "decade":
-        note += (
-            " Groups by the true count exaggerate errors: a repository with more stars than its features suggest is "
-        )
-        note += "by nature predicted too low."
-    height = 1.0 + 0.3 * len(frame)
-    return _draw_chart(
-        name,
-        title,
-        alt,
-        note,
-        frame,
-        height,
-        partial(charts.plot_groups, frame=frame, column=str(label), nominal=nominal),
-    )
+        note += " Groups by the true count exaggerate errors: a repository with more stars than its features suggest "
+        note += "is by nature predicted too low."
+    plot = partial(charts.plot_groups, column=str(label), nominal=nominal)
+    return _draw_chart(name, title, alt, note, frame, 1.0 + 0.3 * len(frame), plot)
 
 
 def _calibration_charts(tables: ReportTables) -> list[Chart]:
@@ -174,7 +162,7 @@ def _calibration_charts(tables: ReportTables) -> list[Chart]:
             "Test repositories in bins of similar prediction; means are of log1p(stars).",
             means,
             4.2,
-            partial(charts.plot_calibration, frame=means),
+            charts.plot_calibration,
         ),
         _draw_chart(
             "nominal",
@@ -185,7 +173,7 @@ def _calibration_charts(tables: ReportTables) -> list[Chart]:
             "star: the intervals of the bundle. Bars are 95 % Wilson intervals.",
             levels,
             3.6,
-            partial(charts.plot_coverage_by_level, frame=levels),
+            charts.plot_coverage_by_level,
         ),
         _draw_chart(
             "ranks",
@@ -196,7 +184,7 @@ def _calibration_charts(tables: ReportTables) -> list[Chart]:
             "transform for counts). Flat: calibrated. Hump: intervals too wide. Bowl: too narrow. Slope: biased.",
             ranks,
             3.0,
-            partial(charts.plot_ranks, frame=ranks),
+            charts.plot_ranks,
         ),
     ]
 
@@ -218,7 +206,7 @@ def _importance_charts(tables: ReportTables) -> list[Chart]:
                 "prediction. Right: growth of the squared error when the feature was shuffled at selection.",
                 frame,
                 0.9 + 0.24 * len(top),
-                partial(charts.plot_importance, frame=top),
+                lambda figure, frame: charts.plot_importance(figure, frame.head(MAX_FEATURES)),
             )
         )
     return drawn

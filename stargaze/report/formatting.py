@@ -11,33 +11,26 @@ from stargaze.formatting import format_percent
 from stargaze.system.text import replace_unprintable
 
 HEADINGS: Mapping[str, str] = {
+    **dict.fromkeys(("low", "rmsle_low", "coverage_low", "true_low"), "from"),
+    **dict.fromkeys(("high", "rmsle_high", "coverage_high", "true_high"), "to"),
+    **dict.fromkeys(("spread", "cv_spread"), "± over folds"),
     "at": "at [s]",
     "rmsle": "RMSLE [nat]",
-    "rmsle_low": "from",
-    "rmsle_high": "to",
-    "spread": "± over folds",
     "r2": "R² of the log",
     "mdape": "median error",
     "rho": "Spearman's rho",
     "fit_time": "fit [s]",
     "size_mb": "size [MB]",
     "cv_rmsle": "RMSLE on the folds",
-    "cv_spread": "± over folds",
     "best": "best so far",
     "seconds": "time [s]",
-    "coverage_low": "from",
-    "coverage_high": "to",
     "typical_factor": "typical error factor",
     "predicted_to_true": "predicted over true",
     "interval_factor": "upper over lower bound",
-    "true_low": "from",
-    "true_high": "to",
     "nominal": "nominal coverage",
     "contribution": "mean |contribution| [nat]",
     "importance": "permutation importance [nat²]",
     "median_stars": "median stars",
-    "low": "from",
-    "high": "to",
 }
 SHARES = frozenset(
     {"share", "missing", "coverage", "coverage_low", "coverage_high", "nominal", "mdape", "expected", "weight"}
@@ -86,7 +79,7 @@ def _format_number(column: str, number: float) -> str:
 
 
 def format_share(share: float, digits: int = 1) -> str:
-    """Format a share in format_share, with a non-breaking space before the sign.
+    """Format a share in percent, with a non-breaking space before the sign.
 
     Examples
     --------

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from stargaze.report.figures import draw_charts
 from stargaze.report.formatting import column_heading, format_share, format_value, replace_control_characters
@@ -16,7 +14,7 @@ from stargaze.report.tables import ReportTables
 def render_report(inputs: ReportInputs, tables: ReportTables) -> str:
     """Return the page; the same inputs give the same bytes."""
     environment = Environment(
-        loader=PackageLoader("stargaze.report"),
+        loader=ChoiceLoader([PackageLoader("stargaze.report"), PackageLoader("stargaze.serve.web", "static")]),
         autoescape=True,  # names of repositories, owners and languages are untrusted
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -37,9 +35,6 @@ def render_report(inputs: ReportInputs, tables: ReportTables) -> str:
 
 def _format_rows(frame: pd.DataFrame) -> list[list[tuple[str, bool]]]:
     """Return rows of cells: the text, and whether it is a number."""
-    columns = [(str(column), pd.api.types.is_numeric_dtype(frame[column])) for column in frame]
-    rows: list[list[Any]] = frame.to_numpy(dtype="object").tolist()
-    return [
-        [(format_value(name, value), is_number) for (name, is_number), value in zip(columns, row, strict=True)]
-        for row in rows
-    ]
+    columns = [(str(name), values.tolist(), pd.api.types.is_numeric_dtype(values)) for name, values in frame.items()]
+    cells = [[(format_value(name, value), is_number) for value in values] for name, values, is_number in columns]
+    return [list(row) for row in zip(*cells, strict=True)]

@@ -1,4 +1,4 @@
-"""CatBoost's trees as tables: what CatBoost itself answers, without it, and nothing that does not fit."""
+"""CatBoost's trees as tables predict as CatBoost does, and inconsistent tables are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stargaze.tuning.extra_estimators import CategoricalCatBoost
 
 @pytest.fixture(scope="module")
 def rows() -> np.ndarray:
-    """A category and two numbers, one of which is missing now and then."""
+    """A category and two numbers, one of which has missing values."""
     random = np.random.default_rng(0)
     values = np.column_stack([random.integers(0, 5, 400), random.normal(size=(400, 2))]).astype("float32")
     values[::5, 2] = np.nan
@@ -41,7 +41,7 @@ def model(rows: np.ndarray, target: np.ndarray) -> CatboostModel:
 
 @pytest.fixture(scope="module")
 def original(rows: np.ndarray, target: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A model of CatBoost on numbers alone."""
+    """A CatBoost model on numbers only."""
     return catboost.CatBoostRegressor(
         iterations=20, depth=5, thread_count=1, verbose=False, allow_writing_files=False
     ).fit(rows, target)
@@ -70,7 +70,7 @@ def test_many_rows_take_no_memory_for_every_level_at_once(model: CatboostModel, 
 
 
 def test_the_contributions_are_those_of_catboost(original: Any, translated: CatboostModel, rows: np.ndarray) -> None:
-    """Both are Shapley's values over the same trees, found in different ways."""
+    """Both are Shapley values of the same trees, computed by different algorithms."""
     own = original.get_feature_importance(catboost.Pool(rows), type="ShapValues", thread_count=1)
 
     assert translated.contributions(rows) == pytest.approx(own, abs=1e-9)
@@ -96,7 +96,7 @@ def test_a_model_survives_serialization_without_catboost(
 
 
 def test_a_tree_without_splits_is_a_constant(rows: np.ndarray) -> None:
-    """Where all are alike there is nothing to ask."""
+    """All rows are equal, so no split is found."""
     alike = {"iterations": 3, "depth": 2, "allow_const_label": True, "bootstrap_type": "No"}
 
     fitted = CategoricalCatBoost(alike, (), 0).fit(rows, np.full(len(rows), 2.5))
@@ -105,7 +105,7 @@ def test_a_tree_without_splits_is_a_constant(rows: np.ndarray) -> None:
 
 
 def changed(name: str, value: Any) -> Callable[[dict[str, Any]], Any]:
-    """Put something else in a place of the tables."""
+    """Return a change that replaces one table."""
     return lambda tables: tables.update({name: value})
 
 

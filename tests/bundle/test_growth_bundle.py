@@ -32,7 +32,7 @@ CONFIG = '[tuning]\ntarget = "growth"\n[growth]\nhorizons = [30, 90]\ntrain_unti
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A store with a growth bundle of made-up histories."""
+    """A store with a growth bundle of synthetic histories."""
     folder = tmp_path_factory.mktemp("growth")
     histories(120).to_parquet(folder / "history.parquet")
     section = GrowthSection(str(folder / "history.parquet"), horizons=[30, 90], train_until="2024-02-01")
@@ -75,12 +75,12 @@ def test_the_description_contains_scores_and_baselines(folder: Path) -> None:
 
 def test_a_forecast_starts_at_the_last_count(folder: Path) -> None:
     """Ten stars a week: about forty in a month."""
-    found = forecast(GrowthBundle.load(folder), one_history("a/b", 1000 + 10.0 * np.arange(40)))
+    forecasts = forecast(GrowthBundle.load(folder), one_history("a/b", 1000 + 10.0 * np.arange(40)))
 
-    assert [one.days for one in found] == [30, 90]
-    assert all(isinstance(one, Forecast) and one.low <= one.stars <= one.high for one in found)
-    assert 1390 <= found[0].low < found[0].stars < found[1].stars
-    assert 1405 < found[0].stars < 1460
+    assert [item.days for item in forecasts] == [30, 90]
+    assert all(isinstance(item, Forecast) and item.low <= item.stars <= item.high for item in forecasts)
+    assert 1390 <= forecasts[0].low < forecasts[0].stars < forecasts[1].stars
+    assert 1405 < forecasts[0].stars < 1460
 
 
 def test_optional_columns_may_be_absent(folder: Path) -> None:
@@ -214,13 +214,13 @@ def test_tuning_twice_writes_the_same_bundle(run: Callable[..., Ended]) -> None:
 
     tuned = [json.loads(run("tune", "--json").out) for _ in range(2)]
 
-    models = [(Path(one["bundle"]) / "growth-90.txt").read_bytes() for one in tuned]
+    models = [(Path(result["bundle"]) / "growth-90.txt").read_bytes() for result in tuned]
     assert models[0] == models[1]
     assert tuned[0]["scores"] == tuned[1]["scores"]
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         (one_history("a/b", np.arange(500.0, 510.0)), "growth over 30 days from 26 weeks"),
         (one_history("a/b", [5.0, 6.0]).assign(date="2051-01-01"), "history.csv: row 1: date is in the future"),
@@ -228,14 +228,16 @@ def test_tuning_twice_writes_the_same_bundle(run: Callable[..., Ended]) -> None:
         (one_history("a/b", [5.0]).rename(columns={"date": "moment"}), "history.csv: no column for date"),
     ],
 )
-def test_bad_input_is_one_line_with_its_place(run: Callable[..., Ended], table: pd.DataFrame, said: str) -> None:
+def test_invalid_input_is_one_line_with_its_position(
+    run: Callable[..., Ended], table: pd.DataFrame, message: str
+) -> None:
     table.to_csv("history.csv", index=False)
     Path("stargaze.toml").write_text(CONFIG)
 
     ended = run("tune")
 
     assert ended.code == 2
-    assert ended.error.startswith(said)
+    assert ended.error.startswith(message)
     assert not Path("store/bundles").exists()
 
 
@@ -249,7 +251,7 @@ def test_a_missing_history_names_the_command_that_fetches_it(run: Callable[..., 
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("argv", "message"),
     [
         (("tune", "--resume"), '--resume has no effect when tuning.target is "growth"'),
         (("tune", "--trials", "9"), '--trials has no effect when tuning.target is "growth"'),
@@ -258,11 +260,11 @@ def test_a_missing_history_names_the_command_that_fetches_it(run: Callable[..., 
     ],
 )
 def test_options_without_effect_on_growth_are_refused(
-    run: Callable[..., Ended], words: tuple[str, ...], said: str
+    run: Callable[..., Ended], argv: tuple[str, ...], message: str
 ) -> None:
     Path("stargaze.toml").write_text('[tuning]\ntarget = "growth"\n')
 
-    ended = run(*words)
+    ended = run(*argv)
 
     assert ended.code == 2
-    assert ended.error.startswith(said)
+    assert ended.error.startswith(message)

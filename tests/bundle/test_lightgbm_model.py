@@ -1,4 +1,4 @@
-"""LightGBM's library alone says what its Python package says."""
+"""LightGBM's C library alone predicts as its Python package does."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def model(booster: lightgbm.Booster) -> lightgbm_model.LightgbmModel:
 def test_predictions_equal_those_of_the_package(
     model: lightgbm_model.LightgbmModel, booster: lightgbm.Booster, rows: np.ndarray
 ) -> None:
-    """Of any numbers, missing and infinite ones among them."""
+    """For any numbers, including missing and infinite ones."""
     assert np.array_equal(model.predict(rows), booster.predict(rows))
     assert np.array_equal(model.contributions(rows), booster.predict(rows, pred_contrib=True))
     assert np.array_equal(model.leaf_indices(rows), booster.predict(rows, pred_leaf=True))
@@ -72,7 +72,7 @@ def test_malformed_text_is_refused(content: bytes) -> None:
 
 
 def test_the_package_is_not_imported(booster: lightgbm.Booster) -> None:
-    """It brings scikit-learn, and both together 75 MB into every worker."""
+    """It imports scikit-learn; both together take 75 MB in every worker."""
     program = (
         "import sys, numpy; from stargaze.bundle import serialization\n"
         "model = serialization.deserialize_model('lightgbm', sys.stdin.buffer.read())\n"

@@ -1,4 +1,4 @@
-"""The manifest: whatever is not exactly what it promises is refused before anything else reads it."""
+"""The manifest: a folder that differs from it is refused before anything parses the files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stargaze.bundle.manifest import MANIFEST, MAX_FILES, BadBundleError, read_v
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A bundle's folder with two files and their manifest."""
+    """A folder with two files and their manifest."""
     (tmp_path / "model.txt").write_text("a model")
     (tmp_path / "bundle.json").write_text("{}")
     write_manifest(tmp_path)
@@ -35,7 +35,7 @@ def test_files_that_match_the_manifest_are_returned(folder: Path) -> None:
     assert digest == verify_files(folder)
 
 
-def test_the_same_files_have_the_same_digest_and_others_another(folder: Path, tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_files_only(folder: Path, tmp_path: Path) -> None:
     before = write_manifest(folder)
     assert write_manifest(folder) == before
 
@@ -68,20 +68,20 @@ def _add_a_folder(folder: Path) -> None:
     (folder / "sub").mkdir()
 
 
-def _put_a_folder_in_a_files_place(folder: Path) -> None:
+def _replace_a_file_by_a_folder(folder: Path) -> None:
     (folder / "model.txt").unlink()
     (folder / "model.txt").mkdir()
 
 
-def _put_a_link_in_a_files_place(folder: Path) -> None:
-    """The link leads to exactly the promised bytes: it is refused all the same, for they may change afterwards."""
+def _replace_a_file_by_a_link(folder: Path) -> None:
+    """A link to the expected bytes is refused as well, because they may change later."""
     elsewhere = folder.parent / "elsewhere"
     elsewhere.write_text("a model")
     (folder / "model.txt").unlink()
     (folder / "model.txt").symlink_to(elsewhere)
 
 
-def _put_a_pipe_in_a_files_place(folder: Path) -> None:
+def _replace_a_file_by_a_pipe(folder: Path) -> None:
     (folder / "model.txt").unlink()
     os.mkfifo(folder / "model.txt")
 
@@ -96,7 +96,7 @@ def _make_the_manifest_a_link(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         _change_a_byte,
         _make_a_file_longer,
@@ -104,20 +104,20 @@ def _make_the_manifest_a_link(folder: Path) -> None:
         _add_a_file,
         _add_a_hidden_file,
         _add_a_folder,
-        _put_a_folder_in_a_files_place,
-        _put_a_link_in_a_files_place,
-        _put_a_pipe_in_a_files_place,
+        _replace_a_file_by_a_folder,
+        _replace_a_file_by_a_link,
+        _replace_a_file_by_a_pipe,
         _remove_the_manifest,
         _make_the_manifest_a_link,
     ],
 )
-def test_a_folder_that_differs_from_the_manifest_is_refused(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+def test_a_folder_that_differs_from_the_manifest_is_refused(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     inside = tmp_path / "bundle"
     inside.mkdir()
     (inside / "model.txt").write_text("a model")
     write_manifest(inside)
 
-    spoil(inside)
+    damage(inside)
 
     with pytest.raises(BadBundleError):
         verify_files(inside)
@@ -143,7 +143,7 @@ def test_a_manifest_with_too_many_files_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("size", [10**12, 10**30, -1, -2, True, 7.0, "7", None])
 def test_an_impossible_size_is_refused(folder: Path, size: object) -> None:
-    """A size of -2 would read a whole file of any length, and would make room for a large one in the sum."""
+    """A size of -2 would read a file of any length and offset a large one in the sum."""
     rewritten(folder, lambda manifest: manifest["files"]["model.txt"].update({"size": size}))
 
     with pytest.raises(BadBundleError, match=r"too many files|malformed"):
@@ -180,7 +180,7 @@ def test_a_malformed_manifest_is_refused(folder: Path, text: bytes) -> None:
 
 
 def test_a_huge_manifest_is_refused_even_with_a_valid_start(folder: Path) -> None:
-    """Only its beginning would be read, so that two manifests would have one digest."""
+    """Otherwise only its start would be read, and two manifests would have one digest."""
     with (folder / MANIFEST).open("ab") as stream:
         stream.write(b" " * 2_000_000)
 

@@ -1,4 +1,4 @@
-"""Intervals as they are applied: whole counts, never empty, wider where the spread is."""
+"""Prediction intervals are whole counts, never empty, and wider for a larger predicted error."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from stargaze.bundle.prediction_intervals import MIN_SPREAD, Intervals, append_prediction, spread_scale
 
 SURE = np.array([MIN_SPREAD])
-reaches = st.floats(-1, 40)
+radiuses = st.floats(-1, 40)
 
 
-def one(reach: float) -> Intervals:
-    """Make intervals that have the same reach [nat] for every count and prediction, at the least spread."""
-    return Intervals(0.9, (0.0,), (0.0,), ((reach / float(spread_scale(SURE)[0]),),))
+def constant_intervals(radius: float) -> Intervals:
+    """Return intervals with one radius [nat] for all counts and predictions, at the minimum spread."""
+    return Intervals(0.9, (0.0,), (0.0,), ((radius / float(spread_scale(SURE)[0]),),))
 
 
 @given(
@@ -30,11 +30,11 @@ def one(reach: float) -> Intervals:
 def test_an_interval_is_never_empty_or_negative(
     rows: list[tuple[float, float]], n_counts: int, n_heights: int, data: st.DataObject
 ) -> None:
-    reach = tuple(tuple(data.draw(reaches) for _ in range(n_heights)) for _ in range(n_counts))
+    radius = tuple(tuple(data.draw(radiuses) for _ in range(n_heights)) for _ in range(n_counts))
     counts = tuple([0.0, 1.0, 10.0, 77.0][:n_counts])
     predicted, spread = np.array(rows).T
 
-    low, high = Intervals(0.9, counts, (0.0, 1.0, 100.0)[:n_heights], reach).bounds(predicted, spread)
+    low, high = Intervals(0.9, counts, (0.0, 1.0, 100.0)[:n_heights], radius).bounds(predicted, spread)
 
     assert (low <= high).all()
     assert (low >= 0).all()
@@ -45,13 +45,13 @@ def test_an_interval_is_never_empty_or_negative(
 
 
 def test_a_count_is_inside_within_the_radius_of_its_class() -> None:
-    """From ten stars on the reach is longer: those who have many are predicted too few."""
+    """From ten stars on the radius is larger, because high counts are predicted too low."""
     root = float(spread_scale(SURE)[0])
     intervals = Intervals(0.9, (0.0, 10.0), (0.0,), ((0.1 / root,), (1.0 / root,)))
 
     low, high = intervals.bounds(np.log1p([9.0, 30.0]), np.repeat(SURE, 2))
 
-    assert low.tolist() == [9.0, np.ceil(31 / np.e - 1)]  # 9 itself; from 30 on only the longer reach comes down to 11
+    assert low.tolist() == [9.0, np.ceil(31 / np.e - 1)]  # 9 itself; from 30 on only the longer radius comes down to 11
     assert high.tolist() == [np.floor(10 * np.e - 1), np.floor(31 * np.e - 1)]
 
 
@@ -66,35 +66,35 @@ def test_the_class_of_the_prediction_selects_the_radius() -> None:
 
 
 def test_a_larger_predicted_error_widens_the_interval() -> None:
-    low, high = one(0.5).bounds(np.full(3, 5.0), np.array([0.05, 0.2, 1.0]))
+    low, high = constant_intervals(0.5).bounds(np.full(3, 5.0), np.array([0.05, 0.2, 1.0]))
 
     assert np.diff(np.log1p(high) - np.log1p(low)).min() > 0.5
 
 
 def test_a_predicted_error_below_the_minimum_is_raised_to_it() -> None:
-    low, high = one(0.5).bounds(np.full(2, 5.0), np.array([-3.0, MIN_SPREAD]))
+    low, high = constant_intervals(0.5).bounds(np.full(2, 5.0), np.array([-3.0, MIN_SPREAD]))
 
     assert low[0] == low[1]
     assert high[0] == high[1]
 
 
 def test_the_lower_bound_can_be_zero() -> None:
-    low, _ = one(3.0).bounds(np.array([2.0]), SURE)
+    low, _ = constant_intervals(3.0).bounds(np.array([2.0]), SURE)
 
     assert low.tolist() == [0.0]
 
 
 def test_without_a_whole_count_inside_the_nearest_is_used() -> None:
-    low, high = one(0.001).bounds(np.log1p(np.array([10.4])), SURE)
+    low, high = constant_intervals(0.001).bounds(np.log1p(np.array([10.4])), SURE)
 
     assert (low.tolist(), high.tolist()) == ([10.0], [10.0])
 
 
 def test_a_count_on_the_bound_is_inside() -> None:
-    """Ten stars are ten stars, also after a trip through the logarithm."""
+    """Rounding errors of the logarithm do not exclude it."""
     stars = np.arange(1.0, 2_000.0)
 
-    low, high = one(0.0).bounds(np.log1p(stars), np.repeat(SURE, len(stars)))
+    low, high = constant_intervals(0.0).bounds(np.log1p(stars), np.repeat(SURE, len(stars)))
 
     assert np.array_equal(low, stars)
     assert np.array_equal(high, stars)
@@ -124,6 +124,6 @@ def test_invalid_intervals_are_recognized(intervals: Intervals) -> None:
 
 
 def test_the_error_model_takes_the_prediction_as_last_column() -> None:
-    told = append_prediction(np.array([[1.0, 2.0]]), np.array([3.0]))
+    inputs = append_prediction(np.array([[1.0, 2.0]]), np.array([3.0]))
 
-    assert told.tolist() == [[1.0, 2.0, 3.0]]
+    assert inputs.tolist() == [[1.0, 2.0, 3.0]]

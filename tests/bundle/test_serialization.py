@@ -1,4 +1,4 @@
-"""Models as bytes: every family comes back as it went, and bytes that could run code are refused without running it."""
+"""Every family predicts the same after serialization, and bytes that could run code are refused without running it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 class Malicious:
-    """Leaves a trace if anything unpickles it."""
+    """Creates a file if anything unpickles it."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -44,8 +44,8 @@ class Malicious:
         return os.system, (f"touch {self.trace}",)
 
 
-def made(family: Family) -> tuple[Any, np.ndarray]:
-    """Fit a small model; return it and what it can be asked."""
+def fitted_model(family: Family) -> tuple[Any, np.ndarray]:
+    """Return a small fitted model and inputs for it."""
     random = np.random.default_rng(0)
     inputs = np.column_stack([random.integers(1, 4, 300), random.normal(size=(300, 2))]).astype("float32")
     inputs[::7, 2] = np.nan
@@ -54,12 +54,12 @@ def made(family: Family) -> tuple[Any, np.ndarray]:
 
 
 def skops_of(value: Any) -> bytes:
-    """Return what an attacker would write with skops itself."""
+    """Return the bytes that an attacker could write with skops."""
     return bytes(skops.io.dumps(value))
 
 
 def changed_schema(data: bytes, change: dict[str, Any]) -> bytes:
-    """Rewrite the description of the outermost object inside a skops file."""
+    """Change the schema of the outermost object of a skops file."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
         for name in old.namelist():
@@ -72,7 +72,7 @@ def changed_schema(data: bytes, change: dict[str, Any]) -> bytes:
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_every_family_predicts_the_same_after_serialization(family: Family) -> None:
-    model, inputs = made(family)
+    model, inputs = fitted_model(family)
 
     kind, data = serialize_model(model)
     back = deserialize_model(kind, data)
@@ -82,16 +82,16 @@ def test_every_family_predicts_the_same_after_serialization(family: Family) -> N
 
 
 def test_lightgbm_is_plain_text() -> None:
-    _, data = serialize_model(made(FAMILIES["lightgbm"])[0])
+    _, data = serialize_model(fitted_model(FAMILIES["lightgbm"])[0])
 
     assert data.startswith(b"tree\n")
 
 
 def test_only_lightgbm_has_exact_contributions() -> None:
-    lightgbm, inputs = made(FAMILIES["lightgbm"])
+    lightgbm, inputs = fitted_model(FAMILIES["lightgbm"])
     boosted, ridge = (
         deserialize_model(*serialize_model(lightgbm)),
-        deserialize_model(*serialize_model(made(FAMILIES["ridge"])[0])),
+        deserialize_model(*serialize_model(fitted_model(FAMILIES["ridge"])[0])),
     )
 
     added = boosted.contributions(inputs)
@@ -118,7 +118,7 @@ def test_a_pickle_is_refused_and_never_run(kind: str, dump: Any, tmp_path: Path)
 
 
 def test_a_pickle_inside_a_skops_file_is_refused_and_never_run(tmp_path: Path) -> None:
-    """An array of objects would be read by pickle."""
+    """NumPy would read an array of objects with pickle."""
     trap = Malicious(tmp_path / "run")
     array = io.BytesIO()
     np.save(array, np.array([trap], dtype=object), allow_pickle=True)
@@ -179,12 +179,12 @@ def test_a_harmless_object_that_is_not_a_model_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("family", ["ridge", "extra-trees", "histogram-boosting"])
 def test_damaged_bytes_are_refused_or_loaded_without_a_crash(family: str) -> None:
-    """Random places, the same in every run; whatever comes out, it is a BadBundleError or a model."""
-    _, data = serialize_model(made(FAMILIES[family])[0])
+    """The positions are random but the same in every run; the result is a BadBundleError or a model."""
+    _, data = serialize_model(fitted_model(FAMILIES[family])[0])
     random = np.random.default_rng(0)
-    for cut in np.linspace(0, len(data) - 1, 12).astype(int):
+    for length in np.linspace(0, len(data) - 1, 12).astype(int):
         with pytest.raises(BadBundleError):
-            deserialize_model("skops", data[:cut])
+            deserialize_model("skops", data[:length])
     for _ in range(25):
         hurt = bytearray(data)
         for place in random.integers(0, len(data), 5):
@@ -212,8 +212,8 @@ def test_an_unknown_format_is_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("family", ["lightgbm", "ridge"])
 def test_a_model_with_other_columns_cannot_predict(family: str) -> None:
-    """The bundle's list of features and its model do not belong together."""
-    model, inputs = made(FAMILIES[family])
+    """The features of a bundle may not match its model."""
+    model, inputs = fitted_model(FAMILIES[family])
     back = deserialize_model(*serialize_model(model))
 
     with pytest.raises(BadBundleError, match="cannot predict"):

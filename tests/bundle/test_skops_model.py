@@ -1,4 +1,4 @@
-"""The same model is the same file, whatever the process that wrote it."""
+"""Two processes write the same model as the same file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODELS = [
 ]
 PROGRAM = """
 import hashlib, sys
-kept = [object() for _ in range(int(sys.argv[1]))]  # so that all else lies elsewhere in memory
+objects = [object() for _ in range(int(sys.argv[1]))]  # shifts all later memory addresses
 from tests.bundle.test_skops_model import MODELS
 from stargaze.bundle.serialization import serialize_model
 print([hashlib.sha256(serialize_model(model)[1]).hexdigest() for model in MODELS])
@@ -39,9 +39,9 @@ def test_a_model_survives_serialization(model: object) -> None:
 
 @pytest.mark.real
 def test_two_processes_write_the_same_bytes() -> None:
-    said = [
+    outputs = [
         subprocess.run([sys.executable, "-c", PROGRAM, number], capture_output=True, text=True, check=True).stdout
         for number in ("1", "100000")
     ]
 
-    assert said[0] == said[1] != ""
+    assert outputs[0] == outputs[1] != ""

@@ -1,4 +1,4 @@
-"""The bundle: what was tested is what is read back, and a bundle that is not sound is refused before it answers."""
+"""The star bundle: it is read back unchanged, and an invalid one is refused before it predicts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ODD_INTERVALS = {
     "prediction_classes": [0, 20],
     "radius": [[1.0, 1.0], [1.0, 1.0]],
 }
-"""Sound but for the one key that a test adds."""
+"""Valid intervals, to which a test adds one key."""
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def copy(bundle_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle_folder, tmp_path / "copy"))
 
 
-def described_anew(folder: Path, change: Callable[[Meta], object]) -> Path:
-    """Change the description and make the manifest fit again, as somebody with the signing key could."""
+def change_description(folder: Path, change: Callable[[Meta], object]) -> Path:
+    """Change the description and rewrite the manifest, as a holder of the signing key could."""
     meta = json.loads((folder / "bundle.json").read_text())
     changed = change(meta)
     (folder / "bundle.json").write_text(json.dumps(meta if changed is None else changed))
@@ -79,7 +79,7 @@ def test_a_bundle_is_loaded_through_a_link(bundle_folder: Path, tmp_path: Path) 
 
 
 def test_models_are_parsed_from_the_hashed_bytes(copy: Path, sample: pd.DataFrame) -> None:
-    """Whoever changes the file after the check changes nothing."""
+    """A change of the file after the check has no effect."""
     bundle = Bundle.load(copy)
     before = Bundle.load(copy).predict_repositories(sample.head(3))
 
@@ -93,7 +93,7 @@ def test_no_prediction_is_negative(bundle_folder: Path, sample: pd.DataFrame) ->
 
 
 def test_a_changed_prototype_is_refused(copy: Path) -> None:
-    described_anew(copy, lambda meta: meta["prototype"]["predicted"].update({"all": [1.0, 1.0]}))
+    change_description(copy, lambda meta: meta["prototype"]["predicted"].update({"all": [1.0, 1.0]}))
 
     with pytest.raises(BadBundleError, match=r"policy all predicts .* not 1\.0"):
         Bundle.load(copy).check_prototype()
@@ -175,7 +175,7 @@ def _no_vocabularies(meta: Meta) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         _no_expectation,
         _only_one_expectation,
@@ -190,10 +190,10 @@ def _no_vocabularies(meta: Meta) -> None:
         _no_vocabularies,
     ],
 )
-def test_a_bundle_that_cannot_predict_its_prototype_is_refused(copy: Path, spoil: Callable[[Meta], None]) -> None:
-    """Each model must have been asked: a description that expects nothing would let any model in."""
+def test_a_bundle_that_cannot_predict_its_prototype_is_refused(copy: Path, damage: Callable[[Meta], None]) -> None:
+    """A description without an expected prediction would accept any model."""
     with pytest.raises(BadBundleError):
-        Bundle.load(described_anew(copy, spoil)).check_prototype()
+        Bundle.load(change_description(copy, damage)).check_prototype()
 
 
 @pytest.mark.parametrize(
@@ -234,13 +234,13 @@ def test_a_bundle_that_cannot_predict_its_prototype_is_refused(copy: Path, spoil
 )
 def test_a_bundle_of_another_version_is_refused(copy: Path, change: Meta) -> None:
     with pytest.raises(BadBundleError):
-        Bundle.load(described_anew(copy, lambda meta: meta | change))
+        Bundle.load(change_description(copy, lambda meta: meta | change))
 
 
 def test_the_error_for_an_older_format_names_the_format(copy: Path) -> None:
-    """It had one model a policy, and intervals that went by the prediction alone."""
+    """Its intervals depended on the prediction only."""
     before = {"file": "model-all-1.txt", "format": "lightgbm"}
-    described_anew(copy, lambda meta: meta | {"format": 1, "models": {"all": before, "activity": before}})
+    change_description(copy, lambda meta: meta | {"format": 1, "models": {"all": before, "activity": before}})
 
     with pytest.raises(BadBundleError, match="another version wrote this bundle: format"):
         Bundle.load(copy)
@@ -250,15 +250,15 @@ def test_the_error_for_an_older_format_names_the_format(copy: Path) -> None:
     "weight", [float("nan"), float("inf"), -1.0, 0.0, 1e300, 2.0, 0.5, True, "1.0", None, [1.0]], ids=str
 )
 def test_weights_that_are_not_fractions_are_refused(copy: Path, weight: Any) -> None:
-    described_anew(copy, lambda meta: meta["models"]["all"][0].update({"weight": weight}))
+    change_description(copy, lambda meta: meta["models"]["all"][0].update({"weight": weight}))
 
     with pytest.raises(BadBundleError):
         Bundle.load(copy)
 
 
 def test_weights_that_cancel_out_are_refused(copy: Path) -> None:
-    """The sum is one, but each prediction would be the difference of two large numbers."""
-    described_anew(copy, lambda meta: meta["models"].update({"all": _two_members(meta, 1000.0, -999.0)}))
+    """Their sum is one, but predictions would be differences of large numbers."""
+    change_description(copy, lambda meta: meta["models"].update({"all": _two_members(meta, 1000.0, -999.0)}))
 
     with pytest.raises(BadBundleError):
         Bundle.load(copy)
@@ -270,7 +270,7 @@ def _two_members(meta: Meta, *weights: float) -> list[Meta]:
 
 @pytest.mark.parametrize("name", ["model.pkl", "model.joblib", "encoder.npy", "sitecustomize.py", "note.txt"])
 def test_a_file_without_mention_in_the_description_is_not_opened(copy: Path, tmp_path: Path, name: str) -> None:
-    """Even under a manifest that fits: nothing in a bundle is there for a purpose of its own."""
+    """Even if the manifest matches."""
     trace = tmp_path / "trace"
     (copy / name).write_bytes(pickle.dumps(Malicious(trace)))
     write_manifest(copy)
@@ -295,12 +295,12 @@ def test_a_pickle_in_place_of_a_model_is_not_opened(
         item["format"] = kind
 
     with pytest.raises(BadBundleError):
-        Bundle.load(described_anew(copy, plant)).check_prototype()
+        Bundle.load(change_description(copy, plant)).check_prototype()
     assert not trace.exists()
 
 
 class Malicious:
-    """Leaves a trace if anything unpickles it."""
+    """Creates a file if anything unpickles it."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -317,11 +317,11 @@ def test_a_model_outside_of_the_manifest_is_refused(copy: Path, place: str, file
         (item[0] if place == "models" else item).update({"file": file})
 
     with pytest.raises(BadBundleError, match="and the manifest differ in"):
-        Bundle.load(described_anew(copy, point))
+        Bundle.load(change_description(copy, point))
 
 
 def test_a_changed_error_model_is_refused_even_if_the_manifest_matches(copy: Path) -> None:
-    """It would make every interval as narrow as somebody likes."""
+    """It could make every interval too narrow."""
     whole = lightgbm.Booster(model_file=copy / "spread-all.txt")
     (copy / "spread-all.txt").write_text(whole.model_to_string(num_iteration=2))
     write_manifest(copy)
@@ -338,7 +338,7 @@ ODD = st.sampled_from([None, True, 0, -1, 1e308, float("nan"), "", "x", "../x", 
 def test_a_randomly_changed_description_is_refused_or_predicts(
     bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """One value, anywhere in it, becomes another; what comes out is a BadBundleError or whole counts around a prediction."""
+    """One random value is replaced; the result is a BadBundleError or whole counts around a prediction."""
     folder = tmp_path_factory.mktemp("fuzzed") / "copy"
     shutil.copytree(bundle_folder, folder)
     meta = json.loads((folder / "bundle.json").read_text())
@@ -347,7 +347,7 @@ def test_a_randomly_changed_description_is_refused_or_predicts(
         item = item[key]
         key = data.draw(st.sampled_from(sorted(item) if isinstance(item, dict) else range(len(item))))
     item[key] = data.draw(ODD)
-    described_anew(folder, lambda _: meta)
+    change_description(folder, lambda _: meta)
 
     try:
         changed = Bundle.load(folder)
@@ -376,7 +376,7 @@ def test_a_changed_byte_is_refused_before_a_model_is_parsed(
 
 
 def test_an_unknown_feature_is_named(copy: Path) -> None:
-    described_anew(copy, lambda meta: meta["features"]["all"].append("moon_phase"))
+    change_description(copy, lambda meta: meta["features"]["all"].append("moon_phase"))
 
     with pytest.raises(BadBundleError, match="another version wrote this bundle: moon_phase"):
         Bundle.load(copy)
@@ -411,7 +411,7 @@ def test_malformed_known_repositories_are_refused(copy: Path, data: bytes) -> No
 
 
 def test_the_same_content_gives_the_same_digest(bundle_folder: Path, tmp_path: Path, sample: pd.DataFrame) -> None:
-    """One that is there already stays as it is."""
+    """An existing folder is kept."""
     meta = json.loads((bundle_folder / "bundle.json").read_text())
     models = {
         policy: Ensemble((1.0,), (_Stored(bundle_folder / f"model-{policy}-1.txt"),)) for policy in ("all", "activity")
@@ -439,7 +439,7 @@ def test_an_invalid_bundle_is_not_written(bundle_folder: Path, tmp_path: Path, s
 
 @dataclasses.dataclass
 class _Stored:
-    """A model that writes the text it was read from."""
+    """A model that serializes to the text of a file."""
 
     path: Path
 

@@ -1,4 +1,4 @@
-"""XGBoost's trees are checked before XGBoost reads them: it would follow a place that is not there."""
+"""XGBoost's trees are validated before XGBoost loads them, because it does not check indices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Tree = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def rows() -> np.ndarray:
-    """A category, a number, a number that is missing now and then, and one that is infinite."""
+    """A category, a number, a number with missing values, and one with infinite values."""
     random = np.random.default_rng(0)
     values = np.column_stack([random.integers(0, 5, 300), random.normal(size=(300, 2))]).astype("float32")
     values[::5, 2] = np.nan
@@ -29,7 +29,7 @@ def rows() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def booster(rows: np.ndarray) -> xgboost.Booster:
-    """Trees that split by the sets of categories, by numbers and by what is missing."""
+    """Trees that split by sets of categories, by numbers and by missing values."""
     target = rows[:, 0] % 2 + np.clip(np.nan_to_num(rows[:, 2]), 0, 2)
     return xgboost.train(
         {"tree_method": "hist", "max_depth": 4, "nthread": 1}, xgboost_model.to_matrix(rows, [0], target), 6
@@ -59,7 +59,7 @@ def test_unseen_categories_are_predicted(booster: xgboost.Booster) -> None:
 
 
 def test_an_infinite_threshold_is_accepted() -> None:
-    """All that is known goes one way, all that is missing the other."""
+    """It separates missing values from all others."""
     column = np.where(np.arange(300) % 3, np.inf, np.nan).astype("float32")[:, None]
     data = xgboost_model.to_matrix(column, [], np.isnan(column[:, 0]) * 3.0)
     booster = xgboost.train({"tree_method": "hist", "nthread": 1}, data, 2)
@@ -75,11 +75,11 @@ def out_of(name: str, value: Any) -> Callable[[Tree], None]:
 
 
 def chain(length: int) -> Tree:
-    """Make a tree whose every question leads to a leaf and to the next question."""
+    """Return a tree in which every split leads to a leaf and to the next split."""
     n = 2 * length + 1
-    asked = range(0, n - 1, 2)
+    splits = range(0, n - 1, 2)
     left, right, parents = [-1] * n, [-1] * n, [xgboost_model.NO_PARENT] * n
-    for node in asked:
+    for node in splits:
         left[node], right[node] = node + 1, node + 2
         parents[node + 1] = parents[node + 2] = node
     same = dict.fromkeys(("base_weights", "loss_changes", "sum_hessian", "split_conditions"), [1.0] * n)
@@ -92,7 +92,7 @@ def chain(length: int) -> Tree:
 
 
 def test_a_tree_of_the_maximum_depth_is_accepted(booster: xgboost.Booster, rows: np.ndarray) -> None:
-    """So that the refusal of one level more is of its depth."""
+    """One more level is refused, see below."""
     model = json.loads(bytes(booster.save_raw("json")))
     model["learner"]["gradient_booster"]["model"]["trees"][0].update(chain(xgboost_model.MAX_DEPTH - 1))
 

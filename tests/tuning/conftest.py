@@ -1,4 +1,4 @@
-"""Small made-up data for the tests of the tuning room: fitted in milliseconds, with everything odd that real data has."""
+"""Small synthetic data for the tests of tuning: fitted in milliseconds, with missing values and categories as real data."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from stargaze.features.matrix import build_vocabulary
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays
 
-KEPT = {
+SELECTED = {
     "static": ["language", "owner_type", "description_length", "age"],
     "activity": ["language", "owner_type", "description_length", "age", "contributors", "open_issues"],
     "all": ["language", "owner_type", "contributors", "open_issues", "forks", "subscribers"],
 }
 ROWS = 900
-"""What is left after the split has more rows than the widest table of quantiles (200)."""
+"""The training set then has more rows than the quantile transformer has quantiles (200)."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,7 +35,7 @@ def one_thread() -> Iterator[None]:
 
 
 def make_arrays(rows: int = 360, seed: int = 0) -> Arrays:
-    """Make numbers with missing values, a column that is always missing, and two categories."""
+    """Return numbers with missing values, a column that is always missing, and two categories."""
     random = np.random.default_rng(seed)
     numbers = random.normal(size=(rows, 3))
     codes = random.integers(1, 5, size=(rows, 2)).astype(float)
@@ -53,8 +53,8 @@ def arrays() -> Arrays:
 
 
 @pytest.fixture(scope="session")
-def few(sample: pd.DataFrame) -> pd.DataFrame:
-    """A part of the sample, from many stars to none."""
+def small_sample(sample: pd.DataFrame) -> pd.DataFrame:
+    """A subset of the sample, from many stars to none."""
     starless = sample["stars"].to_numpy() == 0
     chosen = sample.iloc[:: max(len(sample) // ROWS, 1)].head(ROWS).copy()
     chosen.loc[chosen.index[-ROWS // 3 :], "stars"] = 0.0
@@ -63,20 +63,20 @@ def few(sample: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.fixture
-def learnt(store: Store, few: pd.DataFrame) -> Store:
+def selected_store(store: Store, small_sample: pd.DataFrame) -> Store:
     """A store with repositories and a feature set, as they are before ``screen``."""
-    fill(store, few)
+    fill(store, small_sample)
     return store
 
 
 def fill(store: Store, repositories: pd.DataFrame) -> tuple[Dataset, FeatureSet]:
-    """Write repositories and a feature set that belong together."""
+    """Write repositories and a matching feature set."""
     store.root.mkdir(parents=True, exist_ok=True)
     repositories.to_parquet(store.repositories)
     section = FeaturesSection(folds=3)
     table = read_dataset(store, section)
     training = table.repositories.iloc[table.training]
     vocabularies = {name: build_vocabulary(training[name]) for name in ("language", "owner_type")}
-    feature_set = FeatureSet(KEPT, vocabularies, section, table.fingerprint, {})
+    feature_set = FeatureSet(SELECTED, vocabularies, section, table.fingerprint, {})
     write_feature_set(store, feature_set)
     return table, feature_set

@@ -17,88 +17,88 @@ from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, policy
 from stargaze.tuning.families import FAMILIES, Family
 
 
-class Memory:
-    """A model that remembers which rows it was fitted on; its second column is the row's number."""
+class RecordingModel:
+    """A model that records the rows it was fitted on; its first column is the row number."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []
 
-    def fit(self, inputs: np.ndarray, target: np.ndarray) -> Memory:
+    def fit(self, inputs: np.ndarray, target: np.ndarray) -> RecordingModel:
         self.rows = inputs[:, 0].astype(int).tolist()
         return self
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
-        assert not set(self.rows) & set(inputs[:, 0].astype(int).tolist()), "a row that was fitted is predicted"
+        assert not set(self.rows) & set(inputs[:, 0].astype(int).tolist()), "a training row is predicted"
         return np.full(len(inputs), -1.0)
 
 
-def remembering(made: list[Memory], **more: Any) -> Family:
-    """Return a family whose models are kept in ``made``."""
+def recording_family(models: list[RecordingModel], **more: Any) -> Family:
+    """Return a family whose models are appended to ``models``."""
 
-    def build(parameters: Any, categories: Any, seed: int) -> Memory:
-        made.append(Memory())
-        return made[-1]
+    def build(parameters: Any, categories: Any, seed: int) -> RecordingModel:
+        models.append(RecordingModel())
+        return models[-1]
 
     return Family("memory", "", build, **more)
 
 
 @pytest.fixture
 def numbered() -> Arrays:
-    """Twelve rows in three folds, each with its number."""
+    """Twelve rows in three folds; the input is the row number."""
     return Arrays(np.arange(12.0)[:, None], np.linspace(0, 2, 12), np.arange(12) % 3, ())
 
 
-def test_each_row_is_predicted_once_by_a_model_that_did_not_see_it(numbered: Arrays) -> None:
-    made: list[Memory] = []
+def test_each_row_is_predicted_once_by_a_model_that_was_not_fitted_on_it(numbered: Arrays) -> None:
+    models: list[RecordingModel] = []
 
-    folds = list(cross_validate(remembering(made), {}, numbered, seed=0))
+    folds = list(cross_validate(recording_family(models), {}, numbered, seed=0))
 
     assert sorted(row for fold in folds for row in fold.rows.tolist()) == list(range(12))
-    assert [sorted(model.rows) for model in made] == [
+    assert [sorted(model.rows) for model in models] == [
         [row for row in range(12) if row % 3 != fold.fold] for fold in folds
     ]
 
 
-def test_no_prediction_is_below_no_star(numbered: Arrays) -> None:
-    folds = list(cross_validate(remembering([]), {}, numbered, seed=0))
+def test_no_prediction_is_negative(numbered: Arrays) -> None:
+    folds = list(cross_validate(recording_family([]), {}, numbered, seed=0))
 
     assert all((fold.predicted == 0.0).all() for fold in folds)
     assert folds[0].rmsle == pytest.approx(np.sqrt(np.mean(numbered.target[::3] ** 2)))
 
 
-def test_a_family_that_grows_faster_than_its_rows_gets_a_part_of_them(numbered: Arrays) -> None:
-    made: list[Memory] = []
-    family = remembering(made, max_rows=5)
+def test_a_family_with_a_row_limit_gets_a_sample(numbered: Arrays) -> None:
+    models: list[RecordingModel] = []
+    family = recording_family(models, max_rows=5)
 
     for _ in range(2):
         fit(family, {}, numbered, np.arange(12), seed=4)
 
-    assert len(made[0].rows) == len(set(made[0].rows)) == 5
-    assert made[0].rows == made[1].rows
+    assert len(models[0].rows) == len(set(models[0].rows)) == 5
+    assert models[0].rows == models[1].rows
 
 
 def test_parameters_override_the_defaults(numbered: Arrays) -> None:
-    given: list[Any] = []
+    arguments: list[Any] = []
 
-    def build(parameters: Any, categories: Any, seed: int) -> Memory:
-        given.append((dict(parameters), categories, seed))
-        return Memory()
+    def build(parameters: Any, categories: Any, seed: int) -> RecordingModel:
+        arguments.append((dict(parameters), categories, seed))
+        return RecordingModel()
 
     fit(Family("x", "", build, {"a": 1, "b": 2}), {"b": 3}, numbered, np.arange(3), seed=7)
 
-    assert given == [({"a": 1, "b": 3}, (), 7)]
+    assert arguments == [({"a": 1, "b": 3}, (), 7)]
 
 
 def test_the_summary_is_the_mean_over_folds_with_their_spread(arrays: Arrays) -> None:
     folds = list(cross_validate(FAMILIES["ridge"], {}, arrays, seed=0))
 
-    found = summarize_folds(folds, arrays)
+    summary = summarize_folds(folds, arrays)
 
     errors = [fold.rmsle for fold in folds]
-    assert found["rmsle"] == pytest.approx(np.mean(errors))
-    assert found["spread"] == pytest.approx(np.std(errors, ddof=1))
-    assert found["fit_time"] > 0
-    assert 0 < found["r2"] <= 1
+    assert summary["rmsle"] == pytest.approx(np.mean(errors))
+    assert summary["spread"] == pytest.approx(np.std(errors, ddof=1))
+    assert summary["fit_time"] > 0
+    assert 0 < summary["r2"] <= 1
 
 
 def test_a_single_fold_has_no_spread(arrays: Arrays) -> None:
@@ -107,54 +107,54 @@ def test_a_single_fold_has_no_spread(arrays: Arrays) -> None:
     assert summarize_folds(folds, arrays)["spread"] == 0.0
 
 
-def test_a_fold_is_judged_on_what_rows_outside_it_teach(arrays: Arrays) -> None:
-    """The learned column tells the target to all but those that have not seen the fold."""
+def test_a_fold_is_scored_with_encodings_that_exclude_it(arrays: Arrays) -> None:
+    """The encoded column equals the target, except out-of-fold."""
     inputs = arrays.inputs.copy()
     inputs[:, 2] = arrays.target
     blind = np.zeros((3, len(arrays.target), 1), dtype="float32")
     learned = Arrays(inputs, arrays.target, arrays.folds, arrays.categories, blind, (2,))
-    cheating = Arrays(inputs, arrays.target, arrays.folds, arrays.categories)
+    leaking = Arrays(inputs, arrays.target, arrays.folds, arrays.categories)
 
-    honest = summarize_folds(list(cross_validate(FAMILIES["lightgbm"], {}, learned, seed=0)), learned)
-    told = summarize_folds(list(cross_validate(FAMILIES["lightgbm"], {}, cheating, seed=0)), cheating)
+    unbiased = summarize_folds(list(cross_validate(FAMILIES["lightgbm"], {}, learned, seed=0)), learned)
+    biased = summarize_folds(list(cross_validate(FAMILIES["lightgbm"], {}, leaking, seed=0)), leaking)
 
-    assert honest["rmsle"] > 2 * told["rmsle"]
+    assert unbiased["rmsle"] > 2 * biased["rmsle"]
     assert (learned.without(1)[:, 2] == 0.0).all()
 
 
-TAUGHT = ["owner_stars", "age", "text_score", "language", "text_component_3"]
+ENCODED = ["owner_stars", "age", "text_score", "language", "text_component_3"]
 
 
 @pytest.fixture
-def taught(store: Store, few: pd.DataFrame) -> tuple[Dataset, FeatureSet]:
+def encoded(store: Store, small_sample: pd.DataFrame) -> tuple[Dataset, FeatureSet]:
     """A table and a feature set with learned columns, in another order than the encoder's."""
     store.root.mkdir(parents=True)
-    few.to_parquet(store.repositories)
+    small_sample.to_parquet(store.repositories)
     section = FeaturesSection(folds=3, split_by="repository")
     table = read_dataset(store, section)
-    kept = {"static": TAUGHT, "activity": ["age"], "all": ["forks", "age"]}
-    return table, FeatureSet(kept, {"language": ["JavaScript"]}, section, table.fingerprint, {})
+    selected = {"static": ENCODED, "activity": ["age"], "all": ["forks", "age"]}
+    return table, FeatureSet(selected, {"language": ["JavaScript"]}, section, table.fingerprint, {})
 
 
-def test_what_is_learned_stands_in_its_place_for_each_fold(taught: tuple[Dataset, FeatureSet]) -> None:
-    table, feature_set = taught
-    told = table.encodings(feature_set.split)
+def test_encoded_columns_replace_their_positions_for_each_fold(encoded: tuple[Dataset, FeatureSet]) -> None:
+    table, feature_set = encoded
+    encodings = table.encodings(feature_set.split)
 
     arrays = policy_arrays(table, feature_set, "static")
 
     assert arrays.learned_columns == (0, 2, 4)
     assert arrays.categories == (3,)
     for fold in range(3):
-        unseen = told.excluding_fold(fold).iloc[table.training]
-        for place in arrays.learned_columns:
-            assert np.array_equal(arrays.without(fold)[:, place], unseen[TAUGHT[place]].to_numpy(), equal_nan=True)
+        unseen = encodings.excluding_fold(fold).iloc[table.training]
+        for column in arrays.learned_columns:
+            assert np.array_equal(arrays.without(fold)[:, column], unseen[ENCODED[column]].to_numpy(), equal_nan=True)
     assert np.array_equal(arrays.without(1)[:, 1], arrays.inputs[:, 1])
 
 
-def test_it_is_learned_once_for_all_policies(
-    taught: tuple[Dataset, FeatureSet], monkeypatch: pytest.MonkeyPatch
+def test_encodings_are_computed_once_for_all_policies(
+    encoded: tuple[Dataset, FeatureSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table, feature_set = taught
+    table, feature_set = encoded
     first = table.encodings(feature_set.split)
     monkeypatch.setattr("stargaze.features.dataset.fit_out_of_fold", None)
 
@@ -163,15 +163,15 @@ def test_it_is_learned_once_for_all_policies(
     assert table.encodings(feature_set.split) is first
 
 
-def test_without_a_learned_column_nothing_is_learned(
-    taught: tuple[Dataset, FeatureSet], monkeypatch: pytest.MonkeyPatch
+def test_without_an_encoded_column_no_encoder_is_fitted(
+    encoded: tuple[Dataset, FeatureSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stargaze.features.dataset.fit_out_of_fold", None)
 
-    assert policy_arrays(*taught, "all").learned_columns == ()
+    assert policy_arrays(*encoded, "all").learned_columns == ()
 
 
-def test_arrays_come_back_from_their_file_as_they_were(arrays: Arrays, tmp_path: Path) -> None:
+def test_arrays_are_saved_and_loaded_unchanged(arrays: Arrays, tmp_path: Path) -> None:
     arrays.save(tmp_path / "all.npz")
 
     back = Arrays.load(tmp_path / "all.npz")
@@ -183,7 +183,7 @@ def test_arrays_come_back_from_their_file_as_they_were(arrays: Arrays, tmp_path:
     assert back.learned_columns == arrays.learned_columns
 
 
-def test_a_file_that_holds_a_pickle_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_a_pickle_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "all.npz", allow_pickle=True, inputs=np.array([{}], dtype=object))
     assert zipfile.is_zipfile(tmp_path / "all.npz")
 

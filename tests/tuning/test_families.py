@@ -1,4 +1,4 @@
-"""Every row of the table of families keeps the same promises."""
+"""Every model family meets the same expectations."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def test_a_family_learns_from_numbers_categories_and_missing_values(family: Fami
 
 
 @every
-def test_what_was_never_seen_gets_a_finite_prediction(family: Family, arrays: Arrays) -> None:
-    """Another language, no figure at all, a repository larger than any."""
+def test_unseen_values_get_a_finite_prediction(family: Family, arrays: Arrays) -> None:
+    """Unknown categories, only missing values, and values beyond the training range."""
     model = fitted(family, arrays)
     unseen = np.vstack(
         [
@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_model(family: Family, arrays: Arrays) -> N
 
 
 @every
-def test_one_answer_does_not_depend_on_what_else_is_asked(family: Family, arrays: Arrays) -> None:
+def test_a_prediction_does_not_depend_on_the_batch(family: Family, arrays: Arrays) -> None:
     model = fitted(family, arrays)
 
     together = model.predict(arrays.inputs[:5])
@@ -72,21 +72,21 @@ def test_one_answer_does_not_depend_on_what_else_is_asked(family: Family, arrays
 
 
 @pytest.mark.parametrize(("family", "name"), [(family, name) for family in FAMILIES.values() for name in family.space])
-def test_every_parameter_that_is_searched_has_a_default_inside_its_range(family: Family, name: str) -> None:
-    """The search begins with the defaults: one that is missing would be drawn at random."""
-    where, default = family.space[name], family.defaults.get(name)
+def test_every_searched_parameter_has_a_default_in_its_range(family: Family, name: str) -> None:
+    """The search starts with the defaults; a missing one would be drawn at random."""
+    space, default = family.space[name], family.defaults.get(name)
 
-    match where:
+    match space:
         case Range():
             assert isinstance(default, (int, float))
-            assert where.low <= default <= where.high
-            assert where.kind == "float" or isinstance(default, int)
+            assert space.low <= default <= space.high
+            assert space.kind == "float" or isinstance(default, int)
         case Choice():
-            assert default in where.values
+            assert default in space.values
 
 
 @every
-def test_a_family_without_categories_learns_too(family: Family, arrays: Arrays) -> None:
+def test_a_family_works_without_categories(family: Family, arrays: Arrays) -> None:
     numbers = Arrays(arrays.inputs[:, 2:], arrays.target, arrays.folds, ())
 
     assert np.isfinite(fitted(family, numbers).predict(numbers.inputs)).all()
@@ -94,7 +94,7 @@ def test_a_family_without_categories_learns_too(family: Family, arrays: Arrays) 
 
 @pytest.fixture
 def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the optional packages not be installed."""
+    """Hide the optional packages."""
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name in {"xgboost", "catboost"} else find(name)
@@ -102,7 +102,7 @@ def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_extras")
-def test_all_families_are_those_that_are_installed() -> None:
+def test_by_default_all_installed_families_are_selected() -> None:
     names = select_families([])
 
     assert len(names) == 10
@@ -117,11 +117,11 @@ def test_all_families_are_those_that_are_installed() -> None:
         (["xgboost", "catboost"], "pip install 'stargaze[xgboost,catboost]'"),
     ],
 )
-def test_a_family_that_is_not_installed_is_named_with_the_line_to_type(names: list[str], hint: str) -> None:
+def test_a_family_that_is_not_installed_is_refused_with_the_install_command(names: list[str], hint: str) -> None:
     with pytest.raises(UsageError, match="catboost is not installed") as raised:
         select_families(names)
     assert raised.value.hint == hint
 
 
-def test_with_the_extras_installed_all_families_are_compared() -> None:
+def test_with_the_extras_all_families_are_selected() -> None:
     assert select_families([]) == list(FAMILIES)

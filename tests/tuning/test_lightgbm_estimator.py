@@ -1,4 +1,4 @@
-"""LightGBM behind fit and predict."""
+"""The LightGBM estimator."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from stargaze.tuning.cross_validation import Arrays
 from stargaze.tuning.lightgbm_estimator import CategoricalLightGBM
 
 
-def test_predict_before_fit_is_a_programming_mistake() -> None:
+def test_predict_before_fit_raises_an_error() -> None:
     with pytest.raises(ValueError, match="before fit"):
         CategoricalLightGBM({}, (), 0).predict(np.zeros((1, 1)))
 
 
 def test_categories_are_split_as_sets_not_as_numbers(arrays: Arrays) -> None:
-    """Codes 1 and 3 against 2 and 4: one cut by value cannot tell them apart, one cut by set can."""
+    """Codes 1 and 3 against 2 and 4: no threshold separates them, a set does."""
     codes = np.tile([[1.0], [2.0], [3.0], [4.0]], (100, 1))
     target = (codes[:, 0] % 2 == 0).astype(float)
     stump = {"n_estimators": 200, "num_leaves": 2, "max_depth": 1, "learning_rate": 0.2, "cat_smooth": 1.0}
@@ -27,7 +27,7 @@ def test_categories_are_split_as_sets_not_as_numbers(arrays: Arrays) -> None:
     assert by_set.predict(codes) == pytest.approx(target, abs=0.01)
 
 
-def test_it_computes_with_one_thread_and_says_nothing(arrays: Arrays, capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_uses_one_thread_and_prints_nothing(arrays: Arrays, capfd: pytest.CaptureFixture[str]) -> None:
     model = CategoricalLightGBM({"n_estimators": 3}, arrays.categories, 0).fit(arrays.inputs, arrays.target)
 
     assert model.booster is not None

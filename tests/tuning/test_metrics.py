@@ -1,4 +1,4 @@
-"""The figures by which models are compared."""
+"""Scores of predicted star counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pairs = st.lists(st.tuples(counts, guesses), min_size=1, max_size=30)
 
 
 @given(pairs)
-def test_the_error_is_never_negative_and_the_same_in_both_directions(pair: list[tuple[float, float]]) -> None:
+def test_the_error_is_not_negative_and_symmetric(pair: list[tuple[float, float]]) -> None:
     true, guess = zip(*pair, strict=True)
 
     assert rmsle(true, guess) >= 0
@@ -26,51 +26,50 @@ def test_the_error_is_never_negative_and_the_same_in_both_directions(pair: list[
 
 @given(st.lists(counts, min_size=1, max_size=30))
 def test_a_perfect_prediction_has_no_error(stars: list[float]) -> None:
-    found = scores(stars, stars)
+    result = scores(stars, stars)
 
-    assert found["rmsle"] == 0
-    assert found["mdape"] == 0
-    assert found["r2"] in (0.0, 1.0)  # 0 where all repositories have the same count: there is nothing to explain
-    assert found["rho"] == pytest.approx(0.0) or found["rho"] == pytest.approx(1.0)
+    assert result["rmsle"] == 0
+    assert result["mdape"] == 0
+    assert result["r2"] in (0.0, 1.0)  # 0 if all counts are equal
+    assert result["rho"] == pytest.approx(0.0) or result["rho"] == pytest.approx(1.0)
 
 
 @given(pairs)
-def test_every_figure_is_finite_and_in_its_range(pair: list[tuple[float, float]]) -> None:
+def test_every_score_is_finite_and_in_its_range(pair: list[tuple[float, float]]) -> None:
     true, guess = zip(*pair, strict=True)
 
-    found = scores(true, guess)
+    result = scores(true, guess)
 
-    assert all(math.isfinite(value) for value in found.values())
-    assert found["r2"] <= 1
-    assert -1.0000001 <= found["rho"] <= 1.0000001
-    assert found["mdape"] >= 0
+    assert all(math.isfinite(value) for value in result.values())
+    assert result["r2"] <= 1
+    assert -1.0000001 <= result["rho"] <= 1.0000001
+    assert result["mdape"] >= 0
 
 
 @pytest.mark.parametrize("stars", [1, 10, 100, 100_000])
-def test_twice_too_many_costs_the_same_at_any_height(stars: float) -> None:
+def test_a_factor_of_two_costs_the_same_at_any_count(stars: float) -> None:
     assert rmsle([stars], [2 * stars + 1]) == pytest.approx(math.log(2))
 
 
 def test_the_order_of_the_repositories_does_not_matter() -> None:
     true, guess = np.array([0.0, 3.0, 50.0, 7.0]), np.array([1.0, 2.0, 90.0, 7.0])
-    turned = np.array([2, 0, 3, 1])
+    order = np.array([2, 0, 3, 1])
 
-    assert scores(true[turned], guess[turned]) == pytest.approx(scores(true, guess))
+    assert scores(true[order], guess[order]) == pytest.approx(scores(true, guess))
 
 
-def test_rank_correlation_sees_the_order_only() -> None:
+def test_the_rank_correlation_depends_on_the_order_only() -> None:
     assert scores([0, 1, 10, 100], [5, 6, 7, 8])["rho"] == pytest.approx(1.0)
     assert scores([0, 1, 10, 100], [8, 7, 6, 5])["rho"] == pytest.approx(-1.0)
     assert scores([0, 1, 10, 100], [5, 5, 5, 5])["rho"] == 0.0
 
 
-def test_the_relative_error_leaves_out_repositories_without_a_star() -> None:
-    """Nothing can be divided by no star."""
+def test_the_relative_error_ignores_repositories_without_stars() -> None:
     assert scores([0, 0, 10], [5, 9, 15])["mdape"] == pytest.approx(0.5)
     assert scores([0, 0], [5, 9])["mdape"] == 0.0
 
 
 @pytest.mark.parametrize(("true", "guess"), [([1, 2], [1]), ([-1], [1]), ([1], [-0.1])])
-def test_what_cannot_be_compared_is_an_error(true: list[float], guess: list[float]) -> None:
+def test_different_shapes_and_negative_counts_are_refused(true: list[float], guess: list[float]) -> None:
     with pytest.raises(ValueError, match=r"shapes differ|negative"):
         scores(true, guess)

@@ -1,4 +1,4 @@
-"""Screening in real processes: a family that fails or runs out of time is a row that says why."""
+"""Screening in real processes: a family that fails or reaches the time limit is a row with the reason."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Screened = tuple[Store, pd.DataFrame, list[str]]
 
 
 @pytest.fixture(scope="module")
-def screened(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> Screened:
-    """A store after a screening, what it returned and what it reported.
+def screened(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.DataFrame) -> Screened:
+    """A store after a screening, the leaderboard and the progress reports.
 
-    Some counts are infinite: that is beyond linear models, trees do not mind and the median does not look.
+    Some counts are infinite: linear models fail, trees and the median do not.
     """
-    store, said = Store(tmp_path_factory.mktemp("screened")), list[str]()
-    infinite = few.copy()
+    store, reports = Store(tmp_path_factory.mktemp("screened")), list[str]()
+    infinite = small_sample.copy()
     infinite.loc[infinite.index[::50], "forks"] = np.inf
     fill(store, infinite)
     section = ScreeningSection(families=["ridge", "lightgbm"])
-    return store, screen(section, store, 0, lambda what, done: said.append(f"{done:.0%} {what}")), said
+    return store, screen(section, store, 0, lambda what, done: reports.append(f"{done:.0%} {what}")), reports
 
 
 def test_every_family_has_a_row_for_each_policy_best_first(screened: Screened) -> None:
@@ -43,14 +43,14 @@ def test_every_family_has_a_row_for_each_policy_best_first(screened: Screened) -
     assert board.columns.tolist() == COLUMNS
 
 
-def test_a_family_that_fails_is_a_row_that_says_why(screened: Screened) -> None:
-    _, board, said = screened
+def test_a_failed_family_is_a_row_with_the_reason(screened: Screened) -> None:
+    _, board, reports = screened
 
     failed = board[board["family"] == "ridge"]
 
     assert failed["note"].str.contains("infinity").all()
     assert failed["rmsle"].isna().all()
-    assert any("ridge" in line and "infinity" in line for line in said)
+    assert any("ridge" in line and "infinity" in line for line in reports)
 
 
 def test_the_leaderboard_is_written_and_read_back(screened: Screened) -> None:
@@ -63,15 +63,15 @@ def test_the_leaderboard_is_written_and_read_back(screened: Screened) -> None:
     assert leaderboard_rows(back)[0]["family"] == "lightgbm"
 
 
-def test_progress_ends_at_all_of_it(screened: Screened) -> None:
-    _, _, said = screened
+def test_progress_ends_at_100_percent(screened: Screened) -> None:
+    _, _, reports = screened
 
-    assert len(said) == 3
-    assert said[-1].startswith("100% ")
-    assert "lightgbm: all " in "".join(said)
+    assert len(reports) == 3
+    assert reports[-1].startswith("100% ")
+    assert "lightgbm: all " in "".join(reports)
 
 
-def test_nothing_is_left_of_the_work(screened: Screened) -> None:
+def test_temporary_files_are_removed(screened: Screened) -> None:
     store, _, _ = screened
 
     assert sorted(path.name for path in store.root.iterdir()) == [
@@ -81,65 +81,67 @@ def test_nothing_is_left_of_the_work(screened: Screened) -> None:
     ]
 
 
-def test_a_leaderboard_of_another_feature_set_is_refused(screened: Screened, learnt: Store, few: pd.DataFrame) -> None:
-    learnt.leaderboard.write_bytes(screened[0].leaderboard.read_bytes())
-    _, feature_set = fill(learnt, few.head(700))
+def test_a_leaderboard_of_another_feature_set_is_refused(
+    screened: Screened, selected_store: Store, small_sample: pd.DataFrame
+) -> None:
+    selected_store.leaderboard.write_bytes(screened[0].leaderboard.read_bytes())
+    _, feature_set = fill(selected_store, small_sample.head(700))
 
     with pytest.raises(ExternalError, match="another feature set") as raised:
-        read_leaderboard(learnt, feature_set)
+        read_leaderboard(selected_store, feature_set)
     assert raised.value.hint == "stargaze screen"
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", '"', "\x00\x01", "policy\n" * 3])
-def test_a_leaderboard_that_is_none_is_refused(learnt: Store, text: str) -> None:
-    learnt.leaderboard.write_text(text)
-    _, feature_set = read_dataset_and_features(learnt)
+def test_a_broken_leaderboard_is_refused(selected_store: Store, text: str) -> None:
+    selected_store.leaderboard.write_text(text)
+    _, feature_set = read_dataset_and_features(selected_store)
 
     with pytest.raises(ExternalError, match="leaderboard") as raised:
-        read_leaderboard(learnt, feature_set)
+        read_leaderboard(selected_store, feature_set)
     assert "stargaze screen" in raised.value.hint
 
 
-def test_a_leaderboard_that_is_not_there_names_the_command(learnt: Store) -> None:
+def test_a_missing_leaderboard_names_the_command(selected_store: Store) -> None:
     with pytest.raises(MissingInputError) as raised:
-        read_leaderboard(learnt, read_dataset_and_features(learnt)[1])
+        read_leaderboard(selected_store, read_dataset_and_features(selected_store)[1])
     assert raised.value.hint == "stargaze screen"
 
 
-def test_a_family_that_runs_out_of_time_is_a_row_that_says_so(learnt: Store) -> None:
-    """Nobody is done in no time, and then there is no leaderboard to go on with: the old one stays."""
-    learnt.leaderboard.write_text("the one before")
+def test_a_screening_in_which_every_family_fails_keeps_the_old_leaderboard(selected_store: Store) -> None:
+    """No family finishes within the time limit."""
+    selected_store.leaderboard.write_text("the one before")
 
     with pytest.raises(ExternalError, match=r"no family could be fitted: time limit of 0\.01 s reached") as raised:
-        screen(ScreeningSection(families=["ridge"], time_limit=0.01), learnt, 0)
+        screen(ScreeningSection(families=["ridge"], time_limit=0.01), selected_store, 0)
 
     assert "--time-limit" in raised.value.hint
-    assert learnt.leaderboard.read_text() == "the one before"
+    assert selected_store.leaderboard.read_text() == "the one before"
 
 
 @pytest.mark.parametrize(("name", "hint"), [("rigde", "Did you mean ridge?"), ("magic", "families: dummy, ridge, ")])
-def test_an_unknown_family_is_named_beside_what_is_known(learnt: Store, name: str, hint: str) -> None:
+def test_an_unknown_family_is_refused_with_a_suggestion(selected_store: Store, name: str, hint: str) -> None:
     with pytest.raises(UsageError, match=f"{name}: no such family") as raised:
-        screen(ScreeningSection(families=["ridge", name]), learnt, 0)
+        screen(ScreeningSection(families=["ridge", name]), selected_store, 0)
     assert raised.value.hint.startswith(hint)
 
 
-def test_before_select_features_the_command_is_named(store: Store) -> None:
+def test_without_a_feature_set_the_hint_names_the_command(store: Store) -> None:
     with pytest.raises(MissingInputError) as raised:
         screen(ScreeningSection(families=["ridge"]), store, 0)
     assert raised.value.hint == "stargaze select-features"
 
 
-@pytest.mark.parametrize("most", [0, 100, 100_000])
-def test_a_part_of_the_rows_is_of_whole_owners(learnt: Store, most: int) -> None:
-    """All but the last owner, who is cut off where there are enough rows."""
-    table, _ = read_dataset_and_features(learnt)
+@pytest.mark.parametrize("max_rows", [0, 100, 100_000])
+def test_a_sample_of_rows_contains_whole_owners(selected_store: Store, max_rows: int) -> None:
+    """Except the last owner, whose rows are limited to the number of rows."""
+    table, _ = read_dataset_and_features(selected_store)
 
-    rows = _sample(table, most, seed=0)
+    rows = _sample(table, max_rows, seed=0)
 
     owners = table.repositories["full_name"].str.lower().str.partition("/")[0]
     outside = set(owners.iloc[np.setdiff1d(table.training, rows)])
-    assert len(rows) == min(most or len(table.training), len(table.training))
+    assert len(rows) == min(max_rows or len(table.training), len(table.training))
     assert set(rows) <= set(table.training)
     assert len(set(owners.iloc[rows]) & outside) <= 1
-    assert np.array_equal(rows, _sample(table, most, seed=0))
+    assert np.array_equal(rows, _sample(table, max_rows, seed=0))

@@ -1,4 +1,4 @@
-"""What tuning does around its trials; Ray itself is part of the whole job."""
+"""Tuning without its trials; the test of the whole job runs Ray."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BOARD = [
 
 
 def trial(family: str, rmsle: float) -> dict[str, Any]:
-    """Make a finished trial."""
+    """Return a finished trial."""
     parameters = {"alpha": 5.0} if family == "ridge" else {"alpha": 0.003, "l1_ratio": 0.5}
     return {
         "family": family,
@@ -49,15 +49,15 @@ def trial(family: str, rmsle: float) -> dict[str, Any]:
 
 
 @pytest.fixture
-def screened(learnt: Store) -> Store:
+def screened(selected_store: Store) -> Store:
     """A store with a leaderboard."""
-    digest = read_dataset_and_features(learnt)[1].digest
+    digest = read_dataset_and_features(selected_store)[1].digest
     rows = [
         {**ROW, "policy": policy, "family": family, "status": status, "rmsle": rmsle, "feature_set": digest}
         for policy, family, status, rmsle in BOARD
     ]
-    pd.DataFrame(rows)[COLUMNS].to_csv(learnt.leaderboard, index=False)
-    return learnt
+    pd.DataFrame(rows)[COLUMNS].to_csv(selected_store.leaderboard, index=False)
+    return selected_store
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def stopped(screened: Store) -> Store:
     return screened
 
 
-def test_a_tuning_that_has_its_trials_already_only_saves_the_best(stopped: Store) -> None:
-    """Killed after the last trial and before the bundle: nothing is computed twice."""
+def test_a_resumed_tuning_with_all_trials_only_saves_the_bundle(stopped: Store) -> None:
+    """It was killed between the last trial and the bundle: no trial runs again."""
     tuned = tune(TuningSection(trials=2), stopped, now=NOW, resume=True)
 
     assert (tuned.best["family"], tuned.trials, tuned.failed) == ("ridge", 2, 0)
@@ -86,15 +86,15 @@ def test_a_tuning_that_has_its_trials_already_only_saves_the_best(stopped: Store
     assert pd.read_parquet(stopped.trials)["family"].tolist() == ["ridge", "elastic-net"]
 
 
-def test_a_trial_that_was_ended_early_is_never_the_best(stopped: Store) -> None:
-    """What it would have scored on the other folds is a guess."""
+def test_a_trial_that_was_stopped_early_is_never_the_best(stopped: Store) -> None:
+    """Its score is extrapolated."""
     Journal(stopped.journal).add({**trial("ridge", 0.1), "folds": [0.1], "stopped": "lost after fold 1"})
 
     assert tune(TuningSection(trials=3), stopped, now=NOW, resume=True).best["rmsle"] == 0.6
 
 
-def test_a_tuning_that_an_older_version_began_goes_on(stopped: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its journal does not say when a trial ended; a new trial says how long after that it did."""
+def test_a_journal_without_times_can_be_resumed(stopped: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New trials get a time; those of the older version have none."""
     lines = [json.loads(line) for line in stopped.journal.read_text().splitlines()]
     for line in lines:
         line.pop("at", None)
@@ -108,14 +108,14 @@ def test_a_tuning_that_an_older_version_began_goes_on(stopped: Store, monkeypatc
     assert pd.read_parquet(stopped.trials)["at"].notna().tolist() == [True, False, False]
 
 
-def test_a_finished_tuning_leaves_no_journal(stopped: Store) -> None:
+def test_a_finished_tuning_removes_the_journal(stopped: Store) -> None:
     tune(TuningSection(trials=2), stopped, now=NOW, resume=True)
 
     assert not stopped.journal.exists()
 
 
-def test_the_finalists_are_the_best_that_were_fitted_and_never_the_dummy(stopped: Store) -> None:
-    """The header of the journal names them: one that named others would be refused."""
+def test_finalists_are_the_best_successful_families_without_the_dummy(stopped: Store) -> None:
+    """The header of the journal names them, and a journal with others is refused."""
     with pytest.raises(MissingInputError, match="cannot be resumed"):
         tune(TuningSection(trials=2, finalists=3), stopped, now=NOW, resume=True)
 
@@ -123,7 +123,7 @@ def test_the_finalists_are_the_best_that_were_fitted_and_never_the_dummy(stopped
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"estimate_policy": "static"}, {"finalists": 1}])
-def test_a_journal_of_another_tuning_is_left_alone(stopped: Store, change: dict[str, Any]) -> None:
+def test_a_journal_of_another_tuning_is_refused_and_not_changed(stopped: Store, change: dict[str, Any]) -> None:
     before = stopped.journal.read_text()
 
     with pytest.raises(MissingInputError):
@@ -137,13 +137,13 @@ def test_without_a_journal_there_is_nothing_to_resume(screened: Store) -> None:
         tune(TuningSection(trials=2), screened, now=NOW, resume=True)
 
 
-def test_before_screen_the_command_is_named(learnt: Store) -> None:
+def test_without_a_leaderboard_the_hint_names_the_command(selected_store: Store) -> None:
     with pytest.raises(MissingInputError) as raised:
-        tune(TuningSection(), learnt, now=NOW)
+        tune(TuningSection(), selected_store, now=NOW)
     assert raised.value.hint == "stargaze screen"
 
 
-def test_a_leaderboard_of_failures_names_the_command(screened: Store) -> None:
+def test_a_leaderboard_without_a_successful_family_is_refused(screened: Store) -> None:
     board = pd.read_csv(screened.leaderboard).assign(status="failed")
     board.to_csv(screened.leaderboard, index=False)
 
@@ -151,8 +151,8 @@ def test_a_leaderboard_of_failures_names_the_command(screened: Store) -> None:
         tune(TuningSection(), screened, now=NOW)
 
 
-def test_trials_fit_training_rows_only(learnt: Store) -> None:
-    table, feature_set = read_dataset_and_features(learnt)
+def test_trials_fit_training_rows_only(selected_store: Store) -> None:
+    table, feature_set = read_dataset_and_features(selected_store)
 
     arrays = policy_arrays(table, feature_set, "all")
 
@@ -161,7 +161,7 @@ def test_trials_fit_training_rows_only(learnt: Store) -> None:
     assert arrays.categories == (0, 1)
 
 
-def test_the_text_tells_what_a_person_wants_to_know(stopped: Store) -> None:
+def test_the_text_has_the_bundle_the_family_and_all_policies(stopped: Store) -> None:
     tuned = tune(TuningSection(trials=2), stopped, now=NOW, resume=True)
 
     text = TuningResult.as_text(tuned)

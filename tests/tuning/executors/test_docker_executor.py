@@ -164,20 +164,20 @@ def test_only_labeled_objects_are_removed() -> None:
 
 
 def test_an_existing_image_is_not_built(job: FamilyJob) -> None:
-    engine, said = FakeEngine(INFO), list[str]()
+    engine, messages = FakeEngine(INFO), list[str]()
 
-    with docker_executor(ScreeningSection(), job.folder, ["ridge"], said.append, engine):
+    with docker_executor(ScreeningSection(), job.folder, ["ridge"], messages.append, engine):
         pass
 
     assert not [line for line in engine.lines() if line.startswith("build")]
-    assert said == []
+    assert messages == []
 
 
 def test_a_missing_image_is_built_from_dockerfile_lock_file_and_source(job: FamilyJob) -> None:
-    engine, said = FakeEngine(INFO | {"image inspect": (1, b"")}), list[str]()
+    engine, messages = FakeEngine(INFO | {"image inspect": (1, b"")}), list[str]()
     section = ScreeningSection(base_image="mirror/python:3.12", build_options=["--network=host"])
 
-    with docker_executor(section, job.folder, ["ridge"], said.append, engine):
+    with docker_executor(section, job.folder, ["ridge"], messages.append, engine):
         pass
 
     built = next(words for words in engine.commands if words[0] == "build")
@@ -185,8 +185,8 @@ def test_a_missing_image_is_built_from_dockerfile_lock_file_and_source(job: Fami
     assert built[-1] == "-"
     with tarfile.open(fileobj=io.BytesIO(engine.inputs[0])) as archive:
         assert {"Dockerfile", "requirements.lock", "stargaze/cli.py"} <= set(archive.getnames())
-    assert len(said) == 1
-    assert "building the image stargaze:" in said[0]
+    assert len(messages) == 1
+    assert "building the image stargaze:" in messages[0]
 
 
 def test_a_failed_build_shows_the_end_of_the_log(job: FamilyJob) -> None:

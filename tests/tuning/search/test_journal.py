@@ -1,4 +1,4 @@
-"""The journal of finished trials: what a stopped tuning goes on from."""
+"""The journal of finished trials, from which a stopped tuning is resumed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADER = {"feature_set": "f", "finalists": ["ridge"], "policy": "all", "seed": 0
 
 
 def trial(number: int) -> dict[str, Any]:
-    """Make a finished trial."""
+    """Return a finished trial."""
     return {
         "family": "ridge",
         "parameters": {"alpha": float(number)},
@@ -31,30 +31,30 @@ def trial(number: int) -> dict[str, Any]:
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     """A journal with two finished trials."""
-    made = Journal(tmp_path / "trials.jsonl")
-    made.begin(HEADER)
-    made.add(trial(0))
-    made.add(trial(1))
-    return made
+    journal = Journal(tmp_path / "trials.jsonl")
+    journal.begin(HEADER)
+    journal.add(trial(0))
+    journal.add(trial(1))
+    return journal
 
 
-def test_what_was_finished_is_given_back(journal: Journal) -> None:
+def test_resume_returns_the_finished_trials(journal: Journal) -> None:
     assert journal.resume(HEADER) == [trial(0), trial(1)]
 
 
-@pytest.mark.parametrize("cut", [1, 2, 30, 120])
-def test_a_line_that_a_killed_process_left_half_written_is_left_out(journal: Journal, cut: int) -> None:
-    """Cut by one the line is whole but for its end: it is kept or left out, but never runs into the next."""
+@pytest.mark.parametrize("missing", [1, 2, 30, 120])
+def test_an_incomplete_last_line_is_ignored(journal: Journal, missing: int) -> None:
+    """A line that lacks only its line break may be read or ignored."""
     text = journal.path.read_text()
-    journal.path.write_text(text[:-cut])
+    journal.path.write_text(text[:-missing])
 
     assert journal.resume(HEADER) in ([trial(0)], [trial(0), trial(1)])
 
 
-@pytest.mark.parametrize("cut", [1, 2, 30, 120])
-def test_what_is_added_after_a_half_written_line_is_not_lost(journal: Journal, cut: int) -> None:
-    """A tuning may be killed twice: the first trial after the resumption must not be glued to the broken line."""
-    journal.path.write_text(journal.path.read_text()[:-cut])
+@pytest.mark.parametrize("missing", [1, 2, 30, 120])
+def test_trials_after_an_incomplete_line_are_not_lost(journal: Journal, missing: int) -> None:
+    """The first trial after a resume must not be appended to the incomplete line."""
+    journal.path.write_text(journal.path.read_text()[:-missing])
     before = journal.resume(HEADER)
 
     journal.add(trial(2))
@@ -72,7 +72,7 @@ def test_a_journal_of_another_tuning_is_refused(journal: Journal, change: dict[s
 
 
 @pytest.mark.parametrize("text", ["", "\n", "{", "null\n", "7\n", "\x00\x00\x00"])
-def test_a_journal_that_says_nothing_of_what_it_is_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_journal_without_a_header_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "trials.jsonl").write_text(text)
 
     with pytest.raises(MissingInputError):
@@ -84,8 +84,8 @@ def test_without_a_journal_there_is_nothing_to_resume(tmp_path: Path) -> None:
         Journal(tmp_path / "trials.jsonl").resume(HEADER)
 
 
-def test_a_new_start_lays_the_old_journal_aside(journal: Journal) -> None:
-    """Who forgot ``--resume`` has not lost an hour of trials."""
+def test_a_new_start_keeps_the_previous_journal(journal: Journal) -> None:
+    """The trials are not lost if ``--resume`` was forgotten."""
     old = journal.path.read_text()
 
     journal.begin(HEADER | {"seed": 1})
@@ -94,7 +94,7 @@ def test_a_new_start_lays_the_old_journal_aside(journal: Journal) -> None:
     assert journal.path.with_name("trials.before.jsonl").read_text() == old
 
 
-def test_each_trial_is_on_disk_as_soon_as_it_is_added(journal: Journal) -> None:
+def test_each_trial_is_written_at_once(journal: Journal) -> None:
     journal.add(trial(5))
 
     assert json.loads(journal.path.read_text().splitlines()[-1]) == trial(5)
@@ -110,7 +110,7 @@ def test_the_table_of_trials_has_the_best_first(tmp_path: Path) -> None:
     assert table.columns.tolist() == ["family", "parameters", "rmsle", "fold_0", "fold_1", "seconds", "at", "stopped"]
 
 
-def test_a_trial_of_an_older_version_does_not_say_when_it_ended(tmp_path: Path) -> None:
+def test_a_trial_without_a_time_has_a_missing_value(tmp_path: Path) -> None:
     old = {name: value for name, value in trial(0).items() if name != "at"}
 
     write_trials(tmp_path / "trials.parquet", [old, trial(1)])
@@ -118,11 +118,11 @@ def test_a_trial_of_an_older_version_does_not_say_when_it_ended(tmp_path: Path) 
     assert pd.read_parquet(tmp_path / "trials.parquet")["at"].isna().tolist() == [False, True]
 
 
-def test_a_trial_that_was_ended_early_has_no_score_of_the_folds_that_it_did_not_run(tmp_path: Path) -> None:
+def test_folds_that_a_stopped_trial_did_not_run_have_no_score(tmp_path: Path) -> None:
     write_trials(tmp_path / "trials.parquet", [trial(0), {**trial(1), "folds": [0.7], "stopped": "lost after fold 1"}])
 
     table = pd.read_parquet(tmp_path / "trials.parquet")
 
-    assert table["stopped"].tolist() == ["done", "lost after fold 1"]  # its score is a guess, however good it looks
+    assert table["stopped"].tolist() == ["done", "lost after fold 1"]  # its score is extrapolated
     assert table["fold_0"].tolist() == [0.5, 0.7]
     assert table["fold_1"].isna().tolist() == [False, True]

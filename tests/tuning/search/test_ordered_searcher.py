@@ -1,4 +1,4 @@
-"""The order in which a searcher is asked and told: it must not show how many trials ran at once, or which ended first."""
+"""The search does not depend on the number of concurrent trials or on the order in which they end."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from stargaze.tuning.search.ordered_searcher import ATTEMPTS, MIN_LOOKAHEAD, Ord
 from stargaze.tuning.search.ray_runtime import Searcher
 
 
-class Heard(Searcher):
-    """Write down what is asked and told."""
+class RecordingSearcher(Searcher):
+    """Record the suggestions and the reported results."""
 
     def __init__(self) -> None:
         super().__init__(metric="rmsle", mode="min")
         self.log = list[str]()
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        self.log.append(f"ask {trial_id}")
+        self.log.append(f"suggest {trial_id}")
         return {"number": int(trial_id)}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: FBT002 - as Ray calls it
-        self.log.append(f"{'failed' if error else 'told'} {trial_id}")
+        self.log.append(f"{'failed' if error else 'done'} {trial_id}")
 
     def save(self, checkpoint_path: str) -> None: ...
 
     def restore(self, checkpoint_path: str) -> None: ...
 
 
-def run(searcher: Searcher, trials: int, at_once: int, seed: int = 0, lost: float = 0.0) -> list[dict[str, Any]]:
-    """Run trials that end in any order, and are lost now and then; return the configurations that ended well."""
-    chance, order = random.Random(seed), OrderedSearcher(searcher, trials, at_once)
-    running, ended, begun = dict[str, dict[str, Any]](), list[dict[str, Any]](), 0
+def run(searcher: Searcher, trials: int, max_concurrent: int, seed: int = 0, lost: float = 0.0) -> list[dict[str, Any]]:
+    """Run trials that end in a random order and may be lost; return the finished configurations."""
+    rng, order = random.Random(seed), OrderedSearcher(searcher, trials, max_concurrent)
+    running, finished, started = dict[str, dict[str, Any]](), list[dict[str, Any]](), 0
     while True:
-        config = order.suggest(f"trial {begun}")
+        config = order.suggest(f"trial {started}")
         if config == Searcher.FINISHED:
-            return ended
+            return finished
         if config is not None:
-            running[f"trial {begun}"] = config
-            begun += 1
+            running[f"trial {started}"] = config
+            started += 1
             continue
-        name = chance.choice(list(running))
+        name = rng.choice(list(running))
         config = running.pop(name)
-        if chance.random() < lost:
+        if rng.random() < lost:
             order.on_trial_complete(name, error=True)
             continue
-        ended.append(config)
+        finished.append(config)
         alpha = config.get("parameters", {}).get("alpha", 1.0)
         result = {"family": "ridge", "rmsle": alpha, "folds": [alpha] * 3, "stopped": "done"}
         order.on_trial_complete(name, result)
@@ -59,34 +59,34 @@ def key(config: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("at_once", [2, 3, 4])
-def test_the_searcher_hears_the_same_however_many_run_at_once(at_once: int, seed: int) -> None:
-    alone, several = Heard(), Heard()
+@pytest.mark.parametrize("max_concurrent", [2, 3, 4])
+def test_the_search_does_not_depend_on_the_number_of_concurrent_trials(max_concurrent: int, seed: int) -> None:
+    sequential, concurrent = RecordingSearcher(), RecordingSearcher()
 
-    run(alone, 30, 1)
-    run(several, 30, at_once, seed, lost=0.1)
+    run(sequential, 30, 1)
+    run(concurrent, 30, max_concurrent, seed, lost=0.1)
 
-    assert alone.log == several.log
-
-
-def test_a_search_finds_the_same_trials_on_one_core_and_on_four_of_which_some_die() -> None:
-    def found(at_once: int, lost: float = 0.0) -> list[str]:
-        return sorted(map(key, run(OptunaSearcher(["ridge"], 0), 40, at_once, at_once, lost)))
-
-    assert found(1) == found(2) == found(4, 0.2)
+    assert sequential.log == concurrent.log
 
 
-def test_a_trial_is_asked_for_before_the_last_seven_are_told() -> None:
-    heard = Heard()
+def test_the_trials_are_the_same_on_one_core_and_on_four_that_lose_some() -> None:
+    def configurations(max_concurrent: int, lost: float = 0.0) -> list[str]:
+        return sorted(map(key, run(OptunaSearcher(["ridge"], 0), 40, max_concurrent, max_concurrent, lost)))
 
-    run(heard, MIN_LOOKAHEAD + 2, 1)
-
-    assert heard.log[:MIN_LOOKAHEAD] == [f"ask {number}" for number in range(MIN_LOOKAHEAD)]
-    assert heard.log[MIN_LOOKAHEAD:] == ["told 0", "ask 8", "told 1", "ask 9"]
+    assert configurations(1) == configurations(2) == configurations(4, 0.2)
 
 
-def test_what_was_lost_is_run_again_at_once_and_only_so_often() -> None:
-    order = OrderedSearcher(Heard(), 2, 1)
+def test_a_trial_is_suggested_before_the_last_seven_are_reported() -> None:
+    searcher = RecordingSearcher()
+
+    run(searcher, MIN_LOOKAHEAD + 2, 1)
+
+    assert searcher.log[:MIN_LOOKAHEAD] == [f"suggest {number}" for number in range(MIN_LOOKAHEAD)]
+    assert searcher.log[MIN_LOOKAHEAD:] == ["done 0", "suggest 8", "done 1", "suggest 9"]
+
+
+def test_a_lost_trial_runs_again_at_most_three_times() -> None:
+    order = OrderedSearcher(RecordingSearcher(), 2, 1)
     for attempt in range(ATTEMPTS):
         assert order.suggest(f"{attempt}") == {"number": 0}
         order.on_trial_complete(f"{attempt}", error=True)
@@ -95,19 +95,19 @@ def test_what_was_lost_is_run_again_at_once_and_only_so_often() -> None:
     assert order.suggest("next") == {"number": 1}
 
 
-def test_a_configuration_that_fails_is_told_as_failed_and_not_run_again() -> None:
-    heard = Heard()
-    order = OrderedSearcher(heard, MIN_LOOKAHEAD + 1, 1)
+def test_a_failed_configuration_is_reported_and_not_repeated() -> None:
+    searcher = RecordingSearcher()
+    order = OrderedSearcher(searcher, MIN_LOOKAHEAD + 1, 1)
     for number in range(MIN_LOOKAHEAD):
         order.suggest(f"{number}")
         order.on_trial_complete(f"{number}", {"failed": "ValueError: no", "rmsle": float("nan")})
 
     assert order.suggest("last") == {"number": MIN_LOOKAHEAD}
-    assert heard.log[-2:] == ["failed 0", f"ask {MIN_LOOKAHEAD}"]
+    assert searcher.log[-2:] == ["failed 0", f"suggest {MIN_LOOKAHEAD}"]
 
 
-def test_the_end_waits_for_what_still_runs() -> None:
-    order = OrderedSearcher(Heard(), 2, 2)
+def test_the_search_finishes_after_the_last_running_trial() -> None:
+    order = OrderedSearcher(RecordingSearcher(), 2, 2)
     order.suggest("a")
     order.suggest("b")
 

@@ -1,4 +1,4 @@
-"""A trial ends once it cannot win, and hardly ever one that would have won."""
+"""Racing stops trials that cannot win, and rarely one that would have won."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ RACE = Race((0.50, 0.52, 0.48, 0.51, 0.49), spread=0.002)
 
 
 def done(*folds: float) -> dict[str, Any]:
-    """Make a finished trial."""
+    """Return a finished trial."""
     return {"folds": list(folds), "stopped": DONE}
 
 
 def test_the_gap_is_paired_so_that_hard_folds_do_not_count() -> None:
-    """On the fold that is hard for everybody a trial is as good as the best."""
+    """On a fold that is hard for all trials the gap is 0."""
     assert RACE.gap([0.50, 0.52]) == 0.0
     assert not RACE.is_lost([0.50, 0.52])
     assert RACE.gap([0.51, 0.51]) == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("folds", [[], [0.9, 0.9, 0.9, 0.9, 0.9]])
-def test_nothing_is_lost_before_the_first_fold_or_after_the_last(folds: list[float]) -> None:
+def test_no_race_is_lost_before_the_first_or_after_the_last_fold(folds: list[float]) -> None:
     assert not RACE.is_lost(folds)
 
 
-def test_the_same_gap_is_lost_the_sooner_the_more_folds_show_it() -> None:
+def test_the_same_gap_is_lost_after_enough_folds() -> None:
     gap = 0.0002
     lost = [RACE.is_lost([score + gap for score in RACE.best[:seen]]) for seen in (1, 2, 3, 4)]
 
@@ -38,30 +38,28 @@ def test_the_same_gap_is_lost_the_sooner_the_more_folds_show_it() -> None:
 
 
 def test_thresholds_follow_the_noise_of_the_data() -> None:
-    quiet, loud = Race(RACE.best, 0.0005), Race(RACE.best, 0.05)
+    little_noise, much_noise = Race(RACE.best, 0.0005), Race(RACE.best, 0.05)
 
-    assert quiet.is_lost([0.502])
-    assert not loud.is_lost([0.502])
+    assert little_noise.is_lost([0.502])
+    assert not much_noise.is_lost([0.502])
 
 
 @pytest.mark.parametrize(("better_by", "least", "most"), [(0.0, 0.7, 1.0), (1.0, 0.0, 0.35), (2.0, 0.0, 0.05)])
-def test_what_wins_clearly_is_seldom_ended_and_what_is_only_as_good_mostly(
-    better_by: float, least: float, most: float
-) -> None:
-    """In spreads of the paired gap; one that is as good as the best is no loss."""
+def test_clear_winners_are_rarely_stopped_and_equal_trials_mostly(better_by: float, least: float, most: float) -> None:
+    """``better_by`` is in spreads of the paired gap."""
     random = np.random.default_rng(0)
     gaps = random.normal(0.0, RACE.spread, (4000, 5))
-    gaps += -better_by * RACE.spread - gaps.mean(axis=1, keepdims=True)  # exactly so over all folds
+    gaps += -better_by * RACE.spread - gaps.mean(axis=1, keepdims=True)  # exact over all folds
     lost = np.mean([any(RACE.is_lost((RACE.best + row)[:seen]) for seen in (1, 2, 3, 4)) for row in gaps])
 
     assert least <= lost <= most
 
 
-def test_what_an_ended_trial_would_have_scored_is_the_best_and_its_gap() -> None:
+def test_the_expected_score_is_the_best_score_plus_the_gap() -> None:
     assert RACE.expected([0.51, 0.53]) == pytest.approx(0.50 + 0.01)
 
 
-def test_a_race_needs_a_few_finished_trials() -> None:
+def test_a_race_needs_a_minimum_of_finished_trials() -> None:
     assert next_race([done(0.5, 0.6)] * (MIN_FINISHED - 1)) is None
     assert next_race([*[done(0.5, 0.6)] * (MIN_FINISHED - 1), {"folds": [0.4], "stopped": "lost after fold 1"}]) is None
 
@@ -70,7 +68,7 @@ def test_one_fold_has_no_race() -> None:
     assert next_race([done(0.5)] * 5) is None
 
 
-def test_the_race_is_against_the_best_that_was_judged_on_every_fold() -> None:
+def test_the_race_is_against_the_best_trial_with_all_folds() -> None:
     race = next_race([done(0.5, 0.6), done(0.4, 0.5), done(0.6, 0.7), {"folds": [0.1], "stopped": "lost"}])
 
     assert race is not None
@@ -78,11 +76,11 @@ def test_the_race_is_against_the_best_that_was_judged_on_every_fold() -> None:
 
 
 def test_the_spread_is_that_of_paired_gaps_of_the_best_trials() -> None:
-    """All trials share the folds' own ups and downs of 0.1; what differs from trial to trial is 0.001."""
+    """The folds differ by 0.1, the trials by 0.001."""
     random = np.random.default_rng(1)
-    hard = np.array([0.5, 0.6, 0.4, 0.55, 0.45])
-    good = [done(*(hard + random.normal(0.0, 0.001, 5))) for _ in range(12)]
-    bad = [done(*(hard + 1.0 + random.normal(0.0, 0.5, 5))) for _ in range(50)]
+    folds = np.array([0.5, 0.6, 0.4, 0.55, 0.45])
+    good = [done(*(folds + random.normal(0.0, 0.001, 5))) for _ in range(12)]
+    bad = [done(*(folds + 1.0 + random.normal(0.0, 0.5, 5))) for _ in range(50)]
 
     race = next_race([*bad, *good])
 

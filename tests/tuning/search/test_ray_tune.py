@@ -1,4 +1,4 @@
-"""What a trial does inside Ray and what is told of it; Ray itself runs in the whole job."""
+"""Trials as Ray actors and the callbacks; the test of the whole job runs Ray."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ RESULT = {
 }
 
 
-def begun(config: dict[str, Any], arrays: Arrays | None) -> TrialActor:
-    """Make a trial as Ray does, without the folders that Ray gives it."""
+def start_actor(config: dict[str, Any], arrays: Arrays | None) -> TrialActor:
+    """Return an actor as Ray sets it up, without Ray's folders."""
     trial = TrialActor.__new__(TrialActor)
     trial.setup(config, arrays)
     return trial
 
 
 def test_one_step_is_the_whole_trial(arrays: Arrays) -> None:
-    found = begun(CONFIG, arrays).step()
+    result = start_actor(CONFIG, arrays).step()
 
     errors = [fold.rmsle for fold in cross_validate(FAMILIES["ridge"], {"alpha": 3.0}, arrays, 0)]
-    assert found["done"] is True
-    assert found["folds"] == errors
+    assert result["done"] is True
+    assert result["folds"] == errors
 
 
-def test_a_process_that_is_used_again_forgets_the_trial_before(arrays: Arrays) -> None:
-    trial = begun({**CONFIG, "family": "dummy", "parameters": {}}, arrays)
+def test_a_reused_actor_has_no_state_of_the_previous_trial(arrays: Arrays) -> None:
+    trial = start_actor({**CONFIG, "family": "dummy", "parameters": {}}, arrays)
     trial.step()
 
     assert trial.reset_config(CONFIG)
 
-    assert trial.step()["folds"] == begun(CONFIG, arrays).step()["folds"]
+    assert trial.step()["folds"] == start_actor(CONFIG, arrays).step()["folds"]
 
 
-def test_a_trial_without_data_is_a_programming_mistake() -> None:
+def test_an_actor_without_data_raises_an_error() -> None:
     with pytest.raises(ValueError, match="arrays are required"):
-        begun(CONFIG, None)
+        start_actor(CONFIG, None)
 
 
-def test_an_error_while_a_trial_is_heard_stops_the_search_and_is_kept() -> None:
-    """Ray would print it and go on: a full disk would cost the whole night."""
+def test_an_error_of_the_finished_callback_stops_the_search() -> None:
+    """Ray would print it and continue, for example with a full disk."""
 
     def disk_is_full(trial: dict[str, Any]) -> None:
         raise ExternalError("the disk is full")
@@ -74,21 +74,21 @@ def test_an_error_while_a_trial_is_heard_stops_the_search_and_is_kept() -> None:
     assert (before, stop.stop_all()) == (False, True)
 
 
-def test_finished_and_failed_trials_are_told_apart() -> None:
+def test_finished_and_failed_trials_call_different_callbacks() -> None:
     finished, failed = list[dict[str, Any]](), list[dict[str, Any]]()
-    tell = _TrialCallback(finished.append, failed.append, [], lambda name: name == "given up")
+    callback = _TrialCallback(finished.append, failed.append, [], lambda name: name == "abandoned")
 
-    tell.on_trial_complete(1, [], SimpleNamespace(config=CONFIG, last_result={**RESULT, "done": True, "pid": 7}))
-    tell.on_trial_complete(
+    callback.on_trial_complete(1, [], SimpleNamespace(config=CONFIG, last_result={**RESULT, "done": True, "pid": 7}))
+    callback.on_trial_complete(
         1, [], SimpleNamespace(config=CONFIG, last_result={"failed": "ValueError: no", "rmsle": 0.0})
     )
-    tell.on_trial_error(1, [], SimpleNamespace(config=CONFIG, trial_id="given up"))
+    callback.on_trial_error(1, [], SimpleNamespace(config=CONFIG, trial_id="abandoned"))
 
     assert finished == [RESULT]
     assert failed == [{"family": "ridge", "parameters": {"alpha": 3.0}}] * 2
 
 
-def test_a_trial_whose_node_died_has_not_failed_as_long_as_it_is_run_again() -> None:
+def test_a_lost_trial_that_runs_again_has_not_failed() -> None:
     failed = list[dict[str, Any]]()
 
     _TrialCallback(failed.append, failed.append, [], lambda _name: False).on_trial_error(
@@ -98,43 +98,43 @@ def test_a_trial_whose_node_died_has_not_failed_as_long_as_it_is_run_again() -> 
     assert failed == []
 
 
-def test_what_a_configuration_fails_with_is_its_outcome(arrays: Arrays) -> None:
-    """Left to Ray it would look like the death of a machine, and be run again."""
-    found = begun({**CONFIG, "parameters": {"alpha": -1.0}}, arrays).step()
+def test_an_exception_of_a_configuration_is_its_result(arrays: Arrays) -> None:
+    """Ray would treat it like a lost machine and run the trial again."""
+    result = start_actor({**CONFIG, "parameters": {"alpha": -1.0}}, arrays).step()
 
-    assert found["failed"].startswith("InvalidParameterError: ")
-    assert found["done"] is True
+    assert result["failed"].startswith("InvalidParameterError: ")
+    assert result["done"] is True
 
 
-def test_what_the_listener_raises_is_kept_for_the_end_and_ends_the_search() -> None:
-    """Ray swallows it, and a full disk would go unnoticed for the rest of an hour."""
+def test_an_error_of_the_failed_callback_stops_the_search() -> None:
+    """Ray ignores exceptions of callbacks."""
     errors: list[StargazeError] = []
     stop = _StopOnError(errors)
-    full = ExternalError("the disk is full", hint="df -h")
+    error = ExternalError("the disk is full", hint="df -h")
 
-    def listen(_trial: dict[str, Any]) -> None:
-        raise full
+    def fail(_trial: dict[str, Any]) -> None:
+        raise error
 
-    tell = _TrialCallback(listen, listen, errors, lambda _name: True)
+    callback = _TrialCallback(fail, fail, errors, lambda _name: True)
     before = stop.stop_all()
-    tell.on_trial_error(1, [], SimpleNamespace(config=CONFIG, trial_id="given up"))
+    callback.on_trial_error(1, [], SimpleNamespace(config=CONFIG, trial_id="abandoned"))
 
     assert (before, stop.stop_all(), stop("trial", {})) == (False, True, False)
-    assert errors == [full]
+    assert errors == [error]
 
 
-def test_a_ray_whose_processes_were_killed_is_one_line_that_says_how_to_go_on() -> None:
-    said = "2 worker(s) were killed due to the node running low on memory.\nTop 10 memory users: ..."
+def test_killed_ray_processes_are_reported_in_one_line_with_a_hint() -> None:
+    message = "2 worker(s) were killed due to the node running low on memory.\nTop 10 memory users: ..."
 
     with pytest.raises(ExternalError, match="running low on memory") as raised, convert_ray_errors():
-        raise RuntimeError(said)
+        raise RuntimeError(message)
 
     assert "\n" not in raised.value.message
     assert raised.value.hint is not None
     assert "--resume" in raised.value.hint
 
 
-def test_only_what_starts_inside_computes_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_processes_that_start_inside_are_limited_to_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(THREADS[0], "7")
     monkeypatch.delenv(THREADS[1], raising=False)
 
@@ -147,7 +147,7 @@ def test_only_what_starts_inside_computes_with_one_thread(monkeypatch: pytest.Mo
 
 
 def test_variables_and_handlers_that_ray_sets_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page that ``run`` starts after the tuning must not inherit Ray's debugger."""
+    """The page that ``run`` starts later must not inherit Ray's debugger."""
     monkeypatch.setenv("CHANGED", "before")
     before = dict(os.environ), signal.getsignal(signal.SIGTERM)
 
@@ -158,8 +158,8 @@ def test_variables_and_handlers_that_ray_sets_are_restored(monkeypatch: pytest.M
     assert (dict(os.environ), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_ray_is_told_to_stay_on_loopback_and_to_report_to_nobody() -> None:
-    """Set before Ray is imported, which reads them once."""
+def test_ray_listens_on_loopback_and_sends_no_statistics() -> None:
+    """Ray reads these variables once, when it is imported."""
     assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 

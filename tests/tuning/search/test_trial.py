@@ -1,4 +1,4 @@
-"""A trial without Ray around it."""
+"""A trial without Ray."""
 
 from __future__ import annotations
 
@@ -19,59 +19,57 @@ SMALL = {"learning_rate": 0.1, "num_leaves": 7, "min_child_samples": 5}
 
 
 def config(family: str, race: Race | None = None, **parameters: Any) -> dict[str, Any]:
-    """Ask for a trial as the search does."""
+    """Return a configuration as the search suggests it."""
     return {"family": family, "parameters": parameters, "seed": 0, "race": None if race is None else asdict(race)}
 
 
 def test_a_trial_is_a_cross_validation(arrays: Arrays) -> None:
-    found = run_trial(config("ridge", alpha=3.0), TrialData(arrays))
+    result = run_trial(config("ridge", alpha=3.0), TrialData(arrays))
 
     errors = [fold.rmsle for fold in cross_validate(FAMILIES["ridge"], {"alpha": 3.0}, arrays, 0)]
-    assert found["folds"] == errors
-    assert found["rmsle"] == pytest.approx(sum(errors) / 3)
-    assert (found["family"], found["parameters"], found["stopped"]) == ("ridge", {"alpha": 3.0}, DONE)
-    assert found["seconds"] > 0
+    assert result["folds"] == errors
+    assert result["rmsle"] == pytest.approx(sum(errors) / 3)
+    assert (result["family"], result["parameters"], result["stopped"]) == ("ridge", {"alpha": 3.0}, DONE)
+    assert result["seconds"] > 0
 
 
-def test_a_trial_that_lost_ends_after_the_fold_that_shows_it(arrays: Arrays) -> None:
+def test_a_trial_stops_after_the_fold_that_loses_the_race(arrays: Arrays) -> None:
     unbeatable = Race((0.01, 0.01, 0.01), spread=0.001)
 
-    found = run_trial(config("ridge", unbeatable, alpha=3.0), TrialData(arrays))
+    result = run_trial(config("ridge", unbeatable, alpha=3.0), TrialData(arrays))
 
-    assert len(found["folds"]) == 1
-    assert found["stopped"] == "lost after fold 1"
-    assert found["rmsle"] == pytest.approx(found["folds"][0])
-
-
-def test_a_trial_that_wins_runs_to_its_end(arrays: Arrays) -> None:
-    found = run_trial(config("ridge", Race((9.0, 9.0, 9.0), spread=0.001), alpha=3.0), TrialData(arrays))
-
-    assert (len(found["folds"]), found["stopped"]) == (3, DONE)
+    assert len(result["folds"]) == 1
+    assert result["stopped"] == "lost after fold 1"
+    assert result["rmsle"] == pytest.approx(result["folds"][0])
 
 
-def test_boosting_finds_its_rounds_and_scores_as_a_fit_with_as_many_would(arrays: Arrays) -> None:
-    """But for the rounds, which each fold chose for itself, and the bins, which know the fold's inputs."""
-    found = run_trial(config("lightgbm", **SMALL), TrialData(arrays))
+def test_a_trial_that_wins_runs_on_all_folds(arrays: Arrays) -> None:
+    result = run_trial(config("ridge", Race((9.0, 9.0, 9.0), spread=0.001), alpha=3.0), TrialData(arrays))
 
-    rounds = found["parameters"]["n_estimators"]
-    refitted = [fold.rmsle for fold in cross_validate(FAMILIES["lightgbm"], found["parameters"], arrays, 0)]
+    assert (len(result["folds"]), result["stopped"]) == (3, DONE)
+
+
+def test_boosting_finds_its_rounds_and_scores_like_a_fit_with_that_number(arrays: Arrays) -> None:
+    """Except that each fold chooses its own rounds, and the bins include the fold's inputs."""
+    result = run_trial(config("lightgbm", **SMALL), TrialData(arrays))
+
+    rounds = result["parameters"]["n_estimators"]
+    refitted = [fold.rmsle for fold in cross_validate(FAMILIES["lightgbm"], result["parameters"], arrays, 0)]
     assert 0 < rounds < MAX_ROUNDS
-    assert found["rmsle"] == pytest.approx(np.mean(refitted), rel=0.02)
+    assert result["rmsle"] == pytest.approx(np.mean(refitted), rel=0.02)
 
 
-def test_in_a_race_later_folds_boost_little_longer_than_the_first(
-    arrays: Arrays, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_in_a_race_later_folds_have_few_extra_rounds(arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
     from stargaze.tuning.lightgbm_estimator import BinnedFold
 
     bounds = list[int]()
     boost = BinnedFold.boost
 
-    def watched(self: BinnedFold, parameters: Any, seed: int, most: int) -> tuple[float, int]:
-        bounds.append(most)
-        return boost(self, parameters, seed, most)
+    def record(self: BinnedFold, parameters: Any, seed: int, max_rounds: int) -> tuple[float, int]:
+        bounds.append(max_rounds)
+        return boost(self, parameters, seed, max_rounds)
 
-    monkeypatch.setattr(BinnedFold, "boost", watched)
+    monkeypatch.setattr(BinnedFold, "boost", record)
 
     run_trial(config("lightgbm", Race((9.0, 9.0, 9.0), 0.001), **SMALL), TrialData(arrays))
     run_trial(config("lightgbm", **SMALL), TrialData(arrays))
@@ -84,26 +82,26 @@ def test_in_a_race_later_folds_boost_little_longer_than_the_first(
     assert free == [MAX_ROUNDS] * 3
 
 
-def test_what_is_binned_once_serves_every_trial_of_a_process(arrays: Arrays) -> None:
-    ground = TrialData(arrays)
-    run_trial(config("lightgbm", **SMALL), ground)
-    folds = [ground.fold(number) for number in range(3)]
+def test_binned_folds_are_shared_by_the_trials_of_a_process(arrays: Arrays) -> None:
+    data = TrialData(arrays)
+    run_trial(config("lightgbm", **SMALL), data)
+    folds = [data.fold(number) for number in range(3)]
 
-    again = run_trial(config("lightgbm", **{**SMALL, "min_child_samples": 60, "num_leaves": 31}), ground)
+    again = run_trial(config("lightgbm", **{**SMALL, "min_child_samples": 60, "num_leaves": 31}), data)
 
-    assert [ground.fold(number) for number in range(3)] == folds
+    assert [data.fold(number) for number in range(3)] == folds
     alone = run_trial(config("lightgbm", **{**SMALL, "min_child_samples": 60, "num_leaves": 31}), TrialData(arrays))
     assert again["folds"] == alone["folds"]
 
 
-def test_a_learned_column_is_binned_as_whoever_has_not_seen_the_fold_knows_it(arrays: Arrays) -> None:
-    """Where it tells the target to all rows but those outside the fold, it must not help."""
+def test_an_encoded_column_is_binned_out_of_fold(arrays: Arrays) -> None:
+    """A column that equals the target, except out-of-fold, must not help."""
     inputs = arrays.inputs.copy()
     inputs[:, 2] = arrays.target
     blind = np.zeros((3, len(arrays.target), 1), dtype="float32")
-    honest = Arrays(inputs, arrays.target, arrays.folds, arrays.categories, blind, (2,))
-    cheating = Arrays(inputs, arrays.target, arrays.folds, arrays.categories)
+    out_of_fold = Arrays(inputs, arrays.target, arrays.folds, arrays.categories, blind, (2,))
+    leaking = Arrays(inputs, arrays.target, arrays.folds, arrays.categories)
 
-    told = run_trial(config("lightgbm", **SMALL), TrialData(cheating))["rmsle"]
+    leaking_score = run_trial(config("lightgbm", **SMALL), TrialData(leaking))["rmsle"]
 
-    assert run_trial(config("lightgbm", **SMALL), TrialData(honest))["rmsle"] > 2 * told
+    assert run_trial(config("lightgbm", **SMALL), TrialData(out_of_fold))["rmsle"] > 2 * leaking_score

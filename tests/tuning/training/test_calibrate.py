@@ -1,4 +1,4 @@
-"""Intervals hold the true count as often as they say, on data that they were not calibrated on."""
+"""Prediction intervals have their nominal coverage on data that they were not calibrated on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stargaze.tuning.training.calibrate import calibrate, calibrate_on, coverage
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 Draw = Callable[[np.random.Generator, int], Rows]
-CALIBRATION, FRESH = 3_000, 20_000
+CALIBRATION, NEW = 3_000, 20_000
 
 
 def _whole(target: np.ndarray) -> np.ndarray:
@@ -35,34 +35,34 @@ def _skewed(random: np.random.Generator, rows: int) -> Rows:
 
 
 def _biased(random: np.random.Generator, rows: int) -> Rows:
-    """The model is always too high."""
+    """Every prediction is too high."""
     predicted = random.uniform(4, 9, rows)
     return predicted, np.ones(rows), _whole(predicted - 1.0 + random.normal(scale=0.3, size=rows))
 
 
 def _mostly_none(random: np.random.Generator, rows: int) -> Rows:
-    """As on GitHub: most have no star, and the model is not sure who has."""
-    height = random.gamma(0.5, 1.5, rows)
+    """As on GitHub: most repositories have no star, and the model cannot tell which have some."""
+    level = random.gamma(0.5, 1.5, rows)
     return (
-        np.maximum(height + random.normal(scale=0.2, size=rows), 0.0),
-        0.1 + height / 3,
-        _whole(np.where(random.random(rows) < 0.3, 0.0, height + random.normal(scale=0.6, size=rows))),
+        np.maximum(level + random.normal(scale=0.2, size=rows), 0.0),
+        0.1 + level / 3,
+        _whole(np.where(random.random(rows) < 0.3, 0.0, level + random.normal(scale=0.6, size=rows))),
     )
 
 
 def _regressed(random: np.random.Generator, rows: int) -> Rows:
-    """A model that knows little says something near the mean for all: too few for those who have many."""
+    """A weak model predicts near the mean: too low for high counts."""
     target = random.normal(5.0, 1.5, rows)
     return np.maximum(0.5 * target + 2.5 + random.normal(scale=0.7, size=rows), 0.0), np.ones(rows), _whole(target)
 
 
-def _one_height(random: np.random.Generator, rows: int) -> Rows:
-    """The model says the same for everyone, as the dummy does."""
+def _constant(random: np.random.Generator, rows: int) -> Rows:
+    """All predictions are equal, as those of the dummy."""
     return np.full(rows, 5.0), np.ones(rows), _whole(5.0 + random.normal(size=rows))
 
 
 def covered(rows: Rows, calibration: Rows, coverage: float = 0.9) -> np.ndarray:
-    """Tell for each fresh row whether its interval holds it."""
+    """Return whether the interval of each new row contains its true count."""
     low, high = calibrate(*calibration, coverage).bounds(*rows[:2])
     stars = np.round(np.expm1(rows[2]))
     return (low <= stars) & (stars <= high)
@@ -70,10 +70,10 @@ def covered(rows: Rows, calibration: Rows, coverage: float = 0.9) -> np.ndarray:
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9])
 @pytest.mark.parametrize("draw", [_even, _wider_above, _skewed, _biased, _mostly_none, _regressed])
-def test_fresh_repositories_are_covered_as_often_as_asked(draw: Draw, coverage: float) -> None:
+def test_new_repositories_have_the_nominal_coverage(draw: Draw, coverage: float) -> None:
     random = np.random.default_rng(0)
 
-    inside = covered(draw(random, FRESH), draw(random, CALIBRATION), coverage)
+    inside = covered(draw(random, NEW), draw(random, CALIBRATION), coverage)
 
     assert inside.mean() == pytest.approx(coverage, abs=0.02)
 
@@ -81,20 +81,20 @@ def test_fresh_repositories_are_covered_as_often_as_asked(draw: Draw, coverage: 
 @pytest.mark.parametrize("draw", [_even, _wider_above, _mostly_none, _regressed])
 @pytest.mark.parametrize("by", ["true", "predicted"])
 def test_each_decade_of_true_and_of_predicted_stars_is_covered(draw: Draw, by: str) -> None:
-    """What goes by the prediction alone misses those with many stars; what goes by the count alone misleads its reader."""
+    """Radii by the prediction alone miss high counts; radii by the count alone mislead the reader."""
     random = np.random.default_rng(0)
-    calibration, rows = draw(random, CALIBRATION), draw(random, FRESH)
+    calibration, rows = draw(random, CALIBRATION), draw(random, NEW)
     decade = np.floor(np.log10(np.maximum(np.expm1(rows[2 if by == "true" else 0]), 0.1) + 1e-9))
 
     inside = covered(rows, calibration)
 
-    frequent = [one for one in np.unique(decade) if (decade == one).sum() > FRESH / 30]
+    frequent = [value for value in np.unique(decade) if (decade == value).sum() > NEW / 30]
     assert len(frequent) > 1
-    for one in frequent:
-        assert inside[decade == one].mean() == pytest.approx(0.9, abs=0.05), one
+    for value in frequent:
+        assert inside[decade == value].mean() == pytest.approx(0.9, abs=0.05), value
 
 
-def test_where_nobody_has_a_star_the_interval_is_none_to_none() -> None:
+def test_without_any_stars_the_interval_is_zero_to_zero() -> None:
     intervals = calibrate(np.zeros(500), np.zeros(500), np.zeros(500), 0.9)
 
     low, high = intervals.bounds(np.zeros(3), np.zeros(3))
@@ -105,7 +105,7 @@ def test_where_nobody_has_a_star_the_interval_is_none_to_none() -> None:
 
 @pytest.mark.parametrize("rows", [1, 2, 19, 200, 401])
 def test_few_rows_give_a_wide_interval_not_an_error(rows: int) -> None:
-    """With fewer rows than 1 / (1 - coverage) it reaches over all of them."""
+    """With fewer rows than 1 / (1 - coverage) it covers all of them."""
     drawn = _even(np.random.default_rng(rows), rows)
 
     intervals = calibrate(*drawn, 0.9)
@@ -124,16 +124,16 @@ def test_more_coverage_is_a_wider_interval() -> None:
     assert widths == sorted(widths)
 
 
-def test_who_knows_nothing_covers_at_least_as_often_as_asked() -> None:
-    """The prediction is the same for all, so a count is inside for all or for none."""
+def test_a_constant_prediction_has_at_least_the_nominal_coverage() -> None:
+    """All predictions are equal, so a count is inside for all or for none."""
     random = np.random.default_rng(0)
-    calibration = _one_height(random, CALIBRATION)
+    calibration = _constant(random, CALIBRATION)
 
     assert len(calibrate(*calibration, 0.9).prediction_classes) == 1
-    assert 0.88 < covered(_one_height(random, FRESH), calibration).mean() < 0.99
+    assert 0.88 < covered(_constant(random, NEW), calibration).mean() < 0.99
 
 
-def test_a_class_has_enough_rows_and_the_decades_begin_classes() -> None:
+def test_classes_have_enough_rows_and_decades_start_classes() -> None:
     drawn = _mostly_none(np.random.default_rng(0), CALIBRATION)
 
     intervals = calibrate(*drawn, 0.9)
@@ -143,28 +143,28 @@ def test_a_class_has_enough_rows_and_the_decades_begin_classes() -> None:
     assert np.bincount(np.searchsorted(intervals.count_classes, stars, side="right") - 1).min() >= 50
 
 
-def test_no_rows_are_a_programming_mistake() -> None:
+def test_no_rows_raise_an_error() -> None:
     with pytest.raises(ValueError, match="no rows"):
         calibrate(np.array([]), np.array([]), np.array([]), 0.9)
 
 
-def test_the_spread_is_learnt_from_the_inputs() -> None:
-    """One column tells how noisy a repository is; those that are quiet get narrow intervals, and all are covered."""
+def test_the_predicted_error_depends_on_the_inputs() -> None:
+    """One column determines the noise: rows with little noise get narrow intervals, and the coverage holds."""
     random = np.random.default_rng(0)
     inputs = random.integers(1, 3, size=(4_000, 1)).astype(float)
     predicted = random.uniform(4, 8, 4_000)
     target = _whole(predicted + random.normal(size=4_000) * np.where(inputs[:, 0] == 1, 0.1, 1.0))
     old, new = slice(3_000), slice(3_000, None)
 
-    found = calibrate_on(inputs[old], predicted[old], target[old], np.arange(3_000) % 3, (0,), 0.9, 0)
-    low, high = found.bounds(inputs[new], predicted[new])
+    calibrated = calibrate_on(inputs[old], predicted[old], target[old], np.arange(3_000) % 3, (0,), 0.9, 0)
+    low, high = calibrated.bounds(inputs[new], predicted[new])
 
     width, stars = np.log1p(high) - np.log1p(low), np.round(np.expm1(target[new]))
     assert width[inputs[new, 0] == 1].mean() < 0.5 * width[inputs[new, 0] == 2].mean()
     assert ((low <= stars) & (stars <= high)).mean() == pytest.approx(0.9, abs=0.03)
 
 
-def test_decades_are_named_counted_and_measured() -> None:
+def test_coverage_by_decade_has_name_count_coverage_and_width() -> None:
     stars = np.array([0.0, 0.0, 1.0, 9.0, 10.0, 1000.0])
 
     rows = coverage_by_decade(np.zeros(6), np.array([0.0, 3.0, 0.0, 9.0, 9.0, 2000.0]), stars)

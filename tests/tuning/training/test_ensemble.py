@@ -1,4 +1,4 @@
-"""Models answer together only where that wins by more than its noise."""
+"""An ensemble is used only if its gain exceeds the noise."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ TARGET = np.linspace(0, 8, ROWS)
 
 
 def trial(family: str, rmsle: float, stopped: str = "done", **parameters: Any) -> dict[str, Any]:
-    """Make a trial as the search leaves it."""
+    """Return a trial as the search stores it."""
     return {"family": family, "parameters": parameters, "rmsle": rmsle, "folds": [rmsle], "stopped": stopped}
 
 
-def told(*noises: float, seed: int = 0) -> np.ndarray:
-    """Make predictions that are off by independent noises."""
+def noisy_predictions(*noises: float, seed: int = 0) -> np.ndarray:
+    """Return predictions with independent errors of these standard deviations; shape (n, n_noises)."""
     return TARGET[:, None] + np.random.default_rng(seed).normal(size=(ROWS, len(noises))) * noises
 
 
-def named(*trials: dict[str, Any], most: int = 4) -> list[tuple[str, dict[str, Any], int]]:
-    """Return what would be blended, as plain values."""
-    return [(one.family.name, one.parameters, one.seed) for one in select_candidates(trials, most, 7)]
+def selected(*trials: dict[str, Any], most: int = 4) -> list[tuple[str, dict[str, Any], int]]:
+    """Return the candidates of an ensemble as plain values."""
+    return [(item.family.name, item.parameters, item.seed) for item in select_candidates(trials, most, 7)]
 
 
 def test_the_best_comes_first_then_other_families_another_seed_and_the_second_best() -> None:
-    found = named(
+    candidates = selected(
         trial("ridge", 0.7, alpha=1.0),
         trial("lightgbm", 0.5, num_leaves=9),
         trial("lightgbm", 0.4, num_leaves=7),
@@ -40,7 +40,7 @@ def test_the_best_comes_first_then_other_families_another_seed_and_the_second_be
         trial("lightgbm", 0.6, num_leaves=8),
     )
 
-    assert found == [
+    assert candidates == [
         ("lightgbm", {"num_leaves": 7}, 7),
         ("ridge", {"alpha": 2.0}, 7),
         ("lightgbm", {"num_leaves": 7}, 8),
@@ -48,105 +48,107 @@ def test_the_best_comes_first_then_other_families_another_seed_and_the_second_be
     ]
 
 
-def test_a_trial_that_was_stopped_early_has_no_say() -> None:
-    """Its score is of fewer folds than the others'."""
-    assert named(trial("ridge", 0.1, "race", alpha=1.0), trial("ridge", 0.6, alpha=2.0), most=1) == [
+def test_trials_that_were_stopped_early_are_ignored() -> None:
+    """Their scores are of fewer folds."""
+    assert selected(trial("ridge", 0.1, "race", alpha=1.0), trial("ridge", 0.6, alpha=2.0), most=1) == [
         ("ridge", {"alpha": 2.0}, 7)
     ]
 
 
-def test_the_same_configuration_twice_is_not_its_own_second() -> None:
-    found = named(trial("ridge", 0.6, alpha=2.0), trial("ridge", 0.6, alpha=2.0))
+def test_a_repeated_configuration_is_not_the_second_best() -> None:
+    candidates = selected(trial("ridge", 0.6, alpha=2.0), trial("ridge", 0.6, alpha=2.0))
 
-    assert found == [("ridge", {"alpha": 2.0}, 7), ("ridge", {"alpha": 2.0}, 8)]
+    assert candidates == [("ridge", {"alpha": 2.0}, 7), ("ridge", {"alpha": 2.0}, 8)]
 
 
-def test_no_trial_that_ran_to_its_end_is_a_programming_mistake() -> None:
+def test_without_a_finished_trial_an_error_is_raised() -> None:
     with pytest.raises(ValueError, match="no trial"):
         select_candidates([trial("ridge", 0.1, "race")], 4, 0)
 
 
-def test_every_row_is_predicted_by_who_has_not_seen_its_fold(arrays: Arrays) -> None:
-    one = select_candidates([trial("ridge", 0.1)], 1, 0)[0]
+def test_every_row_is_predicted_by_a_model_that_was_fitted_without_its_fold(arrays: Arrays) -> None:
+    candidate = select_candidates([trial("ridge", 0.1)], 1, 0)[0]
 
-    predicted = out_of_fold(one, arrays)
+    predicted = out_of_fold(candidate, arrays)
 
-    for fold in cross_validate(one.family, one.parameters, arrays, 0):
+    for fold in cross_validate(candidate.family, candidate.parameters, arrays, 0):
         assert np.array_equal(np.maximum(predicted[fold.rows], 0.0), fold.predicted)
 
 
-def test_what_models_say_out_of_fold_adds_up_as_it_does_when_they_are_served(arrays: Arrays) -> None:
-    """One that says less than no star takes something off what the other says; only their sum is clipped."""
+def test_out_of_fold_predictions_are_summed_before_clipping_as_in_serving(arrays: Arrays) -> None:
+    """A negative prediction lowers the sum; only the sum is clipped."""
     whole = np.arange(len(arrays.target))
-    pair = select_candidates([trial("ridge", 0.1), trial("elastic-net", 0.2)], 2, 0)
-    served = Ensemble((0.5, 0.5), tuple(fit(one.family, one.parameters, arrays, whole, one.seed) for one in pair))
+    candidates = select_candidates([trial("ridge", 0.1), trial("elastic-net", 0.2)], 2, 0)
+    served = Ensemble(
+        (0.5, 0.5), tuple(fit(item.family, item.parameters, arrays, whole, item.seed) for item in candidates)
+    )
 
-    told = np.column_stack([out_of_fold(one, arrays) for one in pair]).mean(axis=1)
+    predicted = np.column_stack([out_of_fold(item, arrays) for item in candidates]).mean(axis=1)
 
     low = served.predict(arrays.inputs) < -0.1
     assert low.any()
-    assert (told[low] < 0.0).mean() > 0.9
+    assert (predicted[low] < 0.0).mean() > 0.9
 
 
-def test_less_than_no_star_is_judged_as_none() -> None:
-    """Both say of a starless repository what counts as nothing: neither is better for it."""
+def test_negative_predictions_are_scored_as_zero() -> None:
+    """Both candidates predict a negative value for repositories without stars: neither is better."""
     target = np.zeros(ROWS)
 
-    found = fit_weights(np.column_stack([np.full(ROWS, -2.0), np.full(ROWS, -1.0)]), target, FOLDS)
+    fitted = fit_weights(np.column_stack([np.full(ROWS, -2.0), np.full(ROWS, -1.0)]), target, FOLDS)
 
-    assert (found.gain, found.weights.tolist()) == (0.0, [1.0, 0.0])
-
-
-def test_two_that_are_wrong_in_different_places_answer_together() -> None:
-    found = fit_weights(told(0.5, 0.5), TARGET, FOLDS)
-
-    assert found.weights == pytest.approx([0.5, 0.5], abs=0.05)
-    assert found.gain == pytest.approx(0.5 - 0.5 / 2**0.5, abs=0.03)
-    assert found.gain > found.error
+    assert (fitted.gain, fitted.weights.tolist()) == (0.0, [1.0, 0.0])
 
 
-def test_the_better_one_weighs_more() -> None:
-    """Of independent noises the best shares are as one over their squares."""
-    assert fit_weights(told(0.5, 1.0), TARGET, FOLDS).weights == pytest.approx([0.8, 0.2], abs=0.04)
+def test_candidates_with_independent_errors_share_the_weight() -> None:
+    fitted = fit_weights(noisy_predictions(0.5, 0.5), TARGET, FOLDS)
+
+    assert fitted.weights == pytest.approx([0.5, 0.5], abs=0.05)
+    assert fitted.gain == pytest.approx(0.5 - 0.5 / 2**0.5, abs=0.03)
+    assert fitted.gain > fitted.error
+
+
+def test_the_better_candidate_has_the_larger_weight() -> None:
+    """With independent errors the best weights are proportional to the inverse variances."""
+    assert fit_weights(noisy_predictions(0.5, 1.0), TARGET, FOLDS).weights == pytest.approx([0.8, 0.2], abs=0.04)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_one_that_only_adds_noise_is_left_out(seed: int) -> None:
-    first = told(0.5, seed=seed)
+def test_a_candidate_that_only_adds_noise_is_left_out(seed: int) -> None:
+    first = noisy_predictions(0.5, seed=seed)
     noisy = first + np.random.default_rng(seed + 100).normal(size=first.shape)
 
-    found = fit_weights(np.hstack([first, noisy]), TARGET, FOLDS)
+    fitted = fit_weights(np.hstack([first, noisy]), TARGET, FOLDS)
 
-    assert found.weights.tolist() == [1.0, 0.0]
-
-
-def test_the_same_twice_gains_nothing_and_stays_alone() -> None:
-    first = told(0.5)
-
-    found = fit_weights(np.hstack([first, first]), TARGET, FOLDS)
-
-    assert found.weights.tolist() == [1.0, 0.0]
-    assert found.gain == pytest.approx(0.0, abs=1e-6)
+    assert fitted.weights.tolist() == [1.0, 0.0]
 
 
-def test_shares_are_of_a_whole_and_none_is_small() -> None:
-    shares = fit_weights(told(0.5, 0.5, 3.9, 0.6, 9.0), TARGET, FOLDS).weights
+def test_equal_candidates_gain_nothing() -> None:
+    first = noisy_predictions(0.5)
 
-    assert shares.sum() == pytest.approx(1.0)
-    assert all(share == 0.0 or share >= MIN_WEIGHT for share in shares)
-    assert shares[4] == 0.0
+    fitted = fit_weights(np.hstack([first, first]), TARGET, FOLDS)
+
+    assert fitted.weights.tolist() == [1.0, 0.0]
+    assert fitted.gain == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_gain_on_one_fold_alone_is_noise() -> None:
-    """The second is perfect on one fold and useless on the others: what the others want does not help there."""
-    first = told(0.5)
+def test_weights_sum_to_one_and_none_is_small() -> None:
+    weights = fit_weights(noisy_predictions(0.5, 0.5, 3.9, 0.6, 9.0), TARGET, FOLDS).weights
+
+    assert weights.sum() == pytest.approx(1.0)
+    assert all(weight == 0.0 or weight >= MIN_WEIGHT for weight in weights)
+    assert weights[4] == 0.0
+
+
+def test_a_gain_on_a_single_fold_counts_as_noise() -> None:
+    """The second candidate is perfect on one fold and useless on the others."""
+    first = noisy_predictions(0.5)
     second = np.where(FOLDS == 0, TARGET, 0.0)[:, None]
 
-    found = fit_weights(np.hstack([first, second]), TARGET, FOLDS)
+    fitted = fit_weights(np.hstack([first, second]), TARGET, FOLDS)
 
-    assert found.weights.tolist() == [1.0, 0.0]
-    assert found.gain <= found.error
+    assert fitted.weights.tolist() == [1.0, 0.0]
+    assert fitted.gain <= fitted.error
 
 
-def test_one_candidate_is_all_there_is() -> None:
-    assert fit_weights(told(0.5), TARGET, FOLDS).weights.tolist() == [1.0]
+def test_a_single_candidate_has_weight_one() -> None:
+    assert fit_weights(noisy_predictions(0.5), TARGET, FOLDS).weights.tolist() == [1.0]

@@ -1,4 +1,4 @@
-"""From the best trial to a bundle that answers."""
+"""The best trials become a bundle that predicts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.training.ensemble import Candidate
 from stargaze.tuning.training.refit import refit
 from stargaze.tuning.training.save import save_best
-from tests.tuning.conftest import KEPT, fill
+from tests.tuning.conftest import SELECTED, fill
 
 pytestmark = pytest.mark.thorough
 
@@ -30,7 +30,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def trial(family: str, rmsle: float, stopped: str = "done", **parameters: Any) -> dict[str, Any]:
-    """Make a trial as the search leaves it."""
+    """Return a trial as the search stores it."""
     return {
         "family": family,
         "parameters": parameters,
@@ -57,14 +57,14 @@ def save(store: Store, **changed: Any) -> tuple[Path, dict[str, dict[str, float]
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> Saved:
+def saved(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.DataFrame) -> Saved:
     """A store whose best trial was saved."""
     store = Store(tmp_path_factory.mktemp("saved"))
-    fill(store, few)
+    fill(store, small_sample)
     return (store, *save(store))
 
 
-def test_the_bundle_answers_and_is_the_newest(saved: Saved) -> None:
+def test_the_bundle_predicts_and_is_the_newest(saved: Saved) -> None:
     store, folder, _ = saved
 
     bundle = Bundle.load(folder)
@@ -75,7 +75,7 @@ def test_the_bundle_answers_and_is_the_newest(saved: Saved) -> None:
     assert len(bundle.predict_repositories(bundle.known)) == len(bundle.known)
 
 
-def test_every_policy_up_to_the_estimate_travels(saved: Saved) -> None:
+def test_the_bundle_has_a_model_of_every_policy_up_to_that_of_the_estimate(saved: Saved) -> None:
     _, folder, scores = saved
 
     meta = Bundle.load(folder).meta
@@ -84,11 +84,11 @@ def test_every_policy_up_to_the_estimate_travels(saved: Saved) -> None:
     assert meta["scores"] == scores
     assert set(meta["models"]) == set(meta["features"]) == {"static", "activity", "all"}
     assert all(
-        {"rmsle", "r2", "mdape", "rho", "coverage", "cv_rmsle", "cv_spread"} <= set(of) for of in scores.values()
+        {"rmsle", "r2", "mdape", "rho", "coverage", "cv_rmsle", "cv_spread"} <= set(row) for row in scores.values()
     )
 
 
-def test_it_says_from_what_it_was_made(saved: Saved) -> None:
+def test_the_description_records_data_trial_and_versions(saved: Saved) -> None:
     store, folder, _ = saved
     table, feature_set = read_dataset_and_features(store)
 
@@ -102,7 +102,7 @@ def test_it_says_from_what_it_was_made(saved: Saved) -> None:
     assert set(meta["versions"]) >= {"python", "lightgbm", "scikit-learn", "skops"}
 
 
-def test_quantiles_and_background_are_of_training_rows_only(saved: Saved) -> None:
+def test_quantiles_and_background_use_training_rows_only(saved: Saved) -> None:
     store, folder, _ = saved
     table, feature_set = read_dataset_and_features(store)
 
@@ -110,14 +110,14 @@ def test_quantiles_and_background_are_of_training_rows_only(saved: Saved) -> Non
 
     stars = table.repositories["stars"].iloc[table.training]
     assert (meta["star_quantiles"][0], meta["star_quantiles"][-1]) == (stars.min(), stars.max())
-    typical = dict(zip(KEPT["all"], meta["background"]["all"], strict=True))
+    typical = dict(zip(SELECTED["all"], meta["background"]["all"], strict=True))
     inputs = table.model_inputs(feature_set, "all").iloc[table.training]
     assert typical["forks"] == inputs["forks"].median()
     assert typical["language"] == inputs["language"].mode()[0]
 
 
-def test_the_same_data_and_seed_make_the_same_predictor(saved: Saved, tmp_path: Path) -> None:
-    """Byte by byte but for skops' files, which hold the time and the addresses of objects."""
+def test_the_same_data_and_seed_give_the_same_bundle(saved: Saved, tmp_path: Path) -> None:
+    """The description, the known repositories and the predictions are equal."""
     store, folder, _ = saved
     copy = Store(Path(shutil.copytree(store.root, tmp_path / "copy")))
     first = Bundle.load(folder)
@@ -130,7 +130,7 @@ def test_the_same_data_and_seed_make_the_same_predictor(saved: Saved, tmp_path: 
 
 
 @pytest.mark.parametrize(("known", "expected"), [(0, 0), (10, 10)])
-def test_as_many_repositories_travel_as_the_config_says_most_starred_first(
+def test_the_config_sets_the_number_of_known_repositories_most_stars_first(
     saved: Saved, tmp_path: Path, known: int, expected: int
 ) -> None:
     copy = Store(Path(shutil.copytree(saved[0].root, tmp_path / "copy")))
@@ -143,7 +143,7 @@ def test_as_many_repositories_travel_as_the_config_says_most_starred_first(
     assert (bundle.known["stars"] >= least).all()
 
 
-def test_a_policy_that_estimates_and_explains_is_one_model(saved: Saved, tmp_path: Path) -> None:
+def test_one_policy_for_estimate_and_explanation_is_one_model(saved: Saved, tmp_path: Path) -> None:
     copy = Store(Path(shutil.copytree(saved[0].root, tmp_path / "copy")))
 
     folder, _ = save(copy, estimate_policy="static", explanation_policy="static")
@@ -152,27 +152,27 @@ def test_a_policy_that_estimates_and_explains_is_one_model(saved: Saved, tmp_pat
     Bundle.load(folder).check_prototype()
 
 
-def test_no_sentence_and_no_path_travels(saved: Saved) -> None:
+def test_the_description_contains_no_path_of_this_machine(saved: Saved) -> None:
     store, folder, _ = saved
 
     assert str(store.root) not in (folder / "bundle.json").read_text()
     assert json.loads((folder / "bundle.json").read_text())["prototype"]["record"]["full_name"]
 
 
-def test_what_is_not_told_is_answered_under_a_narrower_policy(saved: Saved) -> None:
-    """A model takes a missing count for none at all: that would be a small number with a small interval."""
+def test_a_repository_without_required_features_gets_a_narrower_policy(saved: Saved) -> None:
+    """A model treats a missing count like 0, which would give a low prediction with a narrow interval."""
     bundle = Bundle.load(saved[1])
     widest = bundle.answer_policies[0]
     whole = bundle.known.head(3)
-    partly = whole.assign(**dict.fromkeys(set(widest.required) & set(whole.columns), float("nan")))
+    partial = whole.assign(**dict.fromkeys(set(widest.required) & set(whole.columns), float("nan")))
 
     assert widest.required
     assert bundle.estimate(whole).policy.tolist() == ["all"] * 3
-    assert set(bundle.estimate(partly).policy) <= {"activity", "static"}
-    assert all(bundle.missing_features(bundle.features(partly), widest))
+    assert set(bundle.estimate(partial).policy) <= {"activity", "static"}
+    assert all(bundle.missing_features(bundle.features(partial), widest))
 
 
-def test_nothing_told_is_answered_under_the_narrowest_policy(saved: Saved) -> None:
+def test_a_repository_without_any_value_gets_the_narrowest_policy(saved: Saved) -> None:
     bundle = Bundle.load(saved[1])
     unknown = schema.conform(pd.DataFrame({"full_name": ["a/b"]}))
 
@@ -183,55 +183,59 @@ def test_nothing_told_is_answered_under_the_narrowest_policy(saved: Saved) -> No
 
 
 @pytest.fixture(scope="module")
-def blended(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> Bundle:
-    """A bundle whose models are of several kinds, none of them good."""
-    store = Store(tmp_path_factory.mktemp("blended"))
-    fill(store, few)
+def mixed_bundle(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.DataFrame) -> Bundle:
+    """A bundle with ensembles of several weak model families."""
+    store = Store(tmp_path_factory.mktemp("mixed"))
+    fill(store, small_sample)
     return Bundle.load(save_best(TuningSection(), store, *read_dataset_and_features(store), MIXED, NOW)[0])
 
 
-def test_models_that_help_each_other_travel_together(blended: Bundle) -> None:
-    """And the description says of what each policy's answer is made, and what that gained."""
-    blended.check_prototype()
+def test_the_bundle_contains_and_describes_the_ensembles(mixed_bundle: Bundle) -> None:
+    """The description has the members of each policy and their gain."""
+    mixed_bundle.check_prototype()
 
-    assert max(len(blend.models) for blend in blended.models.values()) > 1
-    for policy, blend in blended.models.items():
-        made_of, scores = blended.meta["ensemble"][policy], blended.meta["scores"][policy]
-        assert [part["weight"] for part in made_of] == pytest.approx(blend.weights, abs=1e-5)
-        assert (len(made_of) > 1) == (scores["ensemble_gain"] > scores["ensemble_error"])
+    assert max(len(ensemble.models) for ensemble in mixed_bundle.models.values()) > 1
+    for policy, ensemble in mixed_bundle.models.items():
+        members, scores = mixed_bundle.meta["ensemble"][policy], mixed_bundle.meta["scores"][policy]
+        assert [part["weight"] for part in members] == pytest.approx(ensemble.weights, abs=1e-5)
+        assert (len(members) > 1) == (scores["ensemble_gain"] > scores["ensemble_error"])
 
 
-def test_the_factors_of_a_blend_multiply_to_its_prediction(blended: Bundle) -> None:
-    """(expected + 1) = (base + 1) × all factors × rest, as far as the shown digits go."""
-    for answer in predict(blended, blended.known.iloc[::40], max_factors=3):
+def test_the_factors_of_an_ensemble_multiply_to_its_prediction(mixed_bundle: Bundle) -> None:
+    """(expected + 1) = (base + 1) × all factors × rest, up to the rounding of the shown digits."""
+    for answer in predict(mixed_bundle, mixed_bundle.known.iloc[::40], max_factors=3):
         product = (answer.base + 1) * math.prod(factor.factor for factor in answer.factors) * answer.other_factors
         assert product == pytest.approx(answer.expected + 1, rel=2e-3, abs=0.01)
         assert answer.low <= answer.high
 
 
-def test_a_blend_that_would_be_too_large_leaves_out_the_largest(
-    blended: Bundle, learnt: Store, monkeypatch: pytest.MonkeyPatch
+def test_an_ensemble_that_is_too_large_loses_its_largest_members(
+    mixed_bundle: Bundle, selected_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The best stays, whatever its size."""
+    """The best one stays, whatever its size."""
     monkeypatch.setattr("stargaze.tuning.training.refit.MAX_BYTES", 1)
 
-    bundle = Bundle.load(save_best(TuningSection(), learnt, *read_dataset_and_features(learnt), MIXED, NOW)[0])
+    bundle = Bundle.load(
+        save_best(TuningSection(), selected_store, *read_dataset_and_features(selected_store), MIXED, NOW)[0]
+    )
 
-    assert [len(blend.models) for blend in bundle.models.values()] == [1, 1, 1]
-    assert max(len(blend.models) for blend in blended.models.values()) > 1
+    assert [len(ensemble.models) for ensemble in bundle.models.values()] == [1, 1, 1]
+    assert max(len(ensemble.models) for ensemble in mixed_bundle.models.values()) > 1
 
 
-def test_one_model_is_asked_for_and_one_is_made(learnt: Store) -> None:
+def test_the_config_limits_the_size_of_the_ensemble(selected_store: Store) -> None:
     trials = [trial("lightgbm", 0.4, n_estimators=15, learning_rate=0.1), trial("extra-trees", 0.5, n_estimators=5)]
 
     bundle = Bundle.load(
-        save_best(TuningSection(ensemble_size=1), learnt, *read_dataset_and_features(learnt), trials, NOW)[0]
+        save_best(
+            TuningSection(ensemble_size=1), selected_store, *read_dataset_and_features(selected_store), trials, NOW
+        )[0]
     )
 
-    assert [len(blend.models) for blend in bundle.models.values()] == [1, 1, 1]
+    assert [len(ensemble.models) for ensemble in bundle.models.values()] == [1, 1, 1]
 
 
-def test_coverage_is_said_for_each_decade_of_true_stars(saved: Saved) -> None:
+def test_coverage_is_stored_for_each_decade_of_true_stars(saved: Saved) -> None:
     store, folder, _ = saved
     table, _ = read_dataset_and_features(store)
 
@@ -242,8 +246,8 @@ def test_coverage_is_said_for_each_decade_of_true_stars(saved: Saved) -> None:
     assert all(set(row) == {"decade", "n", "coverage", "width"} for row in rows)
 
 
-def test_the_interval_is_the_one_that_was_tested(saved: Saved) -> None:
-    """What serving computes covers the test rows as often as the description says."""
+def test_serving_has_the_stored_coverage_on_the_test_set(saved: Saved) -> None:
+    """Serving computes the same intervals as training."""
     store, folder, scores = saved
     table, _ = read_dataset_and_features(store)
     bundle, rows = Bundle.load(folder), table.repositories.iloc[table.test]
@@ -255,11 +259,11 @@ def test_the_interval_is_the_one_that_was_tested(saved: Saved) -> None:
     assert inside.mean() == pytest.approx(scores["all"]["coverage"], abs=1e-4)
 
 
-def test_the_first_is_the_best_out_of_fold_whatever_its_trial_said(learnt: Store) -> None:
-    """A trial that stopped at its best round flatters itself; what would answer alone is chosen without."""
-    table, feature_set = read_dataset_and_features(learnt)
-    flattered, honest = Candidate(FAMILIES["dummy"], {}, 0), Candidate(FAMILIES["ridge"], {}, 0)
+def test_the_first_member_is_the_best_out_of_fold(selected_store: Store) -> None:
+    """The scores of trials are optimistic because of early stopping, so they do not decide."""
+    table, feature_set = read_dataset_and_features(selected_store)
+    worse, better = Candidate(FAMILIES["dummy"], {}, 0), Candidate(FAMILIES["ridge"], {}, 0)
 
-    found = refit(table, feature_set, ["all"], [flattered, honest], 0.9)["all"]
+    refitted = refit(table, feature_set, ["all"], [worse, better], 0.9)["all"]
 
-    assert found.members[0] == honest
+    assert refitted.members[0] == better

@@ -1,4 +1,4 @@
-"""What training rows taught travels with the bundle, and serving tells it as training did."""
+"""The bundle contains the encoders of training, and serving encodes as training did."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stargaze.tuning.training.save import save_best
 
 pytestmark = pytest.mark.thorough
 
-KEPT = ["text_score", "owner_stars", "text_component_2", "age", "description_length", "contributors"]
+SELECTED = ["text_score", "owner_stars", "text_component_2", "age", "description_length", "contributors"]
 BEST = {
     "family": "lightgbm",
     "parameters": {"n_estimators": 20},
@@ -36,54 +36,54 @@ Saved = tuple[Dataset, FeatureSet, Path]
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory, few: pd.DataFrame) -> Saved:
+def saved(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.DataFrame) -> Saved:
     """A table, its feature set with learned columns, and the bundle of both."""
     store = Store(tmp_path_factory.mktemp("saved"))
-    few.to_parquet(store.repositories)
+    small_sample.to_parquet(store.repositories)
     section = FeaturesSection(folds=3, split_by="repository")
     table = read_dataset(store, section)
-    feature_set = FeatureSet(dict.fromkeys(POLICIES, KEPT), {}, section, table.fingerprint, {})
+    feature_set = FeatureSet(dict.fromkeys(POLICIES, SELECTED), {}, section, table.fingerprint, {})
     now = datetime(2026, 3, 1, tzinfo=UTC)
     return table, feature_set, save_best(TuningSection(), store, table, feature_set, [BEST], now)[0]
 
 
-def test_serving_tells_of_rows_that_were_held_out_what_training_told(saved: Saved) -> None:
+def test_serving_computes_the_inputs_of_the_test_rows_as_training_did(saved: Saved) -> None:
     table, feature_set, folder = saved
-    held = table.repositories.iloc[table.test]
+    test = table.repositories.iloc[table.test]
 
-    served = Bundle.load(folder).inputs(held.assign(stars=float("nan")), "all")
+    served = Bundle.load(folder).inputs(test.assign(stars=float("nan")), "all")
 
     pd.testing.assert_frame_equal(served, table.model_inputs(feature_set, "all").iloc[table.test], rtol=1e-6)
 
 
-def test_intervals_are_learnt_from_the_columns_that_serving_makes(
+def test_intervals_are_calibrated_on_the_columns_that_serving_computes(
     saved: Saved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Directions of words that were found without a fold are others: one model of the spread cannot read all of them."""
-    given = list[np.ndarray]()
+    """Text components differ between folds, so one error model cannot use out-of-fold columns."""
+    calibrated_inputs = list[np.ndarray]()
 
-    def watched(inputs: np.ndarray, *others: Any) -> CalibratedIntervals:
-        given.append(inputs)
+    def record(inputs: np.ndarray, *others: Any) -> CalibratedIntervals:
+        calibrated_inputs.append(inputs)
         return calibrate_on(inputs, *others)
 
-    monkeypatch.setattr("stargaze.tuning.training.refit.calibrate_on", watched)
+    monkeypatch.setattr("stargaze.tuning.training.refit.calibrate_on", record)
     table, feature_set, folder = saved
 
     refit(table, feature_set, ["all"], select_candidates([BEST], 1, 0), 0.9)["all"]
 
-    place = KEPT.index("text_component_2")
-    served = Bundle.load(folder).inputs(table.repositories, "all").iloc[[*table.training, *table.validation], place]
-    assert given[0][:, place] == pytest.approx(served.to_numpy(), abs=1e-5)
+    column = SELECTED.index("text_component_2")
+    served = Bundle.load(folder).inputs(table.repositories, "all").iloc[[*table.training, *table.validation], column]
+    assert calibrated_inputs[0][:, column] == pytest.approx(served.to_numpy(), abs=1e-5)
 
 
-def test_the_prototype_is_predicted_as_it_will_be_served(saved: Saved) -> None:
+def test_the_prototype_is_predicted_with_the_encoder(saved: Saved) -> None:
     bundle = Bundle.load(saved[2])
 
     bundle.check_prototype()
     assert ENCODER in bundle.content
 
 
-def test_nobody_is_asked_for_what_is_learned(saved: Saved) -> None:
+def test_encoded_features_are_neither_required_nor_replaced(saved: Saved) -> None:
     bundle = Bundle.load(saved[2])
 
     assert all(
@@ -91,7 +91,7 @@ def test_nobody_is_asked_for_what_is_learned(saved: Saved) -> None:
     )
 
 
-def test_the_page_says_a_learned_figure_in_stars(saved: Saved) -> None:
+def test_the_page_shows_an_encoded_feature_in_stars(saved: Saved) -> None:
     bundle = Bundle.load(saved[2])
 
     factors = {factor.feature: factor for factor in predict(bundle, bundle.known.head(1))[0].factors}
@@ -101,7 +101,7 @@ def test_the_page_says_a_learned_figure_in_stars(saved: Saved) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"no encoder", b"PK\x05\x06" + bytes(18)])
-def test_a_bundle_whose_encoder_is_none_is_refused(saved: Saved, tmp_path: Path, content: bytes | None) -> None:
+def test_a_bundle_with_an_invalid_encoder_is_refused(saved: Saved, tmp_path: Path, content: bytes | None) -> None:
     copy = Path(shutil.copytree(saved[2], tmp_path / "copy"))
     if content is None:
         (copy / ENCODER).unlink()
