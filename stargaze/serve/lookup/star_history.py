@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 def spread_indices(count: int, most: int = MAX_POINTS) -> list[int]:
     """Return the indices of at most ``most`` of ``count`` points: evenly spread, with the first and the last.
 
-    Examples
-    --------
     >>> spread_indices(3, most=5), spread_indices(9, most=5)
     ([0, 1, 2], [0, 2, 4, 6, 8])
     """

@@ -14,8 +14,6 @@ UNKNOWN = "unknown"
 def feature_label(name: str) -> str:
     """Return the meaning of a feature without the note on its source, which follows a semicolon.
 
-    Examples
-    --------
     >>> feature_label("updated_after_push")
     'time from last push to last change of the record'
     """
@@ -25,8 +23,6 @@ def feature_label(name: str) -> str:
 def format_value(name: str, number: float) -> str:
     """Return the value of a numeric feature, with some units.
 
-    Examples
-    --------
     >>> format_value("size_kb", 1234.0), format_value("forks", float("nan")), format_value("has_wiki", 1.0)
     ('1,234 kB', 'unknown', 'yes')
     """
@@ -43,8 +39,6 @@ def format_value(name: str, number: float) -> str:
 def field_label(field: Field) -> str:
     """Return the label of a form field: ``has_homepage`` is "Homepage", ``created_at`` "Created".
 
-    Examples
-    --------
     >>> from stargaze.features.schema import FIELD_BY_NAME
     >>> field_label(FIELD_BY_NAME["created_at"]), field_label(FIELD_BY_NAME["open_issues"])
     ('Created', 'Open issues')

@@ -104,8 +104,6 @@ def same_leaf_share(known: np.ndarray, leaves: np.ndarray) -> np.ndarray:
 
     The shapes are (n_trees, n_known), (n_trees,) and (n_known,).
 
-    Examples
-    --------
     >>> same_leaf_share(np.array([[0, 1, 1], [2, 2, 3]]), np.array([1, 2])).tolist()
     [0.5, 1.0, 0.5]
     """

@@ -28,8 +28,6 @@ def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
 
     "none" stands for no license and for no release. "today" stays a word until the day of the figures is known.
 
-    Examples
-    --------
     >>> from datetime import UTC
     >>> parse_what_if({"license": "MIT License", "topic_count": " 4"}, datetime(2026, 3, 1, tzinfo=UTC))
     {'topic_count': 4.0, 'license': 'mit'}

@@ -44,7 +44,7 @@ def utc_now() -> datetime:
 
 
 class CeleryPredictionQueue:
-    """Implement :class:`stargaze.serve.prediction_request.PredictionQueue` with Celery's queue and result store.
+    """The prediction queue with Celery's queue and result store.
 
     The id of a job is a keyed hash of request, release and time period. So identical requests get the same job on every
     replica without an index of requests, and clients cannot guess ids.
@@ -75,8 +75,13 @@ class CeleryPredictionQueue:
         with _convert_errors():
             if existing:  # a failed job is tried again
                 self._results.save([job], RESERVED)
-            with self._unreserve_on_failure(job):
+            try:
                 self._publish(job)
+            except QUEUE_ERRORS:
+                self._declared = not self._section.broker_url  # a restarted broker may have lost the queues
+                with contextlib.suppress(*RESULT_STORE_ERRORS):  # otherwise the job fails at its deadline
+                    self._results.remove_reserved(job)
+                raise
         with contextlib.suppress(*RESULT_STORE_ERRORS):  # the queue has the job, so it is accepted
             self._results.mark_queued(job)
         observe_job("accepted")
@@ -161,24 +166,12 @@ class CeleryPredictionQueue:
         if not self._section.cache_ttl:
             return str(uuid.uuid4())
         period = int(self._clock().timestamp() // self._section.cache_ttl)
-        return self._hash_id({"request": request.to_json(), "release": self._release(), "period": period})
+        release = self._store.current.readlink().name if self._store.current.is_symlink() else ""
+        return self._hash_id({"request": request.to_json(), "release": release, "period": period})
 
     def _hash_id(self, value: dict[str, Any]) -> str:
         data = json.dumps(value, sort_keys=True).encode()
         return str(uuid.UUID(bytes=hmac.new(self._key, data, hashlib.sha256).digest()[:16]))
-
-    def _release(self) -> str:
-        return self._store.current.readlink().name if self._store.current.is_symlink() else ""
-
-    @contextlib.contextmanager
-    def _unreserve_on_failure(self, job: PredictionJob) -> Iterator[None]:
-        try:
-            yield
-        except QUEUE_ERRORS:
-            self._declared = not self._section.broker_url  # a restarted broker may have lost the queues
-            with contextlib.suppress(*RESULT_STORE_ERRORS):  # otherwise the job fails at its deadline
-                self._results.remove_reserved(job)
-            raise
 
 
 @contextlib.contextmanager

@@ -1,8 +1,4 @@
-"""The only module that calls git: argv lists, a clean environment, a time limit.
-
-The caller's shell, git config and hooks do not change any result, git never prompts on a terminal, and a failure is an
-:class:`~stargaze.errors.ExternalError` of one line.
-"""
+"""The only module that calls git: with a time limit, without prompts, unaffected by the caller's environment and git config."""
 
 from __future__ import annotations
 
@@ -88,7 +84,12 @@ def list_commits(
 def list_tree(repository: Repository, tree: str) -> list[TreeEntry]:
     """Return the entries of one tree, without subtrees and without reading any file."""
     lines = _git(repository, "ls-tree", "-l", "-z", "--full-tree", tree).decode("utf-8", "replace").split("\0")
-    return [_parse_tree_entry(line) for line in lines if line]
+    entries = []
+    for line in filter(None, lines):
+        head, name = line.split("\t", 1)
+        mode, kind, oid, size = head.split()
+        entries.append(TreeEntry(mode, kind, oid, 0 if size == "-" else int(size), name))
+    return entries
 
 
 def read_objects(repository: Repository, blobs: Sequence[str]) -> list[bytes]:
@@ -203,7 +204,10 @@ def _git(repository: Repository, *arguments: str, **options: Any) -> bytes:
 def _run(
     repository: Repository, *arguments: str, environment: Mapping[str, str] | None = None, **options: Any
 ) -> CompletedProcess[bytes]:
-    variables = _clean_environment({**repository.quarantine, **(environment or {})})
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    fixed = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C"}
+    fixed |= {"GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS_REQUIRE": "never"}
+    variables = {**inherited, **fixed, **repository.quarantine, **(environment or {})}
     return run_program("git", f"--git-dir={repository.path}", *arguments, environment=variables, **options)
 
 
@@ -213,15 +217,3 @@ def _config_variables(settings: Mapping[str, str]) -> dict[str, str]:
     for i, (name, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{i}": name, f"GIT_CONFIG_VALUE_{i}": value}
     return variables
-
-
-def _clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    fixed = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C"}
-    return {**inherited, **fixed, "GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS_REQUIRE": "never", **extra}
-
-
-def _parse_tree_entry(line: str) -> TreeEntry:
-    head, name = line.split("\t", 1)
-    mode, kind, oid, size = head.split()
-    return TreeEntry(mode=mode, kind=kind, object=oid, size=0 if size == "-" else int(size), name=name)

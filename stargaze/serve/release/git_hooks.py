@@ -1,7 +1,6 @@
 """The program of the release repository's git hooks, here and on every production node.
 
-``pre-receive`` accepts or refuses a push, ``post-receive`` and ``install`` install the newest release, ``verify`` loads
-one bundle and predicts its prototype row. Only ``verify``, a process of its own, imports pandas and the model libraries.
+Only ``verify``, a process of its own, imports pandas and the model libraries.
 """
 
 from __future__ import annotations
@@ -40,12 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with exit_on_signals():  # a signal that ends git ends the hook, with cleanup
             run(Path(parsed.folder))
     except RefusedError as error:
-        return _report_error(f"refused: {error.message}")
+        line = f"refused: {error.message}"
     except StargazeError as error:
-        return _report_error(f"{failure}{error.message}" + (f" ({error.hint})" if error.hint else ""))
+        line = f"{failure}{error.message}" + (f" ({error.hint})" if error.hint else "")
     except OSError as error:
-        return _report_error(f"{failure}{error}")
-    return 0
+        line = f"{failure}{error}"
+    else:
+        return 0
+    sys.stderr.write(line + "\n")
+    return 1
 
 
 def pre_receive(folder: Path) -> None:
@@ -87,11 +89,6 @@ def _remove_quarantine(folder: Path) -> None:
     path = Path(os.environ.get("GIT_QUARANTINE_PATH", "")).resolve()
     if path.parent == folder.resolve() / "objects" and QUARANTINE_FOLDER.fullmatch(path.name):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _report_error(line: str) -> int:
-    sys.stderr.write(line + "\n")
-    return 1
 
 
 if __name__ == "__main__":

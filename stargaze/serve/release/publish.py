@@ -1,7 +1,6 @@
-"""Publish a bundle as a release, or roll back: a signed commit that is pushed to the release repository.
+"""Publish a bundle, or roll back to an earlier one: a signed commit that the hooks of the release repository check and install.
 
-The hooks of the repository check and install it; git's log is the whole record. A rollback is a new release with the
-bundle of an earlier one. Both are planned, applied and verified while one lock is held.
+Git's log is the whole record. Both are planned, applied and verified while one lock is held.
 """
 
 from __future__ import annotations

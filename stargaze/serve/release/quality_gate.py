@@ -64,7 +64,7 @@ class QualityComparison:
 
 
 def check_quality(challenger: Path, champion: Path, store: Store) -> QualityComparison:
-    """Compare two bundles on the repositories of the store, or on those in the challenger if the store has none.
+    """Compare two bundles on the repositories of the store (of the challenger if it has none).
 
     A challenger that is worse, or that cannot be compared, raises DifferenceFoundError.
     """
@@ -104,17 +104,10 @@ def compare_predictors(challenger: Predictor, champion: Predictor, repositories:
 def compare_predictions(
     truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray, owners: np.ndarray
 ) -> QualityComparison:
-    """Compare two predictions of the same repositories, pair by pair.
+    """Compare two predictions of the same n repositories pair by pair, all log1p(stars) [nat].
 
-    Parameters
-    ----------
-    truth, challenger, champion : array of float, shape (n,)
-        log1p(stars) [nat].
-    owners : array of str, shape (n,)
-        The cluster of each repository: repositories of an owner are similar, and so are their errors.
+    The owners are clusters: repositories of an owner are similar, and so are their errors.
 
-    Examples
-    --------
     >>> truth = np.array([1.0, 2.0, 3.0])
     >>> compare_predictions(truth, truth + 0.5, truth, np.array(["a", "b", "c"])).is_worse
     True
@@ -125,14 +118,8 @@ def compare_predictions(
     sums = np.bincount(cluster, weights=gaps - gaps.mean())
     correction = len(sums) / max(1, len(sums) - 1)
     standard_error = float(np.sqrt(correction * np.sum(sums**2)) / len(gaps))
-    return QualityComparison(
-        len(gaps),
-        len(sums),
-        float(np.sqrt(new.mean())),
-        float(np.sqrt(old.mean())),
-        float(gaps.mean()),
-        standard_error,
-    )
+    rmsle, champion_rmsle = float(np.sqrt(new.mean())), float(np.sqrt(old.mean()))
+    return QualityComparison(len(gaps), len(sums), rmsle, champion_rmsle, float(gaps.mean()), standard_error)
 
 
 def _read_repositories(store: Store, challenger: Bundle) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from stargaze.serve.stack.service_options import (
     PLACEMENT_CONSTRAINTS,
     Node,
     StackSpec,
+    healthcheck,
     resource_limits,
     secret_mount,
     update_policy,
@@ -59,8 +60,7 @@ def config_files(spec: StackSpec) -> dict[str, str]:
 
 def broker_user_config(version: int, password: str) -> str:
     """Return the RabbitMQ settings of the first user, which is created on an empty disk."""
-    lines = [f"default_user = stargaze_{version}", f"default_pass = {password}", "default_vhost = stargaze"]
-    return "\n".join([*lines, ""])
+    return f"default_user = stargaze_{version}\ndefault_pass = {password}\ndefault_vhost = stargaze\n"
 
 
 def redis_config(version: int, password_digest: str) -> str:
@@ -102,7 +102,7 @@ def _broker(spec: StackSpec, name: str, node: Node) -> dict[str, Any]:
         "networks": {"inside": {"aliases": ["broker"]}},
         "volumes": [{"type": "volume", "source": name, "target": "/var/lib/rabbitmq"}, TMP_VOLUME],
         "stop_grace_period": "60s",
-        "healthcheck": _healthcheck("CMD-SHELL", BROKER_CHECK, interval=2, timeout=10, start_period=120, retries=15),
+        "healthcheck": healthcheck("CMD-SHELL", BROKER_CHECK, interval=2, timeout=10, start_period=120, retries=15),
         "deploy": _single_replica(node, 1, spec.deploy.broker_memory),
     }
 
@@ -133,7 +133,7 @@ def _results(spec: StackSpec) -> dict[str, Any]:
         "networks": ["inside"],
         "volumes": [{"type": "volume", "source": "results", "target": "/data"}],
         "stop_grace_period": "30s",
-        "healthcheck": _healthcheck("CMD-SHELL", RESULTS_CHECK, interval=2, start_period=60),
+        "healthcheck": healthcheck("CMD-SHELL", RESULTS_CHECK, interval=2, start_period=60),
         "deploy": _single_replica(spec.nodes[0], 1, spec.deploy.results_memory),
     }
 
@@ -150,7 +150,7 @@ def _flower(spec: StackSpec) -> dict[str, Any]:
         "networks": ["inside"],
         "volumes": [TMP_VOLUME],
         # Each check starts an interpreter.
-        "healthcheck": _healthcheck("CMD", "python", "-c", FLOWER_CHECK, interval=15, timeout=10, start_period=120),
+        "healthcheck": healthcheck("CMD", "python", "-c", FLOWER_CHECK, interval=15, timeout=10, start_period=120),
         "deploy": _single_replica(None, 0.5, 0.25),
     }
 
@@ -158,17 +158,14 @@ def _flower(spec: StackSpec) -> dict[str, Any]:
 def _flower_module(spec: StackSpec) -> str:
     """Return the module that Flower imports: it reads the password from its file, so no variable or argument contains it."""
     url = f'"amqp://stargaze_{spec.secrets}:" + password + "@broker:5672/stargaze"'
-    return "\n".join(
-        [
-            "from pathlib import Path",
-            "",
-            "from celery import Celery",
-            "",
-            'password = Path("/run/secrets/broker").read_text(encoding="ascii").strip()',
-            f'app = Celery("stargaze", broker={url})',
-            "",
-        ]
-    )
+    return f"""\
+from pathlib import Path
+
+from celery import Celery
+
+password = Path("/run/secrets/broker").read_text(encoding="ascii").strip()
+app = Celery("stargaze", broker={url})
+"""
 
 
 def _prometheus(spec: StackSpec) -> dict[str, Any]:
@@ -180,7 +177,7 @@ def _prometheus(spec: StackSpec) -> dict[str, Any]:
         "configs": [_config_mount(spec, "prometheus", "/etc/prometheus/prometheus.yml")],
         "networks": ["inside"],
         "volumes": [{"type": "volume", "source": "prometheus", "target": "/prometheus"}],
-        "healthcheck": _healthcheck(*check, interval=5, start_period=120),  # it first reads the log of the last hours
+        "healthcheck": healthcheck(*check, interval=5, start_period=120),  # it first reads the log of the last hours
         "deploy": _single_replica(spec.nodes[0], 0.5, 0.5),
     }
 
@@ -203,17 +200,6 @@ def _single_replica(node: Node | None, cpus: float, memory: float) -> dict[str, 
         "placement": {"constraints": [f"node.hostname == {node.hostname}"] if node else PLACEMENT_CONSTRAINTS},
         **resource_limits(cpus, memory),
         **update_policy(start_first=node is None),
-    }
-
-
-def _healthcheck(*command: str, interval: int, start_period: int, timeout: int = 5, retries: int = 5) -> dict[str, Any]:
-    """Return a health check; all times in seconds."""
-    return {
-        "test": list(command),
-        "interval": f"{interval}s",
-        "timeout": f"{timeout}s",
-        "start_period": f"{start_period}s",
-        "retries": retries,
     }
 
 

@@ -30,6 +30,7 @@ from stargaze.serve.stack.service_options import (
     PLACEMENT_CONSTRAINTS,
     STACK_NAME,
     StackSpec,
+    healthcheck,
     resource_limits,
     secret_mount,
     update_policy,
@@ -41,6 +42,7 @@ STACK_LABEL = "stargaze.stack"
 """Label of every service: the digest of the whole stack."""
 SERVICE_LABEL = "stargaze.service"
 """Label of every container: the digest of its service's definition."""
+HEALTH_COMMAND = ("CMD", "python", "-m", "stargaze.serve.runtime.healthcheck")
 STORE_FOLDER = "/store"
 """The store of a container: in memory, with the installed releases mounted read-only."""
 RELOAD_INTERVAL = 1
@@ -57,10 +59,7 @@ def render_stack(spec: StackSpec) -> dict[str, Any]:
     stack: dict[str, Any] = {
         "version": "3.8",
         "services": services,
-        "networks": {
-            "page": {"driver": "overlay"},
-            "inside": {"driver": "overlay", "internal": True},
-        },
+        "networks": {"page": {"driver": "overlay"}, "inside": {"driver": "overlay", "internal": True}},
         "volumes": {name: {} for name in volume_names(spec)},
         "secrets": {name: {"external": True} for name in secrets},
         "configs": {name: {"external": True} for name in texts},
@@ -167,13 +166,7 @@ def _app_service(
             {"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": 256_000_000}},  # noqa: S108 - in the container
             {"type": "bind", "source": spec.serving_folder, "target": f"{STORE_FOLDER}/serving", "read_only": True},
         ],
-        "healthcheck": {
-            "test": ["CMD", "python", "-m", "stargaze.serve.runtime.healthcheck"],
-            "interval": "5s",
-            "timeout": "10s",
-            "start_period": "90s",
-            "retries": 3,
-        },
+        "healthcheck": healthcheck(*HEALTH_COMMAND, interval=5, timeout=10, start_period=90, retries=3),
     }
 
 

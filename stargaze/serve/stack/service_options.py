@@ -68,6 +68,12 @@ def resource_limits(cpus: float, memory: float) -> dict[str, Any]:
     return {"resources": {"limits": {"cpus": f"{cpus:g}", "memory": f"{round(memory * 1e9)}"}}}
 
 
+def healthcheck(*command: str, interval: int, start_period: int, timeout: int = 5, retries: int = 5) -> dict[str, Any]:
+    """Return a health check; all times in seconds."""
+    times = {"interval": f"{interval}s", "timeout": f"{timeout}s", "start_period": f"{start_period}s"}
+    return {"test": list(command), **times, "retries": retries}
+
+
 def secret_mount(source: str, target: str, *, world_readable: bool = False) -> dict[str, Any]:
     """Return a secret of a service, readable for the app's user or for every user of the container."""
     if world_readable:

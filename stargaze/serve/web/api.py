@@ -89,8 +89,6 @@ def job_to_json(job: PredictionJob) -> dict[str, Any]:
 def preferred_wait(prefer: str) -> float:
     """Return how long a client wants to wait for the result [s], from its header Prefer (RFC 7240); 0 by default.
 
-    Examples
-    --------
     >>> preferred_wait("respond-async, wait=5"), preferred_wait("wait=600"), preferred_wait("wait=x")
     (5.0, 10.0, 0.0)
     """

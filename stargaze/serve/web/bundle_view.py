@@ -62,8 +62,6 @@ def load_bundle_view(folder: Path) -> BundleView:
 def search_names(names: Sequence[str], query: str) -> list[str]:
     """Return the first names that contain the text, those first whose owner or name starts with it.
 
-    Examples
-    --------
     >>> search_names(["electron/electron", "atom/atom", "electron/atom-x"], "atom")
     ['atom/atom', 'electron/atom-x']
     """

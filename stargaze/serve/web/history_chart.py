@@ -100,8 +100,6 @@ def history_chart(prediction: Mapping[str, Any]) -> HistoryChart | None:
 def _gridline_values(scale: str, least: float, most: float) -> list[int]:
     """Return two to five round counts between the ends; powers of ten on the logarithmic scale.
 
-    Examples
-    --------
     >>> _gridline_values("linear", 8, 1995), _gridline_values("logarithmic", 8, 1995), _gridline_values("linear", 3, 3)
     ([500, 1000, 1500], [10, 100, 1000], [])
     """

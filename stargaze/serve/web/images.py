@@ -31,8 +31,6 @@ WIDE, NARROW = set("mwMW@%"), set("iljtf.,:;'|! ()[]")
 def render_badge(text: str, label: str = "expected stars", *, known: bool = True) -> str:
     """Return a badge as SVG.
 
-    Examples
-    --------
     >>> "1.2k" in render_badge("1.2k"), "&lt;b&gt;" in render_badge("<b>")
     (True, True)
     """

@@ -44,8 +44,6 @@ def model_card(view: BundleView) -> dict[str, Any]:
 def describe_track_record(summary: Mapping[str, Any] | None) -> str:
     """Return a sentence on predictions that were scored when the repository was seen again.
 
-    Examples
-    --------
     >>> describe_track_record({"recorded": 40, "scored": 20, "coverage": 0.9, "rmsle": 0.41})
     'Of 20 live estimates that were checked later, 90% had the true count in their interval (RMSLE 0.41).'
     >>> describe_track_record({"recorded": 3, "scored": 0}), describe_track_record(None)

@@ -109,8 +109,6 @@ def form_figures(form: Mapping[str, str]) -> dict[str, str]:
 def source_fields(features: Mapping[str, Iterable[str]]) -> frozenset[str]:
     """Return the fields from which features (policy → names) are computed; any other field changes no estimate.
 
-    Examples
-    --------
     >>> sorted(source_fields({"all": ["forks", "fork_rate"]}))
     ['created_at', 'fetched_at', 'forks']
     """
