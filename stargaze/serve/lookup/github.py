@@ -1,13 +1,16 @@
-"""GitHub's client for the page: one or two requests within seconds while a visitor waits, or none."""
+"""GitHub's client for the page, with a cache: one or two requests within seconds while a visitor waits, or none."""
 
 from __future__ import annotations
 
+import json
 import logging
+import sqlite3
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from stargaze.errors import BadDataError, CredentialsError, StargazeError
@@ -16,8 +19,8 @@ from stargaze.features.github.api.client import Client, Reply, TooHeavyError
 from stargaze.features.github.api.http_transport import NO_RETRY, HttpTransport, Transport
 from stargaze.features.github.crawl.details import parse_names_reply
 from stargaze.features.github.search.search import is_repository
-from stargaze.features.ingest import field_mapping as records
-from stargaze.serve.lookup.github_cache import GithubCache
+from stargaze.features.ingest.field_mapping import map_record
+from stargaze.serve.runtime.sqlite import open_transaction
 
 CACHE_TTL = 600.0
 """How long a reply is reused without a request; afterwards it is revalidated by its ETag [s]."""
@@ -28,14 +31,22 @@ BACKOFF = 60.0
 MAX_CACHED = 2_000
 """Replies in memory, some 2 kB each."""
 log = logging.getLogger(__name__)
+TABLES = (
+    """CREATE TABLE IF NOT EXISTS replies (
+        server TEXT, name TEXT, received_at REAL, reply TEXT, PRIMARY KEY (server, name)
+    )""",
+    "CREATE INDEX IF NOT EXISTS by_age ON replies (received_at)",
+)
+MAX_ROWS = 20_000
+"""Of some 2 kB each; the oldest rows beyond are deleted."""
+LOCK_TIMEOUT = 0.5
+"""How long to wait for another process; a request to GitHub takes about as long [s]."""
+CACHE_FAULTS = (sqlite3.Error, StargazeError, ValueError)
 
 
 @dataclass(frozen=True)
 class GithubReply:
-    """What is known of a name: its record, why there is none (``gone``), or why GitHub was not available (``unavailable``).
-
-    A record with ``unavailable`` is from an earlier reply.
-    """
+    """A record, why there is none (``gone``), or why GitHub was ``unavailable``: the record is then from an earlier reply."""
 
     record: Mapping[str, Any] | None = None
     gone: str = ""
@@ -76,6 +87,43 @@ def connect_github(
     clock, token = clock or NoWaitClock(), token.strip()
     transport = HttpTransport(url, token, clock, timeout=TIMEOUT, reconnect=NO_RETRY)
     return GithubRepositories(transport, clock, with_token=bool(token), cache=cache)
+
+
+class GithubCache:
+    """JSON by repository name, of one server; a fault is logged and is a cache miss. The file may be deleted at any time."""
+
+    def __init__(self, path: Path, server: str) -> None:
+        self._path, self._server = path, server
+
+    def load(self, names: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """Return the cached replies for these names."""
+        if not names or not self._path.is_file():
+            return {}
+        placeholders = ", ".join("?" * len(names))
+        try:
+            with open_transaction(self._path, LOCK_TIMEOUT) as db:
+                rows = db.execute(
+                    f"SELECT name, reply FROM replies WHERE server = ? AND name IN ({placeholders})",  # noqa: S608 # only "?"
+                    (self._server, *names),
+                ).fetchall()
+            return {name: json.loads(reply) for name, reply in rows}
+        except CACHE_FAULTS as error:
+            log.warning("%s: cannot be read: %s", self._path, error)
+            return {}
+
+    def save(self, replies: Mapping[str, Mapping[str, Any]], received_at: float) -> None:
+        """Store replies that were received at this time [s since 1970]."""
+        try:
+            with open_transaction(self._path, LOCK_TIMEOUT, TABLES) as db:
+                rows = [(self._server, name, received_at, json.dumps(reply)) for name, reply in replies.items()]
+                db.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?)", rows)
+                db.execute(
+                    "DELETE FROM replies WHERE received_at <"
+                    " (SELECT received_at FROM replies ORDER BY received_at DESC LIMIT 1 OFFSET ?)",
+                    (MAX_ROWS,),
+                )
+        except CACHE_FAULTS as error:
+            log.warning("%s: cannot be written: %s", self._path, error)
 
 
 class GithubRepositories:
@@ -136,10 +184,8 @@ class GithubRepositories:
                 self._pause(error, is_limited=self._client.stats.refused > refused)
                 log.warning("no requests to GitHub for a while: %s", error)
         reason = self._pause_reason
-        earlier = {
-            name.lower(): replace(self._cache.get(name.lower(), GithubReply()), unavailable=reason) for name in names
-        }
-        return earlier | fetched
+        earlier = {name.lower(): self._cache.get(name.lower(), GithubReply()) for name in names}
+        return {key: replace(reply, unavailable=reason) for key, reply in earlier.items()} | fetched
 
     def _pause(self, error: Exception, *, is_limited: bool = False) -> None:
         """Send no request for a while, and remember the reason."""
@@ -149,9 +195,8 @@ class GithubRepositories:
         is_limited = is_limited or any(limit.remaining <= 0 and limit.until > now for limit in limits)
         self._paused_until = now + (max(wait, BACKOFF) if is_limited else BACKOFF)
         if is_limited:
-            self._pause_reason = (
-                f"rate limited by GitHub until {datetime.fromtimestamp(self._paused_until, UTC):%H:%M} UTC"
-            )
+            end = datetime.fromtimestamp(self._paused_until, UTC)
+            self._pause_reason = f"rate limited by GitHub until {end:%H:%M} UTC"
         elif isinstance(error, CredentialsError):
             self._pause_reason = "GitHub rejects this server's token"
         else:
@@ -174,13 +219,11 @@ class GithubRepositories:
         details, complete = self._fetch_details({str(node["id"]): name for name, node in public.items()})
         replies = {}
         for name in names:
+            gone = str(nodes.get(name, {}).get("gone") or "Not Found")
+            replies[name.lower()] = GithubReply(gone=gone, received_at=self._clock.time())
             if name in public:
-                replies[name.lower()] = self._parse(
-                    public[name], details.get(name, {}), reply, is_complete=name in complete
-                )
-            else:
-                gone = str(nodes.get(name, {}).get("gone") or "Not Found")
-                replies[name.lower()] = GithubReply(gone=gone, received_at=self._clock.time())
+                values = public[name], details.get(name, {})
+                replies[name.lower()] = self._parse(*values, reply, is_complete=name in complete)
         return replies
 
     def _fetch_details(self, ids: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], set[str]]:
@@ -214,7 +257,7 @@ class GithubRepositories:
     ) -> GithubReply:
         now = self._clock.time()
         try:
-            row = records.map_record({**item, "_collected_at": reply.at.isoformat()})
+            row = map_record({**item, "_collected_at": reply.at.isoformat()})
         except BadDataError as error:
             return GithubReply(gone=error.message, received_at=now)
         return GithubReply({**row, **details}, is_complete=is_complete, received_at=now, etag=reply.etag)

@@ -1,4 +1,4 @@
-"""Look repositories up on GitHub, with the repositories of the bundle as the fallback."""
+"""Look repositories up by name: on GitHub, with the repositories of the bundle as the fallback."""
 
 from __future__ import annotations
 
@@ -99,11 +99,9 @@ class _Rows:
         self.source[key], self.notes[key] = "github", notes
 
     def _bundled_record(self, *keys: str) -> dict[str, Any]:
-        place = next((self.bundle.row_by_name[key] for key in keys if key in self.bundle.row_by_name), None)
-        if place is None:
-            return {}
-        row = self.bundle.known.iloc[place]
-        return {str(name): value for name, value in row.items() if not _is_missing(value)}
+        rows = [self.bundle.row_by_name[key] for key in keys if key in self.bundle.row_by_name]
+        values = self.bundle.known.iloc[rows[0]].items() if rows else ()
+        return {str(name): value for name, value in values if not _is_missing(value)}
 
     def to_result(self) -> LookupResult:
         """Return all rows as one frame."""
@@ -160,9 +158,7 @@ def _number(value: Any) -> float | None:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (
-        not isinstance(value, (list, tuple)) and bool(pd.api.types.is_scalar(value) and pd.isna(value))
-    )
+    return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ MAX_CACHED = 1_000
 """Repositories whose history and forecast are cached; a forecast takes some ten milliseconds."""
 SMALL_DTYPES = {"stars": "float32", "forks": "float32", "issues": "float32", "language": "category"}
 """Counts below 16 million are exact in 32 bits; there are millions of rows."""
+Loaded = TypeVar("Loaded")
 NO_HISTORY: Mapping[str, Any] = {"history": None, "forecast": None}
 FileVersion = tuple[int, int, int] | None
 log = logging.getLogger(__name__)
@@ -98,25 +99,11 @@ class StarHistories:
         if version == self._version:
             return
         if version[0] != self._version[0]:
-            self._table = self._load_table(now) if version[0] else None
+            self._table = _load("star histories", _read_table, self._path, now) if version[0] else None
         if version[1] != self._version[1]:
-            self._bundle = self._load_bundle() if version[1] else None
+            self._bundle = _load("forecasts", load_newest_growth_bundle, self._store) if version[1] else None
         self._version = version
         self._cache.clear()
-
-    def _load_table(self, now: datetime) -> HistoryTable | None:
-        try:
-            return HistoryTable.from_frame(read_history(self._path, now=now))
-        except StargazeError as error:
-            log.warning("no star histories: %s", error.message)
-            return None
-
-    def _load_bundle(self) -> GrowthBundle | None:
-        try:
-            return load_newest_growth_bundle(self._store)
-        except StargazeError as error:
-            log.warning("no forecasts: %s", error.message)
-            return None
 
     def _forecast(self, own: pd.DataFrame) -> list[dict[str, Any]] | None:
         if self._bundle is None:
@@ -145,6 +132,18 @@ def load_newest_growth_bundle(store: Store) -> GrowthBundle:
     if not store.latest_growth.is_file():
         raise MissingInputError(f"there is no growth bundle below {store.root} yet", hint=HINT.partition(" for ")[0])
     return GrowthBundle.load(store.bundles / store.latest_growth.read_text(encoding="utf-8").strip())
+
+
+def _read_table(path: Path, now: datetime) -> HistoryTable:
+    return HistoryTable.from_frame(read_history(path, now=now))
+
+
+def _load(what: str, load: Callable[..., Loaded], *arguments: Any) -> Loaded | None:
+    try:
+        return load(*arguments)
+    except StargazeError as error:
+        log.warning("no %s: %s", what, error.message)
+        return None
 
 
 def _file_version(path: Path) -> FileVersion:

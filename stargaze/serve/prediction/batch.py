@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.lookup.live import BundledRepositories, LookupResult, RepositoryLookup, Source
+from stargaze.serve.lookup.star_history import StarHistories
 from stargaze.serve.prediction.neighbors import LeafIndex
 from stargaze.serve.prediction.out_of_range import TrainingRanges
 from stargaze.serve.prediction.predict import Explanation, Prediction, explain, records_of, to_predictions
+from stargaze.serve.prediction.track_record import TrackRecord
 from stargaze.serve.prediction.what_if import list_changes
-from stargaze.serve.prediction_request import Answer
 
 
 @dataclass(frozen=True)
@@ -162,28 +162,14 @@ def _predict_what_ifs(
     }
 
 
-class StarHistorySource(Protocol):
-    """Star histories by repository."""
-
-    def find(self, full_name: str, now: datetime) -> Mapping[str, Any]:
-        """Return ``history`` and ``forecast``, each None if there is none."""
-
-
-class TrackRecordSink(Protocol):
-    """Stores predictions until the true count is seen."""
-
-    def record(self, answers: Sequence[Answer], now: datetime) -> None:
-        """Store the predictions, and score earlier ones; never raises."""
-
-
 @dataclass(frozen=True)
 class PredictionContext:
     """One for each loaded bundle; its indexes are computed at the first use."""
 
     bundle: Bundle
     lookup: RepositoryLookup
-    star_histories: StarHistorySource | None = None
-    track_record: TrackRecordSink | None = None
+    star_histories: StarHistories | None = None
+    track_record: TrackRecord | None = None
 
     @cached_property
     def leaf_index(self) -> LeafIndex:
@@ -204,6 +190,6 @@ class PredictionContext:
     def offline(self) -> PredictionContext:
         """Return a context without GitHub, histories and track record that shares the indexes."""
         other = PredictionContext(self.bundle, BundledRepositories(self.bundle))
-        indexes = {"leaf_index": self.leaf_index, "training_ranges": self.training_ranges}
-        other.__dict__.update(indexes)  # where cached_property stores them
+        # cached_property stores its value there
+        other.__dict__.update(leaf_index=self.leaf_index, training_ranges=self.training_ranges)
         return other

@@ -1,4 +1,4 @@
-"""Predictions for the terminal, without queue and worker."""
+"""Predictions and forecasts for the terminal, without queue and worker."""
 
 from __future__ import annotations
 

@@ -32,10 +32,9 @@ class LeafIndex:
         self._known_leaves(policy)
 
     def nearest(self, features: np.ndarray, policy: str, names: list[str]) -> list[list[dict[str, Any]]]:
-        """Return the most similar known repositories of each row, without the repository itself.
+        """Return the known repositories that share most leaves with each row, without itself; none without a model of trees.
 
-        ``features`` are all columns of the bundle, ``policy`` is that of the predictions. ``similarity`` is the share of trees in
-        which both reach the same leaf. The lists are empty if the bundle has no model of trees.
+        ``features`` are all columns of the bundle, ``policy`` is that of the predictions.
         """
         known = self._known_leaves(policy)
         if known is None:

@@ -1,7 +1,4 @@
-"""The track record: predictions of real repositories, scored when their star counts are seen on a later day.
-
-Nothing about visitors is stored. All workers write one SQLite file below the store, and the page reads it.
-"""
+"""The track record in SQLite: predictions, scored when a repository is seen again; nothing about visitors is stored."""
 
 from __future__ import annotations
 
@@ -32,14 +29,9 @@ TIMEOUT = 2.0
 """How long to wait for another process; a visitor waits too [s]."""
 FAULTS = (sqlite3.Error, StargazeError, LookupError, TypeError, ValueError)
 REAL_SOURCES = ("github", "known")
-EMPTY: Mapping[str, Any] = {
-    "recorded": 0,
-    "scored": 0,
-    "coverage": None,
-    "rmsle": None,
-    "first_recorded_on": None,
-    "last_scored_on": None,
-}
+EMPTY: Mapping[str, Any] = {"recorded": 0, "scored": 0} | dict.fromkeys(
+    ("coverage", "rmsle", "first_recorded_on", "last_scored_on")
+)
 log = logging.getLogger(__name__)
 
 
@@ -71,10 +63,7 @@ class TrackRecord:
             log.warning("%s: %d answers are not in the track record: %s", self._path, len(answers), error)
 
     def summary(self) -> Mapping[str, Any]:
-        """Return how many predictions are recorded and scored, and of the scored the coverage and ``rmsle`` [nat].
-
-        ``first_recorded_on`` and ``last_scored_on`` are days.
-        """
+        """Return counts of recorded and scored predictions, coverage and ``rmsle`` [nat] of the scored, and two days."""
         if not self._path.is_file():
             return EMPTY
         try:

@@ -37,8 +37,7 @@ def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
             fields = ", ".join(EDITABLE_FIELDS)
             hint = did_you_mean(str(name), EDITABLE_FIELDS, f"editable fields: {fields}", cutoff=0.7)
             raise BadDataError(f"{shorten(name)} cannot be changed here, only {fields}", hint=hint)
-    parsed: Values = {}
-    typed: Values = {}
+    parsed, typed = Values(), Values()
     for name, value in what_if.items():
         text = value.strip() if isinstance(value, str) else value
         if text in ("", None):
@@ -69,24 +68,17 @@ def apply_what_if(frame: pd.DataFrame, values: Values, now: datetime) -> pd.Data
 def editable_values(record: Mapping[str, Any]) -> Values:
     """Return the present values of the editable fields, None if unknown."""
     released = record["latest_release_at"]
-    return {name: record[name] for name in EDITABLE_FIELDS} | {
-        "latest_release_at": None if released is None else _day(released)
-    }
+    values = {name: record[name] for name in EDITABLE_FIELDS}
+    return values | {"latest_release_at": None if released is None else _day(released)}
 
 
 def list_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the fields that differ, with both values as texts."""
     old, new = editable_values(before), editable_values(after)
-    return [
-        {
-            "field": name,
-            "label": field_label(schema.FIELD_BY_NAME[name]),
-            "before": _format(old[name]),
-            "after": _format(new[name]),
-        }
-        for name in EDITABLE_FIELDS
-        if old[name] != new[name]
-    ]
+    changed = [name for name in EDITABLE_FIELDS if old[name] != new[name]]
+    labels = {name: field_label(schema.FIELD_BY_NAME[name]) for name in changed}
+    values = {name: {"before": _format(old[name]), "after": _format(new[name])} for name in changed}
+    return [{"field": name, "label": labels[name], **values[name]} for name in changed]
 
 
 def _parse_typed(typed: Values, now: datetime) -> Values:
@@ -100,10 +92,9 @@ def _parse_typed(typed: Values, now: datetime) -> Values:
         raise BadDataError(f"{missing} is {shorten(typed[missing])}: not a valid value", hint="leave it empty")
     released = parsed.get("latest_release_at")
     if released is not None and released < pd.Timestamp(GITHUB_START):
-        raise BadDataError(
-            f"latest_release_at is {shorten(typed['latest_release_at'])}: before GitHub began ({GITHUB_START:%Y-%m-%d})",
-            hint="enter the day of a release",
-        )
+        began = f"before GitHub began ({GITHUB_START:%Y-%m-%d})"
+        message = f"latest_release_at is {shorten(typed['latest_release_at'])}: {began}"
+        raise BadDataError(message, hint="enter the day of a release")
     types: dict[str, Callable[[Any], Any]] = {"license": license_key, "latest_release_at": pd.Timestamp}
     return {name: types.get(name, float)(value) for name, value in parsed.items()}
 

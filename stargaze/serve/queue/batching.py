@@ -1,7 +1,4 @@
-"""Batching: a free worker process gets all waiting jobs at once, since a prediction's cost is per call, not per row.
-
-There is no timer: a free process gets what is waiting, and later messages wait for the next free process.
-"""
+"""Batching without a timer: a free process gets all waiting jobs, since a prediction's cost is per call, not per row."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Jobs in the result store: saved in batches and created atomically, with one round trip to Redis each.
-
-Celery's own functions would read before each write, publish messages without subscribers, and never overwrite a failure.
-"""
+"""Jobs in the result store, with one round trip to Redis; Celery would read before each write and never overwrite a failure."""
 
 from __future__ import annotations
 
@@ -104,11 +101,6 @@ class ResultStore:
 
 def _encode_meta(job: PredictionJob, status: str) -> bytes:
     """Encode a job as Celery's backends do."""
-    meta: dict[str, Any] = {
-        "status": status,
-        "result": job.to_json(),
-        "traceback": None,
-        "children": [],
-        "task_id": job.id,
-    }
+    meta: dict[str, Any] = {"status": status, "result": job.to_json()}
+    meta |= {"traceback": None, "children": [], "task_id": job.id}
     return json.dumps(meta, separators=(",", ":")).encode()

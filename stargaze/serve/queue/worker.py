@@ -18,8 +18,7 @@ from celery.worker import state
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import StargazeError
-from stargaze.serve.lookup.github import GithubRepositories, NoWaitClock, connect_github
-from stargaze.serve.lookup.github_cache import GithubCache
+from stargaze.serve.lookup.github import GithubCache, GithubRepositories, NoWaitClock, connect_github
 from stargaze.serve.lookup.live import BundledRepositories, GithubLookup, RepositoryLookup
 from stargaze.serve.lookup.star_history import StarHistories
 from stargaze.serve.prediction.answer import answer_requests
@@ -158,10 +157,7 @@ def create_context_loader(
 def create_lookup_factory(
     section: ServeSection, sources: Sources, store: Store, environ: Mapping[str, str]
 ) -> Callable[[Bundle], RepositoryLookup]:
-    """Return the function that creates a bundle's lookup: GitHub first if the config allows it, else the bundle alone.
-
-    All releases of a process share one GitHub client, so its cache and outages survive a deploy.
-    """
+    """Return the function that creates a bundle's lookup; all releases of a process share one GitHub client and its cache."""
     if not section.github_lookup:
         return BundledRepositories
     token = environ.get(TOKEN_VARIABLE, "").strip()

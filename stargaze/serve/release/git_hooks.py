@@ -6,6 +6,7 @@ Only ``verify``, a process of its own, imports pandas and the model libraries.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -13,12 +14,21 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from stargaze.config import DeploySection
 from stargaze.errors import StargazeError
 from stargaze.serve.release import git
 from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.install import install_newest
 from stargaze.serve.release.pre_receive import check_push, parse_updates
-from stargaze.serve.release.repository import QUARANTINE_FOLDER, read_policy
+from stargaze.serve.release.repository import (
+    HOOKS,
+    POLICY_FILE,
+    QUARANTINE_FOLDER,
+    HookPolicy,
+    prepare_repository,
+    read_policy,
+)
+from stargaze.store import Store
 from stargaze.system.signals import exit_on_signals
 
 MAX_INPUT = 100_000  # [character] of git's list of updates; ours is one line of 100
@@ -30,14 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m stargaze.serve.release.git_hooks", description="Receive and install releases."
     )
     parser.add_argument("command", choices=sorted(_COMMANDS))
+    parser.add_argument("folder", nargs="?", default=".", type=Path, help="bare repository, bundle, or store (init)")
     parser.add_argument(
-        "folder", nargs="?", default=".", help="the bare repository (git's working directory) or a bundle"
+        "--max-size", type=float, default=DeploySection().max_release_size, help="of a release [MB] (init)"
     )
-    parsed = parser.parse_args(arguments)
-    run, failure = _COMMANDS[parsed.command]
+    options = parser.parse_args(arguments)
+    run, failure = _COMMANDS[options.command]
     try:
         with exit_on_signals():  # a signal that ends git ends the hook, with cleanup
-            run(Path(parsed.folder))
+            run(options)
     except RefusedError as error:
         line = f"refused: {error.message}"
     except StargazeError as error:
@@ -50,8 +61,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def pre_receive(folder: Path) -> None:
+def init(options: argparse.Namespace) -> None:
+    """Create the release repository of a server, as `deploy` does beside the store; print as JSON whether anything changed.
+
+    Ansible calls it as the account that receives pushes.
+    """
+    store = Store(options.folder)
+    before = _read_files(store.releases)
+    prepare_repository(store.releases.resolve(), HookPolicy.for_store(store, options.max_size))
+    changed = _read_files(store.releases) != before
+    sys.stdout.write(json.dumps({"changed": changed, "releases": str(store.releases)}) + "\n")
+
+
+def pre_receive(options: argparse.Namespace) -> None:
     """Accept or refuse the push that git describes on standard input."""
+    folder = options.folder
     updates = parse_updates(sys.stdin.read(MAX_INPUT))
     # Git stores the objects of a push in a quarantine, named in these variables, until this hook has succeeded.
     quarantine = {name: os.environ[name] for name in git.QUARANTINE_VARIABLES if os.environ.get(name)}
@@ -62,27 +86,33 @@ def pre_receive(folder: Path) -> None:
         raise
 
 
-def install(folder: Path) -> None:
+def install(options: argparse.Namespace) -> None:
     """Install the newest release; also repairs an installation after a crash."""
-    install_newest(git.Repository(folder.resolve()), read_policy(folder), now=datetime.now(UTC))
+    install_newest(git.Repository(options.folder.resolve()), read_policy(options.folder), now=datetime.now(UTC))
 
 
-def verify(folder: Path) -> None:
+def verify(options: argparse.Namespace) -> None:
     """Load the whole bundle and compare its prediction of the prototype row with the stored one."""
     from stargaze.bundle.star_bundle import Bundle
 
-    bundle = Bundle.load(folder)
+    bundle = Bundle.load(options.folder)
     bundle.check_prototype()
     len(bundle.known)  # reads the Parquet file: one that no worker can read is refused
 
 
 _COMMANDS = {
+    "init": (init, ""),
     "pre-receive": (pre_receive, "refused: "),
     "post-receive": (install, "not installed: "),
     "install": (install, "not installed: "),
     "verify": (verify, ""),
 }
 """Each command's function and the prefix of its errors."""
+
+
+def _read_files(repository: Path) -> dict[Path, tuple[int, bytes]]:
+    paths = [repository / name for name in ("config", POLICY_FILE, *(f"hooks/{name}" for name in HOOKS))]
+    return {path: (path.stat().st_mode, path.read_bytes()) for path in paths if path.is_file()}
 
 
 def _remove_quarantine(folder: Path) -> None:

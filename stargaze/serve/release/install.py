@@ -24,8 +24,8 @@ MAX_HISTORY = 200  # newest releases among which the bundles to keep are searche
 def install_newest(repository: git.Repository, policy: HookPolicy, *, now: datetime) -> Release | None:
     """Make ``serving/current`` the bundle of the newest release and return it; None if there is no release yet.
 
-    It always installs the newest release, read under a lock, and not the one that started the hook: two hooks that run
-    in the wrong order have the same result as in the right one. ``changed`` is False if it was installed already.
+    Not the one that started the hook: two hooks that run in the wrong order have the same result as in the right one.
+    ``changed`` is False if it was installed already.
     """
     with convert_disk_errors(policy.serving), file_lock(policy.serving / ".lock"):
         history = read_history(repository, MAX_HISTORY)

@@ -1,4 +1,4 @@
-"""The checks of the pre-receive hook: whether a push is a valid release. Cheap and safe checks come first."""
+"""The checks of the pre-receive hook, cheap and safe ones first; the model is loaded last, with limited memory and time."""
 
 from __future__ import annotations
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-from stargaze.bundle.star_bundle import Bundle, Estimate
-from stargaze.config import FeaturesSection
+from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import DifferenceFoundError, StargazeError
 from stargaze.features import schema
 from stargaze.features.dataset import TEST, assign_folds
@@ -21,17 +19,6 @@ MAX_STANDARD_ERRORS = 2.0
 MIN_OWNERS = 30
 """With fewer owners the standard error of a difference is unreliable."""
 HINT = 'stargaze deploy --force "the reason"'
-
-
-class Predictor(Protocol):
-    """What is compared: a bundle."""
-
-    @property
-    def split(self) -> FeaturesSection:
-        """The rule that split the repositories when it was fitted."""
-
-    def estimate(self, repositories: pd.DataFrame) -> Estimate:
-        """Predict log1p(stars) [nat]."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +69,7 @@ def check_quality(challenger: Path, champion: Path, store: Store) -> QualityComp
     return comparison
 
 
-def compare_predictors(challenger: Predictor, champion: Predictor, repositories: pd.DataFrame) -> QualityComparison:
+def compare_predictors(challenger: Bundle, champion: Bundle, repositories: pd.DataFrame) -> QualityComparison:
     """Let both predict those of the repositories that both held out."""
     held_out = repositories[repositories["stars"].notna() & repositories["full_name"].notna()]
     for predictor in (challenger, champion):

@@ -22,11 +22,10 @@ _FIELDS = ("digest", "kind", "author", "created_at", "previous", "scores")
 
 @dataclass(frozen=True)
 class Release:
-    """One release: which bundle went to production, by whom, when, and after which release.
+    """Which bundle went to production, by whom, when, and after which release.
 
-    ``kind`` is deploy or rollback. ``previous`` is the commit of the previous release, None for the first. ``changed`` is
-    False if the bundle was already in production and nothing was sent. ``force_reason`` is the reason for skipping the
-    quality gate, empty if it was not skipped.
+    ``kind`` is deploy or rollback, ``previous`` a commit; ``changed`` is False if the bundle was already in production.
+    ``force_reason`` is the reason for skipping the quality gate.
     """
 
     commit: str
@@ -90,9 +89,8 @@ def read_history(repository: git.Repository, limit: int = git.UNLIMITED) -> list
 def active_releases(history: Sequence[Release]) -> list[Release]:
     """Return the releases that are not rolled back, the current one last; ``history`` is sorted newest first.
 
-    A deploy is pushed on a stack. A rollback pops all releases above its bundle, so two rollbacks go back two releases,
-    and the next rollback never returns to a bundle that was rolled back. A rollback to a bundle that is not on the stack
-    pushes it like a deploy.
+    A rollback removes all releases after its bundle, so two rollbacks go back two releases, and none returns to a bundle that
+    was rolled back. A rollback to a bundle that was removed adds it like a deploy.
     """
     stack: list[Release] = []
     for release in reversed(history):

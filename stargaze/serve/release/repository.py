@@ -1,4 +1,4 @@
-"""The release repository: a bare git repository, its two hooks, and the policy that the hooks enforce."""
+"""The release repository: a bare git repository, its two hooks, the policy that they enforce, and the keys that sign releases."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Docker on the production nodes, and the Swarm behind one of its managers; all over ssh.
-
-Every method may be repeated safely. Commands are argv lists; secrets are passed as standard input.
-"""
+"""Docker on the production nodes, and the Swarm behind one of its managers, over ssh; every method may be repeated safely."""
 
 from __future__ import annotations
 
@@ -124,9 +121,8 @@ def survey_node(host: SshHost) -> NodeInfo:
         info = json.loads(lines[0])
         swarm = info["Swarm"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ExternalError(
-            f"{host.name}: the Docker engine does not answer", hint="stargaze infra configure"
-        ) from error
+        message = f"{host.name}: the Docker engine does not answer"
+        raise ExternalError(message, hint="stargaze infra configure") from error
     if not swarm.get("NodeID"):
         raise ExternalError(f"{host.name} is not part of a Swarm", hint="stargaze infra configure --tags swarm")
     return NodeInfo(

@@ -28,10 +28,7 @@ COMPRESSION = "gzip"
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """The image that a bundle needs, its content digest, and the nodes that lack this content.
-
-    The content is empty if the image must be built first.
-    """
+    """The image that a bundle needs, its content digest (empty if it must be built), and the nodes that lack this content."""
 
     name: str
     content: str
@@ -48,8 +45,8 @@ def plan_image(
 ) -> ImagePlan:
     """Return which image a bundle needs and where it is missing; nothing is changed.
 
-    Builds are not reproducible and several people deploy. So if every node has the content that is ``deployed`` under this name,
-    it is right, whoever built it. Otherwise the builder's content is, or without one the content that all nodes share.
+    Builds are not reproducible and several people deploy: the content that is ``deployed`` by this name on every node is right,
+    whoever built it; else the builder's, or without one the content that all nodes share.
     """
     image = image_name(section, recipe, bundle)
     contents = {node.image_contents.get(image, "") for node in nodes}
@@ -139,13 +136,13 @@ def _nodes_without(image: str, content: str, nodes: Sequence[NodeInfo]) -> tuple
 
 def _distribute(image: str, source: DockerEngine | None, hosts: Sequence[SshHost], notify: Notify) -> None:
     """Copy an image from an engine to all hosts at the same time; without one, the hosts pull it."""
+    pull = ["pull", "--quiet", image]
     if hosts:
         notify(f"transferring {image} to {', '.join(host.name for host in hosts)}")
-    map_in_threads(lambda host: _copy(image, source, host) if source else _pull(image, host), hosts)
-
-
-def _pull(image: str, host: SshHost) -> None:
-    DockerEngine(host).run(["pull", "--quiet", image], seconds=LONG_TIME_LIMIT)
+    if source:
+        map_in_threads(lambda host: _copy(image, source, host), hosts)
+    else:
+        map_in_threads(lambda host: DockerEngine(host).run(pull, seconds=LONG_TIME_LIMIT), hosts)
 
 
 def _copy(image: str, engine: DockerEngine, host: SshHost) -> None:
@@ -168,10 +165,8 @@ def _copy(image: str, engine: DockerEngine, host: SshHost) -> None:
         except subprocess.TimeoutExpired as error:
             for process in (source, compressor, sink):
                 process.kill()
-            raise ExternalError(
-                f"the transfer of {image} to {host.name} took longer than {LONG_TIME_LIMIT:g} s",
-                hint="is the network slow? repeat stargaze deploy",
-            ) from error
+            message = f"the transfer of {image} to {host.name} took longer than {LONG_TIME_LIMIT:g} s"
+            raise ExternalError(message, hint="is the network slow? repeat stargaze deploy") from error
         source_error = source.stderr.read() if source.stderr else b""
     if source.returncode or sink.returncode:
         reason = last_line(source_error + sink_error)

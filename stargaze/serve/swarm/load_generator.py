@@ -1,8 +1,7 @@
 """Send prediction requests at a fixed rate and count the outcomes: ``-m stargaze.serve.swarm.load_generator RATE NAMES HOST…``.
 
-It sends until standard input ends, waits for all responses and prints the counts as JSON. Each request starts at the next address
-in turn. If that cannot be reached, or closes the connection without a response, the following one is tried, as a proxy would do;
-the idempotency key ensures that a repeated request has one job.
+It sends until standard input ends, and prints JSON. If an address fails, the next is tried, as a proxy would do; the idempotency
+key ensures that a repeated request has one job.
 """
 
 from __future__ import annotations
@@ -119,17 +118,12 @@ class LoadGenerator:
 
 def main(rate: float, names_file: str, *hosts: str) -> None:
     """Send one request at once and then ``rate`` per second until standard input ends; print the counts."""
-    ended = threading.Event()
-
-    def wait_for_end_of_input() -> None:
-        sys.stdin.read()
-        ended.set()
-
-    threading.Thread(target=wait_for_end_of_input, daemon=True).start()
+    until_end_of_input = threading.Thread(target=sys.stdin.read, daemon=True)
+    until_end_of_input.start()
     generator = LoadGenerator(hosts, Path(names_file).read_text(encoding="utf-8").split())
     started, sent = time.monotonic(), 0
     with ThreadPoolExecutor(MAX_CONCURRENT) as pool:
-        while not ended.is_set():
+        while until_end_of_input.is_alive():
             due = 1 + int((time.monotonic() - started) * rate)
             for _ in range(due - sent):
                 pool.submit(generator.send)

@@ -43,10 +43,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-DESCRIPTIONS = {
-    HTTPStatus.NOT_FOUND: "this page does not exist",
-    HTTPStatus.TOO_MANY_REQUESTS: "too many requests",
-}
+DESCRIPTIONS = {HTTPStatus.NOT_FOUND: "this page does not exist", HTTPStatus.TOO_MANY_REQUESTS: "too many requests"}
 HINTS = {
     HTTPStatus.NOT_FOUND: "results are stored for a day; submit the request again",
     HTTPStatus.METHOD_NOT_ALLOWED: "use POST to submit a request and GET to read its result",

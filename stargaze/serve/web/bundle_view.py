@@ -1,22 +1,36 @@
-"""The part of a bundle that the page shows: metadata, scores, and the names of its repositories."""
+"""What the page shows of a bundle: names of its repositories, and the model card with scores, track record and limitations."""
 
 from __future__ import annotations
 
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from stargaze.bundle.manifest import read_verified
+from stargaze.features.matrix import CATALOG
+from stargaze.serve.prediction.labels import feature_label
+from stargaze.serve.web.prediction_view import POLICY_TEXTS
 from stargaze.serve.web.request_parsing import source_fields
 
 MAX_SUGGESTIONS = 8
 """As many as fit below the field on a phone."""
+FEW = 100
+"""With fewer repositories a share is uncertain."""
+LIMITATIONS = (
+    "Stars measure attention, not quality; bought stars are not detected.",
+    "An estimate is valid for the day of its figures. Only the forecast, which needs a star history, is about the future.",
+    "Explanations and what-ifs are associations in the data. Changing a value need not change the stars.",
+    "Predictions for repositories outside the training data carry a warning and are less reliable.",
+    "The model was trained on public repositories; it is not meant for private code.",
+)
+FEATURE_GROUPS = {"static": "Metadata", "activity": "Activity", "all": "Popularity"}
 
 
 @dataclass(frozen=True)
@@ -74,3 +88,93 @@ def search_names(names: Sequence[str], query: str) -> list[str]:
 
 def _starts_with(name: str, text: str) -> bool:
     return name.startswith(text) or name.partition("/")[2].startswith(text)
+
+
+def model_card(view: BundleView) -> dict[str, Any]:
+    """Return the rows and sentences of the page ``/model``."""
+    meta = view.meta
+    scores: Mapping[str, Any] = view.scores
+    decades = scores.get("coverage_by_decade", ())
+    order = [name for name in POLICY_TEXTS if name in meta["scores"]]
+    order += [name for name in meta["scores"] if name not in POLICY_TEXTS]
+    return {
+        "policies": [_policy_row(name, meta["scores"][name], meta) for name in order],
+        "decades": [_decade_row(row) for row in decades],
+        "has_few": any(int(row["n"]) < FEW for row in decades),
+        "facts": _facts(view),
+        "features": _feature_groups(meta),
+        "limitations": LIMITATIONS,
+    }
+
+
+def describe_track_record(summary: Mapping[str, Any] | None) -> str:
+    """Return a sentence on predictions that were scored when the repository was seen again.
+
+    >>> describe_track_record({"recorded": 40, "scored": 20, "coverage": 0.9, "rmsle": 0.41})
+    'Of 20 live estimates that were checked later, 90% had the true count in their interval (RMSLE 0.41).'
+    >>> describe_track_record({"recorded": 3, "scored": 0}), describe_track_record(None)
+    ('None of 3 live estimates has been checked yet.', 'No live estimate has been checked yet.')
+    """
+    if not summary or not summary.get("recorded"):
+        return "No live estimate has been checked yet."
+    if not summary.get("scored"):
+        return f"None of {summary['recorded']:,} live estimates has been checked yet."
+    return (
+        f"Of {summary['scored']:,} live estimates that were checked later, {100 * summary['coverage']:.0f}% had the "
+        f"true count in their interval (RMSLE {summary['rmsle']:.2f})."
+    )
+
+
+def _policy_row(name: str, scores: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, str]:
+    roles = [role for role, key in (("estimate", "estimate"), ("explanations", "explain")) if meta[key] == name]
+    return {
+        "inputs": POLICY_TEXTS.get(name, name),
+        "role": " and ".join(roles),
+        "rmsle": _number(scores.get("rmsle")),
+        "r2": _number(scores.get("r2")),
+        "rho": _number(scores.get("rho")),
+        "coverage": _share(scores.get("coverage")),
+    }
+
+
+def _decade_row(row: Mapping[str, Any]) -> dict[str, str]:
+    ends = [f"{int(end):,}" for end in str(row["decade"]).split("-") if end.isdecimal()]
+    return {
+        "decade": " to ".join(ends) or str(row["decade"]),
+        "n": f"{int(row['n']):,}",
+        "coverage": _share(row.get("coverage")),
+        "width": f"× {math.exp(row['width']):,.1f}" if isinstance(row.get("width"), (int, float)) else "–",
+    }
+
+
+def _facts(view: BundleView) -> Sequence[tuple[str, str]]:
+    meta = view.meta
+    families = {str(item["family"]) for item in meta.get("ensemble", {}).get(meta["estimate"], ())} or {meta["family"]}
+    return [
+        ("Model version", view.digest[:12]),
+        ("Trained on", str(meta["made_at"])[:10]),
+        ("Newest record", view.data_date),
+        ("Repositories", f"{meta['data']['rows']:,}, of which {meta['data']['training_rows']:,} for training"),
+        ("Model families", ", ".join(sorted(families))),
+        ("Chosen from", f"{meta['trials']:,} trials" if isinstance(meta.get("trials"), int) else "several families"),
+        ("Intervals", f"{100 * meta['coverage']:g}% coverage"),
+        ("Version", str(meta["version"])),
+        ("License", str(metadata("stargaze").json.get("license_expression", "see the package"))),
+    ]
+
+
+def _feature_groups(meta: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    groups: list[dict[str, Any]] = []
+    for policy, title in FEATURE_GROUPS.items():
+        names = [name for name in meta["features"].get(meta["estimate"], ()) if CATALOG[name].policy == policy]
+        if names:
+            groups.append({"title": title, "rows": sorted((feature_label(name), CATALOG[name].unit) for name in names)})
+    return groups
+
+
+def _number(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, (int, float)) else "–"
+
+
+def _share(value: Any) -> str:
+    return f"{100 * value:.0f}%" if isinstance(value, (int, float)) else "–"

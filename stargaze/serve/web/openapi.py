@@ -62,10 +62,7 @@ def openapi_document(section: ServeSection) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
-        "paths": {
-            "/api/v1/predictions": {"post": _submit(section)},
-            "/api/v1/predictions/{id}": {"get": _get()},
-        },
+        "paths": {"/api/v1/predictions": {"post": _submit(section)}, "/api/v1/predictions/{id}": {"get": _get()}},
         "components": {"schemas": schemas(section.max_repositories)},
     }
 

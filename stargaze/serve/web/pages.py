@@ -21,8 +21,7 @@ from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.runtime.settings import RETRY_AFTER
 from stargaze.serve.web.api import get_or_404
-from stargaze.serve.web.bundle_view import BundleView, search_names
-from stargaze.serve.web.model_card import describe_track_record, model_card
+from stargaze.serve.web.bundle_view import BundleView, describe_track_record, model_card, search_names
 from stargaze.serve.web.prediction_view import POLICY_TEXTS, prediction_views
 from stargaze.serve.web.request_parsing import (
     control_type,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from stargaze.bundle.serialization import Ensemble, Model, deserialize_model, serialize_model
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.prediction.attributions import contributions
+from stargaze.serve.prediction.predict import contributions
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from stargaze.serve.release.init_repository import main
+from stargaze.serve.release.git_hooks import main
 from stargaze.serve.release.repository import allowed_signers_file, read_policy
 from stargaze.store import Store
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.real
 
 
 def test_the_hook_reads_the_policy_that_init_wrote(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main([str(store.root), "--max-size", "7"])
+    code = main(["init", str(store.root), "--max-size", "7"])
 
     assert (code, json.loads(capsys.readouterr().out)) == (0, {"changed": True, "releases": str(store.releases)})
     policy = read_policy(store.releases)
@@ -25,17 +25,17 @@ def test_the_hook_reads_the_policy_that_init_wrote(store: Store, capsys: pytest.
 
 
 def test_a_second_init_changes_nothing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    main([str(store.root)])
-    main([str(store.root)])
+    main(["init", str(store.root)])
+    main(["init", str(store.root)])
 
     assert [json.loads(line)["changed"] for line in capsys.readouterr().out.splitlines()] == [True, False]
 
 
 def test_a_disabled_hook_is_enabled_again(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    main([str(store.root)])
+    main(["init", str(store.root)])
     (store.releases / "hooks" / "pre-receive").chmod(0o644)
 
-    main([str(store.root)])
+    main(["init", str(store.root)])
 
     assert [json.loads(line)["changed"] for line in capsys.readouterr().out.splitlines()] == [True, True]
     assert os.access(store.releases / "hooks" / "pre-receive", os.X_OK)
@@ -46,5 +46,5 @@ def test_a_folder_that_cannot_be_created_is_an_error_of_one_line(
 ) -> None:
     store.root.write_text("a file")
 
-    assert main([str(store.root)]) == 1
+    assert main(["init", str(store.root)]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
