@@ -47,16 +47,12 @@ def _outcomes(context: PredictionContext, requests: Sequence[PredictionRequest],
         return _answer_together(context, requests, now)
     except FAULTS as error:
         if len(requests) == 1:
-            return [_as_stargaze_error(error)]
+            if isinstance(error, StargazeError):
+                return [error]
+            log.exception("a request was not answered")
+            return [ExternalError(UNEXPECTED_ERROR["message"], hint=UNEXPECTED_ERROR["hint"])]
         log.warning("%d requests together: %r; each is tried alone", len(requests), error)
     return [outcome for request in requests for outcome in _outcomes(context, [request], now)]
-
-
-def _as_stargaze_error(error: Exception) -> StargazeError:
-    if isinstance(error, StargazeError):
-        return error
-    log.error("a request was not answered", exc_info=error)
-    return ExternalError(UNEXPECTED_ERROR["message"], hint=UNEXPECTED_ERROR["hint"])
 
 
 def _answer_together(context: PredictionContext, requests: Sequence[PredictionRequest], now: datetime) -> list[Outcome]:

@@ -17,7 +17,6 @@ from pathlib import Path
 from stargaze.config import DeploySection
 from stargaze.errors import StargazeError
 from stargaze.serve.release import git
-from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.install import install_newest
 from stargaze.serve.release.pre_receive import check_push, parse_updates
 from stargaze.serve.release.repository import (
@@ -25,6 +24,7 @@ from stargaze.serve.release.repository import (
     POLICY_FILE,
     QUARANTINE_FOLDER,
     HookPolicy,
+    RefusedError,
     prepare_repository,
     read_policy,
 )

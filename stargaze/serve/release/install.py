@@ -11,9 +11,8 @@ from pathlib import Path
 from stargaze.bundle import manifest
 from stargaze.errors import ExternalError
 from stargaze.serve.release import git
-from stargaze.serve.release.commit_tree import extract_bundle, list_commit
 from stargaze.serve.release.record import Release, read_history
-from stargaze.serve.release.repository import HookPolicy
+from stargaze.serve.release.repository import HookPolicy, extract_bundle, list_commit
 from stargaze.system.files import convert_disk_errors, read_json, scratch_folder, write_json
 from stargaze.system.locks import file_lock
 

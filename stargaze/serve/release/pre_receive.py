@@ -17,9 +17,15 @@ from typing import IO
 from stargaze.bundle import manifest
 from stargaze.errors import BadDataError
 from stargaze.serve.release import git
-from stargaze.serve.release.commit_tree import CommitTree, RefusedError, extract_bundle, list_commit
 from stargaze.serve.release.record import RELEASE_FILE, parse_release, printable
-from stargaze.serve.release.repository import HookPolicy, hook_environment
+from stargaze.serve.release.repository import (
+    CommitTree,
+    HookPolicy,
+    RefusedError,
+    extract_bundle,
+    hook_environment,
+    list_commit,
+)
 from stargaze.system.files import scratch_folder
 from stargaze.system.signals import die_with_parent
 from stargaze.system.text import last_line

@@ -22,7 +22,6 @@ from stargaze.bundle import manifest
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.serve.release import git
-from stargaze.serve.release.commit_tree import BUNDLE_FOLDER, RefusedError, extract_bundle, list_commit
 from stargaze.serve.release.install import install_newest
 from stargaze.serve.release.record import (
     DIGEST,
@@ -34,7 +33,17 @@ from stargaze.serve.release.record import (
     printable,
     read_history,
 )
-from stargaze.serve.release.repository import HookPolicy, allow_signer, prepare_repository, read_policy, signing_key
+from stargaze.serve.release.repository import (
+    BUNDLE_FOLDER,
+    HookPolicy,
+    RefusedError,
+    allow_signer,
+    extract_bundle,
+    list_commit,
+    prepare_repository,
+    read_policy,
+    signing_key,
+)
 from stargaze.store import Store
 from stargaze.system.files import scratch_folder
 from stargaze.system.locks import file_lock

@@ -83,11 +83,7 @@ def search_names(names: Sequence[str], query: str) -> list[str]:
     if not text:
         return []
     matches = [name for name in names if text in name.casefold()]
-    return sorted(matches, key=lambda name: not _starts_with(name.casefold(), text))[:MAX_SUGGESTIONS]
-
-
-def _starts_with(name: str, text: str) -> bool:
-    return name.startswith(text) or name.partition("/")[2].startswith(text)
+    return sorted(matches, key=lambda name: f"/{text}" not in f"/{name.casefold()}")[:MAX_SUGGESTIONS]
 
 
 def model_card(view: BundleView) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def history_chart(prediction: Mapping[str, Any]) -> HistoryChart | None:
         return None
     days = [date.fromisoformat(day) for day in history["dates"]]
     stars = [float(value) for value in history["stars"]]
-    points = [(_forecast_day(point, days[-1]), point) for point in forecast]
+    points = [(days[-1] + timedelta(days=int(point["days"])), point) for point in forecast]
     last = points[-1][0] if points else days[-1]
     values = [*stars, *(float(point[name]) for _, point in points for name in ("low", "high", "stars"))]
     x = _linear_map(days[0].toordinal(), last.toordinal(), 0.0, WIDTH)
@@ -110,10 +110,6 @@ def _gridline_values(scale: str, least: float, most: float) -> list[int]:
     step = next(size * digit for digit in (1, 2, 5, 10) if size * digit >= rough)
     first = math.floor(least / step) + 1
     return [step * i for i in range(first, math.floor(most / step) + 1) if most > least]
-
-
-def _forecast_day(point: Mapping[str, Any], last: date) -> date:
-    return date.fromisoformat(point["date"]) if point.get("date") else last + timedelta(days=int(point["days"]))
 
 
 def _forecast_row(day: date, point: Mapping[str, Any]) -> ForecastRow:

@@ -18,13 +18,12 @@ import pytest
 
 from stargaze.bundle.manifest import write_manifest
 from stargaze.serve.release import git
-from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.git_hooks import main
 from stargaze.serve.release.install import install_newest
 from stargaze.serve.release.pre_receive import RefUpdate, check_push, load_in_sandbox
 from stargaze.serve.release.publish import installed_digest, publish_release
 from stargaze.serve.release.record import Release, active_releases
-from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, hook_environment, read_policy
+from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, RefusedError, hook_environment, read_policy
 
 if TYPE_CHECKING:
     from tests.serve.conftest import ReleaseStore

@@ -24,9 +24,8 @@ from stargaze.errors import (
     UsageError,
 )
 from stargaze.serve.release import git
-from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.publish import installed_digest, list_releases, publish_release, rollback_release
-from stargaze.serve.release.repository import allowed_signers_file, signing_key
+from stargaze.serve.release.repository import RefusedError, allowed_signers_file, signing_key
 from stargaze.store import Store
 from stargaze.system.locks import file_lock
 

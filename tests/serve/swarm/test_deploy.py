@@ -13,8 +13,8 @@ from stargaze.bundle.manifest import BadBundleError
 from stargaze.config import DeploySection
 from stargaze.errors import DifferenceFoundError, ExternalError, MissingInputError
 from stargaze.serve.release import git
-from stargaze.serve.release.commit_tree import RefusedError
 from stargaze.serve.release.publish import list_releases, publish_release
+from stargaze.serve.release.repository import RefusedError
 from stargaze.serve.swarm import deploy as swarm_deploy
 from stargaze.serve.swarm import production
 from stargaze.serve.swarm.delivery_state import load_verified_stack
